@@ -1,0 +1,371 @@
+//! Records that the kernel programs send to user space, and the maps and globals both sides share.
+//!
+//! Every record starts with [`Header`] and says its own length, so a reader can step over a kind it does not know.
+//! Integers are native-endian: object and reader run on one machine. The layout is asserted below, so a change of the
+//! ABI shows up in a diff. There is no version here (the object is embedded in the reader); recordings have one.
+//!
+//! Nothing in this crate reads or decides anything; meaning is given by `tracer_core::decode`.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+use core::mem::size_of;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Names of the maps, as in the object.
+pub mod map {
+    /// Ring buffer that carries every record.
+    pub const EVENTS: &str = "EVENTS";
+    /// Per-CPU array of [`crate::Tally`], indexed by [`crate::Kind`].
+    pub const TALLIES: &str = "TALLIES";
+    /// Hash from tgid to [`crate::Ours`]: the processes that are followed.
+    pub const OURS: &str = "OURS";
+    /// Array of [`crate::Spec`], indexed by the low 16 bits of a probe's cookie.
+    pub const SPECS: &str = "SPECS";
+    /// Array of one `u32`: the highest [`crate::Spec::level`] that is recorded. Changed at run time.
+    pub const DETAIL: &str = "DETAIL";
+    /// Array of scratch space, one element per possible CPU; its size is set when the object is loaded.
+    pub const SCRATCH: &str = "SCRATCH";
+}
+
+/// Most bytes of argv, and of the environment, that one [`Exec`] carries.
+pub const BLOCK_MAX: usize = 128 << 10;
+/// Most bytes of one path.
+pub const PATH_MAX: usize = 4096;
+/// Most path components that are walked from a directory to its root.
+pub const DEPTH_MAX: usize = 64;
+/// Captures of one probe.
+pub const CAPTURES: usize = 4;
+/// Most bytes of text that one [`Call`] carries when it is a short one; a longer one takes a larger slot.
+pub const TEXT_SHORT: usize = 256;
+/// Most bytes of text that one [`Call`] carries at all.
+pub const TEXT_MAX: usize = 4096;
+/// Probes in the specification table.
+pub const SPECS_MAX: usize = 128;
+
+/// Wire tag of a record. A newtype, not an `enum`: any bit pattern may be held, only known ones may be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Kind(pub u16);
+
+impl Kind {
+    /// A process made another: [`Fork`].
+    pub const FORK: Self = Self(1);
+    /// A process became another program: [`Exec`].
+    pub const EXEC: Self = Self(2);
+    /// The last thread of a process is gone: [`Exit`].
+    pub const EXIT: Self = Self(3);
+    /// A file was renamed, or that was tried: [`Rename`].
+    pub const RENAME: Self = Self(4);
+    /// A probed function of a toolchain was called: [`Call`].
+    pub const CALL: Self = Self(5);
+    /// A process could not be entered into the set of those that are followed. Only tallied, never sent.
+    pub const TRACK: Self = Self(6);
+    /// One more than the highest kind: the length of [`map::TALLIES`].
+    pub const COUNT: u32 = 7;
+
+    /// Name as it stands in counters and in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FORK => "fork",
+            Self::EXEC => "exec",
+            Self::EXIT => "exit",
+            Self::RENAME => "rename",
+            Self::CALL => "call",
+            Self::TRACK => "track",
+            _ => "unknown",
+        }
+    }
+}
+
+/// First part of every record.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Header {
+    /// What follows.
+    pub kind: Kind,
+    /// CPU the record was made on.
+    pub cpu: u16,
+    /// Length of the whole record in bytes, this header included.
+    pub len: u32,
+    /// `bpf_ktime_get_boot_ns` when the record was made: nanoseconds since boot, suspend included.
+    pub ktime_ns: u64,
+    /// `start_boottime` of the thread group's leader; with `tgid` it names one process for ever.
+    pub born_ns: u64,
+    /// Thread group (what user space calls pid), as the initial pid namespace numbers it.
+    pub tgid: u32,
+    /// Thread (what the kernel calls pid).
+    pub tid: u32,
+}
+const _: () = assert!(size_of::<Header>() == 32);
+
+/// A process made another. The header is the parent's. Threads are not reported.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Fork {
+    /// Whose header this is: the parent.
+    pub header: Header,
+    /// `start_boottime` of the child.
+    pub child_born_ns: u64,
+    /// Thread group of the child.
+    pub child: u32,
+    /// Zero.
+    pub pad: u32,
+}
+const _: () = assert!(size_of::<Fork>() == 48);
+
+/// A process became another program. Followed by `argv_len` bytes of argv (NUL after each), `env_len` of the environment
+/// (same form), `cwd_len` and `exe_len` bytes of path.
+///
+/// A path is its components from the last to the first, a NUL after each, without slashes: `go\0bin\0usr\0` is
+/// `/usr/bin/go`; zero bytes and no flag is `/`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Exec {
+    /// The process, after the exec.
+    pub header: Header,
+    /// Inode number of the program.
+    pub ino: u64,
+    /// Size of the program file in bytes.
+    pub size: u64,
+    /// Time of the last status change of the program file, nanoseconds since 1970.
+    pub ctime_ns: u64,
+    /// `bpf_get_current_cgroup_id`: the cgroup v2 id, of the root on a machine that uses v1 only.
+    pub cgroup: u64,
+    /// Device of the program file, in the kernel's own `(major << 20) | minor` form.
+    pub dev: u32,
+    /// Effective user id, as the initial user namespace numbers it.
+    pub uid: u32,
+    /// Bytes of argv that follow.
+    pub argv_len: u32,
+    /// Bytes of argv there were.
+    pub argv_total: u32,
+    /// Bytes of environment that follow.
+    pub env_len: u32,
+    /// Bytes of environment there were.
+    pub env_total: u32,
+    /// Bytes of working directory that follow.
+    pub cwd_len: u32,
+    /// Bytes of program path that follow.
+    pub exe_len: u32,
+    /// [`Exec::CWD_CUT`] and its like.
+    pub flags: u32,
+    /// Parent's thread group at this moment.
+    pub parent: u32,
+}
+const _: () = assert!(size_of::<Exec>() == 104);
+
+impl Exec {
+    /// The working directory lies deeper than [`DEPTH_MAX`] or is longer than [`PATH_MAX`]; its end was kept.
+    pub const CWD_CUT: u32 = 1;
+    /// The same of the program's path.
+    pub const EXE_CUT: u32 = 1 << 1;
+    /// argv could not be read.
+    pub const ARGV_UNREADABLE: u32 = 1 << 2;
+    /// The environment could not be read.
+    pub const ENV_UNREADABLE: u32 = 1 << 3;
+    /// The working directory could not be read.
+    pub const CWD_UNREADABLE: u32 = 1 << 4;
+    /// The program's path could not be read.
+    pub const EXE_UNREADABLE: u32 = 1 << 5;
+}
+
+/// The last thread of a process is gone.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Exit {
+    /// The process.
+    pub header: Header,
+    /// User time of all threads as the kernel sampled it, nanoseconds; coarse (ticks) on most kernels.
+    pub utime_ns: u64,
+    /// System time, likewise.
+    pub stime_ns: u64,
+    /// Time that all threads spent on a CPU, nanoseconds; exact. `getrusage` splits this by the two above.
+    pub runtime_ns: u64,
+    /// Largest resident set, in pages.
+    pub max_rss_pages: u64,
+    /// Status as `wait` gives it: signal in the low 7 bits, 0x80 for a core dump, exit code in the next 8.
+    pub status: u32,
+    /// Threads whose times were added up here, beside those that the kernel had added already.
+    pub threads: u32,
+}
+const _: () = assert!(size_of::<Exit>() == 72);
+
+/// A file was renamed, or that was tried. Followed by `old_len` and `new_len` bytes of path as the caller gave them.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Rename {
+    /// The calling process.
+    pub header: Header,
+    /// What the system call returned: 0, or a negative errno.
+    pub ret: i64,
+    /// Directory descriptor that `old` is relative to, `AT_FDCWD` (-100) for the working directory.
+    pub old_dir: i32,
+    /// The same of `new`.
+    pub new_dir: i32,
+    /// Bytes of old path that follow, without NUL.
+    pub old_len: u32,
+    /// Bytes of new path that follow, without NUL.
+    pub new_len: u32,
+}
+const _: () = assert!(size_of::<Rename>() == 56);
+
+/// A probed function was called. Followed by the text of each capture, one after another.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Call {
+    /// The calling process.
+    pub header: Header,
+    /// Address of the running goroutine's `g`.
+    pub goroutine: u64,
+    /// Value of each capture: the register or word asked for; for text its address.
+    pub value: [u64; CAPTURES],
+    /// Bytes of each capture's text there were; zero for a capture that is no text.
+    pub text_total: [u32; CAPTURES],
+    /// Bytes of each capture's text that follow.
+    pub text_len: [u16; CAPTURES],
+    /// Which probed file this hit belongs to: the high bits of the cookie.
+    pub target: u32,
+    /// Index of the probe in [`map::SPECS`].
+    pub spec: u16,
+    /// Bit i: capture i could not be read.
+    pub missing: u16,
+}
+const _: () = assert!(size_of::<Call>() == 104);
+
+/// What is captured from one register or the memory it leads to.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Capture {
+    /// One of the constants of this type.
+    pub op: u8,
+    /// Integer argument (0 to 8, in the order of Go's register ABI) that holds the value or the first pointer.
+    pub arg: u8,
+    /// Integer argument that holds the length or the count, for [`Capture::TEXT`] and [`Capture::TEXTS`].
+    pub len_arg: u8,
+    /// How many of `offset` are followed before the last one.
+    pub hops: u8,
+    /// Byte offsets: each but the last in use leads to the next pointer.
+    pub offset: [u32; 3],
+}
+const _: () = assert!(size_of::<Capture>() == 16);
+
+impl Capture {
+    /// Nothing.
+    pub const NONE: u8 = 0;
+    /// The argument itself.
+    pub const WORD: u8 = 1;
+    /// A Go string whose pointer is `arg` and whose length is `len_arg`.
+    pub const TEXT: u8 = 2;
+    /// A slice of Go strings whose pointer is `arg` and whose length is `len_arg`; at most four, joined by `:`.
+    pub const TEXTS: u8 = 3;
+    /// The 64-bit word at the end of the pointer chain `arg`, `offset`.
+    pub const WORD_AT: u8 = 4;
+    /// The Go string whose header stands at the end of the pointer chain.
+    pub const TEXT_AT: u8 = 5;
+}
+
+/// What the kernel side does at one probe. It knows nothing of Go beyond where arguments are.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Spec {
+    /// Lowest level of detail at which this probe records; see [`map::DETAIL`].
+    pub level: u32,
+    /// Captures in use.
+    pub n_captures: u32,
+    /// What to capture.
+    pub captures: [Capture; CAPTURES],
+}
+const _: () = assert!(size_of::<Spec>() == 72);
+
+/// Levels of detail, each with all before it.
+pub mod level {
+    /// fork, exec, exit, rename.
+    pub const PROCESS: u32 = 0;
+    /// Actions of the `go` command, phases of compiler and linker, GC cycles.
+    pub const PHASE: u32 = 1;
+    /// Also the inputs of the `go` command's cache keys.
+    pub const CACHE_KEY: u32 = 2;
+}
+
+/// Value of [`map::OURS`].
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Ours {
+    /// `start_boottime` of the leader; zero until the first exec of a process that user space entered.
+    pub born_ns: u64,
+    /// Probed file of the first probe hit since the last exec; hits of other files are the same call seen twice
+    /// (an overlay file system shows one file under two identities) and are left out. Zero: none yet.
+    pub target: u32,
+    /// Zero.
+    pub pad: u32,
+}
+const _: () = assert!(size_of::<Ours>() == 16);
+
+/// Value of [`map::TALLIES`]: `seen = sent + lost` for each kind.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Tally {
+    /// Records that should have been sent.
+    pub seen: u64,
+    /// Records for which the ring buffer had no room.
+    pub lost: u64,
+}
+const _: () = assert!(size_of::<Tally>() == 16);
+
+/// Where the running kernel keeps what the programs read: byte offsets, taken from its BTF when the object is loaded,
+/// because Rust programs have no CO-RE relocations. The global is called `OFFSETS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[expect(missing_docs, reason = "each field is the offset of the member it is named after")]
+pub struct Offsets {
+    pub task_tgid: u32,
+    pub task_pid: u32,
+    pub task_start_boottime: u32,
+    pub task_group_leader: u32,
+    pub task_real_parent: u32,
+    pub task_mm: u32,
+    pub task_fs: u32,
+    pub task_signal: u32,
+    pub task_exit_code: u32,
+    pub task_utime: u32,
+    pub task_stime: u32,
+    pub task_sum_exec_runtime: u32,
+    pub task_thread_node: u32,
+    pub mm_arg_start: u32,
+    pub mm_arg_end: u32,
+    pub mm_env_start: u32,
+    pub mm_env_end: u32,
+    pub fs_pwd: u32,
+    pub fs_root: u32,
+    pub path_mnt: u32,
+    pub path_dentry: u32,
+    pub mount_mnt: u32,
+    pub mount_parent: u32,
+    pub mount_mountpoint: u32,
+    pub vfsmount_mnt_root: u32,
+    pub dentry_parent: u32,
+    pub dentry_name: u32,
+    pub qstr_name: u32,
+    pub qstr_len: u32,
+    pub bprm_file: u32,
+    pub file_path: u32,
+    pub file_inode: u32,
+    pub inode_ino: u32,
+    pub inode_size: u32,
+    pub inode_sb: u32,
+    pub inode_ctime_sec: u32,
+    pub inode_ctime_nsec: u32,
+    pub super_dev: u32,
+    pub signal_live: u32,
+    pub signal_flags: u32,
+    pub signal_group_exit_code: u32,
+    pub signal_utime: u32,
+    pub signal_stime: u32,
+    pub signal_sum_sched_runtime: u32,
+    pub signal_maxrss: u32,
+    pub signal_thread_head: u32,
+}
+const _: () = assert!(size_of::<Offsets>() == 46 * 4);

@@ -1,0 +1,2 @@
+//! What a Go build produced, read from bytes.
+#![forbid(unsafe_code)]

@@ -1,0 +1,18 @@
+//! What the correlator asks of the rim. Each question is answered by an event, so a recording holds the answers and a replay
+//! needs no world.
+
+use crate::byte_string::ByteString;
+use crate::event::{FileId, ProcKey};
+
+/// Something for the rim to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A program was executed that is not known yet: if it is a Go tool, attach its probes and answer with `Event::Tool`.
+    Identify { process: ProcKey, file: FileId, exe: Option<ByteString> },
+    /// Read these settings files and the nearest `go.mod` at or above `dir`, in the process's own root. Answer: `Event::Settings`.
+    ReadSettings { process: ProcKey, user: Option<ByteString>, root: Option<ByteString>, dir: Option<ByteString> },
+    /// Read a tool's argument file before it is deleted; an absolute path. Answer: `Event::ResponseFile`.
+    ReadResponseFile { process: ProcKey, path: ByteString },
+    /// An output is final. Answer: `Event::Inspected`.
+    Inspect { process: ProcKey, path: ByteString, uid: u32 },
+}

@@ -1,0 +1,10 @@
+//! The pure middle of gotrace: bytes become events, events become builds.
+//!
+//! In come records (`decode`) or a recording; out come [`effect::Effect`]s and [`model::Build`]s. This crate never reads a clock,
+//! a file or the network, never logs and never fails on input: every gap is an [`model::Anomaly`].
+#![forbid(unsafe_code)]
+
+pub mod byte_string;
+pub mod effect;
+pub mod event;
+pub mod model;
