@@ -254,7 +254,7 @@ pub struct Tool {
 }
 
 /// Why a probe is not on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Refusal {
     pub probe: String,
     pub why: String,
