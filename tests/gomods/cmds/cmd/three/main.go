@@ -1,0 +1,6 @@
+// Command three is one of three that share a library.
+package main
+
+import "example.com/cmds/lib"
+
+func main() { lib.Say("three") }

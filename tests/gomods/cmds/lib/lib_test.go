@@ -1,0 +1,8 @@
+package lib_test
+
+import "example.com/cmds/lib"
+
+func ExampleSay() {
+	lib.Say("hello")
+	// Output: hello
+}

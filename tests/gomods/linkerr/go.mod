@@ -1,0 +1,3 @@
+module example.com/linkerr
+
+go 1.19

@@ -1,0 +1,84 @@
+//! The `gotrace` under test, and running it.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::sandbox::SYSTEM_PATH;
+use crate::toolchain::target_dir;
+
+/// The built binary: `GOTRACE_BIN`, or what cargo builds from this checkout now. Tests never run a stale one.
+///
+/// # Panics
+///
+/// If it does not build.
+pub fn gotrace() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| env::var_os("GOTRACE_BIN").map_or_else(build, PathBuf::from))
+        .clone()
+}
+
+fn build() -> PathBuf {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "tracer-user",
+            "--bin",
+            "gotrace",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    match built {
+        Ok(status) if status.success() => target_dir().join("debug/gotrace"),
+        Ok(status) => panic!("cargo build of gotrace failed: {status}"),
+        Err(error) => panic!("cannot run cargo: {error}"),
+    }
+}
+
+/// `gotrace` with this environment and nothing else but a plain PATH. Neither the caller's Go settings nor what sudo sets for the
+/// programs it starts reaches it: the tests run as root for good, and a test about sudo says so by setting its variables.
+pub fn gotrace_command<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+    env: impl IntoIterator<Item = (K, V)>,
+) -> Command {
+    let mut command = Command::new(gotrace());
+    command.env_clear().env("PATH", SYSTEM_PATH).envs(env);
+    command
+}
+
+/// Runs `gotrace ARGS` with this environment, and waits for it.
+///
+/// # Panics
+///
+/// If it cannot be started.
+pub fn run_gotrace<A, K, V>(
+    args: impl IntoIterator<Item = A>,
+    env: impl IntoIterator<Item = (K, V)>,
+) -> Output
+where
+    A: AsRef<OsStr>,
+    K: AsRef<OsStr>,
+    V: AsRef<OsStr>,
+{
+    let output = gotrace_command(env).args(args).output();
+    output.unwrap_or_else(|error| panic!("cannot run {}: {error}", gotrace().display()))
+}
+
+/// The JSON in a file that gotrace wrote.
+///
+/// # Panics
+///
+/// If it cannot be read, or is not JSON.
+pub fn read_json(file: &Path) -> Value {
+    let text = std::fs::read(file)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+    serde_json::from_slice(&text)
+        .unwrap_or_else(|error| panic!("{} is not JSON: {error}", file.display()))
+}

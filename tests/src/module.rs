@@ -1,0 +1,117 @@
+//! A copy of one of the Go modules in `tests/gomods`, free to be built, changed and broken.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::gotrace::gotrace_command;
+use crate::sandbox::Sandbox;
+use crate::toolchain::Toolchain;
+
+/// A Go module in a [`Sandbox`] of its own.
+#[derive(Debug)]
+pub struct Module {
+    pub sandbox: Sandbox,
+    dir: PathBuf,
+}
+
+impl Module {
+    /// A copy of `tests/gomods/<name>`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such module, or it cannot be copied.
+    pub fn copy(name: &str) -> Self {
+        let origin = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("gomods")
+            .join(name);
+        let sandbox = Sandbox::new();
+        let dir = sandbox.path().join(name);
+        copy_tree(&origin, &dir);
+        Self { sandbox, dir }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes a file of it, new or not.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written.
+    pub fn write(&self, path: &str, text: &str) {
+        let file = self.dir.join(path);
+        let parent = file.parent().unwrap_or(&self.dir);
+        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&file, text));
+        written.unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
+    }
+
+    /// Adds text to the end of a file of it: enough to make Go compile that package again.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be read or written.
+    pub fn append(&self, path: &str, text: &str) {
+        let file = self.dir.join(path);
+        let old = fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+        self.write(path, &(old + text));
+    }
+
+    /// A `go` command in it that is yet to be run.
+    pub fn go(&self, toolchain: &Toolchain, args: &[&str]) -> Command {
+        let mut command = self.sandbox.go(toolchain);
+        command.args(args).current_dir(&self.dir);
+        command
+    }
+
+    /// A `gotrace` command in it that is yet to be run, with the environment of a build with `toolchain`.
+    pub fn gotrace(&self, toolchain: &Toolchain, args: &[&str]) -> Command {
+        let mut command = gotrace_command(self.sandbox.env(toolchain));
+        command.args(args).current_dir(&self.dir);
+        command
+    }
+
+    /// Runs a `go` command in it that has to succeed.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub fn run_go(&self, toolchain: &Toolchain, args: &[&str]) -> Output {
+        let output = self.go(toolchain, args).output();
+        let output =
+            output.unwrap_or_else(|error| panic!("cannot run {}: {error}", toolchain.go.display()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "go {args:?} failed with Go {}: {}",
+            toolchain.version,
+            said
+        );
+        output
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    let complain = |error: std::io::Error| -> ! {
+        panic!(
+            "cannot copy {} to {}: {error}",
+            from.display(),
+            to.display()
+        )
+    };
+    if let Err(error) = fs::create_dir_all(to) {
+        complain(error);
+    }
+    let entries = fs::read_dir(from).unwrap_or_else(|error| complain(error));
+    for entry in entries {
+        let entry = entry.unwrap_or_else(|error| complain(error));
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else if let Err(error) = fs::copy(entry.path(), &target) {
+            complain(error);
+        }
+    }
+}

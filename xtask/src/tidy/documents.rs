@@ -1,0 +1,157 @@
+//! Rules about what is written down: it must stay true when the code moves.
+
+use clap::CommandFactory as _;
+
+use super::{Complaint, File};
+use crate::shell;
+
+/// A relative link points at a file that is there.
+pub(crate) fn links_resolve(files: &[File]) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for file in files.iter().filter(|it| it.is_markdown()) {
+        let dir = file.path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        for (at, line) in file.lines() {
+            for target in link_targets(line) {
+                let is_elsewhere = target.contains("://")
+                    || target.starts_with('#')
+                    || target.starts_with("mailto:");
+                let path = target.split('#').next().unwrap_or_default();
+                if !is_elsewhere && !shell::root().join(dir).join(path).exists() {
+                    complaints.push(format!(
+                        "{}:{at}: the link to `{target}` leads nowhere",
+                        file.path
+                    ));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// What stands in the parentheses of `[text](target)`.
+fn link_targets(line: &str) -> Vec<&str> {
+    let after_text = line.split("](").skip(1);
+    after_text
+        .filter_map(|it| it.split_once(')'))
+        .map(|(target, _)| target)
+        .collect()
+}
+
+/// A document that says `cargo xtask WORD` names a word there is.
+pub(crate) fn words_exist(files: &[File]) -> Vec<Complaint> {
+    let command = crate::Args::command();
+    let is_word = |word: &str| command.get_subcommands().any(|it| it.get_name() == word);
+    let mut complaints = Vec::new();
+    for file in files.iter().filter(|it| it.is_markdown() || it.is_rust()) {
+        for (at, line) in file.lines() {
+            for word in line.split("cargo xtask ").skip(1) {
+                let word: String = word.chars().take_while(char::is_ascii_lowercase).collect();
+                if !word.is_empty() && !is_word(&word) {
+                    complaints.push(format!(
+                        "{}:{at}: there is no `cargo xtask {word}`",
+                        file.path
+                    ));
+                }
+            }
+        }
+    }
+    complaints
+}
+
+/// Each crate of the workspace is on ARCHITECTURE.md's map.
+pub(crate) fn members_are_on_the_map(files: &[File]) -> Vec<Complaint> {
+    let Some(map) = files.iter().find(|it| it.path == "ARCHITECTURE.md") else {
+        return vec!["ARCHITECTURE.md: there is none".to_owned()];
+    };
+    let members = files
+        .iter()
+        .filter_map(|it| it.path.strip_suffix("/Cargo.toml"));
+    let unknown = members.filter(|it| !map.text.contains(&format!("`{it}/`")));
+    unknown
+        .map(|it| format!("ARCHITECTURE.md: the map does not show `{it}/`"))
+        .collect()
+}
+
+/// No place of the machine that something was written on: the tree must mean the same everywhere.
+pub(crate) fn no_machine_is_named(files: &[File]) -> Vec<Complaint> {
+    // Spelled in parts, or this file would be a finding.
+    let places = [
+        concat!("/wo", "rk/"),
+        concat!("/fa", "rm/"),
+        concat!("/tmp/set", "up"),
+        concat!("/ro", "ot/"),
+    ];
+    let mut complaints = Vec::new();
+    for file in files.iter().filter(|it| it.path != "Cargo.lock") {
+        for (at, line) in file.lines() {
+            // A URL's path is not a path of this machine.
+            let named = places.iter().find(|it| {
+                line.match_indices(**it)
+                    .any(|(at, _)| is_path_start(line, at))
+            });
+            if let Some(place) = named {
+                complaints.push(format!(
+                    "{}:{at}: names `{place}`, a place of one machine",
+                    file.path
+                ));
+            }
+        }
+    }
+    complaints
+}
+
+fn is_path_start(line: &str, at: usize) -> bool {
+    let before = line.get(..at).and_then(|it| it.chars().next_back());
+    !before.is_some_and(|it| it.is_alphanumeric() || "._-}>".contains(it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> Vec<File> {
+        vec![File {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }]
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_found() {
+        assert!(
+            links_resolve(&file(
+                "README.md",
+                "[a](Cargo.toml) [b](https://example.com/x) [c](#part)"
+            ))
+            .is_empty()
+        );
+        assert_eq!(
+            links_resolve(&file("docs/x.md", "see [a](Cargo.toml)")).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_word_that_is_not_there_is_found() {
+        assert!(words_exist(&file("README.md", "run `cargo xtask test --only live`")).is_empty());
+        assert_eq!(
+            words_exist(&file("README.md", concat!("run `cargo xt", "ask dance`"))).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_place_of_one_machine_is_found() {
+        assert!(
+            no_machine_is_named(&file(
+                "a.rs",
+                concat!("https://example.com/wo", "rk/x and home/wo", "rk/y")
+            ))
+            .is_empty()
+        );
+        assert_eq!(
+            no_machine_is_named(&file("a.rs", concat!("cd /wo", "rk/main"))).len(),
+            1
+        );
+    }
+}

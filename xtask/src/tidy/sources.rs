@@ -1,0 +1,190 @@
+//! Rules about Rust files.
+
+use super::{Complaint, File};
+
+/// A file longer than this holds more than one idea.
+const MAX_LINES: usize = 500;
+
+/// Who may name what. A name found elsewhere, outside tests, is a dependency in the wrong direction.
+struct Border {
+    name: &'static str,
+    /// Crates that are looked into.
+    within: &'static str,
+    /// Starts of the paths that may name it.
+    allowed: &'static [&'static str],
+    why: &'static str,
+}
+
+const BORDERS: &[Border] = &[
+    Border {
+        name: "clap",
+        within: "tracer-user/src/",
+        allowed: &["tracer-user/src/cli"],
+        why: "only `cli` knows the command line",
+    },
+    Border {
+        name: "aya",
+        within: "tracer-user/src/",
+        allowed: &["tracer-user/src/probe", "tracer-user/src/load"],
+        why: "only the modules that load and attach probes know aya",
+    },
+    Border {
+        name: "tracer_abi",
+        within: "tracer-core/src/",
+        allowed: &["tracer-core/src/decode"],
+        why: "only `decode` reads the kernel side's bytes",
+    },
+    Border {
+        name: "std::fs",
+        within: "tracer-core/src/",
+        allowed: &[],
+        why: "the core does no input or output",
+    },
+    Border {
+        name: "std::time",
+        within: "tracer-core/src/",
+        allowed: &[],
+        why: "the core has no clock: time arrives in events",
+    },
+    Border {
+        name: "std::env",
+        within: "tracer-core/src/",
+        allowed: &[],
+        why: "the core reads no environment",
+    },
+    Border {
+        name: "std::process",
+        within: "tracer-core/src/",
+        allowed: &[],
+        why: "the core starts nothing",
+    },
+    Border {
+        name: "tracer_core",
+        within: "tracer-binary/src/",
+        allowed: &[],
+        why: "reading a binary needs no build model",
+    },
+];
+
+/// Tests do not count, tables do.
+pub(crate) fn files_are_short(files: &[File]) -> Vec<Complaint> {
+    let long = files.iter().filter(|it| it.is_rust()).filter_map(|file| {
+        let n_lines = file.lines_without_tests().count();
+        let complaint = || {
+            format!(
+                "{}: {n_lines} lines without tests; split it by concern before {MAX_LINES}",
+                file.path
+            )
+        };
+        (n_lines > MAX_LINES).then(complaint)
+    });
+    long.collect()
+}
+
+pub(crate) fn modules_say_what_they_are(files: &[File]) -> Vec<Complaint> {
+    let silent = files
+        .iter()
+        .filter(|it| it.is_rust() && !it.text.starts_with("//!"));
+    silent
+        .map(|it| {
+            format!(
+                "{}:1: a module opens with `//!`: what it is, and what it does not do",
+                it.path
+            )
+        })
+        .collect()
+}
+
+pub(crate) fn dependencies_point_one_way(files: &[File]) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for border in BORDERS {
+        let outside = |path: &str| {
+            path.starts_with(border.within) && !border.allowed.iter().any(|it| path.starts_with(it))
+        };
+        for file in files.iter().filter(|it| it.is_rust() && outside(&it.path)) {
+            let named = file
+                .lines_without_tests()
+                .filter(|(_, line)| names(line, border.name));
+            complaints.extend(named.map(|(at, _)| {
+                format!("{}:{at}: names {}: {}", file.path, border.name, border.why)
+            }));
+        }
+    }
+    complaints
+}
+
+/// Whether a line of code uses something of `name`. Comments may speak of anything.
+fn names(line: &str, name: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    let uses = |(at, _): (usize, &str)| {
+        let before = code.get(..at).and_then(|it| it.chars().next_back());
+        let after = code.get(at + name.len()..).unwrap_or_default();
+        let is_whole_word =
+            !before.is_some_and(|it| it.is_alphanumeric() || it == '_' || it == ':');
+        is_whole_word
+            && (after.starts_with("::")
+                || (after.starts_with(';') && code.trim_start().starts_with("use ")))
+    };
+    code.match_indices(name).any(uses)
+}
+
+pub(crate) fn no_test_skips_itself(files: &[File]) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    // Spelled in two parts, or this line would be a finding.
+    let ignore = concat!("#[", "ignore");
+    for file in files.iter().filter(|it| it.is_rust()) {
+        let skips = file
+            .lines()
+            .filter(|(_, line)| line.trim_start().starts_with(ignore));
+        complaints.extend(
+            skips.map(|(at, _)| format!("{}:{at}: a test may not be switched off", file.path)),
+        );
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> Vec<File> {
+        vec![File {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }]
+    }
+
+    #[test]
+    fn a_border_is_crossed_by_code_and_not_by_words() {
+        let crossed = |text: &str| {
+            !dependencies_point_one_way(&file("tracer-user/src/run.rs", text)).is_empty()
+        };
+        assert!(crossed("use aya::Ebpf;"));
+        assert!(crossed("    let map = aya::maps::RingBuf::new();"));
+        assert!(!crossed("//! Says what aya::Ebpf cannot."));
+        assert!(!crossed("use himalaya::Ebpf;"));
+        assert!(!crossed("use crate::aya::Ebpf;"));
+        assert!(!crossed("#[cfg(test)]\nmod tests { use aya::Ebpf; }"));
+        assert!(
+            dependencies_point_one_way(&file("tracer-user/src/probes.rs", "use aya::Ebpf;"))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn tests_do_not_make_a_file_long() {
+        let code = "//! x\n".to_owned() + &"x\n".repeat(MAX_LINES - 1);
+        let tests = "#[cfg(test)]\n".to_owned() + &"x\n".repeat(100);
+        assert!(files_are_short(&file("a.rs", &(code.clone() + &tests))).is_empty());
+        assert_eq!(
+            files_are_short(&file("a.rs", &(code + "x\n" + &tests))).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_test_that_is_switched_off_is_found() {
+        let off = concat!("    #[", "ignore = \"slow\"]\n");
+        assert_eq!(no_test_skips_itself(&file("a.rs", off)).len(), 1);
+    }
+}
