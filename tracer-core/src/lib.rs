@@ -8,3 +8,4 @@ pub mod byte_string;
 pub mod effect;
 pub mod event;
 pub mod model;
+pub mod report;

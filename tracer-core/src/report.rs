@@ -1,0 +1,197 @@
+//! Numbers derived from a [`Trace`]: what every sink wants to say and none should compute for itself.
+//!
+//! Pure arithmetic over the model: nothing here knows about text, units, colour or metrics, and nothing is estimated. A sum never
+//! counts the same nanosecond of CPU twice, and a span that overlaps another is given as the union of both where that is said.
+
+mod hint;
+mod interval;
+mod kind;
+mod link;
+mod package;
+mod tree;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::event::{Ktime, ProcKey, Usage};
+use crate::model::{Build, Trace};
+
+pub use hint::Hint;
+pub use kind::{KindTime, Queries};
+pub use link::{Gc, LinkTime};
+pub use package::PackageTime;
+
+/// What follows from a trace. [`Report::builds`] stands in the order of [`Trace::builds`].
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Report {
+    /// From the first to the last event.
+    pub wall_ns: u64,
+    /// User and system time of everything under the command.
+    pub cpu_ns: u64,
+    /// CPUs busy on average; absent where no time passed.
+    pub cores_busy: Option<f64>,
+    pub totals: Totals,
+    pub builds: Vec<BuildReport>,
+}
+
+/// Sums over all builds of a trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Totals {
+    pub builds: u64,
+    pub builds_failed: u64,
+    pub packages_compiled: u64,
+    pub packages_failed: u64,
+    /// Absent if it is not known of every build.
+    pub packages_cached: Option<u64>,
+    /// Runs of tools, nested ones and queries included.
+    pub calls: u64,
+    pub outputs: u64,
+    /// Gaps and contradictions, those of the trace included.
+    pub anomalies: u64,
+}
+
+/// What follows from one build.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct BuildReport {
+    pub process: ProcKey,
+    /// From its start to its end, or to the last event where its end was not seen.
+    pub wall_ns: u64,
+    /// As in the build's usage: without the programs that it ran for the user.
+    pub cpu_ns: u64,
+    pub cores_busy: Option<f64>,
+    /// CPU of the `go` process itself: what is left of `cpu_ns` after its tools.
+    pub go_cpu_ns: u64,
+    /// Time in which packages were being loaded.
+    pub loading_ns: u64,
+    /// Time in which at least one tool ran.
+    pub tools_running_ns: u64,
+    /// Whether no tool had anything to do.
+    pub is_up_to_date: bool,
+    /// By kind of the outermost tool, most CPU first. With `queries` these are all the runs there were.
+    pub kinds: Vec<KindTime>,
+    pub queries: Queries,
+    /// Packages that a tool worked on, slowest first.
+    pub packages: Vec<PackageTime>,
+    /// Longest first.
+    pub links: Vec<LinkTime>,
+    /// Garbage collection in all tools together.
+    pub gc: Gc,
+    /// The run with the largest resident set: an index into the build's calls.
+    pub largest_call: Option<u32>,
+    pub hints: Vec<Hint>,
+}
+
+/// A phase of a tool and how long it took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PhaseTime {
+    pub name: String,
+    pub ns: u64,
+}
+
+/// Derives everything there is to say in numbers.
+pub fn analyze(trace: &Trace) -> Report {
+    let wall_ns = trace.end.since(trace.start);
+    let cpu_ns = cpu_ns(trace.usage);
+    Report {
+        wall_ns,
+        cpu_ns,
+        cores_busy: ratio(cpu_ns, wall_ns),
+        totals: totals(trace),
+        builds: trace
+            .builds
+            .iter()
+            .map(|build| analyze_build(build, trace))
+            .collect(),
+    }
+}
+
+fn totals(trace: &Trace) -> Totals {
+    let mut totals = Totals {
+        packages_cached: Some(0),
+        anomalies: len(&trace.anomalies),
+        ..Totals::default()
+    };
+    for build in &trace.builds {
+        totals.builds += 1;
+        totals.builds_failed += u64::from(is_failed(build));
+        totals.packages_compiled += u64::from(build.packages.compiled);
+        totals.packages_failed += u64::from(build.packages.failed);
+        totals.packages_cached = totals
+            .packages_cached
+            .zip(build.packages.cached)
+            .map(|(sum, n)| sum + u64::from(n));
+        totals.calls += len(&build.calls);
+        totals.outputs += len(&build.outputs);
+        totals.anomalies += len(&build.anomalies);
+    }
+    totals
+}
+
+fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
+    let end = build.end.unwrap_or(trace.end);
+    let wall_ns = end.since(build.start);
+    let cpu_ns = cpu_ns(build.usage);
+    let tree = tree::Tree::of(&build.calls, end);
+    let kinds = kind::kinds(&tree);
+    let links = link::links(&tree);
+    let packages = package::packages(&tree);
+    let mut report = BuildReport {
+        process: build.process,
+        wall_ns,
+        cpu_ns,
+        cores_busy: ratio(cpu_ns, wall_ns),
+        go_cpu_ns: cpu_ns.saturating_sub(tree.cpu_for_the_build_ns()),
+        loading_ns: interval::union(
+            build
+                .stages
+                .iter()
+                .map(|it| (it.start, it.end.unwrap_or(end))),
+        ),
+        tools_running_ns: interval::union(tree.working().map(|it| it.interval)),
+        is_up_to_date: kinds.is_empty()
+            && build.packages.compiled == 0
+            && build.status.is_some_and(crate::event::Status::is_success),
+        kinds,
+        queries: kind::queries(&tree),
+        packages,
+        links,
+        gc: link::gc(&tree),
+        largest_call: tree.largest(),
+        hints: Vec::new(),
+    };
+    report.hints = hint::hints(build, &report, &tree, trace.cpus);
+    report
+}
+
+/// Whether the build is known to have failed; one whose exit was not seen is not.
+pub fn is_failed(build: &Build) -> bool {
+    build.failure.is_some() || build.status.is_some_and(|status| !status.is_success())
+}
+
+/// User and system time together.
+pub fn cpu_ns(usage: Usage) -> u64 {
+    usage.user_ns.saturating_add(usage.system_ns)
+}
+
+/// `part / whole`; absent where there is no whole.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a ratio of times needs no more than 53 bits"
+)]
+pub fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn len<T>(list: &[T]) -> u64 {
+    u64::try_from(list.len()).unwrap_or(u64::MAX)
+}
+
+fn sum(values: impl Iterator<Item = u64>) -> u64 {
+    values.fold(0, u64::saturating_add)
+}
+
+/// Half-open: from the first to, but without, the second.
+type Interval = (Ktime, Ktime);
+
+#[cfg(test)]
+mod tests;

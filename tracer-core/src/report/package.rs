@@ -1,0 +1,129 @@
+//! What each package cost: all runs that were made to compile it.
+//!
+//! Linking, vetting and testing a package are not part of this; links have a list of their own.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::tree::{Node, Tree};
+use super::{Interval, PhaseTime, interval};
+use crate::byte_string::ByteString;
+use crate::event::Ktime;
+use crate::model::{CallKind, ToolCall};
+
+/// A package that was compiled, or was tried to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PackageTime {
+    pub package: ByteString,
+    /// Time in which at least one run worked on it.
+    pub running_ns: u64,
+    /// Of that, time in which nothing else ran in the build.
+    pub alone_ns: u64,
+    pub cpu_ns: u64,
+    /// The largest of one process.
+    pub max_rss_bytes: u64,
+    /// Runs of compiler, assembler, cgo and C tools.
+    pub runs: u64,
+    pub failed: bool,
+    /// Of the Go compiler, in order.
+    pub phases: Vec<PhaseTime>,
+}
+
+pub(super) fn packages(tree: &Tree<'_>) -> Vec<PackageTime> {
+    let working: Vec<&Node<'_>> = tree.working().collect();
+    let spans: Vec<Interval> = working.iter().map(|it| it.interval).collect();
+    let alone: BTreeMap<usize, u64> = working
+        .iter()
+        .map(|it| it.index)
+        .zip(interval::alone(&spans))
+        .collect();
+
+    let mut packages: BTreeMap<&ByteString, Vec<&Node<'_>>> = BTreeMap::new();
+    for node in tree
+        .nodes()
+        .iter()
+        .filter(|it| !it.is_query && compiles(it.root_kind))
+    {
+        // A nested run belongs to what the outermost one works on, even where its own environment says nothing.
+        let package = tree
+            .nodes()
+            .get(node.root)
+            .and_then(|root| root.call.package.as_ref())
+            .or(node.call.package.as_ref());
+        if let Some(package) = package {
+            packages.entry(package).or_default().push(node);
+        }
+    }
+    let mut packages: Vec<PackageTime> = packages
+        .into_iter()
+        .map(|(package, nodes)| PackageTime {
+            package: package.clone(),
+            running_ns: interval::union(nodes.iter().map(|it| it.interval)),
+            alone_ns: super::sum(nodes.iter().filter_map(|it| alone.get(&it.index).copied())),
+            cpu_ns: super::sum(nodes.iter().map(|it| it.cpu_ns())),
+            max_rss_bytes: nodes
+                .iter()
+                .map(|it| it.call.usage.max_rss_bytes)
+                .max()
+                .unwrap_or(0),
+            runs: super::len(&nodes),
+            failed: nodes.iter().any(|it| {
+                it.is_root() && it.call.status.is_some_and(|status| !status.is_success())
+            }),
+            phases: longest_compile(&nodes).map(phases).unwrap_or_default(),
+        })
+        .collect();
+    packages.sort_by_key(|it| std::cmp::Reverse((it.running_ns, it.cpu_ns)));
+    packages
+}
+
+/// Phases of a run with their times, in order. A phase whose end was not seen lasts as long as its process.
+pub(super) fn phases(call: &ToolCall) -> Vec<PhaseTime> {
+    let mut phases: Vec<PhaseTime> = Vec::with_capacity(call.phases.len());
+    for phase in &call.phases {
+        let Some(end) = phase.end.or(call.end) else {
+            continue;
+        };
+        let ns = Ktime::since(end, phase.start);
+        match phases.iter_mut().find(|it| it.name == phase.name) {
+            Some(same) => same.ns = same.ns.saturating_add(ns),
+            None => phases.push(PhaseTime {
+                name: phase.name.clone(),
+                ns,
+            }),
+        }
+    }
+    phases
+}
+
+fn longest_compile<'a>(nodes: &[&Node<'a>]) -> Option<&'a ToolCall> {
+    nodes
+        .iter()
+        .filter(|it| it.call.kind == CallKind::Compile)
+        .max_by_key(|it| it.wall_ns())
+        .map(|it| it.call)
+}
+
+/// Whether a run of this kind turns a package's sources into its object file.
+fn compiles(kind: CallKind) -> bool {
+    match kind {
+        CallKind::Compile
+        | CallKind::Asm
+        | CallKind::Cgo
+        | CallKind::Cover
+        | CallKind::Pack
+        | CallKind::GoTool
+        | CallKind::Cc
+        | CallKind::As
+        | CallKind::Ld => true,
+        CallKind::Link
+        | CallKind::Vet
+        | CallKind::Vcs
+        | CallKind::Test
+        | CallKind::Program
+        | CallKind::Generate
+        | CallKind::Other => false,
+    }
+}

@@ -1,0 +1,442 @@
+//! Builds written as lines of text, and what is derived from them.
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "as expect-test writes them"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{Status, Tgid};
+use crate::model::{
+    CallKind, Command, EventCounts, GcCycle, Packages, Phase, SCHEMA, Setting, ToolCall, Toolchain,
+};
+
+/// A build of `wall` ms on `cpus` CPUs. Each line is a run: `id<parent kind package start..end cpu [rss] [word..]`, times in ms,
+/// resident set in MiB. Words: `query`, `failed`, `gc=start..end`, `name=start..end` for phases. `go` is process 1.
+fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
+    let calls: Vec<ToolCall> = lines
+        .lines()
+        .map(str::trim)
+        .filter(|it| !it.is_empty())
+        .map(call)
+        .collect();
+    let tools_cpu: u64 = calls.iter().map(|it| cpu_ns(it.usage)).sum();
+    let usage = Usage {
+        user_ns: tools_cpu + ms(7),
+        system_ns: 0,
+        max_rss_bytes: 0,
+    };
+    let compiled = calls
+        .iter()
+        .filter(|it| it.kind == CallKind::Compile && !it.is_query)
+        .count();
+    let build = Build {
+        process: key(1),
+        parent: None,
+        command: Command {
+            name: "build".to_owned(),
+            ..Command::default()
+        },
+        dir: None,
+        toolchain: Toolchain::default(),
+        goflags: Setting::default(),
+        env: BTreeMap::new(),
+        module: None,
+        start: Ktime(0),
+        end: Some(Ktime(ms(wall))),
+        status: Some(Status::Code(0)),
+        failure: None,
+        usage,
+        packages: Packages {
+            compiled: u32::try_from(compiled).unwrap(),
+            failed: 0,
+            cached: Some(3),
+        },
+        actions: Vec::new(),
+        calls,
+        stages: Vec::new(),
+        outputs: Vec::new(),
+        anomalies: Vec::new(),
+    };
+    Trace {
+        schema: SCHEMA.to_owned(),
+        command: Vec::new(),
+        start: Ktime(0),
+        end: Ktime(ms(wall)),
+        boot_to_wall_ns: 0,
+        cpus,
+        status: Some(Status::Code(0)),
+        usage,
+        builds: vec![build],
+        tools: Vec::new(),
+        events: EventCounts::default(),
+        anomalies: Vec::new(),
+    }
+}
+
+fn call(line: &str) -> ToolCall {
+    let mut words = line.split_whitespace();
+    let (id, parent) = words.next().unwrap().split_once('<').unwrap();
+    let kind = serde_json::from_value(serde_json::Value::from(words.next().unwrap())).unwrap();
+    let package = words.next().unwrap();
+    let (start, end) = span(words.next().unwrap());
+    let cpu = ms(words.next().unwrap().parse().unwrap());
+    let mut call = ToolCall {
+        process: key(id.parse().unwrap()),
+        parent: Tgid(parent.parse().unwrap()),
+        kind,
+        program: "tool".into(),
+        package: (package != "-").then(|| package.into()),
+        is_query: false,
+        start,
+        end: Some(end),
+        status: Some(Status::Code(0)),
+        usage: Usage {
+            user_ns: cpu,
+            system_ns: 0,
+            max_rss_bytes: 0,
+        },
+        phases: Vec::new(),
+        gc_cycles: Vec::new(),
+    };
+    for word in words {
+        match word.split_once('=') {
+            None if word == "query" => call.is_query = true,
+            None if word == "failed" => call.status = Some(Status::Code(2)),
+            None => call.usage.max_rss_bytes = word.parse::<u64>().unwrap() << 20,
+            Some(("gc", times)) => {
+                let (start, end) = span(times);
+                call.gc_cycles.push(GcCycle {
+                    start,
+                    end: Some(end),
+                    heap_live: None,
+                    heap_marked: None,
+                });
+            }
+            Some((name, times)) => {
+                let (start, end) = span(times);
+                call.phases.push(Phase {
+                    name: name.to_owned(),
+                    start,
+                    end: Some(end),
+                });
+            }
+        }
+    }
+    call
+}
+
+fn span(text: &str) -> (Ktime, Ktime) {
+    let (start, end) = text.split_once("..").unwrap();
+    (
+        Ktime(ms(start.parse().unwrap())),
+        Ktime(ms(end.parse().unwrap())),
+    )
+}
+
+fn key(tgid: u32) -> ProcKey {
+    ProcKey {
+        tgid: Tgid(tgid),
+        born: Ktime(u64::from(tgid)),
+    }
+}
+
+fn ms(n: u64) -> u64 {
+    n * 1_000_000
+}
+
+fn check(cpus: u32, wall: u64, lines: &str, expected: &Expect) {
+    expected.assert_eq(&tell(&analyze(&trace(cpus, wall, lines))));
+}
+
+fn tell(report: &Report) -> String {
+    let mut text = String::new();
+    let build = &report.builds[0];
+    let ms = |ns: u64| ns / 1_000_000;
+    let phases = |phases: &[PhaseTime]| {
+        phases.iter().fold(String::new(), |text, it| {
+            format!("{text} {}={}", it.name, ms(it.ns))
+        })
+    };
+    let name = |it: &Option<crate::byte_string::ByteString>| {
+        it.as_ref().map_or("-".to_owned(), ToString::to_string)
+    };
+    writeln!(
+        text,
+        "wall {} cpu {} busy {:.2} go {} tools {}",
+        ms(build.wall_ns),
+        ms(build.cpu_ns),
+        build.cores_busy.unwrap(),
+        ms(build.go_cpu_ns),
+        ms(build.tools_running_ns)
+    )
+    .unwrap();
+    for it in &build.kinds {
+        let cpu = ms(it.cpu_ns());
+        writeln!(
+            text,
+            "{:?}: {}+{} runs, wall {}, running {}, cpu {cpu}",
+            it.kind,
+            it.runs,
+            it.nested,
+            ms(it.wall_ns),
+            ms(it.running_ns)
+        )
+        .unwrap();
+    }
+    writeln!(
+        text,
+        "queries: {}, wall {}, cpu {}",
+        build.queries.runs,
+        ms(build.queries.wall_ns),
+        ms(build.queries.cpu_ns)
+    )
+    .unwrap();
+    for it in &build.packages {
+        let (running, alone, cpu) = (ms(it.running_ns), ms(it.alone_ns), ms(it.cpu_ns));
+        let failed = if it.failed { " failed" } else { "" };
+        writeln!(
+            text,
+            "{}: running {running}, alone {alone}, cpu {cpu}, rss {}, {} runs{failed}{}",
+            it.package,
+            it.max_rss_bytes >> 20,
+            it.runs,
+            phases(&it.phases)
+        )
+        .unwrap();
+    }
+    for it in &build.links {
+        writeln!(
+            text,
+            "link {}: wall {}, cpu {}, external {}{}",
+            name(&it.package),
+            ms(it.wall_ns),
+            ms(it.cpu_ns),
+            ms(it.external_ns),
+            phases(&it.phases)
+        )
+        .unwrap();
+    }
+    writeln!(
+        text,
+        "gc: {} cycles, {} of {}, {} tools",
+        build.gc.cycles,
+        ms(build.gc.ns),
+        ms(build.gc.of_ns),
+        build.gc.tools
+    )
+    .unwrap();
+    for hint in &build.hints {
+        writeln!(text, "{hint:?}").unwrap();
+    }
+    text
+}
+
+#[test]
+fn time_goes_to_the_kind_of_the_outermost_run() {
+    check(
+        2,
+        1000,
+        "2<1 compile - 0..10 5 query
+         3<1 compile fmt 20..120 90 40 fe:parse=20..40 be:compilefuncs=40..110
+         4<1 asm fmt 130..134 3
+         5<1 cgo net 30..130 20
+         6<5 cc net 40..60 1
+         7<6 cc net 41..59 15
+         8<1 cc net 131..160 2
+         9<8 as net 150..158 6
+         10<1 link hello 200..700 400 300 loadlib=200..300 dodata=300..650
+         11<10 cc hello 500..600 1
+         12<11 ld hello 510..599 80",
+        &expect![[r#"
+            wall 1000 cpu 630 busy 0.63 go 7 tools 640
+            Link: 1+2 runs, wall 500, running 500, cpu 481
+            Compile: 1+0 runs, wall 100, running 100, cpu 90
+            Cgo: 1+2 runs, wall 100, running 100, cpu 36
+            Cc: 1+1 runs, wall 29, running 29, cpu 8
+            Asm: 1+0 runs, wall 4, running 4, cpu 3
+            queries: 1, wall 10, cpu 5
+            net: running 129, alone 36, cpu 44, rss 0, 5 runs
+            fmt: running 104, alone 11, cpu 93, rss 40, 2 runs fe:parse=20 be:compilefuncs=70
+            link hello: wall 500, cpu 481, external 100 dodata=350 loadlib=100
+            gc: 0 cycles, 0 of 600, 0 tools
+            Linking { links: 1, ns: 500000000 }
+        "#]],
+    );
+}
+
+#[test]
+fn a_reused_id_is_not_a_parent() {
+    check(
+        2,
+        100,
+        "5<1 cgo net 0..10 1
+         6<5 cc net 20..30 1",
+        &expect![[r#"
+            wall 100 cpu 9 busy 0.09 go 7 tools 20
+            Cgo: 1+0 runs, wall 10, running 10, cpu 1
+            Cc: 1+0 runs, wall 10, running 10, cpu 1
+            queries: 0, wall 0, cpu 0
+            net: running 20, alone 20, cpu 2, rss 0, 2 runs
+            gc: 0 cycles, 0 of 0, 0 tools
+        "#]],
+    );
+}
+
+#[test]
+fn what_held_the_build_up_is_told() {
+    check(
+        8,
+        10_000,
+        "2<1 compile runtime 0..3000 3000 200 gc=100..2000
+         3<1 compile fmt 3000..4000 900
+         4<1 compile net 3000..5000 1900
+         5<1 link hello 5000..9800 700
+         6<5 ld hello 6000..9700 3600",
+        &expect![[r#"
+            wall 10000 cpu 10107 busy 1.01 go 7 tools 9800
+            Compile: 3+0 runs, wall 6000, running 5000, cpu 5800
+            Link: 1+1 runs, wall 4800, running 4800, cpu 4300
+            queries: 0, wall 0, cpu 0
+            runtime: running 3000, alone 3000, cpu 3000, rss 200, 1 runs
+            net: running 2000, alone 1000, cpu 1900, rss 0, 1 runs
+            fmt: running 1000, alone 0, cpu 900, rss 0, 1 runs
+            link hello: wall 4800, cpu 4300, external 3700
+            gc: 1 cycles, 1900 of 10800, 1 tools
+            Linking { links: 1, ns: 4800000000 }
+            ExternalLink { package: Some("hello"), ns: 3700000000 }
+            Alone { kind: Compile, package: Some("runtime"), ns: 3000000000 }
+        "#]],
+    );
+}
+
+#[test]
+fn a_build_whose_tools_only_answered_is_up_to_date() {
+    let trace = trace(
+        2,
+        100,
+        "2<1 compile - 0..10 5 query\n3<1 link - 0..10 5 query",
+    );
+    assert!(analyze(&trace).builds[0].is_up_to_date);
+    let trace = trace_with(&trace, |build| build.status = Some(Status::Code(1)));
+    assert!(!analyze(&trace).builds[0].is_up_to_date);
+}
+
+#[test]
+fn cached_packages_are_unknown_as_soon_as_one_build_does_not_know() {
+    let one = trace(2, 100, "");
+    assert_eq!(analyze(&one).totals.packages_cached, Some(3));
+    let mut two = one.clone();
+    two.builds
+        .extend(trace_with(&one, |build| build.packages.cached = None).builds);
+    assert_eq!(analyze(&two).totals.packages_cached, None);
+}
+
+fn trace_with(trace: &Trace, change: impl Fn(&mut Build)) -> Trace {
+    let mut trace = trace.clone();
+    trace.builds.iter_mut().for_each(change);
+    trace
+}
+
+fn any_call() -> impl Strategy<Value = ToolCall> {
+    let kinds = prop_oneof![
+        Just(CallKind::Compile),
+        Just(CallKind::Link),
+        Just(CallKind::Cgo),
+        Just(CallKind::Cc),
+        Just(CallKind::Test),
+    ];
+    let ids = (2_u32..9, 1_u32..9, 0_u64..3);
+    let times = (0_u64..50, prop::option::of(0_u64..50), any::<[u64; 3]>());
+    (
+        kinds,
+        ids,
+        times,
+        any::<[bool; 2]>(),
+        prop::option::of("[ab]"),
+        prop::collection::vec(any::<[u64; 2]>(), 0..3),
+    )
+        .prop_map(
+            |(
+                kind,
+                (tgid, parent, born),
+                (start, end, [user_ns, system_ns, max_rss_bytes]),
+                [is_query, is_huge],
+                package,
+                spans,
+            )| {
+                // Mostly plausible numbers; sometimes such as only a broken recording has.
+                let scale = |n: u64| if is_huge { n } else { n % 1000 };
+                ToolCall {
+                    process: ProcKey {
+                        tgid: Tgid(tgid),
+                        born: Ktime(born),
+                    },
+                    parent: Tgid(parent),
+                    kind,
+                    program: "tool".into(),
+                    package: package.map(Into::into),
+                    is_query,
+                    start: Ktime(start),
+                    end: end.map(Ktime),
+                    status: None,
+                    usage: Usage {
+                        user_ns: scale(user_ns),
+                        system_ns: scale(system_ns),
+                        max_rss_bytes: scale(max_rss_bytes),
+                    },
+                    phases: spans
+                        .iter()
+                        .map(|&[start, end]| Phase {
+                            name: "p".to_owned(),
+                            start: Ktime(start),
+                            end: Some(Ktime(end)),
+                        })
+                        .collect(),
+                    gc_cycles: spans
+                        .iter()
+                        .map(|&[start, end]| GcCycle {
+                            start: Ktime(start),
+                            end: Some(Ktime(end)),
+                            heap_live: None,
+                            heap_marked: None,
+                        })
+                        .collect(),
+                }
+            },
+        )
+}
+
+proptest! {
+    /// Whatever comes in, in whatever order: every nanosecond of CPU is told once, and no span is longer than what it is a part of.
+    #[test]
+    fn numbers_add_up(calls in prop::collection::vec(any_call(), 0..20), cpus in 0_u32..4, wall in 0_u64..60) {
+        let mut trace = trace(cpus, 1, "");
+        trace.end = Ktime(wall);
+        let build = &mut trace.builds[0];
+        build.end = Some(Ktime(wall));
+        build.calls = calls;
+        let all_cpu = sum(build.calls.iter().map(|it| cpu_ns(it.usage)));
+        let roots_and_nested = build.calls.len() as u64;
+        let of_compilers = build.calls.iter().filter(|it| it.package.is_some()).count() as u64;
+
+        let report = analyze(&trace);
+        let build = &report.builds[0];
+        prop_assert_eq!(sum(build.kinds.iter().map(KindTime::cpu_ns).chain([build.queries.cpu_ns])), all_cpu);
+        prop_assert!(build.kinds.iter().map(|it| it.runs + it.nested).sum::<u64>() + build.queries.runs <= roots_and_nested);
+        for kind in &build.kinds {
+            prop_assert!(kind.running_ns <= kind.wall_ns);
+            prop_assert!(kind.running_ns <= build.tools_running_ns);
+        }
+        prop_assert!(build.tools_running_ns <= sum(build.kinds.iter().map(|it| it.running_ns)));
+        prop_assert!(sum(build.packages.iter().map(|it| it.alone_ns)) <= build.tools_running_ns);
+        prop_assert!(build.packages.iter().map(|it| it.runs).sum::<u64>() <= of_compilers.max(roots_and_nested));
+        prop_assert!(build.cores_busy.is_none_or(|it| it.is_finite() && it >= 0.0));
+        prop_assert!(serde_json::to_string(&report).is_ok());
+    }
+}

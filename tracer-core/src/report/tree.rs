@@ -1,0 +1,117 @@
+//! Which run of a tool ran under which: the C compiler under `cgo`, the C linker under `link`.
+//!
+//! Only the parent's process id is known, and ids are reused, so the parent is the last run before it that had that id and had not
+//! ended yet.
+
+use std::collections::HashMap;
+
+use super::{Interval, cpu_ns, sum};
+use crate::event::Ktime;
+use crate::model::{CallKind, ToolCall};
+
+/// The runs of a build, each with the outermost run that it is part of.
+pub(super) struct Tree<'a> {
+    nodes: Vec<Node<'a>>,
+}
+
+/// One run in the tree.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'a> {
+    pub(super) call: &'a ToolCall,
+    pub(super) interval: Interval,
+    /// Outermost run that this one is part of: its own index if it is that itself.
+    pub(super) root: usize,
+    pub(super) index: usize,
+    pub(super) root_kind: CallKind,
+    /// The outermost run only asked for a version or flags.
+    pub(super) is_query: bool,
+}
+
+impl Node<'_> {
+    pub(super) fn is_root(&self) -> bool {
+        self.root == self.index
+    }
+
+    pub(super) fn wall_ns(&self) -> u64 {
+        self.interval.1.since(self.interval.0)
+    }
+
+    pub(super) fn cpu_ns(&self) -> u64 {
+        cpu_ns(self.call.usage)
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// Runs whose end was not seen last until `end`.
+    pub(super) fn of(calls: &'a [ToolCall], end: Ktime) -> Self {
+        let mut nodes: Vec<Node<'a>> = Vec::with_capacity(calls.len());
+        let mut holders = HashMap::new();
+        for (index, call) in calls.iter().enumerate() {
+            let holder = holders
+                .get(&call.parent)
+                .and_then(|&it: &usize| nodes.get(it));
+            let above = holder.filter(|it| it.interval.1 >= call.start).copied();
+            nodes.push(Node {
+                call,
+                interval: (call.start, call.end.unwrap_or(end)),
+                root: above.map_or(index, |it| it.root),
+                index,
+                root_kind: above.map_or(call.kind, |it| it.root_kind),
+                is_query: above.map_or(call.is_query, |it| it.is_query),
+            });
+            holders.insert(call.process.tgid, index);
+        }
+        Self { nodes }
+    }
+
+    /// Every run, queries included.
+    pub(super) fn nodes(&self) -> &[Node<'a>] {
+        &self.nodes
+    }
+
+    /// Outermost runs that did work.
+    pub(super) fn working(&self) -> impl Iterator<Item = &Node<'a>> {
+        self.nodes.iter().filter(|it| it.is_root() && !it.is_query)
+    }
+
+    /// CPU of the runs that were made for the build, not for the user.
+    pub(super) fn cpu_for_the_build_ns(&self) -> u64 {
+        sum(self
+            .nodes
+            .iter()
+            .filter(|it| !is_for_the_user(it.root_kind))
+            .map(Node::cpu_ns))
+    }
+
+    /// Index of the run with the largest resident set.
+    pub(super) fn largest(&self) -> Option<u32> {
+        let largest = self
+            .nodes
+            .iter()
+            .filter(|it| !is_for_the_user(it.root_kind))
+            .max_by_key(|it| it.call.usage.max_rss_bytes)?;
+        u32::try_from(largest.index)
+            .ok()
+            .filter(|_| largest.call.usage.max_rss_bytes > 0)
+    }
+}
+
+/// Whether the run is of a program that the `go` command was asked to run, rather than of a tool that it needs.
+fn is_for_the_user(kind: CallKind) -> bool {
+    match kind {
+        CallKind::Test | CallKind::Program | CallKind::Generate => true,
+        CallKind::Compile
+        | CallKind::Asm
+        | CallKind::Cgo
+        | CallKind::Link
+        | CallKind::Vet
+        | CallKind::Cover
+        | CallKind::Pack
+        | CallKind::GoTool
+        | CallKind::Cc
+        | CallKind::As
+        | CallKind::Ld
+        | CallKind::Vcs
+        | CallKind::Other => false,
+    }
+}
