@@ -1,0 +1,148 @@
+//! Bytes to images: what the file is, and for archives and fat files, what is inside.
+//!
+//! One module per container. Each reads headers only and copies nothing but names that are not UTF-8;
+//! the exception is wasm, whose data comes in pieces and is put together once.
+
+mod archive;
+mod elf;
+mod fat;
+mod macho;
+mod pe;
+mod wasm;
+
+use std::ops::Range;
+
+use object::Endianness;
+
+use crate::error::Error;
+use crate::image::{Header, Image, clamp};
+use crate::limit;
+
+/// One image and where it lies in the file.
+#[derive(Clone, Debug)]
+pub struct Part<'a> {
+    /// Empty when the whole file is this image; else the architecture or the member's name.
+    pub label: String,
+    pub offset: usize,
+    pub image: Image<'a>,
+}
+
+/// A member of an archive or a slice of a fat file.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub name: String,
+    /// Its bytes without its header.
+    pub file: Range<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrapper {
+    /// The file is the image.
+    None,
+    Archive,
+    Fat,
+}
+
+#[derive(Clone, Debug)]
+pub struct Container<'a> {
+    pub wrapper: Wrapper,
+    pub parts: Vec<Part<'a>>,
+    pub members: Vec<Member>,
+    /// Headers of the wrapper itself.
+    pub headers: Vec<Header>,
+    pub notes: Vec<String>,
+}
+
+pub fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
+    if bytes.is_empty() {
+        return Err(Error::Empty);
+    }
+    let size = bytes.len() as u64;
+    if size > limit::FILE {
+        return Err(Error::TooLarge {
+            size,
+            limit: limit::FILE,
+        });
+    }
+    if bytes.starts_with(b"!<arch>\n") {
+        return Ok(archive::open(bytes));
+    }
+    if fat::is_fat(bytes) {
+        return fat::open(bytes);
+    }
+    let image = image(bytes)?.ok_or_else(|| Error::Unknown {
+        magic: magic(bytes),
+    })?;
+    Ok(Container {
+        wrapper: Wrapper::None,
+        parts: vec![Part {
+            label: String::new(),
+            offset: 0,
+            image,
+        }],
+        members: Vec::new(),
+        headers: Vec::new(),
+        notes: Vec::new(),
+    })
+}
+
+/// One image, `None` when the bytes are none that this crate knows.
+fn image(bytes: &[u8]) -> Result<Option<Image<'_>>, Error> {
+    let image = match bytes {
+        [0x7f, b'E', b'L', b'F', 1, ..] => {
+            elf::parse::<object::elf::FileHeader32<Endianness>>(bytes)?
+        }
+        [0x7f, b'E', b'L', b'F', 2, ..] => {
+            elf::parse::<object::elf::FileHeader64<Endianness>>(bytes)?
+        }
+        [0xfe, 0xed, 0xfa, 0xce, ..] | [0xce, 0xfa, 0xed, 0xfe, ..] => {
+            macho::parse::<object::macho::MachHeader32<Endianness>>(bytes)?
+        }
+        [0xfe, 0xed, 0xfa, 0xcf, ..] | [0xcf, 0xfa, 0xed, 0xfe, ..] => {
+            macho::parse::<object::macho::MachHeader64<Endianness>>(bytes)?
+        }
+        [b'M', b'Z', ..] => pe::parse(bytes)?,
+        [0, b'a', b's', b'm', ..] => wasm::parse(bytes)?,
+        _ => return Ok(None),
+    };
+    Ok(Some(image))
+}
+
+fn magic(bytes: &[u8]) -> String {
+    let start = bytes.get(..4).unwrap_or(bytes);
+    if start.iter().all(u8::is_ascii_graphic) {
+        format!("`{}`", lossy(start))
+    } else {
+        crate::hex::encode(start)
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Collects header ranges, clamped to the file.
+struct Headers {
+    file: usize,
+    list: Vec<Header>,
+}
+
+impl Headers {
+    fn new(file: usize) -> Self {
+        Self {
+            file,
+            list: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, name: &'static str, offset: u64, len: u64) {
+        let (file, _) = clamp(offset, len, self.file);
+        if !file.is_empty() {
+            self.list.push(Header { name, file });
+        }
+    }
+
+    fn done(self) -> Vec<Header> {
+        self.list
+    }
+}

@@ -1,0 +1,491 @@
+//! ELF, 32 and 64 bit, both byte orders: headers to an [`Image`].
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use object::Endianness;
+use object::elf;
+use object::read::elf::{CompressionHeader as _, FileHeader, ProgramHeader, SectionHeader};
+
+use super::{Headers, lossy};
+use crate::error::Error;
+use crate::image::{
+    Compression, Format, Image, Linkage, Mapping, RelativeFixups, Section, SectionClass, Segment,
+    SegmentFlags, Shape, SymbolLayout, SymbolTable, clamp,
+};
+use crate::limit;
+use crate::reader::{Endian, Reader, index};
+
+pub fn parse<'a, H: FileHeader<Endian = Endianness>>(bytes: &'a [u8]) -> Result<Image<'a>, Error> {
+    let broken = |what| Error::Broken {
+        format: "ELF",
+        what,
+    };
+    let header = H::parse(bytes).map_err(|_| broken("file header"))?;
+    let endian = header.endian().map_err(|_| broken("byte order"))?;
+    let mut notes = Vec::new();
+    let programs = header.program_headers(endian, bytes).unwrap_or_else(|_| {
+        notes.push("the segment table lies outside of the file".to_owned());
+        &[]
+    });
+    let raw_sections = header.section_headers(endian, bytes).unwrap_or_else(|_| {
+        notes.push("the section table lies outside of the file".to_owned());
+        &[]
+    });
+    if programs.is_empty() && raw_sections.is_empty() {
+        return Err(broken("segment and section tables"));
+    }
+    let word = if header.is_type_64() { 8 } else { 4 };
+    let reader = Reader::new(
+        bytes,
+        if header.is_big_endian() {
+            Endian::Big
+        } else {
+            Endian::Little
+        },
+    );
+
+    let mut headers = Headers::new(bytes.len());
+    headers.add("ELF header", 0, header.e_ehsize(endian).into());
+    headers.add(
+        "segment table",
+        header.e_phoff(endian).into(),
+        u64::from(header.e_phentsize(endian)) * programs.len() as u64,
+    );
+    headers.add(
+        "section table",
+        header.e_shoff(endian).into(),
+        u64::from(header.e_shentsize(endian)) * raw_sections.len() as u64,
+    );
+
+    if raw_sections.len() > limit::SECTIONS {
+        notes.push(format!(
+            "{} sections, only the first {} are read",
+            raw_sections.len(),
+            limit::SECTIONS
+        ));
+    }
+    if programs.len() > limit::SEGMENTS {
+        notes.push(format!(
+            "{} segments, only the first {} are read",
+            programs.len(),
+            limit::SEGMENTS
+        ));
+    }
+    let names = header
+        .shstrndx(endian, bytes)
+        .ok()
+        .and_then(|index| raw_sections.get(usize::try_from(index).ok()?))
+        .map(|section| range(section, endian, bytes.len()).0);
+    let sections: Vec<_> = raw_sections
+        .iter()
+        .take(limit::SECTIONS)
+        .skip_while(|section| section.sh_type(endian) == elf::SHT_NULL)
+        .map(|raw| section(raw, endian, reader, bytes, names.clone(), &mut notes))
+        .collect();
+    let segments: Vec<_> = programs
+        .iter()
+        .take(limit::SEGMENTS)
+        .filter(|raw| raw.p_type(endian) == elf::PT_LOAD)
+        .map(|raw| segment(raw, endian, bytes.len(), &mut notes))
+        .collect();
+
+    let relocatable = header.e_type(endian) == elf::ET_REL;
+    let mut mappings: Vec<_> = segments
+        .iter()
+        .map(|segment| Mapping {
+            address: segment.address,
+            offset: segment.file.start,
+            len: segment.file.len(),
+        })
+        .collect();
+    if mappings.is_empty() && !relocatable {
+        mappings.extend(
+            sections
+                .iter()
+                .filter(|section| section.address != 0)
+                .map(|section| Mapping {
+                    address: section.address,
+                    offset: section.file.start,
+                    len: section.file.len(),
+                }),
+        );
+    }
+    let linkage = linkage(programs, endian, bytes, reader);
+    let shape = match header.e_type(endian) {
+        elf::ET_EXEC => Shape::Executable,
+        elf::ET_DYN if linkage.position_independent => Shape::PositionIndependent,
+        elf::ET_DYN => Shape::SharedLibrary,
+        elf::ET_REL => Shape::Relocatable,
+        _ => Shape::Other,
+    };
+    let goarch = goarch(header.e_machine(endian), word, reader);
+    let image = Image {
+        bytes,
+        format: Format::Elf,
+        goarch,
+        goos: None,
+        endian: if header.is_big_endian() {
+            Endian::Big
+        } else {
+            Endian::Little
+        },
+        word,
+        shape,
+        entry: header.e_entry(endian).into(),
+        headers: headers.done(),
+        symbols: symbol_table(raw_sections, endian, word, bytes.len()),
+        fixups: fixups(
+            raw_sections,
+            endian,
+            header.e_machine(endian),
+            word,
+            bytes.len(),
+        ),
+        sections,
+        segments,
+        linkage,
+        notes,
+        bodies: Vec::new(),
+        mappings,
+        memory: Vec::new(),
+    };
+    Ok(image.finish())
+}
+
+fn range<S: SectionHeader<Endian = Endianness>>(
+    raw: &S,
+    endian: Endianness,
+    file: usize,
+) -> (Range<usize>, bool) {
+    if raw.sh_type(endian) == elf::SHT_NOBITS {
+        return (0..0, false);
+    }
+    clamp(
+        raw.sh_offset(endian).into(),
+        raw.sh_size(endian).into(),
+        file,
+    )
+}
+
+fn section<'a, S: SectionHeader<Endian = Endianness>>(
+    raw: &S,
+    endian: Endianness,
+    reader: Reader<'a>,
+    bytes: &'a [u8],
+    names: Option<Range<usize>>,
+    notes: &mut Vec<String>,
+) -> Section<'a> {
+    let name = names
+        .and_then(|names| reader.slice(names.start, names.len()))
+        .and_then(|names| {
+            Reader::new(names, Endian::Little)
+                .cstr(index(raw.sh_name(endian).into())?, limit::SECTION_NAME)
+        })
+        .map_or(Cow::Borrowed(""), String::from_utf8_lossy);
+    let (file, cut) = range(raw, endian, bytes.len());
+    if cut {
+        notes.push(format!("section {name} reaches outside of the file"));
+    }
+    let flags: u64 = raw.sh_flags(endian).into();
+    let mut memory = raw.sh_size(endian).into();
+    let mut compression = None;
+    if flags & u64::from(elf::SHF_COMPRESSED) != 0 {
+        compression = Some(Compression::Unknown);
+        if let Ok(Some((header, _, _))) = raw.compression(endian, bytes) {
+            memory = header.ch_size(endian).into();
+            compression = Some(match header.ch_type(endian) {
+                elf::ELFCOMPRESS_ZLIB => Compression::Zlib,
+                elf::ELFCOMPRESS_ZSTD => Compression::Zstd,
+                _ => Compression::Unknown,
+            });
+        }
+    } else if name.starts_with(".zdebug_") {
+        compression = Some(Compression::Zlib);
+        // The GNU form: "ZLIB", then the size in big-endian order whatever the file's order is.
+        let size = Reader::new(bytes, Endian::Big).u64(file.start.saturating_add(4));
+        memory = size.unwrap_or(memory);
+    }
+    let class = class(&name, raw.sh_type(endian), flags);
+    Section {
+        name,
+        class,
+        address: raw.sh_addr(endian).into(),
+        memory,
+        file,
+        compression,
+    }
+}
+
+fn class(name: &str, kind: u32, flags: u64) -> SectionClass {
+    let has = |flag: u32| flags & u64::from(flag) != 0;
+    match kind {
+        elf::SHT_NOBITS => return SectionClass::Zero,
+        elf::SHT_NOTE => return SectionClass::Note,
+        elf::SHT_SYMTAB | elf::SHT_SYMTAB_SHNDX => return SectionClass::Symbols,
+        elf::SHT_STRTAB if !has(elf::SHF_ALLOC) => return SectionClass::Symbols,
+        elf::SHT_DYNAMIC
+        | elf::SHT_DYNSYM
+        | elf::SHT_HASH
+        | elf::SHT_GNU_HASH
+        | elf::SHT_GNU_VERSYM
+        | elf::SHT_GNU_VERNEED
+        | elf::SHT_GNU_VERDEF
+        | elf::SHT_RELA
+        | elf::SHT_REL
+        | elf::SHT_RELR
+        | elf::SHT_STRTAB => return SectionClass::Linking,
+        _ => {}
+    }
+    if name.starts_with(".debug_") || name.starts_with(".zdebug_") || name == ".gdb_index" {
+        SectionClass::Debug
+    } else if matches!(
+        name,
+        ".plt" | ".plt.got" | ".plt.sec" | ".got" | ".got.plt" | ".interp"
+    ) {
+        SectionClass::Linking
+    } else if has(elf::SHF_EXECINSTR) {
+        SectionClass::Code
+    } else if !has(elf::SHF_ALLOC) {
+        SectionClass::Other
+    } else if has(elf::SHF_WRITE) && !name.starts_with(".data.rel.ro") {
+        SectionClass::Data
+    } else {
+        SectionClass::ReadOnly
+    }
+}
+
+fn segment<P: ProgramHeader<Endian = Endianness>>(
+    raw: &P,
+    endian: Endianness,
+    file: usize,
+    notes: &mut Vec<String>,
+) -> Segment<'static> {
+    let (range, cut) = clamp(
+        raw.p_offset(endian).into(),
+        raw.p_filesz(endian).into(),
+        file,
+    );
+    if cut {
+        notes.push("a segment reaches outside of the file".to_owned());
+    }
+    let flags = raw.p_flags(endian);
+    let flags = SegmentFlags {
+        read: flags & elf::PF_R != 0,
+        write: flags & elf::PF_W != 0,
+        execute: flags & elf::PF_X != 0,
+    };
+    let name = match (flags.write, flags.execute) {
+        (_, true) => "LOAD code",
+        (true, false) => "LOAD data",
+        (false, false) => "LOAD read-only",
+    };
+    Segment {
+        name: Cow::Borrowed(name),
+        address: raw.p_vaddr(endian).into(),
+        memory: raw.p_memsz(endian).into(),
+        file: range,
+        flags,
+    }
+}
+
+fn symbol_table<S: SectionHeader<Endian = Endianness>>(
+    sections: &[S],
+    endian: Endianness,
+    word: u8,
+    file: usize,
+) -> Option<SymbolTable> {
+    let sections = sections.get(..limit::SECTIONS).unwrap_or(sections);
+    let find = |kind| {
+        sections
+            .iter()
+            .find(|section| section.sh_type(endian) == kind)
+    };
+    // The dynamic table is what a stripped library still has.
+    let raw = find(elf::SHT_SYMTAB).or_else(|| find(elf::SHT_DYNSYM))?;
+    let strings = sections.get(index(raw.sh_link(endian).into())?)?;
+    Some(SymbolTable {
+        layout: if word == 8 {
+            SymbolLayout::Elf64
+        } else {
+            SymbolLayout::Elf32
+        },
+        table: range(raw, endian, file).0,
+        strings: range(strings, endian, file).0,
+    })
+}
+
+/// Only RELA tables: REL keeps the addend in place, where it is read anyway.
+fn fixups<S: SectionHeader<Endian = Endianness>>(
+    sections: &[S],
+    endian: Endianness,
+    machine: u16,
+    word: u8,
+    file: usize,
+) -> Option<RelativeFixups> {
+    let kind = match machine {
+        elf::EM_X86_64 => elf::R_X86_64_RELATIVE,
+        elf::EM_AARCH64 => elf::R_AARCH64_RELATIVE,
+        elf::EM_S390 => elf::R_390_RELATIVE,
+        elf::EM_PPC64 => elf::R_PPC64_RELATIVE,
+        elf::EM_RISCV => elf::R_RISCV_RELATIVE,
+        _ => return None,
+    };
+    if word != 8 {
+        return None;
+    }
+    let alloc = |section: &&S| {
+        let flags: u64 = section.sh_flags(endian).into();
+        flags & u64::from(elf::SHF_ALLOC) != 0
+    };
+    let raw = sections
+        .iter()
+        .take(limit::SECTIONS)
+        .filter(alloc)
+        .filter(|section| section.sh_type(endian) == elf::SHT_RELA)
+        .max_by_key(|section| section.sh_size(endian).into())?;
+    Some(RelativeFixups {
+        table: range(raw, endian, file).0,
+        kind,
+    })
+}
+
+fn linkage<P: ProgramHeader<Endian = Endianness>>(
+    programs: &[P],
+    endian: Endianness,
+    bytes: &[u8],
+    reader: Reader<'_>,
+) -> Linkage {
+    let mut linkage = Linkage::default();
+    for raw in programs.iter().take(limit::SEGMENTS) {
+        let (file, _) = clamp(
+            raw.p_offset(endian).into(),
+            raw.p_filesz(endian).into(),
+            bytes.len(),
+        );
+        match raw.p_type(endian) {
+            elf::PT_INTERP => {
+                linkage.interpreter = reader
+                    .cstr(file.start, file.len().min(limit::SECTION_NAME))
+                    .map(lossy);
+                linkage.position_independent = true;
+            }
+            elf::PT_GNU_RELRO => linkage.relro = true,
+            elf::PT_GNU_STACK => linkage.no_execute = Some(raw.p_flags(endian) & elf::PF_X == 0),
+            elf::PT_NOTE => note(reader, file, &mut linkage),
+            elf::PT_DYNAMIC => {
+                linkage.has_dynamic = true;
+                if let Ok(Some(entries)) = raw.dynamic(endian, bytes) {
+                    dynamic(entries, programs, endian, bytes.len(), reader, &mut linkage);
+                }
+            }
+            _ => {}
+        }
+    }
+    linkage
+}
+
+fn dynamic<
+    P: ProgramHeader<Endian = Endianness>,
+    D: object::read::elf::Dyn<Endian = Endianness>,
+>(
+    entries: &[D],
+    programs: &[P],
+    endian: Endianness,
+    file: usize,
+    reader: Reader<'_>,
+    linkage: &mut Linkage,
+) {
+    let find = |tag: i64| entries.iter().find(|entry| entry.tag(endian) == tag);
+    // DT_STRTAB is an address; the segments say where that is in the file.
+    let strings = find(elf::DT_STRTAB).and_then(|entry| {
+        let address: u64 = entry.d_val(endian).into();
+        programs
+            .iter()
+            .take(limit::SEGMENTS)
+            .filter(|raw| raw.p_type(endian) == elf::PT_LOAD)
+            .find_map(|raw| {
+                let into = address.checked_sub(raw.p_vaddr(endian).into())?;
+                let (range, _) = clamp(
+                    raw.p_offset(endian).into(),
+                    raw.p_filesz(endian).into(),
+                    file,
+                );
+                (into < range.len() as u64).then(|| range.start as u64 + into)
+            })
+    });
+    for entry in entries {
+        let value: u64 = entry.d_val(endian).into();
+        match entry.tag(endian) {
+            elf::DT_NULL => break,
+            elf::DT_NEEDED if linkage.needed.len() < limit::NEEDED => {
+                let name = strings
+                    .and_then(|strings| index(strings.checked_add(value)?))
+                    .and_then(|at| reader.cstr(at, limit::SECTION_NAME));
+                linkage.needed.extend(name.map(lossy));
+            }
+            elf::DT_BIND_NOW => linkage.bind_now = true,
+            elf::DT_FLAGS => linkage.bind_now |= value & u64::from(elf::DF_BIND_NOW) != 0,
+            elf::DT_FLAGS_1 => {
+                linkage.bind_now |= value & u64::from(elf::DF_1_NOW) != 0;
+                linkage.position_independent |= value & u64::from(elf::DF_1_PIE) != 0;
+            }
+            elf::DT_SYMTAB => linkage.has_dynamic_symbols = true,
+            _ => {}
+        }
+    }
+}
+
+/// Walks one note segment for the GNU build ID; Go's own is read by `go::buildid`.
+fn note(reader: Reader<'_>, file: Range<usize>, linkage: &mut Linkage) {
+    let mut at = file.start;
+    // A note has 12 bytes of header, so this ends.
+    while at.saturating_add(12) <= file.end {
+        let (Some(name), Some(desc), Some(kind)) =
+            (reader.u32(at), reader.u32(at + 4), reader.u32(at + 8))
+        else {
+            return;
+        };
+        let (Some(name), Some(desc)) = (index(name.into()), index(desc.into())) else {
+            return;
+        };
+        let body = at + 12;
+        let Some(value) = name
+            .checked_next_multiple_of(4)
+            .and_then(|skip| body.checked_add(skip))
+        else {
+            return;
+        };
+        if kind == elf::NT_GNU_BUILD_ID && reader.slice(body, name) == Some(b"GNU\0") && desc <= 64
+        {
+            linkage.gnu_build_id = reader.slice(value, desc).map(crate::hex::encode);
+        }
+        let Some(next) = desc
+            .checked_next_multiple_of(4)
+            .and_then(|skip| value.checked_add(skip))
+        else {
+            return;
+        };
+        at = next;
+    }
+}
+
+fn goarch(machine: u16, word: u8, reader: Reader<'_>) -> &'static str {
+    let big = reader.u8(5) == Some(2);
+    match (machine, word, big) {
+        (elf::EM_X86_64, _, _) => "amd64",
+        (elf::EM_386, _, _) => "386",
+        (elf::EM_AARCH64, _, false) => "arm64",
+        (elf::EM_ARM, _, false) => "arm",
+        (elf::EM_S390, 8, _) => "s390x",
+        (elf::EM_PPC64, _, true) => "ppc64",
+        (elf::EM_PPC64, _, false) => "ppc64le",
+        (elf::EM_RISCV, 8, _) => "riscv64",
+        (elf::EM_LOONGARCH, 8, _) => "loong64",
+        (elf::EM_MIPS, 8, true) => "mips64",
+        (elf::EM_MIPS, 8, false) => "mips64le",
+        (elf::EM_MIPS, _, true) => "mips",
+        (elf::EM_MIPS, _, false) => "mipsle",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,240 @@
+//! PE files, 32 and 64 bit: headers to an [`Image`].
+
+use std::borrow::Cow;
+
+use object::LittleEndian as LE;
+use object::pe;
+use object::read::pe::{ImageNtHeaders, ImageOptionalHeader as _};
+
+use super::{Headers, lossy};
+use crate::error::Error;
+use crate::image::{
+    Compression, Format, Image, Linkage, Mapping, Section, SectionClass, Segment, SegmentFlags,
+    Shape, SymbolLayout, SymbolTable, clamp,
+};
+use crate::limit;
+use crate::reader::{Endian, Reader, index};
+
+pub fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
+    let broken = |what| Error::Broken { format: "PE", what };
+    let dos = pe::ImageDosHeader::parse(bytes).map_err(|_| broken("DOS header"))?;
+    let offset: u64 = dos.nt_headers_offset().into();
+    let at = index(offset).ok_or(broken("header offset"))?;
+    let reader = Reader::new(bytes, Endian::Little);
+    match at.checked_add(24).and_then(|at| reader.u16(at)) {
+        Some(pe::IMAGE_NT_OPTIONAL_HDR32_MAGIC) => with::<pe::ImageNtHeaders32>(bytes, offset, 4),
+        Some(pe::IMAGE_NT_OPTIONAL_HDR64_MAGIC) => with::<pe::ImageNtHeaders64>(bytes, offset, 8),
+        _ => Err(broken("optional header")),
+    }
+}
+
+fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Image<'_>, Error> {
+    let broken = |what| Error::Broken { format: "PE", what };
+    let reader = Reader::new(bytes, Endian::Little);
+    let mut offset = nt_offset;
+    let (nt, directories) = N::parse(bytes, &mut offset).map_err(|_| broken("headers"))?;
+    let table = nt
+        .sections(bytes, offset)
+        .map_err(|_| broken("section table"))?;
+    let (file_header, optional) = (nt.file_header(), nt.optional_header());
+    let base = optional.image_base();
+
+    let mut headers = Headers::new(bytes.len());
+    headers.add("DOS header", 0, nt_offset);
+    headers.add("PE headers", nt_offset, offset.saturating_sub(nt_offset));
+    headers.add("section table", offset, 40 * table.len() as u64);
+
+    let symbols_at = u64::from(file_header.pointer_to_symbol_table.get(LE));
+    let symbols_len = u64::from(file_header.number_of_symbols.get(LE)) * 18;
+    let mut symbols = None;
+    let mut notes = Vec::new();
+    if symbols_at != 0 && symbols_len != 0 {
+        let strings_at = symbols_at + symbols_len;
+        let strings_len = index(strings_at).and_then(|at| reader.u32(at)).unwrap_or(0);
+        symbols = Some(SymbolTable {
+            layout: SymbolLayout::Coff,
+            table: clamp(symbols_at, symbols_len, bytes.len()).0,
+            strings: clamp(strings_at, strings_len.into(), bytes.len()).0,
+        });
+    }
+    let mut sections = Vec::new();
+    for raw in table.iter() {
+        let name = name(&raw.name, reader, symbols.as_ref());
+        let (file, cut) = clamp(
+            raw.pointer_to_raw_data.get(LE).into(),
+            raw.size_of_raw_data.get(LE).into(),
+            bytes.len(),
+        );
+        if cut {
+            notes.push(format!("section {name} reaches outside of the file"));
+        }
+        let flags = raw.characteristics.get(LE);
+        let file = if raw.pointer_to_raw_data.get(LE) == 0 {
+            0..0
+        } else {
+            file
+        };
+        let mut memory = u64::from(raw.virtual_size.get(LE));
+        let compression = name.starts_with(".zdebug_").then_some(Compression::Zlib);
+        if compression.is_some() {
+            let claimed = Reader::new(bytes, Endian::Big).u64(file.start.saturating_add(4));
+            memory = claimed.unwrap_or(memory);
+        }
+        sections.push(Section {
+            class: class(&name, flags),
+            name,
+            address: base.wrapping_add(raw.virtual_address.get(LE).into()),
+            memory,
+            file,
+            compression,
+        });
+    }
+    let segments = table
+        .iter()
+        .zip(&sections)
+        .take(limit::SEGMENTS)
+        .map(|(raw, section)| segment(raw, section))
+        .collect();
+    let mappings = sections
+        .iter()
+        .map(|section| Mapping {
+            address: section.address,
+            offset: section.file.start,
+            // What is past the virtual size is padding of the file, not memory.
+            len: section
+                .file
+                .len()
+                .min(index(section.memory).unwrap_or(usize::MAX)),
+        })
+        .collect();
+    if let Some(table) = &symbols {
+        for (name, range) in [
+            ("symbol table", &table.table),
+            ("string table", &table.strings),
+        ] {
+            sections.push(Section {
+                name: Cow::Borrowed(name),
+                class: SectionClass::Symbols,
+                address: 0,
+                memory: range.len() as u64,
+                file: range.clone(),
+                compression: None,
+            });
+        }
+    }
+    let flags = optional.dll_characteristics();
+    let is_dll = file_header.characteristics.get(LE) & pe::IMAGE_FILE_DLL != 0;
+    let relocated = flags & pe::IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE != 0;
+    let mut linkage = Linkage {
+        position_independent: relocated,
+        no_execute: Some(flags & pe::IMAGE_DLLCHARACTERISTICS_NX_COMPAT != 0),
+        ..Linkage::default()
+    };
+    if let Ok(Some(imports)) = directories.import_table(bytes, &table) {
+        linkage.has_dynamic = true;
+        let mut descriptors = imports.descriptors().ok();
+        while let Some(Ok(Some(descriptor))) = descriptors.as_mut().map(|list| list.next()) {
+            if linkage.needed.len() >= limit::NEEDED {
+                break;
+            }
+            let address = base.wrapping_add(descriptor.name.get(LE).into());
+            linkage
+                .needed
+                .extend(string_at(reader, &sections, address).map(lossy));
+        }
+    }
+    let image = Image {
+        bytes,
+        format: Format::Pe,
+        goarch: goarch(file_header.machine.get(LE)),
+        goos: Some("windows"),
+        endian: Endian::Little,
+        word,
+        shape: match (is_dll, relocated) {
+            (true, _) => Shape::SharedLibrary,
+            (false, true) => Shape::PositionIndependent,
+            (false, false) => Shape::Executable,
+        },
+        entry: base.wrapping_add(optional.address_of_entry_point().into()),
+        headers: headers.done(),
+        sections,
+        segments,
+        symbols,
+        fixups: None,
+        linkage,
+        notes,
+        bodies: Vec::new(),
+        mappings,
+        memory: Vec::new(),
+    };
+    Ok(image.finish())
+}
+
+/// Eight bytes, or `/123`: an offset into the strings behind the symbol table.
+fn name<'a>(raw: &'a [u8; 8], reader: Reader<'a>, symbols: Option<&SymbolTable>) -> Cow<'a, str> {
+    let end = raw.iter().position(|&byte| byte == 0).unwrap_or(raw.len());
+    let short = raw.get(..end).unwrap_or(raw);
+    let long = short.strip_prefix(b"/").and_then(|digits| {
+        let offset: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        let strings = &symbols?.strings;
+        let left = strings.len().checked_sub(offset)?;
+        reader.cstr(
+            strings.start.checked_add(offset)?,
+            left.min(limit::SECTION_NAME),
+        )
+    });
+    String::from_utf8_lossy(long.unwrap_or(short))
+}
+
+fn string_at<'a>(reader: Reader<'a>, sections: &[Section<'_>], address: u64) -> Option<&'a [u8]> {
+    sections.iter().find_map(|section| {
+        let into = index(address.checked_sub(section.address)?)?;
+        if section.address == 0 || into >= section.file.len() {
+            return None;
+        }
+        reader.cstr(section.file.start + into, limit::SECTION_NAME)
+    })
+}
+
+fn class(name: &str, flags: u32) -> SectionClass {
+    if name.starts_with(".debug_") || name.starts_with(".zdebug_") {
+        SectionClass::Debug
+    } else if flags & pe::IMAGE_SCN_CNT_CODE != 0 {
+        SectionClass::Code
+    } else if flags & pe::IMAGE_SCN_CNT_UNINITIALIZED_DATA != 0 {
+        SectionClass::Zero
+    } else if matches!(name, ".idata" | ".edata" | ".reloc" | ".pdata" | ".xdata") {
+        SectionClass::Linking
+    } else if name == ".symtab" {
+        SectionClass::Symbols
+    } else if flags & pe::IMAGE_SCN_MEM_WRITE != 0 {
+        SectionClass::Data
+    } else {
+        SectionClass::ReadOnly
+    }
+}
+
+fn segment<'a>(raw: &pe::ImageSectionHeader, section: &Section<'a>) -> Segment<'a> {
+    let flags = raw.characteristics.get(LE);
+    Segment {
+        name: section.name.clone(),
+        address: section.address,
+        memory: u64::from(raw.virtual_size.get(LE)),
+        file: section.file.clone(),
+        flags: SegmentFlags {
+            read: flags & pe::IMAGE_SCN_MEM_READ != 0,
+            write: flags & pe::IMAGE_SCN_MEM_WRITE != 0,
+            execute: flags & pe::IMAGE_SCN_MEM_EXECUTE != 0,
+        },
+    }
+}
+
+fn goarch(machine: u16) -> &'static str {
+    match machine {
+        pe::IMAGE_FILE_MACHINE_AMD64 => "amd64",
+        pe::IMAGE_FILE_MACHINE_ARM64 => "arm64",
+        pe::IMAGE_FILE_MACHINE_I386 => "386",
+        pe::IMAGE_FILE_MACHINE_ARMNT | pe::IMAGE_FILE_MACHINE_ARM => "arm",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,18 @@
+//! Why a file cannot be analyzed at all. Everything less is a note in the result.
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the file is empty")]
+    Empty,
+    #[error("the file has {size} bytes, over the limit of {limit}")]
+    TooLarge { size: u64, limit: u64 },
+    #[error(
+        "not an executable, library, object or archive (it begins with {magic}); give it what `go build` wrote"
+    )]
+    Unknown { magic: String },
+    #[error("the {what} of this {format} file cannot be read; it is cut or damaged")]
+    Broken {
+        format: &'static str,
+        what: &'static str,
+    },
+}

@@ -1,0 +1,133 @@
+//! The Go build ID: which actions made the file, and a hash of what they made.
+//!
+//! `cmd/go` writes `action/…/content` over a placeholder after linking, so it differs between two
+//! builds of the same code only when an input differs (or the ID is set by hand).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Image, SectionClass};
+use crate::reader::{Endian, Reader, index};
+
+/// The build ID, whole and in its parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BuildId {
+    pub whole: String,
+    /// Hash of the inputs of the link (of the compilation, for a package).
+    pub action: String,
+    /// For a program: action ID of the main package's compilation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_action: Option<String>,
+    /// For a program: content ID of the main package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_content: Option<String>,
+    /// Hash of the output, with the ID itself taken as zeros.
+    pub content: String,
+}
+
+impl BuildId {
+    pub fn parse(whole: &str) -> Self {
+        let parts: Vec<_> = whole.split('/').map(str::to_owned).collect();
+        let mut id = Self {
+            whole: whole.to_owned(),
+            action: parts.first().cloned().unwrap_or_default(),
+            main_action: None,
+            main_content: None,
+            content: parts.last().cloned().unwrap_or_default(),
+        };
+        if let [_, main_action, main_content, _] = parts.as_slice() {
+            id.main_action = Some(main_action.clone());
+            id.main_content = Some(main_content.clone());
+        }
+        id
+    }
+}
+
+const PREFIX: &[u8] = b"\xff Go build ID: \"";
+/// How far into the code the raw form is looked for: it is at its very start.
+const RAW_WITHIN: usize = 4096;
+const MAX: usize = 1024;
+
+/// The build ID of an image: ELF note, the head of the code, or the wasm section.
+pub fn read(image: &Image<'_>) -> Option<BuildId> {
+    let named = |name: &str| {
+        image
+            .section(name)
+            .map(|section| image.section_bytes(section))
+    };
+    let raw = named(".note.go.buildid")
+        .and_then(|bytes| note(Reader::new(bytes, image.endian)))
+        .or_else(|| named("go:buildid"))
+        .or_else(|| {
+            let code = image
+                .sections
+                .iter()
+                .filter(|section| section.class == SectionClass::Code);
+            code.take(8)
+                .find_map(|section| raw(image.section_bytes(section)))
+        })
+        .or_else(|| raw(image.bytes.get(..32 << 10).unwrap_or(image.bytes)))?;
+    let text = std::str::from_utf8(raw).ok()?.trim_matches('\0');
+    (!text.is_empty() && text.len() <= MAX).then(|| BuildId::parse(text))
+}
+
+/// The build ID of a package archive's definition, as text in its header.
+pub fn from_package(definition: &[u8]) -> Option<BuildId> {
+    let head = definition.get(..MAX).unwrap_or(definition);
+    let head = String::from_utf8_lossy(head);
+    let quoted = head
+        .lines()
+        .find_map(|line| line.strip_prefix("build id \""))?;
+    Some(BuildId::parse(quoted.strip_suffix('"')?))
+}
+
+fn note(reader: Reader<'_>) -> Option<&[u8]> {
+    const GO_BUILD_ID: u32 = 4;
+    let name = index(reader.u32(0)?.into())?;
+    let len = index(reader.u32(4)?.into())?;
+    if reader.u32(8)? != GO_BUILD_ID || reader.slice(12, 4)? != b"Go\0\0" || name != 4 {
+        return None;
+    }
+    reader.slice(16, len)
+}
+
+fn raw(bytes: &[u8]) -> Option<&[u8]> {
+    let head = bytes.get(..RAW_WITHIN.max(32 << 10)).unwrap_or(bytes);
+    let at = head
+        .windows(PREFIX.len())
+        .position(|window| window == PREFIX)?;
+    Reader::new(bytes, Endian::Little)
+        .cstr(at + PREFIX.len(), MAX)
+        .and_then(|rest| rest.get(..rest.iter().position(|&byte| byte == b'"')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_has_four_parts_and_a_package_two() {
+        let id = BuildId::parse("a/b/c/d");
+        assert_eq!((id.action.as_str(), id.content.as_str()), ("a", "d"));
+        assert_eq!(
+            (id.main_action.as_deref(), id.main_content.as_deref()),
+            (Some("b"), Some("c"))
+        );
+        let id = BuildId::parse("a/b");
+        assert_eq!(
+            (
+                id.action.as_str(),
+                id.main_action.as_deref(),
+                id.content.as_str()
+            ),
+            ("a", None, "b")
+        );
+    }
+
+    #[test]
+    fn a_package_definition_carries_its_id() {
+        let id =
+            from_package(b"go object linux amd64 go1.27.3 GOAMD64=v1\nbuild id \"x/y\"\n\n$$B\n");
+        assert_eq!(id.map(|id| id.whole).as_deref(), Some("x/y"));
+    }
+}
