@@ -14,6 +14,7 @@ mod gotrace;
 mod module;
 mod sandbox;
 mod toolchain;
+mod warm;
 
 pub use gotrace::{gotrace, gotrace_command, read_json, run_gotrace};
 pub use module::Module;
@@ -21,3 +22,4 @@ pub use sandbox::Sandbox;
 pub use toolchain::{
     OFFICIAL_VERSIONS, Toolchain, target_dir, toolchain, toolchain_dir, toolchains,
 };
+pub use warm::warm_cache;

@@ -8,6 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::toolchain::Toolchain;
+use crate::warm::{copy_cache, warm_cache};
 
 /// Where system programs are.
 pub(crate) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -77,6 +78,15 @@ impl Sandbox {
         let cache = self.gocache();
         let emptied = fs::remove_dir_all(&cache).and_then(|()| fs::create_dir_all(&cache));
         emptied.unwrap_or_else(|error| panic!("cannot empty {}: {error}", cache.display()));
+    }
+
+    /// Fills the build cache with the standard library, as far as `tests/gomods/hello` and its tests need it.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn make_warm(&self, toolchain: &Toolchain) {
+        copy_cache(&warm_cache(toolchain), &self.gocache());
     }
 
     /// The whole environment of a build with `toolchain`: nothing is inherited but the places of system programs. A setting of the

@@ -36,6 +36,8 @@ enum Word {
         #[arg(long, value_enum, value_name = "RING")]
         only: Vec<test::Ring>,
     },
+    /// Install what the tests need, and nothing else.
+    Setup,
     /// Build gotrace, find Go or install one under target/, and trace a real build.
     Demo {
         /// A command to trace instead of the build of tests/gomods/hello.
@@ -51,6 +53,7 @@ enum Word {
 fn main() -> ExitCode {
     let done = match Args::parse().word {
         Word::Test { only } => test::run(&only),
+        Word::Setup => setup::for_tests(),
         Word::Demo { command } => demo::run(&command),
         Word::Bless => bless::run(),
         Word::Tidy => tidy::run(),

@@ -52,6 +52,10 @@ pub(crate) fn for_tests() -> Result<()> {
     for version in tests::OFFICIAL_VERSIONS {
         go(version)?;
     }
+    for toolchain in tests::toolchains() {
+        eprintln!("filling a build cache with Go {}", toolchain.version);
+        tests::warm_cache(&toolchain);
+    }
     Ok(())
 }
 

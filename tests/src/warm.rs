@@ -1,0 +1,68 @@
+//! Build caches that already hold the standard library, one for each toolchain, so that a test about one package need not wait for
+//! two hundred others.
+//!
+//! A cache is filled once and never built in again: tests get copies. Filling it is safe from several processes at once.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::module::Module;
+use crate::toolchain::{Toolchain, toolchain_dir};
+
+/// The filled cache of `toolchain`, filling it if that was not done yet: what `tests/gomods/hello` needs built, vetted and tested.
+///
+/// # Panics
+///
+/// If a build fails, or the cache cannot be written.
+pub fn warm_cache(toolchain: &Toolchain) -> PathBuf {
+    let caches = toolchain_dir().join("warm");
+    let cache = caches.join(&toolchain.version);
+    if cache.exists() {
+        return cache;
+    }
+    fs::create_dir_all(&caches)
+        .unwrap_or_else(|error| panic!("cannot make {}: {error}", caches.display()));
+    let lock = File::create(caches.join(format!("{}.lock", toolchain.version)));
+    let locked = lock.and_then(|it| it.lock().map(|()| it));
+    let _locked = locked.unwrap_or_else(|error| panic!("cannot lock {}: {error}", cache.display()));
+    if !cache.exists() {
+        let hello = Module::copy("hello");
+        for word in ["build", "vet", "test"] {
+            hello.run_go(toolchain, &[word, "./..."]);
+        }
+        // Copied beside its place and renamed into it: a cache that is there is whole.
+        let part = caches.join(format!("{}.part", toolchain.version));
+        if part.exists() {
+            fs::remove_dir_all(&part)
+                .unwrap_or_else(|error| panic!("cannot remove {}: {error}", part.display()));
+        }
+        copy_cache(&hello.sandbox.gocache(), &part);
+        fs::rename(&part, &cache)
+            .unwrap_or_else(|error| panic!("cannot rename {}: {error}", part.display()));
+    }
+    cache
+}
+
+/// A build cache is two levels deep: 256 directories of files.
+pub(crate) fn copy_cache(from: &Path, to: &Path) {
+    let copied = || -> std::io::Result<()> {
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let target = to.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                fs::create_dir_all(&target)?;
+                for file in fs::read_dir(entry.path())? {
+                    let file = file?;
+                    if file.file_type()?.is_file() {
+                        fs::copy(file.path(), target.join(file.file_name()))?;
+                    }
+                }
+            } else {
+                fs::create_dir_all(to)?;
+                fs::copy(entry.path(), target)?;
+            }
+        }
+        Ok(())
+    };
+    copied().unwrap_or_else(|error| panic!("cannot copy the cache {}: {error}", from.display()));
+}
