@@ -5,7 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod byte_string;
+pub mod correlate;
 pub mod effect;
+pub mod environment;
 pub mod event;
+pub mod golang;
 pub mod model;
+pub mod redact;
 pub mod report;

@@ -1,0 +1,235 @@
+//! Spans of the `go` command as actions of its graph, and which tool runs belong to which.
+
+use crate::byte_string::ByteString;
+use crate::event::ProcKey;
+use crate::model::{Action, CallKind, Outcome, Phase, ToolCall};
+
+use super::failure::is_decisive;
+use super::process::{Process, Span};
+
+/// What the name of an action's span begins with (`work.(*Builder).Do`).
+pub(super) const EXECUTING: &str = "Executing action";
+
+/// Modes of more than one word, so that a mode can be told from the package after it. The longest that fits is meant.
+/// Source: `cmd/go/internal/{work/action.go,test/test.go,run/run.go,tool/tool.go,vet/vet.go}` of Go 1.19 to 1.27.
+const MODES: [&str; 18] = [
+    "build check cache",
+    "preprocess PGO profile",
+    "write coverage meta-data file",
+    "cgo run",
+    "collect cgo",
+    "install header",
+    "shlib packages",
+    "test build",
+    "test run",
+    "test clean",
+    "test print",
+    "test barrier",
+    "go build",
+    "go install",
+    "go run",
+    "go test",
+    "go tool",
+    "go vet",
+];
+
+/// Stages of a `go` command worth telling: begin of the span's name, and what to call it.
+const STAGES: [(&str, &str); 4] = [
+    ("Running ", "command"),
+    ("load.PackagesAndErrors", "load"),
+    ("InstallPackages", "install"),
+    ("exec.Builder.Do", "execute"),
+];
+
+/// Mode and package of an action's span; `None` if the span is no action.
+pub(super) fn parse(name: &str) -> Option<(String, Option<ByteString>)> {
+    let rest = name.strip_prefix(EXECUTING)?.trim_start();
+    let inner = rest
+        .strip_prefix('(')
+        .and_then(|it| it.strip_suffix(')'))
+        .unwrap_or(rest);
+    let mode = MODES
+        .iter()
+        .copied()
+        .filter(|mode| is_first_words(inner, mode))
+        .max_by_key(|it| it.len())
+        .unwrap_or_else(|| inner.split(' ').next().unwrap_or_default());
+    let package = inner.get(mode.len()..).unwrap_or_default().trim_start();
+    Some((
+        mode.to_owned(),
+        (!package.is_empty()).then(|| ByteString::from(package)),
+    ))
+}
+
+fn is_first_words(text: &str, words: &str) -> bool {
+    text.strip_prefix(words)
+        .is_some_and(|it| it.is_empty() || it.starts_with(' '))
+}
+
+/// The actions of a `go` process, in order of start, with their tool runs.
+pub(super) fn actions(process: &Process, calls: &[ToolCall]) -> Vec<Action> {
+    let mut actions: Vec<Action> = process.spans.iter().filter_map(action).collect();
+    actions.sort_by_key(|it| it.start);
+    for (index, call) in (0u32..).zip(calls) {
+        if call.is_query {
+            continue;
+        }
+        let kind = top_kind(calls, call);
+        let home = actions
+            .iter_mut()
+            .filter(|it| contains(it, call))
+            .max_by_key(|it| (fit(&it.mode, kind), it.start));
+        if let Some(action) = home {
+            action.calls.push(index);
+        }
+    }
+    for action in &mut actions {
+        action.outcome = outcome(action, calls, process.key);
+    }
+    actions
+}
+
+/// Stages: loading, executing; outermost spans only.
+pub(super) fn stages(process: &Process) -> Vec<Phase> {
+    let mut stages: Vec<Phase> = process.spans.iter().filter_map(stage).collect();
+    stages.sort_by_key(|it| it.start);
+    stages
+}
+
+fn stage(span: &Span) -> Option<Phase> {
+    let (_, name) = STAGES
+        .iter()
+        .find(|(prefix, _)| span.depth <= 1 && span.name.starts_with(prefix))?;
+    Some(Phase {
+        name: (*name).to_owned(),
+        start: span.start,
+        end: span.end,
+    })
+}
+
+fn action(span: &Span) -> Option<Action> {
+    let (mode, package) = parse(&span.name)?;
+    Some(Action {
+        mode,
+        package,
+        start: span.start,
+        end: span.end,
+        outcome: Outcome::Executed,
+        calls: Vec::new(),
+    })
+}
+
+fn contains(action: &Action, call: &ToolCall) -> bool {
+    action.package.is_some()
+        && action.package == call.package
+        && action.start <= call.start
+        && action.end.is_none_or(|end| call.start <= end)
+}
+
+/// Kind of the tool run that the `go` command itself started: gcc under link belongs to the link.
+fn top_kind(calls: &[ToolCall], call: &ToolCall) -> CallKind {
+    let mut top = call;
+    // A chain is never longer than the list; the bound ends a cycle that a damaged recording might hold.
+    for _ in 0..calls.len() {
+        match calls.iter().find(|it| {
+            it.process.tgid == top.parent && it.start <= top.start && it.process != top.process
+        }) {
+            Some(parent) => top = parent,
+            None => break,
+        }
+    }
+    top.kind
+}
+
+/// How well a tool fits an action's mode: several actions of one package may run at once.
+fn fit(mode: &str, kind: CallKind) -> u8 {
+    let is_home = match kind {
+        CallKind::Link => mode == "link",
+        CallKind::Vet => mode == "vet",
+        CallKind::Cover => mode == "cover",
+        CallKind::Test => mode == "test run",
+        CallKind::Program => mode == "go run" || mode == "run",
+        CallKind::Cgo | CallKind::Cc => mode == "cgo run" || mode == "collect cgo",
+        CallKind::Compile
+        | CallKind::Asm
+        | CallKind::Pack
+        | CallKind::GoTool
+        | CallKind::As
+        | CallKind::Ld
+        | CallKind::Vcs
+        | CallKind::Generate
+        | CallKind::Other => mode == "build",
+    };
+    u8::from(is_home) * 2 + u8::from(mode == "build")
+}
+
+/// Whether a tool had to run. Modes that never run one are always executed.
+fn outcome(action: &Action, calls: &[ToolCall], head: ProcKey) -> Outcome {
+    let mut own = action.calls.iter().filter_map(|it| calls.get(*it as usize));
+    if own.clone().any(|it| is_decisive(it, head)) {
+        Outcome::Failed
+    } else if own.next().is_some()
+        || !matches!(action.mode.as_str(), "build" | "link" | "vet" | "test run")
+    {
+        Outcome::Executed
+    } else {
+        Outcome::Cached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, mode: &str, package: Option<&str>) {
+        assert_eq!(
+            parse(name),
+            Some((mode.to_owned(), package.map(ByteString::from))),
+            "{name}"
+        );
+    }
+
+    #[test]
+    fn a_span_name_tells_mode_and_package() {
+        check("Executing action (build fmt)", "build", Some("fmt"));
+        check(
+            "Executing action (build check cache fmt)",
+            "build check cache",
+            Some("fmt"),
+        );
+        check(
+            "Executing action (build example.com/m/lib [example.com/m/lib.test])",
+            "build",
+            Some("example.com/m/lib [example.com/m/lib.test]"),
+        );
+        check(
+            "Executing action (link-install example.com/hello)",
+            "link-install",
+            Some("example.com/hello"),
+        );
+        check(
+            "Executing action (test run example.com/m)",
+            "test run",
+            Some("example.com/m"),
+        );
+        check(
+            "Executing action (preprocess PGO profile)",
+            "preprocess PGO profile",
+            None,
+        );
+        check("Executing action (go build)", "go build", None);
+        check("Executing action (go build )", "go build", None);
+        check("Executing action", "", None);
+    }
+
+    #[test]
+    fn a_package_may_begin_like_a_mode() {
+        check("Executing action (build check)", "build", Some("check"));
+        check("Executing action (vet go build)", "vet", Some("go build"));
+    }
+
+    #[test]
+    fn other_spans_are_no_actions() {
+        assert_eq!(parse("load.PackagesAndErrors"), None);
+    }
+}

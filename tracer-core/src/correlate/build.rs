@@ -1,0 +1,320 @@
+//! From processes to builds: each `go` process is one, with everything under it up to the next `go`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::byte_string::ByteString;
+use crate::event::{Ktime, ProcKey, Role, Status, Usage};
+use crate::model::{Action, Anomaly, Build, CallKind, Installed, Output, Packages, ToolCall};
+
+use super::process::{Process, total};
+use super::{Correlator, action, call, failure, losses, output, setting, toolless};
+
+/// A `go` process and what it started.
+pub(super) struct Family<'a> {
+    pub(super) head: &'a Process,
+    /// The nearest `go` process above.
+    pub(super) above: Option<ProcKey>,
+    /// Everything under it that is not under a nested `go`; programs run for the user, but nothing under those.
+    pub(super) members: Vec<&'a Process>,
+}
+
+/// All builds of a trace, those of tools with no `go` above them included.
+pub(super) fn builds(correlator: &Correlator) -> Vec<Build> {
+    let children = correlator.table.children();
+    let mut builds: Vec<Build> = correlator
+        .table
+        .processes()
+        .filter(|it| is_go(correlator, it))
+        .map(|head| build(correlator, &family(correlator, head, &children)))
+        .collect();
+    builds.extend(toolless::builds(correlator, &children));
+    builds
+}
+
+/// Whether the process is a `go` command at work.
+pub(super) fn is_go(correlator: &Correlator, process: &Process) -> bool {
+    correlator.role(process) == Some(Role::Go) && !process.is_telemetry()
+}
+
+fn family<'a>(
+    correlator: &'a Correlator,
+    head: &'a Process,
+    children: &BTreeMap<ProcKey, Vec<ProcKey>>,
+) -> Family<'a> {
+    Family {
+        head,
+        above: above(correlator, head),
+        members: below(correlator, head, children),
+    }
+}
+
+/// Everything under a process, in order of start: not into a nested `go`, nor under a program run for the user.
+pub(super) fn below<'a>(
+    correlator: &'a Correlator,
+    head: &'a Process,
+    children: &BTreeMap<ProcKey, Vec<ProcKey>>,
+) -> Vec<&'a Process> {
+    let mut members = Vec::new();
+    let mut seen = BTreeSet::from([head.key]);
+    let mut next = vec![head];
+    while let Some(parent) = next.pop() {
+        let found = children.get(&parent.key).into_iter().flatten();
+        for process in found.filter_map(|it| correlator.table.get(*it)) {
+            if is_go(correlator, process) || !seen.insert(process.key) {
+                continue;
+            }
+            members.push(process);
+            if !call::is_users(call::kind(correlator, process, head)) {
+                next.push(process);
+            }
+        }
+    }
+    members.sort_by_key(|it| (it.start, it.key));
+    members
+}
+
+/// The nearest `go` process above this one.
+pub(super) fn above(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
+    let mut seen = BTreeSet::from([process.key]);
+    let mut at = process.parent;
+    while let Some(key) = at.filter(|it| seen.insert(*it)) {
+        let parent = correlator.table.get(key)?;
+        if is_go(correlator, parent) {
+            return Some(key);
+        }
+        at = parent.parent;
+    }
+    None
+}
+
+fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
+    let head = family.head;
+    let calls = calls(correlator, family);
+    let actions = action::actions(head, &calls);
+    let environment = setting::Resolved::of(correlator, family);
+    let status = head.end.as_ref().map(|it| it.status);
+    Build {
+        process: head.key,
+        parent: family.above,
+        command: setting::command(head, &environment),
+        dir: setting::dir(head),
+        toolchain: environment.toolchain.clone(),
+        goflags: environment.goflags.clone(),
+        env: environment.variables.clone(),
+        module: head.settings.as_ref().and_then(|it| it.module.clone()),
+        start: head.start,
+        end: head.end.as_ref().map(|it| it.at),
+        status,
+        failure: failure::failure(head.key, status, &calls),
+        usage: usage(correlator, family),
+        packages: packages(correlator, head, &actions, &calls),
+        stages: action::stages(head),
+        outputs: outputs(correlator, family, &calls),
+        anomalies: anomalies(correlator, family, &calls),
+        actions,
+        calls,
+    }
+}
+
+/// Runs of tools, in order of start. A process that never ran a program of its own is none.
+pub(super) fn calls(correlator: &Correlator, family: &Family<'_>) -> Vec<ToolCall> {
+    family
+        .members
+        .iter()
+        .filter_map(|it| call::call(correlator, it, family.head))
+        .collect()
+}
+
+fn usage(correlator: &Correlator, family: &Family<'_>) -> Usage {
+    total(
+        family
+            .members
+            .iter()
+            .copied()
+            .filter(|it| !call::is_users(call::kind(correlator, it, family.head)))
+            .chain([family.head]),
+    )
+}
+
+/// Packages by outcome: from the tool runs, and, for those that needed none, from the spans.
+pub(super) fn packages(
+    correlator: &Correlator,
+    head: &Process,
+    actions: &[Action],
+    calls: &[ToolCall],
+) -> Packages {
+    let mut compiled = BTreeSet::new();
+    let mut failed = BTreeSet::new();
+    for call in calls.iter().filter(|it| !it.is_query) {
+        let Some(package) = &call.package else {
+            continue;
+        };
+        let builds_package = match call.kind {
+            CallKind::Compile | CallKind::Asm | CallKind::Cgo | CallKind::Cover | CallKind::Cc => {
+                true
+            }
+            CallKind::Link
+            | CallKind::Vet
+            | CallKind::Pack
+            | CallKind::GoTool
+            | CallKind::As
+            | CallKind::Ld
+            | CallKind::Vcs
+            | CallKind::Test
+            | CallKind::Program
+            | CallKind::Generate
+            | CallKind::Other => false,
+        };
+        if builds_package && failure::is_decisive(call, head.key) {
+            failed.insert(package);
+        } else if call.kind == CallKind::Compile {
+            compiled.insert(package);
+        }
+    }
+    compiled.retain(|it| !failed.contains(it));
+    let built: BTreeSet<&ByteString> = actions
+        .iter()
+        .filter(|it| it.mode == "build")
+        .filter_map(|it| it.package.as_ref())
+        .filter(|it| **it != "unsafe")
+        .collect();
+    let has_spans = correlator
+        .tool_of(head)
+        .is_some_and(|it| it.attached.iter().any(|name| name == "span_start"));
+    let n = |set: &BTreeSet<&ByteString>| u32::try_from(set.len()).unwrap_or(u32::MAX);
+    let cached = built
+        .iter()
+        .filter(|it| !compiled.contains(*it) && !failed.contains(*it))
+        .count();
+    Packages {
+        compiled: n(&compiled),
+        failed: n(&failed),
+        cached: (has_spans && correlator.context.phases)
+            .then(|| u32::try_from(cached).unwrap_or(u32::MAX)),
+    }
+}
+
+fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> Vec<Output> {
+    let mut outputs = output::made_by(correlator, family.head.key);
+    for (process, call) in family.members.iter().filter_map(|process| {
+        let call = calls.iter().find(|it| it.process == process.key)?;
+        Some((process, call))
+    }) {
+        match call.kind {
+            CallKind::Program | CallKind::Test => outputs.extend(output::ran(process, family.head)),
+            CallKind::Link | CallKind::Compile => {
+                outputs.extend(output::made_by(correlator, process.key))
+            }
+            CallKind::Asm
+            | CallKind::Cgo
+            | CallKind::Vet
+            | CallKind::Cover
+            | CallKind::Pack
+            | CallKind::GoTool
+            | CallKind::Cc
+            | CallKind::As
+            | CallKind::Ld
+            | CallKind::Vcs
+            | CallKind::Generate
+            | CallKind::Other => {}
+        }
+    }
+    outputs.sort_by_key(|it| it.at);
+    outputs
+}
+
+pub(super) fn anomalies(
+    correlator: &Correlator,
+    family: &Family<'_>,
+    calls: &[ToolCall],
+) -> Vec<Anomaly> {
+    let head = family.head;
+    let end = head.end.as_ref().map(|it| it.at);
+    let mut anomalies = losses(correlator.lost.iter().filter(|it| it.at >= head.start));
+    for process in family.members.iter().copied().chain([head]) {
+        anomalies.extend(process.anomalies());
+        anomalies.extend(late(correlator, process));
+        if process.end.is_none() {
+            anomalies.push(Anomaly::EndUnseen {
+                process: process.key,
+                program: process
+                    .image()
+                    .map(|it| ByteString::from(it.program()))
+                    .unwrap_or_default(),
+            });
+        }
+    }
+    anomalies.extend(refused(correlator, family));
+    if correlator.context.phases {
+        anomalies.extend(calls.iter().filter_map(|it| silent(correlator, it)));
+        let n = head.n_unpaired();
+        if n > 0 {
+            anomalies.push(Anomaly::SpanUnpaired {
+                process: head.key,
+                n,
+            });
+        }
+    }
+    if end.is_some() && correlator.context.renames {
+        let unseen = output::made_by(correlator, head.key)
+            .into_iter()
+            .filter(|it| it.how == Installed::Announced)
+            .map(|it| Anomaly::InstallUnseen { path: it.path });
+        anomalies.extend(unseen);
+    }
+    anomalies
+}
+
+/// The tool was at work before its probes were on.
+fn late(correlator: &Correlator, process: &Process) -> Option<Anomaly> {
+    let image = process.image()?;
+    let tool = correlator.tools.get(&image.file)?;
+    let is_probed = !tool.attached.is_empty();
+    (is_probed && tool.at > image.at).then(|| Anomaly::ProbesLate {
+        process: process.key,
+        path: tool.path.clone(),
+    })
+}
+
+fn refused(correlator: &Correlator, family: &Family<'_>) -> Vec<Anomaly> {
+    let mut seen = BTreeSet::new();
+    family
+        .members
+        .iter()
+        .copied()
+        .chain([family.head])
+        .filter_map(|it| correlator.tool_of(it))
+        .filter(|it| !it.refused.is_empty() && seen.insert(it.file))
+        .map(|it| Anomaly::ProbesRefused {
+            path: it.path.clone(),
+            refused: it.refused.clone(),
+        })
+        .collect()
+}
+
+/// A compiler or linker that did its work and, though probed in time, told no phase.
+fn silent(correlator: &Correlator, call: &ToolCall) -> Option<Anomaly> {
+    let process = correlator.table.get(call.process)?;
+    let tool = correlator.tool_of(process)?;
+    let probe = match tool.role {
+        Role::Compile => "compile_phase",
+        Role::Link => "link_phase",
+        Role::Go
+        | Role::Asm
+        | Role::Cgo
+        | Role::Vet
+        | Role::Cover
+        | Role::Pack
+        | Role::Preprofile
+        | Role::Fix
+        | Role::BuildId => return None,
+    };
+    let started = process.image().map_or(Ktime(0), |it| it.at);
+    let was_on = tool.at <= started && tool.attached.iter().any(|it| it == probe);
+    let is_silent =
+        !call.is_query && call.phases.is_empty() && call.status.is_some_and(Status::is_success);
+    (was_on && is_silent).then_some(Anomaly::PhasesUnseen {
+        process: call.process,
+        role: tool.role,
+    })
+}

@@ -1,0 +1,157 @@
+//! A process as a run of a tool: what kind, for which package, with which phases.
+
+use crate::byte_string::ByteString;
+use crate::event::{Captured, Role};
+use crate::golang::c_tool;
+use crate::golang::tool::{self, ToolArgs, WorkDir};
+use crate::model::{CallKind, ToolCall};
+
+use super::Correlator;
+use super::process::{Image, Process};
+
+/// The run of a tool that a process was; `None` for one that never ran a program of its own.
+pub(super) fn call(correlator: &Correlator, process: &Process, head: &Process) -> Option<ToolCall> {
+    let image = process.image()?;
+    let args = correlator
+        .role(process)
+        .and_then(|role| parsed(role, process));
+    let is_query = args.as_ref().is_some_and(|it| it.is_query);
+    let kind = kind(correlator, process, head);
+    Some(ToolCall {
+        process: process.key,
+        parent: process.parent_tgid.unwrap_or(head.key.tgid),
+        kind,
+        program: ByteString::from(image.program()),
+        package: match args {
+            Some(args) => args.package,
+            None if is_users(kind) => None,
+            None => image.set("TOOLEXEC_IMPORTPATH").cloned(),
+        },
+        is_query,
+        start: process.start,
+        end: process.end.as_ref().map(|it| it.at),
+        status: process.end.as_ref().map(|it| it.status),
+        usage: process.usage,
+        // A query reaches the first phase and stops: that is no work.
+        phases: if is_query {
+            Vec::new()
+        } else {
+            process.phases()
+        },
+        gc_cycles: process.gc_cycles.clone(),
+    })
+}
+
+/// What a process under the `go` process `head` is for.
+pub(super) fn kind(correlator: &Correlator, process: &Process, head: &Process) -> CallKind {
+    let Some(image) = process.image() else {
+        return CallKind::Other;
+    };
+    if let Some(role) = correlator.role(process) {
+        return kind_of(role);
+    }
+    let is_own = process.parent == Some(head.key);
+    if is_own && let Some(kind) = users_program(image, head) {
+        return kind;
+    }
+    c_tool::kind(image.exe.as_bytes()).unwrap_or(CallKind::Other)
+}
+
+/// Whether it is a program that was run for the user: its time is not the build's.
+pub(super) fn is_users(kind: CallKind) -> bool {
+    match kind {
+        CallKind::Test | CallKind::Program | CallKind::Generate => true,
+        CallKind::Compile
+        | CallKind::Asm
+        | CallKind::Cgo
+        | CallKind::Link
+        | CallKind::Vet
+        | CallKind::Cover
+        | CallKind::Pack
+        | CallKind::GoTool
+        | CallKind::Cc
+        | CallKind::As
+        | CallKind::Ld
+        | CallKind::Vcs
+        | CallKind::Other => false,
+    }
+}
+
+/// A tool's arguments as meant, those in its response file included.
+pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
+    let image = process.image()?;
+    let from_file = process.response.as_ref().and_then(Captured::get);
+    Some(match from_file {
+        Some(lines) => ToolArgs::parse(
+            role,
+            &ToolArgs::expand(&image.argv, lines),
+            &image.env,
+            image.cwd.as_ref(),
+        ),
+        None => ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()),
+    })
+}
+
+/// The file that a tool was given its arguments in, if it was.
+pub(super) fn response_file(role: Role, image: &Image) -> Option<ByteString> {
+    ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()).response_file
+}
+
+/// By where it lies, for a program whose content could not be read: `$GOROOT/pkg/tool/*/compile`, `$GOROOT/bin/go`.
+pub(super) fn role_by_path(path: &ByteString) -> Option<Role> {
+    let role = tool::role_of(path.as_bytes())?;
+    let mut parts = path.as_bytes().rsplit(|it| *it == b'/').skip(1);
+    let is_tool_dir = match role {
+        Role::Go => parts.next() == Some(b"bin"),
+        Role::Compile
+        | Role::Asm
+        | Role::Link
+        | Role::Cgo
+        | Role::Vet
+        | Role::Cover
+        | Role::Pack
+        | Role::Preprofile
+        | Role::Fix
+        | Role::BuildId => parts.nth(1) == Some(b"tool"),
+    };
+    is_tool_dir.then_some(role)
+}
+
+/// A test binary, the program of `go run`, a generator: run by the `go` command on the user's behalf.
+fn users_program(image: &Image, head: &Process) -> Option<CallKind> {
+    let command = head.image()?.argv.get(1..).unwrap_or_default();
+    let names = |name: &str| command.iter().any(|it| *it == name);
+    let is_built_now = WorkDir::of(image.exe.as_bytes()).is_some();
+    let is_cached = super::setting::gocache(head)
+        .is_some_and(|it| tool::is_cached_program(image.exe.as_bytes(), it.as_bytes()));
+    if is_built_now {
+        let is_test = image
+            .argv
+            .iter()
+            .any(|it| it.as_bytes().starts_with(b"-test."));
+        Some(if is_test {
+            CallKind::Test
+        } else {
+            CallKind::Program
+        })
+    } else if is_cached {
+        Some(CallKind::Program)
+    } else if names("generate") && c_tool::kind(image.exe.as_bytes()) != Some(CallKind::Vcs) {
+        Some(CallKind::Generate)
+    } else {
+        None
+    }
+}
+
+fn kind_of(role: Role) -> CallKind {
+    match role {
+        Role::Compile => CallKind::Compile,
+        Role::Asm => CallKind::Asm,
+        Role::Link => CallKind::Link,
+        Role::Cgo => CallKind::Cgo,
+        Role::Vet => CallKind::Vet,
+        Role::Cover => CallKind::Cover,
+        Role::Pack => CallKind::Pack,
+        Role::Go | Role::Preprofile | Role::Fix | Role::BuildId => CallKind::GoTool,
+    }
+}

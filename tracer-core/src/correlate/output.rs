@@ -1,0 +1,194 @@
+//! Which files a process left behind on purpose, and how each came to its place.
+
+use std::collections::BTreeSet;
+
+use crate::byte_string::ByteString;
+use crate::event::{ProcKey, Rename, Role};
+use crate::golang::tool::{self, WorkDir};
+use crate::model::{Installed, Output};
+
+use super::process::{Install, Process};
+use super::{Correlator, action, call, setting};
+
+const EXDEV: u16 = 18;
+
+/// Whether the file is still there when its maker has ended.
+pub(super) fn stays(output: &Output) -> bool {
+    match output.how {
+        Installed::Renamed
+        | Installed::Copied
+        | Installed::UpToDate
+        | Installed::Direct
+        | Installed::Announced => true,
+        Installed::Temporary | Installed::FromCache => false,
+    }
+}
+
+/// Files that this process put in place itself.
+pub(super) fn made_by(correlator: &Correlator, key: ProcKey) -> Vec<Output> {
+    let Some(process) = correlator.table.get(key) else {
+        return Vec::new();
+    };
+    let mut outputs = match correlator.role(process) {
+        Some(Role::Go) => installed(correlator, process),
+        Some(role @ (Role::Link | Role::Compile)) => direct(process, role).into_iter().collect(),
+        Some(
+            Role::Asm
+            | Role::Cgo
+            | Role::Vet
+            | Role::Cover
+            | Role::Pack
+            | Role::Preprofile
+            | Role::Fix
+            | Role::BuildId,
+        )
+        | None => Vec::new(),
+    };
+    for output in &mut outputs {
+        match correlator.artifacts.get(&(key, output.path.clone())) {
+            Some(Ok(artifact)) => output.artifact = Some(artifact.clone()),
+            Some(Err(why)) => output.unread = Some(why.clone()),
+            None => {}
+        }
+    }
+    outputs
+}
+
+/// Targets of a `go` command: what it announced, what it moved or copied, and renames out of its work directory.
+fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
+    let dir = setting::dir(process);
+    let cache = setting::gocache(process);
+    let finished = process
+        .end
+        .as_ref()
+        .is_some_and(|it| it.status.is_success());
+    // The announcement knows the package; a move without one is a header or a library; a rename alone is seen where
+    // the `go` command has no probes.
+    let (moves, announced): (Vec<&Install>, Vec<&Install>) =
+        process.installs.iter().partition(|it| it.is_move);
+    let told = announced
+        .into_iter()
+        .chain(moves)
+        .map(|it| of_install(correlator, process, it, dir.as_ref()))
+        .filter(|it| finished || it.how != Installed::Announced);
+    let renamed = process
+        .renames
+        .iter()
+        .filter_map(|it| of_rename(it, dir.as_ref()));
+    let mut seen = BTreeSet::new();
+    told.chain(renamed)
+        .filter(|it| is_kept(&it.path, cache.as_ref()) && seen.insert(it.path.clone()))
+        .collect()
+}
+
+/// Not the `go` command's own doing in its cache and work directory, and not thrown away (`-o /dev/null`).
+fn is_kept(path: &ByteString, cache: Option<&ByteString>) -> bool {
+    let in_cache = cache
+        .and_then(|it| path.as_bytes().strip_prefix(it.as_bytes()))
+        .is_some_and(|it| it.starts_with(b"/"));
+    !in_cache && !in_work_directory(path) && !path.as_bytes().starts_with(b"/dev/")
+}
+
+fn of_install(
+    correlator: &Correlator,
+    process: &Process,
+    install: &Install,
+    dir: Option<&ByteString>,
+) -> Output {
+    let span = install.span.and_then(|it| process.spans.get(it));
+    Output {
+        path: tool::resolve(&install.to, dir),
+        package: span.and_then(|it| action::parse(&it.name)?.1),
+        how: how(correlator, process, install, dir),
+        at: span.and_then(|it| it.end).unwrap_or(install.at),
+        artifact: None,
+        unread: None,
+    }
+}
+
+/// A successful rename of something built out of a work directory.
+fn of_rename(rename: &Rename, dir: Option<&ByteString>) -> Option<Output> {
+    let (old, new) = (rename.old.get()?, rename.new.get()?);
+    (rename.errno == 0 && in_work_directory(old)).then(|| Output {
+        path: tool::resolve(new, dir),
+        package: None,
+        how: Installed::Renamed,
+        at: rename.at,
+        artifact: None,
+        unread: None,
+    })
+}
+
+/// What a compiler or linker wrote outside of any work directory: it was not run by `go build`.
+fn direct(process: &Process, role: Role) -> Option<Output> {
+    let call = call::parsed(role, process)?;
+    let path = call
+        .output
+        .filter(|it| is_kept(it, None) && !call.is_query)?;
+    let end = process.end.as_ref().filter(|it| it.status.is_success())?;
+    Some(Output {
+        path,
+        package: call.package,
+        how: Installed::Direct,
+        at: end.at,
+        artifact: None,
+        unread: None,
+    })
+}
+
+/// A program that ran from where the `go` process `head` linked it, or from its cache.
+pub(super) fn ran(process: &Process, head: &Process) -> Option<Output> {
+    let image = process.image()?;
+    let is_cached = |it: ByteString| tool::is_cached_program(image.exe.as_bytes(), it.as_bytes());
+    let how = if in_work_directory(&image.exe) {
+        Installed::Temporary
+    } else if setting::gocache(head).is_some_and(is_cached) {
+        Installed::FromCache
+    } else {
+        return None;
+    };
+    Some(Output {
+        path: image.exe.clone(),
+        package: None,
+        how,
+        at: image.at,
+        artifact: None,
+        unread: None,
+    })
+}
+
+fn how(
+    correlator: &Correlator,
+    process: &Process,
+    install: &Install,
+    dir: Option<&ByteString>,
+) -> Installed {
+    if install.from == install.to {
+        return Installed::UpToDate;
+    }
+    let to = tool::resolve(&install.to, dir);
+    let is_target = |path: &ByteString| tool::resolve(path, dir) == to;
+    let errnos: Vec<u16> = process
+        .renames
+        .iter()
+        .filter(|it| it.new.get().is_some_and(is_target))
+        .map(|it| it.errno)
+        .collect();
+    let moved = process
+        .installs
+        .iter()
+        .any(|it| it.is_move && is_target(&it.to));
+    if errnos.contains(&0) {
+        Installed::Renamed
+    } else if errnos.contains(&EXDEV) || (moved && correlator.context.renames) {
+        // With no rename tried the target's directory is setgid, or the source lies in the build cache.
+        Installed::Copied
+    } else {
+        Installed::Announced
+    }
+}
+
+/// Whether a path lies in an action's directory of a `go` command's work directory.
+fn in_work_directory(path: &ByteString) -> bool {
+    WorkDir::of(path.as_bytes()).is_some_and(|it| it.action.is_some())
+}

@@ -1,0 +1,259 @@
+//! One process: what was seen of it, in its own words. No judgement is made here.
+
+use std::collections::BTreeMap;
+
+use crate::byte_string::ByteString;
+use crate::environment;
+use crate::event::{
+    Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Rename, Settings, Status, Tgid, Usage,
+};
+use crate::model::{Anomaly, GcCycle, Phase};
+
+/// One program that a process ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Image {
+    pub(super) at: Ktime,
+    pub(super) file: FileId,
+    pub(super) exe: ByteString,
+    pub(super) cwd: Option<ByteString>,
+    pub(super) argv: Vec<ByteString>,
+    pub(super) env: Vec<(ByteString, ByteString)>,
+    pub(super) uid: u32,
+    /// What of the above was cut or unreadable.
+    pub(super) cut: Vec<&'static str>,
+}
+
+impl Image {
+    /// A variable that is there and not empty: Go takes an empty one as unset.
+    pub(super) fn set(&self, name: &str) -> Option<&ByteString> {
+        environment::get(&self.env, name).filter(|it| !it.is_empty())
+    }
+
+    /// Last component of the program's path.
+    pub(super) fn program(&self) -> &[u8] {
+        self.exe
+            .as_bytes()
+            .rsplit(|it| *it == b'/')
+            .next()
+            .unwrap_or_default()
+    }
+}
+
+/// A span of the `go` command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) name: String,
+    pub(super) start: Ktime,
+    pub(super) end: Option<Ktime>,
+    /// Spans of the same goroutine that it lies in.
+    pub(super) depth: usize,
+}
+
+/// A file that the `go` command said it would put in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Install {
+    pub(super) at: Ktime,
+    pub(super) to: ByteString,
+    /// What it is made from.
+    pub(super) from: ByteString,
+    /// Whether this is the move itself, or the announcement of it.
+    pub(super) is_move: bool,
+    /// The span it happened in: an index into [`Process::spans`].
+    pub(super) span: Option<usize>,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) at: Ktime,
+    pub(super) status: Status,
+}
+
+/// A process.
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pub(super) key: ProcKey,
+    pub(super) parent: Option<ProcKey>,
+    pub(super) parent_tgid: Option<Tgid>,
+    pub(super) start: Ktime,
+    pub(super) end: Option<End>,
+    pub(super) usage: Usage,
+    pub(super) images: Vec<Image>,
+    pub(super) settings: Option<Settings>,
+    pub(super) response: Option<Captured<Vec<ByteString>>>,
+    pub(super) spans: Vec<Span>,
+    /// Open spans by goroutine: indices into `spans`, innermost last.
+    open: BTreeMap<u64, Vec<usize>>,
+    pub(super) installs: Vec<Install>,
+    pub(super) renames: Vec<Rename>,
+    /// Begin of each phase; an empty name ends the last one.
+    marks: Vec<(Ktime, String)>,
+    pub(super) gc_cycles: Vec<GcCycle>,
+}
+
+impl Process {
+    pub(super) fn new(key: ProcKey, start: Ktime) -> Self {
+        Self {
+            key,
+            parent: None,
+            parent_tgid: None,
+            start,
+            end: None,
+            usage: Usage::default(),
+            images: Vec::new(),
+            settings: None,
+            response: None,
+            spans: Vec::new(),
+            open: BTreeMap::new(),
+            installs: Vec::new(),
+            renames: Vec::new(),
+            marks: Vec::new(),
+            gc_cycles: Vec::new(),
+        }
+    }
+
+    /// The program that did the work: the last one. Earlier ones handed over to it (a wrapper, another toolchain).
+    pub(super) fn image(&self) -> Option<&Image> {
+        self.images.last()
+    }
+
+    /// The `go` command's own helper process, which builds nothing.
+    pub(super) fn is_telemetry(&self) -> bool {
+        self.image()
+            .and_then(|it| it.argv.get(1))
+            .is_some_and(|it| it == "** telemetry **")
+    }
+
+    pub(super) fn exited(&mut self, exit: &Exit) {
+        self.end = Some(End {
+            at: exit.at,
+            status: exit.status,
+        });
+        self.usage = exit.usage;
+    }
+
+    pub(super) fn called(&mut self, call: &Call) {
+        match &call.point {
+            Point::SpanStart { name } => {
+                let open = self.open.entry(call.goroutine).or_default();
+                let depth = open.len();
+                open.push(self.spans.len());
+                self.spans.push(Span {
+                    name: text(name),
+                    start: call.at,
+                    end: None,
+                    depth,
+                });
+            }
+            Point::SpanDone => {
+                let innermost = self.open.get_mut(&call.goroutine).and_then(Vec::pop);
+                if let Some(span) = innermost.and_then(|it| self.spans.get_mut(it)) {
+                    span.end = Some(call.at);
+                }
+            }
+            Point::Install { target, built } => self.installed(call, target, built, false),
+            Point::MoveOrCopy { to, from } => self.installed(call, to, from, true),
+            Point::CompilePhase { name } | Point::LinkPhase { name } => {
+                let name = text(name);
+                // Where a function has no stack check the probe sits on its first instruction and may fire twice a call.
+                if self.marks.last().is_none_or(|(_, last)| *last != name) {
+                    self.marks.push((call.at, name));
+                }
+            }
+            Point::GcStart { heap_live } => self.gc_cycles.push(GcCycle {
+                start: call.at,
+                end: None,
+                heap_live: *heap_live,
+                heap_marked: None,
+            }),
+            Point::GcEnd { heap_marked } => {
+                if let Some(cycle) = self.gc_cycles.last_mut().filter(|it| it.end.is_none()) {
+                    cycle.end = Some(call.at);
+                    cycle.heap_marked = *heap_marked;
+                }
+            }
+            // Kept in the recording; nothing here depends on them.
+            Point::KeyOpen { .. } | Point::KeyWrite { .. } | Point::KeySum { .. } => {}
+        }
+    }
+
+    fn installed(
+        &mut self,
+        call: &Call,
+        to: &Captured<ByteString>,
+        from: &Captured<ByteString>,
+        is_move: bool,
+    ) {
+        let Some(to) = to.get().filter(|it| !it.is_empty()) else {
+            return;
+        };
+        self.installs.push(Install {
+            at: call.at,
+            to: to.clone(),
+            from: from.get().cloned().unwrap_or_default(),
+            is_move,
+            span: self
+                .open
+                .get(&call.goroutine)
+                .and_then(|it| it.last().copied()),
+        });
+    }
+
+    /// Phases in order. Each lasts until the next begins; the last until the process ends.
+    pub(super) fn phases(&self) -> Vec<Phase> {
+        let ends = self
+            .marks
+            .iter()
+            .skip(1)
+            .map(|(at, _)| Some(*at))
+            .chain([self.end.as_ref().map(|it| it.at)]);
+        self.marks
+            .iter()
+            .zip(ends)
+            .filter(|((_, name), _)| !name.is_empty())
+            .map(|((start, name), end)| Phase {
+                name: name.clone(),
+                start: *start,
+                end,
+            })
+            .collect()
+    }
+
+    /// Gaps in what is known of this process.
+    pub(super) fn anomalies(&self) -> impl Iterator<Item = Anomaly> {
+        self.images
+            .iter()
+            .flat_map(|it| it.cut.iter())
+            .map(|what| Anomaly::Cut {
+                process: self.key,
+                what: (*what).to_owned(),
+            })
+    }
+
+    /// Actions that began and did not end, in a process that ended well.
+    pub(super) fn n_unpaired(&self) -> u64 {
+        let ended_well = self.end.as_ref().is_some_and(|it| it.status.is_success());
+        let n = self
+            .spans
+            .iter()
+            .filter(|it| it.end.is_none() && it.name.starts_with(super::action::EXECUTING))
+            .count();
+        if ended_well { n as u64 } else { 0 }
+    }
+}
+
+fn text(captured: &Captured<ByteString>) -> String {
+    captured
+        .get()
+        .map(|it| it.to_str().into_owned())
+        .unwrap_or_default()
+}
+
+/// CPU of all of them together; the largest resident set of any.
+pub(super) fn total<'a>(processes: impl Iterator<Item = &'a Process>) -> Usage {
+    processes.fold(Usage::default(), |sum, it| Usage {
+        user_ns: sum.user_ns.saturating_add(it.usage.user_ns),
+        system_ns: sum.system_ns.saturating_add(it.usage.system_ns),
+        max_rss_bytes: sum.max_rss_bytes.max(it.usage.max_rss_bytes),
+    })
+}

@@ -1,0 +1,186 @@
+//! The `go` command's settings: as its tools were given them where there are tools, else by Go's own precedence.
+//!
+//! Before it runs a tool the `go` command puts every resolved setting into the tool's environment
+//! (`cmd/go/main.go`, Go 1.19 to 1.27), so the first tool tells what was in force; the sources tell where it came from.
+
+use std::collections::BTreeMap;
+
+use crate::byte_string::ByteString;
+use crate::effect::Effect;
+use crate::event::{ProcKey, Settings};
+use crate::golang::command::GoCommand;
+use crate::golang::goflags::{self, Quoting};
+use crate::golang::settings::{self, Sources};
+use crate::golang::tool;
+use crate::golang::version::GoVersion;
+use crate::model::{Command, Origin, Setting, Toolchain};
+
+use super::Correlator;
+use super::build::Family;
+use super::process::{Image, Process};
+
+/// Settings in force in one build.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    pub(super) variables: BTreeMap<String, ByteString>,
+    pub(super) goflags: Setting,
+    pub(super) toolchain: Toolchain,
+}
+
+impl Resolved {
+    pub(super) fn of(correlator: &Correlator, family: &Family<'_>) -> Self {
+        let given: Vec<&Image> = family
+            .members
+            .iter()
+            .filter(|it| correlator.role(it).is_some())
+            .filter_map(|it| it.image())
+            .collect();
+        let first = given.first().copied();
+        let from_tools = |name: &str| given.iter().find_map(|it| it.set(name)).cloned();
+        let own = |name: &str| {
+            sources(family.head)
+                .map(|it| it.get(name).value)
+                .filter(|it| !it.is_empty())
+        };
+        let value = |name: &str| from_tools(name).or_else(|| own(name));
+        Self {
+            variables: first.map(variables).unwrap_or_default(),
+            goflags: goflags_setting(family.head, first),
+            toolchain: Toolchain {
+                version: from_tools("GOVERSION")
+                    .map(|it| it.to_str().into_owned())
+                    .or_else(|| correlator.tool_of(family.head).map(|it| it.version.clone())),
+                goroot: value("GOROOT").or_else(|| family.head.image().and_then(goroot_by_path)),
+                goos: value("GOOS").map(|it| it.to_str().into_owned()),
+                goarch: value("GOARCH").map(|it| it.to_str().into_owned()),
+                switched_from: switched_from(correlator, family.head),
+            },
+        }
+    }
+}
+
+/// What must be read when a `go` command starts: its settings files and its module.
+pub(super) fn question(process: ProcKey, image: &Image) -> Effect {
+    let root = image
+        .set("GOROOT")
+        .cloned()
+        .or_else(|| goroot_by_path(image));
+    Effect::ReadSettings {
+        process,
+        user: settings::user_file(&image.env).map(|it| tool::resolve(&it, image.cwd.as_ref())),
+        root: root.map(|it| ByteString::from([it.as_bytes(), b"/go.env"].concat())),
+        dir: dir_of(image, &[]),
+    }
+}
+
+/// The working directory with `-C` applied.
+pub(super) fn dir(process: &Process) -> Option<ByteString> {
+    dir_of(process.image()?, &[])
+}
+
+fn dir_of(image: &Image, goflags: &[ByteString]) -> Option<ByteString> {
+    let cwd = image.cwd.as_ref()?;
+    Some(match GoCommand::parse(&image.argv, goflags).chdir {
+        Some(chdir) => tool::resolve(&chdir, Some(cwd)),
+        None => cwd.clone(),
+    })
+}
+
+/// The command line as meant, with the flags that GOFLAGS adds.
+pub(super) fn command(process: &Process, resolved: &Resolved) -> Command {
+    let Some(image) = process.image() else {
+        return Command::default();
+    };
+    let version = resolved
+        .toolchain
+        .version
+        .as_deref()
+        .and_then(GoVersion::parse);
+    // Unterminated quotes make the `go` command fail; then no flag of GOFLAGS is in force.
+    let words = goflags::split(
+        resolved.goflags.value.as_bytes(),
+        Quoting::of(version.as_ref()),
+    )
+    .unwrap_or_default();
+    let parsed = GoCommand::parse(&image.argv, &words);
+    Command {
+        name: parsed.name,
+        argv: image.argv.clone(),
+        flags: parsed.flags,
+        packages: parsed.packages,
+    }
+}
+
+/// Where the build cache of a `go` process lies.
+pub(super) fn gocache(process: &Process) -> Option<ByteString> {
+    sources(process)?.gocache()
+}
+
+fn sources(process: &Process) -> Option<Sources<'_>> {
+    let found: Option<&Settings> = process.settings.as_ref();
+    Some(Sources {
+        env: &process.image()?.env,
+        user: found.and_then(|it| it.user.as_ref()),
+        root: found.and_then(|it| it.root.as_ref()),
+    })
+}
+
+fn goflags_setting(head: &Process, given: Option<&Image>) -> Setting {
+    let by_sources = sources(head)
+        .map(|it| it.get("GOFLAGS"))
+        .unwrap_or_default();
+    let Some(in_force) = given.map(|it| it.set("GOFLAGS").cloned().unwrap_or_default()) else {
+        return by_sources;
+    };
+    if in_force == by_sources.value {
+        return by_sources;
+    }
+    Setting {
+        value: in_force,
+        origin: Origin::Unknown,
+    }
+}
+
+/// Variables of the `go env` kind.
+fn variables(image: &Image) -> BTreeMap<String, ByteString> {
+    image
+        .env
+        .iter()
+        .filter(|(name, value)| is_go_variable(name) && !value.is_empty())
+        .map(|(name, value)| (name.to_str().into_owned(), value.clone()))
+        .collect()
+}
+
+fn is_go_variable(name: &ByteString) -> bool {
+    let name = name.as_bytes();
+    name.starts_with(b"GO")
+        || name.starts_with(b"CGO_")
+        || matches!(name, b"CC" | b"CXX" | b"FC" | b"AR" | b"PKG_CONFIG")
+}
+
+/// `$GOROOT` is where `bin/go` lies (`cmd/go/internal/cfg.findGOROOT`).
+fn goroot_by_path(image: &Image) -> Option<ByteString> {
+    let root = image.exe.as_bytes().strip_suffix(b"/bin/go")?;
+    Some(ByteString::from(root))
+}
+
+/// The toolchain that was started, where it handed over to another in the same process.
+fn switched_from(correlator: &Correlator, head: &Process) -> Option<String> {
+    let version = |image: &Image| {
+        correlator
+            .tools
+            .get(&image.file)
+            .map(|it| it.version.clone())
+    };
+    let last = version(head.image()?)?;
+    head.images
+        .iter()
+        .filter(|it| {
+            correlator
+                .tools
+                .get(&it.file)
+                .is_some_and(|tool| tool.role == crate::event::Role::Go)
+        })
+        .find_map(version)
+        .filter(|it| *it != last)
+}

@@ -1,0 +1,95 @@
+//! Go tools that no `go` command started: Bazel's rules, a hand-written script. Those under one parent are one build.
+
+use std::collections::BTreeMap;
+
+use crate::event::{ProcKey, Role};
+use crate::model::{Build, Command};
+
+use super::Correlator;
+use super::build::{self, Family};
+use super::failure;
+use super::output;
+use super::process::{Process, total};
+use super::setting::Resolved;
+
+/// One build for each process that started tools itself.
+pub(super) fn builds(
+    correlator: &Correlator,
+    children: &BTreeMap<ProcKey, Vec<ProcKey>>,
+) -> Vec<Build> {
+    let mut groups: BTreeMap<Option<ProcKey>, Vec<&Process>> = BTreeMap::new();
+    for process in correlator
+        .table
+        .processes()
+        .filter(|it| is_tool(correlator, it))
+    {
+        let parent = process.parent.and_then(|it| correlator.table.get(it));
+        let is_inner = parent.is_some_and(|it| is_tool(correlator, it));
+        if !is_inner && build::above(correlator, process).is_none() {
+            groups.entry(process.parent).or_default().push(process);
+        }
+    }
+    groups
+        .into_values()
+        .filter_map(|tools| group(correlator, tools, children))
+        .collect()
+}
+
+fn is_tool(correlator: &Correlator, process: &Process) -> bool {
+    correlator.role(process).is_some_and(|it| it != Role::Go)
+}
+
+fn group(
+    correlator: &Correlator,
+    mut tools: Vec<&Process>,
+    children: &BTreeMap<ProcKey, Vec<ProcKey>>,
+) -> Option<Build> {
+    tools.sort_by_key(|it| (it.start, it.key));
+    let head = *tools.first()?;
+    let below = tools
+        .iter()
+        .flat_map(|it| build::below(correlator, it, children));
+    let mut members: Vec<&Process> = tools.iter().copied().chain(below).collect();
+    members.sort_by_key(|it| (it.start, it.key));
+    members.dedup_by_key(|it| it.key);
+    let family = Family {
+        head,
+        above: None,
+        members,
+    };
+    let calls = build::calls(correlator, &family);
+    let resolved = Resolved::of(correlator, &family);
+    let failed = calls.iter().find(|it| failure::is_decisive(it, head.key));
+    let status = failed.or(calls.last()).and_then(|it| it.status);
+    let mut outputs: Vec<_> = family
+        .members
+        .iter()
+        .flat_map(|it| output::made_by(correlator, it.key))
+        .collect();
+    outputs.sort_by_key(|it| it.at);
+    Some(Build {
+        process: head.key,
+        parent: None,
+        command: Command {
+            name: "tools".to_owned(),
+            argv: head.image().map(|it| it.argv.clone()).unwrap_or_default(),
+            ..Command::default()
+        },
+        dir: head.image().and_then(|it| it.cwd.clone()),
+        toolchain: resolved.toolchain,
+        goflags: resolved.goflags,
+        env: resolved.variables,
+        module: None,
+        start: head.start,
+        end: calls.iter().filter_map(|it| it.end).max(),
+        status,
+        failure: failure::failure(head.key, status, &calls),
+        usage: total(family.members.iter().copied()),
+        packages: build::packages(correlator, head, &[], &calls),
+        actions: Vec::new(),
+        stages: Vec::new(),
+        outputs,
+        anomalies: build::anomalies(correlator, &family, &calls),
+        calls,
+    })
+}
