@@ -9,6 +9,9 @@
 )]
 
 pub mod oracle;
+pub mod phases;
+#[cfg(feature = "traced")]
+pub mod traced;
 
 mod gotrace;
 mod module;
@@ -22,4 +25,6 @@ pub use sandbox::Sandbox;
 pub use toolchain::{
     OFFICIAL_VERSIONS, Toolchain, target_dir, toolchain, toolchain_dir, toolchains,
 };
+#[cfg(feature = "traced")]
+pub use traced::Traced;
 pub use warm::warm_cache;

@@ -8,7 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::toolchain::Toolchain;
-use crate::warm::{copy_cache, warm_cache};
+use crate::warm::{share_cache, warm_cache};
 
 /// Where system programs are.
 pub(crate) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -86,7 +86,7 @@ impl Sandbox {
     ///
     /// If that fails.
     pub fn make_warm(&self, toolchain: &Toolchain) {
-        copy_cache(&warm_cache(toolchain), &self.gocache());
+        share_cache(&warm_cache(toolchain), &self.gocache());
     }
 
     /// The whole environment of a build with `toolchain`: nothing is inherited but the places of system programs. A setting of the

@@ -1,6 +1,6 @@
 //! The Go toolchains the tests build with: Debian's stripped Go 1.19 and an official release of each later version.
 //!
-//! They are looked up, not installed: `cargo xtask test` does that, from the same list.
+//! They are looked up, not installed: `cargo xtask setup` does that, from the same list.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ pub fn target_dir() -> PathBuf {
 fn debian() -> Toolchain {
     let version = Path::new(DEBIAN_GOROOT).join("VERSION");
     let Ok(text) = std::fs::read_to_string(&version) else {
-        panic!("no Go in {DEBIAN_GOROOT}: run `cargo xtask test`, which installs golang-1.19-go");
+        panic!("no Go in {DEBIAN_GOROOT}: run `cargo xtask setup`, which installs golang-1.19-go");
     };
     let version = text
         .lines()
@@ -109,7 +109,7 @@ fn official(version: &str) -> Toolchain {
     let go = goroot.join("bin/go");
     assert!(
         go.is_file(),
-        "no Go {version} in {}: run `cargo xtask test`, which installs it",
+        "no Go {version} in {}: run `cargo xtask setup`, which installs it, or set GOTRACE_TOOLCHAINS",
         goroot.display()
     );
     Toolchain {

@@ -1,7 +1,9 @@
 //! Build caches that already hold the standard library, one for each toolchain, so that a test about one package need not wait for
 //! two hundred others.
 //!
-//! A cache is filled once and never built in again: tests get copies. Filling it is safe from several processes at once.
+//! A cache is filled once; tests get one of their own made of links to its files, or of copies where there can be no links. Go adds
+//! files to a cache and does not change those there are, except that a forced rebuild (`-a`) writes the same entries once more.
+//! Filling is safe from several processes at once.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -36,7 +38,7 @@ pub fn warm_cache(toolchain: &Toolchain) -> PathBuf {
             fs::remove_dir_all(&part)
                 .unwrap_or_else(|error| panic!("cannot remove {}: {error}", part.display()));
         }
-        copy_cache(&hello.sandbox.gocache(), &part);
+        share_cache(&hello.sandbox.gocache(), &part);
         fs::rename(&part, &cache)
             .unwrap_or_else(|error| panic!("cannot rename {}: {error}", part.display()));
     }
@@ -44,8 +46,8 @@ pub fn warm_cache(toolchain: &Toolchain) -> PathBuf {
 }
 
 /// A build cache is two levels deep: 256 directories of files.
-pub(crate) fn copy_cache(from: &Path, to: &Path) {
-    let copied = || -> std::io::Result<()> {
+pub(crate) fn share_cache(from: &Path, to: &Path) {
+    let shared = || -> std::io::Result<()> {
         for entry in fs::read_dir(from)? {
             let entry = entry?;
             let target = to.join(entry.file_name());
@@ -54,15 +56,20 @@ pub(crate) fn copy_cache(from: &Path, to: &Path) {
                 for file in fs::read_dir(entry.path())? {
                     let file = file?;
                     if file.file_type()?.is_file() {
-                        fs::copy(file.path(), target.join(file.file_name()))?;
+                        share(&file.path(), &target.join(file.file_name()))?;
                     }
                 }
             } else {
                 fs::create_dir_all(to)?;
-                fs::copy(entry.path(), target)?;
+                share(&entry.path(), &target)?;
             }
         }
         Ok(())
     };
-    copied().unwrap_or_else(|error| panic!("cannot copy the cache {}: {error}", from.display()));
+    shared().unwrap_or_else(|error| panic!("cannot share the cache {}: {error}", from.display()));
+}
+
+/// A link costs a hundredth of a copy; there is none between file systems.
+fn share(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop))
 }
