@@ -334,6 +334,8 @@ pub struct Offsets {
     pub task_stime: u32,
     pub task_sum_exec_runtime: u32,
     pub task_thread_node: u32,
+    pub task_cred: u32,
+    pub cred_euid: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
     pub mm_env_start: u32,
@@ -368,4 +370,4 @@ pub struct Offsets {
     pub signal_maxrss: u32,
     pub signal_thread_head: u32,
 }
-const _: () = assert!(size_of::<Offsets>() == 46 * 4);
+const _: () = assert!(size_of::<Offsets>() == 48 * 4);

@@ -1,0 +1,326 @@
+//! A probed function of a toolchain program was called.
+//!
+//! One program serves every probe: the cookie says which row of `SPECS` tells what to capture, and which file was hit. A uprobe's
+//! program can be preempted, so it has no scratch space; it writes straight into the ring buffer, into a short slot or a long one.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{
+        bpf_get_attach_cookie, bpf_probe_read_user, generated::bpf_probe_read_user as copy_user,
+    },
+    macros::uprobe,
+    programs::ProbeContext,
+};
+use tracer_abi::{CAPTURES, Call, Capture, Kind, Ours, Spec, TEXT_MAX, TEXT_SHORT};
+
+use crate::{
+    bound::{at_most, opaque},
+    kernel::{born, current_task, current_tgid},
+    maps::{DETAIL, EVENTS, OURS, SPECS},
+    record::{count_lost, count_seen, header},
+};
+
+/// Integer arguments that Go passes in registers.
+const ARGS: usize = 9;
+
+/// Index in the kernel's `pt_regs` of each of Go's argument registers, then of the goroutine.
+#[cfg(bpf_target_arch = "x86_64")]
+const REGISTERS: ([usize; ARGS], usize) = {
+    // `struct pt_regs` of arch/x86/include/asm/ptrace.h, in words.
+    let (r14, bx, r11, r10, r9, r8, ax, cx, si, di) = (1, 5, 6, 7, 8, 9, 10, 11, 13, 14);
+    ([ax, bx, cx, di, si, r8, r9, r10, r11], r14)
+};
+#[cfg(bpf_target_arch = "aarch64")]
+const REGISTERS: ([usize; ARGS], usize) = ([0, 1, 2, 3, 4, 5, 6, 7, 8], 28);
+
+#[uprobe]
+pub fn go_call(ctx: ProbeContext) -> u32 {
+    record(&ctx);
+    0
+}
+
+/// Where the text of a capture is.
+#[derive(Clone, Copy)]
+struct Text {
+    at: u64,
+    len: u64,
+}
+
+const NO_TEXT: Text = Text { at: 0, len: 0 };
+
+/// What was found for each capture, before room for the text is reserved.
+struct Found {
+    value: [u64; CAPTURES],
+    text: [Text; CAPTURES],
+    missing: u16,
+    /// The texts are the pieces of one capture, the first.
+    is_joined: bool,
+}
+
+#[inline(always)]
+fn record(ctx: &ProbeContext) -> Option<()> {
+    let ours = OURS.get_ptr_mut(current_tgid())?;
+    // SAFETY: the context is that of this program.
+    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let index = cookie as u32 & 0xffff;
+    let target = (cookie >> 16) as u32;
+    let spec = SPECS.get(index)?;
+    if spec.level > *DETAIL.get(0)? || !is_first_target(ours, target) {
+        return None;
+    }
+    count_seen(Kind::CALL);
+    let found = find(ctx, spec);
+    // SAFETY: the map keeps the element while the program runs.
+    let mut born_ns = unsafe { (*ours).born_ns };
+    if born_ns == 0 {
+        born_ns = born(current_task());
+    }
+    let total = found.text[0].len + found.text[1].len + found.text[2].len + found.text[3].len;
+    let is_single = total == found.text[0].len;
+    let call = Call {
+        header: header(Kind::CALL, 0, born_ns),
+        goroutine: register(ctx, REGISTERS.1),
+        value: found.value,
+        text_total: [0; CAPTURES],
+        text_len: [0; CAPTURES],
+        target,
+        spec: index as u16,
+        missing: found.missing,
+    };
+    // Several texts may each take half of a slot, see `write`.
+    let is_short = total
+        <= if is_single {
+            TEXT_SHORT as u64
+        } else {
+            TEXT_SHORT as u64 / 2
+        };
+    let is_sent = if is_short {
+        send::<TEXT_SHORT, { SIZE + TEXT_SHORT }>(call, &found, is_single)
+    } else {
+        send::<TEXT_MAX, { SIZE + TEXT_MAX }>(call, &found, is_single)
+    };
+    if !is_sent {
+        count_lost(Kind::CALL);
+    }
+    Some(())
+}
+
+/// Whether the hit belongs to the file that the process's first hit belonged to.
+#[inline(always)]
+fn is_first_target(ours: *mut Ours, target: u32) -> bool {
+    // SAFETY: the map keeps the element while the program runs.
+    let first = unsafe { &raw mut (*ours).target };
+    // SAFETY: as above. Two threads can only race here before the first hit is over, with the same file.
+    let seen = unsafe { first.read_volatile() };
+    if seen == 0 {
+        // SAFETY: as above.
+        unsafe { first.write_volatile(target) };
+    }
+    seen == 0 || seen == target
+}
+
+#[inline(always)]
+fn find(ctx: &ProbeContext, spec: &Spec) -> Found {
+    let mut found = Found {
+        value: [0; CAPTURES],
+        text: [NO_TEXT; CAPTURES],
+        missing: 0,
+        is_joined: false,
+    };
+    let [a, b, c, d] = &spec.captures;
+    if spec.n_captures > 0 {
+        if a.op == Capture::TEXTS {
+            find_joined(&mut found, ctx, a);
+            return found;
+        }
+        find_one::<0>(&mut found, ctx, a);
+    }
+    if spec.n_captures > 1 {
+        find_one::<1>(&mut found, ctx, b);
+    }
+    if spec.n_captures > 2 {
+        find_one::<2>(&mut found, ctx, c);
+    }
+    if spec.n_captures > 3 {
+        find_one::<3>(&mut found, ctx, d);
+    }
+    found
+}
+
+#[inline(always)]
+fn find_one<const I: usize>(found: &mut Found, ctx: &ProbeContext, capture: &Capture) {
+    match value(ctx, capture) {
+        Some((value, len)) => {
+            found.value[I] = value;
+            found.text[I] = Text { at: value, len };
+        }
+        None => found.missing |= 1 << I,
+    }
+}
+
+/// The value of a capture, and the length of its text, zero if it is none.
+#[inline(always)]
+fn value(ctx: &ProbeContext, capture: &Capture) -> Option<(u64, u64)> {
+    let arg = argument(ctx, capture.arg);
+    match capture.op {
+        Capture::WORD => Some((arg, 0)),
+        Capture::TEXT => Some((arg, argument(ctx, capture.len_arg))),
+        Capture::WORD_AT => Some((user_word(chase(arg, capture)?)?, 0)),
+        Capture::TEXT_AT => {
+            let header = chase(arg, capture)?;
+            Some((user_word(header)?, user_word(header + 8)?))
+        }
+        _ => None,
+    }
+}
+
+/// Follows the pointers of a capture to the address of the last one.
+#[inline(always)]
+fn chase(arg: u64, capture: &Capture) -> Option<u64> {
+    let [a, b, c] = capture.offset;
+    let mut at = arg + u64::from(a);
+    if capture.hops > 0 {
+        at = user_word(at)? + u64::from(b);
+    }
+    if capture.hops > 1 {
+        at = user_word(at)? + u64::from(c);
+    }
+    Some(at)
+}
+
+/// The strings of a slice, at most four.
+#[inline(always)]
+fn find_joined(found: &mut Found, ctx: &ProbeContext, capture: &Capture) {
+    let slice = argument(ctx, capture.arg);
+    let n = argument(ctx, capture.len_arg);
+    found.value[0] = slice;
+    found.is_joined = true;
+    macro_rules! piece {
+        ($i:literal) => {
+            if n > $i {
+                match (user_word(slice + 16 * $i), user_word(slice + 16 * $i + 8)) {
+                    (Some(at), Some(len)) => found.text[$i] = Text { at, len },
+                    _ => found.missing = 1,
+                }
+            }
+        };
+    }
+    piece!(0);
+    piece!(1);
+    piece!(2);
+    piece!(3);
+}
+
+const SIZE: usize = size_of::<Call>();
+
+/// Reserves a slot with `ROOM` bytes of text, fills and submits it; false if the ring buffer has no room.
+#[inline(always)]
+fn send<const ROOM: usize, const SLOT: usize>(
+    mut call: Call,
+    found: &Found,
+    is_single: bool,
+) -> bool {
+    let Some(mut slot) = EVENTS.reserve_bytes(SLOT, 0) else {
+        return false;
+    };
+    // SAFETY: the slot holds the record and then `ROOM` bytes.
+    let texts = unsafe { slot.as_mut_ptr().add(SIZE) };
+    let mut len = 0;
+    write::<ROOM, 0>(&mut call, found, texts, &mut len, is_single);
+    if !is_single {
+        write::<ROOM, 1>(&mut call, found, texts, &mut len, false);
+        write::<ROOM, 2>(&mut call, found, texts, &mut len, false);
+        write::<ROOM, 3>(&mut call, found, texts, &mut len, false);
+    }
+    call.header.len = (SIZE as u64 + len) as u32;
+    // SAFETY: the slot begins with room for the record, and the ring buffer aligns it to eight bytes.
+    unsafe { slot.as_mut_ptr().cast::<Call>().write(call) };
+    slot.submit(0);
+    true
+}
+
+/// Appends one text. A single one can take the whole room. Of several each can take half of it, because the verifier follows the
+/// limit of where a text begins and of how long it is, but not that both add up.
+#[inline(always)]
+fn write<const ROOM: usize, const I: usize>(
+    call: &mut Call,
+    found: &Found,
+    texts: *mut u8,
+    len: &mut u64,
+    is_single: bool,
+) {
+    let text = found.text[I];
+    if text.len == 0 {
+        return;
+    }
+    let capture = if found.is_joined { 0 } else { I };
+    let half = ROOM as u64 / 2;
+    let (n, ret);
+    if is_single {
+        n = at_most(text.len, ROOM as u64);
+        // SAFETY: `texts` has room for `ROOM` bytes; the helper checks the source.
+        ret = unsafe { copy_user(texts.cast(), n as u32, text.at as *const _) };
+    } else {
+        let mut start = opaque(*len);
+        if found.is_joined && I > 0 && start < half {
+            // SAFETY: within the room, as was just checked.
+            unsafe { texts.add(start as usize).write(b':') };
+            start += 1;
+            *len += 1;
+            call.text_total[0] += 1;
+            call.text_len[0] += 1;
+        }
+        let start = opaque(start);
+        if start > half {
+            call.text_total[capture] = call.text_total[capture].saturating_add(text.len as u32);
+            return;
+        }
+        n = at_most(text.len, half);
+        // SAFETY: as above: `start + n` is no more than `ROOM`.
+        ret = unsafe {
+            copy_user(
+                texts.add(start as usize).cast(),
+                n as u32,
+                text.at as *const _,
+            )
+        };
+    }
+    call.text_total[capture] = call.text_total[capture].saturating_add(text.len as u32);
+    if ret != 0 {
+        call.missing |= 1 << capture;
+        return;
+    }
+    call.text_len[capture] += n as u16;
+    *len += n;
+}
+
+#[inline(always)]
+fn argument(ctx: &ProbeContext, i: u8) -> u64 {
+    let [a, b, c, d, e, f, g, h, _] = REGISTERS.0;
+    match i {
+        0 => register(ctx, a),
+        1 => register(ctx, b),
+        2 => register(ctx, c),
+        3 => register(ctx, d),
+        4 => register(ctx, e),
+        5 => register(ctx, f),
+        6 => register(ctx, g),
+        7 => register(ctx, h),
+        _ => register(ctx, REGISTERS.0[8]),
+    }
+}
+
+/// One register at the moment of the hit. Hidden from the optimizer, which would else fold several reads into one at a computed
+/// address; the verifier wants a constant one in the context.
+#[inline(always)]
+fn register(ctx: &ProbeContext, i: usize) -> u64 {
+    // SAFETY: the context is a `pt_regs`, of which these are words.
+    opaque(unsafe { ctx.as_ptr().cast::<u64>().add(i).read_volatile() })
+}
+
+/// A word of the process's memory.
+#[inline(always)]
+fn user_word(at: u64) -> Option<u64> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_user(at as *const u64) }.ok()
+}

@@ -1,0 +1,78 @@
+//! The last thread of a process of ours is gone.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use tracer_abi::{Exit, Kind};
+
+use crate::{
+    kernel::{born, current_task, current_tgid, read},
+    maps::{OURS, offset},
+    record::{header, send},
+};
+
+/// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`.
+const GROUP_EXIT: u32 = 4;
+
+/// Most threads whose times are added up.
+const THREADS_MAX: u32 = 128;
+
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn on_exit(_: BtfTracePointContext) -> i32 {
+    forget();
+    0
+}
+
+/// `signal->live` counts the threads that have not begun to exit; it was lowered before this tracepoint. Two threads that exit
+/// at once may both see zero, but only one can delete the entry.
+#[inline(always)]
+fn forget() -> Option<()> {
+    let tgid = current_tgid();
+    OURS.get_ptr(tgid)?;
+    let task = current_task();
+    let signal: u64 = read(task, offset!(task_signal))?;
+    if read::<i32>(signal, offset!(signal_live))? != 0 {
+        return None;
+    }
+    OURS.remove(tgid).ok()?;
+    let mut exit = Exit {
+        header: header(Kind::EXIT, size_of::<Exit>() as u64, born(task)),
+        utime_ns: read(signal, offset!(signal_utime)).unwrap_or(0),
+        stime_ns: read(signal, offset!(signal_stime)).unwrap_or(0),
+        runtime_ns: read(signal, offset!(signal_sum_sched_runtime)).unwrap_or(0),
+        max_rss_pages: read(signal, offset!(signal_maxrss)).unwrap_or(0),
+        status: status(task, signal).unwrap_or(0),
+        threads: 0,
+    };
+    add_threads(&mut exit, signal);
+    send(Kind::EXIT, &exit);
+    Some(())
+}
+
+/// What `wait` will report of the process: `wait_task_zombie` of `kernel/exit.c`.
+#[inline(always)]
+fn status(task: u64, signal: u64) -> Option<u32> {
+    if read::<u32>(signal, offset!(signal_flags))? & GROUP_EXIT != 0 {
+        return read(signal, offset!(signal_group_exit_code));
+    }
+    let leader: u64 = read(task, offset!(task_group_leader))?;
+    read(leader, offset!(task_exit_code))
+}
+
+/// `signal` has the times of threads that were released. Still on its list are this one, a leader that ended before the others,
+/// and threads that are ending at this moment.
+#[inline(always)]
+fn add_threads(exit: &mut Exit, signal: u64) -> Option<()> {
+    let head = signal + u64::from(offset!(signal_thread_head));
+    let mut node: u64 = read(head, 0)?;
+    for _ in 0..THREADS_MAX {
+        if node == head {
+            break;
+        }
+        let task = node - u64::from(offset!(task_thread_node));
+        exit.utime_ns += read::<u64>(task, offset!(task_utime))?;
+        exit.stime_ns += read::<u64>(task, offset!(task_stime))?;
+        exit.runtime_ns += read::<u64>(task, offset!(task_sum_exec_runtime))?;
+        exit.threads += 1;
+        node = read(node, 0)?;
+    }
+    Some(())
+}

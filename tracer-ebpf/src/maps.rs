@@ -1,0 +1,55 @@
+//! All state of the programs. What both sides share is named in `tracer_abi::map`; `RENAMES` is private to this side.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use tracer_abi::{Kind, Offsets, Ours, SPECS_MAX, Spec, Tally};
+
+use crate::{rename::Pending, scratch::Scratch};
+
+/// Its size is set when the object is loaded.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+#[map]
+pub static TALLIES: PerCpuArray<Tally> = PerCpuArray::with_max_entries(Kind::COUNT, 0);
+
+/// Not preallocated: 65,536 preallocated entries are 5 MiB of kernel memory, and an element that a program still looks at is
+/// then given to another process at once instead of after the RCU grace period.
+#[map]
+pub static OURS: HashMap<u32, Ours> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static SPECS: Array<Spec> = Array::with_max_entries(SPECS_MAX as u32, 0);
+
+#[map]
+pub static DETAIL: Array<u32> = Array::with_max_entries(1, 0);
+
+/// A plain array indexed by CPU, because an element of a per-CPU array cannot be larger than 32 KiB.
+#[map]
+pub static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
+
+/// System calls between their entry and their exit, by thread. LRU, so that a thread killed in between leaves nothing behind.
+#[map]
+pub static RENAMES: LruHashMap<u64, Pending> = LruHashMap::with_max_entries(4096, 0);
+
+/// Filled in when the object is loaded; the kernel then treats it as constant.
+// SAFETY: all members are integers, which may be zero.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = unsafe { core::mem::zeroed() };
+
+/// All offsets; read one with `offset!`.
+pub const fn offsets() -> *const Offsets {
+    &raw const OFFSETS
+}
+
+/// Byte offset of a member in the running kernel. Volatile, as the compiler believes the global to be all zeroes.
+macro_rules! offset {
+    ($field:ident) => {
+        // SAFETY: the pointer is that of a live static.
+        unsafe { core::ptr::read_volatile(&raw const (*$crate::maps::offsets()).$field) }
+    };
+}
+pub(crate) use offset;

@@ -1,0 +1,225 @@
+//! The kernel side as user space sees it: the object is loaded, then its programs are attached, then records are read.
+//!
+//! In come a size, a level of detail, the processes to follow and the files to probe; out come records as bytes. Nothing here
+//! decodes a record or knows a Go symbol. Only this module and those below it name `aya`.
+
+mod btf;
+mod error;
+mod hook;
+mod object;
+pub mod offsets;
+mod privilege;
+mod ring;
+
+use std::collections::HashMap as StdHashMap;
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::programs::UProbe;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
+use aya::util::nr_cpus;
+use aya::{Btf, Ebpf, EbpfLoader};
+use tracer_abi::{Kind, Ours, Spec, Tally, level, map};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+pub use error::{SetupError, TracerError};
+pub use object::digest as object_digest;
+pub use ring::Ring;
+
+/// The program that serves every uprobe.
+const CALL_PROGRAM: &str = "go_call";
+
+/// How to load the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Size of the ring buffer, rounded up to a power of two.
+    pub ring_bytes: u32,
+    /// One of [`tracer_abi::level`].
+    pub detail: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 16 << 20,
+            detail: level::CACHE_KEY,
+        }
+    }
+}
+
+/// A place to probe in a file, and the row of the specification table that says what to take there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    pub spec: u16,
+    /// Bytes from the start of the file.
+    pub offset: u64,
+}
+
+/// The loaded object. Dropping it detaches everything.
+pub struct Tracer {
+    ebpf: Ebpf,
+    ours: HashMap<MapData, u32, Words<2>>,
+    detail: Array<MapData, u32>,
+    tallies: PerCpuArray<MapData, Words<2>>,
+    links: StdHashMap<u32, Vec<UProbeLink>>,
+    notes: Vec<String>,
+}
+
+/// A value of `N` words as `aya` wants it. The types of `tracer_abi` cannot implement its trait here.
+type Words<const N: usize> = [u64; N];
+
+impl Tracer {
+    /// Loads the object, then attaches everything that is not a uprobe.
+    pub fn load(config: &Config, specs: &[Spec]) -> Result<(Self, Ring), SetupError> {
+        privilege::check()?;
+        let offsets = offsets::of_running_kernel()?;
+        let btf =
+            Btf::from_sys_fs().map_err(|source| error::kernel("read the kernel's BTF", source))?;
+        let n_cpus = u32::try_from(nr_cpus().map_err(|(path, source)| SetupError::Kernel {
+            what: format!("count the CPUs in {path}"),
+            source: source.into(),
+        })?)
+        .unwrap_or(u32::MAX);
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .override_global("OFFSETS", offsets.as_bytes(), true)
+            .map_max_entries(map::EVENTS, ring_size(config.ring_bytes))
+            .map_max_entries(map::SCRATCH, n_cpus)
+            .load(object::bytes())
+            .map_err(error::from_load)?;
+
+        let mut detail =
+            Array::try_from(error::take(&mut ebpf, map::DETAIL)?).map_err(error::from_map)?;
+        detail.set(0, config.detail, 0).map_err(error::from_map)?;
+        fill_specs(&mut ebpf, specs)?;
+        let ours =
+            HashMap::try_from(error::take(&mut ebpf, map::OURS)?).map_err(error::from_map)?;
+        let tallies = PerCpuArray::try_from(error::take(&mut ebpf, map::TALLIES)?)
+            .map_err(error::from_map)?;
+        let ring = Ring::new(error::take(&mut ebpf, map::EVENTS)?).map_err(error::from_map)?;
+
+        let notes = hook::attach_all(&mut ebpf, &btf)?;
+        call_program(&mut ebpf)
+            .and_then(|program| program.load().map_err(TracerError::from))
+            .map_err(|source| error::from_program(CALL_PROGRAM, source))?;
+        Ok((
+            Self {
+                ebpf,
+                ours,
+                detail,
+                tallies,
+                links: StdHashMap::new(),
+                notes,
+            },
+            ring,
+        ))
+    }
+
+    /// What is missing although tracing works, each a sentence.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Follows a process, and all that it forks from now on.
+    pub fn follow(&mut self, tgid: u32) -> Result<(), TracerError> {
+        let ours = Words::read_from_bytes(Ours::default().as_bytes()).unwrap_or_default();
+        Ok(self.ours.insert(tgid, ours, 0)?)
+    }
+
+    /// Changes how much the probes record, at once and without attaching anything.
+    pub fn set_detail(&mut self, detail: u32) -> Result<(), TracerError> {
+        Ok(self.detail.set(0, detail, 0)?)
+    }
+
+    /// One of [`tracer_abi::level`].
+    pub fn detail(&self) -> Result<u32, TracerError> {
+        Ok(self.detail.get(&0, 0)?)
+    }
+
+    /// Records seen and lost so far, of each kind, on all CPUs.
+    pub fn tallies(&self) -> Result<Vec<(Kind, Tally)>, TracerError> {
+        let kinds = [
+            Kind::FORK,
+            Kind::EXEC,
+            Kind::EXIT,
+            Kind::RENAME,
+            Kind::CALL,
+            Kind::TRACK,
+        ];
+        let mut tallies = Vec::with_capacity(kinds.len());
+        for kind in kinds {
+            let mut sum = Tally::default();
+            for [seen, lost] in self.tallies.get(&u32::from(kind.0), 0)?.iter() {
+                sum.seen += seen;
+                sum.lost += lost;
+            }
+            tallies.push((kind, sum));
+        }
+        Ok(tallies)
+    }
+
+    /// Probes a file in every process that runs it, now and later. All sites, or none.
+    pub fn attach(&mut self, file: &File, target: u32, sites: &[Site]) -> Result<(), TracerError> {
+        // The kernel follows this link to the inode that was opened, whatever has become of its name.
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let program = call_program(&mut self.ebpf)?;
+        let mut links = Vec::with_capacity(sites.len());
+        for site in sites {
+            let point = UProbeAttachPoint {
+                location: UProbeAttachLocation::AbsoluteOffset(site.offset),
+                cookie: Some(u64::from(target) << 16 | u64::from(site.spec)),
+            };
+            let id = program.attach(point, &path, UProbeScope::AllProcesses)?;
+            links.push(program.take_link(id)?);
+        }
+        self.links.entry(target).or_default().append(&mut links);
+        Ok(())
+    }
+
+    /// Lets go of a file. Nothing happens if it is not probed.
+    pub fn detach(&mut self, target: u32) {
+        self.links.remove(&target);
+    }
+
+    /// Uprobes that are on.
+    pub fn n_links(&self) -> usize {
+        self.links.values().map(Vec::len).sum()
+    }
+}
+
+fn call_program(ebpf: &mut Ebpf) -> Result<&mut UProbe, TracerError> {
+    Ok(ebpf
+        .program_mut(CALL_PROGRAM)
+        .ok_or(TracerError::NoProgram(CALL_PROGRAM))?
+        .try_into()?)
+}
+
+fn fill_specs(ebpf: &mut Ebpf, specs: &[Spec]) -> Result<(), SetupError> {
+    let mut table: Array<_, Words<9>> =
+        Array::try_from(error::borrow(ebpf, map::SPECS)?).map_err(error::from_map)?;
+    for (index, spec) in (0..).zip(specs) {
+        let words = Words::read_from_bytes(spec.as_bytes()).unwrap_or_default();
+        table.set(index, words, 0).map_err(error::from_map)?;
+    }
+    Ok(())
+}
+
+/// The kernel takes powers of two of at least a page.
+fn ring_size(bytes: u32) -> u32 {
+    bytes.clamp(1 << 16, 1 << 30).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_a_power_of_two() {
+        assert_eq!(ring_size(0), 1 << 16);
+        assert_eq!(ring_size(3 << 20), 4 << 20);
+        assert_eq!(ring_size(16 << 20), 16 << 20);
+        assert_eq!(ring_size(u32::MAX), 1 << 30);
+    }
+}

@@ -1,0 +1,233 @@
+//! Where a member lies in a structure, from the kernel's BTF. `aya` reads BTF too but does not show members.
+//!
+//! In: the bytes of `/sys/kernel/btf/vmlinux`, and names. Out: byte offsets, or `None`. The format is that of
+//! `Documentation/bpf/btf.rst`; nothing is trusted, a malformed file has no members.
+
+/// Kinds whose type only leads to another one.
+const TYPEDEF: u32 = 8;
+const VOLATILE: u32 = 9;
+const CONST: u32 = 10;
+const RESTRICT: u32 = 11;
+const TYPE_TAG: u32 = 18;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+
+/// Members nested deeper than this are not found.
+const DEPTH_MAX: u32 = 8;
+
+/// A parsed BTF: where each type starts.
+pub(super) struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Start of each type in `types`; type ids begin at 1.
+    starts: Vec<usize>,
+}
+
+struct Type {
+    kind: u32,
+    n_members: usize,
+    has_bit_fields: bool,
+    /// The type this one leads to, or its size.
+    refers: u32,
+    /// Where what follows the common part starts.
+    body: usize,
+}
+
+impl<'a> Btf<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        const MAGIC: u32 = 0xeb9f;
+        if word(bytes, 0)? & 0xffff != MAGIC {
+            return None;
+        }
+        let body = bytes.get(index(word(bytes, 4)?)..)?;
+        let section = |offset: usize| -> Option<&'a [u8]> {
+            let start = index(word(bytes, offset)?);
+            body.get(start..start.checked_add(index(word(bytes, offset + 4)?))?)
+        };
+        let (types, strings) = (section(8)?, section(16)?);
+        let mut starts = Vec::with_capacity(types.len() / 32);
+        let mut at = 0;
+        while at < types.len() {
+            starts.push(at);
+            at = type_at(types, at)?.end()?;
+        }
+        Some(Self {
+            types,
+            strings,
+            starts,
+        })
+    }
+
+    /// Byte offset of a member such as `se.sum_exec_runtime` in `structure`. Members of anonymous structures and unions count as the
+    /// outer one's, as in C.
+    pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u32> {
+        let mut at = self.structure(structure)?;
+        let mut bits = 0u32;
+        for name in path.split('.') {
+            let (offset, of_type) = self.member(at, name, DEPTH_MAX)?;
+            bits = bits.checked_add(offset)?;
+            at = of_type;
+        }
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    fn structure(&self, name: &str) -> Option<u32> {
+        let start = self.starts.iter().position(|&start| {
+            let name_at = word(self.types, start).unwrap_or(0);
+            self.is_name(name_at, name)
+                && type_at(self.types, start).is_some_and(|it| it.kind == STRUCT)
+        })?;
+        u32::try_from(start).ok()?.checked_add(1)
+    }
+
+    /// Offset in bits and type of a member.
+    fn member(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u32)> {
+        let of = self.resolve(id)?;
+        if of.kind != STRUCT && of.kind != UNION {
+            return None;
+        }
+        for i in 0..of.n_members {
+            let at = of.body + 12 * i;
+            let (name_at, of_type, raw) = (
+                word(self.types, at)?,
+                word(self.types, at + 4)?,
+                word(self.types, at + 8)?,
+            );
+            let offset = if of.has_bit_fields {
+                raw & 0x00ff_ffff
+            } else {
+                raw
+            };
+            if self.is_name(name_at, name) {
+                return Some((offset, of_type));
+            }
+            if name_at == 0
+                && let Some(depth) = depth.checked_sub(1)
+                && let Some((inner, of_type)) = self.member(of_type, name, depth)
+            {
+                return Some((offset.checked_add(inner)?, of_type));
+            }
+        }
+        None
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> Option<Type> {
+        for _ in 0..DEPTH_MAX {
+            let found = type_at(self.types, *self.starts.get(index(id).checked_sub(1)?)?)?;
+            match found.kind {
+                TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG => id = found.refers,
+                _ => return Some(found),
+            }
+        }
+        None
+    }
+
+    fn is_name(&self, at: u32, name: &str) -> bool {
+        self.strings
+            .get(index(at)..)
+            .and_then(|rest| rest.strip_prefix(name.as_bytes()))
+            .is_some_and(|rest| rest.first() == Some(&0))
+    }
+}
+
+impl Type {
+    /// Where the next type starts.
+    fn end(&self) -> Option<usize> {
+        // Bytes that follow, by kind: fixed, and for each member.
+        let (fixed, each) = match self.kind {
+            1 | 14 | 17 => (4, 0),                // int, var, decl_tag
+            3 => (12, 0),                         // array
+            STRUCT | UNION | 15 => (0, 12),       // datasec as well
+            6 | 13 => (0, 8),                     // enum, func_proto
+            19 => (0, 12),                        // enum64
+            2 | 7..=12 | 16 | TYPE_TAG => (0, 0), // pointer, forward, qualifiers, function, float
+            _ => return None,
+        };
+        self.body.checked_add(fixed + each * self.n_members)
+    }
+}
+
+fn type_at(types: &[u8], at: usize) -> Option<Type> {
+    let info = word(types, at.checked_add(4)?)?;
+    Some(Type {
+        kind: info >> 24 & 0x1f,
+        n_members: index(info & 0xffff),
+        has_bit_fields: info >> 31 == 1,
+        refers: word(types, at.checked_add(8)?)?,
+        body: at.checked_add(12)?,
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let four = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(four.try_into().ok()?))
+}
+
+fn index(n: u32) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `struct outer { int a; struct { int b; const inner c; }; }`, `struct inner { int d; int e; }`.
+    fn sample() -> Vec<u8> {
+        let strings = b"\0outer\0a\0b\0c\0inner\0d\0e\0int\0";
+        let name = |text: &str| {
+            let needle = format!("\0{text}\0");
+            let at = strings
+                .windows(needle.len())
+                .position(|it| it == needle.as_bytes())
+                .unwrap();
+            u32::try_from(at + 1).unwrap()
+        };
+        let mut types: Vec<u32> = Vec::new();
+        types.extend([name("int"), 1 << 24, 4, 32]); // 1
+        types.extend([name("inner"), STRUCT << 24 | 2, 8]); // 2
+        types.extend([name("d"), 1, 0, name("e"), 1, 32]);
+        types.extend([0, CONST << 24, 2]); // 3
+        types.extend([0, STRUCT << 24 | 2, 12]); // 4
+        types.extend([name("b"), 1, 0, name("c"), 3, 32]);
+        types.extend([name("outer"), STRUCT << 24 | 2, 16]); // 5
+        types.extend([name("a"), 1, 0, 0, 4, 32]);
+        let n_types = u32::try_from(types.len() * 4).unwrap();
+        let header = [
+            0x0001_eb9f,
+            24,
+            0,
+            n_types,
+            n_types,
+            u32::try_from(strings.len()).unwrap(),
+        ];
+        let words = header.into_iter().chain(types);
+        words
+            .flat_map(u32::to_ne_bytes)
+            .chain(strings.iter().copied())
+            .collect()
+    }
+
+    #[test]
+    fn members_are_found_through_anonymous_structures_and_qualifiers() {
+        let bytes = sample();
+        let btf = Btf::parse(&bytes).unwrap();
+        let offsets: Vec<_> = ["a", "b", "c", "c.e", "e", "z"]
+            .map(|path| btf.offset("outer", path))
+            .into_iter()
+            .collect();
+        assert_eq!(offsets, [Some(0), Some(4), Some(8), Some(12), None, None]);
+        assert_eq!(btf.offset("inner", "e"), Some(4));
+        assert_eq!(btf.offset("int", "e"), None);
+    }
+
+    #[test]
+    fn a_cut_file_is_no_panic() {
+        let bytes = sample();
+        for n in 0..bytes.len() {
+            if let Some(btf) = Btf::parse(&bytes[..n]) {
+                assert_eq!(btf.offset("outer", "nothing"), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Why tracing cannot start, in words that say what to do, and what can go wrong after that.
+
+use std::error::Error;
+use std::io;
+
+use aya::maps::{Map, MapError};
+use aya::programs::ProgramError;
+use aya::{Ebpf, EbpfError};
+use thiserror::Error as ThisError;
+
+use super::privilege;
+
+type Source = Box<dyn Error + Send + Sync>;
+
+/// The object could not be loaded, or a required program could not be attached.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum SetupError {
+    #[error(
+        "this kernel has no BTF (/sys/kernel/btf/vmlinux): gotrace needs Linux 5.10 or later built with CONFIG_DEBUG_INFO_BTF"
+    )]
+    NoBtf,
+    #[error(
+        "this kernel's BTF has no {structure}.{name}: gotrace does not know this kernel; please report it with `uname -a`"
+    )]
+    NoField {
+        structure: &'static str,
+        name: &'static str,
+    },
+    #[error("not permitted to trace: {} missing (run with sudo, or see `gotrace doctor`)", missing.join(", "))]
+    NotPermitted { missing: Vec<&'static str> },
+    #[error(
+        "the kernel is locked down (confidentiality): programs may not read kernel memory; boot with lockdown=integrity or none"
+    )]
+    Lockdown,
+    #[error(
+        "the kernel refused memory for a map: raise the limit of locked memory (ulimit -l unlimited, or LimitMEMLOCK=infinity)"
+    )]
+    Memlock { source: Source },
+    #[error(
+        "the kernel's verifier refused the program at {program}: {summary}; please report it with `uname -a` and the log (-v)"
+    )]
+    Verifier {
+        program: String,
+        summary: String,
+        log: String,
+    },
+    #[error("cannot {what}")]
+    Kernel { what: String, source: Source },
+}
+
+impl SetupError {
+    /// More than fits a sentence: the verifier's log.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Verifier { log, .. } => Some(log),
+            Self::NoBtf
+            | Self::NoField { .. }
+            | Self::NotPermitted { .. }
+            | Self::Lockdown
+            | Self::Memlock { .. }
+            | Self::Kernel { .. } => None,
+        }
+    }
+}
+
+/// A loaded tracer failed at something.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum TracerError {
+    #[error("the BPF object has no program {0}")]
+    NoProgram(&'static str),
+    #[error("a map could not be read or changed")]
+    Map(#[from] MapError),
+    #[error("a program could not be loaded or attached")]
+    Program(#[from] ProgramError),
+}
+
+pub(super) fn kernel(what: &str, source: impl Into<Source>) -> SetupError {
+    SetupError::Kernel {
+        what: what.to_owned(),
+        source: source.into(),
+    }
+}
+
+pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, SetupError> {
+    ebpf.take_map(name).ok_or_else(|| {
+        kernel(
+            &format!("find the map {name}"),
+            "the BPF object does not have it",
+        )
+    })
+}
+
+pub(super) fn borrow<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut Map, SetupError> {
+    ebpf.map_mut(name).ok_or_else(|| {
+        kernel(
+            &format!("find the map {name}"),
+            "the BPF object does not have it",
+        )
+    })
+}
+
+pub(super) fn from_map(error: MapError) -> SetupError {
+    match &error {
+        MapError::CreateError { io_error, .. }
+            if io_error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) =>
+        {
+            refused(error)
+        }
+        _ => kernel("prepare the maps", error),
+    }
+}
+
+pub(super) fn from_load(error: EbpfError) -> SetupError {
+    match error {
+        EbpfError::MapError(error) => from_map(error),
+        other => kernel("load the BPF object", other),
+    }
+}
+
+/// EPERM for a map: no privilege, or, before 5.11, the limit of locked memory.
+fn refused(error: MapError) -> SetupError {
+    let missing = privilege::missing();
+    if missing.is_empty() {
+        SetupError::Memlock {
+            source: error.into(),
+        }
+    } else {
+        SetupError::NotPermitted { missing }
+    }
+}
+
+pub(super) fn from_program(hook: &str, error: TracerError) -> SetupError {
+    if let TracerError::Program(ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    }) = &error
+    {
+        let log = verifier_log.to_string();
+        if io_error.kind() == io::ErrorKind::PermissionDenied && log.is_empty() {
+            return SetupError::NotPermitted {
+                missing: privilege::missing(),
+            };
+        }
+        if !log.is_empty() {
+            return SetupError::Verifier {
+                program: hook.to_owned(),
+                summary: summary(&log),
+                log,
+            };
+        }
+    }
+    kernel(&format!("attach to {hook}"), error)
+}
+
+/// The line of a verifier's log that says why: the last one before the statistics.
+fn summary(log: &str) -> String {
+    let is_talk = |line: &str| {
+        let line = line.trim();
+        line.is_empty()
+            || ["processed ", "verification time", "stack depth", "-- END"]
+                .iter()
+                .any(|it| line.starts_with(it))
+    };
+    log.lines()
+        .rev()
+        .find(|line| !is_talk(line))
+        .unwrap_or("no reason given")
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_refusal_is_found_above_the_statistics() {
+        let log = "0: R1=ctx()\n12: (85) call bpf_probe_read_user#112\nR2 unbounded memory access, use 'var &= const'\n\
+                   processed 13 insns (limit 1000000)\n";
+        assert_eq!(
+            summary(log),
+            "R2 unbounded memory access, use 'var &= const'"
+        );
+        assert_eq!(summary(""), "no reason given");
+    }
+}
