@@ -96,7 +96,7 @@ impl Sandbox {
         let mut path = bin.as_os_str().to_owned();
         path.push(":");
         path.push(SYSTEM_PATH);
-        let pairs: [(&str, OsString); 9] = [
+        let pairs: [(&str, OsString); 8] = [
             ("PATH", path),
             ("HOME", self.home().into()),
             ("GOPATH", self.gopath().into()),
@@ -104,7 +104,6 @@ impl Sandbox {
             ("TMPDIR", self.tmp().into()),
             ("GOPROXY", "off".into()),
             ("GOTOOLCHAIN", "local".into()),
-            ("GOTELEMETRY", "off".into()),
             ("LC_ALL", "C.UTF-8".into()),
         ];
         pairs.map(|(name, value)| (name.into(), value)).into()

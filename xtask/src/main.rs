@@ -9,7 +9,10 @@
     reason = "a build tool talks to the terminal"
 )]
 
+mod bench_overhead;
 mod bless;
+mod bpf;
+mod complete;
 mod demo;
 mod setup;
 mod shell;
@@ -30,6 +33,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Word {
+    /// Build the BPF objects that are committed in tracer-ebpf/prebuilt, installing what that takes.
+    Bpf {
+        /// Only compare what is committed with what its sources give.
+        #[arg(long)]
+        check: bool,
+    },
     /// Install what the tests need and run them all, the live ones included.
     Test {
         /// Run this ring alone; may be given several times.
@@ -46,16 +55,47 @@ enum Word {
     },
     /// Rewrite the expected output of every test that keeps it in a file or in its source. Read the difference before committing it.
     Bless,
+    /// Measure. Prints ratios with their spread; nothing is asserted.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Record a cold build of the standard library many times and demand that no process, argument, exit or phase is missing.
+    Complete {
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+        /// Minor version of the Go that builds.
+        #[arg(long, value_name = "VERSION", default_value = "1.27")]
+        go: String,
+    },
     /// Check what the compiler does not: the direction of dependencies, the length of files, links and names in the documents.
     Tidy,
 }
 
+#[derive(Subcommand)]
+enum Bench {
+    /// What tracing costs a cold, a warm and a relinking build, and a process that is not traced.
+    Overhead {
+        /// How often each build is measured under each tracer. Ten rounds take about an hour on two cores.
+        #[arg(long, default_value_t = 2)]
+        rounds: usize,
+        /// Minor version of the Go that builds.
+        #[arg(long, value_name = "VERSION", default_value = "1.27")]
+        go: String,
+    },
+}
+
 fn main() -> ExitCode {
     let done = match Args::parse().word {
+        Word::Bpf { check } => bpf::bpf(check),
         Word::Test { only } => test::run(&only),
         Word::Setup => setup::for_tests(),
         Word::Demo { command } => demo::run(&command),
         Word::Bless => bless::run(),
+        Word::Bench {
+            what: Bench::Overhead { rounds, go },
+        } => bench_overhead::run(rounds, &go),
+        Word::Complete { rounds, go } => complete::run(rounds, &go),
         Word::Tidy => tidy::run(),
     };
     match done {

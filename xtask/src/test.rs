@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::{setup, shell, tidy};
+use crate::{bpf, setup, shell, tidy};
 
 /// A ring of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,6 +24,8 @@ pub(crate) enum Ring {
     Build,
     /// Lints, as errors.
     Clippy,
+    /// The committed BPF objects are what their sources give: `cargo xtask bpf --check`.
+    Bpf,
     /// Tests inside the crates and in their documentation.
     Unit,
     /// Tests over real builds, as root.
@@ -32,11 +34,12 @@ pub(crate) enum Ring {
 
 impl Ring {
     /// In the order they run. The live ring is last, so that its closing lines stand at the end.
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Tidy,
         Self::Fmt,
         Self::Build,
         Self::Clippy,
+        Self::Bpf,
         Self::Unit,
         Self::Live,
     ];
@@ -52,6 +55,7 @@ impl Ring {
             Self::Fmt => cargo(&["fmt", "--all", "--check"]),
             Self::Build => cargo(&["build", "--all-targets"]),
             Self::Clippy => cargo(&["clippy", "--all-targets", "--", "--deny", "warnings"]),
+            Self::Bpf => bpf::bpf(true).map(|()| Outcome::Passed),
             Self::Unit => {
                 cargo(&["test", "--no-fail-fast", "--lib", "--bins"])?;
                 cargo(&["test", "--no-fail-fast", "--doc"])

@@ -1,0 +1,115 @@
+//! Wall and CPU time of a command and everything it started and waited for, and how samples spread.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::AddAssign;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) wall: f64,
+    /// User and system time together.
+    pub(crate) cpu: f64,
+}
+
+impl Sample {
+    #[expect(clippy::cast_precision_loss, reason = "a count of builds")]
+    pub(crate) fn divided_by(self, n: usize) -> Self {
+        Self {
+            wall: self.wall / n as f64,
+            cpu: self.cpu / n as f64,
+        }
+    }
+}
+
+impl AddAssign for Sample {
+    fn add_assign(&mut self, other: Self) {
+        self.wall += other.wall;
+        self.cpu += other.cpu;
+    }
+}
+
+/// Runs a command that has to succeed.
+pub(crate) fn measure(command: &mut Command) -> Result<Sample> {
+    let before = children_cpu()?;
+    let began = Instant::now();
+    let status = command.status().context("cannot be started")?;
+    let wall = began.elapsed().as_secs_f64();
+    if !status.success() {
+        bail!("failed: {status}");
+    }
+    Ok(Sample {
+        wall,
+        cpu: children_cpu()? - before,
+    })
+}
+
+/// CPU seconds of all children that were waited for, and of theirs.
+pub(crate) fn children_cpu() -> Result<f64> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the pointer is valid for writing a `rusage`.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error()).context("getrusage");
+    }
+    // SAFETY: the call above succeeded, so it filled the structure.
+    let usage = unsafe { usage.assume_init() };
+    Ok(seconds(usage.ru_utime) + seconds(usage.ru_stime))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "seconds of CPU time fit a float many times over"
+)]
+fn seconds(time: libc::timeval) -> f64 {
+    time.tv_sec as f64 + time.tv_usec as f64 / 1e6
+}
+
+/// Median and extremes.
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let (lower, upper) = (values.len().saturating_sub(1) / 2, values.len() / 2);
+        Self {
+            median: f64::midpoint(at(lower), at(upper)),
+            min: at(0),
+            max: at(values.len().saturating_sub(1)),
+        }
+    }
+
+    pub(crate) fn seconds(&self) -> String {
+        format!("{:.3} s ({:.3}..{:.3})", self.median, self.min, self.max)
+    }
+
+    pub(crate) fn ratio(&self) -> String {
+        format!("{:.3} ({:.3}..{:.3})", self.median, self.min, self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_lies_in_the_middle() {
+        assert_eq!(
+            Spread::of([3.0, 1.0, 2.0].into_iter()).ratio(),
+            "2.000 (1.000..3.000)"
+        );
+        assert_eq!(
+            Spread::of([4.0, 1.0].into_iter()).seconds(),
+            "2.500 s (1.000..4.000)"
+        );
+    }
+}
