@@ -59,8 +59,9 @@ pub struct BuildReport {
     /// As in the build's usage: without the programs that it ran for the user.
     pub cpu_ns: u64,
     pub cores_busy: Option<f64>,
-    /// CPU of the `go` process itself: what is left of `cpu_ns` after its tools.
-    pub go_cpu_ns: u64,
+    /// CPU of the `go` process itself: what is left of the build's after its tools.
+    pub go_user_ns: u64,
+    pub go_system_ns: u64,
     /// Time in which packages were being loaded.
     pub loading_ns: u64,
     /// Time in which at least one tool ran.
@@ -72,6 +73,8 @@ pub struct BuildReport {
     pub queries: Queries,
     /// Packages that a tool worked on, slowest first.
     pub packages: Vec<PackageTime>,
+    /// Phases of all runs of the Go compiler, added up by name, in order.
+    pub compiler_phases: Vec<PhaseTime>,
     /// Longest first.
     pub links: Vec<LinkTime>,
     /// Garbage collection in all tools together.
@@ -79,6 +82,13 @@ pub struct BuildReport {
     /// The run with the largest resident set: an index into the build's calls.
     pub largest_call: Option<u32>,
     pub hints: Vec<Hint>,
+}
+
+impl BuildReport {
+    /// CPU of the `go` process itself.
+    pub fn go_cpu_ns(&self) -> u64 {
+        self.go_user_ns.saturating_add(self.go_system_ns)
+    }
 }
 
 /// A phase of a tool and how long it took.
@@ -132,6 +142,7 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
     let wall_ns = end.since(build.start);
     let cpu_ns = cpu_ns(build.usage);
     let tree = tree::Tree::of(&build.calls, end);
+    let tools = tree.usage_for_the_build();
     let kinds = kind::kinds(&tree);
     let links = link::links(&tree);
     let packages = package::packages(&tree);
@@ -140,7 +151,8 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
         wall_ns,
         cpu_ns,
         cores_busy: ratio(cpu_ns, wall_ns),
-        go_cpu_ns: cpu_ns.saturating_sub(tree.cpu_for_the_build_ns()),
+        go_user_ns: build.usage.user_ns.saturating_sub(tools.user_ns),
+        go_system_ns: build.usage.system_ns.saturating_sub(tools.system_ns),
         loading_ns: interval::union(
             build
                 .stages
@@ -154,6 +166,7 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
         kinds,
         queries: kind::queries(&tree),
         packages,
+        compiler_phases: package::compiler_phases(&tree),
         links,
         gc: link::gc(&tree),
         largest_call: tree.largest(),

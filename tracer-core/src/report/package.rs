@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::tree::{Node, Tree};
 use super::{Interval, PhaseTime, interval};
 use crate::byte_string::ByteString;
-use crate::event::Ktime;
 use crate::model::{CallKind, ToolCall};
 
 /// A package that was compiled, or was tried to be.
@@ -81,12 +80,30 @@ pub(super) fn packages(tree: &Tree<'_>) -> Vec<PackageTime> {
 
 /// Phases of a run with their times, in order. A phase whose end was not seen lasts as long as its process.
 pub(super) fn phases(call: &ToolCall) -> Vec<PhaseTime> {
-    let mut phases: Vec<PhaseTime> = Vec::with_capacity(call.phases.len());
+    let mut phases = Vec::with_capacity(call.phases.len());
+    add_phases(&mut phases, call);
+    phases
+}
+
+/// Phases of all compilers together.
+pub(super) fn compiler_phases(tree: &Tree<'_>) -> Vec<PhaseTime> {
+    let mut phases = Vec::new();
+    for node in tree
+        .nodes()
+        .iter()
+        .filter(|it| it.call.kind == CallKind::Compile && !it.is_query)
+    {
+        add_phases(&mut phases, node.call);
+    }
+    phases
+}
+
+fn add_phases(phases: &mut Vec<PhaseTime>, call: &ToolCall) {
     for phase in &call.phases {
         let Some(end) = phase.end.or(call.end) else {
             continue;
         };
-        let ns = Ktime::since(end, phase.start);
+        let ns = end.since(phase.start);
         match phases.iter_mut().find(|it| it.name == phase.name) {
             Some(same) => same.ns = same.ns.saturating_add(ns),
             None => phases.push(PhaseTime {
@@ -95,7 +112,6 @@ pub(super) fn phases(call: &ToolCall) -> Vec<PhaseTime> {
             }),
         }
     }
-    phases
 }
 
 fn longest_compile<'a>(nodes: &[&Node<'a>]) -> Option<&'a ToolCall> {

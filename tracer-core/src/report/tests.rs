@@ -172,7 +172,7 @@ fn tell(report: &Report) -> String {
         ms(build.wall_ns),
         ms(build.cpu_ns),
         build.cores_busy.unwrap(),
-        ms(build.go_cpu_ns),
+        ms(build.go_cpu_ns()),
         ms(build.tools_running_ns)
     )
     .unwrap();

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::{Interval, cpu_ns, sum};
-use crate::event::Ktime;
+use super::{Interval, cpu_ns};
+use crate::event::{Ktime, Usage};
 use crate::model::{CallKind, ToolCall};
 
 /// The runs of a build, each with the outermost run that it is part of.
@@ -74,13 +74,24 @@ impl<'a> Tree<'a> {
         self.nodes.iter().filter(|it| it.is_root() && !it.is_query)
     }
 
-    /// CPU of the runs that were made for the build, not for the user.
-    pub(super) fn cpu_for_the_build_ns(&self) -> u64 {
-        sum(self
+    /// What the runs used that were made for the build, not for the user.
+    pub(super) fn usage_for_the_build(&self) -> Usage {
+        let mut all = Usage::default();
+        for node in self
             .nodes
             .iter()
             .filter(|it| !is_for_the_user(it.root_kind))
-            .map(Node::cpu_ns))
+        {
+            let Usage {
+                user_ns,
+                system_ns,
+                max_rss_bytes,
+            } = node.call.usage;
+            all.user_ns = all.user_ns.saturating_add(user_ns);
+            all.system_ns = all.system_ns.saturating_add(system_ns);
+            all.max_rss_bytes = all.max_rss_bytes.max(max_rss_bytes);
+        }
+        all
     }
 
     /// Index of the run with the largest resident set.
