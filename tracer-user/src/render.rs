@@ -1,0 +1,19 @@
+//! What people and machines get to see of a trace: text for a terminal, JSON, Prometheus metrics.
+//!
+//! Each takes a [`Trace`](tracer_core::model::Trace) and writes; none of them reads a clock, a file or the environment, so the same
+//! trace always looks the same. Numbers come from [`tracer_core::report`]; nothing is computed here but layout.
+//! All text that came from a build is escaped before it reaches a terminal.
+
+mod json;
+mod metrics;
+pub mod style;
+mod text;
+pub mod units;
+
+pub use json::{json, schema};
+pub use metrics::metrics;
+pub use style::Style;
+pub use text::{Cost, text};
+
+#[cfg(test)]
+mod sample;

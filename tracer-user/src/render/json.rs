@@ -1,0 +1,55 @@
+//! A trace as one JSON document, and the schema of that.
+//!
+//! The document is the trace itself with what follows from it under `summary`; reading it back as a trace is possible, and the
+//! summary is then ignored.
+
+use std::io::{self, Write};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tracer_core::model::Trace;
+use tracer_core::report::{self, Report};
+
+use super::style::is_unsafe;
+
+/// A trace and what follows from it, as `gotrace --format json` writes it. Only fields are added while the name of the schema
+/// stays, so readers should pass over those that they do not know.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace trace, version 1")]
+struct Document<'a> {
+    #[serde(flatten)]
+    trace: &'a Trace,
+    summary: Report,
+}
+
+/// Writes the document and a newline.
+///
+/// Characters that could change how other text looks are written as `\u001b`, which is the same string to a reader of JSON and
+/// harmless to a terminal.
+pub fn json(trace: &Trace, out: &mut dyn Write) -> io::Result<()> {
+    let document = Document {
+        trace,
+        summary: report::analyze(trace),
+    };
+    let text = serde_json::to_string_pretty(&document)?;
+    let mut rest = text.as_str();
+    // Outside of strings there are only line feeds of this kind.
+    let is_named = |it: char| it != '\n' && is_unsafe(it);
+    while let Some((at, character)) = rest.char_indices().find(|(_, it)| is_named(*it)) {
+        let (before, after) = rest.split_at(at);
+        out.write_all(before.as_bytes())?;
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            write!(out, "\\u{unit:04x}")?;
+        }
+        rest = after.get(character.len_utf8()..).unwrap_or_default();
+    }
+    writeln!(out, "{rest}")
+}
+
+/// The JSON schema of the document.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Document<'_>).to_value()
+}
+
+#[cfg(test)]
+mod tests;

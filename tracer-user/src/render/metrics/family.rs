@@ -1,0 +1,236 @@
+//! The metric families as a table: names, help, labels and how many series each may have. `docs/metrics.md` says more of each.
+
+use prometheus::{
+    CounterVec, Error, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry,
+};
+
+use super::guard::Guarded;
+
+/// A row of the table.
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) labels: &'static [&'static str],
+    pub(super) limit: usize,
+}
+
+/// Series of a family that has a project or a target in its labels.
+const SERIES: usize = 200;
+/// Some 45 phases of compiler and linker, for each Go version and architecture.
+const PHASE_SERIES: usize = 400;
+/// From a build with nothing to do to one that takes half an hour.
+const BUILD_SECONDS: &[f64] = &[
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
+];
+/// Phases are mostly short.
+const PHASE_SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+
+const BUILDS: Spec = Spec {
+    name: "go_build_builds_total",
+    help: "Runs of the go command, by how they ended.",
+    labels: &[
+        "command",
+        "status",
+        "project",
+        "goos",
+        "goarch",
+        "go_version",
+    ],
+    limit: SERIES,
+};
+const DURATION: Spec = Spec {
+    name: "go_build_duration_seconds",
+    help: "Wall time of runs of the go command.",
+    labels: &["command", "status", "project", "go_version"],
+    limit: SERIES,
+};
+const PHASE: Spec = Spec {
+    name: "go_build_phase_duration_seconds",
+    help: "Wall time of phases of the compiler, the linker and the go command.",
+    labels: &["tool", "phase", "goarch", "go_version"],
+    limit: PHASE_SERIES,
+};
+const PACKAGES: Spec = Spec {
+    name: "go_build_packages_total",
+    help: "Packages by whether they were compiled or came from the build cache.",
+    labels: &["outcome", "project"],
+    limit: SERIES,
+};
+const CPU: Spec = Spec {
+    name: "go_build_cpu_seconds_total",
+    help: "CPU time of the go command and of what it ran, by tool; nested tools are counted under their own name.",
+    labels: &["tool", "mode"],
+    limit: SERIES,
+};
+const MAX_RSS: Spec = Spec {
+    name: "go_build_tool_max_rss_bytes",
+    help: "Largest resident set of a single process of the tool.",
+    labels: &["tool"],
+    limit: SERIES,
+};
+const BINARY_SIZE: Spec = Spec {
+    name: "go_build_binary_size_bytes",
+    help: "Size of the file that was last built from the target.",
+    labels: &["project", "target", "goos", "goarch"],
+    limit: SERIES,
+};
+const TIMESTAMP: Spec = Spec {
+    name: "go_build_timestamp_seconds",
+    help: "When the target was last built, in seconds since 1970.",
+    labels: &["project", "target", "goos", "goarch"],
+    limit: SERIES,
+};
+const INFO: Spec = Spec {
+    name: "go_build_info",
+    help: "How the target was last built; always 1.",
+    labels: &[
+        "project",
+        "target",
+        "go_version",
+        "goos",
+        "goarch",
+        "cgo",
+        "buildmode",
+        "trimpath",
+        "stripped",
+        "race",
+        "goflags_set",
+    ],
+    limit: SERIES,
+};
+const EVENTS: Spec = Spec {
+    name: "gotrace_events_total",
+    help: "Events that were seen.",
+    labels: &["kind"],
+    limit: SERIES,
+};
+const LOST: Spec = Spec {
+    name: "gotrace_events_lost_total",
+    help: "Events that the kernel had no room for: what is told of the builds may be incomplete.",
+    labels: &["kind"],
+    limit: SERIES,
+};
+const UNREADABLE: Spec = Spec {
+    name: "gotrace_events_unreadable_total",
+    help: "Records that the kernel delivered and that could not be decoded.",
+    labels: &[],
+    limit: 1,
+};
+const PROBES: Spec = Spec {
+    name: "gotrace_probes_attached",
+    help: "Probes that are on in toolchain programs.",
+    labels: &["tool", "go_version"],
+    limit: SERIES,
+};
+const DROPPED: Spec = Spec {
+    name: "gotrace_series_dropped_total",
+    help: "Series that were not made because their family had as many as it may have.",
+    labels: &["family"],
+    limit: SERIES,
+};
+const VERSION: Spec = Spec {
+    name: "gotrace_build_info",
+    help: "Version of gotrace; always 1.",
+    labels: &["version"],
+    limit: 1,
+};
+
+/// Every row, for the test that holds the documentation to them.
+#[cfg(test)]
+pub(super) const ALL: &[&Spec] = &[
+    &BUILDS,
+    &DURATION,
+    &PHASE,
+    &PACKAGES,
+    &CPU,
+    &MAX_RSS,
+    &BINARY_SIZE,
+    &TIMESTAMP,
+    &INFO,
+    &EVENTS,
+    &LOST,
+    &UNREADABLE,
+    &PROBES,
+    &DROPPED,
+    &VERSION,
+];
+
+/// Every family.
+pub(super) struct Families {
+    pub(super) builds: Guarded<IntCounterVec>,
+    pub(super) duration: Guarded<HistogramVec>,
+    pub(super) phase: Guarded<HistogramVec>,
+    pub(super) packages: Guarded<IntCounterVec>,
+    pub(super) cpu: Guarded<CounterVec>,
+    pub(super) max_rss: Guarded<GaugeVec>,
+    pub(super) binary_size: Guarded<GaugeVec>,
+    pub(super) timestamp: Guarded<GaugeVec>,
+    pub(super) info: Guarded<GaugeVec>,
+    pub(super) events: Guarded<IntCounterVec>,
+    pub(super) lost: Guarded<IntCounterVec>,
+    pub(super) unreadable: IntCounter,
+    pub(super) probes: Guarded<GaugeVec>,
+}
+
+impl Families {
+    /// Makes them all and enters them into the registry.
+    pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
+        let dropped = IntCounterVec::new(DROPPED.opts(), DROPPED.labels)?;
+        registry.register(Box::new(dropped.clone()))?;
+        let unreadable = IntCounter::with_opts(UNREADABLE.opts())?;
+        registry.register(Box::new(unreadable.clone()))?;
+        let version = IntGauge::with_opts(
+            VERSION
+                .opts()
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        version.set(1);
+        registry.register(Box::new(version))?;
+
+        let counter = |spec: &Spec| {
+            let family = IntCounterVec::new(spec.opts(), spec.labels)?;
+            Guarded::register(family, spec, &dropped, registry)
+        };
+        let gauge = |spec: &Spec| {
+            let family = GaugeVec::new(spec.opts(), spec.labels)?;
+            Guarded::register(family, spec, &dropped, registry)
+        };
+        let histogram = |spec: &Spec, buckets: &[f64]| {
+            let options = HistogramOpts {
+                common_opts: spec.opts(),
+                buckets: buckets.to_vec(),
+            };
+            let family = HistogramVec::new(options, spec.labels)?;
+            Guarded::register(family, spec, &dropped, registry)
+        };
+        Ok(Self {
+            builds: counter(&BUILDS)?,
+            duration: histogram(&DURATION, BUILD_SECONDS)?,
+            phase: histogram(&PHASE, PHASE_SECONDS)?,
+            packages: counter(&PACKAGES)?,
+            cpu: Guarded::register(
+                CounterVec::new(CPU.opts(), CPU.labels)?,
+                &CPU,
+                &dropped,
+                registry,
+            )?,
+            max_rss: gauge(&MAX_RSS)?,
+            binary_size: gauge(&BINARY_SIZE)?,
+            timestamp: gauge(&TIMESTAMP)?,
+            info: gauge(&INFO)?,
+            events: counter(&EVENTS)?,
+            lost: counter(&LOST)?,
+            unreadable,
+            probes: gauge(&PROBES)?,
+        })
+    }
+}
+
+impl Spec {
+    fn opts(&self) -> Opts {
+        Opts::new(self.name, self.help)
+    }
+}

@@ -1,0 +1,154 @@
+//! The one gate for label values: length, characters and number.
+//!
+//! A build chooses names of modules, packages and, with its own toolchain, versions. Whatever it chooses, a family has at most so
+//! many series; what comes after goes to one series whose labels are all [`OTHER`], where adding up makes sense, and is left out
+//! where it does not, and both are counted.
+
+use std::collections::HashSet;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::{Error, IntCounterVec, Registry};
+
+use super::family::Spec;
+use crate::render::style::escape;
+
+/// All labels of the series for what is over the limit.
+const OTHER: &str = "_other";
+/// For a value that is not known.
+const UNKNOWN: &str = "unknown";
+/// Longest value of a label, in bytes.
+const LENGTH: usize = 128;
+const ELLIPSIS: &str = "…";
+
+/// A family whose labels are guarded.
+pub(super) struct Guarded<V> {
+    family: V,
+    name: &'static str,
+    n_labels: usize,
+    limit: usize,
+    seen: HashSet<Vec<String>>,
+    dropped: IntCounterVec,
+}
+
+impl<V: Collector + Clone + 'static> Guarded<V> {
+    pub(super) fn register(
+        family: V,
+        spec: &Spec,
+        dropped: &IntCounterVec,
+        registry: &Registry,
+    ) -> Result<Self, Error> {
+        registry.register(Box::new(family.clone()))?;
+        // Known from the start, so that a rule over it never meets an absent series.
+        dropped.get_metric_with_label_values(&[spec.name])?;
+        let Spec {
+            name,
+            labels,
+            limit,
+            ..
+        } = spec;
+        Ok(Self {
+            family,
+            name,
+            n_labels: labels.len(),
+            limit: *limit,
+            seen: HashSet::new(),
+            dropped: dropped.clone(),
+        })
+    }
+}
+
+impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
+    /// The series with these values, or the one for all others.
+    pub(super) fn with(&mut self, values: &[&str]) -> Result<T::M, Error> {
+        match self.admit(values)? {
+            Some(values) => self.family.get_metric_with_label_values(&values),
+            None => self
+                .family
+                .get_metric_with_label_values(&vec![OTHER; self.n_labels]),
+        }
+    }
+
+    /// The series with these values, if there is room for it: for gauges, of which a sum over others would say nothing.
+    pub(super) fn with_if_room(&mut self, values: &[&str]) -> Result<Option<T::M>, Error> {
+        let values = self.admit(values)?;
+        values
+            .map(|values| self.family.get_metric_with_label_values(&values))
+            .transpose()
+    }
+
+    fn admit(&mut self, values: &[&str]) -> Result<Option<Vec<String>>, Error> {
+        let values: Vec<String> = values.iter().map(|it| guarded(it)).collect();
+        if self.seen.contains(&values) {
+            return Ok(Some(values));
+        }
+        if self.seen.len() >= self.limit {
+            self.dropped
+                .get_metric_with_label_values(&[self.name])?
+                .inc();
+            return Ok(None);
+        }
+        self.seen.insert(values.clone());
+        Ok(Some(values))
+    }
+}
+
+/// A value as it may be exposed.
+fn guarded(value: &str) -> String {
+    let safe = escape(value);
+    if safe.is_empty() {
+        return UNKNOWN.to_owned();
+    }
+    if safe.len() <= LENGTH {
+        return safe.into_owned();
+    }
+    let mut end = LENGTH - ELLIPSIS.len();
+    while !safe.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ELLIPSIS}", safe.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Opts;
+
+    use super::*;
+
+    #[test]
+    fn values_are_bounded_and_harmless() {
+        assert_eq!(guarded(""), "unknown");
+        assert_eq!(guarded("a\nb\u{202e}"), r"a\u{a}b\u{202e}");
+        assert_eq!(guarded("example.com/größe"), "example.com/größe");
+        let long = guarded(&"ü".repeat(500));
+        assert!(long.len() <= LENGTH && long.ends_with("ü…"), "{long}");
+        assert_eq!(guarded(&"x".repeat(LENGTH)), "x".repeat(LENGTH));
+    }
+
+    #[test]
+    fn a_family_has_no_more_series_than_it_may() {
+        let registry = Registry::new();
+        let dropped = IntCounterVec::new(Opts::new("dropped_total", "d"), &["family"]).unwrap();
+        let family = IntCounterVec::new(Opts::new("n_total", "n"), &["a", "b"]).unwrap();
+        let spec = Spec {
+            name: "n_total",
+            help: "n",
+            labels: &["a", "b"],
+            limit: 3,
+        };
+        let mut family = Guarded::register(family, &spec, &dropped, &registry).unwrap();
+        for n in 0..10 {
+            family.with(&[&n.to_string(), "b"]).unwrap().inc();
+        }
+        family.with(&["1", "b"]).unwrap().inc();
+        assert_eq!(family.with(&["1", "b"]).unwrap().get(), 2);
+        assert_eq!(family.with(&["new", "b"]).unwrap().get(), 7);
+        assert!(family.with_if_room(&["newer", "b"]).unwrap().is_none());
+        assert_eq!(dropped.with_label_values(&["n_total"]).get(), 9);
+        let series: usize = registry
+            .gather()
+            .iter()
+            .map(|it| it.get_metric().len())
+            .sum();
+        assert_eq!(series, 4);
+    }
+}

@@ -1,0 +1,177 @@
+//! Label values for what a build is. Each has few values by its nature, or passes the guard.
+
+use std::collections::BTreeMap;
+
+use tracer_core::byte_string::ByteString;
+use tracer_core::event::{Role, Status};
+use tracer_core::model::{Build, CallKind, FailureClass, Installed, Output};
+
+const UNKNOWN: &str = "unknown";
+
+/// Commands of `go`; anything else was not understood and is `other`.
+const COMMANDS: &[&str] = &[
+    "build", "clean", "doc", "env", "fix", "fmt", "generate", "get", "install", "list", "mod",
+    "run", "test", "tool", "tools", "version", "vet", "work",
+];
+
+/// `mod` for `mod tidy`.
+pub(super) fn command(name: &str) -> &'static str {
+    let first = name.split(' ').next().unwrap_or_default();
+    COMMANDS
+        .iter()
+        .find(|it| **it == first)
+        .copied()
+        .unwrap_or("other")
+}
+
+/// How a build ended, in few words.
+pub(super) fn status(build: &Build) -> &'static str {
+    match build.failure.as_ref().map(|it| it.class) {
+        Some(FailureClass::Interrupted) => "interrupted",
+        Some(FailureClass::Killed) => "killed",
+        Some(
+            FailureClass::Compile
+            | FailureClass::Link
+            | FailureClass::Vet
+            | FailureClass::Test
+            | FailureClass::Program
+            | FailureClass::Load,
+        ) => "failure",
+        None => match build.status {
+            Some(status) if status.is_success() => "success",
+            Some(Status::Code(_)) => "failure",
+            Some(Status::Signal(_)) => "killed",
+            None => UNKNOWN,
+        },
+    }
+}
+
+/// The main module.
+pub(super) fn project(build: &Build) -> &str {
+    build.module.as_deref().unwrap_or(UNKNOWN)
+}
+
+/// GOOS, GOARCH and Go version.
+pub(super) fn platform(build: &Build) -> (&str, &str, &str) {
+    let toolchain = &build.toolchain;
+    (
+        toolchain.goos.as_deref().unwrap_or(UNKNOWN),
+        toolchain.goarch.as_deref().unwrap_or(UNKNOWN),
+        toolchain.version.as_deref().unwrap_or(UNKNOWN),
+    )
+}
+
+/// As the model's JSON has it.
+pub(super) fn tool(kind: CallKind) -> &'static str {
+    match kind {
+        CallKind::Compile => "compile",
+        CallKind::Asm => "asm",
+        CallKind::Cgo => "cgo",
+        CallKind::Link => "link",
+        CallKind::Vet => "vet",
+        CallKind::Cover => "cover",
+        CallKind::Pack => "pack",
+        CallKind::GoTool => "go_tool",
+        CallKind::Cc => "cc",
+        CallKind::As => "as",
+        CallKind::Ld => "ld",
+        CallKind::Vcs => "vcs",
+        CallKind::Test => "test",
+        CallKind::Program => "program",
+        CallKind::Generate => "generate",
+        CallKind::Other => "other",
+    }
+}
+
+pub(super) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Go => "go",
+        Role::Compile => "compile",
+        Role::Asm => "asm",
+        Role::Link => "link",
+        Role::Cgo => "cgo",
+        Role::Vet => "vet",
+        Role::Cover => "cover",
+        Role::Pack => "pack",
+        Role::Preprofile => "preprofile",
+        Role::Fix => "fix",
+        Role::BuildId => "buildid",
+    }
+}
+
+/// The main package that an output was made from: what the file says of itself, else what the `go` command said.
+pub(super) fn target(output: &Output) -> Option<&str> {
+    let own = output
+        .artifact
+        .as_ref()
+        .and_then(|it| it.main_package.as_deref());
+    own.or_else(|| std::str::from_utf8(output.package.as_ref()?.as_bytes()).ok())
+}
+
+/// Targets and the sizes of what was made from them. A target may leave several files (a C library and its header): the largest
+/// one is the binary.
+pub(super) fn output_sizes(build: &Build) -> BTreeMap<&str, u64> {
+    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
+    for output in &build.outputs {
+        if let (Some(target), Some(artifact)) = (target(output), &output.artifact) {
+            let size = sizes.entry(target).or_default();
+            *size = artifact.size.max(*size);
+        }
+    }
+    sizes
+}
+
+/// How a target was built, each as `true`, `false` or a word.
+pub(super) struct Facts<'a> {
+    pub(super) cgo: &'static str,
+    pub(super) buildmode: &'a str,
+    pub(super) trimpath: &'static str,
+    pub(super) stripped: &'static str,
+    pub(super) race: &'static str,
+    pub(super) goflags_set: &'static str,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of(build: &'a Build, output: &Output) -> Self {
+        let cgo = match build.env.get("CGO_ENABLED").map(ByteString::as_bytes) {
+            Some(b"1") => "true",
+            Some(b"0") => "false",
+            Some(_) | None => UNKNOWN,
+        };
+        let ldflags = value(build, "ldflags").unwrap_or_default();
+        // What `go run` and `go test` link to run it at once, they strip themselves.
+        let is_stripped =
+            output.how == Installed::Temporary || ldflags.split_whitespace().any(|it| it == "-s");
+        Self {
+            cgo,
+            buildmode: value(build, "buildmode").unwrap_or("default"),
+            trimpath: truth(is_set(build, "trimpath")),
+            stripped: truth(is_stripped),
+            race: truth(is_set(build, "race")),
+            goflags_set: truth(!build.goflags.value.is_empty()),
+        }
+    }
+}
+
+/// The last value of a flag in force.
+fn value<'a>(build: &'a Build, name: &str) -> Option<&'a str> {
+    let flag = build
+        .command
+        .flags
+        .iter()
+        .rev()
+        .find(|it| it.name == name)?;
+    std::str::from_utf8(flag.value.as_ref()?.as_bytes()).ok()
+}
+
+/// Whether a boolean flag is on, by Go's rules for such values.
+fn is_set(build: &Build, name: &str) -> bool {
+    let is_given = build.command.flags.iter().any(|it| it.name == name);
+    let is_off = value(build, name)
+        .is_some_and(|it| ["0", "f", "F", "false", "FALSE", "False"].contains(&it));
+    is_given && !is_off
+}
+
+fn truth(is_true: bool) -> &'static str {
+    if is_true { "true" } else { "false" }
+}

@@ -1,0 +1,118 @@
+//! What the samples expose, and Prometheus' own tool as the judge of it.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use expect_test::expect_file;
+
+use super::*;
+use crate::render::sample;
+
+#[test]
+fn a_cold_build_looks_as_it_should() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/render/golden/cold.prom");
+    expect_file![file].assert_eq(&metrics(&sample::cold()).unwrap());
+}
+
+#[test]
+fn promtool_has_no_complaint() {
+    for (name, trace) in sample::all() {
+        let text = metrics(&trace).unwrap();
+        let mut promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("no promtool: `cargo xtask test` installs it (Debian's prometheus)");
+        promtool
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        let out = promtool.wait_with_output().unwrap();
+        let said = [out.stdout, out.stderr].concat();
+        assert!(
+            out.status.success() && said.is_empty(),
+            "{name}: {}\n{text}",
+            String::from_utf8_lossy(&said)
+        );
+    }
+}
+
+#[test]
+fn a_build_cannot_add_lines_or_series() {
+    let text = metrics(&sample::broken()).unwrap();
+    assert!(
+        !text
+            .lines()
+            .any(|line| line.starts_with("go_build_builds_total 7")),
+        "{text}"
+    );
+    assert!(
+        !text.chars().any(|it| it.is_control() && it != '\n'),
+        "{text}"
+    );
+    let longest = text
+        .lines()
+        .filter(|it| !it.starts_with('#'))
+        .map(str::len)
+        .max()
+        .unwrap();
+    assert!(longest < 1500, "{longest}");
+}
+
+#[test]
+fn many_targets_stay_within_the_limit() {
+    let mut trace = sample::up_to_date();
+    let output = trace.builds[0].outputs[0].clone();
+    trace.builds[0].outputs = (0..5000)
+        .map(|n| {
+            let mut output = output.clone();
+            output.artifact.as_mut().unwrap().main_package =
+                Some(format!("example.com/hello/cmd/tool{n}"));
+            output
+        })
+        .collect();
+    let text = metrics(&trace).unwrap();
+    let series = text
+        .lines()
+        .filter(|it| it.starts_with("go_build_binary_size_bytes{"))
+        .count();
+    assert_eq!(series, 200);
+    assert!(
+        text.contains("gotrace_series_dropped_total{family=\"go_build_binary_size_bytes\"} 4800"),
+        "{text}"
+    );
+}
+
+#[test]
+fn cpu_of_all_tools_is_the_cpu_of_the_build() {
+    let trace = sample::cold();
+    let text = metrics(&trace).unwrap();
+    let sum: f64 = text
+        .lines()
+        .filter(|it| it.starts_with("go_build_cpu_seconds_total{"))
+        .map(|it| it.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum();
+    let whole = seconds(report::cpu_ns(trace.builds[0].usage));
+    assert!((sum - whole).abs() < 1e-6, "{sum} of {whole}");
+}
+
+#[test]
+fn the_documentation_has_every_family_with_its_labels() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let docs = std::fs::read_to_string(path).unwrap();
+    let rows: Vec<&str> = docs.lines().filter(|it| it.starts_with("| `")).collect();
+    assert_eq!(rows.len(), family::ALL.len());
+    for spec in family::ALL {
+        let row = rows
+            .iter()
+            .find(|it| it.starts_with(&format!("| `{}` |", spec.name)));
+        let row = row.unwrap_or_else(|| panic!("docs/metrics.md has no row for {}", spec.name));
+        let labels: Vec<String> = spec.labels.iter().map(|it| format!("`{it}`")).collect();
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+        assert_eq!(last, labels.join(", "), "{}", spec.name);
+    }
+}

@@ -1,0 +1,73 @@
+//! Names that a build chose, made harmless for a terminal.
+//!
+//! A package path or an argument may hold escape sequences that move the cursor, or controls that turn the direction of text
+//! around, so that one line looks like another. Those characters are shown by their number instead.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// The text with every character that could change how other text looks written as `\u{1b}`.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            // Writing to a string cannot fail.
+            let _ = write!(safe, "{}", character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Controls (C0, DEL, C1), line and paragraph separators, direction marks and overrides, invisible joiners, fillers, tags.
+pub(in crate::render) fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_moves_or_turns_text_gets_through() {
+        assert_eq!(
+            escape("\u{1b}[2Jx\r\n\t\u{7f}\u{9b}"),
+            r"\u{1b}[2Jx\u{d}\u{a}\u{9}\u{7f}\u{9b}"
+        );
+        assert_eq!(
+            escape("a\u{202e}b\u{2066}c\u{200f}d\u{2028}e"),
+            r"a\u{202e}b\u{2066}c\u{200f}d\u{2028}e"
+        );
+        assert_eq!(escape("\u{e0041}\u{feff}"), r"\u{e0041}\u{feff}");
+    }
+
+    #[test]
+    fn honest_names_stay_as_they_are() {
+        for name in [
+            "example.com/a/b_test [p.test]",
+            "größe/日本語/é",
+            "-ldflags=-X 'a=b'",
+        ] {
+            assert!(matches!(escape(name), Cow::Borrowed(same) if same == name));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Rows whose columns line up, fitted to the page.
+
+use super::{Line, Page};
+
+/// Rows in the making.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<Vec<Line>>,
+}
+
+impl Table {
+    pub fn row(&mut self, cells: Vec<Line>) {
+        self.rows.push(cells);
+    }
+
+    /// Puts the rows on the page, the first one after `head` and the others below it. The first column and the last stand left,
+    /// those between them right. The first is shortened at its beginning (the end of an import path tells more) so that the
+    /// others have room, though not below `at_least`; the last is cut.
+    pub fn put(self, page: &mut Page<'_>, head: &Line, at_least: usize) {
+        const BETWEEN: usize = 2;
+        let n_columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let mut widths = vec![0; n_columns];
+        for row in &self.rows {
+            for (widest, cell) in widths.iter_mut().zip(row) {
+                *widest = cell.width().max(*widest);
+            }
+        }
+        let style = page.style();
+        let indent = head.width();
+        let others: usize = widths.iter().skip(1).map(|it| it + BETWEEN).sum();
+        let room = style
+            .columns()
+            .saturating_sub(indent + others)
+            .max(at_least);
+        if let Some(first) = widths.first_mut() {
+            *first = room.min(*first);
+        }
+        for (n_row, row) in self.rows.into_iter().enumerate() {
+            let mut line = if n_row == 0 {
+                head.clone()
+            } else {
+                Line::default().pad_to(indent)
+            };
+            let mut column = indent;
+            for (index, (cell, &cell_width)) in row.into_iter().zip(&widths).enumerate() {
+                let start = if index == 0 { column } else { column + BETWEEN };
+                column = start + cell_width;
+                line = if index == 0 {
+                    line.then_line(cell.shortened(cell_width, style))
+                } else if index + 1 == n_columns {
+                    line.pad_to(start).then_line(cell)
+                } else {
+                    line.pad_to(column.saturating_sub(cell.width()))
+                        .then_line(cell)
+                };
+            }
+            page.line(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::style::{Style, width};
+
+    #[test]
+    fn columns_line_up_and_the_first_gives_way() {
+        let style = Style::plain(60);
+        let mut page = Page::new(&style);
+        let mut table = Table::default();
+        for (name, number) in [
+            ("short", "1.0 s"),
+            (&*format!("{}/end", "x".repeat(90)), "112 ms"),
+        ] {
+            table.row(vec![
+                Line::plain(name),
+                Line::plain(number),
+                Line::plain("about it"),
+            ]);
+        }
+        table.put(&mut page, &Line::plain("Head  "), 10);
+        let mut out = Vec::new();
+        page.write(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("Head  short "));
+        assert!(lines[1].contains("xx/end  112 ms  about it"), "{text}");
+        let columns_to = |line: &str, unit: &str| width(&line[..line.find(unit).unwrap()]);
+        assert_eq!(
+            columns_to(lines[0], " s  about"),
+            columns_to(lines[1], " ms  about") + 1,
+            "{text}"
+        );
+        assert!(lines.iter().all(|it| width(it) <= 60));
+    }
+}

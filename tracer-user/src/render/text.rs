@@ -1,0 +1,129 @@
+//! The summary that `gotrace run` prints: most important first, a screen at most, every number with its unit.
+//!
+//! One build gets everything that is known of it, a few get a short block each, many get a line each and a total. What was lost or
+//! could not be seen is always said, in sentences with counts. The `go` command's own messages are not repeated.
+
+mod build;
+mod hint;
+mod many;
+mod note;
+mod output;
+mod time;
+mod word;
+
+use std::io::{self, Write};
+
+use tracer_core::event::Status;
+use tracer_core::model::Trace;
+use tracer_core::report::{self, Report};
+
+use super::style::{Line, Page, Paint, Style};
+use super::units;
+
+/// More builds than this get a line each.
+const SHORT_BLOCKS: usize = 4;
+
+/// What tracing itself took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// CPU of the tracing process, analysis of the outputs included; not the kernel's part, which is spent inside the build.
+    pub gotrace_cpu_ns: u64,
+    /// Records that were read from the kernel.
+    pub events: u64,
+    /// From the start of tracing until the probes were on and the command could begin.
+    pub attach_ns: u64,
+}
+
+/// Writes the summary of a trace.
+pub fn text(
+    trace: &Trace,
+    cost: Option<&Cost>,
+    style: &Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let report = report::analyze(trace);
+    let mut page = Page::new(style);
+    match (trace.builds.as_slice(), report.builds.as_slice()) {
+        ([build], [numbers]) => {
+            let is_command = build.command.argv == trace.command;
+            if !is_command {
+                command(&mut page, trace);
+                page.gap();
+            }
+            build::whole(&mut page, build, numbers, trace.cpus);
+        }
+        (builds, numbers) => {
+            command(&mut page, trace);
+            if builds.len() <= SHORT_BLOCKS {
+                many::blocks(&mut page, builds, numbers);
+            } else {
+                many::lines(&mut page, builds, numbers);
+            }
+            if !builds.is_empty() {
+                many::total(&mut page, trace, &report);
+            }
+        }
+    }
+    note::notes(&mut page, trace);
+    tracing(&mut page, trace, &report, cost);
+    page.write(out)
+}
+
+/// The command that was run, where it is not itself the one build.
+fn command(page: &mut Page<'_>, trace: &Trace) {
+    let ns = trace.end.since(trace.start);
+    verdict(
+        page,
+        Line::plain(&word::command(&trace.command)),
+        trace.status,
+        ns,
+    );
+    if trace.builds.is_empty() {
+        page.line(Line::plain("  no go command and no Go tool ran under it"));
+    }
+}
+
+/// `✔ what` at the left, how it ended and how long it took at the right.
+fn verdict(page: &mut Page<'_>, what: Line, status: Option<Status>, ns: u64) {
+    let style = page.style();
+    let mark = match status {
+        Some(status) if status.is_success() => Line::painted(Paint::Good, style.check()),
+        Some(_) => Line::painted(Paint::Bad, style.cross()),
+        None => Line::painted(Paint::Warn, "?"),
+    };
+    let ended = match status {
+        Some(Status::Code(code)) => format!("exit {code} in "),
+        Some(Status::Signal(signal)) => format!("{} after ", word::signal(signal)),
+        None => "end not seen, at least ".to_owned(),
+    };
+    let right = Line::plain(&ended).then_painted(Paint::Bold, &units::span(ns));
+    page.spread(mark.then(" ").then_line(what), right);
+}
+
+/// What was seen, what was lost, what it cost.
+fn tracing(page: &mut Page<'_>, trace: &Trace, report: &Report, cost: Option<&Cost>) {
+    let events = &trace.events;
+    let seen = events.forks + events.execs + events.exits + events.renames + events.calls;
+    let gone = events.lost + events.unreadable;
+    let mut parts = vec![
+        Line::plain(&units::counted(seen, "event", "events")).then_line(match gone {
+            0 => Line::plain(", none lost"),
+            n => Line::painted(Paint::Bad, &format!(", {} lost", units::count(n))),
+        }),
+    ];
+    if let Some(cost) = cost {
+        let share = units::share(cost.gotrace_cpu_ns, report.cpu_ns);
+        parts.push(Line::plain(&format!(
+            "{} CPU ({share} of the build's)",
+            units::span(cost.gotrace_cpu_ns)
+        )));
+        parts.push(Line::plain(&format!(
+            "probes on in {}",
+            units::span(cost.attach_ns)
+        )));
+    }
+    page.flow(word::label("Tracing"), &parts, page.style().dot(), 3);
+}
+
+#[cfg(test)]
+mod tests;

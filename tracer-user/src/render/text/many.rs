@@ -1,0 +1,203 @@
+//! Several builds under one command: `make`, a script, `go generate` that runs `go`.
+
+use std::collections::HashMap;
+
+use tracer_core::event::ProcKey;
+use tracer_core::model::{Build, Trace};
+use tracer_core::report::{self, BuildReport, Report};
+
+use super::{build, output, word};
+use crate::render::style::{Line, Page, Paint, Style, Table};
+use crate::render::units;
+
+/// Of more builds than this, those that failed and the longest ones are listed.
+const LINES: usize = 20;
+
+/// A block of a few lines each, nested ones further in.
+pub(super) fn blocks(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildReport]) {
+    let depths = depths(builds);
+    for ((build, numbers), depth) in builds.iter().zip(numbers).zip(depths) {
+        page.gap();
+        let style = page.style();
+        let what = Line::default()
+            .pad_to(2 * depth)
+            .then_line(mark(build, style))
+            .then(" ");
+        let took = Line::painted(Paint::Bold, &units::span(numbers.wall_ns));
+        page.spread(what.then_painted(Paint::Bold, &word::build(build)), took);
+        build::failure(page, build);
+        let mut parts = vec![Line::plain(&packages(build, numbers))];
+        if !numbers.is_up_to_date {
+            let cores = numbers
+                .cores_busy
+                .map_or_else(String::new, |it| format!(", {it:.1} cores busy"));
+            parts.push(Line::plain(&format!(
+                "{} CPU{cores}",
+                units::span(numbers.cpu_ns)
+            )));
+        }
+        parts.push(Line::plain(&word::toolchain(&build.toolchain)));
+        parts.push(Line::plain("GOFLAGS ").then_line(build::goflags(build)));
+        let indent = || Line::default().pad_to(2 * depth + 4);
+        page.flow(indent(), &parts, style.dot(), 3);
+        let slowest: Vec<Line> = slowest(numbers);
+        if !slowest.is_empty() {
+            page.flow(
+                indent().then_painted(Paint::Dim, "slowest: "),
+                &slowest,
+                style.dot(),
+                1,
+            );
+        }
+        output::outputs(page, build);
+    }
+}
+
+/// A line each.
+pub(super) fn lines(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildReport]) {
+    page.gap();
+    let style = *page.style();
+    let all: Vec<_> = builds.iter().zip(numbers).zip(depths(builds)).collect();
+    let mut by_weight: Vec<usize> = (0..all.len()).collect();
+    by_weight.sort_by_key(|&it| {
+        all.get(it)
+            .map(|((build, numbers), _)| (!report::is_failed(build), u64::MAX - numbers.wall_ns))
+    });
+    let mut shown: Vec<usize> = by_weight.iter().copied().take(LINES).collect();
+    shown.sort_unstable();
+
+    let mut table = Table::default();
+    for ((build, numbers), depth) in shown.iter().filter_map(|&it| all.get(it)) {
+        let what = Line::default()
+            .pad_to(2 * depth)
+            .then_line(mark(build, &style))
+            .then(" ");
+        table.row(vec![
+            what.then(&word::build(build)),
+            Line::painted(Paint::Bold, &units::span(numbers.wall_ns)),
+            Line::plain(&format!("{} CPU", units::span(numbers.cpu_ns))),
+            Line::plain(&outcome(build, numbers)),
+        ]);
+    }
+    table.put(page, &Line::plain("  "), 20);
+    if let Some(hidden) = all.len().checked_sub(LINES).filter(|it| *it > 0) {
+        page.line(word::label("").then_painted(
+            Paint::Dim,
+            &format!("and {hidden} shorter ones that went well"),
+        ));
+    }
+}
+
+/// All builds together.
+pub(super) fn total(page: &mut Page<'_>, trace: &Trace, report: &Report) {
+    page.gap();
+    let totals = &report.totals;
+    let mut parts = vec![Line::plain(&units::counted(
+        totals.builds,
+        "build",
+        "builds",
+    ))];
+    if totals.builds_failed > 0 {
+        parts.push(Line::painted(
+            Paint::Bad,
+            &format!("{} failed", units::count(totals.builds_failed)),
+        ));
+    }
+    parts.push(Line::plain(&match totals.packages_cached {
+        Some(cached) => format!(
+            "{} compiled + {} cached",
+            units::count(totals.packages_compiled),
+            units::count(cached)
+        ),
+        None => format!(
+            "{} compiled",
+            units::counted(totals.packages_compiled, "package", "packages")
+        ),
+    }));
+    parts.push(Line::plain(&format!(
+        "{} CPU, programs run included",
+        units::span(report.cpu_ns)
+    )));
+    parts.extend(
+        report
+            .cores_busy
+            .map(|it| Line::plain(&word::cores(it, trace.cpus))),
+    );
+    parts.push(Line::plain(&units::counted(
+        totals.outputs,
+        "output",
+        "outputs",
+    )));
+    page.flow(word::label("Total"), &parts, page.style().dot(), 2);
+}
+
+fn mark(build: &Build, style: &Style) -> Line {
+    match build.status {
+        _ if report::is_failed(build) => Line::painted(Paint::Bad, style.cross()),
+        Some(_) => Line::painted(Paint::Good, style.check()),
+        None => Line::painted(Paint::Warn, "?"),
+    }
+}
+
+/// What failed, or else what became of the packages.
+fn outcome(build: &Build, numbers: &BuildReport) -> String {
+    match &build.failure {
+        Some(failure) => match &failure.package {
+            Some(package) => format!("{}: {package}", word::failed(failure.class)),
+            None => word::failed(failure.class).to_owned(),
+        },
+        None => packages(build, numbers),
+    }
+}
+
+fn packages(build: &Build, numbers: &BuildReport) -> String {
+    match build.packages.cached {
+        Some(cached) if numbers.is_up_to_date => {
+            format!(
+                "up to date, {}",
+                units::counted(u64::from(cached), "package", "packages")
+            )
+        }
+        None if numbers.is_up_to_date => "no tool had to run".to_owned(),
+        Some(_) | None => word::packages(&build.packages),
+    }
+}
+
+/// The three longest among packages and links.
+fn slowest(numbers: &BuildReport) -> Vec<Line> {
+    let packages = numbers
+        .packages
+        .iter()
+        .take(3)
+        .map(|it| (it.running_ns, it.package.to_string()));
+    let links = numbers.links.iter().take(3).map(|it| {
+        let package = it
+            .package
+            .as_ref()
+            .map_or_else(String::new, |it| format!(" of {it}"));
+        (it.wall_ns, format!("link{package}"))
+    });
+    let mut slowest: Vec<(u64, String)> = packages.chain(links).collect();
+    slowest.sort_by_key(|(ns, _)| std::cmp::Reverse(*ns));
+    slowest
+        .into_iter()
+        .take(3)
+        .map(|(ns, what)| Line::plain(&format!("{what} {}", units::span(ns))))
+        .collect()
+}
+
+/// How many builds each one is nested in.
+fn depths(builds: &[Build]) -> Vec<usize> {
+    let mut depths: HashMap<ProcKey, usize> = HashMap::new();
+    builds
+        .iter()
+        .map(|build| {
+            let depth = build
+                .parent
+                .and_then(|it| depths.get(&it))
+                .map_or(0, |it| (it + 1).min(8));
+            depths.insert(build.process, depth);
+            depth
+        })
+        .collect()
+}

@@ -1,0 +1,234 @@
+//! What is not known, as sentences with counts, and which probes could not be set.
+//!
+//! The same gap in many processes is one sentence. The order is by how much the rest of the summary may be wrong for it.
+
+use std::collections::BTreeMap;
+
+use tracer_core::event::Refusal;
+use tracer_core::model::{Anomaly, Trace};
+
+use crate::render::style::{Line, Page, Paint};
+use crate::render::units;
+
+const NOTES: usize = 6;
+
+/// A sort of gap: how bad it is, least number first, and how often it was met.
+#[derive(Clone, Debug, Default)]
+struct Gap {
+    n: u64,
+    /// One of them, for the sentence.
+    example: String,
+}
+
+/// What the gap is about. The order is that of the notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sort {
+    Lost,
+    Unreadable,
+    StartUnseen,
+    EndUnseen,
+    ProbesLate,
+    PhasesUnseen,
+    OutOfOrder,
+    Reused,
+    Cut,
+    SpanUnpaired,
+    InstallUnseen,
+}
+
+/// Writes the notes, if there are any.
+pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
+    let anomalies = || {
+        trace
+            .anomalies
+            .iter()
+            .chain(trace.builds.iter().flat_map(|it| &it.anomalies))
+    };
+    let mut gaps: BTreeMap<Sort, Gap> = BTreeMap::new();
+    for anomaly in anomalies() {
+        let Some((sort, n, example)) = classify(anomaly) else {
+            continue;
+        };
+        let gap = gaps.entry(sort).or_default();
+        gap.n = gap.n.saturating_add(n);
+        if sort == Sort::Lost && !gap.example.is_empty() {
+            gap.example = format!("{}, {example}", gap.example);
+        } else if gap.example.is_empty() {
+            gap.example = example;
+        }
+    }
+    // A loss that no anomaly tells is told all the same.
+    let untold = trace
+        .events
+        .lost
+        .saturating_sub(gaps.get(&Sort::Lost).map_or(0, |it| it.n));
+    if untold > 0 {
+        let gap = gaps.entry(Sort::Lost).or_default();
+        gap.n = gap.n.saturating_add(untold);
+    }
+    let untold = trace
+        .events
+        .unreadable
+        .saturating_sub(gaps.get(&Sort::Unreadable).map_or(0, |it| it.n));
+    if untold > 0 {
+        gaps.entry(Sort::Unreadable).or_default().n += untold;
+    }
+
+    let refused = refused(trace, anomalies());
+    if !gaps.is_empty() || !refused.is_empty() {
+        page.gap();
+    }
+    let head = |page: &Page<'_>| {
+        Line::plain("  ")
+            .then_painted(Paint::Warn, page.style().bullet())
+            .then(" ")
+    };
+    for (sort, gap) in gaps.iter().take(NOTES) {
+        page.sentence(head(page), &sentence(*sort, gap), 2);
+    }
+    let more: u64 = gaps
+        .values()
+        .skip(NOTES)
+        .map(|it| it.n)
+        .fold(0, u64::saturating_add);
+    if more > 0 {
+        let text = format!(
+            "and {} of lesser weight (see --format json)",
+            units::counted(more, "gap", "gaps")
+        );
+        page.sentence(head(page), &text, 1);
+    }
+    for text in refused {
+        page.sentence(head(page), &text, 2);
+    }
+}
+
+/// Refused probes are told per toolchain, see [`refused`].
+fn classify(anomaly: &Anomaly) -> Option<(Sort, u64, String)> {
+    Some(match anomaly {
+        Anomaly::Lost { kind, n } => (Sort::Lost, *n, format!("{} {kind}", units::count(*n))),
+        Anomaly::Unreadable { n } => (Sort::Unreadable, *n, String::new()),
+        Anomaly::StartUnseen { process } => {
+            (Sort::StartUnseen, 1, format!("process {}", process.tgid.0))
+        }
+        Anomaly::EndUnseen { program, .. } => (Sort::EndUnseen, 1, program.to_string()),
+        Anomaly::Reused { process } => (Sort::Reused, 1, format!("process {}", process.tgid.0)),
+        Anomaly::Cut { what, .. } => (Sort::Cut, 1, what.clone()),
+        Anomaly::ProbesLate { path, .. } => (Sort::ProbesLate, 1, path.to_string()),
+        Anomaly::PhasesUnseen { role, .. } => {
+            (Sort::PhasesUnseen, 1, format!("{role:?}").to_lowercase())
+        }
+        Anomaly::SpanUnpaired { process, n } => (
+            Sort::SpanUnpaired,
+            *n,
+            format!("process {}", process.tgid.0),
+        ),
+        Anomaly::InstallUnseen { path } => (Sort::InstallUnseen, 1, path.to_string()),
+        Anomaly::OutOfOrder { what, .. } => (Sort::OutOfOrder, 1, what.clone()),
+        Anomaly::ProbesRefused { .. } => return None,
+    })
+}
+
+fn sentence(sort: Sort, gap: &Gap) -> String {
+    let Gap { n, example } = gap;
+    let n = *n;
+    let processes = units::counted(n, "process", "processes");
+    let has = if n == 1 { "has" } else { "have" };
+    match sort {
+        Sort::Lost => {
+            let kinds = if example.is_empty() {
+                String::new()
+            } else {
+                format!(" ({example})")
+            };
+            format!(
+                "{} lost{kinds}: numbers above may be too low",
+                units::counted(n, "event was", "events were")
+            )
+        }
+        Sort::Unreadable => format!(
+            "{} could not be decoded",
+            units::counted(n, "record", "records")
+        ),
+        Sort::StartUnseen => {
+            format!("the start of {processes} was not seen (the first: {example})")
+        }
+        Sort::EndUnseen => format!(
+            "the end of {processes} was not seen (the first: {example}): their times are lower bounds"
+        ),
+        Sort::ProbesLate => {
+            format!(
+                "{processes} began before the probes were on: actions or phases are missing (the first: {example})"
+            )
+        }
+        Sort::PhasesUnseen => format!(
+            "{processes} reported no phases though the probes were on (the first: {example})"
+        ),
+        Sort::OutOfOrder => {
+            format!(
+                "{} came out of order (the first: {example})",
+                units::counted(n, "event", "events")
+            )
+        }
+        Sort::Reused => {
+            format!(
+                "the id of {processes} was in use again before an exit was seen (the first: {example})"
+            )
+        }
+        Sort::Cut => format!(
+            "{processes} {has} arguments or environment that were cut or unreadable (the first: {example})"
+        ),
+        Sort::SpanUnpaired => {
+            format!(
+                "{} began and {has} no end (the first: {example})",
+                units::counted(n, "span", "spans")
+            )
+        }
+        Sort::InstallUnseen => {
+            format!(
+                "{} announced and not seen to be written: {example}",
+                units::counted(n, "output was", "outputs were")
+            )
+        }
+    }
+}
+
+/// A line for each toolchain some of whose probes are not on.
+fn refused<'a>(trace: &'a Trace, anomalies: impl Iterator<Item = &'a Anomaly>) -> Vec<String> {
+    let mut programs: BTreeMap<String, (String, &[Refusal])> = BTreeMap::new();
+    for anomaly in anomalies {
+        if let Anomaly::ProbesRefused { path, refused } = anomaly {
+            programs.insert(path.to_string(), (String::new(), refused));
+        }
+    }
+    for tool in trace.tools.iter().filter(|it| !it.refused.is_empty()) {
+        programs.insert(tool.path.to_string(), (tool.version.clone(), &tool.refused));
+    }
+    let mut toolchains: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, (version, refused)) in &programs {
+        let Some(first) = refused.first() else {
+            continue;
+        };
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let why = format!(
+            "{name}: {} ({})",
+            first.why,
+            units::counted(refused.len() as u64, "probe", "probes")
+        );
+        toolchains
+            .entry(format!("{version} {}", goroot(path)).trim().to_owned())
+            .or_default()
+            .push(why);
+    }
+    toolchains
+        .into_iter()
+        .map(|(toolchain, whys)| format!("probes not on in {toolchain}: {}", whys.join("; ")))
+        .collect()
+}
+
+/// The toolchain that a program belongs to, by where it lies.
+fn goroot(path: &str) -> &str {
+    let dir = path.rsplit_once('/').map_or(path, |(dir, _)| dir);
+    let root = dir.rsplit_once("/pkg/tool/").map(|(root, _)| root);
+    root.or_else(|| dir.strip_suffix("/bin")).unwrap_or(dir)
+}

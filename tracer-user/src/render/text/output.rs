@@ -1,0 +1,58 @@
+//! The files that came out.
+
+use tracer_core::byte_string::ByteString;
+use tracer_core::model::{Build, Output};
+
+use super::word;
+use crate::render::style::{Line, Page, Paint, Table};
+use crate::render::units;
+
+const OUTPUTS: usize = 6;
+
+/// Files that the build was asked for.
+pub(super) fn outputs(page: &mut Page<'_>, build: &Build) {
+    let mut table = Table::default();
+    for output in build.outputs.iter().take(OUTPUTS) {
+        let path = Line::painted(Paint::Bold, &shown_path(&output.path, build));
+        table.row(vec![path, size(output), about(output)]);
+    }
+    table.put(page, &word::label("Output"), 16);
+    if let Some(more) = build
+        .outputs
+        .len()
+        .checked_sub(OUTPUTS)
+        .filter(|it| *it > 0)
+    {
+        page.line(word::label("").then_painted(Paint::Dim, &format!("and {more} more")));
+    }
+}
+
+fn size(output: &Output) -> Line {
+    Line::plain(
+        &output
+            .artifact
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |it| units::size(it.size)),
+    )
+}
+
+fn about(output: &Output) -> Line {
+    let mut words: Vec<String> = Vec::new();
+    if let Some(artifact) = &output.artifact {
+        words.extend(artifact.go_version.clone());
+        words.extend(artifact.main_package.clone());
+    }
+    words.extend(Some(word::installed(output.how).to_owned()).filter(|it| !it.is_empty()));
+    words.extend(output.unread.as_ref().map(|why| format!("not read: {why}")));
+    Line::plain(&words.join("  "))
+}
+
+/// Relative to where the build ran, if it is below.
+pub(super) fn shown_path(path: &ByteString, build: &Build) -> String {
+    let path = path.to_str();
+    let below = build
+        .dir
+        .as_ref()
+        .and_then(|dir| path.strip_prefix(&*dir.to_str())?.strip_prefix('/'));
+    below.map_or_else(|| path.to_string(), ToOwned::to_owned)
+}

@@ -1,0 +1,146 @@
+//! The summary of each sample, at two widths, and what must hold of any.
+
+use expect_test::expect_file;
+
+use super::*;
+use crate::render::sample;
+use crate::render::style::width;
+
+const COST: Cost = Cost {
+    gotrace_cpu_ns: 131_000_000,
+    events: 4191,
+    attach_ns: 84_000_000,
+};
+
+fn written(trace: &Trace, style: &Style) -> String {
+    let mut out = Vec::new();
+    text(trace, Some(&COST), style, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn check(name: &str, style: &Style) {
+    let (_, trace) = sample::all().into_iter().find(|it| it.0 == name).unwrap();
+    let colour = if style.colour { "-colour" } else { "" };
+    let glyphs = if style.unicode { "" } else { "-ascii" };
+    let file = format!(
+        "{}/src/render/golden/{name}-{}{colour}{glyphs}.txt",
+        env!("CARGO_MANIFEST_DIR"),
+        style.width
+    );
+    expect_file![file].assert_eq(&written(&trace, style));
+}
+
+#[test]
+fn samples_look_as_they_should_at_100_columns() {
+    for (name, _) in sample::all() {
+        check(name, &Style::plain(100));
+    }
+}
+
+#[test]
+fn samples_look_as_they_should_at_60_columns() {
+    for (name, _) in sample::all() {
+        check(name, &Style::plain(60));
+    }
+}
+
+#[test]
+fn colour_and_plain_glyphs() {
+    check(
+        "cold",
+        &Style {
+            colour: true,
+            ..Style::plain(100)
+        },
+    );
+    check(
+        "failed",
+        &Style {
+            colour: true,
+            ..Style::plain(60)
+        },
+    );
+    check(
+        "failed",
+        &Style {
+            unicode: false,
+            ..Style::plain(100)
+        },
+    );
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal_and_a_build_fits_a_screen() {
+    for (name, trace) in sample::all() {
+        for columns in [60, 72, 80, 100, 132, 160] {
+            let text = written(&trace, &Style::plain(columns));
+            for line in text.lines() {
+                assert!(width(line) <= columns, "{name} at {columns}: {line}");
+            }
+            let limit = if columns < 100 || name == "broken" {
+                50
+            } else {
+                40
+            };
+            assert!(
+                text.lines().count() <= limit,
+                "{name} at {columns} takes {} lines",
+                text.lines().count()
+            );
+        }
+    }
+}
+
+#[test]
+fn colours_are_the_only_difference_that_colour_makes() {
+    for (name, trace) in sample::all() {
+        let coloured = written(
+            &trace,
+            &Style {
+                colour: true,
+                ..Style::plain(100)
+            },
+        );
+        let mut stripped = String::new();
+        let mut is_code = false;
+        for character in coloured.chars() {
+            match character {
+                '\u{1b}' => is_code = true,
+                'm' if is_code => is_code = false,
+                _ if is_code => {}
+                _ => stripped.push(character),
+            }
+        }
+        assert_eq!(stripped, written(&trace, &Style::plain(100)), "{name}");
+    }
+}
+
+#[test]
+fn a_build_cannot_write_to_the_terminal() {
+    let text = written(&sample::broken(), &Style::plain(100));
+    assert!(
+        !text.chars().any(|it| it.is_control() && it != '\n'),
+        "{text}"
+    );
+    assert!(!text.contains('\u{202e}'));
+    assert!(text.contains(r"evil\u{1b}[2J"));
+}
+
+#[test]
+fn nothing_to_do_takes_three_lines() {
+    assert!(
+        written(&sample::up_to_date(), &Style::plain(100))
+            .lines()
+            .count()
+            <= 3
+    );
+}
+
+#[test]
+fn losses_are_told_even_if_no_anomaly_tells_them() {
+    let mut trace = sample::cold();
+    trace.events.lost = 9;
+    let text = written(&trace, &Style::plain(100));
+    assert!(text.contains("9 events were lost"), "{text}");
+    assert!(!text.contains("none lost"), "{text}");
+}

@@ -1,0 +1,205 @@
+//! Words for the values of the model.
+
+use tracer_core::byte_string::ByteString;
+use tracer_core::event::Status;
+use tracer_core::model::{Build, CallKind, FailureClass, Installed, Origin, Packages, Toolchain};
+
+use crate::render::style::{Line, Paint};
+use crate::render::units;
+
+/// Columns that the labels at the left take, indent included.
+pub(super) const LABEL: usize = 13;
+
+/// A label in the left column.
+pub(super) fn label(text: &str) -> Line {
+    Line::painted(Paint::Dim, &format!("  {text}")).pad_to(LABEL)
+}
+
+/// A command line as one would type it.
+pub(super) fn command(argv: &[ByteString]) -> String {
+    argv.iter()
+        .map(|it| quoted(&it.to_str()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain =
+        |it: char| it.is_alphanumeric() || "-_./=:,@%+[]^~{}".contains(it) || !it.is_ascii();
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A build's command line, or what stands for one.
+pub(super) fn build(build: &Build) -> String {
+    if build.command.argv.is_empty() {
+        format!("go {}", build.command.name)
+    } else {
+        command(&build.command.argv)
+    }
+}
+
+/// What runs of a kind are, as a row of the table of work.
+pub(super) fn work(kind: CallKind) -> &'static str {
+    match kind {
+        CallKind::Compile => "compile",
+        CallKind::Asm => "assemble",
+        CallKind::Cgo => "cgo",
+        CallKind::Link => "link",
+        CallKind::Vet => "vet",
+        CallKind::Cover => "cover",
+        CallKind::Pack => "pack",
+        CallKind::GoTool => "other Go tools",
+        CallKind::Cc => "C compiler",
+        CallKind::As => "C assembler",
+        CallKind::Ld => "C linker",
+        CallKind::Vcs => "version control",
+        CallKind::Test => "test binaries",
+        CallKind::Program => "programs run",
+        CallKind::Generate => "generators",
+        CallKind::Other => "other programs",
+    }
+}
+
+/// The tool that a run of a kind is of, before the package that it worked on.
+pub(super) fn tool(kind: CallKind, program: &ByteString) -> String {
+    match kind {
+        CallKind::Compile
+        | CallKind::Asm
+        | CallKind::Cgo
+        | CallKind::Link
+        | CallKind::Vet
+        | CallKind::Cover
+        | CallKind::Pack => program_word(kind).to_owned(),
+        CallKind::Test => "test of".to_owned(),
+        CallKind::GoTool
+        | CallKind::Cc
+        | CallKind::As
+        | CallKind::Ld
+        | CallKind::Vcs
+        | CallKind::Program
+        | CallKind::Generate
+        | CallKind::Other => program.to_str().into_owned(),
+    }
+}
+
+fn program_word(kind: CallKind) -> &'static str {
+    if kind == CallKind::Asm {
+        "asm"
+    } else {
+        work(kind)
+    }
+}
+
+pub(super) fn failed(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Compile => "compiling failed",
+        FailureClass::Link => "linking failed",
+        FailureClass::Vet => "vet complained",
+        FailureClass::Test => "a test failed",
+        FailureClass::Program => "the program that it ran failed",
+        FailureClass::Load => {
+            "no tool failed: the go command refused its flags or could not load the packages"
+        }
+        FailureClass::Interrupted => "interrupted",
+        FailureClass::Killed => "killed",
+    }
+}
+
+pub(super) fn installed(how: Installed) -> &'static str {
+    match how {
+        Installed::Renamed | Installed::Direct => "",
+        Installed::Copied => "copied there",
+        Installed::UpToDate => "up to date",
+        Installed::Temporary => "run and deleted",
+        Installed::FromCache => "run from the build cache",
+        Installed::Announced => "announced, not seen to be written",
+    }
+}
+
+/// Where a setting's value came from, after the value.
+pub(super) fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Environment => "from the environment".to_owned(),
+        Origin::UserFile(path) | Origin::RootFile(path) => format!("from {path}"),
+        Origin::Default => String::new(),
+        Origin::Unknown => "from an unknown place".to_owned(),
+    }
+}
+
+/// `go1.27.3 linux/amd64`, as far as known.
+pub(super) fn toolchain(toolchain: &Toolchain) -> String {
+    let version = toolchain.version.as_deref().unwrap_or("unknown Go version");
+    match (&toolchain.goos, &toolchain.goarch) {
+        (Some(goos), Some(goarch)) => format!("{version} {goos}/{goarch}"),
+        _ => version.to_owned(),
+    }
+}
+
+/// `583: 272 compiled, 311 from the cache`.
+pub(super) fn packages(packages: &Packages) -> String {
+    let compiled = u64::from(packages.compiled);
+    let failed = u64::from(packages.failed);
+    let mut text = match packages.cached.map(u64::from) {
+        Some(cached) => {
+            let all = compiled + failed + cached;
+            let share = units::share(cached, all);
+            format!(
+                "{} = {} compiled + {} cached ({share})",
+                units::count(all),
+                units::count(compiled),
+                units::count(cached)
+            )
+        }
+        None => format!("{} compiled, cached ones not seen", units::count(compiled)),
+    };
+    if failed > 0 {
+        text = format!("{text}, {} failed", units::count(failed));
+    }
+    text
+}
+
+/// `6.9 of 8 cores busy`.
+pub(super) fn cores(busy: f64, cpus: u32) -> String {
+    if cpus == 0 {
+        format!("{busy:.1} cores busy")
+    } else {
+        format!("{busy:.1} of {cpus} cores busy")
+    }
+}
+
+/// `exit 2`, `SIGKILL`.
+pub(super) fn status(status: Status) -> String {
+    match status {
+        Status::Code(code) => format!("exit {code}"),
+        Status::Signal(number) => signal(number),
+    }
+}
+
+pub(super) fn signal(number: u8) -> String {
+    let name = match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return format!("signal {number}"),
+    };
+    name.to_owned()
+}
+
+/// A compiler phase without the half of the compiler that it is in: `be:compilefuncs` says no more than `compilefuncs`.
+pub(super) fn phase(name: &str) -> &str {
+    name.strip_prefix("fe:")
+        .or_else(|| name.strip_prefix("be:"))
+        .unwrap_or(name)
+}
