@@ -14,6 +14,7 @@ mod bless;
 mod bpf;
 mod complete;
 mod demo;
+mod fuzz;
 mod setup;
 mod shell;
 mod test;

@@ -5,13 +5,12 @@
 //! except that nothing runs when the build fails.
 
 use std::env;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::{bpf, setup, shell, tidy};
+use crate::{bpf, fuzz, setup, shell, tidy};
 
 /// A ring of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,19 +27,25 @@ pub(crate) enum Ring {
     Bpf,
     /// Tests inside the crates and in their documentation.
     Unit,
+    /// Each fuzz target for a short while.
+    Fuzz,
+    /// Decoding under Miri.
+    Miri,
     /// Tests over real builds, as root.
     Live,
 }
 
 impl Ring {
     /// In the order they run. The live ring is last, so that its closing lines stand at the end.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Tidy,
         Self::Fmt,
         Self::Build,
         Self::Clippy,
         Self::Bpf,
         Self::Unit,
+        Self::Fuzz,
+        Self::Miri,
         Self::Live,
     ];
 
@@ -60,6 +65,8 @@ impl Ring {
                 cargo(&["test", "--no-fail-fast", "--lib", "--bins"])?;
                 cargo(&["test", "--no-fail-fast", "--doc"])
             }
+            Self::Fuzz => fuzz::smoke(),
+            Self::Miri => fuzz::miri(),
             Self::Live => live(),
         }
     }
@@ -151,20 +158,4 @@ fn print_table(table: &[(String, Duration, String)], total: Duration) {
         println!("{name:<8} {:>9.1}  {verdict}", took.as_secs_f64());
     }
     println!("{:<8} {:>9.1}", "total", total.as_secs_f64());
-}
-
-/// Whether a nightly toolchain with these components is there.
-pub(crate) fn nightly_has(components: &[&str]) -> bool {
-    let listed = shell::read(Command::new("rustup").args([
-        "component",
-        "list",
-        "--toolchain",
-        "nightly",
-        "--installed",
-    ]));
-    listed.is_ok_and(|it| {
-        components
-            .iter()
-            .all(|component| it.lines().any(|line| line.starts_with(component)))
-    })
 }

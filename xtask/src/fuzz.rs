@@ -1,0 +1,156 @@
+//! The rings that need nightly Rust: every fuzz target for a short while, and decoding under Miri.
+//!
+//! A fuzz crate is a folder `fuzz/`, at the root or in a crate, with `fuzz_targets/*.rs` and a `corpus/<target>/` of seeds. It is
+//! built with the flags libFuzzer needs; `cargo fuzz` is not needed. A machine without nightly leaves both rings out, and says so.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell;
+use crate::test::Outcome;
+
+/// How long each target runs.
+const SECONDS: u32 = 10;
+/// No input may take longer than this, or more memory.
+const LIMITS: [&str; 3] = ["-timeout=5", "-rss_limit_mb=1024", "-max_len=65536"];
+
+/// Coverage that libFuzzer steers by. No sanitizer: the crates that are fuzzed contain no `unsafe`, and what they check themselves
+/// (overflow, bounds, debug assertions) is on.
+const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1";
+
+/// Runs each target on its corpus and on what libFuzzer makes of it.
+pub(crate) fn smoke() -> Result<Outcome> {
+    if let Some(why) = missing(&[]) {
+        return Ok(Outcome::LeftOut(why));
+    }
+    for dir in fuzz_crates()? {
+        let target_dir = shell::target().join("fuzz");
+        let mut build = nightly("cargo");
+        build
+            .args(["build", "--release", "--bins", "--manifest-path"])
+            .arg(dir.join("Cargo.toml"));
+        // With a target given, the flags do not reach build scripts.
+        build
+            .args(["--target", &host(), "--target-dir"])
+            .arg(&target_dir);
+        shell::run(
+            build
+                .env("RUSTFLAGS", RUSTFLAGS)
+                .env_remove("CARGO_ENCODED_RUSTFLAGS"),
+        )?;
+        for target in targets(&dir)? {
+            let program = target_dir.join(host()).join("release").join(&target);
+            let found = target_dir.join("corpus").join(&target);
+            fs::create_dir_all(&found)
+                .with_context(|| format!("cannot make {}", found.display()))?;
+            let mut fuzz = Command::new(program);
+            // New inputs go to the first folder, the seeds are only read.
+            fuzz.arg(&found)
+                .arg(dir.join("corpus").join(&target))
+                .args(LIMITS)
+                .arg(format!("-max_total_time={SECONDS}"));
+            fuzz.arg(format!("-artifact_prefix={}/", target_dir.display()))
+                .current_dir(&target_dir);
+            shell::run(&mut fuzz).with_context(|| format!("fuzz target {target}"))?;
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Runs the tests of `decode` under Miri, which sees undefined behaviour and reads past an end.
+pub(crate) fn miri() -> Result<Outcome> {
+    if let Some(why) = missing(&["miri", "rust-src"]) {
+        return Ok(Outcome::LeftOut(why));
+    }
+    let mut miri = nightly("cargo");
+    miri.args([
+        "miri",
+        "test",
+        "--package",
+        "tracer-abi",
+        "--package",
+        "tracer-core",
+        "--lib",
+        "--target-dir",
+    ]);
+    miri.arg(shell::target().join("miri"))
+        .args(["--", "decode"]);
+    // Property tests run a few cases: Miri is a thousand times slower.
+    miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .env("PROPTEST_CASES", "4");
+    shell::run(&mut miri).map(|()| Outcome::Passed)
+}
+
+/// What keeps a nightly ring from running here, if anything does. Components that are missing are installed.
+fn missing(components: &[&str]) -> Option<String> {
+    let install = "`rustup toolchain install nightly` brings it";
+    if shell::find("rustup").is_none() || !shell::succeeds(nightly("rustc").arg("--version")) {
+        return Some(format!("no nightly Rust here; {install}"));
+    }
+    let mut add = Command::new("rustup");
+    add.args(["component", "add", "--toolchain", "nightly"])
+        .args(components);
+    if !components.is_empty() && !shell::succeeds(&mut add) {
+        return Some(format!(
+            "nightly Rust has no {} here",
+            components.join(" and no ")
+        ));
+    }
+    None
+}
+
+/// A program of the nightly toolchain, whatever toolchain this runs under.
+fn nightly(program: &str) -> Command {
+    let mut command = Command::new("rustup");
+    command
+        .args(["run", "nightly", program])
+        .current_dir(shell::root());
+    for name in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn host() -> String {
+    format!("{}-unknown-linux-gnu", env::consts::ARCH)
+}
+
+/// Folders of the fuzz crates there are.
+fn fuzz_crates() -> Result<Vec<PathBuf>> {
+    let places = fs::read_dir(shell::root()).context("cannot list the root")?;
+    let mut crates = vec![shell::root().join("fuzz")];
+    for place in places {
+        crates.push(place.context("cannot list the root")?.path().join("fuzz"));
+    }
+    crates.retain(|it| it.join("fuzz_targets").is_dir());
+    crates.sort();
+    if crates.is_empty() {
+        bail!("there is no fuzz crate");
+    }
+    Ok(crates)
+}
+
+fn targets(dir: &Path) -> Result<Vec<String>> {
+    let mut targets = Vec::new();
+    for file in fs::read_dir(dir.join("fuzz_targets"))
+        .with_context(|| format!("cannot list {}", dir.display()))?
+    {
+        let path = file
+            .with_context(|| format!("cannot list {}", dir.display()))?
+            .path();
+        if path.extension() == Some(OsStr::new("rs"))
+            && let Some(name) = path.file_stem().and_then(OsStr::to_str)
+        {
+            targets.push(name.to_owned());
+        }
+    }
+    targets.sort();
+    Ok(targets)
+}
