@@ -6,6 +6,7 @@
 
 pub mod byte_string;
 pub mod correlate;
+pub mod decode;
 pub mod effect;
 pub mod environment;
 pub mod event;

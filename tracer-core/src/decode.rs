@@ -1,0 +1,169 @@
+//! Records become events. The only module that reads the kernel side's bytes.
+//!
+//! Bytes come in, one record at a time; an owned, redacted [`Event`] comes out, always: what cannot be read is
+//! [`Event::Unreadable`]. Lengths are checked against what is there, contents are not believed at all. Nothing is put in
+//! order, matched or counted here.
+
+mod call;
+mod exec;
+mod usage;
+
+use tracer_abi as abi;
+use zerocopy::FromBytes;
+
+use crate::byte_string::ByteString;
+use crate::event::{Captured, Event, Exit, Fork, Ktime, ProcKey, Rename, Tgid, Unreadable};
+
+pub use call::PointKind;
+
+/// Turns records into events; knows what the records themselves do not say.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// By index into the table of probe specifications.
+    points: Vec<PointKind>,
+    /// Bytes.
+    page_size: u64,
+}
+
+/// Why a record cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("shorter than a record of its kind")]
+    Short,
+    #[error("says it is longer than what came")]
+    Cut,
+    #[error("a part of it says it is longer than the whole")]
+    Overrun,
+    #[error("unknown kind of record")]
+    Kind,
+    #[error("unknown probe")]
+    Probe,
+    #[error("the address that ties it to others could not be read")]
+    Address,
+}
+
+impl Decoder {
+    /// For a table of probes (`points[i]`: what the probe of specification `i` is on) and pages of so many bytes.
+    pub fn new(points: Vec<PointKind>, page_size: u64) -> Self {
+        Self { points, page_size }
+    }
+
+    /// Reads one record. More bytes than the record says are its slot's, and left aside.
+    pub fn decode(&self, bytes: &[u8]) -> Event {
+        let header = abi::Header::read_from_prefix(bytes)
+            .ok()
+            .map(|(header, _)| header);
+        let kind = header.map_or(0, |it| it.kind.0);
+        let decoded = match header {
+            None => Err(DecodeError::Short),
+            Some(header) => usize::try_from(header.len)
+                .ok()
+                .and_then(|len| bytes.get(..len))
+                .ok_or(DecodeError::Cut)
+                .and_then(|record| self.decode_kind(header, record)),
+        };
+        decoded.unwrap_or_else(|error| {
+            Event::Unreadable(Unreadable {
+                kind,
+                len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+                why: error.to_string(),
+            })
+        })
+    }
+
+    fn decode_kind(&self, header: abi::Header, record: &[u8]) -> Result<Event, DecodeError> {
+        match header.kind {
+            abi::Kind::FORK => {
+                let (fork, _) = read::<abi::Fork>(record)?;
+                let child = ProcKey {
+                    tgid: Tgid(fork.child),
+                    born: Ktime(fork.child_born_ns),
+                };
+                Ok(Event::Fork(Fork {
+                    at: at(header),
+                    parent: process(header),
+                    child,
+                }))
+            }
+            abi::Kind::EXEC => {
+                let (exec, tail) = read::<abi::Exec>(record)?;
+                exec::decode(&exec, Tail(tail)).map(|it| Event::Exec(Box::new(it)))
+            }
+            abi::Kind::EXIT => {
+                let (exit, _) = read::<abi::Exit>(record)?;
+                Ok(Event::Exit(Exit {
+                    at: at(header),
+                    process: process(header),
+                    status: usage::status(exit.status),
+                    usage: usage::usage(&exit, self.page_size),
+                }))
+            }
+            abi::Kind::RENAME => {
+                let (rename, tail) = read::<abi::Rename>(record)?;
+                let mut tail = Tail(tail);
+                let (old, new) = (tail.take(rename.old_len)?, tail.take(rename.new_len)?);
+                Ok(Event::Rename(Rename {
+                    at: at(header),
+                    process: process(header),
+                    errno: u16::try_from(rename.ret.unsigned_abs()).unwrap_or(u16::MAX),
+                    old: path(old),
+                    new: path(new),
+                    at_cwd: is_at_cwd(rename.old_dir, old) && is_at_cwd(rename.new_dir, new),
+                }))
+            }
+            abi::Kind::CALL => {
+                let (call, tail) = read::<abi::Call>(record)?;
+                call::decode(&self.points, &call, Tail(tail)).map(Event::Call)
+            }
+            _ => Err(DecodeError::Kind),
+        }
+    }
+}
+
+/// The fixed part of a record, and what follows it.
+fn read<T: FromBytes>(record: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    T::read_from_prefix(record).map_err(|_| DecodeError::Short)
+}
+
+fn at(header: abi::Header) -> Ktime {
+    Ktime(header.ktime_ns)
+}
+
+fn process(header: abi::Header) -> ProcKey {
+    ProcKey {
+        tgid: Tgid(header.tgid),
+        born: Ktime(header.born_ns),
+    }
+}
+
+/// A path of a system call. It was one, so there is one: nothing of it came only where it could not be read.
+fn path(bytes: &[u8]) -> Captured<ByteString> {
+    match bytes {
+        b"" => Captured::Missing,
+        _ if bytes.len() >= abi::PATH_MAX => Captured::Cut {
+            kept: bytes.into(),
+            total: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        },
+        _ => Captured::Whole(bytes.into()),
+    }
+}
+
+fn is_at_cwd(dir: i32, path: &[u8]) -> bool {
+    const AT_FDCWD: i32 = -100;
+    dir == AT_FDCWD || path.starts_with(b"/")
+}
+
+/// The parts that follow a record's fixed part, one after another.
+struct Tail<'a>(&'a [u8]);
+
+impl<'a> Tail<'a> {
+    fn take(&mut self, len: u32) -> Result<&'a [u8], DecodeError> {
+        let len = usize::try_from(len).map_err(|_| DecodeError::Overrun)?;
+        let (part, rest) = self.0.split_at_checked(len).ok_or(DecodeError::Overrun)?;
+        self.0 = rest;
+        Ok(part)
+    }
+}
+
+#[cfg(test)]
+mod tests;

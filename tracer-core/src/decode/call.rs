@@ -1,0 +1,164 @@
+//! A record of a call of a probed function: what its captures mean.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use tracer_abi as abi;
+
+use crate::byte_string::ByteString;
+use crate::event::{Call, Captured, Point};
+use crate::redact;
+
+use super::{DecodeError, Tail, at, process};
+
+/// Which function a probe is on; names the variant of [`Point`] that its calls become. A probe's captures stand in the order
+/// of that variant's fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PointKind {
+    /// Text: name.
+    SpanStart,
+    SpanDone,
+    /// Texts: target, built.
+    Install,
+    /// Texts: to, from.
+    MoveOrCopy,
+    /// Texts joined by `:`.
+    CompilePhase,
+    /// Text: name.
+    LinkPhase,
+    /// Word: bytes.
+    GcStart,
+    /// Word: bytes.
+    GcEnd,
+    /// Text: name.
+    KeyOpen,
+    /// Word: address; text: line.
+    KeyWrite,
+    /// Word: address.
+    KeySum,
+}
+
+pub(super) fn decode(
+    points: &[PointKind],
+    record: &abi::Call,
+    tail: Tail<'_>,
+) -> Result<Call, DecodeError> {
+    let kind = points
+        .get(usize::from(record.spec))
+        .copied()
+        .ok_or(DecodeError::Probe)?;
+    let captures = Captures::read(record, tail)?;
+    let point = match kind {
+        PointKind::SpanStart => Point::SpanStart {
+            name: captures.text(0),
+        },
+        PointKind::SpanDone => Point::SpanDone,
+        // Paths are compared with others: they stay as they are.
+        PointKind::Install => Point::Install {
+            target: captures.raw(0),
+            built: captures.raw(1),
+        },
+        PointKind::MoveOrCopy => Point::MoveOrCopy {
+            to: captures.raw(0),
+            from: captures.raw(1),
+        },
+        PointKind::CompilePhase => Point::CompilePhase {
+            name: captures.text(0),
+        },
+        PointKind::LinkPhase => Point::LinkPhase {
+            name: captures.text(0),
+        },
+        PointKind::GcStart => Point::GcStart {
+            heap_live: captures.word(0),
+        },
+        PointKind::GcEnd => Point::GcEnd {
+            heap_marked: captures.word(0),
+        },
+        PointKind::KeyOpen => Point::KeyOpen {
+            name: captures.text(0),
+        },
+        PointKind::KeyWrite => Point::KeyWrite {
+            hash: captures.word(0).ok_or(DecodeError::Address)?,
+            line: captures.redacted(1, redact::key_line),
+        },
+        PointKind::KeySum => Point::KeySum {
+            hash: captures.word(0).ok_or(DecodeError::Address)?,
+        },
+    };
+    Ok(Call {
+        at: at(record.header),
+        process: process(record.header),
+        goroutine: record.goroutine,
+        point,
+    })
+}
+
+/// What each capture yielded.
+struct Captures<'a>([Yield<'a>; abi::CAPTURES]);
+
+#[derive(Clone, Copy, Default)]
+struct Yield<'a> {
+    is_missing: bool,
+    word: u64,
+    text: &'a [u8],
+    /// Bytes of text there were.
+    total: u32,
+}
+
+impl<'a> Captures<'a> {
+    fn read(record: &abi::Call, mut tail: Tail<'a>) -> Result<Self, DecodeError> {
+        let mut captures = [Yield::default(); abi::CAPTURES];
+        let fields = record
+            .value
+            .iter()
+            .zip(&record.text_total)
+            .zip(&record.text_len);
+        for (i, (capture, ((word, total), len))) in captures.iter_mut().zip(fields).enumerate() {
+            *capture = Yield {
+                is_missing: record.missing & (1 << i) != 0,
+                word: *word,
+                text: tail.take(u32::from(*len))?,
+                total: *total,
+            };
+        }
+        Ok(Self(captures))
+    }
+
+    fn get(&self, i: usize) -> Yield<'a> {
+        self.0.get(i).copied().unwrap_or_default()
+    }
+
+    fn word(&self, i: usize) -> Option<u64> {
+        let capture = self.get(i);
+        (!capture.is_missing).then_some(capture.word)
+    }
+
+    fn text(&self, i: usize) -> Captured<ByteString> {
+        self.redacted(i, redact::text)
+    }
+
+    fn raw(&self, i: usize) -> Captured<ByteString> {
+        self.redacted(i, |it| Cow::Borrowed(it))
+    }
+
+    fn redacted(&self, i: usize, rule: fn(&[u8]) -> Cow<'_, [u8]>) -> Captured<ByteString> {
+        let Yield {
+            is_missing,
+            text,
+            total,
+            ..
+        } = self.get(i);
+        if is_missing {
+            return Captured::Missing;
+        }
+        let kept = rule(text);
+        if u32::try_from(text.len()).is_ok_and(|len| len < total) {
+            return Captured::Cut {
+                kept: redact::cut_end(&kept).as_ref().into(),
+                total: u64::from(total),
+            };
+        }
+        Captured::Whole(kept.as_ref().into())
+    }
+}

@@ -1,0 +1,90 @@
+//! How a process ended and what it used, from the kernel's counters to what `wait4` would have said.
+
+use tracer_abi as abi;
+
+use crate::event::{Status, Usage};
+
+/// A wait status. A core dump is a death by signal like any other.
+pub(super) fn status(status: u32) -> Status {
+    let [low, code, _, _] = status.to_le_bytes();
+    match low & 0x7f {
+        0 => Status::Code(code),
+        signal => Status::Signal(signal),
+    }
+}
+
+/// CPU time is known exactly only as a whole; how much of it was in user mode is sampled. The kernel tells `wait4` and
+/// `getrusage` the exact sum, divided as the samples are: all of it user if no sample fell into the kernel, all of it system
+/// if every one did (`cputime_adjust`, kernel/sched/cputime.c, since 2.6.33; the two rules in this order since 4.3).
+/// <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/cputime.c#L560>
+///
+/// A machine that counts both exactly (`CONFIG_VIRT_CPU_ACCOUNTING_NATIVE`: not x86, not arm64) needs none of this.
+pub(super) fn usage(exit: &abi::Exit, page_size: u64) -> Usage {
+    let (user_ns, system_ns) = split(exit.runtime_ns, exit.utime_ns, exit.stime_ns);
+    Usage {
+        user_ns,
+        system_ns,
+        max_rss_bytes: exit.max_rss_pages.saturating_mul(page_size),
+    }
+}
+
+/// User and system part of a run time.
+fn split(runtime: u64, utime: u64, stime: u64) -> (u64, u64) {
+    if runtime == 0 {
+        // Not known on this kernel: the samples are all there is.
+        return (utime, stime);
+    }
+    if stime == 0 {
+        return (runtime, 0);
+    }
+    let total = u128::from(utime) + u128::from(stime);
+    let system = u64::try_from(u128::from(runtime) * u128::from(stime) / total).unwrap_or(runtime);
+    (runtime - system.min(runtime), system.min(runtime))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Statuses of GO-written programs under `bash`: `exit 1`, `exit 2`, `kill -INT`, `-TERM`, `-KILL`, `-ABRT` with a core.
+    #[test]
+    fn statuses_are_those_of_wait() {
+        for (raw, expected) in [
+            (0, Status::Code(0)),
+            (0x100, Status::Code(1)),
+            (0x200, Status::Code(2)),
+            (0xff00, Status::Code(255)),
+            (0x2, Status::Signal(2)),
+            (0xf, Status::Signal(15)),
+            (0x9, Status::Signal(9)),
+            (0x86, Status::Signal(6)),
+        ] {
+            assert_eq!(status(raw), expected, "{raw:#x}");
+        }
+    }
+
+    #[test]
+    fn run_time_is_split_as_sampled() {
+        for (runtime, utime, stime, expected) in [
+            (10, 0, 0, (10, 0)),
+            (10, 4, 0, (10, 0)),
+            (10, 0, 4, (0, 10)),
+            (10, 3, 1, (8, 2)),
+            (0, 3, 1, (3, 1)),
+            (0, 0, 0, (0, 0)),
+            (
+                u64::MAX,
+                u64::MAX,
+                u64::MAX,
+                (u64::MAX / 2 + 1, u64::MAX / 2),
+            ),
+            (1, u64::MAX, 1, (1, 0)),
+        ] {
+            assert_eq!(
+                split(runtime, utime, stime),
+                expected,
+                "{runtime} {utime} {stime}"
+            );
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Takes secrets out of command lines, variables and cache-key lines before anything else sees them.
+//!
+//! In comes text from the kernel; out comes the same text with values replaced by `<redacted>`: passwords in URLs, values
+//! of linker `-X` flags, of assignments and flags whose names say that they are secret, of authorization headers, and keys
+//! that are known by their form. Names stay. Where text can be read in two ways, more is taken out rather than less.
+//!
+//! It does not find a secret that neither its name, its place nor its form gives away, and it leaves paths alone.
+//! Everything is idempotent, and the work is linear in the text: look-ahead has fixed limits.
+
+mod name;
+mod quote;
+mod scan;
+mod token;
+
+use std::borrow::Cow;
+
+use crate::byte_string::ByteString;
+
+/// What stands in a secret's place.
+pub const REDACTED: &str = "<redacted>";
+
+/// Whose command line it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The `go` command.
+    Go,
+    /// A tool of the Go toolchain: no flag of theirs takes a secret, apart from the linker's `-X`.
+    GoTool,
+    /// Anything else: shells, `make`, `curl`, the programs that tests and `go generate` run.
+    Other,
+}
+
+impl Program {
+    /// By the base name of a path or of `argv[0]`; in doubt `Other`, which takes out most.
+    pub fn of(path: &[u8]) -> Self {
+        use crate::event::Role;
+        match crate::golang::tool::role_of(path) {
+            Some(Role::Go) => Self::Go,
+            Some(
+                Role::Compile
+                | Role::Asm
+                | Role::Link
+                | Role::Cgo
+                | Role::Vet
+                | Role::Cover
+                | Role::Pack
+                | Role::Preprofile
+                | Role::Fix
+                | Role::BuildId,
+            ) => Self::GoTool,
+            None => Self::Other,
+        }
+    }
+}
+
+/// A command line.
+pub fn argv(program: Program, argv: Vec<ByteString>) -> Vec<ByteString> {
+    let takes_user = argv.first().is_some_and(|it| {
+        let name = it.as_bytes();
+        [&b"curl"[..], b"wget", b"http"]
+            .iter()
+            .any(|it| name.ends_with(it))
+    });
+    let mut expects = Expects::Nothing;
+    argv.into_iter()
+        .map(|arg| {
+            let redacted = match std::mem::replace(
+                &mut expects,
+                Expects::after(program, takes_user, arg.as_bytes()),
+            ) {
+                Expects::Nothing => argument(arg.as_bytes()),
+                Expects::Symbol => symbol(arg.as_bytes()),
+                Expects::User => user(arg.as_bytes()),
+                Expects::Secret => not_a_flag(arg.as_bytes()),
+            };
+            match redacted {
+                Cow::Borrowed(_) => arg,
+                Cow::Owned(bytes) => bytes.into(),
+            }
+        })
+        .collect()
+}
+
+/// Any text: a script, `GOFLAGS`, a line of a file.
+pub fn text(text: &[u8]) -> Cow<'_, [u8]> {
+    scan::text(text)
+}
+
+/// An environment variable, or a line of a settings file.
+pub fn variable(name: &[u8], value: &[u8]) -> ByteString {
+    let is_secret = match name {
+        // Commands, and what they are given, that print credentials; two words stand for none.
+        b"GOAUTH" => !matches!(value, b"" | b"off" | b"netrc"),
+        // Import paths and digests: `go/token` is a package.
+        b"TOOLEXEC_IMPORTPATH" => return value.into(),
+        _ => name::is_secret(name) && !name::is_harmless(value),
+    };
+    if is_secret {
+        REDACTED.into()
+    } else {
+        text(value).as_ref().into()
+    }
+}
+
+/// A line that goes into a cache key of the `go` command.
+pub fn key_line(line: &[u8]) -> Cow<'_, [u8]> {
+    // `packagefile go/token=...`, `import go/token ...`: content ids of packages, whatever their names.
+    if [&b"packagefile "[..], b"packageshlib ", b"import ", b"file "]
+        .iter()
+        .any(|it| line.starts_with(it))
+    {
+        return Cow::Borrowed(line);
+    }
+    // A quoted text of several lines. Each stands for itself, so that one `-X` does not take the rest with it.
+    if line.starts_with(b"modinfo \"") {
+        let parts: Vec<_> = quote::escaped_lines(line).into_iter().map(text).collect();
+        let out = parts.join(&br"\n"[..]);
+        return if out == line {
+            Cow::Borrowed(line)
+        } else {
+            Cow::Owned(out)
+        };
+    }
+    text(line)
+}
+
+/// The last word of a text that was cut off: half a secret is not known by its form any more.
+pub fn cut_end(text: &[u8]) -> Cow<'_, [u8]> {
+    let start = text
+        .iter()
+        .rposition(|it| {
+            it.is_ascii_whitespace()
+                || matches!(it, b'"' | b'\'' | b'`' | b',' | b';' | b'&' | b'|')
+        })
+        .map_or(0, |it| it + 1);
+    let (head, word) = text.split_at_checked(start).unwrap_or((text, b""));
+    let suspicious =
+        word.contains(&b'=') || word.windows(3).any(|it| it == b"://") || token::may_begin(word);
+    if !suspicious || word == REDACTED.as_bytes() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned([head, REDACTED.as_bytes()].concat())
+}
+
+/// What the argument before says of the one at hand.
+enum Expects {
+    Nothing,
+    /// After `-X`: `importpath.name=value`.
+    Symbol,
+    /// After `--password` and its like.
+    Secret,
+    /// After curl's `-u`: `name:password`.
+    User,
+}
+
+impl Expects {
+    fn after(program: Program, takes_user: bool, arg: &[u8]) -> Self {
+        match (program, arg) {
+            (_, b"-X" | b"--X") => Self::Symbol,
+            (Program::Other, b"-u" | b"-U" | b"--user" | b"--proxy-user") if takes_user => {
+                Self::User
+            }
+            (Program::Go | Program::Other, [b'-', name @ ..])
+                if name.iter().all(|it| scan::is_name_byte(*it)) && name::is_secret(name) =>
+            {
+                Self::Secret
+            }
+            (Program::Go | Program::GoTool | Program::Other, _) => Self::Nothing,
+        }
+    }
+}
+
+/// One argument. What begins it governs all of it, blanks and all: `-X=a.b=c d`, `DB_PASSWORD=a b`, `--token=x;y`.
+fn argument(arg: &[u8]) -> Cow<'_, [u8]> {
+    if let Some(symbol) = arg
+        .strip_prefix(b"-X=")
+        .or_else(|| arg.strip_prefix(b"--X="))
+    {
+        return match scan::symbol_value(symbol) {
+            Cow::Borrowed(_) => Cow::Borrowed(arg),
+            Cow::Owned(kept) => Cow::Owned([b"-X=", &kept[..]].concat()),
+        };
+    }
+    if let Some(at) = arg.iter().position(|it| *it == b'=')
+        && let (name, value) = arg.split_at_checked(at + 1).unwrap_or((arg, b""))
+        && let Some(bare) = name.strip_suffix(b"=")
+        && bare.iter().all(|it| scan::is_name_byte(*it))
+        && !value.starts_with(b">")
+        && name::is_secret(bare)
+        && !name::is_harmless(value)
+    {
+        return Cow::Owned([&scan::text(name), REDACTED.as_bytes()].concat());
+    }
+    scan::text(arg)
+}
+
+/// What follows `-X` on a line: the linker's symbol and value, or curl's method.
+fn symbol(arg: &[u8]) -> Cow<'_, [u8]> {
+    match scan::symbol_value(arg) {
+        Cow::Borrowed(arg) => scan::text(arg),
+        Cow::Owned(arg) => Cow::Owned(scan::text(&arg).into_owned()),
+    }
+}
+
+/// What follows a flag that takes a secret, unless it is the next flag.
+fn not_a_flag(arg: &[u8]) -> Cow<'_, [u8]> {
+    let redacted = argument(arg);
+    if arg.is_empty() || redacted.starts_with(b"-") {
+        redacted
+    } else {
+        Cow::Owned(REDACTED.into())
+    }
+}
+
+fn user(arg: &[u8]) -> Cow<'_, [u8]> {
+    match arg
+        .iter()
+        .position(|it| *it == b':')
+        .and_then(|at| arg.get(..=at))
+    {
+        Some(name) => Cow::Owned([name, REDACTED.as_bytes()].concat()),
+        None => Cow::Borrowed(arg),
+    }
+}
+
+#[cfg(test)]
+mod tests;
