@@ -17,3 +17,5 @@ pub use text::{Cost, text};
 
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod tests;

@@ -103,8 +103,15 @@ fn verdict(page: &mut Page<'_>, what: Line, status: Option<Status>, ns: u64) {
 /// What was seen, what was lost, what it cost.
 fn tracing(page: &mut Page<'_>, trace: &Trace, report: &Report, cost: Option<&Cost>) {
     let events = &trace.events;
-    let seen = events.forks + events.execs + events.exits + events.renames + events.calls;
-    let gone = events.lost + events.unreadable;
+    let kinds = [
+        events.forks,
+        events.execs,
+        events.exits,
+        events.renames,
+        events.calls,
+    ];
+    let seen = kinds.into_iter().fold(0, u64::saturating_add);
+    let gone = events.lost.saturating_add(events.unreadable);
     let mut parts = vec![
         Line::plain(&units::counted(seen, "event", "events")).then_line(match gone {
             0 => Line::plain(", none lost"),

@@ -86,15 +86,16 @@ impl Line {
         Self { pieces }
     }
 
-    /// The end of it if it is a single piece; otherwise its beginning.
+    /// Its last piece shortened at the beginning, for so many columns in all.
     #[must_use]
-    pub fn shortened(self, columns: usize, style: &Style) -> Self {
-        match self.pieces.as_slice() {
-            [(paint, text)] => Self {
-                pieces: vec![(*paint, cut_head(text, columns, style))],
-            },
-            _ => self.cut(columns, style),
+    pub fn keeping_end(mut self, columns: usize, style: &Style) -> Self {
+        if self.width() > columns
+            && let Some((paint, last)) = self.pieces.pop()
+        {
+            let room = columns.saturating_sub(self.width());
+            self.pieces.push((paint, cut_head(&last, room, style)));
         }
+        self.cut(columns, style)
     }
 
     fn write(&self, style: &Style, out: &mut dyn Write) -> io::Result<()> {

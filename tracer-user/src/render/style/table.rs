@@ -6,16 +6,30 @@ use super::{Line, Page};
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Vec<Line>>,
+    keeps_end: bool,
 }
 
 impl Table {
+    /// The first column is shortened at its end where there is no room.
+    pub fn of_texts() -> Self {
+        Self::default()
+    }
+
+    /// The first column is shortened at its beginning: the end of a path tells more.
+    pub fn of_paths() -> Self {
+        Self {
+            keeps_end: true,
+            ..Self::default()
+        }
+    }
+
     pub fn row(&mut self, cells: Vec<Line>) {
         self.rows.push(cells);
     }
 
     /// Puts the rows on the page, the first one after `head` and the others below it. The first column and the last stand left,
-    /// those between them right. The first is shortened at its beginning (the end of an import path tells more) so that the
-    /// others have room, though not below `at_least`; the last is cut.
+    /// those between them right. The first is shortened so that the others have room, a quarter of the page for the last, though
+    /// not below `at_least`; the last has what is left.
     pub fn put(self, page: &mut Page<'_>, head: &Line, at_least: usize) {
         const BETWEEN: usize = 2;
         let n_columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -24,6 +38,9 @@ impl Table {
             for (widest, cell) in widths.iter_mut().zip(row) {
                 *widest = cell.width().max(*widest);
             }
+        }
+        if let (true, Some(last)) = (n_columns > 1, widths.last_mut()) {
+            *last = (*last).min(page.style().columns() / 4);
         }
         let style = page.style();
         let indent = head.width();
@@ -46,7 +63,11 @@ impl Table {
                 let start = if index == 0 { column } else { column + BETWEEN };
                 column = start + cell_width;
                 line = if index == 0 {
-                    line.then_line(cell.shortened(cell_width, style))
+                    line.then_line(if self.keeps_end {
+                        cell.keeping_end(cell_width, style)
+                    } else {
+                        cell.cut(cell_width, style)
+                    })
                 } else if index + 1 == n_columns {
                     line.pad_to(start).then_line(cell)
                 } else {
@@ -68,7 +89,7 @@ mod tests {
     fn columns_line_up_and_the_first_gives_way() {
         let style = Style::plain(60);
         let mut page = Page::new(&style);
-        let mut table = Table::default();
+        let mut table = Table::of_paths();
         for (name, number) in [
             ("short", "1.0 s"),
             (&*format!("{}/end", "x".repeat(90)), "112 ms"),

@@ -12,6 +12,8 @@ use crate::render::units;
 
 /// Of more builds than this, those that failed and the longest ones are listed.
 const LINES: usize = 20;
+/// Narrower pages have room for the command and its time only.
+const ROOM_FOR_DETAILS: usize = 80;
 
 /// A block of a few lines each, nested ones further in.
 pub(super) fn blocks(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildReport]) {
@@ -66,18 +68,24 @@ pub(super) fn lines(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildRepor
     let mut shown: Vec<usize> = by_weight.iter().copied().take(LINES).collect();
     shown.sort_unstable();
 
-    let mut table = Table::default();
+    let has_details = style.columns() >= ROOM_FOR_DETAILS;
+    let mut table = Table::of_texts();
     for ((build, numbers), depth) in shown.iter().filter_map(|&it| all.get(it)) {
         let what = Line::default()
             .pad_to(2 * depth)
             .then_line(mark(build, &style))
             .then(" ");
-        table.row(vec![
+        let mut row = vec![
             what.then(&word::build(build)),
             Line::painted(Paint::Bold, &units::span(numbers.wall_ns)),
-            Line::plain(&format!("{} CPU", units::span(numbers.cpu_ns))),
-            Line::plain(&outcome(build, numbers)),
-        ]);
+        ];
+        if has_details {
+            row.push(Line::plain(&format!("{} CPU", units::span(numbers.cpu_ns))));
+            row.push(Line::plain(&outcome(build, numbers)));
+        } else {
+            row.push(Line::default());
+        }
+        table.row(row);
     }
     table.put(page, &Line::plain("  "), 20);
     if let Some(hidden) = all.len().checked_sub(LINES).filter(|it| *it > 0) {

@@ -71,7 +71,8 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
         .unreadable
         .saturating_sub(gaps.get(&Sort::Unreadable).map_or(0, |it| it.n));
     if untold > 0 {
-        gaps.entry(Sort::Unreadable).or_default().n += untold;
+        let gap = gaps.entry(Sort::Unreadable).or_default();
+        gap.n = gap.n.saturating_add(untold);
     }
 
     let refused = refused(trace, anomalies());

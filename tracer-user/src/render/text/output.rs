@@ -11,7 +11,7 @@ const OUTPUTS: usize = 6;
 
 /// Files that the build was asked for.
 pub(super) fn outputs(page: &mut Page<'_>, build: &Build) {
-    let mut table = Table::default();
+    let mut table = Table::of_paths();
     for output in build.outputs.iter().take(OUTPUTS) {
         let path = Line::painted(Paint::Bold, &shown_path(&output.path, build));
         table.row(vec![path, size(output), about(output)]);

@@ -23,7 +23,7 @@ pub(super) fn work(page: &mut Page<'_>, numbers: &BuildReport) {
         u64::saturating_add,
     );
     let bar_columns = style.columns().saturating_sub(62).clamp(8, 30);
-    let mut table = Table::default();
+    let mut table = Table::of_texts();
     let dim = |text: &str| Line::painted(Paint::Dim, text);
     table.row(vec![
         dim("  Work"),
@@ -87,7 +87,7 @@ pub(super) fn slowest(page: &mut Page<'_>, build: &Build, numbers: &BuildReport)
     }
     let has_phases = page.style().columns() >= ROOM_FOR_PHASES;
     let dim = |text: &str| Line::painted(Paint::Dim, text);
-    let mut table = Table::default();
+    let mut table = Table::of_paths();
     let mut head = vec![
         dim("  Slowest packages"),
         dim("took"),
@@ -139,14 +139,12 @@ fn package_name(package: &PackageTime, build: &Build) -> Line {
         .module
         .as_deref()
         .and_then(|module| name.strip_prefix(module)?.strip_prefix('/'));
-    let name = format!(
-        "    {}",
-        short.map_or_else(|| name.to_string(), |it| format!("./{it}"))
-    );
+    let name = short.map_or_else(|| name.to_string(), |it| format!("./{it}"));
+    let indent = Line::plain("    ");
     if package.failed {
-        Line::painted(Paint::Bad, &name)
+        indent.then_painted(Paint::Bad, &name)
     } else {
-        Line::plain(&name)
+        indent.then(&name)
     }
 }
 
