@@ -1,0 +1,294 @@
+//! Who called sudo, and with which environment: `sudo gotrace run -- go build` has to build as that user, with that user's Go.
+//!
+//! sudo replaces PATH and drops most variables before gotrace sees them, but its own process still shows the environment it was
+//! called with. Nothing found here is trusted: it only goes to a child that runs as that user anyway.
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use thiserror::Error;
+use tracer_core::event::Tgid;
+
+use crate::proc::{self, Env};
+
+/// Ids to become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// The user who called sudo.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub identity: Identity,
+    /// What the command gets.
+    pub env: Vec<(OsString, OsString)>,
+    /// Whether `env` is the caller's own, or only what sudo left of it.
+    pub is_recovered: bool,
+}
+
+/// Why the caller of sudo cannot be told.
+#[derive(Debug, Error)]
+pub enum CallerError {
+    #[error(
+        "SUDO_UID and SUDO_GID do not name the user who called sudo (with --as-root the command runs as root)"
+    )]
+    Ids,
+    #[error("cannot look up user {uid}, who called sudo (with --as-root the command runs as root)")]
+    Lookup { uid: u32, source: io::Error },
+}
+
+/// Finds the caller, if this process is root by sudo and the caller is not root too.
+pub fn of_sudo() -> Result<Option<Caller>, CallerError> {
+    let Some(uid) = std::env::var_os("SUDO_UID") else {
+        return Ok(None);
+    };
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let number = |text: &OsStr| text.to_str().and_then(|text| text.parse::<u32>().ok());
+    let uid = number(&uid).ok_or(CallerError::Ids)?;
+    if uid == 0 {
+        return Ok(None);
+    }
+    let gid = std::env::var_os("SUDO_GID")
+        .as_deref()
+        .and_then(number)
+        .ok_or(CallerError::Ids)?;
+    let user = User::look_up(uid).map_err(|source| CallerError::Lookup { uid, source })?;
+    let groups = user
+        .as_ref()
+        .map_or_else(|| vec![gid], |user| user.groups(gid));
+    let own: Env = std::env::vars_os().collect();
+    let around_sudo = around_sudo();
+    let is_recovered = around_sudo.is_some();
+    let (called_with, gave) = around_sudo.unwrap_or_default();
+    let mut env = restore(called_with, &gave, own, is_recovered);
+    if let Some(user) = user {
+        user.fill(&mut env, is_recovered);
+    }
+    Ok(Some(Caller {
+        identity: Identity { uid, gid, groups },
+        env,
+        is_recovered,
+    }))
+}
+
+impl Caller {
+    /// A variable of the caller's environment.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.env
+            .iter()
+            .find(|(existing, _)| existing == name)
+            .map(|(_, value)| value.as_os_str())
+    }
+
+    /// Runs `f` with this user's rights to files, so that what it makes belongs to the caller and nothing is overwritten that
+    /// the caller could not overwrite. For the calling thread only.
+    pub fn with_rights<T>(&self, f: impl FnOnce() -> T) -> T {
+        let set = |uid: u32, gid: u32| {
+            // SAFETY: takes an integer and cannot fail in a way that matters to memory.
+            unsafe { libc::setfsgid(gid) };
+            // SAFETY: as above.
+            unsafe { libc::setfsuid(uid) };
+        };
+        set(self.identity.uid, self.identity.gid);
+        let result = f();
+        set(
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        result
+    }
+}
+
+/// Variables that sudo sets in what it runs, beside `SUDO_*`.
+const SET_BY_SUDO: [&str; 8] = [
+    "PATH", "HOME", "USER", "LOGNAME", "USERNAME", "SHELL", "MAIL", "TERM",
+];
+
+/// The caller's environment, and on top of it what was set on purpose on the way to us: on sudo's command line
+/// (`sudo GOFLAGS=-x gotrace ...`) or by a script that sudo runs. What only sudo's policy set is left out.
+fn restore(called_with: Env, sudo_gave: &Env, own: Env, is_recovered: bool) -> Env {
+    let mut env = called_with;
+    for (name, value) in own {
+        let is_sudos = is_recovered
+            && SET_BY_SUDO.iter().any(|set| name == *set)
+            && sudo_gave
+                .iter()
+                .any(|(given, as_value)| *given == name && *as_value == value);
+        if is_sudos || name.as_bytes().starts_with(b"SUDO_") {
+            continue;
+        }
+        match env.iter_mut().find(|(existing, _)| *existing == name) {
+            Some((_, existing)) => *existing = value,
+            None => env.push((name, value)),
+        }
+    }
+    env
+}
+
+/// The environment sudo was called with, and the one it gave to the process it started.
+fn around_sudo() -> Option<(Env, Env)> {
+    let mut child = Tgid(std::process::id());
+    for tgid in proc::ancestors(child).skip(1) {
+        if proc::stat(tgid)?.comm == b"sudo" {
+            return Some((proc::environ(tgid).ok()?, proc::environ(child).ok()?));
+        }
+        child = tgid;
+    }
+    None
+}
+
+/// An entry of the user database.
+struct User {
+    name: CString,
+    home: OsString,
+    shell: OsString,
+}
+
+impl User {
+    fn look_up(uid: u32) -> io::Result<Option<Self>> {
+        let mut buffer = vec![0; 16 << 10];
+        // SAFETY: an all-zero `passwd` (null pointers and zeros) is a valid value of that plain C struct.
+        let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all pointers are to live values, and the length is the buffer's.
+        let error = unsafe {
+            libc::getpwuid_r(
+                uid,
+                &raw mut entry,
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        match error {
+            0 if found.is_null() => Ok(None),
+            0 => Ok(Some(Self {
+                name: text(entry.pw_name),
+                home: OsString::from_vec(text(entry.pw_dir).into_bytes()),
+                shell: OsString::from_vec(text(entry.pw_shell).into_bytes()),
+            })),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+
+    /// All groups of the user, `gid` among them.
+    fn groups(&self, gid: u32) -> Vec<u32> {
+        let mut groups = vec![0; 64];
+        loop {
+            let room = i32::try_from(groups.len()).unwrap_or(i32::MAX);
+            let mut n = room;
+            // SAFETY: a NUL-terminated name, and `n` places to write to.
+            let fits = unsafe {
+                libc::getgrouplist(self.name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut n)
+            };
+            if fits >= 0 {
+                groups.truncate(usize::try_from(n).unwrap_or(0));
+                return groups;
+            }
+            // Twice as many, in case a libc does not say how many there are. Linux allows 65536.
+            let wanted = usize::try_from(n.max(room.saturating_mul(2))).unwrap_or(0);
+            if wanted > 1 << 17 {
+                return vec![gid];
+            }
+            groups.resize(wanted, 0);
+        }
+    }
+
+    /// Sets what sudo had set for root. In an environment that is the caller's own, only what is not there.
+    fn fill(self, env: &mut Env, is_recovered: bool) {
+        let name = OsString::from_vec(self.name.into_bytes());
+        for (variable, value) in [
+            ("HOME", self.home),
+            ("USER", name.clone()),
+            ("LOGNAME", name),
+            ("SHELL", self.shell),
+        ] {
+            match env.iter_mut().find(|(existing, _)| existing == variable) {
+                Some((_, existing)) if !is_recovered => *existing = value,
+                Some(_) => {}
+                None => env.push((variable.into(), value)),
+            }
+        }
+    }
+}
+
+fn text(pointer: *const libc::c_char) -> CString {
+    if pointer.is_null() {
+        return CString::default();
+    }
+    // SAFETY: getpwuid_r fills its fields with NUL-terminated strings inside the caller's buffer, which is still alive.
+    unsafe { CStr::from_ptr(pointer) }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proc::parse_environ;
+
+    fn env(text: &str) -> Env {
+        parse_environ(text.replace(' ', "\0").as_bytes())
+    }
+
+    fn show(env: &Env) -> String {
+        let variables: Vec<String> = env
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+            .collect();
+        variables.join(" ")
+    }
+
+    fn check(called_with: &str, sudo_gave: &str, own: &str, expected: &str) {
+        assert_eq!(
+            show(&restore(env(called_with), &env(sudo_gave), env(own), true)),
+            expected
+        );
+    }
+
+    #[test]
+    fn what_sudo_replaced_comes_back_and_what_it_added_goes() {
+        check(
+            "PATH=/usr/local/go/bin:/bin HOME=/home/ann GOFLAGS=-v",
+            "PATH=/bin HOME=/root SUDO_UID=1000 TERM=xterm",
+            "PATH=/bin HOME=/root SUDO_UID=1000 TERM=xterm",
+            "PATH=/usr/local/go/bin:/bin HOME=/home/ann GOFLAGS=-v",
+        );
+    }
+
+    #[test]
+    fn what_was_set_on_sudos_command_line_counts() {
+        check(
+            "PATH=/go GOFLAGS=-v",
+            "PATH=/bin GOFLAGS=-x CGO_ENABLED=0",
+            "PATH=/bin GOFLAGS=-x CGO_ENABLED=0",
+            "PATH=/go GOFLAGS=-x CGO_ENABLED=0",
+        );
+    }
+
+    #[test]
+    fn what_a_script_under_sudo_changed_counts() {
+        check(
+            "PATH=/home/ann/bin",
+            "PATH=/bin",
+            "PATH=/opt/go/bin:/bin",
+            "PATH=/opt/go/bin:/bin",
+        );
+    }
+
+    #[test]
+    fn without_the_callers_own_environment_ours_is_used_but_for_sudos_variables() {
+        let env = restore(
+            Env::new(),
+            &Env::new(),
+            env("PATH=/bin SUDO_UID=1 GOFLAGS=-v"),
+            false,
+        );
+        assert_eq!(show(&env), "PATH=/bin GOFLAGS=-v");
+    }
+}

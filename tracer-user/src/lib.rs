@@ -1,0 +1,11 @@
+//! The rim of gotrace: all that touches the world. The command line, probes, the traced command, files, and what is shown.
+//!
+//! What is seen becomes events for `tracer_core`, which does the thinking. Only `cli` names clap, only the probe-loading modules
+//! name aya, and only `main` ends the process.
+
+pub mod bpf;
+pub mod inspect;
+pub mod launch;
+mod proc;
+pub mod render;
+pub mod toolchain;
