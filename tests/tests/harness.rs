@@ -1,112 +1,110 @@
 //! The harness itself: the toolchains are what they claim, the modules build as they say, the tables of phases are right.
 //! No gotrace takes part.
+#![cfg(test)]
 
-#[cfg(test)]
-mod tests {
-    use tests::oracle::{self, Phase};
-    use tests::{Module, phases, toolchains};
+use tests::oracle::{self, Phase};
+use tests::{Module, phases, toolchains};
 
-    /// Names as the linker's benchmark prints them: it changes the case of first letters.
-    fn names(phases: &[Phase]) -> Vec<&str> {
-        phases.iter().map(|it| it.name.as_str()).collect()
+/// Names as the linker's benchmark prints them: it changes the case of first letters.
+fn names(phases: &[Phase]) -> Vec<&str> {
+    phases.iter().map(|it| it.name.as_str()).collect()
+}
+
+#[test]
+fn the_tables_of_phases_are_what_the_tools_say() {
+    for toolchain in toolchains() {
+        let module = Module::copy("wasm");
+        let bench = module.sandbox.out().join("bench.txt");
+        let gcflags = format!("-gcflags=example.com/wasm=-bench={}", bench.display());
+        module.sandbox.make_warm(&toolchain);
+        let built = module.run_go(
+            &toolchain,
+            &["build", &gcflags, "-ldflags=-benchmark=cpu", "."],
+        );
+
+        let said = std::fs::read_to_string(&bench).unwrap();
+        let compile = oracle::compile_bench(&said, "main");
+        assert_eq!(
+            names(&compile),
+            phases::compile_phases(toolchain.minor()),
+            "Go {}",
+            toolchain.version
+        );
+
+        let said =
+            String::from_utf8(built.stderr).unwrap() + &String::from_utf8(built.stdout).unwrap();
+        let link = oracle::link_benchmark(&said);
+        let expected: Vec<String> = phases::link_phases(toolchain.minor())
+            .iter()
+            .map(|it| it.to_lowercase())
+            .collect();
+        assert_eq!(names(&link), expected, "Go {}", toolchain.version);
     }
+}
 
-    #[test]
-    fn the_tables_of_phases_are_what_the_tools_say() {
-        for toolchain in toolchains() {
-            let module = Module::copy("wasm");
-            let bench = module.sandbox.out().join("bench.txt");
-            let gcflags = format!("-gcflags=example.com/wasm=-bench={}", bench.display());
+#[test]
+fn broken_modules_break_where_they_say() {
+    for toolchain in toolchains() {
+        for (name, sentence) in [
+            ("broken", "cannot use fine.Word()"),
+            ("linkerr", "relocation target main.nowhere not defined"),
+        ] {
+            let module = Module::copy(name);
             module.sandbox.make_warm(&toolchain);
-            let built = module.run_go(
-                &toolchain,
-                &["build", &gcflags, "-ldflags=-benchmark=cpu", "."],
-            );
-
-            let said = std::fs::read_to_string(&bench).unwrap();
-            let compile = oracle::compile_bench(&said, "main");
-            assert_eq!(
-                names(&compile),
-                phases::compile_phases(toolchain.minor()),
-                "Go {}",
+            let output = module.go(&toolchain, &["build", "."]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                !output.status.success() && said.contains(sentence),
+                "Go {}: {said}",
                 toolchain.version
             );
-
-            let said = String::from_utf8(built.stderr).unwrap()
-                + &String::from_utf8(built.stdout).unwrap();
-            let link = oracle::link_benchmark(&said);
-            let expected: Vec<String> = phases::link_phases(toolchain.minor())
-                .iter()
-                .map(|it| it.to_lowercase())
-                .collect();
-            assert_eq!(names(&link), expected, "Go {}", toolchain.version);
         }
     }
+}
 
-    #[test]
-    fn broken_modules_break_where_they_say() {
-        for toolchain in toolchains() {
-            for (name, sentence) in [
-                ("broken", "cannot use fine.Word()"),
-                ("linkerr", "relocation target main.nowhere not defined"),
-            ] {
-                let module = Module::copy(name);
-                module.sandbox.make_warm(&toolchain);
-                let output = module.go(&toolchain, &["build", "."]).output().unwrap();
-                let said = String::from_utf8_lossy(&output.stderr);
-                assert!(
-                    !output.status.success() && said.contains(sentence),
-                    "Go {}: {said}",
-                    toolchain.version
-                );
-            }
+#[test]
+fn every_module_builds_with_every_toolchain() {
+    for toolchain in toolchains() {
+        for name in ["hello", "cgo", "cmds", "wasm", "generate", "embed"] {
+            let module = Module::copy(name);
+            module.sandbox.make_warm(&toolchain);
+            module.run_go(&toolchain, &["build", "./..."]);
         }
+        let generate = Module::copy("generate");
+        generate.sandbox.make_warm(&toolchain);
+        generate.run_go(&toolchain, &["generate", "./..."]);
     }
+}
 
-    #[test]
-    fn every_module_builds_with_every_toolchain() {
-        for toolchain in toolchains() {
-            for name in ["hello", "cgo", "cmds", "wasm", "generate", "embed"] {
-                let module = Module::copy(name);
-                module.sandbox.make_warm(&toolchain);
-                module.run_go(&toolchain, &["build", "./..."]);
-            }
-            let generate = Module::copy("generate");
-            generate.sandbox.make_warm(&toolchain);
-            generate.run_go(&toolchain, &["generate", "./..."]);
-        }
-    }
-
-    #[test]
-    fn a_module_can_be_changed_and_is_compiled_again() {
-        let toolchain = tests::toolchain("1.24");
-        let module = Module::copy("cmds");
-        let graph = module.sandbox.out().join("graph.json");
-        module.sandbox.make_warm(&toolchain);
-        let executed = || {
-            module.run_go(
-                &toolchain,
-                &[
-                    "build",
-                    "-debug-actiongraph",
-                    graph.to_str().unwrap(),
-                    "./lib",
-                ],
-            );
-            let actions = oracle::actiongraph(&graph);
-            let executed = actions
-                .iter()
-                .filter(|it| it.mode == "build" && it.was_executed());
-            executed.map(|it| it.package.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(executed(), ["example.com/cmds/lib"]);
-        assert_eq!(executed(), [""; 0]);
-        module.append("lib/lib.go", "\nvar Answer = 42\n");
-        assert_eq!(executed(), ["example.com/cmds/lib"]);
-        assert!(oracle::go_list_deps(&module, &toolchain, &["./lib"]).contains(&"fmt".to_owned()));
-        assert_eq!(
-            oracle::go_env(&module, &toolchain)["GOVERSION"],
-            format!("go{}", toolchain.version)
+#[test]
+fn a_module_can_be_changed_and_is_compiled_again() {
+    let toolchain = tests::toolchain("1.24");
+    let module = Module::copy("cmds");
+    let graph = module.sandbox.out().join("graph.json");
+    module.sandbox.make_warm(&toolchain);
+    let executed = || {
+        module.run_go(
+            &toolchain,
+            &[
+                "build",
+                "-debug-actiongraph",
+                graph.to_str().unwrap(),
+                "./lib",
+            ],
         );
-    }
+        let actions = oracle::actiongraph(&graph);
+        let executed = actions
+            .iter()
+            .filter(|it| it.mode == "build" && it.was_executed());
+        executed.map(|it| it.package.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(executed(), ["example.com/cmds/lib"]);
+    assert_eq!(executed(), [""; 0]);
+    module.append("lib/lib.go", "\nvar Answer = 42\n");
+    assert_eq!(executed(), ["example.com/cmds/lib"]);
+    assert!(oracle::go_list_deps(&module, &toolchain, &["./lib"]).contains(&"fmt".to_owned()));
+    assert_eq!(
+        oracle::go_env(&module, &toolchain)["GOVERSION"],
+        format!("go{}", toolchain.version)
+    );
 }
