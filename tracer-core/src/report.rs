@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::event::{Ktime, ProcKey, Usage};
-use crate::model::{Build, Trace};
+use crate::model::{Anomaly, Build, Trace};
 
 pub use hint::Hint;
 pub use kind::{KindTime, Queries};
@@ -118,7 +118,7 @@ pub fn analyze(trace: &Trace) -> Report {
 fn totals(trace: &Trace) -> Totals {
     let mut totals = Totals {
         packages_cached: Some(0),
-        anomalies: len(&trace.anomalies),
+        anomalies: u64::try_from(anomalies(trace).count()).unwrap_or(u64::MAX),
         ..Totals::default()
     };
     for build in &trace.builds {
@@ -132,7 +132,6 @@ fn totals(trace: &Trace) -> Totals {
             .map(|(sum, n)| sum + u64::from(n));
         totals.calls += len(&build.calls);
         totals.outputs += len(&build.outputs);
-        totals.anomalies += len(&build.anomalies);
     }
     totals
 }
@@ -153,12 +152,7 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
         cores_busy: ratio(cpu_ns, wall_ns),
         go_user_ns: build.usage.user_ns.saturating_sub(tools.user_ns),
         go_system_ns: build.usage.system_ns.saturating_sub(tools.system_ns),
-        loading_ns: interval::union(
-            build
-                .stages
-                .iter()
-                .map(|it| (it.start, it.end.unwrap_or(end))),
-        ),
+        loading_ns: loading_ns(build, end),
         tools_running_ns: interval::union(tree.working().map(|it| it.interval)),
         is_up_to_date: kinds.is_empty()
             && build.packages.compiled == 0
@@ -174,6 +168,24 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
     };
     report.hints = hint::hints(build, &report, &tree, trace.cpus);
     report
+}
+
+/// Stages overlap and one of them is the whole command: only those of this name are loading.
+fn loading_ns(build: &Build, end: Ktime) -> u64 {
+    let loads = build.stages.iter().filter(|it| it.name == "load");
+    interval::union(loads.map(|it| (it.start, it.end.unwrap_or(end))))
+}
+
+/// Every gap of a trace once. A loss can be of any build that ran meanwhile, and stands with each of them as well as with the trace.
+pub fn anomalies(trace: &Trace) -> impl Iterator<Item = &Anomaly> {
+    let is_of_a_build =
+        |it: &&Anomaly| !matches!(it, Anomaly::Lost { .. } | Anomaly::Unreadable { .. });
+    let of_builds = trace
+        .builds
+        .iter()
+        .flat_map(|it| &it.anomalies)
+        .filter(is_of_a_build);
+    trace.anomalies.iter().chain(of_builds)
 }
 
 /// Whether the build is known to have failed; one whose exit was not seen is not.

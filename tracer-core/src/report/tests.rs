@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{Status, Tgid};
 use crate::model::{
-    CallKind, Command, EventCounts, GcCycle, Packages, Phase, SCHEMA, Setting, ToolCall, Toolchain,
+    Anomaly, CallKind, Command, EventCounts, GcCycle, Packages, Phase, SCHEMA, Setting, ToolCall,
+    Toolchain,
 };
 
 /// A build of `wall` ms on `cpus` CPUs. Each line is a run: `id<parent kind package start..end cpu [rss] [word..]`, times in ms,
@@ -335,6 +336,38 @@ fn cached_packages_are_unknown_as_soon_as_one_build_does_not_know() {
     two.builds
         .extend(trace_with(&one, |build| build.packages.cached = None).builds);
     assert_eq!(analyze(&two).totals.packages_cached, None);
+}
+
+#[test]
+fn only_loading_is_loading() {
+    let trace = trace_with(&trace(2, 1000, ""), |build| {
+        let stage = |name: &str, (start, end)| Phase {
+            name: name.to_owned(),
+            start,
+            end: Some(end),
+        };
+        build.stages = vec![
+            stage("command", span("0..1000")),
+            stage("load", span("10..60")),
+            stage("execute", span("60..990")),
+        ];
+    });
+    assert_eq!(analyze(&trace).builds[0].loading_ns, ms(50));
+}
+
+#[test]
+fn a_loss_that_stands_with_every_build_is_one() {
+    let lost = Anomaly::Lost {
+        kind: "exec".to_owned(),
+        n: 3,
+    };
+    let reused = Anomaly::Reused { process: key(7) };
+    let mut trace = trace_with(&trace(2, 1000, ""), |build| {
+        build.anomalies = vec![lost.clone(), reused.clone()];
+    });
+    trace.anomalies = vec![lost.clone()];
+    trace.builds.extend(trace.builds.clone());
+    assert_eq!(analyze(&trace).totals.anomalies, 3);
 }
 
 fn trace_with(trace: &Trace, change: impl Fn(&mut Build)) -> Trace {

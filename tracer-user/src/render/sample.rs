@@ -237,11 +237,16 @@ pub(super) fn cold() -> Trace {
         cached: Some(0),
     };
     build.calls = calls;
-    build.stages = vec![Phase {
-        name: "load.PackagesAndErrors".to_owned(),
-        start: at(12),
-        end: Some(at(61)),
-    }];
+    let stage = |name: &str, start, end| Phase {
+        name: name.to_owned(),
+        start: at(start),
+        end: Some(at(end)),
+    };
+    build.stages = vec![
+        stage("command", 8, 12_878),
+        stage("load", 12, 61),
+        stage("execute", 70, 12_870),
+    ];
     build.outputs = vec![output("/home/build/hello/bin/hello", Installed::Renamed)];
     trace(build)
 }
@@ -507,6 +512,10 @@ pub(super) fn broken() -> Trace {
         process: Some(process),
     });
     build.anomalies = vec![
+        Anomaly::Lost {
+            kind: "exec".to_owned(),
+            n: 12,
+        },
         Anomaly::EndUnseen {
             process,
             program: evil.into(),

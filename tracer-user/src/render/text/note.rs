@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use tracer_core::event::Refusal;
 use tracer_core::model::{Anomaly, Trace};
+use tracer_core::report;
 
 use crate::render::style::{Line, Page, Paint};
 use crate::render::units;
@@ -38,14 +39,8 @@ enum Sort {
 
 /// Writes the notes, if there are any.
 pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
-    let anomalies = || {
-        trace
-            .anomalies
-            .iter()
-            .chain(trace.builds.iter().flat_map(|it| &it.anomalies))
-    };
     let mut gaps: BTreeMap<Sort, Gap> = BTreeMap::new();
-    for anomaly in anomalies() {
+    for anomaly in report::anomalies(trace) {
         let Some((sort, n, example)) = classify(anomaly) else {
             continue;
         };
@@ -75,7 +70,7 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
         gap.n = gap.n.saturating_add(untold);
     }
 
-    let refused = refused(trace, anomalies());
+    let refused = refused(trace);
     if !gaps.is_empty() || !refused.is_empty() {
         page.gap();
     }
@@ -195,9 +190,9 @@ fn sentence(sort: Sort, gap: &Gap) -> String {
 }
 
 /// A line for each toolchain some of whose probes are not on.
-fn refused<'a>(trace: &'a Trace, anomalies: impl Iterator<Item = &'a Anomaly>) -> Vec<String> {
+fn refused(trace: &Trace) -> Vec<String> {
     let mut programs: BTreeMap<String, (String, &[Refusal])> = BTreeMap::new();
-    for anomaly in anomalies {
+    for anomaly in report::anomalies(trace) {
         if let Anomaly::ProbesRefused { path, refused } = anomaly {
             programs.insert(path.to_string(), (String::new(), refused));
         }
