@@ -138,9 +138,8 @@ impl Type {
         let (fixed, each) = match self.kind {
             1 | 14 | 17 => (4, 0),                // int, var, decl_tag
             3 => (12, 0),                         // array
-            STRUCT | UNION | 15 => (0, 12),       // datasec as well
+            STRUCT | UNION | 15 | 19 => (0, 12),  // datasec and enum64 as well
             6 | 13 => (0, 8),                     // enum, func_proto
-            19 => (0, 12),                        // enum64
             2 | 7..=12 | 16 | TYPE_TAG => (0, 0), // pointer, forward, qualifiers, function, float
             _ => return None,
         };

@@ -105,21 +105,20 @@ pub(super) fn borrow<'a>(
 }
 
 pub(super) fn from_map(error: MapError) -> SetupError {
-    match &error {
-        MapError::CreateError { io_error, .. }
-            if io_error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) =>
-        {
-            refused(error)
-        }
-        _ => kernel("prepare the maps", error),
+    let is_refused = matches!(&error, MapError::CreateError { io_error, .. }
+        if io_error.kind() == io::ErrorKind::PermissionDenied);
+    if is_refused {
+        refused(error)
+    } else {
+        kernel("prepare the maps", error)
     }
 }
 
 pub(super) fn from_load(error: EbpfError) -> SetupError {
-    match error {
-        EbpfError::MapError(error) => from_map(error),
-        other => kernel("load the BPF object", other),
+    if let EbpfError::MapError(error) = error {
+        return from_map(error);
     }
+    kernel("load the BPF object", error)
 }
 
 /// EPERM for a map: no privilege, or, before 5.11, the limit of locked memory.

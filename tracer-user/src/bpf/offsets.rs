@@ -13,12 +13,14 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Takes all offsets from the running kernel's BTF.
 pub fn of_running_kernel() -> Result<Offsets, SetupError> {
-    let bytes = fs::read(VMLINUX).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => SetupError::NoBtf,
-        _ => SetupError::Kernel {
+    let bytes = fs::read(VMLINUX).map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return SetupError::NoBtf;
+        }
+        SetupError::Kernel {
             what: format!("read {VMLINUX}"),
             source: source.into(),
-        },
+        }
     })?;
     of(&bytes)
 }

@@ -1,0 +1,52 @@
+//! Go's tools as files: which tool a file is, where its functions are, and which of them are probed.
+//!
+//! A tool is known by the build info in the file, never by its name. Its functions are found through `.gopclntab`, which stripped
+//! tools have too. What to probe, and what to take there in which version of Go, is data: `toolchain/probes.toml`. A file whose layout
+//! is not known is not probed, and a sentence says so. Nothing here runs a tool or follows what a tool writes.
+
+mod build_info;
+mod elf;
+mod function;
+mod probes;
+mod prologue;
+mod resolve;
+mod search;
+mod table;
+mod version;
+mod watch;
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+
+use rustix::fs::{major, minor};
+use tracer_abi::Spec;
+use tracer_core::decode::PointKind;
+use tracer_core::event::FileId;
+
+pub use build_info::{ToolIdentity, identify};
+pub use probes::Probes;
+pub use resolve::{Resolved, ResolvedProbe, resolve};
+pub use search::{SearchHint, find};
+
+/// The point that each row of the kernel's table stands for: what a call's `spec` means.
+pub fn points() -> &'static [PointKind] {
+    &table::builtin().points
+}
+
+/// The kernel's table: what is captured at each probe, one row for each layout.
+pub fn specs() -> &'static [Spec] {
+    &table::builtin().specs
+}
+
+/// Names the content that a file has now. The device is in the kernel's own form, as records have it.
+pub fn file_id(metadata: &Metadata) -> FileId {
+    let dev = metadata.dev();
+    let nanoseconds =
+        i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+    FileId {
+        dev: major(dev) << 20 | minor(dev),
+        ino: metadata.ino(),
+        size: metadata.size(),
+        ctime_ns: u64::try_from(nanoseconds).unwrap_or(0),
+    }
+}

@@ -1,0 +1,122 @@
+//! Places to probe in one tool's file: each probe of the table that is for this tool, or a sentence why not.
+
+use std::fs::File;
+
+use tracer_core::event::{Refusal, Role};
+
+use super::build_info::ToolIdentity;
+use super::elf::Elf;
+use super::function::{Function, Functions, read_table};
+use super::prologue;
+use super::table::{self, Layout, Probe};
+use super::version;
+use crate::bpf::Site;
+
+/// What was found in a file.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    pub probes: Vec<ResolvedProbe>,
+    pub refused: Vec<Refusal>,
+}
+
+/// A probe and its place.
+#[derive(Clone, Debug)]
+pub struct ResolvedProbe {
+    /// As in the table.
+    pub name: &'static str,
+    pub site: Site,
+}
+
+/// Finds the place of every probe that is for this tool.
+pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
+    let wanted: Vec<&Probe> = wanted(tool.role).collect();
+    let mut resolved = Resolved::default();
+    if wanted.is_empty() {
+        return resolved;
+    }
+    let Some(elf) = Elf::read(file) else {
+        return refuse_all(&wanted, "the file is not an ELF file that can be read");
+    };
+    let Some(bytes) = read_table(&elf) else {
+        return refuse_all(
+            &wanted,
+            "the file has no .gopclntab, so its functions cannot be found",
+        );
+    };
+    let Some(functions) = Functions::parse(&elf, &bytes) else {
+        return refuse_all(
+            &wanted,
+            "the file's .gopclntab has a layout that is not known",
+        );
+    };
+    let names: Vec<&str> = wanted
+        .iter()
+        .flat_map(|probe| &probe.symbols)
+        .map(String::as_str)
+        .collect();
+    let mut found = functions.find(&names).into_iter();
+    for probe in wanted {
+        let candidates: Vec<Option<Function>> = found.by_ref().take(probe.symbols.len()).collect();
+        let function = candidates.into_iter().flatten().next();
+        match place(&elf, probe, function, &tool.version) {
+            Ok(site) => resolved.probes.push(ResolvedProbe {
+                name: &probe.name,
+                site,
+            }),
+            Err(why) => resolved.refused.push(Refusal {
+                probe: probe.name.clone(),
+                why,
+            }),
+        }
+    }
+    resolved
+}
+
+fn wanted(role: Role) -> impl Iterator<Item = &'static Probe> {
+    table::builtin()
+        .probes
+        .iter()
+        .filter(move |probe| probe.roles.contains(&role))
+}
+
+fn place(
+    elf: &Elf<'_>,
+    probe: &Probe,
+    function: Option<Function>,
+    version: &str,
+) -> Result<Site, String> {
+    let layout = layout(probe, version)?;
+    let symbol = probe.symbols.first().map_or("", String::as_str);
+    let function = function.ok_or_else(|| format!("{symbol} is not in the file"))?;
+    let start = elf
+        .code_offset(function.address)
+        .ok_or_else(|| format!("{symbol} is not in the code of the file"))?;
+    let code = elf.code(start, prologue::LEN).unwrap_or_default();
+    let site = prologue::site(elf.machine, &code).map_err(|why| format!("{symbol}: {why}"))?;
+    Ok(Site {
+        spec: layout.spec,
+        offset: start.saturating_add(site),
+    })
+}
+
+fn layout<'a>(probe: &'a Probe, version: &str) -> Result<&'a Layout, String> {
+    version::minor(version)
+        .and_then(|minor| probe.layout(minor))
+        .ok_or_else(|| {
+            format!(
+                "what its arguments mean is known for Go {}, not for {version}",
+                probe.known()
+            )
+        })
+}
+
+fn refuse_all(probes: &[&Probe], why: &str) -> Resolved {
+    let refused = probes.iter().map(|probe| Refusal {
+        probe: probe.name.clone(),
+        why: why.to_owned(),
+    });
+    Resolved {
+        probes: Vec::new(),
+        refused: refused.collect(),
+    }
+}
