@@ -85,7 +85,8 @@ pub(super) fn slowest(page: &mut Page<'_>, build: &Build, numbers: &BuildReport)
     if numbers.packages.is_empty() {
         return;
     }
-    let has_phases = page.style().columns() >= ROOM_FOR_PHASES;
+    let has_phases =
+        page.style().columns() >= ROOM_FOR_PHASES && !numbers.compiler_phases.is_empty();
     let dim = |text: &str| Line::painted(Paint::Dim, text);
     let mut table = Table::of_paths();
     let mut head = vec![

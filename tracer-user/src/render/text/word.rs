@@ -32,13 +32,21 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A build's command line, or what stands for one.
+/// A build's command line, the program by its name only; or what stands for one.
 pub(super) fn build(build: &Build) -> String {
-    if build.command.argv.is_empty() {
-        format!("go {}", build.command.name)
-    } else {
-        command(&build.command.argv)
-    }
+    let Some((program, arguments)) = build.command.argv.split_first() else {
+        return format!("go {}", build.command.name);
+    };
+    let program = program
+        .as_bytes()
+        .rsplit(|it| *it == b'/')
+        .next()
+        .unwrap_or_default();
+    let words: Vec<ByteString> = [program.into()]
+        .into_iter()
+        .chain(arguments.iter().cloned())
+        .collect();
+    command(&words)
 }
 
 /// What runs of a kind are, as a row of the table of work.
@@ -66,14 +74,14 @@ pub(super) fn work(kind: CallKind) -> &'static str {
 /// The tool that a run of a kind is of, before the package that it worked on.
 pub(super) fn tool(kind: CallKind, program: &ByteString) -> String {
     match kind {
+        CallKind::Asm => "asm".to_owned(),
+        CallKind::Test => "test of".to_owned(),
         CallKind::Compile
-        | CallKind::Asm
         | CallKind::Cgo
         | CallKind::Link
         | CallKind::Vet
         | CallKind::Cover
-        | CallKind::Pack => program_word(kind).to_owned(),
-        CallKind::Test => "test of".to_owned(),
+        | CallKind::Pack => work(kind).to_owned(),
         CallKind::GoTool
         | CallKind::Cc
         | CallKind::As
@@ -81,15 +89,7 @@ pub(super) fn tool(kind: CallKind, program: &ByteString) -> String {
         | CallKind::Vcs
         | CallKind::Program
         | CallKind::Generate
-        | CallKind::Other => program.to_str().into_owned(),
-    }
-}
-
-fn program_word(kind: CallKind) -> &'static str {
-    if kind == CallKind::Asm {
-        "asm"
-    } else {
-        work(kind)
+        | CallKind::Other => program.to_string(),
     }
 }
 
