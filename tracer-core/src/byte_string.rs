@@ -85,7 +85,10 @@ impl Serialize for ByteString {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
             Ok(text) => serializer.serialize_str(text),
-            Err(_) => Json::Bytes { bytes: self.0.clone() }.serialize(serializer),
+            Err(_) => Json::Bytes {
+                bytes: self.0.clone(),
+            }
+            .serialize(serializer),
         }
     }
 }

@@ -8,11 +8,24 @@ use crate::event::{FileId, ProcKey};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// A program was executed that is not known yet: if it is a Go tool, attach its probes and answer with `Event::Tool`.
-    Identify { process: ProcKey, file: FileId, exe: Option<ByteString> },
+    Identify {
+        process: ProcKey,
+        file: FileId,
+        exe: Option<ByteString>,
+    },
     /// Read these settings files and the nearest `go.mod` at or above `dir`, in the process's own root. Answer: `Event::Settings`.
-    ReadSettings { process: ProcKey, user: Option<ByteString>, root: Option<ByteString>, dir: Option<ByteString> },
+    ReadSettings {
+        process: ProcKey,
+        user: Option<ByteString>,
+        root: Option<ByteString>,
+        dir: Option<ByteString>,
+    },
     /// Read a tool's argument file before it is deleted; an absolute path. Answer: `Event::ResponseFile`.
     ReadResponseFile { process: ProcKey, path: ByteString },
     /// An output is final. Answer: `Event::Inspected`.
-    Inspect { process: ProcKey, path: ByteString, uid: u32 },
+    Inspect {
+        process: ProcKey,
+        path: ByteString,
+        uid: u32,
+    },
 }

@@ -11,7 +11,20 @@ use serde::{Deserialize, Serialize};
 use crate::byte_string::ByteString;
 
 /// Nanoseconds on the kernel's boot clock (suspend included). A recording's header ties it to wall time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Ktime(pub u64);
 
@@ -23,7 +36,9 @@ impl Ktime {
 }
 
 /// The kernel's thread group id: what user space calls a pid. Reused; see [`ProcKey`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Tgid(pub u32);
 
@@ -48,7 +63,9 @@ impl fmt::Display for ProcKey {
 }
 
 /// One content of one file: an overwritten file has another size or change time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct FileId {
     /// `(major << 20) | minor`.
     pub dev: u32,
@@ -64,7 +81,10 @@ pub struct FileId {
 pub enum Captured<T> {
     Whole(T),
     /// The first part of it; `total` bytes there were.
-    Cut { kept: T, total: u64 },
+    Cut {
+        kept: T,
+        total: u64,
+    },
     /// Nothing: it was not readable at that moment.
     Missing,
 }
@@ -200,9 +220,15 @@ pub enum Point {
     /// `cmd/go/internal/trace.(*Span).Done`; ends the innermost span of the goroutine.
     SpanDone,
     /// `cmd/go/internal/work.BuildInstallFunc`: the target, and the file it is made from. Equal: it was up to date.
-    Install { target: Captured<ByteString>, built: Captured<ByteString> },
+    Install {
+        target: Captured<ByteString>,
+        built: Captured<ByteString>,
+    },
     /// `cmd/go/internal/work.(*Shell).moveOrCopyFile`.
-    MoveOrCopy { to: Captured<ByteString>, from: Captured<ByteString> },
+    MoveOrCopy {
+        to: Captured<ByteString>,
+        from: Captured<ByteString>,
+    },
     /// `cmd/compile/internal/base.(*Timings).append`: a phase begins (`fe:parse`), or, with no name, the last one ends.
     CompilePhase { name: Captured<ByteString> },
     /// `cmd/link/internal/benchmark.(*Metrics).Start`: a phase begins.
@@ -214,13 +240,18 @@ pub enum Point {
     /// `cmd/go/internal/cache.NewHash`. The key's address is not known yet: it ties to the next write on this goroutine.
     KeyOpen { name: Captured<ByteString> },
     /// `cmd/go/internal/cache.(*Hash).Write`, redacted. `hash` is the address that ties the lines of one key together.
-    KeyWrite { hash: u64, line: Captured<ByteString> },
+    KeyWrite {
+        hash: u64,
+        line: Captured<ByteString>,
+    },
     /// `cmd/go/internal/cache.(*Hash).Sum`.
     KeySum { hash: u64 },
 }
 
 /// What a toolchain program is, from the `path` line of its build info.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Go,

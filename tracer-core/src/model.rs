@@ -180,7 +180,9 @@ pub struct Failure {
 }
 
 /// Kind of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// compile, asm or cgo failed, or a C compiler under them.
@@ -223,7 +225,9 @@ pub struct Action {
 }
 
 /// What became of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A tool ran.
@@ -254,7 +258,9 @@ pub struct ToolCall {
 }
 
 /// What a tool run is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum CallKind {
     Compile,
@@ -318,7 +324,9 @@ pub struct Output {
 }
 
 /// How an output came to its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Installed {
     /// Renamed out of the work directory.
@@ -348,7 +356,10 @@ pub enum Anomaly {
     /// A process was seen whose start was not.
     StartUnseen { process: ProcKey },
     /// A process had not ended when tracing did, or its exit was lost.
-    EndUnseen { process: ProcKey, program: ByteString },
+    EndUnseen {
+        process: ProcKey,
+        program: ByteString,
+    },
     /// An id was in use again though the exit of its last holder was not seen.
     Reused { process: ProcKey },
     /// Arguments, environment, working directory or path of a process were cut or unreadable.
@@ -356,7 +367,10 @@ pub enum Anomaly {
     /// The tool ran before its probes were on: spans or phases are missing.
     ProbesLate { process: ProcKey, path: ByteString },
     /// Probes that the tool should have are not on.
-    ProbesRefused { path: ByteString, refused: Vec<Refusal> },
+    ProbesRefused {
+        path: ByteString,
+        refused: Vec<Refusal>,
+    },
     /// A tool did work, but its probes, though on, said nothing.
     PhasesUnseen { process: ProcKey, role: Role },
     /// Spans that began and were not seen to end, though the process ended well.

@@ -86,7 +86,7 @@ fn is_kept(path: &ByteString, cache: Option<&ByteString>) -> bool {
     let in_cache = cache
         .and_then(|it| path.as_bytes().strip_prefix(it.as_bytes()))
         .is_some_and(|it| it.starts_with(b"/"));
-    !in_cache && !in_work_directory(path) && !path.as_bytes().starts_with(b"/dev/")
+    !in_cache && !in_work_directory(path) && *path != "/dev/null"
 }
 
 fn of_install(
