@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::container::{Container, Wrapper};
+use crate::container::{Container, Part, Wrapper};
 use crate::go::buildid::{self, BuildId};
 use crate::go::buildinfo::{self, BuildInfo, Module, Setting};
 use crate::image::{Format, Shape};
@@ -170,6 +170,21 @@ pub(crate) fn of_container(bytes: &[u8], container: &Container<'_>) -> Identity 
         package(bytes, container, &mut identity);
     }
     identity
+}
+
+/// In an archive one member holds the Go code; in a fat file all machines say the same.
+fn with_info<'c, 'a>(container: &'c Container<'a>) -> Option<(&'c Part<'a>, BuildInfo)> {
+    container
+        .parts
+        .iter()
+        .find_map(|part| Some((part, buildinfo::read(&part.image)?)))
+}
+
+/// The part that speaks for the file.
+pub(crate) fn primary<'c, 'a>(container: &'c Container<'a>) -> Option<&'c Part<'a>> {
+    with_info(container)
+        .map(|(part, _)| part)
+        .or(container.parts.first())
 }
 
 /// The compiler's own object format begins with a line of words: `go object GOOS GOARCH VERSION ...`.

@@ -6,3 +6,6 @@
 
 pub mod buildid;
 pub mod buildinfo;
+pub mod moduledata;
+pub mod pclntab;
+pub mod types;

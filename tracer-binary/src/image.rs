@@ -5,6 +5,7 @@
 //! they are many and not everybody needs them (`symbol::read`).
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use schemars::JsonSchema;
@@ -105,8 +106,6 @@ pub enum SymbolLayout {
     Nlist32,
     Nlist64,
     Coff,
-    /// The `name` section of a wasm file.
-    WasmNames,
 }
 
 /// Where the symbol table is; `symbol::read` decodes it.
@@ -164,6 +163,8 @@ pub struct Image<'a> {
     pub sections: Vec<Section<'a>>,
     pub segments: Vec<Segment<'a>>,
     pub symbols: Option<SymbolTable>,
+    /// How many null sections at the start are not in `sections`, though symbols count them.
+    pub null_section: u8,
     pub fixups: Option<RelativeFixups>,
     pub linkage: Linkage,
     /// What was left out or did not add up, in words.
@@ -211,6 +212,30 @@ impl Image<'_> {
         Some((mapping.offset.checked_add(into)?, mapping.len - into))
     }
 
+    /// Calls `each` with the stretches of the file that hold `len` bytes from `address` on.
+    ///
+    /// One, except in wasm files, whose data is stored in pieces.
+    pub(crate) fn file_ranges(&self, address: u64, len: u64, mut each: impl FnMut(Range<usize>)) {
+        let end = address.saturating_add(len);
+        let first = self
+            .mappings
+            .partition_point(|mapping| mapping.address <= address)
+            .saturating_sub(1);
+        for mapping in self.mappings.get(first..).unwrap_or_default() {
+            if mapping.address >= end {
+                return;
+            }
+            let mapped = mapping.address.saturating_add(mapping.len as u64);
+            let (start, stop) = (address.max(mapping.address), end.min(mapped));
+            if start < stop
+                && let (Some(into), Some(len)) =
+                    (index(start - mapping.address), index(stop - start))
+            {
+                each(mapping.offset + into..mapping.offset + into + len);
+            }
+        }
+    }
+
     /// All bytes from `address` to the end of what is mapped together with it.
     pub fn bytes_from(&self, address: u64) -> Option<&[u8]> {
         if !self.memory.is_empty() {
@@ -218,6 +243,47 @@ impl Image<'_> {
         }
         let (offset, len) = self.file_offset(address)?;
         self.bytes.get(offset..offset.checked_add(len)?)
+    }
+
+    /// The pointer stored at `address`, with the load-time relocation that a linker left for it.
+    pub fn pointer(&self, address: u64) -> Option<u64> {
+        let stored = self.reader_at(address)?.word(0, self.word)?;
+        if stored != 0 {
+            return Some(stored);
+        }
+        Some(self.fixup(address).unwrap_or(0))
+    }
+
+    /// GNU ld sorts relative relocations by the address they change, which is searched here.
+    fn fixup(&self, address: u64) -> Option<u64> {
+        let fixups = self.fixups.as_ref()?;
+        let reader = Reader::new(self.bytes.get(fixups.table.clone())?, self.endian);
+        let (mut low, mut high) = (0, reader.len() / RELA);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let at = middle * RELA;
+            // The sorted run of relative relocations comes first; others follow it.
+            let relative = reader.u64(at + 8)? & u64::from(u32::MAX) == u64::from(fixups.kind);
+            match reader.u64(at)?.cmp(&address) {
+                Ordering::Equal if relative => return reader.u64(at + 16),
+                Ordering::Less if relative => low = middle + 1,
+                Ordering::Less | Ordering::Equal | Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// Addresses of pointers that a relocation makes point at `target`, in the order of the table.
+    pub fn fixups_to(&self, target: u64) -> impl Iterator<Item = u64> + '_ {
+        let table = self
+            .fixups
+            .as_ref()
+            .and_then(|fixups| self.bytes.get(fixups.table.clone()))
+            .unwrap_or_default();
+        table.chunks_exact(RELA).filter_map(move |entry| {
+            let entry = Reader::new(entry, self.endian);
+            (entry.u64(16)? == target).then(|| entry.u64(0))?
+        })
     }
 
     pub fn bytes_at(&self, address: u64, len: u64) -> Option<&[u8]> {
@@ -228,6 +294,9 @@ impl Image<'_> {
         Some(Reader::new(self.bytes_from(address)?, self.endian))
     }
 }
+
+/// Size of an ELF64 relocation with addend.
+const RELA: usize = 24;
 
 /// The part of `offset..offset+len` that is inside a file of `file` bytes, and whether any was outside.
 pub(crate) fn clamp(offset: u64, len: u64, file: usize) -> (Range<usize>, bool) {

@@ -10,15 +10,34 @@
 //! make it panic. What a file does not say is absent from the result; what it says wrongly is a note.
 #![forbid(unsafe_code)]
 
+pub mod analysis;
+mod analyze;
 pub mod artifact;
+mod claim;
 mod container;
+pub mod entropy;
 mod error;
+mod finding;
+pub mod fingerprint;
 mod go;
 mod hex;
 mod image;
+mod ledger;
 pub mod limit;
+mod module;
+mod package;
+mod pass;
+mod property;
 mod reader;
+mod symbol;
 
+pub use analysis::Analysis;
+pub use analyze::{Options, analyze};
+pub use claim::{Content, Embed, FunctionSource};
 pub use error::Error;
+pub use fingerprint::{ContentIdentity, Fingerprint};
 pub use go::buildid::BuildId;
 pub use go::buildinfo::{Module, Setting};
+pub use image::{Compression, Format, SectionClass, Shape};
+pub use module::Group;
+pub use property::{Dwarf, Linking, MethodElimination, Properties, Relro};

@@ -15,6 +15,8 @@ pub const SYMBOLS: usize = 2_000_000;
 pub const FUNCTIONS: usize = 2_000_000;
 /// Type descriptors above this are left out and noted.
 pub const TYPES: usize = 1_000_000;
+/// Fields, methods, names and references of all type descriptors together; the rest is left out and noted.
+pub const TYPE_PARTS: usize = 4_000_000;
 /// Embedded files above this are left out and noted.
 pub const EMBEDS: usize = 100_000;
 /// Members of an archive (or slices of a fat file) above this are left out and noted.

@@ -16,7 +16,7 @@ use crate::image::{
 use crate::limit;
 use crate::reader::{Endian, Reader, index};
 
-pub fn parse<'a, H: FileHeader<Endian = Endianness>>(bytes: &'a [u8]) -> Result<Image<'a>, Error> {
+pub fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'_>, Error> {
     let broken = |what| Error::Broken {
         format: "ELF",
         what,
@@ -77,10 +77,15 @@ pub fn parse<'a, H: FileHeader<Endian = Endianness>>(bytes: &'a [u8]) -> Result<
         .ok()
         .and_then(|index| raw_sections.get(usize::try_from(index).ok()?))
         .map(|section| range(section, endian, bytes.len()).0);
+    let null_section = u8::from(
+        raw_sections
+            .first()
+            .is_some_and(|section| section.sh_type(endian) == elf::SHT_NULL),
+    );
     let sections: Vec<_> = raw_sections
         .iter()
         .take(limit::SECTIONS)
-        .skip_while(|section| section.sh_type(endian) == elf::SHT_NULL)
+        .skip(usize::from(null_section))
         .map(|raw| section(raw, endian, reader, bytes, names.clone(), &mut notes))
         .collect();
     let segments: Vec<_> = programs
@@ -142,6 +147,7 @@ pub fn parse<'a, H: FileHeader<Endian = Endianness>>(bytes: &'a [u8]) -> Result<
             word,
             bytes.len(),
         ),
+        null_section,
         sections,
         segments,
         linkage,

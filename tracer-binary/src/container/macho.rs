@@ -58,6 +58,7 @@ pub fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'
         sections: Vec::new(),
         segments: Vec::new(),
         symbols: None,
+        null_section: 0,
         fixups: None,
         linkage: Linkage {
             position_independent: header.flags(endian) & macho::MH_PIE != 0,

@@ -112,6 +112,13 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
             ("symbol table", &table.table),
             ("string table", &table.strings),
         ] {
+            // Go gives the tables a section of their own.
+            if sections
+                .iter()
+                .any(|section| section.file.start <= range.start && range.end <= section.file.end)
+            {
+                continue;
+            }
             sections.push(Section {
                 name: Cow::Borrowed(name),
                 class: SectionClass::Symbols,
@@ -133,7 +140,10 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
     if let Ok(Some(imports)) = directories.import_table(bytes, &table) {
         linkage.has_dynamic = true;
         let mut descriptors = imports.descriptors().ok();
-        while let Some(Ok(Some(descriptor))) = descriptors.as_mut().map(|list| list.next()) {
+        while let Some(Ok(Some(descriptor))) = descriptors
+            .as_mut()
+            .map(object::read::pe::ImportDescriptorIterator::next)
+        {
             if linkage.needed.len() >= limit::NEEDED {
                 break;
             }
@@ -160,6 +170,7 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
         sections,
         segments,
         symbols,
+        null_section: 0,
         fixups: None,
         linkage,
         notes,

@@ -7,9 +7,7 @@ use std::ops::Range;
 
 use super::Headers;
 use crate::error::Error;
-use crate::image::{
-    Format, Image, Linkage, Mapping, Section, SectionClass, Shape, SymbolLayout, SymbolTable,
-};
+use crate::image::{Format, Image, Linkage, Mapping, Section, SectionClass, Shape};
 use crate::limit;
 use crate::reader::{Endian, Reader, index};
 
@@ -36,6 +34,7 @@ pub fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
         sections: Vec::new(),
         segments: Vec::new(),
         symbols: None,
+        null_section: 0,
         fixups: None,
         linkage: Linkage::default(),
         notes: Vec::new(),
@@ -103,13 +102,6 @@ fn section<'a>(
         0 => {
             let (name, start) =
                 custom_name(reader, &body).unwrap_or((Cow::Borrowed("custom"), start));
-            if name == "name" {
-                image.symbols = Some(SymbolTable {
-                    layout: SymbolLayout::WasmNames,
-                    table: start..body.end,
-                    strings: start..body.end,
-                });
-            }
             let class = match &*name {
                 "name" => SectionClass::Symbols,
                 debug if debug.starts_with(".debug_") => SectionClass::Debug,

@@ -3,6 +3,8 @@
 //! `cmd/go` writes `action/…/content` over a placeholder after linking, so it differs between two
 //! builds of the same code only when an input differs (or the ID is set by hand).
 
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +47,7 @@ impl BuildId {
 
 const PREFIX: &[u8] = b"\xff Go build ID: \"";
 /// How far into the code the raw form is looked for: it is at its very start.
-const RAW_WITHIN: usize = 4096;
+const RAW_WITHIN: usize = 32 << 10;
 const MAX: usize = 1024;
 
 /// The build ID of an image: ELF note, the head of the code, or the wasm section.
@@ -57,7 +59,7 @@ pub fn read(image: &Image<'_>) -> Option<BuildId> {
     };
     let raw = named(".note.go.buildid")
         .and_then(|bytes| note(Reader::new(bytes, image.endian)))
-        .or_else(|| named("go:buildid"))
+        .or_else(|| named("go:buildid").and_then(raw))
         .or_else(|| {
             let code = image
                 .sections
@@ -66,7 +68,7 @@ pub fn read(image: &Image<'_>) -> Option<BuildId> {
             code.take(8)
                 .find_map(|section| raw(image.section_bytes(section)))
         })
-        .or_else(|| raw(image.bytes.get(..32 << 10).unwrap_or(image.bytes)))?;
+        .or_else(|| raw(image.bytes))?;
     let text = std::str::from_utf8(raw).ok()?.trim_matches('\0');
     (!text.is_empty() && text.len() <= MAX).then(|| BuildId::parse(text))
 }
@@ -92,13 +94,15 @@ fn note(reader: Reader<'_>) -> Option<&[u8]> {
 }
 
 fn raw(bytes: &[u8]) -> Option<&[u8]> {
-    let head = bytes.get(..RAW_WITHIN.max(32 << 10)).unwrap_or(bytes);
-    let at = head
-        .windows(PREFIX.len())
-        .position(|window| window == PREFIX)?;
-    Reader::new(bytes, Endian::Little)
-        .cstr(at + PREFIX.len(), MAX)
-        .and_then(|rest| rest.get(..rest.iter().position(|&byte| byte == b'"')?))
+    bytes.get(raw_range(bytes)?)
+}
+
+/// Where the raw form's ID is in the head of `bytes`.
+pub(crate) fn raw_range(bytes: &[u8]) -> Option<Range<usize>> {
+    let head = bytes.get(..RAW_WITHIN).unwrap_or(bytes);
+    let start = memchr::memmem::find(head, PREFIX)? + PREFIX.len();
+    let text = Reader::new(bytes, Endian::Little).cstr(start, MAX)?;
+    Some(start..start + memchr::memchr(b'"', text)?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Two encodings: since Go 1.18 the strings follow the header; before, the header points at them.
 //! Nothing is interpreted here beyond the lines' own grammar (`runtime/debug.ParseBuildInfo`).
 
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,9 @@ use crate::reader::{Endian, Reader, index};
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 const ALIGN: usize = 16;
+/// The marks around the module text (`cmd/go/internal/modload`).
+const INFO_START: &[u8] = b"\x30\x77\xaf\x0c\x92\x74\x08\x02\x41\xe1\xc1\x07\xe6\xd6\x18\xe6";
+const INFO_END: &[u8] = b"\xf9\x32\x43\x31\x86\x18\x20\x72\x00\x82\x42\x10\x41\x16\xd8\xf2";
 const INLINE_STRINGS: u8 = 2;
 const BIG_ENDIAN: u8 = 1;
 
@@ -68,20 +73,68 @@ pub fn read(image: &Image<'_>) -> Option<BuildInfo> {
             .filter_map(|segment| image.bytes.get(segment.file.clone()))
             .find_map(|bytes| find(image, bytes));
     }
-    find(image, &image.memory)
+    find(image, &image.memory).or_else(|| from_memory(image))
+}
+
+/// Wasm files have no blob: its two strings are variables of the runtime, found by what they hold.
+///
+/// `runtime.modinfo` stands between the same marks, and `runtime.buildVersion` is the only string
+/// header whose text is a Go version.
+fn from_memory(image: &Image<'_>) -> Option<BuildInfo> {
+    let reader = Reader::new(&image.memory, image.endian);
+    let mut info = image
+        .memory
+        .chunks_exact(8)
+        .enumerate()
+        .find_map(|(word, chunk)| {
+            let address = index(Reader::new(chunk, image.endian).u64(0)?)?;
+            let len = index(reader.u64((word + 1) * 8)?)?;
+            let text = (5..=64)
+                .contains(&len)
+                .then(|| reader.slice(address, len))??;
+            is_version(text).then(|| String::from_utf8_lossy(text).into_owned())
+        })
+        .map(|go_version| BuildInfo {
+            go_version,
+            ..BuildInfo::default()
+        })?;
+    if let Some(text) = text_ranges(&image.memory)
+        .into_iter()
+        .find_map(|range| image.memory.get(range))
+    {
+        lines(&String::from_utf8_lossy(text), &mut info);
+    }
+    Some(info)
+}
+
+/// Where the module text stands between its marks: in the blob, and in a variable of the runtime.
+pub(crate) fn text_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
+    const MOST: usize = 8;
+    let mut ranges = Vec::new();
+    for mark in memchr::memmem::find_iter(bytes, INFO_START).take(MOST) {
+        let start = mark + INFO_START.len();
+        let rest = bytes.get(start..).unwrap_or_default();
+        let rest = index(limit::BUILD_INFO)
+            .and_then(|most| rest.get(..most))
+            .unwrap_or(rest);
+        ranges.extend(memchr::memmem::find(rest, INFO_END).map(|len| start..start + len));
+    }
+    ranges
+}
+
+/// `go1.27.3`, `go1.28rc1 X:experiment`, but not `devel` ones, which no test could tell from prose.
+fn is_version(text: &[u8]) -> bool {
+    text.strip_prefix(b"go1.").is_some_and(|rest| {
+        rest.first().is_some_and(u8::is_ascii_digit)
+            && rest
+                .iter()
+                .all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+    })
 }
 
 fn find(image: &Image<'_>, bytes: &[u8]) -> Option<BuildInfo> {
-    let mut at = 0;
-    while let Some(candidate) = bytes.get(at..).filter(|rest| rest.len() >= 32) {
-        if candidate.starts_with(MAGIC) {
-            if let Some(info) = blob(image, candidate) {
-                return Some(info);
-            }
-        }
-        at += ALIGN;
-    }
-    None
+    let found = memchr::memmem::find_iter(bytes, MAGIC).filter(|at| at.is_multiple_of(ALIGN));
+    found.take(16).find_map(|at| blob(image, bytes.get(at..)?))
 }
 
 fn blob(image: &Image<'_>, bytes: &[u8]) -> Option<BuildInfo> {

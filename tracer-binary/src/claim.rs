@@ -1,0 +1,354 @@
+//! Claims: this stretch of the file belongs to that package, and is of this content.
+//!
+//! Claims may overlap and contradict each other, and a hostile file makes them do so; the ledger sorts
+//! that out. Where the file does not say whose bytes are, nothing is claimed.
+
+mod embed;
+mod function;
+mod region;
+
+use std::ops::Range;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::container::Part;
+use crate::go::moduledata::{self, ModuleData};
+use crate::go::pclntab::Pclntab;
+use crate::go::types::{self, Types};
+use crate::image::{Image, Section, SectionClass};
+use crate::limit;
+use crate::package::{PackageId, Packages};
+use crate::property::Methods;
+use crate::reader::index;
+use crate::symbol::{self, Symbol};
+
+pub use embed::Embed;
+pub use region::Region;
+
+/// What bytes are for. Every byte of a file has exactly one.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Machine code of Go functions.
+    Code,
+    /// Machine code from C, C++ or assembly that the system's compiler made.
+    CCode,
+    /// Variables and constants that have a symbol.
+    Data,
+    /// Text of string constants.
+    Strings,
+    /// Files put in with `//go:embed`.
+    Embed,
+    /// Type descriptors, names and pointer masks.
+    Types,
+    /// Interface tables.
+    Itabs,
+    /// The function table and stack maps: what stack traces and the garbage collector read.
+    FunctionTable,
+    /// Build information and module data.
+    BuildInfo,
+    Debug,
+    SymbolTable,
+    /// What the dynamic linker and loader read.
+    Linking,
+    Note,
+    Header,
+    Padding,
+    /// A member of an archive that is no object file.
+    Member,
+    /// Bytes behind everything that the headers speak of.
+    Overlay,
+    /// In a section, and nothing in the file says whose.
+    Unattributed,
+    /// In no section.
+    Outside,
+}
+
+impl Content {
+    pub const ALL: [Self; 19] = [
+        Self::Code,
+        Self::CCode,
+        Self::Data,
+        Self::Strings,
+        Self::Embed,
+        Self::Types,
+        Self::Itabs,
+        Self::FunctionTable,
+        Self::BuildInfo,
+        Self::Debug,
+        Self::SymbolTable,
+        Self::Linking,
+        Self::Note,
+        Self::Header,
+        Self::Padding,
+        Self::Member,
+        Self::Overlay,
+        Self::Unattributed,
+        Self::Outside,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::CCode => "C code",
+            Self::Data => "data",
+            Self::Strings => "strings",
+            Self::Embed => "embedded files",
+            Self::Types => "types",
+            Self::Itabs => "interface tables",
+            Self::FunctionTable => "function table",
+            Self::BuildInfo => "build info",
+            Self::Debug => "debug info",
+            Self::SymbolTable => "symbol table",
+            Self::Linking => "linking",
+            Self::Note => "notes",
+            Self::Header => "headers",
+            Self::Padding => "padding",
+            Self::Member => "members",
+            Self::Overlay => "overlay",
+            Self::Unattributed => "unattributed",
+            Self::Outside => "outside of sections",
+        }
+    }
+}
+
+/// Compact, as there may be millions. Positions are of the whole file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub start: u32,
+    pub end: u32,
+    pub package: PackageId,
+    /// Index into [`Claims::names`], or `NO_NAME`.
+    pub name: u32,
+    pub content: Content,
+}
+
+pub const NO_NAME: u32 = u32::MAX;
+
+/// What has a name of its own and a size: a function, a variable, an embedded file.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'i> {
+    pub name: &'i [u8],
+    pub package: PackageId,
+    pub content: Content,
+}
+
+/// Where the functions' names and bounds came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FunctionSource {
+    SymbolTable,
+    FunctionTable,
+    #[default]
+    None,
+}
+
+#[derive(Debug, Default)]
+pub struct Claims<'i> {
+    pub list: Vec<Claim>,
+    pub names: Vec<Named<'i>>,
+    /// Stretches known as a whole, for what no claim covers.
+    pub regions: Vec<Region>,
+    pub embeds: Vec<Embed>,
+    pub source: FunctionSource,
+    pub n_symbols: usize,
+    pub n_functions: usize,
+    pub n_types: usize,
+    pub n_itabs: usize,
+    pub methods: Methods,
+    pub notes: Vec<String>,
+    dropped: usize,
+}
+
+impl<'i> Claims<'i> {
+    fn push(
+        &mut self,
+        offset: usize,
+        file: &Range<usize>,
+        package: PackageId,
+        name: u32,
+        content: Content,
+    ) {
+        let (Ok(start), Ok(end)) = (
+            u32::try_from(offset + file.start),
+            u32::try_from(offset + file.end),
+        ) else {
+            return;
+        };
+        if start >= end {
+            return;
+        }
+        if self.list.len() >= limit::CLAIMS {
+            self.dropped += 1;
+            return;
+        }
+        self.list.push(Claim {
+            start,
+            end,
+            package,
+            name,
+            content,
+        });
+    }
+
+    fn name(&mut self, name: &'i [u8], package: PackageId, content: Content) -> u32 {
+        let number = u32::try_from(self.names.len()).unwrap_or(NO_NAME);
+        self.names.push(Named {
+            name,
+            package,
+            content,
+        });
+        number
+    }
+}
+
+/// Everything that is known of one part before anything is claimed.
+struct Facts<'f, 'i> {
+    image: &'i Image<'i>,
+    /// Of the part in the file.
+    offset: usize,
+    symbols: &'f [Symbol<'i>],
+    table: Option<Pclntab<'i>>,
+    data: Option<ModuleData>,
+}
+
+impl Facts<'_, '_> {
+    /// Where the function table's offsets begin to count.
+    fn text_start(&self) -> u64 {
+        let from_data = self.data.as_ref().map(|data| data.text);
+        from_data
+            .or_else(|| self.table.as_ref().and_then(Pclntab::text_start))
+            .unwrap_or(0)
+    }
+}
+
+/// Adds the claims of one part. `minor` is its Go release, where known.
+pub fn gather<'i>(
+    part: &'i Part<'i>,
+    minor: Option<u32>,
+    packages: &mut Packages<'i>,
+    claims: &mut Claims<'i>,
+) {
+    let image = &part.image;
+    let (symbols, note) = symbol::read(image);
+    claims.notes.extend(note);
+    claims.n_symbols += symbols.len();
+    let table = (image.shape != crate::image::Shape::Relocatable)
+        .then(|| Pclntab::find(image))
+        .flatten();
+    let data = table
+        .as_ref()
+        .and_then(|table| moduledata::find(image, table, minor));
+    let facts = Facts {
+        image,
+        offset: part.offset,
+        symbols: &symbols,
+        table,
+        data,
+    };
+    if let Some(table) = &facts.table
+        && table.n_functions() > limit::FUNCTIONS
+    {
+        claims.notes.push(format!(
+            "more than {} functions, the rest is not read",
+            limit::FUNCTIONS
+        ));
+    }
+    function::claim(&facts, packages, claims);
+    if let Some(data) = &facts.data {
+        let types = types::read(image, data, packages);
+        self::types(&facts, &types, claims);
+    }
+    embed::claim(&facts, packages, claims);
+    variables(&facts, packages, claims);
+    region::mark(&facts, claims);
+    if claims.dropped > 0 {
+        claims.notes.push(format!(
+            "more than {} claims, {} are dropped",
+            limit::CLAIMS,
+            claims.dropped
+        ));
+        claims.dropped = 0;
+    }
+}
+
+fn types<'i>(facts: &Facts<'_, 'i>, types: &Types, claims: &mut Claims<'i>) {
+    for span in &types.spans {
+        let content = if span.is_itab {
+            Content::Itabs
+        } else {
+            Content::Types
+        };
+        facts.image.file_ranges(span.address, span.len, |file| {
+            claims.push(facts.offset, &file, span.package, NO_NAME, content);
+        });
+    }
+    claims.n_types += types.n_types;
+    claims.n_itabs += types.n_itabs;
+    claims.methods.exported += types.methods.exported;
+    claims.methods.dropped += types.methods.dropped;
+    claims.notes.extend(types.note.clone());
+}
+
+/// Symbols that are no functions.
+fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mut Claims<'i>) {
+    // C's statics may look like a package with a dot (`completed.0`): where C is, only known packages count.
+    let with_c = claims
+        .names
+        .iter()
+        .any(|named| named.content == Content::CCode);
+    for symbol in facts
+        .symbols
+        .iter()
+        .filter(|symbol| !symbol.is_function && symbol.size > 0)
+    {
+        if region::is_mark(symbol.name) {
+            continue;
+        }
+        let Some((file, class)) = file_of(facts.image, symbol) else {
+            continue;
+        };
+        if !matches!(
+            class,
+            SectionClass::Code | SectionClass::ReadOnly | SectionClass::Data
+        ) {
+            continue;
+        }
+        let package = if with_c {
+            packages.known_of_symbol(symbol.name)
+        } else {
+            packages.of_symbol(symbol.name)
+        };
+        let content =
+            if symbol.name.starts_with(b"go:itab.") || symbol.name.starts_with(b"go.itab.") {
+                Content::Itabs
+            } else if region::holds_build_info(facts.image, symbol) {
+                Content::BuildInfo
+            } else {
+                Content::Data
+            };
+        let name = claims.name(symbol.name, package, content);
+        claims.push(facts.offset, &file, package, name, content);
+    }
+}
+
+/// Where a symbol's bytes are in the part; `None` when it has none there.
+fn file_of(image: &Image<'_>, symbol: &Symbol<'_>) -> Option<(Range<usize>, SectionClass)> {
+    let section = symbol
+        .section
+        .and_then(|section| image.sections.get(index(section.into())?));
+    let within = |section: &Section<'_>| {
+        let start = section
+            .file
+            .start
+            .checked_add(index(symbol.address.checked_sub(section.address)?)?)?;
+        let end = start
+            .saturating_add(index(symbol.size)?)
+            .min(section.file.end);
+        (start < end).then_some((start..end, section.class))
+    };
+    section.and_then(within)
+}

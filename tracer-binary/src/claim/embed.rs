@@ -1,0 +1,226 @@
+//! Files that `//go:embed` put in, found without symbols.
+//!
+//! For an `embed.FS` the compiler writes a slice header whose pointer is the address right behind itself,
+//! where the array of files is. Nothing else looks like that, and then every entry must hold up.
+//! A file embedded as `string` or `[]byte` is a plain constant and is not found here.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Claims, Content, Facts};
+use crate::image::SectionClass;
+use crate::limit;
+use crate::package::{PackageId, Packages};
+use crate::reader::{Reader, index};
+
+/// One embedded file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Embed {
+    pub path: String,
+    pub size: u64,
+    /// Import path of the package that embeds it, where a symbol tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// What the content begins like, for what is already compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compressed: Option<String>,
+    /// Bits per byte.
+    pub entropy: f64,
+}
+
+pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: &mut Claims<'i>) {
+    if facts.table.is_none() {
+        return;
+    }
+    let image = facts.image;
+    let word = u64::from(image.word);
+    let mut budget = Budget {
+        entries: 2 * limit::EMBEDS,
+        bytes: image.bytes.len(),
+    };
+    if !image.memory.is_empty() {
+        scan(facts, &image.memory, 0, packages, claims, &mut budget);
+        return;
+    }
+    let sections = image.sections.iter().filter(|section| {
+        section.address != 0 && matches!(section.class, SectionClass::ReadOnly | SectionClass::Data)
+    });
+    for section in sections.filter(|section| section.address.is_multiple_of(word)) {
+        scan(
+            facts,
+            image.section_bytes(section),
+            section.address,
+            packages,
+            claims,
+            &mut budget,
+        );
+    }
+}
+
+/// Arrays of a hostile file may overlap, so that each byte would be looked at as often as it likes.
+struct Budget {
+    entries: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn spend(&mut self, bytes: usize) -> Option<()> {
+        self.entries = self.entries.checked_sub(1)?;
+        self.bytes = self.bytes.checked_sub(bytes)?;
+        Some(())
+    }
+}
+
+fn scan<'i>(
+    facts: &Facts<'_, 'i>,
+    bytes: &[u8],
+    address: u64,
+    packages: &Packages<'i>,
+    claims: &mut Claims<'i>,
+    budget: &mut Budget,
+) {
+    let image = facts.image;
+    let word = usize::from(image.word);
+    let reader = Reader::new(bytes, image.endian);
+    for at in (0..bytes.len().saturating_sub(3 * word)).step_by(word) {
+        let here = address.wrapping_add(at as u64);
+        let Some(pointer) = reader.word(at, image.word) else {
+            return;
+        };
+        let behind = here.wrapping_add(3 * word as u64);
+        // Zero when a relocation sets it; then the lengths decide whether to look it up.
+        if pointer != behind && pointer != 0 {
+            continue;
+        }
+        let (Some(len), Some(cap)) = (
+            reader.word(at + word, image.word),
+            reader.word(at + 2 * word, image.word),
+        ) else {
+            return;
+        };
+        if len == 0
+            || len != cap
+            || len > limit::EMBEDS as u64
+            || image.pointer(here) != Some(behind)
+        {
+            continue;
+        }
+        files(facts, here, len, packages, claims, budget);
+    }
+}
+
+/// Checks the whole array before anything of it is believed.
+fn files<'i>(
+    facts: &Facts<'_, 'i>,
+    header: u64,
+    len: u64,
+    packages: &Packages<'i>,
+    claims: &mut Claims<'i>,
+    budget: &mut Budget,
+) {
+    let image = facts.image;
+    let word = u64::from(image.word);
+    let entry = 4 * word + 16;
+    let mut found = Vec::new();
+    for number in 0..len {
+        let at = header.wrapping_add(3 * word).wrapping_add(number * entry);
+        let Some((name, content)) = string(facts, at).zip(string(facts, at.wrapping_add(2 * word)))
+        else {
+            return;
+        };
+        let is_path = !name.1.is_empty()
+            && name.1.len() <= limit::NAME
+            && std::str::from_utf8(name.1).is_ok();
+        // A directory ends with a slash and has no content.
+        if !is_path || (name.1.ends_with(b"/") && !content.1.is_empty()) {
+            return;
+        }
+        if budget.spend(name.1.len() + content.1.len()).is_none() {
+            claims
+                .notes
+                .push("embedded files overlap or are too many, the rest is not read".to_owned());
+            return;
+        }
+        found.push((name, content));
+        if claims.embeds.len() + found.len() > limit::EMBEDS {
+            claims.notes.push(format!(
+                "more than {} embedded files, the rest is not read",
+                limit::EMBEDS
+            ));
+            return;
+        }
+    }
+    let first = facts
+        .symbols
+        .partition_point(|symbol| symbol.address < header);
+    let symbol = facts
+        .symbols
+        .get(first)
+        .filter(|symbol| symbol.address == header);
+    let package = symbol.map_or(PackageId::NONE, |symbol| {
+        packages.known_of_symbol(symbol.name)
+    });
+    image.file_ranges(
+        header,
+        (3 * word).saturating_add(len.saturating_mul(entry)),
+        |file| {
+            claims.push(facts.offset, &file, package, super::NO_NAME, Content::Embed);
+        },
+    );
+    for ((name_at, name), (address, content)) in found {
+        image.file_ranges(name_at, name.len() as u64, |file| {
+            claims.push(facts.offset, &file, package, super::NO_NAME, Content::Embed);
+        });
+        if content.is_empty() {
+            continue;
+        }
+        let number = claims.name(name, package, Content::Embed);
+        image.file_ranges(address, content.len() as u64, |file| {
+            claims.push(facts.offset, &file, package, number, Content::Embed);
+        });
+        claims.embeds.push(Embed {
+            path: String::from_utf8_lossy(name).into_owned(),
+            size: content.len() as u64,
+            package: packages.name(package).map(std::borrow::Cow::into_owned),
+            compressed: compressed(content).map(str::to_owned),
+            entropy: crate::entropy::of(content),
+        });
+    }
+}
+
+/// A Go string header: the address of its text and the text.
+fn string<'i>(facts: &Facts<'_, 'i>, at: u64) -> Option<(u64, &'i [u8])> {
+    let word = u64::from(facts.image.word);
+    let len = facts
+        .image
+        .reader_at(at.checked_add(word)?)?
+        .word(0, facts.image.word)?;
+    if len == 0 {
+        return Some((0, &[]));
+    }
+    let address = facts.image.pointer(at)?;
+    index(len)?;
+    Some((address, facts.image.bytes_at(address, len)?))
+}
+
+/// Formats that are compressed already, by their first bytes.
+fn compressed(content: &[u8]) -> Option<&'static str> {
+    const KNOWN: [(&[u8], &str); 12] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"BZh", "bzip2"),
+        (b"PK\x03\x04", "zip"),
+        (b"7z\xbc\xaf", "7z"),
+        (b"\x89PNG", "PNG"),
+        (b"\xff\xd8\xff", "JPEG"),
+        (b"GIF8", "GIF"),
+        (b"wOF2", "WOFF2"),
+        (b"wOFF", "WOFF"),
+        (b"RIFF", "RIFF"),
+    ];
+    KNOWN
+        .iter()
+        .find(|(magic, _)| content.starts_with(magic))
+        .map(|(_, name)| *name)
+}

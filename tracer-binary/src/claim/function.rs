@@ -1,0 +1,280 @@
+//! Functions: their code, and their share of the function table.
+
+use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of};
+use crate::go::pclntab::{Layout, Pclntab, Record};
+use crate::package::{PackageId, Packages, of_symbol};
+use crate::symbol::Symbol;
+
+/// The first function of a wasm file has this program counter (`cmd/link/internal/wasm`).
+const WASM_FIRST: u64 = 0x1000;
+/// A stack map is never longer; what follows further away is somebody else's.
+const MAX_FUNCDATA: u64 = 64 << 10;
+
+pub(super) fn claim<'i>(
+    facts: &Facts<'_, 'i>,
+    packages: &mut Packages<'i>,
+    claims: &mut Claims<'i>,
+) {
+    let n_symbols = symbols(facts, packages, claims);
+    let Some(table) = &facts.table else {
+        claims.n_functions += n_symbols;
+        if n_symbols > 0 {
+            claims.source = FunctionSource::SymbolTable;
+        }
+        return;
+    };
+    // A stripped library still exports a few, which are not the table that is meant.
+    let from_symbols = n_symbols * 2 > table.n_functions();
+    claims.source = if from_symbols {
+        FunctionSource::SymbolTable
+    } else {
+        FunctionSource::FunctionTable
+    };
+    claims.n_functions += table.n_functions();
+    let mut shares = Shares::default();
+    let mut last = PackageId::NONE;
+    let mut record = Record::default();
+    let text = facts.text_start();
+    let (index_at, index_entry) = table.index();
+    for function in table.functions() {
+        let package = owner(function.name, &mut last, packages);
+        let start = if table.layout == Layout::Go116 {
+            0
+        } else {
+            text
+        };
+        let (start, end) = (
+            start.wrapping_add(function.start),
+            start.wrapping_add(function.end),
+        );
+        if n_symbols == 0 || !has_symbol(facts.symbols, start) {
+            let name = claims.name(function.name, package, Content::Code);
+            code(facts, start, end, package, name, claims);
+        }
+        let entry = index_at + function.number * index_entry;
+        shares.index.add(entry, entry + index_entry, package);
+        if table.record(function.record, &mut record).is_some() {
+            shares
+                .records
+                .add(record.range.start, record.range.end, package);
+            shares.tables.extend(
+                record
+                    .tables
+                    .iter()
+                    .filter_map(|&at| Some((u32::try_from(at).ok()?, package))),
+            );
+            shares
+                .funcdata
+                .extend(record.funcdata.iter().map(|&at| (at, package)));
+        }
+    }
+    shares.claim(facts, table, packages, claims);
+}
+
+/// Claims the functions of the symbol table; how many are Go's.
+fn symbols<'i>(
+    facts: &Facts<'_, 'i>,
+    packages: &mut Packages<'i>,
+    claims: &mut Claims<'i>,
+) -> usize {
+    let text = facts.data.as_ref().map(|data| data.text..data.etext);
+    let mut last = PackageId::NONE;
+    let mut n_go = 0;
+    for symbol in facts
+        .symbols
+        .iter()
+        .filter(|symbol| symbol.is_function && symbol.size > 0)
+    {
+        let Some((file, _)) = file_of(facts.image, symbol) else {
+            continue;
+        };
+        // The linker keeps Go's code together: what is outside of it came from the system's compiler.
+        let is_go = match &text {
+            Some(text) => text.contains(&symbol.address),
+            None => of_symbol(symbol.name).is_some(),
+        };
+        let (package, content) = if is_go {
+            n_go += 1;
+            (owner(symbol.name, &mut last, packages), Content::Code)
+        } else {
+            (PackageId::NONE, Content::CCode)
+        };
+        let name = claims.name(symbol.name, package, content);
+        claims.push(facts.offset, &file, package, name, content);
+    }
+    n_go
+}
+
+/// Assembly has functions without a package in their name; they stand among their package's others.
+fn owner<'i>(name: &'i [u8], last: &mut PackageId, packages: &mut Packages<'i>) -> PackageId {
+    let package = packages.of_symbol(name);
+    let is_assembly =
+        package == PackageId::NONE && !name.starts_with(b"type:") && !name.starts_with(b"go:");
+    if is_assembly {
+        return *last;
+    }
+    *last = package;
+    package
+}
+
+/// Symbols are sorted by address.
+fn has_symbol(symbols: &[Symbol<'_>], address: u64) -> bool {
+    let first = symbols.partition_point(|symbol| symbol.address < address);
+    let same = symbols
+        .get(first..)
+        .unwrap_or_default()
+        .iter()
+        .take_while(|symbol| symbol.address == address);
+    same.take(16)
+        .any(|symbol| symbol.is_function && symbol.size > 0)
+}
+
+fn code(
+    facts: &Facts<'_, '_>,
+    start: u64,
+    end: u64,
+    package: PackageId,
+    name: u32,
+    claims: &mut Claims<'_>,
+) {
+    if facts.image.bodies.is_empty() {
+        facts.image.file_ranges(start, end - start, |file| {
+            claims.push(facts.offset, &file, package, name, Content::Code);
+        });
+        return;
+    }
+    // Wasm code has no addresses: functions are numbered, in newer tables as they are and in older ones
+    // in the upper bits of a program counter.
+    let number = if start >> 16 >= WASM_FIRST {
+        start >> 16
+    } else {
+        start
+    };
+    let body = number
+        .checked_sub(WASM_FIRST)
+        .and_then(crate::reader::index);
+    if let Some(file) = body.and_then(|body| facts.image.bodies.get(body)) {
+        claims.push(facts.offset, file, package, name, Content::Code);
+    }
+}
+
+/// A stretch of the table that serves one package, grown as long as the next one continues it.
+#[derive(Debug, Default)]
+struct Runs {
+    list: Vec<(usize, usize, PackageId)>,
+}
+
+impl Runs {
+    fn add(&mut self, start: usize, end: usize, package: PackageId) {
+        match self.list.last_mut() {
+            Some(last) if last.1 == start && last.2 == package => last.1 = end,
+            _ => self.list.push((start, end, package)),
+        }
+    }
+}
+
+/// Who uses which bytes of the function table. Shared bytes go to one of those who share them.
+#[derive(Debug, Default)]
+struct Shares {
+    index: Runs,
+    records: Runs,
+    tables: Vec<(u32, PackageId)>,
+    funcdata: Vec<(u32, PackageId)>,
+}
+
+impl Shares {
+    fn claim<'i>(
+        self,
+        facts: &Facts<'_, 'i>,
+        table: &Pclntab<'i>,
+        packages: &mut Packages<'i>,
+        claims: &mut Claims<'i>,
+    ) {
+        let Self {
+            index,
+            records,
+            tables,
+            funcdata,
+        } = self;
+        let mut names = Runs::default();
+        let mut last = PackageId::NONE;
+        for (name, range) in table.names() {
+            let package = owner(name, &mut last, packages);
+            names.add(range.start, range.end, package);
+        }
+        let end = u32::try_from(table.tables_end()).unwrap_or(u32::MAX);
+        let tables = runs(tables, end, u32::MAX);
+        for (start, end, package) in [index.list, records.list, names.list, tables.list]
+            .into_iter()
+            .flatten()
+        {
+            let address = table.address.wrapping_add(start as u64);
+            facts
+                .image
+                .file_ranges(address, end.saturating_sub(start) as u64, |file| {
+                    claims.push(
+                        facts.offset,
+                        &file,
+                        package,
+                        NO_NAME,
+                        Content::FunctionTable,
+                    );
+                });
+        }
+        let Some(gofunc) = facts.data.as_ref().and_then(|data| data.gofunc) else {
+            return;
+        };
+        let last = funcdata.iter().map(|&(at, _)| at).max().unwrap_or(0);
+        for (start, end, package) in runs(funcdata, last, MAX_FUNCDATA as u32).list {
+            facts.image.file_ranges(
+                gofunc.wrapping_add(start as u64),
+                end.saturating_sub(start) as u64,
+                |file| {
+                    claims.push(
+                        facts.offset,
+                        &file,
+                        package,
+                        NO_NAME,
+                        Content::FunctionTable,
+                    );
+                },
+            );
+        }
+    }
+}
+
+/// Each start reaches to the next one, at most `longest`, and the last one to `end`.
+fn runs(mut starts: Vec<(u32, PackageId)>, end: u32, longest: u32) -> Runs {
+    starts.sort_unstable();
+    starts.dedup_by_key(|(start, _)| *start);
+    let mut runs = Runs::default();
+    for (number, &(start, package)) in starts.iter().enumerate() {
+        let next = starts.get(number + 1).map_or(end, |&(next, _)| next);
+        let stop = next.min(start.saturating_add(longest));
+        if let (Ok(start), Ok(stop)) = (usize::try_from(start), usize::try_from(stop)) {
+            runs.add(start, stop.max(start), package);
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_one_package_are_one_run() {
+        let (a, b) = (PackageId(1), PackageId(2));
+        let runs = runs(vec![(30, b), (0, a), (10, a), (10, b)], 40, 100);
+        assert_eq!(runs.list, [(0, 30, a), (30, 40, b)]);
+    }
+
+    #[test]
+    fn a_run_is_not_stretched_over_a_hole() {
+        let runs = runs(vec![(0, PackageId(1)), (1000, PackageId(1))], 1000, 64);
+        assert_eq!(
+            runs.list,
+            [(0, 64, PackageId(1)), (1000, 1000, PackageId(1))]
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! Shannon entropy in bits per byte: 0 for one value only, 8 for all values equally often.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a window. Random bytes of this length measure 7.95, so that the threshold below holds.
+pub const WINDOW: usize = 4096;
+/// A window at or above this is called dense: compressed, encrypted or random.
+pub const DENSE: f64 = 7.5;
+/// Shorter runs of dense windows are not told.
+const MIN_RUN: usize = 2;
+/// At most this many runs are kept of a section, the longest.
+pub const MAX_RUNS: usize = 16;
+
+pub type Histogram = [u64; 256];
+
+/// A stretch of consecutive dense windows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DenseRun {
+    /// From the start of the section.
+    pub offset: u64,
+    pub len: u64,
+    /// Mean over its windows.
+    pub entropy: f64,
+}
+
+/// Counts bytes into four tables, so that equal neighbours do not wait for each other.
+pub fn count(bytes: &[u8], into: &mut Histogram) {
+    let mut tables = [[0u32; 256]; 4];
+    // A table counts a quarter of a chunk at most, so 32 bits are enough.
+    for chunk in bytes.chunks(1 << 30) {
+        let mut quads = chunk.chunks_exact(4);
+        let [first, second, third, fourth] = &mut tables;
+        for quad in quads.by_ref() {
+            if let [a, b, c, d] = quad {
+                bump(first, *a);
+                bump(second, *b);
+                bump(third, *c);
+                bump(fourth, *d);
+            }
+        }
+        for &byte in quads.remainder() {
+            bump(first, byte);
+        }
+        for (value, total) in into.iter_mut().enumerate() {
+            for table in &mut tables {
+                if let Some(count) = table.get_mut(value) {
+                    *total += u64::from(*count);
+                    *count = 0;
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn bump(table: &mut [u32; 256], byte: u8) {
+    // A byte is always an index of 256, and the compiler knows.
+    if let Some(count) = table.get_mut(usize::from(byte)) {
+        *count += 1;
+    }
+}
+
+pub fn of_histogram(histogram: &Histogram) -> f64 {
+    let total: u64 = histogram.iter().sum();
+    if total == 0 {
+        return 0.0;
+    }
+    let total = as_float(total);
+    let sum: f64 = histogram
+        .iter()
+        .filter(|&&count| count > 0)
+        .map(|&count| as_float(count) * as_float(count).log2())
+        .sum();
+    (total.log2() - sum / total).max(0.0)
+}
+
+pub fn of(bytes: &[u8]) -> f64 {
+    let mut histogram = [0; 256];
+    count(bytes, &mut histogram);
+    of_histogram(&histogram)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of bytes is far below 2^52"
+)]
+fn as_float(count: u64) -> f64 {
+    count as f64
+}
+
+/// The whole of a section and its windows, in one walk over the bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    pub histogram: Histogram,
+    /// Entropy of each window in hundredths of a bit: one byte each keeps a large file's profile small.
+    pub windows: Vec<u16>,
+}
+
+/// `n log2 n` for every count that a window can have: a logarithm for each would cost more than the counting.
+pub struct Logs(Vec<f64>);
+
+impl Logs {
+    pub fn new() -> Self {
+        let term = |count: u64| {
+            if count == 0 {
+                0.0
+            } else {
+                as_float(count) * as_float(count).log2()
+            }
+        };
+        Self((0..=WINDOW as u64).map(term).collect())
+    }
+
+    fn window(&self, histogram: &Histogram, len: usize) -> f64 {
+        if len == 0 {
+            return 0.0;
+        }
+        let term = |count: &u64| {
+            crate::reader::index(*count)
+                .and_then(|count| self.0.get(count))
+                .copied()
+                .unwrap_or(0.0)
+        };
+        let sum: f64 = histogram.iter().map(term).sum();
+        let total = as_float(len as u64);
+        (total.log2() - sum / total).max(0.0)
+    }
+}
+
+pub fn profile(bytes: &[u8], logs: &Logs) -> Profile {
+    let mut profile = Profile {
+        histogram: [0; 256],
+        windows: Vec::with_capacity(bytes.len().div_ceil(WINDOW)),
+    };
+    for window in bytes.chunks(WINDOW) {
+        let mut histogram = [0; 256];
+        count(window, &mut histogram);
+        profile
+            .windows
+            .push(hundredths(logs.window(&histogram, window.len())));
+        for (total, count) in profile.histogram.iter_mut().zip(histogram) {
+            *total += count;
+        }
+    }
+    profile
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "entropy is between 0 and 8"
+)]
+fn hundredths(entropy: f64) -> u16 {
+    (entropy * 100.0).round() as u16
+}
+
+/// Rounds to what is shown, so that files and texts agree.
+pub fn rounded(entropy: f64) -> f64 {
+    (entropy * 1000.0).round() / 1000.0
+}
+
+/// Runs of dense windows, longest first, and how many there were.
+pub fn dense_runs(profile: &Profile, len: u64) -> (Vec<DenseRun>, usize) {
+    let mut runs = Vec::new();
+    let threshold = hundredths(DENSE);
+    let mut start = 0;
+    for group in profile
+        .windows
+        .chunk_by(|a, b| (*a >= threshold) == (*b >= threshold))
+    {
+        let is_dense = group.first().is_some_and(|window| *window >= threshold);
+        if is_dense && group.len() >= MIN_RUN {
+            let sum: u64 = group.iter().map(|&window| u64::from(window)).sum();
+            let offset = (start * WINDOW) as u64;
+            runs.push(DenseRun {
+                offset,
+                len: ((group.len() * WINDOW) as u64).min(len - offset.min(len)),
+                entropy: rounded(as_float(sum) / as_float(group.len() as u64) / 100.0),
+            });
+        }
+        start += group.len();
+    }
+    let count = runs.len();
+    runs.sort_by_key(|run| std::cmp::Reverse(run.len));
+    runs.truncate(MAX_RUNS);
+    runs.sort_by_key(|run| run.offset);
+    (runs, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entropy_of_known_bytes() {
+        let all: Vec<u8> = (0..=255).cycle().take(8192).collect();
+        assert_eq!(of(&[]), 0.0);
+        assert_eq!(of(&[7; 1000]), 0.0);
+        assert!((of(&[0, 1].repeat(100)) - 1.0).abs() < 1e-9);
+        assert!((of(&all) - 8.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_dense_run_is_where_it_is() {
+        let mut bytes = vec![0u8; 10 * WINDOW];
+        for (number, byte) in bytes
+            .iter_mut()
+            .enumerate()
+            .skip(3 * WINDOW)
+            .take(4 * WINDOW)
+        {
+            *byte = (number % 256) as u8;
+        }
+        let profile = profile(&bytes, &Logs::new());
+        let (runs, count) = dense_runs(&profile, bytes.len() as u64);
+        assert_eq!(count, 1);
+        assert_eq!(
+            runs.first().map(|run| (run.offset, run.len)),
+            Some((3 * 4096, 4 * 4096))
+        );
+        assert!((of_histogram(&profile.histogram) - of(&bytes)).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,157 @@
+//! Findings: what a reader should know before trusting the rest.
+
+use crate::analysis::{Analysis, Finding, FindingKind};
+use crate::container::Container;
+use crate::entropy::DENSE;
+use crate::image::SectionClass;
+
+/// Dense bytes below this are not worth a sentence.
+const MIN_DENSE: u64 = 64 << 10;
+/// Embedded files named one by one; the rest is counted.
+const MAX_NAMED: usize = 5;
+
+pub(crate) fn find(bytes: &[u8], container: &Container<'_>, analysis: &Analysis) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let packed = packer(bytes, container);
+    if let Some(text) = &packed {
+        findings.push(Finding {
+            kind: FindingKind::Packed,
+            text: text.clone(),
+        });
+    } else if !analysis.identity.is_go() {
+        let text = "nothing in the file says that Go made it".to_owned();
+        findings.push(Finding {
+            kind: FindingKind::NotGo,
+            text,
+        });
+    }
+    findings.extend(obfuscated(container, analysis, packed.is_some()));
+    if packed.is_none() {
+        findings.extend(dense(analysis));
+    }
+    findings.extend(embeds(analysis));
+    let overlay: u64 = analysis
+        .contents
+        .iter()
+        .filter(|size| size.content == crate::claim::Content::Overlay)
+        .map(|size| size.bytes)
+        .sum();
+    if overlay > 0 {
+        let text = format!("{overlay} bytes follow the end of the file's own structure");
+        findings.push(Finding {
+            kind: FindingKind::Overlay,
+            text,
+        });
+    }
+    findings
+}
+
+/// UPX leaves its mark in the loader, and no sections in ELF files.
+fn packer(bytes: &[u8], container: &Container<'_>) -> Option<String> {
+    let images = container.parts.iter().map(|part| &part.image);
+    let by_section = images
+        .clone()
+        .flat_map(|image| &image.sections)
+        .any(|section| section.name.starts_with("UPX"));
+    let head = bytes.get(..4096).unwrap_or(bytes);
+    let tail = bytes.get(bytes.len().saturating_sub(64)..).unwrap_or(bytes);
+    let has_mark = |bytes: &[u8]| memchr::memmem::find(bytes, b"UPX!").is_some();
+    let by_mark =
+        images.clone().any(|image| image.sections.is_empty()) && (has_mark(head) || has_mark(tail));
+    (by_section || by_mark)
+        .then(|| "packed with UPX: only the unpacker can be read; run `upx -d` on a copy and analyze that".to_owned())
+}
+
+/// Garble hides the version, or the layout of the function table, or the names.
+fn obfuscated(container: &Container<'_>, analysis: &Analysis, is_packed: bool) -> Option<Finding> {
+    let identity = &analysis.identity;
+    let mut signs = Vec::new();
+    if identity.go_version.as_deref() == Some("unknown") {
+        signs.push("the Go version was removed");
+    }
+    let has_table_section = container
+        .parts
+        .iter()
+        .flat_map(|part| &part.image.sections)
+        .any(|section| section.name.ends_with("gopclntab") && !section.file.is_empty());
+    if has_table_section && analysis.counts.functions == 0 && !is_packed {
+        signs.push("the function table does not have a known layout");
+    }
+    // Import paths of hashes: one word of mixed case, which nobody names a package.
+    let (hashed, all) = analysis
+        .packages
+        .iter()
+        .fold((0, 0), |(hashed, all), package| {
+            let is_hash = package.path.len() >= 6
+                && package
+                    .path
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                && package.path.bytes().any(|byte| byte.is_ascii_uppercase())
+                && package.path.bytes().any(|byte| byte.is_ascii_lowercase());
+            (hashed + usize::from(is_hash), all + 1)
+        });
+    if hashed >= 3 && hashed * 10 >= all {
+        signs.push("packages have hashes for names");
+    }
+    (!signs.is_empty()).then(|| Finding {
+        kind: FindingKind::Obfuscated,
+        text: format!("obfuscated, most likely with garble: {}", signs.join(", ")),
+    })
+}
+
+/// Compressed debug sections are dense by design and no finding.
+fn dense(analysis: &Analysis) -> Vec<Finding> {
+    let sections = analysis.sections.iter().filter(|section| {
+        section.compression.is_none()
+            && !matches!(section.class, SectionClass::Debug | SectionClass::Symbols)
+    });
+    sections
+        .filter_map(|section| {
+            let longest = section.dense.iter().max_by_key(|run| run.len).filter(|run| run.len >= MIN_DENSE)?;
+            let text = format!(
+                "{} has {} bytes of high entropy ({:.2} bits per byte, {DENSE} and more is called high) from offset {:#x} on",
+                section.name, longest.len, longest.entropy, longest.offset
+            );
+            Some(Finding { kind: FindingKind::Dense, text })
+        })
+        .collect()
+}
+
+fn embeds(analysis: &Analysis) -> Option<Finding> {
+    let mut compressed: Vec<_> = analysis
+        .embeds
+        .iter()
+        .filter(|embed| embed.compressed.is_some())
+        .collect();
+    if compressed.is_empty() {
+        return None;
+    }
+    compressed.sort_by_key(|embed| std::cmp::Reverse(embed.size));
+    let total: u64 = compressed.iter().map(|embed| embed.size).sum();
+    let named: Vec<_> = compressed
+        .iter()
+        .take(MAX_NAMED)
+        .map(|embed| {
+            format!(
+                "{} ({}, {} bytes)",
+                embed.path,
+                embed.compressed.as_deref().unwrap_or_default(),
+                embed.size
+            )
+        })
+        .collect();
+    let more = compressed.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    Some(Finding {
+        kind: FindingKind::CompressedEmbed,
+        text: format!(
+            "{total} bytes of embedded files are compressed already: {}{more}",
+            named.join(", ")
+        ),
+    })
+}

@@ -1,0 +1,307 @@
+//! The function table (`.gopclntab`), layouts of Go 1.16 and later: functions without a symbol table.
+//!
+//! It is also a tenth to a fifth of a program, so besides names and addresses it yields which of
+//! its own bytes serve which function. File names and lines are not decoded.
+
+use std::ops::Range;
+
+use crate::image::{Image, SectionClass};
+use crate::limit;
+use crate::reader::{Reader, index};
+
+/// The layouts, by the magic number at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layout {
+    Go116,
+    Go118,
+    Go120,
+}
+
+impl Layout {
+    fn of_magic(magic: u32) -> Option<Self> {
+        match magic {
+            0xffff_fffa => Some(Self::Go116),
+            0xffff_fff0 => Some(Self::Go118),
+            0xffff_fff1 => Some(Self::Go120),
+            _ => None,
+        }
+    }
+}
+
+/// A table whose header was checked; offsets in it may still be wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Pclntab<'i> {
+    pub layout: Layout,
+    pub address: u64,
+    /// From the header to the end of what is mapped with it.
+    reader: Reader<'i>,
+    word: u8,
+    n_functions: usize,
+    /// Zero since Go 1.26, where only the module data knows.
+    text_start: u64,
+    names: usize,
+    units: usize,
+    files: usize,
+    tables: usize,
+    functions: usize,
+}
+
+/// One function: an out-of-line body.
+#[derive(Clone, Copy, Debug)]
+pub struct Function<'i> {
+    /// Its place in the index, from 0.
+    pub number: usize,
+    /// Where its record is, relative to the table.
+    pub record: usize,
+    pub name: &'i [u8],
+    /// Relative to the start of the text.
+    pub start: u64,
+    pub end: u64,
+}
+
+/// Offsets of one function's record and of what it refers to, all relative to the table.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    pub range: Range<usize>,
+    /// Starts of its tables of values by program counter.
+    pub tables: Vec<usize>,
+    /// Offsets from `go:func.*` of its stack maps and the like (1.18 and later).
+    pub funcdata: Vec<u32>,
+}
+
+impl<'i> Pclntab<'i> {
+    pub fn find(image: &'i Image<'_>) -> Option<Self> {
+        if !image.memory.is_empty() {
+            return Self::scan(image, &image.memory, 0);
+        }
+        let named = image
+            .sections
+            .iter()
+            .filter(|section| section.name.ends_with("gopclntab"));
+        if let Some(table) = named
+            .filter_map(|section| Self::at(image, section.address))
+            .next()
+        {
+            return Some(table);
+        }
+        // PE, and PIE before 1.26, keep it inside a larger section.
+        let candidates = image
+            .sections
+            .iter()
+            .filter(|section| matches!(section.class, SectionClass::ReadOnly | SectionClass::Data));
+        for section in candidates.filter(|section| section.address != 0) {
+            if let Some(table) = Self::scan(image, image.section_bytes(section), section.address) {
+                return Some(table);
+            }
+        }
+        if !image.sections.is_empty() {
+            return None;
+        }
+        image.segments.iter().find_map(|segment| {
+            Self::scan(
+                image,
+                image.bytes.get(segment.file.clone())?,
+                segment.address,
+            )
+        })
+    }
+
+    fn scan(image: &'i Image<'_>, bytes: &[u8], address: u64) -> Option<Self> {
+        const ALIGN: usize = 4;
+        for (number, chunk) in bytes.chunks_exact(ALIGN).enumerate() {
+            let Some(magic) = Reader::new(chunk, image.endian).u32(0) else {
+                continue;
+            };
+            if Layout::of_magic(magic).is_some()
+                && let Some(table) = Self::at(image, address.wrapping_add((number * ALIGN) as u64))
+            {
+                return Some(table);
+            }
+        }
+        None
+    }
+
+    fn at(image: &'i Image<'_>, address: u64) -> Option<Self> {
+        let reader = image.reader_at(address)?;
+        let layout = Layout::of_magic(reader.u32(0)?)?;
+        let (pads, quantum, word) = (reader.u16(4)?, reader.u8(6)?, reader.u8(7)?);
+        if pads != 0 || !matches!(quantum, 1 | 2 | 4) || word != image.word {
+            return None;
+        }
+        let field = |number: usize| reader.word(8 + number * usize::from(word), word);
+        // Go 1.18 put the start of the text between the counts and the offsets.
+        let (text_start, first) = if layout == Layout::Go116 {
+            (0, 2)
+        } else {
+            (field(2)?, 3)
+        };
+        let offset =
+            |number: usize| index(field(first + number)?).filter(|&offset| offset < reader.len());
+        let n_functions = index(field(0)?)?;
+        let table = Self {
+            layout,
+            address,
+            reader,
+            word,
+            n_functions,
+            text_start,
+            names: offset(0)?,
+            units: offset(1)?,
+            files: offset(2)?,
+            tables: offset(3)?,
+            functions: offset(4)?,
+        };
+        // The index of functions must be inside, so a count of 2^32 is refused here.
+        let end = n_functions
+            .checked_mul(table.index_entry())?
+            .checked_add(table.functions)?;
+        (end <= reader.len() && n_functions > 0).then_some(table)
+    }
+
+    fn index_entry(&self) -> usize {
+        if self.layout == Layout::Go116 {
+            2 * usize::from(self.word)
+        } else {
+            8
+        }
+    }
+
+    pub fn n_functions(&self) -> usize {
+        self.n_functions
+    }
+
+    /// The start of the text, unless only the module data has it.
+    pub fn text_start(&self) -> Option<u64> {
+        (self.text_start != 0).then_some(self.text_start)
+    }
+
+    pub fn names_address(&self) -> u64 {
+        self.address.wrapping_add(self.names as u64)
+    }
+
+    /// The bytes of the index, relative to the table: one entry for each function, in order.
+    pub fn index(&self) -> (usize, usize) {
+        (self.functions, self.index_entry())
+    }
+
+    /// Address and length of the names of source files.
+    pub fn files(&self) -> (u64, u64) {
+        (
+            self.address.wrapping_add(self.files as u64),
+            self.tables.saturating_sub(self.files) as u64,
+        )
+    }
+
+    /// Where the tables of values end and the index begins.
+    pub fn tables_end(&self) -> usize {
+        self.functions
+    }
+
+    fn index_at(&self, number: usize) -> Option<(u64, usize)> {
+        let at = self.functions + number * self.index_entry();
+        if self.layout == Layout::Go116 {
+            let start = self.reader.word(at, self.word)?;
+            Some((
+                start,
+                index(self.reader.word(at + usize::from(self.word), self.word)?)?,
+            ))
+        } else {
+            Some((
+                self.reader.u32(at)?.into(),
+                index(self.reader.u32(at + 4)?.into())?,
+            ))
+        }
+    }
+
+    /// Functions in the order of their addresses. In the oldest layout the addresses are absolute.
+    pub fn functions(&self) -> impl Iterator<Item = Function<'i>> + '_ {
+        (0..self.n_functions.min(limit::FUNCTIONS)).filter_map(|number| {
+            let (start, offset) = self.index_at(number)?;
+            // Behind the last function the index has one more start: the end of the text.
+            let end = self.index_at(number + 1).map_or(start, |(next, _)| next);
+            let record = self.functions.checked_add(offset)?;
+            let entry = if self.layout == Layout::Go116 {
+                usize::from(self.word)
+            } else {
+                4
+            };
+            let name = index(self.reader.u32(record.checked_add(entry)?)?.into())?;
+            let name = self
+                .reader
+                .cstr(self.names.checked_add(name)?, limit::NAME)?;
+            Some(Function {
+                number,
+                record,
+                name,
+                start,
+                end: end.max(start),
+            })
+        })
+    }
+
+    /// What the record at `offset` takes and refers to.
+    pub fn record(&self, offset: usize, record: &mut Record) -> Option<()> {
+        let word = usize::from(self.word);
+        let (entry, fixed) = match self.layout {
+            Layout::Go116 => (word, word + 36),
+            Layout::Go118 => (4, 40),
+            Layout::Go120 => (4, 44),
+        };
+        record.tables.clear();
+        record.funcdata.clear();
+        // nameoff, args, deferreturn, three tables and the count of more.
+        let field = |number: usize| self.reader.u32(offset + entry + 4 * number);
+        let n_pcdata = index(field(6)?.into())?;
+        let n_funcdata = usize::from(self.reader.u8(offset + fixed - 1)?);
+        let pcdata = offset + fixed;
+        let after = n_pcdata
+            .checked_mul(4)
+            .and_then(|len| pcdata.checked_add(len))?;
+        if after > self.reader.len() || n_pcdata > 64 {
+            return None;
+        }
+        for number in 3..6 {
+            record.tables.extend(self.table(field(number)?));
+        }
+        for number in 0..n_pcdata {
+            record
+                .tables
+                .extend(self.table(self.reader.u32(pcdata + 4 * number)?));
+        }
+        let end = if self.layout == Layout::Go116 {
+            after.checked_next_multiple_of(word)? + n_funcdata * word
+        } else {
+            for number in 0..n_funcdata {
+                let value = self.reader.u32(after + 4 * number)?;
+                if value != u32::MAX {
+                    record.funcdata.push(value);
+                }
+            }
+            after + n_funcdata * 4
+        };
+        record.range = offset..end;
+        Some(())
+    }
+
+    fn table(&self, offset: u32) -> Option<usize> {
+        // Offset 0 says that there is no table.
+        (offset != 0).then_some(())?;
+        self.tables
+            .checked_add(index(offset.into())?)
+            .filter(|&at| at < self.functions)
+    }
+
+    /// Every string of the table of names, with where it is, relative to the table.
+    pub fn names(&self) -> impl Iterator<Item = (&'i [u8], Range<usize>)> + '_ {
+        let mut at = self.names;
+        std::iter::from_fn(move || {
+            if at >= self.units {
+                return None;
+            }
+            let name = self.reader.cstr(at, (self.units - at).min(limit::NAME))?;
+            let range = at..at + name.len() + 1;
+            at = range.end;
+            Some((name, range))
+        })
+    }
+}

@@ -1,0 +1,430 @@
+//! Type descriptors and interface tables: how long each is and whose type it describes.
+//!
+//! The linker lists only some (`typelinks`; since 1.27 these are in a row at the start), and the others
+//! are reached through them and the interface tables; a type nobody refers to stays unattributed. Names and
+//! methods are not decoded: only their places matter here.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+
+use super::moduledata::ModuleData;
+use crate::image::Image;
+use crate::limit;
+use crate::package::{PackageId, Packages};
+use crate::property::Methods;
+use crate::reader::{Reader, index};
+
+/// A stretch of memory that describes a type of `package`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TypeSpan {
+    pub address: u64,
+    pub len: u64,
+    pub package: PackageId,
+    pub is_itab: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Types {
+    pub spans: Vec<TypeSpan>,
+    pub n_types: usize,
+    pub n_itabs: usize,
+    pub methods: Methods,
+    pub note: Option<String>,
+}
+
+const ARRAY: u8 = 17;
+const CHAN: u8 = 18;
+const FUNC: u8 = 19;
+const INTERFACE: u8 = 20;
+const MAP: u8 = 21;
+const POINTER: u8 = 22;
+const SLICE: u8 = 23;
+const STRUCT: u8 = 25;
+const UNSAFE_POINTER: u8 = 26;
+const KIND: u8 = 31;
+const UNCOMMON: u8 = 1;
+const UNCOMMON_SIZE: usize = 16;
+const METHOD_SIZE: usize = 16;
+
+pub fn read<'i>(image: &'i Image<'_>, data: &ModuleData, packages: &mut Packages<'i>) -> Types {
+    // Every name and reference costs one; a hostile file cannot make it more than this.
+    let mut walk = Walk {
+        image,
+        data,
+        types: Types::default(),
+        budget: Cell::new(limit::TYPE_PARTS),
+        named: HashSet::new(),
+    };
+    let mut waiting = walk.listed();
+    if let Some(len) = data.descriptors {
+        waiting.extend(walk.in_a_row(len));
+    }
+    walk.follow(waiting, packages);
+    walk.itabs(packages);
+    if walk.budget.get() == 0 || walk.types.n_types >= limit::TYPES {
+        walk.types.note = Some(format!(
+            "more than {} types or their parts, the rest is not read",
+            limit::TYPES
+        ));
+    }
+    walk.types
+}
+
+struct Walk<'w, 'i, 'a> {
+    image: &'i Image<'a>,
+    data: &'w ModuleData,
+    types: Types,
+    budget: Cell<usize>,
+    /// Offsets of names already counted.
+    named: HashSet<u32>,
+}
+
+/// What a descriptor says.
+struct Descriptor {
+    len: usize,
+    /// Types it is made of; the first decides whose an unnamed type is.
+    refs: Vec<u64>,
+    /// Offsets of its own name and those of its fields and methods.
+    names: Vec<u32>,
+    methods: Methods,
+    pkg_path: Option<u32>,
+    /// Made of an element whose package it takes.
+    is_composite: bool,
+}
+
+impl<'i> Walk<'_, 'i, '_> {
+    /// Those that reflection may look for; the others come behind them and are reached through them.
+    fn in_a_row(&self, len: u64) -> Vec<u64> {
+        let word = u64::from(self.image.word);
+        let mut addresses = Vec::new();
+        let Some(end) = self.data.types.checked_add(len) else {
+            return addresses;
+        };
+        // The linker leaves one word free at the start, so that no type has offset 0.
+        let mut at = self.data.types.saturating_add(word);
+        while at < end && addresses.len() < limit::TYPES {
+            let Some(aligned) = at.checked_next_multiple_of(word) else {
+                break;
+            };
+            let Some(descriptor) = self.descriptor(aligned) else {
+                break;
+            };
+            addresses.push(aligned);
+            at = aligned.saturating_add(descriptor.len as u64);
+        }
+        addresses
+    }
+
+    /// Types that the linker lists, and those of the interface tables.
+    fn listed(&self) -> Vec<u64> {
+        let mut waiting = Vec::new();
+        let links = self.data.typelinks;
+        let count = index(links.len).unwrap_or(0).min(limit::TYPES);
+        if let Some(reader) = self.image.reader_at(links.address) {
+            for number in 0..count {
+                let Some(offset) = reader.u32(number * 4) else {
+                    break;
+                };
+                waiting.push(self.data.types.wrapping_add(offset.into()));
+            }
+        }
+        let word = u64::from(self.image.word);
+        for itab in self.itab_addresses() {
+            waiting.extend(self.image.pointer(itab));
+            waiting.extend(self.image.pointer(itab.wrapping_add(word)));
+        }
+        waiting
+    }
+
+    fn follow(&mut self, mut waiting: Vec<u64>, packages: &mut Packages<'i>) {
+        let mut seen = HashSet::new();
+        while let Some(address) = waiting.pop() {
+            if self.types.n_types >= limit::TYPES || self.budget.get() == 0 {
+                return;
+            }
+            if !seen.insert(address) {
+                continue;
+            }
+            let Some(descriptor) = self.descriptor(address) else {
+                continue;
+            };
+            self.keep(address, &descriptor, packages);
+            waiting.extend(&descriptor.refs);
+        }
+    }
+
+    fn keep(&mut self, address: u64, descriptor: &Descriptor, packages: &mut Packages<'i>) {
+        let package = self.package(descriptor, packages, 8);
+        self.types.n_types += 1;
+        self.types.methods.exported += descriptor.methods.exported;
+        self.types.methods.dropped += descriptor.methods.dropped;
+        self.types.spans.push(TypeSpan {
+            address,
+            len: descriptor.len as u64,
+            package,
+            is_itab: false,
+        });
+        for &name in &descriptor.names {
+            self.name_span(name, package);
+        }
+    }
+
+    /// The name's own bytes. Each is stored once and shared; whoever comes first keeps it.
+    fn name_span(&mut self, offset: u32, package: PackageId) {
+        if offset == 0 || !self.spend(1) || !self.named.insert(offset) {
+            return;
+        }
+        let address = self.data.types.wrapping_add(offset.into());
+        let Some(name) = self.name_len(address) else {
+            return;
+        };
+        self.types.spans.push(TypeSpan {
+            address,
+            len: name,
+            package,
+            is_itab: false,
+        });
+    }
+
+    fn spend(&self, parts: usize) -> bool {
+        let left = self.budget.get().saturating_sub(parts);
+        self.budget.set(left);
+        left > 0
+    }
+
+    fn name_len(&self, address: u64) -> Option<u64> {
+        const HAS_TAG: u8 = 2;
+        const HAS_PKG_PATH: u8 = 4;
+        let reader = self.image.reader_at(address)?;
+        let flags = reader.u8(0)?;
+        let (len, mut at) = self.name_text(reader, 1)?;
+        at = at.checked_add(len)?;
+        if flags & HAS_TAG != 0 {
+            let (len, start) = self.name_text(reader, at)?;
+            at = start.checked_add(len)?;
+        }
+        if flags & HAS_PKG_PATH != 0 {
+            at += 4;
+        }
+        (at <= reader.len() && at <= 1 << 16).then_some(at as u64)
+    }
+
+    fn name_text(&self, reader: Reader<'_>, at: usize) -> Option<(usize, usize)> {
+        if self.data.minor < 17 {
+            // Two bytes in big-endian order on every machine.
+            return Some((
+                usize::from(reader.u8(at)?) << 8 | usize::from(reader.u8(at + 1)?),
+                at + 2,
+            ));
+        }
+        let (len, at) = reader.uvarint(at)?;
+        Some((index(len)?, at))
+    }
+
+    fn name_at(&self, offset: u32) -> Option<&'i [u8]> {
+        let image: &'i Image<'_> = self.image;
+        let reader = image.reader_at(self.data.types.wrapping_add(offset.into()))?;
+        let (len, at) = self.name_text(reader, 1)?;
+        reader.slice(at, len.min(limit::NAME))
+    }
+
+    fn package(
+        &self,
+        descriptor: &Descriptor,
+        packages: &mut Packages<'i>,
+        depth: u8,
+    ) -> PackageId {
+        if let Some(path) = descriptor
+            .pkg_path
+            .and_then(|offset| self.name_at(offset))
+            .filter(|path| !path.is_empty())
+        {
+            return packages.intern(path);
+        }
+        // A pointer or a slice is its element's, and so on inward.
+        let element = descriptor
+            .refs
+            .first()
+            .filter(|_| depth > 0 && descriptor.is_composite)
+            .and_then(|&element| self.descriptor(element));
+        element.map_or(PackageId::NONE, |element| {
+            self.package(&element, packages, depth - 1)
+        })
+    }
+
+    fn descriptor(&self, address: u64) -> Option<Descriptor> {
+        if address < self.data.types || address >= self.data.etypes || address % 4 != 0 {
+            return None;
+        }
+        let word = usize::from(self.image.word);
+        let reader = self.image.reader_at(address)?;
+        let base = 4 * word + 16;
+        let (flags, kind) = (reader.u8(2 * word + 4)?, reader.u8(2 * word + 7)? & KIND);
+        let pointer = |number: usize| self.image.pointer(address + (base + number * word) as u64);
+        let count =
+            |number: usize| Some(index(reader.word(base + number * word, self.image.word)?)?);
+        // Size of the kind's own fields, of what stands behind them, and the types in the former.
+        let (own, tail, mut refs) = match kind {
+            0 | 27.. => return None,
+            ARRAY => (3 * word, 0, vec![pointer(0)?]),
+            CHAN => (2 * word, 0, vec![pointer(0)?]),
+            POINTER | SLICE => (word, 0, vec![pointer(0)?]),
+            FUNC => {
+                let (n_in, n_out) = (reader.u16(base)?, reader.u16(base + 2)? & 0x7fff);
+                (
+                    word.max(4),
+                    (usize::from(n_in) + usize::from(n_out)) * word,
+                    Vec::new(),
+                )
+            }
+            INTERFACE => (4 * word, count(2)?.checked_mul(8)?, Vec::new()),
+            MAP => (
+                self.map_fields(word),
+                0,
+                vec![pointer(1)?, pointer(0)?, pointer(2)?],
+            ),
+            STRUCT => (4 * word, count(2)?.checked_mul(3 * word)?, Vec::new()),
+            1..=16 | 24 | UNSAFE_POINTER => (0, 0, Vec::new()),
+        };
+        let mut behind = base + own;
+        let (mut pkg_path, mut n_methods, mut methods) = (None, 0, Methods::default());
+        if flags & UNCOMMON != 0 {
+            pkg_path = Some(reader.u32(behind)?);
+            n_methods = usize::from(reader.u16(behind + 4)?);
+            methods.exported = usize::from(reader.u16(behind + 6)?);
+            behind += UNCOMMON_SIZE;
+        }
+        let len = behind
+            .checked_add(tail)?
+            .checked_add(n_methods * METHOD_SIZE)?;
+        let room = index(self.data.etypes - address)?;
+        let n_parts = tail / word + 2 * n_methods + 1;
+        if len > room || len > reader.len() || !self.spend(n_parts) {
+            return None;
+        }
+        let mut names = vec![reader.u32(4 * word + 8)?];
+        let by_offset = |at: usize| {
+            reader
+                .u32(at)
+                .filter(|&offset| offset != 0)
+                .map(|offset| self.data.types.wrapping_add(offset.into()))
+        };
+        refs.extend(by_offset(4 * word + 12));
+        let tail_at = behind..behind + tail;
+        match kind {
+            FUNC => {
+                for at in tail_at.step_by(word) {
+                    refs.extend(self.image.pointer(address + at as u64));
+                }
+            }
+            STRUCT => {
+                for at in tail_at.step_by(3 * word) {
+                    refs.extend(self.image.pointer(address + (at + word) as u64));
+                    let name = self
+                        .image
+                        .pointer(address + at as u64)
+                        .and_then(|name| name.checked_sub(self.data.types));
+                    names.extend(name.and_then(|name| u32::try_from(name).ok()));
+                }
+            }
+            INTERFACE => {
+                for at in tail_at.step_by(8) {
+                    names.extend(reader.u32(at));
+                    refs.extend(by_offset(at + 4));
+                }
+            }
+            _ => {}
+        }
+        for (number, at) in (behind + tail..len).step_by(METHOD_SIZE).enumerate() {
+            // Exported methods come first; a dropped one has no code to call through a value.
+            let is_dropped = matches!(reader.u32(at + 12), Some(0 | u32::MAX));
+            methods.dropped += usize::from(number < methods.exported && is_dropped);
+            names.extend(reader.u32(at));
+            refs.extend(by_offset(at + 4));
+        }
+        Some(Descriptor {
+            len,
+            refs,
+            names,
+            methods,
+            pkg_path,
+            is_composite: matches!(kind, ARRAY | CHAN | MAP | POINTER | SLICE),
+        })
+    }
+
+    fn map_fields(&self, word: usize) -> usize {
+        match self.data.minor {
+            ..=23 => 4 * word + 8,
+            24..=26 => 8 * word,
+            27.. => 11 * word,
+        }
+    }
+
+    fn itab_addresses(&self) -> Vec<u64> {
+        let links = self.data.itablinks;
+        let count = index(links.len).unwrap_or(0).min(limit::TYPES);
+        let word = u64::from(self.image.word);
+        let mut addresses = Vec::new();
+        for number in 0..count as u64 {
+            let Some(itab) = links
+                .address
+                .checked_add(number * word)
+                .and_then(|at| self.image.pointer(at))
+            else {
+                break;
+            };
+            addresses.push(itab);
+        }
+        addresses
+    }
+
+    fn itabs(&mut self, packages: &mut Packages<'i>) {
+        for itab in self.itab_addresses() {
+            let Some((len, package)) = self.itab(itab, packages) else {
+                continue;
+            };
+            self.types.n_itabs += 1;
+            self.types.spans.push(TypeSpan {
+                address: itab,
+                len,
+                package,
+                is_itab: true,
+            });
+        }
+        let Some(row) = self.data.itabs else { return };
+        let (mut at, end) = (row.address, row.address.saturating_add(row.len));
+        while at < end && self.types.n_itabs < limit::TYPES {
+            let Some((len, package)) = self.itab(at, packages) else {
+                return;
+            };
+            self.types.n_itabs += 1;
+            self.types.spans.push(TypeSpan {
+                address: at,
+                len,
+                package,
+                is_itab: true,
+            });
+            at += len;
+        }
+    }
+
+    /// An interface table belongs to the package of the concrete type.
+    fn itab(&self, address: u64, packages: &mut Packages<'i>) -> Option<(u64, PackageId)> {
+        let word = u64::from(self.image.word);
+        let interface = self.image.pointer(address)?;
+        let base = 4 * word + 16;
+        let methods = self
+            .image
+            .pointer(interface.checked_add(base + 2 * word)?)?;
+        let concrete = self.descriptor(self.image.pointer(address.checked_add(word)?)?)?;
+        let fixed = 2 * word + 8;
+        let first = self.image.pointer(address.checked_add(fixed)?)?;
+        // A table with a zero first method says that the type does not implement the interface.
+        let methods = if first == 0 {
+            1
+        } else {
+            methods.clamp(1, u64::from(u16::MAX))
+        };
+        Some((fixed + methods * word, self.package(&concrete, packages, 8)))
+    }
+}

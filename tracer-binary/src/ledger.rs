@@ -1,0 +1,309 @@
+//! The ledger: every byte of the file in exactly one bucket.
+//!
+//! Two layers are laid over the file from its start to its end. The frame says what contains a byte: a
+//! header, a section, a member, or nothing. Inside a section the claims say whose it is. Where two
+//! overlap, the one that begins first keeps the byte. So the buckets add up by construction, whatever the
+//! file claims, and a property test holds that.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::claim::{Claims, Content, NO_NAME, Region};
+use crate::container::{Container, Wrapper};
+use crate::image::SectionClass;
+use crate::package::PackageId;
+
+/// What frames a stretch of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Frame {
+    /// Headers of the file or of its parts, by their name.
+    Header(&'static str),
+    /// Index into the sections of all parts, one after another.
+    Section(u32),
+    /// Index into the container's members.
+    Member(u32),
+    /// In no header, section or member.
+    None,
+}
+
+/// Bytes on disk by content, for one package.
+pub type ByContent = [u64; Content::ALL.len()];
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// The buckets. They add up to the file's size.
+    pub buckets: BTreeMap<(Frame, Content), u64>,
+    /// The same bytes by package, and those of none.
+    pub packages: Vec<ByContent>,
+    /// The bytes that belong to no package.
+    pub nobody: ByContent,
+    /// Bytes of each name in `Claims::names`.
+    pub names: Vec<u64>,
+}
+
+struct Base {
+    file: Range<usize>,
+    frame: Frame,
+    /// What all bytes of it are; `None` where the claims decide.
+    content: Option<Content>,
+}
+
+pub fn account(
+    bytes: &[u8],
+    container: &Container<'_>,
+    claims: &mut Claims<'_>,
+    n_packages: usize,
+) -> Ledger {
+    claims.list.sort_unstable_by_key(|claim| {
+        (
+            claim.start,
+            claim.end,
+            claim.content,
+            claim.name,
+            claim.package,
+        )
+    });
+    let regions = disjoint(std::mem::take(&mut claims.regions));
+    let mut sweep = Sweep {
+        bytes,
+        claims,
+        regions: &regions,
+        next: 0,
+        ledger: Ledger {
+            names: vec![0; claims.names.len()],
+            packages: vec![[0; Content::ALL.len()]; n_packages],
+            ..Ledger::default()
+        },
+    };
+    let segments: Vec<_> = container
+        .parts
+        .iter()
+        .flat_map(|part| {
+            part.image
+                .segments
+                .iter()
+                .map(|segment| shift(&segment.file, part.offset))
+        })
+        .collect();
+    let mut cursor = 0;
+    let end_of_content = segments
+        .iter()
+        .map(|segment| segment.end)
+        .max()
+        .unwrap_or(0);
+    for base in bases(container) {
+        let start = base.file.start.max(cursor);
+        let end = base.file.end.min(bytes.len());
+        if start >= end {
+            continue;
+        }
+        sweep.uncovered(cursor..start, container.wrapper, false);
+        match base.content {
+            Some(content) => sweep.fixed(start..end, base.frame, content),
+            None => sweep.open(start..end, base.frame),
+        }
+        cursor = end;
+    }
+    let end = end_of_content.clamp(cursor, bytes.len());
+    sweep.uncovered(cursor..end, container.wrapper, false);
+    sweep.uncovered(end..bytes.len(), container.wrapper, true);
+    sweep.ledger
+}
+
+fn shift(range: &Range<usize>, offset: usize) -> Range<usize> {
+    range.start.saturating_add(offset)..range.end.saturating_add(offset)
+}
+
+/// What frames the file, sorted; overlaps are cut by the sweep.
+fn bases(container: &Container<'_>) -> Vec<Base> {
+    let mut bases = Vec::new();
+    let header = |file: Range<usize>, name| Base {
+        file,
+        frame: Frame::Header(name),
+        content: Some(Content::Header),
+    };
+    bases.extend(
+        container
+            .headers
+            .iter()
+            .map(|found| header(found.file.clone(), found.name)),
+    );
+    let mut section_number = 0;
+    for part in &container.parts {
+        bases.extend(
+            part.image
+                .headers
+                .iter()
+                .map(|found| header(shift(&found.file, part.offset), found.name)),
+        );
+        for section in &part.image.sections {
+            let content = match section.class {
+                SectionClass::Code
+                | SectionClass::ReadOnly
+                | SectionClass::Data
+                | SectionClass::Other => None,
+                SectionClass::Zero => Some(Content::Unattributed),
+                SectionClass::Debug => Some(Content::Debug),
+                SectionClass::Symbols => Some(Content::SymbolTable),
+                SectionClass::Linking => Some(Content::Linking),
+                SectionClass::Note => Some(Content::Note),
+            };
+            let frame = Frame::Section(section_number);
+            section_number += 1;
+            bases.push(Base {
+                file: shift(&section.file, part.offset),
+                frame,
+                content,
+            });
+        }
+    }
+    for (number, member) in (0u32..).zip(&container.members) {
+        let opened = container
+            .parts
+            .iter()
+            .any(|part| part.offset == member.file.start);
+        if !opened {
+            bases.push(Base {
+                file: member.file.clone(),
+                frame: Frame::Member(number),
+                content: Some(Content::Member),
+            });
+        }
+    }
+    bases.retain(|base| !base.file.is_empty());
+    bases.sort_by_key(|base| (base.file.start, base.frame, base.file.end));
+    bases
+}
+
+/// Sorted, and cut where they overlap.
+fn disjoint(mut regions: Vec<Region>) -> Vec<Region> {
+    regions.sort_by_key(|region| (region.file.start, region.file.end));
+    let mut cursor = 0;
+    regions.retain_mut(|region| {
+        region.file.start = region.file.start.max(cursor);
+        cursor = cursor.max(region.file.end);
+        !region.file.is_empty()
+    });
+    regions
+}
+
+struct Sweep<'s, 'i> {
+    bytes: &'s [u8],
+    claims: &'s Claims<'i>,
+    regions: &'s [Region],
+    next: usize,
+    ledger: Ledger,
+}
+
+/// Longer stretches of one byte are data, not the room between two things.
+const LONGEST_PADDING: usize = 4096;
+
+impl Sweep<'_, '_> {
+    fn add(&mut self, len: usize, frame: Frame, content: Content, package: PackageId, name: u32) {
+        let len = len as u64;
+        *self.ledger.buckets.entry((frame, content)).or_default() += len;
+        let owner = crate::reader::index(package.0.into())
+            .and_then(|package| self.ledger.packages.get_mut(package));
+        if let Some(bytes) = owner
+            .unwrap_or(&mut self.ledger.nobody)
+            .get_mut(content as usize)
+        {
+            *bytes += len;
+        }
+        if name != NO_NAME
+            && let Some(size) =
+                crate::reader::index(name.into()).and_then(|name| self.ledger.names.get_mut(name))
+        {
+            *size += len;
+        }
+    }
+
+    fn fixed(&mut self, range: Range<usize>, frame: Frame, content: Content) {
+        self.add(range.len(), frame, content, PackageId::NONE, NO_NAME);
+    }
+
+    fn open(&mut self, range: Range<usize>, frame: Frame) {
+        let mut cursor = range.start;
+        while let Some(claim) = self.claims.list.get(self.next) {
+            let (Ok(claim_start), Ok(claim_end)) =
+                (usize::try_from(claim.start), usize::try_from(claim.end))
+            else {
+                break;
+            };
+            if claim_start >= range.end {
+                break;
+            }
+            let (start, end) = (claim_start.max(cursor), claim_end.min(range.end));
+            if start < end {
+                self.gap(cursor..start, frame);
+                self.add(end - start, frame, claim.content, claim.package, claim.name);
+                cursor = end;
+            }
+            if claim_end > range.end {
+                // It goes on in the next section, or would like to.
+                break;
+            }
+            self.next += 1;
+        }
+        self.gap(cursor..range.end, frame);
+    }
+
+    /// Bytes of a section that nobody claims: a region's, padding, or nobody's.
+    fn gap(&mut self, range: Range<usize>, frame: Frame) {
+        let mut cursor = range.start;
+        let first = self
+            .regions
+            .partition_point(|region| region.file.end <= range.start);
+        for region in self.regions.get(first..).unwrap_or_default() {
+            if cursor >= range.end || region.file.start >= range.end {
+                break;
+            }
+            let (start, end) = (
+                region.file.start.max(cursor),
+                region.file.end.min(range.end),
+            );
+            self.unclaimed(cursor..start, frame);
+            self.add(end - start, frame, region.content, PackageId::NONE, NO_NAME);
+            cursor = end;
+        }
+        self.unclaimed(cursor..range.end, frame);
+    }
+
+    fn unclaimed(&mut self, range: Range<usize>, frame: Frame) {
+        if range.is_empty() {
+            return;
+        }
+        let content = if self.is_padding(&range) {
+            Content::Padding
+        } else {
+            Content::Unattributed
+        };
+        self.add(range.len(), frame, content, PackageId::NONE, NO_NAME);
+    }
+
+    /// Zeros, or the trap instruction that fills the room between functions on x86.
+    fn is_padding(&self, range: &Range<usize>) -> bool {
+        const TRAP: u8 = 0xcc;
+        let bytes = self.bytes.get(range.clone()).unwrap_or_default();
+        bytes.len() <= LONGEST_PADDING
+            && (bytes.iter().all(|&byte| byte == 0) || bytes.iter().all(|&byte| byte == TRAP))
+    }
+
+    /// Bytes in no header and no section.
+    fn uncovered(&mut self, range: Range<usize>, wrapper: Wrapper, at_end: bool) {
+        if range.is_empty() {
+            return;
+        }
+        let bytes = self.bytes.get(range.clone()).unwrap_or_default();
+        let content = if bytes.iter().all(|&byte| byte == 0)
+            || (wrapper == Wrapper::Archive && bytes == b"\n")
+        {
+            Content::Padding
+        } else if at_end {
+            Content::Overlay
+        } else {
+            Content::Outside
+        };
+        self.add(range.len(), Frame::None, content, PackageId::NONE, NO_NAME);
+    }
+}

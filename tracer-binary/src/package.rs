@@ -1,0 +1,173 @@
+//! From a symbol's name to its package, from a package to its module and group.
+//!
+//! Names follow the linker's mangling (`cmd/internal/objabi.PathToPrefix`): the path up to the first dot
+//! behind the last slash, in which a dot, a quote or a byte outside of ASCII is written `%2e`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Index of a package in [`Packages`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackageId(pub u32);
+
+impl PackageId {
+    /// What belongs to no package.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
+/// Every package met so far, by its mangled name.
+#[derive(Debug, Default)]
+pub struct Packages<'i> {
+    names: Vec<&'i [u8]>,
+    ids: HashMap<&'i [u8], PackageId>,
+    /// Neighbours in a file are of the same package more often than not.
+    last: Option<(&'i [u8], PackageId)>,
+}
+
+impl<'i> Packages<'i> {
+    pub fn intern(&mut self, name: &'i [u8]) -> PackageId {
+        if let Some((last, id)) = self.last
+            && last == name
+        {
+            return id;
+        }
+        let next = PackageId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        let id = *self.ids.entry(name).or_insert(next);
+        if id == next {
+            self.names.push(name);
+        }
+        self.last = Some((name, id));
+        id
+    }
+
+    /// The package of a symbol, `NONE` for one that belongs to none.
+    pub fn of_symbol(&mut self, symbol: &'i [u8]) -> PackageId {
+        of_symbol(symbol).map_or(PackageId::NONE, |name| self.intern(name))
+    }
+
+    /// Only among those already met: for data symbols, whose names C shares.
+    pub fn known_of_symbol(&self, symbol: &[u8]) -> PackageId {
+        of_symbol(symbol)
+            .and_then(|name| self.ids.get(name).copied())
+            .unwrap_or(PackageId::NONE)
+    }
+
+    pub fn name(&self, id: PackageId) -> Option<Cow<'i, str>> {
+        self.names
+            .get(usize::try_from(id.0).ok()?)
+            .map(|name| unescape(name))
+    }
+
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Cow<'i, str>> + '_ {
+        self.names.iter().map(|name| unescape(name))
+    }
+}
+
+/// The package part of a symbol's name, still mangled.
+pub fn of_symbol(name: &[u8]) -> Option<&[u8]> {
+    // 1.20 and later write a colon where earlier ones wrote a dot.
+    for prefix in [
+        &b"go:itab."[..],
+        b"go.itab.",
+        b"type:.eq.",
+        b"type..eq.",
+        b"type:.hash.",
+        b"type..hash.",
+        b"type:",
+        b"type.",
+    ] {
+        if let Some(rest) = name.strip_prefix(prefix) {
+            return of_type(rest);
+        }
+    }
+    if name.starts_with(b"go:") || name.starts_with(b"go.") {
+        return None;
+    }
+    plain(name)
+}
+
+/// The package that a type's name begins with, behind pointers, slices and the like.
+fn of_type(mut name: &[u8]) -> Option<&[u8]> {
+    loop {
+        name = match name {
+            [b'*', rest @ ..] => rest,
+            [b'[', rest @ ..] => rest.get(rest.iter().position(|&byte| byte == b']')? + 1..)?,
+            [b'.', ..] => return None,
+            _ => return plain(name),
+        };
+    }
+}
+
+fn plain(name: &[u8]) -> Option<&[u8]> {
+    let end = name
+        .iter()
+        .position(|byte| matches!(byte, b'[' | b'(' | b'{' | b' ' | b','))
+        .unwrap_or(name.len());
+    let head = name.get(..end)?;
+    let slash = head
+        .iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(0, |at| at + 1);
+    let dot = head.get(slash..)?.iter().position(|&byte| byte == b'.')?;
+    let package = head.get(..slash + dot)?;
+    (!package.is_empty() && dot > 0).then_some(package)
+}
+
+fn unescape(name: &[u8]) -> Cow<'_, str> {
+    if !name.contains(&b'%') {
+        return String::from_utf8_lossy(name);
+    }
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        let escaped = tail
+            .get(..2)
+            .filter(|_| *byte == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(value) = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            plain.push(value);
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            plain.push(*byte);
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_names_its_package() {
+        let check = |symbol: &str, package: Option<&str>| {
+            let found = of_symbol(symbol.as_bytes()).map(|name| unescape(name).into_owned());
+            assert_eq!(found.as_deref(), package, "{symbol}");
+        };
+        check("main.main", Some("main"));
+        check("net/http.(*Client).Do", Some("net/http"));
+        check("gopkg.in/yaml%2ev3.Marshal", Some("gopkg.in/yaml.v3"));
+        check(
+            "main.Map[go.shape.string,example.com/x/y.T].func1",
+            Some("main"),
+        );
+        check("main.glob..func1", Some("main"));
+        check(
+            "vendor/golang.org/x/net/idna.init",
+            Some("vendor/golang.org/x/net/idna"),
+        );
+        check("go:itab.*os.File,io.Reader", Some("os"));
+        check("go.itab.*a.b/c.T,io.Reader", Some("a.b/c"));
+        check("type:.eq.[7]internal/cpu.option", Some("internal/cpu"));
+        check("type:.eq.struct { a/b.T; c int }", None);
+        check("go:string.*", None);
+        check("x_cgo_init", None);
+        check(".hidden", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,249 @@
+//! Properties: how the file was linked and what was put in or left out.
+//!
+//! Each says what the file shows. `None` means that it does not show it, which is not the same as no.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::Identity;
+use crate::claim::{Claims, Content};
+use crate::container::{Container, Part, Wrapper};
+use crate::image::{Format, Image, SectionClass, Shape};
+use crate::package::Packages;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Linking {
+    Static,
+    Dynamic,
+    /// Not linked yet: an object or an archive.
+    Unlinked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Relro {
+    None,
+    /// Only what is relocated at start.
+    Partial,
+    /// With the procedure table, which is then bound at start.
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dwarf {
+    None,
+    Plain,
+    Compressed,
+}
+
+/// Whether the linker could drop methods that are never called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodElimination {
+    /// Some exported methods were dropped.
+    On,
+    /// None was: something may look methods up by name.
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and the form is that of the JSON"
+)]
+pub struct Properties {
+    pub linking: Linking,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpreter: Option<String>,
+    /// Libraries it asks for.
+    pub needed: Vec<String>,
+    pub position_independent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relro: Option<Relro>,
+    /// Stack and data cannot be executed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_execute: Option<bool>,
+    /// No symbol table.
+    pub stripped: bool,
+    pub dwarf: Dwarf,
+    /// C code is linked in (not merely `CGO_ENABLED=1`).
+    pub cgo: bool,
+    pub race: bool,
+    pub msan: bool,
+    pub asan: bool,
+    pub cover: bool,
+    pub trimpath: bool,
+    /// As `-buildmode` calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_mode: Option<String>,
+    /// The main package is a test's.
+    pub is_test: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method_elimination: Option<MethodElimination>,
+    /// Functions that look methods up, which is why elimination is off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reflect_uses: Vec<String>,
+}
+
+/// Exported methods in the type tables, and how many of them were dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Methods {
+    pub exported: usize,
+    pub dropped: usize,
+}
+
+/// Fewer methods than these prove nothing.
+const ENOUGH_METHODS: usize = 32;
+
+/// Callers that keep all methods alive (`cmd/link/internal/ld/deadcode.go`), as far as their names stay.
+const REFLECT_USES: [&[u8]; 6] = [
+    b"reflect.Value.MethodByName",
+    b"reflect.Value.Method",
+    b"reflect.(*rtype).MethodByName",
+    b"reflect.(*rtype).Method",
+    b"text/template.(*state).evalField",
+    b"plugin.Open",
+];
+
+pub(crate) fn of(
+    container: &Container<'_>,
+    primary: Option<&Part<'_>>,
+    identity: &Identity,
+    claims: &Claims<'_>,
+    packages: &Packages<'_>,
+) -> Properties {
+    let image = primary.map(|part| &part.image);
+    let setting = |key: &str| identity.setting(key);
+    let is_on = |key: &str| setting(key) == Some("true");
+    let linkage = image.map(|image| &image.linkage);
+    let is_elf =
+        image.is_some_and(|image| image.format == Format::Elf && image.shape != Shape::Relocatable);
+    let relro = is_elf.then(|| match linkage {
+        Some(linkage) if linkage.relro && linkage.bind_now => Relro::Full,
+        Some(linkage) if linkage.relro => Relro::Partial,
+        _ => Relro::None,
+    });
+    let method_elimination =
+        (claims.methods.exported >= ENOUGH_METHODS).then_some(if claims.methods.dropped == 0 {
+            MethodElimination::Off
+        } else {
+            MethodElimination::On
+        });
+    let mut reflect_uses = Vec::new();
+    if method_elimination == Some(MethodElimination::Off) {
+        for name in REFLECT_USES {
+            if claims
+                .names
+                .iter()
+                .any(|named| named.content == Content::Code && named.name == name)
+            {
+                reflect_uses.push(String::from_utf8_lossy(name).into_owned());
+            }
+        }
+    }
+    let has_package = |name: &str| packages.iter().any(|package| package == name);
+    Properties {
+        linking: linking(container, image),
+        interpreter: linkage.and_then(|linkage| linkage.interpreter.clone()),
+        needed: linkage
+            .map(|linkage| linkage.needed.clone())
+            .unwrap_or_default(),
+        position_independent: image.is_some_and(|image| image.linkage.position_independent)
+            || image.is_some_and(|image| image.shape == Shape::SharedLibrary),
+        relro,
+        no_execute: linkage.and_then(|linkage| linkage.no_execute),
+        stripped: is_stripped(container, image),
+        dwarf: dwarf(image),
+        cgo: claims
+            .names
+            .iter()
+            .any(|named| named.content == Content::CCode)
+            || has_package("runtime/cgo"),
+        race: is_on("-race") || has_package("runtime/race"),
+        msan: is_on("-msan"),
+        asan: is_on("-asan"),
+        cover: is_on("-cover")
+            || has_package("runtime/coverage") && has_package("internal/coverage/cfile"),
+        trimpath: is_on("-trimpath"),
+        build_mode: build_mode(container, image, identity, claims),
+        is_test: identity
+            .path
+            .as_deref()
+            .is_some_and(|path| path.ends_with(".test")),
+        method_elimination,
+        reflect_uses,
+    }
+}
+
+fn linking(container: &Container<'_>, image: Option<&Image<'_>>) -> Linking {
+    match image {
+        _ if container.wrapper == Wrapper::Archive => Linking::Unlinked,
+        Some(image) if image.shape == Shape::Relocatable => Linking::Unlinked,
+        // A static PIE has a dynamic section, but nobody to read it but itself.
+        Some(image) if image.linkage.interpreter.is_some() || !image.linkage.needed.is_empty() => {
+            Linking::Dynamic
+        }
+        Some(image) if image.shape == Shape::SharedLibrary => Linking::Dynamic,
+        _ => Linking::Static,
+    }
+}
+
+fn is_stripped(container: &Container<'_>, image: Option<&Image<'_>>) -> bool {
+    let Some(image) = image else { return false };
+    if image.format == Format::Wasm {
+        return image.section("name").is_none();
+    }
+    container.wrapper != Wrapper::Archive
+        && !image.sections.iter().any(|section| {
+            section.class == SectionClass::Symbols
+                && matches!(&*section.name, ".symtab" | "symbol table")
+                && !section.file.is_empty()
+        })
+}
+
+fn dwarf(image: Option<&Image<'_>>) -> Dwarf {
+    let sections = image
+        .map(|image| image.sections.as_slice())
+        .unwrap_or_default();
+    let mut debug = sections
+        .iter()
+        .filter(|section| section.class == SectionClass::Debug)
+        .peekable();
+    if debug.peek().is_none() {
+        Dwarf::None
+    } else if debug.any(|section| section.compression.is_some()) {
+        Dwarf::Compressed
+    } else {
+        Dwarf::Plain
+    }
+}
+
+/// The setting says it since 1.20 or so; before, the shape of the file does.
+fn build_mode(
+    container: &Container<'_>,
+    image: Option<&Image<'_>>,
+    identity: &Identity,
+    claims: &Claims<'_>,
+) -> Option<String> {
+    if let Some(mode) = identity.setting("-buildmode") {
+        return Some(mode.to_owned());
+    }
+    if container.wrapper == Wrapper::Archive {
+        return identity.path.is_some().then(|| "c-archive".to_owned());
+    }
+    let is_plugin = || {
+        claims.names.iter().any(|named| {
+            named.name.starts_with(b"go:plugin.") || named.name.starts_with(b"go.plugin.")
+        })
+    };
+    let mode = match image?.shape {
+        Shape::Executable => "exe",
+        Shape::PositionIndependent => "pie",
+        Shape::SharedLibrary if is_plugin() => "plugin",
+        Shape::SharedLibrary => "c-shared",
+        Shape::Relocatable | Shape::Other => return None,
+    };
+    identity.is_go().then(|| mode.to_owned())
+}

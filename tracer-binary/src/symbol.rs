@@ -1,0 +1,239 @@
+//! The symbol table of an image, decoded.
+//!
+//! ELF says how long each symbol is. Mach-O and PE do not: there a symbol ends where the next one
+//! begins, which is also what `go tool nm -size` prints. Undefined symbols, sections and file names are left out.
+
+use crate::image::{Image, SymbolLayout, SymbolTable};
+use crate::limit;
+use crate::reader::{Reader, index};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Symbol<'i> {
+    pub name: &'i [u8],
+    pub address: u64,
+    /// Zero for a mark that only names a place.
+    pub size: u64,
+    /// Index into the image's sections, where the table says it.
+    pub section: Option<u32>,
+    pub is_function: bool,
+}
+
+/// The symbols, and a note when some were left out. Sorted by address.
+pub fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>) {
+    let Some(table) = &image.symbols else {
+        return (Vec::new(), None);
+    };
+    let (mut symbols, cut) = match table.layout {
+        SymbolLayout::Elf32 => entries(image, table, 16, elf32),
+        SymbolLayout::Elf64 => entries(image, table, 24, elf64),
+        SymbolLayout::Nlist32 => entries(image, table, 12, |image, reader, table, at| {
+            nlist(image, reader, table, at, 4)
+        }),
+        SymbolLayout::Nlist64 => entries(image, table, 16, |image, reader, table, at| {
+            nlist(image, reader, table, at, 8)
+        }),
+        SymbolLayout::Coff => coff(image, table),
+    };
+    symbols.sort_by_key(|symbol| symbol.address);
+    if !matches!(table.layout, SymbolLayout::Elf32 | SymbolLayout::Elf64) {
+        measure(image, &mut symbols);
+    }
+    let note = cut.then(|| format!("more than {} symbols, the rest is not read", limit::SYMBOLS));
+    (symbols, note)
+}
+
+type Entry = for<'i> fn(&'i Image<'_>, Reader<'i>, &SymbolTable, usize) -> Option<Symbol<'i>>;
+
+fn entries<'i>(
+    image: &'i Image<'_>,
+    table: &SymbolTable,
+    size: usize,
+    entry: Entry,
+) -> (Vec<Symbol<'i>>, bool) {
+    let reader = image.reader();
+    let count = table.table.len() / size;
+    let mut symbols = Vec::with_capacity(count.min(limit::SYMBOLS));
+    for number in 0..count.min(limit::SYMBOLS) {
+        symbols.extend(entry(
+            image,
+            reader,
+            table,
+            table.table.start + number * size,
+        ));
+    }
+    (symbols, count > limit::SYMBOLS)
+}
+
+fn name<'i>(reader: Reader<'i>, table: &SymbolTable, offset: u32) -> Option<&'i [u8]> {
+    let offset = index(offset.into())?;
+    let left = table.strings.len().checked_sub(offset)?;
+    let name = reader.cstr(
+        table.strings.start.checked_add(offset)?,
+        left.min(limit::NAME),
+    )?;
+    (!name.is_empty()).then_some(name)
+}
+
+fn elf32<'i>(
+    image: &'i Image<'_>,
+    reader: Reader<'i>,
+    table: &SymbolTable,
+    at: usize,
+) -> Option<Symbol<'i>> {
+    let (address, size) = (reader.u32(at + 4)?.into(), reader.u32(at + 8)?.into());
+    elf(
+        image,
+        name(reader, table, reader.u32(at)?)?,
+        reader.u8(at + 12)?,
+        reader.u16(at + 14)?,
+        address,
+        size,
+    )
+}
+
+fn elf64<'i>(
+    image: &'i Image<'_>,
+    reader: Reader<'i>,
+    table: &SymbolTable,
+    at: usize,
+) -> Option<Symbol<'i>> {
+    let (address, size) = (reader.u64(at + 8)?, reader.u64(at + 16)?);
+    elf(
+        image,
+        name(reader, table, reader.u32(at)?)?,
+        reader.u8(at + 4)?,
+        reader.u16(at + 6)?,
+        address,
+        size,
+    )
+}
+
+fn elf<'i>(
+    image: &Image<'_>,
+    name: &'i [u8],
+    info: u8,
+    section: u16,
+    address: u64,
+    size: u64,
+) -> Option<Symbol<'i>> {
+    const NOTYPE: u8 = 0;
+    const OBJECT: u8 = 1;
+    const FUNC: u8 = 2;
+    const IFUNC: u8 = 10;
+    const FIRST_RESERVED: u16 = 0xff00;
+    let kind = info & 15;
+    if section == 0 || section >= FIRST_RESERVED || !matches!(kind, NOTYPE | OBJECT | FUNC | IFUNC)
+    {
+        return None;
+    }
+    let section = u32::from(section).checked_sub(u32::from(image.null_section));
+    Some(Symbol {
+        name,
+        address,
+        size,
+        section,
+        is_function: matches!(kind, FUNC | IFUNC),
+    })
+}
+
+fn nlist<'i>(
+    image: &'i Image<'_>,
+    reader: Reader<'i>,
+    table: &SymbolTable,
+    at: usize,
+    word: u8,
+) -> Option<Symbol<'i>> {
+    const STAB: u8 = 0xe0;
+    const TYPE: u8 = 0x0e;
+    const IN_SECTION: u8 = 0x0e;
+    let kind = reader.u8(at + 4)?;
+    if kind & STAB != 0 || kind & TYPE != IN_SECTION {
+        return None;
+    }
+    let name = name(reader, table, reader.u32(at)?)?;
+    let section = reader.u8(at + 5)?.checked_sub(1).map(u32::from);
+    let is_function = section
+        .and_then(|section| image.sections.get(index(section.into())?))
+        .is_some_and(|section| section.class == crate::image::SectionClass::Code);
+    // C's underscore, which the toolchain puts before every name.
+    let name = name.strip_prefix(b"_").unwrap_or(name);
+    Some(Symbol {
+        name,
+        address: reader.word(at + 8, word)?,
+        size: 0,
+        section,
+        is_function,
+    })
+}
+
+fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool) {
+    const SIZE: usize = 18;
+    const EXTERNAL: u8 = 2;
+    const STATIC: u8 = 3;
+    const FUNCTION: u16 = 0x20;
+    let reader = image.reader();
+    let count = table.table.len() / SIZE;
+    let (mut symbols, mut number) = (Vec::new(), 0usize);
+    while number < count && symbols.len() < limit::SYMBOLS {
+        let at = table.table.start + number * SIZE;
+        let auxiliary = usize::from(reader.u8(at + 17).unwrap_or(0));
+        number += 1 + auxiliary;
+        let symbol = || {
+            let name = if reader.u32(at)? == 0 {
+                name(reader, table, reader.u32(at + 4)?)?
+            } else {
+                reader.cstr(at, 8)?
+            };
+            let section = u32::from(reader.u16(at + 12)?).checked_sub(1)?;
+            let home = image.sections.get(index(section.into())?)?;
+            // A section symbol has an auxiliary entry; it names no object.
+            if !matches!(reader.u8(at + 16)?, EXTERNAL | STATIC)
+                || (auxiliary > 0 && name.starts_with(b"."))
+            {
+                return None;
+            }
+            let address = home.address.wrapping_add(reader.u32(at + 8)?.into());
+            let is_function =
+                reader.u16(at + 14)? == FUNCTION || home.class == crate::image::SectionClass::Code;
+            Some(Symbol {
+                name,
+                address,
+                size: 0,
+                section: Some(section),
+                is_function,
+            })
+        };
+        symbols.extend(symbol());
+    }
+    (symbols, number < count)
+}
+
+/// Each symbol ends at the next greater address, or at the end of its section.
+fn measure(image: &Image<'_>, symbols: &mut [Symbol<'_>]) {
+    let mut next = u64::MAX;
+    let mut current = u64::MAX;
+    for symbol in symbols.iter_mut().rev() {
+        if symbol.address != current {
+            next = current;
+            current = symbol.address;
+        }
+        let section = symbol
+            .section
+            .and_then(|section| image.sections.get(index(section.into())?));
+        let end = section.map_or(next, |section| {
+            let on_disk = section
+                .address
+                .saturating_add(section.file.len().max(1) as u64);
+            next.min(on_disk.max(section.address.saturating_add(section.memory)))
+        });
+        symbol.size = end.saturating_sub(symbol.address);
+    }
+    // Of several names for one place the last keeps it, so that it is counted once.
+    for pair in 1..symbols.len() {
+        if let [.., first, second] = symbols.get_mut(..=pair).unwrap_or_default()
+            && first.address == second.address
+        {
+            first.size = 0;
+        }
+    }
+}
