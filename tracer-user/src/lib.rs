@@ -4,6 +4,9 @@
 //! name aya, and only `main` ends the process.
 
 pub mod bpf;
+pub mod cli;
+pub mod doctor;
+pub mod driver;
 pub mod inspect;
 pub mod launch;
 mod proc;

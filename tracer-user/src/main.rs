@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `gotrace`. Only this function ends the process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(tracer_user::cli::run(std::env::args_os()))
+}

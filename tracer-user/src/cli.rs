@@ -1,0 +1,180 @@
+//! The command line: arguments as typed become calls as meant, results become text and an exit code.
+//!
+//! Each word has a module with its flags and its doing. stdout is data and stderr is talk; where a word hands stdout to somebody
+//! else (`run`), all is talk.
+
+mod doctor;
+mod file;
+mod record;
+mod replay;
+mod report;
+mod run;
+mod trace;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+/// All is well.
+const FINE: u8 = 0;
+/// `doctor` and the like found something.
+const FINDINGS: u8 = 1;
+/// Wrong usage, or failure of a word that runs no command.
+const FAILURE: u8 = 2;
+/// gotrace's own failure where the exit code is otherwise the command's, as with env(1) and timeout(1).
+const OWN_FAILURE: u8 = 125;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "gotrace",
+    version,
+    about = "Watch Go builds from the kernel",
+    long_about = "Watch Go builds from the kernel: what was built, with which toolchain and flags, where the time went, and what came \
+                  out. No flag, wrapper or environment variable of the build is changed.",
+    after_help = "Examples:\n  \
+                  sudo gotrace run -- go build ./...\n  \
+                  sudo gotrace record -o build.gotrace -- make release\n  \
+                  gotrace replay build.gotrace\n  \
+                  sudo gotrace doctor",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(Debug, Subcommand)]
+enum Word {
+    Run(run::Args),
+    Record(record::Args),
+    Replay(replay::Args),
+    Doctor(doctor::Args),
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// Does what the arguments say; returns the exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match parse(&args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data; a reader that has gone is no failure.
+            let _closed = error.print();
+            return match error.use_stderr() {
+                false => FINE,
+                true if runs_a_command(&args) => OWN_FAILURE,
+                true => FAILURE,
+            };
+        }
+    };
+    match cli.word {
+        Word::Run(args) => run::execute(args),
+        Word::Record(args) => record::execute(args),
+        Word::Replay(args) => exit_code(replay::execute(&args)),
+        Word::Doctor(args) => exit_code(doctor::execute(&args)),
+    }
+}
+
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let color = if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        ColorChoice::Never
+    } else {
+        ColorChoice::Auto
+    };
+    Cli::from_arg_matches(&Cli::command().color(color).try_get_matches_from(args)?)
+}
+
+fn runs_a_command(args: &[OsString]) -> bool {
+    args.get(1)
+        .is_some_and(|word| word == "run" || word == "record")
+}
+
+fn exit_code(result: anyhow::Result<u8>) -> u8 {
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => FINE,
+        Err(error) => {
+            say(format_args!("{error:#}"));
+            FAILURE
+        }
+    }
+}
+
+/// Whether the reader of our output has gone: `gotrace replay FILE | head` is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Tells the user one thing on stderr. When stderr is closed there is nobody to tell.
+fn say(sentence: impl Display) {
+    let _closed = writeln!(io::stderr().lock(), "gotrace: {sentence}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    fn check(args: &[&str]) -> Result<Word, u8> {
+        let args: Vec<OsString> = std::iter::once(&"gotrace")
+            .chain(args)
+            .map(OsString::from)
+            .collect();
+        parse(&args).map(|cli| cli.word).map_err(|_| {
+            if runs_a_command(&args) {
+                OWN_FAILURE
+            } else {
+                FAILURE
+            }
+        })
+    }
+
+    #[test]
+    fn what_follows_the_command_is_the_commands() {
+        let Ok(Word::Run(args)) = check(&[
+            "run", "--quiet", "go", "build", "-o", "x", "--format", "json",
+        ]) else {
+            panic!("should parse")
+        };
+        assert_eq!(args.command, ["go", "build", "-o", "x", "--format", "json"]);
+    }
+
+    #[test]
+    fn two_dashes_end_our_flags() {
+        let Ok(Word::Run(args)) = check(&["run", "--", "--quiet"]) else {
+            panic!("should parse")
+        };
+        assert_eq!(args.command, ["--quiet"]);
+    }
+
+    #[test]
+    fn wrong_usage_of_run_is_not_mistaken_for_the_commands_failure() {
+        assert_eq!(
+            check(&["run", "--no-such-flag", "--", "true"]).unwrap_err(),
+            OWN_FAILURE
+        );
+        assert_eq!(check(&["replay"]).unwrap_err(), FAILURE);
+    }
+}

@@ -1,0 +1,44 @@
+//! `gotrace doctor`: whether and how well gotrace can trace here.
+
+use std::io::{self, BufWriter, Write};
+
+use super::report::{self, Format};
+use super::{Color, FINDINGS, FINE, trace};
+use crate::doctor::{self, Verdict};
+use crate::launch::caller;
+
+/// Tell whether gotrace can trace on this machine, and what to do if not
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Tell whether gotrace can trace on this machine, and what to do if not.\n\n\
+                  The kernel is asked for each feature, programs and probes are loaded on trial, and a small command is traced.",
+    before_help = "  sudo gotrace doctor\n  \
+                   sudo gotrace doctor --format json",
+    after_long_help = "Exit code: 0 if all is well, 1 if something is missing, 2 if gotrace itself failed."
+)]
+pub(super) struct Args {
+    /// What the answer looks like
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
+}
+
+/// Returns the exit code.
+pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
+    let caller = caller::of_sudo()?;
+    let examination = doctor::examine(&trace::hint(None, caller.as_ref()));
+    let stdout = io::stdout();
+    let style = report::style(args.color, Some(&stdout));
+    let mut out = BufWriter::new(stdout.lock());
+    match args.format {
+        Format::Text => doctor::text(&examination, &style, &mut out)?,
+        Format::Json => doctor::json(&examination, &mut out)?,
+    }
+    out.flush()?;
+    Ok(match examination.verdict() {
+        Verdict::Fine => FINE,
+        Verdict::Limited | Verdict::Broken => FINDINGS,
+    })
+}

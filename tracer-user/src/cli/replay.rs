@@ -1,0 +1,54 @@
+//! `gotrace replay`: what a recording says, as `run` would have said it.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::report::{self, Stream};
+use super::{FAILURE, FINE, say};
+use crate::driver::{self, Replayed};
+
+/// Show what a recording says
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Show what a recording says, as `gotrace run` would have shown it.\n\nNeeds no privileges, no eBPF and no Go.",
+    before_help = "  gotrace replay build.gotrace\n  \
+                   gotrace replay --format json build.gotrace | jq .summary"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    report: report::Args,
+    /// A file that `gotrace record` or `gotrace run --record` wrote
+    #[arg(value_name = "FILE")]
+    recording: PathBuf,
+}
+
+/// Returns the exit code.
+pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
+    let path = args.recording.display();
+    let file = File::open(&args.recording).with_context(|| format!("cannot read {path}"))?;
+    let (report, errors) = args.report.prepare(None);
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error);
+    }
+    let Replayed {
+        trace,
+        n_skipped,
+        damage,
+    } = driver::replay(BufReader::new(file)).with_context(|| format!("cannot replay {path}"))?;
+    report.show(&trace, None, Some(Stream::Stdout), None)?;
+    if n_skipped > 0 {
+        say(format_args!(
+            "{n_skipped} events of {path} are not known to this version and were left out"
+        ));
+    }
+    if let Some(damage) = damage {
+        say(format_args!(
+            "{path} is damaged, what follows is missing: {damage}"
+        ));
+        return Ok(FAILURE);
+    }
+    Ok(FINE)
+}

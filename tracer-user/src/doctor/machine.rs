@@ -1,0 +1,194 @@
+//! What the kernel offers, asked of its own files. Whether programs load is not asked here; loading them tells.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+
+use super::{Check, error_chain};
+use crate::bpf::offsets;
+
+/// Number of the initial pid namespace: `PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`, since 3.8.
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+pub(super) fn checks() -> Vec<Check> {
+    vec![
+        kernel(),
+        btf(),
+        lockdown(),
+        tracefs(),
+        uprobes(),
+        paranoid(),
+        memlock(),
+        cgroup(),
+        pid_namespace(),
+        panic_on_warn(),
+    ]
+}
+
+fn kernel() -> Check {
+    let uname = rustix::system::uname();
+    let name = format!(
+        "{} {} {}",
+        lossy(uname.sysname()),
+        lossy(uname.release()),
+        lossy(uname.machine())
+    );
+    Check::fine("kernel", name)
+}
+
+fn lossy(text: &std::ffi::CStr) -> std::borrow::Cow<'_, str> {
+    text.to_string_lossy()
+}
+
+fn btf() -> Check {
+    match offsets::of_running_kernel() {
+        Ok(_) => Check::fine(
+            "btf",
+            "/sys/kernel/btf/vmlinux has every member that is read",
+        ),
+        Err(error) => Check::broken(
+            "btf",
+            "the kernel does not say where it keeps what is read",
+            error_chain(&error),
+        ),
+    }
+}
+
+fn lockdown() -> Check {
+    // The file is there only where the lockdown module is; without it nothing is locked.
+    let modes = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    match chosen(&modes) {
+        None => Check::fine("lockdown", "off"),
+        Some("confidentiality") => Check::broken(
+            "lockdown",
+            "confidentiality: programs may not read kernel memory",
+            "boot with lockdown=integrity or without lockdown",
+        ),
+        Some(mode) => Check::fine(
+            "lockdown",
+            format!("{mode}: nothing that is needed is locked"),
+        ),
+    }
+}
+
+/// The one in brackets: `none [integrity] confidentiality`.
+fn chosen(modes: &str) -> Option<&str> {
+    modes
+        .split_ascii_whitespace()
+        .find_map(|mode| mode.strip_prefix('[')?.strip_suffix(']'))
+}
+
+fn tracefs() -> Check {
+    const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    let readable = PLACES
+        .iter()
+        .find(|place| fs::read_dir(Path::new(place).join("events/syscalls")).is_ok());
+    match readable {
+        Some(place) => Check::fine("tracefs", format!("{place} has system call tracepoints")),
+        None if fs::read_to_string("/proc/self/mountinfo")
+            .is_ok_and(|mounts| mounts.contains(" - tracefs ")) =>
+        {
+            Check::limited(
+                "tracefs",
+                "mounted, but its system call tracepoints are not readable: renames are not seen",
+                "run with sudo or with CAP_DAC_READ_SEARCH; a kernel without CONFIG_FTRACE_SYSCALLS has none",
+            )
+        }
+        None => Check::limited(
+            "tracefs",
+            "not mounted: renames are not seen, so output paths rest on probes alone",
+            "mount -t tracefs tracefs /sys/kernel/tracing",
+        ),
+    }
+}
+
+fn uprobes() -> Check {
+    match fs::read_to_string("/sys/bus/event_source/devices/uprobe/type") {
+        Ok(number) => Check::fine("uprobes", format!("perf event type {}", number.trim())),
+        Err(_) => Check::limited(
+            "uprobes",
+            "the kernel has none: no actions, phases or cache keys are seen",
+            "use a kernel with CONFIG_UPROBE_EVENTS",
+        ),
+    }
+}
+
+fn paranoid() -> Check {
+    match fs::read_to_string("/proc/sys/kernel/perf_event_paranoid") {
+        // Programs are attached with capabilities, which the level does not restrict.
+        Ok(level) => Check::fine("perf_event_paranoid", level.trim().to_owned()),
+        Err(_) => Check::limited(
+            "perf_event_paranoid",
+            "the kernel has no perf events",
+            "use a kernel with CONFIG_PERF_EVENTS",
+        ),
+    }
+}
+
+fn memlock() -> Check {
+    let found = getrlimit(Resource::Memlock)
+        .current
+        .map_or("unlimited".to_owned(), |bytes| format!("{bytes} bytes"));
+    // Since 5.11 maps are charged to the memory cgroup; before, loading fails below, and says so.
+    Check::fine(
+        "memlock",
+        format!("{found} (matters before Linux 5.11 only)"),
+    )
+}
+
+fn cgroup() -> Check {
+    let found = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        "version 2"
+    } else if Path::new("/sys/fs/cgroup/unified/cgroup.controllers").exists() {
+        "version 1, with version 2 beside it"
+    } else {
+        return Check::limited(
+            "cgroup",
+            "version 1 only: processes cannot be told apart by cgroup",
+            "boot with systemd.unified_cgroup_hierarchy=1",
+        );
+    };
+    Check::fine("cgroup", found)
+}
+
+fn pid_namespace() -> Check {
+    match fs::read_link("/proc/self/ns/pid") {
+        Ok(name) if name.as_os_str() == INITIAL_PID_NAMESPACE => {
+            Check::fine("pid namespace", "the initial one")
+        }
+        Ok(_) | Err(_) => Check::broken(
+            "pid namespace",
+            "not the initial one: process ids of the kernel and of /proc differ here",
+            "run gotrace on the host, or its container with the host's pid namespace (--pid=host, hostPID: true)",
+        ),
+    }
+}
+
+fn panic_on_warn() -> Check {
+    match fs::read_to_string("/proc/sys/kernel/panic_on_warn")
+        .as_deref()
+        .map(str::trim)
+    {
+        Ok("1") => Check::limited(
+            "panic_on_warn",
+            "1: any kernel warning stops the machine",
+            "sysctl kernel.panic_on_warn=0, as some debug kernels warn about uprobes on ext4",
+        ),
+        Ok(_) | Err(_) => Check::fine("panic_on_warn", "0"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mode_in_brackets_is_the_one_in_force() {
+        assert_eq!(
+            chosen("none [integrity] confidentiality\n"),
+            Some("integrity")
+        );
+        assert_eq!(chosen(""), None);
+    }
+}

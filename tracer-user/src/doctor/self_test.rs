@@ -1,0 +1,59 @@
+//! A trace of the smallest command there is: what was loaded must also see.
+
+use std::ffi::OsStr;
+use std::time::{Duration, Instant};
+
+use tracer_core::decode::Decoder;
+use tracer_core::event::{Event, ProcKey};
+
+use super::error_chain;
+use crate::bpf::{Ring, Tracer};
+use crate::launch::Plan;
+use crate::{driver, toolchain};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs `true` under the tracer; or says what was not seen.
+pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), String> {
+    let plan = Plan::new(OsStr::new("true"), &[], None).map_err(|error| error_chain(&error))?;
+    let held = plan.hold().map_err(|error| error_chain(&error))?;
+    let tgid = held.tgid();
+    tracer
+        .follow(tgid.0)
+        .map_err(|error| format!("a process cannot be followed: {}", error_chain(&error)))?;
+    let running = held.release().map_err(|error| error_chain(&error))?;
+    let status = running
+        .wait()
+        .map_err(|error| format!("the command was lost: {error}"))?;
+    let decoder = Decoder::new(toolchain::points().to_vec(), driver::page_size());
+    let (mut n_execs, mut n_exits) = (0, 0);
+    let start = Instant::now();
+    while (n_execs == 0 || n_exits == 0) && start.elapsed() < PATIENCE {
+        ring.drain(|record| {
+            let is_it = |process: ProcKey| process.tgid == tgid;
+            match decoder.decode(record) {
+                Event::Exec(exec) => n_execs += u32::from(is_it(exec.process)),
+                Event::Exit(exit) => {
+                    n_exits += u32::from(is_it(exit.process) && exit.status == status);
+                }
+                Event::Fork(_)
+                | Event::Rename(_)
+                | Event::Call(_)
+                | Event::Tool(_)
+                | Event::Settings(_)
+                | Event::ResponseFile(_)
+                | Event::Inspected(_)
+                | Event::Lost(_)
+                | Event::Unreadable(_) => {}
+            }
+        });
+        // Whatever waiting runs into, the deadline ends it.
+        let _woken = ring.wait(Some(PATIENCE.saturating_sub(start.elapsed())));
+    }
+    match (n_execs, n_exits) {
+        (1, 1) => Ok(()),
+        (n_execs, n_exits) => Err(format!(
+            "a command was run, and {n_execs} of its 1 execs and {n_exits} of its 1 exits were seen"
+        )),
+    }
+}

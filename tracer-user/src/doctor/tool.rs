@@ -1,0 +1,143 @@
+//! Toolchains on this machine, and which probes are possible in each tool.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tracer_core::event::{Refusal, Role};
+
+use super::{Check, Verdict};
+use crate::bpf::Tracer;
+use crate::inspect;
+use crate::toolchain::{self, Probes, SearchHint};
+
+/// Tools of one version in one place.
+#[derive(Clone, Debug, Serialize)]
+pub struct Toolchain {
+    pub version: String,
+    /// What all its tools have in common: a GOROOT, or the directory of a lone tool.
+    pub place: PathBuf,
+    pub tools: Vec<Tool>,
+}
+
+/// One program of a toolchain.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tool {
+    pub role: Role,
+    pub path: PathBuf,
+    /// Probes whose places are known.
+    pub probes: Vec<&'static str>,
+    pub refused: Vec<Refusal>,
+    /// Whether the kernel took them; absent where nothing can be loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_attached: Option<bool>,
+}
+
+impl Toolchain {
+    pub(super) fn verdict(&self) -> Verdict {
+        let is_limited = self
+            .tools
+            .iter()
+            .any(|tool| !tool.refused.is_empty() || tool.is_attached == Some(false));
+        if is_limited {
+            Verdict::Limited
+        } else {
+            Verdict::Fine
+        }
+    }
+}
+
+/// Finds toolchains, and resolves probes in their tools.
+pub(super) fn toolchains(hint: &SearchHint) -> Vec<Toolchain> {
+    let mut found: BTreeMap<(PathBuf, String), Vec<Tool>> = BTreeMap::new();
+    for path in toolchain::find(hint) {
+        let Ok(file) = inspect::open_program(&path) else {
+            continue;
+        };
+        let Some(identity) = toolchain::identify(&file) else {
+            continue;
+        };
+        let resolved = toolchain::resolve(&file, &identity);
+        let tool = Tool {
+            role: identity.role,
+            probes: resolved.probes.iter().map(|probe| probe.name).collect(),
+            refused: resolved.refused,
+            is_attached: None,
+            path: path.clone(),
+        };
+        found
+            .entry((root(&path), identity.version))
+            .or_default()
+            .push(tool);
+    }
+    found
+        .into_iter()
+        .map(|((place, version), tools)| Toolchain {
+            version,
+            place,
+            tools,
+        })
+        .collect()
+}
+
+/// `GOROOT/bin/go` and `GOROOT/pkg/tool/OS_ARCH/compile` both lie in GOROOT.
+fn root(path: &Path) -> PathBuf {
+    let dir = path.parent().unwrap_or(path);
+    let tools = dir
+        .parent()
+        .filter(|parent| parent.ends_with("pkg/tool"))
+        .and_then(|tools| tools.ancestors().nth(2));
+    let root = tools.or_else(|| dir.parent().filter(|_| dir.ends_with("bin")));
+    root.unwrap_or(dir).to_owned()
+}
+
+/// Puts the probes on, to see whether the kernel takes them. They are gone with the tracer.
+pub(super) fn try_probes(tracer: &mut Tracer, toolchains: &mut [Toolchain]) {
+    let mut probes = Probes::new();
+    for tool in toolchains
+        .iter_mut()
+        .flat_map(|toolchain| &mut toolchain.tools)
+    {
+        let attached = inspect::open_program(&tool.path)
+            .ok()
+            .and_then(|file: File| probes.probe(tracer, &file, &tool.path));
+        tool.is_attached =
+            Some(attached.is_some_and(|attached| attached.attached.len() == tool.probes.len()));
+    }
+}
+
+/// Whether there is anything to trace.
+pub(super) fn check(toolchains: &[Toolchain]) -> Check {
+    const NAME: &str = "toolchains";
+    match toolchains.len() {
+        0 => Check::limited(
+            NAME,
+            "no Go toolchain was found",
+            "put go in PATH or set GOROOT; a toolchain that a build brings along is found when it first runs",
+        ),
+        1 => Check::fine(NAME, "1 found"),
+        n => Check::fine(NAME, format!("{n} found")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_of_one_goroot_belong_together() {
+        for path in [
+            "/usr/lib/go/bin/go",
+            "/usr/lib/go/pkg/tool/linux_amd64/compile",
+        ] {
+            assert_eq!(root(Path::new(path)), Path::new("/usr/lib/go"));
+        }
+    }
+
+    #[test]
+    fn a_lone_tool_belongs_to_its_directory() {
+        assert_eq!(root(Path::new("/opt/x/compile")), Path::new("/opt/x"));
+        assert_eq!(root(Path::new("compile")), Path::new(""));
+    }
+}

@@ -1,0 +1,261 @@
+//! The loop of a live trace: poll, record, apply, tell. It knows nothing of Go and decides nothing about builds.
+//!
+//! One thread waits for the ring, for signals and for answers of the reading thread, so nothing that is shown is older than the
+//! last wake-up and no lock is needed. Replay (`replay`) takes the same road from an event to the trace.
+
+mod clock;
+mod go_mod;
+mod inspector;
+mod recorder;
+mod replay;
+mod source;
+mod world;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, getpid, kill_process};
+use tracer_core::correlate::Correlator;
+use tracer_core::event::{Event, Status, Tgid};
+use tracer_core::model::Trace;
+
+pub use self::recorder::Recorder;
+pub use self::replay::{Replayed, replay};
+pub use self::source::{Source, Wanted, page_size};
+use self::world::World;
+use crate::launch::signal::{Received, Signals};
+use crate::launch::{Change, Running};
+use crate::render::Cost;
+
+/// How long processes that outlive the command are still followed.
+const AFTERMATH: Duration = Duration::from_millis(500);
+/// How long outputs are still read after the command has ended.
+const READING: Duration = Duration::from_mins(2);
+/// How often probed files are looked after.
+const TICK: Duration = Duration::from_secs(1);
+/// How long after a report that the command stopped it is looked at again: a key that stops a whole group stops us too, and on
+/// return the report is stale.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// What a finished live trace amounts to.
+#[derive(Debug)]
+pub struct Watched {
+    pub status: Status,
+    /// `None`: it was not traced.
+    pub traced: Option<Traced>,
+}
+
+/// The traced part of it.
+#[derive(Debug)]
+pub struct Traced {
+    pub trace: Trace,
+    pub cost: Cost,
+    /// Processes of the command that were still running when following ended.
+    pub n_running: usize,
+    /// What was to be read and was not in time.
+    pub n_unread: usize,
+}
+
+/// A live trace.
+struct Live<'a> {
+    source: Source,
+    correlator: Correlator,
+    world: World,
+    recorder: Option<&'a mut Recorder>,
+    n_events: u64,
+}
+
+/// Follows the command to its end, passing on signals meant for it; `source` is `None` where nothing can be traced.
+pub fn watch(
+    running: &Running,
+    signals: &mut Signals,
+    source: Option<Source>,
+    recorder: Option<&mut Recorder>,
+) -> io::Result<Watched> {
+    let mut live = source
+        .map(|source| Live::new(source, recorder))
+        .transpose()?;
+    let mut command = Command {
+        running,
+        status: None,
+        is_given_up: false,
+        look_again: None,
+    };
+    let mut ended: Option<Instant> = None;
+    loop {
+        let timeout = command.look_again.map_or(TICK, |_| SETTLE);
+        let have_changed = wait(signals, live.as_ref(), timeout)?;
+        // First the signals: what the command did before it ended is in the ring by the time its end is known.
+        command.mind(signals)?;
+        if let Some(live) = &mut live {
+            if have_changed {
+                live.source.release_changed();
+            }
+            live.turn();
+        }
+        if let Some(status) = command.status {
+            let since = ended.get_or_insert_with(Instant::now).elapsed();
+            if live.as_ref().is_none_or(|live| live.is_over(since)) || command.is_given_up {
+                return Ok(Watched {
+                    status,
+                    traced: live.map(Live::finish),
+                });
+            }
+        }
+    }
+}
+
+/// Waits until there is something to do. Says whether probed files have changed, or may have.
+fn wait(signals: &Signals, live: Option<&Live<'_>>, timeout: Duration) -> io::Result<bool> {
+    let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
+    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+    if let Some(Live { source, world, .. }) = live {
+        fds.push(PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(world.as_fd(), PollFlags::IN));
+        fds.extend(
+            source
+                .changes()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
+    }
+    match poll(&mut fds, Some(&timeout)) {
+        // Where changes cannot be watched for, they are looked for whenever nothing else happens.
+        Ok(0) => Ok(true),
+        Ok(_) => Ok(fds
+            .get(3)
+            .is_some_and(|changes| !changes.revents().is_empty())),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+impl<'a> Live<'a> {
+    fn new(mut source: Source, recorder: Option<&'a mut Recorder>) -> io::Result<Self> {
+        let found = source.take_found();
+        let correlator = Correlator::new(source.context());
+        let mut live = Self {
+            source,
+            correlator,
+            world: World::new()?,
+            recorder,
+            n_events: 0,
+        };
+        for tool in found {
+            live.take(Event::Tool(tool));
+        }
+        Ok(live)
+    }
+
+    /// Takes all that has come in.
+    fn turn(&mut self) {
+        for event in self.source.drain() {
+            self.n_events += 1;
+            self.take(event);
+        }
+        for answer in self.world.answers() {
+            self.take(answer);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.record(&event);
+            }
+            for effect in self.correlator.apply(event) {
+                events.extend(self.world.perform(effect, &mut self.source));
+            }
+        }
+    }
+
+    fn is_over(&self, since_end: Duration) -> bool {
+        let all_exited = since_end > AFTERMATH || self.correlator.n_running() == 0;
+        let all_read = since_end > READING || self.world.n_pending() == 0;
+        all_exited && all_read
+    }
+
+    fn finish(mut self) -> Traced {
+        self.turn();
+        for lost in self.source.lost() {
+            self.take(Event::Lost(lost));
+        }
+        let Self {
+            source,
+            correlator,
+            world,
+            recorder: _,
+            n_events,
+        } = self;
+        let cost = Cost {
+            gotrace_cpu_ns: clock::own_cpu_ns(),
+            events: n_events,
+            attach_ns: source.attach_ns(),
+        };
+        let n_running = correlator.n_running();
+        Traced {
+            trace: correlator.finish(),
+            cost,
+            n_running,
+            n_unread: world.n_pending(),
+        }
+    }
+}
+
+/// The command, and what signals mean for it.
+struct Command<'a> {
+    running: &'a Running,
+    status: Option<Status>,
+    /// The user does not want to wait for the rest.
+    is_given_up: bool,
+    /// It was reported to be stopped by this signal.
+    look_again: Option<i32>,
+}
+
+impl Command<'_> {
+    fn mind(&mut self, signals: &mut Signals) -> io::Result<()> {
+        if let Some(signal) = self.look_again.take()
+            && self.running.is_stopped()
+        {
+            self.stop_too(signal);
+        }
+        while let Some(received) = signals.read()? {
+            match received {
+                Received::Child => {}
+                Received::FromKernel { .. } => self.is_given_up |= self.status.is_some(),
+                Received::FromProcess { number, sender } => self.pass_on(number, sender),
+            }
+        }
+        while self.status.is_none()
+            && let Some(change) = self.running.change()?
+        {
+            match change {
+                Change::Ended(status) => self.status = Some(status),
+                Change::Stopped(signal) => self.look_again = Some(signal),
+            }
+        }
+        Ok(())
+    }
+
+    /// A signal that was sent to us alone is meant for the command; one that the command itself sent to its whole group is not.
+    fn pass_on(&mut self, number: i32, sender: u32) {
+        if self.status.is_some() {
+            self.is_given_up = true;
+        } else if !self.running.is_or_made(Tgid(sender))
+            && let Some(signal) = Signal::from_named_raw(number)
+        {
+            self.running.kill(signal);
+        }
+    }
+
+    /// The command has stopped itself: so do we, and whoever continues us continues it. Otherwise a shell would wait for us for
+    /// ever, as if the command were still at work.
+    fn stop_too(&self, signal: i32) {
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            let _not_stopped = kill_process(getpid(), signal);
+            self.running.kill(Signal::CONT);
+        }
+    }
+}

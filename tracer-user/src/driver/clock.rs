@@ -1,0 +1,28 @@
+//! The clocks of a live trace. The core has none.
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use tracer_core::event::Ktime;
+
+/// Now, on the clock that records carry.
+pub(crate) fn boot() -> Ktime {
+    Ktime(u64::try_from(ns(ClockId::Boottime)).unwrap_or(0))
+}
+
+/// Wall-clock time minus boot clock.
+pub(crate) fn boot_to_wall_ns() -> i64 {
+    // The wall clock is read between two readings of the other, so that being descheduled in between costs half of that at most.
+    let before = ns(ClockId::Boottime);
+    let wall = ns(ClockId::Realtime);
+    let after = ns(ClockId::Boottime);
+    wall - before.midpoint(after)
+}
+
+/// CPU time that this process has used.
+pub(crate) fn own_cpu_ns() -> u64 {
+    u64::try_from(ns(ClockId::ProcessCPUTime)).unwrap_or(0)
+}
+
+fn ns(clock: ClockId) -> i64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
+    tv_sec * 1_000_000_000 + tv_nsec
+}

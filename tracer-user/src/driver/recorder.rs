@@ -1,0 +1,57 @@
+//! Writes each event down before the core believes it. A recording that cannot go on stops; it never stops the trace.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+
+use tracer_core::event::Event;
+use tracer_core::recording::{Header, Writer};
+
+/// A recording in the making.
+#[derive(Debug)]
+pub struct Recorder {
+    writer: Writer<BufWriter<File>>,
+    n_events: u64,
+    failure: Option<io::Error>,
+}
+
+impl Recorder {
+    pub fn new(file: File, header: &Header) -> io::Result<Self> {
+        Ok(Self {
+            writer: Writer::new(BufWriter::new(file), header)?,
+            n_events: 0,
+            failure: None,
+        })
+    }
+
+    pub(super) fn record(&mut self, event: &Event) {
+        if self.failure.is_some() {
+            return;
+        }
+        match self.writer.event(event) {
+            Ok(()) => self.n_events += 1,
+            Err(error) => self.failure = Some(error),
+        }
+    }
+
+    /// Ends the recording; says how many events it holds.
+    pub fn finish(self) -> io::Result<u64> {
+        let Self {
+            writer,
+            n_events,
+            failure,
+        } = self;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        writer
+            .finish()?
+            .into_inner()?
+            .sync_all()
+            .or_else(|error| match error.raw_os_error() {
+                // A pipe or a terminal has nothing to be synced.
+                Some(libc::EINVAL | libc::EROFS | libc::ENOTSUP) => Ok(()),
+                _ => Err(error),
+            })?;
+        Ok(n_events)
+    }
+}

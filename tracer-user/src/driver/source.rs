@@ -1,0 +1,178 @@
+//! Where live events come from: kernel programs, the ring, probes on toolchains. No judgement; records become events unseen.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tracer_abi::{Kind, Tally};
+use tracer_core::byte_string::ByteString;
+use tracer_core::correlate::Context;
+use tracer_core::decode::Decoder;
+use tracer_core::event::{Event, FileId, Lost, Tgid, Tool};
+use tracer_core::recording::Detail;
+
+use super::clock;
+use crate::bpf::{Config, Ring, SetupError, Tracer, TracerError};
+use crate::inspect;
+use crate::toolchain::{self, Probes, SearchHint};
+
+/// What is to be traced.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Redacted.
+    pub command: Vec<ByteString>,
+    pub detail: Detail,
+    /// Where toolchains may be.
+    pub hint: SearchHint,
+}
+
+/// Programs that are loaded and attached.
+pub struct Source {
+    tracer: Tracer,
+    ring: Ring,
+    probes: Probes,
+    decoder: Decoder,
+    context: Context,
+    found: Vec<Tool>,
+    attach: Duration,
+}
+
+impl Source {
+    /// Loads the programs and puts probes on the toolchains that are found.
+    pub fn start(wanted: Wanted) -> Result<Self, SetupError> {
+        let start = Instant::now();
+        let Wanted {
+            command,
+            detail,
+            hint,
+        } = wanted;
+        let (mut tracer, ring) = Tracer::load(
+            &Config {
+                detail: detail.level(),
+                ..Config::default()
+            },
+            toolchain::specs(),
+        )?;
+        let mut probes = Probes::new();
+        let mut found = Vec::new();
+        if detail != Detail::Process {
+            for path in toolchain::find(&hint) {
+                let Ok(file) = inspect::open_program(&path) else {
+                    continue;
+                };
+                found.extend(probes.probe(&mut tracer, &file, &path));
+            }
+        }
+        let context = Context {
+            command,
+            boot_to_wall_ns: clock::boot_to_wall_ns(),
+            cpus: n_cpus(),
+            phases: detail != Detail::Process,
+            // Notes are about nothing else; and where anything is missing, absence proves nothing.
+            renames: tracer.notes().is_empty(),
+        };
+        Ok(Self {
+            decoder: Decoder::new(toolchain::points().to_vec(), page_size()),
+            tracer,
+            ring,
+            probes,
+            context,
+            found,
+            attach: start.elapsed(),
+        })
+    }
+
+    /// From now on sees this process and all that it makes.
+    pub fn follow(&mut self, tgid: Tgid) -> Result<(), TracerError> {
+        self.tracer.follow(tgid.0)
+    }
+
+    /// What will be missing though tracing works, as sentences.
+    pub fn notes(&self) -> &[String] {
+        self.tracer.notes()
+    }
+
+    pub fn context(&self) -> Context {
+        self.context.clone()
+    }
+
+    /// Tools that were found before the command started; the first call has them.
+    pub fn take_found(&mut self) -> Vec<Tool> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// All that has come in by now.
+    pub fn drain(&mut self) -> Vec<Event> {
+        let Self { ring, decoder, .. } = self;
+        let mut events = Vec::new();
+        ring.drain(|record| events.push(decoder.decode(record)));
+        events
+    }
+
+    /// Puts probes on a program, if it is a Go tool. The answer bears the name that the kernel gave the file: some file systems
+    /// (btrfs, overlayfs) show another device to stat(2).
+    pub(super) fn probe(&mut self, asked: FileId, file: &File, path: &Path) -> Option<Tool> {
+        let tool = self.probes.probe(&mut self.tracer, file, path)?;
+        Some(Tool {
+            file: asked,
+            ..tool
+        })
+    }
+
+    /// What is known of a file already.
+    pub(super) fn known(&self, file: FileId) -> Option<&Tool> {
+        self.probes.known(file)
+    }
+
+    /// Readable when a probed file has changed.
+    pub(super) fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.probes.changes()
+    }
+
+    /// Lets go of probed files that have changed: a probe in overwritten code would crash who runs it.
+    pub(super) fn release_changed(&mut self) {
+        self.probes.release_changed(&mut self.tracer);
+    }
+
+    /// Records that the ring had no room for since it was made.
+    pub fn lost(&self) -> Vec<Lost> {
+        let at = clock::boot();
+        let lost = |(kind, tally): (Kind, Tally)| {
+            (tally.lost > 0).then(|| Lost {
+                at,
+                kind: kind.name().to_owned(),
+                n: tally.lost,
+            })
+        };
+        match self.tracer.tallies() {
+            Ok(tallies) => tallies.into_iter().filter_map(lost).collect(),
+            // The counters are a map in the kernel that is there as long as we are; not knowing is no less than a loss.
+            Err(_) => vec![Lost {
+                at,
+                kind: Kind(0).name().to_owned(),
+                n: 1,
+            }],
+        }
+    }
+
+    /// How long it took until all was on.
+    pub fn attach_ns(&self) -> u64 {
+        u64::try_from(self.attach.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+pub fn page_size() -> u64 {
+    u64::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+/// CPUs that this process, hence the command, may use.
+pub(crate) fn n_cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
