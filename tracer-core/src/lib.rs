@@ -12,5 +12,6 @@ pub mod environment;
 pub mod event;
 pub mod golang;
 pub mod model;
+pub mod recording;
 pub mod redact;
 pub mod report;

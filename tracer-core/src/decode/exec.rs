@@ -28,8 +28,8 @@ pub(super) fn decode(record: &abi::Exec, mut tail: Tail<'_>) -> Result<Exec, Dec
             size: record.size,
             ctime_ns: record.ctime_ns,
         },
-        argv: arguments(&exe, argv),
-        env: variables(env),
+        argv: arguments(&exe, &argv),
+        env: variables(&env),
         exe,
         cwd: path(cwd, has(abi::Exec::CWD_CUT), has(abi::Exec::CWD_UNREADABLE)),
         uid: record.uid,
@@ -60,7 +60,7 @@ fn strings(block: &[u8]) -> impl Iterator<Item = &[u8]> {
         .take(n)
 }
 
-fn arguments(exe: &Captured<ByteString>, block: Captured<&[u8]>) -> Captured<Vec<ByteString>> {
+fn arguments(exe: &Captured<ByteString>, block: &Captured<&[u8]>) -> Captured<Vec<ByteString>> {
     let read = |block: &[u8]| -> Vec<ByteString> { strings(block).map(ByteString::from).collect() };
     let program = |argv: &[ByteString]| {
         let named = argv.first().map(ByteString::as_bytes).unwrap_or_default();
@@ -85,13 +85,13 @@ fn arguments(exe: &Captured<ByteString>, block: Captured<&[u8]>) -> Captured<Vec
             }
             Captured::Cut {
                 kept: redact::argv(program(&argv), argv),
-                total,
+                total: *total,
             }
         }
     }
 }
 
-fn variables(block: Captured<&[u8]>) -> Captured<Vec<(ByteString, ByteString)>> {
+fn variables(block: &Captured<&[u8]>) -> Captured<Vec<(ByteString, ByteString)>> {
     match block {
         Captured::Missing => Captured::Missing,
         Captured::Whole(block) => Captured::Whole(allowed(strings(block))),
@@ -100,7 +100,7 @@ fn variables(block: Captured<&[u8]>) -> Captured<Vec<(ByteString, ByteString)>> 
             let end = kept.iter().rposition(|it| *it == 0).map_or(0, |it| it + 1);
             Captured::Cut {
                 kept: allowed(strings(kept.get(..end).unwrap_or_default())),
-                total,
+                total: *total,
             }
         }
     }

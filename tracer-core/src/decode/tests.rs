@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
 use super::*;
-use crate::event::{Call, Exec, Point, Status, Usage};
+use crate::event::{Exec, Point, Status, Usage};
 
 const POINTS: &[PointKind] = &[
     PointKind::SpanStart,
@@ -38,7 +38,9 @@ fn header(kind: Kind) -> abi::Header {
 /// A record's bytes: its length filled in, its tail behind it.
 fn record(fixed: &impl IntoBytesRecord, tail: &[&[u8]]) -> Vec<u8> {
     let mut bytes = fixed.bytes();
-    tail.iter().for_each(|it| bytes.extend_from_slice(it));
+    for part in tail {
+        bytes.extend_from_slice(part);
+    }
     let len = u32::try_from(bytes.len()).expect("a short record");
     // `len` is the third field of the header.
     bytes[4..8].copy_from_slice(&len.to_ne_bytes());
@@ -77,10 +79,11 @@ fn exec_record(argv: &[u8], env: &[u8], cwd: &[u8], exe: &[u8]) -> abi::Exec {
 }
 
 fn exec(fixed: &abi::Exec, tail: &[&[u8]]) -> Exec {
-    match decode(&record(fixed, tail)) {
-        Event::Exec(exec) => *exec,
-        other => panic!("not an exec: {other:?}"),
-    }
+    let event = decode(&record(fixed, tail));
+    let Event::Exec(exec) = event else {
+        panic!("not an exec: {event:?}")
+    };
+    *exec
 }
 
 /// An exec of these blocks, all whole.
@@ -109,14 +112,12 @@ fn call(spec: u16, texts: &[&str], missing: u16) -> Point {
         fixed.text_total[i] = u32::from(fixed.text_len[i]);
     }
     let tail: Vec<&[u8]> = texts.iter().map(|it| it.as_bytes()).collect();
-    match decode(&record(&fixed, &tail)) {
-        Event::Call(Call {
-            point,
-            goroutine: 0xc0,
-            ..
-        }) => point,
-        other => panic!("not a call: {other:?}"),
-    }
+    let event = decode(&record(&fixed, &tail));
+    let Event::Call(call) = event else {
+        panic!("not a call: {event:?}")
+    };
+    assert_eq!(call.goroutine, 0xc0);
+    call.point
 }
 
 fn text(text: &str) -> Captured<ByteString> {
@@ -124,10 +125,10 @@ fn text(text: &str) -> Captured<ByteString> {
 }
 
 fn why(event: &Event) -> &str {
-    match event {
-        Event::Unreadable(it) => &it.why,
-        other => panic!("readable: {other:?}"),
-    }
+    let Event::Unreadable(unreadable) = event else {
+        panic!("readable: {event:?}")
+    };
+    &unreadable.why
 }
 
 #[test]
@@ -317,10 +318,11 @@ fn a_rename_has_two_paths() {
             old_len: u32::try_from(old.len()).expect("short"),
             new_len: u32::try_from(new.len()).expect("short"),
         };
-        match decode(&record(&fixed, &[old, new])) {
-            Event::Rename(rename) => rename,
-            other => panic!("not a rename: {other:?}"),
-        }
+        let event = decode(&record(&fixed, &[old, new]));
+        let Event::Rename(rename) = event else {
+            panic!("not a rename: {event:?}")
+        };
+        rename
     };
     let done = rename(b"/w/a.out", b"x", (-100, -100), 0);
     assert_eq!(
@@ -499,10 +501,10 @@ fn contract(bytes: &[u8]) {
             );
         }
         Event::Unreadable(it) => {
-            assert!(usize::try_from(it.len).is_ok_and(|len| len == bytes.len()))
+            assert!(usize::try_from(it.len).is_ok_and(|len| len == bytes.len()));
         }
         Event::Fork(_) | Event::Exit(_) | Event::Rename(_) | Event::Call(_) => {
-            assert!(bytes.len() >= 48)
+            assert!(bytes.len() >= 48);
         }
         Event::Tool(_)
         | Event::Settings(_)

@@ -97,7 +97,7 @@ impl GoCommand {
     fn take_name(&mut self, args: &[ByteString]) -> Vec<ByteString> {
         let mut args = args.to_vec();
         let mut used = name_len(&args);
-        let chdir = match args.get(used).map(|it| word(it)) {
+        let chdir = match args.get(used).map(word) {
             Some(Word::Flag {
                 name,
                 value: Some(dir),
@@ -157,21 +157,19 @@ impl GoCommand {
             args = match word(arg) {
                 Word::Terminator => return rest,
                 Word::Plain => return args,
-                Word::Flag { name, value } => match self.take_flag(&name, value, rest) {
-                    Some(rest) => rest,
-                    None => {
-                        // An analyzer's switch; only the tool knows them all.
+                Word::Flag { name, value } => {
+                    if let Some(rest) = self.take_flag(&name, value.clone(), rest) {
+                        rest
+                    } else {
                         if matches!(self.name.as_str(), "vet" | "fix") {
-                            let Word::Flag { name, value } = word(arg) else {
-                                return rest;
-                            };
+                            // An analyzer's switch; only the tool knows them all.
                             self.set(&name, value, FlagOrigin::Argv);
                         } else {
                             self.unknown.push(arg.clone());
                         }
                         rest
                     }
-                },
+                }
             };
         }
         args
@@ -343,7 +341,7 @@ mod tests {
     use crate::golang::goflags::{Quoting, split};
 
     /// Arguments are separated by ` | `.
-    fn check(goflags: &str, line: &str, expected: Expect) {
+    fn check(goflags: &str, line: &str, expected: &Expect) {
         let argv: Vec<ByteString> = line.split(" | ").map(ByteString::from).collect();
         let goflags = split(goflags.as_bytes(), Quoting::Shell).expect("closed quotes");
         expected.assert_eq(&show(&GoCommand::parse(&argv, &goflags)));
@@ -378,38 +376,38 @@ mod tests {
 
     #[test]
     fn flags_come_before_packages() {
-        check("", "go | build", expect!["build"]);
-        check("", "go", expect![""]);
+        check("", "go | build", &expect!["build"]);
+        check("", "go", &expect![""]);
         check(
             "",
             "go | build | -o | bin/a | -race | ./cmd/a",
-            expect![[r#"build -o=bin/a -race packages["./cmd/a"]"#]],
+            &expect![[r#"build -o=bin/a -race packages["./cmd/a"]"#]],
         );
         check(
             "",
             "go | build | --o=x | -v=false | -- | -x",
-            expect![[r#"build -o=x -v=false packages["-x"]"#]],
+            &expect![[r#"build -o=x -v=false packages["-x"]"#]],
         );
         check(
             "",
             "go | build | a.go | -o | x",
-            expect![[r#"build packages["a.go", "-o", "x"]"#]],
+            &expect![[r#"build packages["a.go", "-o", "x"]"#]],
         );
         check(
             "",
             "go | list | -json=Dir | -m | all",
-            expect![[r#"list -json=Dir -m packages["all"]"#]],
+            &expect![[r#"list -json=Dir -m packages["all"]"#]],
         );
         check(
             "",
             "go | vet | -printf=false | -c | 3 | ./...",
-            expect![[r#"vet -printf=false -c=3 packages["./..."]"#]],
+            &expect![[r#"vet -printf=false -c=3 packages["./..."]"#]],
         );
-        check("", "go | build | -o", expect!["build -o"]);
+        check("", "go | build | -o", &expect!["build -o"]);
         check(
             "",
             "go | build | -frob | x",
-            expect![[r#"build packages["x"] unknown["-frob"]"#]],
+            &expect![[r#"build packages["x"] unknown["-frob"]"#]],
         );
     }
 
@@ -418,19 +416,19 @@ mod tests {
         check(
             "",
             "go | build | -C | d | -o | x",
-            expect!["build in d -o=x"],
+            &expect!["build in d -o=x"],
         );
         check(
             "",
             "go | -C | d | build | .",
-            expect![[r#"build in d packages["."]"#]],
+            &expect![[r#"build in d packages["."]"#]],
         );
         check(
             "",
             "go | mod | -C=d | tidy | -v",
-            expect!["mod tidy in d -v"],
+            &expect!["mod tidy in d -v"],
         );
-        check("", "go | build | -C", expect!["build -C"]);
+        check("", "go | build | -C", &expect!["build -C"]);
     }
 
     /// Each seen in `go version -m` of 1.27: the line replaces what `GOFLAGS` says, it does not add to it.
@@ -439,27 +437,27 @@ mod tests {
         check(
             "-ldflags=-s",
             "go | build | -ldflags=-w",
-            expect!["build -ldflags=-w"],
+            &expect!["build -ldflags=-w"],
         );
         check(
             "-tags=a -mod=mod",
             "go | build | -tags | b,c",
-            expect!["build GOFLAGS:-mod=mod -tags=b,c"],
+            &expect!["build GOFLAGS:-mod=mod -tags=b,c"],
         );
         check(
             "-trimpath",
             "go | build | -trimpath=false",
-            expect!["build -trimpath=false"],
+            &expect!["build -trimpath=false"],
         );
         check(
             "'-ldflags=-s -w' -v",
             "go | build",
-            expect!["build GOFLAGS:-ldflags=-s -w GOFLAGS:-v"],
+            &expect!["build GOFLAGS:-ldflags=-s -w GOFLAGS:-v"],
         );
         check(
             "-gcflags=all=-N",
             "go | build | -gcflags=-l | -gcflags=./x=-m | -gcflags=-m",
-            expect!["build GOFLAGS:-gcflags=all=-N -gcflags=./x=-m -gcflags=-m"],
+            &expect!["build GOFLAGS:-gcflags=all=-N -gcflags=./x=-m -gcflags=-m"],
         );
     }
 
@@ -468,18 +466,18 @@ mod tests {
         check(
             "-ldflags=-s -mod=mod",
             "go | env | GOROOT",
-            expect![[r#"env args["GOROOT"]"#]],
+            &expect![[r#"env args["GOROOT"]"#]],
         );
         check(
             "-o=x -mod=mod",
             "go | install | ./...",
-            expect![[r#"install GOFLAGS:-mod=mod packages["./..."]"#]],
+            &expect![[r#"install GOFLAGS:-mod=mod packages["./..."]"#]],
         );
-        check("-cover -json", "go | generate", expect!["generate"]);
+        check("-cover -json", "go | generate", &expect!["generate"]);
         check(
             "-v --x= nonsense",
             "go | build",
-            expect!["build GOFLAGS:-v GOFLAGS:-x="],
+            &expect!["build GOFLAGS:-v GOFLAGS:-x="],
         );
     }
 
@@ -488,26 +486,26 @@ mod tests {
         check(
             "",
             "go | run | -race | . | -v | x",
-            expect![[r#"run -race packages["."] args["-v", "x"]"#]],
+            &expect![[r#"run -race packages["."] args["-v", "x"]"#]],
         );
         check(
             "",
             "go | run | a.go | b.go | c",
-            expect![[r#"run packages["a.go", "b.go"] args["c"]"#]],
+            &expect![[r#"run packages["a.go", "b.go"] args["c"]"#]],
         );
         check(
             "",
             "go | run | example.com/x@v1 | y.go",
-            expect![[r#"run packages["example.com/x@v1"] args["y.go"]"#]],
+            &expect![[r#"run packages["example.com/x@v1"] args["y.go"]"#]],
         );
-        check("", "go | run", expect!["run"]);
+        check("", "go | run", &expect!["run"]);
         check(
             "",
             "go | tool | nm | -size | a",
-            expect![[r#"tool nm args["-size", "a"]"#]],
+            &expect![[r#"tool nm args["-size", "a"]"#]],
         );
-        check("", "go | tool | -n | compile", expect!["tool compile -n"]);
-        check("", "go | tool", expect!["tool"]);
+        check("", "go | tool | -n | compile", &expect!["tool compile -n"]);
+        check("", "go | tool", &expect!["tool"]);
     }
 
     #[test]
@@ -515,56 +513,56 @@ mod tests {
         check(
             "",
             "go | test | ./a | ./b | -run | X | -v",
-            expect![[r#"test -run=X -v packages["./a", "./b"]"#]],
+            &expect![[r#"test -run=X -v packages["./a", "./b"]"#]],
         );
         check(
             "-test.v",
             "go | test | -test.run=X | -count | 1 | .",
-            expect![[r#"test GOFLAGS:-v -run=X -count=1 packages["."]"#]],
+            &expect![[r#"test GOFLAGS:-v -run=X -count=1 packages["."]"#]],
         );
         check(
             "",
             "go | test | . | -args | -v | -x",
-            expect![[r#"test packages["."] args["-v", "-x"]"#]],
+            &expect![[r#"test packages["."] args["-v", "-x"]"#]],
         );
         check(
             "",
             "go | test | . | -mine | value | -v | more | -race",
-            expect![[
+            &expect![[
                 r#"test -v packages["."] args["-mine", "value", "more", "-race"] unknown["-mine"]"#
             ]],
         );
         check(
             "",
             "go | test | -mine=1 | ./x | -v",
-            expect![[r#"test args["-mine=1", "./x", "-v"] unknown["-mine=1"]"#]],
+            &expect![[r#"test args["-mine=1", "./x", "-v"] unknown["-mine=1"]"#]],
         );
         check(
             "",
             "go | test | . | -- | -v",
-            expect![[r#"test packages["."] args["--", "-v"]"#]],
+            &expect![[r#"test packages["."] args["--", "-v"]"#]],
         );
         check(
             "",
             "go | test | -c | -o | d/ | ./...",
-            expect![[r#"test -c -o=d/ packages["./..."]"#]],
+            &expect![[r#"test -c -o=d/ packages["./..."]"#]],
         );
     }
 
     #[test]
     fn other_lines_are_told_apart() {
-        check("", "go | ** telemetry **", expect!["** telemetry **"]);
+        check("", "go | ** telemetry **", &expect!["** telemetry **"]);
         assert!(GoCommand::parse(&["go".into(), "** telemetry **".into()], &[]).is_telemetry());
         check(
             "",
             "go | mod | edit | -require=a@v1 | -require=b@v1",
-            expect!["mod edit -require=a@v1 -require=b@v1"],
+            &expect!["mod edit -require=a@v1 -require=b@v1"],
         );
-        check("", "go | help | build", expect![[r#"help args["build"]"#]]);
+        check("", "go | help | build", &expect![[r#"help args["build"]"#]]);
         check(
             "",
             "go | version | -m | bin/a",
-            expect![[r#"version -m args["bin/a"]"#]],
+            &expect![[r#"version -m args["bin/a"]"#]],
         );
     }
 

@@ -53,7 +53,6 @@ fn quoted(text: &[u8]) -> Vec<ByteString> {
                 Some(next) => arg.get_or_insert_default().extend([b'\\', next]),
                 None => arg.get_or_insert_default().push(b'\\'),
             },
-            (Some(_), _) => arg.get_or_insert_default().push(byte),
             (None, b'\'' | b'"') => {
                 arg.get_or_insert_default();
                 quote = Some(byte);
@@ -63,7 +62,7 @@ fn quoted(text: &[u8]) -> Vec<ByteString> {
                 Some(next) => arg.get_or_insert_default().push(next),
             },
             (None, b' ' | b'\t' | b'\r' | b'\n') => args.extend(arg.take().map(ByteString::from)),
-            (None, _) => arg.get_or_insert_default().push(byte),
+            (Some(_) | None, _) => arg.get_or_insert_default().push(byte),
         }
     }
     args.extend(arg.map(ByteString::from));

@@ -11,6 +11,10 @@ use crate::event::Role;
 
 /// One run of a Go tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the line, independent of the others"
+)]
 pub struct ToolArgs {
     pub role: Role,
     /// Import path, with the test variant (`p [p.test]`): what the `go` command told the tool (`TOOLEXEC_IMPORTPATH`), else
@@ -140,8 +144,8 @@ impl ToolArgs {
         env: &[(ByteString, ByteString)],
         cwd: Option<&ByteString>,
     ) -> Self {
-        let args = argv.get(1..).unwrap_or_default();
-        let flags = flags(role, args);
+        let rest = argv.get(1..).unwrap_or_default();
+        let flags = flags(role, rest);
         let text = |name: &str| {
             flags
                 .get(name)
@@ -171,7 +175,7 @@ impl ToolArgs {
             path("objdir").as_ref(),
             importcfg.as_ref(),
             path("pkgcfg").as_ref(),
-            args.last(),
+            rest.last(),
         ]
         .into_iter()
         .flatten()
@@ -187,10 +191,10 @@ impl ToolArgs {
                     .flatten()
                     .map(ByteString::from)
             }),
-            is_query: args
+            is_query: rest
                 .iter()
                 .any(|it| it.as_bytes() == b"-V" || it.as_bytes().starts_with(b"-V="))
-                || (matches!(role, Role::Vet | Role::Fix) && args.iter().any(|it| it == "-flags")),
+                || (matches!(role, Role::Vet | Role::Fix) && rest.iter().any(|it| it == "-flags")),
             output,
             work,
             is_std: is_on("std"),
@@ -206,9 +210,9 @@ impl ToolArgs {
                 } else {
                     strips_symbols
                 },
-            n_sources: n_sources(args),
+            n_sources: n_sources(rest),
             importcfg,
-            response_file: response_file(args).map(|it| resolve(&it.into(), cwd)),
+            response_file: response_file(rest).map(|it| resolve(&it.into(), cwd)),
             go_version: text("goversion")
                 .or_else(|| var("GOVERSION").map(|it| it.to_str().into_owned())),
         }

@@ -109,19 +109,17 @@ fn number(text: &mut &str) -> Option<u32> {
 }
 
 fn prerelease(text: &mut &str) -> Option<Stage> {
-    let kinds: [(&str, fn(u32) -> Stage); 3] = [
-        ("alpha", Stage::Alpha),
-        ("beta", Stage::Beta),
-        ("rc", Stage::Candidate),
-    ];
-    for (name, stage) in kinds {
-        if let Some(mut rest) = text.strip_prefix(name) {
-            let n = number(&mut rest)?;
-            *text = rest;
-            return Some(stage(n));
-        }
-    }
-    None
+    let letters = text.find(|it: char| !it.is_ascii_lowercase())?;
+    let (kind, mut rest) = text.split_at_checked(letters)?;
+    let n = number(&mut rest)?;
+    let stage = match kind {
+        "alpha" => Stage::Alpha(n),
+        "beta" => Stage::Beta(n),
+        "rc" => Stage::Candidate(n),
+        _ => return None,
+    };
+    *text = rest;
+    Some(stage)
 }
 
 #[cfg(test)]

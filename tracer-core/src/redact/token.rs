@@ -74,13 +74,15 @@ pub(super) fn len(text: &[u8], before: Option<u8>) -> Option<usize> {
         [b'A', second, ..] => matches!(second, b'I' | b'K' | b'S'),
         [b'g', second, ..] => matches!(second, b'h' | b'i' | b'l'),
         [b'x', second, ..] => matches!(second, b'a' | b'o'),
-        [b'-', b'-', ..]
-        | [b'd', b'o', ..]
-        | [b'e', b'y', ..]
-        | [b'h', b'v', ..]
-        | [b'n', b'p', ..]
-        | [b'p', b'y', ..]
-        | [b'r' | b's', b'k', ..] => true,
+        [first, second, ..] => matches!(
+            (first, second),
+            (b'-', b'-')
+                | (b'd', b'o')
+                | (b'e' | b'p', b'y')
+                | (b'h', b'v')
+                | (b'n', b'p')
+                | (b'r' | b's', b'k')
+        ),
         _ => false,
     };
     if !is_likely {

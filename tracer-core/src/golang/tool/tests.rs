@@ -1,11 +1,13 @@
 //! Lines of real builds (Go 1.19 and 1.27), paths shortened.
 
+use std::fmt::Write;
+
 use expect_test::{Expect, expect};
 
 use super::*;
 
 /// Arguments are separated by blanks, variables likewise; a variant's blank is written `~`.
-fn check(role: Role, cwd: &str, env: &str, line: &str, expected: Expect) {
+fn check(role: Role, cwd: &str, env: &str, line: &str, expected: &Expect) {
     let split = |text: &str| -> Vec<ByteString> {
         text.split_whitespace()
             .map(|it| it.replace('~', " ").into())
@@ -31,7 +33,7 @@ fn show(tool: &ToolArgs) -> String {
     let mut out = format!("{:?}", tool.role).to_lowercase();
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            out.push_str(&format!(" {name}={value}"));
+            let _ = write!(out, " {name}={value}");
         }
     };
     field("package", tool.package.as_ref().map(ToString::to_string));
@@ -76,7 +78,7 @@ fn compile_lines() {
         "compile -o /tmp/go-build256/b002/_pkg_.a -trimpath /tmp/go-build256/b002=> -p example.com/hello/lib -lang=go1.19 \
          -complete -buildid BYo3/BYo3 -goversion go1.27.3 -c=2 -nolocalimports -importcfg /tmp/go-build256/b002/importcfg \
          -pack /src/hello/lib/lib.go",
-        expect![
+        &expect![
             "compile package=example.com/hello/lib output=/tmp/go-build256/b002/_pkg_.a work=/tmp/go-build256+b002 importcfg=/tmp/go-build256/b002/importcfg goos=linux goarch=amd64 version=go1.27.3 sources=1"
         ],
     );
@@ -87,7 +89,7 @@ fn compile_lines() {
         "compile -o /tmp/go-build194/b149/_pkg_.a -trimpath /tmp/go-build194/b149=> -p example.com/hello/lib -lang=go1.19 \
          -complete -race -goversion go1.27.3 -coveragecfg=/tmp/go-build194/b149/coveragecfg -c=2 -pack \
          /tmp/go-build194/b149/covervars.go /tmp/go-build194/b149/lib.cover.go /src/hello/lib/lib_test.go",
-        expect![
+        &expect![
             "compile package=example.com/hello/lib [example.com/hello/lib.test] output=/tmp/go-build194/b149/_pkg_.a work=/tmp/go-build194+b149 version=go1.27.3 sources=3 race"
         ],
     );
@@ -96,7 +98,7 @@ fn compile_lines() {
         "/",
         "",
         "compile -o $W/b001/_pkg_.a -p main -std -D _/x -symabis s a.go b.go",
-        expect!["compile package=main output=/$W/b001/_pkg_.a sources=2 std"],
+        &expect!["compile package=main output=/$W/b001/_pkg_.a sources=2 std"],
     );
 }
 
@@ -108,7 +110,7 @@ fn link_lines() {
         "TOOLEXEC_IMPORTPATH=example.com/hello GOROOT=",
         "link -o /tmp/go-build378/b001/exe/a.out -importcfg /tmp/go-build378/b001/importcfg.link -buildmode=exe \
          -buildid=TRN4/4u-1/NMSU/TRN4 -s -w -X main.t=<redacted> -extld=gcc /tmp/go-build378/b001/_pkg_.a",
-        expect![
+        &expect![
             "link package=example.com/hello output=/tmp/go-build378/b001/exe/a.out work=/tmp/go-build378+b001 importcfg=/tmp/go-build378/b001/importcfg.link mode=exe -s -w"
         ],
     );
@@ -119,7 +121,7 @@ fn link_lines() {
         "TOOLEXEC_IMPORTPATH=example.com/hello/c",
         "link -o a.out -importcfg /tmp/go-build853/b001/importcfg.link -installsuffix shared \
          -X=runtime.godebugDefault=panicnil=1 -buildmode=c-shared -w=0 -s /tmp/go-build853/b001/_pkg_.a",
-        expect![
+        &expect![
             "link package=example.com/hello/c output=/tmp/go-build853/b001/exe/a.out work=/tmp/go-build853+b001 importcfg=/tmp/go-build853/b001/importcfg.link mode=c-shared -s"
         ],
     );
@@ -129,7 +131,7 @@ fn link_lines() {
         "/w",
         "",
         "link -o out/../bin/x -s x.a",
-        expect!["link output=/w/bin/x -s -w"],
+        &expect!["link output=/w/bin/x -s -w"],
     );
 }
 
@@ -141,7 +143,7 @@ fn lines_of_the_other_tools() {
         "TOOLEXEC_IMPORTPATH=math",
         "asm -p math -trimpath /tmp/go-build2/b020=> -I /tmp/go-build2/b020/ -I /go/pkg/include -D GOOS_linux -std -gensymabis \
          -o /tmp/go-build2/b020/symabis ./a.s ./b.s",
-        expect![
+        &expect![
             "asm package=math output=/tmp/go-build2/b020/symabis work=/tmp/go-build2+b020 sources=2 std symabis"
         ],
     );
@@ -151,14 +153,14 @@ fn lines_of_the_other_tools() {
         "",
         "cgo -objdir /tmp/go-build18/b001/ -importpath example.com/c -exportheader=/tmp/go-build18/b001/_cgo_install.h -- -I \
          /tmp/go-build18/b001/ -g -O2 /src/c/main.go",
-        expect!["cgo package=example.com/c work=/tmp/go-build18+b001 sources=1"],
+        &expect!["cgo package=example.com/c work=/tmp/go-build18+b001 sources=1"],
     );
     check(
         Role::Vet,
         "/src/lib",
         "TOOLEXEC_IMPORTPATH=example.com/lib",
         "vet -atomic -json -printf=false /tmp/go-build19/b132/vet.cfg",
-        expect!["vet package=example.com/lib work=/tmp/go-build19+b132"],
+        &expect!["vet package=example.com/lib work=/tmp/go-build19+b132"],
     );
     check(
         Role::Cover,
@@ -166,14 +168,14 @@ fn lines_of_the_other_tools() {
         "TOOLEXEC_IMPORTPATH=example.com/lib",
         "cover -pkgcfg /tmp/go-build19/b149/pkgcfg.txt -mode set -var goCover_b_ -outfilelist \
          /tmp/go-build19/b149/out.txt /src/lib/lib.go",
-        expect!["cover package=example.com/lib work=/tmp/go-build19+b149 sources=1"],
+        &expect!["cover package=example.com/lib work=/tmp/go-build19+b149 sources=1"],
     );
     check(
         Role::Preprofile,
         "/",
         "",
         "preprofile -o /tmp/go-build1/b7/p -i x.pgo",
-        expect!["preprofile output=/tmp/go-build1/b7/p work=/tmp/go-build1+b7"],
+        &expect!["preprofile output=/tmp/go-build1/b7/p work=/tmp/go-build1+b7"],
     );
 }
 
@@ -184,32 +186,32 @@ fn questions_are_no_work() {
         "/",
         "GOVERSION=go1.27.3",
         "compile -V=full",
-        expect!["compile version=go1.27.3 query"],
+        &expect!["compile version=go1.27.3 query"],
     );
-    check(Role::Asm, "/", "", "asm -V", expect!["asm query"]);
-    check(Role::Vet, "/", "", "vet -flags", expect!["vet query"]);
-    check(Role::Link, "/", "", "link -flags", expect!["link"]);
+    check(Role::Asm, "/", "", "asm -V", &expect!["asm query"]);
+    check(Role::Vet, "/", "", "vet -flags", &expect!["vet query"]);
+    check(Role::Link, "/", "", "link -flags", &expect!["link"]);
 }
 
 #[test]
 fn odd_lines_do_no_harm() {
-    check(Role::Compile, "/", "", "", expect!["compile"]);
-    check(Role::Compile, "/", "", "compile -o", expect!["compile"]);
+    check(Role::Compile, "/", "", "", &expect!["compile"]);
+    check(Role::Compile, "/", "", "compile -o", &expect!["compile"]);
     check(
         Role::Compile,
         "/",
         "",
         "compile - -- ---- -= -o=",
-        expect!["compile"],
+        &expect!["compile"],
     );
     check(
         Role::Compile,
         "/d",
         "",
         "compile @args123",
-        expect!["compile file=/d/args123"],
+        &expect!["compile file=/d/args123"],
     );
-    check(Role::Compile, "/d", "", "compile @", expect!["compile"]);
+    check(Role::Compile, "/d", "", "compile @", &expect!["compile"]);
 }
 
 #[test]

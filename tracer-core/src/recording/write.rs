@@ -1,0 +1,75 @@
+//! Events to lines.
+
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::Serialize;
+
+use crate::event::{Event, Unreadable};
+
+use super::{End, EndMark, Header, LINE_MAX};
+
+/// Writes a recording, compressed. One that is dropped without [`Writer::finish`] has no end mark, and its reader will say so.
+#[derive(Debug)]
+pub struct Writer<W: Write> {
+    output: GzEncoder<W>,
+    line: Vec<u8>,
+    n_events: u64,
+}
+
+impl<W: Write> Writer<W> {
+    pub fn new(inner: W, header: &Header) -> io::Result<Self> {
+        // The fast level: a recording is written while the build runs.
+        let output = GzEncoder::new(inner, Compression::fast());
+        let mut writer = Self {
+            output,
+            line: Vec::new(),
+            n_events: 0,
+        };
+        writer.fill(header)?;
+        writer.put()?;
+        Ok(writer)
+    }
+
+    /// Adds an event. One that no reader would take for its length is recorded as unreadable.
+    pub fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.fill(event)?;
+        if self.line.len() > LINE_MAX {
+            let len = u32::try_from(self.line.len()).unwrap_or(u32::MAX);
+            let why = "too long for a recording".to_owned();
+            self.fill(&Event::Unreadable(Unreadable { kind: 0, len, why }))?;
+        }
+        self.put()?;
+        self.n_events += 1;
+        Ok(())
+    }
+
+    /// Brings what was written so far to where it can be read, at the cost of some compression.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+
+    /// Adds the end mark and gives back what was written to.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.fill(&End {
+            event: EndMark::End,
+            n_events: self.n_events,
+        })?;
+        self.put()?;
+        let mut inner = self.output.finish()?;
+        inner.flush()?;
+        Ok(inner)
+    }
+
+    fn fill(&mut self, value: &impl Serialize) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, value)?;
+        self.line.push(b'\n');
+        Ok(())
+    }
+
+    fn put(&mut self) -> io::Result<()> {
+        self.output.write_all(&self.line)
+    }
+}
