@@ -13,7 +13,7 @@ mod tree;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::event::{Ktime, ProcKey, Usage};
+use crate::event::{Ktime, ProcKey, Status, Usage};
 use crate::model::{Anomaly, Build, Trace};
 
 pub use hint::Hint;
@@ -154,9 +154,7 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
         go_system_ns: build.usage.system_ns.saturating_sub(tools.system_ns),
         loading_ns: loading_ns(build, end),
         tools_running_ns: interval::union(tree.working().map(|it| it.interval)),
-        is_up_to_date: kinds.is_empty()
-            && build.packages.compiled == 0
-            && build.status.is_some_and(crate::event::Status::is_success),
+        is_up_to_date: is_up_to_date(build, &tree),
         kinds,
         queries: kind::queries(&tree),
         packages,
@@ -168,6 +166,12 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
     };
     report.hints = hint::hints(build, &report, &tree, trace.cpus);
     report
+}
+
+/// A C compiler that runs for no package was only asked what it is.
+fn is_up_to_date(build: &Build, tree: &tree::Tree<'_>) -> bool {
+    let is_success = build.status.is_some_and(Status::is_success);
+    is_success && build.packages.compiled == 0 && !tree.working().any(tree::Node::is_of_use)
 }
 
 /// Stages overlap and one of them is the whole command: only those of this name are loading.

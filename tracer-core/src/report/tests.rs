@@ -324,7 +324,21 @@ fn a_build_whose_tools_only_answered_is_up_to_date() {
         "2<1 compile - 0..10 5 query\n3<1 link - 0..10 5 query",
     );
     assert!(analyze(&trace).builds[0].is_up_to_date);
-    let trace = trace_with(&trace, |build| build.status = Some(Status::Code(1)));
+    let failed = trace_with(&trace, |build| build.status = Some(Status::Code(1)));
+    assert!(!analyze(&failed).builds[0].is_up_to_date);
+    for (line, is_up_to_date) in [
+        ("4<1 cc - 0..10 1", true),
+        ("4<1 vet fmt 0..10 1", false),
+        ("4<1 test - 0..10 1", false),
+    ] {
+        let trace = super::tests::trace(2, 100, line);
+        assert_eq!(
+            analyze(&trace).builds[0].is_up_to_date,
+            is_up_to_date,
+            "{line}"
+        );
+    }
+    let trace = trace_with(&trace, |build| build.packages.compiled = 1);
     assert!(!analyze(&trace).builds[0].is_up_to_date);
 }
 

@@ -32,6 +32,11 @@ impl Node<'_> {
         self.root == self.index
     }
 
+    /// Works on a package, or for the user.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.call.package.is_some() || is_for_the_user(self.root_kind)
+    }
+
     pub(super) fn wall_ns(&self) -> u64 {
         self.interval.1.since(self.interval.0)
     }

@@ -66,11 +66,19 @@ pub fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "-".to_owned();
     }
-    let per_mille = (u128::from(part) * 1000 + u128::from(whole) / 2) / u128::from(whole);
+    let rounded = (u128::from(part) * 1000 + u128::from(whole) / 2) / u128::from(whole);
+    // Nearly all is not all.
+    let per_mille = if part < whole {
+        rounded.min(999)
+    } else {
+        rounded
+    };
     match per_mille {
         0 if part > 0 => "<0.1 %".to_owned(),
         0 => "0 %".to_owned(),
-        n if n < 100 => format!("{}.{} %", per_mille / 10, per_mille % 10),
+        n if n < 100 || (n >= 995 && part < whole) => {
+            format!("{}.{} %", per_mille / 10, per_mille % 10)
+        }
         _ => format!("{} %", (per_mille + 5) / 10),
     }
 }
@@ -156,6 +164,13 @@ mod tests {
             ],
             ["0 %", "<0.1 %", "2.0 %", "67 %", "-"]
         );
-        assert_eq!(share(u64::MAX, u64::MAX), "100 %");
+        assert_eq!(
+            [
+                share(188, 189),
+                share(99_999, 100_000),
+                share(u64::MAX, u64::MAX)
+            ],
+            ["99.5 %", "99.9 %", "100 %"]
+        );
     }
 }

@@ -13,6 +13,7 @@ const SLOWEST: usize = 5;
 const LINKS: usize = 2;
 /// Narrower pages have no room for the phases of each package.
 const ROOM_FOR_PHASES: usize = 90;
+const ROOM_FOR_THREE: usize = 125;
 
 /// Time by kind of work. Shares are of the CPU of all rows.
 pub(super) fn work(page: &mut Page<'_>, numbers: &BuildReport) {
@@ -85,6 +86,11 @@ pub(super) fn slowest(page: &mut Page<'_>, build: &Build, numbers: &BuildReport)
     if numbers.packages.is_empty() {
         return;
     }
+    let n_phases = if page.style().columns() < ROOM_FOR_THREE {
+        2
+    } else {
+        3
+    };
     let has_phases =
         page.style().columns() >= ROOM_FOR_PHASES && !numbers.compiler_phases.is_empty();
     let dim = |text: &str| Line::painted(Paint::Dim, text);
@@ -104,7 +110,7 @@ pub(super) fn slowest(page: &mut Page<'_>, build: &Build, numbers: &BuildReport)
             Line::plain(&units::span(it.cpu_ns)),
             Line::plain(&units::memory(it.max_rss_bytes)),
             if has_phases {
-                phases(&it.phases, 3, page.style().dot())
+                phases(&it.phases, n_phases, page.style().dot())
             } else {
                 Line::default()
             },
