@@ -6,6 +6,7 @@
 mod btf;
 mod error;
 mod hook;
+mod multi;
 mod object;
 pub mod offsets;
 mod privilege;
@@ -13,8 +14,10 @@ mod ring;
 
 use std::collections::HashMap as StdHashMap;
 use std::fs::File;
+use std::mem;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
+use std::thread;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::UProbe;
@@ -57,14 +60,35 @@ pub struct Site {
     pub offset: u64,
 }
 
+impl Site {
+    /// What the kernel hands to the program at each hit.
+    fn cookie(&self, target: u32) -> u64 {
+        u64::from(target) << 16 | u64::from(self.spec)
+    }
+}
+
 /// The loaded object. Dropping it detaches everything.
 pub struct Tracer {
     ebpf: Ebpf,
+    /// Nothing where the kernel has no such links; perf events take their place.
+    multi: Option<multi::Program>,
     ours: HashMap<MapData, u32, Words<2>>,
     detail: Array<MapData, u32>,
     tallies: PerCpuArray<MapData, Words<2>>,
-    links: StdHashMap<u32, Vec<UProbeLink>>,
+    links: StdHashMap<u32, Links>,
     notes: Vec<String>,
+}
+
+/// What keeps the probes of one file on.
+struct Links {
+    n: usize,
+    _held: Held,
+}
+
+/// Dropping it is the use of it.
+enum Held {
+    Multi { _link: multi::Link },
+    Perf { _links: Vec<UProbeLink> },
 }
 
 /// A value of `N` words as `aya` wants it. The types of `tracer_abi` cannot implement its trait here.
@@ -90,6 +114,14 @@ impl Tracer {
             .load(object::bytes())
             .map_err(error::from_load)?;
 
+        let notes = hook::attach_all(&mut ebpf, &btf)?;
+        let multi = multi::Program::load(&ebpf);
+        if multi.is_none() {
+            call_program(&mut ebpf)
+                .and_then(|program| program.load().map_err(TracerError::from))
+                .map_err(|source| error::from_program(CALL_PROGRAM, source))?;
+        }
+
         let mut detail =
             Array::try_from(error::take(&mut ebpf, map::DETAIL)?).map_err(error::from_map)?;
         detail.set(0, config.detail, 0).map_err(error::from_map)?;
@@ -100,13 +132,10 @@ impl Tracer {
             .map_err(error::from_map)?;
         let ring = Ring::new(error::take(&mut ebpf, map::EVENTS)?).map_err(error::from_map)?;
 
-        let notes = hook::attach_all(&mut ebpf, &btf)?;
-        call_program(&mut ebpf)
-            .and_then(|program| program.load().map_err(TracerError::from))
-            .map_err(|source| error::from_program(CALL_PROGRAM, source))?;
         Ok((
             Self {
                 ebpf,
+                multi,
                 ours,
                 detail,
                 tallies,
@@ -160,8 +189,34 @@ impl Tracer {
         Ok(tallies)
     }
 
-    /// Probes a file in every process that runs it, now and later. All sites, or none.
+    /// Probes a file in every process that runs it, now and later. All sites, or none; those of before are let go.
     pub fn attach(&mut self, file: &File, target: u32, sites: &[Site]) -> Result<(), TracerError> {
+        let held = match &self.multi {
+            Some(program) => Held::Multi {
+                _link: program
+                    .attach(file, target, sites)
+                    .map_err(TracerError::Attach)?,
+            },
+            None => Held::Perf {
+                _links: self.attach_perf(file, target, sites)?,
+            },
+        };
+        self.links.insert(
+            target,
+            Links {
+                n: sites.len(),
+                _held: held,
+            },
+        );
+        Ok(())
+    }
+
+    fn attach_perf(
+        &mut self,
+        file: &File,
+        target: u32,
+        sites: &[Site],
+    ) -> Result<Vec<UProbeLink>, TracerError> {
         // The kernel follows this link to the inode that was opened, whatever has become of its name.
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let program = call_program(&mut self.ebpf)?;
@@ -169,13 +224,12 @@ impl Tracer {
         for site in sites {
             let point = UProbeAttachPoint {
                 location: UProbeAttachLocation::AbsoluteOffset(site.offset),
-                cookie: Some(u64::from(target) << 16 | u64::from(site.spec)),
+                cookie: Some(site.cookie(target)),
             };
             let id = program.attach(point, &path, UProbeScope::AllProcesses)?;
             links.push(program.take_link(id)?);
         }
-        self.links.entry(target).or_default().append(&mut links);
-        Ok(())
+        Ok(links)
     }
 
     /// Lets go of a file. Nothing happens if it is not probed.
@@ -185,7 +239,19 @@ impl Tracer {
 
     /// Uprobes that are on.
     pub fn n_links(&self) -> usize {
-        self.links.values().map(Vec::len).sum()
+        self.links.values().map(|it| it.n).sum()
+    }
+}
+
+/// Letting go of a file makes the kernel wait until no CPU is in its probes, some 60 ms: all files at once take no longer than one.
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        thread::scope(|scope| {
+            for links in mem::take(&mut self.links).into_values() {
+                // Without a thread the links are dropped here, one after another.
+                let _ = thread::Builder::new().spawn_scoped(scope, || drop(links));
+            }
+        });
     }
 }
 

@@ -72,6 +72,8 @@ pub enum TracerError {
     NoProgram(&'static str),
     #[error("a map could not be read or changed")]
     Map(#[from] MapError),
+    #[error("the probes of a file could not be attached")]
+    Attach(#[source] io::Error),
     #[error("a program could not be loaded or attached")]
     Program(#[from] ProgramError),
 }

@@ -1,0 +1,164 @@
+//! Uprobes by `uprobe_multi` links (Linux 6.6): one link for all places in a file.
+//!
+//! Such a link is made and taken away at once, where one perf event for each place takes the kernel a tenth of a second each to let
+//! go, one after another; and it needs no CAP_SYS_ADMIN. `aya` 0.14 cannot load a program for it: the attach type has to be said when
+//! the program is loaded. So this reads the object with `aya_obj`, as `aya` does, and makes both system calls itself.
+//! To be deleted when `aya` can do it (0.15, which needs a newer compiler).
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use aya::Ebpf;
+use aya::maps::Map;
+use aya_obj::Object;
+use zerocopy::{Immutable, IntoBytes};
+
+use super::{CALL_PROGRAM, Site, object};
+
+// Of `include/uapi/linux/bpf.h`.
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_PROG_TYPE_KPROBE: u32 = 2;
+const BPF_TRACE_UPROBE_MULTI: u32 = 48;
+
+/// The part of `union bpf_attr` that `BPF_PROG_LOAD` reads, up to the last field that is used.
+#[derive(Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+}
+
+/// The same of `BPF_LINK_CREATE` for this type of link.
+#[derive(Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct LinkAttr {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+    path: u64,
+    offsets: u64,
+    ref_ctr_offsets: u64,
+    cookies: u64,
+    cnt: u32,
+    multi_flags: u32,
+    pid: u32,
+    pad: u32,
+}
+
+const _: () = assert!(size_of::<LoadAttr>() == 72);
+const _: () = assert!(size_of::<LinkAttr>() == 64);
+
+/// The loaded program.
+pub(super) struct Program(OwnedFd);
+
+/// All probes of one file. Closing it lets go of them.
+pub(super) struct Link(#[expect(dead_code, reason = "held for what closing it does")] OwnedFd);
+
+impl Program {
+    /// Loads the program a second time, for this type of link, with the maps that the first loading made. Nothing where the kernel
+    /// has no such links: loading alone does not tell, it succeeds on every kernel.
+    pub(super) fn load(ebpf: &Ebpf) -> Option<Self> {
+        let program = Self::load_any(ebpf)?;
+        // A directory is refused with EBADF by a kernel that has such links, with EINVAL by one that has not.
+        let error = program.link(c"/", &[0], &[0]).err()?;
+        (error.raw_os_error() == Some(libc::EBADF)).then_some(program)
+    }
+
+    fn load_any(ebpf: &Ebpf) -> Option<Self> {
+        let mut object = Object::parse(object::bytes()).ok()?;
+        let sections: HashSet<usize> = object
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
+        let maps = object.maps.clone();
+        let fds = maps
+            .iter()
+            .filter_map(|(name, map)| Some((name.as_str(), fd(ebpf.map(name)?)?, map)));
+        object.relocate_maps(fds, &sections).ok()?;
+        object.relocate_calls(&sections).ok()?;
+        let program = object.programs.get(CALL_PROGRAM)?;
+        let function = object.functions.get(&program.function_key())?;
+        let license: &CStr = &program.license;
+        let mut attr = LoadAttr {
+            prog_type: BPF_PROG_TYPE_KPROBE,
+            insn_cnt: u32::try_from(function.instructions.len()).ok()?,
+            insns: function.instructions.as_ptr().addr() as u64,
+            license: license.as_ptr().addr() as u64,
+            expected_attach_type: BPF_TRACE_UPROBE_MULTI,
+            ..LoadAttr::default()
+        };
+        // The last byte stays zero.
+        for (to, from) in attr.prog_name.iter_mut().take(15).zip(CALL_PROGRAM.bytes()) {
+            *to = from;
+        }
+        // SAFETY: the attribute points to `insn_cnt` instructions and to a C string; both live until the call returns.
+        unsafe { call(BPF_PROG_LOAD, &attr) }.ok().map(Self)
+    }
+
+    /// Probes a file at all sites, or at none.
+    pub(super) fn attach(&self, file: &File, target: u32, sites: &[Site]) -> io::Result<Link> {
+        // The kernel follows this name to the inode that was opened, whatever has become of its path.
+        let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let offsets: Vec<u64> = sites.iter().map(|it| it.offset).collect();
+        let cookies: Vec<u64> = sites.iter().map(|it| it.cookie(target)).collect();
+        self.link(&path, &offsets, &cookies).map(Link)
+    }
+
+    fn link(&self, path: &CStr, offsets: &[u64], cookies: &[u64]) -> io::Result<OwnedFd> {
+        let attr = LinkAttr {
+            prog_fd: u32::try_from(self.0.as_raw_fd()).map_err(io::Error::other)?,
+            attach_type: BPF_TRACE_UPROBE_MULTI,
+            path: path.as_ptr().addr() as u64,
+            offsets: offsets.as_ptr().addr() as u64,
+            cookies: cookies.as_ptr().addr() as u64,
+            cnt: u32::try_from(offsets.len().min(cookies.len())).map_err(io::Error::other)?,
+            ..LinkAttr::default()
+        };
+        // SAFETY: the attribute points to a C string and to two arrays of at least `cnt` words; all live until the call returns.
+        unsafe { call(BPF_LINK_CREATE, &attr) }
+    }
+}
+
+/// # Safety
+///
+/// Every pointer in `attr` must be good for what the command reads or writes through it.
+unsafe fn call<T: IntoBytes + Immutable>(command: libc::c_long, attr: &T) -> io::Result<OwnedFd> {
+    let bytes = attr.as_bytes();
+    // SAFETY: the kernel reads as many bytes of the attribute as it is told; the caller answers for the pointers in it.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, bytes.as_ptr(), bytes.len()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: both commands return a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The descriptor of a map, of the types that the object has.
+fn fd(map: &Map) -> Option<i32> {
+    let (Map::Array(data)
+    | Map::HashMap(data)
+    | Map::LruHashMap(data)
+    | Map::PerCpuArray(data)
+    | Map::RingBuf(data)) = map
+    else {
+        return None;
+    };
+    Some(data.fd().as_fd().as_raw_fd())
+}
