@@ -1,0 +1,268 @@
+//! `gotrace run` is not there: exit codes, streams, signals' state, limits and descriptors of the command are what they were.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tests::{gotrace, gotrace_command};
+
+const NO_ENV: [(&str, &str); 0] = [];
+
+/// What a user without rights is, in tests.
+const NOBODY: &str = "65534";
+
+fn run(args: &[&str]) -> Output {
+    tests::run_gotrace([&["run", "--quiet", "--"], args].concat(), NO_ENV)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `gotrace ARGS` as a user without capabilities. The binary is copied to where everybody may execute it.
+fn unprivileged(args: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("gotrace");
+    std::fs::copy(gotrace(), &copy).unwrap();
+    for path in [dir.path(), copy.as_path()] {
+        let opened = Command::new("chmod")
+            .arg("a+rx")
+            .arg(path)
+            .status()
+            .unwrap();
+        assert!(opened.success());
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+    command.arg(&copy).args(args).output().unwrap()
+}
+
+#[test]
+fn the_exit_code_is_the_commands() {
+    for code in [0, 1, 2, 3, 125, 126, 127, 255] {
+        let output = run(&["sh", "-c", &format!("exit {code}")]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
+}
+
+#[test]
+fn a_command_that_a_signal_ended_is_128_and_the_signal() {
+    for (name, code) in [("TERM", 143), ("KILL", 137), ("INT", 130), ("ABRT", 134)] {
+        let output = run(&["sh", "-c", &format!("kill -{name} $$")]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    }
+}
+
+#[test]
+fn a_command_that_is_not_there_is_127_and_one_that_cannot_be_executed_126() {
+    for (command, code, says) in [
+        (
+            "no-such-command",
+            127,
+            "cannot run no-such-command: no such command",
+        ),
+        (
+            "/no/such/command",
+            127,
+            "cannot run /no/such/command: no such command",
+        ),
+        ("/etc/passwd", 126, "cannot run /etc/passwd: not executable"),
+        ("/etc", 126, "cannot run /etc: not executable"),
+    ] {
+        let output = run(&[command]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(text(&output.stderr).contains(says), "{output:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_125_so_that_it_is_not_taken_for_the_commands() {
+    for args in [
+        &["run"][..],
+        &["run", "--no-such-flag", "--", "true"],
+        &["record", "--", "true"],
+    ] {
+        let output = tests::run_gotrace(args, NO_ENV);
+        assert_eq!(output.status.code(), Some(125), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
+fn a_script_without_interpreter_runs_as_under_execvp() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, "echo \"$0 $1\"\n").unwrap();
+    assert!(
+        Command::new("chmod")
+            .arg("+x")
+            .arg(&script)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let script = script.to_str().unwrap();
+    let output = run(&[script, "x"]);
+    assert_eq!(text(&output.stdout), format!("{script} x\n"), "{output:?}");
+}
+
+#[test]
+fn stdout_is_the_commands_alone_and_stdin_reaches_it_whole() {
+    let mut child = gotrace_command(NO_ENV)
+        .args(["run", "--", "sh", "-c", "sha256sum; echo to stderr >&2"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let bytes: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let mut plain = Command::new("sha256sum")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    plain.stdin.take().unwrap().write_all(&bytes).unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        text(&plain.wait_with_output().unwrap().stdout)
+    );
+    assert!(
+        text(&output.stderr).starts_with("to stderr\n"),
+        "{output:?}"
+    );
+}
+
+/// What a process can see of how it was started.
+const INHERITED: &str = "grep -E '^(Sig(Blk|Ign)|Cap|NoNewPrivs|Seccomp:|Umask)' /proc/self/status; cat /proc/self/limits \
+                         /proc/self/oom_score_adj; ls /proc/self/fd; readlink /proc/self/cwd; ps -o pgid=,sid=,tty=,ni= -p $$ | \
+                         sed \"s/^ *$(ps -o pgid= -p $PPID | tr -d ' ')/same group/\"; env | grep -v '^_=' | sort";
+
+fn inherited(shell: &str, gotrace: Option<&Path>) -> String {
+    let wrapper = gotrace.map_or(String::new(), |gotrace| {
+        format!("{} run --quiet -- ", gotrace.display())
+    });
+    // Both are children of one shell, so that the process group is the same to see.
+    let script = format!(
+        "{shell}; {wrapper}sh -c '{}'; true",
+        INHERITED.replace('\'', "'\\''")
+    );
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    text(&output.stdout)
+}
+
+#[test]
+fn the_command_inherits_what_it_would_have_without_us() {
+    for shell in [
+        "true",
+        // What std changes before main, what nohup does, and limits that a build may have been given.
+        "trap '' PIPE",
+        "trap '' HUP INT CHLD",
+        "ulimit -n 77; ulimit -c 0; umask 027",
+        "exec 9</dev/null",
+    ] {
+        let (with, without) = (inherited(shell, Some(&gotrace())), inherited(shell, None));
+        assert!(without.contains("same group"), "{without}");
+        assert_eq!(with, without, "after `{shell}`");
+    }
+}
+
+#[test]
+fn without_rights_the_command_runs_untraced_and_a_sentence_says_what_is_missing() {
+    let output = unprivileged(&["run", "--", "sh", "-c", "id -u; exit 7"]);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert_eq!(text(&output.stdout), format!("{NOBODY}\n"));
+    let said = text(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for part in ["CAP_BPF", "sudo", "gotrace doctor", "untraced"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn with_strict_the_command_does_not_run_without_rights() {
+    let output = unprivileged(&["run", "--strict", "--", "echo", "ran"]);
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("the command was not run"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn an_output_that_cannot_be_written_does_not_keep_the_command_from_running() {
+    let args = ["run", "-o", "/no/such/dir/report", "--", "echo", "ran"];
+    let output = tests::run_gotrace(args, NO_ENV);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stdout), "ran\n");
+    assert!(
+        text(&output.stderr).contains("cannot write /no/such/dir/report"),
+        "{output:?}"
+    );
+
+    let args = [
+        "run",
+        "--strict",
+        "-o",
+        "/no/such/dir/report",
+        "--",
+        "echo",
+        "ran",
+    ];
+    let output = tests::run_gotrace(args, NO_ENV);
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
+fn what_lives_on_in_the_background_is_not_waited_for() {
+    let mut child = gotrace_command(NO_ENV)
+        .args([
+            "run",
+            "--",
+            "sh",
+            "-c",
+            "sleep 600 >/dev/null 2>&1 & echo $!",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = loop {
+        if child.try_wait().unwrap().is_some() {
+            break child.wait_with_output().unwrap();
+        }
+        std::thread::yield_now();
+    };
+    let sleeper = text(&output.stdout).trim().to_owned();
+    let is_alive = Path::new("/proc").join(&sleeper).exists();
+    assert!(
+        Command::new("kill")
+            .arg(&sleeper)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(is_alive);
+    assert!(
+        text(&output.stderr).contains("1 process of the command is still running"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for args in [["doctor", "--help"], ["run", "--help"]] {
+        let mut child = gotrace_command(NO_ENV)
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+}
