@@ -3,6 +3,8 @@
 //! Each word has a module with its flags and its doing. stdout is data and stderr is talk; where a word hands stdout to somebody
 //! else (`run`), all is talk.
 
+mod analyze;
+mod diff;
 mod doctor;
 mod file;
 mod record;
@@ -53,6 +55,8 @@ enum Word {
     Record(record::Args),
     Replay(replay::Args),
     Doctor(doctor::Args),
+    Analyze(analyze::Args),
+    Diff(diff::Args),
 }
 
 /// When to use colours.
@@ -87,6 +91,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Word::Record(args) => record::execute(args),
         Word::Replay(args) => exit_code(replay::execute(&args)),
         Word::Doctor(args) => exit_code(doctor::execute(&args)),
+        Word::Analyze(args) => exit_code(analyze::execute(&args)),
+        Word::Diff(args) => exit_code(diff::execute(&args)),
     }
 }
 

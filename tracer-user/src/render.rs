@@ -4,12 +4,17 @@
 //! trace always looks the same. Numbers come from [`tracer_core::report`]; nothing is computed here but layout.
 //! All text that came from a build is escaped before it reaches a terminal.
 
+mod analysis;
+mod analysis_diff;
+mod analysis_head;
 mod json;
 mod metrics;
 pub mod style;
 mod text;
 pub mod units;
 
+pub use analysis::analysis;
+pub use analysis_diff::analysis_diff;
 pub use json::{json, schema};
 pub use metrics::metrics;
 pub use style::Style;

@@ -1,0 +1,180 @@
+//! `diff`: two files compared at every grain.
+//!
+//! Rows are what changed, the largest change first. What is equal on both sides is not listed.
+
+mod fact;
+mod row;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::snapshot::{self, Snapshot};
+
+pub const SCHEMA: &str = "gotrace.diff.v1";
+
+/// How much alike two files are, from the most to the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Likeness {
+    /// Every byte.
+    SameFile,
+    /// All but build IDs, build information, source paths and what is not loaded.
+    SameContent,
+    /// The same functions of the same sizes: most likely the same code at other addresses.
+    SameOutline,
+    Different,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Diff {
+    /// Always `gotrace.diff.v1`.
+    pub schema: String,
+    pub likeness: Likeness,
+    pub total: Row,
+    pub groups: Vec<Row>,
+    pub contents: Vec<Row>,
+    pub sections: Vec<Row>,
+    pub modules: Vec<Row>,
+    pub packages: Vec<Row>,
+    pub symbols: Vec<Row>,
+    /// Members of archives.
+    pub members: Vec<Row>,
+    /// Identity, properties and settings that changed.
+    pub facts: Vec<Fact>,
+    pub dependencies: Vec<Fact>,
+    pub entropy: Vec<EntropyChange>,
+    /// Smaller symbols are compared by package only. One that crosses this size shows as new or gone.
+    pub min_symbol: u64,
+    pub notes: Vec<String>,
+}
+
+/// One thing before and after.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    pub name: String,
+    /// For a symbol, its package; for a package, its module.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub within: String,
+    /// Bytes; absent for what was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Symbols in it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols_before: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols_after: Option<u64>,
+}
+
+impl Row {
+    pub fn change(&self) -> i64 {
+        let signed = |bytes: Option<u64>| i64::try_from(bytes.unwrap_or(0)).unwrap_or(i64::MAX);
+        signed(self.after).saturating_sub(signed(self.before))
+    }
+
+    /// Change in per cent of what was before; `None` for what is new.
+    #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^52")]
+    pub fn percent(&self) -> Option<f64> {
+        let before = self.before.filter(|&before| before > 0)?;
+        Some(self.change() as f64 * 100.0 / before as f64)
+    }
+}
+
+/// A word that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fact {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EntropyChange {
+    pub section: String,
+    pub before: f64,
+    pub after: f64,
+}
+
+/// Changes of entropy below this are rounding of a link, not news.
+const MIN_ENTROPY_CHANGE: f64 = 0.01;
+
+pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
+    let min_symbol = before.symbols.min_size.max(after.symbols.min_size);
+    let symbols = (
+        snapshot::fold(&before.symbols, min_symbol),
+        snapshot::fold(&after.symbols, min_symbol),
+    );
+    let mut notes = Vec::new();
+    if before.symbols.source != after.symbols.source {
+        notes.push(
+            "functions come from the symbol table on one side and from the function table on the other: \
+             sizes differ by padding, and names by type arguments"
+                .to_owned(),
+        );
+    }
+    Diff {
+        schema: SCHEMA.to_owned(),
+        likeness: likeness(before, after),
+        total: Row {
+            name: "total".to_owned(),
+            before: Some(before.size),
+            after: Some(after.size),
+            symbols_before: Some(before.symbols.count),
+            symbols_after: Some(after.symbols.count),
+            ..Row::default()
+        },
+        groups: row::groups(before, after),
+        contents: row::contents(before, after),
+        sections: row::sections(before, after),
+        modules: row::modules(before, after),
+        packages: row::packages(before, after),
+        symbols: row::symbols(&symbols.0, &symbols.1),
+        members: row::members(before, after),
+        facts: fact::facts(before, after),
+        dependencies: fact::dependencies(before, after),
+        entropy: entropy(before, after),
+        min_symbol,
+        notes,
+    }
+}
+
+fn likeness(before: &Snapshot, after: &Snapshot) -> Likeness {
+    if before.sha256 == after.sha256 {
+        Likeness::SameFile
+    } else if before.content.loaded == after.content.loaded {
+        Likeness::SameContent
+    } else if before.content.outline == after.content.outline {
+        Likeness::SameOutline
+    } else {
+        Likeness::Different
+    }
+}
+
+fn entropy(before: &Snapshot, after: &Snapshot) -> Vec<EntropyChange> {
+    let old = |name: &str| {
+        before
+            .sections
+            .iter()
+            .find(|section| section.name == name)
+            .and_then(|it| it.entropy)
+    };
+    let changes = after.sections.iter().filter_map(|section| {
+        let (before, after) = (old(&section.name)?, section.entropy?);
+        let is_news = (after - before).abs() >= MIN_ENTROPY_CHANGE;
+        is_news.then(|| EntropyChange {
+            section: section.name.clone(),
+            before,
+            after,
+        })
+    });
+    let mut changes: Vec<_> = changes.collect();
+    changes.sort_by(|a, b| {
+        (b.after - b.before)
+            .abs()
+            .total_cmp(&(a.after - a.before).abs())
+    });
+    changes
+}

@@ -1,0 +1,89 @@
+//! `gotrace diff`: what changed between two binaries or snapshots, and whether it keeps to a budget.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tracer_binary::budget::{self, Budget};
+use tracer_binary::{Options, Snapshot};
+
+use super::report::{self, Format};
+use super::{Color, FINDINGS, FINE, analyze};
+use crate::render;
+
+/// Tell what changed between two binaries or snapshots
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Tell what changed between two binaries or snapshots: sizes by section, module, package and symbol, identity, \
+                  settings, dependencies and entropy.\n\nA snapshot is what `gotrace analyze --snapshot` wrote.",
+    before_help = "  gotrace diff old/api new/api\n  \
+                   gotrace diff main.snapshot.json bin/api --fail-on 'total +5%' --fail-on 'symbol +1KB'",
+    after_long_help = "A budget is a grain, perhaps a name, and a limit:\n  \
+                       total +5%            section .text +3%     module +200KB\n  \
+                       symbol +1KB          archive +10KB         entropy +0.3\n\
+                       Grains: total, group, content, section, module, package, symbol, archive, entropy. Without a name every \
+                       row must keep to it. KB are 1000 bytes, KiB 1024. What is new has no per cent: limit it in bytes.\n\n\
+                       Exit code: 0 if all budgets hold, 1 if one does not, 2 if gotrace itself failed."
+)]
+pub(super) struct Args {
+    /// A binary or a snapshot
+    before: PathBuf,
+    /// A binary or a snapshot
+    after: PathBuf,
+    /// What the answer looks like
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Exit with 1 if more than this grew; may be given several times
+    #[arg(long, value_name = "BUDGET")]
+    fail_on: Vec<Budget>,
+    /// Rows of each table of the text
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    top: usize,
+    /// Use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
+}
+
+/// Returns the exit code.
+pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
+    let (before, after) = (load(&args.before)?, load(&args.after)?);
+    let diff = tracer_binary::diff(&before, &after);
+    let breaches = budget::breaches(&diff, &args.fail_on);
+    let stdout = io::stdout();
+    let style = report::style(args.color, Some(&stdout));
+    let mut out = BufWriter::new(stdout.lock());
+    match args.format {
+        Format::Text => {
+            let names = (
+                &*args.before.to_string_lossy(),
+                &*args.after.to_string_lossy(),
+            );
+            render::analysis_diff(names, &diff, &breaches, args.top, &style, &mut out)?;
+        }
+        Format::Json => {
+            let mut value = serde_json::to_value(&diff)?;
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("breaches".to_owned(), serde_json::to_value(&breaches)?);
+            }
+            serde_json::to_writer(&mut out, &value)?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()?;
+    Ok(if breaches.is_empty() { FINE } else { FINDINGS })
+}
+
+/// A binary is analyzed with every symbol, so that nothing is folded that need not be.
+fn load(path: &Path) -> anyhow::Result<Snapshot> {
+    let bytes = analyze::read(path)?;
+    if Snapshot::is_one(&bytes) {
+        return Snapshot::read(&bytes).with_context(|| format!("cannot read {}", path.display()));
+    }
+    let options = Options {
+        min_symbol: 0,
+        windows: false,
+    };
+    let analysis = tracer_binary::analyze(&bytes, options)
+        .with_context(|| format!("cannot analyze {}", path.display()))?;
+    Ok(Snapshot::of(&analysis, 0))
+}
