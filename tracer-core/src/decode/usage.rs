@@ -14,9 +14,9 @@ pub(super) fn status(status: u32) -> Status {
 }
 
 /// CPU time is known exactly only as a whole; how much of it was in user mode is sampled. The kernel tells `wait4` and
-/// `getrusage` the exact sum, divided as the samples are: all of it user if no sample fell into the kernel, all of it system
-/// if every one did (`cputime_adjust`, kernel/sched/cputime.c, since 2.6.33; the two rules in this order since 4.3).
-/// <https://elixir.bootlin.com/linux/v6.12/source/kernel/sched/cputime.c#L560>
+/// `getrusage` the exact sum, divided as the samples are: all of it user if no sample fell into the kernel, which includes that
+/// there was none at all; all of it system if every one did. The function is `cputime_adjust`:
+/// <https://github.com/gregkh/linux/blob/v6.18.38/kernel/sched/cputime.c#L546-L621>
 ///
 /// A machine that counts both exactly (`CONFIG_VIRT_CPU_ACCOUNTING_NATIVE`: not x86, not arm64) needs none of this.
 pub(super) fn usage(exit: &abi::Exit, page_size: u64) -> Usage {

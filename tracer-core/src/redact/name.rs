@@ -38,31 +38,32 @@ const HEADER: &[&str] = &[
 
 /// Whether a name says that what it is given is secret. Parts are set off by `_`, `-`, `.`, or a capital after a small letter.
 pub(super) fn is_secret(name: &[u8]) -> bool {
-    let parts = parts(name);
-    let Some(last) = parts.last() else {
-        return false;
-    };
-    let is_one_of = |list: &[&str], part: &[u8]| {
-        list.iter()
-            .any(|it| it.as_bytes().eq_ignore_ascii_case(part))
-    };
-    if is_one_of(ABOUT, last) {
-        return false;
+    let mut last: &[u8] = b"";
+    let (mut n_parts, mut has_secret) = (0, false);
+    for part in parts(name) {
+        has_secret |= is_one_of(SECRET, part);
+        last = part;
+        n_parts += 1;
     }
-    parts.iter().any(|it| is_one_of(SECRET, it))
-        || (parts.len() > 1 && is_one_of(SECRET_LAST, last))
+    (has_secret || (n_parts > 1 && is_one_of(SECRET_LAST, last))) && !is_one_of(ABOUT, last)
+}
+
+fn is_one_of(list: &[&str], part: &[u8]) -> bool {
+    list.iter()
+        .any(|it| it.as_bytes().eq_ignore_ascii_case(part))
 }
 
 /// `key` alone: an object's key as often as a cipher's. Then the value decides.
 pub(super) fn is_key(name: &[u8]) -> bool {
-    matches!(parts(name).as_slice(), [only] if only.eq_ignore_ascii_case(b"key"))
+    let mut parts = parts(name);
+    parts
+        .next()
+        .is_some_and(|it| it.eq_ignore_ascii_case(b"key"))
+        && parts.next().is_none()
 }
 
 pub(super) fn is_header(name: &[u8]) -> bool {
-    HEADER
-        .iter()
-        .any(|it| it.as_bytes().eq_ignore_ascii_case(name))
-        || (name.starts_with(b"X-") && is_secret(name))
+    is_one_of(HEADER, name) || (name.starts_with(b"X-") && is_secret(name))
 }
 
 /// Values that are no secret under any name.
@@ -81,20 +82,10 @@ pub(super) fn looks_random(value: &[u8]) -> bool {
 }
 
 /// Parts of a name, without those that only number them.
-fn parts(name: &[u8]) -> Vec<&[u8]> {
-    let mut parts = Vec::new();
-    for word in name.split(|it| matches!(it, b'_' | b'-' | b'.')) {
-        let mut start = 0;
-        for (i, pair) in word.windows(2).enumerate() {
-            if matches!(pair, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase()) {
-                parts.extend(word.get(start..=i));
-                start = i + 1;
-            }
-        }
-        parts.extend(word.get(start..));
-    }
-    parts.retain(|it| !it.iter().all(u8::is_ascii_digit));
-    parts
+fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|it| matches!(it, b'_' | b'-' | b'.'))
+        .flat_map(|word| word.chunk_by(|a, b| !(a.is_ascii_lowercase() && b.is_ascii_uppercase())))
+        .filter(|it| !it.iter().all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ const BACKSLASHES_MAX: usize = 32;
 impl Quote {
     /// The quote at the start of a text, if one is there.
     pub(super) fn at(text: &[u8]) -> Option<Self> {
+        if !matches!(text.first()?, b'"' | b'\'' | b'`' | b'\\') {
+            return None;
+        }
         let backslashes = text
             .iter()
             .take(BACKSLASHES_MAX)

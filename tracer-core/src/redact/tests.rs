@@ -271,6 +271,8 @@ fn real_arguments_are_left_alone() {
         "-X=runtime.godebugDefault=containermaxprocs=0,panicnil=1,x509usepolicies=0",
         "-X",
         "runtime.godebugDefault=panicnil=1",
+        "-X",
+        "testing.testBinary=1",
         "-buildmode=exe",
         "-buildid=TRN4qGXfSr8x1s-76RHu/4u-1xyzdLyw7saR9HcX7/NMSU-prgfVTjbAYHko0v/TRN4qGXfSr8x1s-76RHu",
         "-extld=gcc",

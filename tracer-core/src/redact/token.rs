@@ -69,23 +69,7 @@ const PEM_END: &[u8] = b"-----END ";
 
 /// Length of the key that a text begins with, if it does; `before` is the byte in front of it.
 pub(super) fn len(text: &[u8], before: Option<u8>) -> Option<usize> {
-    // Nearly every place is dismissed here.
-    let is_likely = match text {
-        [b'A', second, ..] => matches!(second, b'I' | b'K' | b'S'),
-        [b'g', second, ..] => matches!(second, b'h' | b'i' | b'l'),
-        [b'x', second, ..] => matches!(second, b'a' | b'o'),
-        [first, second, ..] => matches!(
-            (first, second),
-            (b'-', b'-')
-                | (b'd', b'o')
-                | (b'e' | b'p', b'y')
-                | (b'h', b'v')
-                | (b'n', b'p')
-                | (b'r' | b's', b'k')
-        ),
-        _ => false,
-    };
-    if !is_likely {
+    if !matches!(text, [first, second, ..] if is_likely(*first, *second)) {
         return None;
     }
     let stands_alone = before.is_none_or(|it| !it.is_ascii_alphanumeric());
@@ -103,6 +87,22 @@ pub(super) fn len(text: &[u8], before: Option<u8>) -> Option<usize> {
             let n = rest.iter().take_while(|it| (form.alphabet)(**it)).count();
             (n >= form.min).then_some(form.prefix.len() + n)
         })
+}
+
+/// Whether a key may begin with these bytes: nearly every place is dismissed here.
+pub(super) fn is_likely(first: u8, second: u8) -> bool {
+    matches!(
+        (first, second),
+        (b'-', b'-')
+            | (b'A', b'I' | b'K' | b'S')
+            | (b'd', b'o')
+            | (b'e' | b'p', b'y')
+            | (b'g', b'h' | b'i' | b'l')
+            | (b'h', b'v')
+            | (b'n', b'p')
+            | (b'r' | b's', b'k')
+            | (b'x', b'a' | b'o')
+    )
 }
 
 /// Whether a text that was cut off may have been going to hold a key.
