@@ -69,7 +69,14 @@ pub(crate) fn share_cache(from: &Path, to: &Path) {
     shared().unwrap_or_else(|error| panic!("cannot share the cache {}: {error}", from.display()));
 }
 
-/// A link costs a hundredth of a copy; there is none between file systems.
+/// A link costs a hundredth of a copy; there is none between file systems. What is there already is the same: a cache names files by
+/// their content.
 fn share(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop))
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            fs::copy(from, to).map(drop)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    }
 }

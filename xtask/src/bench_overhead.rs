@@ -7,19 +7,19 @@
 mod measure;
 mod storm;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use tests::{Module, Toolchain};
 
-use self::measure::{Sample, Spread, measure};
+use self::measure::{Sample, Spread, adopt_orphans, measure};
 use crate::shell;
 
 /// What is built.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Build {
     /// With an empty build cache: hundreds of compilations.
     Cold,
@@ -51,7 +51,7 @@ impl Build {
 }
 
 /// What watches it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Watcher {
     Nobody,
     /// The control.
@@ -63,7 +63,7 @@ enum Watcher {
 }
 
 impl Watcher {
-    fn name(&self) -> String {
+    fn name(self) -> String {
         match self {
             Self::Nobody => "nothing".into(),
             Self::NobodyAgain => "nothing, again".into(),
@@ -74,13 +74,14 @@ impl Watcher {
     }
 
     /// The start of the command line, and what the watcher writes to.
-    fn command(&self, gotrace: &Path, scratch: &Path) -> Result<Option<Command>> {
+    fn command(self, gotrace: &Path, scratch: &Path) -> Result<Option<Command>> {
         let command = match self {
             Self::Nobody | Self::NobodyAgain => return Ok(None),
             Self::Gotrace(detail) => {
                 let mut command = shell::as_root(gotrace)?;
+                // Strict: a build that ran untraced would look wonderfully cheap.
                 command.args([
-                    "run", "--quiet", "--format", "json", "--detail", *detail, "-o",
+                    "run", "--strict", "--quiet", "--format", "json", "--detail", detail, "-o",
                 ]);
                 command.arg(scratch.join("gotrace.json"));
                 command
@@ -108,8 +109,8 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
     if rounds == 0 {
         bail!("no rounds, no result: give --rounds at least 1");
     }
-    shell::run(shell::cargo().args(["build", "--release", "--package", "tracer-user"]))?;
-    let gotrace = shell::target().join("release/gotrace");
+    adopt_orphans()?;
+    let gotrace = shell::gotrace()?;
     let toolchain = tests::toolchain(minor);
     let watchers = watchers()?;
     let mut bench = Bench {
@@ -119,8 +120,9 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
         n_changes: 0,
     };
     for build in Build::ALL {
-        let samples = bench.rounds(build, &watchers, rounds)?;
-        print_build(build, &toolchain, rounds, &samples);
+        let rows = bench.rounds(build, &watchers, rounds)?;
+        print_build(build, &toolchain, rounds, &rows);
+        print_call_cost(&rows);
     }
     storm::run(&gotrace, rounds)
 }
@@ -157,37 +159,41 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn rounds(
-        &mut self,
-        build: Build,
-        watchers: &[Watcher],
-        n: usize,
-    ) -> Result<BTreeMap<Watcher, Vec<Sample>>> {
+    fn rounds(&mut self, build: Build, watchers: &[Watcher], n: usize) -> Result<Vec<Row>> {
         if build != Build::Cold {
             // Fills the cache and leaves an output that is up to date.
             self.module.sandbox.make_warm(self.toolchain);
-            self.sample(build, &Watcher::Nobody)?;
+            self.sample(build, Watcher::Nobody)?;
         }
-        let mut samples: BTreeMap<Watcher, Vec<Sample>> = BTreeMap::new();
+        let row = |watcher: &Watcher| Row {
+            watcher: *watcher,
+            samples: Vec::new(),
+            n_calls: Vec::new(),
+        };
+        let mut rows: Vec<Row> = watchers.iter().map(row).collect();
         for round in 0..n {
-            let mut order = watchers.to_vec();
-            order.rotate_left(round % watchers.len());
-            for watcher in order {
+            for turn in 0..rows.len() {
+                let n_rows = rows.len();
+                let Some(row) = rows.get_mut((round + turn) % n_rows) else {
+                    continue;
+                };
                 eprint!(
                     "\r{} build {} of {n}, {}\x1b[K",
                     build.name(),
                     round + 1,
-                    watcher.name()
+                    row.watcher.name()
                 );
-                let sample = self.sample(build, &watcher)?;
-                samples.entry(watcher).or_default().push(sample);
+                row.samples.push(self.sample(build, row.watcher)?);
+                if matches!(row.watcher, Watcher::Gotrace(_)) {
+                    row.n_calls.push(self.n_calls()?);
+                }
             }
         }
         eprint!("\r\x1b[K");
-        Ok(samples)
+        Ok(rows)
     }
 
-    fn sample(&mut self, build: Build, watcher: &Watcher) -> Result<Sample> {
+    fn sample(&mut self, build: Build, watcher: Watcher) -> Result<Sample> {
         let mut sum = Sample::default();
         for _ in 0..build.n_repeats() {
             match build {
@@ -200,6 +206,15 @@ impl Bench<'_> {
         Ok(sum.divided_by(build.n_repeats()))
     }
 
+    /// Calls of probed functions that gotrace was told of in its last build.
+    fn n_calls(&self) -> Result<f64> {
+        let trace: Value = tests::read_json(&self.module.sandbox.out().join("gotrace.json"));
+        trace
+            .pointer("/events/calls")
+            .and_then(Value::as_f64)
+            .context("gotrace's JSON does not count calls")
+    }
+
     /// A change that has to be compiled: comments alone give the same package and no link.
     fn change(&mut self) {
         self.n_changes += 1;
@@ -210,7 +225,7 @@ impl Bench<'_> {
         self.module.write("change.go", &text);
     }
 
-    fn build(&self, watcher: &Watcher) -> Result<Sample> {
+    fn build(&self, watcher: Watcher) -> Result<Sample> {
         let scratch = self.module.sandbox.out();
         let go = self.toolchain.go.as_os_str().to_owned();
         let mut command = match watcher.command(self.gotrace, &scratch)? {
@@ -234,19 +249,24 @@ impl Bench<'_> {
     }
 }
 
-fn print_build(
-    build: Build,
-    toolchain: &Toolchain,
-    n: usize,
-    samples: &BTreeMap<Watcher, Vec<Sample>>,
-) {
-    let Some(plain) = samples.get(&Watcher::Nobody) else {
+/// What was measured under one watcher, by round.
+struct Row {
+    watcher: Watcher,
+    samples: Vec<Sample>,
+    n_calls: Vec<f64>,
+}
+
+fn row(rows: &[Row], watcher: Watcher) -> Option<&Row> {
+    rows.iter().find(|it| it.watcher == watcher)
+}
+
+fn print_build(build: Build, toolchain: &Toolchain, n: usize, rows: &[Row]) {
+    let Some(plain) = row(rows, Watcher::Nobody) else {
         return;
     };
-    let repeats = build.n_repeats();
+    let (name, repeats) = (build.name(), build.n_repeats());
     println!(
-        "\n{} build of tests/gomods/hello, Go {}: {n} rounds of {repeats}",
-        build.name(),
+        "\n{name} build of tests/gomods/hello, Go {}: {n} rounds of {repeats}",
         toolchain.version
     );
     println!("{:<28} {:^28} {:^28}", "", "wall time", "CPU time");
@@ -254,25 +274,42 @@ fn print_build(
         "{:<28} {:>28} {:>28}",
         "", "median (min..max)", "median (min..max)"
     );
-    for (watcher, samples) in samples {
-        let columns = [|it: &Sample| it.wall, |it: &Sample| it.cpu].map(|time| {
+    for Row {
+        watcher, samples, ..
+    } in rows
+    {
+        let [wall, cpu] = [|it: &Sample| it.wall, |it: &Sample| it.cpu].map(|time| {
             if *watcher == Watcher::Nobody {
                 Spread::of(samples.iter().map(time)).seconds()
             } else {
                 Spread::of(
                     samples
                         .iter()
-                        .zip(plain)
+                        .zip(&plain.samples)
                         .map(|(it, plain)| time(it) / time(plain)),
                 )
                 .ratio()
             }
         });
-        println!(
-            "{:<28} {:>28} {:>28}",
-            watcher.name(),
-            columns[0],
-            columns[1]
-        );
+        println!("{:<28} {wall:>28} {cpu:>28}", watcher.name());
     }
+}
+
+/// CPU time for each call of a probed function: the difference between all probes and none, by the calls that were delivered. The calls
+/// that the kernel side drops by their name are paid for in it, too.
+fn print_call_cost(rows: &[Row]) {
+    let (Some(without), Some(with)) = (
+        row(rows, Watcher::Gotrace("process")),
+        row(rows, Watcher::Gotrace("cache-key")),
+    ) else {
+        return;
+    };
+    let pairs = with.samples.iter().zip(&without.samples).zip(&with.n_calls);
+    let cost = Spread::of(pairs.map(|((with, without), n)| (with.cpu - without.cpu) / n * 1e6));
+    let n_calls = Spread::of(with.n_calls.iter().copied());
+    println!(
+        "CPU time of a probed call: {} over {:.0} calls",
+        cost.microseconds(),
+        n_calls.median
+    );
 }

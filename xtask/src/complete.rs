@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::shell;
 
 pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
-    shell::run(shell::cargo().args(["build", "--release", "--package", "tracer-user"]))?;
+    let gotrace = shell::gotrace()?;
     shell::run(shell::cargo().args([
         "build",
         "--release",
@@ -16,10 +16,7 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
     ]))?;
     // Whoever runs this, the builds are root's: tracing needs it, and the sandboxes are private.
     let mut complete = shell::as_root("env")?;
-    complete.arg(format!(
-        "GOTRACE_BIN={}",
-        shell::target().join("release/gotrace").display()
-    ));
+    complete.arg(format!("GOTRACE_BIN={}", gotrace.display()));
     complete.arg(format!(
         "GOTRACE_TOOLCHAINS={}",
         tests::toolchain_dir().display()

@@ -17,7 +17,7 @@ use crate::{setup, shell};
 const USUAL_PLACES: &[&str] = &["/usr/local/go/bin", "/usr/lib/go/bin"];
 
 pub(crate) fn run(command: &[String]) -> Result<()> {
-    shell::run(shell::cargo().args(["build", "--release", "--package", "tracer-user"]))?;
+    let gotrace = shell::gotrace()?;
     let go = find_go()?;
     let scratch = shell::target().join("demo");
     let mut path = OsString::from(go.parent().unwrap_or(Path::new("/usr/bin")));
@@ -25,7 +25,7 @@ pub(crate) fn run(command: &[String]) -> Result<()> {
     path.push(env::var_os("PATH").unwrap_or_default());
 
     // The environment is given to sudo, where there is one: gotrace runs the build with the environment of whoever called sudo.
-    let mut run = shell::as_root(shell::target().join("release/gotrace"))?;
+    let mut run = shell::as_root(gotrace)?;
     run.args(["run", "--"]).env("PATH", path);
     if command.is_empty() {
         let cache = scratch.join("gocache");

@@ -77,7 +77,7 @@ enum Word {
 enum Bench {
     /// What tracing costs a cold, a warm and a relinking build, and a process that is not traced.
     Overhead {
-        /// How often each build is measured under each tracer. Ten rounds take about an hour on two cores.
+        /// How often each build is measured under each tracer. A round takes some four minutes on two cores.
         #[arg(long, default_value_t = 2)]
         rounds: usize,
         /// Minor version of the Go that builds.

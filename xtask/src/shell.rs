@@ -30,6 +30,15 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The release build of gotrace, made now; or the one that `GOTRACE_BIN` names.
+pub(crate) fn gotrace() -> Result<PathBuf> {
+    if let Some(named) = env::var_os("GOTRACE_BIN") {
+        return Ok(PathBuf::from(named));
+    }
+    run(cargo().args(["build", "--release", "--package", "tracer-user"]))?;
+    Ok(target().join("release/gotrace"))
+}
+
 /// A command that runs as root: itself when this is root already, else through sudo.
 pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     if is_root()? {

@@ -39,6 +39,7 @@ pub(crate) fn measure(command: &mut Command) -> Result<Sample> {
     let began = Instant::now();
     let status = command.status().context("cannot be started")?;
     let wall = began.elapsed().as_secs_f64();
+    reap_orphans();
     if !status.success() {
         bail!("failed: {status}");
     }
@@ -46,6 +47,22 @@ pub(crate) fn measure(command: &mut Command) -> Result<Sample> {
         wall,
         cpu: children_cpu()? - before,
     })
+}
+
+/// Makes this process the parent of what its children leave behind. `perf trace` does not wait for the command it ran, whose CPU time
+/// would be nobody's.
+pub(crate) fn adopt_orphans() -> Result<()> {
+    // SAFETY: this option takes a number and touches no memory.
+    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } != 0 {
+        return Err(io::Error::last_os_error()).context("cannot become a subreaper");
+    }
+    Ok(())
+}
+
+/// Waits for those that are gone already. Called when no other child is running.
+fn reap_orphans() {
+    // SAFETY: a null status pointer is allowed: the status is not wanted.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
 }
 
 /// CPU seconds of all children that were waited for, and of theirs.
@@ -71,8 +88,8 @@ fn seconds(time: libc::timeval) -> f64 {
 /// Median and extremes.
 pub(crate) struct Spread {
     pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
+    min: f64,
+    max: f64,
 }
 
 impl Spread {
@@ -90,6 +107,10 @@ impl Spread {
 
     pub(crate) fn seconds(&self) -> String {
         format!("{:.3} s ({:.3}..{:.3})", self.median, self.min, self.max)
+    }
+
+    pub(crate) fn microseconds(&self) -> String {
+        format!("{:.1} µs ({:.1}..{:.1})", self.median, self.min, self.max)
     }
 
     pub(crate) fn ratio(&self) -> String {

@@ -53,8 +53,7 @@ pub(crate) fn run(gotrace: &Path, rounds: usize) -> Result<()> {
 }
 
 fn microseconds(seconds: impl Iterator<Item = f64>) -> String {
-    let Spread { median, min, max } = Spread::of(seconds.map(|it| it * 1e6));
-    format!("{median:.1} µs ({min:.1}..{max:.1})")
+    Spread::of(seconds.map(|it| it * 1e6)).microseconds()
 }
 
 fn storm() -> Result<Sample> {

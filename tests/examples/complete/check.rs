@@ -1,0 +1,238 @@
+//! Holds the events of a recorded build against its action graph. Every gap is a complaint in words; the checks know nothing of how
+//! gotrace works, only what must have happened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tests::oracle::{self, Action};
+use tests::phases;
+use tracer_core::event::{Captured, Event, Exec, Point, ProcKey};
+
+/// What was found, and what was missing.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    n_processes: usize,
+    /// Command lines of the action graph.
+    pub(crate) n_commands: usize,
+    n_compilations: usize,
+    n_links: usize,
+    n_phases: usize,
+    pub(crate) complaints: Vec<String>,
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} processes, {} commands, {} compilations, {} links, {} phases, {} complaints",
+            self.n_processes,
+            self.n_commands,
+            self.n_compilations,
+            self.n_links,
+            self.n_phases,
+            self.complaints.len()
+        )
+    }
+}
+
+/// What the events say of one process.
+#[derive(Default)]
+struct Life<'a> {
+    n_forks: usize,
+    execs: Vec<&'a Exec>,
+    n_exits: usize,
+    /// Names in order; `None` for the end of the last one.
+    compile_phases: Vec<Option<String>>,
+    link_phases: Vec<String>,
+}
+
+pub(crate) fn check(events: &[Event], graph: &[Action], minor: u32) -> Findings {
+    let mut found = Findings::default();
+    let lives = lives(events, &mut found.complaints);
+    found.n_processes = lives.len();
+    for (key, life) in &lives {
+        check_life(*key, life, &mut found.complaints);
+        let Some(exec) = life.execs.last() else {
+            continue;
+        };
+        if is_query(exec) {
+            continue;
+        }
+        match program(exec).as_str() {
+            "compile" => {
+                found.n_compilations += 1;
+                found.n_phases += life.compile_phases.len();
+                let expected = phases::compile_phases(minor)
+                    .into_iter()
+                    .map(|it| Some(it.to_owned()))
+                    .chain([None]);
+                if !life.compile_phases.iter().cloned().eq(expected) {
+                    found.complaints.push(format!(
+                        "compile {key}: phases are {:?}",
+                        life.compile_phases
+                    ));
+                }
+            }
+            "link" => {
+                found.n_links += 1;
+                found.n_phases += life.link_phases.len();
+                if life.link_phases != phases::link_phases(minor) {
+                    found
+                        .complaints
+                        .push(format!("link {key}: phases are {:?}", life.link_phases));
+                }
+            }
+            _ => {}
+        }
+    }
+    found.n_commands = check_commands(&lives, graph, &mut found.complaints);
+    found
+}
+
+fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<ProcKey, Life<'a>> {
+    let mut lives: BTreeMap<ProcKey, Life<'a>> = BTreeMap::new();
+    for event in events {
+        match event {
+            Event::Fork(fork) => lives.entry(fork.child).or_default().n_forks += 1,
+            Event::Exec(exec) => lives.entry(exec.process).or_default().execs.push(exec),
+            Event::Exit(exit) => lives.entry(exit.process).or_default().n_exits += 1,
+            Event::Call(call) => {
+                let life = lives.entry(call.process).or_default();
+                match &call.point {
+                    Point::CompilePhase { name } => life
+                        .compile_phases
+                        .push(text(name).filter(|it| !it.is_empty())),
+                    Point::LinkPhase { name } => {
+                        life.link_phases.push(text(name).unwrap_or_default());
+                    }
+                    Point::SpanStart { .. }
+                    | Point::SpanDone
+                    | Point::Install { .. }
+                    | Point::MoveOrCopy { .. }
+                    | Point::GcStart { .. }
+                    | Point::GcEnd { .. }
+                    | Point::KeyOpen { .. }
+                    | Point::KeyWrite { .. }
+                    | Point::KeySum { .. } => {}
+                }
+            }
+            Event::Lost(lost) => complaints.push(format!(
+                "{} records of kind {} were lost",
+                lost.n, lost.kind
+            )),
+            Event::Unreadable(record) => {
+                complaints.push(format!("a record was unreadable: {}", record.why));
+            }
+            Event::Rename(_)
+            | Event::Tool(_)
+            | Event::Settings(_)
+            | Event::ResponseFile(_)
+            | Event::Inspected(_) => {}
+        }
+    }
+    lives
+}
+
+fn check_life(key: ProcKey, life: &Life<'_>, complaints: &mut Vec<String>) {
+    if life.n_exits != 1 {
+        complaints.push(format!("process {key}: {} exits", life.n_exits));
+    }
+    // The command itself may have been forked before tracing began.
+    if life.n_forks > 1 || (life.n_forks == 0 && life.execs.is_empty()) {
+        complaints.push(format!(
+            "process {key}: {} forks, {} execs",
+            life.n_forks,
+            life.execs.len()
+        ));
+    }
+    for exec in &life.execs {
+        let parts = [
+            ("arguments", exec.argv.is_whole()),
+            ("environment", exec.env.is_whole()),
+            ("working directory", exec.cwd.is_whole()),
+            ("path", exec.exe.is_whole()),
+        ];
+        for (what, _) in parts.into_iter().filter(|(_, is_whole)| !is_whole) {
+            complaints.push(format!("process {key}: its {what} is not whole"));
+        }
+    }
+}
+
+/// Each command of the graph was executed once, argument for argument, and `go` executed no other for an action.
+fn check_commands(
+    lives: &BTreeMap<ProcKey, Life<'_>>,
+    graph: &[Action],
+    complaints: &mut Vec<String>,
+) -> usize {
+    let mut balance: BTreeMap<Vec<String>, i64> = BTreeMap::new();
+    let commands: Vec<_> = graph.iter().flat_map(|it| &it.commands).collect();
+    for command in &commands {
+        *balance
+            .entry(by_base_name(oracle::words(command)))
+            .or_default() += 1;
+    }
+    let execs: Vec<&Exec> = lives
+        .values()
+        .flat_map(|it| it.execs.iter().copied())
+        .collect();
+    let go = execs
+        .iter()
+        .find(|it| program(it) == "go")
+        .map(|it| it.process.tgid);
+    for exec in execs
+        .iter()
+        .filter(|it| Some(it.parent) == go && !is_query(it) && has_package(it))
+    {
+        *balance.entry(by_base_name(argv(exec))).or_default() -= 1;
+    }
+    for (words, n) in balance.into_iter().filter(|(_, n)| *n != 0) {
+        let line: String = words.join(" ").chars().take(200).collect();
+        let how = if n > 0 {
+            "was executed and not recorded"
+        } else {
+            "is not in the action graph"
+        };
+        complaints.push(format!("{} times too {how}: {line}", n.abs()));
+    }
+    commands.len()
+}
+
+/// The graph has a C compiler as it is set (`gcc`), the process as it was found (`/usr/bin/gcc`).
+fn by_base_name(mut argv: Vec<String>) -> Vec<String> {
+    if let Some(first) = argv.first_mut() {
+        *first = first.rsplit('/').next().unwrap_or_default().to_owned();
+    }
+    argv
+}
+
+/// Whether it was executed for an action: the `go` command names the package to every such tool.
+fn has_package(exec: &Exec) -> bool {
+    let env = exec.env.get().map(Vec::as_slice).unwrap_or_default();
+    env.iter().any(|(name, _)| *name == "TOOLEXEC_IMPORTPATH")
+}
+
+/// Whether it was only asked for its version or flags.
+pub(crate) fn is_query(exec: &Exec) -> bool {
+    argv(exec)
+        .iter()
+        .any(|it| it.starts_with("-V") || it == "-flags")
+}
+
+/// File name of what it calls itself.
+pub(crate) fn program(exec: &Exec) -> String {
+    let name = argv(exec).into_iter().next().unwrap_or_default();
+    name.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn argv(exec: &Exec) -> Vec<String> {
+    exec.argv
+        .get()
+        .into_iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn text(name: &Captured<tracer_core::byte_string::ByteString>) -> Option<String> {
+    name.get().map(ToString::to_string)
+}
