@@ -376,10 +376,12 @@ fn sections(container: &Container<'_>, ledger: &Ledger) -> Vec<SectionSize> {
             .buckets
             .range((frame, Content::Code)..=(frame, Content::Outside))
         {
-            match content {
-                Content::Unattributed => unattributed += bytes,
-                Content::Padding => padding += bytes,
-                _ => attributed += bytes,
+            if *content == Content::Unattributed {
+                unattributed += bytes;
+            } else if *content == Content::Padding {
+                padding += bytes;
+            } else {
+                attributed += bytes;
             }
         }
         rows.push(SectionSize {

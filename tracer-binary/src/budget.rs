@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_wrong_budget_says_what_is_wrong() {
         let check = |text: &str, error: BudgetError| {
-            assert_eq!(text.parse::<Budget>(), Err(error), "{text}")
+            assert_eq!(text.parse::<Budget>(), Err(error), "{text}");
         };
         check("+5%", BudgetError::Form);
         check("size +5%", BudgetError::Grain("size".into()));

@@ -24,7 +24,7 @@ use crate::reader::index;
 use crate::symbol::{self, Symbol};
 
 pub use embed::Embed;
-pub use region::Region;
+pub(crate) use region::Region;
 
 /// What bytes are for. Every byte of a file has exactly one.
 #[derive(
@@ -117,7 +117,7 @@ impl Content {
 
 /// Compact, as there may be millions. Positions are of the whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub(crate) struct Claim {
     pub start: u32,
     pub end: u32,
     pub package: PackageId,
@@ -126,11 +126,11 @@ pub struct Claim {
     pub content: Content,
 }
 
-pub const NO_NAME: u32 = u32::MAX;
+pub(crate) const NO_NAME: u32 = u32::MAX;
 
 /// What has a name of its own and a size: a function, a variable, an embedded file.
 #[derive(Clone, Copy, Debug)]
-pub struct Named<'i> {
+pub(crate) struct Named<'i> {
     pub name: &'i [u8],
     pub package: PackageId,
     pub content: Content,
@@ -147,7 +147,7 @@ pub enum FunctionSource {
 }
 
 #[derive(Debug, Default)]
-pub struct Claims<'i> {
+pub(crate) struct Claims<'i> {
     pub list: Vec<Claim>,
     pub names: Vec<Named<'i>>,
     /// Stretches known as a whole, for what no claim covers.
@@ -226,7 +226,7 @@ impl Facts<'_, '_> {
 }
 
 /// Adds the claims of one part. `minor` is its Go release, where known.
-pub fn gather<'i>(
+pub(crate) fn gather<'i>(
     part: &'i Part<'i>,
     minor: Option<u32>,
     packages: &mut Packages<'i>,
@@ -286,7 +286,7 @@ fn types<'i>(facts: &Facts<'_, 'i>, types: &Types, claims: &mut Claims<'i>) {
             claims.push(facts.offset, &file, span.package, NO_NAME, content);
         });
     }
-    claims.n_types += types.n_types;
+    claims.n_types += types.n_descriptors;
     claims.n_itabs += types.n_itabs;
     claims.methods.exported += types.methods.exported;
     claims.methods.dropped += types.methods.dropped;

@@ -5,6 +5,7 @@
 
 mod archive;
 mod elf;
+mod elf_linkage;
 mod fat;
 mod macho;
 mod pe;
@@ -20,7 +21,7 @@ use crate::limit;
 
 /// One image and where it lies in the file.
 #[derive(Clone, Debug)]
-pub struct Part<'a> {
+pub(crate) struct Part<'a> {
     /// Empty when the whole file is this image; else the architecture or the member's name.
     pub label: String,
     pub offset: usize,
@@ -29,14 +30,14 @@ pub struct Part<'a> {
 
 /// A member of an archive or a slice of a fat file.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(crate) struct Member {
     pub name: String,
     /// Its bytes without its header.
     pub file: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrapper {
+pub(crate) enum Wrapper {
     /// The file is the image.
     None,
     Archive,
@@ -44,7 +45,7 @@ pub enum Wrapper {
 }
 
 #[derive(Clone, Debug)]
-pub struct Container<'a> {
+pub(crate) struct Container<'a> {
     pub wrapper: Wrapper,
     pub parts: Vec<Part<'a>>,
     pub members: Vec<Member>,
@@ -53,7 +54,7 @@ pub struct Container<'a> {
     pub notes: Vec<String>,
 }
 
-pub fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
+pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
     if bytes.is_empty() {
         return Err(Error::Empty);
     }

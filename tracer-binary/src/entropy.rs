@@ -100,8 +100,8 @@ pub struct Profile {
 /// `n log2 n` for every count that a window can have: a logarithm for each would cost more than the counting.
 pub struct Logs(Vec<f64>);
 
-impl Logs {
-    pub fn new() -> Self {
+impl Default for Logs {
+    fn default() -> Self {
         let term = |count: u64| {
             if count == 0 {
                 0.0
@@ -111,7 +111,9 @@ impl Logs {
         };
         Self((0..=WINDOW as u64).map(term).collect())
     }
+}
 
+impl Logs {
     fn window(&self, histogram: &Histogram, len: usize) -> f64 {
         if len == 0 {
             return 0.0;
@@ -195,8 +197,8 @@ mod tests {
     #[test]
     fn entropy_of_known_bytes() {
         let all: Vec<u8> = (0..=255).cycle().take(8192).collect();
-        assert_eq!(of(&[]), 0.0);
-        assert_eq!(of(&[7; 1000]), 0.0);
+        assert!(of(&[]) < 1e-9);
+        assert!(of(&[7; 1000]) < 1e-9);
         assert!((of(&[0, 1].repeat(100)) - 1.0).abs() < 1e-9);
         assert!((of(&all) - 8.0).abs() < 1e-9);
     }
@@ -210,9 +212,9 @@ mod tests {
             .skip(3 * WINDOW)
             .take(4 * WINDOW)
         {
-            *byte = (number % 256) as u8;
+            *byte = number.to_le_bytes()[0];
         }
-        let profile = profile(&bytes, &Logs::new());
+        let profile = profile(&bytes, &Logs::default());
         let (runs, count) = dense_runs(&profile, bytes.len() as u64);
         assert_eq!(count, 1);
         assert_eq!(

@@ -4,8 +4,8 @@
 //! linux/s390x). The layouts are those of the Go sources from 1.16 on, and each is checked in the tests
 //! against what `go version -m` and `go tool nm` say about the same file.
 
-pub mod buildid;
-pub mod buildinfo;
-pub mod moduledata;
-pub mod pclntab;
-pub mod types;
+pub(crate) mod buildid;
+pub(crate) mod buildinfo;
+pub(crate) mod moduledata;
+pub(crate) mod pclntab;
+pub(crate) mod types;

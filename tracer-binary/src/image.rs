@@ -65,7 +65,7 @@ pub enum Compression {
 }
 
 #[derive(Clone, Debug)]
-pub struct Section<'a> {
+pub(crate) struct Section<'a> {
     pub name: Cow<'a, str>,
     pub class: SectionClass,
     pub address: u64,
@@ -77,7 +77,7 @@ pub struct Section<'a> {
 }
 
 #[derive(Clone, Debug)]
-pub struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     pub name: Cow<'a, str>,
     pub address: u64,
     pub memory: u64,
@@ -86,7 +86,7 @@ pub struct Segment<'a> {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SegmentFlags {
+pub(crate) struct SegmentFlags {
     pub read: bool,
     pub write: bool,
     pub execute: bool,
@@ -94,13 +94,13 @@ pub struct SegmentFlags {
 
 /// A stretch of the file that describes it and is no section: headers, tables.
 #[derive(Clone, Debug)]
-pub struct Header {
+pub(crate) struct Header {
     pub name: &'static str,
     pub file: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SymbolLayout {
+pub(crate) enum SymbolLayout {
     Elf32,
     Elf64,
     Nlist32,
@@ -110,7 +110,7 @@ pub enum SymbolLayout {
 
 /// Where the symbol table is; `symbol::read` decodes it.
 #[derive(Clone, Debug)]
-pub struct SymbolTable {
+pub(crate) struct SymbolTable {
     pub layout: SymbolLayout,
     pub table: Range<usize>,
     pub strings: Range<usize>,
@@ -118,7 +118,7 @@ pub struct SymbolTable {
 
 /// Where relocations that only add the load address are (ELF `.rela.dyn`).
 #[derive(Clone, Debug)]
-pub struct RelativeFixups {
+pub(crate) struct RelativeFixups {
     pub table: Range<usize>,
     /// The relocation type that means "base + addend" on this machine.
     pub kind: u32,
@@ -126,7 +126,8 @@ pub struct RelativeFixups {
 
 /// Facts that only the container's headers tell.
 #[derive(Clone, Debug, Default)]
-pub struct Linkage {
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub(crate) struct Linkage {
     pub interpreter: Option<String>,
     pub needed: Vec<String>,
     pub has_dynamic: bool,
@@ -149,7 +150,7 @@ pub(crate) struct Mapping {
 }
 
 #[derive(Clone, Debug)]
-pub struct Image<'a> {
+pub(crate) struct Image<'a> {
     pub bytes: &'a [u8],
     pub format: Format,
     pub goarch: &'static str,
@@ -177,15 +178,15 @@ pub struct Image<'a> {
 }
 
 impl Image<'_> {
-    pub fn section(&self, name: &str) -> Option<&Section<'_>> {
+    pub(crate) fn section(&self, name: &str) -> Option<&Section<'_>> {
         self.sections.iter().find(|section| section.name == name)
     }
 
-    pub fn section_bytes(&self, section: &Section<'_>) -> &[u8] {
+    pub(crate) fn section_bytes(&self, section: &Section<'_>) -> &[u8] {
         self.bytes.get(section.file.clone()).unwrap_or_default()
     }
 
-    pub fn reader(&self) -> Reader<'_> {
+    pub(crate) fn reader(&self) -> Reader<'_> {
         Reader::new(self.bytes, self.endian)
     }
 
@@ -207,7 +208,7 @@ impl Image<'_> {
     }
 
     /// The offset in the file of the byte at `address`, and how many bytes follow it there.
-    pub fn file_offset(&self, address: u64) -> Option<(usize, usize)> {
+    pub(crate) fn file_offset(&self, address: u64) -> Option<(usize, usize)> {
         let (mapping, into) = self.mapping(address)?;
         Some((mapping.offset.checked_add(into)?, mapping.len - into))
     }
@@ -237,7 +238,7 @@ impl Image<'_> {
     }
 
     /// All bytes from `address` to the end of what is mapped together with it.
-    pub fn bytes_from(&self, address: u64) -> Option<&[u8]> {
+    pub(crate) fn bytes_from(&self, address: u64) -> Option<&[u8]> {
         if !self.memory.is_empty() {
             return self.memory.get(index(address)?..);
         }
@@ -246,7 +247,7 @@ impl Image<'_> {
     }
 
     /// The pointer stored at `address`, with the load-time relocation that a linker left for it.
-    pub fn pointer(&self, address: u64) -> Option<u64> {
+    pub(crate) fn pointer(&self, address: u64) -> Option<u64> {
         let stored = self.reader_at(address)?.word(0, self.word)?;
         if stored != 0 {
             return Some(stored);
@@ -274,7 +275,7 @@ impl Image<'_> {
     }
 
     /// Addresses of pointers that a relocation makes point at `target`, in the order of the table.
-    pub fn fixups_to(&self, target: u64) -> impl Iterator<Item = u64> + '_ {
+    pub(crate) fn fixups_to(&self, target: u64) -> impl Iterator<Item = u64> + '_ {
         let table = self
             .fixups
             .as_ref()
@@ -286,11 +287,11 @@ impl Image<'_> {
         })
     }
 
-    pub fn bytes_at(&self, address: u64, len: u64) -> Option<&[u8]> {
+    pub(crate) fn bytes_at(&self, address: u64, len: u64) -> Option<&[u8]> {
         self.bytes_from(address)?.get(..index(len)?)
     }
 
-    pub fn reader_at(&self, address: u64) -> Option<Reader<'_>> {
+    pub(crate) fn reader_at(&self, address: u64) -> Option<Reader<'_>> {
         Some(Reader::new(self.bytes_from(address)?, self.endian))
     }
 }

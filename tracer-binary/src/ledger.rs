@@ -15,7 +15,7 @@ use crate::package::PackageId;
 
 /// What frames a stretch of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Frame {
+pub(crate) enum Frame {
     /// Headers of the file or of its parts, by their name.
     Header(&'static str),
     /// Index into the sections of all parts, one after another.
@@ -27,10 +27,10 @@ pub enum Frame {
 }
 
 /// Bytes on disk by content, for one package.
-pub type ByContent = [u64; Content::ALL.len()];
+pub(crate) type ByContent = [u64; Content::ALL.len()];
 
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// The buckets. They add up to the file's size.
     pub buckets: BTreeMap<(Frame, Content), u64>,
     /// The same bytes by package, and those of none.
@@ -48,7 +48,7 @@ struct Base {
     content: Option<Content>,
 }
 
-pub fn account(
+pub(crate) fn account(
     bytes: &[u8],
     container: &Container<'_>,
     claims: &mut Claims<'_>,

@@ -55,7 +55,7 @@ impl Group {
 
 /// A package's module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home<'m> {
+pub(crate) struct Home<'m> {
     pub group: Group,
     pub module: &'m str,
     pub version: &'m str,
@@ -63,16 +63,16 @@ pub struct Home<'m> {
     pub is_guess: bool,
 }
 
-pub const STD: &str = "std";
+pub(crate) const STD: &str = "std";
 
 /// Module paths of one file, longest first, so that the first prefix is the right one.
 #[derive(Debug)]
-pub struct Modules<'m> {
+pub(crate) struct Modules<'m> {
     known: Vec<(&'m str, &'m str, Group)>,
 }
 
 impl<'m> Modules<'m> {
-    pub fn of(identity: &'m Identity) -> Self {
+    pub(crate) fn of(identity: &'m Identity) -> Self {
         let mut known = Vec::new();
         if let Some(main) = &identity.main {
             known.push((main.path.as_str(), main.version.as_str(), Group::Main));
@@ -99,7 +99,7 @@ impl<'m> Modules<'m> {
         Self { known }
     }
 
-    pub fn home<'p>(&self, package: &'p str) -> Home<'p>
+    pub(crate) fn home<'p>(&self, package: &'p str) -> Home<'p>
     where
         'm: 'p,
     {

@@ -8,16 +8,16 @@ use std::collections::HashMap;
 
 /// Index of a package in [`Packages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PackageId(pub u32);
+pub(crate) struct PackageId(pub u32);
 
 impl PackageId {
     /// What belongs to no package.
-    pub const NONE: Self = Self(u32::MAX);
+    pub(crate) const NONE: Self = Self(u32::MAX);
 }
 
 /// Every package met so far, by its mangled name.
 #[derive(Debug, Default)]
-pub struct Packages<'i> {
+pub(crate) struct Packages<'i> {
     names: Vec<&'i [u8]>,
     ids: HashMap<&'i [u8], PackageId>,
     /// Neighbours in a file are of the same package more often than not.
@@ -25,7 +25,7 @@ pub struct Packages<'i> {
 }
 
 impl<'i> Packages<'i> {
-    pub fn intern(&mut self, name: &'i [u8]) -> PackageId {
+    pub(crate) fn intern(&mut self, name: &'i [u8]) -> PackageId {
         if let Some((last, id)) = self.last
             && last == name
         {
@@ -41,34 +41,34 @@ impl<'i> Packages<'i> {
     }
 
     /// The package of a symbol, `NONE` for one that belongs to none.
-    pub fn of_symbol(&mut self, symbol: &'i [u8]) -> PackageId {
+    pub(crate) fn of_symbol(&mut self, symbol: &'i [u8]) -> PackageId {
         of_symbol(symbol).map_or(PackageId::NONE, |name| self.intern(name))
     }
 
     /// Only among those already met: for data symbols, whose names C shares.
-    pub fn known_of_symbol(&self, symbol: &[u8]) -> PackageId {
+    pub(crate) fn known_of_symbol(&self, symbol: &[u8]) -> PackageId {
         of_symbol(symbol)
             .and_then(|name| self.ids.get(name).copied())
             .unwrap_or(PackageId::NONE)
     }
 
-    pub fn name(&self, id: PackageId) -> Option<Cow<'i, str>> {
+    pub(crate) fn name(&self, id: PackageId) -> Option<Cow<'i, str>> {
         self.names
             .get(usize::try_from(id.0).ok()?)
             .map(|name| unescape(name))
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.names.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = Cow<'i, str>> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Cow<'i, str>> + '_ {
         self.names.iter().map(|name| unescape(name))
     }
 }
 
 /// The package part of a symbol's name, still mangled.
-pub fn of_symbol(name: &[u8]) -> Option<&[u8]> {
+pub(crate) fn of_symbol(name: &[u8]) -> Option<&[u8]> {
     // 1.20 and later write a colon where earlier ones wrote a dot.
     for prefix in [
         &b"go:itab."[..],

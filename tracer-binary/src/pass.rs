@@ -12,21 +12,21 @@ use crate::entropy::{self, Logs, Profile};
 use crate::limit;
 
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub(crate) struct Measured {
     pub blake3: [u8; 32],
     pub profile: Profile,
 }
 
 /// What the bytes of one section gave; `None` for one without bytes or past the limit.
-pub type Sections = Vec<Option<Measured>>;
+pub(crate) type Sections = Vec<Option<Measured>>;
 
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
 /// All sections of all parts, in the order of the ledger's numbering.
-pub fn sections(bytes: &[u8], container: &Container<'_>) -> (Sections, Option<String>) {
-    let logs = Logs::new();
+pub(crate) fn sections(bytes: &[u8], container: &Container<'_>) -> (Sections, Option<String>) {
+    let logs = Logs::default();
     // Sections of a hostile file may all be the whole file.
     let mut left = (bytes.len() as u64).saturating_mul(limit::SECTION_REREAD);
     let mut skipped = 0;

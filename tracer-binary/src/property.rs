@@ -89,7 +89,7 @@ pub struct Properties {
 
 /// Exported methods in the type tables, and how many of them were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Methods {
+pub(crate) struct Methods {
     pub exported: usize,
     pub dropped: usize,
 }
@@ -120,7 +120,7 @@ pub(crate) fn of(
     let linkage = image.map(|image| &image.linkage);
     let is_elf =
         image.is_some_and(|image| image.format == Format::Elf && image.shape != Shape::Relocatable);
-    let relro = is_elf.then(|| match linkage {
+    let relro = is_elf.then_some(match linkage {
         Some(linkage) if linkage.relro && linkage.bind_now => Relro::Full,
         Some(linkage) if linkage.relro => Relro::Partial,
         _ => Relro::None,
@@ -171,7 +171,7 @@ pub(crate) fn of(
         is_test: identity
             .path
             .as_deref()
-            .is_some_and(|path| path.ends_with(".test")),
+            .is_some_and(|path| path.strip_suffix(".test").is_some()),
         method_elimination,
         reflect_uses,
     }

@@ -2,28 +2,28 @@
 
 /// Byte order of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endian {
+pub(crate) enum Endian {
     Little,
     Big,
 }
 
 /// Bytes with a byte order. Reading outside of them gives `None`.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     endian: Endian,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(bytes: &'a [u8], endian: Endian) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], endian: Endian) -> Self {
         Self { bytes, endian }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub fn slice(&self, at: usize, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn slice(&self, at: usize, len: usize) -> Option<&'a [u8]> {
         self.bytes.get(at..at.checked_add(len)?)
     }
 
@@ -31,11 +31,11 @@ impl<'a> Reader<'a> {
         self.slice(at, N)?.try_into().ok()
     }
 
-    pub fn u8(&self, at: usize) -> Option<u8> {
+    pub(crate) fn u8(&self, at: usize) -> Option<u8> {
         self.bytes.get(at).copied()
     }
 
-    pub fn u16(&self, at: usize) -> Option<u16> {
+    pub(crate) fn u16(&self, at: usize) -> Option<u16> {
         let raw = self.array(at)?;
         Some(match self.endian {
             Endian::Little => u16::from_le_bytes(raw),
@@ -43,7 +43,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub fn u32(&self, at: usize) -> Option<u32> {
+    pub(crate) fn u32(&self, at: usize) -> Option<u32> {
         let raw = self.array(at)?;
         Some(match self.endian {
             Endian::Little => u32::from_le_bytes(raw),
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub fn u64(&self, at: usize) -> Option<u64> {
+    pub(crate) fn u64(&self, at: usize) -> Option<u64> {
         let raw = self.array(at)?;
         Some(match self.endian {
             Endian::Little => u64::from_le_bytes(raw),
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A machine word of 4 or 8 bytes.
-    pub fn word(&self, at: usize, size: u8) -> Option<u64> {
+    pub(crate) fn word(&self, at: usize, size: u8) -> Option<u64> {
         if size == 8 {
             self.u64(at)
         } else {
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
     /// The bytes up to the next NUL, at most `max` of them.
     ///
     /// The bound matters: without it, many names in one table without a NUL would each scan it whole.
-    pub fn cstr(&self, at: usize, max: usize) -> Option<&'a [u8]> {
+    pub(crate) fn cstr(&self, at: usize, max: usize) -> Option<&'a [u8]> {
         let rest = self.bytes.get(at..)?;
         let rest = rest.get(..max).unwrap_or(rest);
         let end = rest
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned LEB128 number and the offset behind it.
-    pub fn uvarint(&self, at: usize) -> Option<(u64, usize)> {
+    pub(crate) fn uvarint(&self, at: usize) -> Option<(u64, usize)> {
         let mut value = 0u64;
         for index in 0..10usize {
             let position = at.checked_add(index)?;
@@ -97,6 +97,6 @@ impl<'a> Reader<'a> {
 }
 
 /// A file offset as an index. Files are at most 4 GiB, so it only fails on nonsense.
-pub fn index(value: u64) -> Option<usize> {
+pub(crate) fn index(value: u64) -> Option<usize> {
     usize::try_from(value).ok()
 }

@@ -8,7 +8,7 @@ use crate::limit;
 use crate::reader::{Reader, index};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Symbol<'i> {
+pub(crate) struct Symbol<'i> {
     pub name: &'i [u8],
     pub address: u64,
     /// Zero for a mark that only names a place.
@@ -19,7 +19,7 @@ pub struct Symbol<'i> {
 }
 
 /// The symbols, and a note when some were left out. Sorted by address.
-pub fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>) {
+pub(crate) fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>) {
     let Some(table) = &image.symbols else {
         return (Vec::new(), None);
     };

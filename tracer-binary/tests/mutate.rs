@@ -1,5 +1,9 @@
 //! Real files, damaged: nothing panics or hangs, and what can still be read adds up.
 #![expect(
+    clippy::unwrap_used,
+    reason = "a failure of a test's helper is the failure of the test"
+)]
+#![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

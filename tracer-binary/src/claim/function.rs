@@ -8,7 +8,7 @@ use crate::symbol::Symbol;
 /// The first function of a wasm file has this program counter (`cmd/link/internal/wasm`).
 const WASM_FIRST: u64 = 0x1000;
 /// A stack map is never longer; what follows further away is somebody else's.
-const MAX_FUNCDATA: u64 = 64 << 10;
+const MAX_FUNCDATA: u32 = 64 << 10;
 
 pub(super) fn claim<'i>(
     facts: &Facts<'_, 'i>,
@@ -225,7 +225,7 @@ impl Shares {
             return;
         };
         let last = funcdata.iter().map(|&(at, _)| at).max().unwrap_or(0);
-        for (start, end, package) in runs(funcdata, last, MAX_FUNCDATA as u32).list {
+        for (start, end, package) in runs(funcdata, last, MAX_FUNCDATA).list {
             facts.image.file_ranges(
                 gofunc.wrapping_add(start as u64),
                 end.saturating_sub(start) as u64,

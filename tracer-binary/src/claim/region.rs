@@ -11,7 +11,7 @@ use crate::symbol::Symbol;
 
 /// Positions of the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Region {
+pub(crate) struct Region {
     pub file: Range<usize>,
     pub content: Content,
 }
@@ -84,7 +84,7 @@ pub(super) fn mark(facts: &Facts<'_, '_>, claims: &mut Claims<'_>) {
                 regions.push(Region {
                     file,
                     content: Content::Types,
-                })
+                });
             });
         }
     }

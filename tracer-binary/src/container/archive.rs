@@ -8,7 +8,7 @@ use crate::reader::{Endian, Reader, index};
 
 const HEADER: usize = 60;
 
-pub fn open(bytes: &[u8]) -> Container<'_> {
+pub(super) fn open(bytes: &[u8]) -> Container<'_> {
     let reader = Reader::new(bytes, Endian::Little);
     let mut headers = Headers::new(bytes.len());
     headers.add("archive magic", 0, 8);

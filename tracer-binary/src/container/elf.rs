@@ -7,16 +7,17 @@ use object::Endianness;
 use object::elf;
 use object::read::elf::{CompressionHeader as _, FileHeader, ProgramHeader, SectionHeader};
 
-use super::{Headers, lossy};
+use super::Headers;
+use super::elf_linkage::linkage;
 use crate::error::Error;
 use crate::image::{
-    Compression, Format, Image, Linkage, Mapping, RelativeFixups, Section, SectionClass, Segment,
+    Compression, Format, Header, Image, Mapping, RelativeFixups, Section, SectionClass, Segment,
     SegmentFlags, Shape, SymbolLayout, SymbolTable, clamp,
 };
 use crate::limit;
 use crate::reader::{Endian, Reader, index};
 
-pub fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'_>, Error> {
+pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'_>, Error> {
     let broken = |what| Error::Broken {
         format: "ELF",
         what,
@@ -36,27 +37,12 @@ pub fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'
         return Err(broken("segment and section tables"));
     }
     let word = if header.is_type_64() { 8 } else { 4 };
-    let reader = Reader::new(
-        bytes,
-        if header.is_big_endian() {
-            Endian::Big
-        } else {
-            Endian::Little
-        },
-    );
-
-    let mut headers = Headers::new(bytes.len());
-    headers.add("ELF header", 0, header.e_ehsize(endian).into());
-    headers.add(
-        "segment table",
-        header.e_phoff(endian).into(),
-        u64::from(header.e_phentsize(endian)) * programs.len() as u64,
-    );
-    headers.add(
-        "section table",
-        header.e_shoff(endian).into(),
-        u64::from(header.e_shentsize(endian)) * raw_sections.len() as u64,
-    );
+    let order = if header.is_big_endian() {
+        Endian::Big
+    } else {
+        Endian::Little
+    };
+    let reader = Reader::new(bytes, order);
 
     if raw_sections.len() > limit::SECTIONS {
         notes.push(format!(
@@ -95,50 +81,24 @@ pub fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'
         .map(|raw| segment(raw, endian, bytes.len(), &mut notes))
         .collect();
 
-    let relocatable = header.e_type(endian) == elf::ET_REL;
-    let mut mappings: Vec<_> = segments
-        .iter()
-        .map(|segment| Mapping {
-            address: segment.address,
-            offset: segment.file.start,
-            len: segment.file.len(),
-        })
-        .collect();
-    if mappings.is_empty() && !relocatable {
-        mappings.extend(
-            sections
-                .iter()
-                .filter(|section| section.address != 0)
-                .map(|section| Mapping {
-                    address: section.address,
-                    offset: section.file.start,
-                    len: section.file.len(),
-                }),
-        );
-    }
     let linkage = linkage(programs, endian, bytes, reader);
-    let shape = match header.e_type(endian) {
-        elf::ET_EXEC => Shape::Executable,
-        elf::ET_DYN if linkage.position_independent => Shape::PositionIndependent,
-        elf::ET_DYN => Shape::SharedLibrary,
-        elf::ET_REL => Shape::Relocatable,
-        _ => Shape::Other,
-    };
-    let goarch = goarch(header.e_machine(endian), word, reader);
+    let shape = shape(header.e_type(endian), linkage.position_independent);
     let image = Image {
         bytes,
         format: Format::Elf,
-        goarch,
+        goarch: goarch(header.e_machine(endian), word, order),
         goos: None,
-        endian: if header.is_big_endian() {
-            Endian::Big
-        } else {
-            Endian::Little
-        },
+        endian: order,
         word,
         shape,
         entry: header.e_entry(endian).into(),
-        headers: headers.done(),
+        headers: headers(
+            header,
+            endian,
+            bytes.len(),
+            programs.len(),
+            raw_sections.len(),
+        ),
         symbols: symbol_table(raw_sections, endian, word, bytes.len()),
         fixups: fixups(
             raw_sections,
@@ -148,15 +108,65 @@ pub fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'
             bytes.len(),
         ),
         null_section,
+        mappings: mappings(&segments, &sections, shape),
         sections,
         segments,
         linkage,
         notes,
         bodies: Vec::new(),
-        mappings,
         memory: Vec::new(),
     };
     Ok(image.finish())
+}
+
+/// A PIE and a library are the same type; only a PIE asks for an interpreter or says what it is.
+fn shape(kind: u16, is_pie: bool) -> Shape {
+    match kind {
+        elf::ET_EXEC => Shape::Executable,
+        elf::ET_DYN if is_pie => Shape::PositionIndependent,
+        elf::ET_DYN => Shape::SharedLibrary,
+        elf::ET_REL => Shape::Relocatable,
+        _ => Shape::Other,
+    }
+}
+
+fn headers<H: FileHeader<Endian = Endianness>>(
+    header: &H,
+    endian: Endianness,
+    file: usize,
+    n_segments: usize,
+    n_sections: usize,
+) -> Vec<Header> {
+    let mut headers = Headers::new(file);
+    headers.add("ELF header", 0, header.e_ehsize(endian).into());
+    headers.add(
+        "segment table",
+        header.e_phoff(endian).into(),
+        u64::from(header.e_phentsize(endian)) * n_segments as u64,
+    );
+    headers.add(
+        "section table",
+        header.e_shoff(endian).into(),
+        u64::from(header.e_shentsize(endian)) * n_sections as u64,
+    );
+    headers.done()
+}
+
+/// Segments are what is loaded; an object that is not linked yet has no addresses.
+fn mappings(segments: &[Segment<'_>], sections: &[Section<'_>], shape: Shape) -> Vec<Mapping> {
+    let mapping = |address: u64, file: &Range<usize>| Mapping {
+        address,
+        offset: file.start,
+        len: file.len(),
+    };
+    if !segments.is_empty() || shape == Shape::Relocatable {
+        return segments
+            .iter()
+            .map(|it| mapping(it.address, &it.file))
+            .collect();
+    }
+    let loaded = sections.iter().filter(|section| section.address != 0);
+    loaded.map(|it| mapping(it.address, &it.file)).collect()
 }
 
 fn range<S: SectionHeader<Endian = Endianness>>(
@@ -356,128 +366,8 @@ fn fixups<S: SectionHeader<Endian = Endianness>>(
     })
 }
 
-fn linkage<P: ProgramHeader<Endian = Endianness>>(
-    programs: &[P],
-    endian: Endianness,
-    bytes: &[u8],
-    reader: Reader<'_>,
-) -> Linkage {
-    let mut linkage = Linkage::default();
-    for raw in programs.iter().take(limit::SEGMENTS) {
-        let (file, _) = clamp(
-            raw.p_offset(endian).into(),
-            raw.p_filesz(endian).into(),
-            bytes.len(),
-        );
-        match raw.p_type(endian) {
-            elf::PT_INTERP => {
-                linkage.interpreter = reader
-                    .cstr(file.start, file.len().min(limit::SECTION_NAME))
-                    .map(lossy);
-                linkage.position_independent = true;
-            }
-            elf::PT_GNU_RELRO => linkage.relro = true,
-            elf::PT_GNU_STACK => linkage.no_execute = Some(raw.p_flags(endian) & elf::PF_X == 0),
-            elf::PT_NOTE => note(reader, file, &mut linkage),
-            elf::PT_DYNAMIC => {
-                linkage.has_dynamic = true;
-                if let Ok(Some(entries)) = raw.dynamic(endian, bytes) {
-                    dynamic(entries, programs, endian, bytes.len(), reader, &mut linkage);
-                }
-            }
-            _ => {}
-        }
-    }
-    linkage
-}
-
-fn dynamic<
-    P: ProgramHeader<Endian = Endianness>,
-    D: object::read::elf::Dyn<Endian = Endianness>,
->(
-    entries: &[D],
-    programs: &[P],
-    endian: Endianness,
-    file: usize,
-    reader: Reader<'_>,
-    linkage: &mut Linkage,
-) {
-    let find = |tag: i64| entries.iter().find(|entry| entry.tag(endian) == tag);
-    // DT_STRTAB is an address; the segments say where that is in the file.
-    let strings = find(elf::DT_STRTAB).and_then(|entry| {
-        let address: u64 = entry.d_val(endian).into();
-        programs
-            .iter()
-            .take(limit::SEGMENTS)
-            .filter(|raw| raw.p_type(endian) == elf::PT_LOAD)
-            .find_map(|raw| {
-                let into = address.checked_sub(raw.p_vaddr(endian).into())?;
-                let (range, _) = clamp(
-                    raw.p_offset(endian).into(),
-                    raw.p_filesz(endian).into(),
-                    file,
-                );
-                (into < range.len() as u64).then(|| range.start as u64 + into)
-            })
-    });
-    for entry in entries {
-        let value: u64 = entry.d_val(endian).into();
-        match entry.tag(endian) {
-            elf::DT_NULL => break,
-            elf::DT_NEEDED if linkage.needed.len() < limit::NEEDED => {
-                let name = strings
-                    .and_then(|strings| index(strings.checked_add(value)?))
-                    .and_then(|at| reader.cstr(at, limit::SECTION_NAME));
-                linkage.needed.extend(name.map(lossy));
-            }
-            elf::DT_BIND_NOW => linkage.bind_now = true,
-            elf::DT_FLAGS => linkage.bind_now |= value & u64::from(elf::DF_BIND_NOW) != 0,
-            elf::DT_FLAGS_1 => {
-                linkage.bind_now |= value & u64::from(elf::DF_1_NOW) != 0;
-                linkage.position_independent |= value & u64::from(elf::DF_1_PIE) != 0;
-            }
-            elf::DT_SYMTAB => linkage.has_dynamic_symbols = true,
-            _ => {}
-        }
-    }
-}
-
-/// Walks one note segment for the GNU build ID; Go's own is read by `go::buildid`.
-fn note(reader: Reader<'_>, file: Range<usize>, linkage: &mut Linkage) {
-    let mut at = file.start;
-    // A note has 12 bytes of header, so this ends.
-    while at.saturating_add(12) <= file.end {
-        let (Some(name), Some(desc), Some(kind)) =
-            (reader.u32(at), reader.u32(at + 4), reader.u32(at + 8))
-        else {
-            return;
-        };
-        let (Some(name), Some(desc)) = (index(name.into()), index(desc.into())) else {
-            return;
-        };
-        let body = at + 12;
-        let Some(value) = name
-            .checked_next_multiple_of(4)
-            .and_then(|skip| body.checked_add(skip))
-        else {
-            return;
-        };
-        if kind == elf::NT_GNU_BUILD_ID && reader.slice(body, name) == Some(b"GNU\0") && desc <= 64
-        {
-            linkage.gnu_build_id = reader.slice(value, desc).map(crate::hex::encode);
-        }
-        let Some(next) = desc
-            .checked_next_multiple_of(4)
-            .and_then(|skip| value.checked_add(skip))
-        else {
-            return;
-        };
-        at = next;
-    }
-}
-
-fn goarch(machine: u16, word: u8, reader: Reader<'_>) -> &'static str {
-    let big = reader.u8(5) == Some(2);
+fn goarch(machine: u16, word: u8, order: Endian) -> &'static str {
+    let big = order == Endian::Big;
     match (machine, word, big) {
         (elf::EM_X86_64, _, _) => "amd64",
         (elf::EM_386, _, _) => "386",

@@ -9,13 +9,13 @@ use crate::image::clamp;
 use crate::reader::{Endian, Reader};
 
 /// Java class files share the magic; their version is larger than any count of machines.
-pub fn is_fat(bytes: &[u8]) -> bool {
+pub(super) fn is_fat(bytes: &[u8]) -> bool {
     let reader = Reader::new(bytes, Endian::Big);
     matches!(reader.u32(0), Some(FAT_MAGIC | FAT_MAGIC_64))
         && reader.u32(4).is_some_and(|count| count < 40)
 }
 
-pub fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
+pub(super) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
     let broken = |_| Error::Broken {
         format: "fat Mach-O",
         what: "table of machines",

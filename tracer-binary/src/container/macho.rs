@@ -14,7 +14,7 @@ use crate::image::{
 use crate::limit;
 use crate::reader::Endian;
 
-pub fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'_>, Error> {
+pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'_>, Error> {
     let broken = |what| Error::Broken {
         format: "Mach-O",
         what,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use object::LittleEndian as LE;
 use object::pe;
-use object::read::pe::{ImageNtHeaders, ImageOptionalHeader as _};
+use object::read::pe::{ImageNtHeaders, ImageOptionalHeader as _, ImportTable};
 
 use super::{Headers, lossy};
 use crate::error::Error;
@@ -15,7 +15,7 @@ use crate::image::{
 use crate::limit;
 use crate::reader::{Endian, Reader, index};
 
-pub fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
     let broken = |what| Error::Broken { format: "PE", what };
     let dos = pe::ImageDosHeader::parse(bytes).map_err(|_| broken("DOS header"))?;
     let offset: u64 = dos.nt_headers_offset().into();
@@ -44,51 +44,13 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
     headers.add("PE headers", nt_offset, offset.saturating_sub(nt_offset));
     headers.add("section table", offset, 40 * table.len() as u64);
 
-    let symbols_at = u64::from(file_header.pointer_to_symbol_table.get(LE));
-    let symbols_len = u64::from(file_header.number_of_symbols.get(LE)) * 18;
-    let mut symbols = None;
+    let symbols = symbol_table(file_header, reader);
     let mut notes = Vec::new();
-    if symbols_at != 0 && symbols_len != 0 {
-        let strings_at = symbols_at + symbols_len;
-        let strings_len = index(strings_at).and_then(|at| reader.u32(at)).unwrap_or(0);
-        symbols = Some(SymbolTable {
-            layout: SymbolLayout::Coff,
-            table: clamp(symbols_at, symbols_len, bytes.len()).0,
-            strings: clamp(strings_at, strings_len.into(), bytes.len()).0,
-        });
-    }
-    let mut sections = Vec::new();
-    for raw in table.iter() {
-        let name = name(&raw.name, reader, symbols.as_ref());
-        let (file, cut) = clamp(
-            raw.pointer_to_raw_data.get(LE).into(),
-            raw.size_of_raw_data.get(LE).into(),
-            bytes.len(),
-        );
-        if cut {
-            notes.push(format!("section {name} reaches outside of the file"));
-        }
-        let flags = raw.characteristics.get(LE);
-        let file = if raw.pointer_to_raw_data.get(LE) == 0 {
-            0..0
-        } else {
-            file
-        };
-        let mut memory = u64::from(raw.virtual_size.get(LE));
-        let compression = name.starts_with(".zdebug_").then_some(Compression::Zlib);
-        if compression.is_some() {
-            let claimed = Reader::new(bytes, Endian::Big).u64(file.start.saturating_add(4));
-            memory = claimed.unwrap_or(memory);
-        }
-        sections.push(Section {
-            class: class(&name, flags),
-            name,
-            address: base.wrapping_add(raw.virtual_address.get(LE).into()),
-            memory,
-            file,
-            compression,
-        });
-    }
+    let mut sections: Vec<_> = table
+        .iter()
+        .take(limit::SECTIONS)
+        .map(|raw| section(raw, base, reader, symbols.as_ref(), &mut notes))
+        .collect();
     let segments = table
         .iter()
         .zip(&sections)
@@ -107,28 +69,7 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
                 .min(index(section.memory).unwrap_or(usize::MAX)),
         })
         .collect();
-    if let Some(table) = &symbols {
-        for (name, range) in [
-            ("symbol table", &table.table),
-            ("string table", &table.strings),
-        ] {
-            // Go gives the tables a section of their own.
-            if sections
-                .iter()
-                .any(|section| section.file.start <= range.start && range.end <= section.file.end)
-            {
-                continue;
-            }
-            sections.push(Section {
-                name: Cow::Borrowed(name),
-                class: SectionClass::Symbols,
-                address: 0,
-                memory: range.len() as u64,
-                file: range.clone(),
-                compression: None,
-            });
-        }
-    }
+    tables(symbols.as_ref(), &mut sections);
     let flags = optional.dll_characteristics();
     let is_dll = file_header.characteristics.get(LE) & pe::IMAGE_FILE_DLL != 0;
     let relocated = flags & pe::IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE != 0;
@@ -139,19 +80,7 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
     };
     if let Ok(Some(imports)) = directories.import_table(bytes, &table) {
         linkage.has_dynamic = true;
-        let mut descriptors = imports.descriptors().ok();
-        while let Some(Ok(Some(descriptor))) = descriptors
-            .as_mut()
-            .map(object::read::pe::ImportDescriptorIterator::next)
-        {
-            if linkage.needed.len() >= limit::NEEDED {
-                break;
-            }
-            let address = base.wrapping_add(descriptor.name.get(LE).into());
-            linkage
-                .needed
-                .extend(string_at(reader, &sections, address).map(lossy));
-        }
+        linkage.needed = needed(&imports, base, reader, &sections);
     }
     let image = Image {
         bytes,
@@ -179,6 +108,102 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
         memory: Vec::new(),
     };
     Ok(image.finish())
+}
+
+fn symbol_table(header: &pe::ImageFileHeader, reader: Reader<'_>) -> Option<SymbolTable> {
+    let at = u64::from(header.pointer_to_symbol_table.get(LE));
+    let len = u64::from(header.number_of_symbols.get(LE)) * 18;
+    if at == 0 || len == 0 {
+        return None;
+    }
+    let strings = at + len;
+    let strings_len = index(strings).and_then(|at| reader.u32(at)).unwrap_or(0);
+    Some(SymbolTable {
+        layout: SymbolLayout::Coff,
+        table: clamp(at, len, reader.len()).0,
+        strings: clamp(strings, strings_len.into(), reader.len()).0,
+    })
+}
+
+fn section<'a>(
+    raw: &'a pe::ImageSectionHeader,
+    base: u64,
+    reader: Reader<'a>,
+    symbols: Option<&SymbolTable>,
+    notes: &mut Vec<String>,
+) -> Section<'a> {
+    let name = name(&raw.name, reader, symbols);
+    let (offset, len) = (
+        raw.pointer_to_raw_data.get(LE),
+        raw.size_of_raw_data.get(LE),
+    );
+    let (mut file, cut) = clamp(offset.into(), len.into(), reader.len());
+    if cut {
+        notes.push(format!("section {name} reaches outside of the file"));
+    }
+    if offset == 0 {
+        file = 0..0;
+    }
+    let mut memory = u64::from(raw.virtual_size.get(LE));
+    let compression = name.starts_with(".zdebug_").then_some(Compression::Zlib);
+    if compression.is_some() {
+        // The GNU form: "ZLIB", then the size in big-endian order.
+        let claimed = reader.slice(file.start.saturating_add(4), 8);
+        memory = claimed
+            .and_then(|size| Reader::new(size, Endian::Big).u64(0))
+            .unwrap_or(memory);
+    }
+    Section {
+        class: class(&name, raw.characteristics.get(LE)),
+        name,
+        address: base.wrapping_add(raw.virtual_address.get(LE).into()),
+        memory,
+        file,
+        compression,
+    }
+}
+
+/// The symbol table and its strings, unless a section covers them, as Go's does.
+fn tables(symbols: Option<&SymbolTable>, sections: &mut Vec<Section<'_>>) {
+    let Some(symbols) = symbols else { return };
+    for (name, range) in [
+        ("symbol table", &symbols.table),
+        ("string table", &symbols.strings),
+    ] {
+        let is_covered = sections
+            .iter()
+            .any(|section| section.file.start <= range.start && range.end <= section.file.end);
+        if !is_covered {
+            sections.push(Section {
+                name: Cow::Borrowed(name),
+                class: SectionClass::Symbols,
+                address: 0,
+                memory: range.len() as u64,
+                file: range.clone(),
+                compression: None,
+            });
+        }
+    }
+}
+
+fn needed(
+    imports: &ImportTable<'_>,
+    base: u64,
+    reader: Reader<'_>,
+    sections: &[Section<'_>],
+) -> Vec<String> {
+    let mut needed = Vec::new();
+    let Ok(mut descriptors) = imports.descriptors() else {
+        return needed;
+    };
+    while let Ok(Some(descriptor)) = descriptors.next() {
+        if needed.len() >= limit::NEEDED {
+            break;
+        }
+        let address = base.wrapping_add(descriptor.name.get(LE).into());
+        needed.extend(string_at(reader, sections, address).map(lossy));
+    }
+    needed
 }
 
 /// Eight bytes, or `/123`: an offset into the strings behind the symbol table.

@@ -11,7 +11,7 @@ use crate::image::{Format, Image, Linkage, Mapping, Section, SectionClass, Shape
 use crate::limit;
 use crate::reader::{Endian, Reader, index};
 
-pub fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
     let reader = Reader::new(bytes, Endian::Little);
     if reader.u32(4) != Some(1) {
         return Err(Error::Broken {

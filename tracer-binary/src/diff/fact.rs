@@ -53,10 +53,9 @@ fn words(side: &Snapshot) -> BTreeMap<String, String> {
     // The JSON of the properties already has a name for each, and lists that can be shown.
     if let Ok(serde_json::Value::Object(properties)) = serde_json::to_value(&side.properties) {
         for (name, value) in properties {
-            let text = match value {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            };
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             put(&name.replace('_', " "), Some(text));
         }
     }

@@ -51,7 +51,7 @@ const RAW_WITHIN: usize = 32 << 10;
 const MAX: usize = 1024;
 
 /// The build ID of an image: ELF note, the head of the code, or the wasm section.
-pub fn read(image: &Image<'_>) -> Option<BuildId> {
+pub(crate) fn read(image: &Image<'_>) -> Option<BuildId> {
     let named = |name: &str| {
         image
             .section(name)
@@ -74,7 +74,7 @@ pub fn read(image: &Image<'_>) -> Option<BuildId> {
 }
 
 /// The build ID of a package archive's definition, as text in its header.
-pub fn from_package(definition: &[u8]) -> Option<BuildId> {
+pub(crate) fn from_package(definition: &[u8]) -> Option<BuildId> {
     let head = definition.get(..MAX).unwrap_or(definition);
     let head = String::from_utf8_lossy(head);
     let quoted = head

@@ -41,7 +41,7 @@ pub struct Setting {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BuildInfo {
+pub(crate) struct BuildInfo {
     pub go_version: String,
     /// Import path of the main package.
     pub path: Option<String>,
@@ -51,7 +51,7 @@ pub struct BuildInfo {
 }
 
 /// The build information of an image, if there is one that parses.
-pub fn read(image: &Image<'_>) -> Option<BuildInfo> {
+pub(crate) fn read(image: &Image<'_>) -> Option<BuildInfo> {
     if image.memory.is_empty() {
         let named = image
             .sections
@@ -205,7 +205,7 @@ fn unwrap_sentinels(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// The lines of `go version -m`, as the linker embeds them.
-pub fn lines(text: &str, info: &mut BuildInfo) {
+pub(crate) fn lines(text: &str, info: &mut BuildInfo) {
     enum Last {
         None,
         Main,

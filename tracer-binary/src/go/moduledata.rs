@@ -8,13 +8,13 @@ use crate::image::{Image, SectionClass};
 use crate::reader::Reader;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Slice {
+pub(crate) struct Slice {
     pub address: u64,
     pub len: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModuleData {
+pub(crate) struct ModuleData {
     pub address: u64,
     pub text: u64,
     pub etext: u64,
@@ -34,7 +34,11 @@ pub struct ModuleData {
 }
 
 /// `minor` is the Go release, 27 for `go1.27.3`, where the file tells it.
-pub fn find(image: &Image<'_>, table: &Pclntab<'_>, minor: Option<u32>) -> Option<ModuleData> {
+pub(crate) fn find(
+    image: &Image<'_>,
+    table: &Pclntab<'_>,
+    minor: Option<u32>,
+) -> Option<ModuleData> {
     if !image.memory.is_empty() {
         return scan(image, &image.memory, 0, table, minor);
     }

@@ -11,7 +11,7 @@ use crate::reader::{Reader, index};
 
 /// The layouts, by the magic number at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Layout {
+pub(crate) enum Layout {
     Go116,
     Go118,
     Go120,
@@ -30,7 +30,7 @@ impl Layout {
 
 /// A table whose header was checked; offsets in it may still be wrong.
 #[derive(Clone, Copy, Debug)]
-pub struct Pclntab<'i> {
+pub(crate) struct Pclntab<'i> {
     pub layout: Layout,
     pub address: u64,
     /// From the header to the end of what is mapped with it.
@@ -48,7 +48,7 @@ pub struct Pclntab<'i> {
 
 /// One function: an out-of-line body.
 #[derive(Clone, Copy, Debug)]
-pub struct Function<'i> {
+pub(crate) struct Function<'i> {
     /// Its place in the index, from 0.
     pub number: usize,
     /// Where its record is, relative to the table.
@@ -61,7 +61,7 @@ pub struct Function<'i> {
 
 /// Offsets of one function's record and of what it refers to, all relative to the table.
 #[derive(Clone, Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     pub range: Range<usize>,
     /// Starts of its tables of values by program counter.
     pub tables: Vec<usize>,
@@ -70,18 +70,15 @@ pub struct Record {
 }
 
 impl<'i> Pclntab<'i> {
-    pub fn find(image: &'i Image<'_>) -> Option<Self> {
+    pub(crate) fn find(image: &'i Image<'_>) -> Option<Self> {
         if !image.memory.is_empty() {
             return Self::scan(image, &image.memory, 0);
         }
-        let named = image
+        let mut named = image
             .sections
             .iter()
             .filter(|section| section.name.ends_with("gopclntab"));
-        if let Some(table) = named
-            .filter_map(|section| Self::at(image, section.address))
-            .next()
-        {
+        if let Some(table) = named.find_map(|section| Self::at(image, section.address)) {
             return Some(table);
         }
         // PE, and PIE before 1.26, keep it inside a larger section.
@@ -166,26 +163,26 @@ impl<'i> Pclntab<'i> {
         }
     }
 
-    pub fn n_functions(&self) -> usize {
+    pub(crate) fn n_functions(&self) -> usize {
         self.n_functions
     }
 
     /// The start of the text, unless only the module data has it.
-    pub fn text_start(&self) -> Option<u64> {
+    pub(crate) fn text_start(&self) -> Option<u64> {
         (self.text_start != 0).then_some(self.text_start)
     }
 
-    pub fn names_address(&self) -> u64 {
+    pub(crate) fn names_address(&self) -> u64 {
         self.address.wrapping_add(self.names as u64)
     }
 
     /// The bytes of the index, relative to the table: one entry for each function, in order.
-    pub fn index(&self) -> (usize, usize) {
+    pub(crate) fn index(&self) -> (usize, usize) {
         (self.functions, self.index_entry())
     }
 
     /// Address and length of the names of source files.
-    pub fn files(&self) -> (u64, u64) {
+    pub(crate) fn files(&self) -> (u64, u64) {
         (
             self.address.wrapping_add(self.files as u64),
             self.tables.saturating_sub(self.files) as u64,
@@ -193,7 +190,7 @@ impl<'i> Pclntab<'i> {
     }
 
     /// Where the tables of values end and the index begins.
-    pub fn tables_end(&self) -> usize {
+    pub(crate) fn tables_end(&self) -> usize {
         self.functions
     }
 
@@ -214,7 +211,7 @@ impl<'i> Pclntab<'i> {
     }
 
     /// Functions in the order of their addresses. In the oldest layout the addresses are absolute.
-    pub fn functions(&self) -> impl Iterator<Item = Function<'i>> + '_ {
+    pub(crate) fn functions(&self) -> impl Iterator<Item = Function<'i>> + '_ {
         (0..self.n_functions.min(limit::FUNCTIONS)).filter_map(|number| {
             let (start, offset) = self.index_at(number)?;
             // Behind the last function the index has one more start: the end of the text.
@@ -240,7 +237,7 @@ impl<'i> Pclntab<'i> {
     }
 
     /// What the record at `offset` takes and refers to.
-    pub fn record(&self, offset: usize, record: &mut Record) -> Option<()> {
+    pub(crate) fn record(&self, offset: usize, record: &mut Record) -> Option<()> {
         let word = usize::from(self.word);
         let (entry, fixed) = match self.layout {
             Layout::Go116 => (word, word + 36),
@@ -292,7 +289,7 @@ impl<'i> Pclntab<'i> {
     }
 
     /// Every string of the table of names, with where it is, relative to the table.
-    pub fn names(&self) -> impl Iterator<Item = (&'i [u8], Range<usize>)> + '_ {
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&'i [u8], Range<usize>)> + '_ {
         let mut at = self.names;
         std::iter::from_fn(move || {
             if at >= self.units {

@@ -16,7 +16,7 @@ use crate::reader::{Reader, index};
 
 /// A stretch of memory that describes a type of `package`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TypeSpan {
+pub(crate) struct TypeSpan {
     pub address: u64,
     pub len: u64,
     pub package: PackageId,
@@ -24,9 +24,9 @@ pub struct TypeSpan {
 }
 
 #[derive(Debug, Default)]
-pub struct Types {
+pub(crate) struct Types {
     pub spans: Vec<TypeSpan>,
-    pub n_types: usize,
+    pub n_descriptors: usize,
     pub n_itabs: usize,
     pub methods: Methods,
     pub note: Option<String>,
@@ -46,7 +46,11 @@ const UNCOMMON: u8 = 1;
 const UNCOMMON_SIZE: usize = 16;
 const METHOD_SIZE: usize = 16;
 
-pub fn read<'i>(image: &'i Image<'_>, data: &ModuleData, packages: &mut Packages<'i>) -> Types {
+pub(crate) fn read<'i>(
+    image: &'i Image<'_>,
+    data: &ModuleData,
+    packages: &mut Packages<'i>,
+) -> Types {
     // Every name and reference costs one; a hostile file cannot make it more than this.
     let mut walk = Walk {
         image,
@@ -61,7 +65,7 @@ pub fn read<'i>(image: &'i Image<'_>, data: &ModuleData, packages: &mut Packages
     }
     walk.follow(waiting, packages);
     walk.itabs(packages);
-    if walk.budget.get() == 0 || walk.types.n_types >= limit::TYPES {
+    if walk.budget.get() == 0 || walk.types.n_descriptors >= limit::TYPES {
         walk.types.note = Some(format!(
             "more than {} types or their parts, the rest is not read",
             limit::TYPES
@@ -139,7 +143,7 @@ impl<'i> Walk<'_, 'i, '_> {
     fn follow(&mut self, mut waiting: Vec<u64>, packages: &mut Packages<'i>) {
         let mut seen = HashSet::new();
         while let Some(address) = waiting.pop() {
-            if self.types.n_types >= limit::TYPES || self.budget.get() == 0 {
+            if self.types.n_descriptors >= limit::TYPES || self.budget.get() == 0 {
                 return;
             }
             if !seen.insert(address) {
@@ -155,7 +159,7 @@ impl<'i> Walk<'_, 'i, '_> {
 
     fn keep(&mut self, address: u64, descriptor: &Descriptor, packages: &mut Packages<'i>) {
         let package = self.package(descriptor, packages, 8);
-        self.types.n_types += 1;
+        self.types.n_descriptors += 1;
         self.types.methods.exported += descriptor.methods.exported;
         self.types.methods.dropped += descriptor.methods.dropped;
         self.types.spans.push(TypeSpan {
@@ -253,7 +257,7 @@ impl<'i> Walk<'_, 'i, '_> {
     }
 
     fn descriptor(&self, address: u64) -> Option<Descriptor> {
-        if address < self.data.types || address >= self.data.etypes || address % 4 != 0 {
+        if address < self.data.types || address >= self.data.etypes || !address.is_multiple_of(4) {
             return None;
         }
         let word = usize::from(self.image.word);
@@ -261,8 +265,7 @@ impl<'i> Walk<'_, 'i, '_> {
         let base = 4 * word + 16;
         let (flags, kind) = (reader.u8(2 * word + 4)?, reader.u8(2 * word + 7)? & KIND);
         let pointer = |number: usize| self.image.pointer(address + (base + number * word) as u64);
-        let count =
-            |number: usize| Some(index(reader.word(base + number * word, self.image.word)?)?);
+        let count = |number: usize| index(reader.word(base + number * word, self.image.word)?);
         // Size of the kind's own fields, of what stands behind them, and the types in the former.
         let (own, tail, mut refs) = match kind {
             0 | 27.. => return None,
