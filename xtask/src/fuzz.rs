@@ -16,8 +16,14 @@ use crate::test::Outcome;
 
 /// How long each target runs.
 const SECONDS: u32 = 10;
-/// No input may take longer than this, or more memory.
-const LIMITS: [&str; 3] = ["-timeout=5", "-rss_limit_mb=1024", "-max_len=65536"];
+/// No input may take longer than this, or more memory; and no chatter.
+const LIMITS: [&str; 5] = [
+    "-timeout=5",
+    "-rss_limit_mb=1024",
+    "-max_len=65536",
+    "-verbosity=0",
+    "-print_final_stats=1",
+];
 
 /// Coverage that libFuzzer steers by. No sanitizer: the crates that are fuzzed contain no `unsafe`, and what they check themselves
 /// (overflow, bounds, debug assertions) is on.
