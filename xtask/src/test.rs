@@ -1,8 +1,7 @@
 //! `cargo xtask test`: everything, in rings from the cheapest to the one that needs root, with a table of what each took.
 //!
-//! The workspace is built once, in the dev profile (its hot crates optimised, see the root Cargo.toml): every ring selects the same
-//! packages, so cargo unifies the same features and reuses what is there. A ring that fails does not keep the others from running,
-//! except that nothing runs when the build fails.
+//! The workspace is built once, in the dev profile: every ring selects the same packages, so cargo unifies the same features and
+//! reuses what is there. A ring that fails does not keep the others from running, except that nothing runs when the build fails.
 
 use std::env;
 use std::time::{Duration, Instant};
