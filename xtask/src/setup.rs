@@ -20,31 +20,20 @@ struct Package {
 /// `golang-1.19-go` is the vendor's toolchain whose tools are stripped. It is asked for by version: a later Debian's `golang-go`
 /// would be another one.
 const TEST_PACKAGES: &[Package] = &[
-    Package {
-        name: "golang-1.19-go",
-        proof: "/usr/lib/go-1.19/bin/go",
-    },
-    Package {
-        name: "gcc",
-        proof: "/usr/bin/gcc",
-    },
-    Package {
-        name: "libc6-dev",
-        proof: "/usr/include/stdlib.h",
-    },
-    Package {
-        name: "git",
-        proof: "/usr/bin/git",
-    },
-    Package {
-        name: "strace",
-        proof: "/usr/bin/strace",
-    },
-    Package {
-        name: "prometheus",
-        proof: "/usr/bin/promtool",
-    },
+    package("golang-1.19-go", "/usr/lib/go-1.19/bin/go"),
+    package("gcc", "/usr/bin/gcc"),
+    package("g++", "/usr/bin/g++"),
+    package("libc6-dev", "/usr/include/stdlib.h"),
+    package("git", "/usr/bin/git"),
+    package("strace", "/usr/bin/strace"),
+    package("bpftool", "/usr/sbin/bpftool"),
+    package("prometheus", "/usr/bin/promtool"),
+    package("sudo", "/usr/bin/sudo"),
 ];
+
+const fn package(name: &'static str, proof: &'static str) -> Package {
+    Package { name, proof }
+}
 
 /// Installs everything the tests name.
 pub(crate) fn for_tests() -> Result<()> {
@@ -144,10 +133,7 @@ fn python_with_pip() -> Result<PathBuf> {
     if let Some(python) = shell::find("python3").filter(|it| has_pip(it)) {
         return Ok(python);
     }
-    apt_install(&[Package {
-        name: "python3-pip",
-        proof: "/usr/bin/pip3",
-    }])?;
+    apt_install(&[package("python3-pip", "/usr/bin/pip3")])?;
     let python = PathBuf::from("/usr/bin/python3");
     if !has_pip(&python) {
         bail!(
