@@ -127,3 +127,98 @@ mod aarch64 {
             .map(|bytes| u32::from_le_bytes(*bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Real prologues: what they are of, their bytes, and where to probe.
+    fn check(machine: Machine, samples: &[(&str, &str, u64)]) {
+        for (what, hex, expected) in samples {
+            let code: Vec<u8> = hex
+                .split(' ')
+                .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+                .collect();
+            assert_eq!(site(machine, &code), Ok(*expected), "{what}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_the_check_is_passed_on_amd64() {
+        check(
+            Machine::X86_64,
+            &[
+                (
+                    "1.27 (*Metrics).Start",
+                    "49 3b 66 10 0f 86 7c 01 00 00 55 48 89 e5 48 83 ec 30",
+                    10,
+                ),
+                (
+                    "1.19 (*Metrics).Start",
+                    "49 3b 66 10 0f 86 83 01 00 00 48 83 ec 38 48 89 6c 24 30",
+                    10,
+                ),
+                ("short jump", "49 3b 66 10 76 2c 55 48 89 e5", 6),
+                (
+                    "1.27 (*Timings).append",
+                    "4c 8d 64 24 e8 4d 3b 66 10 0f 86 7e 01 00 00 55 48 89 e5",
+                    15,
+                ),
+                (
+                    "1.19 BuildInstallFunc",
+                    "4c 8d 64 24 c8 4d 3b 66 10 0f 86 36 06 00 00 48 81 ec b8 00 00 00",
+                    15,
+                ),
+                (
+                    "1.27 frame of 928 bytes",
+                    "4c 8d a4 24 d8 fc ff ff 4d 3b 66 10 0f 86 3e 04 00 00 55 48 89 e5",
+                    18,
+                ),
+                (
+                    "1.27 frame of 8224 bytes",
+                    "49 89 e4 49 81 ec a8 1f 00 00 0f 82 b7 00 00 00 4d 3b 66 10 0f 86 ad 00 00 00 55 48 89 e5",
+                    26,
+                ),
+                ("no check", "55 48 89 e5 48 83 ec 10", 0),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_check_is_passed_on_arm64() {
+        check(
+            Machine::Aarch64,
+            &[
+                (
+                    "1.24 (*Metrics).Start",
+                    "90 0b 40 f9 ff 63 30 eb 09 0b 00 54 fe 0f 1c f8",
+                    12,
+                ),
+                (
+                    "1.24 larger frame",
+                    "90 0b 40 f9 f1 03 01 d1 3f 02 10 eb 49 1d 00 54 fe 0f 14 f8",
+                    16,
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_unknown_instruction_is_no_place_for_a_probe() {
+        let said = site(
+            Machine::X86_64,
+            &[0x49, 0x3b, 0x66, 0x10, 0x76, 0x2c, 0xcc, 0x90],
+        );
+        assert_eq!(
+            said,
+            Err(
+                "the instruction after its stack check, at +6, is not a known one (cc 90)"
+                    .to_owned()
+            )
+        );
+        // A frame so large on arm64 that its size takes a register of its own.
+        let large = [0x90, 0x0b, 0x40, 0xf9, 0x1b, 0xf2, 0x83, 0xd2];
+        assert!(site(Machine::Aarch64, &large).is_err());
+        assert!(site(Machine::X86_64, &[]).is_err());
+    }
+}
