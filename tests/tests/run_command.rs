@@ -1,4 +1,5 @@
 //! `gotrace run` is not there: exit codes, streams, signals' state, limits and descriptors of the command are what they were.
+#![cfg(test)]
 
 use std::io::Write;
 use std::path::Path;

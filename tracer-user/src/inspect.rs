@@ -295,3 +295,6 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 pub fn as_path(path: &ByteString) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::iter;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 
 use tracer_core::event::{ProcKey, Tgid};
 
@@ -53,9 +52,19 @@ pub(crate) fn environ(tgid: Tgid) -> io::Result<Env> {
     ))?))
 }
 
-/// The effective user of a process.
-pub(crate) fn uid(tgid: Tgid) -> io::Result<u32> {
-    Ok(fs::metadata(format!("/proc/{}", tgid.0))?.uid())
+/// The user with whose rights that very process opens files. Not the owner of `/proc/PID`: that is root for a program that its
+/// user may not read, and a builder can make one.
+pub(crate) fn fs_uid(process: ProcKey) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.tgid.0)).ok()?;
+    let uid = parse_fs_uid(&status)?;
+    // Asked after reading: then it was that process, and no later one with the same id.
+    is_there(process).then_some(uid)
+}
+
+/// `Uid:` real, effective, saved, file system.
+fn parse_fs_uid(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
 fn parse_stat(bytes: &[u8]) -> Option<Stat> {
@@ -141,5 +150,12 @@ mod tests {
             tgid,
             born: tracer_core::event::Ktime(0)
         }));
+    }
+
+    #[test]
+    fn the_fourth_uid_is_the_one_for_files() {
+        let status = "Name:\tUid:\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n";
+        assert_eq!(parse_fs_uid(status), Some(4));
+        assert_eq!(parse_fs_uid("Uid:\t1\n"), None);
     }
 }

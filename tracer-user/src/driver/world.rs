@@ -145,7 +145,7 @@ impl World {
 
     fn read_path(&mut self, process: ProcKey, path: &Path) -> Option<Vec<u8>> {
         let reader = Reader {
-            uid: proc::uid(process.tgid).ok()?,
+            uid: proc::fs_uid(process)?,
             public: true,
         };
         let opened = self.root(process).ok()?.open(path, reader, TEXT_LIMIT);

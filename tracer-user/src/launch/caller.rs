@@ -68,8 +68,10 @@ pub fn of_sudo() -> Result<Option<Caller>, CallerError> {
     let is_recovered = around_sudo.is_some();
     let (called_with, gave) = around_sudo.unwrap_or_default();
     let mut env = restore(called_with, &gave, own, is_recovered);
-    if let Some(user) = user {
-        user.fill(&mut env, is_recovered);
+    if let Some(user) = user
+        && !is_recovered
+    {
+        user.set(&mut env);
     }
     Ok(Some(Caller {
         identity: Identity { uid, gid, groups },
@@ -201,18 +203,18 @@ impl User {
         }
     }
 
-    /// Sets what sudo had set for root. In an environment that is the caller's own, only what is not there.
-    fn fill(self, env: &mut Env, is_recovered: bool) {
+    /// Sets what sudo had set for root.
+    fn set(self, env: &mut Env) {
         let name = OsString::from_vec(self.name.into_bytes());
-        for (variable, value) in [
+        let variables = [
             ("HOME", self.home),
             ("USER", name.clone()),
             ("LOGNAME", name),
             ("SHELL", self.shell),
-        ] {
+        ];
+        for (variable, value) in variables {
             match env.iter_mut().find(|(existing, _)| existing == variable) {
-                Some((_, existing)) if !is_recovered => *existing = value,
-                Some(_) => {}
+                Some((_, existing)) => *existing = value,
                 None => env.push((variable.into(), value)),
             }
         }

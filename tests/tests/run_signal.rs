@@ -1,0 +1,243 @@
+//! Signals and the terminal under `gotrace run`: each reaches the command once, as if gotrace were not there.
+#![cfg(test)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tests::{gotrace, gotrace_command};
+
+const NO_ENV: [(&str, &str); 0] = [];
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A shell script under `gotrace run`, whose output is read line by line.
+struct Script {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Script {
+    fn start(script: &str) -> Self {
+        let mut child = gotrace_command(NO_ENV)
+            .args(["run", "--quiet", "--", "sh", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Sends a signal to gotrace alone.
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// All further output, and the end.
+    fn finish(mut self) -> (String, ExitStatus) {
+        drop(self.child.stdin.take());
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        (rest, self.child.wait().unwrap())
+    }
+}
+
+/// Counts a signal, and ends when its input does.
+fn counting(name: &str) -> String {
+    // `read` returns when a trapped signal comes; only the end of the input ends the loop.
+    format!(
+        "n=0; trap 'n=$((n+1)); echo caught $n' {name}; echo ready; \
+         while :; do if read line; then echo \"line $line\"; elif [ $? -lt 128 ]; then break; fi; done; echo total $n"
+    )
+}
+
+#[test]
+fn a_signal_to_gotrace_alone_reaches_the_command_once() {
+    for name in ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2"] {
+        let mut script = Script::start(&counting(name));
+        assert_eq!(script.line(), "ready");
+        script.signal(name);
+        assert_eq!(script.line(), "caught 1", "{name}");
+        let (rest, status) = script.finish();
+        assert_eq!(
+            (rest.as_str(), status.code()),
+            ("total 1\n", Some(0)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_command_that_dies_of_a_passed_on_signal_is_reported_so() {
+    let mut script = Script::start("echo ready; exec sleep 600");
+    assert_eq!(script.line(), "ready");
+    script.signal("TERM");
+    assert_eq!(script.finish().1.code(), Some(143));
+}
+
+#[test]
+fn what_the_command_sends_to_its_whole_group_does_not_come_back_to_it() {
+    // gotrace is in that group. Made a group of its own, so that the test is not.
+    let mut command = Command::new("setsid");
+    command
+        .args(["--wait"])
+        .arg(gotrace())
+        .args(["run", "--quiet", "--", "bash", "-c"]);
+    let script = "n=0; trap 'n=$((n+1))' TERM; kill -TERM 0; for i in $(seq 200); do sleep 0.005; done; echo total $n";
+    let output = command.arg(script).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "total 1\n",
+        "{output:?}"
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn a_command_that_only_is_stopped_stops_gotrace_and_goes_on_with_it() {
+    let mut script = Script::start("echo ready; kill -STOP $$; echo went on");
+    assert_eq!(script.line(), "ready");
+    let stat = format!("/proc/{}/stat", script.child.id());
+    let since = Instant::now();
+    while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+        assert!(since.elapsed() < PATIENCE, "gotrace did not stop");
+        std::thread::yield_now();
+    }
+    script.signal("CONT");
+    let (rest, status) = script.finish();
+    assert_eq!((rest.as_str(), status.code()), ("went on\n", Some(0)));
+}
+
+/// A command on a terminal of its own (`script` makes it): keys go in, what the terminal shows comes out.
+struct Terminal {
+    child: Child,
+    shown: String,
+}
+
+impl Terminal {
+    fn start(command: &str) -> Self {
+        let child = Command::new("script")
+            .args([
+                "--quiet",
+                "--return",
+                "--flush",
+                "--command",
+                command,
+                "/dev/null",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            shown: String::new(),
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.child
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(keys.as_bytes())
+            .unwrap();
+    }
+
+    /// Reads until the terminal has shown this; forgets what came before.
+    fn wait_for(&mut self, text: &str) {
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let mut byte = [0];
+        while !self.shown.contains(text) {
+            let n = stdout.read(&mut byte).unwrap();
+            assert!(
+                n == 1,
+                "the terminal showed {:?} and not {text:?}",
+                self.shown
+            );
+            self.shown.push(char::from(byte[0]));
+        }
+        self.shown.clear();
+    }
+
+    fn finish(mut self) -> ExitStatus {
+        let mut rest = Vec::new();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_end(&mut rest)
+            .unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+#[test]
+fn the_interrupt_key_reaches_the_command_once_and_gotrace_still_reports() {
+    let script = counting("INT").replace('\'', "'\\''");
+    let mut terminal = Terminal::start(&format!(
+        "{} run -- bash -c '{script}'",
+        gotrace().display()
+    ));
+    terminal.wait_for("ready");
+    terminal.press("\u{3}");
+    terminal.wait_for("caught 1");
+    terminal.press("more\n");
+    terminal.wait_for("line more");
+    terminal.press("\u{4}");
+    terminal.wait_for("total 1");
+    terminal.wait_for("Tracing");
+    assert_eq!(terminal.finish().code(), Some(0));
+}
+
+#[test]
+fn the_interrupt_key_ends_a_command_as_it_would_without_us() {
+    let mut terminal = Terminal::start(&format!(
+        "{} run -- sh -c 'echo ready; exec sleep 600'",
+        gotrace().display()
+    ));
+    terminal.wait_for("ready");
+    terminal.press("\u{3}");
+    terminal.wait_for("Tracing");
+    assert_eq!(terminal.finish().code(), Some(130));
+}
+
+#[test]
+fn the_suspend_key_gives_the_shell_back_and_fg_goes_on() {
+    let mut terminal = Terminal::start("env PS1='prompt> ' bash --norc --noprofile -i");
+    terminal.wait_for("prompt> ");
+    terminal.press(&format!(
+        "{} run -q -- sh -c 'echo rea''dy; read line; echo \"line $line\"'\n",
+        gotrace().display()
+    ));
+    terminal.wait_for("ready");
+    terminal.press("\u{1a}");
+    terminal.wait_for("Stopped");
+    terminal.press("fg\n");
+    terminal.wait_for("run -q");
+    terminal.press("more\n");
+    terminal.wait_for("line more");
+    terminal.press("exit 5\n");
+    assert_eq!(terminal.finish().code(), Some(5));
+}
+
+#[test]
+fn the_command_has_the_terminal() {
+    let mut terminal = Terminal::start(&format!(
+        "{} run -q -- sh -c 'test -t 0 && test -t 1 && test -t 2 && tty; stty size | wc -w'",
+        gotrace().display()
+    ));
+    terminal.wait_for("/dev/pts/");
+    terminal.wait_for("2\r\n");
+    assert_eq!(terminal.finish().code(), Some(0));
+}

@@ -1,0 +1,184 @@
+//! What a hostile builder may put where an output should be.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use rustix::fs::{FileType, mknodat};
+use tempfile::TempDir;
+
+use super::*;
+
+fn me() -> Reader {
+    Reader {
+        uid: rustix::process::getuid().as_raw(),
+        public: false,
+    }
+}
+
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn open(&self, name: &str, reader: Reader, limit: u64) -> Result<Opened, Refused> {
+        Root::own().unwrap().open(&self.path(name), reader, limit)
+    }
+
+    fn check(&self, name: &str, refused: &str) {
+        let error = self.open(name, me(), OUTPUT_LIMIT).unwrap_err();
+        assert_eq!(error.to_string(), refused);
+    }
+}
+
+#[test]
+fn a_file_of_the_builder_is_read_and_hashed() {
+    let place = Place::new();
+    fs::write(place.path("out"), "abc").unwrap();
+    let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
+    assert_eq!(opened.read().unwrap(), b"abc");
+    let artifact = opened.artifact().unwrap();
+    assert_eq!(artifact.size, 3);
+    // FIPS 180-2, appendix B.1.
+    let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(artifact.sha256, known);
+    assert_eq!(opened.sha256().unwrap(), known);
+}
+
+#[test]
+fn a_symlink_in_place_of_the_file_is_refused() {
+    let place = Place::new();
+    symlink("/etc/passwd", place.path("out")).unwrap();
+    place.check("out", "not a regular file");
+}
+
+#[test]
+fn a_fifo_a_device_and_a_directory_are_never_opened() {
+    let place = Place::new();
+    mknodat(CWD, place.path("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    fs::create_dir(place.path("dir")).unwrap();
+    place.check("fifo", "not a regular file");
+    place.check("dir", "not a regular file");
+    let null = Root::own().unwrap().open(Path::new("/dev/null"), me(), 1);
+    assert_eq!(null.unwrap_err().to_string(), "not a regular file");
+    assert!(open_program(&place.path("fifo")).is_err());
+}
+
+#[test]
+fn somebody_elses_file_is_refused_by_whatever_path_it_is_reached() {
+    let place = Place::new();
+    fs::create_dir(place.path("real")).unwrap();
+    fs::write(place.path("real/secret"), "x").unwrap();
+    symlink("real", place.path("link")).unwrap();
+    let another = Reader {
+        uid: me().uid + 1,
+        public: false,
+    };
+    for name in ["real/secret", "link/secret"] {
+        let error = place.open(name, another, OUTPUT_LIMIT).unwrap_err();
+        assert!(matches!(error, Refused::Foreign { .. }), "{error}");
+    }
+    // Who has a symlinked directory for good is served.
+    assert!(place.open("link/secret", me(), OUTPUT_LIMIT).is_ok());
+}
+
+#[test]
+fn a_settings_file_that_everybody_may_read_may_be_anybodys() {
+    let place = Place::new();
+    fs::write(place.path("go.env"), "x").unwrap();
+    let another = Reader {
+        uid: me().uid + 1,
+        public: true,
+    };
+    for (mode, may) in [(0o644, true), (0o640, false)] {
+        rustix::fs::chmod(place.path("go.env"), Mode::from_raw_mode(mode)).unwrap();
+        assert_eq!(
+            place.open("go.env", another, TEXT_LIMIT).is_ok(),
+            may,
+            "{mode:o}"
+        );
+    }
+}
+
+#[test]
+fn dots_do_not_lead_out_of_the_root() {
+    let place = Place::new();
+    fs::create_dir(place.path("root")).unwrap();
+    fs::write(place.path("outside"), "x").unwrap();
+    symlink("../outside", place.path("root/link")).unwrap();
+    symlink(place.path("outside"), place.path("root/absolute")).unwrap();
+    let dir = openat(CWD, place.path("root"), OFlags::PATH, Mode::empty()).unwrap();
+    let root = Root(dir);
+    for path in [
+        "/../outside",
+        "/link",
+        "/absolute",
+        "/../../../../../../etc/passwd",
+    ] {
+        let error = root.open(Path::new(path), me(), OUTPUT_LIMIT).unwrap_err();
+        assert!(
+            matches!(error, Refused::Open(_) | Refused::Special),
+            "{path}: {error}"
+        );
+    }
+}
+
+#[test]
+fn magic_links_are_not_followed() {
+    let place = Place::new();
+    fs::write(place.path("out"), "x").unwrap();
+    let file = File::open(place.path("out")).unwrap();
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let root = Root::own().unwrap();
+    assert!(root.open(&path, me(), OUTPUT_LIMIT).is_err());
+    let path = PathBuf::from(format!("/proc/self/root{}", place.path("out").display()));
+    assert!(root.open(&path, me(), OUTPUT_LIMIT).is_err());
+}
+
+#[test]
+fn a_file_over_the_limit_is_not_read_though_it_may_be_all_hole() {
+    let place = Place::new();
+    let file = File::create(place.path("out")).unwrap();
+    file.set_len(8 << 40).unwrap();
+    let error = place.open("out", me(), OUTPUT_LIMIT).unwrap_err();
+    assert!(matches!(error, Refused::Large { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_told() {
+    let place = Place::new();
+    fs::write(place.path("out"), "abc").unwrap();
+    let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
+    fs::write(place.path("out"), "abcd").unwrap();
+    assert_eq!(
+        opened.artifact().unwrap_err().to_string(),
+        "it changed while it was read"
+    );
+}
+
+#[test]
+fn a_relative_path_is_refused() {
+    let root = Root::own().unwrap();
+    let error = root.open(Path::new("out"), me(), OUTPUT_LIMIT).unwrap_err();
+    assert_eq!(error.to_string(), "its path is not absolute");
+}
+
+#[test]
+fn the_root_of_a_process_of_another_birth_is_gone() {
+    let tgid = tracer_core::event::Tgid(std::process::id());
+    let born = tracer_core::event::Ktime(1);
+    assert!(matches!(
+        Root::of(ProcKey { tgid, born }),
+        Err(Refused::Gone)
+    ));
+}
