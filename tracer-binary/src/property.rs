@@ -154,7 +154,7 @@ pub(crate) fn of(
             || image.is_some_and(|image| image.shape == Shape::SharedLibrary),
         relro,
         no_execute: linkage.and_then(|linkage| linkage.no_execute),
-        stripped: is_stripped(container, image),
+        stripped: is_stripped(container, image, claims),
         dwarf: dwarf(image),
         cgo: claims
             .names
@@ -190,17 +190,19 @@ fn linking(container: &Container<'_>, image: Option<&Image<'_>>) -> Linking {
     }
 }
 
-fn is_stripped(container: &Container<'_>, image: Option<&Image<'_>>) -> bool {
-    let Some(image) = image else { return false };
-    if image.format == Format::Wasm {
-        return image.section("name").is_none();
+fn is_stripped(container: &Container<'_>, image: Option<&Image<'_>>, claims: &Claims<'_>) -> bool {
+    let Some(image) = image.filter(|_| container.wrapper != Wrapper::Archive) else {
+        return false;
+    };
+    match image.format {
+        Format::Wasm => image.section("name").is_none(),
+        // The dynamic symbols of a library are no symbol table.
+        Format::Elf => image
+            .section(".symtab")
+            .is_none_or(|section| section.file.is_empty()),
+        // The table stays, with nothing in it but what is imported.
+        Format::Pe | Format::MachO => claims.n_symbols == 0,
     }
-    container.wrapper != Wrapper::Archive
-        && !image.sections.iter().any(|section| {
-            section.class == SectionClass::Symbols
-                && matches!(&*section.name, ".symtab" | "symbol table")
-                && !section.file.is_empty()
-        })
 }
 
 fn dwarf(image: Option<&Image<'_>>) -> Dwarf {

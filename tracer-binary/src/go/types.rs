@@ -420,7 +420,8 @@ impl<'i> Walk<'_, 'i, '_> {
             .image
             .pointer(interface.checked_add(base + 2 * word)?)?;
         let concrete = self.descriptor(self.image.pointer(address.checked_add(word)?)?)?;
-        let fixed = 2 * word + 8;
+        // Two pointers and a hash of 32 bits.
+        let fixed = (2 * word + 4).next_multiple_of(word);
         let first = self.image.pointer(address.checked_add(fixed)?)?;
         // A table with a zero first method says that the type does not implement the interface.
         let methods = if first == 0 {
