@@ -12,11 +12,12 @@ pub(super) const EXECUTING: &str = "Executing action";
 
 /// Modes of more than one word, so that a mode can be told from the package after it. The longest that fits is meant.
 /// Source: `cmd/go/internal/{work/action.go,test/test.go,run/run.go,tool/tool.go,vet/vet.go}` of Go 1.19 to 1.27.
-const MODES: [&str; 18] = [
+const MODES: [&str; 19] = [
     "build check cache",
     "preprocess PGO profile",
     "write coverage meta-data file",
     "cgo run",
+    COMPILES_FILE,
     "collect cgo",
     "install header",
     "shlib packages",
@@ -32,6 +33,9 @@ const MODES: [&str; 18] = [
     "go tool",
     "go vet",
 ];
+
+/// The one mode that names a file before its package (Go 1.26 and later).
+const COMPILES_FILE: &str = "cgo compile";
 
 /// Stages of a `go` command worth telling: begin of the span's name, and what to call it.
 const STAGES: [(&str, &str); 4] = [
@@ -54,7 +58,12 @@ pub(super) fn parse(name: &str) -> Option<(String, Option<ByteString>)> {
         .filter(|mode| is_first_words(inner, mode))
         .max_by_key(|it| it.len())
         .unwrap_or_else(|| inner.split(' ').next().unwrap_or_default());
-    let package = inner.get(mode.len()..).unwrap_or_default().trim_start();
+    let rest = inner.get(mode.len()..).unwrap_or_default().trim_start();
+    let package = if mode == COMPILES_FILE {
+        rest.split_once(' ').map_or("", |(_, package)| package)
+    } else {
+        rest
+    };
     Some((
         mode.to_owned(),
         (!package.is_empty()).then(|| ByteString::from(package)),
@@ -149,7 +158,9 @@ fn fit(mode: &str, kind: CallKind) -> u8 {
         CallKind::Cover => mode == "cover",
         CallKind::Test => mode == "test run",
         CallKind::Program => mode == "go run" || mode == "run",
-        CallKind::Cgo | CallKind::Cc => mode == "cgo run" || mode == "collect cgo",
+        CallKind::Cgo | CallKind::Cc => {
+            matches!(mode, "cgo run" | COMPILES_FILE | "collect cgo")
+        }
         CallKind::Compile
         | CallKind::Asm
         | CallKind::Pack
@@ -220,6 +231,11 @@ mod tests {
         check("Executing action (go build)", "go build", None);
         check("Executing action (go build )", "go build", None);
         check("Executing action", "", None);
+        check(
+            "Executing action (cgo compile /tmp/go-build1/b002/_cgo_export.c net)",
+            "cgo compile",
+            Some("net"),
+        );
     }
 
     #[test]

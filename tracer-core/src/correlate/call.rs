@@ -9,14 +9,18 @@ use crate::model::{CallKind, ToolCall};
 use super::Correlator;
 use super::process::{Image, Process};
 
-/// The run of a tool that a process was; `None` for one that never ran a program of its own.
+/// The run of a tool that a process was; `None` for one that never ran a program of its own, and for the `go` command's own
+/// helper.
 pub(super) fn call(correlator: &Correlator, process: &Process, head: &Process) -> Option<ToolCall> {
-    let image = process.image()?;
+    let image = process.image().filter(|_| !process.is_telemetry())?;
     let args = correlator
         .role(process)
         .and_then(|role| parsed(role, process));
-    let is_query = args.as_ref().is_some_and(|it| it.is_query);
     let kind = kind(correlator, process, head);
+    let is_query = match &args {
+        Some(args) => args.is_query,
+        None => asks_compiler(process, image, kind, head),
+    };
     Some(ToolCall {
         process: process.key,
         parent: process.parent_tgid.unwrap_or(head.key.tgid),
@@ -40,6 +44,14 @@ pub(super) fn call(correlator: &Correlator, process: &Process, head: &Process) -
         },
         gc_cycles: process.gc_cycles.clone(),
     })
+}
+
+/// The `go` command asks the C compiler for its version and for the flags it knows (`gcc -### -x c -c -`): its own child, for
+/// no package (`work.(*Builder).gccToolID`, `.gccSupportsFlag`).
+fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &Process) -> bool {
+    process.parent == Some(head.key)
+        && kind == CallKind::Cc
+        && image.set("TOOLEXEC_IMPORTPATH").is_none()
 }
 
 /// What a process under the `go` process `head` is for.

@@ -1,0 +1,289 @@
+//! Every way that Go puts a result in its place, on every toolchain, against what is on disk afterwards.
+#![cfg(test)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use tests::traced::paths;
+use tests::{Module, Toolchain, Traced, toolchains};
+use tracer_core::model::{FailureClass, Installed, Output};
+
+/// Runs a way of installing on every toolchain, in a copy of a module with a warm cache.
+fn each(module: &str, way: impl Fn(&Toolchain, &Module)) {
+    for toolchain in toolchains() {
+        println!("go {}", toolchain.version);
+        let module = Module::copy(module);
+        module.sandbox.make_warm(&toolchain);
+        way(&toolchain, &module);
+    }
+}
+
+/// The outputs of the one build, each checked against the file itself.
+fn outputs(traced: &Traced) -> Vec<Output> {
+    traced.assert_success().assert_whole();
+    let outputs = traced.build().outputs.clone();
+    for output in &outputs {
+        match output.how {
+            Installed::Temporary | Installed::FromCache => assert_eq!(output.artifact, None),
+            Installed::Renamed
+            | Installed::Copied
+            | Installed::UpToDate
+            | Installed::Direct
+            | Installed::Announced => assert_is_as_on_disk(output),
+        }
+    }
+    outputs
+}
+
+fn assert_is_as_on_disk(output: &Output) {
+    let path = output.path.to_string();
+    let artifact = output.artifact.as_ref();
+    let artifact = artifact.unwrap_or_else(|| panic!("{path} was not read: {:?}", output.unread));
+    let on_disk = fs::metadata(&path).unwrap_or_else(|error| panic!("no {path}: {error}"));
+    assert_eq!(artifact.size, on_disk.len(), "size of {path}");
+    let sum = Command::new("sha256sum")
+        .arg(&path)
+        .output()
+        .expect("sha256sum runs");
+    let sum = String::from_utf8_lossy(&sum.stdout).into_owned();
+    assert_eq!(
+        Some(artifact.sha256.as_str()),
+        sum.split_whitespace().next(),
+        "{path}"
+    );
+}
+
+/// The one output of the one build.
+fn one(traced: &Traced, path: &Path, how: Installed) -> Output {
+    let outputs = outputs(traced);
+    assert_eq!(paths(&outputs), [path.to_string_lossy()]);
+    assert_eq!(outputs[0].how, how);
+    outputs[0].clone()
+}
+
+#[test]
+fn a_named_output_is_renamed_into_place_and_then_up_to_date() {
+    each("hello", |toolchain, module| {
+        let path = module.sandbox.out().join("hello");
+        let command = ["go", "build", "-o", path.to_str().unwrap(), "."];
+        let output = one(
+            &module.trace(toolchain, &command),
+            &path,
+            Installed::Renamed,
+        );
+        assert_eq!(output.package, Some("example.com/hello".into()));
+        let artifact = output.artifact.expect("an artifact");
+        assert_eq!(artifact.main_package.as_deref(), Some("example.com/hello"));
+        assert_eq!(artifact.main_module.as_deref(), Some("example.com/hello"));
+        assert_eq!(
+            artifact.go_version.as_deref(),
+            Some(format!("go{}", toolchain.version).as_str())
+        );
+
+        let again = module.trace(toolchain, &command);
+        one(&again, &path, Installed::UpToDate);
+        assert!(
+            again.build().calls.iter().all(|it| it.is_query),
+            "nothing to do, yet tools worked"
+        );
+    });
+}
+
+#[test]
+fn the_default_name_lies_in_the_working_directory() {
+    each("hello", |toolchain, module| {
+        let traced = module.trace(toolchain, &["go", "build"]);
+        one(&traced, &module.dir().join("hello"), Installed::Renamed);
+    });
+}
+
+#[test]
+fn several_mains_go_into_a_directory() {
+    each("cmds", |toolchain, module| {
+        let dir = module.sandbox.out().join("bin/");
+        let command = ["go", "build", "-o", &format!("{}/", dir.display()), "./..."];
+        let traced = module.trace(toolchain, &command);
+        let outputs = outputs(&traced);
+        let expected: Vec<String> = ["one", "three", "two"]
+            .map(|it| dir.join(it).to_string_lossy().replace("//", "/"))
+            .into();
+        assert_eq!(paths(&outputs), expected);
+        assert!(
+            outputs
+                .iter()
+                .all(|it| it.how == Installed::Renamed && it.package.is_some())
+        );
+    });
+}
+
+#[test]
+fn install_puts_commands_into_gopath() {
+    each("cmds", |toolchain, module| {
+        let traced = module.trace(toolchain, &["go", "install", "./cmd/one", "./cmd/two"]);
+        let bin = module.sandbox.gopath().join("bin");
+        let expected =
+            [bin.join("one"), bin.join("two")].map(|it| it.to_string_lossy().into_owned());
+        assert_eq!(paths(&outputs(&traced)), expected);
+        assert_eq!(traced.build().command.name, "install");
+    });
+}
+
+#[test]
+fn another_file_system_gets_a_copy() {
+    each("hello", |toolchain, module| {
+        let shm = tempfile::tempdir_in("/dev/shm").expect("a directory on another file system");
+        let path = shm.path().join("hello");
+        let traced = module.trace(
+            toolchain,
+            &["go", "build", "-o", path.to_str().unwrap(), "."],
+        );
+        one(&traced, &path, Installed::Copied);
+    });
+}
+
+#[test]
+fn a_setgid_directory_gets_a_copy() {
+    each("hello", |toolchain, module| {
+        let dir = module.sandbox.out().join("shared");
+        fs::create_dir(&dir).expect("a directory");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o2775)).expect("setgid");
+        let path = dir.join("hello");
+        let traced = module.trace(
+            toolchain,
+            &["go", "build", "-o", path.to_str().unwrap(), "."],
+        );
+        one(&traced, &path, Installed::Copied);
+    });
+}
+
+#[test]
+fn a_test_binary_is_an_output_where_it_was_asked_for() {
+    each("cmds", |toolchain, module| {
+        let traced = module.trace(toolchain, &["go", "test", "-c", "./lib"]);
+        one(&traced, &module.dir().join("lib.test"), Installed::Renamed);
+    });
+}
+
+#[test]
+fn change_directory_counts() {
+    each("hello", |toolchain, module| {
+        let parent = module.dir().parent().unwrap().to_str().unwrap().to_owned();
+        let script = format!("cd {parent} && go build -C hello -o ./relative .");
+        let traced = module.trace(toolchain, &["sh", "-c", &script]);
+        if toolchain.minor() < 20 {
+            // -C is new in Go 1.20: this one refuses the flag.
+            let failure = traced.build().failure.as_ref().map(|it| it.class);
+            assert_eq!(failure, Some(FailureClass::Load));
+            return;
+        }
+        one(&traced, &module.dir().join("relative"), Installed::Renamed);
+        assert_eq!(
+            traced.build().dir,
+            Some(module.dir().to_str().unwrap().into())
+        );
+    });
+}
+
+#[test]
+fn what_is_thrown_away_is_no_output() {
+    each("cmds", |toolchain, module| {
+        let traced = module.trace(toolchain, &["go", "build", "./..."]);
+        assert_eq!(outputs(&traced), []);
+        let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "./cmd/one"]);
+        assert_eq!(outputs(&traced), []);
+    });
+}
+
+#[test]
+fn a_library_is_an_output_when_it_is_named() {
+    each("cmds", |toolchain, module| {
+        let path = module.sandbox.out().join("lib.a");
+        let command = ["go", "build", "-o", path.to_str().unwrap(), "./lib"];
+        let fresh = outputs(&module.trace(toolchain, &command));
+        assert_eq!(paths(&fresh), [path.to_string_lossy()]);
+        fs::remove_file(&path).expect("it is there");
+        // The second time it comes out of the build cache, which is never renamed away.
+        let cached = outputs(&module.trace(toolchain, &command));
+        assert_eq!(paths(&cached), [path.to_string_lossy()]);
+        assert_eq!(cached[0].how, Installed::Copied);
+    });
+}
+
+#[test]
+fn go_run_leaves_nothing_and_caches_since_1_24() {
+    each("hello", |toolchain, module| {
+        let command = ["go", "run", "."];
+        let first = outputs(&module.trace(toolchain, &command));
+        assert_eq!(
+            first.iter().map(|it| it.how).collect::<Vec<_>>(),
+            [Installed::Temporary]
+        );
+        let second = outputs(&module.trace(toolchain, &command));
+        let expected = if toolchain.minor() >= 24 {
+            Installed::FromCache
+        } else {
+            Installed::Temporary
+        };
+        assert_eq!(
+            second.iter().map(|it| it.how).collect::<Vec<_>>(),
+            [expected]
+        );
+    });
+}
+
+#[test]
+fn libraries_for_c_bring_their_header() {
+    each("cshared", |toolchain, module| {
+        let out = module.sandbox.out();
+        for (mode, name) in [("c-shared", "libtwice.so"), ("c-archive", "libtwice.a")] {
+            let path = out.join(name);
+            let command = [
+                "go",
+                "build",
+                "-buildmode",
+                mode,
+                "-o",
+                path.to_str().unwrap(),
+                ".",
+            ];
+            let traced = module.trace(toolchain, &command);
+            let mut expected =
+                [path.clone(), out.join("libtwice.h")].map(|it| it.to_string_lossy().into_owned());
+            expected.sort();
+            assert_eq!(paths(&outputs(&traced)), expected, "{mode}");
+        }
+    });
+}
+
+#[test]
+fn a_plugin_is_an_output() {
+    each("plugin", |toolchain, module| {
+        let traced = module.trace(toolchain, &["go", "build", "-buildmode=plugin"]);
+        let outputs = outputs(&traced);
+        assert_eq!(
+            paths(&outputs),
+            [module.dir().join("plugin.so").to_string_lossy()]
+        );
+    });
+}
+
+#[test]
+fn other_systems_have_their_own_names() {
+    each("wasm", |toolchain, module| {
+        for (os, arch, name) in [("js", "wasm", "wasm"), ("windows", "amd64", "wasm.exe")] {
+            let traced = module.trace_with(
+                toolchain,
+                &[("GOOS", os), ("GOARCH", arch)],
+                &["go", "build"],
+            );
+            one(&traced, &module.dir().join(name), Installed::Renamed);
+            let target = &traced.build().toolchain;
+            assert_eq!(
+                (target.goos.as_deref(), target.goarch.as_deref()),
+                (Some(os), Some(arch))
+            );
+        }
+    });
+}
