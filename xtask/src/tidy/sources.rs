@@ -98,7 +98,7 @@ fn test_modules(file: &File) -> Vec<String> {
     };
     let after_cfg = file.text.split("#[cfg(test)]\n").skip(1);
     let names = after_cfg.filter_map(|it| {
-        let (declaration, _) = it.split_once([';', '{', '(', '\n'])?;
+        let (declaration, _) = it.split_once([';', '{', '\n'])?;
         declaration.rsplit_once("mod ").map(|(_, name)| name)
     });
     names.map(|name| format!("{dir}/{name}.rs")).collect()
@@ -146,9 +146,9 @@ fn names(line: &str, name: &str) -> bool {
         let after = code.get(at + name.len()..).unwrap_or_default();
         let is_whole_word =
             !before.is_some_and(|it| it.is_alphanumeric() || it == '_' || it == ':');
-        is_whole_word
-            && (after.starts_with("::")
-                || (after.starts_with(';') && code.trim_start().starts_with("use ")))
+        let is_use = code.trim_start().starts_with("use ");
+        let is_named = after.starts_with(';') || after.starts_with(" as ");
+        is_whole_word && (after.starts_with("::") || (is_use && is_named))
     };
     code.match_indices(name).any(uses)
 }
@@ -185,6 +185,7 @@ mod tests {
             !dependencies_point_one_way(&file("tracer-user/src/run.rs", text)).is_empty()
         };
         assert!(crossed("use aya::Ebpf;"));
+        assert!(crossed("use aya as kernel;"));
         assert!(crossed("    let map = aya::maps::RingBuf::new();"));
         assert!(!crossed("//! Says what aya::Ebpf cannot."));
         assert!(!crossed("use himalaya::Ebpf;"));
