@@ -2,6 +2,8 @@
 
 use std::io::{self, BufWriter, Write};
 
+use anyhow::Context as _;
+
 use super::report::{self, Format};
 use super::{Color, FINDINGS, FINE, trace};
 use crate::doctor::{self, Verdict};
@@ -32,11 +34,13 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
-    match args.format {
-        Format::Text => doctor::text(&examination, &style, &mut out)?,
-        Format::Json => doctor::json(&examination, &mut out)?,
-    }
-    out.flush()?;
+    let shown = match args.format {
+        Format::Text => doctor::text(&examination, &style, &mut out),
+        Format::Json => doctor::json(&examination, &mut out),
+    };
+    shown
+        .and_then(|()| out.flush())
+        .context("cannot write to stdout")?;
     Ok(match examination.verdict() {
         Verdict::Fine => FINE,
         Verdict::Limited | Verdict::Broken => FINDINGS,

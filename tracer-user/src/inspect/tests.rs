@@ -92,6 +92,48 @@ fn somebody_elses_file_is_refused_by_whatever_path_it_is_reached() {
     assert!(place.open("link/secret", me(), OUTPUT_LIMIT).is_ok());
 }
 
+/// Half of all openings by path read the secret; here none does, however long one tries.
+#[test]
+fn a_directory_that_is_swapped_while_we_open_leads_to_nothing_foreign() {
+    let place = Place::new();
+    for (dir, text) in [("mine", "mine"), ("secret", "secret")] {
+        fs::create_dir(place.path(dir)).unwrap();
+        fs::write(place.path(dir).join("out"), text).unwrap();
+    }
+    let reader = if rustix::process::geteuid().is_root() {
+        let nobody = rustix::fs::Uid::from_raw(65534);
+        rustix::fs::chown(place.path("mine/out"), Some(nobody), None).unwrap();
+        Reader {
+            uid: 65534,
+            public: false,
+        }
+    } else {
+        // Nothing foreign can be made: then all that is read is ours.
+        fs::write(place.path("secret/out"), "mine").unwrap();
+        me()
+    };
+    symlink("mine", place.path("to-mine")).unwrap();
+    symlink("secret", place.path("to-secret")).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let both = (place.path("to-mine"), place.path("to-secret"));
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(CWD, &both.0, CWD, &both.1, exchange).unwrap();
+            }
+        });
+        let open = |_| {
+            let opened = place.open("to-mine/out", reader, OUTPUT_LIMIT);
+            opened.and_then(|opened| opened.read()).ok()
+        };
+        let contents: Vec<Vec<u8>> = (0..20_000).filter_map(open).collect();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(!contents.is_empty());
+        assert!(contents.iter().all(|content| content == b"mine"));
+    });
+}
+
 #[test]
 fn a_settings_file_that_everybody_may_read_may_be_anybodys() {
     let place = Place::new();
