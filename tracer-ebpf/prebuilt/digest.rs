@@ -8,15 +8,22 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 in hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(Sha256::digest(bytes).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[char; 16] = &[
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles
+        .filter_map(|nibble| DIGITS.get(usize::from(nibble)))
         .collect()
 }
 
 /// Files and folders that the objects are made from, in the workspace.
-pub const SOURCES: [&str; 5] = [
+pub(crate) const SOURCES: [&str; 5] = [
     "rust-toolchain.toml",
     "tracer-abi/Cargo.toml",
     "tracer-abi/src",
@@ -25,7 +32,7 @@ pub const SOURCES: [&str; 5] = [
 ];
 
 /// Digest of the sources and of the locked versions of what they depend on.
-pub fn of_sources(workspace: &Path) -> io::Result<String> {
+pub(crate) fn of_sources(workspace: &Path) -> io::Result<String> {
     let mut all = Sha256::new();
     for source in SOURCES {
         for file in files(&workspace.join(source))? {
@@ -38,11 +45,7 @@ pub fn of_sources(workspace: &Path) -> io::Result<String> {
     for dependency in locked(&fs::read_to_string(workspace.join("Cargo.lock"))?) {
         all.update(dependency);
     }
-    Ok(all
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(all.finalize().as_ref()))
 }
 
 /// A file, or all files below a folder, sorted.

@@ -1,7 +1,7 @@
 //! Uprobes by `uprobe_multi` links (Linux 6.6): one link for all places in a file.
 //!
 //! Such a link is made and taken away at once, where one perf event for each place takes the kernel a tenth of a second each to let
-//! go, one after another; and it needs no CAP_SYS_ADMIN. `aya` 0.14 cannot load a program for it: the attach type has to be said when
+//! go, one after another; and it needs no `CAP_SYS_ADMIN`. `aya` 0.14 cannot load a program for it: the attach type has to be said when
 //! the program is loaded. So this reads the object with `aya_obj`, as `aya` does, and makes both system calls itself.
 //! To be deleted when `aya` can do it (0.15, which needs a newer compiler).
 
