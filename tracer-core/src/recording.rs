@@ -45,6 +45,9 @@ pub struct Header {
     /// The command that was followed, redacted; empty if none was.
     pub command: Vec<ByteString>,
     pub detail: Detail,
+    /// Whether renames were watched: only then does the absence of one tell anything.
+    #[serde(default)]
+    pub renames: bool,
 }
 
 /// Circumstances of a recording: what a [`Header`] says beside format and version.
@@ -58,6 +61,7 @@ pub struct About {
     pub boot_to_wall_ns: i64,
     pub command: Vec<ByteString>,
     pub detail: Detail,
+    pub renames: bool,
 }
 
 /// How much was recorded, each with all before it.
@@ -81,6 +85,7 @@ impl Header {
             boot_to_wall_ns,
             command,
             detail,
+            renames,
         } = about;
         let (format, version) = (FORMAT.to_owned(), VERSION);
         Self {
@@ -94,6 +99,7 @@ impl Header {
             boot_to_wall_ns,
             command,
             detail,
+            renames,
         }
     }
 }

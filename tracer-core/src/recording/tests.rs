@@ -23,6 +23,7 @@ fn header() -> Header {
         boot_to_wall_ns: -5,
         command: vec!["go".into(), "build".into()],
         detail: Detail::Phase,
+        renames: true,
     })
 }
 
@@ -242,7 +243,7 @@ fn what_is_written_is_read() {
 fn the_lines_are_as_documented() {
     let text = plain(&events()[..1]);
     expect_test::expect![[r#"
-        {"format":"gotrace-recording","version":1,"gotrace":"0.1.0","kernel":"6.18.44","arch":"x86_64","cpus":2,"page_size":4096,"boot_to_wall_ns":-5,"command":["go","build"],"detail":"phase"}
+        {"format":"gotrace-recording","version":1,"gotrace":"0.1.0","kernel":"6.18.44","arch":"x86_64","cpus":2,"page_size":4096,"boot_to_wall_ns":-5,"command":["go","build"],"detail":"phase","renames":true}
         {"event":"fork","at":7,"parent":{"tgid":1,"born":2},"child":{"tgid":1,"born":2}}
         {"event":"end","n_events":1}
     "#]]

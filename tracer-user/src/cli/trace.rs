@@ -234,6 +234,7 @@ fn header(source: &Source, detail: Detail) -> recording::Header {
         boot_to_wall_ns: context.boot_to_wall_ns,
         command: context.command,
         detail: detail.into(),
+        renames: context.renames,
     })
 }
 

@@ -25,7 +25,7 @@ pub fn replay(input: impl BufRead) -> Result<Replayed, OpenError> {
         boot_to_wall_ns: header.boot_to_wall_ns,
         cpus: header.cpus,
         phases: header.detail != Detail::Process,
-        renames: true,
+        renames: header.renames,
     });
     for event in reader.by_ref() {
         let _answered_in_the_recording = correlator.apply(event);
