@@ -1,5 +1,5 @@
-// The digest that ties the committed objects to their sources. Included by `tracer-user/build.rs`, which refuses stale objects, and
-// by `xtask/src/bpf.rs`, which writes the manifest; so it uses nothing but `std` and `sha2`.
+//! The digest that ties the committed objects to their sources. Included by `tracer-user/build.rs`, which refuses stale objects, and
+//! by `xtask/src/bpf.rs`, which writes the manifest; so it uses nothing but `std` and `sha2`.
 
 use std::fs;
 use std::io;
