@@ -9,6 +9,7 @@
     reason = "a build tool talks to the terminal"
 )]
 
+mod bench_analyze;
 mod bench_overhead;
 mod bless;
 mod bpf;
@@ -75,6 +76,8 @@ enum Word {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Time and memory of `gotrace analyze` on Go programs of 2 to 100 MB, beside other tools on the same files.
+    Analyze,
     /// What tracing costs a cold, a warm and a relinking build, and a process that is not traced.
     Overhead {
         /// How often each build is measured under each tracer. A round takes some four minutes on two cores.
@@ -93,6 +96,9 @@ fn main() -> ExitCode {
         Word::Setup => setup::for_tests(),
         Word::Demo { command } => demo::run(&command),
         Word::Bless => bless::run(),
+        Word::Bench {
+            what: Bench::Analyze,
+        } => bench_analyze::bench_analyze(),
         Word::Bench {
             what: Bench::Overhead { rounds, go },
         } => bench_overhead::run(rounds, &go),

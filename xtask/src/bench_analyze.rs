@@ -1,0 +1,217 @@
+//! `cargo xtask bench analyze`: time and peak memory of `gotrace analyze` beside other tools on the same files.
+//!
+//! Go programs of about 2 to 100 MB: commands of an official Go release, and Debian's packages, which are downloaded and unpacked but not
+//! installed. Every tool runs on a file in the same round, the order as below, with the file in the page cache; medians are shown.
+//! A tool that is not installed here is left out, and that is said.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{setup, shell};
+
+const ROUNDS: usize = 5;
+/// Its `nm` is there ready-made; later releases compile it first.
+const GO: &str = "1.24.11";
+/// Debian packages with a large Go program, and where it is in them.
+const PACKAGES: [(&str, &str); 3] = [
+    ("containerd", "usr/bin/containerd"),
+    ("hugo", "usr/bin/hugo"),
+    ("packer", "usr/bin/packer"),
+];
+
+/// One run of a tool.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    seconds: f64,
+    /// Peak resident memory in KiB.
+    peak: i64,
+}
+
+pub(crate) fn bench_analyze() -> Result<()> {
+    let gotrace = shell::gotrace()?;
+    let go = setup::go(GO)?;
+    let mut left_out = Vec::new();
+    for name in ["bloaty", "openssl"] {
+        if shell::find(name).is_none() {
+            left_out.push(name);
+        }
+    }
+    if !left_out.is_empty() {
+        println!("not installed here, left out: {}", left_out.join(", "));
+    }
+    for file in files(&go)? {
+        compare(&gotrace, &go, &file)?;
+    }
+    Ok(())
+}
+
+fn files(go: &Path) -> Result<Vec<PathBuf>> {
+    let root = go
+        .parent()
+        .and_then(Path::parent)
+        .context("go has no GOROOT")?;
+    let tools = root.join("pkg/tool").join(format!("linux_{}", goarch()));
+    let mut files = vec![root.join("bin/gofmt"), go.to_owned(), tools.join("compile")];
+    let place = shell::target().join("bench-analyze");
+    fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    for (package, path) in PACKAGES {
+        let file = place.join(package).join(path);
+        if !file.exists() && unpack(&place, package).is_err() {
+            println!("{package} cannot be downloaded here, left out");
+            continue;
+        }
+        files.push(file);
+    }
+    files.sort_by_key(|file| fs::metadata(file).map_or(0, |metadata| metadata.len()));
+    Ok(files)
+}
+
+fn unpack(place: &Path, package: &str) -> Result<()> {
+    shell::run(
+        Command::new("apt-get")
+            .args(["download", "--quiet", package])
+            .current_dir(place),
+    )?;
+    for entry in fs::read_dir(place).context("cannot list the downloads")? {
+        let path = entry.context("cannot list the downloads")?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if name.starts_with(&format!("{package}_")) && path.extension() == Some(OsStr::new("deb")) {
+            shell::run(
+                Command::new("dpkg-deb")
+                    .arg("-x")
+                    .arg(&path)
+                    .arg(place.join(package)),
+            )?;
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn compare(gotrace: &Path, go: &Path, file: &Path) -> Result<()> {
+    let size = fs::metadata(file)
+        .with_context(|| format!("cannot read {}", file.display()))?
+        .len();
+    // Read once, so that no tool pays for the disk.
+    drop(fs::read(file));
+    let command = |program: &Path, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words).arg(file);
+        command
+    };
+    let mut tools: Vec<(&str, Command)> = vec![
+        (
+            "gotrace analyze",
+            command(gotrace, &["analyze", "--format", "json"]),
+        ),
+        ("go version -m", command(go, &["version", "-m"])),
+        (
+            "go tool nm -size -sort size",
+            command(go, &["tool", "nm", "-size", "-sort", "size"]),
+        ),
+        ("sha256sum", command(Path::new("sha256sum"), &[])),
+    ];
+    if let Some(openssl) = shell::find("openssl") {
+        tools.push((
+            "openssl dgst -sha256",
+            command(&openssl, &["dgst", "-sha256"]),
+        ));
+    }
+    if let Some(bloaty) = shell::find("bloaty") {
+        tools.push(("bloaty -d symbols", command(&bloaty, &["-d", "symbols"])));
+    }
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); tools.len()];
+    for _ in 0..ROUNDS {
+        for ((name, command), runs) in tools.iter_mut().zip(&mut runs) {
+            // nm fails on a file without symbols, after reading it.
+            runs.push(run(command).with_context(|| format!("{name} {}", file.display()))?);
+        }
+    }
+    println!("\n{}  {:.1} MB", file.display(), megabytes(size));
+    let ours = runs
+        .first()
+        .map(|runs| median(runs))
+        .context("nothing was measured")?;
+    for ((name, _), runs) in tools.iter().zip(&runs) {
+        let it = median(runs);
+        println!(
+            "  {name:<28} {:>8.3} s  x{:<7.2} {:>8.1} MiB",
+            it.seconds,
+            it.seconds / ours.seconds,
+            mebibytes(it.peak)
+        );
+    }
+    let over = mebibytes(ours.peak) - megabytes(size) * 1e6 / f64::from(1 << 20);
+    println!("  gotrace's peak is the file and {over:.1} MiB more");
+    Ok(())
+}
+
+/// Median time, and the largest peak.
+fn median(runs: &[Run]) -> Run {
+    let mut seconds: Vec<_> = runs.iter().map(|run| run.seconds).collect();
+    seconds.sort_by(f64::total_cmp);
+    Run {
+        seconds: seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN),
+        peak: runs.iter().map(|run| run.peak).max().unwrap_or(0),
+    }
+}
+
+/// Runs to the end, with its output thrown away.
+fn run(command: &mut Command) -> Result<Run> {
+    let began = Instant::now();
+    let child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot be started")?;
+    let id = libc::pid_t::try_from(child.id()).context("a process id that is none")?;
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    let mut status = 0;
+    // SAFETY: `id` is a child that nobody else waits for, and both pointers are valid for writing.
+    let waited = unsafe { libc::wait4(id, &raw mut status, 0, usage.as_mut_ptr()) };
+    if waited != id {
+        return Err(io::Error::last_os_error()).context("wait4");
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    if libc::WIFSIGNALED(status) {
+        bail!("killed by signal {}", libc::WTERMSIG(status));
+    }
+    // SAFETY: the call above succeeded, so it filled the structure.
+    let usage = unsafe { usage.assume_init() };
+    Ok(Run {
+        seconds,
+        peak: usage.ru_maxrss,
+    })
+}
+
+fn goarch() -> &'static str {
+    if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a file's size is far below 2^52"
+)]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+#[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 KiB")]
+fn mebibytes(kibibytes: i64) -> f64 {
+    kibibytes as f64 / 1024.0
+}
