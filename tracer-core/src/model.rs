@@ -377,6 +377,6 @@ pub enum Anomaly {
     SpanUnpaired { process: ProcKey, n: u64 },
     /// A package was announced as installed, and no rename or copy of it was seen.
     InstallUnseen { path: ByteString },
-    /// An event came for a process of another birth, or before its cause.
-    OutOfOrder { process: ProcKey, what: String },
+    /// By its place a Go tool, but its content could not be read in time: it was not probed.
+    ToolUnknown { process: ProcKey, path: ByteString },
 }

@@ -174,12 +174,13 @@ fn fit(mode: &str, kind: CallKind) -> u8 {
     u8::from(is_home) * 2 + u8::from(mode == "build")
 }
 
-/// Whether a tool had to run. Modes that never run one are always executed.
+/// Whether a tool had to run. Modes that never run one are executed, and so is what was cut off before it ran any.
 fn outcome(action: &Action, calls: &[ToolCall], head: ProcKey) -> Outcome {
     let mut own = action.calls.iter().filter_map(|it| calls.get(*it as usize));
     if own.clone().any(|it| is_decisive(it, head)) {
         Outcome::Failed
     } else if own.next().is_some()
+        || action.end.is_none()
         || !matches!(action.mode.as_str(), "build" | "link" | "vet" | "test run")
     {
         Outcome::Executed

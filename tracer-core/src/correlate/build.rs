@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status, Usage};
-use crate::model::{Action, Anomaly, Build, CallKind, Installed, Output, Packages, ToolCall};
+use crate::model::{
+    Action, Anomaly, Build, CallKind, Installed, Outcome, Output, Packages, ToolCall,
+};
 
 use super::process::{Process, total};
 use super::{Correlator, action, call, failure, losses, output, setting, toolless};
@@ -172,9 +174,9 @@ pub(super) fn packages(
         }
     }
     compiled.retain(|it| !failed.contains(it));
-    let built: BTreeSet<&ByteString> = actions
+    let cached: BTreeSet<&ByteString> = actions
         .iter()
-        .filter(|it| it.mode == "build")
+        .filter(|it| it.mode == "build" && it.outcome == Outcome::Cached)
         .filter_map(|it| it.package.as_ref())
         .filter(|it| **it != "unsafe")
         .collect();
@@ -182,15 +184,10 @@ pub(super) fn packages(
         .tool_of(head)
         .is_some_and(|it| it.attached.iter().any(|name| name == "span_start"));
     let n = |set: &BTreeSet<&ByteString>| u32::try_from(set.len()).unwrap_or(u32::MAX);
-    let cached = built
-        .iter()
-        .filter(|it| !compiled.contains(*it) && !failed.contains(*it))
-        .count();
     Packages {
         compiled: n(&compiled),
         failed: n(&failed),
-        cached: (has_spans && correlator.context.phases)
-            .then(|| u32::try_from(cached).unwrap_or(u32::MAX)),
+        cached: (has_spans && correlator.context.phases).then(|| n(&cached)),
     }
 }
 
@@ -233,7 +230,7 @@ pub(super) fn anomalies(
     let mut anomalies = losses(correlator.lost.iter().filter(|it| it.at >= head.start));
     for process in family.members.iter().copied().chain([head]) {
         anomalies.extend(process.anomalies());
-        anomalies.extend(late(correlator, process));
+        anomalies.extend(unprobed(correlator, process));
         if process.end.is_none() {
             anomalies.push(Anomaly::EndUnseen {
                 process: process.key,
@@ -265,15 +262,36 @@ pub(super) fn anomalies(
     anomalies
 }
 
-/// The tool was at work before its probes were on.
-fn late(correlator: &Correlator, process: &Process) -> Option<Anomaly> {
+/// The tool was at work before its probes were on, or never had any because its file was gone too soon.
+fn unprobed(correlator: &Correlator, process: &Process) -> Option<Anomaly> {
     let image = process.image()?;
-    let tool = correlator.tools.get(&image.file)?;
+    let Some(tool) = correlator.tools.get(&image.file) else {
+        let role = correlator.role(process)?;
+        return has_probes(role).then(|| Anomaly::ToolUnknown {
+            process: process.key,
+            path: image.exe.clone(),
+        });
+    };
     let is_probed = !tool.attached.is_empty();
     (is_probed && tool.at > image.at).then(|| Anomaly::ProbesLate {
         process: process.key,
         path: tool.path.clone(),
     })
+}
+
+/// Whether gotrace probes tools of this role.
+fn has_probes(role: Role) -> bool {
+    match role {
+        Role::Go | Role::Compile | Role::Link => true,
+        Role::Asm
+        | Role::Cgo
+        | Role::Vet
+        | Role::Cover
+        | Role::Pack
+        | Role::Preprofile
+        | Role::Fix
+        | Role::BuildId => false,
+    }
 }
 
 fn refused(correlator: &Correlator, family: &Family<'_>) -> Vec<Anomaly> {

@@ -116,14 +116,7 @@ fn exec(at: Ktime, process: ProcKey, words: &[&str]) -> Event {
         at,
         process,
         parent: Tgid(0),
-        file: FileId {
-            dev: 1,
-            ino: exe
-                .bytes()
-                .fold(7, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte)),
-            size: 1,
-            ctime_ns: 1,
-        },
+        file: file(exe),
         exe: whole(exe),
         cwd: whole("/src"),
         argv: Captured::Whole(argv.iter().map(|it| ByteString::from(*it)).collect()),
@@ -131,6 +124,46 @@ fn exec(at: Ktime, process: ProcKey, words: &[&str]) -> Event {
         uid: 1000,
         cgroup: 1,
     }))
+}
+
+fn file(path: &str) -> FileId {
+    FileId {
+        dev: 1,
+        ino: path
+            .bytes()
+            .fold(7, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte)),
+        size: 1,
+        ctime_ns: 1,
+    }
+}
+
+/// The toolchain of all these builds, probed before they began.
+fn tools() -> impl Iterator<Item = Event> {
+    [
+        ("/go/bin/go", Role::Go, "span_start"),
+        (
+            "/go/pkg/tool/linux_amd64/compile",
+            Role::Compile,
+            "compile_phase",
+        ),
+        ("/go/pkg/tool/linux_amd64/link", Role::Link, "link_phase"),
+        ("/go/pkg/tool/linux_amd64/cgo", Role::Cgo, ""),
+    ]
+    .into_iter()
+    .map(|(path, role, probe)| {
+        Event::Tool(Tool {
+            at: Ktime(0),
+            file: file(path),
+            path: path.into(),
+            role,
+            version: "go1.27.3".to_owned(),
+            attached: Some(probe.to_owned())
+                .filter(|it| !it.is_empty())
+                .into_iter()
+                .collect(),
+            refused: Vec::new(),
+        })
+    })
 }
 
 fn point(name: &str, words: &[&str]) -> Point {
@@ -167,8 +200,8 @@ fn correlator() -> Correlator {
 
 fn replay(events: Vec<Event>) -> (Trace, Vec<Effect>) {
     let mut correlator = correlator();
-    let effects = events
-        .into_iter()
+    let effects = tools()
+        .chain(events)
         .flat_map(|it| correlator.apply(it))
         .filter(|it| !matches!(it, Effect::Identify { .. } | Effect::ReadSettings { .. }))
         .collect();
@@ -299,17 +332,17 @@ fn a_build_is_told_with_its_cache_phases_and_output() {
     check(
         SMALL,
         &expect![[r#"
-        go build 100: Some(Code(0)) None, 1+None cached, cpu 12 ms
-          build fmt Cached []
-          build example.com/hello Executed [1]
-          link example.com/hello Executed [2]
-          link-install example.com/hello Executed []
-          Compile - query
-          Compile example.com/hello, fe:init Some(1), fe:parse Some(4)
-          Link example.com/hello, libinit Some(4), archive Some(1)
-          -> /src/out/hello of example.com/hello Renamed Some(4242)
-        inspect /src/out/hello of 100
-    "#]],
+            go build 100: Some(Code(0)) None, 1+Some(1) cached, cpu 12 ms
+              build fmt Cached []
+              build example.com/hello Executed [1]
+              link example.com/hello Executed [2]
+              link-install example.com/hello Executed []
+              Compile - query
+              Compile example.com/hello, fe:init Some(1), fe:parse Some(4)
+              Link example.com/hello, libinit Some(4), archive Some(1)
+              -> /src/out/hello of example.com/hello Renamed Some(4242)
+            inspect /src/out/hello of 100
+        "#]],
     );
 }
 
@@ -324,7 +357,7 @@ fn an_interrupted_build_keeps_what_it_did_and_announces_no_output() {
          5 exit 100 sig2
          9 exit 101 0",
         &expect![[r#"
-            go build 100: Some(Signal(2)) Some((Interrupted, "-")), 1+None cached, cpu 6 ms
+            go build 100: Some(Signal(2)) Some((Interrupted, "-")), 1+Some(0) cached, cpu 6 ms
               build example.com/hello Executed [0]
               Compile example.com/hello, fe:parse Some(5)
         "#]],
@@ -342,7 +375,7 @@ fn the_first_failing_tool_names_the_failure() {
          5 done 100 1
          6 exit 100 1",
         &expect![[r#"
-            go build 100: Some(Code(1)) Some((Compile, "example.com/a")), 0+None cached, cpu 6 ms
+            go build 100: Some(Code(1)) Some((Compile, "example.com/a")), 0+Some(0) cached, cpu 6 ms
               build example.com/a Failed [0]
               Compile example.com/a
         "#]],
@@ -366,7 +399,7 @@ fn a_c_compiler_stands_under_its_package_and_its_trials_do_no_harm() {
          11 done 100 1
          12 exit 100 0",
         &expect![[r#"
-            go build 100: Some(Code(0)) None, 0+None cached, cpu 12 ms
+            go build 100: Some(Code(0)) None, 0+Some(0) cached, cpu 12 ms
               build example.com/c Executed [0, 1, 2]
               Cgo example.com/c
               Cc example.com/c
@@ -393,9 +426,9 @@ fn nested_go_commands_are_builds_of_their_own() {
          12 exit 101 0
          13 exit 100 0",
         &expect![[r#"
-            go generate 101: Some(Code(0)) None, 0+None cached, cpu 3 ms
+            go generate 101: Some(Code(0)) None, 0+Some(0) cached, cpu 3 ms
               Generate -
-            go run 102 in 101: Some(Code(0)) None, 0+None cached, cpu 3 ms
+            go run 102 in 101: Some(Code(0)) None, 0+Some(0) cached, cpu 3 ms
               Program -
               -> /tmp/go-build9/b001/exe/gen of - Temporary None
         "#]],
@@ -419,6 +452,8 @@ fn tools_with_no_go_above_are_one_build_and_write_their_outputs_themselves() {
               Link -
               -> /src/lib.a of lib Direct None
               -> /src/bin/app of - Direct None
+              ! PhasesUnseen { process: 101@1000000, role: Compile }
+              ! PhasesUnseen { process: 102@4000000, role: Link }
             inspect /src/lib.a of 101
             inspect /src/bin/app of 102
         "#]],
@@ -434,7 +469,7 @@ fn an_up_to_date_target_is_an_output() {
          3 done 100 1
          4 exit 100 0",
         &expect![[r#"
-            go build 100: Some(Code(0)) None, 0+None cached, cpu 3 ms
+            go build 100: Some(Code(0)) None, 0+Some(0) cached, cpu 3 ms
               link-install example.com/hello Executed []
               -> /src/hello of example.com/hello UpToDate None
             inspect /src/hello of 100
@@ -453,7 +488,7 @@ fn a_failed_rename_is_a_copy() {
          5 done 100 1
          6 exit 100 0",
         &expect![[r#"
-            go build 100: Some(Code(0)) None, 0+None cached, cpu 3 ms
+            go build 100: Some(Code(0)) None, 0+Some(0) cached, cpu 3 ms
               link-install example.com/hello Executed []
               -> /mnt/hello of example.com/hello Copied None
             inspect /mnt/hello of 100
@@ -473,7 +508,7 @@ fn a_reused_tgid_is_a_new_process() {
          6 exit 101 0
          7 exit 100 0",
         &expect![[r#"
-            go build 100: Some(Code(0)) None, 0+None cached, cpu 9 ms
+            go build 100: Some(Code(0)) None, 0+Some(0) cached, cpu 9 ms
               Vcs -
               Vcs -
         "#]],
@@ -488,7 +523,7 @@ fn what_is_lost_marks_the_build() {
          2 lost 3 exec
          3 exit 100 0",
         &expect![[r#"
-            go build 100: Some(Code(0)) None, 0+None cached, cpu 3 ms
+            go build 100: Some(Code(0)) None, 0+Some(0) cached, cpu 3 ms
               ! Lost { kind: "exec", n: 3 }
               ! EndUnseen { process: 101@1000000, program: "" }
             trace: Lost { kind: "exec", n: 3 }

@@ -540,9 +540,9 @@ pub(super) fn broken() -> Trace {
         },
         Anomaly::SpanUnpaired { process, n: 2 },
         Anomaly::InstallUnseen { path: evil.into() },
-        Anomaly::OutOfOrder {
+        Anomaly::ToolUnknown {
             process,
-            what: evil.to_owned(),
+            path: evil.into(),
         },
         Anomaly::Unreadable { n: 1 },
         Anomaly::ProbesRefused {

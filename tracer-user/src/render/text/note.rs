@@ -30,7 +30,7 @@ enum Sort {
     EndUnseen,
     ProbesLate,
     PhasesUnseen,
-    OutOfOrder,
+    ToolUnknown,
     Reused,
     Cut,
     SpanUnpaired,
@@ -120,7 +120,7 @@ fn classify(anomaly: &Anomaly) -> Option<(Sort, u64, String)> {
             format!("process {}", process.tgid.0),
         ),
         Anomaly::InstallUnseen { path } => (Sort::InstallUnseen, 1, path.to_string()),
-        Anomaly::OutOfOrder { what, .. } => (Sort::OutOfOrder, 1, what.clone()),
+        Anomaly::ToolUnknown { path, .. } => (Sort::ToolUnknown, 1, path.to_string()),
         Anomaly::ProbesRefused { .. } => return None,
     })
 }
@@ -160,10 +160,9 @@ fn sentence(sort: Sort, gap: &Gap) -> String {
         Sort::PhasesUnseen => format!(
             "{processes} reported no phases though the probes were on (the first: {example})"
         ),
-        Sort::OutOfOrder => {
+        Sort::ToolUnknown => {
             format!(
-                "{} came out of order (the first: {example})",
-                units::counted(n, "event", "events")
+                "{processes} ran a tool that could not be read in time: actions or phases are missing (the first: {example})"
             )
         }
         Sort::Reused => {

@@ -1,0 +1,251 @@
+//! Recordings of real builds with every toolchain, replayed: the same answers as when they were made, on any machine, and no
+//! nonsense when a part is missing. `tests/recordings/README.md` says how each was made.
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use expect_test::expect_file;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use tests::gotrace_command;
+use tracer_core::correlate::{Context, Correlator};
+use tracer_core::event::Event;
+use tracer_core::model::{Anomaly, Build, CallKind, Trace};
+use tracer_core::recording::{Header, Reader};
+
+/// Every recording, by name.
+fn recordings() -> Vec<(String, PathBuf)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
+    let mut found: Vec<(String, PathBuf)> = fs::read_dir(dir)
+        .expect("a directory of recordings")
+        .map(|it| it.expect("an entry").path())
+        .filter_map(|path| {
+            let name = path
+                .file_name()?
+                .to_str()?
+                .strip_suffix(".jsonl.gz")?
+                .to_owned();
+            Some((name, path))
+        })
+        .collect();
+    found.sort();
+    assert!(found.len() >= 18, "recordings are missing: {found:?}");
+    found
+}
+
+fn read(path: &Path) -> (Header, Vec<Event>) {
+    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut reader = Reader::open(BufReader::new(file))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let header = reader.header().clone();
+    let events: Vec<Event> = reader.by_ref().collect();
+    let summary = reader.summary();
+    assert!(
+        summary.damage.is_none(),
+        "{}: {:?}",
+        path.display(),
+        summary.damage
+    );
+    (header, events)
+}
+
+fn correlate(header: &Header, events: impl IntoIterator<Item = Event>) -> Trace {
+    let mut correlator = Correlator::new(Context {
+        command: header.command.clone(),
+        boot_to_wall_ns: header.boot_to_wall_ns,
+        cpus: header.cpus,
+        phases: true,
+        renames: header.renames,
+    });
+    for event in events {
+        correlator.apply(event);
+    }
+    correlator.finish()
+}
+
+/// What a build was, without its times.
+fn told(trace: &Trace) -> String {
+    let mut out = String::new();
+    for build in &trace.builds {
+        tell(build, &mut out).expect("a string can be written to");
+    }
+    for anomaly in &trace.anomalies {
+        writeln!(out, "! {anomaly:?}").expect("a string can be written to");
+    }
+    out
+}
+
+fn tell(build: &Build, out: &mut String) -> std::fmt::Result {
+    let name = |it: &Option<tracer_core::byte_string::ByteString>| {
+        it.as_ref().map_or("-".to_owned(), ToString::to_string)
+    };
+    let toolchain = &build.toolchain;
+    writeln!(out, "go {}: {:?}", build.command.name, build.status)?;
+    writeln!(out, "  argv {:?}", build.command.argv)?;
+    writeln!(
+        out,
+        "  flags {:?}",
+        build
+            .command
+            .flags
+            .iter()
+            .map(|it| (&it.name, &it.value, it.origin))
+            .collect::<Vec<_>>()
+    )?;
+    writeln!(
+        out,
+        "  dir {} module {:?} nested {}",
+        name(&build.dir),
+        build.module,
+        build.parent.is_some()
+    )?;
+    writeln!(
+        out,
+        "  toolchain {:?} {} {:?}/{:?} from {:?}",
+        toolchain.version,
+        name(&toolchain.goroot),
+        toolchain.goos,
+        toolchain.goarch,
+        toolchain.switched_from
+    )?;
+    writeln!(out, "  goflags {:?}", build.goflags)?;
+    if let Some(failure) = &build.failure {
+        writeln!(
+            out,
+            "  failure {:?} {}",
+            failure.class,
+            name(&failure.package)
+        )?;
+    }
+    writeln!(out, "  packages {:?}", build.packages)?;
+    let mut actions: BTreeMap<String, u32> = BTreeMap::new();
+    for action in &build.actions {
+        *actions
+            .entry(format!("{} {:?}", action.mode, action.outcome))
+            .or_default() += 1;
+    }
+    writeln!(out, "  actions {actions:?}")?;
+    let mut calls: BTreeMap<String, u32> = BTreeMap::new();
+    let mut phases: BTreeMap<String, u32> = BTreeMap::new();
+    for call in &build.calls {
+        let query = if call.is_query { " query" } else { "" };
+        *calls.entry(format!("{:?}{query}", call.kind)).or_default() += 1;
+        if matches!(call.kind, CallKind::Compile | CallKind::Link) && !call.is_query {
+            let names: Vec<&str> = call.phases.iter().map(|it| it.name.as_str()).collect();
+            *phases
+                .entry(format!("{:?} {}", call.kind, names.join(" ")))
+                .or_default() += 1;
+        }
+    }
+    writeln!(out, "  calls {calls:?}")?;
+    for (names, n) in phases {
+        writeln!(out, "  {n} times {names}")?;
+    }
+    for output in &build.outputs {
+        let artifact = output
+            .artifact
+            .as_ref()
+            .map(|it| (it.size, &it.go_version, &it.main_package));
+        writeln!(
+            out,
+            "  -> {} of {} {:?} {artifact:?}",
+            output.path,
+            name(&output.package),
+            output.how
+        )?;
+    }
+    for anomaly in &build.anomalies {
+        writeln!(out, "  ! {anomaly:?}")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_recording_tells_the_same_builds_for_ever() {
+    for (name, path) in recordings() {
+        let (header, events) = read(&path);
+        let golden = format!("../recordings/{name}.facts");
+        expect_file![golden].assert_eq(&told(&correlate(&header, events)));
+    }
+}
+
+#[test]
+fn a_replay_shows_the_same_summary_for_ever() {
+    for (name, path) in recordings() {
+        let output = gotrace_command([("COLUMNS", "100")])
+            .args(["replay", "--color", "never"])
+            .arg(&path)
+            .output()
+            .expect("gotrace runs");
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let golden = format!("../recordings/{name}.txt");
+        expect_file![golden].assert_eq(&String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+/// Whatever is missing, the parts of a build fit together.
+fn assert_coherent(trace: &Trace) {
+    for build in &trace.builds {
+        let mut owned = vec![false; build.calls.len()];
+        for index in build.actions.iter().flat_map(|it| it.calls.iter()) {
+            let owned = owned
+                .get_mut(*index as usize)
+                .expect("an action's runs are the build's");
+            assert!(
+                !std::mem::replace(owned, true),
+                "a run belongs to one action"
+            );
+        }
+        let parent = build.parent;
+        assert!(parent.is_none_or(|it| trace.builds.iter().any(|build| build.process == it)));
+        let running = build.calls.iter().filter(|it| it.end.is_none()).count();
+        let unseen = build
+            .anomalies
+            .iter()
+            .filter(|it| matches!(it, Anomaly::EndUnseen { .. }))
+            .count();
+        assert!(
+            running <= unseen,
+            "{running} runs did not end, {unseen} are told"
+        );
+    }
+}
+
+#[test]
+fn a_recording_with_gaps_gives_a_coherent_trace_that_names_them() {
+    let all: Vec<(Header, Vec<Event>)> = recordings().iter().map(|(_, path)| read(path)).collect();
+    let strategy = (0..all.len(), any::<u64>(), 1..100u64, any::<bool>());
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 96,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let ran = runner.run(&strategy, |(index, seed, kept_percent, is_truncated)| {
+        let (header, events) = &all[index];
+        let n = if is_truncated {
+            events.len() * usize::try_from(kept_percent).unwrap_or(0) / 100
+        } else {
+            events.len()
+        };
+        // A cheap generator is enough to choose which events stay.
+        let mut state = seed | 1;
+        let mut stays = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            is_truncated || state % 100 < kept_percent
+        };
+        let some: Vec<Event> = events.iter().take(n).filter(|_| stays()).cloned().collect();
+        assert_coherent(&correlate(header, some));
+        Ok(())
+    });
+    ran.expect("no sequence of events breaks the correlator");
+}
