@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use tests::{Module, Toolchain, toolchain};
+use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Captured, Event, Exec};
 use tracer_core::model::{Anomaly, CallKind};
 use tracer_core::recording::Reader;
@@ -34,8 +35,12 @@ fn record(script: &str) -> Vec<Event> {
 }
 
 fn execs(events: &[Event]) -> Vec<&Exec> {
-    let exec = |event| match event {
-        &Event::Exec(ref exec) => Some(exec.as_ref()),
+    events.iter().filter_map(exec).collect()
+}
+
+fn exec(event: &Event) -> Option<&Exec> {
+    match event {
+        Event::Exec(exec) => Some(exec),
         Event::Fork(_)
         | Event::Exit(_)
         | Event::Rename(_)
@@ -46,8 +51,7 @@ fn execs(events: &[Event]) -> Vec<&Exec> {
         | Event::Inspected(_)
         | Event::Lost(_)
         | Event::Unreadable(_) => None,
-    };
-    events.iter().filter_map(exec).collect()
+    }
 }
 
 #[test]
@@ -97,7 +101,7 @@ subprocess.run([name, b"\xff\xfe"], check=True)
     let empty = execs.iter().any(|it| {
         it.argv
             .get()
-            .is_some_and(|argv| argv.iter().all(|it| it.is_empty()))
+            .is_some_and(|argv| argv.iter().all(ByteString::is_empty))
     });
     assert!(empty, "an empty argv");
     let huge = execs.iter().find_map(|it| match &it.argv {

@@ -45,7 +45,9 @@ pub const TEXT_MAX: usize = 4096;
 pub const SPECS_MAX: usize = 128;
 
 /// Wire tag of a record. A newtype, not an `enum`: any bit pattern may be held, only known ones may be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(transparent)]
 pub struct Kind(pub u16);
 
@@ -317,9 +319,14 @@ const _: () = assert!(size_of::<Tally>() == 16);
 
 /// Where the running kernel keeps what the programs read: byte offsets, taken from its BTF when the object is loaded,
 /// because Rust programs have no CO-RE relocations. The global is called `OFFSETS`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
-#[expect(missing_docs, reason = "each field is the offset of the member it is named after")]
+#[expect(
+    missing_docs,
+    reason = "each field is the offset of the member it is named after"
+)]
 pub struct Offsets {
     pub task_tgid: u32,
     pub task_pid: u32,
