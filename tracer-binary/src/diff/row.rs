@@ -38,18 +38,15 @@ pub(super) fn contents(before: &Snapshot, after: &Snapshot) -> Vec<Row> {
 
 pub(super) fn sections(before: &Snapshot, after: &Snapshot) -> Vec<Row> {
     let side = |side: &Snapshot| {
-        // What has no bytes on disk is compared by its memory.
-        let size = |section: &crate::snapshot::SnapshotSection| {
-            if section.disk == 0 {
-                section.memory
+        sum(side.sections.iter().map(|section| {
+            // What has no bytes on disk is compared by its memory, and says so.
+            let (name, bytes) = if section.disk == 0 {
+                (format!("{} in memory", section.name), section.memory)
             } else {
-                section.disk
-            }
-        };
-        sum(side
-            .sections
-            .iter()
-            .map(|section| ((section.name.clone(), String::new()), (size(section), None))))
+                (section.name.clone(), section.disk)
+            };
+            ((name, String::new()), (bytes, None))
+        }))
     };
     rows(side(before), side(after))
 }

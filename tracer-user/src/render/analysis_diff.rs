@@ -11,6 +11,9 @@ use super::units;
 /// Columns of a word that changed, before it is cut.
 const WORD: usize = 48;
 
+/// Smaller changes of entropy are in the JSON only.
+const MIN_ENTROPY_CHANGE: f64 = 0.05;
+
 /// Writes the comparison of the files called `names`, at most `top` rows of each table.
 pub fn analysis_diff(
     names: (&str, &str),
@@ -187,13 +190,18 @@ fn cells(row: &Row, arrow: &str) -> Vec<Line> {
 }
 
 fn entropy(diff: &Diff, arrow: &str, page: &mut Page<'_>) {
-    if diff.entropy.is_empty() {
+    let changes: Vec<_> = diff
+        .entropy
+        .iter()
+        .filter(|change| (change.after - change.before).abs() >= MIN_ENTROPY_CHANGE)
+        .collect();
+    if changes.is_empty() {
         return;
     }
     page.gap();
     page.line(Line::painted(Paint::Bold, "Entropy, bits per byte"));
     let mut table = Table::of_texts();
-    for change in &diff.entropy {
+    for change in changes {
         table.row(vec![
             Line::plain(&change.section),
             Line::plain(&format!("{:+.2}", change.after - change.before)),
