@@ -18,9 +18,11 @@ use tests::{Module, Toolchain};
 use self::measure::{Sample, Spread, adopt_orphans, measure};
 use crate::shell;
 
-/// What is built.
+/// What is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Build {
+    /// Nothing: what a watcher costs before the command starts and after it ended.
+    None,
     /// With an empty build cache: hundreds of compilations.
     Cold,
     /// Nothing changed: the `go` command alone.
@@ -30,22 +32,39 @@ enum Build {
 }
 
 impl Build {
-    const ALL: [Self; 3] = [Self::Cold, Self::Warm, Self::Relink];
+    const ALL: [Self; 4] = [Self::None, Self::Cold, Self::Warm, Self::Relink];
 
     fn name(self) -> &'static str {
         match self {
+            Self::None => "no",
             Self::Cold => "cold",
             Self::Warm => "warm",
             Self::Relink => "relink",
         }
     }
 
-    /// Builds in one sample: short builds are measured by the dozen, or starting a process would be most of the noise.
+    /// Builds in one sample, all under one watcher: its start is a matter of its own.
     fn n_repeats(self) -> usize {
         match self {
-            Self::Cold => 1,
-            Self::Warm => 10,
-            Self::Relink => 5,
+            Self::None | Self::Cold => 1,
+            Self::Warm => 20,
+            Self::Relink => 10,
+        }
+    }
+
+    /// For `sh`, which gets the number of repeats, a number that no sample before had, and the command of one build.
+    fn script(self) -> &'static str {
+        match self {
+            Self::None => "exit 0",
+            Self::Cold | Self::Warm => {
+                r#"n=$1; shift 2; while [ $n -gt 0 ]; do "$@" || exit 1; n=$((n - 1)); done"#
+            }
+            // Comments alone would give the same package and no link.
+            Self::Relink => {
+                r#"n=$1 new=$2; shift 2; while [ $n -gt 0 ]; do
+                    echo "package main; func init() { println($new, $n) }" > change.go
+                    "$@" || exit 1; n=$((n - 1)); done"#
+            }
         }
     }
 }
@@ -117,12 +136,15 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
         gotrace: &gotrace,
         toolchain: &toolchain,
         module: Module::copy("hello"),
-        n_changes: 0,
+        n_samples: 0,
     };
     for build in Build::ALL {
         let rows = bench.rounds(build, &watchers, rounds)?;
         print_build(build, &toolchain, rounds, &rows);
-        print_call_cost(&rows);
+        // In a longer build the noise is larger than what the calls cost.
+        if build == Build::Warm {
+            print_call_cost(&rows);
+        }
     }
     storm::run(&gotrace, rounds)
 }
@@ -155,12 +177,12 @@ struct Bench<'a> {
     gotrace: &'a Path,
     toolchain: &'a Toolchain,
     module: Module,
-    n_changes: usize,
+    n_samples: usize,
 }
 
 impl Bench<'_> {
     fn rounds(&mut self, build: Build, watchers: &[Watcher], n: usize) -> Result<Vec<Row>> {
-        if build != Build::Cold {
+        if matches!(build, Build::Warm | Build::Relink) {
             // Fills the cache and leaves an output that is up to date.
             self.module.sandbox.make_warm(self.toolchain);
             self.sample(build, Watcher::Nobody)?;
@@ -185,7 +207,7 @@ impl Bench<'_> {
                 );
                 row.samples.push(self.sample(build, row.watcher)?);
                 if matches!(row.watcher, Watcher::Gotrace(_)) {
-                    row.n_calls.push(self.n_calls()?);
+                    row.n_calls.push(self.n_calls(build)?);
                 }
             }
         }
@@ -194,49 +216,23 @@ impl Bench<'_> {
     }
 
     fn sample(&mut self, build: Build, watcher: Watcher) -> Result<Sample> {
-        let mut sum = Sample::default();
-        for _ in 0..build.n_repeats() {
-            match build {
-                Build::Cold => self.module.sandbox.make_cold(),
-                Build::Warm => {}
-                Build::Relink => self.change(),
-            }
-            sum += self.build(watcher)?;
+        if build == Build::Cold {
+            self.module.sandbox.make_cold();
         }
-        Ok(sum.divided_by(build.n_repeats()))
-    }
-
-    /// Calls of probed functions that gotrace was told of in its last build.
-    fn n_calls(&self) -> Result<f64> {
-        let trace: Value = tests::read_json(&self.module.sandbox.out().join("gotrace.json"));
-        trace
-            .pointer("/events/calls")
-            .and_then(Value::as_f64)
-            .context("gotrace's JSON does not count calls")
-    }
-
-    /// A change that has to be compiled: comments alone give the same package and no link.
-    fn change(&mut self) {
-        self.n_changes += 1;
-        let text = format!(
-            "package main\n\nfunc init() {{ println({}) }}\n",
-            self.n_changes
-        );
-        self.module.write("change.go", &text);
-    }
-
-    fn build(&self, watcher: Watcher) -> Result<Sample> {
+        self.n_samples += 1;
         let scratch = self.module.sandbox.out();
-        let go = self.toolchain.go.as_os_str().to_owned();
         let mut command = match watcher.command(self.gotrace, &scratch)? {
-            None => Command::new(go),
+            None => Command::new("sh"),
             Some(mut command) => {
-                command.arg("--").arg(go);
+                command.args(["--", "sh"]);
                 command
             }
         };
         let env: Vec<(OsString, OsString)> = self.module.sandbox.env(self.toolchain);
+        command.args(["-c", build.script(), "sh"]);
+        command.args([build.n_repeats(), self.n_samples].map(|it| it.to_string()));
         command
+            .arg(&self.toolchain.go)
             .args(["build", "-o"])
             .arg(scratch.join("hello"))
             .arg(".");
@@ -245,7 +241,19 @@ impl Bench<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        measure(&mut command).with_context(|| format!("a build under {}", watcher.name()))
+        let sample =
+            measure(&mut command).with_context(|| format!("a build under {}", watcher.name()))?;
+        Ok(sample.divided_by(build.n_repeats()))
+    }
+
+    /// Calls of probed functions that gotrace was told of in its last sample, by build.
+    fn n_calls(&self, build: Build) -> Result<f64> {
+        let trace: Value = tests::read_json(&self.module.sandbox.out().join("gotrace.json"));
+        let n_calls = trace.pointer("/events/calls").and_then(Value::as_f64);
+        let n_calls = n_calls.context("gotrace's JSON does not count calls")?;
+        #[expect(clippy::cast_precision_loss, reason = "a count of builds")]
+        let n_builds = build.n_repeats() as f64;
+        Ok(n_calls / n_builds)
     }
 }
 
@@ -266,7 +274,7 @@ fn print_build(build: Build, toolchain: &Toolchain, n: usize, rows: &[Row]) {
     };
     let (name, repeats) = (build.name(), build.n_repeats());
     println!(
-        "\n{name} build of tests/gomods/hello, Go {}: {n} rounds of {repeats}",
+        "\n{name} build of tests/gomods/hello, Go {}: {n} rounds, {repeats} builds under one watcher",
         toolchain.version
     );
     println!("{:<28} {:^28} {:^28}", "", "wall time", "CPU time");
@@ -279,7 +287,7 @@ fn print_build(build: Build, toolchain: &Toolchain, n: usize, rows: &[Row]) {
     } in rows
     {
         let [wall, cpu] = [|it: &Sample| it.wall, |it: &Sample| it.cpu].map(|time| {
-            if *watcher == Watcher::Nobody {
+            if *watcher == Watcher::Nobody || build == Build::None {
                 Spread::of(samples.iter().map(time)).seconds()
             } else {
                 Spread::of(
@@ -308,7 +316,7 @@ fn print_call_cost(rows: &[Row]) {
     let cost = Spread::of(pairs.map(|((with, without), n)| (with.cpu - without.cpu) / n * 1e6));
     let n_calls = Spread::of(with.n_calls.iter().copied());
     println!(
-        "CPU time of a probed call: {} over {:.0} calls",
+        "CPU time of a probed call: {} over {:.0} calls a build",
         cost.microseconds(),
         n_calls.median
     );
