@@ -40,21 +40,21 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     let container = container::open(bytes)?;
     thread::scope(|scope| {
         // A thread that cannot be had is no failure: its work is done here afterwards.
-        let hash = thread::Builder::new()
-            .spawn_scoped(scope, || pass::sha256(bytes))
-            .ok();
+        let hashes = || (pass::sha256(bytes), fingerprint::loaded(&container));
+        let hashing = thread::Builder::new().spawn_scoped(scope, hashes).ok();
         let sections = thread::Builder::new()
             .spawn_scoped(scope, || pass::sections(bytes, &container))
             .ok();
         let attributed = attribute(bytes, &container);
+        let mut analysis = assemble(bytes, &container, attributed, options);
         let (measured, note) = sections
             .and_then(|thread| thread.join().ok())
             .unwrap_or_else(|| pass::sections(bytes, &container));
-        let sha256 = hash
+        let (sha256, loaded) = hashing
             .and_then(|thread| thread.join().ok())
-            .unwrap_or_else(|| pass::sha256(bytes));
-        let mut analysis = assemble(bytes, &container, attributed, options);
+            .unwrap_or_else(hashes);
         analysis.sha256 = hex::encode(&sha256);
+        analysis.content.loaded = loaded;
         entropies(&mut analysis, &measured, options);
         analysis.notes.extend(note);
         analysis.findings = finding::find(bytes, &container, &analysis);
@@ -129,7 +129,7 @@ fn assemble(
         size: bytes.len() as u64,
         sha256: String::new(),
         content: ContentIdentity {
-            loaded: fingerprint::loaded(container),
+            loaded: String::new(),
             outline: fingerprint::outline(&claims, &ledger),
         },
         properties,

@@ -24,40 +24,41 @@ pub struct DenseRun {
     pub entropy: f64,
 }
 
-/// Counts bytes into four tables, so that equal neighbours do not wait for each other.
-pub fn count(bytes: &[u8], into: &mut Histogram) {
-    let mut tables = [[0u32; 256]; 4];
-    // A table counts a quarter of a chunk at most, so 32 bits are enough.
-    for chunk in bytes.chunks(1 << 30) {
-        let mut quads = chunk.chunks_exact(4);
-        let [first, second, third, fourth] = &mut tables;
-        for quad in quads.by_ref() {
-            if let [a, b, c, d] = quad {
-                bump(first, *a);
-                bump(second, *b);
-                bump(third, *c);
-                bump(fourth, *d);
-            }
-        }
-        for &byte in quads.remainder() {
-            bump(first, byte);
-        }
-        for (value, total) in into.iter_mut().enumerate() {
-            for table in &mut tables {
-                if let Some(count) = table.get_mut(value) {
-                    *total += u64::from(*count);
-                    *count = 0;
-                }
-            }
+/// Counts of one window: 16 bits are enough for its bytes, and keep the tables near.
+type WindowCounts = [u16; 256];
+
+/// Counts at most [`WINDOW`] bytes into four tables, so that equal neighbours do not wait for each other.
+fn count_window(bytes: &[u8]) -> WindowCounts {
+    let [mut first, mut second, mut third, mut fourth] = [[0u16; 256]; 4];
+    let mut quads = bytes.chunks_exact(4);
+    for quad in quads.by_ref() {
+        if let [a, b, c, d] = quad {
+            bump(&mut first, *a);
+            bump(&mut second, *b);
+            bump(&mut third, *c);
+            bump(&mut fourth, *d);
         }
     }
+    for &byte in quads.remainder() {
+        bump(&mut first, byte);
+    }
+    for (sum, ((b, c), d)) in first.iter_mut().zip(second.iter().zip(&third).zip(&fourth)) {
+        *sum += b + c + d;
+    }
+    first
 }
 
 #[inline]
-fn bump(table: &mut [u32; 256], byte: u8) {
+fn bump(table: &mut WindowCounts, byte: u8) {
     // A byte is always an index of 256, and the compiler knows.
     if let Some(count) = table.get_mut(usize::from(byte)) {
         *count += 1;
+    }
+}
+
+fn add(total: &mut Histogram, window: &WindowCounts) {
+    for (total, count) in total.iter_mut().zip(window) {
+        *total += u64::from(*count);
     }
 }
 
@@ -77,7 +78,9 @@ pub fn of_histogram(histogram: &Histogram) -> f64 {
 
 pub fn of(bytes: &[u8]) -> f64 {
     let mut histogram = [0; 256];
-    count(bytes, &mut histogram);
+    for window in bytes.chunks(WINDOW) {
+        add(&mut histogram, &count_window(window));
+    }
     of_histogram(&histogram)
 }
 
@@ -114,17 +117,12 @@ impl Default for Logs {
 }
 
 impl Logs {
-    fn window(&self, histogram: &Histogram, len: usize) -> f64 {
+    fn window(&self, counts: &WindowCounts, len: usize) -> f64 {
         if len == 0 {
             return 0.0;
         }
-        let term = |count: &u64| {
-            crate::reader::index(*count)
-                .and_then(|count| self.0.get(count))
-                .copied()
-                .unwrap_or(0.0)
-        };
-        let sum: f64 = histogram.iter().map(term).sum();
+        let term = |count: &u16| self.0.get(usize::from(*count)).copied().unwrap_or(0.0);
+        let sum: f64 = counts.iter().map(term).sum();
         let total = as_float(len as u64);
         (total.log2() - sum / total).max(0.0)
     }
@@ -136,14 +134,11 @@ pub fn profile(bytes: &[u8], logs: &Logs) -> Profile {
         windows: Vec::with_capacity(bytes.len().div_ceil(WINDOW)),
     };
     for window in bytes.chunks(WINDOW) {
-        let mut histogram = [0; 256];
-        count(window, &mut histogram);
+        let counts = count_window(window);
         profile
             .windows
-            .push(hundredths(logs.window(&histogram, window.len())));
-        for (total, count) in profile.histogram.iter_mut().zip(histogram) {
-            *total += count;
-        }
+            .push(hundredths(logs.window(&counts, window.len())));
+        add(&mut profile.histogram, &counts);
     }
     profile
 }

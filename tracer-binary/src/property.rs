@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Identity;
-use crate::claim::{Claims, Content};
+use crate::claim::{Claims, Content, FunctionSource};
 use crate::container::{Container, Part, Wrapper};
 use crate::image::{Format, Image, SectionClass, Shape};
 use crate::package::Packages;
@@ -200,8 +200,8 @@ fn is_stripped(container: &Container<'_>, image: Option<&Image<'_>>, claims: &Cl
         Format::Elf => image
             .section(".symtab")
             .is_none_or(|section| section.file.is_empty()),
-        // The table stays, with nothing in it but what is imported.
-        Format::Pe | Format::MachO => claims.n_symbols == 0,
+        // The table stays, with little in it but what is imported.
+        Format::Pe | Format::MachO => claims.source != FunctionSource::SymbolTable,
     }
 }
 
