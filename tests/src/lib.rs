@@ -20,7 +20,7 @@ mod toolchain;
 mod warm;
 
 pub use gotrace::{gotrace, gotrace_command, read_json, run_gotrace};
-pub use module::Module;
+pub use module::{Module, with_each_toolchain};
 pub use sandbox::Sandbox;
 pub use toolchain::{
     OFFICIAL_VERSIONS, Toolchain, target_dir, toolchain, toolchain_dir, toolchains,

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use crate::gotrace::gotrace_command;
 use crate::sandbox::Sandbox;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Toolchain, toolchains};
 
 /// A Go module in a [`Sandbox`] of its own.
 #[derive(Debug)]
@@ -90,6 +90,17 @@ impl Module {
             said
         );
         output
+    }
+}
+
+/// Runs a check on every toolchain, each time in a fresh copy of a module whose build cache holds the standard library.
+#[expect(clippy::print_stdout, reason = "cargo shows it where the check fails")]
+pub fn with_each_toolchain(module: &str, check: impl Fn(&Toolchain, &Module)) {
+    for toolchain in toolchains() {
+        println!("go {}", toolchain.version);
+        let module = Module::copy(module);
+        module.sandbox.make_warm(&toolchain);
+        check(&toolchain, &module);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `gotrace diff` of real builds: what changed is said, budgets hold or are named, snapshots stand in for binaries.
 #![cfg(test)]
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -54,9 +55,11 @@ fn grown(module: &Module) {
         "package main\n\nfunc init() { grown(len(\"x\")) }\n\n//go:noinline\nfunc grown(n int) {\n"
             .to_owned();
     for number in 0..400 {
-        text += &format!(
-            "\tif n == {number} {{ println(\"number {number} of the large function\") }}\n"
-        );
+        writeln!(
+            text,
+            "\tif n == {number} {{ println(\"number {number} of the large function\") }}"
+        )
+        .unwrap();
     }
     module.write("grown.go", &(text + "}\n"));
 }

@@ -4,18 +4,9 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use tests::{Module, Toolchain, Traced, toolchain, toolchains};
+use tests::{Module, Traced, toolchain, toolchains, with_each_toolchain};
 use tracer_core::event::Status;
 use tracer_core::model::{Build, CallKind, FailureClass, Installed, Outcome};
-
-fn each(module: &str, check: impl Fn(&Toolchain, &Module)) {
-    for toolchain in toolchains() {
-        println!("go {}", toolchain.version);
-        let module = Module::copy(module);
-        module.sandbox.make_warm(&toolchain);
-        check(&toolchain, &module);
-    }
-}
 
 /// Kinds of the runs that did work.
 fn kinds(build: &Build) -> Vec<CallKind> {
@@ -44,7 +35,7 @@ fn failure(traced: &Traced) -> (FailureClass, Option<String>) {
 
 #[test]
 fn go_test_compiles_variants_runs_them_and_keeps_their_time_apart() {
-    each("cmds", |toolchain, module| {
+    with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "test", "./lib"]);
         traced.assert_success().assert_whole();
         let build = traced.build();
@@ -90,7 +81,7 @@ fn go_test_compiles_variants_runs_them_and_keeps_their_time_apart() {
 
 #[test]
 fn go_vet_is_told_as_vet() {
-    each("cmds", |toolchain, module| {
+    with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "vet", "./..."]);
         traced.assert_success().assert_whole();
         assert_eq!(traced.build().command.name, "vet");
@@ -106,7 +97,7 @@ fn go_vet_is_told_as_vet() {
 
 #[test]
 fn go_run_inside_go_generate_is_a_build_inside_a_build() {
-    each("generate", |toolchain, module| {
+    with_each_toolchain("generate", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "generate", "./..."]);
         traced.assert_success().assert_whole();
         let outer = traced.named("generate");
@@ -128,7 +119,7 @@ fn go_run_inside_go_generate_is_a_build_inside_a_build() {
 
 #[test]
 fn cgo_and_the_c_compiler_stand_under_their_package() {
-    each("cgo", |toolchain, module| {
+    with_each_toolchain("cgo", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "."]);
         traced.assert_success().assert_whole();
         let build = traced.build();
@@ -208,7 +199,7 @@ fn failures_are_told_by_the_tool_that_failed() {
 
 #[test]
 fn a_failing_test_is_a_test_failure() {
-    each("cmds", |toolchain, module| {
+    with_each_toolchain("cmds", |toolchain, module| {
         module.write("lib/fail_test.go", "package lib\n\nimport \"testing\"\n\nfunc TestFail(t *testing.T) { t.Fatal(\"no\") }\n");
         let traced = module.trace(toolchain, &["go", "test", "./lib"]);
         assert_eq!(failure(&traced).0, FailureClass::Test);
@@ -255,7 +246,7 @@ fn a_toolchain_switch_is_one_build_by_the_toolchain_that_did_the_work() {
 
 #[test]
 fn tools_with_no_go_above_them_are_a_build() {
-    each("wasm", |toolchain, module| {
+    with_each_toolchain("wasm", |toolchain, module| {
         // The standard library as `go list -export` builds it; the tools then run as a build system runs them.
         let std = module.run_go(
             toolchain,

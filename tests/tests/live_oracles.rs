@@ -5,17 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use tests::oracle::{self, actiongraph, compile_bench, go_env, go_list_deps, link_benchmark};
-use tests::{Module, Toolchain, Traced, toolchains};
+use tests::{Module, Toolchain, Traced, with_each_toolchain};
 use tracer_core::model::{Action, Build, CallKind, Origin, Outcome};
-
-fn each(module: &str, check: impl Fn(&Toolchain, &Module)) {
-    for toolchain in toolchains() {
-        println!("go {}", toolchain.version);
-        let module = Module::copy(module);
-        module.sandbox.make_warm(&toolchain);
-        check(&toolchain, &module);
-    }
-}
 
 fn whole(traced: &Traced) -> &Build {
     traced.assert_success().assert_whole();
@@ -44,7 +35,7 @@ fn half_cached(toolchain: &Toolchain, module: &Module) -> (Traced, Vec<oracle::A
 
 #[test]
 fn actions_are_those_of_the_action_graph() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let (traced, graph) = half_cached(toolchain, module);
         let build = traced.build();
         // Since 1.26 each C file has an action of its own, whose mode names the file.
@@ -91,7 +82,7 @@ fn actions_are_those_of_the_action_graph() {
 
 #[test]
 fn actions_begin_and_end_when_go_says() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let (traced, graph) = half_cached(toolchain, module);
         let wall = |at: u64| i64::try_from(at).unwrap() + traced.trace.boot_to_wall_ns;
         let mut differences: Vec<i64> = Vec::new();
@@ -121,7 +112,7 @@ fn actions_begin_and_end_when_go_says() {
 
 #[test]
 fn packages_are_those_that_go_list_names() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         // The module lies in a new directory, and that is part of the cache's keys.
         module.run_go(toolchain, &["build", "-o", "/dev/null", "."]);
         module.append("internal/page/page.go", "\nvar changed = true\n");
@@ -150,7 +141,7 @@ fn packages_are_those_that_go_list_names() {
 
 #[test]
 fn settings_are_those_of_go_env_and_say_where_they_came_from() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         module.run_go(toolchain, &["env", "-w", "GOFLAGS=-tags=file"]);
         module.append("main.go", "\nvar changed = true\n");
         let traced = module.trace(
@@ -204,7 +195,7 @@ fn settings_are_those_of_go_env_and_say_where_they_came_from() {
 
 #[test]
 fn an_empty_variable_does_not_hide_the_users_file() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         module.run_go(toolchain, &["env", "-w", "GOFLAGS=-tags=file"]);
         let traced = module.trace_with(
             toolchain,
@@ -223,7 +214,7 @@ fn an_empty_variable_does_not_hide_the_users_file() {
 
 #[test]
 fn link_phases_are_those_that_the_linker_measures() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let traced = module.trace(
             toolchain,
             &[
@@ -270,7 +261,7 @@ fn link_phases_are_those_that_the_linker_measures() {
 
 #[test]
 fn compile_phases_are_those_that_the_compiler_measures() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let file = module.sandbox.out().join("bench");
         let flag = format!("-gcflags=-bench={}", file.display());
         let traced = module.trace(

@@ -7,18 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use tests::traced::paths;
-use tests::{Module, Toolchain, Traced, toolchains};
+use tests::{Traced, with_each_toolchain};
 use tracer_core::model::{FailureClass, Installed, Output};
-
-/// Runs a way of installing on every toolchain, in a copy of a module with a warm cache.
-fn each(module: &str, way: impl Fn(&Toolchain, &Module)) {
-    for toolchain in toolchains() {
-        println!("go {}", toolchain.version);
-        let module = Module::copy(module);
-        module.sandbox.make_warm(&toolchain);
-        way(&toolchain, &module);
-    }
-}
 
 /// The outputs of the one build, each checked against the file itself.
 fn outputs(traced: &Traced) -> Vec<Output> {
@@ -65,7 +55,7 @@ fn one(traced: &Traced, path: &Path, how: Installed) -> Output {
 
 #[test]
 fn a_named_output_is_renamed_into_place_and_then_up_to_date() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let path = module.sandbox.out().join("hello");
         let command = ["go", "build", "-o", path.to_str().unwrap(), "."];
         let output = one(
@@ -93,7 +83,7 @@ fn a_named_output_is_renamed_into_place_and_then_up_to_date() {
 
 #[test]
 fn the_default_name_lies_in_the_working_directory() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build"]);
         one(&traced, &module.dir().join("hello"), Installed::Renamed);
     });
@@ -101,7 +91,7 @@ fn the_default_name_lies_in_the_working_directory() {
 
 #[test]
 fn several_mains_go_into_a_directory() {
-    each("cmds", |toolchain, module| {
+    with_each_toolchain("cmds", |toolchain, module| {
         let dir = module.sandbox.out().join("bin/");
         let command = ["go", "build", "-o", &format!("{}/", dir.display()), "./..."];
         let traced = module.trace(toolchain, &command);
@@ -120,7 +110,7 @@ fn several_mains_go_into_a_directory() {
 
 #[test]
 fn install_puts_commands_into_gopath() {
-    each("cmds", |toolchain, module| {
+    with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "install", "./cmd/one", "./cmd/two"]);
         let bin = module.sandbox.gopath().join("bin");
         let expected =
@@ -132,7 +122,7 @@ fn install_puts_commands_into_gopath() {
 
 #[test]
 fn another_file_system_gets_a_copy() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let shm = tempfile::tempdir_in("/dev/shm").expect("a directory on another file system");
         let path = shm.path().join("hello");
         let traced = module.trace(
@@ -145,7 +135,7 @@ fn another_file_system_gets_a_copy() {
 
 #[test]
 fn a_setgid_directory_gets_a_copy() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let dir = module.sandbox.out().join("shared");
         fs::create_dir(&dir).expect("a directory");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o2775)).expect("setgid");
@@ -160,7 +150,7 @@ fn a_setgid_directory_gets_a_copy() {
 
 #[test]
 fn a_test_binary_is_an_output_where_it_was_asked_for() {
-    each("cmds", |toolchain, module| {
+    with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "test", "-c", "./lib"]);
         one(&traced, &module.dir().join("lib.test"), Installed::Renamed);
     });
@@ -168,7 +158,7 @@ fn a_test_binary_is_an_output_where_it_was_asked_for() {
 
 #[test]
 fn change_directory_counts() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let parent = module.dir().parent().unwrap().to_str().unwrap().to_owned();
         let script = format!("cd {parent} && go build -C hello -o ./relative .");
         let traced = module.trace(toolchain, &["sh", "-c", &script]);
@@ -188,7 +178,7 @@ fn change_directory_counts() {
 
 #[test]
 fn what_is_thrown_away_is_no_output() {
-    each("cmds", |toolchain, module| {
+    with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build", "./..."]);
         assert_eq!(outputs(&traced), []);
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "./cmd/one"]);
@@ -198,7 +188,7 @@ fn what_is_thrown_away_is_no_output() {
 
 #[test]
 fn a_library_is_an_output_when_it_is_named() {
-    each("cmds", |toolchain, module| {
+    with_each_toolchain("cmds", |toolchain, module| {
         let path = module.sandbox.out().join("lib.a");
         let command = ["go", "build", "-o", path.to_str().unwrap(), "./lib"];
         let fresh = outputs(&module.trace(toolchain, &command));
@@ -213,7 +203,7 @@ fn a_library_is_an_output_when_it_is_named() {
 
 #[test]
 fn go_run_leaves_nothing_and_caches_since_1_24() {
-    each("hello", |toolchain, module| {
+    with_each_toolchain("hello", |toolchain, module| {
         let command = ["go", "run", "."];
         let first = outputs(&module.trace(toolchain, &command));
         assert_eq!(
@@ -235,7 +225,7 @@ fn go_run_leaves_nothing_and_caches_since_1_24() {
 
 #[test]
 fn libraries_for_c_bring_their_header() {
-    each("cshared", |toolchain, module| {
+    with_each_toolchain("cshared", |toolchain, module| {
         let out = module.sandbox.out();
         for (mode, name) in [("c-shared", "libtwice.so"), ("c-archive", "libtwice.a")] {
             let path = out.join(name);
@@ -259,7 +249,7 @@ fn libraries_for_c_bring_their_header() {
 
 #[test]
 fn a_plugin_is_an_output() {
-    each("plugin", |toolchain, module| {
+    with_each_toolchain("plugin", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build", "-buildmode=plugin"]);
         let outputs = outputs(&traced);
         assert_eq!(
@@ -271,7 +261,7 @@ fn a_plugin_is_an_output() {
 
 #[test]
 fn other_systems_have_their_own_names() {
-    each("wasm", |toolchain, module| {
+    with_each_toolchain("wasm", |toolchain, module| {
         for (os, arch, name) in [("js", "wasm", "wasm"), ("windows", "amd64", "wasm.exe")] {
             let traced = module.trace_with(
                 toolchain,

@@ -289,6 +289,28 @@ pub enum CallKind {
     Other,
 }
 
+impl CallKind {
+    /// Whether the `go` command was asked to run it, rather than needing it: its time is not the build's.
+    pub fn is_for_user(self) -> bool {
+        match self {
+            Self::Test | Self::Program | Self::Generate => true,
+            Self::Compile
+            | Self::Asm
+            | Self::Cgo
+            | Self::Link
+            | Self::Vet
+            | Self::Cover
+            | Self::Pack
+            | Self::GoTool
+            | Self::Cc
+            | Self::As
+            | Self::Ld
+            | Self::Vcs
+            | Self::Other => false,
+        }
+    }
+}
+
 /// A named part of something's time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase {

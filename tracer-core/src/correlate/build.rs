@@ -66,7 +66,7 @@ pub(super) fn below<'a>(
                 continue;
             }
             members.push(process);
-            if !call::is_users(call::kind(correlator, process, head)) {
+            if !call::kind(correlator, process, head).is_for_user() {
                 next.push(process);
             }
         }
@@ -133,7 +133,7 @@ fn usage(correlator: &Correlator, family: &Family<'_>) -> Usage {
             .members
             .iter()
             .copied()
-            .filter(|it| !call::is_users(call::kind(correlator, it, family.head)))
+            .filter(|it| !call::kind(correlator, it, family.head).is_for_user())
             .chain([family.head]),
     )
 }

@@ -28,7 +28,7 @@ pub(super) fn call(correlator: &Correlator, process: &Process, head: &Process) -
         program: ByteString::from(image.program()),
         package: match args {
             Some(args) => args.package,
-            None if is_users(kind) => None,
+            None if kind.is_for_user() => None,
             None => image.set("TOOLEXEC_IMPORTPATH").cloned(),
         },
         is_query,
@@ -67,26 +67,6 @@ pub(super) fn kind(correlator: &Correlator, process: &Process, head: &Process) -
         return kind;
     }
     c_tool::kind(image.exe.as_bytes()).unwrap_or(CallKind::Other)
-}
-
-/// Whether it is a program that was run for the user: its time is not the build's.
-pub(super) fn is_users(kind: CallKind) -> bool {
-    match kind {
-        CallKind::Test | CallKind::Program | CallKind::Generate => true,
-        CallKind::Compile
-        | CallKind::Asm
-        | CallKind::Cgo
-        | CallKind::Link
-        | CallKind::Vet
-        | CallKind::Cover
-        | CallKind::Pack
-        | CallKind::GoTool
-        | CallKind::Cc
-        | CallKind::As
-        | CallKind::Ld
-        | CallKind::Vcs
-        | CallKind::Other => false,
-    }
 }
 
 /// A tool's arguments as meant, those in its response file included.

@@ -34,7 +34,7 @@ impl Node<'_> {
 
     /// Works on a package, or for the user.
     pub(super) fn is_of_use(&self) -> bool {
-        self.call.package.is_some() || is_for_the_user(self.root_kind)
+        self.call.package.is_some() || self.root_kind.is_for_user()
     }
 
     pub(super) fn wall_ns(&self) -> u64 {
@@ -82,11 +82,7 @@ impl<'a> Tree<'a> {
     /// What the runs used that were made for the build, not for the user.
     pub(super) fn usage_for_the_build(&self) -> Usage {
         let mut all = Usage::default();
-        for node in self
-            .nodes
-            .iter()
-            .filter(|it| !is_for_the_user(it.root_kind))
-        {
+        for node in self.nodes.iter().filter(|it| !it.root_kind.is_for_user()) {
             let Usage {
                 user_ns,
                 system_ns,
@@ -104,30 +100,10 @@ impl<'a> Tree<'a> {
         let largest = self
             .nodes
             .iter()
-            .filter(|it| !is_for_the_user(it.root_kind))
+            .filter(|it| !it.root_kind.is_for_user())
             .max_by_key(|it| it.call.usage.max_rss_bytes)?;
         u32::try_from(largest.index)
             .ok()
             .filter(|_| largest.call.usage.max_rss_bytes > 0)
-    }
-}
-
-/// Whether the run is of a program that the `go` command was asked to run, rather than of a tool that it needs.
-fn is_for_the_user(kind: CallKind) -> bool {
-    match kind {
-        CallKind::Test | CallKind::Program | CallKind::Generate => true,
-        CallKind::Compile
-        | CallKind::Asm
-        | CallKind::Cgo
-        | CallKind::Link
-        | CallKind::Vet
-        | CallKind::Cover
-        | CallKind::Pack
-        | CallKind::GoTool
-        | CallKind::Cc
-        | CallKind::As
-        | CallKind::Ld
-        | CallKind::Vcs
-        | CallKind::Other => false,
     }
 }
