@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tests::{Module, Toolchain, toolchain};
+use tracer_binary::analysis::FindingKind;
 use tracer_binary::{Analysis, Options, Snapshot, analyze, diff};
 
 /// How to build a seed: Go's minor release, GOOS, GOARCH, and further arguments.
@@ -165,6 +166,44 @@ fn a_snapshot_survives_being_written_and_equals_itself() {
             bytes.len()
         );
     }
+}
+
+/// Findings of one kind, as their sentences.
+fn findings(bytes: &[u8], kind: FindingKind) -> Vec<String> {
+    let analysis = analyze(bytes, Options::default()).unwrap();
+    let found = analysis.findings.into_iter().filter(|it| it.kind == kind);
+    found.map(|it| it.text).collect()
+}
+
+#[test]
+fn a_function_table_of_unknown_layout_is_called_obfuscated() {
+    // What garble does to the table: another magic number. The seed is of linux/386 and has a section for it.
+    let seed = seeds().last().unwrap();
+    assert_eq!(
+        findings(seed, FindingKind::Obfuscated),
+        Vec::<String>::new()
+    );
+    let table = [0xf1, 0xff, 0xff, 0xff, 0, 0];
+    let at = seed
+        .windows(table.len())
+        .position(|it| it == table)
+        .unwrap();
+    let mut bytes = seed.clone();
+    bytes[at..at + 4].copy_from_slice(&[0x12, 0x34, 0x56, 0x78]);
+    assert_eq!(findings(&bytes, FindingKind::Obfuscated).len(), 1);
+    assert!(tracer_binary::artifact::identify(&bytes).is_go());
+}
+
+#[test]
+fn a_packed_file_is_called_so() {
+    // What UPX makes of an ELF file: no sections, and its mark behind the headers.
+    let mut bytes = seeds().last().unwrap().clone();
+    let (section_table, n_sections) = (0x20, 0x30);
+    bytes[section_table..section_table + 4].fill(0);
+    bytes[n_sections..n_sections + 4].fill(0);
+    bytes[0x200..0x204].copy_from_slice(b"UPX!");
+    assert_eq!(findings(&bytes, FindingKind::Packed).len(), 1);
+    check(&bytes);
 }
 
 /// One change of a file.
