@@ -231,7 +231,9 @@ fn every_target_is_read_stripped_or_not() {
                 "{os}/{arch}"
             );
             assert!(bare["counts"]["itabs"].as_u64().unwrap() > 5, "{os}/{arch}");
-            assert_eq!(bare["properties"]["stripped"], true, "{os}/{arch}");
+            // Before 1.22 the linker kept the symbol table on darwin, whatever -s said.
+            let is_stripped = os != "darwin" || toolchain.minor() >= 22;
+            assert_eq!(bare["properties"]["stripped"], is_stripped, "{os}/{arch}");
             let unattributed = content(&bare, "unattributed");
             assert!(
                 unattributed * 5 < bare["size"].as_u64().unwrap(),
