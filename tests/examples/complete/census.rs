@@ -56,7 +56,7 @@ pub(crate) fn by_strace(toolchain: &Toolchain, pattern: &str) -> Census {
         .arg(&file)
         .arg("--")
         .arg(&toolchain.go)
-        .args(["build", "-o", "../out/", pattern, "."])
+        .args(["build", pattern, "."])
         .current_dir(module.dir())
         .env_clear()
         .envs(module.sandbox.env(toolchain))

@@ -16,7 +16,8 @@ pub(crate) struct Round {
     pub(crate) seconds: f64,
 }
 
-/// Records a cold build of `tests/gomods/hello` and of the packages that `pattern` names.
+/// Records a cold build of `tests/gomods/hello` and of the packages that `pattern` names. There is no `-o`: with it, `go` builds main
+/// packages only.
 pub(crate) fn record(toolchain: &Toolchain, pattern: &str) -> Round {
     let module = Module::copy("hello");
     let out = module.sandbox.out();
@@ -29,7 +30,7 @@ pub(crate) fn record(toolchain: &Toolchain, pattern: &str) -> Round {
         .arg(&toolchain.go)
         .arg("build")
         .arg(format!("-debug-actiongraph={}", graph.display()))
-        .args(["-o", "../out/", pattern, "."])
+        .args([pattern, "."])
         .output()
         .unwrap_or_else(|error| panic!("cannot run gotrace: {error}"));
     let seconds = began.elapsed().as_secs_f64();
