@@ -132,9 +132,11 @@ impl Terminal {
                 "--return",
                 "--flush",
                 "--command",
-                command,
+                // Else dash stays as the parent, takes the interrupt key too, and its 130 hides the command's status.
+                &format!("exec {command}"),
                 "/dev/null",
             ])
+            .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
