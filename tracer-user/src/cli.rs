@@ -4,6 +4,7 @@
 //! else (`run`), all is talk.
 
 mod analyze;
+mod builds;
 mod diff;
 mod doctor;
 mod file;
@@ -11,6 +12,7 @@ mod record;
 mod replay;
 mod report;
 mod run;
+mod show;
 mod trace;
 
 use std::ffi::OsString;
@@ -57,6 +59,8 @@ enum Word {
     Doctor(doctor::Args),
     Analyze(analyze::Args),
     Diff(diff::Args),
+    Builds(builds::Args),
+    Show(show::Args),
 }
 
 /// When to use colours.
@@ -93,6 +97,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Word::Doctor(args) => exit_code(doctor::execute(&args)),
         Word::Analyze(args) => exit_code(analyze::execute(&args)),
         Word::Diff(args) => exit_code(diff::execute(&args)),
+        Word::Builds(args) => exit_code(builds::execute(&args)),
+        Word::Show(args) => exit_code(show::execute(&args)),
     }
 }
 

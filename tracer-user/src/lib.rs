@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod cli;
 pub mod doctor;
 pub mod driver;
+pub mod history;
 pub mod inspect;
 pub mod launch;
 mod proc;

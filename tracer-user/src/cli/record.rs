@@ -41,6 +41,7 @@ pub(super) fn execute(args: Args) -> u8 {
     trace::execute(&Order {
         command,
         detail,
+        store: None,
         recording: Some(output),
         report,
         stream: None,

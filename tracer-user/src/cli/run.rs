@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// Also write a recording to FILE, for `gotrace replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Also store every build in the history PATH, for `gotrace builds` and `gotrace show`
+    #[arg(long, value_name = "PATH")]
+    store: Option<PathBuf>,
     /// How much to see of a build
     #[arg(long, value_enum, default_value_t = Detail::Phase)]
     detail: Detail,
@@ -46,6 +49,7 @@ pub(super) fn execute(args: Args) -> u8 {
         trace,
         quiet,
         record,
+        store,
         detail,
         command,
     } = args;
@@ -54,6 +58,7 @@ pub(super) fn execute(args: Args) -> u8 {
         command,
         detail,
         recording: record,
+        store,
         report,
         stream,
         trace,

@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use tracer_core::byte_string::ByteString;
@@ -17,6 +17,7 @@ use super::report::{self, Report, Stream};
 use super::{OWN_FAILURE, say};
 use crate::bpf::SetupError;
 use crate::driver::{self, Recorder, Source, Traced, Wanted, Watched};
+use crate::history;
 use crate::launch::caller::{self, Caller};
 use crate::launch::signal::Signals;
 use crate::launch::{Held, LaunchError, Plan};
@@ -53,6 +54,8 @@ pub(super) struct Order {
     pub(super) command: Vec<OsString>,
     pub(super) detail: Detail,
     pub(super) recording: Option<PathBuf>,
+    /// A history to store the builds in.
+    pub(super) store: Option<PathBuf>,
     pub(super) report: report::Args,
     /// Where a report without a file goes; `None`: nowhere.
     pub(super) stream: Option<Stream>,
@@ -63,6 +66,7 @@ pub(super) struct Order {
 struct Files {
     report: Report,
     recording: Option<NewFile>,
+    store: Option<PathBuf>,
 }
 
 /// Returns the exit code.
@@ -104,7 +108,11 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
             None
         }
     };
-    let Files { report, recording } = files;
+    let Files {
+        report,
+        recording,
+        store,
+    } = files;
     let mut recorder = match (&source, &recording) {
         (Some(source), Some(file)) => Some(Recorder::new(
             file.file().try_clone()?,
@@ -130,6 +138,7 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
     drop(signals);
     let shown = traced.map_or(Ok(()), |traced| {
         keep_recording(recorder, recording, &traced, order, caller.as_ref());
+        keep_builds(store.as_deref(), &traced, caller.as_ref());
         tell_rest(&traced);
         report.show(
             &traced.trace,
@@ -167,13 +176,27 @@ fn prepare(order: &Order, caller: Option<&Caller>) -> anyhow::Result<Files> {
             None
         }
     };
+    let opened = order.store.as_ref().map(|path| {
+        history::as_whom(path, caller, || history::Store::open(path)).map(|_| path.clone())
+    });
+    let store = match opened.transpose() {
+        Ok(store) => store,
+        Err(error) => {
+            errors.push(error.into());
+            None
+        }
+    };
     for error in errors {
         if order.trace.strict {
             return Err(error.context("the command was not run"));
         }
         say(format_args!("{error:#}"));
     }
-    Ok(Files { report, recording })
+    Ok(Files {
+        report,
+        recording,
+        store,
+    })
 }
 
 fn start(order: &Order, caller: Option<&Caller>, held: &Held) -> anyhow::Result<Source> {
@@ -263,6 +286,15 @@ fn keep_recording(
         }
         Ok(_) => {}
         Err(error) => say(format_args!("the recording is not kept: {error:#}")),
+    }
+}
+
+fn keep_builds(store: Option<&Path>, traced: &Traced, caller: Option<&Caller>) {
+    let kept =
+        store.map(|path| history::as_whom(path, caller, || history::keep(&traced.trace, path)));
+    if let Some(Err(error)) = kept {
+        let error = anyhow::Error::from(error);
+        say(format_args!("the builds are not stored: {error:#}"));
     }
 }
 

@@ -1,0 +1,30 @@
+//! What is kept of a build when it is over: an [`Entry`] to find and compare it by, and the build itself, packed.
+//!
+//! In goes a [`Trace`], out come entries, keys and plans. Nothing here stores anything or knows a database: the rim does, and asks
+//! here what belongs into it, how two builds are told to be of the same thing, and what has to go when there is too much.
+
+mod baseline;
+mod entry;
+mod id;
+mod pack;
+mod part;
+mod retention;
+
+pub use baseline::{Baseline, BaselineId};
+pub use entry::{Context, Entry, State, Target};
+pub use id::{BuildId, IdPrefix, NotAnId};
+pub use pack::{Unpackable, pack, unpack};
+pub use part::{Kept, builds};
+pub use retention::{Aged, Limits, n_to_delete};
+
+use crate::event::Ktime;
+use crate::model::Trace;
+
+/// Nanoseconds since 1970 for an instant of the trace; what lies outside of 1970 to 2262 is moved to the edge.
+fn wall_ns(trace: &Trace, at: Ktime) -> i64 {
+    let boot = i64::try_from(at.0).unwrap_or(i64::MAX);
+    boot.saturating_add(trace.boot_to_wall_ns).max(0)
+}
+
+#[cfg(test)]
+mod tests;

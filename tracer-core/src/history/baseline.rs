@@ -1,0 +1,201 @@
+//! What makes two outputs comparable: the same program for the same platform, built the same way.
+//!
+//! The machine is not part of it, nor is the toolchain's version: that a new Go makes a program larger is something to see. Nor are
+//! flags that only change what is printed, or how many tools run at once.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::byte_string::ByteString;
+use crate::model::{Build, Output};
+
+/// Variables that choose among instruction sets of an architecture.
+const LEVELS: &[(&str, &str)] = &[
+    ("386", "GO386"),
+    ("amd64", "GOAMD64"),
+    ("arm", "GOARM"),
+    ("arm64", "GOARM64"),
+    ("mips", "GOMIPS"),
+    ("mips64", "GOMIPS64"),
+    ("mips64le", "GOMIPS64"),
+    ("mipsle", "GOMIPS"),
+    ("ppc64", "GOPPC64"),
+    ("ppc64le", "GOPPC64"),
+    ("riscv64", "GORISCV64"),
+    ("wasm", "GOWASM"),
+];
+
+/// Two outputs are compared if this is the same of both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Baseline {
+    /// Path of the main module.
+    pub project: Option<String>,
+    /// Import path of what it was made from.
+    pub package: String,
+    pub goos: Option<String>,
+    pub goarch: Option<String>,
+    /// Value of GOAMD64 and its like.
+    pub level: Option<String>,
+    /// Value of `-buildmode`, where it was given.
+    pub buildmode: Option<String>,
+    /// Sorted, each once.
+    pub tags: BTreeSet<String>,
+    /// Flags that decide how large the output is: `strip`, `no-dwarf`, `no-optimize`, `trimpath`, `cover`, `asan`, `msan`, `pgo`.
+    pub flags: BTreeSet<String>,
+    pub cgo: Option<bool>,
+    pub race: bool,
+}
+
+/// A short name of a [`Baseline`]: the same for the same, whatever its length.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct BaselineId(String);
+
+impl BaselineId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for BaselineId {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for BaselineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Baseline {
+    /// Absent if it is not known what the output was made from.
+    pub fn of(build: &Build, output: &Output) -> Option<Self> {
+        let package = match &output.artifact {
+            Some(artifact) if artifact.main_package.is_some() => artifact.main_package.clone(),
+            Some(_) | None => output.package.as_ref().map(ToString::to_string),
+        }?;
+        let flags = Flags(build);
+        let goarch = build.toolchain.goarch.clone();
+        let level = LEVELS
+            .iter()
+            .find(|(arch, _)| Some(*arch) == goarch.as_deref())
+            .and_then(|(_, name)| variable(build, name));
+        Some(Self {
+            project: build.module.clone(),
+            package,
+            goos: build.toolchain.goos.clone(),
+            goarch,
+            level,
+            buildmode: flags.value("buildmode"),
+            tags: tags(&flags),
+            flags: classes(&flags),
+            cgo: variable(build, "CGO_ENABLED").map(|it| it == "1"),
+            race: flags.is_on("race"),
+        })
+    }
+
+    /// A hash of it; no two in a history are alike.
+    pub fn id(&self) -> BaselineId {
+        // Every part ends where a length says, so no name can pass for two.
+        let mut digest = Sha256::new();
+        let mut part = |text: Option<&str>| {
+            let length = text.map_or(u64::MAX, |it| u64::try_from(it.len()).unwrap_or(u64::MAX));
+            digest.update(length.to_le_bytes());
+            digest.update(text.unwrap_or_default());
+        };
+        let Self {
+            project,
+            package,
+            goos,
+            goarch,
+            level,
+            buildmode,
+            tags,
+            flags,
+            cgo,
+            race,
+        } = self;
+        for text in [project, goos, goarch, level, buildmode] {
+            part(text.as_deref());
+        }
+        part(Some(package));
+        part(cgo.map(|it| if it { "1" } else { "0" }));
+        part(Some(if *race { "1" } else { "0" }));
+        for set in [tags, flags] {
+            for it in set {
+                part(Some(it));
+            }
+            part(None);
+        }
+        let digest = digest.finalize();
+        let mut text = String::with_capacity(32);
+        for byte in digest.iter().take(16) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        BaselineId(text)
+    }
+}
+
+/// Flags in force; of a flag given twice the last counts.
+struct Flags<'a>(&'a Build);
+
+impl Flags<'_> {
+    fn value(&self, name: &str) -> Option<String> {
+        let flag = self.0.command.flags.iter().rev().find(|it| it.name == name);
+        flag.and_then(|it| it.value.as_ref())
+            .map(ToString::to_string)
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        let flag = self.0.command.flags.iter().rev().find(|it| it.name == name);
+        let is_false =
+            |it: &ByteString| ["0", "f", "F", "false", "FALSE", "False"].contains(&&*it.to_str());
+        flag.is_some_and(|it| !it.value.as_ref().is_some_and(is_false))
+    }
+}
+
+fn tags(flags: &Flags<'_>) -> BTreeSet<String> {
+    let value = flags.value("tags").unwrap_or_default();
+    let tags = value.split([',', ' ']).filter(|it| !it.is_empty());
+    tags.map(ToOwned::to_owned).collect()
+}
+
+fn classes(flags: &Flags<'_>) -> BTreeSet<String> {
+    let has_word = |flag: &str, words: &[&str]| {
+        let value = flags.value(flag).unwrap_or_default();
+        // A pattern may stand before the first word: `all=-N -l`.
+        let mut found = value
+            .split_whitespace()
+            .map(|it| it.split_once("=-").map_or(it, |(_, it)| it))
+            .map(|it| it.trim_start_matches('-'));
+        found.any(|it| words.contains(&it))
+    };
+    let is_profiled = flags
+        .value("pgo")
+        .is_some_and(|it| it != "off" && it != "auto");
+    let all = [
+        ("strip", has_word("ldflags", &["s"])),
+        ("no-dwarf", has_word("ldflags", &["w", "s"])),
+        ("no-optimize", has_word("gcflags", &["N"])),
+        ("trimpath", flags.is_on("trimpath")),
+        ("cover", flags.is_on("cover")),
+        ("asan", flags.is_on("asan")),
+        ("msan", flags.is_on("msan")),
+        ("pgo", is_profiled),
+    ];
+    all.into_iter()
+        .filter(|(_, is_on)| *is_on)
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+fn variable(build: &Build, name: &str) -> Option<String> {
+    build.env.get(name).map(ToString::to_string)
+}

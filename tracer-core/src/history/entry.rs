@@ -1,0 +1,268 @@
+//! What a build is found, filtered and compared by. The build itself is kept beside it, packed.
+//!
+//! Texts are cut at a length that no honest one has and freed of what no database stores: an entry is an index, the packed build
+//! has them whole. Everything here was redacted before it got into the trace.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Baseline, BuildId, part, wall_ns};
+use crate::byte_string::ByteString;
+use crate::event::Status;
+use crate::model::{Anomaly, Build, FailureClass, Installed, Output, Trace};
+use crate::report;
+
+/// Bytes of a text that are kept.
+const TEXT: usize = 4096;
+/// Outputs that are kept; the packed build has all.
+const TARGETS: usize = 1000;
+
+/// How a build stands.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Began, and has not ended yet.
+    Running,
+    Succeeded,
+    Failed,
+    /// gotrace itself ended while it was running.
+    CutOff,
+    /// It is over, but its exit was not seen.
+    Unknown,
+}
+
+impl State {
+    pub const ALL: [Self; 5] = [
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::CutOff,
+        Self::Unknown,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::CutOff => "cut_off",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    fn of(build: &Build) -> Self {
+        if report::is_failed(build) {
+            Self::Failed
+        } else if build.status.is_some() {
+            Self::Succeeded
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+/// Where a build came from: version control and continuous integration. All absent where nothing told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Context {
+    pub repository: Option<String>,
+    pub branch: Option<String>,
+    pub base_branch: Option<String>,
+    /// Number of the pull or merge request.
+    pub change: Option<String>,
+    pub revision: Option<String>,
+    /// `github`, `gitlab`.
+    pub ci_system: Option<String>,
+    pub ci_pipeline: Option<String>,
+    pub ci_job: Option<String>,
+    pub ci_run: Option<String>,
+    pub ci_attempt: Option<String>,
+    pub ci_url: Option<String>,
+    pub ci_runner: Option<String>,
+    pub host: Option<String>,
+    pub container: Option<String>,
+    pub pod_uid: Option<String>,
+}
+
+/// A build in the history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    pub id: BuildId,
+    /// The build that this one is nested in.
+    pub parent: Option<BuildId>,
+    pub state: State,
+    /// Absent if its exit was not seen.
+    pub status: Option<Status>,
+    pub failure: Option<FailureClass>,
+    /// The package whose tool failed first.
+    pub failed_package: Option<String>,
+    /// Path of the main module.
+    pub project: Option<String>,
+    /// `build`, `test`.
+    pub command: String,
+    /// The whole command line, words parted by blanks.
+    pub command_line: String,
+    pub dir: Option<String>,
+    /// Nanoseconds since 1970.
+    pub started_ns: i64,
+    pub ended_ns: Option<i64>,
+    pub go_version: Option<String>,
+    pub goroot: Option<String>,
+    pub goos: Option<String>,
+    pub goarch: Option<String>,
+    /// In force, wherever it came from.
+    pub goflags: String,
+    /// `go env` as the tools were given it.
+    pub settings: BTreeMap<String, String>,
+    pub packages_compiled: u32,
+    pub packages_failed: u32,
+    /// Absent where it was not seen.
+    pub packages_cached: Option<u32>,
+    pub cpu_user_ns: u64,
+    pub cpu_system_ns: u64,
+    pub max_rss_bytes: u64,
+    /// Records that the kernel had no room for while the build ran.
+    pub lost: u64,
+    /// Gaps in what is known of it; more than none: it is not whole.
+    pub anomalies: u64,
+    pub context: Context,
+    pub targets: Vec<Target>,
+}
+
+/// A file that a build was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    pub path: String,
+    /// Import path of the main package.
+    pub package: Option<String>,
+    pub how: Installed,
+    /// Absent, like what follows, if the file was not read.
+    pub size: Option<u64>,
+    pub sha256: Option<String>,
+    pub go_version: Option<String>,
+    pub module: Option<String>,
+    pub module_version: Option<String>,
+    /// What it may be compared with.
+    pub baseline: Option<Baseline>,
+}
+
+impl Entry {
+    /// Of a build of this trace.
+    pub fn of(trace: &Trace, build: &Build) -> Self {
+        let failure = build.failure.as_ref();
+        let argv: Vec<_> = build.command.argv.iter().map(ByteString::to_str).collect();
+        let settings = build.env.iter();
+        Self {
+            id: BuildId::of(trace, build.process, build.start),
+            parent: part::parent(trace, build),
+            state: State::of(build),
+            status: build.status,
+            failure: failure.map(|it| it.class),
+            failed_package: failure.and_then(|it| bytes(it.package.as_ref())),
+            project: build.module.as_deref().map(text),
+            command: text(&build.command.name),
+            command_line: text(&argv.join(" ")),
+            dir: bytes(build.dir.as_ref()),
+            started_ns: wall_ns(trace, build.start),
+            ended_ns: build.end.map(|it| wall_ns(trace, it)),
+            go_version: build.toolchain.version.as_deref().map(text),
+            goroot: bytes(build.toolchain.goroot.as_ref()),
+            goos: build.toolchain.goos.as_deref().map(text),
+            goarch: build.toolchain.goarch.as_deref().map(text),
+            goflags: text(&build.goflags.value.to_str()),
+            settings: settings
+                .map(|(name, value)| (text(name), text(&value.to_str())))
+                .collect(),
+            packages_compiled: build.packages.compiled,
+            packages_failed: build.packages.failed,
+            packages_cached: build.packages.cached,
+            cpu_user_ns: build.usage.user_ns,
+            cpu_system_ns: build.usage.system_ns,
+            max_rss_bytes: build.usage.max_rss_bytes,
+            lost: lost(build),
+            anomalies: u64::try_from(build.anomalies.len()).unwrap_or(u64::MAX),
+            context: Context::default(),
+            targets: build
+                .outputs
+                .iter()
+                .take(TARGETS)
+                .map(|it| Target::of(build, it))
+                .collect(),
+        }
+    }
+
+    /// The same as it stands while the build runs.
+    #[must_use]
+    pub fn running(self) -> Self {
+        Self {
+            state: State::Running,
+            status: None,
+            ended_ns: None,
+            ..self
+        }
+    }
+
+    /// From start to end, if that was seen.
+    pub fn wall_ns(&self) -> Option<u64> {
+        u64::try_from(self.ended_ns?.saturating_sub(self.started_ns)).ok()
+    }
+}
+
+impl Target {
+    fn of(build: &Build, output: &Output) -> Self {
+        let artifact = output.artifact.as_ref();
+        let of_artifact = |it: fn(&crate::event::Artifact) -> &Option<String>| {
+            artifact.and_then(|artifact| it(artifact).as_deref().map(text))
+        };
+        let baseline = Baseline::of(build, output);
+        Self {
+            path: text(&output.path.to_str()),
+            package: baseline.as_ref().map(|it| text(&it.package)),
+            how: output.how,
+            size: artifact.map(|it| it.size),
+            sha256: artifact.map(|it| text(&it.sha256)),
+            go_version: of_artifact(|it| &it.go_version),
+            module: of_artifact(|it| &it.main_module),
+            module_version: of_artifact(|it| &it.main_module_version),
+            baseline,
+        }
+    }
+
+    /// The last part of its path.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
+fn lost(build: &Build) -> u64 {
+    let lost = build.anomalies.iter().filter_map(|it| match it {
+        Anomaly::Lost { n, .. } | Anomaly::Unreadable { n } => Some(*n),
+        Anomaly::StartUnseen { .. }
+        | Anomaly::EndUnseen { .. }
+        | Anomaly::Reused { .. }
+        | Anomaly::Cut { .. }
+        | Anomaly::ProbesLate { .. }
+        | Anomaly::ProbesRefused { .. }
+        | Anomaly::PhasesUnseen { .. }
+        | Anomaly::SpanUnpaired { .. }
+        | Anomaly::InstallUnseen { .. }
+        | Anomaly::ToolUnknown { .. } => None,
+    });
+    lost.fold(0, u64::saturating_add)
+}
+
+fn bytes(it: Option<&ByteString>) -> Option<String> {
+    it.map(|it| text(&it.to_str()))
+}
+
+/// Cut between characters; a NUL, which `PostgreSQL` refuses in text, becomes U+FFFD.
+fn text(it: &str) -> String {
+    let mut end = it.len().min(TEXT);
+    while !it.is_char_boundary(end) {
+        end -= 1;
+    }
+    it.get(..end).unwrap_or_default().replace('\0', "\u{fffd}")
+}

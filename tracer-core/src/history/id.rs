@@ -1,0 +1,114 @@
+//! Names of builds: UUIDs of version 7, so that they sort by time of start, and short beginnings of them as people type them.
+//!
+//! An id follows from the trace alone. So a build that is stored twice, or replayed from its recording and stored again, is one
+//! build, and no source of randomness is needed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use uuid::{Builder, Uuid};
+
+use super::wall_ns;
+use crate::event::{Ktime, ProcKey};
+use crate::model::Trace;
+
+/// Names one build for ever, on any machine.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+pub struct BuildId(String);
+
+impl BuildId {
+    /// Of the build with this process that started then.
+    ///
+    /// The time is the wall clock's. The rest is a hash of what no two builds share: when the machine was booted and its process
+    /// born, both to the nanosecond, and the process's number.
+    pub fn of(trace: &Trace, process: ProcKey, start: Ktime) -> Self {
+        let ProcKey { tgid, born } = process;
+        let digest = Sha256::new()
+            .chain_update(trace.boot_to_wall_ns.to_le_bytes())
+            .chain_update(born.0.to_le_bytes())
+            .chain_update(tgid.0.to_le_bytes())
+            .finalize();
+        let mut rest = [0; 10];
+        for (to, from) in rest.iter_mut().zip(digest) {
+            *to = from;
+        }
+        let ms = u64::try_from(wall_ns(trace, start) / 1_000_000).unwrap_or(0);
+        let uuid = Builder::from_unix_timestamp_millis(ms, &rest).into_uuid();
+        Self(uuid.to_string())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first so many characters.
+    pub fn short(&self, n: usize) -> &str {
+        self.0.get(..n).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for BuildId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        Uuid::try_parse(text)
+            .map(|it| Self(it.to_string()))
+            .map_err(|_| NotAnId)
+    }
+}
+
+/// The beginning of an id, or all of it, in its canonical form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdPrefix(String);
+
+/// What was typed is no id and no beginning of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a build id is made of hexadecimal digits and dashes, as `gotrace builds` shows it")]
+pub struct NotAnId;
+
+impl IdPrefix {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Something that sorts after every id with this beginning and before any other id that does. An id has no `g`.
+    pub fn end(&self) -> String {
+        format!("{}g", self.0)
+    }
+}
+
+impl FromStr for IdPrefix {
+    type Err = NotAnId;
+
+    /// Capital letters and missing dashes are forgiven.
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        const DIGITS: usize = 32;
+        const DASH_BEFORE: [usize; 4] = [8, 12, 16, 20];
+        let digits: Vec<char> = text.chars().filter(|it| *it != '-').collect();
+        if digits.is_empty() || digits.len() > DIGITS || !digits.iter().all(char::is_ascii_hexdigit)
+        {
+            return Err(NotAnId);
+        }
+        let mut canonical = String::with_capacity(36);
+        for (at, digit) in digits.into_iter().enumerate() {
+            if DASH_BEFORE.contains(&at) {
+                canonical.push('-');
+            }
+            canonical.push(digit.to_ascii_lowercase());
+        }
+        Ok(Self(canonical))
+    }
+}

@@ -1,0 +1,44 @@
+//! A build as bytes: the JSON of its trace, compressed.
+
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use thiserror::Error;
+
+use crate::model::Trace;
+
+/// More than this is not unpacked. The trace of a build of ten thousand packages has some 30 MB.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// A stored build that cannot be read back.
+#[derive(Debug, Error)]
+pub enum Unpackable {
+    #[error("the stored build does not decompress")]
+    Gzip(#[source] std::io::Error),
+    #[error("the stored build has over {MAX_BYTES} bytes")]
+    TooLarge,
+    #[error("the stored build is not the JSON of a trace")]
+    Json(#[source] serde_json::Error),
+}
+
+/// The trace as compressed JSON.
+pub fn pack(trace: &Trace) -> Result<Vec<u8>, serde_json::Error> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    serde_json::to_writer(&mut gzip, trace)?;
+    gzip.flush()
+        .and_then(|()| gzip.finish())
+        .map_err(serde_json::Error::io)
+}
+
+/// The trace that was packed.
+pub fn unpack(bytes: &[u8]) -> Result<Trace, Unpackable> {
+    let mut json = Vec::new();
+    let mut limited = GzDecoder::new(bytes).take(MAX_BYTES + 1);
+    let n = limited.read_to_end(&mut json).map_err(Unpackable::Gzip)?;
+    if u64::try_from(n).is_ok_and(|n| n > MAX_BYTES) {
+        return Err(Unpackable::TooLarge);
+    }
+    serde_json::from_slice(&json).map_err(Unpackable::Json)
+}

@@ -1,0 +1,51 @@
+//! `gotrace show`: one build of the history.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Context as _;
+use tracer_core::history::IdPrefix;
+
+use super::builds::{Store, now_ns};
+use super::report::{self, Format};
+use super::{Color, FINE};
+use crate::history;
+
+/// Show one build of the history
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Show one build of the history: the summary that `gotrace run` printed of it, what it belonged to, and how its \
+                  outputs compare with the ones before.",
+    before_help = "  gotrace show 019ab12f-3c44\n  \
+                   gotrace show --format json 019ab12f-3c44 | jq .summary"
+)]
+pub(super) struct Args {
+    /// Its id as `gotrace builds` shows it, or the beginning of one
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    store: Store,
+    /// What the answer looks like
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
+}
+
+/// Returns the exit code.
+pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
+    let prefix: IdPrefix = args
+        .id
+        .parse()
+        .with_context(|| format!("`{}` is no build", args.id))?;
+    let shown = history::read(&args.store.store, |it| it.show(&prefix))?;
+    let stdout = io::stdout();
+    let style = report::style(args.color, Some(&stdout));
+    let mut out = BufWriter::new(stdout.lock());
+    match args.format {
+        Format::Text => history::show(&shown, now_ns(), &style, &mut out)?,
+        Format::Json => history::show_json(&shown, &mut out)?,
+    }
+    out.flush()?;
+    Ok(FINE)
+}

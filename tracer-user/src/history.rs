@@ -1,0 +1,46 @@
+//! The history: every build that was seen, in an `SQLite` database.
+//!
+//! What is kept of a build is the core's to say (`tracer_core::history`); here it is written, read, thrown away in time, and shown.
+//! One process writes at a time, in one transaction a build, so that being killed loses no build that was stored. Readers need no
+//! more than the right to read the file. Nothing here traces, and nothing leaves the machine.
+
+mod connect;
+mod error;
+mod json;
+mod list;
+mod place;
+mod read;
+mod row;
+mod show;
+mod store;
+mod time;
+mod writer;
+
+use std::path::Path;
+
+use tracer_core::history;
+use tracer_core::model::Trace;
+
+pub use error::{Error, Why};
+pub use json::{builds_json, builds_schema, show_json, show_schema};
+pub use list::list;
+pub use place::as_whom;
+pub use read::{Filter, Reader, Shown, read};
+pub use show::show;
+pub use store::{Retained, Store};
+pub use time::{BadTime, Moment, ago, date};
+pub use writer::{Counts, Writer};
+
+/// Where the history is if nobody says otherwise.
+pub const DEFAULT_STORE: &str = "/var/lib/gotrace/history.db";
+
+/// Stores every build of a trace that is over; returns how many. Storing a trace again changes nothing.
+pub fn keep(trace: &Trace, path: &Path) -> Result<usize, Error> {
+    let mut store = Store::open(path)?;
+    let mut n = 0;
+    for kept in history::builds(trace) {
+        store.finish(&kept)?;
+        n += 1;
+    }
+    Ok(n)
+}

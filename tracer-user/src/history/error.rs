@@ -1,0 +1,79 @@
+//! What can go wrong with a history, and what to do then.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+use thiserror::Error;
+use tracer_core::history::{NotAnId, Unpackable};
+
+/// Something could not be done with the history in a file.
+#[derive(Debug, Error)]
+#[error("the history {}", path.display())]
+pub struct Error {
+    path: PathBuf,
+    #[source]
+    pub why: Why,
+}
+
+/// Why not.
+#[derive(Debug, Error)]
+pub enum Why {
+    #[error(
+        "is not there yet: `gotrace run --store FILE -- go build` begins one, `--store FILE` shows one elsewhere"
+    )]
+    Missing,
+    #[error("may not be read by you: use sudo, or let root give you the right to read it")]
+    Denied,
+    #[error("is some other database: gotrace leaves it alone, name another file")]
+    Foreign,
+    #[error(
+        "was written by a newer gotrace (form {found}, this one knows {known}): use that one, or install it here"
+    )]
+    Newer { found: i64, known: i64 },
+    #[error("is damaged: move it and its -wal file away, and the next build begins a new one")]
+    Damaged(#[source] rusqlite::Error),
+    #[error("is in use by others all the time: try again")]
+    Busy,
+    #[error("has no build {id}: `gotrace builds` shows what there is")]
+    NoSuchBuild { id: String },
+    #[error("has {n} builds that begin with {id}, which one: {examples}")]
+    Ambiguous {
+        id: String,
+        n: usize,
+        examples: String,
+    },
+    #[error("has no build of this name")]
+    Id(#[from] NotAnId),
+    #[error("holds a build that cannot be shown")]
+    Unpackable(#[from] Unpackable),
+    #[error("holds a row that makes no sense: {0}")]
+    Row(&'static str),
+    #[error("cannot be used")]
+    Io(#[from] io::Error),
+    #[error("cannot take a build that is no JSON")]
+    Json(#[from] serde_json::Error),
+    #[error("cannot be used")]
+    Migration(#[from] rusqlite_migration::Error),
+    #[error("cannot be used")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl Why {
+    pub(super) fn at(self, path: &Path) -> Error {
+        Error {
+            path: path.to_owned(),
+            why: self,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Why {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
+            _ => Self::Sqlite(error),
+        }
+    }
+}

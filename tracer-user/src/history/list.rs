@@ -1,0 +1,113 @@
+//! A list of builds for people: a line each, what matters first, cut at the edge.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use tracer_core::history::{Entry, State};
+use tracer_core::model::Installed;
+
+use super::time::ago;
+use crate::render::style::{Line, Page, Paint, Style};
+use crate::render::units;
+
+/// Characters of an id that say when a build started, to the millisecond: few builds share those.
+const SHORT: usize = 13;
+const BETWEEN: usize = 2;
+
+/// Writes the list. `now_ns`: nanoseconds since 1970.
+pub fn list(entries: &[Entry], now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let mut page = Page::new(style);
+    let ids = short_ids(entries);
+    let mut rows: Vec<[Line; 5]> =
+        vec![["Id", "Started", "Took", "Go", "Build"].map(|it| Line::painted(Paint::Dim, it))];
+    rows.extend(entries.iter().zip(&ids).map(|(entry, id)| {
+        [
+            Line::plain(id),
+            Line::plain(&ago(entry.started_ns, now_ns)),
+            took(entry, style),
+            Line::plain(short_version(entry)),
+            build(entry, style),
+        ]
+    }));
+    let mut widths = [0; 5];
+    for row in &rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = cell.width().max(*widest);
+        }
+    }
+    for row in rows {
+        let mut line = Line::default();
+        let mut column = 0;
+        for (cell, width) in row.into_iter().zip(widths) {
+            line = line.pad_to(column).then_line(cell);
+            column += width + BETWEEN;
+        }
+        page.line(line);
+    }
+    page.write(out)
+}
+
+/// Long enough that each is of one build of the list.
+pub(super) fn short_ids(entries: &[Entry]) -> Vec<&str> {
+    let mut n_of: BTreeMap<&str, u32> = BTreeMap::new();
+    for entry in entries {
+        *n_of.entry(entry.id.short(SHORT)).or_default() += 1;
+    }
+    let ids = entries.iter().map(|entry| {
+        let short = entry.id.short(SHORT);
+        // Within a millisecond ids differ at random.
+        let is_unique = n_of.get(short).is_none_or(|n| *n == 1);
+        if is_unique { short } else { entry.id.as_str() }
+    });
+    ids.collect()
+}
+
+fn took(entry: &Entry, style: &Style) -> Line {
+    let span = entry
+        .wall_ns()
+        .map_or_else(String::new, |ns| format!(" {}", units::span(ns)));
+    match entry.state {
+        State::Succeeded => Line::painted(Paint::Good, style.check()).then(&span),
+        State::Failed => Line::painted(Paint::Bad, style.cross()).then(&span),
+        State::Running => Line::painted(Paint::Warn, "running"),
+        State::CutOff => Line::painted(Paint::Warn, "cut off"),
+        State::Unknown => Line::painted(Paint::Warn, "? end not seen"),
+    }
+}
+
+/// `1.27.3` for `go1.27.3`.
+fn short_version(entry: &Entry) -> &str {
+    let version = entry.go_version.as_deref().unwrap_or("-");
+    version.strip_prefix("go").unwrap_or(version)
+}
+
+/// `build example.com/hello -> hello 1.61 MB`.
+fn build(entry: &Entry, style: &Style) -> Line {
+    let arrow = if style.unicode { " → " } else { " -> " };
+    let mut line = Line::painted(Paint::Bold, &entry.command);
+    let project = entry.project.as_deref().unwrap_or(&entry.command_line);
+    line = line.then(" ").then(project);
+    if let Some(branch) = &entry.context.branch {
+        line = line.then_painted(Paint::Dim, &format!(" {branch}"));
+    }
+    if let Some(failure) = entry.failure {
+        line = line.then_painted(Paint::Bad, &format!(" {failure:?}").to_lowercase());
+        line = line.then_painted(Paint::Bad, " failed");
+    }
+    let kept = entry
+        .targets
+        .iter()
+        .filter(|it| it.how != Installed::Temporary);
+    for (n, target) in kept.enumerate() {
+        let before = if n == 0 { arrow } else { style.dot() };
+        line = line.then_painted(Paint::Dim, before).then(target.name());
+        if let Some(size) = target.size {
+            line = line.then_painted(Paint::Dim, &format!(" {}", units::size(size)));
+        }
+    }
+    if entry.anomalies > 0 {
+        let gaps = units::counted(entry.anomalies, "gap", "gaps");
+        line = line.then_painted(Paint::Warn, &format!(" {} {gaps}", style.bullet()));
+    }
+    line
+}

@@ -1,0 +1,309 @@
+//! Reading: lists of builds, newest first, and one build with what the history knows around it. Changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tracer_core::history::{self, BuildId, Entry, IdPrefix, State, Target};
+use tracer_core::model::Trace;
+
+use super::connect::{self, ForReading, Stamp};
+use super::error::{Error, Why};
+use super::row;
+
+/// Ids in one statement.
+const IDS: usize = 500;
+/// Ids named when a prefix is of several builds.
+const EXAMPLES: usize = 4;
+/// How often a database is read again that somebody began to write meanwhile.
+const TRIES: usize = 5;
+
+/// Which builds. What is absent is no condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Path of the main module, or the end of it after a slash.
+    pub project: Option<String>,
+    /// Import path of a main package, or the path or the name of an output.
+    pub target: Option<String>,
+    pub state: Option<State>,
+    pub branch: Option<String>,
+    /// Started at this time or later; nanoseconds since 1970.
+    pub since_ns: Option<i64>,
+    /// Started before this time.
+    pub until_ns: Option<i64>,
+    pub limit: Option<usize>,
+}
+
+/// A build and what is around it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    pub entry: Entry,
+    /// Absent for one that has not ended, or was cut off.
+    pub trace: Option<Trace>,
+    /// Builds nested in it, in order of start.
+    pub nested: Vec<BuildId>,
+    /// For each of its targets the last one before it that may be compared with it.
+    pub previous: Vec<Option<Previous>>,
+}
+
+/// An output of an earlier build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Previous {
+    pub build: BuildId,
+    /// Nanoseconds since 1970.
+    pub started_ns: i64,
+    pub size: u64,
+}
+
+/// A history, opened for reading, as it was at one moment.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    connection: &'a Connection,
+}
+
+/// Opens a history and asks it. `ask` may be called again, if the file changed in a way that makes the first answer doubtful.
+pub fn read<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
+    read_here(path, ask).map_err(|why| why.at(path))
+}
+
+fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Why> {
+    for _ in 0..TRIES {
+        let ForReading { connection, stamp } = connect::for_reading(path)?;
+        // Several statements, one moment.
+        let transaction = connection.unchecked_transaction()?;
+        let answer = ask(&Reader {
+            connection: &transaction,
+        });
+        if stamp.is_none() || Stamp::of(path)? == stamp {
+            return answer;
+        }
+    }
+    Err(Why::Busy)
+}
+
+impl Reader<'_> {
+    /// The builds that pass, newest first, and whether the limit left some out.
+    pub fn list(&self, filter: &Filter) -> Result<(Vec<Entry>, bool), Why> {
+        let (condition, values) = condition(filter);
+        let limit = filter.limit.map_or(i64::MAX, |it| {
+            i64::try_from(it).unwrap_or(i64::MAX).saturating_add(1)
+        });
+        let sql = format!(
+            "SELECT {} FROM build WHERE {condition} ORDER BY started_ns DESC, id DESC LIMIT {limit}",
+            row::BUILD.join(", ")
+        );
+        let mut entries = self.entries(&sql, values)?;
+        let has_more = filter.limit.is_some_and(|it| entries.len() > it);
+        entries.truncate(filter.limit.unwrap_or(usize::MAX));
+        self.add_targets(&mut entries)?;
+        Ok((entries, has_more))
+    }
+
+    /// The one build whose id begins so.
+    pub fn show(&self, prefix: &IdPrefix) -> Result<Shown, Why> {
+        let id = self.find(prefix)?;
+        let sql = format!("SELECT {} FROM build WHERE id = $1", row::BUILD.join(", "));
+        let mut entries = self.entries(&sql, vec![id.into()])?;
+        self.add_targets(&mut entries)?;
+        let entry = entries.pop().ok_or(Why::Row("a build that is gone"))?;
+        let id = entry.id.as_str();
+        let packed: Option<Vec<u8>> = self
+            .connection
+            .query_row(
+                "SELECT packed FROM detail WHERE build_id = $1",
+                [id],
+                |row| row.get(0),
+            )
+            .optional()?;
+        let trace = packed.map(|it| history::unpack(&it)).transpose()?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT id FROM build WHERE parent_id = $1 ORDER BY started_ns, id")?;
+        let nested = statement.query_map([id], |row| row.get::<_, String>(0))?;
+        let nested: Result<Vec<BuildId>, Why> = nested.map(|it| Ok(it?.parse()?)).collect();
+        let targets = entry.targets.iter();
+        let previous: Result<_, Why> = targets.map(|it| self.previous(&entry, it)).collect();
+        Ok(Shown {
+            nested: nested?,
+            previous: previous?,
+            trace,
+            entry,
+        })
+    }
+
+    fn find(&self, prefix: &IdPrefix) -> Result<String, Why> {
+        let end = prefix.end();
+        let n: i64 = self.connection.query_row(
+            "SELECT count(*) FROM build WHERE id >= $1 AND id < $2",
+            [prefix.as_str(), &end],
+            |row| row.get(0),
+        )?;
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT id FROM build WHERE id >= $1 AND id < $2 ORDER BY id LIMIT {EXAMPLES}"
+        ))?;
+        let ids = statement.query_map([prefix.as_str(), &end], |row| row.get(0))?;
+        let mut ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+        match (n, ids.pop()) {
+            (1, Some(id)) => Ok(id),
+            (_, None) => Err(Why::NoSuchBuild {
+                id: prefix.as_str().to_owned(),
+            }),
+            (n, Some(id)) => {
+                ids.push(id);
+                let more = usize::try_from(n).unwrap_or(usize::MAX);
+                let rest = if more > ids.len() { " ..." } else { "" };
+                Err(Why::Ambiguous {
+                    id: prefix.as_str().to_owned(),
+                    n: more,
+                    examples: format!("{}{rest}", ids.join(", ")),
+                })
+            }
+        }
+    }
+
+    fn previous(&self, entry: &Entry, target: &Target) -> Result<Option<Previous>, Why> {
+        let Some(baseline) = &target.baseline else {
+            return Ok(None);
+        };
+        let found: Option<(String, i64, i64)> = self
+            .connection
+            .query_row(
+                "SELECT build.id, build.started_ns, target.size \
+                 FROM target JOIN build ON build.id = target.build_id \
+                 WHERE target.baseline_id = $1 AND target.size IS NOT NULL \
+                 AND build.state = 'succeeded' AND build.started_ns < $2 \
+                 ORDER BY build.started_ns DESC, build.id DESC LIMIT 1",
+                params![baseline.id().as_str(), entry.started_ns],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()?;
+        let previous = |(id, started_ns, size): (String, i64, i64)| -> Result<_, Why> {
+            Ok(Previous {
+                build: id.parse()?,
+                started_ns,
+                size: u64::try_from(size).map_err(|_| Why::Row("a negative size"))?,
+            })
+        };
+        found.map(previous).transpose()
+    }
+
+    fn entries(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Entry>, Why> {
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push(row::entry(row)?);
+        }
+        Ok(entries)
+    }
+
+    fn add_targets(&self, entries: &mut [Entry]) -> Result<(), Why> {
+        let mut by_build: BTreeMap<String, Vec<Target>> = BTreeMap::new();
+        for some in entries.chunks(IDS) {
+            let marks: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
+            let sql = format!(
+                "SELECT {} FROM target WHERE build_id IN ({}) ORDER BY build_id, ordinal",
+                row::TARGET.join(", "),
+                marks.join(", ")
+            );
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows =
+                statement.query(params_from_iter(some.iter().map(|it| it.id.as_str())))?;
+            while let Some(row) = rows.next()? {
+                let (build, target) = row::target(row)?;
+                by_build.entry(build).or_default().push(target);
+            }
+        }
+        for entry in entries {
+            entry.targets = by_build.remove(entry.id.as_str()).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// What stands after WHERE, and the values in it, in order.
+fn condition(filter: &Filter) -> (String, Vec<Value>) {
+    let Filter {
+        project,
+        target,
+        state,
+        branch,
+        since_ns,
+        until_ns,
+        limit: _,
+    } = filter;
+    let mut terms = Terms::default();
+    if let Some(project) = project {
+        terms.add(
+            "(project = $ OR project LIKE $ ESCAPE '!')",
+            [
+                project.clone().into(),
+                format!("%/{}", literally(project)).into(),
+            ],
+        );
+    }
+    if let Some(target) = target {
+        terms.add(
+            "EXISTS (SELECT 1 FROM target WHERE target.build_id = build.id \
+             AND (target.package = $ OR target.name = $ OR target.path = $))",
+            [
+                target.clone().into(),
+                target.clone().into(),
+                target.clone().into(),
+            ],
+        );
+    }
+    if let Some(state) = state {
+        terms.add("state = $", [state.as_str().to_owned().into()]);
+    }
+    if let Some(branch) = branch {
+        terms.add("branch = $", [branch.clone().into()]);
+    }
+    if let Some(since) = since_ns {
+        terms.add("started_ns >= $", [(*since).into()]);
+    }
+    if let Some(until) = until_ns {
+        terms.add("started_ns < $", [(*until).into()]);
+    }
+    (terms.text, terms.values)
+}
+
+struct Terms {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            text: "1 = 1".to_owned(),
+            values: Vec::new(),
+        }
+    }
+}
+
+impl Terms {
+    /// Each `$` of the term becomes the number of its value: numbers have to rise, and then both databases read them alike.
+    fn add<const N: usize>(&mut self, term: &str, values: [Value; N]) {
+        self.text.push_str(" AND ");
+        let mut number = self.values.len();
+        for character in term.chars() {
+            self.text.push(character);
+            if character == '$' {
+                number += 1;
+                self.text.push_str(&number.to_string());
+            }
+        }
+        self.values.extend(values);
+    }
+}
+
+/// No character of a name is a pattern.
+fn literally(name: &str) -> String {
+    name.replace('!', "!!")
+        .replace('%', "!%")
+        .replace('_', "!_")
+}

@@ -1,0 +1,194 @@
+//! Writing: a build begins, a build ends, what was under way when gotrace was killed is marked, and the oldest goes.
+//!
+//! Whatever is done is one transaction. Doing it twice is doing it once.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
+use tracer_core::history::{self, Aged, Entry, Kept, Limits, State};
+
+use super::connect;
+use super::error::{Error, Why};
+use super::row;
+
+/// Builds that are deleted in one transaction: others want to write too.
+const BATCH: usize = 200;
+/// A row and its places in the indexes, roughly.
+const ROW_BYTES: usize = 1500;
+
+/// A history, opened for writing.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// What retention did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    pub n_deleted: usize,
+    /// Of the database, afterwards.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Opens the history, and makes it if there is none.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let connection = connect::for_writing(path).map_err(|why| why.at(path))?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Notes that a build is under way. One that is known already, or over, stays as it is.
+    pub fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
+        let begin = |connection: &mut Connection| {
+            let sql = format!(
+                "{} ON CONFLICT (id) DO NOTHING",
+                row::insert("build", &row::BUILD)
+            );
+            let values = row::build_values(&entry.clone().running(), ROW_BYTES)?;
+            connection.execute(&sql, params_from_iter(values))?;
+            Ok(())
+        };
+        self.with(begin)
+    }
+
+    /// Stores a build that is over, whole. One that is stored already stays as it is.
+    pub fn finish(&mut self, kept: &Kept) -> Result<(), Error> {
+        let Kept { entry, trace } = kept;
+        let finish = |connection: &mut Connection| {
+            let packed = history::pack(trace)?;
+            let bytes = packed.len() + ROW_BYTES + entry.targets.len() * ROW_BYTES / 2;
+            let values = row::build_values(entry, bytes)?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let n = transaction.execute(&finish_sql(), params_from_iter(values))?;
+            if n == 0 {
+                return Ok(());
+            }
+            let mut statement = transaction.prepare(&row::insert("target", &row::TARGET))?;
+            for (ordinal, target) in (0..).zip(&entry.targets) {
+                statement.execute(params_from_iter(row::target_values(
+                    entry, ordinal, target,
+                )?))?;
+            }
+            drop(statement);
+            transaction.execute(
+                &row::insert("detail", &["build_id", "packed"]),
+                params![entry.id.as_str(), packed],
+            )?;
+            Ok(transaction.commit()?)
+        };
+        self.with(finish)
+    }
+
+    /// Marks builds that were under way when whoever followed them ended; returns how many. For the one agent of a store, before
+    /// its first [`Store::begin`]. If such a build is found again after all, [`Store::finish`] stores it.
+    pub fn recover(&mut self) -> Result<usize, Error> {
+        let recover = |connection: &mut Connection| {
+            Ok(connection.execute(
+                "UPDATE build SET state = $1 WHERE state = $2",
+                [State::CutOff.as_str(), State::Running.as_str()],
+            )?)
+        };
+        self.with(recover)
+    }
+
+    /// Deletes the oldest builds until the limits hold, and gives the space back. Builds under way stay.
+    pub fn retain(&mut self, limits: Limits, now_ns: i64) -> Result<Retained, Error> {
+        self.with(|connection| retain(connection, limits, now_ns))
+    }
+
+    fn with<T>(&mut self, f: impl FnOnce(&mut Connection) -> Result<T, Why>) -> Result<T, Error> {
+        f(&mut self.connection).map_err(|why| why.at(&self.path))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Statistics for the planner; without them a list takes longer, no more.
+        let _stale = self.connection.execute_batch("PRAGMA optimize");
+    }
+}
+
+/// Takes the place of what was known while it ran, and of nothing else.
+fn finish_sql() -> String {
+    let set: Vec<String> = row::BUILD
+        .iter()
+        .filter(|it| **it != "id")
+        .map(|it| format!("{it} = excluded.{it}"))
+        .collect();
+    format!(
+        "{} ON CONFLICT (id) DO UPDATE SET {} WHERE build.state IN ('running', 'cut_off')",
+        row::insert("build", &row::BUILD),
+        set.join(", ")
+    )
+}
+
+fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Retained, Why> {
+    let mut n_deleted = 0;
+    loop {
+        let mut n_left = plan(connection, limits, now_ns)?;
+        if n_left == 0 {
+            let bytes = pages(connection)?.0;
+            return Ok(Retained { n_deleted, bytes });
+        }
+        while n_left > 0 {
+            let n = n_left.min(BATCH);
+            let deleted = connection.execute(
+                "DELETE FROM build WHERE id IN \
+                 (SELECT id FROM build WHERE state <> 'running' ORDER BY started_ns, id LIMIT $1)",
+                [i64::try_from(n).unwrap_or(i64::MAX)],
+            )?;
+            n_deleted += deleted;
+            n_left -= n;
+        }
+        give_back(connection)?;
+    }
+}
+
+fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<usize, Why> {
+    let (all, free) = pages(connection)?;
+    let mut statement = connection.prepare(
+        "SELECT started_ns, stored_bytes FROM build WHERE state <> 'running' ORDER BY started_ns, id",
+    )?;
+    let mut failed = None;
+    let builds = statement.query_map([], |row| {
+        Ok(Aged {
+            started_ns: row.get(0)?,
+            bytes: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+        })
+    })?;
+    let readable = builds.map_while(|it| it.map_err(|error| failed = Some(error)).ok());
+    let n = history::n_to_delete(readable, all.saturating_sub(free), limits, now_ns);
+    failed.map_or(Ok(n), |error| Err(error.into()))
+}
+
+/// Bytes of the database, and how many of them are free.
+fn pages(connection: &Connection) -> Result<(u64, u64), Why> {
+    let number = |name: &str| -> Result<u64, Why> {
+        let n: i64 = connection.pragma_query_value(None, name, |row| row.get(0))?;
+        u64::try_from(n).map_err(|_| Why::Row("a negative count of pages"))
+    };
+    let size = number("page_size")?;
+    Ok((
+        number("page_count")?.saturating_mul(size),
+        number("freelist_count")?.saturating_mul(size),
+    ))
+}
+
+/// Free pages leave the file. A reader at work may keep them there until the next time.
+fn give_back(connection: &Connection) -> Result<(), Why> {
+    for pragma in [
+        "PRAGMA incremental_vacuum",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+    ] {
+        // Each step of it frees a page.
+        let mut statement = connection.prepare(pragma)?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+    }
+    Ok(())
+}

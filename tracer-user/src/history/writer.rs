@@ -1,0 +1,191 @@
+//! The one writer of a running agent: a thread with a queue of bounded length before it.
+//!
+//! Nothing here makes a caller wait: what finds the queue full is counted and dropped. So a slow disk costs the memory of the queue
+//! and a number, and a broken one the same; no build waits for either.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tracer_core::history::{Entry, Kept, Limits};
+
+use super::error::{Error, Why};
+use super::store::Store;
+
+/// A build that cannot be stored at once is tried again so often; then it is counted and dropped, or nothing after it would be
+/// stored either.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often a flush looks whether there is room in the queue.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What there is to do.
+enum Job {
+    Begin(Box<Entry>),
+    Finish(Box<Kept>),
+    Retain(Limits, i64),
+    /// Says when everything before it is done.
+    Flush(SyncSender<()>),
+}
+
+/// A history that is written in the background.
+#[derive(Debug)]
+pub struct Writer {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    counts: Arc<Counters>,
+}
+
+/// What became of what was handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Builds that were stored, whole.
+    pub stored: u64,
+    /// Beginnings and ends of builds that found the queue full.
+    pub dropped: u64,
+    /// Jobs that the database refused, again and again.
+    pub failed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    stored: AtomicU64,
+    dropped: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Writer {
+    /// Opens the history, marks what was cut off when its last writer ended, and starts the thread. `bound`: how many builds wait
+    /// at most. `tell` hears of every failure, on the thread.
+    pub fn start(
+        path: &Path,
+        bound: usize,
+        tell: impl Fn(&Error) + Send + 'static,
+    ) -> Result<(Self, usize), Error> {
+        let mut store = Store::open(path)?;
+        let n_cut_off = store.recover()?;
+        let (sender, receiver) = sync_channel(bound);
+        let counts = Arc::new(Counters::default());
+        let of_thread = Arc::clone(&counts);
+        let thread = thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || work(store, &receiver, &of_thread, &tell))
+            .map_err(|error| Why::from(error).at(path))?;
+        let writer = Self {
+            jobs: Some(sender),
+            thread: Some(thread),
+            counts,
+        };
+        Ok((writer, n_cut_off))
+    }
+
+    pub fn begin(&self, entry: Entry) {
+        self.hand_over(Job::Begin(Box::new(entry)));
+    }
+
+    pub fn finish(&self, kept: Kept) {
+        self.hand_over(Job::Finish(Box::new(kept)));
+    }
+
+    pub fn retain(&self, limits: Limits, now_ns: i64) {
+        self.hand_over(Job::Retain(limits, now_ns));
+    }
+
+    /// Waits until all that was handed over before is stored or counted, at most so long; whether that was enough.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let (done, is_done) = sync_channel(1);
+        let Some(jobs) = &self.jobs else {
+            return false;
+        };
+        let deadline = Instant::now() + patience;
+        let mut job = Job::Flush(done);
+        loop {
+            match jobs.try_send(job) {
+                Ok(()) => break,
+                Err(TrySendError::Full(same)) if Instant::now() < deadline => {
+                    job = same;
+                    thread::sleep(POLL);
+                }
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return false,
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        is_done.recv_timeout(left).is_ok()
+    }
+
+    pub fn counts(&self) -> Counts {
+        let Counters {
+            stored,
+            dropped,
+            failed,
+        } = &*self.counts;
+        Counts {
+            stored: stored.load(Ordering::Relaxed),
+            dropped: dropped.load(Ordering::Relaxed),
+            failed: failed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn hand_over(&self, job: Job) {
+        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job));
+        match sent {
+            Some(Ok(())) => {}
+            None | Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) => {
+                self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// What is in the queue is still stored.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told by the panic itself.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn(&Error)) {
+    for job in jobs {
+        match job {
+            Job::Begin(entry) => {
+                attempt(counts, tell, || store.begin(&entry));
+            }
+            Job::Finish(kept) => {
+                if attempt(counts, tell, || store.finish(&kept)) {
+                    counts.stored.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Job::Retain(limits, now_ns) => {
+                attempt(counts, tell, || store.retain(limits, now_ns).map(|_| ()));
+            }
+            Job::Flush(done) => {
+                // Whoever waited has given up.
+                let _gone = done.send(());
+            }
+        }
+    }
+}
+
+/// Whether it was done in the end.
+fn attempt(
+    counts: &Counters,
+    tell: &dyn Fn(&Error),
+    mut job: impl FnMut() -> Result<(), Error>,
+) -> bool {
+    for n in 1..=TRIES {
+        match job() {
+            Ok(()) => return true,
+            Err(error) if n == TRIES => tell(&error),
+            Err(_) => thread::sleep(PAUSE * n),
+        }
+    }
+    counts.failed.fetch_add(1, Ordering::Relaxed);
+    false
+}
