@@ -8,7 +8,7 @@ use std::thread;
 
 use self::grain::{Grains, contents};
 use self::section::{buckets, entropies, sections, segments};
-use self::symbol::symbols;
+use self::symbol::Names;
 use crate::analysis::{Analysis, Counts, MemberSize, SCHEMA};
 use crate::artifact::{self, Identity};
 use crate::claim::{self, Claims};
@@ -40,8 +40,9 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     let container = container::open(bytes)?;
     thread::scope(|scope| {
         // A thread that cannot be had is no failure: its work is done here afterwards.
-        let hashes = || (pass::sha256(bytes), fingerprint::loaded(&container));
-        let hashing = thread::Builder::new().spawn_scoped(scope, hashes).ok();
+        let hashing = thread::Builder::new()
+            .spawn_scoped(scope, || pass::sha256(bytes))
+            .ok();
         let sections = thread::Builder::new()
             .spawn_scoped(scope, || pass::sections(bytes, &container))
             .ok();
@@ -50,11 +51,11 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         let (measured, note) = sections
             .and_then(|thread| thread.join().ok())
             .unwrap_or_else(|| pass::sections(bytes, &container));
-        let (sha256, loaded) = hashing
+        let sha256 = hashing
             .and_then(|thread| thread.join().ok())
-            .unwrap_or_else(hashes);
+            .unwrap_or_else(|| pass::sha256(bytes));
         analysis.sha256 = hex::encode(&sha256);
-        analysis.content.loaded = loaded;
+        analysis.content.loaded = fingerprint::loaded(&container, &measured);
         entropies(&mut analysis, &measured, options);
         analysis.notes.extend(note);
         analysis.findings = finding::find(bytes, &container, &analysis);
@@ -110,7 +111,9 @@ fn assemble(
     let properties = property::of(container, primary, &identity, &claims, &packages);
     let names: Vec<_> = packages.iter().map(std::borrow::Cow::into_owned).collect();
     let grains = Grains::of(&identity, &names, &ledger);
-    let symbols = symbols(&claims, &ledger, &names, options.min_symbol);
+    let by_name = Names::of(&claims, &ledger, &names);
+    let outline = by_name.outline();
+    let symbols = by_name.rows(&claims, &names, options.min_symbol);
     let counts = Counts {
         symbols: claims.n_symbols as u64,
         functions: claims.n_functions as u64,
@@ -130,7 +133,7 @@ fn assemble(
         sha256: String::new(),
         content: ContentIdentity {
             loaded: String::new(),
-            outline: fingerprint::outline(&claims, &ledger),
+            outline,
         },
         properties,
         findings: Vec::new(),

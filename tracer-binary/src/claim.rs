@@ -300,12 +300,19 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         .names
         .iter()
         .any(|named| named.content == Content::CCode);
+    let build_info = region::build_info(facts.image);
+    let holds_build_info = |symbol: &Symbol<'_>| {
+        let held = symbol
+            .section
+            .and_then(|section| build_info.get(index(section.into())?));
+        held.copied().unwrap_or(false)
+    };
     for symbol in facts
         .symbols
         .iter()
         .filter(|symbol| !symbol.is_function && symbol.size > 0)
     {
-        if region::is_mark(symbol.name) {
+        if region::Mark::of(symbol.name).is_some() {
             continue;
         }
         let Some((file, class)) = file_of(facts.image, symbol) else {
@@ -325,7 +332,7 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         let content =
             if symbol.name.starts_with(b"go:itab.") || symbol.name.starts_with(b"go.itab.") {
                 Content::Itabs
-            } else if region::holds_build_info(facts.image, symbol) {
+            } else if holds_build_info(symbol) {
                 Content::BuildInfo
             } else {
                 Content::Data

@@ -129,18 +129,29 @@ impl Logs {
 }
 
 pub fn profile(bytes: &[u8], logs: &Logs) -> Profile {
-    let mut profile = Profile {
-        histogram: [0; 256],
-        windows: Vec::with_capacity(bytes.len().div_ceil(WINDOW)),
-    };
-    for window in bytes.chunks(WINDOW) {
-        let counts = count_window(window);
-        profile
-            .windows
-            .push(hundredths(logs.window(&counts, window.len())));
-        add(&mut profile.histogram, &counts);
-    }
+    let mut profile = Profile::for_bytes(bytes.len());
+    profile.add(bytes, logs);
     profile
+}
+
+impl Profile {
+    /// Nothing yet, with room for the windows of so many bytes.
+    pub fn for_bytes(len: usize) -> Self {
+        Self {
+            histogram: [0; 256],
+            windows: Vec::with_capacity(len.div_ceil(WINDOW)),
+        }
+    }
+
+    /// The next bytes: whole windows, except at the end of the section.
+    pub fn add(&mut self, bytes: &[u8], logs: &Logs) {
+        for window in bytes.chunks(WINDOW) {
+            let counts = count_window(window);
+            self.windows
+                .push(hundredths(logs.window(&counts, window.len())));
+            add(&mut self.histogram, &counts);
+        }
+    }
 }
 
 #[expect(

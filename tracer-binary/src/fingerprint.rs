@@ -9,18 +9,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::Analysis;
-use crate::claim::Claims;
 use crate::container::Container;
 use crate::go::{buildid, buildinfo, pclntab::Pclntab};
-use crate::image::{Image, SectionClass};
-use crate::ledger::Ledger;
+use crate::image::{Image, Section, SectionClass};
+use crate::pass::Sections;
 
 pub const SCHEMA: &str = "gotrace.fingerprint.v1";
 
 /// Two answers to "the same code?", a strict one and a lenient one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ContentIdentity {
-    /// BLAKE3 of the loaded sections without build IDs, build information and source paths.
+    /// BLAKE3 of the hashes of the loaded sections without build IDs, build information and source paths.
     /// Equal: the same code and data at the same addresses.
     pub loaded: String,
     /// BLAKE3 of the names and sizes of all functions. Survives a move to other addresses, as a
@@ -75,52 +74,73 @@ impl Fingerprint {
     }
 }
 
-/// Hash of the loaded sections with what varies left out.
-pub(crate) fn loaded(container: &Container<'_>) -> String {
+/// Hash of the loaded sections, from what each hashes to with what varies left out.
+pub(crate) fn loaded(container: &Container<'_>, measured: &Sections) -> String {
     let mut hasher = blake3::Hasher::new();
-    for part in &container.parts {
-        let image = &part.image;
-        let left_out = left_out(image);
-        let mut budget = image.bytes.len() * 2;
-        let loaded = image.sections.iter().filter(|section| {
-            matches!(
-                section.class,
-                SectionClass::Code | SectionClass::ReadOnly | SectionClass::Data
-            )
-        });
-        for section in loaded {
-            // The same guard against sections that overlap as in the pass.
-            let Some(rest) = budget.checked_sub(section.file.len()) else {
-                break;
-            };
-            budget = rest;
-            hasher.update(part.label.as_bytes());
-            hasher.update(section.name.as_bytes());
-            let mut at = section.file.start;
-            for range in left_out
-                .iter()
-                .filter(|range| range.start < section.file.end && range.end > section.file.start)
-            {
-                hasher.update(image.bytes.get(at..range.start.max(at)).unwrap_or_default());
-                at = range.end.clamp(at, section.file.end);
-            }
-            hasher.update(image.bytes.get(at..section.file.end).unwrap_or_default());
+    let sections = container
+        .parts
+        .iter()
+        .flat_map(|part| part.image.sections.iter().map(move |it| (part, it)));
+    for ((part, section), measured) in sections.zip(measured) {
+        let Some(measured) = measured.as_ref().filter(|_| is_loaded(section.class)) else {
+            continue;
+        };
+        for name in [part.label.as_bytes(), section.name.as_bytes()] {
+            hasher.update(name);
+            hasher.update(&[0]);
         }
+        hasher.update(&measured.content);
     }
     hasher.finalize().to_string()
 }
 
+fn is_loaded(class: SectionClass) -> bool {
+    matches!(
+        class,
+        SectionClass::Code | SectionClass::ReadOnly | SectionClass::Data
+    )
+}
+
+/// Hash of a section without the ranges that vary; `None` when there are none in it.
+pub(crate) fn without(
+    image: &Image<'_>,
+    section: &Section<'_>,
+    left_out: &[Range<usize>],
+) -> Option<[u8; 32]> {
+    let mut inside = left_out
+        .iter()
+        .filter(|range| {
+            is_loaded(section.class)
+                && range.start < section.file.end
+                && range.end > section.file.start
+        })
+        .peekable();
+    inside.peek()?;
+    let mut hasher = blake3::Hasher::new();
+    let mut at = section.file.start;
+    for range in inside {
+        hasher.update(image.bytes.get(at..range.start.max(at)).unwrap_or_default());
+        at = range.end.clamp(at, section.file.end);
+    }
+    hasher.update(image.bytes.get(at..section.file.end).unwrap_or_default());
+    Some(hasher.finalize().into())
+}
+
+/// Real files have a few; with more, sections and ranges multiplied would take too long.
+const MAX_LEFT_OUT: usize = 1024;
+
 /// Sorted ranges of an image that differ between two builds of the same code.
-fn left_out(image: &Image<'_>) -> Vec<Range<usize>> {
+pub(crate) fn left_out(image: &Image<'_>) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = image
         .sections
         .iter()
         .filter(|section| matches!(&*section.name, ".go.buildinfo" | "__go_buildinfo"))
         .map(|section| section.file.clone())
         .collect();
-    for section in &image.sections {
-        let bytes = image.section_bytes(section);
+    for (section, bytes) in image.each_once(image.sections.iter(), |section| &section.file) {
         let found = match section.class {
+            // The function table has no text but names, and is a tenth of the file.
+            _ if section.name.ends_with("gopclntab") => Vec::new(),
             SectionClass::Code => buildid::raw_range(bytes).into_iter().collect(),
             SectionClass::ReadOnly | SectionClass::Data => buildinfo::text_ranges(bytes),
             SectionClass::Zero
@@ -136,34 +156,11 @@ fn left_out(image: &Image<'_>) -> Vec<Range<usize>> {
                 .map(|range| range.start + section.file.start..range.end + section.file.start),
         );
     }
+    ranges.truncate(MAX_LEFT_OUT);
     if let Some(table) = Pclntab::find(image) {
         let (address, len) = table.files();
         image.file_ranges(address, len, |range| ranges.push(range));
     }
     ranges.sort_by_key(|range| (range.start, range.end));
     ranges
-}
-
-/// Hash of the names and sizes of functions, in no order.
-pub(crate) fn outline(claims: &Claims<'_>, ledger: &Ledger) -> String {
-    let mut rows: Vec<_> = claims
-        .names
-        .iter()
-        .zip(&ledger.names)
-        .filter(|(named, _)| {
-            matches!(
-                named.content,
-                crate::claim::Content::Code | crate::claim::Content::CCode
-            )
-        })
-        .map(|(named, bytes)| (named.name, *bytes))
-        .collect();
-    rows.sort_unstable();
-    let mut hasher = blake3::Hasher::new();
-    for (name, bytes) in rows {
-        hasher.update(name);
-        hasher.update(&[0]);
-        hasher.update(&bytes.to_le_bytes());
-    }
-    hasher.finalize().to_string()
 }

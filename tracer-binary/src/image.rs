@@ -11,6 +11,7 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limit;
 use crate::reader::{Endian, Reader, index};
 
 #[derive(
@@ -184,6 +185,21 @@ impl Image<'_> {
 
     pub(crate) fn section_bytes(&self, section: &Section<'_>) -> &[u8] {
         self.bytes.get(section.file.clone()).unwrap_or_default()
+    }
+
+    /// Sections or segments with their bytes, for those who look through all of these. In a hostile file each may be the whole
+    /// file, so it ends where they add up to more than real ones can.
+    pub(crate) fn each_once<'s, T: 's>(
+        &'s self,
+        places: impl Iterator<Item = &'s T>,
+        file: impl Fn(&T) -> &Range<usize>,
+    ) -> impl Iterator<Item = (&'s T, &'s [u8])> {
+        let mut left = (self.bytes.len() as u64).saturating_mul(limit::SECTION_REREAD);
+        places.map_while(move |place| {
+            let bytes = self.bytes.get(file(place).clone()).unwrap_or_default();
+            left = left.checked_sub(bytes.len() as u64)?;
+            Some((place, bytes))
+        })
     }
 
     pub(crate) fn reader(&self) -> Reader<'_> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::claim::{Claims, Content, NO_NAME, Region};
+use crate::claim::{Claim, Claims, Content, NO_NAME, Region};
 use crate::container::{Container, Wrapper};
 use crate::image::SectionClass;
 use crate::package::PackageId;
@@ -54,14 +54,11 @@ pub(crate) fn account(
     claims: &mut Claims<'_>,
     n_packages: usize,
 ) -> Ledger {
-    claims.list.sort_unstable_by_key(|claim| {
-        (
-            claim.start,
-            claim.end,
-            claim.content,
-            claim.name,
-            claim.package,
-        )
+    // Stable, because that sort makes use of what is in order already: the claims come as a few sorted runs.
+    claims.list.sort_by(|a, b| {
+        let place = |claim: &Claim| u64::from(claim.start) << 32 | u64::from(claim.end);
+        let rest = |claim: &Claim| (claim.content, claim.name, claim.package);
+        place(a).cmp(&place(b)).then_with(|| rest(a).cmp(&rest(b)))
     });
     let regions = disjoint(std::mem::take(&mut claims.regions));
     let mut sweep = Sweep {
@@ -69,6 +66,7 @@ pub(crate) fn account(
         claims,
         regions: &regions,
         next: 0,
+        frame: (Frame::None, [0; Content::ALL.len()]),
         ledger: Ledger {
             names: vec![0; claims.names.len()],
             packages: vec![[0; Content::ALL.len()]; n_packages],
@@ -107,6 +105,7 @@ pub(crate) fn account(
     let end = end_of_content.clamp(cursor, bytes.len());
     sweep.uncovered(cursor..end, container.wrapper, false);
     sweep.uncovered(end..bytes.len(), container.wrapper, true);
+    sweep.close();
     sweep.ledger
 }
 
@@ -190,8 +189,11 @@ fn disjoint(mut regions: Vec<Region>) -> Vec<Region> {
 struct Sweep<'s, 'i> {
     bytes: &'s [u8],
     claims: &'s Claims<'i>,
+    /// Those that end behind the cursor.
     regions: &'s [Region],
     next: usize,
+    /// The frame being swept, whose bytes are not in the ledger yet.
+    frame: (Frame, ByContent),
     ledger: Ledger,
 }
 
@@ -201,7 +203,13 @@ const LONGEST_PADDING: usize = 4096;
 impl Sweep<'_, '_> {
     fn add(&mut self, len: usize, frame: Frame, content: Content, package: PackageId, name: u32) {
         let len = len as u64;
-        *self.ledger.buckets.entry((frame, content)).or_default() += len;
+        if frame != self.frame.0 {
+            self.close();
+            self.frame.0 = frame;
+        }
+        if let Some(bytes) = self.frame.1.get_mut(content as usize) {
+            *bytes += len;
+        }
         let owner = crate::reader::index(package.0.into())
             .and_then(|package| self.ledger.packages.get_mut(package));
         if let Some(bytes) = owner
@@ -215,6 +223,17 @@ impl Sweep<'_, '_> {
                 crate::reader::index(name.into()).and_then(|name| self.ledger.names.get_mut(name))
         {
             *size += len;
+        }
+    }
+
+    /// Enters the frame that was swept.
+    fn close(&mut self) {
+        let (frame, bytes) = &mut self.frame;
+        for (content, bytes) in Content::ALL.into_iter().zip(bytes) {
+            let bytes = std::mem::take(bytes);
+            if bytes > 0 {
+                *self.ledger.buckets.entry((*frame, content)).or_default() += bytes;
+            }
         }
     }
 
@@ -250,11 +269,18 @@ impl Sweep<'_, '_> {
 
     /// Bytes of a section that nobody claims: a region's, padding, or nobody's.
     fn gap(&mut self, range: Range<usize>, frame: Frame) {
+        if range.is_empty() {
+            return;
+        }
         let mut cursor = range.start;
-        let first = self
+        let passed = self
             .regions
-            .partition_point(|region| region.file.end <= range.start);
-        for region in self.regions.get(first..).unwrap_or_default() {
+            .iter()
+            .position(|region| region.file.end > range.start);
+        self.regions = passed
+            .and_then(|passed| self.regions.get(passed..))
+            .unwrap_or_default();
+        for region in self.regions {
             if cursor >= range.end || region.file.start >= range.end {
                 break;
             }

@@ -13,6 +13,7 @@
 pub mod analysis;
 mod analyze;
 pub mod artifact;
+mod bits;
 pub mod budget;
 mod claim;
 mod container;

@@ -42,6 +42,11 @@ impl<'i> Packages<'i> {
 
     /// The package of a symbol, `NONE` for one that belongs to none.
     pub(crate) fn of_symbol(&mut self, symbol: &'i [u8]) -> PackageId {
+        if let Some((last, id)) = self.last
+            && is_of(symbol, last)
+        {
+            return id;
+        }
         of_symbol(symbol).map_or(PackageId::NONE, |name| self.intern(name))
     }
 
@@ -67,8 +72,27 @@ impl<'i> Packages<'i> {
     }
 }
 
+/// Whether a symbol is one of `package`: what [`of_symbol`] would find, with less to look at.
+fn is_of(symbol: &[u8], package: &[u8]) -> bool {
+    let Some([b'.', rest @ ..]) = symbol.strip_prefix(package) else {
+        return false;
+    };
+    // With another slash the path is longer than that.
+    rest.iter()
+        .find(|&&byte| byte == b'/' || ends_path(byte))
+        .is_none_or(|&byte| byte != b'/')
+}
+
+/// What stands behind a path at the earliest, in type arguments and receivers.
+fn ends_path(byte: u8) -> bool {
+    matches!(byte, b'[' | b'(' | b'{' | b' ' | b',')
+}
+
 /// The package part of a symbol's name, still mangled.
 pub(crate) fn of_symbol(name: &[u8]) -> Option<&[u8]> {
+    if !matches!(name, [b'g' | b't', ..]) {
+        return plain(name);
+    }
     // 1.20 and later write a colon where earlier ones wrote a dot.
     for prefix in [
         &b"go:itab."[..],
@@ -103,18 +127,16 @@ fn of_type(mut name: &[u8]) -> Option<&[u8]> {
 }
 
 fn plain(name: &[u8]) -> Option<&[u8]> {
-    let end = name
-        .iter()
-        .position(|byte| matches!(byte, b'[' | b'(' | b'{' | b' ' | b','))
-        .unwrap_or(name.len());
-    let head = name.get(..end)?;
-    let slash = head
-        .iter()
-        .rposition(|&byte| byte == b'/')
-        .map_or(0, |at| at + 1);
-    let dot = head.get(slash..)?.iter().position(|&byte| byte == b'.')?;
-    let package = head.get(..slash + dot)?;
-    (!package.is_empty() && dot > 0).then_some(package)
+    let (mut slash, mut dot) = (0, None);
+    for (at, &byte) in name.iter().enumerate() {
+        match byte {
+            b'/' => (slash, dot) = (at + 1, None),
+            b'.' if dot.is_none() => dot = Some(at),
+            byte if ends_path(byte) => break,
+            _ => {}
+        }
+    }
+    name.get(..dot.filter(|&dot| dot > slash)?)
 }
 
 fn unescape(name: &[u8]) -> Cow<'_, str> {
@@ -166,8 +188,27 @@ mod tests {
         check("type:.eq.[7]internal/cpu.option", Some("internal/cpu"));
         check("type:.eq.struct { a/b.T; c int }", None);
         check("go:string.*", None);
+        check("a/.hidden", None);
         check("x_cgo_init", None);
         check(".hidden", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_neighbour_is_told_the_same_the_short_way() {
+        let names = [
+            "github.com/a/b.F",
+            "github.com.F",
+            "github.com/a/b.(*T).M[github.com/x/y.T]",
+            "github.com/a/b/c.F",
+            "github.com/a.v2/b.F",
+            "github.com/a",
+            "main.F(a/b.T)",
+        ];
+        for symbol in names.map(str::as_bytes) {
+            for package in names.iter().filter_map(|name| of_symbol(name.as_bytes())) {
+                assert_eq!(is_of(symbol, package), of_symbol(symbol) == Some(package));
+            }
+        }
     }
 }

@@ -3,17 +3,18 @@
 //! SHA-256 cannot be split, so it has a thread of its own while another does the sections. Reading the
 //! tables for attribution goes on meanwhile in the caller's thread.
 
-use std::ops::Range;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::container::Container;
-use crate::entropy::{self, Logs, Profile};
+use crate::entropy::{Logs, Profile, WINDOW};
+use crate::fingerprint;
 use crate::limit;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub blake3: [u8; 32],
+    /// The same without what differs between two builds of the same code.
+    pub content: [u8; 32],
     pub profile: Profile,
 }
 
@@ -31,27 +32,40 @@ pub(crate) fn sections(bytes: &[u8], container: &Container<'_>) -> (Sections, Op
     let mut left = (bytes.len() as u64).saturating_mul(limit::SECTION_REREAD);
     let mut skipped = 0;
     let mut measured = Vec::new();
-    for (part, section) in container
-        .parts
-        .iter()
-        .flat_map(|part| part.image.sections.iter().map(move |it| (part, it)))
-    {
-        let range: Range<usize> = section.file.start + part.offset..section.file.end + part.offset;
-        let content = bytes.get(range).unwrap_or_default();
-        let cost = content.len() as u64;
-        measured.push(if content.is_empty() {
-            None
-        } else if cost > left {
-            skipped += 1;
-            None
-        } else {
-            left -= cost;
-            Some(Measured {
-                blake3: blake3::hash(content).into(),
-                profile: entropy::profile(content, &logs),
-            })
-        });
+    for part in &container.parts {
+        let image = &part.image;
+        let left_out = fingerprint::left_out(image);
+        for section in &image.sections {
+            let content = image.section_bytes(section);
+            let cost = content.len() as u64;
+            measured.push(if content.is_empty() {
+                None
+            } else if cost > left {
+                skipped += 1;
+                None
+            } else {
+                left -= cost;
+                let (blake3, profile) = measure(content, &logs);
+                Some(Measured {
+                    blake3,
+                    content: fingerprint::without(image, section, &left_out).unwrap_or(blake3),
+                    profile,
+                })
+            });
+        }
     }
     let note = (skipped > 0).then(|| format!("sections overlap; {skipped} of them are not hashed"));
     (measured, note)
+}
+
+/// Piece by piece, so that what one reads from memory the other finds in the cache.
+fn measure(content: &[u8], logs: &Logs) -> ([u8; 32], Profile) {
+    const PIECE: usize = 32 * WINDOW;
+    let mut hasher = blake3::Hasher::new();
+    let mut profile = Profile::for_bytes(content.len());
+    for piece in content.chunks(PIECE) {
+        hasher.update(piece);
+        profile.add(piece, logs);
+    }
+    (hasher.finalize().into(), profile)
 }

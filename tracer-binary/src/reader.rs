@@ -74,11 +74,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn cstr(&self, at: usize, max: usize) -> Option<&'a [u8]> {
         let rest = self.bytes.get(at..)?;
         let rest = rest.get(..max).unwrap_or(rest);
-        let end = rest
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(rest.len());
-        rest.get(..end)
+        rest.get(..memchr::memchr(0, rest).unwrap_or(rest.len()))
     }
 
     /// An unsigned LEB128 number and the offset behind it.

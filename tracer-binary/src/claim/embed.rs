@@ -11,7 +11,7 @@ use super::{Claims, Content, Facts};
 use crate::image::SectionClass;
 use crate::limit;
 use crate::package::{PackageId, Packages};
-use crate::reader::{Reader, index};
+use crate::reader::{Endian, index};
 
 /// One embedded file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,17 +43,13 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
         return;
     }
     let sections = image.sections.iter().filter(|section| {
-        section.address != 0 && matches!(section.class, SectionClass::ReadOnly | SectionClass::Data)
+        section.address != 0
+            && matches!(section.class, SectionClass::ReadOnly | SectionClass::Data)
+            && super::region::content_of(&section.name).is_none()
     });
-    for section in sections.filter(|section| section.address.is_multiple_of(word)) {
-        scan(
-            facts,
-            image.section_bytes(section),
-            section.address,
-            packages,
-            claims,
-            &mut budget,
-        );
+    let aligned = sections.filter(|section| section.address.is_multiple_of(word));
+    for (section, bytes) in image.each_once(aligned, |section| &section.file) {
+        scan(facts, bytes, section.address, packages, claims, &mut budget);
     }
 }
 
@@ -80,32 +76,55 @@ fn scan<'i>(
     budget: &mut Budget,
 ) {
     let image = facts.image;
-    let word = usize::from(image.word);
-    let reader = Reader::new(bytes, image.endian);
-    for at in (0..bytes.len().saturating_sub(3 * word)).step_by(word) {
-        let here = address.wrapping_add(at as u64);
-        let Some(pointer) = reader.word(at, image.word) else {
-            return;
-        };
-        let behind = here.wrapping_add(3 * word as u64);
+    let headers = Headers {
+        address,
         // Zero when a relocation sets it; then the lengths decide whether to look it up.
-        if pointer != behind && pointer != 0 {
-            continue;
+        zero_too: image.fixups.is_some(),
+    };
+    let check = |header: u64, len: u64| {
+        if image.pointer(header) == Some(header.wrapping_add(3 * u64::from(image.word))) {
+            files(facts, header, len, packages, claims, budget);
         }
-        let (Some(len), Some(cap)) = (
-            reader.word(at + word, image.word),
-            reader.word(at + 2 * word, image.word),
-        ) else {
-            return;
-        };
-        if len == 0
-            || len != cap
-            || len > limit::EMBEDS as u64
-            || image.pointer(here) != Some(behind)
-        {
-            continue;
+    };
+    match (image.word, image.endian) {
+        (8, Endian::Little) => headers.each(bytes, u64::from_le_bytes, check),
+        (8, Endian::Big) => headers.each(bytes, u64::from_be_bytes, check),
+        (_, Endian::Little) => headers.each(bytes, |word| u32::from_le_bytes(word).into(), check),
+        (_, Endian::Big) => headers.each(bytes, |word| u32::from_be_bytes(word).into(), check),
+    }
+}
+
+/// Slice headers whose array is right behind them.
+struct Headers {
+    /// Of the first byte.
+    address: u64,
+    zero_too: bool,
+}
+
+impl Headers {
+    /// Calls `check` with the address and the length of each that may be one.
+    fn each<const WORD: usize>(
+        &self,
+        bytes: &[u8],
+        decode: impl Fn([u8; WORD]) -> u64,
+        mut check: impl FnMut(u64, u64),
+    ) {
+        let (words, _) = bytes.as_chunks::<WORD>();
+        let size = WORD as u64;
+        let mut here = self.address;
+        for header in words.windows(3) {
+            let &[pointer, len, capacity] = header else {
+                return;
+            };
+            let pointer = decode(pointer);
+            if pointer == here.wrapping_add(3 * size) || (pointer == 0 && self.zero_too) {
+                let len = decode(len);
+                if len == decode(capacity) && (1..=limit::EMBEDS as u64).contains(&len) {
+                    check(here, len);
+                }
+            }
+            here = here.wrapping_add(size);
         }
-        files(facts, here, len, packages, claims, budget);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Functions: their code, and their share of the function table.
 
 use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of};
+use crate::bits::Bits;
 use crate::go::pclntab::{Layout, Pclntab, Record};
 use crate::package::{PackageId, Packages, of_symbol};
 use crate::symbol::Symbol;
@@ -31,11 +32,12 @@ pub(super) fn claim<'i>(
         FunctionSource::FunctionTable
     };
     claims.n_functions += table.n_functions();
-    let mut shares = Shares::default();
+    let mut shares = Shares::of(facts, table);
     let mut last = PackageId::NONE;
     let mut record = Record::default();
     let text = facts.text_start();
     let (index_at, index_entry) = table.index();
+    let mut symbols = BySymbol::new(facts.symbols);
     for function in table.functions() {
         let package = owner(function.name, &mut last, packages);
         let start = if table.layout == Layout::Go116 {
@@ -47,7 +49,7 @@ pub(super) fn claim<'i>(
             start.wrapping_add(function.start),
             start.wrapping_add(function.end),
         );
-        if n_symbols == 0 || !has_symbol(facts.symbols, start) {
+        if n_symbols == 0 || !symbols.has(start) {
             let name = claims.name(function.name, package, Content::Code);
             code(facts, start, end, package, name, claims);
         }
@@ -57,15 +59,12 @@ pub(super) fn claim<'i>(
             shares
                 .records
                 .add(record.range.start, record.range.end, package);
-            shares.tables.extend(
-                record
-                    .tables
-                    .iter()
-                    .filter_map(|&at| Some((u32::try_from(at).ok()?, package))),
-            );
-            shares
-                .funcdata
-                .extend(record.funcdata.iter().map(|&at| (at, package)));
+            for &at in &record.tables {
+                shares.tables.add(at, package);
+            }
+            for &at in &record.funcdata {
+                shares.funcdata.add(at, package);
+            }
         }
     }
     shares.claim(facts, table, packages, claims);
@@ -117,16 +116,44 @@ fn owner<'i>(name: &'i [u8], last: &mut PackageId, packages: &mut Packages<'i>) 
     package
 }
 
-/// Symbols are sorted by address.
-fn has_symbol(symbols: &[Symbol<'_>], address: u64) -> bool {
-    let first = symbols.partition_point(|symbol| symbol.address < address);
-    let same = symbols
-        .get(first..)
-        .unwrap_or_default()
-        .iter()
-        .take_while(|symbol| symbol.address == address);
-    same.take(16)
-        .any(|symbol| symbol.is_function && symbol.size > 0)
+/// The next function's symbol is no further away in a file that is in order. In any other it is found by halving.
+const NEAR: usize = 8;
+
+/// Asks which addresses have a function's symbol, mostly in their order.
+struct BySymbol<'s, 'i> {
+    /// Sorted by address.
+    all: &'s [Symbol<'i>],
+    rest: &'s [Symbol<'i>],
+    last: u64,
+}
+
+impl<'s, 'i> BySymbol<'s, 'i> {
+    fn new(all: &'s [Symbol<'i>]) -> Self {
+        Self {
+            all,
+            rest: all,
+            last: 0,
+        }
+    }
+
+    fn has(&mut self, address: u64) -> bool {
+        if address < self.last {
+            self.rest = self.all;
+        }
+        self.last = address;
+        let near = self.rest.get(..NEAR).unwrap_or(self.rest);
+        let before = match near.iter().position(|symbol| symbol.address >= address) {
+            Some(before) => before,
+            None => self.rest.partition_point(|symbol| symbol.address < address),
+        };
+        self.rest = self.rest.get(before..).unwrap_or_default();
+        let same = self
+            .rest
+            .iter()
+            .take_while(|symbol| symbol.address == address);
+        same.take(16)
+            .any(|symbol| symbol.is_function && symbol.size > 0)
+    }
 }
 
 fn code(
@@ -173,16 +200,53 @@ impl Runs {
     }
 }
 
-/// Who uses which bytes of the function table. Shared bytes go to one of those who share them.
-#[derive(Debug, Default)]
+/// Starts of stretches, each with the first who uses it.
+#[derive(Debug)]
+struct Starts {
+    met: Bits,
+    list: Vec<(u32, PackageId)>,
+}
+
+impl Starts {
+    /// For starts below `len`.
+    fn new(len: usize) -> Self {
+        Self {
+            met: Bits::new(len),
+            list: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, start: impl TryInto<usize>, package: PackageId) {
+        if let Ok(start) = start.try_into()
+            && let Ok(short) = u32::try_from(start)
+            && self.met.insert(start)
+        {
+            self.list.push((short, package));
+        }
+    }
+}
+
+/// Who uses which bytes of the function table. Shared bytes go to the first of those who share them.
+#[derive(Debug)]
 struct Shares {
     index: Runs,
     records: Runs,
-    tables: Vec<(u32, PackageId)>,
-    funcdata: Vec<(u32, PackageId)>,
+    tables: Starts,
+    funcdata: Starts,
 }
 
 impl Shares {
+    fn of(facts: &Facts<'_, '_>, table: &Pclntab<'_>) -> Self {
+        let gofunc = facts.data.as_ref().and_then(|data| data.gofunc);
+        let room = gofunc.and_then(|gofunc| facts.image.reader_at(gofunc));
+        Self {
+            index: Runs::default(),
+            records: Runs::default(),
+            tables: Starts::new(table.tables_end()),
+            funcdata: Starts::new(room.map_or(0, |room| room.len())),
+        }
+    }
+
     fn claim<'i>(
         self,
         facts: &Facts<'_, 'i>,
@@ -203,7 +267,7 @@ impl Shares {
             names.add(range.start, range.end, package);
         }
         let end = u32::try_from(table.tables_end()).unwrap_or(u32::MAX);
-        let tables = runs(tables, end, u32::MAX);
+        let tables = runs(tables.list, end, u32::MAX);
         for (start, end, package) in [index.list, records.list, names.list, tables.list]
             .into_iter()
             .flatten()
@@ -224,6 +288,7 @@ impl Shares {
         let Some(gofunc) = facts.data.as_ref().and_then(|data| data.gofunc) else {
             return;
         };
+        let funcdata = funcdata.list;
         let last = funcdata.iter().map(|&(at, _)| at).max().unwrap_or(0);
         for (start, end, package) in runs(funcdata, last, MAX_FUNCDATA).list {
             facts.image.file_ranges(
@@ -243,10 +308,10 @@ impl Shares {
     }
 }
 
-/// Each start reaches to the next one, at most `longest`, and the last one to `end`.
+/// Each start reaches to the next one, at most `longest`, and the last one to `end`. No start comes twice.
 fn runs(mut starts: Vec<(u32, PackageId)>, end: u32, longest: u32) -> Runs {
-    starts.sort_unstable();
-    starts.dedup_by_key(|(start, _)| *start);
+    // Stable, because that sort makes use of what is in order already, and nearly all is.
+    starts.sort_by_key(|(start, _)| *start);
     let mut runs = Runs::default();
     for (number, &(start, package)) in starts.iter().enumerate() {
         let next = starts.get(number + 1).map_or(end, |&(next, _)| next);
@@ -265,7 +330,7 @@ mod tests {
     #[test]
     fn neighbours_of_one_package_are_one_run() {
         let (a, b) = (PackageId(1), PackageId(2));
-        let runs = runs(vec![(30, b), (0, a), (10, a), (10, b)], 40, 100);
+        let runs = runs(vec![(30, b), (0, a), (10, a)], 40, 100);
         assert_eq!(runs.list, [(0, 30, a), (30, 40, b)]);
     }
 

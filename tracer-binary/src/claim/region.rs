@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use super::{Claims, Content, Facts};
 use crate::image::{Image, Section, SectionClass};
-use crate::symbol::Symbol;
 
 /// Positions of the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,46 +15,46 @@ pub(crate) struct Region {
     pub content: Content,
 }
 
-/// Names under which the linker marks places rather than things.
-const MARKS: [(&[u8], Option<Content>); 26] = [
-    (b"type:*", Some(Content::Types)),
-    (b"type.*", Some(Content::Types)),
-    (b"typerel:*", Some(Content::Types)),
-    (b"typerel.*", Some(Content::Types)),
-    (b"go:string.*", Some(Content::Strings)),
-    (b"go.string.*", Some(Content::Strings)),
-    (b"go:func.*", Some(Content::FunctionTable)),
-    (b"go.func.*", Some(Content::FunctionTable)),
-    (b"go:funcrel.*", Some(Content::FunctionTable)),
-    (b"go.funcrel.*", Some(Content::FunctionTable)),
-    (b"go:funcdesc", Some(Content::FunctionTable)),
-    (b"runtime.gcbits.*", Some(Content::Types)),
-    (b"runtime.pclntab", Some(Content::FunctionTable)),
-    (b"runtime.epclntab", None),
-    (b"runtime.itablink", Some(Content::Itabs)),
-    (b"runtime.typelink", Some(Content::Types)),
-    (b"runtime.types", None),
-    (b"runtime.etypes", None),
-    (b"runtime.rodata", None),
-    (b"runtime.erodata", None),
-    (b"runtime.text", None),
-    (b"runtime.etext", None),
-    (b"runtime.data", None),
-    (b"runtime.edata", None),
-    (b"runtime.noptrdata", None),
-    (b"runtime.enoptrdata", None),
-];
+/// What the linker marks with a name that stands for a place and for no thing: the content from there on, where that is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(Option<Content>);
 
-pub(super) fn is_mark(name: &[u8]) -> bool {
-    MARKS.iter().any(|(mark, _)| *mark == name)
+impl Mark {
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        const LONGEST: usize = "runtime.enoptrdata".len();
+        // Every symbol is asked, and hardly one is a mark.
+        if name.len() > LONGEST || !matches!(name, [b't' | b'g' | b'r', ..]) {
+            return None;
+        }
+        Some(Self(match name {
+            b"type:*" | b"type.*" | b"typerel:*" | b"typerel.*" | b"runtime.gcbits.*"
+            | b"runtime.typelink" => Some(Content::Types),
+            b"go:string.*" | b"go.string.*" => Some(Content::Strings),
+            b"go:func.*" | b"go.func.*" | b"go:funcrel.*" | b"go.funcrel.*" | b"go:funcdesc"
+            | b"runtime.pclntab" => Some(Content::FunctionTable),
+            b"runtime.itablink" => Some(Content::Itabs),
+            b"runtime.epclntab"
+            | b"runtime.types"
+            | b"runtime.etypes"
+            | b"runtime.rodata"
+            | b"runtime.erodata"
+            | b"runtime.text"
+            | b"runtime.etext"
+            | b"runtime.data"
+            | b"runtime.edata"
+            | b"runtime.noptrdata"
+            | b"runtime.enoptrdata" => None,
+            _ => return None,
+        }))
+    }
 }
 
-/// Whether a symbol lies in a section of build information or module data.
-pub(super) fn holds_build_info(image: &Image<'_>, symbol: &Symbol<'_>) -> bool {
-    let section = symbol
-        .section
-        .and_then(|section| image.sections.get(crate::reader::index(section.into())?));
-    section.is_some_and(|section| content_of(&section.name) == Some(Content::BuildInfo))
+/// Which sections hold build information or module data.
+pub(super) fn build_info(image: &Image<'_>) -> Vec<bool> {
+    let sections = image.sections.iter();
+    sections
+        .map(|section| content_of(&section.name) == Some(Content::BuildInfo))
+        .collect()
 }
 
 pub(super) fn mark(facts: &Facts<'_, '_>, claims: &mut Claims<'_>) {
@@ -127,11 +126,7 @@ fn strings(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Option<Region> {
 fn marked(facts: &Facts<'_, '_>) -> Vec<Region> {
     let mut regions = Vec::new();
     for (number, symbol) in facts.symbols.iter().enumerate() {
-        let Some(content) = MARKS
-            .iter()
-            .find(|(mark, _)| *mark == symbol.name)
-            .and_then(|(_, content)| *content)
-        else {
+        let Some(Mark(Some(content))) = Mark::of(symbol.name) else {
             continue;
         };
         let Some(section) = home(facts, symbol.address) else {
@@ -177,7 +172,7 @@ fn named(facts: &Facts<'_, '_>) -> Vec<Region> {
 }
 
 /// What a section holds by its name, in the spelling of ELF or of Mach-O.
-fn content_of(name: &str) -> Option<Content> {
+pub(super) fn content_of(name: &str) -> Option<Content> {
     Some(
         match name.trim_start_matches("__").trim_start_matches('.') {
             "go.buildinfo" | "go_buildinfo" | "go.fipsinfo" | "go_fipsinfo" | "go.module"

@@ -62,16 +62,17 @@ pub(crate) fn read(image: &Image<'_>) -> Option<BuildInfo> {
             .sections
             .iter()
             .filter(|section| section.class == SectionClass::Data);
-        for section in named.chain(data) {
-            if let Some(info) = find(image, image.section_bytes(section)) {
-                return Some(info);
-            }
+        let found = image
+            .each_once(named.chain(data), |section| &section.file)
+            .find_map(|(_, bytes)| find(image, bytes));
+        if found.is_some() {
+            return found;
         }
         // Without section headers (`sstrip`, UPX'ed and unpacked files) only the segments are left.
         let writable = image.segments.iter().filter(|segment| segment.flags.write);
-        return writable
-            .filter_map(|segment| image.bytes.get(segment.file.clone()))
-            .find_map(|bytes| find(image, bytes));
+        return image
+            .each_once(writable, |segment| &segment.file)
+            .find_map(|(_, bytes)| find(image, bytes));
     }
     find(image, &image.memory).or_else(|| from_memory(image))
 }

@@ -54,27 +54,21 @@ pub(crate) fn find(
         .sections
         .iter()
         .filter(|section| section.class == SectionClass::ReadOnly);
-    for section in named
+    let candidates = named
         .chain(writable)
         .chain(constant)
-        .filter(|section| section.address != 0)
-    {
-        let found = scan(
-            image,
-            image.section_bytes(section),
-            section.address,
-            table,
-            minor,
-        );
+        .filter(|section| section.address != 0);
+    for (section, bytes) in image.each_once(candidates, |section| &section.file) {
+        let found = scan(image, bytes, section.address, table, minor);
         if found.is_some() {
             return found;
         }
     }
     if image.sections.is_empty() {
         let segments = image.segments.iter().filter(|segment| segment.flags.write);
-        return segments
-            .filter_map(|segment| Some((image.bytes.get(segment.file.clone())?, segment.address)))
-            .find_map(|(bytes, address)| scan(image, bytes, address, table, minor));
+        return image
+            .each_once(segments, |segment| &segment.file)
+            .find_map(|(segment, bytes)| scan(image, bytes, segment.address, table, minor));
     }
     // A position-independent file linked by the system's linker has zeros there and relocations for them.
     image

@@ -86,21 +86,18 @@ impl<'i> Pclntab<'i> {
             .sections
             .iter()
             .filter(|section| matches!(section.class, SectionClass::ReadOnly | SectionClass::Data));
-        for section in candidates.filter(|section| section.address != 0) {
-            if let Some(table) = Self::scan(image, image.section_bytes(section), section.address) {
+        let candidates = candidates.filter(|section| section.address != 0);
+        for (section, bytes) in image.each_once(candidates, |section| &section.file) {
+            if let Some(table) = Self::scan(image, bytes, section.address) {
                 return Some(table);
             }
         }
         if !image.sections.is_empty() {
             return None;
         }
-        image.segments.iter().find_map(|segment| {
-            Self::scan(
-                image,
-                image.bytes.get(segment.file.clone())?,
-                segment.address,
-            )
-        })
+        image
+            .each_once(image.segments.iter(), |segment| &segment.file)
+            .find_map(|(segment, bytes)| Self::scan(image, bytes, segment.address))
     }
 
     fn scan(image: &'i Image<'_>, bytes: &[u8], address: u64) -> Option<Self> {

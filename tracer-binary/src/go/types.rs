@@ -7,10 +7,10 @@
 mod descriptor;
 
 use std::cell::Cell;
-use std::collections::HashSet;
 
-use self::descriptor::Descriptor;
+use self::descriptor::{Descriptor, Parts};
 use super::moduledata::ModuleData;
+use crate::bits::Bits;
 use crate::image::Image;
 use crate::limit;
 use crate::package::{PackageId, Packages};
@@ -41,18 +41,20 @@ pub(crate) fn read<'i>(
     packages: &mut Packages<'i>,
 ) -> Types {
     // Every name and reference costs one; a hostile file cannot make it more than this.
+    let mapped = image.reader_at(data.types).map_or(0, |reader| reader.len());
+    let claimed = index(data.etypes.saturating_sub(data.types)).unwrap_or(mapped);
     let mut walk = Walk {
         image,
         data,
         types: Types::default(),
         budget: Cell::new(limit::TYPE_PARTS),
-        named: HashSet::new(),
+        named: Bits::new(mapped),
     };
     let mut waiting = walk.listed();
     if let Some(len) = data.descriptors {
         waiting.extend(walk.in_a_row(len));
     }
-    walk.follow(waiting, packages);
+    walk.follow(waiting, Bits::new(claimed.min(mapped)), packages);
     walk.itabs(packages);
     if walk.budget.get() == 0 || walk.types.n_descriptors >= limit::TYPES {
         walk.types.note = Some(format!(
@@ -69,7 +71,7 @@ struct Walk<'w, 'i, 'a> {
     types: Types,
     budget: Cell<usize>,
     /// Offsets of names already counted.
-    named: HashSet<u32>,
+    named: Bits,
 }
 
 impl<'i> Walk<'_, 'i, '_> {
@@ -116,42 +118,46 @@ impl<'i> Walk<'_, 'i, '_> {
         waiting
     }
 
-    fn follow(&mut self, mut waiting: Vec<u64>, packages: &mut Packages<'i>) {
-        let mut seen = HashSet::new();
+    fn follow(&mut self, mut waiting: Vec<u64>, mut seen: Bits, packages: &mut Packages<'i>) {
+        let mut parts = Parts::default();
         while let Some(address) = waiting.pop() {
             if self.types.n_descriptors >= limit::TYPES || self.budget.get() == 0 {
                 return;
             }
-            if !seen.insert(address) {
+            let offset = address.checked_sub(self.data.types).and_then(index);
+            if !offset.is_some_and(|offset| seen.insert(offset)) {
                 continue;
             }
             let Some(descriptor) = self.descriptor(address) else {
                 continue;
             };
-            self.keep(address, &descriptor, packages);
-            waiting.extend(&descriptor.refs);
+            if self.parts(&descriptor, &mut parts).is_none() {
+                continue;
+            }
+            self.keep(&descriptor, &parts, packages);
+            waiting.extend(&parts.refs);
         }
     }
 
-    fn keep(&mut self, address: u64, descriptor: &Descriptor, packages: &mut Packages<'i>) {
+    fn keep(&mut self, descriptor: &Descriptor, parts: &Parts, packages: &mut Packages<'i>) {
         let package = self.package(descriptor, packages, 8);
         self.types.n_descriptors += 1;
-        self.types.methods.exported += descriptor.methods.exported;
-        self.types.methods.dropped += descriptor.methods.dropped;
+        self.types.methods.exported += parts.methods.exported;
+        self.types.methods.dropped += parts.methods.dropped;
         self.types.spans.push(TypeSpan {
-            address,
+            address: descriptor.address,
             len: descriptor.len as u64,
             package,
             is_itab: false,
         });
-        for &name in &descriptor.names {
+        for &name in &parts.names {
             self.name_span(name, package);
         }
     }
 
     /// The name's own bytes. Each is stored once and shared; whoever comes first keeps it.
     fn name_span(&mut self, offset: u32, package: PackageId) {
-        if offset == 0 || !self.spend(1) || !self.named.insert(offset) {
+        if offset == 0 || !self.spend(1) || !self.name_is_new(offset) {
             return;
         }
         let address = self.data.types.wrapping_add(offset.into());
@@ -164,6 +170,10 @@ impl<'i> Walk<'_, 'i, '_> {
             package,
             is_itab: false,
         });
+    }
+
+    fn name_is_new(&mut self, offset: u32) -> bool {
+        index(offset.into()).is_some_and(|offset| self.named.insert(offset))
     }
 
     fn spend(&self, parts: usize) -> bool {
@@ -223,10 +233,9 @@ impl<'i> Walk<'_, 'i, '_> {
         }
         // A pointer or a slice is its element's, and so on inward.
         let element = descriptor
-            .refs
-            .first()
-            .filter(|_| depth > 0 && descriptor.is_composite)
-            .and_then(|&element| self.descriptor(element));
+            .element
+            .filter(|_| depth > 0)
+            .and_then(|element| self.descriptor(element));
         element.map_or(PackageId::NONE, |element| {
             self.package(&element, packages, depth - 1)
         })

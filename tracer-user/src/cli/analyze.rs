@@ -1,13 +1,15 @@
 //! `gotrace analyze`: what a build produced, read from the file itself.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+mod read;
+
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
-use tracer_binary::{Analysis, Fingerprint, Options, Snapshot, limit, snapshot};
+use tracer_binary::{Analysis, Fingerprint, Options, Snapshot, snapshot};
 
+pub(super) use self::read::read;
 use super::file::NewFile;
 use super::report::{self, Format};
 use super::{Color, FAILURE, FINE, say};
@@ -111,35 +113,6 @@ fn analyze(path: &Path, options: Options) -> anyhow::Result<Analysis> {
     let bytes = read(path)?;
     tracer_binary::analyze(&bytes, options)
         .with_context(|| format!("cannot analyze {}", path.display()))
-}
-
-/// The whole file, copied: whoever shortens a file while it is mapped kills its reader.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let describe = || format!("cannot read {}", path.display());
-    // Opening a FIFO waits for a writer, so the kind is asked first.
-    let metadata = path.metadata().with_context(describe)?;
-    if !metadata.is_file() {
-        bail!("cannot read {}: not a regular file", path.display());
-    }
-    let file = File::open(path).with_context(describe)?;
-    let size = file.metadata().with_context(describe)?.len();
-    if size > limit::FILE {
-        bail!(
-            "cannot read {}: {size} bytes are over the limit of {}",
-            path.display(),
-            limit::FILE
-        );
-    }
-    // One more than it had, so that the end is met without growing the buffer.
-    let capacity = usize::try_from(size)
-        .context("the file does not fit into memory")?
-        .saturating_add(1);
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(capacity).with_context(describe)?;
-    file.take(limit::FILE)
-        .read_to_end(&mut bytes)
-        .with_context(describe)?;
-    Ok(bytes)
 }
 
 fn write(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {

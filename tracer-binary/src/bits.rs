@@ -1,0 +1,41 @@
+//! A set of small numbers: which offsets of a table were met already.
+//!
+//! One bit for each number that may come, so its size is known beforehand and no input can make it slow, as it could a hash table.
+
+#[derive(Debug)]
+pub(crate) struct Bits {
+    words: Vec<u64>,
+}
+
+impl Bits {
+    /// For numbers below `len`.
+    pub(crate) fn new(len: usize) -> Self {
+        Self {
+            words: vec![0; len.div_ceil(64)],
+        }
+    }
+
+    /// Whether `number` is new. What is out of bounds never is.
+    pub(crate) fn insert(&mut self, number: usize) -> bool {
+        let Some(word) = self.words.get_mut(number / 64) else {
+            return false;
+        };
+        let bit = 1 << (number % 64);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_new_once() {
+        let mut bits = Bits::new(65);
+        assert!(bits.insert(0) && bits.insert(64));
+        assert!(!bits.insert(0) && !bits.insert(64));
+        assert!(!bits.insert(128));
+    }
+}
