@@ -4,7 +4,7 @@
 //! Integers are native-endian: object and reader run on one machine. The layout is asserted below, so a change of the
 //! ABI shows up in a diff. There is no version here (the object is embedded in the reader); recordings have one.
 //!
-//! Nothing in this crate reads or decides anything; meaning is given by `tracer_core::decode`.
+//! Nothing in this crate reads a record; meaning is given by `tracer_core::decode`.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -23,6 +23,9 @@ pub mod map {
     pub const OURS: &str = "OURS";
     /// Array of [`crate::Spec`], indexed by the low 16 bits of a probe's cookie.
     pub const SPECS: &str = "SPECS";
+    /// Array of [`crate::Prefix`]: what the first text of a call that opens a span begins with; other spans are not recorded.
+    /// The first element without a mask ends the list; an empty list records all.
+    pub const PREFIXES: &str = "PREFIXES";
     /// Array of one `u32`: the highest [`crate::Spec::level`] that is recorded. Changed at run time.
     pub const DETAIL: &str = "DETAIL";
     /// Array of scratch space, one element per possible CPU; its size is set when the object is loaded.
@@ -43,6 +46,10 @@ pub const TEXT_SHORT: usize = 256;
 pub const TEXT_MAX: usize = 4096;
 /// Probes in the specification table.
 pub const SPECS_MAX: usize = 128;
+/// Elements of [`map::PREFIXES`].
+pub const PREFIXES_MAX: usize = 8;
+/// Words of a [`Prefix`].
+pub const PREFIX_WORDS: usize = 3;
 
 /// Wire tag of a record. A newtype, not an `enum`: any bit pattern may be held, only known ones may be decoded.
 #[derive(
@@ -279,8 +286,61 @@ pub struct Spec {
     pub n_captures: u32,
     /// What to capture.
     pub captures: [Capture; CAPTURES],
+    /// One of [`span`].
+    pub span: u32,
+    /// Zero.
+    pub pad: u32,
 }
-const _: () = assert!(size_of::<Spec>() == 72);
+const _: () = assert!(size_of::<Spec>() == 80);
+
+/// How a probe takes part in spans, which nest within a goroutine.
+pub mod span {
+    /// Not at all.
+    pub const NONE: u32 = 0;
+    /// It opens one. Recorded if its first text begins with one of [`crate::map::PREFIXES`].
+    pub const OPENS: u32 = 1;
+    /// It closes the innermost. Recorded if the opening was.
+    pub const CLOSES: u32 = 2;
+}
+
+/// Begin of a text, as native-endian words, and which of their bits count.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Prefix {
+    /// Its bytes, zeroes after them.
+    pub word: [u64; PREFIX_WORDS],
+    /// All ones for each byte in use.
+    pub mask: [u64; PREFIX_WORDS],
+}
+const _: () = assert!(size_of::<Prefix>() == 48);
+
+impl Prefix {
+    /// A text, of which the first 24 bytes count.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        let mut prefix = Self::default();
+        let words = prefix.word.iter_mut().zip(&mut prefix.mask);
+        for (bytes, (word, mask)) in text.chunks(size_of::<u64>()).zip(words) {
+            let (mut used, mut ones) = ([0; size_of::<u64>()], [0; size_of::<u64>()]);
+            for (byte, (used, one)) in bytes.iter().zip(used.iter_mut().zip(&mut ones)) {
+                (*used, *one) = (*byte, u8::MAX);
+            }
+            (*word, *mask) = (u64::from_ne_bytes(used), u64::from_ne_bytes(ones));
+        }
+        prefix
+    }
+
+    /// Whether a text, given as its first words with zeroes after its end, begins with this.
+    #[must_use]
+    #[inline]
+    pub fn begins(&self, text: &[u64; PREFIX_WORDS]) -> bool {
+        let [a, b, c] = text;
+        let (word, mask) = (&self.word, &self.mask);
+        a & mask[0] == word[0] && b & mask[1] == word[1] && c & mask[2] == word[2]
+    }
+}
 
 /// Levels of detail, each with all before it.
 pub mod level {
@@ -378,3 +438,26 @@ pub struct Offsets {
     pub signal_thread_head: u32,
 }
 const _: () = assert!(size_of::<Offsets>() == 48 * 4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kernel side reads it.
+    fn words(text: &[u8]) -> [u64; PREFIX_WORDS] {
+        Prefix::of(text).word
+    }
+
+    #[test]
+    fn a_prefix_fits_what_begins_with_it() {
+        let prefix = Prefix::of(b"Executing action");
+        assert!(prefix.begins(&words(b"Executing action (build fmt)")));
+        assert!(prefix.begins(&words(b"Executing action")));
+        assert!(!prefix.begins(&words(b"Executing actio")));
+        assert!(!prefix.begins(&words(b"executing action")));
+        assert!(!prefix.begins(&words(b"")));
+        let long = Prefix::of(b"0123456789abcdef01234567 and more");
+        assert!(long.begins(&words(b"0123456789abcdef01234567 or less")));
+        assert!(!long.begins(&words(b"0123456789abcdef0123456")));
+    }
+}

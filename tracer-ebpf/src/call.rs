@@ -17,7 +17,8 @@ use crate::{
     bound::{at_most, opaque},
     kernel::{born, current_task, current_tgid},
     maps::{DETAIL, EVENTS, OURS, SPECS},
-    record::{count_lost, count_seen, header},
+    record::{count_lost, count_seen, header, wake_if_filling},
+    span::{self, Goroutine},
 };
 
 /// Integer arguments that Go passes in registers.
@@ -65,7 +66,21 @@ fn record(ctx: &ProbeContext) -> Option<()> {
     let index = cookie as u32 & 0xffff;
     let target = (cookie >> 16) as u32;
     let spec = SPECS.get(index)?;
-    if spec.level > *DETAIL.get(0)? || !is_first_target(ours, target) {
+    if !is_first_target(ours, target) {
+        return None;
+    }
+    let goroutine = register(ctx, REGISTERS.1);
+    // Before the level of detail is asked for: a span that is open while it changes keeps its place.
+    let is_recorded = {
+        let key = Goroutine {
+            g: goroutine,
+            tgid: u64::from(current_tgid()),
+        };
+        let [first, ..] = &spec.captures;
+        let (text, len) = (argument(ctx, first.arg), argument(ctx, first.len_arg));
+        span::is_recorded(spec.span, key, text, len)
+    };
+    if spec.level > *DETAIL.get(0)? || !is_recorded {
         return None;
     }
     count_seen(Kind::CALL);
@@ -79,7 +94,7 @@ fn record(ctx: &ProbeContext) -> Option<()> {
     let is_single = total == found.text[0].len;
     let call = Call {
         header: header(Kind::CALL, 0, born_ns),
-        goroutine: register(ctx, REGISTERS.1),
+        goroutine,
         value: found.value,
         text_total: [0; CAPTURES],
         text_len: [0; CAPTURES],
@@ -235,7 +250,7 @@ fn send<const ROOM: usize, const SLOT: usize>(
     call.header.len = (SIZE as u64 + len) as u32;
     // SAFETY: the slot begins with room for the record, and the ring buffer aligns it to eight bytes.
     unsafe { slot.as_mut_ptr().cast::<Call>().write(call) };
-    slot.submit(0);
+    slot.submit(wake_if_filling());
     true
 }
 

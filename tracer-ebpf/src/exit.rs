@@ -6,7 +6,7 @@ use tracer_abi::{Exit, Kind};
 use crate::{
     kernel::{born, current_task, current_tgid, read},
     maps::{OURS, offset},
-    record::{header, send},
+    record::{WAKE, header, send},
 };
 
 /// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`.
@@ -43,7 +43,7 @@ fn forget() -> Option<()> {
         threads: 0,
     };
     add_threads(&mut exit, signal);
-    send(Kind::EXIT, &exit);
+    send(Kind::EXIT, &exit, WAKE);
     Some(())
 }
 

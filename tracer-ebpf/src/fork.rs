@@ -6,7 +6,7 @@ use tracer_abi::{Fork, Kind, Ours};
 use crate::{
     kernel::{born, current_task, current_tgid, read},
     maps::{OURS, offset},
-    record::{count_lost, count_seen, header, send},
+    record::{count_lost, count_seen, header, send, wake_if_filling},
 };
 
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -52,6 +52,7 @@ fn follow(ctx: &BtfTracePointContext) -> Option<()> {
             child,
             pad: 0,
         },
+        wake_if_filling(),
     );
     Some(())
 }

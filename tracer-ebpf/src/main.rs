@@ -19,6 +19,7 @@ mod path;
 mod record;
 mod rename;
 mod scratch;
+mod span;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -1,13 +1,16 @@
-//! All state of the programs. What both sides share is named in `tracer_abi::map`; `RENAMES` is private to this side.
+//! All state of the programs. What both sides share is named in `tracer_abi::map`; `SPANS` is private to this side.
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use tracer_abi::{Kind, Offsets, Ours, SPECS_MAX, Spec, Tally};
+use tracer_abi::{Kind, Offsets, Ours, PREFIXES_MAX, Prefix, SPECS_MAX, Spec, Tally};
 
-use crate::{rename::Pending, scratch::Scratch};
+use crate::{
+    scratch::Scratch,
+    span::{Goroutine, Open},
+};
 
 /// Its size is set when the object is loaded.
 #[map]
@@ -25,15 +28,18 @@ pub static OURS: HashMap<u32, Ours> = HashMap::with_max_entries(65_536, BPF_F_NO
 pub static SPECS: Array<Spec> = Array::with_max_entries(SPECS_MAX as u32, 0);
 
 #[map]
+pub static PREFIXES: Array<Prefix> = Array::with_max_entries(PREFIXES_MAX as u32, 0);
+
+/// Open spans of each goroutine. LRU, so that a process that ends inside a span leaves nothing behind.
+#[map]
+pub static SPANS: LruHashMap<Goroutine, Open> = LruHashMap::with_max_entries(16_384, 0);
+
+#[map]
 pub static DETAIL: Array<u32> = Array::with_max_entries(1, 0);
 
 /// A plain array indexed by CPU, because an element of a per-CPU array cannot be larger than 32 KiB.
 #[map]
 pub static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
-
-/// System calls between their entry and their exit, by thread. LRU, so that a thread killed in between leaves nothing behind.
-#[map]
-pub static RENAMES: LruHashMap<u64, Pending> = LruHashMap::with_max_entries(4096, 0);
 
 /// Filled in when the object is loaded; the kernel then treats it as constant.
 // SAFETY: all members are integers, which may be zero.

@@ -1,11 +1,11 @@
 //! A process of ours renamed a file: how a build's output reaches its place.
 //!
-//! The paths are read when the system call returns, because the kernel has then just read them itself and their pages are in
-//! memory; at its entry a page may not be, and a program here cannot wait for it.
+//! Only the return of the system call is hooked. By then the kernel has just read the paths itself and their pages are in memory; at
+//! its entry a page may not be, and a program here cannot wait for it. The arguments are still in the process's registers.
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user_str},
+    helpers::{bpf_get_current_task_btf, bpf_task_pt_regs, generated::bpf_probe_read_user_str},
     macros::tracepoint,
     programs::TracePointContext,
 };
@@ -13,111 +13,67 @@ use tracer_abi::{Kind, PATH_MAX, Rename};
 
 use crate::{
     bound::at_most,
-    kernel::{born, current_task, current_tgid},
-    maps::{OURS, RENAMES},
-    record::{count_lost, count_seen, header},
-    scratch::Taken,
+    kernel::{born, current_task, current_tgid, read},
+    maps::{EVENTS, OURS},
+    record::{WAKE, count_lost, count_seen, header},
 };
 
-/// `AT_FDCWD`: relative to the working directory.
-const CWD: i32 = -100;
+/// Where the result lies in the record of a system call tracepoint: after the common fields and the system call's number, as the
+/// `format` files in tracefs say for every system call.
+const RESULT: usize = 16;
 
-/// Where the first argument, or the result, lies in the record of a system call tracepoint: after the common fields and the
-/// system call's number, as the `format` files in tracefs say for every system call.
-const FIRST: usize = 16;
+/// Index in the kernel's `pt_regs` of the first four arguments of a system call.
+#[cfg(bpf_target_arch = "x86_64")]
+const ARGUMENTS: [usize; 4] = [14, 13, 12, 7]; // di, si, dx, r10
+#[cfg(bpf_target_arch = "aarch64")]
+const ARGUMENTS: [usize; 4] = [34, 1, 2, 3]; // orig_x0, for x0 has the result by now
 
-/// Arguments of a call that has not returned yet.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Pending {
-    old: u64,
-    new: u64,
-    old_dir: i32,
-    new_dir: i32,
-}
+const SIZE: usize = size_of::<Rename>();
 
+/// At the return of `renameat`, which is what Go calls on x86_64 and on arm64 (`syscall/syscall_linux.go`).
 #[tracepoint]
-pub fn rename_enter(ctx: TracePointContext) -> u32 {
-    keep(Pending {
-        old: word(&ctx, 0),
-        new: word(&ctx, 1),
-        old_dir: CWD,
-        new_dir: CWD,
-    });
-    0
-}
-
-/// Of `renameat` and `renameat2`.
-#[tracepoint]
-pub fn renameat_enter(ctx: TracePointContext) -> u32 {
-    keep(Pending {
-        old_dir: word(&ctx, 0) as i32,
-        old: word(&ctx, 1),
-        new_dir: word(&ctx, 2) as i32,
-        new: word(&ctx, 3),
-    });
-    0
-}
-
-/// Of all three.
-#[tracepoint]
-pub fn rename_exit(ctx: TracePointContext) -> u32 {
-    record(word(&ctx, 0) as i64);
+pub fn on_rename(ctx: TracePointContext) -> u32 {
+    record(&ctx);
     0
 }
 
 #[inline(always)]
-fn word(ctx: &TracePointContext, n: usize) -> u64 {
-    // SAFETY: the record of each of these calls holds this many words.
-    unsafe {
-        ctx.as_ptr()
-            .byte_add(FIRST + 8 * n)
-            .cast::<u64>()
-            .read_volatile()
-    }
-}
-
-#[inline(always)]
-fn keep(pending: Pending) {
-    if OURS.get_ptr(current_tgid()).is_some() {
-        // Where there is no room, the exit finds nothing and counts the record as lost.
-        let _ = RENAMES.insert(bpf_get_current_pid_tgid(), pending, 0);
-    }
-}
-
-#[inline(always)]
-fn record(ret: i64) -> Option<()> {
+fn record(ctx: &TracePointContext) -> Option<()> {
     OURS.get_ptr(current_tgid())?;
     count_seen(Kind::RENAME);
-    let thread = bpf_get_current_pid_tgid();
-    // SAFETY: nobody else uses the entry of this thread.
-    let pending = unsafe { RENAMES.get(thread) }.copied();
-    let _ = RENAMES.remove(thread);
-    let (Some(pending), Some(scratch)) = (pending, Taken::take()) else {
+    // SAFETY: the record of each system call's return holds this word.
+    let ret = unsafe { ctx.as_ptr().byte_add(RESULT).cast::<i64>().read_volatile() };
+    let [old_dir, old, new_dir, new] = ARGUMENTS.map(argument);
+    let Some(mut slot) = EVENTS.reserve_bytes(SIZE + 2 * PATH_MAX, 0) else {
         count_lost(Kind::RENAME);
         return None;
     };
-    let bytes = scratch.bytes();
-    let at = size_of::<Rename>();
-    // SAFETY: the scratch space has room for two paths and more.
-    let old_len = text(unsafe { bytes.add(at) }, pending.old);
-    let new_len = text(unsafe { bytes.add(at + old_len as usize) }, pending.new);
-    let len = at as u64 + old_len + new_len;
+    let bytes: *mut u8 = slot.as_mut_ptr();
+    // SAFETY: the slot has room for the record and two paths.
+    let old_len = text(unsafe { bytes.add(SIZE) }, old);
+    // SAFETY: as above; the first is no longer than a path can be.
+    let new_len = text(unsafe { bytes.add(SIZE + old_len as usize) }, new);
+    let len = SIZE as u64 + old_len + new_len;
     let rename = Rename {
         header: header(Kind::RENAME, len, born(current_task())),
         ret,
-        old_dir: pending.old_dir,
-        new_dir: pending.new_dir,
+        old_dir: old_dir as i32,
+        new_dir: new_dir as i32,
         old_len: old_len as u32,
         new_len: new_len as u32,
     };
-    // SAFETY: the space begins with room for the record and is aligned for it.
+    // SAFETY: the slot begins with room for the record, and the ring buffer aligns it to eight bytes.
     unsafe { bytes.cast::<Rename>().write(rename) };
-    if !scratch.send(len) {
-        count_lost(Kind::RENAME);
-    }
-    scratch.free();
+    slot.submit(WAKE);
     Some(())
+}
+
+/// A register of the process as it was when it entered the kernel; zero if it cannot be read.
+#[inline(always)]
+fn argument(i: usize) -> u64 {
+    // SAFETY: these helpers have no conditions; the second takes what the first gives.
+    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+    read(regs as u64, (8 * i) as u32).unwrap_or(0)
 }
 
 /// Copies a path without its NUL and returns its length; zero if it cannot be read.

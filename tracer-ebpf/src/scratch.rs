@@ -6,6 +6,7 @@ use tracer_abi::{BLOCK_MAX, Exec, PATH_MAX};
 use crate::{
     bound::opaque,
     maps::{EVENTS, SCRATCH},
+    record::WAKE,
 };
 
 /// Everything an `Exec` can hold, and a page for the verifier, which adds up the limits of an offset and of a length without
@@ -64,7 +65,7 @@ impl Taken {
         unsafe { (&raw mut (*self.0).bytes).cast() }
     }
 
-    /// Sends the first `len` bytes; false if the ring buffer has no room.
+    /// Sends the first `len` bytes and wakes the reader; false if the ring buffer has no room.
     #[inline(always)]
     pub fn send(&self, len: u64) -> bool {
         let len = opaque(len);
@@ -73,7 +74,7 @@ impl Taken {
         }
         let ring = (&raw const EVENTS).cast_mut().cast();
         // SAFETY: the first `len` bytes of the element are initialized, as all map memory is.
-        unsafe { bpf_ringbuf_output(ring, self.bytes().cast(), len, 0) == 0 }
+        unsafe { bpf_ringbuf_output(ring, self.bytes().cast(), len, WAKE) == 0 }
     }
 
     #[inline(always)]

@@ -21,11 +21,12 @@ use std::thread;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::UProbe;
+use aya::programs::trace_point::TracePointLink;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::util::nr_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
-use tracer_abi::{Kind, Ours, Spec, Tally, level, map};
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use tracer_abi::{Kind, Ours, Prefix, Spec, Tally, level, map};
+use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError};
 pub use object::digest as object_digest;
@@ -41,6 +42,15 @@ pub struct Config {
     pub ring_bytes: u32,
     /// One of [`tracer_abi::level`].
     pub detail: u32,
+}
+
+/// What the kernel side does at a probe.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a> {
+    /// What to capture: see [`Site::spec`].
+    pub specs: &'a [Spec],
+    /// How the spans begin that are recorded.
+    pub prefixes: &'a [Prefix],
 }
 
 impl Default for Config {
@@ -76,6 +86,7 @@ pub struct Tracer {
     detail: Array<MapData, u32>,
     tallies: PerCpuArray<MapData, Words<2>>,
     links: StdHashMap<u32, Links>,
+    rename: Option<TracePointLink>,
     notes: Vec<String>,
 }
 
@@ -96,7 +107,7 @@ type Words<const N: usize> = [u64; N];
 
 impl Tracer {
     /// Loads the object, then attaches everything that is not a uprobe.
-    pub fn load(config: &Config, specs: &[Spec]) -> Result<(Self, Ring), SetupError> {
+    pub fn load(config: &Config, table: &Table<'_>) -> Result<(Self, Ring), SetupError> {
         privilege::check()?;
         let offsets = offsets::of_running_kernel()?;
         let btf =
@@ -114,7 +125,7 @@ impl Tracer {
             .load(object::bytes())
             .map_err(error::from_load)?;
 
-        let notes = hook::attach_all(&mut ebpf, &btf)?;
+        let hook::Attached { rename, notes } = hook::attach_all(&mut ebpf, &btf)?;
         let multi = multi::Program::load(&ebpf);
         if multi.is_none() {
             call_program(&mut ebpf)
@@ -125,7 +136,8 @@ impl Tracer {
         let mut detail =
             Array::try_from(error::take(&mut ebpf, map::DETAIL)?).map_err(error::from_map)?;
         detail.set(0, config.detail, 0).map_err(error::from_map)?;
-        fill_specs(&mut ebpf, specs)?;
+        fill::<_, 10>(&mut ebpf, map::SPECS, table.specs)?;
+        fill::<_, 6>(&mut ebpf, map::PREFIXES, table.prefixes)?;
         let ours =
             HashMap::try_from(error::take(&mut ebpf, map::OURS)?).map_err(error::from_map)?;
         let tallies = PerCpuArray::try_from(error::take(&mut ebpf, map::TALLIES)?)
@@ -140,6 +152,7 @@ impl Tracer {
                 detail,
                 tallies,
                 links: StdHashMap::new(),
+                rename,
                 notes,
             },
             ring,
@@ -243,12 +256,15 @@ impl Tracer {
     }
 }
 
-/// Letting go of a file makes the kernel wait until no CPU is in its probes, some 60 ms: all files at once take no longer than one.
+/// Letting go of a file makes the kernel wait until no CPU is in its probes, some 60 ms, and of a tracepoint likewise: all at once take
+/// no longer than one.
 impl Drop for Tracer {
     fn drop(&mut self) {
         thread::scope(|scope| {
+            // Without a thread what it should drop is dropped here, one after another.
+            let rename = self.rename.take();
+            let _ = thread::Builder::new().spawn_scoped(scope, || drop(rename));
             for links in mem::take(&mut self.links).into_values() {
-                // Without a thread the links are dropped here, one after another.
                 let _ = thread::Builder::new().spawn_scoped(scope, || drop(links));
             }
         });
@@ -256,17 +272,19 @@ impl Drop for Tracer {
 }
 
 fn call_program(ebpf: &mut Ebpf) -> Result<&mut UProbe, TracerError> {
-    Ok(ebpf
-        .program_mut(CALL_PROGRAM)
-        .ok_or(TracerError::NoProgram(CALL_PROGRAM))?
-        .try_into()?)
+    Ok(hook::program(ebpf, CALL_PROGRAM)?.try_into()?)
 }
 
-fn fill_specs(ebpf: &mut Ebpf, specs: &[Spec]) -> Result<(), SetupError> {
-    let mut table: Array<_, Words<9>> =
-        Array::try_from(error::borrow(ebpf, map::SPECS)?).map_err(error::from_map)?;
-    for (index, spec) in (0..).zip(specs) {
-        let words = Words::read_from_bytes(spec.as_bytes()).unwrap_or_default();
+fn fill<T: IntoBytes + Immutable, const N: usize>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    rows: &[T],
+) -> Result<(), SetupError> {
+    const { assert!(size_of::<T>() == size_of::<Words<N>>()) };
+    let mut table: Array<_, Words<N>> =
+        Array::try_from(error::borrow(ebpf, name)?).map_err(error::from_map)?;
+    for (index, row) in (0..).zip(rows) {
+        let words = Words::read_from_bytes(row.as_bytes()).unwrap_or([0; N]);
         table.set(index, words, 0).map_err(error::from_map)?;
     }
     Ok(())

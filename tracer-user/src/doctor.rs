@@ -100,7 +100,7 @@ pub fn examine(hint: &SearchHint) -> Examination {
     let mut checks = machine::checks();
     checks.extend(privilege::checks());
     let mut toolchains = tool::toolchains(hint);
-    match Tracer::load(&Config::default(), toolchain::specs()) {
+    match Tracer::load(&Config::default(), &toolchain::table()) {
         Ok((mut tracer, ring)) => {
             checks.push(loaded(&tracer));
             tool::try_probes(&mut tracer, &mut toolchains);

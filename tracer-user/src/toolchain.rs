@@ -19,9 +19,10 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::{major, minor};
-use tracer_abi::Spec;
 use tracer_core::decode::PointKind;
 use tracer_core::event::FileId;
+
+use crate::bpf::Table;
 
 pub use build_info::{ToolIdentity, identify};
 pub use probes::Probes;
@@ -33,9 +34,13 @@ pub fn points() -> &'static [PointKind] {
     &table::builtin().points
 }
 
-/// The kernel's table: what is captured at each probe, one row for each layout.
-pub fn specs() -> &'static [Spec] {
-    &table::builtin().specs
+/// The kernel's tables: what is captured at each probe, one row for each layout, and which spans are.
+pub fn table() -> Table<'static> {
+    let table = table::builtin();
+    Table {
+        specs: &table.specs,
+        prefixes: &table.prefixes,
+    }
 }
 
 /// Names the content that a file has now. The device is in the kernel's own form, as records have it.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use aya::programs::{BtfTracePoint, TracePoint};
+use aya::programs::trace_point::TracePointLink;
+use aya::programs::{BtfTracePoint, Program, TracePoint};
 use aya::{Btf, Ebpf};
 
 use super::error::{SetupError, TracerError, from_program};
@@ -14,28 +15,28 @@ const SCHEDULER: [(&str, &str); 3] = [
     ("on_exit", "sched_process_exit"),
 ];
 
-/// Program, and the tracepoints of system calls it runs at. An architecture lacks some of them (arm64 has no `rename`).
-const RENAME: [(&str, &[&str]); 3] = [
-    ("rename_enter", &["sys_enter_rename"]),
-    (
-        "renameat_enter",
-        &["sys_enter_renameat", "sys_enter_renameat2"],
-    ),
-    (
-        "rename_exit",
-        &["sys_exit_rename", "sys_exit_renameat", "sys_exit_renameat2"],
-    ),
-];
+/// The program at the return of `renameat`, and its tracepoint. The other two system calls that rename are not Go's, and letting go of
+/// each takes 70 ms.
+const RENAME: (&str, &str) = ("on_rename", "sys_exit_renameat");
 
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Attaches all, and says in sentences what is missing.
-pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<String>, SetupError> {
+/// What is on beside the scheduler's hooks.
+pub(super) struct Attached {
+    /// Dropping it takes 70 ms, so its holder chooses when.
+    pub(super) rename: Option<TracePointLink>,
+    /// What is missing, in sentences.
+    pub(super) notes: Vec<String>,
+}
+
+/// Attaches all.
+pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, SetupError> {
+    let mut rename = None;
     let mut notes = Vec::new();
     // Before the scheduler's: a process that is followed has its renames seen from the first.
     match attach_rename(ebpf) {
-        Ok(true) => {}
-        Ok(false) => notes.push(
+        Ok(Some(link)) => rename = Some(link),
+        Ok(None) => notes.push(
             "renames are not seen, so an output's path rests on the probes of the go command alone: this kernel has no system call \
              tracepoints, or tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
                 .to_owned(),
@@ -47,7 +48,7 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<String>, Setu
     for (name, hook) in SCHEDULER {
         attach_scheduler(ebpf, btf, name, hook).map_err(|error| from_program(hook, error))?;
     }
-    Ok(notes)
+    Ok(Attached { rename, notes })
 }
 
 fn attach_scheduler(
@@ -56,35 +57,33 @@ fn attach_scheduler(
     name: &'static str,
     hook: &str,
 ) -> Result<(), TracerError> {
-    let program: &mut BtfTracePoint = ebpf
-        .program_mut(name)
-        .ok_or(TracerError::NoProgram(name))?
-        .try_into()?;
+    let program: &mut BtfTracePoint = program(ebpf, name)?.try_into()?;
     program.load(hook, btf)?;
     program.attach()?;
     Ok(())
 }
 
-/// Whether there was anything to attach to.
-fn attach_rename(ebpf: &mut Ebpf) -> Result<bool, TracerError> {
-    let Some(tracefs) = TRACEFS
-        .iter()
-        .map(Path::new)
-        .find(|tracefs| tracefs.join("events/syscalls").is_dir())
-    else {
-        return Ok(false);
+/// `None`: there is nothing to attach to.
+fn attach_rename(ebpf: &mut Ebpf) -> Result<Option<TracePointLink>, TracerError> {
+    let (name, hook) = RENAME;
+    let is_there = |tracefs: &&str| {
+        Path::new(tracefs)
+            .join("events/syscalls")
+            .join(hook)
+            .is_dir()
     };
-    for (name, hooks) in RENAME {
-        let program: &mut TracePoint = ebpf
-            .program_mut(name)
-            .ok_or(TracerError::NoProgram(name))?
-            .try_into()?;
-        program.load()?;
-        for hook in hooks {
-            if tracefs.join("events/syscalls").join(hook).is_dir() {
-                program.attach("syscalls", hook)?;
-            }
-        }
+    if !TRACEFS.iter().any(is_there) {
+        return Ok(None);
     }
-    Ok(true)
+    let program: &mut TracePoint = program(ebpf, name)?.try_into()?;
+    program.load()?;
+    let id = program.attach("syscalls", hook)?;
+    Ok(Some(program.take_link(id)?))
+}
+
+pub(super) fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut Program, TracerError> {
+    ebpf.program_mut(name).ok_or(TracerError::NoProgram(name))
 }

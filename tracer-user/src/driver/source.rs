@@ -52,7 +52,7 @@ impl Source {
                 detail: detail.level(),
                 ..Config::default()
             },
-            toolchain::specs(),
+            &toolchain::table(),
         )?;
         let mut probes = Probes::new();
         let mut found = Vec::new();

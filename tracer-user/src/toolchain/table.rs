@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use tracer_abi::{Capture, Spec, level};
+use tracer_abi::{Capture, Prefix, Spec, level, span};
 use tracer_core::decode::PointKind;
 use tracer_core::event::Role;
 
@@ -17,6 +17,7 @@ const TEXT: &str = include_str!("probes.toml");
 pub(super) struct Table {
     pub(super) probes: Vec<Probe>,
     pub(super) specs: Vec<Spec>,
+    pub(super) prefixes: Vec<Prefix>,
     pub(super) points: Vec<PointKind>,
 }
 
@@ -28,6 +29,9 @@ pub(super) struct Probe {
     pub(super) roles: Vec<Role>,
     point: PointKind,
     level: Level,
+    span: Option<Span>,
+    #[serde(default)]
+    begins: Vec<String>,
     /// Names the function has had; the first that a file has is it.
     pub(super) symbols: Vec<String>,
     pub(super) layouts: Vec<Layout>,
@@ -50,6 +54,13 @@ pub(super) struct Layout {
 enum Level {
     Phase,
     CacheKey,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Span {
+    Opens,
+    Closes,
 }
 
 /// A capture, as a row of the table says it.
@@ -89,18 +100,27 @@ fn parse(text: &str) -> Result<Table, toml::de::Error> {
         ..Table::default()
     };
     for probe in &mut table.probes {
+        let prefixes = probe.begins.iter().map(|it| Prefix::of(it.as_bytes()));
+        table.prefixes.extend(prefixes);
         for layout in &mut probe.layouts {
             layout.spec = u16::try_from(table.specs.len()).unwrap_or(u16::MAX);
-            table.specs.push(spec(probe.level, &layout.captures));
+            table
+                .specs
+                .push(spec(probe.level, probe.span, &layout.captures));
             table.points.push(probe.point);
         }
     }
     Ok(table)
 }
 
-fn spec(level: Level, rows: &[CaptureRow]) -> Spec {
+fn spec(level: Level, span: Option<Span>, rows: &[CaptureRow]) -> Spec {
     let mut spec = Spec {
         level: level.number(),
+        span: match span {
+            None => span::NONE,
+            Some(Span::Opens) => span::OPENS,
+            Some(Span::Closes) => span::CLOSES,
+        },
         ..Spec::default()
     };
     for (capture, row) in spec.captures.iter_mut().zip(rows) {
@@ -188,7 +208,7 @@ impl Probe {
 
 #[cfg(test)]
 mod tests {
-    use tracer_abi::{CAPTURES, SPECS_MAX};
+    use tracer_abi::{CAPTURES, PREFIXES_MAX, SPECS_MAX};
 
     use super::*;
 
@@ -196,6 +216,7 @@ mod tests {
     fn the_table_that_is_compiled_in_can_be_read() {
         let table = parse(TEXT).unwrap();
         assert!(!table.specs.is_empty() && table.specs.len() <= SPECS_MAX);
+        assert!(!table.prefixes.is_empty() && table.prefixes.len() <= PREFIXES_MAX);
         for probe in &table.probes {
             for layout in &probe.layouts {
                 let name = &probe.name;
@@ -207,6 +228,11 @@ mod tests {
                     .iter()
                     .any(|it| matches!(it, CaptureRow::Texts { .. }));
                 assert!(!has_list || layout.captures.len() == 1, "{name}");
+                // The kernel side reads the text that it compares where the arguments say, not behind a pointer.
+                let opens = matches!(probe.span, Some(Span::Opens));
+                let begins_with_text =
+                    matches!(layout.captures.first(), Some(CaptureRow::Text { .. }));
+                assert!(!opens || begins_with_text, "{name}");
             }
             for minor in 0..100 {
                 let n = probe

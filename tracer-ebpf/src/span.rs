@@ -1,0 +1,100 @@
+//! Which spans of the `go` command are recorded, and which end belongs to which begin.
+//!
+//! A warm build has thousands of spans, nearly all of them about loading packages. Those that no prefix admits stay here, and so must
+//! their ends: an end does not say which span it is of, it is of the goroutine's innermost.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use tracer_abi::{PREFIX_WORDS, PREFIXES_MAX, span};
+
+use crate::{
+    bound::at_most,
+    maps::{PREFIXES, SPANS},
+};
+
+/// Depth down to which it is known what was recorded. Deeper spans all are.
+const DEPTH_MAX: u64 = 64;
+
+/// A goroutine.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Goroutine {
+    /// Address of its `g`.
+    pub g: u64,
+    pub tgid: u64,
+}
+
+/// Its open spans.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Open {
+    /// Bit i: the span that is i above the innermost is recorded.
+    recorded: u64,
+    depth: u64,
+}
+
+/// Whether this call is to be recorded. `text` and `len` are those of its first capture.
+#[inline(always)]
+pub fn is_recorded(kind: u32, goroutine: Goroutine, text: u64, len: u64) -> bool {
+    match kind {
+        span::OPENS => {
+            let is_wanted = is_wanted(text, len);
+            open(goroutine, is_wanted);
+            is_wanted
+        }
+        span::CLOSES => close(goroutine),
+        _ => true,
+    }
+}
+
+#[inline(always)]
+fn open(goroutine: Goroutine, is_wanted: bool) {
+    // SAFETY: only the thread that runs the goroutine uses its entry.
+    let mut open = unsafe { SPANS.get(goroutine) }.copied().unwrap_or(Open {
+        recorded: 0,
+        depth: 0,
+    });
+    open.recorded = open.recorded << 1 | u64::from(is_wanted);
+    open.depth += 1;
+    // An LRU map makes room.
+    let _ = SPANS.insert(goroutine, open, 0);
+}
+
+/// Whether the span that ends was recorded; an end without a begin is, for user space to wonder at.
+#[inline(always)]
+fn close(goroutine: Goroutine) -> bool {
+    let Some(open) = SPANS.get_ptr_mut(goroutine) else {
+        return true;
+    };
+    // SAFETY: the map keeps the element while the program runs; as above.
+    let Open { recorded, depth } = unsafe { open.read() };
+    if depth <= 1 {
+        let _ = SPANS.remove(goroutine);
+    } else {
+        let left = Open {
+            recorded: recorded >> 1,
+            depth: depth - 1,
+        };
+        // SAFETY: as above.
+        unsafe { open.write(left) };
+    }
+    depth > DEPTH_MAX || recorded & 1 != 0
+}
+
+/// Whether the text begins like one of those that are asked for, or cannot be read.
+#[inline(always)]
+fn is_wanted(text: u64, len: u64) -> bool {
+    let mut words = [0u64; PREFIX_WORDS];
+    let n = at_most(len, size_of_val(&words) as u64);
+    // SAFETY: the array holds as many bytes; the helper checks the source.
+    if unsafe { bpf_probe_read_user(words.as_mut_ptr().cast(), n as u32, text as *const _) } != 0 {
+        return true;
+    }
+    for i in 0..PREFIXES_MAX as u32 {
+        match PREFIXES.get(i) {
+            Some(prefix) if prefix.mask[0] == 0 => return i == 0,
+            Some(prefix) if prefix.begins(&words) => return true,
+            _ => {}
+        }
+    }
+    false
+}
