@@ -10,6 +10,7 @@
 )]
 
 mod bench_analyze;
+mod bench_history;
 mod bench_overhead;
 mod bless;
 mod bpf;
@@ -78,6 +79,12 @@ enum Word {
 enum Bench {
     /// Time and memory of `gotrace analyze` on Go programs of 2 to 100 MB, beside other tools on the same files.
     Analyze,
+    /// Time to list and show builds of a long history, and its size.
+    History {
+        /// How many builds it has.
+        #[arg(long, default_value_t = 10_000)]
+        builds: u64,
+    },
     /// What tracing costs a cold, a warm and a relinking build, and a process that is not traced.
     Overhead {
         /// How often each build is measured under each tracer. A round takes some four minutes on two cores.
@@ -99,6 +106,9 @@ fn main() -> ExitCode {
         Word::Bench {
             what: Bench::Analyze,
         } => bench_analyze::bench_analyze(),
+        Word::Bench {
+            what: Bench::History { builds },
+        } => bench_history::run(builds),
         Word::Bench {
             what: Bench::Overhead { rounds, go },
         } => bench_overhead::run(rounds, &go),

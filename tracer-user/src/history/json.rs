@@ -1,5 +1,6 @@
 //! The same for programs: lists of builds and single ones as JSON documents, and their schemas.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use schemars::JsonSchema;
@@ -76,18 +77,43 @@ pub fn show_schema() -> serde_json::Value {
 fn write(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document)?;
     for line in text.lines() {
-        let mut character = [0; 4];
-        for it in line.chars() {
-            let itself = it.encode_utf8(&mut character);
-            if *escape(itself) == *itself {
-                out.write_all(itself.as_bytes())?;
-            } else {
-                for unit in it.encode_utf16(&mut [0; 2]) {
+        match escape(line) {
+            Cow::Borrowed(line) => writeln!(out, "{line}")?,
+            Cow::Owned(_) => numbered(line, out)?,
+        }
+    }
+    Ok(())
+}
+
+fn numbered(line: &str, out: &mut dyn Write) -> io::Result<()> {
+    for character in line.chars() {
+        match escape(character.encode_utf8(&mut [0; 4])) {
+            Cow::Borrowed(itself) => out.write_all(itself.as_bytes())?,
+            Cow::Owned(_) => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
                     write!(out, "\\u{unit:04x}")?;
                 }
             }
         }
-        writeln!(out)?;
     }
-    Ok(())
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_write_to_the_terminal_and_reads_back() {
+        let name = "a\u{1b}[2J\u{202e}b\u{e0041}\u{7f}é";
+        let mut out = Vec::new();
+        write(&[name, "plain"], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.contains(r"a\u001b[2J\u202eb\udb40\udc41\u007fé"),
+            "{text}"
+        );
+        let back: Vec<String> = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, [name, "plain"]);
+    }
 }

@@ -1,0 +1,111 @@
+//! Fills a history with copies of recorded builds: for `cargo xtask bench history`, and to be killed by the test `history`.
+//!
+//! `write` never ends: it says `stored ID` when a build is stored, and when a build is under way it may be killed. `fill` stores a
+//! number of builds, a minute apart and the last of them now.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracer_core::history::{self, Kept};
+use tracer_core::model::Trace;
+use tracer_user::driver;
+use tracer_user::history::{Store, Writer};
+
+const USAGE: &str = "usage: history write STORE RECORDING... | history fill STORE N RECORDING...";
+const MINUTE: i64 = 60_000_000_000;
+/// One build in so many is of the first recording given, the others take turns.
+const FIRST: i64 = 100;
+const PROJECTS: i64 = 50;
+
+type AnyError = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["write", store, recordings @ ..] if !recordings.is_empty() => {
+            write(Path::new(store), recordings)
+        }
+        ["fill", store, n, recordings @ ..] if recordings.len() > 1 => {
+            fill(Path::new(store), n, recordings)
+        }
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn write(store: &Path, recordings: &[&str]) -> Result<(), AnyError> {
+    let traces = replay(recordings)?;
+    let (writer, n_cut_off) = Writer::start(store, 16, |error| eprintln!("{error}"))?;
+    println!("cut off {n_cut_off}");
+    for (n, trace) in (0..).zip(traces.iter().cycle()) {
+        let kept: Vec<Kept> = history::builds(&moved(trace, now()?.wrapping_add(n))).collect();
+        for it in &kept {
+            writer.begin(it.entry.clone());
+        }
+        let ids: Vec<String> = kept.iter().map(|it| it.entry.id.to_string()).collect();
+        for it in kept {
+            writer.finish(it);
+        }
+        if !writer.flush(Duration::from_mins(1)) {
+            return Err("nothing was stored for a minute".into());
+        }
+        for id in ids {
+            println!("stored {id}");
+        }
+    }
+    Ok(())
+}
+
+fn fill(store: &Path, n: &str, recordings: &[&str]) -> Result<(), AnyError> {
+    let (n, now) = (n.parse::<i64>()?, now()?);
+    let traces = replay(recordings)?;
+    let (first, others) = traces.split_first().ok_or(USAGE)?;
+    let mut store = Store::open(store)?;
+    for (ago, other) in (0..n).rev().zip(others.iter().cycle()) {
+        let trace = if ago % FIRST == 0 { first } else { other };
+        let mut trace = moved(trace, now - ago * MINUTE);
+        for build in &mut trace.builds {
+            build.module = Some(format!("example.com/service-{}", ago % PROJECTS));
+        }
+        for kept in history::builds(&trace) {
+            store.finish(&kept)?;
+        }
+    }
+    Ok(())
+}
+
+fn replay(recordings: &[&str]) -> Result<Vec<Trace>, AnyError> {
+    recordings
+        .iter()
+        .map(|path| Ok(driver::replay(BufReader::new(File::open(path)?))?.trace))
+        .collect()
+}
+
+/// The same, at another time: other builds.
+fn moved(trace: &Trace, to_ns: i64) -> Trace {
+    let start = i64::try_from(trace.start.0).unwrap_or(i64::MAX);
+    Trace {
+        boot_to_wall_ns: to_ns.wrapping_sub(start),
+        ..trace.clone()
+    }
+}
+
+fn now() -> Result<i64, AnyError> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(i64::try_from(since.as_nanos())?)
+}
