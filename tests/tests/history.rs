@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use expect_test::{expect, expect_file};
@@ -575,6 +576,48 @@ fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
         .map(|it| it.unwrap().file_name())
         .collect();
     assert_eq!(names.len(), 4, "a reader leaves nothing: {names:?}");
+
+    drop(Store::open(&path).unwrap());
+    assert!(!log.exists());
+    assert_eq!(listed(&path, &[]).len(), 3);
+    assert!(!log.exists() && !shared.exists(), "nor does one who could");
+}
+
+#[test]
+fn a_reader_is_not_disturbed_by_writers_that_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    allow(dir.path(), 0o755);
+    let program = dir.path().join("gotrace");
+    fs::copy(gotrace(), &program).unwrap();
+    let path = dir.path().join("history.db");
+    let builds = small_builds(400);
+    Store::open(&path).unwrap().finish(&builds[0]).unwrap();
+    allow(&path, 0o644);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for kept in builds.iter().cycle().skip(1) {
+                Store::open(&path).unwrap().finish(kept).unwrap();
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let mut before = 1;
+        for _ in 0..60 {
+            let output = as_nobody(&program, &path);
+            // Said before an assertion can end this thread and leave the other at work.
+            let is_well = output.status.success();
+            is_over.fetch_or(!is_well, Ordering::Relaxed);
+            assert!(is_well, "{output:?}");
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let n = document["builds"].as_array().unwrap().len();
+            is_over.fetch_or(n < before, Ordering::Relaxed);
+            assert!(n >= before, "{n} builds after {before}");
+            before = n;
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]
@@ -654,7 +697,8 @@ fn a_store_is_for_root_alone_and_never_behind_a_link() {
     fs::write(&victim, "").unwrap();
     let link = dir.path().join("link.db");
     std::os::unix::fs::symlink(&victim, &link).unwrap();
-    assert!(Store::open(&link).is_err());
+    let error = said_in_full(&Store::open(&link).unwrap_err());
+    assert!(error.contains("is a link"), "{error}");
     assert_eq!(fs::metadata(&victim).unwrap().len(), 0);
 }
 
@@ -670,6 +714,17 @@ fn python() -> &'static str {
     python.expect(
         "no python3 with jsonschema: `cargo xtask test` installs it (Debian's python3-jsonschema)",
     )
+}
+
+/// An error with its causes, as gotrace says it.
+fn said_in_full(error: &dyn std::error::Error) -> String {
+    let mut causes = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        causes.push(it.to_string());
+        cause = it.source();
+    }
+    causes.join(": ")
 }
 
 fn published(name: &str) -> PathBuf {

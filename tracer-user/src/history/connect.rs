@@ -1,9 +1,9 @@
 //! Opening the database: for writing, with its tables made or brought up to date, and for reading, whoever reads.
 //!
-//! A reader changes nothing, not even the files beside the database, if it may not. What that takes: in WAL mode `SQLite` wants a file
-//! of shared memory, which a reader without rights cannot make. While a writer is at work, and after one was killed, it is there and
-//! can be read. After the last one ended well there is neither a log nor that file, and the database is opened as one that does not
-//! change; that it did not is checked afterwards ([`Stamp`]).
+//! A reader changes nothing and makes no file. What that takes: in WAL mode `SQLite` wants a log and a file of shared memory beside
+//! the database, which a reader without rights cannot make, and one with rights would leave behind. While a writer is at work, and
+//! after one was killed, they are there and can be read. When the last one has ended well there is no log, and the database is opened
+//! as one that does not change; that it did not is checked afterwards ([`Stamp`]).
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -77,7 +77,7 @@ fn create(path: &Path) -> Result<PathBuf, Why> {
         Some(_) | None => Path::new("."),
     };
     match fs::DirBuilder::new().mode(DIR_MODE).create(dir) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Why::Dir(error)),
         Ok(()) | Err(_) => {}
     }
     let path = dir.canonicalize()?.join(name);
@@ -88,7 +88,12 @@ fn create(path: &Path) -> Result<PathBuf, Why> {
         .truncate(false)
         .mode(MODE)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(&path)?;
+        .open(&path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM | libc::EROFS) => Why::NotYours(error),
+            Some(libc::ELOOP) => Why::Link,
+            Some(_) | None => Why::Io(error),
+        })?;
     if !made.metadata()?.is_file() {
         return Err(Why::Foreign);
     }
@@ -139,20 +144,14 @@ pub(super) fn for_reading(path: &Path) -> Result<ForReading, Why> {
     }
     let path = path.canonicalize()?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags(&path, flags)
-        .and_then(|it| it.busy_timeout(PATIENCE).map(|()| it))
-        .map_err(Why::from)
-        .and_then(|it| check(&it).map(|()| it));
-    let (connection, stamp) = match (opened, Stamp::of(&path)?) {
-        (Ok(connection), _) => (connection, None),
-        (Err(Why::Sqlite(_)), Some(stamp)) => {
-            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-            let connection = Connection::open_with_flags(uri(&path), flags)?;
-            check(&connection)?;
-            (connection, Some(stamp))
-        }
-        (Err(why), _) => return Err(why),
+    let stamp = Stamp::of(&path)?;
+    let connection = if stamp.is_some() {
+        Connection::open_with_flags(uri(&path), flags | OpenFlags::SQLITE_OPEN_URI)?
+    } else {
+        Connection::open_with_flags(&path, flags)?
     };
+    connection.busy_timeout(PATIENCE)?;
+    check(&connection)?;
     Ok(ForReading { connection, stamp })
 }
 

@@ -25,6 +25,12 @@ pub enum Why {
     Missing,
     #[error("may not be read by you: use sudo, or let root give you the right to read it")]
     Denied,
+    #[error("may not be written by you: name a file of your own")]
+    NotYours(#[source] io::Error),
+    #[error("is a link: name the file itself")]
+    Link,
+    #[error("has no directory, and none can be made: make it first, or name another file")]
+    Dir(#[source] io::Error),
     #[error("is some other database: gotrace leaves it alone, name another file")]
     Foreign,
     #[error(

@@ -81,12 +81,21 @@ fn short_version(entry: &Entry) -> &str {
     version.strip_prefix("go").unwrap_or(version)
 }
 
+/// What stands after the command on its line.
+fn arguments(entry: &Entry) -> &str {
+    let line = &entry.command_line;
+    let words = line.split_once(' ').map_or(line.as_str(), |(_, it)| it);
+    words.strip_prefix(&entry.command).unwrap_or(words)
+}
+
 /// `build example.com/hello -> hello 1.61 MB`.
 fn build(entry: &Entry, style: &Style) -> Line {
     let arrow = if style.unicode { " → " } else { " -> " };
     let mut line = Line::painted(Paint::Bold, &entry.command);
-    let project = entry.project.as_deref().unwrap_or(&entry.command_line);
-    line = line.then(" ").then(project);
+    line = match &entry.project {
+        Some(project) => line.then(" ").then(project),
+        None => line.then(arguments(entry)),
+    };
     if let Some(branch) = &entry.context.branch {
         line = line.then_painted(Paint::Dim, &format!(" {branch}"));
     }

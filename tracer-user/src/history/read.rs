@@ -70,8 +70,13 @@ pub fn read<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Resu
 }
 
 fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Why> {
-    for _ in 0..TRIES {
-        let ForReading { connection, stamp } = connect::for_reading(path)?;
+    for n in 1..=TRIES {
+        let ForReading { connection, stamp } = match connect::for_reading(path) {
+            Ok(opened) => opened,
+            // The last writer may have ended, and taken its log away, since it was looked for.
+            Err(Why::Sqlite(_) | Why::Damaged(_)) if n < TRIES => continue,
+            Err(why) => return Err(why),
+        };
         // Several statements, one moment.
         let transaction = connection.unchecked_transaction()?;
         let answer = ask(&Reader {
