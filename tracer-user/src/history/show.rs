@@ -133,9 +133,8 @@ fn before(target: &Target, previous: &Previous, now_ns: i64) -> Line {
             };
             let change = now.abs_diff(previous.size);
             let share = units::share(change, previous.size);
-            let change = units::size(change);
-            line.then(", now ")
-                .then_painted(paint, &format!("{sign}{change} ({sign}{share})"))
+            let change = format!("{sign}{} ({share})", units::size(change));
+            line.then(", now ").then_painted(paint, &change)
         }
         None => line,
     };

@@ -1,0 +1,98 @@
+//! A writer that is killed at any moment.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tracer_core::history::State;
+use tracer_user::history::{Filter, Store, read};
+
+use crate::harness::{assert_whole, listed, recording};
+
+/// The example `history`, built now.
+fn history_writer() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "tests",
+            "--example",
+            "history",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(built.success());
+    tests::target_dir().join("debug/examples/history")
+}
+
+fn start_writing(program: &Path, store: &Path) -> Child {
+    Command::new(program)
+        .arg("write")
+        .arg(store)
+        .args(
+            [
+                "up-to-date-go1.27",
+                "generate-go1.27",
+                "compile-error-go1.27",
+            ]
+            .map(recording),
+        )
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Kills a writer of builds again and again.
+#[test]
+fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
+    const ROUNDS: u64 = 30;
+    let program = history_writer();
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let mut stored = BTreeSet::new();
+    let mut n_cut_off = 0;
+    for round in 0..ROUNDS {
+        let mut writer = start_writing(&program, &store);
+        let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        // Not before it is at work; then at a moment that differs from round to round.
+        let first = lines.next().unwrap().unwrap();
+        n_cut_off += first
+            .strip_prefix("cut off ")
+            .unwrap()
+            .parse::<usize>()
+            .unwrap();
+        std::thread::sleep(Duration::from_micros(500 + round * 7919 % 60_000));
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        // What it said before it died is still in the pipe; the last line may be torn.
+        let mut said = String::new();
+        lines.for_each(|line| said = format!("{said}{}\n", line.unwrap_or_default()));
+        let ids = said.lines().filter_map(|it| it.strip_prefix("stored "));
+        stored.extend(ids.filter(|it| it.len() == 36).map(ToOwned::to_owned));
+        assert_whole(&store);
+    }
+    assert!(stored.len() > 30, "{} builds", stored.len());
+    let (entries, _) = read(&store, |it| it.list(&Filter::default())).unwrap();
+    let whole: BTreeSet<String> = entries
+        .iter()
+        .filter(|it| !matches!(it.state, State::Running | State::CutOff))
+        .map(|it| it.id.to_string())
+        .collect();
+    let lost: Vec<&String> = stored.difference(&whole).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    for id in whole.iter().step_by(10) {
+        let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
+        assert!(shown.trace.is_some());
+    }
+    println!(
+        "{ROUNDS} kills, {} builds stored, {n_cut_off} cut off",
+        whole.len()
+    );
+    Store::open(&store).unwrap().recover().unwrap();
+    assert_eq!(listed(&store, &["--status", "running"]).len(), 0);
+}

@@ -1,0 +1,218 @@
+//! Who may read, what a reader sees while others write, and what is said when something is wrong.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tests::gotrace;
+use tracer_user::history::Store;
+
+use crate::harness::{gotrace_builds, gotrace_show, listed, small_builds};
+
+/// `gotrace ARGS` as somebody with no right to write anything.
+fn as_nobody(program: &Path, store: &Path) -> Output {
+    Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(program)
+        .args(["builds", "--format", "json", "--limit", "0", "--store"])
+        .arg(store)
+        .env_clear()
+        .output()
+        .unwrap()
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    allow(dir.path(), 0o755);
+    let program = dir.path().join("gotrace");
+    fs::copy(gotrace(), &program).unwrap();
+    let path = dir.path().join("history.db");
+    let builds = small_builds(4);
+    let count = || {
+        let output = as_nobody(&program, &path);
+        assert!(output.status.success(), "{output:?}");
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["builds"].as_array().unwrap().len()
+    };
+    let mut store = Store::open(&path).unwrap();
+    store.finish(&builds[0]).unwrap();
+
+    let output = as_nobody(&program, &path);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("may not be read by you: use sudo"), "{said}");
+
+    drop(store);
+    allow(&path, 0o644);
+    assert_eq!(count(), 1, "after the writer ended");
+    let mut store = Store::open(&path).unwrap();
+    store.finish(&builds[1]).unwrap();
+    assert_eq!(count(), 2, "while a writer has it open");
+    store.begin(&builds[2].entry).unwrap();
+    assert_eq!(count(), 3);
+    // As if it had been killed: the log stays.
+    let log = dir.path().join("history.db-wal");
+    let shared = dir.path().join("history.db-shm");
+    let (log_bytes, shared_bytes) = (fs::read(&log).unwrap(), fs::read(&shared).unwrap());
+    let database_bytes = fs::read(&path).unwrap();
+    drop(store);
+    for (file, bytes) in [
+        (&path, database_bytes),
+        (&log, log_bytes),
+        (&shared, shared_bytes),
+    ] {
+        fs::write(file, bytes).unwrap();
+        allow(file, 0o644);
+    }
+    assert_eq!(count(), 3, "after the writer was killed");
+    let names: BTreeSet<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|it| it.unwrap().file_name())
+        .collect();
+    assert_eq!(names.len(), 4, "a reader leaves nothing: {names:?}");
+
+    drop(Store::open(&path).unwrap());
+    assert!(!log.exists());
+    assert_eq!(listed(&path, &[]).len(), 3);
+    assert!(!log.exists() && !shared.exists(), "nor does one who could");
+}
+
+#[test]
+fn a_reader_is_not_disturbed_by_writers_that_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    allow(dir.path(), 0o755);
+    let program = dir.path().join("gotrace");
+    fs::copy(gotrace(), &program).unwrap();
+    let path = dir.path().join("history.db");
+    let builds = small_builds(400);
+    Store::open(&path).unwrap().finish(&builds[0]).unwrap();
+    allow(&path, 0o644);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for kept in builds.iter().cycle().skip(1) {
+                Store::open(&path).unwrap().finish(kept).unwrap();
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let mut before = 1;
+        for _ in 0..60 {
+            let output = as_nobody(&program, &path);
+            // Said before an assertion can end this thread and leave the other at work.
+            let is_well = output.status.success();
+            is_over.fetch_or(!is_well, Ordering::Relaxed);
+            assert!(is_well, "{output:?}");
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let n = document["builds"].as_array().unwrap().len();
+            is_over.fetch_or(n < before, Ordering::Relaxed);
+            assert!(n >= before, "{n} builds after {before}");
+            before = n;
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let fails = |output: Output, expected: &str| {
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    };
+    fails(
+        gotrace_builds(&path, &[]),
+        "is not there yet: `gotrace run --store",
+    );
+    for kept in small_builds(3) {
+        Store::open(&path).unwrap().finish(&kept).unwrap();
+    }
+    fails(
+        gotrace_show(&path, &["0"]),
+        "has 3 builds that begin with 0, which one: 00000000-",
+    );
+    fails(
+        gotrace_show(&path, &["f"]),
+        "has no build f: `gotrace builds` shows what there is",
+    );
+    fails(
+        gotrace_show(&path, &["latest"]),
+        "a build id is made of hexadecimal digits",
+    );
+    let output = gotrace_builds(&path, &["--since", "yesterday"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("not a time: give an age"), "{said}");
+
+    let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    change("PRAGMA user_version = 99");
+    fails(
+        gotrace_builds(&path, &[]),
+        "was written by a newer gotrace (form 99, this one knows 1)",
+    );
+    assert!(Store::open(&path).is_err(), "nor is it written to");
+    change("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    fails(gotrace_builds(&path, &[]), "is some other database");
+
+    let other = dir.path().join("other.db");
+    Connection::open(&other)
+        .unwrap()
+        .execute_batch("CREATE TABLE t (x)")
+        .unwrap();
+    assert!(format!("{:?}", Store::open(&other)).contains("Foreign"));
+    let text = dir.path().join("text");
+    fs::write(
+        &text,
+        "not a database, but long enough to be taken for one\n".repeat(40),
+    )
+    .unwrap();
+    fails(gotrace_builds(&text, &[]), "is damaged: move it");
+    assert!(Store::open(&text).is_err());
+    assert!(
+        fs::read_to_string(&text)
+            .unwrap()
+            .starts_with("not a database"),
+        "left alone"
+    );
+}
+
+#[test]
+fn a_store_is_for_root_alone_and_never_behind_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new/history.db");
+    drop(Store::open(&path).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o640, 0o750));
+    let victim = dir.path().join("victim");
+    fs::write(&victim, "").unwrap();
+    let link = dir.path().join("link.db");
+    std::os::unix::fs::symlink(&victim, &link).unwrap();
+    let error = said_in_full(&Store::open(&link).unwrap_err());
+    assert!(error.contains("is a link"), "{error}");
+    assert_eq!(fs::metadata(&victim).unwrap().len(), 0);
+}
+
+/// An error with its causes, as gotrace says it.
+fn said_in_full(error: &dyn std::error::Error) -> String {
+    let mut causes = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        causes.push(it.to_string());
+        cause = it.source();
+    }
+    causes.join(": ")
+}

@@ -1,0 +1,245 @@
+//! What is listed and shown is what was stored, and obeys the schemas that are published.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use expect_test::{expect, expect_file};
+use serde_json::Value;
+use tracer_core::history::{self, Kept};
+use tracer_user::history::{Filter, Store, keep, read};
+use tracer_user::render::Style;
+
+use crate::harness::{
+    SECOND, assert_whole, gotrace_builds, gotrace_show, listed, moved, recording, recordings,
+    replayed,
+};
+
+#[test]
+fn every_recorded_build_is_listed_and_shown_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let (mut n_builds, mut n_compared) = (0, 0);
+    for name in recordings() {
+        let trace = replayed(&name);
+        assert_eq!(keep(&trace, &store).unwrap(), trace.builds.len(), "{name}");
+        n_builds += trace.builds.len();
+        for kept in history::builds(&trace) {
+            let output = gotrace_show(&store, &["--color", "never", kept.entry.id.as_str()]);
+            assert!(output.status.success(), "{name}: {output:?}");
+            let shown = String::from_utf8(output.stdout).unwrap();
+            assert!(shown.contains(kept.entry.id.as_str()), "{shown}");
+            let golden = recording(&name)
+                .to_str()
+                .unwrap()
+                .replace(".jsonl.gz", ".txt");
+            if trace.builds.len() == 1 && trace.command == trace.builds[0].command.argv {
+                assert!(
+                    shown.starts_with(&fs::read_to_string(golden).unwrap()),
+                    "{name}: {shown}"
+                );
+                n_compared += 1;
+            }
+        }
+    }
+    assert!(n_compared > 10, "{n_compared}");
+    assert_eq!(listed(&store, &[]).len(), n_builds);
+    assert_whole(&store);
+}
+
+#[test]
+fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    for name in recordings() {
+        keep(&replayed(&name), &store).unwrap();
+    }
+    let all = listed(&store, &[]);
+    let starts: Vec<i64> = all
+        .iter()
+        .map(|it| it["started_ns"].as_i64().unwrap())
+        .collect();
+    assert!(starts.is_sorted_by(|a, b| a >= b));
+    let check = |args: &[&str], passes: &dyn Fn(&Value) -> bool| {
+        let expected: Vec<&Value> = all.iter().filter(|it| passes(it)).collect();
+        assert!(
+            !expected.is_empty() && expected.len() < all.len(),
+            "{args:?} tells nothing"
+        );
+        let found = listed(&store, args);
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{args:?}");
+    };
+    check(&["--status", "failed"], &|it| it["state"] == "failed");
+    check(&["--project", "example.com/wasm"], &|it| {
+        it["project"] == "example.com/wasm"
+    });
+    check(&["--project", "wasm"], &|it| {
+        it["project"] == "example.com/wasm"
+    });
+    let has_output = |it: &Value, name: &str| {
+        let targets = it["targets"].as_array().unwrap();
+        targets
+            .iter()
+            .any(|it| it["path"].as_str().unwrap().ends_with(name))
+    };
+    check(&["--target", "libtwice.so"], &|it| {
+        has_output(it, "/libtwice.so")
+    });
+    let middle = starts[starts.len() / 2];
+    // Whole seconds: a date has no more.
+    let middle = middle - middle.rem_euclid(SECOND);
+    let date = tracer_user::history::date(middle);
+    let date = date.trim_end_matches(" UTC");
+    check(&["--since", date], &|it| {
+        it["started_ns"].as_i64().unwrap() >= middle
+    });
+    check(&["--until", date], &|it| {
+        it["started_ns"].as_i64().unwrap() < middle
+    });
+    for none in [
+        ["--branch", "main"],
+        ["--project", "was%"],
+        ["--project", "w_sm"],
+    ] {
+        assert_eq!(listed(&store, &none).len(), 0, "{none:?}");
+    }
+    let output = gotrace_builds(&store, &["--limit", "2"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 3);
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("--limit"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_list_is_easy_on_the_eye() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let now = 1_795_183_500 * SECOND;
+    let names = [
+        "build-go1.27",
+        "compile-error-go1.27",
+        "test-go1.27",
+        "generate-go1.27",
+        "c-shared-go1.27",
+        "up-to-date-go1.27",
+    ];
+    for (hours, name) in (1..).zip(names) {
+        keep(&moved(&replayed(name), now - hours * 3600 * SECOND), &store).unwrap();
+    }
+    let mut writer = Store::open(&store).unwrap();
+    let kept: Vec<Kept> =
+        history::builds(&moved(&replayed("cgo-go1.27"), now - 90 * SECOND)).collect();
+    writer.begin(&kept[0].entry).unwrap();
+    let (entries, has_more) = read(&store, |it| it.list(&Filter::default())).unwrap();
+    assert!(!has_more);
+    let mut out = Vec::new();
+    tracer_user::history::list(&entries, now, &Style::plain(100), &mut out).unwrap();
+    expect![[r#"
+        Id             Started     Took      Go      Build
+        01a1f944-fb50  90 s ago    running   1.27.3  build example.com/cgo
+        01a1f90f-6c60  60 min ago  ✔ 25.7 s  1.27.3  build example.com/wasm → hello 2.34 MB
+        01a1f8d8-7de0  2 h ago     ✘ 96 ms   1.27.3  build example.com/broken: compiling failed
+        01a1f8a1-8f60  3 h ago     ✔ 309 ms  1.27.3  test example.com/cmds
+        01a1f86a-a0ec  3 h ago     ✔ 224 ms  1.27.3  run example.com/generate
+        01a1f86a-a0e0  4 h ago     ✔ 238 ms  1.27.3  generate example.com/generate
+        01a1f833-b260  5 h ago     ✔ 18.2 s  1.27.3  build example.com/cshared → libtwice.h 1.9 kB · libtwi…
+        01a1f7fc-c3e0  6 h ago     ✔ 131 ms  1.27.3  build example.com/wasm → hello 2.34 MB
+    "#]].assert_eq(&String::from_utf8(out).unwrap());
+}
+
+#[test]
+fn an_output_is_compared_with_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let mut trace = moved(&replayed("build-go1.27"), 1000 * SECOND);
+    keep(&trace, &store).unwrap();
+    let first = history::builds(&trace).next().unwrap().entry.id;
+    trace = moved(&trace, 2000 * SECOND);
+    let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
+    let before = artifact.size;
+    artifact.size += before / 10;
+    keep(&trace, &store).unwrap();
+    let second = history::builds(&trace).next().unwrap().entry.id;
+    let output = gotrace_show(&store, &["--format", "json", second.as_str()]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["previous"][0]["build"], first.as_str());
+    assert_eq!(shown["previous"][0]["size"], before);
+    let output = gotrace_show(&store, &["--color", "never", second.as_str()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains(", now +") && text.contains("(10 %)"),
+        "{text}"
+    );
+    // Built in another way it is another thing.
+    trace = moved(&trace, 3000 * SECOND);
+    trace.builds[0].command.flags.clear();
+    keep(&trace, &store).unwrap();
+    let third = history::builds(&trace).next().unwrap().entry.id;
+    let output = gotrace_show(&store, &["--format", "json", third.as_str()]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["previous"][0], Value::Null);
+}
+
+/// A Python with `jsonschema`.
+fn python() -> &'static str {
+    let has_judge = |python: &&str| {
+        let asked = Command::new(python)
+            .args(["-c", "import jsonschema"])
+            .output();
+        asked.is_ok_and(|it| it.status.success())
+    };
+    let python = ["python3", "/usr/bin/python3"].into_iter().find(has_judge);
+    python.expect(
+        "no python3 with jsonschema: `cargo xtask test` installs it (Debian's python3-jsonschema)",
+    )
+}
+
+fn published(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schema/{name}"))
+}
+
+#[test]
+fn the_published_schemas_are_current_and_what_is_written_obeys_them() {
+    let schemas = [
+        (
+            "gotrace.builds.v1.json",
+            tracer_user::history::builds_schema(),
+        ),
+        ("gotrace.build.v1.json", tracer_user::history::show_schema()),
+    ];
+    for (name, schema) in &schemas {
+        let text = serde_json::to_string_pretty(schema).unwrap() + "\n";
+        expect_file![published(name)].assert_eq(&text);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    for name in ["build-go1.27", "generate-go1.27", "compile-error-go1.27"] {
+        keep(&replayed(name), &store).unwrap();
+    }
+    let judge = |name: &str, document: &[u8]| {
+        let file = dir.path().join("document.json");
+        fs::write(&file, document).unwrap();
+        let judged = Command::new(python())
+            .args([
+                "-c",
+                "import json, sys, jsonschema\n\
+                schema, document = (json.load(open(it)) for it in sys.argv[1:])\n\
+                jsonschema.validators.validator_for(schema)(schema).validate(document)",
+            ])
+            .args([&published(name), &file])
+            .output()
+            .unwrap();
+        assert!(
+            judged.status.success(),
+            "{}",
+            String::from_utf8_lossy(&judged.stderr)
+        );
+    };
+    let output = gotrace_builds(&store, &["--format", "json"]);
+    judge("gotrace.builds.v1.json", &output.stdout);
+    for build in listed(&store, &[]) {
+        let output = gotrace_show(&store, &["--format", "json", build["id"].as_str().unwrap()]);
+        judge("gotrace.build.v1.json", &output.stdout);
+    }
+}

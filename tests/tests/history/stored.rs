@@ -1,0 +1,203 @@
+//! What is stored, when, and what goes again.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use rusqlite::Connection;
+use tests::gotrace_command;
+use tracer_core::history::{self, Limits, State};
+use tracer_user::history::{Counts, Filter, Store, Writer, keep, read};
+
+use crate::harness::{SECOND, assert_whole, gotrace_show, listed, replayed, small_builds};
+
+#[test]
+fn storing_a_build_again_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let trace = replayed("generate-go1.27");
+    keep(&trace, &store).unwrap();
+    let (before, dump) = (listed(&store, &[]), contents(&store));
+    keep(&trace, &store).unwrap();
+    for kept in history::builds(&trace) {
+        Store::open(&store).unwrap().begin(&kept.entry).unwrap();
+    }
+    assert_eq!(Store::open(&store).unwrap().recover().unwrap(), 0);
+    assert_eq!(listed(&store, &[]), before);
+    assert_eq!(contents(&store), dump);
+}
+
+/// Numbers of rows of all tables.
+fn contents(store: &Path) -> Vec<i64> {
+    let connection = Connection::open(store).unwrap();
+    let count = |table| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    ["build", "target", "detail"].map(count).to_vec()
+}
+
+#[test]
+fn a_build_that_was_under_way_is_cut_off_or_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let builds = small_builds(3);
+    let mut store = Store::open(&path).unwrap();
+    store.begin(&builds[0].entry).unwrap();
+    store.begin(&builds[1].entry).unwrap();
+    store.finish(&builds[2]).unwrap();
+    assert_eq!(listed(&path, &["--status", "running"]).len(), 2);
+    drop(store);
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(store.recover().unwrap(), 2);
+    let cut_off = gotrace_show(&path, &["--color", "never", builds[1].entry.id.as_str()]);
+    let said = String::from_utf8(cut_off.stdout).unwrap();
+    assert!(
+        said.contains("gotrace ended while this build ran"),
+        "{said}"
+    );
+    store.finish(&builds[0]).unwrap();
+    assert_eq!(listed(&path, &["--status", "cut-off"]).len(), 1);
+    assert_eq!(listed(&path, &["--status", "succeeded"]).len(), 2);
+    assert_whole(&path);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
+    const BOUND: u64 = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let (writer, _) = Writer::start(&path, usize::try_from(BOUND).unwrap(), |error| {
+        panic!("{error}")
+    })
+    .unwrap();
+    let builds = small_builds(40);
+    let blocker = Connection::open(&path).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for kept in builds {
+        writer.finish(kept);
+    }
+    let Counts {
+        stored,
+        dropped,
+        failed,
+    } = writer.counts();
+    // The queue, and the one that the writer holds in its hands, or not yet.
+    assert!(stored == 0 && failed == 0, "{:?}", writer.counts());
+    assert!(
+        (40 - BOUND - 1..=40 - BOUND).contains(&dropped),
+        "{dropped}"
+    );
+    blocker.execute_batch("COMMIT").unwrap();
+    assert!(writer.flush(Duration::from_mins(1)));
+    assert_eq!(writer.counts().stored, 40 - dropped);
+    drop(writer);
+    assert_eq!(listed(&path, &[]).len() as u64, 40 - dropped);
+}
+
+#[test]
+fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
+    let builds = small_builds(120);
+    let now = 200 * SECOND;
+    let strategy = (
+        prop::option::of(0u64..200),
+        prop::option::of(60_000u64..1_500_000),
+        0usize..120,
+    );
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 12,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let ran = runner.run(&strategy, |(age, max_bytes, running)| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history.db");
+        let mut store = Store::open(&path).unwrap();
+        for (n, kept) in builds.iter().enumerate() {
+            if n == running {
+                store.begin(&kept.entry).unwrap();
+            } else {
+                store.finish(kept).unwrap();
+            }
+        }
+        let limits = Limits {
+            max_age_ns: age.map(|it| it * SECOND.unsigned_abs()),
+            max_bytes,
+        };
+        let retained = store.retain(limits, now).unwrap();
+        let (left, _) = read(&path, |it| it.list(&Filter::default())).unwrap();
+        prop_assert_eq!(left.len() + retained.n_deleted, builds.len());
+        // The newest, without a gap; and what is under way.
+        let expected = builds.iter().rev().map(|it| &it.entry.id);
+        let is_running = |id: &&_| *id == &builds[running].entry.id;
+        let over: Vec<_> = left
+            .iter()
+            .map(|it| &it.id)
+            .filter(|it| !is_running(it))
+            .collect();
+        let newest: Vec<_> = expected
+            .filter(|it| !is_running(it))
+            .take(over.len())
+            .collect();
+        prop_assert_eq!(&over, &newest);
+        prop_assert_eq!(left.len(), over.len() + 1);
+        if let Some(age) = limits.max_age_ns {
+            let oldest = now - i64::try_from(age).unwrap();
+            prop_assert!(
+                left.iter()
+                    .all(|it| it.state == State::Running || it.started_ns >= oldest)
+            );
+        }
+        let bytes = fs::metadata(&path).unwrap().len();
+        if let Some(limit) = max_bytes {
+            prop_assert!(bytes <= limit || over.is_empty(), "{bytes} of {limit}");
+        }
+        if retained.n_deleted > 0 {
+            prop_assert_eq!(bytes, retained.bytes);
+        }
+        // Nothing goes without a reason: what is left was needed to be under the limit.
+        let again = store.retain(limits, now).unwrap();
+        prop_assert_eq!(again.n_deleted, 0);
+        drop(store);
+        assert_whole(&path);
+        Ok(())
+    });
+    ran.unwrap();
+}
+
+/// Traced for real.
+#[test]
+fn run_stores_its_builds() {
+    let toolchain = tests::toolchain("1.27");
+    let module = tests::Module::copy("hello");
+    module.sandbox.make_warm(&toolchain);
+    let store = module.sandbox.out().join("history.db");
+    let output = gotrace_command(module.sandbox.env(&toolchain))
+        .args(["run", "--quiet", "--store"])
+        .arg(&store)
+        .args([
+            "--",
+            "sh",
+            "-c",
+            "go build -o out . && ! go build ./no/such/dir 2>/dev/null",
+        ])
+        .current_dir(module.dir())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let mut error = String::new();
+    output.stderr.as_slice().read_to_string(&mut error).unwrap();
+    assert_eq!(error, "");
+    let builds = listed(&store, &[]);
+    let states: Vec<&str> = builds
+        .iter()
+        .map(|it| it["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["failed", "succeeded"]);
+    let size = fs::metadata(module.dir().join("out")).unwrap().len();
+    assert_eq!(builds[1]["targets"][0]["size"], size);
+    assert_eq!(builds[1]["project"], "example.com/hello");
+}
