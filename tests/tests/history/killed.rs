@@ -47,6 +47,25 @@ fn start_writing(program: &Path, store: &Path) -> Child {
         .unwrap()
 }
 
+#[test]
+fn a_writer_that_is_killed_while_it_makes_the_database_leaves_a_usable_one() {
+    let program = history_writer();
+    for round in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("history.db");
+        let mut writer = start_writing(&program, &store);
+        // Replaying what it is going to store takes some milliseconds, making the database a few more.
+        while !store.exists() {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_micros(round * 400));
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        Store::open(&store).unwrap().recover().unwrap();
+        assert_whole(&store);
+    }
+}
+
 /// Kills a writer of builds again and again.
 #[test]
 fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {

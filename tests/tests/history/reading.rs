@@ -174,6 +174,12 @@ fn what_is_wrong_is_said_with_what_to_do() {
         .execute_batch("CREATE TABLE t (x)")
         .unwrap();
     assert!(format!("{:?}", Store::open(&other)).contains("Foreign"));
+    let pipe = dir.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    fails(gotrace_builds(&pipe, &[]), "is some other database");
+    fails(gotrace_builds(dir.path(), &[]), "is some other database");
+    assert!(Store::open(&pipe).is_err());
     let text = dir.path().join("text");
     fs::write(
         &text,
@@ -204,6 +210,18 @@ fn a_store_is_for_root_alone_and_never_behind_a_link() {
     let error = said_in_full(&Store::open(&link).unwrap_err());
     assert!(error.contains("is a link"), "{error}");
     assert_eq!(fs::metadata(&victim).unwrap().len(), 0);
+}
+
+#[test]
+fn a_store_may_have_any_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a b?mode=rw&x#%41/\u{e4}.db");
+    let builds = small_builds(2);
+    Store::open(&path).unwrap().finish(&builds[0]).unwrap();
+    assert_eq!(listed(&path, &[]).len(), 1, "with no writer");
+    let mut store = Store::open(&path).unwrap();
+    store.finish(&builds[1]).unwrap();
+    assert_eq!(listed(&path, &[]).len(), 2, "with one");
 }
 
 /// An error with its causes, as gotrace says it.

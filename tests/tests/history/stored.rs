@@ -99,6 +99,24 @@ fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
 }
 
 #[test]
+fn a_writer_throws_away_what_is_too_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let (writer, _) = Writer::start(&path, 64, |error| panic!("{error}")).unwrap();
+    for kept in small_builds(20) {
+        writer.finish(kept);
+    }
+    let limits = Limits {
+        max_age_ns: Some(5 * SECOND.unsigned_abs()),
+        max_bytes: None,
+    };
+    writer.retain(limits, 20 * SECOND);
+    // What is still in the queue when it ends is done.
+    drop(writer);
+    assert!((5..=6).contains(&listed(&path, &[]).len()));
+}
+
+#[test]
 fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
     let builds = small_builds(120);
     let now = 200 * SECOND;

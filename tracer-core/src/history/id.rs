@@ -26,14 +26,15 @@ pub struct BuildId(String);
 impl BuildId {
     /// Of the build with this process that started then.
     ///
-    /// The time is the wall clock's. The rest is a hash of what no two builds share: when the machine was booted and its process
-    /// born, both to the nanosecond, and the process's number.
+    /// The time is the wall clock's. The rest is a hash of what no two builds share: when the machine was booted, the process born
+    /// and the build started, to the nanosecond, and the process's number.
     pub fn of(trace: &Trace, process: ProcKey, start: Ktime) -> Self {
         let ProcKey { tgid, born } = process;
         let digest = Sha256::new()
             .chain_update(trace.boot_to_wall_ns.to_le_bytes())
             .chain_update(born.0.to_le_bytes())
             .chain_update(tgid.0.to_le_bytes())
+            .chain_update(start.0.to_le_bytes())
             .finalize();
         let mut rest = [0; 10];
         for (to, from) in rest.iter_mut().zip(digest) {

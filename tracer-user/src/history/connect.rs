@@ -136,8 +136,15 @@ impl Stamp {
 
 /// Opens it for reading.
 pub(super) fn for_reading(path: &Path) -> Result<ForReading, Why> {
-    match fs::File::open(path) {
-        Ok(_) => {}
+    // Opening a pipe would wait for somebody to write to it.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .and_then(|it| it.metadata());
+    match opened {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(Why::Foreign),
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(Why::Missing),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(Why::Denied),
         Err(error) => return Err(error.into()),
