@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -218,4 +219,35 @@ fn run_stores_its_builds() {
     let size = fs::metadata(module.dir().join("out")).unwrap().len();
     assert_eq!(builds[1]["targets"][0]["size"], size);
     assert_eq!(builds[1]["project"], "example.com/hello");
+}
+
+#[test]
+fn under_sudo_a_history_belongs_to_the_caller_unless_the_place_is_roots_alone() {
+    const NOBODY: u32 = 65_534;
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let run = |store: &Path| {
+        let ids = NOBODY.to_string();
+        gotrace_command([("SUDO_UID", &ids), ("SUDO_GID", &ids)])
+            .args(["run", "--quiet", "--store"])
+            .arg(store)
+            .args(["--", "true"])
+            .output()
+            .unwrap()
+    };
+    let mine = dir.path().join("mine/history.db");
+    let output = run(&mine);
+    assert!(output.status.success() && mine.exists(), "{output:?}");
+    assert_eq!(fs::metadata(&mine).unwrap().uid(), NOBODY);
+    let roots = dir.path().join("roots");
+    fs::create_dir(&roots).unwrap();
+    // A directory of root's in one that is not: whoever owns that can put another in its place.
+    let output = run(&roots.join("history.db"));
+    assert!(
+        output.status.success(),
+        "the command runs all the same: {output:?}"
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("may not be written by you"), "{said}");
+    assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
 }
