@@ -3,6 +3,7 @@
 //! Claims may overlap and contradict each other, and a hostile file makes them do so; the ledger sorts
 //! that out. Where the file does not say whose bytes are, nothing is claimed.
 
+mod constant;
 mod embed;
 mod function;
 mod region;
@@ -264,6 +265,7 @@ pub(crate) fn gather<'i>(
     }
     embed::claim(&facts, packages, claims);
     variables(&facts, packages, claims);
+    constant::claim(&facts, packages, claims);
     region::mark(&facts, claims);
     if claims.dropped > 0 {
         claims.notes.push(format!(

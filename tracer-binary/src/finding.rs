@@ -2,7 +2,6 @@
 
 use crate::analysis::{Analysis, Finding, FindingKind};
 use crate::container::Container;
-use crate::entropy::DENSE;
 use crate::image::SectionClass;
 
 /// Dense bytes below this are not worth a sentence.
@@ -36,8 +35,12 @@ pub(crate) fn find(bytes: &[u8], container: &Container<'_>, analysis: &Analysis)
         .filter(|size| size.content == crate::claim::Content::Overlay)
         .map(|size| size.bytes)
         .sum();
-    if overlay > 0 {
-        let text = format!("{overlay} bytes follow the end of the file's own structure");
+    // A packer keeps its own data there.
+    if overlay > 0 && packed.is_none() {
+        let text = format!(
+            "{} follow the end of the file's own structure",
+            size(overlay)
+        );
         findings.push(Finding {
             kind: FindingKind::Overlay,
             text,
@@ -110,8 +113,8 @@ fn dense(analysis: &Analysis) -> Vec<Finding> {
         .filter_map(|section| {
             let longest = section.dense.iter().max_by_key(|run| run.len).filter(|run| run.len >= MIN_DENSE)?;
             let text = format!(
-                "{} has {} bytes of high entropy ({:.2} bits per byte, {DENSE} and more is called high) from offset {:#x} on",
-                section.name, longest.len, longest.entropy, longest.offset
+                "{} of {} look compressed, encrypted or random ({:.2} of 8 bits per byte), from its offset {:#x} on",
+                size(longest.len), section.name, longest.entropy, longest.offset
             );
             Some(Finding { kind: FindingKind::Dense, text })
         })
@@ -134,10 +137,10 @@ fn embeds(analysis: &Analysis) -> Option<Finding> {
         .take(MAX_NAMED)
         .map(|embed| {
             format!(
-                "{} ({}, {} bytes)",
+                "{} ({}, {})",
                 embed.path,
                 embed.compressed.as_deref().unwrap_or_default(),
-                embed.size
+                size(embed.size)
             )
         })
         .collect();
@@ -150,8 +153,45 @@ fn embeds(analysis: &Analysis) -> Option<Finding> {
     Some(Finding {
         kind: FindingKind::CompressedEmbed,
         text: format!(
-            "{total} bytes of embedded files are compressed already: {}{more}",
+            "{} of embedded files are compressed already: {}{more}",
+            size(total),
             named.join(", ")
         ),
     })
+}
+
+/// Bytes in words: 86.0 kB.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} bytes");
+    }
+    let (mut tenths, mut unit) = (bytes / 100, 0);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths /= 1000;
+        unit += 1;
+    }
+    let unit = UNITS.get(unit).copied().unwrap_or_default();
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn bytes_are_told_with_a_unit() {
+        let told = [999, 1000, 86_016, 999_999, 1_000_000, 4_294_967_295].map(size);
+        assert_eq!(
+            told,
+            [
+                "999 bytes",
+                "1.0 kB",
+                "86.0 kB",
+                "999.9 kB",
+                "1.0 MB",
+                "4.2 GB"
+            ]
+        );
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -35,29 +35,38 @@ pub(crate) fn run() -> Result<()> {
     )
 }
 
-/// Names of the test programs in a folder whose source speaks of `expect-test`.
+/// Names of the test programs in a folder whose source speaks of `expect-test`: one file each, or a folder of them.
 fn tests_that_expect(dir: &Path) -> Result<Vec<String>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
     }
     let mut names = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
-        let file = entry
-            .with_context(|| format!("cannot list {}", dir.display()))?
-            .path();
-        if file.extension() != Some(OsStr::new("rs")) {
-            continue;
-        }
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        if let Some(name) = file
-            .file_stem()
-            .and_then(OsStr::to_str)
-            .filter(|_| text.contains("expect_test"))
-        {
-            names.push(name.to_owned());
+    for path in entries(dir)? {
+        let sources = if path.join("main.rs").is_file() {
+            entries(&path)?
+        } else {
+            vec![path.clone()]
+        };
+        let sources = sources
+            .iter()
+            .filter(|source| source.extension() == Some(OsStr::new("rs")));
+        for source in sources {
+            let text = fs::read_to_string(source)
+                .with_context(|| format!("cannot read {}", source.display()))?;
+            if text.contains("expect_test") {
+                names.extend(path.file_stem().and_then(OsStr::to_str).map(str::to_owned));
+                break;
+            }
         }
     }
     names.sort();
     Ok(names)
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let describe = || format!("cannot list {}", dir.display());
+    let entries = fs::read_dir(dir).with_context(describe)?;
+    entries
+        .map(|entry| Ok(entry.with_context(describe)?.path()))
+        .collect()
 }

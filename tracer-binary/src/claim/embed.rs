@@ -2,13 +2,13 @@
 //!
 //! For an `embed.FS` the compiler writes a slice header whose pointer is the address right behind itself,
 //! where the array of files is. Nothing else looks like that, and then every entry must hold up.
-//! A file embedded as `string` or `[]byte` is a plain constant and is not found here.
+//! A file embedded as `string` or `[]byte` is a plain constant (`constant`).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Claims, Content, Facts};
-use crate::image::SectionClass;
+use crate::image::{Image, SectionClass};
 use crate::limit;
 use crate::package::{PackageId, Packages};
 use crate::reader::{Endian, index};
@@ -16,6 +16,7 @@ use crate::reader::{Endian, index};
 /// One embedded file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Embed {
+    /// Its path; of a file that is a `string` or `[]byte` the name of the variable, as its path is not in the program.
     pub path: String,
     pub size: u64,
     /// Import path of the package that embeds it, where a symbol tells.
@@ -34,10 +35,7 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
     }
     let image = facts.image;
     let word = u64::from(image.word);
-    let mut budget = Budget {
-        entries: 2 * limit::EMBEDS,
-        bytes: image.bytes.len(),
-    };
+    let mut budget = Budget::of(image);
     if !image.memory.is_empty() {
         scan(facts, &image.memory, 0, packages, claims, &mut budget);
         return;
@@ -54,13 +52,20 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
 }
 
 /// Arrays of a hostile file may overlap, so that each byte would be looked at as often as it likes.
-struct Budget {
+pub(super) struct Budget {
     entries: usize,
     bytes: usize,
 }
 
 impl Budget {
-    fn spend(&mut self, bytes: usize) -> Option<()> {
+    pub(super) fn of(image: &Image<'_>) -> Self {
+        Self {
+            entries: 2 * limit::EMBEDS,
+            bytes: image.bytes.len(),
+        }
+    }
+
+    pub(super) fn spend(&mut self, bytes: usize) -> Option<()> {
         self.entries = self.entries.checked_sub(1)?;
         self.bytes = self.bytes.checked_sub(bytes)?;
         Some(())
@@ -223,7 +228,7 @@ fn string<'i>(facts: &Facts<'_, 'i>, at: u64) -> Option<(u64, &'i [u8])> {
 }
 
 /// Formats that are compressed already, by their first bytes.
-fn compressed(content: &[u8]) -> Option<&'static str> {
+pub(super) fn compressed(content: &[u8]) -> Option<&'static str> {
     const KNOWN: [(&[u8], &str); 12] = [
         (b"\x1f\x8b", "gzip"),
         (b"\x28\xb5\x2f\xfd", "zstd"),

@@ -58,7 +58,13 @@ pub(super) fn build_info(image: &Image<'_>) -> Vec<bool> {
 }
 
 pub(super) fn mark(facts: &Facts<'_, '_>, claims: &mut Claims<'_>) {
-    let mut regions = marked(facts);
+    let mut regions = Vec::new();
+    for (addresses, content) in marked(facts) {
+        let len = addresses.end.saturating_sub(addresses.start);
+        facts.image.file_ranges(addresses.start, len, |file| {
+            regions.push(Region { file, content });
+        });
+    }
     regions.extend(named(facts));
     if let (Some(table), Some(data)) = (&facts.table, &facts.data) {
         // Where it is no section of its own, the table ends where its last record does.
@@ -123,15 +129,11 @@ fn strings(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Option<Region> {
 }
 
 /// From each mark to the next thing that has a name in the same section.
-fn marked(facts: &Facts<'_, '_>) -> Vec<Region> {
-    let mut regions = Vec::new();
-    for (number, symbol) in facts.symbols.iter().enumerate() {
-        let Some(Mark(Some(content))) = Mark::of(symbol.name) else {
-            continue;
-        };
-        let Some(section) = home(facts, symbol.address) else {
-            continue;
-        };
+pub(super) fn marked(facts: &Facts<'_, '_>) -> impl Iterator<Item = (Range<u64>, Content)> {
+    let symbols = facts.symbols.iter().enumerate();
+    symbols.filter_map(|(number, symbol)| {
+        let Mark(content) = Mark::of(symbol.name)?;
+        let section = home(facts, symbol.address)?;
         let end = section.address.saturating_add(section.file.len() as u64);
         let next = facts
             .symbols
@@ -140,14 +142,8 @@ fn marked(facts: &Facts<'_, '_>) -> Vec<Region> {
             .iter()
             .map(|next| next.address)
             .find(|&next| next > symbol.address);
-        let end = next.unwrap_or(end).min(end);
-        facts
-            .image
-            .file_ranges(symbol.address, end.saturating_sub(symbol.address), |file| {
-                regions.push(Region { file, content });
-            });
-    }
-    regions
+        Some((symbol.address..next.unwrap_or(end).min(end), content?))
+    })
 }
 
 fn home<'s>(facts: &'s Facts<'_, '_>, address: u64) -> Option<&'s Section<'s>> {

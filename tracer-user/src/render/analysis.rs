@@ -240,5 +240,6 @@ fn symbols(analysis: &Analysis, top: usize, page: &mut Page<'_>) {
         )
     });
     let rows = rows.collect();
+    let top = top.min(analysis.symbols.list.len());
     table(page, &titled("Symbols", top, count), rows);
 }

@@ -1,0 +1,128 @@
+//! What `analyze` and `diff` say of builds that are the same everywhere, to the letter: kept in `tests/golden`, rewritten by
+//! `cargo xtask bless`.
+
+use std::path::Path;
+
+use expect_test::expect_file;
+use serde_json::Value;
+use tests::{Module, gotrace_command, toolchain};
+
+use crate::harness::{NO_ENV, kept_cache};
+
+/// One build, under a name without a path.
+struct Built {
+    name: &'static str,
+    goos: &'static str,
+    goarch: &'static str,
+    flags: &'static [&'static str],
+}
+
+const WHOLE: Built = Built {
+    name: "tiny",
+    goos: "linux",
+    goarch: "amd64",
+    flags: &["-trimpath", "-ldflags=-X=main.word=golden"],
+};
+const STRIPPED: Built = Built {
+    name: "tiny-stripped",
+    goos: "linux",
+    goarch: "arm64",
+    flags: &["-trimpath", "-tags=bare", "-ldflags=-s -w"],
+};
+const GROWN: Built = Built {
+    name: "tiny-grown",
+    goos: "linux",
+    goarch: "amd64",
+    flags: &["-trimpath", "-ldflags=-X=main.word=golden -w"],
+};
+
+fn build(module: &Module, built: &Built) {
+    let toolchain = toolchain("1.27");
+    let out = module.sandbox.out().join(built.name);
+    let words = ["build", "-o", out.to_str().unwrap()];
+    let words: Vec<_> = words
+        .iter()
+        .chain(built.flags)
+        .chain(&["."])
+        .copied()
+        .collect();
+    let status = module
+        .go(&toolchain, &words)
+        .env("GOOS", built.goos)
+        .env("GOARCH", built.goarch)
+        .env("CGO_ENABLED", "0")
+        .env("GOCACHE", kept_cache(&toolchain))
+        .status();
+    assert!(status.unwrap().success(), "{}", built.name);
+}
+
+/// In the folder of the results, so that no name has a path.
+fn gotrace(module: &Module, args: &[&str]) -> String {
+    let mut command = gotrace_command(NO_ENV);
+    let output = command
+        .args(args)
+        .current_dir(module.sandbox.out())
+        .output();
+    let output = output.unwrap();
+    assert!(
+        matches!(output.status.code(), Some(0 | 1)),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Both forms. JSON is indented, so that a change of it can be read.
+fn check(module: &Module, place: &str, args: &[&str]) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(place);
+    let text = gotrace(module, args);
+    expect_file![file.with_extension("txt")].assert_eq(&text);
+    let json = [args, &["--format", "json"]].concat();
+    let json: Value = serde_json::from_str(&gotrace(module, &json)).unwrap();
+    let json = serde_json::to_string_pretty(&json).unwrap() + "\n";
+    expect_file![file.with_extension("json")].assert_eq(&json);
+}
+
+#[test]
+fn a_whole_and_a_stripped_program_are_told_to_the_letter() {
+    let module = Module::copy("tiny");
+    for built in [WHOLE, STRIPPED] {
+        build(&module, &built);
+        // Large, because every change of a symbol would be a change of the golden file.
+        let args = ["analyze", "--min-symbol", "8192", built.name];
+        check(&module, &format!("analyze/{}", built.name), &args);
+    }
+}
+
+#[test]
+fn a_comparison_is_told_to_the_letter() {
+    let module = Module::copy("tiny");
+    build(&module, &WHOLE);
+    module.write(
+        "grown.go",
+        "package main\n\nimport \"example.com/more\"\n\nfunc init() { println(more.Word(\"grown\")) }\n",
+    );
+    module.write("more/go.mod", "module example.com/more\n\ngo 1.19\n");
+    module.write(
+        "more/more.go",
+        "// Package more says more.\npackage more\n\n//go:noinline\nfunc Word(word string) string { return word + \" and more\" }\n",
+    );
+    module.append(
+        "go.mod",
+        "\nrequire example.com/more v0.1.0\n\nreplace example.com/more v0.1.0 => ./more\n",
+    );
+    build(&module, &GROWN);
+    let budgets = [
+        "--fail-on",
+        "total +1GB",
+        "--fail-on",
+        "package +100",
+        "--fail-on",
+        "section .text +0.01%",
+    ];
+    let args = [&["diff", WHOLE.name, GROWN.name][..], &budgets].concat();
+    check(&module, "diff/grown", &args);
+    check(&module, "diff/same", &["diff", WHOLE.name, WHOLE.name]);
+}

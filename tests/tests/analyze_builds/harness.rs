@@ -1,0 +1,102 @@
+//! Builds, and what `gotrace analyze` says of them. Whatever is analyzed here has to add up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tests::{Module, Toolchain, run_gotrace, toolchain_dir};
+
+pub(crate) const NO_ENV: [(&str, &str); 0] = [];
+
+/// Builds a module for a target into a file of its own.
+pub(crate) fn build(
+    module: &Module,
+    toolchain: &Toolchain,
+    env: &[(&str, &str)],
+    args: &[&str],
+) -> PathBuf {
+    let name: Vec<_> = env
+        .iter()
+        .filter(|(name, _)| *name != "GOCACHE")
+        .map(|it| it.1)
+        .chain(args.iter().copied())
+        .collect();
+    let name = name.join("_").replace(['=', ' ', '/'], "-");
+    let out = module
+        .sandbox
+        .out()
+        .join(format!("{}-{name}", toolchain.version));
+    let mut words = vec!["build", "-o", out.to_str().unwrap()];
+    words.extend(args);
+    words.push(".");
+    let built = module
+        .go(toolchain, &words)
+        .envs(env.iter().copied())
+        .output()
+        .unwrap();
+    assert!(
+        built.status.success(),
+        "{words:?} {env:?}: {}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    out
+}
+
+pub(crate) fn analyze(file: &Path) -> Value {
+    let args = [
+        Path::new("analyze"),
+        Path::new("--format"),
+        Path::new("json"),
+        file,
+    ];
+    let output = run_gotrace(args, NO_ENV);
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        file.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let analysis: Value = serde_json::from_slice(&output.stdout).unwrap();
+    adds_up(&analysis, file);
+    analysis
+}
+
+pub(crate) fn sum(rows: &Value, field: &str) -> u64 {
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row[field].as_u64().unwrap())
+        .sum()
+}
+
+/// Every byte of the file once, at every grain.
+fn adds_up(analysis: &Value, file: &Path) {
+    let size = fs::metadata(file).unwrap().len();
+    let path = file.display();
+    assert_eq!(analysis["size"], size, "{path}");
+    for grain in ["buckets", "groups", "contents"] {
+        assert_eq!(sum(&analysis[grain], "bytes"), size, "{grain} of {path}");
+    }
+    assert_eq!(
+        sum(&analysis["modules"], "bytes"),
+        sum(&analysis["packages"], "bytes"),
+        "modules of {path}"
+    );
+    assert_eq!(analysis["notes"], serde_json::json!([]), "{path}");
+}
+
+pub(crate) fn content(analysis: &Value, name: &str) -> u64 {
+    let rows = analysis["contents"].as_array().unwrap();
+    rows.iter()
+        .filter(|row| row["content"] == name)
+        .map(|row| row["bytes"].as_u64().unwrap())
+        .sum()
+}
+
+/// A build cache that stays. The runtime for ten targets takes a toolchain minutes, and is the same every time; Go itself sees to it
+/// that several may use a cache at once.
+pub(crate) fn kept_cache(toolchain: &Toolchain) -> PathBuf {
+    toolchain_dir()
+        .join("warm")
+        .join(format!("{}-targets", toolchain.version))
+}

@@ -1,0 +1,92 @@
+//! What `go version -m` says, and what `gotrace analyze` says, in one form.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use tests::{Module, Toolchain};
+
+/// A module as a line of `go version -m` has it: path, version, sum.
+type Words = [String; 3];
+
+/// Everything `go version -m` tells of a file.
+#[derive(Debug, Default, PartialEq)]
+struct Identity {
+    go_version: String,
+    path: String,
+    main: Words,
+    /// Dependencies, each with what replaces it.
+    deps: Vec<(Words, Option<Words>)>,
+    settings: BTreeMap<String, String>,
+}
+
+pub(crate) fn is_that_of_go_version(
+    analysis: &Value,
+    file: &Path,
+    module: &Module,
+    toolchain: &Toolchain,
+) {
+    let said = module.run_go(toolchain, &["version", "-m", file.to_str().unwrap()]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(
+        by_gotrace(&analysis["identity"]),
+        by_go(&said),
+        "{}",
+        file.display()
+    );
+}
+
+fn by_go(said: &str) -> Identity {
+    let mut lines = said.lines();
+    let mut identity = Identity {
+        go_version: lines
+            .next()
+            .unwrap()
+            .rsplit_once(": ")
+            .unwrap()
+            .1
+            .to_owned(),
+        ..Identity::default()
+    };
+    let module = |words: &[&str]| {
+        let word = |at: usize| (*words.get(at).unwrap_or(&"")).to_owned();
+        [word(0), word(1), word(2)]
+    };
+    for line in lines {
+        let words: Vec<_> = line.trim_start_matches('\t').split('\t').collect();
+        match words.as_slice() {
+            ["path", path] => identity.path = (*path).to_owned(),
+            ["mod", words @ ..] => identity.main = module(words),
+            ["dep", words @ ..] => identity.deps.push((module(words), None)),
+            ["=>", words @ ..] => identity.deps.last_mut().unwrap().1 = Some(module(words)),
+            ["build", setting] => {
+                let (key, value) = setting.split_once('=').unwrap();
+                // None of the settings used here has anything to escape inside its quotes.
+                let value = value.trim_matches('"').to_owned();
+                identity.settings.insert(key.to_owned(), value);
+            }
+            [""] => {}
+            _ => panic!("`go version -m` says `{line}`"),
+        }
+    }
+    identity
+}
+
+fn by_gotrace(identity: &Value) -> Identity {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let module = |it: &Value| [text(&it["path"]), text(&it["version"]), text(&it["sum"])];
+    let rows = |name: &str| identity[name].as_array().unwrap().clone();
+    Identity {
+        go_version: text(&identity["go_version"]),
+        path: text(&identity["path"]),
+        main: module(&identity["main"]),
+        deps: rows("deps")
+            .iter()
+            .map(|it| (module(it), it.get("replace").map(module)))
+            .collect(),
+        settings: rows("settings")
+            .iter()
+            .map(|it| (text(&it["key"]), text(&it["value"])))
+            .collect(),
+    }
+}

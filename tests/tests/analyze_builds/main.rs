@@ -1,0 +1,11 @@
+//! `gotrace analyze` and `gotrace diff` on what real toolchains build, against `go version -m`, `go tool nm`, the file's own size and
+//! golden files.
+#![cfg(test)]
+
+mod container;
+mod embed;
+mod golden;
+mod harness;
+mod identity;
+mod mode;
+mod target;

@@ -1,0 +1,138 @@
+//! Every toolchain and every target, stripped or not.
+
+use std::path::Path;
+
+use tests::{Module, Toolchain, toolchain, toolchains};
+
+use crate::harness::{analyze, build, content, kept_cache};
+use crate::identity;
+
+/// Targets that need no C compiler.
+const TARGETS: [(&str, &str); 10] = [
+    ("linux", "amd64"),
+    ("linux", "arm64"),
+    ("linux", "386"),
+    ("linux", "arm"),
+    ("linux", "s390x"),
+    ("windows", "amd64"),
+    ("windows", "arm64"),
+    ("darwin", "amd64"),
+    ("darwin", "arm64"),
+    ("js", "wasm"),
+];
+
+/// Bytes of code by `go tool nm -size`. Of Go 1.24: later ones compile it first.
+fn code_by_nm(module: &Module, file: &Path) -> u64 {
+    let said = module
+        .go(
+            &toolchain("1.24"),
+            &["tool", "nm", "-size", file.to_str().unwrap()],
+        )
+        .output()
+        .unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let sizes = said.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let size: u64 = words.next()?.parse().ok()?;
+        matches!(words.next()?, "T" | "t").then_some(size)
+    });
+    sizes.sum()
+}
+
+#[test]
+fn every_toolchain_is_read_stripped_or_not() {
+    for toolchain in toolchains() {
+        let module = Module::copy("hello");
+        module.sandbox.make_warm(&toolchain);
+        // Static: in a dynamic file nm counts the procedure table as code, which here is linking.
+        let env = [("CGO_ENABLED", "0")];
+        let whole = build(&module, &toolchain, &env, &[]);
+        let analysis = analyze(&whole);
+        identity::is_that_of_go_version(&analysis, &whole, &module, &toolchain);
+        // On ELF the symbols say their own sizes, so code is what nm says, to the byte.
+        let code = content(&analysis, "code") + content(&analysis, "c_code");
+        assert_eq!(code, code_by_nm(&module, &whole), "go{}", toolchain.version);
+        let stripped = build(&module, &toolchain, &env, &["-ldflags=-s -w"]);
+        let bare = analyze(&stripped);
+        assert_eq!(
+            bare["counts"]["functions"], analysis["counts"]["functions"],
+            "go{}",
+            toolchain.version
+        );
+        assert_eq!(
+            bare["counts"]["types"], analysis["counts"]["types"],
+            "go{}",
+            toolchain.version
+        );
+        assert_eq!(bare["properties"]["stripped"], true);
+        assert_eq!(analysis["properties"]["stripped"], false);
+        assert_eq!(bare["properties"]["dwarf"], "none");
+    }
+}
+
+/// Of a program that needs only the runtime; what a target's code is like does not depend on how much there is.
+fn tiny_is_read(module: &Module, toolchain: &Toolchain, os: &str, arch: &str) {
+    let cache = kept_cache(toolchain);
+    let env = [
+        ("GOOS", os),
+        ("GOARCH", arch),
+        ("CGO_ENABLED", "0"),
+        ("GOCACHE", cache.to_str().unwrap()),
+    ];
+    let what = format!("go{} for {os}/{arch}", toolchain.version);
+    let args = ["-trimpath", "-ldflags=-X=main.word=changed"];
+    let whole = build(module, toolchain, &env, &args);
+    let args = ["-trimpath", "-ldflags=-s -w -X=main.word=changed"];
+    let stripped = build(module, toolchain, &env, &args);
+    let [analysis, bare] = [&whole, &stripped].map(|file| {
+        let analysis = analyze(file);
+        assert_eq!(analysis["identity"]["goos"], os, "{what}");
+        assert_eq!(analysis["identity"]["goarch"], arch, "{what}");
+        // `go version` cannot read wasm files; gotrace can.
+        if arch == "wasm" {
+            let version = format!("go{}", toolchain.version);
+            assert_eq!(analysis["identity"]["go_version"], version, "{what}");
+            assert_eq!(analysis["identity"]["path"], "example.com/tiny", "{what}");
+            let replacement = &analysis["identity"]["deps"][0]["replace"]["path"];
+            assert_eq!(replacement, "./dep", "{what}");
+        } else {
+            identity::is_that_of_go_version(&analysis, file, module, toolchain);
+        }
+        let packages = analysis["packages"].as_array().unwrap();
+        for path in ["main", "example.com/dep", "runtime"] {
+            assert!(
+                packages.iter().any(|it| it["path"] == path),
+                "{path} of {what}"
+            );
+        }
+        let unattributed = content(&analysis, "unattributed");
+        assert!(
+            unattributed * 5 < analysis["size"].as_u64().unwrap(),
+            "{unattributed} unattributed, {what}"
+        );
+        analysis
+    });
+    for count in ["functions", "types", "itabs"] {
+        assert_eq!(
+            bare["counts"][count], analysis["counts"][count],
+            "{count}, {what}"
+        );
+    }
+    assert!(
+        bare["counts"]["functions"].as_u64().unwrap() > 500,
+        "{what}"
+    );
+    // Before 1.22 the linker kept the symbol table on darwin, whatever -s said.
+    let is_stripped = os != "darwin" || toolchain.minor() >= 22;
+    assert_eq!(bare["properties"]["stripped"], is_stripped, "{what}");
+}
+
+#[test]
+fn every_target_of_every_toolchain_is_read_stripped_or_not() {
+    for toolchain in toolchains() {
+        let module = Module::copy("tiny");
+        for (os, arch) in TARGETS {
+            tiny_is_read(&module, &toolchain, os, arch);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! String constants that a variable holds: whose they are.
+//!
+//! The linker puts the text of all constants in one place, without names. What only code refers to cannot be told without decoding
+//! instructions, and is left alone. But a package variable that holds a string, a slice of bytes, or a table of strings has a symbol,
+//! and in it are address and length of the text. A file embedded as `string` or `[]byte` is such a constant; its path is nowhere in
+//! the program, so the variable's name stands for it.
+
+use std::ops::Range;
+
+use super::embed::{Budget, Embed, compressed};
+use super::{Claims, Content, Facts, file_of, region};
+use crate::image::SectionClass;
+use crate::limit;
+use crate::package::{PackageId, Packages};
+use crate::reader::{Reader, index};
+
+/// Shorter texts are claimed for their package, and have no row of their own.
+const WORTH_A_NAME: u64 = 1024;
+
+pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: &mut Claims<'i>) {
+    let places = Places::of(facts);
+    let Some(hull) = places.hull() else {
+        return;
+    };
+    let mut budget = Budget::of(facts.image);
+    let holders = facts
+        .symbols
+        .iter()
+        .filter(|symbol| !symbol.is_function && region::Mark::of(symbol.name).is_none());
+    for holder in holders {
+        let Some((file, SectionClass::Data | SectionClass::ReadOnly)) =
+            file_of(facts.image, holder)
+        else {
+            continue;
+        };
+        let bytes = facts.image.bytes.get(file).unwrap_or_default();
+        let reader = Reader::new(bytes, facts.image.endian);
+        let word = usize::from(facts.image.word);
+        let mut owner = None;
+        for at in (0..bytes.len().saturating_sub(word)).step_by(word) {
+            let (Some(address), Some(len)) = (
+                reader.word(at, facts.image.word),
+                reader.word(at + word, facts.image.word),
+            ) else {
+                break;
+            };
+            if !hull.contains(&address) || len == 0 || !places.hold(address, len) {
+                continue;
+            }
+            let owner = *owner.get_or_insert_with(|| packages.known_of_symbol(holder.name));
+            if owner == PackageId::NONE || budget.spend(index(len).unwrap_or(usize::MAX)).is_none()
+            {
+                break;
+            }
+            text(facts, holder.name, owner, address, len, claims);
+        }
+    }
+}
+
+/// Where texts are: the linker's one place for constants, and copies that may be written to.
+struct Places {
+    constants: Vec<Range<u64>>,
+    /// Sorted. Each is one text as a whole.
+    copies: Vec<Range<u64>>,
+}
+
+impl Places {
+    fn of(facts: &Facts<'_, '_>) -> Self {
+        let constants = region::marked(facts)
+            .filter(|(_, content)| *content == Content::Strings)
+            .map(|(addresses, _)| addresses);
+        let copies = facts
+            .symbols
+            .iter()
+            .filter(|symbol| memchr::memmem::find(symbol.name, b"..gobytes.").is_some())
+            .map(|symbol| symbol.address..symbol.address.saturating_add(symbol.size));
+        Self {
+            constants: constants.take(limit::SECTIONS).collect(),
+            copies: copies.collect(),
+        }
+    }
+
+    fn hull(&self) -> Option<Range<u64>> {
+        let all = || self.constants.iter().chain(&self.copies);
+        Some(all().map(|it| it.start).min()?..all().map(|it| it.end).max()?)
+    }
+
+    fn hold(&self, address: u64, len: u64) -> bool {
+        let Some(end) = address.checked_add(len) else {
+            return false;
+        };
+        let is_copy = self
+            .copies
+            .binary_search_by_key(&address, |copy| copy.start)
+            .is_ok_and(|at| self.copies.get(at).is_some_and(|copy| copy.end == end));
+        let inside = |place: &Range<u64>| place.start <= address && end <= place.end;
+        is_copy || self.constants.iter().any(inside)
+    }
+}
+
+fn text<'i>(
+    facts: &Facts<'_, 'i>,
+    holder: &'i [u8],
+    owner: PackageId,
+    address: u64,
+    len: u64,
+    claims: &mut Claims<'i>,
+) {
+    let name = if len < WORTH_A_NAME {
+        super::NO_NAME
+    } else {
+        claims.name(holder, owner, Content::Strings)
+    };
+    facts.image.file_ranges(address, len, |file| {
+        claims.push(facts.offset, &file, owner, name, Content::Strings);
+    });
+    let content = facts.image.bytes_at(address, len).unwrap_or_default();
+    // Prose held by a variable is no finding. What is compressed was a file once.
+    let Some(format) = compressed(content).filter(|_| len >= WORTH_A_NAME) else {
+        return;
+    };
+    if claims.embeds.len() < limit::EMBEDS {
+        claims.embeds.push(Embed {
+            path: String::from_utf8_lossy(holder).into_owned(),
+            size: len,
+            package: None,
+            compressed: Some(format.to_owned()),
+            entropy: crate::entropy::of(content),
+        });
+    }
+}
