@@ -1,0 +1,152 @@
+//! The kernel side by itself: the level of detail changes while probes are on, and a ring without room counts what it loses.
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tests::{Module, Toolchain, toolchain};
+use tracer_abi::{Kind, Tally, level};
+use tracer_core::decode::Decoder;
+use tracer_core::event::{Event, Point};
+use tracer_user::bpf::{Config, Ring, Tracer};
+use tracer_user::driver::page_size;
+use tracer_user::inspect::open_program;
+use tracer_user::toolchain::{self as tools, Probes};
+
+/// A tracer that follows this process, with probes on one toolchain.
+struct Traced {
+    tracer: Tracer,
+    ring: Ring,
+    _probes: Probes,
+    /// Both tests are this process: each would follow the other's builds, too.
+    _alone: MutexGuard<'static, ()>,
+}
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+impl Traced {
+    fn start(config: Config, toolchain: &Toolchain) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut tracer, ring) = Tracer::load(&config, &tools::table()).unwrap();
+        let mut probes = Probes::new();
+        for path in [
+            toolchain.go.clone(),
+            toolchain.tool("compile"),
+            toolchain.tool("link"),
+        ] {
+            let file = open_program(&path).unwrap();
+            let tool = probes.probe(&mut tracer, &file, &path).unwrap();
+            assert_eq!(tool.refused, [], "{}", path.display());
+        }
+        tracer.follow(std::process::id()).unwrap();
+        Self {
+            tracer,
+            ring,
+            _probes: probes,
+            _alone: alone,
+        }
+    }
+
+    /// Calls that came in since the last time, by the kind of what was called.
+    fn calls(&mut self) -> BTreeMap<&'static str, usize> {
+        let decoder = Decoder::new(tools::points().to_vec(), page_size());
+        let mut calls = BTreeMap::new();
+        self.ring.drain(|record| {
+            if let Event::Call(call) = decoder.decode(record) {
+                *calls.entry(kind(&call.point)).or_default() += 1;
+            }
+        });
+        calls
+    }
+
+    fn tally(&self, kind: Kind) -> Tally {
+        let tallies = self.tracer.tallies().unwrap();
+        let found = tallies.into_iter().find(|(it, _)| *it == kind);
+        found.unwrap().1
+    }
+}
+
+fn kind(point: &Point) -> &'static str {
+    match point {
+        Point::SpanStart { .. } | Point::SpanDone => "span",
+        Point::Install { .. } | Point::MoveOrCopy { .. } => "install",
+        Point::CompilePhase { .. } | Point::LinkPhase { .. } => "phase",
+        Point::GcStart { .. } | Point::GcEnd { .. } => "gc",
+        Point::KeyOpen { .. } | Point::KeyWrite { .. } | Point::KeySum { .. } => "key",
+    }
+}
+
+/// Compiles and links one package, another one each time.
+fn relink(module: &Module, toolchain: &Toolchain, n: usize) {
+    let main = format!("package main\n\nfunc main() {{ println({n}) }}\n");
+    module.write("main.go", &main);
+    let mut go = module.sandbox.go(toolchain);
+    go.args(["build", "-o", "out", "."])
+        .current_dir(module.dir());
+    let output = go.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn the_level_of_detail_changes_while_the_probes_are_on() {
+    let toolchain = toolchain("1.27");
+    let module = Module::copy("wasm");
+    module.sandbox.make_warm(&toolchain);
+    let config = Config {
+        detail: level::PROCESS,
+        ..Config::default()
+    };
+    let mut traced = Traced::start(config, &toolchain);
+    let levels = [
+        level::PROCESS,
+        level::CACHE_KEY,
+        level::PHASE,
+        level::PROCESS,
+        level::CACHE_KEY,
+    ];
+    for (n, detail) in levels.into_iter().enumerate() {
+        traced.tracer.set_detail(detail).unwrap();
+        assert_eq!(traced.tracer.detail().unwrap(), detail);
+        relink(&module, &toolchain, n);
+        let calls = traced.calls();
+        let has = |kind: &str| calls.contains_key(kind);
+        let is_phase = detail >= level::PHASE;
+        for kind in ["span", "install", "phase"] {
+            assert_eq!(has(kind), is_phase, "{kind} at level {detail}: {calls:?}");
+        }
+        assert_eq!(has("key"), detail >= level::CACHE_KEY, "{calls:?}");
+    }
+    assert_eq!(traced.tally(Kind::CALL).lost, 0);
+}
+
+#[test]
+fn a_ring_without_room_harms_no_build_and_counts_every_loss() {
+    let toolchain = toolchain("1.27");
+    let module = Module::copy("wasm");
+    module.sandbox.make_warm(&toolchain);
+    let config = Config {
+        ring_bytes: 1 << 16,
+        detail: level::CACHE_KEY,
+    };
+    let mut traced = Traced::start(config, &toolchain);
+    // Nobody reads while it builds.
+    relink(&module, &toolchain, 0);
+    let received: usize = traced.calls().values().sum();
+    let Tally { seen, lost } = traced.tally(Kind::CALL);
+    assert!(
+        lost > 0 && received > 0,
+        "{received} of {seen}, {lost} lost"
+    );
+    assert_eq!(seen, lost + received as u64);
+    // With room again nothing is lost any more.
+    traced.tracer.set_detail(level::PROCESS).unwrap();
+    let before = traced.tally(Kind::EXEC);
+    assert!(
+        std::process::Command::new("true")
+            .status()
+            .unwrap()
+            .success()
+    );
+    let after = traced.tally(Kind::EXEC);
+    assert_eq!((after.seen, after.lost), (before.seen + 1, before.lost));
+}
