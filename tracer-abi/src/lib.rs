@@ -26,6 +26,9 @@ pub mod map {
     /// Array of [`crate::Prefix`]: what the first text of a call that opens a span begins with; other spans are not recorded.
     /// The first element without a mask ends the list; an empty list records all.
     pub const PREFIXES: &str = "PREFIXES";
+    /// Array of [`crate::Name`]: a process that nobody follows yet is followed from the exec on by which it gets one of these names.
+    /// The first empty element ends the list.
+    pub const NAMES: &str = "NAMES";
     /// Array of one `u32`: the highest [`crate::Spec::level`] that is recorded. Changed at run time.
     pub const DETAIL: &str = "DETAIL";
     /// Array of scratch space, one element per possible CPU; its size is set when the object is loaded.
@@ -50,6 +53,8 @@ pub const SPECS_MAX: usize = 128;
 pub const PREFIXES_MAX: usize = 8;
 /// Words of a [`Prefix`].
 pub const PREFIX_WORDS: usize = 3;
+/// Elements of [`map::NAMES`].
+pub const NAMES_MAX: usize = 8;
 
 /// Wire tag of a record. A newtype, not an `enum`: any bit pattern may be held, only known ones may be decoded.
 #[derive(
@@ -342,6 +347,27 @@ impl Prefix {
     }
 }
 
+/// Name of a program as the kernel keeps it for a process: the first 15 bytes of the last part of its path, then zeroes. Held as
+/// native-endian words.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Name(pub [u64; 2]);
+const _: () = assert!(size_of::<Name>() == 16);
+
+impl Name {
+    /// The name that a program of this file name gets.
+    #[must_use]
+    pub fn of(file_name: &[u8]) -> Self {
+        let Prefix {
+            word: [first, second, _],
+            mask: _,
+        } = Prefix::of(file_name.get(..15).unwrap_or(file_name));
+        Self([first, second])
+    }
+}
+
 /// Levels of detail, each with all before it.
 pub mod level {
     /// fork, exec, exit, rename.
@@ -446,6 +472,18 @@ mod tests {
     /// As the kernel side reads it.
     fn words(text: &[u8]) -> [u64; PREFIX_WORDS] {
         Prefix::of(text).word
+    }
+
+    #[test]
+    fn a_name_is_what_the_kernel_keeps() {
+        assert_eq!(
+            Name::of(b"go").as_bytes(),
+            b"go\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+        );
+        assert_eq!(
+            Name::of(b"a-rather-long-name").as_bytes(),
+            b"a-rather-long-n\0"
+        );
     }
 
     #[test]

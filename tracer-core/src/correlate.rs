@@ -130,9 +130,21 @@ impl Correlator {
         self.table.processes().filter(|it| it.end.is_none()).count()
     }
 
+    /// Whether a process runs a tool of Go, as far as its file or its place tells.
+    pub(crate) fn is_tool(&self, process: ProcKey) -> bool {
+        self.table
+            .get(process)
+            .is_some_and(|it| self.role(it).is_some())
+    }
+
     /// Ends the trace: everything that was seen, as builds.
     pub fn finish(self) -> Trace {
-        let mut builds = build::builds(&self);
+        self.so_far()
+    }
+
+    /// Everything that was seen until now, as builds.
+    pub(crate) fn so_far(&self) -> Trace {
+        let mut builds = build::builds(self);
         builds.sort_by_key(|it| (it.start, it.process));
         let start = self.first.unwrap_or_default();
         Trace {

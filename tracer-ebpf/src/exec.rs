@@ -1,16 +1,16 @@
 //! A process of ours became another program: its arguments, environment, directory and file, from the new address space.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_cgroup_id, generated::bpf_probe_read_user},
+    helpers::{bpf_get_current_cgroup_id, bpf_get_current_comm, generated::bpf_probe_read_user},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use tracer_abi::{BLOCK_MAX, Exec, Kind, Ours, PATH_MAX};
+use tracer_abi::{BLOCK_MAX, Exec, Kind, NAMES_MAX, Name, Ours, PATH_MAX};
 
 use crate::{
     bound::{at_most, opaque},
     kernel::{born, current_task, current_tgid, read},
-    maps::{OURS, offset},
+    maps::{NAMES, OURS, offset},
     path::{Place, walk},
     record::{count_lost, count_seen, header},
     scratch::Taken,
@@ -27,7 +27,8 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
 /// Arguments of the tracepoint: the running task, its thread id before, and the `linux_binprm`.
 #[inline(always)]
 fn record(ctx: &BtfTracePointContext) -> Option<()> {
-    let ours = OURS.get_ptr_mut(current_tgid())?;
+    let tgid = current_tgid();
+    let ours = OURS.get_ptr_mut(tgid).or_else(|| adopt(tgid))?;
     let task = current_task();
     let born_ns = born(task);
     // SAFETY: the map keeps the element while the program runs; all other threads of the process are gone.
@@ -49,6 +50,30 @@ fn record(ctx: &BtfTracePointContext) -> Option<()> {
     }
     scratch.free();
     Some(())
+}
+
+/// Takes a process among those that are followed, if its new program has a name that is looked for. The kernel has given the task that
+/// name by now (`begin_new_exec` of `fs/exec.c`).
+#[inline(always)]
+fn adopt(tgid: u32) -> Option<*mut Ours> {
+    // Where nothing is looked for this is all it costs.
+    let first = NAMES.get(0)?;
+    if first.0[0] == 0 {
+        return None;
+    }
+    let comm = bpf_get_current_comm().ok()?;
+    // SAFETY: any bits are a valid value of these integers.
+    let name = Name(unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(comm) });
+    for i in 0..NAMES_MAX as u32 {
+        if *NAMES.get(i)? == name {
+            if OURS.insert(tgid, Ours::default(), 0).is_err() {
+                count_seen(Kind::TRACK);
+                count_lost(Kind::TRACK);
+            }
+            return OURS.get_ptr_mut(tgid);
+        }
+    }
+    None
 }
 
 /// Writes the whole record and returns its length.

@@ -5,7 +5,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use tracer_abi::{Kind, Offsets, Ours, PREFIXES_MAX, Prefix, SPECS_MAX, Spec, Tally};
+use tracer_abi::{
+    Kind, NAMES_MAX, Name, Offsets, Ours, PREFIXES_MAX, Prefix, SPECS_MAX, Spec, Tally,
+};
 
 use crate::{
     scratch::Scratch,
@@ -26,6 +28,9 @@ pub static OURS: HashMap<u32, Ours> = HashMap::with_max_entries(65_536, BPF_F_NO
 
 #[map]
 pub static SPECS: Array<Spec> = Array::with_max_entries(SPECS_MAX as u32, 0);
+
+#[map]
+pub static NAMES: Array<Name> = Array::with_max_entries(NAMES_MAX as u32, 0);
 
 #[map]
 pub static PREFIXES: Array<Prefix> = Array::with_max_entries(PREFIXES_MAX as u32, 0);

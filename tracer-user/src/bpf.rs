@@ -25,7 +25,7 @@ use aya::programs::trace_point::TracePointLink;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::util::nr_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
-use tracer_abi::{Kind, Ours, Prefix, Spec, Tally, level, map};
+use tracer_abi::{Kind, Name, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError};
@@ -51,6 +51,8 @@ pub struct Table<'a> {
     pub specs: &'a [Spec],
     /// How the spans begin that are recorded.
     pub prefixes: &'a [Prefix],
+    /// Names of programs that are followed whoever starts them.
+    pub names: &'a [Name],
 }
 
 impl Default for Config {
@@ -138,6 +140,7 @@ impl Tracer {
         detail.set(0, config.detail, 0).map_err(error::from_map)?;
         fill::<_, 10>(&mut ebpf, map::SPECS, table.specs)?;
         fill::<_, 6>(&mut ebpf, map::PREFIXES, table.prefixes)?;
+        fill::<_, 2>(&mut ebpf, map::NAMES, table.names)?;
         let ours =
             HashMap::try_from(error::take(&mut ebpf, map::OURS)?).map_err(error::from_map)?;
         let tallies = PerCpuArray::try_from(error::take(&mut ebpf, map::TALLIES)?)
@@ -168,6 +171,12 @@ impl Tracer {
     pub fn follow(&mut self, tgid: u32) -> Result<(), TracerError> {
         let ours = Words::read_from_bytes(Ours::default().as_bytes()).unwrap_or_default();
         Ok(self.ours.insert(tgid, ours, 0)?)
+    }
+
+    /// Follows a process no longer. Those that it made until now still are.
+    pub fn unfollow(&mut self, tgid: u32) {
+        // It may have ended: then the kernel side has forgotten it.
+        let _gone = self.ours.remove(&tgid);
     }
 
     /// Changes how much the probes record, at once and without attaching anything.

@@ -3,6 +3,7 @@
 //! Each word has a module with its flags and its doing. stdout is data and stderr is talk; where a word hands stdout to somebody
 //! else (`run`), all is talk.
 
+mod agent;
 mod analyze;
 mod builds;
 mod diff;
@@ -55,6 +56,7 @@ struct Cli {
 enum Word {
     Run(run::Args),
     Record(record::Args),
+    Agent(agent::Args),
     Replay(replay::Args),
     Doctor(doctor::Args),
     Analyze(analyze::Args),
@@ -93,6 +95,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     match cli.word {
         Word::Run(args) => run::execute(args),
         Word::Record(args) => record::execute(args),
+        Word::Agent(args) => exit_code(agent::execute(args)),
         Word::Replay(args) => exit_code(replay::execute(&args)),
         Word::Doctor(args) => exit_code(doctor::execute(&args)),
         Word::Analyze(args) => exit_code(analyze::execute(&args)),

@@ -8,6 +8,7 @@ mod go_mod;
 mod inspector;
 mod recorder;
 mod replay;
+pub mod service;
 mod source;
 mod world;
 
@@ -23,7 +24,7 @@ use tracer_core::model::Trace;
 
 pub use self::recorder::Recorder;
 pub use self::replay::{Replayed, replay};
-pub use self::source::{Source, Wanted, page_size};
+pub use self::source::{Source, Wanted, Whose, page_size};
 use self::world::World;
 use crate::launch::signal::{Received, Signals};
 use crate::launch::{Change, Running};
@@ -86,7 +87,8 @@ pub fn watch(
     let mut ended: Option<Instant> = None;
     loop {
         let timeout = command.look_again.map_or(TICK, |_| SETTLE);
-        let have_changed = wait(signals, live.as_ref(), timeout)?;
+        let seen = live.as_ref().map(|it| (&it.source, &it.world));
+        let have_changed = wait(signals, seen, timeout)?;
         // First the signals: what the command did before it ended is in the ring by the time its end is known.
         command.mind(signals)?;
         if let Some(live) = &mut live {
@@ -108,10 +110,10 @@ pub fn watch(
 }
 
 /// Waits until there is something to do. Says whether probed files have changed, or may have.
-fn wait(signals: &Signals, live: Option<&Live<'_>>, timeout: Duration) -> io::Result<bool> {
+fn wait(signals: &Signals, seen: Option<(&Source, &World)>, timeout: Duration) -> io::Result<bool> {
     let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
     let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
-    if let Some(Live { source, world, .. }) = live {
+    if let Some((source, world)) = seen {
         fds.push(PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN));
         fds.push(PollFd::from_borrowed_fd(world.as_fd(), PollFlags::IN));
         fds.extend(

@@ -3,6 +3,7 @@
 //! What is seen becomes events for `tracer_core`, which does the thinking. Only `cli` names clap, only the probe-loading modules
 //! name aya, and only `main` ends the process.
 
+pub mod agent;
 pub mod bpf;
 pub mod cli;
 pub mod doctor;

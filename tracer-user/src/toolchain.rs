@@ -19,6 +19,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::{major, minor};
+use tracer_abi::Name;
 use tracer_core::decode::PointKind;
 use tracer_core::event::FileId;
 
@@ -40,7 +41,14 @@ pub fn table() -> Table<'static> {
     Table {
         specs: &table.specs,
         prefixes: &table.prefixes,
+        names: &[],
     }
+}
+
+/// Names of the `go` command and of the tools that others run without it. A toolchain's program of another name is seen under a
+/// program that is followed, or not at all.
+pub fn names() -> [Name; 7] {
+    ["go", "compile", "asm", "link", "cgo", "cover", "vet"].map(|it| Name::of(it.as_bytes()))
 }
 
 /// Names the content that a file has now. The device is in the kernel's own form, as records have it.

@@ -16,7 +16,7 @@ use super::file::NewFile;
 use super::report::{self, Report, Stream};
 use super::{OWN_FAILURE, say};
 use crate::bpf::SetupError;
-use crate::driver::{self, Recorder, Source, Traced, Wanted, Watched};
+use crate::driver::{self, Recorder, Source, Traced, Wanted, Watched, Whose};
 use crate::history;
 use crate::launch::caller::{self, Caller};
 use crate::launch::signal::Signals;
@@ -213,6 +213,7 @@ fn start(order: &Order, caller: Option<&Caller>, held: &Held) -> anyhow::Result<
         command: redact::argv(redact::Program::of(program), command),
         detail: order.detail.into(),
         hint: hint(order.command.first(), caller),
+        whose: Whose::Followed,
     };
     let mut source = Source::start(wanted)?;
     source.follow(held.tgid())?;

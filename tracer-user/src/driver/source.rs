@@ -13,7 +13,7 @@ use tracer_core::event::{Event, FileId, Lost, Tgid, Tool};
 use tracer_core::recording::Detail;
 
 use super::clock;
-use crate::bpf::{Config, Ring, SetupError, Tracer, TracerError};
+use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError};
 use crate::inspect;
 use crate::toolchain::{self, Probes, SearchHint};
 
@@ -25,6 +25,17 @@ pub struct Wanted {
     pub detail: Detail,
     /// Where toolchains may be.
     pub hint: SearchHint,
+    /// Whose builds.
+    pub whose: Whose,
+}
+
+/// Whose builds are traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of the processes that are followed.
+    Followed,
+    /// Everybody's.
+    Everybody,
 }
 
 /// Programs that are loaded and attached.
@@ -46,13 +57,21 @@ impl Source {
             command,
             detail,
             hint,
+            whose,
         } = wanted;
+        let names = toolchain::names();
         let (mut tracer, ring) = Tracer::load(
             &Config {
                 detail: detail.level(),
                 ..Config::default()
             },
-            &toolchain::table(),
+            &Table {
+                names: match whose {
+                    Whose::Followed => &[],
+                    Whose::Everybody => &names,
+                },
+                ..toolchain::table()
+            },
         )?;
         let mut probes = Probes::new();
         let mut found = Vec::new();
@@ -86,6 +105,22 @@ impl Source {
     /// From now on sees this process and all that it makes.
     pub fn follow(&mut self, tgid: Tgid) -> Result<(), TracerError> {
         self.tracer.follow(tgid.0)
+    }
+
+    /// Sees that process no longer.
+    pub(super) fn unfollow(&mut self, tgid: Tgid) {
+        self.tracer.unfollow(tgid.0);
+    }
+
+    /// Probes that are on.
+    pub fn n_probes(&self) -> usize {
+        self.tracer.n_links()
+    }
+
+    /// Records so far, those that were lost included.
+    pub(super) fn tallies(&self) -> Vec<(Kind, Tally)> {
+        // The counters are a map in the kernel that is there as long as we are.
+        self.tracer.tallies().unwrap_or_default()
     }
 
     /// What will be missing though tracing works, as sentences.

@@ -91,6 +91,11 @@ impl World {
         }
     }
 
+    /// Lets go of what is kept open for a process that has ended.
+    pub(super) fn forget(&mut self, process: ProcKey) {
+        self.roots.remove(&process);
+    }
+
     pub(super) fn answers(&mut self) -> Vec<Event> {
         self.inspector
             .answers()

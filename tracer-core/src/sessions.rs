@@ -1,0 +1,421 @@
+//! The events of a whole machine, taken apart: each process that was followed on its own account, and all that it made, is a session
+//! with a correlator of its own, which ends when that process has.
+//!
+//! Events belong to a session by their process. What concerns all (a tool, a loss) is told to all. Like the correlator this has no
+//! clock and does nothing itself; it holds what is under way and nothing of what is over.
+
+use std::collections::BTreeMap;
+
+use crate::correlate::{Context, Correlator};
+use crate::effect::Effect;
+use crate::event::{Event, FileId, Ktime, Lost, ProcKey, Tool};
+use crate::model::Trace;
+
+/// How long what outlives a session's first process still belongs to it: nanoseconds.
+const AFTERMATH_NS: u64 = 500_000_000;
+/// How long a session waits for answers about its outputs: nanoseconds.
+const PATIENCE_NS: u64 = 120_000_000_000;
+/// Events that one session takes. A program under `go run` may start others for months.
+const EVENTS_MAX: u64 = 4_000_000;
+/// Sessions that are under way at once.
+const SESSIONS_MAX: usize = 4096;
+
+/// All that is under way.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    context: Context,
+    tools: BTreeMap<FileId, Tool>,
+    sessions: BTreeMap<ProcKey, Session>,
+    /// Whose session a process belongs to; none for what outlived its own.
+    of: BTreeMap<ProcKey, Option<ProcKey>>,
+    /// Processes about whose outputs a session has asked; the answers come when they have ended.
+    asked: BTreeMap<ProcKey, ProcKey>,
+    n_refused: u64,
+}
+
+#[derive(Debug)]
+struct Session {
+    correlator: Correlator,
+    n_events: u64,
+    /// Of them, those that were too many.
+    n_left_out: u64,
+    /// When its first process ended.
+    ended: Option<Ktime>,
+    /// Questions about outputs without an answer.
+    n_asked: u64,
+    /// Nobody was told of it yet.
+    is_new: bool,
+}
+
+impl Sessions {
+    /// What all sessions have in common.
+    pub fn new(context: Context) -> Self {
+        Self {
+            context,
+            ..Self::default()
+        }
+    }
+
+    /// Takes one event; says what the rim should find out because of it.
+    pub fn apply(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Fork(fork) => {
+                let root = self.root_of(fork.parent);
+                self.of.insert(fork.child, root);
+                self.tell(root, Event::Fork(fork))
+            }
+            Event::Exec(exec) => {
+                let root = match self.of.get(&exec.process).copied().flatten() {
+                    Some(root) => Some(root),
+                    None => self.begin(exec.process),
+                };
+                self.tell(root, Event::Exec(exec))
+            }
+            Event::Exit(exit) => {
+                let root = self.root_of(exit.process);
+                self.of.remove(&exit.process);
+                if root == Some(exit.process)
+                    && let Some(session) = self.sessions.get_mut(&exit.process)
+                {
+                    session.ended = Some(exit.at);
+                }
+                self.tell(root, Event::Exit(exit))
+            }
+            Event::Rename(rename) => {
+                let root = self.root_of(rename.process);
+                self.tell(root, Event::Rename(rename))
+            }
+            Event::Call(call) => {
+                let root = self.root_of(call.process);
+                self.tell(root, Event::Call(call))
+            }
+            Event::Settings(settings) => {
+                let root = self.known(settings.process);
+                self.tell(root, Event::Settings(settings))
+            }
+            Event::ResponseFile(file) => {
+                let root = self.known(file.process);
+                self.tell(root, Event::ResponseFile(file))
+            }
+            Event::Inspected(inspected) => {
+                let root = self.asked.get(&inspected.process).copied();
+                self.tell(root, Event::Inspected(inspected))
+            }
+            Event::Tool(tool) => {
+                self.tools.insert(tool.file, tool.clone());
+                self.tell_all(&Event::Tool(tool))
+            }
+            Event::Lost(_) | Event::Unreadable(_) => self.tell_all(&event),
+        }
+    }
+
+    /// A file that was asked about is no Go tool. If it is what a session began with, there is none: says so, and the process need not
+    /// be followed.
+    pub fn is_no_tool(&mut self, process: ProcKey) -> bool {
+        let is_wrong = self
+            .sessions
+            .get(&process)
+            .is_some_and(|it| !it.correlator.is_tool(process));
+        if is_wrong {
+            self.end(process);
+            self.of.remove(&process);
+        }
+        is_wrong
+    }
+
+    /// Sessions that began since the last call and are those of a Go tool, as far as they are seen.
+    pub fn begun(&mut self) -> Vec<Trace> {
+        let mut begun = Vec::new();
+        for (root, session) in &mut self.sessions {
+            if session.is_new && session.correlator.is_tool(*root) {
+                session.is_new = false;
+                begun.push(session.correlator.so_far());
+            }
+        }
+        begun
+    }
+
+    /// First processes of sessions that have not ended, as far as was seen.
+    pub fn roots(&self) -> impl Iterator<Item = ProcKey> {
+        let running = self.sessions.iter().filter(|(_, it)| it.ended.is_none());
+        running.map(|(root, _)| *root)
+    }
+
+    /// The first process of a session is gone, and its exit was not seen.
+    pub fn miss(&mut self, root: ProcKey, now: Ktime) {
+        self.of.remove(&root);
+        if let Some(session) = self.sessions.get_mut(&root) {
+            session.ended.get_or_insert(now);
+        }
+    }
+
+    /// What the wall clock shows when the boot clock shows zero, for sessions that begin from now on. It is set anew by an operator or
+    /// by the network.
+    pub fn set_boot_to_wall_ns(&mut self, ns: i64) {
+        self.context.boot_to_wall_ns = ns;
+    }
+
+    /// Sessions that are over by `now`.
+    pub fn ended(&mut self, now: Ktime) -> Vec<Trace> {
+        let over: Vec<ProcKey> = self
+            .sessions
+            .iter()
+            .filter(|(_, it)| it.is_over(now))
+            .map(|(root, _)| *root)
+            .collect();
+        over.into_iter().filter_map(|root| self.end(root)).collect()
+    }
+
+    /// Ends everything, over or not.
+    pub fn finish(mut self) -> Vec<Trace> {
+        let roots: Vec<ProcKey> = self.sessions.keys().copied().collect();
+        roots
+            .into_iter()
+            .filter_map(|root| self.end(root))
+            .collect()
+    }
+
+    /// Sessions under way.
+    pub fn n_running(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Sessions that were not begun because there were too many.
+    pub fn n_refused(&self) -> u64 {
+        self.n_refused
+    }
+
+    fn known(&self, process: ProcKey) -> Option<ProcKey> {
+        self.of.get(&process).copied().flatten()
+    }
+
+    /// The session of a process; a new one for a process that was under way before it was followed.
+    fn root_of(&mut self, process: ProcKey) -> Option<ProcKey> {
+        match self.of.get(&process) {
+            Some(root) => *root,
+            None => self.begin(process),
+        }
+    }
+
+    fn begin(&mut self, root: ProcKey) -> Option<ProcKey> {
+        if self.sessions.len() >= SESSIONS_MAX {
+            self.n_refused += 1;
+            self.of.insert(root, None);
+            return None;
+        }
+        let mut correlator = Correlator::new(self.context.clone());
+        for tool in self.tools.values() {
+            // Nobody runs it yet, so there is nothing to ask.
+            correlator.apply(Event::Tool(tool.clone()));
+        }
+        self.sessions.insert(
+            root,
+            Session {
+                correlator,
+                n_events: 0,
+                n_left_out: 0,
+                ended: None,
+                n_asked: 0,
+                is_new: true,
+            },
+        );
+        self.of.insert(root, Some(root));
+        Some(root)
+    }
+
+    fn tell(&mut self, root: Option<ProcKey>, event: Event) -> Vec<Effect> {
+        let Some((root, session)) = root.and_then(|it| Some((it, self.sessions.get_mut(&it)?)))
+        else {
+            return Vec::new();
+        };
+        let effects = session.apply(event);
+        for effect in &effects {
+            if let Effect::Inspect { process, .. } = effect {
+                self.asked.insert(*process, root);
+            }
+        }
+        effects
+    }
+
+    fn tell_all(&mut self, event: &Event) -> Vec<Effect> {
+        self.sessions
+            .values_mut()
+            .flat_map(|session| session.apply(event.clone()))
+            .collect()
+    }
+
+    /// Takes a session out; its processes that still run are nobody's from now on.
+    fn end(&mut self, root: ProcKey) -> Option<Trace> {
+        let session = self.sessions.remove(&root)?;
+        self.asked.retain(|_, of| *of != root);
+        for of in self.of.values_mut().filter(|it| **it == Some(root)) {
+            *of = None;
+        }
+        Some(session.finish())
+    }
+}
+
+impl Session {
+    fn apply(&mut self, event: Event) -> Vec<Effect> {
+        if let Event::Inspected(_) = &event {
+            self.n_asked = self.n_asked.saturating_sub(1);
+        }
+        self.n_events += 1;
+        // An end is worth more than the rest.
+        if self.n_events > EVENTS_MAX && !matches!(event, Event::Exit(_) | Event::Inspected(_)) {
+            self.n_left_out += 1;
+            return Vec::new();
+        }
+        let effects = self.correlator.apply(event);
+        let n_asked = effects
+            .iter()
+            .filter(|it| matches!(it, Effect::Inspect { .. }))
+            .count();
+        self.n_asked += n_asked as u64;
+        effects
+    }
+
+    fn is_over(&self, now: Ktime) -> bool {
+        self.ended.is_some_and(|ended| {
+            let since = now.0.saturating_sub(ended.0);
+            let all_ended = since > AFTERMATH_NS || self.correlator.n_running() == 0;
+            let all_read = since > PATIENCE_NS || self.n_asked == 0;
+            all_ended && all_read
+        })
+    }
+
+    fn finish(mut self) -> Trace {
+        if self.n_left_out > 0 {
+            self.correlator.apply(Event::Lost(Lost {
+                at: self.ended.unwrap_or_default(),
+                kind: "event".to_owned(),
+                n: self.n_left_out,
+            }));
+        }
+        self.correlator.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Captured, Exec, Exit, Fork, Status, Tgid, Usage};
+
+    const FIRST: ProcKey = key(10);
+    const SECOND: ProcKey = key(20);
+
+    const fn key(tgid: u32) -> ProcKey {
+        ProcKey {
+            tgid: Tgid(tgid),
+            born: Ktime(tgid as u64),
+        }
+    }
+
+    fn exec(process: ProcKey, exe: &str, at: u64) -> Event {
+        Event::Exec(Box::new(Exec {
+            at: Ktime(at),
+            process,
+            parent: Tgid(1),
+            file: FileId {
+                dev: 1,
+                ino: u64::from(process.tgid.0),
+                size: 1,
+                ctime_ns: 1,
+            },
+            exe: Captured::Whole(exe.into()),
+            cwd: Captured::Whole("/".into()),
+            argv: Captured::Whole(vec!["go".into(), "build".into()]),
+            env: Captured::Whole(Vec::new()),
+            uid: 0,
+            cgroup: 1,
+        }))
+    }
+
+    fn exit(process: ProcKey, at: u64) -> Event {
+        Event::Exit(Exit {
+            at: Ktime(at),
+            process,
+            status: Status::Code(0),
+            usage: Usage::default(),
+        })
+    }
+
+    fn fork(parent: ProcKey, child: ProcKey, at: u64) -> Event {
+        Event::Fork(Fork {
+            at: Ktime(at),
+            parent,
+            child,
+        })
+    }
+
+    const GO: &str = "/usr/local/go/bin/go";
+
+    #[test]
+    fn builds_side_by_side_are_told_apart() {
+        let mut sessions = Sessions::new(Context::default());
+        for event in [exec(FIRST, GO, 100), exec(SECOND, GO, 110)] {
+            sessions.apply(event);
+        }
+        assert_eq!(sessions.begun().len(), 2);
+        assert!(sessions.begun().is_empty());
+        for event in [
+            fork(FIRST, key(11), 120),
+            fork(SECOND, key(21), 130),
+            exit(key(11), 140),
+            exit(FIRST, 150),
+        ] {
+            sessions.apply(event);
+        }
+        let [first] = &sessions.ended(Ktime(150))[..] else {
+            panic!("not one session ended");
+        };
+        assert_eq!(first.events.forks, 1);
+        assert_eq!(first.builds.len(), 1);
+        assert_eq!(sessions.n_running(), 1);
+        // Its other process still runs, so it is waited for, but not for long.
+        sessions.apply(exit(SECOND, 160));
+        assert!(sessions.ended(Ktime(160)).is_empty());
+        assert_eq!(sessions.ended(Ktime(160 + AFTERMATH_NS + 1)).len(), 1);
+        // What it left behind begins no session by what it does, only by a program of its own.
+        sessions.apply(fork(key(21), key(22), 170));
+        sessions.apply(exit(key(22), 180));
+        assert_eq!(sessions.n_running(), 0);
+        sessions.apply(exec(key(21), GO, 190));
+        assert_eq!(sessions.n_running(), 1);
+    }
+
+    #[test]
+    fn what_is_no_go_tool_is_no_session() {
+        let mut sessions = Sessions::new(Context::default());
+        sessions.apply(exec(FIRST, "/usr/bin/link", 100));
+        assert!(sessions.is_no_tool(FIRST));
+        assert_eq!(sessions.n_running(), 0);
+        // A tool whose file could not be read is known by its place.
+        sessions.apply(exec(SECOND, GO, 100));
+        assert!(!sessions.is_no_tool(SECOND));
+        // A child of it may be anything.
+        sessions.apply(fork(SECOND, key(21), 110));
+        sessions.apply(exec(key(21), "/usr/bin/gcc", 120));
+        assert!(!sessions.is_no_tool(key(21)));
+    }
+
+    #[test]
+    fn a_process_that_was_under_way_has_a_session_with_a_gap() {
+        let mut sessions = Sessions::new(Context::default());
+        sessions.apply(fork(FIRST, key(11), 100));
+        sessions.apply(exit(key(11), 110));
+        sessions.apply(exit(FIRST, 120));
+        assert_eq!(sessions.ended(Ktime(120)).len(), 1);
+    }
+
+    #[test]
+    fn there_is_a_limit_to_what_is_under_way() {
+        let mut sessions = Sessions::new(Context::default());
+        for tgid in 1..=SESSIONS_MAX as u32 + 3 {
+            sessions.apply(exec(key(tgid), GO, 1));
+        }
+        assert_eq!(sessions.n_running(), SESSIONS_MAX);
+        assert_eq!(sessions.n_refused(), 3);
+        assert_eq!(sessions.finish().len(), SESSIONS_MAX);
+    }
+}
