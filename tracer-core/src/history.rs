@@ -9,6 +9,7 @@ mod id;
 mod pack;
 mod part;
 mod retention;
+mod worth;
 
 pub use baseline::{Baseline, BaselineId};
 pub use entry::{Context, Entry, State, Target};
@@ -16,6 +17,7 @@ pub use id::{BuildId, IdPrefix, NotAnId};
 pub use pack::{Unpackable, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Limits, n_to_delete};
+pub use worth::is_worth_keeping;
 
 use crate::event::Ktime;
 use crate::model::Trace;

@@ -25,7 +25,7 @@ const SESSIONS_MAX: usize = 4096;
 pub struct Sessions {
     context: Context,
     tools: BTreeMap<FileId, Tool>,
-    sessions: BTreeMap<ProcKey, Session>,
+    under_way: BTreeMap<ProcKey, Session>,
     /// Whose session a process belongs to; none for what outlived its own.
     of: BTreeMap<ProcKey, Option<ProcKey>>,
     /// Processes about whose outputs a session has asked; the answers come when they have ended.
@@ -75,7 +75,7 @@ impl Sessions {
                 let root = self.root_of(exit.process);
                 self.of.remove(&exit.process);
                 if root == Some(exit.process)
-                    && let Some(session) = self.sessions.get_mut(&exit.process)
+                    && let Some(session) = self.under_way.get_mut(&exit.process)
                 {
                     session.ended = Some(exit.at);
                 }
@@ -113,7 +113,7 @@ impl Sessions {
     /// be followed.
     pub fn is_no_tool(&mut self, process: ProcKey) -> bool {
         let is_wrong = self
-            .sessions
+            .under_way
             .get(&process)
             .is_some_and(|it| !it.correlator.is_tool(process));
         if is_wrong {
@@ -126,7 +126,7 @@ impl Sessions {
     /// Sessions that began since the last call and are those of a Go tool, as far as they are seen.
     pub fn begun(&mut self) -> Vec<Trace> {
         let mut begun = Vec::new();
-        for (root, session) in &mut self.sessions {
+        for (root, session) in &mut self.under_way {
             if session.is_new && session.correlator.is_tool(*root) {
                 session.is_new = false;
                 begun.push(session.correlator.so_far());
@@ -137,14 +137,14 @@ impl Sessions {
 
     /// First processes of sessions that have not ended, as far as was seen.
     pub fn roots(&self) -> impl Iterator<Item = ProcKey> {
-        let running = self.sessions.iter().filter(|(_, it)| it.ended.is_none());
+        let running = self.under_way.iter().filter(|(_, it)| it.ended.is_none());
         running.map(|(root, _)| *root)
     }
 
     /// The first process of a session is gone, and its exit was not seen.
     pub fn miss(&mut self, root: ProcKey, now: Ktime) {
         self.of.remove(&root);
-        if let Some(session) = self.sessions.get_mut(&root) {
+        if let Some(session) = self.under_way.get_mut(&root) {
             session.ended.get_or_insert(now);
         }
     }
@@ -158,7 +158,7 @@ impl Sessions {
     /// Sessions that are over by `now`.
     pub fn ended(&mut self, now: Ktime) -> Vec<Trace> {
         let over: Vec<ProcKey> = self
-            .sessions
+            .under_way
             .iter()
             .filter(|(_, it)| it.is_over(now))
             .map(|(root, _)| *root)
@@ -168,7 +168,7 @@ impl Sessions {
 
     /// Ends everything, over or not.
     pub fn finish(mut self) -> Vec<Trace> {
-        let roots: Vec<ProcKey> = self.sessions.keys().copied().collect();
+        let roots: Vec<ProcKey> = self.under_way.keys().copied().collect();
         roots
             .into_iter()
             .filter_map(|root| self.end(root))
@@ -177,7 +177,7 @@ impl Sessions {
 
     /// Sessions under way.
     pub fn n_running(&self) -> usize {
-        self.sessions.len()
+        self.under_way.len()
     }
 
     /// Sessions that were not begun because there were too many.
@@ -198,7 +198,7 @@ impl Sessions {
     }
 
     fn begin(&mut self, root: ProcKey) -> Option<ProcKey> {
-        if self.sessions.len() >= SESSIONS_MAX {
+        if self.under_way.len() >= SESSIONS_MAX {
             self.n_refused += 1;
             self.of.insert(root, None);
             return None;
@@ -208,7 +208,7 @@ impl Sessions {
             // Nobody runs it yet, so there is nothing to ask.
             correlator.apply(Event::Tool(tool.clone()));
         }
-        self.sessions.insert(
+        self.under_way.insert(
             root,
             Session {
                 correlator,
@@ -224,7 +224,7 @@ impl Sessions {
     }
 
     fn tell(&mut self, root: Option<ProcKey>, event: Event) -> Vec<Effect> {
-        let Some((root, session)) = root.and_then(|it| Some((it, self.sessions.get_mut(&it)?)))
+        let Some((root, session)) = root.and_then(|it| Some((it, self.under_way.get_mut(&it)?)))
         else {
             return Vec::new();
         };
@@ -238,7 +238,7 @@ impl Sessions {
     }
 
     fn tell_all(&mut self, event: &Event) -> Vec<Effect> {
-        self.sessions
+        self.under_way
             .values_mut()
             .flat_map(|session| session.apply(event.clone()))
             .collect()
@@ -246,7 +246,7 @@ impl Sessions {
 
     /// Takes a session out; its processes that still run are nobody's from now on.
     fn end(&mut self, root: ProcKey) -> Option<Trace> {
-        let session = self.sessions.remove(&root)?;
+        let session = self.under_way.remove(&root)?;
         self.asked.retain(|_, of| *of != root);
         for of in self.of.values_mut().filter(|it| **it == Some(root)) {
             *of = None;
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn there_is_a_limit_to_what_is_under_way() {
         let mut sessions = Sessions::new(Context::default());
-        for tgid in 1..=SESSIONS_MAX as u32 + 3 {
+        for tgid in (1..).take(SESSIONS_MAX + 3) {
             sessions.apply(exec(key(tgid), GO, 1));
         }
         assert_eq!(sessions.n_running(), SESSIONS_MAX);

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tracer_core::history::{self as kept, Limits};
+use tracer_core::history::{self, Kept, Limits};
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
@@ -79,13 +79,13 @@ struct Agent<'a> {
 
 impl Sink for Agent<'_> {
     fn begun(&mut self, trace: &Trace) {
-        for build in kept::builds(trace) {
+        for build in worth_keeping(trace) {
             self.writer.begin(build.entry);
         }
     }
 
     fn ended(&mut self, trace: Trace) {
-        for build in kept::builds(&trace) {
+        for build in worth_keeping(&trace) {
             self.writer.finish(build);
         }
     }
@@ -126,6 +126,12 @@ impl Agent<'_> {
         ));
         Ok(())
     }
+}
+
+fn worth_keeping(trace: &Trace) -> impl Iterator<Item = Kept> {
+    let all = history::builds(trace).zip(&trace.builds);
+    all.filter(|(_, build)| history::is_worth_keeping(build))
+        .map(|(kept, _)| kept)
 }
 
 /// Nanoseconds since 1970.
