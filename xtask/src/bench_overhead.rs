@@ -16,7 +16,7 @@ use serde_json::Value;
 use tests::{Module, Toolchain};
 
 use self::measure::{Sample, Spread, adopt_orphans, measure};
-use crate::shell;
+use crate::{setup, shell};
 
 /// What is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,6 +129,7 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
         bail!("no rounds, no result: give --rounds at least 1");
     }
     adopt_orphans()?;
+    setup::minor(minor)?;
     let gotrace = shell::gotrace()?;
     let toolchain = tests::toolchain(minor);
     let watchers = watchers()?;

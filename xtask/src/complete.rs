@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use crate::shell;
+use crate::{setup, shell};
 
 pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
+    setup::minor(minor)?;
     let gotrace = shell::gotrace()?;
     shell::run(shell::cargo().args([
         "build",

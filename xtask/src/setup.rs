@@ -48,6 +48,18 @@ pub(crate) fn for_tests() -> Result<()> {
     Ok(())
 }
 
+/// The toolchain of this minor version, as the tests use it.
+pub(crate) fn minor(minor: &str) -> Result<()> {
+    let official = tests::OFFICIAL_VERSIONS
+        .iter()
+        .find(|it| it.rsplit_once('.').is_some_and(|(most, _)| most == minor));
+    match official {
+        Some(version) => go(version).map(|_| ()),
+        // The harness says so if it is neither.
+        None => apt_install(TEST_PACKAGES),
+    }
+}
+
 /// The `go` command of an official toolchain under the target directory, downloaded if it is not there.
 pub(crate) fn go(version: &str) -> Result<PathBuf> {
     let home = tests::toolchain_dir().join(format!("go{version}"));
