@@ -5,10 +5,13 @@
 mod fact;
 mod row;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::{self, Snapshot};
+use crate::entropy::WINDOW;
+use crate::snapshot::{self, Snapshot, SnapshotSection};
 
 pub const SCHEMA: &str = "gotrace.diff.v1";
 
@@ -154,15 +157,15 @@ fn likeness(before: &Snapshot, after: &Snapshot) -> Likeness {
 }
 
 fn entropy(before: &Snapshot, after: &Snapshot) -> Vec<EntropyChange> {
-    let old = |name: &str| {
-        before
-            .sections
-            .iter()
-            .find(|section| section.name == name)
-            .and_then(|it| it.entropy)
-    };
-    let changes = after.sections.iter().filter_map(|section| {
-        let (before, after) = (old(&section.name)?, section.entropy?);
+    // The entropy of a few bytes is that of their number, and of a build ID by chance.
+    let comparable = |section: &&SnapshotSection| section.disk >= WINDOW as u64;
+    let mut old = BTreeMap::new();
+    for section in before.sections.iter().filter(comparable) {
+        old.entry(&section.name).or_insert(section.entropy);
+    }
+    let new = after.sections.iter().filter(comparable);
+    let changes = new.filter_map(|section| {
+        let (before, after) = ((*old.get(&section.name)?)?, section.entropy?);
         let is_news = (after - before).abs() >= MIN_ENTROPY_CHANGE;
         is_news.then(|| EntropyChange {
             section: section.name.clone(),

@@ -1,7 +1,9 @@
 //! `cargo xtask bench analyze`: time and peak memory of `gotrace analyze` beside other tools on the same files.
 //!
-//! Go programs of about 2 to 100 MB: commands of an official Go release, and Debian's packages, which are downloaded and unpacked but not
-//! installed. Every tool runs on a file in the same round, the order as below, with the file in the page cache; medians are shown.
+//! Go programs of about 2 to 100 MB: commands of an official Go release, one of them built here with symbols and debug info, and
+//! Debian's packages, which are downloaded and unpacked but not installed, and stripped, so that there is little in them for nm and
+//! bloaty. Every tool runs on a file in the same round, the order as below, with the file in the page cache; medians are shown,
+//! of wall time and of the time of all cores together.
 //! A tool that is not installed here is left out, and that is said.
 
 use std::ffi::OsStr;
@@ -26,10 +28,18 @@ const PACKAGES: [(&str, &str); 3] = [
     ("packer", "usr/bin/packer"),
 ];
 
+/// How the Go compiler is built here, and the name of the file. It has 6 MB of debug info compressed, 30 MB plain.
+const BUILDS: [(&str, &str); 2] = [
+    ("compile-dwarf", "-ldflags="),
+    ("compile-dwarf-plain", "-ldflags=-compressdwarf=false"),
+];
+
 /// One run of a tool.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     seconds: f64,
+    /// Of all its threads, in the kernel too.
+    cpu: f64,
     /// Peak resident memory in KiB.
     peak: i64,
 }
@@ -61,6 +71,13 @@ fn files(go: &Path) -> Result<Vec<PathBuf>> {
     let mut files = vec![root.join("bin/gofmt"), go.to_owned(), tools.join("compile")];
     let place = shell::target().join("bench-analyze");
     fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    for (name, flag) in BUILDS {
+        let file = place.join(name);
+        if !file.exists() {
+            build(go, &place, &file, flag)?;
+        }
+        files.push(file);
+    }
     for (package, path) in PACKAGES {
         let file = place.join(package).join(path);
         if !file.exists() && unpack(&place, package).is_err() {
@@ -71,6 +88,21 @@ fn files(go: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort_by_key(|file| fs::metadata(file).map_or(0, |metadata| metadata.len()));
     Ok(files)
+}
+
+/// The compiler's own source is in GOROOT, and needs nothing else.
+fn build(go: &Path, place: &Path, file: &Path, flag: &str) -> Result<()> {
+    shell::run(
+        Command::new(go)
+            .args(["build", flag, "-o"])
+            .arg(file)
+            .arg("cmd/compile")
+            .env("GOCACHE", place.join("cache"))
+            .env("GOFLAGS", "")
+            .env("GOPROXY", "off")
+            .env("GOTOOLCHAIN", "local")
+            .current_dir(place),
+    )
 }
 
 fn unpack(place: &Path, package: &str) -> Result<()> {
@@ -146,9 +178,11 @@ fn compare(gotrace: &Path, go: &Path, file: &Path) -> Result<()> {
     for ((name, _), runs) in tools.iter().zip(&runs) {
         let it = median(runs);
         println!(
-            "  {name:<28} {:>8.3} s  x{:<7.2} {:>8.1} MiB",
+            "  {name:<28} {:>8.3} s  x{:<7.2} {:>8.3} s of CPU  x{:<7.2} {:>8.1} MiB",
             it.seconds,
             it.seconds / ours.seconds,
+            it.cpu,
+            it.cpu / ours.cpu,
             mebibytes(it.peak)
         );
     }
@@ -157,12 +191,16 @@ fn compare(gotrace: &Path, go: &Path, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Median time, and the largest peak.
+/// Median times, and the largest peak.
 fn median(runs: &[Run]) -> Run {
-    let mut seconds: Vec<_> = runs.iter().map(|run| run.seconds).collect();
-    seconds.sort_by(f64::total_cmp);
+    let of = |time: fn(&Run) -> f64| {
+        let mut times: Vec<_> = runs.iter().map(time).collect();
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+    };
     Run {
-        seconds: seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN),
+        seconds: of(|run| run.seconds),
+        cpu: of(|run| run.cpu),
         peak: runs.iter().map(|run| run.peak).max().unwrap_or(0),
     }
 }
@@ -191,8 +229,17 @@ fn run(command: &mut Command) -> Result<Run> {
     let usage = unsafe { usage.assume_init() };
     Ok(Run {
         seconds,
+        cpu: seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime),
         peak: usage.ru_maxrss,
     })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds are far below 2^52"
+)]
+fn seconds_of(time: libc::timeval) -> f64 {
+    time.tv_sec as f64 + time.tv_usec as f64 / 1e6
 }
 
 fn goarch() -> &'static str {

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem::Finder;
+
 use super::embed::{Budget, Embed, compressed};
 use super::{Claims, Content, Facts, file_of, region};
 use crate::image::SectionClass;
@@ -69,10 +71,11 @@ impl Places {
         let constants = region::marked(facts)
             .filter(|(_, content)| *content == Content::Strings)
             .map(|(addresses, _)| addresses);
+        let copy = Finder::new(b"..gobytes.");
         let copies = facts
             .symbols
             .iter()
-            .filter(|symbol| memchr::memmem::find(symbol.name, b"..gobytes.").is_some())
+            .filter(|symbol| !symbol.is_function && copy.find(symbol.name).is_some())
             .map(|symbol| symbol.address..symbol.address.saturating_add(symbol.size));
         Self {
             constants: constants.take(limit::SECTIONS).collect(),

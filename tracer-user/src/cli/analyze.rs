@@ -23,7 +23,9 @@ use crate::render;
                   nothing and needs no Go.",
     before_help = "  gotrace analyze bin/api\n  \
                    gotrace analyze --format json bin/* | jq .size\n  \
-                   gotrace analyze --snapshot api.snapshot.json bin/api"
+                   gotrace analyze --snapshot api.snapshot.json bin/api",
+    after_long_help = "Every byte of the file is counted once at each grain, so that each adds up to the file's size.\n\n\
+                       Exit code: 0, or 2 if a file could not be read; the others are told nevertheless."
 )]
 pub(super) struct Args {
     /// Files to read

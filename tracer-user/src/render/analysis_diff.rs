@@ -118,7 +118,7 @@ fn words(title: &str, facts: &[Fact], arrow: &str, page: &mut Page<'_>) {
 }
 
 fn grain(title: &str, rows: &[Row], top: usize, arrow: &str, page: &mut Page<'_>) {
-    if rows.is_empty() {
+    if rows.is_empty() || top == 0 {
         return;
     }
     page.gap();
