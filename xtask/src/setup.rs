@@ -29,6 +29,7 @@ const TEST_PACKAGES: &[Package] = &[
     package("bpftool", "/usr/sbin/bpftool"),
     package("prometheus", "/usr/bin/promtool"),
     package("sudo", "/usr/bin/sudo"),
+    package("runc", "/usr/sbin/runc"),
 ];
 
 const fn package(name: &'static str, proof: &'static str) -> Package {
