@@ -148,12 +148,10 @@ fn cells(row: &Row, arrow: &str) -> Vec<Line> {
         ..0 => Paint::Good,
     };
     let sign = if change < 0 { "-" } else { "+" };
-    let percent = match (row.before, row.after) {
+    let share = match (row.before, row.after) {
         (None, _) => "[NEW]".to_owned(),
         (_, None) => "[DEL]".to_owned(),
-        (Some(_), Some(_)) => row
-            .percent()
-            .map_or(String::new(), |percent| format!("{percent:+.1} %")),
+        (Some(_), Some(_)) => row.percent().map_or(String::new(), percent),
     };
     let bytes = |bytes: Option<u64>| bytes.map_or("-".to_owned(), units::size);
     let symbols = match (row.symbols_before, row.symbols_after) {
@@ -181,12 +179,21 @@ fn cells(row: &Row, arrow: &str) -> Vec<Line> {
             paint,
             &format!("{sign}{}", units::size(change.unsigned_abs())),
         ),
-        Line::painted(paint, &percent),
+        Line::painted(paint, &share),
         Line::plain(&bytes(row.before)),
         Line::painted(Paint::Dim, arrow),
         Line::plain(&bytes(row.after)),
         Line::painted(Paint::Dim, &symbols),
     ]
+}
+
+/// What would be rounded to nothing is told as little, as in the shares of an analysis.
+fn percent(percent: f64) -> String {
+    if percent.abs() < 0.05 {
+        "<0.1 %".to_owned()
+    } else {
+        format!("{percent:+.1} %")
+    }
 }
 
 fn entropy(diff: &Diff, arrow: &str, page: &mut Page<'_>) {
