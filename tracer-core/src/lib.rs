@@ -13,6 +13,7 @@ pub mod event;
 pub mod golang;
 pub mod history;
 pub mod model;
+pub mod origin;
 pub mod recording;
 pub mod redact;
 pub mod report;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
 use crate::event::{Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
+use crate::origin::Ci;
 
 /// Version of the JSON form: only fields are added while it stays.
 pub const SCHEMA: &str = "gotrace.trace/v1";
@@ -80,6 +81,8 @@ pub struct Build {
     pub goflags: Setting,
     /// `go env` as the tools were given it: resolved, allow-listed, redacted.
     pub env: BTreeMap<String, ByteString>,
+    /// The pipeline that it ran in, by the environment of `process`.
+    pub ci: Option<Ci>,
     /// Path of the main module.
     pub module: Option<String>,
     pub start: Ktime,

@@ -97,9 +97,27 @@ pub fn variable(name: &[u8], value: &[u8]) -> ByteString {
     };
     if is_secret {
         REDACTED.into()
+    } else if crate::origin::is_variable(name) {
+        // After the text, which knows where a password ends that has a slash in it.
+        address(&text(value)).as_slice().into()
     } else {
         text(value).as_ref().into()
     }
+}
+
+/// An address without credentials, query and fragment; what is none stays as it is.
+fn address(text: &[u8]) -> Vec<u8> {
+    let Some(at) = text.windows(3).position(|it| it == b"://") else {
+        return text.to_vec();
+    };
+    let (scheme, rest) = text.split_at_checked(at + 3).unwrap_or((text, b""));
+    let end = rest.iter().position(|it| matches!(it, b'?' | b'#'));
+    let rest = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+    let host = rest.iter().position(|it| *it == b'/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(host).unwrap_or((rest, b""));
+    let user = authority.iter().rposition(|it| *it == b'@');
+    let host = user.and_then(|it| authority.get(it + 1..));
+    [scheme, host.unwrap_or(authority), path].concat()
 }
 
 /// A line that goes into a cache key of the `go` command.

@@ -7,6 +7,7 @@ use crate::event::{Ktime, ProcKey, Role, Status, Usage};
 use crate::model::{
     Action, Anomaly, Build, CallKind, Installed, Outcome, Output, Packages, ToolCall,
 };
+use crate::origin::Ci;
 
 use super::process::{Process, total};
 use super::{Correlator, action, call, failure, losses, output, setting, toolless};
@@ -103,6 +104,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         toolchain: environment.toolchain.clone(),
         goflags: environment.goflags.clone(),
         env: environment.variables.clone(),
+        ci: head.image().and_then(|it| Ci::of(&it.env)),
         module: head.settings.as_ref().and_then(|it| it.module.clone()),
         start: head.start,
         end: head.end.as_ref().map(|it| it.at),

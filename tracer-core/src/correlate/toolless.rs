@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{ProcKey, Role};
 use crate::model::{Build, Command};
+use crate::origin::Ci;
 
 use super::Correlator;
 use super::build::{self, Family};
@@ -79,6 +80,7 @@ fn group(
         toolchain: resolved.toolchain,
         goflags: resolved.goflags,
         env: resolved.variables,
+        ci: head.image().and_then(|it| Ci::of(&it.env)),
         module: None,
         start: head.start,
         end: calls.iter().filter_map(|it| it.end).max(),

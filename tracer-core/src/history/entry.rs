@@ -12,6 +12,7 @@ use super::{Baseline, BuildId, part, wall_ns};
 use crate::byte_string::ByteString;
 use crate::event::Status;
 use crate::model::{Anomaly, Build, FailureClass, Installed, Output, Trace};
+use crate::origin::Ci;
 use crate::report;
 
 /// Bytes of a text that are kept.
@@ -85,6 +86,44 @@ pub struct Context {
     pub host: Option<String>,
     pub container: Option<String>,
     pub pod_uid: Option<String>,
+}
+
+impl Context {
+    /// By what the environment said; the rest is for the rim to fill.
+    fn of(ci: &Ci) -> Self {
+        let Ci {
+            system,
+            repository,
+            branch,
+            base_branch,
+            change,
+            revision,
+            pipeline,
+            job,
+            run,
+            attempt,
+            url,
+            runner,
+        } = ci;
+        let of = |it: &Option<String>| it.as_deref().map(text);
+        Self {
+            repository: of(repository),
+            branch: of(branch),
+            base_branch: of(base_branch),
+            change: of(change),
+            revision: of(revision),
+            ci_system: Some(text(system)),
+            ci_pipeline: of(pipeline),
+            ci_job: of(job),
+            ci_run: of(run),
+            ci_attempt: of(attempt),
+            ci_url: of(url),
+            ci_runner: of(runner),
+            host: None,
+            container: None,
+            pod_uid: None,
+        }
+    }
 }
 
 /// A build in the history.
@@ -184,7 +223,7 @@ impl Entry {
             max_rss_bytes: build.usage.max_rss_bytes,
             lost: lost(build),
             anomalies: u64::try_from(build.anomalies.len()).unwrap_or(u64::MAX),
-            context: Context::default(),
+            context: build.ci.as_ref().map(Context::of).unwrap_or_default(),
             targets: build
                 .outputs
                 .iter()

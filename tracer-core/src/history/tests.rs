@@ -9,6 +9,7 @@ use crate::model::{
     Anomaly, Build, Command, EventCounts, Flag, FlagOrigin, Installed, Output, Packages, SCHEMA,
     Setting, Toolchain,
 };
+use crate::origin::Ci;
 
 const BOOT: i64 = 1_795_183_500_000_000_000;
 
@@ -51,6 +52,7 @@ fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Build {
             ("GOAMD64".to_owned(), "v1".into()),
             ("CGO_ENABLED".to_owned(), "1".into()),
         ]),
+        ci: None,
         module: Some("example.com/app".to_owned()),
         start: Ktime(start),
         end: Some(Ktime(start + 2_000_000_000)),
@@ -294,4 +296,23 @@ proptest! {
             prop_assert_eq!(n, 0);
         }
     }
+}
+
+#[test]
+fn an_entry_says_where_its_build_came_from() {
+    let mut build = build(100, 1_000_000_000, &[]);
+    build.ci = Some(Ci {
+        system: "github".to_owned(),
+        repository: Some("acme/app".to_owned()),
+        branch: Some("fix\0".to_owned()),
+        attempt: Some("2".to_owned()),
+        ..Ci::default()
+    });
+    let trace = trace(vec![build]);
+    let context = Entry::of(&trace, &trace.builds[0]).context;
+    assert_eq!(context.ci_system.as_deref(), Some("github"));
+    assert_eq!(context.repository.as_deref(), Some("acme/app"));
+    assert_eq!(context.branch.as_deref(), Some("fix\u{fffd}"));
+    assert_eq!(context.ci_attempt.as_deref(), Some("2"));
+    assert_eq!((context.change, context.host), (None, None));
 }

@@ -358,7 +358,7 @@ fn variables_go_by_name_first() {
         (
             "GIT_URL",
             "https://x-access-token:abc@github.com/a/b",
-            "https://<redacted>@github.com/a/b",
+            "https://github.com/a/b",
         ),
     ] {
         assert_eq!(

@@ -47,6 +47,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
         toolchain: Toolchain::default(),
         goflags: Setting::default(),
         env: BTreeMap::new(),
+        ci: None,
         module: None,
         start: Ktime(0),
         end: Some(Ktime(ms(wall))),

@@ -1,0 +1,17 @@
+//! Where a build came from: continuous integration by the build's own environment ([`Ci`]), container and pod by its
+//! cgroup ([`Place`]).
+//!
+//! In go the allow-listed variables of a process and the text of `/proc/PID/cgroup`, both written by whoever ran the build: they
+//! are claims. Nothing is looked up, and no claim is checked against another; `docs/origin.md` has the names.
+
+mod ci;
+mod place;
+mod variable;
+mod vendor;
+
+pub use ci::Ci;
+pub use place::{Place, Runtime};
+pub use variable::is_variable;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! What a build's environment says of the pipeline that it runs in.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::vendor::{Piece, Source, VENDORS, Vendor};
+use crate::byte_string::ByteString;
+use crate::{environment, redact};
+
+/// Bytes of a value that are kept. No forge allows names this long.
+const VALUE: usize = 1024;
+
+/// A run of a continuous integration system, in its own words. Redacted; addresses have neither credentials nor query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ci {
+    /// `github`, `gitlab`.
+    pub system: String,
+    /// `owner/name`, or the address where the system names no more than that.
+    pub repository: Option<String>,
+    /// What was built; of a change, its own branch.
+    pub branch: Option<String>,
+    /// Where a change is to go.
+    pub base_branch: Option<String>,
+    /// Number of the pull or merge request.
+    pub change: Option<String>,
+    pub revision: Option<String>,
+    pub pipeline: Option<String>,
+    pub job: Option<String>,
+    pub run: Option<String>,
+    pub attempt: Option<String>,
+    pub url: Option<String>,
+    pub runner: Option<String>,
+}
+
+impl Ci {
+    /// Of a process with this environment; none if no system that is known set it.
+    pub fn of(env: &[(ByteString, ByteString)]) -> Option<Self> {
+        let vendor = VENDORS.iter().find(|it| {
+            let (name, expected) = it.mark;
+            value(env, name).is_some_and(|it| expected.is_none_or(|expected| it == expected))
+        })?;
+        let Vendor {
+            system,
+            mark: _,
+            repository,
+            branch,
+            base_branch,
+            change,
+            revision,
+            pipeline,
+            job,
+            run,
+            attempt,
+            url,
+            runner,
+        } = vendor;
+        let change = first(env, change, false);
+        let of = |sources: &[Source]| first(env, sources, change.is_some());
+        Some(Self {
+            system: (*system).to_owned(),
+            repository: of(repository),
+            branch: of(branch),
+            // Some systems name the branch that was pushed to here.
+            base_branch: of(base_branch).filter(|_| change.is_some()),
+            revision: of(revision),
+            pipeline: of(pipeline),
+            job: of(job),
+            run: of(run),
+            attempt: of(attempt),
+            url: of(url),
+            runner: of(runner),
+            change,
+        })
+    }
+}
+
+fn first(env: &[(ByteString, ByteString)], sources: &[Source], is_change: bool) -> Option<String> {
+    sources.iter().find_map(|it| read(env, it, is_change))
+}
+
+fn read(env: &[(ByteString, ByteString)], source: &Source, is_change: bool) -> Option<String> {
+    match source {
+        Source::Var(name) => value(env, name),
+        Source::Pushed(name) => value(env, name).filter(|_| !is_change),
+        Source::Branch(name) => branch(&value(env, name)?),
+        Source::Remote(name) => {
+            let value = value(env, name)?;
+            branch(value.strip_prefix("origin/").unwrap_or(&value))
+        }
+        Source::Number(name) => value(env, name).filter(|it| is_number(it)),
+        Source::Ref(name) => {
+            let value = value(env, name)?;
+            let number = value.strip_prefix("refs/pull/")?.split('/').next()?;
+            is_number(number).then(|| number.to_owned())
+        }
+        Source::Last(name) => {
+            let value = value(env, name)?;
+            let number = value.rsplit('/').next()?;
+            is_number(number).then(|| number.to_owned())
+        }
+        Source::Hash(name) => value(env, name).filter(|it| is_hash(it)),
+        Source::Join(pieces) => {
+            let parts: Option<Vec<_>> = pieces
+                .iter()
+                .map(|it| match it {
+                    Piece::Text(text) => Some((*text).to_owned()),
+                    Piece::Var(name) => value(env, name),
+                    Piece::Base(name) => {
+                        value(env, name).map(|it| it.trim_end_matches('/').to_owned())
+                    }
+                })
+                .collect();
+            parts.map(|it| cut(&it.concat()).to_owned())
+        }
+    }
+}
+
+/// A name, or a full reference to a branch; not one to a tag or a change.
+fn branch(value: &str) -> Option<String> {
+    let name = value.strip_prefix("refs/heads/").unwrap_or(value);
+    (!name.is_empty() && !name.starts_with("refs/")).then(|| name.to_owned())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 20 && text.bytes().all(|it| it.is_ascii_digit())
+}
+
+/// SHA-1 or SHA-256, whole or shortened; not `HEAD`.
+fn is_hash(text: &str) -> bool {
+    (7..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_hexdigit())
+}
+
+/// A variable as text for one line: redacted, without control characters, cut. An empty one is none.
+fn value(env: &[(ByteString, ByteString)], name: &str) -> Option<String> {
+    // Recordings from before the allow-list had this name, or made elsewhere, are not believed to be redacted.
+    let redacted = redact::variable(name.as_bytes(), environment::get(env, name)?.as_bytes());
+    let text = redacted.to_str();
+    let line = cut(text.trim()).replace(char::is_control, "\u{fffd}");
+    (!line.is_empty()).then(|| cut(&line).to_owned())
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(VALUE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
