@@ -3,6 +3,9 @@
 //! The loop is the driver's (`driver::service`); here is what becomes of a build. Nothing in this module waits for a disk or a network:
 //! the history has a queue and a thread.
 
+pub mod http;
+pub mod metrics;
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

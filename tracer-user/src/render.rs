@@ -8,7 +8,7 @@ mod analysis;
 mod analysis_diff;
 mod analysis_head;
 mod json;
-mod metrics;
+pub(crate) mod metrics;
 pub mod style;
 mod text;
 pub mod units;
@@ -21,6 +21,6 @@ pub use style::Style;
 pub use text::{Cost, text};
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

@@ -76,7 +76,7 @@ const LINKER: &[(&str, u64)] = &[
     ("hostlink", 0),
 ];
 
-pub(super) fn at(ms: u64) -> Ktime {
+pub(crate) fn at(ms: u64) -> Ktime {
     Ktime(START + ms * MS)
 }
 
@@ -150,7 +150,7 @@ fn call(
 }
 
 /// `go build -o bin/hello ./cmd/hello` with nothing in the cache.
-pub(super) fn cold() -> Trace {
+pub(crate) fn cold() -> Trace {
     let mut calls: Vec<ToolCall> = Vec::new();
     for (n, query) in (0_u32..).zip(["compile", "asm", "link", "cgo"]) {
         let mut call = call(1001 + n, CallKind::GoTool, "", 70 + u64::from(n), 9, 9, 12);
@@ -348,7 +348,7 @@ fn trace(build: Build) -> Trace {
 }
 
 /// The same once more: nothing to do.
-pub(super) fn up_to_date() -> Trace {
+pub(crate) fn up_to_date() -> Trace {
     let mut build = empty("go build -o bin/hello ./cmd/hello", 214);
     build.outputs = vec![output("/home/build/hello/bin/hello", Installed::UpToDate)];
     build.calls = cold().builds[0]
@@ -361,7 +361,7 @@ pub(super) fn up_to_date() -> Trace {
 }
 
 /// A package that does not compile.
-pub(super) fn failed() -> Trace {
+pub(crate) fn failed() -> Trace {
     let mut build = empty("go build ./...", 3120);
     let mut compile = call(
         1011,
@@ -402,7 +402,7 @@ pub(super) fn failed() -> Trace {
 }
 
 /// `make release`: a build, a generator that builds another, and a test that fails.
-pub(super) fn several() -> Trace {
+pub(crate) fn several() -> Trace {
     let mut trace = cold();
     trace.command = words("make release");
     let mut generate = empty("go generate ./...", 900);
@@ -437,7 +437,7 @@ pub(super) fn several() -> Trace {
 }
 
 /// A script that builds many programs.
-pub(super) fn many() -> Trace {
+pub(crate) fn many() -> Trace {
     let mut trace = several();
     trace.command = words("./build-all.sh");
     for n in 0..30_u32 {
@@ -452,7 +452,7 @@ pub(super) fn many() -> Trace {
 }
 
 /// What a hostile build and a lossy tracer make of it.
-pub(super) fn broken() -> Trace {
+pub(crate) fn broken() -> Trace {
     let mut trace = failed();
     let evil = "evil\u{1b}[2J\u{202e}\n\"}\\x 日本語 go_build_builds_total 7";
     let process = key(1011);
@@ -555,14 +555,14 @@ pub(super) fn broken() -> Trace {
 }
 
 /// A command that ran no Go at all.
-pub(super) fn no_go() -> Trace {
+pub(crate) fn no_go() -> Trace {
     let mut trace = up_to_date();
     (trace.command, trace.builds, trace.tools) = (words("make clean"), Vec::new(), Vec::new());
     trace
 }
 
 /// Every one of them, by name.
-pub(super) fn all() -> Vec<(&'static str, Trace)> {
+pub(crate) fn all() -> Vec<(&'static str, Trace)> {
     vec![
         ("cold", cold()),
         ("up-to-date", up_to_date()),

@@ -1,18 +1,19 @@
 //! The metric families as a table: names, help, labels and how many series each may have. `docs/metrics.md` says more of each.
 
 use prometheus::{
-    CounterVec, Error, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry,
+    CounterVec, Error, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry,
 };
 
 use super::guard::Guarded;
+use super::live::Live;
 
 /// A row of the table.
-pub(super) struct Spec {
-    pub(super) name: &'static str,
-    pub(super) help: &'static str,
-    pub(super) labels: &'static [&'static str],
-    pub(super) limit: usize,
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) labels: &'static [&'static str],
+    pub(crate) limit: usize,
 }
 
 /// Series of a family that has a project or a target in its labels.
@@ -20,7 +21,7 @@ const SERIES: usize = 200;
 /// Some 45 phases of compiler and linker, for each Go version and architecture.
 const PHASE_SERIES: usize = 400;
 /// From a build with nothing to do to one that takes half an hour.
-const BUILD_SECONDS: &[f64] = &[
+pub(crate) const BUILD_SECONDS: &[f64] = &[
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 ];
 /// Phases are mostly short.
@@ -41,7 +42,7 @@ const BUILDS: Spec = Spec {
     ],
     limit: SERIES,
 };
-const DURATION: Spec = Spec {
+pub(crate) const DURATION: Spec = Spec {
     name: "go_build_duration_seconds",
     help: "Wall time of runs of the go command.",
     labels: &["command", "status", "project", "go_version"],
@@ -122,8 +123,8 @@ const UNREADABLE: Spec = Spec {
 const PROBES: Spec = Spec {
     name: "gotrace_probes_attached",
     help: "Probes that are on in toolchain programs.",
-    labels: &["tool", "go_version"],
-    limit: SERIES,
+    labels: &[],
+    limit: 1,
 };
 const DROPPED: Spec = Spec {
     name: "gotrace_series_dropped_total",
@@ -140,7 +141,7 @@ const VERSION: Spec = Spec {
 
 /// Every row, for the test that holds the documentation to them.
 #[cfg(test)]
-pub(super) const ALL: &[&Spec] = &[
+pub(crate) const ALL: &[&Spec] = &[
     &BUILDS,
     &DURATION,
     &PHASE,
@@ -159,29 +160,33 @@ pub(super) const ALL: &[&Spec] = &[
 ];
 
 /// Every family.
-pub(super) struct Families {
-    pub(super) builds: Guarded<IntCounterVec>,
-    pub(super) duration: Guarded<HistogramVec>,
-    pub(super) phase: Guarded<HistogramVec>,
-    pub(super) packages: Guarded<IntCounterVec>,
-    pub(super) cpu: Guarded<CounterVec>,
-    pub(super) max_rss: Guarded<GaugeVec>,
-    pub(super) binary_size: Guarded<GaugeVec>,
-    pub(super) timestamp: Guarded<GaugeVec>,
-    pub(super) info: Guarded<GaugeVec>,
-    pub(super) events: Guarded<IntCounterVec>,
-    pub(super) lost: Guarded<IntCounterVec>,
-    pub(super) unreadable: IntCounter,
-    pub(super) probes: Guarded<GaugeVec>,
+pub(crate) struct Families {
+    pub(crate) builds: Guarded<IntCounterVec>,
+    pub(crate) duration: Guarded<HistogramVec>,
+    pub(crate) phase: Guarded<HistogramVec>,
+    pub(crate) packages: Guarded<IntCounterVec>,
+    pub(crate) cpu: Guarded<CounterVec>,
+    pub(crate) max_rss: Guarded<GaugeVec>,
+    pub(crate) binary_size: Guarded<GaugeVec>,
+    pub(crate) timestamp: Guarded<GaugeVec>,
+    pub(crate) info: Guarded<GaugeVec>,
+    pub(crate) events: Guarded<IntCounterVec>,
+    pub(crate) lost: Guarded<IntCounterVec>,
+    pub(crate) unreadable: IntCounter,
+    pub(crate) probes: Gauge,
+    /// Targets whose gauges are up.
+    pub(super) live: Live,
 }
 
 impl Families {
     /// Makes them all and enters them into the registry.
-    pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, Error> {
         let dropped = IntCounterVec::new(DROPPED.opts(), DROPPED.labels)?;
         registry.register(Box::new(dropped.clone()))?;
         let unreadable = IntCounter::with_opts(UNREADABLE.opts())?;
         registry.register(Box::new(unreadable.clone()))?;
+        let probes = Gauge::with_opts(PROBES.opts())?;
+        registry.register(Box::new(probes.clone()))?;
         let version = IntGauge::with_opts(
             VERSION
                 .opts()
@@ -224,13 +229,14 @@ impl Families {
             events: counter(&EVENTS)?,
             lost: counter(&LOST)?,
             unreadable,
-            probes: gauge(&PROBES)?,
+            probes,
+            live: Live::default(),
         })
     }
 }
 
 impl Spec {
-    fn opts(&self) -> Opts {
+    pub(crate) fn opts(&self) -> Opts {
         Opts::new(self.name, self.help)
     }
 }

@@ -21,7 +21,7 @@ const LENGTH: usize = 128;
 const ELLIPSIS: &str = "…";
 
 /// A family whose labels are guarded.
-pub(super) struct Guarded<V> {
+pub(crate) struct Guarded<V> {
     family: V,
     name: &'static str,
     n_labels: usize,
@@ -31,7 +31,7 @@ pub(super) struct Guarded<V> {
 }
 
 impl<V: Collector + Clone + 'static> Guarded<V> {
-    pub(super) fn register(
+    pub(crate) fn register(
         family: V,
         spec: &Spec,
         dropped: &IntCounterVec,
@@ -59,7 +59,7 @@ impl<V: Collector + Clone + 'static> Guarded<V> {
 
 impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
     /// The series with these values, or the one for all others.
-    pub(super) fn with(&mut self, values: &[&str]) -> Result<T::M, Error> {
+    pub(crate) fn with(&mut self, values: &[&str]) -> Result<T::M, Error> {
         match self.admit(values)? {
             Some(values) => self.family.get_metric_with_label_values(&values),
             None => self
@@ -69,11 +69,30 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
     }
 
     /// The series with these values, if there is room for it: for gauges, of which a sum over others would say nothing.
-    pub(super) fn with_if_room(&mut self, values: &[&str]) -> Result<Option<T::M>, Error> {
+    pub(crate) fn with_if_room(&mut self, values: &[&str]) -> Result<Option<T::M>, Error> {
         let values = self.admit(values)?;
         values
             .map(|values| self.family.get_metric_with_label_values(&values))
             .transpose()
+    }
+
+    /// Takes a series away, which makes room for another.
+    pub(crate) fn remove(&mut self, values: &[&str]) {
+        let values: Vec<String> = values.iter().map(|it| guarded(it)).collect();
+        if self.seen.remove(&values) {
+            // What was admitted and never asked for is not there.
+            let _absent = self.family.remove_label_values(&values);
+        }
+    }
+
+    /// The values of the series that these count into.
+    pub(crate) fn exposed(&self, values: &[&str]) -> Vec<String> {
+        let values: Vec<String> = values.iter().map(|it| guarded(it)).collect();
+        if self.seen.contains(&values) {
+            values
+        } else {
+            vec![OTHER.to_owned(); self.n_labels]
+        }
     }
 
     fn admit(&mut self, values: &[&str]) -> Result<Option<Vec<String>>, Error> {
@@ -93,7 +112,7 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
 }
 
 /// A value as it may be exposed.
-fn guarded(value: &str) -> String {
+pub(crate) fn guarded(value: &str) -> String {
     let safe = escape(value);
     if safe.is_empty() {
         return UNKNOWN.to_owned();

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::{Role, Status};
+use tracer_core::event::Status;
 use tracer_core::model::{Build, CallKind, FailureClass, Installed, Output};
 
-const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// Commands of `go`; anything else was not understood and is `other`.
 const COMMANDS: &[&str] = &[
@@ -15,7 +15,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 /// `mod` for `mod tidy`.
-pub(super) fn command(name: &str) -> &'static str {
+pub(crate) fn command(name: &str) -> &'static str {
     let first = name.split(' ').next().unwrap_or_default();
     COMMANDS
         .iter()
@@ -25,8 +25,8 @@ pub(super) fn command(name: &str) -> &'static str {
 }
 
 /// How a build ended, in few words.
-pub(super) fn status(build: &Build) -> &'static str {
-    match build.failure.as_ref().map(|it| it.class) {
+pub(crate) fn status(failure: Option<FailureClass>, status: Option<Status>) -> &'static str {
+    match failure {
         Some(FailureClass::Interrupted) => "interrupted",
         Some(FailureClass::Killed) => "killed",
         Some(
@@ -37,7 +37,7 @@ pub(super) fn status(build: &Build) -> &'static str {
             | FailureClass::Program
             | FailureClass::Load,
         ) => "failure",
-        None => match build.status {
+        None => match status {
             Some(status) if status.is_success() => "success",
             Some(Status::Code(_)) => "failure",
             Some(Status::Signal(_)) => "killed",
@@ -47,12 +47,12 @@ pub(super) fn status(build: &Build) -> &'static str {
 }
 
 /// The main module.
-pub(super) fn project(build: &Build) -> &str {
+pub(crate) fn project(build: &Build) -> &str {
     build.module.as_deref().unwrap_or(UNKNOWN)
 }
 
 /// GOOS, GOARCH and Go version.
-pub(super) fn platform(build: &Build) -> (&str, &str, &str) {
+pub(crate) fn platform(build: &Build) -> (&str, &str, &str) {
     let toolchain = &build.toolchain;
     (
         toolchain.goos.as_deref().unwrap_or(UNKNOWN),
@@ -62,7 +62,7 @@ pub(super) fn platform(build: &Build) -> (&str, &str, &str) {
 }
 
 /// As the model's JSON has it.
-pub(super) fn tool(kind: CallKind) -> &'static str {
+pub(crate) fn tool(kind: CallKind) -> &'static str {
     match kind {
         CallKind::Compile => "compile",
         CallKind::Asm => "asm",
@@ -83,24 +83,8 @@ pub(super) fn tool(kind: CallKind) -> &'static str {
     }
 }
 
-pub(super) fn role(role: Role) -> &'static str {
-    match role {
-        Role::Go => "go",
-        Role::Compile => "compile",
-        Role::Asm => "asm",
-        Role::Link => "link",
-        Role::Cgo => "cgo",
-        Role::Vet => "vet",
-        Role::Cover => "cover",
-        Role::Pack => "pack",
-        Role::Preprofile => "preprofile",
-        Role::Fix => "fix",
-        Role::BuildId => "buildid",
-    }
-}
-
 /// The main package that an output was made from: what the file says of itself, else what the `go` command said.
-pub(super) fn target(output: &Output) -> Option<&str> {
+pub(crate) fn target(output: &Output) -> Option<&str> {
     let own = output
         .artifact
         .as_ref()
@@ -110,7 +94,7 @@ pub(super) fn target(output: &Output) -> Option<&str> {
 
 /// Targets and the sizes of what was made from them. A target may leave several files (a C library and its header): the largest
 /// one is the binary.
-pub(super) fn output_sizes(build: &Build) -> BTreeMap<&str, u64> {
+pub(crate) fn output_sizes(build: &Build) -> BTreeMap<&str, u64> {
     let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
     for output in &build.outputs {
         if let (Some(target), Some(artifact)) = (target(output), &output.artifact) {
@@ -122,17 +106,17 @@ pub(super) fn output_sizes(build: &Build) -> BTreeMap<&str, u64> {
 }
 
 /// How a target was built, each as `true`, `false` or a word.
-pub(super) struct Facts<'a> {
-    pub(super) cgo: &'static str,
-    pub(super) buildmode: &'a str,
-    pub(super) trimpath: &'static str,
-    pub(super) stripped: &'static str,
-    pub(super) race: &'static str,
-    pub(super) goflags_set: &'static str,
+pub(crate) struct Facts<'a> {
+    pub(crate) cgo: &'static str,
+    pub(crate) buildmode: &'a str,
+    pub(crate) trimpath: &'static str,
+    pub(crate) stripped: &'static str,
+    pub(crate) race: &'static str,
+    pub(crate) goflags_set: &'static str,
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn of(build: &'a Build, output: &Output) -> Self {
+    pub(crate) fn of(build: &'a Build, output: &Output) -> Self {
         let cgo = match build.env.get("CGO_ENABLED").map(ByteString::as_bytes) {
             Some(b"1") => "true",
             Some(b"0") => "false",

@@ -1,0 +1,252 @@
+//! What each page says. Every trouble is a JSON object with one sentence that says what to do.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use tokio::time::timeout;
+
+use super::{Shared, question};
+use crate::agent::metrics::Format;
+use crate::history::{self, Error, Reader, Why};
+
+/// For the history to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPENMETRICS: &str = "application/openmetrics-text";
+
+pub(super) fn router(shared: Shared) -> Router {
+    // `get` answers HEAD too.
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(healthy))
+        .route("/-/ready", get(ready))
+        .route("/api/v1/builds", get(builds))
+        .route("/api/v1/builds/{id}", get(build))
+        .fallback(no_page)
+        .method_not_allowed_fallback(no_method)
+        .with_state(Arc::new(shared))
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let format = format(&headers);
+    match shared.served.metrics.page(format, now_ns()) {
+        Ok(page) => {
+            let mut response = fine(format.content_type(), page);
+            response
+                .headers_mut()
+                .insert(VARY, HeaderValue::from_static("accept"));
+            response
+        }
+        Err(error) => trouble(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("cannot write the metrics, please report it: {error}"),
+        ),
+    }
+}
+
+async fn healthy() -> Response {
+    fine(TEXT, "gotrace is alive\n".to_owned())
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.served.readiness.get() {
+        Ok(()) => fine(TEXT, "gotrace follows builds\n".to_owned()),
+        Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
+}
+
+async fn builds(
+    State(shared): State<Arc<Shared>>,
+    words: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Response {
+    let Ok(Query(words)) = words else {
+        return trouble(
+            StatusCode::BAD_REQUEST,
+            "what follows the question mark is not name=value: encode it as a URL",
+        );
+    };
+    let filter = match question::filter(&words, now_ns()) {
+        Ok(filter) => filter,
+        Err(why) => return trouble(StatusCode::BAD_REQUEST, &why),
+    };
+    read(&shared, move |reader| {
+        let (entries, has_more) = reader.list(&filter)?;
+        let mut page = Vec::new();
+        history::builds_json(&entries, has_more, &mut page)?;
+        Ok(page)
+    })
+    .await
+}
+
+async fn build(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+    let prefix = match id.parse() {
+        Ok(prefix) => prefix,
+        Err(error) => {
+            return trouble(
+                StatusCode::BAD_REQUEST,
+                &format!("{id:?} is no build: {error}"),
+            );
+        }
+    };
+    read(&shared, move |reader| {
+        let mut page = Vec::new();
+        history::show_json(&reader.show(&prefix)?, &mut page)?;
+        Ok(page)
+    })
+    .await
+}
+
+async fn no_page() -> Response {
+    trouble(
+        StatusCode::NOT_FOUND,
+        "there is no such page: there are /metrics, /-/healthy, /-/ready, /api/v1/builds and /api/v1/builds/ID",
+    )
+}
+
+async fn no_method() -> Response {
+    let mut response = trouble(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "nothing can be changed here: use GET or HEAD",
+    );
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// Asks the history on a thread that may wait for the disk.
+async fn read(
+    shared: &Shared,
+    ask: impl Fn(&Reader<'_>) -> Result<Vec<u8>, Why> + Send + 'static,
+) -> Response {
+    let store = shared.served.store.clone();
+    let readers = Arc::clone(&shared.readers);
+    let asked = async move {
+        // Never closed.
+        let place = readers.acquire_owned().await.ok();
+        let read = tokio::task::spawn_blocking(move || {
+            // Held until it is read, also when nobody waits any more.
+            let _place = place;
+            history::read(&store, ask)
+        });
+        read.await
+    };
+    match timeout(PATIENCE, asked).await {
+        Ok(Ok(Ok(page))) => fine(JSON, page),
+        Ok(Ok(Err(error))) => trouble(status(&error.why), &told(&error)),
+        Ok(Err(_)) => trouble(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the history could not be read, please report it: the log has more",
+        ),
+        Err(_) => trouble(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the history did not answer in time: ask again, with a smaller limit",
+        ),
+    }
+}
+
+fn status(why: &Why) -> StatusCode {
+    match why {
+        Why::NoSuchBuild { .. } => StatusCode::NOT_FOUND,
+        Why::Ambiguous { .. } | Why::Id(_) => StatusCode::BAD_REQUEST,
+        Why::Missing | Why::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Why::Denied
+        | Why::NotYours(_)
+        | Why::Link
+        | Why::Dir(_)
+        | Why::Foreign
+        | Why::Newer { .. }
+        | Why::Damaged(_)
+        | Why::Unpackable(_)
+        | Why::Row(_)
+        | Why::Io(_)
+        | Why::Json(_)
+        | Why::Migration(_)
+        | Why::Sqlite(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Where the file is, is nobody's business here.
+fn told(error: &Error) -> String {
+    format!("the history {}", error.why)
+}
+
+/// `OpenMetrics` where it is asked for and not refused by a quality of zero.
+fn format(headers: &HeaderMap) -> Format {
+    let ranges = headers.get_all(ACCEPT).iter();
+    let ranges = ranges.filter_map(|it| it.to_str().ok());
+    let mut ranges = ranges.flat_map(|it| it.split(','));
+    let is_wanted = ranges.any(|range| {
+        let mut parts = range.split(';').map(|it| it.trim().to_ascii_lowercase());
+        parts.next().as_deref() == Some(OPENMETRICS)
+            && parts.all(|it| {
+                let quality = it.strip_prefix("q=").map(str::parse::<f64>);
+                let is_refused = matches!(quality, Some(Ok(q)) if q <= 0.0);
+                let is_other = it.strip_prefix("version=").is_some_and(|it| it != "1.0.0");
+                !is_refused && !is_other
+            })
+    });
+    if is_wanted {
+        Format::OpenMetrics
+    } else {
+        Format::Text
+    }
+}
+
+fn fine(content_type: &'static str, page: impl Into<axum::body::Body>) -> Response {
+    respond(StatusCode::OK, content_type, page.into())
+}
+
+fn trouble(status: StatusCode, sentence: &str) -> Response {
+    let page = serde_json::json!({ "error": sentence }).to_string() + "\n";
+    respond(status, JSON, page.into())
+}
+
+fn respond(status: StatusCode, content_type: &'static str, page: axum::body::Body) -> Response {
+    let headers: [(HeaderName, &str); 3] = [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-content-type-options"), "nosniff"),
+    ];
+    (status, headers, page).into_response()
+}
+
+/// Nanoseconds since 1970.
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openmetrics_is_for_those_who_ask() {
+        let of = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
+            format(&headers)
+        };
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(of(prometheus), Format::OpenMetrics);
+        assert_eq!(of("application/openmetrics-text"), Format::OpenMetrics);
+        for accept in [
+            "*/*",
+            "text/plain",
+            "application/openmetrics-text;q=0",
+            "application/openmetrics-text; version=0.0.1",
+            "",
+        ] {
+            assert_eq!(of(accept), Format::Text, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the words after `?` mean: the filters of `gotrace builds`, by the same names.
+
+use tracer_core::history::State;
+
+use crate::history::{Filter, Moment};
+
+const LIMIT: usize = 20;
+const MOST: usize = 1000;
+
+/// Reads the filter; an error is a sentence for who asked.
+pub(super) fn filter(words: &[(String, String)], now_ns: i64) -> Result<Filter, String> {
+    let mut filter = Filter {
+        limit: Some(LIMIT),
+        ..Filter::default()
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, value) in words {
+        if seen.contains(&name.as_str()) {
+            return Err(format!("{name:?} is given twice: give it once"));
+        }
+        seen.push(name);
+        match name.as_str() {
+            "project" => filter.project = Some(value.clone()),
+            "target" => filter.target = Some(value.clone()),
+            "branch" => filter.branch = Some(value.clone()),
+            "status" => filter.state = Some(state(value)?),
+            "since" => filter.since_ns = Some(moment(name, value, now_ns)?),
+            "until" => filter.until_ns = Some(moment(name, value, now_ns)?),
+            "limit" => filter.limit = Some(limit(value)?),
+            _ => {
+                return Err(format!(
+                    "there is no filter {name:?}: use project, target, status, branch, since, until, limit"
+                ));
+            }
+        }
+    }
+    Ok(filter)
+}
+
+fn state(value: &str) -> Result<State, String> {
+    // The command line writes them with a dash.
+    let wanted = value.replace('-', "_");
+    let found = State::ALL.into_iter().find(|it| it.as_str() == wanted);
+    found.ok_or_else(|| {
+        let known = State::ALL.map(State::as_str).join(", ");
+        format!("{value:?} is no status: use one of {known}")
+    })
+}
+
+fn moment(name: &str, value: &str, now_ns: i64) -> Result<i64, String> {
+    match value.parse::<Moment>() {
+        Ok(moment) => Ok(moment.at(now_ns)),
+        Err(error) => Err(format!("{name}={value:?} is {error}")),
+    }
+}
+
+fn limit(value: &str) -> Result<usize, String> {
+    let n = value.parse().ok();
+    n.filter(|it| (1..=MOST).contains(it)).ok_or_else(|| {
+        format!("{value:?} is no limit: use a number from 1 to {MOST}, and until for older builds")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(words: &[(&str, &str)]) -> Result<Filter, String> {
+        let words = words
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+        filter(&words.collect::<Vec<_>>(), 1_000_000_000_000)
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_command_line() {
+        let filter = of(&[("status", "cut-off"), ("since", "10s"), ("limit", "7")]).unwrap();
+        assert_eq!(filter.state, Some(State::CutOff));
+        assert_eq!(filter.since_ns, Some(990_000_000_000));
+        assert_eq!(filter.limit, Some(7));
+        assert_eq!(of(&[]).unwrap().limit, Some(LIMIT));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (name, value) in [
+            ("status", "good"),
+            ("since", "yesterday"),
+            ("limit", "0"),
+            ("limit", "1001"),
+            ("limit", "-1"),
+            ("color", "red"),
+        ] {
+            assert!(of(&[(name, value)]).unwrap_err().contains("use") || name == "since");
+        }
+        assert!(of(&[("project", "a"), ("project", "b")]).is_err());
+    }
+}

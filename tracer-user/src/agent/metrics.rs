@@ -1,0 +1,189 @@
+//! What the agent knows, as Prometheus metrics: the families of a run, filled by every build, and the agent's own state.
+//!
+//! One lock around all of it, held for as long as a page is made or a build is counted. No clock: callers say what time it is.
+//! Nothing here serves or sends anything.
+
+mod exemplar;
+mod openmetrics;
+pub(crate) mod own;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{Error, Registry, TextEncoder};
+use tracer_core::history::{self, Entry, State};
+use tracer_core::model::{Build, Trace};
+use tracer_core::report;
+
+use crate::history::{Filter, Reader, Why};
+use crate::render::metrics::family::Families;
+use crate::render::metrics::{fold, label};
+use exemplar::Exemplars;
+use own::Own;
+
+pub use exemplar::TraceId;
+pub use own::{Kind, Queue, SelfStats};
+
+/// Builds that are read from the history at most to say how targets were last built.
+const RESTORED: usize = 200;
+
+/// How a page of metrics is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The text format 0.0.4.
+    Text,
+    /// `OpenMetrics` 1.0, with exemplars.
+    OpenMetrics,
+}
+
+impl Format {
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// All metrics of an agent.
+pub struct Metrics {
+    inner: Mutex<Inner>,
+    target_ttl: Duration,
+}
+
+struct Inner {
+    registry: Registry,
+    families: Families,
+    own: Own,
+    exemplars: Exemplars,
+}
+
+/// The metrics could not be filled from the history.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error("cannot read what was built before")]
+    History(#[from] Why),
+    #[error("cannot count what was built before")]
+    Metrics(#[from] Error),
+}
+
+impl Metrics {
+    /// Gauges of a target vanish when it was last built longer ago than `target_ttl`. An error is a mistake of ours.
+    pub fn new(target_ttl: Duration) -> Result<Self, Error> {
+        let registry = Registry::new();
+        let families = Families::register(&registry)?;
+        let own = Own::register(&registry)?;
+        let inner = Mutex::new(Inner {
+            registry,
+            families,
+            own,
+            exemplars: Exemplars::default(),
+        });
+        Ok(Self { inner, target_ttl })
+    }
+
+    /// Counts the builds of a trace that is over, those the history keeps. `trace_id` says which trace was made of a build, if any.
+    pub fn observe(
+        &self,
+        trace: &Trace,
+        trace_id: &dyn Fn(&Build) -> Option<TraceId>,
+    ) -> Result<(), Error> {
+        let Inner {
+            registry: _,
+            families,
+            own: _,
+            exemplars,
+        } = &mut *self.lock();
+        let report = report::analyze(trace);
+        let builds = trace.builds.iter().zip(&report.builds);
+        for (build, numbers) in builds.filter(|(it, _)| history::is_worth_keeping(it)) {
+            fold::build(families, trace, build, numbers)?;
+            if let Some(id) = trace_id(build) {
+                exemplars.note(families, trace, build, numbers.wall_ns, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what the history has: builds, their durations and packages, and the gauges of the targets that were built last. To be
+    /// called once, before the first [`Metrics::observe`].
+    ///
+    /// CPU time and phases start from zero: they are in the packed builds, and reading those takes longer than a start may.
+    ///
+    /// Right only while the history has lost none: if retention deleted builds since, counters come back lower than they were, and
+    /// Prometheus takes that for a start from zero and counts what is left a second time.
+    pub fn restore(&self, reader: &Reader<'_>, now_ns: i64) -> Result<(), RestoreError> {
+        let (entries, _) = reader.list(&Filter::default())?;
+        let since_ns = now_ns.saturating_sub_unsigned(nanos(self.target_ttl));
+        let families = &mut self.lock().families;
+        let mut n_read = 0;
+        for entry in &entries {
+            match entry.state {
+                State::Running | State::CutOff => continue,
+                State::Succeeded | State::Failed | State::Unknown => {}
+            }
+            fold::entry(families, entry)?;
+            if entry.started_ns >= since_ns && n_read < RESTORED && is_news(families, entry) {
+                n_read += 1;
+                let Some(trace) = shown(reader, entry)? else {
+                    continue;
+                };
+                for build in &trace.builds {
+                    fold::outputs(families, &trace, build)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How the agent itself is doing.
+    pub fn set_self(&self, stats: &SelfStats) -> Result<(), Error> {
+        let Inner { families, own, .. } = &mut *self.lock();
+        own.set(families, stats)
+    }
+
+    /// The page. `now_ns`: nanoseconds since 1970.
+    pub fn page(&self, format: Format, now_ns: i64) -> Result<String, Error> {
+        let inner = &mut *self.lock();
+        let now = u64::try_from(now_ns).unwrap_or(0);
+        inner
+            .families
+            .expire(now.saturating_sub(nanos(self.target_ttl)));
+        let gathered = inner.registry.gather();
+        match format {
+            Format::Text => TextEncoder::new().encode_to_string(&gathered),
+            Format::OpenMetrics => Ok(openmetrics::encode(&gathered, &inner.exemplars)),
+        }
+    }
+
+    /// A panic elsewhere while it was held leaves numbers that are whole, each for itself.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn nanos(it: Duration) -> u64 {
+    u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Whether it built a target that a later build, which was met before, did not.
+fn is_news(families: &Families, entry: &Entry) -> bool {
+    let known = |it: &Option<String>| it.clone().unwrap_or_else(|| label::UNKNOWN.to_owned());
+    let (project, goos, goarch) = (
+        known(&entry.project),
+        known(&entry.goos),
+        known(&entry.goarch),
+    );
+    entry.targets.iter().any(|it| {
+        let package = it.package.as_deref();
+        package.is_some_and(|it| !families.has_target(&project, it, &goos, &goarch))
+    })
+}
+
+fn shown(reader: &Reader<'_>, entry: &Entry) -> Result<Option<Trace>, Why> {
+    let prefix = entry.id.as_str().parse()?;
+    Ok(reader.show(&prefix)?.trace)
+}
+
+#[cfg(test)]
+mod tests;

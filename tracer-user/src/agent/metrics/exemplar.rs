@@ -1,0 +1,85 @@
+//! Which trace stands for a bucket: the last one that fell into it. Bounded, since series and buckets are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use prometheus::proto::LabelPair;
+use tracer_core::model::{Build, Trace};
+
+use crate::render::metrics::family::{BUILD_SECONDS, DURATION, Families};
+use crate::render::metrics::{fold, label};
+
+/// Names a trace, as W3C's trace context does. Never all zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceId(pub [u8; 16]);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|it| write!(f, "{it:02x}"))
+    }
+}
+
+/// A build that fell into a bucket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exemplar {
+    pub(super) trace: TraceId,
+    pub(super) seconds: f64,
+    /// When it ended, in seconds since 1970.
+    pub(super) at: f64,
+}
+
+/// Labels of a series, in order of name.
+type Series = Vec<(String, String)>;
+
+/// Of the durations of builds, by series and the place of the bucket.
+#[derive(Debug, Default)]
+pub(super) struct Exemplars(BTreeMap<Series, BTreeMap<usize, Exemplar>>);
+
+impl Exemplars {
+    pub(super) fn note(
+        &mut self,
+        families: &Families,
+        trace: &Trace,
+        build: &Build,
+        wall_ns: u64,
+        id: TraceId,
+    ) {
+        let (_, _, go_version) = label::platform(build);
+        let values = families.duration.exposed(&[
+            label::command(&build.command.name),
+            label::status(build.failure.as_ref().map(|it| it.class), build.status),
+            label::project(build),
+            go_version,
+        ]);
+        let names = DURATION.labels.iter().map(|it| (*it).to_owned());
+        let mut series: Series = names.zip(values).collect();
+        series.sort();
+        let seconds = fold::seconds(wall_ns);
+        let end = build.end.unwrap_or(trace.end).0;
+        let exemplar = Exemplar {
+            trace: id,
+            seconds,
+            at: fold::seconds(end.saturating_add_signed(trace.boot_to_wall_ns)),
+        };
+        let bucket = BUILD_SECONDS.partition_point(|it| *it < seconds);
+        self.0.entry(series).or_default().insert(bucket, exemplar);
+    }
+
+    /// Of a bucket of a family, if there is one.
+    pub(super) fn get(
+        &self,
+        family: &str,
+        labels: &[LabelPair],
+        bucket: usize,
+    ) -> Option<Exemplar> {
+        if family != DURATION.name || self.0.is_empty() {
+            return None;
+        }
+        let labels = labels.iter();
+        let mut series: Series = labels
+            .map(|it| (it.name().to_owned(), it.value().to_owned()))
+            .collect();
+        series.sort();
+        self.0.get(&series)?.get(&bucket).copied()
+    }
+}

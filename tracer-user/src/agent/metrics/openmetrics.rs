@@ -1,0 +1,143 @@
+//! `OpenMetrics` 1.0 as text: what the `prometheus` crate does not write. Counters are named without `_total`, `_info` families are
+//! of type info, buckets may carry an exemplar, and the page ends in `# EOF`.
+
+use std::fmt::{self, Display, Write as _};
+
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+
+use super::exemplar::{Exemplar, Exemplars};
+
+/// Units that a name may end in.
+const UNITS: [&str; 2] = ["seconds", "bytes"];
+
+pub(super) fn encode(families: &[MetricFamily], exemplars: &Exemplars) -> String {
+    let mut page = String::new();
+    for family in families {
+        // Writing into a string does not fail.
+        let _written = write_family(&mut page, family, exemplars);
+    }
+    page.push_str("# EOF\n");
+    page
+}
+
+fn write_family(page: &mut String, family: &MetricFamily, exemplars: &Exemplars) -> fmt::Result {
+    let name = family.name();
+    let (base, kind) = match family.get_field_type() {
+        MetricType::COUNTER => (name.strip_suffix("_total").unwrap_or(name), "counter"),
+        MetricType::GAUGE => match name.strip_suffix("_info") {
+            Some(base) => (base, "info"),
+            None => (name, "gauge"),
+        },
+        MetricType::HISTOGRAM => (name, "histogram"),
+        // No family of ours.
+        MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
+    };
+    writeln!(page, "# TYPE {base} {kind}")?;
+    let unit = UNITS.iter().find(|it| {
+        let before = base.strip_suffix(**it);
+        before.is_some_and(|it| it.ends_with('_'))
+    });
+    if let Some(unit) = unit {
+        writeln!(page, "# UNIT {base} {unit}")?;
+    }
+    writeln!(page, "# HELP {base} {}", Escaped(family.help()))?;
+    for metric in family.get_metric() {
+        let labels = metric.get_label();
+        match family.get_field_type() {
+            MetricType::COUNTER => {
+                let value = metric.get_counter().get_value();
+                sample(page, &format!("{base}_total"), labels, None, value)?;
+                page.push('\n');
+            }
+            MetricType::GAUGE => {
+                sample(page, name, labels, None, metric.get_gauge().get_value())?;
+                page.push('\n');
+            }
+            MetricType::HISTOGRAM => histogram(page, name, metric, exemplars)?,
+            MetricType::SUMMARY | MetricType::UNTYPED => {}
+        }
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "values of Prometheus are doubles"
+)]
+fn histogram(page: &mut String, name: &str, metric: &Metric, exemplars: &Exemplars) -> fmt::Result {
+    let (labels, histogram) = (metric.get_label(), metric.get_histogram());
+    let n = histogram.get_sample_count() as f64;
+    let bounds = histogram.get_bucket().iter();
+    let bounds = bounds.map(|it| (it.upper_bound(), it.cumulative_count() as f64));
+    let bounds = bounds.filter(|(bound, _)| bound.is_finite());
+    let bucket = format!("{name}_bucket");
+    for (at, (bound, n)) in bounds.chain([(f64::INFINITY, n)]).enumerate() {
+        sample(page, &bucket, labels, Some(bound), n)?;
+        if let Some(exemplar) = exemplars.get(name, labels, at) {
+            let Exemplar { trace, seconds, at } = exemplar;
+            write!(page, " # {{trace_id=\"{trace}\"}} {seconds} {at:.3}")?;
+        }
+        page.push('\n');
+    }
+    sample(page, &format!("{name}_count"), labels, None, n)?;
+    page.push('\n');
+    let sum = histogram.get_sample_sum();
+    sample(page, &format!("{name}_sum"), labels, None, sum)?;
+    page.push('\n');
+    Ok(())
+}
+
+fn sample(
+    page: &mut String,
+    name: &str,
+    labels: &[LabelPair],
+    bound: Option<f64>,
+    value: f64,
+) -> fmt::Result {
+    page.push_str(name);
+    let mut before = '{';
+    for label in labels {
+        write!(
+            page,
+            "{before}{}=\"{}\"",
+            label.name(),
+            Escaped(label.value())
+        )?;
+        before = ',';
+    }
+    if let Some(bound) = bound {
+        write!(page, "{before}le=\"{}\"", Number(bound))?;
+        before = ',';
+    }
+    if before == ',' {
+        page.push('}');
+    }
+    write!(page, " {}", Number(value))
+}
+
+struct Number(f64);
+
+impl Display for Number {
+    /// A bound is a canonical number: `1.0`, not `1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(it) = self;
+        if *it == f64::INFINITY {
+            f.write_str("+Inf")
+        } else {
+            write!(f, "{it:?}")
+        }
+    }
+}
+
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|it| match it {
+            '\\' => f.write_str("\\\\"),
+            '"' => f.write_str("\\\""),
+            '\n' => f.write_str("\\n"),
+            other => f.write_char(other),
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! The agent's own state as metrics. It is told whole each time; nothing is measured here.
+
+use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounterVec, Registry};
+
+use crate::render::metrics::family::{Families, Spec};
+use crate::render::metrics::guard::guarded;
+
+const RUNNING: Spec = Spec {
+    name: "gotrace_builds_running",
+    help: "Builds under way.",
+    labels: &[],
+    limit: 1,
+};
+const QUEUE: Spec = Spec {
+    name: "gotrace_queue_length",
+    help: "What waits in a queue of gotrace.",
+    labels: &["queue"],
+    limit: 20,
+};
+const QUEUE_DROPPED: Spec = Spec {
+    name: "gotrace_queue_dropped_total",
+    help: "What a queue of gotrace had no room for, or what failed in the end.",
+    labels: &["queue"],
+    limit: 20,
+};
+const CPU: Spec = Spec {
+    name: "gotrace_cpu_seconds_total",
+    help: "CPU time that gotrace itself used.",
+    labels: &[],
+    limit: 1,
+};
+const RESIDENT: Spec = Spec {
+    name: "gotrace_resident_memory_bytes",
+    help: "Resident memory of gotrace itself.",
+    labels: &[],
+    limit: 1,
+};
+
+/// Every row, for the test that holds the documentation to them.
+#[cfg(test)]
+pub(crate) const ALL: &[&Spec] = &[&RUNNING, &QUEUE, &QUEUE_DROPPED, &CPU, &RESIDENT];
+
+/// How an agent is doing. Counts are since its start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SelfStats {
+    pub events: Vec<Kind>,
+    pub n_unreadable: u64,
+    pub n_probes: usize,
+    pub n_running: usize,
+    pub queues: Vec<Queue>,
+    pub cpu_seconds: f64,
+    pub resident_bytes: u64,
+}
+
+/// Records of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    pub name: &'static str,
+    pub seen: u64,
+    pub lost: u64,
+}
+
+/// A queue of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    pub name: &'static str,
+    pub length: usize,
+    pub dropped: u64,
+}
+
+pub(super) struct Own {
+    running: Gauge,
+    queue: GaugeVec,
+    queue_dropped: IntCounterVec,
+    cpu: Counter,
+    resident: Gauge,
+}
+
+impl Own {
+    pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
+        let own = Self {
+            running: Gauge::with_opts(RUNNING.opts())?,
+            queue: GaugeVec::new(QUEUE.opts(), QUEUE.labels)?,
+            queue_dropped: IntCounterVec::new(QUEUE_DROPPED.opts(), QUEUE_DROPPED.labels)?,
+            cpu: Counter::with_opts(CPU.opts())?,
+            resident: Gauge::with_opts(RESIDENT.opts())?,
+        };
+        registry.register(Box::new(own.running.clone()))?;
+        registry.register(Box::new(own.queue.clone()))?;
+        registry.register(Box::new(own.queue_dropped.clone()))?;
+        registry.register(Box::new(own.cpu.clone()))?;
+        registry.register(Box::new(own.resident.clone()))?;
+        Ok(own)
+    }
+
+    /// Counters are set by way of zero, which nobody sees: the caller holds the lock.
+    pub(super) fn set(&self, families: &mut Families, stats: &SelfStats) -> Result<(), Error> {
+        let SelfStats {
+            events,
+            n_unreadable,
+            n_probes,
+            n_running,
+            queues,
+            cpu_seconds,
+            resident_bytes,
+        } = stats;
+        for Kind { name, seen, lost } in events {
+            for (family, n) in [(&mut families.events, seen), (&mut families.lost, lost)] {
+                let counter = family.with(&[name])?;
+                counter.reset();
+                counter.inc_by(*n);
+            }
+        }
+        families.unreadable.reset();
+        families.unreadable.inc_by(*n_unreadable);
+        families.probes.set(count(*n_probes));
+        self.running.set(count(*n_running));
+        for Queue {
+            name,
+            length,
+            dropped,
+        } in queues
+        {
+            let labels = [guarded(name)];
+            self.queue
+                .get_metric_with_label_values(&labels)?
+                .set(count(*length));
+            let counter = self.queue_dropped.get_metric_with_label_values(&labels)?;
+            counter.reset();
+            counter.inc_by(*dropped);
+        }
+        self.cpu.reset();
+        self.cpu.inc_by(cpu_seconds.max(0.0));
+        self.resident
+            .set(crate::render::metrics::fold::bytes(*resident_bytes));
+        Ok(())
+    }
+}
+
+fn count(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,200 @@
+//! Builds into families. What is said of a build is said here once, for a file of one run and for the agent's registry.
+
+use prometheus::Error;
+use tracer_core::history::Entry;
+use tracer_core::model::{Build, CallKind, ToolCall, Trace};
+use tracer_core::report::BuildReport;
+
+use super::family::Families;
+use super::label::{self, Facts, output_sizes, target};
+use super::live::Key;
+
+/// What the history's row of a build knows as well as the build itself.
+struct Counted<'a> {
+    command: &'static str,
+    status: &'static str,
+    project: &'a str,
+    goos: &'a str,
+    goarch: &'a str,
+    go_version: &'a str,
+    wall_ns: u64,
+    compiled: u32,
+    cached: Option<u32>,
+}
+
+/// All that is said of a build. `numbers` are its own.
+pub(crate) fn build(
+    families: &mut Families,
+    trace: &Trace,
+    build: &Build,
+    numbers: &BuildReport,
+) -> Result<(), Error> {
+    let (goos, goarch, go_version) = label::platform(build);
+    count(
+        families,
+        &Counted {
+            command: label::command(&build.command.name),
+            status: label::status(build.failure.as_ref().map(|it| it.class), build.status),
+            project: label::project(build),
+            goos,
+            goarch,
+            go_version,
+            wall_ns: numbers.wall_ns,
+            compiled: build.packages.compiled,
+            cached: build.packages.cached,
+        },
+    )?;
+    for (mode, ns) in [
+        ("user", numbers.go_user_ns),
+        ("system", numbers.go_system_ns),
+    ] {
+        families.cpu.with(&["go", mode])?.inc_by(seconds(ns));
+    }
+    if numbers.loading_ns > 0 {
+        families
+            .phase
+            .with(&["go", "load", goarch, go_version])?
+            .observe(seconds(numbers.loading_ns));
+    }
+    calls(families, build)?;
+    outputs(families, trace, build)
+}
+
+/// The part of it that the history's list knows. Its end was seen, or it is counted as one that took no time.
+pub(crate) fn entry(families: &mut Families, entry: &Entry) -> Result<(), Error> {
+    let known = |it: &'_ Option<String>| {
+        it.as_deref()
+            .map_or(label::UNKNOWN.to_owned(), str::to_owned)
+    };
+    let span = entry
+        .ended_ns
+        .map_or(0, |it| it.saturating_sub(entry.started_ns));
+    let (project, goos) = (known(&entry.project), known(&entry.goos));
+    let (goarch, go_version) = (known(&entry.goarch), known(&entry.go_version));
+    count(
+        families,
+        &Counted {
+            command: label::command(&entry.command),
+            status: label::status(entry.failure, entry.status),
+            project: &project,
+            goos: &goos,
+            goarch: &goarch,
+            go_version: &go_version,
+            wall_ns: u64::try_from(span).unwrap_or(0),
+            compiled: entry.packages_compiled,
+            cached: entry.packages_cached,
+        },
+    )
+}
+
+fn count(families: &mut Families, counted: &Counted<'_>) -> Result<(), Error> {
+    let Counted {
+        command,
+        status,
+        project,
+        goos,
+        goarch,
+        go_version,
+        wall_ns,
+        compiled,
+        cached,
+    } = *counted;
+    families
+        .builds
+        .with(&[command, status, project, goos, goarch, go_version])?
+        .inc();
+    families
+        .duration
+        .with(&[command, status, project, go_version])?
+        .observe(seconds(wall_ns));
+    for (outcome, n) in [("compiled", Some(compiled)), ("cached", cached)] {
+        if let Some(n) = n {
+            families
+                .packages
+                .with(&[outcome, project])?
+                .inc_by(u64::from(n));
+        }
+    }
+    Ok(())
+}
+
+fn calls(families: &mut Families, build: &Build) -> Result<(), prometheus::Error> {
+    let (_, goarch, go_version) = label::platform(build);
+    for call in &build.calls {
+        let tool = label::tool(call.kind);
+        families
+            .cpu
+            .with(&[tool, "user"])?
+            .inc_by(seconds(call.usage.user_ns));
+        families
+            .cpu
+            .with(&[tool, "system"])?
+            .inc_by(seconds(call.usage.system_ns));
+        if call.usage.max_rss_bytes > 0
+            && let Some(gauge) = families.max_rss.with_if_room(&[tool])?
+        {
+            gauge.set(gauge.get().max(bytes(call.usage.max_rss_bytes)));
+        }
+        for (name, ns) in phases(call) {
+            families
+                .phase
+                .with(&[tool, name, goarch, go_version])?
+                .observe(seconds(ns));
+        }
+    }
+    Ok(())
+}
+
+/// Phases of a compiler or linker whose ends are known, with their lengths.
+fn phases(call: &ToolCall) -> impl Iterator<Item = (&str, u64)> {
+    let has_phases = matches!(call.kind, CallKind::Compile | CallKind::Link);
+    let phases = call.phases.iter().filter(move |_| has_phases);
+    phases.filter_map(|it| Some((it.name.as_str(), it.end.or(call.end)?.since(it.start))))
+}
+
+/// What is true of a target until it is built again.
+pub(crate) fn outputs(families: &mut Families, trace: &Trace, build: &Build) -> Result<(), Error> {
+    let project = label::project(build);
+    let (goos, goarch, go_version) = label::platform(build);
+    let end = build.end.unwrap_or(trace.end).0;
+    let at_ns = end.saturating_add_signed(trace.boot_to_wall_ns);
+    let sizes = output_sizes(build);
+    for output in build.outputs.iter().filter(|it| it.artifact.is_some()) {
+        let Some(target) = target(output) else {
+            continue;
+        };
+        let facts = Facts::of(build, output);
+        let info = [
+            project,
+            target,
+            go_version,
+            goos,
+            goarch,
+            facts.cgo,
+            facts.buildmode,
+            facts.trimpath,
+            facts.stripped,
+            facts.race,
+            facts.goflags_set,
+        ];
+        let key = Key::new(project, target, goos, goarch);
+        families.targets(key, sizes.get(target).copied(), at_ns, &info)?;
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Prometheus values are doubles; a century of nanoseconds loses microseconds"
+)]
+pub(crate) fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Prometheus values are doubles; exact up to 9 PB"
+)]
+pub(crate) fn bytes(n: u64) -> f64 {
+    n as f64
+}

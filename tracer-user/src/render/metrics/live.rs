@@ -1,0 +1,89 @@
+//! Targets and their gauges, which stand for the last build of each: one series of `go_build_info` a target, and none at all when
+//! it has not been built for long. No clock here: whoever exposes them says what is too old.
+
+use std::collections::BTreeMap;
+
+use prometheus::Error;
+
+use super::family::Families;
+use super::fold;
+use super::guard::guarded;
+
+/// Names a target, as it is exposed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key([String; 4]);
+
+/// The targets that have gauges. No more than the guard admits.
+#[derive(Debug, Default)]
+pub(super) struct Live(BTreeMap<Key, Last>);
+
+#[derive(Debug)]
+struct Last {
+    /// Nanoseconds since 1970.
+    at_ns: u64,
+    info: Vec<String>,
+}
+
+impl Key {
+    pub(super) fn new(project: &str, target: &str, goos: &str, goarch: &str) -> Self {
+        Self([project, target, goos, goarch].map(guarded))
+    }
+
+    fn values(&self) -> [&str; 4] {
+        self.0.each_ref().map(String::as_str)
+    }
+}
+
+impl Families {
+    /// A target was built.
+    pub(super) fn targets(
+        &mut self,
+        key: Key,
+        size: Option<u64>,
+        at_ns: u64,
+        info: &[&str],
+    ) -> Result<(), Error> {
+        if let Some(size) = size
+            && let Some(gauge) = self.binary_size.with_if_room(&key.values())?
+        {
+            gauge.set(fold::bytes(size));
+        }
+        let Some(gauge) = self.timestamp.with_if_room(&key.values())? else {
+            return Ok(());
+        };
+        gauge.set(fold::seconds(at_ns));
+        let last = Last {
+            at_ns,
+            info: info.iter().map(|it| guarded(it)).collect(),
+        };
+        if let Some(before) = self.live.0.get(&key)
+            && before.info != last.info
+        {
+            let before: Vec<&str> = before.info.iter().map(String::as_str).collect();
+            self.info.remove(&before);
+        }
+        self.live.0.insert(key, last);
+        if let Some(gauge) = self.info.with_if_room(info)? {
+            gauge.set(1.0);
+        }
+        Ok(())
+    }
+
+    /// Takes away what was last built before then (nanoseconds since 1970).
+    pub(crate) fn expire(&mut self, before_ns: u64) {
+        let old = self.live.0.extract_if(.., |_, last| last.at_ns < before_ns);
+        let old: Vec<(Key, Last)> = old.collect();
+        for (key, last) in old {
+            self.binary_size.remove(&key.values());
+            self.timestamp.remove(&key.values());
+            let info: Vec<&str> = last.info.iter().map(String::as_str).collect();
+            self.info.remove(&info);
+        }
+    }
+
+    pub(crate) fn has_target(&self, project: &str, target: &str, goos: &str, goarch: &str) -> bool {
+        self.live
+            .0
+            .contains_key(&Key::new(project, target, goos, goarch))
+    }
+}
