@@ -6,6 +6,7 @@
 pub mod c_tool;
 pub mod command;
 mod flags;
+pub mod go_mod;
 pub mod goflags;
 pub mod output_name;
 pub mod response_file;

@@ -13,12 +13,12 @@ use tracer_core::event::{
     Captured, EnvFile, Event, FileId, Inspected, ProcKey, ResponseFile, Settings, Tool,
 };
 use tracer_core::golang::version::GoVersion;
-use tracer_core::golang::{response_file, settings};
+use tracer_core::golang::{go_mod, response_file, settings};
 use tracer_core::redact;
 
+use super::clock;
 use super::inspector::{Inspector, Question};
 use super::source::Source;
-use super::{clock, go_mod};
 use crate::inspect::{self, Opened, Reader, Refused, Root, TEXT_LIMIT};
 use crate::{proc, toolchain};
 

@@ -1,7 +1,7 @@
 //! One fact out of a `go.mod`: whose it is.
 
 /// Path of the module, as the `module` line has it.
-pub(super) fn module_path(text: &[u8]) -> Option<String> {
+pub fn module_path(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     let mut lines = text
         .lines()
