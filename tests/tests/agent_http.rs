@@ -229,7 +229,7 @@ fn hostile_names_stay_within_bounds() {
 }
 
 #[test]
-fn what_was_built_before_a_restart_is_counted_after_it() {
+fn targets_of_before_a_restart_are_told_after_it() {
     let traces = RECORDINGS.map(replayed);
     let agent = Agent::start(&traces);
     let again = Metrics::new(DECADES).unwrap();
@@ -239,10 +239,6 @@ fn what_was_built_before_a_restart_is_counted_after_it() {
         let page = metrics.page(Format::Text, 0).unwrap();
         let lines = page.lines().filter(|it| {
             [
-                "go_build_builds_total{",
-                "go_build_duration_seconds_count{",
-                "go_build_duration_seconds_bucket{",
-                "go_build_packages_total{",
                 "go_build_binary_size_bytes{",
                 "go_build_timestamp_seconds{",
                 "go_build_info{",
@@ -252,8 +248,10 @@ fn what_was_built_before_a_restart_is_counted_after_it() {
         });
         lines.map(str::to_owned).collect()
     };
-    assert!(numbers(&again).len() > 20);
+    assert!(numbers(&again).len() > 5, "{:?}", numbers(&again));
     assert_eq!(numbers(&agent.served.metrics), numbers(&again));
+    let page = again.page(Format::Text, 0).unwrap();
+    assert!(!page.contains("go_build_builds_total{"));
 }
 
 #[test]

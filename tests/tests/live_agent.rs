@@ -2,7 +2,8 @@
 #![cfg(test)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -29,6 +30,7 @@ impl Drop for Running {
 /// A running agent with a history of its own.
 struct Agent {
     running: Running,
+    address: String,
     store: PathBuf,
     said: BufReader<std::process::ChildStderr>,
     dir: TempDir,
@@ -43,7 +45,8 @@ impl Agent {
 
     fn start_on(dir: TempDir, store: PathBuf) -> Self {
         let mut child = gotrace_command(NO_ENV)
-            .args(["agent", "--detail", "phase", "--store"])
+            .args(["agent", "--detail", "phase", "--listen", "127.0.0.1:0"])
+            .arg("--store")
             .arg(&store)
             .stderr(Stdio::piped())
             .spawn()
@@ -54,8 +57,11 @@ impl Agent {
             line.clear();
             assert!(said.read_line(&mut line).unwrap() > 0, "the agent ended");
         }
+        let (_, address) = line.split_once("http://").unwrap();
+        let (address, _) = address.split_once('/').unwrap();
         Self {
             running: Running(child),
+            address: address.to_owned(),
             store,
             said,
             dir,
@@ -79,6 +85,18 @@ impl Agent {
             .collect();
         found.reverse();
         found
+    }
+
+    /// What it serves there.
+    fn page(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        answer
     }
 
     /// Waits until so many builds of the module are over.
@@ -170,6 +188,36 @@ fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
     ];
     expected.sort_unstable();
     assert_eq!(lines, expected);
+    let metrics = agent.page("/metrics");
+    let version = format!(r#"go_version="go{}""#, old.version);
+    let of_old: Vec<&str> = metrics
+        .lines()
+        .filter(|it| it.starts_with("go_build_builds_total{") && it.contains(&version))
+        .collect();
+    assert!(of_old.len() == 1 && of_old[0].ends_with(" 1"), "{of_old:?}");
+    assert!(
+        metrics.contains(r#"gotrace_events_lost_total{kind="call"} 0"#),
+        "{metrics}"
+    );
+    assert!(agent.page("/-/ready").ends_with('\n'));
+    let served: Value = {
+        let page = agent.page("/api/v1/builds?limit=1000");
+        serde_json::from_str(page.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    let n_listed = run_gotrace(
+        [
+            "builds",
+            "--format",
+            "json",
+            "--limit",
+            "1000",
+            "--store",
+            agent.store.to_str().unwrap(),
+        ],
+        NO_ENV,
+    );
+    let listed: Value = serde_json::from_slice(&n_listed.stdout).unwrap();
+    assert_eq!(served, listed);
     let last = agent.stop();
     assert!(last.contains("ended"), "{last}");
 }
@@ -247,5 +295,16 @@ fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off()
     // It works as before.
     go(&module, &new, &["build", "-o", "after", "."]);
     assert_eq!(agent.wait_for(&module, 3).len(), 3);
+    agent.stop();
+}
+
+#[test]
+fn a_second_agent_on_the_same_history_says_so_and_ends() {
+    let agent = Agent::start();
+    let store = agent.store.to_str().unwrap();
+    let second = run_gotrace(["agent", "--listen", "none", "--store", store], NO_ENV);
+    assert_eq!(second.status.code(), Some(2), "{second:?}");
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("another agent writes"), "{said}");
     agent.stop();
 }

@@ -1,28 +1,36 @@
-//! The agent: every build on the machine, kept in the history.
+//! The agent: every build on the machine, counted, kept in the history, and served.
 //!
 //! The loop is the driver's (`driver::service`); here is what becomes of a build. Nothing in this module waits for a disk or a network:
-//! the history has a queue and a thread.
+//! the history has a queue and a thread, and so has the server.
 
 pub mod http;
 pub mod metrics;
 
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::fs::{File, TryLockError};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context as _, bail};
 use tracer_core::history::{self, Kept, Limits};
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
+use self::http::{Readiness, Served, Server};
+use self::metrics::{Metrics, Queue, SelfStats};
 use crate::driver::service::{self, Sink, State};
-use crate::driver::{Source, Wanted, Whose};
-use crate::history::{Store, Writer};
+use crate::driver::{Source, Wanted, Whose, own_cpu_ns};
+use crate::history::{Store, Writer, read};
 use crate::launch::signal::Signals;
+use crate::proc;
 use crate::toolchain::SearchHint;
 
 /// Builds that wait to be stored at most.
 const QUEUE: usize = 1024;
 /// How long the history has to write what is queued when the agent ends.
-const FLUSH: Duration = Duration::from_secs(4);
+const FLUSH: Duration = Duration::from_secs(2);
 /// How often what is too old or too much is thrown away.
 const RETENTION: Duration = Duration::from_mins(10);
 
@@ -32,11 +40,18 @@ pub struct Config {
     pub store: PathBuf,
     pub detail: Detail,
     pub limits: Limits,
+    /// Where the pages are; nowhere if absent.
+    pub listen: Option<SocketAddr>,
+    /// Gauges of a target vanish when it has not been built for so long.
+    pub target_ttl: Duration,
 }
 
 /// Follows every build until a signal ends it. `tell` is given sentences for the operator.
 pub fn run(config: &Config, tell: fn(&str)) -> anyhow::Result<()> {
     let mut signals = Signals::take()?;
+    // Made first, so that there is a directory for the lock.
+    drop(Store::open(&config.store)?);
+    let _alone = lock(&config.store)?;
     let (writer, n_cut_off) = Writer::start(&config.store, QUEUE, move |error| {
         tell(&error.to_string());
     })?;
@@ -45,6 +60,22 @@ pub fn run(config: &Config, tell: fn(&str)) -> anyhow::Result<()> {
             "{n_cut_off} builds were under way when gotrace last ended: marked cut off"
         ));
     }
+    let metrics = Arc::new(Metrics::new(config.target_ttl)?);
+    let restored = read(&config.store, |it| Ok(metrics.restore(it, now_ns())))?;
+    if let Err(error) = restored {
+        tell(&format!(
+            "targets of before are not in the metrics: {error}"
+        ));
+    }
+    let served = Arc::new(Served {
+        metrics: Arc::clone(&metrics),
+        store: config.store.clone(),
+        readiness: Readiness::not_yet("the kernel programs are being loaded"),
+    });
+    let pages = config
+        .listen
+        .map(|address| listen(address, &served))
+        .transpose()?;
     let source = Source::start(Wanted {
         command: Vec::new(),
         detail: config.detail,
@@ -59,24 +90,67 @@ pub fn run(config: &Config, tell: fn(&str)) -> anyhow::Result<()> {
         tell(note);
     }
     tell(&format!(
-        "following every Go build on this machine: {} probes on, history in {}",
+        "following every Go build on this machine: {} probes on, history in {}{}",
         source.n_probes(),
-        config.store.display()
+        config.store.display(),
+        pages.as_ref().map_or_else(String::new, |it| format!(
+            ", metrics at http://{}/metrics",
+            it.address()
+        )),
     ));
+    served.readiness.set(Ok(()));
     let mut agent = Agent {
         config,
         writer,
+        metrics,
         retained: None,
         tell,
     };
     service::serve(source, &mut signals, &mut agent)?;
+    // It reads the history, which is about to be closed.
+    drop(pages);
     agent.finish()
+}
+
+/// Only one agent writes a history: another would mark the builds of this one as cut off.
+fn lock(store: &Path) -> anyhow::Result<File> {
+    let mut path = store.as_os_str().to_owned();
+    path.push("-agent");
+    let path = PathBuf::from(path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another agent writes {}; end that one, or give this one a --store of its own",
+            store.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+fn listen(address: SocketAddr, served: &Arc<Served>) -> anyhow::Result<Server> {
+    let started = TcpListener::bind(address).and_then(|it| Server::start(it, Arc::clone(served)));
+    started.with_context(|| {
+        format!(
+            "cannot serve pages on {address}; give another place with --listen, or --listen none"
+        )
+    })
 }
 
 struct Agent<'a> {
     config: &'a Config,
     writer: Writer,
-    retained: Option<std::time::Instant>,
+    metrics: Arc<Metrics>,
+    retained: Option<Instant>,
     tell: fn(&str),
 }
 
@@ -88,15 +162,22 @@ impl Sink for Agent<'_> {
     }
 
     fn ended(&mut self, trace: Trace) {
+        // No trace is made of a build yet, so there is no id to point to.
+        if let Err(error) = self.metrics.observe(&trace, &|_| None) {
+            (self.tell)(&format!("a build was not counted: {error}"));
+        }
         for build in worth_keeping(&trace) {
             self.writer.finish(build);
         }
     }
 
-    fn state(&mut self, _: &State) {
+    fn state(&mut self, state: &State) {
+        if let Err(error) = self.metrics.set_self(&self.stats(state)) {
+            (self.tell)(&format!("gotrace's own metrics are stale: {error}"));
+        }
         let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
         if is_due {
-            self.retained = Some(std::time::Instant::now());
+            self.retained = Some(Instant::now());
             self.writer.retain(self.config.limits, now_ns());
         }
     }
@@ -107,11 +188,47 @@ impl Sink for Agent<'_> {
 }
 
 impl Agent<'_> {
+    fn stats(&self, state: &State) -> SelfStats {
+        let kind = |(kind, tally): &(tracer_abi::Kind, tracer_abi::Tally)| metrics::Kind {
+            name: kind.name(),
+            seen: tally.seen,
+            lost: tally.lost,
+        };
+        let counts = self.writer.counts();
+        let length = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        SelfStats {
+            events: state.tallies.iter().map(kind).collect(),
+            n_unreadable: state.n_unreadable,
+            n_probes: state.n_probes,
+            n_running: state.n_sessions,
+            queues: vec![
+                Queue {
+                    name: "outputs",
+                    length: state.n_unread,
+                    dropped: 0,
+                },
+                Queue {
+                    name: "history",
+                    length: length(counts.waiting),
+                    dropped: counts.dropped + counts.failed,
+                },
+                Queue {
+                    name: "sessions",
+                    length: state.n_sessions,
+                    dropped: state.n_refused,
+                },
+            ],
+            cpu_seconds: Duration::from_nanos(own_cpu_ns()).as_secs_f64(),
+            resident_bytes: proc::own_resident_bytes(),
+        }
+    }
+
     /// Writes what is queued. Builds that go on without being followed are marked.
     fn finish(self) -> anyhow::Result<()> {
         let Self {
             config,
             writer,
+            metrics: _,
             retained: _,
             tell,
         } = self;

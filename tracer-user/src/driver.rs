@@ -21,6 +21,7 @@ use tracer_core::correlate::Correlator;
 use tracer_core::event::{Event, Status, Tgid};
 use tracer_core::model::Trace;
 
+pub(crate) use self::clock::own_cpu_ns;
 pub use self::recorder::Recorder;
 pub use self::replay::{Replayed, replay};
 pub use self::source::{Source, Wanted, Whose, page_size};

@@ -34,6 +34,15 @@ pub(crate) fn is_there(process: ProcKey) -> bool {
     stat(process.tgid).is_some_and(|stat| stat.started == process.born.0 / tick_ns)
 }
 
+/// Memory of this process that is in RAM, in bytes; zero if that is not shown.
+pub(crate) fn own_resident_bytes() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|it| it.parse().ok());
+    pages
+        .unwrap_or(0_u64)
+        .saturating_mul(crate::driver::page_size())
+}
+
 /// `tgid` and the processes above it, at most 64.
 pub(crate) fn ancestors(tgid: Tgid) -> impl Iterator<Item = Tgid> {
     iter::successors(Some(tgid), |&tgid| {

@@ -85,7 +85,9 @@ fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
         stored,
         dropped,
         failed,
+        waiting,
     } = writer.counts();
+    assert_eq!(waiting, 40 - dropped);
     // The queue, and the one that the writer holds in its hands, or not yet.
     assert!(stored == 0 && failed == 0, "{:?}", writer.counts());
     assert!(
@@ -95,6 +97,7 @@ fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
     blocker.execute_batch("COMMIT").unwrap();
     assert!(writer.flush(Duration::from_mins(1)));
     assert_eq!(writer.counts().stored, 40 - dropped);
+    assert_eq!(writer.counts().waiting, 0);
     drop(writer);
     assert_eq!(listed(&path, &[]).len() as u64, 40 - dropped);
 }

@@ -105,13 +105,11 @@ impl Metrics {
         Ok(())
     }
 
-    /// Counts what the history has: builds, their durations and packages, and the gauges of the targets that were built last. To be
-    /// called once, before the first [`Metrics::observe`].
+    /// Fills the gauges of the targets that the history knows, each from its last build. To be called once, before the first
+    /// [`Metrics::observe`].
     ///
-    /// CPU time and phases start from zero: they are in the packed builds, and reading those takes longer than a start may.
-    ///
-    /// Right only while the history has lost none: if retention deleted builds since, counters come back lower than they were, and
-    /// Prometheus takes that for a start from zero and counts what is left a second time.
+    /// Counters start from zero: the history forgets builds, so it would bring them back lower than they were, and Prometheus would take
+    /// that for a start from zero and count what is left a second time.
     pub fn restore(&self, reader: &Reader<'_>, now_ns: i64) -> Result<(), RestoreError> {
         let (entries, _) = reader.list(&Filter::default())?;
         let since_ns = now_ns.saturating_sub_unsigned(nanos(self.target_ttl));
@@ -122,7 +120,6 @@ impl Metrics {
                 State::Running | State::CutOff => continue,
                 State::Succeeded | State::Failed | State::Unknown => {}
             }
-            fold::entry(families, entry)?;
             if entry.started_ns >= since_ns && n_read < RESTORED && is_news(families, entry) {
                 n_read += 1;
                 let Some(trace) = shown(reader, entry)? else {

@@ -39,6 +39,8 @@ pub trait Sink {
 pub struct State {
     /// Records seen and lost since the start, by kind.
     pub tallies: Vec<(Kind, Tally)>,
+    /// Records that could not be decoded.
+    pub n_unreadable: u64,
     /// Uprobes that are on.
     pub n_probes: usize,
     /// Builds under way, those outside of any `go` command included.
@@ -55,6 +57,7 @@ struct Service {
     sessions: Sessions,
     /// Of each kind, as last told.
     lost: BTreeMap<Kind, u64>,
+    n_unreadable: u64,
 }
 
 /// Hands over every build until a signal ends it. Builds that are under way then are not handed over.
@@ -110,6 +113,7 @@ impl Service {
             sessions: Sessions::new(source.context()),
             source,
             lost: BTreeMap::new(),
+            n_unreadable: 0,
         };
         for tool in found {
             service.take(Event::Tool(tool));
@@ -120,6 +124,7 @@ impl Service {
     /// Takes all that has come in.
     fn turn(&mut self) {
         for event in self.source.drain() {
+            self.n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
             self.take(event);
         }
         for answer in self.world.answers() {
@@ -200,6 +205,7 @@ impl Service {
     fn state(&self) -> State {
         State {
             tallies: self.source.tallies(),
+            n_unreadable: self.n_unreadable,
             n_probes: self.source.n_probes(),
             n_sessions: self.sessions.n_running(),
             n_refused: self.sessions.n_refused(),

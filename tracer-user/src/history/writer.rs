@@ -48,10 +48,13 @@ pub struct Counts {
     pub dropped: u64,
     /// Jobs that the database refused, again and again.
     pub failed: u64,
+    /// Jobs that wait.
+    pub waiting: u64,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
+    waiting: AtomicU64,
     stored: AtomicU64,
     dropped: AtomicU64,
     failed: AtomicU64,
@@ -121,8 +124,10 @@ impl Writer {
             stored,
             dropped,
             failed,
+            waiting,
         } = &*self.counts;
         Counts {
+            waiting: waiting.load(Ordering::Relaxed),
             stored: stored.load(Ordering::Relaxed),
             dropped: dropped.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),
@@ -130,10 +135,13 @@ impl Writer {
     }
 
     fn hand_over(&self, job: Job) {
+        // Before it is sent: the thread takes it off again.
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job));
         match sent {
             Some(Ok(())) => {}
             None | Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) => {
+                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.counts.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -168,8 +176,10 @@ fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn
             Job::Flush(done) => {
                 // Whoever waited has given up.
                 let _gone = done.send(());
+                continue; // It was handed over on another way.
             }
         }
+        counts.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,26 +1,12 @@
 //! Builds into families. What is said of a build is said here once, for a file of one run and for the agent's registry.
 
 use prometheus::Error;
-use tracer_core::history::Entry;
 use tracer_core::model::{Build, CallKind, ToolCall, Trace};
 use tracer_core::report::BuildReport;
 
 use super::family::Families;
 use super::label::{self, Facts, output_sizes, target};
 use super::live::Key;
-
-/// What the history's row of a build knows as well as the build itself.
-struct Counted<'a> {
-    command: &'static str,
-    status: &'static str,
-    project: &'a str,
-    goos: &'a str,
-    goarch: &'a str,
-    go_version: &'a str,
-    wall_ns: u64,
-    compiled: u32,
-    cached: Option<u32>,
-}
 
 /// All that is said of a build. `numbers` are its own.
 pub(crate) fn build(
@@ -30,20 +16,29 @@ pub(crate) fn build(
     numbers: &BuildReport,
 ) -> Result<(), Error> {
     let (goos, goarch, go_version) = label::platform(build);
-    count(
-        families,
-        &Counted {
-            command: label::command(&build.command.name),
-            status: label::status(build.failure.as_ref().map(|it| it.class), build.status),
-            project: label::project(build),
-            goos,
-            goarch,
-            go_version,
-            wall_ns: numbers.wall_ns,
-            compiled: build.packages.compiled,
-            cached: build.packages.cached,
-        },
-    )?;
+    let command = label::command(&build.command.name);
+    let status = label::status(build.failure.as_ref().map(|it| it.class), build.status);
+    let project = label::project(build);
+    families
+        .builds
+        .with(&[command, status, project, goos, goarch, go_version])?
+        .inc();
+    families
+        .duration
+        .with(&[command, status, project, go_version])?
+        .observe(seconds(numbers.wall_ns));
+    let packages = [
+        ("compiled", Some(build.packages.compiled)),
+        ("cached", build.packages.cached),
+    ];
+    for (outcome, n) in packages {
+        if let Some(n) = n {
+            families
+                .packages
+                .with(&[outcome, project])?
+                .inc_by(u64::from(n));
+        }
+    }
     for (mode, ns) in [
         ("user", numbers.go_user_ns),
         ("system", numbers.go_system_ns),
@@ -58,64 +53,6 @@ pub(crate) fn build(
     }
     calls(families, build)?;
     outputs(families, trace, build)
-}
-
-/// The part of it that the history's list knows. Its end was seen, or it is counted as one that took no time.
-pub(crate) fn entry(families: &mut Families, entry: &Entry) -> Result<(), Error> {
-    let known = |it: &'_ Option<String>| {
-        it.as_deref()
-            .map_or(label::UNKNOWN.to_owned(), str::to_owned)
-    };
-    let span = entry
-        .ended_ns
-        .map_or(0, |it| it.saturating_sub(entry.started_ns));
-    let (project, goos) = (known(&entry.project), known(&entry.goos));
-    let (goarch, go_version) = (known(&entry.goarch), known(&entry.go_version));
-    count(
-        families,
-        &Counted {
-            command: label::command(&entry.command),
-            status: label::status(entry.failure, entry.status),
-            project: &project,
-            goos: &goos,
-            goarch: &goarch,
-            go_version: &go_version,
-            wall_ns: u64::try_from(span).unwrap_or(0),
-            compiled: entry.packages_compiled,
-            cached: entry.packages_cached,
-        },
-    )
-}
-
-fn count(families: &mut Families, counted: &Counted<'_>) -> Result<(), Error> {
-    let Counted {
-        command,
-        status,
-        project,
-        goos,
-        goarch,
-        go_version,
-        wall_ns,
-        compiled,
-        cached,
-    } = *counted;
-    families
-        .builds
-        .with(&[command, status, project, goos, goarch, go_version])?
-        .inc();
-    families
-        .duration
-        .with(&[command, status, project, go_version])?
-        .observe(seconds(wall_ns));
-    for (outcome, n) in [("compiled", Some(compiled)), ("cached", cached)] {
-        if let Some(n) = n {
-            families
-                .packages
-                .with(&[outcome, project])?
-                .inc_by(u64::from(n));
-        }
-    }
-    Ok(())
 }
 
 fn calls(families: &mut Families, build: &Build) -> Result<(), prometheus::Error> {
