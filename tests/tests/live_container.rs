@@ -12,6 +12,9 @@ use tests::{Module, Toolchain, toolchain};
 /// Directories of this machine that the container sees, read-only.
 const SHARED: [&str; 5] = ["usr", "lib", "lib64", "bin", "etc"];
 
+/// Id of the container, which its cgroup has as Docker names them.
+const CONTAINER: &str = "7be92808767a667f35c8505cbf40d14e931ef6db5b0210329cf193b15ba9d605";
+
 /// A bundle for `runc` whose root holds nothing of its own: programs of this machine, a toolchain, a module, and a `/tmp` in memory.
 fn bundle(dir: &Path, toolchain: &Toolchain, module: &Module, script: &str) {
     let rootfs = dir.join("rootfs");
@@ -44,6 +47,7 @@ fn bundle(dir: &Path, toolchain: &Toolchain, module: &Module, script: &str) {
     mounts.push(
         json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["exec"]}),
     );
+    config["linux"]["cgroupsPath"] = json!(format!("/docker/{CONTAINER}"));
     fs::write(path, serde_json::to_vec(&config).unwrap()).unwrap();
 }
 
@@ -68,6 +72,11 @@ fn a_build_in_a_container_is_whole_and_its_output_is_read_before_it_is_gone() {
     assert_eq!(
         build.dir.as_ref().map(ToString::to_string).as_deref(),
         Some("/src")
+    );
+    let place = build.place.as_ref();
+    assert_eq!(
+        place.and_then(|it| it.container.as_deref()),
+        Some(CONTAINER)
     );
     let [output] = &build.outputs[..] else {
         panic!("{:?}", build.outputs)

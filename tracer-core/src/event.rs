@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
+use crate::origin::Place;
 
 /// Nanoseconds on the kernel's boot clock (suspend included). A recording's header ties it to wall time.
 #[derive(
@@ -124,6 +125,25 @@ pub enum Event {
     Lost(Lost),
     /// A record that could not be decoded.
     Unreadable(Unreadable),
+}
+
+impl Event {
+    /// The process that it is the end of.
+    pub fn ended(&self) -> Option<ProcKey> {
+        match self {
+            Self::Exit(exit) => Some(exit.process),
+            Self::Fork(_)
+            | Self::Exec(_)
+            | Self::Rename(_)
+            | Self::Call(_)
+            | Self::Tool(_)
+            | Self::Settings(_)
+            | Self::ResponseFile(_)
+            | Self::Inspected(_)
+            | Self::Lost(_)
+            | Self::Unreadable(_) => None,
+        }
+    }
 }
 
 /// A process made another.
@@ -302,6 +322,9 @@ pub struct Settings {
     pub root: Option<EnvFile>,
     /// Path of the main module, from the nearest `go.mod` above the working directory.
     pub module: Option<String>,
+    /// The container and pod that it runs in, by its cgroup. Recordings of before this was asked for have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 /// A settings file.

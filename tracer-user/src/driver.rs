@@ -167,8 +167,13 @@ impl<'a> Live<'a> {
             if let Some(recorder) = &mut self.recorder {
                 recorder.record(&event);
             }
+            let ended = event.ended();
             for effect in self.correlator.apply(event) {
                 events.extend(self.world.perform(effect, &mut self.source));
+            }
+            // What was asked about it holds its root as long as it needs it; nobody asks again.
+            if let Some(process) = ended {
+                self.world.forget(process);
             }
         }
     }

@@ -39,7 +39,11 @@ const CHUNK: usize = 1 << 20;
 
 /// A root directory to walk from. Having one keeps it reachable when the process it was taken from is gone.
 #[derive(Debug)]
-pub struct Root(OwnedFd);
+pub struct Root {
+    dir: OwnedFd,
+    /// Keeps the mounts of its namespace: with the last process of a container they go, and what lies on them.
+    _mounts: Option<OwnedFd>,
+}
 
 /// Whose files may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,10 +95,19 @@ impl Root {
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         );
-        let root = root.map_err(|_| Refused::Gone)?;
+        let dir = root.map_err(|_| Refused::Gone)?;
+        let mounts = openat(
+            CWD,
+            format!("/proc/{tgid}/ns/mnt"),
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
         // Asked after opening: then it was that process, and no later one with the same id, whose root was opened.
         if proc::is_there(process) {
-            Ok(Self(root))
+            Ok(Self {
+                dir,
+                _mounts: mounts.ok(),
+            })
         } else {
             Err(Refused::Gone)
         }
@@ -108,7 +121,8 @@ impl Root {
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         );
-        root.map(Self).map_err(|errno| Refused::Open(errno.into()))
+        let root = root.map(|dir| Self { dir, _mounts: None });
+        root.map_err(|errno| Refused::Open(errno.into()))
     }
 
     /// Opens `path`, if that is a regular file of at most `limit` bytes that `reader` may have.
@@ -127,7 +141,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let found = openat2(
-            &self.0,
+            &self.dir,
             inside,
             flags,
             Mode::empty(),
@@ -136,7 +150,7 @@ impl Root {
         let found = match found {
             // A directory on the way is a symlink, as /home is on some machines. Then it is the owner of the file alone that
             // protects, which was measured to be enough.
-            Err(Errno::LOOP) => openat2(&self.0, inside, flags, Mode::empty(), resolve),
+            Err(Errno::LOOP) => openat2(&self.dir, inside, flags, Mode::empty(), resolve),
             found => found,
         };
         found.map_err(|errno| Refused::Open(errno.into()))

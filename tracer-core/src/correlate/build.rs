@@ -105,6 +105,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         goflags: environment.goflags.clone(),
         env: environment.variables.clone(),
         ci: head.image().and_then(|it| Ci::of(&it.env)),
+        place: head.settings.as_ref().and_then(|it| it.place.clone()),
         module: head.settings.as_ref().and_then(|it| it.module.clone()),
         start: head.start,
         end: head.end.as_ref().map(|it| it.at),

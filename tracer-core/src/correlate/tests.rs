@@ -76,6 +76,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             }),
             root: None,
             module: Some("example.com/hello".to_owned()),
+            place: None,
         }),
         "inspected" => Event::Inspected(Inspected {
             at,

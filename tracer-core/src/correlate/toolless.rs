@@ -81,6 +81,7 @@ fn group(
         goflags: resolved.goflags,
         env: resolved.variables,
         ci: head.image().and_then(|it| Ci::of(&it.env)),
+        place: None,
         module: None,
         start: head.start,
         end: calls.iter().filter_map(|it| it.end).max(),

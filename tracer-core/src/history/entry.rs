@@ -89,8 +89,17 @@ pub struct Context {
 }
 
 impl Context {
-    /// By what the environment said; the rest is for the rim to fill.
-    fn of(ci: &Ci) -> Self {
+    /// By what the environment and the cgroup said.
+    fn of(build: &Build) -> Self {
+        let place = build.place.as_ref();
+        Self {
+            container: place.and_then(|it| it.container.as_deref().map(text)),
+            pod_uid: place.and_then(|it| it.pod_uid.as_deref().map(text)),
+            ..build.ci.as_ref().map(Self::of_ci).unwrap_or_default()
+        }
+    }
+
+    fn of_ci(ci: &Ci) -> Self {
         let Ci {
             system,
             repository,
@@ -119,9 +128,7 @@ impl Context {
             ci_attempt: of(attempt),
             ci_url: of(url),
             ci_runner: of(runner),
-            host: None,
-            container: None,
-            pod_uid: None,
+            ..Self::default()
         }
     }
 }
@@ -223,7 +230,7 @@ impl Entry {
             max_rss_bytes: build.usage.max_rss_bytes,
             lost: lost(build),
             anomalies: u64::try_from(build.anomalies.len()).unwrap_or(u64::MAX),
-            context: build.ci.as_ref().map(Context::of).unwrap_or_default(),
+            context: Context::of(build),
             targets: build
                 .outputs
                 .iter()

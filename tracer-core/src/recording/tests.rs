@@ -12,6 +12,7 @@ use crate::event::{
     Point, ProcKey, Refusal, Rename, ResponseFile, Role, Settings, Status, Tgid, Tool, Unreadable,
     Usage,
 };
+use crate::origin::Place;
 
 fn header() -> Header {
     Header::new(About {
@@ -111,6 +112,7 @@ fn kinds() -> Vec<Event> {
             }),
             root: None,
             module: Some("example.com/m".to_owned()),
+            place: Place::of_path(b"/kubepods/pod1d4d0cf5-0e5c-4a9e-9a3e-0123456789ab"),
         }),
         Event::ResponseFile(ResponseFile {
             at,

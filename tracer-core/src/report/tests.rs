@@ -48,6 +48,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
         goflags: Setting::default(),
         env: BTreeMap::new(),
         ci: None,
+        place: None,
         module: None,
         start: Ktime(0),
         end: Some(Ktime(ms(wall))),

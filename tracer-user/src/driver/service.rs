@@ -135,19 +135,7 @@ impl Service {
     fn take(&mut self, event: Event) {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
-            let ended = match &event {
-                Event::Exit(exit) => Some(exit.process),
-                Event::Fork(_)
-                | Event::Exec(_)
-                | Event::Rename(_)
-                | Event::Call(_)
-                | Event::Tool(_)
-                | Event::Settings(_)
-                | Event::ResponseFile(_)
-                | Event::Inspected(_)
-                | Event::Lost(_)
-                | Event::Unreadable(_) => None,
-            };
+            let ended = event.ended();
             for effect in self.sessions.apply(event) {
                 events.extend(self.perform(effect));
             }

@@ -14,6 +14,7 @@ use tracer_core::event::{
 };
 use tracer_core::golang::version::GoVersion;
 use tracer_core::golang::{go_mod, response_file, settings};
+use tracer_core::origin::Place;
 use tracer_core::redact;
 
 use super::clock;
@@ -132,6 +133,7 @@ impl World {
             user,
             root,
             module,
+            place: place(process),
         }
     }
 
@@ -178,6 +180,15 @@ impl AsFd for World {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inspector.as_fd()
     }
+}
+
+/// The container and pod of that very process.
+fn place(process: ProcKey) -> Option<Place> {
+    let text = std::fs::read(format!("/proc/{}/cgroup", process.tgid.0)).ok()?;
+    // Asked after reading: then it was that process, and no later one with the same id.
+    proc::is_there(process)
+        .then(|| Place::of_proc(&text))
+        .flatten()
 }
 
 /// The version that a tool says of itself in its environment, where the `go` command put it.
