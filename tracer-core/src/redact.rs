@@ -230,14 +230,16 @@ fn not_a_flag(arg: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// A name and a password; the name may hide more, and what has no password is an argument like any other.
 fn user(arg: &[u8]) -> Cow<'_, [u8]> {
-    match arg
+    let redacted = argument(arg);
+    match redacted
         .iter()
         .position(|it| *it == b':')
-        .and_then(|at| arg.get(..=at))
+        .and_then(|at| redacted.get(..=at))
     {
         Some(name) => Cow::Owned([name, REDACTED.as_bytes()].concat()),
-        None => Cow::Borrowed(arg),
+        None => redacted,
     }
 }
 

@@ -224,6 +224,23 @@ fn lines_are_read_argument_by_argument() {
         ),
         (
             Other,
+            &[
+                "curl",
+                "-u",
+                "no user: -X main.t=abc",
+                "-u",
+                "flags -X main.t=abc",
+            ],
+            &[
+                "curl",
+                "-u",
+                "no user:<redacted>",
+                "-u",
+                "flags -X main.t=<redacted>",
+            ],
+        ),
+        (
+            Other,
             &["curl", "-H", "Authorization: Bearer x y"],
             &["curl", "-H", "Authorization: <redacted>"],
         ),

@@ -160,7 +160,7 @@ fn dots_do_not_lead_out_of_the_root() {
     symlink("../outside", place.path("root/link")).unwrap();
     symlink(place.path("outside"), place.path("root/absolute")).unwrap();
     let dir = openat(CWD, place.path("root"), OFlags::PATH, Mode::empty()).unwrap();
-    let root = Root(dir);
+    let root = Root { dir, _mounts: None };
     for path in [
         "/../outside",
         "/link",
