@@ -247,6 +247,8 @@ impl Entry {
             state: State::Running,
             status: None,
             ended_ns: None,
+            // That its end was not seen is no gap yet.
+            anomalies: 0,
             ..self
         }
     }
