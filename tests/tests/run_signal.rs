@@ -5,10 +5,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tests::{gotrace, gotrace_command};
 
 const NO_ENV: [(&str, &str); 0] = [];
 const PATIENCE: Duration = Duration::from_mins(1);
+/// The same, for a terminal.
+const LIMIT: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
 
 /// A shell script under `gotrace run`, whose output is read line by line.
 struct Script {
@@ -158,29 +164,41 @@ impl Terminal {
 
     /// Reads until the terminal has shown this; forgets what came before.
     fn wait_for(&mut self, text: &str) {
-        let stdout = self.child.stdout.as_mut().unwrap();
-        let mut byte = [0];
         while !self.shown.contains(text) {
-            let n = stdout.read(&mut byte).unwrap();
-            assert!(
-                n == 1,
-                "the terminal showed {:?} and not {text:?}",
-                self.shown
-            );
-            self.shown.push(char::from(byte[0]));
+            let Some(byte) = self.next() else {
+                panic!("the terminal showed {:?} and not {text:?}", self.shown);
+            };
+            self.shown.push(char::from(byte));
         }
         self.shown.clear();
     }
 
+    /// What the terminal shows next; nothing when it is gone. What never comes is a failure, not a wait without end.
+    fn next(&mut self) -> Option<u8> {
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let mut ready = [PollFd::new(stdout, PollFlags::IN)];
+        let n_ready = poll(&mut ready, Some(&LIMIT)).unwrap();
+        assert!(
+            n_ready == 1,
+            "the terminal stands still at {:?}",
+            self.shown
+        );
+        let mut byte = [0];
+        let n = stdout.read(&mut byte).unwrap();
+        byte.get(..n)?.first().copied()
+    }
+
     fn finish(mut self) -> ExitStatus {
-        let mut rest = Vec::new();
-        self.child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_end(&mut rest)
-            .unwrap();
+        while self.next().is_some() {}
         self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Terminal {
+    /// Of a failed test nothing stays behind: with `script` its terminal goes, and what was on it.
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
@@ -225,6 +243,8 @@ fn the_suspend_key_gives_the_shell_back_and_fg_goes_on() {
     terminal.wait_for("ready");
     terminal.press("\u{1a}");
     terminal.wait_for("Stopped");
+    // The line that says so has the command in it too: only after the prompt is it `fg` that shows it.
+    terminal.wait_for("prompt> ");
     terminal.press("fg\n");
     terminal.wait_for("run -q");
     terminal.press("more\n");

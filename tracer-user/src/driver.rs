@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::Signal;
 use tracer_core::correlate::Correlator;
 use tracer_core::event::{Event, Status, Tgid};
 use tracer_core::model::Trace;
@@ -26,7 +26,7 @@ pub use self::recorder::Recorder;
 pub use self::replay::{Replayed, replay};
 pub use self::source::{Source, Wanted, Whose, page_size};
 use self::world::World;
-use crate::launch::signal::{Received, Signals};
+use crate::launch::signal::{Received, Signals, stop};
 use crate::launch::{Change, Running};
 use crate::render::Cost;
 
@@ -36,7 +36,7 @@ const AFTERMATH: Duration = Duration::from_millis(500);
 const READING: Duration = Duration::from_mins(2);
 /// How often probed files are looked after.
 const TICK: Duration = Duration::from_secs(1);
-/// How long after a report that the command stopped it is looked at again: a key that stops a whole group stops us too, and on
+/// How long after a report that the command stopped it is looked at again: a SIGSTOP for the whole group stops us too, and on
 /// return the report is stale.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -261,7 +261,7 @@ impl Command<'_> {
     /// ever, as if the command were still at work.
     fn stop_too(&self, signal: i32) {
         if let Some(signal) = Signal::from_named_raw(signal) {
-            let _not_stopped = kill_process(getpid(), signal);
+            stop(signal);
             self.running.kill(Signal::CONT);
         }
     }

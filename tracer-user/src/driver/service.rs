@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tracer_abi::{Kind, Tally};
 use tracer_core::effect::Effect;
 use tracer_core::event::{Event, Lost};
@@ -16,7 +17,7 @@ use tracer_core::sessions::Sessions;
 use super::source::Source;
 use super::world::World;
 use super::{TICK, clock, wait};
-use crate::launch::signal::{Received, Signals};
+use crate::launch::signal::{Received, Signals, stop};
 use crate::proc;
 
 /// How often it is looked whether a process is gone whose exit was lost.
@@ -96,6 +97,7 @@ pub fn serve(source: Source, signals: &mut Signals, sink: &mut dyn Sink) -> io::
                     match number {
                         libc::SIGHUP => sink.reload(),
                         libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => return Ok(()),
+                        libc::SIGTSTP => stop(Signal::TSTP),
                         _ => {}
                     }
                 }

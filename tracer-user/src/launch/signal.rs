@@ -7,8 +7,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// Signals that end a program or have a meaning it chose; those that stop it keep their usual effect.
-const TAKEN: [i32; 7] = [
+use rustix::process::{Signal, getpid, kill_process};
+
+/// Signals that end a program or have a meaning it chose, and the suspend key. That one stops the command, and only then, because
+/// it stopped, us: a shell that saw us stop first would have the terminal while the command may still take a key from it.
+const TAKEN: [i32; 8] = [
+    libc::SIGTSTP,
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -88,6 +92,20 @@ impl Signals {
             number => Received::FromKernel { number },
         }))
     }
+}
+
+/// Stops this process by a signal that stops, also if it is taken. Returns when it is continued.
+pub fn stop(signal: Signal) {
+    // First sent, then let through: if it waits already, it still comes once.
+    let _not_stopped = kill_process(getpid(), signal);
+    let mut this = empty_set();
+    // SAFETY: a valid set and a valid signal number.
+    unsafe { libc::sigaddset(&raw mut this, signal.as_raw()) };
+    let mut before = empty_set();
+    // SAFETY: both sets are valid for the time of the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const this, &raw mut before) };
+    // SAFETY: the set was filled by the call before; a null old set is allowed.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
 }
 
 impl AsFd for Signals {
