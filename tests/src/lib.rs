@@ -8,6 +8,7 @@
     reason = "in a test harness a panic is the failure of the test"
 )]
 
+pub mod agent;
 pub mod oracle;
 pub mod phases;
 #[cfg(feature = "traced")]

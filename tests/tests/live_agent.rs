@@ -2,134 +2,16 @@
 #![cfg(test)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tempfile::TempDir;
-use tests::{Module, Toolchain, gotrace_command, run_gotrace, toolchain};
+use tests::agent::Agent;
+use tests::{Module, Toolchain, run_gotrace, toolchain};
 
 const NO_ENV: [(&str, &str); 0] = [];
 const PATIENCE: Duration = Duration::from_mins(2);
-
-/// A process that ends when its test does, however that is.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Over already: then there is nothing to end.
-        let _over = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-/// A running agent with a history of its own.
-struct Agent {
-    running: Running,
-    address: String,
-    store: PathBuf,
-    said: BufReader<std::process::ChildStderr>,
-    dir: TempDir,
-}
-
-impl Agent {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = dir.path().join("history.db");
-        Self::start_on(dir, store)
-    }
-
-    fn start_on(dir: TempDir, store: PathBuf) -> Self {
-        let mut child = gotrace_command(NO_ENV)
-            .args(["agent", "--detail", "phase", "--listen", "127.0.0.1:0"])
-            .arg("--store")
-            .arg(&store)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("following every Go build") {
-            line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "the agent ended");
-        }
-        let (_, address) = line.split_once("http://").unwrap();
-        let (address, _) = address.split_once('/').unwrap();
-        Self {
-            running: Running(child),
-            address: address.to_owned(),
-            store,
-            said,
-            dir,
-        }
-    }
-
-    /// Builds in the history that were run in this module, oldest first.
-    fn builds_in(&self, module: &Module) -> Vec<Value> {
-        let store = self.store.to_str().unwrap();
-        let args = [
-            "builds", "--format", "json", "--limit", "0", "--store", store,
-        ];
-        let output = run_gotrace(args, NO_ENV);
-        assert!(output.status.success(), "{output:?}");
-        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let builds = json["builds"].as_array().unwrap().iter();
-        let dir = module.dir().display().to_string();
-        let mut found: Vec<Value> = builds
-            .filter(|it| it["dir"].as_str().is_some_and(|it| it.starts_with(&dir)))
-            .cloned()
-            .collect();
-        found.reverse();
-        found
-    }
-
-    /// What it serves there.
-    fn page(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-        answer
-    }
-
-    /// Waits until so many builds of the module are over.
-    fn wait_for(&self, module: &Module, n: usize) -> Vec<Value> {
-        let since = Instant::now();
-        loop {
-            let found = self.builds_in(module);
-            let n_over = found.iter().filter(|it| it["state"] != "running").count();
-            if n_over >= n {
-                return found;
-            }
-            assert!(since.elapsed() < PATIENCE, "{n_over} of {n}: {found:#?}");
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([format!("-{name}"), self.running.0.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-    }
-
-    /// Ends it as a service manager does; returns what it said last, and its directory.
-    fn stop(mut self) -> String {
-        self.signal("TERM");
-        let said: Vec<String> = self.said.lines().map_while(Result::ok).collect();
-        let status = self.running.0.wait().unwrap();
-        assert!(status.success(), "{status}: {said:?}");
-        said.last().cloned().unwrap_or_default()
-    }
-}
 
 fn go(module: &Module, toolchain: &Toolchain, args: &[&str]) {
     let mut go = module.sandbox.go(toolchain);
@@ -204,6 +86,7 @@ fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
         let page = agent.page("/api/v1/builds?limit=1000");
         serde_json::from_str(page.split_once("\r\n\r\n").unwrap().1).unwrap()
     };
+    let store = agent.store();
     let n_listed = run_gotrace(
         [
             "builds",
@@ -212,7 +95,7 @@ fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
             "--limit",
             "1000",
             "--store",
-            agent.store.to_str().unwrap(),
+            store.to_str().unwrap(),
         ],
         NO_ENV,
     );
@@ -276,16 +159,9 @@ fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off()
         assert!(since.elapsed() < PATIENCE, "the second build is not seen");
         thread::sleep(Duration::from_millis(20));
     }
-    agent.signal("KILL");
-    let Agent {
-        mut running,
-        store,
-        dir,
-        ..
-    } = agent;
-    running.0.wait().unwrap();
+    let dir = agent.kill();
     assert!(build.wait().unwrap().success());
-    let agent = Agent::start_on(dir, store);
+    let agent = Agent::start_in(dir, &[]);
     let builds = agent.builds_in(&module);
     let states: Vec<&str> = builds
         .iter()
@@ -301,7 +177,8 @@ fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off()
 #[test]
 fn a_second_agent_on_the_same_history_says_so_and_ends() {
     let agent = Agent::start();
-    let store = agent.store.to_str().unwrap();
+    let store = agent.store();
+    let store = store.to_str().unwrap();
     let second = run_gotrace(["agent", "--listen", "none", "--store", store], NO_ENV);
     assert_eq!(second.status.code(), Some(2), "{second:?}");
     let said = String::from_utf8_lossy(&second.stderr);

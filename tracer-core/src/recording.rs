@@ -70,6 +70,8 @@ pub struct About {
 pub enum Detail {
     Process,
     Phase,
+    /// The command line and the configuration write it with a dash.
+    #[serde(alias = "cache-key")]
     CacheKey,
 }
 

@@ -3,6 +3,7 @@
 //! The loop is the driver's (`driver::service`); here is what becomes of a build. Nothing in this module waits for a disk or a network:
 //! the history has a queue and a thread, and so has the server.
 
+mod config;
 pub mod http;
 pub mod metrics;
 
@@ -14,12 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use tracer_core::history::{self, Kept, Limits};
+use tracer_core::history::{self, Kept};
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
+pub use self::config::Config;
 use self::http::{Readiness, Served, Server};
-use self::metrics::{Metrics, Queue, SelfStats};
+use self::metrics::{Metrics, Queue, Reload, SelfStats};
 use crate::driver::service::{self, Sink, State};
 use crate::driver::{Source, Wanted, Whose, own_cpu_ns};
 use crate::history::{Store, Writer, read};
@@ -34,20 +36,10 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// How often what is too old or too much is thrown away.
 const RETENTION: Duration = Duration::from_mins(10);
 
-/// What an operator decides.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub store: PathBuf,
-    pub detail: Detail,
-    pub limits: Limits,
-    /// Where the pages are; nowhere if absent.
-    pub listen: Option<SocketAddr>,
-    /// Gauges of a target vanish when it has not been built for so long.
-    pub target_ttl: Duration,
-}
-
-/// Follows every build until a signal ends it. `tell` is given sentences for the operator.
-pub fn run(config: &Config, tell: fn(&str)) -> anyhow::Result<()> {
+/// Follows every build until a signal ends it. `load` reads the configuration, now and whenever it may have changed; `tell` is given
+/// sentences for the operator.
+pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow::Result<()> {
+    let config = load()?;
     let mut signals = Signals::take()?;
     // Made first, so that there is a directory for the lock.
     drop(Store::open(&config.store)?);
@@ -101,14 +93,15 @@ pub fn run(config: &Config, tell: fn(&str)) -> anyhow::Result<()> {
     served.readiness.set(Ok(()));
     let mut agent = Agent {
         config,
+        load,
+        reload: Reload::now(),
         writer,
-        metrics,
+        served,
+        pages,
         retained: None,
         tell,
     };
     service::serve(source, &mut signals, &mut agent)?;
-    // It reads the history, which is about to be closed.
-    drop(pages);
     agent.finish()
 }
 
@@ -147,9 +140,12 @@ fn listen(address: SocketAddr, served: &Arc<Served>) -> anyhow::Result<Server> {
 }
 
 struct Agent<'a> {
-    config: &'a Config,
+    config: Config,
+    load: &'a dyn Fn() -> anyhow::Result<Config>,
+    reload: Reload,
     writer: Writer,
-    metrics: Arc<Metrics>,
+    served: Arc<Served>,
+    pages: Option<Server>,
     retained: Option<Instant>,
     tell: fn(&str),
 }
@@ -163,7 +159,7 @@ impl Sink for Agent<'_> {
 
     fn ended(&mut self, trace: Trace) {
         // No trace is made of a build yet, so there is no id to point to.
-        if let Err(error) = self.metrics.observe(&trace, &|_| None) {
+        if let Err(error) = self.served.metrics.observe(&trace, &|_| None) {
             (self.tell)(&format!("a build was not counted: {error}"));
         }
         for build in worth_keeping(&trace) {
@@ -172,7 +168,7 @@ impl Sink for Agent<'_> {
     }
 
     fn state(&mut self, state: &State) {
-        if let Err(error) = self.metrics.set_self(&self.stats(state)) {
+        if let Err(error) = self.served.metrics.set_self(&self.stats(state)) {
             (self.tell)(&format!("gotrace's own metrics are stale: {error}"));
         }
         let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
@@ -182,12 +178,46 @@ impl Sink for Agent<'_> {
         }
     }
 
-    fn reload(&mut self) {
-        (self.tell)("there is no configuration file to read again");
+    fn reload(&mut self) -> Option<Detail> {
+        let taken = (self.load)().and_then(|wanted| self.take_over(wanted));
+        match taken {
+            Ok(detail) => {
+                self.reload = Reload::now();
+                Some(detail)
+            }
+            Err(error) => {
+                self.reload.is_good = false;
+                (self.tell)(&format!("the configuration stays as it was: {error:#}"));
+                None
+            }
+        }
     }
 }
 
 impl Agent<'_> {
+    /// Goes on with another configuration; with the present one, if anything in it does not work. Returns the level of detail.
+    fn take_over(&mut self, wanted: Config) -> anyhow::Result<Detail> {
+        let (wanted, fixed) = wanted.taken_over(&self.config);
+        if wanted.listen != self.config.listen {
+            // The old pages are there until the new ones are.
+            let pages = wanted.listen.map(|it| listen(it, &self.served));
+            self.pages = pages.transpose()?;
+            if let Some(pages) = &self.pages {
+                (self.tell)(&format!("pages are at http://{}", pages.address()));
+            }
+        }
+        self.served.metrics.set_target_ttl(wanted.target_ttl);
+        if wanted.limits != self.config.limits {
+            self.retained = None;
+        }
+        self.config = wanted;
+        (self.tell)("the configuration was read again");
+        for key in fixed {
+            (self.tell)(&format!("{key} changes when the agent is restarted"));
+        }
+        Ok(self.config.detail)
+    }
+
     fn stats(&self, state: &State) -> SelfStats {
         let kind = |(kind, tally): &(tracer_abi::Kind, tracer_abi::Tally)| metrics::Kind {
             name: kind.name(),
@@ -220,6 +250,7 @@ impl Agent<'_> {
             ],
             cpu_seconds: Duration::from_nanos(own_cpu_ns()).as_secs_f64(),
             resident_bytes: proc::own_resident_bytes(),
+            reload: self.reload,
         }
     }
 
@@ -227,11 +258,16 @@ impl Agent<'_> {
     fn finish(self) -> anyhow::Result<()> {
         let Self {
             config,
+            load: _,
+            reload: _,
             writer,
-            metrics: _,
+            served: _,
+            pages,
             retained: _,
             tell,
         } = self;
+        // They read the history, which is about to be closed.
+        drop(pages);
         if !writer.flush(FLUSH) {
             tell("the history could not be written in time");
         }

@@ -6,6 +6,7 @@
 mod agent;
 mod analyze;
 mod builds;
+mod config;
 mod diff;
 mod doctor;
 mod file;
@@ -57,6 +58,7 @@ enum Word {
     Run(run::Args),
     Record(record::Args),
     Agent(agent::Args),
+    Config(config::Args),
     Replay(replay::Args),
     Doctor(doctor::Args),
     Analyze(analyze::Args),
@@ -95,7 +97,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     match cli.word {
         Word::Run(args) => run::execute(args),
         Word::Record(args) => record::execute(args),
-        Word::Agent(args) => exit_code(agent::execute(args)),
+        Word::Agent(args) => exit_code(agent::execute(&args)),
+        Word::Config(args) => exit_code(config::execute(&args)),
         Word::Replay(args) => exit_code(replay::execute(&args)),
         Word::Doctor(args) => exit_code(doctor::execute(&args)),
         Word::Analyze(args) => exit_code(analyze::execute(&args)),

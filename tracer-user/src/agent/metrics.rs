@@ -22,7 +22,7 @@ use exemplar::Exemplars;
 use own::Own;
 
 pub use exemplar::TraceId;
-pub use own::{Kind, Queue, SelfStats};
+pub use own::{Kind, Queue, Reload, SelfStats};
 
 /// Builds that are read from the history at most to say how targets were last built.
 const RESTORED: usize = 200;
@@ -48,7 +48,6 @@ impl Format {
 /// All metrics of an agent.
 pub struct Metrics {
     inner: Mutex<Inner>,
-    target_ttl: Duration,
 }
 
 struct Inner {
@@ -56,6 +55,7 @@ struct Inner {
     families: Families,
     own: Own,
     exemplars: Exemplars,
+    target_ttl: Duration,
 }
 
 /// The metrics could not be filled from the history.
@@ -78,8 +78,14 @@ impl Metrics {
             families,
             own,
             exemplars: Exemplars::default(),
+            target_ttl,
         });
-        Ok(Self { inner, target_ttl })
+        Ok(Self { inner })
+    }
+
+    /// From now on it is that long.
+    pub fn set_target_ttl(&self, target_ttl: Duration) {
+        self.lock().target_ttl = target_ttl;
     }
 
     /// Counts the builds of a trace that is over, those the history keeps. `trace_id` says which trace was made of a build, if any.
@@ -93,6 +99,7 @@ impl Metrics {
             families,
             own: _,
             exemplars,
+            target_ttl: _,
         } = &mut *self.lock();
         let report = report::analyze(trace);
         let builds = trace.builds.iter().zip(&report.builds);
@@ -112,8 +119,12 @@ impl Metrics {
     /// that for a start from zero and count what is left a second time.
     pub fn restore(&self, reader: &Reader<'_>, now_ns: i64) -> Result<(), RestoreError> {
         let (entries, _) = reader.list(&Filter::default())?;
-        let since_ns = now_ns.saturating_sub_unsigned(nanos(self.target_ttl));
-        let families = &mut self.lock().families;
+        let Inner {
+            families,
+            target_ttl,
+            ..
+        } = &mut *self.lock();
+        let since_ns = now_ns.saturating_sub_unsigned(nanos(*target_ttl));
         let mut n_read = 0;
         for entry in &entries {
             match entry.state {
@@ -145,7 +156,7 @@ impl Metrics {
         let now = u64::try_from(now_ns).unwrap_or(0);
         inner
             .families
-            .expire(now.saturating_sub(nanos(self.target_ttl)));
+            .expire(now.saturating_sub(nanos(inner.target_ttl)));
         let gathered = inner.registry.gather();
         match format {
             Format::Text => TextEncoder::new().encode_to_string(&gathered),

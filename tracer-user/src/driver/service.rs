@@ -12,6 +12,7 @@ use tracer_abi::{Kind, Tally};
 use tracer_core::effect::Effect;
 use tracer_core::event::{Event, Lost};
 use tracer_core::model::Trace;
+use tracer_core::recording::Detail;
 use tracer_core::sessions::Sessions;
 
 use super::source::Source;
@@ -31,8 +32,8 @@ pub trait Sink {
     fn ended(&mut self, trace: Trace);
     /// Told about once a second.
     fn state(&mut self, state: &State);
-    /// The operator asks to read the configuration again.
-    fn reload(&mut self);
+    /// The operator asks to read the configuration again. Returns how much is to be seen from now on, if that was decided.
+    fn reload(&mut self) -> Option<Detail>;
 }
 
 /// How the service itself is doing.
@@ -95,7 +96,11 @@ pub fn serve(source: Source, signals: &mut Signals, sink: &mut dyn Sink) -> io::
             match received {
                 Received::FromProcess { number, .. } | Received::FromKernel { number } => {
                     match number {
-                        libc::SIGHUP => sink.reload(),
+                        libc::SIGHUP => {
+                            if let Some(detail) = sink.reload() {
+                                service.source.set_detail(detail)?;
+                            }
+                        }
                         libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => return Ok(()),
                         libc::SIGTSTP => stop(Signal::TSTP),
                         _ => {}

@@ -1,6 +1,7 @@
 //! Where live events come from: kernel programs, the ring, probes on toolchains. No judgement; records become events unseen.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -110,6 +111,13 @@ impl Source {
     /// Sees that process no longer.
     pub(super) fn unfollow(&mut self, tgid: Tgid) {
         self.tracer.unfollow(tgid.0);
+    }
+
+    /// From now on sees so much of what is probed.
+    pub(super) fn set_detail(&mut self, detail: Detail) -> io::Result<()> {
+        self.tracer
+            .set_detail(detail.level())
+            .map_err(io::Error::other)
     }
 
     /// Probes that are on.

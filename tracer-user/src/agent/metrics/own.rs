@@ -1,5 +1,7 @@
 //! The agent's own state as metrics. It is told whole each time; nothing is measured here.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounterVec, Registry};
 
 use crate::render::metrics::family::{Families, Spec};
@@ -36,9 +38,30 @@ const RESIDENT: Spec = Spec {
     limit: 1,
 };
 
+const RELOAD: Spec = Spec {
+    name: "gotrace_config_last_reload_successful",
+    help: "Whether the configuration could be used when it was last read.",
+    labels: &[],
+    limit: 1,
+};
+const RELOADED: Spec = Spec {
+    name: "gotrace_config_last_reload_success_timestamp_seconds",
+    help: "When the configuration in force was read.",
+    labels: &[],
+    limit: 1,
+};
+
 /// Every row, for the test that holds the documentation to them.
 #[cfg(test)]
-pub(crate) const ALL: &[&Spec] = &[&RUNNING, &QUEUE, &QUEUE_DROPPED, &CPU, &RESIDENT];
+pub(crate) const ALL: &[&Spec] = &[
+    &RUNNING,
+    &QUEUE,
+    &QUEUE_DROPPED,
+    &CPU,
+    &RESIDENT,
+    &RELOAD,
+    &RELOADED,
+];
 
 /// How an agent is doing. Counts are since its start.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,6 +73,26 @@ pub struct SelfStats {
     pub queues: Vec<Queue>,
     pub cpu_seconds: f64,
     pub resident_bytes: u64,
+    pub reload: Reload,
+}
+
+/// How the configuration was last read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reload {
+    pub is_good: bool,
+    /// Of the one in force, since 1970.
+    pub at_seconds: f64,
+}
+
+impl Reload {
+    /// Read just now, and good.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            is_good: true,
+            at_seconds: since.map_or(0.0, |it| it.as_secs_f64()),
+        }
+    }
 }
 
 /// Records of a kind.
@@ -74,6 +117,8 @@ pub(super) struct Own {
     queue_dropped: IntCounterVec,
     cpu: Counter,
     resident: Gauge,
+    reload: Gauge,
+    reloaded: Gauge,
 }
 
 impl Own {
@@ -84,12 +129,16 @@ impl Own {
             queue_dropped: IntCounterVec::new(QUEUE_DROPPED.opts(), QUEUE_DROPPED.labels)?,
             cpu: Counter::with_opts(CPU.opts())?,
             resident: Gauge::with_opts(RESIDENT.opts())?,
+            reload: Gauge::with_opts(RELOAD.opts())?,
+            reloaded: Gauge::with_opts(RELOADED.opts())?,
         };
         registry.register(Box::new(own.running.clone()))?;
         registry.register(Box::new(own.queue.clone()))?;
         registry.register(Box::new(own.queue_dropped.clone()))?;
         registry.register(Box::new(own.cpu.clone()))?;
         registry.register(Box::new(own.resident.clone()))?;
+        registry.register(Box::new(own.reload.clone()))?;
+        registry.register(Box::new(own.reloaded.clone()))?;
         Ok(own)
     }
 
@@ -103,6 +152,7 @@ impl Own {
             queues,
             cpu_seconds,
             resident_bytes,
+            reload,
         } = stats;
         for Kind { name, seen, lost } in events {
             for (family, n) in [(&mut families.events, seen), (&mut families.lost, lost)] {
@@ -133,6 +183,8 @@ impl Own {
         self.cpu.inc_by(cpu_seconds.max(0.0));
         self.resident
             .set(crate::render::metrics::fold::bytes(*resident_bytes));
+        self.reload.set(f64::from(u8::from(reload.is_good)));
+        self.reloaded.set(reload.at_seconds);
         Ok(())
     }
 }

@@ -1,0 +1,202 @@
+//! A real agent at work, with a history of its own. Ends when its test does. Needs root.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "in a test harness a panic is the failure of the test"
+)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Module, gotrace_command, run_gotrace};
+
+const PATIENCE: Duration = Duration::from_mins(2);
+const STORE: &str = "history.db";
+
+/// A process that ends when its test does, however that is.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Over already: then there is nothing to end.
+        let _over = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// A running agent with a history of its own.
+pub struct Agent {
+    running: Running,
+    address: String,
+    said: BufReader<ChildStderr>,
+    dir: TempDir,
+}
+
+impl Agent {
+    /// With a directory of its own, and everything else as it comes.
+    pub fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), &[])
+    }
+
+    /// With its history in this directory, and these arguments more.
+    pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
+        let store = dir.path().join(STORE);
+        let store = store.to_str().unwrap();
+        let own = ["--listen", "127.0.0.1:0", "--store", store];
+        Self::launch(dir, &[&own[..], args].concat())
+    }
+
+    /// With these arguments alone. They, or the configuration that they name, put the history in this directory.
+    pub fn launch(dir: TempDir, args: &[&str]) -> Self {
+        let mut child = gotrace_command([("", ""); 0])
+            .arg("agent")
+            .args(args)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let mut agent = Self {
+            running: Running(child),
+            address: String::new(),
+            said,
+            dir,
+        };
+        let line = agent.wait_to_say("following every Go build");
+        let (_, address) = line.split_once("http://").unwrap();
+        let (address, _) = address.split_once('/').unwrap();
+        address.clone_into(&mut agent.address);
+        agent
+    }
+
+    /// Its history.
+    pub fn store(&self) -> PathBuf {
+        self.dir.path().join(STORE)
+    }
+
+    /// Where its history is, and whatever the test puts there.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where its pages are.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.running.0.id()
+    }
+
+    /// Reads what it says until a line has this in it; returns that line.
+    pub fn wait_to_say(&mut self, text: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            let n = self.said.read_line(&mut line).unwrap();
+            assert!(n > 0, "the agent ended and did not say {text:?}: {said}");
+            if line.contains(text) {
+                return line;
+            }
+            said.push_str(&line);
+        }
+    }
+
+    /// Builds in the history that were run in this module, oldest first.
+    pub fn builds_in(&self, module: &Module) -> Vec<Value> {
+        let store = self.store();
+        let store = store.to_str().unwrap();
+        let args = [
+            "builds", "--format", "json", "--limit", "0", "--store", store,
+        ];
+        let output = run_gotrace(args, [("", ""); 0]);
+        assert!(output.status.success(), "{output:?}");
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let builds = json["builds"].as_array().unwrap().iter();
+        let dir = module.dir().display().to_string();
+        let mut found: Vec<Value> = builds
+            .filter(|it| it["dir"].as_str().is_some_and(|it| it.starts_with(&dir)))
+            .cloned()
+            .collect();
+        found.reverse();
+        found
+    }
+
+    /// What it serves there.
+    pub fn page(&self, path: &str) -> String {
+        page(&self.address, path)
+    }
+
+    /// Waits until a page has this in it.
+    pub fn wait_for_page(&self, path: &str, text: &str) {
+        wait_for_page(&self.address, path, text);
+    }
+
+    /// Kills it, with no chance to do anything more; returns the directory with its history.
+    pub fn kill(self) -> TempDir {
+        self.signal("KILL");
+        let Self {
+            mut running, dir, ..
+        } = self;
+        running.0.wait().unwrap();
+        dir
+    }
+
+    /// Waits until so many builds of the module are over.
+    pub fn wait_for(&self, module: &Module, n: usize) -> Vec<Value> {
+        let since = Instant::now();
+        loop {
+            let found = self.builds_in(module);
+            let n_over = found.iter().filter(|it| it["state"] != "running").count();
+            if n_over >= n {
+                return found;
+            }
+            assert!(since.elapsed() < PATIENCE, "{n_over} of {n}: {found:#?}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.running.0.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Ends it as a service manager does; returns what it said last, and its directory.
+    pub fn stop(mut self) -> String {
+        self.signal("TERM");
+        let said: Vec<String> = self.said.lines().map_while(Result::ok).collect();
+        let status = self.running.0.wait().unwrap();
+        assert!(status.success(), "{status}: {said:?}");
+        said.last().cloned().unwrap_or_default()
+    }
+}
+
+/// What is served there.
+pub fn page(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    answer
+}
+
+/// Waits until a page there has this in it.
+pub fn wait_for_page(address: &str, path: &str, text: &str) {
+    let since = Instant::now();
+    while !page(address, path).contains(text) {
+        assert!(since.elapsed() < PATIENCE, "{path} has no {text:?}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}

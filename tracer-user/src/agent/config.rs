@@ -1,0 +1,101 @@
+//! What an operator decides, with the defaults for what nobody decided, and what of it can change while the agent runs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracer_core::history::Limits;
+use tracer_core::recording::Detail;
+
+use crate::config::{Layer, Listen};
+use crate::history::DEFAULT_STORE;
+
+const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
+/// Where nothing else was decided.
+const KEEP_DAYS: u32 = 90;
+const KEEP_MEGABYTES: u32 = 1024;
+const FORGET_TARGETS_HOURS: u32 = 7 * 24;
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10127);
+
+/// What an operator decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub store: PathBuf,
+    pub detail: Detail,
+    pub limits: Limits,
+    /// Where the pages are; nowhere if absent.
+    pub listen: Option<SocketAddr>,
+    /// Gauges of a target vanish when it has not been built for so long.
+    pub target_ttl: Duration,
+}
+
+impl Config {
+    /// Of what was said, and for the rest the defaults.
+    pub fn of(said: Layer) -> Self {
+        let Layer {
+            store,
+            detail,
+            listen,
+            keep_days,
+            keep_megabytes,
+            forget_targets_hours,
+        } = said;
+        let (days, megabytes) = (
+            keep_days.unwrap_or(KEEP_DAYS),
+            keep_megabytes.unwrap_or(KEEP_MEGABYTES),
+        );
+        let hours = forget_targets_hours.unwrap_or(FORGET_TARGETS_HOURS);
+        Self {
+            store: store.unwrap_or_else(|| DEFAULT_STORE.into()),
+            detail: detail.unwrap_or(Detail::Phase),
+            limits: Limits {
+                max_age_ns: Some(u64::from(days) * DAY_NS),
+                max_bytes: Some(u64::from(megabytes) * 1_000_000),
+            },
+            listen: listen.map_or(Some(LISTEN), |Listen(address)| address),
+            target_ttl: Duration::from_hours(u64::from(hours)),
+        }
+    }
+
+    /// This configuration as far as an agent that runs with `running` can take it over, and the keys that it cannot.
+    pub(super) fn taken_over(self, running: &Self) -> (Self, Vec<&'static str>) {
+        let has_probes = |detail| detail != Detail::Process;
+        let mut taken = self;
+        let mut fixed = Vec::new();
+        if taken.store != running.store {
+            taken.store.clone_from(&running.store);
+            fixed.push("store");
+        }
+        if has_probes(taken.detail) != has_probes(running.detail) {
+            taken.detail = running.detail;
+            fixed.push("detail");
+        }
+        (taken, fixed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_change_stays_and_is_named() {
+        let running = Config::of(Layer::default());
+        let wanted = Config::of(Layer {
+            store: Some("/elsewhere.db".into()),
+            detail: Some(Detail::CacheKey),
+            keep_days: Some(1),
+            ..Layer::default()
+        });
+        let (taken, fixed) = wanted.clone().taken_over(&running);
+        assert_eq!(fixed, ["store"]);
+        let store = running.store.clone();
+        assert_eq!(taken, Config { store, ..wanted });
+
+        let silent = Config {
+            detail: Detail::Process,
+            ..running.clone()
+        };
+        assert_eq!(silent.taken_over(&running), (running, vec!["detail"]));
+    }
+}

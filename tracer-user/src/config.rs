@@ -1,0 +1,231 @@
+//! The configuration file, and how its values, the environment's and the flags' become one: the strongest source that has a value wins.
+//!
+//! A mistake is told with file, line and key, and never with the value: it may be a secret. What is decided from the values is not
+//! done here.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer};
+use tracer_core::recording::Detail;
+
+/// Read where it is there and no other is named.
+pub const DEFAULT_PATH: &str = "/etc/gotrace/gotrace.toml";
+
+/// A file with every key, each with its default or an example, as a comment.
+pub const EXAMPLE: &str = include_str!("config/example.toml");
+
+/// The values of one source. Absent: it has none, a weaker source decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// The history.
+    pub store: Option<PathBuf>,
+    /// How much is seen of a build: `process`, `phase`, `cache-key`.
+    pub detail: Option<Detail>,
+    /// Where pages are served.
+    pub listen: Option<Listen>,
+    /// Older builds are thrown away.
+    pub keep_days: Option<u32>,
+    /// The oldest builds are thrown away while the history is larger, in units of 10^6 bytes.
+    pub keep_megabytes: Option<u32>,
+    /// Gauges of a target vanish when it has not been built for so long.
+    pub forget_targets_hours: Option<u32>,
+}
+
+impl Layer {
+    /// This one's values, and where it has none, those of the weaker one.
+    #[must_use]
+    pub fn over(self, weaker: Self) -> Self {
+        Self {
+            store: self.store.or(weaker.store),
+            detail: self.detail.or(weaker.detail),
+            listen: self.listen.or(weaker.listen),
+            keep_days: self.keep_days.or(weaker.keep_days),
+            keep_megabytes: self.keep_megabytes.or(weaker.keep_megabytes),
+            forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
+        }
+    }
+
+    /// What a file says; of [`DEFAULT_PATH`], if none is named, and nothing where that is not there.
+    pub fn read(path: Option<&Path>) -> Result<Self, Error> {
+        let place = path.unwrap_or(Path::new(DEFAULT_PATH));
+        match fs::read_to_string(place) {
+            Ok(text) => Self::parse(&text).map_err(|mistake| Error::Mistake {
+                path: place.to_owned(),
+                mistake,
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => {
+                Ok(Self::default())
+            }
+            Err(source) => Err(Error::Unreadable {
+                path: place.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        toml::from_str(text).map_err(|error| Mistake::new(text, &error))
+    }
+}
+
+/// An address, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|it| Self(Some(it))).map_err(
+            |_| "give an address and a port, such as 127.0.0.1:10127 or [::1]:10127, or none",
+        )
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read the configuration {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{}:{mistake}; `gotrace config example` prints a file with every key", path.display())]
+    Mistake { path: PathBuf, mistake: Mistake },
+}
+
+/// What is wrong in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// From 1.
+    line: usize,
+    /// Absent where the line has none.
+    key: Option<String>,
+    message: String,
+}
+
+impl Mistake {
+    fn new(text: &str, error: &toml::de::Error) -> Self {
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let before = text.get(..at).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |it| it + 1);
+        let line = text.get(start..).and_then(|it| it.lines().next());
+        let key = line.and_then(|it| it.split_once('=')).map(|(key, _)| key);
+        Self {
+            line: before.matches('\n').count() + 1,
+            key: key.map(|it| it.trim().to_owned()),
+            message: without_value(error.message()),
+        }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, key, message } = self;
+        match key {
+            Some(key) => write!(f, "{line}: {key}: {message}"),
+            None => write!(f, "{line}: {message}"),
+        }
+    }
+}
+
+/// `invalid type: string "secret", expected u32` without the secret.
+fn without_value(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            let (before, after) = (message.get(..first), message.get(last + 1..));
+            let before = before.unwrap_or_default().trim_end();
+            format!("{before}{}", after.unwrap_or_default())
+        }
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistake(text: &str) -> String {
+        Layer::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_stronger_source_wins_where_it_has_a_value() {
+        let file = Layer::parse("keep_days = 30\nlisten = \"none\"").unwrap();
+        let flags = Layer {
+            keep_days: Some(7),
+            ..Layer::default()
+        };
+        let both = flags.over(file);
+        assert_eq!((both.keep_days, both.listen), (Some(7), Some(Listen(None))));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_line_and_key() {
+        let unknown = mistake("keep_days = 30\n\nkeep_dayz = 31\n");
+        assert!(unknown.starts_with("3: keep_dayz: unknown field `keep_dayz`, expected one of"));
+        let wrong = mistake("keep_days = 30\ndetail = 3");
+        assert!(wrong.starts_with("2: detail: "), "{wrong}");
+        let nowhere = mistake("listen = \"localhost\"");
+        assert!(
+            nowhere.starts_with("1: listen: give an address"),
+            "{nowhere}"
+        );
+        let broken = mistake("keep_days = 30\n[broken");
+        assert!(broken.starts_with("2: "), "{broken}");
+    }
+
+    #[test]
+    fn a_mistake_does_not_tell_a_value() {
+        let told = mistake("keep_days = \"hun\\\"ter2\"");
+        assert!(!told.contains("hun") && !told.contains("ter2"), "{told}");
+        assert_eq!(told, "1: keep_days: invalid type: string, expected u32");
+    }
+
+    #[test]
+    fn levels_are_written_as_on_the_command_line() {
+        for (text, detail) in [
+            ("process", Detail::Process),
+            ("phase", Detail::Phase),
+            ("cache-key", Detail::CacheKey),
+        ] {
+            let layer = Layer::parse(&format!("detail = {text:?}")).unwrap();
+            assert_eq!(layer.detail, Some(detail));
+        }
+    }
+
+    /// What is a comment only because it is an example; with the sign taken off it must be read.
+    #[test]
+    fn the_example_says_nothing_and_all_of_it_can_be_said() {
+        assert_eq!(Layer::parse(EXAMPLE).unwrap(), Layer::default());
+        let said: Vec<&str> = EXAMPLE
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|it| !it.starts_with(' ')))
+            .collect();
+        let layer = Layer::parse(&said.join("\n")).unwrap();
+        let Layer {
+            store,
+            detail,
+            listen,
+            keep_days,
+            keep_megabytes,
+            forget_targets_hours,
+        } = &layer;
+        let numbers = [keep_days, keep_megabytes, forget_targets_hours];
+        assert!(store.is_some() && detail.is_some() && listen.is_some());
+        assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");
+    }
+}
