@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
 use crate::event::{Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
-use crate::origin::{Ci, Place};
+use crate::origin::{Ci, Place, TraceContext};
 
 /// Version of the JSON form: only fields are added while it stays.
 pub const SCHEMA: &str = "gotrace.trace/v1";
@@ -83,6 +83,8 @@ pub struct Build {
     pub env: BTreeMap<String, ByteString>,
     /// The pipeline that it ran in, by the environment of `process`.
     pub ci: Option<Ci>,
+    /// The span that it was started under, by the environment of `process`.
+    pub trace_context: Option<TraceContext>,
     /// The container and pod that it ran in, by the cgroup of `process`.
     pub place: Option<Place>,
     /// Path of the main module.

@@ -7,7 +7,7 @@ use crate::event::{Ktime, ProcKey, Role, Status, Usage};
 use crate::model::{
     Action, Anomaly, Build, CallKind, Installed, Outcome, Output, Packages, ToolCall,
 };
-use crate::origin::Ci;
+use crate::origin::{Ci, TraceContext};
 
 use super::process::{Process, total};
 use super::{Correlator, action, call, failure, losses, output, setting, toolless};
@@ -105,6 +105,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         goflags: environment.goflags.clone(),
         env: environment.variables.clone(),
         ci: head.image().and_then(|it| Ci::of(&it.env)),
+        trace_context: head.image().and_then(|it| TraceContext::of(&it.env)),
         place: head.settings.as_ref().and_then(|it| it.place.clone()),
         module: head.settings.as_ref().and_then(|it| it.module.clone()),
         start: head.start,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{ProcKey, Role};
 use crate::model::{Build, Command};
-use crate::origin::Ci;
+use crate::origin::{Ci, TraceContext};
 
 use super::Correlator;
 use super::build::{self, Family};
@@ -81,6 +81,7 @@ fn group(
         goflags: resolved.goflags,
         env: resolved.variables,
         ci: head.image().and_then(|it| Ci::of(&it.env)),
+        trace_context: head.image().and_then(|it| TraceContext::of(&it.env)),
         place: None,
         module: None,
         start: head.start,

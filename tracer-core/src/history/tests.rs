@@ -53,6 +53,7 @@ fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Build {
             ("CGO_ENABLED".to_owned(), "1".into()),
         ]),
         ci: None,
+        trace_context: None,
         place: None,
         module: Some("example.com/app".to_owned()),
         start: Ktime(start),

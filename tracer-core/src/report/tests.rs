@@ -48,6 +48,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
         goflags: Setting::default(),
         env: BTreeMap::new(),
         ci: None,
+        trace_context: None,
         place: None,
         module: None,
         start: Ktime(0),

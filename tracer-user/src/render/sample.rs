@@ -292,6 +292,7 @@ fn empty(command: &str, wall: u64) -> Build {
         goflags: Setting::default(),
         env: BTreeMap::new(),
         ci: None,
+        trace_context: None,
         place: None,
         module: Some("example.com/hello".to_owned()),
         start: at(0),
