@@ -55,6 +55,7 @@ fn read(path: &Path) -> (Header, Vec<Event>) {
 
 fn correlate(header: &Header, events: impl IntoIterator<Item = Event>) -> Trace {
     let mut correlator = Correlator::new(Context {
+        host: None,
         command: header.command.clone(),
         boot_to_wall_ns: header.boot_to_wall_ns,
         cpus: header.cpus,

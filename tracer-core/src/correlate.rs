@@ -29,6 +29,8 @@ use table::Table;
 /// What is known before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
+    /// Name of the machine.
+    pub host: Option<String>,
     /// The command that is followed, redacted.
     pub command: Vec<ByteString>,
     pub boot_to_wall_ns: i64,
@@ -149,6 +151,7 @@ impl Correlator {
         let start = self.first.unwrap_or_default();
         Trace {
             schema: SCHEMA.to_owned(),
+            host: self.context.host.clone(),
             command: self.context.command.clone(),
             start,
             end: self.last.max(start),

@@ -3,6 +3,8 @@
 //! Events come from three places: the kernel (decoded records), the rim's answers to an [`crate::effect::Effect`], and the rim's
 //! own doings (probes attached, losses counted, the end). Live and replay feed the same enum to the same correlator.
 
+mod artifact;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
 use crate::origin::Place;
+
+pub use artifact::{Anatomy, Artifact, Section, Stamp, Vcs};
 
 /// Nanoseconds on the kernel's boot clock (suspend included). A recording's header ties it to wall time.
 #[derive(
@@ -351,21 +355,6 @@ pub struct Inspected {
     pub process: ProcKey,
     pub path: ByteString,
     pub result: Result<Artifact, String>,
-}
-
-/// A file that a build left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Artifact {
-    /// Bytes.
-    pub size: u64,
-    /// Of the whole file, in hex.
-    pub sha256: String,
-    /// From the build info, where there is one; likewise the next three.
-    pub go_version: Option<String>,
-    /// Import path of the main package.
-    pub main_package: Option<String>,
-    pub main_module: Option<String>,
-    pub main_module_version: Option<String>,
 }
 
 /// Records lost.

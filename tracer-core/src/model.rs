@@ -20,6 +20,9 @@ pub const SCHEMA: &str = "gotrace.trace/v1";
 pub struct Trace {
     /// [`SCHEMA`].
     pub schema: String,
+    /// Name of the machine; absent where a recording is all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// What was run, redacted.
     pub command: Vec<ByteString>,
     /// First and last event.

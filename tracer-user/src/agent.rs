@@ -4,7 +4,6 @@
 //! the history has a queue and a thread, and so has the server.
 
 mod config;
-pub mod export;
 pub mod http;
 pub mod metrics;
 
@@ -232,11 +231,17 @@ impl Agent<'_> {
             n_unreadable: state.n_unreadable,
             n_probes: state.n_probes,
             n_running: state.n_sessions,
+            analyses: state.analyses,
             queues: vec![
                 Queue {
                     name: "outputs",
                     length: state.n_unread,
-                    dropped: 0,
+                    dropped: state.n_never_read,
+                },
+                Queue {
+                    name: "analysis",
+                    length: length(state.analyses.waiting),
+                    dropped: state.analyses.dropped,
                 },
                 Queue {
                     name: "history",

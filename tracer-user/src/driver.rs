@@ -3,6 +3,7 @@
 //! One thread waits for the ring, for signals and for answers of the reading thread, so nothing that is shown is older than the
 //! last wake-up and no lock is needed. Replay (`replay`) takes the same road from an event to the trace.
 
+mod analyst;
 mod clock;
 mod inspector;
 mod recorder;
@@ -21,7 +22,9 @@ use tracer_core::correlate::Correlator;
 use tracer_core::event::{Event, Status, Tgid};
 use tracer_core::model::Trace;
 
+pub use self::analyst::Counts as Analyses;
 pub(crate) use self::clock::own_cpu_ns;
+use self::inspector::Depth;
 pub use self::recorder::Recorder;
 pub use self::replay::{Replayed, replay};
 pub use self::source::{Source, Wanted, Whose, page_size};
@@ -140,7 +143,8 @@ impl<'a> Live<'a> {
         let mut live = Self {
             source,
             correlator,
-            world: World::new()?,
+            // Whoever waits for a command does not wait for numbers that `gotrace analyze` has as well.
+            world: World::new(Depth::Identity)?,
             recorder,
             n_events: 0,
         };

@@ -7,6 +7,9 @@
 //!
 //! Reading has a budget, and there is no mmap: a builder that truncates a mapped file kills its reader.
 
+mod anatomy;
+mod artifact;
+
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs::File;
@@ -21,9 +24,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat,
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tracer_binary::artifact::{self, Identity};
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::{Artifact, ProcKey};
+use tracer_core::event::{Anatomy, Artifact, ProcKey};
 
 use crate::proc;
 
@@ -33,6 +35,8 @@ pub const TEXT_LIMIT: u64 = 1 << 20;
 pub const OUTPUT_LIMIT: u64 = 4 << 30;
 /// Most bytes that are held in memory at once to be looked into; of a larger output only size and hash are told.
 const WHOLE_LIMIT: u64 = 512 << 20;
+/// Most bytes of an output that is looked into section by section.
+pub const ANALYSIS_LIMIT: u64 = 256 << 20;
 /// Longest time that reading one output may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 const CHUNK: usize = 1 << 20;
@@ -83,6 +87,15 @@ pub enum Refused {
     Changed,
     #[error("reading it took too long")]
     Slow,
+}
+
+/// Why it is not known what a file is made of.
+#[derive(Debug, Error)]
+pub enum Unanalysed {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Unreadable(#[from] tracer_binary::Error),
 }
 
 impl Root {
@@ -225,27 +238,11 @@ impl Opened {
         Ok(bytes)
     }
 
-    /// What it is.
+    /// What it is. What it is made of is [`Opened::anatomy`]'s to say.
     pub fn artifact(&self) -> Result<Artifact, Refused> {
         let artifact = if self.size <= WHOLE_LIMIT {
             let bytes = self.read()?;
-            let Identity {
-                go_version,
-                path,
-                main,
-                ..
-            } = artifact::identify(&bytes);
-            Artifact {
-                size: self.size,
-                sha256: hex(Sha256::digest(&bytes).as_slice()),
-                go_version,
-                main_package: path,
-                main_module_version: main
-                    .as_ref()
-                    .map(|main| main.version.clone())
-                    .filter(|version| !version.is_empty()),
-                main_module: main.map(|main| main.path),
-            }
+            artifact::of(&bytes, hex(Sha256::digest(&bytes).as_slice()))
         } else {
             Artifact {
                 size: self.size,
@@ -253,11 +250,27 @@ impl Opened {
                 ..Artifact::default()
             }
         };
-        let after = self.file.metadata().map_err(Refused::Read)?;
-        if (after.len(), (after.mtime(), after.mtime_nsec())) != (self.size, self.changed) {
-            return Err(Refused::Changed);
-        }
+        self.check_unchanged()?;
         Ok(artifact)
+    }
+
+    /// What the same content is made of, read once more from the same descriptor.
+    pub fn anatomy(&self, sha256: &str) -> Result<Anatomy, Unanalysed> {
+        if self.size > ANALYSIS_LIMIT {
+            let (size, limit) = (self.size, ANALYSIS_LIMIT);
+            return Err(Refused::Large { size, limit }.into());
+        }
+        let anatomy = anatomy::of(&self.read()?, sha256)?;
+        Ok(anatomy)
+    }
+
+    fn check_unchanged(&self) -> Result<(), Refused> {
+        let after = self.file.metadata().map_err(Refused::Read)?;
+        if (after.len(), (after.mtime(), after.mtime_nsec())) == (self.size, self.changed) {
+            Ok(())
+        } else {
+            Err(Refused::Changed)
+        }
     }
 
     /// SHA-256 of a content too large to hold.

@@ -24,6 +24,7 @@ const TEST_PACKAGES: &[Package] = &[
     package("gcc", "/usr/bin/gcc"),
     package("g++", "/usr/bin/g++"),
     package("libc6-dev", "/usr/include/stdlib.h"),
+    package("binutils", "/usr/bin/readelf"),
     package("git", "/usr/bin/git"),
     package("strace", "/usr/bin/strace"),
     package("bpftool", "/usr/sbin/bpftool"),

@@ -230,7 +230,10 @@ impl Entry {
             max_rss_bytes: build.usage.max_rss_bytes,
             lost: lost(build),
             anomalies: u64::try_from(build.anomalies.len()).unwrap_or(u64::MAX),
-            context: Context::of(build),
+            context: Context {
+                host: trace.host.as_deref().map(text),
+                ..Context::of(build)
+            },
             targets: build
                 .outputs
                 .iter()

@@ -23,6 +23,7 @@ pub fn builds(trace: &Trace) -> impl Iterator<Item = Kept> {
 fn part(trace: &Trace, build: &Build) -> Trace {
     Trace {
         schema: trace.schema.clone(),
+        host: trace.host.clone(),
         command: build.command.argv.clone(),
         start: build.start,
         end: build.end.unwrap_or(trace.end),

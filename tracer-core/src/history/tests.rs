@@ -80,6 +80,7 @@ fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Build {
 fn trace(builds: Vec<Build>) -> Trace {
     Trace {
         schema: SCHEMA.to_owned(),
+        host: None,
         command: vec!["make".into()],
         start: Ktime(0),
         end: Ktime(10_000_000_000),

@@ -69,6 +69,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
     };
     Trace {
         schema: SCHEMA.to_owned(),
+        host: None,
         command: Vec::new(),
         start: Ktime(0),
         end: Ktime(ms(wall)),

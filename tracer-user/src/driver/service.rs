@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tracer_abi::{Kind, Tally};
 use tracer_core::effect::Effect;
-use tracer_core::event::{Event, Lost};
+use tracer_core::event::{Event, Ktime, Lost};
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 use tracer_core::sessions::Sessions;
 
+use super::analyst::Counts as Analyses;
+use super::inspector::Depth;
 use super::source::Source;
 use super::world::World;
 use super::{TICK, clock, wait};
@@ -51,6 +53,10 @@ pub struct State {
     pub n_refused: u64,
     /// Outputs that wait to be read.
     pub n_unread: usize,
+    /// Outputs that were not read because too many waited.
+    pub n_never_read: u64,
+    /// How looking into outputs goes.
+    pub analyses: Analyses,
 }
 
 struct Service {
@@ -62,7 +68,8 @@ struct Service {
     n_unreadable: u64,
 }
 
-/// Hands over every build until a signal ends it. Builds that are under way then are not handed over.
+/// Hands over every build until a signal ends it. Builds that are under way then are not handed over; those that are over and only
+/// wait for their outputs to be read are, as they stand.
 pub fn serve(source: Source, signals: &mut Signals, sink: &mut dyn Sink) -> io::Result<()> {
     let mut service = Service::new(source)?;
     let mut ticked = Instant::now();
@@ -101,7 +108,13 @@ pub fn serve(source: Source, signals: &mut Signals, sink: &mut dyn Sink) -> io::
                                 service.source.set_detail(detail)?;
                             }
                         }
-                        libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => return Ok(()),
+                        libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => {
+                            service.turn();
+                            for trace in service.sessions.ended(Ktime(u64::MAX)) {
+                                sink.ended(trace);
+                            }
+                            return Ok(());
+                        }
                         libc::SIGTSTP => stop(Signal::TSTP),
                         _ => {}
                     }
@@ -116,7 +129,7 @@ impl Service {
     fn new(mut source: Source) -> io::Result<Self> {
         let found = source.take_found();
         let mut service = Self {
-            world: World::new()?,
+            world: World::new(Depth::Anatomy)?,
             sessions: Sessions::new(source.context()),
             source,
             lost: BTreeMap::new(),
@@ -205,6 +218,8 @@ impl Service {
             n_sessions: self.sessions.n_running(),
             n_refused: self.sessions.n_refused(),
             n_unread: self.world.n_pending(),
+            n_never_read: self.world.n_dropped(),
+            analyses: self.world.analyses(),
         }
     }
 }

@@ -85,6 +85,7 @@ impl Source {
             }
         }
         let context = Context {
+            host: host(),
             command,
             boot_to_wall_ns: clock::boot_to_wall_ns(),
             cpus: n_cpus(),
@@ -209,6 +210,13 @@ impl AsFd for Source {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
     }
+}
+
+/// Name of this machine, as uname(2) has it.
+fn host() -> Option<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    (!name.is_empty()).then(|| name.into_owned())
 }
 
 pub fn page_size() -> u64 {

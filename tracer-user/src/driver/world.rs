@@ -17,9 +17,9 @@ use tracer_core::golang::{go_mod, response_file, settings};
 use tracer_core::origin::Place;
 use tracer_core::redact;
 
-use super::clock;
-use super::inspector::{Inspector, Question};
+use super::inspector::{Depth, Inspector, Question};
 use super::source::Source;
+use super::{analyst, clock};
 use crate::inspect::{self, Opened, Reader, Refused, Root, TEXT_LIMIT};
 use crate::{proc, toolchain};
 
@@ -37,9 +37,9 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(depth: Depth) -> io::Result<Self> {
         Ok(Self {
-            inspector: Inspector::start()?,
+            inspector: Inspector::start(depth)?,
             roots: BTreeMap::new(),
         })
     }
@@ -73,15 +73,15 @@ impl World {
                 }))
             }
             Effect::Inspect { process, path, uid } => match self.root(process) {
-                Ok(root) => {
-                    self.inspector.ask(Question {
+                Ok(root) => self
+                    .inspector
+                    .ask(Question {
                         process,
                         path,
                         uid,
                         root,
-                    });
-                    None
-                }
+                    })
+                    .map(Event::Inspected),
                 Err(refused) => Some(Event::Inspected(Inspected {
                     at: clock::boot(),
                     process,
@@ -108,6 +108,16 @@ impl World {
     /// Questions that are still to be answered.
     pub(super) fn n_pending(&self) -> usize {
         self.inspector.n_pending()
+    }
+
+    /// Files that were not read because too many waited.
+    pub(super) fn n_dropped(&self) -> u64 {
+        self.inspector.n_dropped()
+    }
+
+    /// How looking into outputs goes.
+    pub(super) fn analyses(&self) -> analyst::Counts {
+        self.inspector.analyses()
     }
 
     fn settings(

@@ -8,6 +8,7 @@ pub(crate) mod fold;
 pub(crate) mod guard;
 pub(crate) mod label;
 mod live;
+pub(crate) mod section;
 
 use prometheus::{Registry, TextEncoder};
 use tracer_core::model::{Anomaly, EventCounts, Trace};

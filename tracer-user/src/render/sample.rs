@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::{Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
+use tracer_core::event::{
+    Anatomy, Artifact, Ktime, ProcKey, Refusal, Role, Section, Stamp, Status, Tgid, Usage,
+};
 use tracer_core::model::{
     Anomaly, Build, CallKind, Command, EventCounts, Failure, FailureClass, Flag, FlagOrigin,
     GcCycle, Installed, Origin, Output, Packages, Phase, SCHEMA, Setting, ToolCall, ToolProgram,
@@ -259,6 +261,14 @@ fn output(path: &str, how: Installed) -> Output {
         main_package: Some("example.com/hello/cmd/hello".to_owned()),
         main_module: Some("example.com/hello".to_owned()),
         main_module_version: Some("(devel)".to_owned()),
+        format: Some("ELF".to_owned()),
+        stamp: Some(Stamp {
+            buildmode: Some("exe".to_owned()),
+            cgo: Some(true),
+            ..Stamp::default()
+        }),
+        anatomy: Some(Box::new(anatomy())),
+        unanalysed: None,
     };
     Output {
         path: path.into(),
@@ -267,6 +277,24 @@ fn output(path: &str, how: Installed) -> Output {
         at: at(12_850),
         artifact: Some(artifact),
         unread: None,
+    }
+}
+
+fn anatomy() -> Anatomy {
+    let section = |name: &str, size, millibits| Section {
+        name: name.to_owned(),
+        debug: name.starts_with(".debug"),
+        size,
+        entropy_millibits: Some(millibits),
+    };
+    Anatomy {
+        sections: vec![
+            section(".text", 2_400_000, 6_103),
+            section(".debug_info", 600_000, 7_990),
+            section(".note.go.buildid", 100, 5_250),
+        ],
+        n_sections: 3,
+        ..Anatomy::default()
     }
 }
 
@@ -323,6 +351,7 @@ fn trace(build: Build) -> Trace {
     };
     Trace {
         schema: SCHEMA.to_owned(),
+        host: None,
         command: build.command.argv.clone(),
         start: build.start,
         end: build.end.unwrap_or(at(20_000)),

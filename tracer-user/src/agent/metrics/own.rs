@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounterVec, Registry};
 
+use crate::driver::Analyses;
 use crate::render::metrics::family::{Families, Spec};
 use crate::render::metrics::guard::guarded;
 
@@ -24,6 +25,12 @@ const QUEUE_DROPPED: Spec = Spec {
     help: "What a queue of gotrace had no room for, or what failed in the end.",
     labels: &["queue"],
     limit: 20,
+};
+const ANALYSES: Spec = Spec {
+    name: "gotrace_analyses_total",
+    help: "Outputs that were to be looked into, by what became of it.",
+    labels: &["outcome"],
+    limit: 4,
 };
 const CPU: Spec = Spec {
     name: "gotrace_cpu_seconds_total",
@@ -57,6 +64,7 @@ pub(crate) const ALL: &[&Spec] = &[
     &RUNNING,
     &QUEUE,
     &QUEUE_DROPPED,
+    &ANALYSES,
     &CPU,
     &RESIDENT,
     &RELOAD,
@@ -70,6 +78,7 @@ pub struct SelfStats {
     pub n_unreadable: u64,
     pub n_probes: usize,
     pub n_running: usize,
+    pub analyses: Analyses,
     pub queues: Vec<Queue>,
     pub cpu_seconds: f64,
     pub resident_bytes: u64,
@@ -115,6 +124,7 @@ pub(super) struct Own {
     running: Gauge,
     queue: GaugeVec,
     queue_dropped: IntCounterVec,
+    analyses: IntCounterVec,
     cpu: Counter,
     resident: Gauge,
     reload: Gauge,
@@ -127,6 +137,7 @@ impl Own {
             running: Gauge::with_opts(RUNNING.opts())?,
             queue: GaugeVec::new(QUEUE.opts(), QUEUE.labels)?,
             queue_dropped: IntCounterVec::new(QUEUE_DROPPED.opts(), QUEUE_DROPPED.labels)?,
+            analyses: IntCounterVec::new(ANALYSES.opts(), ANALYSES.labels)?,
             cpu: Counter::with_opts(CPU.opts())?,
             resident: Gauge::with_opts(RESIDENT.opts())?,
             reload: Gauge::with_opts(RELOAD.opts())?,
@@ -135,6 +146,7 @@ impl Own {
         registry.register(Box::new(own.running.clone()))?;
         registry.register(Box::new(own.queue.clone()))?;
         registry.register(Box::new(own.queue_dropped.clone()))?;
+        registry.register(Box::new(own.analyses.clone()))?;
         registry.register(Box::new(own.cpu.clone()))?;
         registry.register(Box::new(own.resident.clone()))?;
         registry.register(Box::new(own.reload.clone()))?;
@@ -149,6 +161,7 @@ impl Own {
             n_unreadable,
             n_probes,
             n_running,
+            analyses,
             queues,
             cpu_seconds,
             resident_bytes,
@@ -178,6 +191,23 @@ impl Own {
             let counter = self.queue_dropped.get_metric_with_label_values(&labels)?;
             counter.reset();
             counter.inc_by(*dropped);
+        }
+        let Analyses {
+            waiting: _,
+            analysed,
+            known,
+            failed,
+            dropped,
+        } = analyses;
+        for (outcome, n) in [
+            ("analysed", analysed),
+            ("known", known),
+            ("failed", failed),
+            ("dropped", dropped),
+        ] {
+            let counter = self.analyses.get_metric_with_label_values(&[outcome])?;
+            counter.reset();
+            counter.inc_by(*n);
         }
         self.cpu.reset();
         self.cpu.inc_by(cpu_seconds.max(0.0));

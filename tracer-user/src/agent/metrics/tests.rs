@@ -5,6 +5,14 @@ use crate::render::sample;
 
 const DAY: Duration = Duration::from_hours(24);
 
+const OF_TARGETS: [&str; 5] = [
+    "binary_size_bytes",
+    "binary_section_size_bytes",
+    "binary_section_entropy_bits",
+    "timestamp_seconds",
+    "info",
+];
+
 fn untraced(_: &Build) -> Option<TraceId> {
     None
 }
@@ -24,14 +32,14 @@ fn gauges_of_a_target_vanish_and_its_counters_stay() {
     metrics.observe(&trace, &untraced).unwrap();
     let day = i64::try_from(DAY.as_nanos()).unwrap();
     let before = page(&metrics, Format::Text, end_ns(&trace) + day - 1_000_000_000);
-    for family in ["binary_size_bytes", "timestamp_seconds", "info"] {
+    for family in OF_TARGETS {
         assert!(
             before.contains(&format!("\ngo_build_{family}{{")),
             "{before}"
         );
     }
     let after = page(&metrics, Format::Text, end_ns(&trace) + day + 1_000_000_000);
-    for family in ["binary_size_bytes", "timestamp_seconds", "info"] {
+    for family in OF_TARGETS {
         assert!(!after.contains(&format!("go_build_{family}{{")), "{after}");
     }
     assert!(after.contains("go_build_builds_total{"), "{after}");
@@ -51,6 +59,38 @@ fn a_target_has_one_live_info() {
     let lines: Vec<&str> = lines.collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("go1.99"), "{lines:?}");
+}
+
+#[test]
+fn a_section_that_is_gone_has_no_gauge() {
+    let metrics = Metrics::new(DAY).unwrap();
+    let mut trace = sample::cold();
+    metrics.observe(&trace, &untraced).unwrap();
+    let sections = |trace: &Trace| -> Vec<String> {
+        let text = page(&metrics, Format::Text, end_ns(trace));
+        let lines = text
+            .lines()
+            .filter(|it| it.starts_with("go_build_binary_section_"));
+        lines
+            .filter_map(|it| it.split("section=\"").nth(1)?.split('"').next())
+            .map(str::to_owned)
+            .collect()
+    };
+    let all = [".text", "debug", "other"];
+    assert_eq!(sections(&trace), [all, all].concat());
+    let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
+    let anatomy = artifact.anatomy.as_mut().unwrap();
+    anatomy.sections.truncate(1);
+    metrics.observe(&trace, &untraced).unwrap();
+    assert_eq!(sections(&trace), [".text", ".text"]);
+    // What could not be looked into has none either: those of the build before are not true of it.
+    trace.builds[0].outputs[0]
+        .artifact
+        .as_mut()
+        .unwrap()
+        .anatomy = None;
+    metrics.observe(&trace, &untraced).unwrap();
+    assert!(sections(&trace).is_empty());
 }
 
 #[test]

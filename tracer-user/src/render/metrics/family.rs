@@ -7,6 +7,7 @@ use prometheus::{
 
 use super::guard::Guarded;
 use super::live::Live;
+use super::section;
 
 /// A row of the table.
 pub(crate) struct Spec {
@@ -18,6 +19,8 @@ pub(crate) struct Spec {
 
 /// Series of a family that has a project or a target in its labels.
 const SERIES: usize = 200;
+/// A hundred targets with every section there is, or twice as many as they are in truth.
+const SECTION_SERIES: usize = SERIES / 2 * section::LABELS;
 /// Some 45 phases of compiler and linker, for each Go version and architecture.
 const PHASE_SERIES: usize = 400;
 /// From a build with nothing to do to one that takes half an hour.
@@ -77,6 +80,18 @@ const BINARY_SIZE: Spec = Spec {
     help: "Size of the file that was last built from the target.",
     labels: &["project", "target", "goos", "goarch"],
     limit: SERIES,
+};
+const SECTION_SIZE: Spec = Spec {
+    name: "go_build_binary_section_size_bytes",
+    help: "Bytes of a section in the file that was last built from the target.",
+    labels: &["project", "target", "goos", "goarch", "section"],
+    limit: SECTION_SERIES,
+};
+const SECTION_ENTROPY: Spec = Spec {
+    name: "go_build_binary_section_entropy_bits",
+    help: "Entropy of these bytes in bits per byte, from 0 to 8.",
+    labels: &["project", "target", "goos", "goarch", "section"],
+    limit: SECTION_SERIES,
 };
 const TIMESTAMP: Spec = Spec {
     name: "go_build_timestamp_seconds",
@@ -149,6 +164,8 @@ pub(crate) const ALL: &[&Spec] = &[
     &CPU,
     &MAX_RSS,
     &BINARY_SIZE,
+    &SECTION_SIZE,
+    &SECTION_ENTROPY,
     &TIMESTAMP,
     &INFO,
     &EVENTS,
@@ -168,6 +185,8 @@ pub(crate) struct Families {
     pub(crate) cpu: Guarded<CounterVec>,
     pub(crate) max_rss: Guarded<GaugeVec>,
     pub(crate) binary_size: Guarded<GaugeVec>,
+    pub(crate) section_size: Guarded<GaugeVec>,
+    pub(crate) section_entropy: Guarded<GaugeVec>,
     pub(crate) timestamp: Guarded<GaugeVec>,
     pub(crate) info: Guarded<GaugeVec>,
     pub(crate) events: Guarded<IntCounterVec>,
@@ -224,6 +243,8 @@ impl Families {
             )?,
             max_rss: gauge(&MAX_RSS)?,
             binary_size: gauge(&BINARY_SIZE)?,
+            section_size: gauge(&SECTION_SIZE)?,
+            section_entropy: gauge(&SECTION_ENTROPY)?,
             timestamp: gauge(&TIMESTAMP)?,
             info: gauge(&INFO)?,
             events: counter(&EVENTS)?,

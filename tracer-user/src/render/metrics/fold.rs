@@ -5,8 +5,8 @@ use tracer_core::model::{Build, CallKind, ToolCall, Trace};
 use tracer_core::report::BuildReport;
 
 use super::family::Families;
-use super::label::{self, Facts, output_sizes, target};
-use super::live::Key;
+use super::label::{self, Facts, target};
+use super::live::{Built, Key};
 
 /// All that is said of a build. `numbers` are its own.
 pub(crate) fn build(
@@ -95,7 +95,7 @@ pub(crate) fn outputs(families: &mut Families, trace: &Trace, build: &Build) -> 
     let (goos, goarch, go_version) = label::platform(build);
     let end = build.end.unwrap_or(trace.end).0;
     let at_ns = end.saturating_add_signed(trace.boot_to_wall_ns);
-    let sizes = output_sizes(build);
+    let binaries = label::binaries(build);
     for output in build.outputs.iter().filter(|it| it.artifact.is_some()) {
         let Some(target) = target(output) else {
             continue;
@@ -115,7 +115,16 @@ pub(crate) fn outputs(families: &mut Families, trace: &Trace, build: &Build) -> 
             facts.goflags_set,
         ];
         let key = Key::new(project, target, goos, goarch);
-        families.targets(key, sizes.get(target).copied(), at_ns, &info)?;
+        let artifact = binaries.get(target).copied();
+        families.targets(
+            key,
+            &Built {
+                at_ns,
+                size: artifact.map(|it| it.size),
+                anatomy: artifact.and_then(|it| it.anatomy.as_deref()),
+                info: &info,
+            },
+        )?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::Status;
+use tracer_core::event::{Artifact, Status};
 use tracer_core::model::{Build, CallKind, FailureClass, Installed, Output};
 
 pub(crate) const UNKNOWN: &str = "unknown";
@@ -92,17 +92,18 @@ pub(crate) fn target(output: &Output) -> Option<&str> {
     own.or_else(|| std::str::from_utf8(output.package.as_ref()?.as_bytes()).ok())
 }
 
-/// Targets and the sizes of what was made from them. A target may leave several files (a C library and its header): the largest
-/// one is the binary.
-pub(crate) fn output_sizes(build: &Build) -> BTreeMap<&str, u64> {
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
+/// Targets and what was made from them. A target may leave several files (a C library and its header): the largest one is the binary.
+pub(crate) fn binaries(build: &Build) -> BTreeMap<&str, &Artifact> {
+    let mut binaries: BTreeMap<&str, &Artifact> = BTreeMap::new();
     for output in &build.outputs {
         if let (Some(target), Some(artifact)) = (target(output), &output.artifact) {
-            let size = sizes.entry(target).or_default();
-            *size = artifact.size.max(*size);
+            let binary = binaries.entry(target).or_insert(artifact);
+            if artifact.size > binary.size {
+                *binary = artifact;
+            }
         }
     }
-    sizes
+    binaries
 }
 
 /// How a target was built, each as `true`, `false` or a word.
@@ -116,22 +117,31 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn of(build: &'a Build, output: &Output) -> Self {
-        let cgo = match build.env.get("CGO_ENABLED").map(ByteString::as_bytes) {
-            Some(b"1") => "true",
-            Some(b"0") => "false",
-            Some(_) | None => UNKNOWN,
+    pub(crate) fn of(build: &'a Build, output: &'a Output) -> Self {
+        // What the file says of itself was in force, wherever it came from.
+        let artifact = output.artifact.as_ref();
+        let stamp = artifact.and_then(|it| it.stamp.as_ref());
+        let anatomy = artifact.and_then(|it| it.anatomy.as_ref());
+        let given = match build.env.get("CGO_ENABLED").map(ByteString::as_bytes) {
+            Some(b"1") => Some(true),
+            Some(b"0") => Some(false),
+            Some(_) | None => None,
         };
+        let cgo = stamp.and_then(|it| it.cgo).or(given);
         let ldflags = value(build, "ldflags").unwrap_or_default();
         // What `go run` and `go test` link to run it at once, they strip themselves.
-        let is_stripped =
+        let was_to_be_stripped =
             output.how == Installed::Temporary || ldflags.split_whitespace().any(|it| it == "-s");
+        let is_stripped = anatomy.map_or(was_to_be_stripped, |it| it.stripped);
         Self {
-            cgo,
-            buildmode: value(build, "buildmode").unwrap_or("default"),
-            trimpath: truth(is_set(build, "trimpath")),
+            cgo: cgo.map_or(UNKNOWN, truth),
+            buildmode: stamp
+                .and_then(|it| it.buildmode.as_deref())
+                .or_else(|| value(build, "buildmode"))
+                .unwrap_or("default"),
+            trimpath: truth(stamp.map_or_else(|| is_set(build, "trimpath"), |it| it.trimpath)),
             stripped: truth(is_stripped),
-            race: truth(is_set(build, "race")),
+            race: truth(stamp.map_or_else(|| is_set(build, "race"), |it| it.race)),
             goflags_set: truth(!build.goflags.value.is_empty()),
         }
     }

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use prometheus::Error;
+use tracer_core::event::Anatomy;
 
 use super::family::Families;
 use super::fold;
 use super::guard::guarded;
+use super::section::{self, Measure};
 
 /// Names a target, as it is exposed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +24,17 @@ struct Last {
     /// Nanoseconds since 1970.
     at_ns: u64,
     info: Vec<String>,
+    /// Sections that have gauges.
+    sections: Vec<&'static str>,
+}
+
+/// What is true of a target until it is built again.
+pub(super) struct Built<'a> {
+    pub(super) at_ns: u64,
+    /// Of its binary, if that was read; likewise what it is made of.
+    pub(super) size: Option<u64>,
+    pub(super) anatomy: Option<&'a Anatomy>,
+    pub(super) info: &'a [&'a str],
 }
 
 impl Key {
@@ -32,17 +45,22 @@ impl Key {
     fn values(&self) -> [&str; 4] {
         self.0.each_ref().map(String::as_str)
     }
+
+    fn with<'a>(&'a self, section: &'a str) -> [&'a str; 5] {
+        let [project, target, goos, goarch] = self.values();
+        [project, target, goos, goarch, section]
+    }
 }
 
 impl Families {
     /// A target was built.
-    pub(super) fn targets(
-        &mut self,
-        key: Key,
-        size: Option<u64>,
-        at_ns: u64,
-        info: &[&str],
-    ) -> Result<(), Error> {
+    pub(super) fn targets(&mut self, key: Key, built: &Built<'_>) -> Result<(), Error> {
+        let Built {
+            at_ns,
+            size,
+            anatomy,
+            info,
+        } = *built;
         if let Some(size) = size
             && let Some(gauge) = self.binary_size.with_if_room(&key.values())?
         {
@@ -55,6 +73,7 @@ impl Families {
         let last = Last {
             at_ns,
             info: info.iter().map(|it| guarded(it)).collect(),
+            sections: self.sections(&key, anatomy)?,
         };
         if let Some(before) = self.live.0.get(&key)
             && before.info != last.info
@@ -69,6 +88,34 @@ impl Families {
         Ok(())
     }
 
+    /// Sections of the last build that this one has not, or that it is not known to have, are taken away.
+    fn sections(
+        &mut self,
+        key: &Key,
+        anatomy: Option<&Anatomy>,
+    ) -> Result<Vec<&'static str>, Error> {
+        let measures = anatomy.map(section::measures).unwrap_or_default();
+        let before = self.live.0.get(key).map(|it| it.sections.clone());
+        for gone in before.iter().flatten() {
+            if !measures.contains_key(gone) {
+                self.section_size.remove(&key.with(gone));
+                self.section_entropy.remove(&key.with(gone));
+            }
+        }
+        for (section, Measure { size, entropy_bits }) in &measures {
+            let values = key.with(section);
+            if let Some(gauge) = self.section_size.with_if_room(&values)? {
+                gauge.set(fold::bytes(*size));
+            }
+            if let Some(bits) = entropy_bits
+                && let Some(gauge) = self.section_entropy.with_if_room(&values)?
+            {
+                gauge.set(*bits);
+            }
+        }
+        Ok(measures.into_keys().collect())
+    }
+
     /// Takes away what was last built before then (nanoseconds since 1970).
     pub(crate) fn expire(&mut self, before_ns: u64) {
         let old = self.live.0.extract_if(.., |_, last| last.at_ns < before_ns);
@@ -76,6 +123,10 @@ impl Families {
         for (key, last) in old {
             self.binary_size.remove(&key.values());
             self.timestamp.remove(&key.values());
+            for section in &last.sections {
+                self.section_size.remove(&key.with(section));
+                self.section_entropy.remove(&key.with(section));
+            }
             let info: Vec<&str> = last.info.iter().map(String::as_str).collect();
             self.info.remove(&info);
         }

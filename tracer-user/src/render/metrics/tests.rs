@@ -15,6 +15,10 @@ fn a_cold_build_looks_as_it_should() {
     expect_file![file].assert_eq(&metrics(&sample::cold()).unwrap());
 }
 
+/// Prometheus wants sizes in bytes. Entropy is no size, and its unit is the bit.
+const NO_SIZE: &str =
+    "go_build_binary_section_entropy_bits use base unit \"bytes\" instead of \"bits\"";
+
 #[test]
 fn promtool_has_no_complaint() {
     for (name, trace) in sample::all() {
@@ -33,12 +37,10 @@ fn promtool_has_no_complaint() {
             .write_all(text.as_bytes())
             .unwrap();
         let out = promtool.wait_with_output().unwrap();
-        let said = [out.stdout, out.stderr].concat();
-        assert!(
-            out.status.success() && said.is_empty(),
-            "{name}: {}\n{text}",
-            String::from_utf8_lossy(&said)
-        );
+        let said = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+        let complaints: Vec<&str> = said.lines().filter(|it| *it != NO_SIZE).collect();
+        let is_silent = out.status.success() || said.contains(NO_SIZE);
+        assert!(is_silent && complaints.is_empty(), "{name}: {said}\n{text}");
     }
 }
 

@@ -44,6 +44,11 @@ fn about(output: &Output) -> Line {
     }
     words.extend(Some(word::installed(output.how).to_owned()).filter(|it| !it.is_empty()));
     words.extend(output.unread.as_ref().map(|why| format!("not read: {why}")));
+    let unanalysed = output
+        .artifact
+        .as_ref()
+        .and_then(|it| it.unanalysed.as_ref());
+    words.extend(unanalysed.map(|why| format!("not analysed: {why}")));
     Line::plain(&words.join("  "))
 }
 

@@ -1,0 +1,227 @@
+//! Looks into outputs at leisure: one thread of low priority behind a short queue, and a memory of what it has seen.
+//!
+//! In goes an open file that was read and hashed before, out comes what its bytes are made of. One content is looked into once. What
+//! finds the queue full is told so at once; whoever waits for the rest decides for how long.
+//!
+//! A file in the queue costs a descriptor and no memory: it is read when its turn comes, one at a time. Looking into it takes its size
+//! and some ten MiB more.
+//! The thread is nice, and not of the class `SCHED_IDLE`: on a busy machine such a thread may not run for seconds, and if it holds a lock
+//! of the allocator by then, the loop that drains the ring waits as long.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, thread};
+
+use tracer_core::event::{Anatomy, Artifact};
+
+use crate::inspect::Opened;
+
+/// Files that wait at most.
+const QUEUE: usize = 64;
+/// Contents that are remembered, the last seen; each is a few KiB.
+const KNOWN: usize = 256;
+
+/// What was found out: what a file is made of, or why that is not known. Neither, if it is no program.
+pub(super) type Found = Result<Option<Box<Anatomy>>, String>;
+
+/// A file whose turn comes.
+struct Job<T> {
+    opened: Opened,
+    sha256: String,
+    /// Who asked.
+    ticket: T,
+}
+
+/// The thread and what it remembers. It ends when this is dropped and the file in hand is done.
+#[derive(Debug)]
+pub(super) struct Analyst<T> {
+    jobs: SyncSender<Job<T>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    known: Mutex<Known>,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    waiting: AtomicU64,
+    analysed: AtomicU64,
+    known: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// What became of outputs so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files that wait, the one in hand included.
+    pub waiting: u64,
+    /// Looked into.
+    pub analysed: u64,
+    /// Of a content that had been looked into before.
+    pub known: u64,
+    /// Could not be looked into.
+    pub failed: u64,
+    /// Found the queue full.
+    pub dropped: u64,
+}
+
+impl<T: Send + 'static> Analyst<T> {
+    /// `tell` is given what was found out, on the thread.
+    pub(super) fn start(tell: impl Fn(T, Found) + Send + 'static) -> io::Result<Self> {
+        let (jobs, taken) = sync_channel(QUEUE);
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("analyst".to_owned())
+            .spawn(move || {
+                be_humble();
+                work(&taken, &of_thread, &tell);
+            })?;
+        Ok(Self { jobs, shared })
+    }
+
+    /// Asks about a file with this hash. Known already, or out of the question, is answered here; else it is told later.
+    pub(super) fn ask(&self, opened: Opened, artifact: &Artifact, ticket: T) -> Option<Found> {
+        let Shared { known, counters } = &*self.shared;
+        if let Some(anatomy) = lock(known).get(&artifact.sha256) {
+            counters.known.fetch_add(1, Ordering::Relaxed);
+            return Some(Ok(Some(anatomy)));
+        }
+        counters.waiting.fetch_add(1, Ordering::Relaxed);
+        let job = Job {
+            opened,
+            sha256: artifact.sha256.clone(),
+            ticket,
+        };
+        match self.jobs.try_send(job) {
+            Ok(()) => None,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                counters.waiting.fetch_sub(1, Ordering::Relaxed);
+                counters.dropped.fetch_add(1, Ordering::Relaxed);
+                Some(Err(format!("{QUEUE} other files waited to be analysed")))
+            }
+        }
+    }
+
+    /// For who wants to know how it goes.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+}
+
+impl Shared {
+    pub(super) fn counts(&self) -> Counts {
+        let Counters {
+            waiting,
+            analysed,
+            known,
+            failed,
+            dropped,
+        } = &self.counters;
+        Counts {
+            waiting: waiting.load(Ordering::Relaxed),
+            analysed: analysed.load(Ordering::Relaxed),
+            known: known.load(Ordering::Relaxed),
+            failed: failed.load(Ordering::Relaxed),
+            dropped: dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn work<T>(jobs: &Receiver<Job<T>>, shared: &Shared, tell: &dyn Fn(T, Found)) {
+    let Shared { known, counters } = shared;
+    for job in jobs {
+        let Job {
+            opened,
+            sha256,
+            ticket,
+        } = job;
+        // Another file with this content may have come before it in the queue.
+        let before = lock(known).get(&sha256);
+        let (found, counter) = match before {
+            Some(anatomy) => (Ok(Some(anatomy)), &counters.known),
+            None => match opened.anatomy(&sha256) {
+                Ok(anatomy) => {
+                    let anatomy = Box::new(anatomy);
+                    lock(known).put(sha256, anatomy.clone());
+                    (Ok(Some(anatomy)), &counters.analysed)
+                }
+                Err(error) if error.is_no_program() => (Ok(None), &counters.analysed),
+                Err(error) => (Err(error.to_string()), &counters.failed),
+            },
+        };
+        // Before it is told: who is told may ask how it went.
+        counter.fetch_add(1, Ordering::Relaxed);
+        counters.waiting.fetch_sub(1, Ordering::Relaxed);
+        tell(ticket, found);
+    }
+}
+
+/// Contents that were looked into, the last seen.
+#[derive(Debug, Default)]
+struct Known {
+    by_sha256: HashMap<String, (u64, Box<Anatomy>)>,
+    /// Counts what is seen.
+    clock: u64,
+}
+
+impl Known {
+    fn get(&mut self, sha256: &str) -> Option<Box<Anatomy>> {
+        self.clock += 1;
+        let (seen, anatomy) = self.by_sha256.get_mut(sha256)?;
+        *seen = self.clock;
+        Some(anatomy.clone())
+    }
+
+    fn put(&mut self, sha256: String, anatomy: Box<Anatomy>) {
+        self.clock += 1;
+        if self.by_sha256.len() >= KNOWN {
+            let oldest = self.by_sha256.iter().min_by_key(|(_, (seen, _))| *seen);
+            if let Some(oldest) = oldest.map(|(sha256, _)| sha256.clone()) {
+                self.by_sha256.remove(&oldest);
+            }
+        }
+        self.by_sha256.insert(sha256, (self.clock, anatomy));
+    }
+}
+
+/// A panic elsewhere while it was held leaves a memory that is whole.
+fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes what others leave, of CPU and of disks, for this thread and those that it starts.
+fn be_humble() {
+    /// `IOPRIO_WHO_PROCESS`, which with 0 is the calling thread.
+    const THREAD: libc::c_int = 1;
+    /// `IOPRIO_CLASS_IDLE`, shifted to its place.
+    const IDLE: libc::c_int = 3 << 13;
+    // Where neither may be done, it is done at the priority of the rest.
+    let _nice = rustix::process::nice(19);
+    // SAFETY: ioprio_set takes three numbers and no memory.
+    let _idle = unsafe { libc::syscall(libc::SYS_ioprio_set, THREAD, 0, IDLE) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_last_is_remembered() {
+        let mut known = Known::default();
+        for n in 0..KNOWN {
+            known.put(n.to_string(), Box::default());
+        }
+        assert!(known.get("0").is_some());
+        known.put("new".to_owned(), Box::default());
+        assert!(known.get("0").is_some() && known.get("new").is_some());
+        assert!(known.get("1").is_none());
+        assert_eq!(known.by_sha256.len(), KNOWN);
+    }
+}

@@ -1,0 +1,116 @@
+//! What the bytes of a file are made of, as it is kept: few numbers out of a whole analysis.
+
+use tracer_binary::{Analysis, Error, Options, SectionClass, analyze};
+use tracer_core::event::{Anatomy, Section};
+
+use super::artifact::cut;
+use super::{Refused, Unanalysed};
+
+/// Sections that are kept. What Go links has half as many.
+const SECTIONS: usize = 64;
+
+/// Of a file with this content, if that is what hashes to `sha256`.
+pub(super) fn of(bytes: &[u8], sha256: &str) -> Result<Anatomy, Unanalysed> {
+    let options = Options {
+        // No symbol is kept, so none is listed.
+        min_symbol: u64::MAX,
+        windows: false,
+    };
+    let analysis = analyze(bytes, options)?;
+    if analysis.sha256 == sha256 {
+        Ok(anatomy(analysis))
+    } else {
+        Err(Refused::Changed.into())
+    }
+}
+
+impl Unanalysed {
+    /// It is no program at all, and nothing is missing: the header of a C library is an output too.
+    pub fn is_no_program(&self) -> bool {
+        match self {
+            Self::Unreadable(Error::Unknown { .. } | Error::Empty) => true,
+            Self::Unreadable(Error::TooLarge { .. } | Error::Broken { .. }) | Self::Refused(_) => {
+                false
+            }
+        }
+    }
+}
+
+fn anatomy(analysis: Analysis) -> Anatomy {
+    let Analysis {
+        content,
+        properties,
+        sections,
+        ..
+    } = analysis;
+    let mut sections: Vec<Section> = sections
+        .into_iter()
+        .filter(|it| it.disk > 0)
+        .map(|it| Section {
+            name: cut(&it.name),
+            debug: it.class == SectionClass::Debug,
+            size: it.disk,
+            entropy_millibits: it.entropy.map(millibits),
+        })
+        .collect();
+    let n_sections = sections.len() as u64;
+    sections.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.name.cmp(&b.name)));
+    sections.truncate(SECTIONS);
+    Anatomy {
+        stripped: properties.stripped,
+        c_code: properties.cgo,
+        loaded: content.loaded,
+        outline: content.outline,
+        sections,
+        n_sections,
+    }
+}
+
+fn millibits(entropy: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bits per byte are 0 to 8"
+    )]
+    let millibits = (entropy * 1000.0).round() as u32;
+    millibits
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::super::hex;
+    use super::*;
+
+    #[test]
+    fn a_program_is_told_by_its_sections_largest_first() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let sha256 = hex(Sha256::digest(&bytes).as_slice());
+        let anatomy = of(&bytes, &sha256).unwrap();
+        let sizes: Vec<u64> = anatomy.sections.iter().map(|it| it.size).collect();
+        assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes.len() <= SECTIONS);
+        assert!(sizes.iter().sum::<u64>() <= bytes.len() as u64);
+        let text = anatomy.sections.iter().find(|it| it.name == ".text");
+        let entropy = text.unwrap().entropy_millibits.unwrap();
+        assert!((4000..8000).contains(&entropy), "{entropy}");
+    }
+
+    #[test]
+    fn another_content_than_was_hashed_is_a_change() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let error = of(&bytes, "of something else").unwrap_err();
+        assert_eq!(error.to_string(), "it changed while it was read");
+    }
+
+    #[test]
+    fn garbage_is_told_from_what_is_no_program() {
+        let check = |bytes: &[u8], is_no_program: bool| {
+            let error = of(bytes, "").unwrap_err();
+            assert_eq!(error.is_no_program(), is_no_program, "{error}");
+        };
+        check(b"#include <stdint.h>\n", true);
+        check(b"", true);
+        check(b"\x7fELF\x02\x01\x01 and so on", false);
+    }
+}
