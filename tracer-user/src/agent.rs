@@ -4,6 +4,7 @@
 //! the history has a queue and a thread, and so has the server.
 
 mod config;
+pub mod export;
 pub mod http;
 pub mod metrics;
 

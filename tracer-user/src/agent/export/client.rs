@@ -1,0 +1,296 @@
+//! HTTP for the outputs: one request, one answer, within seconds; `ureq` and rustls are named here and nowhere else.
+//!
+//! An answer is sorted into what the caller must tell apart: done, refused for good, or worth another try. A redirect is refused: the
+//! credentials and the builds go to the address that the operator wrote and to no other. Trying again is the caller's, and so is what
+//! is sent. What is said of a failure holds no credentials and no query, and of the other side's words a redacted beginning.
+
+mod authorization;
+mod endpoint;
+mod tls;
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tracer_core::redact;
+use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::{Agent, Body, Error, Timeout, http};
+
+use crate::render::style::escape;
+
+pub use authorization::Authorization;
+pub use endpoint::{BadEndpoint, Endpoint};
+
+/// To a connection, name look-up and TLS included.
+const CONNECT: Duration = Duration::from_secs(3);
+/// To the end of the answer.
+pub const TOTAL: Duration = Duration::from_secs(5);
+/// Of an answer, unless the caller wants more.
+const ANSWER: u64 = 64 << 10;
+/// Of a refusal, in what is said of it.
+const QUOTED: usize = 200;
+
+/// Sends to one endpoint.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    endpoint: Endpoint,
+    authorization: Authorization,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+/// What to send.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub method: Method,
+    /// Goes after the path of the endpoint: empty, or `/` and the rest, escaped as URLs are.
+    pub path: &'a str,
+    pub headers: &'a [(&'static str, &'a str)],
+    /// Not sent with GET and DELETE.
+    pub body: &'a [u8],
+    /// All of it may take so long, [`TOTAL`] at most.
+    pub patience: Duration,
+    /// Bytes of the answer that are read.
+    pub limit: u64,
+}
+
+impl<'a> Request<'a> {
+    /// No header, no body, and the usual bounds.
+    pub fn new(method: Method, path: &'a str) -> Self {
+        Self {
+            method,
+            path,
+            headers: &[],
+            body: &[],
+            patience: TOTAL,
+            limit: ANSWER,
+        }
+    }
+}
+
+/// What became of a request. The texts are sentences for the operator, without the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A 2xx.
+    Done(Answer),
+    /// The same request would be refused again: a 4xx or a redirect.
+    Refused(String),
+    /// No connection, no answer in time, a 429 or a 5xx. `after`: the pause that the other side asked for.
+    Later {
+        why: String,
+        after: Option<Duration>,
+    },
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub body: Vec<u8>,
+    /// Whether that is all of it.
+    pub is_whole: bool,
+}
+
+impl Client {
+    /// Opens no connection. `ca_file`: certificates in PEM that are trusted beside those of the machine.
+    pub fn new(
+        endpoint: Endpoint,
+        authorization: Authorization,
+        ca_file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let authorization = authorization.or(endpoint.authorization());
+        authorization.check()?;
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .timeout_resolve(Some(CONNECT))
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(TOTAL))
+            .user_agent(concat!("gotrace/", env!("CARGO_PKG_VERSION")));
+        let config = if endpoint.is_tls() {
+            config.tls_config(tls::config(ca_file).context("cannot set up TLS")?)
+        } else {
+            config
+        };
+        // As most programs do: what is on this machine needs no proxy.
+        let config = if endpoint.is_loopback() {
+            config.proxy(None)
+        } else {
+            config
+        };
+        Ok(Self {
+            agent: config.build().new_agent(),
+            endpoint,
+            authorization,
+        })
+    }
+
+    /// Where it sends; to be shown.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Takes [`Request::patience`] at most.
+    pub fn send(&self, request: &Request<'_>) -> Outcome {
+        match self.exchange(request) {
+            Ok(response) => sort(response, request.limit),
+            Err(Failure::Local(why)) => Outcome::Later { why, after: None },
+            Err(Failure::Http(error)) => Outcome::Later {
+                why: told(&error),
+                after: None,
+            },
+        }
+    }
+
+    fn exchange(&self, request: &Request<'_>) -> Result<Response<Body>, Failure> {
+        let Request {
+            method,
+            path,
+            headers,
+            body,
+            patience,
+            limit: _,
+        } = *request;
+        let mut builder = http::Request::builder()
+            .method(method.as_str())
+            .uri(self.endpoint.with_path(path));
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        let authorization = self.authorization.header();
+        if let Some(value) = authorization.map_err(|it| Failure::Local(format!("{it:#}")))? {
+            builder = builder.header("authorization", value);
+        }
+        let patience = Some(patience.min(TOTAL));
+        let sent = match method {
+            Method::Get | Method::Delete => {
+                let request = builder.body(()).map_err(Error::from)?;
+                let request = self.agent.configure_request(request);
+                self.agent.run(request.timeout_global(patience).build())
+            }
+            Method::Put | Method::Post => {
+                let request = builder.body(body).map_err(Error::from)?;
+                let request = self.agent.configure_request(request);
+                self.agent.run(request.timeout_global(patience).build())
+            }
+        };
+        Ok(sent?)
+    }
+}
+
+impl Method {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Why there is no answer.
+enum Failure {
+    Local(String),
+    Http(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Http(error)
+    }
+}
+
+fn sort(response: Response<Body>, limit: u64) -> Outcome {
+    let status = response.status();
+    let after = retry_after(response.headers());
+    let mut body = Vec::new();
+    let mut reader = response
+        .into_body()
+        .into_reader()
+        .take(limit.saturating_add(1));
+    let is_read = reader.read_to_end(&mut body).is_ok();
+    let length = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_whole = is_read && body.len() <= length;
+    body.truncate(length);
+    if status.is_success() {
+        return Outcome::Done(Answer { body, is_whole });
+    }
+    let why = format!("the other side answered {status}{}", quoted(&body));
+    let is_passing = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+    );
+    if status.is_server_error() || is_passing {
+        Outcome::Later { why, after }
+    } else if status.is_redirection() {
+        Outcome::Refused(format!(
+            "{why}: gotrace follows no redirect, give the final address"
+        ))
+    } else {
+        Outcome::Refused(why)
+    }
+}
+
+/// The beginning of what the other side said, on one line. It may say our own words back to us, so they are redacted.
+fn quoted(body: &[u8]) -> String {
+    let start = body.get(..QUOTED * 4).unwrap_or(body);
+    let text = redact::text(start);
+    let text = String::from_utf8_lossy(&text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line: String = words.join(" ").chars().take(QUOTED).collect();
+    if line.is_empty() {
+        line
+    } else {
+        format!(": {}", escape(&line))
+    }
+}
+
+/// In seconds; a date is not followed.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("retry-after")?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// `ureq`'s own words may hold addresses, so only what is known of a kind is passed on.
+fn told(error: &Error) -> String {
+    match error {
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            format!("no connection within {} s", CONNECT.as_secs())
+        }
+        Error::Timeout(_) => "no answer in time".to_owned(),
+        Error::HostNotFound => "no such host".to_owned(),
+        Error::Io(error) => error.to_string(),
+        Error::Tls(why) => format!("TLS failed: {why}"),
+        Error::Rustls(error) => format!("TLS failed: {error}"),
+        Error::Protocol(_) => "what came back is not HTTP".to_owned(),
+        Error::ConnectProxyFailed(_) => "the proxy refused".to_owned(),
+        Error::InvalidProxyUrl => "the address of the proxy is not valid".to_owned(),
+        Error::ConnectionFailed => "no connection".to_owned(),
+        Error::Http(_) | Error::BadUri(_) => "the request is not valid HTTP".to_owned(),
+        // Cannot come of what is sent here, or is new: the type can grow.
+        Error::StatusCode(_)
+        | Error::RedirectFailed
+        | Error::BodyExceedsLimit(_)
+        | Error::TooManyRedirects
+        | Error::Pem(_)
+        | Error::RequireHttpsOnly(_)
+        | Error::LargeResponseHeader(..)
+        | Error::TlsRequired
+        | Error::Other(_)
+        | _ => "the request failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Where to send to: an address of HTTP, whose credentials are kept apart and never shown.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use ureq::http::Uri;
+
+use super::Authorization;
+
+/// An `http` or `https` URL. Shown (also by `Debug`) without user, password, query and fragment.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Endpoint {
+    scheme: &'static str,
+    /// Host and port.
+    authority: String,
+    /// Without a slash at its end.
+    path: String,
+    /// With its question mark, or empty.
+    query: String,
+    /// As it stood before the host.
+    user: Option<Box<str>>,
+}
+
+/// Why a text is no endpoint; the text itself is not said, it may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadEndpoint {
+    #[error("an address begins with http:// or https://")]
+    Scheme,
+    #[error("the address has no host")]
+    Host,
+    #[error("the address is not a valid URL")]
+    Form,
+    #[error("an @ after the host: write / and @ in a password as %2F and %40")]
+    At,
+}
+
+impl FromStr for Endpoint {
+    type Err = BadEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, BadEndpoint> {
+        let (scheme, rest) = text.split_once("://").ok_or(BadEndpoint::Scheme)?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => "http",
+            "https" => "https",
+            _ => return Err(BadEndpoint::Scheme),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (before, after) = rest.split_at(end);
+        let (user, authority) = match before.rsplit_once('@') {
+            Some((user, authority)) => (Some(user), authority),
+            None => (None, before),
+        };
+        // Rather than taking the beginning of a password for the host, and the rest of it for what may be shown.
+        if after.contains('@') {
+            return Err(BadEndpoint::At);
+        }
+        if authority.is_empty() || authority.starts_with(':') {
+            return Err(BadEndpoint::Host);
+        }
+        let after = after.split('#').next().unwrap_or_default();
+        let uri: Uri = format!("{scheme}://{authority}{after}")
+            .parse()
+            .map_err(|_| BadEndpoint::Form)?;
+        let port = authority.strip_prefix(uri.host().unwrap_or_default());
+        if port != Some("") && uri.port_u16().is_none() {
+            return Err(BadEndpoint::Form);
+        }
+        Ok(Self {
+            scheme,
+            authority: authority.to_owned(),
+            path: uri.path().trim_end_matches('/').to_owned(),
+            query: uri.query().map_or_else(String::new, |it| format!("?{it}")),
+            user: user.map(Into::into),
+        })
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = BadEndpoint;
+
+    fn try_from(text: String) -> Result<Self, BadEndpoint> {
+        text.parse()
+    }
+}
+
+impl Endpoint {
+    /// What is requested: the address with a path after its own, without user and password.
+    pub(super) fn with_path(&self, path: &str) -> String {
+        let Self {
+            scheme,
+            authority,
+            path: own,
+            query,
+            user: _,
+        } = self;
+        format!("{scheme}://{authority}{own}{path}{query}")
+    }
+
+    /// Of the user and password in the address.
+    pub(super) fn authorization(&self) -> Authorization {
+        let Some(user) = &self.user else {
+            return Authorization::None;
+        };
+        let (name, password) = user.split_once(':').unwrap_or((user, ""));
+        let [name, password] = [name, password].map(|it| percent_decode_str(it).collect());
+        Authorization::basic(name, password)
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.scheme == "https"
+    }
+
+    pub(super) fn is_loopback(&self) -> bool {
+        let host = match self.authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            Some(_) | None => &self.authority,
+        };
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || address.parse().is_ok_and(|it: IpAddr| it.is_loopback())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(text: &str) -> Endpoint {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn credentials_are_split_off_and_never_shown() {
+        for text in [
+            "https://ci:s3cret@push.example.com:9091/base/?token=s3cret#s3cret",
+            "HTTPS://ci:p@s3cret@push.example.com/",
+            "http://s3cret@push.example.com",
+        ] {
+            let endpoint = endpoint(text);
+            let shown = format!("{endpoint} {endpoint:?}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+            let (_, rest) = shown.split_once("://").unwrap();
+            assert!(rest.starts_with("push.example.com"), "{shown}");
+        }
+        let basic = endpoint("https://ci:s%33cret%3a@push.example.com");
+        let header = basic.authorization().header().unwrap().unwrap();
+        assert_eq!(header.to_str().unwrap(), "Basic Y2k6czNjcmV0Og==");
+        assert!(header.is_sensitive());
+    }
+
+    #[test]
+    fn a_path_goes_after_the_own_one() {
+        let endpoint = endpoint("http://ci:x@[::1]:9091/base/?a=b");
+        assert_eq!(endpoint.with_path("/m"), "http://[::1]:9091/base/m?a=b");
+        assert_eq!(endpoint.to_string(), "http://[::1]:9091/base");
+    }
+
+    #[test]
+    fn what_is_on_this_machine_is_known() {
+        for (text, expected) in [
+            ("http://localhost:1", true),
+            ("http://127.0.0.9", true),
+            ("http://[::1]", true),
+            ("http://[::1]:80", true),
+            ("http://10.0.0.1", false),
+            ("http://localhost.example.com", false),
+        ] {
+            assert_eq!(endpoint(text).is_loopback(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_without_being_repeated() {
+        for (text, expected) in [
+            ("", BadEndpoint::Scheme),
+            ("push.example.com:9091", BadEndpoint::Scheme),
+            ("ftp://s3cret@x", BadEndpoint::Scheme),
+            ("http://", BadEndpoint::Host),
+            ("http://s3cret@/x", BadEndpoint::Host),
+            ("http://:9091", BadEndpoint::Host),
+            ("http://a b/s3cret", BadEndpoint::Form),
+            ("http://a:port/s3cret", BadEndpoint::Form),
+            ("http://a:99999999", BadEndpoint::Form),
+            ("http://a:", BadEndpoint::Form),
+            ("http://ci:p@s3cret/x@a", BadEndpoint::At),
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err();
+            assert_eq!(error, expected, "{text}");
+            assert!(!error.to_string().contains("s3cret"));
+        }
+    }
+}

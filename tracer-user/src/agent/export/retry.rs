@@ -1,0 +1,97 @@
+//! When to try again: pauses that double and are not the same for everybody. No clock and no waiting here.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+/// A row of pauses. Many agents that lost the same server must not come back at the same moment, so each pause is anything between half
+/// of its length and the whole.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    first: Duration,
+    longest: Duration,
+    n_failed: u32,
+    /// State of a sequence of random numbers.
+    random: u64,
+}
+
+impl Backoff {
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        // What the standard library seeds its tables with is random enough for this.
+        let seed = RandomState::new().build_hasher().finish();
+        Self::seeded(first, longest, seed)
+    }
+
+    fn seeded(first: Duration, longest: Duration, seed: u64) -> Self {
+        Self {
+            first,
+            longest,
+            n_failed: 0,
+            random: seed | 1,
+        }
+    }
+
+    /// A try failed: how long to wait before the next. `asked` is what the other side asked for; it is followed, up to the longest
+    /// pause.
+    pub fn failed(&mut self, asked: Option<Duration>) -> Duration {
+        let doubled = 1_u32.checked_shl(self.n_failed).unwrap_or(u32::MAX);
+        self.n_failed = self.n_failed.saturating_add(1);
+        let whole = self.first.saturating_mul(doubled).min(self.longest);
+        let half = whole / 2;
+        let own = half + half.mul_f64(self.part());
+        asked.map_or(own, |it| it.max(own)).min(self.longest)
+    }
+
+    /// A try succeeded: the next row begins with the first pause.
+    pub fn succeeded(&mut self) {
+        self.n_failed = 0;
+    }
+
+    /// Between 0 and 1, by a xorshift generator.
+    fn part(&mut self) -> f64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let bits = u32::try_from(self.random >> 32).unwrap_or(0);
+        f64::from(bits) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_start_over_after_success() {
+        for seed in 0..500 {
+            let mut backoff = Backoff::seeded(SECOND, SECOND * 60, seed);
+            for whole in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+                let pause = backoff.failed(None);
+                let whole = SECOND * whole;
+                assert!(whole / 2 <= pause && pause <= whole, "{pause:?}");
+            }
+            for _ in 0..100 {
+                assert!(backoff.failed(None) >= SECOND * 30);
+            }
+            backoff.succeeded();
+            assert!(backoff.failed(None) <= SECOND);
+        }
+    }
+
+    #[test]
+    fn agents_do_not_come_back_together() {
+        let pauses: std::collections::BTreeSet<_> = (0..100)
+            .map(|seed| Backoff::seeded(SECOND * 60, SECOND * 60, seed * 7919).failed(None))
+            .collect();
+        assert!(pauses.len() > 40, "{}", pauses.len());
+    }
+
+    #[test]
+    fn the_other_side_may_ask_for_more_patience_within_bounds() {
+        let mut backoff = Backoff::seeded(SECOND, SECOND * 60, 1);
+        assert_eq!(backoff.failed(Some(SECOND * 20)), SECOND * 20);
+        assert_eq!(backoff.failed(Some(SECOND * 6000)), SECOND * 60);
+        assert!(backoff.failed(Some(Duration::ZERO)) >= SECOND * 2);
+    }
+}

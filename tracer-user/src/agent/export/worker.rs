@@ -1,0 +1,304 @@
+//! A thread with a bounded queue before it: the frame of every output.
+//!
+//! Whoever hands over never waits: what finds the queue full is counted and dropped. The thread asks for jobs at its own pace, waits
+//! between tries where the end can wake it, and learns at the end how long it still has. It is not killed: what it does when asked to
+//! end is bounded by the timeouts of what it does. Nothing here knows what a job is.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::Counts;
+
+/// The side that hands over. Dropping it asks the thread to end at once and does not wait.
+#[derive(Debug)]
+pub struct Worker<J> {
+    shared: Arc<Shared<J>>,
+    bound: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The side of the thread.
+#[derive(Debug)]
+pub struct Jobs<J>(Arc<Shared<J>>);
+
+/// What there is for the thread.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<J> {
+    Job(J),
+    /// The patience is over, and there was nothing.
+    Idle,
+    /// The queue is empty and nothing more will come: end, by then.
+    End(Instant),
+}
+
+#[derive(Debug)]
+struct Shared<J> {
+    state: Mutex<State<J>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<J> {
+    jobs: VecDeque<J>,
+    /// Of these `waiting` is what the thread keeps for later.
+    counts: Counts,
+    /// Taken from the queue by the thread, which has not come back for the next one yet.
+    n_at_work: u64,
+    /// Set when the thread is asked to end.
+    deadline: Option<Instant>,
+    is_over: bool,
+}
+
+impl<J> Shared<J> {
+    /// A panic elsewhere while it was held leaves numbers that are whole, each for itself.
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a change until then; whether there is time left.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State<J>>,
+        until: Instant,
+    ) -> (MutexGuard<'a, State<J>>, bool) {
+        let left = until.saturating_duration_since(Instant::now());
+        let waited = self.changed.wait_timeout(state, left);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state, Instant::now() < until)
+    }
+
+    fn end(&self, deadline: Instant) {
+        self.lock().deadline.get_or_insert(deadline);
+        self.changed.notify_all();
+    }
+}
+
+impl<J: Send + 'static> Worker<J> {
+    /// Starts the thread, which does `work` until that returns. `bound`: how many jobs wait at most.
+    pub fn start(
+        name: &str,
+        bound: usize,
+        work: impl FnOnce(&Jobs<J>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                counts: Counts::default(),
+                n_at_work: 0,
+                deadline: None,
+                is_over: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let jobs = Jobs(Arc::clone(&shared));
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&jobs))?;
+        Ok(Self {
+            shared,
+            bound,
+            thread: Some(thread),
+        })
+    }
+
+    /// Never waits.
+    pub fn hand_over(&self, job: J) {
+        let mut state = self.shared.lock();
+        if state.jobs.len() >= self.bound || state.deadline.is_some() || state.is_over {
+            state.counts.dropped += 1;
+        } else {
+            state.jobs.push_back(job);
+            drop(state);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    pub fn counts(&self) -> Counts {
+        let state = self.shared.lock();
+        let queued = u64::try_from(state.jobs.len()).unwrap_or(u64::MAX);
+        Counts {
+            waiting: state.counts.waiting + state.n_at_work + queued,
+            ..state.counts
+        }
+    }
+
+    /// Lets the thread do what is in the queue, and waits for its end until then. If it takes longer it is left behind.
+    pub fn finish(mut self, deadline: Instant) -> Counts {
+        self.shared.end(deadline);
+        let mut state = self.shared.lock();
+        let mut has_time = Instant::now() < deadline;
+        while !state.is_over && has_time {
+            (state, has_time) = self.shared.wait(state, deadline);
+        }
+        let is_over = state.is_over;
+        drop(state);
+        if let Some(thread) = self.thread.take().filter(|_| is_over) {
+            // A panic there was told by the panic itself.
+            let _panicked = thread.join();
+        }
+        self.counts()
+    }
+}
+
+impl<J> Drop for Worker<J> {
+    fn drop(&mut self) {
+        self.shared.end(Instant::now());
+    }
+}
+
+impl<J> Jobs<J> {
+    /// The next job; asking for it says that the one before is done.
+    pub fn next(&self, patience: Duration) -> Next<J> {
+        let until = Instant::now() + patience;
+        let mut state = self.0.lock();
+        state.n_at_work = 0;
+        let mut has_time = true;
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                state.n_at_work = 1;
+                return Next::Job(job);
+            }
+            if let Some(deadline) = state.deadline {
+                return Next::End(deadline);
+            }
+            if !has_time {
+                return Next::Idle;
+            }
+            (state, has_time) = self.0.wait(state, until);
+        }
+    }
+
+    /// Waits between two tries. Returns early, and false, when the thread is asked to end.
+    pub fn pause(&self, duration: Duration) -> bool {
+        let until = Instant::now() + duration;
+        let mut state = self.0.lock();
+        let mut has_time = true;
+        while state.deadline.is_none() && has_time {
+            (state, has_time) = self.0.wait(state, until);
+        }
+        state.deadline.is_none()
+    }
+
+    /// By when to be done, once the thread is asked to end.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.lock().deadline
+    }
+
+    pub fn sent(&self, n: u64) {
+        self.0.lock().counts.sent += n;
+    }
+
+    pub fn failed(&self, n: u64) {
+        self.0.lock().counts.failed += n;
+    }
+
+    pub fn dropped(&self, n: u64) {
+        self.0.lock().counts.dropped += n;
+    }
+
+    /// How much is kept for later, outside of the queue.
+    pub fn keeps(&self, n: u64) {
+        self.0.lock().counts.waiting = n;
+    }
+}
+
+impl<J> Drop for Jobs<J> {
+    /// The thread is over, by itself or by a panic.
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_over = true;
+        state.n_at_work = 0;
+        state.counts.dropped += u64::try_from(state.jobs.len()).unwrap_or(u64::MAX);
+        state.jobs.clear();
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    fn soon() -> Instant {
+        Instant::now() + LONG
+    }
+
+    #[test]
+    fn what_is_queued_is_done_before_the_end() {
+        let worker = Worker::start("test", 10, |jobs: &Jobs<u32>| {
+            while let Next::Job(_) = jobs.next(LONG) {
+                jobs.sent(1);
+            }
+        });
+        let worker = worker.unwrap();
+        for n in 0..10 {
+            worker.hand_over(n);
+        }
+        let counts = worker.finish(soon());
+        let expected = Counts {
+            sent: 10,
+            ..Counts::default()
+        };
+        assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_hangs() {
+        let (release, hold) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+        let worker = Worker::start("test", 2, move |jobs: &Jobs<u32>| {
+            let _job = jobs.next(LONG);
+            begun.send(()).unwrap();
+            // Ends when the test lets go.
+            let _released = hold.recv();
+        });
+        let worker = worker.unwrap();
+        worker.hand_over(0);
+        has_begun.recv().unwrap();
+        for n in 0..5 {
+            worker.hand_over(n);
+        }
+        let counts = worker.counts();
+        assert_eq!((counts.dropped, counts.waiting), (3, 3));
+        let counts = worker.finish(Instant::now() + Duration::from_millis(50));
+        assert_eq!(counts.waiting, 3);
+        drop(release);
+    }
+
+    #[test]
+    fn a_pause_ends_when_the_thread_is_to_end() {
+        let (told, tells) = mpsc::channel();
+        let worker = Worker::start("test", 2, move |jobs: &Jobs<u32>| {
+            jobs.keeps(7);
+            told.send(jobs.pause(LONG * 60)).unwrap();
+            assert!(jobs.deadline().is_some());
+        });
+        let worker = worker.unwrap();
+        let counts = worker.finish(soon());
+        assert!(!tells.recv().unwrap());
+        assert_eq!(counts.waiting, 7);
+    }
+
+    #[test]
+    fn jobs_for_a_thread_that_is_gone_are_dropped() {
+        let worker = Worker::start("test", 2, |_: &Jobs<u32>| {}).unwrap();
+        let deadline = soon();
+        while !worker.shared.lock().is_over {
+            assert!(Instant::now() < deadline, "the thread does not end");
+            thread::yield_now();
+        }
+        worker.hand_over(1);
+        let expected = Counts {
+            dropped: 1,
+            ..Counts::default()
+        };
+        assert_eq!(worker.finish(soon()), expected);
+    }
+}
