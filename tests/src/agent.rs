@@ -5,6 +5,7 @@
     reason = "in a test harness a panic is the failure of the test"
 )]
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Module, gotrace_command, run_gotrace};
+use crate::{Module, gotrace_command};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 const STORE: &str = "history.db";
@@ -47,15 +48,24 @@ impl Agent {
 
     /// With its history in this directory, and these arguments more.
     pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
+        Self::start_as(gotrace_command([("", ""); 0]), dir, args)
+    }
+
+    /// The same of another build of gotrace.
+    pub fn start_as(gotrace: Command, dir: TempDir, args: &[&str]) -> Self {
         let store = dir.path().join(STORE);
         let store = store.to_str().unwrap();
         let own = ["--listen", "127.0.0.1:0", "--store", store];
-        Self::launch(dir, &[&own[..], args].concat())
+        Self::launch_as(gotrace, dir, &[&own[..], args].concat())
     }
 
     /// With these arguments alone. They, or the configuration that they name, put the history in this directory.
     pub fn launch(dir: TempDir, args: &[&str]) -> Self {
-        let mut child = gotrace_command([("", ""); 0])
+        Self::launch_as(gotrace_command([("", ""); 0]), dir, args)
+    }
+
+    fn launch_as(mut gotrace: Command, dir: TempDir, args: &[&str]) -> Self {
+        let mut child = gotrace
             .arg("agent")
             .args(args)
             .stderr(Stdio::piped())
@@ -90,6 +100,14 @@ impl Agent {
         &self.address
     }
 
+    /// Its resident memory.
+    pub fn resident_kb(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+        let number = line.and_then(|it| it.split_whitespace().next());
+        number.unwrap().parse().unwrap()
+    }
+
     pub fn pid(&self) -> u32 {
         self.running.0.id()
     }
@@ -108,16 +126,10 @@ impl Agent {
         }
     }
 
-    /// Builds in the history that were run in this module, oldest first.
+    /// Builds in the history that were run in this module, oldest first; of the last thousand.
     pub fn builds_in(&self, module: &Module) -> Vec<Value> {
-        let store = self.store();
-        let store = store.to_str().unwrap();
-        let args = [
-            "builds", "--format", "json", "--limit", "0", "--store", store,
-        ];
-        let output = run_gotrace(args, [("", ""); 0]);
-        assert!(output.status.success(), "{output:?}");
-        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let page = self.page("/api/v1/builds?limit=1000");
+        let json: Value = serde_json::from_str(body(&page)).unwrap();
         let builds = json["builds"].as_array().unwrap().iter();
         let dir = module.dir().display().to_string();
         let mut found: Vec<Value> = builds
@@ -199,4 +211,8 @@ pub fn wait_for_page(address: &str, path: &str, text: &str) {
         assert!(since.elapsed() < PATIENCE, "{path} has no {text:?}");
         thread::sleep(Duration::from_millis(100));
     }
+}
+
+fn body(page: &str) -> &str {
+    page.split_once("\r\n\r\n").unwrap().1
 }

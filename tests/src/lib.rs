@@ -9,6 +9,7 @@
 )]
 
 pub mod agent;
+pub mod crowd;
 pub mod oracle;
 pub mod phases;
 #[cfg(feature = "traced")]

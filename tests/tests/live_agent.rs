@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::agent::Agent;
+use tests::crowd::Crowd;
 use tests::{Module, Toolchain, run_gotrace, toolchain};
 
 const NO_ENV: [(&str, &str); 0] = [];
@@ -183,5 +184,57 @@ fn a_second_agent_on_the_same_history_says_so_and_ends() {
     assert_eq!(second.status.code(), Some(2), "{second:?}");
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("another agent writes"), "{said}");
+    agent.stop();
+}
+
+#[test]
+fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
+    let toolchain = toolchain("1.27");
+    let crowd = Crowd::new(&toolchain, 50);
+    let agent = Agent::start();
+    // From its first use on the toolchain has probes; a build that began before says that it is not whole.
+    let first = module(&toolchain);
+    go(&first, &toolchain, &["build", "-o", "first", "."]);
+    agent.wait_for(&first, 1);
+    crowd.run(&toolchain);
+    let builds = agent.wait_for(crowd.module(), crowd.n_builds());
+    let complaints = crowd.complaints(&builds);
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    agent.stop();
+}
+
+#[test]
+fn memory_and_files_do_not_grow_with_the_builds() {
+    let agent = Agent::start();
+    let new = toolchain("1.27");
+    let module = module(&new);
+    let n_files = || {
+        fs::read_dir(format!("/proc/{}/fd", agent.pid()))
+            .unwrap()
+            .count()
+    };
+    let mut after = Vec::new();
+    for n in 0..100 {
+        if n % 4 == 0 {
+            module.write(
+                "main.go",
+                &format!("package main\n\nfunc main() {{ println({n}) }}\n"),
+            );
+        }
+        go(&module, &new, &["build", "-o", "out", "."]);
+        if n == 39 || n == 99 {
+            agent.wait_for(&module, n + 1);
+            after.push((agent.resident_kb(), n_files()));
+        }
+    }
+    let [(early, files_early), (late, files_late)] = after[..] else {
+        unreachable!()
+    };
+    // Sixty builds that left a kilobyte each would show; what the allocator keeps for itself does not.
+    assert!(late < early + 4096, "{early} kB, then {late} kB resident");
+    assert!(
+        files_late <= files_early,
+        "{files_early}, then {files_late} open files"
+    );
     agent.stop();
 }

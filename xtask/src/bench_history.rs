@@ -4,7 +4,7 @@
 //! turn, process start included, and medians are shown. Nothing is asserted.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -23,28 +23,8 @@ const RECORDINGS: [&str; 4] = [
 
 pub(crate) fn run(n_builds: u64) -> Result<()> {
     let gotrace = shell::gotrace()?;
-    shell::run(shell::cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "tests",
-        "--example",
-        "history",
-    ]))?;
-    let dir = shell::target().join("bench-history");
-    if dir.exists() {
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
-    }
-    let store = dir.join("history.db");
-    let recording = |name: &str| shell::root().join(format!("tests/recordings/{name}.jsonl.gz"));
     let began = Instant::now();
-    shell::run(
-        Command::new(shell::target().join("release/examples/history"))
-            .arg("fill")
-            .arg(&store)
-            .arg(n_builds.to_string())
-            .args(RECORDINGS.map(recording)),
-    )?;
+    let store = fill(&shell::target().join("bench-history"), n_builds)?;
     let filled = began.elapsed().as_secs_f64();
     let bytes = fs::metadata(&store)
         .with_context(|| format!("cannot read {}", store.display()))?
@@ -81,6 +61,31 @@ pub(crate) fn run(n_builds: u64) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// A history of so many builds in a directory that is emptied first. Returns its path.
+pub(crate) fn fill(dir: &Path, n_builds: u64) -> Result<PathBuf> {
+    shell::run(shell::cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "tests",
+        "--example",
+        "history",
+    ]))?;
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+    }
+    let store = dir.join("history.db");
+    let recording = |name: &str| shell::root().join(format!("tests/recordings/{name}.jsonl.gz"));
+    shell::run(
+        Command::new(shell::target().join("release/examples/history"))
+            .arg("fill")
+            .arg(&store)
+            .arg(n_builds.to_string())
+            .args(RECORDINGS.map(recording)),
+    )?;
+    Ok(store)
 }
 
 fn command(gotrace: &Path, words: &[&str], store: &Path) -> Command {

@@ -4,7 +4,6 @@
 //! round: slow drift of the machine hits all alike. A plain build is also held against a second plain one; that row is the noise, and
 //! no smaller difference means anything. Times are wall time and the CPU time of everything that was started, tracer included.
 
-mod measure;
 mod storm;
 
 use std::ffi::OsString;
@@ -15,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tests::{Module, Toolchain};
 
-use self::measure::{Sample, Spread, adopt_orphans, measure};
+use crate::measure::{Sample, Spread, adopt_orphans, measure};
 use crate::{setup, shell};
 
 /// What is run.

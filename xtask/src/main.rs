@@ -9,6 +9,7 @@
     reason = "a build tool talks to the terminal"
 )]
 
+mod bench_agent;
 mod bench_analyze;
 mod bench_history;
 mod bench_overhead;
@@ -17,12 +18,14 @@ mod bpf;
 mod complete;
 mod demo;
 mod fuzz;
+mod measure;
 mod setup;
 mod shell;
 mod test;
 mod tidy;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -77,6 +80,27 @@ enum Word {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// What `gotrace agent` costs, and whether it keeps up.
+    Agent {
+        /// Measure this alone; may be given several times.
+        #[arg(long, value_enum, value_name = "PART")]
+        only: Vec<bench_agent::Part>,
+        /// Builds in the history of the idle agent.
+        #[arg(long, default_value_t = 10_000)]
+        builds: u64,
+        /// Builds at once.
+        #[arg(long, default_value_t = 200)]
+        crowd: usize,
+        /// Length of the storm of processes, with the agent and without.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        storm: u64,
+        /// Builds one after another: an hour's worth at ten a minute.
+        #[arg(long, value_name = "BUILDS", default_value_t = 600)]
+        soak: usize,
+        /// Minor version of the Go that builds.
+        #[arg(long, value_name = "VERSION", default_value = "1.27")]
+        go: String,
+    },
     /// Time and memory of `gotrace analyze` on Go programs of 2 to 100 MB, beside other tools on the same files.
     Analyze,
     /// Time to list and show builds of a long history, and its size.
@@ -103,6 +127,26 @@ fn main() -> ExitCode {
         Word::Setup => setup::for_tests(),
         Word::Demo { command } => demo::run(&command),
         Word::Bless => bless::run(),
+        Word::Bench {
+            what:
+                Bench::Agent {
+                    only,
+                    builds,
+                    crowd,
+                    storm,
+                    soak,
+                    go,
+                },
+        } => bench_agent::run(
+            &only,
+            &go,
+            &bench_agent::Size {
+                builds,
+                crowd,
+                storm: Duration::from_secs(storm),
+                soak,
+            },
+        ),
         Word::Bench {
             what: Bench::Analyze,
         } => bench_analyze::bench_analyze(),

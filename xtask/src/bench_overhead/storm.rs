@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::measure::{Sample, Spread, children_cpu};
+use crate::measure::{Sample, Spread, children_cpu};
 use crate::shell;
 
 /// Processes in one storm: some seconds of them.

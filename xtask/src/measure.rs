@@ -113,6 +113,16 @@ impl Spread {
         format!("{:.1} µs ({:.1}..{:.1})", self.median, self.min, self.max)
     }
 
+    pub(crate) fn milliseconds(&self) -> String {
+        let [median, min, max] = [self.median, self.min, self.max].map(|it| it * 1e3);
+        format!("{median:.1} ms ({min:.1}..{max:.1})")
+    }
+
+    pub(crate) fn percent(&self) -> String {
+        let [median, min, max] = [self.median, self.min, self.max].map(|it| it * 100.0);
+        format!("{median:.2} % ({min:.2}..{max:.2})")
+    }
+
     pub(crate) fn ratio(&self) -> String {
         format!("{:.3} ({:.3}..{:.3})", self.median, self.min, self.max)
     }

@@ -1,0 +1,39 @@
+//! Many small builds at once.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use tests::crowd::Crowd;
+
+use super::idle::megabytes;
+use super::{Bench, process};
+use crate::measure::children_cpu;
+
+pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
+    let crowd = Crowd::new(&bench.toolchain, n);
+    let agent = bench.agent(&[])?;
+    let (own, all, began) = (process::cpu(&agent)?, children_cpu()?, Instant::now());
+    crowd.run(&bench.toolchain);
+    let (wall, cpu) = (began.elapsed().as_secs_f64(), children_cpu()? - all);
+    let builds = agent.wait_for(crowd.module(), crowd.n_builds());
+    let own = process::cpu(&agent)? - own;
+    println!(
+        "{n} builds at once, with those below `go generate` {}: {} in the history, {wall:.1} s, {cpu:.1} s of CPU and {own:.2} s \
+         ({:.2} %) of the agent's, {:.1} MB resident",
+        crowd.n_builds(),
+        builds.len(),
+        own / cpu * 100.0,
+        megabytes(agent.resident_kb())
+    );
+    let complaints = crowd.complaints(&builds);
+    agent.stop();
+    if !complaints.is_empty() {
+        bail!(
+            "{} complaints:\n{}",
+            complaints.len(),
+            complaints.join("\n")
+        );
+    }
+    println!("each once and whole, below its parent, with the output that is on disk");
+    Ok(())
+}
