@@ -36,6 +36,8 @@ const QUEUE: usize = 1024;
 const FLUSH: Duration = Duration::from_secs(2);
 /// How often what is too old or too much is thrown away.
 const RETENTION: Duration = Duration::from_mins(10);
+/// How long nothing was built before memory is given back.
+const REST: Duration = Duration::from_secs(10);
 
 /// Follows every build until a signal ends it. `load` reads the configuration, now and whenever it may have changed; `tell` is given
 /// sentences for the operator.
@@ -100,6 +102,7 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
         served,
         pages,
         retained: None,
+        busy: Some(Instant::now()),
         tell,
     };
     service::serve(source, &mut signals, &mut agent)?;
@@ -148,6 +151,8 @@ struct Agent<'a> {
     served: Arc<Served>,
     pages: Option<Server>,
     retained: Option<Instant>,
+    /// When something was last under way, if memory was not given back since.
+    busy: Option<Instant>,
     tell: fn(&str),
 }
 
@@ -171,6 +176,12 @@ impl Sink for Agent<'_> {
     fn state(&mut self, state: &State) {
         if let Err(error) = self.served.metrics.set_self(&self.stats(state)) {
             (self.tell)(&format!("gotrace's own metrics are stale: {error}"));
+        }
+        if state.n_sessions > 0 {
+            self.busy = Some(Instant::now());
+        } else if self.busy.is_some_and(|it| it.elapsed() > REST) {
+            self.busy = None;
+            proc::give_back_memory();
         }
         let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
         if is_due {
@@ -271,6 +282,7 @@ impl Agent<'_> {
             served: _,
             pages,
             retained: _,
+            busy: _,
             tell,
         } = self;
         // They read the history, which is about to be closed.

@@ -43,6 +43,16 @@ pub(crate) fn own_resident_bytes() -> u64 {
         .saturating_mul(crate::driver::page_size())
 }
 
+/// Memory that is free but kept by the allocator goes back to the system. Worth it after much was done at once: what was parsed at the
+/// start, or many builds that ran at the same time.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer; the allocator locks what it looks at.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// `tgid` and the processes above it, at most 64.
 pub(crate) fn ancestors(tgid: Tgid) -> impl Iterator<Item = Tgid> {
     iter::successors(Some(tgid), |&tgid| {

@@ -18,6 +18,10 @@ use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError};
 use crate::inspect;
 use crate::toolchain::{self, Probes, SearchHint};
 
+/// Of a trace without an end: it holds this memory for months, also while nothing is built, and the kernel maps a ring twice. Two
+/// hundred builds that start at once lose nothing in it (`cargo xtask bench agent`).
+const SERVICE_RING_BYTES: u32 = 8 << 20;
+
 /// What is to be traced.
 #[derive(Debug)]
 pub struct Wanted {
@@ -64,7 +68,10 @@ impl Source {
         let (mut tracer, ring) = Tracer::load(
             &Config {
                 detail: detail.level(),
-                ..Config::default()
+                ring_bytes: match whose {
+                    Whose::Followed => Config::default().ring_bytes,
+                    Whose::Everybody => SERVICE_RING_BYTES,
+                },
             },
             &Table {
                 names: match whose {
