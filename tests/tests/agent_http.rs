@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use tracer_core::model::Trace;
+use tracer_core::origin::TraceId;
 use tracer_user::agent::http::{Readiness, Served, Server};
-use tracer_user::agent::metrics::{Format, Metrics, TraceId};
+use tracer_user::agent::metrics::{Format, Metrics};
 use tracer_user::history;
 
 const DECADES: Duration = Duration::from_hours(24 * 365 * 60);
@@ -34,7 +35,9 @@ fn replayed(name: &str) -> Trace {
         .trace
 }
 
-const TRACE: TraceId = TraceId([0x5a; 16]);
+fn some_trace() -> Option<TraceId> {
+    TraceId::new([0x5a; 16])
+}
 
 struct Agent {
     dir: TempDir,
@@ -49,7 +52,7 @@ impl Agent {
         let metrics = Metrics::new(DECADES).unwrap();
         for trace in traces {
             history::keep(trace, &store).unwrap();
-            metrics.observe(trace, &|_| Some(TRACE)).unwrap();
+            metrics.observe(trace, &|_| some_trace()).unwrap();
         }
         let served = Arc::new(Served {
             metrics: Arc::new(metrics),
@@ -206,7 +209,7 @@ fn hostile_names_stay_within_bounds() {
     agent
         .served
         .metrics
-        .observe(&trace, &|_| Some(TRACE))
+        .observe(&trace, &|_| some_trace())
         .unwrap();
     let text = agent.get("/metrics").body;
     promtool(&text);

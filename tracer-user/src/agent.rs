@@ -17,10 +17,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use tracer_core::history::{self, Kept};
-use tracer_core::model::Trace;
+use tracer_core::model::{Build, Trace};
 use tracer_core::recording::Detail;
 
 pub use self::config::Config;
+use self::export::outputs::Outputs;
 use self::http::{Readiness, Served, Server};
 use self::metrics::{Metrics, Queue, Reload, SelfStats};
 use crate::driver::service::{self, Sink, State};
@@ -67,6 +68,7 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
         store: config.store.clone(),
         readiness: Readiness::not_yet("the kernel programs are being loaded"),
     });
+    let outputs = Outputs::start(&config.outputs, &metrics, tell)?;
     let pages = config
         .listen
         .map(|address| listen(address, &served))
@@ -101,6 +103,7 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
         writer,
         served,
         pages,
+        outputs,
         retained: None,
         busy: Some(Instant::now()),
         tell,
@@ -150,6 +153,7 @@ struct Agent<'a> {
     writer: Writer,
     served: Arc<Served>,
     pages: Option<Server>,
+    outputs: Outputs,
     retained: Option<Instant>,
     /// When something was last under way, if memory was not given back since.
     busy: Option<Instant>,
@@ -164,10 +168,12 @@ impl Sink for Agent<'_> {
     }
 
     fn ended(&mut self, trace: Trace) {
-        // No trace is made of a build yet, so there is no id to point to.
-        if let Err(error) = self.served.metrics.observe(&trace, &|_| None) {
+        let traces = self.outputs.traces(&trace);
+        let trace_id = |build: &Build| traces.get(&build.process).copied();
+        if let Err(error) = self.served.metrics.observe(&trace, &trace_id) {
             (self.tell)(&format!("a build was not counted: {error}"));
         }
+        self.outputs.ended(&trace);
         for build in worth_keeping(&trace) {
             self.writer.finish(build);
         }
@@ -268,6 +274,7 @@ impl Agent<'_> {
             ],
             cpu_seconds: Duration::from_nanos(own_cpu_ns()).as_secs_f64(),
             resident_bytes: proc::own_resident_bytes(),
+            exports: self.outputs.counts(),
             reload: self.reload,
         }
     }
@@ -281,6 +288,7 @@ impl Agent<'_> {
             writer,
             served: _,
             pages,
+            outputs,
             retained: _,
             busy: _,
             tell,
@@ -292,6 +300,15 @@ impl Agent<'_> {
         }
         let counts = writer.counts();
         drop(writer);
+        for (name, counts) in outputs.finish(Instant::now() + FLUSH) {
+            let n = counts.waiting + counts.failed + counts.dropped;
+            if n > 0 {
+                tell(&format!(
+                    "{name}: {n} of {} were not delivered",
+                    n + counts.sent
+                ));
+            }
+        }
         let n_cut_off = Store::open(&config.store)?.recover()?;
         tell(&format!(
             "ended: {} builds stored, {} under way marked cut off, {} dropped",

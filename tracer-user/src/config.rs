@@ -13,6 +13,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 use tracer_core::recording::Detail;
 
+use crate::agent::export::otlp;
+
 /// Read where it is there and no other is named.
 pub const DEFAULT_PATH: &str = "/etc/gotrace/gotrace.toml";
 
@@ -35,6 +37,8 @@ pub struct Layer {
     pub keep_megabytes: Option<u32>,
     /// Gauges of a target vanish when it has not been built for so long.
     pub forget_targets_hours: Option<u32>,
+    /// OpenTelemetry; said by a file only.
+    pub otlp: Option<otlp::Settings>,
 }
 
 impl Layer {
@@ -48,6 +52,7 @@ impl Layer {
             keep_days: self.keep_days.or(weaker.keep_days),
             keep_megabytes: self.keep_megabytes.or(weaker.keep_megabytes),
             forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
+            otlp: self.otlp.or(weaker.otlp),
         }
     }
 
@@ -223,9 +228,10 @@ mod tests {
             keep_days,
             keep_megabytes,
             forget_targets_hours,
+            otlp,
         } = &layer;
         let numbers = [keep_days, keep_megabytes, forget_targets_hours];
-        assert!(store.is_some() && detail.is_some() && listen.is_some());
+        assert!(store.is_some() && detail.is_some() && listen.is_some() && otlp.is_some());
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");
     }
 }

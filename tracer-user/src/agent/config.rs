@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
+use crate::agent::export::outputs;
 use crate::config::{Layer, Listen};
 use crate::history::DEFAULT_STORE;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Gauges of a target vanish when it has not been built for so long.
     pub target_ttl: Duration,
+    /// Where what is known is sent.
+    pub outputs: outputs::Wanted,
 }
 
 impl Config {
@@ -39,6 +42,7 @@ impl Config {
             keep_days,
             keep_megabytes,
             forget_targets_hours,
+            otlp,
         } = said;
         let (days, megabytes) = (
             keep_days.unwrap_or(KEEP_DAYS),
@@ -54,6 +58,7 @@ impl Config {
             },
             listen: listen.map_or(Some(LISTEN), |Listen(address)| address),
             target_ttl: Duration::from_hours(u64::from(hours)),
+            outputs: outputs::Wanted { otlp },
         }
     }
 
@@ -69,6 +74,10 @@ impl Config {
         if has_probes(taken.detail) != has_probes(running.detail) {
             taken.detail = running.detail;
             fixed.push("detail");
+        }
+        if taken.outputs != running.outputs {
+            taken.outputs.clone_from(&running.outputs);
+            fixed.push("otlp");
         }
         (taken, fixed)
     }

@@ -5,6 +5,8 @@
 //! output's own to say. HTTP is [`client`]'s.
 
 pub mod client;
+pub mod otlp;
+pub mod outputs;
 pub mod retry;
 pub mod worker;
 

@@ -10,9 +10,11 @@ pub(crate) mod own;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus::proto::MetricFamily;
 use prometheus::{Error, Registry, TextEncoder};
 use tracer_core::history::{self, Entry, State};
 use tracer_core::model::{Build, Trace};
+use tracer_core::origin::TraceId;
 use tracer_core::report;
 
 use crate::history::{Filter, Reader, Why};
@@ -21,7 +23,6 @@ use crate::render::metrics::{fold, label};
 use exemplar::Exemplars;
 use own::Own;
 
-pub use exemplar::TraceId;
 pub use own::{Kind, Queue, Reload, SelfStats};
 
 /// Builds that are read from the history at most to say how targets were last built.
@@ -153,20 +154,31 @@ impl Metrics {
     /// The page. `now_ns`: nanoseconds since 1970.
     pub fn page(&self, format: Format, now_ns: i64) -> Result<String, Error> {
         let inner = &mut *self.lock();
-        let now = u64::try_from(now_ns).unwrap_or(0);
-        inner
-            .families
-            .expire(now.saturating_sub(nanos(inner.target_ttl)));
-        let gathered = inner.registry.gather();
+        let gathered = inner.gather(now_ns);
         match format {
             Format::Text => TextEncoder::new().encode_to_string(&gathered),
             Format::OpenMetrics => Ok(openmetrics::encode(&gathered, &inner.exemplars)),
         }
     }
 
+    /// What is on the page, for those that write it in their own way.
+    pub(crate) fn gather(&self, now_ns: i64) -> Vec<MetricFamily> {
+        self.lock().gather(now_ns)
+    }
+
     /// A panic elsewhere while it was held leaves numbers that are whole, each for itself.
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Without the targets that are no longer built.
+    fn gather(&mut self, now_ns: i64) -> Vec<MetricFamily> {
+        let now = u64::try_from(now_ns).unwrap_or(0);
+        let ttl = nanos(self.target_ttl);
+        self.families.expire(now.saturating_sub(ttl));
+        self.registry.gather()
     }
 }
 

@@ -64,6 +64,7 @@ impl Args {
             keep_days: self.keep_days,
             keep_megabytes: self.keep_megabytes,
             forget_targets_hours: self.forget_targets_hours,
+            otlp: None,
         }
     }
 }

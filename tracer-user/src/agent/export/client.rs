@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tracer_core::redact;
-use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body, Error, Timeout, http};
 
 use crate::render::style::escape;
 
 pub use authorization::Authorization;
 pub use endpoint::{BadEndpoint, Endpoint};
+pub use ureq::http::StatusCode;
 
 /// To a connection, name look-up and TLS included.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -53,13 +54,15 @@ pub struct Request<'a> {
     pub method: Method,
     /// Goes after the path of the endpoint: empty, or `/` and the rest, escaped as URLs are.
     pub path: &'a str,
-    pub headers: &'a [(&'static str, &'a str)],
+    pub headers: &'a [(&'a str, &'a str)],
     /// Not sent with GET and DELETE.
     pub body: &'a [u8],
     /// All of it may take so long, [`TOTAL`] at most.
     pub patience: Duration,
     /// Bytes of the answer that are read.
     pub limit: u64,
+    /// Whether an answer with this status may be another one later. Successes are not asked about.
+    pub is_passing: fn(StatusCode) -> bool,
 }
 
 impl<'a> Request<'a> {
@@ -72,6 +75,7 @@ impl<'a> Request<'a> {
             body: &[],
             patience: TOTAL,
             limit: ANSWER,
+            is_passing,
         }
     }
 }
@@ -143,7 +147,7 @@ impl Client {
     /// Takes [`Request::patience`] at most.
     pub fn send(&self, request: &Request<'_>) -> Outcome {
         match self.exchange(request) {
-            Ok(response) => sort(response, request.limit),
+            Ok(response) => sort(response, request),
             Err(Failure::Local(why)) => Outcome::Later { why, after: None },
             Err(Failure::Http(error)) => Outcome::Later {
                 why: told(&error),
@@ -160,6 +164,7 @@ impl Client {
             body,
             patience,
             limit: _,
+            is_passing: _,
         } = *request;
         let mut builder = http::Request::builder()
             .method(method.as_str())
@@ -211,7 +216,17 @@ impl From<Error> for Failure {
     }
 }
 
-fn sort(response: Response<Body>, limit: u64) -> Outcome {
+/// What most servers mean.
+fn is_passing(status: StatusCode) -> bool {
+    let is_ours = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+    );
+    is_ours || status.is_server_error()
+}
+
+fn sort(response: Response<Body>, request: &Request<'_>) -> Outcome {
+    let limit = request.limit;
     let status = response.status();
     let after = retry_after(response.headers());
     let mut body = Vec::new();
@@ -227,11 +242,7 @@ fn sort(response: Response<Body>, limit: u64) -> Outcome {
         return Outcome::Done(Answer { body, is_whole });
     }
     let why = format!("the other side answered {status}{}", quoted(&body));
-    let is_passing = matches!(
-        status,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-    );
-    if status.is_server_error() || is_passing {
+    if (request.is_passing)(status) {
         Outcome::Later { why, after }
     } else if status.is_redirection() {
         Outcome::Refused(format!(
@@ -243,7 +254,7 @@ fn sort(response: Response<Body>, limit: u64) -> Outcome {
 }
 
 /// The beginning of what the other side said, on one line. It may say our own words back to us, so they are redacted.
-fn quoted(body: &[u8]) -> String {
+pub(super) fn quoted(body: &[u8]) -> String {
     let start = body.get(..QUOTED * 4).unwrap_or(body);
     let text = redact::text(start);
     let text = String::from_utf8_lossy(&text);

@@ -1,23 +1,13 @@
 //! Which trace stands for a bucket: the last one that fell into it. Bounded, since series and buckets are.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use prometheus::proto::LabelPair;
 use tracer_core::model::{Build, Trace};
+use tracer_core::origin::TraceId;
 
 use crate::render::metrics::family::{BUILD_SECONDS, DURATION, Families};
 use crate::render::metrics::{fold, label};
-
-/// Names a trace, as W3C's trace context does. Never all zeros.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceId(pub [u8; 16]);
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|it| write!(f, "{it:02x}"))
-    }
-}
 
 /// A build that fell into a bucket.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounterVec, Registry};
 
+use crate::agent::export::Counts;
 use crate::driver::Analyses;
 use crate::render::metrics::family::{Families, Spec};
 use crate::render::metrics::guard::guarded;
@@ -31,6 +32,12 @@ const ANALYSES: Spec = Spec {
     help: "Outputs that were to be looked into, by what became of it.",
     labels: &["outcome"],
     limit: 4,
+};
+const EXPORT_FAILURES: Spec = Spec {
+    name: "gotrace_export_failures_total",
+    help: "What an output could not deliver, refused or tried in vain.",
+    labels: &["sink"],
+    limit: 20,
 };
 const CPU: Spec = Spec {
     name: "gotrace_cpu_seconds_total",
@@ -64,6 +71,7 @@ pub(crate) const ALL: &[&Spec] = &[
     &RUNNING,
     &QUEUE,
     &QUEUE_DROPPED,
+    &EXPORT_FAILURES,
     &ANALYSES,
     &CPU,
     &RESIDENT,
@@ -80,6 +88,8 @@ pub struct SelfStats {
     pub n_running: usize,
     pub analyses: Analyses,
     pub queues: Vec<Queue>,
+    /// By name: what became of what outputs were handed.
+    pub exports: Vec<(&'static str, Counts)>,
     pub cpu_seconds: f64,
     pub resident_bytes: u64,
     pub reload: Reload,
@@ -124,6 +134,7 @@ pub(super) struct Own {
     running: Gauge,
     queue: GaugeVec,
     queue_dropped: IntCounterVec,
+    export_failures: IntCounterVec,
     analyses: IntCounterVec,
     cpu: Counter,
     resident: Gauge,
@@ -137,6 +148,7 @@ impl Own {
             running: Gauge::with_opts(RUNNING.opts())?,
             queue: GaugeVec::new(QUEUE.opts(), QUEUE.labels)?,
             queue_dropped: IntCounterVec::new(QUEUE_DROPPED.opts(), QUEUE_DROPPED.labels)?,
+            export_failures: IntCounterVec::new(EXPORT_FAILURES.opts(), EXPORT_FAILURES.labels)?,
             analyses: IntCounterVec::new(ANALYSES.opts(), ANALYSES.labels)?,
             cpu: Counter::with_opts(CPU.opts())?,
             resident: Gauge::with_opts(RESIDENT.opts())?,
@@ -146,6 +158,7 @@ impl Own {
         registry.register(Box::new(own.running.clone()))?;
         registry.register(Box::new(own.queue.clone()))?;
         registry.register(Box::new(own.queue_dropped.clone()))?;
+        registry.register(Box::new(own.export_failures.clone()))?;
         registry.register(Box::new(own.analyses.clone()))?;
         registry.register(Box::new(own.cpu.clone()))?;
         registry.register(Box::new(own.resident.clone()))?;
@@ -163,6 +176,7 @@ impl Own {
             n_running,
             analyses,
             queues,
+            exports,
             cpu_seconds,
             resident_bytes,
             reload,
@@ -182,15 +196,21 @@ impl Own {
             name,
             length,
             dropped,
-        } in queues
+        } in queues.iter().copied().chain(exports.iter().map(queue))
         {
             let labels = [guarded(name)];
             self.queue
                 .get_metric_with_label_values(&labels)?
-                .set(count(*length));
+                .set(count(length));
             let counter = self.queue_dropped.get_metric_with_label_values(&labels)?;
             counter.reset();
-            counter.inc_by(*dropped);
+            counter.inc_by(dropped);
+        }
+        for (name, counts) in exports {
+            let labels = [guarded(name)];
+            let counter = self.export_failures.get_metric_with_label_values(&labels)?;
+            counter.reset();
+            counter.inc_by(counts.failed);
         }
         let Analyses {
             waiting: _,
@@ -216,6 +236,15 @@ impl Own {
         self.reload.set(f64::from(u8::from(reload.is_good)));
         self.reloaded.set(reload.at_seconds);
         Ok(())
+    }
+}
+
+/// What waits for an output is a queue like any other.
+fn queue((name, counts): &(&'static str, Counts)) -> Queue {
+    Queue {
+        name,
+        length: usize::try_from(counts.waiting).unwrap_or(usize::MAX),
+        dropped: counts.dropped,
     }
 }
 

@@ -114,7 +114,7 @@ fn an_exemplar_stands_in_its_bucket_and_only_with_a_trace() {
     let without = page(&metrics, Format::OpenMetrics, end_ns(&trace));
     assert!(!without.contains("trace_id"), "{without}");
     metrics
-        .observe(&trace, &|_| Some(TraceId([0xab; 16])))
+        .observe(&trace, &|_| TraceId::new([0xab; 16]))
         .unwrap();
     let with = page(&metrics, Format::OpenMetrics, end_ns(&trace));
     let lines: Vec<&str> = with.lines().filter(|it| it.contains("trace_id")).collect();

@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use ureq::http::Uri;
 
 use super::Authorization;
 
 /// An `http` or `https` URL. Shown (also by `Debug`) without user, password, query and fragment.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     scheme: &'static str,
     /// Host and port.
@@ -79,11 +78,11 @@ impl FromStr for Endpoint {
     }
 }
 
-impl TryFrom<String> for Endpoint {
-    type Error = BadEndpoint;
-
-    fn try_from(text: String) -> Result<Self, BadEndpoint> {
-        text.parse()
+/// Not derived: that would take the `'static` of the scheme for something borrowed from the text.
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,0 +1,188 @@
+//! What is said of a build as a whole, on its span and in its log record. No command line: only the names of flags.
+
+use std::collections::BTreeSet;
+
+use opentelemetry_proto::tonic::trace::v1::Status as SpanStatus;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use tracer_core::event::{Status, Usage};
+use tracer_core::history::BuildId;
+use tracer_core::model::{Anomaly, Build, FailureClass, Trace};
+
+use super::attribute::Attributes;
+use crate::render::metrics::label;
+
+/// `go build`; a command that is none of Go's is `go other`.
+pub(super) fn name(build: &Build) -> String {
+    match label::command(&build.command.name) {
+        "tools" => "go tools".to_owned(),
+        command => format!("go {command}"),
+    }
+}
+
+/// In the words of the conventions for the result of a task; none if the end was not seen.
+pub(super) fn result(build: &Build) -> Option<&'static str> {
+    match label::status(build.failure.as_ref().map(|it| it.class), build.status) {
+        "success" => Some("success"),
+        "failure" => Some("failure"),
+        "interrupted" => Some("cancellation"),
+        "killed" => Some("error"),
+        _ => None,
+    }
+}
+
+/// Why it failed, in one word; none if it did not.
+pub(super) fn error(build: &Build) -> Option<&'static str> {
+    if let Some(failure) = &build.failure {
+        return Some(match failure.class {
+            FailureClass::Compile => "compile",
+            FailureClass::Link => "link",
+            FailureClass::Vet => "vet",
+            FailureClass::Test => "test",
+            FailureClass::Program => "program",
+            FailureClass::Load => "load",
+            FailureClass::Interrupted => "interrupted",
+            FailureClass::Killed => "killed",
+        });
+    }
+    build.status.and_then(error_of)
+}
+
+/// Of a process.
+pub(super) fn error_of(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Code(0) => None,
+        Status::Code(_) => Some("exit_code"),
+        Status::Signal(_) => Some("signal"),
+    }
+}
+
+/// Unset for what went well, as the conventions ask of those who only watch.
+pub(super) fn status(error: Option<&str>) -> Option<SpanStatus> {
+    error.map(|error| SpanStatus {
+        code: StatusCode::Error.into(),
+        message: error.to_owned(),
+    })
+}
+
+/// All of it.
+pub(super) fn attributes(trace: &Trace, build: &Build, id: &BuildId, argv: bool) -> Attributes {
+    let mut all = Attributes::default();
+    let name = name(build);
+    all.text("go.build.id", id.as_str());
+    all.text("cicd.pipeline.task.name", &name);
+    all.text("cicd.pipeline.task.type", task(build));
+    all.text("cicd.pipeline.task.run.id", id.as_str());
+    all.text_of("cicd.pipeline.task.run.result", result(build));
+    process(&mut all, build.process.tgid.0, build.status, build.usage);
+    all.text_of("error.type", error(build));
+    if let Some(package) = build.failure.as_ref().and_then(|it| it.package.as_ref()) {
+        all.text("go.build.failure.package", &package.to_str());
+    }
+    command(&mut all, build, argv);
+    toolchain(&mut all, build);
+    all.text_of("go.build.project", build.module.as_deref());
+    let targets: BTreeSet<&str> = build.outputs.iter().filter_map(label::target).collect();
+    all.list("go.build.targets", targets.into_iter());
+    all.number("go.build.packages.compiled", build.packages.compiled.into());
+    all.number("go.build.packages.failed", build.packages.failed.into());
+    if let Some(cached) = build.packages.cached {
+        all.number("go.build.packages.cached", cached.into());
+    }
+    gaps(&mut all, trace, build);
+    all
+}
+
+/// Of any process: how it ended and what it used.
+pub(super) fn process(to: &mut Attributes, pid: u32, status: Option<Status>, usage: Usage) {
+    let Usage {
+        user_ns,
+        system_ns,
+        max_rss_bytes,
+    } = usage;
+    to.number("process.pid", pid.into());
+    match status {
+        Some(Status::Code(code)) => to.number("process.exit.code", code.into()),
+        Some(Status::Signal(signal)) => to.number("go.build.signal", signal.into()),
+        None => to.truth("go.build.end_unseen", true),
+    }
+    to.number("go.build.cpu.user_ns", user_ns);
+    to.number("go.build.cpu.system_ns", system_ns);
+    to.number("go.build.memory.max_rss_bytes", max_rss_bytes);
+}
+
+/// `test` and `vet` check, the others make.
+fn task(build: &Build) -> &'static str {
+    match label::command(&build.command.name) {
+        "test" | "vet" => "test",
+        _ => "build",
+    }
+}
+
+fn command(to: &mut Attributes, build: &Build, argv: bool) {
+    let command = &build.command;
+    if argv {
+        let words: Vec<_> = command.argv.iter().map(|it| it.to_str()).collect();
+        to.list("process.command_args", words.iter().map(|it| &**it));
+    }
+    let flags: BTreeSet<&str> = command.flags.iter().map(|it| &*it.name).collect();
+    to.list("go.build.flags", flags.into_iter());
+    to.truth("go.build.goflags_set", !build.goflags.value.is_empty());
+}
+
+fn toolchain(to: &mut Attributes, build: &Build) {
+    let toolchain = &build.toolchain;
+    to.text_of("go.build.go_version", toolchain.version.as_deref());
+    to.text_of("go.build.goos", toolchain.goos.as_deref());
+    to.text_of("go.build.goarch", toolchain.goarch.as_deref());
+    let from = toolchain.switched_from.as_deref();
+    to.text_of("go.build.toolchain.switched_from", from);
+}
+
+/// What is not known of it, so that nobody takes a part for the whole.
+fn gaps(to: &mut Attributes, trace: &Trace, build: &Build) {
+    let mut anomalies: BTreeSet<&Anomaly> = build.anomalies.iter().collect();
+    anomalies.extend(&trace.anomalies);
+    to.truth("go.build.is_whole", anomalies.is_empty());
+    if anomalies.is_empty() {
+        return;
+    }
+    let n = u64::try_from(anomalies.len()).unwrap_or(u64::MAX);
+    to.number("go.build.anomalies", n);
+    let kinds: BTreeSet<&str> = anomalies.iter().map(|it| kind(it)).collect();
+    to.list("go.build.anomaly.kinds", kinds.into_iter());
+    let lost = anomalies.iter().filter_map(|it| n_lost(it));
+    to.number("go.build.lost", lost.fold(0, u64::saturating_add));
+}
+
+fn kind(anomaly: &Anomaly) -> &'static str {
+    match anomaly {
+        Anomaly::Lost { .. } => "lost",
+        Anomaly::Unreadable { .. } => "unreadable",
+        Anomaly::StartUnseen { .. } => "start_unseen",
+        Anomaly::EndUnseen { .. } => "end_unseen",
+        Anomaly::Reused { .. } => "reused",
+        Anomaly::Cut { .. } => "cut",
+        Anomaly::ProbesLate { .. } => "probes_late",
+        Anomaly::ProbesRefused { .. } => "probes_refused",
+        Anomaly::PhasesUnseen { .. } => "phases_unseen",
+        Anomaly::SpanUnpaired { .. } => "span_unpaired",
+        Anomaly::InstallUnseen { .. } => "install_unseen",
+        Anomaly::ToolUnknown { .. } => "tool_unknown",
+    }
+}
+
+fn n_lost(anomaly: &Anomaly) -> Option<u64> {
+    match anomaly {
+        Anomaly::Lost { n, .. } | Anomaly::Unreadable { n } => Some(*n),
+        Anomaly::StartUnseen { .. }
+        | Anomaly::EndUnseen { .. }
+        | Anomaly::Reused { .. }
+        | Anomaly::Cut { .. }
+        | Anomaly::ProbesLate { .. }
+        | Anomaly::ProbesRefused { .. }
+        | Anomaly::PhasesUnseen { .. }
+        | Anomaly::SpanUnpaired { .. }
+        | Anomaly::InstallUnseen { .. }
+        | Anomaly::ToolUnknown { .. } => None,
+    }
+}

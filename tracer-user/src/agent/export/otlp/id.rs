@@ -1,0 +1,182 @@
+//! Which trace a build belongs to, and what its spans are called there.
+//!
+//! Ids are computed, not drawn: the same build has the same ids whoever asks and however often it is sent, and somebody who has one
+//! finds the build in the history. Nothing here decides what is sent.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+use tracer_core::event::ProcKey;
+use tracer_core::history::{self, BuildId};
+use tracer_core::model::{Build, Trace};
+use tracer_core::origin::{Ci, SpanId, TraceContext, TraceId};
+
+/// Where the span of a build is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) build: BuildId,
+    pub(super) trace: TraceId,
+    pub(super) span: SpanId,
+    pub(super) parent: Option<Parent>,
+    /// Whether its spans are to be exported.
+    pub(super) is_sampled: bool,
+    /// `tracestate` of the trace that it joined.
+    pub(super) state: Option<String>,
+}
+
+/// The span above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub(super) span: SpanId,
+    /// Whether somebody else exports it.
+    pub(super) is_remote: bool,
+}
+
+/// Of every build of a trace that the history keeps, in its order: the others have no span.
+pub(super) fn places<'a>(trace: &'a Trace) -> Vec<(&'a Build, Place)> {
+    let builds = trace.builds.iter();
+    let kept: BTreeMap<ProcKey, &'a Build> = builds
+        .map(|it| (it.process, it))
+        .filter(|(_, it)| history::is_worth_keeping(it))
+        .collect();
+    let parents: BTreeMap<ProcKey, ProcKey> = trace
+        .builds
+        .iter()
+        .filter_map(|it| Some((it.process, it.parent?)))
+        .collect();
+    let builds = trace.builds.iter();
+    let builds = builds.filter(|it| history::is_worth_keeping(it));
+    builds
+        .map(|build| {
+            let above = lineage(build.process, &parents, &kept);
+            (build, place(trace, build, &above))
+        })
+        .collect()
+}
+
+/// The builds above that have a span, from the inside out. Bounded, since a damaged recording may hold a circle.
+fn lineage<'a>(
+    process: ProcKey,
+    parents: &BTreeMap<ProcKey, ProcKey>,
+    kept: &BTreeMap<ProcKey, &'a Build>,
+) -> Vec<&'a Build> {
+    let above = std::iter::successors(parents.get(&process), |it| parents.get(it));
+    let above = above.take_while(|it| **it != process).take(parents.len());
+    above.filter_map(|it| kept.get(it).copied()).collect()
+}
+
+fn place(trace: &Trace, build: &Build, above: &[&Build]) -> Place {
+    let id = |it: &Build| BuildId::of(trace, it.process, it.start);
+    let outermost = above.last().copied().unwrap_or(build);
+    let root = Root::of(outermost, &id(outermost));
+    let parent = match above.first() {
+        Some(parent) => Some(Parent {
+            span: span_of_build(&id(parent)),
+            is_remote: false,
+        }),
+        None => root.parent.map(|span| Parent {
+            span,
+            is_remote: true,
+        }),
+    };
+    let build = id(build);
+    Place {
+        span: span_of_build(&build),
+        build,
+        trace: root.trace,
+        parent,
+        is_sampled: root.is_sampled,
+        state: root.state,
+    }
+}
+
+/// What an outermost build hangs on.
+struct Root {
+    trace: TraceId,
+    parent: Option<SpanId>,
+    is_sampled: bool,
+    state: Option<String>,
+}
+
+impl Root {
+    fn of(build: &Build, id: &BuildId) -> Self {
+        if let Some(context) = &build.trace_context {
+            let TraceContext {
+                trace,
+                span,
+                is_sampled,
+                state,
+            } = context.clone();
+            return Self {
+                trace,
+                parent: Some(span),
+                is_sampled,
+                state,
+            };
+        }
+        let run = build.ci.as_ref().and_then(github_run);
+        let (trace, parent) = match run {
+            Some((trace, span)) => (trace, Some(span)),
+            None => (TraceId::derived(bytes(id)), None),
+        };
+        Self {
+            trace,
+            parent,
+            is_sampled: true,
+            state: None,
+        }
+    }
+}
+
+/// The trace and the root span that the GitHub receiver of the OpenTelemetry collector makes of a run of a workflow
+/// (`newTraceID`, `newParentSpanID` in `receiver/githubreceiver/trace_event_handling.go` of opentelemetry-collector-contrib 0.151).
+///
+/// The spans of jobs and steps are not joined: their ids come from the number of the check run, which no variable has.
+fn github_run(ci: &Ci) -> Option<(TraceId, SpanId)> {
+    if ci.system != "github" {
+        return None;
+    }
+    let number = |it: &Option<String>| it.as_ref()?.parse::<u64>().ok();
+    let (run, attempt) = (number(&ci.run)?, number(&ci.attempt)?);
+    let digest = |what: &str| Sha256::digest(format!("{run}{attempt}{what}"));
+    let trace = TraceId::new(part(&digest("t"), 0))?;
+    let span = SpanId::new(part(&digest("s"), 8))?;
+    Some((trace, span))
+}
+
+/// The last 16 digits of the build's id: whoever has the span finds the build. They begin with the UUID's variant, so they are not zero.
+fn span_of_build(id: &BuildId) -> SpanId {
+    SpanId::derived(part(&bytes::<16>(id), 8))
+}
+
+/// Of the part of a build with this number, counted over all parts.
+pub(super) fn span_of_part(id: &BuildId, n: usize) -> SpanId {
+    let digest = Sha256::new()
+        .chain_update(id.as_str())
+        .chain_update(n.to_le_bytes())
+        .finalize();
+    SpanId::derived(part(&digest, 0))
+}
+
+/// The digits of a build's id, without the dashes.
+fn bytes<const N: usize>(id: &BuildId) -> [u8; N] {
+    let mut bytes = [0; N];
+    let digits = id.as_str().bytes().filter_map(|it| {
+        let digit = char::from(it).to_digit(16)?;
+        u8::try_from(digit).ok()
+    });
+    for (at, digit) in digits.enumerate() {
+        if let Some(byte) = bytes.get_mut(at / 2) {
+            *byte = *byte << 4 | digit;
+        }
+    }
+    bytes
+}
+
+fn part<const N: usize>(of: &[u8], from: usize) -> [u8; N] {
+    let mut part = [0; N];
+    for (to, byte) in part.iter_mut().zip(of.iter().skip(from)) {
+        *to = *byte;
+    }
+    part
+}

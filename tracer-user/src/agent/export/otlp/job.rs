@@ -1,0 +1,75 @@
+//! A request that waits, and the room that it takes: the queue is bounded in bytes too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::request::Request;
+
+/// Room for so many bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    taken: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+/// A request with its room, which is free again when this is dropped: delivered, given up or never queued.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) request: Request,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Room {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            taken: Arc::new(AtomicUsize::new(0)),
+            bytes,
+        }
+    }
+
+    /// None if there is not enough of it. A request larger than all of it is taken by an empty one: it would never find any.
+    pub(super) fn take(&self, request: Request) -> Option<Job> {
+        let bytes = request.body.len();
+        let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
+        let job = Job {
+            request,
+            taken: Arc::clone(&self.taken),
+        };
+        let fits = before == 0 || before.saturating_add(bytes) <= self.bytes;
+        fits.then_some(job)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let bytes = self.request.body.len();
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::export::otlp::request::Signal;
+
+    fn request(bytes: usize) -> Request {
+        Request {
+            signal: Signal::Logs,
+            body: vec![0; bytes],
+        }
+    }
+
+    #[test]
+    fn room_comes_back() {
+        let room = Room::new(10);
+        let first = room.take(request(6)).unwrap();
+        assert!(room.take(request(5)).is_none());
+        let second = room.take(request(4)).unwrap();
+        assert!(room.take(request(1)).is_none());
+        drop(first);
+        let third = room.take(request(6)).unwrap();
+        drop((second, third));
+        assert_eq!(room.taken.load(Ordering::Relaxed), 0);
+        assert!(room.take(request(11)).is_some());
+    }
+}

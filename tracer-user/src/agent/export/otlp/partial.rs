@@ -1,0 +1,67 @@
+//! What a receiver says that it took only a part of.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message as _;
+
+use super::request::Signal;
+use crate::agent::export::client::quoted;
+
+/// What was not taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Partial {
+    pub(super) rejected: u64,
+    /// `: ` and the beginning of what was said, redacted, on one line; or nothing.
+    pub(super) why: String,
+}
+
+/// Of the body of a success. What cannot be read says nothing: the status said that it was taken.
+pub(super) fn partial(signal: Signal, body: &[u8]) -> Partial {
+    let told = match signal {
+        Signal::Traces => ExportTraceServiceResponse::decode(body)
+            .ok()
+            .and_then(|it| it.partial_success)
+            .map(|it| (it.rejected_spans, it.error_message)),
+        Signal::Logs => ExportLogsServiceResponse::decode(body)
+            .ok()
+            .and_then(|it| it.partial_success)
+            .map(|it| (it.rejected_log_records, it.error_message)),
+        Signal::Metrics => ExportMetricsServiceResponse::decode(body)
+            .ok()
+            .and_then(|it| it.partial_success)
+            .map(|it| (it.rejected_data_points, it.error_message)),
+    };
+    let Some((rejected, why)) = told else {
+        return Partial::default();
+    };
+    Partial {
+        rejected: u64::try_from(rejected).unwrap_or(0),
+        why: quoted(why.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+
+    use super::*;
+
+    #[test]
+    fn a_part_that_was_not_taken_is_read() {
+        let response = ExportTraceServiceResponse {
+            partial_success: Some(ExportTracePartialSuccess {
+                rejected_spans: 3,
+                error_message: "too\nlong, token=ghp_0123456789abcdef0123456789abcdef0123"
+                    .to_owned(),
+            }),
+        };
+        let Partial { rejected, why } = partial(Signal::Traces, &response.encode_to_vec());
+        assert_eq!(rejected, 3);
+        assert!(why.starts_with(": too long"), "{why}");
+        assert!(!why.contains("0123456789abcdef"), "{why}");
+        for nothing in [&b""[..], b"{}", b"\xff\xff", b"\x0a\x02\x08\x00"] {
+            assert_eq!(partial(Signal::Logs, nothing).rejected, 0, "{nothing:?}");
+        }
+    }
+}

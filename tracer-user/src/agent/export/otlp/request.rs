@@ -1,0 +1,174 @@
+//! Requests as they go over the wire: spans, log records and metrics, packed, each request within bounds.
+//!
+//! A body that cannot be made smaller than the limit is sent as it is: spans are bounded by what their attributes may hold.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prometheus::proto::MetricFamily;
+use prost::Message as _;
+use tracer_core::model::Trace;
+
+use super::metric::{self, Period};
+use super::resource::{self, Machine, SCHEMA_URL};
+use super::{id, log, span};
+
+/// Spans, or series, of one request.
+const ITEMS: usize = 512;
+/// Bytes of one request before it is compressed: a quarter of what receivers take that take little.
+const BYTES: usize = 1 << 20;
+
+/// What is sent where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Signal {
+    Traces,
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Logs => "/v1/logs",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+
+    /// What it consists of, in words.
+    pub(super) fn items(self) -> &'static str {
+        match self {
+            Self::Traces => "spans",
+            Self::Logs => "log records",
+            Self::Metrics => "data points",
+        }
+    }
+}
+
+/// A request, packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) signal: Signal,
+    pub(super) body: Vec<u8>,
+}
+
+/// What is sent of builds, and what is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) spans: bool,
+    pub(super) logs: bool,
+    pub(super) spans_per_build: usize,
+    pub(super) argv: bool,
+}
+
+/// Of the builds of a trace that is over. Spans of a trace that its beginner does not want exported are not.
+pub(super) fn of_builds(trace: &Trace, machine: &Machine, wanted: Wanted) -> Vec<Request> {
+    let Wanted {
+        spans,
+        logs,
+        spans_per_build,
+        argv,
+    } = wanted;
+    let mut requests = Vec::new();
+    for (build, place) in id::places(trace) {
+        let resource = resource::of_build(machine, build);
+        if spans && place.is_sampled {
+            let spans = span::spans(trace, build, &place, spans_per_build, argv);
+            let bodies = split(spans, Span::encoded_len).into_iter();
+            requests.extend(bodies.map(|it| of_spans(resource.clone(), it)));
+        }
+        if logs {
+            let record = log::record(trace, build, &place, argv);
+            let logs = ResourceLogs {
+                resource: Some(resource),
+                scope_logs: vec![ScopeLogs {
+                    scope: Some(resource::scope()),
+                    log_records: vec![record],
+                    schema_url: SCHEMA_URL.to_owned(),
+                }],
+                schema_url: SCHEMA_URL.to_owned(),
+            };
+            let request = ExportLogsServiceRequest {
+                resource_logs: vec![logs],
+            };
+            requests.push(Request {
+                signal: Signal::Logs,
+                body: request.encode_to_vec(),
+            });
+        }
+    }
+    requests
+}
+
+/// Of all metrics, as they are.
+pub(super) fn of_metrics(
+    families: &[MetricFamily],
+    period: Period,
+    machine: &Machine,
+) -> Vec<Request> {
+    let metrics = metric::metrics(families, period);
+    let parts = split(metrics, Metric::encoded_len).into_iter();
+    parts
+        .map(|metrics| {
+            let metrics = ResourceMetrics {
+                resource: Some(resource::of_agent(machine)),
+                scope_metrics: vec![ScopeMetrics {
+                    scope: Some(resource::scope()),
+                    metrics,
+                    schema_url: String::new(),
+                }],
+                schema_url: SCHEMA_URL.to_owned(),
+            };
+            let request = ExportMetricsServiceRequest {
+                resource_metrics: vec![metrics],
+            };
+            Request {
+                signal: Signal::Metrics,
+                body: request.encode_to_vec(),
+            }
+        })
+        .collect()
+}
+
+fn of_spans(resource: Resource, spans: Vec<Span>) -> Request {
+    let spans = ResourceSpans {
+        resource: Some(resource),
+        scope_spans: vec![ScopeSpans {
+            scope: Some(resource::scope()),
+            spans,
+            schema_url: SCHEMA_URL.to_owned(),
+        }],
+        schema_url: SCHEMA_URL.to_owned(),
+    };
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![spans],
+    };
+    Request {
+        signal: Signal::Traces,
+        body: request.encode_to_vec(),
+    }
+}
+
+/// In parts that are within bounds, in order.
+fn split<T>(items: Vec<T>, size: fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = Vec::new();
+    let mut bytes = 0_usize;
+    for item in items {
+        let own = size(&item);
+        match parts.last_mut() {
+            Some(part) if part.len() < ITEMS && bytes + own <= BYTES => {
+                bytes += own;
+                part.push(item);
+            }
+            Some(_) | None => {
+                bytes = own;
+                parts.push(vec![item]);
+            }
+        }
+    }
+    parts
+}

@@ -1,0 +1,145 @@
+//! Who speaks, and of what: the agent on its machine, and the pipeline, repository and container that a build belongs to.
+//!
+//! Names are those of the OpenTelemetry semantic conventions where they have one (`cicd.*`, `vcs.*`, `container.*`, `k8s.*`), else
+//! `go.build.*`; `docs/otlp.md` has the table.
+
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use tracer_core::model::Build;
+use tracer_core::origin::{self, Ci, Runtime};
+
+use super::attribute::Attributes;
+
+/// The version of the conventions that the names are of.
+pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.40.0";
+
+/// The machine, as the agent found it at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Machine {
+    pub(super) service: String,
+    pub(super) host: Option<String>,
+}
+
+pub(super) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "gotrace".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    }
+}
+
+/// Of what is said of the agent itself, or of all builds together.
+pub(super) fn of_agent(machine: &Machine) -> Resource {
+    resource(agent(machine))
+}
+
+/// Of what is said of one build.
+pub(super) fn of_build(machine: &Machine, build: &Build) -> Resource {
+    let mut attributes = agent(machine);
+    if let Some(ci) = &build.ci {
+        pipeline(&mut attributes, ci);
+    }
+    if let Some(place) = &build.place {
+        let origin::Place {
+            container,
+            runtime,
+            pod_uid,
+        } = place;
+        attributes.text_of("container.id", container.as_deref());
+        attributes.text_of("container.runtime.name", runtime.map(runtime_name));
+        attributes.text_of("k8s.pod.uid", pod_uid.as_deref());
+    }
+    resource(attributes)
+}
+
+fn resource(attributes: Attributes) -> Resource {
+    Resource {
+        attributes: attributes.into_inner(),
+        ..Resource::default()
+    }
+}
+
+fn agent(machine: &Machine) -> Attributes {
+    let mut attributes = Attributes::default();
+    attributes.text("service.name", &machine.service);
+    attributes.text("service.version", env!("CARGO_PKG_VERSION"));
+    attributes.text_of("host.name", machine.host.as_deref());
+    attributes.text("host.arch", host_arch());
+    attributes.text("os.type", "linux");
+    attributes
+}
+
+fn pipeline(attributes: &mut Attributes, ci: &Ci) {
+    let Ci {
+        system,
+        repository,
+        branch,
+        base_branch,
+        change,
+        revision,
+        pipeline,
+        job,
+        run,
+        attempt,
+        url,
+        runner,
+    } = ci;
+    attributes.text("go.build.ci.system", system);
+    attributes.text_of("go.build.ci.job", job.as_deref());
+    attributes.text_of("go.build.ci.attempt", attempt.as_deref());
+    attributes.text_of("cicd.pipeline.name", pipeline.as_deref());
+    attributes.text_of("cicd.pipeline.run.id", run.as_deref());
+    attributes.text_of("cicd.pipeline.run.url.full", url.as_deref());
+    attributes.text_of("cicd.worker.name", runner.as_deref());
+    attributes.text_of("vcs.provider.name", provider(system));
+    if let Some(repository) = repository {
+        let address = address(repository, url.as_deref());
+        attributes.text_of("vcs.repository.url.full", address);
+        let path = repository
+            .rsplit_once("://")
+            .map_or(&**repository, |(_, it)| it);
+        let mut names = path.trim_end_matches(".git").rsplit('/');
+        attributes.text_of("vcs.repository.name", names.next());
+        attributes.text_of("vcs.owner.name", names.next());
+    }
+    attributes.text_of("vcs.change.id", change.as_deref());
+    attributes.text_of("vcs.ref.head.name", branch.as_deref());
+    attributes.text_of("vcs.ref.head.type", branch.as_ref().map(|_| "branch"));
+    attributes.text_of("vcs.ref.head.revision", revision.as_deref());
+    attributes.text_of("vcs.ref.base.name", base_branch.as_deref());
+    attributes.text_of("vcs.ref.base.type", base_branch.as_ref().map(|_| "branch"));
+}
+
+/// Of the repository: its own, or the part of a run's address that ends in its name.
+fn address<'a>(repository: &'a str, run: Option<&'a str>) -> Option<&'a str> {
+    if repository.contains("://") {
+        return Some(repository);
+    }
+    let run = run?;
+    let at = run.find(&format!("/{repository}/"))?;
+    run.get(..at + 1 + repository.len())
+}
+
+/// In the words of the conventions, which know four.
+fn provider(system: &str) -> Option<&str> {
+    let known = ["bitbucket", "gitea", "github", "gitlab"];
+    known.into_iter().find(|it| *it == system)
+}
+
+fn runtime_name(runtime: Runtime) -> &'static str {
+    match runtime {
+        Runtime::Docker => "docker",
+        Runtime::Containerd => "containerd",
+        Runtime::Crio => "cri-o",
+        Runtime::Podman => "podman",
+    }
+}
+
+/// In the words of the conventions.
+fn host_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

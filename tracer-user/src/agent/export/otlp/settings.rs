@@ -1,0 +1,313 @@
+//! What an operator decides: the section `[otlp]`. Values that may be secrets are shown nowhere.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+use crate::agent::export::client::Endpoint;
+
+/// Headers that are ours to set.
+const OURS: [&str; 5] = [
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+];
+
+/// The section.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, named as the file names it"
+)]
+pub struct Settings {
+    /// The receiver's base address; `/v1/traces`, `/v1/logs` and `/v1/metrics` are appended.
+    pub endpoint: Option<Endpoint>,
+    /// Sent with every request.
+    #[serde(default)]
+    pub headers: Headers,
+    /// More of them, one `Name: value` a line, read again for every request.
+    pub headers_file: Option<PathBuf>,
+    /// Takes endpoint and headers from `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_EXPORTER_OTLP_HEADERS` of the agent's own environment
+    /// where the section has none.
+    #[serde(default)]
+    pub use_environment: bool,
+    /// Certificates in PEM that are trusted beside those of the machine.
+    pub ca_file: Option<PathBuf>,
+    #[serde(default)]
+    pub compression: Compression,
+    /// The builds, as spans.
+    #[serde(default = "yes")]
+    pub traces: bool,
+    /// The summaries of builds, as log records.
+    #[serde(default = "yes")]
+    pub logs: bool,
+    /// What `/metrics` has.
+    #[serde(default = "yes")]
+    pub metrics: bool,
+    #[serde(default = "metrics_interval_seconds")]
+    pub metrics_interval_seconds: u32,
+    /// Of a build with more, the longest are sent.
+    #[serde(default = "spans_per_build")]
+    pub spans_per_build: u32,
+    /// Sends the words of command lines, redacted, and not only the names of flags.
+    #[serde(default)]
+    pub command_lines: bool,
+    /// `service.name` of all that is sent.
+    #[serde(default = "service_name")]
+    pub service_name: String,
+}
+
+/// How bodies are packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    #[default]
+    Gzip,
+    None,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn metrics_interval_seconds() -> u32 {
+    60
+}
+
+fn spans_per_build() -> u32 {
+    500
+}
+
+fn service_name() -> String {
+    "gotrace".to_owned()
+}
+
+/// Names and values of headers. The values are secrets.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub struct Headers(BTreeMap<String, String>);
+
+/// Why a text is no header; the text itself is not said, it may be a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHeader {
+    #[error("a header has a name of letters, digits and dashes")]
+    Name,
+    #[error("that header is gotrace's own to set")]
+    Ours,
+    #[error("the value of a header is printable ASCII")]
+    Value,
+    #[error("write one `Name: value` a line")]
+    Line,
+    #[error("write name=value, parted by commas")]
+    Pair,
+}
+
+impl TryFrom<BTreeMap<String, String>> for Headers {
+    type Error = BadHeader;
+
+    fn try_from(headers: BTreeMap<String, String>) -> Result<Self, BadHeader> {
+        let mut checked = Self::default();
+        for (name, value) in headers {
+            checked.add(&name, &value)?;
+        }
+        Ok(checked)
+    }
+}
+
+impl Headers {
+    fn add(&mut self, name: &str, value: &str) -> Result<(), BadHeader> {
+        let name = name.trim().to_ascii_lowercase();
+        let is_name = !name.is_empty()
+            && name
+                .bytes()
+                .all(|it| it.is_ascii_alphanumeric() || it == b'-' || it == b'_');
+        if !is_name {
+            return Err(BadHeader::Name);
+        }
+        if OURS.contains(&&*name) {
+            return Err(BadHeader::Ours);
+        }
+        let value = value.trim();
+        if !value.bytes().all(|it| (b' '..=b'~').contains(&it)) {
+            return Err(BadHeader::Value);
+        }
+        self.0.insert(name, value.to_owned());
+        Ok(())
+    }
+
+    /// One `Name: value` a line; empty lines and those that begin with `#` are none.
+    pub(super) fn of_file(text: &str) -> Result<Self, BadHeader> {
+        let mut headers = Self::default();
+        let lines = text.lines().map(str::trim);
+        for line in lines.filter(|it| !it.is_empty() && !it.starts_with('#')) {
+            let (name, value) = line.split_once(':').ok_or(BadHeader::Line)?;
+            headers.add(name, value)?;
+        }
+        Ok(headers)
+    }
+
+    /// As the OpenTelemetry specification writes them in a variable: `name=value,name=value`, values percent-encoded.
+    fn of_variable(text: &str) -> Result<Self, BadHeader> {
+        let mut headers = Self::default();
+        for pair in text.split(',').filter(|it| !it.trim().is_empty()) {
+            let (name, value) = pair.split_once('=').ok_or(BadHeader::Pair)?;
+            let value = percent_encoding::percent_decode_str(value.trim());
+            let value = value.decode_utf8().map_err(|_| BadHeader::Value)?;
+            headers.add(name, &value)?;
+        }
+        Ok(headers)
+    }
+
+    /// These, and of the others those that these have not.
+    pub(super) fn over(mut self, others: Self) -> Self {
+        for (name, value) in others.0 {
+            self.0.entry(name).or_insert(value);
+        }
+        self
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Variables of an environment that is not read here.
+pub(super) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Settings {
+    /// Where to send to and with which headers, the environment asked where the section wants it.
+    pub(super) fn target(&self, variables: Variables<'_>) -> anyhow::Result<(Endpoint, Headers)> {
+        let variable = |name: &str| {
+            let value = self.use_environment.then(|| variables(name)).flatten();
+            value.filter(|it| !it.is_empty())
+        };
+        let endpoint = match (&self.endpoint, variable("OTEL_EXPORTER_OTLP_ENDPOINT")) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Some(text)) => text
+                .parse()
+                .context("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")?,
+            (None, None) => bail!(
+                "otlp has no endpoint: give one, such as endpoint = \"http://127.0.0.1:4318\""
+            ),
+        };
+        let headers = match variable("OTEL_EXPORTER_OTLP_HEADERS") {
+            Some(text) => {
+                let of_variable = Headers::of_variable(&text);
+                let of_variable =
+                    of_variable.context("OTEL_EXPORTER_OTLP_HEADERS cannot be used")?;
+                self.headers.clone().over(of_variable)
+            }
+            None => self.headers.clone(),
+        };
+        Ok((endpoint, headers))
+    }
+
+    /// What no type can say.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if !(self.traces || self.logs || self.metrics) {
+            bail!("otlp sends nothing: leave traces, logs or metrics on, or take the section out");
+        }
+        if self.metrics_interval_seconds == 0 {
+            bail!("otlp.metrics_interval_seconds is at least 1");
+        }
+        if !(1..=10_000).contains(&self.spans_per_build) {
+            bail!("otlp.spans_per_build is from 1 to 10000");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Result<Settings, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn an_endpoint_is_enough() {
+        let settings = settings("endpoint = \"http://127.0.0.1:4318\"").unwrap();
+        assert!(settings.traces && settings.logs && settings.metrics);
+        assert_eq!(settings.spans_per_build, 500);
+        assert!(!settings.command_lines);
+        settings.check().unwrap();
+        let (endpoint, headers) = settings.target(&|_| panic!("asked")).unwrap();
+        assert_eq!(endpoint.to_string(), "http://127.0.0.1:4318");
+        assert_eq!(headers, Headers::default());
+    }
+
+    #[test]
+    fn the_environment_is_asked_only_if_the_section_wants_it() {
+        let variables = |name: &str| {
+            Some(match name {
+                "OTEL_EXPORTER_OTLP_ENDPOINT" => "http://collector:4318/base".to_owned(),
+                "OTEL_EXPORTER_OTLP_HEADERS" => "a=1, x-b = s%2Fx%20y".to_owned(),
+                other => panic!("{other}"),
+            })
+        };
+        let error = settings("").unwrap().target(&variables).unwrap_err();
+        assert!(error.to_string().contains("no endpoint"), "{error}");
+        let wanted = settings("use_environment = true\nheaders = { A = \"2\" }").unwrap();
+        let (endpoint, headers) = wanted.target(&variables).unwrap();
+        assert_eq!(endpoint.to_string(), "http://collector:4318/base");
+        let headers: Vec<_> = headers.iter().collect();
+        assert_eq!(headers, [("a", "2"), ("x-b", "s/x y")]);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let secret = "s3cret-7f";
+        let text = format!(
+            "endpoint = \"https://u:{secret}@example.com/x?{secret}\"\nheaders = {{ a = \"{secret}\" }}"
+        );
+        let settings = settings(&text).unwrap();
+        assert!(!format!("{settings:?}").contains(secret), "{settings:?}");
+        for text in [
+            format!("bad name: {secret}"),
+            secret.to_owned(),
+            format!("Content-Type: {secret}"),
+            format!("a: {secret}\u{7}"),
+        ] {
+            let error = Headers::of_file(&text).unwrap_err();
+            assert!(!error.to_string().contains(secret), "{error}");
+        }
+        assert_eq!(Headers::of_variable(secret), Err(BadHeader::Pair));
+        assert_eq!(Headers::of_variable("a=%ff"), Err(BadHeader::Value));
+    }
+
+    #[test]
+    fn a_file_has_a_header_a_line() {
+        let headers =
+            Headers::of_file("# of the tenant\nX-Tenant: a b\n\nauthorization:Bearer x:y\n");
+        let headers = headers.unwrap();
+        let headers: Vec<_> = headers.iter().collect();
+        assert_eq!(
+            headers,
+            [("authorization", "Bearer x:y"), ("x-tenant", "a b")]
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let check = |text: &str| settings(text).unwrap().check();
+        assert!(check("traces = false\nlogs = false\nmetrics = false").is_err());
+        assert!(check("spans_per_build = 0").is_err());
+        assert!(check("spans_per_build = 10001").is_err());
+        assert!(check("metrics_interval_seconds = 0").is_err());
+        assert!(settings("span_per_build = 1").is_err());
+        assert!(settings("compression = \"zip\"").is_err());
+    }
+}

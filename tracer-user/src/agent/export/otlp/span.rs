@@ -1,0 +1,221 @@
+//! The spans of a build: its own, and one for each of its parts. Their names are few; what differs is in attributes.
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
+use tracer_core::byte_string::ByteString;
+use tracer_core::event::Ktime;
+use tracer_core::model::{Action, Build, Outcome, Output, ToolCall, Trace};
+use tracer_core::origin::SpanId;
+
+use super::attribute::Attributes;
+use super::build;
+use super::id::{self, Place};
+use super::tree::{self, Omitted, Part, What};
+use crate::render::metrics::label;
+
+/// Outputs of a build that are told.
+const OUTPUTS: usize = 64;
+/// `flags` of a span: that the next bit says something, and that the parent was made elsewhere.
+const KNOWS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+const SAMPLED: u32 = 1;
+
+/// At most `limit` spans (at least one): that of the build first, then the longest of the others, with all that they lie in.
+pub(super) fn spans(
+    trace: &Trace,
+    build: &Build,
+    place: &Place,
+    limit: usize,
+    argv: bool,
+) -> Vec<Span> {
+    let end = build.end.unwrap_or(trace.end).max(build.start);
+    let parts = tree::parts(build, end);
+    let stays = tree::longest(&parts, limit.saturating_sub(1));
+    let mut omitted = Omitted::default();
+    let ids: Vec<SpanId> = (0..parts.len())
+        .map(|it| id::span_of_part(&place.build, it))
+        .collect();
+    let mut inner = Vec::new();
+    for ((part, stays), own) in parts.iter().zip(&stays).zip(&ids) {
+        if !stays {
+            omitted.count(part);
+            continue;
+        }
+        let parent = part
+            .parent
+            .and_then(|it| ids.get(it))
+            .unwrap_or(&place.span);
+        inner.push(of_part(trace, place, part, *own, *parent));
+    }
+    let mut spans = vec![of_build(trace, build, place, end, omitted, argv)];
+    spans.append(&mut inner);
+    spans
+}
+
+fn of_build(
+    trace: &Trace,
+    build: &Build,
+    place: &Place,
+    end: Ktime,
+    omitted: Omitted,
+    argv: bool,
+) -> Span {
+    let mut attributes = build::attributes(trace, build, &place.build, argv);
+    tell_omitted(&mut attributes, omitted);
+    let queries = build.calls.iter().filter(|it| it.is_query).count();
+    attributes.number("go.build.queries", count(queries));
+    let told = build.outputs.iter().take(OUTPUTS);
+    let untold = build.outputs.len().saturating_sub(OUTPUTS);
+    let parent = place
+        .parent
+        .map_or(Vec::new(), |it| it.span.bytes().to_vec());
+    let is_remote = place.parent.is_some_and(|it| it.is_remote);
+    Span {
+        parent_span_id: parent,
+        flags: KNOWS_REMOTE | SAMPLED | if is_remote { IS_REMOTE } else { 0 },
+        name: build::name(build),
+        attributes: attributes.into_inner(),
+        events: told.map(|it| artifact(trace, it)).collect(),
+        dropped_events_count: u32::try_from(untold).unwrap_or(u32::MAX),
+        status: build::status(build::error(build)),
+        ..bare(trace, place, place.span, build.start, end)
+    }
+}
+
+fn of_part(trace: &Trace, place: &Place, part: &Part<'_>, own: SpanId, parent: SpanId) -> Span {
+    let mut attributes = Attributes::default();
+    let (name, error) = match part.what {
+        What::Stage(stage) => {
+            tell_unseen(&mut attributes, stage.end);
+            (word(&stage.name), None)
+        }
+        What::Action(action) => {
+            tell_unseen(&mut attributes, action.end);
+            of_action(&mut attributes, action)
+        }
+        What::Call(call) => of_call(&mut attributes, call),
+        What::Phase(phase) => {
+            tell_unseen(&mut attributes, phase.end);
+            (word(&phase.name), None)
+        }
+    };
+    Span {
+        parent_span_id: parent.bytes().to_vec(),
+        flags: KNOWS_REMOTE | SAMPLED,
+        name: name.to_owned(),
+        attributes: attributes.into_inner(),
+        status: build::status(error),
+        ..bare(trace, place, own, part.start, part.end)
+    }
+}
+
+fn of_action<'a>(
+    attributes: &mut Attributes,
+    action: &'a Action,
+) -> (&'a str, Option<&'static str>) {
+    let (outcome, error) = match action.outcome {
+        Outcome::Executed => ("executed", None),
+        Outcome::Cached => ("cached", None),
+        Outcome::Failed => ("failed", Some("tool_failed")),
+    };
+    attributes.text("go.build.outcome", outcome);
+    tell_package(attributes, action.package.as_ref());
+    attributes.text_of("error.type", error);
+    (word(&action.mode), error)
+}
+
+fn of_call<'a>(attributes: &mut Attributes, call: &'a ToolCall) -> (&'a str, Option<&'static str>) {
+    let error = call.status.and_then(build::error_of);
+    attributes.text("process.executable.name", &call.program.to_str());
+    build::process(attributes, call.process.tgid.0, call.status, call.usage);
+    attributes.number("process.parent_pid", call.parent.0.into());
+    tell_package(attributes, call.package.as_ref());
+    if !call.gc_cycles.is_empty() {
+        attributes.number("go.build.gc_cycles", count(call.gc_cycles.len()));
+    }
+    attributes.text_of("error.type", error);
+    (label::tool(call.kind), error)
+}
+
+fn artifact(trace: &Trace, output: &Output) -> Event {
+    let mut attributes = Attributes::default();
+    let path = output.path.to_str();
+    let name = path.rsplit('/').next().unwrap_or(&path);
+    attributes.text("artifact.filename", name);
+    if let Some(artifact) = &output.artifact {
+        attributes.text("artifact.hash", &artifact.sha256);
+        let version = artifact.main_module_version.as_deref();
+        attributes.text_of("artifact.version", version);
+        attributes.number("go.build.artifact.size_bytes", artifact.size);
+    }
+    attributes.text_of("go.build.artifact.target", label::target(output));
+    attributes.text_of("go.build.artifact.unread", output.unread.as_deref());
+    Event {
+        time_unix_nano: wall(trace, output.at),
+        name: "artifact".to_owned(),
+        attributes: attributes.into_inner(),
+        ..Event::default()
+    }
+}
+
+fn bare(trace: &Trace, place: &Place, own: SpanId, start: Ktime, end: Ktime) -> Span {
+    Span {
+        trace_id: place.trace.bytes().to_vec(),
+        span_id: own.bytes().to_vec(),
+        trace_state: place.state.clone().unwrap_or_default(),
+        kind: SpanKind::Internal.into(),
+        start_time_unix_nano: wall(trace, start),
+        end_time_unix_nano: wall(trace, end),
+        ..Span::default()
+    }
+}
+
+fn tell_omitted(attributes: &mut Attributes, omitted: Omitted) {
+    if omitted == Omitted::default() {
+        return;
+    }
+    let n = omitted.n();
+    let Omitted {
+        stages,
+        actions,
+        calls,
+        phases,
+        wall_ns,
+    } = omitted;
+    attributes.number("go.build.omitted.spans", n);
+    attributes.number("go.build.omitted.stages", stages);
+    attributes.number("go.build.omitted.actions", actions);
+    attributes.number("go.build.omitted.calls", calls);
+    attributes.number("go.build.omitted.phases", phases);
+    attributes.number("go.build.omitted.wall_ns", wall_ns);
+}
+
+/// The span then ends where what it lies in does.
+fn tell_unseen(attributes: &mut Attributes, end: Option<Ktime>) {
+    if end.is_none() {
+        attributes.truth("go.build.end_unseen", true);
+    }
+}
+
+fn tell_package(attributes: &mut Attributes, package: Option<&ByteString>) {
+    if let Some(package) = package {
+        attributes.text("go.build.package", &package.to_str());
+    }
+}
+
+/// A word of Go's tools. They come out of the memory of a process that anybody may have started: what does not look like one of
+/// theirs is no name.
+fn word(name: &str) -> &str {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || " :-_./()+".contains(it);
+    let is_word = !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain);
+    if is_word { name } else { "other" }
+}
+
+/// Nanoseconds since 1970.
+pub(super) fn wall(trace: &Trace, at: Ktime) -> u64 {
+    at.0.saturating_add_signed(trace.boot_to_wall_ns)
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
