@@ -11,18 +11,21 @@
 pub mod agent;
 pub mod crowd;
 pub mod oracle;
+pub mod otlp;
 pub mod phases;
 #[cfg(feature = "traced")]
 pub mod traced;
 
 mod gotrace;
 mod module;
+mod pypi;
 mod sandbox;
 mod toolchain;
 mod warm;
 
 pub use gotrace::{gotrace, gotrace_command, read_json, run_gotrace};
 pub use module::{Module, with_each_toolchain};
+pub use pypi::{PYPI_PACKAGES, pypi_dir, pypi_python};
 pub use sandbox::Sandbox;
 pub use toolchain::{
     OFFICIAL_VERSIONS, Toolchain, target_dir, toolchain, toolchain_dir, toolchains,

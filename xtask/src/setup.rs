@@ -3,7 +3,7 @@
 //! Package indexes are whatever the machine is set up to use; no host is named here.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,7 +47,32 @@ pub(crate) fn for_tests() -> Result<()> {
         eprintln!("filling a build cache with Go {}", toolchain.version);
         tests::warm_cache(&toolchain);
     }
-    Ok(())
+    pypi()
+}
+
+/// Packages of the Python Package Index, in a directory of their own with the interpreter that they were installed for.
+fn pypi() -> Result<()> {
+    let home = tests::pypi_dir();
+    if home.join("python3").exists() {
+        return Ok(());
+    }
+    let parent = home.parent().context("a directory above the packages")?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    let fresh = parent.join(".part");
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
+    }
+    let python = python_with_pip()?;
+    shell::run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+            .arg(&fresh)
+            .args(tests::PYPI_PACKAGES),
+    )?;
+    let own = "import sys; print(sys.executable)";
+    let own = shell::read(Command::new(&python).args(["-c", own]))?;
+    symlink(own.trim_end(), fresh.join("python3")).context("cannot make a link to python3")?;
+    fs::rename(&fresh, &home).with_context(|| format!("cannot move to {}", home.display()))
 }
 
 /// The toolchain of this minor version, as the tests use it.

@@ -1,0 +1,37 @@
+//! What the tests need of the Python Package Index: `cargo xtask setup` puts it beside the toolchains.
+
+use std::path::PathBuf;
+
+use crate::toolchain::toolchain_dir;
+
+/// Packages and their versions: a receiver of OTLP, and the messages of OTLP in another language by those who define them.
+pub const PYPI_PACKAGES: &[&str] = &[
+    "rotel==0.0.1a15",
+    "opentelemetry-proto==1.45.2",
+    "protobuf==7.36.2",
+    "typing_extensions==4.16.0",
+];
+
+/// Where they are. The name changes with the versions.
+pub fn pypi_dir() -> PathBuf {
+    let versions: Vec<&str> = PYPI_PACKAGES
+        .iter()
+        .filter_map(|it| it.split_once("==").map(|(_, version)| version))
+        .collect();
+    toolchain_dir().join("pypi").join(versions.join("-"))
+}
+
+/// The interpreter that they were installed for.
+///
+/// # Panics
+///
+/// If they are not installed.
+pub fn pypi_python() -> PathBuf {
+    let python = pypi_dir().join("python3");
+    assert!(
+        python.exists(),
+        "no packages of PyPI in {}: run `cargo xtask setup`, which installs {PYPI_PACKAGES:?}",
+        pypi_dir().display()
+    );
+    python
+}

@@ -1,0 +1,362 @@
+//! OpenTelemetry from a real agent: what a receiver gets of real builds, by the word of somebody else's code. Needs root.
+#![cfg(test)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::agent::Agent;
+use tests::otlp::{Received, Receiver, Reply, decode, free_address};
+use tests::{Module, Toolchain, pypi_dir, run_gotrace, toolchain};
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const NO_ENV: [(&str, &str); 0] = [];
+
+fn agent(otlp: &str) -> Agent {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gotrace.toml");
+    let store = dir.path().join("history.db");
+    let text = format!("store = {store:?}\nlisten = \"127.0.0.1:0\"\n[otlp]\n{otlp}\n");
+    fs::write(&file, text).unwrap();
+    Agent::launch(dir, &["--config", file.to_str().unwrap()])
+}
+
+fn module(toolchain: &Toolchain) -> Module {
+    let module = Module::copy("wasm");
+    module.sandbox.make_warm(toolchain);
+    module
+}
+
+fn build(module: &Module, toolchain: &Toolchain, output: &str, env: &[(&str, &str)]) {
+    let mut go = module.go(toolchain, &["build", "-o", output, "."]);
+    let output = go.envs(env.iter().copied()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn text<'a>(of: &'a Value, name: &str) -> &'a str {
+    of[name].as_str().unwrap_or_default()
+}
+
+fn id(of: &Value) -> &str {
+    text(&of["attributes"], "go.build.id")
+}
+
+fn has_record_of(requests: &[Received], build: &str) -> bool {
+    let build = build.as_bytes();
+    requests
+        .iter()
+        .filter(|it| it.path == "/v1/logs")
+        .any(|it| it.body.windows(build.len()).any(|it| it == build))
+}
+
+/// The build as the history has it.
+fn shown(agent: &Agent, build: &str) -> Value {
+    let store = agent.store();
+    let args = ["show", build, "--format", "json", "--store"];
+    let output = run_gotrace([&args[..], &[store.to_str().unwrap()]].concat(), NO_ENV);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn builds_reach_a_receiver_as_the_history_has_them() {
+    let receiver = Receiver::start(|_, _| Reply::ok());
+    let agent = agent(&format!(
+        "endpoint = \"http://{}\"\nheaders = {{ x-tenant = \"builds\" }}\ncompression = \"none\"\nspans_per_build = 10000",
+        receiver.address()
+    ));
+    let new = toolchain("1.27");
+    let module = module(&new);
+    build(&module, &new, "alone", &[]);
+    build(
+        &module,
+        &new,
+        "child",
+        &[("TRACEPARENT", PARENT), ("TRACESTATE", "a=1")],
+    );
+    let run = [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_REPOSITORY", "example/project"),
+        ("GITHUB_SERVER_URL", "https://github.com"),
+        ("GITHUB_RUN_ID", "14460881260"),
+        ("GITHUB_RUN_ATTEMPT", "13"),
+    ];
+    build(&module, &new, "pipeline", &run);
+    let unsampled = PARENT.replace("-01", "-00");
+    build(&module, &new, "unsampled", &[("TRACEPARENT", &unsampled)]);
+    let builds = agent.wait_for(&module, 4);
+    let ids: Vec<&str> = builds.iter().map(|it| text(it, "id")).collect();
+    receiver.wait_for(|it| ids.iter().all(|id| has_record_of(it, id)));
+    let page = agent.page("/metrics");
+    let whole: Vec<Value> = ids.iter().map(|it| shown(&agent, it)).collect();
+    agent.stop();
+    let requests = receiver.received();
+    for request in &requests {
+        assert_eq!(request.header("x-tenant"), Some("builds"));
+        assert_eq!(
+            request.header("content-type"),
+            Some("application/x-protobuf")
+        );
+    }
+    let told = decode(&requests);
+    let of = |path: &str, id_of_build: &str| -> Vec<&Value> {
+        let found = told.iter().filter(|it| it["path"] == path);
+        found.filter(|it| id(it) == id_of_build).collect()
+    };
+    // Each build once, as a span and as a record that names it.
+    let mut roots = Vec::new();
+    for (id, whole) in ids.iter().zip(&whole) {
+        let [record] = of("/v1/logs", id)[..] else {
+            panic!("not one record of {id}")
+        };
+        assert_eq!(
+            (text(record, "severity"), &record["number"]),
+            ("INFO", &9.into())
+        );
+        assert!(
+            text(record, "body").starts_with("go build of example.com/"),
+            "{record}"
+        );
+        let spans = of("/v1/traces", id);
+        if record["flags"] == 0 {
+            assert!(spans.is_empty());
+            continue;
+        }
+        let [root] = spans[..] else {
+            panic!("not one span of {id}")
+        };
+        assert_eq!(
+            (&root["trace"], &root["span"]),
+            (&record["trace"], &record["span"])
+        );
+        let names = check_tree(&told, root, &whole["trace"]);
+        if roots.is_empty() {
+            // The first is not in the cache.
+            assert!(names.contains_key("fe:parse") && names.contains_key("deadcode"));
+        }
+        roots.push(root);
+    }
+    let [alone, child, pipeline] = roots[..] else {
+        panic!("{} builds have spans", roots.len())
+    };
+    assert_eq!(text(alone, "trace"), ids[0].replace('-', ""));
+    assert_eq!(text(alone, "parent"), "");
+    assert_eq!(text(child, "trace"), "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(text(child, "parent"), "b7ad6b7169203331");
+    assert_eq!(
+        (text(child, "state"), &child["flags"]),
+        ("a=1", &0x301.into())
+    );
+    // As the receiver for GitHub numbers that run in its own tests.
+    assert_eq!(text(pipeline, "trace"), "731ec8a47fd7450f753a812a4a8aa5a0");
+    assert_eq!(text(pipeline, "parent"), "aba151af7cfbcf0f");
+    let resource = &pipeline["resource"];
+    assert_eq!(
+        text(resource, "vcs.repository.url.full"),
+        "https://github.com/example/project"
+    );
+    assert_eq!(text(resource, "cicd.pipeline.run.id"), "14460881260");
+    // The page points to the same traces.
+    check_metrics(&told, &page);
+}
+
+/// The spans below this one are what the build consists of.
+fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, usize> {
+    let build = &trace["builds"][0];
+    let start = build["start"].as_i64().unwrap() + trace["boot_to_wall_ns"].as_i64().unwrap();
+    assert_eq!(root["start"], start);
+    assert_eq!(text(root, "name"), "go build");
+    let artifact = &root["events"][0]["attributes"];
+    let output = &build["outputs"][0]["artifact"];
+    assert_eq!(artifact["artifact.hash"], output["sha256"]);
+    assert_eq!(artifact["go.build.artifact.size_bytes"], output["size"]);
+    let spans = told.iter().filter(|it| it["trace"] == root["trace"]);
+    let mut below: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for span in spans.filter(|it| it["path"] == "/v1/traces") {
+        below.entry(text(span, "parent")).or_default().push(span);
+    }
+    let mut found = BTreeMap::new();
+    let mut next = vec![root];
+    let mut ids = BTreeSet::new();
+    while let Some(span) = next.pop() {
+        assert!(ids.insert(text(span, "span")), "an id twice: {span}");
+        for inner in below.get(text(span, "span")).into_iter().flatten() {
+            let is_within = |name: &str| inner[name].as_u64().unwrap();
+            let outer = |name: &str| span[name].as_u64().unwrap();
+            assert!(outer("start") <= is_within("start") && is_within("end") <= outer("end"));
+            let name = text(inner, "name").to_owned();
+            *found.entry(name).or_insert(0_usize) += 1;
+            next.push(inner);
+        }
+    }
+    let list = |of: &Value, name: &str| of[name].as_array().unwrap().clone();
+    let calls = list(build, "calls");
+    let calls = calls.iter().filter(|it| it["is_query"] == false);
+    let mut expected: BTreeMap<String, usize> = BTreeMap::new();
+    let mut count = |name: &Value| {
+        *expected
+            .entry(name.as_str().unwrap().to_owned())
+            .or_insert(0) += 1;
+    };
+    for stage in list(build, "stages") {
+        count(&stage["name"]);
+    }
+    for action in list(build, "actions") {
+        count(&action["mode"]);
+    }
+    for call in calls {
+        count(&call["kind"]);
+        for phase in list(call, "phases") {
+            count(&phase["name"]);
+        }
+    }
+    assert_eq!(found, expected);
+    found
+}
+
+/// The last that was sent is the page, number by number.
+fn check_metrics(told: &[Value], page: &str) {
+    let metrics = told.iter().filter(|it| it["path"] == "/v1/metrics");
+    let by_name: BTreeMap<&str, &Value> = metrics.map(|it| (text(it, "name"), it)).collect();
+    let builds = by_name["go_build_builds_total"];
+    assert_eq!(
+        (text(builds, "kind"), &builds["monotonic"]),
+        ("sum", &true.into())
+    );
+    let total: f64 = points(builds)
+        .iter()
+        .filter_map(|it| it["value"].as_f64())
+        .sum();
+    let mut n = 0.0;
+    for line in page
+        .lines()
+        .filter(|it| it.starts_with("go_build_builds_total{"))
+    {
+        n += line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    }
+    // Other builds on the machine may have ended between the two.
+    assert!(total >= n && n >= 4.0, "{total} {n}");
+    let durations = by_name["go_build_duration_seconds"];
+    assert_eq!(
+        (text(durations, "unit"), text(durations, "kind")),
+        ("s", "histogram")
+    );
+    for point in points(durations) {
+        let buckets = point["buckets"].as_array().unwrap();
+        let sum: u64 = buckets.iter().filter_map(Value::as_u64).sum();
+        assert_eq!(point["count"], sum);
+        assert!(point["start"].as_u64().unwrap() > 0);
+    }
+    let on_page = page.lines().filter_map(|it| it.strip_prefix("# TYPE "));
+    for family in on_page.filter_map(|it| it.split(' ').next()) {
+        assert!(by_name.contains_key(family), "{family} was not sent");
+    }
+}
+
+fn points(metric: &Value) -> &[Value] {
+    metric["points"].as_array().unwrap()
+}
+
+#[test]
+fn a_receiver_that_hangs_costs_a_number_and_no_build() {
+    let receiver = Receiver::start(|_, _| Reply::Never);
+    let agent = agent(&format!(
+        "endpoint = \"http://{}\"\nmetrics = false",
+        receiver.address()
+    ));
+    let new = toolchain("1.27");
+    let module = module(&new);
+    for output in ["one", "two", "three"] {
+        build(&module, &new, output, &[]);
+    }
+    let builds = agent.wait_for(&module, 3);
+    assert!(
+        builds.iter().all(|it| it["state"] == "succeeded"),
+        "{builds:#?}"
+    );
+    receiver.wait_for(|it| !it.is_empty());
+    let page = agent.page("/metrics");
+    let waiting = page
+        .lines()
+        .find(|it| it.starts_with("gotrace_queue_length{queue=\"otlp\"}"));
+    assert!(waiting.is_some(), "{page}");
+    let mut agent = agent;
+    agent.signal("TERM");
+    agent.wait_to_say("otlp: ");
+    agent.wait_to_say(" builds stored");
+}
+
+/// Somebody else's collector at work, ended with the test.
+struct Rotel(Child);
+
+impl Drop for Rotel {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn a_real_collector_takes_it() {
+    let address = free_address();
+    let dir = tempfile::tempdir().unwrap();
+    let mut rotel = Command::new(pypi_dir().join("rotel/rotel-agent"))
+        .args(["start", "--exporter", "blackhole"])
+        .args(["--debug-log", "traces", "--debug-log", "logs"])
+        .args([
+            "--debug-log",
+            "metrics",
+            "--debug-log-verbosity",
+            "detailed",
+        ])
+        .args(["--otlp-http-endpoint", &address.to_string()])
+        .args(["--otlp-grpc-endpoint", &free_address().to_string()])
+        .arg("--pid-file")
+        .arg(dir.path().join("pid"))
+        .arg("--log-file")
+        .arg(dir.path().join("log"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("no rotel: run `cargo xtask setup`, which installs it");
+    let stdout = rotel.stdout.take().unwrap();
+    let _rotel = Rotel(rotel);
+    let (lines, said) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let agent = agent(&format!(
+        "endpoint = \"http://{address}\"\nmetrics_interval_seconds = 1"
+    ));
+    let new = toolchain("1.27");
+    let module = module(&new);
+    build(&module, &new, "one", &[("TRACEPARENT", PARENT)]);
+    let builds = agent.wait_for(&module, 1);
+    let span = text(&builds[0], "id").replace('-', "").split_off(16);
+    let body = format!("of {} succeeded", text(&builds[0], "project"));
+    let mut wanted = BTreeSet::from([
+        "Trace ID       : 0af7651916cd43dd8448eb211c80319c".to_owned(),
+        "Parent ID      : b7ad6b7169203331".to_owned(),
+        format!("ID             : {span}"),
+        body,
+        "Name: go_build_builds_total".to_owned(),
+    ]);
+    let mut all = String::new();
+    while !wanted.is_empty() {
+        let line = said.recv_timeout(Duration::from_mins(2));
+        let line = line.unwrap_or_else(|_| panic!("{wanted:?} not in {all}"));
+        wanted.retain(|it| !line.contains(it.as_str()));
+        all.push_str(&line);
+        all.push('\n');
+    }
+    agent.stop();
+}
