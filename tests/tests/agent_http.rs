@@ -369,3 +369,25 @@ fn query(address: SocketAddr, path: &str) -> Option<Value> {
     stream.read_to_string(&mut text).ok()?;
     serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()
 }
+
+#[test]
+fn a_web_site_that_names_itself_after_our_address_is_refused() {
+    let agent = Agent::recorded();
+    for (host, status) in [
+        ("localhost:10127", "200"),
+        ("127.0.0.1:10127", "200"),
+        ("evil.example:10127", "421"),
+    ] {
+        let mut stream = connect(agent.server.address());
+        write!(
+            stream,
+            "GET /api/v1/builds HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let first = text.lines().next().unwrap();
+        assert!(first.contains(status), "{host}: {first}");
+        assert_eq!(text.contains("go build"), status == "200", "{text}");
+    }
+}

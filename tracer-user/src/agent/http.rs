@@ -5,6 +5,7 @@
 
 mod answer;
 mod connection;
+mod host;
 mod question;
 
 use std::io;
@@ -89,6 +90,12 @@ impl Server {
             served,
             readers: Arc::new(Semaphore::new(READERS)),
         });
+        let router = if address.ip().is_loopback() {
+            router.layer(axum::middleware::from_fn(host::only_local))
+        } else {
+            // Who listens for others may be called by any name.
+            router
+        };
         let serve = move || {
             runtime.block_on(connection::serve(listener, router, stopped, GRACE));
             runtime.shutdown_timeout(LAST);

@@ -205,7 +205,7 @@ fn fine(content_type: &'static str, page: impl Into<axum::body::Body>) -> Respon
     respond(StatusCode::OK, content_type, page.into())
 }
 
-fn trouble(status: StatusCode, sentence: &str) -> Response {
+pub(super) fn trouble(status: StatusCode, sentence: &str) -> Response {
     let page = serde_json::json!({ "error": sentence }).to_string() + "\n";
     respond(status, JSON, page.into())
 }
