@@ -38,6 +38,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
+    println!("cargo::rerun-if-env-changed=GOTRACE_KERNEL_LOG_OBJECT");
+    if env::var_os("CARGO_FEATURE_KERNEL_LOG").is_some() {
+        let Ok(object) = env::var("GOTRACE_KERNEL_LOG_OBJECT") else {
+            println!(
+                "cargo::error=the feature kernel-log takes an object that is not committed; run `cargo xtask kernel-log`"
+            );
+            return Ok(());
+        };
+        println!("cargo::rerun-if-changed={object}");
+        embed(Path::new(&object), &digest::sha256(&fs::read(&object)?));
+        return Ok(());
+    }
+
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
     let Some(wanted) = manifest["objects"][&arch].as_str() else {
         println!(
@@ -53,7 +66,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             object.display()
         );
     }
-    println!("cargo::rustc-env=GOTRACE_BPF_OBJECT={}", object.display());
-    println!("cargo::rustc-env=GOTRACE_BPF_SHA256={found}");
+    embed(&object, &found);
     Ok(())
+}
+
+fn embed(object: &Path, sha256: &str) {
+    println!("cargo::rustc-env=GOTRACE_BPF_OBJECT={}", object.display());
+    println!("cargo::rustc-env=GOTRACE_BPF_SHA256={sha256}");
 }

@@ -10,6 +10,7 @@ use tracer_abi::{BLOCK_MAX, Exec, Kind, NAMES_MAX, Name, Ours, PATH_MAX};
 use crate::{
     bound::{at_most, opaque},
     kernel::{born, current_task, current_tgid, read},
+    log::say,
     maps::{NAMES, OURS, offset},
     path::{Place, walk},
     record::{count_lost, count_seen, header},
@@ -45,7 +46,10 @@ fn record(ctx: &BtfTracePointContext) -> Option<()> {
         return None;
     };
     let len = fill(&scratch, task, born_ns, ctx.arg(2));
-    if !scratch.send(len) {
+    if scratch.send(len) {
+        say!(ctx, "exec of {}, {} bytes", tgid, len);
+    } else {
+        say!(ctx, "exec of {} lost", tgid);
         count_lost(Kind::EXEC);
     }
     scratch.free();

@@ -5,6 +5,7 @@ use tracer_abi::{Fork, Kind, Ours};
 
 use crate::{
     kernel::{born, current_task, current_tgid, read},
+    log::say,
     maps::{OURS, offset},
     record::{count_lost, count_seen, header, send, wake_if_filling},
 };
@@ -43,6 +44,7 @@ fn follow(ctx: &BtfTracePointContext) -> Option<()> {
         count_seen(Kind::TRACK);
         count_lost(Kind::TRACK);
     }
+    say!(ctx, "fork of {}", child);
     let header = header(Kind::FORK, size_of::<Fork>() as u64, born(current_task()));
     send(
         Kind::FORK,

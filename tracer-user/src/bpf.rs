@@ -6,6 +6,8 @@
 mod btf;
 mod error;
 mod hook;
+#[cfg(feature = "kernel-log")]
+mod log;
 mod multi;
 mod object;
 pub mod offsets;
@@ -134,6 +136,10 @@ impl Tracer {
                 .and_then(|program| program.load().map_err(TracerError::from))
                 .map_err(|source| error::from_program(CALL_PROGRAM, source))?;
         }
+
+        // It takes the map that the words come through, which all programs had to find.
+        #[cfg(feature = "kernel-log")]
+        log::show(&mut ebpf)?;
 
         let mut detail =
             Array::try_from(error::take(&mut ebpf, map::DETAIL)?).map_err(error::from_map)?;

@@ -47,7 +47,9 @@ pub(crate) fn bpf(check: bool) -> Result<()> {
     };
     let mut objects = BTreeMap::new();
     for arch in ARCHES {
-        objects.insert(arch.to_owned(), tools.build(arch)?);
+        let built = tools.build(arch, Words::None)?;
+        let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+        objects.insert(arch.to_owned(), bytes);
     }
     let manifest = Manifest {
         sources,
@@ -69,6 +71,16 @@ pub(crate) fn bpf(check: bool) -> Result<()> {
     } else {
         write(&manifest, &objects)
     }
+}
+
+/// Whether what building takes is here, or could be installed.
+pub(crate) fn can_build() -> bool {
+    Tools::find().is_ok()
+}
+
+/// Builds the object that says what it does, for this machine, and returns its path. It is never committed.
+pub(crate) fn with_words() -> Result<PathBuf> {
+    Tools::find()?.build(env::consts::ARCH, Words::All)
 }
 
 fn write(manifest: &Manifest, objects: &BTreeMap<String, Vec<u8>>) -> Result<()> {
@@ -131,6 +143,13 @@ fn object(arch: &str) -> PathBuf {
     shell::root().join(format!("tracer-ebpf/prebuilt/gotrace.{arch}.bpf.o"))
 }
 
+/// Whether an object says what it does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    None,
+    All,
+}
+
 /// What building for BPF takes beyond a plain Rust toolchain.
 struct Tools {
     sysroot: PathBuf,
@@ -170,8 +189,8 @@ impl Tools {
         })
     }
 
-    /// Builds the object for the registers of `arch` and returns its bytes, with BTF and without debug information.
-    fn build(&self, arch: &str) -> Result<Vec<u8>> {
+    /// Builds the object for the registers of `arch`, with BTF and without debug information, and returns its path.
+    fn build(&self, arch: &str, words: Words) -> Result<PathBuf> {
         // One folder for both: the flags below do not reach what is compiled for the host, so that is built once.
         let target = shell::target().join("bpf");
         let mut path = vec![self.linker_dir.clone()];
@@ -218,9 +237,16 @@ impl Tools {
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(arch)?)
             // `-Z build-std` is all that a nightly compiler would be needed for.
             .env("RUSTC_BOOTSTRAP", "1");
+        let name = match words {
+            Words::None => format!("gotrace.{arch}.bpf.o"),
+            Words::All => {
+                cargo.args(["--features", "log"]);
+                format!("gotrace.{arch}.log.bpf.o")
+            }
+        };
         shell::run(&mut cargo)?;
         let built = target.join("bpfel-unknown-none/release/gotrace");
-        let stripped = target.join(format!("gotrace.{arch}.bpf.o"));
+        let stripped = target.join(name);
         shell::run(
             Command::new(Path::new(LLVM).join("bin/llvm-strip"))
                 .arg("-g")
@@ -228,7 +254,7 @@ impl Tools {
                 .arg(&stripped)
                 .arg(&built),
         )?;
-        fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))
+        Ok(stripped)
     }
 
     fn flags(&self, arch: &str) -> Result<String> {

@@ -18,6 +18,7 @@ mod bpf;
 mod complete;
 mod demo;
 mod fuzz;
+mod kernel_log;
 mod measure;
 mod setup;
 mod shell;
@@ -73,6 +74,12 @@ enum Word {
         /// Minor version of the Go that builds.
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
+    },
+    /// Run a gotrace whose kernel programs say on stderr what they do.
+    KernelLog {
+        /// What gotrace is to do.
+        #[arg(last = true, value_name = "ARGS", required = true)]
+        args: Vec<String>,
     },
     /// Check what the compiler does not: the direction of dependencies, the length of files, links and names in the documents.
     Tidy,
@@ -157,6 +164,7 @@ fn main() -> ExitCode {
             what: Bench::Overhead { rounds, go },
         } => bench_overhead::run(rounds, &go),
         Word::Complete { rounds, go } => complete::run(rounds, &go),
+        Word::KernelLog { args } => kernel_log::run(&args),
         Word::Tidy => tidy::run(),
     };
     match done {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::{bpf, fuzz, setup, shell, tidy};
+use crate::{bpf, fuzz, kernel_log, setup, shell, tidy};
 
 /// A ring of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,7 +59,9 @@ impl Ring {
             Self::Fmt => cargo(&["fmt", "--all", "--check"]),
             Self::Build => cargo(&["build", "--all-targets"]),
             Self::Clippy => cargo(&["clippy", "--all-targets", "--", "--deny", "warnings"]),
-            Self::Bpf => bpf::bpf(true).map(|()| Outcome::Passed),
+            Self::Bpf => bpf::bpf(true)
+                .and_then(|()| kernel_log::check())
+                .map(|()| Outcome::Passed),
             Self::Unit => {
                 cargo(&["test", "--no-fail-fast", "--lib", "--bins"])?;
                 cargo(&["test", "--no-fail-fast", "--doc"])

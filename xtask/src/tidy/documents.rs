@@ -45,7 +45,10 @@ pub(crate) fn words_exist(files: &[File]) -> Vec<Complaint> {
     for file in files.iter().filter(|it| it.is_markdown() || it.is_rust()) {
         for (at, line) in file.lines() {
             for word in line.split("cargo xtask ").skip(1) {
-                let word: String = word.chars().take_while(char::is_ascii_lowercase).collect();
+                let letters = word.chars();
+                let word: String = letters
+                    .take_while(|it| it.is_ascii_lowercase() || *it == '-')
+                    .collect();
                 if !word.is_empty() && !is_word(&word) {
                     complaints.push(format!(
                         "{}:{at}: there is no `cargo xtask {word}`",
