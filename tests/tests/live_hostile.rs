@@ -49,6 +49,7 @@ fn exec(event: &Event) -> Option<&Exec> {
         | Event::Settings(_)
         | Event::ResponseFile(_)
         | Event::Inspected(_)
+        | Event::CheckedOut(_)
         | Event::Lost(_)
         | Event::Unreadable(_) => None,
     }

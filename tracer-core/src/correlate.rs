@@ -8,6 +8,7 @@ mod action;
 mod build;
 mod call;
 mod failure;
+mod origin;
 mod output;
 mod process;
 mod setting;
@@ -114,6 +115,11 @@ impl Correlator {
                     .insert((inspected.process, inspected.path), inspected.result);
                 Vec::new()
             }
+            Event::CheckedOut(answer) => {
+                self.table
+                    .answer(answer.process, |it| it.checkout = answer.checkout);
+                Vec::new()
+            }
             Event::Lost(lost) => {
                 self.counts.lost += lost.n;
                 self.saw(lost.at);
@@ -202,22 +208,30 @@ impl Correlator {
             .filter(|it| it.end.is_none() && it.image().is_some_and(|image| image.file == file))
             .map(|it| it.key)
             .collect();
-        waiting
-            .into_iter()
-            .filter_map(|key| self.ask(key))
-            .collect()
+        waiting.into_iter().flat_map(|key| self.ask(key)).collect()
     }
 
     /// What must be read while the process lives.
-    fn ask(&mut self, key: ProcKey) -> Option<Effect> {
-        let process = self.table.get(key)?;
-        let image = process.image()?;
-        let role = self.role(process)?;
-        if role == Role::Go {
-            return (process.settings.is_none() && !process.is_telemetry())
-                .then(|| setting::question(key, image));
+    fn ask(&self, key: ProcKey) -> Vec<Effect> {
+        let Some(process) = self.table.get(key) else {
+            return Vec::new();
+        };
+        let (Some(image), Some(role)) = (process.image(), self.role(process)) else {
+            return Vec::new();
+        };
+        if role != Role::Go {
+            let path = call::response_file(role, image);
+            return path
+                .map(|path| Effect::ReadResponseFile { process: key, path })
+                .into_iter()
+                .collect();
         }
-        call::response_file(role, image).map(|path| Effect::ReadResponseFile { process: key, path })
+        if process.settings.is_some() || process.is_telemetry() {
+            return Vec::new();
+        }
+        let settings = setting::question(key, image);
+        let checkout = origin::question(key, image);
+        [settings].into_iter().chain(checkout).collect()
     }
 
     /// The outputs of a process that has just ended are final.

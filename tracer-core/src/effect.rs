@@ -22,6 +22,12 @@ pub enum Effect {
     },
     /// Read a tool's argument file before it is deleted; an absolute path. Answer: `Event::ResponseFile`.
     ReadResponseFile { process: ProcKey, path: ByteString },
+    /// Read what Git's files say of the checkout that `dir` lies in, on behalf of that user. Answer: `Event::CheckedOut`.
+    ReadCheckout {
+        process: ProcKey,
+        dir: ByteString,
+        uid: u32,
+    },
     /// An output is final. Answer: `Event::Inspected`.
     Inspect {
         process: ProcKey,

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
-use crate::origin::Place;
+use crate::origin::{Checkout, Place};
 
 pub use artifact::{Anatomy, Artifact, Section, Stamp, Vcs};
 
@@ -125,6 +125,8 @@ pub enum Event {
     ResponseFile(ResponseFile),
     /// Answer to `Effect::Inspect`.
     Inspected(Inspected),
+    /// Answer to `Effect::ReadCheckout`.
+    CheckedOut(CheckedOut),
     /// Records of one kind that the ring buffer had no room for, since the last such event.
     Lost(Lost),
     /// A record that could not be decoded.
@@ -144,6 +146,7 @@ impl Event {
             | Self::Settings(_)
             | Self::ResponseFile(_)
             | Self::Inspected(_)
+            | Self::CheckedOut(_)
             | Self::Lost(_)
             | Self::Unreadable(_) => None,
         }
@@ -355,6 +358,15 @@ pub struct Inspected {
     pub process: ProcKey,
     pub path: ByteString,
     pub result: Result<Artifact, String>,
+}
+
+/// The checkout that a `go` command began in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedOut {
+    pub at: Ktime,
+    pub process: ProcKey,
+    /// None: there is none, or nothing of it could be read.
+    pub checkout: Option<Checkout>,
 }
 
 /// Records lost.

@@ -17,7 +17,7 @@ pub use id::{BuildId, IdPrefix, NotAnId};
 pub use pack::{Unpackable, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Limits, n_to_delete};
-pub use worth::is_worth_keeping;
+pub use worth::{is_kept_command, is_worth_keeping};
 
 use crate::event::Ktime;
 use crate::model::Trace;

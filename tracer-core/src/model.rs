@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
 use crate::event::{Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
-use crate::origin::{Ci, Place, TraceContext};
+use crate::origin::{Checkout, Ci, Place, TraceContext};
 
 /// Version of the JSON form: only fields are added while it stays.
 pub const SCHEMA: &str = "gotrace.trace/v1";
@@ -88,6 +88,9 @@ pub struct Build {
     pub ci: Option<Ci>,
     /// The span that it was started under, by the environment of `process`.
     pub trace_context: Option<TraceContext>,
+    /// The checkout that it began in; absent where the environment of `process` says as much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkout: Option<Checkout>,
     /// The container and pod that it ran in, by the cgroup of `process`.
     pub place: Option<Place>,
     /// Path of the main module.

@@ -105,6 +105,23 @@ pub fn variable(name: &[u8], value: &[u8]) -> ByteString {
     }
 }
 
+/// The address of a repository, as Git takes it: a URL, `user@host:path`, or a path. No user stays but `git`, which all share.
+pub fn repository(value: &[u8]) -> ByteString {
+    let text = text(value);
+    let is_url = text.windows(3).any(|it| it == b"://");
+    let at = text.iter().rposition(|it| *it == b'@');
+    let (user, rest) = at.map_or((None, &*text), |at| {
+        let (user, rest) = text.split_at_checked(at).unwrap_or_default();
+        (Some(user), rest.get(1..).unwrap_or_default())
+    });
+    let is_harmless = user.is_none_or(|it| it == b"git" || it.contains(&b'/'));
+    if is_url || is_harmless {
+        address(&text).as_slice().into()
+    } else {
+        rest.into()
+    }
+}
+
 /// An address without credentials, query and fragment; what is none stays as it is.
 fn address(text: &[u8]) -> Vec<u8> {
     let Some(at) = text.windows(3).position(|it| it == b"://") else {

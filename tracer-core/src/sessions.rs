@@ -28,7 +28,7 @@ pub struct Sessions {
     under_way: BTreeMap<ProcKey, Session>,
     /// Whose session a process belongs to; none for what outlived its own.
     of: BTreeMap<ProcKey, Option<ProcKey>>,
-    /// Processes about whose outputs a session has asked; the answers come when they have ended.
+    /// Processes about which a session has asked; the answers may come when they have ended.
     asked: BTreeMap<ProcKey, ProcKey>,
     n_refused: u64,
 }
@@ -41,7 +41,7 @@ struct Session {
     n_left_out: u64,
     /// When its first process ended.
     ended: Option<Ktime>,
-    /// Questions about outputs without an answer.
+    /// Questions without an answer that may come later.
     n_asked: u64,
     /// Nobody was told of it yet.
     is_new: bool,
@@ -100,6 +100,10 @@ impl Sessions {
             Event::Inspected(inspected) => {
                 let root = self.asked.get(&inspected.process).copied();
                 self.tell(root, Event::Inspected(inspected))
+            }
+            Event::CheckedOut(answer) => {
+                let root = self.asked.get(&answer.process).copied();
+                self.tell(root, Event::CheckedOut(answer))
             }
             Event::Tool(tool) => {
                 self.tools.insert(tool.file, tool.clone());
@@ -229,19 +233,18 @@ impl Sessions {
             return Vec::new();
         };
         let effects = session.apply(event);
-        for effect in &effects {
-            if let Effect::Inspect { process, .. } = effect {
-                self.asked.insert(*process, root);
-            }
-        }
+        note_asked(&mut self.asked, root, &effects);
         effects
     }
 
     fn tell_all(&mut self, event: &Event) -> Vec<Effect> {
-        self.under_way
-            .values_mut()
-            .flat_map(|session| session.apply(event.clone()))
-            .collect()
+        let mut all = Vec::new();
+        for (root, session) in &mut self.under_way {
+            let effects = session.apply(event.clone());
+            note_asked(&mut self.asked, *root, &effects);
+            all.extend(effects);
+        }
+        all
     }
 
     /// Takes a session out; its processes that still run are nobody's from now on.
@@ -257,20 +260,18 @@ impl Sessions {
 
 impl Session {
     fn apply(&mut self, event: Event) -> Vec<Effect> {
-        if let Event::Inspected(_) = &event {
+        let is_answer = matches!(event, Event::Inspected(_) | Event::CheckedOut(_));
+        if is_answer {
             self.n_asked = self.n_asked.saturating_sub(1);
         }
         self.n_events += 1;
         // An end is worth more than the rest.
-        if self.n_events > EVENTS_MAX && !matches!(event, Event::Exit(_) | Event::Inspected(_)) {
+        if self.n_events > EVENTS_MAX && !is_answer && !matches!(event, Event::Exit(_)) {
             self.n_left_out += 1;
             return Vec::new();
         }
         let effects = self.correlator.apply(event);
-        let n_asked = effects
-            .iter()
-            .filter(|it| matches!(it, Effect::Inspect { .. }))
-            .count();
+        let n_asked = effects.iter().filter_map(asked_later).count();
         self.n_asked += n_asked as u64;
         effects
     }
@@ -296,10 +297,29 @@ impl Session {
     }
 }
 
+fn note_asked(asked: &mut BTreeMap<ProcKey, ProcKey>, root: ProcKey, effects: &[Effect]) {
+    asked.extend(
+        effects
+            .iter()
+            .filter_map(asked_later)
+            .map(|process| (process, root)),
+    );
+}
+
+/// The process of a question that is not answered at once.
+fn asked_later(effect: &Effect) -> Option<ProcKey> {
+    match effect {
+        Effect::Inspect { process, .. } | Effect::ReadCheckout { process, .. } => Some(*process),
+        Effect::Identify { .. } | Effect::ReadSettings { .. } | Effect::ReadResponseFile { .. } => {
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Captured, Exec, Exit, Fork, Status, Tgid, Usage};
+    use crate::event::{Captured, CheckedOut, Exec, Exit, Fork, Role, Status, Tgid, Usage};
 
     const FIRST: ProcKey = key(10);
     const SECOND: ProcKey = key(20);
@@ -348,6 +368,14 @@ mod tests {
         })
     }
 
+    fn checked_out(process: ProcKey) -> Event {
+        Event::CheckedOut(CheckedOut {
+            at: Ktime(1),
+            process,
+            checkout: None,
+        })
+    }
+
     const GO: &str = "/usr/local/go/bin/go";
 
     #[test]
@@ -366,6 +394,11 @@ mod tests {
         ] {
             sessions.apply(event);
         }
+        // What was asked about their checkouts is waited for.
+        assert!(sessions.ended(Ktime(150)).is_empty());
+        for event in [checked_out(FIRST), checked_out(SECOND)] {
+            sessions.apply(event);
+        }
         let [first] = &sessions.ended(Ktime(150))[..] else {
             panic!("not one session ended");
         };
@@ -382,6 +415,32 @@ mod tests {
         assert_eq!(sessions.n_running(), 0);
         sessions.apply(exec(key(21), GO, 190));
         assert_eq!(sessions.n_running(), 1);
+    }
+
+    #[test]
+    fn what_is_asked_when_a_tool_becomes_known_is_answered_too() {
+        let mut sessions = Sessions::new(Context::default());
+        sessions.apply(exec(FIRST, "/opt/odd", 100));
+        let tool = Event::Tool(Tool {
+            at: Ktime(105),
+            file: FileId {
+                dev: 1,
+                ino: 10,
+                size: 1,
+                ctime_ns: 1,
+            },
+            path: "/opt/odd".into(),
+            role: Role::Go,
+            version: "go1.27.3".to_owned(),
+            attached: Vec::new(),
+            refused: Vec::new(),
+        });
+        let asked = sessions.apply(tool);
+        assert!(asked.iter().any(|it| asked_later(it) == Some(FIRST)));
+        sessions.apply(exit(FIRST, 150));
+        assert!(sessions.ended(Ktime(150)).is_empty());
+        sessions.apply(checked_out(FIRST));
+        assert_eq!(sessions.ended(Ktime(150)).len(), 1);
     }
 
     #[test]

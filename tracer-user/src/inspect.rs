@@ -9,6 +9,7 @@
 
 mod anatomy;
 mod artifact;
+pub mod checkout;
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -141,7 +142,29 @@ impl Root {
     /// Opens `path`, if that is a regular file of at most `limit` bytes that `reader` may have.
     pub fn open(&self, path: &Path, reader: Reader, limit: u64) -> Result<Opened, Refused> {
         let inside = path.strip_prefix("/").map_err(|_| Refused::Relative)?;
-        let file = open_place(&self.find(inside)?, |stat| judge(stat, reader, limit))?;
+        let found = match self.find(inside, ResolveFlags::NO_SYMLINKS) {
+            // A directory on the way is a symlink, as /home is on some machines. Then it is the owner of the file alone that
+            // protects, which was measured to be enough.
+            Err(Errno::LOOP) => self.find(inside, ResolveFlags::empty()),
+            found => found,
+        };
+        Self::open_found(found, reader, limit)
+    }
+
+    /// The same, but with no symlink on the way either.
+    fn open_linkless(&self, path: &Path, reader: Reader, limit: u64) -> Result<Opened, Refused> {
+        let inside = path.strip_prefix("/").map_err(|_| Refused::Relative)?;
+        let found = self.find(inside, ResolveFlags::NO_SYMLINKS);
+        Self::open_found(found, reader, limit)
+    }
+
+    fn open_found(
+        found: Result<OwnedFd, Errno>,
+        reader: Reader,
+        limit: u64,
+    ) -> Result<Opened, Refused> {
+        let place = found.map_err(|errno| Refused::Open(errno.into()))?;
+        let file = open_place(&place, |stat| judge(stat, reader, limit))?;
         let metadata = file.metadata().map_err(Refused::Read)?;
         Ok(Opened {
             size: metadata.len(),
@@ -150,23 +173,10 @@ impl Root {
         })
     }
 
-    fn find(&self, inside: &Path) -> Result<OwnedFd, Refused> {
+    fn find(&self, inside: &Path, more: ResolveFlags) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let found = openat2(
-            &self.dir,
-            inside,
-            flags,
-            Mode::empty(),
-            resolve | ResolveFlags::NO_SYMLINKS,
-        );
-        let found = match found {
-            // A directory on the way is a symlink, as /home is on some machines. Then it is the owner of the file alone that
-            // protects, which was measured to be enough.
-            Err(Errno::LOOP) => openat2(&self.dir, inside, flags, Mode::empty(), resolve),
-            found => found,
-        };
-        found.map_err(|errno| Refused::Open(errno.into()))
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
+        openat2(&self.dir, inside, flags, Mode::empty(), resolve)
     }
 }
 

@@ -127,7 +127,8 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
             | Event::Tool(_)
             | Event::Settings(_)
             | Event::ResponseFile(_)
-            | Event::Inspected(_) => {}
+            | Event::Inspected(_)
+            | Event::CheckedOut(_) => {}
         }
     }
     lives

@@ -106,6 +106,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         env: environment.variables.clone(),
         ci: head.image().and_then(|it| Ci::of(&it.env)),
         trace_context: head.image().and_then(|it| TraceContext::of(&it.env)),
+        checkout: head.checkout.clone(),
         place: head.settings.as_ref().and_then(|it| it.place.clone()),
         module: head.settings.as_ref().and_then(|it| it.module.clone()),
         start: head.start,

@@ -8,6 +8,7 @@ use crate::event::{
     Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Rename, Settings, Status, Tgid, Usage,
 };
 use crate::model::{Anomaly, GcCycle, Phase};
+use crate::origin::Checkout;
 
 /// One program that a process ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ pub(super) struct Process {
     pub(super) usage: Usage,
     pub(super) images: Vec<Image>,
     pub(super) settings: Option<Settings>,
+    pub(super) checkout: Option<Checkout>,
     pub(super) response: Option<Captured<Vec<ByteString>>>,
     pub(super) spans: Vec<Span>,
     /// Open spans by goroutine: indices into `spans`, innermost last.
@@ -102,6 +104,7 @@ impl Process {
             usage: Usage::default(),
             images: Vec::new(),
             settings: None,
+            checkout: None,
             response: None,
             spans: Vec::new(),
             open: BTreeMap::new(),

@@ -78,7 +78,7 @@ pub(super) fn dir(process: &Process) -> Option<ByteString> {
     dir_of(process.image()?, &[])
 }
 
-fn dir_of(image: &Image, goflags: &[ByteString]) -> Option<ByteString> {
+pub(super) fn dir_of(image: &Image, goflags: &[ByteString]) -> Option<ByteString> {
     let cwd = image.cwd.as_ref()?;
     Some(match GoCommand::parse(&image.argv, goflags).chdir {
         Some(chdir) => tool::resolve(&chdir, Some(cwd)),

@@ -604,6 +604,7 @@ fn owner(event: &Event) -> Option<ProcKey> {
         Event::Settings(it) => Some(it.process),
         Event::ResponseFile(it) => Some(it.process),
         Event::Inspected(it) => Some(it.process),
+        Event::CheckedOut(it) => Some(it.process),
         Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => None,
     }
 }

@@ -82,6 +82,7 @@ fn group(
         env: resolved.variables,
         ci: head.image().and_then(|it| Ci::of(&it.env)),
         trace_context: head.image().and_then(|it| TraceContext::of(&it.env)),
+        checkout: None,
         place: None,
         module: None,
         start: head.start,

@@ -510,6 +510,7 @@ fn contract(bytes: &[u8]) {
         | Event::Settings(_)
         | Event::ResponseFile(_)
         | Event::Inspected(_)
+        | Event::CheckedOut(_)
         | Event::Lost(_) => {
             panic!("not the kernel's to tell: {line}")
         }

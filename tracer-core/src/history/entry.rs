@@ -12,7 +12,7 @@ use super::{Baseline, BuildId, part, wall_ns};
 use crate::byte_string::ByteString;
 use crate::event::Status;
 use crate::model::{Anomaly, Build, FailureClass, Installed, Output, Trace};
-use crate::origin::Ci;
+use crate::origin::{Checkout, Ci};
 use crate::report;
 
 /// Bytes of a text that are kept.
@@ -89,13 +89,21 @@ pub struct Context {
 }
 
 impl Context {
-    /// By what the environment and the cgroup said.
+    /// By what the environment and the cgroup said; what they did not say, by the checkout.
     fn of(build: &Build) -> Self {
         let place = build.place.as_ref();
+        let ci = build.ci.as_ref().map(Self::of_ci).unwrap_or_default();
+        let checkout = build.checkout.as_ref();
+        let or = |told: Option<String>, it: fn(&Checkout) -> &Option<String>| {
+            told.or_else(|| checkout.and_then(|checkout| it(checkout).as_deref().map(text)))
+        };
         Self {
+            repository: or(ci.repository, |it| &it.repository),
+            branch: or(ci.branch, |it| &it.branch),
+            revision: or(ci.revision, |it| &it.revision),
             container: place.and_then(|it| it.container.as_deref().map(text)),
             pod_uid: place.and_then(|it| it.pod_uid.as_deref().map(text)),
-            ..build.ci.as_ref().map(Self::of_ci).unwrap_or_default()
+            ..ci
         }
     }
 

@@ -54,6 +54,7 @@ fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Build {
         ]),
         ci: None,
         trace_context: None,
+        checkout: None,
         place: None,
         module: Some("example.com/app".to_owned()),
         start: Ktime(start),

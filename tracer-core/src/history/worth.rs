@@ -14,9 +14,17 @@ pub fn is_worth_keeping(build: &Build) -> bool {
     is_kept(&build.command.name, only_asked)
 }
 
+/// Whether a command of this name can be worth it.
+pub fn is_kept_command(name: &str) -> bool {
+    KEPT.contains(&first_word(name))
+}
+
 fn is_kept(command: &str, only_asked: bool) -> bool {
-    let first = command.split(' ').next().unwrap_or_default();
-    KEPT.contains(&first) && !(first == "tools" && only_asked)
+    is_kept_command(command) && !(first_word(command) == "tools" && only_asked)
+}
+
+fn first_word(command: &str) -> &str {
+    command.split(' ').next().unwrap_or_default()
 }
 
 #[cfg(test)]

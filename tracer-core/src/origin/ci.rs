@@ -130,10 +130,15 @@ fn is_hash(text: &str) -> bool {
     (7..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
-/// A variable as text for one line: redacted, without control characters, cut. An empty one is none.
+/// A variable, redacted. An empty one is none.
 fn value(env: &[(ByteString, ByteString)], name: &str) -> Option<String> {
     // Recordings from before the allow-list had this name, or made elsewhere, are not believed to be redacted.
     let redacted = redact::variable(name.as_bytes(), environment::get(env, name)?.as_bytes());
+    shown(&redacted)
+}
+
+/// As text for one line: without control characters, cut. None if nothing is left.
+pub(super) fn shown(redacted: &ByteString) -> Option<String> {
     let text = redacted.to_str();
     let line = cut(text.trim()).replace(char::is_control, "\u{fffd}");
     (!line.is_empty()).then(|| cut(&line).to_owned())

@@ -199,7 +199,7 @@ struct Tags<'a> {
 }
 
 /// Kinds of event, as they stand in a line.
-pub(super) const KINDS: [&str; 11] = [
+pub(super) const KINDS: [&str; 12] = [
     "fork",
     "exec",
     "exit",
@@ -209,6 +209,7 @@ pub(super) const KINDS: [&str; 11] = [
     "settings",
     "response_file",
     "inspected",
+    "checked_out",
     "lost",
     "unreadable",
 ];

@@ -8,11 +8,11 @@ use super::read::KINDS;
 use super::*;
 use crate::decode::PointKind;
 use crate::event::{
-    Artifact, Call, Captured, EnvFile, Event, Exec, Exit, FileId, Fork, Inspected, Ktime, Lost,
-    Point, ProcKey, Refusal, Rename, ResponseFile, Role, Settings, Status, Tgid, Tool, Unreadable,
-    Usage,
+    Artifact, Call, Captured, CheckedOut, EnvFile, Event, Exec, Exit, FileId, Fork, Inspected,
+    Ktime, Lost, Point, ProcKey, Refusal, Rename, ResponseFile, Role, Settings, Status, Tgid, Tool,
+    Unreadable, Usage,
 };
-use crate::origin::Place;
+use crate::origin::{Checkout, Place};
 
 fn header() -> Header {
     Header::new(About {
@@ -130,6 +130,14 @@ fn kinds() -> Vec<Event> {
             process,
             path: "/o".into(),
             result: Err("gone".to_owned()),
+        }),
+        Event::CheckedOut(CheckedOut {
+            at,
+            process,
+            checkout: Some(Checkout {
+                branch: Some("main".to_owned()),
+                ..Checkout::default()
+            }),
         }),
         Event::Lost(Lost {
             at,
@@ -266,6 +274,7 @@ fn every_kind_and_point_is_known_by_its_name() {
         | Event::Settings(_)
         | Event::ResponseFile(_)
         | Event::Inspected(_)
+        | Event::CheckedOut(_)
         | Event::Lost(_)
         | Event::Unreadable(_)) = &event;
         let line = serde_json::to_value(&event).expect("an event");
@@ -342,7 +351,7 @@ fn a_recorder_that_was_killed_leaves_what_it_flushed() {
     std::mem::forget(writer);
     let (found, _, damage) = read(&file);
     assert_eq!(found, events);
-    assert!(damage.is_some_and(|it| it.contains("after line 23")));
+    assert!(damage.is_some_and(|it| it.contains("after line 24")));
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
         env: BTreeMap::new(),
         ci: None,
         trace_context: None,
+        checkout: None,
         place: None,
         module: None,
         start: Ktime(0),

@@ -43,6 +43,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
                 | Event::Settings(_)
                 | Event::ResponseFile(_)
                 | Event::Inspected(_)
+                | Event::CheckedOut(_)
                 | Event::Lost(_)
                 | Event::Unreadable(_) => {}
             }

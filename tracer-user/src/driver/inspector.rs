@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
@@ -13,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::{Artifact, Inspected, ProcKey};
+use tracer_core::event::{Artifact, CheckedOut, Event, Inspected, ProcKey};
+use tracer_core::origin::Checkout;
 
 use super::analyst::{Analyst, Counts, Found, Shared};
 use super::clock;
-use crate::inspect::{self, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
+use crate::inspect::{self, OUTPUT_LIMIT, Opened, Reader, Refused, Root, checkout};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
 const QUEUE: usize = 4096;
@@ -33,13 +35,22 @@ pub(super) enum Depth {
     Anatomy,
 }
 
-/// A file to read.
+/// Something to read.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) process: ProcKey,
-    pub(super) path: ByteString,
+    pub(super) about: About,
     pub(super) uid: u32,
     pub(super) root: Arc<Root>,
+}
+
+/// What is to be read.
+#[derive(Debug)]
+pub(super) enum About {
+    /// The output with this path.
+    Output(ByteString),
+    /// The checkout that this directory lies in.
+    Checkout(ByteString),
 }
 
 /// Names a question that goes on to the analyst.
@@ -49,7 +60,7 @@ struct Ticket(u64);
 /// What a thread has to say.
 #[derive(Debug)]
 enum Word {
-    Whole(Inspected),
+    Whole(Event),
     /// All but what its bytes are made of.
     Begun(Ticket, Inspected),
     Rest(Ticket, Found),
@@ -113,7 +124,7 @@ impl Inspector {
     }
 
     /// Has the file read; the answer at once if it will not be.
-    pub(super) fn ask(&mut self, question: Question) -> Option<Inspected> {
+    pub(super) fn ask(&mut self, question: Question) -> Option<Event> {
         match self.questions.try_send(question) {
             Ok(()) => {
                 self.n_pending += 1;
@@ -122,33 +133,35 @@ impl Inspector {
             // The thread only ends when we do.
             Err(TrySendError::Full(question) | TrySendError::Disconnected(question)) => {
                 self.n_dropped += 1;
-                Some(question.refused(format!("{QUEUE} other files waited to be read")))
+                let Question { process, about, .. } = question;
+                let why = format!("{QUEUE} other files waited to be read");
+                Some(about.refused(process, why))
             }
         }
     }
 
     /// What has been read since the last call, and what waited long enough.
-    pub(super) fn answers(&mut self) -> Vec<Inspected> {
+    pub(super) fn answers(&mut self) -> Vec<Event> {
         // Silenced first: an answer that comes after this rings again.
         let _silent = rustix::io::read(&self.bell, &mut [0; 8]);
         let now = Instant::now();
         let words: Vec<Word> = self.words.try_iter().collect();
-        let mut answers: Vec<Inspected> = words
+        let mut answers: Vec<Event> = words
             .into_iter()
             .filter_map(|word| self.hear(word, now))
             .collect();
         let late = self.held.extract_if(.., |_, held| held.until <= now);
         answers.extend(late.map(|(_, held)| {
             let why = format!("it was not analysed within {} s", PATIENCE.as_secs());
-            with(held.inspected, Err(why))
+            Event::Inspected(with(held.inspected, Err(why)))
         }));
         self.n_pending = self.n_pending.saturating_sub(answers.len());
         answers
     }
 
-    fn hear(&mut self, word: Word, now: Instant) -> Option<Inspected> {
+    fn hear(&mut self, word: Word, now: Instant) -> Option<Event> {
         match word {
-            Word::Whole(inspected) => Some(inspected),
+            Word::Whole(event) => Some(event),
             Word::Begun(ticket, inspected) => {
                 let until = now + PATIENCE;
                 self.held.insert(ticket, Held { inspected, until });
@@ -157,7 +170,7 @@ impl Inspector {
             // What is not held any more waited too long.
             Word::Rest(ticket, found) => {
                 let held = self.held.remove(&ticket)?;
-                Some(with(held.inspected, found))
+                Some(Event::Inspected(with(held.inspected, found)))
             }
         }
     }
@@ -204,13 +217,29 @@ impl Mouth {
 
 impl Question {
     fn answer(self, analyst: Option<&Analyst<Ticket>>, ticket: Ticket, mouth: &Mouth) {
-        let (opened, artifact) = match self.read() {
-            Ok(found) => found,
-            Err(refused) => return mouth.say(Word::Whole(self.refused(refused.to_string()))),
+        let Self {
+            process,
+            about,
+            uid,
+            root,
+        } = self;
+        let path = match about {
+            About::Checkout(dir) => {
+                let checkout = checkout::read(&root, &dir, uid);
+                return mouth.say(Word::Whole(checked_out(process, checkout)));
+            }
+            About::Output(path) => path,
         };
-        let inspected = self.inspected(Ok(artifact.clone()));
+        let (opened, artifact) = match read(&root, inspect::as_path(&path), uid) {
+            Ok(found) => found,
+            Err(refused) => {
+                let inspected = inspected(process, path, Err(refused.to_string()));
+                return mouth.say(Word::Whole(Event::Inspected(inspected)));
+            }
+        };
+        let inspected = inspected(process, path, Ok(artifact.clone()));
         let Some(analyst) = analyst else {
-            return mouth.say(Word::Whole(inspected));
+            return mouth.say(Word::Whole(Event::Inspected(inspected)));
         };
         // Said before the analyst is asked: its word cannot come first.
         mouth.say(Word::Begun(ticket, inspected));
@@ -218,30 +247,40 @@ impl Question {
             mouth.say(Word::Rest(ticket, found));
         }
     }
+}
 
-    fn read(&self) -> Result<(Opened, Artifact), Refused> {
-        let reader = Reader {
-            uid: self.uid,
-            public: false,
-        };
-        let path = inspect::as_path(&self.path);
-        let opened = self.root.open(path, reader, OUTPUT_LIMIT)?;
-        let artifact = opened.artifact()?;
-        Ok((opened, artifact))
-    }
-
-    fn refused(self, why: String) -> Inspected {
-        self.inspected(Err(why))
-    }
-
-    fn inspected(self, result: Result<Artifact, String>) -> Inspected {
-        Inspected {
-            at: clock::boot(),
-            process: self.process,
-            path: self.path,
-            result,
+impl About {
+    /// What is said if nobody will look after it.
+    pub(super) fn refused(self, process: ProcKey, why: String) -> Event {
+        match self {
+            Self::Output(path) => Event::Inspected(inspected(process, path, Err(why))),
+            Self::Checkout(_) => checked_out(process, None),
         }
     }
+}
+
+fn read(root: &Root, path: &Path, uid: u32) -> Result<(Opened, Artifact), Refused> {
+    let reader = Reader { uid, public: false };
+    let opened = root.open(path, reader, OUTPUT_LIMIT)?;
+    let artifact = opened.artifact()?;
+    Ok((opened, artifact))
+}
+
+fn inspected(process: ProcKey, path: ByteString, result: Result<Artifact, String>) -> Inspected {
+    Inspected {
+        at: clock::boot(),
+        process,
+        path,
+        result,
+    }
+}
+
+fn checked_out(process: ProcKey, checkout: Option<Checkout>) -> Event {
+    Event::CheckedOut(CheckedOut {
+        at: clock::boot(),
+        process,
+        checkout,
+    })
 }
 
 /// With what the analyst found out.
@@ -271,10 +310,17 @@ mod tests {
                 tgid: Tgid(1),
                 born: Ktime(1),
             },
-            path: path.into(),
+            about: About::Output(path.into()),
             uid: rustix::process::getuid().as_raw(),
             root: Arc::new(Root::own().unwrap()),
         }
+    }
+
+    fn artifact(event: Event) -> Artifact {
+        let Event::Inspected(inspected) = event else {
+            panic!("{event:?}");
+        };
+        inspected.result.unwrap()
     }
 
     fn answers(inspector: &mut Inspector, n: usize) -> Vec<Artifact> {
@@ -282,7 +328,7 @@ mod tests {
         let mut found = Vec::new();
         while found.len() < n {
             assert!(since.elapsed() < PATIENCE, "{} of {n}", found.len());
-            found.extend(inspector.answers().into_iter().map(|it| it.result.unwrap()));
+            found.extend(inspector.answers().into_iter().map(artifact));
             thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(inspector.n_pending(), 0);
@@ -293,7 +339,7 @@ mod tests {
     fn a_content_is_looked_into_once() {
         let dir = tempfile::tempdir().unwrap();
         let mut inspector = Inspector::start(Depth::Anatomy).unwrap();
-        let program = std::fs::read("/proc/self/exe").unwrap();
+        let program = std::fs::read("/bin/true").unwrap();
         let n = 3;
         for name in 0..n {
             let path = dir.path().join(name.to_string());
@@ -334,7 +380,8 @@ mod tests {
     #[test]
     fn an_answer_does_not_wait_for_its_rest_for_ever() {
         let mut inspector = Inspector::start(Depth::Identity).unwrap();
-        let inspected = || ask("/a").inspected(Ok(Artifact::default()));
+        let question = ask("/a");
+        let inspected = || inspected(question.process, "/a".into(), Ok(Artifact::default()));
         let now = Instant::now();
         assert_eq!(
             inspector.hear(Word::Begun(Ticket(1), inspected()), now),
@@ -343,11 +390,10 @@ mod tests {
         assert!(inspector.answers().is_empty());
         let held = inspector.held.get_mut(&Ticket(1)).unwrap();
         held.until = now;
-        let [answer] = &inspector.answers()[..] else {
-            panic!("not one answer");
-        };
-        let artifact = answer.result.as_ref().unwrap();
-        let why = artifact.unanalysed.as_deref();
+        let mut answers = inspector.answers();
+        assert_eq!(answers.len(), 1);
+        let why = artifact(answers.remove(0)).unanalysed;
+        let why = why.as_deref();
         assert_eq!(why, Some("it was not analysed within 30 s"));
         // Its rest is of no use any more.
         assert_eq!(inspector.hear(Word::Rest(Ticket(1), Ok(None)), now), None);

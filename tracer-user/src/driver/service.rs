@@ -171,6 +171,7 @@ impl Service {
             Effect::Identify { process, .. } => Some(*process),
             Effect::ReadSettings { .. }
             | Effect::ReadResponseFile { .. }
+            | Effect::ReadCheckout { .. }
             | Effect::Inspect { .. } => None,
         };
         let answer = self.world.perform(effect, &mut self.source);

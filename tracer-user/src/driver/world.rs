@@ -9,15 +9,13 @@ use std::sync::Arc;
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::effect::Effect;
-use tracer_core::event::{
-    Captured, EnvFile, Event, FileId, Inspected, ProcKey, ResponseFile, Settings, Tool,
-};
+use tracer_core::event::{Captured, EnvFile, Event, FileId, ProcKey, ResponseFile, Settings, Tool};
 use tracer_core::golang::version::GoVersion;
 use tracer_core::golang::{go_mod, response_file, settings};
 use tracer_core::origin::Place;
 use tracer_core::redact;
 
-use super::inspector::{Depth, Inspector, Question};
+use super::inspector::{About, Depth, Inspector, Question};
 use super::source::Source;
 use super::{analyst, clock};
 use crate::inspect::{self, Opened, Reader, Refused, Root, TEXT_LIMIT};
@@ -72,23 +70,22 @@ impl World {
                     args,
                 }))
             }
-            Effect::Inspect { process, path, uid } => match self.root(process) {
-                Ok(root) => self
-                    .inspector
-                    .ask(Question {
-                        process,
-                        path,
-                        uid,
-                        root,
-                    })
-                    .map(Event::Inspected),
-                Err(refused) => Some(Event::Inspected(Inspected {
-                    at: clock::boot(),
-                    process,
-                    path,
-                    result: Err(refused.to_string()),
-                })),
-            },
+            Effect::Inspect { process, path, uid } => self.ask(process, About::Output(path), uid),
+            Effect::ReadCheckout { process, dir, uid } => {
+                self.ask(process, About::Checkout(dir), uid)
+            }
+        }
+    }
+
+    fn ask(&mut self, process: ProcKey, about: About, uid: u32) -> Option<Event> {
+        match self.root(process) {
+            Ok(root) => self.inspector.ask(Question {
+                process,
+                about,
+                uid,
+                root,
+            }),
+            Err(refused) => Some(about.refused(process, refused.to_string())),
         }
     }
 
@@ -98,11 +95,7 @@ impl World {
     }
 
     pub(super) fn answers(&mut self) -> Vec<Event> {
-        self.inspector
-            .answers()
-            .into_iter()
-            .map(Event::Inspected)
-            .collect()
+        self.inspector.answers()
     }
 
     /// Questions that are still to be answered.

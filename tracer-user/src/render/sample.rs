@@ -321,6 +321,7 @@ fn empty(command: &str, wall: u64) -> Build {
         env: BTreeMap::new(),
         ci: None,
         trace_context: None,
+        checkout: None,
         place: None,
         module: Some("example.com/hello".to_owned()),
         start: at(0),
