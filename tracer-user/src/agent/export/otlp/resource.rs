@@ -39,6 +39,7 @@ pub(super) fn of_build(machine: &Machine, build: &Build) -> Resource {
     if let Some(ci) = &build.ci {
         pipeline(&mut attributes, ci);
     }
+    source(&mut attributes, build);
     if let Some(place) = &build.place {
         let origin::Place {
             container,
@@ -72,11 +73,11 @@ fn agent(machine: &Machine) -> Attributes {
 fn pipeline(attributes: &mut Attributes, ci: &Ci) {
     let Ci {
         system,
-        repository,
-        branch,
+        repository: _,
+        branch: _,
         base_branch,
         change,
-        revision,
+        revision: _,
         pipeline,
         job,
         run,
@@ -92,27 +93,57 @@ fn pipeline(attributes: &mut Attributes, ci: &Ci) {
     attributes.text_of("cicd.pipeline.run.url.full", url.as_deref());
     attributes.text_of("cicd.worker.name", runner.as_deref());
     attributes.text_of("vcs.provider.name", provider(system));
-    if let Some(repository) = repository {
-        let address = address(repository, url.as_deref());
-        attributes.text_of("vcs.repository.url.full", address);
-        let path = repository
-            .rsplit_once("://")
-            .map_or(&**repository, |(_, it)| it);
-        let mut names = path.trim_end_matches(".git").rsplit('/');
-        attributes.text_of("vcs.repository.name", names.next());
-        attributes.text_of("vcs.owner.name", names.next());
-    }
     attributes.text_of("vcs.change.id", change.as_deref());
-    attributes.text_of("vcs.ref.head.name", branch.as_deref());
-    attributes.text_of("vcs.ref.head.type", branch.as_ref().map(|_| "branch"));
-    attributes.text_of("vcs.ref.head.revision", revision.as_deref());
     attributes.text_of("vcs.ref.base.name", base_branch.as_deref());
     attributes.text_of("vcs.ref.base.type", base_branch.as_ref().map(|_| "branch"));
 }
 
+/// What was built: as the pipeline says, and where it says nothing, as the checkout does.
+fn source(attributes: &mut Attributes, build: &Build) {
+    let (ci, checkout) = (build.ci.as_ref(), build.checkout.as_ref());
+    let or = |told: Option<&'_ Option<String>>, found: Option<&'_ Option<String>>| {
+        let told = told.and_then(Option::as_deref);
+        told.or_else(|| found.and_then(Option::as_deref))
+            .map(str::to_owned)
+    };
+    let repository = or(
+        ci.map(|it| &it.repository),
+        checkout.map(|it| &it.repository),
+    );
+    let branch = or(ci.map(|it| &it.branch), checkout.map(|it| &it.branch));
+    let revision = or(ci.map(|it| &it.revision), checkout.map(|it| &it.revision));
+    if let Some(repository) = &repository {
+        let run = ci.and_then(|it| it.url.as_deref());
+        attributes.text_of("vcs.repository.url.full", address(repository, run));
+        let (owner, name) = names(repository);
+        attributes.text_of("vcs.repository.name", Some(name));
+        attributes.text_of("vcs.owner.name", owner);
+    }
+    attributes.text_of("vcs.ref.head.name", branch.as_deref());
+    attributes.text_of("vcs.ref.head.type", branch.as_ref().map(|_| "branch"));
+    attributes.text_of("vcs.ref.head.revision", revision.as_deref());
+}
+
+/// Owner and name: of `owner/name`, of `https://host/owner/name.git`, of `git@host:owner/name.git`.
+fn names(repository: &str) -> (Option<&str>, &str) {
+    let path = match repository.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or(rest, |(_, path)| path),
+        None => repository
+            .rsplit_once(':')
+            .map_or(repository, |(_, path)| path),
+    };
+    let path = path.trim_end_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    match path.rsplit_once('/') {
+        // A directory of this machine has no owner.
+        Some((owner, name)) => (Some(owner).filter(|_| !path.starts_with('/')), name),
+        None => (None, path),
+    }
+}
+
 /// Of the repository: its own, or the part of a run's address that ends in its name.
 fn address<'a>(repository: &'a str, run: Option<&'a str>) -> Option<&'a str> {
-    if repository.contains("://") {
+    if repository.contains("://") || repository.contains('@') {
         return Some(repository);
     }
     let run = run?;
@@ -141,5 +172,43 @@ fn host_arch() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_has_a_name_and_an_owner() {
+        for (repository, owner, name) in [
+            ("acme/app", Some("acme"), "app"),
+            ("https://github.com/acme/app.git", Some("acme"), "app"),
+            (
+                "https://gitlab.com/acme/group/app/",
+                Some("acme/group"),
+                "app",
+            ),
+            ("ssh://git@example.com:22/acme/app.git", Some("acme"), "app"),
+            ("git@example.com:acme/app.git", Some("acme"), "app"),
+            ("git@example.com:app", None, "app"),
+            ("/srv/git/app.git", None, "app"),
+            ("app", None, "app"),
+            ("https://example.com", None, "example.com"),
+        ] {
+            assert_eq!(names(repository), (owner, name), "{repository}");
+        }
+    }
+
+    #[test]
+    fn the_address_is_the_repository_s_or_begins_the_run_s() {
+        let run = Some("https://github.com/acme/app/actions/runs/1");
+        let of = |repository, run| address(repository, run);
+        assert_eq!(of("acme/app", run), Some("https://github.com/acme/app"));
+        assert_eq!(of("acme/ap", run), None);
+        assert_eq!(of("acme/app", None), None);
+        assert_eq!(of("git@h:acme/app", run), Some("git@h:acme/app"));
+        let own = "https://example.com/acme/app";
+        assert_eq!(of(own, run), Some(own));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::agent::export::client::Endpoint;
 
@@ -50,10 +51,10 @@ pub struct Settings {
     /// What `/metrics` has.
     #[serde(default = "yes")]
     pub metrics: bool,
-    #[serde(default = "metrics_interval_seconds")]
+    #[serde(default = "metrics_interval_seconds", deserialize_with = "an_interval")]
     pub metrics_interval_seconds: u32,
     /// Of a build with more, the longest are sent.
-    #[serde(default = "spans_per_build")]
+    #[serde(default = "spans_per_build", deserialize_with = "a_number_of_spans")]
     pub spans_per_build: u32,
     /// Sends the words of command lines, redacted, and not only the names of flags.
     #[serde(default)]
@@ -86,6 +87,27 @@ fn spans_per_build() -> u32 {
 
 fn service_name() -> String {
     "gotrace".to_owned()
+}
+
+fn an_interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    within(deserializer, 1..=86_400)
+}
+
+fn a_number_of_spans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    within(deserializer, 1..=10_000)
+}
+
+fn within<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    range: RangeInclusive<u32>,
+) -> Result<u32, D::Error> {
+    let n = u32::deserialize(deserializer)?;
+    if range.contains(&n) {
+        return Ok(n);
+    }
+    let (least, most) = range.into_inner();
+    let why = format!("give a number from {least} to {most}");
+    Err(serde::de::Error::custom(why))
 }
 
 /// Names and values of headers. The values are secrets.
@@ -219,12 +241,6 @@ impl Settings {
         if !(self.traces || self.logs || self.metrics) {
             bail!("otlp sends nothing: leave traces, logs or metrics on, or take the section out");
         }
-        if self.metrics_interval_seconds == 0 {
-            bail!("otlp.metrics_interval_seconds is at least 1");
-        }
-        if !(1..=10_000).contains(&self.spans_per_build) {
-            bail!("otlp.spans_per_build is from 1 to 10000");
-        }
         Ok(())
     }
 }
@@ -304,9 +320,17 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let check = |text: &str| settings(text).unwrap().check();
         assert!(check("traces = false\nlogs = false\nmetrics = false").is_err());
-        assert!(check("spans_per_build = 0").is_err());
-        assert!(check("spans_per_build = 10001").is_err());
-        assert!(check("metrics_interval_seconds = 0").is_err());
+        for text in [
+            "spans_per_build = 0",
+            "spans_per_build = 10001",
+            "metrics_interval_seconds = 0",
+        ] {
+            let error = settings(text).unwrap_err();
+            assert!(
+                error.message().starts_with("give a number from 1 to "),
+                "{error}"
+            );
+        }
         assert!(settings("span_per_build = 1").is_err());
         assert!(settings("compression = \"zip\"").is_err());
     }

@@ -32,20 +32,15 @@ pub(super) fn spans(
     let parts = tree::parts(build, end);
     let stays = tree::longest(&parts, limit.saturating_sub(1));
     let mut omitted = Omitted::default();
-    let ids: Vec<SpanId> = (0..parts.len())
-        .map(|it| id::span_of_part(&place.build, it))
-        .collect();
+    let id = |at: usize| id::span_of_part(&place.build, at);
     let mut inner = Vec::new();
-    for ((part, stays), own) in parts.iter().zip(&stays).zip(&ids) {
-        if !stays {
+    for (at, (part, stays)) in parts.iter().zip(&stays).enumerate() {
+        if *stays {
+            let parent = part.parent.map_or(place.span, id);
+            inner.push(of_part(trace, place, part, id(at), parent));
+        } else {
             omitted.count(part);
-            continue;
         }
-        let parent = part
-            .parent
-            .and_then(|it| ids.get(it))
-            .unwrap_or(&place.span);
-        inner.push(of_part(trace, place, part, *own, *parent));
     }
     let mut spans = vec![of_build(trace, build, place, end, omitted, argv)];
     spans.append(&mut inner);
