@@ -15,7 +15,7 @@ use tracer_core::model::Trace;
 use tracer_core::origin::TraceId;
 use tracer_user::agent::http::{Readiness, Served, Server};
 use tracer_user::agent::metrics::{Format, Metrics};
-use tracer_user::history;
+use tracer_user::history::{self, Place};
 
 const DECADES: Duration = Duration::from_hours(24 * 365 * 60);
 const RECORDINGS: [&str; 4] = [
@@ -56,7 +56,7 @@ impl Agent {
         }
         let served = Arc::new(Served {
             metrics: Arc::new(metrics),
-            store,
+            store: Place::File(store),
             readiness: Readiness::not_yet("probes are being put on: wait some seconds"),
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -236,7 +236,10 @@ fn targets_of_before_a_restart_are_told_after_it() {
     let traces = RECORDINGS.map(replayed);
     let agent = Agent::start(&traces);
     let again = Metrics::new(DECADES).unwrap();
-    let restored = history::read(&agent.served.store, |reader| Ok(again.restore(reader, 0)));
+    let restored = agent
+        .served
+        .store
+        .read(|reader| Ok(again.restore(reader, 0)));
     restored.unwrap().unwrap();
     let numbers = |metrics: &Metrics| -> Vec<String> {
         let page = metrics.page(Format::Text, 0).unwrap();

@@ -20,13 +20,14 @@ use tracer_core::history::{self, Kept};
 use tracer_core::model::{Build, Trace};
 use tracer_core::recording::Detail;
 
-pub use self::config::Config;
+pub use self::config::{Central, Config};
+use self::export::Counts;
 use self::export::outputs::Outputs;
 use self::http::{Readiness, Served, Server};
 use self::metrics::{Metrics, Queue, Reload, SelfStats};
 use crate::driver::service::{self, Sink, State};
 use crate::driver::{Source, Wanted, Whose, own_cpu_ns};
-use crate::history::{Store, Writer, read};
+use crate::history::{Delivered, Forwarder, Order, Place, Store, Writer, read};
 use crate::launch::signal::Signals;
 use crate::proc;
 use crate::toolchain::SearchHint;
@@ -35,6 +36,8 @@ use crate::toolchain::SearchHint;
 const QUEUE: usize = 1024;
 /// How long the history has to write what is queued when the agent ends.
 const FLUSH: Duration = Duration::from_secs(2);
+/// And a central history, after that, to be told of it.
+const FORWARD: Duration = Duration::from_millis(1500);
 /// How often what is too old or too much is thrown away.
 const RETENTION: Duration = Duration::from_mins(10);
 /// How long nothing was built before memory is given back.
@@ -65,7 +68,8 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
     }
     let served = Arc::new(Served {
         metrics: Arc::clone(&metrics),
-        store: config.store.clone(),
+        // Of this machine, also where there is a central one: whoever builds here can ask here, and a fleet's is not theirs to read.
+        store: Place::File(config.store.clone()),
         readiness: Readiness::not_yet("the kernel programs are being loaded"),
     });
     let outputs = Outputs::start(&config.outputs, &metrics, tell)?;
@@ -86,10 +90,19 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
     for note in source.notes() {
         tell(note);
     }
+    let forwarder = config.central.as_ref().map(|it| forward(it, &config, tell));
+    let forwarder = forwarder.transpose()?;
     tell(&format!(
-        "following every Go build on this machine: {} probes on, history in {}{}",
+        "following every Go build on this machine: {} probes on, history in {}{}{}",
         source.n_probes(),
         config.store.display(),
+        config
+            .central
+            .as_ref()
+            .map_or_else(String::new, |it| format!(
+                " and from there in {}",
+                it.address
+            )),
         pages.as_ref().map_or_else(String::new, |it| format!(
             ", metrics at http://{}/metrics",
             it.address()
@@ -101,6 +114,7 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
         load,
         reload: Reload::now(),
         writer,
+        forwarder,
         served,
         pages,
         outputs,
@@ -137,6 +151,16 @@ fn lock(store: &Path) -> anyhow::Result<File> {
     }
 }
 
+fn forward(central: &Central, config: &Config, tell: fn(&str)) -> anyhow::Result<Forwarder> {
+    let order = Order {
+        spool: config.store.clone(),
+        limits: config.limits,
+        address: central.address.clone(),
+        settings: central.settings.clone(),
+    };
+    Ok(Forwarder::start(order, tell)?)
+}
+
 fn listen(address: SocketAddr, served: &Arc<Served>) -> anyhow::Result<Server> {
     let started = TcpListener::bind(address).and_then(|it| Server::start(it, Arc::clone(served)));
     started.with_context(|| {
@@ -151,6 +175,7 @@ struct Agent<'a> {
     load: &'a dyn Fn() -> anyhow::Result<Config>,
     reload: Reload,
     writer: Writer,
+    forwarder: Option<Forwarder>,
     served: Arc<Served>,
     pages: Option<Server>,
     outputs: Outputs,
@@ -191,8 +216,14 @@ impl Sink for Agent<'_> {
         }
         let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
         if is_due {
-            self.retained = Some(Instant::now());
-            self.writer.retain(self.config.limits, now_ns());
+            // What has not been delivered is the last to go, and what that is is known where it is delivered.
+            let is_heard = if let Some(forwarder) = &self.forwarder {
+                forwarder.set_limits(self.config.limits)
+            } else {
+                self.writer.retain(self.config.limits, now_ns());
+                true
+            };
+            self.retained = is_heard.then(Instant::now);
         }
     }
 
@@ -244,6 +275,7 @@ impl Agent<'_> {
         };
         let counts = self.writer.counts();
         let length = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let central = self.forwarder.as_ref().map(|it| ("central", central(it)));
         SelfStats {
             events: state.tallies.iter().map(kind).collect(),
             n_unreadable: state.n_unreadable,
@@ -274,7 +306,7 @@ impl Agent<'_> {
             ],
             cpu_seconds: Duration::from_nanos(own_cpu_ns()).as_secs_f64(),
             resident_bytes: proc::own_resident_bytes(),
-            exports: self.outputs.counts(),
+            exports: self.outputs.counts().into_iter().chain(central).collect(),
             reload: self.reload,
         }
     }
@@ -286,6 +318,7 @@ impl Agent<'_> {
             load: _,
             reload: _,
             writer,
+            forwarder,
             served: _,
             pages,
             outputs,
@@ -316,7 +349,33 @@ impl Agent<'_> {
             n_cut_off,
             counts.dropped + counts.failed
         ));
+        if let Some(forwarder) = forwarder {
+            let delivered = forwarder.finish(Instant::now() + FORWARD);
+            if delivered.waiting > 0 {
+                tell(&format!(
+                    "{} builds wait to be delivered when gotrace runs again",
+                    delivered.waiting
+                ));
+            }
+        }
         Ok(())
+    }
+}
+
+/// The central history among the outputs.
+fn central(forwarder: &Forwarder) -> Counts {
+    let Delivered {
+        sent,
+        failed: _,
+        refused,
+        forgone,
+        waiting,
+    } = forwarder.counts();
+    Counts {
+        sent,
+        failed: refused,
+        dropped: forgone.builds + forgone.details,
+        waiting,
     }
 }
 

@@ -15,6 +15,7 @@ mod replay;
 mod report;
 mod run;
 mod show;
+mod store;
 mod trace;
 
 use std::ffi::OsString;
@@ -65,6 +66,7 @@ enum Word {
     Diff(diff::Args),
     Builds(builds::Args),
     Show(show::Args),
+    Store(store::Args),
 }
 
 /// When to use colours.
@@ -105,6 +107,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Word::Diff(args) => exit_code(diff::execute(&args)),
         Word::Builds(args) => exit_code(builds::execute(&args)),
         Word::Show(args) => exit_code(show::execute(&args)),
+        Word::Store(args) => exit_code(store::execute(&args)),
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use tracer_core::recording::Detail;
 
 use crate::agent::export::otlp;
+use crate::history::{Place, central};
 
 /// Read where it is there and no other is named.
 pub const DEFAULT_PATH: &str = "/etc/gotrace/gotrace.toml";
@@ -25,8 +26,11 @@ pub const EXAMPLE: &str = include_str!("config/example.toml");
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
-    /// The history.
-    pub store: Option<PathBuf>,
+    /// The history: a file, or a central database.
+    pub store: Option<Place>,
+    /// The history of this machine, if `store` is a central database.
+    pub spool: Option<PathBuf>,
+    pub central: Option<central::Settings>,
     /// How much is seen of a build: `process`, `phase`, `cache-key`.
     pub detail: Option<Detail>,
     /// Where pages are served.
@@ -47,6 +51,8 @@ impl Layer {
     pub fn over(self, weaker: Self) -> Self {
         Self {
             store: self.store.or(weaker.store),
+            spool: self.spool.or(weaker.spool),
+            central: self.central.or(weaker.central),
             detail: self.detail.or(weaker.detail),
             listen: self.listen.or(weaker.listen),
             keep_days: self.keep_days.or(weaker.keep_days),
@@ -223,6 +229,8 @@ mod tests {
         let layer = Layer::parse(&said.join("\n")).unwrap();
         let Layer {
             store,
+            spool,
+            central,
             detail,
             listen,
             keep_days,
@@ -231,7 +239,10 @@ mod tests {
             otlp,
         } = &layer;
         let numbers = [keep_days, keep_megabytes, forget_targets_hours];
-        assert!(store.is_some() && detail.is_some() && listen.is_some() && otlp.is_some());
+        let central = central.as_ref().unwrap();
+        assert!(central.tenant.is_some() && central.keep_days.is_some());
+        assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
+        assert!(otlp.is_some());
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");
     }
 }

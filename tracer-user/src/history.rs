@@ -4,14 +4,20 @@
 //! One process writes at a time, in one transaction a build, so that being killed loses no build that was stored. Readers need no
 //! more than the right to read the file. Nothing here traces, and nothing leaves the machine.
 
+mod cell;
+pub mod central;
 mod connect;
 mod error;
+mod forward;
 mod json;
 mod list;
 mod place;
 mod read;
 mod row;
 mod show;
+mod spool;
+mod sqlite;
+mod statement;
 mod store;
 mod time;
 mod writer;
@@ -22,11 +28,13 @@ use tracer_core::history;
 use tracer_core::model::Trace;
 
 pub use error::{Error, Why};
+pub use forward::{Delivered, Forwarder, Order};
 pub use json::{builds_json, builds_schema, show_json, show_schema};
 pub use list::list;
-pub use place::as_whom;
+pub use place::{Place, as_whom};
 pub use read::{Filter, Reader, Shown, read};
 pub use show::show;
+pub use spool::Forgone;
 pub use store::{Retained, Store};
 pub use time::{BadTime, Moment, ago, date};
 pub use writer::{Counts, Writer};

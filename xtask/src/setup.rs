@@ -31,6 +31,8 @@ const TEST_PACKAGES: &[Package] = &[
     package("prometheus", "/usr/bin/promtool"),
     package("sudo", "/usr/bin/sudo"),
     package("runc", "/usr/sbin/runc"),
+    package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
+    package("openssl", "/usr/bin/openssl"),
 ];
 
 const fn package(name: &'static str, proof: &'static str) -> Package {

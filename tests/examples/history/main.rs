@@ -1,5 +1,6 @@
 //! Fills a history with copies of recorded builds: for `cargo xtask bench history`, and to be killed by the test `history`.
 //!
+//! `forward` never ends: it delivers what is in the history to a central one, as an agent does.
 //! `write` never ends: it says `stored ID` when a build is stored, and when a build is under way it may be killed. `fill` stores a
 //! number of builds, a minute apart and the last of them now.
 #![expect(
@@ -14,12 +15,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tracer_core::history::{self, Kept};
+use tracer_core::history::{self, Kept, Limits};
 use tracer_core::model::Trace;
 use tracer_user::driver;
-use tracer_user::history::{Store, Writer};
+use tracer_user::history::central::{Address, Settings};
+use tracer_user::history::{Forwarder, Order, Store, Writer};
 
-const USAGE: &str = "usage: history write STORE RECORDING... | history fill STORE N RECORDING...";
+const USAGE: &str = "usage: history write STORE RECORDING... | history fill STORE N RECORDING... | history forward STORE ADDRESS";
 const MINUTE: i64 = 60_000_000_000;
 /// One build in so many is of the first recording given, the others take turns.
 const FIRST: i64 = 100;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["fill", store, n, recordings @ ..] if recordings.len() > 1 => {
             fill(Path::new(store), n, recordings)
         }
+        ["forward", store, address] => forward(Path::new(store), address),
         _ => Err(USAGE.into()),
     };
     match done {
@@ -69,6 +72,19 @@ fn write(store: &Path, recordings: &[&str]) -> Result<(), AnyError> {
         }
     }
     Ok(())
+}
+
+fn forward(store: &Path, address: &str) -> Result<(), AnyError> {
+    let order = Order {
+        spool: store.to_owned(),
+        limits: Limits::default(),
+        address: Address::of(address).ok_or(USAGE)?,
+        settings: Settings::default(),
+    };
+    let _forwarder = Forwarder::start(order, |sentence| eprintln!("{sentence}"))?;
+    loop {
+        std::thread::park();
+    }
 }
 
 fn fill(store: &Path, n: &str, recordings: &[&str]) -> Result<(), AnyError> {

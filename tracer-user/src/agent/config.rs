@@ -9,7 +9,8 @@ use tracer_core::recording::Detail;
 
 use crate::agent::export::outputs;
 use crate::config::{Layer, Listen};
-use crate::history::DEFAULT_STORE;
+use crate::history::central::{Address, Settings};
+use crate::history::{DEFAULT_STORE, Place};
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 /// Where nothing else was decided.
@@ -21,7 +22,9 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1012
 /// What an operator decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The history of this machine; also the spool of the central one, where there is one.
     pub store: PathBuf,
+    pub central: Option<Central>,
     pub detail: Detail,
     pub limits: Limits,
     /// Where the pages are; nowhere if absent.
@@ -32,11 +35,20 @@ pub struct Config {
     pub outputs: outputs::Wanted,
 }
 
+/// The history of a fleet that this machine's goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Central {
+    pub address: Address,
+    pub settings: Settings,
+}
+
 impl Config {
     /// Of what was said, and for the rest the defaults.
     pub fn of(said: Layer) -> Self {
         let Layer {
             store,
+            spool,
+            central,
             detail,
             listen,
             keep_days,
@@ -49,8 +61,15 @@ impl Config {
             keep_megabytes.unwrap_or(KEEP_MEGABYTES),
         );
         let hours = forget_targets_hours.unwrap_or(FORGET_TARGETS_HOURS);
+        let (file, address) = match store {
+            None => (None, None),
+            Some(Place::File(path)) => (Some(path), None),
+            Some(Place::Central(address)) => (spool, Some(address)),
+        };
+        let settings = central.unwrap_or_default();
         Self {
-            store: store.unwrap_or_else(|| DEFAULT_STORE.into()),
+            store: file.unwrap_or_else(|| DEFAULT_STORE.into()),
+            central: address.map(|address| Central { address, settings }),
             detail: detail.unwrap_or(Detail::Phase),
             limits: Limits {
                 max_age_ns: Some(u64::from(days) * DAY_NS),
@@ -67,8 +86,9 @@ impl Config {
         let has_probes = |detail| detail != Detail::Process;
         let mut taken = self;
         let mut fixed = Vec::new();
-        if taken.store != running.store {
+        if taken.store != running.store || taken.central != running.central {
             taken.store.clone_from(&running.store);
+            taken.central.clone_from(&running.central);
             fixed.push("store");
         }
         if has_probes(taken.detail) != has_probes(running.detail) {
@@ -91,7 +111,7 @@ mod tests {
     fn what_cannot_change_stays_and_is_named() {
         let running = Config::of(Layer::default());
         let wanted = Config::of(Layer {
-            store: Some("/elsewhere.db".into()),
+            store: Some(Place::File("/elsewhere.db".into())),
             detail: Some(Detail::CacheKey),
             keep_days: Some(1),
             ..Layer::default()

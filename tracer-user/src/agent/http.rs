@@ -10,7 +10,6 @@ mod question;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
 
 use super::metrics::Metrics;
+use crate::history::Place;
 
 /// Histories that are read at the same time.
 const READERS: usize = 2;
@@ -31,7 +31,7 @@ const LAST: Duration = Duration::from_secs(1);
 pub struct Served {
     pub metrics: Arc<Metrics>,
     /// The history.
-    pub store: PathBuf,
+    pub store: Place,
     pub readiness: Readiness,
 }
 

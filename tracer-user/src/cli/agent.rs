@@ -6,6 +6,7 @@ use super::trace::Detail;
 use super::{FINE, say};
 use crate::agent;
 use crate::config::{Layer, Listen};
+use crate::history::Place;
 
 /// Follow every Go build on this machine and keep its history
 #[derive(Debug, clap::Args)]
@@ -24,9 +25,15 @@ pub(super) struct Args {
     /// Configuration file [default: /etc/gotrace/gotrace.toml, if it is there]
     #[arg(long, value_name = "FILE", env = "GOTRACE_CONFIG", hide_env = true)]
     config: Option<PathBuf>,
-    /// The history [default: /var/lib/gotrace/history.db]
-    #[arg(long, value_name = "PATH", env = "GOTRACE_STORE", hide_env = true)]
-    store: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "PLACE",
+        env = "GOTRACE_STORE",
+        hide_env_values = true,
+        hide_env = true,
+        help = "The history: a file, or postgres://USER@HOST/DATABASE [default: /var/lib/gotrace/history.db]"
+    )]
+    store: Option<Place>,
     /// How much to see of a build [default: phase]
     #[arg(long, value_enum, env = "GOTRACE_DETAIL", hide_env = true)]
     detail: Option<Detail>,
@@ -59,6 +66,8 @@ impl Args {
     fn layer(&self) -> Layer {
         Layer {
             store: self.store.clone(),
+            spool: None,
+            central: None,
             detail: self.detail.map(Into::into),
             listen: self.listen,
             keep_days: self.keep_days,

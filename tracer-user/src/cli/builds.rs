@@ -1,7 +1,6 @@
 //! `gotrace builds`: the history, newest first.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
@@ -9,7 +8,7 @@ use tracer_core::history::State;
 
 use super::report::{self, Format};
 use super::{Color, FINE, say};
-use crate::history::{self, Filter, Moment};
+use crate::history::{self, Filter, Moment, Place};
 
 /// List the builds of the history, newest first
 #[derive(Debug, clap::Args)]
@@ -57,9 +56,13 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Store {
-    /// The history
-    #[arg(long, value_name = "PATH", default_value = history::DEFAULT_STORE)]
-    pub(super) store: PathBuf,
+    #[arg(
+        long,
+        value_name = "PLACE",
+        default_value = history::DEFAULT_STORE,
+        help = "The history: a file, or postgres://USER@HOST/DATABASE"
+    )]
+    pub(super) store: Place,
 }
 
 /// How a build ended
@@ -87,7 +90,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         until_ns: args.until.map(|it| it.at(now)),
         limit: (args.limit > 0).then_some(args.limit),
     };
-    let (entries, has_more) = history::read(&args.store.store, |it| it.list(&filter))?;
+    let (entries, has_more) = args.store.store.read(|it| it.list(&filter))?;
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());

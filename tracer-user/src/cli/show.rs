@@ -38,7 +38,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         .id
         .parse()
         .with_context(|| format!("`{}` is no build", args.id))?;
-    let shown = history::read(&args.store.store, |it| it.show(&prefix))?;
+    let shown = args.store.store.read(|it| it.show(&prefix))?;
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());

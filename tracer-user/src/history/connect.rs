@@ -19,12 +19,15 @@ use super::error::Why;
 /// One for each change of the tables, in order; never changed once released.
 ///
 /// The first also says whose database it is, in the same transaction: "gotr".
-const MIGRATIONS: &[M<'_>] = &[M::up(concat!(
-    "PRAGMA application_id = 0x676f7472;\n",
-    include_str!("schema/1.sql")
-))];
-/// Form of the database that this gotrace writes and reads.
-const FORM: i64 = 1;
+const MIGRATIONS: &[M<'_>] = &[
+    M::up(concat!(
+        "PRAGMA application_id = 0x676f7472;\n",
+        include_str!("schema/1.sql")
+    )),
+    M::up(include_str!("schema/2.sql")),
+];
+/// Form of the database that this gotrace writes. It reads every earlier one, too: what a reader asks for is in all of them.
+const FORM: i64 = 2;
 const APPLICATION: i64 = 0x676f_7472;
 /// How long to wait for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -158,6 +161,8 @@ pub(super) fn for_reading(path: &Path) -> Result<ForReading, Why> {
         Connection::open_with_flags(&path, flags)?
     };
     connection.busy_timeout(PATIENCE)?;
+    // As PostgreSQL does: a module's path has its capitals for a reason.
+    connection.pragma_update(None, "case_sensitive_like", "ON")?;
     check(&connection)?;
     Ok(ForReading { connection, stamp })
 }
@@ -165,7 +170,7 @@ pub(super) fn for_reading(path: &Path) -> Result<ForReading, Why> {
 /// Whether it is a history that this gotrace can read.
 fn check(connection: &Connection) -> Result<(), Why> {
     match form(connection)? {
-        FORM => Ok(()),
+        1..=FORM => Ok(()),
         // A writer makes the file before the tables.
         0 => Err(Why::Missing),
         _ => Err(Why::Foreign),

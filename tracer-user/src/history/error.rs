@@ -1,17 +1,20 @@
 //! What can go wrong with a history, and what to do then.
 
+use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 use thiserror::Error;
 use tracer_core::history::{NotAnId, Unpackable};
 
-/// Something could not be done with the history in a file.
+use super::central::Trouble;
+
+/// Something could not be done with the history in this place.
 #[derive(Debug, Error)]
-#[error("the history {}", path.display())]
+#[error("the history {place}")]
 pub struct Error {
-    path: PathBuf,
+    /// A path, or where a database is; without a secret.
+    place: String,
     #[source]
     pub why: Why,
 }
@@ -61,14 +64,16 @@ pub enum Why {
     Json(#[from] serde_json::Error),
     #[error("cannot be used")]
     Migration(#[from] rusqlite_migration::Error),
+    #[error(transparent)]
+    Central(#[from] Trouble),
     #[error("cannot be used")]
     Sqlite(#[source] rusqlite::Error),
 }
 
 impl Why {
-    pub(super) fn at(self, path: &Path) -> Error {
+    pub(super) fn at(self, place: impl fmt::Display) -> Error {
         Error {
-            path: path.to_owned(),
+            place: place.to_string(),
             why: self,
         }
     }

@@ -1,13 +1,65 @@
-//! With whose rights a history is written under sudo.
+//! Where a history is, and with whose rights a file is written under sudo.
 //!
 //! A history that root keeps for itself is root's. Any other file that the command line names belongs to the user who called sudo,
 //! and root opens nothing in a directory where others could have laid a link or a file for it.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Deserializer};
+
+use super::central::{self, Address};
+use super::error::{Error, Why};
+use super::read::{self, Reader};
 use crate::launch::caller::Caller;
+
+/// Where a history is: in a file, or in the central database of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    File(PathBuf),
+    Central(Address),
+}
+
+impl Place {
+    /// Opens the history and asks it. `ask` may be called again, if it changed in a way that makes the first answer doubtful.
+    pub fn read<T>(&self, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
+        match self {
+            Self::File(path) => read::read(path, ask),
+            Self::Central(address) => central::read(address, ask),
+        }
+    }
+}
+
+/// Anything is a place: what an address lacks is said when it is used, by whoever knows not to show it.
+impl From<OsString> for Place {
+    fn from(text: OsString) -> Self {
+        let address = text.to_str().and_then(Address::of);
+        address.map_or_else(|| Self::File(text.into()), Self::Central)
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let place = Self::from(OsString::from(String::deserialize(deserializer)?));
+        if let Self::Central(address) = &place {
+            address.check().map_err(serde::de::Error::custom)?;
+        }
+        Ok(place)
+    }
+}
+
+/// Without a secret.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Central(address) => address.fmt(f),
+        }
+    }
+}
 
 /// Does `f` with the rights that the place asks for.
 pub fn as_whom<T>(path: &Path, caller: Option<&Caller>, f: impl FnOnce() -> T) -> T {

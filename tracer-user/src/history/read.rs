@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::history::{self, BuildId, Entry, IdPrefix, State, Target};
 use tracer_core::model::Trace;
 
+use super::cell::{self, Cell, Cells, Rows};
 use super::connect::{self, ForReading, Stamp};
 use super::error::{Error, Why};
 use super::row;
@@ -61,12 +60,12 @@ pub struct Previous {
 /// A history, opened for reading, as it was at one moment.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    connection: &'a Connection,
+    rows: &'a dyn Rows,
 }
 
 /// Opens a history and asks it. `ask` may be called again, if the file changed in a way that makes the first answer doubtful.
 pub fn read<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
-    read_here(path, ask).map_err(|why| why.at(path))
+    read_here(path, ask).map_err(|why| why.at(path.display()))
 }
 
 fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Why> {
@@ -79,9 +78,7 @@ fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Res
         };
         // Several statements, one moment.
         let transaction = connection.unchecked_transaction()?;
-        let answer = ask(&Reader {
-            connection: &transaction,
-        });
+        let answer = ask(&Reader::new(&*transaction));
         if stamp.is_none() || Stamp::of(path)? == stamp {
             return answer;
         }
@@ -89,7 +86,11 @@ fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Res
     Err(Why::Busy)
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(rows: &'a dyn Rows) -> Self {
+        Self { rows }
+    }
+
     /// The builds that pass, newest first, and whether the limit left some out.
     pub fn list(&self, filter: &Filter) -> Result<(Vec<Entry>, bool), Why> {
         let (condition, values) = condition(filter);
@@ -100,7 +101,7 @@ impl Reader<'_> {
             "SELECT {} FROM build WHERE {condition} ORDER BY started_ns DESC, id DESC LIMIT {limit}",
             row::BUILD.join(", ")
         );
-        let mut entries = self.entries(&sql, values)?;
+        let mut entries = self.entries(&sql, &values)?;
         let has_more = filter.limit.is_some_and(|it| entries.len() > it);
         entries.truncate(filter.limit.unwrap_or(usize::MAX));
         self.add_targets(&mut entries)?;
@@ -111,28 +112,27 @@ impl Reader<'_> {
     pub fn show(&self, prefix: &IdPrefix) -> Result<Shown, Why> {
         let id = self.find(prefix)?;
         let sql = format!("SELECT {} FROM build WHERE id = $1", row::BUILD.join(", "));
-        let mut entries = self.entries(&sql, vec![id.into()])?;
+        let mut entries = self.entries(&sql, &[id.into()])?;
         self.add_targets(&mut entries)?;
         let entry = entries.pop().ok_or(Why::Row("a build that is gone"))?;
         let id = entry.id.as_str();
-        let packed: Option<Vec<u8>> = self
-            .connection
-            .query_row(
-                "SELECT packed FROM detail WHERE build_id = $1",
-                [id],
-                |row| row.get(0),
-            )
-            .optional()?;
+        let packed: Option<Vec<u8>> = cell::one(
+            self.rows,
+            "SELECT packed FROM detail WHERE build_id = $1",
+            &[id.into()],
+            Cells::next,
+        )?;
         let trace = packed.map(|it| history::unpack(&it)).transpose()?;
-        let mut statement = self
-            .connection
-            .prepare("SELECT id FROM build WHERE parent_id = $1 ORDER BY started_ns, id")?;
-        let nested = statement.query_map([id], |row| row.get::<_, String>(0))?;
-        let nested: Result<Vec<BuildId>, Why> = nested.map(|it| Ok(it?.parse()?)).collect();
+        let nested = cell::all(
+            self.rows,
+            "SELECT id FROM build WHERE parent_id = $1 ORDER BY started_ns, id",
+            &[id.into()],
+            |cells| Ok(cells.next::<String>()?.parse()?),
+        )?;
         let targets = entry.targets.iter();
         let previous: Result<_, Why> = targets.map(|it| self.previous(&entry, it)).collect();
         Ok(Shown {
-            nested: nested?,
+            nested,
             previous: previous?,
             trace,
             entry,
@@ -141,17 +141,22 @@ impl Reader<'_> {
 
     fn find(&self, prefix: &IdPrefix) -> Result<String, Why> {
         let end = prefix.end();
-        let n: i64 = self.connection.query_row(
+        let between = [prefix.as_str().into(), end.into()];
+        let n: Option<i64> = cell::one(
+            self.rows,
             "SELECT count(*) FROM build WHERE id >= $1 AND id < $2",
-            [prefix.as_str(), &end],
-            |row| row.get(0),
+            &between,
+            Cells::next,
         )?;
-        let mut statement = self.connection.prepare(&format!(
-            "SELECT id FROM build WHERE id >= $1 AND id < $2 ORDER BY id LIMIT {EXAMPLES}"
-        ))?;
-        let ids = statement.query_map([prefix.as_str(), &end], |row| row.get(0))?;
-        let mut ids: Vec<String> = ids.collect::<Result<_, _>>()?;
-        match (n, ids.pop()) {
+        let mut ids: Vec<String> = cell::all(
+            self.rows,
+            &format!(
+                "SELECT id FROM build WHERE id >= $1 AND id < $2 ORDER BY id LIMIT {EXAMPLES}"
+            ),
+            &between,
+            Cells::next,
+        )?;
+        match (n.unwrap_or(0), ids.pop()) {
             (1, Some(id)) => Ok(id),
             (_, None) => Err(Why::NoSuchBuild {
                 id: prefix.as_str().to_owned(),
@@ -173,36 +178,26 @@ impl Reader<'_> {
         let Some(baseline) = &target.baseline else {
             return Ok(None);
         };
-        let found: Option<(String, i64, i64)> = self
-            .connection
-            .query_row(
-                "SELECT build.id, build.started_ns, target.size \
-                 FROM target JOIN build ON build.id = target.build_id \
-                 WHERE target.baseline_id = $1 AND target.size IS NOT NULL \
-                 AND build.state = 'succeeded' AND build.started_ns < $2 \
-                 ORDER BY build.started_ns DESC, build.id DESC LIMIT 1",
-                params![baseline.id().as_str(), entry.started_ns],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
-            .optional()?;
-        let previous = |(id, started_ns, size): (String, i64, i64)| -> Result<_, Why> {
-            Ok(Previous {
-                build: id.parse()?,
-                started_ns,
-                size: u64::try_from(size).map_err(|_| Why::Row("a negative size"))?,
-            })
-        };
-        found.map(previous).transpose()
+        cell::one(
+            self.rows,
+            "SELECT build.id, build.started_ns, target.size \
+             FROM target JOIN build ON build.id = target.build_id \
+             WHERE target.baseline_id = $1 AND target.size IS NOT NULL \
+             AND build.state = 'succeeded' AND build.started_ns < $2 \
+             ORDER BY build.started_ns DESC, build.id DESC LIMIT 1",
+            &[baseline.id().as_str().into(), entry.started_ns.into()],
+            |cells| {
+                Ok(Previous {
+                    build: cells.next::<String>()?.parse()?,
+                    started_ns: cells.next()?,
+                    size: cells.count()?,
+                })
+            },
+        )
     }
 
-    fn entries(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Entry>, Why> {
-        let mut statement = self.connection.prepare(sql)?;
-        let mut rows = statement.query(params_from_iter(values))?;
-        let mut entries = Vec::new();
-        while let Some(row) = rows.next()? {
-            entries.push(row::entry(row)?);
-        }
-        Ok(entries)
+    fn entries(&self, sql: &str, values: &[Cell]) -> Result<Vec<Entry>, Why> {
+        cell::all(self.rows, sql, values, row::entry)
     }
 
     fn add_targets(&self, entries: &mut [Entry]) -> Result<(), Why> {
@@ -214,11 +209,8 @@ impl Reader<'_> {
                 row::TARGET.join(", "),
                 marks.join(", ")
             );
-            let mut statement = self.connection.prepare(&sql)?;
-            let mut rows =
-                statement.query(params_from_iter(some.iter().map(|it| it.id.as_str())))?;
-            while let Some(row) = rows.next()? {
-                let (build, target) = row::target(row)?;
+            let ids: Vec<Cell> = some.iter().map(|it| it.id.as_str().into()).collect();
+            for (build, target) in cell::all(self.rows, &sql, &ids, row::target)? {
                 by_build.entry(build).or_default().push(target);
             }
         }
@@ -230,7 +222,7 @@ impl Reader<'_> {
 }
 
 /// What stands after WHERE, and the values in it, in order.
-fn condition(filter: &Filter) -> (String, Vec<Value>) {
+fn condition(filter: &Filter) -> (String, Vec<Cell>) {
     let Filter {
         project,
         target,
@@ -278,7 +270,7 @@ fn condition(filter: &Filter) -> (String, Vec<Value>) {
 
 struct Terms {
     text: String,
-    values: Vec<Value>,
+    values: Vec<Cell>,
 }
 
 impl Default for Terms {
@@ -292,7 +284,7 @@ impl Default for Terms {
 
 impl Terms {
     /// Each `$` of the term becomes the number of its value: numbers have to rise, and then both databases read them alike.
-    fn add<const N: usize>(&mut self, term: &str, values: [Value; N]) {
+    fn add<const N: usize>(&mut self, term: &str, values: [Cell; N]) {
         self.text.push_str(" AND ");
         let mut number = self.values.len();
         for character in term.chars() {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Row;
-use rusqlite::types::Value;
 use tracer_core::event::Status;
-use tracer_core::history::{Context, Entry, State, Target};
+use tracer_core::history::{BuildId, Context, Entry, State, Target};
 
+use super::cell::{Cell, Cells};
 use super::error::Why;
 
 /// Columns of `build`, in the order of [`build_values`] and [`entry`].
@@ -73,18 +72,8 @@ pub(super) const TARGET: [&str; 13] = [
     "baseline",
 ];
 
-/// `INSERT INTO table (a, b) VALUES ($1, $2)`.
-pub(super) fn insert(table: &str, columns: &[&str]) -> String {
-    let values: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
-    format!(
-        "INSERT INTO {table} ({}) VALUES ({})",
-        columns.join(", "),
-        values.join(", ")
-    )
-}
-
 /// `bytes`: of all that is stored beside the row itself.
-pub(super) fn build_values(entry: &Entry, bytes: usize) -> Result<[Value; BUILD.len()], Why> {
+pub(super) fn build_values(entry: &Entry, bytes: usize) -> Result<[Cell; BUILD.len()], Why> {
     let settings = serde_json::to_string(&entry.settings)?;
     let (code, signal) = match entry.status {
         Some(Status::Code(code)) => (Some(i64::from(code)), None),
@@ -164,7 +153,7 @@ pub(super) fn target_values(
     entry: &Entry,
     ordinal: i64,
     target: &Target,
-) -> Result<[Value; TARGET.len()], Why> {
+) -> Result<[Cell; TARGET.len()], Why> {
     let baseline = target.baseline.as_ref();
     Ok([
         entry.id.as_str().to_owned().into(),
@@ -184,8 +173,7 @@ pub(super) fn target_values(
 }
 
 /// A row of [`BUILD`] without its targets.
-pub(super) fn entry(row: &Row<'_>) -> Result<Entry, Why> {
-    let mut cells = Cells { row, next: 0 };
+pub(super) fn entry(cells: &mut Cells) -> Result<Entry, Why> {
     let id = cells.id()?.ok_or(Why::Row("a build without an id"))?;
     let parent = cells.id()?;
     let state: String = cells.next()?;
@@ -241,8 +229,7 @@ pub(super) fn entry(row: &Row<'_>) -> Result<Entry, Why> {
 }
 
 /// A row of [`TARGET`], after the id of its build.
-pub(super) fn target(row: &Row<'_>) -> Result<(String, Target), Why> {
-    let mut cells = Cells { row, next: 0 };
+pub(super) fn target(cells: &mut Cells) -> Result<(String, Target), Why> {
     let build: String = cells.next()?;
     let _ordinal: i64 = cells.next()?;
     let path = cells.next()?;
@@ -270,25 +257,8 @@ pub(super) fn target(row: &Row<'_>) -> Result<(String, Target), Why> {
     Ok((build, target))
 }
 
-/// Cells of a row from left to right.
-struct Cells<'a, 'b> {
-    row: &'a Row<'b>,
-    next: usize,
-}
-
-impl Cells<'_, '_> {
-    fn next<T: rusqlite::types::FromSql>(&mut self) -> Result<T, Why> {
-        let value = self.row.get(self.next)?;
-        self.next += 1;
-        Ok(value)
-    }
-
-    fn count(&mut self) -> Result<u64, Why> {
-        let n: i64 = self.next()?;
-        u64::try_from(n).map_err(|_| Why::Row("a negative count"))
-    }
-
-    fn id(&mut self) -> Result<Option<tracer_core::history::BuildId>, Why> {
+impl Cells {
+    fn id(&mut self) -> Result<Option<BuildId>, Why> {
         let text: Option<String> = self.next()?;
         Ok(text.map(|it| it.parse()).transpose()?)
     }

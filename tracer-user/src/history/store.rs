@@ -10,9 +10,13 @@ use tracer_core::history::{self, Aged, Entry, Kept, Limits, State};
 use super::connect;
 use super::error::{Error, Why};
 use super::row;
+use super::spool;
+use super::statement::{self, Moment};
 
 /// Builds that are deleted in one transaction: others want to write too.
-const BATCH: usize = 200;
+pub(super) const BATCH: usize = 200;
+/// What no two builds share.
+const KEY: &str = "id";
 /// A row and its places in the indexes, roughly.
 const ROW_BYTES: usize = 1500;
 
@@ -34,7 +38,7 @@ pub struct Retained {
 impl Store {
     /// Opens the history, and makes it if there is none.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let connection = connect::for_writing(path).map_err(|why| why.at(path))?;
+        let connection = connect::for_writing(path).map_err(|why| why.at(path.display()))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
@@ -44,13 +48,14 @@ impl Store {
     /// Notes that a build is under way. One that is known already, or over, stays as it is.
     pub fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
         let begin = |connection: &mut Connection| {
-            let sql = format!(
-                "{} ON CONFLICT (id) DO NOTHING",
-                row::insert("build", &row::BUILD)
-            );
             let values = row::build_values(&entry.clone().running(), ROW_BYTES)?;
-            connection.execute(&sql, params_from_iter(values))?;
-            Ok(())
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let sql = statement::build(Moment::Begin, KEY);
+            if transaction.execute(&sql, params_from_iter(&values))? > 0 {
+                spool::note(&transaction, &entry.id)?;
+            }
+            Ok(transaction.commit()?)
         };
         self.with(begin)
     }
@@ -64,21 +69,18 @@ impl Store {
             let values = row::build_values(entry, bytes)?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let n = transaction.execute(&finish_sql(), params_from_iter(values))?;
-            if n == 0 {
+            let sql = statement::build(Moment::End, KEY);
+            if transaction.execute(&sql, params_from_iter(&values))? == 0 {
                 return Ok(());
             }
-            let mut statement = transaction.prepare(&row::insert("target", &row::TARGET))?;
+            let mut statement = transaction.prepare(&statement::target())?;
             for (ordinal, target) in (0..).zip(&entry.targets) {
-                statement.execute(params_from_iter(row::target_values(
-                    entry, ordinal, target,
-                )?))?;
+                let values = row::target_values(entry, ordinal, target)?;
+                statement.execute(params_from_iter(&values))?;
             }
             drop(statement);
-            transaction.execute(
-                &row::insert("detail", &["build_id", "packed"]),
-                params![entry.id.as_str(), packed],
-            )?;
+            transaction.execute(&statement::detail(), params![entry.id.as_str(), packed])?;
+            spool::note(&transaction, &entry.id)?;
             Ok(transaction.commit()?)
         };
         self.with(finish)
@@ -88,10 +90,15 @@ impl Store {
     /// its first [`Store::begin`]. If such a build is found again after all, [`Store::finish`] stores it.
     pub fn recover(&mut self) -> Result<usize, Error> {
         let recover = |connection: &mut Connection| {
-            Ok(connection.execute(
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            spool::note_running(&transaction)?;
+            let n = transaction.execute(
                 "UPDATE build SET state = $1 WHERE state = $2",
                 [State::CutOff.as_str(), State::Running.as_str()],
-            )?)
+            )?;
+            transaction.commit()?;
+            Ok(n)
         };
         self.with(recover)
     }
@@ -101,8 +108,11 @@ impl Store {
         self.with(|connection| retain(connection, limits, now_ns))
     }
 
-    fn with<T>(&mut self, f: impl FnOnce(&mut Connection) -> Result<T, Why>) -> Result<T, Error> {
-        f(&mut self.connection).map_err(|why| why.at(&self.path))
+    pub(super) fn with<T>(
+        &mut self,
+        f: impl FnOnce(&mut Connection) -> Result<T, Why>,
+    ) -> Result<T, Error> {
+        f(&mut self.connection).map_err(|why| why.at(self.path.display()))
     }
 }
 
@@ -111,20 +121,6 @@ impl Drop for Store {
         // Statistics for the planner; without them a list takes longer, no more.
         let _stale = self.connection.execute_batch("PRAGMA optimize");
     }
-}
-
-/// Takes the place of what was known while it ran, and of nothing else.
-fn finish_sql() -> String {
-    let set: Vec<String> = row::BUILD
-        .iter()
-        .filter(|it| **it != "id")
-        .map(|it| format!("{it} = excluded.{it}"))
-        .collect();
-    format!(
-        "{} ON CONFLICT (id) DO UPDATE SET {} WHERE build.state IN ('running', 'cut_off')",
-        row::insert("build", &row::BUILD),
-        set.join(", ")
-    )
 }
 
 fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Retained, Why> {
@@ -167,7 +163,7 @@ fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<usize, W
 }
 
 /// Bytes of the database, and how many of them are free.
-fn pages(connection: &Connection) -> Result<(u64, u64), Why> {
+pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Why> {
     let number = |name: &str| -> Result<u64, Why> {
         let n: i64 = connection.pragma_query_value(None, name, |row| row.get(0))?;
         u64::try_from(n).map_err(|_| Why::Row("a negative count of pages"))
@@ -180,7 +176,7 @@ fn pages(connection: &Connection) -> Result<(u64, u64), Why> {
 }
 
 /// Free pages leave the file. A reader at work may keep them there until the next time.
-fn give_back(connection: &Connection) -> Result<(), Why> {
+pub(super) fn give_back(connection: &Connection) -> Result<(), Why> {
     for pragma in [
         "PRAGMA incremental_vacuum",
         "PRAGMA wal_checkpoint(TRUNCATE)",

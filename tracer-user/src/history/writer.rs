@@ -76,7 +76,7 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("history".to_owned())
             .spawn(move || work(store, &receiver, &of_thread, &tell))
-            .map_err(|error| Why::from(error).at(path))?;
+            .map_err(|error| Why::from(error).at(path.display()))?;
         let writer = Self {
             jobs: Some(sender),
             thread: Some(thread),

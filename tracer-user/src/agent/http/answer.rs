@@ -135,7 +135,7 @@ async fn read(
         let read = tokio::task::spawn_blocking(move || {
             // Held until it is read, also when nobody waits any more.
             let _place = place;
-            history::read(&store, ask)
+            store.read(ask)
         });
         read.await
     };
@@ -157,7 +157,7 @@ fn status(why: &Why) -> StatusCode {
     match why {
         Why::NoSuchBuild { .. } => StatusCode::NOT_FOUND,
         Why::Ambiguous { .. } | Why::Id(_) => StatusCode::BAD_REQUEST,
-        Why::Missing | Why::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Why::Missing | Why::Busy | Why::Central(_) => StatusCode::SERVICE_UNAVAILABLE,
         Why::Denied
         | Why::NotYours(_)
         | Why::Link

@@ -1,0 +1,73 @@
+//! The central history: that of a fleet, in a database that speaks `PostgreSQL`'s protocol.
+//!
+//! Tables, columns and statements are those of the file; what differs is in `schema/postgres-1.sql` and in the modules below. An agent
+//! never waits for it: it writes to its own file, and `forward` delivers from there. Reading waits, as long as it is allowed to.
+
+mod address;
+mod deliver;
+mod schema;
+mod session;
+mod tls;
+mod trouble;
+
+use serde::Deserialize;
+use std::time::Duration;
+
+use super::error::{Error, Why};
+use super::read::Reader;
+
+pub use address::Address;
+pub(super) use deliver::Delivery;
+pub use trouble::Trouble;
+
+use session::Session;
+
+/// For a connection, and then for each answer, unless something else is said.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an operator decides about a central history; its section in the configuration file is `central`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Whose builds these are. The database says which tenant a role belongs to; an agent that finds another one sends nothing.
+    pub tenant: Option<String>,
+    /// Builds that started longer ago than this are deleted there; none if absent.
+    pub keep_days: Option<u32>,
+    /// How long the database may take to connect and for each batch of builds.
+    pub timeout_seconds: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tenant: None,
+            keep_days: None,
+            timeout_seconds: 10,
+        }
+    }
+}
+
+/// Makes the tables, or brings them up to date. For whoever is going to own them.
+pub fn prepare(address: &Address) -> Result<(), Error> {
+    let prepared = Session::open(address, PATIENCE).and_then(|it| schema::prepare(&it));
+    prepared.map_err(|why| why.at(address))
+}
+
+/// What [`prepare`] does, as text for whoever prefers to run it by hand.
+pub fn schema() -> String {
+    schema::text()
+}
+
+/// Asks the history as it is at one moment.
+pub(super) fn read<T>(
+    address: &Address,
+    ask: impl Fn(&Reader<'_>) -> Result<T, Why>,
+) -> Result<T, Error> {
+    let read = || {
+        let session = Session::open(address, PATIENCE)?;
+        schema::check(&session)?;
+        session.run("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        ask(&Reader::new(&session))
+    };
+    read().map_err(|why| why.at(address))
+}

@@ -1,0 +1,234 @@
+//! Where a central history is, and how to prove who one is. What is secret in it is shown nowhere.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+use super::trouble::Trouble;
+
+/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`, perhaps.
+///
+/// Not checked before it is used, so that whoever parses command lines and files never has a reason to quote it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+/// How far a server has to prove who it is, as libpq has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Nothing is encrypted.
+    Disable,
+    /// Encrypted if the server can; nothing is proven.
+    Prefer,
+    /// Encrypted; nothing is proven, unless there is a root certificate.
+    Require,
+    /// Its certificate is signed by a root.
+    VerifyCa,
+    /// And is of this host.
+    VerifyFull,
+}
+
+/// An address, understood.
+#[derive(Debug)]
+pub(super) struct Meant {
+    /// Debug hides the password.
+    pub(super) config: Config,
+    pub(super) proof: Proof,
+    pub(super) root: Option<PathBuf>,
+    /// Its first line is the password, unless the address has one.
+    password_file: Option<PathBuf>,
+}
+
+impl Address {
+    /// If it looks like one; else it is a path.
+    pub fn of(text: &str) -> Option<Self> {
+        let is_one = ["postgres://", "postgresql://"]
+            .iter()
+            .any(|it| text.starts_with(it));
+        is_one.then(|| Self(text.to_owned()))
+    }
+
+    /// Whether it can be one, before anybody is asked.
+    pub fn check(&self) -> Result<(), Trouble> {
+        self.meant().map(|_| ())
+    }
+
+    pub(super) fn meant(&self) -> Result<Meant, Trouble> {
+        // A question mark in a password comes before the sign that ends it.
+        let start = self.0.find('@').map_or(0, |it| it + 1);
+        let rest = self.0.get(start..).unwrap_or_default();
+        if rest.contains('@') {
+            return Err(Trouble::Address("write @ in a name or password as %40"));
+        }
+        let (address, question) = match rest.split_once('?') {
+            Some((_, question)) => {
+                let end = self.0.len() - question.len() - 1;
+                (self.0.get(..end).unwrap_or_default(), question)
+            }
+            None => (self.0.as_str(), ""),
+        };
+        let (mut proof, mut root, mut password_file) = (None, None, None);
+        let mut others = Vec::new();
+        for pair in question.split('&').filter(|it| !it.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8();
+            let value =
+                value.map_err(|_| Trouble::Address("what follows the question mark is no text"))?;
+            match name {
+                "sslmode" => proof = Some(Proof::named(&value)?),
+                "sslrootcert" => root = Some(PathBuf::from(&*value)),
+                "password_file" => password_file = Some(PathBuf::from(&*value)),
+                _ => others.push(pair),
+            }
+        }
+        // The reason may quote a password that was not written as it has to be.
+        let parsed = format!("{address}?{}", others.join("&")).parse::<Config>();
+        let mut config = parsed.map_err(|_| {
+            Trouble::Address("it goes postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full")
+        })?;
+        let is_local = |it: &Host| matches!(it, Host::Unix(_));
+        let is_local = config.get_hosts().iter().all(is_local);
+        let proof = match proof.unwrap_or(Proof::Prefer) {
+            // A socket of this machine needs no encryption and has no name to prove.
+            Proof::Disable | Proof::Prefer if is_local => Proof::Disable,
+            proof @ (Proof::Disable
+            | Proof::Prefer
+            | Proof::Require
+            | Proof::VerifyCa
+            | Proof::VerifyFull) => proof,
+        };
+        config.ssl_mode(match proof {
+            Proof::Disable => SslMode::Disable,
+            Proof::Prefer => SslMode::Prefer,
+            Proof::Require | Proof::VerifyCa | Proof::VerifyFull => SslMode::Require,
+        });
+        if config.get_application_name().is_none() {
+            config.application_name("gotrace");
+        }
+        Ok(Meant {
+            config,
+            proof,
+            root,
+            password_file,
+        })
+    }
+}
+
+impl Meant {
+    /// With the password from wherever it is.
+    pub(super) fn with_password(mut self) -> Result<Self, Trouble> {
+        if self.config.get_password().is_some() {
+            return Ok(self);
+        }
+        if let Some(file) = &self.password_file {
+            let text = fs::read_to_string(file).map_err(|source| Trouble::PasswordFile {
+                path: file.clone(),
+                source,
+            })?;
+            self.config
+                .password(text.lines().next().unwrap_or_default());
+        } else if let Some(password) = std::env::var_os("PGPASSWORD") {
+            self.config.password(password.as_encoded_bytes());
+        }
+        Ok(self)
+    }
+}
+
+impl Proof {
+    fn named(name: &str) -> Result<Self, Trouble> {
+        match name {
+            "disable" => Ok(Self::Disable),
+            "prefer" => Ok(Self::Prefer),
+            "require" => Ok(Self::Require),
+            "verify-ca" => Ok(Self::VerifyCa),
+            "verify-full" => Ok(Self::VerifyFull),
+            _ => Err(Trouble::Address(
+                "sslmode is disable, prefer, require, verify-ca or verify-full",
+            )),
+        }
+    }
+}
+
+/// Host and database, no more. What cannot be understood is not shown: anything in it may be part of a password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(Meant { config, .. }) = self.meant() else {
+            return f.write_str("postgres://...");
+        };
+        f.write_str("postgres://")?;
+        for (n, host) in config.get_hosts().iter().enumerate() {
+            let comma = if n > 0 { "," } else { "" };
+            match host {
+                Host::Tcp(name) => write!(f, "{comma}{name}")?,
+                Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
+            }
+        }
+        if let [port] = config.get_ports() {
+            write!(f, ":{port}")?;
+        }
+        match config.get_dbname() {
+            Some(name) => write!(f, "/{name}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::of(text).unwrap()
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        for text in [
+            "postgres://u:hunter2@db.example:5433/history?sslmode=require",
+            "postgres://u:hunter2@db.example:5433/history?hunter2=hunter2",
+            "postgres://u:hun/ter2@db.example/history",
+            "postgres://u:x@hunter2@db.example/history",
+            "postgres://u:hunter2?x@db.example/history",
+            "postgres://u:hunter2",
+            "postgres://u:5432:hunter2/x",
+        ] {
+            let address = address(text);
+            let trouble = address.check().map_err(|it| format!("{it} {it:?}"));
+            let meant = address
+                .meant()
+                .map_or(String::new(), |it| format!("{it:?}"));
+            let shown = format!("{address} {address:?} {trouble:?} {meant}");
+            assert!(!shown.contains("hunter2"), "{text}: {shown}");
+            assert!(!shown.contains("ter2"), "{text}: {shown}");
+        }
+    }
+
+    #[test]
+    fn what_it_says_is_understood() {
+        let text = "postgresql://me:a%40b@db.example:5433/history?sslmode=verify-full&sslrootcert=/a%20b&connect_timeout=1";
+        let meant = address(text).meant().unwrap();
+        assert_eq!(meant.proof, Proof::VerifyFull);
+        assert_eq!(meant.root.as_deref(), Some("/a b".as_ref()));
+        assert_eq!(meant.config.get_password(), Some(&b"a@b"[..]));
+        assert_eq!(meant.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(
+            address(text).to_string(),
+            "postgres://db.example:5433/history"
+        );
+        assert!(address("postgres://h/d?sslmode=on").check().is_err());
+        assert!(Address::of("/var/lib/history.db").is_none());
+        let local = address("postgres:///d?host=/run/postgresql")
+            .meant()
+            .unwrap();
+        assert_eq!(local.proof, Proof::Disable);
+    }
+}

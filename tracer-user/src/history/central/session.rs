@@ -1,0 +1,172 @@
+//! One connection to a central history, for a thread that may wait, and never longer than it is allowed to.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Row};
+
+use super::address::Address;
+use super::tls::Tls;
+use super::trouble::Trouble;
+use crate::history::cell::{Cell, Cells, Rows};
+use crate::history::error::Why;
+
+/// A connection. After an error it is to be dropped: what the server made of it is not known.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// Drives the connection, and that only while somebody waits. Absent only in `drop`.
+    runtime: Option<Runtime>,
+    patience: Duration,
+}
+
+impl Session {
+    /// `patience`: for the connection, and then for each answer.
+    pub(super) fn open(address: &Address, patience: Duration) -> Result<Self, Why> {
+        let meant = address.meant()?.with_password()?;
+        let tls = Tls::new(&meant)?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .map_err(Trouble::Loop)?;
+        let mut config = meant.config;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(patience);
+        }
+        let connect = async {
+            let (client, connection) = config.connect(tls).await?;
+            // How it ends is told by whatever is asked next.
+            tokio::spawn(async { connection.await.unwrap_or(()) });
+            Ok::<_, tokio_postgres::Error>(client)
+        };
+        let connected = runtime.block_on(async { timeout(patience, connect).await });
+        let client = match connected {
+            Ok(Ok(client)) => client,
+            Ok(Err(trouble)) => {
+                runtime.shutdown_background();
+                return Err(Trouble::from(trouble).into());
+            }
+            Err(_) => {
+                // Looking up a name may take longer than anybody waits for it.
+                runtime.shutdown_background();
+                return Err(Trouble::Slow.into());
+            }
+        };
+        let session = Self {
+            client,
+            runtime: Some(runtime),
+            patience,
+        };
+        // The schema first, and nobody else's: who may make tables elsewhere could lay one in the way.
+        session.run(&format!(
+            "SET search_path = gotrace, pg_catalog; SET client_min_messages = error; SET statement_timeout = {}; \
+             SET idle_in_transaction_session_timeout = {}",
+            patience.as_millis(),
+            patience.as_millis() * 3
+        ))?;
+        Ok(session)
+    }
+
+    /// Runs statements that have no parameters and whose answers do not matter.
+    pub(super) fn run(&self, sql: &str) -> Result<(), Why> {
+        self.wait(self.client.batch_execute(sql))
+    }
+
+    pub(super) fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Why> {
+        // There is one until it is dropped.
+        let Some(runtime) = &self.runtime else {
+            return Err(Trouble::Slow.into());
+        };
+        // Some more than the server gives itself, so that it can say so.
+        let patience = self.patience + self.patience / 2;
+        match runtime.block_on(async { timeout(patience, answer).await }) {
+            Ok(answer) => Ok(answer.map_err(Trouble::from)?),
+            Err(_) => Err(Trouble::Slow.into()),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Rows for Session {
+    fn each(
+        &self,
+        sql: &str,
+        values: &[Cell],
+        take: &mut dyn FnMut(Cells) -> Result<(), Why>,
+    ) -> Result<(), Why> {
+        let values: Vec<&(dyn ToSql + Sync)> =
+            values.iter().map(|it| it as &(dyn ToSql + Sync)).collect();
+        for row in self.wait(self.client.query(sql, &values))? {
+            take(cells(&row)?.into())?;
+        }
+        Ok(())
+    }
+}
+
+fn cells(row: &Row) -> Result<Vec<Cell>, Why> {
+    (0..row.len())
+        .map(|n| Ok(row.try_get(n).map_err(Trouble::from)?))
+        .collect()
+}
+
+impl<'a> FromSql<'a> for Cell {
+    fn from_sql(
+        ty: &Type,
+        raw: &'a [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(match *ty {
+            Type::INT8 => Self::Number(i64::from_sql(ty, raw)?),
+            Type::BYTEA => Self::Bytes(raw.to_owned()),
+            _ => Self::Text(String::from_sql(ty, raw)?),
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self::Nothing)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        [Type::INT8, Type::TEXT, Type::BYTEA].contains(ty)
+    }
+}
+
+impl ToSql for Cell {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Nothing => Ok(IsNull::Yes),
+            Self::Number(n) => n.to_sql_checked(ty, out),
+            // PostgreSQL has no text with a zero in it; names in a hostile output may.
+            Self::Text(text) if text.contains('\0') => {
+                text.replace('\0', "\u{fffd}").to_sql_checked(ty, out)
+            }
+            Self::Text(text) => text.to_sql_checked(ty, out),
+            Self::Bytes(bytes) => bytes.to_sql_checked(ty, out),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <Self as FromSql<'_>>::accepts(ty)
+    }
+
+    to_sql_checked!();
+}

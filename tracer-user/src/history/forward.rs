@@ -1,0 +1,361 @@
+//! From this machine's history to the central one: a thread that delivers what has not been delivered, in order, and tries again.
+//!
+//! Everything is in the file before it is sent, and the file is told after it has arrived; so an outage on either side costs time, and
+//! a build that is sent twice is one build there. While the other side is away the file is the spool, and here it is kept within its
+//! limits. Nobody waits for this thread.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracer_core::history::Limits;
+
+use super::central::{Address, Delivery, Settings};
+use super::error::{Error, Why};
+use super::spool::{Forgone, Parcel};
+use super::store::Store;
+
+/// How often it is looked whether there is something to deliver.
+const POLL: Duration = Duration::from_secs(1);
+/// How long to wait after a failure: doubled each time, up to the longer.
+const PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
+/// A connection that nothing was sent on for so long is closed: a database has only so many, and a fleet is large.
+const IDLE: Duration = Duration::from_secs(30);
+/// Builds in one batch, and bytes of their details.
+const BATCH: usize = 64;
+const BATCH_BYTES: usize = 1_000_000;
+/// How often what is too old is thrown away, here and there.
+const RETENTION: Duration = Duration::from_mins(10);
+const DAY_NS: i64 = 24 * 60 * 60 * 1_000_000_000;
+
+/// What is delivered where.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The history of this machine.
+    pub spool: PathBuf,
+    /// Of the spool.
+    pub limits: Limits,
+    pub address: Address,
+    pub settings: Settings,
+}
+
+/// A history that is delivered in the background.
+#[derive(Debug)]
+pub struct Forwarder {
+    orders: SyncSender<Request>,
+    thread: Option<JoinHandle<()>>,
+    counts: Arc<Counters>,
+}
+
+/// What became of builds that are to be delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Changes of builds that have arrived: one when it began, if it was told then, and one when it ended.
+    pub sent: u64,
+    /// Attempts that failed; what they would have delivered still waits.
+    pub failed: u64,
+    /// Builds that the database refused and would always refuse.
+    pub refused: u64,
+    /// What the spool had no room for.
+    pub forgone: Forgone,
+    /// Builds that wait.
+    pub waiting: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    sent: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+    details: AtomicU64,
+    builds: AtomicU64,
+    waiting: AtomicU64,
+}
+
+enum Request {
+    /// The spool has other limits from now on.
+    Limits(Limits),
+    /// Deliver what is there, as long as it goes well, and end.
+    End,
+}
+
+impl Forwarder {
+    /// Starts the thread. `tell` hears when the other side stops answering, why, and when it answers again.
+    pub fn start(order: Order, tell: impl Fn(&str) + Send + 'static) -> Result<Self, Error> {
+        let spool = Store::open(&order.spool)?;
+        let (orders, receiver) = sync_channel(8);
+        let counts = Arc::new(Counters::default());
+        let mut line = Line {
+            counts: Arc::clone(&counts),
+            spool,
+            delivery: None,
+            used: Instant::now(),
+            retained: None,
+            deleted: None,
+            pause: None,
+            tell: Box::new(tell),
+            order,
+        };
+        let path = line.order.spool.clone();
+        let thread = thread::Builder::new()
+            .name("forward".to_owned())
+            .spawn(move || line.run(&receiver))
+            .map_err(|error| Why::from(error).at(path.display()))?;
+        Ok(Self {
+            orders,
+            thread: Some(thread),
+            counts,
+        })
+    }
+
+    /// Changes the limits of the spool; whether that was heard.
+    pub fn set_limits(&self, limits: Limits) -> bool {
+        self.orders.try_send(Request::Limits(limits)).is_ok()
+    }
+
+    pub fn counts(&self) -> Delivered {
+        let Counters {
+            sent,
+            failed,
+            refused,
+            details,
+            builds,
+            waiting,
+        } = &*self.counts;
+        Delivered {
+            sent: sent.load(Ordering::Relaxed),
+            failed: failed.load(Ordering::Relaxed),
+            refused: refused.load(Ordering::Relaxed),
+            forgone: Forgone {
+                details: details.load(Ordering::Relaxed),
+                builds: builds.load(Ordering::Relaxed),
+            },
+            waiting: waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Delivers what is there, until then; what is not delivered waits in the file for the next start.
+    pub fn finish(mut self, deadline: Instant) -> Delivered {
+        let mut request = Request::End;
+        while let Err(TrySendError::Full(same)) = self.orders.try_send(request) {
+            if Instant::now() > deadline {
+                break;
+            }
+            request = same;
+            thread::sleep(Duration::from_millis(10));
+        }
+        if let Some(thread) = self.thread.take() {
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(10));
+            }
+            // One that waits for a server that does not answer is left behind: it holds nothing that is not in the file.
+            if thread.is_finished() {
+                // A panic there was told by the panic itself.
+                let _panicked = thread.join();
+            }
+        }
+        self.counts()
+    }
+}
+
+/// What the thread has.
+struct Line {
+    order: Order,
+    spool: Store,
+    delivery: Option<Delivery>,
+    /// When something was last sent.
+    used: Instant,
+    /// When the spool was last looked through for what is too old.
+    retained: Option<Instant>,
+    /// And the other side.
+    deleted: Option<Instant>,
+    /// Present while the other side does not answer.
+    pause: Option<Duration>,
+    counts: Arc<Counters>,
+    tell: Box<dyn Fn(&str) + Send>,
+}
+
+impl Line {
+    fn run(&mut self, requests: &Receiver<Request>) {
+        loop {
+            if let Err(error) = self.tend() {
+                (self.tell)(&chain(&error));
+            }
+            let is_well = self.deliver_all();
+            match requests.recv_timeout(self.pause.unwrap_or(POLL)) {
+                Ok(Request::Limits(limits)) => self.order.limits = limits,
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Request::End) | Err(RecvTimeoutError::Disconnected) => {
+                    if is_well {
+                        self.deliver_all();
+                    }
+                    // For whoever asks last.
+                    if let Err(error) = self.count() {
+                        (self.tell)(&chain(&error));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Keeps the spool within its limits: what is too old at times, what is too much at once.
+    fn tend(&mut self) -> Result<(), Error> {
+        let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
+        let is_over = match self.order.limits.max_bytes {
+            Some(max_bytes) => self.spool.is_over(max_bytes)?,
+            None => false,
+        };
+        if is_due || is_over {
+            let forgone = self.spool.retain_spool(self.order.limits, now_ns())?;
+            let Forgone { details, builds } = forgone;
+            self.counts.details.fetch_add(details, Ordering::Relaxed);
+            self.counts.builds.fetch_add(builds, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Delivers until nothing waits; whether all went well.
+    fn deliver_all(&mut self) -> bool {
+        loop {
+            match self.deliver_some() {
+                Ok(0) => {
+                    self.clean_up();
+                    return true;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.fail(&error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Delivers one batch; returns how many builds it took from the spool.
+    fn deliver_some(&mut self) -> Result<usize, Error> {
+        self.count()?;
+        let parcels = self.spool.undelivered(BATCH, BATCH_BYTES)?;
+        if parcels.is_empty() {
+            return Ok(0);
+        }
+        match self.send(&parcels) {
+            Ok(()) => self.arrived(&parcels)?,
+            Err(Why::Central(trouble)) if trouble.is_about_a_build() => {
+                self.one_by_one(&parcels)?;
+            }
+            Err(why) => return Err(why.at(&self.order.address)),
+        }
+        Ok(parcels.len())
+    }
+
+    /// Some build among them is refused, and must not hold up the others.
+    fn one_by_one(&mut self, parcels: &[Parcel]) -> Result<(), Error> {
+        for parcel in parcels {
+            let alone = std::slice::from_ref(parcel);
+            match self.send(alone) {
+                Ok(()) => self.arrived(alone)?,
+                Err(Why::Central(trouble)) if trouble.is_about_a_build() => {
+                    self.counts.refused.fetch_add(1, Ordering::Relaxed);
+                    let error = Why::Central(trouble).at(&self.order.address);
+                    (self.tell)(&format!(
+                        "build {} stays on this machine: {}",
+                        parcel.id,
+                        chain(&error)
+                    ));
+                    self.spool.delivered(alone)?;
+                }
+                Err(why) => return Err(why.at(&self.order.address)),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, parcels: &[Parcel]) -> Result<(), Why> {
+        self.used = Instant::now();
+        let delivery = match self.delivery.take() {
+            Some(delivery) => delivery,
+            None => Delivery::open(&self.order.address, &self.order.settings)?,
+        };
+        delivery.deliver(parcels)?;
+        // Only a connection without a fault is used again.
+        self.delivery = Some(delivery);
+        Ok(())
+    }
+
+    fn arrived(&mut self, parcels: &[Parcel]) -> Result<(), Error> {
+        self.spool.delivered(parcels)?;
+        let n = u64::try_from(parcels.len()).unwrap_or(0);
+        self.counts.sent.fetch_add(n, Ordering::Relaxed);
+        let n = self.count()?;
+        if self.pause.take().is_some() {
+            (self.tell)(&format!(
+                "the history {} answers again: {n} builds wait to be delivered",
+                self.order.address
+            ));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<u64, Error> {
+        let n = self.spool.n_undelivered()?;
+        self.counts.waiting.store(n, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.delivery = None;
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        let pause = self.pause.map(|it| (it * 2).min(MAX_PAUSE));
+        if pause.is_none() {
+            (self.tell)(&format!(
+                "builds wait on this machine and are delivered later: {}",
+                chain(error)
+            ));
+        }
+        self.pause = Some(pause.unwrap_or(PAUSE));
+    }
+
+    /// With nothing left to deliver.
+    fn clean_up(&mut self) {
+        let Some(delivery) = &self.delivery else {
+            return;
+        };
+        let is_due = self.order.settings.keep_days.is_some()
+            && self.deleted.is_none_or(|it| it.elapsed() > RETENTION);
+        if is_due && let Some(days) = self.order.settings.keep_days {
+            self.deleted = Some(Instant::now());
+            let since_ns = now_ns().saturating_sub(i64::from(days).saturating_mul(DAY_NS));
+            if let Err(why) = delivery.retain(since_ns) {
+                let error = why.at(&self.order.address);
+                (self.tell)(&format!("old builds are not deleted: {}", chain(&error)));
+                self.delivery = None;
+            }
+        }
+        if self.used.elapsed() > IDLE {
+            self.delivery = None;
+        }
+    }
+}
+
+/// An error with its reasons.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(reason) = next {
+        text.push_str(": ");
+        text.push_str(&reason.to_string());
+        next = reason.source();
+    }
+    text
+}
+
+/// Nanoseconds since 1970.
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,236 @@
+//! The history as a spool: what another database has not been told yet, taken out in order, and what goes when there is too much.
+//!
+//! A build is noted as undelivered in the transaction that changes it, and the note goes when the change has arrived. So being killed
+//! between the two sends something twice and loses nothing. Nothing here knows where it is sent.
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use tracer_core::history::{self, Aged, BuildId, Limits, State};
+
+use super::cell::{self, Cell};
+use super::error::{Error, Why};
+use super::row;
+use super::statement::Moment;
+use super::store::{BATCH, Store, give_back, pages};
+
+/// A build as it is sent: rows as they are stored here.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) id: String,
+    /// Number of the change that it carries.
+    change: i64,
+    pub(super) moment: Moment,
+    pub(super) build: Vec<Cell>,
+    pub(super) targets: Vec<Vec<Cell>>,
+    pub(super) packed: Option<Vec<u8>>,
+}
+
+/// What went before it was delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgone {
+    /// Builds that will arrive without their details.
+    pub details: u64,
+    /// Builds that will not arrive, or not their end.
+    pub builds: u64,
+}
+
+/// Notes that a build changed.
+pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Why> {
+    connection.execute(
+        "INSERT INTO undelivered (build_id, change) \
+         VALUES ($1, (SELECT coalesce(max(change), 0) + 1 FROM undelivered)) \
+         ON CONFLICT (build_id) DO UPDATE SET change = excluded.change",
+        [id.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Notes that all builds under way change.
+pub(super) fn note_running(connection: &Connection) -> Result<(), Why> {
+    connection.execute(
+        "INSERT INTO undelivered (build_id, change) \
+         SELECT id, (SELECT coalesce(max(change), 0) FROM undelivered) + row_number() OVER (ORDER BY started_ns, id) \
+         FROM build WHERE state = $1 \
+         ON CONFLICT (build_id) DO UPDATE SET change = excluded.change",
+        [State::Running.as_str()],
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// What changed first of all that has not been delivered: at least one build if there is any, and no more of them than `max`
+    /// or, with their details, than some `max_bytes`.
+    pub(super) fn undelivered(
+        &mut self,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Parcel>, Error> {
+        self.with(|connection| {
+            // One moment: a build may end meanwhile.
+            let transaction = connection.transaction()?;
+            let sql =
+                format!("SELECT build_id, change FROM undelivered ORDER BY change LIMIT {max}");
+            let noted = cell::all(&*transaction, &sql, &[], |cells| {
+                Ok((cells.next::<String>()?, cells.next::<i64>()?))
+            })?;
+            let mut parcels = Vec::new();
+            let mut bytes = 0;
+            for (id, change) in noted {
+                let parcel = parcel(&transaction, id, change)?;
+                bytes += parcel.packed.as_ref().map_or(0, Vec::len);
+                if bytes > max_bytes && !parcels.is_empty() {
+                    break;
+                }
+                parcels.push(parcel);
+            }
+            Ok(parcels)
+        })
+    }
+
+    /// These have arrived, or never will. What changed since they were taken is still undelivered.
+    pub(super) fn delivered(&mut self, parcels: &[Parcel]) -> Result<(), Error> {
+        self.with(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut statement = transaction
+                .prepare("DELETE FROM undelivered WHERE build_id = $1 AND change = $2")?;
+            for parcel in parcels {
+                statement.execute(params![parcel.id, parcel.change])?;
+            }
+            drop(statement);
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// How many builds have not been delivered as they are now.
+    pub(super) fn n_undelivered(&mut self) -> Result<u64, Error> {
+        self.with(|connection| {
+            let n = cell::one(
+                connection,
+                "SELECT count(*) FROM undelivered",
+                &[],
+                cell::Cells::count,
+            )?;
+            Ok(n.unwrap_or(0))
+        })
+    }
+
+    /// Whether it takes more room than this.
+    pub(super) fn is_over(&mut self, max_bytes: u64) -> Result<bool, Error> {
+        self.with(|connection| {
+            let (all, free) = pages(connection)?;
+            Ok(all.saturating_sub(free) > max_bytes)
+        })
+    }
+
+    /// [`Store::retain`] for a spool. Age is age; but of what is too much first go builds that have been delivered, then the details
+    /// of those that have not, then these, the oldest first each time.
+    pub(super) fn retain_spool(&mut self, limits: Limits, now_ns: i64) -> Result<Forgone, Error> {
+        self.with(|connection| {
+            let mut forgone = Forgone::default();
+            let age = Limits {
+                max_bytes: None,
+                ..limits
+            };
+            let size = Limits {
+                max_age_ns: None,
+                ..limits
+            };
+            forgone.builds += free(connection, &UNDELIVERED, age, now_ns)?;
+            free(connection, &DELIVERED, age, now_ns)?;
+            free(connection, &DELIVERED, size, now_ns)?;
+            forgone.details += free(connection, &DETAILS, size, now_ns)?;
+            forgone.builds += free(connection, &UNDELIVERED, size, now_ns)?;
+            Ok(forgone)
+        })
+    }
+}
+
+/// A way to make room: what is there to go, oldest first, with its size, and how so many of it go.
+struct Way {
+    plan: &'static str,
+    delete: &'static str,
+}
+
+const DELIVERED: Way = Way {
+    plan: "SELECT started_ns, stored_bytes FROM build \
+           WHERE state <> 'running' AND id NOT IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id",
+    delete: "DELETE FROM build WHERE id IN (SELECT id FROM build \
+             WHERE state <> 'running' AND id NOT IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id LIMIT $1)",
+};
+
+const DETAILS: Way = Way {
+    plan: "SELECT build.started_ns, length(detail.packed) FROM detail JOIN build ON build.id = detail.build_id \
+           WHERE build.id IN (SELECT build_id FROM undelivered) ORDER BY build.started_ns, build.id",
+    delete: "DELETE FROM detail WHERE build_id IN (SELECT build.id FROM detail JOIN build ON build.id = detail.build_id \
+             WHERE build.id IN (SELECT build_id FROM undelivered) ORDER BY build.started_ns, build.id LIMIT $1)",
+};
+
+const UNDELIVERED: Way = Way {
+    plan: "SELECT started_ns, stored_bytes FROM build \
+           WHERE state <> 'running' AND id IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id",
+    delete: "DELETE FROM build WHERE id IN (SELECT id FROM build \
+             WHERE state <> 'running' AND id IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id LIMIT $1)",
+};
+
+/// Makes room in this way until the limits hold or there is nothing left that can go; says how many went.
+fn free(connection: &Connection, way: &Way, limits: Limits, now_ns: i64) -> Result<u64, Why> {
+    let mut n_gone = 0;
+    loop {
+        let (all, free) = pages(connection)?;
+        let aged = cell::all(connection, way.plan, &[], |cells| {
+            Ok(Aged {
+                started_ns: cells.next()?,
+                bytes: cells.count()?,
+            })
+        })?;
+        let n = history::n_to_delete(aged, all.saturating_sub(free), limits, now_ns);
+        if n == 0 {
+            return Ok(n_gone);
+        }
+        let mut n_left = n;
+        while n_left > 0 {
+            let some = i64::try_from(n_left.min(BATCH)).unwrap_or(i64::MAX);
+            let gone = connection.execute(way.delete, [some])?;
+            n_gone += u64::try_from(gone).unwrap_or(0);
+            n_left -= n_left.min(BATCH);
+        }
+        give_back(connection)?;
+    }
+}
+
+fn parcel(connection: &Connection, id: String, change: i64) -> Result<Parcel, Why> {
+    let of_build = [Cell::from(id.as_str())];
+    let sql = format!("SELECT {} FROM build WHERE id = $1", row::BUILD.join(", "));
+    let mut builds = Vec::new();
+    cell::Rows::each(connection, &sql, &of_build, &mut |cells| {
+        builds.push(cells.rest());
+        Ok(())
+    })?;
+    let sql = format!(
+        "SELECT {} FROM target WHERE build_id = $1 ORDER BY ordinal",
+        row::TARGET.join(", ")
+    );
+    let mut targets = Vec::new();
+    cell::Rows::each(connection, &sql, &of_build, &mut |cells| {
+        targets.push(cells.rest());
+        Ok(())
+    })?;
+    let sql = "SELECT packed FROM detail WHERE build_id = $1";
+    let packed = cell::one(connection, sql, &of_build, cell::Cells::next)?;
+    let build = builds.pop().ok_or(Why::Row("a build that is gone"))?;
+    let sql = "SELECT state FROM build WHERE id = $1";
+    let state: Option<String> = cell::one(connection, sql, &of_build, cell::Cells::next)?;
+    let is_running = state.is_some_and(|it| it == State::Running.as_str());
+    Ok(Parcel {
+        id,
+        change,
+        moment: if is_running {
+            Moment::Begin
+        } else {
+            Moment::End
+        },
+        build,
+        targets,
+        packed,
+    })
+}
