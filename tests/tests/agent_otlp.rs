@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -63,19 +64,12 @@ fn shown(agent: &Agent, build: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-#[test]
-fn builds_reach_a_receiver_as_the_history_has_them() {
-    let receiver = Receiver::start(|_, _| Reply::ok());
-    let agent = agent(&format!(
-        "endpoint = \"http://{}\"\nheaders = {{ x-tenant = \"builds\" }}\ncompression = \"none\"\nspans_per_build = 10000",
-        receiver.address()
-    ));
-    let new = toolchain("1.27");
-    let module = module(&new);
-    build(&module, &new, "alone", &[]);
+/// Five: by itself, in somebody's trace, in a pipeline, in a trace that nobody wants, and one that fails.
+fn make_builds(module: &Module, new: &Toolchain) {
+    build(module, new, "alone", &[]);
     build(
-        &module,
-        &new,
+        module,
+        new,
         "child",
         &[("TRACEPARENT", PARENT), ("TRACESTATE", "a=1")],
     );
@@ -86,13 +80,32 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
         ("GITHUB_RUN_ID", "14460881260"),
         ("GITHUB_RUN_ATTEMPT", "13"),
     ];
-    build(&module, &new, "pipeline", &run);
+    build(module, new, "pipeline", &run);
     let unsampled = PARENT.replace("-01", "-00");
-    build(&module, &new, "unsampled", &[("TRACEPARENT", &unsampled)]);
-    let builds = agent.wait_for(&module, 4);
+    build(module, new, "unsampled", &[("TRACEPARENT", &unsampled)]);
+    module.write(
+        "broken.go",
+        "package main\n\nvar broken int = \"no number\"\n",
+    );
+    let broken = module.go(new, &["build", "."]).output().unwrap();
+    assert!(!broken.status.success());
+}
+
+#[test]
+fn builds_reach_a_receiver_as_the_history_has_them() {
+    let receiver = Receiver::start(|_, _| Reply::ok());
+    let agent = agent(&format!(
+        "endpoint = \"http://{}\"\nheaders = {{ x-tenant = \"builds\" }}\ncompression = \"none\"\nspans_per_build = 10000",
+        receiver.address()
+    ));
+    let new = toolchain("1.27");
+    let module = module(&new);
+    make_builds(&module, &new);
+    let builds = agent.wait_for(&module, 5);
     let ids: Vec<&str> = builds.iter().map(|it| text(it, "id")).collect();
     receiver.wait_for(|it| ids.iter().all(|id| has_record_of(it, id)));
     let page = agent.page("/metrics");
+    let exemplars = openmetrics(agent.address());
     let whole: Vec<Value> = ids.iter().map(|it| shown(&agent, it)).collect();
     agent.stop();
     let requests = receiver.received();
@@ -114,10 +127,12 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
         let [record] = of("/v1/logs", id)[..] else {
             panic!("not one record of {id}")
         };
-        assert_eq!(
-            (text(record, "severity"), &record["number"]),
-            ("INFO", &9.into())
-        );
+        let severity = match text(&whole["build"], "state") {
+            "succeeded" => ("INFO", 9),
+            other => (if other == "failed" { "ERROR" } else { other }, 17),
+        };
+        let told_severity = (text(record, "severity"), record["number"].as_i64());
+        assert_eq!(told_severity, (severity.0, Some(severity.1)));
         assert!(
             text(record, "body").starts_with("go build of example.com/"),
             "{record}"
@@ -141,7 +156,7 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
         }
         roots.push(root);
     }
-    let [alone, child, pipeline] = roots[..] else {
+    let [alone, child, pipeline, broken] = roots[..] else {
         panic!("{} builds have spans", roots.len())
     };
     assert_eq!(text(alone, "trace"), ids[0].replace('-', ""));
@@ -161,7 +176,14 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
         "https://github.com/example/project"
     );
     assert_eq!(text(resource, "cicd.pipeline.run.id"), "14460881260");
-    // The page points to the same traces.
+    assert_eq!(broken["status"], 2);
+    assert_eq!(text(&broken["attributes"], "error.type"), "compile");
+    // The page points to the last of those that were as fast.
+    assert!(exemplars.contains(&format!("trace_id=\"{}\"", text(broken, "trace"))));
+    assert!(
+        !exemplars.contains(&ids[3].replace('-', "")),
+        "it is not sampled"
+    );
     check_metrics(&told, &page);
 }
 
@@ -171,10 +193,14 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
     let start = build["start"].as_i64().unwrap() + trace["boot_to_wall_ns"].as_i64().unwrap();
     assert_eq!(root["start"], start);
     assert_eq!(text(root, "name"), "go build");
-    let artifact = &root["events"][0]["attributes"];
-    let output = &build["outputs"][0]["artifact"];
-    assert_eq!(artifact["artifact.hash"], output["sha256"]);
-    assert_eq!(artifact["go.build.artifact.size_bytes"], output["size"]);
+    let list = |of: &Value, name: &str| of[name].as_array().unwrap().clone();
+    let (events, outputs) = (list(root, "events"), list(build, "outputs"));
+    assert_eq!(events.len(), outputs.len());
+    for (event, output) in events.iter().zip(&outputs) {
+        let (told, artifact) = (&event["attributes"], &output["artifact"]);
+        assert_eq!(told["artifact.hash"], artifact["sha256"]);
+        assert_eq!(told["go.build.artifact.size_bytes"], artifact["size"]);
+    }
     let spans = told.iter().filter(|it| it["trace"] == root["trace"]);
     let mut below: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for span in spans.filter(|it| it["path"] == "/v1/traces") {
@@ -194,7 +220,6 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
             next.push(inner);
         }
     }
-    let list = |of: &Value, name: &str| of[name].as_array().unwrap().clone();
     let calls = list(build, "calls");
     let calls = calls.iter().filter(|it| it["is_query"] == false);
     let mut expected: BTreeMap<String, usize> = BTreeMap::new();
@@ -240,7 +265,7 @@ fn check_metrics(told: &[Value], page: &str) {
         n += line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
     }
     // Other builds on the machine may have ended between the two.
-    assert!(total >= n && n >= 4.0, "{total} {n}");
+    assert!(total >= n && n >= 5.0, "{total} {n}");
     let durations = by_name["go_build_duration_seconds"];
     assert_eq!(
         (text(durations, "unit"), text(durations, "kind")),
@@ -256,6 +281,22 @@ fn check_metrics(told: &[Value], page: &str) {
     for family in on_page.filter_map(|it| it.split(' ').next()) {
         assert!(by_name.contains_key(family), "{family} was not sent");
     }
+}
+
+/// The page with exemplars.
+fn openmetrics(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let limit = Some(Duration::from_mins(2));
+    stream.set_read_timeout(limit).unwrap();
+    let accept = "application/openmetrics-text;version=1.0.0";
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+    answer
 }
 
 fn points(metric: &Value) -> &[Value] {
