@@ -5,6 +5,7 @@
 #[path = "../history/harness.rs"]
 mod harness;
 
+mod agent;
 mod fleet;
 mod outage;
 mod round_trip;

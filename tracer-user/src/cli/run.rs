@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::report::{self, Stream};
 use super::trace::{self, Detail, Order};
+use crate::history::Place;
 
 /// Run a command and tell what it built
 #[derive(Debug, clap::Args)]
@@ -31,9 +32,12 @@ pub(super) struct Args {
     /// Also write a recording to FILE, for `gotrace replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Also store every build in the history PATH, for `gotrace builds` and `gotrace show`
-    #[arg(long, value_name = "PATH")]
-    store: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "PLACE",
+        help = "Also store every build in this history, for `gotrace builds` and `gotrace show`: a file, or postgres://USER@HOST/DATABASE"
+    )]
+    store: Option<Place>,
     /// How much to see of a build
     #[arg(long, value_enum, default_value_t = Detail::Phase)]
     detail: Detail,

@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use tracer_core::byte_string::ByteString;
@@ -17,7 +17,7 @@ use super::report::{self, Report, Stream};
 use super::{OWN_FAILURE, say};
 use crate::bpf::SetupError;
 use crate::driver::{self, Recorder, Source, Traced, Wanted, Watched, Whose};
-use crate::history;
+use crate::history::Place;
 use crate::launch::caller::{self, Caller};
 use crate::launch::signal::Signals;
 use crate::launch::{Held, LaunchError, Plan};
@@ -55,7 +55,7 @@ pub(super) struct Order {
     pub(super) detail: Detail,
     pub(super) recording: Option<PathBuf>,
     /// A history to store the builds in.
-    pub(super) store: Option<PathBuf>,
+    pub(super) store: Option<Place>,
     pub(super) report: report::Args,
     /// Where a report without a file goes; `None`: nowhere.
     pub(super) stream: Option<Stream>,
@@ -66,7 +66,7 @@ pub(super) struct Order {
 struct Files {
     report: Report,
     recording: Option<NewFile>,
-    store: Option<PathBuf>,
+    store: Option<Place>,
 }
 
 /// Returns the exit code.
@@ -138,7 +138,7 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
     drop(signals);
     let shown = traced.map_or(Ok(()), |traced| {
         keep_recording(recorder, recording, &traced, order, caller.as_ref());
-        keep_builds(store.as_deref(), &traced, caller.as_ref());
+        keep_builds(store.as_ref(), &traced, caller.as_ref());
         tell_rest(&traced);
         report.show(
             &traced.trace,
@@ -176,9 +176,8 @@ fn prepare(order: &Order, caller: Option<&Caller>) -> anyhow::Result<Files> {
             None
         }
     };
-    let opened = order.store.as_ref().map(|path| {
-        history::as_whom(path, caller, || history::Store::open(path)).map(|_| path.clone())
-    });
+    let store = order.store.as_ref();
+    let opened = store.map(|it| it.prepare(caller).map(|()| it.clone()));
     let store = match opened.transpose() {
         Ok(store) => store,
         Err(error) => {
@@ -290,9 +289,8 @@ fn keep_recording(
     }
 }
 
-fn keep_builds(store: Option<&Path>, traced: &Traced, caller: Option<&Caller>) {
-    let kept =
-        store.map(|path| history::as_whom(path, caller, || history::keep(&traced.trace, path)));
+fn keep_builds(store: Option<&Place>, traced: &Traced, caller: Option<&Caller>) {
+    let kept = store.map(|it| it.keep(&traced.trace, caller));
     if let Some(Err(error)) = kept {
         let error = anyhow::Error::from(error);
         say(format_args!("the builds are not stored: {error:#}"));

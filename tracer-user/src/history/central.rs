@@ -10,10 +10,14 @@ mod session;
 mod tls;
 mod trouble;
 
-use serde::Deserialize;
 use std::time::Duration;
 
+use serde::Deserialize;
+use tracer_core::history;
+use tracer_core::model::Trace;
+
 use super::error::{Error, Why};
+use super::parcel::Parcel;
 use super::read::Reader;
 
 pub use address::Address;
@@ -56,6 +60,20 @@ pub fn prepare(address: &Address) -> Result<(), Error> {
 /// What [`prepare`] does, as text for whoever prefers to run it by hand.
 pub fn schema() -> String {
     schema::text()
+}
+
+/// Stores every build of a trace that is over; returns how many. Whoever calls this waits for it.
+pub(super) fn keep(trace: &Trace, address: &Address) -> Result<usize, Error> {
+    let keep = || {
+        let delivery = Delivery::open(address, &Settings::default())?;
+        let mut n = 0;
+        for kept in history::builds(trace) {
+            delivery.deliver([&Parcel::of(&kept)?])?;
+            n += 1;
+        }
+        Ok(n)
+    };
+    keep().map_err(|why: Why| why.at(address))
 }
 
 /// Asks the history as it is at one moment.

@@ -15,7 +15,7 @@ use tracer_core::history::Limits;
 
 use super::central::{Address, Delivery, Settings};
 use super::error::{Error, Why};
-use super::spool::{Forgone, Parcel};
+use super::spool::{Forgone, Undelivered};
 use super::store::Store;
 
 /// How often it is looked whether there is something to deliver.
@@ -254,9 +254,9 @@ impl Line {
     }
 
     /// Some build among them is refused, and must not hold up the others.
-    fn one_by_one(&mut self, parcels: &[Parcel]) -> Result<(), Error> {
-        for parcel in parcels {
-            let alone = std::slice::from_ref(parcel);
+    fn one_by_one(&mut self, parcels: &[Undelivered]) -> Result<(), Error> {
+        for one in parcels {
+            let alone = std::slice::from_ref(one);
             match self.send(alone) {
                 Ok(()) => self.arrived(alone)?,
                 Err(Why::Central(trouble)) if trouble.is_about_a_build() => {
@@ -264,7 +264,7 @@ impl Line {
                     let error = Why::Central(trouble).at(&self.order.address);
                     (self.tell)(&format!(
                         "build {} stays on this machine: {}",
-                        parcel.id,
+                        one.parcel.id,
                         chain(&error)
                     ));
                     self.spool.delivered(alone)?;
@@ -275,19 +275,19 @@ impl Line {
         Ok(())
     }
 
-    fn send(&mut self, parcels: &[Parcel]) -> Result<(), Why> {
+    fn send(&mut self, parcels: &[Undelivered]) -> Result<(), Why> {
         self.used = Instant::now();
         let delivery = match self.delivery.take() {
             Some(delivery) => delivery,
             None => Delivery::open(&self.order.address, &self.order.settings)?,
         };
-        delivery.deliver(parcels)?;
+        delivery.deliver(parcels.iter().map(|it| &it.parcel))?;
         // Only a connection without a fault is used again.
         self.delivery = Some(delivery);
         Ok(())
     }
 
-    fn arrived(&mut self, parcels: &[Parcel]) -> Result<(), Error> {
+    fn arrived(&mut self, parcels: &[Undelivered]) -> Result<(), Error> {
         self.spool.delivered(parcels)?;
         let n = u64::try_from(parcels.len()).unwrap_or(0);
         self.counts.sent.fetch_add(n, Ordering::Relaxed);

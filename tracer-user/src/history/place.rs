@@ -10,10 +10,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
+use tracer_core::model::Trace;
 
 use super::central::{self, Address};
 use super::error::{Error, Why};
 use super::read::{self, Reader};
+use super::store::Store;
 use crate::launch::caller::Caller;
 
 /// Where a history is: in a file, or in the central database of a fleet.
@@ -29,6 +31,26 @@ impl Place {
         match self {
             Self::File(path) => read::read(path, ask),
             Self::Central(address) => central::read(address, ask),
+        }
+    }
+
+    /// Whether builds can be stored there, as far as that can be known without waiting for a network. Makes a file that is not there.
+    pub fn prepare(&self, caller: Option<&Caller>) -> Result<(), Error> {
+        match self {
+            Self::File(path) => as_whom(path, caller, || Store::open(path)).map(|_| ()),
+            Self::Central(address) => address.check().map_err(|it| Why::from(it).at(address)),
+        }
+    }
+
+    /// Stores every build of a trace that is over; returns how many.
+    pub fn keep(&self, trace: &Trace, caller: Option<&Caller>) -> Result<usize, Error> {
+        match (self, caller) {
+            (Self::File(path), _) => as_whom(path, caller, || super::keep(trace, path)),
+            // Files that the address names are opened with the rights of whoever named them.
+            (Self::Central(address), Some(caller)) => {
+                caller.with_rights(|| central::keep(trace, address))
+            }
+            (Self::Central(address), None) => central::keep(trace, address),
         }
     }
 }
@@ -62,7 +84,7 @@ impl fmt::Display for Place {
 }
 
 /// Does `f` with the rights that the place asks for.
-pub fn as_whom<T>(path: &Path, caller: Option<&Caller>, f: impl FnOnce() -> T) -> T {
+fn as_whom<T>(path: &Path, caller: Option<&Caller>, f: impl FnOnce() -> T) -> T {
     match caller {
         Some(caller) if !is_roots_alone(path) => caller.with_rights(f),
         Some(_) | None => f(),

@@ -8,20 +8,17 @@ use tracer_core::history::{self, Aged, BuildId, Limits, State};
 
 use super::cell::{self, Cell};
 use super::error::{Error, Why};
+use super::parcel::Parcel;
 use super::row;
 use super::statement::Moment;
 use super::store::{BATCH, Store, give_back, pages};
 
-/// A build as it is sent: rows as they are stored here.
+/// A build that has not been delivered.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) id: String,
+pub(super) struct Undelivered {
+    pub(super) parcel: Parcel,
     /// Number of the change that it carries.
     change: i64,
-    pub(super) moment: Moment,
-    pub(super) build: Vec<Cell>,
-    pub(super) targets: Vec<Vec<Cell>>,
-    pub(super) packed: Option<Vec<u8>>,
 }
 
 /// What went before it was delivered.
@@ -63,7 +60,7 @@ impl Store {
         &mut self,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Parcel>, Error> {
+    ) -> Result<Vec<Undelivered>, Error> {
         self.with(|connection| {
             // One moment: a build may end meanwhile.
             let transaction = connection.transaction()?;
@@ -75,26 +72,26 @@ impl Store {
             let mut parcels = Vec::new();
             let mut bytes = 0;
             for (id, change) in noted {
-                let parcel = parcel(&transaction, id, change)?;
+                let parcel = parcel(&transaction, id)?;
                 bytes += parcel.packed.as_ref().map_or(0, Vec::len);
                 if bytes > max_bytes && !parcels.is_empty() {
                     break;
                 }
-                parcels.push(parcel);
+                parcels.push(Undelivered { parcel, change });
             }
             Ok(parcels)
         })
     }
 
     /// These have arrived, or never will. What changed since they were taken is still undelivered.
-    pub(super) fn delivered(&mut self, parcels: &[Parcel]) -> Result<(), Error> {
+    pub(super) fn delivered(&mut self, arrived: &[Undelivered]) -> Result<(), Error> {
         self.with(|connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut statement = transaction
                 .prepare("DELETE FROM undelivered WHERE build_id = $1 AND change = $2")?;
-            for parcel in parcels {
-                statement.execute(params![parcel.id, parcel.change])?;
+            for Undelivered { parcel, change } in arrived {
+                statement.execute(params![parcel.id, change])?;
             }
             drop(statement);
             Ok(transaction.commit()?)
@@ -198,7 +195,7 @@ fn free(connection: &Connection, way: &Way, limits: Limits, now_ns: i64) -> Resu
     }
 }
 
-fn parcel(connection: &Connection, id: String, change: i64) -> Result<Parcel, Why> {
+fn parcel(connection: &Connection, id: String) -> Result<Parcel, Why> {
     let of_build = [Cell::from(id.as_str())];
     let sql = format!("SELECT {} FROM build WHERE id = $1", row::BUILD.join(", "));
     let mut builds = Vec::new();
@@ -223,7 +220,6 @@ fn parcel(connection: &Connection, id: String, change: i64) -> Result<Parcel, Wh
     let is_running = state.is_some_and(|it| it == State::Running.as_str());
     Ok(Parcel {
         id,
-        change,
         moment: if is_running {
             Moment::Begin
         } else {

@@ -9,6 +9,7 @@ use tracer_core::history::{self, Aged, Entry, Kept, Limits, State};
 
 use super::connect;
 use super::error::{Error, Why};
+use super::parcel::{Parcel, ROW_BYTES};
 use super::row;
 use super::spool;
 use super::statement::{self, Moment};
@@ -17,8 +18,6 @@ use super::statement::{self, Moment};
 pub(super) const BATCH: usize = 200;
 /// What no two builds share.
 const KEY: &str = "id";
-/// A row and its places in the indexes, roughly.
-const ROW_BYTES: usize = 1500;
 
 /// A history, opened for writing.
 #[derive(Debug)]
@@ -62,25 +61,28 @@ impl Store {
 
     /// Stores a build that is over, whole. One that is stored already stays as it is.
     pub fn finish(&mut self, kept: &Kept) -> Result<(), Error> {
-        let Kept { entry, trace } = kept;
         let finish = |connection: &mut Connection| {
-            let packed = history::pack(trace)?;
-            let bytes = packed.len() + ROW_BYTES + entry.targets.len() * ROW_BYTES / 2;
-            let values = row::build_values(entry, bytes)?;
+            let Parcel {
+                id: _,
+                moment,
+                build,
+                targets,
+                packed,
+            } = Parcel::of(kept)?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let sql = statement::build(Moment::End, KEY);
-            if transaction.execute(&sql, params_from_iter(&values))? == 0 {
+            let sql = statement::build(moment, KEY);
+            if transaction.execute(&sql, params_from_iter(&build))? == 0 {
                 return Ok(());
             }
             let mut statement = transaction.prepare(&statement::target())?;
-            for (ordinal, target) in (0..).zip(&entry.targets) {
-                let values = row::target_values(entry, ordinal, target)?;
-                statement.execute(params_from_iter(&values))?;
+            for target in &targets {
+                statement.execute(params_from_iter(target))?;
             }
             drop(statement);
-            transaction.execute(&statement::detail(), params![entry.id.as_str(), packed])?;
-            spool::note(&transaction, &entry.id)?;
+            let id = &kept.entry.id;
+            transaction.execute(&statement::detail(), params![id.as_str(), packed])?;
+            spool::note(&transaction, id)?;
             Ok(transaction.commit()?)
         };
         self.with(finish)

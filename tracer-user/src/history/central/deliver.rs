@@ -10,7 +10,7 @@ use super::trouble::Trouble;
 use super::{Address, Settings, schema};
 use crate::history::cell::{self, Cell};
 use crate::history::error::Why;
-use crate::history::spool::Parcel;
+use crate::history::parcel::Parcel;
 use crate::history::statement::{self, Moment};
 
 /// What no two builds share. A tenant cannot tell from a refused build that another has one of this id.
@@ -55,7 +55,10 @@ impl Delivery {
     }
 
     /// Stores all of these. After an error none is, and the connection is of no use any more.
-    pub(in crate::history) fn deliver(&self, parcels: &[Parcel]) -> Result<(), Why> {
+    pub(in crate::history) fn deliver<'a>(
+        &self,
+        parcels: impl IntoIterator<Item = &'a Parcel>,
+    ) -> Result<(), Why> {
         let client = &self.session.client;
         self.session.wait(async {
             client.batch_execute("BEGIN").await?;
