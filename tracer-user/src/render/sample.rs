@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{
-    Anatomy, Artifact, Ktime, ProcKey, Refusal, Role, Section, Stamp, Status, Tgid, Usage,
+    Anatomy, Artifact, Ktime, ProcKey, Refusal, Role, Section, Stamp, Status, Tgid, Usage, Vcs,
 };
 use tracer_core::model::{
     Anomaly, Build, CallKind, Command, EventCounts, Failure, FailureClass, Flag, FlagOrigin,
@@ -265,6 +265,11 @@ fn output(path: &str, how: Installed) -> Output {
         stamp: Some(Stamp {
             buildmode: Some("exe".to_owned()),
             cgo: Some(true),
+            vcs: Some(Vcs {
+                revision: Some("0fda12ab4c8e0fda12ab4c8e0fda12ab4c8e0fda".to_owned()),
+                modified: Some(true),
+                ..Vcs::default()
+            }),
             ..Stamp::default()
         }),
         anatomy: Some(Box::new(anatomy())),

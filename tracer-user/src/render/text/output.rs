@@ -1,6 +1,7 @@
 //! The files that came out.
 
 use tracer_core::byte_string::ByteString;
+use tracer_core::event::Stamp;
 use tracer_core::model::{Build, Output};
 
 use super::word;
@@ -41,6 +42,7 @@ fn about(output: &Output) -> Line {
     if let Some(artifact) = &output.artifact {
         words.extend(artifact.go_version.clone());
         words.extend(artifact.main_package.clone());
+        words.extend(artifact.stamp.as_ref().and_then(commit));
     }
     words.extend(Some(word::installed(output.how).to_owned()).filter(|it| !it.is_empty()));
     words.extend(output.unread.as_ref().map(|why| format!("not read: {why}")));
@@ -50,6 +52,17 @@ fn about(output: &Output) -> Line {
         .and_then(|it| it.unanalysed.as_ref());
     words.extend(unanalysed.map(|why| format!("not analysed: {why}")));
     Line::plain(&words.join("  "))
+}
+
+/// The commit that was stamped, shortened; with changes that were not committed as Go writes it.
+fn commit(stamp: &Stamp) -> Option<String> {
+    let vcs = stamp.vcs.as_ref()?;
+    let short: String = vcs.revision.as_ref()?.chars().take(12).collect();
+    let changes = match vcs.modified {
+        Some(true) => "+dirty",
+        Some(false) | None => "",
+    };
+    Some(format!("commit {short}{changes}"))
 }
 
 /// Relative to where the build ran, if it is below.
