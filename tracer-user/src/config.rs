@@ -204,6 +204,12 @@ mod tests {
         let told = mistake("keep_days = \"hun\\\"ter2\"");
         assert!(!told.contains("hun") && !told.contains("ter2"), "{told}");
         assert_eq!(told, "1: keep_days: invalid type: string, expected u32");
+        let told = mistake("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
+        assert!(told.starts_with("1: store: "), "{told}");
+        assert!(
+            told.contains("sslmode is") && !told.contains("ter2"),
+            "{told}"
+        );
     }
 
     #[test]
