@@ -238,3 +238,42 @@ fn memory_and_files_do_not_grow_with_the_builds() {
     );
     agent.stop();
 }
+
+#[test]
+fn the_builds_of_one_make_are_known_by_it() {
+    let agent = Agent::start();
+    let toolchain = toolchain("1.19");
+    let module = module(&toolchain);
+    // A recipe that is a plain command is run by make itself, any other by a shell below it.
+    module.write(
+        "Makefile",
+        "all: one two three\none two:\n\tgo build -o $@ .\nthree:\n\tcd . && go build -o $@ .; true\n",
+    );
+    let path = toolchain.go.parent().unwrap().display();
+    let made = Command::new("make")
+        .args(["-j2", "all"])
+        .current_dir(module.dir())
+        .env_clear()
+        .envs(module.sandbox.env(&toolchain))
+        .env("PATH", format!("{path}:/usr/bin:/bin"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let mut makes = Vec::new();
+    for build in agent.wait_for(&module, 3) {
+        let page = agent.page(&format!("/api/v1/builds/{}", build["id"].as_str().unwrap()));
+        let shown: Value = serde_json::from_str(page.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let above = &shown["trace"]["builds"][0]["above"];
+        let make = above
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|it| it["name"] == "make");
+        makes.push(
+            make.unwrap_or_else(|| panic!("no make above: {above}"))
+                .clone(),
+        );
+    }
+    assert!(makes.iter().all(|it| *it == makes[0]), "{makes:#?}");
+    agent.stop();
+}

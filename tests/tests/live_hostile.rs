@@ -45,6 +45,7 @@ fn exec(event: &Event) -> Option<&Exec> {
         | Event::Exit(_)
         | Event::Rename(_)
         | Event::Call(_)
+        | Event::Lineage(_)
         | Event::Tool(_)
         | Event::Settings(_)
         | Event::ResponseFile(_)

@@ -53,6 +53,8 @@ pub const SPECS_MAX: usize = 128;
 pub const PREFIXES_MAX: usize = 8;
 /// Words of a [`Prefix`].
 pub const PREFIX_WORDS: usize = 3;
+/// Most processes above another that are named.
+pub const LINEAGE_MAX: usize = 8;
 /// Elements of [`map::NAMES`].
 pub const NAMES_MAX: usize = 8;
 
@@ -76,8 +78,10 @@ impl Kind {
     pub const CALL: Self = Self(5);
     /// A process could not be entered into the set of those that are followed. Only tallied, never sent.
     pub const TRACK: Self = Self(6);
+    /// A process is followed from now on because of its name, and this is who is above it: [`Lineage`].
+    pub const LINEAGE: Self = Self(7);
     /// One more than the highest kind: the length of [`map::TALLIES`].
-    pub const COUNT: u32 = 7;
+    pub const COUNT: u32 = 8;
 
     /// Name as it stands in counters and in output.
     #[must_use]
@@ -89,6 +93,7 @@ impl Kind {
             Self::RENAME => "rename",
             Self::CALL => "call",
             Self::TRACK => "track",
+            Self::LINEAGE => "lineage",
             _ => "unknown",
         }
     }
@@ -185,6 +190,37 @@ impl Exec {
     /// The program's path could not be read.
     pub const EXE_UNREADABLE: u32 = 1 << 5;
 }
+
+/// Who is above a process that is followed by its name, at that moment: what the kernel will forget when they are gone. Sent after the
+/// [`Exec`].
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Lineage {
+    /// The process, after the exec.
+    pub header: Header,
+    /// How many there are; the first of a process is not among them.
+    pub n: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Nearest first.
+    pub above: [Above; LINEAGE_MAX],
+}
+const _: () = assert!(size_of::<Lineage>() == 296);
+
+/// A process above another.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Above {
+    /// `start_boottime` of its leader.
+    pub born_ns: u64,
+    /// What the kernel calls it: the first 15 bytes of its program's file name, or what it called itself. NUL behind.
+    pub name: [u8; 16],
+    /// Its thread group.
+    pub tgid: u32,
+    /// Zero.
+    pub pad: u32,
+}
+const _: () = assert!(size_of::<Above>() == 32);
 
 /// The last thread of a process is gone.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -428,6 +464,7 @@ pub struct Offsets {
     pub task_sum_exec_runtime: u32,
     pub task_thread_node: u32,
     pub task_cred: u32,
+    pub task_comm: u32,
     pub cred_euid: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
@@ -463,7 +500,7 @@ pub struct Offsets {
     pub signal_maxrss: u32,
     pub signal_thread_head: u32,
 }
-const _: () = assert!(size_of::<Offsets>() == 48 * 4);
+const _: () = assert!(size_of::<Offsets>() == 49 * 4);
 
 #[cfg(test)]
 mod tests {

@@ -99,6 +99,11 @@ impl Correlator {
                 self.table.of(call.process, call.at).called(&call);
                 Vec::new()
             }
+            Event::Lineage(lineage) => {
+                self.saw(lineage.at);
+                self.table.of(lineage.process, lineage.at).above = lineage.above;
+                Vec::new()
+            }
             Event::Tool(tool) => self.tool(tool),
             Event::Settings(settings) => {
                 self.table

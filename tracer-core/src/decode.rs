@@ -12,7 +12,9 @@ use tracer_abi as abi;
 use zerocopy::FromBytes;
 
 use crate::byte_string::ByteString;
-use crate::event::{Captured, Event, Exit, Fork, Ktime, ProcKey, Rename, Tgid, Unreadable};
+use crate::event::{
+    Ancestor, Captured, Event, Exit, Fork, Ktime, Lineage, ProcKey, Rename, Tgid, Unreadable,
+};
 
 pub use call::PointKind;
 
@@ -111,6 +113,16 @@ impl Decoder {
                     at_cwd: is_at_cwd(rename.old_dir, old) && is_at_cwd(rename.new_dir, new),
                 }))
             }
+            abi::Kind::LINEAGE => {
+                let (lineage, _) = read::<abi::Lineage>(record)?;
+                let n = usize::try_from(lineage.n).map_err(|_| DecodeError::Overrun)?;
+                let above = lineage.above.get(..n).ok_or(DecodeError::Overrun)?;
+                Ok(Event::Lineage(Lineage {
+                    at: at(header),
+                    process: process(header),
+                    above: above.iter().map(ancestor).collect(),
+                }))
+            }
             abi::Kind::CALL => {
                 let (call, tail) = read::<abi::Call>(record)?;
                 call::decode(&self.points, &call, Tail(tail)).map(Event::Call)
@@ -133,6 +145,18 @@ fn process(header: abi::Header) -> ProcKey {
     ProcKey {
         tgid: Tgid(header.tgid),
         born: Ktime(header.born_ns),
+    }
+}
+
+fn ancestor(above: &abi::Above) -> Ancestor {
+    let len = above.name.iter().position(|it| *it == 0);
+    let name = above.name.get(..len.unwrap_or(above.name.len()));
+    Ancestor {
+        process: ProcKey {
+            tgid: Tgid(above.tgid),
+            born: Ktime(above.born_ns),
+        },
+        name: name.unwrap_or_default().into(),
     }
 }
 

@@ -117,6 +117,8 @@ pub enum Event {
     Exit(Exit),
     Rename(Rename),
     Call(Call),
+    /// Who is above a process that is followed by its name. Comes after its exec.
+    Lineage(Lineage),
     /// A toolchain program was found and its probes attached, or not. Comes before the exec of it, or after.
     Tool(Tool),
     /// Answer to `Effect::ReadSettings`.
@@ -142,6 +144,7 @@ impl Event {
             | Self::Exec(_)
             | Self::Rename(_)
             | Self::Call(_)
+            | Self::Lineage(_)
             | Self::Tool(_)
             | Self::Settings(_)
             | Self::ResponseFile(_)
@@ -179,6 +182,23 @@ pub struct Exec {
     pub uid: u32,
     /// cgroup v2 id; that of the root on a machine with v1 only.
     pub cgroup: u64,
+}
+
+/// Who was above a process when it began to be followed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    pub at: Ktime,
+    pub process: ProcKey,
+    /// Nearest first, without the first process of the machine; at most [`tracer_abi::LINEAGE_MAX`].
+    pub above: Vec<Ancestor>,
+}
+
+/// A process above another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ancestor {
+    pub process: ProcKey,
+    /// As the kernel calls it: the first 15 bytes of its program's name, or what it called itself.
+    pub name: ByteString,
 }
 
 /// The last thread of a process is gone.

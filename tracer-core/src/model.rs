@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
-use crate::event::{Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
+use crate::event::{Ancestor, Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
 use crate::origin::{Checkout, Ci, Place, TraceContext};
 
 /// Version of the JSON form: only fields are added while it stays.
@@ -76,6 +76,10 @@ pub struct Build {
     pub process: ProcKey,
     /// The build that this one is nested in: `go generate` that runs `go run`.
     pub parent: Option<ProcKey>,
+    /// The processes that led to it, nearest first, where nothing above `process` was followed: builds with one of them in common are
+    /// of one run of it, say of `make`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<Ancestor>,
     pub command: Command,
     /// Working directory, `-C` applied.
     pub dir: Option<ByteString>,

@@ -89,6 +89,10 @@ impl Sessions {
                 let root = self.root_of(call.process);
                 self.tell(root, Event::Call(call))
             }
+            Event::Lineage(lineage) => {
+                let root = self.known(lineage.process);
+                self.tell(root, Event::Lineage(lineage))
+            }
             Event::Settings(settings) => {
                 let root = self.known(settings.process);
                 self.tell(root, Event::Settings(settings))
@@ -319,7 +323,9 @@ fn asked_later(effect: &Effect) -> Option<ProcKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Captured, CheckedOut, Exec, Exit, Fork, Role, Status, Tgid, Usage};
+    use crate::event::{
+        Ancestor, Captured, CheckedOut, Exec, Exit, Fork, Lineage, Role, Status, Tgid, Usage,
+    };
 
     const FIRST: ProcKey = key(10);
     const SECOND: ProcKey = key(20);
@@ -377,6 +383,32 @@ mod tests {
     }
 
     const GO: &str = "/usr/local/go/bin/go";
+
+    #[test]
+    fn a_build_keeps_what_led_to_it() {
+        let mut sessions = Sessions::new(Context::default());
+        let above = vec![Ancestor {
+            process: key(5),
+            name: "make".into(),
+        }];
+        let lineage = |process| {
+            Event::Lineage(Lineage {
+                at: Ktime(101),
+                process,
+                above: above.clone(),
+            })
+        };
+        sessions.apply(exec(FIRST, GO, 100));
+        sessions.apply(lineage(FIRST));
+        // Of a process that turned out to be none of ours.
+        sessions.apply(lineage(SECOND));
+        sessions.apply(exit(FIRST, 150));
+        sessions.apply(checked_out(FIRST));
+        let [trace] = &sessions.ended(Ktime(150))[..] else {
+            panic!("not one session ended");
+        };
+        assert_eq!(trace.builds[0].above, above);
+    }
 
     #[test]
     fn builds_side_by_side_are_told_apart() {

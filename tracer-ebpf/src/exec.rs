@@ -10,6 +10,7 @@ use tracer_abi::{BLOCK_MAX, Exec, Kind, NAMES_MAX, Name, Ours, PATH_MAX};
 use crate::{
     bound::{at_most, opaque},
     kernel::{born, current_task, current_tgid, read},
+    lineage,
     log::say,
     maps::{NAMES, OURS, offset},
     path::{Place, walk},
@@ -29,7 +30,8 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn record(ctx: &BtfTracePointContext) -> Option<()> {
     let tgid = current_tgid();
-    let ours = OURS.get_ptr_mut(tgid).or_else(|| adopt(tgid))?;
+    let known = OURS.get_ptr_mut(tgid);
+    let ours = known.or_else(|| adopt(tgid))?;
     let task = current_task();
     let born_ns = born(task);
     // SAFETY: the map keeps the element while the program runs; all other threads of the process are gone.
@@ -53,6 +55,9 @@ fn record(ctx: &BtfTracePointContext) -> Option<()> {
         count_lost(Kind::EXEC);
     }
     scratch.free();
+    if known.is_none() {
+        lineage::send(task);
+    }
     Some(())
 }
 

@@ -14,6 +14,7 @@ mod exec;
 mod exit;
 mod fork;
 mod kernel;
+mod lineage;
 mod log;
 mod maps;
 mod path;

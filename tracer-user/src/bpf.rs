@@ -204,6 +204,7 @@ impl Tracer {
             Kind::RENAME,
             Kind::CALL,
             Kind::TRACK,
+            Kind::LINEAGE,
         ];
         let mut tallies = Vec::with_capacity(kinds.len());
         for kind in kinds {

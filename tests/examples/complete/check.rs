@@ -124,6 +124,7 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
                 complaints.push(format!("a record was unreadable: {}", record.why));
             }
             Event::Rename(_)
+            | Event::Lineage(_)
             | Event::Tool(_)
             | Event::Settings(_)
             | Event::ResponseFile(_)

@@ -99,6 +99,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     Build {
         process: head.key,
         parent: family.above,
+        above: head.above.clone(),
         command: setting::command(head, &environment),
         dir: setting::dir(head),
         toolchain: environment.toolchain.clone(),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::{
-    Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Rename, Settings, Status, Tgid, Usage,
+    Ancestor, Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Rename, Settings, Status, Tgid,
+    Usage,
 };
 use crate::model::{Anomaly, GcCycle, Phase};
 use crate::origin::Checkout;
@@ -82,6 +83,8 @@ pub(super) struct Process {
     pub(super) images: Vec<Image>,
     pub(super) settings: Option<Settings>,
     pub(super) checkout: Option<Checkout>,
+    /// Who is above it, where it is the first that is followed.
+    pub(super) above: Vec<Ancestor>,
     pub(super) response: Option<Captured<Vec<ByteString>>>,
     pub(super) spans: Vec<Span>,
     /// Open spans by goroutine: indices into `spans`, innermost last.
@@ -105,6 +108,7 @@ impl Process {
             images: Vec::new(),
             settings: None,
             checkout: None,
+            above: Vec::new(),
             response: None,
             spans: Vec::new(),
             open: BTreeMap::new(),

@@ -601,6 +601,7 @@ fn owner(event: &Event) -> Option<ProcKey> {
         Event::Exit(it) => Some(it.process),
         Event::Rename(it) => Some(it.process),
         Event::Call(it) => Some(it.process),
+        Event::Lineage(it) => Some(it.process),
         Event::Settings(it) => Some(it.process),
         Event::ResponseFile(it) => Some(it.process),
         Event::Inspected(it) => Some(it.process),

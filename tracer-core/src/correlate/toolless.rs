@@ -71,6 +71,7 @@ fn group(
     Some(Build {
         process: head.key,
         parent: None,
+        above: head.above.clone(),
         command: Command {
             name: "tools".to_owned(),
             argv: head.image().map(|it| it.argv.clone()).unwrap_or_default(),

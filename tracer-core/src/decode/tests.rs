@@ -338,6 +338,34 @@ fn a_rename_has_two_paths() {
 }
 
 #[test]
+fn a_lineage_has_the_processes_that_led_there() {
+    let mut above = [abi::Above::default(); abi::LINEAGE_MAX];
+    for (n, name) in [(0, &b"make\0rest"[..]), (1, b"sixteen-letters!")] {
+        above[n].born_ns = 7;
+        above[n].tgid = u32::try_from(n).expect("small") + 40;
+        above[n].name[..name.len()].copy_from_slice(name);
+    }
+    let lineage = |n| {
+        let fixed = abi::Lineage {
+            header: header(Kind::LINEAGE),
+            n,
+            pad: 0,
+            above,
+        };
+        decode(&record(&fixed, &[]))
+    };
+    let Event::Lineage(told) = lineage(2) else {
+        panic!("not a lineage")
+    };
+    let names: Vec<_> = told.above.iter().map(|it| it.name.to_str()).collect();
+    assert_eq!(names, ["make", "sixteen-letters!"]);
+    assert_eq!(told.above[1].process.tgid, Tgid(41));
+    // More than there can be is no lineage.
+    assert!(matches!(lineage(9), Event::Unreadable(_)));
+    assert!(matches!(lineage(u32::MAX), Event::Unreadable(_)));
+}
+
+#[test]
 fn calls_become_points() {
     assert_eq!(
         call(0, &["Executing action (build fmt)"], 0),
@@ -503,7 +531,7 @@ fn contract(bytes: &[u8]) {
         Event::Unreadable(it) => {
             assert!(usize::try_from(it.len).is_ok_and(|len| len == bytes.len()));
         }
-        Event::Fork(_) | Event::Exit(_) | Event::Rename(_) | Event::Call(_) => {
+        Event::Fork(_) | Event::Exit(_) | Event::Rename(_) | Event::Call(_) | Event::Lineage(_) => {
             assert!(bytes.len() >= 48);
         }
         Event::Tool(_)

@@ -34,6 +34,7 @@ fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Build {
             born: Ktime(start),
         },
         parent: None,
+        above: Vec::new(),
         command: Command {
             name: "build".to_owned(),
             argv: ["go", "build", "./..."].map(ByteString::from).to_vec(),

@@ -199,12 +199,13 @@ struct Tags<'a> {
 }
 
 /// Kinds of event, as they stand in a line.
-pub(super) const KINDS: [&str; 12] = [
+pub(super) const KINDS: [&str; 13] = [
     "fork",
     "exec",
     "exit",
     "rename",
     "call",
+    "lineage",
     "tool",
     "settings",
     "response_file",

@@ -8,9 +8,9 @@ use super::read::KINDS;
 use super::*;
 use crate::decode::PointKind;
 use crate::event::{
-    Artifact, Call, Captured, CheckedOut, EnvFile, Event, Exec, Exit, FileId, Fork, Inspected,
-    Ktime, Lost, Point, ProcKey, Refusal, Rename, ResponseFile, Role, Settings, Status, Tgid, Tool,
-    Unreadable, Usage,
+    Ancestor, Artifact, Call, Captured, CheckedOut, EnvFile, Event, Exec, Exit, FileId, Fork,
+    Inspected, Ktime, Lineage, Lost, Point, ProcKey, Refusal, Rename, ResponseFile, Role, Settings,
+    Status, Tgid, Tool, Unreadable, Usage,
 };
 use crate::origin::{Checkout, Place};
 
@@ -90,6 +90,14 @@ fn kinds() -> Vec<Event> {
             old: text(),
             new: Captured::Missing,
             at_cwd: true,
+        }),
+        Event::Lineage(Lineage {
+            at,
+            process,
+            above: vec![Ancestor {
+                process,
+                name: "make".into(),
+            }],
         }),
         Event::Tool(Tool {
             at,
@@ -270,6 +278,7 @@ fn every_kind_and_point_is_known_by_its_name() {
         | Event::Exit(_)
         | Event::Rename(_)
         | Event::Call(_)
+        | Event::Lineage(_)
         | Event::Tool(_)
         | Event::Settings(_)
         | Event::ResponseFile(_)
@@ -351,7 +360,7 @@ fn a_recorder_that_was_killed_leaves_what_it_flushed() {
     std::mem::forget(writer);
     let (found, _, damage) = read(&file);
     assert_eq!(found, events);
-    assert!(damage.is_some_and(|it| it.contains("after line 24")));
+    assert!(damage.is_some_and(|it| it.contains("after line 25")));
 }
 
 #[test]

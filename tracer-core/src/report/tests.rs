@@ -39,6 +39,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
     let build = Build {
         process: key(1),
         parent: None,
+        above: Vec::new(),
         command: Command {
             name: "build".to_owned(),
             ..Command::default()

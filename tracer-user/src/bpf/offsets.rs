@@ -54,6 +54,7 @@ fn of(bytes: &[u8]) -> Result<Offsets, SetupError> {
         task_sum_exec_runtime: task("se.sum_exec_runtime")?,
         task_thread_node: task("thread_node")?,
         task_cred: task("cred")?,
+        task_comm: task("comm")?,
         cred_euid: find("cred", &["euid"])?,
         mm_arg_start: mm("arg_start")?,
         mm_arg_end: mm("arg_end")?,

@@ -39,6 +39,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
                 Event::Fork(_)
                 | Event::Rename(_)
                 | Event::Call(_)
+                | Event::Lineage(_)
                 | Event::Tool(_)
                 | Event::Settings(_)
                 | Event::ResponseFile(_)

@@ -308,6 +308,7 @@ fn empty(command: &str, wall: u64) -> Build {
     Build {
         process: key(1000),
         parent: None,
+        above: Vec::new(),
         command: Command {
             name: argv[1].to_string(),
             argv,

@@ -1,5 +1,6 @@
 //! Everything that is known of one build.
 
+use tracer_core::event::Ancestor;
 use tracer_core::model::{Build, ToolCall};
 use tracer_core::report::BuildReport;
 
@@ -98,6 +99,11 @@ fn ending(call: &ToolCall) -> String {
     format!("{} {status}{took}", call.program)
 }
 
+/// A process above a build.
+fn ancestor(it: &Ancestor) -> Line {
+    Line::plain(&format!("{} {}", it.name.to_str(), it.process.tgid.0))
+}
+
 fn facts(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, cpus: u32) {
     let dot = page.style().dot();
     let mut time = vec![
@@ -128,6 +134,11 @@ fn facts(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, cpus: u32) {
             .map(|it| Line::plain(&format!("switched from {it}"))),
     );
     page.flow(word::label("Toolchain"), &toolchain, dot, 2);
+
+    let above: Vec<Line> = build.above.iter().map(ancestor).collect();
+    if !above.is_empty() {
+        page.flow(word::label("Run by"), &above, " < ", 2);
+    }
 
     goflags_in_full(page, build);
     let mut packages = vec![Line::plain(&word::packages(&build.packages))];
