@@ -250,7 +250,7 @@ fn the_builds_of_one_make_are_known_by_it() {
         "all: one two three\none two:\n\tgo build -o $@ .\nthree:\n\tcd . && go build -o $@ .; true\n",
     );
     let path = toolchain.go.parent().unwrap().display();
-    let made = Command::new("make")
+    let output = Command::new("make")
         .args(["-j2", "all"])
         .current_dir(module.dir())
         .env_clear()
@@ -258,19 +258,20 @@ fn the_builds_of_one_make_are_known_by_it() {
         .env("PATH", format!("{path}:/usr/bin:/bin"))
         .output()
         .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    assert!(output.status.success(), "{output:?}");
     let mut makes = Vec::new();
     for build in agent.wait_for(&module, 3) {
         let page = agent.page(&format!("/api/v1/builds/{}", build["id"].as_str().unwrap()));
         let shown: Value = serde_json::from_str(page.split_once("\r\n\r\n").unwrap().1).unwrap();
         let above = &shown["trace"]["builds"][0]["above"];
-        let make = above
+        let found = above
             .as_array()
             .unwrap()
             .iter()
             .find(|it| it["name"] == "make");
         makes.push(
-            make.unwrap_or_else(|| panic!("no make above: {above}"))
+            found
+                .unwrap_or_else(|| panic!("no make above: {above}"))
                 .clone(),
         );
     }

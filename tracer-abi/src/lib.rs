@@ -9,9 +9,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod offsets;
+
 use core::mem::size_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+pub use offsets::Offsets;
 
 /// Names of the maps, as in the object.
 pub mod map {
@@ -438,69 +442,6 @@ pub struct Tally {
     pub lost: u64,
 }
 const _: () = assert!(size_of::<Tally>() == 16);
-
-/// Where the running kernel keeps what the programs read: byte offsets, taken from its BTF when the object is loaded,
-/// because Rust programs have no CO-RE relocations. The global is called `OFFSETS`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-#[expect(
-    missing_docs,
-    reason = "each field is the offset of the member it is named after"
-)]
-pub struct Offsets {
-    pub task_tgid: u32,
-    pub task_pid: u32,
-    pub task_start_boottime: u32,
-    pub task_group_leader: u32,
-    pub task_real_parent: u32,
-    pub task_mm: u32,
-    pub task_fs: u32,
-    pub task_signal: u32,
-    pub task_exit_code: u32,
-    pub task_utime: u32,
-    pub task_stime: u32,
-    pub task_sum_exec_runtime: u32,
-    pub task_thread_node: u32,
-    pub task_cred: u32,
-    pub task_comm: u32,
-    pub cred_euid: u32,
-    pub mm_arg_start: u32,
-    pub mm_arg_end: u32,
-    pub mm_env_start: u32,
-    pub mm_env_end: u32,
-    pub fs_pwd: u32,
-    pub fs_root: u32,
-    pub path_mnt: u32,
-    pub path_dentry: u32,
-    pub mount_mnt: u32,
-    pub mount_parent: u32,
-    pub mount_mountpoint: u32,
-    pub vfsmount_mnt_root: u32,
-    pub dentry_parent: u32,
-    pub dentry_name: u32,
-    pub qstr_name: u32,
-    pub qstr_len: u32,
-    pub bprm_file: u32,
-    pub file_path: u32,
-    pub file_inode: u32,
-    pub inode_ino: u32,
-    pub inode_size: u32,
-    pub inode_sb: u32,
-    pub inode_ctime_sec: u32,
-    pub inode_ctime_nsec: u32,
-    pub super_dev: u32,
-    pub signal_live: u32,
-    pub signal_flags: u32,
-    pub signal_group_exit_code: u32,
-    pub signal_utime: u32,
-    pub signal_stime: u32,
-    pub signal_sum_sched_runtime: u32,
-    pub signal_maxrss: u32,
-    pub signal_thread_head: u32,
-}
-const _: () = assert!(size_of::<Offsets>() == 49 * 4);
 
 #[cfg(test)]
 mod tests {

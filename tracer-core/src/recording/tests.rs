@@ -50,6 +50,15 @@ fn events() -> Vec<Event> {
     [kinds(), points()].concat()
 }
 
+fn lineage(at: Ktime, process: ProcKey) -> Event {
+    let name = "make".into();
+    Event::Lineage(Lineage {
+        at,
+        process,
+        above: vec![Ancestor { process, name }],
+    })
+}
+
 fn kinds() -> Vec<Event> {
     let (at, process) = (AT, PROCESS);
     let file = FileId {
@@ -91,14 +100,7 @@ fn kinds() -> Vec<Event> {
             new: Captured::Missing,
             at_cwd: true,
         }),
-        Event::Lineage(Lineage {
-            at,
-            process,
-            above: vec![Ancestor {
-                process,
-                name: "make".into(),
-            }],
-        }),
+        lineage(at, process),
         Event::Tool(Tool {
             at,
             file,
