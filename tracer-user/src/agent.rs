@@ -22,7 +22,7 @@ use tracer_core::recording::Detail;
 
 pub use self::config::{Central, Config};
 use self::export::Counts;
-use self::export::outputs::Outputs;
+use self::export::outputs::{Outputs, Surroundings};
 use self::http::{Readiness, Served, Server};
 use self::metrics::{Metrics, Queue, Reload, SelfStats};
 use crate::driver::service::{self, Sink, State};
@@ -38,6 +38,8 @@ const QUEUE: usize = 1024;
 const FLUSH: Duration = Duration::from_secs(2);
 /// And a central history, after that, to be told of it.
 const FORWARD: Duration = Duration::from_millis(1500);
+/// How long the outputs have to send what is left when the agent ends, while the history is written.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often what is too old or too much is thrown away.
 const RETENTION: Duration = Duration::from_mins(10);
 /// How long nothing was built before memory is given back.
@@ -72,7 +74,7 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
         store: Place::File(config.store.clone()),
         readiness: Readiness::not_yet("the kernel programs are being loaded"),
     });
-    let outputs = Outputs::start(&config.outputs, &metrics, tell)?;
+    let outputs = Outputs::start(&config.outputs, &surroundings(&config, &metrics, tell))?;
     let pages = config
         .listen
         .map(|address| listen(address, &served))
@@ -159,6 +161,15 @@ fn forward(central: &Central, config: &Config, tell: fn(&str)) -> anyhow::Result
         settings: central.settings.clone(),
     };
     Ok(Forwarder::start(order, tell)?)
+}
+
+fn surroundings(config: &Config, metrics: &Arc<Metrics>, tell: fn(&str)) -> Surroundings {
+    Surroundings {
+        metrics: Arc::clone(metrics),
+        store: config.store.clone(),
+        target_ttl: config.target_ttl,
+        tell,
+    }
 }
 
 fn listen(address: SocketAddr, served: &Arc<Served>) -> anyhow::Result<Server> {
@@ -255,6 +266,11 @@ impl Agent<'_> {
                 (self.tell)(&format!("pages are at http://{}", pages.address()));
             }
         }
+        self.outputs.change(
+            (&self.config.outputs, self.config.target_ttl),
+            &wanted.outputs,
+            &surroundings(&wanted, &self.served.metrics, self.tell),
+        )?;
         self.served.metrics.set_target_ttl(wanted.target_ttl);
         if wanted.limits != self.config.limits {
             self.retained = None;
@@ -326,6 +342,8 @@ impl Agent<'_> {
             busy: _,
             tell,
         } = self;
+        let deadline = Instant::now() + LAST_WORDS;
+        outputs.ask_to_end(deadline);
         // They read the history, which is about to be closed.
         drop(pages);
         if !writer.flush(FLUSH) {
@@ -333,7 +351,7 @@ impl Agent<'_> {
         }
         let counts = writer.counts();
         drop(writer);
-        for (name, counts) in outputs.finish(Instant::now() + FLUSH) {
+        for (name, counts) in outputs.finish(deadline) {
             let n = counts.waiting + counts.failed + counts.dropped;
             if n > 0 {
                 tell(&format!(

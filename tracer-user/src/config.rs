@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 use tracer_core::recording::Detail;
 
-use crate::agent::export::otlp;
+use crate::agent::export::{otlp, pushgateway, textfile};
 use crate::history::{Place, central};
 
 /// Read where it is there and no other is named.
@@ -43,6 +43,10 @@ pub struct Layer {
     pub forget_targets_hours: Option<u32>,
     /// OpenTelemetry; said by a file only.
     pub otlp: Option<otlp::Settings>,
+    /// Groups are pushed there; said by a file only.
+    pub pushgateway: Option<pushgateway::Settings>,
+    /// The metrics are written there; said by a file only.
+    pub textfile: Option<textfile::Settings>,
 }
 
 impl Layer {
@@ -59,6 +63,8 @@ impl Layer {
             keep_megabytes: self.keep_megabytes.or(weaker.keep_megabytes),
             forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
             otlp: self.otlp.or(weaker.otlp),
+            pushgateway: self.pushgateway.or(weaker.pushgateway),
+            textfile: self.textfile.or(weaker.textfile),
         }
     }
 
@@ -243,12 +249,14 @@ mod tests {
             keep_megabytes,
             forget_targets_hours,
             otlp,
+            pushgateway,
+            textfile,
         } = &layer;
         let numbers = [keep_days, keep_megabytes, forget_targets_hours];
         let central = central.as_ref().unwrap();
         assert!(central.tenant.is_some() && central.keep_days.is_some());
         assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
-        assert!(otlp.is_some());
+        assert!(otlp.is_some() && pushgateway.is_some() && textfile.is_some());
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");
     }
 }

@@ -29,6 +29,11 @@ const TEST_PACKAGES: &[Package] = &[
     package("strace", "/usr/bin/strace"),
     package("bpftool", "/usr/sbin/bpftool"),
     package("prometheus", "/usr/bin/promtool"),
+    package("prometheus-pushgateway", "/usr/bin/prometheus-pushgateway"),
+    package(
+        "prometheus-node-exporter",
+        "/usr/bin/prometheus-node-exporter",
+    ),
     package("sudo", "/usr/bin/sudo"),
     package("runc", "/usr/sbin/runc"),
     package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),

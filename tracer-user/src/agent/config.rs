@@ -55,6 +55,8 @@ impl Config {
             keep_megabytes,
             forget_targets_hours,
             otlp,
+            pushgateway,
+            textfile,
         } = said;
         let (days, megabytes) = (
             keep_days.unwrap_or(KEEP_DAYS),
@@ -77,7 +79,11 @@ impl Config {
             },
             listen: listen.map_or(Some(LISTEN), |Listen(address)| address),
             target_ttl: Duration::from_hours(u64::from(hours)),
-            outputs: outputs::Wanted { otlp },
+            outputs: outputs::Wanted {
+                otlp,
+                pushgateway,
+                textfile,
+            },
         }
     }
 
@@ -95,8 +101,8 @@ impl Config {
             taken.detail = running.detail;
             fixed.push("detail");
         }
-        if taken.outputs != running.outputs {
-            taken.outputs.clone_from(&running.outputs);
+        if taken.outputs.otlp != running.outputs.otlp {
+            taken.outputs.otlp.clone_from(&running.outputs.otlp);
             fixed.push("otlp");
         }
         (taken, fixed)

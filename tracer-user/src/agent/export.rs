@@ -7,7 +7,10 @@
 pub mod client;
 pub mod otlp;
 pub mod outputs;
+pub mod pushgateway;
+mod replace;
 pub mod retry;
+pub mod textfile;
 pub mod worker;
 
 /// What became of what was handed to an output, since its start.
@@ -15,7 +18,7 @@ pub mod worker;
 pub struct Counts {
     /// Delivered.
     pub sent: u64,
-    /// Given up: refused for good, or tried as often as it is tried.
+    /// Refused for good, or not delivered after all tries. What is kept for later counts again each time.
     pub failed: u64,
     /// Had no room in the queue, or in what is kept for later.
     pub dropped: u64,

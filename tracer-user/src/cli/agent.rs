@@ -74,6 +74,8 @@ impl Args {
             keep_megabytes: self.keep_megabytes,
             forget_targets_hours: self.forget_targets_hours,
             otlp: None,
+            pushgateway: None,
+            textfile: None,
         }
     }
 }

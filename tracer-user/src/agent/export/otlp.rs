@@ -111,6 +111,11 @@ impl Otlp {
             .collect()
     }
 
+    /// Does not wait.
+    pub(super) fn ask_to_end(&self, deadline: Instant) {
+        self.worker.ask_to_end(deadline);
+    }
+
     pub fn counts(&self) -> Counts {
         all(self.worker.counts(), &self.dropped)
     }

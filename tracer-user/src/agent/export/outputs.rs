@@ -1,8 +1,9 @@
 //! All outputs that are configured, as one. What each does with a build is its own; the order here means nothing.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracer_core::event::ProcKey;
 use tracer_core::model::Trace;
@@ -10,36 +11,84 @@ use tracer_core::origin::TraceId;
 
 use super::Counts;
 use super::otlp::{self, Otlp};
+use super::pushgateway::{self, Pushgateway};
+use super::textfile::{self, Textfile};
 use crate::agent::metrics::Metrics;
 
 /// Which there are to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     pub otlp: Option<otlp::Settings>,
+    pub pushgateway: Option<pushgateway::Settings>,
+    pub textfile: Option<textfile::Settings>,
+}
+
+/// What they are given by the agent.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub metrics: Arc<Metrics>,
+    /// The history; what outputs keep on disk is beside it.
+    pub store: PathBuf,
+    /// After which time a target is forgotten.
+    pub target_ttl: Duration,
+    pub tell: fn(&str),
 }
 
 #[derive(Debug, Default)]
 pub struct Outputs {
     otlp: Option<Otlp>,
+    pushgateway: Option<Pushgateway>,
+    textfile: Option<Textfile>,
 }
 
 impl Outputs {
     /// Fails where an operator's mistake would otherwise be found when the first build is over.
-    pub fn start(wanted: &Wanted, metrics: &Arc<Metrics>, tell: fn(&str)) -> anyhow::Result<Self> {
-        let Wanted { otlp } = wanted;
-        let otlp = otlp.as_ref();
+    pub fn start(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Self> {
+        let otlp = wanted.otlp.as_ref().map(|it| {
+            let metrics = Arc::clone(&surroundings.metrics);
+            Otlp::start(it, metrics, surroundings.tell)
+        });
         Ok(Self {
-            otlp: otlp
-                .map(|it| Otlp::start(it, Arc::clone(metrics), tell))
-                .transpose()?,
+            otlp: otlp.transpose()?,
+            textfile: textfile(wanted, surroundings)?,
+            pushgateway: pushgateway(wanted, surroundings)?,
         })
+    }
+
+    /// Goes on with other settings, as far as that can be done without a restart. Nothing changes if anything in them does not work.
+    /// What they take the place of ends by itself, within seconds.
+    pub fn change(
+        &mut self,
+        (before, before_ttl): (&Wanted, Duration),
+        wanted: &Wanted,
+        surroundings: &Surroundings,
+    ) -> anyhow::Result<()> {
+        let has_ttl_changed = before_ttl != surroundings.target_ttl;
+        let write = (before.textfile != wanted.textfile).then(|| textfile(wanted, surroundings));
+        let write = write.transpose()?;
+        let push = (before.pushgateway != wanted.pushgateway || has_ttl_changed)
+            .then(|| pushgateway(wanted, surroundings));
+        if let Some(pushgateway) = push.transpose()? {
+            self.pushgateway = pushgateway;
+        }
+        if let Some(textfile) = write {
+            self.textfile = textfile;
+        }
+        Ok(())
     }
 
     /// Builds are over. Never waits.
     pub fn ended(&self, trace: &Trace) {
-        let Self { otlp } = self;
+        let Self {
+            otlp,
+            pushgateway,
+            textfile: _,
+        } = self;
         if let Some(otlp) = otlp {
             otlp.ended(trace);
+        }
+        if let Some(pushgateway) = pushgateway {
+            pushgateway.ended(trace);
         }
     }
 
@@ -51,15 +100,68 @@ impl Outputs {
 
     /// By name.
     pub fn counts(&self) -> Vec<(&'static str, Counts)> {
-        let Self { otlp } = self;
+        let Self {
+            otlp,
+            pushgateway,
+            textfile,
+        } = self;
         let otlp = otlp.as_ref().map(|it| ("otlp", it.counts()));
-        otlp.into_iter().collect()
+        let pushgateway = pushgateway.as_ref().map(|it| ("pushgateway", it.counts()));
+        let textfile = textfile.as_ref().map(|it| ("textfile", it.counts()));
+        otlp.into_iter()
+            .chain(pushgateway)
+            .chain(textfile)
+            .collect()
+    }
+
+    /// Asks them to send what waits, all at the same time, and to end by then. Does not wait.
+    pub fn ask_to_end(&self, deadline: Instant) {
+        let Self {
+            otlp,
+            pushgateway,
+            textfile,
+        } = self;
+        if let Some(otlp) = otlp {
+            otlp.ask_to_end(deadline);
+        }
+        if let Some(pushgateway) = pushgateway {
+            pushgateway.ask_to_end(deadline);
+        }
+        if let Some(textfile) = textfile {
+            textfile.ask_to_end(deadline);
+        }
     }
 
     /// Sends what waits, as far as that can be done by then.
     pub fn finish(self, deadline: Instant) -> Vec<(&'static str, Counts)> {
-        let Self { otlp } = self;
+        self.ask_to_end(deadline);
+        let Self {
+            otlp,
+            pushgateway,
+            textfile,
+        } = self;
         let otlp = otlp.map(|it| ("otlp", it.finish(deadline)));
-        otlp.into_iter().collect()
+        let pushgateway = pushgateway.map(|it| ("pushgateway", it.finish(deadline)));
+        let textfile = textfile.map(|it| ("textfile", it.finish(deadline)));
+        otlp.into_iter()
+            .chain(pushgateway)
+            .chain(textfile)
+            .collect()
     }
+}
+
+fn textfile(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
+    let start = |it| Textfile::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
+    wanted.textfile.as_ref().map(start).transpose()
+}
+
+fn pushgateway(
+    wanted: &Wanted,
+    surroundings: &Surroundings,
+) -> anyhow::Result<Option<Pushgateway>> {
+    let mut spool = surroundings.store.clone().into_os_string();
+    spool.push("-pushgateway");
+    let spool = PathBuf::from(spool);
+    let start = |it| Pushgateway::start(it, &spool, surroundings.target_ttl, surroundings.tell);
+    wanted.pushgateway.as_ref().map(start).transpose()
 }

@@ -125,6 +125,11 @@ impl<J: Send + 'static> Worker<J> {
         }
     }
 
+    /// Asks the thread to do what is in the queue and to end by then; does not wait.
+    pub fn ask_to_end(&self, deadline: Instant) {
+        self.shared.end(deadline);
+    }
+
     /// Lets the thread do what is in the queue, and waits for its end until then. If it takes longer it is left behind.
     pub fn finish(mut self, deadline: Instant) -> Counts {
         self.shared.end(deadline);

@@ -75,7 +75,7 @@ const MAX_RSS: Spec = Spec {
     labels: &["tool"],
     limit: SERIES,
 };
-const BINARY_SIZE: Spec = Spec {
+pub(crate) const BINARY_SIZE: Spec = Spec {
     name: "go_build_binary_size_bytes",
     help: "Size of the file that was last built from the target.",
     labels: &["project", "target", "goos", "goarch"],
@@ -93,13 +93,13 @@ const SECTION_ENTROPY: Spec = Spec {
     labels: &["project", "target", "goos", "goarch", "section"],
     limit: SECTION_SERIES,
 };
-const TIMESTAMP: Spec = Spec {
+pub(crate) const TIMESTAMP: Spec = Spec {
     name: "go_build_timestamp_seconds",
     help: "When the target was last built, in seconds since 1970.",
     labels: &["project", "target", "goos", "goarch"],
     limit: SERIES,
 };
-const INFO: Spec = Spec {
+pub(crate) const INFO: Spec = Spec {
     name: "go_build_info",
     help: "How the target was last built; always 1.",
     labels: &[
@@ -115,6 +115,25 @@ const INFO: Spec = Spec {
         "race",
         "goflags_set",
     ],
+    limit: SERIES,
+};
+/// Of what is pushed when a machine is not there to be asked: a histogram of one build says nothing.
+pub(crate) const LAST_TIMESTAMP: Spec = Spec {
+    name: "go_build_last_timestamp_seconds",
+    help: "When the last build for the target ended, well or not, in seconds since 1970.",
+    labels: BINARY_SIZE.labels,
+    limit: SERIES,
+};
+pub(crate) const LAST_DURATION: Spec = Spec {
+    name: "go_build_last_duration_seconds",
+    help: "Wall time of the last build for the target.",
+    labels: BINARY_SIZE.labels,
+    limit: SERIES,
+};
+pub(crate) const LAST_SUCCESS: Spec = Spec {
+    name: "go_build_last_success",
+    help: "Whether the last build for the target succeeded.",
+    labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const EVENTS: Spec = Spec {
@@ -168,6 +187,9 @@ pub(crate) const ALL: &[&Spec] = &[
     &SECTION_ENTROPY,
     &TIMESTAMP,
     &INFO,
+    &LAST_TIMESTAMP,
+    &LAST_DURATION,
+    &LAST_SUCCESS,
     &EVENTS,
     &LOST,
     &UNREADABLE,

@@ -1,7 +1,8 @@
 //! Builds into families. What is said of a build is said here once, for a file of one run and for the agent's registry.
 
 use prometheus::Error;
-use tracer_core::model::{Build, CallKind, ToolCall, Trace};
+use tracer_core::event::Artifact;
+use tracer_core::model::{Build, CallKind, Installed, ToolCall, Trace};
 use tracer_core::report::BuildReport;
 
 use super::family::Families;
@@ -91,15 +92,53 @@ fn phases(call: &ToolCall) -> impl Iterator<Item = (&str, u64)> {
 
 /// What is true of a target until it is built again.
 pub(crate) fn outputs(families: &mut Families, trace: &Trace, build: &Build) -> Result<(), Error> {
+    let at_ns = end_ns(trace, build);
+    for made in made(build) {
+        let Made {
+            key: [project, target, goos, goarch],
+            info,
+            artifact,
+            how: _,
+        } = made;
+        let key = Key::new(project, target, goos, goarch);
+        families.targets(
+            key,
+            &Built {
+                at_ns,
+                size: artifact.map(|it| it.size),
+                anatomy: artifact.and_then(|it| it.anatomy.as_deref()),
+                info: &info,
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// When a build ended, in nanoseconds since 1970.
+pub(crate) fn end_ns(trace: &Trace, build: &Build) -> u64 {
+    let end = build.end.unwrap_or(trace.end).0;
+    end.saturating_add_signed(trace.boot_to_wall_ns)
+}
+
+/// Something made from a target, as labels have it.
+pub(crate) struct Made<'a> {
+    /// Project, target, GOOS, GOARCH.
+    pub(crate) key: [&'a str; 4],
+    /// Of `go_build_info`.
+    pub(crate) info: [&'a str; 11],
+    /// The binary, of several files.
+    pub(crate) artifact: Option<&'a Artifact>,
+    pub(crate) how: Installed,
+}
+
+/// The outputs of a build that could be read and whose target is known.
+pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
     let project = label::project(build);
     let (goos, goarch, go_version) = label::platform(build);
-    let end = build.end.unwrap_or(trace.end).0;
-    let at_ns = end.saturating_add_signed(trace.boot_to_wall_ns);
     let binaries = label::binaries(build);
-    for output in build.outputs.iter().filter(|it| it.artifact.is_some()) {
-        let Some(target) = target(output) else {
-            continue;
-        };
+    let outputs = build.outputs.iter().filter(|it| it.artifact.is_some());
+    outputs.filter_map(move |output| {
+        let target = target(output)?;
         let facts = Facts::of(build, output);
         let info = [
             project,
@@ -114,19 +153,13 @@ pub(crate) fn outputs(families: &mut Families, trace: &Trace, build: &Build) -> 
             facts.race,
             facts.goflags_set,
         ];
-        let key = Key::new(project, target, goos, goarch);
-        let artifact = binaries.get(target).copied();
-        families.targets(
-            key,
-            &Built {
-                at_ns,
-                size: artifact.map(|it| it.size),
-                anatomy: artifact.and_then(|it| it.anatomy.as_deref()),
-                info: &info,
-            },
-        )?;
-    }
-    Ok(())
+        Some(Made {
+            key: [project, target, goos, goarch],
+            info,
+            artifact: binaries.get(target).copied(),
+            how: output.how,
+        })
+    })
 }
 
 #[expect(

@@ -13,7 +13,7 @@ use super::Authorization;
 /// An `http` or `https` URL. Shown (also by `Debug`) without user, password, query and fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    scheme: &'static str,
+    is_tls: bool,
     /// Host and port.
     authority: String,
     /// Without a slash at its end.
@@ -42,9 +42,9 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, BadEndpoint> {
         let (scheme, rest) = text.split_once("://").ok_or(BadEndpoint::Scheme)?;
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "http" => "http",
-            "https" => "https",
+        let is_tls = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
             _ => return Err(BadEndpoint::Scheme),
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -61,7 +61,7 @@ impl FromStr for Endpoint {
             return Err(BadEndpoint::Host);
         }
         let after = after.split('#').next().unwrap_or_default();
-        let uri: Uri = format!("{scheme}://{authority}{after}")
+        let uri: Uri = format!("{}{authority}{after}", scheme_of(is_tls))
             .parse()
             .map_err(|_| BadEndpoint::Form)?;
         let port = authority.strip_prefix(uri.host().unwrap_or_default());
@@ -69,7 +69,7 @@ impl FromStr for Endpoint {
             return Err(BadEndpoint::Form);
         }
         Ok(Self {
-            scheme,
+            is_tls,
             authority: authority.to_owned(),
             path: uri.path().trim_end_matches('/').to_owned(),
             query: uri.query().map_or_else(String::new, |it| format!("?{it}")),
@@ -90,13 +90,13 @@ impl Endpoint {
     /// What is requested: the address with a path after its own, without user and password.
     pub(super) fn with_path(&self, path: &str) -> String {
         let Self {
-            scheme,
+            is_tls,
             authority,
             path: own,
             query,
             user: _,
         } = self;
-        format!("{scheme}://{authority}{own}{path}{query}")
+        format!("{}{authority}{own}{path}{query}", scheme_of(*is_tls))
     }
 
     /// Of the user and password in the address.
@@ -110,7 +110,7 @@ impl Endpoint {
     }
 
     pub(super) fn is_tls(&self) -> bool {
-        self.scheme == "https"
+        self.is_tls
     }
 
     pub(super) fn is_loopback(&self) -> bool {
@@ -123,9 +123,19 @@ impl Endpoint {
     }
 }
 
+fn scheme_of(is_tls: bool) -> &'static str {
+    if is_tls { "https://" } else { "http://" }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+        write!(
+            f,
+            "{}{}{}",
+            scheme_of(self.is_tls),
+            self.authority,
+            self.path
+        )
     }
 }
 

@@ -1,0 +1,199 @@
+//! Gateways that are away, that do not answer, that refuse; and that no secret shows by that.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tracer_user::agent::export::pushgateway::{Pushgateway, Settings};
+
+use crate::gateway::Gateway;
+use crate::harness::{DAY, Push, built, free_address, target};
+
+fn silent(_: &str) {}
+
+/// Answers each request with these bytes, and hands out its head.
+fn answering(answer: &'static str) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, heads) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let head = take_request(&mut stream.unwrap(), answer);
+            if sender.send(head).is_err() {
+                return;
+            }
+        }
+    });
+    (address, heads)
+}
+
+fn take_request(stream: &mut TcpStream, answer: &str) -> String {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let n = reader.read_line(&mut head).unwrap();
+        assert!(n > 0, "half a request: {head}");
+    }
+    let length = head.lines().find_map(|it| {
+        let (name, value) = it.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse::<u64>().unwrap())
+    });
+    let mut body = String::new();
+    reader
+        .take(length.unwrap_or(0))
+        .read_to_string(&mut body)
+        .unwrap();
+    stream.write_all(answer.as_bytes()).unwrap();
+    head
+}
+
+#[test]
+fn what_waits_for_a_gateway_is_delivered_when_it_is_back_and_only_the_newest() {
+    let address = free_address();
+    let push = Push::to(&format!("http://{address}"), DAY, silent);
+    push.output.ended(&built(300));
+    push.wait_for("a failure", |it| it.failed >= 1 && it.waiting == 1);
+    push.output.ended(&built(200));
+    push.output.ended(&built(100));
+    let gateway = Gateway::start_at(address);
+    let newest = gateway.wait_for(&target(), |_| true);
+    let age = newest.families["push_time_seconds"][0]
+        - newest.families["go_build_last_timestamp_seconds"][0];
+    assert!((99.0..199.0).contains(&age), "{newest:?}");
+    let (counts, _) = push.finish();
+    assert_eq!((counts.sent, counts.waiting, counts.dropped), (1, 0, 0));
+}
+
+#[test]
+fn what_waits_outlives_the_agent() {
+    let address = free_address();
+    let url = format!("http://{address}");
+    let push = Push::to(&url, DAY, silent);
+    push.output.ended(&built(100));
+    push.wait_for("a failure", |it| it.failed >= 1 && it.waiting == 1);
+    let (counts, dir) = push.finish();
+    assert_eq!((counts.sent, counts.waiting), (0, 1));
+    // As if it had been killed while it wrote.
+    let unfinished = dir.path().join("spool/.x.json.unfinished");
+    std::fs::write(&unfinished, "{").unwrap();
+    let gateway = Gateway::start_at(address);
+    let push = Push::again(dir, &url, DAY, silent);
+    gateway.wait_for(&target(), |_| true);
+    push.wait_for("a push", |it| it.sent == 1 && it.waiting == 0);
+    assert!(!unfinished.exists());
+}
+
+#[test]
+fn a_gateway_that_never_answers_costs_a_file_and_a_number() {
+    // Connections are taken up by the kernel.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let push = Push::to(&url, DAY, silent);
+    push.output.ended(&built(100));
+    for _ in 0..1000 {
+        push.output.ended(&built(50));
+    }
+    push.wait_for("a failure", |it| it.failed >= 1);
+    let (counts, dir) = push.finish();
+    assert_eq!((counts.sent, counts.waiting), (0, 1));
+    let n_files = std::fs::read_dir(dir.path().join("spool")).unwrap().count();
+    assert_eq!(n_files, 1);
+}
+
+#[test]
+fn what_is_refused_is_pushed_again_with_the_next_build_and_not_before() {
+    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let (address, heads) =
+        answering("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbad");
+    let tell: fn(&str) = |it| said(&SAID).push(it.to_owned());
+    let push = Push::to(&format!("http://{address}"), DAY, tell);
+    push.output.ended(&built(100));
+    push.wait_for("a refusal", |it| it.failed == 1 && it.waiting == 1);
+    push.output.ended(&built(50));
+    push.wait_for("a second refusal", |it| it.failed == 2);
+    let (counts, _) = push.finish();
+    assert_eq!(counts.failed, 2);
+    assert_eq!(heads.try_iter().count(), 2);
+    let said = said(&SAID);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("400 Bad Request: bad"), "{said:?}");
+}
+
+fn said(said: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
+    said.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn a_gateway_that_is_busy_is_asked_again() {
+    let (address, heads) =
+        answering("HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let push = Push::to(&format!("http://{address}"), DAY, silent);
+    push.output.ended(&built(100));
+    push.wait_for("a failure", |it| it.failed == 1 && it.waiting == 1);
+    assert_eq!(heads.try_iter().count(), 3);
+}
+
+#[test]
+fn no_secret_is_shown_or_kept() {
+    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    const SECRETS: [&str; 4] = ["hunter2", "cGFzc2hhbW1lcg", "aHVudGVyMg", "passhammer"];
+    let tell: fn(&str) = |it| said(&SAID).push(it.to_owned());
+    let dir = tempfile::tempdir().unwrap();
+    let password = dir.path().join("password");
+    std::fs::write(&password, "passhammer\n").unwrap();
+    // Says back what it was told, as some proxies do.
+    let (address, heads) = answering(
+        "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 54\r\n\r\n\
+         Authorization: Basic Y2k6aHVudGVyMg== password=hunter2",
+    );
+    let away = free_address();
+    let with_file = |address: &str| Settings {
+        username: Some("ci".to_owned()),
+        password_file: Some(password.clone()),
+        ..Settings::of(format!("http://{address}/p").parse().unwrap())
+    };
+    let in_url = |address: &str| {
+        Settings::of(
+            format!("http://ci:hunter2@{address}/p?k=hunter2")
+                .parse()
+                .unwrap(),
+        )
+    };
+    let gone = away.to_string();
+    let all = [
+        in_url(&address),
+        with_file(&address),
+        in_url(&gone),
+        with_file(&gone),
+    ];
+    let mut shown = String::new();
+    for (n, settings) in all.iter().enumerate() {
+        let spool = dir.path().join(n.to_string());
+        let output = Pushgateway::start(settings, &spool, DAY, tell).unwrap();
+        output.ended(&built(10));
+        crate::harness::wait_for("a failure", || {
+            let counts = output.counts();
+            (counts.failed == 1)
+                .then_some(())
+                .ok_or(format!("{counts:?}"))
+        });
+        shown = format!("{shown} {settings:?} {output:?} ");
+        output.finish(std::time::Instant::now() + Duration::from_secs(20));
+        for file in std::fs::read_dir(&spool).unwrap() {
+            shown += &std::fs::read_to_string(file.unwrap().path()).unwrap();
+        }
+    }
+    let told = said(&SAID);
+    assert!(told.len() >= 4, "{told:?}");
+    shown += &told.join(" ");
+    for secret in SECRETS {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    let heads: Vec<String> = heads.try_iter().collect();
+    assert!(heads[0].contains("Basic Y2k6aHVudGVyMg=="), "{heads:?}");
+    assert!(heads[1].contains("Basic Y2k6cGFzc2hhbW1lcg=="), "{heads:?}");
+}

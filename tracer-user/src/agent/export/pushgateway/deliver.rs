@@ -1,0 +1,318 @@
+//! The thread that keeps a gateway up to date: takes in what was seen, pushes what waits, deletes what is stale.
+//!
+//! A push is tried three times. If the gateway is away after that, all of it waits on disk, and the gateway is asked again after pauses
+//! that grow. A group that it refuses is not pushed again before there is news of it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::Seen;
+use super::group::Group;
+use super::spool::{Spool, Taken};
+use super::theirs;
+use crate::agent::export::client::{Answer, Client, Method, Outcome, Request, TOTAL};
+use crate::agent::export::retry::Backoff;
+use crate::agent::export::worker::{Jobs, Next};
+use crate::agent::now_ns;
+
+/// Tries of a push: one, and two again.
+const TRIES: u32 = 3;
+/// Between these tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+/// Between rounds while the gateway is away.
+const AWAY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
+/// How often it is looked for stale groups at least.
+const LOOK: Duration = Duration::from_mins(1);
+/// Longest list of groups that is read from a gateway.
+const LIST: u64 = 32 << 20;
+const TEXT: (&str, &str) = ("content-type", "text/plain; version=0.0.4; charset=utf-8");
+
+pub(super) struct Delivery {
+    client: Client,
+    spool: Spool,
+    ttl: Duration,
+    tell: fn(&str),
+    /// Files of groups that the gateway refused as they are.
+    refused: BTreeSet<String>,
+    away: Backoff,
+    /// Not before then is a gateway asked that was away.
+    not_before: Option<Instant>,
+    /// What was last said of a refusal and of the disk, so that it is not said for each group.
+    said_refusal: Option<String>,
+    said_disk: bool,
+}
+
+/// The gateway does not answer.
+struct Away {
+    why: String,
+    after: Option<Duration>,
+}
+
+impl Delivery {
+    pub(super) fn new(client: Client, spool: Spool, ttl: Duration, tell: fn(&str)) -> Self {
+        Self {
+            client,
+            spool,
+            ttl,
+            tell,
+            refused: BTreeSet::new(),
+            away: Backoff::new(AWAY.0, AWAY.1),
+            not_before: None,
+            said_refusal: None,
+            said_disk: false,
+        }
+    }
+
+    /// Until the agent ends.
+    pub(super) fn work(&mut self, jobs: &Jobs<Vec<Seen>>) {
+        let mut patience = Duration::ZERO;
+        loop {
+            let mut next = jobs.next(patience);
+            // All that is there, so that a target that was built twice meanwhile is pushed once.
+            while let Next::Job(seen) = next {
+                self.take(jobs, seen);
+                next = jobs.next(Duration::ZERO);
+            }
+            let is_end = matches!(next, Next::End(_));
+            let is_away = self.not_before.is_some_and(|it| Instant::now() < it);
+            if is_end || !is_away {
+                self.round(jobs);
+            }
+            jobs.keeps(self.spool.n_waiting());
+            if is_end {
+                return;
+            }
+            patience = self.patience();
+        }
+    }
+
+    fn take(&mut self, jobs: &Jobs<Vec<Seen>>, seen: Vec<Seen>) {
+        for seen in seen {
+            let Taken {
+                changed,
+                n_dropped,
+                written,
+            } = self.spool.take(seen);
+            jobs.dropped(u64::try_from(n_dropped).unwrap_or(u64::MAX));
+            self.written(written);
+            for name in &changed {
+                self.refused.remove(name);
+            }
+        }
+        // Before the next job is asked for, which says that this one is done.
+        jobs.keeps(self.spool.n_waiting());
+        let spool = &self.spool;
+        self.refused.retain(|it| spool.get(it).is_some());
+    }
+
+    /// Pushes what waits and deletes what is stale, until the gateway turns out to be away.
+    fn round(&mut self, jobs: &Jobs<Vec<Seen>>) {
+        let done = self.push(jobs).and_then(|n| Ok(n + self.delete(jobs)?));
+        match done {
+            Ok(0) => {}
+            Ok(_) => {
+                if self.not_before.take().is_some() {
+                    (self.tell)(&format!(
+                        "pushing to {} works again",
+                        self.client.endpoint()
+                    ));
+                }
+                self.away.succeeded();
+            }
+            Err(Away { why, after }) => {
+                jobs.failed(1);
+                let pause = self.away.failed(after);
+                if self.not_before.is_none() {
+                    (self.tell)(&format!(
+                        "cannot push to {}: {why}; {} groups wait, trying again in {} s and then ever less often",
+                        self.client.endpoint(),
+                        self.spool.n_waiting(),
+                        pause.as_secs().max(1),
+                    ));
+                }
+                self.not_before = Some(Instant::now() + pause);
+            }
+        }
+    }
+
+    /// How long there is nothing to do.
+    fn patience(&self) -> Duration {
+        match self.not_before {
+            Some(it) => it.saturating_duration_since(Instant::now()).min(LOOK),
+            None => LOOK.min(self.ttl / 4).max(Duration::from_millis(100)),
+        }
+    }
+
+    /// Returns how many requests were answered.
+    fn push(&mut self, jobs: &Jobs<Vec<Seen>>) -> Result<u64, Away> {
+        let before = self.stale_before();
+        let written = self.spool.forget_platforms(before);
+        self.written(written);
+        let mut waiting: Vec<(u64, String)> = self
+            .spool
+            .groups()
+            .filter(|(name, it)| it.is_waiting && !self.refused.contains(*name))
+            .map(|(name, it)| (it.newest_ns(), name.clone()))
+            .filter(|(newest_ns, _)| *newest_ns >= before)
+            .collect();
+        // Oldest first: it waits the longest.
+        waiting.sort();
+        let mut n = 0;
+        for (_, name) in waiting {
+            let Some(group) = self.spool.get(&name) else {
+                continue;
+            };
+            let path = group.path();
+            let text = match group.text() {
+                Ok(text) => text,
+                Err(error) => {
+                    self.refuse(jobs, name, &error.to_string());
+                    continue;
+                }
+            };
+            let headers = [TEXT];
+            let request = Request {
+                headers: &headers,
+                body: text.as_bytes(),
+                ..Request::new(Method::Put, &path)
+            };
+            match self.attempt(jobs, &request)? {
+                Ok(_) => {
+                    jobs.sent(1);
+                    self.said_refusal = None;
+                    let written = self.spool.delivered(&name);
+                    self.written(written);
+                }
+                Err(why) => self.refuse(jobs, name, &why),
+            }
+            jobs.keeps(self.spool.n_waiting());
+            n += 1;
+        }
+        Ok(n)
+    }
+
+    /// Deletes stale groups, unless somebody else has pushed them since.
+    fn delete(&mut self, jobs: &Jobs<Vec<Seen>>) -> Result<u64, Away> {
+        let before = self.stale_before();
+        let is_stale = |it: &Group| it.newest_ns() < before;
+        let stale: Vec<String> = self
+            .spool
+            .groups()
+            .filter(|(_, it)| is_stale(it))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let is_there = |it: &String| self.spool.get(it).is_some_and(|it| it.is_there);
+        let list = if stale.iter().any(is_there) {
+            let request = Request {
+                limit: LIST,
+                ..Request::new(Method::Get, "/api/v1/metrics")
+            };
+            Some(self.attempt(jobs, &request)?)
+        } else {
+            None
+        };
+        let mut n = 0;
+        for name in stale {
+            if let (Some(group), Some(list)) = (self.spool.get(&name), &list)
+                && group.is_there
+                && self.may_delete(group, list)
+            {
+                let path = group.path();
+                n += 1;
+                match self.attempt(jobs, &Request::new(Method::Delete, &path))? {
+                    Ok(_) => jobs.sent(1),
+                    Err(why) => self.refuse(jobs, name.clone(), &why),
+                }
+            }
+            let written = self.spool.remove(&name);
+            self.written(written);
+        }
+        Ok(n)
+    }
+
+    /// Whether what the gateway has of the group is what was pushed from here.
+    fn may_delete(&self, group: &Group, list: &Result<Answer, String>) -> bool {
+        let newest = match list {
+            Ok(answer) if answer.is_whole => {
+                theirs::newest(&answer.body, &group.job, &group.target).map_err(str::to_owned)
+            }
+            Ok(_) => Err("its list of groups is too long".to_owned()),
+            Err(why) => Err(why.clone()),
+        };
+        match newest {
+            Ok(Some(seconds)) => {
+                let own = crate::render::metrics::fold::seconds(group.newest_ns());
+                // A double does not hold every nanosecond.
+                seconds <= own + 0.001
+            }
+            Ok(None) => false,
+            Err(why) => {
+                (self.tell)(&format!(
+                    "{} keeps the stale group of {}: {why}, so another machine may have pushed it since",
+                    self.client.endpoint(),
+                    group.target
+                ));
+                false
+            }
+        }
+    }
+
+    /// Sends it, three times if need be. The inner error is a refusal.
+    fn attempt(
+        &self,
+        jobs: &Jobs<Vec<Seen>>,
+        request: &Request<'_>,
+    ) -> Result<Result<Answer, String>, Away> {
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
+        let mut n = 0;
+        loop {
+            let deadline = jobs.deadline();
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            let request = Request {
+                patience: left.unwrap_or(TOTAL),
+                ..*request
+            };
+            let (why, after) = match self.client.send(&request) {
+                Outcome::Done(answer) => return Ok(Ok(answer)),
+                Outcome::Refused(why) => return Ok(Err(why)),
+                Outcome::Later { why, after } => (why, after),
+            };
+            n += 1;
+            if n == TRIES || !jobs.pause(backoff.failed(after)) {
+                return Err(Away { why, after });
+            }
+        }
+    }
+
+    fn refuse(&mut self, jobs: &Jobs<Vec<Seen>>, name: String, why: &str) {
+        jobs.failed(1);
+        if self.said_refusal.as_deref() != Some(why) {
+            (self.tell)(&format!(
+                "{} refuses what is pushed: {why}; it is pushed again with the next build of the target",
+                self.client.endpoint()
+            ));
+            self.said_refusal = Some(why.to_owned());
+        }
+        self.refused.insert(name);
+    }
+
+    fn written(&mut self, written: std::io::Result<()>) {
+        match written {
+            Ok(()) => self.said_disk = false,
+            Err(error) if !self.said_disk => {
+                (self.tell)(&format!(
+                    "what is to be pushed cannot be kept on disk, and is lost if gotrace ends: {error}"
+                ));
+                self.said_disk = true;
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// In nanoseconds since 1970.
+    fn stale_before(&self) -> u64 {
+        let now = u64::try_from(now_ns()).unwrap_or(0);
+        let ttl = u64::try_from(self.ttl.as_nanos()).unwrap_or(u64::MAX);
+        now.saturating_sub(ttl)
+    }
+}

@@ -1,0 +1,130 @@
+//! What of a trace is pushed: the targets that its builds made, and the builds that failed to make any.
+//!
+//! What was only linked to be run at once (`go run`, test binaries) is no target that somebody waits for.
+
+use sha2::{Digest as _, Sha256};
+use tracer_core::history;
+use tracer_core::model::{Build, Installed, Trace};
+use tracer_core::report;
+
+use super::group::{Last, Platform, hex};
+use crate::render::metrics::family::INFO;
+use crate::render::metrics::guard::guarded;
+use crate::render::metrics::{fold, label};
+
+/// News of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Made {
+        target: String,
+        platform: Platform,
+    },
+    /// Whoever was last made by asking the same, for that platform if it is known, was not made this time.
+    Failed {
+        asked: String,
+        platform: Option<[String; 2]>,
+        last: Last,
+    },
+}
+
+pub(super) fn of(trace: &Trace) -> Vec<Seen> {
+    let report = report::analyze(trace);
+    let builds = trace.builds.iter().zip(&report.builds);
+    let mut all = Vec::new();
+    for (build, numbers) in builds.filter(|(it, _)| history::is_worth_keeping(it)) {
+        let is_failed = report::is_failed(build);
+        let last = Last {
+            ended_ns: fold::end_ns(trace, build),
+            wall_ns: numbers.wall_ns,
+            is_success: build.status.map(|_| !is_failed),
+        };
+        let n_before = all.len();
+        for made in fold::made(build).filter(|it| is_kept(it.how)) {
+            let [_, target, ..] = made.key;
+            let labels = INFO.labels.iter().zip(made.info);
+            let platform = Platform {
+                labels: labels
+                    .map(|(name, value)| ((*name).to_owned(), guarded(value)))
+                    .collect(),
+                size: made.artifact.map(|it| it.size),
+                built_ns: last.ended_ns,
+                last,
+                asked: asked(build),
+            };
+            // The label of the group must be the one of its series.
+            all.push(Seen::Made {
+                target: guarded(target),
+                platform,
+            });
+        }
+        if is_failed && all.len() == n_before {
+            let (goos, goarch, _) = label::platform(build);
+            let is_known = goos != label::UNKNOWN && goarch != label::UNKNOWN;
+            all.push(Seen::Failed {
+                asked: asked(build),
+                platform: is_known.then(|| [goos, goarch].map(guarded)),
+                last,
+            });
+        }
+    }
+    all
+}
+
+fn is_kept(how: Installed) -> bool {
+    match how {
+        Installed::Renamed
+        | Installed::Copied
+        | Installed::UpToDate
+        | Installed::Direct
+        | Installed::Announced => true,
+        Installed::Temporary | Installed::FromCache => false,
+    }
+}
+
+/// Where and how the `go` command was called.
+fn asked(build: &Build) -> String {
+    let mut digest = Sha256::new();
+    for part in build.dir.iter().chain(&build.command.argv) {
+        let part = part.as_bytes();
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    hex(&digest.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::sample;
+
+    #[test]
+    fn what_was_made_is_told_by_target_and_what_failed_by_what_was_asked() {
+        let trace = sample::cold();
+        let seen = of(&trace);
+        let Some(Seen::Made { target, platform }) = seen.first() else {
+            panic!("{seen:?}")
+        };
+        assert_eq!(platform.labels.get("target"), Some(target));
+        assert_eq!(platform.last.is_success, Some(true));
+        let mut failed = trace.clone();
+        for build in &mut failed.builds {
+            build.outputs.clear();
+            build.status = Some(tracer_core::event::Status::Code(1));
+        }
+        let seen = of(&failed);
+        let Some(Seen::Failed { asked, last, .. }) = seen.first() else {
+            panic!("{seen:?}")
+        };
+        assert_eq!((asked, last.is_success), (&platform.asked, Some(false)));
+    }
+
+    #[test]
+    fn what_was_linked_to_be_run_is_not_told() {
+        let mut trace = sample::cold();
+        let outputs = trace.builds.iter_mut().flat_map(|it| &mut it.outputs);
+        for output in outputs {
+            output.how = Installed::Temporary;
+        }
+        assert_eq!(of(&trace), []);
+    }
+}

@@ -1,0 +1,167 @@
+//! The page of metrics as a file, for `node_exporter`'s textfile collector: for machines that are scraped already.
+//!
+//! What is in it is `metrics`' to say. It is written every some seconds and once more at the end, as a whole; no sample has a time.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::fs::Mode;
+use serde::Deserialize;
+
+use super::Counts;
+use super::replace::{Durability, replace};
+use super::worker::{Jobs, Next, Worker};
+use crate::agent::metrics::{Format, Metrics};
+use crate::agent::now_ns;
+
+const NAME: &str = "gotrace.prom";
+/// The collector runs as a user of its own.
+const MODE: u32 = 0o644;
+
+/// The section `[textfile]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What `node_exporter` was given with `--collector.textfile.directory`.
+    pub directory: PathBuf,
+    /// The file is written again after so long.
+    #[serde(default = "every_seconds")]
+    pub every_seconds: u32,
+}
+
+fn every_seconds() -> u32 {
+    15
+}
+
+/// A file that is kept up to date.
+#[derive(Debug)]
+pub struct Textfile(Worker<Infallible>);
+
+impl Textfile {
+    /// Writes it for the first time, and goes on in the background.
+    pub fn start(
+        settings: &Settings,
+        metrics: Arc<Metrics>,
+        tell: fn(&str),
+    ) -> anyhow::Result<Self> {
+        let Settings {
+            directory,
+            every_seconds,
+        } = settings.clone();
+        if every_seconds == 0 {
+            bail!("textfile.every_seconds is 0: give a number of seconds");
+        }
+        write(&directory, &metrics)?;
+        let every = Duration::from_secs(u64::from(every_seconds));
+        let worker = Worker::start("textfile", 0, move |jobs| {
+            work(jobs, every, &directory, &metrics, tell);
+        });
+        Ok(Self(worker.context("cannot start a thread")?))
+    }
+
+    /// Does not wait.
+    pub(super) fn ask_to_end(&self, deadline: Instant) {
+        self.0.ask_to_end(deadline);
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.0.counts()
+    }
+
+    /// Writes it for the last time.
+    pub fn finish(self, deadline: Instant) -> Counts {
+        self.0.finish(deadline)
+    }
+}
+
+fn work(
+    jobs: &Jobs<Infallible>,
+    every: Duration,
+    directory: &Path,
+    metrics: &Metrics,
+    tell: fn(&str),
+) {
+    let mut is_well = true;
+    loop {
+        let next = jobs.next(every);
+        match write(directory, metrics) {
+            Ok(()) => {
+                jobs.sent(1);
+                if !is_well {
+                    tell(&format!("{NAME} is written again"));
+                }
+                is_well = true;
+            }
+            Err(error) => {
+                jobs.failed(1);
+                if is_well {
+                    tell(&format!(
+                        "{error:#}; trying again every {} s",
+                        every.as_secs()
+                    ));
+                }
+                is_well = false;
+            }
+        }
+        match next {
+            Next::Job(never) => match never {},
+            Next::Idle => {}
+            Next::End(_) => return,
+        }
+    }
+}
+
+fn write(directory: &Path, metrics: &Metrics) -> anyhow::Result<()> {
+    let page = metrics.page(Format::Text, now_ns())?;
+    put(directory, &page)
+}
+
+/// Puts a page there; says what to do if that fails.
+pub fn put(directory: &Path, page: &str) -> anyhow::Result<()> {
+    let mode = Mode::from(MODE);
+    let written = replace(directory, NAME, mode, Durability::Process, page.as_bytes());
+    written.with_context(|| {
+        let what_to_do = match fs::metadata(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                "make that directory, or name the one that node_exporter was given with \
+                 --collector.textfile.directory"
+            }
+            Ok(metadata) if !metadata.is_dir() => "that is not a directory: name one",
+            Ok(_) | Err(_) => "see that there is room and that gotrace may write there",
+        };
+        format!(
+            "cannot write {NAME} to {}; {what_to_do}",
+            directory.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_directory_is_told_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let metrics = Arc::new(Metrics::new(Duration::from_hours(1)).unwrap());
+        for (directory, hint) in [
+            (dir.path().join("absent"), "make that directory"),
+            (file, "not a directory: name one"),
+        ] {
+            let settings = Settings {
+                directory,
+                every_seconds: 15,
+            };
+            let error = Textfile::start(&settings, Arc::clone(&metrics), |_| {}).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+}
