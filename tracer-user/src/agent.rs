@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
@@ -36,10 +37,8 @@ use crate::toolchain::SearchHint;
 const QUEUE: usize = 1024;
 /// How long the history has to write what is queued when the agent ends.
 const FLUSH: Duration = Duration::from_secs(2);
-/// And a central history, after that, to be told of it.
-const FORWARD: Duration = Duration::from_millis(1500);
-/// How long the outputs have to send what is left when the agent ends, while the history is written.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// And all else, counted from the same moment: whoever asked for the end waits five seconds.
+const END: Duration = Duration::from_millis(4500);
 /// How often what is too old or too much is thrown away.
 const RETENTION: Duration = Duration::from_mins(10);
 /// How long nothing was built before memory is given back.
@@ -342,41 +341,49 @@ impl Agent<'_> {
             busy: _,
             tell,
         } = self;
-        let deadline = Instant::now() + LAST_WORDS;
+        let deadline = Instant::now() + END;
         outputs.ask_to_end(deadline);
-        // They read the history, which is about to be closed.
-        drop(pages);
-        if !writer.flush(FLUSH) {
-            tell("the history could not be written in time");
-        }
-        let counts = writer.counts();
-        drop(writer);
-        for (name, counts) in outputs.finish(deadline) {
-            let n = counts.waiting + counts.failed + counts.dropped;
-            if n > 0 {
-                tell(&format!(
-                    "{name}: {n} of {} were not delivered",
-                    n + counts.sent
-                ));
+        thread::scope(|scope| {
+            // Whoever is being answered may take a while.
+            scope.spawn(move || drop(pages));
+            let is_written = writer.flush(FLUSH);
+            let counts = writer.counts();
+            let n_cut_off = if is_written {
+                drop(writer);
+                Store::open(&config.store)?.recover()?
+            } else {
+                tell(
+                    "the history could not be written in time; what is under way is marked when gotrace runs again",
+                );
+                writer.abandon();
+                0
+            };
+            tell(&format!(
+                "ended: {} builds stored, {} under way marked cut off, {} dropped",
+                counts.stored,
+                n_cut_off,
+                counts.dropped + counts.failed
+            ));
+            if let Some(forwarder) = forwarder {
+                let delivered = forwarder.finish(deadline);
+                if delivered.waiting > 0 {
+                    tell(&format!(
+                        "{} builds wait to be delivered when gotrace runs again",
+                        delivered.waiting
+                    ));
+                }
             }
-        }
-        let n_cut_off = Store::open(&config.store)?.recover()?;
-        tell(&format!(
-            "ended: {} builds stored, {} under way marked cut off, {} dropped",
-            counts.stored,
-            n_cut_off,
-            counts.dropped + counts.failed
-        ));
-        if let Some(forwarder) = forwarder {
-            let delivered = forwarder.finish(Instant::now() + FORWARD);
-            if delivered.waiting > 0 {
-                tell(&format!(
-                    "{} builds wait to be delivered when gotrace runs again",
-                    delivered.waiting
-                ));
+            for (name, counts) in outputs.finish(deadline) {
+                let n_given_up = counts.failed + counts.dropped;
+                if n_given_up + counts.waiting > 0 {
+                    tell(&format!(
+                        "{name}: {} delivered, {n_given_up} given up, {} not delivered yet",
+                        counts.sent, counts.waiting
+                    ));
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

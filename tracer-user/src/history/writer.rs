@@ -119,6 +119,11 @@ impl Writer {
         is_done.recv_timeout(left).is_ok()
     }
 
+    /// Waits for nothing more. What is in the queue is lost if this process ends before it is stored.
+    pub fn abandon(mut self) {
+        drop(self.thread.take());
+    }
+
     pub fn counts(&self) -> Counts {
         let Counters {
             stored,
