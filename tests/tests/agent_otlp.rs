@@ -401,3 +401,31 @@ fn a_real_collector_takes_it() {
     }
     agent.stop();
 }
+
+#[test]
+fn another_receiver_is_taken_when_the_configuration_is_read_again() {
+    let [first, second] = [(); 2].map(|()| Receiver::start(|_, _| Reply::ok()));
+    let mut agent = agent(&format!(
+        "endpoint = \"http://{}\"\ncompression = \"none\"",
+        first.address()
+    ));
+    let new = toolchain("1.27");
+    let module = module(&new);
+    build(&module, &new, "before", &[]);
+    let before = agent.wait_for(&module, 1);
+    let before = before[0]["id"].as_str().unwrap();
+    first.wait_for(|requests| has_record_of(requests, before));
+
+    let file = agent.dir().join("gotrace.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let [old, other] = [&first, &second].map(|it| it.address().to_string());
+    fs::write(&file, text.replace(&old, &other)).unwrap();
+    agent.signal("HUP");
+    agent.wait_to_say("the configuration was read again");
+    build(&module, &new, "after", &[]);
+    let after = agent.wait_for(&module, 2);
+    let after = after[1]["id"].as_str().unwrap();
+    second.wait_for(|requests| has_record_of(requests, after));
+    assert!(!has_record_of(&first.received(), after));
+    agent.stop();
+}

@@ -257,19 +257,21 @@ impl Agent<'_> {
     /// Goes on with another configuration; with the present one, if anything in it does not work. Returns the level of detail.
     fn take_over(&mut self, wanted: Config) -> anyhow::Result<Detail> {
         let (wanted, fixed) = wanted.taken_over(&self.config);
-        if wanted.listen != self.config.listen {
-            // The old pages are there until the new ones are.
-            let pages = wanted.listen.map(|it| listen(it, &self.served));
-            self.pages = pages.transpose()?;
-            if let Some(pages) = &self.pages {
-                (self.tell)(&format!("pages are at http://{}", pages.address()));
-            }
-        }
+        let has_moved = wanted.listen != self.config.listen;
+        let address = wanted.listen.filter(|_| has_moved);
+        let pages = address.map(|it| listen(it, &self.served)).transpose()?;
         self.outputs.change(
             (&self.config.outputs, self.config.target_ttl),
             &wanted.outputs,
             &surroundings(&wanted, &self.served.metrics, self.tell),
         )?;
+        // Only now: the old pages are there until all else that can fail is done.
+        if has_moved {
+            if let Some(pages) = &pages {
+                (self.tell)(&format!("pages are at http://{}", pages.address()));
+            }
+            self.pages = pages;
+        }
         self.served.metrics.set_target_ttl(wanted.target_ttl);
         if wanted.limits != self.config.limits {
             self.retained = None;
@@ -358,12 +360,6 @@ impl Agent<'_> {
                 writer.abandon();
                 0
             };
-            tell(&format!(
-                "ended: {} builds stored, {} under way marked cut off, {} dropped",
-                counts.stored,
-                n_cut_off,
-                counts.dropped + counts.failed
-            ));
             if let Some(forwarder) = forwarder {
                 let delivered = forwarder.finish(deadline);
                 if delivered.waiting > 0 {
@@ -382,6 +378,12 @@ impl Agent<'_> {
                     ));
                 }
             }
+            tell(&format!(
+                "ended: {} builds stored, {} under way marked cut off, {} dropped",
+                counts.stored,
+                n_cut_off,
+                counts.dropped + counts.failed
+            ));
             Ok(())
         })
     }

@@ -101,10 +101,6 @@ impl Config {
             taken.detail = running.detail;
             fixed.push("detail");
         }
-        if taken.outputs.otlp != running.outputs.otlp {
-            taken.outputs.otlp.clone_from(&running.outputs.otlp);
-            fixed.push("otlp");
-        }
         (taken, fixed)
     }
 }

@@ -15,6 +15,9 @@ use super::pushgateway::{self, Pushgateway};
 use super::textfile::{self, Textfile};
 use crate::agent::metrics::Metrics;
 
+/// How long an output that is replaced may send what it has.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Which there are to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -44,18 +47,14 @@ pub struct Outputs {
 impl Outputs {
     /// Fails where an operator's mistake would otherwise be found when the first build is over.
     pub fn start(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Self> {
-        let otlp = wanted.otlp.as_ref().map(|it| {
-            let metrics = Arc::clone(&surroundings.metrics);
-            Otlp::start(it, metrics, surroundings.tell)
-        });
         Ok(Self {
-            otlp: otlp.transpose()?,
+            otlp: otlp(wanted, surroundings)?,
             textfile: textfile(wanted, surroundings)?,
             pushgateway: pushgateway(wanted, surroundings)?,
         })
     }
 
-    /// Goes on with other settings, as far as that can be done without a restart. Nothing changes if anything in them does not work.
+    /// Goes on with other settings. Nothing changes if anything in them does not work.
     /// What they take the place of ends by itself, within seconds.
     pub fn change(
         &mut self,
@@ -64,6 +63,8 @@ impl Outputs {
         surroundings: &Surroundings,
     ) -> anyhow::Result<()> {
         let has_ttl_changed = before_ttl != surroundings.target_ttl;
+        let send = (before.otlp != wanted.otlp).then(|| otlp(wanted, surroundings));
+        let send = send.transpose()?;
         let write = (before.textfile != wanted.textfile).then(|| textfile(wanted, surroundings));
         let write = write.transpose()?;
         let push = (before.pushgateway != wanted.pushgateway || has_ttl_changed)
@@ -73,6 +74,12 @@ impl Outputs {
         }
         if let Some(textfile) = write {
             self.textfile = textfile;
+        }
+        if let Some(otlp) = send {
+            if let Some(old) = &self.otlp {
+                old.ask_to_end(Instant::now() + GRACE);
+            }
+            self.otlp = otlp;
         }
         Ok(())
     }
@@ -148,6 +155,11 @@ impl Outputs {
             .chain(textfile)
             .collect()
     }
+}
+
+fn otlp(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Option<Otlp>> {
+    let start = |it| Otlp::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
+    wanted.otlp.as_ref().map(start).transpose()
 }
 
 fn textfile(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
