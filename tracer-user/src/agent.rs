@@ -350,6 +350,7 @@ impl Agent<'_> {
             scope.spawn(move || drop(pages));
             let is_written = writer.flush(FLUSH);
             let counts = writer.counts();
+            let n_unwritten = if is_written { 0 } else { counts.waiting };
             let n_cut_off = if is_written {
                 drop(writer);
                 Store::open(&config.store)?.recover()?
@@ -382,7 +383,7 @@ impl Agent<'_> {
                 "ended: {} builds stored, {} under way marked cut off, {} dropped",
                 counts.stored,
                 n_cut_off,
-                counts.dropped + counts.failed
+                counts.dropped + counts.failed + n_unwritten
             ));
             Ok(())
         })
