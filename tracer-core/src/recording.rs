@@ -48,6 +48,9 @@ pub struct Header {
     /// Whether renames were watched: only then does the absence of one tell anything.
     #[serde(default)]
     pub renames: bool,
+    /// Name of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// Circumstances of a recording: what a [`Header`] says beside format and version.
@@ -62,6 +65,7 @@ pub struct About {
     pub command: Vec<ByteString>,
     pub detail: Detail,
     pub renames: bool,
+    pub host: Option<String>,
 }
 
 /// How much was recorded, each with all before it.
@@ -88,6 +92,7 @@ impl Header {
             command,
             detail,
             renames,
+            host,
         } = about;
         let (format, version) = (FORMAT.to_owned(), VERSION);
         Self {
@@ -102,6 +107,7 @@ impl Header {
             command,
             detail,
             renames,
+            host,
         }
     }
 }

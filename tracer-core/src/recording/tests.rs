@@ -25,6 +25,7 @@ fn header() -> Header {
         command: vec!["go".into(), "build".into()],
         detail: Detail::Phase,
         renames: true,
+        host: None,
     })
 }
 

@@ -258,6 +258,7 @@ fn header(source: &Source, detail: Detail) -> recording::Header {
         command: context.command,
         detail: detail.into(),
         renames: context.renames,
+        host: context.host,
     })
 }
 

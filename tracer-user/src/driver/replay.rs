@@ -21,7 +21,7 @@ pub fn replay(input: impl BufRead) -> Result<Replayed, OpenError> {
     let mut reader = Reader::open(input)?;
     let header = reader.header();
     let mut correlator = Correlator::new(Context {
-        host: None,
+        host: header.host.clone(),
         command: header.command.clone(),
         boot_to_wall_ns: header.boot_to_wall_ns,
         cpus: header.cpus,
