@@ -419,3 +419,22 @@ pub enum Anomaly {
     /// By its place a Go tool, but its content could not be read in time: it was not probed.
     ToolUnknown { process: ProcKey, path: ByteString },
 }
+
+impl Anomaly {
+    /// Records that are missing; absent where it is no matter of records.
+    pub fn n_lost(&self) -> Option<u64> {
+        match self {
+            Self::Lost { n, .. } | Self::Unreadable { n } => Some(*n),
+            Self::StartUnseen { .. }
+            | Self::EndUnseen { .. }
+            | Self::Reused { .. }
+            | Self::Cut { .. }
+            | Self::ProbesLate { .. }
+            | Self::ProbesRefused { .. }
+            | Self::PhasesUnseen { .. }
+            | Self::SpanUnpaired { .. }
+            | Self::InstallUnseen { .. }
+            | Self::ToolUnknown { .. } => None,
+        }
+    }
+}

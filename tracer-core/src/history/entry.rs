@@ -297,19 +297,7 @@ impl Target {
 }
 
 fn lost(build: &Build) -> u64 {
-    let lost = build.anomalies.iter().filter_map(|it| match it {
-        Anomaly::Lost { n, .. } | Anomaly::Unreadable { n } => Some(*n),
-        Anomaly::StartUnseen { .. }
-        | Anomaly::EndUnseen { .. }
-        | Anomaly::Reused { .. }
-        | Anomaly::Cut { .. }
-        | Anomaly::ProbesLate { .. }
-        | Anomaly::ProbesRefused { .. }
-        | Anomaly::PhasesUnseen { .. }
-        | Anomaly::SpanUnpaired { .. }
-        | Anomaly::InstallUnseen { .. }
-        | Anomaly::ToolUnknown { .. } => None,
-    });
+    let lost = build.anomalies.iter().filter_map(Anomaly::n_lost);
     lost.fold(0, u64::saturating_add)
 }
 

@@ -150,7 +150,7 @@ fn gaps(to: &mut Attributes, trace: &Trace, build: &Build) {
     to.number("go.build.anomalies", n);
     let kinds: BTreeSet<&str> = anomalies.iter().map(|it| kind(it)).collect();
     to.list("go.build.anomaly.kinds", kinds.into_iter());
-    let lost = anomalies.iter().filter_map(|it| n_lost(it));
+    let lost = anomalies.iter().filter_map(|it| it.n_lost());
     to.number("go.build.lost", lost.fold(0, u64::saturating_add));
 }
 
@@ -168,21 +168,5 @@ fn kind(anomaly: &Anomaly) -> &'static str {
         Anomaly::SpanUnpaired { .. } => "span_unpaired",
         Anomaly::InstallUnseen { .. } => "install_unseen",
         Anomaly::ToolUnknown { .. } => "tool_unknown",
-    }
-}
-
-fn n_lost(anomaly: &Anomaly) -> Option<u64> {
-    match anomaly {
-        Anomaly::Lost { n, .. } | Anomaly::Unreadable { n } => Some(*n),
-        Anomaly::StartUnseen { .. }
-        | Anomaly::EndUnseen { .. }
-        | Anomaly::Reused { .. }
-        | Anomaly::Cut { .. }
-        | Anomaly::ProbesLate { .. }
-        | Anomaly::ProbesRefused { .. }
-        | Anomaly::PhasesUnseen { .. }
-        | Anomaly::SpanUnpaired { .. }
-        | Anomaly::InstallUnseen { .. }
-        | Anomaly::ToolUnknown { .. } => None,
     }
 }
