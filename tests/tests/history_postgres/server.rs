@@ -188,6 +188,11 @@ impl Server {
         self.admin("history", sql)
     }
 
+    /// Whether the schema is there.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.ask("SELECT to_regclass('gotrace.build') IS NOT NULL") == "t"
+    }
+
     pub(crate) fn count(&self, sql: &str) -> usize {
         self.ask(&format!("SELECT count(*) FROM gotrace.{sql}"))
             .parse()
