@@ -160,6 +160,12 @@ impl Agent {
         dir
     }
 
+    /// Ends it as [`Agent::stop`] does; what it wrote stays.
+    pub fn end(mut self) -> TempDir {
+        self.terminate();
+        self.dir
+    }
+
     /// Waits until so many builds of the module are over.
     pub fn wait_for(&self, module: &Module, n: usize) -> Vec<Value> {
         let since = Instant::now();
@@ -184,8 +190,13 @@ impl Agent {
 
     /// Ends it as a service manager does; returns what it said last, and its directory.
     pub fn stop(mut self) -> String {
+        self.terminate()
+    }
+
+    /// Asks it to end and waits; returns the last line that it said.
+    fn terminate(&mut self) -> String {
         self.signal("TERM");
-        let said: Vec<String> = self.said.lines().map_while(Result::ok).collect();
+        let said: Vec<String> = self.said.by_ref().lines().map_while(Result::ok).collect();
         let status = self.running.0.wait().unwrap();
         assert!(status.success(), "{status}: {said:?}");
         said.last().cloned().unwrap_or_default()

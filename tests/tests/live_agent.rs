@@ -278,3 +278,63 @@ fn the_builds_of_one_make_are_known_by_it() {
     assert!(makes.iter().all(|it| *it == makes[0]), "{makes:#?}");
     agent.stop();
 }
+
+#[test]
+fn counters_go_on_after_the_end_and_after_a_kill() {
+    let toolchain = toolchain("1.27");
+    let module = module(&toolchain);
+    let build = |agent: &Agent, n: usize| {
+        go(&module, &toolchain, &["build", "-o", "out", "."]);
+        agent.wait_for(&module, n);
+    };
+    let of_builds = |agent: &Agent| -> Vec<(String, f64)> {
+        let page = agent.page("/metrics");
+        let counters = page.lines().filter(|it| {
+            it.starts_with("go_build_builds_total{")
+                || it.starts_with("go_build_cpu_seconds_total{")
+                || it.starts_with("go_build_duration_seconds_")
+                || it.starts_with("go_build_phase_duration_seconds_")
+        });
+        let parts = counters.map(|it| it.rsplit_once(' ').unwrap());
+        parts
+            .map(|(series, value)| (series.to_owned(), value.parse().unwrap()))
+            .collect()
+    };
+    let n_builds = |agent: &Agent| -> u32 {
+        let page = agent.page("/metrics");
+        let builds = page.lines().filter(|it| {
+            it.starts_with("go_build_builds_total{") && it.contains("example.com/wasm")
+        });
+        builds
+            .map(|it| it.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap())
+            .sum()
+    };
+    let no_less = |now: &[(String, f64)], before: &[(String, f64)]| {
+        for (series, value) in before {
+            let now = now.iter().find(|(it, _)| it == series);
+            assert!(
+                now.is_some_and(|(_, it)| it >= value),
+                "{series} {value}: {now:?}"
+            );
+        }
+    };
+    let agent = Agent::start();
+    build(&agent, 1);
+    let first = of_builds(&agent);
+    assert_eq!(n_builds(&agent), 1);
+    let dir = agent.end();
+    let agent = Agent::start_in(dir, &[]);
+    let second = of_builds(&agent);
+    no_less(&second, &first);
+    build(&agent, 2);
+    build(&agent, 3);
+    let third = of_builds(&agent);
+    assert_eq!(n_builds(&agent), 3);
+    // At a moment when the last ones are hardly written down.
+    let dir = agent.kill();
+    let agent = Agent::start_in(dir, &[]);
+    let fourth = of_builds(&agent);
+    no_less(&fourth, &third);
+    assert_eq!(n_builds(&agent), 3);
+    agent.stop();
+}

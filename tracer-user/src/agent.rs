@@ -3,32 +3,30 @@
 //! The loop is the driver's (`driver::service`); here is what becomes of a build. Nothing in this module waits for a disk or a network:
 //! the history has a queue and a thread, and so has the server.
 
+mod begin;
 mod config;
 pub mod export;
 pub mod http;
 pub mod metrics;
 
-use std::fs::{File, TryLockError};
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
 use tracer_core::history::{self, Kept};
 use tracer_core::model::{Build, Trace};
 use tracer_core::recording::Detail;
 
+use self::begin::{forward, listen, lock, restore, surroundings};
 pub use self::config::{Central, Config};
 use self::export::Counts;
-use self::export::outputs::{Outputs, Surroundings};
+use self::export::outputs::Outputs;
 use self::http::{Readiness, Served, Server};
 use self::metrics::{Metrics, Queue, Reload, SelfStats};
 use crate::driver::service::{self, Sink, State};
 use crate::driver::{Source, Wanted, Whose, own_cpu_ns};
-use crate::history::{Delivered, Forwarder, Order, Place, Store, Writer, read};
+use crate::history::{Delivered, Forwarder, Place, Store, Writer};
 use crate::launch::signal::Signals;
 use crate::proc;
 use crate::toolchain::SearchHint;
@@ -41,6 +39,8 @@ const FLUSH: Duration = Duration::from_secs(2);
 const END: Duration = Duration::from_millis(4500);
 /// How often what is too old or too much is thrown away.
 const RETENTION: Duration = Duration::from_mins(10);
+/// How often what was counted is written down. Builds that are stored meanwhile are counted again from the history after a kill.
+const TALLY: Duration = Duration::from_secs(10);
 /// How long nothing was built before memory is given back.
 const REST: Duration = Duration::from_secs(10);
 
@@ -61,12 +61,7 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
         ));
     }
     let metrics = Arc::new(Metrics::new(config.target_ttl)?);
-    let restored = read(&config.store, |it| Ok(metrics.restore(it, now_ns())))?;
-    if let Err(error) = restored {
-        tell(&format!(
-            "targets of before are not in the metrics: {error}"
-        ));
-    }
+    restore(&metrics, &config.store, tell)?;
     let served = Arc::new(Served {
         metrics: Arc::clone(&metrics),
         // Of this machine, also where there is a central one: whoever builds here can ask here, and a fleet's is not theirs to read.
@@ -120,64 +115,16 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
         pages,
         outputs,
         retained: None,
+        // What was just put together is written down at once.
+        tally: Counting {
+            is_news: true,
+            written: None,
+        },
         busy: Some(Instant::now()),
         tell,
     };
     service::serve(source, &mut signals, &mut agent)?;
     agent.finish()
-}
-
-/// Only one agent writes a history: another would mark the builds of this one as cut off.
-fn lock(store: &Path) -> anyhow::Result<File> {
-    let mut path = store.as_os_str().to_owned();
-    path.push("-agent");
-    let path = PathBuf::from(path);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another agent writes {}; end that one, or give this one a --store of its own",
-            store.display()
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
-        }
-    }
-}
-
-fn forward(central: &Central, config: &Config, tell: fn(&str)) -> anyhow::Result<Forwarder> {
-    let order = Order {
-        spool: config.store.clone(),
-        limits: config.limits,
-        address: central.address.clone(),
-        settings: central.settings.clone(),
-    };
-    Ok(Forwarder::start(order, tell)?)
-}
-
-fn surroundings(config: &Config, metrics: &Arc<Metrics>, tell: fn(&str)) -> Surroundings {
-    Surroundings {
-        metrics: Arc::clone(metrics),
-        store: config.store.clone(),
-        target_ttl: config.target_ttl,
-        tell,
-    }
-}
-
-fn listen(address: SocketAddr, served: &Arc<Served>) -> anyhow::Result<Server> {
-    let started = TcpListener::bind(address).and_then(|it| Server::start(it, Arc::clone(served)));
-    started.with_context(|| {
-        format!(
-            "cannot serve pages on {address}; give another place with --listen, or --listen none"
-        )
-    })
 }
 
 struct Agent<'a> {
@@ -190,9 +137,17 @@ struct Agent<'a> {
     pages: Option<Server>,
     outputs: Outputs,
     retained: Option<Instant>,
+    tally: Counting,
     /// When something was last under way, if memory was not given back since.
     busy: Option<Instant>,
     tell: fn(&str),
+}
+
+/// What was counted, and is to be written down.
+struct Counting {
+    /// Since the last time.
+    is_news: bool,
+    written: Option<Instant>,
 }
 
 impl Sink for Agent<'_> {
@@ -208,6 +163,7 @@ impl Sink for Agent<'_> {
         if let Err(error) = self.served.metrics.observe(&trace, &trace_id) {
             (self.tell)(&format!("a build was not counted: {error}"));
         }
+        self.tally.is_news = true;
         self.outputs.ended(&trace);
         for build in worth_keeping(&trace) {
             self.writer.finish(build);
@@ -223,6 +179,10 @@ impl Sink for Agent<'_> {
         } else if self.busy.is_some_and(|it| it.elapsed() > REST) {
             self.busy = None;
             proc::give_back_memory();
+        }
+        let is_old = self.tally.written.is_none_or(|it| it.elapsed() > TALLY);
+        if self.tally.is_news && is_old {
+            self.write_tally();
         }
         let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
         if is_due {
@@ -284,6 +244,21 @@ impl Agent<'_> {
         Ok(self.config.detail)
     }
 
+    fn write_tally(&mut self) {
+        match self.served.metrics.counted() {
+            Ok(counted) => {
+                self.tally = Counting {
+                    is_news: !self.writer.tally(counted),
+                    written: Some(Instant::now()),
+                };
+            }
+            Err(error) => {
+                (self.tell)(&format!("what was counted is not written down: {error}"));
+                self.tally.written = Some(Instant::now());
+            }
+        }
+    }
+
     fn stats(&self, state: &State) -> SelfStats {
         let kind = |(kind, tally): &(tracer_abi::Kind, tracer_abi::Tally)| metrics::Kind {
             name: kind.name(),
@@ -329,7 +304,10 @@ impl Agent<'_> {
     }
 
     /// Writes what is queued. Builds that go on without being followed are marked.
-    fn finish(self) -> anyhow::Result<()> {
+    fn finish(mut self) -> anyhow::Result<()> {
+        if self.tally.is_news {
+            self.write_tally();
+        }
         let Self {
             config,
             load: _,
@@ -340,6 +318,7 @@ impl Agent<'_> {
             pages,
             outputs,
             retained: _,
+            tally: _,
             busy: _,
             tell,
         } = self;

@@ -20,6 +20,7 @@ mod spool;
 mod sqlite;
 mod statement;
 mod store;
+mod tally;
 mod time;
 mod writer;
 
@@ -37,6 +38,7 @@ pub use read::{Filter, Reader, Shown, read};
 pub use show::show;
 pub use spool::Forgone;
 pub use store::{Retained, Store};
+pub use tally::Tally;
 pub use time::{BadTime, Moment, ago, date};
 pub use writer::{Counts, Writer};
 

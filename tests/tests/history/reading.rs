@@ -162,7 +162,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
     change("PRAGMA user_version = 99");
     fails(
         gotrace_builds(&path, &[]),
-        "was written by a newer gotrace (form 99, this one knows 2)",
+        "was written by a newer gotrace (form 99, this one knows 3)",
     );
     assert!(Store::open(&path).is_err(), "nor is it written to");
     change("PRAGMA user_version = 1; PRAGMA application_id = 7");

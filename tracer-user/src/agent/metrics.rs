@@ -3,6 +3,7 @@
 //! One lock around all of it, held for as long as a page is made or a build is counted. No clock: callers say what time it is.
 //! Nothing here serves or sends anything.
 
+mod carried;
 mod exemplar;
 mod openmetrics;
 pub(crate) mod own;
@@ -17,12 +18,14 @@ use tracer_core::model::{Build, Trace};
 use tracer_core::origin::TraceId;
 use tracer_core::report;
 
-use crate::history::{Filter, Reader, Why};
+use crate::history::{Filter, Reader, Tally, Why};
 use crate::render::metrics::family::Families;
 use crate::render::metrics::{fold, label};
+use carried::Carried;
 use exemplar::Exemplars;
 use own::Own;
 
+pub use carried::Unusable;
 pub use own::{Kind, Queue, Reload, SelfStats};
 
 /// Builds that are read from the history at most to say how targets were last built.
@@ -55,6 +58,8 @@ struct Inner {
     registry: Registry,
     families: Families,
     own: Own,
+    /// What was counted before.
+    carried: Carried,
     exemplars: Exemplars,
     target_ttl: Duration,
 }
@@ -66,6 +71,8 @@ pub enum RestoreError {
     History(#[from] Why),
     #[error("cannot count what was built before")]
     Metrics(#[from] Error),
+    #[error(transparent)]
+    Counted(#[from] Unusable),
 }
 
 impl Metrics {
@@ -78,6 +85,7 @@ impl Metrics {
             registry,
             families,
             own,
+            carried: Carried::nothing(0),
             exemplars: Exemplars::default(),
             target_ttl,
         });
@@ -99,6 +107,7 @@ impl Metrics {
             registry: _,
             families,
             own: _,
+            carried: _,
             exemplars,
             target_ttl: _,
         } = &mut *self.lock();
@@ -113,11 +122,45 @@ impl Metrics {
         Ok(())
     }
 
+    /// Goes on where the last agent ended, however it ended: its counters, and those builds that it stored after they were written
+    /// down. To be called once, before the first [`Metrics::observe`]. An error leaves them at zero. `now_ns`: nanoseconds since 1970,
+    /// when counting begins if it did not before.
+    pub fn carry(
+        &self,
+        tally: &Tally,
+        reader: &Reader<'_>,
+        now_ns: i64,
+    ) -> Result<(), RestoreError> {
+        self.lock().carried = Carried::nothing(now_ns);
+        let Some(counted) = &tally.counted else {
+            return Ok(());
+        };
+        let mut carried = Carried::parse(counted)?;
+        if !tally.uncounted.is_empty() {
+            carried = with_uncounted(&carried, tally, reader)?;
+        }
+        let inner = &mut *self.lock();
+        inner
+            .families
+            .make(&|name, labels| carried.values(name, labels))?;
+        inner.carried = carried;
+        Ok(())
+    }
+
+    /// What [`Metrics::carry`] goes on from, to be kept.
+    pub fn counted(&self) -> Result<String, RestoreError> {
+        let inner = self.lock();
+        let carried = Carried::of(&inner.families(), inner.carried.since_ns);
+        Ok(carried.to_text().map_err(Unusable::from)?)
+    }
+
+    /// Since when builds are counted, in nanoseconds since 1970; 0 if nobody said.
+    pub(crate) fn since_ns(&self) -> i64 {
+        self.lock().carried.since_ns
+    }
+
     /// Fills the gauges of the targets that the history knows, each from its last build. To be called once, before the first
     /// [`Metrics::observe`].
-    ///
-    /// Counters start from zero: the history forgets builds, so it would bring them back lower than they were, and Prometheus would take
-    /// that for a start from zero and count what is left a second time.
     pub fn restore(&self, reader: &Reader<'_>, now_ns: i64) -> Result<(), RestoreError> {
         let (entries, _) = reader.list(&Filter::default())?;
         let Inner {
@@ -178,8 +221,37 @@ impl Inner {
         let now = u64::try_from(now_ns).unwrap_or(0);
         let ttl = nanos(self.target_ttl);
         self.families.expire(now.saturating_sub(ttl));
-        self.registry.gather()
+        self.families()
     }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        let mut families = self.registry.gather();
+        self.carried.add_to(&mut families);
+        families
+    }
+}
+
+/// With the builds that were stored after these numbers were written down.
+fn with_uncounted(
+    carried: &Carried,
+    tally: &Tally,
+    reader: &Reader<'_>,
+) -> Result<Carried, RestoreError> {
+    let registry = Registry::new();
+    let mut families = Families::register(&registry)?;
+    families.make(&|name, labels| carried.values(name, labels))?;
+    for id in &tally.uncounted {
+        let Some(trace) = reader.show(&id.as_str().parse().map_err(Why::from)?)?.trace else {
+            continue;
+        };
+        let report = report::analyze(&trace);
+        for (build, numbers) in trace.builds.iter().zip(&report.builds) {
+            fold::build(&mut families, &trace, build, numbers)?;
+        }
+    }
+    let mut all = registry.gather();
+    carried.add_to(&mut all);
+    Ok(Carried::of(&all, carried.since_ns).rounded_up())
 }
 
 fn nanos(it: Duration) -> u64 {

@@ -25,9 +25,10 @@ const MIGRATIONS: &[M<'_>] = &[
         include_str!("schema/1.sql")
     )),
     M::up(include_str!("schema/2.sql")),
+    M::up(include_str!("schema/3.sql")),
 ];
 /// Form of the database that this gotrace writes. It reads every earlier one, too: what a reader asks for is in all of them.
-const FORM: i64 = 2;
+const FORM: i64 = 3;
 const APPLICATION: i64 = 0x676f_7472;
 /// How long to wait for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);

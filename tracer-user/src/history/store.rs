@@ -13,6 +13,7 @@ use super::parcel::{Parcel, ROW_BYTES};
 use super::row;
 use super::spool;
 use super::statement::{self, Moment};
+use super::tally;
 
 /// Builds that are deleted in one transaction: others want to write too.
 pub(super) const BATCH: usize = 200;
@@ -61,6 +62,19 @@ impl Store {
 
     /// Stores a build that is over, whole. One that is stored already stays as it is.
     pub fn finish(&mut self, kept: &Kept) -> Result<(), Error> {
+        self.finish_and(kept, |_| Ok(()))
+    }
+
+    /// The same for one that the text of the tally does not count yet.
+    pub(super) fn finish_uncounted(&mut self, kept: &Kept) -> Result<(), Error> {
+        self.finish_and(kept, |connection| tally::note(connection, &kept.entry.id))
+    }
+
+    fn finish_and(
+        &mut self,
+        kept: &Kept,
+        also: impl Fn(&Connection) -> Result<(), Why>,
+    ) -> Result<(), Error> {
         let finish = |connection: &mut Connection| {
             let Parcel {
                 id: _,
@@ -83,6 +97,7 @@ impl Store {
             let id = &kept.entry.id;
             transaction.execute(&statement::detail(), params![id.as_str(), packed])?;
             spool::note(&transaction, id)?;
+            also(&transaction)?;
             Ok(transaction.commit()?)
         };
         self.with(finish)

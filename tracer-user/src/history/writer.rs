@@ -27,6 +27,8 @@ enum Job {
     Begin(Box<Entry>),
     Finish(Box<Kept>),
     Retain(Limits, i64),
+    /// What is counted, every build before it in it.
+    Tally(String),
     /// Says when everything before it is done.
     Flush(SyncSender<()>),
 }
@@ -91,6 +93,13 @@ impl Writer {
 
     pub fn finish(&self, kept: Kept) {
         self.hand_over(Job::Finish(Box::new(kept)));
+    }
+
+    /// `counted` has every build in it that was handed over before. Where there is no room now, a later one says the same and more;
+    /// returns whether there was.
+    pub fn tally(&self, counted: String) -> bool {
+        let jobs = self.jobs.as_ref();
+        jobs.is_some_and(|it| it.try_send(Job::Tally(counted)).is_ok())
     }
 
     pub fn retain(&self, limits: Limits, now_ns: i64) {
@@ -171,17 +180,21 @@ fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn
                 attempt(counts, tell, || store.begin(&entry));
             }
             Job::Finish(kept) => {
-                if attempt(counts, tell, || store.finish(&kept)) {
+                if attempt(counts, tell, || store.finish_uncounted(&kept)) {
                     counts.stored.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Job::Retain(limits, now_ns) => {
                 attempt(counts, tell, || store.retain(limits, now_ns).map(|_| ()));
             }
+            Job::Tally(counted) => {
+                attempt(counts, tell, || store.set_tally(&counted));
+                continue; // As is what follows, it was handed over on another way.
+            }
             Job::Flush(done) => {
                 // Whoever waited has given up.
                 let _gone = done.send(());
-                continue; // It was handed over on another way.
+                continue;
             }
         }
         counts.waiting.fetch_sub(1, Ordering::Relaxed);

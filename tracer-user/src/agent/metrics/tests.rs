@@ -129,6 +129,125 @@ fn an_exemplar_stands_in_its_bucket_and_only_with_a_trace() {
     assert!(!text.contains("trace_id") && !text.contains("# EOF"));
 }
 
+/// What adds up, of a page.
+fn counted(metrics: &Metrics) -> Vec<String> {
+    let text = page(metrics, Format::Text, 0);
+    let of_builds = |it: &&str| {
+        let is_gauge = OF_TARGETS
+            .iter()
+            .chain(["tool_max_rss_bytes"].iter())
+            .any(|name| it.starts_with(&format!("go_build_{name}{{")));
+        it.starts_with("go_build_") && !is_gauge
+    };
+    text.lines().filter(of_builds).map(str::to_owned).collect()
+}
+
+fn value(line: &str) -> (&str, f64) {
+    let (series, value) = line.rsplit_once(' ').unwrap();
+    (series, value.parse().unwrap())
+}
+
+/// An agent after another one, which wrote down this and then stored these.
+fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let mut uncounted = Vec::new();
+    drop(crate::history::Store::open(&path).unwrap());
+    for trace in after {
+        crate::history::keep(trace, &path).unwrap();
+        uncounted.extend(history::builds(trace).map(|it| it.entry.id));
+    }
+    let tally = Tally { counted, uncounted };
+    let metrics = Metrics::new(DAY).unwrap();
+    crate::history::read(&path, |it| Ok(metrics.carry(&tally, it, 5)))
+        .unwrap()
+        .unwrap();
+    metrics
+}
+
+#[test]
+fn counters_go_on_to_the_last_bit_after_another_agent() {
+    let first = Metrics::new(DAY).unwrap();
+    for (_, trace) in sample::all() {
+        first.observe(&trace, &untraced).unwrap();
+    }
+    assert!(counted(&first).len() > 50);
+    let mut again = successor(Some(first.counted().unwrap()), &[]);
+    assert_eq!(counted(&again), counted(&first));
+    // And on, and on.
+    for _ in 0..3 {
+        first.observe(&sample::cold(), &untraced).unwrap();
+        again.observe(&sample::cold(), &untraced).unwrap();
+        again = successor(Some(again.counted().unwrap()), &[]);
+    }
+    let (mine, theirs) = (counted(&again), counted(&first));
+    assert_eq!(mine.len(), theirs.len());
+    for (mine, theirs) in mine.iter().zip(&theirs) {
+        let ((series, mine), (same, theirs)) = (value(mine), value(theirs));
+        assert_eq!(series, same);
+        assert!(
+            (mine - theirs).abs() <= theirs * 1e-12,
+            "{series}: {mine} {theirs}"
+        );
+    }
+    assert_eq!(again.since_ns(), 0);
+    assert_eq!(successor(None, &[]).since_ns(), 5);
+}
+
+#[test]
+fn what_was_stored_after_the_last_note_is_counted_and_nothing_is_less_than_it_was() {
+    let first = Metrics::new(DAY).unwrap();
+    first.observe(&sample::cold(), &untraced).unwrap();
+    let noted = first.counted().unwrap();
+    let mut after = [sample::failed(), sample::up_to_date()];
+    // Another moment, another build.
+    after[1].boot_to_wall_ns += 1_000_000_000;
+    for trace in &after {
+        first.observe(trace, &untraced).unwrap();
+    }
+    let again = successor(Some(noted), &after);
+    let (before, now) = (counted(&first), counted(&again));
+    assert_eq!(before.len(), now.len());
+    for (before, now) in before.iter().zip(&now) {
+        let ((series, before), (same, now)) = (value(before), value(now));
+        assert_eq!(series, same);
+        assert!(
+            now >= before && now - before <= before * 1e-11,
+            "{series}: {before} {now}"
+        );
+        assert!(
+            now <= before || before.fract() != 0.0,
+            "{series}: {before} {now}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_gone_on_from_is_said() {
+    let metrics = Metrics::new(DAY).unwrap();
+    metrics.observe(&sample::cold(), &untraced).unwrap();
+    let good = metrics.counted().unwrap();
+    for bad in [
+        String::new(),
+        "{}".to_owned(),
+        good.replace("\"form\":1", "\"form\":2"),
+        good.replace(
+            "\"counter\":",
+            "\"counter\":18444492273895866368,\"counter\":",
+        ),
+        good[..good.len() / 2].to_owned(),
+    ] {
+        assert_ne!(bad, good);
+        assert!(Carried::parse(&bad).is_err(), "{bad}");
+    }
+    // A counter that is not a number.
+    let nan = format!("{:?}", f64::NAN.to_bits());
+    let start = good.find("\"counter\":").unwrap() + "\"counter\":".len();
+    let end = start + good[start..].find('}').unwrap();
+    let bad = format!("{}{nan}{}", &good[..start], &good[end..]);
+    assert!(matches!(Carried::parse(&bad), Err(Unusable::Form)), "{bad}");
+}
+
 #[test]
 fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
     let metrics = Metrics::new(DAY).unwrap();

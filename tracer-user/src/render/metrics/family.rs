@@ -5,7 +5,7 @@ use prometheus::{
     IntGauge, Opts, Registry,
 };
 
-use super::guard::Guarded;
+use super::guard::{Before, Guarded};
 use super::live::Live;
 use super::section;
 
@@ -275,6 +275,25 @@ impl Families {
             probes,
             live: Live::default(),
         })
+    }
+}
+
+impl Families {
+    /// Makes the series that were counted before, as far as there is room: what only adds up does not begin again.
+    pub(crate) fn make(&mut self, before: &Before<'_>) -> Result<(), Error> {
+        let Self {
+            builds,
+            duration,
+            phase,
+            packages,
+            cpu,
+            ..
+        } = self;
+        builds.make(before)?;
+        duration.make(before)?;
+        phase.make(before)?;
+        packages.make(before)?;
+        cpu.make(before)
     }
 }
 

@@ -20,11 +20,14 @@ const UNKNOWN: &str = "unknown";
 const LENGTH: usize = 128;
 const ELLIPSIS: &str = "…";
 
+/// Values of the labels of every series that a family had, by its name and the names of the labels.
+pub(crate) type Before<'a> = dyn Fn(&str, &[&str]) -> Vec<Vec<&'a str>> + 'a;
+
 /// A family whose labels are guarded.
 pub(crate) struct Guarded<V> {
     family: V,
     name: &'static str,
-    n_labels: usize,
+    labels: &'static [&'static str],
     limit: usize,
     seen: HashSet<Vec<String>>,
     dropped: IntCounterVec,
@@ -49,7 +52,7 @@ impl<V: Collector + Clone + 'static> Guarded<V> {
         Ok(Self {
             family,
             name,
-            n_labels: labels.len(),
+            labels,
             limit: *limit,
             seen: HashSet::new(),
             dropped: dropped.clone(),
@@ -64,7 +67,7 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
             Some(values) => self.family.get_metric_with_label_values(&values),
             None => self
                 .family
-                .get_metric_with_label_values(&vec![OTHER; self.n_labels]),
+                .get_metric_with_label_values(&vec![OTHER; self.labels.len()]),
         }
     }
 
@@ -74,6 +77,14 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
         values
             .map(|values| self.family.get_metric_with_label_values(&values))
             .transpose()
+    }
+
+    /// Makes the series that `before` says for a family of this name and these labels, each with the values of the labels.
+    pub(crate) fn make(&mut self, before: &Before<'_>) -> Result<(), Error> {
+        for values in before(self.name, self.labels) {
+            self.with(&values)?;
+        }
+        Ok(())
     }
 
     /// Takes a series away, which makes room for another.
@@ -91,7 +102,7 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
         if self.seen.contains(&values) {
             values
         } else {
-            vec![OTHER.to_owned(); self.n_labels]
+            vec![OTHER.to_owned(); self.labels.len()]
         }
     }
 

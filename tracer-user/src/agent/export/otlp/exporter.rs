@@ -101,8 +101,9 @@ impl Exporter {
         let end_ns = now_ns();
         let families = metrics.gather(i64::try_from(end_ns).unwrap_or(i64::MAX));
         let period = Period {
-            start_ns: self.started_ns,
-            end_ns,
+            start: self.started_ns,
+            start_of_builds: u64::try_from(metrics.since_ns()).unwrap_or(0),
+            end: end_ns,
         };
         for request in request::of_metrics(&families, period, &self.machine) {
             self.deliver(jobs, &request);

@@ -1,6 +1,6 @@
 //! The agent's metrics as OTLP has them. Names, labels and numbers are those of `/metrics`, so one dashboard reads both.
 //!
-//! Counters and histograms are cumulative since the agent's start.
+//! Counters and histograms are cumulative: those of builds since the first agent's start, its own since this one's.
 
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
@@ -17,8 +17,11 @@ const UNITS: [(&str, &str); 2] = [("seconds", "s"), ("bytes", "By")];
 /// From when to when something was counted, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period {
-    pub(super) start_ns: u64,
-    pub(super) end_ns: u64,
+    /// What the agent says of itself.
+    pub(super) start: u64,
+    /// Builds, which are counted across restarts.
+    pub(super) start_of_builds: u64,
+    pub(super) end: u64,
 }
 
 pub(super) fn metrics(families: &[MetricFamily], period: Period) -> Vec<Metric> {
@@ -29,16 +32,25 @@ pub(super) fn metrics(families: &[MetricFamily], period: Period) -> Vec<Metric> 
 }
 
 fn metric(family: &MetricFamily, period: Period) -> Option<Metric> {
-    let numbers = |value: fn(&proto::Metric) -> f64, start_ns: u64| {
+    let is_of_builds = family.name().starts_with("go_build_");
+    let period = Period {
+        start: if is_of_builds {
+            period.start_of_builds
+        } else {
+            period.start
+        },
+        ..period
+    };
+    let numbers = |value: fn(&proto::Metric) -> f64, start: u64| {
         let metrics = family.get_metric().iter();
         metrics
-            .map(|it| number(it, value(it), Period { start_ns, ..period }))
+            .map(|it| number(it, value(it), Period { start, ..period }))
             .collect()
     };
     let cumulative = AggregationTemporality::Cumulative.into();
     let data = match family.get_field_type() {
         MetricType::COUNTER => Data::Sum(Sum {
-            data_points: numbers(|it| it.get_counter().get_value(), period.start_ns),
+            data_points: numbers(|it| it.get_counter().get_value(), period.start),
             aggregation_temporality: cumulative,
             is_monotonic: true,
         }),
@@ -76,8 +88,8 @@ fn unit(name: &str) -> &'static str {
 fn number(metric: &proto::Metric, value: f64, period: Period) -> NumberDataPoint {
     NumberDataPoint {
         attributes: labels(metric.get_label()),
-        start_time_unix_nano: period.start_ns,
-        time_unix_nano: period.end_ns,
+        start_time_unix_nano: period.start,
+        time_unix_nano: period.end,
         value: Some(Value::AsDouble(value)),
         ..NumberDataPoint::default()
     }
@@ -100,8 +112,8 @@ fn histogram(metric: &proto::Metric, period: Period) -> HistogramDataPoint {
     });
     HistogramDataPoint {
         attributes: labels(metric.get_label()),
-        start_time_unix_nano: period.start_ns,
-        time_unix_nano: period.end_ns,
+        start_time_unix_nano: period.start,
+        time_unix_nano: period.end,
         count,
         sum: Some(histogram.get_sample_sum()),
         bucket_counts: counts.collect(),

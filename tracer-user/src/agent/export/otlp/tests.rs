@@ -489,8 +489,9 @@ fn metrics_are_those_of_the_page() {
     }
     let families = metrics.gather(0);
     let period = Period {
-        start_ns: 1,
-        end_ns: 2,
+        start: 1,
+        start_of_builds: 1,
+        end: 2,
     };
     let made = metric::metrics(&families, period);
     assert_eq!(made.len(), families.len());

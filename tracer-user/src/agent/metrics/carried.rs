@@ -1,0 +1,236 @@
+//! What was counted by agents before this one: the counters and histograms of builds, as they are written down and added again.
+//!
+//! An agent that starts from zero is a fact of Prometheus; one that comes back with less than it had is a lie: whoever computes a rate
+//! takes any decrease for a start from zero and counts what is left a second time. So every number here is kept to the last bit. No
+//! clock, and no database: the caller keeps the text.
+
+use std::collections::BTreeMap;
+
+use prometheus::proto::{Histogram, Metric, MetricFamily, MetricType};
+use serde::{Deserialize, Serialize};
+
+/// Families of builds, which outlive the agent; its own begin with it.
+const PREFIX: &str = "go_build_";
+const FORM: u32 = 1;
+/// More than what is lost when some ten thousand numbers are added in another order, as a part of the sum: 2^-40.
+const ROUNDING: f64 = 9.1e-13;
+
+/// Counters and histograms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Carried {
+    form: u32,
+    /// When counting began, in nanoseconds since 1970.
+    pub(super) since_ns: i64,
+    families: BTreeMap<String, Vec<Series>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Series {
+    labels: BTreeMap<String, String>,
+    number: Number,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Number {
+    Counter(Bits),
+    Histogram {
+        sum: Bits,
+        count: u64,
+        /// Upper bound, and observations up to it.
+        buckets: Vec<(Bits, u64)>,
+    },
+}
+
+/// A double by its bits: as a decimal, some are read back one step lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Bits(u64);
+
+impl Bits {
+    fn of(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+
+    fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+/// What was written down cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("what was counted before is not in a form that this gotrace knows")]
+    Form,
+    #[error("what was counted before is damaged")]
+    Damaged(#[from] serde_json::Error),
+}
+
+impl Carried {
+    /// Nothing was counted before.
+    pub(super) fn nothing(now_ns: i64) -> Self {
+        Self {
+            form: FORM,
+            since_ns: now_ns,
+            families: BTreeMap::new(),
+        }
+    }
+
+    /// What these families say, all of it: what was carried before is in them.
+    pub(super) fn of(families: &[MetricFamily], since_ns: i64) -> Self {
+        let families = families.iter().filter(|it| is_carried(it));
+        let families = families
+            .map(|family| {
+                let kind = family.get_field_type();
+                let series = family.get_metric().iter();
+                let series = series.filter_map(|it| Series::of(it, kind)).collect();
+                (family.name().to_owned(), series)
+            })
+            .collect();
+        Self {
+            form: FORM,
+            since_ns,
+            families,
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, Unusable> {
+        let carried: Self = serde_json::from_str(text)?;
+        let is_known = carried.form == FORM && carried.is_sane();
+        is_known.then_some(carried).ok_or(Unusable::Form)
+    }
+
+    pub(super) fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// Nothing that a counter cannot be.
+    fn is_sane(&self) -> bool {
+        let is_fine = |it: &Bits| it.value().is_finite() && it.value() >= 0.0;
+        let mut all = self.families.values().flatten();
+        all.all(|it| match &it.number {
+            Number::Counter(value) => is_fine(value),
+            Number::Histogram { sum, .. } => is_fine(sum),
+        })
+    }
+
+    /// Labels of every series of a family, in the order of `names`; one that has other labels is left out.
+    pub(super) fn values(&self, family: &str, names: &[&str]) -> Vec<Vec<&str>> {
+        let series = self.families.get(family).into_iter().flatten();
+        series
+            .filter(|it| it.labels.len() == names.len())
+            .filter_map(|it| {
+                let values = names.iter().map(|name| it.labels.get(*name));
+                values.map(|it| it.map(String::as_str)).collect()
+            })
+            .collect()
+    }
+
+    /// Adds what was carried to series that are there.
+    pub(super) fn add_to(&self, families: &mut [MetricFamily]) {
+        for family in families {
+            let Some(before) = self.families.get(family.name()) else {
+                continue;
+            };
+            let before: BTreeMap<_, _> = before.iter().map(|it| (&it.labels, it)).collect();
+            for metric in family.mut_metric() {
+                if let Some(it) = before.get(&labels(metric)) {
+                    it.number.add_to(metric);
+                }
+            }
+        }
+    }
+
+    /// For numbers that were partly added up again, from other summands: no sum is lower than it was.
+    #[must_use]
+    pub(super) fn rounded_up(mut self) -> Self {
+        let up = |it: &mut Bits| *it = Bits::of(it.value() * (1.0 + ROUNDING));
+        for series in self.families.values_mut().flatten() {
+            match &mut series.number {
+                // Those that count have no fraction and are exact.
+                Number::Counter(value) if value.value().fract() == 0.0 => {}
+                Number::Counter(value) | Number::Histogram { sum: value, .. } => up(value),
+            }
+        }
+        self
+    }
+}
+
+impl Series {
+    fn of(metric: &Metric, kind: MetricType) -> Option<Self> {
+        let number = match kind {
+            MetricType::COUNTER => Number::Counter(Bits::of(metric.get_counter().get_value())),
+            MetricType::HISTOGRAM => {
+                let histogram = metric.get_histogram();
+                let buckets = histogram.get_bucket().iter();
+                Number::Histogram {
+                    sum: Bits::of(histogram.get_sample_sum()),
+                    count: histogram.get_sample_count(),
+                    buckets: buckets
+                        .map(|it| (Bits::of(it.upper_bound()), it.cumulative_count()))
+                        .collect(),
+                }
+            }
+            MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => return None,
+        };
+        Some(Self {
+            labels: labels(metric),
+            number,
+        })
+    }
+}
+
+impl Number {
+    fn add_to(&self, metric: &mut Metric) {
+        match self {
+            Self::Counter(before) => {
+                let mut counter = metric.get_counter().clone();
+                counter.set_value(before.value() + counter.get_value());
+                metric.set_counter(counter);
+            }
+            Self::Histogram {
+                sum,
+                count,
+                buckets,
+            } => {
+                let now = metric.get_histogram();
+                let bounds = now.get_bucket().iter().map(|it| Bits::of(it.upper_bound()));
+                // Of a gotrace with other buckets: they cannot be added, and begin again.
+                if bounds.eq(buckets.iter().map(|(bound, _)| *bound)) {
+                    metric.set_histogram(added(now, *sum, *count, buckets));
+                }
+            }
+        }
+    }
+}
+
+fn added(now: &Histogram, sum: Bits, count: u64, buckets: &[(Bits, u64)]) -> Histogram {
+    let mut all = now.clone();
+    all.set_sample_sum(sum.value() + now.get_sample_sum());
+    all.set_sample_count(count.saturating_add(now.get_sample_count()));
+    let both = now.get_bucket().iter().zip(buckets);
+    let both = both.map(|(now, (_, before))| {
+        let mut bucket = now.clone();
+        bucket.set_cumulative_count(before.saturating_add(now.cumulative_count()));
+        bucket
+    });
+    all.set_bucket(both.collect());
+    all
+}
+
+fn is_carried(family: &MetricFamily) -> bool {
+    let adds_up = match family.get_field_type() {
+        MetricType::COUNTER | MetricType::HISTOGRAM => true,
+        MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => false,
+    };
+    adds_up && family.name().starts_with(PREFIX)
+}
+
+fn labels(metric: &Metric) -> BTreeMap<String, String> {
+    let labels = metric.get_label().iter();
+    labels
+        .map(|it| (it.name().to_owned(), it.value().to_owned()))
+        .collect()
+}
