@@ -205,21 +205,31 @@ impl Agent {
 
 /// What is served there.
 pub fn page(address: &str, path: &str) -> String {
+    let answer = ask(address, path);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    answer
+}
+
+/// What is answered there, with its head, whether it is what was asked for or not.
+pub fn ask(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
     answer
 }
 
 /// Waits until a page there has this in it.
 pub fn wait_for_page(address: &str, path: &str, text: &str) {
     let since = Instant::now();
-    while !page(address, path).contains(text) {
-        assert!(since.elapsed() < PATIENCE, "{path} has no {text:?}");
+    loop {
+        let answer = ask(address, path);
+        if answer.contains(text) {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{path}: no {text:?}: {answer}");
         thread::sleep(Duration::from_millis(100));
     }
 }

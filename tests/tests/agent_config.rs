@@ -100,7 +100,7 @@ fn it_is_read_again_when_asked_and_a_broken_one_changes_nothing() {
     let (_, second) = said.trim_end().split_once("http://").unwrap();
     agent.wait_to_say("store changes when the agent is restarted");
     assert!(TcpStream::connect(&first).is_err(), "{first} still listens");
-    assert!(page(second, "/-/ready").ends_with('\n'));
+    wait_for_page(second, "/-/ready", "gotrace follows builds");
     wait_for_page(second, "/metrics", &format!("{RELOADED} 1\n"));
 
     // An address that cannot be had leaves the pages where they are.

@@ -18,14 +18,14 @@ use tracer_core::history::{self, Kept};
 use tracer_core::model::{Build, Trace};
 use tracer_core::recording::Detail;
 
-use self::begin::{forward, listen, lock, restore, surroundings};
+use self::begin::{beside, forward, listen, lock, restore, surroundings};
 pub use self::config::{Central, Config};
 use self::export::Counts;
 use self::export::outputs::Outputs;
 use self::http::{Readiness, Served, Server};
 use self::metrics::{Metrics, Queue, Reload, SelfStats};
 use crate::driver::service::{self, Sink, State};
-use crate::driver::{Source, Wanted, Whose, own_cpu_ns};
+use crate::driver::{SelfTestVerdict, Source, Wanted, Whose, own_cpu_ns};
 use crate::history::{Delivered, Forwarder, Place, Store, Writer};
 use crate::launch::signal::Signals;
 use crate::proc;
@@ -104,7 +104,6 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
             it.address()
         )),
     ));
-    served.readiness.set(Ok(()));
     let mut agent = Agent {
         config,
         load,
@@ -121,9 +120,12 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
             written: None,
         },
         busy: Some(Instant::now()),
+        self_test: SelfTestVerdict::Pending,
         tell,
     };
-    service::serve(source, &mut signals, &mut agent)?;
+    agent.is_ready_by(&SelfTestVerdict::Pending);
+    let own = beside(&agent.config.store, "-self-test");
+    service::serve(source, own, &mut signals, &mut agent)?;
     agent.finish()
 }
 
@@ -140,6 +142,8 @@ struct Agent<'a> {
     tally: Counting,
     /// When something was last under way, if memory was not given back since.
     busy: Option<Instant>,
+    /// As last told.
+    self_test: SelfTestVerdict,
     tell: fn(&str),
 }
 
@@ -171,6 +175,9 @@ impl Sink for Agent<'_> {
     }
 
     fn state(&mut self, state: &State) {
+        if state.self_test != self.self_test {
+            self.is_ready_by(&state.self_test);
+        }
         if let Err(error) = self.served.metrics.set_self(&self.stats(state)) {
             (self.tell)(&format!("gotrace's own metrics are stale: {error}"));
         }
@@ -259,6 +266,28 @@ impl Agent<'_> {
         }
     }
 
+    /// Who asks learns it from now on; the operator, if it is news.
+    fn is_ready_by(&mut self, verdict: &SelfTestVerdict) {
+        let ready = match verdict {
+            SelfTestVerdict::Pending => Err(
+                "gotrace has not seen the program yet that it runs to see whether it sees: ask again in some seconds"
+                    .to_owned(),
+            ),
+            SelfTestVerdict::Seen => {
+                if matches!(self.self_test, SelfTestVerdict::Unseen(_)) {
+                    (self.tell)("ready: what gotrace runs itself is seen again");
+                }
+                Ok(())
+            }
+            SelfTestVerdict::Unseen(why) => {
+                (self.tell)(&format!("not ready: {why}"));
+                Err(why.clone())
+            }
+        };
+        self.served.readiness.set(ready);
+        self.self_test = verdict.clone();
+    }
+
     fn stats(&self, state: &State) -> SelfStats {
         let kind = |(kind, tally): &(tracer_abi::Kind, tracer_abi::Tally)| metrics::Kind {
             name: kind.name(),
@@ -298,6 +327,7 @@ impl Agent<'_> {
             ],
             cpu_seconds: Duration::from_nanos(own_cpu_ns()).as_secs_f64(),
             resident_bytes: proc::own_resident_bytes(),
+            sees_itself: state.self_test == SelfTestVerdict::Seen,
             exports: self.outputs.counts().into_iter().chain(central).collect(),
             reload: self.reload,
         }
@@ -320,6 +350,7 @@ impl Agent<'_> {
             retained: _,
             tally: _,
             busy: _,
+            self_test: _,
             tell,
         } = self;
         let deadline = Instant::now() + END;

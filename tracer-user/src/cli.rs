@@ -10,6 +10,7 @@ mod config;
 mod diff;
 mod doctor;
 mod file;
+mod itself;
 mod record;
 mod replay;
 mod report;
@@ -67,6 +68,8 @@ enum Word {
     Builds(builds::Args),
     Show(show::Args),
     Store(store::Args),
+    #[command(hide = true)]
+    Itself(itself::Args),
 }
 
 /// When to use colours.
@@ -108,6 +111,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Word::Builds(args) => exit_code(builds::execute(&args)),
         Word::Show(args) => exit_code(show::execute(&args)),
         Word::Store(args) => exit_code(store::execute(&args)),
+        Word::Itself(args) => itself::execute(&args),
     }
 }
 
@@ -180,6 +184,11 @@ mod tests {
             panic!("should parse")
         };
         assert_eq!(args.command, ["go", "build", "-o", "x", "--format", "json"]);
+    }
+
+    #[test]
+    fn the_word_for_the_self_test_is_there() {
+        assert!(check(&[crate::driver::SELF_TEST_WORD, "1-2"]).is_ok());
     }
 
     #[test]

@@ -35,11 +35,16 @@ pub(super) fn restore(metrics: &Metrics, store: &Path, tell: fn(&str)) -> anyhow
     Ok(())
 }
 
+/// Something that belongs to this history.
+pub(super) fn beside(store: &Path, suffix: &str) -> PathBuf {
+    let mut path = store.as_os_str().to_owned();
+    path.push(suffix);
+    PathBuf::from(path)
+}
+
 /// Only one agent writes a history: another would mark the builds of this one as cut off.
 pub(super) fn lock(store: &Path) -> anyhow::Result<File> {
-    let mut path = store.as_os_str().to_owned();
-    path.push("-agent");
-    let path = PathBuf::from(path);
+    let path = beside(store, "-agent");
     let file = File::options()
         .create(true)
         .truncate(false)

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -17,6 +18,7 @@ use tracer_core::sessions::Sessions;
 
 use super::analyst::Counts as Analyses;
 use super::inspector::Depth;
+use super::self_test::{SelfTest, Verdict};
 use super::source::Source;
 use super::world::World;
 use super::{TICK, clock, wait};
@@ -32,7 +34,7 @@ pub trait Sink {
     fn begun(&mut self, trace: &Trace);
     /// Builds that are over.
     fn ended(&mut self, trace: Trace);
-    /// Told about once a second.
+    /// Told about once a second, and when the self-test has come to another verdict.
     fn state(&mut self, state: &State);
     /// The operator asks to read the configuration again. Returns how much is to be seen from now on, if that was decided.
     fn reload(&mut self) -> Option<Detail>;
@@ -57,21 +59,29 @@ pub struct State {
     pub n_never_read: u64,
     /// How looking into outputs goes.
     pub analyses: Analyses,
+    /// Whether builds would be seen.
+    pub self_test: Verdict,
 }
 
 struct Service {
     source: Source,
     world: World,
     sessions: Sessions,
+    self_test: SelfTest,
     /// Of each kind, as last told.
     lost: BTreeMap<Kind, u64>,
     n_unreadable: u64,
 }
 
 /// Hands over every build until a signal ends it. Builds that are under way then are not handed over; those that are over and only
-/// wait for their outputs to be read are, as they stand.
-pub fn serve(source: Source, signals: &mut Signals, sink: &mut dyn Sink) -> io::Result<()> {
-    let mut service = Service::new(source)?;
+/// wait for their outputs to be read are, as they stand. `own` is a directory for the self-test alone.
+pub fn serve(
+    source: Source,
+    own: PathBuf,
+    signals: &mut Signals,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    let mut service = Service::new(source, own)?;
     let mut ticked = Instant::now();
     let mut looked = Instant::now();
     sink.state(&service.state());
@@ -87,7 +97,7 @@ pub fn serve(source: Source, signals: &mut Signals, sink: &mut dyn Sink) -> io::
         for trace in service.sessions.ended(clock::boot()) {
             sink.ended(trace);
         }
-        if ticked.elapsed() >= TICK {
+        if ticked.elapsed() >= TICK || service.self_test.has_changed() {
             ticked = Instant::now();
             service.tell_losses();
             service
@@ -126,11 +136,12 @@ pub fn serve(source: Source, signals: &mut Signals, sink: &mut dyn Sink) -> io::
 }
 
 impl Service {
-    fn new(mut source: Source) -> io::Result<Self> {
+    fn new(mut source: Source, own: PathBuf) -> io::Result<Self> {
         let found = source.take_found();
         let mut service = Self {
             world: World::new(Depth::Anatomy)?,
             sessions: Sessions::new(source.context()),
+            self_test: SelfTest::new(own, Instant::now()),
             source,
             lost: BTreeMap::new(),
             n_unreadable: 0,
@@ -145,8 +156,12 @@ impl Service {
     fn turn(&mut self) {
         for event in self.source.drain() {
             self.n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
-            self.take(event);
+            if !self.self_test.take(&event) {
+                self.take(event);
+            }
         }
+        let lost = || self.source.tallies().iter().map(|(_, it)| it.lost).sum();
+        self.self_test.turn(Instant::now(), lost);
         for answer in self.world.answers() {
             self.take(answer);
         }
@@ -221,6 +236,7 @@ impl Service {
             n_unread: self.world.n_pending(),
             n_never_read: self.world.n_dropped(),
             analyses: self.world.analyses(),
+            self_test: self.self_test.verdict().clone(),
         }
     }
 }

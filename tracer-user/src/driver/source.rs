@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tracer_abi::{Kind, Tally};
+use tracer_abi::{Kind, Name, Tally};
 use tracer_core::byte_string::ByteString;
 use tracer_core::correlate::Context;
 use tracer_core::decode::Decoder;
 use tracer_core::event::{Event, FileId, Lost, Tgid, Tool};
 use tracer_core::recording::Detail;
 
-use super::clock;
+use super::{clock, self_test};
 use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError};
 use crate::inspect;
 use crate::toolchain::{self, Probes, SearchHint};
@@ -64,7 +64,8 @@ impl Source {
             hint,
             whose,
         } = wanted;
-        let names = toolchain::names();
+        let mut names = toolchain::names().to_vec();
+        names.push(Name::of(self_test::NAME.as_bytes()));
         let (mut tracer, ring) = Tracer::load(
             &Config {
                 detail: detail.level(),

@@ -51,7 +51,12 @@ const RESIDENT: Spec = Spec {
     labels: &[],
     limit: 1,
 };
-
+const SELF_TEST: Spec = Spec {
+    name: "gotrace_self_test_success",
+    help: "Whether gotrace saw the last program that it ran to see whether it sees.",
+    labels: &[],
+    limit: 1,
+};
 const RELOAD: Spec = Spec {
     name: "gotrace_config_last_reload_successful",
     help: "Whether the configuration could be used when it was last read.",
@@ -75,6 +80,7 @@ pub(crate) const ALL: &[&Spec] = &[
     &ANALYSES,
     &CPU,
     &RESIDENT,
+    &SELF_TEST,
     &RELOAD,
     &RELOADED,
 ];
@@ -92,6 +98,8 @@ pub struct SelfStats {
     pub exports: Vec<(&'static str, Counts)>,
     pub cpu_seconds: f64,
     pub resident_bytes: u64,
+    /// The last self-test was a success.
+    pub sees_itself: bool,
     pub reload: Reload,
 }
 
@@ -138,6 +146,7 @@ pub(super) struct Own {
     analyses: IntCounterVec,
     cpu: Counter,
     resident: Gauge,
+    self_test: Gauge,
     reload: Gauge,
     reloaded: Gauge,
 }
@@ -152,6 +161,7 @@ impl Own {
             analyses: IntCounterVec::new(ANALYSES.opts(), ANALYSES.labels)?,
             cpu: Counter::with_opts(CPU.opts())?,
             resident: Gauge::with_opts(RESIDENT.opts())?,
+            self_test: Gauge::with_opts(SELF_TEST.opts())?,
             reload: Gauge::with_opts(RELOAD.opts())?,
             reloaded: Gauge::with_opts(RELOADED.opts())?,
         };
@@ -162,6 +172,7 @@ impl Own {
         registry.register(Box::new(own.analyses.clone()))?;
         registry.register(Box::new(own.cpu.clone()))?;
         registry.register(Box::new(own.resident.clone()))?;
+        registry.register(Box::new(own.self_test.clone()))?;
         registry.register(Box::new(own.reload.clone()))?;
         registry.register(Box::new(own.reloaded.clone()))?;
         Ok(own)
@@ -179,6 +190,7 @@ impl Own {
             exports,
             cpu_seconds,
             resident_bytes,
+            sees_itself,
             reload,
         } = stats;
         for Kind { name, seen, lost } in events {
@@ -233,6 +245,7 @@ impl Own {
         self.cpu.inc_by(cpu_seconds.max(0.0));
         self.resident
             .set(crate::render::metrics::fold::bytes(*resident_bytes));
+        self.self_test.set(f64::from(u8::from(*sees_itself)));
         self.reload.set(f64::from(u8::from(reload.is_good)));
         self.reloaded.set(reload.at_seconds);
         Ok(())

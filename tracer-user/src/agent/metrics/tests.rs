@@ -266,6 +266,7 @@ fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
             }],
             cpu_seconds: 1.5,
             resident_bytes: 4096,
+            sees_itself: n == 9,
             ..SelfStats::default()
         };
         metrics.set_self(&stats).unwrap();
@@ -279,6 +280,7 @@ fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
         "gotrace_queue_dropped_total{queue=\"history\"} 9",
         "gotrace_cpu_seconds_total 1.5",
         "gotrace_resident_memory_bytes 4096",
+        "gotrace_self_test_success 1",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
     }

@@ -1,0 +1,62 @@
+//! An agent is ready when it has seen what it ran itself, and not before.
+#![cfg(test)]
+
+use std::process::Command;
+
+use serde_json::Value;
+use tests::agent::{Agent, ask};
+use tests::gotrace;
+
+const SUCCESS: &str = "gotrace_self_test_success";
+
+#[test]
+fn an_agent_that_sees_is_ready_and_keeps_nothing_of_it() {
+    let agent = Agent::start();
+    agent.wait_for_page("/-/ready", "HTTP/1.1 200");
+    agent.wait_for_page("/metrics", &format!("\n{SUCCESS} 1\n"));
+    let page = agent.page("/api/v1/builds");
+    let listed: Value = serde_json::from_str(page.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let builds = listed["builds"].as_array().unwrap();
+    let of_itself = |it: &&Value| it["command_line"].to_string().contains("itself");
+    assert_eq!(builds.iter().find(of_itself), None);
+    let dir = agent.store().with_file_name("history.db-self-test");
+    assert!(dir.exists(), "{}", dir.display());
+    let last = agent.stop();
+    assert!(last.contains("ended"), "{last}");
+    assert!(!dir.exists(), "{}", dir.display());
+}
+
+/// A container without `--pid=host`: processes have other numbers than the kernel says, so nothing that is read of them is theirs.
+#[test]
+fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .arg(gotrace());
+    let mut agent = Agent::start_as(command, tempfile::tempdir().unwrap(), &[]);
+    let said = agent.wait_to_say("not ready: ");
+    assert!(said.contains("pid namespace of its own"), "{said}");
+    assert!(said.contains("hostPID: true"), "{said}");
+    let ready = ask(agent.address(), "/-/ready");
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    assert!(ready.contains("pid namespace of its own"), "{ready}");
+    agent.wait_for_page("/metrics", &format!("\n{SUCCESS} 0\n"));
+    assert!(agent.page("/-/healthy").ends_with("alive\n"));
+}
+
+/// It runs itself by a link beside its history.
+#[test]
+fn an_agent_that_cannot_run_itself_says_so_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("history.db-self-test"), "in the way").unwrap();
+    let mut agent = Agent::start_in(dir, &[]);
+    let said = agent.wait_to_say("not ready: ");
+    assert!(
+        said.contains("history.db-self-test/gotrace-itself: "),
+        "{said}"
+    );
+    std::fs::remove_file(agent.dir().join("history.db-self-test")).unwrap();
+    agent.wait_to_say("ready: what gotrace runs itself is seen again");
+    agent.wait_for_page("/-/ready", "HTTP/1.1 200");
+    agent.stop();
+}
