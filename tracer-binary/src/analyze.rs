@@ -25,6 +25,8 @@ pub struct Options {
     pub min_symbol: u64,
     /// Keep the entropy of every window, not only where it is high.
     pub windows: bool,
+    /// In the calling thread alone, for who may start no other.
+    pub alone: bool,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
         Self {
             min_symbol: 1024,
             windows: false,
+            alone: false,
         }
     }
 }
@@ -40,12 +43,12 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     let container = container::open(bytes)?;
     thread::scope(|scope| {
         // A thread that cannot be had is no failure: its work is done here afterwards.
-        let hashing = thread::Builder::new()
-            .spawn_scoped(scope, || pass::sha256(bytes))
-            .ok();
-        let sections = thread::Builder::new()
-            .spawn_scoped(scope, || pass::sections(bytes, &container))
-            .ok();
+        let beside = || (!options.alone).then(thread::Builder::new);
+        let hashing = beside().and_then(|it| it.spawn_scoped(scope, || pass::sha256(bytes)).ok());
+        let sections = beside().and_then(|it| {
+            it.spawn_scoped(scope, || pass::sections(bytes, &container))
+                .ok()
+        });
         let attributed = attribute(bytes, &container);
         let mut analysis = assemble(bytes, &container, attributed, options);
         let (measured, note) = sections

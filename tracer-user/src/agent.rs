@@ -325,7 +325,7 @@ impl Agent<'_> {
                     dropped: state.n_refused,
                 },
             ],
-            cpu_seconds: Duration::from_nanos(own_cpu_ns()).as_secs_f64(),
+            cpu_seconds: Duration::from_nanos(own_cpu_ns() + state.analyses.cpu_ns).as_secs_f64(),
             resident_bytes: proc::own_resident_bytes(),
             sees_itself: state.self_test == SelfTestVerdict::Seen,
             exports: self.outputs.counts().into_iter().chain(central).collect(),

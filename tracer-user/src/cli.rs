@@ -11,6 +11,7 @@ mod diff;
 mod doctor;
 mod file;
 mod itself;
+mod read_output;
 mod record;
 mod replay;
 mod report;
@@ -70,6 +71,8 @@ enum Word {
     Store(store::Args),
     #[command(hide = true)]
     Itself(itself::Args),
+    #[command(hide = true)]
+    ReadOutput(read_output::Args),
 }
 
 /// When to use colours.
@@ -112,6 +115,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Word::Show(args) => exit_code(show::execute(&args)),
         Word::Store(args) => exit_code(store::execute(&args)),
         Word::Itself(args) => itself::execute(&args),
+        Word::ReadOutput(args) => read_output::execute(args),
     }
 }
 
@@ -189,6 +193,13 @@ mod tests {
     #[test]
     fn the_word_for_the_self_test_is_there() {
         assert!(check(&[crate::driver::SELF_TEST_WORD, "1-2"]).is_ok());
+    }
+
+    #[test]
+    fn gotrace_knows_the_word_by_which_it_starts_its_child() {
+        let word = crate::inspect::child::WORD;
+        assert!(matches!(check(&[word, "1", "ab"]), Ok(Word::ReadOutput(_))));
+        assert!(!Cli::command().render_long_help().to_string().contains(word));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod analyst;
 mod clock;
 mod inspector;
+mod line;
 mod recorder;
 mod replay;
 mod self_test;
@@ -203,7 +204,7 @@ impl<'a> Live<'a> {
             n_events,
         } = self;
         let cost = Cost {
-            gotrace_cpu_ns: clock::own_cpu_ns(),
+            gotrace_cpu_ns: clock::own_cpu_ns() + world.analyses().cpu_ns,
             events: n_events,
             attach_ns: source.attach_ns(),
         };

@@ -5,11 +5,15 @@
 //! by its descriptor, without blocking. What counts in the end is whose file it is. Swapping a path or a directory for a symlink
 //! while gotrace opens it made it read a secret in half of all tries; judging the owner of what was found, in none of a million.
 //!
-//! Reading has a budget, and there is no mmap: a builder that truncates a mapped file kills its reader.
+//! What is opened here is not read here, but for small texts: an output is handed to a child ([`Analyser`]), a one-shot process
+//! behind walls, which reads it under a budget and says what it is.
 
+mod analyser;
 mod anatomy;
+mod answer;
 mod artifact;
 pub mod checkout;
+pub mod child;
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -19,15 +23,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Anatomy, Artifact, ProcKey};
 
+pub use self::analyser::{Analyser, Lost};
+use self::answer::Found;
+use self::child::Task;
 use crate::proc;
 
 /// Most bytes of a settings or argument file.
@@ -38,16 +43,24 @@ pub const OUTPUT_LIMIT: u64 = 4 << 30;
 const WHOLE_LIMIT: u64 = 512 << 20;
 /// Most bytes of an output that is looked into section by section.
 pub const ANALYSIS_LIMIT: u64 = 256 << 20;
-/// Longest time that reading one output may take.
-const PATIENCE: Duration = Duration::from_mins(1);
-const CHUNK: usize = 1 << 20;
+/// Of a file that is too large to be held, at least this part must be stored: one that is all hole costs its builder nothing.
+const STORED_PART: u64 = 16;
+/// What `st_blocks` counts.
+const BLOCK: u64 = 512;
 
 /// A root directory to walk from. Having one keeps it reachable when the process it was taken from is gone.
 #[derive(Debug)]
 pub struct Root {
     dir: OwnedFd,
     /// Keeps the mounts of its namespace: with the last process of a container they go, and what lies on them.
-    _mounts: Option<OwnedFd>,
+    mounts: Option<OwnedFd>,
+}
+
+/// Whom a file comes from: a user, and where that user lives, which for containers with the same users are several places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    uid: u32,
+    mounts: Option<u64>,
 }
 
 /// Whose files may be read.
@@ -82,21 +95,30 @@ pub enum Refused {
     Foreign { owner: u32, uid: u32 },
     #[error("it has {size} bytes, more than the {limit} that are read")]
     Large { size: u64, limit: u64 },
+    #[error("it has {size} bytes, of which {stored} are stored")]
+    Sparse { size: u64, stored: u64 },
     #[error("cannot be read: {0}")]
     Read(io::Error),
     #[error("it changed while it was read")]
     Changed,
-    #[error("reading it took too long")]
-    Slow,
+    #[error(transparent)]
+    Lost(#[from] Lost),
 }
 
 /// Why it is not known what a file is made of.
 #[derive(Debug, Error)]
 pub enum Unanalysed {
+    #[error("it has {size} bytes, more than the {limit} that are read")]
+    Large { size: u64, limit: u64 },
+    #[error("cannot be read: {0}")]
+    Read(io::Error),
+    #[error("it changed while it was read")]
+    Changed,
+    /// In the words of the child.
+    #[error("{0}")]
+    Unreadable(String),
     #[error(transparent)]
-    Refused(#[from] Refused),
-    #[error(transparent)]
-    Unreadable(#[from] tracer_binary::Error),
+    Lost(#[from] Lost),
 }
 
 impl Root {
@@ -120,7 +142,7 @@ impl Root {
         if proc::is_there(process) {
             Ok(Self {
                 dir,
-                _mounts: mounts.ok(),
+                mounts: mounts.ok(),
             })
         } else {
             Err(Refused::Gone)
@@ -135,8 +157,17 @@ impl Root {
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         );
-        let root = root.map(|dir| Self { dir, _mounts: None });
+        let root = root.map(|dir| Self { dir, mounts: None });
         root.map_err(|errno| Refused::Open(errno.into()))
+    }
+
+    /// Whom files in here come from that are this user's.
+    pub fn neighbour(&self, uid: u32) -> Neighbour {
+        let mounts = self.mounts.as_ref().and_then(|it| fstat(it).ok());
+        Neighbour {
+            uid,
+            mounts: mounts.map(|it| it.st_ino),
+        }
     }
 
     /// Opens `path`, if that is a regular file of at most `limit` bytes that `reader` may have.
@@ -232,6 +263,13 @@ fn judge(stat: &Stat, reader: Reader, limit: u64) -> Result<(), Refused> {
     if size > limit {
         return Err(Refused::Large { size, limit });
     }
+    // Not asked of smaller files: some file systems say what is stored only seconds later, and compressed it is less.
+    let stored = u64::try_from(stat.st_blocks)
+        .unwrap_or(0)
+        .saturating_mul(BLOCK);
+    if size > WHOLE_LIMIT && stored < size / STORED_PART {
+        return Err(Refused::Sparse { size, stored });
+    }
     Ok(())
 }
 
@@ -249,29 +287,39 @@ impl Opened {
     }
 
     /// What it is. What it is made of is [`Opened::anatomy`]'s to say.
-    pub fn artifact(&self) -> Result<Artifact, Refused> {
-        let artifact = if self.size <= WHOLE_LIMIT {
-            let bytes = self.read()?;
-            artifact::of(&bytes, hex(Sha256::digest(&bytes).as_slice()))
-        } else {
-            Artifact {
-                size: self.size,
-                sha256: self.sha256()?,
-                ..Artifact::default()
+    pub fn artifact(&self, analyser: &Analyser) -> Result<Artifact, Refused> {
+        match analyser.ask(&self.file, self.size, &Task::Identity)? {
+            Found::Identity(artifact) => {
+                self.check_unchanged()?;
+                Ok(*artifact)
             }
-        };
-        self.check_unchanged()?;
-        Ok(artifact)
+            Found::Unread(errno) => Err(Refused::Read(io::Error::from_raw_os_error(errno))),
+            Found::Changed => Err(Refused::Changed),
+            Found::Anatomy(_) | Found::NoProgram | Found::Unreadable(_) | Found::Unsafe(_) => {
+                Err(Lost::Nonsense.into())
+            }
+        }
     }
 
-    /// What the same content is made of, read once more from the same descriptor.
-    pub fn anatomy(&self, sha256: &str) -> Result<Anatomy, Unanalysed> {
+    /// What the content with this SHA-256 is made of, read once more from the same descriptor. Nothing, if it is no program.
+    pub fn anatomy(
+        &self,
+        sha256: &str,
+        analyser: &Analyser,
+    ) -> Result<Option<Anatomy>, Unanalysed> {
         if self.size > ANALYSIS_LIMIT {
             let (size, limit) = (self.size, ANALYSIS_LIMIT);
-            return Err(Refused::Large { size, limit }.into());
+            return Err(Unanalysed::Large { size, limit });
         }
-        let anatomy = anatomy::of(&self.read()?, sha256)?;
-        Ok(anatomy)
+        let sha256 = sha256.to_owned();
+        match analyser.ask(&self.file, self.size, &Task::Anatomy { sha256 })? {
+            Found::Anatomy(anatomy) => Ok(Some(anatomy)),
+            Found::NoProgram => Ok(None),
+            Found::Changed => Err(Unanalysed::Changed),
+            Found::Unreadable(why) => Err(Unanalysed::Unreadable(why)),
+            Found::Unread(errno) => Err(Unanalysed::Read(io::Error::from_raw_os_error(errno))),
+            Found::Identity(_) | Found::Unsafe(_) => Err(Lost::Nonsense.into()),
+        }
     }
 
     fn check_unchanged(&self) -> Result<(), Refused> {
@@ -281,26 +329,6 @@ impl Opened {
         } else {
             Err(Refused::Changed)
         }
-    }
-
-    /// SHA-256 of a content too large to hold.
-    fn sha256(&self) -> Result<String, Refused> {
-        let start = Instant::now();
-        let mut hash = Sha256::new();
-        let mut chunk = vec![0; CHUNK];
-        let mut offset = 0;
-        while offset < self.size {
-            let n = read_at(&self.file, &mut chunk, offset).map_err(Refused::Read)?;
-            if n == 0 {
-                return Err(Refused::Changed);
-            }
-            hash.update(chunk.get(..n).unwrap_or_default());
-            offset += u64::try_from(n).unwrap_or(0);
-            if start.elapsed() > PATIENCE {
-                return Err(Refused::Slow);
-            }
-        }
-        Ok(hex(hash.finalize().as_slice()))
     }
 }
 

@@ -14,4 +14,5 @@ pub mod inspect;
 pub mod launch;
 mod proc;
 pub mod render;
+pub mod sandbox;
 pub mod toolchain;

@@ -72,6 +72,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
             Options {
                 min_symbol: args.min_symbol,
                 windows: args.windows,
+                alone: false,
             },
         ) {
             Ok(analysis) => analysis,

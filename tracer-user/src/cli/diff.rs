@@ -82,6 +82,7 @@ fn load(path: &Path) -> anyhow::Result<Snapshot> {
     let options = Options {
         min_symbol: 0,
         windows: false,
+        alone: false,
     };
     let analysis = tracer_binary::analyze(&bytes, options)
         .with_context(|| format!("cannot analyze {}", path.display()))?;

@@ -1,25 +1,24 @@
-//! Looks into outputs at leisure: one thread of low priority behind a short queue, and a memory of what it has seen.
+//! Looks into outputs at leisure: two threads behind a short queue, and a memory of what they have seen.
 //!
 //! In goes an open file that was read and hashed before, out comes what its bytes are made of. One content is looked into once. What
 //! finds the queue full is told so at once; whoever waits for the rest decides for how long.
 //!
-//! A file in the queue costs a descriptor and no memory: it is read when its turn comes, one at a time. Looking into it takes its size
-//! and some ten MiB more.
-//! The thread is nice, and not of the class `SCHED_IDLE`: on a busy machine such a thread may not run for seconds, and if it holds a lock
-//! of the allocator by then, the loop that drains the ring waits as long.
+//! The threads only wait: each for a child that reads one file at the lowest priority. A file in the queue costs a descriptor. Of two
+//! files of one neighbour the second waits for the first, so that who has a file that never ends keeps nobody else waiting.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread};
 
 use tracer_core::event::{Anatomy, Artifact};
 
-use crate::inspect::Opened;
+use super::line::Line;
+use crate::inspect::{Analyser, Neighbour, Opened};
 
 /// Files that wait at most.
 const QUEUE: usize = 64;
+const THREADS: usize = 2;
 /// Contents that are remembered, the last seen; each is a few KiB.
 const KNOWN: usize = 256;
 
@@ -27,6 +26,7 @@ const KNOWN: usize = 256;
 pub(super) type Found = Result<Option<Box<Anatomy>>, String>;
 
 /// A file whose turn comes.
+#[derive(Debug)]
 struct Job<T> {
     opened: Opened,
     sha256: String,
@@ -34,17 +34,25 @@ struct Job<T> {
     ticket: T,
 }
 
-/// The thread and what it remembers. It ends when this is dropped and the file in hand is done.
+/// What two files that are looked into at once must not have in common.
+#[derive(Debug, PartialEq, Eq)]
+enum Share {
+    Neighbour(Neighbour),
+    Content(String),
+}
+
+/// The threads and what they remember. They end when this is dropped and the files in hand are done.
 #[derive(Debug)]
 pub(super) struct Analyst<T> {
-    jobs: SyncSender<Job<T>>,
+    jobs: Arc<Line<Share, Job<T>>>,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     known: Mutex<Known>,
     counters: Counters,
+    analyser: Arc<Analyser>,
 }
 
 #[derive(Debug, Default)]
@@ -69,39 +77,59 @@ pub struct Counts {
     pub failed: u64,
     /// Found the queue full.
     pub dropped: u64,
+    /// Of children that read outputs, those that ended without an answer.
+    pub lost: u64,
+    /// Processor time of these children in ns.
+    pub cpu_ns: u64,
 }
 
 impl<T: Send + 'static> Analyst<T> {
-    /// `tell` is given what was found out, on the thread.
-    pub(super) fn start(tell: impl Fn(T, Found) + Send + 'static) -> io::Result<Self> {
-        let (jobs, taken) = sync_channel(QUEUE);
-        let shared = Arc::new(Shared::default());
-        let of_thread = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("analyst".to_owned())
-            .spawn(move || {
-                be_humble();
-                work(&taken, &of_thread, &tell);
-            })?;
+    /// `tell` is given what was found out, on a thread.
+    pub(super) fn start(
+        analyser: Arc<Analyser>,
+        tell: impl Fn(T, Found) + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let jobs = Arc::new(Line::new(QUEUE));
+        let shared = Arc::new(Shared {
+            known: Mutex::default(),
+            counters: Counters::default(),
+            analyser,
+        });
+        for _ in 0..THREADS {
+            let (jobs, shared, tell) = (Arc::clone(&jobs), Arc::clone(&shared), tell.clone());
+            thread::Builder::new()
+                .name("analyst".to_owned())
+                .spawn(move || jobs.work(|job| shared.look_into(job, &tell)))?;
+        }
         Ok(Self { jobs, shared })
     }
 
     /// Asks about a file with this hash. Known already, or out of the question, is answered here; else it is told later.
-    pub(super) fn ask(&self, opened: Opened, artifact: &Artifact, ticket: T) -> Option<Found> {
-        let Shared { known, counters } = &*self.shared;
+    pub(super) fn ask(
+        &self,
+        neighbour: Neighbour,
+        opened: Opened,
+        artifact: &Artifact,
+        ticket: T,
+    ) -> Option<Found> {
+        let Shared {
+            known, counters, ..
+        } = &*self.shared;
         if let Some(anatomy) = lock(known).get(&artifact.sha256) {
             counters.known.fetch_add(1, Ordering::Relaxed);
             return Some(Ok(Some(anatomy)));
         }
         counters.waiting.fetch_add(1, Ordering::Relaxed);
+        let sha256 = artifact.sha256.clone();
+        let shares = vec![Share::Neighbour(neighbour), Share::Content(sha256.clone())];
         let job = Job {
             opened,
-            sha256: artifact.sha256.clone(),
+            sha256,
             ticket,
         };
-        match self.jobs.try_send(job) {
+        match self.jobs.push(shares, job) {
             Ok(()) => None,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+            Err(_full) => {
                 counters.waiting.fetch_sub(1, Ordering::Relaxed);
                 counters.dropped.fetch_add(1, Ordering::Relaxed);
                 Some(Err(format!("{QUEUE} other files waited to be analysed")))
@@ -112,6 +140,12 @@ impl<T: Send + 'static> Analyst<T> {
     /// For who wants to know how it goes.
     pub(super) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+}
+
+impl<T> Drop for Analyst<T> {
+    fn drop(&mut self) {
+        self.jobs.close();
     }
 }
 
@@ -130,13 +164,16 @@ impl Shared {
             known: known.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),
             dropped: dropped.load(Ordering::Relaxed),
+            ..Counts::default()
         }
     }
-}
 
-fn work<T>(jobs: &Receiver<Job<T>>, shared: &Shared, tell: &dyn Fn(T, Found)) {
-    let Shared { known, counters } = shared;
-    for job in jobs {
+    fn look_into<T>(&self, job: Job<T>, tell: &dyn Fn(T, Found)) {
+        let Self {
+            known,
+            counters,
+            analyser,
+        } = self;
         let Job {
             opened,
             sha256,
@@ -146,13 +183,13 @@ fn work<T>(jobs: &Receiver<Job<T>>, shared: &Shared, tell: &dyn Fn(T, Found)) {
         let before = lock(known).get(&sha256);
         let (found, counter) = match before {
             Some(anatomy) => (Ok(Some(anatomy)), &counters.known),
-            None => match opened.anatomy(&sha256) {
-                Ok(anatomy) => {
+            None => match opened.anatomy(&sha256, analyser) {
+                Ok(Some(anatomy)) => {
                     let anatomy = Box::new(anatomy);
                     lock(known).put(sha256, anatomy.clone());
                     (Ok(Some(anatomy)), &counters.analysed)
                 }
-                Err(error) if error.is_no_program() => (Ok(None), &counters.analysed),
+                Ok(None) => (Ok(None), &counters.analysed),
                 Err(error) => (Err(error.to_string()), &counters.failed),
             },
         };
@@ -194,18 +231,6 @@ impl Known {
 /// A panic elsewhere while it was held leaves a memory that is whole.
 fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes what others leave, of CPU and of disks, for this thread and those that it starts.
-fn be_humble() {
-    /// `IOPRIO_WHO_PROCESS`, which with 0 is the calling thread.
-    const THREAD: libc::c_int = 1;
-    /// `IOPRIO_CLASS_IDLE`, shifted to its place.
-    const IDLE: libc::c_int = 3 << 13;
-    // Where neither may be done, it is done at the priority of the rest.
-    let _nice = rustix::process::nice(19);
-    // SAFETY: ioprio_set takes three numbers and no memory.
-    let _idle = unsafe { libc::syscall(libc::SYS_ioprio_set, THREAD, 0, IDLE) };
 }
 
 #[cfg(test)]

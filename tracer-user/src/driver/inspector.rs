@@ -1,14 +1,17 @@
-//! Reads outputs on a thread of its own: hashing a large file must not keep the ring from being drained.
+//! Has outputs read, on threads of its own: neither opening nor hashing a file must keep the ring from being drained.
 //!
-//! A file is opened, hashed and asked who it is as soon as its turn comes; where more is wanted, the open file goes on to the analyst,
-//! and the answer waits for it, but not for long: what is known by then is told.
+//! A file is opened here, and read by a child, as soon as its turn comes: it is hashed and asked who it is. Where more is wanted, the
+//! open file goes on to the analyst, and the answer waits for it, but not for long: what is known by then is told.
+//!
+//! A file system that never answers keeps a thread for ever. So there are several, of which one neighbour gets one at a time, and
+//! every question has its answer in time, whatever becomes of the thread.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,11 +22,17 @@ use tracer_core::origin::Checkout;
 
 use super::analyst::{Analyst, Counts, Found, Shared};
 use super::clock;
-use crate::inspect::{self, OUTPUT_LIMIT, Opened, Reader, Refused, Root, checkout};
+use super::line::Line;
+use crate::inspect::{
+    self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root, checkout,
+};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
 const QUEUE: usize = 4096;
-/// How long an answer waits for the analyst. A build is not told of before all its outputs are.
+const THREADS: usize = 3;
+/// How long an answer waits for a file to be read. A build is not told of before all its outputs are.
+const READING: Duration = Duration::from_secs(100);
+/// How long it then waits for the analyst.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How closely outputs are looked at.
@@ -45,7 +54,7 @@ pub(super) struct Question {
 }
 
 /// What is to be read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum About {
     /// The output with this path.
     Output(ByteString),
@@ -53,89 +62,114 @@ pub(super) enum About {
     Checkout(ByteString),
 }
 
-/// Names a question that goes on to the analyst.
+/// Names a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Ticket(u64);
 
-/// What a thread has to say.
+/// What a thread has to say of a question.
 #[derive(Debug)]
 enum Word {
     Whole(Event),
     /// All but what its bytes are made of.
-    Begun(Ticket, Inspected),
-    Rest(Ticket, Found),
+    Begun(Inspected),
+    Rest(Found),
 }
 
-/// An answer that waits for its rest.
+/// A question without an answer yet.
 #[derive(Debug)]
-struct Held {
-    inspected: Inspected,
+struct Asked {
+    process: ProcKey,
+    about: About,
+    /// An answer that waits for its rest.
+    begun: Option<Inspected>,
     until: Instant,
 }
 
 /// The reading threads. They end when this is dropped and the files in hand are read; a process that ends does not wait for them.
 #[derive(Debug)]
 pub(super) struct Inspector {
-    questions: SyncSender<Question>,
-    words: Receiver<Word>,
+    questions: Arc<Line<Neighbour, (Ticket, Question)>>,
+    words: Receiver<(Ticket, Word)>,
     /// Readable while there are words.
     bell: Arc<OwnedFd>,
-    n_pending: usize,
+    next: u64,
     n_dropped: u64,
-    held: BTreeMap<Ticket, Held>,
+    asked: BTreeMap<Ticket, Asked>,
+    analyser: Arc<Analyser>,
     analyst: Option<Arc<Shared>>,
+}
+
+/// What the reading threads have in common.
+struct Desk {
+    analyser: Arc<Analyser>,
+    analyst: Option<Analyst<Ticket>>,
+    mouth: Mouth,
 }
 
 impl Inspector {
     pub(super) fn start(depth: Depth) -> io::Result<Self> {
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let (questions, asked) = sync_channel::<Question>(QUEUE);
+        let questions = Arc::new(Line::<Neighbour, (Ticket, Question)>::new(QUEUE));
         let (tell, words) = channel();
         let mouth = Mouth {
             tell,
             bell: Arc::clone(&bell),
         };
+        let analyser = Arc::new(Analyser::new()?);
         let analyst = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {
                 let mouth = mouth.clone();
-                Some(Analyst::start(move |ticket, found| {
-                    mouth.say(Word::Rest(ticket, found));
-                })?)
+                let tell = move |ticket, found| mouth.say(ticket, Word::Rest(found));
+                Some(Analyst::start(Arc::clone(&analyser), tell)?)
             }
         };
         let shared = analyst.as_ref().map(Analyst::shared);
-        thread::Builder::new()
-            .name("inspector".to_owned())
-            .spawn(move || {
-                for (number, question) in (0..).zip(asked) {
-                    question.answer(analyst.as_ref(), Ticket(number), &mouth);
-                }
-            })?;
+        let desk = Arc::new(Desk {
+            analyser: Arc::clone(&analyser),
+            analyst,
+            mouth,
+        });
+        for _ in 0..THREADS {
+            let (questions, desk) = (Arc::clone(&questions), Arc::clone(&desk));
+            thread::Builder::new()
+                .name("inspector".to_owned())
+                .spawn(move || {
+                    questions.work(|(ticket, question)| desk.answer(ticket, question));
+                })?;
+        }
         Ok(Self {
             questions,
             words,
             bell,
-            n_pending: 0,
+            next: 0,
             n_dropped: 0,
-            held: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            analyser,
             analyst: shared,
         })
     }
 
     /// Has the file read; the answer at once if it will not be.
     pub(super) fn ask(&mut self, question: Question) -> Option<Event> {
-        match self.questions.try_send(question) {
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        let asked = Asked {
+            process: question.process,
+            about: question.about.clone(),
+            begun: None,
+            until: Instant::now() + READING,
+        };
+        let neighbour = question.root.neighbour(question.uid);
+        match self.questions.push(vec![neighbour], (ticket, question)) {
             Ok(()) => {
-                self.n_pending += 1;
+                self.asked.insert(ticket, asked);
                 None
             }
-            // The thread only ends when we do.
-            Err(TrySendError::Full(question) | TrySendError::Disconnected(question)) => {
+            Err(_full) => {
                 self.n_dropped += 1;
-                let Question { process, about, .. } = question;
                 let why = format!("{QUEUE} other files waited to be read");
-                Some(about.refused(process, why))
+                Some(asked.about.refused(asked.process, why))
             }
         }
     }
@@ -145,38 +179,35 @@ impl Inspector {
         // Silenced first: an answer that comes after this rings again.
         let _silent = rustix::io::read(&self.bell, &mut [0; 8]);
         let now = Instant::now();
-        let words: Vec<Word> = self.words.try_iter().collect();
+        let words: Vec<_> = self.words.try_iter().collect();
         let mut answers: Vec<Event> = words
             .into_iter()
-            .filter_map(|word| self.hear(word, now))
+            .filter_map(|(ticket, word)| self.hear(ticket, word, now))
             .collect();
-        let late = self.held.extract_if(.., |_, held| held.until <= now);
-        answers.extend(late.map(|(_, held)| {
-            let why = format!("it was not analysed within {} s", PATIENCE.as_secs());
-            Event::Inspected(with(held.inspected, Err(why)))
-        }));
-        self.n_pending = self.n_pending.saturating_sub(answers.len());
+        let late = self.asked.extract_if(.., |_, asked| asked.until <= now);
+        answers.extend(late.map(|(_, asked)| asked.late()));
         answers
     }
 
-    fn hear(&mut self, word: Word, now: Instant) -> Option<Event> {
+    /// What is not asked any more waited too long, and nobody hears of it.
+    fn hear(&mut self, ticket: Ticket, word: Word, now: Instant) -> Option<Event> {
         match word {
-            Word::Whole(event) => Some(event),
-            Word::Begun(ticket, inspected) => {
-                let until = now + PATIENCE;
-                self.held.insert(ticket, Held { inspected, until });
+            Word::Whole(event) => self.asked.remove(&ticket).map(|_| event),
+            Word::Begun(inspected) => {
+                let asked = self.asked.get_mut(&ticket)?;
+                asked.begun = Some(inspected);
+                asked.until = now + PATIENCE;
                 None
             }
-            // What is not held any more waited too long.
-            Word::Rest(ticket, found) => {
-                let held = self.held.remove(&ticket)?;
-                Some(Event::Inspected(with(held.inspected, found)))
+            Word::Rest(found) => {
+                let inspected = self.asked.remove(&ticket)?.begun?;
+                Some(Event::Inspected(with(inspected, found)))
             }
         }
     }
 
     pub(super) fn n_pending(&self) -> usize {
-        self.n_pending
+        self.asked.len()
     }
 
     /// Files that were not read because too many waited.
@@ -184,12 +215,39 @@ impl Inspector {
         self.n_dropped
     }
 
-    /// How the analyst is doing.
+    /// How the analyst is doing, and the children of both.
     pub(super) fn analyses(&self) -> Counts {
-        self.analyst
-            .as_ref()
-            .map(|it| it.counts())
-            .unwrap_or_default()
+        let counts = self.analyst.as_ref().map(|it| it.counts());
+        Counts {
+            lost: self.analyser.n_lost(),
+            cpu_ns: self.analyser.cpu_ns(),
+            ..counts.unwrap_or_default()
+        }
+    }
+}
+
+impl Drop for Inspector {
+    fn drop(&mut self) {
+        self.questions.close();
+    }
+}
+
+impl Asked {
+    /// What is said when there is no more time.
+    fn late(self) -> Event {
+        let Self {
+            process,
+            about,
+            begun,
+            until: _,
+        } = self;
+        if let Some(inspected) = begun {
+            let why = format!("it was not analysed within {} s", PATIENCE.as_secs());
+            Event::Inspected(with(inspected, Err(why)))
+        } else {
+            let why = format!("it was not read within {} s", READING.as_secs());
+            about.refused(process, why)
+        }
     }
 }
 
@@ -202,49 +260,54 @@ impl AsFd for Inspector {
 /// Where a thread says what it found.
 #[derive(Clone)]
 struct Mouth {
-    tell: Sender<Word>,
+    tell: Sender<(Ticket, Word)>,
     bell: Arc<OwnedFd>,
 }
 
 impl Mouth {
-    fn say(&self, word: Word) {
+    fn say(&self, ticket: Ticket, word: Word) {
         // Nobody listens any more when the driver has ended.
-        let _gone = self.tell.send(word);
+        let _gone = self.tell.send((ticket, word));
         // Full means that it is ringing already.
         let _ringing = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 }
 
-impl Question {
-    fn answer(self, analyst: Option<&Analyst<Ticket>>, ticket: Ticket, mouth: &Mouth) {
+impl Desk {
+    fn answer(&self, ticket: Ticket, question: Question) {
         let Self {
+            analyser,
+            analyst,
+            mouth,
+        } = self;
+        let Question {
             process,
             about,
             uid,
             root,
-        } = self;
+        } = question;
         let path = match about {
             About::Checkout(dir) => {
                 let checkout = checkout::read(&root, &dir, uid);
-                return mouth.say(Word::Whole(checked_out(process, checkout)));
+                return mouth.say(ticket, Word::Whole(checked_out(process, checkout)));
             }
             About::Output(path) => path,
         };
-        let (opened, artifact) = match read(&root, inspect::as_path(&path), uid) {
+        let (opened, artifact) = match read(&root, inspect::as_path(&path), uid, analyser) {
             Ok(found) => found,
             Err(refused) => {
                 let inspected = inspected(process, path, Err(refused.to_string()));
-                return mouth.say(Word::Whole(Event::Inspected(inspected)));
+                return mouth.say(ticket, Word::Whole(Event::Inspected(inspected)));
             }
         };
         let inspected = inspected(process, path, Ok(artifact.clone()));
         let Some(analyst) = analyst else {
-            return mouth.say(Word::Whole(Event::Inspected(inspected)));
+            return mouth.say(ticket, Word::Whole(Event::Inspected(inspected)));
         };
         // Said before the analyst is asked: its word cannot come first.
-        mouth.say(Word::Begun(ticket, inspected));
-        if let Some(found) = analyst.ask(opened, &artifact, ticket) {
-            mouth.say(Word::Rest(ticket, found));
+        mouth.say(ticket, Word::Begun(inspected));
+        if let Some(found) = analyst.ask(root.neighbour(uid), opened, &artifact, ticket) {
+            mouth.say(ticket, Word::Rest(found));
         }
     }
 }
@@ -259,10 +322,15 @@ impl About {
     }
 }
 
-fn read(root: &Root, path: &Path, uid: u32) -> Result<(Opened, Artifact), Refused> {
+fn read(
+    root: &Root,
+    path: &Path,
+    uid: u32,
+    analyser: &Analyser,
+) -> Result<(Opened, Artifact), Refused> {
     let reader = Reader { uid, public: false };
     let opened = root.open(path, reader, OUTPUT_LIMIT)?;
-    let artifact = opened.artifact()?;
+    let artifact = opened.artifact(analyser)?;
     Ok((opened, artifact))
 }
 
@@ -355,9 +423,12 @@ mod tests {
             known,
             failed,
             dropped,
+            lost,
+            cpu_ns,
         } = inspector.analyses();
         assert_eq!((waiting, analysed, known), (0, 1, 2));
-        assert_eq!((failed, dropped), (0, 0));
+        assert_eq!((failed, dropped, lost), (0, 0, 0));
+        assert!(cpu_ns > 0);
     }
 
     #[test]
@@ -383,19 +454,37 @@ mod tests {
         let question = ask("/a");
         let inspected = || inspected(question.process, "/a".into(), Ok(Artifact::default()));
         let now = Instant::now();
-        assert_eq!(
-            inspector.hear(Word::Begun(Ticket(1), inspected()), now),
-            None
-        );
+        let asked = || Asked {
+            process: question.process,
+            about: question.about.clone(),
+            begun: None,
+            until: now + READING,
+        };
+        inspector.asked.insert(Ticket(7), asked());
+        let begun = Word::Begun(inspected());
+        assert_eq!(inspector.hear(Ticket(7), begun, now), None);
         assert!(inspector.answers().is_empty());
-        let held = inspector.held.get_mut(&Ticket(1)).unwrap();
-        held.until = now;
+        inspector.asked.get_mut(&Ticket(7)).unwrap().until = now;
         let mut answers = inspector.answers();
         assert_eq!(answers.len(), 1);
         let why = artifact(answers.remove(0)).unanalysed;
         let why = why.as_deref();
         assert_eq!(why, Some("it was not analysed within 30 s"));
         // Its rest is of no use any more.
-        assert_eq!(inspector.hear(Word::Rest(Ticket(1), Ok(None)), now), None);
+        assert_eq!(inspector.hear(Ticket(7), Word::Rest(Ok(None)), now), None);
+
+        // One whose thread never comes back from opening it.
+        let until = now;
+        inspector
+            .asked
+            .insert(Ticket(8), Asked { until, ..asked() });
+        let answers = inspector.answers();
+        let [Event::Inspected(late)] = answers.as_slice() else {
+            panic!("{answers:?}");
+        };
+        let why = Err("it was not read within 100 s".to_owned());
+        assert_eq!(late.result, why);
+        let whole = Word::Whole(Event::Inspected(inspected()));
+        assert_eq!(inspector.hear(Ticket(8), whole, now), None);
     }
 }

@@ -3,35 +3,27 @@
 use tracer_binary::{Analysis, Error, Options, SectionClass, analyze};
 use tracer_core::event::{Anatomy, Section};
 
+use super::answer::Found;
 use super::artifact::cut;
-use super::{Refused, Unanalysed};
 
 /// Sections that are kept. What Go links has half as many.
-const SECTIONS: usize = 64;
+pub(super) const SECTIONS: usize = 64;
 
-/// Of a file with this content, if that is what hashes to `sha256`.
-pub(super) fn of(bytes: &[u8], sha256: &str) -> Result<Anatomy, Unanalysed> {
+/// Of a file with this content, if that is what hashes to `sha256`. Starts no thread.
+pub(super) fn of(bytes: &[u8], sha256: &str) -> Found {
     let options = Options {
         // No symbol is kept, so none is listed.
         min_symbol: u64::MAX,
         windows: false,
+        alone: true,
     };
-    let analysis = analyze(bytes, options)?;
-    if analysis.sha256 == sha256 {
-        Ok(anatomy(analysis))
-    } else {
-        Err(Refused::Changed.into())
-    }
-}
-
-impl Unanalysed {
-    /// It is no program at all, and nothing is missing: the header of a C library is an output too.
-    pub fn is_no_program(&self) -> bool {
-        match self {
-            Self::Unreadable(Error::Unknown { .. } | Error::Empty) => true,
-            Self::Unreadable(Error::TooLarge { .. } | Error::Broken { .. }) | Self::Refused(_) => {
-                false
-            }
+    match analyze(bytes, options) {
+        Ok(analysis) if analysis.sha256 == sha256 => Found::Anatomy(anatomy(analysis)),
+        Ok(_) => Found::Changed,
+        // Nothing is missing then: the header of a C library is an output too.
+        Err(Error::Unknown { .. } | Error::Empty) => Found::NoProgram,
+        Err(error @ (Error::TooLarge { .. } | Error::Broken { .. })) => {
+            Found::Unreadable(cut(&error.to_string()))
         }
     }
 }
@@ -87,7 +79,9 @@ mod tests {
     fn a_program_is_told_by_its_sections_largest_first() {
         let bytes = std::fs::read("/bin/true").unwrap();
         let sha256 = hex(Sha256::digest(&bytes).as_slice());
-        let anatomy = of(&bytes, &sha256).unwrap();
+        let Found::Anatomy(anatomy) = of(&bytes, &sha256) else {
+            panic!("/bin/true is a program");
+        };
         let sizes: Vec<u64> = anatomy.sections.iter().map(|it| it.size).collect();
         assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes.len() <= SECTIONS);
         assert!(sizes.iter().sum::<u64>() <= bytes.len() as u64);
@@ -99,18 +93,14 @@ mod tests {
     #[test]
     fn another_content_than_was_hashed_is_a_change() {
         let bytes = std::fs::read("/bin/true").unwrap();
-        let error = of(&bytes, "of something else").unwrap_err();
-        assert_eq!(error.to_string(), "it changed while it was read");
+        assert_eq!(of(&bytes, "of something else"), Found::Changed);
     }
 
     #[test]
     fn garbage_is_told_from_what_is_no_program() {
-        let check = |bytes: &[u8], is_no_program: bool| {
-            let error = of(bytes, "").unwrap_err();
-            assert_eq!(error.is_no_program(), is_no_program, "{error}");
-        };
-        check(b"#include <stdint.h>\n", true);
-        check(b"", true);
-        check(b"\x7fELF\x02\x01\x01 and so on", false);
+        assert_eq!(of(b"#include <stdint.h>\n", ""), Found::NoProgram);
+        assert_eq!(of(b"", ""), Found::NoProgram);
+        let garbage = of(b"\x7fELF\x02\x01\x01 and so on", "");
+        assert!(matches!(garbage, Found::Unreadable(_)), "{garbage:?}");
     }
 }

@@ -5,7 +5,7 @@ use tracer_binary::artifact::{Identity, Kind, identify};
 use tracer_core::event::{Artifact, Stamp, Vcs};
 
 /// Bytes of a text that are kept. No import path is as long.
-const TEXT: usize = 1024;
+pub(super) const TEXT: usize = 1024;
 
 /// Of a file with this content and SHA-256.
 pub(super) fn of(bytes: &[u8], sha256: String) -> Artifact {

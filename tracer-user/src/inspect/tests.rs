@@ -47,12 +47,11 @@ fn a_file_of_the_builder_is_read_and_hashed() {
     fs::write(place.path("out"), "abc").unwrap();
     let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
     assert_eq!(opened.read().unwrap(), b"abc");
-    let artifact = opened.artifact().unwrap();
+    let artifact = opened.artifact(&Analyser::new().unwrap()).unwrap();
     assert_eq!(artifact.size, 3);
     // FIPS 180-2, appendix B.1.
     let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(artifact.sha256, known);
-    assert_eq!(opened.sha256().unwrap(), known);
 }
 
 #[test]
@@ -160,7 +159,7 @@ fn dots_do_not_lead_out_of_the_root() {
     symlink("../outside", place.path("root/link")).unwrap();
     symlink(place.path("outside"), place.path("root/absolute")).unwrap();
     let dir = openat(CWD, place.path("root"), OFlags::PATH, Mode::empty()).unwrap();
-    let root = Root { dir, _mounts: None };
+    let root = Root { dir, mounts: None };
     for path in [
         "/../outside",
         "/link",
@@ -197,15 +196,42 @@ fn a_file_over_the_limit_is_not_read_though_it_may_be_all_hole() {
 }
 
 #[test]
+fn a_large_file_that_is_mostly_hole_is_not_read() {
+    let place = Place::new();
+    let file = File::create(place.path("out")).unwrap();
+    file.set_len(OUTPUT_LIMIT).unwrap();
+    let error = place.open("out", me(), OUTPUT_LIMIT).unwrap_err();
+    assert!(matches!(error, Refused::Sparse { .. }), "{error}");
+    // Small ones are, however they are stored.
+    file.set_len(WHOLE_LIMIT).unwrap();
+    assert!(place.open("out", me(), OUTPUT_LIMIT).is_ok());
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_taken_apart() {
+    let place = Place::new();
+    let file = File::create(place.path("out")).unwrap();
+    file.set_len(ANALYSIS_LIMIT + 1).unwrap();
+    let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
+    let analyser = Analyser::new().unwrap();
+    let error = opened.anatomy("", &analyser).unwrap_err();
+    assert!(matches!(error, Unanalysed::Large { .. }), "{error}");
+}
+
+#[test]
+fn there_are_walls_around_a_child_here() {
+    let walls = Analyser::new().unwrap().walls().unwrap();
+    assert!(walls.is_some());
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_read_is_told() {
     let place = Place::new();
     fs::write(place.path("out"), "abc").unwrap();
     let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
     fs::write(place.path("out"), "abcd").unwrap();
-    assert_eq!(
-        opened.artifact().unwrap_err().to_string(),
-        "it changed while it was read"
-    );
+    let error = opened.artifact(&Analyser::new().unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "it changed while it was read");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounterVec, Registry};
+use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Registry};
 
 use crate::agent::export::Counts;
 use crate::driver::Analyses;
@@ -32,6 +32,12 @@ const ANALYSES: Spec = Spec {
     help: "Outputs that were to be looked into, by what became of it.",
     labels: &["outcome"],
     limit: 4,
+};
+const READERS_LOST: Spec = Spec {
+    name: "gotrace_output_readers_lost_total",
+    help: "Processes that read outputs for gotrace and ended without an answer.",
+    labels: &[],
+    limit: 1,
 };
 const EXPORT_FAILURES: Spec = Spec {
     name: "gotrace_export_failures_total",
@@ -78,6 +84,7 @@ pub(crate) const ALL: &[&Spec] = &[
     &QUEUE_DROPPED,
     &EXPORT_FAILURES,
     &ANALYSES,
+    &READERS_LOST,
     &CPU,
     &RESIDENT,
     &SELF_TEST,
@@ -144,6 +151,7 @@ pub(super) struct Own {
     queue_dropped: IntCounterVec,
     export_failures: IntCounterVec,
     analyses: IntCounterVec,
+    readers_lost: IntCounter,
     cpu: Counter,
     resident: Gauge,
     self_test: Gauge,
@@ -159,6 +167,7 @@ impl Own {
             queue_dropped: IntCounterVec::new(QUEUE_DROPPED.opts(), QUEUE_DROPPED.labels)?,
             export_failures: IntCounterVec::new(EXPORT_FAILURES.opts(), EXPORT_FAILURES.labels)?,
             analyses: IntCounterVec::new(ANALYSES.opts(), ANALYSES.labels)?,
+            readers_lost: IntCounter::with_opts(READERS_LOST.opts())?,
             cpu: Counter::with_opts(CPU.opts())?,
             resident: Gauge::with_opts(RESIDENT.opts())?,
             self_test: Gauge::with_opts(SELF_TEST.opts())?,
@@ -170,6 +179,7 @@ impl Own {
         registry.register(Box::new(own.queue_dropped.clone()))?;
         registry.register(Box::new(own.export_failures.clone()))?;
         registry.register(Box::new(own.analyses.clone()))?;
+        registry.register(Box::new(own.readers_lost.clone()))?;
         registry.register(Box::new(own.cpu.clone()))?;
         registry.register(Box::new(own.resident.clone()))?;
         registry.register(Box::new(own.self_test.clone()))?;
@@ -230,6 +240,8 @@ impl Own {
             known,
             failed,
             dropped,
+            lost,
+            cpu_ns: _,
         } = analyses;
         for (outcome, n) in [
             ("analysed", analysed),
@@ -241,6 +253,8 @@ impl Own {
             counter.reset();
             counter.inc_by(*n);
         }
+        self.readers_lost.reset();
+        self.readers_lost.inc_by(*lost);
         self.cpu.reset();
         self.cpu.inc_by(cpu_seconds.max(0.0));
         self.resident

@@ -1,0 +1,262 @@
+//! What the child says to its parent: one line of JSON, with a version, of a length that is bounded.
+//!
+//! The child read what an enemy wrote, so the parent believes nothing of it: what does not fit the file, or is longer than an honest
+//! child makes it, is no answer at all.
+
+use serde::{Deserialize, Serialize};
+use tracer_core::event::{Anatomy, Artifact, Section, Stamp, Vcs};
+
+use super::anatomy::SECTIONS;
+use super::artifact::TEXT;
+use crate::sandbox::Walls;
+
+pub(super) const VERSION: u32 = 1;
+/// Most bytes of an answer. The longest honest one has 64 names of 1024 bytes, each byte written as six.
+pub(super) const LIMIT: usize = 1 << 20;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answer {
+    pub(super) version: u32,
+    /// What stood when the file was read; absent if nothing was, because a wall could not be put up.
+    pub(super) walls: Option<Walls>,
+    pub(super) found: Found,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Found {
+    Identity(Box<Artifact>),
+    Anatomy(Anatomy),
+    /// It is no program.
+    NoProgram,
+    /// It is another content than was asked about.
+    Changed,
+    /// It cannot be made sense of.
+    Unreadable(String),
+    /// Reading failed with this errno.
+    Unread(i32),
+    /// This wall could not be put up.
+    Unsafe(String),
+}
+
+impl Answer {
+    /// What was found of a file of that size; `None` for what no honest child says.
+    pub(super) fn believable(bytes: &[u8], size: u64) -> Option<Self> {
+        let answer: Self = serde_json::from_slice(bytes).ok()?;
+        let is_believable = answer.version == VERSION
+            && match &answer.found {
+                Found::Identity(artifact) => is_artifact(artifact, size),
+                Found::Anatomy(anatomy) => is_anatomy(anatomy, size),
+                Found::NoProgram | Found::Changed => true,
+                Found::Unreadable(why) | Found::Unsafe(why) => is_text(why),
+                Found::Unread(errno) => (1..4096).contains(errno),
+            };
+        is_believable.then_some(answer)
+    }
+}
+
+fn is_artifact(artifact: &Artifact, is_size: u64) -> bool {
+    let Artifact {
+        size,
+        sha256,
+        go_version,
+        main_package,
+        main_module,
+        main_module_version,
+        format,
+        stamp,
+        anatomy,
+        unanalysed,
+    } = artifact;
+    // A file that was cut while it was read is shorter, which is told by looking at it again.
+    let texts = [
+        go_version,
+        main_package,
+        main_module,
+        main_module_version,
+        format,
+    ];
+    *size <= is_size
+        && is_hash(sha256)
+        && are_texts(texts)
+        && stamp.as_ref().is_none_or(is_stamp)
+        && anatomy.is_none()
+        && unanalysed.is_none()
+}
+
+fn is_stamp(stamp: &Stamp) -> bool {
+    let Stamp {
+        buildmode,
+        cgo: _,
+        trimpath: _,
+        race: _,
+        vcs,
+    } = stamp;
+    are_texts([buildmode])
+        && vcs.as_ref().is_none_or(|vcs| {
+            let Vcs {
+                system,
+                revision,
+                time,
+                modified: _,
+            } = vcs;
+            are_texts([system, revision, time])
+        })
+}
+
+fn is_anatomy(anatomy: &Anatomy, is_size: u64) -> bool {
+    let Anatomy {
+        stripped: _,
+        c_code: _,
+        loaded,
+        outline,
+        sections,
+        n_sections,
+    } = anatomy;
+    let is_section = |section: &Section| {
+        let Section {
+            name,
+            debug: _,
+            size,
+            entropy_millibits,
+        } = section;
+        is_text(name) && *size <= is_size && entropy_millibits.is_none_or(|it| it <= 8000)
+    };
+    is_text(loaded)
+        && is_text(outline)
+        && sections.len() <= SECTIONS
+        && sections.len() as u64 <= *n_sections
+        && sections.iter().all(is_section)
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn are_texts<const N: usize>(texts: [&Option<String>; N]) -> bool {
+    texts.into_iter().flatten().all(|it| is_text(it))
+}
+
+fn is_text(text: &str) -> bool {
+    text.len() <= TEXT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact() -> Artifact {
+        Artifact {
+            size: 3,
+            sha256: "0".repeat(64),
+            ..Artifact::default()
+        }
+    }
+
+    fn answer(found: Found) -> Answer {
+        Answer {
+            version: VERSION,
+            walls: Some(Walls { landlock: 7 }),
+            found,
+        }
+    }
+
+    fn check(answer: &Answer, is_believed: bool) {
+        let bytes = serde_json::to_vec(answer).unwrap();
+        let believed = Answer::believable(&bytes, 3);
+        assert_eq!(
+            believed.as_ref(),
+            is_believed.then_some(answer),
+            "{answer:?}"
+        );
+    }
+
+    #[test]
+    fn what_an_honest_child_says_is_believed() {
+        for found in [
+            Found::Identity(Box::new(artifact())),
+            Found::Anatomy(Anatomy::default()),
+            Found::NoProgram,
+            Found::Changed,
+            Found::Unreadable("cut".to_owned()),
+            Found::Unread(5),
+            Found::Unsafe("no filter".to_owned()),
+        ] {
+            check(&answer(found), true);
+        }
+    }
+
+    #[test]
+    fn what_no_honest_child_says_is_not() {
+        let of = |change: &dyn Fn(&mut Artifact)| {
+            let mut artifact = artifact();
+            change(&mut artifact);
+            answer(Found::Identity(Box::new(artifact)))
+        };
+        let long = || Some("x".repeat(TEXT + 1));
+        check(&of(&|it| it.size = 4), false);
+        check(&of(&|it| it.sha256 = "../../etc".to_owned()), false);
+        check(&of(&|it| it.main_package = long()), false);
+        check(&of(&|it| it.anatomy = Some(Box::default())), false);
+        check(
+            &of(&|it| {
+                let vcs = Some(Vcs {
+                    revision: long(),
+                    ..Vcs::default()
+                });
+                it.stamp = Some(Stamp {
+                    vcs,
+                    ..Stamp::default()
+                });
+            }),
+            false,
+        );
+        let sections = |n: usize, section: Section| {
+            answer(Found::Anatomy(Anatomy {
+                sections: vec![section; n],
+                n_sections: n as u64,
+                ..Anatomy::default()
+            }))
+        };
+        check(&sections(SECTIONS, Section::default()), true);
+        check(&sections(SECTIONS + 1, Section::default()), false);
+        check(
+            &sections(
+                1,
+                Section {
+                    size: 4,
+                    ..Section::default()
+                },
+            ),
+            false,
+        );
+        let entropy_millibits = Some(8001);
+        check(
+            &sections(
+                1,
+                Section {
+                    entropy_millibits,
+                    ..Section::default()
+                },
+            ),
+            false,
+        );
+        check(&answer(Found::Unread(0)), false);
+        let mut old = answer(Found::Changed);
+        old.version = 0;
+        check(&old, false);
+        for text in [
+            "",
+            "{}",
+            "null",
+            "[[[[",
+            r#"{"version":1,"walls":null,"found":"no_program","more":1}"#,
+        ] {
+            assert_eq!(Answer::believable(text.as_bytes(), 3), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Walls that a process puts around itself, for good, before it touches what an enemy wrote.
+//!
+//! What is left to it: its first descriptor, to be read at any place; the next two, to be written; memory and processor time up to a
+//! limit; and its end. It can open nothing, start nothing, speak to nobody and become nobody. Each wall stands by itself: what one
+//! does not hold the next one does. They are of the process that calls this, which must not have started a thread.
+//!
+//! Without system call filters there is no sandbox, and that is an error. Landlock is newer than some kernels; [`Walls`] says what
+//! there is of it.
+
+mod filter;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr as _, RulesetError,
+    Scope,
+};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior,
+    set_parent_process_death_signal, setrlimit,
+};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The first descriptor that is closed.
+const FIRST_OTHER: libc::c_uint = 3;
+/// The newest version of Landlock that is asked for; an older kernel gives what it has.
+const LANDLOCK: ABI = ABI::V7;
+
+/// How much the process may take from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of its address space, its program included.
+    pub memory: u64,
+    /// Processor time since it began.
+    pub cpu_seconds: u64,
+    /// How far it stands back for others, 0 to 19.
+    pub nice: i32,
+}
+
+/// What stands, of walls that a kernel may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Walls {
+    /// Version of Landlock that the kernel enforces, 0 without it.
+    pub landlock: u32,
+}
+
+/// A wall that cannot be put up.
+#[derive(Debug, Error)]
+pub enum Breach {
+    #[error("cannot close what it inherited: {0}")]
+    Inherited(io::Error),
+    #[error("cannot {what}: {errno}")]
+    Process { what: &'static str, errno: Errno },
+    #[error("it still has capabilities")]
+    Capable,
+    #[error("Landlock refused: {0}")]
+    Landlock(#[from] RulesetError),
+    #[error("cannot filter system calls (needs CONFIG_SECCOMP_FILTER): {0}")]
+    Filter(#[from] seccompiler::Error),
+}
+
+/// Puts up all walls. After an error the process is not safe, and must end.
+pub fn enter(bounds: Bounds) -> Result<Walls, Breach> {
+    close_inherited()?;
+    stand_back(bounds.nice);
+    // A parent that is gone already is noticed when the result cannot be written.
+    held(
+        "ask to end with its parent",
+        set_parent_process_death_signal(Some(Signal::KILL)),
+    )?;
+    held("give up gaining privileges", set_no_new_privs(true))?;
+    let landlock = lock_land()?;
+    drop_capabilities()?;
+    limit(bounds)?;
+    // Nobody reads its memory or traces it, and it leaves no core.
+    held(
+        "be no core file",
+        set_dumpable_behavior(DumpableBehavior::NotDumpable),
+    )?;
+    filter::apply()?;
+    Ok(Walls { landlock })
+}
+
+fn held(what: &'static str, result: Result<(), Errno>) -> Result<(), Breach> {
+    result.map_err(|errno| Breach::Process { what, errno })
+}
+
+/// Whoever started gotrace may have left it descriptors that pass on to what it starts.
+fn close_inherited() -> Result<(), Breach> {
+    // SAFETY: close_range takes three numbers and no memory. Nothing in this process owns a descriptor from there on: it has only
+    // begun, with the three that it was given.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER, libc::c_uint::MAX, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(Breach::Inherited(io::Error::last_os_error()))
+    }
+}
+
+/// Takes what others leave of processor and disks, and goes first where memory is short. No wall, so what fails is let be.
+fn stand_back(nice: i32) {
+    /// `IOPRIO_WHO_PROCESS`, which with 0 is the calling thread.
+    const THREAD: libc::c_int = 1;
+    /// `IOPRIO_CLASS_IDLE`, shifted to its place.
+    const IDLE: libc::c_int = 3 << 13;
+    let _nice = rustix::process::nice(nice);
+    // SAFETY: ioprio_set takes three numbers and no memory.
+    let _idle = unsafe { libc::syscall(libc::SYS_ioprio_set, THREAD, 0, IDLE) };
+    let _first = std::fs::write("/proc/self/oom_score_adj", "1000");
+}
+
+/// Nothing of the file system, no connection, no signal to anybody. Says which version of Landlock that is.
+fn lock_land() -> Result<u32, Breach> {
+    let status = Ruleset::default()
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .handle_access(AccessNet::from_all(LANDLOCK))?
+        .scope(Scope::from_all(LANDLOCK))?
+        .create()?
+        .restrict_self()?;
+    Ok(match status.landlock {
+        LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => 0,
+        LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
+    })
+}
+
+fn drop_capabilities() -> Result<(), Breach> {
+    for capability in CapabilitySet::all().iter() {
+        // The kernel may not know it, and without CAP_SETPCAP nothing can be taken out. What stays in the bounding set cannot be
+        // had all the same: nothing is executed any more, and nothing that is could gain privileges.
+        let _stays = remove_capability_from_bounding_set(capability);
+    }
+    held(
+        "clear its ambient capabilities",
+        clear_ambient_capability_set(),
+    )?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    held("drop its capabilities", set_capabilities(None, none))?;
+    match capabilities(None) {
+        Ok(now) if now == none => Ok(()),
+        Ok(_) => Err(Breach::Capable),
+        Err(errno) => held("ask for its capabilities", Err(errno)),
+    }
+}
+
+fn limit(bounds: Bounds) -> Result<(), Breach> {
+    let Bounds {
+        memory,
+        cpu_seconds,
+        nice: _,
+    } = bounds;
+    for (resource, most) in [
+        (Resource::As, memory),
+        (Resource::Fsize, 0),
+        (Resource::Core, 0),
+        (Resource::Nofile, 0),
+        (Resource::Nproc, 0),
+    ] {
+        set(resource, most, most)?;
+    }
+    // The signal of the first limit can be told from others, the second one kills.
+    set(Resource::Cpu, cpu_seconds, cpu_seconds + 1)
+}
+
+fn set(resource: Resource, current: u64, maximum: u64) -> Result<(), Breach> {
+    let limit = Rlimit {
+        current: Some(current),
+        maximum: Some(maximum),
+    };
+    held("limit itself", setrlimit(resource, limit))
+}
