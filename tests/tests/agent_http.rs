@@ -15,7 +15,7 @@ use tracer_core::model::Trace;
 use tracer_core::origin::TraceId;
 use tracer_user::agent::http::{Readiness, Served, Server};
 use tracer_user::agent::metrics::{Format, Metrics};
-use tracer_user::history::{self, Place};
+use tracer_user::history::{self, Place, Tally};
 
 const DECADES: Duration = Duration::from_hours(24 * 365 * 60);
 const RECORDINGS: [&str; 4] = [
@@ -239,7 +239,7 @@ fn targets_of_before_a_restart_are_told_after_it() {
     let restored = agent
         .served
         .store
-        .read(|reader| Ok(again.restore(reader, 0)));
+        .read(|reader| Ok(again.restore(&Tally::default(), reader, 0)));
     restored.unwrap().unwrap();
     let numbers = |metrics: &Metrics| -> Vec<String> {
         let page = metrics.page(Format::Text, 0).unwrap();

@@ -338,3 +338,68 @@ fn counters_go_on_after_the_end_and_after_a_kill() {
     assert_eq!(n_builds(&agent), 3);
     agent.stop();
 }
+
+#[test]
+fn growth_and_drift_are_told_and_known_after_a_restart() {
+    let agent = Agent::start_in(tempfile::tempdir().unwrap(), &["--size-budget", "+25%"]);
+    let toolchain = toolchain("1.27");
+    let module = module(&toolchain);
+    let build = |args: &[&str]| -> u64 {
+        let all = [&["build", "-o", "out"], args, &["."]].concat();
+        go(&module, &toolchain, &all);
+        fs::metadata(module.dir().join("out")).unwrap().len()
+    };
+    let small = build(&[]);
+    agent.wait_for(&module, 1);
+    let source = format!(
+        "package main\n\nconst text = {:?}\n\nfunc main() {{ for _, it := range text {{ print(it) }} }}\n",
+        "abcdefgh".repeat(1 << 17),
+    );
+    module.write("main.go", &source);
+    let large = build(&[]);
+    agent.wait_for(&module, 2);
+    assert!(large > small, "{small} {large}");
+    let target =
+        "goarch=\"amd64\",goos=\"linux\",project=\"example.com/wasm\",target=\"example.com/wasm\"";
+    let expected = [
+        format!("go_build_binary_size_bytes{{{target}}} {large}"),
+        format!("go_build_binary_size_baseline_bytes{{{target}}} {small}"),
+        format!(
+            "go_build_binary_size_delta_bytes{{{target}}} {}",
+            large - small
+        ),
+        format!(
+            "go_build_binary_size_threshold_bytes{{{target}}} {}",
+            small + small / 4
+        ),
+        "go_build_cache_misses_total{project=\"example.com/wasm\",reason=\"first_build\"} 1"
+            .to_owned(),
+        "go_build_cache_misses_total{project=\"example.com/wasm\",reason=\"inputs\"} 1".to_owned(),
+        "go_build_env_drift{kind=\"goflags\",project=\"example.com/wasm\"} 0".to_owned(),
+    ];
+    let lacking = |agent: &Agent| -> Vec<String> {
+        let page = agent.page("/metrics");
+        let mut lacking = expected.to_vec();
+        lacking.retain(|it| !page.lines().any(|line| line == it));
+        lacking
+    };
+    assert_eq!(lacking(&agent), [""; 0], "{}", agent.page("/metrics"));
+    let dir = agent.end();
+    let agent = Agent::start_in(dir, &["--size-budget", "+25%"]);
+    assert_eq!(lacking(&agent), [""; 0], "{}", agent.page("/metrics"));
+    // Another flag by the environment, which is drift, and alone makes everything new.
+    let mut go = module.sandbox.go(&toolchain);
+    go.args(["build", "-o", "out", "."])
+        .env("GOFLAGS", "-tags=x");
+    assert!(go.current_dir(module.dir()).status().unwrap().success());
+    agent.wait_for(&module, 3);
+    let page = agent.page("/metrics");
+    for line in [
+        "go_build_cache_misses_total{project=\"example.com/wasm\",reason=\"flags\"} 1",
+        "go_build_env_drift{kind=\"goflags\",project=\"example.com/wasm\"} 1",
+        "go_build_env_drift{kind=\"toolchain\",project=\"example.com/wasm\"} 0",
+    ] {
+        assert!(page.lines().any(|it| it == line), "{line}\n{page}");
+    }
+    agent.stop();
+}

@@ -112,6 +112,13 @@ impl fmt::Display for Budget {
     }
 }
 
+impl Limit {
+    /// Of a size, as a budget has it: `+5%`, `+200KB`.
+    pub fn of_size(text: &str) -> Result<Self, BudgetError> {
+        limit_of(text.trim(), Grain::Total).ok_or_else(|| BudgetError::Limit(text.to_owned()))
+    }
+}
+
 fn limit_of(text: &str, grain: Grain) -> Option<Limit> {
     let text = text.strip_prefix('+').unwrap_or(text);
     let positive = |number: &str| {

@@ -9,6 +9,7 @@ mod id;
 mod pack;
 mod part;
 mod retention;
+mod setup;
 mod worth;
 
 pub use baseline::{Baseline, BaselineId};
@@ -17,6 +18,7 @@ pub use id::{BuildId, IdPrefix, NotAnId};
 pub use pack::{Unpackable, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Limits, n_to_delete};
+pub use setup::{Kind, Past, REMEMBERED, Reason, Setup};
 pub use worth::{is_kept_command, is_worth_keeping};
 
 use crate::event::Ktime;

@@ -24,6 +24,7 @@ use self::export::Counts;
 use self::export::outputs::Outputs;
 use self::http::{Readiness, Served, Server};
 use self::metrics::{Metrics, Queue, Reload, SelfStats};
+use crate::config::SizeBudget;
 use crate::driver::service::{self, Sink, State};
 use crate::driver::{SelfTestVerdict, Source, Wanted, Whose, own_cpu_ns};
 use crate::history::{Delivered, Forwarder, Place, Store, Writer};
@@ -61,6 +62,7 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
         ));
     }
     let metrics = Arc::new(Metrics::new(config.target_ttl)?);
+    metrics.set_size_budget(config.size_budget.map(|SizeBudget(limit)| limit));
     restore(&metrics, &config.store, tell)?;
     let served = Arc::new(Served {
         metrics: Arc::clone(&metrics),
@@ -240,6 +242,8 @@ impl Agent<'_> {
             self.pages = pages;
         }
         self.served.metrics.set_target_ttl(wanted.target_ttl);
+        let budget = wanted.size_budget.map(|SizeBudget(limit)| limit);
+        self.served.metrics.set_size_budget(budget);
         if wanted.limits != self.config.limits {
             self.retained = None;
         }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
+use tracer_binary::budget::{BudgetError, Limit};
 use tracer_core::recording::Detail;
 
 use crate::agent::export::{otlp, pushgateway, textfile};
@@ -41,6 +42,8 @@ pub struct Layer {
     pub keep_megabytes: Option<u32>,
     /// Gauges of a target vanish when it has not been built for so long.
     pub forget_targets_hours: Option<u32>,
+    /// How much larger than before a target may be.
+    pub size_budget: Option<SizeBudget>,
     /// OpenTelemetry; said by a file only.
     pub otlp: Option<otlp::Settings>,
     /// Groups are pushed there; said by a file only.
@@ -62,6 +65,7 @@ impl Layer {
             keep_days: self.keep_days.or(weaker.keep_days),
             keep_megabytes: self.keep_megabytes.or(weaker.keep_megabytes),
             forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
+            size_budget: self.size_budget.or(weaker.size_budget),
             otlp: self.otlp.or(weaker.otlp),
             pushgateway: self.pushgateway.or(weaker.pushgateway),
             textfile: self.textfile.or(weaker.textfile),
@@ -109,6 +113,28 @@ impl FromStr for Listen {
 }
 
 impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// By how much a file may grow: `+5%`, `+200KB`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SizeBudget(pub Limit);
+
+/// None of its numbers is NaN: they were read as limits.
+impl Eq for SizeBudget {}
+
+impl FromStr for SizeBudget {
+    type Err = BudgetError;
+
+    fn from_str(text: &str) -> Result<Self, BudgetError> {
+        Limit::of_size(text).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SizeBudget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -248,6 +274,7 @@ mod tests {
             keep_days,
             keep_megabytes,
             forget_targets_hours,
+            size_budget,
             otlp,
             pushgateway,
             textfile,
@@ -257,6 +284,7 @@ mod tests {
         assert!(central.tenant.is_some() && central.keep_days.is_some());
         assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
         assert!(otlp.is_some() && pushgateway.is_some() && textfile.is_some());
+        assert_eq!(*size_budget, Some(SizeBudget(Limit::Percent(5.0))));
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");
     }
 }

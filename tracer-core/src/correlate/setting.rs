@@ -35,7 +35,9 @@ impl Resolved {
             .filter(|it| correlator.role(it).is_some())
             .filter_map(|it| it.image())
             .collect();
-        let first = given.first().copied();
+        // The `go` command resolves its settings for its tools, and passes its own environment on to itself (telemetry).
+        let resolved = given.iter().find(|it| it.set("GOTOOLDIR").is_some());
+        let first = resolved.or(given.first()).copied();
         let from_tools = |name: &str| given.iter().find_map(|it| it.set(name)).cloned();
         let own = |name: &str| {
             sources(family.head)

@@ -437,6 +437,22 @@ fn nested_go_commands_are_builds_of_their_own() {
 }
 
 #[test]
+fn settings_are_those_that_go_gave_its_tools_and_not_those_it_got() {
+    let text = "0 exec 100 GOPROXY=off /go/bin/go build
+         1 fork 100 101
+         2 exec 101 GOPROXY=off GO_TELEMETRY_CHILD=1 /go/bin/go
+         3 exit 101 0
+         4 fork 100 102
+         5 exec 102 GOPROXY=off GOAMD64=v3 GOTOOLDIR=/go/pkg/tool/linux_amd64 /go/pkg/tool/linux_amd64/compile -o a -p app a.go
+         6 exit 102 0
+         7 exit 100 0";
+    let (trace, _) = replay(tools().chain(events(text)).collect());
+    let env = &trace.builds[0].env;
+    assert_eq!(env.get("GOAMD64"), Some(&"v3".into()));
+    assert_eq!(env.get("GO_TELEMETRY_CHILD"), None);
+}
+
+#[test]
 fn tools_with_no_go_above_are_one_build_and_write_their_outputs_themselves() {
     check(
         "0 exec 100 /usr/bin/bazel build

@@ -18,18 +18,10 @@ use crate::history::{Forwarder, Order, Store, read};
 /// The metrics go on where they were; what cannot be read is told and missing.
 pub(super) fn restore(metrics: &Metrics, store: &Path, tell: fn(&str)) -> anyhow::Result<()> {
     let tally = Store::open(store)?.tally()?;
-    let (carried, restored) = read(store, |it| {
-        Ok((
-            metrics.carry(&tally, it, now_ns()),
-            metrics.restore(it, now_ns()),
-        ))
-    })?;
-    if let Err(error) = carried {
-        tell(&format!("the counters of builds start from zero: {error}"));
-    }
+    let restored = read(store, |it| Ok(metrics.restore(&tally, it, now_ns())))?;
     if let Err(error) = restored {
         tell(&format!(
-            "targets of before are not in the metrics: {error}"
+            "not everything of before is in the metrics: {error}"
         ));
     }
     Ok(())

@@ -8,7 +8,7 @@ use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
 use crate::agent::export::outputs;
-use crate::config::{Layer, Listen};
+use crate::config::{Layer, Listen, SizeBudget};
 use crate::history::central::{Address, Settings};
 use crate::history::{DEFAULT_STORE, Place};
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Gauges of a target vanish when it has not been built for so long.
     pub target_ttl: Duration,
+    /// How much larger than before a target may be; nobody says if absent.
+    pub size_budget: Option<SizeBudget>,
     /// Where what is known is sent.
     pub outputs: outputs::Wanted,
 }
@@ -54,6 +56,7 @@ impl Config {
             keep_days,
             keep_megabytes,
             forget_targets_hours,
+            size_budget,
             otlp,
             pushgateway,
             textfile,
@@ -79,6 +82,7 @@ impl Config {
             },
             listen: listen.map_or(Some(LISTEN), |Listen(address)| address),
             target_ttl: Duration::from_hours(u64::from(hours)),
+            size_budget,
             outputs: outputs::Wanted {
                 otlp,
                 pushgateway,

@@ -7,29 +7,29 @@ mod carried;
 mod exemplar;
 mod openmetrics;
 pub(crate) mod own;
+mod restore;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::proto::MetricFamily;
 use prometheus::{Error, Registry, TextEncoder};
-use tracer_core::history::{self, Entry, State};
+use tracer_binary::budget::Limit;
+use tracer_core::history;
 use tracer_core::model::{Build, Trace};
 use tracer_core::origin::TraceId;
 use tracer_core::report;
 
-use crate::history::{Filter, Reader, Tally, Why};
 use crate::render::metrics::family::Families;
-use crate::render::metrics::{fold, label};
+use crate::render::metrics::fold;
+use crate::render::metrics::past::Pasts;
 use carried::Carried;
 use exemplar::Exemplars;
 use own::Own;
 
 pub use carried::Unusable;
 pub use own::{Kind, Queue, Reload, SelfStats};
-
-/// Builds that are read from the history at most to say how targets were last built.
-const RESTORED: usize = 200;
+pub use restore::RestoreError;
 
 /// How a page of metrics is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,22 +64,12 @@ struct Inner {
     target_ttl: Duration,
 }
 
-/// The metrics could not be filled from the history.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    #[error("cannot read what was built before")]
-    History(#[from] Why),
-    #[error("cannot count what was built before")]
-    Metrics(#[from] Error),
-    #[error(transparent)]
-    Counted(#[from] Unusable),
-}
-
 impl Metrics {
     /// Gauges of a target vanish when it was last built longer ago than `target_ttl`. An error is a mistake of ours.
     pub fn new(target_ttl: Duration) -> Result<Self, Error> {
         let registry = Registry::new();
-        let families = Families::register(&registry)?;
+        let mut families = Families::register(&registry)?;
+        families.remember(Pasts::default())?;
         let own = Own::register(&registry)?;
         let inner = Mutex::new(Inner {
             registry,
@@ -95,6 +85,11 @@ impl Metrics {
     /// From now on it is that long.
     pub fn set_target_ttl(&self, target_ttl: Duration) {
         self.lock().target_ttl = target_ttl;
+    }
+
+    /// How much a target may be larger than before; nobody says if absent.
+    pub fn set_size_budget(&self, budget: Option<Limit>) {
+        self.lock().families.set_size_budget(budget);
     }
 
     /// Counts the builds of a trace that is over, those the history keeps. `trace_id` says which trace was made of a build, if any.
@@ -122,32 +117,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// Goes on where the last agent ended, however it ended: its counters, and those builds that it stored after they were written
-    /// down. To be called once, before the first [`Metrics::observe`]. An error leaves them at zero. `now_ns`: nanoseconds since 1970,
-    /// when counting begins if it did not before.
-    pub fn carry(
-        &self,
-        tally: &Tally,
-        reader: &Reader<'_>,
-        now_ns: i64,
-    ) -> Result<(), RestoreError> {
-        self.lock().carried = Carried::nothing(now_ns);
-        let Some(counted) = &tally.counted else {
-            return Ok(());
-        };
-        let mut carried = Carried::parse(counted)?;
-        if !tally.uncounted.is_empty() {
-            carried = with_uncounted(&carried, tally, reader)?;
-        }
-        let inner = &mut *self.lock();
-        inner
-            .families
-            .make(&|name, labels| carried.values(name, labels))?;
-        inner.carried = carried;
-        Ok(())
-    }
-
-    /// What [`Metrics::carry`] goes on from, to be kept.
+    /// What [`Metrics::restore`] goes on from, to be kept.
     pub fn counted(&self) -> Result<String, RestoreError> {
         let inner = self.lock();
         let carried = Carried::of(&inner.families(), inner.carried.since_ns);
@@ -157,35 +127,6 @@ impl Metrics {
     /// Since when builds are counted, in nanoseconds since 1970; 0 if nobody said.
     pub(crate) fn since_ns(&self) -> i64 {
         self.lock().carried.since_ns
-    }
-
-    /// Fills the gauges of the targets that the history knows, each from its last build. To be called once, before the first
-    /// [`Metrics::observe`].
-    pub fn restore(&self, reader: &Reader<'_>, now_ns: i64) -> Result<(), RestoreError> {
-        let (entries, _) = reader.list(&Filter::default())?;
-        let Inner {
-            families,
-            target_ttl,
-            ..
-        } = &mut *self.lock();
-        let since_ns = now_ns.saturating_sub_unsigned(nanos(*target_ttl));
-        let mut n_read = 0;
-        for entry in &entries {
-            match entry.state {
-                State::Running | State::CutOff => continue,
-                State::Succeeded | State::Failed | State::Unknown => {}
-            }
-            if entry.started_ns >= since_ns && n_read < RESTORED && is_news(families, entry) {
-                n_read += 1;
-                let Some(trace) = shown(reader, entry)? else {
-                    continue;
-                };
-                for build in &trace.builds {
-                    fold::outputs(families, &trace, build)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// How the agent itself is doing.
@@ -231,50 +172,8 @@ impl Inner {
     }
 }
 
-/// With the builds that were stored after these numbers were written down.
-fn with_uncounted(
-    carried: &Carried,
-    tally: &Tally,
-    reader: &Reader<'_>,
-) -> Result<Carried, RestoreError> {
-    let registry = Registry::new();
-    let mut families = Families::register(&registry)?;
-    families.make(&|name, labels| carried.values(name, labels))?;
-    for id in &tally.uncounted {
-        let Some(trace) = reader.show(&id.as_str().parse().map_err(Why::from)?)?.trace else {
-            continue;
-        };
-        let report = report::analyze(&trace);
-        for (build, numbers) in trace.builds.iter().zip(&report.builds) {
-            fold::build(&mut families, &trace, build, numbers)?;
-        }
-    }
-    let mut all = registry.gather();
-    carried.add_to(&mut all);
-    Ok(Carried::of(&all, carried.since_ns).rounded_up())
-}
-
 fn nanos(it: Duration) -> u64 {
     u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Whether it built a target that a later build, which was met before, did not.
-fn is_news(families: &Families, entry: &Entry) -> bool {
-    let known = |it: &Option<String>| it.clone().unwrap_or_else(|| label::UNKNOWN.to_owned());
-    let (project, goos, goarch) = (
-        known(&entry.project),
-        known(&entry.goos),
-        known(&entry.goarch),
-    );
-    entry.targets.iter().any(|it| {
-        let package = it.package.as_deref();
-        package.is_some_and(|it| !families.has_target(&project, it, &goos, &goarch))
-    })
-}
-
-fn shown(reader: &Reader<'_>, entry: &Entry) -> Result<Option<Trace>, Why> {
-    let prefix = entry.id.as_str().parse()?;
-    Ok(reader.show(&prefix)?.trace)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::trace::Detail;
 use super::{FINE, say};
 use crate::agent;
-use crate::config::{Layer, Listen};
+use crate::config::{Layer, Listen, SizeBudget};
 use crate::history::Place;
 
 /// Follow every Go build on this machine and keep its history
@@ -59,6 +59,14 @@ pub(super) struct Args {
         hide_env = true
     )]
     forget_targets_hours: Option<u32>,
+    /// How much larger than before a target may be, for an alert: +5%, +200KB [default: not said]
+    #[arg(
+        long,
+        value_name = "GROWTH",
+        env = "GOTRACE_SIZE_BUDGET",
+        hide_env = true
+    )]
+    size_budget: Option<SizeBudget>,
 }
 
 impl Args {
@@ -73,6 +81,7 @@ impl Args {
             keep_days: self.keep_days,
             keep_megabytes: self.keep_megabytes,
             forget_targets_hours: self.forget_targets_hours,
+            size_budget: self.size_budget,
             otlp: None,
             pushgateway: None,
             textfile: None,

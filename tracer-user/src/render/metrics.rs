@@ -8,7 +8,9 @@ pub(crate) mod fold;
 pub(crate) mod guard;
 pub(crate) mod label;
 mod live;
+pub(crate) mod past;
 pub(crate) mod section;
+pub(crate) mod size;
 
 use prometheus::{Registry, TextEncoder};
 use tracer_core::model::{Anomaly, EventCounts, Trace};

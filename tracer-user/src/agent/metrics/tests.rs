@@ -1,6 +1,7 @@
 //! Pages of the registry, from the samples.
 
 use super::*;
+use crate::history::Tally;
 use crate::render::sample;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -132,14 +133,17 @@ fn an_exemplar_stands_in_its_bucket_and_only_with_a_trace() {
 /// What adds up, of a page.
 fn counted(metrics: &Metrics) -> Vec<String> {
     let text = page(metrics, Format::Text, 0);
-    let of_builds = |it: &&str| {
-        let is_gauge = OF_TARGETS
-            .iter()
-            .chain(["tool_max_rss_bytes"].iter())
-            .any(|name| it.starts_with(&format!("go_build_{name}{{")));
-        it.starts_with("go_build_") && !is_gauge
-    };
-    text.lines().filter(of_builds).map(str::to_owned).collect()
+    let mut is_gauge = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("# TYPE ") {
+            is_gauge = line.ends_with(" gauge");
+        }
+        if line.starts_with("go_build_") && !is_gauge {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
 }
 
 fn value(line: &str) -> (&str, f64) {
@@ -159,7 +163,7 @@ fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
     }
     let tally = Tally { counted, uncounted };
     let metrics = Metrics::new(DAY).unwrap();
-    crate::history::read(&path, |it| Ok(metrics.carry(&tally, it, 5)))
+    crate::history::read(&path, |it| Ok(metrics.restore(&tally, it, 5)))
         .unwrap()
         .unwrap();
     metrics
@@ -180,7 +184,13 @@ fn counters_go_on_to_the_last_bit_after_another_agent() {
         again.observe(&sample::cold(), &untraced).unwrap();
         again = successor(Some(again.counted().unwrap()), &[]);
     }
-    let (mine, theirs) = (counted(&again), counted(&first));
+    // What was new about a build is another matter: here no history was kept to know it from.
+    let without_reasons = |metrics: &Metrics| {
+        let mut lines = counted(metrics);
+        lines.retain(|it| !it.starts_with("go_build_cache_misses_total{"));
+        lines
+    };
+    let (mine, theirs) = (without_reasons(&again), without_reasons(&first));
     assert_eq!(mine.len(), theirs.len());
     for (mine, theirs) in mine.iter().zip(&theirs) {
         let ((series, mine), (same, theirs)) = (value(mine), value(theirs));
@@ -220,6 +230,113 @@ fn what_was_stored_after_the_last_note_is_counted_and_nothing_is_less_than_it_wa
             "{series}: {before} {now}"
         );
     }
+}
+
+fn values_of(metrics: &Metrics, family: &str, trace: &Trace) -> Vec<String> {
+    let text = page(metrics, Format::Text, end_ns(trace));
+    let lines = text.lines().filter(|it| it.starts_with(family));
+    lines
+        .map(|it| it.rsplit_once(' ').unwrap().1.to_owned())
+        .collect()
+}
+
+#[test]
+fn a_size_is_compared_with_the_one_before_it_that_was_built_alike() {
+    let metrics = Metrics::new(DAY).unwrap();
+    metrics.set_size_budget(Some(Limit::Percent(5.0)));
+    let mut trace = sample::cold();
+    let mut build = |size: u64, flag: Option<&str>| {
+        trace.builds[0].command.flags = flag
+            .map(|it| tracer_core::model::Flag {
+                name: it.to_owned(),
+                value: None,
+                origin: tracer_core::model::FlagOrigin::Argv,
+            })
+            .into_iter()
+            .collect();
+        trace.builds[0].outputs[0].artifact.as_mut().unwrap().size = size;
+        metrics.observe(&trace, &untraced).unwrap();
+        let of = |what: &str| {
+            values_of(
+                &metrics,
+                &format!("go_build_binary_size_{what}bytes{{"),
+                &trace,
+            )
+            .join(" ")
+        };
+        [of(""), of("baseline_"), of("delta_"), of("threshold_")]
+    };
+    assert_eq!(build(1000, None), ["1000", "", "", ""]);
+    assert_eq!(build(1010, None), ["1010", "1000", "10", "1050"]);
+    assert_eq!(build(3000, Some("race")), ["3000", "", "", ""]);
+    assert_eq!(build(990, None), ["990", "1010", "-20", "1060"]);
+    assert_eq!(build(3000, Some("race")), ["3000", "3000", "0", "3150"]);
+    metrics.set_size_budget(Some(Limit::Bytes(7)));
+    assert_eq!(build(3001, Some("race")), ["3001", "3000", "1", "3007"]);
+    metrics.set_size_budget(None);
+    assert_eq!(build(3001, Some("race")), ["3001", "3001", "0", ""]);
+}
+
+#[test]
+fn every_compiled_package_has_one_reason() {
+    let metrics = Metrics::new(DAY).unwrap();
+    let mut trace = sample::cold();
+    metrics.observe(&trace, &untraced).unwrap();
+    metrics.observe(&trace, &untraced).unwrap();
+    trace.builds[0].toolchain.version = Some("go1.99".to_owned());
+    metrics.observe(&trace, &untraced).unwrap();
+    let text = page(&metrics, Format::Text, end_ns(&trace));
+    let n = trace.builds[0].packages.compiled;
+    for reason in ["first_build", "inputs", "toolchain"] {
+        let line = format!(
+            "go_build_cache_misses_total{{project=\"example.com/hello\",reason=\"{reason}\"}} {n}"
+        );
+        assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+    }
+    let sum = |family: &str| -> f64 {
+        let values = values_of(&metrics, family, &trace);
+        values.iter().map(|it| it.parse::<f64>().unwrap()).sum()
+    };
+    let compiled = sum("go_build_packages_total{outcome=\"compiled\"");
+    assert!((sum("go_build_cache_misses_total{") - compiled).abs() < 0.5);
+    let drift = "go_build_env_drift{kind=\"toolchain\",project=\"example.com/hello\"} 1";
+    assert!(text.lines().any(|it| it == drift), "{text}");
+    let drifts = values_of(&metrics, "go_build_env_drift{", &trace);
+    assert_eq!(drifts.iter().filter(|it| *it == "0").count(), 5);
+    // It goes with the project.
+    let day = i64::try_from(DAY.as_nanos()).unwrap();
+    let text = page(&metrics, Format::Text, end_ns(&trace) + 2 * day);
+    assert!(!text.contains("go_build_env_drift{"), "{text}");
+}
+
+#[test]
+fn what_a_project_and_a_target_were_is_known_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.db");
+    let mut trace = sample::cold();
+    let first = Metrics::new(DAY).unwrap();
+    for (size, version) in [(1000, "go1.26"), (1200, "go1.27"), (1500, "go1.27")] {
+        trace.boot_to_wall_ns += 1_000_000_000;
+        trace.builds[0].toolchain.version = Some(version.to_owned());
+        trace.builds[0].outputs[0].artifact.as_mut().unwrap().size = size;
+        crate::history::keep(&trace, &path).unwrap();
+        first.observe(&trace, &untraced).unwrap();
+    }
+    let again = Metrics::new(DAY).unwrap();
+    let tally = Tally::default();
+    crate::history::read(&path, |it| Ok(again.restore(&tally, it, end_ns(&trace))))
+        .unwrap()
+        .unwrap();
+    let gauges = |metrics: &Metrics| -> Vec<String> {
+        let text = page(metrics, Format::Text, end_ns(&trace));
+        let names = ["go_build_binary_size_", "go_build_env_drift{"];
+        let lines = text
+            .lines()
+            .filter(|line| names.iter().any(|it| line.starts_with(it)));
+        lines.map(str::to_owned).collect()
+    };
+    assert!(gauges(&first).iter().any(|it| it.ends_with(" 300")));
+    assert_eq!(gauges(&again), gauges(&first));
 }
 
 #[test]

@@ -4,10 +4,14 @@ use prometheus::{
     CounterVec, Error, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry,
 };
+use tracer_binary::budget::Limit;
+use tracer_core::history::Kind;
 
 use super::guard::{Before, Guarded};
 use super::live::Live;
+use super::past::Pasts;
 use super::section;
+use super::size::Sizes;
 
 /// A row of the table.
 pub(crate) struct Spec {
@@ -19,6 +23,9 @@ pub(crate) struct Spec {
 
 /// Series of a family that has a project or a target in its labels.
 const SERIES: usize = 200;
+/// Projects and targets that are remembered.
+pub(crate) const PROJECTS: usize = SERIES;
+pub(crate) const TARGETS: usize = SERIES;
 /// A hundred targets with every section there is, or twice as many as they are in truth.
 const SECTION_SERIES: usize = SERIES / 2 * section::LABELS;
 /// Some 45 phases of compiler and linker, for each Go version and architecture.
@@ -63,6 +70,18 @@ const PACKAGES: Spec = Spec {
     labels: &["outcome", "project"],
     limit: SERIES,
 };
+const CACHE_MISSES: Spec = Spec {
+    name: "go_build_cache_misses_total",
+    help: "Packages that were compiled, by what was new about the build.",
+    labels: &["reason", "project"],
+    limit: SERIES,
+};
+const ENV_DRIFT: Spec = Spec {
+    name: "go_build_env_drift",
+    help: "Settings of a kind that are not the same in the last builds of the project for one platform.",
+    labels: &["project", "kind"],
+    limit: PROJECTS * Kind::ALL.len(),
+};
 const CPU: Spec = Spec {
     name: "go_build_cpu_seconds_total",
     help: "CPU time of the go command and of what it ran, by tool; nested tools are counted under their own name.",
@@ -79,6 +98,24 @@ pub(crate) const BINARY_SIZE: Spec = Spec {
     name: "go_build_binary_size_bytes",
     help: "Size of the file that was last built from the target.",
     labels: &["project", "target", "goos", "goarch"],
+    limit: SERIES,
+};
+const SIZE_BASELINE: Spec = Spec {
+    name: "go_build_binary_size_baseline_bytes",
+    help: "Size of the file that was built before it from the target, with the same settings.",
+    labels: BINARY_SIZE.labels,
+    limit: SERIES,
+};
+const SIZE_DELTA: Spec = Spec {
+    name: "go_build_binary_size_delta_bytes",
+    help: "By how much the file that was last built is larger than that.",
+    labels: BINARY_SIZE.labels,
+    limit: SERIES,
+};
+const SIZE_THRESHOLD: Spec = Spec {
+    name: "go_build_binary_size_threshold_bytes",
+    help: "Largest size that the budget allows after that.",
+    labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const SECTION_SIZE: Spec = Spec {
@@ -180,9 +217,14 @@ pub(crate) const ALL: &[&Spec] = &[
     &DURATION,
     &PHASE,
     &PACKAGES,
+    &CACHE_MISSES,
+    &ENV_DRIFT,
     &CPU,
     &MAX_RSS,
     &BINARY_SIZE,
+    &SIZE_BASELINE,
+    &SIZE_DELTA,
+    &SIZE_THRESHOLD,
     &SECTION_SIZE,
     &SECTION_ENTROPY,
     &TIMESTAMP,
@@ -204,9 +246,14 @@ pub(crate) struct Families {
     pub(crate) duration: Guarded<HistogramVec>,
     pub(crate) phase: Guarded<HistogramVec>,
     pub(crate) packages: Guarded<IntCounterVec>,
+    pub(super) cache_misses: Guarded<IntCounterVec>,
+    pub(super) env_drift: Guarded<GaugeVec>,
     pub(crate) cpu: Guarded<CounterVec>,
     pub(crate) max_rss: Guarded<GaugeVec>,
     pub(crate) binary_size: Guarded<GaugeVec>,
+    pub(super) size_baseline: Guarded<GaugeVec>,
+    pub(super) size_delta: Guarded<GaugeVec>,
+    pub(super) size_threshold: Guarded<GaugeVec>,
     pub(crate) section_size: Guarded<GaugeVec>,
     pub(crate) section_entropy: Guarded<GaugeVec>,
     pub(crate) timestamp: Guarded<GaugeVec>,
@@ -217,6 +264,10 @@ pub(crate) struct Families {
     pub(crate) probes: Gauge,
     /// Targets whose gauges are up.
     pub(super) live: Live,
+    pub(super) sizes: Sizes,
+    pub(super) size_budget: Option<Limit>,
+    /// Absent where builds are not compared with those of before.
+    pub(super) pasts: Option<Pasts>,
 }
 
 impl Families {
@@ -257,6 +308,8 @@ impl Families {
             duration: histogram(&DURATION, BUILD_SECONDS)?,
             phase: histogram(&PHASE, PHASE_SECONDS)?,
             packages: counter(&PACKAGES)?,
+            cache_misses: counter(&CACHE_MISSES)?,
+            env_drift: gauge(&ENV_DRIFT)?,
             cpu: Guarded::register(
                 CounterVec::new(CPU.opts(), CPU.labels)?,
                 &CPU,
@@ -265,6 +318,9 @@ impl Families {
             )?,
             max_rss: gauge(&MAX_RSS)?,
             binary_size: gauge(&BINARY_SIZE)?,
+            size_baseline: gauge(&SIZE_BASELINE)?,
+            size_delta: gauge(&SIZE_DELTA)?,
+            size_threshold: gauge(&SIZE_THRESHOLD)?,
             section_size: gauge(&SECTION_SIZE)?,
             section_entropy: gauge(&SECTION_ENTROPY)?,
             timestamp: gauge(&TIMESTAMP)?,
@@ -274,6 +330,9 @@ impl Families {
             unreadable,
             probes,
             live: Live::default(),
+            sizes: Sizes::default(),
+            size_budget: None,
+            pasts: None,
         })
     }
 }
@@ -286,6 +345,7 @@ impl Families {
             duration,
             phase,
             packages,
+            cache_misses,
             cpu,
             ..
         } = self;
@@ -293,6 +353,7 @@ impl Families {
         duration.make(before)?;
         phase.make(before)?;
         packages.make(before)?;
+        cache_misses.make(before)?;
         cpu.make(before)
     }
 }

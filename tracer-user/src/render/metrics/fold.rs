@@ -2,12 +2,14 @@
 
 use prometheus::Error;
 use tracer_core::event::Artifact;
+use tracer_core::history::{Baseline, BaselineId};
 use tracer_core::model::{Build, CallKind, Installed, ToolCall, Trace};
 use tracer_core::report::BuildReport;
 
 use super::family::Families;
 use super::label::{self, Facts, target};
 use super::live::{Built, Key};
+use super::size;
 
 /// All that is said of a build. `numbers` are its own.
 pub(crate) fn build(
@@ -40,6 +42,7 @@ pub(crate) fn build(
                 .inc_by(u64::from(n));
         }
     }
+    families.compare(build, end_ns(trace, build))?;
     for (mode, ns) in [
         ("user", numbers.go_user_ns),
         ("system", numbers.go_system_ns),
@@ -98,6 +101,7 @@ pub(crate) fn outputs(families: &mut Families, trace: &Trace, build: &Build) -> 
             key: [project, target, goos, goarch],
             info,
             artifact,
+            way,
             how: _,
         } = made;
         let key = Key::new(project, target, goos, goarch);
@@ -106,6 +110,7 @@ pub(crate) fn outputs(families: &mut Families, trace: &Trace, build: &Build) -> 
             &Built {
                 at_ns,
                 size: artifact.map(|it| it.size),
+                way: way.as_ref(),
                 anatomy: artifact.and_then(|it| it.anatomy.as_deref()),
                 info: &info,
             },
@@ -128,6 +133,8 @@ pub(crate) struct Made<'a> {
     pub(crate) info: [&'a str; 11],
     /// The binary, of several files.
     pub(crate) artifact: Option<&'a Artifact>,
+    /// How it was built: sizes of the same way are comparable.
+    pub(crate) way: Option<BaselineId>,
     pub(crate) how: Installed,
 }
 
@@ -157,6 +164,7 @@ pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
             key: [project, target, goos, goarch],
             info,
             artifact: binaries.get(target).copied(),
+            way: Baseline::of(build, output).map(|it| size::way(&it, output.how)),
             how: output.how,
         })
     })
