@@ -8,6 +8,7 @@ mod config;
 pub mod export;
 pub mod http;
 pub mod metrics;
+mod notify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -281,6 +282,11 @@ impl Agent<'_> {
                 if matches!(self.self_test, SelfTestVerdict::Unseen(_)) {
                     (self.tell)("ready: what gotrace runs itself is seen again");
                 }
+                if let Err(error) = notify::notify(notify::READY) {
+                    (self.tell)(&format!(
+                        "the service manager cannot be told that gotrace is ready: {error}"
+                    ));
+                }
                 Ok(())
             }
             SelfTestVerdict::Unseen(why) => {
@@ -358,6 +364,8 @@ impl Agent<'_> {
             tell,
         } = self;
         let deadline = Instant::now() + END;
+        // Whoever waits for us to end sees us gone soon anyway.
+        let _untold = notify::notify(notify::STOPPING);
         outputs.ask_to_end(deadline);
         thread::scope(|scope| {
             // Whoever is being answered may take a while.

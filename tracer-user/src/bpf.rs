@@ -173,6 +173,11 @@ impl Tracer {
         &self.notes
     }
 
+    /// Whether probes are links that `CAP_BPF` and `CAP_PERFMON` suffice for; else they are perf events, which want `CAP_SYS_ADMIN`.
+    pub fn has_multi_links(&self) -> bool {
+        self.multi.is_some()
+    }
+
     /// Follows a process, and all that it forks from now on.
     pub fn follow(&mut self, tgid: u32) -> Result<(), TracerError> {
         let ours = Words::read_from_bytes(Ours::default().as_bytes()).unwrap_or_default();

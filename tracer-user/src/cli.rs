@@ -10,6 +10,7 @@ mod config;
 mod diff;
 mod doctor;
 mod file;
+mod install;
 mod itself;
 mod read_output;
 mod record;
@@ -69,6 +70,8 @@ enum Word {
     Builds(builds::Args),
     Show(show::Args),
     Store(store::Args),
+    Install(install::Args),
+    Uninstall(install::UninstallArgs),
     #[command(hide = true)]
     Itself(itself::Args),
     #[command(hide = true)]
@@ -114,6 +117,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Word::Builds(args) => exit_code(builds::execute(&args)),
         Word::Show(args) => exit_code(show::execute(&args)),
         Word::Store(args) => exit_code(store::execute(&args)),
+        Word::Install(args) => exit_code(install::execute(&args)),
+        Word::Uninstall(args) => exit_code(install::execute_uninstall(&args)),
         Word::Itself(args) => itself::execute(&args),
         Word::ReadOutput(args) => read_output::execute(args),
     }

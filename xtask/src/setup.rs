@@ -38,6 +38,9 @@ const TEST_PACKAGES: &[Package] = &[
     package("runc", "/usr/sbin/runc"),
     package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     package("openssl", "/usr/bin/openssl"),
+    package("systemd", "/usr/lib/systemd/systemd"),
+    package("systemd-container", "/usr/bin/systemd-nspawn"),
+    package("dbus", "/usr/bin/dbus-daemon"),
 ];
 
 const fn package(name: &'static str, proof: &'static str) -> Package {

@@ -8,7 +8,6 @@ pub mod client;
 pub mod otlp;
 pub mod outputs;
 pub mod pushgateway;
-mod replace;
 pub mod retry;
 pub mod textfile;
 pub mod worker;

@@ -6,12 +6,14 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Event, Exec, ProcKey, Status, Tgid};
 
@@ -144,7 +146,7 @@ impl SelfTest {
             .stderr(Stdio::null())
             .spawn()
             .map_err(at)?;
-        let sight = Sight::of(Tgid(child.id()), token);
+        let sight = Sight::of(numbered(&child)?, token);
         Ok((child, sight))
     }
 
@@ -196,9 +198,26 @@ fn lend_name(dir: &Path, link: &Path) -> io::Result<()> {
     }
 }
 
+/// The number that a child has in `/proc`: another one than we know it by, where we are in a pid namespace of our own and the `/proc`
+/// of the machine was given to us.
+fn numbered(child: &Child) -> io::Result<Tgid> {
+    let own = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let own = own.ok_or_else(|| io::Error::other("the child has no number"))?;
+    // Since 5.3 the descriptor of a process tells the number that it has where one looks.
+    let process = pidfd_open(own, PidfdFlags::empty())?;
+    let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
+    let number = told.lines().find_map(|it| it.strip_prefix("Pid:"));
+    let number = number.and_then(|it| it.trim().parse().ok());
+    number.map(Tgid).ok_or_else(|| {
+        io::Error::other(
+            "/proc does not have the children of gotrace: it is of another pid namespace",
+        )
+    })
+}
+
 /// What was seen of one child.
 struct Sight {
-    /// As this process numbers it.
+    /// As `/proc` numbers it, which is what all that is seen is looked up in.
     child: Tgid,
     token: String,
     /// As the kernel numbers it.
@@ -258,7 +277,7 @@ impl Sight {
         };
         let why = match (self.process, self.status) {
             (Some(process), _) if process.tgid != self.child => format!(
-                "gotrace is in a pid namespace of its own: a child of it is {} to itself and {} to the kernel, so it cannot tell \
+                "gotrace is in a pid namespace of its own: a child of it is {} in its /proc and {} to the kernel, so it cannot tell \
                  what it sees from other processes; run it in the machine's (Kubernetes: hostPID: true; containers: --pid=host)",
                 self.child.0, process.tgid.0
             ),
@@ -361,7 +380,7 @@ mod tests {
     fn another_number_is_another_namespace() {
         let why = unseen(check(&[exec(4012, [NAME, WORD, "7-5"])], 0).0);
         assert!(
-            why.contains("is 12 to itself and 4012 to the kernel"),
+            why.contains("is 12 in its /proc and 4012 to the kernel"),
             "{why}"
         );
         assert!(why.contains("hostPID: true"), "{why}");

@@ -14,10 +14,10 @@ use rustix::fs::Mode;
 use serde::Deserialize;
 
 use super::Counts;
-use super::replace::{Durability, replace};
 use super::worker::{Jobs, Next, Worker};
 use crate::agent::metrics::{Format, Metrics};
 use crate::agent::now_ns;
+use crate::replace::{Durability, replace};
 
 const NAME: &str = "gotrace.prom";
 /// The collector runs as a user of its own.

@@ -15,7 +15,7 @@ use rustix::fs::Mode;
 
 use super::group::{FORM, Group};
 use super::seen::Seen;
-use crate::agent::export::replace::{self, Durability, UNFINISHED};
+use crate::replace::{self, Durability, UNFINISHED};
 
 /// Longest file of a group.
 const LENGTH: u64 = 1 << 20;

@@ -10,11 +10,11 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 
 /// How the name of a file ends that is being written.
-pub(super) const UNFINISHED: &str = ".unfinished";
+pub(crate) const UNFINISHED: &str = ".unfinished";
 
 /// Whether it must be there after the power was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Durability {
+pub(crate) enum Durability {
     /// Being killed is all that it survives.
     Process,
     /// Written through to the disk.
@@ -22,7 +22,7 @@ pub(super) enum Durability {
 }
 
 /// Puts a file of this name and content into the directory.
-pub(super) fn replace(
+pub(crate) fn replace(
     dir: &Path,
     name: &str,
     mode: Mode,
@@ -49,7 +49,7 @@ pub(super) fn replace(
 }
 
 /// Removes a file, if it is there.
-pub(super) fn remove(dir: &Path, name: &str) -> io::Result<()> {
+pub(crate) fn remove(dir: &Path, name: &str) -> io::Result<()> {
     remove_at(&open_dir(dir)?, name)
 }
 

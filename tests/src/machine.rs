@@ -1,0 +1,195 @@
+//! A machine with systemd at work: this machine's own files below a layer in memory, booted in systemd-nspawn. Needs root.
+//!
+//! Nothing that is done in it reaches the files of this machine, and it is gone with the test. It has no network, and processes of its
+//! own numbering; this machine's `/proc` is at [`HOST_PROC`], for what has to know processes as the kernel does.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "in a test harness a panic is the failure of the test"
+)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::sandbox::SYSTEM_PATH;
+
+const PATIENCE: Duration = Duration::from_mins(2);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where the `/proc` of the machine outside is.
+pub const HOST_PROC: &str = "/run/host-proc";
+
+/// What a machine of its own would have by itself.
+const CAPABILITIES: &str = "CAP_BPF,CAP_PERFMON,CAP_SYS_PTRACE,CAP_DAC_READ_SEARCH";
+const SYSTEM_CALLS: &str = "bpf perf_event_open";
+
+/// Makes the tree and becomes the machine. The mounts are seen by nobody else, so they are gone with it however it ends.
+const BOOT: &str = r#"
+set -eu
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+shift
+exec "$@"
+"#;
+
+/// A booted machine.
+pub struct Machine {
+    nspawn: Child,
+    /// Its process 1, as this machine numbers it.
+    leader: u32,
+    /// Held for what dropping it removes.
+    _dir: TempDir,
+}
+
+impl Machine {
+    pub fn boot() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("gotrace-machine-")
+            .tempdir()
+            .unwrap();
+        let place = dir.path().display();
+        let log = dir.path().with_extension("log");
+        let said = fs::File::create(&log).unwrap();
+        let nspawn = Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .args(["sh", "-c", BOOT, "boot"])
+            .arg(dir.path())
+            // Whoever kills the test ends the machine.
+            .args(["setpriv", "--pdeathsig", "KILL", "systemd-nspawn"])
+            .args(["--quiet", "--register=no", "--keep-unit", "--boot"])
+            .args(["--private-network", "--link-journal=no"])
+            .args(["--resolv-conf=off", "--timezone=off", "--console=pipe"])
+            .arg(format!("--machine=gotrace-{}", std::process::id()))
+            .arg(format!("--directory={place}/root"))
+            .arg(format!("--bind=/proc:{HOST_PROC}"))
+            .arg(format!("--capability={CAPABILITIES}"))
+            .arg(format!("--system-call-filter={SYSTEM_CALLS}"))
+            // Services of this machine are none of the test's.
+            .args(["--", "--unit=basic.target", "systemd.log_target=console"])
+            .env_clear()
+            .env("PATH", SYSTEM_PATH)
+            .stdin(Stdio::null())
+            .stdout(said.try_clone().unwrap())
+            .stderr(said)
+            .spawn()
+            .unwrap();
+        let mut machine = Self {
+            nspawn,
+            leader: 0,
+            _dir: dir,
+        };
+        let up = machine.wait_until_up();
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        let _gone = fs::remove_file(&log);
+        assert!(up.is_ok(), "{}: {said}", up.unwrap_err());
+        machine
+    }
+
+    fn wait_until_up(&mut self) -> Result<(), String> {
+        let since = Instant::now();
+        let mut state = String::from("no process 1");
+        while since.elapsed() < PATIENCE {
+            if let Some(status) = self.nspawn.try_wait().unwrap() {
+                return Err(format!("the machine ended: {status}"));
+            }
+            if let Some(leader) = leader(self.nspawn.id()) {
+                self.leader = leader;
+                let output = self.run(["systemctl", "is-system-running"]);
+                let said = String::from_utf8_lossy(&output.stdout);
+                said.trim().clone_into(&mut state);
+                if ["running", "degraded"].contains(&state.as_str()) {
+                    return Ok(());
+                }
+            }
+            thread::sleep(PAUSE);
+        }
+        Err(format!("the machine did not come up: {state}"))
+    }
+
+    /// A path in it, as this machine sees it.
+    pub fn path(&self, path: &str) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.leader));
+        root.join(path.trim_start_matches('/'))
+    }
+
+    /// Writes a file in it, with the directories above.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let file = self.path(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, content).unwrap();
+    }
+
+    pub fn has(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.path(path)).is_ok()
+    }
+
+    /// A file of this machine, in it.
+    pub fn copy(&self, from: &Path, to: &str) {
+        let to = self.path(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    }
+
+    /// Runs a command in it as root, with nothing in its environment but a plain PATH.
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
+        Command::new("nsenter")
+            .args(["--target", &self.leader.to_string(), "--all", "--"])
+            .args(args)
+            .env_clear()
+            .env("PATH", SYSTEM_PATH)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that has to succeed; returns what it wrote to stdout and to stderr.
+    pub fn succeed<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> (String, String) {
+        let output = self.run(args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{}: {said:#?}", output.status);
+        said
+    }
+
+    /// Waits until there is something.
+    pub fn wait_for<T>(&self, what: &str, mut ask: impl FnMut(&Self) -> Option<T>) -> T {
+        let since = Instant::now();
+        loop {
+            if let Some(found) = ask(self) {
+                return found;
+            }
+            if since.elapsed() > PATIENCE {
+                let journal = self.run(["journalctl", "--no-pager", "--lines=50"]);
+                let journal = String::from_utf8_lossy(&journal.stdout);
+                panic!("waited in vain for {what}: {journal}");
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // All of it goes with its process 1, which goes with this. Over already: then there is nothing to end.
+        let _over = self.nspawn.kill();
+        let _reaped = self.nspawn.wait();
+    }
+}
+
+/// The child that is process 1 of a numbering of its own.
+fn leader(nspawn: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
+    children.split_whitespace().find_map(|pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let numbers = status.lines().find_map(|it| it.strip_prefix("NSpid:"))?;
+        let is_first = numbers.split_whitespace().last() == Some("1");
+        is_first.then(|| pid.parse().ok())?
+    })
+}

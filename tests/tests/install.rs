@@ -1,0 +1,253 @@
+//! `gotrace install` on a machine with systemd: the service runs with no more rights than it needs, and sees the next build.
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+use tests::machine::{HOST_PROC, Machine};
+use tests::{gotrace, run_gotrace, toolchain};
+
+const NO_ENV: [(&str, &str); 0] = [];
+const DOWNLOADED: &str = "/opt/gotrace";
+const CONFIG: &str = "/etc/gotrace/gotrace.toml";
+/// `CAP_BPF`, `CAP_PERFMON`, `CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`, as in `include/uapi/linux/capability.h`.
+const FOUR: u64 = 1 << 39 | 1 << 38 | 1 << 19 | 1 << 2;
+/// What was asked for: `systemd-analyze security` at least as good as this.
+const EXPOSURE: f64 = 3.1;
+
+/// A machine with a user who builds, and a gotrace that was downloaded to it.
+fn machine() -> Machine {
+    let machine = Machine::boot();
+    machine.copy(&gotrace(), DOWNLOADED);
+    machine.succeed(["useradd", "--create-home", "builder"]);
+    // The kernel knows processes by the numbers of the machine outside, which a machine of metal would have itself.
+    let proc = format!("[Service]\nBindPaths={HOST_PROC}:/proc\n");
+    machine.write("/etc/systemd/system/gotrace.service.d/test.conf", proc);
+    machine
+}
+
+/// Builds a module as an ordinary user, in their home; the hash of what came out.
+fn build(machine: &Machine, name: &str) -> String {
+    let go = toolchain("1.19").go.display().to_string();
+    let script = format!(
+        "mkdir ~/{name} && cd ~/{name} && {go} mod init example.com/{name} 2>/dev/null && \
+         echo 'package main; func main() {{ println(1) }}' > main.go && {go} build -o made . && sha256sum made"
+    );
+    let (said, _) = machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &script]);
+    said.split_whitespace().next().unwrap().to_owned()
+}
+
+/// That build in the history, when it is over.
+fn found(machine: &Machine, gotrace: &str, name: &str) -> Value {
+    machine.wait_for(&format!("the build of {name}"), |machine| {
+        let (said, _) = machine.succeed([gotrace, "builds", "--format", "json"]);
+        let listed: Value = serde_json::from_str(&said).unwrap();
+        let builds = listed["builds"].as_array().unwrap().iter();
+        let project = format!("example.com/{name}");
+        builds
+            .filter(|it| it["state"] != "running" && it["command"] == "build")
+            .find(|it| it["project"] == project.as_str())
+            .cloned()
+    })
+}
+
+fn property(machine: &Machine, name: &str) -> String {
+    let (said, _) = machine.succeed(["systemctl", "show", "gotrace", "--value", "-p", name]);
+    said.trim().to_owned()
+}
+
+/// What the kernel says of the service's process.
+fn status(machine: &Machine) -> BTreeMap<String, String> {
+    let text = machine.path(&format!("/proc/{}/status", property(machine, "MainPID")));
+    let text = fs::read_to_string(text).unwrap();
+    let pairs = text.lines().filter_map(|it| it.split_once(':'));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+#[test]
+fn in_one_command_it_follows_builds_with_four_capabilities_and_is_gone_in_another() {
+    let machine = machine();
+    let (_, said) = machine.succeed([DOWNLOADED, "install"]);
+    assert!(
+        said.contains("the agent follows every Go build on this machine"),
+        "{said}"
+    );
+    let hash = build(&machine, "first");
+    let first = found(&machine, "gotrace", "first");
+    assert_eq!(first["state"], "succeeded", "{first:#}");
+    assert_eq!(first["anomalies"], 0, "{first:#}");
+    assert_eq!(first["lost"], 0, "{first:#}");
+    assert_eq!(first["packages_compiled"], 1, "{first:#}");
+    assert_eq!(first["targets"][0]["sha256"], hash.as_str(), "{first:#}");
+
+    let status = status(&machine);
+    for name in ["CapEff", "CapPrm", "CapBnd"] {
+        assert_eq!(u64::from_str_radix(&status[name], 16), Ok(FOUR), "{name}");
+    }
+    let uids: Vec<&str> = status["Uid"].split_whitespace().collect();
+    assert!(
+        uids.iter().all(|it| *it == uids[0] && *it != "0"),
+        "{uids:?}"
+    );
+    assert_eq!((&*status["NoNewPrivs"], &*status["Seccomp"]), ("1", "2"));
+    assert_eq!(property(&machine, "UnitFileState"), "enabled");
+    assert_eq!(
+        property(&machine, "DropInPaths")
+            .matches("older-kernel")
+            .count(),
+        0
+    );
+
+    let (_, again) = machine.succeed([DOWNLOADED, "install"]);
+    assert!(!again.contains("wrote"), "{again}");
+    found(&machine, "gotrace", "first");
+
+    let (_, said) = machine.succeed(["gotrace", "uninstall"]);
+    assert!(said.contains("/var/lib/gotrace stay"), "{said}");
+    for path in [
+        "bin/gotrace",
+        "lib/systemd/system/gotrace.service",
+        "share/man/man1/gotrace.1",
+    ] {
+        assert!(!machine.has(&format!("/usr/local/{path}")), "{path}");
+    }
+    assert_eq!(property(&machine, "LoadState"), "not-found");
+    found(&machine, DOWNLOADED, "first");
+
+    machine.succeed([DOWNLOADED, "install"]);
+    machine.succeed(["gotrace", "uninstall", "--purge"]);
+    for path in ["/var/lib/gotrace", "/etc/gotrace", "/usr/local/bin/gotrace"] {
+        assert!(!machine.has(path), "{path}");
+    }
+    assert!(!machine.run(["id", "gotrace"]).status.success());
+    let (_, said) = machine.succeed([DOWNLOADED, "uninstall", "--purge"]);
+    assert!(said.contains("nothing of gotrace was there"), "{said}");
+}
+
+#[test]
+fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
+    let machine = machine();
+    machine.succeed([DOWNLOADED, "install"]);
+    let (said, _) = machine.succeed(["systemd-analyze", "security", "--no-pager", "gotrace"]);
+    let last = said.lines().last().unwrap_or_default();
+    let (_, level) = last.split_once("gotrace.service: ").unwrap();
+    let level: f64 = level.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(level <= EXPOSURE, "{said}");
+
+    let pid = property(&machine, "MainPID");
+    machine.succeed(["kill", "-KILL", &pid]);
+    machine.wait_for("another process", |machine| {
+        let is_back =
+            property(machine, "ActiveState") == "active" && property(machine, "MainPID") != pid;
+        is_back.then_some(())
+    });
+    build(&machine, "after");
+    found(&machine, "gotrace", "after");
+
+    machine.write(CONFIG, "keep_days = 7\n");
+    machine.succeed(["systemctl", "reload", "gotrace"]);
+    machine.wait_for("word of the configuration", |machine| {
+        let (said, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
+        said.contains("the configuration was read again")
+            .then_some(())
+    });
+    machine.succeed([DOWNLOADED, "install"]);
+    let kept = fs::read_to_string(machine.path(CONFIG)).unwrap();
+    assert_eq!(kept, "keep_days = 7\n");
+
+    let completions =
+        "source /usr/local/share/bash-completion/completions/gotrace && complete -p gotrace";
+    machine.succeed(["bash", "-c", completions]);
+    let (page, _) = machine.succeed(["man", "--where", "gotrace-agent"]);
+    // Debian has a link from /usr/local/man to the one in share.
+    assert!(page.trim().ends_with("/man/man1/gotrace-agent.1"), "{page}");
+}
+
+#[test]
+fn what_stops_it_is_said_and_mended_it_goes_on() {
+    let machine = machine();
+    let refused = machine.run(["runuser", "-u", "builder", "--", DOWNLOADED, "install"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("this needs root: `sudo gotrace install`"),
+        "{said}"
+    );
+    assert!(!machine.has("/usr/local/bin/gotrace") && !machine.has(CONFIG));
+
+    machine.write(CONFIG, "keep_dayz = 7\n");
+    let failed = machine.run([DOWNLOADED, "install"]);
+    let said = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(2), "{said}");
+    for part in [
+        "wrote /usr/local/bin/gotrace",
+        "cannot start gotrace.service",
+        "/etc/gotrace/gotrace.toml:1: keep_dayz: unknown field",
+        "mend this and install again",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    machine.write(CONFIG, "keep_days = 7\n");
+    machine.succeed([DOWNLOADED, "install"]);
+    build(&machine, "mended");
+    found(&machine, "gotrace", "mended");
+}
+
+#[test]
+fn into_another_tree_it_writes_files_and_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("tree");
+    let shown = root.to_str().unwrap();
+    let args = ["install", "--root", shown, "--prefix", "/usr"];
+    let would = run_gotrace(args.into_iter().chain(["--dry-run"]), NO_ENV);
+    assert!(would.status.success() && !root.exists(), "{would:?}");
+    let said = String::from_utf8_lossy(&would.stderr).into_owned();
+    assert!(
+        said.lines().all(|it| it.starts_with("gotrace: would ")),
+        "{said}"
+    );
+
+    let done = run_gotrace(args, NO_ENV);
+    assert!(done.status.success(), "{done:?}");
+    let program = fs::read(root.join("usr/bin/gotrace")).unwrap();
+    assert!(program == fs::read(gotrace()).unwrap());
+    let unit = root.join("usr/lib/systemd/system/gotrace.service");
+    let text = fs::read_to_string(&unit).unwrap();
+    assert!(
+        text.contains("\nExecStart=/usr/bin/gotrace agent\n"),
+        "{text}"
+    );
+    // systemd reads it as it stands, and finds the programs in that tree.
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::copy("/bin/kill", root.join("bin/kill")).unwrap();
+    let verified = Command::new("systemd-analyze")
+        .args([
+            "verify",
+            "--man=no",
+            "--recursive-errors=no",
+            "--root",
+            shown,
+            "gotrace.service",
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        verified.status.success() && verified.stderr.is_empty(),
+        "{verified:?}"
+    );
+
+    let gone = run_gotrace(
+        ["uninstall", "--purge", "--root", shown, "--prefix", "/usr"],
+        NO_ENV,
+    );
+    assert!(gone.status.success(), "{gone:?}");
+    let left = Command::new("find")
+        .args([shown, "-type", "f", "-not", "-name", "kill"])
+        .output()
+        .unwrap();
+    assert!(left.stdout.is_empty(), "{left:?}");
+}

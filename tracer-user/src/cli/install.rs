@@ -1,0 +1,139 @@
+//! `gotrace install` and `gotrace uninstall`: the service on this machine, and off it. Also what of the command line itself is
+//! installed: a page of the manual for each word, and completions.
+
+use std::path::PathBuf;
+
+use clap::{Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{Cli, FINE, say};
+use crate::install::{self, Companion, Order};
+
+/// Install gotrace as a service that follows every build on this machine
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Install gotrace as a service that follows every build on this machine: this program, a unit for systemd that runs it as a \
+                  user of its own with four capabilities, a configuration where there is none, pages of the manual and completions. Starts \
+                  it, and waits until it follows builds.\n\nRun again it upgrades; a configuration that is there stays.",
+    before_help = "  sudo gotrace install\n  \
+                   gotrace install --dry-run\n  \
+                   gotrace install --root build/package --prefix /usr"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Take away what `gotrace install` put there, but configuration and history
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  sudo gotrace uninstall\n  \
+                   sudo gotrace uninstall --purge")]
+pub(super) struct UninstallArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Take away configuration, history and the service's user, too
+    #[arg(long)]
+    purge: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Where program, manual and completions go
+    #[arg(long, value_name = "DIR", default_value = "/usr/local")]
+    prefix: PathBuf,
+    /// Work on the tree in DIR as if it were /, and start nothing: for packages
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Place {
+    fn order(&self) -> Order {
+        Order {
+            root: self.root.clone(),
+            prefix: self.prefix.clone(),
+            dry_run: self.dry_run,
+        }
+    }
+}
+
+/// Returns the exit code.
+pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
+    install::install(&args.place.order(), companions()?, |it| say(it))?;
+    Ok(FINE)
+}
+
+/// Returns the exit code.
+pub(super) fn execute_uninstall(args: &UninstallArgs) -> anyhow::Result<u8> {
+    let order = args.place.order();
+    install::uninstall(&order, &companions()?, args.purge, |it| say(it))?;
+    Ok(FINE)
+}
+
+/// What comes with the program.
+fn companions() -> anyhow::Result<Vec<Companion>> {
+    let mut command = Cli::command();
+    command.build();
+    let mut companions = Vec::new();
+    pages(&command, command.get_name(), &mut companions)?;
+    for (shell, path) in [
+        (Shell::Bash, "bash-completion/completions/gotrace"),
+        (Shell::Zsh, "zsh/site-functions/_gotrace"),
+        (Shell::Fish, "fish/vendor_completions.d/gotrace.fish"),
+    ] {
+        let mut content = Vec::new();
+        clap_complete::generate(shell, &mut command, "gotrace", &mut content);
+        companions.push(Companion {
+            path: path.into(),
+            content,
+        });
+    }
+    Ok(companions)
+}
+
+/// A page for a word, and those of the words below it: `gotrace-config-check.1`.
+fn pages(command: &Command, name: &str, companions: &mut Vec<Companion>) -> anyhow::Result<()> {
+    let mut content = Vec::new();
+    Man::new(command.clone()).title(name).render(&mut content)?;
+    companions.push(Companion {
+        path: format!("man/man1/{name}.1").into(),
+        content,
+    });
+    for word in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+        pages(word, &format!("{name}-{}", word.get_name()), companions)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_has_a_page_and_each_shell_completions() {
+        let companions = companions().unwrap();
+        let text = |path: &str| {
+            let found = companions.iter().find(|it| it.path.ends_with(path));
+            let found = found.unwrap_or_else(|| panic!("no {path}"));
+            String::from_utf8(found.content.clone()).unwrap()
+        };
+        let command = Cli::command();
+        let words = command.get_subcommands();
+        for word in words.filter(|it| !it.is_hide_set()) {
+            let page = text(&format!("man1/gotrace-{}.1", word.get_name()));
+            assert!(page.contains(".SH SYNOPSIS"), "{page}");
+        }
+        assert!(text("man1/gotrace.1").contains("gotrace\\-builds(1)"));
+        assert!(text("man1/gotrace-config-check.1").contains("gotrace config check"));
+        for path in [
+            "completions/gotrace",
+            "site-functions/_gotrace",
+            "gotrace.fish",
+        ] {
+            assert!(text(path).contains("keep-megabytes"), "{path}");
+        }
+    }
+}

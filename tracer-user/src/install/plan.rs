@@ -1,0 +1,239 @@
+//! What an installation consists of: from places, facts and files to steps, in the order that leaves a working service at every moment.
+//! Touches nothing.
+
+use std::path::Path;
+
+use super::Companion;
+use super::layout::{Layout, UNIT};
+use super::machine::Power;
+use super::step::Step;
+use crate::config::EXAMPLE;
+
+/// The unit as a package has it, whose prefix is `/usr`.
+const SERVICE: &str = include_str!("gotrace.service");
+/// What the unit names.
+const PACKAGED_PROGRAM: &str = "/usr/bin/gotrace";
+const OLDER_KERNEL: &str = include_str!("older-kernel.conf");
+const SYSUSERS: &str = include_str!("sysusers.conf");
+
+/// What the machine is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) has_systemd: bool,
+    pub(super) power: Power,
+}
+
+/// What an installation is taken away from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) has_systemd: bool,
+    pub(super) has_unit: bool,
+}
+
+pub(super) fn install(
+    layout: &Layout,
+    facts: Facts,
+    program: Vec<u8>,
+    companions: Vec<Companion>,
+) -> Vec<Step> {
+    let write = |path, mode, content| Step::Write {
+        path,
+        mode,
+        content,
+        keep: false,
+    };
+    let mut steps = vec![write(layout.program(), 0o755, program)];
+    steps.push(Step::WriteAll {
+        dir: layout.shared(),
+        companions,
+    });
+    steps.push(Step::Write {
+        path: layout.config(),
+        // It may hold passwords. The service reads it although it is not root: it may read everything.
+        mode: 0o640,
+        content: EXAMPLE.into(),
+        keep: true,
+    });
+    steps.push(write(layout.sysusers(), 0o644, SYSUSERS.into()));
+    let named = layout.program_path().display().to_string();
+    let service = SERVICE.replace(PACKAGED_PROGRAM, &named);
+    steps.push(write(layout.unit(), 0o644, service.into()));
+    match facts.power {
+        Power::SysAdmin => steps.push(write(layout.drop_in(), 0o644, OLDER_KERNEL.into())),
+        // Of an older kernel than the present one.
+        Power::Least => steps.push(Step::Remove(layout.drop_in())),
+    }
+    if facts.has_systemd {
+        let sysusers = layout.sysusers();
+        steps.push(Step::Run {
+            program: "systemd-sysusers",
+            args: vec![sysusers.into()],
+        });
+        steps.push(Step::run("systemctl", ["daemon-reload"]));
+        steps.push(Step::run("systemctl", ["--quiet", "enable", UNIT]));
+        // Also one that runs: it may be that of before. What it was following is marked as cut off, the builds go on.
+        steps.push(Step::Start);
+    }
+    steps
+}
+
+pub(super) fn uninstall(
+    layout: &Layout,
+    found: Found,
+    companions: &[Companion],
+    purge: bool,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    // systemd knows no unit whose file is gone.
+    if found.has_systemd && found.has_unit {
+        steps.push(Step::run(
+            "systemctl",
+            ["--quiet", "disable", "--now", UNIT],
+        ));
+    }
+    let drop_in = layout.drop_in();
+    let drop_ins = drop_in.parent().map(Path::to_owned);
+    steps.push(Step::Remove(drop_in));
+    steps.extend(drop_ins.map(Step::RemoveEmpty));
+    steps.push(Step::Remove(layout.unit()));
+    if found.has_systemd && found.has_unit {
+        steps.push(Step::run("systemctl", ["daemon-reload"]));
+    }
+    steps.push(Step::Remove(layout.sysusers()));
+    steps.push(Step::RemoveAll {
+        dir: layout.shared(),
+        paths: companions.iter().map(|it| it.path.clone()).collect(),
+    });
+    if purge {
+        steps.push(Step::RemoveTree(layout.edited()));
+        steps.push(Step::RemoveTree(layout.config_dir()));
+        steps.push(Step::RemoveTree(layout.state_dir()));
+        if found.has_systemd {
+            steps.push(Step::RemoveUser("gotrace"));
+        }
+    }
+    // Last: whoever is stopped before runs it again.
+    steps.push(Step::Remove(layout.program()));
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn layout(prefix: &str) -> Layout {
+        Layout::new(None, Path::new(prefix)).unwrap()
+    }
+
+    fn companions() -> Vec<Companion> {
+        vec![Companion {
+            path: "man/man1/gotrace.1".into(),
+            content: Vec::new(),
+        }]
+    }
+
+    fn check(steps: &[Step], expect: &Expect) {
+        let lines: Vec<String> = steps.iter().map(ToString::to_string).collect();
+        expect.assert_eq(&(lines.join("\n") + "\n"));
+    }
+
+    #[test]
+    fn the_service_is_started_when_all_is_in_its_place() {
+        let facts = Facts {
+            has_systemd: true,
+            power: Power::SysAdmin,
+        };
+        let steps = install(&layout("/usr/local"), facts, Vec::new(), companions());
+        check(
+            &steps,
+            &expect![[r#"
+                write /usr/local/bin/gotrace
+                write 1 pages of the manual and completions below /usr/local/share
+                write /etc/gotrace/gotrace.toml
+                write /usr/local/lib/sysusers.d/gotrace.conf
+                write /usr/local/lib/systemd/system/gotrace.service
+                write /usr/local/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
+                run systemd-sysusers /usr/local/lib/sysusers.d/gotrace.conf
+                run systemctl daemon-reload
+                run systemctl --quiet enable gotrace.service
+                start gotrace.service
+            "#]],
+        );
+    }
+
+    #[test]
+    fn without_systemd_nothing_is_run() {
+        let facts = Facts {
+            has_systemd: false,
+            power: Power::Least,
+        };
+        let steps = install(&layout("/usr"), facts, Vec::new(), companions());
+        let runs = steps.iter().filter(|it| matches!(it, Step::Run { .. }));
+        assert_eq!(runs.count(), 0, "{steps:?}");
+    }
+
+    #[test]
+    fn the_unit_names_the_program_where_it_was_put() {
+        let facts = Facts {
+            has_systemd: false,
+            power: Power::Least,
+        };
+        let layout = layout("/opt/gotrace");
+        let steps = install(&layout, facts, Vec::new(), Vec::new());
+        let written = |step: &Step| {
+            if let Step::Write { path, content, .. } = step {
+                (*path == layout.unit()).then(|| content.clone())
+            } else {
+                None
+            }
+        };
+        let unit = steps.iter().find_map(written).unwrap();
+        let unit = String::from_utf8_lossy(&unit);
+        assert!(
+            unit.contains("\nExecStart=/opt/gotrace/bin/gotrace agent\n"),
+            "{unit}"
+        );
+        assert!(!unit.contains(PACKAGED_PROGRAM), "{unit}");
+    }
+
+    #[test]
+    fn what_is_the_operators_goes_only_by_a_purge() {
+        let layout = layout("/usr/local");
+        let found = Found {
+            has_systemd: true,
+            has_unit: true,
+        };
+        check(
+            &uninstall(&layout, found, &companions(), false),
+            &expect![[r#"
+                run systemctl --quiet disable --now gotrace.service
+                remove /usr/local/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
+                remove /usr/local/lib/systemd/system/gotrace.service.d
+                remove /usr/local/lib/systemd/system/gotrace.service
+                run systemctl daemon-reload
+                remove /usr/local/lib/sysusers.d/gotrace.conf
+                remove 1 pages of the manual and completions below /usr/local/share
+                remove /usr/local/bin/gotrace
+            "#]],
+        );
+        check(
+            &uninstall(&layout, found, &companions(), true),
+            &expect![[r#"
+                run systemctl --quiet disable --now gotrace.service
+                remove /usr/local/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
+                remove /usr/local/lib/systemd/system/gotrace.service.d
+                remove /usr/local/lib/systemd/system/gotrace.service
+                run systemctl daemon-reload
+                remove /usr/local/lib/sysusers.d/gotrace.conf
+                remove 1 pages of the manual and completions below /usr/local/share
+                remove /etc/systemd/system/gotrace.service.d
+                remove /etc/gotrace
+                remove /var/lib/gotrace
+                remove the user gotrace
+                remove /usr/local/bin/gotrace
+            "#]],
+        );
+    }
+}
