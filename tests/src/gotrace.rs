@@ -23,21 +23,58 @@ pub fn gotrace() -> PathBuf {
         .clone()
 }
 
+/// What static programs are built for.
+pub const STATIC_TARGET: &str = if cfg!(target_arch = "aarch64") {
+    "aarch64-unknown-linux-musl"
+} else {
+    "x86_64-unknown-linux-musl"
+};
+/// How cargo builds the static one for the tests: quickly.
+pub const STATIC_BUILD: &[&str] = &[
+    "build",
+    "--quiet",
+    "--package",
+    "tracer-user",
+    "--bin",
+    "gotrace",
+    "--target",
+    STATIC_TARGET,
+    "--config",
+    "profile.dev.debug=false",
+];
+
+/// The same as one static program: `GOTRACE_STATIC_BIN`, or built now.
+///
+/// # Panics
+///
+/// If it does not build.
+pub fn static_gotrace() -> PathBuf {
+    env::var_os("GOTRACE_STATIC_BIN").map_or_else(
+        || build_with(STATIC_BUILD, &format!("{STATIC_TARGET}/debug/gotrace")),
+        PathBuf::from,
+    )
+}
+
 fn build() -> PathBuf {
+    let args = [
+        "build",
+        "--quiet",
+        "--package",
+        "tracer-user",
+        "--bin",
+        "gotrace",
+    ];
+    build_with(&args, "debug/gotrace")
+}
+
+fn build_with(args: &[&str], made: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "tracer-user",
-            "--bin",
-            "gotrace",
-        ])
+        .args(args)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     match built {
-        Ok(status) if status.success() => target_dir().join("debug/gotrace"),
+        Ok(status) if status.success() => target_dir().join(made),
         Ok(status) => panic!("cargo build of gotrace failed: {status}"),
         Err(error) => panic!("cannot run cargo: {error}"),
     }

@@ -19,14 +19,18 @@ pub mod traced;
 
 mod gotrace;
 mod module;
+mod podman;
 mod pypi;
 mod sandbox;
 mod toolchain;
 mod warm;
 
-pub use gotrace::{gotrace, gotrace_command, read_json, run_gotrace};
+pub use gotrace::{
+    STATIC_BUILD, STATIC_TARGET, gotrace, gotrace_command, read_json, run_gotrace, static_gotrace,
+};
 pub use module::{Module, with_each_toolchain};
-pub use pypi::{PYPI_PACKAGES, pypi_dir, pypi_python};
+pub use podman::{PODMAN_PACKAGES, PODMAN_SUITE, Podman, podman_tree};
+pub use pypi::{PYPI_PACKAGES, helm_library, pypi_dir, pypi_python};
 pub use sandbox::Sandbox;
 pub use toolchain::{
     OFFICIAL_VERSIONS, Toolchain, target_dir, toolchain, toolchain_dir, toolchains,

@@ -4,12 +4,23 @@ use std::path::PathBuf;
 
 use crate::toolchain::toolchain_dir;
 
-/// Packages and their versions: a receiver of OTLP, and the messages of OTLP in another language by those who define them.
+/// Packages and their versions: a receiver of OTLP, and the messages of OTLP in another language by those who define them; Helm as a
+/// library, and Kubernetes' schemas.
 pub const PYPI_PACKAGES: &[&str] = &[
     "rotel==0.0.1a15",
     "opentelemetry-proto==1.45.2",
     "protobuf==7.36.2",
     "typing_extensions==4.16.0",
+    "helm-sdkpy==0.1.32",
+    "kubernetes-validate==1.37.0",
+    "jsonschema==4.26.0",
+    "jsonschema-specifications==2025.9.1",
+    "referencing==0.37.0",
+    "rpds-py==2026.9.1",
+    "attrs==26.1.0",
+    "importlib_resources==7.1.0",
+    "packaging==26.3",
+    "PyYAML==6.0.3",
 ];
 
 /// Where they are. The name changes with the versions.
@@ -34,4 +45,16 @@ pub fn pypi_python() -> PathBuf {
         pypi_dir().display()
     );
     python
+}
+
+/// Helm, to be loaded by a program.
+pub fn helm_library() -> PathBuf {
+    let machine = match std::env::consts::ARCH {
+        "aarch64" => "linux-arm64",
+        _ => "linux-amd64",
+    };
+    pypi_dir()
+        .join("helm_sdkpy/_lib")
+        .join(machine)
+        .join("libhelm_sdkpy.so")
 }

@@ -30,6 +30,7 @@ use self::inspector::Depth;
 pub use self::recorder::Recorder;
 pub use self::replay::{Replayed, replay};
 pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
+pub(crate) use self::source::host;
 pub use self::source::{Source, Wanted, Whose, page_size};
 use self::world::World;
 use crate::launch::signal::{Received, Signals, stop};

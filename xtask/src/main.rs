@@ -18,6 +18,7 @@ mod bpf;
 mod complete;
 mod demo;
 mod fuzz;
+mod image;
 mod kernel_log;
 mod measure;
 mod setup;
@@ -80,6 +81,12 @@ enum Word {
         /// What gotrace is to do.
         #[arg(last = true, value_name = "ARGS", required = true)]
         args: Vec<String>,
+    },
+    /// Build gotrace as one static program, and an image for containers with nothing else in it.
+    Image {
+        /// Name of the image.
+        #[arg(long, default_value = concat!("localhost/gotrace:", env!("CARGO_PKG_VERSION")))]
+        name: String,
     },
     /// Check what the compiler does not: the direction of dependencies, the length of files, links and names in the documents.
     Tidy,
@@ -165,6 +172,7 @@ fn main() -> ExitCode {
         } => bench_overhead::run(rounds, &go),
         Word::Complete { rounds, go } => complete::run(rounds, &go),
         Word::KernelLog { args } => kernel_log::run(&args),
+        Word::Image { name } => image::run(&name),
         Word::Tidy => tidy::run(),
     };
     match done {

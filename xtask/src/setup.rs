@@ -41,6 +41,8 @@ const TEST_PACKAGES: &[Package] = &[
     package("systemd", "/usr/lib/systemd/systemd"),
     package("systemd-container", "/usr/bin/systemd-nspawn"),
     package("dbus", "/usr/bin/dbus-daemon"),
+    package("musl-tools", "/usr/bin/musl-gcc"),
+    package("debootstrap", "/usr/sbin/debootstrap"),
 ];
 
 const fn package(name: &'static str, proof: &'static str) -> Package {
@@ -57,7 +59,65 @@ pub(crate) fn for_tests() -> Result<()> {
         eprintln!("filling a build cache with Go {}", toolchain.version);
         tests::warm_cache(&toolchain);
     }
+    static_target()?;
+    podman()?;
     pypi()
+}
+
+/// What an image of gotrace is built with.
+pub(crate) fn for_image() -> Result<()> {
+    apt_install(&[
+        package("musl-tools", "/usr/bin/musl-gcc"),
+        package("buildah", "/usr/bin/buildah"),
+    ])?;
+    static_target()
+}
+
+/// Rust's half of what a static gotrace is built with; musl-tools is for what is C in it.
+fn static_target() -> Result<()> {
+    let sysroot = shell::read(
+        Command::new("rustc")
+            .args(["--print", "sysroot"])
+            .current_dir(shell::root()),
+    )?;
+    let libraries = Path::new(sysroot.trim_end())
+        .join("lib/rustlib")
+        .join(tests::STATIC_TARGET);
+    if libraries.exists() {
+        return Ok(());
+    }
+    if shell::find("rustup").is_none() {
+        bail!(
+            "no Rust library for {} and no rustup that would install it",
+            tests::STATIC_TARGET
+        );
+    }
+    shell::run(
+        Command::new("rustup")
+            .args(["target", "add", tests::STATIC_TARGET])
+            .current_dir(shell::root()),
+    )
+}
+
+/// Podman of a later Debian, with all that it needs, in a directory.
+fn podman() -> Result<()> {
+    let home = tests::podman_tree();
+    if home.exists() {
+        return Ok(());
+    }
+    let fresh = home.with_extension("part");
+    shell::run(
+        shell::as_root("rm")?
+            .args(["--recursive", "--force", "--one-file-system"])
+            .arg(&fresh),
+    )?;
+    let include = format!("--include={}", tests::PODMAN_PACKAGES.join(","));
+    shell::run(
+        shell::as_root("debootstrap")?
+            .args(["--variant=minbase", &include, tests::PODMAN_SUITE])
+            .arg(&fresh),
+    )?;
+    shell::run(shell::as_root("mv")?.arg(&fresh).arg(&home))
 }
 
 /// Packages of the Python Package Index, in a directory of their own with the interpreter that they were installed for.
@@ -75,7 +135,9 @@ fn pypi() -> Result<()> {
     let python = python_with_pip()?;
     shell::run(
         Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+            .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+            // Of one of them it is a library that is used, whichever Python loads it.
+            .args(["--ignore-requires-python", "--target"])
             .arg(&fresh)
             .args(tests::PYPI_PACKAGES),
     )?;

@@ -125,15 +125,20 @@ pub(crate) fn run(only: &[Ring]) -> Result<()> {
 fn live() -> Result<Outcome> {
     let gotrace = shell::target().join("debug/gotrace");
     shell::run(shell::cargo().args(["build", "--all-targets", "--quiet"]))?;
+    shell::run(shell::cargo().args(tests::STATIC_BUILD))?;
+    let static_gotrace = shell::target()
+        .join(tests::STATIC_TARGET)
+        .join("debug/gotrace");
     let mut test = shell::cargo();
     // The harness is told where things are: sudo keeps neither PATH nor the knowledge of cargo.
     test.args(["test", "--no-fail-fast", "--test", "*"])
-        .env("GOTRACE_BIN", gotrace);
+        .env("GOTRACE_BIN", gotrace)
+        .env("GOTRACE_STATIC_BIN", static_gotrace);
     test.env("GOTRACE_TOOLCHAINS", tests::toolchain_dir());
     if !shell::is_root()? {
         test.env(
             runner_variable(),
-            "sudo --preserve-env=GOTRACE_BIN,GOTRACE_TOOLCHAINS,CARGO_TARGET_DIR,TMPDIR --",
+            "sudo --preserve-env=GOTRACE_BIN,GOTRACE_STATIC_BIN,GOTRACE_TOOLCHAINS,CARGO_TARGET_DIR,TMPDIR --",
         );
     }
     shell::run(&mut test).map(|()| Outcome::Passed)

@@ -220,11 +220,15 @@ impl AsFd for Source {
     }
 }
 
-/// Name of this machine, as uname(2) has it.
-fn host() -> Option<String> {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_string_lossy();
-    (!name.is_empty()).then(|| name.into_owned())
+/// Name of this machine: `GOTRACE_HOST`, else as uname(2) has it, which in a container is the container's.
+pub(crate) fn host() -> Option<String> {
+    let told = std::env::var("GOTRACE_HOST").ok();
+    let own = || {
+        let name = rustix::system::uname();
+        name.nodename().to_string_lossy().into_owned()
+    };
+    let is_name = |it: &String| !it.is_empty();
+    told.filter(is_name).or_else(|| Some(own()).filter(is_name))
 }
 
 pub fn page_size() -> u64 {

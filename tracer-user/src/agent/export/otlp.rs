@@ -38,6 +38,7 @@ use super::Counts;
 use super::client::{Authorization, Client};
 use super::worker::Worker;
 use crate::agent::metrics::Metrics;
+use crate::driver::host;
 
 pub use settings::{BadHeader, Compression, Headers, Settings};
 
@@ -134,11 +135,4 @@ fn all(counts: Counts, dropped: &AtomicU64) -> Counts {
         dropped: counts.dropped + dropped.load(Ordering::Relaxed),
         ..counts
     }
-}
-
-/// What the machine calls itself.
-fn host() -> Option<String> {
-    let names = rustix::system::uname();
-    let name = names.nodename().to_str().ok()?;
-    (!name.is_empty()).then(|| name.to_owned())
 }

@@ -1,0 +1,158 @@
+//! Podman of a later Debian than the one that the tests run on: the first that plays a `DaemonSet`. Needs root.
+//!
+//! It lives in a tree that `cargo xtask setup` has filled, and sees that through an overlay in memory and in mounts of its own: what
+//! it does is gone with it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "in a test harness a panic is the failure of the test"
+)]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::toolchain::toolchain_dir;
+
+/// Its release.
+pub const PODMAN_SUITE: &str = "trixie";
+/// What is in the tree beside the base.
+pub const PODMAN_PACKAGES: &[&str] = &["podman", "runc", "conmon", "catatonit"];
+
+/// For one command of it: seconds.
+const PATIENCE: &str = "180";
+
+/// Neither a limit is raised nor systemd asked, so that it runs where root may not do everything. Without systemd, health checks are
+/// not run either.
+const CONFIGURATION: &str = r#"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
+netns = "none"
+"#;
+
+/// `$1` is the tree, `$2` a directory. The tree is the root of these mounts and not merely of a process, or who enters a container from
+/// outside would not be inside; what was the root is at `/mnt`. Says when it is done, and holds the mounts until its standard input
+/// ends.
+const MOUNT: &str = r#"
+set -e
+mkdir "$2/memory" "$2/root"
+mount -t tmpfs tmpfs "$2/memory"
+mkdir "$2/memory/upper" "$2/memory/work"
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/memory/upper,workdir=$2/memory/work" "$2/root"
+cd "$2/root"
+mount -t proc proc proc
+mount --rbind /sys sys
+mount --rbind /dev dev
+mount -t tmpfs tmpfs dev/shm
+mount -t tmpfs tmpfs run
+mkdir -p var/lib/containers etc/containers
+mount -t tmpfs tmpfs var/lib/containers
+printf '%s' "$3" > etc/containers/containers.conf
+pivot_root . mnt
+exec chroot . sh -c 'echo mounted; exec cat'
+"#;
+
+/// Where the tree is.
+pub fn podman_tree() -> PathBuf {
+    toolchain_dir().join(format!("podman-{PODMAN_SUITE}"))
+}
+
+/// A podman with nothing in it. Its containers end when this is dropped.
+pub struct Podman {
+    /// Keeps the mounts.
+    holder: Child,
+    _dir: TempDir,
+}
+
+impl Podman {
+    /// An empty one.
+    pub fn start() -> Self {
+        let tree = podman_tree();
+        assert!(
+            tree.join("usr/bin/podman").exists(),
+            "no podman in {}: run `cargo xtask setup`, which installs {PODMAN_PACKAGES:?} of {PODMAN_SUITE}",
+            tree.display()
+        );
+        let dir = TempDir::new().unwrap();
+        let mut holder = Command::new("unshare")
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                MOUNT,
+                "sh",
+            ])
+            .args([tree.canonicalize().unwrap().as_path(), dir.path()])
+            .arg(CONFIGURATION)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let stdout = holder.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut said).unwrap();
+        let podman = Self { holder, _dir: dir };
+        assert_eq!(said, "mounted\n", "the tree cannot be mounted");
+        podman
+    }
+
+    /// Lets it and its containers see a directory of this machine. Returns where.
+    pub fn share(&self, name: &str, dir: &Path) -> String {
+        let inside = format!("/run/shared/{name}");
+        let outside = format!("/mnt{}", dir.canonicalize().unwrap().display());
+        let script = r#"mkdir -p "$2" && mount --bind "$1" "$2""#;
+        self.inside(&["sh", "-c", script, "sh", &outside, &inside])
+            .status()
+            .map(|status| assert!(status.success(), "cannot share {}", dir.display()))
+            .unwrap();
+        inside
+    }
+
+    /// `podman` with these arguments, yet to be run. It has some minutes.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.inside(&["timeout", PATIENCE, "podman"]);
+        command
+            .args(args)
+            .env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it; returns what it printed. It has to succeed.
+    pub fn run(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().unwrap();
+        assert!(output.status.success(), "podman {args:?}: {output:?}");
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    }
+
+    /// A command among its mounts.
+    fn inside(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        let holder = self.holder.id().to_string();
+        command.args(["--target", &holder, "--mount"]).args(args);
+        command
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // Whatever of it there is.
+        for kind in ["pod", "container"] {
+            let args = [kind, "rm", "--all", "--force", "--time", "0"];
+            let _none = self.command(&args).output();
+        }
+        let _over = self.holder.kill();
+        let _reaped = self.holder.wait();
+    }
+}

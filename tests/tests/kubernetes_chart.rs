@@ -1,0 +1,310 @@
+//! The chart and what is rendered from it: by Helm's own library, against Kubernetes' own schemas, and its rules by Prometheus' tool.
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use expect_test::expect_file;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::{helm_library, pypi_dir, pypi_python};
+
+/// The oldest that the chart is for, one between, and the newest whose schemas there are.
+const KUBERNETES: [&str; 3] = ["1.25.0", "1.30.0", "1.37.0"];
+/// Kinds that are not Kubernetes' own.
+const OPERATOR: &str = "monitoring.coreos.com/v1";
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn chart() -> PathBuf {
+    repository().join("deploy/helm/gotrace")
+}
+
+fn file(name: &str) -> PathBuf {
+    chart().join("files").join(name)
+}
+
+/// `helm install` with these values, and `helm lint`.
+fn helm(values: &Value) -> Output {
+    Command::new(pypi_python())
+        .arg(repository().join("tests/kubernetes/render.py"))
+        .args([helm_library(), chart()])
+        .arg(values.to_string())
+        .output()
+        .unwrap()
+}
+
+fn render(values: &Value) -> String {
+    let output = helm(values);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{values}: {said}");
+    let rendered: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rendered["lint"]["Errors"], Value::Null, "{rendered:#}");
+    rendered["release"]["manifest"].as_str().unwrap().to_owned()
+}
+
+/// YAML, read by somebody else.
+fn objects(yaml: &str) -> Vec<Value> {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("it.yaml");
+    fs::write(&path, yaml).unwrap();
+    let read = "import json, sys, yaml; print(json.dumps([it for it in yaml.safe_load_all(open(sys.argv[1])) if it]))";
+    let output = Command::new(pypi_python())
+        .env("PYTHONPATH", pypi_dir())
+        .args(["-c", read])
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Whether that version of Kubernetes takes it, every key of it.
+fn validate(version: &str, manifest: &str) -> Result<(), String> {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("it.yaml");
+    fs::write(&path, manifest).unwrap();
+    let output = Command::new(pypi_python())
+        .env("PYTHONPATH", pypi_dir())
+        .args(["-m", "kubernetes_validate", "--strict", "-k", version])
+        .arg(path)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(said)
+    }
+}
+
+fn promtool(args: &[&str], path: &Path) {
+    let output = Command::new("promtool")
+        .args(args)
+        .arg(path)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+}
+
+fn everything() -> Value {
+    json!({
+        "namespace": {"create": true},
+        "priorityClassName": "system-node-critical",
+        "image": {"digest": format!("sha256:{}", "5a".repeat(32)), "pullSecrets": [{"name": "registry"}]},
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "builds", "operator": "In", "values": ["go"]}]}
+        ]}}},
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"c": "d"},
+        "extraEnv": [{"name": "SSL_CERT_DIR", "value": "/certificates"}],
+        "extraVolumes": [{"name": "certificates", "hostPath": {"path": "/etc/ssl/certs"}}],
+        "extraVolumeMounts": [{"name": "certificates", "mountPath": "/certificates", "readOnly": true}],
+        "networkPolicy": {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
+        "podMonitor": {"enabled": true, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": true},
+        "dashboard": {"enabled": true},
+    })
+}
+
+#[test]
+fn the_plain_manifest_is_what_helm_renders() {
+    let values = fs::read_to_string(repository().join("deploy/kubernetes/values.yaml")).unwrap();
+    let values = objects(&values).remove(0);
+    let manifest = format!(
+        "# Rendered from deploy/helm/gotrace with deploy/kubernetes/values.yaml; `cargo xtask bless` does it again.\n{}\n",
+        render(&values).trim_end()
+    );
+    expect_file!["../../deploy/kubernetes/gotrace.yaml"].assert_eq(&manifest);
+}
+
+#[test]
+fn every_version_of_kubernetes_takes_it() {
+    let plain = fs::read_to_string(repository().join("deploy/kubernetes/gotrace.yaml")).unwrap();
+    let full = render(&everything());
+    let is_known = |it: &&str| !it.contains(OPERATOR);
+    let known: Vec<&str> = full.split("\n---\n").filter(is_known).collect();
+    let known = known.join("\n---\n");
+    assert!(
+        known.contains("kind: DaemonSet") && known.contains("gotrace-dashboard"),
+        "{known}"
+    );
+    for version in KUBERNETES {
+        for manifest in [&plain, &known] {
+            validate(version, manifest).unwrap_or_else(|why| panic!("{version}: {why}"));
+        }
+        // The judge would have seen a mistake.
+        for (right, wrong) in [
+            ("hostPID: true", "hostPid: true"),
+            (
+                "readOnlyRootFilesystem: true",
+                "readOnlyRootFileSystem: true",
+            ),
+            ("containerPort: 10127", "containerPort: metrics"),
+        ] {
+            assert!(plain.contains(right));
+            let why = validate(version, &plain.replace(right, wrong)).unwrap_err();
+            assert!(why.contains("ERROR"), "{version}, {wrong}: {why}");
+        }
+    }
+}
+
+#[test]
+fn the_pod_has_what_it_needs_and_no_more() {
+    let manifest = fs::read_to_string(repository().join("deploy/kubernetes/gotrace.yaml")).unwrap();
+    let objects = objects(&manifest);
+    let of_kind = |kind: &str| objects.iter().find(|it| it["kind"] == kind).unwrap();
+    let pod = &of_kind("DaemonSet")["spec"]["template"]["spec"];
+    assert_eq!(pod["hostPID"], true);
+    for other in ["hostNetwork", "hostIPC"] {
+        assert_eq!(pod[other], Value::Null);
+    }
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let security = &pod["containers"][0]["securityContext"];
+    assert_eq!(security["privileged"], false);
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    assert_eq!(
+        security["capabilities"],
+        json!({"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH"]})
+    );
+    // Nobody but the node, until somebody is named.
+    assert_eq!(of_kind("NetworkPolicy")["spec"]["ingress"], json!([]));
+}
+
+#[test]
+fn a_value_that_does_not_exist_is_refused() {
+    for (values, why) in [
+        (json!({"tolerationz": []}), "tolerationz"),
+        (json!({"image": {"digest": "latest"}}), "digest"),
+        (json!({"capabilities": ["cap_bpf"]}), "capabilities"),
+        (json!({"port": 0}), "port"),
+    ] {
+        let output = helm(&values);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains(why),
+            "{values}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_is_optional_is_what_the_files_say() {
+    let objects = objects(&render(&everything()));
+    let of_kind = |kind: &str| {
+        let found = objects.iter().filter(|it| it["kind"] == kind);
+        found.cloned().collect::<Vec<_>>()
+    };
+    let rules = self::objects(&fs::read_to_string(file("rules.yaml")).unwrap());
+    assert_eq!(of_kind("PrometheusRule")[0]["spec"], rules[0]);
+    let monitor = &of_kind("PodMonitor")[0]["spec"];
+    let pod = &of_kind("DaemonSet")[0]["spec"]["template"];
+    let selected = monitor["selector"]["matchLabels"].as_object().unwrap();
+    assert!(!selected.is_empty());
+    for (name, value) in selected {
+        assert_eq!(&pod["metadata"]["labels"][name], value);
+    }
+    let endpoint = &monitor["podMetricsEndpoints"][0]["port"];
+    assert_eq!(endpoint, &pod["spec"]["containers"][0]["ports"][0]["name"]);
+    let boards = of_kind("ConfigMap");
+    let board = boards
+        .iter()
+        .find_map(|it| it["data"]["gotrace.json"].as_str());
+    let board: Value = serde_json::from_str(board.unwrap()).unwrap();
+    let dashboard: Value =
+        serde_json::from_str(&fs::read_to_string(file("dashboard.json")).unwrap()).unwrap();
+    assert_eq!(board, dashboard);
+}
+
+#[test]
+fn the_alerts_say_what_they_should_when_they_should() {
+    promtool(&["check", "rules"], &file("rules.yaml"));
+    promtool(
+        &["test", "rules"],
+        &repository().join("tests/kubernetes/rules_test.yaml"),
+    );
+}
+
+/// What a panel asks, with Grafana's variables as Grafana would fill them in.
+fn asked() -> Vec<String> {
+    let dashboard: Value =
+        serde_json::from_str(&fs::read_to_string(file("dashboard.json")).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|it| it["targets"].as_array().unwrap());
+    let filled = targets.map(|it| {
+        let asked = it["expr"].as_str().unwrap();
+        asked
+            .replace("$__rate_interval", "5m")
+            .replace("$__range", "1h")
+            .replace("$project", ".*")
+    });
+    filled.collect()
+}
+
+#[test]
+fn the_dashboard_asks_in_prometheus_own_language() {
+    let rules: Vec<Value> = asked()
+        .into_iter()
+        .zip(0..)
+        .map(|(expr, n)| json!({"record": format!("panel:{n}"), "expr": expr}))
+        .collect();
+    assert!(rules.len() > 10);
+    let dir = TempDir::new().unwrap();
+    // JSON is YAML.
+    let path = dir.path().join("rules.json");
+    fs::write(
+        &path,
+        json!({"groups": [{"name": "panels", "rules": rules}]}).to_string(),
+    )
+    .unwrap();
+    promtool(&["check", "rules"], &path);
+}
+
+/// Names of metrics in a text, without what a histogram or a rule adds.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == ':';
+    text.split(|it| !is_name(it))
+        .filter(|it| it.starts_with("go_build_") || it.starts_with("gotrace_"))
+        .map(|it| {
+            ["_bucket", "_sum", "_count"]
+                .iter()
+                .fold(it, |it, end| it.trim_end_matches(end))
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn whatever_is_asked_for_is_there() {
+    let documented = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    let lines = documented
+        .lines()
+        .filter_map(|it| it.strip_prefix("| `")?.split('`').next());
+    let families: BTreeSet<String> = lines.map(str::to_owned).collect();
+    let rules = fs::read_to_string(file("rules.yaml")).unwrap();
+    let rules = objects(&rules);
+    let exprs = rules[0]["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|it| it["rules"].as_array().unwrap().clone());
+    let exprs: Vec<String> = exprs
+        .map(|it| it["expr"].as_str().unwrap().to_owned())
+        .chain(asked())
+        .collect();
+    let wanted = metrics_in(&exprs.join("\n"));
+    assert!(wanted.len() > 10, "{wanted:?}");
+    let missing: Vec<&String> = wanted.difference(&families).collect();
+    assert!(missing.is_empty(), "gotrace has no {missing:?}");
+}

@@ -1,0 +1,84 @@
+//! `cargo xtask image`: gotrace as one static program, and a container's image with nothing else in it.
+//!
+//! Nothing is fetched from a registry: the image begins with nothing. It is left as an archive that any runtime loads, because where
+//! it should go from here is not for a build to know.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{setup, shell};
+
+/// Under the target directory.
+const ARCHIVE: &str = "gotrace-image.tar";
+
+pub(crate) fn run(name: &str) -> Result<()> {
+    setup::for_image()?;
+    shell::run(
+        shell::cargo()
+            .args(["build", "--release", "--package", "tracer-user"])
+            .args(["--bin", "gotrace", "--target", tests::STATIC_TARGET]),
+    )?;
+    let built = shell::target()
+        .join(tests::STATIC_TARGET)
+        .join("release/gotrace");
+    let context = tempfile::tempdir().context("cannot make a temporary directory")?;
+    // Its mode is the image's, whatever the umask was.
+    shell::run(
+        Command::new("install")
+            .args(["--mode=0755", "--no-target-directory"])
+            .arg(&built)
+            .arg(context.path().join("gotrace")),
+    )?;
+    let archive = shell::target().join(ARCHIVE);
+    if archive.exists() {
+        fs::remove_file(&archive)
+            .with_context(|| format!("cannot remove {}", archive.display()))?;
+    }
+    let store = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let buildah = |args: &[&str]| -> Result<Command> {
+        let mut command = shell::as_root("buildah")?;
+        command
+            .args(["--storage-driver", "vfs", "--root"])
+            .arg(store.path().join("root"))
+            .arg("--runroot")
+            .arg(store.path().join("run"))
+            .args(args);
+        Ok(command)
+    };
+    shell::run(
+        // The same files give the same image.
+        buildah(&[
+            "build",
+            "--network=none",
+            "--timestamp=0",
+            "--tag",
+            name,
+            "--file",
+        ])?
+        .arg(shell::root().join("deploy/Containerfile"))
+        .arg(context.path()),
+    )?;
+    shell::run(&mut buildah(&[
+        "push",
+        "--quiet",
+        name,
+        &format!("docker-archive:{}:{name}", archive.display()),
+    ])?)?;
+    shell::run(&mut buildah(&["rmi", "--all"])?)?;
+    println!(
+        "{name}: {} with gotrace in it of {}; {} holds it, for `podman load`, `ctr image import` and the like",
+        megabytes(&archive)?,
+        megabytes(&built)?,
+        archive.display()
+    );
+    Ok(())
+}
+
+fn megabytes(file: &Path) -> Result<String> {
+    let metadata = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let tenths = (metadata.len() + 50_000) / 100_000;
+    Ok(format!("{}.{} MB", tenths / 10, tenths % 10))
+}
