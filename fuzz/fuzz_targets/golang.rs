@@ -9,7 +9,8 @@ use tracer_core::golang::goflags::{self, Quoting};
 use tracer_core::golang::settings::{self, Sources};
 use tracer_core::golang::tool::{self, ToolArgs, WorkDir};
 use tracer_core::golang::version::GoVersion;
-use tracer_core::golang::{c_tool, output_name, response_file};
+use tracer_core::golang::{c_tool, go_mod, output_name, response_file};
+use tracer_core::origin::Place;
 
 fuzz_target!(|bytes: &[u8]| {
     let args: Vec<ByteString> = bytes.split(|it| *it == 0).map(ByteString::from).collect();
@@ -54,4 +55,6 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(GoVersion::parse(&version.to_string()), Some(version));
     }
     let _args = response_file::parse(bytes, version.as_ref());
+    let _module = go_mod::module_path(bytes);
+    let _place = Place::of_proc(bytes);
 });

@@ -363,3 +363,5 @@ pub fn as_path(path: &ByteString) -> &Path {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::mischief;

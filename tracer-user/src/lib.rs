@@ -17,5 +17,4 @@ mod proc;
 pub mod render;
 mod replace;
 pub mod sandbox;
-pub mod summary;
 pub mod toolchain;

@@ -165,9 +165,11 @@ fn code(
     claims: &mut Claims<'_>,
 ) {
     if facts.image.bodies.is_empty() {
-        facts.image.file_ranges(start, end - start, |file| {
-            claims.push(facts.offset, &file, package, name, Content::Code);
-        });
+        facts
+            .image
+            .file_ranges(start, end.saturating_sub(start), |file| {
+                claims.push(facts.offset, &file, package, name, Content::Code);
+            });
         return;
     }
     // Wasm code has no addresses: functions are numbered, in newer tables as they are and in older ones

@@ -115,7 +115,7 @@ impl Inspector {
             tell,
             bell: Arc::clone(&bell),
         };
-        let analyser = Arc::new(Analyser::new()?);
+        let analyser = Arc::new(Analyser::own()?);
         let analyst = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -67,20 +68,33 @@ pub enum Lost {
 pub struct Analyser {
     /// This program.
     program: OwnedFd,
+    patience: Duration,
     left: Mutex<Vec<Child>>,
     cpu_ns: AtomicU64,
     n_lost: AtomicU64,
 }
 
 impl Analyser {
-    pub fn new() -> io::Result<Self> {
+    /// Whose children are this program, as it is now.
+    pub fn own() -> io::Result<Self> {
+        Self::of(Path::new("/proc/self/exe"))
+    }
+
+    /// Whose children are that gotrace.
+    pub fn of(program: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         Ok(Self {
-            program: openat(CWD, "/proc/self/exe", flags, Mode::empty())?,
+            program: openat(CWD, program, flags, Mode::empty())?,
+            patience: PATIENCE,
             left: Mutex::default(),
             cpu_ns: AtomicU64::new(0),
             n_lost: AtomicU64::new(0),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Processor time that the children have used.
@@ -119,7 +133,7 @@ impl Analyser {
     }
 
     fn answer(&self, file: &File, size: u64, task: &Task) -> Result<Answer, Lost> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         self.bury()?;
         let (pipe, child) = self.start(file, size, task).map_err(Lost::Unstarted)?;
         let told = listen(&pipe, until);

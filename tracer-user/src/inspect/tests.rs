@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::fs::{FileType, mknodat};
 use tempfile::TempDir;
@@ -47,7 +48,7 @@ fn a_file_of_the_builder_is_read_and_hashed() {
     fs::write(place.path("out"), "abc").unwrap();
     let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
     assert_eq!(opened.read().unwrap(), b"abc");
-    let artifact = opened.artifact(&Analyser::new().unwrap()).unwrap();
+    let artifact = opened.artifact(&Analyser::own().unwrap()).unwrap();
     assert_eq!(artifact.size, 3);
     // FIPS 180-2, appendix B.1.
     let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -213,14 +214,74 @@ fn a_file_that_is_too_large_is_not_taken_apart() {
     let file = File::create(place.path("out")).unwrap();
     file.set_len(ANALYSIS_LIMIT + 1).unwrap();
     let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
-    let analyser = Analyser::new().unwrap();
+    let analyser = Analyser::own().unwrap();
     let error = opened.anatomy("", &analyser).unwrap_err();
     assert!(matches!(error, Unanalysed::Large { .. }), "{error}");
 }
 
+/// What a child of this test program does instead of reading, by the size of the file: see `sandbox::tests`.
+pub(crate) fn mischief(size: &str) {
+    match size {
+        "1001" => loop {
+            std::hint::spin_loop();
+        },
+        "1002" => std::process::abort(),
+        "1004" => drop(rustix::io::write(
+            rustix::stdio::stdout(),
+            b"{\"version\":1",
+        )),
+        "1005" => while rustix::io::write(rustix::stdio::stdout(), &[b'x'; 4096]).is_ok() {},
+        "1006" => drop(rustix::process::kill_process(
+            rustix::process::getpid(),
+            rustix::process::Signal::KILL,
+        )),
+        "1007" => drop(rustix::process::kill_process(
+            rustix::process::getpid(),
+            rustix::process::Signal::SYS,
+        )),
+        _ => return,
+    }
+    // SAFETY: takes a number, and ends a process that has nothing to flush or to drop.
+    unsafe { libc::_exit(0) };
+}
+
+#[test]
+fn a_child_that_fails_is_said_by_class_counted_and_survived() {
+    let place = Place::new();
+    let read = |analyser: &Analyser, size: u64| {
+        File::create(place.path("out"))
+            .unwrap()
+            .set_len(size)
+            .unwrap();
+        let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
+        opened.artifact(analyser).map_err(|it| it.to_string())
+    };
+    let analyser = Analyser::own().unwrap();
+    for (n, (size, why)) in (1..).zip([
+        (1002, "its reader ran out of the memory that it may have"),
+        (1004, "its reader gave no answer that can be true"),
+        (1005, "its reader gave no answer that can be true"),
+        (
+            1006,
+            "its reader was killed, as the kernel does where memory is short",
+        ),
+        (1007, "its reader did what it may not do, and was ended"),
+    ]) {
+        assert_eq!(read(&analyser, size), Err(why.to_owned()), "{size}");
+        assert_eq!(analyser.n_lost(), n);
+        assert_eq!(read(&analyser, 3).unwrap().size, 3);
+    }
+    let impatient = Analyser::own()
+        .unwrap()
+        .with_patience(Duration::from_millis(200));
+    let late = read(&impatient, 1001).unwrap_err();
+    assert!(late.starts_with("reading it took longer"), "{late}");
+    assert!(impatient.cpu_ns() > 0, "it was killed and collected");
+}
+
 #[test]
 fn there_are_walls_around_a_child_here() {
-    let walls = Analyser::new().unwrap().walls().unwrap();
+    let walls = Analyser::own().unwrap().walls().unwrap();
     assert!(walls.is_some());
 }
 
@@ -230,7 +291,7 @@ fn a_file_that_changes_while_it_is_read_is_told() {
     fs::write(place.path("out"), "abc").unwrap();
     let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
     fs::write(place.path("out"), "abcd").unwrap();
-    let error = opened.artifact(&Analyser::new().unwrap()).unwrap_err();
+    let error = opened.artifact(&Analyser::own().unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "it changed while it was read");
 }
 

@@ -24,7 +24,10 @@ extern "C" fn perhaps_be_a_child() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let code = match args.as_slice() {
-        [child::WORD, size] => child::run(&Task::Identity, size.parse().unwrap()).into(),
+        [child::WORD, size] => {
+            crate::inspect::mischief(size);
+            child::run(&Task::Identity, size.parse().unwrap()).into()
+        }
         [child::WORD, size, sha256] => {
             let sha256 = (*sha256).to_owned();
             child::run(&Task::Anatomy { sha256 }, size.parse().unwrap()).into()

@@ -1,0 +1,169 @@
+//! A builder that swaps what a path leads to, as fast as the machine can, while the path is opened a million times in all.
+//!
+//! That each race can be lost is shown first, by opening the path as anybody would: the secret is read then.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tempfile::TempDir;
+use tracer_user::inspect::{Reader, Root, TEXT_LIMIT};
+
+/// Of each race; there are five.
+const TRIES: u64 = 200_000;
+/// Most tries until opening it carelessly reads the secret.
+const CARELESS: u64 = 2_000_000;
+const SECRET: &[u8] = b"what only root may read";
+const HONEST: &[u8] = b"what was built";
+/// A user that this machine does not have.
+const BUILDER: u32 = 60_001;
+
+/// A directory of the builder, and a secret of root.
+struct Ground {
+    dir: TempDir,
+}
+
+impl Ground {
+    fn new() -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "run as root: `cargo xtask test --only live`"
+        );
+        let ground = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(ground.path("secrets")).unwrap();
+        fs::create_dir(ground.path("outputs")).unwrap();
+        fs::write(ground.secret(), SECRET).unwrap();
+        fs::set_permissions(ground.secret(), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(ground.path("outputs/out"), HONEST).unwrap();
+        chown(ground.path("outputs/out"), Some(BUILDER), Some(BUILDER)).unwrap();
+        ground
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn secret(&self) -> PathBuf {
+        self.path("secrets/out")
+    }
+
+    /// Opens `asked` while `one` and `other` change places.
+    fn race(&self, asked: &str, one: &str, other: &str) {
+        let asked = self.path(asked);
+        let (one, other) = (self.path(one), self.path(other));
+        let is_over = AtomicBool::new(false);
+        let n_swaps = AtomicU64::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+                    n_swaps.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let tally = thread::scope(|scope| scope.spawn(|| watch(&asked)).join());
+            is_over.store(true, Ordering::Relaxed);
+            let Tally {
+                careless,
+                honest,
+                secret,
+                refused,
+            } = tally.unwrap();
+            let n_swaps = n_swaps.load(Ordering::Relaxed);
+            println!(
+                "{TRIES} tries beside {n_swaps} swaps: the secret was read {secret} times, the output {honest} times, \
+                 {refused} were refused; opened carelessly, it was read at try {careless}"
+            );
+            assert_eq!(secret, 0);
+            assert_eq!(honest + refused, TRIES);
+            assert!(
+                honest > 0 && refused > 0,
+                "{honest} read, {refused} refused"
+            );
+        });
+    }
+}
+
+struct Tally {
+    /// The try at which the secret was read.
+    careless: u64,
+    honest: u64,
+    secret: u64,
+    refused: u64,
+}
+
+fn watch(asked: &Path) -> Tally {
+    let careless = (1..=CARELESS).find(|_| read_carelessly(asked) == SECRET);
+    let mut tally = Tally {
+        careless: careless.expect("a race that can be lost"),
+        honest: 0,
+        secret: 0,
+        refused: 0,
+    };
+    let root = Root::own().unwrap();
+    let reader = Reader {
+        uid: BUILDER,
+        public: false,
+    };
+    for _ in 0..TRIES {
+        let opened = root.open(asked, reader, TEXT_LIMIT);
+        match opened.and_then(|opened| opened.read()) {
+            Ok(content) if content == HONEST => tally.honest += 1,
+            Ok(_) => tally.secret += 1,
+            Err(_) => tally.refused += 1,
+        }
+    }
+    tally
+}
+
+fn read_carelessly(path: &Path) -> Vec<u8> {
+    let mut content = Vec::new();
+    let read = File::open(path).and_then(|mut file| file.read_to_end(&mut content));
+    if read.is_ok() { content } else { Vec::new() }
+}
+
+#[test]
+fn a_file_that_becomes_a_link() {
+    let ground = Ground::new();
+    symlink(ground.secret(), ground.path("outputs/link")).unwrap();
+    ground.race("outputs/out", "outputs/out", "outputs/link");
+}
+
+#[test]
+fn a_directory_that_becomes_a_link() {
+    let ground = Ground::new();
+    symlink("secrets", ground.path("link")).unwrap();
+    ground.race("outputs/out", "outputs", "link");
+}
+
+#[test]
+fn a_file_that_becomes_a_hard_link() {
+    let ground = Ground::new();
+    fs::hard_link(ground.secret(), ground.path("outputs/link")).unwrap();
+    ground.race("outputs/out", "outputs/out", "outputs/link");
+}
+
+/// Such links lead to a file that is open, whatever may be reached by names.
+#[test]
+fn a_file_that_becomes_a_link_of_proc() {
+    let ground = Ground::new();
+    let file = File::open(ground.secret()).unwrap();
+    let magic = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    symlink(magic, ground.path("outputs/link")).unwrap();
+    ground.race("outputs/out", "outputs/out", "outputs/link");
+}
+
+#[test]
+fn a_directory_that_becomes_a_link_of_proc() {
+    let ground = Ground::new();
+    let dir = File::open(ground.path("secrets")).unwrap();
+    let magic = format!("/proc/{}/fd/{}", std::process::id(), dir.as_raw_fd());
+    symlink(magic, ground.path("link")).unwrap();
+    ground.race("outputs/out", "outputs", "link");
+}

@@ -1,0 +1,150 @@
+//! An output on a file system that does not answer: others' builds are recorded meanwhile, and its own in the end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::agent::Agent;
+use tests::{Module, Toolchain, run_gotrace, toolchain};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Who has the file system. Its files and those of others are not waited for together.
+const HOSTILE: &str = "60001";
+
+/// A FUSE file system that shows a directory, and stops whenever it is told to.
+struct Fuse {
+    server: Child,
+    at: PathBuf,
+}
+
+impl Fuse {
+    fn mount(what: &Path, at: &Path) -> Self {
+        assert!(Path::new("/dev/fuse").exists(), "this kernel has no FUSE");
+        let server = Command::new("bindfs")
+            .args(["-f", "-o", "allow_other"])
+            .args([what, at])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("bindfs: `cargo xtask test` installs it");
+        let fuse = Self {
+            server,
+            at: at.to_owned(),
+        };
+        let since = Instant::now();
+        while !fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .contains(at.to_str().unwrap())
+        {
+            assert!(since.elapsed() < PATIENCE, "bindfs does not mount");
+            thread::sleep(Duration::from_millis(10));
+        }
+        fuse
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.server.id(), name);
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        // Who waits for it is let go: without a server there is only an error.
+        let _dead = self.server.kill();
+        let _reaped = self.server.wait();
+        let _unmounted = Command::new("umount").arg("-l").arg(&self.at).status();
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+fn module(toolchain: &Toolchain, name: &str) -> Module {
+    let module = Module::copy("wasm");
+    module.write("go.mod", &format!("module example.com/{name}\n\ngo 1.19\n"));
+    module.sandbox.make_warm(toolchain);
+    module
+}
+
+fn build(module: &Module, toolchain: &Toolchain, before: &[&str], out: &Path) {
+    let go = toolchain.go.to_str().unwrap();
+    let args = [before, &[go, "build", "-o", out.to_str().unwrap(), "."]].concat();
+    let output = Command::new(args[0])
+        .args(&args[1..])
+        .current_dir(module.dir())
+        .env_clear()
+        .envs(module.sandbox.env(toolchain))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn output(agent: &Agent, build: &Value) -> Value {
+    let store = agent.store();
+    let id = build["id"].as_str().unwrap();
+    let args = ["show", id, "--format", "json", "--store"];
+    let none: [(&str, &str); 0] = [];
+    let shown = run_gotrace(args.into_iter().chain([store.to_str().unwrap()]), none);
+    assert!(shown.status.success(), "{shown:?}");
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    shown["trace"]["builds"][0]["outputs"][0].clone()
+}
+
+#[test]
+fn a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
+    let new = toolchain("1.27");
+    let (hostile, honest) = (module(&new, "stuck"), module(&new, "honest"));
+    let owned = Command::new("chown")
+        .args(["-R", HOSTILE])
+        .arg(hostile.sandbox.path())
+        .status();
+    assert!(owned.unwrap().success());
+    let (behind, at) = (hostile.dir().join("behind"), hostile.dir().join("at"));
+    for dir in [&behind, &at] {
+        fs::create_dir(dir).unwrap();
+        fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    let fuse = Fuse::mount(&behind, &at);
+    let agent = Agent::start();
+    let as_hostile = ["setpriv", "--reuid", HOSTILE, "--clear-groups"];
+    // The first build with a toolchain has its probes put on.
+    build(&hostile, &new, &as_hostile, &hostile.dir().join("first"));
+    agent.wait_for(&hostile, 1);
+
+    // The agent looks after the output when the file system has stopped, and not before.
+    signal(agent.pid(), "STOP");
+    build(&hostile, &new, &as_hostile, &at.join("out"));
+    fuse.signal("STOP");
+    signal(agent.pid(), "CONT");
+
+    build(&honest, &new, &[], &honest.sandbox.out().join("out"));
+    let builds = agent.wait_for(&honest, 1);
+    let of_honest = output(&agent, &builds[0]);
+    assert!(
+        of_honest["artifact"]["anatomy"].is_object(),
+        "{of_honest:#}"
+    );
+    let over: Vec<Value> = agent
+        .builds_in(&hostile)
+        .iter()
+        .skip(1)
+        .filter(|it| it["state"] != "running")
+        .map(|it| output(&agent, it))
+        .collect();
+    assert!(over.is_empty(), "it was not stuck: {over:#?}");
+
+    fuse.signal("CONT");
+    let builds = agent.wait_for(&hostile, 2);
+    let of_hostile = output(&agent, &builds[1]);
+    assert!(
+        of_hostile["artifact"]["sha256"].is_string(),
+        "{of_hostile:#}"
+    );
+    agent.stop();
+}
