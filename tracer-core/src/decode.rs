@@ -15,6 +15,7 @@ use crate::byte_string::ByteString;
 use crate::event::{
     Ancestor, Captured, Event, Exit, Fork, Ktime, Lineage, ProcKey, Rename, Tgid, Unreadable,
 };
+use crate::redact;
 
 pub use call::PointKind;
 
@@ -162,13 +163,14 @@ fn ancestor(above: &abi::Above) -> Ancestor {
 
 /// A path of a system call. It was one, so there is one: nothing of it came only where it could not be read.
 fn path(bytes: &[u8]) -> Captured<ByteString> {
+    let kept = redact::name(bytes).as_ref().into();
     match bytes {
         b"" => Captured::Missing,
         _ if bytes.len() >= abi::PATH_MAX => Captured::Cut {
-            kept: bytes.into(),
+            kept,
             total: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         },
-        _ => Captured::Whole(bytes.into()),
+        _ => Captured::Whole(kept),
     }
 }
 

@@ -4,7 +4,7 @@
 //! of linker `-X` flags, of assignments and flags whose names say that they are secret, of authorization headers, and keys
 //! that are known by their form. Names stay. Where text can be read in two ways, more is taken out rather than less.
 //!
-//! It does not find a secret that neither its name, its place nor its form gives away, and it leaves paths alone.
+//! It does not find a secret that neither its name, its place nor its form gives away.
 //! Everything is idempotent, and the work is linear in the text: look-ahead has fixed limits.
 
 mod name;
@@ -86,13 +86,18 @@ pub fn text(text: &[u8]) -> Cow<'_, [u8]> {
     scan::text(text)
 }
 
+/// A path, or the name of a package or a file: no word in it says that what follows is secret, but it may be a key by its form.
+pub fn name(text: &[u8]) -> Cow<'_, [u8]> {
+    token::without(text)
+}
+
 /// An environment variable, or a line of a settings file.
 pub fn variable(name: &[u8], value: &[u8]) -> ByteString {
     let is_secret = match name {
         // Commands, and what they are given, that print credentials; two words stand for none.
         b"GOAUTH" => !matches!(value, b"" | b"off" | b"netrc"),
         // Import paths and digests: `go/token` is a package.
-        b"TOOLEXEC_IMPORTPATH" => return value.into(),
+        b"TOOLEXEC_IMPORTPATH" => return self::name(value).as_ref().into(),
         _ => name::is_secret(name) && !name::is_harmless(value),
     };
     if is_secret {
@@ -144,7 +149,7 @@ pub fn key_line(line: &[u8]) -> Cow<'_, [u8]> {
         .iter()
         .any(|it| line.starts_with(it))
     {
-        return Cow::Borrowed(line);
+        return name(line);
     }
     // A quoted text of several lines. Each stands for itself, so that one `-X` does not take the rest with it.
     if line.starts_with(b"modinfo \"") {

@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod show;
 mod store;
+mod summary;
 mod trace;
 
 use std::ffi::OsString;
@@ -69,6 +70,7 @@ enum Word {
     Diff(diff::Args),
     Builds(builds::Args),
     Show(show::Args),
+    Summary(summary::Args),
     Store(store::Args),
     Install(install::Args),
     Uninstall(install::UninstallArgs),
@@ -116,6 +118,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Word::Diff(args) => exit_code(diff::execute(&args)),
         Word::Builds(args) => exit_code(builds::execute(&args)),
         Word::Show(args) => exit_code(show::execute(&args)),
+        Word::Summary(args) => exit_code(summary::execute(&args)),
         Word::Store(args) => exit_code(store::execute(&args)),
         Word::Install(args) => exit_code(install::execute(&args)),
         Word::Uninstall(args) => exit_code(install::execute_uninstall(&args)),

@@ -7,15 +7,18 @@
 mod layout;
 mod machine;
 mod plan;
+mod runner;
 mod step;
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{self, PathBuf};
 
 use anyhow::{Context as _, bail};
 
 pub use self::layout::Layout;
 pub use self::machine::Power;
-use self::plan::{Facts, Found};
+use self::plan::{Facts, Found, Runners};
 use self::step::Step;
 
 /// What was asked for.
@@ -26,6 +29,8 @@ pub struct Order {
     pub prefix: PathBuf,
     /// Say what would be done.
     pub dry_run: bool,
+    /// Which of GitHub's runners are to run a script after each job; if it is empty, those that systemd runs.
+    pub runners: Option<Vec<PathBuf>>,
 }
 
 /// A file that comes with the program: a page of the manual, completions of a shell.
@@ -61,10 +66,17 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
         has_systemd: !is_staged && machine::has_systemd(),
         power,
     };
+    let runners = Runners {
+        known: recorded(&layout)?,
+        wanted: wanted(order, &layout)?,
+    };
     let program = machine::own_program()?;
-    let steps = plan::install(&layout, facts, program, companions);
+    let steps = plan::install(&layout, facts, &runners, program, companions);
     perform(&steps, order.dry_run, tell)
         .context("what was done stays, and is not done twice: mend this and install again, or `gotrace uninstall`")?;
+    if !runners.wanted.is_empty() && !order.dry_run {
+        tell("a runner reads that when its service is restarted");
+    }
     if may_touch && facts.has_systemd {
         machine::wait_until_ready(&layout.config(), tell)?;
         tell("next: build something with go, then `sudo gotrace builds`");
@@ -100,8 +112,9 @@ pub fn uninstall(
     let found = Found {
         has_systemd: order.root.is_none() && machine::has_systemd(),
         has_unit: layout.unit().exists(),
+        runners: recorded(&layout)?,
     };
-    let steps = plan::uninstall(&layout, found, companions, purge);
+    let steps = plan::uninstall(&layout, &found, companions, purge);
     let n_done = perform(&steps, order.dry_run, tell)
         .context("what was done stays, and is not done twice: mend this and uninstall again")?;
     if n_done == 0 && !order.dry_run {
@@ -117,6 +130,37 @@ pub fn uninstall(
         ));
     }
     Ok(())
+}
+
+/// Runners that were told before.
+fn recorded(layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
+    let path = layout.runners();
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().map(PathBuf::from).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Runners that are to be told.
+fn wanted(order: &Order, layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
+    let Some(named) = &order.runners else {
+        return Ok(Vec::new());
+    };
+    if !named.is_empty() {
+        let absolute = |it: &PathBuf| {
+            path::absolute(it).with_context(|| format!("there is no {}", it.display()))
+        };
+        return named.iter().map(absolute).collect();
+    }
+    let found = runner::find(&layout.local_units());
+    if found.is_empty() {
+        bail!(
+            "no runner was found among the units in {}: give its directory, --runner-hooks DIR",
+            layout.local_units().display()
+        );
+    }
+    Ok(found)
 }
 
 /// Returns how many steps changed something.

@@ -17,4 +17,5 @@ mod proc;
 pub mod render;
 mod replace;
 pub mod sandbox;
+pub mod summary;
 pub mod toolchain;

@@ -42,6 +42,8 @@ const TEST_PACKAGES: &[Package] = &[
     package("systemd", "/usr/lib/systemd/systemd"),
     package("systemd-container", "/usr/bin/systemd-nspawn"),
     package("dbus", "/usr/bin/dbus-daemon"),
+    package("man-db", "/usr/bin/man"),
+    package("procps", "/usr/bin/kill"),
     package("musl-tools", "/usr/bin/musl-gcc"),
     package("debootstrap", "/usr/sbin/debootstrap"),
 ];

@@ -56,12 +56,12 @@ pub(super) fn decode(
         PointKind::SpanDone => Point::SpanDone,
         // Paths are compared with others: they stay as they are.
         PointKind::Install => Point::Install {
-            target: captures.raw(0),
-            built: captures.raw(1),
+            target: captures.path(0),
+            built: captures.path(1),
         },
         PointKind::MoveOrCopy => Point::MoveOrCopy {
-            to: captures.raw(0),
-            from: captures.raw(1),
+            to: captures.path(0),
+            from: captures.path(1),
         },
         PointKind::CompilePhase => Point::CompilePhase {
             name: captures.text(0),
@@ -138,8 +138,8 @@ impl<'a> Captures<'a> {
         self.redacted(i, redact::text)
     }
 
-    fn raw(&self, i: usize) -> Captured<ByteString> {
-        self.redacted(i, |it| Cow::Borrowed(it))
+    fn path(&self, i: usize) -> Captured<ByteString> {
+        self.redacted(i, redact::name)
     }
 
     fn redacted(&self, i: usize, rule: fn(&[u8]) -> Cow<'_, [u8]>) -> Captured<ByteString> {

@@ -129,13 +129,14 @@ fn path(components: &[u8], is_cut: bool, is_unreadable: bool) -> Captured<ByteSt
     let mut names: Vec<&[u8]> = strings(components).collect();
     names.reverse();
     let joined = names.join(&b'/');
+    let joined = redact::name(&joined);
     if is_cut {
         // How long it was is not known, only that it was longer.
         let total = u64::try_from(joined.len())
             .unwrap_or(u64::MAX)
             .saturating_add(1);
         return Captured::Cut {
-            kept: joined.into(),
+            kept: joined.as_ref().into(),
             total,
         };
     }

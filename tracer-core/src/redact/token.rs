@@ -1,5 +1,9 @@
 //! Keys that are known by their form, whoever names them: the prefixes that their issuers publish so that leaks can be found.
 
+use std::borrow::Cow;
+
+use super::REDACTED;
+
 /// Bytes that may follow a prefix, and how many at least.
 struct Form {
     prefix: &'static [u8],
@@ -51,7 +55,7 @@ const FORMS: &[Form] = &[
     form(b"rk_live_", 16, false),
     form(b"sk_live_", 16, false),
     form(b"sk_test_", 16, false),
-    form(b"xapp-", 10, true),
+    form(b"xapp-1-", 10, true),
     form(b"xoxa-", 10, false),
     form(b"xoxb-", 10, false),
     form(b"xoxe-", 10, false),
@@ -87,6 +91,30 @@ pub(super) fn len(text: &[u8], before: Option<u8>) -> Option<usize> {
             let n = rest.iter().take_while(|it| (form.alphabet)(**it)).count();
             (n >= form.min).then_some(form.prefix.len() + n)
         })
+}
+
+/// A text with keys that are known by their form taken out, and nothing else.
+pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut out = Vec::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|it| !it.is_empty()) {
+        let before = at.checked_sub(1).and_then(|it| text.get(it)).copied();
+        match len(rest, before) {
+            Some(n) => {
+                out.extend_from_slice(text.get(copied..at).unwrap_or_default());
+                out.extend_from_slice(REDACTED.as_bytes());
+                at += n.max(1);
+                copied = at;
+            }
+            None => at += 1,
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
 }
 
 /// Whether a key may begin with these bytes: nearly every place is dismissed here.

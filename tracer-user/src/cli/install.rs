@@ -17,12 +17,16 @@ use crate::install::{self, Companion, Order};
                   user of its own with four capabilities, a configuration where there is none, pages of the manual and completions. Starts \
                   it, and waits until it follows builds.\n\nRun again it upgrades; a configuration that is there stays.",
     before_help = "  sudo gotrace install\n  \
+                   sudo gotrace install --runner-hooks /home/ci/actions-runner\n  \
                    gotrace install --dry-run\n  \
                    gotrace install --root build/package --prefix /usr"
 )]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
+    /// Have GitHub's runner in DIR, or each one that systemd runs here, add what a job built to the page of the job
+    #[arg(long, value_name = "DIR", num_args = 0..)]
+    runner_hooks: Option<Vec<PathBuf>>,
 }
 
 /// Take away what `gotrace install` put there, but configuration and history
@@ -51,8 +55,9 @@ struct Place {
 }
 
 impl Place {
-    fn order(&self) -> Order {
+    fn order(&self, runners: Option<&Vec<PathBuf>>) -> Order {
         Order {
+            runners: runners.cloned(),
             root: self.root.clone(),
             prefix: self.prefix.clone(),
             dry_run: self.dry_run,
@@ -62,13 +67,14 @@ impl Place {
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    install::install(&args.place.order(), companions()?, |it| say(it))?;
+    let order = args.place.order(args.runner_hooks.as_ref());
+    install::install(&order, companions()?, |it| say(it))?;
     Ok(FINE)
 }
 
 /// Returns the exit code.
 pub(super) fn execute_uninstall(args: &UninstallArgs) -> anyhow::Result<u8> {
-    let order = args.place.order();
+    let order = args.place.order(None);
     install::uninstall(&order, &companions()?, args.purge, |it| say(it))?;
     Ok(FINE)
 }

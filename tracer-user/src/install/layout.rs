@@ -43,6 +43,25 @@ impl Layout {
         self.at(&self.prefix.join("share"))
     }
 
+    /// What a runner runs after a job, as the runner names it.
+    pub(super) fn hook_path(&self) -> PathBuf {
+        self.prefix.join("lib/gotrace/job-completed.sh")
+    }
+
+    pub(super) fn hook(&self) -> PathBuf {
+        self.at(&self.hook_path())
+    }
+
+    /// Which runners do, a directory a line.
+    pub(super) fn runners(&self) -> PathBuf {
+        self.at(&self.prefix.join("lib/gotrace/runners"))
+    }
+
+    /// Units that were made on this machine.
+    pub(super) fn local_units(&self) -> PathBuf {
+        self.at(Path::new("/etc/systemd/system"))
+    }
+
     pub(super) fn unit(&self) -> PathBuf {
         self.unit_dir().join(UNIT)
     }
@@ -56,8 +75,7 @@ impl Layout {
 
     /// What an operator changed with `systemctl edit`.
     pub(super) fn edited(&self) -> PathBuf {
-        self.at(Path::new("/etc/systemd/system"))
-            .join(format!("{UNIT}.d"))
+        self.local_units().join(format!("{UNIT}.d"))
     }
 
     /// Says which user there is to be.

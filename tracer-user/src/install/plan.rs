@@ -1,7 +1,7 @@
 //! What an installation consists of: from places, facts and files to steps, in the order that leaves a working service at every moment.
 //! Touches nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Companion;
 use super::layout::{Layout, UNIT};
@@ -14,6 +14,7 @@ const SERVICE: &str = include_str!("gotrace.service");
 /// What the unit names.
 const PACKAGED_PROGRAM: &str = "/usr/bin/gotrace";
 const OLDER_KERNEL: &str = include_str!("older-kernel.conf");
+const JOB_COMPLETED: &str = include_str!("job-completed.sh");
 const SYSUSERS: &str = include_str!("sysusers.conf");
 
 /// What the machine is like.
@@ -24,15 +25,27 @@ pub(super) struct Facts {
 }
 
 /// What an installation is taken away from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) has_systemd: bool,
     pub(super) has_unit: bool,
+    /// Directories of runners that have the hook.
+    pub(super) runners: Vec<PathBuf>,
+}
+
+/// GitHub's runners, by their directories.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Runners {
+    /// That were told before.
+    pub(super) known: Vec<PathBuf>,
+    /// That are to be told.
+    pub(super) wanted: Vec<PathBuf>,
 }
 
 pub(super) fn install(
     layout: &Layout,
     facts: Facts,
+    runners: &Runners,
     program: Vec<u8>,
     companions: Vec<Companion>,
 ) -> Vec<Step> {
@@ -74,16 +87,65 @@ pub(super) fn install(
         // Also one that runs: it may be that of before. What it was following is marked as cut off, the builds go on.
         steps.push(Step::Start);
     }
+    steps.extend(hooks(layout, runners));
+    steps
+}
+
+/// Who is told is written down before: a runner whose script is gone fails every job.
+fn hooks(layout: &Layout, runners: &Runners) -> Vec<Step> {
+    let Runners { known, wanted } = runners;
+    let mut all: Vec<&PathBuf> = known.iter().chain(wanted).collect();
+    all.sort();
+    all.dedup();
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let named = layout.program_path().display().to_string();
+    let mut list = String::new();
+    for runner in all {
+        list.push_str(&runner.to_string_lossy());
+        list.push('\n');
+    }
+    let write = |path, mode, content: String| Step::Write {
+        path,
+        mode,
+        content: content.into(),
+        keep: false,
+    };
+    let script = JOB_COMPLETED.replace(PACKAGED_PROGRAM, &named);
+    let mut steps = vec![
+        write(layout.hook(), 0o755, script),
+        write(layout.runners(), 0o644, list),
+    ];
+    steps.extend(wanted.iter().map(|runner| Step::Hook {
+        runner: runner.clone(),
+        script: layout.hook_path(),
+    }));
     steps
 }
 
 pub(super) fn uninstall(
     layout: &Layout,
-    found: Found,
+    found: &Found,
     companions: &[Companion],
     purge: bool,
 ) -> Vec<Step> {
-    let mut steps = Vec::new();
+    // Before the script goes that they run.
+    let runners = found.runners.iter();
+    let mut steps: Vec<Step> = runners
+        .map(|runner| Step::Unhook {
+            runner: runner.clone(),
+            script: layout.hook_path(),
+        })
+        .collect();
+    steps.push(Step::Remove(layout.hook()));
+    steps.push(Step::Remove(layout.runners()));
+    steps.extend(
+        layout
+            .hook()
+            .parent()
+            .map(|it| Step::RemoveEmpty(it.to_owned())),
+    );
     // systemd knows no unit whose file is gone.
     if found.has_systemd && found.has_unit {
         steps.push(Step::run(
@@ -145,7 +207,17 @@ mod tests {
             has_systemd: true,
             power: Power::SysAdmin,
         };
-        let steps = install(&layout("/usr/local"), facts, Vec::new(), companions());
+        let runners = Runners {
+            known: vec!["/srv/runner".into()],
+            wanted: vec!["/home/ci/actions-runner".into()],
+        };
+        let steps = install(
+            &layout("/usr/local"),
+            facts,
+            &runners,
+            Vec::new(),
+            companions(),
+        );
         check(
             &steps,
             &expect![[r#"
@@ -159,6 +231,9 @@ mod tests {
                 run systemctl daemon-reload
                 run systemctl --quiet enable gotrace.service
                 start gotrace.service
+                write /usr/local/lib/gotrace/job-completed.sh
+                write /usr/local/lib/gotrace/runners
+                tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh after each job
             "#]],
         );
     }
@@ -169,7 +244,13 @@ mod tests {
             has_systemd: false,
             power: Power::Least,
         };
-        let steps = install(&layout("/usr"), facts, Vec::new(), companions());
+        let steps = install(
+            &layout("/usr"),
+            facts,
+            &Runners::default(),
+            Vec::new(),
+            companions(),
+        );
         let runs = steps.iter().filter(|it| matches!(it, Step::Run { .. }));
         assert_eq!(runs.count(), 0, "{steps:?}");
     }
@@ -181,7 +262,7 @@ mod tests {
             power: Power::Least,
         };
         let layout = layout("/opt/gotrace");
-        let steps = install(&layout, facts, Vec::new(), Vec::new());
+        let steps = install(&layout, facts, &Runners::default(), Vec::new(), Vec::new());
         let written = |step: &Step| {
             if let Step::Write { path, content, .. } = step {
                 (*path == layout.unit()).then(|| content.clone())
@@ -204,10 +285,15 @@ mod tests {
         let found = Found {
             has_systemd: true,
             has_unit: true,
+            runners: vec!["/home/ci/actions-runner".into()],
         };
         check(
-            &uninstall(&layout, found, &companions(), false),
+            &uninstall(&layout, &found, &companions(), false),
             &expect![[r#"
+                tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh no longer
+                remove /usr/local/lib/gotrace/job-completed.sh
+                remove /usr/local/lib/gotrace/runners
+                remove /usr/local/lib/gotrace
                 run systemctl --quiet disable --now gotrace.service
                 remove /usr/local/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
                 remove /usr/local/lib/systemd/system/gotrace.service.d
@@ -219,8 +305,12 @@ mod tests {
             "#]],
         );
         check(
-            &uninstall(&layout, found, &companions(), true),
+            &uninstall(&layout, &found, &companions(), true),
             &expect![[r#"
+                tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh no longer
+                remove /usr/local/lib/gotrace/job-completed.sh
+                remove /usr/local/lib/gotrace/runners
+                remove /usr/local/lib/gotrace
                 run systemctl --quiet disable --now gotrace.service
                 remove /usr/local/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
                 remove /usr/local/lib/systemd/system/gotrace.service.d

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::layout::UNIT;
-use super::{Companion, Outcome, machine};
+use super::{Companion, Outcome, machine, runner};
 use crate::replace::{Durability, replace};
 
 /// What is done to the machine.
@@ -43,6 +43,16 @@ pub(super) enum Step {
     RemoveEmpty(PathBuf),
     /// Remove a user of the system's.
     RemoveUser(&'static str),
+    /// Have a GitHub runner run a script after each job.
+    Hook {
+        runner: PathBuf,
+        script: PathBuf,
+    },
+    /// Have it no longer run it.
+    Unhook {
+        runner: PathBuf,
+        script: PathBuf,
+    },
     /// Start the service, also if that of before runs, and wait until it says that it is ready.
     Start,
     /// Run a program of the system's, which may be run again.
@@ -91,6 +101,8 @@ impl Step {
                 removed => gone(removed),
             },
             Self::RemoveUser(name) => run("userdel", &[name.into()], Some(NO_SUCH_USER)),
+            Self::Hook { runner, script } => runner::hook(runner, script),
+            Self::Unhook { runner, script } => runner::unhook(runner, script),
             Self::Start => {
                 let args = ["restart".into(), UNIT.into()];
                 run("systemctl", &args, None).with_context(machine::last_words)
@@ -204,6 +216,20 @@ impl fmt::Display for Said<'_> {
             Step::RemoveUser(name) => {
                 write!(f, "{} the user {name}", verb("remove", "removed"))
             }
+            Step::Hook { runner, script } => write!(
+                f,
+                "{} the runner in {} to run {} after each job",
+                verb("tell", "told"),
+                runner.display(),
+                script.display()
+            ),
+            Step::Unhook { runner, script } => write!(
+                f,
+                "{} the runner in {} to run {} no longer",
+                verb("tell", "told"),
+                runner.display(),
+                script.display()
+            ),
             Step::Start => write!(f, "{} {UNIT}", verb("start", "started")),
             Step::Run { program, args } => {
                 write!(f, "{} {program}", verb("run", "ran"))?;

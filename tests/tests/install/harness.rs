@@ -1,0 +1,44 @@
+//! A machine to install on, and a build on it.
+
+use serde_json::Value;
+use tests::machine::{HOST_PROC, Machine};
+use tests::{gotrace, toolchain};
+
+/// Where gotrace is before it is installed.
+pub(super) const DOWNLOADED: &str = "/opt/gotrace";
+
+/// A machine with a user who builds, and a gotrace that was downloaded to it.
+pub(super) fn machine() -> Machine {
+    let machine = Machine::boot();
+    machine.copy(&gotrace(), DOWNLOADED);
+    machine.succeed(["useradd", "--create-home", "builder"]);
+    // The kernel knows processes by the numbers of the machine outside, which a machine of metal would have itself.
+    let proc = format!("[Service]\nBindPaths={HOST_PROC}:/proc\n");
+    machine.write("/etc/systemd/system/gotrace.service.d/test.conf", proc);
+    machine
+}
+
+/// Builds a module as an ordinary user, in their home; the hash of what came out.
+pub(super) fn build(machine: &Machine, name: &str) -> String {
+    let go = toolchain("1.19").go.display().to_string();
+    let script = format!(
+        "mkdir ~/{name} && cd ~/{name} && {go} mod init example.com/{name} 2>/dev/null && \
+         echo 'package main; func main() {{ println(1) }}' > main.go && {go} build -o made . && sha256sum made"
+    );
+    let (said, _) = machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &script]);
+    said.split_whitespace().next().unwrap().to_owned()
+}
+
+/// That build in the history, when it is over.
+pub(super) fn found(machine: &Machine, gotrace: &str, name: &str) -> Value {
+    machine.wait_for(&format!("the build of {name}"), |machine| {
+        let (said, _) = machine.succeed([gotrace, "builds", "--format", "json"]);
+        let listed: Value = serde_json::from_str(&said).unwrap();
+        let builds = listed["builds"].as_array().unwrap().iter();
+        let project = format!("example.com/{name}");
+        builds
+            .filter(|it| it["state"] != "running" && it["command"] == "build")
+            .find(|it| it["project"] == project.as_str())
+            .cloned()
+    })
+}

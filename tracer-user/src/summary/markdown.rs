@@ -1,0 +1,213 @@
+//! Builds as Markdown for a page that others read (GitHub's, of a job).
+//!
+//! Whatever a build chose to say stands in code, with every character that means something to Markdown or to HTML made one that does
+//! not: it makes no link, no image and no mention, ends no cell, and turns no text around. Asks nobody anything.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use super::{Built, Target};
+use crate::render::style::escape;
+use crate::render::units;
+
+/// Rows at most: the page of a job takes a megabyte, and no reader that many.
+const ROWS: usize = 50;
+/// Of a name that a build chose.
+const CHARACTERS: usize = 120;
+/// Outputs of one build.
+const TARGETS: usize = 3;
+
+/// Writes nothing for no builds.
+pub fn write(builds: &[Built], out: &mut dyn Write) -> io::Result<()> {
+    if builds.is_empty() {
+        return Ok(());
+    }
+    let n_failed = builds.iter().filter(|it| it.state == "failed").count();
+    let spent: u64 = builds.iter().filter_map(took).sum();
+    let compiled: u64 = builds.iter().map(|it| it.packages_compiled).sum();
+    write!(
+        out,
+        "### Go builds\n\n{} in {}, {}",
+        units::counted(builds.len() as u64, "build", "builds"),
+        units::span(spent),
+        units::counted(compiled, "package compiled", "packages compiled")
+    )?;
+    if n_failed > 0 {
+        write!(out, ", **{n_failed} failed**")?;
+    }
+    out.write_all(b"\n\n| Build | Result | Took | Compiled | Cached | Outputs | Go |\n")?;
+    out.write_all(b"|---|---|--:|--:|--:|---|---|\n")?;
+    for build in builds.iter().take(ROWS) {
+        row(build, out)?;
+    }
+    if builds.len() > ROWS {
+        writeln!(out, "\n... and {} more", builds.len() - ROWS)?;
+    }
+    if builds.iter().any(|it| it.anomalies > 0) {
+        out.write_all(
+            b"\n\\* not all of it was seen; `gotrace show ID` on the runner says what\n",
+        )?;
+    }
+    writeln!(out)
+}
+
+fn row(build: &Built, out: &mut dyn Write) -> io::Result<()> {
+    let result = match build.state.as_str() {
+        "succeeded" => "\u{2714}",
+        "failed" => "**failed**",
+        "running" => "under way",
+        "cut_off" => "cut off",
+        _ => "unknown",
+    };
+    let line = build.command_line.as_deref().unwrap_or("go");
+    writeln!(
+        out,
+        "| {} | {result}{} | {} | {} | {} | {} | {} |",
+        code(line),
+        if build.anomalies > 0 { " \\*" } else { "" },
+        took(build).map(units::span).unwrap_or_default(),
+        units::count(build.packages_compiled),
+        units::count(build.packages_cached),
+        outputs(&build.targets),
+        build.go_version.as_deref().map(code).unwrap_or_default(),
+    )
+}
+
+fn took(build: &Built) -> Option<u64> {
+    build.ended_ns.map(|it| it.saturating_sub(build.started_ns))
+}
+
+fn outputs(targets: &[Target]) -> String {
+    let shown = targets.iter().take(TARGETS).map(|target| {
+        let path = target.path.as_deref().unwrap_or_default();
+        let name = code(path.rsplit('/').next().unwrap_or(path));
+        match target.size {
+            Some(size) => format!("{name} {}", units::size(size)),
+            None => name,
+        }
+    });
+    let mut shown: Vec<String> = shown.collect();
+    if targets.len() > TARGETS {
+        shown.push(format!("{} more", targets.len() - TARGETS));
+    }
+    shown.join(", ")
+}
+
+/// Text that means nothing but itself, cut where it is too long.
+fn code(text: &str) -> String {
+    let is_cut = text.chars().nth(CHARACTERS).is_some();
+    let text: String = text.chars().take(CHARACTERS).collect();
+    let mut code = "<code>".to_owned();
+    for character in escape(&text).chars() {
+        // Every mark of ASCII has a number in HTML, and no meaning in Markdown then.
+        if character.is_ascii_punctuation() && !"/-=,".contains(character) {
+            // Writing to a string cannot fail.
+            let _ = write!(code, "&#{};", u32::from(character));
+            // GitHub makes links of what looks like an address of mail only after that.
+            if character == '@' {
+                code.push_str("<!-- -->");
+            }
+        } else {
+            code.push(character);
+        }
+    }
+    code.push_str(if is_cut { "\u{2026}</code>" } else { "</code>" });
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(builds: &[Built], expect: &Expect) {
+        let mut out = Vec::new();
+        write(builds, &mut out).unwrap();
+        expect.assert_eq(&String::from_utf8(out).unwrap());
+    }
+
+    fn built() -> Built {
+        Built {
+            state: "succeeded".to_owned(),
+            command_line: Some("go build -o api ./cmd/api".to_owned()),
+            go_version: Some("go1.27.3".to_owned()),
+            started_ns: 1_000_000_000,
+            ended_ns: Some(5_200_000_000),
+            packages_compiled: 12,
+            packages_cached: 340,
+            targets: vec![Target {
+                path: Some("/src/api".to_owned()),
+                size: Some(9_500_000),
+            }],
+            ..Built::default()
+        }
+    }
+
+    #[test]
+    fn a_row_says_what_was_built_and_how_it_went() {
+        let failed = Built {
+            state: "failed".to_owned(),
+            anomalies: 2,
+            targets: Vec::new(),
+            ..built()
+        };
+        let running = Built {
+            state: "running".to_owned(),
+            command_line: None,
+            ended_ns: None,
+            go_version: None,
+            ..built()
+        };
+        check(
+            &[built(), failed, running],
+            &expect![[r#"
+                ### Go builds
+
+                3 builds in 8.4 s, 36 packages compiled, **1 failed**
+
+                | Build | Result | Took | Compiled | Cached | Outputs | Go |
+                |---|---|--:|--:|--:|---|---|
+                | <code>go build -o api &#46;/cmd/api</code> | ✔ | 4.2 s | 12 | 340 | <code>api</code> 9.50 MB | <code>go1&#46;27&#46;3</code> |
+                | <code>go build -o api &#46;/cmd/api</code> | **failed** \* | 4.2 s | 12 | 340 |  | <code>go1&#46;27&#46;3</code> |
+                | <code>go</code> | under way |  | 12 | 340 | <code>api</code> 9.50 MB |  |
+
+                \* not all of it was seen; `gotrace show ID` on the runner says what
+
+            "#]],
+        );
+        check(&[], &expect![[""]]);
+    }
+
+    #[test]
+    fn a_hostile_name_is_nothing_but_text() {
+        let name = "a|b`c`<img src=x onerror=1>[x](http://evil.example)@all\n\u{202e}\u{1b}[2J__\\";
+        let code = code(name);
+        for mark in [
+            "|", "`", "<img", "[", "](", "@", "\n", "\u{202e}", "\u{1b}", "://", "_", "\\",
+        ] {
+            assert!(!code.contains(mark), "{mark:?}: {code}");
+        }
+        let long = super::code(&"x".repeat(500));
+        assert!(long.chars().count() < CHARACTERS + 20, "{long}");
+        assert!(long.ends_with("\u{2026}</code>"), "{long}");
+    }
+
+    #[test]
+    fn a_job_of_a_thousand_builds_has_a_page_of_bounded_length() {
+        let mut out = Vec::new();
+        let name = "|".repeat(5000);
+        let target = Target {
+            path: Some(name.clone()),
+            size: None,
+        };
+        let build = Built {
+            command_line: Some(name),
+            targets: vec![target; 100],
+            ..built()
+        };
+        write(&vec![build; 1000], &mut out).unwrap();
+        assert!(out.len() < 200_000, "{}", out.len());
+        assert!(String::from_utf8(out).unwrap().contains("... and 950 more"));
+    }
+}
