@@ -144,7 +144,7 @@ struct Builder {
 
 impl Builder {
     fn create(podman: &Podman, name: &str, toolchain: &Toolchain) -> Self {
-        let module = Module::copy("hello");
+        let module = Module::copy("wasm");
         module.sandbox.make_warm(toolchain);
         let share = |what: &str, dir: &Path| podman.share(&format!("{name}-{what}"), dir);
         let go = share("go", &toolchain.goroot) + ":/go:ro";
