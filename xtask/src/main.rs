@@ -25,6 +25,7 @@ mod setup;
 mod shell;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -87,6 +88,12 @@ enum Word {
         /// Name of the image.
         #[arg(long, default_value = concat!("localhost/gotrace:", env!("CARGO_PKG_VERSION")))]
         name: String,
+    },
+    /// Trace builds on Debian's kernels, each in an emulator.
+    Vm {
+        /// Only these, like `6.12`.
+        #[arg(value_name = "KERNEL")]
+        kernels: Vec<String>,
     },
     /// Check what the compiler does not: the direction of dependencies, the length of files, links and names in the documents.
     Tidy,
@@ -174,6 +181,7 @@ fn main() -> ExitCode {
         Word::KernelLog { args } => kernel_log::run(&args),
         Word::Image { name } => image::run(&name),
         Word::Tidy => tidy::run(),
+        Word::Vm { kernels } => vm::run(&kernels),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,8 @@ const TEST_PACKAGES: &[Package] = &[
     package("procps", "/usr/bin/kill"),
     package("musl-tools", "/usr/bin/musl-gcc"),
     package("debootstrap", "/usr/sbin/debootstrap"),
+    package("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
+    package("busybox-static", "/bin/busybox"),
 ];
 
 const fn package(name: &'static str, proof: &'static str) -> Package {

@@ -1,0 +1,306 @@
+//! Debian's kernels for machines in a cloud: which there are, and their images.
+//!
+//! A package manager with directories of its own looks into the suites of Debian, on the servers that this machine is set up to use; the
+//! machine's own package lists are neither read nor changed. Only the image is kept of a package.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::cpio::children;
+use crate::shell;
+
+/// Every suite that has kernels for the architecture, and the archive that it is of.
+const SUITES: [(&str, &str); 9] = [
+    ("debian", "bullseye"),
+    ("debian-security", "bullseye-security"),
+    ("debian", "bookworm"),
+    ("debian-security", "bookworm-security"),
+    ("debian", "bookworm-backports"),
+    ("debian", "trixie"),
+    ("debian-security", "trixie-security"),
+    ("debian", "trixie-backports"),
+    ("debian", "sid"),
+];
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Kernels that are maintained for long and widely run, as far as they take the programs.
+const LONG_TERM: [Series; 1] = [(6, 12)];
+
+/// How many of the newest are looked at as well.
+const N_NEWEST: usize = 3;
+
+/// The first two numbers of a kernel's version.
+type Series = (u32, u32);
+
+/// A kernel's image.
+#[derive(Clone, Debug)]
+pub(super) struct Kernel {
+    /// `6.12`.
+    pub(super) name: String,
+    pub(super) image: PathBuf,
+}
+
+/// The kernels of these names, or those that the matrix has. What was fetched before is not fetched again while it is the newest.
+pub(super) fn fetch(names: &[String], home: &Path) -> Result<Vec<Kernel>> {
+    let apt = Apt::prepare(&home.join("apt"))?;
+    let packages = newest_of_each_series(&apt.names()?);
+    let newest = packages
+        .keys()
+        .rev()
+        .filter(|it| !LONG_TERM.contains(it))
+        .take(N_NEWEST);
+    let mut wanted: Vec<Series> = LONG_TERM.iter().chain(newest).copied().collect();
+    wanted.sort_unstable();
+    if !names.is_empty() {
+        wanted = packages
+            .keys()
+            .copied()
+            .filter(|it| names.contains(&name(*it)))
+            .collect();
+        if wanted.len() != names.len() {
+            bail!(
+                "Debian has no kernel of one of {names:?}: it has {:?}",
+                packages.keys()
+            );
+        }
+    }
+    wanted
+        .into_iter()
+        .map(|series| {
+            let package = packages
+                .get(&series)
+                .with_context(|| format!("Debian has no kernel {}", name(series)))?;
+            let image = home.join("kernels").join(package);
+            if !image.exists() {
+                apt.image(package, &image)?;
+            }
+            Ok(Kernel {
+                name: name(series),
+                image,
+            })
+        })
+        .collect()
+}
+
+fn name((major, minor): Series) -> String {
+    format!("{major}.{minor}")
+}
+
+/// The newest package of each series. A kernel of several packages is named by the one that has the image.
+fn newest_of_each_series(names: &[String]) -> BTreeMap<Series, String> {
+    let mut newest: BTreeMap<Series, (Vec<u32>, bool, &String)> = BTreeMap::new();
+    for package in names {
+        let Some((version, is_binary)) = version(package) else {
+            continue;
+        };
+        let &[major, minor, _, ..] = version.as_slice() else {
+            continue;
+        };
+        let best = newest
+            .entry((major, minor))
+            .or_insert_with(|| (version.clone(), is_binary, package));
+        // Since 6.19 `linux-image` only depends on `linux-binary`, which has the image.
+        if (&version, is_binary) > (&best.0, best.1) {
+            *best = (version, is_binary, package);
+        }
+    }
+    newest
+        .into_iter()
+        .map(|(series, (_, _, package))| (series, package.clone()))
+        .collect()
+}
+
+/// The numbers in a package's name, and whether it is one of those that only hold the image.
+fn version(package: &str) -> Option<(Vec<u32>, bool)> {
+    let image = package.strip_prefix("linux-image-");
+    let binary = package.strip_prefix("linux-binary-");
+    let version = image.or(binary)?.strip_suffix("-cloud-amd64")?;
+    // The kernel of another release's backports is built for that one: `6.1.0-0.deb11.56`.
+    if !version.starts_with(|it: char| it.is_ascii_digit()) || version.contains("-0.deb") {
+        return None;
+    }
+    let numbers = version
+        .split(|it: char| !it.is_ascii_digit())
+        .filter_map(|it| it.parse().ok());
+    Some((numbers.collect(), binary.is_some()))
+}
+
+/// The package manager in directories of its own.
+struct Apt {
+    config: PathBuf,
+    downloads: PathBuf,
+}
+
+impl Apt {
+    /// Makes the directories and fetches what packages there are.
+    fn prepare(home: &Path) -> Result<Self> {
+        for dir in ["state/lists/partial", "cache/archives/partial", "downloads"] {
+            let dir = home.join(dir);
+            fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        }
+        let server = server()?;
+        let sources = SUITES.map(|(archive, suite)| {
+            format!("deb [signed-by={KEYRING}] {server}/{archive} {suite} main\n")
+        });
+        let sources = sources.concat();
+        let at = home.display();
+        let config = format!(
+            "Dir::State \"{at}/state\";\nDir::State::status \"{at}/status\";\nDir::Cache \"{at}/cache\";\n\
+             Dir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
+             Dir::Etc::preferences \"/dev/null\";\nDir::Etc::preferencesparts \"/dev/null\";\n\
+             APT::Architecture \"amd64\";\nAPT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n\
+             Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n"
+        );
+        for (name, text) in [
+            ("sources.list", sources),
+            ("apt.conf", config),
+            ("status", String::new()),
+        ] {
+            let file = home.join(name);
+            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        let apt = Self {
+            config: home.join("apt.conf"),
+            downloads: home.join("downloads"),
+        };
+        shell::run(apt.command("apt-get").args(["-qq", "update"]))?;
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("APT_CONFIG", &self.config);
+        command
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let names = shell::read(self.command("apt-cache").args(["pkgnames", "linux-"]))?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// Fetches a package and keeps its image.
+    fn image(&self, package: &str, image: &Path) -> Result<()> {
+        let fresh = self.downloads.join(package);
+        let unpacked = fresh.join("unpacked");
+        fs::create_dir_all(&unpacked)
+            .with_context(|| format!("cannot make {}", unpacked.display()))?;
+        shell::run(
+            self.command("apt-get")
+                .args(["-qq", "download", package])
+                .current_dir(&fresh),
+        )?;
+        let deb = children(&fresh)?
+            .into_iter()
+            .find(|it| it.extension().is_some_and(|it| it == "deb"))
+            .with_context(|| format!("apt-get left no package in {}", fresh.display()))?;
+        unpack_image(&deb, &unpacked)?;
+        let found = files_below(&unpacked)?
+            .into_iter()
+            .next()
+            .with_context(|| format!("{package} has no kernel image"))?;
+        let kernels = image.parent().context("a directory of images")?;
+        fs::create_dir_all(kernels)
+            .with_context(|| format!("cannot make {}", kernels.display()))?;
+        fs::rename(&found, image).with_context(|| format!("cannot move {}", found.display()))?;
+        fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))
+    }
+}
+
+fn unpack_image(deb: &Path, to: &Path) -> Result<()> {
+    let mut package = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(deb)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run dpkg-deb")?;
+    let tar = package.stdout.take().context("dpkg-deb without output")?;
+    let unpacked = shell::run(
+        Command::new("tar")
+            .args(["--extract", "--directory"])
+            .arg(to)
+            .args(["--wildcards", "*/vmlinuz*"])
+            .stdin(tar),
+    );
+    let status = package.wait().context("dpkg-deb was lost")?;
+    unpacked?;
+    if !status.success() {
+        bail!("dpkg-deb cannot read {}: {status}", deb.display());
+    }
+    Ok(())
+}
+
+fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in children(dir)? {
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// The server of Debian's archive that this machine uses: `http://server`.
+fn server() -> Result<String> {
+    let mut places = vec![PathBuf::from("/etc/apt/sources.list")];
+    places.extend(children(Path::new("/etc/apt/sources.list.d")).unwrap_or_default());
+    places
+        .iter()
+        .filter_map(|it| fs::read_to_string(it).ok())
+        .find_map(|it| server_in(&it))
+        .context("no Debian archive in /etc/apt/sources.list or /etc/apt/sources.list.d")
+}
+
+fn server_in(sources: &str) -> Option<String> {
+    let mut words = sources
+        .lines()
+        .filter(|it| !it.trim_start().starts_with('#'))
+        .flat_map(str::split_ascii_whitespace);
+    words.find_map(|it| {
+        let server = it.trim_end_matches('/').strip_suffix("/debian")?;
+        server.contains("://").then(|| server.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_a_series_is_the_one_with_the_image() {
+        let names = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-56-cloud-amd64",
+            "linux-image-6.1.0-0.deb11.57-cloud-amd64",
+            "linux-image-6.1-cloud-amd64",
+            "linux-image-7.2.13+deb14-cloud-amd64",
+            "linux-binary-7.2.13+deb14-cloud-amd64",
+            "linux-binary-unsigned-7.2.13+deb14-cloud-amd64",
+            "linux-image-6.12.9+deb13-amd64",
+        ]
+        .map(str::to_owned);
+        let newest: Vec<_> = newest_of_each_series(&names).into_iter().collect();
+        assert_eq!(
+            newest,
+            [((6, 1), names[1].clone()), ((7, 2), names[5].clone())]
+        );
+    }
+
+    #[test]
+    fn the_server_is_that_of_debian_in_either_form() {
+        let new = "Types: deb\n# http://old/debian\nURIs: http://a.test/debian\n";
+        assert_eq!(server_in(new), Some("http://a.test".to_owned()));
+        let old = "deb https://b.test/debian/ bookworm main\n";
+        assert_eq!(server_in(old), Some("https://b.test".to_owned()));
+        assert_eq!(server_in("deb https://b.test/apt x main\n"), None);
+    }
+}
