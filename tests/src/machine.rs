@@ -42,8 +42,8 @@ exec "$@"
 /// A booted machine.
 pub struct Machine {
     nspawn: Child,
-    /// Its process 1, as this machine numbers it.
-    leader: u32,
+    /// Its process 1, as this machine numbers it, once that is known.
+    leader: Option<u32>,
     /// Held for what dropping it removes.
     _dir: TempDir,
 }
@@ -61,8 +61,8 @@ impl Machine {
             .args(["--mount", "--propagation", "private"])
             .args(["sh", "-c", BOOT, "boot"])
             .arg(dir.path())
-            // Whoever kills the test ends the machine.
-            .args(["setpriv", "--pdeathsig", "KILL", "systemd-nspawn"])
+            // Whoever kills the test ends the machine: nspawn shuts it down when it is asked to end. Killed, it would leave it running.
+            .args(["setpriv", "--pdeathsig", "TERM", "systemd-nspawn"])
             .args(["--quiet", "--register=no", "--keep-unit", "--boot"])
             .args(["--private-network", "--link-journal=no"])
             .args(["--resolv-conf=off", "--timezone=off", "--console=pipe"])
@@ -82,7 +82,7 @@ impl Machine {
             .unwrap();
         let mut machine = Self {
             nspawn,
-            leader: 0,
+            leader: None,
             _dir: dir,
         };
         let up = machine.wait_until_up();
@@ -99,8 +99,8 @@ impl Machine {
             if let Some(status) = self.nspawn.try_wait().unwrap() {
                 return Err(format!("the machine ended: {status}"));
             }
-            if let Some(leader) = leader(self.nspawn.id()) {
-                self.leader = leader;
+            self.leader = self.leader.or_else(|| leader(self.nspawn.id()));
+            if self.leader.is_some() {
                 let output = self.run(["systemctl", "is-system-running"]);
                 let said = String::from_utf8_lossy(&output.stdout);
                 said.trim().clone_into(&mut state);
@@ -115,7 +115,7 @@ impl Machine {
 
     /// A path in it, as this machine sees it.
     pub fn path(&self, path: &str) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.leader));
+        let root = PathBuf::from(format!("/proc/{}/root", self.leader.unwrap()));
         root.join(path.trim_start_matches('/'))
     }
 
@@ -140,7 +140,7 @@ impl Machine {
     /// Runs a command in it as root, with nothing in its environment but a plain PATH.
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
         Command::new("nsenter")
-            .args(["--target", &self.leader.to_string(), "--all", "--"])
+            .args(["--target", &self.leader.unwrap().to_string(), "--all", "--"])
             .args(args)
             .env_clear()
             .env("PATH", SYSTEM_PATH)
@@ -177,7 +177,12 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // All of it goes with its process 1, which goes with this. Over already: then there is nothing to end.
+        // All of it goes with its process 1. Over already: then there is nothing to end.
+        if let Some(leader) = self.leader.or_else(|| leader(self.nspawn.id())) {
+            let _over = Command::new("kill")
+                .args(["-KILL", &leader.to_string()])
+                .status();
+        }
         let _over = self.nspawn.kill();
         let _reaped = self.nspawn.wait();
     }
