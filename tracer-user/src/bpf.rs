@@ -13,6 +13,7 @@ mod object;
 pub mod offsets;
 mod privilege;
 mod ring;
+mod skipped;
 
 use std::collections::HashMap as StdHashMap;
 use std::fs::File;
@@ -33,6 +34,7 @@ use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 pub use error::{SetupError, TracerError};
 pub use object::digest as object_digest;
 pub use ring::Ring;
+use skipped::Skipped;
 
 /// The program that serves every uprobe.
 const CALL_PROGRAM: &str = "go_call";
@@ -89,6 +91,7 @@ pub struct Tracer {
     ours: HashMap<MapData, u32, Words<2>>,
     detail: Array<MapData, u32>,
     tallies: PerCpuArray<MapData, Words<2>>,
+    skipped: Skipped,
     links: StdHashMap<u32, Links>,
     rename: Option<TracePointLink>,
     notes: Vec<String>,
@@ -130,6 +133,8 @@ impl Tracer {
             .map_err(error::from_load)?;
 
         let hook::Attached { rename, notes } = hook::attach_all(&mut ebpf, &btf)?;
+        let skipped = Skipped::of(&mut ebpf)
+            .map_err(|source| error::from_program("the scheduler's hooks", source))?;
         let multi = multi::Program::load(&ebpf);
         if multi.is_none() {
             call_program(&mut ebpf)
@@ -160,6 +165,7 @@ impl Tracer {
                 ours,
                 detail,
                 tallies,
+                skipped,
                 links: StdHashMap::new(),
                 rename,
                 notes,
@@ -200,7 +206,7 @@ impl Tracer {
         Ok(self.detail.get(&0, 0)?)
     }
 
-    /// Records seen and lost so far, of each kind, on all CPUs.
+    /// Records seen and lost so far, of each kind, on all CPUs; what the kernel skipped is among those lost.
     pub fn tallies(&self) -> Result<Vec<(Kind, Tally)>, TracerError> {
         let kinds = [
             Kind::FORK,
@@ -213,7 +219,10 @@ impl Tracer {
         ];
         let mut tallies = Vec::with_capacity(kinds.len());
         for kind in kinds {
-            let mut sum = Tally::default();
+            let mut sum = Tally {
+                seen: 0,
+                lost: self.skipped.n(kind),
+            };
             for [seen, lost] in self.tallies.get(&u32::from(kind.0), 0)?.iter() {
                 sum.seen += seen;
                 sum.lost += lost;
