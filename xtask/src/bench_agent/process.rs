@@ -1,13 +1,32 @@
-//! CPU time of a process that is not ours, exact: the kernel's clock of it, not the ticks of /proc.
+//! CPU time of an agent and of the children that read outputs for it: its own by the kernel's clock of it, which is exact, theirs by
+//! the ticks of /proc, ten milliseconds each.
 
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 
 use anyhow::{Context as _, Result};
 use tests::agent::Agent;
 
-/// Seconds of CPU that all threads of the agent have used, those that are gone included.
+/// Seconds of CPU that the agent has used and those of its children that are gone.
 pub(crate) fn cpu(agent: &Agent) -> Result<f64> {
+    Ok(own(agent)? + of_children(agent)?)
+}
+
+/// Of children that were waited for: fields 16 and 17 of `stat`, counted from the end of the name, which may hold anything.
+fn of_children(agent: &Agent) -> Result<f64> {
+    /// Of `USER_HZ`, which is the same for every architecture that is built for.
+    const TICKS_A_SECOND: f64 = 100.0;
+    let path = format!("/proc/{}/stat", agent.pid());
+    let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let (_, fields) = stat.rsplit_once(')').context("a process without a name")?;
+    let mut ticks = fields.split_whitespace().skip(13);
+    let mut next = || -> Result<f64> { Ok(ticks.next().context("too few fields")?.parse()?) };
+    Ok((next()? + next()?) / TICKS_A_SECOND)
+}
+
+/// All threads, those that are gone included.
+fn own(agent: &Agent) -> Result<f64> {
     let pid = libc::pid_t::try_from(agent.pid()).context("the agent's id")?;
     let mut clock = MaybeUninit::<libc::clockid_t>::uninit();
     // SAFETY: the pointer is valid for writing a clock id.
