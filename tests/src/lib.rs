@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod crowd;
+pub mod figures;
 pub mod machine;
 pub mod oracle;
 pub mod otlp;

@@ -275,9 +275,15 @@ impl Tracer {
         Ok(links)
     }
 
-    /// Lets go of a file. Nothing happens if it is not probed.
+    /// Lets go of a file. Nothing happens if it is not probed. Its breakpoints go at once; the kernel's wait after that, some 60 ms,
+    /// is nobody's: whoever upgrades a toolchain in place changes several files, and the next is as urgent.
     pub fn detach(&mut self, target: u32) {
-        self.links.remove(&target);
+        if let Some(links) = self.links.remove(&target) {
+            // Without a thread they are dropped here.
+            let _ = thread::Builder::new()
+                .name("letting go".to_owned())
+                .spawn(move || drop(links));
+        }
     }
 
     /// Uprobes that are on.

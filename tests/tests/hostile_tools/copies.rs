@@ -1,0 +1,123 @@
+//! Programs that are renamed over, deleted or changed in their mode, and two copies of one toolchain.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
+
+use tests::agent::Agent;
+use tests::figures::{size, tell};
+use tests::{Toolchain, toolchain};
+
+use crate::verdict::Verdict;
+use crate::{Builds, Copied};
+
+/// What an installer does to a program, from first to last.
+type Change = fn(&Copied, &Toolchain);
+
+const CHANGES: [(&str, Change); 3] = [
+    ("renamed over", |copied, version| {
+        for (from, to) in copied.programs(version) {
+            let new = to.with_extension("new");
+            fs::copy(from, &new).unwrap();
+            fs::rename(new, to).unwrap();
+        }
+    }),
+    ("deleted and made again", |copied, version| {
+        for (from, to) in copied.programs(version) {
+            fs::remove_file(&to).unwrap();
+            fs::copy(from, to).unwrap();
+        }
+    }),
+    ("changed in its mode", |copied, version| {
+        for (_, to) in copied.programs(version) {
+            for mode in [0o700, 0o755] {
+                fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
+            }
+        }
+    }),
+];
+
+#[test]
+fn a_toolchain_that_is_replaced_is_known_again() {
+    let agent = Agent::start();
+    let version = toolchain("1.25");
+    let mut builds = Builds::new(&[&version]);
+    let goroot = builds.module.sandbox.path().join("goroot");
+    let copied = Copied::new(&version, goroot);
+    let own = copied.toolchain(&version);
+    let rounds = size(2, 20);
+    for _ in 0..rounds {
+        for (_, change) in CHANGES {
+            change(&copied, &version);
+            builds.next(&own);
+            builds.next(&own);
+        }
+    }
+    let seen = builds.seen_by(&agent);
+    let minor = version.minor();
+    for (i, (name, _)) in CHANGES.iter().enumerate() {
+        let of_it = |nth: usize| seen.iter().skip(2 * i + nth).step_by(2 * CHANGES.len());
+        let first = Verdict::of(of_it(0).map(|it| (it, minor)));
+        let second = Verdict::of(of_it(1).map(|it| (it, minor)));
+        tell(
+            &format!("toolchain {name}"),
+            format!("{rounds} times, {} builds", 2 * rounds),
+            format!(
+                "0 tools died; calls exact {}, said to lack phases {}, wrong {}",
+                first.exact + second.exact,
+                first.told + second.told,
+                first.wrong.len() + second.wrong.len()
+            ),
+        );
+        first.assert_right();
+        second.assert_right();
+        let late: Vec<_> = of_it(1).map(|it| &it.anomalies).collect();
+        assert_eq!(second.told, 0, "{name}: a second build is whole: {late:#?}");
+    }
+    agent.stop();
+}
+
+#[test]
+fn two_copies_of_one_toolchain_are_two_and_none_is_told_twice() {
+    let agent = Agent::start();
+    let version = toolchain("1.24");
+    let rounds = size(3, 20);
+    let copies = ["one", "other"].map(|name| {
+        let builds = Builds::new(&[&version]);
+        let goroot = builds.module.sandbox.path().join(name);
+        let own = Copied::new(&version, goroot).toolchain(&version);
+        (builds, own)
+    });
+    let mut built: Vec<Builds> = thread::scope(|scope| {
+        let threads = copies.map(|(mut builds, own)| {
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    builds.next(&own);
+                }
+                builds
+            })
+        });
+        threads.map(|it| it.join().unwrap()).into()
+    });
+    let (mut all, mut late) = (Verdict::default(), 0);
+    for builds in built.drain(..) {
+        let seen = builds.seen_by(&agent);
+        late += Verdict::of(seen.iter().skip(1).map(|it| (it, version.minor()))).told;
+        for build in &seen {
+            all.add(build, version.minor());
+        }
+    }
+    tell(
+        "two copies of one toolchain at once",
+        format!("{} builds", 2 * rounds),
+        format!(
+            "calls exact {}, said to lack phases {}, wrong {}",
+            all.exact,
+            all.told,
+            all.wrong.len()
+        ),
+    );
+    all.assert_right();
+    assert_eq!(late, 0, "after the first build each copy is known");
+    agent.stop();
+}

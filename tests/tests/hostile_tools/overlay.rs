@@ -1,0 +1,166 @@
+//! Two containers on one image, as overlayfs shows it to them: what is one file below is two above, and after a change it is three.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use tests::agent::Agent;
+use tests::figures::{size, tell};
+use tests::{Toolchain, toolchain};
+
+use crate::verdict::Verdict;
+use crate::{Builds, Copied};
+
+/// A layer of its own over what others share, in a mount namespace of its own. Gone when this is dropped.
+struct Container(Child);
+
+const MOUNT: &str = r#"
+set -eu
+mkdir -p "$1/upper" "$1/work"
+mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$3"
+echo ready
+read line
+"#;
+
+impl Container {
+    /// What is in `lower` is at `merged`.
+    fn start(layer: &Path, lower: &Path, merged: &Path) -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .args(["sh", "-c", MOUNT, "container"])
+            .args([layer, lower, merged])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = holder.stdout.as_mut().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Self(holder)
+    }
+
+    /// The same command in it.
+    fn command(&self, outside: &Command) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.0.id()));
+        if let Some(dir) = outside.get_current_dir() {
+            command.arg(format!("--wdns={}", dir.display()));
+        }
+        command.arg("--").arg(outside.get_program());
+        command.args(outside.get_args()).env_clear();
+        for (name, value) in outside.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        command
+    }
+
+    fn sh(&self, script: &str) {
+        let mut sh = Command::new("sh");
+        sh.args(["-ec", script]);
+        let done = self.command(&sh).env("PATH", "/usr/bin:/bin").output();
+        let done = done.unwrap();
+        assert!(done.status.success(), "{script}: {done:?}");
+    }
+
+    fn build(&self, builds: &mut Builds, toolchain: &Toolchain) {
+        let output = builds.next_by(toolchain, |go| self.command(go).output().unwrap());
+        assert!(output.status.success(), "{output:?}");
+        builds.assert_runs();
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Its mounts go with it.
+        let _over = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// What is done to the tools in one of the containers.
+const CHANGES: [(&str, &str); 4] = [
+    ("changed in its mode", "chmod 700 $dir/*; chmod 755 $dir/*"),
+    ("opened for writing", "for it in $dir/*; do : >> $it; done"),
+    (
+        "written over",
+        "for it in $dir/*; do cat $it > $it.new; cat $it.new > $it; rm $it.new; done",
+    ),
+    (
+        "renamed over",
+        "for it in $dir/*; do cp $it $it.new; mv $it.new $it; done",
+    ),
+];
+
+#[test]
+fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_up() {
+    let agent = Agent::start();
+    let version = toolchain("1.25");
+    let mut builds = [Builds::new(&[&version]), Builds::new(&[&version])];
+    let place = builds[0].module.sandbox.path().to_owned();
+    let (lower, merged) = (place.join("lower"), place.join("merged"));
+    std::fs::create_dir_all(&merged).unwrap();
+    let _image = Copied::new(&version, lower.clone());
+    let own = Toolchain {
+        goroot: merged.clone(),
+        go: merged.join("bin/go"),
+        version: version.version.clone(),
+    };
+    let tools: PathBuf = own.tool("compile").parent().unwrap().to_owned();
+    let rounds = size(1, 8);
+    // Of each build, in order: whether nothing may be missing of it.
+    let mut settled = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        let containers = ["one", "other"].map(|name| {
+            let layer = place.join(format!("{name}{round}"));
+            Container::start(&layer, &lower, &merged)
+        });
+        let mut turn = |whole: [bool; 2]| {
+            thread::scope(|scope| {
+                for (container, builds) in containers.iter().zip(&mut builds) {
+                    let own = &own;
+                    scope.spawn(move || container.build(builds, own));
+                }
+            });
+            for (settled, whole) in settled.iter_mut().zip(whole) {
+                settled.push(whole);
+            }
+        };
+        turn([false, false]);
+        turn([true, true]);
+        for (_, change) in CHANGES {
+            let dir = tools.display();
+            containers[0].sh(&format!("dir={dir}; {change}"));
+            turn([false, true]);
+            turn([true, true]);
+        }
+    }
+    let (mut all, mut late) = (Verdict::default(), Vec::new());
+    let minor = version.minor();
+    for (builds, settled) in builds.iter().zip(&settled) {
+        for (i, (build, settled)) in builds.seen_by(&agent).iter().zip(settled).enumerate() {
+            all.add(build, minor);
+            if *settled && Verdict::of([(build, minor)]).told > 0 {
+                late.push(format!("build {i}: {:?}", build.anomalies));
+            }
+        }
+    }
+    tell(
+        "tools on two overlays of one layer, and copied up",
+        format!(
+            "{} changes, {} builds",
+            rounds * CHANGES.len(),
+            2 * settled[0].len()
+        ),
+        format!(
+            "0 tools died; calls exact {}, said to lack phases {}, wrong {}",
+            all.exact,
+            all.told,
+            all.wrong.len()
+        ),
+    );
+    all.assert_right();
+    assert!(late.is_empty(), "a second build is whole: {late:#?}");
+    agent.stop();
+}

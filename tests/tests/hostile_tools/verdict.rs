@@ -1,0 +1,69 @@
+//! Whether what is said of compilations and links is exact, or says itself that it is not.
+
+use tests::phases::{compile_phases, link_phases};
+use tracer_core::event::ProcKey;
+use tracer_core::model::{Anomaly, Build, CallKind, ToolCall};
+
+/// Compilations and links, by how their phases stand beside what Go's own tools print.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) exact: usize,
+    /// Fewer, and the build says so.
+    pub(crate) told: usize,
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Verdict {
+    pub(crate) fn of<'a>(builds: impl IntoIterator<Item = (&'a Build, u32)>) -> Self {
+        let mut verdict = Self::default();
+        for (build, minor) in builds {
+            verdict.add(build, minor);
+        }
+        verdict
+    }
+
+    pub(crate) fn add(&mut self, build: &Build, minor: u32) {
+        for call in build.calls.iter().filter(|it| !it.is_query) {
+            let expected = if call.kind == CallKind::Compile {
+                compile_phases(minor)
+            } else if call.kind == CallKind::Link {
+                link_phases(minor)
+            } else {
+                continue;
+            };
+            let seen: Vec<&str> = call.phases.iter().map(|it| it.name.as_str()).collect();
+            if seen == expected {
+                self.exact += 1;
+            } else if seen.len() < expected.len() && is_told(build, call) {
+                self.told += 1;
+            } else {
+                let (kind, process) = (call.kind, call.process);
+                let said = &build.anomalies;
+                self.wrong
+                    .push(format!("{kind:?} {process:?}: {seen:?}; it says {said:?}"));
+            }
+        }
+    }
+
+    pub(crate) fn assert_right(&self) {
+        assert!(self.wrong.is_empty(), "{:#?}", self.wrong);
+    }
+}
+
+/// Whether the build says that something of this call is missing.
+fn is_told(build: &Build, call: &ToolCall) -> bool {
+    let is_of = |process: &ProcKey| *process == call.process;
+    build.anomalies.iter().any(|it| match it {
+        Anomaly::ProbesLate { process, .. }
+        | Anomaly::PhasesUnseen { process, .. }
+        | Anomaly::ToolUnknown { process, .. } => is_of(process),
+        Anomaly::ProbesRefused { .. } | Anomaly::Lost { .. } => true,
+        Anomaly::Unreadable { .. }
+        | Anomaly::StartUnseen { .. }
+        | Anomaly::EndUnseen { .. }
+        | Anomaly::Reused { .. }
+        | Anomaly::Cut { .. }
+        | Anomaly::SpanUnpaired { .. }
+        | Anomaly::InstallUnseen { .. } => false,
+    })
+}
