@@ -27,7 +27,7 @@ use self::http::{Readiness, Served, Server};
 use self::metrics::{Metrics, Queue, Reload, SelfStats};
 use crate::config::SizeBudget;
 use crate::driver::service::{self, Sink, State};
-use crate::driver::{SelfTestVerdict, Source, Wanted, Whose, own_cpu_ns};
+use crate::driver::{Pin, SelfTestVerdict, Source, Wanted, Whose, own_cpu_ns};
 use crate::history::{Delivered, Forwarder, Place, Store, Writer};
 use crate::launch::signal::Signals;
 use crate::proc;
@@ -85,7 +85,14 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
             ..SearchHint::default()
         },
         whose: Whose::Everybody,
+        pin: config.pin.clone().map(|place| Pin {
+            place,
+            own: beside(&config.store, "-under-way"),
+        }),
     })?;
+    if source.is_adopted() {
+        tell("going on with what the agent before left on");
+    }
     for note in source.notes() {
         tell(note);
     }

@@ -11,6 +11,8 @@ mod log;
 mod multi;
 mod object;
 pub mod offsets;
+pub mod pin;
+mod pinned;
 mod privilege;
 mod ring;
 mod skipped;
@@ -24,15 +26,17 @@ use std::thread;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::UProbe;
+use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::util::nr_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
-use tracer_abi::{Kind, Name, Ours, Prefix, Spec, Tally, level, map};
+use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
-pub use error::{SetupError, TracerError};
+pub use error::{SetupError, TracerError, describe};
 pub use object::digest as object_digest;
+use pinned::Pins;
 pub use ring::Ring;
 use skipped::Skipped;
 
@@ -83,18 +87,32 @@ impl Site {
     }
 }
 
-/// The loaded object. Dropping it detaches everything.
+/// The loaded object. Dropping it detaches everything, also what was pinned.
 pub struct Tracer {
-    ebpf: Ebpf,
-    /// Nothing where the kernel has no such links; perf events take their place.
-    multi: Option<multi::Program>,
+    call: Call,
+    /// By the names of their programs.
+    scheduler: Vec<(&'static str, FdLink)>,
+    rename: Option<Rename>,
     ours: HashMap<MapData, u32, Words<2>>,
     detail: Array<MapData, u32>,
     tallies: PerCpuArray<MapData, Words<2>>,
     skipped: Skipped,
     links: StdHashMap<u32, Links>,
-    rename: Option<TracePointLink>,
     notes: Vec<String>,
+    pins: Option<Pins>,
+}
+
+/// The program that serves every uprobe, by the kind of links that it is loaded for.
+enum Call {
+    Multi(multi::Program),
+    /// Where the kernel has no such links: perf events.
+    Perf(Box<Ebpf>),
+}
+
+/// What keeps the hook of `rename` on.
+enum Rename {
+    Loaded(TracePointLink),
+    Pinned { _link: FdLink },
 }
 
 /// What keeps the probes of one file on.
@@ -105,8 +123,9 @@ struct Links {
 
 /// Dropping it is the use of it.
 enum Held {
-    Multi { _link: multi::Link },
-    Perf { _links: Vec<UProbeLink> },
+    Multi { link: multi::Link },
+    Perf { links: Vec<UProbeLink> },
+    Pinned { _links: Vec<FdLink> },
 }
 
 /// A value of `N` words as `aya` wants it. The types of `tracer_abi` cannot implement its trait here.
@@ -115,31 +134,33 @@ type Words<const N: usize> = [u64; N];
 impl Tracer {
     /// Loads the object, then attaches everything that is not a uprobe.
     pub fn load(config: &Config, table: &Table<'_>) -> Result<(Self, Ring), SetupError> {
+        Self::load_into(*config, table, None)
+    }
+
+    fn load_into(
+        config: Config,
+        table: &Table<'_>,
+        pins: Option<Pins>,
+    ) -> Result<(Self, Ring), SetupError> {
         privilege::check()?;
         let offsets = offsets::of_running_kernel()?;
         let btf =
             Btf::from_sys_fs().map_err(|source| error::kernel("read the kernel's BTF", source))?;
-        let n_cpus = u32::try_from(nr_cpus().map_err(|(path, source)| SetupError::Kernel {
-            what: format!("count the CPUs in {path}"),
-            source: source.into(),
-        })?)
-        .unwrap_or(u32::MAX);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .override_global("OFFSETS", offsets.as_bytes(), true)
-            .map_max_entries(map::EVENTS, ring_size(config.ring_bytes))
-            .map_max_entries(map::SCRATCH, n_cpus)
-            .load(object::bytes())
-            .map_err(error::from_load)?;
+        let mut ebpf = load_object(config, &btf, &offsets, None)?;
 
-        let hook::Attached { rename, notes } = hook::attach_all(&mut ebpf, &btf)?;
+        let hook::Attached {
+            scheduler,
+            rename,
+            notes,
+        } = hook::attach_all(&mut ebpf, &btf)?;
         let skipped = Skipped::of(&mut ebpf)
             .map_err(|source| error::from_program("the scheduler's hooks", source))?;
         let multi = multi::Program::load(&ebpf);
         if multi.is_none() {
-            call_program(&mut ebpf)
-                .and_then(|program| program.load().map_err(TracerError::from))
-                .map_err(|source| error::from_program(CALL_PROGRAM, source))?;
+            load_call(&mut ebpf)?;
+        }
+        if let Some(pins) = &pins {
+            pins.pin_maps(&ebpf).map_err(SetupError::Pin)?;
         }
 
         // It takes the map that the words come through, which all programs had to find.
@@ -158,20 +179,21 @@ impl Tracer {
             .map_err(error::from_map)?;
         let ring = Ring::new(error::take(&mut ebpf, map::EVENTS)?).map_err(error::from_map)?;
 
-        Ok((
-            Self {
-                ebpf,
-                multi,
-                ours,
-                detail,
-                tallies,
-                skipped,
-                links: StdHashMap::new(),
-                rename,
-                notes,
-            },
-            ring,
-        ))
+        let call = multi.map_or_else(|| Call::Perf(Box::new(ebpf)), Call::Multi);
+        let mut tracer = Self {
+            call,
+            scheduler,
+            rename: rename.map(Rename::Loaded),
+            ours,
+            detail,
+            tallies,
+            skipped,
+            links: StdHashMap::new(),
+            notes,
+            pins,
+        };
+        tracer.pin_programs().map_err(SetupError::Pin)?;
+        Ok((tracer, ring))
     }
 
     /// What is missing although tracing works, each a sentence.
@@ -181,7 +203,10 @@ impl Tracer {
 
     /// Whether probes are links that `CAP_BPF` and `CAP_PERFMON` suffice for; else they are perf events, which want `CAP_SYS_ADMIN`.
     pub fn has_multi_links(&self) -> bool {
-        self.multi.is_some()
+        match self.call {
+            Call::Multi(_) => true,
+            Call::Perf(_) => false,
+        }
     }
 
     /// Follows a process, and all that it forks from now on.
@@ -234,15 +259,19 @@ impl Tracer {
 
     /// Probes a file in every process that runs it, now and later. All sites, or none; those of before are let go.
     pub fn attach(&mut self, file: &File, target: u32, sites: &[Site]) -> Result<(), TracerError> {
-        let held = match &self.multi {
-            Some(program) => Held::Multi {
-                _link: program
+        let held = match &self.call {
+            Call::Multi(program) => Held::Multi {
+                link: program
                     .attach(file, target, sites)
                     .map_err(TracerError::Attach)?,
             },
-            None => Held::Perf {
-                _links: self.attach_perf(file, target, sites)?,
+            Call::Perf(_) => Held::Perf {
+                links: self.attach_perf(file, target, sites)?,
             },
+        };
+        let held = match &self.pins {
+            Some(pins) => pins.pin_file(target, held).map_err(TracerError::Attach)?,
+            None => held,
         };
         self.links.insert(
             target,
@@ -262,7 +291,10 @@ impl Tracer {
     ) -> Result<Vec<UProbeLink>, TracerError> {
         // The kernel follows this link to the inode that was opened, whatever has become of its name.
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let program = call_program(&mut self.ebpf)?;
+        let program = match &mut self.call {
+            Call::Multi(_) => return Err(TracerError::NoProgram(CALL_PROGRAM)),
+            Call::Perf(ebpf) => call_program(ebpf)?,
+        };
         let mut links = Vec::with_capacity(sites.len());
         for site in sites {
             let point = UProbeAttachPoint {
@@ -278,6 +310,9 @@ impl Tracer {
     /// Lets go of a file. Nothing happens if it is not probed. Its breakpoints go at once; the kernel's wait after that, some 60 ms,
     /// is nobody's: whoever upgrades a toolchain in place changes several files, and the next is as urgent.
     pub fn detach(&mut self, target: u32) {
+        if let Some(pins) = &self.pins {
+            pins.unpin_file(target);
+        }
         if let Some(links) = self.links.remove(&target) {
             // Without a thread they are dropped here.
             let _ = thread::Builder::new()
@@ -296,15 +331,52 @@ impl Tracer {
 /// no longer than one.
 impl Drop for Tracer {
     fn drop(&mut self) {
+        if let Some(pins) = self.pins.take() {
+            pins.remove();
+        }
         thread::scope(|scope| {
             // Without a thread what it should drop is dropped here, one after another.
             let rename = self.rename.take();
             let _ = thread::Builder::new().spawn_scoped(scope, || drop(rename));
+            for link in mem::take(&mut self.scheduler) {
+                let _ = thread::Builder::new().spawn_scoped(scope, || drop(link));
+            }
             for links in mem::take(&mut self.links).into_values() {
                 let _ = thread::Builder::new().spawn_scoped(scope, || drop(links));
             }
         });
     }
+}
+
+/// Loads the object: its maps are there, its programs are not loaded yet. With a set, those of its maps that are pinned are taken.
+fn load_object(
+    config: Config,
+    btf: &Btf,
+    offsets: &Offsets,
+    pins: Option<&Pins>,
+) -> Result<Ebpf, SetupError> {
+    let n_cpus = u32::try_from(nr_cpus().map_err(|(path, source)| SetupError::Kernel {
+        what: format!("count the CPUs in {path}"),
+        source: source.into(),
+    })?)
+    .unwrap_or(u32::MAX);
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(btf))
+        .override_global("OFFSETS", offsets.as_bytes(), true)
+        .map_max_entries(map::EVENTS, ring_size(config.ring_bytes))
+        .map_max_entries(map::SCRATCH, n_cpus);
+    for (name, path) in pins.into_iter().flat_map(Pins::maps) {
+        loader.map_pin_path(name, path);
+    }
+    loader.load(object::bytes()).map_err(error::from_load)
+}
+
+/// Loads the program of uprobes for perf events.
+fn load_call(ebpf: &mut Ebpf) -> Result<(), SetupError> {
+    call_program(ebpf)
+        .and_then(|program| program.load().map_err(TracerError::from))
+        .map_err(|source| error::from_program(CALL_PROGRAM, source))
 }
 
 fn call_program(ebpf: &mut Ebpf) -> Result<&mut UProbe, TracerError> {

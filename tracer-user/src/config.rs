@@ -44,6 +44,8 @@ pub struct Layer {
     pub forget_targets_hours: Option<u32>,
     /// How much larger than before a target may be.
     pub size_budget: Option<SizeBudget>,
+    /// Where on bpffs all stays on between two agents.
+    pub pin: Option<Pin>,
     /// OpenTelemetry; said by a file only.
     pub otlp: Option<otlp::Settings>,
     /// Groups are pushed there; said by a file only.
@@ -66,6 +68,7 @@ impl Layer {
             keep_megabytes: self.keep_megabytes.or(weaker.keep_megabytes),
             forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
             size_budget: self.size_budget.or(weaker.size_budget),
+            pin: self.pin.or(weaker.pin),
             otlp: self.otlp.or(weaker.otlp),
             pushgateway: self.pushgateway.or(weaker.pushgateway),
             textfile: self.textfile.or(weaker.textfile),
@@ -113,6 +116,33 @@ impl FromStr for Listen {
 }
 
 impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A directory, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin(pub Option<PathBuf>);
+
+impl FromStr for Pin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let path = PathBuf::from(text);
+        if path.is_absolute() {
+            Ok(Self(Some(path)))
+        } else {
+            Err("give a directory on bpffs, such as /sys/fs/bpf/gotrace, or none")
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pin {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -275,6 +305,7 @@ mod tests {
             keep_megabytes,
             forget_targets_hours,
             size_budget,
+            pin,
             otlp,
             pushgateway,
             textfile,
@@ -283,6 +314,7 @@ mod tests {
         let central = central.as_ref().unwrap();
         assert!(central.tenant.is_some() && central.keep_days.is_some());
         assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
+        assert_eq!(*pin, Some(Pin(None)));
         assert!(otlp.is_some() && pushgateway.is_some() && textfile.is_some());
         assert_eq!(*size_budget, Some(SizeBudget(Limit::Percent(5.0))));
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");

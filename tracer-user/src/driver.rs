@@ -5,8 +5,10 @@
 
 mod analyst;
 mod clock;
+mod handover;
 mod inspector;
 mod line;
+mod loaded;
 mod recorder;
 mod replay;
 mod self_test;
@@ -31,7 +33,7 @@ pub use self::recorder::Recorder;
 pub use self::replay::{Replayed, replay};
 pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
 pub(crate) use self::source::host;
-pub use self::source::{Source, Wanted, Whose, page_size};
+pub use self::source::{Pin, Source, Wanted, Whose, page_size};
 use self::world::World;
 use crate::launch::signal::{Received, Signals, stop};
 use crate::launch::{Change, Running};

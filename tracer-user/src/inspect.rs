@@ -204,6 +204,13 @@ impl Root {
         })
     }
 
+    /// The same as [`open_program`], in here.
+    pub fn open_program(&self, path: &Path) -> Result<File, Refused> {
+        let inside = path.strip_prefix("/").map_err(|_| Refused::Relative)?;
+        let place = self.find(inside, ResolveFlags::empty());
+        open_any(&place.map_err(|errno| Refused::Open(errno.into()))?)
+    }
+
     fn find(&self, inside: &Path, more: ResolveFlags) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
@@ -215,7 +222,11 @@ impl Root {
 pub fn open_program(path: &Path) -> Result<File, Refused> {
     let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Refused::Open(errno.into()))?;
-    open_place(&place, |stat| {
+    open_any(&place)
+}
+
+fn open_any(place: &OwnedFd) -> Result<File, Refused> {
+    open_place(place, |stat| {
         if is_file(stat) {
             Ok(())
         } else {

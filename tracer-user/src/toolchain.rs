@@ -26,7 +26,7 @@ use tracer_core::event::FileId;
 use crate::bpf::Table;
 
 pub use build_info::{ToolIdentity, identify};
-pub use probes::Probes;
+pub use probes::{Probes, Saved};
 pub use resolve::{Resolved, ResolvedProbe, resolve};
 pub use search::{SearchHint, find};
 

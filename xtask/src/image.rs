@@ -16,7 +16,14 @@ const ARCHIVE: &str = "gotrace-image.tar";
 
 pub(crate) fn run(name: &str) -> Result<()> {
     setup::for_image()?;
-    let built = shell::static_gotrace()?;
+    shell::run(
+        shell::cargo()
+            .args(["build", "--release", "--package", "tracer-user"])
+            .args(["--bin", "gotrace", "--target", tests::STATIC_TARGET]),
+    )?;
+    let built = shell::target()
+        .join(tests::STATIC_TARGET)
+        .join("release/gotrace");
     let context = tempfile::tempdir().context("cannot make a temporary directory")?;
     // Its mode is the image's, whatever the umask was.
     shell::run(

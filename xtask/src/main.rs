@@ -16,7 +16,6 @@ mod bench_overhead;
 mod bless;
 mod bpf;
 mod complete;
-mod deb;
 mod demo;
 mod fuzz;
 mod image;
@@ -28,7 +27,6 @@ mod test;
 mod tidy;
 mod vm;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -90,12 +88,6 @@ enum Word {
         /// Name of the image.
         #[arg(long, default_value = concat!("localhost/gotrace:", env!("CARGO_PKG_VERSION")))]
         name: String,
-    },
-    /// Build a Debian package of gotrace.
-    Deb {
-        /// Put this program into it, packed in a hurry, instead of a release that is built for it.
-        #[arg(long, value_name = "PROGRAM")]
-        of: Option<PathBuf>,
     },
     /// Trace builds on Debian's kernels, each in an emulator.
     Vm {
@@ -187,7 +179,6 @@ fn main() -> ExitCode {
         } => bench_overhead::run(rounds, &go),
         Word::Complete { rounds, go } => complete::run(rounds, &go),
         Word::KernelLog { args } => kernel_log::run(&args),
-        Word::Deb { of } => deb::run(of.as_deref()),
         Word::Image { name } => image::run(&name),
         Word::Tidy => tidy::run(),
         Word::Vm { kernels } => vm::run(&kernels),

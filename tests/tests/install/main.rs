@@ -2,6 +2,5 @@
 #![cfg(test)]
 
 mod harness;
-mod package;
 mod runner;
 mod service;

@@ -8,7 +8,7 @@ use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
 use crate::agent::export::outputs;
-use crate::config::{Layer, Listen, SizeBudget};
+use crate::config::{Layer, Listen, Pin, SizeBudget};
 use crate::history::central::{Address, Settings};
 use crate::history::{DEFAULT_STORE, Place};
 
@@ -33,6 +33,8 @@ pub struct Config {
     pub target_ttl: Duration,
     /// How much larger than before a target may be; nobody says if absent.
     pub size_budget: Option<SizeBudget>,
+    /// Where on bpffs all stays on between two agents; nowhere if absent.
+    pub pin: Option<PathBuf>,
     /// Where what is known is sent.
     pub outputs: outputs::Wanted,
 }
@@ -57,6 +59,7 @@ impl Config {
             keep_megabytes,
             forget_targets_hours,
             size_budget,
+            pin,
             otlp,
             pushgateway,
             textfile,
@@ -83,6 +86,7 @@ impl Config {
             listen: listen.map_or(Some(LISTEN), |Listen(address)| address),
             target_ttl: Duration::from_hours(u64::from(hours)),
             size_budget,
+            pin: pin.and_then(|Pin(place)| place),
             outputs: outputs::Wanted {
                 otlp,
                 pushgateway,
@@ -100,6 +104,10 @@ impl Config {
             taken.store.clone_from(&running.store);
             taken.central.clone_from(&running.central);
             fixed.push("store");
+        }
+        if taken.pin != running.pin {
+            taken.pin.clone_from(&running.pin);
+            fixed.push("pin");
         }
         if has_probes(taken.detail) != has_probes(running.detail) {
             taken.detail = running.detail;

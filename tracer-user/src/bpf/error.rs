@@ -8,7 +8,7 @@ use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfError};
 use thiserror::Error as ThisError;
 
-use super::privilege;
+use super::{pin, privilege};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -45,6 +45,8 @@ pub enum SetupError {
         summary: String,
         log: String,
     },
+    #[error(transparent)]
+    Pin(pin::Error),
     #[error("cannot {what}")]
     Kernel { what: String, source: Source },
 }
@@ -59,6 +61,7 @@ impl SetupError {
             | Self::NotPermitted { .. }
             | Self::Lockdown
             | Self::Memlock { .. }
+            | Self::Pin(_)
             | Self::Kernel { .. } => None,
         }
     }
@@ -156,6 +159,17 @@ pub(super) fn from_program(hook: &str, error: TracerError) -> SetupError {
         }
     }
     kernel(&format!("attach to {hook}"), error)
+}
+
+/// The error and what caused it, in one line.
+pub fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// The line of a verifier's log that says why: the last one before the statistics.

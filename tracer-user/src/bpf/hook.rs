@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::{BtfTracePoint, Program, TracePoint};
 use aya::{Btf, Ebpf};
@@ -21,8 +22,10 @@ const RENAME: (&str, &str) = ("on_rename", "sys_exit_renameat");
 
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// What is on beside the scheduler's hooks.
+/// What is on.
 pub(super) struct Attached {
+    /// By the names of their programs.
+    pub(super) scheduler: Vec<(&'static str, FdLink)>,
     /// Dropping it takes 70 ms, so its holder chooses when.
     pub(super) rename: Option<TracePointLink>,
     /// What is missing, in sentences.
@@ -45,10 +48,21 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, SetupEr
             notes.push(format!("renames are not seen, so an output's path rests on the probes of the go command alone: {error}"));
         }
     }
+    let mut scheduler = Vec::with_capacity(SCHEDULER.len());
     for (name, hook) in SCHEDULER {
-        attach_scheduler(ebpf, btf, name, hook).map_err(|error| from_program(hook, error))?;
+        let link = attach_scheduler(ebpf, btf, name, hook);
+        scheduler.push((name, link.map_err(|error| from_program(hook, error))?));
     }
-    Ok(Attached { rename, notes })
+    Ok(Attached {
+        scheduler,
+        rename,
+        notes,
+    })
+}
+
+/// Programs of the scheduler's hooks, by name.
+pub(super) fn scheduler() -> impl Iterator<Item = &'static str> {
+    SCHEDULER.iter().map(|(name, _)| *name)
 }
 
 fn attach_scheduler(
@@ -56,11 +70,11 @@ fn attach_scheduler(
     btf: &Btf,
     name: &'static str,
     hook: &str,
-) -> Result<(), TracerError> {
+) -> Result<FdLink, TracerError> {
     let program: &mut BtfTracePoint = program(ebpf, name)?.try_into()?;
     program.load(hook, btf)?;
-    program.attach()?;
-    Ok(())
+    let id = program.attach()?;
+    Ok(program.take_link(id)?.into())
 }
 
 /// `None`: there is nothing to attach to.

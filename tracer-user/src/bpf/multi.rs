@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use aya::Ebpf;
 use aya::maps::Map;
@@ -67,7 +67,19 @@ const _: () = assert!(size_of::<LinkAttr>() == 64);
 pub(super) struct Program(OwnedFd);
 
 /// All probes of one file. Closing it lets go of them.
-pub(super) struct Link(#[expect(dead_code, reason = "held for what closing it does")] OwnedFd);
+pub(super) struct Link(OwnedFd);
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsFd for Program {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Program {
     /// Loads the program a second time, for this type of link, with the maps that the first loading made. Nothing where the kernel
@@ -77,6 +89,11 @@ impl Program {
         // A directory is refused with EBADF by a kernel that has such links, with EINVAL by one that has not.
         let error = program.link(c"/", &[0], &[0]).err()?;
         (error.raw_os_error() == Some(libc::EBADF)).then_some(program)
+    }
+
+    /// One that was pinned.
+    pub(super) fn pinned(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 
     fn load_any(ebpf: &Ebpf) -> Option<Self> {

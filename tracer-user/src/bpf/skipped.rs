@@ -5,7 +5,7 @@
 //! be one that is followed.
 
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use aya::Ebpf;
 use aya::programs::ProgramError;
@@ -16,23 +16,36 @@ use super::hook;
 
 const FIELD: &str = "recursion_misses:";
 
+const PROGRAMS: [(Kind, &str); 3] = [
+    (Kind::FORK, "on_fork"),
+    (Kind::EXEC, "on_exec"),
+    (Kind::EXIT, "on_exit"),
+];
+
 /// The programs that may be skipped, and what is lost by it.
 pub(super) struct Skipped(Vec<(Kind, OwnedFd)>);
 
 impl Skipped {
     /// Of the programs of the scheduler's hooks, which are loaded.
     pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, TracerError> {
-        let programs = [
-            (Kind::FORK, "on_fork"),
-            (Kind::EXEC, "on_exec"),
-            (Kind::EXIT, "on_exit"),
-        ];
-        let held = programs.map(|(kind, name)| -> Result<_, TracerError> {
+        let held = PROGRAMS.map(|(kind, name)| -> Result<_, TracerError> {
             let program = hook::program(ebpf, name)?;
             let fd = program.fd()?.as_fd().try_clone_to_owned();
             Ok((kind, fd.map_err(ProgramError::IOError)?))
         });
         Ok(Self(held.into_iter().collect::<Result<_, _>>()?))
+    }
+
+    /// Programs that were pinned, which are asked for by name.
+    pub(super) fn pinned<E>(get: impl Fn(&'static str) -> Result<OwnedFd, E>) -> Result<Self, E> {
+        let held = PROGRAMS.map(|(kind, name)| get(name).map(|fd| (kind, fd)));
+        Ok(Self(held.into_iter().collect::<Result<_, _>>()?))
+    }
+
+    /// The programs by name.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
+        let held = self.0.iter().zip(PROGRAMS);
+        held.map(|((_, fd), (_, name))| (name, fd.as_fd()))
     }
 
     /// How often so far. Where the kernel does not say it, nothing is known to have been skipped.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::trace::Detail;
 use super::{FINE, say};
 use crate::agent;
-use crate::config::{Layer, Listen, SizeBudget};
+use crate::config::{Layer, Listen, Pin, SizeBudget};
 use crate::history::Place;
 
 /// Follow every Go build on this machine and keep its history
@@ -67,6 +67,9 @@ pub(super) struct Args {
         hide_env = true
     )]
     size_budget: Option<SizeBudget>,
+    /// Directory on bpffs, such as /sys/fs/bpf/gotrace, where all stays on for the next agent when this one is killed [default: none]
+    #[arg(long, value_name = "DIR", env = "GOTRACE_PIN", hide_env = true)]
+    pin: Option<Pin>,
 }
 
 impl Args {
@@ -82,6 +85,7 @@ impl Args {
             keep_megabytes: self.keep_megabytes,
             forget_targets_hours: self.forget_targets_hours,
             size_budget: self.size_budget,
+            pin: self.pin.clone(),
             otlp: None,
             pushgateway: None,
             textfile: None,

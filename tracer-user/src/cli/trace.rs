@@ -213,6 +213,7 @@ fn start(order: &Order, caller: Option<&Caller>, held: &Held) -> anyhow::Result<
         detail: order.detail.into(),
         hint: hint(order.command.first(), caller),
         whose: Whose::Followed,
+        pin: None,
     };
     let mut source = Source::start(wanted)?;
     source.follow(held.tgid())?;

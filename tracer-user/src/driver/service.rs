@@ -119,10 +119,7 @@ pub fn serve(
                             }
                         }
                         libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => {
-                            service.turn();
-                            for trace in service.sessions.ended(Ktime(u64::MAX)) {
-                                sink.ended(trace);
-                            }
+                            service.end(sink);
                             return Ok(());
                         }
                         libc::SIGTSTP => stop(Signal::TSTP),
@@ -150,6 +147,22 @@ impl Service {
             service.take(Event::Tool(tool));
         }
         Ok(service)
+    }
+
+    /// Hands over what is over. If another is about to come, all stays on for it.
+    fn end(mut self, sink: &mut dyn Sink) {
+        self.turn();
+        if self.source.is_upgrade_announced() {
+            for trace in self.sessions.ended(clock::boot()) {
+                sink.ended(trace);
+            }
+            self.source.leave();
+        } else {
+            for trace in self.sessions.ended(Ktime(u64::MAX)) {
+                sink.ended(trace);
+            }
+            self.source.end();
+        }
     }
 
     /// Takes all that has come in.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracer_abi::{Kind, Name, Tally};
@@ -13,8 +13,10 @@ use tracer_core::decode::Decoder;
 use tracer_core::event::{Event, FileId, Lost, Tgid, Tool};
 use tracer_core::recording::Detail;
 
+use super::handover::{self, Handover};
+use super::loaded::{Loaded, open_handover};
 use super::{clock, self_test};
-use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError};
+use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError, describe};
 use crate::inspect;
 use crate::toolchain::{self, Probes, SearchHint};
 
@@ -32,6 +34,17 @@ pub struct Wanted {
     pub hint: SearchHint,
     /// Whose builds.
     pub whose: Whose,
+    /// Where all stays on when gotrace is gone, and is found again.
+    pub pin: Option<Pin>,
+}
+
+/// Where a trace without an end is pinned.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    /// On bpffs.
+    pub place: PathBuf,
+    /// Made for what goes with it, for that alone.
+    pub own: PathBuf,
 }
 
 /// Whose builds are traced.
@@ -52,6 +65,11 @@ pub struct Source {
     context: Context,
     found: Vec<Tool>,
     attach: Duration,
+    /// What is missing though tracing works.
+    notes: Vec<String>,
+    handover: Option<Handover>,
+    /// Builds may be under way that another followed until now.
+    is_adopted: bool,
 }
 
 impl Source {
@@ -63,27 +81,47 @@ impl Source {
             detail,
             hint,
             whose,
+            pin,
         } = wanted;
         let mut names = toolchain::names().to_vec();
         names.push(Name::of(self_test::NAME.as_bytes()));
-        let (mut tracer, ring) = Tracer::load(
-            &Config {
-                detail: detail.level(),
-                ring_bytes: match whose {
-                    Whose::Followed => Config::default().ring_bytes,
-                    Whose::Everybody => SERVICE_RING_BYTES,
-                },
+        let config = Config {
+            detail: detail.level(),
+            ring_bytes: match whose {
+                Whose::Followed => Config::default().ring_bytes,
+                Whose::Everybody => SERVICE_RING_BYTES,
             },
-            &Table {
-                names: match whose {
-                    Whose::Followed => &[],
-                    Whose::Everybody => &names,
-                },
-                ..toolchain::table()
+        };
+        let table = Table {
+            names: match whose {
+                Whose::Followed => &[],
+                Whose::Everybody => &names,
             },
-        )?;
+            ..toolchain::table()
+        };
+        let Loaded {
+            mut tracer,
+            ring,
+            mut notes,
+            is_adopted,
+        } = Loaded::start(config, &table, pin.as_ref())?;
         let mut probes = Probes::new();
         let mut found = Vec::new();
+        let mut handover = None;
+        if let Some(Pin { own, .. }) = &pin
+            && is_adopted
+        {
+            handover = open_handover(own, &tracer, &mut notes);
+            let saved = handover.as_ref().map_or_else(Vec::new, Handover::tools);
+            if detail != Detail::Process {
+                let followed = tracer.followed();
+                for saved in saved {
+                    let file = handover::reopen(&saved, &followed);
+                    found.extend(file.and_then(|it| probes.take_over(&mut tracer, saved, it)));
+                }
+            }
+            tracer.release_abandoned();
+        }
         if detail != Detail::Process {
             for path in toolchain::find(&hint) {
                 let Ok(file) = inspect::open_program(&path) else {
@@ -91,6 +129,14 @@ impl Source {
                 };
                 found.extend(probes.probe(&mut tracer, &file, &path));
             }
+        }
+        if let Some(Pin { own, .. }) = &pin
+            && !is_adopted
+        {
+            if let Err(error) = tracer.publish(&table) {
+                notes.push(describe(&error));
+            }
+            handover = open_handover(own, &tracer, &mut notes);
         }
         let context = Context {
             host: host(),
@@ -101,7 +147,7 @@ impl Source {
             // Notes are about nothing else; and where anything is missing, absence proves nothing.
             renames: tracer.notes().is_empty(),
         };
-        Ok(Self {
+        let mut source = Self {
             decoder: Decoder::new(toolchain::points().to_vec(), page_size()),
             tracer,
             ring,
@@ -109,7 +155,48 @@ impl Source {
             context,
             found,
             attach: start.elapsed(),
-        })
+            notes,
+            handover,
+            is_adopted,
+        };
+        source.save_tools();
+        Ok(source)
+    }
+
+    /// Whether others followed builds with these very programs before.
+    pub fn is_adopted(&self) -> bool {
+        self.is_adopted
+    }
+
+    /// Where all is pinned is there for the next agent, or not: whether it was announced that one is about to come.
+    pub(super) fn is_upgrade_announced(&self) -> bool {
+        self.tracer.is_upgrade_announced()
+    }
+
+    /// Ends; what is pinned stays on.
+    pub(super) fn leave(self) {
+        self.tracer.leave();
+    }
+
+    /// Ends, and leaves nothing on.
+    pub(super) fn end(self) {
+        let Self {
+            tracer, handover, ..
+        } = self;
+        drop(tracer);
+        if let Some(handover) = handover {
+            handover.remove();
+        }
+    }
+
+    /// Writes down what is known of tools, if that is news.
+    fn save_tools(&mut self) {
+        if self.probes.take_news()
+            && let Some(handover) = &self.handover
+        {
+            // Then the next agent looks for them anew, as the first did.
+            let _unknown = handover.write_tools(self.probes.saved());
+        }
     }
 
     /// From now on sees this process and all that it makes.
@@ -142,7 +229,7 @@ impl Source {
 
     /// What will be missing though tracing works, as sentences.
     pub fn notes(&self) -> &[String] {
-        self.tracer.notes()
+        &self.notes
     }
 
     pub fn context(&self) -> Context {
@@ -166,6 +253,7 @@ impl Source {
     /// (btrfs, overlayfs) show another device to stat(2).
     pub(super) fn probe(&mut self, asked: FileId, file: &File, path: &Path) -> Option<Tool> {
         let tool = self.probes.probe(&mut self.tracer, file, path)?;
+        self.save_tools();
         Some(Tool {
             file: asked,
             ..tool
@@ -185,6 +273,7 @@ impl Source {
     /// Lets go of probed files that have changed: a probe in overwritten code would crash who runs it.
     pub(super) fn release_changed(&mut self) {
         self.probes.release_changed(&mut self.tracer);
+        self.save_tools();
     }
 
     /// Records that the ring had no room for since it was made.

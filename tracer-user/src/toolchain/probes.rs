@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{FileId, Ktime, Refusal, Tool};
 
@@ -14,7 +16,7 @@ use super::build_info::identify;
 use super::file_id;
 use super::resolve::{Resolved, resolve};
 use super::watch::Watch;
-use crate::bpf::{Site, Tracer};
+use crate::bpf::{Site, Tracer, describe};
 
 /// The files whose probes are on, and the tools that have none.
 #[derive(Default)]
@@ -23,6 +25,26 @@ pub struct Probes {
     last_target: u32,
     /// Nothing where the kernel has no room for another one: then only [`Probes::release_changed`] notices.
     watch: Option<Watch>,
+    /// What is known is not what it was at the last [`Probes::take_news`].
+    is_news: bool,
+}
+
+/// A tool that is known, as whoever goes on with its probes has to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    target: u32,
+    tool: Tool,
+}
+
+impl Saved {
+    pub fn file(&self) -> FileId {
+        self.tool.file
+    }
+
+    /// Where it was seen.
+    pub fn path(&self) -> &ByteString {
+        &self.tool.path
+    }
 }
 
 struct Known {
@@ -71,6 +93,7 @@ impl Probes {
             attached,
             refused,
         };
+        self.is_news = true;
         self.known.insert(
             id,
             Known {
@@ -79,6 +102,42 @@ impl Probes {
                 file,
             },
         );
+        Some(tool)
+    }
+
+    /// All that is known.
+    pub fn saved(&self) -> impl Iterator<Item = Saved> {
+        self.known.values().map(|it| Saved {
+            target: it.target,
+            tool: it.tool.clone(),
+        })
+    }
+
+    /// Whether there is something else to be saved than at the last call.
+    pub fn take_news(&mut self) -> bool {
+        mem::take(&mut self.is_news)
+    }
+
+    /// Goes on with the probes that another put on this file, if it is still what it was then.
+    pub fn take_over(&mut self, tracer: &mut Tracer, saved: Saved, file: File) -> Option<Tool> {
+        let Saved { target, tool } = saved;
+        // Watched before it is compared, as ever.
+        let is_watched = self.watch.as_ref().is_none_or(|it| it.add(&file).is_ok());
+        if !is_watched || !is_same(&file, tool.file) {
+            return None;
+        }
+        let n = tool.attached.len();
+        if n > 0 && !tracer.take_over(target, n) {
+            return None;
+        }
+        self.last_target = self.last_target.max(target);
+        self.is_news = true;
+        let known = Known {
+            tool: tool.clone(),
+            target,
+            file,
+        };
+        self.known.insert(tool.file, known);
         Some(tool)
     }
 
@@ -138,12 +197,14 @@ impl Probes {
         let changed = self
             .known
             .extract_if(|id, known| !is_same(&known.file, *id));
-        changed
+        let changed: Vec<Tool> = changed
             .map(|(_, known)| {
                 tracer.detach(known.target);
                 known.tool
             })
-            .collect()
+            .collect();
+        self.is_news |= !changed.is_empty();
+        changed
     }
 }
 
@@ -151,17 +212,6 @@ impl Probes {
 fn is_same(file: &File, id: FileId) -> bool {
     file.metadata()
         .is_ok_and(|metadata| file_id(&metadata) == id)
-}
-
-/// The error and what caused it, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn now() -> Ktime {

@@ -1,0 +1,310 @@
+//! A directory of bpffs in which programs, maps and links stay on when the process that made them is gone.
+//!
+//! It holds sets: each a directory with all that one loading made, under a name that says what programs they are. A set appears
+//! at once, by being renamed, so one that is there is whole. One process at a time has the directory. Nothing here knows which
+//! programs there are, or judges whether a set is still of use.
+
+use std::fs::DirBuilder;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatfs, mkdirat, openat,
+    renameat, statat, unlinkat,
+};
+use rustix::process::geteuid;
+use thiserror::Error as ThisError;
+use zerocopy::{Immutable, IntoBytes};
+
+/// Of `include/uapi/linux/magic.h`.
+const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
+/// A set that is not whole yet.
+const NEW: &str = "new";
+/// What the names of sets begin with.
+pub(super) const SET: &str = "set-";
+/// An empty directory of this name says that whoever ends now is followed by another who takes over.
+const UPGRADE: &str = "upgrade";
+/// For how long that is believed.
+const UPGRADE_SECONDS: i64 = 60;
+
+// Of `include/uapi/linux/bpf.h`.
+const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET: libc::c_long = 7;
+
+/// What went wrong, and where.
+#[derive(Debug, ThisError)]
+#[error("cannot {what} {}", path.display())]
+pub struct Error {
+    what: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The directory. Having one means that nobody else has it.
+#[derive(Debug)]
+pub struct Place {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+/// A set.
+#[derive(Debug)]
+pub(super) struct Set {
+    dir: OwnedFd,
+    name: String,
+    /// Of the directory above, for sentences.
+    place: PathBuf,
+}
+
+impl Place {
+    /// Takes the directory, which is made if it is not there. It must be on bpffs, the caller's, and closed to all others.
+    pub fn take(path: &Path) -> Result<Self, Error> {
+        let fail = |what, source| Error {
+            what,
+            path: path.to_owned(),
+            source,
+        };
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(fail("make the directory", error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let dir = open_dir(CWD, path).map_err(|it| fail("open the directory", it))?;
+        check(&dir).map_err(|it| fail("pin anything in", it))?;
+        flock(&dir, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|it| fail("have for itself, which another agent has,", it.into()))?;
+        Ok(Self {
+            dir,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Whether somebody has this directory now; an error if it cannot be looked at.
+    pub fn is_taken(path: &Path) -> io::Result<bool> {
+        let dir = open_dir(CWD, path)?;
+        match flock(&dir, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Names of the sets that are there.
+    pub(super) fn sets(&self) -> Vec<String> {
+        let mut sets = names(&self.dir);
+        sets.retain(|it| it.starts_with(SET));
+        sets
+    }
+
+    /// Opens a set.
+    pub(super) fn set(&self, name: &str) -> Result<Set, Error> {
+        let dir = open_dir(&self.dir, Path::new(name))
+            .map_err(|source| self.error("open the set", name, source))?;
+        Ok(Set {
+            dir,
+            name: name.to_owned(),
+            place: self.path.clone(),
+        })
+    }
+
+    /// Begins a set, with nothing in it.
+    pub(super) fn begin(&self) -> Result<Set, Error> {
+        // Of one who was killed while making it.
+        self.remove(NEW)?;
+        mkdirat(&self.dir, NEW, Mode::RWXU)
+            .map_err(|errno| self.error("make the set", NEW, errno.into()))?;
+        self.set(NEW)
+    }
+
+    /// What was begun is whole: from now on it is found under this name.
+    pub(super) fn complete(&self, set: Set, name: String) -> Result<Set, Error> {
+        renameat(&self.dir, &set.name, &self.dir, &name)
+            .map_err(|errno| self.error("name the set", &name, errno.into()))?;
+        Ok(Set { name, ..set })
+    }
+
+    /// Removes a set, if it is there: what nobody holds any more ends.
+    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+        let removed = match open_dir(&self.dir, Path::new(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => Err(error),
+            Ok(dir) => {
+                let each = names(&dir);
+                let mut removed = each
+                    .iter()
+                    .map(|it| unlinkat(&dir, it.as_str(), AtFlags::empty()));
+                removed
+                    .try_for_each(|it| it)
+                    .and_then(|()| unlinkat(&self.dir, name, AtFlags::REMOVEDIR))
+                    .map_err(io::Error::from)
+            }
+        };
+        removed.map_err(|source| self.error("remove the set", name, source))
+    }
+
+    /// Removes the directory itself, if nothing is in it. Who made it for us may have left us no right to.
+    pub(super) fn abandon(&self) {
+        let _stays = std::fs::remove_dir(&self.path);
+    }
+
+    /// Whether it was announced that whoever has this place is about to be followed by another.
+    pub fn is_upgrade_announced(&self) -> bool {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+        statat(&self.dir, UPGRADE, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|it| (0..UPGRADE_SECONDS).contains(&(now - it.st_mtime)))
+    }
+
+    /// The other has come.
+    pub fn forget_announcement(&self) {
+        // It need not be there.
+        let _absent = unlinkat(&self.dir, UPGRADE, AtFlags::REMOVEDIR);
+    }
+
+    fn error(&self, what: &'static str, name: &str, source: io::Error) -> Error {
+        Error {
+            what,
+            path: self.path.join(name),
+            source,
+        }
+    }
+}
+
+/// Says that whoever has this place will be followed by another: the end of the first leaves all on.
+pub fn announce_upgrade(place: &Path) -> io::Result<()> {
+    let path = place.join(UPGRADE);
+    // One that was not taken up is too old.
+    match std::fs::remove_dir(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    DirBuilder::new().mode(0o755).create(path)
+}
+
+impl Set {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Names of all that is pinned in it.
+    pub(super) fn names(&self) -> Vec<String> {
+        names(&self.dir)
+    }
+
+    /// A path by which the kernel and `aya` reach what is pinned under this name, wherever the directory is seen.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))
+    }
+
+    /// Pins a program, a map or a link: it is on until it is removed here and nobody holds it.
+    pub(super) fn pin(&self, fd: BorrowedFd<'_>, name: &str) -> Result<(), Error> {
+        self.pin_at(fd, name)
+            .map_err(|source| self.error("pin", name, source))
+    }
+
+    fn pin_at(&self, fd: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+        let path = c_path(&self.path(name))?;
+        let attr = Attr {
+            path: path.as_ptr().addr() as u64,
+            fd: u32::try_from(fd.as_raw_fd()).map_err(io::Error::other)?,
+            flags: 0,
+        };
+        // SAFETY: the attribute points to a C string that lives until the call returns.
+        unsafe { call(BPF_OBJ_PIN, &attr) }.map(|_| ())
+    }
+
+    /// What is pinned under this name.
+    pub(super) fn get(&self, name: &str) -> Result<OwnedFd, Error> {
+        self.get_at(name)
+            .map_err(|source| self.error("open what is pinned at", name, source))
+    }
+
+    fn get_at(&self, name: &str) -> io::Result<OwnedFd> {
+        let path = c_path(&self.path(name))?;
+        let attr = Attr {
+            path: path.as_ptr().addr() as u64,
+            fd: 0,
+            flags: 0,
+        };
+        // SAFETY: as above.
+        let fd = unsafe { call(BPF_OBJ_GET, &attr) }?;
+        // SAFETY: this command returns a new descriptor that nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// What went wrong with something of this set.
+    pub(super) fn error(&self, what: &'static str, name: &str, source: io::Error) -> Error {
+        Error {
+            what,
+            path: self.place.join(&self.name).join(name),
+            source,
+        }
+    }
+
+    /// Pins it no longer. Nothing happens if it is not there.
+    pub(super) fn unpin(&self, name: &str) {
+        let _absent = unlinkat(&self.dir, name, AtFlags::empty());
+    }
+}
+
+/// The part of `union bpf_attr` for both commands.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct Attr {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+const _: () = assert!(size_of::<Attr>() == 16);
+
+/// # Safety
+///
+/// The path in `attr` must point to a C string.
+unsafe fn call(command: libc::c_long, attr: &Attr) -> io::Result<i32> {
+    let bytes = attr.as_bytes();
+    // SAFETY: the kernel reads as many bytes of the attribute as it is told; the caller answers for the pointer in it.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, bytes.as_ptr(), bytes.len()) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(done).map_err(io::Error::other)
+}
+
+fn c_path(path: &Path) -> io::Result<std::ffi::CString> {
+    Ok(std::ffi::CString::new(path.as_os_str().as_bytes())?)
+}
+
+fn open_dir(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(at, path, flags, Mode::empty())?)
+}
+
+/// What others can write to could be filled with programs of theirs.
+fn check(dir: &OwnedFd) -> io::Result<()> {
+    if u32::try_from(fstatfs(dir)?.f_type).ok() != Some(BPF_FS_MAGIC) {
+        return Err(io::Error::other(
+            "it is not on bpffs (mount -t bpf bpf /sys/fs/bpf)",
+        ));
+    }
+    let stat = fstat(dir)?;
+    if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+        return Err(io::Error::other(
+            "it must belong to whom gotrace runs as, with mode 0700",
+        ));
+    }
+    Ok(())
+}
+
+fn names(dir: &OwnedFd) -> Vec<String> {
+    let Ok(entries) = Dir::read_from(dir) else {
+        return Vec::new();
+    };
+    let names = entries
+        .filter_map(Result::ok)
+        .filter_map(|it| it.file_name().to_str().map(str::to_owned).ok());
+    names.filter(|it| it != "." && it != "..").collect()
+}

@@ -1,0 +1,118 @@
+//! What an agent leaves to the one after it, beside its history: how it knows the tools whose probes stay on.
+//!
+//! What stays on itself is pinned (`bpf::pinned`); bpffs holds no text, so here is the text that belongs to it, in a directory of the
+//! same name. One that belongs to nothing that is pinned is worth nothing, and is thrown away.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tracer_core::event::ProcKey;
+
+use crate::inspect::{self, Root};
+use crate::toolchain::{self, Saved};
+
+const TOOLS: &str = "tools";
+/// Followed processes in whose roots a tool is looked for that is not in ours.
+const ROOTS_MAX: usize = 64;
+
+/// The directory that belongs to what is pinned.
+#[derive(Debug)]
+pub(super) struct Handover {
+    own: PathBuf,
+    dir: PathBuf,
+}
+
+impl Handover {
+    /// Of what is pinned under this name; what belongs to anything else goes. `own` is a directory for this alone, which is made.
+    pub(super) fn open(own: &Path, pinned_as: &str) -> io::Result<Self> {
+        let dir = own.join(pinned_as);
+        for dir in [own, &dir] {
+            match DirBuilder::new().mode(0o700).create(dir) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        for entry in fs::read_dir(own)? {
+            let other = entry?.path();
+            if other != dir {
+                fs::remove_dir_all(other)?;
+            }
+        }
+        Ok(Self {
+            own: own.to_owned(),
+            dir,
+        })
+    }
+
+    /// Tools as they were last known; of a text that cannot be read, as far as it can.
+    pub(super) fn tools(&self) -> Vec<Saved> {
+        let Ok(file) = File::open(self.dir.join(TOOLS)) else {
+            return Vec::new();
+        };
+        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        let tools = lines.map_while(|it| serde_json::from_str(&it).ok());
+        tools.collect()
+    }
+
+    /// Puts this in the place of what was known: all of it, or nothing.
+    pub(super) fn write_tools(&self, tools: impl Iterator<Item = Saved>) -> io::Result<()> {
+        let new = self.dir.join("tools-new");
+        let file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)?;
+        let mut writer = BufWriter::new(file);
+        for tool in tools {
+            serde_json::to_writer(&mut writer, &tool)?;
+            writer.write_all(b"\n")?;
+        }
+        writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        fs::rename(new, self.dir.join(TOOLS))
+    }
+
+    /// Nobody comes after us.
+    pub(super) fn remove(self) {
+        // What stays is thrown away by the next.
+        let _left = fs::remove_dir_all(self.own);
+    }
+}
+
+/// Opens the file of a tool again, if it can still be found: by its path, or in the root of a process that is followed.
+pub(super) fn reopen(saved: &Saved, followed: &[ProcKey]) -> Option<File> {
+    let path = inspect::as_path(saved.path());
+    let is_it = |file: &File| {
+        file.metadata()
+            .is_ok_and(|it| toolchain::file_id(&it) == saved.file())
+    };
+    let own = inspect::open_program(path).ok().filter(is_it);
+    own.or_else(|| {
+        let roots = followed.iter().take(ROOTS_MAX);
+        roots
+            .filter_map(|it| Root::of(*it).ok()?.open_program(path).ok())
+            .find(is_it)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_something_else_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("own");
+        let first = Handover::open(&own, "set-1").unwrap();
+        first.write_tools(std::iter::empty()).unwrap();
+        assert!(first.tools().is_empty());
+        let second = Handover::open(&own, "set-2").unwrap();
+        assert!(!own.join("set-1").exists() && own.join("set-2").exists());
+        second.remove();
+        assert!(!own.exists());
+    }
+}
