@@ -55,6 +55,21 @@ pub fn static_gotrace() -> PathBuf {
     )
 }
 
+/// A Debian package of the static one: `GOTRACE_DEB`, or made now.
+///
+/// # Panics
+///
+/// If it cannot be made.
+pub fn package() -> PathBuf {
+    let make = || {
+        let program = static_gotrace();
+        let xtask = ["run", "--quiet", "--package", "xtask", "--", "deb", "--of"];
+        let args = xtask.iter().map(OsStr::new).chain([program.as_os_str()]);
+        build_with(args, "deb/gotrace.deb")
+    };
+    env::var_os("GOTRACE_DEB").map_or_else(make, PathBuf::from)
+}
+
 fn build() -> PathBuf {
     let args = [
         "build",
@@ -64,10 +79,10 @@ fn build() -> PathBuf {
         "--bin",
         "gotrace",
     ];
-    build_with(&args, "debug/gotrace")
+    build_with(args, "debug/gotrace")
 }
 
-fn build_with(args: &[&str], made: &str) -> PathBuf {
+fn build_with<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, made: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(args)

@@ -28,7 +28,8 @@ mod toolchain;
 mod warm;
 
 pub use gotrace::{
-    STATIC_BUILD, STATIC_TARGET, gotrace, gotrace_command, read_json, run_gotrace, static_gotrace,
+    STATIC_BUILD, STATIC_TARGET, gotrace, gotrace_command, package, read_json, run_gotrace,
+    static_gotrace,
 };
 pub use module::{Module, with_each_toolchain};
 pub use podman::{PODMAN_PACKAGES, PODMAN_SUITE, Podman, podman_tree};

@@ -12,7 +12,7 @@ mod step;
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{self, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
@@ -21,12 +21,17 @@ pub use self::machine::Power;
 use self::plan::{Facts, Found, Runners};
 use self::step::Step;
 
+/// Where packages put programs.
+const PACKAGED_PREFIX: &str = "/usr";
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// Another tree than this machine's, for a package to be made of: nothing is asked of the machine, and nothing started.
     pub root: Option<PathBuf>,
     pub prefix: PathBuf,
+    /// Of a package whose files are there already: only what depends on the machine.
+    pub packaged: bool,
     /// Say what would be done.
     pub dry_run: bool,
     /// Which of GitHub's runners are to run a script after each job; if it is empty, those that systemd runs.
@@ -43,17 +48,26 @@ pub struct Companion {
 
 /// Puts everything in its place, starts the service, and waits until it follows builds.
 pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> anyhow::Result<()> {
-    let layout = Layout::new(order.root.as_deref(), &order.prefix)?;
+    let mut layout = Layout::new(order.root.as_deref(), &order.prefix)?;
     let is_staged = order.root.is_some();
     let may_touch = !is_staged && !order.dry_run;
+    let mut is_packaged = order.packaged;
     if may_touch {
         machine::need_root("install")?;
     }
-    if !is_staged && let Some(unit) = layout.packaged_unit() {
-        bail!(
-            "a package has put gotrace on this machine ({}): upgrade that, or remove it first",
-            unit.display()
-        );
+    if !is_staged
+        && !is_packaged
+        && let Some(unit) = layout.packaged_unit()
+    {
+        if order.runners.is_none() {
+            bail!(
+                "a package has put gotrace on this machine ({}): upgrade that, or remove it first",
+                unit.display()
+            );
+        }
+        // Runners are the machine's, so no package knows of them.
+        layout = Layout::new(None, Path::new(PACKAGED_PREFIX))?;
+        is_packaged = true;
     }
     let power = if may_touch {
         machine::ask_kernel().context(
@@ -70,12 +84,24 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
         known: recorded(&layout)?,
         wanted: wanted(order, &layout)?,
     };
-    let program = machine::own_program()?;
-    let steps = plan::install(&layout, facts, &runners, program, companions);
+    let steps = if is_packaged {
+        plan::install_packaged(&layout, facts, &runners)
+    } else {
+        plan::install(
+            &layout,
+            facts,
+            &runners,
+            machine::own_program()?,
+            companions,
+        )
+    };
     perform(&steps, order.dry_run, tell)
         .context("what was done stays, and is not done twice: mend this and install again, or `gotrace uninstall`")?;
     if !runners.wanted.is_empty() && !order.dry_run {
         tell("a runner reads that when its service is restarted");
+    }
+    if is_packaged {
+        return Ok(());
     }
     if may_touch && facts.has_systemd {
         machine::wait_until_ready(&layout.config(), tell)?;
@@ -102,6 +128,7 @@ pub fn uninstall(
         machine::need_root("uninstall")?;
     }
     if order.root.is_none()
+        && !order.packaged
         && let Some(unit) = layout.packaged_unit()
     {
         bail!(
@@ -114,6 +141,14 @@ pub fn uninstall(
         has_unit: layout.unit().exists(),
         runners: recorded(&layout)?,
     };
+    if order.packaged {
+        perform(
+            &plan::uninstall_packaged(&layout, &found),
+            order.dry_run,
+            tell,
+        )?;
+        return Ok(());
+    }
     let steps = plan::uninstall(&layout, &found, companions, purge);
     let n_done = perform(&steps, order.dry_run, tell)
         .context("what was done stays, and is not done twice: mend this and uninstall again")?;

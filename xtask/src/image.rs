@@ -16,14 +16,7 @@ const ARCHIVE: &str = "gotrace-image.tar";
 
 pub(crate) fn run(name: &str) -> Result<()> {
     setup::for_image()?;
-    shell::run(
-        shell::cargo()
-            .args(["build", "--release", "--package", "tracer-user"])
-            .args(["--bin", "gotrace", "--target", tests::STATIC_TARGET]),
-    )?;
-    let built = shell::target()
-        .join(tests::STATIC_TARGET)
-        .join("release/gotrace");
+    let built = shell::static_gotrace()?;
     let context = tempfile::tempdir().context("cannot make a temporary directory")?;
     // Its mode is the image's, whatever the umask was.
     shell::run(

@@ -16,6 +16,7 @@ mod bench_overhead;
 mod bless;
 mod bpf;
 mod complete;
+mod deb;
 mod demo;
 mod fuzz;
 mod image;
@@ -27,6 +28,7 @@ mod test;
 mod tidy;
 mod vm;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -88,6 +90,12 @@ enum Word {
         /// Name of the image.
         #[arg(long, default_value = concat!("localhost/gotrace:", env!("CARGO_PKG_VERSION")))]
         name: String,
+    },
+    /// Build a Debian package of gotrace.
+    Deb {
+        /// Put this program into it, packed in a hurry, instead of a release that is built for it.
+        #[arg(long, value_name = "PROGRAM")]
+        of: Option<PathBuf>,
     },
     /// Trace builds on Debian's kernels, each in an emulator.
     Vm {
@@ -179,6 +187,7 @@ fn main() -> ExitCode {
         } => bench_overhead::run(rounds, &go),
         Word::Complete { rounds, go } => complete::run(rounds, &go),
         Word::KernelLog { args } => kernel_log::run(&args),
+        Word::Deb { of } => deb::run(of.as_deref()),
         Word::Image { name } => image::run(&name),
         Word::Tidy => tidy::run(),
         Word::Vm { kernels } => vm::run(&kernels),

@@ -50,6 +50,9 @@ const TEST_PACKAGES: &[Package] = &[
     package("busybox-static", "/bin/busybox"),
 ];
 
+/// The version of cargo-deb.
+const CARGO_DEB: &str = "3.8.0";
+
 const fn package(name: &'static str, proof: &'static str) -> Package {
     Package { name, proof }
 }
@@ -65,17 +68,44 @@ pub(crate) fn for_tests() -> Result<()> {
         tests::warm_cache(&toolchain);
     }
     static_target()?;
+    cargo_deb()?;
     podman()?;
     pypi()
 }
 
 /// What an image of gotrace is built with.
 pub(crate) fn for_image() -> Result<()> {
-    apt_install(&[
-        package("musl-tools", "/usr/bin/musl-gcc"),
-        package("buildah", "/usr/bin/buildah"),
-    ])?;
+    apt_install(&[package("buildah", "/usr/bin/buildah")])?;
+    for_static()
+}
+
+/// What a static gotrace is built with.
+pub(crate) fn for_static() -> Result<()> {
+    apt_install(&[package("musl-tools", "/usr/bin/musl-gcc")])?;
     static_target()
+}
+
+/// Makes Debian packages. Built from source: no package of it is in Debian 12.
+pub(crate) fn cargo_deb() -> Result<PathBuf> {
+    let home = shell::target().join("tools");
+    let program = home.join("bin/cargo-deb");
+    let is_it = |it: &Path| {
+        shell::read(Command::new(it).arg("--version"))
+            .is_ok_and(|it| it.trim().ends_with(CARGO_DEB))
+    };
+    if !is_it(&program) {
+        shell::run(
+            shell::cargo()
+                .args(["install", "cargo-deb", "--version", CARGO_DEB, "--locked"])
+                .args(["--no-default-features", "--root"])
+                .arg(&home)
+                .arg("--target-dir")
+                .arg(home.join("build")),
+        )?;
+        fs::remove_dir_all(home.join("build"))
+            .context("cannot remove what cargo-deb's build left behind")?;
+    }
+    Ok(program)
 }
 
 /// Rust's half of what a static gotrace is built with; musl-tools is for what is C in it.

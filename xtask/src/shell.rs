@@ -39,6 +39,14 @@ pub(crate) fn gotrace() -> Result<PathBuf> {
     Ok(target().join("release/gotrace"))
 }
 
+/// The release build of gotrace as one static program, made now.
+pub(crate) fn static_gotrace() -> Result<PathBuf> {
+    run(cargo()
+        .args(["build", "--release", "--package", "tracer-user"])
+        .args(["--bin", "gotrace", "--target", tests::STATIC_TARGET]))?;
+    Ok(target().join(tests::STATIC_TARGET).join("release/gotrace"))
+}
+
 /// A command that runs as root: itself when this is root already, else through sudo.
 pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     if is_root()? {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::{bpf, fuzz, kernel_log, setup, shell, tidy, vm};
+use crate::{bpf, deb, fuzz, kernel_log, setup, shell, tidy, vm};
 
 /// A ring of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -141,12 +141,13 @@ fn live() -> Result<Outcome> {
     // The harness is told where things are: sudo keeps neither PATH nor the knowledge of cargo.
     test.args(["test", "--no-fail-fast", "--test", "*"])
         .env("GOTRACE_BIN", gotrace)
+        .env("GOTRACE_DEB", deb::quickly(&static_gotrace)?)
         .env("GOTRACE_STATIC_BIN", static_gotrace);
     test.env("GOTRACE_TOOLCHAINS", tests::toolchain_dir());
     if !shell::is_root()? {
         test.env(
             runner_variable(),
-            "sudo --preserve-env=GOTRACE_BIN,GOTRACE_STATIC_BIN,GOTRACE_TOOLCHAINS,CARGO_TARGET_DIR,TMPDIR --",
+            "sudo --preserve-env=GOTRACE_BIN,GOTRACE_DEB,GOTRACE_STATIC_BIN,GOTRACE_TOOLCHAINS,CARGO_TARGET_DIR,TMPDIR --",
         );
     }
     shell::run(&mut test).map(|()| Outcome::Passed)

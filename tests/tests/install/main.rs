@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod harness;
+mod package;
 mod runner;
 mod service;

@@ -49,6 +49,9 @@ struct Place {
     /// Work on the tree in DIR as if it were /, and start nothing: for packages
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Do what a package cannot hold, as its scripts do; its files are there
+    #[arg(long, hide = true, conflicts_with = "root")]
+    packaged: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -60,6 +63,7 @@ impl Place {
             runners: runners.cloned(),
             root: self.root.clone(),
             prefix: self.prefix.clone(),
+            packaged: self.packaged,
             dry_run: self.dry_run,
         }
     }

@@ -71,11 +71,7 @@ pub(super) fn install(
     let named = layout.program_path().display().to_string();
     let service = SERVICE.replace(PACKAGED_PROGRAM, &named);
     steps.push(write(layout.unit(), 0o644, service.into()));
-    match facts.power {
-        Power::SysAdmin => steps.push(write(layout.drop_in(), 0o644, OLDER_KERNEL.into())),
-        // Of an older kernel than the present one.
-        Power::Least => steps.push(Step::Remove(layout.drop_in())),
-    }
+    steps.push(power(layout, facts.power));
     if facts.has_systemd {
         let sysusers = layout.sysusers();
         steps.push(Step::Run {
@@ -89,6 +85,27 @@ pub(super) fn install(
     }
     steps.extend(hooks(layout, runners));
     steps
+}
+
+/// What a package cannot hold, since it depends on the machine. That it is started is the package's own matter.
+pub(super) fn install_packaged(layout: &Layout, facts: Facts, runners: &Runners) -> Vec<Step> {
+    let mut steps = vec![power(layout, facts.power)];
+    steps.extend(hooks(layout, runners));
+    steps
+}
+
+/// What the service needs beyond its unit on this kernel.
+fn power(layout: &Layout, power: Power) -> Step {
+    match power {
+        Power::SysAdmin => Step::Write {
+            path: layout.drop_in(),
+            mode: 0o644,
+            content: OLDER_KERNEL.into(),
+            keep: false,
+        },
+        // Of an older kernel than the present one.
+        Power::Least => Step::Remove(layout.drop_in()),
+    }
 }
 
 /// Who is told is written down before: a runner whose script is gone fails every job.
@@ -130,22 +147,7 @@ pub(super) fn uninstall(
     companions: &[Companion],
     purge: bool,
 ) -> Vec<Step> {
-    // Before the script goes that they run.
-    let runners = found.runners.iter();
-    let mut steps: Vec<Step> = runners
-        .map(|runner| Step::Unhook {
-            runner: runner.clone(),
-            script: layout.hook_path(),
-        })
-        .collect();
-    steps.push(Step::Remove(layout.hook()));
-    steps.push(Step::Remove(layout.runners()));
-    steps.extend(
-        layout
-            .hook()
-            .parent()
-            .map(|it| Step::RemoveEmpty(it.to_owned())),
-    );
+    let mut steps = unhook(layout, found);
     // systemd knows no unit whose file is gone.
     if found.has_systemd && found.has_unit {
         steps.push(Step::run(
@@ -153,10 +155,7 @@ pub(super) fn uninstall(
             ["--quiet", "disable", "--now", UNIT],
         ));
     }
-    let drop_in = layout.drop_in();
-    let drop_ins = drop_in.parent().map(Path::to_owned);
-    steps.push(Step::Remove(drop_in));
-    steps.extend(drop_ins.map(Step::RemoveEmpty));
+    steps.extend(without_drop_in(layout));
     steps.push(Step::Remove(layout.unit()));
     if found.has_systemd && found.has_unit {
         steps.push(Step::run("systemctl", ["daemon-reload"]));
@@ -176,6 +175,37 @@ pub(super) fn uninstall(
     }
     // Last: whoever is stopped before runs it again.
     steps.push(Step::Remove(layout.program()));
+    steps
+}
+
+/// What [`install_packaged`] did; the rest goes with the package.
+pub(super) fn uninstall_packaged(layout: &Layout, found: &Found) -> Vec<Step> {
+    let mut steps = unhook(layout, found);
+    steps.extend(without_drop_in(layout));
+    steps
+}
+
+/// Runners first: then goes the script that they run.
+fn unhook(layout: &Layout, found: &Found) -> Vec<Step> {
+    let runners = found.runners.iter();
+    let mut steps: Vec<Step> = runners
+        .map(|runner| Step::Unhook {
+            runner: runner.clone(),
+            script: layout.hook_path(),
+        })
+        .collect();
+    steps.push(Step::Remove(layout.hook()));
+    steps.push(Step::Remove(layout.runners()));
+    let above = layout.hook().parent().map(Path::to_owned);
+    steps.extend(above.map(Step::RemoveEmpty));
+    steps
+}
+
+fn without_drop_in(layout: &Layout) -> Vec<Step> {
+    let drop_in = layout.drop_in();
+    let above = drop_in.parent().map(Path::to_owned);
+    let mut steps = vec![Step::Remove(drop_in)];
+    steps.extend(above.map(Step::RemoveEmpty));
     steps
 }
 
@@ -234,6 +264,43 @@ mod tests {
                 write /usr/local/lib/gotrace/job-completed.sh
                 write /usr/local/lib/gotrace/runners
                 tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh after each job
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_packages_own_files_are_left_alone() {
+        let facts = Facts {
+            has_systemd: true,
+            power: Power::SysAdmin,
+        };
+        let runners = Runners {
+            known: Vec::new(),
+            wanted: vec!["/home/ci/actions-runner".into()],
+        };
+        check(
+            &install_packaged(&layout("/usr"), facts, &runners),
+            &expect![[r#"
+                write /usr/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
+                write /usr/lib/gotrace/job-completed.sh
+                write /usr/lib/gotrace/runners
+                tell the runner in /home/ci/actions-runner to run /usr/lib/gotrace/job-completed.sh after each job
+            "#]],
+        );
+        let found = Found {
+            has_systemd: true,
+            has_unit: true,
+            runners: runners.wanted,
+        };
+        check(
+            &uninstall_packaged(&layout("/usr"), &found),
+            &expect![[r#"
+                tell the runner in /home/ci/actions-runner to run /usr/lib/gotrace/job-completed.sh no longer
+                remove /usr/lib/gotrace/job-completed.sh
+                remove /usr/lib/gotrace/runners
+                remove /usr/lib/gotrace
+                remove /usr/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
+                remove /usr/lib/systemd/system/gotrace.service.d
             "#]],
         );
     }

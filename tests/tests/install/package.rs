@@ -1,0 +1,95 @@
+//! The Debian package on a machine with systemd: installed, upgraded, removed and purged by dpkg.
+
+use std::fs;
+
+use tests::machine::Machine;
+use tests::package;
+
+use super::harness::{DOWNLOADED, build, found, machine};
+
+const DEB: &str = "/opt/gotrace.deb";
+const CONFIG: &str = "/etc/gotrace/gotrace.toml";
+const RUNNER: &str = "/home/builder/actions-runner";
+
+/// Without questions: there is nobody to answer.
+fn dpkg(machine: &Machine, action: &[&str]) {
+    let debconf = ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg"];
+    machine.succeed([&debconf[..], &["--force-confold"], action].concat());
+}
+
+fn property(machine: &Machine, name: &str) -> String {
+    let show = ["systemctl", "show", "--value", "gotrace", "--property"];
+    machine.succeed([&show[..], &[name]].concat()).0
+}
+
+#[test]
+fn a_package_brings_the_service_and_takes_it_away() {
+    let machine = machine();
+    // Where this machine is a container, its image may forbid packages to start services.
+    machine.succeed(["rm", "--force", "/usr/sbin/policy-rc.d"]);
+    machine.copy(&package(), DEB);
+    dpkg(&machine, &["--install", DEB]);
+    assert_eq!(property(&machine, "ActiveState"), "active\n");
+    assert_eq!(property(&machine, "User"), "gotrace\n");
+    let (enabled, _) = machine.succeed(["systemctl", "is-enabled", "gotrace"]);
+    assert_eq!(enabled, "enabled\n");
+    build(&machine, "packaged");
+    let stored = found(&machine, "/usr/bin/gotrace", "packaged");
+    assert_eq!(stored["state"], "succeeded", "{stored}");
+    let (mode, _) = machine.succeed(["stat", "--format=%a %U", CONFIG]);
+    assert_eq!(mode, "640 root\n");
+    for page in [
+        "/usr/share/bash-completion/completions/gotrace",
+        "/usr/share/zsh/vendor-completions/_gotrace",
+        "/usr/lib/sysusers.d/gotrace.conf",
+    ] {
+        assert!(machine.has(page), "{page}");
+    }
+
+    // What a package put there is not for `install` to overwrite; runners are.
+    let refused = machine.run([DOWNLOADED, "install"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("a package has put gotrace"), "{said}");
+    let make = format!("mkdir {RUNNER} && cd {RUNNER} && touch run.sh && echo LANG=C.UTF-8 > .env");
+    machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &make]);
+    machine.succeed(["gotrace", "install", "--runner-hooks", RUNNER]);
+    let env = || fs::read_to_string(machine.path(&format!("{RUNNER}/.env"))).unwrap();
+    assert!(
+        env().contains("=/usr/lib/gotrace/job-completed.sh\n"),
+        "{}",
+        env()
+    );
+    assert!(!machine.has("/usr/local/bin/gotrace"));
+
+    // Installed again it is the upgrade: the service is another process, the configuration the operator's.
+    machine.write(CONFIG, "keep_days = 7\n");
+    let pid = property(&machine, "MainPID");
+    dpkg(&machine, &["--install", DEB]);
+    assert_ne!(property(&machine, "MainPID"), pid);
+    assert_eq!(property(&machine, "ActiveState"), "active\n");
+    let kept = fs::read_to_string(machine.path(CONFIG)).unwrap();
+    assert_eq!(kept, "keep_days = 7\n");
+    build(&machine, "upgraded");
+    found(&machine, "gotrace", "upgraded");
+
+    dpkg(&machine, &["--remove", "gotrace"]);
+    assert_eq!(env(), "LANG=C.UTF-8\n");
+    for gone in [
+        "/usr/bin/gotrace",
+        "/usr/lib/gotrace",
+        "/usr/lib/systemd/system/gotrace.service",
+    ] {
+        assert!(!machine.has(gone), "{gone}");
+    }
+    assert_ne!(property(&machine, "ActiveState"), "active\n");
+    assert!(machine.has(CONFIG) && machine.has("/var/lib/gotrace/history.db"));
+    dpkg(&machine, &["--purge", "gotrace"]);
+    assert!(!machine.has("/etc/gotrace") && !machine.has("/var/lib/gotrace"));
+    assert!(
+        !machine
+            .run(["getent", "passwd", "gotrace"])
+            .status
+            .success()
+    );
+}
