@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tests::agent::Agent;
 use tests::crowd::Crowd;
+use tests::figures::{size, tell};
 use tests::{Module, Toolchain, run_gotrace, toolchain};
 
 const NO_ENV: [(&str, &str); 0] = [];
@@ -198,15 +199,28 @@ fn a_second_agent_on_the_same_history_says_so_and_ends() {
 #[test]
 fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
     let toolchain = toolchain("1.27");
-    let crowd = Crowd::new(&toolchain, 50);
     let agent = Agent::start();
     // From its first use on the toolchain has probes; a build that began before says that it is not whole.
     let first = module(&toolchain);
     go(&first, &toolchain, &["build", "-o", "first", "."]);
     agent.wait_for(&first, 1);
-    crowd.run(&toolchain);
-    let builds = agent.wait_for(crowd.module(), crowd.n_builds());
-    let complaints = crowd.complaints(&builds);
+    let (crowds, at_once) = (size(1, 4), size(50, 250));
+    let (mut n, mut complaints) = (0, Vec::new());
+    for _ in 0..crowds {
+        let crowd = Crowd::new(&toolchain, at_once);
+        crowd.run(&toolchain);
+        let builds = agent.wait_for(crowd.module(), crowd.n_builds());
+        n += builds.len();
+        complaints.extend(crowd.complaints(&builds));
+    }
+    tell(
+        "builds at once",
+        format!("{crowds} times {at_once} and those of go generate"),
+        format!(
+            "{n} in the history, each once; missing, gaps or mixed up {}",
+            complaints.len()
+        ),
+    );
     assert!(complaints.is_empty(), "{complaints:#?}");
     agent.stop();
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use tests::agent::Agent;
+use tests::figures::tell;
 use tests::otlp::{Receiver, Reply};
 use tests::{Module, Toolchain, gotrace_command, toolchain};
 
@@ -372,6 +373,11 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     }
     assert!(fs::read_dir(&textfile).unwrap().count() > 0);
     planted.assert_absent_below(dir.path());
+    tell(
+        "planted secrets, under an agent",
+        format!("{} secrets, {} builds", planted.n(), all.len()),
+        "found 0 in store, pages, metrics, text file, traces, logs and pushes",
+    );
 }
 
 #[test]
@@ -414,5 +420,10 @@ fn no_secret_is_in_what_run_and_record_say() {
             planted.assert_absent(&fs::read(&metrics).unwrap(), "the metrics of a run");
         }
     }
+    tell(
+        "planted secrets, under run and record",
+        format!("{} secrets, {} builds", planted.n(), all.len()),
+        "found 0 in output, JSON, recordings and metrics",
+    );
     assert!(planted.n() >= 200, "{}", planted.n());
 }

@@ -13,6 +13,7 @@ mod bench_agent;
 mod bench_analyze;
 mod bench_history;
 mod bench_overhead;
+mod bench_reliability;
 mod bless;
 mod bpf;
 mod complete;
@@ -138,6 +139,9 @@ enum Bench {
         #[arg(long, default_value_t = 10_000)]
         builds: u64,
     },
+    /// Faults and hostile neighbours, in the long forms of the tests: one table of what was tried and what came of it. Takes a quarter of
+    /// an hour on two cores.
+    Reliability,
     /// What tracing costs a cold, a warm and a relinking build, and a process that is not traced.
     Overhead {
         /// How often each build is measured under each tracer. A round takes some four minutes on two cores.
@@ -185,6 +189,9 @@ fn main() -> ExitCode {
         Word::Bench {
             what: Bench::Overhead { rounds, go },
         } => bench_overhead::run(rounds, &go),
+        Word::Bench {
+            what: Bench::Reliability,
+        } => bench_reliability::run(),
         Word::Complete { rounds, go } => complete::run(rounds, &go),
         Word::KernelLog { args } => kernel_log::run(&args),
         Word::Deb { of } => deb::run(of.as_deref()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tests::figures::{size, tell};
 use tracer_core::history::State;
 use tracer_user::history::{Filter, Store, read};
 
@@ -69,16 +70,16 @@ fn a_writer_that_is_killed_while_it_makes_the_database_leaves_a_usable_one() {
 /// Kills a writer of builds again and again.
 #[test]
 fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
-    const ROUNDS: u64 = 30;
     // On a busy machine a writer is killed before it stores anything; then there are more rounds.
-    const MOST_ROUNDS: u64 = 300;
+    const MOST_ROUNDS: u64 = 600;
+    let rounds = size(30, 300) as u64;
     let program = history_writer();
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let mut stored = BTreeSet::new();
     let mut n_cut_off = 0;
     let mut round = 0;
-    while round < ROUNDS || stored.len() <= 30 {
+    while round < rounds || stored.len() <= 30 {
         assert!(round < MOST_ROUNDS, "only {} builds", stored.len());
         round += 1;
         let mut writer = start_writing(&program, &store);
@@ -112,9 +113,13 @@ fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
         let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
         assert!(shown.trace.is_some());
     }
-    println!(
-        "{round} kills, {} builds stored, {n_cut_off} cut off",
-        whole.len()
+    tell(
+        "history: its writer killed at any moment",
+        format!("{round} kills"),
+        format!(
+            "{} builds stored, lost 0, cut off and marked {n_cut_off}; the database whole each time",
+            whole.len()
+        ),
     );
     Store::open(&store).unwrap().recover().unwrap();
     assert_eq!(listed(&store, &["--status", "running"]).len(), 0);

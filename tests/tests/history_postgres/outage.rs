@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tests::figures::{size, tell};
 use tracer_core::history::{self, Kept};
 
 use crate::harness::{SECOND, assert_whole, listed, moved, replayed, small_builds};
@@ -36,14 +37,15 @@ fn assert_arrived(server: &Server, machine: &Machine) {
     assert_eq!(server.count("target"), n_targets);
 }
 
-fn many_builds(n: i64) -> Vec<Kept> {
+fn many_builds(n: usize) -> Vec<Kept> {
     let traces = [
         "up-to-date-go1.27",
         "generate-go1.27",
         "compile-error-go1.27",
     ]
     .map(replayed);
-    (1..=n)
+    (1..)
+        .take(n)
         .zip(traces.iter().cycle())
         .flat_map(|(n, trace)| history::builds(&moved(trace, n * 10 * SECOND)).collect::<Vec<_>>())
         .collect()
@@ -51,13 +53,13 @@ fn many_builds(n: i64) -> Vec<Kept> {
 
 #[test]
 fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
-    const ROUNDS: u64 = 6;
+    let rounds = size(6, 20) as u64;
     let mut server = Server::start();
     let machine = Machine::new();
     drop(machine.store());
     let forwarder = machine.forward(server.address("admin"));
     let is_over = AtomicBool::new(false);
-    let builds = many_builds(2000);
+    let builds = many_builds(size(2000, 8000));
     let n_stored = thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut store = machine.store();
@@ -72,7 +74,7 @@ fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
             }
             n_stored
         });
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             // At work, at a moment that differs from round to round.
             let before = forwarder.counts().sent;
             wait_for("something is delivered", || match forwarder.counts().sent {
@@ -98,10 +100,14 @@ fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
     });
     machine.wait_until_delivered();
     let counts = forwarder.finish(Instant::now() + Duration::from_mins(1));
-    println!("{ROUNDS} kills, {n_stored} builds, {counts:?}");
     assert!(counts.failed > 0 && counts.refused == 0, "{counts:?}");
     assert_eq!(server.count("build"), n_stored);
     assert_arrived(&server, &machine);
+    tell(
+        "fleet: PostgreSQL killed at any moment",
+        format!("{rounds} kills"),
+        format!("{n_stored} builds stored, lost 0, doubled 0"),
+    );
 }
 
 #[test]
@@ -169,13 +175,13 @@ fn example() -> std::path::PathBuf {
 
 #[test]
 fn an_agent_that_is_killed_while_it_delivers_loses_and_doubles_nothing() {
-    const ROUNDS: u64 = 12;
+    let rounds = size(12, 40) as u64;
     let server = Server::start();
     let machine = Machine::new();
-    machine.finish(&many_builds(700));
+    machine.finish(&many_builds(size(700, 2400)));
     let program = example();
     let mut n_killed_at_work = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let mut forwarder = Command::new(&program)
             .arg("forward")
             .arg(machine.path())
@@ -196,4 +202,9 @@ fn an_agent_that_is_killed_while_it_delivers_loses_and_doubles_nothing() {
     assert!(n_killed_at_work > 2, "{n_killed_at_work}");
     machine.deliver(server.address("admin"));
     assert_arrived(&server, &machine);
+    tell(
+        "fleet: the agent's side killed while it delivers",
+        format!("{rounds} kills, {n_killed_at_work} at work"),
+        "builds lost 0, doubled 0",
+    );
 }

@@ -12,10 +12,9 @@ use std::thread;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
+use tests::figures::{size, tell};
 use tracer_user::inspect::{Reader, Root, TEXT_LIMIT};
 
-/// Of each race; there are five.
-const TRIES: u64 = 200_000;
 /// Most tries until opening it carelessly reads the secret.
 const CARELESS: u64 = 2_000_000;
 const SECRET: &[u8] = b"what only root may read";
@@ -55,7 +54,9 @@ impl Ground {
     }
 
     /// Opens `asked` while `one` and `other` change places.
-    fn race(&self, asked: &str, one: &str, other: &str) {
+    fn race(&self, case: &str, asked: &str, one: &str, other: &str) {
+        // There are five races.
+        let tries = size(200_000, 1_000_000) as u64;
         let asked = self.path(asked);
         let (one, other) = (self.path(one), self.path(other));
         let is_over = AtomicBool::new(false);
@@ -67,7 +68,7 @@ impl Ground {
                     n_swaps.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            let tally = thread::scope(|scope| scope.spawn(|| watch(&asked)).join());
+            let tally = thread::scope(|scope| scope.spawn(|| watch(&asked, tries)).join());
             is_over.store(true, Ordering::Relaxed);
             let Tally {
                 careless,
@@ -76,12 +77,15 @@ impl Ground {
                 refused,
             } = tally.unwrap();
             let n_swaps = n_swaps.load(Ordering::Relaxed);
-            println!(
-                "{TRIES} tries beside {n_swaps} swaps: the secret was read {secret} times, the output {honest} times, \
-                 {refused} were refused; opened carelessly, it was read at try {careless}"
+            tell(
+                case,
+                format!("{tries} openings, {n_swaps} swaps"),
+                format!(
+                    "the secret read {secret} times, the output {honest}, refused {refused}; carelessly opened, read at try {careless}"
+                ),
             );
             assert_eq!(secret, 0);
-            assert_eq!(honest + refused, TRIES);
+            assert_eq!(honest + refused, tries);
             assert!(
                 honest > 0 && refused > 0,
                 "{honest} read, {refused} refused"
@@ -98,7 +102,7 @@ struct Tally {
     refused: u64,
 }
 
-fn watch(asked: &Path) -> Tally {
+fn watch(asked: &Path, tries: u64) -> Tally {
     let careless = (1..=CARELESS).find(|_| read_carelessly(asked) == SECRET);
     let mut tally = Tally {
         careless: careless.expect("a race that can be lost"),
@@ -111,7 +115,7 @@ fn watch(asked: &Path) -> Tally {
         uid: BUILDER,
         public: false,
     };
-    for _ in 0..TRIES {
+    for _ in 0..tries {
         let opened = root.open(asked, reader, TEXT_LIMIT);
         match opened.and_then(|opened| opened.read()) {
             Ok(content) if content == HONEST => tally.honest += 1,
@@ -132,21 +136,31 @@ fn read_carelessly(path: &Path) -> Vec<u8> {
 fn a_file_that_becomes_a_link() {
     let ground = Ground::new();
     symlink(ground.secret(), ground.path("outputs/link")).unwrap();
-    ground.race("outputs/out", "outputs/out", "outputs/link");
+    ground.race(
+        "race: file, link",
+        "outputs/out",
+        "outputs/out",
+        "outputs/link",
+    );
 }
 
 #[test]
 fn a_directory_that_becomes_a_link() {
     let ground = Ground::new();
     symlink("secrets", ground.path("link")).unwrap();
-    ground.race("outputs/out", "outputs", "link");
+    ground.race("race: directory, link", "outputs/out", "outputs", "link");
 }
 
 #[test]
 fn a_file_that_becomes_a_hard_link() {
     let ground = Ground::new();
     fs::hard_link(ground.secret(), ground.path("outputs/link")).unwrap();
-    ground.race("outputs/out", "outputs/out", "outputs/link");
+    ground.race(
+        "race: file, hard link",
+        "outputs/out",
+        "outputs/out",
+        "outputs/link",
+    );
 }
 
 /// Such links lead to a file that is open, whatever may be reached by names.
@@ -156,7 +170,12 @@ fn a_file_that_becomes_a_link_of_proc() {
     let file = File::open(ground.secret()).unwrap();
     let magic = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     symlink(magic, ground.path("outputs/link")).unwrap();
-    ground.race("outputs/out", "outputs/out", "outputs/link");
+    ground.race(
+        "race: file, link of /proc",
+        "outputs/out",
+        "outputs/out",
+        "outputs/link",
+    );
 }
 
 #[test]
@@ -165,5 +184,10 @@ fn a_directory_that_becomes_a_link_of_proc() {
     let dir = File::open(ground.path("secrets")).unwrap();
     let magic = format!("/proc/{}/fd/{}", std::process::id(), dir.as_raw_fd());
     symlink(magic, ground.path("link")).unwrap();
-    ground.race("outputs/out", "outputs", "link");
+    ground.race(
+        "race: directory, link of /proc",
+        "outputs/out",
+        "outputs",
+        "link",
+    );
 }

@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use tests::figures::tell;
 use tests::gotrace;
 use tracer_binary::artifact::identify;
 use tracer_binary::{Analysis, Options, analyze};
@@ -142,7 +143,14 @@ fn thousands_of_malformed_files_are_refused_or_add_up() {
         }
     }
     assert!(faults.is_empty(), "{} panics: {faults:#?}", faults.len());
-    println!("{n_files} files: {n_told} were told, the others refused");
+    tell(
+        "malformed binaries",
+        format!("{n_files} files"),
+        format!(
+            "told to the byte {n_told}, refused {}, panics 0",
+            n_files - n_told
+        ),
+    );
     assert!(n_files > 5_000, "{n_files}");
     assert!(
         n_told > n_files / 4 && n_told < n_files,
@@ -170,7 +178,11 @@ fn a_child_reads_them_and_answers() {
             through_a_child(&path, &root, reader, &analyser, fault, bytes);
         }
     }
-    println!("{n_files} files went through a child each, twice");
+    tell(
+        "malformed binaries, each read by a process of its own",
+        format!("{n_files} files, twice"),
+        "answered or refused all; ended otherwise 0",
+    );
     assert_eq!(analyser.n_lost(), 0);
 }
 

@@ -94,6 +94,10 @@ pub fn serve(
         for trace in service.sessions.begun() {
             sink.begun(&trace);
         }
+        // What is over is told in a moment, and has to know by then what may be missing in it.
+        if service.sessions.n_running() > service.sessions.roots().count() {
+            service.tell_losses();
+        }
         for trace in service.sessions.ended(clock::boot()) {
             sink.ended(trace);
         }
