@@ -126,6 +126,18 @@ impl Agent {
         }
     }
 
+    /// Reads what it says until a line has this in it; returns all of it.
+    pub fn all_until(&mut self, text: &str) -> Vec<String> {
+        let mut said: Vec<String> = Vec::new();
+        while !said.last().is_some_and(|it| it.contains(text)) {
+            let mut line = String::new();
+            let n = self.said.read_line(&mut line).unwrap();
+            assert!(n > 0, "the agent ended and did not say {text:?}: {said:#?}");
+            said.push(line);
+        }
+        said
+    }
+
     /// Builds in the history that were run in this module, oldest first; of the last thousand.
     pub fn builds_in(&self, module: &Module) -> Vec<Value> {
         let page = self.page("/api/v1/builds?limit=1000");

@@ -44,6 +44,12 @@ pub enum Why {
     Damaged(#[source] rusqlite::Error),
     #[error("is in use by others all the time: try again")]
     Busy,
+    #[error(
+        "has no room: free some on its disk, or let it keep less (`keep_days`, `keep_megabytes`)"
+    )]
+    Full(#[source] rusqlite::Error),
+    #[error("cannot be written: see that its disk is mounted for writing and works")]
+    Unwritable(#[source] rusqlite::Error),
     #[error("has no build {id}: `gotrace builds` shows what there is")]
     NoSuchBuild { id: String },
     #[error("has {n} builds that begin with {id}, which one: {examples}")]
@@ -70,6 +76,20 @@ pub enum Why {
     Sqlite(#[source] rusqlite::Error),
 }
 
+impl Error {
+    /// With its reasons, in one line.
+    pub(super) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(reason) = next {
+            text.push_str(": ");
+            text.push_str(&reason.to_string());
+            next = reason.source();
+        }
+        text
+    }
+}
+
 impl Why {
     pub(super) fn at(self, place: impl fmt::Display) -> Error {
         Error {
@@ -84,6 +104,10 @@ impl From<rusqlite::Error> for Why {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
+            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::ReadOnly | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+                Self::Unwritable(error)
+            }
             _ => Self::Sqlite(error),
         }
     }

@@ -183,7 +183,7 @@ impl Line {
     fn run(&mut self, requests: &Receiver<Request>) {
         loop {
             if let Err(error) = self.tend() {
-                (self.tell)(&chain(&error));
+                (self.tell)(&error.chain());
             }
             let is_well = self.deliver_all();
             match requests.recv_timeout(self.pause.unwrap_or(POLL)) {
@@ -195,7 +195,7 @@ impl Line {
                     }
                     // For whoever asks last.
                     if let Err(error) = self.count() {
-                        (self.tell)(&chain(&error));
+                        (self.tell)(&error.chain());
                     }
                     return;
                 }
@@ -265,7 +265,7 @@ impl Line {
                     (self.tell)(&format!(
                         "build {} stays on this machine: {}",
                         one.parcel.id,
-                        chain(&error)
+                        error.chain()
                     ));
                     self.spool.delivered(alone)?;
                 }
@@ -314,7 +314,7 @@ impl Line {
         if pause.is_none() {
             (self.tell)(&format!(
                 "builds wait on this machine and are delivered later: {}",
-                chain(error)
+                error.chain()
             ));
         }
         self.pause = Some(pause.unwrap_or(PAUSE));
@@ -332,7 +332,7 @@ impl Line {
             let since_ns = now_ns().saturating_sub(i64::from(days).saturating_mul(DAY_NS));
             if let Err(why) = delivery.retain(since_ns) {
                 let error = why.at(&self.order.address);
-                (self.tell)(&format!("old builds are not deleted: {}", chain(&error)));
+                (self.tell)(&format!("old builds are not deleted: {}", error.chain()));
                 self.delivery = None;
             }
         }
@@ -340,18 +340,6 @@ impl Line {
             self.delivery = None;
         }
     }
-}
-
-/// An error with its reasons.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(reason) = next {
-        text.push_str(": ");
-        text.push_str(&reason.to_string());
-        next = reason.source();
-    }
-    text
 }
 
 /// Nanoseconds since 1970.

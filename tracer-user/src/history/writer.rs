@@ -64,11 +64,12 @@ struct Counters {
 
 impl Writer {
     /// Opens the history, marks what was cut off when its last writer ended, and starts the thread. `bound`: how many builds wait
-    /// at most. `tell` hears of every failure, on the thread.
+    /// at most. `tell` hears of a
+    /// failure once, and when it is over; on the thread.
     pub fn start(
         path: &Path,
         bound: usize,
-        tell: impl Fn(&Error) + Send + 'static,
+        tell: impl Fn(&str) + Send + 'static,
     ) -> Result<(Self, usize), Error> {
         let mut store = Store::open(path)?;
         let n_cut_off = store.recover()?;
@@ -173,22 +174,25 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn(&Error)) {
+fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn(&str)) {
+    let mut failing = Failing::new(tell);
     for job in jobs {
         match job {
             Job::Begin(entry) => {
-                attempt(counts, tell, || store.begin(&entry));
+                attempt(counts, &mut failing, || store.begin(&entry));
             }
             Job::Finish(kept) => {
-                if attempt(counts, tell, || store.finish_uncounted(&kept)) {
+                if attempt(counts, &mut failing, || store.finish_uncounted(&kept)) {
                     counts.stored.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Job::Retain(limits, now_ns) => {
-                attempt(counts, tell, || store.retain(limits, now_ns).map(|_| ()));
+                attempt(counts, &mut failing, || {
+                    store.retain(limits, now_ns).map(|_| ())
+                });
             }
             Job::Tally(counted) => {
-                attempt(counts, tell, || store.set_tally(&counted));
+                attempt(counts, &mut failing, || store.set_tally(&counted));
                 continue; // As is what follows, it was handed over on another way.
             }
             Job::Flush(done) => {
@@ -201,16 +205,49 @@ fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn
     }
 }
 
+/// What keeps the history from being written. A full disk would say so with every build.
+struct Failing<'a> {
+    tell: &'a dyn Fn(&str),
+    /// As it was told, and how many jobs it has cost.
+    now: Option<(String, u64)>,
+}
+
+impl<'a> Failing<'a> {
+    fn new(tell: &'a dyn Fn(&str)) -> Self {
+        Self { tell, now: None }
+    }
+
+    fn is(&mut self, error: &Error) {
+        let why = error.chain();
+        let n = self.now.as_ref().map_or(0, |(_, n)| *n) + 1;
+        if self.now.as_ref().is_none_or(|(told, _)| *told != why) {
+            (self.tell)(&format!("builds are not stored: {why}"));
+        }
+        self.now = Some((why, n));
+    }
+
+    fn is_over(&mut self) {
+        if let Some((_, n)) = self.now.take() {
+            (self.tell)(&format!(
+                "builds are stored again; {n} beginnings or ends of builds are missing in the history"
+            ));
+        }
+    }
+}
+
 /// Whether it was done in the end.
 fn attempt(
     counts: &Counters,
-    tell: &dyn Fn(&Error),
+    failing: &mut Failing<'_>,
     mut job: impl FnMut() -> Result<(), Error>,
 ) -> bool {
     for n in 1..=TRIES {
         match job() {
-            Ok(()) => return true,
-            Err(error) if n == TRIES => tell(&error),
+            Ok(()) => {
+                failing.is_over();
+                return true;
+            }
+            Err(error) if n == TRIES => failing.is(&error),
             Err(_) => thread::sleep(PAUSE * n),
         }
     }

@@ -165,6 +165,8 @@ fn status(why: &Why) -> StatusCode {
         | Why::Foreign
         | Why::Newer { .. }
         | Why::Damaged(_)
+        | Why::Full(_)
+        | Why::Unwritable(_)
         | Why::Unpackable(_)
         | Why::Row(_)
         | Why::Io(_)

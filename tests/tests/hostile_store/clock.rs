@@ -1,0 +1,76 @@
+//! The wall clock is set while builds run: forward, back, to before 1970 and to the end of what it can say.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::time::Duration;
+
+use tests::figures::tell;
+use tracer_core::history;
+use tracer_core::model::Trace;
+use tracer_user::history::{Filter, Writer, read};
+
+const DAY: i64 = 86_400_000_000_000;
+
+fn recorded() -> Trace {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/build-go1.27.jsonl.gz");
+    let file = File::open(path).unwrap();
+    let replayed = tracer_user::driver::replay(BufReader::new(file));
+    replayed.unwrap().trace
+}
+
+#[test]
+fn builds_are_there_once_each_and_as_long_as_they_were_wherever_the_clock_jumps() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let trace = recorded();
+    let now = 20_000 * DAY;
+    let start = i64::try_from(trace.start.0).unwrap();
+    let jumps = [
+        0,
+        400 * DAY,
+        -400 * DAY,
+        1,
+        -1,
+        -now,
+        -now - DAY,
+        i64::MAX - now - DAY,
+    ];
+    let mut jumped = Vec::new();
+    let (writer, _) = Writer::start(&store, 64, |error| panic!("{error}")).unwrap();
+    for (n, jump) in (0..).zip(jumps) {
+        let boot_to_wall_ns = (now + n * 1_000_000_000).saturating_add(jump) - start;
+        let moved = Trace {
+            boot_to_wall_ns,
+            ..trace.clone()
+        };
+        for kept in history::builds(&moved) {
+            writer.begin(kept.entry.clone());
+            jumped.push(kept.entry.id.to_string());
+            writer.finish(kept);
+        }
+    }
+    assert!(writer.flush(Duration::from_mins(1)));
+    assert_eq!(writer.counts().failed, 0);
+    drop(writer);
+    let (entries, _) = read(&store, |it| it.list(&Filter::default())).unwrap();
+    let mut found: Vec<String> = entries.iter().map(|it| it.id.to_string()).collect();
+    found.sort();
+    jumped.sort();
+    jumped.dedup();
+    assert_eq!(jumped.len(), jumps.len(), "no two have one name");
+    assert_eq!(found, jumped);
+    for id in &found {
+        let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
+        let shown = shown.trace.unwrap();
+        assert_eq!(shown.end.0 - shown.start.0, trace.end.0 - trace.start.0);
+    }
+    tell(
+        "wall clock that jumps between builds",
+        format!("{} jumps, up to 270 years", jumps.len()),
+        format!(
+            "stored {}, lost 0, doubled 0; each as long as it was",
+            found.len()
+        ),
+    );
+}

@@ -1,0 +1,183 @@
+//! Disks, each in the mount namespace of its agent alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::agent::Agent;
+use tests::figures::{size, tell};
+use tests::{Module, Toolchain, gotrace, toolchain};
+
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// An agent whose history is on a disk of its own. `mount` puts that at `$1`.
+fn agent_on(mount: &str) -> Agent {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("set -e\n{mount}\nshift\nexec \"$@\"\n");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private"])
+        .args(["sh", "-c", &script, "agent"])
+        .arg(dir.path())
+        .arg(gotrace())
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    Agent::start_as(command, dir, &[])
+}
+
+/// Its disk, as seen from here.
+fn disk(agent: &Agent) -> PathBuf {
+    let root = PathBuf::from(format!("/proc/{}/root", agent.pid()));
+    root.join(agent.dir().strip_prefix("/").unwrap())
+}
+
+fn in_it(agent: &Agent, script: &str) {
+    let done = Command::new("nsenter")
+        .arg(format!("--mount=/proc/{}/ns/mnt", agent.pid()))
+        .args(["sh", "-ec", script, "sh"])
+        .arg(agent.dir())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{script}: {done:?}");
+}
+
+fn build(module: &Module, toolchain: &Toolchain, output: &str) {
+    module.run_go(toolchain, &["build", "-o", output, "."]);
+}
+
+/// What the build of each output ended as, oldest first.
+fn outputs(builds: &[Value]) -> Vec<(&str, &str)> {
+    builds
+        .iter()
+        .map(|build| {
+            let line = build["command_line"].as_str().unwrap();
+            let mut words = line.split(' ').skip_while(|it| *it != "-o");
+            (words.nth(1).unwrap(), build["state"].as_str().unwrap())
+        })
+        .collect()
+}
+
+/// Room that is left, taken.
+fn fill(file: &Path) {
+    let zeros = [0; 4096];
+    let mut file = fs::File::create(file).unwrap();
+    while std::io::Write::write_all(&mut file, &zeros).is_ok() {}
+}
+
+#[test]
+fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
+    let toolchain = toolchain("1.27");
+    let module = Module::copy("tiny");
+    module.sandbox.make_warm(&toolchain);
+    let mut agent = agent_on("mount -t tmpfs -o size=4m tmpfs \"$1\"");
+    let rounds = size(1, 10);
+    let (mut kept, mut n_said) = (Vec::new(), 0);
+    for round in 0..rounds {
+        let [before, full, after] = ["before", "full", "after"].map(|it| format!("{it}{round}"));
+        build(&module, &toolchain, &before);
+        wait_for(&agent, &module, &before);
+        let filler = disk(&agent).join("filler");
+        fill(&filler);
+        let dropped = n_dropped(&agent);
+        build(&module, &toolchain, &full);
+        let said = agent.wait_to_say("builds are not stored");
+        assert!(
+            said.contains("has no room: free some on its disk"),
+            "{said}"
+        );
+        // Its beginning, and its end.
+        let since = Instant::now();
+        while n_dropped(&agent) < dropped + 2 {
+            assert!(since.elapsed() < PATIENCE, "{} dropped", n_dropped(&agent));
+            thread::sleep(Duration::from_millis(50));
+        }
+        fs::remove_file(&filler).unwrap();
+        build(&module, &toolchain, &after);
+        let said = agent.all_until("builds are stored again");
+        n_said += said.iter().filter(|it| it.contains("not stored")).count();
+        wait_for(&agent, &module, &after);
+        kept.extend([before, after]);
+    }
+    let found = agent.builds_in(&module);
+    let all: Vec<(&str, &str)> = kept.iter().map(|it| (it.as_str(), "succeeded")).collect();
+    assert_eq!(outputs(&found), all);
+    assert_eq!(n_said, 0, "it is said once, not with every build");
+    tell(
+        "history on a disk that fills up",
+        format!("{rounds} times, {} builds", 3 * rounds),
+        format!(
+            "stored {}, lost of them 0, doubled 0; those built meanwhile counted, each time said once",
+            found.len()
+        ),
+    );
+    agent.stop();
+}
+
+/// What the history refused.
+fn n_dropped(agent: &Agent) -> u64 {
+    let page = agent.page("/metrics");
+    let begin = "gotrace_queue_dropped_total{queue=\"history\"} ";
+    let value = page.lines().find_map(|it| it.strip_prefix(begin));
+    value.map_or_else(|| panic!("{page}"), |it| it.parse().unwrap())
+}
+
+/// Until the build of that output is there and over.
+fn wait_for(agent: &Agent, module: &Module, output: &str) {
+    let since = Instant::now();
+    loop {
+        let builds = agent.builds_in(module);
+        if outputs(&builds).contains(&(output, "succeeded")) {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{output}: {builds:#?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_disk_that_turns_read_only_costs_what_is_built_from_then_on() {
+    let toolchain = toolchain("1.27");
+    let module = Module::copy("tiny");
+    module.sandbox.make_warm(&toolchain);
+    let image = TempDir::new().unwrap();
+    let file = image.path().join("disk");
+    let made = Command::new("mkfs.ext4")
+        .args(["-q", "-e", "remount-ro"])
+        .arg(&file)
+        .arg("16m")
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let mut agent = agent_on(&format!("mount -o loop {} \"$1\"", file.display()));
+    build(&module, &toolchain, "before");
+    agent.wait_for(&module, 1);
+    // As the kernel does it when it finds the file system broken.
+    in_it(
+        &agent,
+        "dev=$(basename $(findmnt -no SOURCE \"$1\")); echo broken > /sys/fs/ext4/$dev/trigger_fs_error",
+    );
+    build(&module, &toolchain, "broken");
+    let said = agent.wait_to_say("builds are not stored");
+    assert!(
+        said.contains("cannot be written: see that its disk"),
+        "{said}"
+    );
+    build(&module, &toolchain, "more");
+    assert_eq!(
+        outputs(&agent.builds_in(&module)),
+        [("before", "succeeded")]
+    );
+    // What is not stored is counted all the same.
+    agent.wait_for_page("/metrics", "go_build_builds_total{");
+    tell(
+        "history on a disk that turns read-only",
+        "1 time, 3 builds",
+        "stored before 1, lost of them 0; said once, pages and metrics go on",
+    );
+    agent.signal("KILL");
+}
