@@ -55,7 +55,7 @@ pub fn run(load: &dyn Fn() -> anyhow::Result<Config>, tell: fn(&str)) -> anyhow:
     drop(Store::open(&config.store)?);
     let _alone = lock(&config.store)?;
     let (writer, n_cut_off) = Writer::start(&config.store, QUEUE, move |error| {
-        tell(&error.to_string());
+        tell(error);
     })?;
     if n_cut_off > 0 {
         tell(&format!(
