@@ -164,7 +164,7 @@ fn a_disk_that_turns_read_only_costs_what_is_built_from_then_on() {
     build(&module, &toolchain, "broken");
     let said = agent.wait_to_say("builds are not stored");
     assert!(
-        said.contains("cannot be written: see that its disk"),
+        said.contains("cannot be opened or written: see that its disk"),
         "{said}"
     );
     build(&module, &toolchain, "more");

@@ -48,7 +48,7 @@ pub enum Why {
         "has no room: free some on its disk, or let it keep less (`keep_days`, `keep_megabytes`)"
     )]
     Full(#[source] rusqlite::Error),
-    #[error("cannot be written: see that its disk is mounted for writing and works")]
+    #[error("cannot be opened or written: see that its disk works and is mounted for writing")]
     Unwritable(#[source] rusqlite::Error),
     #[error("has no build {id}: `gotrace builds` shows what there is")]
     NoSuchBuild { id: String },

@@ -73,7 +73,7 @@ fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Res
         let ForReading { connection, stamp } = match connect::for_reading(path) {
             Ok(opened) => opened,
             // The last writer may have ended, and taken its log away, since it was looked for.
-            Err(Why::Sqlite(_) | Why::Damaged(_)) if n < TRIES => continue,
+            Err(Why::Sqlite(_) | Why::Unwritable(_) | Why::Damaged(_)) if n < TRIES => continue,
             Err(why) => return Err(why),
         };
         // Several statements, one moment.
