@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::byte_string::ByteString;
 use crate::effect::Effect;
 use crate::event::{Artifact, Event, FileId, Ktime, Lost, ProcKey, Role, Tool};
+use crate::golang::version::GoVersion;
 use crate::model::{Anomaly, EventCounts, SCHEMA, ToolProgram, Trace};
 
 use process::Process;
@@ -226,10 +227,15 @@ impl Correlator {
         };
         if role != Role::Go {
             let path = call::response_file(role, image);
-            return path
-                .map(|path| Effect::ReadResponseFile { process: key, path })
-                .into_iter()
-                .collect();
+            let effect = path.map(|path| Effect::ReadResponseFile {
+                process: key,
+                path,
+                // The `go` command tells its tools.
+                version: image
+                    .set("GOVERSION")
+                    .and_then(|it| GoVersion::parse(&it.to_str())),
+            });
+            return effect.into_iter().collect();
         }
         if process.settings.is_some() || process.is_telemetry() {
             return Vec::new();

@@ -3,6 +3,7 @@
 
 use crate::byte_string::ByteString;
 use crate::event::{FileId, ProcKey};
+use crate::golang::version::GoVersion;
 
 /// Something for the rim to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +21,13 @@ pub enum Effect {
         root: Option<ByteString>,
         dir: Option<ByteString>,
     },
-    /// Read a tool's argument file before it is deleted; an absolute path. Answer: `Event::ResponseFile`.
-    ReadResponseFile { process: ProcKey, path: ByteString },
+    /// Read a tool's argument file before it is deleted; an absolute path. Its version decides what quotes mean. Answer:
+    /// `Event::ResponseFile`.
+    ReadResponseFile {
+        process: ProcKey,
+        path: ByteString,
+        version: Option<GoVersion>,
+    },
     /// Read what Git's files say of the checkout that `dir` lies in, on behalf of that user. Answer: `Event::CheckedOut`.
     ReadCheckout {
         process: ProcKey,

@@ -94,11 +94,11 @@ impl Sessions {
                 self.tell(root, Event::Lineage(lineage))
             }
             Event::Settings(settings) => {
-                let root = self.known(settings.process);
+                let root = self.asked.get(&settings.process).copied();
                 self.tell(root, Event::Settings(settings))
             }
             Event::ResponseFile(file) => {
-                let root = self.known(file.process);
+                let root = self.asked.get(&file.process).copied();
                 self.tell(root, Event::ResponseFile(file))
             }
             Event::Inspected(inspected) => {
@@ -264,7 +264,13 @@ impl Sessions {
 
 impl Session {
     fn apply(&mut self, event: Event) -> Vec<Effect> {
-        let is_answer = matches!(event, Event::Inspected(_) | Event::CheckedOut(_));
+        let is_answer = matches!(
+            event,
+            Event::Inspected(_)
+                | Event::CheckedOut(_)
+                | Event::Settings(_)
+                | Event::ResponseFile(_)
+        );
         if is_answer {
             self.n_asked = self.n_asked.saturating_sub(1);
         }
@@ -310,13 +316,14 @@ fn note_asked(asked: &mut BTreeMap<ProcKey, ProcKey>, root: ProcKey, effects: &[
     );
 }
 
-/// The process of a question that is not answered at once.
+/// The process of a question that may be answered later.
 fn asked_later(effect: &Effect) -> Option<ProcKey> {
     match effect {
-        Effect::Inspect { process, .. } | Effect::ReadCheckout { process, .. } => Some(*process),
-        Effect::Identify { .. } | Effect::ReadSettings { .. } | Effect::ReadResponseFile { .. } => {
-            None
-        }
+        Effect::Inspect { process, .. }
+        | Effect::ReadCheckout { process, .. }
+        | Effect::ReadSettings { process, .. }
+        | Effect::ReadResponseFile { process, .. } => Some(*process),
+        Effect::Identify { .. } => None,
     }
 }
 
@@ -324,7 +331,8 @@ fn asked_later(effect: &Effect) -> Option<ProcKey> {
 mod tests {
     use super::*;
     use crate::event::{
-        Ancestor, Captured, CheckedOut, Exec, Exit, Fork, Lineage, Role, Status, Tgid, Usage,
+        Ancestor, Captured, CheckedOut, Exec, Exit, Fork, Lineage, Role, Settings, Status, Tgid,
+        Usage,
     };
 
     const FIRST: ProcKey = key(10);
@@ -374,12 +382,25 @@ mod tests {
         })
     }
 
-    fn checked_out(process: ProcKey) -> Event {
-        Event::CheckedOut(CheckedOut {
-            at: Ktime(1),
-            process,
-            checkout: None,
-        })
+    /// To what is asked of a `go` command.
+    fn answers(process: ProcKey) -> [Event; 2] {
+        let at = Ktime(1);
+        let checkout = None;
+        [
+            Event::Settings(Settings {
+                at,
+                process,
+                user: None,
+                root: None,
+                module: None,
+                place: None,
+            }),
+            Event::CheckedOut(CheckedOut {
+                at,
+                process,
+                checkout,
+            }),
+        ]
     }
 
     const GO: &str = "/usr/local/go/bin/go";
@@ -403,7 +424,9 @@ mod tests {
         // Of a process that turned out to be none of ours.
         sessions.apply(lineage(SECOND));
         sessions.apply(exit(FIRST, 150));
-        sessions.apply(checked_out(FIRST));
+        for event in answers(FIRST) {
+            sessions.apply(event);
+        }
         let [trace] = &sessions.ended(Ktime(150))[..] else {
             panic!("not one session ended");
         };
@@ -426,9 +449,12 @@ mod tests {
         ] {
             sessions.apply(event);
         }
-        // What was asked about their checkouts is waited for.
+        // What was asked about them is waited for.
+        let [settings, checkout] = answers(FIRST);
+        sessions.apply(settings);
         assert!(sessions.ended(Ktime(150)).is_empty());
-        for event in [checked_out(FIRST), checked_out(SECOND)] {
+        sessions.apply(checkout);
+        for event in answers(SECOND) {
             sessions.apply(event);
         }
         let [first] = &sessions.ended(Ktime(150))[..] else {
@@ -471,7 +497,9 @@ mod tests {
         assert!(asked.iter().any(|it| asked_later(it) == Some(FIRST)));
         sessions.apply(exit(FIRST, 150));
         assert!(sessions.ended(Ktime(150)).is_empty());
-        sessions.apply(checked_out(FIRST));
+        for event in answers(FIRST) {
+            sessions.apply(event);
+        }
         assert_eq!(sessions.ended(Ktime(150)).len(), 1);
     }
 

@@ -4,6 +4,7 @@
 //! last wake-up and no lock is needed. Replay (`replay`) takes the same road from an event to the trace.
 
 mod analyst;
+mod bell;
 mod clock;
 mod handover;
 mod inspector;
@@ -14,6 +15,7 @@ mod replay;
 mod self_test;
 pub mod service;
 mod source;
+mod texts;
 mod world;
 
 use std::io;

@@ -148,3 +148,61 @@ fn a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
     );
     agent.stop();
 }
+
+#[test]
+fn settings_on_a_file_system_that_does_not_answer_keep_nobody_else_waiting() {
+    let new = toolchain("1.27");
+    let (hostile, honest) = (module(&new, "mute"), module(&new, "spoken"));
+    let at = hostile.sandbox.path().join("at");
+    fs::create_dir(&at).unwrap();
+    let owned = Command::new("chown")
+        .args(["-R", HOSTILE])
+        .arg(hostile.sandbox.path())
+        .status();
+    assert!(owned.unwrap().success());
+    let fuse = Fuse::mount(hostile.dir(), &at);
+    let agent = Agent::start();
+    build(&honest, &new, &[], &honest.sandbox.out().join("first"));
+    agent.wait_for(&honest, 1);
+
+    // It waits for its go.mod as the agent does.
+    let script = format!(
+        "cd {} && kill -STOP {} && exec setpriv --reuid {HOSTILE} --clear-groups {} build -o {} .",
+        at.display(),
+        fuse.server.id(),
+        new.go.display(),
+        hostile.sandbox.out().join("out").display(),
+    );
+    let mut waiting = Command::new("sh")
+        .args(["-c", &script])
+        .env_clear()
+        .envs(hostile.sandbox.env(&new))
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    let begun = || {
+        let page = agent.page("/api/v1/builds?limit=1000&status=running");
+        page.contains(at.to_str().unwrap())
+    };
+    while !begun() {
+        assert!(since.elapsed() < PATIENCE, "its build is not seen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    build(&honest, &new, &[], &honest.sandbox.out().join("second"));
+    let builds = agent.wait_for(&honest, 2);
+    assert_eq!(builds[1]["project"], "example.com/spoken", "{builds:#?}");
+    assert_eq!(waiting.try_wait().unwrap(), None, "it was not stuck");
+
+    fuse.signal("CONT");
+    assert!(waiting.wait().unwrap().success());
+    let since = Instant::now();
+    loop {
+        let page = agent.page("/api/v1/builds?limit=1000&status=succeeded");
+        if page.contains(at.to_str().unwrap()) && page.contains("\"example.com/mute\"") {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{page}");
+        thread::sleep(Duration::from_millis(100));
+    }
+    agent.stop();
+}

@@ -8,24 +8,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, eventfd};
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::{Artifact, CheckedOut, Event, Inspected, ProcKey};
-use tracer_core::origin::Checkout;
+use tracer_core::event::{Artifact, Event, Inspected, ProcKey};
 
 use super::analyst::{Analyst, Counts, Found, Shared};
+use super::bell::{Bell, Mouth};
 use super::clock;
 use super::line::Line;
-use crate::inspect::{
-    self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root, checkout,
-};
+use crate::inspect::{self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
 const QUEUE: usize = 4096;
@@ -44,22 +40,13 @@ pub(super) enum Depth {
     Anatomy,
 }
 
-/// Something to read.
+/// An output to read.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) process: ProcKey,
-    pub(super) about: About,
+    pub(super) path: ByteString,
     pub(super) uid: u32,
     pub(super) root: Arc<Root>,
-}
-
-/// What is to be read.
-#[derive(Clone, Debug)]
-pub(super) enum About {
-    /// The output with this path.
-    Output(ByteString),
-    /// The checkout that this directory lies in.
-    Checkout(ByteString),
 }
 
 /// Names a question.
@@ -69,7 +56,7 @@ struct Ticket(u64);
 /// What a thread has to say of a question.
 #[derive(Debug)]
 enum Word {
-    Whole(Event),
+    Whole(Inspected),
     /// All but what its bytes are made of.
     Begun(Inspected),
     Rest(Found),
@@ -79,7 +66,7 @@ enum Word {
 #[derive(Debug)]
 struct Asked {
     process: ProcKey,
-    about: About,
+    path: ByteString,
     /// An answer that waits for its rest.
     begun: Option<Inspected>,
     until: Instant,
@@ -90,8 +77,6 @@ struct Asked {
 pub(super) struct Inspector {
     questions: Arc<Line<Neighbour, (Ticket, Question)>>,
     words: Receiver<(Ticket, Word)>,
-    /// Readable while there are words.
-    bell: Arc<OwnedFd>,
     next: u64,
     n_dropped: u64,
     asked: BTreeMap<Ticket, Asked>,
@@ -103,24 +88,20 @@ pub(super) struct Inspector {
 struct Desk {
     analyser: Arc<Analyser>,
     analyst: Option<Analyst<Ticket>>,
-    mouth: Mouth,
+    mouth: Mouth<(Ticket, Word)>,
 }
 
 impl Inspector {
-    pub(super) fn start(depth: Depth) -> io::Result<Self> {
-        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    pub(super) fn start(depth: Depth, bell: &Bell) -> io::Result<Self> {
         let questions = Arc::new(Line::<Neighbour, (Ticket, Question)>::new(QUEUE));
         let (tell, words) = channel();
-        let mouth = Mouth {
-            tell,
-            bell: Arc::clone(&bell),
-        };
+        let mouth = Mouth::new(tell, bell);
         let analyser = Arc::new(Analyser::own()?);
         let analyst = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {
                 let mouth = mouth.clone();
-                let tell = move |ticket, found| mouth.say(ticket, Word::Rest(found));
+                let tell = move |ticket, found| mouth.say((ticket, Word::Rest(found)));
                 Some(Analyst::start(Arc::clone(&analyser), tell)?)
             }
         };
@@ -141,7 +122,6 @@ impl Inspector {
         Ok(Self {
             questions,
             words,
-            bell,
             next: 0,
             n_dropped: 0,
             asked: BTreeMap::new(),
@@ -156,7 +136,7 @@ impl Inspector {
         self.next += 1;
         let asked = Asked {
             process: question.process,
-            about: question.about.clone(),
+            path: question.path.clone(),
             begun: None,
             until: Instant::now() + READING,
         };
@@ -169,30 +149,28 @@ impl Inspector {
             Err(_full) => {
                 self.n_dropped += 1;
                 let why = format!("{QUEUE} other files waited to be read");
-                Some(asked.about.refused(asked.process, why))
+                Some(refused(asked.process, asked.path, why))
             }
         }
     }
 
     /// What has been read since the last call, and what waited long enough.
     pub(super) fn answers(&mut self) -> Vec<Event> {
-        // Silenced first: an answer that comes after this rings again.
-        let _silent = rustix::io::read(&self.bell, &mut [0; 8]);
         let now = Instant::now();
         let words: Vec<_> = self.words.try_iter().collect();
-        let mut answers: Vec<Event> = words
+        let mut answers: Vec<Inspected> = words
             .into_iter()
             .filter_map(|(ticket, word)| self.hear(ticket, word, now))
             .collect();
         let late = self.asked.extract_if(.., |_, asked| asked.until <= now);
         answers.extend(late.map(|(_, asked)| asked.late()));
-        answers
+        answers.into_iter().map(Event::Inspected).collect()
     }
 
     /// What is not asked any more waited too long, and nobody hears of it.
-    fn hear(&mut self, ticket: Ticket, word: Word, now: Instant) -> Option<Event> {
+    fn hear(&mut self, ticket: Ticket, word: Word, now: Instant) -> Option<Inspected> {
         match word {
-            Word::Whole(event) => self.asked.remove(&ticket).map(|_| event),
+            Word::Whole(inspected) => self.asked.remove(&ticket).map(|_| inspected),
             Word::Begun(inspected) => {
                 let asked = self.asked.get_mut(&ticket)?;
                 asked.begun = Some(inspected);
@@ -201,7 +179,7 @@ impl Inspector {
             }
             Word::Rest(found) => {
                 let inspected = self.asked.remove(&ticket)?.begun?;
-                Some(Event::Inspected(with(inspected, found)))
+                Some(with(inspected, found))
             }
         }
     }
@@ -234,42 +212,20 @@ impl Drop for Inspector {
 
 impl Asked {
     /// What is said when there is no more time.
-    fn late(self) -> Event {
+    fn late(self) -> Inspected {
         let Self {
             process,
-            about,
+            path,
             begun,
             until: _,
         } = self;
         if let Some(inspected) = begun {
             let why = format!("it was not analysed within {} s", PATIENCE.as_secs());
-            Event::Inspected(with(inspected, Err(why)))
+            with(inspected, Err(why))
         } else {
             let why = format!("it was not read within {} s", READING.as_secs());
-            about.refused(process, why)
+            inspected(process, path, Err(why))
         }
-    }
-}
-
-impl AsFd for Inspector {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
-    }
-}
-
-/// Where a thread says what it found.
-#[derive(Clone)]
-struct Mouth {
-    tell: Sender<(Ticket, Word)>,
-    bell: Arc<OwnedFd>,
-}
-
-impl Mouth {
-    fn say(&self, ticket: Ticket, word: Word) {
-        // Nobody listens any more when the driver has ended.
-        let _gone = self.tell.send((ticket, word));
-        // Full means that it is ringing already.
-        let _ringing = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 }
 
@@ -282,42 +238,25 @@ impl Desk {
         } = self;
         let Question {
             process,
-            about,
+            path,
             uid,
             root,
         } = question;
-        let path = match about {
-            About::Checkout(dir) => {
-                let checkout = checkout::read(&root, &dir, uid);
-                return mouth.say(ticket, Word::Whole(checked_out(process, checkout)));
-            }
-            About::Output(path) => path,
-        };
         let (opened, artifact) = match read(&root, inspect::as_path(&path), uid, analyser) {
             Ok(found) => found,
             Err(refused) => {
                 let inspected = inspected(process, path, Err(refused.to_string()));
-                return mouth.say(ticket, Word::Whole(Event::Inspected(inspected)));
+                return mouth.say((ticket, Word::Whole(inspected)));
             }
         };
         let inspected = inspected(process, path, Ok(artifact.clone()));
         let Some(analyst) = analyst else {
-            return mouth.say(ticket, Word::Whole(Event::Inspected(inspected)));
+            return mouth.say((ticket, Word::Whole(inspected)));
         };
         // Said before the analyst is asked: its word cannot come first.
-        mouth.say(ticket, Word::Begun(inspected));
+        mouth.say((ticket, Word::Begun(inspected)));
         if let Some(found) = analyst.ask(root.neighbour(uid), opened, &artifact, ticket) {
-            mouth.say(ticket, Word::Rest(found));
-        }
-    }
-}
-
-impl About {
-    /// What is said if nobody will look after it.
-    pub(super) fn refused(self, process: ProcKey, why: String) -> Event {
-        match self {
-            Self::Output(path) => Event::Inspected(inspected(process, path, Err(why))),
-            Self::Checkout(_) => checked_out(process, None),
+            mouth.say((ticket, Word::Rest(found)));
         }
     }
 }
@@ -334,6 +273,11 @@ fn read(
     Ok((opened, artifact))
 }
 
+/// What is said if nobody will look after it.
+pub(super) fn refused(process: ProcKey, path: ByteString, why: String) -> Event {
+    Event::Inspected(inspected(process, path, Err(why)))
+}
+
 fn inspected(process: ProcKey, path: ByteString, result: Result<Artifact, String>) -> Inspected {
     Inspected {
         at: clock::boot(),
@@ -341,14 +285,6 @@ fn inspected(process: ProcKey, path: ByteString, result: Result<Artifact, String
         path,
         result,
     }
-}
-
-fn checked_out(process: ProcKey, checkout: Option<Checkout>) -> Event {
-    Event::CheckedOut(CheckedOut {
-        at: clock::boot(),
-        process,
-        checkout,
-    })
 }
 
 /// With what the analyst found out.
@@ -378,7 +314,7 @@ mod tests {
                 tgid: Tgid(1),
                 born: Ktime(1),
             },
-            about: About::Output(path.into()),
+            path: path.into(),
             uid: rustix::process::getuid().as_raw(),
             root: Arc::new(Root::own().unwrap()),
         }
@@ -406,7 +342,7 @@ mod tests {
     #[test]
     fn a_content_is_looked_into_once() {
         let dir = tempfile::tempdir().unwrap();
-        let mut inspector = Inspector::start(Depth::Anatomy).unwrap();
+        let mut inspector = Inspector::start(Depth::Anatomy, &Bell::new().unwrap()).unwrap();
         let program = std::fs::read("/bin/true").unwrap();
         let n = 3;
         for name in 0..n {
@@ -437,7 +373,7 @@ mod tests {
         let (header, broken) = (dir.path().join("lib.h"), dir.path().join("broken"));
         std::fs::write(&header, "int f(void);\n").unwrap();
         std::fs::write(&broken, b"\x7fELF\x02\x01\x01 and so on").unwrap();
-        let mut inspector = Inspector::start(Depth::Anatomy).unwrap();
+        let mut inspector = Inspector::start(Depth::Anatomy, &Bell::new().unwrap()).unwrap();
         for path in [&header, &broken] {
             assert!(inspector.ask(ask(path.to_str().unwrap())).is_none());
         }
@@ -450,13 +386,13 @@ mod tests {
 
     #[test]
     fn an_answer_does_not_wait_for_its_rest_for_ever() {
-        let mut inspector = Inspector::start(Depth::Identity).unwrap();
+        let mut inspector = Inspector::start(Depth::Identity, &Bell::new().unwrap()).unwrap();
         let question = ask("/a");
         let inspected = || inspected(question.process, "/a".into(), Ok(Artifact::default()));
         let now = Instant::now();
         let asked = || Asked {
             process: question.process,
-            about: question.about.clone(),
+            path: question.path.clone(),
             begun: None,
             until: now + READING,
         };
@@ -484,7 +420,7 @@ mod tests {
         };
         let why = Err("it was not read within 100 s".to_owned());
         assert_eq!(late.result, why);
-        let whole = Word::Whole(Event::Inspected(inspected()));
+        let whole = Word::Whole(inspected());
         assert_eq!(inspector.hear(Ticket(8), whole, now), None);
     }
 }

@@ -4,25 +4,22 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::effect::Effect;
-use tracer_core::event::{Captured, EnvFile, Event, FileId, ProcKey, ResponseFile, Settings, Tool};
-use tracer_core::golang::version::GoVersion;
-use tracer_core::golang::{go_mod, response_file, settings};
+use tracer_core::event::{Event, FileId, ProcKey, Tool};
 use tracer_core::origin::Place;
-use tracer_core::redact;
 
-use super::inspector::{About, Depth, Inspector, Question};
+use super::analyst;
+use super::bell::Bell;
+use super::inspector::{self, Depth, Inspector, Question};
 use super::source::Source;
-use super::{analyst, clock};
-use crate::inspect::{self, Opened, Reader, Refused, Root, TEXT_LIMIT};
+use super::texts::{self, Text, Texts};
+use crate::inspect::{self, Refused, Root};
 use crate::{proc, toolchain};
 
-/// Most directories between a build's working directory and its `go.mod`.
-const DEPTH_MAX: usize = 64;
 /// Most roots that are kept open. Processes in one root share it; there are as many as containers that build at once.
 const ROOTS_MAX: usize = 256;
 
@@ -30,14 +27,20 @@ const ROOTS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct World {
     inspector: Inspector,
+    texts: Texts,
+    /// Readable when one of both has answers.
+    bell: Bell,
     /// Roots of processes that were asked about while they lived.
     roots: BTreeMap<ProcKey, Arc<Root>>,
 }
 
 impl World {
     pub(super) fn new(depth: Depth) -> io::Result<Self> {
+        let bell = Bell::new()?;
         Ok(Self {
-            inspector: Inspector::start(depth)?,
+            inspector: Inspector::start(depth, &bell)?,
+            texts: Texts::start(&bell)?,
+            bell,
             roots: BTreeMap::new(),
         })
     }
@@ -53,39 +56,48 @@ impl World {
                 user,
                 root,
                 dir,
-            } => Some(Event::Settings(self.settings(
+            } => {
+                let text = Text::Settings {
+                    user,
+                    root,
+                    dir,
+                    place: place(process),
+                };
+                self.read(process, text, proc::fs_uid(process))
+            }
+            Effect::ReadResponseFile {
                 process,
-                user.as_ref(),
-                root.as_ref(),
-                dir.as_ref(),
-            ))),
-            Effect::ReadResponseFile { process, path } => {
-                let args = self.read(process, &path).map_or(Captured::Missing, |text| {
-                    let args = response_file::parse(&text, go_version(process).as_ref());
-                    Captured::Whole(redact::argv(redact::Program::GoTool, args))
-                });
-                Some(Event::ResponseFile(ResponseFile {
-                    at: clock::boot(),
-                    process,
-                    args,
-                }))
+                path,
+                version,
+            } => {
+                let text = Text::ResponseFile { path, version };
+                self.read(process, text, proc::fs_uid(process))
             }
-            Effect::Inspect { process, path, uid } => self.ask(process, About::Output(path), uid),
             Effect::ReadCheckout { process, dir, uid } => {
-                self.ask(process, About::Checkout(dir), uid)
+                self.read(process, Text::Checkout(dir), Some(uid))
             }
+            Effect::Inspect { process, path, uid } => match self.root(process) {
+                Ok(root) => self.inspector.ask(Question {
+                    process,
+                    path,
+                    uid,
+                    root,
+                }),
+                Err(refused) => Some(inspector::refused(process, path, refused.to_string())),
+            },
         }
     }
 
-    fn ask(&mut self, process: ProcKey, about: About, uid: u32) -> Option<Event> {
-        match self.root(process) {
-            Ok(root) => self.inspector.ask(Question {
+    /// `uid` is not known where the process is gone; then nobody's rights are there to read with.
+    fn read(&mut self, process: ProcKey, text: Text, uid: Option<u32>) -> Option<Event> {
+        match (uid, self.root(process)) {
+            (Some(uid), Ok(root)) => self.texts.ask(texts::Question {
                 process,
-                about,
+                text,
                 uid,
                 root,
             }),
-            Err(refused) => Some(about.refused(process, refused.to_string())),
+            (None, _) | (_, Err(_)) => Some(text.unread(process)),
         }
     }
 
@@ -95,74 +107,25 @@ impl World {
     }
 
     pub(super) fn answers(&mut self) -> Vec<Event> {
-        self.inspector.answers()
+        self.bell.silence();
+        let mut answers = self.texts.answers();
+        answers.extend(self.inspector.answers());
+        answers
     }
 
     /// Questions that are still to be answered.
     pub(super) fn n_pending(&self) -> usize {
-        self.inspector.n_pending()
+        self.inspector.n_pending() + self.texts.n_pending()
     }
 
     /// Files that were not read because too many waited.
     pub(super) fn n_dropped(&self) -> u64 {
-        self.inspector.n_dropped()
+        self.inspector.n_dropped() + self.texts.n_dropped()
     }
 
     /// How looking into outputs goes.
     pub(super) fn analyses(&self) -> analyst::Counts {
         self.inspector.analyses()
-    }
-
-    fn settings(
-        &mut self,
-        process: ProcKey,
-        user: Option<&ByteString>,
-        root: Option<&ByteString>,
-        dir: Option<&ByteString>,
-    ) -> Settings {
-        let mut env_file = |path: Option<&ByteString>| {
-            let path = path?;
-            let text = self.read(process, path)?;
-            Some(EnvFile {
-                path: path.clone(),
-                variables: settings::parse_env_file(&text),
-            })
-        };
-        let (user, root) = (env_file(user), env_file(root));
-        let module = dir.and_then(|dir| self.module(process, inspect::as_path(dir)));
-        Settings {
-            at: clock::boot(),
-            process,
-            user,
-            root,
-            module,
-            place: place(process),
-        }
-    }
-
-    /// Path of the module of the nearest `go.mod` at or above `dir`.
-    fn module(&mut self, process: ProcKey, dir: &Path) -> Option<String> {
-        let text = dir
-            .ancestors()
-            .take(DEPTH_MAX)
-            .find_map(|dir| self.read_path(process, &dir.join("go.mod")))?;
-        go_mod::module_path(&text)
-    }
-
-    fn read(&mut self, process: ProcKey, path: &ByteString) -> Option<Vec<u8>> {
-        self.read_path(process, inspect::as_path(path))
-    }
-
-    fn read_path(&mut self, process: ProcKey, path: &Path) -> Option<Vec<u8>> {
-        let reader = Reader {
-            uid: proc::fs_uid(process)?,
-            public: true,
-        };
-        let opened = self.root(process).ok()?.open(path, reader, TEXT_LIMIT);
-        opened
-            .as_ref()
-            .ok()
-            .and_then(|opened: &Opened| opened.read().ok())
     }
 
     /// The root of a process; ours if it is gone, which is the same unless it was in a container.
@@ -181,7 +144,7 @@ impl World {
 
 impl AsFd for World {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inspector.as_fd()
+        self.bell.as_fd()
     }
 }
 
@@ -192,13 +155,6 @@ fn place(process: ProcKey) -> Option<Place> {
     proc::is_there(process)
         .then(|| Place::of_proc(&text))
         .flatten()
-}
-
-/// The version that a tool says of itself in its environment, where the `go` command put it.
-fn go_version(process: ProcKey) -> Option<GoVersion> {
-    let env = proc::environ(process.tgid).ok()?;
-    let (_, version) = env.iter().find(|(name, _)| name == "GOVERSION")?;
-    GoVersion::parse(version.to_str()?)
 }
 
 fn identify(
