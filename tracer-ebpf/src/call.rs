@@ -14,7 +14,7 @@ use aya_ebpf::{
 use tracer_abi::{CAPTURES, Call, Capture, Kind, Ours, Spec, TEXT_MAX, TEXT_SHORT};
 
 use crate::{
-    bound::{at_most, opaque},
+    bound::{at_most, behind, opaque},
     kernel::{born, current_task, current_tgid},
     maps::{DETAIL, EVENTS, OURS, SPECS},
     record::{count_lost, count_seen, header, wake_if_filling},
@@ -93,11 +93,12 @@ fn record(ctx: &ProbeContext) -> Option<()> {
     let total = found.text[0].len + found.text[1].len + found.text[2].len + found.text[3].len;
     let is_single = total == found.text[0].len;
     let call = Call {
-        header: header(Kind::CALL, 0, born_ns),
+        header: header(Kind::CALL, SIZE as u64, born_ns),
         goroutine,
         value: found.value,
-        text_total: [0; CAPTURES],
-        text_len: [0; CAPTURES],
+        // Not constants: those would be written by a call of a function, see `exec::current_name`.
+        text_total: [opaque(0) as u32; CAPTURES],
+        text_len: [opaque(0) as u16; CAPTURES],
         target,
         spec: index as u16,
         missing: found.missing,
@@ -230,83 +231,87 @@ const SIZE: usize = size_of::<Call>();
 
 /// Reserves a slot with `ROOM` bytes of text, fills and submits it; false if the ring buffer has no room.
 #[inline(always)]
-fn send<const ROOM: usize, const SLOT: usize>(
-    mut call: Call,
-    found: &Found,
-    is_single: bool,
-) -> bool {
+fn send<const ROOM: usize, const SLOT: usize>(call: Call, found: &Found, is_single: bool) -> bool {
     let Some(mut slot) = EVENTS.reserve_bytes(SLOT, 0) else {
         return false;
     };
-    // SAFETY: the slot holds the record and then `ROOM` bytes.
-    let texts = unsafe { slot.as_mut_ptr().add(SIZE) };
-    let mut len = 0;
-    write::<ROOM, 0>(&mut call, found, texts, &mut len, is_single);
-    if !is_single {
-        write::<ROOM, 1>(&mut call, found, texts, &mut len, false);
-        write::<ROOM, 2>(&mut call, found, texts, &mut len, false);
-        write::<ROOM, 3>(&mut call, found, texts, &mut len, false);
-    }
-    call.header.len = (SIZE as u64 + len) as u32;
+    let bytes: *mut u8 = slot.as_mut_ptr();
     // SAFETY: the slot begins with room for the record, and the ring buffer aligns it to eight bytes.
-    unsafe { slot.as_mut_ptr().cast::<Call>().write(call) };
+    unsafe { bytes.cast::<Call>().write(call) };
+    write::<ROOM, 0>(bytes, found, is_single);
+    if !is_single {
+        write::<ROOM, 1>(bytes, found, false);
+        write::<ROOM, 2>(bytes, found, false);
+        write::<ROOM, 3>(bytes, found, false);
+    }
     slot.submit(wake_if_filling());
     true
 }
 
 /// Appends one text. A single one can take the whole room. Of several each can take half of it, because the verifier follows the
 /// limit of where a text begins and of how long it is, but not that both add up.
+///
+/// All that is counted is counted in the record itself: of numbers on the stack the verifier follows every value they may have through the
+/// texts that come after, and kernels up to 6.1 give up on that.
 #[inline(always)]
-fn write<const ROOM: usize, const I: usize>(
-    call: &mut Call,
-    found: &Found,
-    texts: *mut u8,
-    len: &mut u64,
-    is_single: bool,
-) {
+fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found, is_single: bool) {
     let text = found.text[I];
     if text.len == 0 {
         return;
     }
     let capture = if found.is_joined { 0 } else { I };
+    let call = bytes.cast::<Call>();
+    // SAFETY: the slot begins with the record, which was written; only addresses are made.
+    let (len, text_len, text_total, missing) = unsafe {
+        (
+            &raw mut (*call).header.len,
+            &raw mut (*call).text_len[capture],
+            &raw mut (*call).text_total[capture],
+            &raw mut (*call).missing,
+        )
+    };
     let half = ROOM as u64 / 2;
     let (n, ret);
     if is_single {
         n = at_most(text.len, ROOM as u64);
-        // SAFETY: `texts` has room for `ROOM` bytes; the helper checks the source.
-        ret = unsafe { copy_user(texts.cast(), n as u32, text.at as *const _) };
+        // SAFETY: behind the record is room for `ROOM` bytes; the helper checks the source.
+        ret = unsafe { copy_user(bytes.add(SIZE).cast(), n as u32, text.at as *const _) };
     } else {
-        let mut start = opaque(*len);
-        if found.is_joined && I > 0 && start < half {
-            // SAFETY: within the room, as was just checked.
-            unsafe { texts.add(start as usize).write(b':') };
+        // SAFETY: as above. Volatile, so that it is read again.
+        let mut start = u64::from(unsafe { len.read_volatile() });
+        if found.is_joined && I > 0 && start < SIZE as u64 + half {
+            // SAFETY: within the room.
+            unsafe { behind(bytes, start, SIZE as u64 + half - 1).write(b':') };
             start += 1;
-            *len += 1;
-            call.text_total[0] += 1;
-            call.text_len[0] += 1;
+            change(len, |it| it + 1);
+            change(text_total, |it| it.saturating_add(1));
+            change(text_len, |it| it + 1);
         }
-        let start = opaque(start);
-        if start > half {
-            call.text_total[capture] = call.text_total[capture].saturating_add(text.len as u32);
+        if start > SIZE as u64 + half {
+            change(text_total, |it| it.saturating_add(text.len as u32));
             return;
         }
         n = at_most(text.len, half);
-        // SAFETY: as above: `start + n` is no more than `ROOM`.
-        ret = unsafe {
-            copy_user(
-                texts.add(start as usize).cast(),
-                n as u32,
-                text.at as *const _,
-            )
-        };
+        let at = behind(bytes, start, SIZE as u64 + half);
+        // SAFETY: `start + n` is no more than the slot has.
+        ret = unsafe { copy_user(at.cast(), n as u32, text.at as *const _) };
     }
-    call.text_total[capture] = call.text_total[capture].saturating_add(text.len as u32);
+    change(text_total, |it| it.saturating_add(text.len as u32));
     if ret != 0 {
-        call.missing |= 1 << capture;
+        change(missing, |it| it | 1 << capture);
         return;
     }
-    call.text_len[capture] += n as u16;
-    *len += n;
+    change(text_len, |it| it + n as u16);
+    change(len, |it| it + n as u32);
+}
+
+/// Changes a number in the record.
+#[inline(always)]
+fn change<T>(number: *mut T, to: impl FnOnce(T) -> T) {
+    // SAFETY: the number is one of the record.
+    let new = to(unsafe { number.read_volatile() });
+    // SAFETY: as above.
+    unsafe { number.write_volatile(new) };
 }
 
 #[inline(always)]

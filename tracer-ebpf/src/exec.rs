@@ -1,18 +1,24 @@
 //! A process of ours became another program: its arguments, environment, directory and file, from the new address space.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
-    helpers::{bpf_get_current_cgroup_id, bpf_get_current_comm, generated::bpf_probe_read_user},
+    helpers::{
+        bpf_get_current_cgroup_id,
+        generated::{bpf_get_current_comm, bpf_probe_read_user},
+    },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use tracer_abi::{BLOCK_MAX, Exec, Kind, NAMES_MAX, Name, Ours, PATH_MAX};
 
 use crate::{
-    bound::{at_most, opaque},
-    kernel::{born, current_task, current_tgid, read},
+    bound::{at_most, behind, behind_masked, opaque},
+    kernel::{born, current_task, current_tgid, fetch, read_or_zero},
     lineage,
     log::say,
     maps::{NAMES, OURS, offset},
+    mask::{choose, less, same},
     path::{Place, walk},
     record::{count_lost, count_seen, header},
     scratch::Taken,
@@ -47,6 +53,8 @@ fn record(ctx: &BtfTracePointContext) -> Option<()> {
         count_lost(Kind::EXEC);
         return None;
     };
+    // A number that the verifier knows nothing of: it need not look at all that follows twice.
+    let is_new = scratch.forget(u64::from(known.is_none()));
     let len = fill(&scratch, task, born_ns, ctx.arg(2));
     if scratch.send(len) {
         say!(ctx, "exec of {}, {} bytes", tgid, len);
@@ -55,7 +63,7 @@ fn record(ctx: &BtfTracePointContext) -> Option<()> {
         count_lost(Kind::EXEC);
     }
     scratch.free();
-    if known.is_none() {
+    if is_new != 0 {
         lineage::send(task);
     }
     Some(())
@@ -70,12 +78,15 @@ fn adopt(tgid: u32) -> Option<*mut Ours> {
     if first.0[0] == 0 {
         return None;
     }
-    let comm = bpf_get_current_comm().ok()?;
-    // SAFETY: any bits are a valid value of these integers.
-    let name = Name(unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(comm) });
+    let name = current_name()?;
     for i in 0..NAMES_MAX as u32 {
         if *NAMES.get(i)? == name {
-            if OURS.insert(tgid, Ours::default(), 0).is_err() {
+            let ours = Ours {
+                born_ns: born(current_task()),
+                target: 0,
+                pad: 0,
+            };
+            if OURS.insert(tgid, ours, 0).is_err() {
                 count_seen(Kind::TRACK);
                 count_lost(Kind::TRACK);
             }
@@ -85,123 +96,109 @@ fn adopt(tgid: u32) -> Option<*mut Ours> {
     None
 }
 
+/// Name of the running thread. Not by `aya_ebpf`'s function: that clears the space first, by a call of a function, and kernels up to 6.1
+/// look at a program of several functions value by value.
+#[inline(always)]
+fn current_name() -> Option<Name> {
+    let mut name = MaybeUninit::<Name>::uninit();
+    let len = size_of::<Name>() as u32;
+    // SAFETY: the helper writes as many bytes as it is told, all of them unless it fails.
+    let ret = unsafe { bpf_get_current_comm(name.as_mut_ptr().cast(), len) };
+    // SAFETY: it was written, and any bits are a valid value of these integers.
+    (ret == 0).then(|| unsafe { name.assume_init() })
+}
+
 /// Writes the whole record and returns its length.
+///
+/// What is read goes to the record at once, and without a branch: see `mask`.
 #[inline(always)]
 fn fill(scratch: &Taken, task: u64, born_ns: u64, bprm: u64) -> u64 {
+    const ARGV: usize = size_of::<Exec>();
+    const ENV_MAX: u64 = (ARGV + BLOCK_MAX) as u64;
+    const CWD_MAX: u64 = ENV_MAX + BLOCK_MAX as u64;
+    const EXE_MAX: u64 = CWD_MAX + PATH_MAX as u64;
     let bytes = scratch.bytes();
-    let mm: u64 = read(task, offset!(task_mm)).unwrap_or(0);
-    let fs: u64 = read(task, offset!(task_fs)).unwrap_or(0);
-    let file: u64 = read(bprm, offset!(bprm_file)).unwrap_or(0);
+    let exec = bytes.cast::<Exec>();
+    let file: u64 = read_or_zero(bprm, offset!(bprm_file));
+    write_file(exec, file);
+    write_owner(exec, task);
+
+    let mm: u64 = read_or_zero(task, offset!(task_mm));
+    let argv = Block::read(scratch, mm, offset!(mm_arg_start), offset!(mm_arg_end));
+    // SAFETY: the scratch space holds everything up to the limits that are checked on the way.
+    let argv_len = argv.copy(scratch, unsafe { bytes.add(ARGV) });
+    let mut flags = argv.is_unreadable(argv_len) & u64::from(Exec::ARGV_UNREADABLE);
+    let at = scratch.forget(ARGV as u64 + argv_len);
+    // SAFETY: the space begins with room for the record and is aligned for it; so below.
+    unsafe {
+        (&raw mut (*exec).argv_len).write(argv_len as u32);
+        (&raw mut (*exec).argv_total).write(argv.total as u32);
+    }
+
+    let env = Block::read(scratch, mm, offset!(mm_env_start), offset!(mm_env_end));
+    let env_len = env.copy(scratch, behind(bytes, at, ENV_MAX));
+    flags |= env.is_unreadable(env_len) & u64::from(Exec::ENV_UNREADABLE);
+    let at = scratch.forget(at + env_len);
+    unsafe {
+        (&raw mut (*exec).env_len).write(env_len as u32);
+        (&raw mut (*exec).env_total).write(env.total as u32);
+    }
+
+    let fs: u64 = read_or_zero(task, offset!(task_fs));
     let root = Place::read(fs, offset!(fs_root));
-    let mut flags = 0;
+    let cwd = Place::read(fs, offset!(fs_pwd));
+    let cwd = walk(scratch, behind(bytes, at, CWD_MAX), cwd, root);
+    flags |= cwd.is_cut & u64::from(Exec::CWD_CUT);
+    flags |= cwd.is_unreadable & u64::from(Exec::CWD_UNREADABLE);
+    let at = scratch.forget(at + cwd.len);
+    unsafe { (&raw mut (*exec).cwd_len).write(cwd.len as u32) };
 
-    let mut at = size_of::<Exec>() as u64;
-    let argv = Block::read(mm, offset!(mm_arg_start), offset!(mm_arg_end));
-    // SAFETY: the scratch space holds everything up to the limits that are checked on the way; so below.
-    let argv_len = argv.copy(scratch, unsafe { bytes.add(at as usize) });
-    if argv.total > 0 && argv_len == 0 {
-        flags |= Exec::ARGV_UNREADABLE;
+    let exe = Place::read(file, offset!(file_path));
+    let exe = walk(scratch, behind(bytes, at, EXE_MAX), exe, root);
+    flags |= exe.is_cut & u64::from(Exec::EXE_CUT);
+    flags |= exe.is_unreadable & u64::from(Exec::EXE_UNREADABLE);
+    let at = scratch.forget(at + exe.len);
+    unsafe {
+        (&raw mut (*exec).exe_len).write(exe.len as u32);
+        (&raw mut (*exec).flags).write(flags as u32);
+        (&raw mut (*exec).header).write(header(Kind::EXEC, at, born_ns));
     }
-    at = at_most(
-        scratch.forget(at + argv_len),
-        (size_of::<Exec>() + BLOCK_MAX) as u64,
-    );
-
-    let env = Block::read(mm, offset!(mm_env_start), offset!(mm_env_end));
-    let env_len = env.copy(scratch, unsafe { bytes.add(at as usize) });
-    if env.total > 0 && env_len == 0 {
-        flags |= Exec::ENV_UNREADABLE;
-    }
-    at = at_most(
-        scratch.forget(at + env_len),
-        (size_of::<Exec>() + 2 * BLOCK_MAX) as u64,
-    );
-
-    let cwd = walk(
-        scratch,
-        unsafe { bytes.add(at as usize) },
-        Place::read(fs, offset!(fs_pwd)),
-        root,
-    );
-    if cwd.is_cut {
-        flags |= Exec::CWD_CUT;
-    }
-    if cwd.is_unreadable {
-        flags |= Exec::CWD_UNREADABLE;
-    }
-    at = at_most(
-        scratch.forget(at + cwd.len),
-        (size_of::<Exec>() + 2 * BLOCK_MAX + PATH_MAX) as u64,
-    );
-
-    let exe = walk(
-        scratch,
-        unsafe { bytes.add(at as usize) },
-        Place::read(file, offset!(file_path)),
-        root,
-    );
-    if exe.is_cut {
-        flags |= Exec::EXE_CUT;
-    }
-    if exe.is_unreadable {
-        flags |= Exec::EXE_UNREADABLE;
-    }
-    at = scratch.forget(at + exe.len);
-
-    let inode = Inode::read(file).unwrap_or_default();
-    let exec = Exec {
-        header: header(Kind::EXEC, at, born_ns),
-        ino: inode.ino,
-        size: inode.size,
-        ctime_ns: inode.ctime_ns,
-        // SAFETY: the helper has no conditions.
-        cgroup: unsafe { bpf_get_current_cgroup_id() },
-        dev: inode.dev,
-        uid: uid(task).unwrap_or(u32::MAX),
-        argv_len: argv_len as u32,
-        argv_total: argv.total as u32,
-        env_len: env_len as u32,
-        env_total: env.total as u32,
-        cwd_len: cwd.len as u32,
-        exe_len: exe.len as u32,
-        flags,
-        parent: parent(task).unwrap_or(0),
-    };
-    // SAFETY: the space begins with room for the record and is aligned for it.
-    unsafe { bytes.cast::<Exec>().write(exec) };
     at
 }
 
-fn parent(task: u64) -> Option<u32> {
-    read(read(task, offset!(task_real_parent))?, offset!(task_tgid))
+/// Who runs it: the user, the parent, the cgroup.
+#[inline(always)]
+fn write_owner(exec: *mut Exec, task: u64) {
+    let mut failed = 0;
+    let cred: u64 = fetch(task, offset!(task_cred), &mut failed);
+    let uid: u32 = fetch(cred, offset!(cred_euid), &mut failed);
+    let parent: u64 = read_or_zero(task, offset!(task_real_parent));
+    let parent = read_or_zero(parent, offset!(task_tgid));
+    // SAFETY: as in `fill`; the helper has no conditions.
+    unsafe {
+        (&raw mut (*exec).uid).write(uid | !same(failed, 0) as u32);
+        (&raw mut (*exec).parent).write(parent);
+        (&raw mut (*exec).cgroup).write(bpf_get_current_cgroup_id());
+    }
 }
 
-fn uid(task: u64) -> Option<u32> {
-    read(read(task, offset!(task_cred))?, offset!(cred_euid))
-}
-
-#[derive(Default)]
-struct Inode {
-    ino: u64,
-    size: u64,
-    ctime_ns: u64,
-    dev: u32,
-}
-
-impl Inode {
-    #[inline(always)]
-    fn read(file: u64) -> Option<Self> {
-        let inode: u64 = read(file, offset!(file_inode))?;
-        let sb: u64 = read(inode, offset!(inode_sb))?;
-        let sec: u64 = read(inode, offset!(inode_ctime_sec))?;
-        // Since 6.13 the top bit says that somebody has asked for the time (multigrain timestamps); older kernels leave it clear.
-        let nsec = read::<u32>(inode, offset!(inode_ctime_nsec))? & 0x7fff_ffff;
-        Some(Self {
-            ino: read(inode, offset!(inode_ino))?,
-            size: read(inode, offset!(inode_size))?,
-            ctime_ns: sec.wrapping_mul(1_000_000_000) + u64::from(nsec),
-            dev: read(sb, offset!(super_dev))?,
-        })
+/// Which file it is; zeroes if that cannot be read.
+#[inline(always)]
+fn write_file(exec: *mut Exec, file: u64) {
+    let inode: u64 = read_or_zero(file, offset!(file_inode));
+    let sb: u64 = read_or_zero(inode, offset!(inode_sb));
+    let sec: u64 = read_or_zero(inode, offset!(inode_ctime_sec));
+    // Since 6.13 the top bit says that somebody has asked for the time (multigrain timestamps); older kernels leave it clear.
+    let nsec = read_or_zero::<u32>(inode, offset!(inode_ctime_nsec)) & 0x7fff_ffff;
+    let ino = read_or_zero(inode, offset!(inode_ino));
+    let size = read_or_zero(inode, offset!(inode_size));
+    let dev = read_or_zero(sb, offset!(super_dev));
+    // SAFETY: as in `fill`.
+    unsafe {
+        (&raw mut (*exec).ino).write(ino);
+        (&raw mut (*exec).size).write(size);
+        (&raw mut (*exec).ctime_ns).write(sec.wrapping_mul(1_000_000_000) + u64::from(nsec));
+        (&raw mut (*exec).dev).write(dev);
     }
 }
 
@@ -213,49 +210,45 @@ struct Block {
 
 impl Block {
     #[inline(always)]
-    fn read(mm: u64, start: u32, end: u32) -> Self {
-        let start: u64 = read(mm, start).unwrap_or(0);
-        let end: u64 = read(mm, end).unwrap_or(0);
+    fn read(scratch: &Taken, mm: u64, start: u32, end: u32) -> Self {
+        let start: u64 = read_or_zero(mm, start);
+        let end: u64 = read_or_zero(mm, end);
         Self {
             start,
-            total: end.saturating_sub(start),
+            total: scratch.forget(end.saturating_sub(start)),
         }
     }
 
-    /// Copies as much of it as can be read, at most `BLOCK_MAX` bytes, and returns how much that was.
+    /// Copies as much of it as can be read, at most `BLOCK_MAX` bytes, and returns how much that was. `to` has room for that and two pages.
     #[inline(always)]
     fn copy(&self, scratch: &Taken, to: *mut u8) -> u64 {
         let n = at_most(self.total, BLOCK_MAX as u64);
-        // SAFETY: `to` has room for `BLOCK_MAX` bytes and a page; the helper checks the source.
+        // SAFETY: there is room; the helper checks the source.
         if unsafe { bpf_probe_read_user(to.cast(), n as u32, self.start as *const _) } == 0 {
             return scratch.forget(n);
         }
         // Part of it is not in memory, where a program may not wait for it: take the pages before that.
-        let mut done = 0;
+        let n = scratch.forget(n);
+        let mut done = scratch.forget(0);
         for _ in 0..=BLOCK_MAX as u64 / PAGE {
-            if done >= n {
-                break;
-            }
             let source = self.start + done;
-            let step = at_most(n - done, PAGE - source % PAGE);
-            let step = at_most(step, PAGE);
-            let offset = opaque(done);
-            if offset > BLOCK_MAX as u64 {
-                break;
-            }
+            let (left, page) = (n - done, PAGE - source % PAGE);
+            let step = opaque(choose(less(left, page), left, page)) & (2 * PAGE - 1);
+            // Only behind the last step is it all of it, and then nothing is left.
+            let at = behind_masked::<{ BLOCK_MAX as u32 - 1 }>(to, done);
             // SAFETY: as above.
-            if unsafe {
-                bpf_probe_read_user(
-                    to.add(offset as usize).cast(),
-                    step as u32,
-                    source as *const _,
-                )
-            } != 0
-            {
+            let ret = unsafe { bpf_probe_read_user(at.cast(), step as u32, source as *const _) };
+            if same(step, 0) | ret as u64 != 0 {
                 break;
             }
             done = scratch.forget(done + step);
         }
         scratch.forget(done)
+    }
+
+    /// A mask: whether nothing was copied where there is something.
+    #[inline(always)]
+    fn is_unreadable(&self, len: u64) -> u64 {
+        same(len, 0) & !same(self.total, 0)
     }
 }

@@ -1,6 +1,11 @@
-//! Reading structures of the running kernel. All reads are `bpf_probe_read_kernel`: a bad pointer is `None`, never a fault.
+//! Reading structures of the running kernel. All reads are `bpf_probe_read_kernel`: a bad pointer is never a fault.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel};
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel,
+    generated::bpf_probe_read_kernel as copy_kernel,
+};
 
 use crate::maps::offset;
 
@@ -9,6 +14,24 @@ use crate::maps::offset;
 pub fn read<T>(base: u64, offset: u32) -> Option<T> {
     // SAFETY: the helper checks the address; `T` is an integer at every call.
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
+}
+
+/// The same without a branch (see `mask`): zero and a bit in `failed` where it cannot be read.
+#[inline(always)]
+pub fn fetch<T: Copy>(base: u64, offset: u32, failed: &mut u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let from = base.wrapping_add(u64::from(offset)) as *const _;
+    // SAFETY: the helper checks the address, and writes as many bytes as it is told: zeroes if it cannot read.
+    let ret = unsafe { copy_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from) };
+    *failed |= ret as u64;
+    // SAFETY: it was written; `T` is an integer at every call.
+    unsafe { value.assume_init() }
+}
+
+/// The same where zero says enough.
+#[inline(always)]
+pub fn read_or_zero<T: Copy>(base: u64, offset: u32) -> T {
+    fetch(base, offset, &mut 0)
 }
 
 /// Thread group of the running thread.

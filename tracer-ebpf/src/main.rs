@@ -17,6 +17,7 @@ mod kernel;
 mod lineage;
 mod log;
 mod maps;
+mod mask;
 mod path;
 mod record;
 mod rename;

@@ -6,16 +6,25 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_abi::{DEPTH_MAX, PATH_MAX};
 
-use crate::{bound::opaque, kernel::read, maps::offset, scratch::Taken};
+use crate::{
+    bound::{behind_masked, opaque},
+    kernel::{fetch, read_or_zero},
+    maps::offset,
+    mask::{choose, less, same},
+    scratch::Taken,
+};
 
 /// Longest name of a component.
 const NAME_MAX: u64 = 255;
 
+/// Bytes after which no more name is written: any would fit.
+const LEN_MAX: u64 = PATH_MAX as u64 - NAME_MAX - 1;
+
 /// Components, and the mounts that are crossed between them.
 const STEPS_MAX: usize = DEPTH_MAX + 16;
 
-/// A place in the tree of mounts: what the kernel calls `struct path`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A place in the tree of mounts: what the kernel calls `struct path`. Zeroes where it could not be read.
+#[derive(Clone, Copy)]
 pub struct Place {
     pub mnt: u64,
     pub dentry: u64,
@@ -24,12 +33,12 @@ pub struct Place {
 impl Place {
     /// Reads the `struct path` that lies `offset` bytes behind `base`.
     #[inline(always)]
-    pub fn read(base: u64, offset: u32) -> Option<Self> {
-        let path = base + u64::from(offset);
-        Some(Self {
-            mnt: read(path, offset!(path_mnt))?,
-            dentry: read(path, offset!(path_dentry))?,
-        })
+    pub fn read(base: u64, offset: u32) -> Self {
+        let path = base.wrapping_add(u64::from(offset));
+        Self {
+            mnt: read_or_zero(path, offset!(path_mnt)),
+            dentry: read_or_zero(path, offset!(path_dentry)),
+        }
     }
 }
 
@@ -37,99 +46,95 @@ impl Place {
 pub struct Walked {
     /// Bytes written.
     pub len: u64,
-    pub is_cut: bool,
-    pub is_unreadable: bool,
+    /// Masks.
+    pub is_cut: u64,
+    pub is_unreadable: u64,
 }
 
-/// Writes the components of `from` up to `root` to `to`, at most `PATH_MAX` bytes.
+// What ends a walk, as bits, since several can be true at once.
+const ROOT: u64 = 1;
+const FULL: u64 = 2;
+const UNREADABLE: u64 = 4;
+
+/// Writes the components of `from` up to `root` to `to`, at most `PATH_MAX` bytes. `to` has room for twice as many.
+///
+/// A step has no branch but the one that ends the walk, see `mask`.
 #[inline(always)]
-pub fn walk(scratch: &Taken, to: *mut u8, from: Option<Place>, root: Option<Place>) -> Walked {
-    const UNREADABLE: Walked = Walked {
-        len: 0,
-        is_cut: false,
-        is_unreadable: true,
+pub fn walk(scratch: &Taken, to: *mut u8, from: Place, root: Place) -> Walked {
+    // A walk to an unknown root would end at another one.
+    let is_known = !same(root.dentry, 0);
+    let mut at = Place {
+        mnt: from.mnt & is_known,
+        dentry: from.dentry & is_known,
     };
-    let (Some(from), Some(root)) = (from, root) else {
-        return UNREADABLE;
-    };
-    let mut at = from;
-    let mut len = 0;
+    let mut len = scratch.forget(0);
+    let mut end = FULL;
     for _ in 0..STEPS_MAX {
-        match step(to, len, at, root) {
-            Some(Step::Up { place, len: longer }) => (at, len) = (place, scratch.forget(longer)),
-            Some(Step::Root) => {
-                return Walked {
-                    len,
-                    is_cut: false,
-                    is_unreadable: false,
-                };
-            }
-            Some(Step::Full) => {
-                return Walked {
-                    len,
-                    is_cut: true,
-                    is_unreadable: false,
-                };
-            }
-            None => return UNREADABLE,
+        let step = step(to, len, at, root);
+        if step.end != 0 {
+            end = step.end;
+            break;
         }
+        at = step.place;
+        len = scratch.forget(step.len);
     }
+    let end = scratch.forget(end);
+    let is_whole = !same(end & ROOT, 0);
+    let is_cut = !is_whole & !same(end & FULL, 0);
+    let is_unreadable = !is_whole & !is_cut;
     Walked {
-        len,
-        is_cut: true,
-        is_unreadable: false,
+        len: len & !is_unreadable,
+        is_cut,
+        is_unreadable,
     }
 }
 
-enum Step {
-    Up { place: Place, len: u64 },
-    Root,
-    Full,
+struct Step {
+    /// Zero, or why there is no next step.
+    end: u64,
+    place: Place,
+    len: u64,
 }
 
+/// Either up to the parent, with the name of `at` written, or over to where its mount is mounted.
 #[inline(always)]
-fn step(to: *mut u8, len: u64, at: Place, root: Place) -> Option<Step> {
-    if at == root {
-        return Some(Step::Root);
-    }
-    if at.dentry == read::<u64>(at.mnt, offset!(vfsmount_mnt_root))? {
-        // `real_mount`: the `struct mount` that this `struct vfsmount` is a member of.
-        let mount = at.mnt - u64::from(offset!(mount_mnt));
-        let above: u64 = read(mount, offset!(mount_parent))?;
-        if above == mount {
-            return Some(Step::Root);
-        }
-        let place = Place {
-            mnt: above + u64::from(offset!(mount_mnt)),
-            dentry: read(mount, offset!(mount_mountpoint))?,
-        };
-        return Some(Step::Up { place, len });
-    }
-    let parent: u64 = read(at.dentry, offset!(dentry_parent))?;
-    if parent == at.dentry {
-        return Some(Step::Root); // Not connected to any mount.
-    }
-    let name = at.dentry + u64::from(offset!(dentry_name));
-    let n = opaque(u64::from(read::<u32>(name, offset!(qstr_len))?));
-    let len = opaque(len);
-    if n > NAME_MAX || len > PATH_MAX as u64 - NAME_MAX - 1 {
-        return Some(Step::Full);
-    }
-    let text: u64 = read(name, offset!(qstr_name))?;
-    // SAFETY: the caller's buffer holds `PATH_MAX` bytes, and `len + n + 1` was just found to be no more.
-    if unsafe { bpf_probe_read_kernel(to.add(len as usize).cast(), n as u32, text as *const _) }
-        != 0
-    {
-        return None;
-    }
-    let end = len + n;
-    // SAFETY: as above.
-    unsafe { to.add(end as usize).write(0) };
-    Some(Step::Up {
+fn step(to: *mut u8, len: u64, at: Place, root: Place) -> Step {
+    let mut failed = 0;
+    let mnt_root: u64 = fetch(at.mnt, offset!(vfsmount_mnt_root), &mut failed);
+    // `real_mount`: the `struct mount` that this `struct vfsmount` is a member of.
+    let mount = at.mnt.wrapping_sub(u64::from(offset!(mount_mnt)));
+    let above: u64 = fetch(mount, offset!(mount_parent), &mut failed);
+    let mountpoint: u64 = fetch(mount, offset!(mount_mountpoint), &mut failed);
+    let parent: u64 = fetch(at.dentry, offset!(dentry_parent), &mut failed);
+    let name = at.dentry.wrapping_add(u64::from(offset!(dentry_name)));
+    let n = u64::from(fetch::<u32>(name, offset!(qstr_len), &mut failed));
+    let text: u64 = fetch(name, offset!(qstr_name), &mut failed);
+
+    let crosses = same(at.dentry, mnt_root);
+    let is_top = crosses & same(above, mount);
+    // Not connected to any mount.
+    let is_loose = !crosses & same(parent, at.dentry);
+    let is_root = same(at.mnt, root.mnt) & same(at.dentry, root.dentry);
+    let is_full = !crosses & (less(NAME_MAX, n) | less(LEN_MAX, len));
+
+    let n = opaque(n & !crosses) & NAME_MAX;
+    let end = behind_masked::<{ PATH_MAX as u32 - 1 }>(to, len);
+    // SAFETY: within the caller's buffer; the helper checks the source.
+    failed |= unsafe { bpf_probe_read_kernel(end.cast(), n as u32, text as *const _) } as u64;
+    let end = behind_masked::<{ 2 * PATH_MAX as u32 - 1 }>(to, len + n);
+    // SAFETY: as above. Where no name was written this is behind the end.
+    unsafe { end.write(0) };
+    let is_failed = !same(failed, 0);
+    Step {
+        end: (is_root | is_top | is_loose) & ROOT | is_full & FULL | is_failed & UNREADABLE,
         place: Place {
-            mnt: at.mnt,
-            dentry: parent,
+            mnt: choose(
+                crosses,
+                above.wrapping_add(u64::from(offset!(mount_mnt))),
+                at.mnt,
+            ),
+            dentry: choose(crosses, mountpoint, parent),
         },
-        len: end + 1,
-    })
+        len: len + n + (!crosses & 1),
+    }
 }

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_abi::{PREFIX_WORDS, PREFIXES_MAX, span};
 
 use crate::{
-    bound::at_most,
+    bound::{at_most, opaque},
     maps::{PREFIXES, SPANS},
 };
 
@@ -83,7 +83,8 @@ fn close(goroutine: Goroutine) -> bool {
 /// Whether the text begins like one of those that are asked for, or cannot be read.
 #[inline(always)]
 fn is_wanted(text: u64, len: u64) -> bool {
-    let mut words = [0u64; PREFIX_WORDS];
+    // Not a constant: such an array is cleared by a call of a function, see `exec::current_name`.
+    let mut words = [opaque(0); PREFIX_WORDS];
     let n = at_most(len, size_of_val(&words) as u64);
     // SAFETY: the array holds as many bytes; the helper checks the source.
     if unsafe { bpf_probe_read_user(words.as_mut_ptr().cast(), n as u32, text as *const _) } != 0 {

@@ -1,7 +1,7 @@
 //! `cargo xtask vm`: gotrace on Debian's kernels, each in an emulator: builds by the oldest and the newest Go, traced without a gap, and
 //! what becomes of it where the machine is set up against it.
 //!
-//! Kernels before 6.12 are not among those that are run without being named: `docs/kernels.md` says what they refuse.
+//! Kernels before 6.1 are not among those that are run without being named: `docs/kernels.md` says what they refuse.
 
 mod cpio;
 mod expect;

@@ -29,7 +29,7 @@ const SUITES: [(&str, &str); 9] = [
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Kernels that are maintained for long and widely run, as far as they take the programs.
-const LONG_TERM: [Series; 1] = [(6, 12)];
+const LONG_TERM: [Series; 2] = [(6, 1), (6, 12)];
 
 /// How many of the newest are looked at as well.
 const N_NEWEST: usize = 3;
