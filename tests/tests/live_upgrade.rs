@@ -1,12 +1,17 @@
 //! One agent after another: what the first left pinned goes on, and the second goes on with it.
 #![cfg(test)]
 
-use std::process::Command;
+use std::fs;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::agent::Agent;
 use tests::bpffs::Bpffs;
-use tests::{Module, Toolchain, toolchain};
+use tests::{Module, Toolchain, run_gotrace, toolchain};
+
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn go(module: &Module, toolchain: &Toolchain, args: &[&str]) -> Command {
     let mut go = module.sandbox.go(toolchain);
@@ -18,6 +23,143 @@ fn build(module: &Module, toolchain: &Toolchain, output: &str) {
     let output = go(module, toolchain, &["build", "-o", output, "."]).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+/// Begins a cold build, and waits until the agent has seen that.
+fn begin(agent: &Agent, module: &Module, toolchain: &Toolchain) -> Child {
+    let n = agent.builds_in(module).len();
+    module.sandbox.make_cold();
+    // What is there already and up to date is not linked again.
+    let _absent = fs::remove_file(module.dir().join("program"));
+    let build = go(module, toolchain, &["build", "-o", "program", "."]).spawn();
+    let since = Instant::now();
+    while agent.builds_in(module).len() == n {
+        assert!(since.elapsed() < PATIENCE, "the build is not seen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    build.unwrap()
+}
+
+/// What a cold build of a module consists of, in whatever order it was done.
+fn facts(agent: &Agent, build: &Value) -> Vec<String> {
+    let store = agent.store();
+    let id = build["id"].as_str().unwrap();
+    let shown = run_gotrace(
+        [
+            "show",
+            id,
+            "--format",
+            "json",
+            "--store",
+            store.to_str().unwrap(),
+        ],
+        [("", ""); 0],
+    );
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let build = &shown["trace"]["builds"][0];
+    let mut facts = vec![format!("{} {}", build["status"], build["anomalies"])];
+    for call in build["calls"].as_array().unwrap() {
+        let phases = call["phases"].as_array().unwrap().iter();
+        let phases: Vec<&Value> = phases.map(|it| &it["name"]).collect();
+        facts.push(format!(
+            "{} of {}: {} {phases:?}",
+            call["kind"], call["package"], call["status"]
+        ));
+    }
+    for action in build["actions"].as_array().unwrap() {
+        facts.push(format!(
+            "{} of {}: {}",
+            action["mode"], action["package"], action["outcome"]
+        ));
+    }
+    for output in build["outputs"].as_array().unwrap() {
+        facts.push(format!(
+            "{}: {}",
+            output["path"], output["artifact"]["sha256"]
+        ));
+    }
+    facts
+}
+
+/// Fails unless both say the same, and shows where they do not.
+fn assert_same(undisturbed: &[String], disturbed: &[String]) {
+    let less = |left: &[String], right: &[String]| {
+        let mut rest = right.to_vec();
+        let mut less = left.to_vec();
+        less.retain(|it| match rest.iter().position(|other| other == it) {
+            Some(i) => {
+                rest.swap_remove(i);
+                false
+            }
+            None => true,
+        });
+        less
+    };
+    let (missing, more) = (less(undisturbed, disturbed), less(disturbed, undisturbed));
+    assert!(
+        missing.is_empty() && more.is_empty(),
+        "missing: {missing:#?}\nmore: {more:#?}"
+    );
+}
+
+#[test]
+fn a_build_is_whole_although_agents_were_killed_and_upgraded_over_it() {
+    let bpffs = Bpffs::new();
+    let args = pin_to(&bpffs);
+    let args = [args[0].as_str(), args[1].as_str()];
+    let mut agent = Agent::start_in(tempfile::tempdir().unwrap(), &args);
+    let new = toolchain("1.27");
+    let module = Module::copy("wasm");
+    // The counters are of all builds on the machine.
+    let project = format!("example.com/upgrade-{}", std::process::id());
+    module.write("go.mod", &format!("module {project}\n\ngo 1.19\n"));
+    // From here on its tools are known.
+    module.sandbox.make_warm(&new);
+    build(&module, &new, "first");
+    agent.wait_for(&module, 1);
+    assert!(begin(&agent, &module, &new).wait().unwrap().success());
+    agent.wait_for(&module, 2);
+    let sets = bpffs.sets();
+    for (n_before, is_announced) in [(2, false), (3, true)] {
+        let mut build = begin(&agent, &module, &new);
+        for _ in 0..2 {
+            let over = build.try_wait().unwrap();
+            assert!(over.is_none(), "the build was too quick: {over:?}");
+            let dir = if is_announced {
+                fs::create_dir(bpffs.place().join("upgrade")).unwrap();
+                agent.end()
+            } else {
+                agent.kill()
+            };
+            assert_eq!(bpffs.sets(), sets);
+            agent = Agent::start_in(dir, &args);
+        }
+        assert!(build.wait().unwrap().success());
+        // Its output is read before the next takes its place.
+        agent.wait_for(&module, n_before + 1);
+    }
+    let builds = agent.builds_in(&module);
+    assert_eq!(states(&builds), ["succeeded"; 4], "{builds:#?}");
+    let undisturbed = facts(&agent, &builds[1]);
+    assert_eq!(undisturbed[0], r#"{"code":0} []"#);
+    assert_same(&undisturbed, &facts(&agent, &builds[2]));
+    assert_same(&undisturbed, &facts(&agent, &builds[3]));
+    // Counted like any other: once.
+    let project = format!(r#"project="{project}""#);
+    let metrics = agent.page("/metrics");
+    let counted: Vec<&str> = metrics
+        .lines()
+        .filter(|it| it.starts_with("go_build_builds_total{") && it.contains(&project))
+        .collect();
+    assert!(
+        counted.len() == 1 && counted[0].ends_with(" 4"),
+        "{counted:?}"
+    );
+    let left = agent.dir().join("history.db-under-way");
+    assert!(left.is_dir());
+    let dir = agent.end();
+    assert!(!left.exists(), "{dir:?}");
+    assert_eq!(bpffs.pinned(), [""; 0]);
 }
 
 fn pin_to(bpffs: &Bpffs) -> [String; 2] {

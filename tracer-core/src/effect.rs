@@ -2,7 +2,7 @@
 //! needs no world.
 
 use crate::byte_string::ByteString;
-use crate::event::{FileId, ProcKey};
+use crate::event::{Event, FileId, ProcKey};
 use crate::golang::version::GoVersion;
 
 /// Something for the rim to do.
@@ -40,4 +40,29 @@ pub enum Effect {
         path: ByteString,
         uid: u32,
     },
+}
+
+impl Effect {
+    /// Whether this is the answer.
+    pub fn is_answered_by(&self, event: &Event) -> bool {
+        match (self, event) {
+            (Self::Identify { file, .. }, Event::Tool(tool)) => tool.file == *file,
+            (Self::ReadSettings { process, .. }, Event::Settings(it)) => it.process == *process,
+            (Self::ReadResponseFile { process, .. }, Event::ResponseFile(it)) => {
+                it.process == *process
+            }
+            (Self::ReadCheckout { process, .. }, Event::CheckedOut(it)) => it.process == *process,
+            (Self::Inspect { process, path, .. }, Event::Inspected(it)) => {
+                (&it.process, &it.path) == (process, path)
+            }
+            (
+                Self::Identify { .. }
+                | Self::ReadSettings { .. }
+                | Self::ReadResponseFile { .. }
+                | Self::ReadCheckout { .. }
+                | Self::Inspect { .. },
+                _,
+            ) => false,
+        }
+    }
 }

@@ -33,6 +33,17 @@ pub struct Sessions {
     n_refused: u64,
 }
 
+/// Whom an event concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerned {
+    /// The session that began with this process, or begins with it now.
+    One(ProcKey),
+    /// All that are under way.
+    All,
+    /// None: it is about what outlived its session.
+    Nobody,
+}
+
 #[derive(Debug)]
 struct Session {
     correlator: Correlator,
@@ -115,6 +126,38 @@ impl Sessions {
             }
             Event::Lost(_) | Event::Unreadable(_) => self.tell_all(&event),
         }
+    }
+
+    /// Whom an event concerns that is about to be applied: whoever takes all that concerned a session, and nothing else, has that session.
+    pub fn concerned(&self, event: &Event) -> Concerned {
+        let or_itself = |process: ProcKey| match self.of.get(&process) {
+            Some(root) => *root,
+            None => Some(process),
+        };
+        let root = match event {
+            Event::Fork(fork) => or_itself(fork.parent),
+            Event::Exec(exec) => Some(self.known(exec.process).unwrap_or(exec.process)),
+            Event::Exit(exit) => or_itself(exit.process),
+            Event::Rename(rename) => or_itself(rename.process),
+            Event::Call(call) => or_itself(call.process),
+            Event::Lineage(lineage) => self.known(lineage.process),
+            Event::Settings(settings) => self.asked.get(&settings.process).copied(),
+            Event::ResponseFile(file) => self.asked.get(&file.process).copied(),
+            Event::Inspected(inspected) => self.asked.get(&inspected.process).copied(),
+            Event::CheckedOut(answer) => self.asked.get(&answer.process).copied(),
+            Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => return Concerned::All,
+        };
+        root.map_or(Concerned::Nobody, Concerned::One)
+    }
+
+    /// Whether the session that began with this process is under way.
+    pub fn is_under_way(&self, root: ProcKey) -> bool {
+        self.under_way.contains_key(&root)
+    }
+
+    /// What sessions have in common that begin now.
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
     /// A file that was asked about is no Go tool. If it is what a session began with, there is none: says so, and the process need not
@@ -501,6 +544,42 @@ mod tests {
             sessions.apply(event);
         }
         assert_eq!(sessions.ended(Ktime(150)).len(), 1);
+    }
+
+    #[test]
+    fn a_session_is_made_again_of_what_concerned_it() {
+        let events = [
+            exec(FIRST, GO, 100),
+            exec(SECOND, GO, 110),
+            fork(FIRST, key(11), 120),
+            Event::Lost(Lost {
+                at: Ktime(125),
+                kind: "call".to_owned(),
+                n: 3,
+            }),
+            exit(key(11), 130),
+            exit(SECOND, 140),
+            exit(FIRST, 150),
+            // What it left behind.
+            exit(key(12), 700_000_000),
+        ];
+        let mut sessions = Sessions::new(Context::default());
+        let mut again = Sessions::new(Context::default());
+        let events = events.into_iter();
+        let events = events.chain(answers(FIRST)).chain(answers(SECOND));
+        for event in events {
+            match sessions.concerned(&event) {
+                Concerned::One(FIRST) | Concerned::All => drop(again.apply(event.clone())),
+                Concerned::One(_) | Concerned::Nobody => {}
+            }
+            sessions.apply(event);
+        }
+        assert!(sessions.is_under_way(FIRST) && !again.is_under_way(SECOND));
+        let end = Ktime(1_000_000_000);
+        let [first, ..] = &sessions.ended(end)[..] else {
+            panic!("none ended");
+        };
+        assert_eq!(again.ended(end).first(), Some(first));
     }
 
     #[test]

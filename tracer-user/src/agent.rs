@@ -10,11 +10,13 @@ pub mod http;
 pub mod metrics;
 mod notify;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tracer_core::event::ProcKey;
 use tracer_core::history::{self, Kept};
 use tracer_core::model::{Build, Trace};
 use tracer_core::recording::Detail;
@@ -28,7 +30,7 @@ use self::metrics::{Metrics, Queue, Reload, SelfStats};
 use crate::config::SizeBudget;
 use crate::driver::service::{self, Sink, State};
 use crate::driver::{Pin, SelfTestVerdict, Source, Wanted, Whose, own_cpu_ns};
-use crate::history::{Delivered, Forwarder, Place, Store, Writer};
+use crate::history::{Delivered, Error, Forwarder, Place, Store, Writer};
 use crate::launch::signal::Signals;
 use crate::proc;
 use crate::toolchain::SearchHint;
@@ -184,6 +186,14 @@ impl Sink for Agent<'_> {
         }
     }
 
+    fn ended_again(&mut self, mut trace: Trace) {
+        let stored = self.stored(&trace);
+        trace.builds.retain(|it| !stored.contains(&it.process));
+        if !trace.builds.is_empty() {
+            self.ended(trace);
+        }
+    }
+
     fn state(&mut self, state: &State) {
         if state.self_test != self.self_test {
             self.is_ready_by(&state.self_test);
@@ -261,6 +271,25 @@ impl Agent<'_> {
             (self.tell)(&format!("{key} changes when the agent is restarted"));
         }
         Ok(self.config.detail)
+    }
+
+    /// Those of its builds that are in the history, whole: these were counted, too.
+    fn stored(&self, trace: &Trace) -> BTreeSet<ProcKey> {
+        let look = || {
+            let mut store = Store::open(&self.config.store)?;
+            let all = history::builds(trace).zip(&trace.builds);
+            let mut stored = BTreeSet::new();
+            for (kept, build) in all {
+                if store.is_stored(&kept.entry.id)? {
+                    stored.insert(build.process);
+                }
+            }
+            Ok(stored)
+        };
+        look().unwrap_or_else(|error: Error| {
+            (self.tell)(&format!("builds may be counted twice: {error}"));
+            BTreeSet::new()
+        })
     }
 
     fn write_tally(&mut self) {

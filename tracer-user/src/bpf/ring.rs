@@ -29,6 +29,11 @@ impl Ring {
         n
     }
 
+    /// Hands over the next record, if there is one, and only then gives its room back.
+    pub fn next<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.0.next().map(|item| take(record(&item)))
+    }
+
     /// Waits until there is a record; false if there was none in time. A reader that has its own event loop watches the
     /// descriptor instead, edge-triggered or not, and drains after it has cleared its readiness.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {

@@ -116,7 +116,7 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
     let mut recorder = match (&source, &recording) {
         (Some(source), Some(file)) => Some(Recorder::new(
             file.file().try_clone()?,
-            &header(source, order.detail),
+            &driver::recording_header(source.context(), order.detail.into()),
         )?),
         (None, _) | (_, None) => None,
     };
@@ -244,23 +244,6 @@ pub(super) fn hint(program: Option<&OsString>, caller: Option<&Caller>) -> Searc
         goroot: dir("GOROOT"),
         gopath: dir("GOPATH"),
     }
-}
-
-fn header(source: &Source, detail: Detail) -> recording::Header {
-    let uname = rustix::system::uname();
-    let context = source.context();
-    recording::Header::new(recording::About {
-        gotrace: env!("CARGO_PKG_VERSION").to_owned(),
-        kernel: uname.release().to_string_lossy().into_owned(),
-        arch: std::env::consts::ARCH.to_owned(),
-        cpus: context.cpus,
-        page_size: driver::page_size(),
-        boot_to_wall_ns: context.boot_to_wall_ns,
-        command: context.command,
-        detail: detail.into(),
-        renames: context.renames,
-        host: context.host,
-    })
 }
 
 fn keep_recording(

@@ -1,8 +1,10 @@
-//! What an agent leaves to the one after it, beside its history: how it knows the tools whose probes stay on.
+//! What an agent leaves to the one after it, beside its history: how it knows the tools whose probes stay on, what losses it told, and
+//! what it knows of the builds under way (`journal`).
 //!
 //! What stays on itself is pinned (`bpf::pinned`); bpffs holds no text, so here is the text that belongs to it, in a directory of the
 //! same name. One that belongs to nothing that is pinned is worth nothing, and is thrown away.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -10,10 +12,12 @@ use std::path::{Path, PathBuf};
 
 use tracer_core::event::ProcKey;
 
+use super::journal::Journal;
 use crate::inspect::{self, Root};
 use crate::toolchain::{self, Saved};
 
 const TOOLS: &str = "tools";
+const LOST: &str = "lost";
 /// Followed processes in whose roots a tool is looked for that is not in ours.
 const ROOTS_MAX: usize = 64;
 
@@ -58,7 +62,36 @@ impl Handover {
 
     /// Puts this in the place of what was known: all of it, or nothing.
     pub(super) fn write_tools(&self, tools: impl Iterator<Item = Saved>) -> io::Result<()> {
-        let new = self.dir.join("tools-new");
+        self.write(TOOLS, |writer| {
+            for tool in tools {
+                serde_json::to_writer(&mut *writer, &tool)?;
+                writer.write_all(b"\n")?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Records lost of each kind, as they were last told.
+    pub(super) fn told_losses(&self) -> BTreeMap<u16, u64> {
+        let text = fs::read(self.dir.join(LOST)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    pub(super) fn note_told_losses(&self, losses: &BTreeMap<u16, u64>) -> io::Result<()> {
+        self.write(LOST, |writer| Ok(serde_json::to_writer(writer, losses)?))
+    }
+
+    /// The builds under way.
+    pub(super) fn journal(&self) -> io::Result<Journal> {
+        Journal::open(self.dir.join("builds"))
+    }
+
+    fn write(
+        &self,
+        name: &str,
+        put: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let new = self.dir.join("new");
         let file = File::options()
             .create(true)
             .truncate(true)
@@ -66,14 +99,11 @@ impl Handover {
             .mode(0o600)
             .open(&new)?;
         let mut writer = BufWriter::new(file);
-        for tool in tools {
-            serde_json::to_writer(&mut writer, &tool)?;
-            writer.write_all(b"\n")?;
-        }
+        put(&mut writer)?;
         writer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
-        fs::rename(new, self.dir.join(TOOLS))
+        fs::rename(new, self.dir.join(name))
     }
 
     /// Nobody comes after us.

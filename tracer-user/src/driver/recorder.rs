@@ -3,8 +3,26 @@
 use std::fs::File;
 use std::io::{self, BufWriter};
 
+use tracer_core::correlate::Context;
 use tracer_core::event::Event;
-use tracer_core::recording::{Header, Writer};
+use tracer_core::recording::{About, Detail, Header, Writer};
+
+/// The first line of a recording made here and now.
+pub fn header(context: Context, detail: Detail) -> Header {
+    let uname = rustix::system::uname();
+    Header::new(About {
+        gotrace: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        cpus: context.cpus,
+        page_size: super::page_size(),
+        boot_to_wall_ns: context.boot_to_wall_ns,
+        command: context.command,
+        detail,
+        renames: context.renames,
+        host: context.host,
+    })
+}
 
 /// A recording in the making.
 #[derive(Debug)]

@@ -3,21 +3,23 @@
 //! It takes the same road from an event to a build as a traced command does, but by sessions, and hands each over when it is over. What
 //! becomes of it is the sink's to say; a sink must not wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tracer_abi::{Kind, Tally};
 use tracer_core::effect::Effect;
-use tracer_core::event::{Event, Ktime, Lost};
+use tracer_core::event::{Event, Ktime, Lost, ProcKey};
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 use tracer_core::sessions::Sessions;
 
 use super::analyst::Counts as Analyses;
 use super::inspector::Depth;
+use super::journal::{Journal, is_of_kernel};
 use super::self_test::{SelfTest, Verdict};
 use super::source::Source;
 use super::world::World;
@@ -25,6 +27,10 @@ use super::{TICK, clock, wait};
 use crate::launch::signal::{Received, Signals, stop};
 use crate::proc;
 
+/// Events that are taken before anything else has its turn.
+const AT_ONCE: u32 = 4096;
+/// How often that is done at the end.
+const TURNS_MAX: u32 = 64;
 /// How often it is looked whether a process is gone whose exit was lost.
 const ROUND: Duration = Duration::from_secs(30);
 
@@ -34,6 +40,11 @@ pub trait Sink {
     fn begun(&mut self, trace: &Trace);
     /// Builds that are over.
     fn ended(&mut self, trace: Trace);
+    /// The same of builds that another has followed, too: that one may have been told already that they are over.
+    /// Where nobody can tell, they are taken as if they were not.
+    fn ended_again(&mut self, trace: Trace) {
+        self.ended(trace);
+    }
     /// Told about once a second, and when the self-test has come to another verdict.
     fn state(&mut self, state: &State);
     /// The operator asks to read the configuration again. Returns how much is to be seen from now on, if that was decided.
@@ -69,8 +80,21 @@ struct Service {
     sessions: Sessions,
     self_test: SelfTest,
     /// Of each kind, as last told.
-    lost: BTreeMap<Kind, u64>,
+    lost: BTreeMap<u16, u64>,
     n_unreadable: u64,
+    journal: Option<Journal>,
+    taken_up: TakenUp,
+}
+
+/// What another has followed before.
+#[derive(Default)]
+struct TakenUp {
+    /// First processes of its sessions.
+    roots: BTreeSet<ProcKey>,
+    /// What is over of it.
+    ended: Vec<Trace>,
+    /// The last of each session that it wrote down: one of them may still be in the ring, where it is the first then.
+    last: Vec<Event>,
 }
 
 /// Hands over every build until a signal ends it. Builds that are under way then are not handed over; those that are over and only
@@ -98,12 +122,13 @@ pub fn serve(
         if service.sessions.n_running() > service.sessions.roots().count() {
             service.tell_losses();
         }
-        for trace in service.sessions.ended(clock::boot()) {
-            sink.ended(trace);
-        }
+        service.hand_over(clock::boot(), sink);
         if ticked.elapsed() >= TICK || service.self_test.has_changed() {
             ticked = Instant::now();
             service.tell_losses();
+            if let Some(journal) = &mut service.journal {
+                journal.tidy(&service.sessions, ticked);
+            }
             service
                 .sessions
                 .set_boot_to_wall_ns(clock::boot_to_wall_ns());
@@ -143,38 +168,108 @@ impl Service {
             world: World::new(Depth::Anatomy)?,
             sessions: Sessions::new(source.context()),
             self_test: SelfTest::new(own, Instant::now()),
+            lost: source.told_losses(),
+            journal: source.journal(),
             source,
-            lost: BTreeMap::new(),
             n_unreadable: 0,
+            taken_up: TakenUp::default(),
         };
         for tool in found {
             service.take(Event::Tool(tool));
         }
+        service.take_up();
         Ok(service)
     }
 
     /// Hands over what is over. If another is about to come, all stays on for it.
     fn end(mut self, sink: &mut dyn Sink) {
-        self.turn();
-        if self.source.is_upgrade_announced() {
-            for trace in self.sessions.ended(clock::boot()) {
-                sink.ended(trace);
+        for _ in 0..TURNS_MAX {
+            if !self.turn() {
+                break;
             }
+        }
+        if self.source.is_upgrade_announced() {
+            self.hand_over(clock::boot(), sink);
             self.source.leave();
         } else {
-            for trace in self.sessions.ended(Ktime(u64::MAX)) {
-                sink.ended(trace);
-            }
+            self.hand_over(Ktime(u64::MAX), sink);
             self.source.end();
         }
     }
 
-    /// Takes all that has come in.
-    fn turn(&mut self) {
-        for event in self.source.drain() {
-            self.n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
-            if !self.self_test.take(&event) {
-                self.take(event);
+    /// Hands over what is over by `now`.
+    fn hand_over(&mut self, now: Ktime, sink: &mut dyn Sink) {
+        for trace in mem::take(&mut self.taken_up.ended) {
+            sink.ended_again(trace);
+        }
+        for trace in self.sessions.ended(now) {
+            let roots = &self.taken_up.roots;
+            if trace.builds.iter().any(|it| roots.contains(&it.process)) {
+                sink.ended_again(trace);
+            } else {
+                sink.ended(trace);
+            }
+        }
+    }
+
+    /// Goes on with what another wrote down, as if it had been seen here.
+    fn take_up(&mut self) {
+        let Some(past) = self.journal.as_ref().map(Journal::past) else {
+            return;
+        };
+        let boot_to_wall_ns = self.sessions.context().boot_to_wall_ns;
+        for root in past {
+            let taken_up = self.journal.as_mut().and_then(|it| it.take_up(root));
+            let Some(session) = taken_up else {
+                continue;
+            };
+            // The name of a build depends on it.
+            let then = session.header().boot_to_wall_ns;
+            self.sessions.set_boot_to_wall_ns(then);
+            self.taken_up.roots.insert(root);
+            let mut last = None;
+            let mut asked: Vec<Effect> = Vec::new();
+            for event in session {
+                if let Some(i) = asked.iter().position(|it| it.is_answered_by(&event)) {
+                    asked.remove(i);
+                }
+                if is_of_kernel(&event) {
+                    last = Some(event.clone());
+                }
+                asked.extend(self.sessions.apply(event));
+            }
+            self.taken_up.last.extend(last);
+            // What was not answered before is asked again.
+            for effect in asked {
+                if let Some(answer) = self.perform(effect) {
+                    self.take(answer);
+                }
+            }
+            let ended = self.sessions.ended(clock::boot());
+            self.taken_up.ended.extend(ended);
+        }
+        self.sessions.set_boot_to_wall_ns(boot_to_wall_ns);
+    }
+
+    /// Takes what has come in, but no more than that others have their turn; whether there may be more.
+    fn turn(&mut self) -> bool {
+        let mut n_left = AT_ONCE;
+        if self.journal.is_none() {
+            // Nobody finds them again: the ring has room sooner if they are believed afterwards.
+            for event in self.source.drain() {
+                self.n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
+                if !self.self_test.take(&event) {
+                    self.apply(event);
+                }
+            }
+        }
+        while n_left > 0
+            && self.journal.is_some()
+            && let Some((event, is_news)) = self.next()
+        {
+            n_left -= 1;
+            if is_news {
+                self.apply(event);
             }
         }
         let lost = || self.source.tallies().iter().map(|(_, it)| it.lost).sum();
@@ -182,14 +277,52 @@ impl Service {
         for answer in self.world.answers() {
             self.take(answer);
         }
+        n_left == 0
     }
 
+    /// The next event out of the ring, written down; and whether it is any, or nobody's business, or known.
+    fn next(&mut self) -> Option<(Event, bool)> {
+        let Self {
+            source,
+            self_test,
+            journal,
+            sessions,
+            taken_up,
+            ..
+        } = self;
+        let mut is_news = true;
+        let event = source.next(|event| {
+            let known = mem::take(&mut taken_up.last);
+            is_news = !self_test.take(event) && !known.contains(event);
+            if let (true, Some(journal)) = (is_news, journal) {
+                journal.write(event, sessions);
+            }
+        })?;
+        self.n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
+        Some((event, is_news))
+    }
+
+    /// Takes what did not come out of the ring.
     fn take(&mut self, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
+        self.write_down(&event);
+        self.apply(event);
+    }
+
+    fn write_down(&mut self, event: &Event) {
+        if let Some(journal) = &mut self.journal {
+            journal.write(event, &self.sessions);
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let mut events = vec![(event, true)];
+        while let Some((event, is_written)) = events.pop() {
+            if !is_written {
+                self.write_down(&event);
+            }
             let ended = event.ended();
             for effect in self.sessions.apply(event) {
-                events.extend(self.perform(effect));
+                events.extend(self.perform(effect).map(|it| (it, false)));
             }
             // What was asked about it holds its root as long as it needs it; nobody asks again.
             if let Some(process) = ended {
@@ -212,21 +345,29 @@ impl Service {
             && self.sessions.is_no_tool(process)
         {
             self.source.unfollow(process.tgid);
+            if let Some(journal) = &mut self.journal {
+                journal.forget(process);
+            }
         }
         answer
     }
 
     /// Sessions under way learn what may be missing in them.
     fn tell_losses(&mut self) {
+        let mut is_news = false;
         for (kind, tally) in self.source.tallies() {
-            let before = self.lost.insert(kind, tally.lost).unwrap_or(0);
+            let before = self.lost.insert(kind.0, tally.lost).unwrap_or(0);
             if tally.lost > before {
+                is_news = true;
                 self.take(Event::Lost(Lost {
                     at: clock::boot(),
                     kind: kind.name().to_owned(),
                     n: tally.lost - before,
                 }));
             }
+        }
+        if is_news {
+            self.source.note_told_losses(&self.lost);
         }
     }
 

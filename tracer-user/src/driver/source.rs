@@ -1,5 +1,6 @@
 //! Where live events come from: kernel programs, the ring, probes on toolchains. No judgement; records become events unseen.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,6 +15,7 @@ use tracer_core::event::{Event, FileId, Lost, Tgid, Tool};
 use tracer_core::recording::Detail;
 
 use super::handover::{self, Handover};
+use super::journal::Journal;
 use super::loaded::{Loaded, open_handover};
 use super::{clock, self_test};
 use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError, describe};
@@ -247,6 +249,35 @@ impl Source {
         let mut events = Vec::new();
         ring.drain(|record| events.push(decoder.decode(record)));
         events
+    }
+
+    /// The next that has come in. It is seen before its record is gone: whoever is killed before that finds it again.
+    pub(super) fn next(&mut self, see: impl FnOnce(&Event)) -> Option<Event> {
+        let Self { ring, decoder, .. } = self;
+        ring.next(|record| {
+            let event = decoder.decode(record);
+            see(&event);
+            event
+        })
+    }
+
+    /// What is under way, as it is written down for the next agent.
+    pub(super) fn journal(&self) -> Option<Journal> {
+        self.handover.as_ref().and_then(|it| it.journal().ok())
+    }
+
+    /// Records lost of each kind, as they were last told, by whomever.
+    pub(super) fn told_losses(&self) -> BTreeMap<u16, u64> {
+        self.handover
+            .as_ref()
+            .map_or_else(BTreeMap::new, Handover::told_losses)
+    }
+
+    pub(super) fn note_told_losses(&self, losses: &BTreeMap<u16, u64>) {
+        if let Some(handover) = &self.handover {
+            // Then the next agent tells them again.
+            let _untold = handover.note_told_losses(losses);
+        }
     }
 
     /// Puts probes on a program, if it is a Go tool. The answer bears the name that the kernel gave the file: some file systems

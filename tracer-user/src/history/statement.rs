@@ -5,7 +5,7 @@ use super::row;
 /// What is to be written of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// It is under way: nothing that is known is changed.
+    /// It is under way: of what is known nothing is changed, but that it was cut off.
     Begin,
     /// It is over: what was known while it ran makes place, and nothing else.
     End,
@@ -25,7 +25,9 @@ pub(super) fn insert(table: &str, columns: &[&str]) -> String {
 pub(super) fn build(moment: Moment, key: &str) -> String {
     let insert = insert("build", &row::BUILD);
     match moment {
-        Moment::Begin => format!("{insert} ON CONFLICT ({key}) DO NOTHING"),
+        Moment::Begin => format!(
+            "{insert} ON CONFLICT ({key}) DO UPDATE SET state = excluded.state WHERE build.state = 'cut_off'"
+        ),
         Moment::End => {
             let set: Vec<String> = row::BUILD
                 .iter()

@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
-use tracer_core::history::{self, Aged, Entry, Kept, Limits, State};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params, params_from_iter};
+use tracer_core::history::{self, Aged, BuildId, Entry, Kept, Limits, State};
 
 use super::connect;
 use super::error::{Error, Why};
@@ -45,7 +45,7 @@ impl Store {
         })
     }
 
-    /// Notes that a build is under way. One that is known already, or over, stays as it is.
+    /// Notes that a build is under way, also one that was taken for cut off. One that is over stays as it is.
     pub fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
         let begin = |connection: &mut Connection| {
             let values = row::build_values(&entry.clone().running(), ROW_BYTES)?;
@@ -101,6 +101,15 @@ impl Store {
             Ok(transaction.commit()?)
         };
         self.with(finish)
+    }
+
+    /// Whether this build is stored, whole.
+    pub fn is_stored(&mut self, id: &BuildId) -> Result<bool, Error> {
+        self.with(|connection| {
+            let sql = "SELECT state NOT IN ('running', 'cut_off') FROM build WHERE id = $1";
+            let is_stored = connection.query_row(sql, [id.as_str()], |row| row.get(0));
+            Ok(is_stored.optional()?.unwrap_or(false))
+        })
     }
 
     /// Marks builds that were under way when whoever followed them ended; returns how many. For the one agent of a store, before

@@ -1,0 +1,349 @@
+//! The builds under way, written down event by event: for whoever comes after an agent that was killed.
+//!
+//! Each session has a file, which is a recording without an end: what concerned it, redacted, in the order in which it was believed. An
+//! event is in its file before its record leaves the ring, so at most the last one is in both. Nothing waits for the disk: what is
+//! written outlives this process, not the machine, and with the machine the build ends too. A file goes when its session is over for
+//! a while, or costs too much; then a kill cuts that build off.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::mem;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tracer_core::event::{Event, Ktime, ProcKey, Tgid};
+use tracer_core::recording::{Detail, LINE_MAX, Reader};
+use tracer_core::sessions::{Concerned, Sessions};
+
+use super::recorder;
+
+/// Bytes of one session, and of all, their first lines aside.
+const SESSION_MAX: u64 = 64 << 20;
+const ALL_MAX: u64 = 512 << 20;
+/// How long a session is kept that is over: by then it is in the history.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Files of sessions.
+#[derive(Debug)]
+pub(super) struct Journal {
+    dir: PathBuf,
+    sessions: BTreeMap<ProcKey, Page>,
+    /// Of all of them.
+    bytes: u64,
+    line: Vec<u8>,
+}
+
+/// The file of a session.
+#[derive(Debug)]
+struct Page {
+    /// Nothing if it was given up.
+    file: Option<File>,
+    bytes: u64,
+    /// Since when the session is over.
+    over: Option<Instant>,
+}
+
+/// A session of the agent before.
+pub(super) type Past = Reader<BufReader<File>>;
+
+impl Journal {
+    /// In this directory, which is made.
+    pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        Ok(Self {
+            dir,
+            sessions: BTreeMap::new(),
+            bytes: 0,
+            line: Vec::new(),
+        })
+    }
+
+    /// Sessions that the agent before has left, in the order in which they began.
+    pub(super) fn past(&self) -> Vec<ProcKey> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten();
+        let mut past: Vec<ProcKey> = entries
+            .filter_map(|it| parse(it.ok()?.file_name().to_str()?))
+            .collect();
+        past.sort_by_key(|it| it.born);
+        past
+    }
+
+    /// Opens what was left of a session, and goes on with it. What cannot be read is thrown away.
+    pub(super) fn take_up(&mut self, root: ProcKey) -> Option<Past> {
+        let path = self.path(root);
+        let opened = File::options()
+            .read(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| {
+                let bytes = cut(&mut file)?;
+                Ok((file, bytes))
+            });
+        let past = opened.ok().and_then(|(file, bytes)| {
+            let past = Reader::open(BufReader::new(File::open(&path).ok()?)).ok()?;
+            let page = Page {
+                file: Some(file),
+                bytes,
+                over: None,
+            };
+            self.bytes += bytes;
+            self.sessions.insert(root, page);
+            Some(past)
+        });
+        if past.is_none() {
+            let _gone = fs::remove_file(path);
+        }
+        past
+    }
+
+    /// Writes an event down that is about to be applied.
+    pub(super) fn write(&mut self, event: &Event, sessions: &Sessions) {
+        // The next agent knows the tools by itself.
+        if matches!(event, Event::Tool(_)) {
+            return;
+        }
+        let concerned = sessions.concerned(event);
+        if concerned == Concerned::Nobody {
+            return;
+        }
+        self.line.clear();
+        if serde_json::to_writer(&mut self.line, event).is_err() || self.line.len() >= LINE_MAX {
+            return;
+        }
+        self.line.push(b'\n');
+        match concerned {
+            Concerned::One(root) => self.append(root, sessions),
+            Concerned::All => {
+                let under_way = self.sessions.iter().filter(|(_, it)| it.over.is_none());
+                let roots: Vec<ProcKey> = under_way.map(|(root, _)| *root).collect();
+                for root in roots {
+                    self.append(root, sessions);
+                }
+            }
+            Concerned::Nobody => {}
+        }
+    }
+
+    /// A session is none.
+    pub(super) fn forget(&mut self, root: ProcKey) {
+        if let Some(page) = self.sessions.remove(&root) {
+            self.bytes = self.bytes.saturating_sub(page.bytes);
+            // What stays is a session to the next agent, as it was to this one.
+            let _gone = fs::remove_file(self.path(root));
+        }
+    }
+
+    /// Throws away what is not of use any more. To be called now and then.
+    pub(super) fn tidy(&mut self, sessions: &Sessions, now: Instant) {
+        for (root, page) in &mut self.sessions {
+            if !sessions.is_under_way(*root) {
+                page.over.get_or_insert(now);
+            }
+        }
+        let is_old = |page: &Page| page.over.is_some_and(|it| now.duration_since(it) > GRACE);
+        let old = self.sessions.iter().filter(|(_, page)| is_old(page));
+        let old: Vec<ProcKey> = old.map(|(root, _)| *root).collect();
+        for root in old {
+            self.forget(root);
+        }
+    }
+
+    fn append(&mut self, root: ProcKey, sessions: &Sessions) {
+        // The process has become another program, after its session was over.
+        let is_another = self.sessions.get(&root).is_some_and(|it| it.over.is_some());
+        if is_another {
+            self.forget(root);
+        }
+        let path = self.path(root);
+        let page = self
+            .sessions
+            .entry(root)
+            .or_insert_with(|| Page::begin(&path, sessions));
+        let Some(file) = &mut page.file else {
+            return;
+        };
+        let len = self.line.len() as u64;
+        let is_too_much = page.bytes + len > SESSION_MAX || self.bytes + len > ALL_MAX;
+        if is_too_much || file.write_all(&self.line).is_err() {
+            page.file = None;
+            self.bytes = self.bytes.saturating_sub(mem::take(&mut page.bytes));
+            let _gone = fs::remove_file(path);
+        } else {
+            page.bytes += len;
+            self.bytes += len;
+        }
+    }
+
+    fn path(&self, root: ProcKey) -> PathBuf {
+        self.dir.join(format!("{}-{}", root.tgid.0, root.born.0))
+    }
+}
+
+impl Page {
+    fn begin(path: &Path, sessions: &Sessions) -> Self {
+        let context = sessions.context().clone();
+        let detail = if context.phases {
+            Detail::Phase
+        } else {
+            Detail::Process
+        };
+        let mut header = Vec::new();
+        let written = serde_json::to_writer(&mut header, &recorder::header(context, detail))
+            .map_err(io::Error::from)
+            .and_then(|()| {
+                header.push(b'\n');
+                let mut file = File::options()
+                    .create_new(true)
+                    .append(true)
+                    .mode(0o600)
+                    .open(path)?;
+                file.write_all(&header)?;
+                Ok(file)
+            });
+        Self {
+            file: written.ok(),
+            bytes: 0,
+            over: None,
+        }
+    }
+}
+
+/// Whether it came from the kernel, and not from the world.
+pub(super) fn is_of_kernel(event: &Event) -> bool {
+    match event {
+        Event::Fork(_)
+        | Event::Exec(_)
+        | Event::Exit(_)
+        | Event::Rename(_)
+        | Event::Call(_)
+        | Event::Lineage(_) => true,
+        Event::Tool(_)
+        | Event::Settings(_)
+        | Event::ResponseFile(_)
+        | Event::Inspected(_)
+        | Event::CheckedOut(_)
+        | Event::Lost(_)
+        | Event::Unreadable(_) => false,
+    }
+}
+
+fn parse(name: &str) -> Option<ProcKey> {
+    let (tgid, born) = name.split_once('-')?;
+    Some(ProcKey {
+        tgid: Tgid(tgid.parse().ok()?),
+        born: Ktime(born.parse().ok()?),
+    })
+}
+
+/// Takes off a last line that was not written to its end; returns how long the file is then.
+fn cut(file: &mut File) -> io::Result<u64> {
+    let len = file.seek(SeekFrom::End(0))?;
+    let from = len.saturating_sub(LINE_MAX as u64);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    file.take(LINE_MAX as u64).read_to_end(&mut tail)?;
+    let whole = tail.iter().rposition(|it| *it == b'\n');
+    let len = from + whole.map_or(0, |it| it as u64 + 1);
+    file.set_len(len)?;
+    Ok(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_core::correlate::Context;
+    use tracer_core::event::{Exit, Fork, Status, Usage};
+
+    use super::*;
+
+    const ROOT: ProcKey = key(10);
+
+    const fn key(tgid: u32) -> ProcKey {
+        ProcKey {
+            tgid: Tgid(tgid),
+            born: Ktime(tgid as u64),
+        }
+    }
+
+    fn fork(n: u32) -> Event {
+        Event::Fork(Fork {
+            at: Ktime(u64::from(n)),
+            parent: ROOT,
+            child: key(n),
+        })
+    }
+
+    /// Written down, then believed.
+    fn live(journal: &mut Journal, sessions: &mut Sessions, event: Event) {
+        journal.write(&event, sessions);
+        sessions.apply(event);
+    }
+
+    #[test]
+    fn what_was_written_last_may_be_torn_and_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Journal::open(dir.path().join("builds")).unwrap();
+        let mut sessions = Sessions::new(Context {
+            boot_to_wall_ns: 7,
+            ..Context::default()
+        });
+        let mut journal = open();
+        for n in 11..14 {
+            live(&mut journal, &mut sessions, fork(n));
+        }
+        drop(journal);
+        let path = dir.path().join("builds/10-10");
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(br#"{"event":"fork","at":"#).unwrap();
+
+        let mut journal = open();
+        assert_eq!(journal.past(), [ROOT]);
+        let past = journal.take_up(ROOT).unwrap();
+        assert_eq!(past.header().boot_to_wall_ns, 7);
+        assert!(past.eq((11..14).map(fork)));
+        live(&mut journal, &mut sessions, fork(14));
+        let past = open().take_up(ROOT).unwrap();
+        assert!(past.eq((11..15).map(fork)));
+    }
+
+    #[test]
+    fn what_is_over_goes_when_it_is_in_the_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path().join("builds")).unwrap();
+        let mut sessions = Sessions::new(Context::default());
+        live(&mut journal, &mut sessions, fork(11));
+        let exit = Event::Exit(Exit {
+            at: Ktime(20),
+            process: ROOT,
+            status: Status::Code(0),
+            usage: Usage::default(),
+        });
+        live(&mut journal, &mut sessions, exit);
+        let now = Instant::now();
+        journal.tidy(&sessions, now);
+        assert_eq!(sessions.ended(Ktime(u64::MAX)).len(), 1);
+        journal.tidy(&sessions, now);
+        assert_eq!(journal.past(), [ROOT]);
+        journal.tidy(&sessions, now + GRACE * 2);
+        assert_eq!((journal.past(), journal.bytes), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn what_costs_too_much_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path().join("builds")).unwrap();
+        let mut sessions = Sessions::new(Context::default());
+        live(&mut journal, &mut sessions, fork(11));
+        journal.bytes = ALL_MAX;
+        live(&mut journal, &mut sessions, fork(12));
+        assert_eq!(journal.past(), []);
+        journal.bytes = 0;
+        // Half of it would tell of a build that never was.
+        live(&mut journal, &mut sessions, fork(13));
+        assert_eq!(journal.past(), []);
+    }
+}
