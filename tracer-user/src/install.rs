@@ -16,7 +16,7 @@ use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-pub use self::layout::Layout;
+pub use self::layout::{Layout, PINNED};
 pub use self::machine::Power;
 use self::plan::{Facts, Found, Runners};
 use self::step::Step;
@@ -101,6 +101,10 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
         tell("a runner reads that when its service is restarted");
     }
     if is_packaged {
+        if order.packaged && may_touch && facts.has_systemd {
+            // The package's own tools start it again, next.
+            machine::announce_upgrade();
+        }
         return Ok(());
     }
     if may_touch && facts.has_systemd {

@@ -11,6 +11,12 @@ pub(super) const DOWNLOADED: &str = "/opt/gotrace";
 pub(super) fn machine() -> Machine {
     let machine = Machine::boot();
     machine.copy(&gotrace(), DOWNLOADED);
+    // As systemd mounts it on a machine that is no container.
+    machine.succeed([
+        "sh",
+        "-c",
+        "mountpoint -q /sys/fs/bpf || { mount -o remount,rw /sys; mkdir -p /sys/fs/bpf && mount -t bpf -o mode=0700 bpf /sys/fs/bpf; }",
+    ]);
     machine.succeed(["useradd", "--create-home", "builder"]);
     // The kernel knows processes by the numbers of the machine outside, which a machine of metal would have itself.
     let proc = format!("[Service]\nBindPaths={HOST_PROC}:/proc\n");

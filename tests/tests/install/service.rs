@@ -79,6 +79,7 @@ fn in_one_command_it_follows_builds_with_four_capabilities_and_is_gone_in_anothe
         assert!(!machine.has(&format!("/usr/local/{path}")), "{path}");
     }
     assert_eq!(property(&machine, "LoadState"), "not-found");
+    assert!(!machine.has("/sys/fs/bpf/gotrace"));
     found(&machine, DOWNLOADED, "first");
 
     machine.succeed([DOWNLOADED, "install"]);
@@ -108,8 +109,22 @@ fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
             property(machine, "ActiveState") == "active" && property(machine, "MainPID") != pid;
         is_back.then_some(())
     });
+    let adopted = |n: usize| {
+        machine.wait_for("word that it goes on with what was left", |machine| {
+            let (said, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
+            let all = said.matches("going on with what the agent before left on");
+            (all.count() == n).then_some(())
+        });
+    };
+    adopted(1);
     build(&machine, "after");
     found(&machine, "gotrace", "after");
+    machine.succeed([DOWNLOADED, "install"]);
+    adopted(2);
+    machine.succeed(["systemctl", "stop", "gotrace"]);
+    let (left, _) = machine.succeed(["ls", "-A", "/sys/fs/bpf/gotrace"]);
+    assert_eq!(left, "");
+    machine.succeed(["systemctl", "start", "gotrace"]);
 
     machine.write(CONFIG, "keep_days = 7\n");
     machine.succeed(["systemctl", "reload", "gotrace"]);

@@ -1,12 +1,16 @@
 //! What the kernel offers, asked of its own files. Whether programs load is not asked here; loading them tells.
 
 use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 
 use super::{Check, error_chain};
 use crate::bpf::offsets;
+use crate::bpf::pin::Place;
+use crate::install;
 
 /// Number of the initial pid namespace: `PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`, since 3.8.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -23,7 +27,38 @@ pub(super) fn checks() -> Vec<Check> {
         cgroup(),
         pid_namespace(),
         panic_on_warn(),
+        pinned(),
     ]
+}
+
+/// What the service left on. Nothing in the kernel expires by itself.
+fn pinned() -> Check {
+    let place = Path::new(install::PINNED);
+    let is_set = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|it| it.file_name().as_bytes().starts_with(b"set-"))
+    };
+    let entries = match fs::read_dir(place) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Check::fine("pinned", "nothing is on without an agent");
+        }
+        Err(error) => {
+            let found = format!("what is in {} cannot be seen: {error}", place.display());
+            return Check::fine("pinned", found);
+        }
+    };
+    let has_sets = entries.into_iter().any(is_set);
+    match Place::is_taken(place) {
+        Ok(false) if has_sets => Check::limited(
+            "pinned",
+            format!(
+                "programs and probes of an agent that is gone are on in {}, and nobody reads what they say",
+                place.display()
+            ),
+            "start the service again (systemctl start gotrace), or end them: sudo rm -r /sys/fs/bpf/gotrace",
+        ),
+        Ok(_) | Err(_) => Check::fine("pinned", "nothing is on without an agent"),
+    }
 }
 
 fn kernel() -> Check {

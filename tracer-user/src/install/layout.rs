@@ -6,6 +6,8 @@ use anyhow::bail;
 
 /// The service, in systemd's words.
 pub(super) const UNIT: &str = "gotrace.service";
+/// Where the service pins what stays on without it, as its unit says.
+pub const PINNED: &str = "/sys/fs/bpf/gotrace";
 /// Where distributions put units; what is there is a package's.
 const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
@@ -99,6 +101,11 @@ impl Layout {
     /// The history.
     pub(super) fn state_dir(&self) -> PathBuf {
         self.at(Path::new("/var/lib/gotrace"))
+    }
+
+    /// What stays on without the service.
+    pub(super) fn pinned(&self) -> PathBuf {
+        self.at(Path::new(PINNED))
     }
 
     /// The unit of a package on this machine, if this is not it.

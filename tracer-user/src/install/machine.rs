@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::layout::UNIT;
+use super::layout::{PINNED, UNIT};
 use crate::agent;
-use crate::bpf::{self, SetupError, Tracer};
+use crate::bpf::{self, SetupError, Tracer, pin};
 use crate::config::Layer;
 use crate::toolchain;
 
@@ -58,6 +58,12 @@ pub(super) fn ask_kernel() -> Result<Power, SetupError> {
     } else {
         Power::SysAdmin
     })
+}
+
+/// Tells the service that runs, if there is one, that it will be followed by another within a minute: it leaves all on.
+pub(super) fn announce_upgrade() {
+    // A service that pins nothing marks what it was following as cut off.
+    let _unpinned = pin::announce_upgrade(Path::new(PINNED));
 }
 
 /// Waits until the service says that it follows builds.

@@ -80,7 +80,7 @@ pub(super) fn install(
         });
         steps.push(Step::run("systemctl", ["daemon-reload"]));
         steps.push(Step::run("systemctl", ["--quiet", "enable", UNIT]));
-        // Also one that runs: it may be that of before. What it was following is marked as cut off, the builds go on.
+        // Also one that runs: it may be that of before. It leaves the builds under way to this one.
         steps.push(Step::Start);
     }
     steps.extend(hooks(layout, runners));
@@ -155,6 +155,8 @@ pub(super) fn uninstall(
             ["--quiet", "disable", "--now", UNIT],
         ));
     }
+    // Of a service that was killed and did not come back.
+    steps.push(Step::RemoveTree(layout.pinned()));
     steps.extend(without_drop_in(layout));
     steps.push(Step::Remove(layout.unit()));
     if found.has_systemd && found.has_unit {
@@ -362,6 +364,7 @@ mod tests {
                 remove /usr/local/lib/gotrace/runners
                 remove /usr/local/lib/gotrace
                 run systemctl --quiet disable --now gotrace.service
+                remove /sys/fs/bpf/gotrace
                 remove /usr/local/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
                 remove /usr/local/lib/systemd/system/gotrace.service.d
                 remove /usr/local/lib/systemd/system/gotrace.service
@@ -379,6 +382,7 @@ mod tests {
                 remove /usr/local/lib/gotrace/runners
                 remove /usr/local/lib/gotrace
                 run systemctl --quiet disable --now gotrace.service
+                remove /sys/fs/bpf/gotrace
                 remove /usr/local/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
                 remove /usr/local/lib/systemd/system/gotrace.service.d
                 remove /usr/local/lib/systemd/system/gotrace.service

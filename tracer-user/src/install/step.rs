@@ -104,6 +104,7 @@ impl Step {
             Self::Hook { runner, script } => runner::hook(runner, script),
             Self::Unhook { runner, script } => runner::unhook(runner, script),
             Self::Start => {
+                machine::announce_upgrade();
                 let args = ["restart".into(), UNIT.into()];
                 run("systemctl", &args, None).with_context(machine::last_words)
             }
