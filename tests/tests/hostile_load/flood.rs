@@ -40,7 +40,7 @@ fn what_does_not_fit_is_counted_and_the_build_says_so() {
         "main.go",
         "package main\n\n//go:generate sh storm.sh\n\nfunc main() {}\n",
     );
-    let rounds = size(2, 30);
+    let rounds = size(2, 15);
     let mut of_builds = 0;
     for round in 1..=rounds {
         let mut generate = module.go(&toolchain, &["generate", "."]);
@@ -72,7 +72,7 @@ fn builds_within_a_storm_of_other_processes_are_all_there() {
     let module = module(&toolchain);
     go(&module, &toolchain, &["build", "-o", "first", "."]);
     agent.wait_for(&module, 1);
-    let builds = size(6, 60);
+    let builds = size(6, 40);
     let is_over = AtomicBool::new(false);
     let processes = thread::scope(|scope| {
         let storms: Vec<_> = (0..2)

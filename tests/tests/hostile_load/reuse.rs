@@ -29,7 +29,7 @@ fn builds_with_the_same_number_are_kept_apart() {
     let agent = Agent::start();
     let toolchain = toolchain("1.27");
     let modules = [crate::module(&toolchain), crate::module(&toolchain)];
-    let builds = size(16, 200);
+    let builds = size(16, 120);
     // Numbers of the tools come again, too: each build takes a dozen from here on.
     let number = modules
         .iter()

@@ -89,7 +89,7 @@ fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
             said.contains("has no room: free some on its disk"),
             "{said}"
         );
-        // Its beginning, and its end.
+        // Its beginning, and its end, if nobody else builds.
         let since = Instant::now();
         while n_dropped(&agent) < dropped + 2 {
             assert!(since.elapsed() < PATIENCE, "{} dropped", n_dropped(&agent));
@@ -102,7 +102,9 @@ fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
         wait_for(&agent, &module, &after);
         kept.extend([before, after]);
     }
-    let found = agent.builds_in(&module);
+    // Builds of others may have been what was dropped: then there was room for the end of one of these after all.
+    let mut found = agent.builds_in(&module);
+    found.retain(|it| !it["command_line"].as_str().unwrap().contains("-o full"));
     let all: Vec<(&str, &str)> = kept.iter().map(|it| (it.as_str(), "succeeded")).collect();
     assert_eq!(outputs(&found), all);
     assert_eq!(n_said, 0, "it is said once, not with every build");

@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tests::agent::Agent;
@@ -20,6 +21,12 @@ use tracer_core::model::Build;
 const NO_ENV: [(&str, &str); 0] = [];
 /// What a build with `tiny` runs.
 const TOOLS: [&str; 3] = ["compile", "link", "asm"];
+
+/// One test at a time: what an agent does in the moment in which a program changes is what is tested.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A GOROOT whose programs may be changed: copies of those that a build runs, links to the rest.
 struct Copied {

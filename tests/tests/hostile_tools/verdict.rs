@@ -47,6 +47,7 @@ impl Verdict {
 
     pub(crate) fn assert_right(&self) {
         assert!(self.wrong.is_empty(), "{:#?}", self.wrong);
+        assert!(self.exact > 0, "nothing is exact: {self:?}");
     }
 }
 

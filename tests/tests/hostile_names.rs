@@ -1,0 +1,161 @@
+//! Names that a builder chose to write over what a reader sees: sequences that a terminal obeys, marks that turn the direction of text,
+//! line breaks, and names without an end. They reach no reader of any sink as what they are.
+#![cfg(test)]
+
+use std::fs;
+use std::process::{Command, Output};
+
+use tests::agent::Agent;
+use tests::figures::tell;
+use tests::otlp::{Receiver, Reply};
+use tests::{Module, gotrace_command, toolchain};
+
+/// Clears the screen and sets the title of the window; shows the rest backwards; begins a line; ends a string of a C1 control; joins
+/// what is apart; a mark of a tag that nobody sees.
+const MARKS: [&str; 6] = [
+    "\u{1b}[2J\u{1b}]0;owned\u{7}",
+    "\u{202e}gpj.exe\u{2066}",
+    "\n# HELP go_build_owned owned\ngo_build_owned 1\n",
+    "\u{9b}31m\u{9c}",
+    "a\u{200d}b\u{feff}",
+    "\u{e0041}\u{e007f}",
+];
+
+/// Variables that are kept, for they say where a build belongs.
+const KEPT: [&str; 8] = [
+    "GITHUB_REPOSITORY",
+    "GITHUB_REF_NAME",
+    "GITHUB_HEAD_REF",
+    "GITHUB_WORKFLOW",
+    "GITHUB_JOB",
+    "GITHUB_RUN_ID",
+    "GITHUB_SHA",
+    "RUNNER_NAME",
+];
+
+/// What a terminal would obey or hide, except what ends a line.
+fn is_harmful(character: char) -> bool {
+    (character.is_control() && character != '\n')
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(character, '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+fn assert_harmless(text: &[u8], place: &str) {
+    let text = str::from_utf8(text).unwrap_or_else(|error| panic!("{place}: {error}"));
+    // HTTP ends its lines so; colours are gotrace's own and are asked for nowhere here.
+    for line in text.lines() {
+        assert!(!line.chars().any(is_harmful), "{place}: {line:?}");
+        assert!(!line.starts_with("go_build_owned"), "{place}: {line:?}");
+        assert!(
+            !line.starts_with("# HELP go_build_owned"),
+            "{place}: {line:?}"
+        );
+    }
+}
+
+fn gotrace(args: &[&str]) -> Output {
+    let output = gotrace_command([("", ""); 0]).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    output
+}
+
+#[test]
+fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
+    let receiver = Receiver::start(|_, _| Reply::ok());
+    let gateway = Receiver::start(|_, _| Reply::ok());
+    let dir = tempfile::tempdir().unwrap();
+    let textfile = dir.path().join("textfile");
+    fs::create_dir(&textfile).unwrap();
+    let config = dir.path().join("gotrace.toml");
+    let text = format!(
+        "[otlp]\nendpoint = \"http://{}\"\ncompression = \"none\"\ncommand_lines = true\n\
+         [pushgateway]\nurl = \"http://{}\"\n[textfile]\ndirectory = {textfile:?}\nevery_seconds = 1\n",
+        receiver.address(),
+        gateway.address(),
+    );
+    fs::write(&config, text).unwrap();
+    let agent = Agent::start_in(dir, &["--config", config.to_str().unwrap()]);
+    let toolchain = toolchain("1.27");
+    let module = Module::copy("tiny");
+    module.sandbox.make_warm(&toolchain);
+    let mut runs = Vec::new();
+    let mut builds = 0;
+    for (n, mark) in MARKS.iter().enumerate() {
+        let long = format!("{mark}{}", "x".repeat(5000));
+        let env: Vec<(&str, &str)> = [("GITHUB_ACTIONS", "true")]
+            .into_iter()
+            .chain(KEPT.map(|name| (name, if n % 2 == 0 { *mark } else { &long })))
+            .collect();
+        let output = format!("out{mark}");
+        let tags = format!("-tags={}", mark.replace(['\n', ' '], ""));
+        let args = ["build", "-o", &output, &tags, "."];
+        let mut go = module.go(&toolchain, &args);
+        go.envs(env.iter().copied());
+        // Go refuses some of them, which is a failed build with that name.
+        let _refused = go.output().unwrap();
+        let file = format!("main{n}.go");
+        module.write(
+            &file,
+            &format!(
+                "package main\n\n//line {}.go:1\nvar x int = \"\"\n",
+                mark.replace('\n', "")
+            ),
+        );
+        let mut broken = module.go(&toolchain, &["vet", "."]);
+        let _fails = broken.envs(env.iter().copied()).output().unwrap();
+        fs::remove_file(module.dir().join(file)).unwrap();
+        builds += 2;
+        let mut run = Command::new(tests::gotrace());
+        run.args(["run", "--"]).arg(&toolchain.go).args(args);
+        run.env_clear().envs(module.sandbox.env(&toolchain));
+        runs.push(run.envs(env).current_dir(module.dir()).output().unwrap());
+    }
+    let found = agent.wait_for(&module, 2 * MARKS.len() + runs.len());
+    for run in &runs {
+        assert_harmless(&run.stderr, "run");
+    }
+    for page in ["/metrics", "/api/v1/builds?limit=1000", "/"] {
+        let answer = tests::agent::ask(agent.address(), page).replace('\r', "");
+        assert_harmless(answer.as_bytes(), page);
+    }
+    let store = agent.store();
+    let store = store.to_str().unwrap();
+    let mut said = String::new();
+    for format in ["text", "json"] {
+        let listed = gotrace(&[
+            "builds", "--format", format, "--limit", "0", "--store", store,
+        ]);
+        assert_harmless(&listed.stdout, "builds");
+        for build in &found {
+            let id = build["id"].as_str().unwrap();
+            let shown = gotrace(&["show", id, "--format", format, "--store", store]);
+            assert!(shown.stdout.len() > 200);
+            assert_harmless(&shown.stdout, "show");
+            said.push_str(&String::from_utf8_lossy(&shown.stdout));
+        }
+    }
+    // They were there, by their numbers.
+    for number in [r"\u{1b}", r"\u001b", r"\u{202e}", r"\u202e", r"\u009b"] {
+        assert!(said.contains(number), "{number}");
+    }
+    gateway.wait_for(|it| !it.is_empty());
+    receiver.wait_for(|it| it.iter().any(|it| it.path == "/v1/traces"));
+    let dir = agent.end();
+    for request in gateway.received() {
+        assert_harmless(request.path.as_bytes(), "the address of a push");
+    }
+    let mut n_files = 0;
+    for file in fs::read_dir(dir.path().join("textfile")).unwrap() {
+        assert_harmless(&fs::read(file.unwrap().path()).unwrap(), "a text file");
+        n_files += 1;
+    }
+    assert!(n_files > 0);
+    tell(
+        "names that a terminal obeys, that turn text, break lines or never end",
+        format!(
+            "{} names in {builds} builds",
+            MARKS.len() * (KEPT.len() + 3)
+        ),
+        "reached as such 0: run, builds, show, pages, metrics, text file, addresses of pushes",
+    );
+}
