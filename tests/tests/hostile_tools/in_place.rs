@@ -15,7 +15,7 @@ fn a_toolchain_that_is_upgraded_in_place_again_and_again_never_dies() {
     let mut builds = Builds::new(&[&versions[0], &versions[1]]);
     let goroot = builds.module.sandbox.path().join("goroot");
     let copied = Copied::new(&versions[0], goroot);
-    let rounds = size(6, 50);
+    let rounds = size(4, 50);
     let mut minors = Vec::new();
     for round in 0..rounds {
         let version = &versions[round % 2];
