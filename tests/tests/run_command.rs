@@ -186,7 +186,7 @@ fn without_rights_the_command_runs_untraced_and_a_sentence_says_what_is_missing(
 #[test]
 fn with_strict_the_command_does_not_run_without_rights() {
     let output = unprivileged(&["run", "--strict", "--", "echo", "ran"]);
-    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert_eq!(output.status.code(), Some(111), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     assert!(
         text(&output.stderr).contains("the command was not run"),

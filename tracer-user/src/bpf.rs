@@ -31,6 +31,7 @@ use aya::programs::trace_point::TracePointLink;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::util::nr_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
+use aya_obj::btf::BtfKind;
 use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
@@ -107,6 +108,8 @@ enum Call {
     Multi(multi::Program),
     /// Where the kernel has no such links: perf events.
     Perf(Box<Ebpf>),
+    /// Where it does not take the program either, and why: processes are seen, and nothing of what happens in them.
+    Refused(String),
 }
 
 /// What keeps the hook of `rename` on.
@@ -151,13 +154,25 @@ impl Tracer {
         let hook::Attached {
             scheduler,
             rename,
-            notes,
+            mut notes,
         } = hook::attach_all(&mut ebpf, &btf)?;
         let skipped = Skipped::of(&mut ebpf)
             .map_err(|source| error::from_program("the scheduler's hooks", source))?;
         let multi = multi::Program::load(&ebpf);
-        if multi.is_none() {
-            load_call(&mut ebpf)?;
+        let mut refused = None;
+        if multi.is_none()
+            && let Err(error) = load_call(&mut ebpf)
+        {
+            let why = if let SetupError::Verifier { summary, .. } = error {
+                summary
+            } else {
+                describe(&error)
+            };
+            notes.push(format!(
+                "no probe in Go's tools can be on, so of a build its processes and files are seen, but no actions, phases and cache keys \
+                 (Linux 5.15 or later takes them): {why}"
+            ));
+            refused = Some(why);
         }
         if let Some(pins) = &pins {
             pins.pin_maps(&ebpf).map_err(SetupError::Pin)?;
@@ -179,7 +194,11 @@ impl Tracer {
             .map_err(error::from_map)?;
         let ring = Ring::new(error::take(&mut ebpf, map::EVENTS)?).map_err(error::from_map)?;
 
-        let call = multi.map_or_else(|| Call::Perf(Box::new(ebpf)), Call::Multi);
+        let call = match (multi, refused) {
+            (Some(program), _) => Call::Multi(program),
+            (None, None) => Call::Perf(Box::new(ebpf)),
+            (None, Some(why)) => Call::Refused(why),
+        };
         let mut tracer = Self {
             call,
             scheduler,
@@ -205,7 +224,15 @@ impl Tracer {
     pub fn has_multi_links(&self) -> bool {
         match self.call {
             Call::Multi(_) => true,
-            Call::Perf(_) => false,
+            Call::Perf(_) | Call::Refused(_) => false,
+        }
+    }
+
+    /// Whether the kernel took the program of the probes at all.
+    pub fn has_probes(&self) -> bool {
+        match self.call {
+            Call::Multi(_) | Call::Perf(_) => true,
+            Call::Refused(_) => false,
         }
     }
 
@@ -268,6 +295,7 @@ impl Tracer {
             Call::Perf(_) => Held::Perf {
                 links: self.attach_perf(file, target, sites)?,
             },
+            Call::Refused(why) => return Err(TracerError::NoProbes(why.clone())),
         };
         let held = match &self.pins {
             Some(pins) => pins.pin_file(target, held).map_err(TracerError::Attach)?,
@@ -292,7 +320,9 @@ impl Tracer {
         // The kernel follows this link to the inode that was opened, whatever has become of its name.
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let program = match &mut self.call {
-            Call::Multi(_) => return Err(TracerError::NoProgram(CALL_PROGRAM)),
+            Call::Multi(_) | Call::Refused(_) => {
+                return Err(TracerError::NoProgram(CALL_PROGRAM));
+            }
             Call::Perf(ebpf) => call_program(ebpf)?,
         };
         let mut links = Vec::with_capacity(sites.len());
@@ -369,7 +399,13 @@ fn load_object(
     for (name, path) in pins.into_iter().flat_map(Pins::maps) {
         loader.map_pin_path(name, path);
     }
-    loader.load(object::bytes()).map_err(error::from_load)
+    // What allocates for hash maps since 6.1.
+    let has_allocator = btf.id_by_type_name_kind("bpf_mem_alloc", BtfKind::Struct);
+    match has_allocator {
+        Ok(_) => loader.load(object::bytes()),
+        Err(_) => loader.load(&object::preallocated()),
+    }
+    .map_err(error::from_load)
 }
 
 /// Loads the program of uprobes for perf events.

@@ -26,6 +26,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use crate::bpf::SetupError;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// All is well.
@@ -34,6 +35,10 @@ const FINE: u8 = 0;
 const FINDINGS: u8 = 1;
 /// Wrong usage, or failure of a word that runs no command.
 const FAILURE: u8 = 2;
+/// What the codes of [`SetupError::exit_code`] mean, for the help of each word that can end with one.
+const MISSING: &str = "What keeps gotrace from tracing at all has a code of its own: 110 no BTF, or not that of a known kernel; 111 missing \
+                       capabilities; 112 a kernel locked down for confidentiality; 113 the limit of locked memory; 114 the kernel's \
+                       verifier; 115 anything else.";
 /// gotrace's own failure where the exit code is otherwise the command's, as with env(1) and timeout(1).
 const OWN_FAILURE: u8 = 125;
 
@@ -147,7 +152,9 @@ fn exit_code(result: anyhow::Result<u8>) -> u8 {
         Err(error) if is_broken_pipe(&error) => FINE,
         Err(error) => {
             say(format_args!("{error:#}"));
-            FAILURE
+            let mut causes = error.chain();
+            let setup = causes.find_map(|it| it.downcast_ref::<SetupError>());
+            setup.map_or(FAILURE, SetupError::exit_code)
         }
     }
 }

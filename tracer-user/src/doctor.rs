@@ -30,6 +30,9 @@ pub struct Examination {
     /// SHA-256 of the BPF object in it.
     pub bpf_object: &'static str,
     pub checks: Vec<Check>,
+    /// The exit code for what keeps all programs from being loaded.
+    #[serde(skip)]
+    pub refused: Option<u8>,
     pub toolchains: Vec<Toolchain>,
 }
 
@@ -100,17 +103,21 @@ pub fn examine(hint: &SearchHint) -> Examination {
     let mut checks = machine::checks();
     checks.extend(privilege::checks());
     let mut toolchains = tool::toolchains(hint);
+    let mut refused = None;
     match Tracer::load(&Config::default(), &toolchain::table()) {
         Ok((mut tracer, ring)) => {
             checks.push(loaded(&tracer));
             tool::try_probes(&mut tracer, &mut toolchains);
             checks.push(traced(&mut tracer, ring));
         }
-        Err(error) => checks.push(Check::broken(
-            "programs",
-            "the kernel programs cannot be loaded",
-            error_chain(&error),
-        )),
+        Err(error) => {
+            refused = Some(error.exit_code());
+            checks.push(Check::broken(
+                "programs",
+                "the kernel programs cannot be loaded",
+                error_chain(&error),
+            ));
+        }
     }
     checks.push(tool::check(&toolchains));
     Examination {
@@ -118,6 +125,7 @@ pub fn examine(hint: &SearchHint) -> Examination {
         gotrace: env!("CARGO_PKG_VERSION"),
         bpf_object: crate::bpf::object_digest(),
         checks,
+        refused,
         toolchains,
     }
 }

@@ -52,6 +52,18 @@ pub enum SetupError {
 }
 
 impl SetupError {
+    /// The exit code of who cannot do without: one for each class of what is missing.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoBtf | Self::NoField { .. } => 110,
+            Self::NotPermitted { .. } => 111,
+            Self::Lockdown => 112,
+            Self::Memlock { .. } => 113,
+            Self::Verifier { .. } => 114,
+            Self::Pin(_) | Self::Kernel { .. } => 115,
+        }
+    }
+
     /// More than fits a sentence: the verifier's log.
     pub fn detail(&self) -> Option<&str> {
         match self {
@@ -71,6 +83,8 @@ impl SetupError {
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum TracerError {
+    #[error("this kernel takes no probes: {0}")]
+    NoProbes(String),
     #[error("the BPF object has no program {0}")]
     NoProgram(&'static str),
     #[error("a map could not be read or changed")]

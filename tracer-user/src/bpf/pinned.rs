@@ -215,7 +215,7 @@ impl Tracer {
         }
         match &self.call {
             Call::Multi(program) => set.pin(program.as_fd(), MULTI)?,
-            Call::Perf(_) => {}
+            Call::Perf(_) | Call::Refused(_) => {}
         }
         for (name, link) in mem::take(&mut self.scheduler) {
             let link = pin_link(set, link, &link_name(name))?;

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use anyhow::Context as _;
 
 use super::report::{self, Format};
-use super::{Color, FINDINGS, FINE, trace};
+use super::{Color, FINDINGS, FINE, MISSING, trace};
 use crate::doctor::{self, Verdict};
 use crate::launch::caller;
 
@@ -16,7 +16,7 @@ use crate::launch::caller;
                   The kernel is asked for each feature, programs and probes are loaded on trial, and a small command is traced.",
     before_help = "  sudo gotrace doctor\n  \
                    sudo gotrace doctor --format json",
-    after_long_help = "Exit code: 0 if all is well, 1 if something is missing, 2 if gotrace itself failed."
+    after_long_help = format!("Exit code: 0 if all is well, 1 if something is missing, 2 if gotrace itself failed. {MISSING}")
 )]
 pub(super) struct Args {
     /// What the answer looks like
@@ -41,8 +41,9 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     shown
         .and_then(|()| out.flush())
         .context("cannot write to stdout")?;
-    Ok(match examination.verdict() {
-        Verdict::Fine => FINE,
-        Verdict::Limited | Verdict::Broken => FINDINGS,
+    Ok(match (examination.refused, examination.verdict()) {
+        (Some(code), _) => code,
+        (None, Verdict::Fine) => FINE,
+        (None, Verdict::Limited | Verdict::Broken) => FINDINGS,
     })
 }

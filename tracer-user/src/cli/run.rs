@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::MISSING;
 use super::report::{self, Stream};
 use super::trace::{self, Detail, Order};
 use crate::history::Place;
@@ -18,8 +19,8 @@ use crate::history::Place;
     before_help = "  sudo gotrace run -- go build ./...\n  \
                    sudo gotrace run --format json -o build.json -- make release\n  \
                    sudo gotrace run --metrics /var/lib/node_exporter/gotrace.prom --quiet -- go test ./...",
-    after_long_help = "Exit code: that of the command; 128+N if signal N ended it; 126 if it cannot be executed, 127 if there is no \
-                       such command; 125 if gotrace itself failed before (with --strict also if it could not trace)."
+    after_long_help = format!("Exit code: that of the command; 128+N if signal N ended it; 126 if it cannot be executed, 127 if there is \
+                       no such command; 125 if gotrace itself failed before. With --strict also where it could not trace. {MISSING}")
 )]
 pub(super) struct Args {
     #[command(flatten)]

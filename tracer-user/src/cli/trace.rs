@@ -75,9 +75,9 @@ pub(super) fn execute(order: &Order) -> u8 {
         Ok(code) => code,
         Err(error) => {
             say(format_args!("{error:#}"));
-            error
-                .downcast_ref::<LaunchError>()
-                .map_or(OWN_FAILURE, LaunchError::exit_code)
+            let launch = error.downcast_ref().map(LaunchError::exit_code);
+            let setup = error.downcast_ref().map(SetupError::exit_code);
+            launch.or(setup).unwrap_or(OWN_FAILURE)
         }
     }
 }

@@ -145,7 +145,7 @@ impl Source {
             command,
             boot_to_wall_ns: clock::boot_to_wall_ns(),
             cpus: n_cpus(),
-            phases: detail != Detail::Process,
+            phases: detail != Detail::Process && tracer.has_probes(),
             // Notes are about nothing else; and where anything is missing, absence proves nothing.
             renames: tracer.notes().is_empty(),
         };

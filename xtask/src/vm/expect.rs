@@ -44,7 +44,7 @@ pub(super) fn departures(ended: &Ended, toolchains: &[Toolchain]) -> Vec<String>
 }
 
 fn refused(section: &Section) -> Option<String> {
-    (section.code != Some(125) || !section.complained.contains(NO_BTF)).then(|| {
+    (section.code != Some(110) || !section.complained.contains(NO_BTF)).then(|| {
         format!(
             "without BTF gotrace ended with {:?} and said `{}`",
             section.code,
