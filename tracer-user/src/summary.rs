@@ -35,8 +35,8 @@ pub struct Built {
     pub ended_ns: Option<u64>,
     #[serde(default)]
     pub packages_compiled: u64,
-    #[serde(default)]
-    pub packages_cached: u64,
+    /// Absent where nobody could tell, as for a build under way.
+    pub packages_cached: Option<u64>,
     #[serde(default)]
     pub anomalies: u64,
     #[serde(default)]

@@ -67,7 +67,7 @@ fn row(build: &Built, out: &mut dyn Write) -> io::Result<()> {
         if build.anomalies > 0 { " \\*" } else { "" },
         took(build).map(units::span).unwrap_or_default(),
         units::count(build.packages_compiled),
-        units::count(build.packages_cached),
+        build.packages_cached.map(units::count).unwrap_or_default(),
         outputs(&build.targets),
         build.go_version.as_deref().map(code).unwrap_or_default(),
     )
@@ -135,7 +135,7 @@ mod tests {
             started_ns: 1_000_000_000,
             ended_ns: Some(5_200_000_000),
             packages_compiled: 12,
-            packages_cached: 340,
+            packages_cached: Some(340),
             targets: vec![Target {
                 path: Some("/src/api".to_owned()),
                 size: Some(9_500_000),
