@@ -10,6 +10,7 @@
 mod filter;
 #[cfg(test)]
 mod tests;
+mod walls;
 
 use std::io;
 
@@ -26,8 +27,9 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use self::walls::Walls;
 
 /// The first descriptor that is closed.
 const FIRST_OTHER: libc::c_uint = 3;
@@ -43,14 +45,6 @@ pub struct Bounds {
     pub cpu_seconds: u64,
     /// How far it stands back for others, 0 to 19.
     pub nice: i32,
-}
-
-/// What stands, of walls that a kernel may lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Walls {
-    /// Version of Landlock that the kernel enforces, 0 without it.
-    pub landlock: u32,
 }
 
 /// A wall that cannot be put up.

@@ -6,8 +6,11 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -51,23 +54,52 @@ pub(crate) fn smoke() -> Result<Outcome> {
                 .env("RUSTFLAGS", RUSTFLAGS)
                 .env_remove("CARGO_ENCODED_RUSTFLAGS"),
         )?;
-        for target in targets(&dir)? {
-            let program = target_dir.join(host()).join("release").join(&target);
-            let found = target_dir.join("corpus").join(&target);
-            fs::create_dir_all(&found)
-                .with_context(|| format!("cannot make {}", found.display()))?;
-            let mut fuzz = Command::new(program);
-            // New inputs go to the first folder, the seeds are only read.
-            fuzz.arg(&found)
-                .arg(dir.join("corpus").join(&target))
-                .args(LIMITS)
-                .arg(format!("-max_total_time={SECONDS}"));
-            fuzz.arg(format!("-artifact_prefix={}/", target_dir.display()))
-                .current_dir(&target_dir);
-            shell::run(&mut fuzz).with_context(|| format!("fuzz target {target}"))?;
-        }
+        run_all(&dir, &target_dir)?;
     }
     Ok(Outcome::Passed)
+}
+
+/// Each target on one processor, as many at a time as there are.
+fn run_all(dir: &Path, target_dir: &Path) -> Result<()> {
+    let left = Mutex::new(targets(dir)?.into_iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || -> Result<()> {
+        while let Some(target) = next() {
+            run_one(dir, target_dir, &target)?;
+        }
+        Ok(())
+    };
+    let n = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..n).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|it| match it.join() {
+            Ok(worked) => worked,
+            Err(_) => bail!("a thread that ran fuzz targets panicked"),
+        })
+    })
+}
+
+fn run_one(dir: &Path, target_dir: &Path, target: &str) -> Result<()> {
+    let found = target_dir.join("corpus").join(target);
+    fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
+    let mut fuzz = Command::new(target_dir.join(host()).join("release").join(target));
+    // New inputs go to the first folder, the seeds are only read.
+    fuzz.arg(&found)
+        .arg(dir.join("corpus").join(target))
+        .args(LIMITS)
+        .arg(format!("-max_total_time={SECONDS}"))
+        .arg(format!("-artifact_prefix={}/", target_dir.display()))
+        .current_dir(target_dir);
+    // Told as a whole: others speak meanwhile.
+    let output = fuzz
+        .output()
+        .with_context(|| format!("cannot run fuzz target {target}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    eprintln!("fuzz target {target}: {}\n{said}", output.status);
+    if !output.status.success() {
+        bail!("fuzz target {target} failed: {}", output.status);
+    }
+    Ok(())
 }
 
 /// Runs the tests of `decode` under Miri, which sees undefined behaviour and reads past an end.

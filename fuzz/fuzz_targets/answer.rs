@@ -1,0 +1,63 @@
+//! The one who reads outputs may be taken over by one of them and answer anything: what is believed is bounded and can be said again.
+//! And whatever an output holds, what an honest reader says of it is believed.
+//!
+//! The modules are gotrace's own, as in `tool.rs`.
+#![no_main]
+
+#[path = "../../tracer-user/src/inspect/anatomy.rs"]
+mod anatomy;
+#[path = "../../tracer-user/src/inspect/answer.rs"]
+mod answer;
+#[path = "../../tracer-user/src/inspect/artifact.rs"]
+mod artifact;
+#[path = "../../tracer-user/src/sandbox/walls.rs"]
+mod sandbox;
+
+use answer::{Answer, Found, LIMIT, VERSION};
+use libfuzzer_sys::fuzz_target;
+use sandbox::Walls;
+use sha2::{Digest as _, Sha256};
+
+/// Fields of text that an answer without sections has at most.
+const TEXTS: usize = 10;
+
+fn said(answer: &Answer) -> Vec<u8> {
+    serde_json::to_vec(answer).expect("plain data")
+}
+
+fn check_any(bytes: &[u8]) {
+    for size in [0, 3, u64::MAX] {
+        let Some(answer) = Answer::believable(bytes, size) else {
+            continue;
+        };
+        let again = said(&answer);
+        // A character of JSON is six letters at most.
+        assert!(again.len() <= (anatomy::SECTIONS + TEXTS) * (6 * artifact::TEXT + 200));
+        assert_eq!(Answer::believable(&again, size), Some(answer));
+    }
+}
+
+fn check_honest(bytes: &[u8]) {
+    let sha256: String = Sha256::digest(bytes)
+        .iter()
+        .map(|it| format!("{it:02x}"))
+        .collect();
+    let size = bytes.len() as u64;
+    let identity = Found::Identity(Box::new(artifact::of(bytes, sha256.clone())));
+    for found in [identity, anatomy::of(bytes, &sha256)] {
+        assert_ne!(found, Found::Changed);
+        let answer = Answer {
+            version: VERSION,
+            walls: Some(Walls { landlock: 7 }),
+            found,
+        };
+        let said = said(&answer);
+        assert!(said.len() <= LIMIT);
+        assert_eq!(Answer::believable(&said, size), Some(answer));
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    check_any(bytes);
+    check_honest(bytes);
+});

@@ -1,0 +1,66 @@
+//! Any file may be asked which Go tool it is, where its functions are and where those can be probed: what is found lies in the file.
+//!
+//! The modules are gotrace's own, taken by their files: with all of gotrace around them every target would take minutes to build.
+#![no_main]
+
+#[path = "../../tracer-user/src/toolchain/build_info.rs"]
+mod build_info;
+#[path = "../../tracer-user/src/toolchain/elf.rs"]
+mod elf;
+#[path = "../../tracer-user/src/toolchain/function.rs"]
+mod function;
+#[path = "../../tracer-user/src/toolchain/prologue.rs"]
+mod prologue;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::sync::OnceLock;
+
+use elf::Elf;
+use function::{Functions, read_table};
+use libfuzzer_sys::fuzz_target;
+
+/// One file in memory, without a name.
+fn file() -> &'static File {
+    static FILE: OnceLock<File> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let path = format!("/dev/shm/gotrace-fuzz-{}", std::process::id());
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        fs::remove_file(&path).expect("it was made now");
+        file.expect("memory for a file")
+    })
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let file = file();
+    file.set_len(0).expect("a file in memory");
+    file.write_all_at(bytes, 0).expect("a file in memory");
+    let identity = build_info::identify(file);
+    let Some(elf) = Elf::read(file) else {
+        assert_eq!(identity, None);
+        return;
+    };
+    let Some(table) = read_table(&elf) else {
+        return;
+    };
+    assert!(table.len() <= bytes.len());
+    let Some(functions) = Functions::parse(&elf, &table) else {
+        return;
+    };
+    let names = [
+        "cmd/compile/internal/base.(*Timings).append",
+        "cmd/link/internal/benchmark.(*Metrics).Start",
+        "main.main",
+    ];
+    let found = functions.find(&names);
+    assert_eq!(found.len(), names.len());
+    for function in found.into_iter().flatten() {
+        let Some(start) = elf.code_offset(function.address) else {
+            continue;
+        };
+        let code = elf.code(start, prologue::LEN).unwrap_or_default();
+        if let Ok(at) = prologue::site(elf.machine, &code) {
+            assert!(usize::try_from(at).is_ok_and(|it| it < code.len()));
+        }
+    }
+});
