@@ -100,7 +100,7 @@ enum Word {
     },
     /// Trace builds on Debian's kernels, each in an emulator.
     Vm {
-        /// Only these, like `6.12`.
+        /// Only these: `6.12`, or locked down `6.12-integrity` and `6.12-confidentiality`.
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
     },

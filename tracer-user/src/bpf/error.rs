@@ -159,15 +159,21 @@ pub(super) fn from_program(hook: &str, error: TracerError) -> SetupError {
     }) = &error
     {
         let log = verifier_log.to_string();
-        if io_error.kind() == io::ErrorKind::PermissionDenied && log.is_empty() {
-            return SetupError::NotPermitted {
-                missing: privilege::missing(),
-            };
+        let missing = privilege::missing();
+        if io_error.kind() == io::ErrorKind::PermissionDenied
+            && log.is_empty()
+            && !missing.is_empty()
+        {
+            return SetupError::NotPermitted { missing };
+        }
+        let summary = summary(&log);
+        if is_lockdown(&summary) {
+            return SetupError::Lockdown;
         }
         if !log.is_empty() {
             return SetupError::Verifier {
                 program: hook.to_owned(),
-                summary: summary(&log),
+                summary,
                 log,
             };
         }
@@ -184,6 +190,18 @@ pub fn describe(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// A kernel that is locked down for confidentiality does not know the function that reads its memory, in older or newer words of
+/// the verifier. Every other kernel that has BTF knows it for programs of our licence. So this is told also where securityfs is not
+/// mounted, as in most containers.
+fn is_lockdown(summary: &str) -> bool {
+    let is_unknown = ["unknown func ", "cannot use helper "]
+        .iter()
+        .any(|it| summary.contains(it));
+    // `aya` asks the kernel whether it knows the first, and takes the second where it does not.
+    let reads = ["bpf_probe_read_kernel#", "bpf_probe_read#"];
+    is_unknown && reads.iter().any(|it| summary.contains(it))
 }
 
 /// The line of a verifier's log that says why: the last one before the statistics.
@@ -216,5 +234,17 @@ mod tests {
             "R2 unbounded memory access, use 'var &= const'"
         );
         assert_eq!(summary(""), "no reason given");
+    }
+
+    #[test]
+    fn a_kernel_that_hides_its_memory_is_locked_down() {
+        assert!(is_lockdown("unknown func bpf_probe_read#4"));
+        assert!(is_lockdown("unknown func bpf_probe_read_kernel#113"));
+        let newer = "program of this type cannot use helper bpf_probe_read#4";
+        assert!(is_lockdown(newer));
+        assert!(!is_lockdown("unknown func bpf_get_attach_cookie#174"));
+        assert!(!is_lockdown(
+            "R2 invalid mem access in bpf_probe_read_kernel"
+        ));
     }
 }

@@ -2,20 +2,24 @@
 //!
 //! Phases are held against the lists that the tests of this machine's kernel use, which were read off Go's tools and not off gotrace.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Toolchain, phases};
 
 use super::guest::Ended;
 use super::report::Section;
+use super::task::Asked;
 
 /// What only a broken kernel says.
 const ALARMS: [&str; 5] = ["WARNING:", "BUG:", "Oops", "Call Trace:", "Kernel panic"];
 
 /// What gotrace says where the kernel does not tell where its members are.
-const NO_BTF: &str = "this kernel has no BTF";
+const NO_BTF: (i32, &str) = (110, "this kernel has no BTF");
+
+/// What it says where nobody may read the kernel's memory.
+const LOCKED: (i32, &str) = (112, "the kernel is locked down (confidentiality)");
 
 /// All that is wrong with a guest.
-pub(super) fn departures(ended: &Ended, toolchains: &[Toolchain]) -> Vec<String> {
+pub(super) fn departures(ended: &Ended, asked: Asked, toolchains: &[Toolchain]) -> Vec<String> {
     let mut wrong: Vec<String> = ended
         .console
         .lines()
@@ -25,36 +29,97 @@ pub(super) fn departures(ended: &Ended, toolchains: &[Toolchain]) -> Vec<String>
     if ended.report.section("end").code.is_none() {
         wrong.push("the guest did not get to its end".to_owned());
     }
-    let doctor = ended.report.section("doctor");
-    if doctor.code != Some(0) {
-        let found = doctor.said.trim();
-        wrong.push(format!("doctor ended with {:?}: {found}", doctor.code));
-    }
-    wrong.extend(toolchains.iter().flat_map(|it| {
-        let name = it.goroot.file_name().unwrap_or_default().to_string_lossy();
-        build(ended, &name, it)
-    }));
-    if let Some(newest) = toolchains.last() {
-        for name in ["paranoid", "memlock", "tracefs"] {
-            wrong.extend(build(ended, name, newest));
+    let newest = toolchains.last();
+    let by_each = |detail: Detail| -> Vec<String> {
+        let each = toolchains.iter();
+        each.flat_map(|it| build(ended, &name(it), it, detail))
+            .collect()
+    };
+    match asked {
+        Asked::All => {
+            wrong.extend(doctor(ended, 0));
+            wrong.extend(by_each(Detail::Phases));
+            let narrow = ["paranoid", "memlock", "tracefs"].into_iter();
+            let pairs = narrow.filter_map(|it| newest.map(|newest| (it, newest)));
+            wrong.extend(
+                pairs.flat_map(|(name, newest)| build(ended, name, newest, Detail::Phases)),
+            );
+            wrong.extend(refused(ended, "btf", NO_BTF));
+        }
+        Asked::Builds => {
+            wrong.extend(doctor(ended, 0));
+            wrong.extend(by_each(Detail::Phases));
+        }
+        Asked::Processes => {
+            wrong.extend(doctor(ended, 1));
+            wrong.extend(by_each(Detail::Processes));
+        }
+        Asked::Integrity => {
+            wrong.extend(locked(ended, "[integrity]"));
+            wrong.extend(doctor(ended, 0));
+            let builds = newest.into_iter();
+            wrong.extend(builds.flat_map(|it| build(ended, &name(it), it, Detail::Phases)));
+        }
+        Asked::Confidentiality => {
+            wrong.extend(locked(ended, "[confidentiality]"));
+            wrong.extend(doctor(ended, LOCKED.0));
+            wrong.extend(refused(ended, "strict", LOCKED));
+            wrong.extend(refused(ended, "hidden", LOCKED));
+            wrong.extend(untraced(ended, "lenient", LOCKED.1));
         }
     }
-    wrong.extend(refused(&ended.report.section("btf")));
     wrong
 }
 
-fn refused(section: &Section) -> Option<String> {
-    (section.code != Some(110) || !section.complained.contains(NO_BTF)).then(|| {
-        format!(
-            "without BTF gotrace ended with {:?} and said `{}`",
-            section.code,
-            section.complained.trim()
-        )
-    })
+fn name(toolchain: &Toolchain) -> String {
+    let name = toolchain.goroot.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn doctor(ended: &Ended, code: i32) -> Option<String> {
+    let doctor = ended.report.section("doctor");
+    let found = doctor.said.trim();
+    (doctor.code != Some(code)).then(|| format!("doctor ended with {:?}: {found}", doctor.code))
+}
+
+/// The guest was started as it was meant to be.
+fn locked(ended: &Ended, wanted: &str) -> Option<String> {
+    let said = ended.report.section("lockdown").said;
+    (!said.contains(wanted)).then(|| format!("lockdown: `{}` without {wanted}", said.trim()))
+}
+
+/// Nothing was run, and why.
+fn refused(ended: &Ended, name: &str, (code, why): (i32, &str)) -> Option<String> {
+    let section = ended.report.section(name);
+    let is_right = section.code == Some(code) && section.complained.contains(why);
+    (!is_right || section.said.contains("untraced")).then(|| ended_wrongly(name, &section))
+}
+
+/// It was run all the same, and why that was not traced is said.
+fn untraced(ended: &Ended, name: &str, why: &str) -> Option<String> {
+    let section = ended.report.section(name);
+    let is_right = section.code == Some(0) && section.complained.contains(why);
+    (!is_right || !section.said.contains("untraced")).then(|| ended_wrongly(name, &section))
+}
+
+fn ended_wrongly(name: &str, section: &Section) -> String {
+    let (said, complained) = (section.said.trim(), section.complained.trim());
+    format!(
+        "{name}: ended with {:?}, said `{said}` and complained `{complained}`",
+        section.code
+    )
+}
+
+/// What a kernel shows of a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    Phases,
+    /// It takes no probes, and every build says so.
+    Processes,
 }
 
 /// One build under gotrace: its own end, and the trace of it.
-fn build(ended: &Ended, name: &str, toolchain: &Toolchain) -> Vec<String> {
+fn build(ended: &Ended, name: &str, toolchain: &Toolchain, detail: Detail) -> Vec<String> {
     let run = ended.report.section(name);
     if run.code != Some(0) {
         let said = run.complained.trim();
@@ -62,7 +127,7 @@ fn build(ended: &Ended, name: &str, toolchain: &Toolchain) -> Vec<String> {
     }
     let text = ended.report.section(&format!("{name}-trace")).said;
     let wrong = match serde_json::from_str(&text) {
-        Ok(trace) => untraced(&trace, toolchain),
+        Ok(trace) => missing(&trace, toolchain, detail),
         Err(error) => vec![format!("the trace cannot be read: {error}")],
     };
     wrong
@@ -71,7 +136,7 @@ fn build(ended: &Ended, name: &str, toolchain: &Toolchain) -> Vec<String> {
         .collect()
 }
 
-fn untraced(trace: &Value, toolchain: &Toolchain) -> Vec<String> {
+fn missing(trace: &Value, toolchain: &Toolchain, detail: Detail) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut demand = |what: &str, found: Value, wanted: Value| {
         if found != wanted {
@@ -79,49 +144,37 @@ fn untraced(trace: &Value, toolchain: &Toolchain) -> Vec<String> {
         }
     };
     let build = &trace["builds"][0];
+    let version = Value::from(format!("go{}", toolchain.version));
     let minor = toolchain.minor();
+    let (compile, link) = match detail {
+        Detail::Phases => (phases::compile_phases(minor), phases::link_phases(minor)),
+        Detail::Processes => (Vec::new(), Vec::new()),
+    };
     demand("builds", count(&trace["builds"]), 1.into());
-    demand("gaps", trace["anomalies"].clone(), Value::Array(Vec::new()));
-    demand(
-        "gaps of the build",
-        build["anomalies"].clone(),
-        Value::Array(Vec::new()),
-    );
+    demand("gaps", trace["anomalies"].clone(), json!([]));
     demand("lost events", trace["events"]["lost"].clone(), 0.into());
     demand(
         "version",
         build["toolchain"]["version"].clone(),
-        format!("go{}", toolchain.version).into(),
+        version.clone(),
     );
     demand(
         "end of the build",
         build["status"]["code"].clone(),
         0.into(),
     );
-    demand("outputs", count(&build["outputs"]), 1.into());
-    demand(
-        "output",
-        build["outputs"][0]["path"].clone(),
-        "/out/hello".into(),
-    );
-    demand(
-        "version in the output",
-        build["outputs"][0]["artifact"]["go_version"].clone(),
-        format!("go{}", toolchain.version).into(),
-    );
     let calls = |kind: &str| -> Value {
         let all = build["calls"].as_array().map_or(&[][..], Vec::as_slice);
         let ours = all
             .iter()
             .filter(|it| it["kind"] == kind && it["is_query"] == false);
-        ours.map(|it| serde_json::json!([it["package"], names(&it["phases"])]))
+        ours.map(|it| json!([it["package"], texts(&it["phases"], "name")]))
             .collect()
     };
-    let (compile, link) = (phases::compile_phases(minor), phases::link_phases(minor));
     demand(
         "compilations",
         calls("compile"),
-        serde_json::json!([
+        json!([
             ["example.test/hello/greet", &compile],
             ["example.test/hello", &compile]
         ]),
@@ -129,8 +182,28 @@ fn untraced(trace: &Value, toolchain: &Toolchain) -> Vec<String> {
     demand(
         "links",
         calls("link"),
-        serde_json::json!([["example.test/hello", &link]]),
+        json!([["example.test/hello", &link]]),
     );
+    let gaps = texts(&build["anomalies"], "anomaly");
+    match detail {
+        Detail::Phases => {
+            demand("gaps of the build", json!(gaps), json!([]));
+            let output = &build["outputs"][0];
+            demand("outputs", count(&build["outputs"]), 1.into());
+            demand("output", output["path"].clone(), "/out/hello".into());
+            demand(
+                "version in the output",
+                output["artifact"]["go_version"].clone(),
+                version,
+            );
+        }
+        // One for each of the three tools that were run.
+        Detail::Processes => demand(
+            "gaps of the build",
+            json!(gaps),
+            json!(["probes_refused", "probes_refused", "probes_refused"]),
+        ),
+    }
     wrong
 }
 
@@ -138,7 +211,8 @@ fn count(list: &Value) -> Value {
     list.as_array().map(Vec::len).into()
 }
 
-fn names(phases: &Value) -> Vec<&Value> {
-    let phases = phases.as_array().map_or(&[][..], Vec::as_slice);
-    phases.iter().map(|it| &it["name"]).collect()
+/// One field of each row.
+fn texts<'a>(list: &'a Value, field: &str) -> Vec<&'a Value> {
+    let rows = list.as_array().map_or(&[][..], Vec::as_slice);
+    rows.iter().map(|it| &it[field]).collect()
 }

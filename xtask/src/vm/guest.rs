@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::report::Report;
+use super::task::Task;
 
 /// Longer than a guest takes on a busy machine, several times over.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -30,12 +31,12 @@ pub(super) struct Ended {
 }
 
 /// Runs a guest to its end.
-pub(super) fn run(image: &Path, root: &Path, dir: &Path) -> Result<Ended> {
+pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<Ended> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let (console, results) = (dir.join("console.log"), dir.join("results.log"));
     for n_failed_boots in 0..N_TRIES {
         let began = Instant::now();
-        boot(image, root, &console, &results)?;
+        boot(task, root, &console, &results)?;
         let report = Report::parse(&read(&results)?);
         if !report.is_empty() {
             return Ok(Ended {
@@ -55,18 +56,24 @@ pub(super) fn run(image: &Path, root: &Path, dir: &Path) -> Result<Ended> {
     )
 }
 
-fn boot(image: &Path, root: &Path, console: &PathBuf, results: &PathBuf) -> Result<()> {
+fn boot(task: &Task, root: &Path, console: &PathBuf, results: &PathBuf) -> Result<()> {
     let serial = |file: &PathBuf| format!("file:{}", file.display());
     let mut qemu = Command::new("qemu-system-x86_64")
         .args(["-machine", "q35", "-accel", "tcg", "-cpu", "max,-cx16"])
         .args(["-smp", "1", "-m", "1024", "-net", "none", "-no-reboot"])
         .args(["-display", "none", "-monitor", "none", "-kernel"])
-        .arg(image)
+        .arg(&task.image)
         .arg("-initrd")
         .arg(root)
         .args(["-serial", &serial(console), "-serial", &serial(results)])
         // Warnings are printed, all else that is not worse is not: it would take longer than what it tells of.
-        .args(["-append", "console=ttyS0 loglevel=5 panic=-1"])
+        .args([
+            "-append",
+            &format!(
+                "console=ttyS0 loglevel=5 panic=-1 {}",
+                task.asked.boot_words()
+            ),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

@@ -47,24 +47,65 @@ build() {
 
 section kernel uname -r
 newest=$(tail -n 1 /toolchains)
-section doctor env PATH="$newest/bin:/bin" gotrace doctor --format json
 
-while read -r root; do
-    build "$(basename "$root")" "$root"
-done </toolchains
+doctor() {
+    section doctor env PATH="$newest/bin:/bin" gotrace doctor --format json
+}
 
-echo 4 >/proc/sys/kernel/perf_event_paranoid
-build paranoid "$newest"
+each_toolchain() {
+    while read -r root; do
+        build "$(basename "$root")" "$root"
+    done </toolchains
+}
 
-# Without the right to raise it.
-build memlock "$newest" /usr/bin/setpriv --bounding-set -sys_resource sh -c 'ulimit -l 64 && exec "$@"' sh
+# A machine that is set up against it.
+narrow() {
+    echo 4 >/proc/sys/kernel/perf_event_paranoid
+    build paranoid "$newest"
 
-umount /sys/fs/bpf
-umount /sys/kernel/tracing
-build tracefs "$newest"
+    # Without the right to raise it.
+    build memlock "$newest" /usr/bin/setpriv --bounding-set -sys_resource sh -c 'ulimit -l 64 && exec "$@"' sh
 
-mount -t tmpfs none /sys/kernel/btf
-build btf "$newest"
+    umount /sys/fs/bpf
+    umount /sys/kernel/tracing
+    build tracefs "$newest"
+
+    mount -t tmpfs none /sys/kernel/btf
+    build btf "$newest"
+}
+
+# refused NAME [WORD...]: what becomes of a command where nothing can be traced.
+refused() {
+    local name=$1
+    shift
+    section "$name" gotrace run "$@" -- echo untraced
+}
+
+case $(tr ' ' '\n' </proc/cmdline | sed -n 's/^gotrace.asked=//p') in
+all)
+    doctor
+    each_toolchain
+    narrow
+    ;;
+builds)
+    doctor
+    each_toolchain
+    ;;
+integrity)
+    section lockdown cat /sys/kernel/security/lockdown
+    doctor
+    build "$(basename "$newest")" "$newest"
+    ;;
+confidentiality)
+    section lockdown cat /sys/kernel/security/lockdown
+    doctor
+    refused strict --strict
+    refused lenient
+    # As in a container: the kernel does not say how it is locked, but it refuses as before.
+    umount /sys/kernel/security
+    refused hidden --strict
+    ;;
+esac
 
 section end true
 sync

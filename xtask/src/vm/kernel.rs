@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::cpio::children;
+use super::task::Series;
 use crate::shell;
 
 /// Every suite that has kernels for the architecture, and the archive that it is of.
@@ -28,67 +29,41 @@ const SUITES: [(&str, &str); 9] = [
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Kernels that are maintained for long and widely run, as far as they take the programs.
-const LONG_TERM: [Series; 2] = [(6, 1), (6, 12)];
-
-/// How many of the newest are looked at as well.
-const N_NEWEST: usize = 3;
-
-/// The first two numbers of a kernel's version.
-type Series = (u32, u32);
-
-/// A kernel's image.
-#[derive(Clone, Debug)]
-pub(super) struct Kernel {
-    /// `6.12`.
-    pub(super) name: String,
-    pub(super) image: PathBuf,
+/// What Debian has.
+pub(super) struct Kernels {
+    apt: Apt,
+    packages: BTreeMap<Series, String>,
+    images: PathBuf,
 }
 
-/// The kernels of these names, or those that the matrix has. What was fetched before is not fetched again while it is the newest.
-pub(super) fn fetch(names: &[String], home: &Path) -> Result<Vec<Kernel>> {
-    let apt = Apt::prepare(&home.join("apt"))?;
-    let packages = newest_of_each_series(&apt.names()?);
-    let newest = packages
-        .keys()
-        .rev()
-        .filter(|it| !LONG_TERM.contains(it))
-        .take(N_NEWEST);
-    let mut wanted: Vec<Series> = LONG_TERM.iter().chain(newest).copied().collect();
-    wanted.sort_unstable();
-    if !names.is_empty() {
-        wanted = packages
-            .keys()
-            .copied()
-            .filter(|it| names.contains(&name(*it)))
-            .collect();
-        if wanted.len() != names.len() {
-            bail!(
-                "Debian has no kernel of one of {names:?}: it has {:?}",
-                packages.keys()
-            );
-        }
-    }
-    wanted
-        .into_iter()
-        .map(|series| {
-            let package = packages
-                .get(&series)
-                .with_context(|| format!("Debian has no kernel {}", name(series)))?;
-            let image = home.join("kernels").join(package);
-            if !image.exists() {
-                apt.image(package, &image)?;
-            }
-            Ok(Kernel {
-                name: name(series),
-                image,
-            })
+impl Kernels {
+    /// Asks Debian.
+    pub(super) fn look(home: &Path) -> Result<Self> {
+        let apt = Apt::prepare(&home.join("apt"))?;
+        let packages = newest_of_each_series(&apt.names()?);
+        Ok(Self {
+            apt,
+            packages,
+            images: home.join("kernels"),
         })
-        .collect()
-}
+    }
 
-fn name((major, minor): Series) -> String {
-    format!("{major}.{minor}")
+    pub(super) fn series(&self) -> Vec<Series> {
+        self.packages.keys().copied().collect()
+    }
+
+    /// The newest image of a series. What was fetched before is not fetched again while it is the newest.
+    pub(super) fn image(&self, series: Series) -> Result<PathBuf> {
+        let package = self
+            .packages
+            .get(&series)
+            .with_context(|| format!("Debian has no kernel {series:?}"))?;
+        let image = self.images.join(package);
+        if !image.exists() {
+            self.apt.image(package, &image)?;
+        }
+        Ok(image)
+    }
 }
 
 /// The newest package of each series. A kernel of several packages is named by the one that has the image.
