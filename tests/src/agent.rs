@@ -22,13 +22,19 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const STORE: &str = "history.db";
 
 /// A process that ends when its test does, however that is.
-struct Running(Child);
+struct Running {
+    child: Child,
+    /// Its keeper has it, too.
+    said: BufReader<ChildStderr>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
         // Over already: then there is nothing to end.
-        let _over = self.0.kill();
-        let _reaped = self.0.wait();
+        let _over = self.child.kill();
+        let _reaped = self.child.wait();
+        // Its keeper ends by itself in some seconds, and writes until then.
+        let _all = self.said.read_to_end(&mut Vec::new());
     }
 }
 
@@ -36,7 +42,6 @@ impl Drop for Running {
 pub struct Agent {
     running: Running,
     address: String,
-    said: BufReader<ChildStderr>,
     dir: TempDir,
 }
 
@@ -73,16 +78,20 @@ impl Agent {
             .unwrap();
         let said = BufReader::new(child.stderr.take().unwrap());
         let mut agent = Self {
-            running: Running(child),
+            running: Running { child, said },
             address: String::new(),
-            said,
             dir,
         };
-        let line = agent.wait_to_say("following every Go build");
+        agent.find_pages("following every Go build");
+        agent
+    }
+
+    /// Where they are it says in the line that has this in it.
+    fn find_pages(&mut self, text: &str) {
+        let line = self.wait_to_say(text);
         let (_, address) = line.split_once("http://").unwrap();
         let (address, _) = address.split_once('/').unwrap();
-        address.clone_into(&mut agent.address);
-        agent
+        address.clone_into(&mut self.address);
     }
 
     /// Its history.
@@ -100,16 +109,46 @@ impl Agent {
         &self.address
     }
 
-    /// Its resident memory.
+    /// Its resident memory, of both its parts.
     pub fn resident_kb(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
-        let number = line.and_then(|it| it.split_whitespace().next());
-        number.unwrap().parse().unwrap()
+        let of = |pid: &u32| -> u64 {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+            let number = line.and_then(|it| it.split_whitespace().next());
+            number.unwrap().parse::<u64>().unwrap()
+        };
+        self.parts().iter().map(of).sum()
     }
 
+    /// Of the part that follows builds, which is the one that was started.
     pub fn pid(&self) -> u32 {
-        self.running.0.id()
+        self.running.child.id()
+    }
+
+    /// Of the part that keeps them, its child.
+    pub fn keeper(&self) -> Option<u32> {
+        let pids = fs::read_dir("/proc").unwrap();
+        let mut pids = pids.filter_map(|it| it.unwrap().file_name().to_str()?.parse::<u32>().ok());
+        pids.find(|pid| {
+            // Others end while they are looked at.
+            let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+            let after_name = stat.rsplit_once(") ").map(|(_, it)| it.to_owned());
+            let parent = after_name.and_then(|it| it.split(' ').nth(1)?.parse().ok());
+            let is_keeper = || read("cmdline").split(|it| *it == 0).nth(1) == Some(b"keep-builds");
+            parent == Some(self.pid()) && is_keeper()
+        })
+    }
+
+    /// All that lasts of it.
+    pub fn parts(&self) -> Vec<u32> {
+        [self.pid()].into_iter().chain(self.keeper()).collect()
+    }
+
+    /// Kills the part that keeps builds, and waits until there is another one.
+    pub fn kill_keeper(&mut self) {
+        signal(self.keeper().unwrap(), "KILL");
+        self.find_pages("the history is kept again");
     }
 
     /// Reads what it says until a line has this in it; returns that line.
@@ -117,7 +156,7 @@ impl Agent {
         let mut said = String::new();
         loop {
             let mut line = String::new();
-            let n = self.said.read_line(&mut line).unwrap();
+            let n = self.running.said.read_line(&mut line).unwrap();
             assert!(n > 0, "the agent ended and did not say {text:?}: {said}");
             if line.contains(text) {
                 return line;
@@ -131,7 +170,7 @@ impl Agent {
         let mut said: Vec<String> = Vec::new();
         while !said.last().is_some_and(|it| it.contains(text)) {
             let mut line = String::new();
-            let n = self.said.read_line(&mut line).unwrap();
+            let n = self.running.said.read_line(&mut line).unwrap();
             assert!(n > 0, "the agent ended and did not say {text:?}: {said:#?}");
             said.push(line);
         }
@@ -162,13 +201,11 @@ impl Agent {
         wait_for_page(&self.address, path, text);
     }
 
-    /// Kills it, with no chance to do anything more; returns the directory with its history.
+    /// Kills it, with no chance to do anything more, and waits until the part that keeps builds has noticed and ended; returns the
+    /// directory with its history.
     pub fn kill(self) -> TempDir {
-        self.signal("KILL");
-        let Self {
-            mut running, dir, ..
-        } = self;
-        running.0.wait().unwrap();
+        let Self { running, dir, .. } = self;
+        drop(running);
         dir
     }
 
@@ -193,11 +230,7 @@ impl Agent {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([format!("-{name}"), self.running.0.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        signal(self.pid(), name);
     }
 
     /// Ends it as a service manager does; returns what it said last, and its directory.
@@ -208,11 +241,26 @@ impl Agent {
     /// Asks it to end and waits; returns the last line that it said.
     fn terminate(&mut self) -> String {
         self.signal("TERM");
-        let said: Vec<String> = self.said.by_ref().lines().map_while(Result::ok).collect();
-        let status = self.running.0.wait().unwrap();
+        let running = &mut self.running;
+        let said: Vec<String> = running
+            .said
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .collect();
+        let status = running.child.wait().unwrap();
         assert!(status.success(), "{status}: {said:?}");
         said.last().cloned().unwrap_or_default()
     }
+}
+
+/// Sends a signal of that name.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
 }
 
 /// What is served there.

@@ -80,6 +80,8 @@ enum Word {
     Install(install::Args),
     Uninstall(install::UninstallArgs),
     #[command(hide = true)]
+    KeepBuilds(agent::Args),
+    #[command(hide = true)]
     Itself(itself::Args),
     #[command(hide = true)]
     ReadOutput(read_output::Args),
@@ -115,7 +117,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     match cli.word {
         Word::Run(args) => run::execute(args),
         Word::Record(args) => record::execute(args),
-        Word::Agent(args) => exit_code(agent::execute(&args)),
+        Word::Agent(agent) => exit_code(agent::execute(&agent, args.into_iter().skip(2).collect())),
+        Word::KeepBuilds(args) => agent::execute_keeper(&args),
         Word::Config(args) => exit_code(config::execute(&args)),
         Word::Replay(args) => exit_code(replay::execute(&args)),
         Word::Doctor(args) => exit_code(doctor::execute(&args)),
@@ -214,6 +217,21 @@ mod tests {
     fn gotrace_knows_the_word_by_which_it_starts_its_child() {
         let word = crate::inspect::child::WORD;
         assert!(matches!(check(&[word, "1", "ab"]), Ok(Word::ReadOutput(_))));
+        assert!(!Cli::command().render_long_help().to_string().contains(word));
+    }
+
+    #[test]
+    fn the_keeper_of_an_agent_takes_what_the_agent_takes() {
+        let word = crate::agent::KEEPER_WORD;
+        let args = ["--keep-days", "3", "--listen", "none"];
+        assert!(matches!(
+            check(&[&["agent"], &args[..]].concat()),
+            Ok(Word::Agent(_))
+        ));
+        assert!(matches!(
+            check(&[&[word], &args[..]].concat()),
+            Ok(Word::KeepBuilds(_))
+        ));
         assert!(!Cli::command().render_long_help().to_string().contains(word));
     }
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use tracer_binary::budget::{BudgetError, Limit};
 use tracer_core::recording::Detail;
 
@@ -77,24 +77,52 @@ impl Layer {
 
     /// What a file says; of [`DEFAULT_PATH`], if none is named, and nothing where that is not there.
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
-        let place = path.unwrap_or(Path::new(DEFAULT_PATH));
-        match fs::read_to_string(place) {
-            Ok(text) => Self::parse(&text).map_err(|mistake| Error::Mistake {
-                path: place.to_owned(),
-                mistake,
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => {
-                Ok(Self::default())
-            }
-            Err(source) => Err(Error::Unreadable {
-                path: place.to_owned(),
-                source,
-            }),
-        }
+        Self::of(&File::read(path)?)
+    }
+
+    /// What was read in a file.
+    pub fn of(file: &File) -> Result<Self, Error> {
+        let File { path, text } = file;
+        let Some(text) = text else {
+            return Ok(Self::default());
+        };
+        Self::parse(text).map_err(|mistake| Error::Mistake {
+            path: path.clone(),
+            mistake,
+        })
     }
 
     fn parse(text: &str) -> Result<Self, Mistake> {
         toml::from_str(text).map_err(|error| Mistake::new(text, &error))
+    }
+}
+
+/// A file as it was read, for whoever may not read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    path: PathBuf,
+    /// Absent if nobody named it and it is not there.
+    text: Option<String>,
+}
+
+impl File {
+    /// That one, or [`DEFAULT_PATH`], if none is named.
+    pub fn read(path: Option<&Path>) -> Result<Self, Error> {
+        let place = path.unwrap_or(Path::new(DEFAULT_PATH)).to_owned();
+        match fs::read_to_string(&place) {
+            Ok(text) => Ok(Self {
+                path: place,
+                text: Some(text),
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => Ok(Self {
+                path: place,
+                text: None,
+            }),
+            Err(source) => Err(Error::Unreadable {
+                path: place,
+                source,
+            }),
+        }
     }
 }
 

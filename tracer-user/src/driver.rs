@@ -30,7 +30,7 @@ use tracer_core::event::{Event, Status, Tgid};
 use tracer_core::model::Trace;
 
 pub use self::analyst::Counts as Analyses;
-pub(crate) use self::clock::own_cpu_ns;
+pub(crate) use self::clock::{boot_ns, own_cpu_ns};
 use self::inspector::Depth;
 pub use self::recorder::{Recorder, header as recording_header};
 pub use self::replay::{Replayed, replay};

@@ -84,6 +84,22 @@ pub fn enter(bounds: Bounds) -> Result<Walls, Breach> {
     Ok(Walls { landlock })
 }
 
+/// Gives up, for good, all rights that others have not: capabilities, gaining any, starting a program, and signals to other
+/// processes. Files and the network are left to it as its user has them. It must not have opened anything or started a thread.
+pub fn renounce() -> Result<Walls, Breach> {
+    close_inherited()?;
+    held("give up gaining privileges", set_no_new_privs(true))?;
+    let status = Ruleset::default()
+        .handle_access(AccessFs::Execute)?
+        .scope(Scope::Signal)?
+        .create()?
+        .restrict_self()?;
+    drop_capabilities()?;
+    Ok(Walls {
+        landlock: version(&status.landlock),
+    })
+}
+
 fn held(what: &'static str, result: Result<(), Errno>) -> Result<(), Breach> {
     result.map_err(|errno| Breach::Process { what, errno })
 }
@@ -120,10 +136,15 @@ fn lock_land() -> Result<u32, Breach> {
         .scope(Scope::from_all(LANDLOCK))?
         .create()?
         .restrict_self()?;
-    Ok(match status.landlock {
+    Ok(version(&status.landlock))
+}
+
+/// What the kernel enforces, 0 if nothing.
+fn version(status: &LandlockStatus) -> u32 {
+    match status {
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => 0,
-        LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
-    })
+        LandlockStatus::Available { effective_abi, .. } => *effective_abi as u32,
+    }
 }
 
 fn drop_capabilities() -> Result<(), Breach> {

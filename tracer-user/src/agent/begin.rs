@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
@@ -14,6 +16,10 @@ use super::http::{Served, Server};
 use super::metrics::Metrics;
 use super::now_ns;
 use crate::history::{Forwarder, Order, Store, read};
+
+/// How long a history may still be written by the keeper of an agent that was killed: it has [`super::END`] to end.
+const OVERLAP: Duration = Duration::from_millis(5500);
+const POLL: Duration = Duration::from_millis(20);
 
 /// The metrics go on where they were; what cannot be read is told and missing.
 pub(super) fn restore(metrics: &Metrics, store: &Path, tell: fn(&str)) -> anyhow::Result<()> {
@@ -45,14 +51,18 @@ pub(super) fn lock(store: &Path) -> anyhow::Result<File> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another agent writes {}; end that one, or give this one a --store of its own",
-            store.display()
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+    let until = Instant::now() + OVERLAP;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(POLL),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another agent writes {}; end that one, or give this one a --store of its own",
+                store.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Names the socket of a service manager.
-const VARIABLE: &str = "NOTIFY_SOCKET";
+pub(super) const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// The service does its work.
 pub(super) const READY: &str = "READY=1";

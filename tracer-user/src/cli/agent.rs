@@ -1,11 +1,13 @@
-//! `gotrace agent`: every build on the machine, for as long as it runs.
+//! `gotrace agent`: every build on the machine, for as long as it runs. And `gotrace keep-builds`, its child, which takes the same
+//! arguments and is not for people, so no help shows it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::trace::Detail;
-use super::{FINE, say};
+use super::{FAILURE, FINE, say};
 use crate::agent;
-use crate::config::{Layer, Listen, Pin, SizeBudget};
+use crate::config::{File, Layer, Listen, Pin, SizeBudget};
 use crate::history::Place;
 
 /// Follow every Go build on this machine and keep its history
@@ -91,14 +93,24 @@ impl Args {
             textfile: None,
         }
     }
+
+    /// What is to be done, of flags, environment and file.
+    fn load(&self, file: &File) -> anyhow::Result<agent::Config> {
+        Ok(agent::Config::of(self.layer().over(Layer::of(file)?)))
+    }
 }
 
-/// Returns the exit code.
-pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    let load = || {
-        let file = Layer::read(args.config.as_deref())?;
-        Ok(agent::Config::of(args.layer().over(file)))
-    };
-    agent::run(&load, |sentence| say(sentence))?;
+/// `words`: what these arguments were made of. Returns the exit code.
+pub(super) fn execute(args: &Args, words: Vec<OsString>) -> anyhow::Result<u8> {
+    let read = || Ok(File::read(args.config.as_deref())?);
+    agent::watch(&read, &|file| args.load(file), words, |sentence| {
+        say(sentence);
+    })?;
     Ok(FINE)
+}
+
+/// As the child of an agent with the same arguments. Returns the exit code.
+pub(super) fn execute_keeper(args: &Args) -> u8 {
+    let has_failed = agent::keep(&|file| args.load(file), |sentence| say(sentence));
+    if has_failed { FAILURE } else { FINE }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, thread};
 
+use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact};
 
 use super::line::Line;
@@ -65,7 +66,7 @@ struct Counters {
 }
 
 /// What became of outputs so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Files that wait, the one in hand included.
     pub waiting: u64,

@@ -5,7 +5,12 @@ use tracer_core::event::Ktime;
 
 /// Now, on the clock that records carry.
 pub(crate) fn boot() -> Ktime {
-    Ktime(u64::try_from(ns(ClockId::Boottime)).unwrap_or(0))
+    Ktime(boot_ns())
+}
+
+/// The same as a number.
+pub(crate) fn boot_ns() -> u64 {
+    u64::try_from(ns(ClockId::Boottime)).unwrap_or(0)
 }
 
 /// Wall-clock time minus boot clock.

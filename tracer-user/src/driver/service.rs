@@ -47,8 +47,10 @@ pub trait Sink {
     }
     /// Told about once a second, and when the self-test has come to another verdict.
     fn state(&mut self, state: &State);
-    /// The operator asks to read the configuration again. Returns how much is to be seen from now on, if that was decided.
-    fn reload(&mut self) -> Option<Detail>;
+    /// The operator asks to read the configuration again.
+    fn reload(&mut self);
+    /// How much is to be seen from now on, if that was decided since it was last asked.
+    fn detail(&mut self) -> Option<Detail>;
 }
 
 /// How the service itself is doing.
@@ -123,6 +125,9 @@ pub fn serve(
             service.tell_losses();
         }
         service.hand_over(clock::boot(), sink);
+        if let Some(detail) = sink.detail() {
+            service.source.set_detail(detail)?;
+        }
         if ticked.elapsed() >= TICK || service.self_test.has_changed() {
             ticked = Instant::now();
             service.tell_losses();
@@ -142,11 +147,7 @@ pub fn serve(
             match received {
                 Received::FromProcess { number, .. } | Received::FromKernel { number } => {
                     match number {
-                        libc::SIGHUP => {
-                            if let Some(detail) = sink.reload() {
-                                service.source.set_detail(detail)?;
-                            }
-                        }
+                        libc::SIGHUP => sink.reload(),
                         libc::SIGTERM | libc::SIGINT | libc::SIGQUIT => {
                             service.end(sink);
                             return Ok(());

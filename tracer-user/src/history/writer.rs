@@ -29,6 +29,8 @@ enum Job {
     Retain(Limits, i64),
     /// What is counted, every build before it in it.
     Tally(String),
+    /// A number that is reached when everything before it is done.
+    Mark(u64),
     /// Says when everything before it is done.
     Flush(SyncSender<()>),
 }
@@ -60,19 +62,28 @@ struct Counters {
     stored: AtomicU64,
     dropped: AtomicU64,
     failed: AtomicU64,
+    reached: AtomicU64,
 }
 
 impl Writer {
     /// Opens the history, marks what was cut off when its last writer ended, and starts the thread. `bound`: how many builds wait
-    /// at most. `tell` hears of a
-    /// failure once, and when it is over; on the thread.
+    /// at most. `tell` hears of a failure once, and when it is over; on the thread.
     pub fn start(
         path: &Path,
         bound: usize,
         tell: impl Fn(&str) + Send + 'static,
     ) -> Result<(Self, usize), Error> {
-        let mut store = Store::open(path)?;
-        let n_cut_off = store.recover()?;
+        let n_cut_off = Store::open(path)?.recover()?;
+        Ok((Self::resume(path, bound, tell)?, n_cut_off))
+    }
+
+    /// The same where builds go on that the last writer noted.
+    pub fn resume(
+        path: &Path,
+        bound: usize,
+        tell: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let store = Store::open(path)?;
         let (sender, receiver) = sync_channel(bound);
         let counts = Arc::new(Counters::default());
         let of_thread = Arc::clone(&counts);
@@ -80,12 +91,11 @@ impl Writer {
             .name("history".to_owned())
             .spawn(move || work(store, &receiver, &of_thread, &tell))
             .map_err(|error| Why::from(error).at(path.display()))?;
-        let writer = Self {
+        Ok(Self {
             jobs: Some(sender),
             thread: Some(thread),
             counts,
-        };
-        Ok((writer, n_cut_off))
+        })
     }
 
     pub fn begin(&self, entry: Entry) {
@@ -101,6 +111,19 @@ impl Writer {
     pub fn tally(&self, counted: String) -> bool {
         let jobs = self.jobs.as_ref();
         jobs.is_some_and(|it| it.try_send(Job::Tally(counted)).is_ok())
+    }
+
+    /// When everything that was handed over before is done, [`Writer::reached`] is this number. Where there is no room now, that is
+    /// for a later one to say. Numbers only grow.
+    pub fn mark(&self, number: u64) {
+        if let Some(jobs) = &self.jobs {
+            // Full or gone: then it is not reached.
+            let _unsaid = jobs.try_send(Job::Mark(number));
+        }
+    }
+
+    pub fn reached(&self) -> u64 {
+        self.counts.reached.load(Ordering::Relaxed)
     }
 
     pub fn retain(&self, limits: Limits, now_ns: i64) {
@@ -140,6 +163,7 @@ impl Writer {
             dropped,
             failed,
             waiting,
+            reached: _,
         } = &*self.counts;
         Counts {
             waiting: waiting.load(Ordering::Relaxed),
@@ -194,6 +218,10 @@ fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn
             Job::Tally(counted) => {
                 attempt(counts, &mut failing, || store.set_tally(&counted));
                 continue; // As is what follows, it was handed over on another way.
+            }
+            Job::Mark(number) => {
+                counts.reached.store(number, Ordering::Relaxed);
+                continue;
             }
             Job::Flush(done) => {
                 // Whoever waited has given up.

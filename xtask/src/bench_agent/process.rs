@@ -10,7 +10,8 @@ use tests::agent::Agent;
 
 /// Seconds of CPU that the agent has used and those of its children that are gone.
 pub(crate) fn cpu(agent: &Agent) -> Result<f64> {
-    Ok(own(agent)? + of_children(agent)?)
+    let own: Result<f64> = agent.parts().into_iter().map(own).sum();
+    Ok(own? + of_children(agent)?)
 }
 
 /// Of children that were waited for: fields 16 and 17 of `stat`, counted from the end of the name, which may hold anything.
@@ -25,9 +26,9 @@ fn of_children(agent: &Agent) -> Result<f64> {
     Ok((next()? + next()?) / TICKS_A_SECOND)
 }
 
-/// All threads, those that are gone included.
-fn own(agent: &Agent) -> Result<f64> {
-    let pid = libc::pid_t::try_from(agent.pid()).context("the agent's id")?;
+/// All threads of a part of it, those that are gone included.
+fn own(pid: u32) -> Result<f64> {
+    let pid = libc::pid_t::try_from(pid).context("the agent's id")?;
     let mut clock = MaybeUninit::<libc::clockid_t>::uninit();
     // SAFETY: the pointer is valid for writing a clock id.
     let failed = unsafe { libc::clock_getcpuclockid(pid, clock.as_mut_ptr()) };

@@ -19,10 +19,12 @@ pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
         "builds", "resident", "open files", "threads"
     );
     let count = |what: &str| -> Result<usize> {
-        let dir = format!("/proc/{}/{what}", agent.pid());
-        Ok(fs::read_dir(&dir)
-            .with_context(|| format!("cannot read {dir}"))?
-            .count())
+        let count = |pid: u32| -> Result<usize> {
+            let dir = format!("/proc/{pid}/{what}");
+            let listed = fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))?;
+            Ok(listed.count())
+        };
+        agent.parts().into_iter().map(count).sum()
     };
     for i in 0..=n {
         if i % (n / ROWS).max(1) == 0 {

@@ -1,0 +1,204 @@
+//! The parts of `gotrace agent`: what each may do, and what is left when one of them dies.
+#![cfg(test)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::agent::{Agent, signal};
+use tests::{Module, Toolchain, run_gotrace, toolchain};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+const NO_ENV: [(&str, &str); 0] = [];
+
+/// One whose name nobody else's has: an agent sees every build on the machine.
+fn module_of_its_own(name: &str, toolchain: &Toolchain) -> (Module, String) {
+    let module = Module::copy("wasm");
+    module.sandbox.make_warm(toolchain);
+    let project = format!("example.com/{name}{}", std::process::id());
+    module.write("go.mod", &format!("module {project}\n\ngo 1.19\n"));
+    (module, project)
+}
+
+fn build(module: &Module, toolchain: &Toolchain, output: &str) {
+    let mut go = module.go(toolchain, &["build", "-o", output, "."]);
+    let built = go.output().unwrap();
+    assert!(built.status.success(), "{built:?}");
+}
+
+/// Each with its commands and how these ended, as the history has them.
+fn kept(store: &Path, module: &Module) -> Vec<(String, String)> {
+    let store = store.to_str().unwrap();
+    let args = [
+        "builds", "--format", "json", "--limit", "1000", "--store", store,
+    ];
+    let listed = run_gotrace(args, NO_ENV);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let dir = module.dir().to_str().unwrap();
+    let builds = listed["builds"].as_array().unwrap().iter();
+    let builds = builds.filter(|it| it["dir"] == dir).map(|it| {
+        let [line, state] = ["command_line", "state"].map(|key| it[key].as_str().unwrap());
+        let (_, output) = line.split_once("-o ").unwrap();
+        (output.trim_end_matches(" .").to_owned(), state.to_owned())
+    });
+    let mut kept: Vec<(String, String)> = builds.collect();
+    kept.sort();
+    kept
+}
+
+/// A line of `status` in hexadecimal or decimal digits, of that thread or process.
+fn status(path: &Path, key: &str) -> u64 {
+    let status = fs::read_to_string(path.join("status")).unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix(key));
+    let digits = line.unwrap_or_else(|| panic!("no {key}: {status}"));
+    u64::from_str_radix(digits.trim(), 16).unwrap()
+}
+
+/// Gone, or only not collected yet by the machine's first process.
+fn wait_for_end(pid: u32) {
+    let since = Instant::now();
+    loop {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        if status.is_empty() || status.contains("State:\tZ") {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{status}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_part_that_keeps_builds_can_do_nothing_else() {
+    const SETS: [&str; 5] = ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"];
+    /// `CAP_DAC_READ_SEARCH`, `CAP_SYS_PTRACE`, `CAP_PERFMON`, `CAP_BPF`.
+    const NEEDED: u64 = 1 << 2 | 1 << 19 | 1 << 38 | 1 << 39;
+    let agent = Agent::start();
+    let new = toolchain("1.27");
+    let (module, _) = module_of_its_own("parts", &new);
+    let look = || {
+        let keeper = agent.keeper().unwrap();
+        let tasks = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
+        let tasks: Vec<_> = tasks.map(|it| it.unwrap().path()).collect();
+        assert!(tasks.len() > 1, "{tasks:?}");
+        for task in tasks {
+            let has = SETS.map(|set| status(&task, set));
+            assert_eq!(has, [0; 5], "{}", task.display());
+            assert_eq!(status(&task, "NoNewPrivs:"), 1, "{}", task.display());
+        }
+        for file in fs::read_dir(format!("/proc/{keeper}/fd")).unwrap() {
+            // One that is closed meanwhile is none.
+            let opened = fs::read_link(file.unwrap().path()).unwrap_or_default();
+            let opened = opened.display().to_string();
+            assert!(
+                !opened.contains("bpf") && !opened.contains("perf"),
+                "{opened}"
+            );
+        }
+        let watcher = format!("/proc/{}", agent.pid());
+        let has = status(Path::new(&watcher), "CapEff:");
+        assert_eq!(has & NEEDED, NEEDED, "{has:x}");
+    };
+    look();
+    module.sandbox.make_cold();
+    let mut at_work = module
+        .go(&new, &["build", "-o", "out", "."])
+        .spawn()
+        .unwrap();
+    look();
+    assert!(at_work.wait().unwrap().success());
+    let builds = agent.wait_for(&module, 1);
+    assert_eq!(builds[0]["state"], "succeeded");
+    look();
+    // As a service manager sends them to all processes of a service, and a terminal to all of a group.
+    for name in ["TERM", "INT", "HUP", "QUIT"] {
+        signal(agent.keeper().unwrap(), name);
+    }
+    build(&module, &new, "after");
+    agent.wait_for(&module, 2);
+    let last = agent.stop();
+    assert!(last.contains("ended"), "{last}");
+}
+
+#[test]
+fn a_keeper_that_is_killed_takes_no_build_along_and_none_is_counted_twice() {
+    const BUILDS: usize = 24;
+    let mut agent = Agent::start();
+    let new = toolchain("1.27");
+    let (module, project) = module_of_its_own("kills", &new);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..BUILDS {
+                build(&module, &new, &format!("out{n:02}"));
+            }
+        });
+        for _ in 0..4 {
+            agent.kill_keeper();
+        }
+    });
+    agent.wait_for(&module, BUILDS);
+    let expected: Vec<(String, String)> = (0..BUILDS)
+        .map(|n| (format!("out{n:02}"), "succeeded".to_owned()))
+        .collect();
+    assert_eq!(kept(&agent.store(), &module), expected);
+    let counted = |agent: &Agent| -> usize {
+        let page = agent.page("/metrics");
+        let lines = page.lines().filter(|it| {
+            it.starts_with("go_build_builds_total{") && it.contains(&format!("\"{project}\""))
+        });
+        lines
+            .map(|it| it.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap())
+            .sum()
+    };
+    assert_eq!(counted(&agent), BUILDS);
+    agent.kill_keeper();
+    assert_eq!(counted(&agent), BUILDS);
+    build(&module, &new, "last");
+    // What the one had not stored is stored by another, also at the end.
+    let store = agent.store();
+    signal(agent.keeper().unwrap(), "KILL");
+    let dir = agent.end();
+    assert_eq!(kept(&store, &module).len(), BUILDS + 1);
+    drop(dir);
+}
+
+#[test]
+fn a_killed_agent_leaves_no_process_and_a_history_that_is_up_to_date() {
+    let agent = Agent::start();
+    let new = toolchain("1.27");
+    let (module, _) = module_of_its_own("orphan", &new);
+    build(&module, &new, "before");
+    agent.wait_for(&module, 1);
+    module.sandbox.make_cold();
+    let mut across = module
+        .go(&new, &["build", "-o", "across", "."])
+        .spawn()
+        .unwrap();
+    while agent.builds_in(&module).len() < 2 {
+        assert!(
+            matches!(across.try_wait(), Ok(None)),
+            "the second build is not seen"
+        );
+    }
+    let keeper = agent.keeper().unwrap();
+    let dir = agent.kill();
+    wait_for_end(keeper);
+    let states = kept(&dir.path().join("history.db"), &module);
+    let of = |name: &str, state: &str| (name.to_owned(), state.to_owned());
+    assert_eq!(states, [of("across", "cut_off"), of("before", "succeeded")]);
+    // That a build survives its agent others see to its end.
+    across.kill().unwrap();
+    across.wait().unwrap();
+}
+
+#[test]
+fn what_keeps_builds_is_not_for_others_to_start() {
+    let mut gotrace = Command::new(tests::gotrace());
+    let output = gotrace
+        .arg("keep-builds")
+        .stdin(std::process::Stdio::null());
+    let output = output.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
