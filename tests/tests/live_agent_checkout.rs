@@ -69,8 +69,11 @@ fn a_build_comes_from_what_git_says_is_checked_out() {
     let agent = Agent::start();
     go_build(&module, &new, top, &[]);
     go_build(&module, &new, &side, &[]);
+    // Each output is read before the next takes its place.
+    agent.wait_for(&module, 2);
     git(&side, &["checkout", "-q", "--detach"]);
     go_build(&module, &new, &side, &[]);
+    agent.wait_for(&module, 3);
     let told = [
         ("GITHUB_ACTIONS", "true"),
         ("GITHUB_REPOSITORY", "team/other"),

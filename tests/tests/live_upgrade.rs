@@ -1,13 +1,14 @@
 //! One agent after another: what the first left pinned goes on, and the second goes on with it.
 #![cfg(test)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::agent::Agent;
+use tests::agent::{Agent, signal};
 use tests::bpffs::Bpffs;
 use tests::{Module, Toolchain, run_gotrace, toolchain};
 
@@ -201,6 +202,35 @@ fn builds_that_nobody_watched_are_found_by_the_next_agent() {
     assert_eq!(builds[2]["anomalies"], 0, "{:#?}", builds[2]);
     agent.stop();
     assert_eq!(bpffs.pinned(), [""; 0]);
+}
+
+#[test]
+fn a_build_that_nobody_stored_yet_outlives_both_parts() {
+    let bpffs = Bpffs::new();
+    let args = pin_to(&bpffs);
+    let args = [args[0].as_str(), args[1].as_str()];
+    let agent = Agent::start_in(tempfile::tempdir().unwrap(), &args);
+    let new = toolchain("1.27");
+    let module = Module::copy("wasm");
+    module.sandbox.make_warm(&new);
+    build(&module, &new, "before");
+    agent.wait_for(&module, 1);
+    let keeper = agent.keeper().unwrap();
+    signal(keeper, "STOP");
+    build(&module, &new, "waits");
+    // By then it is over and waits for the keeper; if it were not, it would be taken up as one that is under way.
+    thread::sleep(Duration::from_secs(3));
+    signal(agent.pid(), "KILL");
+    signal(keeper, "KILL");
+    let agent = Agent::start_in(agent.kill(), &args);
+    let builds = agent.wait_for(&module, 2);
+    assert_eq!(states(&builds), ["succeeded"; 2], "{builds:#?}");
+    // What the agents before have seen the end of is told again, and known.
+    build(&module, &new, "after");
+    let builds = agent.wait_for(&module, 3);
+    let ids: BTreeSet<&str> = builds.iter().filter_map(|it| it["id"].as_str()).collect();
+    assert_eq!((ids.len(), builds.len()), (3, 3), "{builds:#?}");
+    agent.stop();
 }
 
 #[test]

@@ -48,6 +48,7 @@ enum Item {
 struct Ended {
     n: u64,
     n_builds: usize,
+    processes: Vec<ProcKey>,
     frame: Bytes,
     /// Keepers that were told of it.
     n_told: u32,
@@ -114,8 +115,14 @@ impl Backlog {
         self.under_way.remove(&process);
     }
 
-    /// The trace of so many builds. Says whether there was room.
-    pub(super) fn ended(&mut self, n: u64, n_builds: usize, frame: Bytes) -> bool {
+    /// The trace of so many builds, by these processes. Says whether there was room.
+    pub(super) fn ended(
+        &mut self,
+        n: u64,
+        n_builds: usize,
+        processes: Vec<ProcKey>,
+        frame: Bytes,
+    ) -> bool {
         let is_full = self.n_builds >= BUILDS
             || (self.n_bytes > 0 && self.n_bytes.saturating_add(frame.len()) > BYTES);
         if is_full {
@@ -127,6 +134,7 @@ impl Backlog {
         self.waiting.push_back(Item::Ended(Ended {
             n,
             n_builds,
+            processes,
             frame,
             n_told: 0,
         }));
@@ -176,6 +184,16 @@ impl Backlog {
         }
     }
 
+    /// Whether a trace with a build by this process is here and not stored yet.
+    pub(super) fn has(&self, process: ProcKey) -> bool {
+        let waiting = self.waiting.iter().filter_map(|it| match it {
+            Item::Ended(it) => Some(it),
+            Item::Word(_) | Item::Begun(_) | Item::Health => None,
+        });
+        let mut ended = self.told.iter().chain(waiting);
+        ended.any(|it| it.processes.contains(&process))
+    }
+
     /// Builds that are over and not stored yet.
     pub(super) fn n_builds(&self) -> usize {
         self.n_builds
@@ -208,7 +226,8 @@ mod tests {
     }
 
     fn ended(backlog: &mut Backlog, n: u64) -> bool {
-        backlog.ended(n, 1, format!("ended {n}").into())
+        let by = process(u32::try_from(n).unwrap());
+        backlog.ended(n, 1, vec![by], format!("ended {n}").into())
     }
 
     #[test]
@@ -220,8 +239,11 @@ mod tests {
             assert!(ended(&mut backlog, n));
         }
         backlog.over(process(1));
+        let has = |backlog: &Backlog| [1, 2, 3].map(|it| backlog.has(process(it)));
+        assert_eq!(has(&backlog), [true, true, false]);
         assert_eq!(all(&mut backlog), ["begun 2", "ended 1", "ended 2"]);
         backlog.stored(1);
+        assert_eq!(has(&backlog), [false, true, false]);
         backlog.say("reload".into());
         backlog.health("old".into());
         backlog.health("well".into());
@@ -241,7 +263,10 @@ mod tests {
     fn what_finds_no_room_is_counted_and_what_is_stored_makes_room() {
         let mut backlog = Backlog::default();
         let huge = vec![0; BYTES + 1];
-        assert!(backlog.ended(1, 1, huge.into()), "one is always taken");
+        assert!(
+            backlog.ended(1, 1, Vec::new(), huge.into()),
+            "one is always taken"
+        );
         assert!(!ended(&mut backlog, 2));
         assert_eq!(all(&mut backlog).len(), 1);
         assert!(!ended(&mut backlog, 2), "told is not stored");

@@ -116,7 +116,12 @@ impl Minder {
         }
     }
 
-    /// Looks at what waits, or adds to it. Never waits.
+    /// Looks at what waits. Never waits.
+    pub(super) fn look<T>(&self, f: impl FnOnce(&Backlog) -> T) -> T {
+        f(&self.shared.told().backlog)
+    }
+
+    /// Adds to what waits. Never waits.
     pub(super) fn with<T>(&self, f: impl FnOnce(&mut Backlog) -> T) -> T {
         self.hand_over(|told| f(&mut told.backlog))
     }

@@ -12,6 +12,7 @@ use tracer_core::history;
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
+use super::backlog::Backlog;
 use super::begin::beside;
 use super::minder::{Launch, Minder};
 use super::pipe::{Garbled, Health, WORD_LIMIT, Word, encode};
@@ -114,11 +115,15 @@ impl Sink for Watch<'_> {
         self.hand_over(trace, true);
     }
 
+    fn still_has(&self, process: ProcKey) -> bool {
+        self.keeper.look(|it| it.has(process))
+    }
+
     fn state(&mut self, state: &State) {
         if state.self_test != self.self_test {
             self.is_ready_by(&state.self_test);
         }
-        let (n_waiting, n_dropped) = self.keeper.with(|it| (it.n_builds(), it.n_dropped()));
+        let (n_waiting, n_dropped) = self.keeper.look(|it| (it.n_builds(), it.n_dropped()));
         if n_dropped > self.n_dropped {
             (self.tell)(&format!(
                 "{} builds are not kept: the keeper of the history does not keep up",
@@ -168,12 +173,14 @@ impl Watch<'_> {
             encode(&Word::Ended { n, is_known, trace }, WORD_LIMIT)
         });
         self.keeper.with(|backlog| {
-            for process in processes {
-                backlog.over(process);
+            for process in &processes {
+                backlog.over(*process);
             }
             match &word {
                 // Counted, and told with the next state.
-                Some(Ok(word)) => drop(backlog.ended(self.n_ended, n, word.clone())),
+                Some(Ok(word)) => {
+                    let _no_room = backlog.ended(self.n_ended, n, processes, word.clone());
+                }
                 Some(Err(_)) => backlog.drop_builds(n),
                 None => {}
             }
@@ -223,7 +230,7 @@ impl Watch<'_> {
         let nanos = u64::try_from(END.as_nanos()).unwrap_or(u64::MAX);
         let word = Word::End {
             until_ns: boot_ns().saturating_add(nanos),
-            n_dropped: self.keeper.with(|it| it.n_dropped()),
+            n_dropped: self.keeper.look(Backlog::n_dropped),
         };
         self.keeper
             .finish(encode(&word, WORD_LIMIT)?, until + GRACE)

@@ -2,8 +2,8 @@
 //!
 //! Each session has a file, which is a recording without an end: what concerned it, redacted, in the order in which it was believed. An
 //! event is in its file before its record leaves the ring, so at most the last one is in both. Nothing waits for the disk: what is
-//! written outlives this process, not the machine, and with the machine the build ends too. A file goes when its session is over for
-//! a while, or costs too much; then a kill cuts that build off.
+//! written outlives this process, not the machine, and with the machine the build ends too. A file goes when its session is over and
+//! in good hands for a while, or costs too much; then a kill cuts that build off.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -22,7 +22,7 @@ use super::recorder;
 /// Bytes of one session, and of all, their first lines aside.
 const SESSION_MAX: u64 = 64 << 20;
 const ALL_MAX: u64 = 512 << 20;
-/// How long a session is kept that is over: by then it is in the history.
+/// How long a session is kept that is over and that the sink has seen to.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Files of sessions.
@@ -41,7 +41,7 @@ struct Page {
     /// Nothing if it was given up.
     file: Option<File>,
     bytes: u64,
-    /// Since when the session is over.
+    /// Since when the session is over and the sink was not seen to wait with it.
     over: Option<Instant>,
 }
 
@@ -138,10 +138,20 @@ impl Journal {
         }
     }
 
-    /// Throws away what is not of use any more. To be called now and then.
-    pub(super) fn tidy(&mut self, sessions: &Sessions, now: Instant) {
+    /// Throws away what is not of use any more. To be called now and then. `is_waiting`: whether a kill would take what came of it.
+    pub(super) fn tidy(
+        &mut self,
+        sessions: &Sessions,
+        now: Instant,
+        is_waiting: impl Fn(ProcKey) -> bool,
+    ) {
         for (root, page) in &mut self.sessions {
-            if !sessions.is_under_way(*root) {
+            if sessions.is_under_way(*root) {
+                continue;
+            }
+            if is_waiting(*root) {
+                page.over = Some(now);
+            } else {
                 page.over.get_or_insert(now);
             }
         }
@@ -324,11 +334,14 @@ mod tests {
         });
         live(&mut journal, &mut sessions, exit);
         let now = Instant::now();
-        journal.tidy(&sessions, now);
+        journal.tidy(&sessions, now, |_| false);
         assert_eq!(sessions.ended(Ktime(u64::MAX)).len(), 1);
-        journal.tidy(&sessions, now);
+        journal.tidy(&sessions, now, |_| false);
+        journal.tidy(&sessions, now + GRACE * 2, |it| it == ROOT);
         assert_eq!(journal.past(), [ROOT]);
-        journal.tidy(&sessions, now + GRACE * 2);
+        journal.tidy(&sessions, now + GRACE * 2, |_| false);
+        assert_eq!(journal.past(), [ROOT]);
+        journal.tidy(&sessions, now + GRACE * 4, |_| false);
         assert_eq!((journal.past(), journal.bytes), (Vec::new(), 0));
     }
 

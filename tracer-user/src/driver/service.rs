@@ -45,6 +45,8 @@ pub trait Sink {
     fn ended_again(&mut self, trace: Trace) {
         self.ended(trace);
     }
+    /// Whether builds of that process are over and would be gone if the sink were killed now.
+    fn still_has(&self, process: ProcKey) -> bool;
     /// Told about once a second, and when the self-test has come to another verdict.
     fn state(&mut self, state: &State);
     /// The operator asks to read the configuration again.
@@ -132,7 +134,7 @@ pub fn serve(
             ticked = Instant::now();
             service.tell_losses();
             if let Some(journal) = &mut service.journal {
-                journal.tidy(&service.sessions, ticked);
+                journal.tidy(&service.sessions, ticked, |it| sink.still_has(it));
             }
             service
                 .sessions
