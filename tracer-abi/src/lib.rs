@@ -35,7 +35,8 @@ pub mod map {
     pub const NAMES: &str = "NAMES";
     /// Array of one `u32`: the highest [`crate::Spec::level`] that is recorded. Changed at run time.
     pub const DETAIL: &str = "DETAIL";
-    /// Array of scratch space, one element per possible CPU; its size is set when the object is loaded.
+    /// Array of scratch space, one element per possible CPU, or two where programs are there twice; its size is set when the object is
+    /// loaded.
     pub const SCRATCH: &str = "SCRATCH";
 }
 
@@ -427,8 +428,8 @@ pub struct Ours {
     /// Probed file of the first probe hit since the last exec; hits of other files are the same call seen twice
     /// (an overlay file system shows one file under two identities) and are left out. Zero: none yet.
     pub target: u32,
-    /// Zero.
-    pub pad: u32,
+    /// `self_exec_id` of the process at the last exec that was seen: another one is another exec. Zero: none yet.
+    pub exec: u32,
 }
 const _: () = assert!(size_of::<Ours>() == 16);
 

@@ -30,6 +30,7 @@ pub struct Offsets {
     pub task_thread_node: u32,
     pub task_cred: u32,
     pub task_comm: u32,
+    pub task_self_exec_id: u32,
     pub cred_euid: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
@@ -65,4 +66,4 @@ pub struct Offsets {
     pub signal_maxrss: u32,
     pub signal_thread_head: u32,
 }
-const _: () = assert!(size_of::<Offsets>() == 49 * 4);
+const _: () = assert!(size_of::<Offsets>() == 50 * 4);

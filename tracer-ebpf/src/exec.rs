@@ -22,21 +22,31 @@ use crate::{
     path::{Place, walk},
     record::{count_lost, count_seen, header},
     scratch::Taken,
+    turn::Turn,
 };
 
 const PAGE: u64 = 4096;
 
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
-    record(&ctx);
+    record(&ctx, Turn::First);
+    0
+}
+
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn on_exec_again(ctx: BtfTracePointContext) -> i32 {
+    record(&ctx, Turn::Second);
     0
 }
 
 /// Arguments of the tracepoint: the running task, its thread id before, and the `linux_binprm`.
 #[inline(always)]
-fn record(ctx: &BtfTracePointContext) -> Option<()> {
+fn record(ctx: &BtfTracePointContext, turn: Turn) -> Option<()> {
     let tgid = current_tgid();
     let known = OURS.get_ptr_mut(tgid);
+    if turn == Turn::Second && is_done(known) {
+        return None;
+    }
     let ours = known.or_else(|| adopt(tgid))?;
     let task = current_task();
     let born_ns = born(task);
@@ -45,11 +55,11 @@ fn record(ctx: &BtfTracePointContext) -> Option<()> {
         ours.write(Ours {
             born_ns,
             target: 0,
-            pad: 0,
+            exec: exec_id(),
         })
     };
     count_seen(Kind::EXEC);
-    let Some(scratch) = Taken::take() else {
+    let Some(scratch) = Taken::take(turn) else {
         count_lost(Kind::EXEC);
         return None;
     };
@@ -69,6 +79,19 @@ fn record(ctx: &BtfTracePointContext) -> Option<()> {
     Some(())
 }
 
+/// Whether the first of both programs has seen this exec of the process.
+#[inline(always)]
+fn is_done(known: Option<*mut Ours>) -> bool {
+    // SAFETY: the map keeps the element while the program runs.
+    known.is_some_and(|it| unsafe { (*it).exec } == exec_id())
+}
+
+/// What is another one after each exec, and never zero after the first (`begin_new_exec` of `fs/exec.c`).
+#[inline(always)]
+fn exec_id() -> u32 {
+    read_or_zero(current_task(), offset!(task_self_exec_id))
+}
+
 /// Takes a process among those that are followed, if its new program has a name that is looked for. The kernel has given the task that
 /// name by now (`begin_new_exec` of `fs/exec.c`).
 #[inline(always)]
@@ -84,7 +107,7 @@ fn adopt(tgid: u32) -> Option<*mut Ours> {
             let ours = Ours {
                 born_ns: born(current_task()),
                 target: 0,
-                pad: 0,
+                exec: 0,
             };
             if OURS.insert(tgid, ours, 0).is_err() {
                 count_seen(Kind::TRACK);

@@ -21,6 +21,13 @@ pub fn on_exit(_: BtfTracePointContext) -> i32 {
     0
 }
 
+/// See `turn`. What the first has seen is not in `OURS` any more.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn on_exit_again(_: BtfTracePointContext) -> i32 {
+    forget();
+    0
+}
+
 /// `signal->live` counts the threads that have not begun to exit; it was lowered before this tracepoint. Two threads that exit
 /// at once may both see zero, but only one can delete the entry.
 #[inline(always)]

@@ -23,6 +23,7 @@ mod record;
 mod rename;
 mod scratch;
 mod span;
+mod turn;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

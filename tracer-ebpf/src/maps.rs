@@ -42,9 +42,17 @@ pub static SPANS: LruHashMap<Goroutine, Open> = LruHashMap::with_max_entries(16_
 #[map]
 pub static DETAIL: Array<u32> = Array::with_max_entries(1, 0);
 
+/// Not zero while the reader of a CPU's records is to be woken: see `turn`.
+#[map]
+pub static CALLED: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
 /// A plain array indexed by CPU, because an element of a per-CPU array cannot be larger than 32 KiB.
 #[map]
 pub static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
+
+/// See `turn::n_again`.
+#[unsafe(no_mangle)]
+pub static N_AGAIN: u32 = 0;
 
 /// Filled in when the object is loaded; the kernel then treats it as constant.
 // SAFETY: all members are integers, which may be zero.

@@ -11,7 +11,10 @@ use aya_ebpf::{
 };
 use tracer_abi::{Header, Kind};
 
-use crate::maps::{EVENTS, TALLIES};
+use crate::{
+    maps::{EVENTS, TALLIES},
+    turn::submit,
+};
 
 /// A header for the running thread. `len` is that of the whole record.
 #[inline(always)]
@@ -85,7 +88,7 @@ pub fn wake_if_filling() -> u64 {
 #[inline(always)]
 pub fn send<T: 'static>(kind: Kind, record: &T, flags: u64) {
     count_seen(kind);
-    if EVENTS.output::<T>(record, flags).is_err() {
+    if submit(flags, |flags| EVENTS.output::<T>(record, flags)).is_err() {
         count_lost(kind);
     }
 }

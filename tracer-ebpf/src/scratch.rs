@@ -7,6 +7,7 @@ use crate::{
     bound::opaque,
     maps::{EVENTS, SCRATCH},
     record::WAKE,
+    turn::{Turn, n_again, submit},
 };
 
 /// Everything an `Exec` can hold, and a page for the verifier, which adds up the limits of an offset and of a length without
@@ -23,18 +24,23 @@ pub struct Scratch {
     bytes: [u8; LEN],
 }
 
-/// The running CPU's space, taken until [`Taken::free`] is called.
+/// A program's space on the running CPU, taken until [`Taken::free`] is called.
 ///
-/// A program of the scheduler's tracepoints is not preempted on any kernel before PREEMPT_RT moved tracepoints to SRCU, and none of
-/// them nests in another. Should one ever, it finds the space taken and its record counts as lost.
+/// Where a program of the scheduler's tracepoints can be preempted, the kernel skips it for others on that CPU until it goes on, and
+/// its second has a space of its own (`turn`). None of them nests in another: should one ever, it finds the space taken and its record
+/// counts as lost.
 pub struct Taken(*mut Scratch);
 
 impl Taken {
     #[inline(always)]
-    pub fn take() -> Option<Self> {
+    pub fn take(turn: Turn) -> Option<Self> {
         // SAFETY: the helper has no conditions.
         let cpu = unsafe { bpf_get_smp_processor_id() };
-        let scratch = SCRATCH.get_ptr_mut(cpu)?;
+        let at = match turn {
+            Turn::First => cpu,
+            Turn::Second => cpu + n_again(),
+        };
+        let scratch = SCRATCH.get_ptr_mut(at)?;
         // SAFETY: the map keeps the element, and a program does not change CPUs while it runs.
         let busy = unsafe { &raw mut (*scratch).busy };
         // SAFETY: as above; volatile, so that both accesses happen where they are written.
@@ -74,7 +80,9 @@ impl Taken {
         }
         let ring = (&raw const EVENTS).cast_mut().cast();
         // SAFETY: the first `len` bytes of the element are initialized, as all map memory is.
-        unsafe { bpf_ringbuf_output(ring, self.bytes().cast(), len, WAKE) == 0 }
+        submit(WAKE, |flags| unsafe {
+            bpf_ringbuf_output(ring, self.bytes().cast(), len, flags) == 0
+        })
     }
 
     #[inline(always)]

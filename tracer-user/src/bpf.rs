@@ -150,13 +150,14 @@ impl Tracer {
         let btf =
             Btf::from_sys_fs().map_err(|source| error::kernel("read the kernel's BTF", source))?;
         let mut ebpf = load_object(config, &btf, &offsets, None)?;
+        let is_twice = hook::are_preemptible(&btf);
 
         let hook::Attached {
             scheduler,
             rename,
             mut notes,
-        } = hook::attach_all(&mut ebpf, &btf)?;
-        let skipped = Skipped::of(&mut ebpf)
+        } = hook::attach_all(&mut ebpf, &btf, is_twice)?;
+        let skipped = Skipped::of(&mut ebpf, is_twice)
             .map_err(|source| error::from_program("the scheduler's hooks", source))?;
         let multi = multi::Program::load(&ebpf);
         let mut refused = None;
@@ -390,12 +391,18 @@ fn load_object(
         source: source.into(),
     })?)
     .unwrap_or(u32::MAX);
+    let n_again = if hook::are_preemptible(btf) {
+        n_cpus
+    } else {
+        0
+    };
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
         .override_global("OFFSETS", offsets.as_bytes(), true)
+        .override_global("N_AGAIN", &n_again, true)
         .map_max_entries(map::EVENTS, ring_size(config.ring_bytes))
-        .map_max_entries(map::SCRATCH, n_cpus);
+        .map_max_entries(map::SCRATCH, n_cpus.saturating_add(n_again));
     for (name, path) in pins.into_iter().flat_map(Pins::maps) {
         loader.map_pin_path(name, path);
     }

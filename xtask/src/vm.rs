@@ -27,15 +27,6 @@ use crate::shell;
 /// Guests at once: each is one busy thread and a gigabyte.
 const N_GUESTS: usize = 2;
 
-/// Guests of kernels that skip no program.
-pub(crate) const OLD: [&str; 5] = [
-    "5.10",
-    "6.1",
-    "6.12",
-    "6.12-integrity",
-    "6.12-confidentiality",
-];
-
 /// Runs the guests of these names, or all of the matrix.
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let home = shell::target().join("vm");

@@ -6,15 +6,31 @@ use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::{BtfTracePoint, Program, TracePoint};
 use aya::{Btf, Ebpf};
+use aya_obj::btf::BtfKind;
 
 use super::error::{SetupError, TracerError, from_program};
 
 /// Program, and the BTF tracepoint it runs at.
-const SCHEDULER: [(&str, &str); 3] = [
+type Row = (&'static str, &'static str);
+
+const SCHEDULER: [Row; 3] = [
     ("on_fork", "sched_process_fork"),
     ("on_exec", "sched_process_exec"),
     ("on_exit", "sched_process_exit"),
 ];
+
+/// What is attached behind them where they can be preempted, in this order: `tracer-ebpf/src/turn.rs` tells what for.
+const AGAIN: [Row; 5] = [
+    ("on_fork_again", "sched_process_fork"),
+    ("on_exec_again", "sched_process_exec"),
+    ("on_exit_again", "sched_process_exit"),
+    ("on_exec_wake", "sched_process_exec"),
+    ("on_exit_wake", "sched_process_exit"),
+];
+
+/// A type that the kernel's BTF has where tracepoints are guarded by SRCU and no longer by switching preemption off
+/// (`docs/kernel-facts.md`).
+const GUARD: &str = "class_srcu_fast_notrace_t";
 
 /// The program at the return of `renameat`, and its tracepoint. The other two system calls that rename are not Go's, and letting go of
 /// each takes 70 ms.
@@ -32,8 +48,17 @@ pub(super) struct Attached {
     pub(super) notes: Vec<String>,
 }
 
-/// Attaches all.
-pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, SetupError> {
+/// Whether a program at a tracepoint can be preempted on this kernel. One that cannot although this says so is only there twice.
+pub(super) fn are_preemptible(btf: &Btf) -> bool {
+    btf.id_by_type_name_kind(GUARD, BtfKind::Typedef).is_ok()
+}
+
+/// Attaches all; the scheduler's twice, if they are to be.
+pub(super) fn attach_all(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    is_twice: bool,
+) -> Result<Attached, SetupError> {
     let mut rename = None;
     let mut notes = Vec::new();
     // Before the scheduler's: a process that is followed has its renames seen from the first.
@@ -48,8 +73,9 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, SetupEr
             notes.push(format!("renames are not seen, so an output's path rests on the probes of the go command alone: {error}"));
         }
     }
-    let mut scheduler = Vec::with_capacity(SCHEDULER.len());
-    for (name, hook) in SCHEDULER {
+    let again: &[Row] = if is_twice { &AGAIN } else { &[] };
+    let mut scheduler = Vec::with_capacity(SCHEDULER.len() + again.len());
+    for &(name, hook) in SCHEDULER.iter().chain(again) {
         let link = attach_scheduler(ebpf, btf, name, hook);
         scheduler.push((name, link.map_err(|error| from_program(hook, error))?));
     }
@@ -60,9 +86,14 @@ pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, SetupEr
     })
 }
 
-/// Programs of the scheduler's hooks, by name.
+/// Programs that are always at the scheduler's hooks, by name.
 pub(super) fn scheduler() -> impl Iterator<Item = &'static str> {
     SCHEDULER.iter().map(|(name, _)| *name)
+}
+
+/// Those that are there only where one can be preempted.
+pub(super) fn again() -> impl Iterator<Item = &'static str> {
+    AGAIN.iter().map(|(name, _)| *name)
 }
 
 fn attach_scheduler(

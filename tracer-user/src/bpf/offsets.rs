@@ -55,6 +55,7 @@ fn of(bytes: &[u8]) -> Result<Offsets, SetupError> {
         task_thread_node: task("thread_node")?,
         task_cred: task("cred")?,
         task_comm: task("comm")?,
+        task_self_exec_id: task("self_exec_id")?,
         cred_euid: find("cred", &["euid"])?,
         mm_arg_start: mm("arg_start")?,
         mm_arg_end: mm("arg_end")?,

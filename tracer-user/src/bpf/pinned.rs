@@ -122,7 +122,14 @@ impl Tracer {
         for name in hook::scheduler() {
             scheduler.push((name, pins.link(&link_name(name))?));
         }
-        let has_rename = set.names().contains(&link_name(RENAME));
+        let there = set.names();
+        for name in hook::again() {
+            let link = link_name(name);
+            if there.contains(&link) {
+                scheduler.push((name, pins.link(&link)?));
+            }
+        }
+        let has_rename = there.contains(&link_name(RENAME));
         let rename = has_rename.then(|| pins.link(&link_name(RENAME)));
         let rename = rename.transpose()?;
         let notes = if rename.is_some() {
@@ -137,7 +144,10 @@ impl Tracer {
             ours: ours.map_err(|it| of_map(map::OURS, it))?,
             detail: detail.map_err(|it| of_map(map::DETAIL, it))?,
             tallies: tallies.map_err(|it| of_map(map::TALLIES, it))?,
-            skipped: Skipped::pinned(|name| set.get(&program_name(name)))?,
+            skipped: Skipped::pinned(
+                |name| set.get(&program_name(name)),
+                |name| there.contains(&program_name(name)),
+            )?,
             links: StdHashMap::new(),
             notes,
             pins: None,

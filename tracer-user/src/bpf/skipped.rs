@@ -1,8 +1,8 @@
-//! How often the kernel did not run a program where it should have: that is a loss which the program itself cannot count.
+//! How often the kernel ran no program where one should have run: that is a loss which no program can count.
 //!
 //! A program at a tracepoint is skipped while the same one is at work on that CPU, which happens where it can be preempted. The kernel
 //! counts that (`recursion_misses` in the `fdinfo` of the program, since Linux 5.12), but not whose exec or exit it was: it need not
-//! be one that is followed.
+//! be one that is followed. Where that happens each program is there twice, and only what both were skipped for is lost.
 
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -16,46 +16,88 @@ use super::hook;
 
 const FIELD: &str = "recursion_misses:";
 
-const PROGRAMS: [(Kind, &str); 3] = [
-    (Kind::FORK, "on_fork"),
-    (Kind::EXEC, "on_exec"),
-    (Kind::EXIT, "on_exit"),
+/// What is lost if neither is run, the program, and the one that makes up for it where there is one.
+const PROGRAMS: [(Kind, &str, &str); 3] = [
+    (Kind::FORK, "on_fork", "on_fork_again"),
+    (Kind::EXEC, "on_exec", "on_exec_again"),
+    (Kind::EXIT, "on_exit", "on_exit_again"),
 ];
 
-/// The programs that may be skipped, and what is lost by it.
-pub(super) struct Skipped(Vec<(Kind, OwnedFd)>);
+/// The programs that may be skipped, by what is lost.
+pub(super) struct Skipped(Vec<(Kind, Held)>);
+
+struct Held {
+    first: Named,
+    again: Option<Named>,
+}
+
+struct Named {
+    name: &'static str,
+    fd: OwnedFd,
+}
 
 impl Skipped {
-    /// Of the programs of the scheduler's hooks, which are loaded.
-    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, TracerError> {
-        let held = PROGRAMS.map(|(kind, name)| -> Result<_, TracerError> {
+    /// Of the programs of the scheduler's hooks, which are loaded; with those that are there a second time, if they are.
+    pub(super) fn of(ebpf: &mut Ebpf, is_twice: bool) -> Result<Self, TracerError> {
+        let mut get = |name| -> Result<OwnedFd, TracerError> {
             let program = hook::program(ebpf, name)?;
             let fd = program.fd()?.as_fd().try_clone_to_owned();
-            Ok((kind, fd.map_err(ProgramError::IOError)?))
-        });
-        Ok(Self(held.into_iter().collect::<Result<_, _>>()?))
+            Ok(fd.map_err(ProgramError::IOError)?)
+        };
+        Self::by(&mut get, |_| is_twice)
     }
 
     /// Programs that were pinned, which are asked for by name.
-    pub(super) fn pinned<E>(get: impl Fn(&'static str) -> Result<OwnedFd, E>) -> Result<Self, E> {
-        let held = PROGRAMS.map(|(kind, name)| get(name).map(|fd| (kind, fd)));
-        Ok(Self(held.into_iter().collect::<Result<_, _>>()?))
+    pub(super) fn pinned<E>(
+        mut get: impl FnMut(&'static str) -> Result<OwnedFd, E>,
+        is_there: impl Fn(&'static str) -> bool,
+    ) -> Result<Self, E> {
+        Self::by(&mut get, is_there)
+    }
+
+    fn by<E>(
+        get: &mut impl FnMut(&'static str) -> Result<OwnedFd, E>,
+        is_there: impl Fn(&'static str) -> bool,
+    ) -> Result<Self, E> {
+        let mut held = Vec::with_capacity(PROGRAMS.len());
+        for (kind, name, again) in PROGRAMS {
+            let mut named = |name| get(name).map(|fd| Named { name, fd });
+            let first = named(name)?;
+            let again = is_there(again).then(|| named(again)).transpose()?;
+            held.push((kind, Held { first, again }));
+        }
+        Ok(Self(held))
     }
 
     /// The programs by name.
     pub(super) fn programs(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
-        let held = self.0.iter().zip(PROGRAMS);
-        held.map(|((_, fd), (_, name))| (name, fd.as_fd()))
+        let all = self
+            .0
+            .iter()
+            .flat_map(|(_, held)| Some(&held.first).into_iter().chain(&held.again));
+        all.map(|it| (it.name, it.fd.as_fd()))
     }
 
-    /// How often so far. Where the kernel does not say it, nothing is known to have been skipped.
+    /// What was lost of a kind so far. Where the kernel does not say it, nothing is known to have been skipped.
     pub(super) fn n(&self, kind: Kind) -> u64 {
         let held = self.0.iter().find(|(its, _)| *its == kind);
-        let text = held.and_then(|(_, fd)| {
-            fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()
-        });
-        text.map_or(0, |it| misses(&it))
+        held.map_or(0, |(_, held)| {
+            lost(held.first.n(), held.again.as_ref().map(Named::n))
+        })
     }
+}
+
+impl Named {
+    fn n(&self) -> u64 {
+        let fdinfo = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
+        fs::read_to_string(fdinfo).map_or(0, |it| misses(&it))
+    }
+}
+
+/// No more than this was lost: of what one was skipped for the other has seen the rest. It can be less, as the second is skipped also
+/// where the first was not; but that one is at work for a moment only, as long as it has nothing to make up for.
+fn lost(first: u64, again: Option<u64>) -> u64 {
+    again.map_or(first, |again| again.min(first))
 }
 
 fn misses(fdinfo: &str) -> u64 {
@@ -66,6 +108,14 @@ fn misses(fdinfo: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_of_two_has_seen_is_not_lost() {
+        assert_eq!(lost(3, None), 3);
+        assert_eq!(lost(3, Some(0)), 0);
+        assert_eq!(lost(3, Some(1)), 1);
+        assert_eq!(lost(0, Some(2)), 0);
+    }
 
     #[test]
     fn the_kernels_number_is_read() {
