@@ -12,6 +12,7 @@ pub mod agent;
 pub mod bpffs;
 pub mod crowd;
 pub mod figures;
+pub mod lease;
 pub mod machine;
 pub mod oracle;
 pub mod otlp;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tests::lease::inodes;
 use tests::{Module, Podman, Toolchain, static_gotrace, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -16,8 +17,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const IMAGE: &str = concat!("localhost/gotrace:", env!("CARGO_PKG_VERSION"));
 const POD: &str = "gotrace-pod-gotrace";
 
-/// `CAP_DAC_READ_SEARCH`, `CAP_SYS_PTRACE`, `CAP_PERFMON` and `CAP_BPF` by their numbers in `linux/capability.h`.
-const CAPABILITIES: u64 = 1 << 2 | 1 << 19 | 1 << 38 | 1 << 39;
+/// `CAP_DAC_READ_SEARCH`, `CAP_SYS_PTRACE`, `CAP_LEASE`, `CAP_PERFMON` and `CAP_BPF` by their numbers in `linux/capability.h`.
+const CAPABILITIES: u64 = 1 << 2 | 1 << 19 | 1 << 28 | 1 << 38 | 1 << 39;
 
 const GET: &str = r#"
 exec 3<>/dev/tcp/127.0.0.1/10127
@@ -243,6 +244,8 @@ fn a_pod_follows_builds_in_other_containers_with_what_it_is_left() {
     let first = Builder::create(&pod.podman, "first", &toolchain);
     pod.podman.run(&["start", "--attach", "first"]);
     first.assert_is(&pod.build_in(&first.id));
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    assert!(!inodes(&locks, &pod.pid).is_empty(), "{locks}");
 
     let names = ["left", "right"];
     let builders = names.map(|name| Builder::create(&pod.podman, name, &toolchain));

@@ -176,7 +176,7 @@ fn the_pod_has_what_it_needs_and_no_more() {
     assert_eq!(security["readOnlyRootFilesystem"], true);
     assert_eq!(
         security["capabilities"],
-        json!({"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH"]})
+        json!({"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH", "LEASE"]})
     );
     // Nobody but the node, until somebody is named.
     assert_eq!(of_kind("NetworkPolicy")["spec"]["ingress"], json!([]));

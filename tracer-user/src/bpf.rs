@@ -5,6 +5,7 @@
 
 mod btf;
 mod error;
+mod held;
 mod hook;
 #[cfg(feature = "kernel-log")]
 mod log;
@@ -17,7 +18,6 @@ mod privilege;
 mod ring;
 mod skipped;
 
-use std::collections::HashMap as StdHashMap;
 use std::fs::File;
 use std::mem;
 use std::os::fd::AsRawFd as _;
@@ -36,6 +36,8 @@ use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError, describe};
+pub use held::Probed;
+use held::{Held, Links};
 pub use object::digest as object_digest;
 use pinned::Pins;
 pub use ring::Ring;
@@ -98,7 +100,7 @@ pub struct Tracer {
     detail: Array<MapData, u32>,
     tallies: PerCpuArray<MapData, Words<2>>,
     skipped: Skipped,
-    links: StdHashMap<u32, Links>,
+    probed: Probed,
     notes: Vec<String>,
     pins: Option<Pins>,
 }
@@ -116,19 +118,6 @@ enum Call {
 enum Rename {
     Loaded(TracePointLink),
     Pinned { _link: FdLink },
-}
-
-/// What keeps the probes of one file on.
-struct Links {
-    n: usize,
-    _held: Held,
-}
-
-/// Dropping it is the use of it.
-enum Held {
-    Multi { link: multi::Link },
-    Perf { links: Vec<UProbeLink> },
-    Pinned { _links: Vec<FdLink> },
 }
 
 /// A value of `N` words as `aya` wants it. The types of `tracer_abi` cannot implement its trait here.
@@ -208,7 +197,7 @@ impl Tracer {
             detail,
             tallies,
             skipped,
-            links: StdHashMap::new(),
+            probed: Probed::default(),
             notes,
             pins,
         };
@@ -298,17 +287,15 @@ impl Tracer {
             },
             Call::Refused(why) => return Err(TracerError::NoProbes(why.clone())),
         };
-        let held = match &self.pins {
-            Some(pins) => pins.pin_file(target, held).map_err(TracerError::Attach)?,
-            None => held,
+        let (held, pinned) = match &self.pins {
+            Some(pins) => {
+                let held = pins.pin_file(target, held).map_err(TracerError::Attach)?;
+                (held, Some(pins.file(target)))
+            }
+            None => (held, None),
         };
-        self.links.insert(
-            target,
-            Links {
-                n: sites.len(),
-                _held: held,
-            },
-        );
+        let n = sites.len();
+        self.probed.insert(target, Links { n, held, pinned });
         Ok(())
     }
 
@@ -341,20 +328,22 @@ impl Tracer {
     /// Lets go of a file. Nothing happens if it is not probed. Its breakpoints go at once; the kernel's wait after that, some 60 ms,
     /// is nobody's: whoever upgrades a toolchain in place changes several files, and the next is as urgent.
     pub fn detach(&mut self, target: u32) {
-        if let Some(pins) = &self.pins {
-            pins.unpin_file(target);
-        }
-        if let Some(links) = self.links.remove(&target) {
+        if let Some(links) = self.probed.remove(target) {
             // Without a thread they are dropped here.
             let _ = thread::Builder::new()
                 .name("letting go".to_owned())
-                .spawn(move || drop(links));
+                .spawn(move || links.end());
         }
+    }
+
+    /// The files that are probed, for whoever has to let go of one without waiting for the holder of this.
+    pub fn probed(&self) -> Probed {
+        self.probed.clone()
     }
 
     /// Uprobes that are on.
     pub fn n_links(&self) -> usize {
-        self.links.values().map(|it| it.n).sum()
+        self.probed.n_links()
     }
 }
 
@@ -372,7 +361,7 @@ impl Drop for Tracer {
             for link in mem::take(&mut self.scheduler) {
                 let _ = thread::Builder::new().spawn_scoped(scope, || drop(link));
             }
-            for links in mem::take(&mut self.links).into_values() {
+            for links in self.probed.take_all() {
                 let _ = thread::Builder::new().spawn_scoped(scope, || drop(links));
             }
         });

@@ -102,7 +102,7 @@ pub fn watch(
         let seen = live.as_ref().map(|it| (&it.source, &it.world));
         let have_changed = wait(signals, seen, timeout)?;
         // First the signals: what the command did before it ended is in the ring by the time its end is known.
-        command.mind(signals)?;
+        command.mind(signals, live.as_mut().map(|it| &mut it.source))?;
         if let Some(live) = &mut live {
             if have_changed {
                 live.source.release_changed();
@@ -235,11 +235,11 @@ struct Command<'a> {
 }
 
 impl Command<'_> {
-    fn mind(&mut self, signals: &mut Signals) -> io::Result<()> {
+    fn mind(&mut self, signals: &mut Signals, source: Option<&mut Source>) -> io::Result<()> {
         if let Some(signal) = self.look_again.take()
             && self.running.is_stopped()
         {
-            self.stop_too(signal);
+            self.stop_too(signal, source);
         }
         while let Some(received) = signals.read()? {
             match received {
@@ -272,9 +272,12 @@ impl Command<'_> {
 
     /// The command has stopped itself: so do we, and whoever continues us continues it. Otherwise a shell would wait for us for
     /// ever, as if the command were still at work.
-    fn stop_too(&self, signal: i32) {
+    fn stop_too(&self, signal: i32, source: Option<&mut Source>) {
         if let Some(signal) = Signal::from_named_raw(signal) {
-            stop(signal);
+            match source {
+                Some(source) => source.stop(signal),
+                None => stop(signal),
+            }
             self.running.kill(Signal::CONT);
         }
     }

@@ -7,6 +7,7 @@
 mod build_info;
 mod elf;
 mod function;
+mod lease;
 mod probes;
 mod prologue;
 mod resolve;
@@ -26,6 +27,7 @@ use tracer_core::event::FileId;
 use crate::bpf::Table;
 
 pub use build_info::{ToolIdentity, identify};
+pub use lease::{Guard, may_lease};
 pub use probes::{Probes, Saved};
 pub use resolve::{Resolved, ResolvedProbe, resolve};
 pub use search::{SearchHint, find};

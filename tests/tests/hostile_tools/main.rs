@@ -4,6 +4,7 @@
 
 mod copies;
 mod in_place;
+mod lease;
 mod overlay;
 mod verdict;
 

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatfs, mkdirat, openat,
@@ -50,10 +51,10 @@ pub struct Place {
     path: PathBuf,
 }
 
-/// A set.
-#[derive(Debug)]
+/// A set. A clone is the same set, and keeps the name that this one has now for its sentences.
+#[derive(Clone, Debug)]
 pub(super) struct Set {
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
     name: String,
     /// Of the directory above, for sentences.
     place: PathBuf,
@@ -105,7 +106,7 @@ impl Place {
         let dir = open_dir(&self.dir, Path::new(name))
             .map_err(|source| self.error("open the set", name, source))?;
         Ok(Set {
-            dir,
+            dir: Arc::new(dir),
             name: name.to_owned(),
             place: self.path.clone(),
         })

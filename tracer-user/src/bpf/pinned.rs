@@ -4,7 +4,6 @@
 //! object and of the tables that its programs were given. Which of its probes are still right is the caller's to say; what nobody
 //! takes over is let go.
 
-use std::collections::HashMap as StdHashMap;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd as _;
@@ -22,7 +21,7 @@ use zerocopy::IntoBytes as _;
 
 use super::pin::{Error, Place, Set};
 use super::{
-    Call, Config, Held, Links, Rename, Ring, SetupError, Table, Tracer, hook, load_call,
+    Call, Config, Held, Links, Probed, Rename, Ring, SetupError, Table, Tracer, hook, load_call,
     load_object, multi, object, offsets, skipped::Skipped,
 };
 
@@ -50,6 +49,12 @@ const FILE: &str = "file-";
 pub(super) struct Pins {
     place: Arc<Place>,
     set: Set,
+}
+
+/// The links of one file in a set.
+pub(super) struct FilePins {
+    set: Set,
+    target: u32,
 }
 
 impl Tracer {
@@ -148,7 +153,7 @@ impl Tracer {
                 |name| set.get(&program_name(name)),
                 |name| there.contains(&program_name(name)),
             )?,
-            links: StdHashMap::new(),
+            probed: Probed::default(),
             notes,
             pins: None,
         };
@@ -163,12 +168,14 @@ impl Tracer {
         let Some(pins) = &self.pins else {
             return false;
         };
-        let names = pins.of_file(target);
+        let pinned = pins.file(target);
+        let names = pinned.names();
         let links: Result<Vec<FdLink>, _> = names.iter().map(|it| pins.link(it)).collect();
         match links {
             Ok(links) if !links.is_empty() => {
                 let held = Held::Pinned { _links: links };
-                self.links.insert(target, Links { n, _held: held });
+                let pinned = Some(pinned);
+                self.probed.insert(target, Links { n, held, pinned });
                 true
             }
             Ok(_) | Err(_) => false,
@@ -182,7 +189,7 @@ impl Tracer {
         };
         for name in set.names() {
             let target = name.strip_prefix(FILE).map(target_of);
-            if target.is_some_and(|it| it.is_none_or(|it| !self.links.contains_key(&it))) {
+            if target.is_some_and(|it| it.is_none_or(|it| !self.probed.has(it))) {
                 set.unpin(&name);
             }
         }
@@ -296,15 +303,15 @@ impl Pins {
             pinned @ Held::Pinned { .. } => Ok(pinned),
         };
         pinned.map_err(|error| {
-            self.unpin_file(target);
+            self.file(target).unpin();
             io::Error::other(error)
         })
     }
 
-    pub(super) fn unpin_file(&self, target: u32) {
-        for name in self.of_file(target) {
-            self.set.unpin(&name);
-        }
+    /// What is pinned of a file.
+    pub(super) fn file(&self, target: u32) -> FilePins {
+        let set = self.set.clone();
+        FilePins { set, target }
     }
 
     /// All that is pinned is pinned no longer.
@@ -313,13 +320,6 @@ impl Pins {
         // What cannot be removed is found by `gotrace doctor`, and by the next agent.
         let _left = place.remove(set.name());
         place.abandon();
-    }
-
-    /// Names of the links of a file.
-    fn of_file(&self, target: u32) -> Vec<String> {
-        let mut names = self.set.names();
-        names.retain(|it| it.strip_prefix(FILE).and_then(target_of) == Some(target));
-        names
     }
 
     fn map(&self, name: &'static str) -> Result<MapData, Error> {
@@ -334,6 +334,21 @@ impl Pins {
                 .set
                 .error("use the link", name, io::Error::other(error))),
         }
+    }
+}
+
+impl FilePins {
+    /// They are pinned no longer. Nothing happens to those that are not.
+    pub(super) fn unpin(&self) {
+        for name in self.names() {
+            self.set.unpin(&name);
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = self.set.names();
+        names.retain(|it| it.strip_prefix(FILE).and_then(target_of) == Some(self.target));
+        names
     }
 }
 

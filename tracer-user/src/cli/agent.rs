@@ -15,7 +15,7 @@ use crate::history::Place;
 #[command(
     long_about = "Follow every Go build on this machine, whoever runs it and in whatever container, and keep its history for \
                   `gotrace builds` and `gotrace show`. Metrics for Prometheus are at /metrics on a port of this machine alone.\n\n\
-                  Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; `gotrace doctor` says what is missing. \
+                  Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_LEASE; `gotrace doctor` says what is missing. \
                   Reads its configuration again on SIGHUP. Ends on SIGTERM and SIGINT, within five seconds, with all builds stored that \
                   were over.\n\n\
                   What no flag says is taken from the variable GOTRACE_KEEP_DAYS for --keep-days and so on, then from the \

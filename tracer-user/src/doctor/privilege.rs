@@ -5,7 +5,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::Check;
 
 /// Name, bit, and what it is for. With `CAP_SYS_ADMIN` the first two are not needed.
-const WANTED: [(&str, CapabilitySet, &str); 5] = [
+const WANTED: [(&str, CapabilitySet, &str); 6] = [
     ("CAP_BPF", CapabilitySet::BPF, "loading programs"),
     ("CAP_PERFMON", CapabilitySet::PERFMON, "attaching them"),
     (
@@ -22,6 +22,11 @@ const WANTED: [(&str, CapabilitySet, &str); 5] = [
         "CAP_DAC_READ_SEARCH",
         CapabilitySet::DAC_READ_SEARCH,
         "tracefs and other users' outputs",
+    ),
+    (
+        "CAP_LEASE",
+        CapabilitySet::LEASE,
+        "taking probes off before others write over a toolchain",
     ),
 ];
 
@@ -73,7 +78,8 @@ mod tests {
 
     #[test]
     fn sys_admin_stands_in_for_bpf_and_perfmon_but_not_for_the_rest() {
-        let check = check(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_PTRACE);
+        let held = CapabilitySet::all().difference(CapabilitySet::DAC_READ_SEARCH);
+        let check = check(held.difference(CapabilitySet::BPF | CapabilitySet::PERFMON));
         assert_eq!(check.verdict, Verdict::Limited);
         assert_eq!(
             check.found,

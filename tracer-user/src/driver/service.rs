@@ -24,7 +24,7 @@ use super::self_test::{SelfTest, Verdict};
 use super::source::Source;
 use super::world::World;
 use super::{TICK, clock, wait};
-use crate::launch::signal::{Received, Signals, stop};
+use crate::launch::signal::{Received, Signals};
 use crate::proc;
 
 /// Events that are taken before anything else has its turn.
@@ -154,7 +154,7 @@ pub fn serve(
                             service.end(sink);
                             return Ok(());
                         }
-                        libc::SIGTSTP => stop(Signal::TSTP),
+                        libc::SIGTSTP => service.source.stop(Signal::TSTP),
                         _ => {}
                     }
                 }

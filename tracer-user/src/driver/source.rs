@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tracer_abi::{Kind, Name, Tally};
 use tracer_core::byte_string::ByteString;
 use tracer_core::correlate::Context;
@@ -20,11 +21,16 @@ use super::loaded::{Loaded, open_handover};
 use super::{clock, self_test};
 use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError, describe};
 use crate::inspect;
+use crate::launch::signal::stop;
 use crate::toolchain::{self, Probes, SearchHint};
 
 /// Of a trace without an end: it holds this memory for months, also while nothing is built, and the kernel maps a ring twice. Two
 /// hundred builds that start at once lose nothing in it (`cargo xtask bench agent`).
 const SERVICE_RING_BYTES: u32 = 8 << 20;
+
+/// What is missing without the right to leases.
+const UNGUARDED: &str = "a Go tool that is written over in place may crash when it is run at that very moment: CAP_LEASE is missing, \
+                         with which its probes would be off before";
 
 /// What is to be traced.
 #[derive(Debug)]
@@ -139,6 +145,9 @@ impl Source {
                 notes.push(describe(&error));
             }
             handover = open_handover(own, &tracer, &mut notes);
+        }
+        if detail != Detail::Process && tracer.has_probes() && !toolchain::may_lease() {
+            notes.push(UNGUARDED.to_owned());
         }
         let context = Context {
             host: host(),
@@ -304,6 +313,14 @@ impl Source {
     /// Lets go of probed files that have changed: a probe in overwritten code would crash who runs it.
     pub(super) fn release_changed(&mut self) {
         self.probes.release_changed(&mut self.tracer);
+        self.save_tools();
+    }
+
+    /// Stops this process until it is continued. Meanwhile nobody waits for it who writes to a probed file.
+    pub(super) fn stop(&mut self, signal: Signal) {
+        self.probes.rest();
+        stop(signal);
+        self.probes.wake(&mut self.tracer);
         self.save_tools();
     }
 

@@ -1,11 +1,13 @@
 //! Which files are probed now: each content of each file once, however many paths, mounts and containers show it.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::mem;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,7 @@ use tracer_core::event::{FileId, Ktime, Refusal, Tool};
 
 use super::build_info::identify;
 use super::file_id;
+use super::lease::{Guard, Holding, Leases, OpenForWriting};
 use super::resolve::{Resolved, resolve};
 use super::watch::Watch;
 use crate::bpf::{Site, Tracer, describe};
@@ -25,6 +28,8 @@ pub struct Probes {
     last_target: u32,
     /// Nothing where the kernel has no room for another one: then only [`Probes::release_changed`] notices.
     watch: Option<Watch>,
+    /// Nothing before the first file is probed, and where there is no thread for it.
+    leases: Option<Leases>,
     /// What is known is not what it was at the last [`Probes::take_news`].
     is_news: bool,
 }
@@ -51,7 +56,20 @@ struct Known {
     tool: Tool,
     target: u32,
     /// Held open so that the content that is probed can be asked whether it is still the same.
-    file: File,
+    file: Arc<File>,
+    /// Nothing where no probe is on.
+    guard: Option<Guard>,
+}
+
+/// What became of the probes of a file.
+#[derive(Default)]
+struct Attached {
+    /// Names of those that are on.
+    names: Vec<String>,
+    refused: Vec<Refusal>,
+    guard: Option<Guard>,
+    /// Asked again it may be another answer.
+    is_for_now: bool,
 }
 
 impl Probes {
@@ -67,6 +85,11 @@ impl Probes {
         self.known.get(&file).map(|it| &it.tool)
     }
 
+    /// Whether writers of a probed file wait until its probes are off. Nothing: no probe is on.
+    pub fn guard(&self, file: FileId) -> Option<Guard> {
+        self.known.get(&file).and_then(|it| it.guard)
+    }
+
     /// Tools that are known.
     pub fn tools(&self) -> impl Iterator<Item = &Tool> {
         self.known.values().map(|it| &it.tool)
@@ -80,28 +103,34 @@ impl Probes {
         }
         let identity = identify(file)?;
         let resolved = resolve(file, &identity);
-        let file = file.try_clone().ok()?;
+        let file = Arc::new(file.try_clone().ok()?);
         self.last_target += 1;
         let target = self.last_target;
-        let (attached, refused) = self.attach(tracer, &file, id, target, resolved);
+        let Attached {
+            names,
+            refused,
+            guard,
+            is_for_now,
+        } = self.attach(tracer, &file, id, target, resolved);
         let tool = Tool {
             at: now(),
             file: id,
             path: ByteString::from(path.as_os_str().as_bytes()),
             role: identity.role,
             version: identity.version,
-            attached,
+            attached: names,
             refused,
         };
-        self.is_news = true;
-        self.known.insert(
-            id,
-            Known {
+        if !is_for_now {
+            self.is_news = true;
+            let known = Known {
                 tool: tool.clone(),
                 target,
                 file,
-            },
-        );
+                guard,
+            };
+            self.known.insert(id, known);
+        }
         Some(tool)
     }
 
@@ -121,13 +150,19 @@ impl Probes {
     /// Goes on with the probes that another put on this file, if it is still what it was then.
     pub fn take_over(&mut self, tracer: &mut Tracer, saved: Saved, file: File) -> Option<Tool> {
         let Saved { target, tool } = saved;
-        // Watched before it is compared, as ever.
-        let is_watched = self.watch.as_ref().is_none_or(|it| it.add(&file).is_ok());
-        if !is_watched || !is_same(&file, tool.file) {
-            return None;
-        }
+        let file = Arc::new(file);
+        let mut holding = holding(&mut self.leases, tracer);
         let n = tool.attached.len();
-        if n > 0 && !tracer.take_over(target, n) {
+        // Watched and leased before it is compared, as ever.
+        let is_watched = self.watch.as_ref().is_none_or(|it| it.add(&file).is_ok());
+        let guard = match &mut holding {
+            Some(holding) if n > 0 => holding.take(target, &file).ok()?,
+            Some(_) | None => Guard::Unsupported,
+        };
+        if !is_watched || !is_same(&file, tool.file) || n > 0 && !tracer.take_over(target, n) {
+            if let Some(holding) = &mut holding {
+                holding.give_up(target);
+            }
             return None;
         }
         self.last_target = self.last_target.max(target);
@@ -136,52 +171,74 @@ impl Probes {
             tool: tool.clone(),
             target,
             file,
+            guard: (n > 0).then_some(guard),
         };
         self.known.insert(tool.file, known);
         Some(tool)
     }
 
-    /// Names of the probes that are on now, and why the others are not.
     fn attach(
-        &self,
+        &mut self,
         tracer: &mut Tracer,
-        file: &File,
+        file: &Arc<File>,
         id: FileId,
         target: u32,
         resolved: Resolved,
-    ) -> (Vec<String>, Vec<Refusal>) {
-        let Resolved {
-            probes,
-            mut refused,
-        } = resolved;
-        let mut refuse_all = |why: &str| {
-            refused.extend(probes.iter().map(|it| Refusal {
+    ) -> Attached {
+        let Resolved { probes, refused } = resolved;
+        if probes.is_empty() {
+            return Attached {
+                refused,
+                ..Attached::default()
+            };
+        }
+        let refuse_all = |why: &str, is_for_now| {
+            let all = probes.iter().map(|it| Refusal {
                 probe: it.name.to_owned(),
                 why: why.to_owned(),
-            }));
+            });
+            Attached {
+                refused: refused.iter().cloned().chain(all).collect(),
+                is_for_now,
+                ..Attached::default()
+            }
         };
         let sites: Vec<Site> = probes.iter().map(|it| it.site).collect();
-        // Watched before it is compared, so that no change falls between.
+        // Watched and leased before it is compared, so that no change falls between.
         if let Some(watch) = &self.watch
             && watch.add(file).is_err()
         {
-            refuse_all(
+            return refuse_all(
                 "the file cannot be watched for changes, and a probe on a changed file would kill it",
+                false,
             );
-            return (Vec::new(), refused);
         }
-        if !is_same(file, id) {
-            refuse_all("the file changed while it was looked at");
-            return (Vec::new(), refused);
+        let mut holding = holding(&mut self.leases, tracer);
+        let guard = match holding.as_mut().map(|it| it.take(target, file)) {
+            Some(Ok(guard)) => guard,
+            Some(Err(OpenForWriting)) => {
+                return refuse_all("somebody has the file open for writing", true);
+            }
+            None => Guard::Unsupported,
+        };
+        let refused_why = if is_same(file, id) {
+            let attached = tracer.attach(file, target, &sites);
+            attached.err().map(|it| describe(&it))
+        } else {
+            Some("the file changed while it was looked at".to_owned())
+        };
+        if let Some(why) = refused_why {
+            if let Some(holding) = &mut holding {
+                holding.give_up(target);
+            }
+            return refuse_all(&why, false);
         }
-        if let Err(error) = tracer.attach(file, target, &sites) {
-            refuse_all(&describe(&error));
-            return (Vec::new(), refused);
-        }
-        (
-            probes.iter().map(|it| it.name.to_owned()).collect(),
+        Attached {
+            names: probes.iter().map(|it| it.name.to_owned()).collect(),
             refused,
-        )
+            guard: Some(guard),
+            is_for_now: false,
+        }
     }
 
     /// A descriptor that can be read when a probed file has changed: then call [`Probes::release_changed`], at once.
@@ -189,23 +246,65 @@ impl Probes {
         self.watch.as_ref().map(Watch::as_fd)
     }
 
-    /// Lets go of every file that is not any more what it was, and says which.
+    /// Lets go of every file that is not any more what it was, and says which. A file that somebody only could have written to is probed
+    /// anew.
     pub fn release_changed(&mut self, tracer: &mut Tracer) -> Vec<Tool> {
         if let Some(watch) = &self.watch {
             watch.clear();
         }
-        let changed = self
+        let mut holding = holding(&mut self.leases, tracer);
+        let is_let_go = |known: &Known| {
+            let is_held = |it: &Holding<'_>| it.has(known.target);
+            known.guard == Some(Guard::Lease) && !holding.as_ref().is_some_and(is_held)
+        };
+        let gone = self
             .known
-            .extract_if(|id, known| !is_same(&known.file, *id));
-        let changed: Vec<Tool> = changed
-            .map(|(_, known)| {
-                tracer.detach(known.target);
-                known.tool
-            })
-            .collect();
-        self.is_news |= !changed.is_empty();
+            .extract_if(|id, known| !is_same(&known.file, *id) || is_let_go(known));
+        let gone: Vec<(FileId, Known)> = gone.collect();
+        if let Some(holding) = &mut holding {
+            for (_, known) in &gone {
+                holding.give_up(known.target);
+            }
+        }
+        drop(holding);
+        self.is_news |= !gone.is_empty();
+        let mut changed = Vec::new();
+        for (id, known) in gone {
+            tracer.detach(known.target);
+            let path = Path::new(OsStr::from_bytes(known.tool.path.as_bytes()));
+            if !is_same(&known.file, id) || self.probe(tracer, &known.file, path).is_none() {
+                changed.push(known.tool);
+            }
+        }
         changed
     }
+
+    /// Lets writers in from now on, as nobody could take probes off before them: this process is about to be stopped.
+    pub fn rest(&mut self) {
+        if let Some(leases) = &self.leases {
+            leases.hold().give_up_all();
+        }
+    }
+
+    /// It was, and goes on.
+    pub fn wake(&mut self, tracer: &mut Tracer) {
+        if let Some(mut holding) = holding(&mut self.leases, tracer) {
+            let leased = self.known.values();
+            for known in leased.filter(|it| it.guard == Some(Guard::Lease)) {
+                // Whoever writes now has its probes taken off below.
+                let _writer = holding.take(known.target, &known.file);
+            }
+        }
+        self.release_changed(tracer);
+    }
+}
+
+/// The leases, from now on held as they are.
+fn holding<'a>(leases: &'a mut Option<Leases>, tracer: &Tracer) -> Option<Holding<'a>> {
+    if leases.is_none() {
+        *leases = Leases::start(tracer.probed()).ok();
+    }
+    leases.as_ref().map(Leases::hold)
 }
 
 /// Whether an open file still has the content it had, and a name.

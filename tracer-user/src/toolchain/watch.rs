@@ -1,7 +1,7 @@
 //! Word from the kernel that a probed file is being changed.
 //!
 //! A program that is written over in place while a probe is on it dies of SIGILL: the kernel puts the breakpoint into the new bytes.
-//! So its probes have to be off at once, not at its next run.
+//! So its probes have to be off before, which `lease` sees to where it can, or at once, not at its next run.
 
 use std::fs::File;
 use std::io;
@@ -24,6 +24,8 @@ impl Watch {
     pub(super) fn add(&self, file: &File) -> io::Result<()> {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let changes = WatchFlags::MODIFY
+            // Whoever had it open for writing has it no longer: its probes can come back.
+            | WatchFlags::CLOSE_WRITE
             | WatchFlags::ATTRIB
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF;
