@@ -368,6 +368,15 @@ impl Drop for Tracer {
     }
 }
 
+/// Whether the kernel's own types have `uprobe_multi` links: for who may not ask it by making one.
+pub fn knows_multi_links() -> bool {
+    let has_link = |btf: &Btf| {
+        btf.id_by_type_name_kind("bpf_uprobe_multi_link", BtfKind::Struct)
+            .is_ok()
+    };
+    Btf::from_sys_fs().is_ok_and(|btf| has_link(&btf))
+}
+
 /// Loads the object: its maps are there, its programs are not loaded yet. With a set, those of its maps that are pinned are taken.
 fn load_object(
     config: Config,

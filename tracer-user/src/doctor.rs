@@ -5,6 +5,7 @@
 
 mod machine;
 mod privilege;
+mod reader;
 mod self_test;
 mod show;
 mod tool;
@@ -101,12 +102,17 @@ impl Examination {
 /// Looks at everything. To be called while this process has one thread only.
 pub fn examine(hint: &SearchHint) -> Examination {
     let mut checks = machine::checks();
-    checks.extend(privilege::checks());
     let mut toolchains = tool::toolchains(hint);
     let mut refused = None;
-    match Tracer::load(&Config::default(), &toolchain::table()) {
+    let loaded = Tracer::load(&Config::default(), &toolchain::table());
+    let by_perf_events = match &loaded {
+        Ok((tracer, _)) => tracer.has_probes() && !tracer.has_multi_links(),
+        Err(_) => !crate::bpf::knows_multi_links(),
+    };
+    checks.extend(privilege::checks(by_perf_events));
+    match loaded {
         Ok((mut tracer, ring)) => {
-            checks.push(loaded(&tracer));
+            checks.push(programs(&tracer));
             tool::try_probes(&mut tracer, &mut toolchains);
             checks.push(traced(&mut tracer, ring));
         }
@@ -119,6 +125,7 @@ pub fn examine(hint: &SearchHint) -> Examination {
             ));
         }
     }
+    checks.push(reader::check());
     checks.push(tool::check(&toolchains));
     Examination {
         schema: SCHEMA,
@@ -130,7 +137,7 @@ pub fn examine(hint: &SearchHint) -> Examination {
     }
 }
 
-fn loaded(tracer: &Tracer) -> Check {
+fn programs(tracer: &Tracer) -> Check {
     match tracer.notes() {
         [] => Check::fine(
             "programs",

@@ -33,6 +33,7 @@ use tracer_core::event::{Anatomy, Artifact, ProcKey};
 pub use self::analyser::{Analyser, Lost};
 use self::answer::Found;
 use self::child::Task;
+pub use self::child::{CPU_SECONDS as READER_CPU_SECONDS, MEMORY as READER_MEMORY};
 use crate::proc;
 
 /// Most bytes of a settings or argument file.

@@ -4,60 +4,87 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::Check;
 
-/// Name, bit, and what it is for. With `CAP_SYS_ADMIN` the first two are not needed.
-const WANTED: [(&str, CapabilitySet, &str); 6] = [
-    ("CAP_BPF", CapabilitySet::BPF, "loading programs"),
-    ("CAP_PERFMON", CapabilitySet::PERFMON, "attaching them"),
-    (
-        "CAP_SYS_ADMIN",
-        CapabilitySet::SYS_ADMIN,
-        "probes in toolchains",
-    ),
-    (
+/// A capability that is used on this kernel.
+struct Wanted {
+    name: &'static str,
+    bit: CapabilitySet,
+    /// What for.
+    purpose: &'static str,
+    /// Without it nothing is traced. `CAP_SYS_ADMIN` stands in for these.
+    is_vital: bool,
+}
+
+const fn wanted(name: &'static str, bit: CapabilitySet, purpose: &'static str) -> Wanted {
+    Wanted {
+        name,
+        bit,
+        purpose,
+        is_vital: false,
+    }
+}
+
+const ALWAYS: [Wanted; 5] = [
+    Wanted {
+        is_vital: true,
+        ..wanted("CAP_BPF", CapabilitySet::BPF, "loading programs")
+    },
+    Wanted {
+        is_vital: true,
+        ..wanted("CAP_PERFMON", CapabilitySet::PERFMON, "attaching them")
+    },
+    wanted(
         "CAP_SYS_PTRACE",
         CapabilitySet::SYS_PTRACE,
         "files as other users' builds see them",
     ),
-    (
+    wanted(
         "CAP_DAC_READ_SEARCH",
         CapabilitySet::DAC_READ_SEARCH,
         "tracefs and other users' outputs",
     ),
-    (
+    wanted(
         "CAP_LEASE",
         CapabilitySet::LEASE,
         "taking probes off before others write over a toolchain",
     ),
 ];
+/// Without `uprobe_multi` links probes are perf events.
+const OLDER_KERNEL: Wanted = wanted(
+    "CAP_SYS_ADMIN",
+    CapabilitySet::SYS_ADMIN,
+    "probes in toolchains, as this kernel has no uprobe_multi links, which Linux 6.6 has",
+);
 
-pub(super) fn checks() -> Vec<Check> {
+/// With whether probes are perf events on this kernel.
+pub(super) fn checks(by_perf_events: bool) -> Vec<Check> {
     let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    vec![check(held)]
+    vec![check(held, by_perf_events)]
 }
 
-fn check(held: CapabilitySet) -> Check {
+fn check(held: CapabilitySet, by_perf_events: bool) -> Check {
     const NAME: &str = "capabilities";
     const ADVICE: &str = "run with sudo";
-    let missing: Vec<String> = WANTED
-        .iter()
-        .filter(|(_, bit, _)| !held.contains(*bit))
-        .filter(|(_, bit, _)| {
-            !(held.contains(CapabilitySet::SYS_ADMIN)
-                && CapabilitySet::BPF
-                    .union(CapabilitySet::PERFMON)
-                    .contains(*bit))
-        })
-        .map(|(name, _, purpose)| format!("{name} ({purpose})"))
+    let older = by_perf_events.then_some(&OLDER_KERNEL);
+    let wanted = || ALWAYS.iter().chain(older);
+    let is_admin = held.contains(CapabilitySet::SYS_ADMIN);
+    let missing: Vec<&Wanted> = wanted()
+        .filter(|it| !(held.contains(it.bit) || it.is_vital && is_admin))
         .collect();
     if missing.is_empty() {
-        return Check::fine(NAME, "all that are used are held");
+        let all = listed(wanted());
+        return Check::fine(NAME, format!("all that this kernel asks for: {all}"));
     }
-    let found = format!("missing: {}", missing.join(", "));
-    if held.contains(CapabilitySet::SYS_ADMIN) {
-        Check::limited(NAME, found, ADVICE)
-    } else {
+    let found = format!("missing: {}", listed(missing.iter().copied()));
+    if missing.iter().any(|it| it.is_vital) {
         Check::broken(NAME, found, ADVICE)
+    } else {
+        Check::limited(NAME, found, ADVICE)
     }
+}
+
+fn listed<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> String {
+    let each = wanted.map(|it| format!("{} ({})", it.name, it.purpose));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -67,7 +94,7 @@ mod tests {
 
     #[test]
     fn nobody_lacks_all_and_is_told_what_for() {
-        let check = check(CapabilitySet::empty());
+        let check = check(CapabilitySet::empty(), false);
         assert_eq!(check.verdict, Verdict::Broken);
         assert!(
             check.found.contains("CAP_BPF (loading programs)"),
@@ -79,7 +106,10 @@ mod tests {
     #[test]
     fn sys_admin_stands_in_for_bpf_and_perfmon_but_not_for_the_rest() {
         let held = CapabilitySet::all().difference(CapabilitySet::DAC_READ_SEARCH);
-        let check = check(held.difference(CapabilitySet::BPF | CapabilitySet::PERFMON));
+        let check = check(
+            held.difference(CapabilitySet::BPF | CapabilitySet::PERFMON),
+            true,
+        );
         assert_eq!(check.verdict, Verdict::Limited);
         assert_eq!(
             check.found,
@@ -89,6 +119,20 @@ mod tests {
 
     #[test]
     fn root_lacks_nothing() {
-        assert_eq!(check(CapabilitySet::all()).verdict, Verdict::Fine);
+        assert_eq!(check(CapabilitySet::all(), true).verdict, Verdict::Fine);
+    }
+
+    #[test]
+    fn sys_admin_is_asked_for_where_probes_are_perf_events_and_nowhere_else() {
+        let held = CapabilitySet::all().difference(CapabilitySet::SYS_ADMIN);
+        let on_newer = check(held, false);
+        assert_eq!(on_newer.verdict, Verdict::Fine);
+        assert!(!on_newer.found.contains("CAP_SYS_ADMIN"), "{on_newer:?}");
+        let on_older = check(held, true);
+        assert_eq!(on_older.verdict, Verdict::Limited);
+        assert_eq!(
+            on_older.found,
+            "missing: CAP_SYS_ADMIN (probes in toolchains, as this kernel has no uprobe_multi links, which Linux 6.6 has)"
+        );
     }
 }

@@ -6,6 +6,7 @@ use super::tool::Tool;
 use super::{Check, Examination, Toolchain, Verdict};
 use crate::render::Style;
 use crate::render::style::{Paint, escape};
+use crate::toolchain::Guard;
 
 pub fn json(examination: &Examination, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, examination)?;
@@ -103,6 +104,15 @@ fn show_toolchain(toolchain: &Toolchain, style: &Style, out: &mut dyn Write) -> 
                 escape(&refusal.probe),
                 escape(&refusal.why)
             )?;
+        }
+        match tool.guard {
+            // Said of all tools at once.
+            None | Some(Guard::Lease | Guard::NotPermitted) => {}
+            Some(Guard::Unsupported) => writeln!(
+                out,
+                "    {}: its file system has no leases; written over in place while it is probed, it may crash",
+                name(tool)
+            )?,
         }
         if tool.is_attached == Some(false) {
             writeln!(

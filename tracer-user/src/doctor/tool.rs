@@ -10,7 +10,7 @@ use tracer_core::event::{Refusal, Role};
 use super::{Check, Verdict};
 use crate::bpf::Tracer;
 use crate::inspect;
-use crate::toolchain::{self, Probes, SearchHint};
+use crate::toolchain::{self, Guard, Probes, SearchHint};
 
 /// Tools of one version in one place.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +32,9 @@ pub struct Tool {
     /// Whether the kernel took them; absent where nothing can be loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_attached: Option<bool>,
+    /// Whether writers would be held until they are off again; absent where none are on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
 }
 
 impl Toolchain {
@@ -64,6 +67,7 @@ pub(super) fn toolchains(hint: &SearchHint) -> Vec<Toolchain> {
             probes: resolved.probes.iter().map(|probe| probe.name).collect(),
             refused: resolved.refused,
             is_attached: None,
+            guard: None,
             path: path.clone(),
         };
         found
@@ -102,6 +106,9 @@ pub(super) fn try_probes(tracer: &mut Tracer, toolchains: &mut [Toolchain]) {
         let attached = inspect::open_program(&tool.path)
             .ok()
             .and_then(|file: File| probes.probe(tracer, &file, &tool.path));
+        tool.guard = attached
+            .as_ref()
+            .and_then(|attached| probes.guard(attached.file));
         tool.is_attached =
             Some(attached.is_some_and(|attached| attached.attached.len() == tool.probes.len()));
     }

@@ -21,9 +21,9 @@ use crate::sandbox::{self, Bounds};
 pub const WORD: &str = "read-output";
 /// Address space. The largest file that is held in memory is a third of it; the largest one that is taken apart is a sixth, and the
 /// tables that are made of it are at most four times as large.
-pub(super) const MEMORY: u64 = 3 * WHOLE_LIMIT;
+pub const MEMORY: u64 = 3 * WHOLE_LIMIT;
 /// Processor time. The largest file takes half of it to hash where the processor has no instructions for that.
-const CPU_SECONDS: u64 = 60;
+pub const CPU_SECONDS: u64 = 60;
 const CHUNK: usize = 1 << 20;
 
 /// What is to be found out.

@@ -16,6 +16,8 @@ use std::thread::{self, JoinHandle};
 use rustix::process::getpid;
 use rustix::thread::{CapabilitySet, capabilities, gettid};
 
+use serde::Serialize;
+
 use crate::bpf::Probed;
 
 // Of `include/uapi/asm-generic/fcntl.h`; `libc` has them for some targets only.
@@ -31,7 +33,8 @@ struct Owner {
 }
 
 /// Whether writers wait until the probes of a file are off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Guard {
     /// They do.
     Lease,
