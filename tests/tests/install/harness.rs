@@ -38,7 +38,10 @@ pub(super) fn build(machine: &Machine, name: &str) -> String {
 /// That build in the history, when it is over.
 pub(super) fn found(machine: &Machine, gotrace: &str, name: &str) -> Value {
     machine.wait_for(&format!("the build of {name}"), |machine| {
-        let (said, _) = machine.succeed([gotrace, "builds", "--format", "json"]);
+        let (said, _) = machine.succeed([
+            // Others build on this machine, too.
+            gotrace, "builds", "--limit", "1000", "--format", "json",
+        ]);
         let listed: Value = serde_json::from_str(&said).unwrap();
         let builds = listed["builds"].as_array().unwrap().iter();
         let project = format!("example.com/{name}");
