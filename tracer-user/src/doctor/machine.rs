@@ -27,13 +27,12 @@ pub(super) fn checks() -> Vec<Check> {
         cgroup(),
         pid_namespace(),
         panic_on_warn(),
-        pinned(),
+        pinned(Path::new(install::PINNED)),
     ]
 }
 
 /// What the service left on. Nothing in the kernel expires by itself.
-fn pinned() -> Check {
-    let place = Path::new(install::PINNED);
+fn pinned(place: &Path) -> Check {
     let is_set = |entry: io::Result<fs::DirEntry>| {
         entry.is_ok_and(|it| it.file_name().as_bytes().starts_with(b"set-"))
     };
@@ -55,7 +54,10 @@ fn pinned() -> Check {
                 "programs and probes of an agent that is gone are on in {}, and nobody reads what they say",
                 place.display()
             ),
-            "start the service again (systemctl start gotrace), or end them: sudo rm -r /sys/fs/bpf/gotrace",
+            format!(
+                "start the service again (systemctl start gotrace), or end them: sudo rm -r {}",
+                place.display()
+            ),
         ),
         Ok(_) | Err(_) => Check::fine("pinned", "nothing is on without an agent"),
     }
@@ -217,7 +219,30 @@ fn panic_on_warn() -> Check {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FlockOperation, flock};
+
+    use super::super::Verdict;
     use super::*;
+
+    #[test]
+    fn a_set_that_nobody_has_is_said_with_what_to_do_and_one_that_an_agent_has_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("gotrace");
+        assert_eq!(pinned(&place).verdict, Verdict::Fine);
+        fs::create_dir(&place).unwrap();
+        // An agent that ended as it should leaves the directory at most.
+        assert_eq!(pinned(&place).verdict, Verdict::Fine);
+        fs::create_dir(place.join("set-1")).unwrap();
+        let stale = pinned(&place);
+        assert_eq!(stale.verdict, Verdict::Limited);
+        let advice = stale.advice.unwrap();
+        assert!(advice.ends_with(&format!("sudo rm -r {}", place.display())));
+        let agent = fs::File::open(&place).unwrap();
+        flock(&agent, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(pinned(&place).verdict, Verdict::Fine);
+        drop(agent);
+        assert_eq!(pinned(&place).verdict, Verdict::Limited);
+    }
 
     #[test]
     fn the_mode_in_brackets_is_the_one_in_force() {
