@@ -31,7 +31,10 @@ pub struct Offsets {
     pub task_cred: u32,
     pub task_comm: u32,
     pub task_self_exec_id: u32,
+    pub task_children: u32,
+    pub task_sibling: u32,
     pub cred_euid: u32,
+    pub mm_exe_file: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
     pub mm_env_start: u32,
@@ -66,4 +69,4 @@ pub struct Offsets {
     pub signal_maxrss: u32,
     pub signal_thread_head: u32,
 }
-const _: () = assert!(size_of::<Offsets>() == 50 * 4);
+const _: () = assert!(size_of::<Offsets>() == 53 * 4);

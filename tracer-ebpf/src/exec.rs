@@ -3,12 +3,13 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
+    EbpfContext,
     helpers::{
         bpf_get_current_cgroup_id,
         generated::{bpf_get_current_comm, bpf_probe_read_user},
     },
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
 };
 use tracer_abi::{BLOCK_MAX, Exec, Kind, NAMES_MAX, Name, Ours, PATH_MAX};
 
@@ -22,29 +23,46 @@ use crate::{
     path::{Place, walk},
     record::{count_lost, count_seen, header},
     scratch::Taken,
-    turn::Turn,
+    turn::{Turn, n_again, wake},
 };
 
 const PAGE: u64 = 4096;
 
+/// Arguments of the tracepoint: the running task, its thread id before, and the `linux_binprm`.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
-    record(&ctx, Turn::First);
+    record(&ctx, Turn::First, || {
+        read_or_zero(ctx.arg(2), offset!(bprm_file))
+    });
     0
 }
 
+/// See `turn`.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec_again(ctx: BtfTracePointContext) -> i32 {
-    record(&ctx, Turn::Second);
+    record(&ctx, Turn::Second, || {
+        read_or_zero(ctx.arg(2), offset!(bprm_file))
+    });
     0
 }
 
-/// Arguments of the tracepoint: the running task, its thread id before, and the `linux_binprm`.
+/// See `turn`. Without the `linux_binprm`: the same file is that of the new address space (`begin_new_exec` of `fs/exec.c`).
+#[tracepoint]
+pub fn on_exec_late(ctx: TracePointContext) -> u32 {
+    record(&ctx, Turn::Second, || {
+        let mm: u64 = read_or_zero(current_task(), offset!(task_mm));
+        read_or_zero(mm, offset!(mm_exe_file))
+    });
+    wake();
+    0
+}
+
+/// `file` tells the kernel's `file` of the new program.
 #[inline(always)]
-fn record(ctx: &BtfTracePointContext, turn: Turn) -> Option<()> {
+fn record<C: EbpfContext>(ctx: &C, turn: Turn, file: impl FnOnce() -> u64) -> Option<()> {
     let tgid = current_tgid();
     let known = OURS.get_ptr_mut(tgid);
-    if turn == Turn::Second && is_done(known) {
+    if n_again() != 0 && is_done(known) {
         return None;
     }
     let ours = known.or_else(|| adopt(tgid))?;
@@ -65,7 +83,7 @@ fn record(ctx: &BtfTracePointContext, turn: Turn) -> Option<()> {
     };
     // A number that the verifier knows nothing of: it need not look at all that follows twice.
     let is_new = scratch.forget(u64::from(known.is_none()));
-    let len = fill(&scratch, task, born_ns, ctx.arg(2));
+    let len = fill(&scratch, task, born_ns, file());
     if scratch.send(len) {
         say!(ctx, "exec of {}, {} bytes", tgid, len);
     } else {
@@ -79,7 +97,7 @@ fn record(ctx: &BtfTracePointContext, turn: Turn) -> Option<()> {
     Some(())
 }
 
-/// Whether the first of both programs has seen this exec of the process.
+/// Whether the other of both programs has seen this exec of the process.
 #[inline(always)]
 fn is_done(known: Option<*mut Ours>) -> bool {
     // SAFETY: the map keeps the element while the program runs.
@@ -135,14 +153,13 @@ fn current_name() -> Option<Name> {
 ///
 /// What is read goes to the record at once, and without a branch: see `mask`.
 #[inline(always)]
-fn fill(scratch: &Taken, task: u64, born_ns: u64, bprm: u64) -> u64 {
+fn fill(scratch: &Taken, task: u64, born_ns: u64, file: u64) -> u64 {
     const ARGV: usize = size_of::<Exec>();
     const ENV_MAX: u64 = (ARGV + BLOCK_MAX) as u64;
     const CWD_MAX: u64 = ENV_MAX + BLOCK_MAX as u64;
     const EXE_MAX: u64 = CWD_MAX + PATH_MAX as u64;
     let bytes = scratch.bytes();
     let exec = bytes.cast::<Exec>();
-    let file: u64 = read_or_zero(bprm, offset!(bprm_file));
     write_file(exec, file);
     write_owner(exec, task);
 

@@ -1,12 +1,16 @@
 //! The last thread of a process of ours is gone.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
 use tracer_abi::{Exit, Kind};
 
 use crate::{
     kernel::{born, current_task, current_tgid, read},
     maps::{OURS, offset},
     record::{WAKE, header, send},
+    turn::wake,
 };
 
 /// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`.
@@ -21,10 +25,17 @@ pub fn on_exit(_: BtfTracePointContext) -> i32 {
     0
 }
 
-/// See `turn`. What the first has seen is not in `OURS` any more.
+/// See `turn`, as for the next. What another has seen is not in `OURS` any more.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn on_exit_again(_: BtfTracePointContext) -> i32 {
     forget();
+    0
+}
+
+#[tracepoint]
+pub fn on_exit_late(_: TracePointContext) -> u32 {
+    forget();
+    wake();
     0
 }
 

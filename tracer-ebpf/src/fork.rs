@@ -1,6 +1,10 @@
 //! A process of ours made another: that one is ours too.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    EbpfContext,
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
 use tracer_abi::{Fork, Kind, Ours};
 
 use crate::{
@@ -8,33 +12,45 @@ use crate::{
     log::say,
     maps::{OURS, offset},
     record::{count_lost, count_seen, header, send, wake_if_filling},
-    turn::Turn,
+    turn::{child_at, n_again, wake},
 };
 
+/// Arguments of the tracepoint: the forking task, which is the running one, and the new task.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
-    follow(&ctx, Turn::First);
+    follow(&ctx, ctx.arg(1));
     0
 }
 
+/// See `turn`, as for the next.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn on_fork_again(ctx: BtfTracePointContext) -> i32 {
-    follow(&ctx, Turn::Second);
+    follow(&ctx, ctx.arg(1));
     0
 }
 
-/// Arguments of the tracepoint: the forking task, which is the running one, and the new task, which has not run yet.
+#[tracepoint]
+pub fn on_fork_late(ctx: TracePointContext) -> u32 {
+    if OURS.get_ptr(current_tgid()).is_some()
+        && let Some(task) = newest_child(&ctx)
+    {
+        follow(&ctx, task);
+    }
+    wake();
+    0
+}
+
+/// The running task has forked `task`, which has not run yet.
 #[inline(always)]
-fn follow(ctx: &BtfTracePointContext, turn: Turn) -> Option<()> {
+fn follow<C: EbpfContext>(ctx: &C, task: u64) -> Option<()> {
     let parent = OURS.get_ptr(current_tgid())?;
-    let task: u64 = ctx.arg(1);
     let child: u32 = read(task, offset!(task_tgid))?;
     let tid: u32 = read(task, offset!(task_pid))?;
     if child != tid {
         return None; // A thread.
     }
     let child_born_ns: u64 = read(task, offset!(task_start_boottime))?;
-    if turn == Turn::Second && is_known(child, child_born_ns) {
+    if n_again() != 0 && is_known(child, child_born_ns) {
         return None;
     }
     // SAFETY: the map keeps the element while the program runs. Until its exec the child runs its parent's program.
@@ -69,7 +85,23 @@ fn follow(ctx: &BtfTracePointContext, turn: Turn) -> Option<()> {
     Some(())
 }
 
-/// Whether the first of both programs has seen this fork.
+/// The new task, which this tracepoint's record only has the number of: the last child of the running task, or of that one's parent if
+/// it was made to be its brother (`CLONE_PARENT`). No thread is among them.
+#[inline(always)]
+fn newest_child(ctx: &TracePointContext) -> Option<u64> {
+    let tid: u32 = read(ctx.as_ptr() as u64, child_at())?;
+    let task = current_task();
+    for parent in [task, read(task, offset!(task_real_parent))?] {
+        let last: u64 = read(parent, offset!(task_children) + 8)?;
+        let child = last.wrapping_sub(u64::from(offset!(task_sibling)));
+        if read::<u32>(child, offset!(task_pid))? == tid {
+            return Some(child);
+        }
+    }
+    None
+}
+
+/// Whether the other of both programs has seen this fork.
 #[inline(always)]
 fn is_known(child: u32, born_ns: u64) -> bool {
     // SAFETY: the map keeps the element while the program runs.

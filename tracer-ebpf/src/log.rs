@@ -10,7 +10,9 @@ macro_rules! say {
 
 #[cfg(not(feature = "log"))]
 macro_rules! say {
-    ($ctx:expr, $($words:tt)+) => {};
+    ($ctx:expr, $($words:tt)+) => {
+        let _ = $ctx;
+    };
 }
 
 pub(crate) use say;

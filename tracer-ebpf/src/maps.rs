@@ -54,6 +54,10 @@ pub static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 #[unsafe(no_mangle)]
 pub static N_AGAIN: u32 = 0;
 
+/// Where the child's number lies in the record of `sched_process_fork`.
+#[unsafe(no_mangle)]
+pub static CHILD_AT: u32 = 0;
+
 /// Filled in when the object is loaded; the kernel then treats it as constant.
 // SAFETY: all members are integers, which may be zero.
 #[unsafe(no_mangle)]

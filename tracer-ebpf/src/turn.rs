@@ -1,11 +1,16 @@
 //! The scheduler's programs a second time, for kernels that can preempt a program at a tracepoint.
 //!
-//! There a program is skipped while the same one, of a process that was preempted in it, waits on that CPU. So each is there twice, and
-//! what the first was skipped for the second does; it sees in `OURS` whether there is anything left to do. Being loaded twice they are
-//! two programs to the kernel. Both are skipped only where two processes were preempted at once, one in each.
+//! There a program is skipped while the same one, of a process that was preempted in it, waits on that CPU. So each has a second, and
+//! what one was skipped for the other does; it sees in `OURS` whether there is anything left to do, whichever the kernel runs first.
 //!
-//! The likeliest moment for that is when the reader is woken, by an interrupt to this CPU itself. So there neither of them does it: they
-//! leave word, and a third program, which is skipped without harm, does (`docs/kernel-facts.md`).
+//! The second (`on_*_late`) is at the same tracepoint as perf events are, where the kernel keeps preemption off: it is never skipped for
+//! this reason. It is told less of what happened, and it takes tracefs to attach it. Without tracefs the second is the first once more
+//! (`on_*_again`), which the kernel takes for another program; then both are skipped where two processes were preempted at once, one in
+//! each.
+//!
+//! The likeliest moment to be preempted is when the reader is woken, by an interrupt to this CPU itself. So where there are seconds
+//! nobody does that in passing: word is left, and the late ones do it, or programs of their own (`on_*_wake`), which may be skipped
+//! without harm (`docs/kernel-facts.md`).
 //!
 //! Where no program can be preempted only the first is loaded, and wakes the reader itself.
 
@@ -15,7 +20,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 
-use crate::maps::{CALLED, EVENTS, N_AGAIN};
+use crate::maps::{CALLED, CHILD_AT, EVENTS, N_AGAIN};
 
 /// Which of both programs at a hook this is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,11 +29,18 @@ pub enum Turn {
     Second,
 }
 
-/// How many CPUs there are, where each program is there twice; else zero. Volatile, as the compiler believes the global to be zero.
+/// How many CPUs there are, where each program has a second; else zero. Volatile, as the compiler believes the global to be zero.
 #[inline(always)]
 pub fn n_again() -> u32 {
     // SAFETY: the pointer is that of a live static.
     unsafe { (&raw const N_AGAIN).read_volatile() }
+}
+
+/// Where the child's number lies in the record of a fork.
+#[inline(always)]
+pub fn child_at() -> u32 {
+    // SAFETY: as in `n_again`.
+    unsafe { (&raw const CHILD_AT).read_volatile() }
 }
 
 /// Submits a record by `submit`, which takes the flags for it; wakes the reader if these say so, at once or by leaving word.
@@ -59,10 +71,10 @@ pub fn on_exit_wake(_: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Wakes the reader if word was left on this CPU. Twice, because the first is when this program is preempted: for those who leave word
-/// until it goes on it is skipped.
+/// Wakes the reader if word was left on this CPU. Twice, because the first is when a program of its own is preempted: for those who leave
+/// word until it goes on it is skipped.
 #[inline(always)]
-fn wake() -> Option<()> {
+pub fn wake() -> Option<()> {
     for _ in 0..2 {
         let called = CALLED.get_ptr_mut(0)?;
         // SAFETY: as in `submit`.

@@ -146,8 +146,10 @@ impl Tracer {
             rename,
             mut notes,
         } = hook::attach_all(&mut ebpf, &btf, is_twice)?;
-        let skipped = Skipped::of(&mut ebpf, is_twice)
-            .map_err(|source| error::from_program("the scheduler's hooks", source))?;
+        let skipped = Skipped::of(&mut ebpf, |name| {
+            scheduler.iter().any(|(it, _)| *it == name)
+        })
+        .map_err(|source| error::from_program("the scheduler's hooks", source))?;
         let multi = multi::Program::load(&ebpf);
         let mut refused = None;
         if multi.is_none()
@@ -394,11 +396,13 @@ fn load_object(
     } else {
         0
     };
+    let child_at = if n_again > 0 { hook::child_at() } else { 0 };
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
         .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("N_AGAIN", &n_again, true)
+        .override_global("CHILD_AT", &child_at, true)
         .map_max_entries(map::EVENTS, ring_size(config.ring_bytes))
         .map_max_entries(map::SCRATCH, n_cpus.saturating_add(n_again));
     for (name, path) in pins.into_iter().flat_map(Pins::maps) {

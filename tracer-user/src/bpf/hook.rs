@@ -1,5 +1,6 @@
 //! The hooks that are not uprobes, and attaching to them. The scheduler's are required; those of `rename` are not.
 
+use std::fs;
 use std::path::Path;
 
 use aya::programs::links::FdLink;
@@ -19,7 +20,14 @@ const SCHEDULER: [Row; 3] = [
     ("on_exit", "sched_process_exit"),
 ];
 
-/// What is attached behind them where they can be preempted, in this order: `tracer-ebpf/src/turn.rs` tells what for.
+/// What is attached behind them where they can be preempted: `tracer-ebpf/src/turn.rs` tells what for.
+const LATE: [Row; 3] = [
+    ("on_fork_late", "sched_process_fork"),
+    ("on_exec_late", "sched_process_exec"),
+    ("on_exit_late", "sched_process_exit"),
+];
+
+/// What takes the place of those without tracefs, in this order.
 const AGAIN: [Row; 5] = [
     ("on_fork_again", "sched_process_fork"),
     ("on_exec_again", "sched_process_exec"),
@@ -38,10 +46,13 @@ const RENAME: (&str, &str) = ("on_rename", "sys_exit_renameat");
 
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
+/// A program and what keeps it on.
+type Link = (&'static str, FdLink);
+
 /// What is on.
 pub(super) struct Attached {
     /// By the names of their programs.
-    pub(super) scheduler: Vec<(&'static str, FdLink)>,
+    pub(super) scheduler: Vec<Link>,
     /// Dropping it takes 70 ms, so its holder chooses when.
     pub(super) rename: Option<TracePointLink>,
     /// What is missing, in sentences.
@@ -51,6 +62,26 @@ pub(super) struct Attached {
 /// Whether a program at a tracepoint can be preempted on this kernel. One that cannot although this says so is only there twice.
 pub(super) fn are_preemptible(btf: &Btf) -> bool {
     btf.id_by_type_name_kind(GUARD, BtfKind::Typedef).is_ok()
+}
+
+/// Where the child's number lies in the record of a fork; zero without tracefs.
+pub(super) fn child_at() -> u32 {
+    let format = |tracefs: &str| {
+        fs::read_to_string(Path::new(tracefs).join("events/sched/sched_process_fork/format")).ok()
+    };
+    let format = TRACEFS.into_iter().find_map(format);
+    format
+        .and_then(|it| offset_of("child_pid", &it))
+        .unwrap_or(0)
+}
+
+/// Of a line like `field:pid_t child_pid; offset:44; size:4; signed:1;`, with tabs between its parts.
+fn offset_of(field: &str, format: &str) -> Option<u32> {
+    let name = format!(" {field};");
+    let line = format.lines().find(|it| it.contains(&name))?;
+    let (_, rest) = line.split_once("offset:")?;
+    let (offset, _) = rest.split_once(';')?;
+    offset.parse().ok()
 }
 
 /// Attaches all; the scheduler's twice, if they are to be.
@@ -73,11 +104,13 @@ pub(super) fn attach_all(
             notes.push(format!("renames are not seen, so an output's path rests on the probes of the go command alone: {error}"));
         }
     }
-    let again: &[Row] = if is_twice { &AGAIN } else { &[] };
-    let mut scheduler = Vec::with_capacity(SCHEDULER.len() + again.len());
-    for &(name, hook) in SCHEDULER.iter().chain(again) {
-        let link = attach_scheduler(ebpf, btf, name, hook);
-        scheduler.push((name, link.map_err(|error| from_program(hook, error))?));
+    let mut scheduler = attach_rows(ebpf, btf, &SCHEDULER)?;
+    if is_twice {
+        let again = match attach_late(ebpf) {
+            Some(links) => links,
+            None => attach_rows(ebpf, btf, &AGAIN)?,
+        };
+        scheduler.extend(again);
     }
     Ok(Attached {
         scheduler,
@@ -93,7 +126,28 @@ pub(super) fn scheduler() -> impl Iterator<Item = &'static str> {
 
 /// Those that are there only where one can be preempted.
 pub(super) fn again() -> impl Iterator<Item = &'static str> {
-    AGAIN.iter().map(|(name, _)| *name)
+    LATE.iter().chain(&AGAIN).map(|(name, _)| *name)
+}
+
+fn attach_rows(ebpf: &mut Ebpf, btf: &Btf, rows: &[Row]) -> Result<Vec<Link>, SetupError> {
+    let mut links = Vec::with_capacity(rows.len());
+    for &(name, hook) in rows {
+        let link = attach_scheduler(ebpf, btf, name, hook);
+        links.push((name, link.map_err(|error| from_program(hook, error))?));
+    }
+    Ok(links)
+}
+
+/// All, or none: without tracefs, or the right to read in it.
+fn attach_late(ebpf: &mut Ebpf) -> Option<Vec<Link>> {
+    let mut links = Vec::with_capacity(LATE.len());
+    for (name, hook) in LATE {
+        let program: &mut TracePoint = program(ebpf, name).ok()?.try_into().ok()?;
+        program.load().ok()?;
+        let id = program.attach("sched", hook).ok()?;
+        links.push((name, program.take_link(id).ok()?.try_into().ok()?));
+    }
+    Some(links)
 }
 
 fn attach_scheduler(
@@ -131,4 +185,18 @@ pub(super) fn program<'a>(
     name: &'static str,
 ) -> Result<&'a mut Program, TracerError> {
     ebpf.program_mut(name).ok_or(TracerError::NoProgram(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_a_tracepoints_record_is_found() {
+        let format = "\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+                      \tfield:pid_t parent_pid;\toffset:12;\tsize:4;\tsigned:1;\n\
+                      \tfield:pid_t child_pid;\toffset:20;\tsize:4;\tsigned:1;\n";
+        assert_eq!(offset_of("child_pid", format), Some(20));
+        assert_eq!(offset_of("pid", format), None);
+    }
 }

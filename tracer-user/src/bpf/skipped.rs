@@ -16,11 +16,11 @@ use super::hook;
 
 const FIELD: &str = "recursion_misses:";
 
-/// What is lost if neither is run, the program, and the one that makes up for it where there is one.
-const PROGRAMS: [(Kind, &str, &str); 3] = [
-    (Kind::FORK, "on_fork", "on_fork_again"),
-    (Kind::EXEC, "on_exec", "on_exec_again"),
-    (Kind::EXIT, "on_exit", "on_exit_again"),
+/// What is lost if none is run, the program, and those of which one makes up for it where it is there.
+const PROGRAMS: [(Kind, &str, [&str; 2]); 3] = [
+    (Kind::FORK, "on_fork", ["on_fork_late", "on_fork_again"]),
+    (Kind::EXEC, "on_exec", ["on_exec_late", "on_exec_again"]),
+    (Kind::EXIT, "on_exit", ["on_exit_late", "on_exit_again"]),
 ];
 
 /// The programs that may be skipped, by what is lost.
@@ -37,14 +37,17 @@ struct Named {
 }
 
 impl Skipped {
-    /// Of the programs of the scheduler's hooks, which are loaded; with those that are there a second time, if they are.
-    pub(super) fn of(ebpf: &mut Ebpf, is_twice: bool) -> Result<Self, TracerError> {
+    /// Of the programs of the scheduler's hooks, which are loaded; with those of a second time that are there.
+    pub(super) fn of(
+        ebpf: &mut Ebpf,
+        is_there: impl Fn(&'static str) -> bool,
+    ) -> Result<Self, TracerError> {
         let mut get = |name| -> Result<OwnedFd, TracerError> {
             let program = hook::program(ebpf, name)?;
             let fd = program.fd()?.as_fd().try_clone_to_owned();
             Ok(fd.map_err(ProgramError::IOError)?)
         };
-        Self::by(&mut get, |_| is_twice)
+        Self::by(&mut get, is_there)
     }
 
     /// Programs that were pinned, which are asked for by name.
@@ -63,7 +66,8 @@ impl Skipped {
         for (kind, name, again) in PROGRAMS {
             let mut named = |name| get(name).map(|fd| Named { name, fd });
             let first = named(name)?;
-            let again = is_there(again).then(|| named(again)).transpose()?;
+            let again = again.into_iter().find(|it| is_there(it));
+            let again = again.map(&mut named).transpose()?;
             held.push((kind, Held { first, again }));
         }
         Ok(Self(held))
