@@ -5,9 +5,10 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use serde_json::Value;
 use tests::agent::Agent;
 use tests::figures::tell;
-use tests::otlp::{Receiver, Reply};
+use tests::otlp::{self, Receiver, Reply};
 use tests::{Module, gotrace_command, toolchain};
 
 /// Clears the screen and sets the title of the window; shows the rest backwards; begins a line; ends a string of a C1 control; joins
@@ -51,6 +52,28 @@ fn assert_harmless(text: &[u8], place: &str) {
             "{place}: {line:?}"
         );
     }
+}
+
+/// Every text in it.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
+/// By the word of the official package. A value that is no line begins as it likes.
+fn assert_told_harmlessly(requests: &[otlp::Received]) {
+    let told = otlp::decode(requests);
+    let mut n_told = 0;
+    for text in told.iter().flat_map(texts) {
+        let is_harmless = !text.chars().any(|it| is_harmful(it) || it == '\n');
+        assert!(is_harmless, "OTLP: {text:?}");
+        n_told += usize::from(text.contains(r"\u{1b}[2J"));
+    }
+    assert!(n_told > 0, "{told:#?}");
 }
 
 fn gotrace(args: &[&str]) -> Output {
@@ -141,6 +164,7 @@ fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
     gateway.wait_for(|it| !it.is_empty());
     receiver.wait_for(|it| it.iter().any(|it| it.path == "/v1/traces"));
     let dir = agent.end();
+    assert_told_harmlessly(&receiver.received());
     for request in gateway.received() {
         assert_harmless(request.path.as_bytes(), "the address of a push");
     }
@@ -156,6 +180,6 @@ fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
             "{} names in {builds} builds",
             MARKS.len() * (KEPT.len() + 3)
         ),
-        "reached as such 0: run, builds, show, pages, metrics, text file, addresses of pushes",
+        "reached as such 0: run, builds, show, pages, metrics, text file, OTLP, addresses of pushes",
     );
 }

@@ -1,7 +1,10 @@
-//! Attributes as OTLP has them: names with values that are text, numbers or lists. Texts are cut; nothing is judged here.
+//! Attributes as OTLP has them: names with values that are text, numbers or lists. Texts are made harmless, for they end on somebody's
+//! terminal or page, and cut; nothing else is judged here.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
+
+use crate::render::style::escape;
 
 /// Bytes of a text that are sent.
 const TEXT: usize = 1024;
@@ -64,7 +67,7 @@ fn any(value: Value) -> AnyValue {
 }
 
 fn text_value(value: &str) -> Value {
-    Value::StringValue(cut(value).to_owned())
+    Value::StringValue(cut(&escape(value)).to_owned())
 }
 
 fn cut(text: &str) -> &str {
@@ -85,9 +88,10 @@ mod tests {
         attributes.text("a", &"\u{e9}x".repeat(1000));
         attributes.list("b", std::iter::repeat_n("x", 1000));
         attributes.list("c", std::iter::empty());
+        attributes.list("e", ["\u{1b}[2J\n", "a\u{202e}b"].into_iter());
         attributes.number("d", u64::MAX);
         let attributes = attributes.into_inner();
-        assert_eq!(attributes.len(), 3);
+        assert_eq!(attributes.len(), 4);
         let value = |at: usize| attributes[at].value.clone().unwrap().value.unwrap();
         let Value::StringValue(text) = value(0) else {
             panic!("no text")
@@ -97,6 +101,9 @@ mod tests {
             panic!("no list")
         };
         assert_eq!(list.values.len(), LIST);
-        assert_eq!(value(2), Value::IntValue(i64::MAX));
+        let harmless = [r"\u{1b}[2J\u{a}", r"a\u{202e}b"].map(super::text);
+        let values = harmless.to_vec();
+        assert_eq!(value(2), Value::ArrayValue(ArrayValue { values }));
+        assert_eq!(value(3), Value::IntValue(i64::MAX));
     }
 }
