@@ -41,4 +41,4 @@ pub use toolchain::{
 };
 #[cfg(feature = "traced")]
 pub use traced::Traced;
-pub use warm::warm_cache;
+pub use warm::{NO_GC, targets_cache, warm_cache};

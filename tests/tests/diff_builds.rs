@@ -155,6 +155,9 @@ fn two_builds_of_the_same_code_have_the_same_content() {
 fn settings_and_toolchains_that_changed_are_said() {
     let module = Module::copy("hello");
     let (old, new) = (toolchain("1.24"), toolchain("1.27"));
+    for toolchain in [&old, &new] {
+        module.sandbox.make_warm(toolchain);
+    }
     let before = build(&module, &old, "old", &[]);
     let after = build(&module, &new, "new", &["-trimpath", "-ldflags=-s -w"]);
     let said = diff_json(&before, &after);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tests::traced::paths;
-use tests::{Traced, with_each_toolchain};
+use tests::{Traced, targets_cache, with_each_toolchain};
 use tracer_core::model::{FailureClass, Installed, Output};
 
 /// The outputs of the one build, each checked against the file itself.
@@ -55,18 +55,18 @@ fn one(traced: &Traced, path: &Path, how: Installed) -> Output {
 
 #[test]
 fn a_named_output_is_renamed_into_place_and_then_up_to_date() {
-    with_each_toolchain("hello", |toolchain, module| {
-        let path = module.sandbox.out().join("hello");
+    with_each_toolchain("tiny", |toolchain, module| {
+        let path = module.sandbox.out().join("tiny");
         let command = ["go", "build", "-o", path.to_str().unwrap(), "."];
         let output = one(
             &module.trace(toolchain, &command),
             &path,
             Installed::Renamed,
         );
-        assert_eq!(output.package, Some("example.com/hello".into()));
+        assert_eq!(output.package, Some("example.com/tiny".into()));
         let artifact = output.artifact.expect("an artifact");
-        assert_eq!(artifact.main_package.as_deref(), Some("example.com/hello"));
-        assert_eq!(artifact.main_module.as_deref(), Some("example.com/hello"));
+        assert_eq!(artifact.main_package.as_deref(), Some("example.com/tiny"));
+        assert_eq!(artifact.main_module.as_deref(), Some("example.com/tiny"));
         assert_eq!(
             artifact.go_version.as_deref(),
             Some(format!("go{}", toolchain.version).as_str())
@@ -83,9 +83,9 @@ fn a_named_output_is_renamed_into_place_and_then_up_to_date() {
 
 #[test]
 fn the_default_name_lies_in_the_working_directory() {
-    with_each_toolchain("hello", |toolchain, module| {
+    with_each_toolchain("tiny", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build"]);
-        one(&traced, &module.dir().join("hello"), Installed::Renamed);
+        one(&traced, &module.dir().join("tiny"), Installed::Renamed);
     });
 }
 
@@ -122,9 +122,9 @@ fn install_puts_commands_into_gopath() {
 
 #[test]
 fn another_file_system_gets_a_copy() {
-    with_each_toolchain("hello", |toolchain, module| {
+    with_each_toolchain("tiny", |toolchain, module| {
         let shm = tempfile::tempdir_in("/dev/shm").expect("a directory on another file system");
-        let path = shm.path().join("hello");
+        let path = shm.path().join("tiny");
         let traced = module.trace(
             toolchain,
             &["go", "build", "-o", path.to_str().unwrap(), "."],
@@ -135,11 +135,11 @@ fn another_file_system_gets_a_copy() {
 
 #[test]
 fn a_setgid_directory_gets_a_copy() {
-    with_each_toolchain("hello", |toolchain, module| {
+    with_each_toolchain("tiny", |toolchain, module| {
         let dir = module.sandbox.out().join("shared");
         fs::create_dir(&dir).expect("a directory");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o2775)).expect("setgid");
-        let path = dir.join("hello");
+        let path = dir.join("tiny");
         let traced = module.trace(
             toolchain,
             &["go", "build", "-o", path.to_str().unwrap(), "."],
@@ -158,9 +158,9 @@ fn a_test_binary_is_an_output_where_it_was_asked_for() {
 
 #[test]
 fn change_directory_counts() {
-    with_each_toolchain("hello", |toolchain, module| {
+    with_each_toolchain("tiny", |toolchain, module| {
         let parent = module.dir().parent().unwrap().to_str().unwrap().to_owned();
-        let script = format!("cd {parent} && go build -C hello -o ./relative .");
+        let script = format!("cd {parent} && go build -C tiny -o ./relative .");
         let traced = module.trace(toolchain, &["sh", "-c", &script]);
         if toolchain.minor() < 20 {
             // -C is new in Go 1.20: this one refuses the flag.
@@ -203,7 +203,7 @@ fn a_library_is_an_output_when_it_is_named() {
 
 #[test]
 fn go_run_leaves_nothing_and_caches_since_1_24() {
-    with_each_toolchain("hello", |toolchain, module| {
+    with_each_toolchain("tiny", |toolchain, module| {
         let command = ["go", "run", "."];
         let first = outputs(&module.trace(toolchain, &command));
         assert_eq!(
@@ -262,10 +262,12 @@ fn a_plugin_is_an_output() {
 #[test]
 fn other_systems_have_their_own_names() {
     with_each_toolchain("wasm", |toolchain, module| {
+        let cache = targets_cache(toolchain);
+        let cache = cache.to_str().unwrap();
         for (os, arch, name) in [("js", "wasm", "wasm"), ("windows", "amd64", "wasm.exe")] {
             let traced = module.trace_with(
                 toolchain,
-                &[("GOOS", os), ("GOARCH", arch)],
+                &[("GOOS", os), ("GOARCH", arch), ("GOCACHE", cache)],
                 &["go", "build"],
             );
             one(&traced, &module.dir().join(name), Installed::Renamed);

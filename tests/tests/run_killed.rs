@@ -84,7 +84,8 @@ fn n_entries(module: &Module) -> usize {
 #[test]
 fn killed_in_the_middle_it_leaves_the_build_unharmed_and_no_probe_behind() {
     for detail in ["phase", "cache-key"] {
-        let module = Module::copy("hello");
+        // Cold: with `fmt`, fifty packages are compiled.
+        let module = Module::copy("wasm");
         let mut gotrace = build_under_way(&module, detail);
         let programs_of_gotrace = programs_of(gotrace.id());
         assert!(programs_of_gotrace.len() > 3, "{programs_of_gotrace:?}");

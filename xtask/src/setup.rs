@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -60,17 +62,45 @@ const fn package(name: &'static str, proof: &'static str) -> Package {
 /// Installs everything the tests name.
 pub(crate) fn for_tests() -> Result<()> {
     apt_install(TEST_PACKAGES)?;
-    for version in tests::OFFICIAL_VERSIONS {
-        go(version)?;
-    }
-    for toolchain in tests::toolchains() {
-        eprintln!("filling a build cache with Go {}", toolchain.version);
-        tests::warm_cache(&toolchain);
-    }
-    static_target()?;
-    cargo_deb()?;
-    podman()?;
-    pypi()
+    // Both of what follows need it, and only one can install at a time.
+    python_with_pip()?;
+    // Here it is the network that is waited for, there the processor.
+    thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            static_target()?;
+            podman()?;
+            pypi()?;
+            cargo_deb()
+        });
+        let fetched = toolchains();
+        match others.join() {
+            Ok(others) => fetched.and(others.map(|_| ())),
+            Err(_) => bail!("a thread of the setup panicked"),
+        }
+    })
+}
+
+/// Each with a build cache that is filled while the next one is fetched.
+fn toolchains() -> Result<()> {
+    thread::scope(|scope| {
+        let (fetched, filling) = mpsc::channel();
+        scope.spawn(move || {
+            for minor in filling {
+                eprintln!("filling a build cache with Go {minor}");
+                tests::warm_cache(&tests::toolchain(minor));
+            }
+        });
+        let minors = tests::OFFICIAL_VERSIONS
+            .iter()
+            .filter_map(|it| Some((it, it.rsplit_once('.')?.0)));
+        // Debian's came with the packages.
+        let _none_if_it_panicked = fetched.send("1.19");
+        for (version, minor) in minors {
+            go(version)?;
+            let _none_if_it_panicked = fetched.send(minor);
+        }
+        Ok(())
+    })
 }
 
 /// What an image of gotrace is built with.

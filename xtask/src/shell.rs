@@ -2,14 +2,29 @@
 //!
 //! No shell is involved: arguments are passed as they are.
 
+use std::cell::RefCell;
 use std::env;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+
+thread_local! {
+    /// Where what is run says what it says, if not here.
+    static ASIDE: RefCell<Option<File>> = const { RefCell::new(None) };
+}
+
+/// What `work` runs on this thread writes into `file`, so that others can speak meanwhile.
+pub(crate) fn aside<T>(file: File, work: impl FnOnce() -> T) -> T {
+    ASIDE.set(Some(file));
+    let done = work();
+    ASIDE.set(None);
+    done
+}
 
 /// The root of the checkout.
 pub(crate) fn root() -> &'static Path {
@@ -72,7 +87,16 @@ pub(crate) fn is_root() -> Result<bool> {
 
 /// Says the command, runs it, and fails if it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    eprintln!("$ {}", said(command));
+    let line = format!("$ {}", said(command));
+    let aside = ASIDE.with_borrow(|it| it.as_ref().map(File::try_clone).transpose());
+    match aside.context("cannot write aside")? {
+        Some(mut file) => {
+            writeln!(file, "{line}").context("cannot write aside")?;
+            command.stdout(file.try_clone().context("cannot write aside")?);
+            command.stderr(file);
+        }
+        None => eprintln!("{line}"),
+    }
     let status = command
         .status()
         .with_context(|| format!("cannot run `{}`", said(command)))?;

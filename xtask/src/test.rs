@@ -4,9 +4,11 @@
 //! reuses what is there. A ring that fails does not keep the others from running, except that nothing runs when the build fails.
 
 use std::env;
+use std::fs::{self, File};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::{bpf, deb, fuzz, kernel_log, setup, shell, tidy, vm};
@@ -36,21 +38,17 @@ pub(crate) enum Ring {
     Live,
 }
 
-impl Ring {
-    /// In the order they run. The live ring is last, so that its closing lines stand at the end.
-    const ALL: [Self; 10] = [
-        Self::Tidy,
-        Self::Fmt,
-        Self::Build,
-        Self::Clippy,
-        Self::Bpf,
-        Self::Unit,
-        Self::Fuzz,
-        Self::Miri,
-        Self::Vm,
-        Self::Live,
-    ];
+/// One after the other.
+const FIRST: [Ring; 3] = [Ring::Tidy, Ring::Fmt, Ring::Build];
+/// Side by side, for half of the time each has one processor busy. What builds gotrace is in one lane: there is one place for it.
+const LANES: [&[Ring]; 2] = [
+    &[Ring::Clippy, Ring::Unit, Ring::Bpf, Ring::Vm],
+    &[Ring::Fuzz, Ring::Miri],
+];
+/// The live ring is alone, and last: its closing lines stand at the end.
+const LAST: [Ring; 1] = [Ring::Live];
 
+impl Ring {
     fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
@@ -85,7 +83,8 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) fn run(only: &[Ring]) -> Result<()> {
-    let rings: Vec<Ring> = Ring::ALL
+    let all = [&FIRST[..], LANES[0], LANES[1], &LAST].concat();
+    let rings: Vec<Ring> = all
         .into_iter()
         .filter(|it| only.is_empty() || only.contains(it))
         .collect();
@@ -98,26 +97,24 @@ pub(crate) fn run(only: &[Ring]) -> Result<()> {
         setup::for_tests()?;
         table.push(("setup".to_owned(), began.elapsed(), "passed".to_owned()));
     }
-    let mut failed = Vec::new();
-    for ring in rings {
-        eprintln!("\n== {} ==", ring.name());
-        let began = Instant::now();
-        let result = ring.run();
-        let took = began.elapsed();
-        let verdict = match result {
-            Ok(Outcome::Passed) => "passed".to_owned(),
-            Ok(Outcome::LeftOut(why)) => format!("left out: {why}"),
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                failed.push(ring.name());
-                "FAILED".to_owned()
-            }
-        };
-        table.push((ring.name(), took, verdict));
-        if failed.contains(&Ring::Build.name()) {
-            break;
-        }
+    let of = |some: &[Ring]| -> Vec<Ring> {
+        let wanted = some.iter().filter(|it| rings.contains(it));
+        wanted.copied().collect()
+    };
+    let mut done: Vec<Done> = of(&FIRST).into_iter().map(Done::of).collect();
+    if done
+        .iter()
+        .all(|it| it.ring != Ring::Build || !it.is_failure)
+    {
+        done.extend(side_by_side(LANES.map(of))?);
+        done.extend(of(&LAST).into_iter().map(Done::of));
     }
+    let failed: Vec<String> = done
+        .iter()
+        .filter(|it| it.is_failure)
+        .map(|it| it.ring.name())
+        .collect();
+    table.extend(done.into_iter().map(Done::row));
     print_table(&table, began.elapsed());
     if !failed.is_empty() {
         bail!(
@@ -126,6 +123,78 @@ pub(crate) fn run(only: &[Ring]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What came of a ring.
+struct Done {
+    ring: Ring,
+    took: Duration,
+    verdict: String,
+    is_failure: bool,
+}
+
+impl Done {
+    fn of(ring: Ring) -> Self {
+        eprintln!("\n== {} ==", ring.name());
+        let began = Instant::now();
+        let result = ring.run();
+        let took = began.elapsed();
+        let (verdict, is_failure) = match result {
+            Ok(Outcome::Passed) => ("passed".to_owned(), false),
+            Ok(Outcome::LeftOut(why)) => (format!("left out: {why}"), false),
+            Err(error) => {
+                eprintln!("error: {}: {error:#}", ring.name());
+                ("FAILED".to_owned(), true)
+            }
+        };
+        Self {
+            ring,
+            took,
+            verdict,
+            is_failure,
+        }
+    }
+
+    fn row(self) -> (String, Duration, String) {
+        (self.ring.name(), self.took, self.verdict)
+    }
+}
+
+/// Each lane on a thread. What is run says what it says into a file, which is shown when its ring is over.
+fn side_by_side(lanes: [Vec<Ring>; 2]) -> Result<Vec<Done>> {
+    if lanes.iter().any(Vec::is_empty) {
+        return Ok(lanes.into_iter().flatten().map(Done::of).collect());
+    }
+    thread::scope(|scope| {
+        let lanes = lanes.map(|lane| {
+            scope.spawn(|| {
+                lane.into_iter()
+                    .map(told_at_its_end)
+                    .collect::<Result<Vec<Done>>>()
+            })
+        });
+        let mut done = Vec::new();
+        for lane in lanes {
+            match lane.join() {
+                Ok(lane) => done.extend(lane?),
+                Err(_) => bail!("a thread that ran rings panicked"),
+            }
+        }
+        Ok(done)
+    })
+}
+
+fn told_at_its_end(ring: Ring) -> Result<Done> {
+    let path = shell::target().join(format!("ring-{}.log", ring.name()));
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let done = shell::aside(file, || Done::of(ring));
+    let said = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    eprintln!(
+        "\n== what was said by {} ==\n{}",
+        ring.name(),
+        String::from_utf8_lossy(&said)
+    );
+    Ok(done)
 }
 
 /// The tests in `tests/tests/` and those beside the crates, run as root whoever runs this.

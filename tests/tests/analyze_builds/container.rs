@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tests::{Module, run_gotrace, toolchain};
+use tests::{Module, run_gotrace, targets_cache, toolchain};
 
-use crate::harness::{NO_ENV, analyze, build, kept_cache};
+use crate::harness::{NO_ENV, analyze, build};
 
 /// What `lipo -create` makes of thin files: a table in big-endian order, then each file on a page of its own.
 fn fat(slices: &[(u32, u32, Vec<u8>)]) -> Vec<u8> {
@@ -38,7 +38,7 @@ fn the_slices_of_a_fat_file_are_what_they_are_alone() {
     const X86_64: (u32, u32) = (0x0100_0007, 3);
     const ARM64: (u32, u32) = (0x0100_000c, 0);
     let (module, toolchain) = (Module::copy("tiny"), toolchain("1.27"));
-    let cache = kept_cache(&toolchain);
+    let cache = targets_cache(&toolchain);
     let thin = [("amd64", X86_64), ("arm64", ARM64)].map(|(arch, machine)| {
         let env = [
             ("GOOS", "darwin"),

@@ -2,15 +2,15 @@
 
 use std::fs;
 
-use tests::{Module, toolchain};
+use tests::{Module, targets_cache, toolchain};
 
-use crate::harness::{analyze, build, kept_cache};
+use crate::harness::{analyze, build};
 
 #[test]
 fn embedded_files_are_found_without_symbols() {
     let module = Module::copy("tiny");
     let toolchain = toolchain("1.27");
-    let cache = kept_cache(&toolchain);
+    let cache = targets_cache(&toolchain);
     let env = [("GOCACHE", cache.to_str().unwrap())];
     let png: Vec<u8> = b"\x89PNG\r\n"
         .iter()
@@ -64,7 +64,7 @@ fn a_file_that_a_variable_holds_is_named_after_it() {
             "package main\n\nimport _ \"embed\"\n\n//go:embed payload.gz\nvar text string\n\n//go:embed payload.zst\nvar bytes []byte\n\n\
              //go:embed words.txt\nvar words string\n\nfunc init() { bytes[0]++; println(len(text), len(bytes), len(words)) }\n",
         );
-        let cache = kept_cache(&toolchain);
+        let cache = targets_cache(&toolchain);
         let env = [("GOCACHE", cache.to_str().unwrap())];
         let analysis = analyze(&build(&module, &toolchain, &env, &["-trimpath"]));
         let embeds = analysis["embeds"].as_array().unwrap();

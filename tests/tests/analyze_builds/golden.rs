@@ -5,9 +5,9 @@ use std::path::Path;
 
 use expect_test::expect_file;
 use serde_json::Value;
-use tests::{Module, gotrace_command, toolchain};
+use tests::{Module, gotrace_command, targets_cache, toolchain};
 
-use crate::harness::{NO_ENV, kept_cache};
+use crate::harness::NO_ENV;
 
 /// One build, under a name without a path.
 struct Built {
@@ -51,7 +51,7 @@ fn build(module: &Module, built: &Built) {
         .env("GOOS", built.goos)
         .env("GOARCH", built.goarch)
         .env("CGO_ENABLED", "0")
-        .env("GOCACHE", kept_cache(&toolchain))
+        .env("GOCACHE", targets_cache(&toolchain))
         .status();
     assert!(status.unwrap().success(), "{}", built.name);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tests::{Module, Toolchain, run_gotrace, toolchain_dir};
+use tests::{Module, NO_GC, Toolchain, run_gotrace};
 
 pub(crate) const NO_ENV: [(&str, &str); 0] = [];
 
@@ -31,6 +31,7 @@ pub(crate) fn build(
     words.push(".");
     let built = module
         .go(toolchain, &words)
+        .envs(NO_GC)
         .envs(env.iter().copied())
         .output()
         .unwrap();
@@ -91,12 +92,4 @@ pub(crate) fn content(analysis: &Value, name: &str) -> u64 {
         .filter(|row| row["content"] == name)
         .map(|row| row["bytes"].as_u64().unwrap())
         .sum()
-}
-
-/// A build cache that stays. The runtime for ten targets takes a toolchain minutes, and is the same every time; Go itself sees to it
-/// that several may use a cache at once.
-pub(crate) fn kept_cache(toolchain: &Toolchain) -> PathBuf {
-    toolchain_dir()
-        .join("warm")
-        .join(format!("{}-targets", toolchain.version))
 }

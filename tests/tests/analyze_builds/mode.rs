@@ -34,7 +34,7 @@ fn every_build_mode_is_told() {
         ],
     );
     check(
-        "hello",
+        "tiny",
         &["-buildmode=pie"],
         &[
             ("build_mode", "pie".into()),
@@ -42,7 +42,7 @@ fn every_build_mode_is_told() {
         ],
     );
     check(
-        "hello",
+        "tiny",
         &["-buildmode=pie", "-ldflags=-linkmode=external"],
         &[("position_independent", true.into())],
     );
@@ -59,7 +59,7 @@ fn every_build_mode_is_told() {
         &["-buildmode=plugin"],
         &[("build_mode", "plugin".into())],
     );
-    check("hello", &["-race"], &[("race", true.into())]);
+    check("tiny", &["-race"], &[("race", true.into())]);
     let archive = check(
         "cshared",
         &["-buildmode=c-archive"],

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use tests::{Module, Toolchain, toolchain, toolchains};
+use tests::{Module, Toolchain, targets_cache, toolchain, toolchains};
 
-use crate::harness::{analyze, build, content, kept_cache};
+use crate::harness::{analyze, build, content};
 use crate::identity;
 
 /// Targets that need no C compiler.
@@ -72,7 +72,7 @@ fn every_toolchain_is_read_stripped_or_not() {
 
 /// Of a program that needs only the runtime; what a target's code is like does not depend on how much there is.
 fn tiny_is_read(module: &Module, toolchain: &Toolchain, os: &str, arch: &str) {
-    let cache = kept_cache(toolchain);
+    let cache = targets_cache(toolchain);
     let env = [
         ("GOOS", os),
         ("GOARCH", arch),
@@ -127,12 +127,32 @@ fn tiny_is_read(module: &Module, toolchain: &Toolchain, os: &str, arch: &str) {
     assert_eq!(bare["properties"]["stripped"], is_stripped, "{what}");
 }
 
-#[test]
-fn every_target_of_every_toolchain_is_read_stripped_or_not() {
-    for toolchain in toolchains() {
-        let module = Module::copy("tiny");
-        for (os, arch) in TARGETS {
-            tiny_is_read(&module, &toolchain, os, arch);
+/// A test for each, for they take their time. Together they are all that there are.
+macro_rules! every_target_is_read_stripped_or_not {
+    ($($name:ident $minor:literal)*) => {
+        $(#[test]
+        fn $name() {
+            let (toolchain, module) = (toolchain($minor), Module::copy("tiny"));
+            for (os, arch) in TARGETS {
+                tiny_is_read(&module, &toolchain, os, arch);
+            }
+        })*
+
+        #[test]
+        fn no_toolchain_is_left_out() {
+            let minors = [$($minor),*].map(toolchain);
+            assert_eq!(minors.as_slice(), toolchains());
         }
-    }
+    };
+}
+
+every_target_is_read_stripped_or_not! {
+    every_target_of_1_19_is_read_stripped_or_not "1.19"
+    every_target_of_1_21_is_read_stripped_or_not "1.21"
+    every_target_of_1_22_is_read_stripped_or_not "1.22"
+    every_target_of_1_23_is_read_stripped_or_not "1.23"
+    every_target_of_1_24_is_read_stripped_or_not "1.24"
+    every_target_of_1_25_is_read_stripped_or_not "1.25"
+    every_target_of_1_26_is_read_stripped_or_not "1.26"
+    every_target_of_1_27_is_read_stripped_or_not "1.27"
 }
