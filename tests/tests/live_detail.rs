@@ -11,7 +11,7 @@ use tracer_core::event::{Event, Point};
 use tracer_user::bpf::{Config, Ring, Tracer};
 use tracer_user::driver::page_size;
 use tracer_user::inspect::open_program;
-use tracer_user::toolchain::{self as tools, Probes};
+use tracer_user::toolchain::{self as tools, Candidate, Probes};
 
 /// A tracer that follows this process, with probes on one toolchain.
 struct Traced {
@@ -35,7 +35,8 @@ impl Traced {
             toolchain.tool("link"),
         ] {
             let file = open_program(&path).unwrap();
-            let tool = probes.probe(&mut tracer, &file, &path).unwrap();
+            let tool = Candidate::examine(file, &path).unwrap();
+            let tool = probes.probe(&mut tracer, tool);
             assert_eq!(tool.refused, [], "{}", path.display());
         }
         tracer.follow(std::process::id()).unwrap();

@@ -11,6 +11,8 @@ mod inspector;
 mod journal;
 mod line;
 mod loaded;
+mod programs;
+mod readers;
 mod recorder;
 mod replay;
 mod self_test;
@@ -169,8 +171,8 @@ impl<'a> Live<'a> {
             self.n_events += 1;
             self.take(event);
         }
-        for answer in self.world.answers() {
-            self.take(answer);
+        for event in self.world.answers(&mut self.source).into_iter().flatten() {
+            self.take(event);
         }
     }
 
@@ -182,7 +184,9 @@ impl<'a> Live<'a> {
             }
             let ended = event.ended();
             for effect in self.correlator.apply(event) {
-                events.extend(self.world.perform(effect, &mut self.source));
+                if let Some(Ok(event)) = self.world.perform(effect, &mut self.source) {
+                    events.push(event);
+                }
             }
             // What was asked about it holds its root as long as it needs it; nobody asks again.
             if let Some(process) = ended {

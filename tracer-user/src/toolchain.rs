@@ -5,6 +5,7 @@
 //! is not known is not probed, and a sentence says so. Nothing here runs a tool or follows what a tool writes.
 
 mod build_info;
+mod candidate;
 mod elf;
 mod function;
 mod lease;
@@ -19,7 +20,7 @@ mod watch;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
-use rustix::fs::{major, minor};
+use rustix::fs::{Statx, major, minor};
 use tracer_abi::Name;
 use tracer_core::decode::PointKind;
 use tracer_core::event::FileId;
@@ -27,6 +28,7 @@ use tracer_core::event::FileId;
 use crate::bpf::Table;
 
 pub use build_info::{ToolIdentity, identify};
+pub use candidate::Candidate;
 pub use lease::{Guard, may_lease};
 pub use probes::{Probes, Saved};
 pub use resolve::{Resolved, ResolvedProbe, resolve};
@@ -56,12 +58,29 @@ pub fn names() -> [Name; 7] {
 /// Names the content that a file has now. The device is in the kernel's own form, as records have it.
 pub fn file_id(metadata: &Metadata) -> FileId {
     let dev = metadata.dev();
-    let nanoseconds =
-        i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
     FileId {
-        dev: major(dev) << 20 | minor(dev),
+        dev: device(major(dev), minor(dev)),
         ino: metadata.ino(),
         size: metadata.size(),
-        ctime_ns: u64::try_from(nanoseconds).unwrap_or(0),
+        ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
     }
+}
+
+/// The same of what statx(2) says.
+fn file_id_of(stat: &Statx) -> FileId {
+    FileId {
+        dev: device(stat.stx_dev_major, stat.stx_dev_minor),
+        ino: stat.stx_ino,
+        size: stat.stx_size,
+        ctime_ns: nanoseconds(stat.stx_ctime.tv_sec, i64::from(stat.stx_ctime.tv_nsec)),
+    }
+}
+
+fn device(major: u32, minor: u32) -> u32 {
+    major << 20 | minor
+}
+
+fn nanoseconds(seconds: i64, more: i64) -> u64 {
+    let nanoseconds = i128::from(seconds) * 1_000_000_000 + i128::from(more);
+    u64::try_from(nanoseconds).unwrap_or(0)
 }

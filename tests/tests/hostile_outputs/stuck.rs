@@ -149,6 +149,93 @@ fn a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
     agent.stop();
 }
 
+/// A child that ends when its test does.
+struct Asleep(Child);
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        let _over = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn a_program_on_a_file_system_that_does_not_answer_keeps_nobody_waiting() {
+    let new = toolchain("1.27");
+    let honest = module(&new, "awake");
+    let dir = honest.sandbox.path();
+    let (behind, at) = (dir.join("behind"), dir.join("at"));
+    for dir in [&behind, &at] {
+        fs::create_dir(dir).unwrap();
+    }
+    // It has the name of a Go tool, so that it is looked at.
+    fs::copy("/bin/sleep", behind.join("vet")).unwrap();
+    let fuse = Fuse::mount(&behind, &at);
+    let agent = Agent::start();
+    build(&honest, &new, &[], &honest.sandbox.out().join("first"));
+    agent.wait_for(&honest, 1);
+
+    // The agent looks at it when it runs and its file system has stopped, and not before.
+    signal(agent.pid(), "STOP");
+    let mut asleep = Command::new("setpriv");
+    asleep.args(["--reuid", HOSTILE, "--clear-groups"]);
+    let asleep = asleep.arg(at.join("vet")).arg("1000").spawn().unwrap();
+    let mut asleep = Asleep(asleep);
+    let since = Instant::now();
+    // Asleep at last, and not waiting for its pages.
+    let is_asleep = || {
+        let wchan = fs::read_to_string(format!("/proc/{}/wchan", asleep.0.id()));
+        wchan.is_ok_and(|it| it.contains("nanosleep"))
+    };
+    while !is_asleep() {
+        assert!(since.elapsed() < PATIENCE, "the program does not begin");
+        thread::sleep(Duration::from_millis(20));
+    }
+    fuse.signal("STOP");
+    signal(agent.pid(), "CONT");
+
+    build(&honest, &new, &[], &honest.sandbox.out().join("second"));
+    let builds = agent.wait_for(&honest, 2);
+    assert_eq!(builds[1]["project"], "example.com/awake", "{builds:#?}");
+    assert_eq!(asleep.0.try_wait().unwrap(), None);
+    let opens = Command::new("timeout")
+        .args(["1", "head", "-c", "1"])
+        .arg(at.join("vet"))
+        .output();
+    assert!(!opens.unwrap().status.success(), "it was not stuck");
+    fuse.signal("CONT");
+    agent.stop();
+}
+
+#[test]
+fn a_tool_on_a_file_system_of_a_program_is_known_and_not_probed() {
+    let new = toolchain("1.27");
+    let module = module(&new, "served");
+    let root = new.go.parent().and_then(Path::parent).unwrap();
+    let at = module.sandbox.path().join("at");
+    fs::create_dir(&at).unwrap();
+    let _fuse = Fuse::mount(root, &at);
+    let agent = Agent::start();
+    let output = Command::new(at.join("bin/go"))
+        .args(["build", "-o", "out", "."])
+        .current_dir(module.dir())
+        .env_clear()
+        .envs(module.sandbox.env(&new))
+        .env("GOROOT", &at)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let builds = agent.wait_for(&module, 1);
+    let id = builds[0]["id"].as_str().unwrap();
+    let store = agent.store();
+    let args = ["show", id, "--format", "json", "--store"];
+    let none: [(&str, &str); 0] = [];
+    let shown = run_gotrace(args.into_iter().chain([store.to_str().unwrap()]), none);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("(FUSE)"), "{shown}");
+    agent.stop();
+}
+
 #[test]
 fn settings_on_a_file_system_that_does_not_answer_keep_nobody_else_waiting() {
     let new = toolchain("1.27");

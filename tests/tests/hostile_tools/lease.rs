@@ -20,7 +20,7 @@ use tests::{Toolchain, toolchain};
 use tracer_core::event::Tool;
 use tracer_user::bpf::{Config, Ring, Tracer};
 use tracer_user::inspect::open_program;
-use tracer_user::toolchain::{self as tools, Guard, Probes};
+use tracer_user::toolchain::{self as tools, Candidate, Guard, Probes};
 
 use crate::{Builds, Copied};
 
@@ -72,8 +72,8 @@ impl Compiler {
 
     fn probe(&mut self) -> Tool {
         let file = open_program(&self.path).unwrap();
-        let tool = self.probes.probe(&mut self.tracer, &file, &self.path);
-        tool.unwrap()
+        let tool = Candidate::examine(file, &self.path).unwrap();
+        self.probes.probe(&mut self.tracer, tool)
     }
 
     /// Probes it with success, and says how many probes are on.

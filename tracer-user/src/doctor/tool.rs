@@ -10,7 +10,7 @@ use tracer_core::event::{Refusal, Role};
 use super::{Check, Verdict};
 use crate::bpf::Tracer;
 use crate::inspect;
-use crate::toolchain::{self, Guard, Probes, SearchHint};
+use crate::toolchain::{self, Candidate, Guard, Probes, SearchHint};
 
 /// Tools of one version in one place.
 #[derive(Clone, Debug, Serialize)]
@@ -105,7 +105,8 @@ pub(super) fn try_probes(tracer: &mut Tracer, toolchains: &mut [Toolchain]) {
     {
         let attached = inspect::open_program(&tool.path)
             .ok()
-            .and_then(|file: File| probes.probe(tracer, &file, &tool.path));
+            .and_then(|file: File| Candidate::examine(file, &tool.path))
+            .map(|it| probes.probe(tracer, it));
         tool.guard = attached
             .as_ref()
             .and_then(|attached| probes.guard(attached.file));

@@ -22,7 +22,7 @@ use super::inspector::Depth;
 use super::journal::{Journal, is_of_kernel};
 use super::self_test::{SelfTest, Verdict};
 use super::source::Source;
-use super::world::World;
+use super::world::{Answer, NoTool, World};
 use super::{TICK, clock, wait};
 use crate::launch::signal::{Received, Signals};
 use crate::proc;
@@ -244,8 +244,8 @@ impl Service {
             self.taken_up.last.extend(last);
             // What was not answered before is asked again.
             for effect in asked {
-                if let Some(answer) = self.perform(effect) {
-                    self.take(answer);
+                if let Some(event) = self.perform(effect) {
+                    self.take(event);
                 }
             }
             let ended = self.sessions.ended(clock::boot());
@@ -277,8 +277,10 @@ impl Service {
         }
         let lost = || self.source.tallies().iter().map(|(_, it)| it.lost).sum();
         self.self_test.turn(Instant::now(), lost);
-        for answer in self.world.answers() {
-            self.take(answer);
+        for answer in self.world.answers(&mut self.source) {
+            if let Some(event) = self.heed(answer) {
+                self.take(event);
+            }
         }
         n_left == 0
     }
@@ -335,24 +337,23 @@ impl Service {
     }
 
     fn perform(&mut self, effect: Effect) -> Option<Event> {
-        let identified = match &effect {
-            Effect::Identify { process, .. } => Some(*process),
-            Effect::ReadSettings { .. }
-            | Effect::ReadResponseFile { .. }
-            | Effect::ReadCheckout { .. }
-            | Effect::Inspect { .. } => None,
-        };
         let answer = self.world.perform(effect, &mut self.source);
-        // A program that only has the name of a tool.
-        if let (Some(process), None) = (identified, &answer)
-            && self.sessions.is_no_tool(process)
-        {
+        answer.and_then(|it| self.heed(it))
+    }
+
+    /// What the core is to be told. A program that only has the name of a tool is followed no longer.
+    fn heed(&mut self, answer: Answer) -> Option<Event> {
+        let process = match answer {
+            Ok(event) => return Some(event),
+            Err(NoTool(process)) => process,
+        };
+        if self.sessions.is_no_tool(process) {
             self.source.unfollow(process.tgid);
             if let Some(journal) = &mut self.journal {
                 journal.forget(process);
             }
         }
-        answer
+        None
     }
 
     /// Sessions under way learn what may be missing in them.

@@ -1,10 +1,9 @@
 //! Where live events come from: kernel programs, the ring, probes on toolchains. No judgement; records become events unseen.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -22,7 +21,7 @@ use super::{clock, self_test};
 use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError, describe};
 use crate::inspect;
 use crate::launch::signal::stop;
-use crate::toolchain::{self, Probes, SearchHint};
+use crate::toolchain::{self, Candidate, Probes, SearchHint};
 
 /// Of a trace without an end: it holds this memory for months, also while nothing is built, and the kernel maps a ring twice. Two
 /// hundred builds that start at once lose nothing in it (`cargo xtask bench agent`).
@@ -135,7 +134,11 @@ impl Source {
                 let Ok(file) = inspect::open_program(&path) else {
                     continue;
                 };
-                found.extend(probes.probe(&mut tracer, &file, &path));
+                if probes.has(&file) {
+                    continue;
+                }
+                let tool = Candidate::examine(file, &path);
+                found.extend(tool.map(|it| probes.probe(&mut tracer, it)));
             }
         }
         if let Some(Pin { own, .. }) = &pin
@@ -289,15 +292,15 @@ impl Source {
         }
     }
 
-    /// Puts probes on a program, if it is a Go tool. The answer bears the name that the kernel gave the file: some file systems
+    /// Puts probes on a Go tool. The answer bears the name that the kernel gave the file: some file systems
     /// (btrfs, overlayfs) show another device to stat(2).
-    pub(super) fn probe(&mut self, asked: FileId, file: &File, path: &Path) -> Option<Tool> {
-        let tool = self.probes.probe(&mut self.tracer, file, path)?;
+    pub(super) fn probe(&mut self, asked: FileId, tool: Candidate) -> Tool {
+        let tool = self.probes.probe(&mut self.tracer, tool);
         self.save_tools();
-        Some(Tool {
+        Tool {
             file: asked,
             ..tool
-        })
+        }
     }
 
     /// What is known of a file already.

@@ -1,34 +1,40 @@
 //! Does what the core asks for, and turns what it finds into events.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::effect::Effect;
-use tracer_core::event::{Event, FileId, ProcKey, Tool};
+use tracer_core::event::{Event, FileId, ProcKey};
 use tracer_core::origin::Place;
 
 use super::analyst;
 use super::bell::Bell;
 use super::inspector::{self, Depth, Inspector, Question};
+use super::programs::{Program, Seen};
+use super::readers::Readers;
 use super::source::Source;
-use super::texts::{self, Text, Texts};
-use crate::inspect::{self, Refused, Root};
-use crate::{proc, toolchain};
+use super::texts::{self, Text};
+use crate::inspect::{Refused, Root};
+use crate::proc;
 
 /// Most roots that are kept open. Processes in one root share it; there are as many as containers that build at once.
 const ROOTS_MAX: usize = 256;
 
+/// What came of an effect.
+pub(super) type Answer = Result<Event, NoTool>;
+
+/// What that process runs is no Go tool that can be read. Nothing more is said of it.
+pub(super) struct NoTool(pub(super) ProcKey);
+
 /// The world, as far as the core asks about it.
-#[derive(Debug)]
 pub(super) struct World {
     inspector: Inspector,
-    texts: Texts,
-    /// Readable when one of both has answers.
+    texts: Readers<texts::Question>,
+    programs: Readers<Program>,
+    /// Readable when one of these has answers.
     bell: Bell,
     /// Roots of processes that were asked about while they lived.
     roots: BTreeMap<ProcKey, Arc<Root>>,
@@ -39,17 +45,18 @@ impl World {
         let bell = Bell::new()?;
         Ok(Self {
             inspector: Inspector::start(depth, &bell)?,
-            texts: Texts::start(&bell)?,
+            texts: Readers::start("texts", &bell)?,
+            programs: Readers::start("programs", &bell)?,
             bell,
             roots: BTreeMap::new(),
         })
     }
 
     /// The answer, unless it takes longer: then it is among [`World::answers`] later.
-    pub(super) fn perform(&mut self, effect: Effect, source: &mut Source) -> Option<Event> {
-        match effect {
+    pub(super) fn perform(&mut self, effect: Effect, source: &mut Source) -> Option<Answer> {
+        let event = match effect {
             Effect::Identify { process, file, exe } => {
-                identify(process, file, exe.as_ref(), source).map(Event::Tool)
+                return self.identify(process, file, exe, source);
             }
             Effect::ReadSettings {
                 process,
@@ -85,7 +92,32 @@ impl World {
                 }),
                 Err(refused) => Some(inspector::refused(process, path, refused.to_string())),
             },
+        };
+        event.map(Ok)
+    }
+
+    fn identify(
+        &mut self,
+        process: ProcKey,
+        file: FileId,
+        exe: Option<ByteString>,
+        source: &mut Source,
+    ) -> Option<Answer> {
+        if let Some(tool) = source.known(file) {
+            return Some(Ok(Event::Tool(tool.clone())));
         }
+        let Ok(root) = self.root(process) else {
+            return Some(Err(NoTool(process)));
+        };
+        let seen = self.programs.ask(Program {
+            process,
+            file,
+            exe,
+            // Of one that is gone nobody knows any more; those wait for each other.
+            uid: proc::fs_uid(process).unwrap_or(u32::MAX),
+            root,
+        });
+        seen.map(|it| probe(it, source))
     }
 
     /// `uid` is not known where the process is gone; then nobody's rights are there to read with.
@@ -106,21 +138,24 @@ impl World {
         self.roots.remove(&process);
     }
 
-    pub(super) fn answers(&mut self) -> Vec<Event> {
+    /// What was found since the last call. Tools among it are probed first.
+    pub(super) fn answers(&mut self, source: &mut Source) -> Vec<Answer> {
         self.bell.silence();
-        let mut answers = self.texts.answers();
-        answers.extend(self.inspector.answers());
+        let programs = self.programs.answers();
+        let mut answers: Vec<Answer> = programs.into_iter().map(|it| probe(it, source)).collect();
+        let events = self.texts.answers().into_iter();
+        answers.extend(events.chain(self.inspector.answers()).map(Ok));
         answers
     }
 
     /// Questions that are still to be answered.
     pub(super) fn n_pending(&self) -> usize {
-        self.inspector.n_pending() + self.texts.n_pending()
+        self.inspector.n_pending() + self.texts.n_pending() + self.programs.n_pending()
     }
 
     /// Files that were not read because too many waited.
     pub(super) fn n_dropped(&self) -> u64 {
-        self.inspector.n_dropped() + self.texts.n_dropped()
+        self.inspector.n_dropped() + self.texts.n_dropped() + self.programs.n_dropped()
     }
 
     /// How looking into outputs goes.
@@ -157,37 +192,15 @@ fn place(process: ProcKey) -> Option<Place> {
         .flatten()
 }
 
-fn identify(
-    process: ProcKey,
-    asked: FileId,
-    exe: Option<&ByteString>,
-    source: &mut Source,
-) -> Option<Tool> {
-    if let Some(tool) = source.known(asked) {
-        return Some(tool.clone());
+/// Puts probes on what was found to be a tool.
+fn probe(seen: Seen, source: &mut Source) -> Answer {
+    let Seen {
+        process,
+        file,
+        tool,
+    } = seen;
+    match tool {
+        Some(tool) => Ok(Event::Tool(source.probe(file, tool))),
+        None => Err(NoTool(process)),
     }
-    let path = exe.map_or_else(PathBuf::new, |exe| inspect::as_path(exe).to_owned());
-    // What the process runs, while it does; after that what its path names.
-    let of_process = File::open(format!("/proc/{}/exe", process.tgid.0))
-        .ok()
-        .filter(|file| is_asked(file, asked));
-    let file = of_process.or_else(|| {
-        inspect::open_program(&path)
-            .ok()
-            .filter(|file| is_asked(file, asked))
-    })?;
-    source.probe(asked, &file, &path)
-}
-
-/// The device is left out: see [`Source::probe`].
-fn is_asked(file: &File, asked: FileId) -> bool {
-    file.metadata().is_ok_and(|metadata| {
-        let FileId {
-            dev: _,
-            ino,
-            size,
-            ctime_ns,
-        } = toolchain::file_id(&metadata);
-        (ino, size, ctime_ns) == (asked.ino, asked.size, asked.ctime_ns)
-    })
 }

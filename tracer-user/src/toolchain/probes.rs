@@ -9,16 +9,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{AtFlags, StatxFlags, statx};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{FileId, Ktime, Refusal, Tool};
 
-use super::build_info::identify;
-use super::file_id;
+use super::candidate::Candidate;
 use super::lease::{Guard, Holding, Leases, OpenForWriting};
-use super::resolve::{Resolved, resolve};
+use super::resolve::Resolved;
 use super::watch::Watch;
+use super::{file_id, file_id_of};
 use crate::bpf::{Site, Tracer, describe};
 
 /// The files whose probes are on, and the tools that have none.
@@ -95,15 +96,24 @@ impl Probes {
         self.known.values().map(|it| &it.tool)
     }
 
-    /// Says which tool a file is and probes it, if that was not done already. Nothing: it is no Go tool.
-    pub fn probe(&mut self, tracer: &mut Tracer, file: &File, path: &Path) -> Option<Tool> {
-        let id = file_id(&file.metadata().ok()?);
+    /// Whether there is an answer for this file.
+    pub fn has(&self, file: &File) -> bool {
+        let metadata = file.metadata();
+        metadata.is_ok_and(|it| self.known.contains_key(&file_id(&it)))
+    }
+
+    /// Probes a tool, if that was not done already; says what came of it.
+    pub fn probe(&mut self, tracer: &mut Tracer, candidate: Candidate) -> Tool {
+        let Candidate {
+            file,
+            path,
+            id,
+            identity,
+            resolved,
+        } = candidate;
         if let Some(tool) = self.known(id) {
-            return Some(tool.clone());
+            return tool.clone();
         }
-        let identity = identify(file)?;
-        let resolved = resolve(file, &identity);
-        let file = Arc::new(file.try_clone().ok()?);
         self.last_target += 1;
         let target = self.last_target;
         let Attached {
@@ -131,7 +141,7 @@ impl Probes {
             };
             self.known.insert(id, known);
         }
-        Some(tool)
+        tool
     }
 
     /// All that is known.
@@ -272,7 +282,12 @@ impl Probes {
         for (id, known) in gone {
             tracer.detach(known.target);
             let path = Path::new(OsStr::from_bytes(known.tool.path.as_bytes()));
-            if !is_same(&known.file, id) || self.probe(tracer, &known.file, path).is_none() {
+            let again = is_same(&known.file, id)
+                .then(|| Candidate::examine(known.file, path))
+                .flatten();
+            if let Some(again) = again {
+                self.probe(tracer, again);
+            } else {
                 changed.push(known.tool);
             }
         }
@@ -307,10 +322,10 @@ fn holding<'a>(leases: &'a mut Option<Leases>, tracer: &Tracer) -> Option<Holdin
     leases.as_ref().map(Leases::hold)
 }
 
-/// Whether an open file still has the content it had, and a name.
+/// Whether an open file still has the content it had, and a name, as far as this machine knows: no file system is waited for.
 fn is_same(file: &File, id: FileId) -> bool {
-    file.metadata()
-        .is_ok_and(|metadata| file_id(&metadata) == id)
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    statx(file, "", flags, StatxFlags::BASIC_STATS).is_ok_and(|it| file_id_of(&it) == id)
 }
 
 fn now() -> Ktime {

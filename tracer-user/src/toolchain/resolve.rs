@@ -110,6 +110,12 @@ fn layout<'a>(probe: &'a Probe, version: &str) -> Result<&'a Layout, String> {
         })
 }
 
+/// No place, for this reason.
+pub(super) fn refuse(role: Role, why: &str) -> Resolved {
+    let wanted: Vec<&Probe> = wanted(role).collect();
+    refuse_all(&wanted, why)
+}
+
 fn refuse_all(probes: &[&Probe], why: &str) -> Resolved {
     let refused = probes.iter().map(|probe| Refusal {
         probe: probe.name.clone(),
