@@ -14,7 +14,7 @@ use crate::install::{self, Companion, Order};
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Install gotrace as a service that follows every build on this machine: this program, a unit for systemd that runs it as a \
-                  user of its own with four capabilities, a configuration where there is none, pages of the manual and completions. Starts \
+                  user of its own with five capabilities, a configuration where there is none, pages of the manual and completions. Starts \
                   it, and waits until it follows builds.\n\nRun again it upgrades; a configuration that is there stays.",
     before_help = "  sudo gotrace install\n  \
                    sudo gotrace install --runner-hooks /home/ci/actions-runner\n  \
