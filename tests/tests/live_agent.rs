@@ -1,7 +1,9 @@
 //! `gotrace agent`: every build on the machine, whoever runs it, is in the history, and nothing else is.
 #![cfg(test)]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -146,6 +148,59 @@ fn a_toolchain_that_appears_later_is_probed_when_it_is_first_used() {
     assert_eq!(builds[0]["state"], "succeeded");
     assert_ne!(builds[0]["anomalies"], 0, "{:#?}", builds[0]);
     assert_eq!(builds[1]["anomalies"], 0, "{:#?}", builds[1]);
+    agent.stop();
+}
+
+/// A script that may be run.
+fn script(module: &Module, name: &str, text: &str) -> PathBuf {
+    let path = module.dir().join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
+    let agent = Agent::start();
+    let new = toolchain("1.27");
+    let module = module(&new);
+    // From here on the toolchain is known.
+    go(&module, &new, &["build", "-o", "before", "."]);
+    agent.wait_for(&module, 1);
+    let wrapper = script(&module, "go", &format!("exec {} \"$@\"", new.go.display()));
+    let [at_work, go_on] = ["at-work", "go-on"].map(|it| module.dir().join(it));
+    let waiting = format!(
+        "case $* in *-V=full*) ;; *) touch {}; until [ -e {} ]; do sleep 0.05; done ;; esac\nexec \"$@\"",
+        at_work.display(),
+        go_on.display(),
+    );
+    let waiting = script(&module, "waiting", &waiting);
+    agent.signal("STOP");
+    let mut build = Command::new(wrapper)
+        .args(["build", "-toolexec", waiting.to_str().unwrap(), "-o"])
+        .args(["wrapped", "."])
+        .current_dir(module.dir())
+        .env_clear()
+        .envs(module.sandbox.env(&new))
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    let wait = |what: &str, is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            assert!(since.elapsed() < PATIENCE, "{what}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait("the build does not begin", &|| at_work.exists());
+    agent.signal("CONT");
+    wait("it is not seen", &|| agent.builds_in(&module).len() == 2);
+    fs::write(go_on, "").unwrap();
+    assert!(build.wait().unwrap().success());
+    let builds = agent.wait_for(&module, 2);
+    assert_eq!(builds[1]["state"], "succeeded", "{:#}", builds[1]);
+    assert_eq!(builds[1]["anomalies"], 0, "{:#}", builds[1]);
+    let made = fs::metadata(module.dir().join("wrapped")).unwrap().len();
+    assert_eq!(builds[1]["targets"][0]["size"], made, "{:#}", builds[1]);
     agent.stop();
 }
 

@@ -80,6 +80,15 @@ pub struct FileId {
     pub ctime_ns: u64,
 }
 
+impl FileId {
+    /// Whether both are one content. The device is left out: some file systems (btrfs, overlayfs) show another one to stat(2) than the
+    /// kernel's own.
+    pub fn is_content_of(self, other: Self) -> bool {
+        let content = |it: Self| (it.ino, it.size, it.ctime_ns);
+        content(self) == content(other)
+    }
+}
+
 /// What the kernel could hand over of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

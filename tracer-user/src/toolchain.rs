@@ -19,8 +19,9 @@ mod watch;
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
-use rustix::fs::{Statx, major, minor};
+use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, major, minor, statx};
 use tracer_abi::Name;
 use tracer_core::decode::PointKind;
 use tracer_core::event::FileId;
@@ -64,6 +65,13 @@ pub fn file_id(metadata: &Metadata) -> FileId {
         size: metadata.size(),
         ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
     }
+}
+
+/// The same of the file at a path, as far as this machine knows it: no file system is waited for.
+pub fn cached_id(path: &Path) -> Option<FileId> {
+    let flags = AtFlags::STATX_DONT_SYNC;
+    let stat = statx(CWD, path, flags, StatxFlags::BASIC_STATS).ok()?;
+    Some(file_id_of(&stat))
 }
 
 /// The same of what statx(2) says.

@@ -69,16 +69,8 @@ impl Program {
         })
     }
 
-    /// The device is left out: some file systems (btrfs, overlayfs) show another one to stat(2) than the kernel's own.
     fn is_it(&self, file: &File) -> bool {
-        file.metadata().is_ok_and(|metadata| {
-            let FileId {
-                dev: _,
-                ino,
-                size,
-                ctime_ns,
-            } = toolchain::file_id(&metadata);
-            (ino, size, ctime_ns) == (self.file.ino, self.file.size, self.file.ctime_ns)
-        })
+        let metadata = file.metadata();
+        metadata.is_ok_and(|it| toolchain::file_id(&it).is_content_of(self.file))
     }
 }

@@ -343,12 +343,12 @@ impl Service {
 
     /// What the core is to be told. A program that only has the name of a tool is followed no longer.
     fn heed(&mut self, answer: Answer) -> Option<Event> {
-        let process = match answer {
+        let NoTool { process, file } = match answer {
             Ok(event) => return Some(event),
-            Err(NoTool(process)) => process,
+            Err(it) => it,
         };
         if self.sessions.is_no_tool(process) {
-            self.source.unfollow(process.tgid);
+            self.source.unfollow(process, file);
             if let Some(journal) = &mut self.journal {
                 journal.forget(process);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -11,7 +11,7 @@ use tracer_abi::{Kind, Name, Tally};
 use tracer_core::byte_string::ByteString;
 use tracer_core::correlate::Context;
 use tracer_core::decode::Decoder;
-use tracer_core::event::{Event, FileId, Lost, Tgid, Tool};
+use tracer_core::event::{Event, FileId, Lost, ProcKey, Tgid, Tool};
 use tracer_core::recording::Detail;
 
 use super::handover::{self, Handover};
@@ -21,6 +21,7 @@ use super::{clock, self_test};
 use crate::bpf::{Config, Ring, SetupError, Table, Tracer, TracerError, describe};
 use crate::inspect;
 use crate::launch::signal::stop;
+use crate::proc;
 use crate::toolchain::{self, Candidate, Probes, SearchHint};
 
 /// Of a trace without an end: it holds this memory for months, also while nothing is built, and the kernel maps a ring twice. Two
@@ -218,9 +219,18 @@ impl Source {
         self.tracer.follow(tgid.0)
     }
 
-    /// Sees that process no longer.
-    pub(super) fn unfollow(&mut self, tgid: Tgid) {
-        self.tracer.unfollow(tgid.0);
+    /// Sees that process no longer, which ran that file when it was last looked at. If it has become another program since, it is seen
+    /// on: a script with the name of a Go tool may be about to run the tool.
+    pub(super) fn unfollow(&mut self, process: ProcKey, file: FileId) {
+        // Of one that is gone the kernel side knows; its number may be another's, which is seen.
+        if !runs(process, file) {
+            return;
+        }
+        self.tracer.unfollow(process.tgid.0);
+        if !runs(process, file) && proc::is_there(process) {
+            // Gone meanwhile: then there is nothing to see.
+            let _gone = self.tracer.follow(process.tgid.0);
+        }
     }
 
     /// From now on sees so much of what is probed.
@@ -358,6 +368,13 @@ impl AsFd for Source {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
     }
+}
+
+/// Whether that very process is there and runs that file. No file system is waited for.
+fn runs(process: ProcKey, file: FileId) -> bool {
+    let exe = format!("/proc/{}/exe", process.tgid.0);
+    let is_it = toolchain::cached_id(Path::new(&exe)).is_some_and(|it| it.is_content_of(file));
+    is_it && proc::is_there(process)
 }
 
 /// Name of this machine: `GOTRACE_HOST`, else as uname(2) has it, which in a container is the container's.

@@ -26,8 +26,11 @@ const ROOTS_MAX: usize = 256;
 /// What came of an effect.
 pub(super) type Answer = Result<Event, NoTool>;
 
-/// What that process runs is no Go tool that can be read. Nothing more is said of it.
-pub(super) struct NoTool(pub(super) ProcKey);
+/// What that process runs, or ran, is no Go tool that can be read. Nothing more is said of it.
+pub(super) struct NoTool {
+    pub(super) process: ProcKey,
+    pub(super) file: FileId,
+}
 
 /// The world, as far as the core asks about it.
 pub(super) struct World {
@@ -107,7 +110,7 @@ impl World {
             return Some(Ok(Event::Tool(tool.clone())));
         }
         let Ok(root) = self.root(process) else {
-            return Some(Err(NoTool(process)));
+            return Some(Err(NoTool { process, file }));
         };
         let seen = self.programs.ask(Program {
             process,
@@ -201,6 +204,6 @@ fn probe(seen: Seen, source: &mut Source) -> Answer {
     } = seen;
     match tool {
         Some(tool) => Ok(Event::Tool(source.probe(file, tool))),
-        None => Err(NoTool(process)),
+        None => Err(NoTool { process, file }),
     }
 }
