@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -16,7 +17,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tests::agent::Agent;
 use tests::figures::{size, tell};
 use tests::lease::inodes;
-use tests::{Toolchain, toolchain};
+use tests::{Toolchain, gotrace_command, toolchain};
 use tracer_core::event::Tool;
 use tracer_user::bpf::{Config, Ring, Tracer};
 use tracer_user::inspect::open_program;
@@ -255,7 +256,11 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn an_agent_that_is_asked_to_stop_holds_nobody() {
     let _alone = crate::alone();
-    let agent = Agent::start();
+    let mut gotrace = gotrace_command([("", ""); 0]);
+    // The kernel lets nobody be stopped so whose group has no parent in its session (`setsid cargo test`): then there is no shell that
+    // could let it go on. Of a group of its own this test is the parent.
+    gotrace.process_group(0);
+    let agent = Agent::start_as(gotrace, tempfile::tempdir().unwrap(), &[]);
     let version = toolchain("1.27");
     let mut builds = Builds::new(&[&version]);
     let goroot = builds.module.sandbox.path().join("goroot");
