@@ -20,6 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
         for address in [&ci.repository, &ci.url].into_iter().flatten() {
             if let Some((_, rest)) = address.split_once("://") {
                 let host = rest.split('/').next().unwrap_or_default();
+                // The one query that is of gotrace's own making.
+                let rest = rest.replacen("/_build/results?buildId=", "", 1);
                 assert!(!host.contains('@') && !rest.contains('?'), "{address}");
             }
         }

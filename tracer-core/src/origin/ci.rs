@@ -1,5 +1,6 @@
 //! What a build's environment says of the pipeline that it runs in.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,13 @@ use crate::{environment, redact};
 
 /// Bytes of a value that are kept. No forge allows names this long.
 const VALUE: usize = 1024;
+/// What an address's path has not, unless it is escaped: all but the unreserved characters of RFC 3986, and the slash.
+const BESIDE_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 /// A run of a continuous integration system, in its own words. Redacted; addresses have neither credentials nor query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -99,20 +107,31 @@ fn read(env: &[(ByteString, ByteString)], source: &Source, is_change: bool) -> O
             is_number(number).then(|| number.to_owned())
         }
         Source::Hash(name) => value(env, name).filter(|it| is_hash(it)),
-        Source::Join(pieces) => {
-            let parts: Option<Vec<_>> = pieces
-                .iter()
-                .map(|it| match it {
-                    Piece::Text(text) => Some((*text).to_owned()),
-                    Piece::Var(name) => value(env, name),
-                    Piece::Base(name) => {
-                        value(env, name).map(|it| it.trim_end_matches('/').to_owned())
-                    }
-                })
-                .collect();
-            parts.map(|it| cut(&it.concat()).to_owned())
-        }
+        Source::Join(pieces) => joined(env, pieces, |it| it),
+        Source::Address(pieces) => joined(env, pieces, |it| escaped(&it)),
     }
+}
+
+/// The pieces in a row, each variable as `part` has it; none if one is not there.
+fn joined(
+    env: &[(ByteString, ByteString)],
+    pieces: &[Piece],
+    part: impl Fn(String) -> String,
+) -> Option<String> {
+    let parts: Option<Vec<_>> = pieces
+        .iter()
+        .map(|it| match it {
+            Piece::Text(text) => Some((*text).to_owned()),
+            Piece::Var(name) => value(env, name).map(&part),
+            Piece::Base(name) => value(env, name).map(|it| it.trim_end_matches('/').to_owned()),
+        })
+        .collect();
+    parts.map(|it| cut(&it.concat()).to_owned())
+}
+
+/// As it stands in an address's path: a value with `?` or `@` in it would else be its query or its host.
+fn escaped(value: &str) -> String {
+    utf8_percent_encode(value, BESIDE_PATH).to_string()
 }
 
 /// A name, or a full reference to a branch; not one to a tag or a change.

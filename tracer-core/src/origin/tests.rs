@@ -163,6 +163,18 @@ fn teamcity_and_azure_and_bitbucket() {
 }
 
 #[test]
+fn what_a_variable_says_is_no_query_of_an_address() {
+    check(
+        "GITHUB_ACTIONS=true GITHUB_REPOSITORY=acme/a@b?c GITHUB_SERVER_URL=https: GITHUB_RUN_ID=6?token#1",
+        "github acme/a@b?c - - - - - - 6?token#1 - https:/acme/a%40b%3Fc/actions/runs/6%3Ftoken%231 -",
+    );
+    check(
+        "TF_BUILD=True BUILD_BUILDID=7&x SYSTEM_COLLECTIONURI=https://dev.azure.com/acme SYSTEM_TEAMPROJECT=caf\u{e9}",
+        "azure - - - - - - - - - https://dev.azure.com/acme/caf%C3%A9/_build/results?buildId=7%26x -",
+    );
+}
+
+#[test]
 fn prow_and_tekton() {
     check(
         "PROW_JOB_ID=u-1 REPO_OWNER=acme REPO_NAME=app PULL_HEAD_REF=fix PULL_BASE_REF=main PULL_NUMBER=5 PULL_PULL_SHA=§
@@ -275,10 +287,12 @@ fn the_allow_list_is_what_the_tables_read() {
                 | Source::Ref(name)
                 | Source::Last(name)
                 | Source::Hash(name) => names.push(name),
-                Source::Join(pieces) => names.extend(pieces.iter().filter_map(|it| match it {
-                    Piece::Var(name) | Piece::Base(name) => Some(*name),
-                    Piece::Text(_) => None,
-                })),
+                Source::Join(pieces) | Source::Address(pieces) => {
+                    names.extend(pieces.iter().filter_map(|it| match it {
+                        Piece::Var(name) | Piece::Base(name) => Some(*name),
+                        Piece::Text(_) => None,
+                    }))
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Only identifiers are named here. No name of this table holds a token, a message or a person.
 
-use Source::{Branch, Hash, Join, Last, Number, Pushed, Ref, Remote, Var};
+use Source::{Address, Branch, Hash, Join, Last, Number, Pushed, Ref, Remote, Var};
 
 /// Where a fact stands. Of several the first that is there counts.
 pub(super) enum Source {
@@ -22,8 +22,10 @@ pub(super) enum Source {
     Last(&'static str),
     /// A commit's hash.
     Hash(&'static str),
-    /// Only if all are there.
+    /// A name of several parts; only if all are there.
     Join(&'static [Piece]),
+    /// A page's address of several parts; only if all are there. What a variable says is a part of its path, whatever it says.
+    Address(&'static [Piece]),
 }
 
 /// Part of a joined text.
@@ -80,7 +82,7 @@ const GITHUB: Vendor = Vendor {
     job: &[Var("GITHUB_JOB")],
     run: &[Var("GITHUB_RUN_ID")],
     attempt: &[Number("GITHUB_RUN_ATTEMPT")],
-    url: &[Join(&[
+    url: &[Address(&[
         Piece::Base("GITHUB_SERVER_URL"),
         Piece::Text("/"),
         Piece::Var("GITHUB_REPOSITORY"),
@@ -96,7 +98,7 @@ pub(super) const VENDORS: &[Vendor] = &[
         system: "gitea",
         mark: ("GITEA_ACTIONS", Some("true")),
         // Its pages go by the number that counts the runs of one repository.
-        url: &[Join(&[
+        url: &[Address(&[
             Piece::Base("GITHUB_SERVER_URL"),
             Piece::Text("/"),
             Piece::Var("GITHUB_REPOSITORY"),
@@ -216,7 +218,7 @@ pub(super) const VENDORS: &[Vendor] = &[
         job: &[Var("SYSTEM_JOBDISPLAYNAME")],
         run: &[Number("BUILD_BUILDID")],
         attempt: &[Number("SYSTEM_JOBATTEMPT")],
-        url: &[Join(&[
+        url: &[Address(&[
             Piece::Base("SYSTEM_COLLECTIONURI"),
             Piece::Text("/"),
             Piece::Var("SYSTEM_TEAMPROJECT"),
@@ -237,7 +239,7 @@ pub(super) const VENDORS: &[Vendor] = &[
         job: &[Var("BITBUCKET_STEP_UUID")],
         run: &[Number("BITBUCKET_BUILD_NUMBER")],
         attempt: &[Number("BITBUCKET_STEP_RUN_NUMBER")],
-        url: &[Join(&[
+        url: &[Address(&[
             Piece::Text("https://bitbucket.org/"),
             Piece::Var("BITBUCKET_REPO_FULL_NAME"),
             Piece::Text("/pipelines/results/"),
