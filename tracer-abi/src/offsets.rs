@@ -68,5 +68,15 @@ pub struct Offsets {
     pub signal_sum_sched_runtime: u32,
     pub signal_maxrss: u32,
     pub signal_thread_head: u32,
+    // What follows may be `ABSENT`.
+    pub task_utask: u32,
+    pub utask_vaddr: u32,
+    pub dispatch_probe: u32,
+    pub probe_filename: u32,
 }
-const _: () = assert!(size_of::<Offsets>() == 53 * 4);
+impl Offsets {
+    /// In place of the offset of a member that the kernel need not have, and has not.
+    pub const ABSENT: u32 = u32::MAX;
+}
+
+const _: () = assert!(size_of::<Offsets>() == 57 * 4);

@@ -15,6 +15,7 @@ use tracer_abi::{CAPTURES, Call, Capture, Kind, Ours, Spec, TEXT_MAX, TEXT_SHORT
 
 use crate::{
     bound::{at_most, behind, opaque},
+    cookie,
     kernel::{born, current_task, current_tgid},
     maps::{DETAIL, EVENTS, OURS, SPECS},
     record::{count_lost, count_seen, header, wake_if_filling},
@@ -61,8 +62,11 @@ struct Found {
 #[inline(always)]
 fn record(ctx: &ProbeContext) -> Option<()> {
     let ours = OURS.get_ptr_mut(current_tgid())?;
-    // SAFETY: the context is that of this program.
-    let cookie = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let Some(cookie) = cookie(ctx) else {
+        count_seen(Kind::CALL);
+        count_lost(Kind::CALL);
+        return None;
+    };
     let index = cookie as u32 & 0xffff;
     let target = (cookie >> 16) as u32;
     let spec = SPECS.get(index)?;
@@ -119,6 +123,16 @@ fn record(ctx: &ProbeContext) -> Option<()> {
         count_lost(Kind::CALL);
     }
     Some(())
+}
+
+/// Only one of both ways is in the program that the kernel's verifier looks at.
+#[inline(always)]
+fn cookie(ctx: &ProbeContext) -> Option<u64> {
+    if cookie::is_named() {
+        return cookie::of_name();
+    }
+    // SAFETY: the context is that of this program.
+    Some(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) })
 }
 
 /// Whether the hit belongs to the file that the process's first hit belonged to.

@@ -10,6 +10,7 @@
 
 mod bound;
 mod call;
+mod cookie;
 mod exec;
 mod exit;
 mod fork;

@@ -58,6 +58,15 @@ pub static N_AGAIN: u32 = 0;
 #[unsafe(no_mangle)]
 pub static CHILD_AT: u32 = 0;
 
+/// See `cookie::is_named`.
+#[unsafe(no_mangle)]
+pub static IS_NAMED: u32 = 0;
+
+/// Not zero where the first word of what a program at a system call's tracepoint is given is the address of the process's registers, and
+/// no helper tells it: before Linux 5.15 (`docs/kernel-facts.md`).
+#[unsafe(no_mangle)]
+pub static ARE_REGISTERS_FIRST: u32 = 0;
+
 /// Filled in when the object is loaded; the kernel then treats it as constant.
 // SAFETY: all members are integers, which may be zero.
 #[unsafe(no_mangle)]

@@ -13,8 +13,8 @@ use tracer_abi::{Kind, PATH_MAX, Rename};
 
 use crate::{
     bound::at_most,
-    kernel::{born, current_task, current_tgid, read},
-    maps::{EVENTS, OURS},
+    kernel::{born, current_task, current_tgid, read_or_zero},
+    maps::{ARE_REGISTERS_FIRST, EVENTS, OURS},
     record::{WAKE, count_lost, count_seen, header},
 };
 
@@ -43,7 +43,8 @@ fn record(ctx: &TracePointContext) -> Option<()> {
     count_seen(Kind::RENAME);
     // SAFETY: the record of each system call's return holds this word.
     let ret = unsafe { ctx.as_ptr().byte_add(RESULT).cast::<i64>().read_volatile() };
-    let [old_dir, old, new_dir, new] = ARGUMENTS.map(argument);
+    let regs = registers(ctx);
+    let [old_dir, old, new_dir, new] = ARGUMENTS.map(|it| read_or_zero(regs, (8 * it) as u32));
     let Some(mut slot) = EVENTS.reserve_bytes(SIZE + 2 * PATH_MAX, 0) else {
         count_lost(Kind::RENAME);
         return None;
@@ -68,12 +69,16 @@ fn record(ctx: &TracePointContext) -> Option<()> {
     Some(())
 }
 
-/// A register of the process as it was when it entered the kernel; zero if it cannot be read.
+/// Where the process's registers are, as they were when it entered the kernel.
 #[inline(always)]
-fn argument(i: usize) -> u64 {
+fn registers(ctx: &TracePointContext) -> u64 {
+    // SAFETY: the pointer is that of a live static; volatile, as the compiler believes the global to be zero.
+    if unsafe { (&raw const ARE_REGISTERS_FIRST).read_volatile() } != 0 {
+        // A program may not look there itself, but have it read.
+        return read_or_zero(ctx.as_ptr().addr() as u64, 0);
+    }
     // SAFETY: these helpers have no conditions; the second takes what the first gives.
-    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
-    read(regs as u64, (8 * i) as u32).unwrap_or(0)
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 
 /// Copies a path without its NUL and returns its length; zero if it cannot be read.

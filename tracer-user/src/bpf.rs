@@ -12,6 +12,7 @@ mod log;
 mod multi;
 mod object;
 pub mod offsets;
+mod perf;
 pub mod pin;
 mod pinned;
 mod privilege;
@@ -20,15 +21,11 @@ mod skipped;
 
 use std::fs::File;
 use std::mem;
-use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
 use std::thread;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
-use aya::programs::UProbe;
 use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::util::nr_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::btf::BtfKind;
@@ -39,6 +36,7 @@ pub use error::{SetupError, TracerError, describe};
 pub use held::Probed;
 use held::{Held, Links};
 pub use object::digest as object_digest;
+use perf::Cookies;
 use pinned::Pins;
 pub use ring::Ring;
 use skipped::Skipped;
@@ -109,7 +107,7 @@ pub struct Tracer {
 enum Call {
     Multi(multi::Program),
     /// Where the kernel has no such links: perf events.
-    Perf(Box<Ebpf>),
+    Perf(perf::Program),
     /// Where it does not take the program either, and why: processes are seen, and nothing of what happens in them.
     Refused(String),
 }
@@ -138,7 +136,8 @@ impl Tracer {
         let offsets = offsets::of_running_kernel()?;
         let btf =
             Btf::from_sys_fs().map_err(|source| error::kernel("read the kernel's BTF", source))?;
-        let mut ebpf = load_object(config, &btf, &offsets, None)?;
+        let cookies = Cookies::of_running_kernel(&offsets);
+        let mut ebpf = load_object(config, &btf, &offsets, cookies, None)?;
         let is_twice = hook::are_preemptible(&btf);
 
         let hook::Attached {
@@ -153,7 +152,7 @@ impl Tracer {
         let multi = multi::Program::load(&ebpf);
         let mut refused = None;
         if multi.is_none()
-            && let Err(error) = load_call(&mut ebpf)
+            && let Err(error) = perf::load(&mut ebpf)
         {
             let why = if let SetupError::Verifier { summary, .. } = error {
                 summary
@@ -161,8 +160,8 @@ impl Tracer {
                 describe(&error)
             };
             notes.push(format!(
-                "no probe in Go's tools can be on, so of a build its processes and files are seen, but no actions, phases and cache keys \
-                 (Linux 5.15 or later takes them): {why}"
+                "no probe in Go's tools can be on, so of a build its processes and files are seen, but no actions, phases and cache keys: \
+                 {why}"
             ));
             refused = Some(why);
         }
@@ -188,7 +187,7 @@ impl Tracer {
 
         let call = match (multi, refused) {
             (Some(program), _) => Call::Multi(program),
-            (None, None) => Call::Perf(Box::new(ebpf)),
+            (None, None) => Call::Perf(perf::Program::of(ebpf, cookies)),
             (None, Some(why)) => Call::Refused(why),
         };
         let mut tracer = Self {
@@ -278,14 +277,14 @@ impl Tracer {
 
     /// Probes a file in every process that runs it, now and later. All sites, or none; those of before are let go.
     pub fn attach(&mut self, file: &File, target: u32, sites: &[Site]) -> Result<(), TracerError> {
-        let held = match &self.call {
+        let held = match &mut self.call {
             Call::Multi(program) => Held::Multi {
                 link: program
                     .attach(file, target, sites)
                     .map_err(TracerError::Attach)?,
             },
-            Call::Perf(_) => Held::Perf {
-                links: self.attach_perf(file, target, sites)?,
+            Call::Perf(program) => Held::Perf {
+                links: program.attach(file, target, sites)?,
             },
             Call::Refused(why) => return Err(TracerError::NoProbes(why.clone())),
         };
@@ -299,32 +298,6 @@ impl Tracer {
         let n = sites.len();
         self.probed.insert(target, Links { n, held, pinned });
         Ok(())
-    }
-
-    fn attach_perf(
-        &mut self,
-        file: &File,
-        target: u32,
-        sites: &[Site],
-    ) -> Result<Vec<UProbeLink>, TracerError> {
-        // The kernel follows this link to the inode that was opened, whatever has become of its name.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let program = match &mut self.call {
-            Call::Multi(_) | Call::Refused(_) => {
-                return Err(TracerError::NoProgram(CALL_PROGRAM));
-            }
-            Call::Perf(ebpf) => call_program(ebpf)?,
-        };
-        let mut links = Vec::with_capacity(sites.len());
-        for site in sites {
-            let point = UProbeAttachPoint {
-                location: UProbeAttachLocation::AbsoluteOffset(site.offset),
-                cookie: Some(site.cookie(target)),
-            };
-            let id = program.attach(point, &path, UProbeScope::AllProcesses)?;
-            links.push(program.take_link(id)?);
-        }
-        Ok(links)
     }
 
     /// Lets go of a file. Nothing happens if it is not probed. Its breakpoints go at once; the kernel's wait after that, some 60 ms,
@@ -384,6 +357,7 @@ fn load_object(
     config: Config,
     btf: &Btf,
     offsets: &Offsets,
+    cookies: Cookies,
     pins: Option<&Pins>,
 ) -> Result<Ebpf, SetupError> {
     let n_cpus = u32::try_from(nr_cpus().map_err(|(path, source)| SetupError::Kernel {
@@ -397,12 +371,16 @@ fn load_object(
         0
     };
     let child_at = if n_again > 0 { hook::child_at() } else { 0 };
+    let is_named = u32::from(cookies == Cookies::Named);
+    let are_registers_first = u32::from(hook::are_registers_first());
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
         .override_global("OFFSETS", offsets.as_bytes(), true)
         .override_global("N_AGAIN", &n_again, true)
         .override_global("CHILD_AT", &child_at, true)
+        .override_global("IS_NAMED", &is_named, true)
+        .override_global("ARE_REGISTERS_FIRST", &are_registers_first, true)
         .map_max_entries(map::EVENTS, ring_size(config.ring_bytes))
         .map_max_entries(map::SCRATCH, n_cpus.saturating_add(n_again));
     for (name, path) in pins.into_iter().flat_map(Pins::maps) {
@@ -415,17 +393,6 @@ fn load_object(
         Err(_) => loader.load(&object::preallocated()),
     }
     .map_err(error::from_load)
-}
-
-/// Loads the program of uprobes for perf events.
-fn load_call(ebpf: &mut Ebpf) -> Result<(), SetupError> {
-    call_program(ebpf)
-        .and_then(|program| program.load().map_err(TracerError::from))
-        .map_err(|source| error::from_program(CALL_PROGRAM, source))
-}
-
-fn call_program(ebpf: &mut Ebpf) -> Result<&mut UProbe, TracerError> {
-    Ok(hook::program(ebpf, CALL_PROGRAM)?.try_into()?)
 }
 
 fn fill<T: IntoBytes + Immutable, const N: usize>(

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
-use aya::programs::{BtfTracePoint, Program, TracePoint};
+use aya::programs::{BtfTracePoint, Program, ProgramType, TracePoint};
+use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf, Ebpf};
 use aya_obj::btf::BtfKind;
 
@@ -62,6 +63,16 @@ pub(super) struct Attached {
 /// Whether a program at a tracepoint can be preempted on this kernel. One that cannot although this says so is only there twice.
 pub(super) fn are_preemptible(btf: &Btf) -> bool {
     btf.id_by_type_name_kind(GUARD, BtfKind::Typedef).is_ok()
+}
+
+/// Whether a program at a system call's tracepoint has no other way to the process's registers than the first word that it is given
+/// (before Linux 5.15).
+pub(super) fn are_registers_first() -> bool {
+    let helper = BpfHelper::BPF_FUNC_task_pt_regs;
+    matches!(
+        is_helper_supported(ProgramType::TracePoint, helper),
+        Ok(false)
+    )
 }
 
 /// Where the child's number lies in the record of a fork; zero without tracefs.

@@ -36,6 +36,8 @@ fn of(bytes: &[u8]) -> Result<Offsets, SetupError> {
                 name: names.first().copied().unwrap_or("?"),
             })
     };
+    // Not demanded: only kernels before 5.15 are asked for them.
+    let optional = |structure, name| btf.offset(structure, name).unwrap_or(Offsets::ABSENT);
     let task = |name| find("task_struct", &[name]);
     let mm = |name| find("mm_struct", &[name]);
     let signal = |name| find("signal_struct", &[name]);
@@ -99,6 +101,10 @@ fn of(bytes: &[u8]) -> Result<Offsets, SetupError> {
         signal_sum_sched_runtime: signal("sum_sched_runtime")?,
         signal_maxrss: signal("maxrss")?,
         signal_thread_head: signal("thread_head")?,
+        task_utask: optional("task_struct", "utask"),
+        utask_vaddr: optional("uprobe_task", "vaddr"),
+        dispatch_probe: optional("uprobe_dispatch_data", "tu"),
+        probe_filename: optional("trace_uprobe", "filename"),
     })
 }
 

@@ -21,8 +21,8 @@ use zerocopy::IntoBytes as _;
 
 use super::pin::{Error, Place, Set};
 use super::{
-    Call, Config, Held, Links, Probed, Rename, Ring, SetupError, Table, Tracer, hook, load_call,
-    load_object, multi, object, offsets, skipped::Skipped,
+    Call, Config, Held, Links, Probed, Rename, Ring, SetupError, Table, Tracer, hook, load_object,
+    multi, object, offsets, perf, skipped::Skipped,
 };
 
 /// Maps that whoever comes has to do with, or a program that is loaded once more.
@@ -267,9 +267,10 @@ impl Pins {
         let offsets = offsets::of_running_kernel()?;
         let btf = Btf::from_sys_fs()
             .map_err(|source| super::error::kernel("read the kernel's BTF", source))?;
-        let mut ebpf = load_object(config, &btf, &offsets, Some(self))?;
-        load_call(&mut ebpf)?;
-        Ok(Call::Perf(Box::new(ebpf)))
+        let cookies = perf::Cookies::of_running_kernel(&offsets);
+        let mut ebpf = load_object(config, &btf, &offsets, cookies, Some(self))?;
+        perf::load(&mut ebpf)?;
+        Ok(Call::Perf(perf::Program::of(ebpf, cookies)))
     }
 
     pub(super) fn pin_maps(&self, ebpf: &Ebpf) -> Result<(), Error> {

@@ -12,8 +12,8 @@ pub(super) type Series = (u32, u32);
 /// Kernels that are maintained for long and widely run.
 const LONG_TERM: [Series; 3] = [(5, 10), (6, 1), (6, 12)];
 
-/// The first that takes the probes of Go's tools.
-const FIRST_WITH_PROBES: Series = (5, 15);
+/// The first that does not count the memory of maps against the limit of locked memory.
+const FIRST_WITHOUT_LIMIT: Series = (5, 11);
 
 /// The one that is locked down as well.
 const LOCKED: Series = (6, 12);
@@ -34,10 +34,10 @@ pub(super) struct Task {
 pub(super) enum Asked {
     /// Builds by both toolchains, exactly, and the newest one's again where the machine is set up against it.
     All,
+    /// The same on a kernel that refuses where little memory may be locked.
+    AllLimited,
     /// Builds by both toolchains, exactly.
     Builds,
-    /// The same on a kernel that takes no probes, as far as its processes tell.
-    Processes,
     /// One build, exactly, on a kernel that is locked down as Secure Boot does it.
     Integrity,
     /// What gotrace does on a kernel that lets nobody read its memory.
@@ -48,8 +48,8 @@ impl Asked {
     /// What is added to the kernel's command line.
     pub(super) fn boot_words(self) -> &'static str {
         match self {
-            Self::All => "gotrace.asked=all",
-            Self::Builds | Self::Processes => "gotrace.asked=builds",
+            Self::All | Self::AllLimited => "gotrace.asked=all",
+            Self::Builds => "gotrace.asked=builds",
             Self::Integrity => "gotrace.asked=integrity lockdown=integrity",
             Self::Confidentiality => "gotrace.asked=confidentiality lockdown=confidentiality",
         }
@@ -57,12 +57,12 @@ impl Asked {
 
     /// What is asked of a kernel that is not locked down.
     fn usual(series: Series) -> Self {
-        if series < FIRST_WITH_PROBES {
-            Self::Processes
-        } else if LONG_TERM.contains(&series) {
-            Self::All
-        } else {
+        if !LONG_TERM.contains(&series) {
             Self::Builds
+        } else if series < FIRST_WITHOUT_LIMIT {
+            Self::AllLimited
+        } else {
+            Self::All
         }
     }
 }
@@ -113,7 +113,7 @@ fn row(wanted: &str, there: &[Series]) -> Option<(String, Series, Asked)> {
 
 fn name((major, minor): Series, asked: Asked) -> String {
     match asked {
-        Asked::All | Asked::Builds | Asked::Processes => format!("{major}.{minor}"),
+        Asked::All | Asked::AllLimited | Asked::Builds => format!("{major}.{minor}"),
         Asked::Integrity => format!("{major}.{minor}-integrity"),
         Asked::Confidentiality => format!("{major}.{minor}-confidentiality"),
     }
@@ -140,10 +140,10 @@ mod tests {
             [
                 "6.1 All",
                 "6.12 All",
+                "5.10 AllLimited",
                 "7.1 Builds",
                 "7.2 Builds",
                 "7.3 Builds",
-                "5.10 Processes",
                 "6.12-integrity Integrity",
                 "6.12-confidentiality Confidentiality"
             ]
