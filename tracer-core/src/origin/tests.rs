@@ -291,7 +291,7 @@ fn the_allow_list_is_what_the_tables_read() {
                     names.extend(pieces.iter().filter_map(|it| match it {
                         Piece::Var(name) | Piece::Base(name) => Some(*name),
                         Piece::Text(_) => None,
-                    }))
+                    }));
                 }
             }
         }
