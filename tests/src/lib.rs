@@ -20,6 +20,7 @@ pub mod phases;
 #[cfg(feature = "traced")]
 pub mod traced;
 
+mod gate;
 mod gotrace;
 mod module;
 mod podman;
@@ -28,6 +29,7 @@ mod sandbox;
 mod toolchain;
 mod warm;
 
+pub use gate::Gate;
 pub use gotrace::{
     STATIC_BUILD, STATIC_TARGET, gotrace, gotrace_command, package, read_json, run_gotrace,
     static_gotrace,

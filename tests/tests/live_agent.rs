@@ -12,7 +12,7 @@ use serde_json::Value;
 use tests::agent::Agent;
 use tests::crowd::Crowd;
 use tests::figures::{size, tell};
-use tests::{Module, Toolchain, run_gotrace, toolchain};
+use tests::{Gate, Module, Toolchain, run_gotrace, toolchain};
 
 const NO_ENV: [(&str, &str); 0] = [];
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -168,33 +168,23 @@ fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
     go(&module, &new, &["build", "-o", "before", "."]);
     agent.wait_for(&module, 1);
     let wrapper = script(&module, "go", &format!("exec {} \"$@\"", new.go.display()));
-    let [at_work, go_on] = ["at-work", "go-on"].map(|it| module.dir().join(it));
-    let waiting = format!(
-        "case $* in *-V=full*) ;; *) touch {}; until [ -e {} ]; do sleep 0.05; done ;; esac\nexec \"$@\"",
-        at_work.display(),
-        go_on.display(),
-    );
-    let waiting = script(&module, "waiting", &waiting);
+    let gate = Gate::new(module.dir(), "gate");
     agent.signal("STOP");
     let mut build = Command::new(wrapper)
-        .args(["build", "-toolexec", waiting.to_str().unwrap(), "-o"])
-        .args(["wrapped", "."])
+        .args(["build", &gate.flag(), "-o", "wrapped", "."])
         .current_dir(module.dir())
         .env_clear()
         .envs(module.sandbox.env(&new))
         .spawn()
         .unwrap();
-    let since = Instant::now();
-    let wait = |what: &str, is_so: &dyn Fn() -> bool| {
-        while !is_so() {
-            assert!(since.elapsed() < PATIENCE, "{what}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    };
-    wait("the build does not begin", &|| at_work.exists());
+    gate.wait();
     agent.signal("CONT");
-    wait("it is not seen", &|| agent.builds_in(&module).len() == 2);
-    fs::write(go_on, "").unwrap();
+    let since = Instant::now();
+    while agent.builds_in(&module).len() < 2 {
+        assert!(since.elapsed() < PATIENCE, "it is not seen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    gate.open();
     assert!(build.wait().unwrap().success());
     let builds = agent.wait_for(&module, 2);
     assert_eq!(builds[1]["state"], "succeeded", "{:#}", builds[1]);

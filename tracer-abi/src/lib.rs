@@ -36,6 +36,9 @@ pub mod map {
     pub const NAMES: &str = "NAMES";
     /// Array of one `u32`: the highest [`crate::Spec::level`] that is recorded. Changed at run time.
     pub const DETAIL: &str = "DETAIL";
+    /// Array of `u64`, a set of bits: the probed files ([`crate::Call::target`], modulo [`crate::TARGETS`]) that are being let go, or
+    /// were. Changed at run time.
+    pub const RELEASED: &str = "RELEASED";
     /// Array of scratch space, one element per possible CPU, or two where programs are there twice; its size is set when the object is
     /// loaded.
     pub const SCRATCH: &str = "SCRATCH";
@@ -55,6 +58,8 @@ pub const TEXT_SHORT: usize = 256;
 pub const TEXT_MAX: usize = 4096;
 /// Probes in the specification table.
 pub const SPECS_MAX: usize = 128;
+/// Probed files that are told apart at a time: bits of [`map::RELEASED`].
+pub const TARGETS: u32 = 1 << 16;
 /// Elements of [`map::PREFIXES`].
 pub const PREFIXES_MAX: usize = 8;
 /// Words of a [`Prefix`].

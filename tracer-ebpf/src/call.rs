@@ -11,13 +11,13 @@ use aya_ebpf::{
     macros::uprobe,
     programs::ProbeContext,
 };
-use tracer_abi::{CAPTURES, Call, Capture, Kind, Ours, Spec, TEXT_MAX, TEXT_SHORT};
+use tracer_abi::{CAPTURES, Call, Capture, Kind, Ours, Spec, TARGETS, TEXT_MAX, TEXT_SHORT};
 
 use crate::{
     bound::{at_most, behind, opaque},
     cookie,
     kernel::{born, current_task, current_tgid},
-    maps::{DETAIL, EVENTS, OURS, SPECS},
+    maps::{DETAIL, EVENTS, OURS, RELEASED, SPECS},
     record::{count_lost, count_seen, header, wake_if_filling},
     span::{self, Goroutine},
 };
@@ -135,18 +135,35 @@ fn cookie(ctx: &ProbeContext) -> Option<u64> {
     Some(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) })
 }
 
-/// Whether the hit belongs to the file that the process's first hit belonged to.
+/// Whether the hit is one to take. What is one file may be probed as several (two overlays of one layer), and then each hit comes once
+/// for each: those of the file that the process's first hit belonged to count, until that one is let go.
 #[inline(always)]
 fn is_first_target(ours: *mut Ours, target: u32) -> bool {
+    // Whoever follows it takes this process over from here on; a hit that both see is to be told once.
+    if is_released(target) {
+        return false;
+    }
     // SAFETY: the map keeps the element while the program runs.
     let first = unsafe { &raw mut (*ours).target };
     // SAFETY: as above. Two threads can only race here before the first hit is over, with the same file.
     let seen = unsafe { first.read_volatile() };
-    if seen == 0 {
+    if seen == target {
+        return true;
+    }
+    let is_next = seen == 0 || is_released(seen);
+    if is_next {
         // SAFETY: as above.
         unsafe { first.write_volatile(target) };
     }
-    seen == 0 || seen == target
+    is_next
+}
+
+#[inline(always)]
+fn is_released(target: u32) -> bool {
+    let bit = target % TARGETS;
+    RELEASED
+        .get(bit / 64)
+        .is_some_and(|it| it >> (bit % 64) & 1 != 0)
 }
 
 #[inline(always)]

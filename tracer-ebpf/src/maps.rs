@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_abi::{
-    Kind, NAMES_MAX, Name, Offsets, Ours, PREFIXES_MAX, Prefix, SPECS_MAX, Spec, Tally,
+    Kind, NAMES_MAX, Name, Offsets, Ours, PREFIXES_MAX, Prefix, SPECS_MAX, Spec, TARGETS, Tally,
 };
 
 use crate::{
@@ -41,6 +41,9 @@ pub static SPANS: LruHashMap<Goroutine, Open> = LruHashMap::with_max_entries(16_
 
 #[map]
 pub static DETAIL: Array<u32> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static RELEASED: Array<u64> = Array::with_max_entries(TARGETS / 64, 0);
 
 /// Not zero while the reader of a CPU's records is to be woken: see `turn`.
 #[map]

@@ -34,7 +34,7 @@ use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError, describe};
 pub use held::Probed;
-use held::{Held, Links};
+use held::{Held, Links, Released};
 pub use object::digest as object_digest;
 use perf::Cookies;
 use pinned::Pins;
@@ -184,6 +184,7 @@ impl Tracer {
         let tallies = PerCpuArray::try_from(error::take(&mut ebpf, map::TALLIES)?)
             .map_err(error::from_map)?;
         let ring = Ring::new(error::take(&mut ebpf, map::EVENTS)?).map_err(error::from_map)?;
+        let released = Released::new(error::take(&mut ebpf, map::RELEASED)?);
 
         let call = match (multi, refused) {
             (Some(program), _) => Call::Multi(program),
@@ -198,7 +199,7 @@ impl Tracer {
             detail,
             tallies,
             skipped,
-            probed: Probed::default(),
+            probed: Probed::new(released.map_err(error::from_map)?),
             notes,
             pins,
         };
@@ -277,6 +278,7 @@ impl Tracer {
 
     /// Probes a file in every process that runs it, now and later. All sites, or none; those of before are let go.
     pub fn attach(&mut self, file: &File, target: u32, sites: &[Site]) -> Result<(), TracerError> {
+        self.probed.begin(target);
         let held = match &mut self.call {
             Call::Multi(program) => Held::Multi {
                 link: program

@@ -109,13 +109,18 @@ impl Builds {
         toolchain: &Toolchain,
         start: impl FnOnce(&mut Command) -> Output,
     ) -> Output {
+        self.change();
+        start(&mut self.module.go(toolchain, &["build", "-o", "program", "."]))
+    }
+
+    /// The next one is about to be started.
+    fn change(&mut self) {
         self.n += 1;
         let n = self.n;
         self.module.write(
             "main.go",
             &format!("package main\n\nfunc main() {{ println(\"build\", {n}) }}\n"),
         );
-        start(&mut self.module.go(toolchain, &["build", "-o", "program", "."]))
     }
 
     fn assert_runs(&self) {

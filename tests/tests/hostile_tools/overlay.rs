@@ -1,16 +1,20 @@
 //! Two containers on one image, as overlayfs shows it to them: what is one file below is two above, and after a change it is three.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tests::agent::Agent;
 use tests::figures::{size, tell};
-use tests::{Toolchain, toolchain};
+use tests::{Gate, Toolchain, toolchain};
 
 use crate::verdict::Verdict;
 use crate::{Builds, Copied};
+
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A layer of its own over what others share, in a mount namespace of its own. Gone when this is dropped.
 struct Container(Child);
@@ -93,6 +97,73 @@ const CHANGES: [(&str, &str); 4] = [
     ),
 ];
 
+/// What is one file below is probed once for each container that shows it, and a process is followed by the probes of one of them. Which,
+/// is the kernel's to say; so each of the two containers changes its own once.
+#[test]
+fn a_build_is_whole_though_the_file_is_let_go_that_another_container_showed() {
+    let _alone = crate::alone();
+    let agent = Agent::start();
+    let version = toolchain("1.25");
+    let mut builds = [Builds::new(&[&version]), Builds::new(&[&version])];
+    let place = builds[0].module.sandbox.path().to_owned();
+    let (lower, merged) = (place.join("lower"), place.join("merged"));
+    fs::create_dir_all(&merged).unwrap();
+    let _image = Copied::new(&version, lower.clone());
+    let own = Toolchain {
+        goroot: merged.clone(),
+        go: merged.join("bin/go"),
+        version: version.version.clone(),
+    };
+    for (changed, kept) in [(0, 1), (1, 0)] {
+        let containers = ["one", "other"].map(|name| {
+            let layer = place.join(format!("{name}-{changed}"));
+            Container::start(&layer, &lower, &merged)
+        });
+        // Both show each tool from now on; one that is over too soon gets its probes another time.
+        let tools = [own.go.clone(), own.tool("compile"), own.tool("link")];
+        for (n_showing, container, builds) in (1..)
+            .zip(containers.iter())
+            .zip(&mut builds)
+            .map(|((n, it), builds)| (n, it, builds))
+        {
+            let since = Instant::now();
+            while !tools.iter().all(|it| n_probed(&agent, it) == n_showing) {
+                assert!(since.elapsed() < PATIENCE, "a tool is not probed");
+                container.build(builds, &own);
+                builds.seen_by(&agent);
+            }
+        }
+        let builds = &mut builds[kept];
+        let gate = Gate::new(&place, &format!("gate-{changed}"));
+        let args = ["build", &gate.flag(), "-o", "program", "."];
+        builds.change();
+        let go = builds.module.go(&own, &args);
+        let mut child = containers[kept].command(&go).spawn().unwrap();
+        gate.wait();
+        containers[changed].sh(&format!("chmod 700 {}", own.go.display()));
+        let since = Instant::now();
+        while n_probed(&agent, &own.go) == 2 {
+            assert!(since.elapsed() < PATIENCE, "it is not let go");
+            thread::sleep(Duration::from_millis(50));
+        }
+        gate.open();
+        assert!(child.wait().unwrap().success());
+        builds.assert_runs();
+        let all = builds.seen_by(&agent);
+        let build = all.last().unwrap();
+        assert!(build.anomalies.is_empty(), "{:#?}", build.anomalies);
+        assert_eq!(build.outputs.len(), 1, "{:#?}", build.outputs);
+    }
+    agent.stop();
+}
+
+/// Files of that name that the agent holds: those with probes.
+fn n_probed(agent: &Agent, path: &Path) -> usize {
+    let files = fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap();
+    let held = files.filter_map(|it| fs::read_link(it.unwrap().path()).ok());
+    held.filter(|it| it == path).count()
+}
+
 #[test]
 fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_up() {
     let _alone = crate::alone();
@@ -101,7 +172,7 @@ fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_u
     let mut builds = [Builds::new(&[&version]), Builds::new(&[&version])];
     let place = builds[0].module.sandbox.path().to_owned();
     let (lower, merged) = (place.join("lower"), place.join("merged"));
-    std::fs::create_dir_all(&merged).unwrap();
+    fs::create_dir_all(&merged).unwrap();
     let _image = Copied::new(&version, lower.clone());
     let own = Toolchain {
         goroot: merged.clone(),

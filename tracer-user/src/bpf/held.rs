@@ -6,15 +6,26 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aya::maps::{Array, MapData, MapError};
 use aya::programs::links::FdLink;
 use aya::programs::uprobe::UProbeLink;
+use tracer_abi::TARGETS;
 
 use super::multi;
 use super::pinned::FilePins;
 
 /// The files that are probed now, by their targets. A clone is another way to the same.
-#[derive(Clone, Default)]
-pub struct Probed(Arc<Mutex<HashMap<u32, Links>>>);
+#[derive(Clone)]
+pub struct Probed(Arc<Mutex<Files>>);
+
+struct Files {
+    links: HashMap<u32, Links>,
+    released: Released,
+}
+
+/// What tells the kernel side that a file is let go: a process that was followed by its probes is then followed by those of another
+/// file that is the same below, if there is one (`is_first_target` of `tracer-ebpf/src/call.rs`).
+pub(super) struct Released(Array<MapData, u64>);
 
 /// What keeps the probes of one file on.
 pub(super) struct Links {
@@ -40,29 +51,63 @@ impl Probed {
         }
     }
 
-    pub(super) fn insert(&self, target: u32, links: Links) {
-        self.lock().insert(target, links);
+    pub(super) fn new(released: Released) -> Self {
+        let links = HashMap::new();
+        Self(Arc::new(Mutex::new(Files { links, released })))
     }
 
+    /// The number of a file is about to be used. Those of before are let go.
+    pub(super) fn begin(&self, target: u32) {
+        let mut files = self.lock();
+        files.links.remove(&target);
+        files.released.set(target, false);
+    }
+
+    pub(super) fn insert(&self, target: u32, links: Links) {
+        self.lock().links.insert(target, links);
+    }
+
+    /// From now on no hit of that file counts.
     pub(super) fn remove(&self, target: u32) -> Option<Links> {
-        self.lock().remove(&target)
+        let mut files = self.lock();
+        files.released.set(target, true);
+        files.links.remove(&target)
     }
 
     pub(super) fn has(&self, target: u32) -> bool {
-        self.lock().contains_key(&target)
+        self.lock().links.contains_key(&target)
     }
 
     pub(super) fn take_all(&self) -> impl Iterator<Item = Links> + use<> {
-        mem::take(&mut *self.lock()).into_values()
+        mem::take(&mut self.lock().links).into_values()
     }
 
     /// Uprobes that are on.
     pub(super) fn n_links(&self) -> usize {
-        self.lock().values().map(|it| it.n).sum()
+        self.lock().links.values().map(|it| it.n).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Links>> {
+    fn lock(&self) -> MutexGuard<'_, Files> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Released {
+    pub(super) fn new(map: aya::maps::Map) -> Result<Self, MapError> {
+        Array::try_from(map).map(Self)
+    }
+
+    fn set(&mut self, target: u32, is_released: bool) {
+        let bit = target % TARGETS;
+        let (word, mask) = (bit / 64, 1_u64 << (bit % 64));
+        let before = self.0.get(&word, 0).unwrap_or(0);
+        let now = if is_released {
+            before | mask
+        } else {
+            before & !mask
+        };
+        // An element of an array is always there; were it not, hits of that file would be lost with its probes.
+        let _kept = self.0.set(word, now, 0);
     }
 }
 

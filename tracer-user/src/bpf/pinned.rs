@@ -21,12 +21,12 @@ use zerocopy::IntoBytes as _;
 
 use super::pin::{Error, Place, Set};
 use super::{
-    Call, Config, Held, Links, Probed, Rename, Ring, SetupError, Table, Tracer, hook, load_object,
-    multi, object, offsets, perf, skipped::Skipped,
+    Call, Config, Held, Links, Probed, Released, Rename, Ring, SetupError, Table, Tracer, hook,
+    load_object, multi, object, offsets, perf, skipped::Skipped,
 };
 
 /// Maps that whoever comes has to do with, or a program that is loaded once more.
-const MAPS: [&str; 8] = [
+const MAPS: [&str; 9] = [
     map::EVENTS,
     map::TALLIES,
     map::OURS,
@@ -34,6 +34,7 @@ const MAPS: [&str; 8] = [
     map::SPECS,
     map::PREFIXES,
     map::NAMES,
+    map::RELEASED,
     "SPANS",
 ];
 /// The program that serves uprobes, where their links are `uprobe_multi`. For perf events `aya` does not take one that was pinned, so
@@ -122,6 +123,7 @@ impl Tracer {
         let ours = HashMap::try_from(Map::HashMap(pins.map(map::OURS)?));
         let detail = Array::try_from(Map::Array(pins.map(map::DETAIL)?));
         let tallies = PerCpuArray::try_from(Map::PerCpuArray(pins.map(map::TALLIES)?));
+        let released = Released::new(Map::Array(pins.map(map::RELEASED)?));
         let of_map = |name, source| set.error("use the map", name, io::Error::other(source));
         let mut scheduler = Vec::new();
         for name in hook::scheduler() {
@@ -153,7 +155,7 @@ impl Tracer {
                 |name| set.get(&program_name(name)),
                 |name| there.contains(&program_name(name)),
             )?,
-            probed: Probed::default(),
+            probed: Probed::new(released.map_err(|it| of_map(map::RELEASED, it))?),
             notes,
             pins: None,
         };
@@ -188,8 +190,12 @@ impl Tracer {
             return;
         };
         for name in set.names() {
-            let target = name.strip_prefix(FILE).map(target_of);
-            if target.is_some_and(|it| it.is_none_or(|it| !self.probed.has(it))) {
+            let Some(target) = name.strip_prefix(FILE).map(target_of) else {
+                continue;
+            };
+            if target.is_none_or(|it| !self.probed.has(it)) {
+                // Before it is off, as ever.
+                let _none = target.and_then(|it| self.probed.remove(it));
                 set.unpin(&name);
             }
         }
