@@ -139,14 +139,19 @@ impl Machine {
 
     /// Runs a command in it as root, with nothing in its environment but a plain PATH.
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
-        Command::new("nsenter")
+        self.command(args).output().unwrap()
+    }
+
+    /// The same, to be started.
+    pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new("nsenter");
+        command
             .args(["--target", &self.leader.unwrap().to_string(), "--all", "--"])
             .args(args)
             .env_clear()
             .env("PATH", SYSTEM_PATH)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 
     /// Runs a command that has to succeed; returns what it wrote to stdout and to stderr.

@@ -26,28 +26,37 @@ pub(super) fn machine() -> Machine {
 
 /// Builds a module as an ordinary user, in their home; the hash of what came out.
 pub(super) fn build(machine: &Machine, name: &str) -> String {
-    let go = toolchain("1.19").go.display().to_string();
-    let script = format!(
-        "mkdir ~/{name} && cd ~/{name} && {go} mod init example.com/{name} 2>/dev/null && \
-         echo 'package main; func main() {{ println(1) }}' > main.go && {go} build -o made . && sha256sum made"
-    );
+    let script = format!("{} && sha256sum made", build_script(name, ""));
     let (said, _) = machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &script]);
     said.split_whitespace().next().unwrap().to_owned()
+}
+
+/// Makes a module in one's home, and builds it with these flags.
+pub(super) fn build_script(name: &str, flags: &str) -> String {
+    let go = toolchain("1.19").go.display().to_string();
+    format!(
+        "mkdir ~/{name} && cd ~/{name} && {go} mod init example.com/{name} 2>/dev/null && \
+         echo 'package main; func main() {{ println(1) }}' > main.go && {go} build {flags} -o made ."
+    )
 }
 
 /// That build in the history, when it is over.
 pub(super) fn found(machine: &Machine, gotrace: &str, name: &str) -> Value {
     machine.wait_for(&format!("the build of {name}"), |machine| {
-        let (said, _) = machine.succeed([
-            // Others build on this machine, too.
-            gotrace, "builds", "--limit", "1000", "--format", "json",
-        ]);
-        let listed: Value = serde_json::from_str(&said).unwrap();
-        let builds = listed["builds"].as_array().unwrap().iter();
         let project = format!("example.com/{name}");
-        builds
+        listed(machine, gotrace)
+            .into_iter()
             .filter(|it| it["state"] != "running" && it["command"] == "build")
             .find(|it| it["project"] == project.as_str())
-            .cloned()
     })
+}
+
+/// The last builds in the history.
+pub(super) fn listed(machine: &Machine, gotrace: &str) -> Vec<Value> {
+    let (said, _) = machine.succeed([
+        // Others build on this machine, too.
+        gotrace, "builds", "--limit", "1000", "--format", "json",
+    ]);
+    let listed: Value = serde_json::from_str(&said).unwrap();
+    listed["builds"].as_array().unwrap().clone()
 }

@@ -1,20 +1,45 @@
 //! The Debian package on a machine with systemd: installed, upgraded, removed and purged by dpkg.
 
 use std::fs;
+use std::process::Child;
 
 use tests::machine::Machine;
 use tests::package;
 
-use super::harness::{DOWNLOADED, build, found, machine};
+use super::harness::{DOWNLOADED, build, build_script, found, listed, machine};
 
 const DEB: &str = "/opt/gotrace.deb";
 const CONFIG: &str = "/etc/gotrace/gotrace.toml";
+const SLOW: &str = "/opt/slow.sh";
+const GO_ON: &str = "/opt/go-on";
 const RUNNER: &str = "/home/builder/actions-runner";
 
 /// Without questions: there is nobody to answer.
 fn dpkg(machine: &Machine, action: &[&str]) {
     let debconf = ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg"];
     machine.succeed([&debconf[..], &["--force-confold"], action].concat());
+}
+
+/// Begins a build that goes on when it may, and waits until the service follows it.
+fn begin(machine: &Machine, name: &str) -> Child {
+    machine.write(
+        SLOW,
+        format!(
+            "#!/bin/sh\ncase $* in *-V=full*) ;; *) until [ -e {GO_ON} ]; do sleep 0.1; done ;; esac\nexec \"$@\"\n"
+        ),
+    );
+    machine.succeed(["chmod", "755", SLOW]);
+    let script = build_script(name, &format!("-toolexec {SLOW}"));
+    let child = machine
+        .command(["runuser", "-u", "builder", "--", "sh", "-c", &script])
+        .spawn()
+        .unwrap();
+    machine.wait_for("the build that waits", |machine| {
+        listed(machine, "gotrace")
+            .into_iter()
+            .find(|it| it["state"] == "running" && it["command_line"].to_string().contains(SLOW))
+    });
+    child
 }
 
 fn property(machine: &Machine, name: &str) -> String {
@@ -65,11 +90,21 @@ fn a_package_brings_the_service_and_takes_it_away() {
     // Installed again it is the upgrade: the service is another process, the configuration the operator's.
     machine.write(CONFIG, "keep_days = 7\n");
     let pid = property(&machine, "MainPID");
+    let mut under_way = begin(&machine, "across");
     dpkg(&machine, &["--install", DEB]);
     assert_ne!(property(&machine, "MainPID"), pid);
     assert_eq!(property(&machine, "ActiveState"), "active\n");
     let kept = fs::read_to_string(machine.path(CONFIG)).unwrap();
     assert_eq!(kept, "keep_days = 7\n");
+    // What was under way is whole: the kernel programs are the same.
+    machine.succeed(["touch", GO_ON]);
+    assert!(under_way.wait().unwrap().success());
+    let across = found(&machine, "gotrace", "across");
+    let id = across["id"].as_str().unwrap();
+    let (told, _) = machine.succeed(["gotrace", "show", id]);
+    assert_eq!(across["state"], "succeeded", "{told}");
+    assert_eq!(across["anomalies"], 0, "{told}");
+    assert!(told.contains("made"), "{told}");
     build(&machine, "upgraded");
     found(&machine, "gotrace", "upgraded");
 
