@@ -13,12 +13,13 @@ use tests::figures::{LONG, MARK};
 use crate::{setup, shell};
 
 /// A file of tests, and which of them have figures; all where none is named.
-const TESTS: [(&str, &[&str]); 10] = [
+const TESTS: [(&str, &[&str]); 11] = [
     ("hostile_outputs", &["race::"]),
     ("hostile_tools", &[]),
     ("hostile_load", &[]),
     ("hostile_store", &[]),
     ("hostile_names", &[]),
+    ("hostile_labels", &[]),
     ("live_agent", &["many_builds_at_once"]),
     ("history", &["killed_loses_no_stored_build"]),
     ("history_postgres", &["outage::"]),
