@@ -18,7 +18,8 @@ use tempfile::TempDir;
 
 use crate::{Module, gotrace_command};
 
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Longer than a build may be under way when it is over: 30 s until it is noticed that its end was lost, two minutes for its outputs.
+const PATIENCE: Duration = Duration::from_mins(4);
 const STORE: &str = "history.db";
 
 /// A process that ends when its test does, however that is.
@@ -217,14 +218,23 @@ impl Agent {
 
     /// Waits until so many builds of the module are over.
     pub fn wait_for(&self, module: &Module, n: usize) -> Vec<Value> {
+        self.wait_until(module, |n_over, _| n_over >= n)
+    }
+
+    /// Waits until so many are over, and none is under way.
+    pub fn wait_for_all(&self, module: &Module, n: usize) -> Vec<Value> {
+        self.wait_until(module, |n_over, n_running| n_over >= n && n_running == 0)
+    }
+
+    fn wait_until(&self, module: &Module, is_enough: impl Fn(usize, usize) -> bool) -> Vec<Value> {
         let since = Instant::now();
         loop {
             let found = self.builds_in(module);
             let n_over = found.iter().filter(|it| it["state"] != "running").count();
-            if n_over >= n {
+            if is_enough(n_over, found.len() - n_over) {
                 return found;
             }
-            assert!(since.elapsed() < PATIENCE, "{n_over} of {n}: {found:#?}");
+            assert!(since.elapsed() < PATIENCE, "{n_over} over: {found:#?}");
             thread::sleep(Duration::from_millis(100));
         }
     }

@@ -1,6 +1,5 @@
 //! Many small builds at the same moment, and what a history must have of each: it, its parent, its output.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -11,6 +10,45 @@ use crate::{Module, Toolchain};
 
 /// One in so many is run by `go generate`, so that it has a parent.
 const GENERATED: usize = 10;
+
+/// What a history has of a crowd.
+#[derive(Debug, Default)]
+pub struct Judgement {
+    /// Builds of which all is there and right.
+    pub whole: usize,
+    /// Builds that say themselves that something of them is missing.
+    pub told: usize,
+    /// What should not be: a build that is not there, or twice, or not as it was, without a word.
+    pub wrong: Vec<String>,
+}
+
+impl Judgement {
+    /// One that was run, as it was found; what is wrong with it if it says that it is whole.
+    fn add(&mut self, name: &str, found: &[&Value], is_wrong: impl Fn(&Value) -> Option<String>) {
+        let [build] = found else {
+            let n = found.len();
+            self.wrong.push(format!("{name} was made by {n} builds"));
+            return;
+        };
+        let state = text(build, "state");
+        if build["anomalies"] != 0 {
+            self.told += 1;
+        } else if state != "succeeded" {
+            self.wrong.push(format!("{name} {state}"));
+        } else if let Some(why) = is_wrong(build) {
+            self.wrong.push(format!("{name} {why}"));
+        } else {
+            self.whole += 1;
+        }
+    }
+
+    /// Takes in another.
+    pub fn extend(&mut self, other: Self) {
+        self.whole += other.whole;
+        self.told += other.told;
+        self.wrong.extend(other.wrong);
+    }
+}
 
 /// A module with many programs. Each is built by a `go` command of its own.
 #[derive(Debug)]
@@ -88,58 +126,49 @@ impl Crowd {
         }
     }
 
-    /// What is wrong with what a history has of them; `builds` as `gotrace builds --format json` lists them. Nothing: each is there
-    /// once and whole, below its parent, with the output that is on disk.
-    pub fn complaints(&self, builds: &[Value]) -> Vec<String> {
-        let mut complaints = Vec::new();
-        let mut by_output: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-        for build in builds {
-            let path = build.pointer("/targets/0/path").and_then(Value::as_str);
-            by_output
-                .entry(path.unwrap_or_default())
-                .or_default()
-                .push(build);
-            let line = text(build, "command_line");
-            if text(build, "state") != "succeeded" {
-                complaints.push(format!("{line}: {}", text(build, "state")));
-            }
-            if build["anomalies"] != 0 {
-                complaints.push(format!("{line}: {} gaps", build["anomalies"]));
-            }
-        }
-        if builds.len() != self.n_builds() {
-            let n = self.n_builds();
-            complaints.push(format!(
-                "{} builds in the history, {n} were run",
-                builds.len()
-            ));
-        }
+    /// How what a history has of them stands beside what was run; `builds` as `gotrace builds --format json` lists them.
+    pub fn judge(&self, builds: &[Value]) -> Judgement {
+        let mut judgement = Judgement::default();
+        let mut rest: Vec<&Value> = builds.iter().collect();
         for i in 0..self.n {
-            let path = self.output(i);
-            let found = by_output.get(path.to_str().unwrap_or_default());
-            let Some([build]) = found.map(Vec::as_slice) else {
-                let n = found.map_or(0, Vec::len);
-                complaints.push(format!("{} was made by {n} builds", path.display()));
-                continue;
+            let output = self.output(i).display().to_string();
+            let package = format!("./many/p{i}");
+            let build = if Self::is_generated(i) {
+                format!("go build -o {output} .")
+            } else {
+                format!("go build -o {output} {package}")
             };
-            let size = fs::metadata(&path).map_or(0, |it| it.len());
-            if build["targets"][0]["size"] != size {
-                let said = &build["targets"][0]["size"];
-                complaints.push(format!("{} has {size} bytes, not {said}", path.display()));
-            }
-            let parent = builds.iter().find(|it| it["id"] == build["parent"]);
-            let generate = parent.map(|it| text(it, "command_line"));
-            let is_right = match generate {
-                Some(line) => {
-                    Self::is_generated(i) && line.ends_with(&format!("generate ./many/p{i}"))
-                }
-                None => !Self::is_generated(i) && build["parent"].is_null(),
-            };
-            if !is_right {
-                complaints.push(format!("{} has the parent {generate:?}", path.display()));
+            let build = take(&mut rest, &build);
+            judgement.add(&output, &build, |it| self.is_wrong(i, it, builds));
+            if Self::is_generated(i) {
+                let generate = take(&mut rest, &format!("go generate {package}"));
+                judgement.add(&package, &generate, |_| None);
             }
         }
-        complaints
+        // Tools whose start was lost stand by themselves.
+        for build in rest {
+            judgement.add("nothing that was run", &[build], |_| {
+                Some("is in the history".to_owned())
+            });
+        }
+        judgement
+    }
+
+    /// What is wrong with a build of which nothing should be missing.
+    fn is_wrong(&self, i: usize, build: &Value, builds: &[Value]) -> Option<String> {
+        let path = self.output(i);
+        let size = fs::metadata(&path).map_or(0, |it| it.len());
+        let target = &build["targets"][0];
+        if target["path"].as_str() != path.to_str() || target["size"] != size {
+            return Some(format!("has {size} bytes, not {target}"));
+        }
+        let parent = builds.iter().find(|it| it["id"] == build["parent"]);
+        let generate = parent.map(|it| text(it, "command_line"));
+        let is_right = match generate {
+            Some(line) => Self::is_generated(i) && line.ends_with(&format!("generate ./many/p{i}")),
+            None => !Self::is_generated(i) && build["parent"].is_null(),
+        };
+        (!is_right).then(|| format!("has the parent {generate:?}"))
     }
 
     fn is_generated(i: usize) -> bool {
@@ -149,6 +178,13 @@ impl Crowd {
     fn output(&self, i: usize) -> PathBuf {
         self.module.sandbox.out().join(format!("p{i}"))
     }
+}
+
+/// Those with a command line that ends so.
+fn take<'a>(builds: &mut Vec<&'a Value>, line: &str) -> Vec<&'a Value> {
+    builds
+        .extract_if(.., |it| text(it, "command_line").ends_with(line))
+        .collect()
 }
 
 fn text<'a>(build: &'a Value, key: &str) -> &'a str {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::crowd::Crowd;
+use tests::crowd::{Crowd, Judgement};
 use tests::figures::{size, tell};
 use tests::{Gate, Module, Toolchain, run_gotrace, toolchain};
 
@@ -250,23 +250,26 @@ fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
     go(&first, &toolchain, &["build", "-o", "first", "."]);
     agent.wait_for(&first, 1);
     let (crowds, at_once) = (size(1, 4), size(50, 250));
-    let (mut n, mut complaints) = (0, Vec::new());
+    let mut all = Judgement::default();
     for _ in 0..crowds {
         let crowd = Crowd::new(&toolchain, at_once);
         crowd.run(&toolchain);
-        let builds = agent.wait_for(crowd.module(), crowd.n_builds());
-        n += builds.len();
-        complaints.extend(crowd.complaints(&builds));
+        let builds = agent.wait_for_all(crowd.module(), crowd.n_builds());
+        all.extend(crowd.judge(&builds));
     }
     tell(
         "builds at once",
         format!("{crowds} times {at_once} and those of go generate"),
         format!(
-            "{n} in the history, each once; missing, gaps or mixed up {}",
-            complaints.len()
+            "whole {}, said to lack something {}, wrong {}",
+            all.whole,
+            all.told,
+            all.wrong.len()
         ),
     );
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    assert!(all.wrong.is_empty(), "{all:#?}");
+    // As many as CI has find room in the ring.
+    assert!(at_once > 50 || all.told == 0, "{all:#?}");
     agent.stop();
 }
 
