@@ -234,7 +234,11 @@ impl Agent {
             if is_enough(n_over, found.len() - n_over) {
                 return found;
             }
-            assert!(since.elapsed() < PATIENCE, "{n_over} over: {found:#?}");
+            assert!(
+                since.elapsed() < PATIENCE,
+                "{n_over} over: {found:#?}\n{}",
+                self.page("/metrics")
+            );
             thread::sleep(Duration::from_millis(100));
         }
     }
