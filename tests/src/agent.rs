@@ -18,8 +18,7 @@ use tempfile::TempDir;
 
 use crate::{Module, gotrace_command};
 
-/// Longer than a build may be under way when it is over: 30 s until it is noticed that its end was lost, two minutes for its outputs.
-const PATIENCE: Duration = Duration::from_mins(4);
+const PATIENCE: Duration = Duration::from_mins(2);
 const STORE: &str = "history.db";
 
 /// A process that ends when its test does, however that is.

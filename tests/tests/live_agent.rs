@@ -267,9 +267,7 @@ fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
             all.wrong.len()
         ),
     );
-    assert!(all.wrong.is_empty(), "{all:#?}");
-    // As many as CI has find room in the ring.
-    assert!(at_once > 50 || all.told == 0, "{all:#?}");
+    assert!(all.wrong.is_empty() && all.told == 0, "{all:#?}");
     agent.stop();
 }
 
