@@ -169,7 +169,6 @@ impl Sessions {
             .is_some_and(|it| !it.correlator.is_tool(process));
         if is_wrong {
             self.end(process);
-            self.of.remove(&process);
         }
         is_wrong
     }
@@ -192,9 +191,8 @@ impl Sessions {
         running.map(|(root, _)| *root)
     }
 
-    /// The first process of a session is gone, and its exit was not seen.
+    /// The first process of a session is gone, and its exit was not seen. What of it comes later than that is still the session's.
     pub fn miss(&mut self, root: ProcKey, now: Ktime) {
-        self.of.remove(&root);
         if let Some(session) = self.under_way.get_mut(&root) {
             session.ended.get_or_insert(now);
         }
@@ -249,6 +247,11 @@ impl Sessions {
     }
 
     fn begin(&mut self, root: ProcKey) -> Option<ProcKey> {
+        // What is told of a process after its end belongs to what is there of it: another session in its place would be the end of that
+        // without a word.
+        if self.under_way.contains_key(&root) {
+            return Some(root);
+        }
         if self.under_way.len() >= SESSIONS_MAX {
             self.n_refused += 1;
             self.of.insert(root, None);
@@ -301,6 +304,8 @@ impl Sessions {
         for of in self.of.values_mut().filter(|it| **it == Some(root)) {
             *of = None;
         }
+        // It is gone, so nobody will take it out later.
+        self.of.remove(&root);
         Some(session.finish())
     }
 }
@@ -580,6 +585,40 @@ mod tests {
             panic!("none ended");
         };
         assert_eq!(again.ended(end).first(), Some(first));
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_not_another_session() {
+        for is_missed in [true, false] {
+            let mut sessions = Sessions::new(Context::default());
+            sessions.apply(exec(FIRST, GO, 100));
+            sessions.apply(fork(FIRST, key(11), 110));
+            if is_missed {
+                sessions.miss(FIRST, Ktime(1_000));
+                sessions.apply(exit(FIRST, 150));
+            } else {
+                sessions.apply(exit(FIRST, 150));
+                sessions.miss(FIRST, Ktime(1_000));
+            }
+            // Its outputs are still being read.
+            for event in [
+                fork(FIRST, key(12), 120),
+                exit(key(12), 130),
+                exit(key(11), 140),
+            ] {
+                sessions.apply(event);
+            }
+            assert_eq!(sessions.n_running(), 1);
+            for event in answers(FIRST) {
+                sessions.apply(event);
+            }
+            let [trace] = &sessions.ended(Ktime(150))[..] else {
+                panic!("not one session ended");
+            };
+            assert_eq!((trace.builds.len(), trace.events.exits), (1, 3));
+            assert_eq!(trace.builds[0].end, Some(Ktime(150)));
+            assert!(sessions.of.is_empty() && sessions.asked.is_empty());
+        }
     }
 
     #[test]

@@ -31,8 +31,8 @@ use crate::proc;
 const AT_ONCE: u32 = 4096;
 /// How often that is done at the end.
 const TURNS_MAX: u32 = 64;
-/// How often it is looked whether a process is gone whose exit was lost.
-const ROUND: Duration = Duration::from_secs(30);
+/// How often it is looked whether a process is gone whose exit was lost. One that was gone two times in a row has had so long to be told of.
+const ROUND: Duration = Duration::from_secs(10);
 
 /// Where builds go.
 pub trait Sink {
@@ -88,6 +88,8 @@ struct Service {
     n_unreadable: u64,
     journal: Option<Journal>,
     taken_up: TakenUp,
+    /// First processes of sessions that were gone when it was last looked.
+    gone: BTreeSet<ProcKey>,
 }
 
 /// What another has followed before.
@@ -118,7 +120,7 @@ pub fn serve(
         if have_changed {
             service.source.release_changed();
         }
-        service.turn();
+        let is_behind = service.turn();
         for trace in service.sessions.begun() {
             sink.begun(&trace);
         }
@@ -141,7 +143,7 @@ pub fn serve(
                 .set_boot_to_wall_ns(clock::boot_to_wall_ns());
             sink.state(&service.state());
         }
-        if looked.elapsed() >= ROUND {
+        if looked.elapsed() >= ROUND && !is_behind {
             looked = Instant::now();
             service.miss();
         }
@@ -176,6 +178,7 @@ impl Service {
             source,
             n_unreadable: 0,
             taken_up: TakenUp::default(),
+            gone: BTreeSet::new(),
         };
         for tool in found {
             service.take(Event::Tool(tool));
@@ -376,16 +379,20 @@ impl Service {
     }
 
     /// A session whose first process is gone and whose exit was lost would never end.
+    ///
+    /// A process tells of its exit before it is gone (`do_exit` of `kernel/exit.c`: the tracepoint comes before `exit_notify`), so at the
+    /// second look that is taken, if it was told: in between the ring was emptied. On a busy machine we come to it late.
     fn miss(&mut self) {
-        let gone: Vec<_> = self
+        let gone: BTreeSet<ProcKey> = self
             .sessions
             .roots()
             .filter(|root| !proc::is_there(*root))
             .collect();
-        for root in gone {
-            self.sessions.miss(root, clock::boot());
-            self.world.forget(root);
+        for root in gone.intersection(&self.gone) {
+            self.sessions.miss(*root, clock::boot());
+            self.world.forget(*root);
         }
+        self.gone = gone;
     }
 
     fn state(&self) -> State {

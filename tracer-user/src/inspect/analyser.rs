@@ -33,7 +33,7 @@ use self::remains::{Child, Ending};
 
 /// Longest time that one file may take, its child's start included.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long a child is waited for that closed its pipe or was killed. One that does neither after that is left behind.
+/// How long a child is waited for that was killed. One that has not ended then is left behind.
 const BURIAL: Duration = Duration::from_secs(1);
 /// Children left behind at most. There are as many as file systems that do not answer.
 const LEFT: usize = 64;
@@ -139,10 +139,14 @@ impl Analyser {
         let told = listen(&pipe, until);
         // What it still writes goes nowhere.
         drop(pipe);
+        let mut patience = BURIAL;
         if told.is_err() {
             child.kill();
+        } else {
+            // It closed its end, as the kernel does for it on its way out. Where hundreds want the processor that way takes seconds.
+            patience = patience.max(until.saturating_duration_since(Instant::now()));
         }
-        let ending = self.end(child, Instant::now() + BURIAL);
+        let ending = self.end(child, Instant::now() + patience);
         let bytes = told?;
         let ending = ending.ok_or(Lost::Late)?;
         if ending == Ending::Exited(0) {
