@@ -15,6 +15,7 @@ mod programs;
 mod readers;
 mod recorder;
 mod replay;
+mod roots;
 mod self_test;
 pub mod service;
 mod source;

@@ -24,7 +24,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags, fstat, openat, openat2,
+    statx,
+};
 use rustix::io::Errno;
 use thiserror::Error;
 use tracer_core::byte_string::ByteString;
@@ -55,6 +58,16 @@ pub struct Root {
     dir: OwnedFd,
     /// Keeps the mounts of its namespace: with the last process of a container they go, and what lies on them.
     mounts: Option<OwnedFd>,
+    /// What no other root has as long as this one is open; not known before Linux 5.8.
+    place: Option<RootPlace>,
+}
+
+/// A mount, which is of one namespace, and a directory on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RootPlace {
+    mount: u64,
+    /// Device and inode: a mount of btrfs has several of the same number.
+    dir: (u32, u32, u64),
 }
 
 /// Whom a file comes from: a user, and where that user lives, which for containers with the same users are several places.
@@ -86,6 +99,8 @@ pub struct Opened {
 pub enum Refused {
     #[error("the process that made it was gone before its root directory could be opened")]
     Gone,
+    #[error("processes that build are in {0} other roots")]
+    Crowded(usize),
     #[error("its path is not absolute")]
     Relative,
     #[error("cannot be opened: {0}")]
@@ -142,6 +157,7 @@ impl Root {
         // Asked after opening: then it was that process, and no later one with the same id, whose root was opened.
         if proc::is_there(process) {
             Ok(Self {
+                place: RootPlace::of(&dir),
                 dir,
                 mounts: mounts.ok(),
             })
@@ -158,8 +174,27 @@ impl Root {
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         );
-        let root = root.map(|dir| Self { dir, mounts: None });
+        let root = root.map(|dir| Self {
+            place: RootPlace::of(&dir),
+            dir,
+            mounts: None,
+        });
         root.map_err(|errno| Refused::Open(errno.into()))
+    }
+
+    /// Whether all that is found in one of them is found in the other, and both keep the same from going.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let keeps = |it: &Self| it.mounts.is_some();
+        self.place.is_some() && self.place == other.place && keeps(self) == keeps(other)
+    }
+
+    /// As on a kernel that does not say which mount it is on.
+    #[cfg(test)]
+    pub(crate) fn nowhere(self) -> Self {
+        Self {
+            place: None,
+            ..self
+        }
     }
 
     /// Whom files in here come from that are this user's.
@@ -216,6 +251,19 @@ impl Root {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
         openat2(&self.dir, inside, flags, Mode::empty(), resolve)
+    }
+}
+
+impl RootPlace {
+    /// Of an open directory: the kernel gives the number of a mount to another only when nothing holds that one any more.
+    fn of(dir: &OwnedFd) -> Option<Self> {
+        let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+        let told = statx(dir, "", AtFlags::EMPTY_PATH, wanted).ok()?;
+        let is_told = StatxFlags::from_bits_retain(told.stx_mask).contains(wanted);
+        is_told.then_some(Self {
+            mount: told.stx_mnt_id,
+            dir: (told.stx_dev_major, told.stx_dev_minor, told.stx_ino),
+        })
     }
 }
 

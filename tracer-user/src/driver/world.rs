@@ -1,9 +1,7 @@
 //! Does what the core asks for, and turns what it finds into events.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::effect::Effect;
@@ -15,13 +13,10 @@ use super::bell::Bell;
 use super::inspector::{self, Depth, Inspector, Question};
 use super::programs::{Program, Seen};
 use super::readers::Readers;
+use super::roots::Roots;
 use super::source::Source;
 use super::texts::{self, Text};
-use crate::inspect::{Refused, Root};
 use crate::proc;
-
-/// Most roots that are kept open. Processes in one root share it; there are as many as containers that build at once.
-const ROOTS_MAX: usize = 256;
 
 /// What came of an effect.
 pub(super) type Answer = Result<Event, NoTool>;
@@ -39,8 +34,7 @@ pub(super) struct World {
     programs: Readers<Program>,
     /// Readable when one of these has answers.
     bell: Bell,
-    /// Roots of processes that were asked about while they lived.
-    roots: BTreeMap<ProcKey, Arc<Root>>,
+    roots: Roots,
 }
 
 impl World {
@@ -51,7 +45,7 @@ impl World {
             texts: Readers::start("texts", &bell)?,
             programs: Readers::start("programs", &bell)?,
             bell,
-            roots: BTreeMap::new(),
+            roots: Roots::default(),
         })
     }
 
@@ -86,7 +80,7 @@ impl World {
             Effect::ReadCheckout { process, dir, uid } => {
                 self.read(process, Text::Checkout(dir), Some(uid))
             }
-            Effect::Inspect { process, path, uid } => match self.root(process) {
+            Effect::Inspect { process, path, uid } => match self.roots.of(process) {
                 Ok(root) => self.inspector.ask(Question {
                     process,
                     path,
@@ -109,7 +103,7 @@ impl World {
         if let Some(tool) = source.known(file) {
             return Some(Ok(Event::Tool(tool.clone())));
         }
-        let Ok(root) = self.root(process) else {
+        let Ok(root) = self.roots.of(process) else {
             return Some(Err(NoTool { process, file }));
         };
         let seen = self.programs.ask(Program {
@@ -125,7 +119,7 @@ impl World {
 
     /// `uid` is not known where the process is gone; then nobody's rights are there to read with.
     fn read(&mut self, process: ProcKey, text: Text, uid: Option<u32>) -> Option<Event> {
-        match (uid, self.root(process)) {
+        match (uid, self.roots.of(process)) {
             (Some(uid), Ok(root)) => self.texts.ask(texts::Question {
                 process,
                 text,
@@ -138,7 +132,7 @@ impl World {
 
     /// Lets go of what is kept open for a process that has ended.
     pub(super) fn forget(&mut self, process: ProcKey) {
-        self.roots.remove(&process);
+        self.roots.forget(process);
     }
 
     /// What was found since the last call. Tools among it are probed first.
@@ -164,19 +158,6 @@ impl World {
     /// How looking into outputs goes.
     pub(super) fn analyses(&self) -> analyst::Counts {
         self.inspector.analyses()
-    }
-
-    /// The root of a process; ours if it is gone, which is the same unless it was in a container.
-    fn root(&mut self, process: ProcKey) -> Result<Arc<Root>, Refused> {
-        if let Some(root) = self.roots.get(&process) {
-            return Ok(Arc::clone(root));
-        }
-        let root = Arc::new(Root::of(process).or_else(|_| Root::own())?);
-        if self.roots.len() >= ROOTS_MAX {
-            self.roots.pop_first();
-        }
-        self.roots.insert(process, Arc::clone(&root));
-        Ok(root)
     }
 }
 

@@ -160,7 +160,11 @@ fn dots_do_not_lead_out_of_the_root() {
     symlink("../outside", place.path("root/link")).unwrap();
     symlink(place.path("outside"), place.path("root/absolute")).unwrap();
     let dir = openat(CWD, place.path("root"), OFlags::PATH, Mode::empty()).unwrap();
-    let root = Root { dir, mounts: None };
+    let root = Root {
+        place: RootPlace::of(&dir),
+        dir,
+        mounts: None,
+    };
     for path in [
         "/../outside",
         "/link",
@@ -300,6 +304,29 @@ fn a_relative_path_is_refused() {
     let root = Root::own().unwrap();
     let error = root.open(Path::new("out"), me(), OUTPUT_LIMIT).unwrap_err();
     assert_eq!(error.to_string(), "its path is not absolute");
+}
+
+#[test]
+fn roots_are_told_apart_by_what_is_found_in_them() {
+    let of = |path: &Path, mounts: Option<OwnedFd>| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let dir = openat(CWD, path, flags, Mode::empty()).unwrap();
+        Root {
+            place: RootPlace::of(&dir),
+            dir,
+            mounts,
+        }
+    };
+    let own = Root::own().unwrap();
+    assert!(own.is_same(&of(Path::new("/proc/self/root"), None)));
+    let place = Place::new();
+    assert!(!own.is_same(&of(place.dir.path(), None)));
+    // What lies on its mounts is there for longer.
+    let mounts = fs::File::open("/proc/self/ns/mnt").unwrap();
+    assert!(!own.is_same(&of(Path::new("/"), Some(mounts.into()))));
+    // A kernel that does not say which mount it is.
+    let unknown = || Root::own().unwrap().nowhere();
+    assert!(!unknown().is_same(&unknown()));
 }
 
 #[test]

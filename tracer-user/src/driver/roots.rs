@@ -1,0 +1,125 @@
+//! The roots of processes that are asked about: opened while a process lives, and kept for what is asked when it has ended.
+//!
+//! Processes in one root share it, so as many are open as containers build at once, however many builds there are in each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use tracer_core::event::ProcKey;
+
+use crate::inspect::{Refused, Root};
+use crate::proc;
+
+/// Roots that are open at most: each takes two descriptors, and a process may have 1024.
+const OPEN_MAX: usize = 256;
+/// Processes after which it is looked which of them are gone, their ends unseen.
+const PROCESSES_MAX: usize = 16_384;
+
+#[derive(Debug, Default)]
+pub(super) struct Roots {
+    of: BTreeMap<ProcKey, Arc<Root>>,
+    /// Those that somebody has.
+    open: Vec<Weak<Root>>,
+}
+
+impl Roots {
+    /// The root of a process; ours if it was gone when it was first asked about, which is the same unless it was in a container.
+    pub(super) fn of(&mut self, process: ProcKey) -> Result<Arc<Root>, Refused> {
+        if let Some(root) = self.of.get(&process) {
+            return Ok(Arc::clone(root));
+        }
+        if self.of.len() >= PROCESSES_MAX {
+            self.of.retain(|it, _| proc::is_there(*it));
+        }
+        let root = self.shared(Root::of(process).or_else(|_| Root::own())?)?;
+        self.of.insert(process, Arc::clone(&root));
+        Ok(root)
+    }
+
+    /// Nobody asks about that process any more.
+    pub(super) fn forget(&mut self, process: ProcKey) {
+        self.of.remove(&process);
+    }
+
+    /// The same as another has it, if one has.
+    fn shared(&mut self, root: Root) -> Result<Arc<Root>, Refused> {
+        self.open.retain(|it| it.strong_count() > 0);
+        let mut open = self.open.iter().filter_map(Weak::upgrade);
+        if let Some(same) = open.find(|it| it.is_same(&root)) {
+            return Ok(same);
+        }
+        if self.open.len() >= OPEN_MAX {
+            return Err(Refused::Crowded(OPEN_MAX));
+        }
+        let root = Arc::new(root);
+        self.open.push(Arc::downgrade(&root));
+        Ok(root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use tracer_core::event::{Ktime, Tgid};
+
+    use super::*;
+
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn new() -> Self {
+            Self(Command::new("sleep").arg("60").spawn().unwrap())
+        }
+
+        fn key(&self) -> ProcKey {
+            let tgid = Tgid(self.0.id());
+            let ticks = proc::stat(tgid).unwrap().started;
+            let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+            ProcKey {
+                tgid,
+                born: Ktime(ticks * tick_ns),
+            }
+        }
+
+        fn end(mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn processes_in_one_root_share_it_and_it_outlives_them() {
+        let mut roots = Roots::default();
+        let (one, two) = (Sleeper::new(), Sleeper::new());
+        let (first, second) = (one.key(), two.key());
+        let of_first = roots.of(first).unwrap();
+        assert!(Arc::ptr_eq(&of_first, &roots.of(second).unwrap()));
+        one.end();
+        assert!(Arc::ptr_eq(&of_first, &roots.of(first).unwrap()));
+        // One that was gone before is taken to be in ours.
+        let born = Ktime(first.born.0 + 1_000_000_000);
+        let unseen = roots.of(ProcKey { born, ..first }).unwrap();
+        assert!(unseen.is_same(&Root::own().unwrap()));
+        two.end();
+        drop((of_first, unseen));
+        for process in [first, second, ProcKey { born, ..first }] {
+            roots.forget(process);
+        }
+        assert!(roots.open.iter().all(|it| it.strong_count() == 0));
+    }
+
+    #[test]
+    fn as_many_are_open_as_there_may_be() {
+        let unlike = || Root::own().unwrap().nowhere();
+        let mut roots = Roots::default();
+        let open: Vec<Arc<Root>> = (0..OPEN_MAX)
+            .map(|_| roots.shared(unlike()).unwrap())
+            .collect();
+        let error = roots.shared(unlike()).unwrap_err();
+        let why = format!("processes that build are in {OPEN_MAX} other roots");
+        assert_eq!(error.to_string(), why);
+        drop(open);
+        assert!(roots.shared(unlike()).is_ok());
+    }
+}
