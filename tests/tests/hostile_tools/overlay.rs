@@ -83,6 +83,49 @@ impl Drop for Container {
     }
 }
 
+/// A toolchain that two containers share, and what is built in each.
+struct Image {
+    version: Toolchain,
+    /// As both of them show it.
+    own: Toolchain,
+    builds: [Builds; 2],
+    /// Where all of it is.
+    place: PathBuf,
+    lower: PathBuf,
+    /// Gone when this is dropped.
+    _copied: Copied,
+}
+
+impl Image {
+    fn new() -> Self {
+        let version = toolchain("1.25");
+        let builds = [Builds::new(&[&version]), Builds::new(&[&version])];
+        let place = builds[0].module.sandbox.path().to_owned();
+        let (lower, merged) = (place.join("lower"), place.join("merged"));
+        fs::create_dir_all(&merged).unwrap();
+        Self {
+            own: Toolchain {
+                go: merged.join("bin/go"),
+                goroot: merged,
+                version: version.version.clone(),
+            },
+            _copied: Copied::new(&version, lower.clone()),
+            version,
+            builds,
+            place,
+            lower,
+        }
+    }
+
+    /// Two on it, with layers of that name.
+    fn containers(&self, name: &str) -> [Container; 2] {
+        ["one", "other"].map(|which| {
+            let layer = self.place.join(format!("{which}-{name}"));
+            Container::start(&layer, &self.lower, &self.own.goroot)
+        })
+    }
+}
+
 /// What is done to the tools in one of the containers.
 const CHANGES: [(&str, &str); 4] = [
     ("changed in its mode", "chmod 700 $dir/*; chmod 755 $dir/*"),
@@ -103,41 +146,27 @@ const CHANGES: [(&str, &str); 4] = [
 fn a_build_is_whole_though_the_file_is_let_go_that_another_container_showed() {
     let _alone = crate::alone();
     let agent = Agent::start();
-    let version = toolchain("1.25");
-    let mut builds = [Builds::new(&[&version]), Builds::new(&[&version])];
-    let place = builds[0].module.sandbox.path().to_owned();
-    let (lower, merged) = (place.join("lower"), place.join("merged"));
-    fs::create_dir_all(&merged).unwrap();
-    let _image = Copied::new(&version, lower.clone());
-    let own = Toolchain {
-        goroot: merged.clone(),
-        go: merged.join("bin/go"),
-        version: version.version.clone(),
-    };
+    let mut image = Image::new();
     for (changed, kept) in [(0, 1), (1, 0)] {
-        let containers = ["one", "other"].map(|name| {
-            let layer = place.join(format!("{name}-{changed}"));
-            Container::start(&layer, &lower, &merged)
-        });
+        let containers = image.containers(&changed.to_string());
+        let Image {
+            own, builds, place, ..
+        } = &mut image;
         // Both show each tool from now on; one that is over too soon gets its probes another time.
         let tools = [own.go.clone(), own.tool("compile"), own.tool("link")];
-        for (n_showing, container, builds) in (1..)
-            .zip(containers.iter())
-            .zip(&mut builds)
-            .map(|((n, it), builds)| (n, it, builds))
-        {
+        for (n_showing, (container, builds)) in (1..).zip(containers.iter().zip(&mut *builds)) {
             let since = Instant::now();
             while !tools.iter().all(|it| n_probed(&agent, it) == n_showing) {
                 assert!(since.elapsed() < PATIENCE, "a tool is not probed");
-                container.build(builds, &own);
+                container.build(builds, own);
                 builds.seen_by(&agent);
             }
         }
         let builds = &mut builds[kept];
-        let gate = Gate::new(&place, &format!("gate-{changed}"));
+        let gate = Gate::new(place, &format!("gate-{changed}"));
         let args = ["build", &gate.flag(), "-o", "program", "."];
         builds.change();
-        let go = builds.module.go(&own, &args);
+        let go = builds.module.go(own, &args);
         let mut child = containers[kept].command(&go).spawn().unwrap();
         gate.wait();
         containers[changed].sh(&format!("chmod 700 {}", own.go.display()));
@@ -168,28 +197,16 @@ fn n_probed(agent: &Agent, path: &Path) -> usize {
 fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_up() {
     let _alone = crate::alone();
     let agent = Agent::start();
-    let version = toolchain("1.25");
-    let mut builds = [Builds::new(&[&version]), Builds::new(&[&version])];
-    let place = builds[0].module.sandbox.path().to_owned();
-    let (lower, merged) = (place.join("lower"), place.join("merged"));
-    fs::create_dir_all(&merged).unwrap();
-    let _image = Copied::new(&version, lower.clone());
-    let own = Toolchain {
-        goroot: merged.clone(),
-        go: merged.join("bin/go"),
-        version: version.version.clone(),
-    };
-    let tools: PathBuf = own.tool("compile").parent().unwrap().to_owned();
+    let mut image = Image::new();
+    let tools: PathBuf = image.own.tool("compile").parent().unwrap().to_owned();
     let rounds = size(1, 4);
     for round in 0..rounds {
-        let containers = ["one", "other"].map(|name| {
-            let layer = place.join(format!("{name}{round}"));
-            Container::start(&layer, &lower, &merged)
-        });
+        let containers = image.containers(&round.to_string());
+        let Image { own, builds, .. } = &mut image;
+        let own = &*own;
         let mut turn = || {
             thread::scope(|scope| {
-                for (container, builds) in containers.iter().zip(&mut builds) {
-                    let own = &own;
+                for (container, builds) in containers.iter().zip(&mut *builds) {
                     scope.spawn(move || container.build(builds, own));
                 }
             });
@@ -204,9 +221,9 @@ fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_u
         }
     }
     let mut all = Verdict::default();
-    for builds in &builds {
+    for builds in &image.builds {
         for build in builds.seen_by(&agent) {
-            all.add(&build, version.minor());
+            all.add(&build, image.version.minor());
         }
     }
     tell(
@@ -214,7 +231,7 @@ fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_u
         format!(
             "{} changes, {} builds",
             rounds * CHANGES.len(),
-            2 * builds[0].n
+            2 * image.builds[0].n
         ),
         format!(
             "0 tools died; calls exact {}, said to lack phases {}, wrong {}",
