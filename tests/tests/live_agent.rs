@@ -251,17 +251,22 @@ fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
     agent.wait_for(&first, 1);
     let (crowds, at_once) = (size(1, 4), size(50, 250));
     let mut all = Judgement::default();
+    let (family, mut delay) = ("\ngotrace_event_delay_seconds ", 0.0_f64);
     for _ in 0..crowds {
         let crowd = Crowd::new(&toolchain, at_once);
         crowd.run(&toolchain);
         let builds = agent.wait_for_all(crowd.module(), crowd.n_builds());
         all.extend(crowd.judge(&builds));
+        agent.wait_for_page("/metrics", family);
+        let page = agent.page("/metrics");
+        let (_, told) = page.split_once(family).expect("the delay, as just now");
+        delay = delay.max(told.lines().next().unwrap().parse().unwrap());
     }
     tell(
         "builds at once",
         format!("{crowds} times {at_once} and those of go generate"),
         format!(
-            "whole {}, said to lack something {}, wrong {}",
+            "whole {}, said to lack something {}, wrong {}; read {delay:.1} s after it was written at the latest",
             all.whole,
             all.told,
             all.wrong.len()

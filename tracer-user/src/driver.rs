@@ -6,6 +6,7 @@
 mod analyst;
 mod bell;
 mod clock;
+mod delay;
 mod handover;
 mod inspector;
 mod journal;

@@ -74,6 +74,8 @@ pub(super) struct Health {
     pub n_never_read: u64,
     pub analyses: Analyses,
     pub self_test: SelfTestVerdict,
+    /// Longest time of late from a record to when it was taken.
+    pub delay_ns: u64,
     /// Of the watcher, its output readers included.
     pub cpu_ns: u64,
     pub resident_bytes: u64,
@@ -96,6 +98,7 @@ impl Health {
             n_never_read,
             analyses,
             self_test,
+            delay_ns,
         } = state;
         let events = tallies.iter().map(|(kind, it)| (kind.0, it.seen, it.lost));
         Self {
@@ -108,6 +111,7 @@ impl Health {
             n_never_read: *n_never_read,
             analyses: *analyses,
             self_test: self_test.clone(),
+            delay_ns: *delay_ns,
             ..Self::default()
         }
     }

@@ -18,6 +18,7 @@ use tracer_core::recording::Detail;
 use tracer_core::sessions::Sessions;
 
 use super::analyst::Counts as Analyses;
+use super::delay::Delay;
 use super::inspector::Depth;
 use super::journal::{Journal, is_of_kernel};
 use super::self_test::{SelfTest, Verdict};
@@ -80,6 +81,8 @@ pub struct State {
     pub analyses: Analyses,
     /// Whether builds would be seen.
     pub self_test: Verdict,
+    /// Longest time of late from a record to when it was taken: nanoseconds.
+    pub delay_ns: u64,
 }
 
 struct Service {
@@ -94,6 +97,7 @@ struct Service {
     taken_up: TakenUp,
     /// First processes of sessions that were gone when it was last looked.
     gone: BTreeSet<ProcKey>,
+    delay: Delay,
 }
 
 /// What another has followed before.
@@ -193,6 +197,7 @@ impl Service {
             n_unreadable: 0,
             taken_up: TakenUp::default(),
             gone: BTreeSet::new(),
+            delay: Delay::new(Instant::now()),
         };
         for tool in found {
             service.take(Event::Tool(tool));
@@ -277,6 +282,7 @@ impl Service {
         if self.journal.is_none() {
             // Nobody finds them again: the ring has room sooner if they are believed afterwards.
             for event in self.source.drain() {
+                self.delay.take(&event, clock::boot());
                 self.n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
                 if !self.self_test.take(&event) {
                     self.apply(event);
@@ -288,6 +294,7 @@ impl Service {
             && let Some((event, is_news)) = self.next()
         {
             n_left -= 1;
+            self.delay.take(&event, clock::boot());
             if is_news {
                 self.apply(event);
             }
@@ -409,7 +416,7 @@ impl Service {
         self.gone = gone;
     }
 
-    fn state(&self) -> State {
+    fn state(&mut self) -> State {
         State {
             tallies: self.source.tallies(),
             n_unreadable: self.n_unreadable,
@@ -420,6 +427,7 @@ impl Service {
             n_never_read: self.world.n_dropped(),
             analyses: self.world.analyses(),
             self_test: self.self_test.verdict().clone(),
+            delay_ns: self.delay.longest_ns(Instant::now()),
         }
     }
 }

@@ -243,10 +243,25 @@ pub(crate) fn mischief(size: &str) {
             rustix::process::getpid(),
             rustix::process::Signal::SYS,
         )),
+        "1008" => answer_and_linger(),
         _ => return,
     }
     // SAFETY: takes a number, and ends a process that has nothing to flush or to drop.
     unsafe { libc::_exit(0) };
+}
+
+/// As the kernel closes the end of a child that is on its way out, which then waits for a processor.
+fn answer_and_linger() {
+    let answer = answer::Answer {
+        version: answer::VERSION,
+        walls: None,
+        found: Found::Changed,
+    };
+    let told = serde_json::to_vec(&answer).unwrap();
+    rustix::io::write(rustix::stdio::stdout(), &told).unwrap();
+    // SAFETY: nothing in this process writes there any more.
+    unsafe { rustix::io::close(rustix::stdio::raw_stdout()) };
+    std::thread::sleep(Duration::from_millis(1500));
 }
 
 #[test]
@@ -275,6 +290,8 @@ fn a_child_that_fails_is_said_by_class_counted_and_survived() {
         assert_eq!(analyser.n_lost(), n);
         assert_eq!(read(&analyser, 3).unwrap().size, 3);
     }
+    let told = read(&analyser, 1008).unwrap_err();
+    assert_eq!(told, "it changed while it was read", "its answer is heard");
     let impatient = Analyser::own()
         .unwrap()
         .with_patience(Duration::from_millis(200));

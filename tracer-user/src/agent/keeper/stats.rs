@@ -58,6 +58,7 @@ impl Books<'_> {
             cpu_seconds: Duration::from_nanos(own_cpu_ns().saturating_add(health.cpu_ns))
                 .as_secs_f64(),
             resident_bytes: proc::own_resident_bytes().saturating_add(health.resident_bytes),
+            delay_seconds: Duration::from_nanos(health.delay_ns).as_secs_f64(),
             sees_itself: health.self_test == SelfTestVerdict::Seen,
             exports: self.outputs.counts().into_iter().chain(central).collect(),
             reload: self.reload,

@@ -27,6 +27,12 @@ const QUEUE_DROPPED: Spec = Spec {
     labels: &["queue"],
     limit: 20,
 };
+const DELAY: Spec = Spec {
+    name: "gotrace_event_delay_seconds",
+    help: "Longest time in the last minute or two from an exec or exit to when gotrace took note of it.",
+    labels: &[],
+    limit: 1,
+};
 const ANALYSES: Spec = Spec {
     name: "gotrace_analyses_total",
     help: "Outputs that were to be looked into, by what became of it.",
@@ -80,6 +86,7 @@ const RELOADED: Spec = Spec {
 #[cfg(test)]
 pub(crate) const ALL: &[&Spec] = &[
     &RUNNING,
+    &DELAY,
     &QUEUE,
     &QUEUE_DROPPED,
     &EXPORT_FAILURES,
@@ -99,6 +106,8 @@ pub struct SelfStats {
     pub n_unreadable: u64,
     pub n_probes: usize,
     pub n_running: usize,
+    /// Longest time of late from a record to when it was taken.
+    pub delay_seconds: f64,
     pub analyses: Analyses,
     pub queues: Vec<Queue>,
     /// By name: what became of what outputs were handed.
@@ -147,6 +156,7 @@ pub struct Queue {
 
 pub(super) struct Own {
     running: Gauge,
+    delay: Gauge,
     queue: GaugeVec,
     queue_dropped: IntCounterVec,
     export_failures: IntCounterVec,
@@ -163,6 +173,7 @@ impl Own {
     pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
         let own = Self {
             running: Gauge::with_opts(RUNNING.opts())?,
+            delay: Gauge::with_opts(DELAY.opts())?,
             queue: GaugeVec::new(QUEUE.opts(), QUEUE.labels)?,
             queue_dropped: IntCounterVec::new(QUEUE_DROPPED.opts(), QUEUE_DROPPED.labels)?,
             export_failures: IntCounterVec::new(EXPORT_FAILURES.opts(), EXPORT_FAILURES.labels)?,
@@ -175,6 +186,7 @@ impl Own {
             reloaded: Gauge::with_opts(RELOADED.opts())?,
         };
         registry.register(Box::new(own.running.clone()))?;
+        registry.register(Box::new(own.delay.clone()))?;
         registry.register(Box::new(own.queue.clone()))?;
         registry.register(Box::new(own.queue_dropped.clone()))?;
         registry.register(Box::new(own.export_failures.clone()))?;
@@ -195,6 +207,7 @@ impl Own {
             n_unreadable,
             n_probes,
             n_running,
+            delay_seconds,
             analyses,
             queues,
             exports,
@@ -214,6 +227,7 @@ impl Own {
         families.unreadable.inc_by(*n_unreadable);
         families.probes.set(count(*n_probes));
         self.running.set(count(*n_running));
+        self.delay.set(*delay_seconds);
         for Queue {
             name,
             length,

@@ -376,6 +376,7 @@ fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
                 lost: 1,
             }],
             n_probes: 3,
+            delay_seconds: 0.25,
             queues: vec![Queue {
                 name: "history",
                 length: 2,
@@ -393,6 +394,7 @@ fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
         "gotrace_events_total{kind=\"exec\"} 9",
         "gotrace_events_lost_total{kind=\"exec\"} 1",
         "gotrace_probes_attached 3",
+        "gotrace_event_delay_seconds 0.25",
         "gotrace_queue_length{queue=\"history\"} 2",
         "gotrace_queue_dropped_total{queue=\"history\"} 9",
         "gotrace_cpu_seconds_total 1.5",
