@@ -38,9 +38,10 @@ fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
     let said = agent.wait_to_say("pid namespace of its own");
     assert!(said.contains("not ready: "), "{said}");
     assert!(said.contains("hostPID: true"), "{said}");
+    // The part that serves is told after that.
+    agent.wait_for_page("/-/ready", "pid namespace of its own");
     let ready = ask(agent.address(), "/-/ready");
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
-    assert!(ready.contains("pid namespace of its own"), "{ready}");
     agent.wait_for_page("/metrics", &format!("\n{SUCCESS} 0\n"));
     assert!(agent.page("/-/healthy").ends_with("alive\n"));
 }

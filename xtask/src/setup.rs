@@ -1,4 +1,4 @@
-//! What the tests need from outside: Debian packages and Go toolchains. Installs only what is missing.
+//! What the tests need from outside: Debian packages, Go toolchains, and tracefs. Installs only what is missing.
 //!
 //! Package indexes are whatever the machine is set up to use; no host is named here.
 
@@ -62,6 +62,7 @@ const fn package(name: &'static str, proof: &'static str) -> Package {
 /// Installs everything the tests name.
 pub(crate) fn for_tests() -> Result<()> {
     apt_install(TEST_PACKAGES)?;
+    tracefs()?;
     // Both of what follows need it, and only one can install at a time.
     python_with_pip()?;
     // Here it is the network that is waited for, there the processor.
@@ -101,6 +102,17 @@ fn toolchains() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Renames are seen at tracepoints of system calls, which are looked up there. What boots by systemd has it mounted; other machines may not.
+fn tracefs() -> Result<()> {
+    const PLACE: &str = "/sys/kernel/tracing";
+    let events = [PLACE, "/sys/kernel/debug/tracing"].map(|it| Path::new(it).join("events"));
+    if events.iter().any(|it| it.exists()) {
+        return Ok(());
+    }
+    let mut mount = shell::as_root("mount")?;
+    shell::run(mount.args(["-t", "tracefs", "tracefs", PLACE]))
 }
 
 /// What an image of gotrace is built with.
