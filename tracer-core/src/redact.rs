@@ -1,8 +1,8 @@
 //! Takes secrets out of command lines, variables and cache-key lines before anything else sees them.
 //!
 //! In comes text from the kernel; out comes the same text with values replaced by `<redacted>`: passwords in URLs, values
-//! of linker `-X` flags, of assignments and flags whose names say that they are secret, of authorization headers, and keys
-//! that are known by their form. Names stay. Where text can be read in two ways, more is taken out rather than less.
+//! of linker `-X` flags, of C macros, of assignments and flags whose names say that they are secret, of authorization headers,
+//! signatures of addresses, and keys that are known by their form. Names stay. Where text can be read in two ways, more is taken out rather than less.
 //!
 //! It does not find a secret that neither its name, its place nor its form gives away.
 //! Everything is idempotent, and the work is linear in the text: look-ahead has fixed limits.
@@ -53,25 +53,25 @@ impl Program {
     }
 }
 
+/// A command and what it is to do are among so many of its first words.
+const COMMAND_WORDS: usize = 8;
+
 /// A command line.
 pub fn argv(program: Program, argv: Vec<ByteString>) -> Vec<ByteString> {
-    let takes_user = argv.first().is_some_and(|it| {
-        let name = it.as_bytes();
-        [&b"curl"[..], b"wget", b"http"]
-            .iter()
-            .any(|it| name.ends_with(it))
-    });
+    let words: Vec<ByteString> = argv.iter().take(COMMAND_WORDS).cloned().collect();
     let mut expects = Expects::Nothing;
     argv.into_iter()
-        .map(|arg| {
-            let redacted = match std::mem::replace(
-                &mut expects,
-                Expects::after(program, takes_user, arg.as_bytes()),
-            ) {
-                Expects::Nothing => argument(arg.as_bytes()),
-                Expects::Symbol => symbol(arg.as_bytes()),
-                Expects::User => user(arg.as_bytes()),
-                Expects::Secret => not_a_flag(arg.as_bytes()),
+        .enumerate()
+        .map(|(n, arg)| {
+            let before = words.get(..n.min(words.len())).unwrap_or_default();
+            let (glued, next) = Expects::of(program, before, arg.as_bytes());
+            let redacted = match (std::mem::replace(&mut expects, next), glued) {
+                (Expects::Nothing, Some((flag, takes))) => glued_to(arg.as_bytes(), flag, takes),
+                (Expects::Nothing, None) => argument(arg.as_bytes()),
+                (Expects::Symbol, _) => symbol(arg.as_bytes()),
+                (Expects::Definition, _) => definition(arg.as_bytes()),
+                (Expects::User, _) => user(arg.as_bytes()),
+                (Expects::Secret, _) => not_a_flag(arg.as_bytes()),
             };
             match redacted {
                 Cow::Borrowed(_) => arg,
@@ -191,23 +191,74 @@ enum Expects {
     Secret,
     /// After curl's `-u`: `name:password`.
     User,
+    /// After `-D`: `NAME=value`.
+    Definition,
 }
 
 impl Expects {
-    fn after(program: Program, takes_user: bool, arg: &[u8]) -> Self {
-        match (program, arg) {
+    /// What a flag and the words before it say: of the rest of the same argument, and of the argument that follows.
+    fn of(
+        program: Program,
+        before: &[ByteString],
+        arg: &[u8],
+    ) -> (Option<(usize, scan::Takes)>, Self) {
+        let words = before.iter().map(ByteString::as_bytes);
+        if program == Program::Other
+            && let Some(flag) = scan::flag(arg)
+            && let Some(takes) = scan::takes(words, flag)
+        {
+            let is_whole = flag.len() == arg.len();
+            return match takes {
+                _ if !is_whole => (Some((flag.len(), takes)), Self::Nothing),
+                scan::Takes::User => (None, Self::User),
+                scan::Takes::Password => (None, Self::Secret),
+            };
+        }
+        let next = match (program, arg) {
             (_, b"-X" | b"--X") => Self::Symbol,
-            (Program::Other, b"-u" | b"-U" | b"--user" | b"--proxy-user") if takes_user => {
-                Self::User
-            }
+            (_, b"-D" | b"/D" | b"--define" | b"--define-macro") => Self::Definition,
             (Program::Go | Program::Other, [b'-', name @ ..])
                 if name.iter().all(|it| scan::is_name_byte(*it)) && name::is_secret(name) =>
             {
                 Self::Secret
             }
             (Program::Go | Program::GoTool | Program::Other, _) => Self::Nothing,
-        }
+        };
+        (None, next)
     }
+}
+
+/// `-psecret`, `--user=name:secret`.
+fn glued_to(arg: &[u8], flag: usize, takes: scan::Takes) -> Cow<'_, [u8]> {
+    let flag = flag + usize::from(arg.get(flag) == Some(&b'='));
+    let (head, value) = arg.split_at_checked(flag).unwrap_or((arg, b""));
+    let redacted = match takes {
+        scan::Takes::Password if value.is_empty() => return Cow::Borrowed(arg),
+        scan::Takes::Password => Cow::Borrowed(REDACTED.as_bytes()),
+        scan::Takes::User => user(value),
+    };
+    Cow::Owned([head, &redacted].concat())
+}
+
+/// What follows `-D`: `NAME=value`, all of it.
+fn definition(arg: &[u8]) -> Cow<'_, [u8]> {
+    let head = scan::definition(arg, 0);
+    macro_value(arg, head).unwrap_or_else(|| argument(arg))
+}
+
+/// An argument that defines a macro, its value taken out if that is secret.
+fn macro_value<'a>(arg: &'a [u8], head: Option<scan::Head<'_>>) -> Option<Cow<'a, [u8]>> {
+    let head = head?;
+    let (kept, value) = arg.split_at_checked(head.len)?;
+    // Parts that commas set off are looked at one by one.
+    let is_list = kept.starts_with(b"-W");
+    let is_secret = if is_list {
+        let name = name::is_secret_macro(head.name, b"a value");
+        name && value.contains(&b' ')
+    } else {
+        name::is_secret_macro(head.name, value)
+    };
+    is_secret.then(|| Cow::Owned([&scan::text(kept), REDACTED.as_bytes()].concat()))
 }
 
 /// One argument. What begins it governs all of it, blanks and all: `-X=a.b=c d`, `DB_PASSWORD=a b`, `--token=x;y`.
@@ -220,6 +271,9 @@ fn argument(arg: &[u8]) -> Cow<'_, [u8]> {
             Cow::Borrowed(_) => Cow::Borrowed(arg),
             Cow::Owned(kept) => Cow::Owned([b"-X=", &kept[..]].concat()),
         };
+    }
+    if let Some(redacted) = macro_value(arg, scan::head(arg)) {
+        return redacted;
     }
     if let Some(at) = arg.iter().position(|it| *it == b'=')
         && let (name, value) = arg.split_at_checked(at + 1).unwrap_or((arg, b""))

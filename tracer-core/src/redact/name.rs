@@ -2,24 +2,44 @@
 
 /// Parts of a name that make it secret wherever they stand.
 const SECRET: &[&str] = &[
+    "accesskey",
+    "accountkey",
     "apikey",
+    "authkey",
     "authorization",
-    "authtoken",
     "bearer",
     "cookie",
+    "deploykey",
+    "encryptionkey",
+    "hmac",
+    "jwt",
+    "keypass",
+    "masterkey",
+    "otp",
+    "passcode",
+    "privatekey",
+    "psk",
+    "sas",
+    "secretkey",
+    "sharedaccesskey",
+    "sig",
+    "signature",
+    "signingkey",
+    "sshkey",
+    "storepass",
+    "token",
+];
+/// Words that make a name secret wherever they stand in it, across its parts too: `MyPassWord`, `DPASSWORD`.
+const ANYWHERE: &[&str] = &[
     "credential",
-    "credentials",
     "passphrase",
     "passwd",
     "password",
-    "pgpassword",
-    "privatekey",
+    "passwort",
     "secret",
-    "secretkey",
-    "token",
 ];
 /// Parts that do so at the end of a longer name: `DB_PASS`, `api-key`, `_auth`.
-const SECRET_LAST: &[&str] = &["auth", "key", "pass", "pat", "pwd"];
+const SECRET_LAST: &[&str] = &["auth", "key", "pass", "pat", "pw", "pwd"];
 /// Last parts that make it a name, a place or a measure of a secret instead.
 const ABOUT: &[&str] = &[
     "count", "dir", "enabled", "endpoint", "expiry", "file", "go", "helper", "id", "issuer", "len",
@@ -35,17 +55,146 @@ const HEADER: &[&str] = &[
     "proxy-authorization",
     "set-cookie",
 ];
+/// Parameters of an address that sign it or stand for a login, without `-` and `_`.
+const QUERY: &[&str] = &[
+    "auth",
+    "awsaccesskeyid",
+    "code",
+    "googleaccessid",
+    "key",
+    "keypairid",
+    "pass",
+    "policy",
+    "pw",
+    "pwd",
+    "session",
+    "sessionid",
+    "sid",
+    "ticket",
+];
+/// Words in the name of a C macro that make it secret: more than elsewhere, as few macros have a value that anybody would miss.
+const MACRO: &[&str] = &[
+    "auth",
+    "cert",
+    "cred",
+    "hmac",
+    "jwt",
+    "key",
+    "licen",
+    "nonce",
+    "pass",
+    "private",
+    "pwd",
+    "salt",
+    "secret",
+    "seed",
+    "signature",
+    "signing",
+    "token",
+];
+/// Longer names are compared only so far, and longer values are not looked at.
+const NAME_MAX: usize = 256;
+/// Shorter values of a macro are words, whatever is in them: `c99`, `x86_64`.
+const MACRO_VALUE_MIN: usize = 12;
 
 /// Whether a name says that what it is given is secret. Parts are set off by `_`, `-`, `.`, or a capital after a small letter.
 pub(super) fn is_secret(name: &[u8]) -> bool {
     let mut last: &[u8] = b"";
     let (mut n_parts, mut has_secret) = (0, false);
     for part in parts(name) {
-        has_secret |= is_one_of(SECRET, part);
+        has_secret |= is_one_of(SECRET, part) || (ends_in_token(part) && !name.starts_with(b"GO"));
         last = part;
         n_parts += 1;
     }
-    (has_secret || (n_parts > 1 && is_one_of(SECRET_LAST, last))) && !is_one_of(ABOUT, last)
+    if is_one_of(ABOUT, last) {
+        return false;
+    }
+    has_secret || (n_parts > 1 && is_one_of(SECRET_LAST, last)) || has_anywhere(name, ANYWHERE)
+}
+
+/// `accesstoken`, `CI_BOTTOKEN`.
+fn ends_in_token(part: &[u8]) -> bool {
+    part.len()
+        .checked_sub(5)
+        .and_then(|at| part.get(at..))
+        .is_some_and(|it| it.eq_ignore_ascii_case(b"token"))
+}
+
+/// Whether one of the words is in a name, and what follows it does not make it a name or a place of a secret.
+fn has_anywhere(name: &[u8], words: &[&str]) -> bool {
+    let joined = joined(name);
+    words.iter().any(|word| {
+        let word = word.as_bytes();
+        joined
+            .windows(word.len())
+            .rposition(|it| it == word)
+            .and_then(|at| joined.get(at + word.len()..))
+            .is_some_and(|after| !is_one_of(ABOUT, after))
+    })
+}
+
+/// A name in small letters, without what sets its parts off.
+fn joined(name: &[u8]) -> Vec<u8> {
+    name.iter()
+        .take(NAME_MAX)
+        .filter(|it| !matches!(it, b'_' | b'-' | b'.'))
+        .map(u8::to_ascii_lowercase)
+        .collect()
+}
+
+/// A parameter of an address, after `?` or `&`.
+pub(super) fn is_query(name: &[u8]) -> bool {
+    is_secret(name) || is_one_of(QUERY, &joined(name))
+}
+
+/// Names of a password: they need no more than a colon or `is` before it.
+pub(super) fn is_password(name: &[u8]) -> bool {
+    is_secret(name) && has_anywhere(name, &["passphrase", "passwd", "password"])
+}
+
+/// `pass`, `--pw`, `Pwd`: then the value decides. `PWD` is a directory.
+pub(super) fn is_short_password(name: &[u8]) -> bool {
+    let name = name.strip_prefix(b"-").unwrap_or(name);
+    let name = name.strip_prefix(b"-").unwrap_or(name);
+    matches!(
+        name,
+        b"pass" | b"Pass" | b"PASS" | b"pw" | b"Pw" | b"PW" | b"pwd" | b"Pwd"
+    )
+}
+
+/// Whether what a short password's name is given is a path or a number instead.
+pub(super) fn is_path_or_number(value: &[u8]) -> bool {
+    value.iter().all(u8::is_ascii_digit) || matches!(value, [b'/' | b'.' | b'$' | b'-', ..])
+}
+
+/// Whether a C macro's value is to be taken out: its name says so, or its form does not say that it is none.
+pub(super) fn is_secret_macro(name: &[u8], value: &[u8]) -> bool {
+    if is_harmless(value) {
+        return false;
+    }
+    let is_named = is_secret(name)
+        || has_anywhere(name, MACRO)
+        || parts(name).any(|it| is_one_of(&["pin", "pat", "pw", "sig"], it));
+    is_named || !is_macro_value(value)
+}
+
+/// A short word, a number, a version, a path, a word of letters, or an expression.
+fn is_macro_value(value: &[u8]) -> bool {
+    if value.len() > NAME_MAX {
+        return false;
+    }
+    let value = value.trim_ascii();
+    let value: Vec<u8> = (value.iter().copied())
+        .filter(|it| !matches!(it, b'"' | b'\'' | b'\\'))
+        .collect();
+    let all = |is: fn(&u8) -> bool| value.iter().all(is);
+    value.len() < MACRO_VALUE_MIN
+        || all(|it| {
+            it.is_ascii_digit() || matches!(it, b'.' | b'-' | b'+' | b'u' | b'U' | b'l' | b'L')
+        })
+        || all(|it| it.is_ascii_alphabetic() || matches!(it, b'_' | b' ' | b'*' | b'-'))
+        || value.contains(&b'(')
+        || (matches!(value.as_slice(), [b'/' | b'.' | b'<', ..]) && !value.contains(&b'?'))
 }
 
 fn is_one_of(list: &[&str], part: &[u8]) -> bool {
@@ -85,7 +234,14 @@ pub(super) fn looks_random(value: &[u8]) -> bool {
 fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     name.split(|it| matches!(it, b'_' | b'-' | b'.'))
         .flat_map(|word| word.chunk_by(|a, b| !(a.is_ascii_lowercase() && b.is_ascii_uppercase())))
-        .filter(|it| !it.iter().all(u8::is_ascii_digit))
+        .map(without_number)
+        .filter(|it| !it.is_empty())
+}
+
+/// `TOKEN2` is another `TOKEN`.
+fn without_number(part: &[u8]) -> &[u8] {
+    let end = part.iter().rposition(|it| !it.is_ascii_digit());
+    end.and_then(|it| part.get(..=it)).unwrap_or_default()
 }
 
 #[cfg(test)]

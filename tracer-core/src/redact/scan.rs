@@ -1,6 +1,8 @@
 //! One pass over a text, from left to right: at each place the rules are asked in turn, and the first that finds a secret says
 //! where it ends.
 
+mod command;
+mod define;
 mod named;
 mod symbol;
 mod url;
@@ -10,6 +12,8 @@ use std::borrow::Cow;
 use super::quote::{Open, Quote};
 use super::{REDACTED, token};
 
+pub(super) use command::{Takes, flag, takes};
+pub(super) use define::{Head, definition, head};
 pub(super) use symbol::symbol_value;
 
 /// How far a rule looks ahead for what would complete it.
@@ -33,9 +37,11 @@ pub(super) fn text(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(REDACTED.into()) // Borrowed would say that nothing was taken out.
 }
 
-/// Most texts are paths and words: every rule needs one of three bytes, or a key that is known by its form.
+/// Most texts are paths and words: every rule needs one of five bytes, or a key that is known by its form.
 fn is_plain(text: &[u8]) -> bool {
-    !text.iter().any(|it| matches!(it, b'=' | b':' | b' '))
+    !text
+        .iter()
+        .any(|it| matches!(it, b'=' | b':' | b' ' | b'%' | b'\\'))
         && !text
             .windows(2)
             .any(|it| matches!(it, [first, second] if token::is_likely(*first, *second)))
@@ -108,17 +114,26 @@ impl Scan<'_> {
         if byte == b':' {
             return self.userinfo();
         }
-        if let Some(len) = token::len(self.rest(self.at), self.before(self.at)) {
+        if let Some(len) = token::len(self.rest(self.at), self.kept(self.at)) {
             return Some((self.at, self.at + len));
         }
         if byte == b'-'
-            && let Some(span) = self.linker_x()
+            && let Some(span) = self.linker_x().or_else(|| self.flag_of_a_command())
         {
             return Some(span);
         }
+        if matches!(byte, b'-' | b'/')
+            && let Some(head) = self.definition_head()
+        {
+            return self.definition(&head);
+        }
         let starts_name =
             is_name_byte(byte) && self.before(self.at).is_none_or(|it| !is_name_byte(it));
-        if starts_name { self.named() } else { None }
+        if starts_name {
+            self.named().or_else(|| self.stated())
+        } else {
+            None
+        }
     }
 
     fn rest(&self, at: usize) -> &[u8] {
@@ -131,6 +146,12 @@ impl Scan<'_> {
             return self.out.last().copied();
         }
         at.checked_sub(1).and_then(|it| self.text.get(it)).copied()
+    }
+
+    /// What stands in front of a place since the last secret that was taken out.
+    fn kept(&self, at: usize) -> &[u8] {
+        let start = if self.out.is_empty() { 0 } else { self.copied };
+        self.text.get(start..at).unwrap_or_default()
     }
 
     fn replace(&mut self, (start, end): Span) {

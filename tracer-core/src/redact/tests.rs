@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod places;
+
 fn redacted(input: &str) -> String {
     String::from_utf8_lossy(&text(input.as_bytes())).into_owned()
 }
@@ -459,6 +461,25 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         "]",
         "modinfo \"",
         "\\n",
+        "-D",
+        "NAME(",
+        "%3D",
+        "%26",
+        "\\u0026",
+        "sig",
+        "sshpass",
+        " -p",
+        "curl",
+        "login ",
+        "Bearer ",
+        "Basic A1",
+        "is ",
+        "hf_A1b2C3d4E5f6G7h8I9j0",
+        "?",
+        "&",
+        "/D",
+        "-Wp,",
+        "\t",
     ];
     prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..24)
         .prop_map(|it| it.concat().into_bytes())

@@ -4,64 +4,232 @@ use std::borrow::Cow;
 
 use super::REDACTED;
 
-/// Bytes that may follow a prefix, and how many at least.
+/// What follows a prefix.
 struct Form {
+    prefix: &'static [u8],
+    /// Bytes that the key begins with, and how many of them at least. More of [`is_base64url`] may follow.
+    alphabet: fn(u8) -> bool,
+    min: usize,
+    place: Place,
+    look: Look,
+}
+
+/// Where a prefix counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Everywhere: no other text has it.
+    Anywhere,
+    /// Behind a letter or a digit only if the key looks random.
+    Glued,
+    /// Not behind a capital or a digit.
+    Capitals,
+    /// Not behind a letter or a digit.
+    Word,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Any,
+    /// Letters and digits: the prefix is the beginning of other words too.
+    Random,
+}
+
+const fn form(
     prefix: &'static [u8],
     alphabet: fn(u8) -> bool,
     min: usize,
-    /// The prefix is so short that it may stand inside other text by chance: nothing alphanumeric may be before it.
-    word: bool,
-}
-
-const fn form(prefix: &'static [u8], min: usize, word: bool) -> Form {
+    place: Place,
+    look: Look,
+) -> Form {
     Form {
         prefix,
-        alphabet: is_base64url,
+        alphabet,
         min,
-        word,
+        place,
+        look,
     }
 }
 
+/// A prefix that nothing else has.
+const fn sure(prefix: &'static [u8], min: usize) -> Form {
+    form(prefix, is_base64url, min, Place::Anywhere, Look::Any)
+}
+
+/// A prefix before letters and digits that may be the end of a word: `highs_`, `network_live_`.
+const fn glued(prefix: &'static [u8], min: usize) -> Form {
+    form(prefix, is_alphanumeric, min, Place::Glued, Look::Any)
+}
+
+/// A short prefix.
+const fn word(prefix: &'static [u8], min: usize) -> Form {
+    form(prefix, is_alphanumeric, min, Place::Word, Look::Random)
+}
+
+const fn capitals(prefix: &'static [u8], min: usize) -> Form {
+    form(prefix, is_upper, min, Place::Capitals, Look::Any)
+}
+
+const fn hex(prefix: &'static [u8], min: usize) -> Form {
+    form(prefix, is_hex, min, Place::Word, Look::Random)
+}
+
 const FORMS: &[Form] = &[
-    Form {
-        prefix: b"AKIA",
-        alphabet: is_upper,
-        min: 16,
-        word: true,
-    },
-    Form {
-        prefix: b"ASIA",
-        alphabet: is_upper,
-        min: 16,
-        word: true,
-    },
-    form(b"AIza", 30, true),
-    form(b"dop_v1_", 20, false),
-    form(b"gho_", 20, false),
-    form(b"ghp_", 20, false),
-    form(b"ghr_", 20, false),
-    form(b"ghs_", 20, false),
-    form(b"ghu_", 20, false),
-    form(b"github_pat_", 20, false),
-    form(b"glcbt-", 16, false),
-    form(b"gldt-", 16, false),
-    form(b"glpat-", 16, false),
-    form(b"glptt-", 16, false),
-    form(b"glrt-", 16, false),
-    form(b"hvb.", 20, true),
-    form(b"hvs.", 20, true),
-    form(b"npm_", 30, true),
-    form(b"pypi-Ag", 20, false),
-    form(b"rk_live_", 16, false),
-    form(b"sk_live_", 16, false),
-    form(b"sk_test_", 16, false),
-    form(b"xapp-1-", 10, true),
-    form(b"xoxa-", 10, false),
-    form(b"xoxb-", 10, false),
-    form(b"xoxe-", 10, false),
-    form(b"xoxp-", 10, false),
-    form(b"xoxr-", 10, false),
-    form(b"xoxs-", 10, false),
+    capitals(b"ABIA", 16),
+    capitals(b"ACCA", 16),
+    capitals(b"AGE-SECRET-KEY-1", 16),
+    capitals(b"AKIA", 16),
+    word(b"AKCp", 20),
+    capitals(b"ASIA", 16),
+    sure(b"ATATT3", 16),
+    word(b"ATBB", 20),
+    sure(b"AIza", 30),
+    sure(b"CCIPAT_", 10),
+    sure(b"CFPAT-", 16),
+    sure(b"EAACEdEose0cBA", 8),
+    form(b"FlyV1 ", is_base64url, 10, Place::Word, Look::Any),
+    sure(b"GOCSPX-", 16),
+    sure(b"HRKU-", 16),
+    word(b"LTAI", 16),
+    form(b"LS0tLS1CRUdJTi", is_base64, 16, Place::Anywhere, Look::Any),
+    capitals(b"NRAK-", 16),
+    sure(b"PMAK-", 16),
+    form(
+        b"PuTTY-User-Key-File-",
+        |_| true,
+        1,
+        Place::Anywhere,
+        Look::Any,
+    ),
+    form(b"SG.", is_base64url, 16, Place::Word, Look::Random),
+    hex(b"SK", 32),
+    form(b".atlasv1.", is_base64url, 16, Place::Anywhere, Look::Any),
+    form(b"amzn.mws.", is_base64url, 16, Place::Anywhere, Look::Any),
+    form(
+        b"api.telegram.org/bot",
+        is_address,
+        10,
+        Place::Anywhere,
+        Look::Any,
+    ),
+    word(b"bkua_", 20),
+    hex(b"dapi", 32),
+    sure(b"dckr_oat_", 10),
+    sure(b"dckr_pat_", 10),
+    form(
+        b"discord.com/api/webhooks/",
+        is_address,
+        10,
+        Place::Anywhere,
+        Look::Any,
+    ),
+    form(
+        b"discordapp.com/api/webhooks/",
+        is_address,
+        10,
+        Place::Anywhere,
+        Look::Any,
+    ),
+    sure(b"doo_v1_", 10),
+    sure(b"dop_v1_", 10),
+    sure(b"dor_v1_", 10),
+    form(b"dp.pt.", is_base64url, 20, Place::Word, Look::Any),
+    form(b"dp.st.", is_dotted, 20, Place::Word, Look::Any),
+    form(b"dt0c01.", is_dotted, 16, Place::Anywhere, Look::Any),
+    word(b"figd_", 16),
+    word(b"fm1r_", 16),
+    word(b"fm2_", 16),
+    word(b"fo1_", 16),
+    glued(b"gho_", 10),
+    glued(b"ghp_", 10),
+    glued(b"ghr_", 10),
+    glued(b"ghs_", 10),
+    glued(b"ghu_", 10),
+    sure(b"github_pat_", 10),
+    sure(b"glagent-", 10),
+    sure(b"glcbt-", 10),
+    word(b"glc_", 20),
+    sure(b"gldt-", 10),
+    sure(b"glffct-", 10),
+    sure(b"glft-", 10),
+    sure(b"glimt-", 10),
+    sure(b"gloas-", 10),
+    sure(b"glpat-", 10),
+    sure(b"glptt-", 10),
+    sure(b"glrt-", 10),
+    word(b"glsa_", 20),
+    sure(b"glsoat-", 10),
+    word(b"gsk_", 20),
+    word(b"hf_", 16),
+    form(
+        b"hooks.slack.com/",
+        is_address,
+        10,
+        Place::Anywhere,
+        Look::Any,
+    ),
+    sure(b"hvb.", 16),
+    sure(b"hvr.", 16),
+    sure(b"hvs.", 16),
+    hex(b"key-", 32),
+    sure(b"lin_api_", 10),
+    sure(b"lin_oauth_", 10),
+    word(b"nfp_", 20),
+    glued(b"npm_", 20),
+    word(b"ntn_", 20),
+    sure(b"nvapi-", 16),
+    sure(b"ops_eyJ", 16),
+    word(b"phx_", 20),
+    word(b"pplx-", 20),
+    sure(b"pscale_oauth_", 10),
+    sure(b"pscale_pw_", 10),
+    sure(b"pscale_tkn_", 10),
+    hex(b"pul-", 32),
+    sure(b"pypi-Ag", 10),
+    word(b"r8_", 20),
+    glued(b"rk_live_", 10),
+    glued(b"rk_test_", 10),
+    word(b"rnd_", 20),
+    hex(b"rubygems_", 16),
+    word(b"s.", 24),
+    hex(b"sbp_", 32),
+    hex(b"sgp_", 32),
+    sure(b"shpat_", 10),
+    sure(b"shpca_", 10),
+    sure(b"shppa_", 10),
+    sure(b"shpss_", 10),
+    form(b"sk-", is_alphanumeric, 20, Place::Word, Look::Random),
+    sure(b"sk-ant-", 10),
+    sure(b"sk-or-v1-", 10),
+    sure(b"sk-proj-", 10),
+    sure(b"sk-svcacct-", 10),
+    glued(b"sk_live_", 10),
+    glued(b"sk_test_", 10),
+    sure(b"sntrys_", 10),
+    sure(b"sntryu_", 10),
+    sure(b"sq0atp-", 10),
+    sure(b"sq0csp-", 10),
+    hex(b"sqa_", 32),
+    hex(b"sqp_", 32),
+    hex(b"squ_", 32),
+    word(b"tfp_", 20),
+    sure(b"tskey-", 10),
+    sure(b"vercel_blob_rw_", 10),
+    glued(b"whsec_", 16),
+    word(b"xai-", 20),
+    sure(b"xapp-", 10),
+    sure(b"xkeysib-", 10),
+    sure(b"xoxa-", 10),
+    sure(b"xoxb-", 10),
+    sure(b"xoxc-", 10),
+    sure(b"xoxd-", 10),
+    sure(b"xoxe-", 10),
+    sure(b"xoxe.xoxb-", 10),
+    sure(b"xoxe.xoxp-", 10),
+    sure(b"xoxo-", 10),
+    sure(b"xoxp-", 10),
+    sure(b"xoxr-", 10),
+    sure(b"xoxs-", 10),
+    sure(b"ya29.", 16),
 ];
 
 /// A JSON web token: base64 of `{"`, then two more parts after dots.
@@ -71,26 +239,61 @@ const JWT_HEAD_MAX: usize = 512;
 const PEM_BEGIN: &[u8] = b"-----BEGIN ";
 const PEM_END: &[u8] = b"-----END ";
 
-/// Length of the key that a text begins with, if it does; `before` is the byte in front of it.
-pub(super) fn len(text: &[u8], before: Option<u8>) -> Option<usize> {
+/// Length of the key that a text begins with, if it does; `before` is what stands in front of it.
+pub(super) fn len(text: &[u8], before: &[u8]) -> Option<usize> {
     if !matches!(text, [first, second, ..] if is_likely(*first, *second)) {
         return None;
     }
-    let stands_alone = before.is_none_or(|it| !it.is_ascii_alphanumeric());
-    if stands_alone && text.starts_with(JWT) {
-        return jwt(text);
+    let before = last_byte(before);
+    if text.starts_with(JWT) {
+        return jwt(text, before.is_none());
     }
     if text.starts_with(PEM_BEGIN) {
         return pem(text);
     }
-    FORMS
-        .iter()
-        .filter(|it| stands_alone || !it.word)
-        .find_map(|form| {
-            let rest = text.strip_prefix(form.prefix)?;
-            let n = rest.iter().take_while(|it| (form.alphabet)(**it)).count();
-            (n >= form.min).then_some(form.prefix.len() + n)
-        })
+    FORMS.iter().find_map(|form| form.len(text, before))
+}
+
+/// The letter or digit in front of a key. One that ends an escape (`%3D`, `\u003d`, `\n`) is none.
+fn last_byte(before: &[u8]) -> Option<u8> {
+    match before {
+        [.., b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => None,
+        [.., b'\\', b'u', a, b, c, d] if [a, b, c, d].iter().all(|it| it.is_ascii_hexdigit()) => {
+            None
+        }
+        [.., b'\\', b'x', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => None,
+        [.., b'\\', b'n' | b't' | b'r' | b'f' | b'v'] => None,
+        [.., last] if last.is_ascii_alphanumeric() => Some(*last),
+        _ => None,
+    }
+}
+
+impl Form {
+    fn len(&self, text: &[u8], before: Option<u8>) -> Option<usize> {
+        let rest = text.strip_prefix(self.prefix)?;
+        let may = match self.place {
+            Place::Anywhere | Place::Glued => true,
+            Place::Capitals => {
+                before.is_none_or(|it| !it.is_ascii_uppercase() && !it.is_ascii_digit())
+            }
+            Place::Word => before.is_none(),
+        };
+        if !may {
+            return None;
+        }
+        let n = rest.iter().take_while(|it| (self.alphabet)(**it)).count();
+        let (key, tail) = rest.split_at_checked(n)?;
+        let looks =
+            || key.iter().any(u8::is_ascii_digit) && key.iter().any(u8::is_ascii_alphabetic);
+        let must_look =
+            self.look == Look::Random || (self.place == Place::Glued && before.is_some());
+        let fits = !must_look || looks();
+        if !fits || n < self.min {
+            return None;
+        }
+        let tail = tail.iter().take_while(|it| is_base64url(**it)).count();
+        Some(self.prefix.len() + n + tail)
+    }
 }
 
 /// A text with keys that are known by their form taken out, and nothing else.
@@ -99,7 +302,7 @@ pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
     let mut copied = 0;
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|it| !it.is_empty()) {
-        let before = at.checked_sub(1).and_then(|it| text.get(it)).copied();
+        let before = text.get(copied..at).unwrap_or_default();
         match len(rest, before) {
             Some(n) => {
                 out.extend_from_slice(text.get(copied..at).unwrap_or_default());
@@ -122,30 +325,65 @@ pub(super) fn is_likely(first: u8, second: u8) -> bool {
     matches!(
         (first, second),
         (b'-', b'-')
-            | (b'A', b'I' | b'K' | b'S')
-            | (b'd', b'o')
-            | (b'e' | b'p', b'y')
-            | (b'g', b'h' | b'i' | b'l')
-            | (b'h', b'v')
-            | (b'n', b'p')
-            | (b'r' | b's', b'k')
-            | (b'x', b'a' | b'o')
+            | (b'.', b'a')
+            | (b'A', b'B' | b'C' | b'G' | b'I' | b'K' | b'S' | b'T')
+            | (b'C', b'C' | b'F')
+            | (b'E', b'A')
+            | (b'F', b'l')
+            | (b'G', b'O')
+            | (b'H', b'R')
+            | (b'L', b'S' | b'T')
+            | (b'N', b'R')
+            | (b'P', b'M' | b'u')
+            | (b'S', b'G' | b'K')
+            | (b'a', b'm' | b'p')
+            | (b'b', b'k')
+            | (b'd', b'a' | b'c' | b'i' | b'o' | b'p' | b't')
+            | (b'e', b'y')
+            | (b'f', b'i' | b'm' | b'o')
+            | (b'g', b'h' | b'i' | b'l' | b's')
+            | (b'h', b'f' | b'o' | b'v')
+            | (b'k', b'e')
+            | (b'l', b'i')
+            | (b'n', b'f' | b'p' | b't' | b'v')
+            | (b'o', b'p')
+            | (b'p', b'h' | b'p' | b's' | b'u' | b'y')
+            | (b'r', b'8' | b'k' | b'n' | b'u')
+            | (b's', b'.' | b'b' | b'g' | b'h' | b'k' | b'n' | b'q')
+            | (b't', b'f' | b's')
+            | (b'v', b'e')
+            | (b'w', b'h')
+            | (b'x', b'a' | b'k' | b'o')
+            | (b'y', b'a')
     )
 }
 
 /// Whether a text that was cut off may have been going to hold a key.
 pub(super) fn may_begin(text: &[u8]) -> bool {
     let has = |it: &[u8]| text.windows(it.len()).any(|window| window == it);
-    has(JWT) || has(PEM_BEGIN) || FORMS.iter().any(|form| has(form.prefix))
+    has(JWT)
+        || has(PEM_BEGIN)
+        || FORMS.iter().any(|form| {
+            if form.look == Look::Any {
+                return has(form.prefix);
+            }
+            // Prefixes that other words have are asked for at a word's beginning.
+            (0..text.len()).any(|at| {
+                text.get(at..).is_some_and(|it| it.starts_with(form.prefix))
+                    && last_byte(text.get(..at).unwrap_or_default()).is_none()
+            })
+        })
 }
 
-fn jwt(text: &[u8]) -> Option<usize> {
+/// What stands in the middle of a word has to have a second part that begins as the first.
+fn jwt(text: &[u8], stands_alone: bool) -> Option<usize> {
     let head = text
         .iter()
         .take(JWT_HEAD_MAX)
         .take_while(|it| is_base64url(**it))
         .count();
-    if head < 10 || text.get(head) != Some(&b'.') {
+    let after = text.get(head..)?.strip_prefix(b".")?;
+    if head < 10 || (!stands_alone && !after.starts_with(JWT)) {
         return None;
     }
     Some(
@@ -179,6 +417,27 @@ fn is_upper(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit()
 }
 
+fn is_alphanumeric(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+fn is_hex(byte: u8) -> bool {
+    byte.is_ascii_hexdigit()
+}
+
+fn is_base64(byte: u8) -> bool {
+    is_base64url(byte) || matches!(byte, b'+' | b'/' | b'=')
+}
+
+fn is_dotted(byte: u8) -> bool {
+    is_base64url(byte) || byte == b'.'
+}
+
+/// The path of a web hook.
+fn is_address(byte: u8) -> bool {
+    is_base64url(byte) || matches!(byte, b'/' | b':')
+}
+
 fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
@@ -187,18 +446,40 @@ fn is_base64url(byte: u8) -> bool {
 mod tests {
     use super::*;
 
+    /// A letter and a digit in turn, in capitals.
+    fn key(form: &Form, n: usize) -> Vec<u8> {
+        let key = b"A1".iter().copied().cycle().take(n);
+        form.prefix.iter().copied().chain(key).collect()
+    }
+
     #[test]
     fn no_form_is_dismissed_by_its_first_bytes() {
         for form in FORMS {
-            let key = [form.prefix, &vec![b'A'; form.min]].concat();
+            let key = key(form, form.min);
             assert_eq!(
-                len(&key, None),
+                len(&key, b""),
                 Some(key.len()),
                 "{}",
                 String::from_utf8_lossy(form.prefix)
             );
-            assert_eq!(len(&key[..key.len() - 1], None), None);
+            assert_eq!(len(&key[..key.len() - 1], b""), None);
             assert!(may_begin(&key[..key.len() - 1]));
         }
+    }
+
+    #[test]
+    fn an_escape_sets_a_key_off() {
+        for before in [
+            "", "=", "%3D", "\\u003d", "\\x3d", "\\n", "_", "a\\t", "%26",
+        ] {
+            for form in FORMS {
+                let key = key(form, form.min);
+                assert_eq!(len(&key, before.as_bytes()), Some(key.len()), "{before}");
+            }
+        }
+        assert_eq!(len(b"AKIAIOSFODNN7EXAMPLE", b"X"), None);
+        assert_eq!(len(b"AKIAIOSFODNN7EXAMPLE", b"key"), Some(20));
+        assert_eq!(len(b"sk_live_streaming", b"ta"), None);
+        assert_eq!(len(b"sk_live_51HxAbCdEfGhIj", b"x"), Some(22));
     }
 }

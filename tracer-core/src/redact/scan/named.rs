@@ -7,12 +7,22 @@ use super::{LOOK_AHEAD, Scan, Span, is_name_byte};
 /// What is known of a value before it is looked at.
 #[derive(Clone, Copy)]
 struct Value {
-    /// It is secret only if it looks so.
-    is_key: bool,
+    /// When it is secret.
+    is_secret: Is,
     /// What ends it if it is not quoted.
     end: End,
     /// The quote around its name is closed: an equal one opens again.
     is_fresh: bool,
+}
+
+/// When a value is secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    Always,
+    /// If it looks random.
+    Random,
+    /// If it is neither a path nor a number.
+    Word,
 }
 
 #[derive(Clone, Copy)]
@@ -38,18 +48,18 @@ impl Scan<'_> {
             return None;
         }
         // Most names are dismissed by what follows them, before anything is asked of the name itself.
+        let blanks = blanks(rest.get(len..)?);
         let may_have_value = match rest.get(len)? {
-            b'=' | b':' | b'"' | b'\'' | b'`' | b'\\' => true,
-            b' ' => name.starts_with(b"-"),
+            b'=' | b':' | b'"' | b'\'' | b'`' | b'\\' | b'%' => true,
+            b' ' | b'\t' => {
+                name.starts_with(b"-") || matches!(rest.get(len + blanks), Some(b'=' | b':'))
+            }
             _ => false,
         };
         if !may_have_value {
             return None;
         }
-        let is_key = name::is_key(name);
-        if !is_key && !name::is_secret(name) && !name::is_header(name) {
-            return None;
-        }
+        let is_secret = self.is_secret(name)?;
         let at = self.at + len;
         let outer = Quote::before(self.text, self.at).filter(|it| self.open.has(*it));
         let closing = outer.filter(|it| Quote::at(self.rest(at)) == Some(*it));
@@ -59,7 +69,7 @@ impl Scan<'_> {
             self.value(
                 at,
                 Value {
-                    is_key,
+                    is_secret,
                     end,
                     is_fresh: closing.is_some(),
                 },
@@ -68,18 +78,51 @@ impl Scan<'_> {
         let end = outer
             .filter(|_| closing.is_none())
             .map_or(End::Word, End::Quote);
+        // `token = "x"`, `token := x`.
+        let at = match (
+            self.rest(at + self::blanks(self.rest(at))),
+            closing.is_some() || name.starts_with(b"-"),
+        ) {
+            ([b'=', ..] | [b':', b'=', ..], false) => at + self::blanks(self.rest(at)),
+            _ => at,
+        };
+        let escaped = [
+            &b"%3D"[..],
+            b"%3d",
+            b"%253D",
+            b"%253d",
+            b"%3A%20",
+            b"%3A",
+            br"\u003d",
+            br"\u003D",
+            br"\x3d",
+        ]
+        .into_iter()
+        .find(|it| self.rest(at).starts_with(it));
+        if let Some(escaped) = escaped {
+            return value(at + escaped.len(), end);
+        }
         match next(at) {
-            Some(b'=') if next(at + 1) != Some(b'>') => value(at + 1, end),
+            Some(b'=') if next(at + 1) != Some(b'>') => {
+                let apart = if at > self.at + len + closing.map_or(0, Quote::len) {
+                    self::blanks(self.rest(at + 1))
+                } else {
+                    0
+                };
+                value(at + 1 + apart, end)
+            }
+            Some(b':') if next(at + 1) == Some(b'=') => {
+                value(at + 2 + self::blanks(self.rest(at + 2)), end)
+            }
+            // The result of a test.
+            Some(b':') if name == b"PASS" => None,
             Some(b':') => {
-                let blanks = self
-                    .rest(at + 1)
-                    .iter()
-                    .take(LOOK_AHEAD)
-                    .take_while(|it| matches!(it, b' ' | b'\t'))
-                    .count();
+                let blanks = self::blanks(self.rest(at + 1));
                 let start = at + 1 + blanks;
-                let is_field =
-                    blanks > 0 || Quote::at(self.rest(start)).is_some() || name::is_header(name);
+                let is_field = blanks > 0
+                    || Quote::at(self.rest(start)).is_some()
+                    || name::is_header(name)
+                    || name::is_password(name);
                 if is_field {
                     value(
                         start,
@@ -106,11 +149,11 @@ impl Scan<'_> {
     /// The value at a place: quoted, or up to what ends it.
     fn value(&self, start: usize, value: Value) -> Option<Span> {
         let Value {
-            is_key,
+            is_secret,
             end,
             is_fresh,
         } = value;
-        if is_key {
+        if is_secret == Is::Random {
             let probe = self
                 .rest(start)
                 .iter()
@@ -133,9 +176,119 @@ impl Scan<'_> {
             (None, End::Line) => (start, self.end_of_line(start)),
             (None, End::Word) => (start, self.end_of_word(start)),
         };
-        if name::is_harmless(self.text.get(start..end)?) {
+        let value = self.text.get(start..end)?;
+        let is_other = is_secret == Is::Word && name::is_path_or_number(value);
+        if is_other || name::is_harmless(value) {
             return None;
         }
         self.span(start, end)
     }
+
+    /// When what a name is given is secret, if it ever is. What stands in front of the name may be part of an escape (`%26sig`,
+    /// `\u0026sig`, `\nsig`), or say that it is a parameter of an address.
+    fn is_secret(&self, name: &[u8]) -> Option<Is> {
+        let kept = self.kept(self.at);
+        let (bare, is_query) = match (kept.last(), name) {
+            (Some(b'%'), [b'2', b'5', b'2', b'6', bare @ ..])
+            | (Some(b'%'), [b'2', b'6', bare @ ..])
+            | (Some(b'%'), [b'3', b'F' | b'f', bare @ ..])
+            | (Some(b'\\'), [b'u', b'0', b'0', b'2', b'6', bare @ ..])
+            | (Some(b'\\'), [b'u', b'0', b'0', b'3', b'f' | b'F', bare @ ..])
+            | (Some(b'\\'), [b'x', b'2', b'6', bare @ ..]) => (bare, true),
+            (Some(b'%'), [a, b, bare @ ..]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                (bare, false)
+            }
+            (Some(b'\\'), [b'u', b'0', b'0', _, _, bare @ ..])
+            | (Some(b'\\'), [b'n' | b't' | b'r' | b'v' | b'f', bare @ ..]) => (bare, false),
+            (Some(b'?' | b'&'), bare) => (bare, true),
+            (Some(b';'), bare) if kept.ends_with(b"&amp;") => (bare, true),
+            (_, bare) => (bare, false),
+        };
+        let of = |name: &[u8]| {
+            if name::is_secret(name) || name::is_header(name) {
+                Some(Is::Always)
+            } else if name::is_key(name) {
+                Some(Is::Random)
+            } else if name::is_short_password(name) {
+                Some(Is::Word)
+            } else {
+                None
+            }
+        };
+        if is_query && name::is_query(bare) {
+            return Some(Is::Always);
+        }
+        of(name).or_else(|| of(bare))
+    }
+
+    /// `password is hunter2`, `Bearer abc`, `Basic abc`, `login me password hunter2`: secret by the words around it.
+    pub(super) fn stated(&self) -> Option<Span> {
+        let rest = self.rest(self.at);
+        let len = rest
+            .iter()
+            .take(LOOK_AHEAD)
+            .take_while(|it| is_name_byte(**it))
+            .count();
+        let name = rest.get(..len)?;
+        if name == b"pass" {
+            // As `openssl` takes it: `-passin pass:hunter2`.
+            let value = rest.get(len..)?.strip_prefix(b":")?;
+            let is_value = (value.first())
+                .is_some_and(|it| !it.is_ascii_whitespace() && !matches!(it, b'"' | b'\'' | b'`'));
+            let start = self.at + len + 1;
+            return is_value
+                .then(|| self.span(start, self.end_of_word(start)))
+                .flatten();
+        }
+        let blanks = blanks(rest.get(len..)?);
+        if blanks == 0 {
+            return None;
+        }
+        let start = self.at + len + blanks;
+        let word = |at: usize| self.text.get(at..self.end_of_word(at));
+        let is_secret = if name.eq_ignore_ascii_case(b"bearer") {
+            word(start)?.len() >= 6
+        } else if name.eq_ignore_ascii_case(b"basic") {
+            let word = word(start)?;
+            word.len() >= 8
+                && (word.iter().skip(1)).any(|it| it.is_ascii_uppercase() || it.is_ascii_digit())
+        } else if name == b"password" && self.follows_login() {
+            true
+        } else if name::is_password(name) {
+            let after = self.rest(start);
+            let is = [&b"is "[..], b"was "]
+                .into_iter()
+                .find(|it| after.starts_with(it))?;
+            let start = start + is.len();
+            return self.span(start, self.end_of_word(start));
+        } else {
+            false
+        };
+        let next = self.rest(start).first();
+        if !is_secret || matches!(next, None | Some(b'-' | b'=' | b':' | b'"' | b'\'' | b'`')) {
+            return None;
+        }
+        self.span(start, self.end_of_word(start))
+    }
+
+    /// Whether the words before are `login NAME`, as in a `.netrc`.
+    fn follows_login(&self) -> bool {
+        let start = self.at.saturating_sub(LOOK_AHEAD);
+        let before = self.text.get(start..self.at).unwrap_or_default();
+        let mut words = before
+            .rsplit(u8::is_ascii_whitespace)
+            .filter(|it| !it.is_empty());
+        let _ = words.next();
+        words
+            .next()
+            .is_some_and(|it| it.ends_with(b"login") || it.ends_with(b"user"))
+    }
+}
+
+/// How many blanks a text begins with.
+fn blanks(text: &[u8]) -> usize {
+    text.iter()
+        .take(LOOK_AHEAD)
+        .take_while(|it| matches!(it, b' ' | b'\t'))
+        .count()
 }
