@@ -322,40 +322,37 @@ pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
 
 /// Whether a key may begin with these bytes: nearly every place is dismissed here.
 pub(super) fn is_likely(first: u8, second: u8) -> bool {
-    matches!(
-        (first, second),
-        (b'-', b'-')
-            | (b'.', b'a')
-            | (b'A', b'B' | b'C' | b'G' | b'I' | b'K' | b'S' | b'T')
-            | (b'C', b'C' | b'F')
-            | (b'E', b'A')
-            | (b'F', b'l')
-            | (b'G', b'O')
-            | (b'H', b'R')
-            | (b'L', b'S' | b'T')
-            | (b'N', b'R')
-            | (b'P', b'M' | b'u')
-            | (b'S', b'G' | b'K')
-            | (b'a', b'm' | b'p')
-            | (b'b', b'k')
-            | (b'd', b'a' | b'c' | b'i' | b'o' | b'p' | b't')
-            | (b'e', b'y')
-            | (b'f', b'i' | b'm' | b'o')
-            | (b'g', b'h' | b'i' | b'l' | b's')
-            | (b'h', b'f' | b'o' | b'v')
-            | (b'k', b'e')
-            | (b'l', b'i')
-            | (b'n', b'f' | b'p' | b't' | b'v')
-            | (b'o', b'p')
-            | (b'p', b'h' | b'p' | b's' | b'u' | b'y')
-            | (b'r', b'8' | b'k' | b'n' | b'u')
-            | (b's', b'.' | b'b' | b'g' | b'h' | b'k' | b'n' | b'q')
-            | (b't', b'f' | b's')
-            | (b'v', b'e')
-            | (b'w', b'h')
-            | (b'x', b'a' | b'k' | b'o')
-            | (b'y', b'a')
-    )
+    match first {
+        b'-' => matches!(second, b'-'),
+        b'.' | b'y' => matches!(second, b'a'),
+        b'A' => matches!(second, b'B' | b'C' | b'G' | b'I' | b'K' | b'S' | b'T'),
+        b'C' => matches!(second, b'C' | b'F'),
+        b'E' => matches!(second, b'A'),
+        b'F' => matches!(second, b'l'),
+        b'G' => matches!(second, b'O'),
+        b'H' | b'N' => matches!(second, b'R'),
+        b'L' => matches!(second, b'S' | b'T'),
+        b'P' => matches!(second, b'M' | b'u'),
+        b'S' => matches!(second, b'G' | b'K'),
+        b'a' => matches!(second, b'm' | b'p'),
+        b'b' => matches!(second, b'k'),
+        b'd' => matches!(second, b'a' | b'c' | b'i' | b'o' | b'p' | b't'),
+        b'e' => matches!(second, b'y'),
+        b'f' => matches!(second, b'i' | b'm' | b'o'),
+        b'g' => matches!(second, b'h' | b'i' | b'l' | b's'),
+        b'h' => matches!(second, b'f' | b'o' | b'v'),
+        b'k' | b'v' => matches!(second, b'e'),
+        b'l' => matches!(second, b'i'),
+        b'n' => matches!(second, b'f' | b'p' | b't' | b'v'),
+        b'o' => matches!(second, b'p'),
+        b'p' => matches!(second, b'h' | b'p' | b's' | b'u' | b'y'),
+        b'r' => matches!(second, b'8' | b'k' | b'n' | b'u'),
+        b's' => matches!(second, b'.' | b'b' | b'g' | b'h' | b'k' | b'n' | b'q'),
+        b't' => matches!(second, b'f' | b's'),
+        b'w' => matches!(second, b'h'),
+        b'x' => matches!(second, b'a' | b'k' | b'o'),
+        _ => false,
+    }
 }
 
 /// Whether a text that was cut off may have been going to hold a key.

@@ -86,21 +86,8 @@ impl Scan<'_> {
             ([b'=', ..] | [b':', b'=', ..], false) => at + self::blanks(self.rest(at)),
             _ => at,
         };
-        let escaped = [
-            &b"%3D"[..],
-            b"%3d",
-            b"%253D",
-            b"%253d",
-            b"%3A%20",
-            b"%3A",
-            br"\u003d",
-            br"\u003D",
-            br"\x3d",
-        ]
-        .into_iter()
-        .find(|it| self.rest(at).starts_with(it));
-        if let Some(escaped) = escaped {
-            return value(at + escaped.len(), end);
+        if let Some(len) = escaped_equals(self.rest(at)) {
+            return value(at + len, end);
         }
         match next(at) {
             Some(b'=') if next(at + 1) != Some(b'>') => {
@@ -188,22 +175,7 @@ impl Scan<'_> {
     /// `\u0026sig`, `\nsig`), or say that it is a parameter of an address.
     fn is_secret(&self, name: &[u8]) -> Option<Is> {
         let kept = self.kept(self.at);
-        let (bare, is_query) = match (kept.last(), name) {
-            (Some(b'%'), [b'2', b'5', b'2', b'6', bare @ ..])
-            | (Some(b'%'), [b'2', b'6', bare @ ..])
-            | (Some(b'%'), [b'3', b'F' | b'f', bare @ ..])
-            | (Some(b'\\'), [b'u', b'0', b'0', b'2', b'6', bare @ ..])
-            | (Some(b'\\'), [b'u', b'0', b'0', b'3', b'f' | b'F', bare @ ..])
-            | (Some(b'\\'), [b'x', b'2', b'6', bare @ ..]) => (bare, true),
-            (Some(b'%'), [a, b, bare @ ..]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
-                (bare, false)
-            }
-            (Some(b'\\'), [b'u', b'0', b'0', _, _, bare @ ..])
-            | (Some(b'\\'), [b'n' | b't' | b'r' | b'v' | b'f', bare @ ..]) => (bare, false),
-            (Some(b'?' | b'&'), bare) => (bare, true),
-            (Some(b';'), bare) if kept.ends_with(b"&amp;") => (bare, true),
-            (_, bare) => (bare, false),
-        };
+        let (bare, is_query) = without_escape(kept, name);
         let of = |name: &[u8]| {
             if name::is_secret(name) || name::is_header(name) {
                 Some(Is::Always)
@@ -283,6 +255,49 @@ impl Scan<'_> {
             .next()
             .is_some_and(|it| it.ends_with(b"login") || it.ends_with(b"user"))
     }
+}
+
+/// Length of an equals sign or a colon that is escaped, if a text begins with one.
+fn escaped_equals(text: &[u8]) -> Option<usize> {
+    const ESCAPED: [&[u8]; 9] = [
+        b"%3D", b"%3d", b"%253D", b"%253d", b"%3A%20", b"%3A", br"\u003d", br"\u003D", br"\x3d",
+    ];
+    let found = ESCAPED.iter().find(|it| text.starts_with(it));
+    found.map(|it| it.len())
+}
+
+/// A name without the rest of the escape in front of it, and whether it is a parameter of an address.
+fn without_escape<'a>(kept: &[u8], name: &'a [u8]) -> (&'a [u8], bool) {
+    const QUERY: [(u8, &[u8]); 8] = [
+        (b'%', b"2526"),
+        (b'%', b"26"),
+        (b'%', b"3F"),
+        (b'%', b"3f"),
+        (b'\\', b"u0026"),
+        (b'\\', b"u003f"),
+        (b'\\', b"u003F"),
+        (b'\\', b"x26"),
+    ];
+    let Some(mark) = kept.last() else {
+        return (name, false);
+    };
+    let parameter = QUERY
+        .iter()
+        .filter(|(it, _)| it == mark)
+        .find_map(|(_, code)| name.strip_prefix(*code));
+    if let Some(bare) = parameter {
+        return (bare, true);
+    }
+    if matches!(mark, b'?' | b'&') || kept.ends_with(b"&amp;") {
+        return (name, true);
+    }
+    let n = match (mark, name) {
+        (b'%', [a, b, ..]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => 2,
+        (b'\\', [b'u', b'0', b'0', _, _, ..]) => 5,
+        (b'\\', [b'n' | b't' | b'r' | b'v' | b'f', ..]) => 1,
+        _ => 0,
+    };
+    (name.get(n..).unwrap_or_default(), false)
 }
 
 /// How many blanks a text begins with.
