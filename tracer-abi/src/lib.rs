@@ -10,12 +10,14 @@
 #![warn(missing_docs)]
 
 pub mod cookie;
+mod guard;
 mod offsets;
 
 use core::mem::size_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use guard::Guard;
 pub use offsets::Offsets;
 
 /// Names of the maps, as in the object.
@@ -342,8 +344,10 @@ pub struct Spec {
     pub span: u32,
     /// Zero.
     pub pad: u32,
+    /// Which calls are never recorded.
+    pub guard: Guard,
 }
-const _: () = assert!(size_of::<Spec>() == 80);
+const _: () = assert!(size_of::<Spec>() == 112);
 
 /// How a probe takes part in spans, which nest within a goroutine.
 pub mod span {
@@ -445,7 +449,7 @@ const _: () = assert!(size_of::<Ours>() == 16);
 pub struct Tally {
     /// Records that should have been sent.
     pub seen: u64,
-    /// Records for which the ring buffer had no room.
+    /// Records for which the ring buffer had no room, and calls that a [`Guard`] could not judge.
     pub lost: u64,
 }
 const _: () = assert!(size_of::<Tally>() == 16);

@@ -7,6 +7,7 @@
 mod call;
 mod exec;
 mod usage;
+mod variable;
 
 use tracer_abi as abi;
 use zerocopy::FromBytes;
@@ -18,6 +19,7 @@ use crate::event::{
 use crate::redact;
 
 pub use call::PointKind;
+pub use variable::DigestKey;
 
 /// Turns records into events; knows what the records themselves do not say.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Decoder {
     points: Vec<PointKind>,
     /// Bytes.
     page_size: u64,
+    /// Of digests that stand for variables' values.
+    digest_key: Option<DigestKey>,
 }
 
 /// Why a record cannot be read.
@@ -48,7 +52,20 @@ pub(crate) enum DecodeError {
 impl Decoder {
     /// For a table of probes (`points[i]`: what the probe of specification `i` is on) and pages of so many bytes.
     pub fn new(points: Vec<PointKind>, page_size: u64) -> Self {
-        Self { points, page_size }
+        Self {
+            points,
+            page_size,
+            digest_key: None,
+        }
+    }
+
+    /// The same with digests, by this key, where a cache key says that a variable has changed. Without a key it does not say so.
+    #[must_use]
+    pub fn with_digest_key(self, key: DigestKey) -> Self {
+        Self {
+            digest_key: Some(key),
+            ..self
+        }
     }
 
     /// Reads one record. More bytes than the record says are its slot's, and left aside.
@@ -126,7 +143,7 @@ impl Decoder {
             }
             abi::Kind::CALL => {
                 let (call, tail) = read::<abi::Call>(record)?;
-                call::decode(&self.points, &call, Tail(tail)).map(Event::Call)
+                call::decode(self, &call, Tail(tail)).map(Event::Call)
             }
             _ => Err(DecodeError::Kind),
         }

@@ -11,7 +11,7 @@ use aya_ebpf::{
     macros::uprobe,
     programs::ProbeContext,
 };
-use tracer_abi::{CAPTURES, Call, Capture, Kind, Ours, Spec, TARGETS, TEXT_MAX, TEXT_SHORT};
+use tracer_abi::{CAPTURES, Call, Capture, Guard, Kind, Ours, Spec, TARGETS, TEXT_MAX, TEXT_SHORT};
 
 use crate::{
     bound::{at_most, behind, opaque},
@@ -87,7 +87,15 @@ fn record(ctx: &ProbeContext) -> Option<()> {
     if spec.level > *DETAIL.get(0)? || !is_recorded {
         return None;
     }
-    count_seen(Kind::CALL);
+    match is_withheld(ctx, &spec.guard) {
+        Some(false) => count_seen(Kind::CALL),
+        Some(true) => return None,
+        None => {
+            count_seen(Kind::CALL);
+            count_lost(Kind::CALL);
+            return None;
+        }
+    }
     let found = find(ctx, spec);
     // SAFETY: the map keeps the element while the program runs.
     let mut born_ns = unsafe { (*ours).born_ns };
@@ -164,6 +172,31 @@ fn is_released(target: u32) -> bool {
     RELEASED
         .get(bit / 64)
         .is_some_and(|it| it >> (bit % 64) & 1 != 0)
+}
+
+/// Whether the call is one that stays here. Nothing: its text cannot be read, so nobody knows.
+#[inline(always)]
+fn is_withheld(ctx: &ProbeContext, guard: &Guard) -> Option<bool> {
+    if guard.text.op == Capture::NONE {
+        return Some(false);
+    }
+    let arg = argument(ctx, guard.text.arg);
+    let (at, len) = if guard.text.op == Capture::TEXT {
+        (arg, argument(ctx, guard.text.len_arg))
+    } else {
+        let [offset, ..] = guard.text.offset;
+        let header = arg + u64::from(offset);
+        (user_word(header)?, user_word(header + 8)?)
+    };
+    // A text of another length is another text. Constants of a program may not be in memory yet, so no more of them is read than that.
+    if len != guard.len {
+        return Some(false);
+    }
+    let mut word = opaque(0);
+    let n = at_most(len, size_of_val(&word) as u64);
+    // SAFETY: the word holds as many bytes; the helper checks the source.
+    let ret = unsafe { copy_user((&raw mut word).cast(), n as u32, at as *const _) };
+    (ret == 0).then_some(word == guard.word)
 }
 
 #[inline(always)]

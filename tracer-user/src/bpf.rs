@@ -176,7 +176,7 @@ impl Tracer {
         let mut detail =
             Array::try_from(error::take(&mut ebpf, map::DETAIL)?).map_err(error::from_map)?;
         detail.set(0, config.detail, 0).map_err(error::from_map)?;
-        fill::<_, 10>(&mut ebpf, map::SPECS, table.specs)?;
+        fill::<_, 14>(&mut ebpf, map::SPECS, table.specs)?;
         fill::<_, 6>(&mut ebpf, map::PREFIXES, table.prefixes)?;
         fill::<_, 2>(&mut ebpf, map::NAMES, table.names)?;
         let ours =

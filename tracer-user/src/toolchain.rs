@@ -13,6 +13,7 @@ mod probes;
 mod prologue;
 mod resolve;
 mod search;
+mod structs;
 mod table;
 mod version;
 mod watch;

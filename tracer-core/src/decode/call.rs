@@ -9,7 +9,8 @@ use crate::byte_string::ByteString;
 use crate::event::{Call, Captured, Point};
 use crate::redact;
 
-use super::{DecodeError, Tail, at, process};
+use super::variable::{DigestKey, without_hashes};
+use super::{DecodeError, Decoder, Tail, at, process};
 
 /// Which function a probe is on; names the variant of [`Point`] that its calls become. A probe's captures stand in the order
 /// of that variant's fields.
@@ -40,11 +41,12 @@ pub enum PointKind {
 }
 
 pub(super) fn decode(
-    points: &[PointKind],
+    decoder: &Decoder,
     record: &abi::Call,
     tail: Tail<'_>,
 ) -> Result<Call, DecodeError> {
-    let kind = points
+    let kind = decoder
+        .points
         .get(usize::from(record.spec))
         .copied()
         .ok_or(DecodeError::Probe)?;
@@ -80,7 +82,7 @@ pub(super) fn decode(
         },
         PointKind::KeyWrite => Point::KeyWrite {
             hash: captures.word(0).ok_or(DecodeError::Address)?,
-            line: captures.redacted(1, redact::key_line),
+            line: captures.key_line(1, decoder.digest_key.as_ref()),
         },
         PointKind::KeySum => Point::KeySum {
             hash: captures.word(0).ok_or(DecodeError::Address)?,
@@ -142,18 +144,37 @@ impl<'a> Captures<'a> {
         self.redacted(i, redact::name)
     }
 
-    fn redacted(&self, i: usize, rule: fn(&[u8]) -> Cow<'_, [u8]>) -> Captured<ByteString> {
+    /// What is written into a cache key at once.
+    fn key_line(&self, i: usize, key: Option<&DigestKey>) -> Captured<ByteString> {
+        let line = self.get(i);
+        let text = without_hashes(key, line.text, line.is_cut());
+        line.redacted(&text, redact::key_line)
+    }
+
+    fn redacted(&self, i: usize, rule: Rule) -> Captured<ByteString> {
+        let Yield { text, .. } = self.get(i);
+        self.get(i).redacted(text, rule)
+    }
+}
+
+/// Takes secrets out of a text.
+type Rule = fn(&[u8]) -> Cow<'_, [u8]>;
+
+impl Yield<'_> {
+    fn is_cut(&self) -> bool {
+        u32::try_from(self.text.len()).is_ok_and(|len| len < self.total)
+    }
+
+    /// `text` is what is to be kept of the capture's, apart from secrets.
+    fn redacted(&self, text: &[u8], rule: Rule) -> Captured<ByteString> {
         let Yield {
-            is_missing,
-            text,
-            total,
-            ..
-        } = self.get(i);
+            is_missing, total, ..
+        } = *self;
         if is_missing {
             return Captured::Missing;
         }
         let kept = rule(text);
-        if u32::try_from(text.len()).is_ok_and(|len| len < total) {
+        if self.is_cut() {
             return Captured::Cut {
                 kept: redact::cut_end(&kept).as_ref().into(),
                 total: u64::from(total),

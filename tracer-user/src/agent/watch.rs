@@ -18,6 +18,7 @@ use super::minder::{Launch, Minder};
 use super::pipe::{Garbled, Health, WORD_LIMIT, Word, encode};
 use super::{Config, END, Load, REST, notify, worth_keeping};
 use crate::config::File;
+use crate::digest_key;
 use crate::driver::service::{self, Sink, State};
 use crate::driver::{Pin, SelfTestVerdict, Source, Wanted, Whose, boot_ns, own_cpu_ns};
 use crate::launch::signal::Signals;
@@ -45,6 +46,8 @@ pub fn watch(
     let mut signals = Signals::take()?;
     let keeper = Minder::start(Launch::own(args)?, file, tell)?;
     let detail = keeper.opened()?;
+    let (digest_key, trouble) = digest_key::of_agent(&store);
+    trouble.as_deref().into_iter().for_each(tell);
     let source = Source::start(Wanted {
         command: Vec::new(),
         detail,
@@ -58,6 +61,7 @@ pub fn watch(
             place,
             own: beside(&store, "-under-way"),
         }),
+        digest_key,
     })?;
     if source.is_adopted() {
         tell("going on with what the agent before left on");

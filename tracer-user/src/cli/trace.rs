@@ -16,6 +16,7 @@ use super::file::NewFile;
 use super::report::{self, Report, Stream};
 use super::{OWN_FAILURE, say};
 use crate::bpf::SetupError;
+use crate::digest_key;
 use crate::driver::{self, Recorder, Source, Traced, Wanted, Watched, Whose};
 use crate::history::Place;
 use crate::launch::caller::{self, Caller};
@@ -208,12 +209,21 @@ fn start(order: &Order, caller: Option<&Caller>, held: &Held) -> anyhow::Result<
         .command
         .first()
         .map_or(&[][..], |name| name.as_bytes());
+    let digest_key = if order.detail == Detail::CacheKey {
+        let (key, trouble) = digest_key::of_run(order.store.as_ref(), caller);
+        trouble.iter().for_each(say);
+        key
+    } else {
+        // There will be no digests.
+        digest_key::of_this_run()
+    };
     let wanted = Wanted {
         command: redact::argv(redact::Program::of(program), command),
         detail: order.detail.into(),
         hint: hint(order.command.first(), caller),
         whose: Whose::Followed,
         pin: None,
+        digest_key,
     };
     let mut source = Source::start(wanted)?;
     source.follow(held.tgid())?;

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tracer_abi::{Kind, Name, Tally};
 use tracer_core::byte_string::ByteString;
 use tracer_core::correlate::Context;
-use tracer_core::decode::Decoder;
+use tracer_core::decode::{Decoder, DigestKey};
 use tracer_core::event::{Event, FileId, Lost, ProcKey, Tgid, Tool};
 use tracer_core::recording::Detail;
 
@@ -44,6 +44,8 @@ pub struct Wanted {
     pub whose: Whose,
     /// Where all stays on when gotrace is gone, and is found again.
     pub pin: Option<Pin>,
+    /// Of the digests that stand for variables' values.
+    pub digest_key: DigestKey,
 }
 
 /// Where a trace without an end is pinned.
@@ -90,6 +92,7 @@ impl Source {
             hint,
             whose,
             pin,
+            digest_key,
         } = wanted;
         let mut names = toolchain::names().to_vec();
         names.push(Name::of(self_test::NAME.as_bytes()));
@@ -163,7 +166,8 @@ impl Source {
             renames: tracer.notes().is_empty(),
         };
         let mut source = Self {
-            decoder: Decoder::new(toolchain::points().to_vec(), page_size()),
+            decoder: Decoder::new(toolchain::points().to_vec(), page_size())
+                .with_digest_key(digest_key),
             tracer,
             ring,
             probes,

@@ -150,6 +150,16 @@ impl<'a> Elf<'a> {
         segment.offset.checked_add(address - segment.address)
     }
 
+    /// As many bytes at an address that the file has.
+    pub(super) fn data(&self, address: u64, len: usize) -> Option<Vec<u8>> {
+        let segment = self.segments.iter().find(|it| it.holds(address))?;
+        read_at(
+            self.file,
+            segment.offset.checked_add(address - segment.address)?,
+            len,
+        )
+    }
+
     /// Up to `max` bytes of code at a file offset; fewer at the end of the file.
     pub(super) fn code(&self, offset: u64, max: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; max];

@@ -86,6 +86,14 @@ fn place(
     version: &str,
 ) -> Result<Site, String> {
     let layout = layout(probe, version)?;
+    if let Some(guard) = &probe.guard
+        && !guard.holder.is_in(elf)
+    {
+        return Err(format!(
+            "the layout of {} is not the known one, so calls that must stay in the kernel cannot be recognised",
+            guard.holder
+        ));
+    }
     let symbol = probe.symbols.first().map_or("", String::as_str);
     let function = function.ok_or_else(|| format!("{symbol} is not in the file"))?;
     let start = elf

@@ -6,9 +6,11 @@
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use tracer_abi::{Capture, Prefix, Spec, level, span};
+use tracer_abi::{Capture, Guard, Prefix, Spec, level, span};
 use tracer_core::decode::PointKind;
 use tracer_core::event::Role;
+
+use super::structs::Struct;
 
 const TEXT: &str = include_str!("probes.toml");
 
@@ -32,6 +34,7 @@ pub(super) struct Probe {
     span: Option<Span>,
     #[serde(default)]
     begins: Vec<String>,
+    pub(super) guard: Option<GuardRow>,
     /// Names the function has had; the first that a file has is it.
     pub(super) symbols: Vec<String>,
     pub(super) layouts: Vec<Layout>,
@@ -47,6 +50,17 @@ pub(super) struct Layout {
     /// Index in the kernel's table.
     #[serde(skip)]
     pub(super) spec: u16,
+}
+
+/// Calls that are never recorded.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GuardRow {
+    /// The text of these calls.
+    is: String,
+    text: CaptureRow,
+    /// The struct that the text is a field of.
+    pub(super) holder: Struct,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -100,13 +114,18 @@ fn parse(text: &str) -> Result<Table, toml::de::Error> {
         ..Table::default()
     };
     for probe in &mut table.probes {
+        let guard = match &probe.guard {
+            Some(row) => row.guard()?,
+            None => Guard::default(),
+        };
         let prefixes = probe.begins.iter().map(|it| Prefix::of(it.as_bytes()));
         table.prefixes.extend(prefixes);
         for layout in &mut probe.layouts {
             layout.spec = u16::try_from(table.specs.len()).unwrap_or(u16::MAX);
-            table
-                .specs
-                .push(spec(probe.level, probe.span, &layout.captures));
+            table.specs.push(Spec {
+                guard,
+                ..spec(probe.level, probe.span, &layout.captures)
+            });
             table.points.push(probe.point);
         }
     }
@@ -128,6 +147,18 @@ fn spec(level: Level, span: Option<Span>, rows: &[CaptureRow]) -> Spec {
         spec.n_captures += 1;
     }
     spec
+}
+
+impl GuardRow {
+    /// An error where the kernel side could not read or hold it: calls would be recorded that must not be.
+    fn guard(&self) -> Result<Guard, toml::de::Error> {
+        let capture = self.text.capture();
+        let is_readable =
+            matches!(capture.op, Capture::TEXT | Capture::TEXT_AT) && capture.hops == 0;
+        Guard::of(capture, self.is.as_bytes())
+            .filter(|_| is_readable)
+            .ok_or_else(|| serde::de::Error::custom("a guard that the kernel side does not know"))
+    }
 }
 
 impl Level {
@@ -243,6 +274,42 @@ mod tests {
                 assert!(n <= 1, "{} has two rows for 1.{minor}", probe.name);
             }
         }
+    }
+
+    #[test]
+    fn no_key_of_a_variable_leaves_the_kernel() {
+        let table = parse(TEXT).unwrap();
+        let keys = table.probes.iter().filter(|it| {
+            use PointKind::{KeyOpen, KeySum, KeyWrite};
+            matches!(it.point, KeyOpen | KeyWrite | KeySum)
+        });
+        for row in table.probes.iter().filter_map(|it| it.guard.as_ref()) {
+            if let CaptureRow::TextAt { offsets, .. } = row.text {
+                let Offsets::One([at]) = offsets else {
+                    panic!("a chain")
+                };
+                assert_eq!(row.holder.string_at(), Some(u64::from(at)));
+            }
+        }
+        let mut n = 0;
+        for layout in keys.flat_map(|it| &it.layouts) {
+            let Spec { guard, .. } = table.specs[usize::from(layout.spec)];
+            assert_eq!((guard.len, &guard.word.to_ne_bytes()), (6, b"getenv\0\0"));
+            n += 1;
+        }
+        assert_eq!(n, 3);
+        let row = |text, is: &str| GuardRow {
+            is: is.to_owned(),
+            text,
+            holder: Struct::default(),
+        };
+        let text = CaptureRow::Text { arg: 0, len_arg: 1 };
+        assert!(row(text, "getenv").guard().is_ok());
+        assert!(row(text, "longer than a word").guard().is_err());
+        assert!(row(CaptureRow::Word { arg: 0 }, "getenv").guard().is_err());
+        let offsets = Offsets::Two([0, 16]);
+        let far = CaptureRow::TextAt { arg: 0, offsets };
+        assert!(row(far, "getenv").guard().is_err());
     }
 
     #[test]
