@@ -13,7 +13,7 @@ use tests::figures::{LONG, MARK};
 use crate::{setup, shell};
 
 /// A file of tests, and which of them have figures; all where none is named.
-const TESTS: [(&str, &[&str]); 11] = [
+const TESTS: [(&str, &[&str]); 12] = [
     ("hostile_outputs", &["race::"]),
     ("hostile_tools", &[]),
     ("hostile_load", &[]),
@@ -22,6 +22,7 @@ const TESTS: [(&str, &[&str]); 11] = [
     ("hostile_labels", &[]),
     ("live_agent", &["many_builds_at_once"]),
     ("history", &["killed_loses_no_stored_build"]),
+    ("history_rounds", &[]),
     ("history_postgres", &["outage::"]),
     ("malformed", &[]),
     ("planted_secrets", &[]),

@@ -29,6 +29,7 @@ const TEST_PACKAGES: &[Package] = &[
     package("binutils", "/usr/bin/readelf"),
     package("git", "/usr/bin/git"),
     package("strace", "/usr/bin/strace"),
+    package("sqlite3", "/usr/bin/sqlite3"),
     package("bpftool", "/usr/sbin/bpftool"),
     package("prometheus", "/usr/bin/promtool"),
     package("prometheus-pushgateway", "/usr/bin/prometheus-pushgateway"),

@@ -1,0 +1,172 @@
+//! The builds that the history has to hold: every ended build that a reader has seen, and every build that a writer has to have stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::tools::{ENDED, PATIENCE, assert_whole, ended_ids, ended_in, gotrace, locked, sqlite3};
+use crate::writers::RUN;
+use crate::{Counts, World};
+
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// Ids, with the reader that saw each first.
+    seen: Mutex<BTreeMap<String, &'static str>>,
+    owed: Mutex<Owed>,
+}
+
+/// Builds by the name of their output, which no two have.
+#[derive(Default)]
+struct Owed {
+    /// How often an agent was started or killed: odd while there is one.
+    changes: usize,
+    /// Of commands under `gotrace run` that succeeded, and of builds that an agent was found to have stored.
+    stored: BTreeSet<String>,
+    /// Built under the agent that is at work, from before the beginning to after the end.
+    by_agent: BTreeSet<String>,
+}
+
+/// An agent at work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AtWork(usize);
+
+impl Ledger {
+    pub(crate) fn saw(&self, reader: &'static str, ids: BTreeSet<String>) {
+        let mut seen = locked(&self.seen);
+        for id in ids {
+            seen.entry(id).or_insert(reader);
+        }
+    }
+
+    pub(crate) fn seen(&self) -> BTreeMap<String, &'static str> {
+        locked(&self.seen).clone()
+    }
+
+    pub(crate) fn n_seen(&self) -> usize {
+        locked(&self.seen).len()
+    }
+
+    pub(crate) fn newest_seen(&self) -> Option<String> {
+        let seen = locked(&self.seen);
+        seen.last_key_value().map(|(id, _)| id.clone())
+    }
+
+    /// Fails if one that was seen is missing.
+    pub(crate) fn assert_all(seen: &BTreeMap<String, &str>, found: &BTreeSet<String>, place: &str) {
+        let lost: Vec<_> = seen.iter().filter(|(id, _)| !found.contains(*id)).collect();
+        assert!(
+            lost.is_empty(),
+            "lost: {place}: {} of {} builds, first seen by: {lost:?}",
+            lost.len(),
+            seen.len()
+        );
+    }
+
+    pub(crate) fn agent_is_up(&self) {
+        locked(&self.owed).changes += 1;
+    }
+
+    /// What an agent has not stored when its watcher is killed may be lost.
+    pub(crate) fn agent_is_down(&self) {
+        let mut owed = locked(&self.owed);
+        owed.changes += 1;
+        owed.by_agent.clear();
+    }
+
+    pub(crate) fn at_work(&self) -> AtWork {
+        AtWork(locked(&self.owed).changes)
+    }
+
+    /// The build of this output ended; `before` is who was at work when it began.
+    pub(crate) fn built_under_agent(&self, before: AtWork, output: String) {
+        let mut owed = locked(&self.owed);
+        if before == AtWork(owed.changes) && owed.changes % 2 == 1 {
+            owed.by_agent.insert(output);
+        }
+    }
+
+    /// The build of this output ended under `gotrace run --store`, which succeeded.
+    pub(crate) fn built_by_run(&self, output: String) {
+        locked(&self.owed).stored.insert(output);
+    }
+
+    /// Waits until the agent has stored the builds that ended under it so far.
+    pub(crate) fn settle(&self, world: &World) {
+        let outputs = locked(&self.owed).by_agent.clone();
+        let since = Instant::now();
+        loop {
+            let stored = stored_outputs(world);
+            let missing: Vec<_> = outputs
+                .iter()
+                .filter(|it| !stored.contains_key(*it))
+                .collect();
+            if missing.is_empty() {
+                break;
+            }
+            assert!(
+                since.elapsed() < PATIENCE,
+                "lost: {} of {} builds under the agent are not stored after {PATIENCE:?}: {missing:?}",
+                missing.len(),
+                outputs.len()
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+        let mut owed = locked(&self.owed);
+        owed.by_agent.retain(|it| !outputs.contains(it));
+        owed.stored.extend(outputs);
+    }
+
+    /// Everything that was seen or is owed is in the history once, and the history is whole.
+    pub(crate) fn check(&self, world: &World, when: &str) {
+        // These reads are the test's own.
+        let own = Counts::default();
+        assert_whole(&own, &world.store);
+        let seen = self.seen();
+        Self::assert_all(&seen, &ended_ids(&own, &world.store), when);
+        let listed = gotrace(&own, &world.store, &LIST);
+        Self::assert_all(&seen, &ended_in(&listed), when);
+        let stored = stored_outputs(world);
+        let owed = locked(&self.owed).stored.clone();
+        let lost: Vec<_> = owed.iter().filter(|it| !stored.contains_key(*it)).collect();
+        assert!(
+            lost.is_empty(),
+            "lost: {when}: {} of {} builds: {lost:?}",
+            lost.len(),
+            owed.len()
+        );
+        // The agent and `gotrace run` each follow a build under `run`, and may give it ids that differ.
+        let most = |output: &str| if output.starts_with(RUN) { 2 } else { 1 };
+        let doubled: Vec<_> = stored.iter().filter(|(it, n)| **n > most(it)).collect();
+        assert!(doubled.is_empty(), "doubled: {when}: {doubled:?}");
+        // An agent moves a damaged history aside.
+        for entry in fs::read_dir(world.store.parent().unwrap()).unwrap() {
+            let name = entry.unwrap().file_name();
+            let name = name.to_string_lossy();
+            assert!(!name.contains("damaged"), "{when}: {name}");
+        }
+    }
+}
+
+pub(crate) const LIST: [&str; 5] = ["builds", "--format", "json", "--limit", "0"];
+
+/// The outputs of ended builds of this test, and how many builds each has.
+fn stored_outputs(world: &World) -> BTreeMap<String, usize> {
+    let dirs = world.modules.each_ref().map(|it| {
+        let dir = it.dir().display().to_string();
+        format!("'{}'", dir.replace('\'', "''"))
+    });
+    let ask = format!(
+        "SELECT command_line FROM build WHERE {ENDED} AND dir IN ({})",
+        dirs.join(", ")
+    );
+    let printed = sqlite3(&Counts::default(), &world.store, &ask);
+    let mut outputs = BTreeMap::new();
+    for line in printed.lines() {
+        let (_, output) = line.split_once("-o ").unwrap();
+        let output = output.trim_end_matches(" .").to_owned();
+        *outputs.entry(output).or_insert(0) += 1;
+    }
+    outputs
+}

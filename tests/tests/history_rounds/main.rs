@@ -1,0 +1,254 @@
+//! Rounds of a history in use: builds are stored by an agent and by `gotrace run`, other programs read and copy the database, and the
+//! two processes of the agent are killed and started again. No build that was stored is lost, and no copy lacks one.
+//!
+//! A round ends with a check of everything that the history has to hold ([`ledger::Ledger::check`]). Needs root.
+#![cfg(test)]
+
+mod ledger;
+mod readers;
+mod tools;
+mod writers;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tests::agent::Agent;
+use tests::figures::{size, tell};
+use tests::{Module, Toolchain, gotrace_command, target_dir, toolchain};
+
+use ledger::Ledger;
+use tools::{PATIENCE, locked, wait_for};
+
+/// The variable that asks for this many long rounds.
+const ROUNDS: &str = "GOTRACE_HISTORY_ROUNDS";
+/// Rounds over one history. It is copied all the time, so its size is bounded.
+const PER_HISTORY: usize = 10;
+
+/// How much of each happened.
+#[derive(Debug, Default)]
+struct Counts {
+    agent_builds: AtomicUsize,
+    run_builds: AtomicUsize,
+    reads: AtomicUsize,
+    copies: AtomicUsize,
+    retries: AtomicUsize,
+    storage_kills: AtomicUsize,
+    watcher_kills: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+fn add(count: &AtomicUsize) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+fn get(count: &AtomicUsize) -> usize {
+    count.load(Ordering::Relaxed)
+}
+
+/// What the threads of a round share.
+struct World {
+    toolchain: Toolchain,
+    modules: [Module; 2],
+    store: PathBuf,
+    /// The directory for copies of the history.
+    copies: TempDir,
+    /// The address of the agent's pages, while there is an agent.
+    address: Mutex<Option<String>>,
+    ledger: Ledger,
+    /// The round ends: by its time, or because a thread failed.
+    is_over: AtomicBool,
+}
+
+/// Ends the round when its thread ends, also by a panic.
+struct Ending<'a>(&'a World);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl World {
+    fn new(toolchain: &Toolchain, store: PathBuf) -> Self {
+        let module = || {
+            let module = Module::copy("tiny");
+            module.sandbox.make_warm(toolchain);
+            module
+        };
+        Self {
+            toolchain: toolchain.clone(),
+            modules: [module(), module()],
+            store,
+            copies: directory(),
+            address: Mutex::new(None),
+            ledger: Ledger::default(),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+/// A directory on the disk that cargo builds on: the temporary one may be in memory.
+fn directory() -> TempDir {
+    let target = target_dir();
+    fs::create_dir_all(&target).unwrap();
+    let mut builder = tempfile::Builder::new();
+    builder
+        .prefix("history-rounds-")
+        .tempdir_in(target)
+        .unwrap()
+}
+
+#[test]
+fn no_build_is_lost_while_others_read_and_parts_of_the_agent_are_killed() {
+    let asked = env::var(ROUNDS).ok();
+    let asked = asked.map(|it| it.parse::<usize>().unwrap());
+    let rounds = asked.unwrap_or_else(|| size(2, 100));
+    let seconds = asked.map_or_else(|| size(5, 60), |_| 60);
+    let length = Duration::from_secs(seconds as u64);
+    let toolchain = toolchain("1.27");
+    let counts = Counts::default();
+    let (mut done, mut n_seen) = (0, 0);
+    while done < rounds {
+        let n = PER_HISTORY.min(rounds - done);
+        n_seen += rounds_of_one_history(&toolchain, done..done + n, length, &counts);
+        done += n;
+    }
+    tell(
+        "history: readers, writers and kills in rounds",
+        format!(
+            "{rounds} rounds of {seconds} s, {} builds under the agent, {} by run, {} kills of the storage process, {} of the watcher",
+            get(&counts.agent_builds),
+            get(&counts.run_builds),
+            get(&counts.storage_kills),
+            get(&counts.watcher_kills),
+        ),
+        format!(
+            "{n_seen} builds seen by {} reads, {} copies, all whole; lost 0, of the agent's own doubled 0; {} reads repeated as busy; \
+             a second agent refused {} times",
+            get(&counts.reads),
+            get(&counts.copies),
+            get(&counts.retries),
+            get(&counts.refused),
+        ),
+    );
+}
+
+/// Returns how many ended builds the readers saw.
+fn rounds_of_one_history(
+    toolchain: &Toolchain,
+    rounds: std::ops::Range<usize>,
+    length: Duration,
+    counts: &Counts,
+) -> usize {
+    let dir = directory();
+    let mut world = World::new(toolchain, dir.path().join("history.db"));
+    let mut agent = start(&world, dir);
+    for round in rounds {
+        *world.is_over.get_mut() = false;
+        agent = thread::scope(|scope| {
+            let world = &world;
+            let work: [fn(&World, &Counts); 5] = [
+                writers::under_the_agent,
+                writers::by_run,
+                readers::sqlite3,
+                readers::copies,
+                readers::gotrace,
+            ];
+            for work in work {
+                scope.spawn(move || {
+                    let _ending = Ending(world);
+                    work(world, counts);
+                });
+            }
+            let _ending = Ending(world);
+            faults(world, agent, round, length, counts)
+        });
+        world.ledger.settle(&world);
+        world.ledger.check(&world, &format!("after round {round}"));
+    }
+    let dir = agent.end();
+    world.ledger.check(&world, "after the agent ended");
+    drop(dir);
+    world.ledger.n_seen()
+}
+
+fn start(world: &World, dir: TempDir) -> Agent {
+    let agent = Agent::start_in(dir, &[]);
+    *locked(&world.address) = Some(agent.address().to_owned());
+    world.ledger.agent_is_up();
+    agent
+}
+
+/// Kills the parts of the agent and starts a second one, by turns, until the round is over; each at least once.
+fn faults(world: &World, agent: Agent, round: usize, length: Duration, counts: &Counts) -> Agent {
+    const STEPS: usize = 4;
+    let began = Instant::now();
+    let mut agent = agent;
+    let mut step = 0;
+    while !world.is_over() && (step < STEPS || began.elapsed() < length) {
+        let before = get(&counts.agent_builds);
+        wait_for("a build under the agent", || {
+            get(&counts.agent_builds) > before || world.is_over()
+        });
+        // A moment that differs from step to step.
+        let moment = (round * STEPS + step) as u64 * 7919 % 90_000;
+        thread::sleep(Duration::from_micros(moment));
+        match step % STEPS {
+            1 => {
+                refuse_a_second(&world.store);
+                add(&counts.refused);
+            }
+            3 => {
+                world.ledger.settle(world);
+                world.ledger.agent_is_down();
+                *locked(&world.address) = None;
+                let dir = agent.kill();
+                add(&counts.watcher_kills);
+                agent = start(world, dir);
+            }
+            _ => {
+                agent.kill_keeper();
+                // The pages have another port.
+                *locked(&world.address) = Some(agent.address().to_owned());
+                add(&counts.storage_kills);
+            }
+        }
+        step += 1;
+    }
+    agent
+}
+
+/// A second agent on the same history ends by itself, and says why.
+fn refuse_a_second(store: &Path) {
+    let mut second: Command = gotrace_command([("", ""); 0]);
+    let mut second = second
+        .args(["agent", "--listen", "none", "--store"])
+        .arg(store)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    while second.try_wait().unwrap().is_none() {
+        if since.elapsed() > PATIENCE {
+            second.kill().unwrap();
+            let output = second.wait_with_output().unwrap();
+            panic!("a second agent was not refused: {output:?}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let output = second.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("another agent writes"), "{said}");
+}

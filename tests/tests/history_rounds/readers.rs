@@ -1,0 +1,79 @@
+//! The readers of a history in use: `sqlite3`, backups, `gotrace builds` and `gotrace show`, and the agent's API.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::ledger::{LIST, Ledger};
+use crate::tools::{self, PATIENCE, assert_whole, ended_ids, ended_in, locked, retry};
+use crate::{Counts, World, add};
+
+/// `sqlite3 history.db 'SELECT ...'`.
+pub(crate) fn sqlite3(world: &World, counts: &Counts) {
+    while !world.is_over() {
+        let ids = ended_ids(counts, &world.store);
+        world.ledger.saw("sqlite3", ids);
+    }
+}
+
+/// `.backup`, `VACUUM INTO` and `gotrace store backup`. Every build that was seen before a copy began is in that copy.
+pub(crate) fn copies(world: &World, counts: &Counts) {
+    let file = world.copies.path().join("copy.db");
+    let path = file.to_str().unwrap();
+    let by_sqlite3 = [format!(".backup '{path}'"), format!("VACUUM INTO '{path}'")];
+    let ways = by_sqlite3.iter().map(Some).chain([None]);
+    for command in ways.cycle().take_while(|_| !world.is_over()) {
+        let seen = world.ledger.seen();
+        retry(counts, || {
+            // The copy before this one, or a part of one that failed as busy.
+            remove(world);
+            match command {
+                Some(command) => tools::sqlite3_once(&world.store, command),
+                None => tools::gotrace_once(&world.store, &["store", "backup", path]),
+            }
+        });
+        let way = command.map_or("gotrace store backup", |it| it);
+        assert_whole(counts, &file);
+        Ledger::assert_all(&seen, &ended_ids(counts, &file), way);
+        add(&counts.copies);
+    }
+}
+
+fn remove(world: &World) {
+    for file in fs::read_dir(world.copies.path()).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+}
+
+/// `gotrace builds`, `gotrace show` and the agent's API.
+pub(crate) fn gotrace(world: &World, counts: &Counts) {
+    while !world.is_over() {
+        let list = tools::gotrace(counts, &world.store, &LIST);
+        world.ledger.saw("gotrace builds", ended_in(&list));
+        if let Some(id) = world.ledger.newest_seen() {
+            let shown = tools::gotrace(counts, &world.store, &["show", &id]);
+            assert!(shown.contains(&id), "{id}: {shown}");
+        }
+        // The agent may be away, or be killed during the request.
+        let list = retry(counts, || {
+            let address = locked(&world.address).clone().ok_or("no agent")?;
+            let answer = ask(&address).map_err(|it| it.to_string())?;
+            match answer.split_once("\r\n\r\n") {
+                Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+                _ => Err(answer),
+            }
+        });
+        world.ledger.saw("the API", ended_in(&list));
+    }
+}
+
+fn ask(address: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request =
+        "GET /api/v1/builds?limit=1000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

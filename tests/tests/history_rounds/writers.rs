@@ -1,0 +1,56 @@
+//! Builds, one after another, each with an output of its own name.
+
+use std::fs;
+
+use tests::Module;
+
+use crate::{Counts, World, add, get};
+
+/// Outputs that stay for a while: the agent reads them after the build.
+const OUTPUTS: usize = 16;
+
+/// How the names of outputs begin: of builds that only the agent stores, and of builds under `gotrace run`.
+const AGENT: char = 'a';
+pub(crate) const RUN: char = 'r';
+
+/// The agent stores these.
+pub(crate) fn under_the_agent(world: &World, counts: &Counts) {
+    let module = &world.modules[0];
+    while !world.is_over() {
+        let n = get(&counts.agent_builds);
+        let output = name(AGENT, n);
+        let before = world.ledger.at_work();
+        module.run_go(&world.toolchain, &["build", "-o", &output, "."]);
+        world.ledger.built_under_agent(before, output);
+        add(&counts.agent_builds);
+        remove_old(module, AGENT, n);
+    }
+}
+
+/// `gotrace run --store` stores these.
+pub(crate) fn by_run(world: &World, counts: &Counts) {
+    let module = &world.modules[1];
+    let store = world.store.to_str().unwrap();
+    while !world.is_over() {
+        let n = get(&counts.run_builds);
+        let output = name(RUN, n);
+        let args = ["run", "--store", store, "--", "go", "build", "-o"];
+        let args = [&args[..], &[&output, "."]].concat();
+        let ran = module.gotrace(&world.toolchain, &args).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        world.ledger.built_by_run(output);
+        add(&counts.run_builds);
+        remove_old(module, RUN, n);
+    }
+}
+
+fn name(kind: char, n: usize) -> String {
+    format!("{kind}{n:06}")
+}
+
+fn remove_old(module: &Module, kind: char, n: usize) {
+    if let Some(old) = n.checked_sub(OUTPUTS) {
+        // It may be one of an earlier history, which is gone with its module.
+        let _none = fs::remove_file(module.dir().join(name(kind, old)));
+    }
+}
