@@ -148,6 +148,11 @@ impl Agent {
     /// Kills the part that keeps builds, and waits until there is another one.
     pub fn kill_keeper(&mut self) {
         signal(self.keeper().unwrap(), "KILL");
+        self.wait_for_another_keeper();
+    }
+
+    /// Waits until a part that keeps builds has followed another one.
+    pub fn wait_for_another_keeper(&mut self) {
         self.find_pages("the history is kept again");
     }
 

@@ -15,7 +15,7 @@ use tracer_core::model::Trace;
 use tracer_core::origin::TraceId;
 use tracer_user::agent::http::{Readiness, Served, Server};
 use tracer_user::agent::metrics::{Format, Metrics};
-use tracer_user::history::{self, Place, Tally};
+use tracer_user::history::{self, ReadPool, Tally};
 
 const DECADES: Duration = Duration::from_hours(24 * 365 * 60);
 const RECORDINGS: [&str; 4] = [
@@ -56,7 +56,7 @@ impl Agent {
         }
         let served = Arc::new(Served {
             metrics: Arc::new(metrics),
-            store: Place::File(store),
+            history: ReadPool::new(&store),
             readiness: Readiness::not_yet("probes are being put on: wait some seconds"),
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

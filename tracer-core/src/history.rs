@@ -17,7 +17,7 @@ pub use entry::{Context, Entry, State, Target};
 pub use id::{BuildId, IdPrefix, NotAnId};
 pub use pack::{Unpackable, pack, unpack};
 pub use part::{Kept, builds};
-pub use retention::{Aged, Limits, n_to_delete};
+pub use retention::{Aged, Excess, Limits, excess, n_to_delete};
 pub use setup::{Kind, Past, REMEMBERED, Reason, Setup};
 pub use worth::{is_kept_command, is_worth_keeping};
 

@@ -3,6 +3,8 @@
 //! A mistake is told with file, line and key, and never with the value: it may be a secret. What is decided from the values is not
 //! done here.
 
+pub(crate) mod bound;
+
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -16,6 +18,8 @@ use tracer_core::recording::Detail;
 
 use crate::agent::export::{otlp, pushgateway, textfile};
 use crate::history::{Place, central};
+
+pub use bound::Bound;
 
 /// Read where it is there and no other is named.
 pub const DEFAULT_PATH: &str = "/etc/gotrace/gotrace.toml";
@@ -37,11 +41,11 @@ pub struct Layer {
     /// Where pages are served.
     pub listen: Option<Listen>,
     /// Older builds are thrown away.
-    pub keep_days: Option<u32>,
+    pub keep_days: Option<Bound>,
     /// The oldest builds are thrown away while the history is larger, in units of 10^6 bytes.
-    pub keep_megabytes: Option<u32>,
+    pub keep_megabytes: Option<Bound>,
     /// Gauges of a target vanish when it has not been built for so long.
-    pub forget_targets_hours: Option<u32>,
+    pub forget_targets_hours: Option<Bound>,
     /// How much larger than before a target may be.
     pub size_budget: Option<SizeBudget>,
     /// Where on bpffs all stays on between two agents.
@@ -257,6 +261,8 @@ fn without_value(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     fn mistake(text: &str) -> String {
@@ -267,11 +273,40 @@ mod tests {
     fn the_stronger_source_wins_where_it_has_a_value() {
         let file = Layer::parse("keep_days = 30\nlisten = \"none\"").unwrap();
         let flags = Layer {
-            keep_days: Some(7),
+            keep_days: Some(Bound(NonZeroU32::new(7))),
             ..Layer::default()
         };
         let both = flags.over(file);
-        assert_eq!((both.keep_days, both.listen), (Some(7), Some(Listen(None))));
+        let seven = Bound(NonZeroU32::new(7));
+        assert_eq!(
+            (both.keep_days, both.listen),
+            (Some(seven), Some(Listen(None)))
+        );
+    }
+
+    #[test]
+    fn zero_is_refused_wherever_it_would_delete_everything() {
+        let gateway = "[pushgateway]\nurl = \"http://gateway.example:9091\"\n";
+        for (before, key) in [
+            ("", "keep_days"),
+            ("", "keep_megabytes"),
+            ("", "forget_targets_hours"),
+            ("[central]\n", "keep_days"),
+            (gateway, "forget_groups_hours"),
+        ] {
+            let line = before.lines().count() + 1;
+            let told = mistake(&format!("{before}{key} = 0"));
+            assert_eq!(
+                told,
+                format!(
+                    "{line}: {key}: 0 would delete everything: give a number from 1, or 'unlimited' for no limit"
+                )
+            );
+            Layer::parse(&format!("{before}{key} = 'unlimited'")).unwrap();
+            Layer::parse(&format!("{before}{key} = 4294967295")).unwrap();
+        }
+        let unlimited = Layer::parse("keep_days = \"unlimited\"").unwrap();
+        assert_eq!(unlimited.keep_days, Some(Bound(None)));
     }
 
     #[test]
@@ -293,7 +328,10 @@ mod tests {
     fn a_mistake_does_not_tell_a_value() {
         let told = mistake("keep_days = \"hun\\\"ter2\"");
         assert!(!told.contains("hun") && !told.contains("ter2"), "{told}");
-        assert_eq!(told, "1: keep_days: invalid type: string, expected u32");
+        assert_eq!(
+            told,
+            "1: keep_days: invalid type: string, expected a number from 1, or 'unlimited'"
+        );
         let told = mistake("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
         assert!(told.starts_with("1: store: "), "{told}");
         assert!(

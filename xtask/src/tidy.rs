@@ -31,6 +31,7 @@ const RULES: &[Rule] = &[
     sources::modules_say_what_they_are,
     sources::dependencies_point_one_way,
     sources::no_test_skips_itself,
+    sources::the_history_is_opened_in_one_file,
     documents::links_resolve,
     documents::words_exist,
     documents::members_are_on_the_map,

@@ -2,8 +2,10 @@
 //! the file can read it. Builds come from the recordings, so nothing here needs a toolchain but where it says so.
 #![cfg(test)]
 
+mod damaged;
 mod harness;
 mod killed;
+mod locks;
 mod reading;
 mod shown;
 mod stored;

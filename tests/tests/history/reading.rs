@@ -166,7 +166,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
     );
     assert!(Store::open(&path).is_err(), "nor is it written to");
     change("PRAGMA user_version = 1; PRAGMA application_id = 7");
-    fails(gotrace_builds(&path, &[]), "is some other database");
+    fails(gotrace_builds(&path, &[]), "is not a history of gotrace");
 
     let other = dir.path().join("other.db");
     Connection::open(&other)
@@ -177,8 +177,11 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let pipe = dir.path().join("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    fails(gotrace_builds(&pipe, &[]), "is some other database");
-    fails(gotrace_builds(dir.path(), &[]), "is some other database");
+    fails(gotrace_builds(&pipe, &[]), "is not a history of gotrace");
+    fails(
+        gotrace_builds(dir.path(), &[]),
+        "is not a history of gotrace",
+    );
     assert!(Store::open(&pipe).is_err());
     let text = dir.path().join("text");
     fs::write(
@@ -186,7 +189,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
         "not a database, but long enough to be taken for one\n".repeat(40),
     )
     .unwrap();
-    fails(gotrace_builds(&text, &[]), "is damaged: move it");
+    fails(gotrace_builds(&text, &[]), "is not a history of gotrace");
     assert!(Store::open(&text).is_err());
     assert!(
         fs::read_to_string(&text)

@@ -15,16 +15,16 @@ use super::export::outputs::Surroundings;
 use super::http::{Served, Server};
 use super::metrics::Metrics;
 use super::now_ns;
-use crate::history::{Forwarder, Order, Store, read};
+use crate::history::{Forwarder, Order, Store};
 
 /// How long a history may still be written by the keeper of an agent that was killed: it has [`super::END`] to end.
 const OVERLAP: Duration = Duration::from_millis(5500);
 const POLL: Duration = Duration::from_millis(20);
 
 /// The metrics go on where they were; what cannot be read is told and missing.
-pub(super) fn restore(metrics: &Metrics, store: &Path, tell: fn(&str)) -> anyhow::Result<()> {
-    let tally = Store::open(store)?.tally()?;
-    let restored = read(store, |it| Ok(metrics.restore(&tally, it, now_ns())))?;
+pub(super) fn restore(metrics: &Metrics, store: &mut Store, tell: fn(&str)) -> anyhow::Result<()> {
+    let tally = store.tally()?;
+    let restored = store.read(|it| Ok(metrics.restore(&tally, it, now_ns())))?;
     if let Err(error) = restored {
         tell(&format!(
             "not everything of before is in the metrics: {error}"

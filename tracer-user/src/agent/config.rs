@@ -8,7 +8,7 @@ use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
 use crate::agent::export::outputs;
-use crate::config::{Layer, Listen, Pin, SizeBudget};
+use crate::config::{Bound, Layer, Listen, Pin, SizeBudget};
 use crate::history::central::{Address, Settings};
 use crate::history::{DEFAULT_STORE, Place};
 
@@ -64,11 +64,9 @@ impl Config {
             pushgateway,
             textfile,
         } = said;
-        let (days, megabytes) = (
-            keep_days.unwrap_or(KEEP_DAYS),
-            keep_megabytes.unwrap_or(KEEP_MEGABYTES),
-        );
-        let hours = forget_targets_hours.unwrap_or(FORGET_TARGETS_HOURS);
+        let days = keep_days.map_or(Some(KEEP_DAYS), Bound::number);
+        let megabytes = keep_megabytes.map_or(Some(KEEP_MEGABYTES), Bound::number);
+        let hours = forget_targets_hours.map_or(Some(FORGET_TARGETS_HOURS), Bound::number);
         let (file, address) = match store {
             None => (None, None),
             Some(Place::File(path)) => (Some(path), None),
@@ -80,11 +78,11 @@ impl Config {
             central: address.map(|address| Central { address, settings }),
             detail: detail.unwrap_or(Detail::Phase),
             limits: Limits {
-                max_age_ns: Some(u64::from(days) * DAY_NS),
-                max_bytes: Some(u64::from(megabytes) * 1_000_000),
+                max_age_ns: days.map(|it| u64::from(it).saturating_mul(DAY_NS)),
+                max_bytes: megabytes.map(|it| u64::from(it) * 1_000_000),
             },
             listen: listen.map_or(Some(LISTEN), |Listen(address)| address),
-            target_ttl: Duration::from_hours(u64::from(hours)),
+            target_ttl: hours.map_or(Duration::MAX, |it| Duration::from_hours(u64::from(it))),
             size_budget,
             pin: pin.and_then(|Pin(place)| place),
             outputs: outputs::Wanted {
@@ -119,7 +117,38 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+
+    #[test]
+    fn no_limit_is_said_and_a_large_one_does_not_wrap() {
+        let limits = |bound| {
+            let said = Layer {
+                keep_days: Some(Bound(bound)),
+                keep_megabytes: Some(Bound(bound)),
+                forget_targets_hours: Some(Bound(bound)),
+                ..Layer::default()
+            };
+            let Config {
+                limits, target_ttl, ..
+            } = Config::of(said);
+            (limits.max_age_ns, limits.max_bytes, target_ttl)
+        };
+        assert_eq!(limits(None), (None, None, Duration::MAX));
+        let (age, bytes, ttl) = limits(Some(NonZeroU32::MAX));
+        assert_eq!(age, Some(u64::MAX));
+        assert_eq!(bytes, Some(u64::from(u32::MAX) * 1_000_000));
+        assert_eq!(ttl, Duration::from_hours(u64::from(u32::MAX)));
+        let Limits {
+            max_age_ns,
+            max_bytes,
+        } = Config::of(Layer::default()).limits;
+        assert_eq!(
+            (max_age_ns, max_bytes),
+            (Some(90 * DAY_NS), Some(1024 * 1_000_000))
+        );
+    }
 
     #[test]
     fn what_cannot_change_stays_and_is_named() {
@@ -127,7 +156,7 @@ mod tests {
         let wanted = Config::of(Layer {
             store: Some(Place::File("/elsewhere.db".into())),
             detail: Some(Detail::CacheKey),
-            keep_days: Some(1),
+            keep_days: Some(Bound(NonZeroU32::new(1))),
             ..Layer::default()
         });
         let (taken, fixed) = wanted.clone().taken_over(&running);

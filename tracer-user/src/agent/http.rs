@@ -18,7 +18,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
 
 use super::metrics::Metrics;
-use crate::history::Place;
+use crate::history::ReadPool;
 
 /// Histories that are read at the same time.
 const READERS: usize = 2;
@@ -30,8 +30,8 @@ const LAST: Duration = Duration::from_secs(1);
 /// What is served.
 pub struct Served {
     pub metrics: Arc<Metrics>,
-    /// The history.
-    pub store: Place,
+    /// The history of this machine.
+    pub history: ReadPool,
     pub readiness: Readiness,
 }
 

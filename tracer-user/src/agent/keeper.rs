@@ -6,6 +6,7 @@
 
 mod books;
 mod finish;
+mod open;
 mod stats;
 
 use std::io;
@@ -76,7 +77,7 @@ fn serve(line: &mut Line, load: Load<'_>, tell: fn(&str)) -> anyhow::Result<()> 
             Some(Word::Begun(entry)) => books.begun(*entry),
             Some(Word::Ended { n, is_known, trace }) => books.ended(n, is_known, *trace),
             Some(Word::Health(health)) => {
-                if let Some(up_to) = books.health(&health) {
+                if let Some(up_to) = books.health(&health)? {
                     line.answer(&Answer::Stored { up_to })?;
                 }
             }

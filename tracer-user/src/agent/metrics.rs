@@ -28,7 +28,7 @@ use exemplar::Exemplars;
 use own::Own;
 
 pub use carried::Unusable;
-pub use own::{Kind, Queue, Reload, SelfStats};
+pub use own::{History, Kind, Queue, Reload, SelfStats};
 pub use restore::RestoreError;
 
 /// How a page of metrics is written.

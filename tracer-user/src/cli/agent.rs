@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::trace::Detail;
 use super::{FAILURE, FINE, say};
 use crate::agent;
-use crate::config::{File, Layer, Listen, Pin, SizeBudget};
+use crate::config::{Bound, File, Layer, Listen, Pin, SizeBudget};
 use crate::history::Place;
 
 /// Follow every Go build on this machine and keep its history
@@ -42,25 +42,25 @@ pub(super) struct Args {
     /// Where /metrics, /-/ready and /api/v1/builds are; `none` for nowhere [default: 127.0.0.1:10127]
     #[arg(long, value_name = "ADDRESS", env = "GOTRACE_LISTEN", hide_env = true)]
     listen: Option<Listen>,
-    /// Builds older than this are thrown away [default: 90]
+    /// Builds older than this are deleted; `unlimited` for no limit [default: 90]
     #[arg(long, value_name = "DAYS", env = "GOTRACE_KEEP_DAYS", hide_env = true)]
-    keep_days: Option<u32>,
-    /// The oldest builds are thrown away while the history is larger [default: 1024]
+    keep_days: Option<Bound>,
+    /// The oldest builds are deleted while the history is larger; `unlimited` for no limit [default: 1024]
     #[arg(
         long,
         value_name = "MB",
         env = "GOTRACE_KEEP_MEGABYTES",
         hide_env = true
     )]
-    keep_megabytes: Option<u32>,
-    /// Gauges of a target vanish from /metrics when it has not been built for so long [default: 168]
+    keep_megabytes: Option<Bound>,
+    /// Gauges of a target vanish from /metrics when it has not been built for so long; `unlimited` for never [default: 168]
     #[arg(
         long = "forget-targets",
         value_name = "HOURS",
         env = "GOTRACE_FORGET_TARGETS_HOURS",
         hide_env = true
     )]
-    forget_targets_hours: Option<u32>,
+    forget_targets_hours: Option<Bound>,
     /// How much larger than before a target may be, for an alert: +5%, +200KB [default: not said]
     #[arg(
         long,

@@ -1,20 +1,25 @@
-//! `gotrace store`: setting up the central history of a fleet.
+//! `gotrace store`: backing up a history, and setting up the central one of a fleet.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Subcommand;
 
+use super::builds::Store;
 use super::{FINE, say};
 use crate::history::{Place, central};
+use crate::launch::caller;
 
-/// Set up the central history of a fleet
+/// Back up a history, or set up the central one of a fleet
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Set up the central history of a fleet in a database that speaks PostgreSQL's protocol.\n\nAn agent makes the tables \
+    long_about = "Back up the history of this machine, or set up the central history of a fleet in a database that speaks PostgreSQL's \
+                  protocol.\n\nAn agent makes the tables \
                   by itself if its user may. Where each team has a user of its own, none of them should: then the owner of the \
                   tables makes them, and lets each user in with `SELECT gotrace.admit('USER', 'TENANT')`.",
-    before_help = "  gotrace store prepare 'postgres://owner@db.example/history?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem'\n  \
+    before_help = "  sudo gotrace store backup history-backup.db\n  \
+                   gotrace store prepare 'postgres://owner@db.example/history?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem'\n  \
                    gotrace store schema | psql --set ON_ERROR_STOP=1 history"
 )]
 pub(super) struct Args {
@@ -24,6 +29,20 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Word {
+    /// Copy a history into a new file, also while an agent writes it
+    #[command(
+        long_about = "Copy a history into a new file, also while an agent writes it.\n\nThe copy is of one moment, is checked, and can \
+                      be read with `--store FILE`. To restore it, stop the agent, put the copy in the place of the history, remove the \
+                      files beside it that end in -wal and -shm, and start the agent.",
+        before_help = "  sudo gotrace store backup /backup/gotrace.db\n  gotrace builds --store /backup/gotrace.db"
+    )]
+    Backup {
+        /// The new file; one that is there already is left alone
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        store: Store,
+    },
     /// Make the tables, or bring them up to date
     Prepare {
         #[arg(
@@ -39,6 +58,10 @@ enum Word {
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     match &args.word {
+        Word::Backup { file, store } => {
+            store.store.back_up(file, caller::of_sudo()?.as_ref())?;
+            say(format_args!("copied {} to {}", store.store, file.display()));
+        }
         Word::Prepare { place } => {
             let Place::Central(address) = place else {
                 bail!("only a central history is prepared: its address begins with postgres://");

@@ -1,18 +1,28 @@
 //! Opening the database: for writing, with its tables made or brought up to date, and for reading, whoever reads.
 //!
-//! A reader changes nothing and makes no file. What that takes: in WAL mode `SQLite` wants a log and a file of shared memory beside
+//! In a process that has the database open, nothing but `SQLite` opens the file. Linux drops all POSIX locks that a process holds on a
+//! file when the process closes any descriptor of it (fcntl(2)). Without its locks a writer is invisible to other processes: the next
+//! reader takes itself for the last one and deletes the log, with every build in it. So this module looks at the file by its path alone,
+//! with one exception: [`create`] makes a file that was not there before anybody can have opened it.
+//! `cargo xtask tidy` keeps every other module from opening it.
+//!
+//! A reader from outside changes nothing and makes no file. What that takes: in WAL mode `SQLite` wants a log and a file of shared memory beside
 //! the database, which a reader without rights cannot make, and one with rights would leave behind. While a writer is at work, and
 //! after one was killed, they are there and can be read. When the last one has ended well there is no log, and the database is opened
 //! as one that does not change; that it did not is checked afterwards ([`Stamp`]).
 
+use std::ffi::c_int;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::error::Why;
 
@@ -33,6 +43,10 @@ const APPLICATION: i64 = 0x676f_7472;
 /// How long to wait for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+
 /// Command lines and paths of everybody's builds are nobody else's business; root may give a group the right to read.
 const MODE: u32 = 0o640;
 const DIR_MODE: u32 = 0o750;
@@ -40,10 +54,7 @@ const DIR_MODE: u32 = 0o750;
 /// Opens it for writing, and makes it if it is not there.
 pub(super) fn for_writing(path: &Path) -> Result<Connection, Why> {
     let path = create(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let mut connection = Connection::open_with_flags(path, flags)?;
+    let mut connection = Connection::open_with_flags(path, WRITING)?;
     connection.busy_timeout(PATIENCE)?;
     // Only while there is no table yet; later it says what is so already.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -73,6 +84,43 @@ pub(super) fn for_writing(path: &Path) -> Result<Connection, Why> {
 
 /// The file and its directory, with their rights. Returns its path with no link in it.
 fn create(path: &Path) -> Result<PathBuf, Why> {
+    let path = with_its_directory(path)?;
+    match create_new(&path) {
+        Err(Why::Exists) => {}
+        made => return made.map(|_| path),
+    }
+    let metadata = fs::symlink_metadata(&path)?;
+    if metadata.is_symlink() {
+        return Err(Why::Link);
+    }
+    if !metadata.is_file() {
+        return Err(Why::Foreign);
+    }
+    // `SQLite` would open a file that may not be written for reading, and fail at the first build.
+    may(&path, Access::READ_OK | Access::WRITE_OK).map_err(refused)?;
+    Ok(path)
+}
+
+/// Makes the file, which is not there yet.
+fn create_new(path: &Path) -> Result<PathBuf, Why> {
+    /// Held until a new file is closed again: no thread may open the database in between, for its locks would go.
+    static CREATING: Mutex<()> = Mutex::new(());
+    let path = with_its_directory(path)?;
+    let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(&path);
+    match made {
+        Ok(_) => Ok(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Why::Exists),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Makes the directory of a file if it is not there. Returns the file's path with no link before its name.
+fn with_its_directory(path: &Path) -> Result<PathBuf, Why> {
     let name = path
         .file_name()
         .ok_or(io::Error::from(ErrorKind::InvalidInput))?;
@@ -84,24 +132,20 @@ fn create(path: &Path) -> Result<PathBuf, Why> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Why::Dir(error)),
         Ok(()) | Err(_) => {}
     }
-    let path = dir.canonicalize()?.join(name);
-    let made = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(MODE)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(&path)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM | libc::EROFS) => Why::NotYours(error),
-            Some(libc::ELOOP) => Why::Link,
-            Some(_) | None => Why::Io(error),
-        })?;
-    if !made.metadata()?.is_file() {
-        return Err(Why::Foreign);
+    Ok(dir.canonicalize()?.join(name))
+}
+
+/// Why a file cannot be made or written.
+fn refused(error: io::Error) -> Why {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => Why::NotYours(error),
+        Some(_) | None => Why::Io(error),
     }
-    Ok(path)
+}
+
+/// Whether this thread, with the rights that it has now, may do that to the file. Opens nothing.
+fn may(path: &Path, access: Access) -> io::Result<()> {
+    Ok(accessat(CWD, path, access, AtFlags::EACCESS)?)
 }
 
 /// A connection that only reads.
@@ -140,13 +184,8 @@ impl Stamp {
 
 /// Opens it for reading.
 pub(super) fn for_reading(path: &Path) -> Result<ForReading, Why> {
-    // Opening a pipe would wait for somebody to write to it.
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .and_then(|it| it.metadata());
-    match opened {
+    let metadata = fs::metadata(path).and_then(|it| may(path, Access::READ_OK).map(|()| it));
+    match metadata {
         Ok(metadata) if metadata.is_file() => {}
         Ok(_) => return Err(Why::Foreign),
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(Why::Missing),
@@ -162,10 +201,87 @@ pub(super) fn for_reading(path: &Path) -> Result<ForReading, Why> {
         Connection::open_with_flags(&path, flags)?
     };
     connection.busy_timeout(PATIENCE)?;
+    prepare_for_reading(&connection)?;
+    Ok(ForReading { connection, stamp })
+}
+
+/// A connection for reading in the process of the writer, which has made the tables. As it may write the log and its memory, it is worth
+/// as much as the writer's when it is the last one to be closed; statements that would change something are refused.
+pub(super) fn beside_the_writer(path: &Path) -> Result<Connection, Why> {
+    let path = path.canonicalize()?;
+    let connection = Connection::open_with_flags(path, WRITING)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    prepare_for_reading(&connection)?;
+    Ok(connection)
+}
+
+fn prepare_for_reading(connection: &Connection) -> Result<(), Why> {
     // As PostgreSQL does: a module's path has its capitals for a reason.
     connection.pragma_update(None, "case_sensitive_like", "ON")?;
-    check(&connection)?;
-    Ok(ForReading { connection, stamp })
+    check(connection)
+}
+
+/// Whether `SQLite` finds a fault in it. Reads all of it.
+pub(super) fn is_damaged(path: &Path) -> Result<bool, Why> {
+    let path = path.canonicalize()?;
+    let checked = Connection::open_with_flags(path, WRITING).and_then(|connection| {
+        connection.busy_timeout(PATIENCE)?;
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| {
+            row.get::<_, String>(0)
+        })
+    });
+    match checked.map_err(Why::from) {
+        Ok(verdict) => Ok(verdict != "ok"),
+        Err(Why::Damaged(_)) => Ok(true),
+        Err(why) => Err(why),
+    }
+}
+
+/// Whether the file says that it is a history of gotrace, also where `SQLite` cannot read it any more.
+///
+/// Opens the file beside `SQLite`: only for a process that has no connection to it.
+pub(super) fn is_marked_as_ours(path: &Path) -> Result<bool, Why> {
+    // https://www.sqlite.org/fileformat2.html#the_database_header
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    const APPLICATION_AT: usize = 68;
+    let mut header = [0; 100];
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    match file.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
+        read => read?,
+    }
+    let application = header.get(APPLICATION_AT..).and_then(<[u8]>::first_chunk);
+    let is_ours = application.is_some_and(|it| i64::from(u32::from_be_bytes(*it)) == APPLICATION);
+    Ok(header.starts_with(MAGIC) && is_ours)
+}
+
+/// Copies what `from` sees now into a new file. Others may write meanwhile; the copy is of one moment. `from` is in a transaction.
+pub(super) fn back_up(from: &Connection, to: &Path) -> Result<(), Why> {
+    const ALL_PAGES: c_int = -1;
+    let path = create_new(to)?;
+    let copied = (|| {
+        let mut copy = Connection::open_with_flags(&path, WRITING)?;
+        Backup::new(from, &mut copy)?.step(ALL_PAGES)?;
+        // One file with no log beside it: it can be moved, and put in the place of a history.
+        let _mode: String =
+            copy.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))?;
+        check(&copy)?;
+        let verdict: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if verdict == "ok" {
+            Ok(())
+        } else {
+            Err(Why::BadCopy(verdict))
+        }
+    })();
+    if copied.is_err() {
+        // It was made here and is of no use.
+        let _left = fs::remove_file(&path);
+    }
+    copied
 }
 
 /// Whether it is a history that this gotrace can read.

@@ -34,7 +34,9 @@ pub enum Why {
     Link,
     #[error("has no directory, and none can be made: make it first, or name another file")]
     Dir(#[source] io::Error),
-    #[error("is some other database: gotrace leaves it alone, name another file")]
+    #[error(
+        "is not a history of gotrace, or its first page is damaged: gotrace leaves the file alone, name another one"
+    )]
     Foreign,
     #[error(
         "was written by a newer gotrace (form {found}, this one knows {known}): use that one, or install it here"
@@ -42,6 +44,12 @@ pub enum Why {
     Newer { found: i64, known: i64 },
     #[error("is damaged: move it and its -wal file away, and the next build begins a new one")]
     Damaged(#[source] rusqlite::Error),
+    #[error("is a PostgreSQL database: back it up with pg_dump")]
+    NotAFile,
+    #[error("is there already: name a new file")]
+    Exists,
+    #[error("was copied while it was damaged ({0}): the copy is deleted")]
+    BadCopy(String),
     #[error("is in use by others all the time: try again")]
     Busy,
     #[error(
@@ -77,6 +85,11 @@ pub enum Why {
 }
 
 impl Error {
+    /// Whether the file itself is at fault.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self.why, Why::Damaged(_) | Why::Foreign)
+    }
+
     /// With its reasons, in one line.
     pub(super) fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -103,7 +116,8 @@ impl From<rusqlite::Error> for Why {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
+            Some(ErrorCode::NotADatabase) => Self::Foreign,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error),
             Some(ErrorCode::DiskFull) => Self::Full(error),
             Some(ErrorCode::ReadOnly | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
                 Self::Unwritable(error)

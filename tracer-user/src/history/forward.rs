@@ -17,6 +17,7 @@ use super::central::{Address, Delivery, Settings};
 use super::error::{Error, Why};
 use super::spool::{Forgone, Undelivered};
 use super::store::Store;
+use super::writer::retention::{Deleted, Retention};
 
 /// How often it is looked whether there is something to deliver.
 const POLL: Duration = Duration::from_secs(1);
@@ -74,6 +75,7 @@ struct Counters {
     details: AtomicU64,
     builds: AtomicU64,
     waiting: AtomicU64,
+    retention: Retention,
 }
 
 enum Request {
@@ -125,6 +127,7 @@ impl Forwarder {
             details,
             builds,
             waiting,
+            retention: _,
         } = &*self.counts;
         Delivered {
             sent: sent.load(Ordering::Relaxed),
@@ -136,6 +139,21 @@ impl Forwarder {
             },
             waiting: waiting.load(Ordering::Relaxed),
         }
+    }
+
+    /// Builds that were deleted to keep the spool within its limits.
+    pub(crate) fn deleted(&self) -> Deleted {
+        self.counts.retention.deleted()
+    }
+
+    /// What to log about them, if there is something new and a minute has passed.
+    pub(crate) fn line_of_retention(&self) -> Option<String> {
+        self.counts.retention.line()
+    }
+
+    /// When the oldest build of the spool started, in nanoseconds since 1970.
+    pub(crate) fn oldest_ns(&self) -> Option<i64> {
+        self.counts.retention.oldest_ns()
     }
 
     /// Delivers what is there, until then; what is not delivered waits in the file for the next start.
@@ -211,12 +229,13 @@ impl Line {
             None => false,
         };
         if is_due || is_over {
-            let forgone = self.spool.retain_spool(self.order.limits, now_ns())?;
+            let (retained, forgone) = self.spool.retain_spool(self.order.limits, now_ns())?;
+            self.counts.retention.ran(retained, forgone);
             let Forgone { details, builds } = forgone;
             self.counts.details.fetch_add(details, Ordering::Relaxed);
             self.counts.builds.fetch_add(builds, Ordering::Relaxed);
         }
-        Ok(())
+        self.counts.retention.measure(&mut self.spool)
     }
 
     /// Delivers until nothing waits; whether all went well.
@@ -330,10 +349,17 @@ impl Line {
         if is_due && let Some(days) = self.order.settings.keep_days {
             self.deleted = Some(Instant::now());
             let since_ns = now_ns().saturating_sub(i64::from(days).saturating_mul(DAY_NS));
-            if let Err(why) = delivery.retain(since_ns) {
-                let error = why.at(&self.order.address);
-                (self.tell)(&format!("old builds are not deleted: {}", error.chain()));
-                self.delivery = None;
+            match delivery.retain(since_ns) {
+                Ok(0) => {}
+                Ok(n) => (self.tell)(&format!(
+                    "retention deleted {n} builds older than {days} days from the history {}",
+                    self.order.address
+                )),
+                Err(why) => {
+                    let error = why.at(&self.order.address);
+                    (self.tell)(&format!("old builds are not deleted: {}", error.chain()));
+                    self.delivery = None;
+                }
             }
         }
         if self.used.elapsed() > IDLE {

@@ -42,6 +42,14 @@ impl Place {
         }
     }
 
+    /// Copies the history into a new file, also while it is written.
+    pub fn back_up(&self, to: &Path, caller: Option<&Caller>) -> Result<(), Error> {
+        match self {
+            Self::File(path) => read::back_up(path, to, |copy| as_whom(to, caller, copy)),
+            Self::Central(address) => Err(Why::NotAFile.at(address)),
+        }
+    }
+
     /// Stores every build of a trace that is over; returns how many.
     pub fn keep(&self, trace: &Trace, caller: Option<&Caller>) -> Result<usize, Error> {
         match (self, caller) {

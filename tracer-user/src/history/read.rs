@@ -1,14 +1,17 @@
 //! Reading: lists of builds, newest first, and one build with what the history knows around it. Changes nothing.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
+use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::history::{self, BuildId, Entry, IdPrefix, State, Target};
 use tracer_core::model::Trace;
 
-use super::cell::{self, Cell, Cells, Rows};
+use super::cell::{self, Cells, Rows};
 use super::connect::{self, ForReading, Stamp};
 use super::error::{Error, Why};
 use super::row;
@@ -69,6 +72,32 @@ pub fn read<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Resu
 }
 
 fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Why> {
+    at_one_moment(path, |connection| ask(&Reader::new(connection)))
+}
+
+/// Copies a history into a new file; also one that is being written. `with_rights` does the part that makes that file.
+pub fn back_up(
+    path: &Path,
+    to: &Path,
+    with_rights: impl Fn(&mut dyn FnMut() -> Result<(), Why>) -> Result<(), Why>,
+) -> Result<(), Error> {
+    let is_copied = Cell::new(false);
+    let copied = at_one_moment(path, |connection| {
+        if is_copied.take() {
+            // The copy of the time before is doubtful.
+            fs::remove_file(to)?;
+        }
+        // All of the database is open before the rights are others.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let copied = with_rights(&mut || connect::back_up(connection, to));
+        is_copied.set(copied.is_ok());
+        Ok(copied.map_err(|why| why.at(to.display())))
+    });
+    copied.map_err(|why| why.at(path.display()))?
+}
+
+/// Uses a history, as it is at one moment. `work` may be called again, if the file changed in a way that makes the first time doubtful.
+fn at_one_moment<T>(path: &Path, work: impl Fn(&Connection) -> Result<T, Why>) -> Result<T, Why> {
     for n in 1..=TRIES {
         let ForReading { connection, stamp } = match connect::for_reading(path) {
             Ok(opened) => opened,
@@ -78,9 +107,9 @@ fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Res
         };
         // Several statements, one moment.
         let transaction = connection.unchecked_transaction()?;
-        let answer = ask(&Reader::new(&*transaction));
+        let done = work(&transaction);
         if stamp.is_none() || Stamp::of(path)? == stamp {
-            return answer;
+            return done;
         }
     }
     Err(Why::Busy)
@@ -137,6 +166,17 @@ impl<'a> Reader<'a> {
             trace,
             entry,
         })
+    }
+
+    /// Whether this build is stored, whole.
+    pub fn is_stored(&self, id: &BuildId) -> Result<bool, Why> {
+        let state: Option<String> = cell::one(
+            self.rows,
+            "SELECT state FROM build WHERE id = $1",
+            &[id.as_str().into()],
+            Cells::next,
+        )?;
+        Ok(state.is_some_and(|it| it != State::Running.as_str() && it != State::CutOff.as_str()))
     }
 
     fn find(&self, prefix: &IdPrefix) -> Result<String, Why> {
@@ -196,7 +236,7 @@ impl<'a> Reader<'a> {
         )
     }
 
-    fn entries(&self, sql: &str, values: &[Cell]) -> Result<Vec<Entry>, Why> {
+    fn entries(&self, sql: &str, values: &[cell::Cell]) -> Result<Vec<Entry>, Why> {
         cell::all(self.rows, sql, values, row::entry)
     }
 
@@ -209,7 +249,7 @@ impl<'a> Reader<'a> {
                 row::TARGET.join(", "),
                 marks.join(", ")
             );
-            let ids: Vec<Cell> = some.iter().map(|it| it.id.as_str().into()).collect();
+            let ids: Vec<cell::Cell> = some.iter().map(|it| it.id.as_str().into()).collect();
             for (build, target) in cell::all(self.rows, &sql, &ids, row::target)? {
                 by_build.entry(build).or_default().push(target);
             }
@@ -222,7 +262,7 @@ impl<'a> Reader<'a> {
 }
 
 /// What stands after WHERE, and the values in it, in order.
-fn condition(filter: &Filter) -> (String, Vec<Cell>) {
+fn condition(filter: &Filter) -> (String, Vec<cell::Cell>) {
     let Filter {
         project,
         target,
@@ -270,7 +310,7 @@ fn condition(filter: &Filter) -> (String, Vec<Cell>) {
 
 struct Terms {
     text: String,
-    values: Vec<Cell>,
+    values: Vec<cell::Cell>,
 }
 
 impl Default for Terms {
@@ -284,7 +324,7 @@ impl Default for Terms {
 
 impl Terms {
     /// Each `$` of the term becomes the number of its value: numbers have to rise, and then both databases read them alike.
-    fn add<const N: usize>(&mut self, term: &str, values: [Cell; N]) {
+    fn add<const N: usize>(&mut self, term: &str, values: [cell::Cell; N]) {
         self.text.push_str(" AND ");
         let mut number = self.values.len();
         for character in term.chars() {

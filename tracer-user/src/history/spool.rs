@@ -11,7 +11,7 @@ use super::error::{Error, Why};
 use super::parcel::Parcel;
 use super::row;
 use super::statement::Moment;
-use super::store::{BATCH, Store, give_back, pages};
+use super::store::{BATCH, Retained, Store, give_back, pages};
 
 /// A build that has not been delivered.
 #[derive(Debug)]
@@ -121,9 +121,12 @@ impl Store {
 
     /// [`Store::retain`] for a spool. Age is age; but of what is too much first go builds that have been delivered, then the details
     /// of those that have not, then these, the oldest first each time.
-    pub(super) fn retain_spool(&mut self, limits: Limits, now_ns: i64) -> Result<Forgone, Error> {
+    pub(super) fn retain_spool(
+        &mut self,
+        limits: Limits,
+        now_ns: i64,
+    ) -> Result<(Retained, Forgone), Error> {
         self.with(|connection| {
-            let mut forgone = Forgone::default();
             let age = Limits {
                 max_bytes: None,
                 ..limits
@@ -132,12 +135,23 @@ impl Store {
                 max_age_ns: None,
                 ..limits
             };
-            forgone.builds += free(connection, &UNDELIVERED, age, now_ns)?;
-            free(connection, &DELIVERED, age, now_ns)?;
-            free(connection, &DELIVERED, size, now_ns)?;
-            forgone.details += free(connection, &DETAILS, size, now_ns)?;
-            forgone.builds += free(connection, &UNDELIVERED, size, now_ns)?;
-            Ok(forgone)
+            let undelivered_by_age = free(connection, &UNDELIVERED, age, now_ns)?;
+            let delivered_by_age = free(connection, &DELIVERED, age, now_ns)?;
+            let delivered_by_size = free(connection, &DELIVERED, size, now_ns)?;
+            let details = free(connection, &DETAILS, size, now_ns)?;
+            let undelivered_by_size = free(connection, &UNDELIVERED, size, now_ns)?;
+            let n_too_old = undelivered_by_age + delivered_by_age;
+            let retained = Retained {
+                n_deleted: n_too_old + delivered_by_size + undelivered_by_size,
+                n_too_old,
+                bytes: pages(connection)?.0,
+            };
+            let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+            let forgone = Forgone {
+                details: number(details),
+                builds: number(undelivered_by_age + undelivered_by_size),
+            };
+            Ok((retained, forgone))
         })
     }
 }
@@ -170,7 +184,7 @@ const UNDELIVERED: Way = Way {
 };
 
 /// Makes room in this way until the limits hold or there is nothing left that can go; says how many went.
-fn free(connection: &Connection, way: &Way, limits: Limits, now_ns: i64) -> Result<u64, Why> {
+fn free(connection: &Connection, way: &Way, limits: Limits, now_ns: i64) -> Result<usize, Why> {
     let mut n_gone = 0;
     loop {
         let (all, free) = pages(connection)?;
@@ -187,8 +201,7 @@ fn free(connection: &Connection, way: &Way, limits: Limits, now_ns: i64) -> Resu
         let mut n_left = n;
         while n_left > 0 {
             let some = i64::try_from(n_left.min(BATCH)).unwrap_or(i64::MAX);
-            let gone = connection.execute(way.delete, [some])?;
-            n_gone += u64::try_from(gone).unwrap_or(0);
+            n_gone += connection.execute(way.delete, [some])?;
             n_left -= n_left.min(BATCH);
         }
         give_back(connection)?;

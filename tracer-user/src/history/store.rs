@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params, params_from_iter};
-use tracer_core::history::{self, Aged, BuildId, Entry, Kept, Limits, State};
+use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
+use tracer_core::history::{self, Aged, Entry, Excess, Kept, Limits, State};
 
 use super::connect;
 use super::error::{Error, Why};
 use super::parcel::{Parcel, ROW_BYTES};
+use super::read::Reader;
 use super::row;
 use super::spool;
 use super::statement::{self, Moment};
@@ -31,6 +32,8 @@ pub struct Store {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     pub n_deleted: usize,
+    /// Of these, builds that were too old.
+    pub n_too_old: usize,
     /// Of the database, afterwards.
     pub bytes: u64,
 }
@@ -103,15 +106,6 @@ impl Store {
         self.with(finish)
     }
 
-    /// Whether this build is stored, whole.
-    pub fn is_stored(&mut self, id: &BuildId) -> Result<bool, Error> {
-        self.with(|connection| {
-            let sql = "SELECT state NOT IN ('running', 'cut_off') FROM build WHERE id = $1";
-            let is_stored = connection.query_row(sql, [id.as_str()], |row| row.get(0));
-            Ok(is_stored.optional()?.unwrap_or(false))
-        })
-    }
-
     /// Marks builds that were under way when whoever followed them ended; returns how many. For the one agent of a store, before
     /// its first [`Store::begin`]. If such a build is found again after all, [`Store::finish`] stores it.
     pub fn recover(&mut self) -> Result<usize, Error> {
@@ -127,6 +121,18 @@ impl Store {
             Ok(n)
         };
         self.with(recover)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Asks the history, as it is at one moment.
+    pub fn read<T>(&mut self, ask: impl FnOnce(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
+        self.with(|connection| {
+            let transaction = connection.transaction()?;
+            ask(&Reader::new(&*transaction))
+        })
     }
 
     /// Deletes the oldest builds until the limits hold, and gives the space back. Builds under way stay.
@@ -150,13 +156,19 @@ impl Drop for Store {
 }
 
 fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Retained, Why> {
-    let mut n_deleted = 0;
+    let (mut n_deleted, mut n_too_old) = (0, 0);
     loop {
-        let mut n_left = plan(connection, limits, now_ns)?;
+        let excess = plan(connection, limits, now_ns)?;
+        let mut n_left = excess.total();
         if n_left == 0 {
             let bytes = pages(connection)?.0;
-            return Ok(Retained { n_deleted, bytes });
+            return Ok(Retained {
+                n_deleted,
+                n_too_old,
+                bytes,
+            });
         }
+        let before = n_deleted;
         while n_left > 0 {
             let n = n_left.min(BATCH);
             let deleted = connection.execute(
@@ -167,11 +179,12 @@ fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Re
             n_deleted += deleted;
             n_left -= n;
         }
+        n_too_old += excess.by_age.min(n_deleted - before);
         give_back(connection)?;
     }
 }
 
-fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<usize, Why> {
+fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<Excess, Why> {
     let (all, free) = pages(connection)?;
     let mut statement = connection.prepare(
         "SELECT started_ns, stored_bytes FROM build WHERE state <> 'running' ORDER BY started_ns, id",
@@ -184,8 +197,8 @@ fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<usize, W
         })
     })?;
     let readable = builds.map_while(|it| it.map_err(|error| failed = Some(error)).ok());
-    let n = history::n_to_delete(readable, all.saturating_sub(free), limits, now_ns);
-    failed.map_or(Ok(n), |error| Err(error.into()))
+    let excess = history::excess(readable, all.saturating_sub(free), limits, now_ns);
+    failed.map_or(Ok(excess), |error| Err(error.into()))
 }
 
 /// Bytes of the database, and how many of them are free.

@@ -3,17 +3,22 @@
 //! Nothing here makes a caller wait: what finds the queue full is counted and dropped. So a slow disk costs the memory of the queue
 //! and a number, and a broken one the same; no build waits for either.
 
+pub(crate) mod retention;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracer_core::history::{Entry, Kept, Limits};
 
+use super::damage::suspect;
 use super::error::{Error, Why};
+use super::spool::Forgone;
 use super::store::Store;
+use retention::{Deleted, Retention};
 
 /// A build that cannot be stored at once is tried again so often; then it is counted and dropped, or nothing after it would be
 /// stored either.
@@ -63,6 +68,8 @@ struct Counters {
     dropped: AtomicU64,
     failed: AtomicU64,
     reached: AtomicU64,
+    is_damaged: AtomicBool,
+    retention: Retention,
 }
 
 impl Writer {
@@ -83,9 +90,10 @@ impl Writer {
         bound: usize,
         tell: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, Error> {
-        let store = Store::open(path)?;
+        let mut store = Store::open(path)?;
         let (sender, receiver) = sync_channel(bound);
         let counts = Arc::new(Counters::default());
+        counts.retention.measure(&mut store)?;
         let of_thread = Arc::clone(&counts);
         let thread = thread::Builder::new()
             .name("history".to_owned())
@@ -126,6 +134,12 @@ impl Writer {
         self.counts.reached.load(Ordering::Relaxed)
     }
 
+    /// Whether the history turned out to be damaged. Then nothing more is stored and no mark reached, and the next agent that opens the
+    /// history checks it ([`super::set_aside`]).
+    pub fn is_damaged(&self) -> bool {
+        self.counts.is_damaged.load(Ordering::Relaxed)
+    }
+
     pub fn retain(&self, limits: Limits, now_ns: i64) {
         self.hand_over(Job::Retain(limits, now_ns));
     }
@@ -164,6 +178,8 @@ impl Writer {
             failed,
             waiting,
             reached: _,
+            is_damaged: _,
+            retention: _,
         } = &*self.counts;
         Counts {
             waiting: waiting.load(Ordering::Relaxed),
@@ -171,6 +187,21 @@ impl Writer {
             dropped: dropped.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),
         }
+    }
+
+    /// Builds that [`Writer::retain`] deleted.
+    pub(crate) fn deleted(&self) -> Deleted {
+        self.counts.retention.deleted()
+    }
+
+    /// What to log about them, if there is something new.
+    pub(crate) fn line_of_retention(&self) -> Option<String> {
+        self.counts.retention.line()
+    }
+
+    /// When the oldest build started, in nanoseconds since 1970.
+    pub(crate) fn oldest_ns(&self) -> Option<i64> {
+        self.counts.retention.oldest_ns()
     }
 
     fn hand_over(&self, job: Job) {
@@ -201,7 +232,10 @@ impl Drop for Writer {
 fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn(&str)) {
     let mut failing = Failing::new(tell);
     for job in jobs {
+        let is_damaged = counts.is_damaged.load(Ordering::Relaxed);
         match job {
+            Job::Begin(_) | Job::Finish(_) | Job::Retain(..) if is_damaged => {}
+            Job::Tally(_) | Job::Mark(_) if is_damaged => continue,
             Job::Begin(entry) => {
                 attempt(counts, &mut failing, || store.begin(&entry));
             }
@@ -212,7 +246,9 @@ fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn
             }
             Job::Retain(limits, now_ns) => {
                 attempt(counts, &mut failing, || {
-                    store.retain(limits, now_ns).map(|_| ())
+                    let retained = store.retain(limits, now_ns)?;
+                    counts.retention.ran(retained, Forgone::default());
+                    Ok(())
                 });
             }
             Job::Tally(counted) => {
@@ -229,6 +265,15 @@ fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn
                 continue;
             }
         }
+        if counts.is_damaged.load(Ordering::Relaxed) && !is_damaged {
+            if let Err(error) = suspect(store.path()) {
+                tell(&format!(
+                    "cannot note beside the history that it is damaged: {error}"
+                ));
+            }
+        }
+        // Of a history that cannot be read now the next job tells.
+        let _stale = counts.retention.measure(&mut store);
         counts.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -274,6 +319,11 @@ fn attempt(
             Ok(()) => {
                 failing.is_over();
                 return true;
+            }
+            Err(error) if error.is_damaged() => {
+                failing.is(&error);
+                counts.is_damaged.store(true, Ordering::Relaxed);
+                break;
             }
             Err(error) if n == TRIES => failing.is(&error),
             Err(_) => thread::sleep(PAUSE * n),

@@ -153,6 +153,47 @@ fn names(line: &str, name: &str) -> bool {
     code.match_indices(name).any(uses)
 }
 
+/// A process that has the database of the history open may not open the file beside `SQLite`: closing any descriptor of it drops all
+/// locks of the process. So one file of the history opens files, and nobody else opens a connection.
+pub(crate) fn the_history_is_opened_in_one_file(files: &[File]) -> Vec<Complaint> {
+    const ALLOWED: &str = "tracer-user/src/history/connect.rs";
+    const HISTORY: &str = "tracer-user/src/history";
+    /// Files of an address in PostgreSQL's manner: certificates and passwords.
+    const CENTRAL: &str = "tracer-user/src/history/central";
+    const CONNECTIONS: &[&str] = &["Connection::open"];
+    const FILES: &[&str] = &[
+        "OpenOptions",
+        "File::open",
+        "File::create",
+        "File::options",
+        "fs::read(",
+        "fs::read_to_string(",
+        "fs::copy(",
+        "fs::write(path",
+    ];
+    let mut complaints = Vec::new();
+    let within =
+        |it: &&File| it.is_rust() && it.path.starts_with("tracer-user/src/") && it.path != ALLOWED;
+    for file in files.iter().filter(within) {
+        let is_of_history = file.path.starts_with(HISTORY) && !file.path.starts_with(CENTRAL);
+        let banned = CONNECTIONS
+            .iter()
+            .chain(FILES.iter().filter(|_| is_of_history));
+        for name in banned {
+            let named = file
+                .lines_without_tests()
+                .filter(|(_, line)| line.split("//").next().is_some_and(|it| it.contains(name)));
+            complaints.extend(named.map(|(at, _)| {
+                format!(
+                    "{}:{at}: names {name}: only {ALLOWED} opens the history, or its locks are lost",
+                    file.path
+                )
+            }));
+        }
+    }
+    complaints
+}
+
 pub(crate) fn no_test_skips_itself(files: &[File]) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     // Spelled in two parts, or this line would be a finding.
@@ -195,6 +236,20 @@ mod tests {
             dependencies_point_one_way(&file("tracer-user/src/bpf/ring.rs", "use aya::Ebpf;"))
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn the_history_is_opened_in_one_place() {
+        let found =
+            |path: &str, text: &str| the_history_is_opened_in_one_file(&file(path, text)).len();
+        let (open, read) = ("let it = Connection::open(path);", "fs::read(path)");
+        assert_eq!(found("tracer-user/src/agent/begin.rs", open), 1);
+        assert_eq!(found("tracer-user/src/history/store.rs", open), 1);
+        assert_eq!(found("tracer-user/src/history/store.rs", read), 1);
+        assert_eq!(found("tracer-user/src/history/connect.rs", open), 0);
+        assert_eq!(found("tracer-user/src/history/central/tls.rs", read), 0);
+        assert_eq!(found("tracer-user/src/proc.rs", read), 0);
+        assert_eq!(found("tests/tests/history/stored.rs", open), 0);
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub struct Settings {
     /// Certificates in PEM that are trusted beside those of the machine.
     pub ca_file: Option<PathBuf>,
     /// A group is deleted when its target has not been built for so long; as `forget_targets_hours` if absent.
+    #[serde(default, deserialize_with = "crate::config::bound::largest")]
     pub forget_groups_hours: Option<u32>,
     /// Groups that are kept at most.
     #[serde(default = "max_groups")]

@@ -127,7 +127,7 @@ async fn read(
     shared: &Shared,
     ask: impl Fn(&Reader<'_>) -> Result<Vec<u8>, Why> + Send + 'static,
 ) -> Response {
-    let store = shared.served.store.clone();
+    let served = Arc::clone(&shared.served);
     let readers = Arc::clone(&shared.readers);
     let asked = async move {
         // Never closed.
@@ -135,7 +135,7 @@ async fn read(
         let read = tokio::task::spawn_blocking(move || {
             // Held until it is read, also when nobody waits any more.
             let _place = place;
-            store.read(ask)
+            served.history.read(ask)
         });
         read.await
     };
@@ -165,6 +165,9 @@ fn status(why: &Why) -> StatusCode {
         | Why::Foreign
         | Why::Newer { .. }
         | Why::Damaged(_)
+        | Why::Exists
+        | Why::NotAFile
+        | Why::BadCopy(_)
         | Why::Full(_)
         | Why::Unwritable(_)
         | Why::Unpackable(_)

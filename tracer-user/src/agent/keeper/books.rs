@@ -6,24 +6,24 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use tracer_core::event::ProcKey;
 use tracer_core::history::{Entry, Kept};
 use tracer_core::model::{Build, Trace};
 use tracer_core::recording::Detail;
 
-use crate::agent::begin::{forward, listen, lock, restore, surroundings};
+use super::open::{self, Opened};
+use crate::agent::begin::{forward, listen, surroundings};
 use crate::agent::export::outputs::Outputs;
 use crate::agent::http::{Readiness, Served, Server};
-use crate::agent::metrics::{Metrics, Reload};
+use crate::agent::metrics::Reload;
 use crate::agent::pipe::Health;
 use crate::agent::{Config, Load, REST, now_ns, worth_keeping};
 use crate::config::{File, SizeBudget};
 use crate::driver::SelfTestVerdict;
-use crate::history::{Error, Forwarder, Place, Store, Writer};
+use crate::history::{Forwarder, ReadPool, Writer};
 use crate::proc;
 
-/// Builds that wait to be stored at most.
-const QUEUE: usize = 1024;
 /// How often what is too old or too much is thrown away.
 const RETENTION: Duration = Duration::from_mins(10);
 /// How often what was counted is written down. Builds that are stored meanwhile are counted again from the history after a kill.
@@ -47,6 +47,7 @@ pub(super) struct Books<'a> {
     again: Option<u64>,
     traces: Traces,
     pub(super) tell: fn(&str),
+    pub(super) n_set_aside: u64,
     /// That nobody else writes the history.
     pub(super) alone: fs::File,
 }
@@ -77,28 +78,16 @@ impl<'a> Books<'a> {
         tell: fn(&str),
     ) -> anyhow::Result<Self> {
         let config = load(file)?;
-        // Made first, so that there is a directory for the lock.
-        drop(Store::open(&config.store)?);
-        let alone = lock(&config.store)?;
-        let writer = if again.is_some() {
-            // What was under way goes on.
-            Writer::resume(&config.store, QUEUE, tell)?
-        } else {
-            let (writer, n_cut_off) = Writer::start(&config.store, QUEUE, tell)?;
-            if n_cut_off > 0 {
-                tell(&format!(
-                    "{n_cut_off} builds were under way when gotrace last ended: marked cut off"
-                ));
-            }
-            writer
-        };
-        let metrics = Arc::new(Metrics::new(config.target_ttl)?);
-        metrics.set_size_budget(config.size_budget.map(|SizeBudget(limit)| limit));
-        restore(&metrics, &config.store, tell)?;
+        let Opened {
+            alone,
+            writer,
+            metrics,
+            n_set_aside,
+        } = open::history(&config, again.is_some(), tell)?;
         let served = Arc::new(Served {
             metrics: Arc::clone(&metrics),
             // Of this machine, also where there is a central one: whoever builds here can ask here, and a fleet's is not theirs to read.
-            store: Place::File(config.store.clone()),
+            history: ReadPool::new(&config.store),
             readiness: Readiness::not_yet("the kernel programs are being loaded"),
         });
         let outputs = Outputs::start(&config.outputs, &surroundings(&config, &metrics, tell))?;
@@ -125,6 +114,7 @@ impl<'a> Books<'a> {
             again,
             traces: Traces::default(),
             tell,
+            n_set_aside,
             alone,
         })
     }
@@ -195,24 +185,30 @@ impl<'a> Books<'a> {
 
     /// Which of them are in the history, whole.
     fn stored(&self, kept: &[(Kept, ProcKey)]) -> BTreeSet<ProcKey> {
-        let look = || {
-            let mut store = Store::open(&self.config.store)?;
+        let stored = self.served.history.read(|history| {
             let mut stored = BTreeSet::new();
             for (kept, process) in kept {
-                if store.is_stored(&kept.entry.id)? {
+                if history.is_stored(&kept.entry.id)? {
                     stored.insert(*process);
                 }
             }
             Ok(stored)
-        };
-        look().unwrap_or_else(|error: Error| {
+        });
+        stored.unwrap_or_else(|error| {
             (self.tell)(&format!("builds may be counted twice: {error}"));
             BTreeSet::new()
         })
     }
 
     /// The watcher says how it is doing. Returns up to which trace all is stored, if that is news.
-    pub(super) fn health(&mut self, health: &Health) -> Option<u64> {
+    /// Fails if the history is damaged: another keeper moves it aside.
+    pub(super) fn health(&mut self, health: &Health) -> anyhow::Result<Option<u64>> {
+        if self.writer.is_damaged() {
+            bail!(
+                "the history {} turned out to be damaged while builds were stored",
+                self.config.store.display()
+            );
+        }
         self.is_ready_by(&health.self_test);
         if let Err(error) = self.served.metrics.set_self(&self.stats(health)) {
             (self.tell)(&format!("gotrace's own metrics are stale: {error}"));
@@ -238,7 +234,12 @@ impl<'a> Books<'a> {
             };
             self.retained = is_heard.then(Instant::now);
         }
-        self.reached()
+        let of_spool = self.forwarder.as_ref();
+        let of_spool = of_spool.and_then(Forwarder::line_of_retention);
+        for line in self.writer.line_of_retention().into_iter().chain(of_spool) {
+            (self.tell)(&line);
+        }
+        Ok(self.reached())
     }
 
     fn reached(&mut self) -> Option<u64> {

@@ -1,5 +1,8 @@
 //! How the agent itself is doing, both parts of it together.
 
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracer_abi::Kind;
@@ -62,8 +65,50 @@ impl Books<'_> {
             sees_itself: health.self_test == SelfTestVerdict::Seen,
             exports: self.outputs.counts().into_iter().chain(central).collect(),
             reload: self.reload,
+            history: self.history(),
         }
     }
+
+    /// What retention did, and the room that is taken and left. Opens no file: to close a descriptor of the database would release the
+    /// locks that this process holds on it.
+    fn history(&self) -> metrics::History {
+        let store = &self.config.store;
+        let mut deleted = self.writer.deleted();
+        let mut oldest_ns = self.writer.oldest_ns();
+        if let Some(forwarder) = &self.forwarder {
+            let of_spool = forwarder.deleted();
+            deleted.by_age += of_spool.by_age;
+            deleted.by_size += of_spool.by_size;
+            oldest_ns = forwarder.oldest_ns();
+        }
+        metrics::History {
+            deleted_by_age: deleted.by_age,
+            deleted_by_size: deleted.by_size,
+            n_set_aside: self.n_set_aside,
+            bytes: size(store).saturating_add(size(&log(store))),
+            free_bytes: free(store),
+            oldest_ns,
+        }
+    }
+}
+
+/// The write-ahead log of a database.
+fn log(store: &Path) -> PathBuf {
+    let mut name = OsString::from(store);
+    name.push("-wal");
+    name.into()
+}
+
+/// Zero where there is no file.
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |it| it.len())
+}
+
+/// What others than root may still write in the file system of this file.
+fn free(path: &Path) -> Option<u64> {
+    let dir = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let told = rustix::fs::statvfs(dir.unwrap_or(Path::new("."))).ok()?;
+    Some(told.f_bavail.saturating_mul(told.f_frsize))
 }
 
 /// The central history among the outputs.

@@ -7,6 +7,7 @@ use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Reg
 use crate::agent::export::Counts;
 use crate::driver::Analyses;
 use crate::render::metrics::family::{Families, Spec};
+use crate::render::metrics::fold;
 use crate::render::metrics::guard::guarded;
 
 const RUNNING: Spec = Spec {
@@ -81,6 +82,38 @@ const RELOADED: Spec = Spec {
     labels: &[],
     limit: 1,
 };
+const HISTORY_DELETED: Spec = Spec {
+    name: "gotrace_history_builds_deleted_total",
+    help: "Builds that retention deleted from this machine's history, by reason.",
+    labels: &["reason"],
+    limit: 2,
+};
+const HISTORY_SET_ASIDE: Spec = Spec {
+    name: "gotrace_history_set_aside_total",
+    help: "Damaged histories that were moved aside, since this storage process began.",
+    labels: &[],
+    limit: 1,
+};
+const HISTORY_SIZE: Spec = Spec {
+    name: "gotrace_history_size_bytes",
+    help: "Size of this machine's history: the database and its write-ahead log.",
+    labels: &[],
+    limit: 1,
+};
+const HISTORY_FREE: Spec = Spec {
+    name: "gotrace_history_free_bytes",
+    help: "Free space of the file system that holds this machine's history.",
+    labels: &[],
+    limit: 1,
+};
+const HISTORY_OLDEST: Spec = Spec {
+    name: "gotrace_history_oldest_build_timestamp_seconds",
+    help: "Start time of the oldest build in this machine's history, since 1970.",
+    labels: &[],
+    limit: 1,
+};
+const AGE: &str = "age";
+const SIZE: &str = "size";
 
 /// Every row, for the test that holds the documentation to them.
 #[cfg(test)]
@@ -97,6 +130,10 @@ pub(crate) const ALL: &[&Spec] = &[
     &SELF_TEST,
     &RELOAD,
     &RELOADED,
+    &HISTORY_DELETED,
+    &HISTORY_SIZE,
+    &HISTORY_FREE,
+    &HISTORY_OLDEST,
 ];
 
 /// How an agent is doing. Counts are since its start.
@@ -117,6 +154,22 @@ pub struct SelfStats {
     /// The last self-test was a success.
     pub sees_itself: bool,
     pub reload: Reload,
+    pub history: History,
+}
+
+/// The history of this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    pub deleted_by_age: u64,
+    pub deleted_by_size: u64,
+    /// Damaged histories that were moved aside.
+    pub n_set_aside: u64,
+    /// Of the database and its log.
+    pub bytes: u64,
+    /// Absent if the file system does not say.
+    pub free_bytes: Option<u64>,
+    /// When the oldest build started, in nanoseconds since 1970; absent if there is none.
+    pub oldest_ns: Option<i64>,
 }
 
 /// How the configuration was last read.
@@ -167,6 +220,7 @@ pub(super) struct Own {
     self_test: Gauge,
     reload: Gauge,
     reloaded: Gauge,
+    history: OfHistory,
 }
 
 impl Own {
@@ -184,6 +238,7 @@ impl Own {
             self_test: Gauge::with_opts(SELF_TEST.opts())?,
             reload: Gauge::with_opts(RELOAD.opts())?,
             reloaded: Gauge::with_opts(RELOADED.opts())?,
+            history: OfHistory::register(registry)?,
         };
         registry.register(Box::new(own.running.clone()))?;
         registry.register(Box::new(own.delay.clone()))?;
@@ -215,6 +270,7 @@ impl Own {
             resident_bytes,
             sees_itself,
             reload,
+            history,
         } = stats;
         for Kind { name, seen, lost } in events {
             for (family, n) in [(&mut families.events, seen), (&mut families.lost, lost)] {
@@ -271,11 +327,68 @@ impl Own {
         self.readers_lost.inc_by(*lost);
         self.cpu.reset();
         self.cpu.inc_by(cpu_seconds.max(0.0));
-        self.resident
-            .set(crate::render::metrics::fold::bytes(*resident_bytes));
+        self.resident.set(fold::bytes(*resident_bytes));
         self.self_test.set(f64::from(u8::from(*sees_itself)));
         self.reload.set(f64::from(u8::from(reload.is_good)));
         self.reloaded.set(reload.at_seconds);
+        self.history.set(history)
+    }
+}
+
+/// Gauges that may be absent are families with one series or none.
+struct OfHistory {
+    deleted: IntCounterVec,
+    set_aside: IntCounter,
+    size: Gauge,
+    free: GaugeVec,
+    oldest: GaugeVec,
+}
+
+impl OfHistory {
+    fn register(registry: &Registry) -> Result<Self, Error> {
+        let it = Self {
+            deleted: IntCounterVec::new(HISTORY_DELETED.opts(), HISTORY_DELETED.labels)?,
+            set_aside: IntCounter::with_opts(HISTORY_SET_ASIDE.opts())?,
+            size: Gauge::with_opts(HISTORY_SIZE.opts())?,
+            free: GaugeVec::new(HISTORY_FREE.opts(), HISTORY_FREE.labels)?,
+            oldest: GaugeVec::new(HISTORY_OLDEST.opts(), HISTORY_OLDEST.labels)?,
+        };
+        registry.register(Box::new(it.deleted.clone()))?;
+        registry.register(Box::new(it.set_aside.clone()))?;
+        registry.register(Box::new(it.size.clone()))?;
+        registry.register(Box::new(it.free.clone()))?;
+        registry.register(Box::new(it.oldest.clone()))?;
+        for reason in [AGE, SIZE] {
+            it.deleted.get_metric_with_label_values(&[reason])?;
+        }
+        Ok(it)
+    }
+
+    fn set(&self, history: &History) -> Result<(), Error> {
+        let History {
+            deleted_by_age,
+            deleted_by_size,
+            n_set_aside,
+            bytes,
+            free_bytes,
+            oldest_ns,
+        } = history;
+        for (reason, n) in [(AGE, deleted_by_age), (SIZE, deleted_by_size)] {
+            let counter = self.deleted.get_metric_with_label_values(&[reason])?;
+            counter.reset();
+            counter.inc_by(*n);
+        }
+        self.set_aside.reset();
+        self.set_aside.inc_by(*n_set_aside);
+        self.size.set(fold::bytes(*bytes));
+        let free = free_bytes.map(fold::bytes);
+        let oldest = oldest_ns.map(|it| fold::seconds(u64::try_from(it).unwrap_or(0)));
+        for (gauge, value) in [(&self.free, free), (&self.oldest, oldest)] {
+            gauge.reset();
+            if let Some(value) = value {
+                gauge.get_metric_with_label_values::<&str>(&[])?.set(value);
+            }
+        }
         Ok(())
     }
 }

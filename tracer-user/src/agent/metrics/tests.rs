@@ -385,6 +385,14 @@ fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
             cpu_seconds: 1.5,
             resident_bytes: 4096,
             sees_itself: n == 9,
+            history: History {
+                deleted_by_age: n,
+                deleted_by_size: 0,
+                n_set_aside: 0,
+                bytes: 12_288,
+                free_bytes: Some(1 << 30),
+                oldest_ns: Some(1_500_000_000),
+            },
             ..SelfStats::default()
         };
         metrics.set_self(&stats).unwrap();
@@ -400,7 +408,33 @@ fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
         "gotrace_cpu_seconds_total 1.5",
         "gotrace_resident_memory_bytes 4096",
         "gotrace_self_test_success 1",
+        "gotrace_history_builds_deleted_total{reason=\"age\"} 9",
+        "gotrace_history_builds_deleted_total{reason=\"size\"} 0",
+        "gotrace_history_size_bytes 12288",
+        "gotrace_history_free_bytes 1073741824",
+        "gotrace_history_oldest_build_timestamp_seconds 1.5",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn an_empty_history_has_no_oldest_build_and_counts_from_zero() {
+    let metrics = Metrics::new(DAY).unwrap();
+    let deleted = "gotrace_history_builds_deleted_total{reason=\"size\"} 0\n";
+    assert!(page(&metrics, Format::Text, 0).contains(deleted));
+    for (oldest_ns, is_there) in [(None, false), (Some(1), true), (None, false)] {
+        let history = History {
+            oldest_ns,
+            ..History::default()
+        };
+        let stats = SelfStats {
+            history,
+            ..SelfStats::default()
+        };
+        metrics.set_self(&stats).unwrap();
+        let text = page(&metrics, Format::Text, 0);
+        let oldest = "gotrace_history_oldest_build_timestamp_seconds ";
+        assert_eq!(text.contains(oldest), is_there, "{text}");
     }
 }

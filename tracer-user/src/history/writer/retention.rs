@@ -1,0 +1,173 @@
+//! What retention deleted since the start, for the log and the metrics, and the start of the oldest build that is left.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::history::cell::{self, Cells};
+use crate::history::error::Error;
+use crate::history::spool::Forgone;
+use crate::history::store::{Retained, Store};
+use crate::render::units;
+
+/// A full spool is looked after every second, and one line a minute is enough.
+const BETWEEN_LINES: Duration = Duration::from_mins(1);
+
+/// Builds that retention deleted, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Deleted {
+    pub(crate) by_age: u64,
+    pub(crate) by_size: u64,
+}
+
+/// Shared by the thread that writes a history and whoever logs and counts.
+#[derive(Debug, Default)]
+pub(in crate::history) struct Retention(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    deleted: Deleted,
+    oldest_ns: Option<i64>,
+    /// Not logged yet.
+    news: News,
+    logged: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    deleted: Deleted,
+    /// Undelivered builds that lost their details.
+    n_details: u64,
+    /// Of the database, after the last deletion.
+    bytes: u64,
+}
+
+impl Retention {
+    /// A run of retention is over.
+    pub(in crate::history) fn ran(&self, retained: Retained, forgone: Forgone) {
+        let Retained {
+            n_deleted,
+            n_too_old,
+            bytes,
+        } = retained;
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let State { deleted, news, .. } = &mut *self.lock();
+        for deleted in [deleted, &mut news.deleted] {
+            deleted.by_age += number(n_too_old);
+            deleted.by_size += number(n_deleted.saturating_sub(n_too_old));
+        }
+        news.n_details += forgone.details;
+        news.bytes = bytes;
+    }
+
+    /// Reads when the oldest build of the store started.
+    pub(in crate::history) fn measure(&self, store: &mut Store) -> Result<(), Error> {
+        let oldest_ns = store.with(|connection| {
+            let sql = "SELECT started_ns FROM build ORDER BY started_ns, id LIMIT 1";
+            cell::one(connection, sql, &[], Cells::next)
+        })?;
+        self.lock().oldest_ns = oldest_ns;
+        Ok(())
+    }
+
+    pub(in crate::history) fn deleted(&self) -> Deleted {
+        self.lock().deleted
+    }
+
+    pub(in crate::history) fn oldest_ns(&self) -> Option<i64> {
+        self.lock().oldest_ns
+    }
+
+    /// The line to log about what was deleted since the last one, if there is one due.
+    pub(in crate::history) fn line(&self) -> Option<String> {
+        let State { news, logged, .. } = &mut *self.lock();
+        if logged.is_some_and(|it| it.elapsed() < BETWEEN_LINES) {
+            return None;
+        }
+        let line = news.line()?;
+        *news = News::default();
+        *logged = Some(Instant::now());
+        Some(line)
+    }
+
+    /// A panic elsewhere while it was held leaves numbers that are whole, each for itself.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl News {
+    fn line(&self) -> Option<String> {
+        let Self {
+            deleted: Deleted { by_age, by_size },
+            n_details,
+            bytes,
+        } = self;
+        let n = by_age + by_size;
+        let size = units::size(*bytes);
+        let what = match (n, n_details) {
+            (0, 0) => return None,
+            (0, _) => format!("the details of {n_details} undelivered builds"),
+            (_, 0) => format!("{n} builds ({by_age} by age, {by_size} by size)"),
+            (_, _) => format!(
+                "{n} builds ({by_age} by age, {by_size} by size) and the details of {n_details} undelivered builds"
+            ),
+        };
+        Some(format!(
+            "retention deleted {what}; the history takes {size} now"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retained(n_deleted: usize, n_too_old: usize) -> Retained {
+        Retained {
+            n_deleted,
+            n_too_old,
+            bytes: 34_500_000,
+        }
+    }
+
+    #[test]
+    fn deletions_are_counted_and_logged_once_and_not_too_often() {
+        let retention = Retention::default();
+        retention.ran(retained(0, 0), Forgone::default());
+        assert_eq!(retention.line(), None);
+        retention.ran(retained(12, 10), Forgone::default());
+        let line = retention.line().unwrap();
+        assert_eq!(
+            line,
+            "retention deleted 12 builds (10 by age, 2 by size); the history takes 34.50 MB now"
+        );
+        // This is for the line of the next minute.
+        retention.ran(retained(1, 0), Forgone::default());
+        assert_eq!(retention.line(), None);
+        let (by_age, by_size) = (10, 3);
+        assert_eq!(retention.deleted(), Deleted { by_age, by_size });
+    }
+
+    #[test]
+    fn details_that_go_are_logged() {
+        let forgone = Forgone {
+            details: 3,
+            builds: 0,
+        };
+        for (n, line) in [
+            (
+                0,
+                "retention deleted the details of 3 undelivered builds; the history takes 34.50 MB now",
+            ),
+            (
+                2,
+                "retention deleted 2 builds (0 by age, 2 by size) and the details of 3 undelivered builds; \
+                 the history takes 34.50 MB now",
+            ),
+        ] {
+            let retention = Retention::default();
+            retention.ran(retained(n, 0), forgone);
+            assert_eq!(retention.line().unwrap(), line);
+        }
+    }
+}
