@@ -238,7 +238,7 @@ fn targets_of_before_a_restart_are_told_after_it() {
     let again = Metrics::new(DECADES).unwrap();
     let restored = agent
         .served
-        .store
+        .history
         .read(|reader| Ok(again.restore(&Tally::default(), reader, 0)));
     restored.unwrap().unwrap();
     let numbers = |metrics: &Metrics| -> Vec<String> {

@@ -28,6 +28,9 @@ fn set_aside(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// A kind of damage, and how it is done to a file.
+type Way<'a> = (&'a str, &'a dyn Fn(&Path));
+
 /// A history with some builds, as its writer left it.
 fn made(dir: &Path, n: i64) -> PathBuf {
     let path = dir.join("history.db");
@@ -43,7 +46,7 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_begun() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
-    let damages: [(&str, &dyn Fn(&Path)); 2] = [
+    let ways: [Way<'_>; 2] = [
         ("cut", &|path| {
             let file = fs::File::options().write(true).open(path).unwrap();
             file.set_len(5000).unwrap();
@@ -54,7 +57,7 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_begun() {
             file.write_all_at(&vec![0xa5; size - 4096], 4096).unwrap();
         }),
     ];
-    for (what, damage) in damages {
+    for (what, damage) in ways {
         let dir = tempfile::tempdir().unwrap();
         let path = made(dir.path(), 30);
         damage(&path);

@@ -265,12 +265,11 @@ fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn
                 continue;
             }
         }
-        if counts.is_damaged.load(Ordering::Relaxed) && !is_damaged {
-            if let Err(error) = suspect(store.path()) {
-                tell(&format!(
-                    "cannot note beside the history that it is damaged: {error}"
-                ));
-            }
+        let is_new = counts.is_damaged.load(Ordering::Relaxed) && !is_damaged;
+        if is_new && let Err(error) = suspect(store.path()) {
+            tell(&format!(
+                "cannot note beside the history that it is damaged: {error}"
+            ));
         }
         // Of a history that cannot be read now the next job tells.
         let _stale = counts.retention.measure(&mut store);

@@ -158,7 +158,7 @@ fn names(line: &str, name: &str) -> bool {
 pub(crate) fn the_history_is_opened_in_one_file(files: &[File]) -> Vec<Complaint> {
     const ALLOWED: &str = "tracer-user/src/history/connect.rs";
     const HISTORY: &str = "tracer-user/src/history";
-    /// Files of an address in PostgreSQL's manner: certificates and passwords.
+    /// Files of a central history's address: certificates and passwords.
     const CENTRAL: &str = "tracer-user/src/history/central";
     const CONNECTIONS: &[&str] = &["Connection::open"];
     const FILES: &[&str] = &[
