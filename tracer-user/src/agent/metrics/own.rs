@@ -131,6 +131,7 @@ pub(crate) const ALL: &[&Spec] = &[
     &RELOAD,
     &RELOADED,
     &HISTORY_DELETED,
+    &HISTORY_SET_ASIDE,
     &HISTORY_SIZE,
     &HISTORY_FREE,
     &HISTORY_OLDEST,
