@@ -220,6 +220,12 @@ impl Agent {
         self.dir
     }
 
+    /// The same, with all that it said since it was last asked to say something.
+    pub fn end_and_tell(mut self) -> (TempDir, String) {
+        let said = self.terminate().join("\n");
+        (self.dir, said)
+    }
+
     /// Waits until so many builds of the module are over.
     pub fn wait_for(&self, module: &Module, n: usize) -> Vec<Value> {
         self.wait_until(module, |n_over, _| n_over >= n)
@@ -253,11 +259,11 @@ impl Agent {
 
     /// Ends it as a service manager does; returns what it said last, and its directory.
     pub fn stop(mut self) -> String {
-        self.terminate()
+        self.terminate().pop().unwrap_or_default()
     }
 
-    /// Asks it to end and waits; returns the last line that it said.
-    fn terminate(&mut self) -> String {
+    /// Asks it to end and waits; returns the lines that it said.
+    fn terminate(&mut self) -> Vec<String> {
         self.signal("TERM");
         let running = &mut self.running;
         let said: Vec<String> = running
@@ -268,7 +274,7 @@ impl Agent {
             .collect();
         let status = running.child.wait().unwrap();
         assert!(status.success(), "{status}: {said:?}");
-        said.last().cloned().unwrap_or_default()
+        said
     }
 }
 

@@ -2,6 +2,8 @@
 //! shows or sends. Needs root.
 #![cfg(test)]
 
+mod builds;
+
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs;
@@ -9,113 +11,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use tests::agent::Agent;
 use tests::figures::tell;
 use tests::otlp::{Receiver, Reply};
-use tests::{Module, Toolchain, gotrace_command, toolchain};
+use tests::{Module, gotrace_command, toolchain};
+use tracer_core::history::unpack;
 
-/// Variables with names that say so, and such as nobody knows: none of them is any of gotrace's business.
-const NAMES: [&str; 60] = [
-    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-    "ACTIONS_RUNTIME_TOKEN",
-    "ANSIBLE_VAULT_PASSWORD",
-    "API_KEY",
-    "ARTIFACTORY_PASSWORD",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AZURE_CLIENT_SECRET",
-    "AZURE_DEVOPS_EXT_PAT",
-    "BITBUCKET_STEP_OIDC_TOKEN",
-    "BUILDKITE_AGENT_ACCESS_TOKEN",
-    "CARGO_REGISTRY_TOKEN",
-    "CF_API_TOKEN",
-    "CIRCLE_OIDC_TOKEN",
-    "CIRCLE_TOKEN",
-    "CI_BUILD_TOKEN",
-    "CI_DEPLOY_PASSWORD",
-    "CI_JOB_JWT",
-    "CI_JOB_TOKEN",
-    "CI_NETRC_PASSWORD",
-    "CI_REGISTRY_PASSWORD",
-    "CODECOV_TOKEN",
-    "DATABASE_URL",
-    "DB_PASSWORD",
-    "DIGITALOCEAN_ACCESS_TOKEN",
-    "DOCKER_AUTH_CONFIG",
-    "DOCKER_PASSWORD",
-    "DRONE_NETRC_PASSWORD",
-    "FASTLY_API_TOKEN",
-    "GCP_SA_KEY",
-    "GH_TOKEN",
-    "GITHUB_TOKEN",
-    "GITLAB_TOKEN",
-    "GIT_ASKPASS_PASSWORD",
-    "GOOGLE_APPLICATION_CREDENTIALS_JSON",
-    "GODADDY_SECRET",
-    "GOPASS_TOKEN",
-    "GPG_PASSPHRASE",
-    "HEROKU_API_KEY",
-    "INPUT_PASSWORD",
-    "JFROG_TOKEN",
-    "KUBECONFIG_DATA",
-    "MYSQL_PWD",
-    "NETLIFY_AUTH_TOKEN",
-    "NPM_TOKEN",
-    "NUGET_API_KEY",
-    "OPENAI_API_KEY",
-    "PGPASSWORD",
-    "PRIVATE_KEY",
-    "PYPI_TOKEN",
-    "RUNNER_SECRET",
-    "SENTRY_AUTH_TOKEN",
-    "SIGNING_KEY",
-    "SLACK_WEBHOOK",
-    "SONAR_TOKEN",
-    "SSH_PRIVATE_KEY",
-    "SYSTEM_ACCESSTOKEN",
-    "TERRAFORM_TOKEN",
-    "VAULT_TOKEN",
-];
-
-/// Variables that are kept, as addresses with a user in them: the pipelines of everybody.
-const ADDRESSES: [(&str, &str); 14] = [
-    ("GITHUB_ACTIONS", "GITHUB_SERVER_URL"),
-    ("GITLAB_CI", "CI_PIPELINE_URL"),
-    ("GITLAB_CI", "CI_JOB_URL"),
-    ("JENKINS_URL", "BUILD_URL"),
-    ("JENKINS_URL", "GIT_URL"),
-    ("BUILDKITE", "BUILDKITE_REPO"),
-    ("BUILDKITE", "BUILDKITE_BUILD_URL"),
-    ("CIRCLECI", "CIRCLE_REPOSITORY_URL"),
-    ("CIRCLECI", "CIRCLE_BUILD_URL"),
-    ("CIRCLECI", "CIRCLE_PULL_REQUEST"),
-    ("DRONE", "DRONE_BUILD_LINK"),
-    ("DRONE", "DRONE_REPO"),
-    ("TF_BUILD", "SYSTEM_COLLECTIONURI"),
-    ("TEKTON_PIPELINE", "TEKTON_REPOSITORY"),
-];
-
-/// Forms of keys that their issuers publish.
-const FORMS: [&str; 17] = [
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "glrt-",
-    "xoxb-",
-    "xoxp-",
-    "sk_live_",
-    "rk_live_",
-    "dop_v1_",
-    "npm_",
-    "github_pat_11",
-    "ghu_",
-    "ghr_",
-    "xoxs-",
-    "glptt-",
-];
+use builds::{builds, go, module};
 
 /// All that were planted.
 #[derive(Default)]
@@ -172,126 +76,50 @@ impl Planted {
     }
 }
 
+impl Planted {
+    /// Every text and every stored build of a history.
+    fn assert_absent_in_history(&self, store: &Path) {
+        let history = Connection::open(store).unwrap();
+        let tables: Vec<String> = history
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            .unwrap()
+            .query_map((), |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(tables.iter().any(|it| it == "detail"), "{tables:?}");
+        let mut n_unpacked = 0;
+        for table in tables {
+            let mut all = history.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let names: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
+            let mut rows = all.query(()).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                for (n, name) in names.iter().enumerate() {
+                    let place = format!("{table}.{name}");
+                    let (ValueRef::Text(bytes) | ValueRef::Blob(bytes)) = row.get_ref(n).unwrap()
+                    else {
+                        continue;
+                    };
+                    self.assert_absent(bytes, &place);
+                    if place == "detail.packed" {
+                        let trace = serde_json::to_vec(&unpack(bytes).unwrap()).unwrap();
+                        assert!(trace.len() > 1000, "{place}");
+                        self.assert_absent(&trace, &place);
+                        n_unpacked += 1;
+                    }
+                }
+            }
+        }
+        assert!(n_unpacked > 0, "nothing is stored of any build");
+    }
+}
+
 /// A number that looks like none (`SplitMix64`).
 fn mixed(n: u64) -> u64 {
     let mut it = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     it ^ (it >> 31)
-}
-
-/// A build with arguments and variables.
-struct Build {
-    args: Vec<String>,
-    env: Vec<(String, String)>,
-}
-
-/// Builds that work, with a secret in every place that one could get to.
-fn builds(planted: &Planted) -> Vec<Build> {
-    let plain = |args: Vec<String>, env: Vec<(&str, String)>| Build {
-        args,
-        env: env
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-    };
-    let secret = || planted.plant();
-    let env = NAMES.iter().map(|name| (*name, secret())).collect();
-    let others: Vec<String> = NAMES.iter().map(|it| format!("{it}_OF_STAGING")).collect();
-    let other_env = others
-        .iter()
-        .map(|name| (name.as_str(), secret()))
-        .collect();
-    let mut builds = vec![plain(Vec::new(), env), plain(Vec::new(), other_env)];
-    for (system, variable) in ADDRESSES {
-        let value = format!(
-            "https://ci:{}@host.example/team/project?token={}",
-            secret(),
-            secret()
-        );
-        let is_url = system == "JENKINS_URL";
-        let on = if is_url {
-            "https://jenkins.example/"
-        } else {
-            "true"
-        };
-        builds.push(plain(
-            Vec::new(),
-            vec![(system, on.to_owned()), (variable, value)],
-        ));
-    }
-    let user = || format!("https://user:{}@proxy.example/{}", secret(), "go");
-    let settings = vec![
-        (
-            "GOPROXY",
-            format!("{},https://{}@other.example|off", user(), secret()),
-        ),
-        (
-            "GOSUMDB",
-            format!("sum.golang.org https://u:{}@sum.example", secret()),
-        ),
-        ("GOAUTH", format!("git /home/ci/{}", secret())),
-        ("CGO_CFLAGS", format!("-O2 -DAPI_TOKEN={}", secret())),
-        ("CGO_LDFLAGS", format!("-Wl,--defsym,password={}", secret())),
-        ("GOFLAGS", format!("-ldflags=-X=main.token={}", secret())),
-    ];
-    builds.push(plain(Vec::new(), settings));
-    for value in [
-        format!("-X main.a={} -X 'main.b={} and more'", secret(), secret()),
-        format!("-X=main.c={}", secret()),
-        format!("-s -X \"main.d={}\" -w", secret()),
-        format!("-X main.e=https://u:{}@host.example", secret()),
-    ] {
-        builds.push(plain(
-            vec!["-ldflags".to_owned(), value.clone()],
-            Vec::new(),
-        ));
-        builds.push(plain(vec![format!("-ldflags={value}")], Vec::new()));
-    }
-    for name in ["API_TOKEN", "DB_PASSWORD", "AUTH_SECRET"] {
-        let value = format!("env {name}={}", secret());
-        builds.push(plain(vec!["-toolexec".to_owned(), value], Vec::new()));
-    }
-    for form in FORMS {
-        let tags = format!("-tags={}", planted.plant_as(form));
-        builds.push(plain(vec![tags], Vec::new()));
-        let output = format!("out-{}", planted.plant_as(form));
-        builds.push(plain(vec!["-o".to_owned(), output], Vec::new()));
-    }
-    builds
-}
-
-/// A module with keys in the names of its package, of a directory and of a file, and in what is stamped of it.
-fn module(planted: &Planted, toolchain: &Toolchain) -> Module {
-    let module = Module::copy("wasm");
-    module.sandbox.make_warm(toolchain);
-    let package = planted.plant_as("ghp_");
-    let file = planted.plant_as("glpat-");
-    module.write("go.mod", "module example.com/planted\n\ngo 1.19\n");
-    module.write(
-        &format!("internal/{package}/{file}.go"),
-        &format!(
-            "package held\n\nvar Key = \"{}\"\n",
-            planted.plant_as("sk_live_")
-        ),
-    );
-    module.write(
-        "main.go",
-        &format!("package main\n\nimport held \"example.com/planted/internal/{package}\"\n\nvar token, a, b, c, d, e string\n\nfunc main() {{ println(held.Key, token, a, b, c, d, e) }}\n"),
-    );
-    module
-}
-
-fn go(module: &Module, toolchain: &Toolchain, build: &Build) -> Command {
-    let mut go = module.sandbox.go(toolchain);
-    go.arg("build").args(&build.args);
-    if !build.args.iter().any(|it| it == "-o") {
-        go.args(["-o", "out"]);
-    }
-    go.arg(".")
-        .current_dir(module.dir())
-        .envs(build.env.iter().cloned());
-    go
 }
 
 /// As the user would: gotrace and its arguments before the build's own command.
@@ -309,6 +137,17 @@ fn under_gotrace(args: &[&OsStr], module: &Module, go: &Command) -> Output {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     output
+}
+
+/// What a recording holds.
+fn unpacked(recording: &Path) -> Vec<u8> {
+    let unpacked = Command::new("gzip")
+        .arg("-dc")
+        .arg(recording)
+        .output()
+        .unwrap();
+    assert!(unpacked.status.success() && unpacked.stdout.len() > 1000);
+    unpacked.stdout
 }
 
 #[test]
@@ -366,7 +205,9 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     assert!(sent.iter().any(|it| it.path == "/v1/traces"));
     gateway.wait_for(|it| !it.is_empty());
     agent.wait_for_page("/metrics", "go_build_builds_total{");
-    let dir = agent.end();
+    let (dir, said) = agent.end_and_tell();
+    planted.assert_absent(said.as_bytes(), "what the agent says");
+    planted.assert_absent_in_history(&store);
     for request in receiver.received().iter().chain(&gateway.received()) {
         planted.assert_absent(&request.body, &request.path);
         planted.assert_absent(request.path.as_bytes(), "an address");
@@ -376,7 +217,7 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     tell(
         "planted secrets, under an agent",
         format!("{} secrets, {} builds", planted.n(), all.len()),
-        "found 0 in store, pages, metrics, text file, traces, logs and pushes",
+        "found 0 in history, pages, metrics, text file, traces, logs, pushes and what it says",
     );
 }
 
@@ -398,13 +239,7 @@ fn no_secret_is_in_what_run_and_record_say() {
                 recording.as_os_str(),
             ];
             planted.assert_absent_in(&under_gotrace(&args, &module, &go), "record");
-            let unpacked = Command::new("gzip")
-                .arg("-dc")
-                .arg(&recording)
-                .output()
-                .unwrap();
-            assert!(unpacked.status.success() && unpacked.stdout.len() > 1000);
-            planted.assert_absent(&unpacked.stdout, "a recording");
+            planted.assert_absent(&unpacked(&recording), "a recording");
         } else {
             let args = [
                 "run",
@@ -426,4 +261,51 @@ fn no_secret_is_in_what_run_and_record_say() {
         "found 0 in output, JSON, recordings and metrics",
     );
     assert!(planted.n() >= 200, "{}", planted.n());
+}
+
+/// What a test is told and the value that it asks for stay with the test, though Go looks at that value to know whether to run it again.
+#[test]
+fn no_value_that_a_test_reads_is_traced() {
+    let planted = Planted::default();
+    let toolchain = toolchain("1.27");
+    let module = module(&planted, &toolchain);
+    module.write(
+        "main_test.go",
+        "package main\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\n\
+         func TestNote(t *testing.T) {\n\tif len(os.Getenv(\"MY_BUILD_NOTE\")) != 36 {\n\t\tt.Fatal(\"no note\")\n\t}\n}\n",
+    );
+    let out = tempfile::tempdir().unwrap();
+    let recording = out.path().join("recording.jsonl.gz");
+    let record = ["record", "-o"].map(OsStr::new);
+    let record = [&record[..], &[recording.as_os_str()]].concat();
+    for told in [None, Some("password")] {
+        let mut go = module.go(&toolchain, &["test", "."]);
+        go.env("MY_BUILD_NOTE", planted.plant());
+        if let Some(name) = told {
+            go.arg("-args").arg(format!("{name}={}", planted.plant()));
+        }
+        // The second time Go has the result, and looks at the variable to know that. It keeps none of a test that is told something.
+        for n in 0..2 {
+            planted.assert_absent_in(&under_gotrace(&record, &module, &go), "record");
+            let recorded = unpacked(&recording);
+            let is_asked_for = n == 1 && told.is_none();
+            assert!(!is_asked_for || String::from_utf8_lossy(&recorded).contains("MY_BUILD_NOTE"));
+            planted.assert_absent(&recorded, "a recording");
+        }
+        for detail in ["process", "phase", "cache-key"] {
+            go.env("MY_BUILD_NOTE", planted.plant());
+            for _ in 0..2 {
+                let args = ["run", "--detail", detail, "--format", "json"].map(OsStr::new);
+                let output = under_gotrace(&args, &module, &go);
+                let n = output.stdout.len() + output.stderr.len();
+                assert!(n > 1000, "{output:?}");
+                planted.assert_absent_in(&output, detail);
+            }
+        }
+    }
+    tell(
+        "planted secrets, in tests",
+        format!("{} secrets", planted.n()),
+        "found 0 in output, JSON and recordings",
+    );
 }
