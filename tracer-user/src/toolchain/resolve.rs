@@ -8,6 +8,7 @@ use super::build_info::ToolIdentity;
 use super::elf::Elf;
 use super::function::{Function, Functions, read_table};
 use super::prologue;
+use super::structs::Struct;
 use super::table::{self, Layout, Probe};
 use super::version;
 use crate::bpf::Site;
@@ -29,7 +30,7 @@ pub struct ResolvedProbe {
 
 /// Finds the place of every probe that is for this tool.
 pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
-    let wanted: Vec<&Probe> = wanted(tool.role).collect();
+    let wanted: Vec<&'static Probe> = wanted(tool.role).collect();
     let mut resolved = Resolved::default();
     if wanted.is_empty() {
         return resolved;
@@ -55,10 +56,11 @@ pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
         .map(String::as_str)
         .collect();
     let mut found = functions.find(&names).into_iter();
+    let mut layouts = Layouts::default();
     for probe in wanted {
         let candidates: Vec<Option<Function>> = found.by_ref().take(probe.symbols.len()).collect();
         let function = candidates.into_iter().flatten().next();
-        match place(&elf, probe, function, &tool.version) {
+        match place(&elf, &mut layouts, probe, function, &tool.version) {
             Ok(site) => resolved.probes.push(ResolvedProbe {
                 name: &probe.name,
                 site,
@@ -79,15 +81,32 @@ fn wanted(role: Role) -> impl Iterator<Item = &'static Probe> {
         .filter(move |probe| probe.roles.contains(&role))
 }
 
+/// Structs that were looked for in a file, and whether it has them: several probes are guarded by the same one.
+#[derive(Default)]
+struct Layouts(Vec<(&'static Struct, bool)>);
+
+impl Layouts {
+    fn has(&mut self, elf: &Elf<'_>, wanted: &'static Struct) -> bool {
+        let known = self.0.iter().find(|(it, _)| *it == wanted);
+        if let Some((_, is_there)) = known {
+            return *is_there;
+        }
+        let is_there = wanted.is_in(elf);
+        self.0.push((wanted, is_there));
+        is_there
+    }
+}
+
 fn place(
     elf: &Elf<'_>,
-    probe: &Probe,
+    layouts: &mut Layouts,
+    probe: &'static Probe,
     function: Option<Function>,
     version: &str,
 ) -> Result<Site, String> {
     let layout = layout(probe, version)?;
     if let Some(guard) = &probe.guard
-        && !guard.holder.is_in(elf)
+        && !layouts.has(elf, &guard.holder)
     {
         return Err(format!(
             "the layout of {} is not the known one, so calls that must stay in the kernel cannot be recognised",

@@ -19,6 +19,9 @@ const SECTIONS: [&str; 4] = [
     ".data.rel.ro",
 ];
 
+/// Descriptors of that name that are looked at in full: a Go program has one, a file that only looks like one may have a million.
+const CANDIDATES: usize = 16;
+
 /// Bytes of a struct's descriptor, and of a field in it.
 const DESCRIPTOR: usize = 80;
 const FIELD: usize = 24;
@@ -29,7 +32,7 @@ const STRUCT: u8 = 25;
 const KIND: u8 = 31;
 
 /// A struct as the source has it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Struct {
     /// As its descriptor says it: `*pkg.Name`.
@@ -62,21 +65,28 @@ impl Struct {
     }
 
     fn is_among(&self, elf: &Elf<'_>, types: &[u8]) -> bool {
-        let n = types.len() / 8;
-        (0..n).any(|word| self.is_at(elf, types, 8 * word).is_some())
+        // By the first word alone, since there are a million: a build waits for its probes.
+        let size = self.size.to_le_bytes();
+        let words = types.chunks_exact(8).enumerate();
+        let candidates = words.filter(|(_, word)| *word == size);
+        candidates
+            .filter_map(|(n, _)| self.candidate(types, 8 * n))
+            .take(CANDIDATES)
+            .any(|descriptor| self.is_described(elf, descriptor).is_some())
     }
 
-    /// Whether it is described here, and nothing else.
-    fn is_at(&self, elf: &Elf<'_>, types: &[u8], at: usize) -> Option<()> {
+    /// The descriptor here, if kind, number of fields and name are those of the struct.
+    fn candidate<'a>(&self, types: &'a [u8], at: usize) -> Option<&'a [u8]> {
         let descriptor = types.get(at..)?.get(..DESCRIPTOR)?;
         let n_fields = u64::try_from(self.fields.len()).ok()?;
-        let is_candidate = u64_at(descriptor, 0)? == self.size
-            && descriptor.get(23)? & KIND == STRUCT
-            && u64_at(descriptor, 64)? == n_fields;
+        let is_candidate =
+            descriptor.get(23)? & KIND == STRUCT && u64_at(descriptor, 64)? == n_fields;
         let name = types.get(index(u64::from(u32_at(descriptor, 40)?))..);
-        if !is_candidate || !is_name(name?, &self.name) {
-            return None;
-        }
+        (is_candidate && is_name(name?, &self.name)).then_some(descriptor)
+    }
+
+    /// Whether the descriptor is of the struct, field by field.
+    fn is_described(&self, elf: &Elf<'_>, descriptor: &[u8]) -> Option<()> {
         let has_name = |address, wanted: &str| {
             let bytes = elf.data(address, wanted.len() + 2);
             bytes.is_some_and(|it| is_name(&it, wanted))

@@ -1,0 +1,158 @@
+//! Cache keys of real `go test` runs: the value of a variable that a test reads stays in the kernel, all other keys are there by name, and
+//! a digest shows whether the value changed. Needs root.
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tests::{Module, Toolchain, gotrace, with_each_toolchain};
+
+const VARIABLE: &str = "MY_BUILD_NOTE";
+
+/// What was recorded of the cache keys.
+struct Recorded {
+    text: String,
+    /// Names of the keys that were opened.
+    names: BTreeSet<String>,
+    /// What stands for the value of the variable.
+    digests: BTreeSet<String>,
+}
+
+impl Recorded {
+    fn read(path: &Path) -> Self {
+        let unpacked = Command::new("gzip").arg("-dc").arg(path).output().unwrap();
+        assert!(unpacked.status.success(), "{unpacked:?}");
+        let text = String::from_utf8(unpacked.stdout).unwrap();
+        let (mut names, mut digests) = (BTreeSet::new(), BTreeSet::new());
+        let begin = format!("env {VARIABLE} ");
+        for line in text.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let point = &event["point"];
+            if let Some(name) = point["name"]["whole"].as_str()
+                && point["point"] == "key_open"
+            {
+                names.insert(name.to_owned());
+            }
+            if let Some(line) = point["line"]["whole"].as_str()
+                && let Some(digest) = line.trim_end().strip_prefix(&begin)
+            {
+                digests.insert(digest.to_owned());
+            }
+            assert_ne!(event["event"], "lost", "{line}");
+        }
+        Self {
+            text,
+            names,
+            digests,
+        }
+    }
+}
+
+/// `go test` under `gotrace record`, on a machine whose `/var/lib` is `state`: there the key of digests is kept.
+fn record(module: &Module, toolchain: &Toolchain, state: &Path, value: &str) -> Recorded {
+    let recording = state.join("recording.jsonl.gz");
+    let as_given = module.gotrace(toolchain, &[]);
+    let env = as_given
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let script = "mount --bind \"$1\" /var/lib && shift && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ])
+        .arg(state)
+        .arg(gotrace())
+        .args(["record", "-o"])
+        .arg(&recording)
+        .arg("--")
+        .arg(&toolchain.go)
+        .args(["test", "."])
+        .current_dir(module.dir())
+        .env_clear()
+        .envs(env)
+        .env(VARIABLE, value)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Recorded::read(&recording)
+}
+
+/// The names of the keys of the same command, as Go itself prints them.
+fn told_by_go(module: &Module, toolchain: &Toolchain, value: &str) -> (Output, BTreeSet<String>) {
+    let output = module
+        .go(toolchain, &["test", "."])
+        .env("GODEBUG", "gocachehash=1")
+        .env(VARIABLE, value)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let names = said.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("HASH[")?.split_once(']')?;
+        rest.is_empty().then(|| name.to_owned())
+    });
+    let names = names.collect();
+    (output, names)
+}
+
+#[test]
+fn the_value_of_a_variable_that_a_test_reads_stays_in_the_kernel() {
+    with_each_toolchain("tiny", |toolchain, module| {
+        module.write(
+            "note_test.go",
+            &format!(
+                "package main\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\n\
+                 func TestNote(t *testing.T) {{ _ = os.Getenv(\"{VARIABLE}\") }}\n"
+            ),
+        );
+        let state = tempfile::tempdir().unwrap();
+        std::fs::create_dir(state.path().join("gotrace")).unwrap();
+        let [one, other] = ["valueOfTheVariable4711", "anotherValue0815"];
+        let record = |value| record(module, toolchain, state.path(), value);
+        // Go looks at the variable once it knows from a first run that the test reads it.
+        module
+            .go(toolchain, &["test", "."])
+            .env(VARIABLE, one)
+            .output()
+            .unwrap();
+        let (said, names) = told_by_go(module, toolchain, one);
+        assert!(
+            String::from_utf8_lossy(&said.stderr).contains(one),
+            "Go hashes the value"
+        );
+        assert!(
+            names.contains("getenv") && names.contains("testInputs"),
+            "{names:?}"
+        );
+        let [first, again, changed] = [one, one, other].map(record);
+        for recorded in [&first, &again, &changed] {
+            for secret in [one, other, "\"getenv\""] {
+                assert!(!recorded.text.contains(secret), "{secret}");
+            }
+            assert_eq!(recorded.digests.len(), 1, "{:?}", recorded.digests);
+        }
+        let mut without = names;
+        without.remove("getenv");
+        assert_eq!(first.names, without, "all other keys, as Go names them");
+        assert_eq!(first.digests, again.digests, "the value is the same");
+        assert_ne!(first.digests, changed.digests, "the value changed");
+        // Go's own line is an unsalted hash of the value; whoever guesses the value could tell.
+        let of_go = String::from_utf8_lossy(&said.stderr).into_owned();
+        let hash = of_go.lines().find_map(|line| {
+            let (_, hash) = line.split_once(&format!("env {VARIABLE} "))?;
+            hash.get(..32)
+        });
+        let hash = hash.unwrap_or_else(|| panic!("no hash in {of_go}"));
+        for recorded in [&first, &again, &changed] {
+            assert!(!recorded.text.contains(hash));
+        }
+    });
+}
