@@ -134,7 +134,7 @@ fn no_build_is_lost_while_others_read_and_parts_of_the_agent_are_killed() {
             get(&counts.watcher_kills),
         ),
         format!(
-            "{n_seen} builds seen by {} reads, {} copies, all whole; lost 0, of the agent's own doubled 0; {} reads repeated as busy; \
+            "{n_seen} builds seen by {} reads, {} copies, all whole; lost 0, of the agent's own doubled 0; {} reads repeated, as the history was busy or the agent away; \
              a second agent refused {} times",
             get(&counts.reads),
             get(&counts.copies),

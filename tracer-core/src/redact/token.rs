@@ -73,24 +73,26 @@ const fn hex(prefix: &'static [u8], min: usize) -> Form {
     form(prefix, is_hex, min, Place::Word, Look::Random)
 }
 
+/// Sorted by their prefixes.
 const FORMS: &[Form] = &[
+    form(b".atlasv1.", is_base64url, 16, Place::Anywhere, Look::Any),
     capitals(b"ABIA", 16),
     capitals(b"ACCA", 16),
     capitals(b"AGE-SECRET-KEY-1", 16),
-    capitals(b"AKIA", 16),
+    sure(b"AIza", 30),
     word(b"AKCp", 20),
+    capitals(b"AKIA", 16),
     capitals(b"ASIA", 16),
     sure(b"ATATT3", 16),
     word(b"ATBB", 20),
-    sure(b"AIza", 30),
     sure(b"CCIPAT_", 10),
     sure(b"CFPAT-", 16),
     sure(b"EAACEdEose0cBA", 8),
     form(b"FlyV1 ", is_base64url, 10, Place::Word, Look::Any),
     sure(b"GOCSPX-", 16),
     sure(b"HRKU-", 16),
-    word(b"LTAI", 16),
     form(b"LS0tLS1CRUdJTi", is_base64, 16, Place::Anywhere, Look::Any),
+    word(b"LTAI", 16),
     capitals(b"NRAK-", 16),
     sure(b"PMAK-", 16),
     form(
@@ -102,7 +104,6 @@ const FORMS: &[Form] = &[
     ),
     form(b"SG.", is_base64url, 16, Place::Word, Look::Random),
     hex(b"SK", 32),
-    form(b".atlasv1.", is_base64url, 16, Place::Anywhere, Look::Any),
     form(b"amzn.mws.", is_base64url, 16, Place::Anywhere, Look::Any),
     form(
         b"api.telegram.org/bot",
@@ -146,8 +147,8 @@ const FORMS: &[Form] = &[
     glued(b"ghu_", 10),
     sure(b"github_pat_", 10),
     sure(b"glagent-", 10),
-    sure(b"glcbt-", 10),
     word(b"glc_", 20),
+    sure(b"glcbt-", 10),
     sure(b"gldt-", 10),
     sure(b"glffct-", 10),
     sure(b"glft-", 10),
@@ -251,7 +252,18 @@ pub(super) fn len(text: &[u8], before: &[u8]) -> Option<usize> {
     if text.starts_with(PEM_BEGIN) {
         return pem(text);
     }
-    FORMS.iter().find_map(|form| form.len(text, before))
+    forms(text).find_map(|form| form.len(text, before))
+}
+
+/// The forms whose prefix begins with the first two bytes of a text.
+fn forms(text: &[u8]) -> impl Iterator<Item = &'static Form> {
+    let pair = text.get(..2).unwrap_or(text);
+    let start = FORMS.partition_point(|it| it.prefix < pair);
+    FORMS
+        .get(start..)
+        .unwrap_or_default()
+        .iter()
+        .take_while(move |it| it.prefix.starts_with(pair))
 }
 
 /// The letter or digit in front of a key. One that ends an escape (`%3D`, `\u003d`, `\n`) is none.
@@ -269,6 +281,11 @@ fn last_byte(before: &[u8]) -> Option<u8> {
 }
 
 impl Form {
+    /// Whether its prefix is here. One that other words have too counts only where a word begins.
+    fn may_begin(&self, text: &[u8], before: &[u8]) -> bool {
+        text.starts_with(self.prefix) && (self.look == Look::Any || last_byte(before).is_none())
+    }
+
     fn len(&self, text: &[u8], before: Option<u8>) -> Option<usize> {
         let rest = text.strip_prefix(self.prefix)?;
         let may = match self.place {
@@ -357,19 +374,14 @@ pub(super) fn is_likely(first: u8, second: u8) -> bool {
 
 /// Whether a text that was cut off may have been going to hold a key.
 pub(super) fn may_begin(text: &[u8]) -> bool {
-    let has = |it: &[u8]| text.windows(it.len()).any(|window| window == it);
-    has(JWT)
-        || has(PEM_BEGIN)
-        || FORMS.iter().any(|form| {
-            if form.look == Look::Any {
-                return has(form.prefix);
-            }
-            // Prefixes that other words have are asked for at a word's beginning.
-            (0..text.len()).any(|at| {
-                text.get(at..).is_some_and(|it| it.starts_with(form.prefix))
-                    && last_byte(text.get(..at).unwrap_or_default()).is_none()
+    text.windows(2).enumerate().any(|(at, pair)| {
+        matches!(pair, [first, second] if is_likely(*first, *second))
+            && text.split_at_checked(at).is_some_and(|(before, rest)| {
+                rest.starts_with(JWT)
+                    || rest.starts_with(PEM_BEGIN)
+                    || forms(rest).any(|form| form.may_begin(rest, before))
             })
-        })
+    })
 }
 
 /// What stands in the middle of a word has to have a second part that begins as the first.
@@ -447,6 +459,11 @@ mod tests {
     fn key(form: &Form, n: usize) -> Vec<u8> {
         let key = b"A1".iter().copied().cycle().take(n);
         form.prefix.iter().copied().chain(key).collect()
+    }
+
+    #[test]
+    fn forms_are_sorted() {
+        assert!(FORMS.is_sorted_by_key(|it| it.prefix));
     }
 
     #[test]
