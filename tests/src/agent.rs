@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -212,6 +212,15 @@ impl Agent {
         let Self { running, dir, .. } = self;
         drop(running);
         dir
+    }
+
+    /// Ends it by a signal that it does not expect, as [`Agent::kill`] does; returns also how it ended, and what it said until then.
+    pub fn crash(mut self, name: &str) -> (TempDir, ExitStatus, String) {
+        self.signal(name);
+        let status = self.running.child.wait().unwrap();
+        let mut said = String::new();
+        self.running.said.read_to_string(&mut said).unwrap();
+        (self.dir, status, said)
     }
 
     /// Ends it as [`Agent::stop`] does; what it wrote stays.

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod bpf;
 pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod digest_key;
 pub mod doctor;
 pub mod driver;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    tracer_user::crash::keep_secrets();
     ExitCode::from(tracer_user::cli::run(std::env::args_os()))
 }

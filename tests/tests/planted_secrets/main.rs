@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod builds;
+mod crash;
 
 use std::cell::RefCell;
 use std::ffi::OsStr;

@@ -1,0 +1,115 @@
+//! Parts of an agent end by signals, at work: what they leave has no secret in it, and is no core file.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use tests::agent::{Agent, signal};
+use tests::bpffs::Bpffs;
+use tests::figures::tell;
+use tests::{gotrace_command, toolchain};
+
+use crate::Planted;
+use crate::builds::{Build, builds, go, module};
+
+/// Signals that end a process with a core file.
+const SIGNALS: [&str; 2] = ["ABRT", "ILL"];
+/// Builds at the time of a crash. The next agent finds them, unless others build so much that the kernel's buffer is full.
+const UNFOLLOWED: usize = 3;
+/// Every such build of those with planted secrets is enough: the others are in the tests without a crash.
+const STEP: usize = 4;
+
+/// A command that may write core files, into a directory.
+fn with_core_files(command: &Command, dir: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(dir);
+    shell
+}
+
+/// Whether this system writes core files at all.
+fn assert_core_files_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "kill -ABRT $$"]);
+    let status = with_core_files(&shell, dir.path()).status().unwrap();
+    assert!(status.core_dumped(), "{status}");
+}
+
+fn assert_no_core_file(dir: &Path) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let name = entry.unwrap().file_name();
+        assert!(!name.to_string_lossy().starts_with("core"), "{name:?}");
+    }
+}
+
+#[test]
+fn a_crash_leaves_no_secret_behind() {
+    assert_core_files_are_written();
+    let planted = Planted::default();
+    let toolchain = toolchain("1.27");
+    let module = module(&planted, &toolchain);
+    let all: Vec<Build> = builds(&planted).into_iter().step_by(STEP).collect();
+    let bpffs = Bpffs::new();
+    let place = bpffs.place();
+    let args = ["--detail", "cache-key", "--pin", place.to_str().unwrap()];
+    let mut dir = tempfile::tempdir().unwrap();
+    let start = |dir: tempfile::TempDir| {
+        let gotrace = with_core_files(&gotrace_command([("", ""); 0]), dir.path());
+        Agent::start_as(gotrace, dir, &args)
+    };
+    let build = |build: &Build| {
+        let output = go(&module, &toolchain, build).output().unwrap();
+        assert!(output.status.success(), "{:?}: {output:?}", build.args);
+    };
+    let (halves, mut n_followed) = (all.split_at(all.len() / 2), 0);
+    for (signal_name, half) in SIGNALS.into_iter().zip([halves.0, halves.1]) {
+        let mut agent = start(dir);
+        let (first, rest) = half.split_at(half.len() - UNFOLLOWED);
+        first.iter().for_each(build);
+        n_followed += first.len();
+        agent.wait_for(&module, n_followed);
+        signal(agent.keeper().unwrap(), signal_name);
+        agent.wait_for_another_keeper();
+        // The rest of the agent ends in the middle of the builds that are left.
+        let (status, said);
+        (dir, status, said) = thread::scope(|scope| {
+            let building = scope.spawn(|| rest.iter().for_each(build));
+            thread::sleep(Duration::from_millis(300));
+            let ended = agent.crash(signal_name);
+            building.join().unwrap();
+            ended
+        });
+        assert!(status.signal().is_some(), "{status}");
+        assert!(!status.core_dumped(), "{status}");
+        assert_no_core_file(dir.path());
+        planted.assert_absent(said.as_bytes(), "what the agent says");
+        planted.assert_absent_below(dir.path());
+        assert!(dir.path().join("history.db-under-way").is_dir());
+    }
+    // The next agent reads what is left of the builds that nobody followed.
+    let agent = start(dir);
+    agent.wait_for(&module, n_followed);
+    let store = agent.store();
+    let (dir, said) = agent.end_and_tell();
+    planted.assert_absent(said.as_bytes(), "what the agent says");
+    planted.assert_absent_in_history(&store);
+    planted.assert_absent_below(dir.path());
+    tell(
+        "planted secrets, crashes of an agent",
+        format!("{} secrets, {} builds, 4 signals", planted.n(), all.len()),
+        "found 0 in history, files of builds under way and what it says; no core file",
+    );
+}
