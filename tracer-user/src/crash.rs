@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -11,7 +12,10 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 pub fn keep_secrets() {
     // Fails on no kernel that gotrace runs on; without it the core file is as private as the system makes it.
     let _as_before = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    std::panic::set_hook(Box::new(|panic| eprintln!("{}", report(panic))));
+    std::panic::set_hook(Box::new(|panic| {
+        // Where nobody can read it there is nobody else to tell.
+        let _unread = writeln!(io::stderr(), "{}", report(panic));
+    }));
 }
 
 fn report(panic: &PanicHookInfo<'_>) -> String {
