@@ -1,4 +1,4 @@
-//! Any file may be asked which Go tool it is, where its functions are and where those can be probed: what is found lies in the file.
+//! Any file may be asked which Go tool it is, which structs it has, where its functions are and where those can be probed: what is found lies in the file.
 //!
 //! The modules are gotrace's own, taken by their files: with all of gotrace around them every target would take minutes to build.
 #![no_main]
@@ -11,6 +11,8 @@ mod elf;
 mod function;
 #[path = "../../tracer-user/src/toolchain/prologue.rs"]
 mod prologue;
+#[path = "../../tracer-user/src/toolchain/structs.rs"]
+mod structs;
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -19,15 +21,30 @@ use std::sync::OnceLock;
 use elf::Elf;
 use function::{Functions, read_table};
 use libfuzzer_sys::fuzz_target;
+use structs::Struct;
 
 /// One file in memory, without a name.
 fn file() -> &'static File {
     static FILE: OnceLock<File> = OnceLock::new();
     FILE.get_or_init(|| {
         let path = format!("/dev/shm/gotrace-fuzz-{}", std::process::id());
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
         fs::remove_file(&path).expect("it was made now");
         file.expect("memory for a file")
+    })
+}
+
+/// The struct that the probes of cache keys ask for.
+fn key() -> &'static Struct {
+    static KEY: OnceLock<Struct> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let key = r#"{"name": "*cache.Hash", "package": "cmd/go/internal/cache", "size": 40,
+            "fields": [["h", 0], ["name", 16], ["buf", 32]], "string": "name"}"#;
+        serde_json::from_str(key).expect("a struct")
     })
 }
 
@@ -40,6 +57,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(identity, None);
         return;
     };
+    let _either = key().is_in(&elf);
     let Some(table) = read_table(&elf) else {
         return;
     };

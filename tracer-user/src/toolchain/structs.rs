@@ -120,3 +120,186 @@ fn is_name(bytes: &[u8], name: &str) -> bool {
             .get(2..)
             .is_some_and(|it| it.starts_with(name.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+
+    /// Where the file is in memory, and its types in the file.
+    const BASE: u64 = 0x0040_0000;
+    const TYPES: usize = 64 + 56;
+
+    /// The struct of the probes.
+    fn key() -> Struct {
+        Struct {
+            name: "*cache.Hash".to_owned(),
+            package: "cmd/go/internal/cache".to_owned(),
+            size: 40,
+            fields: [("h", 0), ("name", 16), ("buf", 32)]
+                .map(|(name, offset)| (name.to_owned(), offset))
+                .to_vec(),
+            string: "name".to_owned(),
+        }
+    }
+
+    /// Types of a program, as the linker lays them out.
+    #[derive(Default)]
+    struct Types(Vec<u8>);
+
+    impl Types {
+        fn address(&self) -> u64 {
+            BASE + (TYPES + self.0.len()) as u64
+        }
+
+        fn name(&mut self, name: &str) -> u64 {
+            let address = self.address();
+            self.0.extend([1, u8::try_from(name.len()).unwrap()]);
+            self.0.extend(name.as_bytes());
+            self.0.resize(self.0.len().next_multiple_of(8), 0);
+            address
+        }
+
+        fn descriptor(&mut self, size: u64, kind: u8, name: u64, rest: [u64; 3]) -> u64 {
+            let address = self.address();
+            let mut bytes = [0; DESCRIPTOR];
+            bytes[..8].copy_from_slice(&size.to_le_bytes());
+            // Flags share the byte.
+            bytes[23] = 0x20 | kind;
+            let offset = u32::try_from(name - BASE - TYPES as u64).unwrap();
+            bytes[40..44].copy_from_slice(&offset.to_le_bytes());
+            for (at, word) in [48, 56, 64].into_iter().zip(rest) {
+                bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+            }
+            self.0.extend(bytes);
+            address
+        }
+
+        /// A struct that has strings for all its fields but the first.
+        fn structure(&mut self, it: &Struct) {
+            let none = self.name("");
+            let other = self.descriptor(8, 22, none, [0; 3]);
+            let string = self.descriptor(16, STRING, none, [0; 3]);
+            let names: Vec<u64> = it.fields.iter().map(|(name, _)| self.name(name)).collect();
+            let package = self.name(&it.package);
+            let name = self.name(&it.name);
+            let fields = self.address();
+            for (n, (name, (_, offset))) in names.into_iter().zip(&it.fields).enumerate() {
+                let of = if n == 0 { other } else { string };
+                for word in [name, of, *offset] {
+                    self.0.extend(word.to_le_bytes());
+                }
+            }
+            let n_fields = it.fields.len() as u64;
+            self.descriptor(it.size, STRUCT, name, [package, fields, n_fields]);
+        }
+
+        /// A program with these types and nothing else.
+        fn program(&self) -> Vec<u8> {
+            let names = b"\0.rodata\0.shstrtab\0";
+            let (types_end, names_end) = (TYPES + self.0.len(), TYPES + self.0.len() + names.len());
+            let words = |words: &[u64]| -> Vec<u8> {
+                words.iter().flat_map(|it| it.to_le_bytes()).collect()
+            };
+            let halves = |halves: &[u16]| -> Vec<u8> {
+                halves.iter().flat_map(|it| it.to_le_bytes()).collect()
+            };
+            // A name, a type, and where it is.
+            let section = |name: u64, kind: u64, from: usize, to: usize| {
+                let (from, len) = (from as u64, (to - from) as u64);
+                words(&[kind << 32 | name, 0, BASE + from, from, len, 0, 1, 0])
+            };
+            [
+                b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(),
+                halves(&[2, 62, 1, 0]),
+                words(&[BASE, 64, names_end as u64]),
+                halves(&[0, 0, 64, 56, 1, 64, 3, 2]),
+                words(&[4 << 32 | 1, 0, BASE, BASE]),
+                words(&[names_end as u64, names_end as u64, 0x1000]),
+                self.0.clone(),
+                names.to_vec(),
+                section(0, 0, 0, 0),
+                section(1, 1, TYPES, types_end),
+                section(9, 3, types_end, names_end),
+            ]
+            .concat()
+        }
+    }
+
+    fn program(it: &Struct) -> Vec<u8> {
+        let mut types = Types::default();
+        types.structure(it);
+        types.program()
+    }
+
+    fn has(program: &[u8], wanted: &Struct) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        fs::write(&path, program).unwrap();
+        let file = File::open(&path).unwrap();
+        wanted.is_in(&Elf::read(&file).unwrap())
+    }
+
+    #[test]
+    fn a_struct_is_found_by_all_that_is_known_of_it() {
+        assert!(has(&program(&key()), &key()));
+        let mut others: Vec<Struct> = Vec::new();
+        for change in [
+            |it: &mut Struct| it.name = "*cache.Hatch".to_owned(),
+            |it: &mut Struct| it.package = "cmd/go/internal/other".to_owned(),
+            |it: &mut Struct| it.size = 48,
+            |it: &mut Struct| it.fields[1].1 = 24,
+            |it: &mut Struct| it.fields[1].0 = "label".to_owned(),
+            |it: &mut Struct| it.fields.truncate(2),
+            |it: &mut Struct| it.fields.push(("more".to_owned(), 48)),
+        ] {
+            let mut other = key();
+            change(&mut other);
+            others.push(other);
+        }
+        for other in others {
+            assert!(!has(&program(&other), &key()), "{other:?}");
+        }
+        // The wanted string is another type.
+        let wanted = Struct {
+            string: "h".to_owned(),
+            ..key()
+        };
+        assert!(!has(&program(&key()), &wanted));
+    }
+
+    #[test]
+    fn a_struct_is_found_among_some_that_look_like_it_and_not_among_many() {
+        let mut other = key();
+        other.package = "example.com/cache".to_owned();
+        for (n, is_found) in [(CANDIDATES - 1, true), (CANDIDATES, false)] {
+            let mut types = Types::default();
+            (0..n).for_each(|_| types.structure(&other));
+            types.structure(&key());
+            assert_eq!(has(&types.program(), &key()), is_found, "{n}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_cut_has_no_struct() {
+        let whole = program(&key());
+        let types_end = whole.len() - 3 * 64 - 19;
+        let file = |bytes: &[u8]| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("program");
+            fs::write(&path, bytes).unwrap();
+            File::open(&path).unwrap()
+        };
+        for cut in (64..whole.len()).step_by(7) {
+            let file = file(&whole[..cut]);
+            assert!(!Elf::read(&file).is_some_and(|elf| key().is_in(&elf)));
+        }
+        // Each byte of the types another one: found or not, it is read without a fault.
+        for at in TYPES..types_end {
+            let mut bytes = whole.clone();
+            bytes[at] = !bytes[at];
+            let file = file(&bytes);
+            let _either = key().is_in(&Elf::read(&file).unwrap());
+        }
+    }
+}
