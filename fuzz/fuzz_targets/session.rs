@@ -39,11 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
         let again: Trace = serde_json::from_slice(&text).expect("what was written");
         assert_eq!(again, trace);
         for build in &trace.builds {
-            assert!(
-                told.insert(build.process),
-                "told twice: {:?}",
-                build.process
-            );
+            assert!(told.insert(build.process), "told twice: {:?}", build.process);
         }
     }
 });

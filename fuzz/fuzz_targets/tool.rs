@@ -1,4 +1,5 @@
-//! Any file may be asked which Go tool it is, which structs it has, where its functions are and where those can be probed: what is found lies in the file.
+//! Any file may be asked which Go tool it is, which structs it has, where its functions are and where those can be probed: what is found
+//! lies in the file.
 //!
 //! The modules are gotrace's own, taken by their files: with all of gotrace around them every target would take minutes to build.
 #![no_main]
@@ -28,11 +29,7 @@ fn file() -> &'static File {
     static FILE: OnceLock<File> = OnceLock::new();
     FILE.get_or_init(|| {
         let path = format!("/dev/shm/gotrace-fuzz-{}", std::process::id());
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path);
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
         fs::remove_file(&path).expect("it was made now");
         file.expect("memory for a file")
     })

@@ -1,5 +1,5 @@
-//! What a crash of gotrace leaves behind: where it happened, and nothing of what the process held. Its memory has text of builds that no
-//! secret was taken out of yet.
+//! Keeps secrets out of crashes. The memory of gotrace holds text of builds that is not redacted yet, so a crash writes no core file, and
+//! the report of a panic names the place in the source but quotes no such text.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -8,13 +8,13 @@ use std::panic::PanicHookInfo;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// From here on this process writes no core file, and a panic says no text of a build. What it starts is not affected.
+/// Sets this up for the process. Programs that it executes are not affected: `execve` makes them dumpable again.
 pub fn keep_secrets() {
-    // Fails on no kernel that gotrace runs on; without it the core file is as private as the system makes it.
-    let _as_before = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    // prctl(2) fails here only for a value that it does not know. Then core files stay as the system has them.
+    let _unchanged = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     std::panic::set_hook(Box::new(|panic| {
-        // Where nobody can read it there is nobody else to tell.
-        let _unread = writeln!(io::stderr(), "{}", report(panic));
+        // Nothing else can be done if stderr is closed.
+        let _unwritten = writeln!(io::stderr(), "{}", report(panic));
     }));
 }
 
@@ -22,8 +22,8 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
     let place = panic
         .location()
         .map_or_else(|| "a place not known".to_owned(), ToString::to_string);
-    let message = literal(panic.payload())
-        .unwrap_or("(the message is left out, as it may quote what a build said)");
+    let message =
+        literal(panic.payload()).unwrap_or("(message omitted, as it may quote text of a build)");
     let mut report = format!("gotrace: internal error at {place}: {message}");
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
@@ -33,7 +33,7 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
     report
 }
 
-/// The message of a panic if it stands in the source like that. One that is put together may hold anything.
+/// The message of a panic if it is a literal of the source. A formatted message may quote anything.
 fn literal(payload: &(dyn Any + Send)) -> Option<&'static str> {
     payload.downcast_ref().copied()
 }
@@ -44,18 +44,18 @@ mod tests {
     use std::hint::black_box;
     use std::panic::{UnwindSafe, catch_unwind};
 
-    /// What a panic says, made here as the standard library makes it.
-    fn said(panics: impl FnOnce() + UnwindSafe) -> Option<&'static str> {
+    /// The message that the report quotes if this panics.
+    fn quoted(panics: impl FnOnce() + UnwindSafe) -> Option<&'static str> {
         let payload = catch_unwind(panics).unwrap_err();
         literal(&*payload)
     }
 
     #[test]
-    fn a_panic_says_what_stands_in_the_source_alone() {
+    fn only_literal_messages_are_quoted() {
         let text = || black_box("hunter2");
-        assert_eq!(said(|| panic!("no room")), Some("no room"));
-        assert_eq!(said(|| panic!("{} has no room", text())), None);
-        assert_eq!(said(|| assert!(text().split_at(10).0.is_empty())), None);
-        assert_eq!(said(|| assert!(text().parse::<u8>().unwrap() > 0)), None);
+        assert_eq!(quoted(|| panic!("no room")), Some("no room"));
+        assert_eq!(quoted(|| panic!("{} has no room", text())), None);
+        assert_eq!(quoted(|| assert!(text().split_at(10).0.is_empty())), None);
+        assert_eq!(quoted(|| assert!(text().parse::<u8>().unwrap() > 0)), None);
     }
 }
