@@ -11,6 +11,7 @@ mod failure;
 mod origin;
 mod output;
 mod process;
+mod purpose;
 mod setting;
 mod table;
 #[cfg(test)]

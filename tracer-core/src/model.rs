@@ -192,7 +192,7 @@ pub struct Failure {
     pub class: FailureClass,
     /// The package whose tool failed first.
     pub package: Option<ByteString>,
-    /// The first tool that failed.
+    /// The first tool that failed, inside its wrappers. Where the class is not by a tool, the last child of the `go` command that failed.
     pub process: Option<ProcKey>,
 }
 
@@ -208,14 +208,58 @@ pub enum FailureClass {
     Vet,
     /// A test binary failed.
     Test,
-    /// The program of `go run` or a generator failed.
+    /// The program of `go run` or `go tool` failed.
     Program,
-    /// No tool failed: packages could not be loaded, flags were wrong.
+    /// What a directive of `go generate` says failed.
+    Generate,
+    /// `go fix` failed, or with `-diff` found something.
+    Fix,
+    /// Packages were loaded, no action was executed, and no tool failed.
     Load,
-    /// SIGINT, SIGTERM or SIGHUP.
+    /// What was built could not be put in its place.
+    Install,
+    /// SIGINT, SIGTERM or SIGHUP ended the `go` command, or a test or program that it ran.
     Interrupted,
     /// Another signal.
     Killed,
+    /// Nothing that was seen says why.
+    Unknown,
+}
+
+impl FailureClass {
+    /// Whether a process that failed tells it: [`Failure::process`]. Else that is the last that failed, whether or not it matters.
+    pub fn is_by_process(self) -> bool {
+        match self {
+            Self::Compile
+            | Self::Link
+            | Self::Vet
+            | Self::Test
+            | Self::Program
+            | Self::Generate
+            | Self::Fix
+            | Self::Interrupted
+            | Self::Killed => true,
+            Self::Load | Self::Install | Self::Unknown => false,
+        }
+    }
+
+    /// The word for it in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Compile => "compile",
+            Self::Link => "link",
+            Self::Vet => "vet",
+            Self::Test => "test",
+            Self::Program => "program",
+            Self::Generate => "generate",
+            Self::Fix => "fix",
+            Self::Load => "load",
+            Self::Install => "install",
+            Self::Interrupted => "interrupted",
+            Self::Killed => "killed",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Packages of a build by outcome. `test` variants count as packages of their own.

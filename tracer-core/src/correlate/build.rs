@@ -9,16 +9,22 @@ use crate::model::{
 };
 use crate::origin::{Ci, TraceContext};
 
+use super::failure::{Children, Seen};
 use super::process::{Process, total};
+use super::purpose::Head;
 use super::{Correlator, action, call, failure, losses, output, setting, toolless};
 
 /// A `go` process and what it started.
 pub(super) struct Family<'a> {
-    pub(super) head: &'a Process,
+    pub(super) head: Head<'a>,
     /// The nearest `go` process above.
     pub(super) above: Option<ProcKey>,
+    /// Of all processes.
+    pub(super) children: &'a Children,
     /// Everything under it that is not under a nested `go`; programs run for the user, but nothing under those.
     pub(super) members: Vec<&'a Process>,
+    /// Packages of test binaries, by what the linker wrote.
+    pub(super) linked: BTreeMap<ByteString, ByteString>,
 }
 
 /// All builds of a trace, those of tools with no `go` above them included.
@@ -39,27 +45,41 @@ pub(super) fn is_go(correlator: &Correlator, process: &Process) -> bool {
     correlator.role(process) == Some(Role::Go) && !process.is_telemetry()
 }
 
-fn family<'a>(
-    correlator: &'a Correlator,
-    head: &'a Process,
-    children: &BTreeMap<ProcKey, Vec<ProcKey>>,
-) -> Family<'a> {
+fn family<'a>(correlator: &'a Correlator, head: &'a Process, children: &'a Children) -> Family<'a> {
+    let above = above(correlator, head);
+    let head = Head::of(head);
+    let members = below(correlator, &head, children);
+    let linked = match head.command() {
+        "test" => linked(correlator, &members),
+        _ => BTreeMap::new(),
+    };
     Family {
         head,
-        above: above(correlator, head),
-        members: below(correlator, head, children),
+        above,
+        children,
+        members,
+        linked,
     }
+}
+
+fn linked(correlator: &Correlator, members: &[&Process]) -> BTreeMap<ByteString, ByteString> {
+    let links = members.iter().filter_map(|it| {
+        let role = correlator.role(it).filter(|it| *it == Role::Link)?;
+        let link = call::parsed(role, it)?;
+        Some((link.output?, link.package?))
+    });
+    links.collect()
 }
 
 /// Everything under a process, in order of start: not into a nested `go`, nor under a program run for the user.
 pub(super) fn below<'a>(
     correlator: &'a Correlator,
-    head: &'a Process,
-    children: &BTreeMap<ProcKey, Vec<ProcKey>>,
+    head: &Head<'a>,
+    children: &Children,
 ) -> Vec<&'a Process> {
     let mut members = Vec::new();
-    let mut seen = BTreeSet::from([head.key]);
-    let mut next = vec![head];
+    let mut seen = BTreeSet::from([head.process.key]);
+    let mut next = vec![head.process];
     while let Some(parent) = next.pop() {
         let found = children.get(&parent.key).into_iter().flatten();
         for process in found.filter_map(|it| correlator.table.get(*it)) {
@@ -91,9 +111,15 @@ pub(super) fn above(correlator: &Correlator, process: &Process) -> Option<ProcKe
 }
 
 fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
-    let head = family.head;
+    let head = family.head.process;
     let calls = calls(correlator, family);
     let actions = action::actions(head, &calls);
+    let stages = action::stages(head);
+    let seen = Seen {
+        calls: &calls,
+        actions: &actions,
+        stages: &stages,
+    };
     let environment = setting::Resolved::of(correlator, family);
     let status = head.end.as_ref().map(|it| it.status);
     Build {
@@ -113,10 +139,10 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         start: head.start,
         end: head.end.as_ref().map(|it| it.at),
         status,
-        failure: failure::failure(head.key, status, &calls),
+        failure: failure::failure(correlator, family, &seen),
         usage: usage(correlator, family),
         packages: packages(correlator, head, &actions, &calls),
-        stages: action::stages(head),
+        stages,
         outputs: outputs(correlator, family, &calls),
         anomalies: anomalies(correlator, family, &calls),
         actions,
@@ -129,8 +155,29 @@ pub(super) fn calls(correlator: &Correlator, family: &Family<'_>) -> Vec<ToolCal
     family
         .members
         .iter()
-        .filter_map(|it| call::call(correlator, it, family.head))
+        .filter_map(|it| call::call(correlator, it, family))
         .collect()
+}
+
+/// All that runs under a process, in no order, but for nested `go` commands and what is under those.
+pub(super) fn under<'a>(
+    correlator: &'a Correlator,
+    process: &Process,
+    children: &Children,
+) -> Vec<&'a Process> {
+    let mut found: Vec<&Process> = Vec::new();
+    let mut seen = BTreeSet::from([process.key]);
+    let mut next = vec![process.key];
+    while let Some(key) = next.pop() {
+        let below = children.get(&key).into_iter().flatten();
+        for process in below.filter_map(|it| correlator.table.get(*it)) {
+            if !is_go(correlator, process) && seen.insert(process.key) {
+                found.push(process);
+                next.push(process.key);
+            }
+        }
+    }
+    found
 }
 
 fn usage(correlator: &Correlator, family: &Family<'_>) -> Usage {
@@ -139,8 +186,8 @@ fn usage(correlator: &Correlator, family: &Family<'_>) -> Usage {
             .members
             .iter()
             .copied()
-            .filter(|it| !call::kind(correlator, it, family.head).is_for_user())
-            .chain([family.head]),
+            .filter(|it| !call::kind(correlator, it, &family.head).is_for_user())
+            .chain([family.head.process]),
     )
 }
 
@@ -193,18 +240,21 @@ pub(super) fn packages(
     Packages {
         compiled: n(&compiled),
         failed: n(&failed),
-        cached: (has_spans && correlator.context.phases).then(|| n(&cached)),
+        cached: (has_spans && correlator.context.phases && !setting::is_plan(head))
+            .then(|| n(&cached)),
     }
 }
 
 fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> Vec<Output> {
-    let mut outputs = output::made_by(correlator, family.head.key);
+    let mut outputs = output::made_by(correlator, family.head.process.key);
     for (process, call) in family.members.iter().filter_map(|process| {
         let call = calls.iter().find(|it| it.process == process.key)?;
         Some((process, call))
     }) {
         match call.kind {
-            CallKind::Program | CallKind::Test => outputs.extend(output::ran(process, family.head)),
+            CallKind::Program | CallKind::Test => {
+                outputs.extend(output::ran(process, &family.head))
+            }
             CallKind::Link | CallKind::Compile => {
                 outputs.extend(output::made_by(correlator, process.key));
             }
@@ -231,7 +281,7 @@ pub(super) fn anomalies(
     family: &Family<'_>,
     calls: &[ToolCall],
 ) -> Vec<Anomaly> {
-    let head = family.head;
+    let head = family.head.process;
     let end = head.end.as_ref().map(|it| it.at);
     let mut anomalies = losses(correlator.lost.iter().filter(|it| it.at >= head.start));
     for process in family.members.iter().copied().chain([head]) {
@@ -306,7 +356,7 @@ fn refused(correlator: &Correlator, family: &Family<'_>) -> Vec<Anomaly> {
         .members
         .iter()
         .copied()
-        .chain([family.head])
+        .chain([family.head.process])
         .filter_map(|it| correlator.tool_of(it))
         .filter(|it| !it.refused.is_empty() && seen.insert(it.file))
         .map(|it| Anomaly::ProbesRefused {

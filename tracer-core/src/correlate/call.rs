@@ -3,15 +3,22 @@
 use crate::byte_string::ByteString;
 use crate::event::{Captured, Role};
 use crate::golang::c_tool;
-use crate::golang::tool::{self, ToolArgs, WorkDir};
+use crate::golang::tool::{self, ToolArgs};
 use crate::model::{CallKind, ToolCall};
 
 use super::Correlator;
-use super::process::{Image, Process};
+use super::build::{self, Family};
+use super::process::{Image, Process, total};
+use super::purpose::{self, Head, Purpose};
 
 /// The run of a tool that a process was; `None` for one that never ran a program of its own, and for the `go` command's own
 /// helper.
-pub(super) fn call(correlator: &Correlator, process: &Process, head: &Process) -> Option<ToolCall> {
+pub(super) fn call(
+    correlator: &Correlator,
+    process: &Process,
+    family: &Family<'_>,
+) -> Option<ToolCall> {
+    let head = &family.head;
     let image = process.image().filter(|_| !process.is_telemetry())?;
     let args = correlator
         .role(process)
@@ -23,11 +30,12 @@ pub(super) fn call(correlator: &Correlator, process: &Process, head: &Process) -
     };
     Some(ToolCall {
         process: process.key,
-        parent: process.parent_tgid.unwrap_or(head.key.tgid),
+        parent: process.parent_tgid.unwrap_or(head.process.key.tgid),
         kind,
         program: ByteString::from(image.program()),
         package: match args {
             Some(args) => args.package,
+            None if kind == CallKind::Test => tested(image, family),
             None if kind.is_for_user() => None,
             None => image.set("TOOLEXEC_IMPORTPATH").cloned(),
         },
@@ -35,7 +43,13 @@ pub(super) fn call(correlator: &Correlator, process: &Process, head: &Process) -
         start: process.start,
         end: process.end.as_ref().map(|it| it.at),
         status: process.end.as_ref().map(|it| it.status),
-        usage: process.usage,
+        // What runs under a program of the user is the user's too, and no call of its own.
+        usage: if kind.is_for_user() {
+            let under = build::under(correlator, process, family.children);
+            total(under.into_iter().chain([process]))
+        } else {
+            process.usage
+        },
         // A query reaches the first phase and stops: that is no work.
         phases: if is_query {
             Vec::new()
@@ -46,27 +60,43 @@ pub(super) fn call(correlator: &Correlator, process: &Process, head: &Process) -
     })
 }
 
+/// The package of a test binary: that which the same `go` command linked it for, without `.test`.
+fn tested(image: &Image, family: &Family<'_>) -> Option<ByteString> {
+    let program = purpose::built_program(image, &family.head)?;
+    let package = family.linked.get(program)?;
+    let path = package.as_bytes().strip_suffix(b".test");
+    Some(path.map_or_else(|| package.clone(), ByteString::from))
+}
+
 /// The `go` command asks the C compiler for its version and for the flags it knows (`gcc -### -x c -c -`): its own child, for
 /// no package (`work.(*Builder).gccToolID`, `.gccSupportsFlag`).
-fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &Process) -> bool {
-    process.parent == Some(head.key)
+fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &Head<'_>) -> bool {
+    process.parent == Some(head.process.key)
         && kind == CallKind::Cc
         && image.set("TOOLEXEC_IMPORTPATH").is_none()
 }
 
 /// What a process under the `go` process `head` is for.
-pub(super) fn kind(correlator: &Correlator, process: &Process, head: &Process) -> CallKind {
+pub(super) fn kind(correlator: &Correlator, process: &Process, head: &Head<'_>) -> CallKind {
     let Some(image) = process.image() else {
         return CallKind::Other;
     };
     if let Some(role) = correlator.role(process) {
         return kind_of(role);
     }
-    let is_own = process.parent == Some(head.key);
-    if is_own && let Some(kind) = users_program(image, head) {
-        return kind;
+    let by_name = || c_tool::kind(image.exe.as_bytes()).unwrap_or(CallKind::Other);
+    if process.parent != Some(head.process.key) {
+        return by_name();
     }
-    c_tool::kind(image.exe.as_bytes()).unwrap_or(CallKind::Other)
+    match purpose::of(correlator, process, head) {
+        Purpose::Tool(role) => kind_of(role),
+        Purpose::C => CallKind::Cc,
+        Purpose::Test => CallKind::Test,
+        Purpose::Program => CallKind::Program,
+        Purpose::Generator => CallKind::Generate,
+        // The tool is below it, and counted there.
+        Purpose::Wrapper(_) | Purpose::Other => by_name(),
+    }
 }
 
 /// A tool's arguments as meant, those in its response file included.
@@ -107,32 +137,6 @@ pub(super) fn role_by_path(path: &ByteString) -> Option<Role> {
         | Role::BuildId => parts.nth(1) == Some(b"tool"),
     };
     is_tool_dir.then_some(role)
-}
-
-/// A test binary, the program of `go run`, a generator: run by the `go` command on the user's behalf.
-fn users_program(image: &Image, head: &Process) -> Option<CallKind> {
-    let command = head.image()?.argv.get(1..).unwrap_or_default();
-    let names = |name: &str| command.iter().any(|it| *it == name);
-    let is_built_now = WorkDir::of(image.exe.as_bytes()).is_some();
-    let is_cached = super::setting::gocache(head)
-        .is_some_and(|it| tool::is_cached_program(image.exe.as_bytes(), it.as_bytes()));
-    if is_built_now {
-        let is_test = image
-            .argv
-            .iter()
-            .any(|it| it.as_bytes().starts_with(b"-test."));
-        Some(if is_test {
-            CallKind::Test
-        } else {
-            CallKind::Program
-        })
-    } else if is_cached {
-        Some(CallKind::Program)
-    } else if names("generate") && c_tool::kind(image.exe.as_bytes()) != Some(CallKind::Vcs) {
-        Some(CallKind::Generate)
-    } else {
-        None
-    }
 }
 
 fn kind_of(role: Role) -> CallKind {

@@ -1,14 +1,27 @@
-//! Why a build failed: by the first tool that failed, not by the message.
+//! Why a build failed: by what failed, not by a message. The `go` command knows its tools by the status of its own children alone, so
+//! these decide, whatever stood between them and the tool. What none of them tells is told by what was under way; else it is not known.
 
-use crate::event::{ProcKey, Status};
-use crate::model::{CallKind, Failure, FailureClass, ToolCall};
+use std::collections::BTreeMap;
+
+use crate::byte_string::ByteString;
+use crate::event::{Ktime, ProcKey, Role, Status};
+use crate::model::{Action, CallKind, Failure, FailureClass, Phase, ToolCall};
+
+use super::build::Family;
+use super::process::{Image, Process};
+use super::purpose::{self, Head, Purpose};
+use super::{Correlator, output};
 
 const SIGHUP: u8 = 1;
 const SIGINT: u8 = 2;
+const SIGKILL: u8 = 9;
 const SIGTERM: u8 = 15;
 
-/// Whether this run failed, and with it the build under `head`. The `go` command and cgo try C compilers out and expect some
-/// of that to fail: a C tool decides only where the `go` command itself ran it, for a package.
+/// Children of each process.
+pub(super) type Children = BTreeMap<ProcKey, Vec<ProcKey>>;
+
+/// Whether this run failed, and with it its package. The `go` command and cgo try C compilers out and expect some of that to fail: a C
+/// tool decides only where the `go` command itself ran it, for a package.
 pub(super) fn is_decisive(call: &ToolCall, head: ProcKey) -> bool {
     let works = match call.kind {
         CallKind::Compile
@@ -30,8 +43,8 @@ pub(super) fn is_decisive(call: &ToolCall, head: ProcKey) -> bool {
     works && !call.is_query && call.status.is_some_and(|it| !it.is_success())
 }
 
-/// Failure of the build under `head`, which ended with `status`.
-pub(super) fn failure(
+/// Failure of tools with no `go` command above them, of which the last one to count ended with `status`.
+pub(super) fn of_tools(
     head: ProcKey,
     status: Option<Status>,
     calls: &[ToolCall],
@@ -41,34 +54,240 @@ pub(super) fn failure(
         .iter()
         .filter(|it| is_decisive(it, head))
         .min_by_key(|it| it.end);
-    let class = match status {
-        Status::Signal(SIGHUP | SIGINT | SIGTERM) => FailureClass::Interrupted,
-        Status::Signal(_) => FailureClass::Killed,
-        Status::Code(_) => first.map_or(FailureClass::Load, |it| class(it.kind)),
+    let by_kind = || {
+        first.map_or(FailureClass::Unknown, |it| match it.kind {
+            CallKind::Link => FailureClass::Link,
+            CallKind::Vet => FailureClass::Vet,
+            CallKind::Compile
+            | CallKind::Asm
+            | CallKind::Cgo
+            | CallKind::Cover
+            | CallKind::Pack
+            | CallKind::GoTool
+            | CallKind::Test
+            | CallKind::Program
+            | CallKind::Generate
+            | CallKind::Cc
+            | CallKind::As
+            | CallKind::Ld
+            | CallKind::Vcs
+            | CallKind::Other => FailureClass::Compile,
+        })
     };
     Some(Failure {
-        class,
+        class: by_signal(status).unwrap_or_else(by_kind),
         package: first.and_then(|it| it.package.clone()),
         process: first.map(|it| it.process),
     })
 }
 
-fn class(kind: CallKind) -> FailureClass {
-    match kind {
-        CallKind::Link => FailureClass::Link,
-        CallKind::Vet => FailureClass::Vet,
-        CallKind::Test => FailureClass::Test,
-        CallKind::Program | CallKind::Generate => FailureClass::Program,
-        CallKind::Compile
-        | CallKind::Asm
-        | CallKind::Cgo
-        | CallKind::Cover
-        | CallKind::Pack
-        | CallKind::GoTool
-        | CallKind::Cc
-        | CallKind::As
-        | CallKind::Ld
-        | CallKind::Vcs
-        | CallKind::Other => FailureClass::Compile,
+/// A child of the `go` command that failed.
+struct Failed<'a> {
+    process: &'a Process,
+    at: Ktime,
+    class: FailureClass,
+    package: Option<ByteString>,
+}
+
+/// Failure of a `go` command.
+pub(super) fn failure(
+    correlator: &Correlator,
+    family: &Family<'_>,
+    seen: &Seen<'_>,
+) -> Option<Failure> {
+    let (head, children) = (&family.head, family.children);
+    let status = head.process.end.as_ref()?.status;
+    if status.is_success() {
+        return None;
+    }
+    let own = || failed_children(correlator, head, children);
+    let first = own()
+        .filter_map(|it| decisive(correlator, it, head, children, seen))
+        .min_by_key(|it| it.at);
+    if let Some(first) = first {
+        return Some(Failure {
+            class: by_signal(status).unwrap_or(first.class),
+            package: first.package,
+            process: Some(first.process.key),
+        });
+    }
+    // Version control that fails while packages are loaded, a helper that nobody knows.
+    let last = own().max_by_key(|it| it.end.as_ref().map(|it| it.at));
+    Some(Failure {
+        class: by_signal(status).unwrap_or_else(|| silent(correlator, head, seen)),
+        package: None,
+        process: last.map(|it| it.key),
+    })
+}
+
+/// What is known of a build besides its processes.
+pub(super) struct Seen<'a> {
+    pub(super) calls: &'a [ToolCall],
+    pub(super) actions: &'a [Action],
+    pub(super) stages: &'a [Phase],
+}
+
+/// What it is to be ended from outside.
+fn by_signal(status: Status) -> Option<FailureClass> {
+    match status {
+        Status::Signal(SIGHUP | SIGINT | SIGTERM) => Some(FailureClass::Interrupted),
+        Status::Signal(_) => Some(FailureClass::Killed),
+        Status::Code(_) => None,
+    }
+}
+
+fn failed_children<'a>(
+    correlator: &'a Correlator,
+    head: &Head<'_>,
+    children: &'a Children,
+) -> impl Iterator<Item = &'a Process> {
+    let own = children.get(&head.process.key).into_iter().flatten();
+    own.filter_map(|it| correlator.table.get(*it))
+        .filter(|it| has_failed(it) && !it.is_telemetry())
+}
+
+fn has_failed(process: &Process) -> bool {
+    let end = process.end.as_ref();
+    end.is_some_and(|it| !it.status.is_success())
+}
+
+/// A failed child as the reason of the failure, if it is one.
+fn decisive<'a>(
+    correlator: &'a Correlator,
+    process: &'a Process,
+    head: &Head<'_>,
+    children: &Children,
+    seen: &Seen<'_>,
+) -> Option<Failed<'a>> {
+    let image = process.image()?;
+    let end = process.end.as_ref()?;
+    let purpose = purpose::of(correlator, process, head);
+    let package = package(process, image, head, seen);
+    let class = match purpose {
+        Purpose::Tool(_) | Purpose::Wrapper(_) if is_query(image) => return None,
+        Purpose::Tool(role) | Purpose::Wrapper(role) => of_role(role, head),
+        Purpose::Test => FailureClass::Test,
+        Purpose::Program => FailureClass::Program,
+        Purpose::Generator => FailureClass::Generate,
+        // Without a package the `go` command asks what the compiler can do. And it can do without this link (`work.(*Builder).dynimport`).
+        Purpose::C | Purpose::Other if package.is_none() || is_trial(image) => return None,
+        // Whatever ran for a package: a C compiler, `pkg-config`, `swig`.
+        Purpose::C | Purpose::Other => of_action(process, seen),
+    };
+    // The innermost of wrappers says how it ended.
+    let innermost = innermost(correlator, process, children);
+    let ended = innermost.end.as_ref().unwrap_or(end).status;
+    let class = match (ended, end.status) {
+        (Status::Signal(SIGHUP | SIGINT | SIGTERM), _)
+        | (_, Status::Signal(SIGHUP | SIGINT | SIGTERM)) => FailureClass::Interrupted,
+        (Status::Signal(SIGKILL), _) | (_, Status::Signal(SIGKILL)) => FailureClass::Killed,
+        (Status::Signal(_) | Status::Code(_), _) => class,
+    };
+    Some(Failed {
+        process: innermost,
+        at: end.at,
+        class,
+        package,
+    })
+}
+
+/// The tool that failed under wrappers: of a process that is no tool of Go itself, the child that failed last.
+fn innermost<'a>(
+    correlator: &'a Correlator,
+    process: &'a Process,
+    children: &Children,
+) -> &'a Process {
+    let mut at = process;
+    // A chain is never longer than the list of parents; the bound ends a cycle that a damaged recording might hold.
+    for _ in 0..=children.len() {
+        let is_tool = correlator.role(at).is_some_and(|it| it != Role::Go);
+        let below = children.get(&at.key).into_iter().flatten();
+        let failed = below
+            .filter_map(|it| correlator.table.get(*it))
+            .filter(|it| has_failed(it))
+            .max_by_key(|it| it.end.as_ref().map(|it| it.at));
+        match failed {
+            Some(child) if !is_tool => at = child,
+            Some(_) | None => break,
+        }
+    }
+    at
+}
+
+/// The package that a child of the `go` command ran for: by its own variable, which the `go` command sets, else by what was linked.
+fn package(
+    process: &Process,
+    image: &Image,
+    head: &Head<'_>,
+    seen: &Seen<'_>,
+) -> Option<ByteString> {
+    const NAME: &str = "TOOLEXEC_IMPORTPATH";
+    // A `go` command under another one's tool has inherited one.
+    let inherited = head.process.image().and_then(|it| it.set(NAME));
+    let own = image.set(NAME).filter(|it| Some(*it) != inherited);
+    own.cloned().or_else(|| {
+        let call = seen.calls.iter().find(|it| it.process == process.key)?;
+        call.package.clone()
+    })
+}
+
+fn is_query(image: &Image) -> bool {
+    let asks = |it: &ByteString| {
+        let it = it.as_bytes();
+        it == b"-V" || it.starts_with(b"-V=") || it == b"-flags"
+    };
+    image.argv.iter().any(asks)
+}
+
+/// `-o $WORK/b001/_cgo_.o`
+fn is_trial(image: &Image) -> bool {
+    let is_trial = |it: &ByteString| it.as_bytes().ends_with(b"/_cgo_.o");
+    let links = !image.argv.iter().any(|it| *it == "-c");
+    links && image.argv.iter().any(is_trial)
+}
+
+fn of_role(role: Role, head: &Head<'_>) -> FailureClass {
+    match role {
+        Role::Vet if head.command() == "fix" => FailureClass::Fix,
+        Role::Vet => FailureClass::Vet,
+        Role::Fix => FailureClass::Fix,
+        Role::Link => FailureClass::Link,
+        Role::Compile
+        | Role::Asm
+        | Role::Cgo
+        | Role::Cover
+        | Role::Pack
+        | Role::Preprofile
+        | Role::BuildId
+        | Role::Go => FailureClass::Compile,
+    }
+}
+
+/// By the action that a process ran in.
+fn of_action(process: &Process, seen: &Seen<'_>) -> FailureClass {
+    let index = seen.calls.iter().position(|it| it.process == process.key);
+    let index = index.and_then(|it| u32::try_from(it).ok());
+    let action = seen
+        .actions
+        .iter()
+        .find(|it| index.is_some_and(|index| it.calls.contains(&index)));
+    match action.map(|it| it.mode.as_str()) {
+        Some("vet") => FailureClass::Vet,
+        Some("link") => FailureClass::Link,
+        Some(_) | None => FailureClass::Compile,
+    }
+}
+
+/// No child failed, or none that the `go` command would mind.
+fn silent(correlator: &Correlator, head: &Head<'_>, seen: &Seen<'_>) -> FailureClass {
+    let has_vetted = seen.actions.iter().any(|it| it.mode == "vet");
+    let is_loading = seen.stages.iter().any(|it| it.name == "load");
+    match head.command() {
+        // Since Go 1.27 the tool ends well and the `go` command reads what it found; for `go fix -diff` since 1.26.
+        "vet" if has_vetted => FailureClass::Vet,
+        "fix" if has_vetted => FailureClass::Fix,
+        _ if output::is_missing(correlator, head.process) => FailureClass::Install,
+        _ if is_loading && seen.actions.is_empty() => FailureClass::Load,
+        _ => FailureClass::Unknown,
     }
 }

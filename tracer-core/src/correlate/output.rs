@@ -8,6 +8,7 @@ use crate::golang::tool::{self, WorkDir};
 use crate::model::{Installed, Output};
 
 use super::process::{Install, Process};
+use super::purpose::{self, Head};
 use super::{Correlator, action, call, setting};
 
 const EXDEV: u16 = 18;
@@ -56,6 +57,9 @@ pub(super) fn made_by(correlator: &Correlator, key: ProcKey) -> Vec<Output> {
 
 /// Targets of a `go` command: what it announced, what it moved or copied, and renames out of its work directory.
 fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
+    if setting::is_plan(process) {
+        return Vec::new();
+    }
     let dir = setting::dir(process);
     let cache = setting::gocache(process);
     let finished = process
@@ -70,7 +74,7 @@ fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
         .into_iter()
         .chain(moves)
         .map(|it| of_install(correlator, process, it, dir.as_ref()))
-        .filter(|it| finished || it.how != Installed::Announced);
+        .filter(|it| finished || is_proved(it.how));
     let renamed = process
         .renames
         .iter()
@@ -79,6 +83,26 @@ fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
     told.chain(renamed)
         .filter(|it| is_kept(&it.path, cache.as_ref()) && seen.insert(it.path.clone()))
         .collect()
+}
+
+/// Whether what was seen says that the file is there, however the `go` command ended. Of a copy only its beginning is seen.
+fn is_proved(how: Installed) -> bool {
+    match how {
+        Installed::Renamed
+        | Installed::UpToDate
+        | Installed::Direct
+        | Installed::Temporary
+        | Installed::FromCache => true,
+        Installed::Copied | Installed::Announced => false,
+    }
+}
+
+/// Whether a target of a `go` command that failed was announced or begun and is not known to be there.
+pub(super) fn is_missing(correlator: &Correlator, process: &Process) -> bool {
+    let dir = setting::dir(process);
+    let mut installs = process.installs.iter();
+    !setting::is_plan(process)
+        && installs.any(|it| !is_proved(how(correlator, process, it, dir.as_ref())))
 }
 
 /// Not the `go` command's own doing in its cache and work directory, and not thrown away (`-o /dev/null`).
@@ -137,18 +161,18 @@ fn direct(process: &Process, role: Role) -> Option<Output> {
 }
 
 /// A program that ran from where the `go` process `head` linked it, or from its cache.
-pub(super) fn ran(process: &Process, head: &Process) -> Option<Output> {
+pub(super) fn ran(process: &Process, head: &Head<'_>) -> Option<Output> {
     let image = process.image()?;
-    let is_cached = |it: ByteString| tool::is_cached_program(image.exe.as_bytes(), it.as_bytes());
-    let how = if in_work_directory(&image.exe) {
+    let program = purpose::built_program(image, head)?;
+    let how = if in_work_directory(program) {
         Installed::Temporary
-    } else if setting::gocache(head).is_some_and(is_cached) {
+    } else if head.has_cached(program) {
         Installed::FromCache
     } else {
         return None;
     };
     Some(Output {
-        path: image.exe.clone(),
+        path: program.clone(),
         package: None,
         how,
         at: image.at,

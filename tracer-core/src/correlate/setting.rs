@@ -40,22 +40,27 @@ impl Resolved {
         let first = resolved.or(given.first()).copied();
         let from_tools = |name: &str| given.iter().find_map(|it| it.set(name)).cloned();
         let own = |name: &str| {
-            sources(family.head)
+            sources(family.head.process)
                 .map(|it| it.get(name).value)
                 .filter(|it| !it.is_empty())
         };
         let value = |name: &str| from_tools(name).or_else(|| own(name));
         Self {
             variables: first.map(variables).unwrap_or_default(),
-            goflags: goflags_setting(family.head, first),
+            goflags: goflags_setting(family.head.process, first),
             toolchain: Toolchain {
                 version: from_tools("GOVERSION")
                     .map(|it| it.to_str().into_owned())
-                    .or_else(|| correlator.tool_of(family.head).map(|it| it.version.clone())),
-                goroot: value("GOROOT").or_else(|| family.head.image().and_then(goroot_by_path)),
+                    .or_else(|| {
+                        correlator
+                            .tool_of(family.head.process)
+                            .map(|it| it.version.clone())
+                    }),
+                goroot: value("GOROOT")
+                    .or_else(|| family.head.process.image().and_then(goroot_by_path)),
                 goos: value("GOOS").map(|it| it.to_str().into_owned()),
                 goarch: value("GOARCH").map(|it| it.to_str().into_owned()),
-                switched_from: switched_from(correlator, family.head),
+                switched_from: switched_from(correlator, family.head.process),
             },
         }
     }
@@ -86,6 +91,25 @@ pub(super) fn dir_of(image: &Image, goflags: &[ByteString]) -> Option<ByteString
         Some(chdir) => tool::resolve(&chdir, Some(cwd)),
         None => cwd.clone(),
     })
+}
+
+/// The name of the command; absent where the arguments are.
+pub(super) fn command_name(process: &Process) -> Option<String> {
+    let image = process.image()?;
+    Some(GoCommand::parse(&image.argv, &[]).name)
+}
+
+/// Whether the command only says what it would do (`-n`), or lists packages: then nothing comes of what it plans.
+pub(super) fn is_plan(process: &Process) -> bool {
+    let Some(image) = process.image() else {
+        return false;
+    };
+    let goflags = sources(process).map(|it| it.get("GOFLAGS").value);
+    let words = goflags
+        .and_then(|it| goflags::split(it.as_bytes(), Quoting::of(None)).ok())
+        .unwrap_or_default();
+    let command = GoCommand::parse(&image.argv, &words);
+    command.name == "list" || command.is_on("n")
 }
 
 /// The command line as meant, with the flags that GOFLAGS adds.

@@ -8,16 +8,14 @@ use crate::origin::{Ci, TraceContext};
 
 use super::Correlator;
 use super::build::{self, Family};
-use super::failure;
+use super::failure::{self, Children};
 use super::output;
 use super::process::{Process, total};
+use super::purpose::Head;
 use super::setting::Resolved;
 
 /// One build for each process that started tools itself.
-pub(super) fn builds(
-    correlator: &Correlator,
-    children: &BTreeMap<ProcKey, Vec<ProcKey>>,
-) -> Vec<Build> {
+pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build> {
     let mut groups: BTreeMap<Option<ProcKey>, Vec<&Process>> = BTreeMap::new();
     for process in correlator
         .table
@@ -40,23 +38,21 @@ fn is_tool(correlator: &Correlator, process: &Process) -> bool {
     correlator.role(process).is_some_and(|it| it != Role::Go)
 }
 
-fn group(
-    correlator: &Correlator,
-    mut tools: Vec<&Process>,
-    children: &BTreeMap<ProcKey, Vec<ProcKey>>,
-) -> Option<Build> {
+fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children) -> Option<Build> {
     tools.sort_by_key(|it| (it.start, it.key));
     let head = *tools.first()?;
     let below = tools
         .iter()
-        .flat_map(|it| build::below(correlator, it, children));
+        .flat_map(|it| build::below(correlator, &Head::of(it), children));
     let mut members: Vec<&Process> = tools.iter().copied().chain(below).collect();
     members.sort_by_key(|it| (it.start, it.key));
     members.dedup_by_key(|it| it.key);
     let family = Family {
-        head,
+        head: Head::of(head),
         above: None,
+        children,
         members,
+        linked: BTreeMap::new(),
     };
     let calls = build::calls(correlator, &family);
     let resolved = Resolved::of(correlator, &family);
@@ -89,7 +85,7 @@ fn group(
         start: head.start,
         end: calls.iter().filter_map(|it| it.end).max(),
         status,
-        failure: failure::failure(head.key, status, &calls),
+        failure: failure::of_tools(head.key, status, &calls),
         usage: total(family.members.iter().copied()),
         packages: build::packages(correlator, head, &[], &calls),
         actions: Vec::new(),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use tracer_core::history::{Entry, State};
-use tracer_core::model::{FailureClass, Installed};
+use tracer_core::model::Installed;
 
 use super::time::ago;
+use crate::render::failed;
 use crate::render::style::{Line, Page, Paint, Style};
 use crate::render::units;
 
@@ -100,7 +101,7 @@ fn build(entry: &Entry, style: &Style) -> Line {
         line = line.then_painted(Paint::Dim, &format!(" {branch}"));
     }
     if let Some(failure) = entry.failure {
-        line = line.then_painted(Paint::Bad, failed(failure));
+        line = line.then_painted(Paint::Bad, &format!(": {}", failed(failure)));
     }
     let kept = entry
         .targets
@@ -118,18 +119,4 @@ fn build(entry: &Entry, style: &Style) -> Line {
         line = line.then_painted(Paint::Warn, &format!(" {} {gaps}", style.bullet()));
     }
     line
-}
-
-/// After the project.
-fn failed(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Compile => ": compiling failed",
-        FailureClass::Link => ": linking failed",
-        FailureClass::Vet => ": vet complained",
-        FailureClass::Test => ": a test failed",
-        FailureClass::Program => ": what it ran failed",
-        FailureClass::Load => ": loading failed",
-        FailureClass::Interrupted => ": interrupted",
-        FailureClass::Killed => ": killed",
-    }
 }

@@ -35,7 +35,11 @@ pub(crate) fn status(failure: Option<FailureClass>, status: Option<Status>) -> &
             | FailureClass::Vet
             | FailureClass::Test
             | FailureClass::Program
-            | FailureClass::Load,
+            | FailureClass::Generate
+            | FailureClass::Fix
+            | FailureClass::Load
+            | FailureClass::Install
+            | FailureClass::Unknown,
         ) => "failure",
         None => match status {
             Some(status) if status.is_success() => "success",

@@ -74,7 +74,12 @@ pub(super) fn failure(page: &mut Page<'_>, build: &Build) {
         text = format!("{text} in {package}");
     }
     if let Some(call) = call {
-        text = format!("{text} ({})", ending(call));
+        let what = if failure.class.is_by_process() {
+            ""
+        } else {
+            "last to fail: "
+        };
+        text = format!("{text} ({what}{})", ending(call));
     }
     let compiled = build.packages.compiled;
     if compiled > 0 {

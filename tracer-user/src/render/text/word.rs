@@ -93,18 +93,21 @@ pub(super) fn tool(kind: CallKind, program: &ByteString) -> String {
     }
 }
 
-pub(super) fn failed(class: FailureClass) -> &'static str {
+/// Why a build failed.
+pub(crate) fn failed(class: FailureClass) -> &'static str {
     match class {
-        FailureClass::Compile => "compiling failed",
-        FailureClass::Link => "linking failed",
-        FailureClass::Vet => "vet complained",
+        FailureClass::Compile => "compile error",
+        FailureClass::Link => "link error",
+        FailureClass::Vet => "vet reported problems",
         FailureClass::Test => "a test failed",
         FailureClass::Program => "the program that it ran failed",
-        FailureClass::Load => {
-            "no tool failed: the go command refused its flags or could not load the packages"
-        }
+        FailureClass::Generate => "a generator failed",
+        FailureClass::Fix => "go fix failed or found something to fix",
+        FailureClass::Load => "the packages could not be loaded",
+        FailureClass::Install => "the output could not be written",
         FailureClass::Interrupted => "interrupted",
         FailureClass::Killed => "killed",
+        FailureClass::Unknown => "why it failed is not known",
     }
 }
 

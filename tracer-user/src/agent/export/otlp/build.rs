@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::Status as SpanStatus;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use tracer_core::event::{Status, Usage};
 use tracer_core::history::BuildId;
-use tracer_core::model::{Anomaly, Build, FailureClass, Trace};
+use tracer_core::model::{Anomaly, Build, Trace};
 
 use super::attribute::Attributes;
 use crate::render::metrics::label;
@@ -33,16 +33,7 @@ pub(super) fn result(build: &Build) -> Option<&'static str> {
 /// Why it failed, in one word; none if it did not.
 pub(super) fn error(build: &Build) -> Option<&'static str> {
     if let Some(failure) = &build.failure {
-        return Some(match failure.class {
-            FailureClass::Compile => "compile",
-            FailureClass::Link => "link",
-            FailureClass::Vet => "vet",
-            FailureClass::Test => "test",
-            FailureClass::Program => "program",
-            FailureClass::Load => "load",
-            FailureClass::Interrupted => "interrupted",
-            FailureClass::Killed => "killed",
-        });
+        return Some(failure.class.name());
     }
     build.status.and_then(error_of)
 }

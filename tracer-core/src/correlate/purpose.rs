@@ -1,0 +1,150 @@
+//! What the `go` command ran a process for, whatever program that is: a wrapper tells it by its arguments and variables.
+
+use crate::byte_string::ByteString;
+use crate::event::Role;
+use crate::golang::c_tool;
+use crate::golang::tool::{self, WorkDir};
+use crate::model::CallKind;
+
+use super::process::{Image, Process};
+use super::{Correlator, call, setting};
+
+/// The process that a build is of, and what its command line says of its children.
+pub(super) struct Head<'a> {
+    pub(super) process: &'a Process,
+    /// First word of the name of its command; empty where there is none.
+    command: String,
+    gocache: Option<ByteString>,
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn of(process: &'a Process) -> Self {
+        let name = setting::command_name(process).unwrap_or_default();
+        Self {
+            process,
+            command: name.split(' ').next().unwrap_or_default().to_owned(),
+            gocache: setting::gocache(process),
+        }
+    }
+
+    /// First word of the name of its command.
+    pub(super) fn command(&self) -> &str {
+        &self.command
+    }
+
+    /// Whether a program lies in its build cache.
+    pub(super) fn has_cached(&self, path: &ByteString) -> bool {
+        let is_in = |it: &ByteString| tool::is_cached_program(path.as_bytes(), it.as_bytes());
+        self.gocache.as_ref().is_some_and(is_in)
+    }
+}
+
+/// What a child of the `go` command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The work of this tool of Go, which it is or stands for (`-vettool`).
+    Tool(Role),
+    /// To run this tool of Go (`-toolexec`).
+    Wrapper(Role),
+    /// The work of a C compiler, under whatever wrapper (`CC`).
+    C,
+    /// A test binary, under whatever wrapper (`-exec`).
+    Test,
+    /// The program of `go run` or `go tool`, under whatever wrapper (`-exec`).
+    Program,
+    /// What a directive of `go generate` says.
+    Generator,
+    /// Something else.
+    Other,
+}
+
+/// What a child of the head is for.
+pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) -> Purpose {
+    let Some(image) = process.image() else {
+        return Purpose::Other;
+    };
+    if let Some(role) = correlator.role(process).filter(|it| *it != Role::Go) {
+        return Purpose::Tool(role);
+    }
+    if head.command == "generate" {
+        let is_vcs = c_tool::kind(image.exe.as_bytes()) == Some(CallKind::Vcs);
+        return if is_vcs {
+            Purpose::Other
+        } else {
+            Purpose::Generator
+        };
+    }
+    if let Some(role) = wrapped_tool(image) {
+        return Purpose::Wrapper(role);
+    }
+    if built_program(image, head).is_some() {
+        let is_flag = |it: &ByteString| it.as_bytes().starts_with(b"-test.");
+        return if image.argv.iter().any(is_flag) {
+            Purpose::Test
+        } else {
+            Purpose::Program
+        };
+    }
+    // `go vet` and `go fix` name this file to whatever tool they run (`work.(*Builder).vet`).
+    if image.argv.last().is_some_and(is_vet_config) {
+        return Purpose::Tool(Role::Vet);
+    }
+    if is_c_compiler(image) {
+        return Purpose::C;
+    }
+    Purpose::Other
+}
+
+/// The program of the user that a child of the head runs, itself or under a wrapper (`-exec`): from a work directory or the build cache.
+pub(super) fn built_program<'a>(image: &'a Image, head: &Head<'_>) -> Option<&'a ByteString> {
+    if WorkDir::of(image.exe.as_bytes()).is_some() || head.has_cached(&image.exe) {
+        return Some(&image.exe);
+    }
+    let may_wrap = matches!(head.command(), "test" | "run" | "tool");
+    let args = image.argv.get(1..).filter(|_| may_wrap)?;
+    args.iter()
+        .find(|it| is_linked_here(it) || head.has_cached(it))
+}
+
+/// `$WORK/b001/m.test`, `$WORK/b001/exe/m`.
+fn is_linked_here(path: &ByteString) -> bool {
+    let bytes = path.as_bytes();
+    let mut parts = bytes.rsplit(|it| *it == b'/');
+    let name = parts.next().unwrap_or_default();
+    let name = name.strip_suffix(b".exe").unwrap_or(name);
+    let is_program = name.ends_with(b".test") || parts.next() == Some(b"exe");
+    is_program && WorkDir::of(bytes).is_some_and(|it| it.action.is_some())
+}
+
+/// The tool of Go that a wrapper was given to run.
+fn wrapped_tool(image: &Image) -> Option<Role> {
+    let args = image.argv.get(1..)?;
+    let mut roles = args.iter().filter_map(call::role_by_path);
+    roles.find(|it| *it != Role::Go)
+}
+
+fn is_vet_config(argument: &ByteString) -> bool {
+    let path = argument.as_bytes();
+    path.ends_with(b"/vet.cfg") && WorkDir::of(path).is_some()
+}
+
+/// Whether it is what `CC` and its like say: the tools are given their values. A script is the first or second argument of its shell.
+fn is_c_compiler(image: &Image) -> bool {
+    if c_tool::kind(image.exe.as_bytes()) == Some(CallKind::Cc) {
+        return true;
+    }
+    ["CC", "CXX", "FC"].into_iter().any(|name| {
+        let command = image
+            .set(name)
+            .map(ByteString::as_bytes)
+            .unwrap_or_default();
+        let program = command.split(u8::is_ascii_whitespace).next();
+        let program = program.map(base).filter(|it| !it.is_empty());
+        let words = image.argv.iter().take(3).chain([&image.exe]);
+        program.is_some_and(|program| words.into_iter().any(|it| base(it.as_bytes()) == program))
+    })
+}
+
+fn base(path: &[u8]) -> &[u8] {
+    path.rsplit(|it| *it == b'/').next().unwrap_or_default()
+}
