@@ -10,6 +10,9 @@ use super::process::{Process, Span};
 /// What the name of an action's span begins with (`work.(*Builder).Do`).
 pub(super) const EXECUTING: &str = "Executing action";
 
+/// What the name of the span begins with in which packages are loaded.
+pub(super) const LOADING: &str = "load.PackagesAndErrors";
+
 /// Modes of more than one word, so that a mode can be told from the package after it. The longest that fits is meant.
 /// Source: `cmd/go/internal/{work/action.go,test/test.go,run/run.go,tool/tool.go,vet/vet.go}` of Go 1.19 to 1.27.
 const MODES: [&str; 19] = [
@@ -40,7 +43,7 @@ const COMPILES_FILE: &str = "cgo compile";
 /// Stages of a `go` command worth telling: begin of the span's name, and what to call it.
 const STAGES: [(&str, &str); 4] = [
     ("Running ", "command"),
-    ("load.PackagesAndErrors", "load"),
+    (LOADING, "load"),
     ("InstallPackages", "install"),
     ("exec.Builder.Do", "execute"),
 ];

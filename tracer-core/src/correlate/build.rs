@@ -114,11 +114,9 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     let head = family.head.process;
     let calls = calls(correlator, family);
     let actions = action::actions(head, &calls);
-    let stages = action::stages(head);
     let seen = Seen {
         calls: &calls,
         actions: &actions,
-        stages: &stages,
     };
     let environment = setting::Resolved::of(correlator, family);
     let status = head.end.as_ref().map(|it| it.status);
@@ -142,7 +140,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         failure: failure::failure(correlator, family, &seen),
         usage: usage(correlator, family),
         packages: packages(correlator, head, &actions, &calls),
-        stages,
+        stages: action::stages(head),
         outputs: outputs(correlator, family, &calls),
         anomalies: anomalies(correlator, family, &calls),
         actions,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status};
-use crate::model::{Action, CallKind, Failure, FailureClass, Phase, ToolCall};
+use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
 
 use super::build::Family;
 use super::process::{Image, Process};
 use super::purpose::{self, Head, Purpose};
-use super::{Correlator, output};
+use super::{Correlator, action, output};
 
 const SIGHUP: u8 = 1;
 const SIGINT: u8 = 2;
@@ -124,7 +124,6 @@ pub(super) fn failure(
 pub(super) struct Seen<'a> {
     pub(super) calls: &'a [ToolCall],
     pub(super) actions: &'a [Action],
-    pub(super) stages: &'a [Phase],
 }
 
 /// What it is to be ended from outside.
@@ -281,13 +280,16 @@ fn of_action(process: &Process, seen: &Seen<'_>) -> FailureClass {
 /// No child failed, or none that the `go` command would mind.
 fn silent(correlator: &Correlator, head: &Head<'_>, seen: &Seen<'_>) -> FailureClass {
     let has_vetted = seen.actions.iter().any(|it| it.mode == "vet");
-    let is_loading = seen.stages.iter().any(|it| it.name == "load");
+    // Some releases execute the root of the graph, which is of no package.
+    let has_worked = seen.actions.iter().any(|it| it.package.is_some());
+    let mut spans = head.process.spans.iter();
+    let is_loading = spans.any(|it| it.name.starts_with(action::LOADING));
     match head.command() {
         // Since Go 1.27 the tool ends well and the `go` command reads what it found; for `go fix -diff` since 1.26.
         "vet" if has_vetted => FailureClass::Vet,
         "fix" if has_vetted => FailureClass::Fix,
         _ if output::is_missing(correlator, head.process) => FailureClass::Install,
-        _ if is_loading && seen.actions.is_empty() => FailureClass::Load,
+        _ if is_loading && !has_worked => FailureClass::Load,
         _ => FailureClass::Unknown,
     }
 }

@@ -103,7 +103,9 @@ pub(crate) fn failed(class: FailureClass) -> &'static str {
         FailureClass::Program => "the program that it ran failed",
         FailureClass::Generate => "a generator failed",
         FailureClass::Fix => "go fix failed or found something to fix",
-        FailureClass::Load => "the packages could not be loaded",
+        FailureClass::Load => {
+            "failed before anything was built, while packages were loaded and the command line was checked"
+        }
         FailureClass::Install => "the output could not be written",
         FailureClass::Interrupted => "interrupted",
         FailureClass::Killed => "killed",

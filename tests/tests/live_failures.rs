@@ -1,0 +1,274 @@
+//! Why a build failed, for each way to fail, each toolchain and each wrapper: the class and the package are those that Go's own words
+//! name. Needs root.
+#![cfg(test)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use tests::{Module, Toolchain, Traced, toolchains};
+use tracer_core::model::{FailureClass, Installed};
+
+/// What stands between the `go` command and what it runs. `{}` is replaced by the module's directory.
+const WRAPPERS: [&str; 5] = ["", "{}/above", "{}/become", "env", "nice -n 1"];
+
+/// A module with everything that can fail, each in a package of its own.
+fn module(toolchain: &Toolchain) -> Module {
+    let module = Module::copy("tiny");
+    module.sandbox.make_warm(toolchain);
+    for (path, text) in [
+        ("go.mod", "module example.com/m\n\ngo 1.19\n"),
+        ("main.go", "package main\n\nfunc main() {}\n"),
+        ("compile/c.go", "package compile\n\nvar A int = \"no\"\n"),
+        ("assemble/a.go", "package assemble\n\nfunc A()\n"),
+        (
+            "assemble/a.s",
+            "#include \"textflag.h\"\n\nTEXT \u{b7}A(SB),NOSPLIT,$0\n\tNOSUCH AX\n",
+        ),
+        (
+            "cgo/c.go",
+            "package cgo\n\n// int f(void);\nimport \"C\"\n\nfunc A() { C.g() }\n",
+        ),
+        (
+            "native/n.go",
+            "package native\n\n// int f(void);\nimport \"C\"\n\nfunc A() { C.f() }\n",
+        ),
+        ("native/f.c", "int f(void) { return nowhere; }\n"),
+        (
+            "cmd/link/main.go",
+            "package main\n\nfunc nowhere()\n\nfunc main() { nowhere() }\n",
+        ),
+        ("cmd/link/empty.s", ""),
+        (
+            "vet/v.go",
+            "package vet\n\nimport \"fmt\"\n\nfunc A() { fmt.Printf(\"%d\\n\", \"x\") }\n",
+        ),
+        ("test/t.go", "package test\n"),
+        (
+            "test/t_test.go",
+            "package test\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Fatal(\"no\") }\n",
+        ),
+        (
+            "crash/main.go",
+            "package main\n\nfunc main() { panic(\"no\") }\n",
+        ),
+        ("generate/g.go", "package generate\n\n//go:generate false\n"),
+        (
+            "nested/g.go",
+            "package nested\n\n//go:generate go run ../crash\n",
+        ),
+        (
+            "wait/w_test.go",
+            "package wait\n\nimport (\n\t\"testing\"\n\t\"time\"\n)\n\nfunc TestA(t *testing.T) { time.Sleep(time.Minute) }\n",
+        ),
+        (
+            "waits/main.go",
+            "package main\n\nimport \"time\"\n\nfunc main() { time.Sleep(time.Minute) }\n",
+        ),
+        ("notes", "my notes\n"),
+        ("above", "#!/bin/sh\n\"$@\"\n"),
+        ("become", "#!/bin/sh\nexec \"$@\"\n"),
+        ("cc", "#!/bin/sh\ngcc \"$@\"\nexit $?\n"),
+        (
+            "no",
+            "#!/bin/sh\ncase \"$*\" in *-V=full*) exec \"$@\" ;; esac\nexit 3\n",
+        ),
+    ] {
+        module.write(path, text);
+    }
+    for program in ["above", "become", "cc", "no"] {
+        let path = module.dir().join(program);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    module
+}
+
+/// Runs it; says class and package.
+fn why(module: &Module, toolchain: &Toolchain, command: &[&str]) -> (FailureClass, Option<String>) {
+    let traced = module.trace(toolchain, command);
+    class(&traced, toolchain, command)
+}
+
+fn class(
+    traced: &Traced,
+    toolchain: &Toolchain,
+    command: &[&str],
+) -> (FailureClass, Option<String>) {
+    let said = String::from_utf8_lossy(&traced.output.stderr);
+    let at = format!("{} {command:?}: {said}", toolchain.version);
+    assert!(!traced.output.status.success(), "{at}");
+    let mut builds = traced.trace.builds.iter();
+    let build = builds.find(|it| it.parent.is_none()).expect(&at);
+    let failure = build.failure.clone().expect(&at);
+    let mut outputs = build.outputs.iter();
+    let is_run = |how| matches!(how, Installed::Temporary | Installed::FromCache);
+    assert!(outputs.all(|it| is_run(it.how)), "{at}");
+    (failure.class, failure.package.map(|it| it.to_string()))
+}
+
+fn of(class: FailureClass, package: &str) -> (FailureClass, Option<String>) {
+    (class, Some(format!("example.com/m/{package}")))
+}
+
+#[test]
+fn tools_fail_under_any_wrapper() {
+    for toolchain in toolchains() {
+        let module = module(&toolchain);
+        let dir = module.dir().display().to_string();
+        for wrapper in WRAPPERS {
+            let wrapper = wrapper.replace("{}", &dir);
+            let flag = format!("-toolexec={wrapper}");
+            let flags: &[&str] = if wrapper.is_empty() { &[] } else { &[&flag] };
+            for (command, package, class) in [
+                ("build", "compile", FailureClass::Compile),
+                ("build", "assemble", FailureClass::Compile),
+                ("build", "cgo", FailureClass::Compile),
+                ("build", "native", FailureClass::Compile),
+                ("build", "cmd/link", FailureClass::Link),
+                ("vet", "vet", FailureClass::Vet),
+            ] {
+                let package_path = format!("./{package}");
+                let command = [&["go", command][..], flags, &[&package_path]].concat();
+                let why = why(&module, &toolchain, &command);
+                // Since Go 1.26 the tool ends well, and no process says which package it complained of.
+                let is_silent = class == FailureClass::Vet && toolchain.minor() >= 26;
+                let expected = if is_silent {
+                    (class, None)
+                } else {
+                    of(class, package)
+                };
+                assert_eq!(why, expected, "{} {command:?}", toolchain.version);
+            }
+        }
+        // It fails itself, and runs no tool.
+        let flag = format!("-toolexec={dir}/no");
+        let command = ["go", "build", "-a", &flag, "./generate"];
+        let (class, _) = why(&module, &toolchain, &command);
+        assert_eq!(class, FailureClass::Compile, "{}", toolchain.version);
+    }
+}
+
+#[test]
+fn c_compilers_fail_by_whatever_name() {
+    for toolchain in toolchains() {
+        let module = module(&toolchain);
+        let script = module.dir().join("cc").display().to_string();
+        for cc in ["gcc", script.as_str(), "env gcc", "nice -n 1 gcc"] {
+            let cc = format!("CC={cc}");
+            let command = ["env", &cc, "go", "build", "./native"];
+            let why = why(&module, &toolchain, &command);
+            let expected = of(FailureClass::Compile, "native");
+            assert_eq!(why, expected, "{} {cc}", toolchain.version);
+        }
+    }
+}
+
+#[test]
+fn what_the_user_runs_fails_under_any_wrapper() {
+    for toolchain in toolchains() {
+        let module = module(&toolchain);
+        let dir = module.dir().display().to_string();
+        for wrapper in WRAPPERS {
+            let wrapper = wrapper.replace("{}", &dir);
+            let flags: &[&str] = if wrapper.is_empty() {
+                &[]
+            } else {
+                &["-exec", &wrapper]
+            };
+            let command = [&["go", "test", "-count=1"][..], flags, &["./test"]].concat();
+            let tested = why(&module, &toolchain, &command);
+            let expected = of(FailureClass::Test, "test");
+            assert_eq!(tested, expected, "{} {wrapper}", toolchain.version);
+            let command = [&["go", "run"][..], flags, &["./crash"]].concat();
+            let (ran, _) = why(&module, &toolchain, &command);
+            assert_eq!(
+                ran,
+                FailureClass::Program,
+                "{} {wrapper}",
+                toolchain.version
+            );
+        }
+        for package in ["./generate", "./nested"] {
+            let (class, _) = why(&module, &toolchain, &["go", "generate", package]);
+            assert_eq!(
+                class,
+                FailureClass::Generate,
+                "{} {package}",
+                toolchain.version
+            );
+        }
+    }
+}
+
+#[test]
+fn what_no_tool_says_is_said_by_what_was_under_way() {
+    for toolchain in toolchains() {
+        let module = module(&toolchain);
+        let check = |class: FailureClass, command: &[&str]| {
+            let (found, package) = why(&module, &toolchain, command);
+            assert_eq!(
+                (found, package),
+                (class, None),
+                "{} {command:?}",
+                toolchain.version
+            );
+        };
+        check(FailureClass::Load, &["go", "build", "./nowhere"]);
+        check(FailureClass::Load, &["go", "vet", "./nowhere"]);
+        check(FailureClass::Unknown, &["go", "build", "-nosuchflag"]);
+        check(FailureClass::Unknown, &["go", "nosuchcommand"]);
+        check(
+            FailureClass::Unknown,
+            &["env", "GOFLAGS=-nosuchflag", "go", "build", "."],
+        );
+        // Some releases overwrite a file that is no program.
+        if !module
+            .go(&toolchain, &["build", "-o", "notes", "."])
+            .output()
+            .unwrap()
+            .status
+            .success()
+        {
+            check(FailureClass::Install, &["go", "build", "-o", "notes", "."]);
+        }
+        check(
+            FailureClass::Install,
+            &["go", "build", "-o", "notes/x", "."],
+        );
+        check(
+            FailureClass::Install,
+            &["go", "build", "-o", "/proc/x", "."],
+        );
+        fs::create_dir_all(module.dir().join("bin/m")).unwrap();
+        check(FailureClass::Install, &["go", "build", "-o", "bin/", "."]);
+        if toolchain.minor() >= 26 {
+            module.write(
+                "vet/v.go",
+                "package vet\n\nfunc A() { var x interface{}; _ = x }\n",
+            );
+            check(FailureClass::Fix, &["go", "fix", "-diff", "./vet"]);
+            check(FailureClass::Fix, &["go", "fix", "-diff", "./vet"]);
+        }
+    }
+}
+
+#[test]
+fn interrupted_is_whatever_a_signal_ended() {
+    for toolchain in toolchains() {
+        let module = module(&toolchain);
+        for (signal, class) in [
+            ("INT", FailureClass::Interrupted),
+            ("TERM", FailureClass::Interrupted),
+            ("KILL", FailureClass::Killed),
+        ] {
+            // The `go` command waits for both, and ends with 1. A shell's background jobs ignore SIGINT, but for this one.
+            for (command, program) in [("test ./wait", "wait.test"), ("run ./waits", "waits")] {
+                let script = format!(
+                    "env --default-signal=INT go {command} & go=$!; until pid=$(pgrep -P $go -x {program}); do sleep 0.1; done; kill -{signal} $pid; wait $go"
+                );
+                let command = ["bash", "-c", &script];
+                let (found, _) = why(&module, &toolchain, &command);
+                assert_eq!(found, class, "{} {script}", toolchain.version);
+            }
+        }
+    }
+}
