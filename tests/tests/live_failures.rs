@@ -215,7 +215,6 @@ fn what_no_tool_says_is_said_by_what_was_under_way() {
         check(FailureClass::Load, &["go", "build", "./nowhere"]);
         check(FailureClass::Load, &["go", "vet", "./nowhere"]);
         check(FailureClass::Unknown, &["go", "build", "-nosuchflag"]);
-        check(FailureClass::Unknown, &["go", "nosuchcommand"]);
         check(
             FailureClass::Unknown,
             &["env", "GOFLAGS=-nosuchflag", "go", "build", "."],

@@ -10,7 +10,6 @@ mod pack;
 mod part;
 mod retention;
 mod setup;
-mod worth;
 
 pub use baseline::{Baseline, BaselineId};
 pub use entry::{Context, Entry, State, Target};
@@ -19,7 +18,6 @@ pub use pack::{Unpackable, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Excess, Limits, excess, n_to_delete};
 pub use setup::{Kind, Past, REMEMBERED, Reason, Setup};
-pub use worth::{is_kept_command, is_worth_keeping};
 
 use crate::event::Ktime;
 use crate::model::Trace;

@@ -35,10 +35,9 @@ const REST: Duration = Duration::from_secs(10);
 /// Makes a configuration of a file, with what was said elsewhere.
 type Load<'a> = &'a dyn Fn(&File) -> anyhow::Result<Config>;
 
-/// The builds that belong in the history, as they are kept there.
-fn worth_keeping(trace: &Trace) -> impl Iterator<Item = (Kept, &Build)> {
-    let all = history::builds(trace).zip(&trace.builds);
-    all.filter(|(_, build)| history::is_worth_keeping(build))
+/// The builds of a trace, as they are kept in the history.
+fn kept(trace: &Trace) -> impl Iterator<Item = (Kept, &Build)> {
+    history::builds(trace).zip(&trace.builds)
 }
 
 /// Nanoseconds since 1970.

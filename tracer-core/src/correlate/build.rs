@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status, Usage};
+use crate::golang::command::GoCommand;
 use crate::model::{
     Action, Anomaly, Build, CallKind, Installed, Outcome, Output, Packages, ToolCall,
 };
@@ -30,14 +31,56 @@ pub(super) struct Family<'a> {
 /// All builds of a trace, those of tools with no `go` above them included.
 pub(super) fn builds(correlator: &Correlator) -> Vec<Build> {
     let children = correlator.table.children();
-    let mut builds: Vec<Build> = correlator
-        .table
-        .processes()
-        .filter(|it| is_go(correlator, it))
+    let commands = correlator.table.processes().filter(|it| is_go(correlator, it));
+    let (mut builds, others): (Vec<Build>, Vec<Build>) = commands
         .map(|head| build(correlator, &family(correlator, head, &children)))
-        .collect();
+        .partition(is_build);
+    let others: BTreeMap<ProcKey, Option<ProcKey>> =
+        others.iter().map(|it| (it.process, it.parent)).collect();
+    for build in &mut builds {
+        build.parent = nearest(build.parent, &others);
+    }
     builds.extend(toolless::builds(correlator, &children));
     builds
+}
+
+/// Whether a `go` command is a build: by what it is for, or because it ran a tool for a package (`go list -export`).
+fn is_build(build: &Build) -> bool {
+    let command = GoCommand::parse(&build.command.argv, &[]);
+    let works = |it: &ToolCall| match it.kind {
+        CallKind::Compile
+        | CallKind::Asm
+        | CallKind::Cgo
+        | CallKind::Link
+        | CallKind::Vet
+        | CallKind::Cover
+        | CallKind::Pack => !it.is_query,
+        CallKind::GoTool
+        | CallKind::Cc
+        | CallKind::As
+        | CallKind::Ld
+        | CallKind::Vcs
+        | CallKind::Test
+        | CallKind::Program
+        | CallKind::Generate
+        | CallKind::Other => false,
+    };
+    command.is_build() || build.calls.iter().any(works)
+}
+
+/// The nearest build at or above a `go` command, given those that are none.
+fn nearest(
+    mut at: Option<ProcKey>,
+    others: &BTreeMap<ProcKey, Option<ProcKey>>,
+) -> Option<ProcKey> {
+    // No chain is longer; the bound ends a cycle that a damaged recording might hold.
+    for _ in 0..=others.len() {
+        match at.and_then(|it| others.get(&it)) {
+            Some(above) => at = *above,
+            None => return at,
+        }
+    }
+    None
 }
 
 /// Whether the process is a `go` command at work.

@@ -3,16 +3,15 @@
 use crate::effect::Effect;
 use crate::event::ProcKey;
 use crate::golang::command::GoCommand;
-use crate::history;
 use crate::origin::Ci;
 
 use super::process::Image;
 use super::setting;
 
-/// Only where the environment does not say it all, and only of what is worth keeping: editors run `go list` all day.
+/// Only where the environment does not say it all, and only of builds: editors run `go list` all day.
 pub(super) fn question(process: ProcKey, image: &Image) -> Option<Effect> {
     let command = GoCommand::parse(&image.argv, &[]);
-    if !history::is_kept_command(&command.name) {
+    if !command.is_build() {
         return None;
     }
     let is_told = Ci::of(&image.env)

@@ -55,6 +55,9 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
         linked: BTreeMap::new(),
     };
     let calls = build::calls(correlator, &family);
+    if calls.iter().all(|it| it.is_query) {
+        return None;
+    }
     let resolved = Resolved::of(correlator, &family);
     let failed = calls.iter().find(|it| failure::is_decisive(it, head.key));
     let status = failed.or(calls.last()).and_then(|it| it.status);

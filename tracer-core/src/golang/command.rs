@@ -84,12 +84,14 @@ impl GoCommand {
         self.name == "** telemetry **"
     }
 
-    /// Whether the command may run the compiler. `go tool` builds the tool itself since Go 1.25.
-    pub fn builds(&self) -> bool {
-        match self.name.as_str() {
-            "build" | "install" | "run" | "test" | "vet" | "fix" | "list" | "get" | "bench" => true,
-            name => name.starts_with("tool "),
-        }
+    /// Whether the command is there to make, check or run something. The others (`version`, `env`, `list`, `mod`) only answer questions
+    /// or look after files; `list -export` may compile.
+    pub fn is_build(&self) -> bool {
+        let first = self.name.split(' ').next().unwrap_or_default();
+        matches!(
+            first,
+            "build" | "fix" | "generate" | "install" | "run" | "test" | "tool" | "vet"
+        )
     }
 
     /// Takes command and `-C` off the front. `-C` may stand wherever the name of the command ends: `go -C x build`,
@@ -574,6 +576,6 @@ mod tests {
         let command = GoCommand::parse(&argv, &[]);
         assert!(command.is_on("race") && !command.is_on("v") && !command.is_on("a"));
         assert_eq!(command.value("o"), Some(&"x".into()));
-        assert!(command.builds());
+        assert!(command.is_build());
     }
 }

@@ -15,7 +15,6 @@ use std::time::Duration;
 use prometheus::proto::MetricFamily;
 use prometheus::{Error, Registry, TextEncoder};
 use tracer_binary::budget::Limit;
-use tracer_core::history;
 use tracer_core::model::{Build, Trace};
 use tracer_core::origin::TraceId;
 use tracer_core::report;
@@ -108,7 +107,7 @@ impl Metrics {
         } = &mut *self.lock();
         let report = report::analyze(trace);
         let builds = trace.builds.iter().zip(&report.builds);
-        for (build, numbers) in builds.filter(|(it, _)| history::is_worth_keeping(it)) {
+        for (build, numbers) in builds {
             fold::build(families, trace, build, numbers)?;
             if let Some(id) = trace_id(build) {
                 exemplars.note(families, trace, build, numbers.wall_ns, id);

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tracer_core::event::ProcKey;
-use tracer_core::history;
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
@@ -16,7 +15,7 @@ use super::backlog::Backlog;
 use super::begin::beside;
 use super::minder::{Launch, Minder};
 use super::pipe::{Garbled, Health, WORD_LIMIT, Word, encode};
-use super::{Config, END, Load, REST, notify, worth_keeping};
+use super::{Config, END, Load, REST, kept, notify};
 use crate::config::File;
 use crate::digest_key;
 use crate::driver::service::{self, Sink, State};
@@ -103,7 +102,7 @@ struct Watch<'a> {
 
 impl Sink for Watch<'_> {
     fn begun(&mut self, trace: &Trace) {
-        for (kept, build) in worth_keeping(trace) {
+        for (kept, build) in kept(trace) {
             match encode(&Word::Begun(Box::new(kept.entry)), WORD_LIMIT) {
                 Ok(word) => self.keeper.with(|it| it.begun(build.process, word)),
                 Err(error) => self.untold(&error),
@@ -167,8 +166,7 @@ impl Sink for Watch<'_> {
 impl Watch<'_> {
     /// `is_known`: another agent may have had its builds stored.
     fn hand_over(&mut self, trace: Trace, is_known: bool) {
-        let builds = trace.builds.iter();
-        let n = builds.filter(|it| history::is_worth_keeping(it)).count();
+        let n = trace.builds.len();
         let processes: Vec<ProcKey> = trace.builds.iter().map(|it| it.process).collect();
         let word = (n > 0).then(|| {
             self.n_ended += 1;

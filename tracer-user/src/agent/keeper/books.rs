@@ -18,7 +18,7 @@ use crate::agent::export::outputs::Outputs;
 use crate::agent::http::{Readiness, Served, Server};
 use crate::agent::metrics::Reload;
 use crate::agent::pipe::Health;
-use crate::agent::{Config, Load, REST, now_ns, worth_keeping};
+use crate::agent::{Config, Load, REST, kept, now_ns};
 use crate::config::{File, SizeBudget};
 use crate::driver::SelfTestVerdict;
 use crate::history::{Forwarder, ReadPool, Writer};
@@ -155,7 +155,7 @@ impl<'a> Books<'a> {
 
     /// The trace of that number is over. Its builds may be stored already, if that is known of it or an earlier keeper was told.
     pub(super) fn ended(&mut self, n: u64, is_known: bool, mut trace: Trace) {
-        let mut kept: Vec<(Kept, ProcKey)> = worth_keeping(&trace)
+        let mut kept: Vec<(Kept, ProcKey)> = kept(&trace)
             .map(|(kept, build)| (kept, build.process))
             .collect();
         if is_known || self.again.is_some_and(|told| n <= told) {

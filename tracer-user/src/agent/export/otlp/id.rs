@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 use tracer_core::event::ProcKey;
-use tracer_core::history::{self, BuildId};
+use tracer_core::history::BuildId;
 use tracer_core::model::{Build, Trace};
 use tracer_core::origin::{Ci, SpanId, TraceContext, TraceId};
 
@@ -32,12 +32,11 @@ pub(super) struct Parent {
     pub(super) is_remote: bool,
 }
 
-/// Of every build of a trace that the history keeps, in its order: the others have no span.
+/// Of every build of a trace, in its order.
 pub(super) fn places<'a>(trace: &'a Trace) -> Vec<(&'a Build, Place)> {
     let builds = trace.builds.iter();
     let kept: BTreeMap<ProcKey, &'a Build> = builds
         .map(|it| (it.process, it))
-        .filter(|(_, it)| history::is_worth_keeping(it))
         .collect();
     let parents: BTreeMap<ProcKey, ProcKey> = trace
         .builds
@@ -45,7 +44,6 @@ pub(super) fn places<'a>(trace: &'a Trace) -> Vec<(&'a Build, Place)> {
         .filter_map(|it| Some((it.process, it.parent?)))
         .collect();
     let builds = trace.builds.iter();
-    let builds = builds.filter(|it| history::is_worth_keeping(it));
     builds
         .map(|build| {
             let above = lineage(build.process, &parents, &kept);

@@ -3,7 +3,6 @@
 //! What was only linked to be run at once (`go run`, test binaries) is no target that somebody waits for.
 
 use sha2::{Digest as _, Sha256};
-use tracer_core::history;
 use tracer_core::model::{Build, Installed, Trace};
 use tracer_core::report;
 
@@ -31,7 +30,7 @@ pub(super) fn of(trace: &Trace) -> Vec<Seen> {
     let report = report::analyze(trace);
     let builds = trace.builds.iter().zip(&report.builds);
     let mut all = Vec::new();
-    for (build, numbers) in builds.filter(|(it, _)| history::is_worth_keeping(it)) {
+    for (build, numbers) in builds {
         let is_failed = report::is_failed(build);
         let last = Last {
             ended_ns: fold::end_ns(trace, build),
