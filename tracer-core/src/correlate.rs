@@ -8,6 +8,7 @@ mod action;
 mod build;
 mod call;
 mod failure;
+mod name;
 mod origin;
 mod output;
 mod process;

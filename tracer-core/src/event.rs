@@ -358,6 +358,9 @@ pub struct Settings {
     pub root: Option<EnvFile>,
     /// Path of the main module, from the nearest `go.mod` above the working directory.
     pub module: Option<String>,
+    /// Where that `go.mod` is. Recordings of before this was asked for have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module_dir: Option<ByteString>,
     /// The container and pod that it runs in, by its cgroup. Recordings of before this was asked for have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,

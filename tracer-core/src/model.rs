@@ -396,7 +396,8 @@ pub struct GcCycle {
 pub struct Output {
     /// Absolute, in the build's own root.
     pub path: ByteString,
-    /// Import path of what it was made from.
+    /// Import path of what it was made from; of files on the command line that of their directory, or of the first of them if its name is
+    /// not `main.go`.
     pub package: Option<ByteString>,
     pub how: Installed,
     pub at: Ktime,

@@ -441,6 +441,7 @@ mod tests {
                 user: None,
                 root: None,
                 module: None,
+                module_dir: None,
                 place: None,
             }),
             Event::CheckedOut(CheckedOut {

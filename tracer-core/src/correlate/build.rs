@@ -13,7 +13,7 @@ use crate::origin::{Ci, TraceContext};
 use super::failure::{Children, Seen};
 use super::process::{Process, total};
 use super::purpose::Head;
-use super::{Correlator, action, call, failure, losses, output, setting, toolless};
+use super::{Correlator, action, call, failure, losses, name, output, setting, toolless};
 
 /// A `go` process and what it started.
 pub(super) struct Family<'a> {
@@ -31,7 +31,10 @@ pub(super) struct Family<'a> {
 /// All builds of a trace, those of tools with no `go` above them included.
 pub(super) fn builds(correlator: &Correlator) -> Vec<Build> {
     let children = correlator.table.children();
-    let commands = correlator.table.processes().filter(|it| is_go(correlator, it));
+    let commands = correlator
+        .table
+        .processes()
+        .filter(|it| is_go(correlator, it));
     let (mut builds, others): (Vec<Build>, Vec<Build>) = commands
         .map(|head| build(correlator, &family(correlator, head, &children)))
         .partition(is_build);
@@ -163,11 +166,13 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     };
     let environment = setting::Resolved::of(correlator, family);
     let status = head.end.as_ref().map(|it| it.status);
+    let command = setting::command(head, &environment);
+    let mut outputs = outputs(correlator, family, &calls);
+    name::outputs(head, &command, &mut outputs);
     Build {
         process: head.key,
         parent: family.above,
         above: head.above.clone(),
-        command: setting::command(head, &environment),
         dir: setting::dir(head),
         toolchain: environment.toolchain.clone(),
         goflags: environment.goflags.clone(),
@@ -176,7 +181,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         trace_context: head.image().and_then(|it| TraceContext::of(&it.env)),
         checkout: head.checkout.clone(),
         place: head.settings.as_ref().and_then(|it| it.place.clone()),
-        module: head.settings.as_ref().and_then(|it| it.module.clone()),
+        module: name::module(head, &command, &outputs),
         start: head.start,
         end: head.end.as_ref().map(|it| it.at),
         status,
@@ -184,7 +189,8 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         usage: usage(correlator, family),
         packages: packages(correlator, head, &actions, &calls),
         stages: action::stages(head),
-        outputs: outputs(correlator, family, &calls),
+        outputs,
+        command,
         anomalies: anomalies(correlator, family, &calls),
         actions,
         calls,
@@ -281,7 +287,7 @@ pub(super) fn packages(
     Packages {
         compiled: n(&compiled),
         failed: n(&failed),
-        cached: (has_spans && correlator.context.phases && !setting::is_plan(head))
+        cached: (has_spans && correlator.context.phases && !setting::is_dry_run(head))
             .then(|| n(&cached)),
     }
 }

@@ -57,7 +57,9 @@ pub(super) fn made_by(correlator: &Correlator, key: ProcKey) -> Vec<Output> {
 
 /// Targets of a `go` command: what it announced, what it moved or copied, and renames out of its work directory.
 fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
-    if setting::is_plan(process) {
+    // `go list` plans to install, too.
+    let is_list = setting::command_name(process).is_some_and(|it| it == "list");
+    if is_list || setting::is_dry_run(process) {
         return Vec::new();
     }
     let dir = setting::dir(process);
@@ -101,7 +103,7 @@ fn is_proved(how: Installed) -> bool {
 pub(super) fn is_missing(correlator: &Correlator, process: &Process) -> bool {
     let dir = setting::dir(process);
     let mut installs = process.installs.iter();
-    !setting::is_plan(process)
+    !setting::is_dry_run(process)
         && installs.any(|it| !is_proved(how(correlator, process, it, dir.as_ref())))
 }
 

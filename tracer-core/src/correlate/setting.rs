@@ -99,8 +99,13 @@ pub(super) fn command_name(process: &Process) -> Option<String> {
     Some(GoCommand::parse(&image.argv, &[]).name)
 }
 
-/// Whether the command only says what it would do (`-n`), or lists packages: then nothing comes of what it plans.
-pub(super) fn is_plan(process: &Process) -> bool {
+/// Whether modules are off (`GO111MODULE=off`).
+pub(super) fn is_gopath_mode(process: &Process) -> bool {
+    sources(process).is_some_and(|it| it.get("GO111MODULE").value == "off")
+}
+
+/// Whether the command only says what it would do (`-n`).
+pub(super) fn is_dry_run(process: &Process) -> bool {
     let Some(image) = process.image() else {
         return false;
     };
@@ -109,7 +114,7 @@ pub(super) fn is_plan(process: &Process) -> bool {
         .and_then(|it| goflags::split(it.as_bytes(), Quoting::of(None)).ok())
         .unwrap_or_default();
     let command = GoCommand::parse(&image.argv, &words);
-    command.name == "list" || command.is_on("n")
+    command.is_on("n")
 }
 
 /// The command line as meant, with the flags that GOFLAGS adds.

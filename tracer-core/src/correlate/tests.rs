@@ -11,6 +11,8 @@ use crate::event::{
 };
 use crate::model::{Build, ToolCall};
 
+mod why;
+
 /// One event from a line: `AT WHAT TGID ARGS`. A process is born at the time of its fork, or at zero.
 fn events(text: &str) -> Vec<Event> {
     let mut born: BTreeMap<u32, u64> = BTreeMap::new();
@@ -76,6 +78,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             }),
             root: None,
             module: Some("example.com/hello".to_owned()),
+            module_dir: None,
             place: None,
         }),
         "inspected" => Event::Inspected(Inspected {

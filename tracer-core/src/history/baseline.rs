@@ -76,10 +76,7 @@ impl fmt::Display for BaselineId {
 impl Baseline {
     /// Absent if it is not known what the output was made from.
     pub fn of(build: &Build, output: &Output) -> Option<Self> {
-        let package = match &output.artifact {
-            Some(artifact) if artifact.main_package.is_some() => artifact.main_package.clone(),
-            Some(_) | None => output.package.as_ref().map(ToString::to_string),
-        }?;
+        let package = output.package.as_ref()?.to_string();
         let flags = Flags(build);
         let goarch = build.toolchain.goarch.clone();
         let level = LEVELS

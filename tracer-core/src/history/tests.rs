@@ -69,7 +69,7 @@ pub(super) fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Bu
         stages: Vec::new(),
         outputs: vec![Output {
             path: "/out/api".into(),
-            package: None,
+            package: Some("example.com/app/cmd/api".into()),
             how: Installed::Renamed,
             at: Ktime(start),
             artifact: Some(artifact),

@@ -123,6 +123,7 @@ fn kinds() -> Vec<Event> {
             }),
             root: None,
             module: Some("example.com/m".to_owned()),
+            module_dir: None,
             place: Place::of_path(b"/kubepods/pod1d4d0cf5-0e5c-4a9e-9a3e-0123456789ab"),
         }),
         Event::ResponseFile(ResponseFile {

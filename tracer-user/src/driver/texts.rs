@@ -1,5 +1,6 @@
 //! Reads texts that the `go` command reads itself: its settings and module, arguments of its tools, and Git's files of the checkout.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -58,6 +59,7 @@ impl Text {
                 user: None,
                 root: None,
                 module: None,
+                module_dir: None,
                 place,
             }),
             Self::ResponseFile { .. } => Event::ResponseFile(ResponseFile {
@@ -105,12 +107,16 @@ impl Job for Question {
                 let module = dir
                     .as_ref()
                     .and_then(|it| self.module(inspect::as_path(it)));
+                let (module, module_dir) = module.map_or((None, None), |(module, dir)| {
+                    (module, Some(ByteString::from(dir.as_os_str().as_bytes())))
+                });
                 Event::Settings(Settings {
                     at: clock::boot(),
                     process: self.process,
                     user,
                     root,
                     module,
+                    module_dir,
                     place: place.clone(),
                 })
             }
@@ -135,13 +141,11 @@ impl Job for Question {
 }
 
 impl Question {
-    /// Path of the module of the nearest `go.mod` at or above `dir`.
-    fn module(&self, dir: &Path) -> Option<String> {
-        let text = dir
-            .ancestors()
-            .take(DEPTH_MAX)
-            .find_map(|dir| self.read(&dir.join("go.mod")))?;
-        go_mod::module_path(&text)
+    /// Path of the module of the nearest `go.mod` at or above `dir`, if it says one, and where that is.
+    fn module<'a>(&self, dir: &'a Path) -> Option<(Option<String>, &'a Path)> {
+        let mut dirs = dir.ancestors().take(DEPTH_MAX);
+        let (text, dir) = dirs.find_map(|dir| Some((self.read(&dir.join("go.mod"))?, dir)))?;
+        Some((go_mod::module_path(&text), dir))
     }
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {

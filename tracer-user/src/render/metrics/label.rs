@@ -87,13 +87,9 @@ pub(crate) fn tool(kind: CallKind) -> &'static str {
     }
 }
 
-/// The main package that an output was made from: what the file says of itself, else what the `go` command said.
+/// The main package that an output was made from.
 pub(crate) fn target(output: &Output) -> Option<&str> {
-    let own = output
-        .artifact
-        .as_ref()
-        .and_then(|it| it.main_package.as_deref());
-    own.or_else(|| std::str::from_utf8(output.package.as_ref()?.as_bytes()).ok())
+    std::str::from_utf8(output.package.as_ref()?.as_bytes()).ok()
 }
 
 /// Targets and what was made from them. A target may leave several files (a C library and its header): the largest one is the binary.

@@ -35,9 +35,7 @@ pub(super) struct Parent {
 /// Of every build of a trace, in its order.
 pub(super) fn places<'a>(trace: &'a Trace) -> Vec<(&'a Build, Place)> {
     let builds = trace.builds.iter();
-    let kept: BTreeMap<ProcKey, &'a Build> = builds
-        .map(|it| (it.process, it))
-        .collect();
+    let kept: BTreeMap<ProcKey, &'a Build> = builds.map(|it| (it.process, it)).collect();
     let parents: BTreeMap<ProcKey, ProcKey> = trace
         .builds
         .iter()

@@ -1,0 +1,268 @@
+//! Why builds fail, what they leave behind, and what is no build.
+
+use super::*;
+use crate::model::FailureClass;
+
+/// The first build: class, package and the number of the process that tells it.
+fn why(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
+    let (trace, _) = replay(events(text));
+    let failure = trace.builds[0].failure.clone().unwrap();
+    (
+        failure.class,
+        failure.package.map(|it| it.to_string()),
+        failure.process.map(|it| it.tgid.0),
+    )
+}
+
+fn of(
+    class: FailureClass,
+    package: &str,
+    process: u32,
+) -> (FailureClass, Option<String>, Option<u32>) {
+    (class, Some(package.to_owned()), Some(process))
+}
+
+#[test]
+fn a_tool_that_fails_under_a_wrapper_is_that_tool() {
+    let text = "0 exec 100 /go/bin/go build -toolexec=/w .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/exe/a.out
+         3 fork 101 102
+         4 exec 102 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/exe/a.out
+         5 exit 102 1
+         6 exit 101 1
+         7 exit 100 1";
+    assert_eq!(why(text), of(FailureClass::Link, "example.com/a", 102));
+    // It may fail by itself, and may hide that the tool failed.
+    let text = "0 exec 100 /go/bin/go build -toolexec=/w .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
+         3 fork 101 102
+         4 exec 102 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
+         5 exit 102 1
+         6 exit 101 0
+         7 fork 100 103
+         8 exec 103 TOOLEXEC_IMPORTPATH=example.com/b /bin/sh /w /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b003/_pkg_.a
+         9 exit 103 9
+         10 exit 100 1";
+    assert_eq!(why(text), of(FailureClass::Compile, "example.com/b", 103));
+}
+
+#[test]
+fn a_test_that_fails_under_a_wrapper_is_a_test() {
+    check(
+        "0 exec 100 /go/bin/go test -exec=/w .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/m.test /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/m.test
+         3 linkphase 101 1 libinit
+         4 exit 101 0
+         5 fork 100 102
+         6 exec 102 /bin/sh /w /tmp/go-build1/b001/m.test -test.timeout=10m0s
+         7 fork 102 103
+         8 exec 103 /tmp/go-build1/b001/m.test -test.timeout=10m0s
+         9 exit 103 1
+         10 exit 102 1
+         11 exit 100 1",
+        &expect![[r#"
+            go test 100: Some(Code(1)) Some((Test, "example.com/m")), 0+Some(0) cached, cpu 6 ms
+              Link example.com/m.test, libinit Some(1)
+              Test example.com/m
+              -> /tmp/go-build1/b001/m.test of - Temporary None
+        "#]],
+    );
+}
+
+#[test]
+fn programs_in_the_place_of_a_tool_do_its_work() {
+    let cc = "0 exec 100 CC=/w/cc /go/bin/go build .
+         1 fork 100 101
+         2 exec 101 CC=/w/cc TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w/cc -I . -c f.c
+         3 fork 101 102
+         4 exec 102 CC=/w/cc TOOLEXEC_IMPORTPATH=example.com/a /usr/bin/gcc -I . -c f.c
+         5 exit 102 1
+         6 exit 101 1
+         7 exit 100 1";
+    assert_eq!(why(cc), of(FailureClass::Compile, "example.com/a", 102));
+    let vet = "0 exec 100 /go/bin/go vet -vettool=/w/check .
+         1 fork 100 101
+         2 exec 101 /w/check -flags
+         3 exit 101 1
+         4 fork 100 102
+         5 exec 102 TOOLEXEC_IMPORTPATH=example.com/a /w/check /tmp/go-build1/b001/vet.cfg
+         6 exit 102 1
+         7 exit 100 1";
+    assert_eq!(why(vet), of(FailureClass::Vet, "example.com/a", 102));
+    let helper = "0 exec 100 /go/bin/go build .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /usr/bin/pkg-config --cflags x
+         3 exit 101 1
+         4 exit 100 1";
+    assert_eq!(why(helper), of(FailureClass::Compile, "example.com/a", 101));
+}
+
+#[test]
+fn a_link_that_go_can_do_without_is_no_reason() {
+    let text = "0 exec 100 /go/bin/go build .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /usr/bin/gcc -o /tmp/go-build1/b001/_cgo_.o a.o
+         3 exit 101 1
+         4 fork 100 102
+         5 exec 102 TOOLEXEC_IMPORTPATH=example.com/b /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
+         6 exit 102 1
+         7 exit 100 1";
+    assert_eq!(why(text), of(FailureClass::Compile, "example.com/b", 102));
+}
+
+#[test]
+fn what_no_process_tells_is_told_by_what_was_under_way_or_not_known() {
+    let of = |class| (class, None, None);
+    let vet = "0 exec 100 /go/bin/go vet .
+         1 span 100 1 Executing action (vet example.com/a)
+         2 done 100 1
+         3 exit 100 1";
+    assert_eq!(why(vet), of(FailureClass::Vet));
+    assert_eq!(
+        why(&vet.replace("go vet", "go fix -diff")),
+        of(FailureClass::Fix)
+    );
+    assert_eq!(
+        why(&vet.replace("go vet", "go test")),
+        of(FailureClass::Unknown)
+    );
+    let load = "0 exec 100 /go/bin/go build ./nowhere
+         1 span 100 1 load.PackagesAndErrors
+         2 done 100 1
+         3 exit 100 1";
+    assert_eq!(why(load), of(FailureClass::Load));
+    let flags = "0 exec 100 /go/bin/go build -nosuchflag
+         1 exit 100 2";
+    assert_eq!(why(flags), of(FailureClass::Unknown));
+    // Version control is no tool of a package, so nobody knows whether it mattered.
+    let vcs = "0 exec 100 /go/bin/go build
+         1 fork 100 101
+         2 exec 101 /usr/bin/git status
+         3 exit 101 128
+         4 exit 100 1";
+    assert_eq!(why(vcs), (FailureClass::Unknown, None, Some(101)));
+}
+
+#[test]
+fn signals_are_told_wherever_they_arrive() {
+    let text = "0 exec 100 /go/bin/go test .
+         1 fork 100 101
+         2 exec 101 /tmp/go-build1/b001/m.test -test.timeout=10m0s
+         3 exit 101 sig2
+         4 exit 100 1";
+    assert_eq!(why(text).0, FailureClass::Interrupted);
+    assert_eq!(why(&text.replace("sig2", "sig9")).0, FailureClass::Killed);
+    assert_eq!(why(&text.replace("sig2", "sig11")).0, FailureClass::Test);
+}
+
+#[test]
+fn a_generator_fails_as_such_also_if_it_is_a_build() {
+    let text = "0 exec 100 /go/bin/go generate .
+         1 fork 100 101
+         2 exec 101 /go/bin/go run gen.go
+         3 fork 101 102
+         4 exec 102 /tmp/go-build9/b001/exe/gen
+         5 exit 102 2
+         6 exit 101 1
+         7 exit 100 1";
+    assert_eq!(why(text).0, FailureClass::Generate);
+    let (trace, _) = replay(events(text));
+    let inner = trace.builds[1].failure.as_ref().unwrap();
+    assert_eq!(inner.class, FailureClass::Program);
+}
+
+#[test]
+fn what_could_not_be_put_in_its_place_is_no_output() {
+    check(
+        "0 exec 100 /go/bin/go build -o /mnt/hello .
+         1 span 100 1 Executing action (link-install example.com/hello)
+         2 install 100 1 /mnt/hello /tmp/go-build1/b001/exe/a.out
+         3 move 100 1 /mnt/hello /tmp/go-build1/b001/exe/a.out
+         4 rename 100 18 /tmp/go-build1/b001/exe/a.out /mnt/hello
+         5 done 100 1
+         6 exit 100 1",
+        &expect![[r#"
+            go build 100: Some(Code(1)) Some((Install, "-")), 0+Some(0) cached, cpu 3 ms
+              link-install example.com/hello Executed []
+        "#]],
+    );
+}
+
+#[test]
+fn a_plan_makes_nothing_and_finds_nothing_in_the_cache() {
+    check(
+        "0 exec 100 GOFLAGS=-n /go/bin/go build -o x .
+         1 span 100 1 Executing action (build fmt)
+         2 done 100 1
+         3 install 100 1 x /tmp/go-build1/b001/exe/a.out
+         4 move 100 1 x /tmp/go-build1/b001/exe/a.out
+         5 exit 100 0",
+        &expect![[r#"
+            go build 100: Some(Code(0)) None, 0+None cached, cpu 3 ms
+              build fmt Cached []
+        "#]],
+    );
+}
+
+#[test]
+fn what_answers_questions_is_no_build_unless_it_compiles() {
+    check(
+        "0 exec 100 /bin/sh -c make
+         1 fork 100 101
+         2 exec 101 /go/bin/go env GOROOT
+         3 exit 101 0
+         4 fork 100 102
+         5 exec 102 /go/bin/go list -export ./...
+         6 fork 102 103
+         7 exec 103 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/asm -o /tmp/go-build1/b001/a.o
+         8 exit 103 0
+         9 fork 102 104
+         10 exec 104 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/cgo -objdir /tmp/go-build1/b001/ -importpath example.com/a -- a.go
+         11 exit 104 0
+         12 exit 102 0
+         13 fork 100 105
+         14 exec 105 /go/bin/go list ./...
+         15 exit 105 0
+         16 exit 100 0",
+        &expect![[r#"
+            go list 102: Some(Code(0)) None, 0+Some(0) cached, cpu 9 ms
+              Asm example.com/a
+              Cgo example.com/a
+        "#]],
+    );
+}
+
+#[test]
+fn files_on_the_line_are_told_by_their_place() {
+    let made = |file: &str| {
+        let text = format!(
+            "0 exec 100 /go/bin/go build -o x {file}
+             1 settings 100
+             2 span 100 1 Executing action (link-install command-line-arguments)
+             3 install 100 1 x /tmp/go-build1/b001/exe/a.out
+             4 rename 100 0 /tmp/go-build1/b001/exe/a.out x
+             5 done 100 1
+             6 exit 100 0"
+        );
+        let mut all = events(&text);
+        for event in &mut all {
+            if let Event::Settings(settings) = event {
+                settings.module_dir = Some("/src".into());
+            }
+        }
+        let (trace, _) = replay(all);
+        trace.builds[0].outputs[0].package.clone().unwrap()
+    };
+    for (file, expected) in [
+        ("cmd/one/main.go", "example.com/hello/cmd/one"),
+        ("cmd/two/main.go", "example.com/hello/cmd/two"),
+        ("main.go", "example.com/hello"),
+        ("tools/a.go", "example.com/hello/tools/a.go"),
+        ("/elsewhere/main.go", "/elsewhere"),
+    ] {
+        assert_eq!(made(file), expected, "{file}");
+    }
+}
