@@ -8,6 +8,7 @@ use crate::origin::{Ci, TraceContext};
 
 use super::Correlator;
 use super::build::{self, Family};
+use super::call;
 use super::failure::{self, Children};
 use super::output;
 use super::process::{Process, total};
@@ -34,6 +35,14 @@ pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build>
         .collect()
 }
 
+/// Whether a tool worked in the work directory of a `go` command. Where it is the first process that was seen, that command began before
+/// anybody looked, and a part of a build is none.
+fn is_in_work_directory(correlator: &Correlator, process: &Process) -> bool {
+    let role = correlator.role(process);
+    let args = role.and_then(|role| call::parsed(role, process));
+    args.is_some_and(|it| it.work.is_some())
+}
+
 fn is_tool(correlator: &Correlator, process: &Process) -> bool {
     correlator.role(process).is_some_and(|it| it != Role::Go)
 }
@@ -55,7 +64,9 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
         linked: BTreeMap::new(),
     };
     let calls = build::calls(correlator, &family);
-    if calls.iter().all(|it| it.is_query) {
+    let is_first = correlator.table.root().map(|it| it.key) == Some(head.key);
+    let is_of_go = is_first && tools.iter().any(|it| is_in_work_directory(correlator, it));
+    if is_of_go || calls.iter().all(|it| it.is_query) {
         return None;
     }
     let resolved = Resolved::of(correlator, &family);

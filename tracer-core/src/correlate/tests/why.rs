@@ -236,6 +236,17 @@ fn what_answers_questions_is_no_build_unless_it_compiles() {
 }
 
 #[test]
+fn a_tool_whose_go_command_began_before_anybody_looked_is_no_build() {
+    let text = "0 exec 100 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b001/_pkg_.a
+         1 phase 100 1 fe:init
+         2 exit 100 0";
+    check(text, &expect![""]);
+    // A rule of Bazel's has no such directory.
+    let text = text.replace("/tmp/go-build1/b001/", "bazel-out/");
+    assert_eq!(replay(events(&text)).0.builds.len(), 1);
+}
+
+#[test]
 fn files_on_the_line_are_told_by_their_place() {
     let made = |file: &str| {
         let text = format!(
