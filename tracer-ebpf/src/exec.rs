@@ -6,7 +6,7 @@ use aya_ebpf::{
     EbpfContext,
     helpers::{
         bpf_get_current_cgroup_id,
-        generated::{bpf_get_current_comm, bpf_probe_read_user},
+        generated::{bpf_get_current_comm, bpf_probe_read_kernel_str, bpf_probe_read_user},
     },
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
@@ -65,7 +65,8 @@ fn record<C: EbpfContext>(ctx: &C, turn: Turn, file: impl FnOnce() -> u64) -> Op
     if n_again() != 0 && is_done(known) {
         return None;
     }
-    let ours = known.or_else(|| adopt(tgid))?;
+    let file = file();
+    let ours = known.or_else(|| adopt(tgid, file))?;
     let task = current_task();
     let born_ns = born(task);
     // SAFETY: the map keeps the element while the program runs; all other threads of the process are gone.
@@ -83,7 +84,7 @@ fn record<C: EbpfContext>(ctx: &C, turn: Turn, file: impl FnOnce() -> u64) -> Op
     };
     // A number that the verifier knows nothing of: it need not look at all that follows twice.
     let is_new = scratch.forget(u64::from(known.is_none()));
-    let len = fill(&scratch, task, born_ns, file());
+    let len = fill(&scratch, task, born_ns, file);
     if scratch.send(len) {
         say!(ctx, "exec of {}, {} bytes", tgid, len);
     } else {
@@ -110,18 +111,21 @@ fn exec_id() -> u32 {
     read_or_zero(current_task(), offset!(task_self_exec_id))
 }
 
-/// Takes a process among those that are followed, if its new program has a name that is looked for. The kernel has given the task that
-/// name by now (`begin_new_exec` of `fs/exec.c`).
+/// Takes a process among those that are followed, if its new program has a name that is looked for: the task, which the kernel has named
+/// after the path that was executed (`begin_new_exec` of `fs/exec.c`), or the file, to which that path may be a link.
 #[inline(always)]
-fn adopt(tgid: u32) -> Option<*mut Ours> {
+fn adopt(tgid: u32, file: u64) -> Option<*mut Ours> {
     // Where nothing is looked for this is all it costs.
     let first = NAMES.get(0)?;
     if first.0[0] == 0 {
         return None;
     }
-    let name = current_name()?;
+    let task = current_name()?;
+    let file = file_name(file);
+    let has_version = has_version(task) || has_version(file);
     for i in 0..NAMES_MAX as u32 {
-        if *NAMES.get(i)? == name {
+        let name = *NAMES.get(i)?;
+        if has_version || name == task || name == file {
             let ours = Ours {
                 born_ns: born(current_task()),
                 target: 0,
@@ -135,6 +139,28 @@ fn adopt(tgid: u32) -> Option<*mut Ours> {
         }
     }
     None
+}
+
+/// `go1.27`, `go-1.22`: what copies and links of the `go` command are called where there are several. User space looks what it is.
+#[inline(always)]
+fn has_version(Name([first, _]): Name) -> bool {
+    const GO: u64 = u16::from_le_bytes(*b"go") as u64;
+    let third = (first >> 16) as u8;
+    first & 0xffff == GO && (third.is_ascii_digit() || matches!(third, b'-' | b'.'))
+}
+
+/// Name of a file, if it has less than 16 bytes, as a task has it.
+#[inline(always)]
+fn file_name(file: u64) -> Name {
+    let dentry = Place::read(file, offset!(file_path)).dentry;
+    let name = dentry.wrapping_add(u64::from(offset!(dentry_name)));
+    let text: u64 = read_or_zero(name, offset!(qstr_name));
+    let mut found = Name([0; 2]);
+    let len = size_of::<Name>() as u32;
+    // SAFETY: the helper writes as many bytes as it is told at the most, and checks what it reads.
+    let ret = unsafe { bpf_probe_read_kernel_str((&raw mut found).cast(), len, text as *const _) };
+    // With its end, a name of 15 bytes takes all; a longer one is cut to that.
+    if ret > 0 { found } else { Name([0; 2]) }
 }
 
 /// Name of the running thread. Not by `aya_ebpf`'s function: that clears the space first, by a call of a function, and kernels up to 6.1
