@@ -43,6 +43,7 @@ fn exec(event: &Event) -> Option<&Exec> {
         Event::Exec(exec) => Some(exec),
         Event::Fork(_)
         | Event::Exit(_)
+        | Event::Reaped(_)
         | Event::Rename(_)
         | Event::Call(_)
         | Event::Lineage(_)

@@ -93,8 +93,10 @@ impl Kind {
     pub const TRACK: Self = Self(6);
     /// A process is followed from now on because of its name, and this is who is above it: [`Lineage`].
     pub const LINEAGE: Self = Self(7);
+    /// The kernel lets go of a process whose exit was sent: [`Reaped`].
+    pub const REAPED: Self = Self(8);
     /// One more than the highest kind: the length of [`map::TALLIES`].
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 9;
 
     /// Name as it stands in counters and in output.
     #[must_use]
@@ -107,6 +109,7 @@ impl Kind {
             Self::CALL => "call",
             Self::TRACK => "track",
             Self::LINEAGE => "lineage",
+            Self::REAPED => "reaped",
             _ => "unknown",
         }
     }
@@ -235,7 +238,7 @@ pub struct Above {
 }
 const _: () = assert!(size_of::<Above>() == 32);
 
-/// The last thread of a process is gone.
+/// The last thread of a process exits. Times are those until now: its memory is still to be freed (since Linux 6.16 all of it).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Exit {
@@ -247,14 +250,36 @@ pub struct Exit {
     pub stime_ns: u64,
     /// Time that all threads spent on a CPU, nanoseconds; exact. `getrusage` splits this by the two above.
     pub runtime_ns: u64,
-    /// Largest resident set, in pages.
+    /// Largest resident set of the process, in pages, as `getrusage` tells it: that of the programs it ran before is in it.
     pub max_rss_pages: u64,
+    /// The same at its last exec: of what it ran before. All ones: not known.
+    pub inherited_rss_pages: u64,
+    /// Largest resident set of the address space that is left now; zero where the kernel has taken it away before (until Linux 6.15).
+    pub own_rss_pages: u64,
     /// Status as `wait` gives it: signal in the low 7 bits, 0x80 for a core dump, exit code in the next 8.
     pub status: u32,
     /// Threads whose times were added up here, beside those that the kernel had added already.
     pub threads: u32,
 }
-const _: () = assert!(size_of::<Exit>() == 72);
+const _: () = assert!(size_of::<Exit>() == 88);
+
+/// The parent has waited for a process, and the kernel lets go of it: what it used in all. The header names that process; CPU and thread
+/// are those of whoever lets go.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Reaped {
+    /// The process.
+    pub header: Header,
+    /// As in [`Exit`].
+    pub utime_ns: u64,
+    /// As in [`Exit`].
+    pub stime_ns: u64,
+    /// As in [`Exit`].
+    pub runtime_ns: u64,
+    /// When its parent was told of its end (`SIGCHLD`), on the clock of [`Header::ktime_ns`]; zero: it was not.
+    pub ended_ns: u64,
+}
+const _: () = assert!(size_of::<Reaped>() == 64);
 
 /// A file was renamed, or that was tried. Followed by `old_len` and `new_len` bytes of path as the caller gave them.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -440,8 +465,10 @@ pub struct Ours {
     pub target: u32,
     /// `self_exec_id` of the process at the last exec that was seen: another one is another exec. Zero: none yet.
     pub exec: u32,
+    /// Largest resident set at the last exec, in pages; all ones until it was seen.
+    pub inherited_rss_pages: u64,
 }
-const _: () = assert!(size_of::<Ours>() == 16);
+const _: () = assert!(size_of::<Ours>() == 24);
 
 /// Value of [`map::TALLIES`]: `seen = sent + lost` for each kind.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

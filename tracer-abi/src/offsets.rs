@@ -68,7 +68,10 @@ pub struct Offsets {
     pub signal_sum_sched_runtime: u32,
     pub signal_maxrss: u32,
     pub signal_thread_head: u32,
+    pub mm_hiwater_rss: u32,
     // What follows may be `ABSENT`.
+    pub mm_rss_count: u32,
+    pub rss_count_stride: u32,
     pub task_utask: u32,
     pub utask_vaddr: u32,
     pub dispatch_probe: u32,
@@ -79,4 +82,4 @@ impl Offsets {
     pub const ABSENT: u32 = u32::MAX;
 }
 
-const _: () = assert!(size_of::<Offsets>() == 57 * 4);
+const _: () = assert!(size_of::<Offsets>() == 60 * 4);

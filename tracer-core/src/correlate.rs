@@ -87,6 +87,15 @@ impl Correlator {
                 self.table.exit(&exit);
                 self.inspect(exit.process)
             }
+            Event::Reaped(reaped) => {
+                self.counts.reaped += 1;
+                // Who lets go of it does so later, and for reasons of their own.
+                if let Some(ended) = reaped.ended {
+                    self.saw(ended);
+                }
+                self.table.answer(reaped.process, |it| it.reaped(&reaped));
+                Vec::new()
+            }
             Event::Rename(rename) => {
                 self.counts.renames += 1;
                 self.saw(rename.at);
@@ -144,6 +153,12 @@ impl Correlator {
     /// Whether a followed process is still running, as far as was seen.
     pub fn n_running(&self) -> usize {
         self.table.processes().filter(|it| it.end.is_none()).count()
+    }
+
+    /// Processes whose exit was seen, and whose last times were not.
+    pub fn n_unreaped(&self) -> usize {
+        let ended = self.table.processes().filter(|it| it.end.is_some());
+        ended.filter(|it| !it.usage.is_final).count()
     }
 
     /// Whether a process runs a tool of Go, as far as its file or its place tells.

@@ -14,7 +14,8 @@ use zerocopy::FromBytes;
 
 use crate::byte_string::ByteString;
 use crate::event::{
-    Ancestor, Captured, Event, Exit, Fork, Ktime, Lineage, ProcKey, Rename, Tgid, Unreadable,
+    Ancestor, Captured, Event, Exit, Fork, Ktime, Lineage, ProcKey, Reaped, Rename, Tgid,
+    Unreadable,
 };
 use crate::redact;
 
@@ -116,6 +117,17 @@ impl Decoder {
                     process: process(header),
                     status: usage::status(exit.status),
                     usage: usage::usage(&exit, self.page_size),
+                }))
+            }
+            abi::Kind::REAPED => {
+                let (reaped, _) = read::<abi::Reaped>(record)?;
+                let (user_ns, system_ns) = usage::times(&reaped);
+                Ok(Event::Reaped(Reaped {
+                    at: at(header),
+                    process: process(header),
+                    ended: Some(Ktime(reaped.ended_ns)).filter(|it| it.0 != 0),
+                    user_ns,
+                    system_ns,
                 }))
             }
             abi::Kind::RENAME => {

@@ -124,6 +124,8 @@ pub enum Event {
     Fork(Fork),
     Exec(Box<Exec>),
     Exit(Exit),
+    /// Comes after the exit, if at all.
+    Reaped(Reaped),
     Rename(Rename),
     Call(Call),
     /// Who is above a process that is followed by its name. Comes after its exec.
@@ -151,6 +153,7 @@ impl Event {
             Self::Exit(exit) => Some(exit.process),
             Self::Fork(_)
             | Self::Exec(_)
+            | Self::Reaped(_)
             | Self::Rename(_)
             | Self::Call(_)
             | Self::Lineage(_)
@@ -210,13 +213,26 @@ pub struct Ancestor {
     pub name: ByteString,
 }
 
-/// The last thread of a process is gone.
+/// The last thread of a process exits. Its memory may still have to be freed, which is part of its system time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     pub at: Ktime,
     pub process: ProcKey,
     pub status: Status,
     pub usage: Usage,
+}
+
+/// The parent has waited for a process, and the kernel has let go of it: what it used in all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaped {
+    pub at: Ktime,
+    pub process: ProcKey,
+    /// When its parent was told of its end; a parent may not want to be told.
+    pub ended: Option<Ktime>,
+    /// Nanoseconds of CPU in user mode.
+    pub user_ns: u64,
+    /// Nanoseconds of CPU in the kernel.
+    pub system_ns: u64,
 }
 
 /// How a process ended.
@@ -240,8 +256,38 @@ pub struct Usage {
     pub user_ns: u64,
     /// Nanoseconds of CPU in the kernel.
     pub system_ns: u64,
-    /// Largest resident set in bytes.
-    pub max_rss_bytes: u64,
+    /// Largest resident set in bytes; of several processes, that of the largest one. `None`: not known.
+    pub max_rss_bytes: Option<u64>,
+    /// Present where the largest resident set may be larger than that, and by no more than up to this: the kernel has counted what a
+    /// process ran before together with this program (until Linux 6.15).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rss_at_most_bytes: Option<u64>,
+    /// Whether the times are those that the kernel told the parent. `false`: of one process at least they are those at its exit, so the
+    /// time in which its memory was freed is missing.
+    #[serde(default)]
+    pub is_final: bool,
+}
+
+impl Usage {
+    /// Of several processes: their CPU time together, and the largest resident set of any.
+    pub fn total(each: impl Iterator<Item = Self>) -> Self {
+        let mut total = Self::default();
+        let mut are_final = None;
+        for it in each {
+            total.user_ns = total.user_ns.saturating_add(it.user_ns);
+            total.system_ns = total.system_ns.saturating_add(it.system_ns);
+            total.max_rss_bytes = total.max_rss_bytes.max(it.max_rss_bytes);
+            let at_most = it.max_rss_at_most_bytes;
+            total.max_rss_at_most_bytes = total.max_rss_at_most_bytes.max(at_most);
+            are_final = Some(are_final.unwrap_or(true) && it.is_final);
+        }
+        // What is known of one may be more than another can have had.
+        total.max_rss_at_most_bytes = total
+            .max_rss_at_most_bytes
+            .filter(|it| Some(*it) > total.max_rss_bytes);
+        total.is_final = are_final.unwrap_or(false);
+        total
+    }
 }
 
 /// A file was renamed, or that was tried. Paths as the caller gave them.

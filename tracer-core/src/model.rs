@@ -51,6 +51,9 @@ pub struct EventCounts {
     pub forks: u64,
     pub execs: u64,
     pub exits: u64,
+    /// Processes whose last times came. Traces of before these were sent have none.
+    #[serde(default)]
+    pub reaped: u64,
     pub renames: u64,
     pub calls: u64,
     /// Of all kinds, never delivered by the kernel.

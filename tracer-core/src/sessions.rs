@@ -13,6 +13,9 @@ use crate::model::Trace;
 
 /// How long what outlives a session's first process still belongs to it: nanoseconds.
 const AFTERMATH_NS: u64 = 500_000_000;
+/// How long a session waits for the last times of its processes: nanoseconds. The kernel has them after a grace period, a few hundredths of
+/// a second after the parent waited; for a process whose parent does not wait they do not come at all.
+const REAPING_NS: u64 = 100_000_000;
 /// How long a session waits for answers about its outputs: nanoseconds.
 const PATIENCE_NS: u64 = 120_000_000_000;
 /// Events that one session takes. A program under `go run` may start others for months.
@@ -28,6 +31,8 @@ pub struct Sessions {
     under_way: BTreeMap<ProcKey, Session>,
     /// Whose session a process belongs to; none for what outlived its own.
     of: BTreeMap<ProcKey, Option<ProcKey>>,
+    /// Whose session a process belonged to that has exited, until its last times come.
+    exited: BTreeMap<ProcKey, ProcKey>,
     /// Processes about which a session has asked; the answers may come when they have ended.
     asked: BTreeMap<ProcKey, ProcKey>,
     n_refused: u64,
@@ -85,12 +90,19 @@ impl Sessions {
             Event::Exit(exit) => {
                 let root = self.root_of(exit.process);
                 self.of.remove(&exit.process);
+                if let Some(root) = root {
+                    self.exited.insert(exit.process, root);
+                }
                 if root == Some(exit.process)
                     && let Some(session) = self.under_way.get_mut(&exit.process)
                 {
                     session.ended = Some(exit.at);
                 }
                 self.tell(root, Event::Exit(exit))
+            }
+            Event::Reaped(reaped) => {
+                let root = self.exited.remove(&reaped.process);
+                self.tell(root, Event::Reaped(reaped))
             }
             Event::Rename(rename) => {
                 let root = self.root_of(rename.process);
@@ -138,6 +150,7 @@ impl Sessions {
             Event::Fork(fork) => or_itself(fork.parent),
             Event::Exec(exec) => Some(self.known(exec.process).unwrap_or(exec.process)),
             Event::Exit(exit) => or_itself(exit.process),
+            Event::Reaped(reaped) => self.exited.get(&reaped.process).copied(),
             Event::Rename(rename) => or_itself(rename.process),
             Event::Call(call) => or_itself(call.process),
             Event::Lineage(lineage) => self.known(lineage.process),
@@ -213,6 +226,11 @@ impl Sessions {
             .map(|(root, _)| *root)
             .collect();
         over.into_iter().filter_map(|root| self.end(root)).collect()
+    }
+
+    /// Whether a session waits for last times, which nobody announces.
+    pub fn is_reaping(&self, now: Ktime) -> bool {
+        self.under_way.values().any(|it| it.is_reaping(now))
     }
 
     /// Ends everything, over or not.
@@ -301,6 +319,7 @@ impl Sessions {
     fn end(&mut self, root: ProcKey) -> Option<Trace> {
         let session = self.under_way.remove(&root)?;
         self.asked.retain(|_, of| *of != root);
+        self.exited.retain(|_, of| *of != root);
         for of in self.of.values_mut().filter(|it| **it == Some(root)) {
             *of = None;
         }
@@ -324,7 +343,8 @@ impl Session {
         }
         self.n_events += 1;
         // An end is worth more than the rest.
-        if self.n_events > EVENTS_MAX && !is_answer && !matches!(event, Event::Exit(_)) {
+        let is_end = matches!(event, Event::Exit(_) | Event::Reaped(_));
+        if self.n_events > EVENTS_MAX && !is_answer && !is_end {
             self.n_left_out += 1;
             return Vec::new();
         }
@@ -339,8 +359,13 @@ impl Session {
             let since = now.0.saturating_sub(ended.0);
             let all_ended = since > AFTERMATH_NS || self.correlator.n_running() == 0;
             let all_read = since > PATIENCE_NS || self.n_asked == 0;
-            all_ended && all_read
+            all_ended && all_read && !self.is_reaping(now)
         })
+    }
+
+    fn is_reaping(&self, now: Ktime) -> bool {
+        let is_in_time = |ended: Ktime| now.since(ended) <= REAPING_NS;
+        self.ended.is_some_and(is_in_time) && self.correlator.n_unreaped() > 0
     }
 
     fn finish(mut self) -> Trace {

@@ -75,6 +75,7 @@ fn record<C: EbpfContext>(ctx: &C, turn: Turn, file: impl FnOnce() -> u64) -> Op
             born_ns,
             target: 0,
             exec: exec_id(),
+            inherited_rss_pages: max_rss_pages(task),
         })
     };
     count_seen(Kind::EXEC);
@@ -111,6 +112,16 @@ fn exec_id() -> u32 {
     read_or_zero(current_task(), offset!(task_self_exec_id))
 }
 
+/// Largest resident set until now, in pages; all ones if it cannot be read. At an exec the address space that is left has just been
+/// added (`exec_mmap` of `fs/exec.c`).
+#[inline(always)]
+fn max_rss_pages(task: u64) -> u64 {
+    let mut failed = 0;
+    let signal: u64 = fetch(task, offset!(task_signal), &mut failed);
+    let pages: u64 = fetch(signal, offset!(signal_maxrss), &mut failed);
+    pages | !same(failed, 0)
+}
+
 /// Takes a process among those that are followed, if its new program has a name that is looked for: the task, which the kernel has named
 /// after the path that was executed (`begin_new_exec` of `fs/exec.c`), or the file, to which that path may be a link.
 #[inline(always)]
@@ -130,6 +141,7 @@ fn adopt(tgid: u32, file: u64) -> Option<*mut Ours> {
                 born_ns: born(current_task()),
                 target: 0,
                 exec: 0,
+                inherited_rss_pages: u64::MAX,
             };
             if OURS.insert(tgid, ours, 0).is_err() {
                 count_seen(Kind::TRACK);

@@ -4,9 +4,10 @@ use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use tracer_abi::{Exit, Kind};
+use tracer_abi::{Exit, Kind, Offsets};
 
 use crate::{
+    dying,
     kernel::{born, current_task, current_tgid, read},
     maps::{OURS, offset},
     record::{WAKE, header, send},
@@ -44,25 +45,50 @@ pub fn on_exit_late(_: TracePointContext) -> u32 {
 #[inline(always)]
 fn forget() -> Option<()> {
     let tgid = current_tgid();
-    OURS.get_ptr(tgid)?;
+    let ours = OURS.get_ptr(tgid)?;
     let task = current_task();
     let signal: u64 = read(task, offset!(task_signal))?;
     if read::<i32>(signal, offset!(signal_live))? != 0 {
         return None;
     }
+    // SAFETY: the map keeps the element while the program runs.
+    let inherited_rss_pages = unsafe { (*ours).inherited_rss_pages };
     OURS.remove(tgid).ok()?;
+    let born_ns = born(task);
     let mut exit = Exit {
-        header: header(Kind::EXIT, size_of::<Exit>() as u64, born(task)),
+        header: header(Kind::EXIT, size_of::<Exit>() as u64, born_ns),
         utime_ns: read(signal, offset!(signal_utime)).unwrap_or(0),
         stime_ns: read(signal, offset!(signal_stime)).unwrap_or(0),
         runtime_ns: read(signal, offset!(signal_sum_sched_runtime)).unwrap_or(0),
         max_rss_pages: read(signal, offset!(signal_maxrss)).unwrap_or(0),
+        inherited_rss_pages,
+        own_rss_pages: own_rss_pages(task).unwrap_or(0),
         status: status(task, signal).unwrap_or(0),
         threads: 0,
     };
     add_threads(&mut exit, signal);
     send(Kind::EXIT, &exit, WAKE);
+    dying::enter(tgid, born_ns);
     Some(())
+}
+
+/// Largest resident set of the address space. Since Linux 6.16 it is still there at this moment (`do_exit` of `kernel/exit.c`). The sum is
+/// what the kernel itself takes for it (`get_mm_rss` of `include/linux/mm.h`), which has no part that lies on some CPU.
+#[inline(always)]
+fn own_rss_pages(task: u64) -> Option<u64> {
+    /// `MM_FILEPAGES`, `MM_ANONPAGES` and `MM_SHMEMPAGES` of `include/linux/mm_types_task.h`.
+    const RESIDENT: [u32; 3] = [0, 1, 3];
+    let mm: u64 = read(task, offset!(task_mm))?;
+    if mm == 0 || offset!(mm_rss_count) == Offsets::ABSENT {
+        return None;
+    }
+    let mut now = 0;
+    for index in RESIDENT {
+        let count: i64 = read(mm, offset!(mm_rss_count) + index * offset!(rss_count_stride))?;
+        now += count.max(0) as u64;
+    }
+    let most: u64 = read(mm, offset!(mm_hiwater_rss))?;
+    Some(most.max(now))
 }
 
 /// What `wait` will report of the process: `wait_task_zombie` of `kernel/exit.c`.

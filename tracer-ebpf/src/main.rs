@@ -11,6 +11,7 @@
 mod bound;
 mod call;
 mod cookie;
+mod dying;
 mod exec;
 mod exit;
 mod fork;

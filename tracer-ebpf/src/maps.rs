@@ -1,4 +1,4 @@
-//! All state of the programs. What both sides share is named in `tracer_abi::map`; `SPANS` is private to this side.
+//! All state of the programs. What both sides share is named in `tracer_abi::map`; `SPANS` and `DYING` are private to this side.
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -10,6 +10,7 @@ use tracer_abi::{
 };
 
 use crate::{
+    dying::Dying,
     scratch::Scratch,
     span::{Goroutine, Open},
 };
@@ -25,6 +26,10 @@ pub static TALLIES: PerCpuArray<Tally> = PerCpuArray::with_max_entries(Kind::COU
 /// then given to another process at once instead of after the RCU grace period.
 #[map]
 pub static OURS: HashMap<u32, Ours> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// When the parent was told of the end of a process whose exit was sent; zero until then. LRU, because the end of one may be missed.
+#[map]
+pub static DYING: LruHashMap<Dying, u64> = LruHashMap::with_max_entries(8192, 0);
 
 #[map]
 pub static SPECS: Array<Spec> = Array::with_max_entries(SPECS_MAX as u32, 0);

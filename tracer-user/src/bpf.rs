@@ -94,7 +94,7 @@ pub struct Tracer {
     /// By the names of their programs.
     scheduler: Vec<(&'static str, FdLink)>,
     rename: Option<Rename>,
-    ours: HashMap<MapData, u32, Words<2>>,
+    ours: HashMap<MapData, u32, Words<3>>,
     detail: Array<MapData, u32>,
     tallies: PerCpuArray<MapData, Words<2>>,
     skipped: Skipped,
@@ -230,7 +230,11 @@ impl Tracer {
 
     /// Follows a process, and all that it forks from now on.
     pub fn follow(&mut self, tgid: u32) -> Result<(), TracerError> {
-        let ours = Words::read_from_bytes(Ours::default().as_bytes()).unwrap_or_default();
+        let ours = Ours {
+            inherited_rss_pages: u64::MAX,
+            ..Ours::default()
+        };
+        let ours = Words::read_from_bytes(ours.as_bytes()).unwrap_or_default();
         Ok(self.ours.insert(tgid, ours, 0)?)
     }
 
@@ -260,6 +264,7 @@ impl Tracer {
             Kind::CALL,
             Kind::TRACK,
             Kind::LINEAGE,
+            Kind::REAPED,
         ];
         let mut tallies = Vec::with_capacity(kinds.len());
         for kind in kinds {

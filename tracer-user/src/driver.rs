@@ -48,6 +48,10 @@ use crate::render::Cost;
 
 /// How long processes that outlive the command are still followed.
 const AFTERMATH: Duration = Duration::from_millis(500);
+/// How long the last times of processes are waited for, which the kernel has after the parent has waited for them.
+const REAPING: Duration = Duration::from_millis(100);
+/// How often they are looked for: nobody wakes the reader for them.
+const REAPING_TICK: Duration = Duration::from_millis(10);
 /// How long outputs are still read after the command has ended.
 const READING: Duration = Duration::from_mins(2);
 /// How often probed files are looked after.
@@ -102,7 +106,11 @@ pub fn watch(
     };
     let mut ended: Option<Instant> = None;
     loop {
-        let timeout = command.look_again.map_or(TICK, |_| SETTLE);
+        let timeout = match (command.look_again, ended) {
+            (Some(_), _) => SETTLE,
+            (None, Some(since)) if since.elapsed() <= REAPING => REAPING_TICK,
+            (None, _) => TICK,
+        };
         let seen = live.as_ref().map(|it| (&it.source, &it.world));
         let have_changed = wait(signals, seen, timeout)?;
         // First the signals: what the command did before it ended is in the ring by the time its end is known.
@@ -200,7 +208,8 @@ impl<'a> Live<'a> {
     fn is_over(&self, since_end: Duration) -> bool {
         let all_exited = since_end > AFTERMATH || self.correlator.n_running() == 0;
         let all_read = since_end > READING || self.world.n_pending() == 0;
-        all_exited && all_read
+        let all_reaped = since_end > REAPING || self.correlator.n_unreaped() == 0;
+        all_exited && all_reaped && all_read
     }
 
     fn finish(mut self) -> Traced {

@@ -5,6 +5,11 @@ use anyhow::Result;
 use crate::{setup, shell};
 
 pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
+    example("complete", &[&rounds.to_string(), minor], minor)
+}
+
+/// Runs an example of `tests/` on a Go of this minor version.
+pub(crate) fn example(name: &str, args: &[&str], minor: &str) -> Result<()> {
     setup::minor(minor)?;
     let gotrace = shell::gotrace()?;
     shell::run(shell::cargo().args([
@@ -13,15 +18,15 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
         "--package",
         "tests",
         "--example",
-        "complete",
+        name,
     ]))?;
     // Whoever runs this, the builds are root's: tracing needs it, and the sandboxes are private.
-    let mut complete = shell::as_root("env")?;
-    complete.arg(format!("GOTRACE_BIN={}", gotrace.display()));
-    complete.arg(format!(
+    let mut example = shell::as_root("env")?;
+    example.arg(format!("GOTRACE_BIN={}", gotrace.display()));
+    example.arg(format!(
         "GOTRACE_TOOLCHAINS={}",
         tests::toolchain_dir().display()
     ));
-    complete.arg(shell::target().join("release/examples/complete"));
-    shell::run(complete.args([&rounds.to_string(), minor]))
+    example.arg(shell::target().join("release/examples").join(name));
+    shell::run(example.args(args))
 }

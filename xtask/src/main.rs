@@ -14,6 +14,7 @@ mod bench_analyze;
 mod bench_history;
 mod bench_overhead;
 mod bench_reliability;
+mod bench_usage;
 mod bless;
 mod bpf;
 mod complete;
@@ -151,6 +152,12 @@ enum Bench {
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
+    /// CPU time, peak memory and end of processes, beside what the kernel told their parent.
+    Usage {
+        /// Minor version of the Go that builds.
+        #[arg(long, value_name = "VERSION", default_value = "1.27")]
+        go: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -192,6 +199,9 @@ fn main() -> ExitCode {
         Word::Bench {
             what: Bench::Reliability,
         } => bench_reliability::run(),
+        Word::Bench {
+            what: Bench::Usage { go },
+        } => bench_usage::run(&go),
         Word::Complete { rounds, go } => complete::run(rounds, &go),
         Word::KernelLog { args } => kernel_log::run(&args),
         Word::Deb { of } => deb::run(of.as_deref()),

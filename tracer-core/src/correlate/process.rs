@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::{
-    Ancestor, Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Rename, Settings, Status, Tgid,
-    Usage,
+    Ancestor, Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Reaped, Rename, Settings, Status,
+    Tgid, Usage,
 };
 use crate::model::{Anomaly, GcCycle, Phase};
 use crate::origin::Checkout;
@@ -80,6 +80,7 @@ pub(super) struct Process {
     pub(super) start: Ktime,
     pub(super) end: Option<End>,
     pub(super) usage: Usage,
+    reaped: Option<Reaped>,
     pub(super) images: Vec<Image>,
     pub(super) settings: Option<Settings>,
     pub(super) checkout: Option<Checkout>,
@@ -105,6 +106,7 @@ impl Process {
             start,
             end: None,
             usage: Usage::default(),
+            reaped: None,
             images: Vec::new(),
             settings: None,
             checkout: None,
@@ -137,6 +139,24 @@ impl Process {
             status: exit.status,
         });
         self.usage = exit.usage;
+        if let Some(reaped) = self.reaped.take() {
+            self.reaped(&reaped);
+        }
+    }
+
+    /// Its times are whole now, and its end is what its parent was told. A record that overtook the exit waits for that.
+    pub(super) fn reaped(&mut self, reaped: &Reaped) {
+        let Some(end) = &mut self.end else {
+            self.reaped = Some(reaped.clone());
+            return;
+        };
+        end.at = end.at.max(reaped.ended.unwrap_or_default());
+        self.usage = Usage {
+            user_ns: reaped.user_ns,
+            system_ns: reaped.system_ns,
+            is_final: true,
+            ..self.usage
+        };
     }
 
     pub(super) fn called(&mut self, call: &Call) {
@@ -258,9 +278,5 @@ fn text(captured: &Captured<ByteString>) -> String {
 
 /// CPU of all of them together; the largest resident set of any.
 pub(super) fn total<'a>(processes: impl Iterator<Item = &'a Process>) -> Usage {
-    processes.fold(Usage::default(), |sum, it| Usage {
-        user_ns: sum.user_ns.saturating_add(it.usage.user_ns),
-        system_ns: sum.system_ns.saturating_add(it.usage.system_ns),
-        max_rss_bytes: sum.max_rss_bytes.max(it.usage.max_rss_bytes),
-    })
+    Usage::total(processes.map(|it| it.usage))
 }

@@ -21,10 +21,30 @@ pub(super) fn status(status: u32) -> Status {
 /// A machine that counts both exactly (`CONFIG_VIRT_CPU_ACCOUNTING_NATIVE`: not x86, not arm64) needs none of this.
 pub(super) fn usage(exit: &abi::Exit, page_size: u64) -> Usage {
     let (user_ns, system_ns) = split(exit.runtime_ns, exit.utime_ns, exit.stime_ns);
+    let (exact, at_most) = peak(exit);
+    let bytes = |pages: u64| pages.saturating_mul(page_size);
     Usage {
         user_ns,
         system_ns,
-        max_rss_bytes: exit.max_rss_pages.saturating_mul(page_size),
+        max_rss_bytes: exact.map(bytes),
+        max_rss_at_most_bytes: at_most.map(bytes),
+        is_final: false,
+    }
+}
+
+/// User and system time of a process that was waited for.
+pub(super) fn times(reaped: &abi::Reaped) -> (u64, u64) {
+    split(reaped.runtime_ns, reaped.utime_ns, reaped.stime_ns)
+}
+
+/// Largest resident set of the last program, in pages: exactly, or at most. What the kernel counts for the process also has that of the
+/// address spaces that it left at its execs: of its programs before, and of its parent, if that lent its own (`vfork`).
+fn peak(exit: &abi::Exit) -> (Option<u64>, Option<u64>) {
+    let is_own = exit.max_rss_pages > exit.inherited_rss_pages;
+    let own = Some(exit.own_rss_pages).filter(|it| *it > 0);
+    match if is_own { Some(exit.max_rss_pages) } else { own } {
+        Some(pages) => (Some(pages), None),
+        None => (None, Some(exit.max_rss_pages)),
     }
 }
 

@@ -177,7 +177,8 @@ pub struct Entry {
     pub packages_cached: Option<u32>,
     pub cpu_user_ns: u64,
     pub cpu_system_ns: u64,
-    pub max_rss_bytes: u64,
+    /// `None`: not known of any process.
+    pub max_rss_bytes: Option<u64>,
     /// Records that the kernel had no room for while the build ran.
     pub lost: u64,
     /// Gaps in what is known of it; more than none: it is not whole.

@@ -280,6 +280,7 @@ fn every_kind_and_point_is_known_by_its_name() {
         let (Event::Fork(_)
         | Event::Exec(_)
         | Event::Exit(_)
+        | Event::Reaped(_)
         | Event::Rename(_)
         | Event::Call(_)
         | Event::Lineage(_)

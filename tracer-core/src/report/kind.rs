@@ -28,8 +28,8 @@ pub struct KindTime {
     pub running_ns: u64,
     pub user_ns: u64,
     pub system_ns: u64,
-    /// The largest of one process.
-    pub max_rss_bytes: u64,
+    /// The largest of one process. `None`: not known of any.
+    pub max_rss_bytes: Option<u64>,
 }
 
 impl KindTime {
@@ -43,7 +43,7 @@ impl KindTime {
             running_ns: 0,
             user_ns: 0,
             system_ns: 0,
-            max_rss_bytes: 0,
+            max_rss_bytes: None,
         }
     }
 

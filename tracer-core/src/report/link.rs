@@ -17,8 +17,8 @@ pub struct LinkTime {
     pub wall_ns: u64,
     /// With the C linker under it.
     pub cpu_ns: u64,
-    /// The largest of one process.
-    pub max_rss_bytes: u64,
+    /// The largest of one process. `None`: not known of any.
+    pub max_rss_bytes: Option<u64>,
     pub failed: bool,
     /// Time in which a C compiler or linker ran under it: zero for an internal link.
     pub external_ns: u64,
@@ -64,7 +64,7 @@ fn link_time(link: &Node<'_>, tree: &Tree<'_>) -> Option<LinkTime> {
         max_rss_bytes: under
             .iter()
             .map(|it| it.call.usage.max_rss_bytes)
-            .fold(link.call.usage.max_rss_bytes, u64::max),
+            .fold(link.call.usage.max_rss_bytes, Option::max),
         failed: link.call.status.is_some_and(|it| !it.is_success()),
         external_ns: interval::union(under.iter().map(|it| it.interval)),
         phases,

@@ -21,8 +21,8 @@ pub struct PackageTime {
     /// Of that, time in which nothing else ran in the build.
     pub alone_ns: u64,
     pub cpu_ns: u64,
-    /// The largest of one process.
-    pub max_rss_bytes: u64,
+    /// The largest of one process. `None`: not known of any.
+    pub max_rss_bytes: Option<u64>,
     /// Runs of compiler, assembler, cgo and C tools.
     pub runs: u64,
     pub failed: bool,
@@ -66,7 +66,7 @@ pub(super) fn packages(tree: &Tree<'_>) -> Vec<PackageTime> {
                 .iter()
                 .map(|it| it.call.usage.max_rss_bytes)
                 .max()
-                .unwrap_or(0),
+                .flatten(),
             runs: super::len(&nodes),
             failed: nodes.iter().any(|it| {
                 it.is_root() && it.call.status.is_some_and(|status| !status.is_success())

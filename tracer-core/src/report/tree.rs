@@ -81,18 +81,8 @@ impl<'a> Tree<'a> {
 
     /// What the runs used that were made for the build, not for the user.
     pub(super) fn usage_for_the_build(&self) -> Usage {
-        let mut all = Usage::default();
-        for node in self.nodes.iter().filter(|it| !it.root_kind.is_for_user()) {
-            let Usage {
-                user_ns,
-                system_ns,
-                max_rss_bytes,
-            } = node.call.usage;
-            all.user_ns = all.user_ns.saturating_add(user_ns);
-            all.system_ns = all.system_ns.saturating_add(system_ns);
-            all.max_rss_bytes = all.max_rss_bytes.max(max_rss_bytes);
-        }
-        all
+        let for_the_build = self.nodes.iter().filter(|it| !it.root_kind.is_for_user());
+        Usage::total(for_the_build.map(|it| it.call.usage))
     }
 
     /// Index of the run with the largest resident set.
@@ -104,6 +94,6 @@ impl<'a> Tree<'a> {
             .max_by_key(|it| it.call.usage.max_rss_bytes)?;
         u32::try_from(largest.index)
             .ok()
-            .filter(|_| largest.call.usage.max_rss_bytes > 0)
+            .filter(|_| largest.call.usage.max_rss_bytes.is_some())
     }
 }

@@ -9,6 +9,7 @@ const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
 const RESTRICT: u32 = 11;
 const TYPE_TAG: u32 = 18;
+const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 
@@ -24,6 +25,7 @@ pub(super) struct Btf<'a> {
 }
 
 struct Type {
+    name_at: u32,
     kind: u32,
     n_members: usize,
     has_bit_fields: bool,
@@ -69,6 +71,17 @@ impl<'a> Btf<'a> {
             at = of_type;
         }
         bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    /// Bytes between the elements of an array of the structure `element` that is a member of `structure`.
+    pub(super) fn stride(&self, structure: &str, member: &str, element: &str) -> Option<u32> {
+        let (_, of_type) = self.member(self.structure(structure)?, member, DEPTH_MAX)?;
+        let array = self.resolve(of_type)?;
+        if array.kind != ARRAY {
+            return None;
+        }
+        let of = self.resolve(word(self.types, array.body)?)?;
+        (of.kind == STRUCT && self.is_name(of.name_at, element)).then_some(of.refers)
     }
 
     fn structure(&self, name: &str) -> Option<u32> {
@@ -137,7 +150,7 @@ impl Type {
         // Bytes that follow, by kind: fixed, and for each member.
         let (fixed, each) = match self.kind {
             1 | 14 | 17 => (4, 0),                // int, var, decl_tag
-            3 => (12, 0),                         // array
+            ARRAY => (12, 0),
             STRUCT | UNION | 15 | 19 => (0, 12),  // datasec and enum64 as well
             6 | 13 => (0, 8),                     // enum, func_proto
             2 | 7..=12 | 16 | TYPE_TAG => (0, 0), // pointer, forward, qualifiers, function, float
@@ -150,6 +163,7 @@ impl Type {
 fn type_at(types: &[u8], at: usize) -> Option<Type> {
     let info = word(types, at.checked_add(4)?)?;
     Some(Type {
+        name_at: word(types, at)?,
         kind: info >> 24 & 0x1f,
         n_members: index(info & 0xffff),
         has_bit_fields: info >> 31 == 1,
@@ -171,9 +185,9 @@ fn index(n: u32) -> usize {
 mod tests {
     use super::*;
 
-    /// `struct outer { int a; struct { int b; const inner c; }; }`, `struct inner { int d; int e; }`.
+    /// `struct outer { int a; struct { int b; const inner c; }; inner f[2]; }`, `struct inner { int d; int e; }`.
     fn sample() -> Vec<u8> {
-        let strings = b"\0outer\0a\0b\0c\0inner\0d\0e\0int\0";
+        let strings = b"\0outer\0a\0b\0c\0inner\0d\0e\0int\0f\0";
         let name = |text: &str| {
             let needle = format!("\0{text}\0");
             let at = strings
@@ -189,8 +203,9 @@ mod tests {
         types.extend([0, CONST << 24, 2]); // 3
         types.extend([0, STRUCT << 24 | 2, 12]); // 4
         types.extend([name("b"), 1, 0, name("c"), 3, 32]);
-        types.extend([name("outer"), STRUCT << 24 | 2, 16]); // 5
-        types.extend([name("a"), 1, 0, 0, 4, 32]);
+        types.extend([name("outer"), STRUCT << 24 | 3, 32]); // 5
+        types.extend([name("a"), 1, 0, 0, 4, 32, name("f"), 6, 128]);
+        types.extend([0, ARRAY << 24, 0, 2, 1, 2]); // 6
         let n_types = u32::try_from(types.len() * 4).unwrap();
         let header = [
             0x0001_eb9f,
@@ -218,6 +233,9 @@ mod tests {
         assert_eq!(offsets, [Some(0), Some(4), Some(8), Some(12), None, None]);
         assert_eq!(btf.offset("inner", "e"), Some(4));
         assert_eq!(btf.offset("int", "e"), None);
+        assert_eq!(btf.stride("outer", "f", "inner"), Some(8));
+        assert_eq!(btf.stride("outer", "f", "outer"), None);
+        assert_eq!(btf.stride("outer", "c", "inner"), None);
     }
 
     #[test]

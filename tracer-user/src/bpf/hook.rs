@@ -15,9 +15,12 @@ use super::error::{SetupError, TracerError, from_program};
 /// Program, and the BTF tracepoint it runs at.
 type Row = (&'static str, &'static str);
 
-const SCHEDULER: [Row; 3] = [
+const SCHEDULER: [Row; 5] = [
     ("on_fork", "sched_process_fork"),
     ("on_exec", "sched_process_exec"),
+    // Before the next: whatever exits is told of to the end.
+    ("on_free", "sched_process_free"),
+    ("on_signal", "signal_generate"),
     ("on_exit", "sched_process_exit"),
 ];
 

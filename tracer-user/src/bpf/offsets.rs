@@ -36,8 +36,16 @@ fn of(bytes: &[u8]) -> Result<Offsets, SetupError> {
                 name: names.first().copied().unwrap_or("?"),
             })
     };
-    // Not demanded: only kernels before 5.15 are asked for them.
     let optional = |structure, name| btf.offset(structure, name).unwrap_or(Offsets::ABSENT);
+    // Since 6.2; without it the memory of a program that inherited more over its exec is not known.
+    let counter = "percpu_counter";
+    let rss_count = btf
+        .stride("mm_struct", "rss_stat", counter)
+        .and_then(|stride| {
+            let first = btf.offset("mm_struct", "rss_stat")?;
+            Some((first.checked_add(btf.offset(counter, "count")?)?, stride))
+        });
+    let (mm_rss_count, rss_count_stride) = rss_count.unwrap_or((Offsets::ABSENT, 0));
     let task = |name| find("task_struct", &[name]);
     let mm = |name| find("mm_struct", &[name]);
     let signal = |name| find("signal_struct", &[name]);
@@ -101,6 +109,10 @@ fn of(bytes: &[u8]) -> Result<Offsets, SetupError> {
         signal_sum_sched_runtime: signal("sum_sched_runtime")?,
         signal_maxrss: signal("maxrss")?,
         signal_thread_head: signal("thread_head")?,
+        mm_hiwater_rss: mm("hiwater_rss")?,
+        mm_rss_count,
+        rss_count_stride,
+        // Only kernels before 5.15 are asked for them.
         task_utask: optional("task_struct", "utask"),
         utask_vaddr: optional("uprobe_task", "vaddr"),
         dispatch_probe: optional("uprobe_dispatch_data", "tu"),

@@ -204,7 +204,7 @@ impl Tracer {
     /// Processes that are followed now.
     pub fn followed(&self) -> Vec<ProcKey> {
         let all = self.ours.iter().map_while(Result::ok);
-        all.map(|(tgid, [born, _])| ProcKey {
+        all.map(|(tgid, [born, ..])| ProcKey {
             tgid: Tgid(tgid),
             born: Ktime(born),
         })

@@ -37,6 +37,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
                     n_exits += u32::from(is_it(exit.process) && exit.status == status);
                 }
                 Event::Fork(_)
+                | Event::Reaped(_)
                 | Event::Rename(_)
                 | Event::Call(_)
                 | Event::Lineage(_)

@@ -33,6 +33,7 @@ impl Delay {
             Event::Exit(exit) => exit.at,
             // Nothing has to be looked up in a process because of these, so most may wait; or the kernel does not tell them.
             Event::Fork(_)
+            | Event::Reaped(_)
             | Event::Rename(_)
             | Event::Call(_)
             | Event::Lineage(_)

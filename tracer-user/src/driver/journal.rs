@@ -229,6 +229,7 @@ pub(super) fn is_of_kernel(event: &Event) -> bool {
         Event::Fork(_)
         | Event::Exec(_)
         | Event::Exit(_)
+        | Event::Reaped(_)
         | Event::Rename(_)
         | Event::Call(_)
         | Event::Lineage(_) => true,

@@ -258,6 +258,7 @@ impl Sight {
             Event::Lineage(lineage) => self.process == Some(lineage.process),
             Event::Exec(_)
             | Event::Exit(_)
+            | Event::Reaped(_)
             | Event::Fork(_)
             | Event::Rename(_)
             | Event::Call(_)

@@ -24,7 +24,7 @@ use super::journal::{Journal, is_of_kernel};
 use super::self_test::{SelfTest, Verdict};
 use super::source::Source;
 use super::world::{Answer, NoTool, World};
-use super::{TICK, clock, wait};
+use super::{REAPING_TICK, TICK, clock, wait};
 use crate::launch::signal::{Received, Signals};
 use crate::proc;
 
@@ -125,7 +125,12 @@ pub fn serve(
     let mut looked = Instant::now();
     sink.state(&service.state());
     loop {
-        let have_changed = wait(signals, Some((&service.source, &service.world)), TICK)?;
+        let timeout = if service.sessions.is_reaping(clock::boot()) {
+            REAPING_TICK
+        } else {
+            TICK
+        };
+        let have_changed = wait(signals, Some((&service.source, &service.world)), timeout)?;
         if have_changed {
             service.source.release_changed();
         }

@@ -127,7 +127,7 @@ pub(super) fn build_values(entry: &Entry, bytes: usize) -> Result<[Cell; BUILD.l
         entry.packages_cached.map(i64::from).into(),
         whole(entry.cpu_user_ns).into(),
         whole(entry.cpu_system_ns).into(),
-        whole(entry.max_rss_bytes).into(),
+        whole(entry.max_rss_bytes.unwrap_or(0)).into(),
         whole(entry.lost).into(),
         whole(entry.anomalies).into(),
         repository.clone().into(),
@@ -204,7 +204,7 @@ pub(super) fn entry(cells: &mut Cells) -> Result<Entry, Why> {
         packages_cached: cells.next()?,
         cpu_user_ns: cells.count()?,
         cpu_system_ns: cells.count()?,
-        max_rss_bytes: cells.count()?,
+        max_rss_bytes: Some(cells.count()?).filter(|it| *it > 0),
         lost: cells.count()?,
         anomalies: cells.count()?,
         context: Context {

@@ -35,6 +35,7 @@ fn observe_tracing(families: &mut Families, trace: &Trace) -> Result<(), prometh
         forks,
         execs,
         exits,
+        reaped,
         renames,
         calls,
         lost,
@@ -44,6 +45,7 @@ fn observe_tracing(families: &mut Families, trace: &Trace) -> Result<(), prometh
         ("fork", forks),
         ("exec", execs),
         ("exit", exits),
+        ("reaped", reaped),
         ("rename", renames),
         ("call", calls),
     ] {

@@ -109,6 +109,7 @@ fn tracing(page: &mut Page<'_>, trace: &Trace, report: &Report, cost: Option<&Co
         events.forks,
         events.execs,
         events.exits,
+        events.reaped,
         events.renames,
         events.calls,
     ];

@@ -45,6 +45,11 @@ pub fn memory(bytes: u64) -> String {
     }
 }
 
+/// The same where it need not be known.
+pub fn memory_if_known(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "?".to_owned(), memory)
+}
+
 /// A count, its thousands set apart from five digits on: `35 758`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();

@@ -71,10 +71,10 @@ fn calls(families: &mut Families, build: &Build) -> Result<(), prometheus::Error
             .cpu
             .with(&[tool, "system"])?
             .inc_by(seconds(call.usage.system_ns));
-        if call.usage.max_rss_bytes > 0
+        if let Some(max_rss_bytes) = call.usage.max_rss_bytes
             && let Some(gauge) = families.max_rss.with_if_room(&[tool])?
         {
-            gauge.set(gauge.get().max(bytes(call.usage.max_rss_bytes)));
+            gauge.set(gauge.get().max(bytes(max_rss_bytes)));
         }
         for (name, ns) in phases(call) {
             families

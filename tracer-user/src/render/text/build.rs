@@ -160,8 +160,8 @@ fn facts(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, cpus: u32) {
         .and_then(|it| build.calls.get(usize::try_from(it).ok()?));
     let mut memory: Vec<Line> = Vec::new();
     memory.extend(largest.map(|call| {
-        let most = units::memory(call.usage.max_rss_bytes);
-        Line::plain(&format!("{most} at most, by {}", subject(call)))
+        let most = units::memory_if_known(call.usage.max_rss_bytes);
+        Line::plain(&format!("peak {most}, by {}", subject(call)))
     }));
     let gc = &numbers.gc;
     if gc.cycles > 0 {

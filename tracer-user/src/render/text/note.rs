@@ -70,8 +70,8 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
         gap.n = gap.n.saturating_add(untold);
     }
 
-    let refused = refused(trace);
-    if !gaps.is_empty() || !refused.is_empty() {
+    let rest: Vec<String> = refused(trace).into_iter().chain(not_final(trace)).collect();
+    if !gaps.is_empty() || !rest.is_empty() {
         page.gap();
     }
     let head = |page: &Page<'_>| {
@@ -94,9 +94,21 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
         );
         page.sentence(head(page), &text, 1);
     }
-    for text in refused {
+    for text in rest {
         page.sentence(head(page), &text, 2);
     }
+}
+
+/// No gap in what is known of a build, so it has no anomaly: times that lack a little.
+fn not_final(trace: &Trace) -> Option<String> {
+    let calls = trace.builds.iter().flat_map(|it| &it.calls);
+    let n = calls
+        .filter(|it| it.end.is_some() && !it.usage.is_final)
+        .count();
+    let tools = units::counted(n as u64, "tool", "tools");
+    (n > 0).then(|| {
+        format!("the CPU time of {tools} is known up to the exit only, without the freeing of memory after it")
+    })
 }
 
 /// Refused probes are told per toolchain, see [`refused`].

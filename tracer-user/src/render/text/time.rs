@@ -108,7 +108,7 @@ pub(super) fn slowest(page: &mut Page<'_>, build: &Build, numbers: &BuildReport)
             package_name(it, build),
             Line::painted(Paint::Bold, &units::span(it.running_ns)),
             Line::plain(&units::span(it.cpu_ns)),
-            Line::plain(&units::memory(it.max_rss_bytes)),
+            Line::plain(&units::memory_if_known(it.max_rss_bytes)),
             if has_phases {
                 phases(&it.phases, n_phases, page.style().dot())
             } else {
@@ -180,7 +180,7 @@ pub(super) fn links(page: &mut Page<'_>, numbers: &BuildReport) {
                 .then(" ")
                 .then_painted(Paint::Bold, &units::span(link.wall_ns)),
             Line::plain(&format!("{} CPU", units::span(link.cpu_ns))),
-            Line::plain(&units::memory(link.max_rss_bytes)),
+            Line::plain(&units::memory_if_known(link.max_rss_bytes)),
         ];
         if link.external_ns > 0 {
             parts.push(Line::plain(&format!(

@@ -89,6 +89,8 @@ pub(super) fn process(to: &mut Attributes, pid: u32, status: Option<Status>, usa
         user_ns,
         system_ns,
         max_rss_bytes,
+        max_rss_at_most_bytes: _,
+        is_final,
     } = usage;
     to.number("process.pid", pid.into());
     match status {
@@ -98,7 +100,10 @@ pub(super) fn process(to: &mut Attributes, pid: u32, status: Option<Status>, usa
     }
     to.number("go.build.cpu.user_ns", user_ns);
     to.number("go.build.cpu.system_ns", system_ns);
-    to.number("go.build.memory.max_rss_bytes", max_rss_bytes);
+    to.truth("go.build.cpu.is_final", is_final);
+    if let Some(bytes) = max_rss_bytes {
+        to.number("go.build.memory.max_rss_bytes", bytes);
+    }
 }
 
 /// `test` and `vet` check, the others make.

@@ -1,0 +1,52 @@
+//! A parent that writes down what the kernel tells it of its child, and a child that takes memory.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::mem::MaybeUninit;
+use std::process::{Command, exit};
+
+const PAGE: usize = 4096;
+
+/// Runs a command, adds a line to the file (process id, CPU time in ns, largest resident set in bytes, boot clock in ns), and ends as the
+/// command did.
+pub(crate) fn wait_for(file: &str, command: &[String]) -> io::Result<()> {
+    let (program, args) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let child = Command::new(program).args(args).spawn()?;
+    let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    let mut status = 0;
+    // SAFETY: it is a child that nobody else waits for, and both pointers are valid for writing.
+    if unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) } != pid {
+        return Err(io::Error::last_os_error());
+    }
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // SAFETY: the call succeeded, so it filled the structure.
+    let usage = unsafe { usage.assume_init() };
+    let micros = |it: libc::timeval| it.tv_sec * 1_000_000 + it.tv_usec;
+    let line = format!(
+        "{pid} {} {} {}\n",
+        (micros(usage.ru_utime) + micros(usage.ru_stime)) * 1000,
+        usage.ru_maxrss * 1024,
+        now.tv_sec * 1_000_000_000 + now.tv_nsec,
+    );
+    // In one piece: many write at once.
+    let mut file = File::options().create(true).append(true).open(file)?;
+    file.write_all(line.as_bytes())?;
+    exit(if libc::WIFEXITED(status) {
+        libc::WEXITSTATUS(status)
+    } else {
+        128 + libc::WTERMSIG(status)
+    })
+}
+
+/// Takes so much memory, and ends.
+pub(crate) fn take_memory(mib: usize) -> ! {
+    let mut taken = vec![0_u8; mib << 20];
+    for byte in taken.iter_mut().step_by(PAGE) {
+        *byte = 1;
+    }
+    black_box(&taken);
+    // Whatever is freed now is freed by the kernel.
+    exit(0)
+}
