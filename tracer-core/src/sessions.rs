@@ -404,8 +404,8 @@ fn asked_later(effect: &Effect) -> Option<ProcKey> {
 mod tests {
     use super::*;
     use crate::event::{
-        Ancestor, Captured, CheckedOut, Exec, Exit, Fork, Lineage, Role, Settings, Status, Tgid,
-        Usage,
+        Ancestor, Captured, CheckedOut, Exec, Exit, Fork, Lineage, Reaped, Role, Settings, Status,
+        Tgid, Usage,
     };
 
     const FIRST: ProcKey = key(10);
@@ -443,8 +443,27 @@ mod tests {
             at: Ktime(at),
             process,
             status: Status::Code(0),
-            usage: Usage::default(),
+            usage: Usage {
+                is_final: true,
+                ..Usage::default()
+            },
         })
+    }
+
+    /// The exit of a process whose last times come later, and these.
+    fn long_exit(process: ProcKey, at: u64) -> [Event; 2] {
+        let Event::Exit(mut exit) = exit(process, at) else {
+            panic!("no exit")
+        };
+        exit.usage.is_final = false;
+        let reaped = Reaped {
+            at: Ktime(at + 20),
+            process,
+            ended: Some(Ktime(at + 10)),
+            user_ns: 7,
+            system_ns: 8,
+        };
+        [Event::Exit(exit), Event::Reaped(reaped)]
     }
 
     fn fork(parent: ProcKey, child: ProcKey, at: u64) -> Event {
@@ -505,6 +524,36 @@ mod tests {
             panic!("not one session ended");
         };
         assert_eq!(trace.builds[0].above, above);
+    }
+
+    #[test]
+    fn a_session_waits_for_last_times_but_not_long() {
+        for comes in [true, false] {
+            let mut sessions = Sessions::new(Context::default());
+            let [exited, reaped] = long_exit(FIRST, 150);
+            sessions.apply(exec(FIRST, GO, 100));
+            for event in answers(FIRST).into_iter().chain([exited]) {
+                sessions.apply(event);
+            }
+            assert!(sessions.ended(Ktime(160)).is_empty() && sessions.is_reaping(Ktime(160)));
+            if comes {
+                sessions.apply(reaped.clone());
+            }
+            let now = Ktime(if comes { 170 } else { 151 + REAPING_NS });
+            assert!(!sessions.is_reaping(now));
+            let [trace] = &sessions.ended(now)[..] else {
+                panic!("not one session ended");
+            };
+            let build = &trace.builds[0];
+            let end = if comes { 160 } else { 150 };
+            assert_eq!(build.end, Some(Ktime(end)));
+            assert_eq!(build.usage.is_final, comes);
+            assert_eq!(build.usage.user_ns, if comes { 7 } else { 0 });
+            // Later it is nobody's.
+            assert_eq!(sessions.concerned(&reaped), Concerned::Nobody);
+            sessions.apply(reaped);
+            assert!(sessions.n_running() == 0 && sessions.exited.is_empty());
+        }
     }
 
     #[test]

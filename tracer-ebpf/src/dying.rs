@@ -4,7 +4,9 @@
 //! The last of this happens after a grace period, in whoever runs at that moment, when another process may have the number: all here goes by
 //! number and birth. What is skipped or pushed out of the map is missed: user space waits for it only so long.
 
-use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
 use tracer_abi::{Kind, Reaped};
 
 use crate::{

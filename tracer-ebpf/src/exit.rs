@@ -84,7 +84,10 @@ fn own_rss_pages(task: u64) -> Option<u64> {
     }
     let mut now = 0;
     for index in RESIDENT {
-        let count: i64 = read(mm, offset!(mm_rss_count) + index * offset!(rss_count_stride))?;
+        let count: i64 = read(
+            mm,
+            offset!(mm_rss_count) + index * offset!(rss_count_stride),
+        )?;
         now += count.max(0) as u64;
     }
     let most: u64 = read(mm, offset!(mm_hiwater_rss))?;

@@ -38,8 +38,16 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         tasks.push_back(Task { name, image, asked });
     }
     shell::run(shell::cargo().args(["build", "--quiet", "--package", "tracer-user"]))?;
+    shell::run(shell::cargo().args([
+        "build",
+        "--quiet",
+        "--package",
+        "tests",
+        "--example",
+        "usage",
+    ]))?;
     let toolchains = oldest_and_newest();
-    let archive = root::build(&shell::target().join("debug/gotrace"), &toolchains, &home)?;
+    let archive = root::build(&toolchains, &home)?;
     let root = home.join("root.cpio");
     fs::write(&root, archive).with_context(|| format!("cannot write {}", root.display()))?;
 

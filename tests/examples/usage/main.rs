@@ -7,10 +7,7 @@
     clippy::print_stderr,
     reason = "a program for the terminal"
 )]
-#![expect(
-    clippy::panic,
-    reason = "what cannot be recorded cannot be compared"
-)]
+#![expect(clippy::panic, reason = "what cannot be recorded cannot be compared")]
 
 mod parent;
 
@@ -19,17 +16,19 @@ use std::env;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use tests::{Module, Toolchain};
+use tests::Module;
 use tracer_core::event::Event;
 use tracer_core::recording::Reader;
 
 use self::parent::{take_memory, wait_for};
 
 /// What is built: more than 1,000 runs of tools.
-const PACKAGES: [&str; 4] = ["std", "cmd/go", "cmd/link", "cmd/vet"];
+const PACKAGES: [&str; 2] = ["std", "cmd"];
+/// The longest tick that a kernel is built with.
+const TICK_NS: u64 = 10_000_000;
 /// Sizes of the children, in MiB. The largest are left out where the machine has less.
 const SIZES: [u64; 6] = [1, 16, 64, 256, 1024, 4096];
 /// What a parent was told of one child.
@@ -52,58 +51,101 @@ struct Seen {
     end_ns: u64,
 }
 
-const USAGE: &str = "usage: usage GO-VERSION";
+const USAGE: &str = "usage: usage GO-VERSION | usage children GOTRACE DIR MOST-MIB";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    match words.as_slice() {
+    let complaints = match words.as_slice() {
         ["wait-for", file, ..] => {
             // It does not come back.
             let error = wait_for(file, args.get(2..).unwrap_or_default());
             eprintln!("usage: {error:?}");
-            ExitCode::from(125)
+            return ExitCode::from(125);
         }
-        ["take-memory", mib] => take_memory(mib.parse().unwrap_or(0)),
-        [minor] => {
-            run(minor);
-            ExitCode::SUCCESS
+        ["take-memory", mib, ..] => {
+            let error = take_memory(mib.parse().unwrap_or(0), args.get(2..).unwrap_or_default());
+            eprintln!("usage: {error}");
+            return ExitCode::from(125);
         }
+        ["children", gotrace, dir, most] => {
+            head();
+            let most = most.parse().unwrap_or(0);
+            children(Path::new(dir), most, &|| Command::new(gotrace))
+        }
+        [minor] => all(minor),
         _ => {
             eprintln!("{USAGE}");
-            ExitCode::from(2)
+            return ExitCode::from(2);
         }
+    };
+    println!("{complaints} complaints");
+    if complaints == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
-fn run(minor: &str) {
+/// The tools of a build, and children. Returns the number of complaints, as the next.
+fn all(minor: &str) -> usize {
     let toolchain = tests::toolchain(minor);
-    let own = env::current_exe().unwrap_or_else(|error| panic!("where is this program? {error}"));
-    let own = own.display();
     let module = Module::copy("hello");
     let out = module.sandbox.out();
-    println!(
-        "{:<18} {:>5}  {:>22}  {:>22}  {:>10}  {:>26}  {:>10}",
-        "children", "n", "CPU, of wait4's", "at the exit alone", "worst", "peak: same, less, unknown", "end, late"
-    );
-
+    let gotrace = || {
+        let mut gotrace = module.gotrace(&toolchain, &[]);
+        gotrace.env("CGO_ENABLED", "0");
+        gotrace
+    };
+    head();
     let told = out.join("tools");
     let mut build = vec![toolchain.go.display().to_string(), "build".to_owned()];
     build.push("-toolexec".to_owned());
-    build.push(format!("{own} wait-for {}", told.display()));
+    build.push(format!("{} wait-for {}", own(), told.display()));
     build.extend(PACKAGES.map(str::to_owned));
-    trace(&module, &toolchain, &build);
-    row("tools of a build", &told, &out);
+    trace(&mut gotrace(), &out, &build);
+    row("tools of a build", &told, &out) + children(&out, available_mib() * 3 / 4, &gotrace)
+}
 
-    let room = available_mib() * 3 / 4;
-    for mib in SIZES.into_iter().filter(|mib| *mib < room) {
-        let told = out.join(mib.to_string());
-        let child = format!("'{own}' wait-for '{}' '{own}' take-memory {mib}", told.display());
+/// Children that take memory, and such as have it from the program before.
+fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
+    let own = own();
+    let sizes = SIZES.into_iter().filter(|mib| *mib <= most);
+    let sized = sizes.map(|mib| (format!("{mib} MiB"), format!("take-memory {mib}")));
+    let before = most.min(256);
+    let heir = format!("take-memory {before} '{own}' take-memory 16");
+    let mut n = 0;
+    for (name, words) in sized.chain([(format!("16 MiB after {before}"), heir)]) {
+        let told = out.join(name.replace(' ', "-"));
+        let child = format!("'{own}' wait-for '{}' '{own}' {words}", told.display());
         let script = format!("for i in 1 2 3 4 5; do {child} || exit 1; done");
-        let words = ["sh", "-c", &script].map(str::to_owned);
-        trace(&module, &toolchain, &words);
-        row(&format!("{mib} MiB"), &told, &out);
+        trace(
+            &mut gotrace(),
+            out,
+            &["sh", "-c", &script].map(str::to_owned),
+        );
+        n += row(&name, &told, out);
     }
+    n
+}
+
+/// This program.
+fn own() -> String {
+    let own = env::current_exe().unwrap_or_else(|error| panic!("where is this program? {error}"));
+    own.display().to_string()
+}
+
+fn head() {
+    println!(
+        "{:<18} {:>5}  {:>22}  {:>22}  {:>10}  {:>26}  {:>10}",
+        "children",
+        "n",
+        "CPU, of wait4's",
+        "at the exit alone",
+        "worst",
+        "peak: same, less, unknown",
+        "end, late"
+    );
 }
 
 /// What the machine could give to a process now.
@@ -114,13 +156,12 @@ fn available_mib() -> u64 {
     kib.unwrap_or(0) / 1024
 }
 
-fn trace(module: &Module, toolchain: &Toolchain, command: &[String]) {
-    let output = module
-        .gotrace(toolchain, &["record", "--strict", "--detail", "process", "-o"])
-        .arg(module.sandbox.out().join("recording"))
+fn trace(gotrace: &mut Command, out: &Path, command: &[String]) {
+    let output = gotrace
+        .args(["record", "--strict", "--detail", "process", "-o"])
+        .arg(out.join("recording"))
         .arg("--")
         .args(command)
-        .env("CGO_ENABLED", "0")
         .output()
         .unwrap_or_else(|error| panic!("cannot run gotrace: {error}"));
     assert!(
@@ -130,31 +171,44 @@ fn trace(module: &Module, toolchain: &Toolchain, command: &[String]) {
     );
 }
 
-fn row(name: &str, told: &Path, out: &Path) {
+/// Returns the number of complaints.
+fn row(name: &str, told: &Path, out: &Path) -> usize {
     let seen = recorded(&out.join("recording"));
     let told = told_of(told);
-    let (mut n, mut n_missing, mut n_not_final) = (0_u64, 0_u64, 0_u64);
-    let (mut cpu, mut last, mut at_exit) = (0_u64, 0_u64, 0_u64);
+    let mut complaints = Vec::new();
+    let (mut n, mut cpu, mut last, mut at_exit) = (0_u64, 0, 0, 0);
     let mut worst = 0_u64;
-    let (mut same, mut less, mut unknown, mut more) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut same, mut less, mut unknown) = (0_u64, 0_u64, 0_u64);
     let mut late: Vec<u64> = Vec::new();
     for (pid, told) in &told {
         let Some(seen) = seen.get(pid) else {
-            n_missing += 1;
+            complaints.push(format!("process {pid} was not seen"));
             continue;
         };
         n += 1;
-        n_not_final += u64::from(seen.cpu_ns.is_none());
+        if seen.cpu_ns.is_none() {
+            complaints.push(format!("process {pid} has no last times"));
+        }
         let ours = seen.cpu_ns.unwrap_or(seen.cpu_at_exit_ns);
         cpu += told.cpu_ns;
         last += ours;
         at_exit += seen.cpu_at_exit_ns;
-        worst = worst.max(told.cpu_ns.abs_diff(ours));
+        let off = told.cpu_ns.abs_diff(ours);
+        worst = worst.max(off);
+        if off > told.cpu_ns / 200 + TICK_NS {
+            complaints.push(format!(
+                "process {pid} has {ours} ns of CPU, not {}",
+                told.cpu_ns
+            ));
+        }
         match seen.max_rss_bytes {
             None => unknown += 1,
             Some(it) if it == told.max_rss_bytes => same += 1,
             Some(it) if it < told.max_rss_bytes => less += 1,
-            Some(_) => more += 1,
+            Some(it) => {
+                let most = told.max_rss_bytes;
+                complaints.push(format!("process {pid} has {it} bytes of memory, of {most}"));
+            }
         }
         late.push(told.at_ns.saturating_sub(seen.end_ns));
     }
@@ -170,11 +224,10 @@ fn row(name: &str, told: &Path, out: &Path) {
         format!("{same}, {less}, {unknown}"),
         milliseconds(middle),
     );
-    if n_missing + n_not_final + more > 0 {
-        println!(
-            "  {n_missing} not seen, {n_not_final} without their last times, {more} with a larger peak than wait4 says"
-        );
+    for complaint in &complaints {
+        println!("  {complaint}");
     }
+    complaints.len()
 }
 
 /// Times and ends by process id. No id is used twice in a recording this short.
@@ -231,6 +284,7 @@ fn milliseconds(ns: u64) -> String {
 }
 
 fn percent(part: u64, whole: u64) -> String {
-    let ratio = Duration::from_nanos(part).as_secs_f64() / Duration::from_nanos(whole).as_secs_f64();
+    let ratio =
+        Duration::from_nanos(part).as_secs_f64() / Duration::from_nanos(whole).as_secs_f64();
     format!("{:.2} %", ratio * 100.0)
 }

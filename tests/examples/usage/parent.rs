@@ -4,6 +4,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, exit};
 
 const PAGE: usize = 4096;
@@ -40,13 +41,16 @@ pub(crate) fn wait_for(file: &str, command: &[String]) -> io::Result<()> {
     })
 }
 
-/// Takes so much memory, and ends.
-pub(crate) fn take_memory(mib: usize) -> ! {
+/// Takes so much memory, then becomes the command or ends. It comes back only where there is no such command.
+pub(crate) fn take_memory(mib: usize, command: &[String]) -> io::Error {
     let mut taken = vec![0_u8; mib << 20];
     for byte in taken.iter_mut().step_by(PAGE) {
         *byte = 1;
     }
     black_box(&taken);
-    // Whatever is freed now is freed by the kernel.
-    exit(0)
+    match command.split_first() {
+        Some((program, args)) => Command::new(program).args(args).exec(),
+        // What is freed now is freed by the kernel.
+        None => exit(0),
+    }
 }

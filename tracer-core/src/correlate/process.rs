@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::{
-    Ancestor, Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Reaped, Rename, Settings, Status,
-    Tgid, Usage,
+    Ancestor, Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Reaped, Rename, Settings,
+    Status, Tgid, Usage,
 };
 use crate::model::{Anomaly, GcCycle, Phase};
 use crate::origin::Checkout;

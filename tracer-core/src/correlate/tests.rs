@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Call, Captured, Exec, Exit, Fork, Inspected, Point, Rename, Settings, Status, Tgid, Usage,
+    Call, Captured, Exec, Exit, Fork, Inspected, Point, Reaped, Rename, Settings, Status, Tgid,
+    Usage,
 };
 use crate::model::{Build, ToolCall};
 
@@ -54,8 +55,16 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             usage: Usage {
                 user_ns: 2_000_000,
                 system_ns: 1_000_000,
-                max_rss_bytes: 1 << 20,
+                max_rss_bytes: Some(1 << 20),
+                ..Usage::default()
             },
+        }),
+        "reaped" => Event::Reaped(Reaped {
+            at,
+            process,
+            ended: Some(Ktime(words[3].parse::<u64>().unwrap() * 1_000_000)),
+            user_ns: 3_000_000,
+            system_ns: 2_000_000,
         }),
         "rename" => Event::Rename(Rename {
             at,
@@ -618,6 +627,7 @@ fn owner(event: &Event) -> Option<ProcKey> {
         Event::Fork(it) => Some(it.parent),
         Event::Exec(it) => Some(it.process),
         Event::Exit(it) => Some(it.process),
+        Event::Reaped(it) => Some(it.process),
         Event::Rename(it) => Some(it.process),
         Event::Call(it) => Some(it.process),
         Event::Lineage(it) => Some(it.process),

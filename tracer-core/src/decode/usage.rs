@@ -42,7 +42,11 @@ pub(super) fn times(reaped: &abi::Reaped) -> (u64, u64) {
 fn peak(exit: &abi::Exit) -> (Option<u64>, Option<u64>) {
     let is_own = exit.max_rss_pages > exit.inherited_rss_pages;
     let own = Some(exit.own_rss_pages).filter(|it| *it > 0);
-    match if is_own { Some(exit.max_rss_pages) } else { own } {
+    match if is_own {
+        Some(exit.max_rss_pages)
+    } else {
+        own
+    } {
         Some(pages) => (Some(pages), None),
         None => (None, Some(exit.max_rss_pages)),
     }

@@ -30,7 +30,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
     let usage = Usage {
         user_ns: tools_cpu + ms(7),
         system_ns: 0,
-        max_rss_bytes: 0,
+        ..Usage::default()
     };
     let compiled = calls
         .iter()
@@ -105,8 +105,7 @@ fn call(line: &str) -> ToolCall {
         status: Some(Status::Code(0)),
         usage: Usage {
             user_ns: cpu,
-            system_ns: 0,
-            max_rss_bytes: 0,
+            ..Usage::default()
         },
         phases: Vec::new(),
         gc_cycles: Vec::new(),
@@ -115,7 +114,7 @@ fn call(line: &str) -> ToolCall {
         match word.split_once('=') {
             None if word == "query" => call.is_query = true,
             None if word == "failed" => call.status = Some(Status::Code(2)),
-            None => call.usage.max_rss_bytes = word.parse::<u64>().unwrap() << 20,
+            None => call.usage.max_rss_bytes = Some(word.parse::<u64>().unwrap() << 20),
             Some(("gc", times)) => {
                 let (start, end) = span(times);
                 call.gc_cycles.push(GcCycle {
@@ -211,7 +210,7 @@ fn tell(report: &Report) -> String {
             text,
             "{}: running {running}, alone {alone}, cpu {cpu}, rss {}, {} runs{failed}{}",
             it.package,
-            it.max_rss_bytes >> 20,
+            it.max_rss_bytes.unwrap_or(0) >> 20,
             it.runs,
             phases(&it.phases)
         )
@@ -441,7 +440,8 @@ fn any_call() -> impl Strategy<Value = ToolCall> {
                     usage: Usage {
                         user_ns: scale(user_ns),
                         system_ns: scale(system_ns),
-                        max_rss_bytes: scale(max_rss_bytes),
+                        max_rss_bytes: Some(scale(max_rss_bytes)),
+                        ..Usage::default()
                     },
                     phases: spans
                         .iter()

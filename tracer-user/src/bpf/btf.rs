@@ -149,10 +149,10 @@ impl Type {
     fn end(&self) -> Option<usize> {
         // Bytes that follow, by kind: fixed, and for each member.
         let (fixed, each) = match self.kind {
-            1 | 14 | 17 => (4, 0),                // int, var, decl_tag
+            1 | 14 | 17 => (4, 0), // int, var, decl_tag
             ARRAY => (12, 0),
-            STRUCT | UNION | 15 | 19 => (0, 12),  // datasec and enum64 as well
-            6 | 13 => (0, 8),                     // enum, func_proto
+            STRUCT | UNION | 15 | 19 => (0, 12), // datasec and enum64 as well
+            6 | 13 => (0, 8),                    // enum, func_proto
             2 | 7..=12 | 16 | TYPE_TAG => (0, 0), // pointer, forward, qualifiers, function, float
             _ => return None,
         };

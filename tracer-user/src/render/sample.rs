@@ -97,7 +97,9 @@ fn usage(cpu_ms: u64, rss_mib: u64) -> Usage {
     Usage {
         user_ns: cpu_ms * MS * 4 / 5,
         system_ns: cpu_ms * MS / 5,
-        max_rss_bytes: rss_mib << 20,
+        max_rss_bytes: Some(rss_mib << 20),
+        max_rss_at_most_bytes: None,
+        is_final: true,
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn departures(ended: &Ended, asked: Asked, toolchains: &[Toolchain]) 
                 wrong.extend(doctor_names(ended, LIMITS));
                 wrong.extend(refused(ended, "memlock", MEMLOCK));
             }
+            wrong.extend(usage(ended));
             wrong.extend(by_each());
             wrong.extend(by_newest("paranoid", How::Renamed));
             wrong.extend(by_newest("tracefs", How::Announced));
@@ -60,6 +61,7 @@ pub(super) fn departures(ended: &Ended, asked: Asked, toolchains: &[Toolchain]) 
         }
         Asked::Builds => {
             wrong.extend(doctor(ended, 0));
+            wrong.extend(usage(ended));
             wrong.extend(by_each());
         }
         Asked::Integrity => {
@@ -91,6 +93,12 @@ fn doctor(ended: &Ended, code: i32) -> Option<String> {
     let doctor = ended.report.section("doctor");
     let found = doctor.said.trim();
     (doctor.code != Some(code)).then(|| format!("doctor ended with {:?}: {found}", doctor.code))
+}
+
+/// Times and memory are those that the kernel tells the parent; `docs/kernel-facts.md` quotes the table.
+fn usage(ended: &Ended) -> Option<String> {
+    let usage = ended.report.section("usage");
+    (usage.code != Some(0)).then(|| ended_wrongly("usage", &usage))
 }
 
 /// It has complaints of these kinds and no others.

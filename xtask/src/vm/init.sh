@@ -52,6 +52,11 @@ doctor() {
     section doctor env PATH="$newest/bin:/bin" gotrace doctor --format json
 }
 
+# Times and memory, beside what the kernel tells the parent.
+usage() {
+    section usage /bin/usage children /bin/gotrace /tmp 64
+}
+
 each_toolchain() {
     while read -r root; do
         build "$(basename "$root")" "$root"
@@ -84,11 +89,13 @@ refused() {
 case $(tr ' ' '\n' </proc/cmdline | sed -n 's/^gotrace.asked=//p') in
 all)
     doctor
+    usage
     each_toolchain
     narrow
     ;;
 builds)
     doctor
+    usage
     each_toolchain
     ;;
 integrity)

@@ -37,16 +37,16 @@ const SEED: [(&str, &str); 2] = [
 const TOOLS: [&str; 3] = ["compile", "link", "asm"];
 
 /// The archive that all guests start from.
-pub(super) fn build(gotrace: &Path, toolchains: &[Toolchain], home: &Path) -> Result<Vec<u8>> {
+pub(super) fn build(toolchains: &[Toolchain], home: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     archive.device(Path::new("/dev/console"), (5, 1))?;
     archive.file(Path::new("/init"), 0o755, include_bytes!("init.sh"))?;
     archive.copy(Path::new("/bin/busybox"), Path::new("/bin/busybox"))?;
-    program(
-        &mut archive,
-        &stripped(gotrace, home)?,
-        Path::new("/bin/gotrace"),
-    )?;
+    let debug = shell::target().join("debug");
+    for (from, name) in [("gotrace", "gotrace"), ("examples/usage", "usage")] {
+        let stripped = stripped(&debug.join(from), &home.join(name))?;
+        program(&mut archive, &stripped, &Path::new("/bin").join(name))?;
+    }
     let setpriv = shell::find("setpriv").context("no setpriv, which util-linux has")?;
     // Not in `/bin`: the shell has a lesser one under that name.
     program(&mut archive, &setpriv, Path::new("/usr/bin/setpriv"))?;
@@ -70,10 +70,9 @@ pub(super) fn build(gotrace: &Path, toolchains: &[Toolchain], home: &Path) -> Re
 }
 
 /// The debug information of a development build is most of it.
-fn stripped(gotrace: &Path, home: &Path) -> Result<PathBuf> {
-    let to = home.join("gotrace");
-    shell::run(Command::new("strip").arg("-o").arg(&to).arg(gotrace))?;
-    Ok(to)
+fn stripped(from: &Path, to: &Path) -> Result<PathBuf> {
+    shell::run(Command::new("strip").arg("-o").arg(to).arg(from))?;
+    Ok(to.to_owned())
 }
 
 /// A program, and the libraries that it is linked to at their own places.
