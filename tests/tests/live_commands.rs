@@ -190,7 +190,7 @@ fn failures_are_told_by_the_tool_that_failed() {
         );
         assert_eq!(
             check("hello", &["build", "-nosuchflag"]),
-            (FailureClass::Load, None),
+            (FailureClass::Unknown, None),
             "{}",
             toolchain.version
         );

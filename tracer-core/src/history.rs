@@ -12,7 +12,7 @@ mod retention;
 mod setup;
 
 pub use baseline::{Baseline, BaselineId};
-pub use entry::{Context, Entry, State, Target};
+pub use entry::{Context, Entry, Target};
 pub use id::{BuildId, IdPrefix, NotAnId};
 pub use pack::{Unpackable, pack, unpack};
 pub use part::{Kept, builds};

@@ -3,6 +3,10 @@
 //! Times are nanoseconds: instants on the boot clock (add [`Trace::boot_to_wall_ns`] for Unix time), spans as differences.
 //! What is not known is absent, and an [`Anomaly`] says why.
 
+mod state;
+
+pub use state::{FailureClass, State};
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -197,72 +201,6 @@ pub struct Failure {
     pub package: Option<ByteString>,
     /// The first tool that failed, inside its wrappers. Where the class is not by a tool, the last child of the `go` command that failed.
     pub process: Option<ProcKey>,
-}
-
-/// Kind of failure.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// compile, asm or cgo failed, or a C compiler under them.
-    Compile,
-    Link,
-    Vet,
-    /// A test binary failed.
-    Test,
-    /// The program of `go run` or `go tool` failed.
-    Program,
-    /// What a directive of `go generate` says failed.
-    Generate,
-    /// `go fix` failed, or with `-diff` found something.
-    Fix,
-    /// Packages were loaded, no action of any was executed, and no tool failed.
-    Load,
-    /// What was built could not be put in its place.
-    Install,
-    /// SIGINT, SIGTERM or SIGHUP ended the `go` command, or a test or program that it ran.
-    Interrupted,
-    /// Another signal.
-    Killed,
-    /// Nothing that was seen says why.
-    Unknown,
-}
-
-impl FailureClass {
-    /// Whether a process that failed tells it: [`Failure::process`]. Else that is the last that failed, whether or not it matters.
-    pub fn is_by_process(self) -> bool {
-        match self {
-            Self::Compile
-            | Self::Link
-            | Self::Vet
-            | Self::Test
-            | Self::Program
-            | Self::Generate
-            | Self::Fix
-            | Self::Interrupted
-            | Self::Killed => true,
-            Self::Load | Self::Install | Self::Unknown => false,
-        }
-    }
-
-    /// The word for it in every output.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Compile => "compile",
-            Self::Link => "link",
-            Self::Vet => "vet",
-            Self::Test => "test",
-            Self::Program => "program",
-            Self::Generate => "generate",
-            Self::Fix => "fix",
-            Self::Load => "load",
-            Self::Install => "install",
-            Self::Interrupted => "interrupted",
-            Self::Killed => "killed",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 /// Packages of a build by outcome. `test` variants count as packages of their own.

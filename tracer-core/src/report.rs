@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::event::{Ktime, ProcKey, Status, Usage};
-use crate::model::{Anomaly, Build, Trace};
+use crate::model::{Anomaly, Build, State, Trace};
 
 pub use hint::Hint;
 pub use kind::{KindTime, Queries};
@@ -54,6 +54,8 @@ pub struct Totals {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct BuildReport {
     pub process: ProcKey,
+    /// How it ended. If it failed, the build's `failure` says why.
+    pub state: State,
     /// From its start to its end, or to the last event where its end was not seen.
     pub wall_ns: u64,
     /// As in the build's usage: without the programs that it ran for the user.
@@ -147,6 +149,7 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
     let packages = package::packages(&tree);
     let mut report = BuildReport {
         process: build.process,
+        state: State::of(build),
         wall_ns,
         cpu_ns,
         cores_busy: ratio(cpu_ns, wall_ns),
@@ -194,7 +197,7 @@ pub fn anomalies(trace: &Trace) -> impl Iterator<Item = &Anomaly> {
 
 /// Whether the build is known to have failed; one whose exit was not seen is not.
 pub fn is_failed(build: &Build) -> bool {
-    build.failure.is_some() || build.status.is_some_and(|status| !status.is_success())
+    State::of(build) == State::Failed
 }
 
 /// User and system time together.

@@ -18,7 +18,6 @@ pub use analysis_diff::analysis_diff;
 pub use json::{json, schema};
 pub use metrics::metrics;
 pub use style::Style;
-pub(crate) use text::failed;
 pub use text::{Cost, text};
 
 #[cfg(test)]

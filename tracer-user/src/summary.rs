@@ -29,6 +29,8 @@ pub struct Job {
 pub struct Built {
     pub id: String,
     pub state: String,
+    /// Failure class.
+    pub failure: Option<String>,
     pub command_line: Option<String>,
     pub go_version: Option<String>,
     pub started_ns: u64,

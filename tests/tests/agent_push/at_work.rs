@@ -80,7 +80,7 @@ fn builds_reach_a_gateway_that_was_away_while_the_agent_was_killed() {
     let file = agent.dir().join("textfile/gotrace.prom");
     wait_for("the file tells of the failure", || {
         let text = fs::read_to_string(&file).unwrap();
-        let has = text.contains("status=\"failure\"");
+        let has = text.contains("status=\"failed\"");
         if has { Ok(()) } else { Err(text) }
     });
     let spool = agent.dir().join("history.db-pushgateway");

@@ -56,8 +56,7 @@ fn names_that_are_hard_to_write_are_groups_too() {
         let mut trace = built(1);
         for build in &mut trace.builds {
             for output in &mut build.outputs {
-                let artifact = output.artifact.as_mut().unwrap();
-                artifact.main_package = Some(name.to_owned());
+                output.package = Some(name.into());
             }
         }
         push.output.ended(&trace);

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tests::figures::{size, tell};
-use tracer_core::history::State;
+use tracer_core::model::State;
 use tracer_user::history::{Filter, Store, read};
 
 use crate::harness::{assert_whole, listed, recording};

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rusqlite::Connection;
 use tests::gotrace_command;
-use tracer_core::history::{self, Limits, State};
+use tracer_core::history::{self, Limits};
+use tracer_core::model::State;
 use tracer_user::history::{Counts, Filter, Store, Writer, keep, read};
 
 use crate::harness::{SECOND, assert_whole, gotrace_show, listed, replayed, small_builds};

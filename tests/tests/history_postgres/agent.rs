@@ -121,7 +121,7 @@ fn run_stores_in_the_fleets_history() {
     let at = server.at("admin");
     server.kill();
     let output = gotrace_command(module.sandbox.env(&toolchain))
-        .args(["run", "--quiet", "--store", &at, "--", "go", "version"])
+        .args(["run", "--quiet", "--store", &at, "--", "go", "vet", "."])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -300,7 +300,7 @@ fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> 
     }) {
         match call.kind {
             CallKind::Program | CallKind::Test => {
-                outputs.extend(output::ran(process, &family.head))
+                outputs.extend(output::ran(process, &family.head));
             }
             CallKind::Link | CallKind::Compile => {
                 outputs.extend(output::made_by(correlator, process.key));

@@ -11,60 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::{Baseline, BuildId, part, wall_ns};
 use crate::byte_string::ByteString;
 use crate::event::Status;
-use crate::model::{Anomaly, Build, FailureClass, Installed, Output, Trace};
+use crate::model::{Anomaly, Build, FailureClass, Installed, Output, State, Trace};
 use crate::origin::{Checkout, Ci};
-use crate::report;
 
 /// Bytes of a text that are kept.
 const TEXT: usize = 4096;
 /// Outputs that are kept; the packed build has all.
 const TARGETS: usize = 1000;
-
-/// How a build stands.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Began, and has not ended yet.
-    Running,
-    Succeeded,
-    Failed,
-    /// gotrace itself ended while it was running.
-    CutOff,
-    /// It is over, but its exit was not seen.
-    Unknown,
-}
-
-impl State {
-    pub const ALL: [Self; 5] = [
-        Self::Running,
-        Self::Succeeded,
-        Self::Failed,
-        Self::CutOff,
-        Self::Unknown,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::CutOff => "cut_off",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    fn of(build: &Build) -> Self {
-        if report::is_failed(build) {
-            Self::Failed
-        } else if build.status.is_some() {
-            Self::Succeeded
-        } else {
-            Self::Unknown
-        }
-    }
-}
 
 /// Where a build came from: version control and continuous integration. All absent where nothing told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -215,7 +168,7 @@ impl Entry {
             parent: part::parent(trace, build),
             state: State::of(build),
             status: build.status,
-            failure: failure.map(|it| it.class),
+            failure: FailureClass::of(build),
             failed_package: failure.and_then(|it| bytes(it.package.as_ref())),
             project: build.module.as_deref().map(text),
             command: text(&build.command.name),

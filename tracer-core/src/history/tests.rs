@@ -7,7 +7,7 @@ use crate::byte_string::ByteString;
 use crate::event::{Artifact, ProcKey, Status, Tgid, Usage};
 use crate::model::{
     Anomaly, Build, Command, EventCounts, Flag, FlagOrigin, Installed, Output, Packages, SCHEMA,
-    Setting, Toolchain,
+    Setting, State, Toolchain,
 };
 use crate::origin::Ci;
 

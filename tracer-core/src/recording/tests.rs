@@ -60,15 +60,19 @@ fn lineage(at: Ktime, process: ProcKey) -> Event {
     })
 }
 
+const FILE: FileId = FileId {
+    dev: 1,
+    ino: 2,
+    size: 3,
+    ctime_ns: 4,
+};
+
 fn kinds() -> Vec<Event> {
-    let (at, process) = (AT, PROCESS);
-    let file = FileId {
-        dev: 1,
-        ino: 2,
-        size: 3,
-        ctime_ns: 4,
+    let (at, process, file) = (AT, PROCESS, FILE);
+    let user = EnvFile {
+        path: "/e".into(),
+        variables: vec![("GOFLAGS".into(), "-v".into())],
     };
-    let variables = vec![("GOFLAGS".into(), "-v".into())];
     vec![
         Event::Fork(Fork {
             at,
@@ -117,10 +121,7 @@ fn kinds() -> Vec<Event> {
         Event::Settings(Settings {
             at,
             process,
-            user: Some(EnvFile {
-                path: "/e".into(),
-                variables,
-            }),
+            user: Some(user),
             root: None,
             module: Some("example.com/m".to_owned()),
             module_dir: None,

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use tracer_core::history::State;
+use tracer_core::model::State;
 
 use super::report::{self, Format};
 use super::{Color, FINE, say};

@@ -3,34 +3,41 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use tracer_core::history::{Entry, State};
-use tracer_core::model::Installed;
+use tracer_core::history::Entry;
+use tracer_core::model::{Installed, State};
 
 use super::time::ago;
-use crate::render::failed;
 use crate::render::style::{Line, Page, Paint, Style};
 use crate::render::units;
 
 /// Characters of an id that say when a build started, to the millisecond: few builds share those.
 const SHORT: usize = 13;
 const BETWEEN: usize = 2;
+const COLUMNS: [&str; 7] = ["Id", "Started", "Took", "State", "Failure", "Go", "Build"];
+/// Place of the failure class among them.
+const FAILURE: usize = 4;
 
 /// Writes the list. `now_ns`: nanoseconds since 1970.
 pub fn list(entries: &[Entry], now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     let mut page = Page::new(style);
     let ids = short_ids(entries);
-    let mut rows: Vec<[Line; 5]> =
-        vec![["Id", "Started", "Took", "Go", "Build"].map(|it| Line::painted(Paint::Dim, it))];
+    let mut rows: Vec<[Line; COLUMNS.len()]> =
+        vec![COLUMNS.map(|it| Line::painted(Paint::Dim, it))];
     rows.extend(entries.iter().zip(&ids).map(|(entry, id)| {
         [
             Line::plain(id),
             Line::plain(&ago(entry.started_ns, now_ns)),
-            took(entry, style),
+            Line::plain(&entry.wall_ns().map_or_else(String::new, units::span)),
+            state(entry),
+            failure(entry),
             Line::plain(short_version(entry)),
             build(entry, style),
         ]
     }));
-    let mut widths = [0; 5];
+    if entries.iter().all(|it| it.failure.is_none()) {
+        rows[0][FAILURE] = Line::default();
+    }
+    let mut widths = [0; COLUMNS.len()];
     for row in &rows {
         for (widest, cell) in widths.iter_mut().zip(row) {
             *widest = cell.width().max(*widest);
@@ -40,8 +47,11 @@ pub fn list(entries: &[Entry], now_ns: i64, style: &Style, out: &mut dyn Write) 
         let mut line = Line::default();
         let mut column = 0;
         for (cell, width) in row.into_iter().zip(widths) {
-            line = line.pad_to(column).then_line(cell);
-            column += width + BETWEEN;
+            // A column with nothing in it takes no room.
+            if width > 0 {
+                line = line.pad_to(column).then_line(cell);
+                column += width + BETWEEN;
+            }
         }
         page.line(line);
     }
@@ -63,17 +73,19 @@ pub(super) fn short_ids(entries: &[Entry]) -> Vec<&str> {
     ids.collect()
 }
 
-fn took(entry: &Entry, style: &Style) -> Line {
-    let span = entry
-        .wall_ns()
-        .map_or_else(String::new, |ns| format!(" {}", units::span(ns)));
-    match entry.state {
-        State::Succeeded => Line::painted(Paint::Good, style.check()).then(&span),
-        State::Failed => Line::painted(Paint::Bad, style.cross()).then(&span),
-        State::Running => Line::painted(Paint::Warn, "running"),
-        State::CutOff => Line::painted(Paint::Warn, "cut off"),
-        State::Unknown => Line::painted(Paint::Warn, "? end not seen"),
-    }
+fn state(entry: &Entry) -> Line {
+    let paint = match entry.state {
+        State::Succeeded => Paint::Good,
+        State::Failed => Paint::Bad,
+        State::Running | State::CutOff | State::Unknown => Paint::Warn,
+    };
+    Line::painted(paint, entry.state.name())
+}
+
+fn failure(entry: &Entry) -> Line {
+    entry
+        .failure
+        .map_or_else(Line::default, |it| Line::painted(Paint::Bad, it.name()))
 }
 
 /// `1.27.3` for `go1.27.3`.
@@ -99,9 +111,6 @@ fn build(entry: &Entry, style: &Style) -> Line {
     };
     if let Some(branch) = &entry.context.branch {
         line = line.then_painted(Paint::Dim, &format!(" {branch}"));
-    }
-    if let Some(failure) = entry.failure {
-        line = line.then_painted(Paint::Bad, &format!(": {}", failed(failure)));
     }
     let kept = entry
         .targets

@@ -8,8 +8,8 @@ use std::path::Path;
 use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::Serialize;
-use tracer_core::history::{self, BuildId, Entry, IdPrefix, State, Target};
-use tracer_core::model::Trace;
+use tracer_core::history::{self, BuildId, Entry, IdPrefix, Target};
+use tracer_core::model::{State, Trace};
 
 use super::cell::{self, Cells, Rows};
 use super::connect::{self, ForReading, Stamp};
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
             &[id.as_str().into()],
             Cells::next,
         )?;
-        Ok(state.is_some_and(|it| it != State::Running.as_str() && it != State::CutOff.as_str()))
+        Ok(state.is_some_and(|it| it != State::Running.name() && it != State::CutOff.name()))
     }
 
     fn find(&self, prefix: &IdPrefix) -> Result<String, Why> {
@@ -294,7 +294,7 @@ fn condition(filter: &Filter) -> (String, Vec<cell::Cell>) {
         );
     }
     if let Some(state) = state {
-        terms.add("state = $", [state.as_str().to_owned().into()]);
+        terms.add("state = $", [state.name().to_owned().into()]);
     }
     if let Some(branch) = branch {
         terms.add("branch = $", [branch.clone().into()]);

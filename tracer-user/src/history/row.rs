@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use tracer_core::event::Status;
-use tracer_core::history::{BuildId, Context, Entry, State, Target};
+use tracer_core::history::{BuildId, Context, Entry, Target};
+use tracer_core::model::State;
 
 use super::cell::{Cell, Cells};
 use super::error::Why;
@@ -105,7 +106,7 @@ pub(super) fn build_values(entry: &Entry, bytes: usize) -> Result<[Cell; BUILD.l
             .as_ref()
             .map(|it| it.as_str().to_owned())
             .into(),
-        entry.state.as_str().to_owned().into(),
+        entry.state.name().to_owned().into(),
         code.into(),
         signal.into(),
         entry.failure.map(name).transpose()?.into(),
@@ -177,7 +178,7 @@ pub(super) fn entry(cells: &mut Cells) -> Result<Entry, Why> {
     let id = cells.id()?.ok_or(Why::Row("a build without an id"))?;
     let parent = cells.id()?;
     let state: String = cells.next()?;
-    let state = State::ALL.into_iter().find(|it| it.as_str() == state);
+    let state = State::ALL.into_iter().find(|it| it.name() == state);
     let (code, signal): (Option<u8>, Option<u8>) = (cells.next()?, cells.next()?);
     let status = code.map(Status::Code).or(signal.map(Status::Signal));
     Ok(Entry {

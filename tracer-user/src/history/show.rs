@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use tracer_core::history::{Context, Entry, State, Target};
+use tracer_core::history::{Context, Entry, Target};
+use tracer_core::model::State;
 
 use super::read::{Previous, Shown};
 use super::time::{ago, date};

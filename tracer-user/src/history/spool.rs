@@ -4,7 +4,8 @@
 //! between the two sends something twice and loses nothing. Nothing here knows where it is sent.
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use tracer_core::history::{self, Aged, BuildId, Limits, State};
+use tracer_core::history::{self, Aged, BuildId, Limits};
+use tracer_core::model::State;
 
 use super::cell::{self, Cell};
 use super::error::{Error, Why};
@@ -48,7 +49,7 @@ pub(super) fn note_running(connection: &Connection) -> Result<(), Why> {
          SELECT id, (SELECT coalesce(max(change), 0) FROM undelivered) + row_number() OVER (ORDER BY started_ns, id) \
          FROM build WHERE state = $1 \
          ON CONFLICT (build_id) DO UPDATE SET change = excluded.change",
-        [State::Running.as_str()],
+        [State::Running.name()],
     )?;
     Ok(())
 }
@@ -230,7 +231,7 @@ fn parcel(connection: &Connection, id: String) -> Result<Parcel, Why> {
     let build = builds.pop().ok_or(Why::Row("a build that is gone"))?;
     let sql = "SELECT state FROM build WHERE id = $1";
     let state: Option<String> = cell::one(connection, sql, &of_build, cell::Cells::next)?;
-    let is_running = state.is_some_and(|it| it == State::Running.as_str());
+    let is_running = state.is_some_and(|it| it == State::Running.name());
     Ok(Parcel {
         id,
         moment: if is_running {

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
-use tracer_core::history::{self, Aged, Entry, Excess, Kept, Limits, State};
+use tracer_core::history::{self, Aged, Entry, Excess, Kept, Limits};
+use tracer_core::model::State;
 
 use super::connect;
 use super::error::{Error, Why};
@@ -115,7 +116,7 @@ impl Store {
             spool::note_running(&transaction)?;
             let n = transaction.execute(
                 "UPDATE build SET state = $1 WHERE state = $2",
-                [State::CutOff.as_str(), State::Running.as_str()],
+                [State::CutOff.name(), State::Running.name()],
             )?;
             transaction.commit()?;
             Ok(n)

@@ -11,8 +11,6 @@ mod output;
 mod time;
 mod word;
 
-pub(crate) use word::failed;
-
 use std::io::{self, Write};
 
 use tracer_core::event::Status;

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use tracer_core::model::{FailureClass, State};
+
 use super::{Built, Target};
 use crate::render::style::escape;
 use crate::render::units;
@@ -22,7 +24,10 @@ pub fn write(builds: &[Built], out: &mut dyn Write) -> io::Result<()> {
     if builds.is_empty() {
         return Ok(());
     }
-    let n_failed = builds.iter().filter(|it| it.state == "failed").count();
+    let n_failed = builds
+        .iter()
+        .filter(|it| it.state == State::Failed.name())
+        .count();
     let spent: u64 = builds.iter().filter_map(took).sum();
     let compiled: u64 = builds.iter().map(|it| it.packages_compiled).sum();
     write!(
@@ -35,8 +40,8 @@ pub fn write(builds: &[Built], out: &mut dyn Write) -> io::Result<()> {
     if n_failed > 0 {
         write!(out, ", **{n_failed} failed**")?;
     }
-    out.write_all(b"\n\n| Build | Result | Took | Compiled | Cached | Outputs | Go |\n")?;
-    out.write_all(b"|---|---|--:|--:|--:|---|---|\n")?;
+    out.write_all(b"\n\n| Build | State | Failure | Took | Compiled | Cached | Outputs | Go |\n")?;
+    out.write_all(b"|---|---|---|--:|--:|--:|---|---|\n")?;
     for build in builds.iter().take(ROWS) {
         row(build, out)?;
     }
@@ -52,18 +57,21 @@ pub fn write(builds: &[Built], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn row(build: &Built, out: &mut dyn Write) -> io::Result<()> {
-    let result = match build.state.as_str() {
-        "succeeded" => "\u{2714}",
-        "failed" => "**failed**",
-        "running" => "under way",
-        "cut_off" => "cut off",
-        _ => "unknown",
-    };
+    // Of an agent of another version there may be words that are not known here.
+    let state = State::ALL.into_iter().find(|it| it.name() == build.state);
+    let state = state.unwrap_or(State::Unknown);
+    let mark = if state == State::Failed { "**" } else { "" };
+    let class = build.failure.as_deref().map(|name| {
+        let class = FailureClass::ALL.into_iter().find(|it| it.name() == name);
+        class.unwrap_or(FailureClass::Unknown).name()
+    });
+    let failure = class.unwrap_or_default();
     let line = build.command_line.as_deref().unwrap_or("go");
     writeln!(
         out,
-        "| {} | {result}{} | {} | {} | {} | {} | {} |",
+        "| {} | {mark}{}{mark}{} | {failure} | {} | {} | {} | {} | {} |",
         code(line),
+        state.name(),
         if build.anomalies > 0 { " \\*" } else { "" },
         took(build).map(units::span).unwrap_or_default(),
         units::count(build.packages_compiled),
@@ -148,6 +156,7 @@ mod tests {
     fn a_row_says_what_was_built_and_how_it_went() {
         let failed = Built {
             state: "failed".to_owned(),
+            failure: Some("compile".to_owned()),
             anomalies: 2,
             targets: Vec::new(),
             ..built()
@@ -166,11 +175,11 @@ mod tests {
 
                 3 builds in 8.4 s, 36 packages compiled, **1 failed**
 
-                | Build | Result | Took | Compiled | Cached | Outputs | Go |
-                |---|---|--:|--:|--:|---|---|
-                | <code>go build -o api &#46;/cmd/api</code> | ✔ | 4.2 s | 12 | 340 | <code>api</code> 9.50 MB | <code>go1&#46;27&#46;3</code> |
-                | <code>go build -o api &#46;/cmd/api</code> | **failed** \* | 4.2 s | 12 | 340 |  | <code>go1&#46;27&#46;3</code> |
-                | <code>go</code> | under way |  | 12 | 340 | <code>api</code> 9.50 MB |  |
+                | Build | State | Failure | Took | Compiled | Cached | Outputs | Go |
+                |---|---|---|--:|--:|--:|---|---|
+                | <code>go build -o api &#46;/cmd/api</code> | succeeded |  | 4.2 s | 12 | 340 | <code>api</code> 9.50 MB | <code>go1&#46;27&#46;3</code> |
+                | <code>go build -o api &#46;/cmd/api</code> | **failed** \* | compile | 4.2 s | 12 | 340 |  | <code>go1&#46;27&#46;3</code> |
+                | <code>go</code> | running |  |  | 12 | 340 | <code>api</code> 9.50 MB |  |
 
                 \* not all of it was seen; `gotrace show ID` on the runner says what
 

@@ -1,6 +1,6 @@
 //! What the words after `?` mean: the filters of `gotrace builds`, by the same names.
 
-use tracer_core::history::State;
+use tracer_core::model::State;
 
 use crate::history::{Filter, Moment};
 
@@ -40,9 +40,9 @@ pub(super) fn filter(words: &[(String, String)], now_ns: i64) -> Result<Filter, 
 fn state(value: &str) -> Result<State, String> {
     // The command line writes them with a dash.
     let wanted = value.replace('-', "_");
-    let found = State::ALL.into_iter().find(|it| it.as_str() == wanted);
+    let found = State::ALL.into_iter().find(|it| it.name() == wanted);
     found.ok_or_else(|| {
-        let known = State::ALL.map(State::as_str).join(", ");
+        let known = State::ALL.map(State::name).join(", ");
         format!("{value:?} is no status: use one of {known}")
     })
 }

@@ -5,13 +5,19 @@
 //! clock, and no database: the caller keeps the text.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use prometheus::proto::{Histogram, Metric, MetricFamily, MetricType};
 use serde::{Deserialize, Serialize};
+use tracer_core::model::{FailureClass, State};
+
+use crate::render::metrics::family::BUILDS;
+use crate::render::metrics::label::NONE;
 
 /// Families of builds, which outlive the agent; its own begin with it.
 const PREFIX: &str = "go_build_";
-const FORM: u32 = 1;
+/// Since form 2 builds are counted by state and failure class.
+const FORM: u32 = 2;
 /// More than what is lost when some ten thousand numbers are added in another order, as a part of the sum: 2^-40.
 const ROUNDING: f64 = 9.1e-13;
 
@@ -97,9 +103,41 @@ impl Carried {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, Unusable> {
-        let carried: Self = serde_json::from_str(text)?;
+        let mut carried: Self = serde_json::from_str(text)?;
+        if carried.form == 1 && carried.is_sane() {
+            carried.count_by_state();
+        }
         let is_known = carried.form == FORM && carried.is_sane();
         is_known.then_some(carried).ok_or(Unusable::Form)
+    }
+
+    /// Form 1 had one label for state and failure class.
+    fn count_by_state(&mut self) {
+        self.form = FORM;
+        for (family, all) in &mut self.families {
+            let mut merged: BTreeMap<BTreeMap<String, String>, Number> = BTreeMap::new();
+            for mut series in std::mem::take(all) {
+                let status = series.labels.get("status");
+                if let Some((state, failure)) = status.and_then(|it| state(it)) {
+                    series.labels.insert("status".to_owned(), state.to_owned());
+                    if family == BUILDS.name {
+                        series
+                            .labels
+                            .insert("failure".to_owned(), failure.to_owned());
+                    }
+                }
+                match merged.entry(series.labels) {
+                    Entry::Vacant(place) => {
+                        place.insert(series.number);
+                    }
+                    Entry::Occupied(mut place) => place.get_mut().merge(&series.number),
+                }
+            }
+            let merged = merged.into_iter();
+            *all = merged
+                .map(|(labels, number)| Series { labels, number })
+                .collect();
+        }
     }
 
     pub(super) fn to_text(&self) -> Result<String, serde_json::Error> {
@@ -182,7 +220,48 @@ impl Series {
     }
 }
 
+/// State and failure class for a word of form 1.
+fn state(status: &str) -> Option<(&'static str, &'static str)> {
+    let (state, failure) = match status {
+        "success" => (State::Succeeded, NONE),
+        "failure" => (State::Failed, FailureClass::Unknown.name()),
+        "interrupted" => (State::Failed, FailureClass::Interrupted.name()),
+        "killed" => (State::Failed, FailureClass::Killed.name()),
+        "unknown" => (State::Unknown, NONE),
+        _ => return None,
+    };
+    Some((state.name(), failure))
+}
+
 impl Number {
+    /// Adds what another series counted. Histograms with other buckets cannot be added.
+    fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Counter(all), Self::Counter(more)) => {
+                *all = Bits::of(all.value() + more.value());
+            }
+            (
+                Self::Histogram {
+                    sum,
+                    count,
+                    buckets,
+                },
+                Self::Histogram {
+                    sum: more_sum,
+                    count: more_count,
+                    buckets: more,
+                },
+            ) if buckets.iter().map(|it| it.0).eq(more.iter().map(|it| it.0)) => {
+                *sum = Bits::of(sum.value() + more_sum.value());
+                *count = count.saturating_add(*more_count);
+                for ((_, all), (_, more)) in buckets.iter_mut().zip(more) {
+                    *all = all.saturating_add(*more);
+                }
+            }
+            (Self::Counter(_) | Self::Histogram { .. }, _) => {}
+        }
+    }
+
     fn add_to(&self, metric: &mut Metric) {
         match self {
             Self::Counter(before) => {

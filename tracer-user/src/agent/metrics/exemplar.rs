@@ -37,7 +37,7 @@ impl Exemplars {
         let (_, _, go_version) = label::platform(build);
         let values = families.duration.exposed(&[
             label::command(&build.command.name),
-            label::status(build.failure.as_ref().map(|it| it.class), build.status),
+            label::status(build),
             label::project(build),
             go_version,
         ]);

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::{Error, Registry};
-use tracer_core::history::{BuildId, Entry, REMEMBERED, Setup, State, Target};
-use tracer_core::model::Trace;
+use tracer_core::history::{BuildId, Entry, REMEMBERED, Setup, Target};
+use tracer_core::model::{State, Trace};
 use tracer_core::report;
 
 use super::carried::{Carried, Unusable};

@@ -1,7 +1,10 @@
 //! Pages of the registry, from the samples.
 
+use expect_test::expect;
+
 use super::*;
 use crate::history::Tally;
+use crate::render::metrics::family;
 use crate::render::sample;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -159,7 +162,7 @@ fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
     drop(crate::history::Store::open(&path).unwrap());
     for trace in after {
         crate::history::keep(trace, &path).unwrap();
-        uncounted.extend(history::builds(trace).map(|it| it.entry.id));
+        uncounted.extend(tracer_core::history::builds(trace).map(|it| it.entry.id));
     }
     let tally = Tally { counted, uncounted };
     let metrics = Metrics::new(DAY).unwrap();
@@ -167,6 +170,57 @@ fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
         .unwrap()
         .unwrap();
     metrics
+}
+
+#[test]
+fn counters_by_one_word_go_on_by_state_and_failure_class() {
+    let counter = |status: &str, n: f64| {
+        format!(
+            r#"{{"labels":{{"command":"build","status":"{status}","project":"p","goos":"o","goarch":"a","go_version":"v"}},"number":{{"counter":{}}}}}"#,
+            n.to_bits()
+        )
+    };
+    let buckets: Vec<String> = family::BUILD_SECONDS
+        .iter()
+        .map(|it| format!("[{},2]", it.to_bits()))
+        .collect();
+    let histogram = |status: &str| {
+        format!(
+            r#"{{"labels":{{"command":"build","status":"{status}","project":"p","go_version":"v"}},"number":{{"histogram":{{"sum":{},"count":3,"buckets":[{}]}}}}}}"#,
+            2.5_f64.to_bits(),
+            buckets.join(",")
+        )
+    };
+    let all = |of: &dyn Fn(&str) -> String| {
+        ["success", "failure", "interrupted", "killed", "unknown"]
+            .map(of)
+            .join(",")
+    };
+    let text = format!(
+        r#"{{"form":1,"since_ns":7,"families":{{"go_build_builds_total":[{}],"go_build_duration_seconds":[{}]}}}}"#,
+        all(&|it| counter(it, 5.0)),
+        all(&histogram)
+    );
+    let lines = counted(&successor(Some(text), &[]));
+    let of = |name: &str| {
+        let lines = lines.iter().filter(|it| it.starts_with(name));
+        lines.cloned().collect::<Vec<_>>().join("\n") + "\n"
+    };
+    expect![[r#"
+        go_build_builds_total{command="build",failure="interrupted",go_version="v",goarch="a",goos="o",project="p",status="failed"} 5
+        go_build_builds_total{command="build",failure="killed",go_version="v",goarch="a",goos="o",project="p",status="failed"} 5
+        go_build_builds_total{command="build",failure="none",go_version="v",goarch="a",goos="o",project="p",status="succeeded"} 5
+        go_build_builds_total{command="build",failure="none",go_version="v",goarch="a",goos="o",project="p",status="unknown"} 5
+        go_build_builds_total{command="build",failure="unknown",go_version="v",goarch="a",goos="o",project="p",status="failed"} 5
+    "#]].assert_eq(&of("go_build_builds_total"));
+    expect![[r#"
+        go_build_duration_seconds_sum{command="build",go_version="v",project="p",status="failed"} 7.5
+        go_build_duration_seconds_sum{command="build",go_version="v",project="p",status="succeeded"} 2.5
+        go_build_duration_seconds_sum{command="build",go_version="v",project="p",status="unknown"} 2.5
+    "#]].assert_eq(&of("go_build_duration_seconds_sum"));
+    expect![[r#"
+        go_build_duration_seconds_bucket{command="build",go_version="v",project="p",status="failed",le="0.1"} 6
+    "#]].assert_eq(&of("go_build_duration_seconds_bucket{command=\"build\",go_version=\"v\",project=\"p\",status=\"failed\",le=\"0.1\""));
 }
 
 #[test]
@@ -347,7 +401,7 @@ fn what_cannot_be_gone_on_from_is_said() {
     for bad in [
         String::new(),
         "{}".to_owned(),
-        good.replace("\"form\":1", "\"form\":2"),
+        good.replace("\"form\":2", "\"form\":3"),
         good.replace(
             "\"counter\":",
             "\"counter\":18444492273895866368,\"counter\":",

@@ -39,12 +39,13 @@ const PHASE_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
 
-const BUILDS: Spec = Spec {
+pub(crate) const BUILDS: Spec = Spec {
     name: "go_build_builds_total",
-    help: "Runs of the go command, by how they ended.",
+    help: "Runs of the go command, by state and failure class.",
     labels: &[
         "command",
         "status",
+        "failure",
         "project",
         "goos",
         "goarch",

@@ -20,11 +20,19 @@ pub(crate) fn build(
 ) -> Result<(), Error> {
     let (goos, goarch, go_version) = label::platform(build);
     let command = label::command(&build.command.name);
-    let status = label::status(build.failure.as_ref().map(|it| it.class), build.status);
+    let status = label::status(build);
     let project = label::project(build);
     families
         .builds
-        .with(&[command, status, project, goos, goarch, go_version])?
+        .with(&[
+            command,
+            status,
+            label::failure(build),
+            project,
+            goos,
+            goarch,
+            go_version,
+        ])?
         .inc();
     families
         .duration

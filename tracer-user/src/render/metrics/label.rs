@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::{Artifact, Status};
-use tracer_core::model::{Build, CallKind, FailureClass, Installed, Output};
+use tracer_core::event::Artifact;
+use tracer_core::model::{Build, CallKind, FailureClass, Installed, Output, State};
 
 pub(crate) const UNKNOWN: &str = "unknown";
+/// Failure class of a build that is not known to have failed.
+pub(crate) const NONE: &str = "none";
 
 /// Commands of `go`; anything else was not understood and is `other`.
 const COMMANDS: &[&str] = &[
@@ -24,30 +26,14 @@ pub(crate) fn command(name: &str) -> &'static str {
         .unwrap_or("other")
 }
 
-/// How a build ended, in few words.
-pub(crate) fn status(failure: Option<FailureClass>, status: Option<Status>) -> &'static str {
-    match failure {
-        Some(FailureClass::Interrupted) => "interrupted",
-        Some(FailureClass::Killed) => "killed",
-        Some(
-            FailureClass::Compile
-            | FailureClass::Link
-            | FailureClass::Vet
-            | FailureClass::Test
-            | FailureClass::Program
-            | FailureClass::Generate
-            | FailureClass::Fix
-            | FailureClass::Load
-            | FailureClass::Install
-            | FailureClass::Unknown,
-        ) => "failure",
-        None => match status {
-            Some(status) if status.is_success() => "success",
-            Some(Status::Code(_)) => "failure",
-            Some(Status::Signal(_)) => "killed",
-            None => UNKNOWN,
-        },
-    }
+/// How a build ended: the name of its state.
+pub(crate) fn status(build: &Build) -> &'static str {
+    State::of(build).name()
+}
+
+/// Why a build failed: the name of the class; `none` if it is not known to have failed.
+pub(crate) fn failure(build: &Build) -> &'static str {
+    FailureClass::of(build).map_or(NONE, FailureClass::name)
 }
 
 /// The main module.

@@ -73,8 +73,7 @@ fn many_targets_stay_within_the_limit() {
     trace.builds[0].outputs = (0..5000)
         .map(|n| {
             let mut output = output.clone();
-            output.artifact.as_mut().unwrap().main_package =
-                Some(format!("example.com/hello/cmd/tool{n}"));
+            output.package = Some(format!("example.com/hello/cmd/tool{n}").into());
             output
         })
         .collect();

@@ -93,23 +93,21 @@ pub(super) fn tool(kind: CallKind, program: &ByteString) -> String {
     }
 }
 
-/// Why a build failed.
-pub(crate) fn failed(class: FailureClass) -> &'static str {
+/// Why a build failed: the name of the class, in a sentence.
+pub(super) fn failed(class: FailureClass) -> &'static str {
     match class {
-        FailureClass::Compile => "compile error",
-        FailureClass::Link => "link error",
-        FailureClass::Vet => "vet reported problems",
-        FailureClass::Test => "a test failed",
-        FailureClass::Program => "the program that it ran failed",
-        FailureClass::Generate => "a generator failed",
-        FailureClass::Fix => "go fix failed or found something to fix",
-        FailureClass::Load => {
-            "failed before anything was built, while packages were loaded and the command line was checked"
-        }
-        FailureClass::Install => "the output could not be written",
+        FailureClass::Compile => "compile failed",
+        FailureClass::Link => "link failed",
+        FailureClass::Vet => "vet failed",
+        FailureClass::Test => "test failed",
+        FailureClass::Program => "program failed",
+        FailureClass::Generate => "generate failed",
+        FailureClass::Fix => "fix failed",
+        FailureClass::Load => "load failed: the command ended before it built a package",
+        FailureClass::Install => "install failed: an output is not in its place",
         FailureClass::Interrupted => "interrupted",
         FailureClass::Killed => "killed",
-        FailureClass::Unknown => "why it failed is not known",
+        FailureClass::Unknown => "failed for an unknown reason",
     }
 }
 

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::Status as SpanStatus;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use tracer_core::event::{Status, Usage};
 use tracer_core::history::BuildId;
-use tracer_core::model::{Anomaly, Build, Trace};
+use tracer_core::model::{Anomaly, Build, FailureClass, State, Trace};
 
 use super::attribute::Attributes;
 use crate::render::metrics::label;
@@ -19,23 +19,33 @@ pub(super) fn name(build: &Build) -> String {
     }
 }
 
-/// In the words of the conventions for the result of a task; none if the end was not seen.
+/// In the words of the conventions for the result of a task; none if the end was not seen. `docs/otlp.md` has the table.
 pub(super) fn result(build: &Build) -> Option<&'static str> {
-    match label::status(build.failure.as_ref().map(|it| it.class), build.status) {
-        "success" => Some("success"),
-        "failure" => Some("failure"),
-        "interrupted" => Some("cancellation"),
-        "killed" => Some("error"),
-        _ => None,
+    match (State::of(build), FailureClass::of(build)) {
+        (State::Succeeded, _) => Some("success"),
+        (State::Failed, Some(FailureClass::Interrupted)) => Some("cancellation"),
+        (State::Failed, Some(FailureClass::Killed)) => Some("error"),
+        (State::Failed, _) => Some("failure"),
+        (State::Running | State::CutOff | State::Unknown, _) => None,
     }
 }
 
-/// Why it failed, in one word; none if it did not.
+/// Why it failed, in one word; none if it did not. The conventions have a word of their own for an unknown type of error.
 pub(super) fn error(build: &Build) -> Option<&'static str> {
-    if let Some(failure) = &build.failure {
-        return Some(failure.class.name());
-    }
-    build.status.and_then(error_of)
+    FailureClass::of(build).map(|class| match class {
+        FailureClass::Unknown => "_OTHER",
+        FailureClass::Compile
+        | FailureClass::Link
+        | FailureClass::Vet
+        | FailureClass::Test
+        | FailureClass::Program
+        | FailureClass::Generate
+        | FailureClass::Fix
+        | FailureClass::Load
+        | FailureClass::Install
+        | FailureClass::Interrupted
+        | FailureClass::Killed => class.name(),
+    })
 }
 
 /// Of a process.

@@ -1,7 +1,7 @@
 //! The summary of a build as a log record: one sentence, what is known of it, and the span that has the rest.
 
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
-use tracer_core::model::{Build, Trace};
+use tracer_core::model::{Build, FailureClass, State, Trace};
 
 use super::id::Place;
 use super::{attribute, build, span};
@@ -48,12 +48,13 @@ fn sentence(build: &Build, wall_ns: u64) -> String {
         .module
         .as_deref()
         .map_or(String::new(), |it| format!(" of {it}"));
-    let ended = match (build::result(build), build::error(build)) {
-        (Some("success"), _) => "succeeded".to_owned(),
-        (Some("failure"), Some(why)) => format!("failed ({why})"),
-        (Some("cancellation"), _) => "was interrupted".to_owned(),
-        (Some(_), _) => "was killed".to_owned(),
-        (None, _) => "ended unseen".to_owned(),
+    let state = State::of(build);
+    let ended = match (state, FailureClass::of(build)) {
+        (State::Failed, Some(class)) => format!("failed ({})", class.name()),
+        (State::Succeeded | State::Failed, _) => state.name().to_owned(),
+        (State::Running | State::CutOff | State::Unknown, _) => {
+            format!("ended in state {}", state.name())
+        }
     };
     let packages = &build.packages;
     let compiled = units::counted(packages.compiled.into(), "package", "packages");

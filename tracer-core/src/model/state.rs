@@ -1,0 +1,162 @@
+//! How a build ended: its state, and the class of its failure. Their names are the words of every output but OTLP, which maps them
+//! (`docs/otlp.md`).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Build;
+
+/// How a build stands.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Began, and has not ended yet.
+    Running,
+    Succeeded,
+    Failed,
+    /// gotrace itself ended while it was running.
+    CutOff,
+    /// It is over, but its exit was not seen.
+    Unknown,
+}
+
+impl State {
+    pub const ALL: [Self; 5] = [
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::CutOff,
+        Self::Unknown,
+    ];
+
+    /// Of a build whose trace is complete. A build whose exit was not seen is not known to have failed.
+    pub fn of(build: &Build) -> Self {
+        match build.status {
+            _ if build.failure.is_some() => Self::Failed,
+            Some(status) if status.is_success() => Self::Succeeded,
+            Some(_) => Self::Failed,
+            None => Self::Unknown,
+        }
+    }
+
+    /// The word for it in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::CutOff => "cut_off",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why a build failed, in one word.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// compile, asm or cgo failed, or a C compiler under them.
+    Compile,
+    Link,
+    Vet,
+    /// A test binary failed.
+    Test,
+    /// The program of `go run` or `go tool` failed.
+    Program,
+    /// What a directive of `go generate` says failed.
+    Generate,
+    /// `go fix` failed, or with `-diff` found something.
+    Fix,
+    /// Packages were loaded, no action of any was executed, and no tool failed.
+    Load,
+    /// What was built could not be put in its place.
+    Install,
+    /// SIGINT, SIGTERM or SIGHUP ended the `go` command, or a test or program that it ran.
+    Interrupted,
+    /// Another signal.
+    Killed,
+    /// Nothing that was seen says why.
+    Unknown,
+}
+
+impl FailureClass {
+    pub const ALL: [Self; 12] = [
+        Self::Compile,
+        Self::Link,
+        Self::Vet,
+        Self::Test,
+        Self::Program,
+        Self::Generate,
+        Self::Fix,
+        Self::Load,
+        Self::Install,
+        Self::Interrupted,
+        Self::Killed,
+        Self::Unknown,
+    ];
+
+    /// Of a build; absent if it is not known to have failed.
+    pub fn of(build: &Build) -> Option<Self> {
+        match State::of(build) {
+            State::Failed => Some(build.failure.as_ref().map_or(Self::Unknown, |it| it.class)),
+            State::Running | State::Succeeded | State::CutOff | State::Unknown => None,
+        }
+    }
+
+    /// Whether a process that failed tells it: [`Failure::process`]. Else that is the last that failed, whether or not it matters.
+    pub fn is_by_process(self) -> bool {
+        match self {
+            Self::Compile
+            | Self::Link
+            | Self::Vet
+            | Self::Test
+            | Self::Program
+            | Self::Generate
+            | Self::Fix
+            | Self::Interrupted
+            | Self::Killed => true,
+            Self::Load | Self::Install | Self::Unknown => false,
+        }
+    }
+
+    /// The word for it in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Compile => "compile",
+            Self::Link => "link",
+            Self::Vet => "vet",
+            Self::Test => "test",
+            Self::Program => "program",
+            Self::Generate => "generate",
+            Self::Fix => "fix",
+            Self::Load => "load",
+            Self::Install => "install",
+            Self::Interrupted => "interrupted",
+            Self::Killed => "killed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(value: impl Serialize) -> String {
+        serde_json::to_string(&value).unwrap()
+    }
+
+    #[test]
+    fn names_are_those_of_the_json() {
+        for state in State::ALL {
+            assert_eq!(json(state), format!("{:?}", state.name()));
+        }
+        for class in FailureClass::ALL {
+            assert_eq!(json(class), format!("{:?}", class.name()));
+        }
+    }
+}
