@@ -378,6 +378,7 @@ fn trace(build: Build) -> Trace {
             forks: 430,
             execs: 428,
             exits: 430,
+            reaped: 430,
             renames: 2,
             calls: 2901,
             lost: 0,
