@@ -122,6 +122,7 @@ fn run_stores_in_the_fleets_history() {
     server.kill();
     let output = gotrace_command(module.sandbox.env(&toolchain))
         .args(["run", "--quiet", "--store", &at, "--", "go", "vet", "."])
+        .current_dir(module.dir())
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
