@@ -49,6 +49,15 @@ pub struct Trace {
     pub anomalies: Vec<Anomaly>,
 }
 
+impl Trace {
+    /// Whether it is known of any output what its bytes are made of.
+    pub fn is_analysed(&self) -> bool {
+        let outputs = self.builds.iter().flat_map(|it| &it.outputs);
+        let mut artifacts = outputs.filter_map(|it| it.artifact.as_ref());
+        artifacts.any(|it| it.anatomy.is_some())
+    }
+}
+
 /// How many of each kind entered the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventCounts {

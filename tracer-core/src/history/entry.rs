@@ -164,7 +164,7 @@ impl Entry {
         let argv: Vec<_> = build.command.argv.iter().map(ByteString::to_str).collect();
         let settings = build.env.iter();
         Self {
-            id: BuildId::of(trace, build.process, build.start),
+            id: BuildId::of(trace, build.process),
             parent: part::parent(trace, build),
             state: State::of(build),
             status: build.status,

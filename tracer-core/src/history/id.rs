@@ -12,8 +12,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use uuid::{Builder, Uuid};
 
-use super::wall_ns;
-use crate::event::{Ktime, ProcKey};
+use crate::event::ProcKey;
 use crate::model::Trace;
 
 /// Names one build for ever, on any machine.
@@ -24,23 +23,27 @@ use crate::model::Trace;
 pub struct BuildId(String);
 
 impl BuildId {
-    /// Of the build with this process that started then.
+    /// Of the build whose first process this is.
     ///
-    /// The time is the wall clock's. The rest is a hash of what no two builds share: when the machine was booted, the process born
-    /// and the build started, to the nanosecond, and the process's number.
-    pub fn of(trace: &Trace, process: ProcKey, start: Ktime) -> Self {
+    /// The time is when that process was born, by the wall clock. The rest is a hash of what no two processes share: when the machine was
+    /// booted, when the process was born, to the nanosecond, and its number. So everyone who follows a build has the same id for it. Each
+    /// measures anew when the machine was booted, with an error far below a second, so that counts in whole seconds.
+    pub fn of(trace: &Trace, process: ProcKey) -> Self {
+        const SECOND: i64 = 1_000_000_000;
         let ProcKey { tgid, born } = process;
+        let booted = trace.boot_to_wall_ns.saturating_add(SECOND / 2);
+        let booted = booted.div_euclid(SECOND);
         let digest = Sha256::new()
-            .chain_update(trace.boot_to_wall_ns.to_le_bytes())
+            .chain_update(booted.to_le_bytes())
             .chain_update(born.0.to_le_bytes())
             .chain_update(tgid.0.to_le_bytes())
-            .chain_update(start.0.to_le_bytes())
             .finalize();
         let mut rest = [0; 10];
         for (to, from) in rest.iter_mut().zip(digest) {
             *to = from;
         }
-        let ms = u64::try_from(wall_ns(trace, start) / 1_000_000).unwrap_or(0);
+        let booted_ms = u64::try_from(booted).unwrap_or(0).saturating_mul(1000);
+        let ms = booted_ms.saturating_add(born.0 / 1_000_000);
         let uuid = Builder::from_unix_timestamp_millis(ms, &rest).into_uuid();
         Self(uuid.to_string())
     }

@@ -42,5 +42,5 @@ fn part(trace: &Trace, build: &Build) -> Trace {
 pub(super) fn parent(trace: &Trace, build: &Build) -> Option<BuildId> {
     let process = build.parent?;
     let parent = trace.builds.iter().find(|it| it.process == process)?;
-    Some(BuildId::of(trace, parent.process, parent.start))
+    Some(BuildId::of(trace, parent.process))
 }

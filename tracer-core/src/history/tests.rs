@@ -125,6 +125,18 @@ fn an_id_is_a_version_7_uuid_with_the_time_of_start_and_always_the_same() {
 }
 
 #[test]
+fn who_else_follows_a_build_has_the_same_id_for_it() {
+    let seen = trace(vec![build(7, 1_234_567, &[])]);
+    let mut elsewhere = seen.clone();
+    elsewhere.boot_to_wall_ns += 40_000;
+    elsewhere.builds[0].start = Ktime(1_300_000);
+    let id = |trace: &Trace| BuildId::of(trace, trace.builds[0].process);
+    assert_eq!(id(&seen), id(&elsewhere));
+    elsewhere.boot_to_wall_ns += 60_000_000_000;
+    assert_ne!(id(&seen), id(&elsewhere), "after another boot");
+}
+
+#[test]
 fn a_beginning_of_an_id_may_lack_dashes_and_have_capitals() {
     let canonical = |text: &str| text.parse::<IdPrefix>().map(|it| it.as_str().to_owned());
     assert_eq!(canonical("01A1F8D165E07"), Ok("01a1f8d1-65e0-7".to_owned()));

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params, params_from_iter};
 use tracer_core::history::{self, Aged, Entry, Excess, Kept, Limits};
 use tracer_core::model::State;
 
@@ -64,7 +64,8 @@ impl Store {
         self.with(begin)
     }
 
-    /// Stores a build that is over, whole. One that is stored already stays as it is.
+    /// Stores a build that is over, whole. One that is stored already stays as it is, unless its outputs were not analysed and now are:
+    /// `gotrace run` stores a build sooner than an agent that follows it, too, but does not wait for that.
     pub fn finish(&mut self, kept: &Kept) -> Result<(), Error> {
         self.finish_and(kept, |_| Ok(()))
     }
@@ -90,8 +91,13 @@ impl Store {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let sql = statement::build(moment, KEY);
-            if transaction.execute(&sql, params_from_iter(&build))? == 0 {
-                return Ok(());
+            let insert = || transaction.execute(&sql, params_from_iter(&build));
+            if insert()? == 0 {
+                if !tells_more(&transaction, kept)? {
+                    return Ok(());
+                }
+                transaction.execute("DELETE FROM build WHERE id = $1", [kept.entry.id.as_str()])?;
+                insert()?;
             }
             let mut statement = transaction.prepare(&statement::target())?;
             for target in &targets {
@@ -227,4 +233,57 @@ pub(super) fn give_back(connection: &Connection) -> Result<(), Why> {
         while rows.next()?.is_some() {}
     }
     Ok(())
+}
+/// Whether a build is stored without an analysis of any output, and this has one.
+fn tells_more(connection: &Connection, kept: &Kept) -> Result<bool, Why> {
+    if !kept.trace.is_analysed() {
+        return Ok(false);
+    }
+    let stored: Option<Vec<u8>> = connection
+        .query_row(
+            "SELECT packed FROM detail WHERE build_id = $1",
+            [kept.entry.id.as_str()],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(stored) = stored else {
+        return Ok(false);
+    };
+    Ok(!history::unpack(&stored)?.is_analysed())
+}
+
+
+#[cfg(test)]
+mod tests {
+    use tracer_core::event::{Anatomy, Artifact};
+
+    use super::*;
+    use crate::render::sample;
+
+    /// A build with one output, analysed or not.
+    fn kept(is_analysed: bool) -> Kept {
+        let mut trace = sample::cold();
+        let output = trace.builds[0].outputs.first_mut().unwrap();
+        output.artifact = Some(Artifact {
+            anatomy: is_analysed.then(|| Box::new(Anatomy::default())),
+            ..output.artifact.take().unwrap_or_default()
+        });
+        history::builds(&trace).next().unwrap()
+    }
+
+    #[test]
+    fn an_analysis_takes_the_place_of_none_and_of_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for order in [[false, true], [true, false], [true, true]] {
+            let path = dir.path().join(format!("{order:?}"));
+            let mut store = Store::open(&path).unwrap();
+            for is_analysed in order {
+                store.finish(&kept(is_analysed)).unwrap();
+            }
+            let id = kept(true).entry.id.as_str().parse().unwrap();
+            let shown = store.read(|it| it.show(&id)).unwrap();
+            assert!(shown.trace.unwrap().is_analysed(), "{order:?}");
+            assert_eq!(shown.entry.targets.len(), kept(true).entry.targets.len());
+        }
+    }
 }

@@ -62,7 +62,7 @@ fn lineage<'a>(
 }
 
 fn place(trace: &Trace, build: &Build, above: &[&Build]) -> Place {
-    let id = |it: &Build| BuildId::of(trace, it.process, it.start);
+    let id = |it: &Build| BuildId::of(trace, it.process);
     let outermost = above.last().copied().unwrap_or(build);
     let root = Root::of(outermost, &id(outermost));
     let parent = match above.first() {
