@@ -302,6 +302,8 @@ pub enum Point {
     },
     /// `cmd/go/internal/cache.(*Hash).Sum`.
     KeySum { hash: u64 },
+    /// `cmd/go/internal/base.Fatalf`: the `go` command gives up. The format of its message, without what is put into it.
+    Fatal { format: Captured<ByteString> },
 }
 
 /// What a toolchain program is, from the `path` line of its build info.

@@ -113,7 +113,8 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
                     | Point::GcEnd { .. }
                     | Point::KeyOpen { .. }
                     | Point::KeyWrite { .. }
-                    | Point::KeySum { .. } => {}
+                    | Point::KeySum { .. }
+                    | Point::Fatal { .. } => {}
                 }
             }
             Event::Lost(lost) => complaints.push(format!(

@@ -90,6 +90,8 @@ pub(super) struct Process {
     /// Open spans by goroutine: indices into `spans`, innermost last.
     open: BTreeMap<u64, Vec<usize>>,
     pub(super) installs: Vec<Install>,
+    /// Formats of the messages with which the `go` command gave up; empty for one that could not be read.
+    pub(super) fatal: Vec<String>,
     pub(super) renames: Vec<Rename>,
     /// Begin of each phase; an empty name ends the last one.
     marks: Vec<(Ktime, String)>,
@@ -113,6 +115,7 @@ impl Process {
             spans: Vec::new(),
             open: BTreeMap::new(),
             installs: Vec::new(),
+            fatal: Vec::new(),
             renames: Vec::new(),
             marks: Vec::new(),
             gc_cycles: Vec::new(),
@@ -179,6 +182,7 @@ impl Process {
                     cycle.heap_marked = *heap_marked;
                 }
             }
+            Point::Fatal { format } => self.fatal.push(text(format)),
             // Kept in the recording; nothing here depends on them.
             Point::KeyOpen { .. } | Point::KeyWrite { .. } | Point::KeySum { .. } => {}
         }

@@ -144,7 +144,7 @@ fn file(path: &str) -> FileId {
 /// The toolchain of all these builds, probed before they began.
 fn tools() -> impl Iterator<Item = Event> {
     [
-        ("/go/bin/go", Role::Go, "span_start"),
+        ("/go/bin/go", Role::Go, "span_start fatal"),
         (
             "/go/pkg/tool/linux_amd64/compile",
             Role::Compile,
@@ -161,10 +161,7 @@ fn tools() -> impl Iterator<Item = Event> {
             path: path.into(),
             role,
             version: "go1.27.3".to_owned(),
-            attached: Some(probe.to_owned())
-                .filter(|it| !it.is_empty())
-                .into_iter()
-                .collect(),
+            attached: probe.split_whitespace().map(ToOwned::to_owned).collect(),
             refused: Vec::new(),
         })
     })
@@ -185,6 +182,7 @@ fn point(name: &str, words: &[&str]) -> Point {
         },
         "phase" => Point::CompilePhase { name: rest() },
         "linkphase" => Point::LinkPhase { name: rest() },
+        "fatal" => Point::Fatal { format: rest() },
         other => panic!("no such event: {other}"),
     }
 }

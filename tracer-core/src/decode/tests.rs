@@ -17,6 +17,7 @@ const POINTS: &[PointKind] = &[
     PointKind::MoveOrCopy,
     PointKind::LinkPhase,
     PointKind::GcEnd,
+    PointKind::Fatal,
 ];
 
 fn decode(bytes: &[u8]) -> Event {
@@ -437,6 +438,12 @@ fn calls_become_points() {
         call(10, &[], 0),
         Point::GcEnd {
             heap_marked: Some(11)
+        }
+    );
+    assert_eq!(
+        call(11, &["no packages to build"], 0),
+        Point::Fatal {
+            format: text("no packages to build")
         }
     );
 }

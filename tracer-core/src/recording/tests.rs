@@ -188,6 +188,7 @@ fn points() -> Vec<Event> {
             line: odd(),
         },
         Point::KeySum { hash: 1 },
+        Point::Fatal { format: text() },
     ]
     .into_iter()
     .map(|point| {
@@ -364,7 +365,7 @@ fn a_recorder_that_was_killed_leaves_what_it_flushed() {
     std::mem::forget(writer);
     let (found, _, damage) = read(&file);
     assert_eq!(found, events);
-    assert!(damage.is_some_and(|it| it.contains("after line 25")));
+    assert!(damage.is_some_and(|it| it.contains("after line 26")));
 }
 
 #[test]

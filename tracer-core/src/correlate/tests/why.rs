@@ -134,6 +134,11 @@ fn what_no_process_tells_is_told_by_what_was_under_way_or_not_known() {
          2 done 100 1
          3 exit 100 1";
     assert_eq!(why(load), of(FailureClass::Load));
+    // It gave up within.
+    assert_eq!(
+        why(&load.replace("2 done 100 1", "2 fatal 100 1 go: errors parsing %s")),
+        of(FailureClass::Load)
+    );
     let flags = "0 exec 100 /go/bin/go build -nosuchflag
          1 exit 100 2";
     assert_eq!(why(flags), of(FailureClass::Unknown));
@@ -276,4 +281,54 @@ fn files_on_the_line_are_told_by_their_place() {
     ] {
         assert_eq!(made(file), expected, "{file}");
     }
+}
+
+#[test]
+fn loading_failed_only_where_nothing_else_can_have() {
+    let text = "0 exec 100 /go/bin/go build ./a
+         1 span 100 1 load.PackagesAndErrors
+         2 done 100 1
+         5 exit 100 1";
+    let with = |line: &str| {
+        let text = text.replace("5 exit", &format!("3 {line}\n4 span 100 1 Running\n5 exit"));
+        why(&text).0
+    };
+    assert_eq!(with("span 100 1 Running build command"), FailureClass::Load);
+    assert_eq!(
+        with("fatal 100 1 go: build output %q already exists and is a directory"),
+        FailureClass::Install
+    );
+    for other in [
+        "fatal 100 1 go: cannot write multiple packages to non-directory %s",
+        "span 100 1 InstallPackages",
+        "span 100 1 exec.Builder.Do",
+        "span 100 1 Executing action (go build)",
+    ] {
+        assert_eq!(with(other), FailureClass::Unknown, "{other}");
+    }
+    for (command, class) in [
+        ("go run ./a", FailureClass::Load),
+        ("go test ./a", FailureClass::Load),
+        ("go test -c ./a", FailureClass::Unknown),
+        ("go generate ./a", FailureClass::Unknown),
+    ] {
+        assert_eq!(why(&text.replace("go build ./a", command)).0, class);
+    }
+    // What is lost may have been any of these.
+    let lost = format!("{text}\n6 lost 3 call");
+    assert_eq!(why(&lost).0, FailureClass::Unknown);
+    // And nobody saw it give up.
+    let mut unseen: Vec<Event> = tools().collect();
+    for event in &mut unseen {
+        if let Event::Tool(tool) = event {
+            tool.attached.retain(|it| it != "fatal");
+        }
+    }
+    unseen.extend(events(text));
+    let mut correlator = correlator();
+    for event in unseen {
+        correlator.apply(event);
+    }
+    let build = &correlator.finish().builds[0];
+    assert_eq!(build.failure.as_ref().unwrap().class, FailureClass::Unknown);
 }

@@ -103,9 +103,7 @@ pub(crate) fn failed(class: FailureClass) -> &'static str {
         FailureClass::Program => "the program that it ran failed",
         FailureClass::Generate => "a generator failed",
         FailureClass::Fix => "go fix failed or found something to fix",
-        FailureClass::Load => {
-            "failed before anything was built, while packages were loaded and the command line was checked"
-        }
+        FailureClass::Load => "packages could not be loaded",
         FailureClass::Install => "the output could not be written",
         FailureClass::Interrupted => "interrupted",
         FailureClass::Killed => "killed",
