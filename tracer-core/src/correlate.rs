@@ -27,7 +27,8 @@ use crate::event::{Artifact, Event, FileId, Ktime, Lost, ProcKey, Role, Tool};
 use crate::golang::version::GoVersion;
 use crate::model::{Anomaly, EventCounts, SCHEMA, ToolProgram, Trace};
 
-use process::Process;
+use process::{Image, Process};
+use purpose::Head;
 use table::Table;
 
 /// What is known before the first event.
@@ -85,7 +86,9 @@ impl Correlator {
                 self.counts.exits += 1;
                 self.saw(exit.at);
                 self.table.exit(&exit);
-                self.inspect(exit.process)
+                let mut effects = self.inspect(exit.process);
+                effects.extend(self.linked(exit.process));
+                effects
             }
             Event::Rename(rename) => {
                 self.counts.renames += 1;
@@ -126,6 +129,11 @@ impl Correlator {
             Event::CheckedOut(answer) => {
                 self.table
                     .answer(answer.process, |it| it.checkout = answer.checkout);
+                Vec::new()
+            }
+            Event::BuildInfo(answer) => {
+                self.table
+                    .answer(answer.process, |it| it.build_info = answer.main);
                 Vec::new()
             }
             Event::Lost(lost) => {
@@ -224,8 +232,11 @@ impl Correlator {
         let Some(process) = self.table.get(key) else {
             return Vec::new();
         };
-        let (Some(image), Some(role)) = (process.image(), self.role(process)) else {
+        let Some(image) = process.image() else {
             return Vec::new();
+        };
+        let Some(role) = self.role(process) else {
+            return self.ran(process, image).into_iter().collect();
         };
         if role != Role::Go {
             let path = call::response_file(role, image);
@@ -262,6 +273,39 @@ impl Correlator {
                 path: it.path,
             })
             .collect()
+    }
+
+    /// The program that `go run` has just linked: it is gone with the command, and may be by the time it is seen to run.
+    fn linked(&self, key: ProcKey) -> Option<Effect> {
+        let process = self.table.get(key)?;
+        let role = self.role(process).filter(|it| *it == Role::Link)?;
+        let is_made = process.end.as_ref()?.status.is_success();
+        let link = call::parsed(role, process).filter(|it| is_made && !it.is_query)?;
+        self.runner(process)?;
+        let path = link.output.filter(|it| it.as_bytes().starts_with(b"/"))?;
+        let uid = process.image()?.uid;
+        Some(Effect::ReadBuildInfo {
+            process: key,
+            path,
+            uid,
+        })
+    }
+
+    /// A program that `go run` takes from the build cache.
+    fn ran(&self, process: &Process, image: &Image) -> Option<Effect> {
+        let head = self.runner(process)?;
+        let path = purpose::built_program(image, &head).filter(|it| head.has_cached(it))?;
+        Some(Effect::ReadBuildInfo {
+            process: process.key,
+            path: path.clone(),
+            uid: image.uid,
+        })
+    }
+
+    /// The `go run` that a process is under.
+    fn runner(&self, process: &Process) -> Option<Head<'_>> {
+        let head = Head::of(self.table.get(build::above(self, process)?)?);
+        (head.command() == "run").then_some(head)
     }
 
     /// What the process's program is in a Go toolchain: by the content of the file, else, where that could not be read,

@@ -130,7 +130,8 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
             | Event::Settings(_)
             | Event::ResponseFile(_)
             | Event::Inspected(_)
-            | Event::CheckedOut(_) => {}
+            | Event::CheckedOut(_)
+            | Event::BuildInfo(_) => {}
         }
     }
     lives

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::{
-    Ancestor, Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Rename, Settings, Status, Tgid,
-    Usage,
+    Ancestor, Call, Captured, Exit, FileId, Ktime, MainPackage, Point, ProcKey, Rename, Settings,
+    Status, Tgid, Usage,
 };
 use crate::model::{Anomaly, GcCycle, Phase};
 use crate::origin::Checkout;
@@ -83,6 +83,8 @@ pub(super) struct Process {
     pub(super) images: Vec<Image>,
     pub(super) settings: Option<Settings>,
     pub(super) checkout: Option<Checkout>,
+    /// Of the program that it linked or runs.
+    pub(super) build_info: Option<MainPackage>,
     /// Who is above it, where it is the first that is followed.
     pub(super) above: Vec<Ancestor>,
     pub(super) response: Option<Captured<Vec<ByteString>>>,
@@ -110,6 +112,7 @@ impl Process {
             images: Vec::new(),
             settings: None,
             checkout: None,
+            build_info: None,
             above: Vec::new(),
             response: None,
             spans: Vec::new(),

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Call, Captured, Exec, Exit, Fork, Inspected, Point, Rename, Settings, Status, Tgid, Usage,
+    BuildInfo, Call, Captured, Exec, Exit, Fork, Inspected, MainPackage, Point, Rename, Settings,
+    Status, Tgid, Usage,
 };
 use crate::model::{Build, ToolCall};
 
+mod names;
 mod why;
 
 /// One event from a line: `AT WHAT TGID ARGS`. A process is born at the time of its fork, or at zero.
@@ -79,6 +81,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             root: None,
             module: Some("example.com/hello".to_owned()),
             module_dir: None,
+            workspace: Vec::new(),
             place: None,
         }),
         "inspected" => Event::Inspected(Inspected {
@@ -88,6 +91,15 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             result: Ok(Artifact {
                 size: words[4].parse().unwrap(),
                 ..Artifact::default()
+            }),
+        }),
+        "buildinfo" => Event::BuildInfo(BuildInfo {
+            at,
+            process,
+            path: words[3].into(),
+            main: words.get(4).map(|path| MainPackage {
+                path: (*path).to_owned(),
+                module: words.get(5).map(|it| (*it).to_owned()),
             }),
         }),
         "lost" => Event::Lost(Lost {
@@ -623,6 +635,7 @@ fn owner(event: &Event) -> Option<ProcKey> {
         Event::ResponseFile(it) => Some(it.process),
         Event::Inspected(it) => Some(it.process),
         Event::CheckedOut(it) => Some(it.process),
+        Event::BuildInfo(it) => Some(it.process),
         Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => None,
     }
 }

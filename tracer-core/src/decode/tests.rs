@@ -546,6 +546,7 @@ fn contract(bytes: &[u8]) {
         | Event::ResponseFile(_)
         | Event::Inspected(_)
         | Event::CheckedOut(_)
+        | Event::BuildInfo(_)
         | Event::Lost(_) => {
             panic!("not the kernel's to tell: {line}")
         }

@@ -4,12 +4,14 @@
 
 use std::fs::File;
 
-use tracer_core::event::Role;
+use tracer_core::event::{MainPackage, Role};
 
 use super::elf::{Elf, Range};
 
 /// Bytes of the section that are read; the tools' own have less than one KiB.
 const LEN_MAX: u64 = 64 << 10;
+/// Bytes of an import path that is kept. None is as long.
+const TEXT_MAX: usize = 1024;
 
 /// A tool of a Go toolchain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,19 +23,47 @@ pub struct ToolIdentity {
 
 /// Says which tool of a Go toolchain a file is; nothing if it is none.
 pub fn identify(file: &File) -> Option<ToolIdentity> {
+    parse(&section(file)?)
+}
+
+/// Says what the main package of a program is, and its module. Whoever builds can write anything there.
+pub fn main_package(file: &File) -> Option<MainPackage> {
+    let section = section(file)?;
+    let Told { text, .. } = told(&section)?;
+    let line = |name: &str| {
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let words =
+            lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"\t"))?;
+        let word = words.split(|byte| *byte == b'\t').next()?;
+        let word = str::from_utf8(word).ok()?;
+        (!word.is_empty() && word.len() <= TEXT_MAX).then(|| word.to_owned())
+    };
+    Some(MainPackage {
+        path: line("path")?,
+        module: line("mod"),
+    })
+}
+
+fn section(file: &File) -> Option<Vec<u8>> {
     let elf = Elf::read(file)?;
     let range = elf.section(".go.buildinfo")?;
-    let section = elf.bytes(
+    elf.bytes(
         Range {
             len: range.len.min(LEN_MAX),
             ..range
         },
         usize::MAX,
-    )?;
-    parse(&section)
+    )
 }
 
-fn parse(section: &[u8]) -> Option<ToolIdentity> {
+/// What stands in the section.
+struct Told<'a> {
+    version: &'a [u8],
+    /// Lines of words between tabs.
+    text: &'a [u8],
+}
+
+fn told(section: &[u8]) -> Option<Told<'_>> {
     const MAGIC: &[u8] = b"\xff Go buildinf:";
     /// Flag of the form that this reads.
     const INLINE: u8 = 2;
@@ -44,6 +74,11 @@ fn parse(section: &[u8]) -> Option<ToolIdentity> {
     let (modules, _) = string(rest)?;
     // Sixteen bytes before and after mark the text in memory dumps.
     let text = modules.get(16..modules.len().checked_sub(16)?)?;
+    Some(Told { version, text })
+}
+
+fn parse(section: &[u8]) -> Option<ToolIdentity> {
+    let Told { version, text } = told(section)?;
     let path = text
         .split(|byte| *byte == b'\n')
         .find_map(|line| line.strip_prefix(b"path\t"))?;

@@ -252,38 +252,6 @@ fn a_tool_whose_go_command_began_before_anybody_looked_is_no_build() {
 }
 
 #[test]
-fn files_on_the_line_are_told_by_their_place() {
-    let made = |file: &str| {
-        let text = format!(
-            "0 exec 100 /go/bin/go build -o x {file}
-             1 settings 100
-             2 span 100 1 Executing action (link-install command-line-arguments)
-             3 install 100 1 x /tmp/go-build1/b001/exe/a.out
-             4 rename 100 0 /tmp/go-build1/b001/exe/a.out x
-             5 done 100 1
-             6 exit 100 0"
-        );
-        let mut all = events(&text);
-        for event in &mut all {
-            if let Event::Settings(settings) = event {
-                settings.module_dir = Some("/src".into());
-            }
-        }
-        let (trace, _) = replay(all);
-        trace.builds[0].outputs[0].package.clone().unwrap()
-    };
-    for (file, expected) in [
-        ("cmd/one/main.go", "example.com/hello/cmd/one"),
-        ("cmd/two/main.go", "example.com/hello/cmd/two"),
-        ("main.go", "example.com/hello"),
-        ("tools/a.go", "example.com/hello/tools/a.go"),
-        ("/elsewhere/main.go", "/elsewhere"),
-    ] {
-        assert_eq!(made(file), expected, "{file}");
-    }
-}
-
-#[test]
 fn loading_failed_only_where_nothing_else_can_have() {
     let text = "0 exec 100 /go/bin/go build ./a
          1 span 100 1 load.PackagesAndErrors

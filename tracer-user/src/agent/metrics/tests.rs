@@ -159,7 +159,7 @@ fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
     drop(crate::history::Store::open(&path).unwrap());
     for trace in after {
         crate::history::keep(trace, &path).unwrap();
-        uncounted.extend(history::builds(trace).map(|it| it.entry.id));
+        uncounted.extend(tracer_core::history::builds(trace).map(|it| it.entry.id));
     }
     let tally = Tally { counted, uncounted };
     let metrics = Metrics::new(DAY).unwrap();
