@@ -86,9 +86,7 @@ impl Correlator {
                 self.counts.exits += 1;
                 self.saw(exit.at);
                 self.table.exit(&exit);
-                let mut effects = self.inspect(exit.process);
-                effects.extend(self.linked(exit.process));
-                effects
+                self.inspect(exit.process)
             }
             Event::Rename(rename) => {
                 self.counts.renames += 1;
@@ -248,7 +246,8 @@ impl Correlator {
                     .set("GOVERSION")
                     .and_then(|it| GoVersion::parse(&it.to_str())),
             });
-            return effect.into_iter().collect();
+            let link = (role == Role::Link).then(|| self.linked(process, image));
+            return effect.into_iter().chain(link.flatten()).collect();
         }
         if process.settings.is_some() || process.is_telemetry() {
             return Vec::new();
@@ -275,19 +274,16 @@ impl Correlator {
             .collect()
     }
 
-    /// The program that `go run` has just linked: it is gone with the command, and may be by the time it is seen to run.
-    fn linked(&self, key: ProcKey) -> Option<Effect> {
-        let process = self.table.get(key)?;
-        let role = self.role(process).filter(|it| *it == Role::Link)?;
-        let is_made = process.end.as_ref()?.status.is_success();
-        let link = call::parsed(role, process).filter(|it| is_made && !it.is_query)?;
+    /// What the `go` command tells a linker of the program that `go run` will run. That one may be gone by the time it is looked at.
+    fn linked(&self, process: &Process, image: &Image) -> Option<Effect> {
+        let link = call::parsed(Role::Link, process).filter(|it| !it.is_query)?;
         self.runner(process)?;
-        let path = link.output.filter(|it| it.as_bytes().starts_with(b"/"))?;
-        let uid = process.image()?.uid;
         Some(Effect::ReadBuildInfo {
-            process: key,
-            path,
-            uid,
+            process: process.key,
+            path: link
+                .importcfg
+                .filter(|it| it.as_bytes().starts_with(b"/"))?,
+            uid: image.uid,
         })
     }
 

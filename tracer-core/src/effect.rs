@@ -39,7 +39,8 @@ pub enum Effect {
         dir: ByteString,
         uid: u32,
     },
-    /// Read what a program says of itself that a `go` command made and runs, before it is gone. Answer: `Event::BuildInfo`.
+    /// Read what is said of a program that a `go` command makes to run it: by itself, or by the linker's `-importcfg`. Answer:
+    /// `Event::BuildInfo`.
     ReadBuildInfo {
         process: ProcKey,
         path: ByteString,

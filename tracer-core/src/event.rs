@@ -417,14 +417,15 @@ pub struct CheckedOut {
     pub checkout: Option<Checkout>,
 }
 
-/// What a program says of itself that a `go` command made to run it.
+/// What is said of a program that a `go` command makes to run it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildInfo {
     pub at: Ktime,
-    /// The linker that wrote it, or a process that runs it.
+    /// The linker that writes it, or a process that runs it.
     pub process: ProcKey,
+    /// The program, or the linker's `-importcfg`.
     pub path: ByteString,
-    /// None: it was gone, could not be read or says nothing.
+    /// None: the file was gone, could not be read or says nothing.
     pub main: Option<MainPackage>,
 }
 

@@ -310,7 +310,7 @@ fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> 
             CallKind::Program | CallKind::Test => {
                 let ran = output::ran(process, &family.head);
                 outputs.extend(ran.map(|it| Output {
-                    package: made_from(family),
+                    package: made_from(correlator, family),
                     ..it
                 }));
             }
@@ -336,12 +336,13 @@ fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> 
 }
 
 /// The main package of the program that `go run` runs: it made one at most.
-fn made_from(family: &Family<'_>) -> Option<ByteString> {
-    let mut told = family
-        .members
-        .iter()
-        .filter_map(|it| it.build_info.as_ref());
-    told.next().map(|it| ByteString::from(it.path.as_str()))
+fn made_from(correlator: &Correlator, family: &Family<'_>) -> Option<ByteString> {
+    if family.head.command() != "run" {
+        return None;
+    }
+    let told = family.members.iter().find_map(|it| it.build_info.as_ref());
+    let told = told.map(|it| ByteString::from(it.path.as_str()));
+    told.or_else(|| linked(correlator, &family.members).into_values().next())
 }
 
 pub(super) fn anomalies(

@@ -10,7 +10,7 @@ use tracer_core::event::{
     WorkspaceModule,
 };
 use tracer_core::golang::version::GoVersion;
-use tracer_core::golang::{go_mod, response_file, settings, tool};
+use tracer_core::golang::{build_info, go_mod, response_file, settings, tool};
 use tracer_core::origin::Place;
 use tracer_core::redact;
 
@@ -53,7 +53,7 @@ pub(super) enum Text {
     },
     /// The checkout that this directory lies in.
     Checkout(ByteString),
-    /// What the program there says of itself.
+    /// What the program, or the linker's configuration, there says of the program.
     BuildInfo(ByteString),
 }
 
@@ -230,8 +230,13 @@ impl Question {
             uid: self.uid,
             public: false,
         };
-        let program = self.root.open(path, reader, OUTPUT_LIMIT).ok()?;
-        toolchain::main_package(program.file())
+        let found = self.root.open(path, reader, OUTPUT_LIMIT).ok()?;
+        let of_program = toolchain::main_package(found.file());
+        of_program.or_else(|| {
+            let is_short = found.size() <= TEXT_LIMIT;
+            let text = is_short.then(|| found.read().ok())?;
+            build_info::of_link_config(&text?)
+        })
     }
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {

@@ -5,13 +5,12 @@
 use std::fs::File;
 
 use tracer_core::event::{MainPackage, Role};
+use tracer_core::golang::build_info;
 
 use super::elf::{Elf, Range};
 
 /// Bytes of the section that are read; the tools' own have less than one KiB.
 const LEN_MAX: u64 = 64 << 10;
-/// Bytes of an import path that is kept. None is as long.
-const TEXT_MAX: usize = 1024;
 
 /// A tool of a Go toolchain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,19 +28,7 @@ pub fn identify(file: &File) -> Option<ToolIdentity> {
 /// Says what the main package of a program is, and its module. Whoever builds can write anything there.
 pub fn main_package(file: &File) -> Option<MainPackage> {
     let section = section(file)?;
-    let Told { text, .. } = told(&section)?;
-    let line = |name: &str| {
-        let mut lines = text.split(|byte| *byte == b'\n');
-        let words =
-            lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"\t"))?;
-        let word = words.split(|byte| *byte == b'\t').next()?;
-        let word = str::from_utf8(word).ok()?;
-        (!word.is_empty() && word.len() <= TEXT_MAX).then(|| word.to_owned())
-    };
-    Some(MainPackage {
-        path: line("path")?,
-        module: line("mod"),
-    })
+    build_info::main_package(told(&section)?.text)
 }
 
 fn section(file: &File) -> Option<Vec<u8>> {
@@ -72,8 +59,7 @@ fn told(section: &[u8]) -> Option<Told<'_>> {
     }
     let (version, rest) = string(section.get(32..)?)?;
     let (modules, _) = string(rest)?;
-    // Sixteen bytes before and after mark the text in memory dumps.
-    let text = modules.get(16..modules.len().checked_sub(16)?)?;
+    let text = build_info::unmarked(modules)?;
     Some(Told { version, text })
 }
 

@@ -114,7 +114,7 @@ fn a_version_on_the_line_is_of_the_packages_module() {
          3 exec 101 TOOLEXEC_IMPORTPATH=example.com/T/cmd GOMODCACHE=/mod /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b001/_pkg_.a -p main /mod/example.com/!t@v1.2.3/cmd/main.go
          4 exit 101 0
          5 fork 100 102
-         6 exec 102 TOOLEXEC_IMPORTPATH=example.com/T/cmd /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/exe/cmd
+         6 exec 102 TOOLEXEC_IMPORTPATH=example.com/T/cmd /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/exe/cmd -importcfg /tmp/go-build1/b001/importcfg.link
          7 exit 102 0
          9 fork 100 103
          10 exec 103 /tmp/go-build1/b001/exe/cmd
@@ -132,7 +132,7 @@ fn a_version_on_the_line_is_of_the_packages_module() {
         let build = build_of(&run(package), nothing);
         assert_eq!(build.module.as_deref(), expected, "{package}");
     }
-    // By what it says of itself, which is asked while it is there.
+    // By what the linker is told, which is read while it is there.
     let (_, effects) = replay(events(&run("example.com/T/cmd@latest")));
     let asked = |effect: &Effect| match effect {
         Effect::ReadBuildInfo { process, path, uid } => {
@@ -141,11 +141,11 @@ fn a_version_on_the_line_is_of_the_packages_module() {
         _ => None,
     };
     let questions: Vec<_> = effects.iter().filter_map(asked).collect();
-    let program = "/tmp/go-build1/b001/exe/cmd".to_owned();
-    assert_eq!(questions, [(102, program, 1000)]);
+    let config = "/tmp/go-build1/b001/importcfg.link".to_owned();
+    assert_eq!(questions, [(102, config, 1000)]);
     let text = run("example.com/T/cmd@latest").replace(
         "12 exit",
-        "11 buildinfo 102 /tmp/go-build1/b001/exe/cmd example.com/T/x/cmd example.com/T/x\n12 exit",
+        "11 buildinfo 102 /tmp/go-build1/b001/importcfg.link example.com/T/x/cmd example.com/T/x\n12 exit",
     );
     let build = build_of(&text, nothing);
     assert_eq!(build.module.as_deref(), Some("example.com/T/x"));
