@@ -224,15 +224,20 @@ fn builds_and_outputs_are_called_by_what_was_made() {
             "set -e; export GOPROXY={proxy} GOSUMDB=off GOFLAGS=-modcacherw GOBIN={}",
             module.dir().join("bin").display()
         );
-        for (dir, command, _, _) in ROWS {
+        // The rest is the same in the releases between these.
+        let is_whole = matches!(toolchain.minor(), 19 | 24 | 27);
+        let differs = |command: &str| command.contains('@') || command.contains("GO111MODULE");
+        let rows = ROWS.iter().filter(|(_, it, ..)| is_whole || differs(it));
+        let rows: Vec<&Row> = rows.collect();
+        for (dir, command, _, _) in &rows {
             script.push_str(&format!("; (cd {dir} && {command})"));
         }
         fs::create_dir_all(module.dir().join("bin")).unwrap();
         let traced = module.trace(&toolchain, &["sh", "-c", &script]);
         traced.assert_success();
         let builds = &traced.trace.builds;
-        assert_eq!(builds.len(), ROWS.len(), "{}: {script}", toolchain.version);
-        for (build, (_, command, project, targets)) in builds.iter().zip(ROWS) {
+        assert_eq!(builds.len(), rows.len(), "{}: {script}", toolchain.version);
+        for (build, (_, command, project, targets)) in builds.iter().zip(rows) {
             let found = build.outputs.iter().filter_map(|it| target(build, it));
             let found: BTreeSet<_> = found.collect();
             let expected = targets.iter().map(|(project, package)| {

@@ -1,7 +1,7 @@
 //! Why builds fail, what they leave behind, and what is no build.
 
 use super::*;
-use crate::model::FailureClass;
+use crate::model::{CallKind, FailureClass};
 
 /// The first build: class, package and the number of the process that tells it.
 fn why(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
@@ -299,4 +299,36 @@ fn loading_failed_only_where_nothing_else_can_have() {
     }
     let build = &correlator.finish().builds[0];
     assert_eq!(build.failure.as_ref().unwrap().class, FailureClass::Unknown);
+}
+
+#[test]
+fn what_runs_under_a_test_counts_with_it() {
+    let text = "0 exec 100 /go/bin/go test -fuzz=. .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/m.test /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/m.test
+         3 exit 101 0
+         4 fork 100 102
+         5 exec 102 /tmp/go-build1/b001/m.test -test.fuzz=.
+         6 fork 102 103
+         7 exec 103 /tmp/go-build1/b001/m.test -test.fuzzworker
+         8 fork 103 104
+         9 exec 104 /usr/bin/helper
+         10 fork 102 105
+         11 exec 105 /go/bin/go build .
+         12 fork 105 106
+         13 exec 106 /go/pkg/tool/linux_amd64/compile -V=full
+         14 exit 106 0
+         15 exit 105 0
+         16 exit 104 0
+         17 exit 103 0
+         18 exit 102 0
+         19 exit 100 0";
+    let (trace, _) = replay(events(text));
+    let build = &trace.builds[0];
+    let mut tests = build.calls.iter().filter(|it| it.kind == CallKind::Test);
+    let test = tests.next().unwrap();
+    // The binary, its worker and that one's helper; not the nested build.
+    assert_eq!(test.usage.user_ns, 3 * 2_000_000);
+    assert_eq!(tests.count(), 0);
+    assert_eq!(trace.builds[1].usage.user_ns, 2 * 2_000_000);
 }
