@@ -114,19 +114,7 @@ fn kinds() -> Vec<Event> {
                 why: "no such function".to_owned(),
             }],
         }),
-        Event::Settings(Settings {
-            at,
-            process,
-            user: Some(EnvFile {
-                path: "/e".into(),
-                variables,
-            }),
-            root: None,
-            module: Some("example.com/m".to_owned()),
-            module_dir: None,
-            workspace: workspace(),
-            place: Place::of_path(b"/kubepods/pod1d4d0cf5-0e5c-4a9e-9a3e-0123456789ab"),
-        }),
+        settings(at, process, variables),
         Event::ResponseFile(ResponseFile {
             at,
             process,
@@ -175,6 +163,22 @@ fn build_info(at: Ktime, process: ProcKey) -> Event {
             path: "example.com/m/cmd".to_owned(),
             module: Some("example.com/m".to_owned()),
         }),
+    })
+}
+
+fn settings(at: Ktime, process: ProcKey, variables: Vec<(ByteString, ByteString)>) -> Event {
+    Event::Settings(Settings {
+        at,
+        process,
+        user: Some(EnvFile {
+            path: "/e".into(),
+            variables,
+        }),
+        root: None,
+        module: Some("example.com/m".to_owned()),
+        module_dir: None,
+        workspace: workspace(),
+        place: Place::of_path(b"/kubepods/pod1d4d0cf5-0e5c-4a9e-9a3e-0123456789ab"),
     })
 }
 

@@ -134,11 +134,11 @@ fn a_version_on_the_line_is_of_the_packages_module() {
     }
     // By what the linker is told, which is read while it is there.
     let (_, effects) = replay(events(&run("example.com/T/cmd@latest")));
-    let asked = |effect: &Effect| match effect {
-        Effect::ReadBuildInfo { process, path, uid } => {
-            Some((process.tgid.0, path.to_string(), *uid))
-        }
-        _ => None,
+    let asked = |effect: &Effect| {
+        let Effect::ReadBuildInfo { process, path, uid } = effect else {
+            return None;
+        };
+        Some((process.tgid.0, path.to_string(), *uid))
     };
     let questions: Vec<_> = effects.iter().filter_map(asked).collect();
     let config = "/tmp/go-build1/b001/importcfg.link".to_owned();

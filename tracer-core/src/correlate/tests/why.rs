@@ -325,10 +325,10 @@ fn what_runs_under_a_test_counts_with_it() {
          19 exit 100 0";
     let (trace, _) = replay(events(text));
     let build = &trace.builds[0];
-    let mut tests = build.calls.iter().filter(|it| it.kind == CallKind::Test);
-    let test = tests.next().unwrap();
+    let mut runs = build.calls.iter().filter(|it| it.kind == CallKind::Test);
+    let whole = runs.next().unwrap();
     // The binary, its worker and that one's helper; not the nested build.
-    assert_eq!(test.usage.user_ns, 3 * 2_000_000);
-    assert_eq!(tests.count(), 0);
+    assert_eq!(whole.usage.user_ns, 3 * 2_000_000);
+    assert_eq!(runs.count(), 0);
     assert_eq!(trace.builds[1].usage.user_ns, 2 * 2_000_000);
 }
