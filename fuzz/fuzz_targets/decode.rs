@@ -7,7 +7,7 @@ use tracer_core::decode::{Decoder, PointKind};
 use tracer_core::environment;
 use tracer_core::event::Event;
 
-const POINTS: [PointKind; 11] = [
+const POINTS: [PointKind; 12] = [
     PointKind::SpanStart,
     PointKind::SpanDone,
     PointKind::Install,
@@ -19,6 +19,7 @@ const POINTS: [PointKind; 11] = [
     PointKind::KeyOpen,
     PointKind::KeyWrite,
     PointKind::KeySum,
+    PointKind::Fatal,
 ];
 
 fuzz_target!(|bytes: &[u8]| {

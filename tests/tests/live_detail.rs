@@ -74,6 +74,7 @@ fn kind(point: &Point) -> &'static str {
         Point::CompilePhase { .. } | Point::LinkPhase { .. } => "phase",
         Point::GcStart { .. } | Point::GcEnd { .. } => "gc",
         Point::KeyOpen { .. } | Point::KeyWrite { .. } | Point::KeySum { .. } => "key",
+        Point::Fatal { .. } => "fatal",
     }
 }
 

@@ -64,6 +64,12 @@ fn module(toolchain: &Toolchain) -> Module {
             "waits/main.go",
             "package main\n\nimport \"time\"\n\nfunc main() { time.Sleep(time.Minute) }\n",
         ),
+        ("cmd/directory/main.go", "package main\n\nfunc main() {}\n"),
+        (
+            "cmd/unloadable/main.go",
+            "package main\n\nimport _ \"example.com/m/nowhere\"\n\nfunc main() {}\n",
+        ),
+        ("unparsable/u.go", "package\n"),
         ("notes", "my notes\n"),
         ("above", "#!/bin/sh\n\"$@\"\n"),
         ("become", "#!/bin/sh\nexec \"$@\"\n"),
@@ -237,6 +243,29 @@ fn what_no_tool_says_is_said_by_what_was_under_way() {
             FailureClass::Install,
             &["go", "build", "-o", "/proc/x", "."],
         );
+        check(FailureClass::Load, &["go", "run", "./nowhere"]);
+        check(FailureClass::Load, &["go", "build", "./unparsable"]);
+        // The one is there in both, and is why in one.
+        fs::create_dir_all(module.dir().join("directory")).unwrap();
+        fs::create_dir_all(module.dir().join("unloadable")).unwrap();
+        check(FailureClass::Install, &["go", "build", "./cmd/directory"]);
+        check(FailureClass::Load, &["go", "build", "./cmd/unloadable"]);
+        // It has what it needs, and refuses the command line.
+        check(
+            FailureClass::Unknown,
+            &["go", "build", "-o", "one", "./cmd/directory", "./crash"],
+        );
+        check(
+            FailureClass::Unknown,
+            &["go", "build", "-o", "bin/", "./generate"],
+        );
+        module.write("go.mod", "module example.com/m\n\nnosuchverb\n");
+        let (class, _) = why(&module, &toolchain, &["go", "build", "."]);
+        assert!(
+            matches!(class, FailureClass::Load | FailureClass::Unknown),
+            "{class:?}"
+        );
+        module.write("go.mod", "module example.com/m\n\ngo 1.19\n");
         fs::create_dir_all(module.dir().join("bin/m")).unwrap();
         check(FailureClass::Install, &["go", "build", "-o", "bin/", "."]);
         if toolchain.minor() >= 26 {

@@ -52,6 +52,7 @@ fn exec(event: &Event) -> Option<&Exec> {
         | Event::ResponseFile(_)
         | Event::Inspected(_)
         | Event::CheckedOut(_)
+        | Event::BuildInfo(_)
         | Event::Lost(_)
         | Event::Unreadable(_) => None,
     }

@@ -27,7 +27,8 @@ use crate::event::{Artifact, Event, FileId, Ktime, Lost, ProcKey, Role, Tool};
 use crate::golang::version::GoVersion;
 use crate::model::{Anomaly, EventCounts, SCHEMA, ToolProgram, Trace};
 
-use process::Process;
+use process::{Image, Process};
+use purpose::Head;
 use table::Table;
 
 /// What is known before the first event.
@@ -137,6 +138,11 @@ impl Correlator {
                     .answer(answer.process, |it| it.checkout = answer.checkout);
                 Vec::new()
             }
+            Event::BuildInfo(answer) => {
+                self.table
+                    .answer(answer.process, |it| it.build_info = answer.main);
+                Vec::new()
+            }
             Event::Lost(lost) => {
                 self.counts.lost += lost.n;
                 self.saw(lost.at);
@@ -239,8 +245,11 @@ impl Correlator {
         let Some(process) = self.table.get(key) else {
             return Vec::new();
         };
-        let (Some(image), Some(role)) = (process.image(), self.role(process)) else {
+        let Some(image) = process.image() else {
             return Vec::new();
+        };
+        let Some(role) = self.role(process) else {
+            return self.ran(process, image).into_iter().collect();
         };
         if role != Role::Go {
             let path = call::response_file(role, image);
@@ -252,7 +261,8 @@ impl Correlator {
                     .set("GOVERSION")
                     .and_then(|it| GoVersion::parse(&it.to_str())),
             });
-            return effect.into_iter().collect();
+            let link = (role == Role::Link).then(|| self.linked(process, image));
+            return effect.into_iter().chain(link.flatten()).collect();
         }
         if process.settings.is_some() || process.is_telemetry() {
             return Vec::new();
@@ -277,6 +287,36 @@ impl Correlator {
                 path: it.path,
             })
             .collect()
+    }
+
+    /// What the `go` command tells a linker of the program that `go run` will run. That one may be gone by the time it is looked at.
+    fn linked(&self, process: &Process, image: &Image) -> Option<Effect> {
+        let link = call::parsed(Role::Link, process).filter(|it| !it.is_query)?;
+        self.runner(process)?;
+        Some(Effect::ReadBuildInfo {
+            process: process.key,
+            path: link
+                .importcfg
+                .filter(|it| it.as_bytes().starts_with(b"/"))?,
+            uid: image.uid,
+        })
+    }
+
+    /// A program that `go run` takes from the build cache.
+    fn ran(&self, process: &Process, image: &Image) -> Option<Effect> {
+        let head = self.runner(process)?;
+        let path = purpose::built_program(image, &head).filter(|it| head.has_cached(it))?;
+        Some(Effect::ReadBuildInfo {
+            process: process.key,
+            path: path.clone(),
+            uid: image.uid,
+        })
+    }
+
+    /// The `go run` that a process is under.
+    fn runner(&self, process: &Process) -> Option<Head<'_>> {
+        let head = Head::of(self.table.get(build::above(self, process)?)?);
+        (head.command() == "run").then_some(head)
     }
 
     /// What the process's program is in a Go toolchain: by the content of the file, else, where that could not be read,

@@ -14,12 +14,17 @@ pub enum Effect {
         file: FileId,
         exe: Option<ByteString>,
     },
-    /// Read these settings files and the nearest `go.mod` at or above `dir`, in the process's own root. Answer: `Event::Settings`.
+    /// Read these settings files, the nearest `go.mod` at or above `dir`, and its workspace, in the process's own root. Answer:
+    /// `Event::Settings`.
     ReadSettings {
         process: ProcKey,
         user: Option<ByteString>,
         root: Option<ByteString>,
         dir: Option<ByteString>,
+        /// What is read in place of `go.mod`; absolute.
+        modfile: Option<ByteString>,
+        /// GOWORK, if it is in the environment.
+        gowork: Option<ByteString>,
     },
     /// Read a tool's argument file before it is deleted; an absolute path. Its version decides what quotes mean. Answer:
     /// `Event::ResponseFile`.
@@ -32,6 +37,13 @@ pub enum Effect {
     ReadCheckout {
         process: ProcKey,
         dir: ByteString,
+        uid: u32,
+    },
+    /// Read what is said of a program that a `go` command makes to run it: by itself, or by the linker's `-importcfg`. Answer:
+    /// `Event::BuildInfo`.
+    ReadBuildInfo {
+        process: ProcKey,
+        path: ByteString,
         uid: u32,
     },
     /// An output is final. Answer: `Event::Inspected`.
@@ -55,11 +67,15 @@ impl Effect {
             (Self::Inspect { process, path, .. }, Event::Inspected(it)) => {
                 (&it.process, &it.path) == (process, path)
             }
+            (Self::ReadBuildInfo { process, path, .. }, Event::BuildInfo(it)) => {
+                (&it.process, &it.path) == (process, path)
+            }
             (
                 Self::Identify { .. }
                 | Self::ReadSettings { .. }
                 | Self::ReadResponseFile { .. }
                 | Self::ReadCheckout { .. }
+                | Self::ReadBuildInfo { .. }
                 | Self::Inspect { .. },
                 _,
             ) => false,

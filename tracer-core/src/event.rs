@@ -140,6 +140,8 @@ pub enum Event {
     Inspected(Inspected),
     /// Answer to `Effect::ReadCheckout`.
     CheckedOut(CheckedOut),
+    /// Answer to `Effect::ReadBuildInfo`.
+    BuildInfo(BuildInfo),
     /// Records of one kind that the ring buffer had no room for, since the last such event.
     Lost(Lost),
     /// A record that could not be decoded.
@@ -162,6 +164,7 @@ impl Event {
             | Self::ResponseFile(_)
             | Self::Inspected(_)
             | Self::CheckedOut(_)
+            | Self::BuildInfo(_)
             | Self::Lost(_)
             | Self::Unreadable(_) => None,
         }
@@ -348,6 +351,8 @@ pub enum Point {
     },
     /// `cmd/go/internal/cache.(*Hash).Sum`.
     KeySum { hash: u64 },
+    /// `cmd/go/internal/base.Fatalf`: the `go` command gives up. The format of its message, without what is put into it.
+    Fatal { format: Captured<ByteString> },
 }
 
 /// What a toolchain program is, from the `path` line of its build info.
@@ -402,14 +407,25 @@ pub struct Settings {
     pub user: Option<EnvFile>,
     /// `$GOROOT/go.env`, likewise.
     pub root: Option<EnvFile>,
-    /// Path of the main module, from the nearest `go.mod` above the working directory.
+    /// Path of the main module, from the nearest `go.mod` above the working directory, or from the file that `-modfile` names.
     pub module: Option<String>,
     /// Where that `go.mod` is. Recordings of before this was asked for have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_dir: Option<ByteString>,
+    /// Modules of the workspace that the directory lies in, in the order of its `go.work`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workspace: Vec<WorkspaceModule>,
     /// The container and pod that it runs in, by its cgroup. Recordings of before this was asked for have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+}
+
+/// A module that a `go.work` names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceModule {
+    pub path: String,
+    /// Where its `go.mod` is.
+    pub dir: ByteString,
 }
 
 /// A settings file.
@@ -445,6 +461,26 @@ pub struct CheckedOut {
     pub process: ProcKey,
     /// None: there is none, or nothing of it could be read.
     pub checkout: Option<Checkout>,
+}
+
+/// What is said of a program that a `go` command makes to run it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildInfo {
+    pub at: Ktime,
+    /// The linker that writes it, or a process that runs it.
+    pub process: ProcKey,
+    /// The program, or the linker's `-importcfg`.
+    pub path: ByteString,
+    /// None: the file was gone, could not be read or says nothing.
+    pub main: Option<MainPackage>,
+}
+
+/// The main package of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MainPackage {
+    pub path: String,
+    /// Path of its module.
+    pub module: Option<String>,
 }
 
 /// Records lost.

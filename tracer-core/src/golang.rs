@@ -3,6 +3,7 @@
 //! Nothing here looks at a process, a file or the time, and nothing fails: what cannot be understood is left out or said
 //! to be unknown.
 
+pub mod build_info;
 pub mod c_tool;
 pub mod command;
 mod flags;

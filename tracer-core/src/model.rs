@@ -357,6 +357,15 @@ pub struct Output {
     pub unread: Option<String>,
 }
 
+impl Output {
+    /// The module that it says it is of, else the build's: a build in a workspace may make programs of several.
+    pub fn project<'a>(&'a self, build: &'a Build) -> Option<&'a str> {
+        let artifact = self.artifact.as_ref();
+        let own = artifact.and_then(|it| it.main_module.as_deref());
+        own.or(build.module.as_deref())
+    }
+}
+
 /// How an output came to its place.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

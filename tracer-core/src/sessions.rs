@@ -132,6 +132,10 @@ impl Sessions {
                 let root = self.asked.get(&answer.process).copied();
                 self.tell(root, Event::CheckedOut(answer))
             }
+            Event::BuildInfo(answer) => {
+                let root = self.asked.get(&answer.process).copied();
+                self.tell(root, Event::BuildInfo(answer))
+            }
             Event::Tool(tool) => {
                 self.tools.insert(tool.file, tool.clone());
                 self.tell_all(&Event::Tool(tool))
@@ -158,6 +162,7 @@ impl Sessions {
             Event::ResponseFile(file) => self.asked.get(&file.process).copied(),
             Event::Inspected(inspected) => self.asked.get(&inspected.process).copied(),
             Event::CheckedOut(answer) => self.asked.get(&answer.process).copied(),
+            Event::BuildInfo(answer) => self.asked.get(&answer.process).copied(),
             Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => return Concerned::All,
         };
         root.map_or(Concerned::Nobody, Concerned::One)
@@ -335,6 +340,7 @@ impl Session {
             event,
             Event::Inspected(_)
                 | Event::CheckedOut(_)
+                | Event::BuildInfo(_)
                 | Event::Settings(_)
                 | Event::ResponseFile(_)
         );
@@ -394,6 +400,7 @@ fn asked_later(effect: &Effect) -> Option<ProcKey> {
     match effect {
         Effect::Inspect { process, .. }
         | Effect::ReadCheckout { process, .. }
+        | Effect::ReadBuildInfo { process, .. }
         | Effect::ReadSettings { process, .. }
         | Effect::ReadResponseFile { process, .. } => Some(*process),
         Effect::Identify { .. } => None,
@@ -486,6 +493,7 @@ mod tests {
                 root: None,
                 module: None,
                 module_dir: None,
+                workspace: Vec::new(),
                 place: None,
             }),
             Event::CheckedOut(CheckedOut {

@@ -334,6 +334,10 @@ fn judge(stat: &Stat, reader: Reader, limit: u64) -> Result<(), Refused> {
 }
 
 impl Opened {
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     pub fn size(&self) -> u64 {
         self.size
     }

@@ -29,7 +29,7 @@ use tracer_core::event::FileId;
 
 use crate::bpf::Table;
 
-pub use build_info::{ToolIdentity, identify};
+pub use build_info::{ToolIdentity, identify, main_package};
 pub use candidate::Candidate;
 pub use lease::{Guard, may_lease};
 pub use probes::{Probes, Saved};

@@ -113,7 +113,8 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
                     | Point::GcEnd { .. }
                     | Point::KeyOpen { .. }
                     | Point::KeyWrite { .. }
-                    | Point::KeySum { .. } => {}
+                    | Point::KeySum { .. }
+                    | Point::Fatal { .. } => {}
                 }
             }
             Event::Lost(lost) => complaints.push(format!(
@@ -123,13 +124,15 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
             Event::Unreadable(record) => {
                 complaints.push(format!("a record was unreadable: {}", record.why));
             }
-            Event::Rename(_)
+            Event::Reaped(_)
+            | Event::Rename(_)
             | Event::Lineage(_)
             | Event::Tool(_)
             | Event::Settings(_)
             | Event::ResponseFile(_)
             | Event::Inspected(_)
-            | Event::CheckedOut(_) => {}
+            | Event::CheckedOut(_)
+            | Event::BuildInfo(_) => {}
         }
     }
     lives

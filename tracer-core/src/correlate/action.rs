@@ -13,6 +13,12 @@ pub(super) const EXECUTING: &str = "Executing action";
 /// What the name of the span begins with in which packages are loaded.
 pub(super) const LOADING: &str = "load.PackagesAndErrors";
 
+/// What the name of the span begins with in which `go install` finds out where its outputs go.
+pub(super) const INSTALLING: &str = "InstallPackages";
+
+/// What the name of the span begins with in which the graph is executed (`work.(*Builder).Do`).
+pub(super) const DOING: &str = "exec.Builder.Do";
+
 /// Modes of more than one word, so that a mode can be told from the package after it. The longest that fits is meant.
 /// Source: `cmd/go/internal/{work/action.go,test/test.go,run/run.go,tool/tool.go,vet/vet.go}` of Go 1.19 to 1.27.
 const MODES: [&str; 19] = [
@@ -44,8 +50,8 @@ const COMPILES_FILE: &str = "cgo compile";
 const STAGES: [(&str, &str); 4] = [
     ("Running ", "command"),
     (LOADING, "load"),
-    ("InstallPackages", "install"),
-    ("exec.Builder.Do", "execute"),
+    (INSTALLING, "install"),
+    (DOING, "execute"),
 ];
 
 /// Mode and package of an action's span; `None` if the span is no action.

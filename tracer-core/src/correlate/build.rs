@@ -11,9 +11,10 @@ use crate::model::{
 use crate::origin::{Ci, TraceContext};
 
 use super::failure::{Children, Seen};
+use super::name::Names;
 use super::process::{Process, total};
 use super::purpose::Head;
-use super::{Correlator, action, call, failure, losses, name, output, setting, toolless};
+use super::{Correlator, action, call, failure, losses, output, setting, toolless};
 
 /// A `go` process and what it started.
 pub(super) struct Family<'a> {
@@ -168,7 +169,14 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     let status = head.end.as_ref().map(|it| it.status);
     let command = setting::command(head, &environment);
     let mut outputs = outputs(correlator, family, &calls);
-    name::outputs(head, &command, &mut outputs);
+    let names = Names {
+        correlator,
+        family,
+        command: &command,
+        resolved: &environment,
+    };
+    names.outputs(&mut outputs);
+    let module = names.module(&outputs);
     Build {
         process: head.key,
         parent: family.above,
@@ -181,7 +189,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         trace_context: head.image().and_then(|it| TraceContext::of(&it.env)),
         checkout: head.checkout.clone(),
         place: head.settings.as_ref().and_then(|it| it.place.clone()),
-        module: name::module(head, &command, &outputs),
+        module,
         start: head.start,
         end: head.end.as_ref().map(|it| it.at),
         status,
@@ -300,7 +308,11 @@ fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> 
     }) {
         match call.kind {
             CallKind::Program | CallKind::Test => {
-                outputs.extend(output::ran(process, &family.head));
+                let ran = output::ran(process, &family.head);
+                outputs.extend(ran.map(|it| Output {
+                    package: made_from(correlator, family),
+                    ..it
+                }));
             }
             CallKind::Link | CallKind::Compile => {
                 outputs.extend(output::made_by(correlator, process.key));
@@ -321,6 +333,16 @@ fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> 
     }
     outputs.sort_by_key(|it| it.at);
     outputs
+}
+
+/// The main package of the program that `go run` runs: it made one at most.
+fn made_from(correlator: &Correlator, family: &Family<'_>) -> Option<ByteString> {
+    if family.head.command() != "run" {
+        return None;
+    }
+    let told = family.members.iter().find_map(|it| it.build_info.as_ref());
+    let told = told.map(|it| ByteString::from(it.path.as_str()));
+    told.or_else(|| linked(correlator, &family.members).into_values().next())
 }
 
 pub(super) fn anomalies(

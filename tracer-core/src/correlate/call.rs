@@ -114,6 +114,25 @@ pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
     })
 }
 
+/// A file that a compiler was given, and the package that it is of.
+pub(super) struct Source {
+    pub(super) file: ByteString,
+    pub(super) package: ByteString,
+}
+
+/// A source of the package that a compiler worked on.
+pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<Source> {
+    let role = correlator.role(process).filter(|it| *it == Role::Compile)?;
+    let image = process.image()?;
+    let from_file = process.response.as_ref().and_then(Captured::get);
+    let mut last = [image.argv.last(), from_file.and_then(|it| it.last())].into_iter();
+    let file = last.find_map(|it| it.filter(|it| it.as_bytes().ends_with(b".go")))?;
+    Some(Source {
+        file: tool::resolve(file, image.cwd.as_ref()),
+        package: parsed(role, process)?.package?,
+    })
+}
+
 /// The file that a tool was given its arguments in, if it was.
 pub(super) fn response_file(role: Role, image: &Image) -> Option<ByteString> {
     ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()).response_file

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status};
+use crate::golang::command::GoCommand;
 use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
 
 use super::build::Family;
-use super::process::{Image, Process};
+use super::process::{Image, Process, Span};
 use super::purpose::{self, Head, Purpose};
 use super::{Correlator, action, output};
 
@@ -280,16 +281,67 @@ fn of_action(process: &Process, seen: &Seen<'_>) -> FailureClass {
 /// No child failed, or none that the `go` command would mind.
 fn silent(correlator: &Correlator, head: &Head<'_>, seen: &Seen<'_>) -> FailureClass {
     let has_vetted = seen.actions.iter().any(|it| it.mode == "vet");
-    // Some releases execute the root of the graph, which is of no package.
-    let has_worked = seen.actions.iter().any(|it| it.package.is_some());
-    let mut spans = head.process.spans.iter();
-    let is_loading = spans.any(|it| it.name.starts_with(action::LOADING));
     match head.command() {
         // Since Go 1.27 the tool ends well and the `go` command reads what it found; for `go fix -diff` since 1.26.
         "vet" if has_vetted => FailureClass::Vet,
         "fix" if has_vetted => FailureClass::Fix,
         _ if output::is_missing(correlator, head.process) => FailureClass::Install,
-        _ if is_loading && !has_worked => FailureClass::Load,
+        _ if has_directory_in_the_way(head.process) => FailureClass::Install,
+        _ if failed_to_load(correlator, head) => FailureClass::Load,
         _ => FailureClass::Unknown,
+    }
+}
+
+/// `go build` without `-o` looks for a directory of the output's name when the packages are loaded, and gives up with this message
+/// (`work.runBuild`, Go 1.19 to 1.27).
+fn has_directory_in_the_way(process: &Process) -> bool {
+    const FORMAT: &str = "go: build output %q already exists and is a directory";
+    process.fatal.iter().any(|it| it == FORMAT)
+}
+
+/// Whether the command ended while it loaded packages, or after that because of what it had found in them. The latter has no span: the
+/// errors are written (`load.CheckPackageErrors`) and the command ends. Each other way to end between loading and the first action is
+/// `base.Fatalf`, in the commands named here (`work/build.go`, `run/run.go`, `vet/vet.go`, `test/test.go` of Go 1.19 to 1.27).
+fn failed_to_load(correlator: &Correlator, head: &Head<'_>) -> bool {
+    let process = head.process;
+    let mut lost = correlator.lost.iter().filter(|it| it.at >= process.start);
+    if lost.any(|it| it.kind == "call") {
+        return false;
+    }
+    let is_loading = |it: &&Span| it.name.starts_with(action::LOADING);
+    let mut loads = process.spans.iter().filter(is_loading).peekable();
+    if loads.peek().is_none() {
+        return false;
+    }
+    if loads.any(|it| it.end.is_none()) {
+        return true;
+    }
+    let goes_on = |it: &Span| {
+        let names = [action::EXECUTING, action::INSTALLING, action::DOING];
+        names.iter().any(|name| it.name.starts_with(name))
+    };
+    let sees_fatal = correlator.tool_of(process).is_some_and(|tool| {
+        let is_in_time = process.image().is_some_and(|it| tool.at <= it.at);
+        is_in_time && tool.attached.iter().any(|it| it == "fatal")
+    });
+    // `go run` of Go 1.19.
+    let is_of_loading = |it: &String| it == "go: no packages loaded from %s";
+    sees_fatal
+        && process.fatal.iter().all(is_of_loading)
+        && !process.spans.iter().any(goes_on)
+        && ends_after_loading(head)
+}
+
+/// Whether the command checks what it loaded before anything else that may fail.
+fn ends_after_loading(head: &Head<'_>) -> bool {
+    match head.command() {
+        "build" | "install" | "run" | "vet" => true,
+        // `-c` and `-o` are checked after loading, and are no errors of `base.Fatalf`.
+        "test" => {
+            let argv = head.process.image().map(|it| it.argv.as_slice());
+            let command = GoCommand::parse(argv.unwrap_or_default(), &[]);
+            !command.is_on("c") && command.value("o").is_none()
+        }
+        _ => false,
     }
 }

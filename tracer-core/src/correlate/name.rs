@@ -1,68 +1,211 @@
 //! What a build and its outputs are called: by what was made, else by what Go itself would say, and only then by where it ran.
 
+use std::collections::BTreeSet;
+
 use crate::byte_string::ByteString;
-use crate::golang::tool;
+use crate::event::Settings;
+use crate::golang::{go_mod, tool};
 use crate::model::{Command, Output};
 
-use super::process::Process;
-use super::setting;
+use super::build::Family;
+use super::setting::{self, Resolved};
+use super::{Correlator, call};
 
 /// Go's name for the package of files on the command line.
 const FILES: &str = "command-line-arguments";
 
-/// Path of the main module.
-pub(super) fn module(head: &Process, command: &Command, outputs: &[Output]) -> Option<String> {
-    let mut stamped = outputs.iter().filter_map(|it| {
-        let artifact = it.artifact.as_ref()?;
-        artifact.main_module.as_deref()
-    });
-    if let Some(first) = stamped.next() {
-        return stamped.all(|it| it == first).then(|| first.to_owned());
-    }
-    // The module of the directory has no part in it: `go install example.com/tool@latest`, GOPATH.
-    let is_versioned = matches!(command.name.as_str(), "install" | "run")
-        && command
-            .packages
-            .iter()
-            .any(|it| it.as_bytes().contains(&b'@'));
-    if is_versioned || setting::is_gopath_mode(head) {
-        return None;
-    }
-    head.settings.as_ref()?.module.clone()
+/// What names a build.
+pub(super) struct Names<'a> {
+    pub(super) correlator: &'a Correlator,
+    pub(super) family: &'a Family<'a>,
+    pub(super) command: &'a Command,
+    pub(super) resolved: &'a Resolved,
 }
 
-/// Gives each output the package that it was made from: what the file says of itself, else what the `go` command said. Files on the
-/// command line are told by the first of them, as all such packages have one name.
-pub(super) fn outputs(head: &Process, command: &Command, outputs: &mut [Output]) {
-    for output in outputs {
-        let artifact = output.artifact.as_ref();
-        let own = artifact.and_then(|it| it.main_package.as_deref());
-        if let Some(own) = own {
-            output.package = Some(own.into());
+impl Names<'_> {
+    /// Path of the main module.
+    pub(super) fn module(&self, outputs: &[Output]) -> Option<String> {
+        let stamped = outputs.iter().filter_map(|it| {
+            let artifact = it.artifact.as_ref()?;
+            artifact.main_module.as_deref()
+        });
+        let ran = self.family.members.iter().filter_map(|it| {
+            let main = it.build_info.as_ref()?;
+            main.module.as_deref()
+        });
+        let made: BTreeSet<&str> = stamped.chain(ran).collect();
+        if !made.is_empty() {
+            return only(made).map(ToOwned::to_owned);
         }
-        if output.package.as_ref().is_some_and(|it| *it == FILES) {
-            output.package = files(head, command).or_else(|| output.package.take());
+        // The module of the directory has no part in it.
+        if self.is_versioned() {
+            return only(self.sources()?);
         }
+        if setting::is_gopath_mode(self.family.head.process) {
+            return None;
+        }
+        let settings = self.settings()?;
+        let named = self.named(settings);
+        if named.is_empty() {
+            settings.module.clone()
+        } else {
+            only(named).map(ToOwned::to_owned)
+        }
+    }
+
+    /// Gives each output the package that it was made from: what the file says of itself, else what the `go` command said. Files on the
+    /// command line are told by their place, as all such packages have one name.
+    pub(super) fn outputs(&self, outputs: &mut [Output]) {
+        for output in outputs {
+            let artifact = output.artifact.as_ref();
+            let own = artifact.and_then(|it| it.main_package.as_deref());
+            if let Some(own) = own {
+                output.package = Some(own.into());
+            }
+            if output.package.as_ref().is_some_and(|it| *it == FILES) {
+                output.package = self.files().or_else(|| output.package.take());
+            }
+        }
+    }
+
+    fn settings(&self) -> Option<&Settings> {
+        self.family.head.process.settings.as_ref()
+    }
+
+    /// Whether packages are given with a version: `go install example.com/tool@latest`.
+    fn is_versioned(&self) -> bool {
+        let mut packages = self.command.packages.iter();
+        matches!(self.command.name.as_str(), "install" | "run")
+            && packages.any(|it| it.as_bytes().contains(&b'@'))
+    }
+
+    /// Modules of the packages that the command line gives with a version, by where in the module cache they were compiled from. `None`:
+    /// none was.
+    fn sources(&self) -> Option<BTreeSet<String>> {
+        let given = |package: &ByteString| {
+            let mut patterns = self.command.packages.iter();
+            patterns.any(|it| {
+                let path = it.as_bytes().split(|it| *it == b'@').next();
+                is_match(path.unwrap_or_default(), package.as_bytes())
+            })
+        };
+        let modules = self.family.members.iter().filter_map(|it| {
+            let source = call::source(self.correlator, it)?;
+            let module = go_mod::cached_module(&source.file, it.image()?.set("GOMODCACHE")?);
+            module.filter(|_| given(&source.package))
+        });
+        let modules: BTreeSet<String> = modules.collect();
+        (!modules.is_empty()).then_some(modules)
+    }
+
+    /// Modules of the workspace that the packages on the command line lie in, as `modload` finds them: a directory belongs to the nearest
+    /// module around it, an import path to the longest that it begins with.
+    fn named<'a>(&self, settings: &'a Settings) -> BTreeSet<&'a str> {
+        let here = [ByteString::from(".")];
+        let patterns = match self.command.packages.as_slice() {
+            [] => &here,
+            some => some,
+        };
+        let dir = setting::dir(self.family.head.process);
+        let module = |pattern: &ByteString| {
+            let fixed = fixed_part(pattern.as_bytes());
+            if is_local(pattern) {
+                let path = tool::resolve(&fixed.into(), dir.as_ref());
+                return around(settings, &path).map(|(module, _)| module);
+            }
+            let modules = settings.workspace.iter();
+            let modules = modules.filter(|it| below(fixed, it.path.as_bytes()).is_some());
+            let longest = modules.max_by_key(|it| it.path.len());
+            longest.map(|it| it.path.as_str())
+        };
+        patterns.iter().filter_map(module).collect()
+    }
+
+    /// `example.com/m/cmd/one` for `cmd/one/main.go` and others beside it, `example.com/m/tools/two.go` for a file of another name; outside
+    /// of a module, or where the module's directory is not known, the path of the file.
+    fn files(&self) -> Option<ByteString> {
+        let mut files = self.command.packages.iter();
+        let mut files = files
+            .by_ref()
+            .take_while(|it| it.as_bytes().ends_with(b".go"));
+        let first = files.next()?;
+        let is_main = |it: &&ByteString| {
+            let name = it.as_bytes().rsplit(|it| *it == b'/').next();
+            name == Some(b"main.go")
+        };
+        let chosen = [first].into_iter().chain(files).find(is_main);
+        let dir = setting::dir(self.family.head.process);
+        let path = tool::resolve(chosen.unwrap_or(first), dir.as_ref());
+        let name = self.import_path(&path).unwrap_or_else(|| path.clone());
+        let bytes = name.as_bytes();
+        let dir = bytes.strip_suffix(b"/main.go").filter(|it| !it.is_empty());
+        Some(dir.unwrap_or(bytes).into())
+    }
+
+    /// A path on disk as Go calls it.
+    fn import_path(&self, path: &ByteString) -> Option<ByteString> {
+        if setting::is_gopath_mode(self.family.head.process) {
+            let list = self.resolved.variables.get("GOPATH")?;
+            let mut roots = list.as_bytes().split(|it| *it == b':');
+            return roots.find_map(|root| {
+                let below = below(path.as_bytes(), &[root, b"/src"].concat())?;
+                Some(below.strip_prefix(b"/")?.into())
+            });
+        }
+        let settings = self.settings()?;
+        let (module, dir) = around(settings, path).or_else(|| {
+            let dir = settings.module_dir.as_ref()?;
+            Some((settings.module.as_deref()?, dir))
+        })?;
+        let below = below(path.as_bytes(), dir.as_bytes())?;
+        Some([module.as_bytes(), below].concat().into())
     }
 }
 
-/// `example.com/m/cmd/one` for `cmd/one/main.go`, `example.com/m/tools/two.go` for a file of another name; outside of a module, or where
-/// the module's directory is not known, the path of the file.
-fn files(head: &Process, command: &Command) -> Option<ByteString> {
-    let first = command.packages.first();
-    let first = first.filter(|it| it.as_bytes().ends_with(b".go"))?;
-    let path = tool::resolve(first, setting::dir(head).as_ref());
-    let settings = head.settings.as_ref();
-    let below = |settings: &crate::event::Settings| {
-        let (module, dir) = (settings.module.as_ref()?, settings.module_dir.as_ref()?);
-        let below = path.as_bytes().strip_prefix(dir.as_bytes())?;
-        below
-            .starts_with(b"/")
-            .then(|| [module.as_bytes(), below].concat())
+/// The one there is.
+fn only<T>(all: BTreeSet<T>) -> Option<T> {
+    let mut all = all.into_iter();
+    all.next().filter(|_| all.next().is_none())
+}
+
+/// The nearest module of the workspace around a path, and its directory.
+fn around<'a>(settings: &'a Settings, path: &ByteString) -> Option<(&'a str, &'a ByteString)> {
+    let modules = settings.workspace.iter();
+    let modules = modules.filter(|it| below(path.as_bytes(), it.dir.as_bytes()).is_some());
+    let nearest = modules.max_by_key(|it| it.dir.as_bytes().len())?;
+    Some((&nearest.path, &nearest.dir))
+}
+
+/// What follows `top` in a path at or below it: empty, or with a slash in front.
+fn below<'a>(path: &'a [u8], top: &[u8]) -> Option<&'a [u8]> {
+    let rest = path.strip_prefix(top)?;
+    (rest.is_empty() || rest.starts_with(b"/") || top.ends_with(b"/")).then_some(rest)
+}
+
+/// `./a` of `./a/...` and of `./a/b...`.
+fn fixed_part(pattern: &[u8]) -> &[u8] {
+    let Some(at) = pattern.windows(3).position(|it| it == b"...") else {
+        return pattern;
     };
-    let name = settings
-        .and_then(below)
-        .unwrap_or_else(|| path.as_bytes().to_vec());
-    let dir = name.strip_suffix(b"/main.go").filter(|it| !it.is_empty());
-    Some(dir.unwrap_or(&name).into())
+    let before = pattern.get(..at).unwrap_or_default();
+    let slash = before.iter().rposition(|it| *it == b'/');
+    slash.and_then(|it| before.get(..it)).unwrap_or_default()
+}
+
+/// Whether an import path is, or matches, a pattern.
+fn is_match(pattern: &[u8], path: &[u8]) -> bool {
+    match pattern.windows(3).position(|it| it == b"...") {
+        Some(_) => below(path, fixed_part(pattern)).is_some(),
+        None => pattern == path,
+    }
+}
+
+fn is_local(pattern: &ByteString) -> bool {
+    let bytes = pattern.as_bytes();
+    let begins = |it: &[u8]| bytes.starts_with(it);
+    matches!(bytes, b"." | b"..")
+        || begins(b"./")
+        || begins(b"../")
+        || begins(b"/")
+        || bytes.ends_with(b".go")
 }

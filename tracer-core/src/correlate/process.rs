@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::{
-    Ancestor, Call, Captured, Exit, FileId, Ktime, Point, ProcKey, Reaped, Rename, Settings,
-    Status, Tgid, Usage,
+    Ancestor, Call, Captured, Exit, FileId, Ktime, MainPackage, Point, ProcKey, Reaped, Rename,
+    Settings, Status, Tgid, Usage,
 };
 use crate::model::{Anomaly, GcCycle, Phase};
 use crate::origin::Checkout;
@@ -84,6 +84,8 @@ pub(super) struct Process {
     pub(super) images: Vec<Image>,
     pub(super) settings: Option<Settings>,
     pub(super) checkout: Option<Checkout>,
+    /// Of the program that it linked or runs.
+    pub(super) build_info: Option<MainPackage>,
     /// Who is above it, where it is the first that is followed.
     pub(super) above: Vec<Ancestor>,
     pub(super) response: Option<Captured<Vec<ByteString>>>,
@@ -91,6 +93,8 @@ pub(super) struct Process {
     /// Open spans by goroutine: indices into `spans`, innermost last.
     open: BTreeMap<u64, Vec<usize>>,
     pub(super) installs: Vec<Install>,
+    /// Formats of the messages with which the `go` command gave up; empty for one that could not be read.
+    pub(super) fatal: Vec<String>,
     pub(super) renames: Vec<Rename>,
     /// Begin of each phase; an empty name ends the last one.
     marks: Vec<(Ktime, String)>,
@@ -110,11 +114,13 @@ impl Process {
             images: Vec::new(),
             settings: None,
             checkout: None,
+            build_info: None,
             above: Vec::new(),
             response: None,
             spans: Vec::new(),
             open: BTreeMap::new(),
             installs: Vec::new(),
+            fatal: Vec::new(),
             renames: Vec::new(),
             marks: Vec::new(),
             gc_cycles: Vec::new(),
@@ -199,6 +205,7 @@ impl Process {
                     cycle.heap_marked = *heap_marked;
                 }
             }
+            Point::Fatal { format } => self.fatal.push(text(format)),
             // Kept in the recording; nothing here depends on them.
             Point::KeyOpen { .. } | Point::KeyWrite { .. } | Point::KeySum { .. } => {}
         }

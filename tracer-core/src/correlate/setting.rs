@@ -76,8 +76,19 @@ pub(super) fn question(process: ProcKey, image: &Image) -> Effect {
         process,
         user: settings::user_file(&image.env).map(|it| tool::resolve(&it, image.cwd.as_ref())),
         root: root.map(|it| ByteString::from([it.as_bytes(), b"/go.env"].concat())),
+        modfile: modfile(image),
+        gowork: image.set("GOWORK").cloned(),
         dir: dir_of(image, &[]),
     }
+}
+
+/// The file that `-modfile` names. Only by what the process was given: the settings files are not read yet.
+fn modfile(image: &Image) -> Option<ByteString> {
+    let goflags = image.set("GOFLAGS").map(ByteString::as_bytes);
+    let words = goflags::split(goflags.unwrap_or_default(), Quoting::of(None)).unwrap_or_default();
+    let command = GoCommand::parse(&image.argv, &words);
+    let path = command.value("modfile").filter(|it| !it.is_empty())?;
+    Some(tool::resolve(path, dir_of(image, &words).as_ref()))
 }
 
 /// The working directory with `-C` applied.

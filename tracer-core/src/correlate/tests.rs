@@ -7,11 +7,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Call, Captured, Exec, Exit, Fork, Inspected, Point, Reaped, Rename, Settings, Status, Tgid,
-    Usage,
+    BuildInfo, Call, Captured, Exec, Exit, Fork, Inspected, MainPackage, Point, Reaped, Rename,
+    Settings, Status, Tgid, Usage,
 };
 use crate::model::{Build, ToolCall};
 
+mod names;
 mod why;
 
 /// One event from a line: `AT WHAT TGID ARGS`. A process is born at the time of its fork, or at zero.
@@ -88,6 +89,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             root: None,
             module: Some("example.com/hello".to_owned()),
             module_dir: None,
+            workspace: Vec::new(),
             place: None,
         }),
         "inspected" => Event::Inspected(Inspected {
@@ -97,6 +99,15 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             result: Ok(Artifact {
                 size: words[4].parse().unwrap(),
                 ..Artifact::default()
+            }),
+        }),
+        "buildinfo" => Event::BuildInfo(BuildInfo {
+            at,
+            process,
+            path: words[3].into(),
+            main: words.get(4).map(|path| MainPackage {
+                path: (*path).to_owned(),
+                module: words.get(5).map(|it| (*it).to_owned()),
             }),
         }),
         "lost" => Event::Lost(Lost {
@@ -153,7 +164,7 @@ fn file(path: &str) -> FileId {
 /// The toolchain of all these builds, probed before they began.
 fn tools() -> impl Iterator<Item = Event> {
     [
-        ("/go/bin/go", Role::Go, "span_start"),
+        ("/go/bin/go", Role::Go, "span_start fatal"),
         (
             "/go/pkg/tool/linux_amd64/compile",
             Role::Compile,
@@ -170,10 +181,7 @@ fn tools() -> impl Iterator<Item = Event> {
             path: path.into(),
             role,
             version: "go1.27.3".to_owned(),
-            attached: Some(probe.to_owned())
-                .filter(|it| !it.is_empty())
-                .into_iter()
-                .collect(),
+            attached: probe.split_whitespace().map(ToOwned::to_owned).collect(),
             refused: Vec::new(),
         })
     })
@@ -194,6 +202,7 @@ fn point(name: &str, words: &[&str]) -> Point {
         },
         "phase" => Point::CompilePhase { name: rest() },
         "linkphase" => Point::LinkPhase { name: rest() },
+        "fatal" => Point::Fatal { format: rest() },
         other => panic!("no such event: {other}"),
     }
 }
@@ -635,6 +644,7 @@ fn owner(event: &Event) -> Option<ProcKey> {
         Event::ResponseFile(it) => Some(it.process),
         Event::Inspected(it) => Some(it.process),
         Event::CheckedOut(it) => Some(it.process),
+        Event::BuildInfo(it) => Some(it.process),
         Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => None,
     }
 }

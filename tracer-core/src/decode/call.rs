@@ -38,6 +38,8 @@ pub enum PointKind {
     KeyWrite,
     /// Word: address.
     KeySum,
+    /// Text: format.
+    Fatal,
 }
 
 pub(super) fn decode(
@@ -86,6 +88,9 @@ pub(super) fn decode(
         },
         PointKind::KeySum => Point::KeySum {
             hash: captures.word(0).ok_or(DecodeError::Address)?,
+        },
+        PointKind::Fatal => Point::Fatal {
+            format: captures.text(0),
         },
     };
     Ok(Call {

@@ -17,6 +17,7 @@ const POINTS: &[PointKind] = &[
     PointKind::MoveOrCopy,
     PointKind::LinkPhase,
     PointKind::GcEnd,
+    PointKind::Fatal,
 ];
 
 fn decode(bytes: &[u8]) -> Event {
@@ -500,6 +501,12 @@ fn calls_become_points() {
             heap_marked: Some(11)
         }
     );
+    assert_eq!(
+        call(11, &["no packages to build"], 0),
+        Point::Fatal {
+            format: text("no packages to build")
+        }
+    );
 }
 
 #[test]
@@ -605,6 +612,7 @@ fn contract(bytes: &[u8]) {
         | Event::ResponseFile(_)
         | Event::Inspected(_)
         | Event::CheckedOut(_)
+        | Event::BuildInfo(_)
         | Event::Lost(_) => {
             panic!("not the kernel's to tell: {line}")
         }

@@ -1,4 +1,9 @@
-//! One fact out of a `go.mod`: whose it is.
+//! Which module something belongs to: what `go.mod` and `go.work` say, and paths in the module cache.
+
+use crate::byte_string::ByteString;
+
+/// Modules of a workspace that are looked at.
+const USES_MAX: usize = 256;
 
 /// Path of the module, as the `module` line has it.
 pub fn module_path(text: &[u8]) -> Option<String> {
@@ -19,6 +24,61 @@ pub fn module_path(text: &[u8]) -> Option<String> {
     };
     let path = word.trim_matches(['"', '`']);
     (!path.is_empty() && !path.contains(char::is_whitespace)).then(|| path.to_owned())
+}
+
+/// Directories of the modules that a `go.work` names, as it has them.
+pub fn work_dirs(text: &[u8]) -> Vec<ByteString> {
+    let text = String::from_utf8_lossy(text);
+    let mut dirs = Vec::new();
+    let mut is_block = false;
+    for line in text.lines() {
+        let line = line.split("//").next().unwrap_or_default().trim();
+        let dir = if is_block {
+            is_block = line != ")";
+            line
+        } else {
+            let Some(rest) = line.strip_prefix("use") else {
+                continue;
+            };
+            is_block = rest.trim() == "(";
+            if !rest.starts_with([' ', '\t', '"', '`']) {
+                continue;
+            }
+            rest.trim()
+        };
+        let dir = dir.trim_matches(['"', '`']);
+        if !matches!(dir, "" | "(" | ")") && dirs.len() < USES_MAX {
+            dirs.push(ByteString::from(dir));
+        }
+    }
+    dirs
+}
+
+/// Path of the module that a file in the module cache belongs to: `$GOMODCACHE/example.com/!x@v1.0.0/main.go` is of `example.com/X`.
+pub fn cached_module(file: &ByteString, cache: &ByteString) -> Option<String> {
+    let inside = file.as_bytes().strip_prefix(cache.as_bytes())?;
+    let inside = std::str::from_utf8(inside.strip_prefix(b"/")?).ok()?;
+    let (escaped, rest) = inside.split_once('@')?;
+    let (version, _) = rest.split_once('/')?;
+    // `cache/download` holds archives, under names with `@`, too.
+    let is_module = !escaped.is_empty() && !escaped.ends_with('/') && !version.is_empty();
+    is_module.then(|| unescape(escaped)).flatten()
+}
+
+/// `!x` stands for `X` (`golang.org/x/mod/module.UnescapePath`).
+fn unescape(path: &str) -> Option<String> {
+    let mut plain = String::with_capacity(path.len());
+    let mut letters = path.chars();
+    while let Some(letter) = letters.next() {
+        plain.push(match letter {
+            '!' => letters
+                .next()
+                .filter(char::is_ascii_lowercase)?
+                .to_ascii_uppercase(),
+            letter => letter,
+        });
+    }
+    Some(plain)
 }
 
 #[cfg(test)]
@@ -53,6 +113,50 @@ mod tests {
     fn without_one_there_is_none() {
         for text in ["", "go 1.27\n", "modules x\n", "module\n", "module a b\n"] {
             check(text, None);
+        }
+    }
+
+    #[test]
+    fn a_workspace_names_directories() {
+        let check = |text: &str, expected: &[&str]| {
+            let dirs = work_dirs(text.as_bytes());
+            let dirs: Vec<String> = dirs.iter().map(ToString::to_string).collect();
+            assert_eq!(dirs, expected, "{text:?}");
+        };
+        check(
+            "go 1.21\n\nuse ./a // one\nuse \"./b c\"\n",
+            &["./a", "./b c"],
+        );
+        check(
+            "use (\n\t.\n\t// none\n\t../x\n)\nreplace a => ./b\nuse ./y\n",
+            &[".", "../x", "./y"],
+        );
+        check("users ./a\nuse\nuse (", &[]);
+    }
+
+    #[test]
+    fn a_path_in_the_module_cache_names_its_module() {
+        let check = |file: &str, expected: Option<&str>| {
+            let module = cached_module(&file.into(), &"/go/pkg/mod".into());
+            assert_eq!(module.as_deref(), expected, "{file}");
+        };
+        check(
+            "/go/pkg/mod/example.com/a@v1.2.3/main.go",
+            Some("example.com/a"),
+        );
+        check(
+            "/go/pkg/mod/example.com/!big/a/v2@v2.0.0/cmd/x/main.go",
+            Some("example.com/Big/a/v2"),
+        );
+        for file in [
+            "/go/pkg/module/example.com/a@v1/main.go",
+            "/go/pkg/mod/example.com/a/main.go",
+            "/go/pkg/mod/example.com/a@v1",
+            "/go/pkg/mod/@v1/main.go",
+            "/go/pkg/mod/example.com/!!a@v1/main.go",
+            "/src/main.go",
+        ] {
+            check(file, None);
         }
     }
 }

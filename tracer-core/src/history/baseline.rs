@@ -84,7 +84,7 @@ impl Baseline {
             .find(|(arch, _)| Some(*arch) == goarch.as_deref())
             .and_then(|(_, name)| variable(build, name));
         Some(Self {
-            project: build.module.clone(),
+            project: output.project(build).map(ToOwned::to_owned),
             package,
             goos: build.toolchain.goos.clone(),
             goarch,

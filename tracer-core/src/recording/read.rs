@@ -199,7 +199,7 @@ struct Tags<'a> {
 }
 
 /// Kinds of event, as they stand in a line.
-pub(super) const KINDS: [&str; 13] = [
+pub(super) const KINDS: [&str; 14] = [
     "fork",
     "exec",
     "exit",
@@ -211,6 +211,7 @@ pub(super) const KINDS: [&str; 13] = [
     "response_file",
     "inspected",
     "checked_out",
+    "build_info",
     "lost",
     "unreadable",
 ];

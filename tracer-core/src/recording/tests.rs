@@ -8,9 +8,9 @@ use super::read::KINDS;
 use super::*;
 use crate::decode::PointKind;
 use crate::event::{
-    Ancestor, Artifact, Call, Captured, CheckedOut, EnvFile, Event, Exec, Exit, FileId, Fork,
-    Inspected, Ktime, Lineage, Lost, Point, ProcKey, Refusal, Rename, ResponseFile, Role, Settings,
-    Status, Tgid, Tool, Unreadable, Usage,
+    Ancestor, Artifact, BuildInfo, Call, Captured, CheckedOut, EnvFile, Event, Exec, Exit, FileId,
+    Fork, Inspected, Ktime, Lineage, Lost, MainPackage, Point, ProcKey, Refusal, Rename,
+    ResponseFile, Role, Settings, Status, Tgid, Tool, Unreadable, Usage, WorkspaceModule,
 };
 use crate::origin::{Checkout, Place};
 
@@ -69,10 +69,7 @@ const FILE: FileId = FileId {
 
 fn kinds() -> Vec<Event> {
     let (at, process, file) = (AT, PROCESS, FILE);
-    let user = EnvFile {
-        path: "/e".into(),
-        variables: vec![("GOFLAGS".into(), "-v".into())],
-    };
+    let variables = vec![("GOFLAGS".into(), "-v".into())];
     vec![
         Event::Fork(Fork {
             at,
@@ -118,15 +115,7 @@ fn kinds() -> Vec<Event> {
                 why: "no such function".to_owned(),
             }],
         }),
-        Event::Settings(Settings {
-            at,
-            process,
-            user: Some(user),
-            root: None,
-            module: Some("example.com/m".to_owned()),
-            module_dir: None,
-            place: Place::of_path(b"/kubepods/pod1d4d0cf5-0e5c-4a9e-9a3e-0123456789ab"),
-        }),
+        settings(at, process, variables),
         Event::ResponseFile(ResponseFile {
             at,
             process,
@@ -152,6 +141,7 @@ fn kinds() -> Vec<Event> {
                 ..Checkout::default()
             }),
         }),
+        build_info(at, process),
         Event::Lost(Lost {
             at,
             kind: "exec".to_owned(),
@@ -163,6 +153,41 @@ fn kinds() -> Vec<Event> {
             why: "unknown".to_owned(),
         }),
     ]
+}
+
+fn build_info(at: Ktime, process: ProcKey) -> Event {
+    Event::BuildInfo(BuildInfo {
+        at,
+        process,
+        path: "/o".into(),
+        main: Some(MainPackage {
+            path: "example.com/m/cmd".to_owned(),
+            module: Some("example.com/m".to_owned()),
+        }),
+    })
+}
+
+fn settings(at: Ktime, process: ProcKey, variables: Vec<(ByteString, ByteString)>) -> Event {
+    Event::Settings(Settings {
+        at,
+        process,
+        user: Some(EnvFile {
+            path: "/e".into(),
+            variables,
+        }),
+        root: None,
+        module: Some("example.com/m".to_owned()),
+        module_dir: None,
+        workspace: workspace(),
+        place: Place::of_path(b"/kubepods/pod1d4d0cf5-0e5c-4a9e-9a3e-0123456789ab"),
+    })
+}
+
+fn workspace() -> Vec<WorkspaceModule> {
+    vec![WorkspaceModule {
+        path: "example.com/m".to_owned(),
+        dir: "/m".into(),
+    }]
 }
 
 fn points() -> Vec<Event> {
@@ -189,6 +214,7 @@ fn points() -> Vec<Event> {
             line: odd(),
         },
         Point::KeySum { hash: 1 },
+        Point::Fatal { format: text() },
     ]
     .into_iter()
     .map(|point| {
@@ -290,6 +316,7 @@ fn every_kind_and_point_is_known_by_its_name() {
         | Event::ResponseFile(_)
         | Event::Inspected(_)
         | Event::CheckedOut(_)
+        | Event::BuildInfo(_)
         | Event::Lost(_)
         | Event::Unreadable(_)) = &event;
         let line = serde_json::to_value(&event).expect("an event");
@@ -366,7 +393,7 @@ fn a_recorder_that_was_killed_leaves_what_it_flushed() {
     std::mem::forget(writer);
     let (found, _, damage) = read(&file);
     assert_eq!(found, events);
-    assert!(damage.is_some_and(|it| it.contains("after line 25")));
+    assert!(damage.is_some_and(|it| it.contains("after line 27")));
 }
 
 #[test]

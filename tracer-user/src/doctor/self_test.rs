@@ -46,6 +46,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
                 | Event::ResponseFile(_)
                 | Event::Inspected(_)
                 | Event::CheckedOut(_)
+                | Event::BuildInfo(_)
                 | Event::Lost(_)
                 | Event::Unreadable(_) => {}
             }

@@ -42,6 +42,7 @@ impl Delay {
             | Event::ResponseFile(_)
             | Event::Inspected(_)
             | Event::CheckedOut(_)
+            | Event::BuildInfo(_)
             | Event::Lost(_)
             | Event::Unreadable(_) => return,
         };

@@ -238,6 +238,7 @@ pub(super) fn is_of_kernel(event: &Event) -> bool {
         | Event::ResponseFile(_)
         | Event::Inspected(_)
         | Event::CheckedOut(_)
+        | Event::BuildInfo(_)
         | Event::Lost(_)
         | Event::Unreadable(_) => false,
     }

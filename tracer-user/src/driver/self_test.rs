@@ -267,6 +267,7 @@ impl Sight {
             | Event::ResponseFile(_)
             | Event::Inspected(_)
             | Event::CheckedOut(_)
+            | Event::BuildInfo(_)
             | Event::Lost(_)
             | Event::Unreadable(_) => false,
         }

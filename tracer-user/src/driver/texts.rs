@@ -5,15 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::{Captured, CheckedOut, EnvFile, Event, ProcKey, ResponseFile, Settings};
+use tracer_core::event::{
+    BuildInfo, Captured, CheckedOut, EnvFile, Event, MainPackage, ProcKey, ResponseFile, Settings,
+    WorkspaceModule,
+};
 use tracer_core::golang::version::GoVersion;
-use tracer_core::golang::{go_mod, response_file, settings};
+use tracer_core::golang::{build_info, go_mod, response_file, settings, tool};
 use tracer_core::origin::Place;
 use tracer_core::redact;
 
 use super::clock;
 use super::readers::Job;
-use crate::inspect::{self, Neighbour, Reader, Root, TEXT_LIMIT, checkout};
+use crate::inspect::{self, Neighbour, OUTPUT_LIMIT, Reader, Root, TEXT_LIMIT, checkout};
+use crate::toolchain;
 
 /// Most directories between a build's working directory and its `go.mod`.
 const DEPTH_MAX: usize = 64;
@@ -36,6 +40,9 @@ pub(super) enum Text {
         user: Option<ByteString>,
         root: Option<ByteString>,
         dir: Option<ByteString>,
+        modfile: Option<ByteString>,
+        /// GOWORK in its environment.
+        gowork: Option<ByteString>,
         /// Where the process runs, which is known.
         place: Option<Place>,
     },
@@ -46,6 +53,8 @@ pub(super) enum Text {
     },
     /// The checkout that this directory lies in.
     Checkout(ByteString),
+    /// What the program, or the linker's configuration, there says of the program.
+    BuildInfo(ByteString),
 }
 
 impl Text {
@@ -60,6 +69,7 @@ impl Text {
                 root: None,
                 module: None,
                 module_dir: None,
+                workspace: Vec::new(),
                 place,
             }),
             Self::ResponseFile { .. } => Event::ResponseFile(ResponseFile {
@@ -71,6 +81,12 @@ impl Text {
                 at,
                 process,
                 checkout: None,
+            }),
+            Self::BuildInfo(path) => Event::BuildInfo(BuildInfo {
+                at,
+                process,
+                path,
+                main: None,
             }),
         }
     }
@@ -94,6 +110,8 @@ impl Job for Question {
                 user,
                 root,
                 dir,
+                modfile,
+                gowork,
                 place,
             } => {
                 let env_file = |path: &Option<ByteString>| {
@@ -104,12 +122,27 @@ impl Job for Question {
                     })
                 };
                 let (user, root) = (env_file(user), env_file(root));
-                let module = dir
-                    .as_ref()
-                    .and_then(|it| self.module(inspect::as_path(it)));
+                let dir = dir.as_ref().map(inspect::as_path);
+                let module = dir.and_then(|it| self.module(it, modfile.as_ref()));
                 let (module, module_dir) = module.map_or((None, None), |(module, dir)| {
                     (module, Some(ByteString::from(dir.as_os_str().as_bytes())))
                 });
+                // A file that stands for `go.mod` and a workspace exclude each other.
+                let workspace = match (dir, modfile) {
+                    (Some(dir), None) => {
+                        let env: Vec<_> = gowork
+                            .iter()
+                            .map(|it| (ByteString::from("GOWORK"), it.clone()))
+                            .collect();
+                        let sources = settings::Sources {
+                            env: &env,
+                            user: user.as_ref(),
+                            root: root.as_ref(),
+                        };
+                        self.workspace(dir, &sources.get("GOWORK").value)
+                    }
+                    _ => Vec::new(),
+                };
                 Event::Settings(Settings {
                     at: clock::boot(),
                     process: self.process,
@@ -117,6 +150,7 @@ impl Job for Question {
                     root,
                     module,
                     module_dir,
+                    workspace,
                     place: place.clone(),
                 })
             }
@@ -136,16 +170,73 @@ impl Job for Question {
                 process: self.process,
                 checkout: checkout::read(&self.root, dir, self.uid),
             }),
+            Text::BuildInfo(path) => Event::BuildInfo(BuildInfo {
+                at: clock::boot(),
+                process: self.process,
+                path: path.clone(),
+                main: self.main_package(inspect::as_path(path)),
+            }),
         }
     }
 }
 
 impl Question {
-    /// Path of the module of the nearest `go.mod` at or above `dir`, if it says one, and where that is.
-    fn module<'a>(&self, dir: &'a Path) -> Option<(Option<String>, &'a Path)> {
-        let mut dirs = dir.ancestors().take(DEPTH_MAX);
-        let (text, dir) = dirs.find_map(|dir| Some((self.read(&dir.join("go.mod"))?, dir)))?;
+    /// Path of the module of the nearest `go.mod` at or above `dir`, or of the file that stands for it, if it says one, and where that is.
+    fn module<'a>(
+        &self,
+        dir: &'a Path,
+        modfile: Option<&ByteString>,
+    ) -> Option<(Option<String>, &'a Path)> {
+        let (text, dir) = self.nearest(dir, "go.mod")?;
+        let text = match modfile {
+            Some(path) => self.read(inspect::as_path(path)).unwrap_or_default(),
+            None => text,
+        };
         Some((go_mod::module_path(&text), dir))
+    }
+
+    /// Modules of the workspace of `dir`: of the `go.work` that GOWORK names, else of the nearest.
+    fn workspace(&self, dir: &Path, gowork: &ByteString) -> Vec<WorkspaceModule> {
+        let found = if gowork.is_empty() {
+            self.nearest(dir, "go.work")
+        } else {
+            // `off` is no absolute path, and nothing else but one is allowed.
+            let path = inspect::as_path(gowork);
+            let dir = path.parent().filter(|_| path.is_absolute());
+            dir.and_then(|dir| Some((self.read(path)?, dir)))
+        };
+        let Some((text, dir)) = found else {
+            return Vec::new();
+        };
+        let dir = ByteString::from(dir.as_os_str().as_bytes());
+        let dirs = go_mod::work_dirs(&text).into_iter();
+        let module = |it: ByteString| {
+            let dir = tool::resolve(&it, Some(&dir));
+            let text = self.read(&inspect::as_path(&dir).join("go.mod"))?;
+            let path = go_mod::module_path(&text)?;
+            Some(WorkspaceModule { path, dir })
+        };
+        dirs.filter_map(module).collect()
+    }
+
+    /// The nearest file of that name at or above a directory, and where it is.
+    fn nearest<'a>(&self, dir: &'a Path, name: &str) -> Option<(Vec<u8>, &'a Path)> {
+        let mut dirs = dir.ancestors().take(DEPTH_MAX);
+        dirs.find_map(|dir| Some((self.read(&dir.join(name))?, dir)))
+    }
+
+    fn main_package(&self, path: &Path) -> Option<MainPackage> {
+        let reader = Reader {
+            uid: self.uid,
+            public: false,
+        };
+        let found = self.root.open(path, reader, OUTPUT_LIMIT).ok()?;
+        let of_program = toolchain::main_package(found.file());
+        of_program.or_else(|| {
+            let is_short = found.size() <= TEXT_LIMIT;
+            let text = is_short.then(|| found.read().ok())?;
+            build_info::of_link_config(&text?)
+        })
     }
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
@@ -185,6 +276,8 @@ mod tests {
             user: None,
             root: None,
             dir: Some(dir.to_str().unwrap().into()),
+            modfile: None,
+            gowork: None,
             place: None,
         }
     }

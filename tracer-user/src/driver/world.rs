@@ -60,11 +60,15 @@ impl World {
                 user,
                 root,
                 dir,
+                modfile,
+                gowork,
             } => {
                 let text = Text::Settings {
                     user,
                     root,
                     dir,
+                    modfile,
+                    gowork,
                     place: place(process),
                 };
                 self.read(process, text, proc::fs_uid(process))
@@ -79,6 +83,9 @@ impl World {
             }
             Effect::ReadCheckout { process, dir, uid } => {
                 self.read(process, Text::Checkout(dir), Some(uid))
+            }
+            Effect::ReadBuildInfo { process, path, uid } => {
+                self.read(process, Text::BuildInfo(path), Some(uid))
             }
             Effect::Inspect { process, path, uid } => match self.roots.of(process) {
                 Ok(root) => self.inspector.ask(Question {

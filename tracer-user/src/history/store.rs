@@ -252,7 +252,6 @@ fn tells_more(connection: &Connection, kept: &Kept) -> Result<bool, Why> {
     Ok(!history::unpack(&stored)?.is_analysed())
 }
 
-
 #[cfg(test)]
 mod tests {
     use tracer_core::event::{Anatomy, Artifact};

@@ -4,7 +4,8 @@
 
 use std::fs::File;
 
-use tracer_core::event::Role;
+use tracer_core::event::{MainPackage, Role};
+use tracer_core::golang::build_info;
 
 use super::elf::{Elf, Range};
 
@@ -21,19 +22,35 @@ pub struct ToolIdentity {
 
 /// Says which tool of a Go toolchain a file is; nothing if it is none.
 pub fn identify(file: &File) -> Option<ToolIdentity> {
+    parse(&section(file)?)
+}
+
+/// Says what the main package of a program is, and its module. Whoever builds can write anything there.
+pub fn main_package(file: &File) -> Option<MainPackage> {
+    let section = section(file)?;
+    build_info::main_package(told(&section)?.text)
+}
+
+fn section(file: &File) -> Option<Vec<u8>> {
     let elf = Elf::read(file)?;
     let range = elf.section(".go.buildinfo")?;
-    let section = elf.bytes(
+    elf.bytes(
         Range {
             len: range.len.min(LEN_MAX),
             ..range
         },
         usize::MAX,
-    )?;
-    parse(&section)
+    )
 }
 
-fn parse(section: &[u8]) -> Option<ToolIdentity> {
+/// What stands in the section.
+struct Told<'a> {
+    version: &'a [u8],
+    /// Lines of words between tabs.
+    text: &'a [u8],
+}
+
+fn told(section: &[u8]) -> Option<Told<'_>> {
     const MAGIC: &[u8] = b"\xff Go buildinf:";
     /// Flag of the form that this reads.
     const INLINE: u8 = 2;
@@ -42,8 +59,12 @@ fn parse(section: &[u8]) -> Option<ToolIdentity> {
     }
     let (version, rest) = string(section.get(32..)?)?;
     let (modules, _) = string(rest)?;
-    // Sixteen bytes before and after mark the text in memory dumps.
-    let text = modules.get(16..modules.len().checked_sub(16)?)?;
+    let text = build_info::unmarked(modules)?;
+    Some(Told { version, text })
+}
+
+fn parse(section: &[u8]) -> Option<ToolIdentity> {
+    let Told { version, text } = told(section)?;
     let path = text
         .split(|byte| *byte == b'\n')
         .find_map(|line| line.strip_prefix(b"path\t"))?;

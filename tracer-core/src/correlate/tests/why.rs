@@ -1,7 +1,7 @@
 //! Why builds fail, what they leave behind, and what is no build.
 
 use super::*;
-use crate::model::FailureClass;
+use crate::model::{CallKind, FailureClass};
 
 /// The first build: class, package and the number of the process that tells it.
 fn why(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
@@ -134,6 +134,11 @@ fn what_no_process_tells_is_told_by_what_was_under_way_or_not_known() {
          2 done 100 1
          3 exit 100 1";
     assert_eq!(why(load), of(FailureClass::Load));
+    // It gave up within.
+    assert_eq!(
+        why(&load.replace("2 done 100 1", "2 fatal 100 1 go: errors parsing %s")),
+        of(FailureClass::Load)
+    );
     let flags = "0 exec 100 /go/bin/go build -nosuchflag
          1 exit 100 2";
     assert_eq!(why(flags), of(FailureClass::Unknown));
@@ -247,33 +252,83 @@ fn a_tool_whose_go_command_began_before_anybody_looked_is_no_build() {
 }
 
 #[test]
-fn files_on_the_line_are_told_by_their_place() {
-    let made = |file: &str| {
-        let text = format!(
-            "0 exec 100 /go/bin/go build -o x {file}
-             1 settings 100
-             2 span 100 1 Executing action (link-install command-line-arguments)
-             3 install 100 1 x /tmp/go-build1/b001/exe/a.out
-             4 rename 100 0 /tmp/go-build1/b001/exe/a.out x
-             5 done 100 1
-             6 exit 100 0"
-        );
-        let mut all = events(&text);
-        for event in &mut all {
-            if let Event::Settings(settings) = event {
-                settings.module_dir = Some("/src".into());
-            }
-        }
-        let (trace, _) = replay(all);
-        trace.builds[0].outputs[0].package.clone().unwrap()
+fn loading_failed_only_where_nothing_else_can_have() {
+    let text = "0 exec 100 /go/bin/go build ./a
+         1 span 100 1 load.PackagesAndErrors
+         2 done 100 1
+         5 exit 100 1";
+    let with = |line: &str| {
+        let text = text.replace("5 exit", &format!("3 {line}\n4 span 100 1 Running\n5 exit"));
+        why(&text).0
     };
-    for (file, expected) in [
-        ("cmd/one/main.go", "example.com/hello/cmd/one"),
-        ("cmd/two/main.go", "example.com/hello/cmd/two"),
-        ("main.go", "example.com/hello"),
-        ("tools/a.go", "example.com/hello/tools/a.go"),
-        ("/elsewhere/main.go", "/elsewhere"),
+    assert_eq!(with("span 100 1 Running build command"), FailureClass::Load);
+    assert_eq!(
+        with("fatal 100 1 go: build output %q already exists and is a directory"),
+        FailureClass::Install
+    );
+    for other in [
+        "fatal 100 1 go: cannot write multiple packages to non-directory %s",
+        "span 100 1 InstallPackages",
+        "span 100 1 exec.Builder.Do",
+        "span 100 1 Executing action (go build)",
     ] {
-        assert_eq!(made(file), expected, "{file}");
+        assert_eq!(with(other), FailureClass::Unknown, "{other}");
     }
+    for (command, class) in [
+        ("go run ./a", FailureClass::Load),
+        ("go test ./a", FailureClass::Load),
+        ("go test -c ./a", FailureClass::Unknown),
+        ("go generate ./a", FailureClass::Unknown),
+    ] {
+        assert_eq!(why(&text.replace("go build ./a", command)).0, class);
+    }
+    // What is lost may have been any of these.
+    let lost = format!("{text}\n6 lost 3 call");
+    assert_eq!(why(&lost).0, FailureClass::Unknown);
+    // And nobody saw it give up.
+    let mut unseen: Vec<Event> = tools().collect();
+    for event in &mut unseen {
+        if let Event::Tool(tool) = event {
+            tool.attached.retain(|it| it != "fatal");
+        }
+    }
+    unseen.extend(events(text));
+    let mut correlator = correlator();
+    for event in unseen {
+        correlator.apply(event);
+    }
+    let build = &correlator.finish().builds[0];
+    assert_eq!(build.failure.as_ref().unwrap().class, FailureClass::Unknown);
+}
+
+#[test]
+fn what_runs_under_a_test_counts_with_it() {
+    let text = "0 exec 100 /go/bin/go test -fuzz=. .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/m.test /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/m.test
+         3 exit 101 0
+         4 fork 100 102
+         5 exec 102 /tmp/go-build1/b001/m.test -test.fuzz=.
+         6 fork 102 103
+         7 exec 103 /tmp/go-build1/b001/m.test -test.fuzzworker
+         8 fork 103 104
+         9 exec 104 /usr/bin/helper
+         10 fork 102 105
+         11 exec 105 /go/bin/go build .
+         12 fork 105 106
+         13 exec 106 /go/pkg/tool/linux_amd64/compile -V=full
+         14 exit 106 0
+         15 exit 105 0
+         16 exit 104 0
+         17 exit 103 0
+         18 exit 102 0
+         19 exit 100 0";
+    let (trace, _) = replay(events(text));
+    let build = &trace.builds[0];
+    let mut runs = build.calls.iter().filter(|it| it.kind == CallKind::Test);
+    let whole = runs.next().unwrap();
+    // The binary, its worker and that one's helper; not the nested build.
+    assert_eq!(whole.usage.user_ns, 3 * 2_000_000);
+    assert_eq!(runs.count(), 0);
+    assert_eq!(trace.builds[1].usage.user_ns, 2 * 2_000_000);
 }

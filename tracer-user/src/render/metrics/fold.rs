@@ -148,12 +148,12 @@ pub(crate) struct Made<'a> {
 
 /// The outputs of a build that could be read and whose target is known.
 pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
-    let project = label::project(build);
     let (goos, goarch, go_version) = label::platform(build);
     let binaries = label::binaries(build);
     let outputs = build.outputs.iter().filter(|it| it.artifact.is_some());
     outputs.filter_map(move |output| {
         let target = target(output)?;
+        let project = output.project(build).unwrap_or(label::UNKNOWN);
         let facts = Facts::of(build, output);
         let info = [
             project,

@@ -103,7 +103,7 @@ pub(super) fn failed(class: FailureClass) -> &'static str {
         FailureClass::Program => "program failed",
         FailureClass::Generate => "generate failed",
         FailureClass::Fix => "fix failed",
-        FailureClass::Load => "load failed: the command ended before it built a package",
+        FailureClass::Load => "load failed: packages could not be loaded",
         FailureClass::Install => "install failed: an output is not in its place",
         FailureClass::Interrupted => "interrupted",
         FailureClass::Killed => "killed",

@@ -1,0 +1,110 @@
+//! What the `go` command says of a program's main package: the text that it has linked into the program, and hands to the linker before.
+
+use crate::event::MainPackage;
+
+/// Bytes of an import path that is kept. None is as long.
+const TEXT_MAX: usize = 1024;
+/// Bytes before and after the text, which mark it in memory dumps.
+const MARK: usize = 16;
+
+/// Of the text between the marks: lines of words between tabs.
+pub fn main_package(text: &[u8]) -> Option<MainPackage> {
+    let line = |name: &str| {
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let words =
+            lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"\t"))?;
+        let word = words.split(|byte| *byte == b'\t').next()?;
+        let word = std::str::from_utf8(word).ok()?;
+        (!word.is_empty() && word.len() <= TEXT_MAX).then(|| word.to_owned())
+    };
+    Some(MainPackage {
+        path: line("path")?,
+        module: line("mod"),
+    })
+}
+
+/// The text without the marks around it.
+pub fn unmarked(text: &[u8]) -> Option<&[u8]> {
+    text.get(MARK..text.len().checked_sub(MARK)?)
+}
+
+/// Of the linker's `importcfg.link`, where the text stands in a line `modinfo "..."`, quoted as `strconv.Quote` does.
+pub fn of_link_config(config: &[u8]) -> Option<MainPackage> {
+    let mut lines = config.split(|byte| *byte == b'\n');
+    let quoted = lines.find_map(|line| line.strip_prefix(b"modinfo \"")?.strip_suffix(b"\""))?;
+    main_package(unmarked(&unquote(quoted)?)?)
+}
+
+fn unquote(quoted: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(quoted.len());
+    let mut rest = quoted;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        if *byte != b'\\' {
+            plain.push(*byte);
+            continue;
+        }
+        let (letter, after) = rest.split_first()?;
+        let digits = match letter {
+            b'x' => 2,
+            b'u' => 4,
+            b'U' => 8,
+            _ => 0,
+        };
+        let (digits, after) = after.split_at_checked(digits)?;
+        rest = after;
+        let number = || u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        match letter {
+            b'a' => plain.push(7),
+            b'b' => plain.push(8),
+            b'f' => plain.push(12),
+            b'n' => plain.push(b'\n'),
+            b'r' => plain.push(b'\r'),
+            b't' => plain.push(b'\t'),
+            b'v' => plain.push(11),
+            b'\\' | b'"' => plain.push(*letter),
+            b'x' => plain.push(u8::try_from(number()?).ok()?),
+            b'u' | b'U' => {
+                let letter = char::from_u32(number()?)?;
+                plain.extend(letter.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            _ => return None,
+        }
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = r"0w\xaf\f\x92t\b\x02A\xe1\xc1\a\xe6\xd6\x18\xe6";
+    const END: &str = r"\xf92C1\x86\x18 r\x00\x82B\x10A\x16\xd8\xf2";
+
+    fn check(text: &str, expected: Option<(&str, Option<&str>)>) {
+        let config = format!("packagefile fmt=/c/a\nmodinfo \"{BEGIN}{text}{END}\"\n");
+        let found = of_link_config(config.as_bytes());
+        let found = found
+            .as_ref()
+            .map(|it| (it.path.as_str(), it.module.as_deref()));
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn a_link_config_names_the_main_package() {
+        check(
+            r"path\texample.com/m/cmd\nmod\texample.com/m\tv1.2.3\th1:x=\nbuild\t-compiler=gc\n",
+            Some(("example.com/m/cmd", Some("example.com/m"))),
+        );
+        check(
+            r#"path\tcommand-line-arguments\nbuild\t-tags=\"a\u00e9\"\n"#,
+            Some(("command-line-arguments", None)),
+        );
+        for text in [r"path\t", r"path\tx\q", r"path\tx\xg0", "mod\tx"] {
+            check(text, None);
+        }
+        assert_eq!(of_link_config(b"packagefile fmt=/c/a\n"), None);
+        assert_eq!(of_link_config(b"modinfo \"short\"\n"), None);
+        assert_eq!(of_link_config(b"modinfo \""), None);
+    }
+}
