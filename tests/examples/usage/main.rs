@@ -14,7 +14,7 @@ mod parent;
 use std::collections::HashMap;
 use std::env;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -58,15 +58,12 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let complaints = match words.as_slice() {
         ["wait-for", file, ..] => {
-            // It does not come back.
-            let error = wait_for(file, args.get(2..).unwrap_or_default());
-            eprintln!("usage: {error:?}");
-            return ExitCode::from(125);
+            let code = wait_for(file, args.get(2..).unwrap_or_default());
+            return code.map_or_else(|error| failed(&error), ExitCode::from);
         }
         ["take-memory", mib, ..] => {
-            let error = take_memory(mib.parse().unwrap_or(0), args.get(2..).unwrap_or_default());
-            eprintln!("usage: {error}");
-            return ExitCode::from(125);
+            let taken = take_memory(mib.parse().unwrap_or(0), args.get(2..).unwrap_or_default());
+            return taken.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
         }
         ["children", gotrace, dir, most] => {
             head();
@@ -85,6 +82,11 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn failed(error: &io::Error) -> ExitCode {
+    eprintln!("usage: {error}");
+    ExitCode::from(125)
 }
 
 /// The tools of a build, and children. Returns the number of complaints, as the next.
@@ -111,11 +113,11 @@ fn all(minor: &str) -> usize {
 fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
     let own = own();
     let sizes = SIZES.into_iter().filter(|mib| *mib <= most);
-    let sized = sizes.map(|mib| (format!("{mib} MiB"), format!("take-memory {mib}")));
+    let each = sizes.map(|mib| (format!("{mib} MiB"), format!("take-memory {mib}")));
     let before = most.min(256);
     let heir = format!("take-memory {before} '{own}' take-memory 16");
     let mut n = 0;
-    for (name, words) in sized.chain([(format!("16 MiB after {before}"), heir)]) {
+    for (name, words) in each.chain([(format!("16 MiB after {before}"), heir)]) {
         let told = out.join(name.replace(' ', "-"));
         let child = format!("'{own}' wait-for '{}' '{own}' {words}", told.display());
         let script = format!("for i in 1 2 3 4 5; do {child} || exit 1; done");
@@ -249,7 +251,19 @@ fn recorded(recording: &Path) -> HashMap<u32, Seen> {
                 it.cpu_ns = Some(reaped.user_ns + reaped.system_ns);
                 it.end_ns = it.end_ns.max(reaped.ended.map_or(0, |at| at.0));
             }
-            _ => {}
+            Event::Fork(_)
+            | Event::Exec(_)
+            | Event::Rename(_)
+            | Event::Call(_)
+            | Event::Lineage(_)
+            | Event::Tool(_)
+            | Event::Settings(_)
+            | Event::ResponseFile(_)
+            | Event::Inspected(_)
+            | Event::CheckedOut(_)
+            | Event::BuildInfo(_)
+            | Event::Lost(_)
+            | Event::Unreadable(_) => {}
         }
     }
     seen

@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{self, Write as _};
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, exit};
+use std::process::Command;
 
 const PAGE: usize = 4096;
 
-/// Runs a command, adds a line to the file (process id, CPU time in ns, largest resident set in bytes, boot clock in ns), and ends as the
-/// command did.
-pub(crate) fn wait_for(file: &str, command: &[String]) -> io::Result<()> {
+/// Runs a command, adds a line to the file (process id, CPU time in ns, largest resident set in bytes, boot clock in ns), and
+/// returns the exit code of the command.
+pub(crate) fn wait_for(file: &str, command: &[String]) -> io::Result<u8> {
     let (program, args) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let child = Command::new(program).args(args).spawn()?;
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
@@ -34,23 +34,24 @@ pub(crate) fn wait_for(file: &str, command: &[String]) -> io::Result<()> {
     // In one piece: many write at once.
     let mut file = File::options().create(true).append(true).open(file)?;
     file.write_all(line.as_bytes())?;
-    exit(if libc::WIFEXITED(status) {
+    let code = if libc::WIFEXITED(status) {
         libc::WEXITSTATUS(status)
     } else {
         128 + libc::WTERMSIG(status)
-    })
+    };
+    u8::try_from(code).map_err(io::Error::other)
 }
 
-/// Takes so much memory, then becomes the command or ends. It comes back only where there is no such command.
-pub(crate) fn take_memory(mib: usize, command: &[String]) -> io::Error {
+/// Takes so much memory and keeps it, then becomes the command, if there is one.
+pub(crate) fn take_memory(mib: usize, command: &[String]) -> io::Result<()> {
     let mut taken = vec![0_u8; mib << 20];
     for byte in taken.iter_mut().step_by(PAGE) {
         *byte = 1;
     }
-    black_box(&taken);
+    // What is freed in the end is freed by the kernel.
+    mem::forget(black_box(taken));
     match command.split_first() {
-        Some((program, args)) => Command::new(program).args(args).exec(),
-        // What is freed now is freed by the kernel.
-        None => exit(0),
+        Some((program, args)) => Err(Command::new(program).args(args).exec()),
+        None => Ok(()),
     }
 }

@@ -137,14 +137,14 @@ fn a_list_is_easy_on_the_eye() {
     tracer_user::history::list(&entries, now, &Style::plain(100), &mut out).unwrap();
     expect![[r#"
         Id             Started     Took    State      Failure  Go      Build
-        01a1f944-fb50  90 s ago            running             1.27.3  build example.com/cgo
-        01a1f90f-6c60  60 min ago  25.7 s  succeeded           1.27.3  build example.com/wasm → hello 2.34 …
-        01a1f8d8-7de0  2 h ago     96 ms   failed     compile  1.27.3  build example.com/broken
-        01a1f8a1-8f60  3 h ago     309 ms  succeeded           1.27.3  test example.com/cmds
-        01a1f86a-a0ec  3 h ago     224 ms  succeeded           1.27.3  run example.com/generate
-        01a1f86a-a0e0  4 h ago     238 ms  succeeded           1.27.3  generate example.com/generate
-        01a1f833-b260  5 h ago     18.2 s  succeeded           1.27.3  build example.com/cshared → libtwice…
-        01a1f7fc-c3e0  6 h ago     131 ms  succeeded           1.27.3  build example.com/wasm → hello 2.34 …
+        01a1f944-f874  90 s ago            running             1.27.3  build example.com/cgo
+        01a1f90f-6900  60 min ago  25.7 s  succeeded           1.27.3  build example.com/wasm → hello 2.34 …
+        01a1f8d8-7aac  2 h ago     96 ms   failed     compile  1.27.3  build example.com/broken
+        01a1f8a1-8c6d  3 h ago     309 ms  succeeded           1.27.3  test example.com/cmds
+        01a1f86a-a248  3 h ago     224 ms  succeeded           1.27.3  run example.com/generate
+        01a1f86a-9ff7  4 h ago     238 ms  succeeded           1.27.3  generate example.com/generate
+        01a1f833-ae71  5 h ago     18.2 s  succeeded           1.27.3  build example.com/cshared → libtwice…
+        01a1f7fc-c03b  6 h ago     131 ms  succeeded           1.27.3  build example.com/wasm → hello 2.34 …
     "#]].assert_eq(&String::from_utf8(out).unwrap());
 }
 

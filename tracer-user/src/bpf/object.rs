@@ -4,7 +4,8 @@
 use tracer_abi::Ours;
 
 /// How the object says that `OURS` is not preallocated: type (hash), sizes of key and value, entries, flags (`BPF_F_NO_PREALLOC`).
-const OURS: [u32; 5] = [1, 4, size_of::<Ours>() as u32, 65_536, 1];
+const OURS: [u32; 5] = [1, 4, 24, 65_536, 1];
+const _: () = assert!(size_of::<Ours>() == 24);
 
 /// The object, aligned as its parser wants it.
 pub(super) fn bytes() -> &'static [u8] {

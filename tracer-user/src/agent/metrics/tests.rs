@@ -102,7 +102,8 @@ fn room_is_made_by_what_vanished() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
     for n in 0..250 {
-        trace.builds[0].module = Some(format!("example.com/m{n}"));
+        let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
+        artifact.main_module = Some(format!("example.com/m{n}"));
         trace.boot_to_wall_ns += i64::try_from(DAY.as_nanos()).unwrap() * 2;
         metrics.observe(&trace, &untraced).unwrap();
         let text = page(&metrics, Format::Text, end_ns(&trace));
