@@ -119,6 +119,8 @@ fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
     let mut n = 0;
     for (name, words) in each.chain([(format!("16 MiB after {before}"), heir)]) {
         let told = out.join(name.replace(' ', "-"));
+        // Of an earlier run.
+        let _none = fs::remove_file(&told);
         let child = format!("'{own}' wait-for '{}' '{own}' {words}", told.display());
         let script = format!("for i in 1 2 3 4 5; do {child} || exit 1; done");
         trace(
