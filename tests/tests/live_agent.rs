@@ -37,6 +37,31 @@ fn module_of_its_own(name: &str, toolchain: &Toolchain) -> (Module, String) {
     (module, project)
 }
 
+/// As Bazel's rules and hand-written scripts do it. The parent is nobody's that the agent follows.
+#[test]
+fn tools_of_one_parent_without_a_go_command_are_one_build() {
+    let agent = Agent::start();
+    let go = toolchain("1.27");
+    let module = module(&go);
+    let compile = go.tool("compile");
+    for name in ["a", "b", "c"] {
+        module.write(&format!("{name}.go"), &format!("package {name}\n"));
+    }
+    let script = format!(
+        "for it in a b c; do {} -o $it.a -p $it $it.go; sleep 0.1; done",
+        compile.display()
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(module.dir());
+    assert!(shell.output().unwrap().status.success());
+    let builds = agent.wait_for(&module, 1);
+    let [build] = &builds[..] else {
+        panic!("{builds:#?}")
+    };
+    assert_eq!(build["command"], "tools");
+    assert_eq!(build["packages_compiled"], 3, "{build:#?}");
+}
+
 #[test]
 fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
     let agent = Agent::start();

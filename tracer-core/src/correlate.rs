@@ -46,6 +46,14 @@ pub struct Context {
     pub renames: bool,
 }
 
+/// What a program is: by its file, or by its place where that was not looked at.
+pub(crate) fn role(tools: &BTreeMap<FileId, Tool>, file: FileId, exe: &ByteString) -> Option<Role> {
+    match tools.get(&file) {
+        Some(tool) => Some(tool.role),
+        None => call::role_by_path(exe),
+    }
+}
+
 /// The state machine.
 #[derive(Debug, Default)]
 pub struct Correlator {
@@ -323,10 +331,7 @@ impl Correlator {
     /// by where it lies.
     fn role(&self, process: &Process) -> Option<Role> {
         let image = process.image()?;
-        match self.tools.get(&image.file) {
-            Some(tool) => Some(tool.role),
-            None => call::role_by_path(&image.exe),
-        }
+        role(&self.tools, image.file, &image.exe)
     }
 
     fn tool_of(&self, process: &Process) -> Option<&Tool> {

@@ -6,13 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::correlate::{Context, Correlator};
+use crate::correlate::{self, Context, Correlator};
 use crate::effect::Effect;
-use crate::event::{Event, FileId, Ktime, Lost, ProcKey, Tool};
+use crate::event::{Event, Exec, FileId, Ktime, Lost, ProcKey, Role, Tgid, Tool};
 use crate::model::Trace;
 
 /// How long what outlives a session's first process still belongs to it: nanoseconds.
 const AFTERMATH_NS: u64 = 500_000_000;
+/// How long a session of tools with no `go` above them waits for another tool of the same parent: nanoseconds. That one is not followed,
+/// so nothing tells whether it goes on.
+const NEXT_TOOL_NS: u64 = 500_000_000;
+/// How long such a session waits for a tool that still runs: nanoseconds.
+const TOOL_NS: u64 = 3_600_000_000_000;
 /// How long a session waits for the last times of its processes: nanoseconds. The kernel has them after a grace period, a few hundredths of
 /// a second after the parent waited; for a process whose parent does not wait they do not come at all.
 const REAPING_NS: u64 = 100_000_000;
@@ -55,7 +60,9 @@ struct Session {
     n_events: u64,
     /// Of them, those that were too many.
     n_left_out: u64,
-    /// When its first process ended.
+    /// The parent of the first process, if that is a tool and no `go` command: other tools of this parent belong to the session, too.
+    parent: Option<Tgid>,
+    /// When its first process ended; of tools the last that did.
     ended: Option<Ktime>,
     /// Questions without an answer that may come later.
     n_asked: u64,
@@ -81,10 +88,17 @@ impl Sessions {
                 self.tell(root, Event::Fork(fork))
             }
             Event::Exec(exec) => {
-                let root = match self.of.get(&exec.process).copied().flatten() {
-                    Some(root) => Some(root),
+                let root = match self.known(exec.process).or_else(|| self.beside(&exec)) {
+                    Some(root) => {
+                        self.of.insert(exec.process, Some(root));
+                        Some(root)
+                    }
                     None => self.begin(exec.process),
                 };
+                let parent = self.is_part(&exec).then_some(exec.parent);
+                if let Some(session) = self.under_way.get_mut(&exec.process) {
+                    session.parent = parent;
+                }
                 self.tell(root, Event::Exec(exec))
             }
             Event::Exit(exit) => {
@@ -93,10 +107,11 @@ impl Sessions {
                 if let Some(root) = root {
                     self.exited.insert(exit.process, root);
                 }
-                if root == Some(exit.process)
-                    && let Some(session) = self.under_way.get_mut(&exit.process)
+                if let Some(root) = root
+                    && let Some(session) = self.under_way.get_mut(&root)
+                    && (root == exit.process || session.parent.is_some())
                 {
-                    session.ended = Some(exit.at);
+                    session.ended = session.ended.max(Some(exit.at));
                 }
                 self.tell(root, Event::Exit(exit))
             }
@@ -152,7 +167,10 @@ impl Sessions {
         };
         let root = match event {
             Event::Fork(fork) => or_itself(fork.parent),
-            Event::Exec(exec) => Some(self.known(exec.process).unwrap_or(exec.process)),
+            Event::Exec(exec) => {
+                let root = self.known(exec.process).or_else(|| self.beside(exec));
+                Some(root.unwrap_or(exec.process))
+            }
             Event::Exit(exit) => or_itself(exit.process),
             Event::Reaped(reaped) => self.exited.get(&reaped.process).copied(),
             Event::Rename(rename) => or_itself(rename.process),
@@ -261,6 +279,25 @@ impl Sessions {
         self.of.get(&process).copied().flatten()
     }
 
+    /// Whether a program is a tool that needs a `go` command above it to be a build of its own.
+    fn is_part(&self, exec: &Exec) -> bool {
+        let role = exec
+            .exe
+            .get()
+            .and_then(|exe| correlate::role(&self.tools, exec.file, exe));
+        role.is_some_and(|it| it != Role::Go)
+    }
+
+    /// The session of tools that have the same parent as this one.
+    fn beside(&self, exec: &Exec) -> Option<ProcKey> {
+        if !self.is_part(exec) {
+            return None;
+        }
+        let mut under_way = self.under_way.iter();
+        let session = under_way.find(|(_, it)| it.parent == Some(exec.parent));
+        session.map(|(root, _)| *root)
+    }
+
     /// The session of a process; a new one for a process that was under way before it was followed.
     fn root_of(&mut self, process: ProcKey) -> Option<ProcKey> {
         match self.of.get(&process) {
@@ -291,6 +328,7 @@ impl Sessions {
                 correlator,
                 n_events: 0,
                 n_left_out: 0,
+                parent: None,
                 ended: None,
                 n_asked: 0,
                 is_new: true,
@@ -363,7 +401,13 @@ impl Session {
     fn is_over(&self, now: Ktime) -> bool {
         self.ended.is_some_and(|ended| {
             let since = now.0.saturating_sub(ended.0);
-            let all_ended = since > AFTERMATH_NS || self.correlator.n_running() == 0;
+            let n_running = self.correlator.n_running();
+            let all_ended = match self.parent {
+                None => since > AFTERMATH_NS || n_running == 0,
+                // An exit may have been lost.
+                Some(_) if n_running > 0 => since > TOOL_NS,
+                Some(_) => since > NEXT_TOOL_NS,
+            };
             let all_read = since > PATIENCE_NS || self.n_asked == 0;
             all_ended && all_read && !self.is_reaping(now)
         })
@@ -702,6 +746,45 @@ mod tests {
             assert_eq!(trace.builds[0].end, Some(Ktime(150)));
             assert!(sessions.of.is_empty() && sessions.asked.is_empty());
         }
+    }
+
+    #[test]
+    fn tools_of_one_parent_are_one_build_as_long_as_they_follow_each_other() {
+        let compile = |process: ProcKey, parent: u32, at| {
+            let Event::Exec(mut it) =
+                exec(process, "/usr/local/go/pkg/tool/linux_amd64/compile", at)
+            else {
+                panic!("no exec")
+            };
+            it.parent = Tgid(parent);
+            it.argv = Captured::Whole(vec!["compile".into(), "-p".into(), "a".into()]);
+            Event::Exec(it)
+        };
+        let mut sessions = Sessions::new(Context::default());
+        for event in [
+            compile(key(10), 5, 100),
+            exit(key(10), 200),
+            compile(key(11), 5, 300),
+            // Of another parent.
+            compile(key(12), 6, 310),
+            exit(key(12), 320),
+        ] {
+            assert_ne!(sessions.concerned(&event), Concerned::Nobody);
+            sessions.apply(event);
+        }
+        assert_eq!(sessions.known(key(11)), Some(key(10)));
+        // One of them runs longer than the next is waited for.
+        let later = 400 + NEXT_TOOL_NS;
+        assert_eq!(sessions.ended(Ktime(later)).len(), 1);
+        sessions.apply(exit(key(11), later));
+        assert!(sessions.ended(Ktime(later + NEXT_TOOL_NS)).is_empty());
+        let [trace] = &sessions.ended(Ktime(later + NEXT_TOOL_NS + 1))[..] else {
+            panic!("not one session ended");
+        };
+        assert_eq!((trace.builds.len(), trace.builds[0].calls.len()), (1, 2));
+        // What comes later is another build.
+        sessions.apply(compile(key(13), 5, later + 2 * NEXT_TOOL_NS));
+        assert_eq!(sessions.known(key(13)), Some(key(13)));
     }
 
     #[test]
