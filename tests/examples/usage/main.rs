@@ -43,6 +43,7 @@ struct Told {
 /// What gotrace recorded of it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
+    parent: Option<u32>,
     cpu_at_exit_ns: u64,
     /// In all; none where that did not come.
     cpu_ns: Option<u64>,
@@ -106,7 +107,42 @@ fn all(minor: &str) -> usize {
     build.push(format!("{} wait-for {}", own(), told.display()));
     build.extend(PACKAGES.map(str::to_owned));
     trace(&mut gotrace(), &out, &build);
-    row("tools of a build", &told, &out) + children(&out, available_mib() * 3 / 4, &gotrace)
+    let of_tools = row("tools of a build", &told, &out);
+
+    let told = out.join("go");
+    let words = [
+        own(),
+        "wait-for".to_owned(),
+        told.display().to_string(),
+        toolchain.go.display().to_string(),
+        "build".to_owned(),
+        "-a".to_owned(),
+        "std".to_owned(),
+    ];
+    trace(&mut gotrace(), &out, &words);
+    of_tools + whole(&told, &out) + children(&out, available_mib() * 3 / 4, &gotrace)
+}
+
+/// The `go` command and all that it waited for, which the kernel adds up for its parent.
+fn whole(told: &Path, out: &Path) -> usize {
+    let seen = recorded(&out.join("recording"));
+    let (pid, told) = told_of(told)
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| panic!("go was not waited for"));
+    let above = seen.get(&pid).and_then(|it| it.parent);
+    let below = seen.iter().filter(|(pid, _)| Some(**pid) != above);
+    let ours = below
+        .map(|(_, it)| it.cpu_ns.unwrap_or(it.cpu_at_exit_ns))
+        .sum::<u64>();
+    println!(
+        "{:<18} {:>5}  {:>10} {:>11}",
+        "go, all under it",
+        seen.len().saturating_sub(1),
+        seconds(ours),
+        percent(ours, told.cpu_ns),
+    );
+    usize::from(told.cpu_ns.abs_diff(ours) > told.cpu_ns / 200 + TICK_NS)
 }
 
 /// Children that take memory, and such as have it from the program before.
@@ -242,6 +278,9 @@ fn recorded(recording: &Path) -> HashMap<u32, Seen> {
     let mut seen: HashMap<u32, Seen> = HashMap::new();
     for event in reader {
         match event {
+            Event::Fork(fork) => {
+                seen.entry(fork.child.tgid.0).or_default().parent = Some(fork.parent.tgid.0);
+            }
             Event::Exit(exit) => {
                 let it = seen.entry(exit.process.tgid.0).or_default();
                 it.cpu_at_exit_ns = exit.usage.user_ns + exit.usage.system_ns;
@@ -253,8 +292,7 @@ fn recorded(recording: &Path) -> HashMap<u32, Seen> {
                 it.cpu_ns = Some(reaped.user_ns + reaped.system_ns);
                 it.end_ns = it.end_ns.max(reaped.ended.map_or(0, |at| at.0));
             }
-            Event::Fork(_)
-            | Event::Exec(_)
+            Event::Exec(_)
             | Event::Rename(_)
             | Event::Call(_)
             | Event::Lineage(_)
