@@ -33,7 +33,7 @@ fn recordings() -> Vec<(String, PathBuf)> {
         })
         .collect();
     found.sort();
-    assert!(found.len() >= 18, "recordings are missing: {found:?}");
+    assert!(found.len() >= 37, "recordings are missing: {found:?}");
     found
 }
 

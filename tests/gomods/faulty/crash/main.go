@@ -1,0 +1,4 @@
+// Command crash fails.
+package main
+
+func main() { panic("no") }

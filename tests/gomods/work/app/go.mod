@@ -1,0 +1,3 @@
+module example.com/work/app
+
+go 1.19
