@@ -246,6 +246,8 @@ pub enum Outcome {
     /// No tool had to run.
     Cached,
     Failed,
+    /// No tool ran, and nobody looked whether one had to: with `-n`, where `go list` links nothing, where `go vet` compiles nothing.
+    Unknown,
 }
 
 /// One run of a tool.

@@ -174,7 +174,9 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
 /// A C compiler that runs for no package was only asked what it is.
 fn is_up_to_date(build: &Build, tree: &tree::Tree<'_>) -> bool {
     let is_success = build.status.is_some_and(Status::is_success);
-    is_success && build.packages.compiled == 0 && !tree.working().any(tree::Node::is_of_use)
+    let is_dry_run = build.command.flags.iter().any(|it| it.name == "n");
+    let is_idle = build.packages.compiled == 0 && !tree.working().any(tree::Node::is_of_use);
+    is_success && is_idle && !is_dry_run
 }
 
 /// Stages overlap and one of them is the whole command: only those of this name are loading.

@@ -143,7 +143,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
     }
     fails(
         gotrace_show(&path, &["0"]),
-        "has 3 builds that begin with 0, which one: 00000000-",
+        "has 3 builds that begin with 0, which one: 0000",
     );
     fails(
         gotrace_show(&path, &["f"]),

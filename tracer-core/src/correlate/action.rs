@@ -6,6 +6,8 @@ use crate::model::{Action, CallKind, Outcome, Phase, ToolCall};
 
 use super::failure::is_decisive;
 use super::process::{Process, Span};
+use super::purpose::Head;
+use super::setting;
 
 /// What the name of an action's span begins with (`work.(*Builder).Do`).
 pub(super) const EXECUTING: &str = "Executing action";
@@ -85,7 +87,9 @@ fn is_first_words(text: &str, words: &str) -> bool {
 }
 
 /// The actions of a `go` process, in order of start, with their tool runs.
-pub(super) fn actions(process: &Process, calls: &[ToolCall]) -> Vec<Action> {
+pub(super) fn actions(head: &Head<'_>, calls: &[ToolCall]) -> Vec<Action> {
+    let process = head.process;
+    let is_dry_run = setting::is_dry_run(process);
     let mut actions: Vec<Action> = process.spans.iter().filter_map(action).collect();
     actions.sort_by_key(|it| it.start);
     for (index, call) in (0u32..).zip(calls) {
@@ -102,7 +106,11 @@ pub(super) fn actions(process: &Process, calls: &[ToolCall]) -> Vec<Action> {
         }
     }
     for action in &mut actions {
-        action.outcome = outcome(action, calls, process.key);
+        let is_unchecked = is_dry_run || is_unchecked(head.command(), action, calls);
+        action.outcome = match outcome(action, calls, process.key) {
+            Outcome::Cached if is_unchecked => Outcome::Unknown,
+            outcome => outcome,
+        };
     }
     actions
 }
@@ -181,6 +189,17 @@ fn fit(mode: &str, kind: CallKind) -> u8 {
         | CallKind::Other => mode == "build",
     };
     u8::from(is_home) * 2 + u8::from(mode == "build")
+}
+
+/// Whether an action ends without a tool although nobody looked whether one had to run. `go list` needs no program linked, and `go vet`
+/// does not need the package compiled that it looks at. Source: `(*Builder).link` and `(*Builder).build` of `cmd/go/internal/work/exec.go`.
+fn is_unchecked(command: &str, action: &Action, calls: &[ToolCall]) -> bool {
+    let is_vetted = |it: &ToolCall| it.kind == CallKind::Vet && it.package == action.package;
+    match (command, action.mode.as_str()) {
+        ("list", "link") => true,
+        ("vet", "build") => calls.iter().any(is_vetted),
+        _ => false,
+    }
 }
 
 /// Whether a tool had to run. Modes that never run one are executed, and so is what was cut off before it ran any.

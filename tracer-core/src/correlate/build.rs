@@ -160,7 +160,7 @@ pub(super) fn above(correlator: &Correlator, process: &Process) -> Option<ProcKe
 fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     let head = family.head.process;
     let calls = calls(correlator, family);
-    let actions = action::actions(head, &calls);
+    let actions = action::actions(&family.head, &calls);
     let seen = Seen {
         calls: &calls,
         actions: &actions,
@@ -190,7 +190,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         checkout: head.checkout.clone(),
         place: head.settings.as_ref().and_then(|it| it.place.clone()),
         module,
-        start: head.start,
+        start: began(correlator, head),
         end: head.end.as_ref().map(|it| it.at),
         status,
         failure: failure::failure(correlator, family, &seen),
@@ -203,6 +203,16 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         actions,
         calls,
     }
+}
+
+/// A process may run something else before it becomes the `go` command: that time is not the build's.
+fn began(correlator: &Correlator, head: &Process) -> Ktime {
+    let mut images = head.images.iter();
+    let first = images.position(|it| super::role(&correlator.tools, it.file, &it.exe).is_some());
+    let became = first.filter(|it| *it > 0);
+    became
+        .and_then(|it| head.images.get(it))
+        .map_or(head.start, |it| it.at)
 }
 
 /// Runs of tools, in order of start. A process that never ran a program of its own is none.

@@ -67,7 +67,10 @@ pub(super) fn packages(tree: &Tree<'_>) -> Vec<PackageTime> {
                 .map(|it| it.call.usage.max_rss_bytes)
                 .max()
                 .flatten(),
-            runs: super::len(&nodes),
+            runs: nodes
+                .iter()
+                .filter(|it| it.call.kind != CallKind::Other)
+                .count() as u64,
             failed: nodes.iter().any(|it| {
                 it.is_root() && it.call.status.is_some_and(|status| !status.is_success())
             }),

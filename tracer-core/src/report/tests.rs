@@ -277,6 +277,28 @@ fn time_goes_to_the_kind_of_the_outermost_run() {
 }
 
 #[test]
+fn what_runs_under_a_wrapper_is_the_tool_that_it_runs() {
+    check(
+        2,
+        100,
+        "2<1 other - 0..10 1
+         3<2 compile - 1..9 5 query
+         4<1 other fmt 10..60 1
+         5<4 other - 10..59 1
+         6<5 compile fmt 11..58 40
+         7<1 other fmt 60..70 2",
+        &expect![[r#"
+            wall 100 cpu 57 busy 0.57 go 7 tools 60
+            Compile: 1+2 runs, wall 50, running 50, cpu 42
+            Other: 1+0 runs, wall 10, running 10, cpu 2
+            queries: 1, wall 10, cpu 6
+            fmt: running 50, alone 50, cpu 42, rss 0, 1 runs
+            gc: 0 cycles, 0 of 47, 0 tools
+        "#]],
+    );
+}
+
+#[test]
 fn a_reused_id_is_not_a_parent() {
     check(
         2,

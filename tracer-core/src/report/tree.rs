@@ -46,6 +46,23 @@ impl Node<'_> {
     }
 }
 
+/// A wrapper (`-toolexec`, a script as `CC`) works for the tool that it runs.
+fn look_inside(nodes: &mut [Node<'_>]) {
+    let mut inside = HashMap::new();
+    for node in nodes.iter() {
+        if node.root_kind == CallKind::Other && node.call.kind != CallKind::Other {
+            let tool = (node.call.kind, node.call.is_query);
+            inside.entry(node.root).or_insert(tool);
+        }
+    }
+    for node in nodes {
+        if let Some((kind, is_query)) = inside.get(&node.root) {
+            node.root_kind = *kind;
+            node.is_query = *is_query;
+        }
+    }
+}
+
 impl<'a> Tree<'a> {
     /// Runs whose end was not seen last until `end`.
     pub(super) fn of(calls: &'a [ToolCall], end: Ktime) -> Self {
@@ -66,6 +83,7 @@ impl<'a> Tree<'a> {
             });
             holders.insert(call.process.tgid, index);
         }
+        look_inside(&mut nodes);
         Self { nodes }
     }
 

@@ -80,6 +80,9 @@ impl Store {
                 }
                 parcels.push(Undelivered { parcel, change });
             }
+            // A batch is one transaction. Transactions that write the same builds write them in the same order, so none waits for another
+            // that waits for it.
+            parcels.sort_by(|a, b| a.parcel.id.cmp(&b.parcel.id));
             Ok(parcels)
         })
     }

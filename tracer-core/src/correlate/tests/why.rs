@@ -207,9 +207,29 @@ fn a_plan_makes_nothing_and_finds_nothing_in_the_cache() {
          5 exit 100 0",
         &expect![[r#"
             go build 100: Some(Code(0)) None, 0+None cached, cpu 3 ms
-              build fmt Cached []
+              build fmt Unknown []
         "#]],
     );
+}
+
+#[test]
+fn a_build_begins_when_its_process_becomes_the_go_command() {
+    let text = "0 exec 100 /bin/sh -c make
+         1 fork 100 101
+         2 exec 101 /usr/bin/python3 large.py
+         50 exec 101 /go/bin/go build .
+         60 exit 101 0
+         61 fork 100 102
+         62 exec 102 /go/bin/go build .
+         70 exit 102 0
+         71 exit 100 0";
+    let (trace, _) = replay(events(text));
+    let starts: Vec<u64> = trace
+        .builds
+        .iter()
+        .map(|it| it.start.0 / 1_000_000)
+        .collect();
+    assert_eq!(starts, [50, 61]);
 }
 
 #[test]

@@ -159,10 +159,19 @@ fn facts(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, cpus: u32) {
         .largest_call
         .and_then(|it| build.calls.get(usize::try_from(it).ok()?));
     let mut memory: Vec<Line> = Vec::new();
-    memory.extend(largest.map(|call| {
-        let most = units::memory_if_known(call.usage.max_rss_bytes);
-        Line::plain(&format!("peak {most}, by {}", subject(call)))
-    }));
+    let of_all = build.usage.max_rss_bytes;
+    let peak = |bytes, whose: &str| {
+        Line::plain(&format!(
+            "peak {}, by {whose}",
+            units::memory_if_known(bytes)
+        ))
+    };
+    memory.extend(match largest {
+        Some(call) if call.usage.max_rss_bytes >= of_all => {
+            Some(peak(call.usage.max_rss_bytes, &subject(call)))
+        }
+        _ => of_all.map(|_| peak(of_all, "go itself")),
+    });
     let gc = &numbers.gc;
     if gc.cycles > 0 {
         let cycles = units::counted(gc.cycles, "GC cycle", "GC cycles");

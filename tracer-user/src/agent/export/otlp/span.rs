@@ -111,6 +111,7 @@ fn of_action<'a>(
     let (outcome, error) = match action.outcome {
         Outcome::Executed => ("executed", None),
         Outcome::Cached => ("cached", None),
+        Outcome::Unknown => ("unknown", None),
         Outcome::Failed => ("failed", Some("tool_failed")),
     };
     attributes.text("go.build.outcome", outcome);
