@@ -182,6 +182,11 @@ impl Correlator {
             .is_some_and(|it| self.role(it).is_some())
     }
 
+    /// Whether any process runs a tool of Go, likewise.
+    pub(crate) fn has_tool(&self) -> bool {
+        self.table.processes().any(|it| self.role(it).is_some())
+    }
+
     /// Ends the trace: everything that was seen, as builds.
     pub fn finish(self) -> Trace {
         self.so_far()

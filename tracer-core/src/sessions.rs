@@ -196,13 +196,13 @@ impl Sessions {
         &self.context
     }
 
-    /// A file that was asked about is no Go tool. If it is what a session began with, there is none: says so, and the process need not
-    /// be followed.
+    /// A file that was asked about is no Go tool. If it is what a session began with, and no tool runs under it (a script of that name may
+    /// have started one), there is none: says so, and the process need not be followed.
     pub fn is_no_tool(&mut self, process: ProcKey) -> bool {
         let is_wrong = self
             .under_way
             .get(&process)
-            .is_some_and(|it| !it.correlator.is_tool(process));
+            .is_some_and(|it| !it.correlator.is_tool(process) && !it.correlator.has_tool());
         if is_wrong {
             self.end(process);
         }
@@ -796,6 +796,12 @@ mod tests {
         // A tool whose file could not be read is known by its place.
         sessions.apply(exec(SECOND, GO, 100));
         assert!(!sessions.is_no_tool(SECOND));
+        // A script of that name runs one.
+        let third = key(30);
+        sessions.apply(exec(third, "/usr/bin/link", 100));
+        sessions.apply(fork(third, key(31), 110));
+        sessions.apply(exec(key(31), GO, 120));
+        assert!(!sessions.is_no_tool(third));
         // A child of it may be anything.
         sessions.apply(fork(SECOND, key(21), 110));
         sessions.apply(exec(key(21), "/usr/bin/gcc", 120));

@@ -70,7 +70,7 @@ fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
     // Its cells are as many as those of the head, whatever the names are.
     let rows: Vec<&str> = text.lines().filter(|it| it.starts_with('|')).collect();
     assert_eq!(rows.len(), 3, "{text}");
-    assert!(rows.iter().all(|it| it.matches('|').count() == 8), "{text}");
+    assert!(rows.iter().all(|it| it.matches('|').count() == 9), "{text}");
     assert!(
         rows[2].contains("1&#46;19&#46;8") && !rows[2].contains("<b>"),
         "{text}"

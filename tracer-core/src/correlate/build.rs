@@ -6,7 +6,7 @@ use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status, Usage};
 use crate::golang::command::GoCommand;
 use crate::model::{
-    Action, Anomaly, Build, CallKind, Installed, Outcome, Output, Packages, ToolCall,
+    Action, Anomaly, Build, CallKind, FailureClass, Installed, Outcome, Output, Packages, ToolCall,
 };
 use crate::origin::{Ci, TraceContext};
 
@@ -177,6 +177,11 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     };
     names.outputs(&mut outputs);
     let module = names.module(&outputs);
+    let failure = failure::failure(correlator, family, &seen);
+    let not_compiled = failure
+        .as_ref()
+        .filter(|it| it.class == FailureClass::Compile)
+        .and_then(|it| it.package.as_ref());
     Build {
         process: head.key,
         parent: family.above,
@@ -193,9 +198,9 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         start: began(correlator, head),
         end: head.end.as_ref().map(|it| it.at),
         status,
-        failure: failure::failure(correlator, family, &seen),
         usage: usage(correlator, family),
-        packages: packages(correlator, head, &actions, &calls),
+        packages: packages(correlator, head, &actions, &calls, not_compiled),
+        failure,
         stages: action::stages(head),
         outputs,
         command,
@@ -262,9 +267,11 @@ pub(super) fn packages(
     head: &Process,
     actions: &[Action],
     calls: &[ToolCall],
+    not_compiled: Option<&ByteString>,
 ) -> Packages {
     let mut compiled = BTreeSet::new();
-    let mut failed = BTreeSet::new();
+    // Whatever failed for it: a wrapper, `pkg-config`.
+    let mut failed: BTreeSet<&ByteString> = not_compiled.into_iter().collect();
     for call in calls.iter().filter(|it| !it.is_query) {
         let Some(package) = &call.package else {
             continue;

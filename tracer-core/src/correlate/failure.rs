@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status};
+use crate::golang::c_tool;
 use crate::golang::command::GoCommand;
 use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
 
-use super::build::Family;
+use super::build::{self, Family};
 use super::process::{Image, Process, Span};
 use super::purpose::{self, Head, Purpose};
 use super::{Correlator, action, output};
@@ -155,7 +156,7 @@ fn has_failed(process: &Process) -> bool {
 fn decisive<'a>(
     correlator: &'a Correlator,
     process: &'a Process,
-    head: &Head<'_>,
+    head: &Head<'a>,
     children: &Children,
     seen: &Seen<'_>,
 ) -> Option<Failed<'a>> {
@@ -174,15 +175,24 @@ fn decisive<'a>(
         // Whatever ran for a package: a C compiler, `pkg-config`, `swig`.
         Purpose::C | Purpose::Other => of_action(process, seen),
     };
-    // The innermost of wrappers says how it ended.
-    let innermost = innermost(correlator, process, children);
-    let ended = innermost.end.as_ref().unwrap_or(end).status;
-    let class = match (ended, end.status) {
-        (Status::Signal(SIGHUP | SIGINT | SIGTERM), _)
-        | (_, Status::Signal(SIGHUP | SIGINT | SIGTERM)) => FailureClass::Interrupted,
-        (Status::Signal(SIGKILL), _) | (_, Status::Signal(SIGKILL)) => FailureClass::Killed,
-        (Status::Signal(_) | Status::Code(_), _) => class,
+    let under = Wrapped {
+        correlator,
+        head,
+        children,
+        purpose,
     };
+    let innermost = under.innermost(process);
+    // What else a wrapper starts and ends says nothing.
+    let inner = innermost.end.as_ref().filter(|_| under.is_it(innermost));
+    let signals = [Some(end), inner].into_iter().flatten();
+    let class = signals
+        .filter_map(|it| match it.status {
+            Status::Signal(SIGHUP | SIGINT | SIGTERM) => Some(FailureClass::Interrupted),
+            Status::Signal(SIGKILL) => Some(FailureClass::Killed),
+            Status::Signal(_) | Status::Code(_) => None,
+        })
+        .next()
+        .unwrap_or(class);
     Some(Failed {
         process: innermost,
         at: end.at,
@@ -191,27 +201,53 @@ fn decisive<'a>(
     })
 }
 
-/// The tool that failed under wrappers: of a process that is no tool of Go itself, the child that failed last.
-fn innermost<'a>(
+/// What a child of the `go` command is for, and who does it under wrappers.
+struct Wrapped<'a, 'h> {
     correlator: &'a Correlator,
-    process: &'a Process,
-    children: &Children,
-) -> &'a Process {
-    let mut at = process;
-    // A chain is never longer than the list of parents; the bound ends a cycle that a damaged recording might hold.
-    for _ in 0..=children.len() {
-        let is_tool = correlator.role(at).is_some_and(|it| it != Role::Go);
-        let below = children.get(&at.key).into_iter().flatten();
-        let failed = below
-            .filter_map(|it| correlator.table.get(*it))
-            .filter(|it| has_failed(it))
-            .max_by_key(|it| it.end.as_ref().map(|it| it.at));
-        match failed {
-            Some(child) if !is_tool => at = child,
-            Some(_) | None => break,
+    head: &'h Head<'a>,
+    children: &'h Children,
+    purpose: Purpose,
+}
+
+impl<'a> Wrapped<'a, '_> {
+    /// Whether a process is what wrappers were to run.
+    fn is_it(&self, process: &Process) -> bool {
+        let Some(image) = process.image() else {
+            return false;
+        };
+        match self.purpose {
+            Purpose::Tool(_) | Purpose::Wrapper(_) => self
+                .correlator
+                .role(process)
+                .is_some_and(|it| it != Role::Go),
+            Purpose::C => c_tool::kind(image.exe.as_bytes()).is_some(),
+            Purpose::Test | Purpose::Program => purpose::is_program(image, self.head),
+            Purpose::Generator | Purpose::Other => false,
         }
     }
-    at
+
+    /// The process that failed under wrappers: of one that is not it, the child that failed last and is it, or leads to it.
+    fn innermost(&self, process: &'a Process) -> &'a Process {
+        let leads = |it: &&Process| {
+            let under = || build::under(self.correlator, it, self.children);
+            self.is_it(it) || under().into_iter().any(|it| self.is_it(it))
+        };
+        let mut at = process;
+        // A chain is never longer than the list of parents; the bound ends a cycle that a damaged recording might hold.
+        for _ in 0..=self.children.len() {
+            let below = self.children.get(&at.key).into_iter().flatten();
+            let failed = below
+                .filter_map(|it| self.correlator.table.get(*it))
+                .filter(|it| has_failed(it))
+                .filter(leads)
+                .max_by_key(|it| it.end.as_ref().map(|it| it.at));
+            match failed {
+                Some(child) if !self.is_it(at) => at = child,
+                Some(_) | None => break,
+            }
+        }
+        at
+    }
 }
 
 /// The package that a child of the `go` command ran for: by its own variable, which the `go` command sets, else by what was linked.
@@ -314,7 +350,8 @@ fn failed_to_load(correlator: &Correlator, head: &Head<'_>) -> bool {
         return false;
     }
     if loads.any(|it| it.end.is_none()) {
-        return true;
+        // `cache.initDefaultCache`, of Go 1.19 to 1.27: the first that is loaded needs it.
+        return !process.fatal.iter().any(|it| it.contains("build cache"));
     }
     let goes_on = |it: &Span| {
         let names = [action::EXECUTING, action::INSTALLING, action::DOING];

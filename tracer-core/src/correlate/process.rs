@@ -6,10 +6,13 @@ use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::{
     Ancestor, Call, Captured, Exit, FileId, Ktime, MainPackage, Point, ProcKey, Reaped, Rename,
-    Settings, Status, Tgid, Usage,
+    Role, Settings, Status, Tgid, Usage,
 };
+use crate::golang::tool::WorkDir;
 use crate::model::{Anomaly, GcCycle, Phase};
 use crate::origin::Checkout;
+
+use super::call;
 
 /// One program that a process ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,11 @@ impl Image {
     /// A variable that is there and not empty: Go takes an empty one as unset.
     pub(super) fn set(&self, name: &str) -> Option<&ByteString> {
         environment::get(&self.env, name).filter(|it| !it.is_empty())
+    }
+
+    /// Whether it is a program that a `go` command linked in its work directory.
+    pub(super) fn is_linked_here(&self) -> bool {
+        WorkDir::of(self.exe.as_bytes()).is_some()
     }
 
     /// Last component of the program's path.
@@ -127,9 +135,15 @@ impl Process {
         }
     }
 
-    /// The program that did the work: the last one. Earlier ones handed over to it (a wrapper, another toolchain).
+    /// The program that did the work: the last one. Earlier ones handed over to it (a wrapper, another toolchain). But what a tool or a
+    /// program of the user hands over to is part of that one's work (`link` becomes `ar` for an archive).
     pub(super) fn image(&self) -> Option<&Image> {
-        self.images.last()
+        let is_worker = |it: &&Image| {
+            let role = call::role_by_path(&it.exe);
+            role.is_some_and(|it| it != Role::Go) || it.is_linked_here()
+        };
+        let worker = self.images.iter().rev().find(is_worker);
+        worker.or_else(|| self.images.last())
     }
 
     /// The `go` command's own helper process, which builds nothing.

@@ -95,9 +95,14 @@ pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) ->
     Purpose::Other
 }
 
+/// Whether it is itself the program of the user, from a work directory or the build cache.
+pub(super) fn is_program(image: &Image, head: &Head<'_>) -> bool {
+    image.is_linked_here() || head.has_cached(&image.exe)
+}
+
 /// The program of the user that a child of the head runs, itself or under a wrapper (`-exec`): from a work directory or the build cache.
 pub(super) fn built_program<'a>(image: &'a Image, head: &Head<'_>) -> Option<&'a ByteString> {
-    if WorkDir::of(image.exe.as_bytes()).is_some() || head.has_cached(&image.exe) {
+    if is_program(image, head) {
         return Some(&image.exe);
     }
     let may_wrap = matches!(head.command(), "test" | "run" | "tool");

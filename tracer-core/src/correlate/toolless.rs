@@ -104,7 +104,7 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
         status,
         failure: failure::of_tools(head.key, status, &calls),
         usage: total(family.members.iter().copied()),
-        packages: build::packages(correlator, head, &[], &calls),
+        packages: build::packages(correlator, head, &[], &calls, None),
         actions: Vec::new(),
         stages: Vec::new(),
         outputs,

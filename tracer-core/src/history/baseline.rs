@@ -73,9 +73,20 @@ impl fmt::Display for BaselineId {
     }
 }
 
+/// Whether the package is another output, and this is no program, library or archive.
+fn is_beside_a_library(build: &Build, output: &Output) -> bool {
+    let format = |it: &Output| it.artifact.as_ref().map(|it| it.format.is_some());
+    let mut others = build.outputs.iter();
+    format(output) == Some(false)
+        && others.any(|it| it.package == output.package && format(it) == Some(true))
+}
+
 impl Baseline {
-    /// Absent if it is not known what the output was made from.
+    /// Absent if it is not known what the output was made from, and of a C library's header.
     pub fn of(build: &Build, output: &Output) -> Option<Self> {
+        if is_beside_a_library(build, output) {
+            return None;
+        }
         let package = output.package.as_ref()?.to_string();
         let flags = Flags(build);
         let goarch = build.toolchain.goarch.clone();

@@ -233,7 +233,7 @@ impl Target {
         let baseline = Baseline::of(build, output);
         Self {
             path: text(&output.path.to_str()),
-            package: baseline.as_ref().map(|it| text(&it.package)),
+            package: output.package.as_ref().map(|it| text(&it.to_str())),
             how: output.how,
             size: artifact.map(|it| it.size),
             sha256: artifact.map(|it| text(&it.sha256)),

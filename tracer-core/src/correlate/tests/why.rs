@@ -49,6 +49,51 @@ fn a_tool_that_fails_under_a_wrapper_is_that_tool() {
 }
 
 #[test]
+fn what_else_is_ended_under_a_child_tells_nothing() {
+    // A watchdog of the wrapper.
+    let text = "0 exec 100 /go/bin/go build -toolexec=/w .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
+         3 fork 101 102
+         4 exec 102 /bin/sleep 100
+         5 fork 101 103
+         6 exec 103 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
+         7 exit 103 2
+         8 exit 102 sig15
+         9 exit 101 2
+         10 exit 100 1";
+    assert_eq!(why(text), of(FailureClass::Compile, "example.com/a", 103));
+    // A helper that a test kills.
+    let text = "0 exec 100 /go/bin/go test .
+         1 fork 100 102
+         2 exec 102 /tmp/go-build1/b001/m.test -test.timeout=10m0s
+         3 fork 102 103
+         4 exec 103 /bin/sleep 100
+         5 exit 103 sig9
+         6 exit 102 1
+         7 exit 100 1";
+    assert_eq!(why(text), (FailureClass::Test, None, Some(102)));
+    // What a generator makes of it is its own affair.
+    let text = "0 exec 100 /go/bin/go generate .
+         1 fork 100 101
+         2 exec 101 /bin/sh -c 'x'
+         3 fork 101 102
+         4 exec 102 /bin/sh -c 'y'
+         5 exit 102 sig9
+         6 exit 101 4
+         7 exit 100 1";
+    assert_eq!(why(text), (FailureClass::Generate, None, Some(101)));
+    // A program that becomes another one.
+    let text = "0 exec 100 /go/bin/go run .
+         1 fork 100 101
+         2 exec 101 /tmp/go-build1/b001/exe/m
+         3 exec 101 /bin/sh -c 'exit 3'
+         4 exit 101 3
+         5 exit 100 1";
+    assert_eq!(why(text), (FailureClass::Program, None, Some(101)));
+}
+
+#[test]
 fn a_test_that_fails_under_a_wrapper_is_a_test() {
     check(
         "0 exec 100 /go/bin/go test -exec=/w .
