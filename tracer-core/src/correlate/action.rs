@@ -107,10 +107,10 @@ pub(super) fn actions(head: &Head<'_>, calls: &[ToolCall]) -> Vec<Action> {
     }
     for action in &mut actions {
         let is_unchecked = is_dry_run || is_unchecked(head.command(), action, calls);
-        action.outcome = match outcome(action, calls, process.key) {
-            Outcome::Cached if is_unchecked => Outcome::Unknown,
-            outcome => outcome,
-        };
+        action.outcome = outcome(action, calls, process.key);
+        if action.outcome == Outcome::Cached && is_unchecked {
+            action.outcome = Outcome::Unknown;
+        }
     }
     actions
 }

@@ -184,15 +184,13 @@ fn decisive<'a>(
     let innermost = under.innermost(process);
     // What else a wrapper starts and ends says nothing.
     let inner = innermost.end.as_ref().filter(|_| under.is_it(innermost));
-    let signals = [Some(end), inner].into_iter().flatten();
-    let class = signals
-        .filter_map(|it| match it.status {
-            Status::Signal(SIGHUP | SIGINT | SIGTERM) => Some(FailureClass::Interrupted),
-            Status::Signal(SIGKILL) => Some(FailureClass::Killed),
-            Status::Signal(_) | Status::Code(_) => None,
-        })
-        .next()
-        .unwrap_or(class);
+    let mut ends = [Some(end), inner].into_iter().flatten();
+    let by_signal = ends.find_map(|it| match it.status {
+        Status::Signal(SIGHUP | SIGINT | SIGTERM) => Some(FailureClass::Interrupted),
+        Status::Signal(SIGKILL) => Some(FailureClass::Killed),
+        Status::Signal(_) | Status::Code(_) => None,
+    });
+    let class = by_signal.unwrap_or(class);
     Some(Failed {
         process: innermost,
         at: end.at,
