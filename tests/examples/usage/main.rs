@@ -180,7 +180,7 @@ fn head() {
         "{:<18} {:>5}  {:>22}  {:>22}  {:>10}  {:>26}  {:>10}",
         "children",
         "n",
-        "CPU, of wait4's",
+        "CPU, of what wait4 says",
         "at the exit alone",
         "worst",
         "peak: same, less, unknown",
@@ -277,33 +277,17 @@ fn recorded(recording: &Path) -> HashMap<u32, Seen> {
         .unwrap_or_else(|error| panic!("not a recording: {error}"));
     let mut seen: HashMap<u32, Seen> = HashMap::new();
     for event in reader {
-        match event {
-            Event::Fork(fork) => {
-                seen.entry(fork.child.tgid.0).or_default().parent = Some(fork.parent.tgid.0);
-            }
-            Event::Exit(exit) => {
-                let it = seen.entry(exit.process.tgid.0).or_default();
-                it.cpu_at_exit_ns = exit.usage.user_ns + exit.usage.system_ns;
-                it.max_rss_bytes = exit.usage.max_rss_bytes;
-                it.end_ns = exit.at.0;
-            }
-            Event::Reaped(reaped) => {
-                let it = seen.entry(reaped.process.tgid.0).or_default();
-                it.cpu_ns = Some(reaped.user_ns + reaped.system_ns);
-                it.end_ns = it.end_ns.max(reaped.ended.map_or(0, |at| at.0));
-            }
-            Event::Exec(_)
-            | Event::Rename(_)
-            | Event::Call(_)
-            | Event::Lineage(_)
-            | Event::Tool(_)
-            | Event::Settings(_)
-            | Event::ResponseFile(_)
-            | Event::Inspected(_)
-            | Event::CheckedOut(_)
-            | Event::BuildInfo(_)
-            | Event::Lost(_)
-            | Event::Unreadable(_) => {}
+        if let Event::Fork(fork) = &event {
+            seen.entry(fork.child.tgid.0).or_default().parent = Some(fork.parent.tgid.0);
+        } else if let Event::Exit(exit) = &event {
+            let it = seen.entry(exit.process.tgid.0).or_default();
+            it.cpu_at_exit_ns = exit.usage.user_ns + exit.usage.system_ns;
+            it.max_rss_bytes = exit.usage.max_rss_bytes;
+            it.end_ns = exit.at.0;
+        } else if let Event::Reaped(reaped) = &event {
+            let it = seen.entry(reaped.process.tgid.0).or_default();
+            it.cpu_ns = Some(reaped.user_ns + reaped.system_ns);
+            it.end_ns = it.end_ns.max(reaped.ended.map_or(0, |at| at.0));
         }
     }
     seen

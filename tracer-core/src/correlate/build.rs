@@ -12,7 +12,7 @@ use crate::origin::{Ci, TraceContext};
 
 use super::failure::{Children, Seen};
 use super::name::Names;
-use super::process::{Process, total};
+use super::process::{Image, Process, total};
 use super::purpose::Head;
 use super::{Correlator, action, call, failure, losses, output, setting, toolless};
 
@@ -51,23 +51,18 @@ pub(super) fn builds(correlator: &Correlator) -> Vec<Build> {
 /// Whether a `go` command is a build: by what it is for, or because it ran a tool for a package (`go list -export`).
 fn is_build(build: &Build) -> bool {
     let command = GoCommand::parse(&build.command.argv, &[]);
-    let works = |it: &ToolCall| match it.kind {
-        CallKind::Compile
-        | CallKind::Asm
-        | CallKind::Cgo
-        | CallKind::Link
-        | CallKind::Vet
-        | CallKind::Cover
-        | CallKind::Pack => !it.is_query,
-        CallKind::GoTool
-        | CallKind::Cc
-        | CallKind::As
-        | CallKind::Ld
-        | CallKind::Vcs
-        | CallKind::Test
-        | CallKind::Program
-        | CallKind::Generate
-        | CallKind::Other => false,
+    let works = |it: &ToolCall| {
+        let is_tool = matches!(
+            it.kind,
+            CallKind::Compile
+                | CallKind::Asm
+                | CallKind::Cgo
+                | CallKind::Link
+                | CallKind::Vet
+                | CallKind::Cover
+                | CallKind::Pack
+        );
+        is_tool && !it.is_query
     };
     command.is_build() || build.calls.iter().any(works)
 }
@@ -124,23 +119,44 @@ pub(super) fn below<'a>(
     head: &Head<'a>,
     children: &Children,
 ) -> Vec<&'a Process> {
-    let mut members = Vec::new();
-    let mut seen = BTreeSet::from([head.process.key]);
-    let mut next = vec![head.process];
-    while let Some(parent) = next.pop() {
-        let found = children.get(&parent.key).into_iter().flatten();
-        for process in found.filter_map(|it| correlator.table.get(*it)) {
+    let is_for_user = |it: &Process| call::kind(correlator, it, head).is_for_user();
+    let mut members = descend(correlator, head.process, children, |it| !is_for_user(it));
+    members.sort_by_key(|it| (it.start, it.key));
+    members
+}
+
+/// All that runs under a process, in no order, but for nested `go` commands and what is under those.
+pub(super) fn under<'a>(
+    correlator: &'a Correlator,
+    process: &Process,
+    children: &Children,
+) -> Vec<&'a Process> {
+    descend(correlator, process, children, |_| true)
+}
+
+/// What is under a process, without nested `go` commands; what is under that again, if it `goes_on`.
+fn descend<'a>(
+    correlator: &'a Correlator,
+    top: &Process,
+    children: &Children,
+    goes_on: impl Fn(&Process) -> bool,
+) -> Vec<&'a Process> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::from([top.key]);
+    let mut next = vec![top.key];
+    while let Some(key) = next.pop() {
+        let below = children.get(&key).into_iter().flatten();
+        for process in below.filter_map(|it| correlator.table.get(*it)) {
             if is_go(correlator, process) || !seen.insert(process.key) {
                 continue;
             }
-            members.push(process);
-            if !call::kind(correlator, process, head).is_for_user() {
-                next.push(process);
+            found.push(process);
+            if goes_on(process) {
+                next.push(process.key);
             }
         }
     }
-    members.sort_by_key(|it| (it.start, it.key));
-    members
+    found
 }
 
 /// The nearest `go` process above this one.
@@ -212,12 +228,11 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
 
 /// A process may run something else before it becomes the `go` command: that time is not the build's.
 fn began(correlator: &Correlator, head: &Process) -> Ktime {
-    let mut images = head.images.iter();
-    let first = images.position(|it| super::role(&correlator.tools, it.file, &it.exe).is_some());
-    let became = first.filter(|it| *it > 0);
-    became
-        .and_then(|it| head.images.get(it))
-        .map_or(head.start, |it| it.at)
+    let is_tool = |it: &Image| super::role(&correlator.tools, it.file, &it.exe).is_some();
+    match head.images.iter().position(is_tool) {
+        None | Some(0) => head.start,
+        Some(n) => head.images.get(n).map_or(head.start, |it| it.at),
+    }
 }
 
 /// Runs of tools, in order of start. A process that never ran a program of its own is none.
@@ -227,27 +242,6 @@ pub(super) fn calls(correlator: &Correlator, family: &Family<'_>) -> Vec<ToolCal
         .iter()
         .filter_map(|it| call::call(correlator, it, family))
         .collect()
-}
-
-/// All that runs under a process, in no order, but for nested `go` commands and what is under those.
-pub(super) fn under<'a>(
-    correlator: &'a Correlator,
-    process: &Process,
-    children: &Children,
-) -> Vec<&'a Process> {
-    let mut found: Vec<&Process> = Vec::new();
-    let mut seen = BTreeSet::from([process.key]);
-    let mut next = vec![process.key];
-    while let Some(key) = next.pop() {
-        let below = children.get(&key).into_iter().flatten();
-        for process in below.filter_map(|it| correlator.table.get(*it)) {
-            if !is_go(correlator, process) && seen.insert(process.key) {
-                found.push(process);
-                next.push(process.key);
-            }
-        }
-    }
-    found
 }
 
 fn usage(correlator: &Correlator, family: &Family<'_>) -> Usage {

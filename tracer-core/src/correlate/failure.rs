@@ -56,25 +56,11 @@ pub(super) fn of_tools(
         .iter()
         .filter(|it| is_decisive(it, head))
         .min_by_key(|it| it.end);
-    let by_kind = || {
-        first.map_or(FailureClass::Unknown, |it| match it.kind {
-            CallKind::Link => FailureClass::Link,
-            CallKind::Vet => FailureClass::Vet,
-            CallKind::Compile
-            | CallKind::Asm
-            | CallKind::Cgo
-            | CallKind::Cover
-            | CallKind::Pack
-            | CallKind::GoTool
-            | CallKind::Test
-            | CallKind::Program
-            | CallKind::Generate
-            | CallKind::Cc
-            | CallKind::As
-            | CallKind::Ld
-            | CallKind::Vcs
-            | CallKind::Other => FailureClass::Compile,
-        })
+    let by_kind = || match first.map(|it| it.kind) {
+        None => FailureClass::Unknown,
+        Some(CallKind::Link) => FailureClass::Link,
+        Some(CallKind::Vet) => FailureClass::Vet,
+        Some(_) => FailureClass::Compile,
     };
     Some(Failure {
         class: by_signal(status).unwrap_or_else(by_kind),

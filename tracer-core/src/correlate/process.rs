@@ -34,8 +34,8 @@ impl Image {
         environment::get(&self.env, name).filter(|it| !it.is_empty())
     }
 
-    /// Whether it is a program that a `go` command linked in its work directory.
-    pub(super) fn is_linked_here(&self) -> bool {
+    /// Whether it lies in the work directory of a `go` command: a program of the user, linked there.
+    pub(super) fn is_in_work_dir(&self) -> bool {
         WorkDir::of(self.exe.as_bytes()).is_some()
     }
 
@@ -88,7 +88,6 @@ pub(super) struct Process {
     pub(super) start: Ktime,
     pub(super) end: Option<End>,
     pub(super) usage: Usage,
-    reaped: Option<Reaped>,
     pub(super) images: Vec<Image>,
     pub(super) settings: Option<Settings>,
     pub(super) checkout: Option<Checkout>,
@@ -118,7 +117,6 @@ impl Process {
             start,
             end: None,
             usage: Usage::default(),
-            reaped: None,
             images: Vec::new(),
             settings: None,
             checkout: None,
@@ -140,7 +138,7 @@ impl Process {
     pub(super) fn image(&self) -> Option<&Image> {
         let is_worker = |it: &&Image| {
             let role = call::role_by_path(&it.exe);
-            role.is_some_and(|it| it != Role::Go) || it.is_linked_here()
+            role.is_some_and(|it| it != Role::Go) || it.is_in_work_dir()
         };
         let worker = self.images.iter().rev().find(is_worker);
         worker.or_else(|| self.images.last())
@@ -159,15 +157,11 @@ impl Process {
             status: exit.status,
         });
         self.usage = exit.usage;
-        if let Some(reaped) = self.reaped.take() {
-            self.reaped(&reaped);
-        }
     }
 
-    /// Its times are whole now, and its end is what its parent was told. A record that overtook the exit waits for that.
+    /// After the exit: its times are whole now, and its end is when its parent was told.
     pub(super) fn reaped(&mut self, reaped: &Reaped) {
         let Some(end) = &mut self.end else {
-            self.reaped = Some(reaped.clone());
             return;
         };
         end.at = end.at.max(reaped.ended.unwrap_or_default());

@@ -97,7 +97,7 @@ pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) ->
 
 /// Whether it is itself the program of the user, from a work directory or the build cache.
 pub(super) fn is_program(image: &Image, head: &Head<'_>) -> bool {
-    image.is_linked_here() || head.has_cached(&image.exe)
+    image.is_in_work_dir() || head.has_cached(&image.exe)
 }
 
 /// The program of the user that a child of the head runs, itself or under a wrapper (`-exec`): from a work directory or the build cache.

@@ -474,6 +474,28 @@ fn settings_are_those_that_go_gave_its_tools_and_not_those_it_got() {
 }
 
 #[test]
+fn what_the_kernel_says_last_counts() {
+    let text = "0 exec 100 /go/bin/go build .
+         1 fork 100 101
+         2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b001/_pkg_.a
+         5 exit 101 0
+         7 exit 100 0";
+    let at_exit = replay(events(text)).0;
+    // The last times come when the number may be another's, and those of the command may not come at all.
+    let (trace, _) = replay(events(&format!("{text}\n9 reaped 101 6")));
+    let (before, after) = (&at_exit.builds[0], &trace.builds[0]);
+    assert_eq!(before.calls[0].end, Some(Ktime(5_000_000)));
+    assert_eq!(after.calls[0].end, Some(Ktime(6_000_000)));
+    assert!(after.calls[0].usage.is_final && !after.usage.is_final && !before.usage.is_final);
+    assert_eq!(
+        (after.calls[0].usage.user_ns, after.calls[0].usage.system_ns),
+        (3_000_000, 2_000_000)
+    );
+    assert_eq!(after.usage.system_ns, before.usage.system_ns + 1_000_000);
+    assert_eq!(trace.end, Ktime(7_000_000));
+}
+
+#[test]
 fn tools_with_no_go_above_are_one_build_and_write_their_outputs_themselves() {
     check(
         "0 exec 100 /usr/bin/bazel build

@@ -186,42 +186,6 @@ fn an_exit_has_status_and_usage() {
     );
 }
 
-/// Pages of the process in all, at its last exec, and of the address space at its end; those of the program, and how many at most.
-#[test]
-fn memory_is_that_of_the_last_program() {
-    for (all, inherited, own, is, at_most) in [
-        (9, 5, 0, Some(9), None),
-        (9, 5, 9, Some(9), None),
-        // It grew, and what is left of it at the end says less.
-        (9, 5, 7, Some(9), None),
-        (9, 9, 3, Some(3), None),
-        (9, 9, 0, None, Some(9)),
-        (9, u64::MAX, 3, Some(3), None),
-        (9, u64::MAX, 0, None, Some(9)),
-    ] {
-        let exit = abi::Exit {
-            header: header(Kind::EXIT),
-            utime_ns: 0,
-            stime_ns: 0,
-            runtime_ns: 0,
-            max_rss_pages: all,
-            inherited_rss_pages: inherited,
-            own_rss_pages: own,
-            status: 0,
-            threads: 0,
-        };
-        let Event::Exit(exit) = decode(&record(&exit, &[])) else {
-            panic!("not an exit")
-        };
-        let bytes = |pages: Option<u64>| pages.map(|it| it * 4096);
-        assert_eq!(
-            (exit.usage.max_rss_bytes, exit.usage.max_rss_at_most_bytes),
-            (bytes(is), bytes(at_most)),
-            "{all} {inherited} {own}"
-        );
-    }
-}
-
 #[test]
 fn who_was_waited_for_has_last_times() {
     for (ended_ns, ended) in [(7, Some(Ktime(7))), (0, None)] {

@@ -68,6 +68,8 @@ fn split(runtime: u64, utime: u64, stime: u64) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::FromZeros as _;
+
     use super::*;
 
     /// Statuses of GO-written programs under `bash`: `exit 1`, `exit 2`, `kill -INT`, `-TERM`, `-KILL`, `-ABRT` with a core.
@@ -109,6 +111,29 @@ mod tests {
                 expected,
                 "{runtime} {utime} {stime}"
             );
+        }
+    }
+
+    /// Pages of the process in all, at its last exec, and of the address space at its end; those of the program, and how many at most.
+    #[test]
+    fn memory_is_that_of_the_last_program() {
+        for (all, inherited, own, is, at_most) in [
+            (9, 5, 0, Some(9), None),
+            (9, 5, 9, Some(9), None),
+            // It grew, and what is left of it at the end says less.
+            (9, 5, 7, Some(9), None),
+            (9, 9, 3, Some(3), None),
+            (9, 9, 0, None, Some(9)),
+            (9, u64::MAX, 3, Some(3), None),
+            (9, u64::MAX, 0, None, Some(9)),
+        ] {
+            let exit = abi::Exit {
+                max_rss_pages: all,
+                inherited_rss_pages: inherited,
+                own_rss_pages: own,
+                ..abi::Exit::new_zeroed()
+            };
+            assert_eq!(peak(&exit), (is, at_most), "{all} {inherited} {own}");
         }
     }
 }

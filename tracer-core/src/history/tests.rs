@@ -161,6 +161,22 @@ proptest! {
 }
 
 #[test]
+fn a_library_is_not_compared_with_its_header() {
+    let mut build = build(1, 1, &[("buildmode", Some("c-shared"))]);
+    let library = build.outputs[0].artifact.as_mut().unwrap();
+    library.format = Some("ELF".to_owned());
+    let mut header = build.outputs[0].clone();
+    header.path = "/out/api.h".into();
+    header.artifact = Some(Artifact::default());
+    build.outputs.push(header);
+    let [library, header] = &entry(build).targets[..] else {
+        panic!("not two targets")
+    };
+    assert!(library.baseline.is_some() && header.baseline.is_none());
+    assert_eq!(library.package, header.package);
+}
+
+#[test]
 fn a_nested_build_names_its_parent_and_each_is_a_trace_of_its_own() {
     let outer = build(10, 1000, &[]);
     let mut inner = build(11, 2000, &[]);

@@ -347,6 +347,17 @@ fn loading_failed_only_where_nothing_else_can_have() {
     ] {
         assert_eq!(why(&text.replace("go build ./a", command)).0, class);
     }
+    // The first package that is loaded needs the cache.
+    for (fatal, class) in [
+        ("go: errors parsing %s", FailureClass::Load),
+        (
+            "failed to initialize build cache at %s: %s",
+            FailureClass::Unknown,
+        ),
+    ] {
+        let fatal = format!("2 fatal 100 1 {fatal}");
+        assert_eq!(why(&text.replace("2 done 100 1", &fatal)).0, class);
+    }
     // What is lost may have been any of these.
     let lost = format!("{text}\n6 lost 3 call");
     assert_eq!(why(&lost).0, FailureClass::Unknown);
