@@ -71,7 +71,7 @@ pub enum FailureClass {
     Generate,
     /// `go fix` failed, or with `-diff` found something.
     Fix,
-    /// Packages were loaded, no action of any was executed, and no tool failed.
+    /// The packages could not be loaded: no action of any was executed, and no tool failed.
     Load,
     /// What was built could not be put in its place.
     Install,
