@@ -53,7 +53,20 @@ const ROWS: &[Row] = &[
         Some("example.com/other"),
         &[],
     ),
+    (
+        "modfile",
+        "GOFLAGS= GOENV=$PWD/env go build ./lib",
+        Some("example.com/other"),
+        &[],
+    ),
     ("modfile", "go vet ./lib", Some("example.com/plain"), &[]),
+    ("modfile", "go vet cmd/gofmt", None, &[]),
+    (
+        "files",
+        "go build -o bin/gofmt cmd/gofmt",
+        None,
+        &[(None, "cmd/gofmt")],
+    ),
     (
         "files",
         "go build -o bin/one cmd/one/main.go",
@@ -122,6 +135,12 @@ const ROWS: &[Row] = &[
         None,
         &[(None, "example.com/g/cmd/x")],
     ),
+    (
+        "../gopath/src/example.com/g",
+        "GO111MODULE=auto go build -o g3 cmd/x/main.go",
+        None,
+        &[(None, "example.com/g/cmd/x")],
+    ),
 ];
 
 const MAIN: &str = "package main\n\nfunc main() {}\n";
@@ -137,6 +156,7 @@ fn module(toolchain: &Toolchain) -> Module {
         ("work/b/cmd/x/main.go", MAIN),
         ("modfile/go.mod", "module example.com/plain\n\ngo 1.19\n"),
         ("modfile/other.mod", "module example.com/other\n\ngo 1.19\n"),
+        ("modfile/env", "GOFLAGS=-modfile=other.mod\n"),
         ("modfile/lib/l.go", "package lib\n"),
         ("files/go.mod", "module example.com/f\n\ngo 1.19\n"),
         ("files/cmd/one/main.go", MAIN),

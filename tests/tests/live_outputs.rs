@@ -2,12 +2,12 @@
 #![cfg(test)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
 use tests::traced::paths;
-use tests::{Traced, targets_cache, with_each_toolchain};
+use tests::{Module, Traced, targets_cache, toolchains, with_each_toolchain};
 use tracer_core::model::{FailureClass, Installed, Output};
 
 /// The outputs of the one build, each checked against the file itself.
@@ -177,8 +177,38 @@ fn change_directory_counts() {
 }
 
 #[test]
+fn two_dots_after_a_link_lead_where_the_kernel_goes() {
+    let toolchain = toolchains().pop().expect("a toolchain");
+    let module = Module::copy("tiny");
+    let deep = module.sandbox.out().join("far/deep");
+    fs::create_dir_all(&deep).unwrap();
+    symlink(&deep, module.dir().join("link")).unwrap();
+    // What is not the output, where the text alone leads.
+    fs::write(module.dir().join("x"), "other").unwrap();
+    let path = module.dir().join("link/../x");
+    let built = ["go", "build", "-o", "link/../x", "."];
+    one(&module.trace(&toolchain, &built), &path, Installed::Renamed);
+    assert!(deep.parent().unwrap().join("x").exists());
+
+    fs::write(deep.join("go.mod"), "module example.com/deep\n").unwrap();
+    fs::write(deep.join("main.go"), "package main\nfunc main() {}\n").unwrap();
+    let changed = ["go", "build", "-C", "link", "-o", "../x", "."];
+    let output = one(
+        &module.trace(&toolchain, &changed),
+        &path,
+        Installed::Renamed,
+    );
+    assert_eq!(output.package, Some("example.com/deep".into()));
+}
+
+#[test]
 fn what_is_thrown_away_is_no_output() {
     with_each_toolchain("cmds", |toolchain, module| {
+        let traced = module.trace(
+            toolchain,
+            &["sh", "-c", "go build -o /dev/stdout ./cmd/one > /dev/null"],
+        );
+        assert_eq!(outputs(&traced), []);
         let traced = module.trace(toolchain, &["go", "build", "./..."]);
         assert_eq!(outputs(&traced), []);
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "./cmd/one"]);

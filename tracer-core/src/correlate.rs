@@ -302,7 +302,7 @@ impl Correlator {
             .collect()
     }
 
-    /// What the `go` command tells a linker of the program that `go run` will run. That one may be gone by the time it is looked at.
+    /// What the `go` command tells a linker of the program that it will run. That one may be gone by the time it is looked at.
     fn linked(&self, process: &Process, image: &Image) -> Option<Effect> {
         let link = call::parsed(Role::Link, process).filter(|it| !it.is_query)?;
         self.runner(process)?;
@@ -315,7 +315,7 @@ impl Correlator {
         })
     }
 
-    /// A program that `go run` takes from the build cache.
+    /// A program that `go run` or `go tool` takes from the build cache.
     fn ran(&self, process: &Process, image: &Image) -> Option<Effect> {
         let head = self.runner(process)?;
         let path = purpose::built_program(image, &head).filter(|it| head.has_cached(it))?;
@@ -326,10 +326,10 @@ impl Correlator {
         })
     }
 
-    /// The `go run` that a process is under.
+    /// The `go run` or `go tool` that a process is under.
     fn runner(&self, process: &Process) -> Option<Head<'_>> {
         let head = Head::of(self.table.get(build::above(self, process)?)?);
-        (head.command() == "run").then_some(head)
+        head.is_runner().then_some(head)
     }
 
     /// What the process's program is in a Go toolchain: by the content of the file, else, where that could not be read,

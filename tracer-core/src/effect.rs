@@ -14,17 +14,15 @@ pub enum Effect {
         file: FileId,
         exe: Option<ByteString>,
     },
-    /// Read these settings files, the nearest `go.mod` at or above `dir`, and its workspace, in the process's own root. Answer:
-    /// `Event::Settings`.
+    /// Read these settings files, the nearest `go.mod` at or above `dir` or what the settings put in its place, and its workspace, in the
+    /// process's own root. Answer: `Event::Settings`.
     ReadSettings {
         process: ProcKey,
         user: Option<ByteString>,
         root: Option<ByteString>,
         dir: Option<ByteString>,
-        /// What is read in place of `go.mod`; absolute.
-        modfile: Option<ByteString>,
-        /// GOWORK, if it is in the environment.
-        gowork: Option<ByteString>,
+        argv: Vec<ByteString>,
+        env: Vec<(ByteString, ByteString)>,
     },
     /// Read a tool's argument file before it is deleted; an absolute path. Its version decides what quotes mean. Answer:
     /// `Event::ResponseFile`.

@@ -346,9 +346,9 @@ fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> 
     outputs
 }
 
-/// The main package of the program that `go run` runs: it made one at most.
+/// The main package of the program that `go run` or `go tool` runs: it made one at most.
 fn made_from(correlator: &Correlator, family: &Family<'_>) -> Option<ByteString> {
-    if family.head.command() != "run" {
+    if !family.head.is_runner() {
         return None;
     }
     let told = family.members.iter().find_map(|it| it.build_info.as_ref());

@@ -41,16 +41,21 @@ impl Names<'_> {
         if self.is_versioned() {
             return only(self.sources()?);
         }
+        if self.is_of_toolchain(outputs) {
+            return None;
+        }
         if setting::is_gopath_mode(self.family.head.process) {
             return None;
         }
         let settings = self.settings()?;
         let named = self.named(settings);
-        if named.is_empty() {
-            settings.module.clone()
-        } else {
-            only(named).map(ToOwned::to_owned)
+        if !named.is_empty() {
+            return only(named).map(ToOwned::to_owned);
         }
+        let module = settings.module.as_ref()?;
+        let mut packages = self.command.packages.iter();
+        let has_none = packages.len() > 0 && !packages.any(|it| is_in_module(it, module));
+        (!has_none).then(|| module.clone())
     }
 
     /// Gives each output the package that it was made from: what the file says of itself, else what the `go` command said. Files on the
@@ -77,6 +82,15 @@ impl Names<'_> {
         let mut packages = self.command.packages.iter();
         matches!(self.command.name.as_str(), "install" | "run")
             && packages.any(|it| it.as_bytes().contains(&b'@'))
+    }
+
+    /// Whether all that was made are the Go project's own programs, which are in no module: `go build cmd/gofmt`.
+    fn is_of_toolchain(&self, outputs: &[Output]) -> bool {
+        let of_toolchain = |it: &Output| {
+            let package = it.package.as_ref();
+            package.is_some_and(|it| it.as_bytes().starts_with(b"cmd/"))
+        };
+        !outputs.is_empty() && outputs.iter().all(of_toolchain)
     }
 
     /// Modules of the packages that the command line gives with a version, by where in the module cache they were compiled from. `None`:
@@ -190,6 +204,17 @@ fn fixed_part(pattern: &[u8]) -> &[u8] {
     let before = pattern.get(..at).unwrap_or_default();
     let slash = before.iter().rposition(|it| *it == b'/');
     slash.and_then(|it| before.get(..it)).unwrap_or_default()
+}
+
+/// Whether a pattern on the command line may mean packages of this main module. An import path outside of it is one of a dependency or of
+/// the standard library; `all` and its like begin at the main module.
+fn is_in_module(pattern: &ByteString, module: &str) -> bool {
+    let fixed = fixed_part(pattern.as_bytes());
+    is_local(pattern)
+        || fixed.is_empty()
+        || matches!(pattern.as_bytes(), b"all" | b"work" | b"tool")
+        || below(fixed, module.as_bytes()).is_some()
+        || below(module.as_bytes(), fixed).is_some()
 }
 
 /// Whether an import path is, or matches, a pattern.

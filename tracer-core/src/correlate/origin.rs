@@ -21,7 +21,7 @@ pub(super) fn question(process: ProcKey, image: &Image) -> Option<Effect> {
     }
     Some(Effect::ReadCheckout {
         process,
-        dir: setting::dir_of(image, &[])?,
+        dir: setting::dir_of(image)?,
         uid: image.uid,
     })
 }

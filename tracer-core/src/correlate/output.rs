@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::byte_string::ByteString;
 use crate::event::{ProcKey, Rename, Role};
-use crate::golang::tool::{self, WorkDir};
+use crate::golang::tool::WorkDir;
 use crate::model::{Installed, Output};
 
 use super::process::{Install, Process};
@@ -62,7 +62,6 @@ fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
     if is_list || setting::is_dry_run(process) {
         return Vec::new();
     }
-    let dir = setting::dir(process);
     let cache = setting::gocache(process);
     let finished = process
         .end
@@ -75,12 +74,12 @@ fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
     let told = announced
         .into_iter()
         .chain(moves)
-        .map(|it| of_install(correlator, process, it, dir.as_ref()))
+        .map(|it| of_install(correlator, process, it))
         .filter(|it| finished || is_proved(it.how));
     let renamed = process
         .renames
         .iter()
-        .filter_map(|it| of_rename(it, dir.as_ref()));
+        .filter_map(|it| of_rename(process, it));
     let mut seen = BTreeSet::new();
     told.chain(renamed)
         .filter(|it| is_kept(&it.path, cache.as_ref()) && seen.insert(it.path.clone()))
@@ -101,31 +100,30 @@ fn is_proved(how: Installed) -> bool {
 
 /// Whether a target of a `go` command that failed was announced or begun and is not known to be there.
 pub(super) fn is_missing(correlator: &Correlator, process: &Process) -> bool {
-    let dir = setting::dir(process);
     let mut installs = process.installs.iter();
-    !setting::is_dry_run(process)
-        && installs.any(|it| !is_proved(how(correlator, process, it, dir.as_ref())))
+    !setting::is_dry_run(process) && installs.any(|it| !is_proved(how(correlator, process, it)))
 }
 
-/// Not the `go` command's own doing in its cache and work directory, and not thrown away (`-o /dev/null`).
+/// Not the `go` command's own doing in its cache and work directory, and not given to a device (`-o /dev/null`, `-o /dev/stdout`), where
+/// no file is afterwards.
 fn is_kept(path: &ByteString, cache: Option<&ByteString>) -> bool {
     let in_cache = cache
         .and_then(|it| path.as_bytes().strip_prefix(it.as_bytes()))
         .is_some_and(|it| it.starts_with(b"/"));
-    !in_cache && !in_work_directory(path) && *path != "/dev/null"
+    !in_cache && !in_work_directory(path) && !is_device(path)
 }
 
-fn of_install(
-    correlator: &Correlator,
-    process: &Process,
-    install: &Install,
-    dir: Option<&ByteString>,
-) -> Output {
+fn is_device(path: &ByteString) -> bool {
+    let name = path.as_bytes().strip_prefix(b"/dev/");
+    name.is_some_and(|it| !it.starts_with(b"shm/"))
+}
+
+fn of_install(correlator: &Correlator, process: &Process, install: &Install) -> Output {
     let span = install.span.and_then(|it| process.spans.get(it));
     Output {
-        path: tool::resolve(&install.to, dir),
+        path: setting::locate(process, &install.to),
         package: span.and_then(|it| action::parse(&it.name)?.1),
-        how: how(correlator, process, install, dir),
+        how: how(correlator, process, install),
         at: span.and_then(|it| it.end).unwrap_or(install.at),
         artifact: None,
         unread: None,
@@ -133,10 +131,10 @@ fn of_install(
 }
 
 /// A successful rename of something built out of a work directory.
-fn of_rename(rename: &Rename, dir: Option<&ByteString>) -> Option<Output> {
+fn of_rename(process: &Process, rename: &Rename) -> Option<Output> {
     let (old, new) = (rename.old.get()?, rename.new.get()?);
     (rename.errno == 0 && in_work_directory(old)).then(|| Output {
-        path: tool::resolve(new, dir),
+        path: setting::locate(process, new),
         package: None,
         how: Installed::Renamed,
         at: rename.at,
@@ -183,17 +181,12 @@ pub(super) fn ran(process: &Process, head: &Head<'_>) -> Option<Output> {
     })
 }
 
-fn how(
-    correlator: &Correlator,
-    process: &Process,
-    install: &Install,
-    dir: Option<&ByteString>,
-) -> Installed {
+fn how(correlator: &Correlator, process: &Process, install: &Install) -> Installed {
     if install.from == install.to {
         return Installed::UpToDate;
     }
-    let to = tool::resolve(&install.to, dir);
-    let is_target = |path: &ByteString| tool::resolve(path, dir) == to;
+    let to = setting::locate(process, &install.to);
+    let is_target = |path: &ByteString| setting::locate(process, path) == to;
     let errnos: Vec<u16> = process
         .renames
         .iter()

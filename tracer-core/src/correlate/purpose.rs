@@ -32,6 +32,11 @@ impl<'a> Head<'a> {
         &self.command
     }
 
+    /// Whether it runs a program that it makes.
+    pub(super) fn is_runner(&self) -> bool {
+        matches!(self.command(), "run" | "tool")
+    }
+
     /// Whether a program lies in its build cache.
     pub(super) fn has_cached(&self, path: &ByteString) -> bool {
         let is_in = |it: &ByteString| tool::is_cached_program(path.as_bytes(), it.as_bytes());

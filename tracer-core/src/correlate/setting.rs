@@ -76,32 +76,37 @@ pub(super) fn question(process: ProcKey, image: &Image) -> Effect {
         process,
         user: settings::user_file(&image.env).map(|it| tool::resolve(&it, image.cwd.as_ref())),
         root: root.map(|it| ByteString::from([it.as_bytes(), b"/go.env"].concat())),
-        modfile: modfile(image),
-        gowork: image.set("GOWORK").cloned(),
-        dir: dir_of(image, &[]),
+        dir: dir_of(image),
+        argv: image.argv.clone(),
+        env: image.env.clone(),
     }
-}
-
-/// The file that `-modfile` names. Only by what the process was given: the settings files are not read yet.
-fn modfile(image: &Image) -> Option<ByteString> {
-    let goflags = image.set("GOFLAGS").map(ByteString::as_bytes);
-    let words = goflags::split(goflags.unwrap_or_default(), Quoting::of(None)).unwrap_or_default();
-    let command = GoCommand::parse(&image.argv, &words);
-    let path = command.value("modfile").filter(|it| !it.is_empty())?;
-    Some(tool::resolve(path, dir_of(image, &words).as_ref()))
 }
 
 /// The working directory with `-C` applied.
 pub(super) fn dir(process: &Process) -> Option<ByteString> {
-    dir_of(process.image()?, &[])
+    dir_of(process.image()?)
 }
 
-pub(super) fn dir_of(image: &Image, goflags: &[ByteString]) -> Option<ByteString> {
+pub(super) fn dir_of(image: &Image) -> Option<ByteString> {
     let cwd = image.cwd.as_ref()?;
-    Some(match GoCommand::parse(&image.argv, goflags).chdir {
+    Some(match GoCommand::parse(&image.argv, &[]).chdir {
         Some(chdir) => tool::resolve(&chdir, Some(cwd)),
         None => cwd.clone(),
     })
+}
+
+/// A path that a process gave to the kernel, as the kernel takes it: from its working directory, with `-C` applied.
+pub(super) fn locate(process: &Process, path: &ByteString) -> ByteString {
+    let image = process.image();
+    let cwd = image.and_then(|it| it.cwd.as_ref());
+    let chdir = image.and_then(|it| GoCommand::parse(&it.argv, &[]).chdir);
+    match chdir.filter(|_| !path.as_bytes().starts_with(b"/")) {
+        Some(chdir) => {
+            let path = [chdir.as_bytes(), b"/", path.as_bytes()].concat();
+            tool::locate(&path.into(), cwd)
+        }
+        None => tool::locate(path, cwd),
+    }
 }
 
 /// The name of the command; absent where the arguments are.
@@ -110,9 +115,15 @@ pub(super) fn command_name(process: &Process) -> Option<String> {
     Some(GoCommand::parse(&image.argv, &[]).name)
 }
 
-/// Whether modules are off (`GO111MODULE=off`).
+/// Whether modules are off: `GO111MODULE=off`, or `auto` with no `go.mod` around.
 pub(super) fn is_gopath_mode(process: &Process) -> bool {
-    sources(process).is_some_and(|it| it.get("GO111MODULE").value == "off")
+    let found = process.settings.as_ref();
+    let mode = sources(process).map(|it| it.get("GO111MODULE").value);
+    mode.is_some_and(|it| match it.as_bytes() {
+        b"off" => true,
+        b"auto" => found.is_some_and(|it| it.module_dir.is_none()),
+        _ => false,
+    })
 }
 
 /// Whether the command only says what it would do (`-n`).
@@ -120,12 +131,7 @@ pub(super) fn is_dry_run(process: &Process) -> bool {
     let Some(image) = process.image() else {
         return false;
     };
-    let goflags = sources(process).map(|it| it.get("GOFLAGS").value);
-    let words = goflags
-        .and_then(|it| goflags::split(it.as_bytes(), Quoting::of(None)).ok())
-        .unwrap_or_default();
-    let command = GoCommand::parse(&image.argv, &words);
-    command.is_on("n")
+    sources(process).is_some_and(|it| it.command(&image.argv).is_on("n"))
 }
 
 /// The command line as meant, with the flags that GOFLAGS adds.

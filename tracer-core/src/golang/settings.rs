@@ -5,6 +5,8 @@
 use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::EnvFile;
+use crate::golang::command::GoCommand;
+use crate::golang::goflags::{self, Quoting};
 use crate::model::{Origin, Setting};
 use crate::redact;
 
@@ -44,6 +46,14 @@ impl Sources<'_> {
             };
         }
         Setting::default()
+    }
+
+    /// The line of a `go` process, with the flags that GOFLAGS adds. Unterminated quotes in those make the `go` command fail; then no flag
+    /// of them is in force.
+    pub fn command(&self, argv: &[ByteString]) -> GoCommand {
+        let goflags = self.get("GOFLAGS").value;
+        let words = goflags::split(goflags.as_bytes(), Quoting::of(None)).unwrap_or_default();
+        GoCommand::parse(argv, &words)
     }
 
     /// Where the build cache is. `None`: switched off, or no place for it, and then `go` refuses to build.

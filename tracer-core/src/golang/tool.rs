@@ -167,7 +167,8 @@ impl ToolArgs {
         };
         let var = |name: &str| environment::get(env, name).filter(|it| !it.is_empty());
 
-        let output = path("o");
+        let output = flags.get("o").copied().flatten();
+        let output = output.map(|it| locate(&it.into(), cwd));
         let importcfg = path("importcfg");
         // The last argument of vet is `$WORK/bNNN/vet.cfg`.
         let work = [
@@ -341,26 +342,45 @@ pub fn split_variant(package: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// A path as seen from a directory, without `.`, `..` and doubled slashes. By text alone: a `..` after a symbolic link leads
-/// elsewhere in truth. Stays relative if the directory is not known.
+/// A path as seen from a directory, without `.`, `..` and doubled slashes. By text alone, as Go's `filepath.Join` does it: a `..` after a
+/// symbolic link leads elsewhere in truth, see [`locate`]. Stays relative if the directory is not known.
 pub fn resolve(path: &ByteString, cwd: Option<&ByteString>) -> ByteString {
+    join(path, cwd, |_| true)
+}
+
+/// A path that the kernel was given, as seen from a working directory that the kernel told: a `..` after a name in `path` stays, because
+/// the name may be that of a symbolic link.
+pub fn locate(path: &ByteString, cwd: Option<&ByteString>) -> ByteString {
+    join(path, cwd, |part| part == Part::Cwd)
+}
+
+/// Where an element of a path comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Cwd,
+    Path,
+}
+
+/// Joins both. A `..` takes the element before it away, if that may be taken away.
+fn join(path: &ByteString, cwd: Option<&ByteString>, goes: impl Fn(Part) -> bool) -> ByteString {
     let cwd = cwd.filter(|_| !path.as_bytes().starts_with(b"/"));
     let base = cwd.map(ByteString::as_bytes).unwrap_or_default();
     let is_absolute = base.starts_with(b"/") || path.as_bytes().starts_with(b"/");
-    let mut elements: Vec<&[u8]> = Vec::new();
-    for element in base
-        .split(|it| *it == b'/')
-        .chain(path.as_bytes().split(|it| *it == b'/'))
-    {
-        match element {
-            b"" | b"." => {}
-            b".." if elements.last().is_some_and(|it| *it != b"..") => {
+    let of_cwd = base.split(|it| *it == b'/').map(|it| (it, Part::Cwd));
+    let of_path = path.as_bytes().split(|it| *it == b'/');
+    let of_path = of_path.map(|it| (it, Part::Path));
+    let mut elements: Vec<(&[u8], Part)> = Vec::new();
+    for (element, part) in of_cwd.chain(of_path) {
+        match (element, elements.last()) {
+            (b"" | b".", _) => {}
+            (b"..", Some((last, of))) if *last != b".." && goes(*of) => {
                 elements.pop();
             }
-            b".." if is_absolute => {}
-            element => elements.push(element),
+            (b"..", None) if is_absolute => {}
+            _ => elements.push((element, part)),
         }
     }
+    let elements: Vec<&[u8]> = elements.into_iter().map(|(it, _)| it).collect();
     let mut clean = if is_absolute {
         b"/".to_vec()
     } else {

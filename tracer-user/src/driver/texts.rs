@@ -40,9 +40,9 @@ pub(super) enum Text {
         user: Option<ByteString>,
         root: Option<ByteString>,
         dir: Option<ByteString>,
-        modfile: Option<ByteString>,
-        /// GOWORK in its environment.
-        gowork: Option<ByteString>,
+        /// Of the process; they choose what stands for `go.mod` and `go.work`.
+        argv: Vec<ByteString>,
+        env: Vec<(ByteString, ByteString)>,
         /// Where the process runs, which is known.
         place: Option<Place>,
     },
@@ -110,8 +110,8 @@ impl Job for Question {
                 user,
                 root,
                 dir,
-                modfile,
-                gowork,
+                argv,
+                env,
                 place,
             } => {
                 let env_file = |path: &Option<ByteString>| {
@@ -122,6 +122,14 @@ impl Job for Question {
                     })
                 };
                 let (user, root) = (env_file(user), env_file(root));
+                let sources = settings::Sources {
+                    env,
+                    user: user.as_ref(),
+                    root: root.as_ref(),
+                };
+                let command = sources.command(argv);
+                let modfile = command.value("modfile").filter(|it| !it.is_empty());
+                let modfile = modfile.map(|it| tool::resolve(it, dir.as_ref()));
                 let dir = dir.as_ref().map(inspect::as_path);
                 let module = dir.and_then(|it| self.module(it, modfile.as_ref()));
                 let (module, module_dir) = module.map_or((None, None), |(module, dir)| {
@@ -129,18 +137,7 @@ impl Job for Question {
                 });
                 // A file that stands for `go.mod` and a workspace exclude each other.
                 let workspace = match (dir, modfile) {
-                    (Some(dir), None) => {
-                        let env: Vec<_> = gowork
-                            .iter()
-                            .map(|it| (ByteString::from("GOWORK"), it.clone()))
-                            .collect();
-                        let sources = settings::Sources {
-                            env: &env,
-                            user: user.as_ref(),
-                            root: root.as_ref(),
-                        };
-                        self.workspace(dir, &sources.get("GOWORK").value)
-                    }
+                    (Some(dir), None) => self.workspace(dir, &sources.get("GOWORK").value),
                     _ => Vec::new(),
                 };
                 Event::Settings(Settings {
@@ -276,8 +273,8 @@ mod tests {
             user: None,
             root: None,
             dir: Some(dir.to_str().unwrap().into()),
-            modfile: None,
-            gowork: None,
+            argv: vec!["go".into(), "build".into()],
+            env: Vec::new(),
             place: None,
         }
     }
@@ -298,5 +295,33 @@ mod tests {
             panic!("it answers what it was not asked");
         };
         assert_eq!(unread.module, None);
+    }
+
+    #[test]
+    fn the_users_settings_put_another_file_in_place_of_go_mod() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            Some(ByteString::from(path.to_str().unwrap()))
+        };
+        write("go.mod", "module example.com/m\n");
+        write("other.mod", "module example.com/other\n");
+        let flags = write("flags", "GOFLAGS=-v -modfile=other.mod\n");
+        let module = |user: Option<ByteString>, words: &[&str]| {
+            let mut asked = settings(dir.path());
+            if let Text::Settings { user: it, argv, .. } = &mut asked {
+                *it = user;
+                argv.extend(words.iter().map(|it| ByteString::from(*it)));
+            }
+            match question(me(), asked).done() {
+                Event::Settings(found) => found.module,
+                _ => None,
+            }
+        };
+        let is = |it: &str| Some(it.to_owned());
+        assert_eq!(module(None, &[]), is("example.com/m"));
+        assert_eq!(module(flags.clone(), &[]), is("example.com/other"));
+        assert_eq!(module(flags, &["-modfile=go.mod"]), is("example.com/m"));
     }
 }

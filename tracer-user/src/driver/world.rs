@@ -60,15 +60,15 @@ impl World {
                 user,
                 root,
                 dir,
-                modfile,
-                gowork,
+                argv,
+                env,
             } => {
                 let text = Text::Settings {
                     user,
                     root,
                     dir,
-                    modfile,
-                    gowork,
+                    argv,
+                    env,
                     place: place(process),
                 };
                 self.read(process, text, proc::fs_uid(process))

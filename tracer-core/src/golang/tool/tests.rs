@@ -131,7 +131,7 @@ fn link_lines() {
         "/w",
         "",
         "link -o out/../bin/x -s x.a",
-        &expect!["link output=/w/bin/x -s -w"],
+        &expect!["link output=/w/out/../bin/x -s -w"],
     );
 }
 
@@ -308,6 +308,20 @@ fn paths_are_resolved_by_text() {
             expected,
             "{path} in {cwd:?}"
         );
+    }
+}
+
+#[test]
+fn a_name_before_two_dots_may_be_a_link() {
+    for (path, cwd, expected) in [
+        ("link/../x", "/src", "/src/link/../x"),
+        ("/a/link/..//./x", "/src", "/a/link/../x"),
+        ("link/../../x", "/src", "/src/link/../../x"),
+        ("../x/y", "/src/a", "/src/x/y"),
+        ("./../../../x", "/src/a", "/x"),
+        ("/../x", "/src", "/x"),
+    ] {
+        assert_eq!(locate(&path.into(), Some(&cwd.into())), expected, "{path}");
     }
 }
 
