@@ -53,6 +53,10 @@ fn module(toolchain: &Toolchain) -> Module {
         ),
         ("generate/g.go", "package generate\n\n//go:generate false\n"),
         (
+            "describe/g.go",
+            "package describe\n\n//go:generate git no-such-command\n",
+        ),
+        (
             "nested/g.go",
             "package nested\n\n//go:generate go run ../crash\n",
         ),
@@ -193,7 +197,7 @@ fn what_the_user_runs_fails_under_any_wrapper() {
                 toolchain.version
             );
         }
-        for package in ["./generate", "./nested"] {
+        for package in ["./generate", "./describe", "./nested"] {
             let (class, _) = why(&module, &toolchain, &["go", "generate", package]);
             assert_eq!(
                 class,

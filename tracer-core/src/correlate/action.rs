@@ -7,7 +7,7 @@ use crate::model::{Action, CallKind, Outcome, Phase, ToolCall};
 use super::failure::is_decisive;
 use super::process::{Process, Span};
 use super::purpose::Head;
-use super::setting;
+use super::{Correlator, output, setting};
 
 /// What the name of an action's span begins with (`work.(*Builder).Do`).
 pub(super) const EXECUTING: &str = "Executing action";
@@ -113,6 +113,20 @@ pub(super) fn actions(head: &Head<'_>, calls: &[ToolCall]) -> Vec<Action> {
         }
     }
     actions
+}
+
+/// Marks the action that could not put its target in place, and tells its package.
+pub(super) fn fail_install(
+    actions: &mut [Action],
+    correlator: &Correlator,
+    process: &Process,
+) -> Option<ByteString> {
+    let failed = action(output::uninstalled(correlator, process)?)?;
+    let is_it = |it: &&mut Action| {
+        (it.start, &it.mode, &it.package) == (failed.start, &failed.mode, &failed.package)
+    };
+    actions.iter_mut().find(is_it)?.outcome = Outcome::Failed;
+    failed.package
 }
 
 /// Stages: loading, executing; outermost spans only.

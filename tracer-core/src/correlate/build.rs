@@ -176,7 +176,7 @@ pub(super) fn above(correlator: &Correlator, process: &Process) -> Option<ProcKe
 fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     let head = family.head.process;
     let calls = calls(correlator, family);
-    let actions = action::actions(&family.head, &calls);
+    let mut actions = action::actions(&family.head, &calls);
     let seen = Seen {
         calls: &calls,
         actions: &actions,
@@ -193,11 +193,18 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     };
     names.outputs(&mut outputs);
     let module = names.module(&outputs);
-    let failure = failure::failure(correlator, family, &seen);
+    let mut failure = failure::failure(correlator, family, &seen);
     let not_compiled = failure
         .as_ref()
         .filter(|it| it.class == FailureClass::Compile)
-        .and_then(|it| it.package.as_ref());
+        .and_then(|it| it.package.clone());
+    let packages = packages(correlator, head, &actions, &calls, not_compiled.as_ref());
+    if let Some(failure) = &mut failure {
+        if failure.class == FailureClass::Install {
+            failure.package = action::fail_install(&mut actions, correlator, head);
+        }
+        failure.package = failure.package.take().map(|it| names.package(it));
+    }
     Build {
         process: head.key,
         parent: family.above,
@@ -215,7 +222,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         end: head.end.as_ref().map(|it| it.at),
         status,
         usage: usage(correlator, family),
-        packages: packages(correlator, head, &actions, &calls, not_compiled),
+        packages,
         failure,
         stages: action::stages(head),
         outputs,

@@ -177,8 +177,10 @@ fn decisive<'a>(
         Status::Signal(_) | Status::Code(_) => None,
     });
     let class = by_signal.unwrap_or(class);
+    // What runs under a test or a program of the user's is no call of its own.
+    let is_call = seen.calls.iter().any(|it| it.process == innermost.key);
     Some(Failed {
-        process: innermost,
+        process: if is_call { innermost } else { process },
         at: end.at,
         class,
         package,
@@ -305,7 +307,7 @@ fn silent(correlator: &Correlator, head: &Head<'_>, seen: &Seen<'_>) -> FailureC
         // Since Go 1.27 the tool ends well and the `go` command reads what it found; for `go fix -diff` since 1.26.
         "vet" if has_vetted => FailureClass::Vet,
         "fix" if has_vetted => FailureClass::Fix,
-        _ if output::is_missing(correlator, head.process) => FailureClass::Install,
+        _ if output::missing(correlator, head.process).next().is_some() => FailureClass::Install,
         _ if has_directory_in_the_way(head.process) => FailureClass::Install,
         _ if failed_to_load(correlator, head) => FailureClass::Load,
         _ => FailureClass::Unknown,

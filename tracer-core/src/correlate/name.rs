@@ -41,7 +41,7 @@ impl Names<'_> {
         if self.is_versioned() {
             return only(self.sources()?);
         }
-        if self.is_of_toolchain(outputs) {
+        if is_of_toolchain(outputs) {
             return None;
         }
         if setting::is_gopath_mode(self.family.head.process) {
@@ -67,9 +67,16 @@ impl Names<'_> {
             if let Some(own) = own {
                 output.package = Some(own.into());
             }
-            if output.package.as_ref().is_some_and(|it| *it == FILES) {
-                output.package = self.files().or_else(|| output.package.take());
-            }
+            output.package = output.package.take().map(|it| self.package(it));
+        }
+    }
+
+    /// A package that may be that of files on the command line.
+    pub(super) fn package(&self, package: ByteString) -> ByteString {
+        if package == FILES {
+            self.files().unwrap_or(package)
+        } else {
+            package
         }
     }
 
@@ -82,15 +89,6 @@ impl Names<'_> {
         let mut packages = self.command.packages.iter();
         matches!(self.command.name.as_str(), "install" | "run")
             && packages.any(|it| it.as_bytes().contains(&b'@'))
-    }
-
-    /// Whether all that was made are the Go project's own programs, which are in no module: `go build cmd/gofmt`.
-    fn is_of_toolchain(&self, outputs: &[Output]) -> bool {
-        let of_toolchain = |it: &Output| {
-            let package = it.package.as_ref();
-            package.is_some_and(|it| it.as_bytes().starts_with(b"cmd/"))
-        };
-        !outputs.is_empty() && outputs.iter().all(of_toolchain)
     }
 
     /// Modules of the packages that the command line gives with a version, by where in the module cache they were compiled from. `None`:
@@ -174,6 +172,15 @@ impl Names<'_> {
         let below = below(path.as_bytes(), dir.as_bytes())?;
         Some([module.as_bytes(), below].concat().into())
     }
+}
+
+/// Whether all that was made are the Go project's own programs, which are in no module: `go build cmd/gofmt`.
+fn is_of_toolchain(outputs: &[Output]) -> bool {
+    let of_toolchain = |it: &Output| {
+        let package = it.package.as_ref();
+        package.is_some_and(|it| it.as_bytes().starts_with(b"cmd/"))
+    };
+    !outputs.is_empty() && outputs.iter().all(of_toolchain)
 }
 
 /// The one there is.

@@ -7,7 +7,7 @@ use crate::event::{ProcKey, Rename, Role};
 use crate::golang::tool::WorkDir;
 use crate::model::{Installed, Output};
 
-use super::process::{Install, Process};
+use super::process::{Install, Process, Span};
 use super::purpose::{self, Head};
 use super::{Correlator, action, call, setting};
 
@@ -98,10 +98,22 @@ fn is_proved(how: Installed) -> bool {
     }
 }
 
-/// Whether a target of a `go` command that failed was announced or begun and is not known to be there.
-pub(super) fn is_missing(correlator: &Correlator, process: &Process) -> bool {
-    let mut installs = process.installs.iter();
-    !setting::is_dry_run(process) && installs.any(|it| !is_proved(how(correlator, process, it)))
+/// Targets of a `go` command that failed which were announced or begun and are not known to be there.
+pub(super) fn missing<'a>(
+    correlator: &'a Correlator,
+    process: &'a Process,
+) -> impl Iterator<Item = &'a Install> {
+    let is_real = !setting::is_dry_run(process);
+    let installs = process.installs.iter().filter(move |_| is_real);
+    installs.filter(|it| !is_proved(how(correlator, process, it)))
+}
+
+/// The action that could not put its target in place, if there is only one.
+pub(super) fn uninstalled<'a>(correlator: &Correlator, process: &'a Process) -> Option<&'a Span> {
+    let spans: BTreeSet<_> = missing(correlator, process).map(|it| it.span).collect();
+    let mut spans = spans.into_iter();
+    let span = spans.next()?.filter(|_| spans.next().is_none())?;
+    process.spans.get(span)
 }
 
 /// Not the `go` command's own doing in its cache and work directory, and not given to a device (`-o /dev/null`, `-o /dev/stdout`), where

@@ -72,8 +72,9 @@ pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) ->
         return Purpose::Tool(role);
     }
     if head.command == "generate" {
+        // To load packages it may run Git itself.
         let is_vcs = c_tool::kind(image.exe.as_bytes()) == Some(CallKind::Vcs);
-        return if is_vcs {
+        return if is_vcs && !is_of_directive(image, head) {
             Purpose::Other
         } else {
             Purpose::Generator
@@ -114,6 +115,14 @@ pub(super) fn built_program<'a>(image: &'a Image, head: &Head<'_>) -> Option<&'a
     let args = image.argv.get(1..).filter(|_| may_wrap)?;
     args.iter()
         .find(|it| is_linked_here(it) || head.has_cached(it))
+}
+
+/// Whether the `go` command told the process which line of which file it is run for. What runs the `go` command may have been told, too.
+fn is_of_directive(image: &Image, head: &Head<'_>) -> bool {
+    let own = head.process.image();
+    let is_told =
+        |name| image.set(name).is_some() && image.set(name) != own.and_then(|it| it.set(name));
+    is_told("GOLINE") || is_told("GOFILE")
 }
 
 /// `$WORK/b001/m.test`, `$WORK/b001/exe/m`.

@@ -314,10 +314,10 @@ mod tests {
                 *it = user;
                 argv.extend(words.iter().map(|it| ByteString::from(*it)));
             }
-            match question(me(), asked).done() {
-                Event::Settings(found) => found.module,
-                _ => None,
-            }
+            let Event::Settings(found) = question(me(), asked).done() else {
+                panic!("it answers what it was not asked");
+            };
+            found.module
         };
         let is = |it: &str| Some(it.to_owned());
         assert_eq!(module(None, &[]), is("example.com/m"));

@@ -225,6 +225,18 @@ fn a_generator_fails_as_such_also_if_it_is_a_build() {
 }
 
 #[test]
+fn git_is_a_generator_where_a_directive_says_so() {
+    let text = "0 exec 100 GOLINE=3 GOFILE=a.go /go/bin/go generate .
+         1 fork 100 101
+         2 exec 101 GOLINE=3 GOFILE=a.go /usr/bin/git describe
+         3 exit 101 128
+         4 exit 100 1";
+    assert_eq!(why(text).0, FailureClass::Unknown);
+    let of_directive = text.replace("101 GOLINE=3", "101 GOLINE=5");
+    assert_eq!(why(&of_directive).0, FailureClass::Generate);
+}
+
+#[test]
 fn what_could_not_be_put_in_its_place_is_no_output() {
     check(
         "0 exec 100 /go/bin/go build -o /mnt/hello .
@@ -235,8 +247,8 @@ fn what_could_not_be_put_in_its_place_is_no_output() {
          5 done 100 1
          6 exit 100 1",
         &expect![[r#"
-            go build 100: Some(Code(1)) Some((Install, "-")), 0+Some(0) cached, cpu 3 ms
-              link-install example.com/hello Executed []
+            go build 100: Some(Code(1)) Some((Install, "example.com/hello")), 0+Some(0) cached, cpu 3 ms
+              link-install example.com/hello Failed []
         "#]],
     );
 }

@@ -69,10 +69,7 @@ pub(super) fn failure(page: &mut Page<'_>, build: &Build) {
     let call = failure
         .process
         .and_then(|process| build.calls.iter().find(|it| it.process == process));
-    let mut text = word::failed(failure.class).to_owned();
-    if let Some(package) = &failure.package {
-        text = format!("{text} in {package}");
-    }
+    let mut text = word::failed(failure);
     if let Some(call) = call {
         let what = if failure.class.is_by_process() {
             ""

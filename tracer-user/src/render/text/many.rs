@@ -150,10 +150,7 @@ fn mark(build: &Build, style: &Style) -> Line {
 /// What failed, or else what became of the packages.
 fn outcome(build: &Build, numbers: &BuildReport) -> String {
     match &build.failure {
-        Some(failure) => match &failure.package {
-            Some(package) => format!("{}: {package}", word::failed(failure.class)),
-            None => word::failed(failure.class).to_owned(),
-        },
+        Some(failure) => word::failed(failure),
         None => packages(build, numbers),
     }
 }

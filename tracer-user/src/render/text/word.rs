@@ -2,7 +2,9 @@
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::Status;
-use tracer_core::model::{Build, CallKind, FailureClass, Installed, Origin, Packages, Toolchain};
+use tracer_core::model::{
+    Build, CallKind, Failure, FailureClass, Installed, Origin, Packages, Toolchain,
+};
 
 use crate::render::style::{Line, Paint};
 use crate::render::units;
@@ -93,22 +95,25 @@ pub(super) fn tool(kind: CallKind, program: &ByteString) -> String {
     }
 }
 
-/// Why a build failed: the name of the class, in a sentence.
-pub(super) fn failed(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Compile => "compile failed",
-        FailureClass::Link => "link failed",
-        FailureClass::Vet => "vet failed",
-        FailureClass::Test => "test failed",
-        FailureClass::Program => "program failed",
-        FailureClass::Generate => "generate failed",
-        FailureClass::Fix => "fix failed",
-        FailureClass::Load => "load failed: packages could not be loaded",
-        FailureClass::Install => "install failed: an output is not in its place",
-        FailureClass::Interrupted => "interrupted",
-        FailureClass::Killed => "killed",
-        FailureClass::Unknown => "failed for an unknown reason",
-    }
+/// Why a build failed, and in which package: the name of the class, in a sentence.
+pub(super) fn failed(failure: &Failure) -> String {
+    let package = failure.package.as_ref();
+    let package = package.map_or_else(String::new, |it| format!(" in {it}"));
+    let (what, more) = match failure.class {
+        FailureClass::Compile => ("compile failed", ""),
+        FailureClass::Link => ("link failed", ""),
+        FailureClass::Vet => ("vet failed", ""),
+        FailureClass::Test => ("test failed", ""),
+        FailureClass::Program => ("program failed", ""),
+        FailureClass::Generate => ("generate failed", ""),
+        FailureClass::Fix => ("fix failed", ""),
+        FailureClass::Load => ("load failed", ": packages could not be loaded"),
+        FailureClass::Install => ("install failed", ": an output is not in its place"),
+        FailureClass::Interrupted => ("interrupted", ""),
+        FailureClass::Killed => ("killed", ""),
+        FailureClass::Unknown => ("failed for an unknown reason", ""),
+    };
+    format!("{what}{package}{more}")
 }
 
 pub(super) fn installed(how: Installed) -> &'static str {
