@@ -40,10 +40,11 @@ pub(crate) enum Ring {
 
 /// One after the other.
 const FIRST: [Ring; 3] = [Ring::Tidy, Ring::Fmt, Ring::Build];
-/// Side by side, for half of the time each has one processor busy. What builds gotrace is in one lane: there is one place for it.
+/// Side by side, for half of the time each has one processor busy. The two that need the workspace's own build directory come when the
+/// other lane has built what it needs: only one can build there at a time.
 const LANES: [&[Ring]; 2] = [
-    &[Ring::Clippy, Ring::Unit, Ring::Bpf, Ring::Vm],
-    &[Ring::Fuzz, Ring::Miri],
+    &[Ring::Bpf, Ring::Vm],
+    &[Ring::Fuzz, Ring::Miri, Ring::Clippy, Ring::Unit],
 ];
 /// The live ring is alone, and last: its closing lines stand at the end.
 const LAST: [Ring; 1] = [Ring::Live];
