@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
-use crate::event::{Ancestor, Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
+use crate::event::{Ancestor, Artifact, Ktime, ProcKey, Refusal, Role, Status, Usage};
 use crate::origin::{Checkout, Ci, Place, TraceContext};
 
 /// Version of the JSON form: only fields are added while it stays.
@@ -254,7 +254,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCall {
     pub process: ProcKey,
-    pub parent: Tgid,
+    /// The nearest process above it that ran a program: the `go` command or a tool. Absent if the start of the process was not seen.
+    pub parent: Option<ProcKey>,
     pub kind: CallKind,
     /// Name of the program, for people.
     pub program: ByteString,

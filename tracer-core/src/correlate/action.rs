@@ -171,9 +171,7 @@ fn top_kind(calls: &[ToolCall], call: &ToolCall) -> CallKind {
     let mut top = call;
     // A chain is never longer than the list; the bound ends a cycle that a damaged recording might hold.
     for _ in 0..calls.len() {
-        match calls.iter().find(|it| {
-            it.process.tgid == top.parent && it.start <= top.start && it.process != top.process
-        }) {
+        match calls.iter().find(|it| Some(it.process) == top.parent) {
             Some(parent) => top = parent,
             None => break,
         }

@@ -1,7 +1,9 @@
 //! A process as a run of a tool: what kind, for which package, with which phases.
 
+use std::collections::BTreeSet;
+
 use crate::byte_string::ByteString;
-use crate::event::{Captured, Role};
+use crate::event::{Captured, ProcKey, Role};
 use crate::golang::c_tool;
 use crate::golang::tool::{self, ToolArgs};
 use crate::model::{CallKind, ToolCall};
@@ -30,7 +32,7 @@ pub(super) fn call(
     };
     Some(ToolCall {
         process: process.key,
-        parent: process.parent_tgid.unwrap_or(head.process.key.tgid),
+        parent: parent(correlator, process),
         kind,
         program: ByteString::from(image.program()),
         package: match args {
@@ -112,6 +114,20 @@ pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
         ),
         None => ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()),
     })
+}
+
+/// The nearest process above that ran a program. A shell forks itself for a part of a script, and that part may start tools.
+fn parent(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
+    let mut at = process.parent?;
+    let mut seen = BTreeSet::from([process.key]);
+    while seen.insert(at) {
+        let above = correlator.table.get(at);
+        match above.filter(|it| it.image().is_none()).map(|it| it.parent) {
+            Some(next) => at = next?,
+            None => return Some(at),
+        }
+    }
+    None
 }
 
 /// A file that a compiler was given, and the package that it is of.

@@ -38,7 +38,7 @@ pub(super) fn is_decisive(call: &ToolCall, head: ProcKey) -> bool {
         | CallKind::Program
         | CallKind::Generate => true,
         CallKind::Cc | CallKind::As | CallKind::Ld => {
-            call.package.is_some() && call.parent == head.tgid
+            call.package.is_some() && call.parent == Some(head)
         }
         CallKind::Vcs | CallKind::Other => false,
     };

@@ -6,7 +6,7 @@ use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::{
     Ancestor, Call, Captured, Exit, FileId, Ktime, MainPackage, Point, ProcKey, Reaped, Rename,
-    Role, Settings, Status, Tgid, Usage,
+    Role, Settings, Status, Usage,
 };
 use crate::golang::tool::WorkDir;
 use crate::model::{Anomaly, GcCycle, Phase};
@@ -84,7 +84,6 @@ pub(super) struct End {
 pub(super) struct Process {
     pub(super) key: ProcKey,
     pub(super) parent: Option<ProcKey>,
-    pub(super) parent_tgid: Option<Tgid>,
     pub(super) start: Ktime,
     pub(super) end: Option<End>,
     pub(super) usage: Usage,
@@ -113,7 +112,6 @@ impl Process {
         Self {
             key,
             parent: None,
-            parent_tgid: None,
             start,
             end: None,
             usage: Usage::default(),

@@ -95,7 +95,7 @@ fn call(line: &str) -> ToolCall {
     let cpu = ms(words.next().unwrap().parse().unwrap());
     let mut call = ToolCall {
         process: key(id.parse().unwrap()),
-        parent: Tgid(parent.parse().unwrap()),
+        parent: Some(key(parent.parse().unwrap())),
         kind,
         program: "tool".into(),
         package: (package != "-").then(|| package.into()),
@@ -300,20 +300,19 @@ fn what_runs_under_a_wrapper_is_the_tool_that_it_runs() {
 
 #[test]
 fn a_reused_id_is_not_a_parent() {
-    check(
-        2,
-        100,
-        "5<1 cgo net 0..10 1
-         6<5 cc net 20..30 1",
-        &expect![[r#"
+    let trace = trace(2, 100, "5<1 cgo net 0..10 1\n6<5 cc net 20..30 1");
+    let trace = trace_with(&trace, |build| {
+        build.calls[1].parent.as_mut().unwrap().born = Ktime(1);
+    });
+    expect![[r#"
             wall 100 cpu 9 busy 0.09 go 7 tools 20
             Cgo: 1+0 runs, wall 10, running 10, cpu 1
             Cc: 1+0 runs, wall 10, running 10, cpu 1
             queries: 0, wall 0, cpu 0
             net: running 20, alone 20, cpu 2, rss 0, 2 runs
             gc: 0 cycles, 0 of 0, 0 tools
-        "#]],
-    );
+        "#]]
+    .assert_eq(&tell(&analyze(&trace)));
 }
 
 #[test]
@@ -451,7 +450,10 @@ fn any_call() -> impl Strategy<Value = ToolCall> {
                         tgid: Tgid(tgid),
                         born: Ktime(born),
                     },
-                    parent: Tgid(parent),
+                    parent: (parent > 1).then_some(ProcKey {
+                        tgid: Tgid(parent),
+                        born: Ktime(born),
+                    }),
                     kind,
                     program: "tool".into(),
                     package: package.map(Into::into),

@@ -1,12 +1,9 @@
 //! Which run of a tool ran under which: the C compiler under `cgo`, the C linker under `link`.
-//!
-//! Only the parent's process id is known, and ids are reused, so the parent is the last run before it that had that id and had not
-//! ended yet.
 
 use std::collections::HashMap;
 
 use super::{Interval, cpu_ns};
-use crate::event::{Ktime, Usage};
+use crate::event::{Ktime, ProcKey, Usage};
 use crate::model::{CallKind, ToolCall};
 
 /// The runs of a build, each with the outermost run that it is part of.
@@ -67,12 +64,10 @@ impl<'a> Tree<'a> {
     /// Runs whose end was not seen last until `end`.
     pub(super) fn of(calls: &'a [ToolCall], end: Ktime) -> Self {
         let mut nodes: Vec<Node<'a>> = Vec::with_capacity(calls.len());
-        let mut holders = HashMap::new();
+        let mut by_process: HashMap<ProcKey, usize> = HashMap::new();
         for (index, call) in calls.iter().enumerate() {
-            let holder = holders
-                .get(&call.parent)
-                .and_then(|&it: &usize| nodes.get(it));
-            let above = holder.filter(|it| it.interval.1 >= call.start).copied();
+            let parent = call.parent.and_then(|it| by_process.get(&it));
+            let above = parent.and_then(|it| nodes.get(*it)).copied();
             nodes.push(Node {
                 call,
                 interval: (call.start, call.end.unwrap_or(end)),
@@ -81,7 +76,7 @@ impl<'a> Tree<'a> {
                 root_kind: above.map_or(call.kind, |it| it.root_kind),
                 is_query: above.map_or(call.is_query, |it| it.is_query),
             });
-            holders.insert(call.process.tgid, index);
+            by_process.insert(call.process, index);
         }
         look_inside(&mut nodes);
         Self { nodes }

@@ -139,7 +139,7 @@ fn call(
     };
     ToolCall {
         process: key(tgid),
-        parent: Tgid(1000),
+        parent: Some(key(1000)),
         kind,
         program: if kind == CallKind::Cc { "gcc" } else { "tool" }.into(),
         package: (!package.is_empty()).then(|| package.into()),
@@ -179,7 +179,7 @@ pub(crate) fn cold() -> Trace {
                 90,
                 33,
             );
-            cc1.parent = Tgid(1010 + n);
+            cc1.parent = Some(key(1010 + n));
             cc1.program = "cc1".into();
             calls.push(cc1);
         }

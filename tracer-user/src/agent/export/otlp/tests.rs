@@ -563,8 +563,12 @@ proptest! {
             build.end = Some(next());
             for call in &mut build.calls {
                 call.start = next();
-                call.parent = Tgid(u32::try_from(next().0 % 5).unwrap());
-                call.process.tgid = Tgid(u32::try_from(next().0 % 5).unwrap());
+                let mut process = || ProcKey {
+                    tgid: Tgid(u32::try_from(next().0 % 5).unwrap()),
+                    born: Ktime(1),
+                };
+                call.parent = Some(process());
+                call.process = process();
             }
         }
         let requests = request::of_builds(&trace, &machine(), ALL);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tracer_core::event::{Ktime, Tgid};
+use tracer_core::event::{Ktime, ProcKey};
 use tracer_core::model::{Action, Build, Phase, ToolCall};
 
 /// A part of a build.
@@ -56,22 +56,18 @@ pub(super) fn parts(build: &Build, end: Ktime) -> Vec<Part<'_>> {
         let what = What::Action(action);
         parts.push(part(None, what, action.start, action.end, end));
     }
-    let starters = Starters::of(&build.calls);
     // Calls are in order of start, so the one that started another is met first.
-    let mut part_of: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut part_of: BTreeMap<ProcKey, usize> = BTreeMap::new();
     for (index, call) in build.calls.iter().enumerate() {
         if call.is_query {
             continue;
         }
-        let starter = starters.of_call(index, call);
-        let parent = starter
-            .and_then(|it| part_of.get(&it))
-            .or_else(|| action_of.get(&index))
-            .copied();
+        let starter = call.parent.and_then(|it| part_of.get(&it));
+        let parent = starter.or_else(|| action_of.get(&index)).copied();
         let outer = parent.and_then(|it| parts.get(it)).map_or(end, |it| it.end);
         let own = part(parent, What::Call(call), call.start, call.end, outer);
         let at = parts.len();
-        part_of.insert(index, at);
+        part_of.insert(call.process, at);
         parts.push(own);
         for phase in &call.phases {
             let what = What::Phase(phase);
@@ -79,29 +75,6 @@ pub(super) fn parts(build: &Build, end: Ktime) -> Vec<Part<'_>> {
         }
     }
     parts
-}
-
-/// Who had which process number when: numbers are used again.
-struct Starters(BTreeMap<Tgid, Vec<(usize, Ktime, Option<Ktime>)>>);
-
-impl Starters {
-    fn of(calls: &[ToolCall]) -> Self {
-        let mut by_tgid: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (index, call) in calls.iter().enumerate() {
-            let holder = (index, call.start, call.end);
-            by_tgid.entry(call.process.tgid).or_default().push(holder);
-        }
-        Self(by_tgid)
-    }
-
-    /// The call that started this one, if one did.
-    fn of_call(&self, index: usize, call: &ToolCall) -> Option<usize> {
-        let holders = self.0.get(&call.parent)?;
-        let holder = holders.iter().rev().find(|(at, start, end)| {
-            *at != index && *start <= call.start && end.is_none_or(|it| call.start <= it)
-        });
-        holder.map(|(at, ..)| *at)
-    }
 }
 
 /// Which of the parts stay if there is room for so many: the longest, and all that they lie in.
