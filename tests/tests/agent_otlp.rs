@@ -95,7 +95,7 @@ fn make_builds(module: &Module, new: &Toolchain) {
 fn builds_reach_a_receiver_as_the_history_has_them() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let agent = agent(&format!(
-        "endpoint = \"http://{}\"\nheaders = {{ x-tenant = \"builds\" }}\ncompression = \"none\"\nspans_per_build = 10000",
+        "endpoint = \"http://{}\"\nheaders = {{ x-tenant = \"builds\" }}\ncompression = \"none\"\nspans_per_build = 10000\ncached_actions = true\nparent = \"ci\"",
         receiver.address()
     ));
     let new = toolchain("1.27");

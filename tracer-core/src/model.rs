@@ -271,6 +271,31 @@ pub struct ToolCall {
     pub gc_cycles: Vec<GcCycle>,
 }
 
+impl ToolCall {
+    /// Whether this run failed, and with it its package, in a build of the process `head`. The `go` command and cgo try C compilers out and
+    /// expect some of that to fail: a C tool decides only where the `go` command itself ran it, for a package.
+    pub fn is_decisive(&self, head: ProcKey) -> bool {
+        let works = match self.kind {
+            CallKind::Compile
+            | CallKind::Asm
+            | CallKind::Cgo
+            | CallKind::Link
+            | CallKind::Vet
+            | CallKind::Cover
+            | CallKind::Pack
+            | CallKind::GoTool
+            | CallKind::Test
+            | CallKind::Program
+            | CallKind::Generate => true,
+            CallKind::Cc | CallKind::As | CallKind::Ld => {
+                self.package.is_some() && self.parent == Some(head)
+            }
+            CallKind::Vcs | CallKind::Other => false,
+        };
+        works && !self.is_query && self.status.is_some_and(|it| !it.is_success())
+    }
+}
+
 /// What a tool run is for.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

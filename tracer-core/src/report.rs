@@ -8,6 +8,7 @@ mod interval;
 mod kind;
 mod link;
 mod package;
+pub mod timeline;
 mod tree;
 
 use schemars::JsonSchema;

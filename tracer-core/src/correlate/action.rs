@@ -4,7 +4,6 @@ use crate::byte_string::ByteString;
 use crate::event::ProcKey;
 use crate::model::{Action, CallKind, Outcome, Phase, ToolCall};
 
-use super::failure::is_decisive;
 use super::process::{Process, Span};
 use super::purpose::Head;
 use super::{Correlator, output, setting};
@@ -217,7 +216,7 @@ fn is_unchecked(command: &str, action: &Action, calls: &[ToolCall]) -> bool {
 /// Whether a tool had to run. Modes that never run one are executed, and so is what was cut off before it ran any.
 fn outcome(action: &Action, calls: &[ToolCall], head: ProcKey) -> Outcome {
     let mut own = action.calls.iter().filter_map(|it| calls.get(*it as usize));
-    if own.clone().any(|it| is_decisive(it, head)) {
+    if own.clone().any(|it| it.is_decisive(head)) {
         Outcome::Failed
     } else if own.next().is_some()
         || action.end.is_none()

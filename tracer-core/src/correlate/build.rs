@@ -293,7 +293,7 @@ pub(super) fn packages(
             | CallKind::Generate
             | CallKind::Other => false,
         };
-        if builds_package && failure::is_decisive(call, head.key) {
+        if builds_package && call.is_decisive(head.key) {
             failed.insert(package);
         } else if call.kind == CallKind::Compile {
             compiled.insert(package);

@@ -22,29 +22,6 @@ const SIGTERM: u8 = 15;
 /// Children of each process.
 pub(super) type Children = BTreeMap<ProcKey, Vec<ProcKey>>;
 
-/// Whether this run failed, and with it its package. The `go` command and cgo try C compilers out and expect some of that to fail: a C
-/// tool decides only where the `go` command itself ran it, for a package.
-pub(super) fn is_decisive(call: &ToolCall, head: ProcKey) -> bool {
-    let works = match call.kind {
-        CallKind::Compile
-        | CallKind::Asm
-        | CallKind::Cgo
-        | CallKind::Link
-        | CallKind::Vet
-        | CallKind::Cover
-        | CallKind::Pack
-        | CallKind::GoTool
-        | CallKind::Test
-        | CallKind::Program
-        | CallKind::Generate => true,
-        CallKind::Cc | CallKind::As | CallKind::Ld => {
-            call.package.is_some() && call.parent == Some(head)
-        }
-        CallKind::Vcs | CallKind::Other => false,
-    };
-    works && !call.is_query && call.status.is_some_and(|it| !it.is_success())
-}
-
 /// Failure of tools with no `go` command above them, of which the last one to count ended with `status`.
 pub(super) fn of_tools(
     head: ProcKey,
@@ -54,7 +31,7 @@ pub(super) fn of_tools(
     let status = status.filter(|it| !it.is_success())?;
     let first = calls
         .iter()
-        .filter(|it| is_decisive(it, head))
+        .filter(|it| it.is_decisive(head))
         .min_by_key(|it| it.end);
     let by_kind = || match first.map(|it| it.kind) {
         None => FailureClass::Unknown,

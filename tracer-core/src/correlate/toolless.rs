@@ -73,7 +73,7 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
         return None;
     }
     let resolved = Resolved::of(correlator, &family);
-    let failed = calls.iter().find(|it| failure::is_decisive(it, head.key));
+    let failed = calls.iter().find(|it| it.is_decisive(head.key));
     let status = failed.or(calls.last()).and_then(|it| it.status);
     let mut outputs: Vec<_> = family
         .members

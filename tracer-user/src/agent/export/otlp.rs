@@ -9,6 +9,7 @@ mod build;
 mod exporter;
 mod id;
 mod job;
+mod limit;
 mod log;
 mod metric;
 mod partial;
@@ -18,7 +19,6 @@ mod settings;
 mod span;
 #[cfg(test)]
 mod tests;
-mod tree;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +86,8 @@ impl Otlp {
                 spans: settings.traces,
                 logs: settings.logs,
                 spans_per_build: usize::try_from(settings.spans_per_build).unwrap_or(usize::MAX),
+                cached_actions: settings.cached_actions,
+                parent: settings.parent,
                 argv: settings.command_lines,
             },
         })
@@ -105,7 +107,7 @@ impl Otlp {
 
     /// Which trace each build is sent in; those of which no span is sent are not there.
     pub fn traces(&self, trace: &Trace) -> BTreeMap<ProcKey, TraceId> {
-        let places = id::places(trace).into_iter();
+        let places = id::places(trace, self.wanted.parent).into_iter();
         places
             .filter(|(_, place)| self.wanted.spans && place.is_sampled)
             .map(|(build, place)| (build.process, place.trace))

@@ -11,6 +11,8 @@ use tracer_core::history::BuildId;
 use tracer_core::model::{Build, Trace};
 use tracer_core::origin::{Ci, SpanId, TraceContext, TraceId};
 
+use super::settings::ParentSpan;
+
 /// Where the span of a build is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -33,7 +35,7 @@ pub(super) struct Parent {
 }
 
 /// Of every build of a trace, in its order.
-pub(super) fn places<'a>(trace: &'a Trace) -> Vec<(&'a Build, Place)> {
+pub(super) fn places<'a>(trace: &'a Trace, parent: ParentSpan) -> Vec<(&'a Build, Place)> {
     let builds = trace.builds.iter();
     let kept: BTreeMap<ProcKey, &'a Build> = builds.map(|it| (it.process, it)).collect();
     let parents: BTreeMap<ProcKey, ProcKey> = trace
@@ -45,7 +47,7 @@ pub(super) fn places<'a>(trace: &'a Trace) -> Vec<(&'a Build, Place)> {
     builds
         .map(|build| {
             let above = lineage(build.process, &parents, &kept);
-            (build, place(trace, build, &above))
+            (build, place(trace, build, &above, parent))
         })
         .collect()
 }
@@ -61,10 +63,10 @@ fn lineage<'a>(
     above.filter_map(|it| kept.get(it).copied()).collect()
 }
 
-fn place(trace: &Trace, build: &Build, above: &[&Build]) -> Place {
+fn place(trace: &Trace, build: &Build, above: &[&Build], parent: ParentSpan) -> Place {
     let id = |it: &Build| BuildId::of(trace, it.process);
     let outermost = above.last().copied().unwrap_or(build);
-    let root = Root::of(outermost, &id(outermost));
+    let root = Root::of(outermost, &id(outermost), parent);
     let parent = match above.first() {
         Some(parent) => Some(Parent {
             span: span_of_build(&id(parent)),
@@ -95,7 +97,7 @@ struct Root {
 }
 
 impl Root {
-    fn of(build: &Build, id: &BuildId) -> Self {
+    fn of(build: &Build, id: &BuildId, parent: ParentSpan) -> Self {
         if let Some(context) = &build.trace_context {
             let TraceContext {
                 trace,
@@ -110,7 +112,10 @@ impl Root {
                 state,
             };
         }
-        let run = build.ci.as_ref().and_then(github_run);
+        let run = match parent {
+            ParentSpan::Ci => build.ci.as_ref().and_then(github_run),
+            ParentSpan::Build => None,
+        };
         let (trace, parent) = match run {
             Some((trace, span)) => (trace, Some(span)),
             None => (TraceId::derived(bytes(id)), None),

@@ -15,6 +15,7 @@ use tracer_core::model::Trace;
 
 use super::metric::{self, Period};
 use super::resource::{self, Machine, SCHEMA_URL};
+use super::settings::ParentSpan;
 use super::{id, log, span};
 
 /// Spans, or series, of one request.
@@ -58,31 +59,32 @@ pub(super) struct Request {
 
 /// What is sent of builds, and what is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the configuration"
+)]
 pub(super) struct Wanted {
     pub(super) spans: bool,
     pub(super) logs: bool,
     pub(super) spans_per_build: usize,
+    /// Whether actions that ran no tool are among the spans.
+    pub(super) cached_actions: bool,
+    pub(super) parent: ParentSpan,
     pub(super) argv: bool,
 }
 
 /// Of the builds of a trace that is over. Spans of a trace that its beginner does not want exported are not.
 pub(super) fn of_builds(trace: &Trace, machine: &Machine, wanted: Wanted) -> Vec<Request> {
-    let Wanted {
-        spans,
-        logs,
-        spans_per_build,
-        argv,
-    } = wanted;
     let mut requests = Vec::new();
-    for (build, place) in id::places(trace) {
+    for (build, place) in id::places(trace, wanted.parent) {
         let resource = resource::of_build(machine, build);
-        if spans && place.is_sampled {
-            let spans = span::spans(trace, build, &place, spans_per_build, argv);
+        if wanted.spans && place.is_sampled {
+            let spans = span::spans(trace, build, &place, wanted);
             let bodies = split(spans, Span::encoded_len).into_iter();
             requests.extend(bodies.map(|it| of_spans(resource.clone(), it)));
         }
-        if logs {
-            let record = log::record(trace, build, &place, argv);
+        if wanted.logs {
+            let record = log::record(trace, build, &place, wanted.argv);
             let logs = ResourceLogs {
                 resource: Some(resource),
                 scope_logs: vec![ScopeLogs {

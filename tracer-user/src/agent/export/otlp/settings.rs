@@ -56,6 +56,12 @@ pub struct Settings {
     /// Of a build with more, the longest are sent.
     #[serde(default = "spans_per_build", deserialize_with = "a_number_of_spans")]
     pub spans_per_build: u32,
+    /// Sends the actions of the `go` command, too, that ran no tool because of the build cache.
+    #[serde(default)]
+    pub cached_actions: bool,
+    /// The span above a build that was given no `TRACEPARENT`.
+    #[serde(default)]
+    pub parent: ParentSpan,
     /// Sends the words of command lines, redacted, and not only the names of flags.
     #[serde(default)]
     pub command_lines: bool,
@@ -71,6 +77,17 @@ pub enum Compression {
     #[default]
     Gzip,
     None,
+}
+
+/// The span above the outermost build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ParentSpan {
+    /// None: the build is the root of a trace of its own.
+    #[default]
+    Build,
+    /// That of the CI run, which somebody else has to send.
+    Ci,
 }
 
 fn yes() -> bool {

@@ -6,11 +6,13 @@ use tracer_core::byte_string::ByteString;
 use tracer_core::event::Ktime;
 use tracer_core::model::{Action, Build, Outcome, Output, ToolCall, Trace};
 use tracer_core::origin::SpanId;
+use tracer_core::report::timeline::{self, What};
 
 use super::attribute::Attributes;
 use super::build;
 use super::id::{self, Place};
-use super::tree::{self, Omitted, Part, What};
+use super::limit::{self, Choice, Omitted};
+use super::request::Wanted;
 use crate::render::metrics::label;
 
 /// Outputs of a build that are told.
@@ -20,29 +22,26 @@ const KNOWS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 const SAMPLED: u32 = 1;
 
-/// At most `limit` spans (at least one): that of the build first, then the longest of the others, with all that they lie in.
-pub(super) fn spans(
-    trace: &Trace,
-    build: &Build,
-    place: &Place,
-    limit: usize,
-    argv: bool,
-) -> Vec<Span> {
+/// At most as many spans as are wanted (at least one): that of the build first, then the longest of the others, with the spans around them.
+pub(super) fn spans(trace: &Trace, build: &Build, place: &Place, wanted: Wanted) -> Vec<Span> {
     let end = build.end.unwrap_or(trace.end).max(build.start);
-    let parts = tree::parts(build, end);
-    let stays = tree::longest(&parts, limit.saturating_sub(1));
+    let all = timeline::timeline(build, end);
+    let limit = wanted.spans_per_build.saturating_sub(1);
+    let choice = limit::choose(&all, limit, wanted.cached_actions);
     let mut omitted = Omitted::default();
     let id = |at: usize| id::span_of_part(&place.build, at);
     let mut inner = Vec::new();
-    for (at, (part, stays)) in parts.iter().zip(&stays).enumerate() {
-        if *stays {
-            let parent = part.parent.map_or(place.span, id);
-            inner.push(of_part(trace, place, part, id(at), parent));
-        } else {
-            omitted.count(part);
+    for (at, (span, choice)) in all.iter().zip(&choice).enumerate() {
+        match choice {
+            Choice::Sent => {
+                let parent = span.parent.map_or(place.span, id);
+                inner.push(of_part(trace, place, span, id(at), parent));
+            }
+            Choice::Omitted => omitted.count(span),
+            Choice::Unwanted => {}
         }
     }
-    let mut spans = vec![of_build(trace, build, place, end, omitted, argv)];
+    let mut spans = vec![of_build(trace, build, place, end, omitted, wanted.argv)];
     spans.append(&mut inner);
     spans
 }
@@ -77,7 +76,13 @@ fn of_build(
     }
 }
 
-fn of_part(trace: &Trace, place: &Place, part: &Part<'_>, own: SpanId, parent: SpanId) -> Span {
+fn of_part(
+    trace: &Trace,
+    place: &Place,
+    part: &timeline::Span<'_>,
+    own: SpanId,
+    parent: SpanId,
+) -> Span {
     let mut attributes = Attributes::default();
     let (name, error) = match part.what {
         What::Stage(stage) => {
@@ -94,6 +99,9 @@ fn of_part(trace: &Trace, place: &Place, part: &Part<'_>, own: SpanId, parent: S
             (word(&phase.name), None)
         }
     };
+    // A tool that fails in a build that succeeds was expected to: C compilers are tried out.
+    let error = error.filter(|_| part.made_it_fail);
+    attributes.text_of("error.type", error);
     Span {
         parent_span_id: parent.bytes().to_vec(),
         flags: KNOWS_REMOTE | SAMPLED,
@@ -116,7 +124,6 @@ fn of_action<'a>(
     };
     attributes.text("go.build.outcome", outcome);
     tell_package(attributes, action.package.as_ref());
-    attributes.text_of("error.type", error);
     (word(&action.mode), error)
 }
 
@@ -131,7 +138,6 @@ fn of_call<'a>(attributes: &mut Attributes, call: &'a ToolCall) -> (&'a str, Opt
     if !call.gc_cycles.is_empty() {
         attributes.number("go.build.gc_cycles", count(call.gc_cycles.len()));
     }
-    attributes.text_of("error.type", error);
     (label::tool(call.kind), error)
 }
 

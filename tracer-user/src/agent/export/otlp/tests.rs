@@ -17,14 +17,16 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use proptest::prelude::*;
 use prost::Message as _;
 use tracer_core::event::{Ktime, ProcKey, Tgid};
-use tracer_core::model::{Phase, Trace};
+use tracer_core::model::{Phase, State, Trace};
 use tracer_core::origin::{Ci, TraceContext};
+use tracer_core::report::timeline::{self, What};
 
 use super::id::{self, Place};
+use super::limit::{self, Choice};
 use super::metric::{self, Period};
 use super::request::{self, Request, Signal, Wanted};
 use super::resource::Machine;
-use super::tree::{self, Part, What};
+use super::settings::ParentSpan;
 use super::{build, span};
 use crate::agent::metrics::Metrics;
 use crate::render::sample;
@@ -40,6 +42,8 @@ const ALL: Wanted = Wanted {
     spans: true,
     logs: true,
     spans_per_build: 500,
+    cached_actions: true,
+    parent: ParentSpan::Ci,
     argv: false,
 };
 
@@ -94,10 +98,14 @@ fn wall(span: &Span) -> u64 {
 }
 
 fn spans(trace: &Trace, limit: usize) -> Vec<(Place, Vec<Span>)> {
-    let places = id::places(trace).into_iter();
+    let places = id::places(trace, ALL.parent).into_iter();
     places
         .map(|(build, place)| {
-            let spans = span::spans(trace, build, &place, limit, false);
+            let wanted = Wanted {
+                spans_per_build: limit,
+                ..ALL
+            };
+            let spans = span::spans(trace, build, &place, wanted);
             (place, spans)
         })
         .collect()
@@ -184,17 +192,17 @@ fn a_build_is_actions_calls_and_phases() {
         1 /go build/command
         1 /go build/load
         1 /go build/execute
-        31 /go build/build check cache
-        31 /go build/build
-        2 /go build/build/compile
-        2 /go build/build/compile/fe:init
-        2 /go build/build/compile/fe:loadsys
-        2 /go build/build/compile/fe:parse
-        1 /go build/build/compile/fe:pgo-load-profile
-        1 /go build/build/compile/fe:devirtualize-and-inline
-        1 /go build/build/compile/fe:escapes
-        1 /go build/build/compile/be:compilefuncs
-        1 /go build/build/compile/be:dumpobj
+        31 /go build/execute/build check cache
+        31 /go build/execute/build
+        2 /go build/execute/build/compile
+        2 /go build/execute/build/compile/fe:init
+        2 /go build/execute/build/compile/fe:loadsys
+        2 /go build/execute/build/compile/fe:parse
+        1 /go build/execute/build/compile/fe:pgo-load-profile
+        1 /go build/execute/build/compile/fe:devirtualize-and-inline
+        1 /go build/execute/build/compile/fe:escapes
+        1 /go build/execute/build/compile/be:compilefuncs
+        1 /go build/execute/build/compile/be:dumpobj
     "#]]
     .assert_eq(&tree(&recording("compile-error-go1.27")));
     expect![[r#"
@@ -204,53 +212,53 @@ fn a_build_is_actions_calls_and_phases() {
         1 /go run
         1 /go run/command
         1 /go run/execute
-        59 /go run/build check cache
-        59 /go run/build
-        1 /go run/link
-        1 /go run/go run
-        1 /go run/build/compile
-        1 /go run/build/compile/fe:init
-        1 /go run/build/compile/fe:loadsys
-        1 /go run/build/compile/fe:parse
-        1 /go run/build/compile/fe:pgo-load-profile
-        1 /go run/build/compile/fe:devirtualize-and-inline
-        1 /go run/build/compile/fe:escapes
-        1 /go run/build/compile/be:compilefuncs
-        1 /go run/build/compile/be:dumpobj
-        1 /go run/link/link
-        1 /go run/link/link/libinit
-        1 /go run/link/link/computeTLSOffset
-        1 /go run/link/link/Archinit
-        1 /go run/link/link/loadlib
-        1 /go run/link/link/inittasks
-        1 /go run/link/link/deadcode
-        1 /go run/link/link/linksetup
-        1 /go run/link/link/dostrdata
-        1 /go run/link/link/dwarfGenerateDebugInfo
-        1 /go run/link/link/callgraph
-        1 /go run/link/link/doStackCheck
-        1 /go run/link/link/mangleTypeSym
-        1 /go run/link/link/doelf
-        1 /go run/link/link/textbuildid
-        1 /go run/link/link/addexport
-        1 /go run/link/link/Gentext
-        1 /go run/link/link/textaddress
-        1 /go run/link/link/buildinfo
-        1 /go run/link/link/pclntab
-        1 /go run/link/link/findfunctab
-        1 /go run/link/link/dwarfGenerateDebugSyms
-        1 /go run/link/link/symtab
-        1 /go run/link/link/dodata
-        1 /go run/link/link/address
-        1 /go run/link/link/dwarfcompress
-        1 /go run/link/link/layout
-        1 /go run/link/link/Asmb
-        1 /go run/link/link/GenSymsLate
-        1 /go run/link/link/Asmb2
-        1 /go run/link/link/Munmap
-        1 /go run/link/link/hostlink
-        1 /go run/link/link/Flush
-        1 /go run/link/link/archive
+        59 /go run/execute/build check cache
+        59 /go run/execute/build
+        1 /go run/execute/link
+        1 /go run/execute/go run
+        1 /go run/execute/build/compile
+        1 /go run/execute/build/compile/fe:init
+        1 /go run/execute/build/compile/fe:loadsys
+        1 /go run/execute/build/compile/fe:parse
+        1 /go run/execute/build/compile/fe:pgo-load-profile
+        1 /go run/execute/build/compile/fe:devirtualize-and-inline
+        1 /go run/execute/build/compile/fe:escapes
+        1 /go run/execute/build/compile/be:compilefuncs
+        1 /go run/execute/build/compile/be:dumpobj
+        1 /go run/execute/link/link
+        1 /go run/execute/link/link/libinit
+        1 /go run/execute/link/link/computeTLSOffset
+        1 /go run/execute/link/link/Archinit
+        1 /go run/execute/link/link/loadlib
+        1 /go run/execute/link/link/inittasks
+        1 /go run/execute/link/link/deadcode
+        1 /go run/execute/link/link/linksetup
+        1 /go run/execute/link/link/dostrdata
+        1 /go run/execute/link/link/dwarfGenerateDebugInfo
+        1 /go run/execute/link/link/callgraph
+        1 /go run/execute/link/link/doStackCheck
+        1 /go run/execute/link/link/mangleTypeSym
+        1 /go run/execute/link/link/doelf
+        1 /go run/execute/link/link/textbuildid
+        1 /go run/execute/link/link/addexport
+        1 /go run/execute/link/link/Gentext
+        1 /go run/execute/link/link/textaddress
+        1 /go run/execute/link/link/buildinfo
+        1 /go run/execute/link/link/pclntab
+        1 /go run/execute/link/link/findfunctab
+        1 /go run/execute/link/link/dwarfGenerateDebugSyms
+        1 /go run/execute/link/link/symtab
+        1 /go run/execute/link/link/dodata
+        1 /go run/execute/link/link/address
+        1 /go run/execute/link/link/dwarfcompress
+        1 /go run/execute/link/link/layout
+        1 /go run/execute/link/link/Asmb
+        1 /go run/execute/link/link/GenSymsLate
+        1 /go run/execute/link/link/Asmb2
+        1 /go run/execute/link/link/Munmap
+        1 /go run/execute/link/link/hostlink
+        1 /go run/execute/link/link/Flush
+        1 /go run/execute/link/link/archive
         1 /go run/program
     "#]]
     .assert_eq(&tree(&recording("generate-go1.27")));
@@ -259,7 +267,7 @@ fn a_build_is_actions_calls_and_phases() {
 #[test]
 fn a_nested_build_is_a_child_in_the_same_trace() {
     let trace = recording("generate-go1.27");
-    let places = id::places(&trace);
+    let places = id::places(&trace, ALL.parent);
     let [(outer, above), (inner, below), ..] = &places[..] else {
         panic!("{places:?}")
     };
@@ -282,7 +290,10 @@ fn a_circle_of_parents_is_endured() {
     for (at, build) in trace.builds.iter_mut().enumerate() {
         build.parent = Some(processes[(at + 1) % n]);
     }
-    assert_eq!(id::places(&trace).len(), spans(&trace, 10).len());
+    assert_eq!(
+        id::places(&trace, ALL.parent).len(),
+        spans(&trace, 10).len()
+    );
 }
 
 const PARENT: &str = r#"{"trace":"0af7651916cd43dd8448eb211c80319c","span":"b7ad6b7169203331","is_sampled":true,"state":"a=1"}"#;
@@ -333,22 +344,30 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
         ..Ci::default()
     };
     trace.builds[0].ci = Some(ci.clone());
-    let (_, place) = id::places(&trace).remove(0);
+    let (_, place) = id::places(&trace, ALL.parent).remove(0);
     assert_eq!(place.trace.to_string(), "731ec8a47fd7450f753a812a4a8aa5a0");
     let parent = place.parent.unwrap();
     assert_eq!(parent.span.to_string(), "aba151af7cfbcf0f");
     assert!(parent.is_remote && place.is_sampled);
     // What is known for sure is stronger than what is computed.
     trace.builds[0].trace_context = Some(serde_json::from_str(PARENT).unwrap());
-    let (_, place) = id::places(&trace).remove(0);
+    let (_, place) = id::places(&trace, ALL.parent).remove(0);
     assert_eq!(place.trace.to_string(), "0af7651916cd43dd8448eb211c80319c");
+    // Only if somebody said that the parent is sent.
+    trace.builds[0].trace_context = None;
+    let (_, place) = id::places(&trace, ParentSpan::Build).remove(0);
+    assert_eq!(place.parent, None);
+    assert_eq!(
+        place.trace.to_string(),
+        place.build.as_str().replace('-', "")
+    );
     // A run that is no number is no run of GitHub's.
     trace.builds[0].trace_context = None;
     trace.builds[0].ci = Some(Ci {
         attempt: Some("x".to_owned()),
         ..ci
     });
-    let (_, place) = id::places(&trace).remove(0);
+    let (_, place) = id::places(&trace, ALL.parent).remove(0);
     assert_eq!(place.parent, None);
 }
 
@@ -367,6 +386,41 @@ fn a_failure_is_told_where_it_happened() {
         Some("failure")
     );
     assert_eq!(number(of_build, "process.exit.code"), 1);
+}
+
+#[test]
+fn only_what_made_a_build_fail_is_an_error() {
+    for (name, trace) in recordings() {
+        for ((build, _), (_, spans)) in id::places(&trace, ALL.parent)
+            .iter()
+            .zip(spans(&trace, 10_000))
+        {
+            let n = spans.iter().filter(|it| it.status.is_some()).count();
+            if State::of(build) == State::Failed {
+                assert!(n > 0, "{name}");
+            } else {
+                assert_eq!(n, 0, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn actions_that_ran_no_tool_are_sent_if_wanted() {
+    let trace = recording("compile-error-go1.27");
+    let (build, place) = id::places(&trace, ALL.parent).remove(0);
+    let of = |cached_actions| {
+        let wanted = Wanted {
+            cached_actions,
+            ..ALL
+        };
+        span::spans(&trace, build, &place, wanted)
+    };
+    let is_cached = |it: &&Span| text(&it.attributes, "go.build.outcome") == Some("cached");
+    let (all, fewer) = (of(true), of(false));
+    assert!(all.iter().filter(is_cached).count() > 10);
+    assert_eq!(fewer.iter().filter(is_cached).count(), 0);
+    assert_eq!(number(&fewer[0].attributes, "go.build.omitted.spans"), 0);
 }
 
 #[test]
@@ -411,7 +465,11 @@ fn a_summary_is_a_sentence_beside_the_same_span() {
                 scopes.flat_map(|it| it.log_records)
             })
             .collect();
-        assert_eq!(records.len(), id::places(&trace).len(), "{name}");
+        assert_eq!(
+            records.len(),
+            id::places(&trace, ALL.parent).len(),
+            "{name}"
+        );
         for record in records {
             assert!(roots.contains(&record.span_id), "{name}");
             let body = record.body.unwrap().value.unwrap();
@@ -432,7 +490,7 @@ fn a_summary_is_a_sentence_beside_the_same_span() {
 fn gaps_are_told() {
     let trace = sample::cold();
     let attributes = |trace: &Trace| {
-        let (build, place) = id::places(trace).remove(0);
+        let (build, place) = id::places(trace, ALL.parent).remove(0);
         build::attributes(trace, build, &place.build, false).into_inner()
     };
     let whole = attributes(&trace);
@@ -532,17 +590,19 @@ proptest! {
         room in 0_usize..220,
     ) {
         let phase = Phase { name: "x".to_owned(), start: Ktime(0), end: None };
-        let parts: Vec<Part<'_>> = shape
+        let parts: Vec<timeline::Span<'_>> = shape
             .iter()
             .enumerate()
-            .map(|(at, (parent, start, wall))| Part {
+            .map(|(at, (parent, start, wall))| timeline::Span {
                 parent: (at > 0 && parent % 3 > 0).then(|| parent % at),
                 what: What::Phase(&phase),
                 start: Ktime(*start),
                 end: Ktime(start + wall),
+                made_it_fail: false,
             })
             .collect();
-        let stays = tree::longest(&parts, room);
+        let stays = limit::choose(&parts, room, true);
+        let stays: Vec<bool> = stays.iter().map(|it| *it == Choice::Sent).collect();
         prop_assert_eq!(stays.iter().filter(|it| **it).count(), room.min(parts.len()));
         for (part, stays_own) in parts.iter().zip(&stays) {
             if let Some(parent) = part.parent {
