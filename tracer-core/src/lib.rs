@@ -11,6 +11,7 @@ pub mod effect;
 pub mod environment;
 pub mod event;
 pub mod golang;
+pub mod hex;
 pub mod history;
 pub mod model;
 pub mod origin;

@@ -17,7 +17,7 @@ mod notify;
 mod pipe;
 mod watch;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tracer_core::history::{self, Kept};
 use tracer_core::model::{Build, Trace};
@@ -38,10 +38,4 @@ type Load<'a> = &'a dyn Fn(&File) -> anyhow::Result<Config>;
 /// The builds of a trace, as they are kept in the history.
 fn kept(trace: &Trace) -> impl Iterator<Item = (Kept, &Build)> {
     history::builds(trace).zip(&trace.builds)
-}
-
-/// Nanoseconds since 1970.
-fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX))
 }

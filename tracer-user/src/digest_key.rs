@@ -4,7 +4,6 @@
 //! is on no output. Without such a file digests are by a key of this run alone: they cannot be compared with those of another run.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -12,6 +11,7 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 use tracer_core::decode::DigestKey;
+use tracer_core::hex;
 
 use crate::history::{DEFAULT_STORE, Place};
 use crate::launch::caller::Caller;
@@ -80,7 +80,7 @@ pub fn of_this_run() -> DigestKey {
         let place = &raw const hasher;
         sha2::Digest::update(
             &mut hasher,
-            format!("{place:p} {}", crate::driver::boot_ns()),
+            format!("{place:p} {}", crate::clock::boot_ns()),
         );
         sha2::Digest::finalize(hasher).into()
     }))
@@ -114,7 +114,7 @@ fn make(dir: &Path, path: &Path) -> io::Result<()> {
     let key = random()?;
     let mut name = OsString::from(NAME);
     name.push(".");
-    name.push(hex(&random()?));
+    name.push(hex::hex(&random()?[..8]));
     let new = dir.join(name);
     let made = write_new(&new, &key).and_then(|()| match fs::hard_link(&new, path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
@@ -134,14 +134,6 @@ fn write_new(path: &Path, key: &[u8; LEN]) -> io::Result<()> {
         .open(path)?;
     file.write_all(key)?;
     file.sync_all()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().take(8).fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ok = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn random() -> io::Result<[u8; LEN]> {

@@ -5,7 +5,6 @@
 
 mod analyst;
 mod bell;
-mod clock;
 mod delay;
 mod handover;
 mod inspector;
@@ -34,7 +33,6 @@ use tracer_core::event::{Event, Status, Tgid};
 use tracer_core::model::Trace;
 
 pub use self::analyst::Counts as Analyses;
-pub(crate) use self::clock::{boot_ns, own_cpu_ns};
 use self::inspector::Depth;
 pub use self::recorder::{Recorder, header as recording_header};
 pub use self::replay::{Replayed, replay};
@@ -42,6 +40,7 @@ pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
 pub(crate) use self::source::host;
 pub use self::source::{Pin, Source, Wanted, Whose, page_size};
 use self::world::World;
+use crate::clock;
 use crate::launch::signal::{Received, Signals, stop};
 use crate::launch::{Change, Running};
 use crate::render::Cost;

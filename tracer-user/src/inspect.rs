@@ -16,7 +16,6 @@ pub mod checkout;
 pub mod child;
 
 use std::ffi::OsStr;
-use std::fmt::Write;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -394,16 +393,6 @@ impl Opened {
             Err(Refused::Changed)
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ok = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 /// Fills `buffer` from `offset` on, as far as the file goes.

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod bpf;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod crash;
 pub mod digest_key;

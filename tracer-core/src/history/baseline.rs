@@ -4,13 +4,14 @@
 //! flags that only change what is printed, or how many tools run at once.
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::byte_string::ByteString;
+use crate::hex;
 use crate::model::{Build, Output};
 
 /// Variables that choose among instruction sets of an architecture.
@@ -142,12 +143,8 @@ impl Baseline {
             part(None);
         }
         let digest = digest.finalize();
-        let mut text = String::with_capacity(32);
-        for byte in digest.iter().take(16) {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        BaselineId(text)
+        let (first, _) = digest.split_at(16);
+        BaselineId(hex::hex(first))
     }
 }
 

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::byte_string::ByteString;
 use crate::environment;
+use crate::hex;
 
 /// Bytes of a `tracestate` that everybody has to be able to carry.
 const STATE: usize = 512;
@@ -80,7 +81,7 @@ impl<const N: usize> From<Id<N>> for String {
 
 impl<const N: usize> fmt::Display for Id<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|it| write!(f, "{it:02x}"))
+        hex::write(&self.0, f)
     }
 }
 

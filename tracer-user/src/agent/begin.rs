@@ -14,7 +14,7 @@ use super::config::{Central, Config};
 use super::export::outputs::Surroundings;
 use super::http::{Served, Server};
 use super::metrics::Metrics;
-use super::now_ns;
+use crate::clock;
 use crate::history::{Forwarder, Order, Store};
 
 /// How long a history may still be written by the keeper of an agent that was killed: it has [`super::END`] to end.
@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// The metrics go on where they were; what cannot be read is told and missing.
 pub(super) fn restore(metrics: &Metrics, store: &mut Store, tell: fn(&str)) -> anyhow::Result<()> {
     let tally = store.tally()?;
-    let restored = store.read(|it| Ok(metrics.restore(&tally, it, now_ns())))?;
+    let restored = store.read(|it| Ok(metrics.restore(&tally, it, clock::wall_ns())))?;
     if let Err(error) = restored {
         tell(&format!(
             "not everything of before is in the metrics: {error}"

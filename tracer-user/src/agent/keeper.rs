@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use self::books::Books;
 use super::pipe::{ANSWER_LIMIT, Answer, Frames, WORD_LIMIT, Word, encode};
 use super::{END, Load};
-use crate::driver::boot_ns;
+use crate::clock;
 use crate::launch::signal::Signals;
 use crate::sandbox;
 
@@ -90,7 +90,7 @@ fn serve(line: &mut Line, load: Load<'_>, tell: fn(&str)) -> anyhow::Result<()> 
                 until_ns,
                 n_dropped,
             }) => {
-                let left = Duration::from_nanos(until_ns.saturating_sub(boot_ns()));
+                let left = Duration::from_nanos(until_ns.saturating_sub(clock::boot_ns()));
                 break Some((left.min(END), n_dropped));
             }
             Some(Word::Begin { .. }) => {}

@@ -16,10 +16,11 @@ use super::begin::beside;
 use super::minder::{Launch, Minder};
 use super::pipe::{Garbled, Health, WORD_LIMIT, Word, encode};
 use super::{Config, END, Load, REST, kept, notify};
+use crate::clock;
 use crate::config::File;
 use crate::digest_key;
 use crate::driver::service::{self, Sink, State};
-use crate::driver::{Pin, SelfTestVerdict, Source, Wanted, Whose, boot_ns, own_cpu_ns};
+use crate::driver::{Pin, SelfTestVerdict, Source, Wanted, Whose};
 use crate::launch::signal::Signals;
 use crate::proc;
 use crate::toolchain::SearchHint;
@@ -135,7 +136,7 @@ impl Sink for Watch<'_> {
             self.n_dropped = n_dropped;
         }
         let health = Health {
-            cpu_ns: own_cpu_ns() + state.analyses.cpu_ns,
+            cpu_ns: clock::own_cpu_ns() + state.analyses.cpu_ns,
             resident_bytes: proc::own_resident_bytes(),
             n_waiting,
             n_dropped,
@@ -231,7 +232,7 @@ impl Watch<'_> {
         let _untold = notify::notify(notify::STOPPING);
         let nanos = u64::try_from(END.as_nanos()).unwrap_or(u64::MAX);
         let word = Word::End {
-            until_ns: boot_ns().saturating_add(nanos),
+            until_ns: clock::boot_ns().saturating_add(nanos),
             n_dropped: self.keeper.look(Backlog::n_dropped),
         };
         self.keeper

@@ -17,6 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest as _, Sha256};
 use tracer_abi::map;
 use tracer_core::event::{Ktime, ProcKey, Tgid};
+use tracer_core::hex;
 use zerocopy::IntoBytes as _;
 
 use super::pin::{Error, Place, Set};
@@ -393,12 +394,8 @@ fn prefix(table: &Table<'_>) -> String {
         .chain_update(prefixes.as_bytes())
         .chain_update(names.as_bytes())
         .finalize();
-    let short = digest.iter().take(8).fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write as _;
-        let _infallible = write!(hex, "{byte:02x}");
-        hex
-    });
-    format!("{}{short}", super::pin::SET)
+    let (first, _) = digest.split_at(8);
+    format!("{}{}", super::pin::SET, hex::hex(first))
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! `gotrace builds`: the history, newest first.
 
 use std::io::{self, BufWriter, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
 use tracer_core::model::State;
 
 use super::report::{self, Format};
 use super::{Color, FINE, say};
+use crate::clock;
 use crate::history::{self, Filter, Moment, Place};
 
 /// List the builds of the history, newest first
@@ -80,7 +80,7 @@ enum Ended {
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    let now = now_ns();
+    let now = clock::wall_ns();
     let filter = Filter {
         project: args.project.clone(),
         target: args.target.clone(),
@@ -107,12 +107,6 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         ));
     }
     Ok(FINE)
-}
-
-/// Nanoseconds since 1970.
-pub(super) fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX))
 }
 
 impl From<Ended> for State {

@@ -5,9 +5,10 @@ use std::io::{self, BufWriter, Write};
 use anyhow::Context as _;
 use tracer_core::history::IdPrefix;
 
-use super::builds::{Store, now_ns};
+use super::builds::Store;
 use super::report::{self, Format};
 use super::{Color, FINE};
+use crate::clock;
 use crate::history;
 
 /// Show one build of the history
@@ -43,7 +44,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
     match args.format {
-        Format::Text => history::show(&shown, now_ns(), &style, &mut out)?,
+        Format::Text => history::show(&shown, clock::wall_ns(), &style, &mut out)?,
         Format::Json => history::show_json(&shown, &mut out)?,
     }
     out.flush()?;

@@ -19,8 +19,8 @@ use tracer_core::event::{Artifact, Event, Inspected, ProcKey};
 
 use super::analyst::{Analyst, Counts, Found, Shared};
 use super::bell::{Bell, Mouth};
-use super::clock;
 use super::line::Line;
+use crate::clock;
 use crate::inspect::{self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Event, Exec, ProcKey, Status, Tgid};
 
-use super::clock;
+use crate::clock;
 
 /// Name of the program that gotrace is then: at most 15 bytes, and no Go tool's.
 pub(super) const NAME: &str = "gotrace-itself";

@@ -24,7 +24,8 @@ use super::journal::{Journal, is_of_kernel};
 use super::self_test::{SelfTest, Verdict};
 use super::source::Source;
 use super::world::{Answer, NoTool, World};
-use super::{REAPING_TICK, TICK, clock, wait};
+use super::{REAPING_TICK, TICK, wait};
+use crate::clock;
 use crate::launch::signal::{Received, Signals};
 use crate::proc;
 

@@ -14,8 +14,8 @@ use tracer_core::golang::{build_info, go_mod, response_file, settings, tool};
 use tracer_core::origin::Place;
 use tracer_core::redact;
 
-use super::clock;
 use super::readers::Job;
+use crate::clock;
 use crate::inspect::{self, Neighbour, OUTPUT_LIMIT, Reader, Root, TEXT_LIMIT, checkout};
 use crate::toolchain;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tracer_core::history::Limits;
 
@@ -18,6 +18,8 @@ use super::error::{Error, Why};
 use super::spool::{Forgone, Undelivered};
 use super::store::Store;
 use super::writer::retention::{Deleted, Retention};
+
+use crate::clock;
 
 /// How often it is looked whether there is something to deliver.
 const POLL: Duration = Duration::from_secs(1);
@@ -229,7 +231,9 @@ impl Line {
             None => false,
         };
         if is_due || is_over {
-            let (retained, forgone) = self.spool.retain_spool(self.order.limits, now_ns())?;
+            let (retained, forgone) = self
+                .spool
+                .retain_spool(self.order.limits, clock::wall_ns())?;
             self.counts.retention.ran(retained, forgone);
             let Forgone { details, builds } = forgone;
             self.counts.details.fetch_add(details, Ordering::Relaxed);
@@ -348,7 +352,7 @@ impl Line {
             && self.deleted.is_none_or(|it| it.elapsed() > RETENTION);
         if is_due && let Some(days) = self.order.settings.keep_days {
             self.deleted = Some(Instant::now());
-            let since_ns = now_ns().saturating_sub(i64::from(days).saturating_mul(DAY_NS));
+            let since_ns = clock::wall_ns().saturating_sub(i64::from(days).saturating_mul(DAY_NS));
             match delivery.retain(since_ns) {
                 Ok(0) => {}
                 Ok(n) => (self.tell)(&format!(
@@ -366,10 +370,4 @@ impl Line {
             self.delivery = None;
         }
     }
-}
-
-/// Nanoseconds since 1970.
-fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -72,13 +72,13 @@ fn millibits(entropy: f64) -> u32 {
 mod tests {
     use sha2::{Digest as _, Sha256};
 
-    use super::super::hex;
     use super::*;
+    use tracer_core::hex;
 
     #[test]
     fn a_program_is_told_by_its_sections_largest_first() {
         let bytes = std::fs::read("/bin/true").unwrap();
-        let sha256 = hex(Sha256::digest(&bytes).as_slice());
+        let sha256 = hex::hex(Sha256::digest(&bytes).as_slice());
         let Found::Anatomy(anatomy) = of(&bytes, &sha256) else {
             panic!("/bin/true is a program");
         };

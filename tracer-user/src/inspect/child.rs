@@ -11,10 +11,11 @@ use rustix::io::Errno;
 use rustix::stdio::{stdin, stdout};
 use sha2::{Digest as _, Sha256};
 use tracer_core::event::Artifact;
+use tracer_core::hex;
 
 use super::answer::{Answer, Found, VERSION};
 use super::artifact::cut;
-use super::{WHOLE_LIMIT, anatomy, artifact, hex};
+use super::{WHOLE_LIMIT, anatomy, artifact};
 use crate::sandbox::{self, Bounds};
 
 /// The word with which gotrace starts itself as this child. It is of no use to anybody else.
@@ -75,7 +76,7 @@ fn find(task: &Task, size: u64) -> Found {
 fn identity(size: u64) -> Result<Found, Errno> {
     let artifact = if size <= WHOLE_LIMIT {
         let bytes = read(size)?;
-        artifact::of(&bytes, hex(Sha256::digest(&bytes).as_slice()))
+        artifact::of(&bytes, hex::hex(Sha256::digest(&bytes).as_slice()))
     } else {
         Artifact {
             size,
@@ -108,7 +109,7 @@ fn hash(file: impl AsFd, size: u64) -> Result<String, Errno> {
         hash.update(chunk.get(..n).unwrap_or_default());
         offset += n as u64;
     }
-    Ok(hex(hash.finalize().as_slice()))
+    Ok(hex::hex(hash.finalize().as_slice()))
 }
 
 /// Fills `buffer` from `offset` on; how many bytes there were.
@@ -152,7 +153,11 @@ mod tests {
             let content: Vec<u8> = (0..251).cycle().take(size).collect();
             fs::write(&path, &content).unwrap();
             let hashed = hash(File::open(&path).unwrap(), size as u64).unwrap();
-            assert_eq!(hashed, hex(Sha256::digest(&content).as_slice()), "{size}");
+            assert_eq!(
+                hashed,
+                hex::hex(Sha256::digest(&content).as_slice()),
+                "{size}"
+            );
         }
     }
 
@@ -162,6 +167,6 @@ mod tests {
         let path = dir.path().join("file");
         fs::write(&path, "abc").unwrap();
         let hashed = hash(File::open(&path).unwrap(), u64::MAX).unwrap();
-        assert_eq!(hashed, hex(Sha256::digest(b"abc").as_slice()));
+        assert_eq!(hashed, hex::hex(Sha256::digest(b"abc").as_slice()));
     }
 }

@@ -10,10 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, StatxFlags, statx};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::{FileId, Ktime, Refusal, Tool};
+use tracer_core::event::{FileId, Refusal, Tool};
 
 use super::candidate::Candidate;
 use super::lease::{Guard, Holding, Leases, OpenForWriting};
@@ -21,6 +20,7 @@ use super::resolve::Resolved;
 use super::watch::Watch;
 use super::{file_id, file_id_of};
 use crate::bpf::{Site, Tracer, describe};
+use crate::clock;
 
 /// The files whose probes are on, and the tools that have none.
 #[derive(Default)]
@@ -123,7 +123,7 @@ impl Probes {
             is_for_now,
         } = self.attach(tracer, &file, id, target, resolved);
         let tool = Tool {
-            at: now(),
+            at: clock::boot(),
             file: id,
             path: ByteString::from(path.as_os_str().as_bytes()),
             role: identity.role,
@@ -326,10 +326,4 @@ fn holding<'a>(leases: &'a mut Option<Leases>, tracer: &Tracer) -> Option<Holdin
 fn is_same(file: &File, id: FileId) -> bool {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     statx(file, "", flags, StatxFlags::BASIC_STATS).is_ok_and(|it| file_id_of(&it) == id)
-}
-
-fn now() -> Ktime {
-    let now = clock_gettime(ClockId::Boottime);
-    let nanoseconds = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
-    Ktime(u64::try_from(nanoseconds).unwrap_or(0))
 }

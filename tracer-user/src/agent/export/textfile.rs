@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::Counts;
 use super::worker::{Jobs, Next, Worker};
 use crate::agent::metrics::{Format, Metrics};
-use crate::agent::now_ns;
+use crate::clock;
 use crate::replace::{Durability, replace};
 
 const NAME: &str = "gotrace.prom";
@@ -117,7 +117,7 @@ fn work(
 }
 
 fn write(directory: &Path, metrics: &Metrics) -> anyhow::Result<()> {
-    let page = metrics.page(Format::Text, now_ns())?;
+    let page = metrics.page(Format::Text, clock::wall_ns())?;
     put(directory, &page)
 }
 

@@ -1,7 +1,7 @@
 //! What each page says. Every trouble is a JSON object with one sentence that says what to do.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{Shared, question};
 use crate::agent::metrics::Format;
+use crate::clock;
 use crate::history::{self, Error, Reader, Why};
 
 /// For the history to answer.
@@ -37,7 +38,7 @@ pub(super) fn router(shared: Shared) -> Router {
 
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let format = format(&headers);
-    match shared.served.metrics.page(format, now_ns()) {
+    match shared.served.metrics.page(format, clock::wall_ns()) {
         Ok(page) => {
             let mut response = fine(format.content_type(), page);
             response
@@ -73,7 +74,7 @@ async fn builds(
             "what follows the question mark is not name=value: encode it as a URL",
         );
     };
-    let filter = match question::filter(&words, now_ns()) {
+    let filter = match question::filter(&words, clock::wall_ns()) {
         Ok(filter) => filter,
         Err(why) => return trouble(StatusCode::BAD_REQUEST, &why),
     };
@@ -222,12 +223,6 @@ fn respond(status: StatusCode, content_type: &'static str, page: axum::body::Bod
         (HeaderName::from_static("x-content-type-options"), "nosniff"),
     ];
     (status, headers, page).into_response()
-}
-
-/// Nanoseconds since 1970.
-fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use crate::agent::export::outputs::Outputs;
 use crate::agent::http::{Readiness, Served, Server};
 use crate::agent::metrics::Reload;
 use crate::agent::pipe::Health;
-use crate::agent::{Config, Load, REST, kept, now_ns};
+use crate::agent::{Config, Load, REST, kept};
+use crate::clock;
 use crate::config::{File, SizeBudget};
 use crate::driver::SelfTestVerdict;
 use crate::history::{Forwarder, ReadPool, Writer};
@@ -229,7 +230,7 @@ impl<'a> Books<'a> {
             let is_heard = if let Some(forwarder) = &self.forwarder {
                 forwarder.set_limits(self.config.limits)
             } else {
-                self.writer.retain(self.config.limits, now_ns());
+                self.writer.retain(self.config.limits, clock::wall_ns());
                 true
             };
             self.retained = is_heard.then(Instant::now);

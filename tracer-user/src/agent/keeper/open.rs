@@ -4,9 +4,10 @@
 use std::fs;
 use std::sync::Arc;
 
+use crate::agent::Config;
 use crate::agent::begin::{lock, restore};
 use crate::agent::metrics::Metrics;
-use crate::agent::{Config, now_ns};
+use crate::clock;
 use crate::config::SizeBudget;
 use crate::history::{self, Error, Store, Writer};
 
@@ -52,7 +53,7 @@ pub(super) fn history(config: &Config, goes_on: bool, tell: fn(&str)) -> anyhow:
 /// Returns how many histories were moved.
 fn set_aside(config: &Config, failed: bool, tell: fn(&str)) -> anyhow::Result<u64> {
     let path = &config.store;
-    let Some(aside) = history::set_aside(path, failed, now_ns())? else {
+    let Some(aside) = history::set_aside(path, failed, clock::wall_ns())? else {
         return Ok(0);
     };
     tell(&format!(

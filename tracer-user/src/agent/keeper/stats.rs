@@ -11,7 +11,8 @@ use super::books::Books;
 use crate::agent::export::Counts;
 use crate::agent::metrics::{self, Queue, SelfStats};
 use crate::agent::pipe::Health;
-use crate::driver::{SelfTestVerdict, own_cpu_ns};
+use crate::clock;
+use crate::driver::SelfTestVerdict;
 use crate::history::{Delivered, Forwarder};
 use crate::proc;
 
@@ -58,7 +59,7 @@ impl Books<'_> {
                     dropped: health.n_refused,
                 },
             ],
-            cpu_seconds: Duration::from_nanos(own_cpu_ns().saturating_add(health.cpu_ns))
+            cpu_seconds: Duration::from_nanos(clock::own_cpu_ns().saturating_add(health.cpu_ns))
                 .as_secs_f64(),
             resident_bytes: proc::own_resident_bytes().saturating_add(health.resident_bytes),
             delay_seconds: Duration::from_nanos(health.delay_ns).as_secs_f64(),

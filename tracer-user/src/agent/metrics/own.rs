@@ -1,10 +1,11 @@
 //! The agent's own state as metrics. It is told whole each time; nothing is measured here.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Registry};
 
 use crate::agent::export::Counts;
+use crate::clock;
 use crate::driver::Analyses;
 use crate::render::metrics::family::{Families, Spec};
 use crate::render::metrics::fold;
@@ -184,10 +185,10 @@ pub struct Reload {
 impl Reload {
     /// Read just now, and good.
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let since = Duration::from_nanos(clock::wall_ns().unsigned_abs());
         Self {
             is_good: true,
-            at_seconds: since.map_or(0.0, |it| it.as_secs_f64()),
+            at_seconds: since.as_secs_f64(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use flate2::write::GzEncoder;
@@ -22,6 +22,7 @@ use crate::agent::export::client::{self, Answer, Client, Method, Outcome, Status
 use crate::agent::export::retry::Backoff;
 use crate::agent::export::worker::{Jobs, Next};
 use crate::agent::metrics::Metrics;
+use crate::clock;
 
 /// The first pause after a failure, and the longest.
 const FIRST: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ impl Exporter {
             compression: settings.compression,
             metrics: settings.metrics.then_some((metrics, interval)),
             machine,
-            started_ns: now_ns(),
+            started_ns: clock::wall_ns().unsigned_abs(),
             backoff: Backoff::new(FIRST, LONGEST),
             tell,
             told: None,
@@ -98,7 +99,7 @@ impl Exporter {
         let Some((metrics, _)) = &self.metrics else {
             return;
         };
-        let end_ns = now_ns();
+        let end_ns = clock::wall_ns().unsigned_abs();
         let families = metrics.gather(i64::try_from(end_ns).unwrap_or(i64::MAX));
         let period = Period {
             start: self.started_ns,
@@ -246,10 +247,4 @@ fn read(path: &Path) -> io::Result<String> {
     let file = File::open(path)?;
     file.take(HEADERS).read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// Nanoseconds since 1970.
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX))
 }

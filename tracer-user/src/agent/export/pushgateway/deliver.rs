@@ -13,7 +13,7 @@ use super::theirs;
 use crate::agent::export::client::{Answer, Client, Method, Outcome, Request, TOTAL};
 use crate::agent::export::retry::Backoff;
 use crate::agent::export::worker::{Jobs, Next};
-use crate::agent::now_ns;
+use crate::clock;
 
 /// Tries of a push: one, and two again.
 const TRIES: u32 = 3;
@@ -311,7 +311,7 @@ impl Delivery {
 
     /// In nanoseconds since 1970.
     fn stale_before(&self) -> u64 {
-        let now = u64::try_from(now_ns()).unwrap_or(0);
+        let now = u64::try_from(clock::wall_ns()).unwrap_or(0);
         let ttl = u64::try_from(self.ttl.as_nanos()).unwrap_or(u64::MAX);
         now.saturating_sub(ttl)
     }

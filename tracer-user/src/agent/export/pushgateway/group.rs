@@ -4,7 +4,7 @@
 //! No clock here, and nothing is sent.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use tracer_core::hex;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -130,7 +130,7 @@ impl Group {
         digest.update(self.job.as_bytes());
         digest.update([0]);
         digest.update(self.target.as_bytes());
-        format!("{}.json", hex(&digest.finalize()))
+        format!("{}.json", hex::hex(&digest.finalize()))
     }
 
     /// What is pushed. An error is a mistake of ours.
@@ -182,15 +182,6 @@ fn segment(value: &str) -> String {
     } else {
         format!("@base64/{}", URL_SAFE_NO_PAD.encode(value))
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing into a string does not fail.
-        let _written = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

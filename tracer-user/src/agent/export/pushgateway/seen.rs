@@ -3,10 +3,11 @@
 //! What was only linked to be run at once (`go run`, test binaries) is no target that somebody waits for.
 
 use sha2::{Digest as _, Sha256};
+use tracer_core::hex;
 use tracer_core::model::{Build, Installed, Trace};
 use tracer_core::report;
 
-use super::group::{Last, Platform, hex};
+use super::group::{Last, Platform};
 use crate::render::metrics::family::INFO;
 use crate::render::metrics::guard::guarded;
 use crate::render::metrics::{fold, label};
@@ -88,7 +89,7 @@ fn asked(build: &Build) -> String {
         digest.update(part.len().to_le_bytes());
         digest.update(part);
     }
-    hex(&digest.finalize())
+    hex::hex(&digest.finalize())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The clocks of a live trace. The core has none.
+//! Every clock that is read. The core reads none.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tracer_core::event::Ktime;
@@ -26,6 +26,11 @@ pub(crate) fn boot_to_wall_ns() -> i64 {
     };
     let shortest = (0..READINGS).map(read).min_by_key(|(took, _)| *took);
     shortest.map_or(0, |(_, difference)| difference)
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn wall_ns() -> i64 {
+    ns(ClockId::Realtime)
 }
 
 /// CPU time that this process has used.
