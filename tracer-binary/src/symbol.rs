@@ -1,7 +1,10 @@
 //! The symbol table of an image, decoded.
 //!
 //! ELF says how long each symbol is. Mach-O and PE do not: there a symbol ends where the next one
-//! begins, which is also what `go tool nm -size` prints. Undefined symbols, sections and file names are left out.
+//! begins, which is also what `go tool nm -size` prints. Undefined symbols, sections and file names are left out, and so are the
+//! aliases `local.NAME` that the linker writes beside each function of a program that imports `plugin`.
+
+use std::collections::HashSet;
 
 use crate::image::{Image, SymbolLayout, SymbolTable};
 use crate::limit;
@@ -34,7 +37,7 @@ pub(crate) fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>
         }),
         SymbolLayout::Coff => coff(image, table),
     };
-    let mut symbols = by_address(&symbols);
+    let mut symbols = without_aliases(by_address(&symbols));
     if !matches!(table.layout, SymbolLayout::Elf32 | SymbolLayout::Elf64) {
         measure(image, &mut symbols);
     }
@@ -53,6 +56,27 @@ fn by_address<'i>(symbols: &[Symbol<'i>]) -> Vec<Symbol<'i>> {
         .into_iter()
         .filter_map(|(_, number)| symbols.get(index(number.into())?).copied())
         .collect()
+}
+
+/// `putelfsym` of `cmd/link/internal/ld` writes a local symbol for each global function when it links dynamically.
+fn without_aliases(symbols: Vec<Symbol<'_>>) -> Vec<Symbol<'_>> {
+    if !symbols.iter().any(|symbol| original(symbol).is_some()) {
+        return symbols;
+    }
+    let mut kept = Vec::with_capacity(symbols.len());
+    for same in symbols.chunk_by(|a, b| a.address == b.address) {
+        let functions = same.iter().filter(|symbol| symbol.is_function);
+        let names: HashSet<_> = functions.map(|symbol| symbol.name).collect();
+        let is_alias = |symbol: &Symbol<'_>| original(symbol).is_some_and(|it| names.contains(it));
+        kept.extend(same.iter().filter(|symbol| !is_alias(symbol)));
+    }
+    kept
+}
+
+/// The name that a function's alias stands for, if it is one.
+fn original<'i>(symbol: &Symbol<'i>) -> Option<&'i [u8]> {
+    let name = symbol.name.strip_prefix(b"local.")?;
+    symbol.is_function.then_some(name)
 }
 
 type Entry = for<'i> fn(&'i Image<'_>, Reader<'i>, &SymbolTable, usize) -> Option<Symbol<'i>>;
@@ -248,5 +272,52 @@ fn measure(image: &Image<'_>, symbols: &mut [Symbol<'_>]) {
         {
             first.size = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(address: u64, name: &str) -> Symbol<'_> {
+        Symbol {
+            name: name.as_bytes(),
+            address,
+            size: 16,
+            section: Some(0),
+            is_function: true,
+        }
+    }
+
+    #[test]
+    fn an_alias_is_left_out_and_a_package_called_local_is_not() {
+        let data = Symbol {
+            is_function: false,
+            ..function(64, "local.main.x")
+        };
+        let symbols = vec![
+            function(16, "local.main.main"),
+            function(16, "main.main"),
+            function(32, "local.F"),
+            function(32, "local.local.F"),
+            function(48, "local.main.main"),
+            data,
+            function(64, "main.x"),
+        ];
+        let kept = without_aliases(symbols);
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|symbol| (symbol.address, std::str::from_utf8(symbol.name).unwrap()))
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                (16, "main.main"),
+                (32, "local.F"),
+                (48, "local.main.main"),
+                (64, "local.main.x"),
+                (64, "main.x"),
+            ]
+        );
     }
 }
