@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::Part;
 use crate::go::moduledata::{self, ModuleData};
-use crate::go::pclntab::Pclntab;
+use crate::go::name::{self, Spelling};
+use crate::go::pclntab::{Layout, Pclntab};
 use crate::go::types::{self, Types};
 use crate::image::{Image, Section, SectionClass};
 use crate::limit;
@@ -258,10 +259,15 @@ pub(crate) fn gather<'i>(
             limit::FUNCTIONS
         ));
     }
+    packages.spell(spelling(facts.table.as_ref(), minor));
+    // Descriptors name packages by themselves, with which the names of functions are read.
+    let types = facts
+        .data
+        .as_ref()
+        .map(|data| types::read(image, data, packages));
     function::claim(&facts, packages, claims);
-    if let Some(data) = &facts.data {
-        let types = types::read(image, data, packages);
-        self::types(&facts, &types, claims);
+    if let Some(types) = &types {
+        self::types(&facts, types, claims);
     }
     embed::claim(&facts, packages, claims);
     variables(&facts, packages, claims);
@@ -274,6 +280,15 @@ pub(crate) fn gather<'i>(
             claims.dropped
         ));
         claims.dropped = 0;
+    }
+}
+
+/// The function table changed with the names in 1.20.
+fn spelling(table: Option<&Pclntab<'_>>, minor: Option<u32>) -> Spelling {
+    match (table.map(|table| table.layout), minor) {
+        (Some(Layout::Go120), _) | (None, Some(20..)) => Spelling::Colon,
+        (Some(Layout::Go116 | Layout::Go118), _) | (None, Some(..20)) => Spelling::Dot,
+        (None, None) => Spelling::Unknown,
     }
 }
 
@@ -331,14 +346,13 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         } else {
             packages.of_symbol(symbol.name)
         };
-        let content =
-            if symbol.name.starts_with(b"go:itab.") || symbol.name.starts_with(b"go.itab.") {
-                Content::Itabs
-            } else if holds_build_info(symbol) {
-                Content::BuildInfo
-            } else {
-                Content::Data
-            };
+        let content = if name::is_itab(symbol.name) {
+            Content::Itabs
+        } else if holds_build_info(symbol) {
+            Content::BuildInfo
+        } else {
+            Content::Data
+        };
         let name = claims.name(symbol.name, package, content);
         claims.push(facts.offset, &file, package, name, content);
     }

@@ -2,8 +2,9 @@
 
 use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of};
 use crate::bits::Bits;
+use crate::go::name;
 use crate::go::pclntab::{Layout, Pclntab, Record};
-use crate::package::{PackageId, Packages, of_symbol};
+use crate::package::{PackageId, Packages};
 use crate::symbol::Symbol;
 
 /// The first function of a wasm file has this program counter (`cmd/link/internal/wasm`).
@@ -90,7 +91,10 @@ fn symbols<'i>(
         // The linker keeps Go's code together: what is outside of it came from the system's compiler.
         let is_go = match &text {
             Some(text) => text.contains(&symbol.address),
-            None => of_symbol(symbol.name).is_some(),
+            None => !matches!(
+                name::owner(symbol.name, name::Spelling::Unknown),
+                name::Owner::Unnamed
+            ),
         };
         let (package, content) = if is_go {
             n_go += 1;
@@ -104,15 +108,15 @@ fn symbols<'i>(
     n_go
 }
 
-/// Assembly has functions without a package in their name; they stand among their package's others.
+/// Assembly has functions without a package in their name; they stand among their package's others. So do those that the compiler
+/// makes for whoever needs them (`type:.eq.SM10` of 1.27 compares any string followed by ten bytes), but many packages share one.
 fn owner<'i>(name: &'i [u8], last: &mut PackageId, packages: &mut Packages<'i>) -> PackageId {
-    let package = packages.of_symbol(name);
-    let is_assembly =
-        package == PackageId::NONE && !name.starts_with(b"type:") && !name.starts_with(b"go:");
-    if is_assembly {
+    let Some(package) = packages.owner(name) else {
         return *last;
+    };
+    if package != PackageId::NONE {
+        *last = package;
     }
-    *last = package;
     package
 }
 
