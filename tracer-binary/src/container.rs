@@ -54,6 +54,8 @@ pub(crate) struct Container<'a> {
     pub notes: Vec<String>,
 }
 
+const ARCHIVE: &[u8] = b"!<arch>\n";
+
 pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
     if bytes.is_empty() {
         return Err(Error::Empty);
@@ -65,7 +67,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
             limit: limit::FILE,
         });
     }
-    if bytes.starts_with(b"!<arch>\n") {
+    if bytes.starts_with(ARCHIVE) {
         return Ok(archive::open(bytes));
     }
     if fat::is_fat(bytes) {
@@ -85,6 +87,19 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
         headers: Vec::new(),
         notes: Vec::new(),
     })
+}
+
+/// Whether the bytes begin like a file of a format that is read.
+pub(crate) fn is_read(bytes: &[u8]) -> bool {
+    let is_image = matches!(
+        bytes,
+        [0x7f, b'E', b'L', b'F', 1 | 2, ..]
+            | [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..]
+            | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..]
+            | [b'M', b'Z', ..]
+            | [0, b'a', b's', b'm', ..]
+    );
+    is_image || bytes.starts_with(ARCHIVE) || fat::is_fat(bytes)
 }
 
 /// One image, `None` when the bytes are none that this crate knows.
