@@ -9,6 +9,7 @@ mod elf_linkage;
 mod fat;
 mod macho;
 mod pe;
+mod unread;
 mod wasm;
 
 use std::ops::Range;
@@ -74,6 +75,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
         return fat::open(bytes);
     }
     let image = image(bytes)?.ok_or_else(|| Error::Unknown {
+        format: unread::name(bytes),
         magic: magic(bytes),
     })?;
     Ok(Container {
