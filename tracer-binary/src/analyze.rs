@@ -76,7 +76,7 @@ struct Attributed<'i> {
 fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     let identity = artifact::of_container(bytes, container);
     let minor = identity.go_version.as_deref().and_then(minor);
-    let (mut packages, mut claims) = (Packages::of(&identity), Claims::default());
+    let (mut packages, mut claims) = (Packages::new(), Claims::default());
     for part in &container.parts {
         claim::gather(part, minor, &mut packages, &mut claims);
     }

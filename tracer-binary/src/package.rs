@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::artifact::Identity;
 use crate::go::name::{self, Owner, Spelling};
 
 /// Index of a package in [`Packages`].
@@ -26,20 +25,14 @@ pub(crate) struct Packages<'i> {
     ids: HashMap<Cow<'i, [u8]>, PackageId>,
     /// Whether the file names the package elsewhere than in a symbol.
     declared: Vec<bool>,
-    /// Paths of the modules in the build information.
-    modules: Vec<String>,
     spelling: Spelling,
     /// Neighbours in a file are of the same package more often than not.
     last: Option<(&'i [u8], PackageId)>,
 }
 
 impl<'i> Packages<'i> {
-    pub(crate) fn of(identity: &Identity) -> Self {
-        let modules = identity.main.iter().chain(&identity.deps);
-        let mut packages = Self {
-            modules: modules.map(|module| module.path.clone()).collect(),
-            ..Self::default()
-        };
+    pub(crate) fn new() -> Self {
+        let mut packages = Self::default();
         packages.declare(b"main");
         packages
     }
@@ -104,26 +97,25 @@ impl<'i> Packages<'i> {
         }
     }
 
-    /// The longest path is the right one, unless only a shorter one is known to be a package.
+    /// The longest path is the right one, unless it is two packages: the receiver's, and that of a method which is not exported.
     fn resolve(&mut self, path: &'i [u8]) -> PackageId {
         if !self.ids.contains_key(path)
-            && let Some(id) = self.shorter(path)
+            && let Some(id) = self.receiver(path)
         {
             self.ids.insert(Cow::Borrowed(path), id);
         }
         self.intern(path)
     }
 
-    fn shorter(&self, path: &[u8]) -> Option<PackageId> {
-        let shorter = name::shorter(path).filter_map(|shorter| {
-            let id = self.ids.get(&*name::unescape(shorter)).copied()?;
+    fn receiver(&self, path: &[u8]) -> Option<PackageId> {
+        let declared = |path: &[u8]| {
+            let id = self.ids.get(&*name::unescape(path)).copied()?;
             self.is_declared(id).then_some(id)
-        });
-        let id = shorter.last()?;
-        let path = name::unescape(path);
-        let is_known = self.ids.get(&*path).is_some_and(|&id| self.is_declared(id));
-        let in_module = || self.modules.iter().any(|module| holds(module, &path));
-        (!is_known && !in_module()).then_some(id)
+        };
+        let mut pairs = name::pairs(path);
+        pairs.find_map(|(receiver, method)| {
+            declared(receiver).filter(|_| declared(method).is_some())
+        })
     }
 
     fn is_declared(&self, id: PackageId) -> bool {
@@ -157,12 +149,6 @@ fn at(id: PackageId) -> Option<usize> {
     crate::reader::index(id.0.into())
 }
 
-/// Whether a package is in a module.
-fn holds(module: &str, package: &[u8]) -> bool {
-    let rest = package.strip_prefix(module.as_bytes());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,14 +180,15 @@ mod tests {
 
     #[test]
     fn a_method_of_another_package_is_the_receivers() {
-        let mut packages = Packages::default();
-        packages.declare(b"main");
-        packages.declare(b"example.com/a/b");
-        packages.modules = vec!["main.example.com".to_owned()];
+        let mut packages = Packages::new();
+        for path in ["example.com/a/b", "example.com/api", "go.example/x.v2"] {
+            packages.declare(path.as_bytes());
+        }
         let symbols = [
             "main.server.example.com/api.mustEmbed",
             "example.com/a/b.T.example.com/api.m",
             "example.com/api.F",
+            "main.T.go.example/x%2ev2.m",
             "main.example.com/x.F",
             "main.T.M",
         ];
@@ -209,6 +196,7 @@ mod tests {
             "main",
             "example.com/a/b",
             "example.com/api",
+            "main",
             "main.example.com/x",
             "main",
         ];

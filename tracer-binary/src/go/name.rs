@@ -216,21 +216,27 @@ fn path(name: &[u8]) -> Option<&[u8]> {
     name.get(..dot.filter(|&dot| dot > slash)?)
 }
 
-/// Paths that `path` may be instead, from the shortest. A method that is not exported and of another package than its receiver
-/// has that package's path in its name: `main.server.example.com/api.mustEmbed` is of `main`.
-pub(crate) fn shorter(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let last = path
+/// The two paths that `path` may be made of. A method that is not exported, and of another package than its receiver, has that
+/// package's path in its name: `main.server.example.com/api.mustEmbed` is of `main`.
+pub(crate) fn pairs(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    // Each is looked up. Paths of packages are shorter, and have fewer dots.
+    const LONGEST: usize = 512;
+    const MOST: usize = 16;
+    let path = if path.len() > LONGEST { &[] } else { path };
+    let last = path.iter().rposition(|&byte| byte == b'/');
+    let dots = path
         .iter()
-        .rposition(|&byte| byte == b'/')
-        .unwrap_or_default();
-    let mut is_first = true;
-    let dots = path.iter().take(last).enumerate().filter(move |(_, byte)| {
-        let is_dot = **byte == b'.';
-        let found = is_dot && is_first;
-        is_first = **byte == b'/' || (is_first && !is_dot);
-        found
-    });
-    dots.filter_map(|(at, _)| path.get(..at))
+        .take(last.unwrap_or_default())
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'.');
+    dots.take(MOST).filter_map(|(at, _)| {
+        let (receiver, behind) = (path.get(..at)?, path.get(at + 1..)?);
+        let name = behind
+            .iter()
+            .position(|&byte| matches!(byte, b'.' | b'/'))?;
+        let method = behind.get(name..)?.strip_prefix(b".")?;
+        Some((receiver, method))
+    })
 }
 
 /// Whether a symbol is one of `package`: what [`owner`] would find, with less to look at.

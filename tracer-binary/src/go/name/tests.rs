@@ -265,21 +265,26 @@ fn interface_tables_are_known_by_their_names() {
 
 #[test]
 fn a_path_with_dots_may_be_a_method_of_another_package() {
-    let check = |path: &str, expected: &[&str]| {
-        let found: Vec<_> = shorter(path.as_bytes())
-            .map(|path| std::str::from_utf8(path).unwrap())
+    let check = |path: &str, expected: &[(&str, &str)]| {
+        let text = |path| std::str::from_utf8(path).unwrap();
+        let found: Vec<_> = pairs(path.as_bytes())
+            .map(|(receiver, method)| (text(receiver), text(method)))
             .collect();
         assert_eq!(found, expected, "{path}");
     };
-    check("main.server.example.com/api", &["main"]);
     check(
-        "example.com/a/b.T.example.com/api/v2",
-        &["example", "example.com/a/b"],
+        "main.server.example.com/api",
+        &[("main", "example.com/api"), ("main.server", "com/api")],
     );
-    check("example.com/a", &["example"]);
+    check(
+        "a.b/c.T.example.com/api/v2",
+        &[("a.b/c", "example.com/api/v2"), ("a.b/c.T", "com/api/v2")],
+    );
+    check("example.com/a", &[]);
     check("net/http", &[]);
     check("main", &[]);
     check("a.b", &[]);
+    check("../", &[("", "/")]);
     check("", &[]);
 }
 
@@ -318,7 +323,7 @@ proptest! {
         for &spelling in ALL {
             let Some(path) = owner(&name, spelling).package() else { continue };
             prop_assert!(name.windows(path.len()).any(|it| it == path));
-            prop_assert!(shorter(path).all(|it| it.len() < path.len()));
+            prop_assert!(pairs(path).all(|(a, b)| a.len() + b.len() < path.len()));
             prop_assert!(unescape(path).len() <= path.len());
         }
         let _ = is_itab(&name);
