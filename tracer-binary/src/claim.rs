@@ -156,6 +156,8 @@ pub(crate) struct Claims<'i> {
     pub regions: Vec<Region>,
     pub embeds: Vec<Embed>,
     pub source: FunctionSource,
+    /// Whether Go made any of it.
+    pub is_go: bool,
     pub n_symbols: usize,
     pub n_functions: usize,
     pub n_types: usize,
@@ -215,6 +217,9 @@ struct Facts<'f, 'i> {
     symbols: &'f [Symbol<'i>],
     table: Option<Pclntab<'i>>,
     data: Option<ModuleData>,
+    /// Where the linker put Go's code.
+    text: Option<Range<u64>>,
+    is_go: bool,
 }
 
 impl Facts<'_, '_> {
@@ -227,10 +232,19 @@ impl Facts<'_, '_> {
     }
 }
 
-/// Adds the claims of one part. `minor` is its Go release, where known.
+/// What is known of a part from elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Whether it is said to be Go's. It may be without that.
+    pub is_go: bool,
+    /// Its Go release.
+    pub minor: Option<u32>,
+}
+
+/// Adds the claims of one part.
 pub(crate) fn gather<'i>(
     part: &'i Part<'i>,
-    minor: Option<u32>,
+    Origin { is_go, minor }: Origin,
     packages: &mut Packages<'i>,
     claims: &mut Claims<'i>,
 ) {
@@ -244,13 +258,35 @@ pub(crate) fn gather<'i>(
     let data = table
         .as_ref()
         .and_then(|table| moduledata::find(image, table, minor));
+    let text = match &data {
+        Some(data) => Some(data.text..data.etext),
+        None => function::text(&symbols),
+    };
+    // What looks like a function table may be chance, but not together with what else Go leaves.
+    let is_go = is_go || text.is_some();
     let facts = Facts {
         image,
         offset: part.offset,
         symbols: &symbols,
-        table,
+        table: table.filter(|_| is_go),
         data,
+        text,
+        is_go,
     };
+    claims.is_go |= is_go;
+    if minor.is_none()
+        && let (Some(table), Some(_)) = (&facts.table, &facts.data)
+    {
+        claims.notes.push(format!(
+            "nothing names the Go release; the function table is of Go {}",
+            table.layout.releases()
+        ));
+    }
+    if facts.is_go && facts.table.is_none() && Pclntab::is_old(image) {
+        claims.notes.push(
+            "the function table is of a Go before 1.16, which is not read: functions come from the symbol table alone".to_owned(),
+        );
+    }
     if let Some(table) = &facts.table
         && table.n_functions() > limit::FUNCTIONS
     {
@@ -341,7 +377,9 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         ) {
             continue;
         }
-        let package = if with_c {
+        let package = if !facts.is_go {
+            PackageId::NONE
+        } else if with_c {
             packages.known_of_symbol(symbol.name)
         } else {
             packages.of_symbol(symbol.name)

@@ -2,6 +2,7 @@
 
 use crate::analysis::{Analysis, Finding, FindingKind};
 use crate::container::Container;
+use crate::go::pclntab::Pclntab;
 use crate::image::SectionClass;
 
 /// Dense bytes below this are not worth a sentence.
@@ -9,7 +10,12 @@ const MIN_DENSE: u64 = 64 << 10;
 /// Embedded files named one by one; the rest is counted.
 const MAX_NAMED: usize = 5;
 
-pub(crate) fn find(bytes: &[u8], container: &Container<'_>, analysis: &Analysis) -> Vec<Finding> {
+pub(crate) fn find(
+    bytes: &[u8],
+    container: &Container<'_>,
+    analysis: &Analysis,
+    is_go: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let packed = packer(bytes, container);
     if let Some(text) = &packed {
@@ -17,14 +23,16 @@ pub(crate) fn find(bytes: &[u8], container: &Container<'_>, analysis: &Analysis)
             kind: FindingKind::Packed,
             text: text.clone(),
         });
-    } else if !analysis.identity.is_go() {
+    } else if !is_go {
         let text = "nothing in the file says that Go made it".to_owned();
         findings.push(Finding {
             kind: FindingKind::NotGo,
             text,
         });
     }
-    findings.extend(obfuscated(container, analysis, packed.is_some()));
+    if is_go {
+        findings.extend(obfuscated(container, analysis, packed.is_some()));
+    }
     if packed.is_none() {
         findings.extend(dense(analysis));
     }
@@ -72,12 +80,9 @@ fn obfuscated(container: &Container<'_>, analysis: &Analysis, is_packed: bool) -
     if identity.go_version.as_deref() == Some("unknown") {
         signs.push("the Go version was removed");
     }
-    let has_table_section = container
-        .parts
-        .iter()
-        .flat_map(|part| &part.image.sections)
-        .any(|section| section.name.ends_with("gopclntab") && !section.file.is_empty());
-    if has_table_section && analysis.counts.functions == 0 && !is_packed {
+    let mut images = container.parts.iter().map(|part| &part.image);
+    let has_unknown_table = images.any(Pclntab::is_unknown);
+    if has_unknown_table && analysis.counts.functions == 0 && !is_packed {
         signs.push("the function table does not have a known layout");
     }
     // Import paths of hashes: one word of mixed case, which nobody names a package.

@@ -1,6 +1,8 @@
 //! Functions: their code, and their share of the function table.
 
-use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of};
+use std::ops::Range;
+
+use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of, region};
 use crate::bits::Bits;
 use crate::go::name;
 use crate::go::pclntab::{Layout, Pclntab, Record};
@@ -71,41 +73,56 @@ pub(super) fn claim<'i>(
     shares.claim(facts, table, packages, claims);
 }
 
-/// Claims the functions of the symbol table; how many are Go's.
+/// Where Go's code is, by the linker's marks in the symbol table.
+pub(super) fn text(symbols: &[Symbol<'_>]) -> Option<Range<u64>> {
+    let mark = |name: &[u8]| {
+        let mark = symbols.iter().find(|symbol| symbol.name == name)?;
+        Some(mark.address)
+    };
+    let text = mark(b"runtime.text")?..mark(b"runtime.etext")?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// Claims the functions of the symbol table; how many are Go's, or in a file that is not Go's, how many there are.
 fn symbols<'i>(
     facts: &Facts<'_, 'i>,
     packages: &mut Packages<'i>,
     claims: &mut Claims<'i>,
 ) -> usize {
-    let text = facts.data.as_ref().map(|data| data.text..data.etext);
     let mut last = PackageId::NONE;
-    let mut n_go = 0;
+    let (mut n_go, mut n_c) = (0, 0);
     for symbol in facts
         .symbols
         .iter()
         .filter(|symbol| symbol.is_function && symbol.size > 0)
     {
+        // Where the file has no sizes, a mark seems to reach to the next symbol.
+        if facts.is_go && region::Mark::of(symbol.name).is_some() {
+            continue;
+        }
         let Some((file, _)) = file_of(facts.image, symbol) else {
             continue;
         };
         // The linker keeps Go's code together: what is outside of it came from the system's compiler.
-        let is_go = match &text {
+        let is_go = match &facts.text {
             Some(text) => text.contains(&symbol.address),
-            None => !matches!(
-                name::owner(symbol.name, name::Spelling::Unknown),
-                name::Owner::Unnamed
-            ),
+            None => facts.is_go && is_named_by_go(symbol.name),
         };
         let (package, content) = if is_go {
             n_go += 1;
             (owner(symbol.name, &mut last, packages), Content::Code)
         } else {
+            n_c += 1;
             (PackageId::NONE, Content::CCode)
         };
         let name = claims.name(symbol.name, package, content);
         claims.push(facts.offset, &file, package, name, content);
     }
-    n_go
+    if facts.is_go { n_go } else { n_c }
+}
+
+fn is_named_by_go(name: &[u8]) -> bool {
+    name::owner(name, name::Spelling::Unknown) != name::Owner::Unnamed
 }
 
 /// Assembly has functions without a package in their name; they stand among their package's others. So do those that the compiler
@@ -332,6 +349,29 @@ fn runs(mut starts: Vec<(u32, PackageId)>, end: u32, longest: u32) -> Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_linkers_marks_bound_the_text() {
+        let symbol = |name: &'static str, address| Symbol {
+            name: name.as_bytes(),
+            address,
+            size: 0,
+            section: Some(0),
+            is_function: true,
+        };
+        let marks = [
+            symbol("_start", 1),
+            symbol("runtime.text", 2),
+            symbol("main.main", 3),
+            symbol("runtime.etext", 4),
+        ];
+        assert_eq!(text(&marks), Some(2..4));
+        assert_eq!(text(&marks[..3]), None);
+        assert_eq!(
+            text(&[symbol("runtime.text", 2), symbol("runtime.etext", 2)]),
+            None
+        );
+    }
 
     #[test]
     fn neighbours_of_one_package_are_one_run() {

@@ -26,7 +26,19 @@ impl Layout {
             _ => None,
         }
     }
+
+    /// Which releases have it, in words.
+    pub(crate) fn releases(self) -> &'static str {
+        match self {
+            Self::Go116 => "1.16 or 1.17",
+            Self::Go118 => "1.18 or 1.19",
+            Self::Go120 => "1.20 or later",
+        }
+    }
 }
+
+/// Of the table of Go 1.2 to 1.15, whose layout is not read.
+const OLD_MAGIC: u32 = 0xffff_fffb;
 
 /// A table whose header was checked; offsets in it may still be wrong.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +110,25 @@ impl<'i> Pclntab<'i> {
         image
             .each_once(image.segments.iter(), |segment| &segment.file)
             .find_map(|(segment, bytes)| Self::scan(image, bytes, segment.address))
+    }
+
+    /// Whether there is one of a Go before 1.16.
+    pub(crate) fn is_old(image: &Image<'_>) -> bool {
+        Self::magic(image) == Some(OLD_MAGIC)
+    }
+
+    /// Whether there is one, and it is none of any release: not of a known layout, nor a damaged one.
+    pub(crate) fn is_unknown(image: &Image<'_>) -> bool {
+        Self::magic(image)
+            .is_some_and(|magic| magic != OLD_MAGIC && Layout::of_magic(magic).is_none())
+    }
+
+    /// The first word of the table that has a section to itself.
+    fn magic(image: &Image<'_>) -> Option<u32> {
+        let mut sections = image.sections.iter();
+        let named = sections
+            .find(|section| section.name.ends_with("gopclntab") && !section.file.is_empty())?;
+        Reader::new(image.section_bytes(named), image.endian).u32(0)
     }
 
     fn scan(image: &'i Image<'_>, bytes: &[u8], address: u64) -> Option<Self> {
