@@ -232,10 +232,10 @@ impl Facts<'_, '_> {
     }
 }
 
-/// What is known of a part from elsewhere.
+/// What the whole file states about its parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
-    /// Whether it is said to be Go's. It may be without that.
+    /// Whether the file states that Go made it. A part can show that as well.
     pub is_go: bool,
     /// Its Go release.
     pub minor: Option<u32>,
@@ -262,7 +262,7 @@ pub(crate) fn gather<'i>(
         Some(data) => Some(data.text..data.etext),
         None => function::text(&symbols),
     };
-    // What looks like a function table may be chance, but not together with what else Go leaves.
+    // Bytes can look like a function table by chance, but module data and the linker's marks do not.
     let is_go = is_go || text.is_some();
     let facts = Facts {
         image,
@@ -278,13 +278,13 @@ pub(crate) fn gather<'i>(
         && let (Some(table), Some(_)) = (&facts.table, &facts.data)
     {
         claims.notes.push(format!(
-            "nothing names the Go release; the function table is of Go {}",
+            "the file does not state its Go release; its function table has the layout of Go {}",
             table.layout.releases()
         ));
     }
     if facts.is_go && facts.table.is_none() && Pclntab::is_old(image) {
         claims.notes.push(
-            "the function table is of a Go before 1.16, which is not read: functions come from the symbol table alone".to_owned(),
+            "the function table has the layout of Go 1.15 or earlier, which gotrace does not read; functions come from the symbol table only".to_owned(),
         );
     }
     if let Some(table) = &facts.table
@@ -375,6 +375,14 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
             class,
             SectionClass::Code | SectionClass::ReadOnly | SectionClass::Data
         ) {
+            continue;
+        }
+        // A program that imports plugin has symbols for types. The walk over the types knows their packages; it goes first.
+        if facts.data.is_some() && name::is_descriptor(symbol.name) {
+            claims.regions.push(Region {
+                file: file.start + facts.offset..file.end + facts.offset,
+                content: Content::Types,
+            });
             continue;
         }
         let package = if !facts.is_go {

@@ -23,7 +23,7 @@ pub enum Error {
 fn unknown(format: Option<&str>, magic: &str) -> String {
     match format {
         Some(format) => format!(
-            "{format} files are not read; ELF, PE, Mach-O and WebAssembly are, and `ar` archives of them"
+            "the format is {format}, which gotrace does not read; it reads ELF, PE, Mach-O, WebAssembly and `ar` archives of them"
         ),
         None => format!(
             "not an executable, library, object or archive (it begins with {magic}); give it what `go build` wrote"

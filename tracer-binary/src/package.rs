@@ -1,6 +1,6 @@
 //! The packages of a file, each by its import path.
 //!
-//! Which part of a symbol's name is the path, `go::name` knows.
+//! `go::name` finds the path in a symbol's name.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

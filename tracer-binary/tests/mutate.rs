@@ -217,7 +217,7 @@ fn a_function_table_of_an_old_release_is_called_old() {
         analysis
             .notes
             .iter()
-            .any(|note| note.contains("before 1.16")),
+            .any(|note| note.contains("Go 1.15 or earlier")),
         "{:?}",
         analysis.notes
     );
@@ -239,7 +239,7 @@ fn a_program_that_only_its_function_table_says_is_go() {
     let analysis = analyze(&bytes, Options::default()).unwrap();
     assert_eq!(analysis.findings, Vec::new());
     assert!(analysis.counts.functions > 1000);
-    let note = "nothing names the Go release; the function table is of Go 1.20 or later";
+    let note = "the file does not state its Go release; its function table has the layout of Go 1.20 or later";
     assert!(
         analysis.notes.iter().any(|it| it == note),
         "{:?}",

@@ -16,19 +16,19 @@ pub(crate) enum Spelling {
     Dot,
     /// `go:` and `type:`, since 1.20.
     Colon,
-    /// The file does not say which release it is of.
+    /// The file does not state its release.
     #[default]
     Unknown,
 }
 
-/// Whose a symbol is, as far as its name says.
+/// The owner of a symbol, as far as its name states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner<'n> {
-    /// Its import path, still escaped.
+    /// The import path, still escaped.
     Package(&'n [u8]),
-    /// Made by the compiler or the linker for no package in particular.
+    /// The compiler or the linker made it, for no package in particular.
     Toolchain,
-    /// No package in the name: assembly, or another language.
+    /// The name has no package: assembly, or another language.
     Unnamed,
 }
 
@@ -67,6 +67,19 @@ pub(crate) fn owner(name: &[u8], spelling: Spelling) -> Owner<'_> {
 pub(crate) fn is_itab(name: &[u8]) -> bool {
     matches!(name, [b'g', b'o', b':', b'i', b't', b'a', b'b', b'.', ..])
         || name.strip_prefix(b"go.itab.").is_some_and(has_comma)
+}
+
+/// Whether it is the descriptor of a type or a part of one, for a symbol that is no function. Up to 1.19 those are in the symbol
+/// table of programs that import plugin alone, where their names are hashes.
+pub(crate) fn is_descriptor(name: &[u8]) -> bool {
+    let is_hash = |rest: &[u8]| rest.len() == 8 && !rest.contains(&b'.');
+    match name {
+        [b't', b'y', b'p', b'e', b':', ..] => true,
+        [b't', b'y', b'p', b'e', b'.', rest @ ..] => {
+            matches!(rest, [b'*' | b'.', ..]) || is_hash(rest)
+        }
+        _ => false,
+    }
 }
 
 /// The compiler refuses `go` and `type` as import paths, but not longer ones that begin so.

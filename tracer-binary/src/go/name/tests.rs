@@ -264,6 +264,22 @@ fn interface_tables_are_known_by_their_names() {
 }
 
 #[test]
+fn descriptors_are_known_by_their_names() {
+    let check = |name: &str, expected| {
+        assert_eq!(is_descriptor(name.as_bytes()), expected, "{name}");
+    };
+    check("type:T18MID/d", true);
+    check("type:*bool", true);
+    check("type:runtime.moduledata", true);
+    check("type.T18MID/d", true);
+    check("type.*bool", true);
+    check("type:.eqfunc.SM10", true);
+    check("type..+PrLtu3x", true);
+    check("type.example.com/x.F", false);
+    check("types.F", false);
+}
+
+#[test]
 fn a_path_with_dots_may_be_a_method_of_another_package() {
     let check = |path: &str, expected: &[(&str, &str)]| {
         let text = |path| std::str::from_utf8(path).unwrap();
