@@ -5,6 +5,7 @@
 
 mod constant;
 mod embed;
+mod extent;
 mod function;
 mod region;
 
@@ -216,20 +217,12 @@ struct Facts<'f, 'i> {
     offset: usize,
     symbols: &'f [Symbol<'i>],
     table: Option<Pclntab<'i>>,
+    /// Where the function table's offsets begin to count.
+    base: Option<u64>,
     data: Option<ModuleData>,
     /// Where the linker put Go's code.
     text: Option<Range<u64>>,
     is_go: bool,
-}
-
-impl Facts<'_, '_> {
-    /// Where the function table's offsets begin to count.
-    fn text_start(&self) -> u64 {
-        let from_data = self.data.as_ref().map(|data| data.text);
-        from_data
-            .or_else(|| self.table.as_ref().and_then(Pclntab::text_start))
-            .unwrap_or(0)
-    }
 }
 
 /// What the whole file states about its parts.
@@ -249,7 +242,7 @@ pub(crate) fn gather<'i>(
     claims: &mut Claims<'i>,
 ) {
     let image = &part.image;
-    let (symbols, note) = symbol::read(image);
+    let (mut symbols, note) = symbol::read(image);
     claims.notes.extend(note);
     claims.n_symbols += symbols.len();
     let table = (image.shape != crate::image::Shape::Relocatable)
@@ -264,11 +257,17 @@ pub(crate) fn gather<'i>(
     };
     // Bytes can look like a function table by chance, but module data and the linker's marks do not.
     let is_go = is_go || text.is_some();
+    let table = table.filter(|_| is_go);
+    let start = text.as_ref().map(|text| text.start);
+    let base = table.as_ref().and_then(|table| table.base(start));
+    let note = extent::derive(image, table.as_ref(), base, &mut symbols);
+    claims.notes.extend(note);
     let facts = Facts {
         image,
         offset: part.offset,
         symbols: &symbols,
-        table: table.filter(|_| is_go),
+        table,
+        base,
         data,
         text,
         is_go,

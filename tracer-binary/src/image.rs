@@ -109,6 +109,16 @@ pub(crate) enum SymbolLayout {
     Coff,
 }
 
+impl SymbolLayout {
+    /// Whether each symbol states its size.
+    pub(crate) fn has_sizes(self) -> bool {
+        match self {
+            Self::Elf32 | Self::Elf64 => true,
+            Self::Nlist32 | Self::Nlist64 | Self::Coff => false,
+        }
+    }
+}
+
 /// Where the symbol table is; `symbol::read` decodes it.
 #[derive(Clone, Debug)]
 pub(crate) struct SymbolTable {

@@ -1,8 +1,8 @@
 //! The symbol table of an image, decoded.
 //!
-//! ELF says how long each symbol is. Mach-O and PE do not: there a symbol ends where the next one
-//! begins, which is also what `go tool nm -size` prints. Undefined symbols, sections and file names are left out, and so are the
-//! aliases `local.NAME` that the linker writes beside each function of a program that imports `plugin`.
+//! ELF says how long each symbol is. Mach-O and PE do not, and `claim::extent` derives what can be derived. Undefined symbols,
+//! sections and file names are left out, and so are the aliases `local.NAME` that the linker writes beside each function of a program
+//! that imports `plugin`.
 
 use std::collections::HashSet;
 
@@ -14,11 +14,13 @@ use crate::reader::{Reader, index};
 pub(crate) struct Symbol<'i> {
     pub name: &'i [u8],
     pub address: u64,
-    /// Zero for a mark that only names a place.
+    /// Zero for a mark that only names a place, and where the file does not say.
     pub size: u64,
     /// Index into the image's sections, where the table says it.
     pub section: Option<u32>,
     pub is_function: bool,
+    /// Not visible to other objects.
+    pub is_local: bool,
 }
 
 /// The symbols, and a note when some were left out. Sorted by address.
@@ -37,10 +39,7 @@ pub(crate) fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>
         }),
         SymbolLayout::Coff => coff(image, table),
     };
-    let mut symbols = without_aliases(by_address(&symbols));
-    if !matches!(table.layout, SymbolLayout::Elf32 | SymbolLayout::Elf64) {
-        measure(image, &mut symbols);
-    }
+    let symbols = without_aliases(by_address(&symbols));
     let note = cut.then(|| format!("more than {} symbols, the rest is not read", limit::SYMBOLS));
     (symbols, note)
 }
@@ -170,6 +169,7 @@ fn elf<'i>(
         size,
         section,
         is_function: matches!(kind, FUNC | IFUNC),
+        is_local: info >> 4 == 0,
     })
 }
 
@@ -183,6 +183,7 @@ fn nlist<'i>(
     const STAB: u8 = 0xe0;
     const TYPE: u8 = 0x0e;
     const IN_SECTION: u8 = 0x0e;
+    const EXTERNAL: u8 = 0x01;
     let kind = reader.u8(at + 4)?;
     if kind & STAB != 0 || kind & TYPE != IN_SECTION {
         return None;
@@ -200,6 +201,7 @@ fn nlist<'i>(
         size: 0,
         section,
         is_function,
+        is_local: kind & EXTERNAL == 0,
     })
 }
 
@@ -224,7 +226,8 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
             let section = u32::from(reader.u16(at + 12)?).checked_sub(1)?;
             let home = image.sections.get(index(section.into())?)?;
             // A section symbol has an auxiliary entry; it names no object.
-            if !matches!(reader.u8(at + 16)?, EXTERNAL | STATIC)
+            let storage = reader.u8(at + 16)?;
+            if !matches!(storage, EXTERNAL | STATIC)
                 || (auxiliary > 0 && name.starts_with(b"."))
             {
                 return None;
@@ -238,41 +241,12 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
                 size: 0,
                 section: Some(section),
                 is_function,
+                is_local: storage == STATIC,
             })
         };
         symbols.extend(symbol());
     }
     (symbols, number < count)
-}
-
-/// Each symbol ends at the next greater address, or at the end of its section.
-fn measure(image: &Image<'_>, symbols: &mut [Symbol<'_>]) {
-    let mut next = u64::MAX;
-    let mut current = u64::MAX;
-    for symbol in symbols.iter_mut().rev() {
-        if symbol.address != current {
-            next = current;
-            current = symbol.address;
-        }
-        let section = symbol
-            .section
-            .and_then(|section| image.sections.get(index(section.into())?));
-        let end = section.map_or(next, |section| {
-            let on_disk = section
-                .address
-                .saturating_add(section.file.len().max(1) as u64);
-            next.min(on_disk.max(section.address.saturating_add(section.memory)))
-        });
-        symbol.size = end.saturating_sub(symbol.address);
-    }
-    // Of several names for one place the last keeps it, so that it is counted once.
-    for pair in 1..symbols.len() {
-        if let [.., first, second] = symbols.get_mut(..=pair).unwrap_or_default()
-            && first.address == second.address
-        {
-            first.size = 0;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -286,6 +260,7 @@ mod tests {
             size: 16,
             section: Some(0),
             is_function: true,
+            is_local: false,
         }
     }
 

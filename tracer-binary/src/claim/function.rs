@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of, region};
 use crate::bits::Bits;
 use crate::go::name;
-use crate::go::pclntab::{Layout, Pclntab, Record};
+use crate::go::pclntab::{Pclntab, Record};
 use crate::package::{PackageId, Packages};
 use crate::symbol::Symbol;
 
@@ -38,23 +38,17 @@ pub(super) fn claim<'i>(
     let mut shares = Shares::of(facts, table);
     let mut last = PackageId::NONE;
     let mut record = Record::default();
-    let text = facts.text_start();
     let (index_at, index_entry) = table.index();
     let mut symbols = BySymbol::new(facts.symbols);
     for function in table.functions() {
         let package = owner(function.name, &mut last, packages);
-        let start = if table.layout == Layout::Go116 {
-            0
-        } else {
-            text
-        };
-        let (start, end) = (
-            start.wrapping_add(function.start),
-            start.wrapping_add(function.end),
-        );
-        if n_symbols == 0 || !symbols.has(start) {
-            let name = claims.name(function.name, package, Content::Code);
-            code(facts, start, end, package, name, claims);
+        if let Some(base) = facts.base {
+            let start = base.wrapping_add(function.start);
+            if n_symbols == 0 || !symbols.has(start) {
+                let end = base.wrapping_add(function.end);
+                let name = claims.name(function.name, package, Content::Code);
+                code(facts, start, end, package, name, claims);
+            }
         }
         let entry = index_at + function.number * index_entry;
         shares.index.add(entry, entry + index_entry, package);
@@ -358,6 +352,7 @@ mod tests {
             size: 0,
             section: Some(0),
             is_function: true,
+            is_local: true,
         };
         let marks = [
             symbol("_start", 1),

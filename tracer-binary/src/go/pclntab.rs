@@ -195,6 +195,15 @@ impl<'i> Pclntab<'i> {
         self.n_functions
     }
 
+    /// Where the starts of functions begin to count, with the start of the text where another part of the file states it.
+    pub(crate) fn base(&self, text: Option<u64>) -> Option<u64> {
+        match self.layout {
+            Layout::Go116 => Some(0),
+            // Position-independent files have zeros here and relocations for them.
+            Layout::Go118 | Layout::Go120 => text.or_else(|| self.text_start()),
+        }
+    }
+
     /// The start of the text, unless only the module data has it.
     pub(crate) fn text_start(&self) -> Option<u64> {
         (self.text_start != 0).then_some(self.text_start)
