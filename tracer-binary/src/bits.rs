@@ -42,6 +42,9 @@ mod tests {
         assert!(bits.insert(0) && bits.insert(64));
         assert!(!bits.insert(0) && !bits.insert(64));
         assert!(!bits.insert(128));
-        assert_eq!([0, 1, 64, 128].map(|it| bits.contains(it)), [true, false, true, false]);
+        assert_eq!(
+            [0, 1, 64, 128].map(|it| bits.contains(it)),
+            [true, false, true, false]
+        );
     }
 }

@@ -195,6 +195,9 @@ fn nlist<'i>(
         .is_some_and(|section| section.class == crate::image::SectionClass::Code);
     // C's underscore, which the toolchain puts before every name.
     let name = name.strip_prefix(b"_").unwrap_or(name);
+    if is_label(name) {
+        return None;
+    }
     Some(Symbol {
         name,
         address: reader.word(at + 8, word)?,
@@ -225,11 +228,11 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
             };
             let section = u32::from(reader.u16(at + 12)?).checked_sub(1)?;
             let home = image.sections.get(index(section.into())?)?;
-            // A section symbol has an auxiliary entry; it names no object.
             let storage = reader.u8(at + 16)?;
-            if !matches!(storage, EXTERNAL | STATIC)
-                || (auxiliary > 0 && name.starts_with(b"."))
-            {
+            // A section's symbol names no object. It has an auxiliary entry or its section's name.
+            let is_section =
+                name.starts_with(b".") && (auxiliary > 0 || name == home.name.as_bytes());
+            if !matches!(storage, EXTERNAL | STATIC) || is_section || is_label(name) {
                 return None;
             }
             let address = home.address.wrapping_add(reader.u32(at + 8)?.into());
@@ -249,6 +252,16 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
     (symbols, number < count)
 }
 
+/// A place inside of a large symbol, which the linker names where relocations reach no further: `runtime.pclntab+8MB`
+/// (`offsetLabelName` of `cmd/link/internal/arm64`).
+fn is_label(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b"MB").unwrap_or(name);
+    let Some(last) = name.iter().rposition(|byte| !byte.is_ascii_digit()) else {
+        return false;
+    };
+    last + 1 < name.len() && name.get(last) == Some(&b'+')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +275,21 @@ mod tests {
             is_function: true,
             is_local: false,
         }
+    }
+
+    #[test]
+    fn a_place_inside_of_a_symbol_is_a_label() {
+        let labels = [&b"runtime.pclntab+8MB"[..], b"main.x+1048577"];
+        assert!(labels.into_iter().all(is_label));
+        let others = [
+            &b"main.x"[..],
+            b"main.x+",
+            b"12",
+            b"",
+            b"8MB",
+            b"example.com/c++.F1",
+        ];
+        assert!(!others.into_iter().any(is_label));
     }
 
     #[test]

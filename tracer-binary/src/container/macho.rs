@@ -12,7 +12,7 @@ use crate::image::{
     SymbolLayout, SymbolTable, clamp,
 };
 use crate::limit;
-use crate::reader::Endian;
+use crate::reader::{Endian, index};
 
 pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'_>, Error> {
     let broken = |what| Error::Broken {
@@ -241,7 +241,10 @@ fn segment<H: MachHeader<Endian = Endianness>>(
         image.mappings.push(Mapping {
             address,
             offset: file.start,
-            len: file.len(),
+            // The linker keeps debug info in a segment that is not loaded, at address 0.
+            len: file
+                .len()
+                .min(index(raw.vmsize(endian).into()).unwrap_or(usize::MAX)),
         });
         image.segments.push(Segment {
             name: Cow::Owned(lossy(raw.name())),
