@@ -9,6 +9,7 @@ mod elf_linkage;
 mod fat;
 mod macho;
 mod pe;
+mod sectionless;
 mod unread;
 mod wasm;
 

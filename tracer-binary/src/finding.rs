@@ -68,7 +68,7 @@ fn packer(bytes: &[u8], container: &Container<'_>) -> Option<String> {
     let tail = bytes.get(bytes.len().saturating_sub(64)..).unwrap_or(bytes);
     let has_mark = |bytes: &[u8]| memchr::memmem::find(bytes, b"UPX!").is_some();
     let by_mark =
-        images.clone().any(|image| image.sections.is_empty()) && (has_mark(head) || has_mark(tail));
+        images.clone().any(|image| image.is_sectionless) && (has_mark(head) || has_mark(tail));
     (by_section || by_mark)
         .then(|| "packed with UPX: only the unpacker can be read; run `upx -d` on a copy and analyze that".to_owned())
 }

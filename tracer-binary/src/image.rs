@@ -174,6 +174,8 @@ pub(crate) struct Image<'a> {
     pub headers: Vec<Header>,
     pub sections: Vec<Section<'a>>,
     pub segments: Vec<Segment<'a>>,
+    /// Whether the file has no section table, and `sections` are made of its segments.
+    pub is_sectionless: bool,
     pub symbols: Option<SymbolTable>,
     /// How many null sections at the start are not in `sections`, though symbols count them.
     pub null_section: u8,

@@ -8,7 +8,8 @@ use object::elf;
 use object::read::elf::{CompressionHeader as _, FileHeader, ProgramHeader, SectionHeader};
 
 use super::Headers;
-use super::elf_linkage::linkage;
+use super::elf_linkage::{RELOCATIONS, linkage, named};
+use super::sectionless;
 use crate::error::Error;
 use crate::image::{
     Compression, Format, Header, Image, Mapping, RelativeFixups, Section, SectionClass, Segment,
@@ -29,7 +30,7 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         notes.push("the segment table lies outside of the file".to_owned());
         &[]
     });
-    let raw_sections = header.section_headers(endian, bytes).unwrap_or_else(|_| {
+    let mut raw_sections = header.section_headers(endian, bytes).unwrap_or_else(|_| {
         notes.push("the section table lies outside of the file".to_owned());
         &[]
     });
@@ -68,11 +69,21 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
             .first()
             .is_some_and(|section| section.sh_type(endian) == elf::SHT_NULL),
     );
-    let sections: Vec<_> = raw_sections
+    let mut section_notes = Vec::new();
+    let mut sections: Vec<_> = raw_sections
         .iter()
         .take(limit::SECTIONS)
         .skip(usize::from(null_section))
-        .map(|raw| section(raw, endian, reader, bytes, names.clone(), &mut notes))
+        .map(|raw| {
+            section(
+                raw,
+                endian,
+                reader,
+                bytes,
+                names.clone(),
+                &mut section_notes,
+            )
+        })
         .collect();
     let segments: Vec<_> = programs
         .iter()
@@ -83,6 +94,33 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
 
     let linkage = linkage(programs, endian, bytes, reader);
     let shape = shape(header.e_type(endian), linkage.position_independent);
+    let is_sectionless = !sectionless::agree(&sections, &segments);
+    if is_sectionless {
+        notes.push(if raw_sections.is_empty() {
+            "the file has no section table; its segments are shown in place of sections".to_owned()
+        } else {
+            "the section table does not match the segments, which are shown in place of sections"
+                .to_owned()
+        });
+        raw_sections = &[];
+    } else {
+        notes.extend(section_notes);
+    }
+    let headers = headers(
+        header,
+        endian,
+        bytes.len(),
+        programs.len(),
+        raw_sections.len(),
+    );
+    let kind = relative(header.e_machine(endian), word);
+    let mut fixups = fixups(raw_sections, endian, bytes.len()).filter(|_| kind.is_some());
+    if is_sectionless {
+        let named = named(programs, endian, bytes);
+        sections = sectionless::sections(&segments, &named, &headers);
+        let relocations = named.iter().find(|it| it.name == RELOCATIONS);
+        fixups = relocations.map(|it| it.file.clone());
+    }
     let image = Image {
         bytes,
         format: Format::Elf,
@@ -92,22 +130,13 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         word,
         shape,
         entry: header.e_entry(endian).into(),
-        headers: headers(
-            header,
-            endian,
-            bytes.len(),
-            programs.len(),
-            raw_sections.len(),
-        ),
+        headers,
         symbols: symbol_table(raw_sections, endian, word, bytes.len()),
-        fixups: fixups(
-            raw_sections,
-            endian,
-            header.e_machine(endian),
-            word,
-            bytes.len(),
-        ),
+        fixups: fixups
+            .zip(kind)
+            .map(|(table, kind)| RelativeFixups { table, kind }),
         null_section,
+        is_sectionless,
         mappings: mappings(&segments, &sections, shape),
         sections,
         segments,
@@ -331,25 +360,25 @@ fn symbol_table<S: SectionHeader<Endian = Endianness>>(
     })
 }
 
-/// Only RELA tables: REL keeps the addend in place, where it is read anyway.
-fn fixups<S: SectionHeader<Endian = Endianness>>(
-    sections: &[S],
-    endian: Endianness,
-    machine: u16,
-    word: u8,
-    file: usize,
-) -> Option<RelativeFixups> {
+/// The relocation that means "base + addend". Only in RELA tables: REL keeps the addend in place, where it is read anyway.
+fn relative(machine: u16, word: u8) -> Option<u32> {
     let kind = match machine {
         elf::EM_X86_64 => elf::R_X86_64_RELATIVE,
         elf::EM_AARCH64 => elf::R_AARCH64_RELATIVE,
         elf::EM_S390 => elf::R_390_RELATIVE,
         elf::EM_PPC64 => elf::R_PPC64_RELATIVE,
         elf::EM_RISCV => elf::R_RISCV_RELATIVE,
+        elf::EM_LOONGARCH => elf::R_LARCH_RELATIVE,
         _ => return None,
     };
-    if word != 8 {
-        return None;
-    }
+    (word == 8).then_some(kind)
+}
+
+fn fixups<S: SectionHeader<Endian = Endianness>>(
+    sections: &[S],
+    endian: Endianness,
+    file: usize,
+) -> Option<Range<usize>> {
     let alloc = |section: &&S| {
         let flags: u64 = section.sh_flags(endian).into();
         flags & u64::from(elf::SHF_ALLOC) != 0
@@ -360,10 +389,7 @@ fn fixups<S: SectionHeader<Endian = Endianness>>(
         .filter(alloc)
         .filter(|section| section.sh_type(endian) == elf::SHT_RELA)
         .max_by_key(|section| section.sh_size(endian).into())?;
-    Some(RelativeFixups {
-        table: range(raw, endian, file).0,
-        kind,
-    })
+    Some(range(raw, endian, file).0)
 }
 
 fn goarch(machine: u16, word: u8, order: Endian) -> &'static str {

@@ -59,6 +59,7 @@ pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         segments: Vec::new(),
         symbols: None,
         null_section: 0,
+        is_sectionless: false,
         fixups: None,
         linkage: Linkage {
             position_independent: header.flags(endian) & macho::MH_PIE != 0,

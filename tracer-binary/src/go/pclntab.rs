@@ -93,23 +93,24 @@ impl<'i> Pclntab<'i> {
         if let Some(table) = named.find_map(|section| Self::at(image, section.address)) {
             return Some(table);
         }
-        // PE, and PIE before 1.26, keep it inside a larger section.
-        let candidates = image
-            .sections
-            .iter()
-            .filter(|section| matches!(section.class, SectionClass::ReadOnly | SectionClass::Data));
+        // PE, and PIE before 1.26, keep it inside a larger section. A segment may hold code and constants.
+        let candidates = image.sections.iter().filter(|section| match section.class {
+            SectionClass::ReadOnly | SectionClass::Data => true,
+            SectionClass::Code => image.is_sectionless,
+            SectionClass::Zero
+            | SectionClass::Debug
+            | SectionClass::Symbols
+            | SectionClass::Linking
+            | SectionClass::Note
+            | SectionClass::Other => false,
+        });
         let candidates = candidates.filter(|section| section.address != 0);
         for (section, bytes) in image.each_once(candidates, |section| &section.file) {
             if let Some(table) = Self::scan(image, bytes, section.address) {
                 return Some(table);
             }
         }
-        if !image.sections.is_empty() {
-            return None;
-        }
-        image
-            .each_once(image.segments.iter(), |segment| &segment.file)
-            .find_map(|(segment, bytes)| Self::scan(image, bytes, segment.address))
+        None
     }
 
     /// Whether there is one of a Go before 1.16.
