@@ -6,6 +6,7 @@
 mod archive;
 mod elf;
 mod elf_linkage;
+mod elf_section;
 mod fat;
 mod macho;
 mod pe;

@@ -112,19 +112,19 @@ fn offset<P: ProgramHeader<Endian = Endianness>>(
         })
 }
 
-/// The name of the table of relocations in [`named`].
+/// The name of the table of relocations in [`parts`].
 pub(super) const RELOCATIONS: &str = "RELA";
 
 /// Notes and the dynamic linker's tables, as far as program headers and the dynamic section say where they begin and end.
-pub(super) fn named<P: ProgramHeader<Endian = Endianness>>(
+pub(super) fn parts<P: ProgramHeader<Endian = Endianness>>(
     programs: &[P],
     endian: Endianness,
     bytes: &[u8],
 ) -> Vec<Named> {
-    let (mut named, mut has_dynamic) = (Vec::new(), false);
+    let (mut parts, mut has_dynamic) = (Vec::new(), false);
     let mut add = |name, class, offset: u64, len: u64| {
         let (file, _) = clamp(offset, len, bytes.len());
-        named.push(Named { name, class, file });
+        parts.push(Named { name, class, file });
     };
     for raw in programs.iter().take(limit::SEGMENTS) {
         let (start, len) = (raw.p_offset(endian).into(), raw.p_filesz(endian).into());
@@ -154,7 +154,7 @@ pub(super) fn named<P: ProgramHeader<Endian = Endianness>>(
             _ => {}
         }
     }
-    named
+    parts
 }
 
 /// Walks one note segment for the GNU build ID; Go's own is read by `go::buildid`.

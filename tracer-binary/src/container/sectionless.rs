@@ -34,6 +34,15 @@ pub(super) fn agree(sections: &[Section<'_>], segments: &[Segment<'_>]) -> bool 
             .any(|section| segments.iter().any(|segment| lies_in(section, segment)))
 }
 
+pub(super) fn note(has_no_table: bool) -> String {
+    let what = if has_no_table {
+        "the file has no section table; its segments are shown"
+    } else {
+        "the section table does not match the segments, which are shown"
+    };
+    format!("{what} in place of sections")
+}
+
 /// The segments without headers, cut where a named stretch begins or ends.
 pub(super) fn sections<'a>(
     segments: &[Segment<'a>],
