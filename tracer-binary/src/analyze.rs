@@ -14,10 +14,12 @@ use crate::artifact::{self, Identity};
 use crate::claim::{self, Claims, Origin};
 use crate::container::{self, Container, Wrapper};
 use crate::error::Error;
+use crate::finding::{self, Owner};
 use crate::fingerprint::{self, ContentIdentity};
 use crate::ledger::{self, Ledger};
+use crate::module::Modules;
 use crate::package::Packages;
-use crate::{finding, hex, pass, property};
+use crate::{hex, pass, property};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -49,8 +51,9 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
             it.spawn_scoped(scope, || pass::sections(bytes, &container))
                 .ok()
         });
-        let attributed = attribute(bytes, &container);
+        let mut attributed = attribute(bytes, &container);
         let is_go = attributed.claims.is_go;
+        let owners = std::mem::take(&mut attributed.owners);
         let mut analysis = assemble(bytes, &container, attributed, options);
         let (measured, note) = sections
             .and_then(|thread| thread.join().ok())
@@ -62,7 +65,7 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         analysis.content.loaded = fingerprint::loaded(&container, &measured);
         entropies(&mut analysis, &measured, options);
         analysis.notes.extend(note);
-        analysis.findings = finding::find(bytes, &container, &analysis, is_go);
+        analysis.findings = finding::find(bytes, &container, &analysis, &owners, is_go);
         Ok(analysis)
     })
 }
@@ -72,6 +75,7 @@ struct Attributed<'i> {
     claims: Claims<'i>,
     packages: Packages<'i>,
     ledger: Ledger,
+    owners: Vec<Owner<'i>>,
 }
 
 fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
@@ -86,6 +90,7 @@ fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     }
     claims.is_go |= identity.is_go();
     let ledger = ledger::account(bytes, container, &mut claims, packages.len());
+    let owners = finding::owners(&claims, &packages, &Modules::of(&identity));
     // The claims may be most of the memory used, and nobody needs them any more.
     claims.list = Vec::new();
     Attributed {
@@ -93,6 +98,7 @@ fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
         claims,
         packages,
         ledger,
+        owners,
     }
 }
 
@@ -115,6 +121,7 @@ fn assemble(
         claims,
         packages,
         ledger,
+        owners: _,
     } = attributed;
     let primary = artifact::primary(container);
     let properties = property::of(container, primary, &identity, &claims, &packages);

@@ -1,12 +1,14 @@
 //! Findings: what a reader should know before trusting the rest.
 
+mod curve;
+mod dense;
+
 use crate::analysis::{Analysis, Finding, FindingKind};
 use crate::container::Container;
 use crate::go::pclntab::Pclntab;
-use crate::image::SectionClass;
 
-/// Dense bytes below this are not worth a sentence.
-const MIN_DENSE: u64 = 64 << 10;
+pub(crate) use dense::{Owner, owners};
+
 /// Embedded files named one by one; the rest is counted.
 const MAX_NAMED: usize = 5;
 
@@ -14,6 +16,7 @@ pub(crate) fn find(
     bytes: &[u8],
     container: &Container<'_>,
     analysis: &Analysis,
+    owners: &[Owner<'_>],
     is_go: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -34,7 +37,7 @@ pub(crate) fn find(
         findings.extend(obfuscated(container, analysis, packed.is_some()));
     }
     if packed.is_none() {
-        findings.extend(dense(analysis));
+        findings.extend(dense::find(bytes, container, analysis, owners));
     }
     findings.extend(embeds(analysis));
     let overlay: u64 = analysis
@@ -106,24 +109,6 @@ fn obfuscated(container: &Container<'_>, analysis: &Analysis, is_packed: bool) -
         kind: FindingKind::Obfuscated,
         text: format!("obfuscated, most likely with garble: {}", signs.join(", ")),
     })
-}
-
-/// Compressed debug sections are dense by design and no finding.
-fn dense(analysis: &Analysis) -> Vec<Finding> {
-    let sections = analysis.sections.iter().filter(|section| {
-        section.compression.is_none()
-            && !matches!(section.class, SectionClass::Debug | SectionClass::Symbols)
-    });
-    sections
-        .filter_map(|section| {
-            let longest = section.dense.iter().max_by_key(|run| run.len).filter(|run| run.len >= MIN_DENSE)?;
-            let text = format!(
-                "{} of {} look compressed, encrypted or random ({:.2} of 8 bits per byte), from its offset {:#x} on",
-                size(longest.len), section.name, longest.entropy, longest.offset
-            );
-            Some(Finding { kind: FindingKind::Dense, text })
-        })
-        .collect()
 }
 
 fn embeds(analysis: &Analysis) -> Option<Finding> {
