@@ -90,7 +90,9 @@ fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     }
     claims.is_go |= identity.is_go();
     let ledger = ledger::account(bytes, container, &mut claims, packages.len());
-    let owners = finding::owners(&claims, &packages, &Modules::of(&identity));
+    let names: Vec<_> = packages.iter().collect();
+    let paths: Vec<_> = names.iter().map(|name| &**name).collect();
+    let owners = finding::owners(&claims, &packages, &Modules::of(&identity, &paths));
     // The claims may be most of the memory used, and nobody needs them any more.
     claims.list = Vec::new();
     Attributed {

@@ -1,9 +1,9 @@
 //! Tables of points on the elliptic curve P-256, told by the curve's equation.
 //!
-//! The standard library keeps 1376 multiples of the base point ready for TLS (`crypto/internal/nistec`), as do `BoringSSL` and OpenSSL:
-//! numbers that look random and are in nearly every program. Each point is a pair of field elements in Montgomery form, in
-//! little-endian order. The table begins with the base point, and every pair in it fulfils `y² = x³ - 3x + b`, which bytes of another
-//! origin do not by chance. So no hash of a table of any release is kept here.
+//! The standard library keeps 1376 multiples of the base point ready for TLS (`crypto/internal/nistec`): numbers that look random and
+//! are in nearly every program. Each point is a pair of field elements in Montgomery form, in little-endian order. The table begins
+//! with the base point, and every pair in it fulfils `y² = x³ - 3x + b`, which bytes of another origin do not by chance. So no hash of
+//! a table of any release is kept here.
 
 use std::ops::Range;
 
