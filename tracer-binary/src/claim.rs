@@ -353,6 +353,7 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         .iter()
         .any(|named| named.content == Content::CCode);
     let build_info = region::build_info(facts.image);
+    let bounds = extent::Bounds::of(facts, claims);
     let holds_build_info = |symbol: &Symbol<'_>| {
         let held = symbol
             .section
@@ -370,6 +371,7 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         let Some((file, class)) = file_of(facts.image, symbol) else {
             continue;
         };
+        let file = bounds.clip(file);
         if !matches!(
             class,
             SectionClass::Code | SectionClass::ReadOnly | SectionClass::Data

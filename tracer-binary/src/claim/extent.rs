@@ -4,7 +4,10 @@
 //! a size only where the symbol table is whole: `strip -x` and Apple's linker leave the exported symbols, with all that lost its name
 //! between them. A symbol whose end is not known keeps the size zero, and nothing is claimed for it.
 
+use std::ops::Range;
+
 use super::region::Mark;
+use super::{Claim, Claims, Content, Facts};
 use crate::bits::Bits;
 use crate::go::pclntab::Pclntab;
 use crate::image::{Image, Shape};
@@ -99,6 +102,38 @@ fn to_the_next(image: &Image<'_>, symbols: &mut [Symbol<'_>], bounded: &Bits) {
     }
 }
 
+/// Where types and embedded files begin. A derived size reaches no further: the linker puts these behind variables without a symbol.
+pub(super) struct Bounds {
+    /// Positions of the part, sorted; none where sizes are stated.
+    starts: Vec<usize>,
+}
+
+impl Bounds {
+    pub(super) fn of(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Self {
+        let symbols = facts.image.symbols.as_ref();
+        let is_derived = symbols.is_some_and(|table| !table.layout.has_sizes());
+        let is_bound = |claim: &&Claim| {
+            is_derived
+                && matches!(
+                    claim.content,
+                    Content::Types | Content::Itabs | Content::Embed
+                )
+        };
+        let starts = claims.list.iter().filter(is_bound);
+        let mut starts: Vec<_> = starts
+            .filter_map(|claim| index(claim.start.into())?.checked_sub(facts.offset))
+            .collect();
+        starts.sort_unstable();
+        Self { starts }
+    }
+
+    pub(super) fn clip(&self, file: Range<usize>) -> Range<usize> {
+        let next = self.starts.partition_point(|&start| start <= file.start);
+        let end = self.starts.get(next).copied().unwrap_or(file.end);
+        file.start..end.min(file.end)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +180,15 @@ mod tests {
         let is_whole = by_table([(10, 20)].into_iter(), &mut symbols, &mut bounded);
         assert!(is_whole);
         assert_eq!(sizes(&symbols), [0, 10, 0]);
+    }
+
+    #[test]
+    fn a_derived_size_ends_where_another_thing_begins() {
+        let bounds = Bounds {
+            starts: vec![10, 20],
+        };
+        let clipped = [5..30, 10..30, 20..30, 0..8].map(|it| bounds.clip(it));
+        assert_eq!(clipped, [5..10, 10..20, 20..30, 0..8]);
     }
 
     #[test]
