@@ -11,13 +11,15 @@ use self::section::{buckets, entropies, sections, segments};
 use self::symbol::Names;
 use crate::analysis::{Analysis, Counts, MemberSize, SCHEMA};
 use crate::artifact::{self, Identity};
-use crate::claim::{self, Claims};
-use crate::container::{self, Container};
+use crate::claim::{self, Claims, Origin};
+use crate::container::{self, Container, Wrapper};
 use crate::error::Error;
+use crate::finding::{self, Owner};
 use crate::fingerprint::{self, ContentIdentity};
 use crate::ledger::{self, Ledger};
+use crate::module::Modules;
 use crate::package::Packages;
-use crate::{finding, hex, pass, property};
+use crate::{hex, pass, property};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -49,7 +51,9 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
             it.spawn_scoped(scope, || pass::sections(bytes, &container))
                 .ok()
         });
-        let attributed = attribute(bytes, &container);
+        let mut attributed = attribute(bytes, &container);
+        let is_go = attributed.claims.is_go;
+        let owners = std::mem::take(&mut attributed.owners);
         let mut analysis = assemble(bytes, &container, attributed, options);
         let (measured, note) = sections
             .and_then(|thread| thread.join().ok())
@@ -61,7 +65,7 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
         analysis.content.loaded = fingerprint::loaded(&container, &measured);
         entropies(&mut analysis, &measured, options);
         analysis.notes.extend(note);
-        analysis.findings = finding::find(bytes, &container, &analysis);
+        analysis.findings = finding::find(bytes, &container, &analysis, &owners, is_go);
         Ok(analysis)
     })
 }
@@ -71,16 +75,24 @@ struct Attributed<'i> {
     claims: Claims<'i>,
     packages: Packages<'i>,
     ledger: Ledger,
+    owners: Vec<Owner<'i>>,
 }
 
 fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     let identity = artifact::of_container(bytes, container);
     let minor = identity.go_version.as_deref().and_then(minor);
-    let (mut packages, mut claims) = (Packages::default(), Claims::default());
+    let (mut packages, mut claims) = (Packages::new(), Claims::default());
+    // In an archive the other members are C's.
+    let is_go = identity.is_go() && container.wrapper != Wrapper::Archive;
     for part in &container.parts {
-        claim::gather(part, minor, &mut packages, &mut claims);
+        let origin = Origin { is_go, minor };
+        claim::gather(part, origin, &mut packages, &mut claims);
     }
+    claims.is_go |= identity.is_go();
     let ledger = ledger::account(bytes, container, &mut claims, packages.len());
+    let names: Vec<_> = packages.iter().collect();
+    let paths: Vec<_> = names.iter().map(|name| &**name).collect();
+    let owners = finding::owners(&claims, &packages, &Modules::of(&identity, &paths));
     // The claims may be most of the memory used, and nobody needs them any more.
     claims.list = Vec::new();
     Attributed {
@@ -88,11 +100,13 @@ fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
         claims,
         packages,
         ledger,
+        owners,
     }
 }
 
-/// 27 of `go1.27.3`.
+/// 27 of `go1.27.3` and of `devel go1.27-5c2b5b02c4`.
 fn minor(version: &str) -> Option<u32> {
+    let version = version.strip_prefix("devel ").unwrap_or(version);
     let rest = version.strip_prefix("go1.")?;
     let digits = rest.split(|char: char| !char.is_ascii_digit()).next()?;
     digits.parse().ok()
@@ -109,6 +123,7 @@ fn assemble(
         claims,
         packages,
         ledger,
+        owners: _,
     } = attributed;
     let primary = artifact::primary(container);
     let properties = property::of(container, primary, &identity, &claims, &packages);

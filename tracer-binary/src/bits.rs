@@ -25,6 +25,11 @@ impl Bits {
         *word |= bit;
         is_new
     }
+
+    pub(crate) fn contains(&self, number: usize) -> bool {
+        let word = self.words.get(number / 64).copied().unwrap_or(0);
+        word & 1 << (number % 64) != 0
+    }
 }
 
 #[cfg(test)]
@@ -37,5 +42,9 @@ mod tests {
         assert!(bits.insert(0) && bits.insert(64));
         assert!(!bits.insert(0) && !bits.insert(64));
         assert!(!bits.insert(128));
+        assert_eq!(
+            [0, 1, 64, 128].map(|it| bits.contains(it)),
+            [true, false, true, false]
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 mod constant;
 mod embed;
+mod extent;
 mod function;
 mod region;
 
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::Part;
 use crate::go::moduledata::{self, ModuleData};
-use crate::go::pclntab::Pclntab;
+use crate::go::name::{self, Spelling};
+use crate::go::pclntab::{Layout, Pclntab};
 use crate::go::types::{self, Types};
 use crate::image::{Image, Section, SectionClass};
 use crate::limit;
@@ -155,6 +157,8 @@ pub(crate) struct Claims<'i> {
     pub regions: Vec<Region>,
     pub embeds: Vec<Embed>,
     pub source: FunctionSource,
+    /// Whether Go made any of it.
+    pub is_go: bool,
     pub n_symbols: usize,
     pub n_functions: usize,
     pub n_types: usize,
@@ -213,28 +217,32 @@ struct Facts<'f, 'i> {
     offset: usize,
     symbols: &'f [Symbol<'i>],
     table: Option<Pclntab<'i>>,
-    data: Option<ModuleData>,
-}
-
-impl Facts<'_, '_> {
     /// Where the function table's offsets begin to count.
-    fn text_start(&self) -> u64 {
-        let from_data = self.data.as_ref().map(|data| data.text);
-        from_data
-            .or_else(|| self.table.as_ref().and_then(Pclntab::text_start))
-            .unwrap_or(0)
-    }
+    base: Option<u64>,
+    data: Option<ModuleData>,
+    /// Where the linker put Go's code.
+    text: Option<Range<u64>>,
+    is_go: bool,
 }
 
-/// Adds the claims of one part. `minor` is its Go release, where known.
+/// What the whole file states about its parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Whether the file states that Go made it. A part can show that as well.
+    pub is_go: bool,
+    /// Its Go release.
+    pub minor: Option<u32>,
+}
+
+/// Adds the claims of one part.
 pub(crate) fn gather<'i>(
     part: &'i Part<'i>,
-    minor: Option<u32>,
+    Origin { is_go, minor }: Origin,
     packages: &mut Packages<'i>,
     claims: &mut Claims<'i>,
 ) {
     let image = &part.image;
-    let (symbols, note) = symbol::read(image);
+    let (mut symbols, note) = symbol::read(image);
     claims.notes.extend(note);
     claims.n_symbols += symbols.len();
     let table = (image.shape != crate::image::Shape::Relocatable)
@@ -243,13 +251,41 @@ pub(crate) fn gather<'i>(
     let data = table
         .as_ref()
         .and_then(|table| moduledata::find(image, table, minor));
+    let text = match &data {
+        Some(data) => Some(data.text..data.etext),
+        None => function::text(&symbols),
+    };
+    // Bytes can look like a function table by chance, but module data and the linker's marks do not.
+    let is_go = is_go || text.is_some();
+    let table = table.filter(|_| is_go);
+    let start = text.as_ref().map(|text| text.start);
+    let base = table.as_ref().and_then(|table| table.base(start));
+    let note = extent::derive(image, table.as_ref(), base, &mut symbols);
+    claims.notes.extend(note);
     let facts = Facts {
         image,
         offset: part.offset,
         symbols: &symbols,
         table,
+        base,
         data,
+        text,
+        is_go,
     };
+    claims.is_go |= is_go;
+    if minor.is_none()
+        && let (Some(table), Some(_)) = (&facts.table, &facts.data)
+    {
+        claims.notes.push(format!(
+            "the file does not state its Go release; its function table has the layout of Go {}",
+            table.layout.releases()
+        ));
+    }
+    if facts.is_go && facts.table.is_none() && Pclntab::is_old(image) {
+        claims.notes.push(
+            "the function table has the layout of Go 1.15 or earlier, which gotrace does not read; functions come from the symbol table only".to_owned(),
+        );
+    }
     if let Some(table) = &facts.table
         && table.n_functions() > limit::FUNCTIONS
     {
@@ -258,10 +294,15 @@ pub(crate) fn gather<'i>(
             limit::FUNCTIONS
         ));
     }
+    packages.spell(spelling(facts.table.as_ref(), minor));
+    // Descriptors name packages by themselves, with which the names of functions are read.
+    let types = facts
+        .data
+        .as_ref()
+        .map(|data| types::read(image, data, packages));
     function::claim(&facts, packages, claims);
-    if let Some(data) = &facts.data {
-        let types = types::read(image, data, packages);
-        self::types(&facts, &types, claims);
+    if let Some(types) = &types {
+        self::types(&facts, types, claims);
     }
     embed::claim(&facts, packages, claims);
     variables(&facts, packages, claims);
@@ -274,6 +315,15 @@ pub(crate) fn gather<'i>(
             claims.dropped
         ));
         claims.dropped = 0;
+    }
+}
+
+/// The function table changed with the names in 1.20.
+fn spelling(table: Option<&Pclntab<'_>>, minor: Option<u32>) -> Spelling {
+    match (table.map(|table| table.layout), minor) {
+        (Some(Layout::Go120), _) | (None, Some(20..)) => Spelling::Colon,
+        (Some(Layout::Go116 | Layout::Go118), _) | (None, Some(..20)) => Spelling::Dot,
+        (None, None) => Spelling::Unknown,
     }
 }
 
@@ -303,6 +353,7 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         .iter()
         .any(|named| named.content == Content::CCode);
     let build_info = region::build_info(facts.image);
+    let bounds = extent::Bounds::of(facts, claims);
     let holds_build_info = |symbol: &Symbol<'_>| {
         let held = symbol
             .section
@@ -320,25 +371,35 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         let Some((file, class)) = file_of(facts.image, symbol) else {
             continue;
         };
+        let file = bounds.clip(file);
         if !matches!(
             class,
             SectionClass::Code | SectionClass::ReadOnly | SectionClass::Data
         ) {
             continue;
         }
-        let package = if with_c {
+        // A program that imports plugin has symbols for types. The walk over the types knows their packages; it goes first.
+        if facts.data.is_some() && name::is_descriptor(symbol.name) {
+            claims.regions.push(Region {
+                file: file.start + facts.offset..file.end + facts.offset,
+                content: Content::Types,
+            });
+            continue;
+        }
+        let package = if !facts.is_go {
+            PackageId::NONE
+        } else if with_c {
             packages.known_of_symbol(symbol.name)
         } else {
             packages.of_symbol(symbol.name)
         };
-        let content =
-            if symbol.name.starts_with(b"go:itab.") || symbol.name.starts_with(b"go.itab.") {
-                Content::Itabs
-            } else if holds_build_info(symbol) {
-                Content::BuildInfo
-            } else {
-                Content::Data
-            };
+        let content = if name::is_itab(symbol.name) {
+            Content::Itabs
+        } else if holds_build_info(symbol) {
+            Content::BuildInfo
+        } else {
+            Content::Data
+        };
         let name = claims.name(symbol.name, package, content);
         claims.push(facts.offset, &file, package, name, content);
     }

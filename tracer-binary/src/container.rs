@@ -6,9 +6,12 @@
 mod archive;
 mod elf;
 mod elf_linkage;
+mod elf_section;
 mod fat;
 mod macho;
 mod pe;
+mod sectionless;
+mod unread;
 mod wasm;
 
 use std::ops::Range;
@@ -54,6 +57,8 @@ pub(crate) struct Container<'a> {
     pub notes: Vec<String>,
 }
 
+const ARCHIVE: &[u8] = b"!<arch>\n";
+
 pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
     if bytes.is_empty() {
         return Err(Error::Empty);
@@ -65,13 +70,14 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
             limit: limit::FILE,
         });
     }
-    if bytes.starts_with(b"!<arch>\n") {
+    if bytes.starts_with(ARCHIVE) {
         return Ok(archive::open(bytes));
     }
     if fat::is_fat(bytes) {
         return fat::open(bytes);
     }
     let image = image(bytes)?.ok_or_else(|| Error::Unknown {
+        format: unread::name(bytes),
         magic: magic(bytes),
     })?;
     Ok(Container {
@@ -85,6 +91,19 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
         headers: Vec::new(),
         notes: Vec::new(),
     })
+}
+
+/// Whether the bytes begin like a file of a format that is read.
+pub(crate) fn is_read(bytes: &[u8]) -> bool {
+    let is_image = matches!(
+        bytes,
+        [0x7f, b'E', b'L', b'F', 1 | 2, ..]
+            | [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..]
+            | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..]
+            | [b'M', b'Z', ..]
+            | [0, b'a', b's', b'm', ..]
+    );
+    is_image || bytes.starts_with(ARCHIVE) || fat::is_fat(bytes)
 }
 
 /// One image, `None` when the bytes are none that this crate knows.

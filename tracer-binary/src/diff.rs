@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entropy::WINDOW;
 use crate::snapshot::{self, Snapshot, SnapshotSection};
+use crate::{container, hex, pass};
 
 pub const SCHEMA: &str = "gotrace.diff.v1";
 
@@ -101,6 +102,57 @@ pub struct EntropyChange {
     pub after: f64,
 }
 
+/// One side of a comparison, of which nothing is read yet.
+#[derive(Clone, Copy, Debug)]
+pub enum Side<'s> {
+    File(&'s [u8]),
+    Snapshot(&'s Snapshot),
+}
+
+/// The comparison of two sides that are the same file, for which neither needs to be read. `None` if they differ, or if it is
+/// no file of a format that is read.
+pub fn unchanged(before: Side<'_>, after: Side<'_>) -> Option<Diff> {
+    let (size, symbols, min_symbol) = match (before, after) {
+        (Side::File(before), Side::File(after)) => {
+            let is_same = before == after && container::is_read(before);
+            is_same.then_some((before.len() as u64, None, 0))?
+        }
+        (Side::Snapshot(snapshot), Side::File(bytes))
+        | (Side::File(bytes), Side::Snapshot(snapshot)) => {
+            let is_same = snapshot.size == bytes.len() as u64
+                && snapshot.sha256 == hex::encode(&pass::sha256(bytes));
+            let symbols = &snapshot.symbols;
+            is_same.then_some((snapshot.size, Some(symbols.count), symbols.min_size))?
+        }
+        // Everything is at hand.
+        (Side::Snapshot(_), Side::Snapshot(_)) => return None,
+    };
+    Some(Diff {
+        schema: SCHEMA.to_owned(),
+        likeness: Likeness::SameFile,
+        total: Row {
+            name: "total".to_owned(),
+            within: String::new(),
+            before: Some(size),
+            after: Some(size),
+            symbols_before: symbols,
+            symbols_after: symbols,
+        },
+        groups: Vec::new(),
+        contents: Vec::new(),
+        sections: Vec::new(),
+        modules: Vec::new(),
+        packages: Vec::new(),
+        symbols: Vec::new(),
+        members: Vec::new(),
+        facts: Vec::new(),
+        dependencies: Vec::new(),
+        entropy: Vec::new(),
+        min_symbol,
+        notes: Vec::new(),
+    })
+}
+
 /// Changes of entropy below this are rounding of a link, not news.
 const MIN_ENTROPY_CHANGE: f64 = 0.01;
 
@@ -180,4 +232,46 @@ fn entropy(before: &Snapshot, after: &Snapshot) -> Vec<EntropyChange> {
             .total_cmp(&(a.after - a.before).abs())
     });
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, analyze};
+
+    /// The smallest file that is read: the header of a wasm module.
+    const PROGRAM: &[u8] = b"\0asm\x01\0\0\0";
+
+    #[test]
+    fn the_same_bytes_compare_as_if_they_had_been_read() {
+        let snapshot = Snapshot::of(&analyze(PROGRAM, Options::default()).unwrap(), 0);
+        let read = diff(&snapshot, &snapshot);
+        assert_eq!(read.likeness, Likeness::SameFile);
+        let sides = [Side::File(PROGRAM), Side::Snapshot(&snapshot)];
+        for (before, after) in [(0, 1), (1, 0)] {
+            let found = unchanged(sides[before], sides[after]).unwrap();
+            assert_eq!(
+                (found.total, found.min_symbol),
+                (read.total.clone(), read.min_symbol)
+            );
+        }
+        let found = unchanged(sides[0], sides[0]).unwrap();
+        assert_eq!(
+            (found.total.before, found.total.after),
+            (read.total.before, read.total.after)
+        );
+        assert_eq!(unchanged(sides[1], sides[1]), None);
+    }
+
+    #[test]
+    fn other_bytes_need_to_be_read() {
+        let other = b"\0asm\x01\0\0\x01";
+        let snapshot = Snapshot::of(&analyze(PROGRAM, Options::default()).unwrap(), 0);
+        let check = |before, after| assert_eq!(unchanged(before, after), None);
+        check(Side::File(PROGRAM), Side::File(other));
+        check(Side::Snapshot(&snapshot), Side::File(other));
+        // What is no program is refused, also when it is the same.
+        check(Side::File(b"text"), Side::File(b"text"));
+        check(Side::File(b""), Side::File(b""));
+    }
 }

@@ -6,13 +6,27 @@ pub enum Error {
     Empty,
     #[error("the file has {size} bytes, over the limit of {limit}")]
     TooLarge { size: u64, limit: u64 },
-    #[error(
-        "not an executable, library, object or archive (it begins with {magic}); give it what `go build` wrote"
-    )]
-    Unknown { magic: String },
+    #[error("{}", unknown(*.format, .magic))]
+    Unknown {
+        /// Its name, if it has one.
+        format: Option<&'static str>,
+        /// Its first bytes.
+        magic: String,
+    },
     #[error("the {what} of this {format} file cannot be read; it is cut or damaged")]
     Broken {
         format: &'static str,
         what: &'static str,
     },
+}
+
+fn unknown(format: Option<&str>, magic: &str) -> String {
+    match format {
+        Some(format) => format!(
+            "the format is {format}, which gotrace does not read; it reads ELF, PE, Mach-O, WebAssembly and `ar` archives of them"
+        ),
+        None => format!(
+            "not an executable, library, object or archive (it begins with {magic}); give it what `go build` wrote"
+        ),
+    }
 }

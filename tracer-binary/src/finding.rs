@@ -1,15 +1,24 @@
 //! Findings: what a reader should know before trusting the rest.
 
+mod curve;
+mod dense;
+
 use crate::analysis::{Analysis, Finding, FindingKind};
 use crate::container::Container;
-use crate::image::SectionClass;
+use crate::go::pclntab::Pclntab;
 
-/// Dense bytes below this are not worth a sentence.
-const MIN_DENSE: u64 = 64 << 10;
+pub(crate) use dense::{Owner, owners};
+
 /// Embedded files named one by one; the rest is counted.
 const MAX_NAMED: usize = 5;
 
-pub(crate) fn find(bytes: &[u8], container: &Container<'_>, analysis: &Analysis) -> Vec<Finding> {
+pub(crate) fn find(
+    bytes: &[u8],
+    container: &Container<'_>,
+    analysis: &Analysis,
+    owners: &[Owner<'_>],
+    is_go: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let packed = packer(bytes, container);
     if let Some(text) = &packed {
@@ -17,16 +26,18 @@ pub(crate) fn find(bytes: &[u8], container: &Container<'_>, analysis: &Analysis)
             kind: FindingKind::Packed,
             text: text.clone(),
         });
-    } else if !analysis.identity.is_go() {
+    } else if !is_go {
         let text = "nothing in the file says that Go made it".to_owned();
         findings.push(Finding {
             kind: FindingKind::NotGo,
             text,
         });
     }
-    findings.extend(obfuscated(container, analysis, packed.is_some()));
+    if is_go {
+        findings.extend(obfuscated(container, analysis, packed.is_some()));
+    }
     if packed.is_none() {
-        findings.extend(dense(analysis));
+        findings.extend(dense::find(bytes, container, analysis, owners));
     }
     findings.extend(embeds(analysis));
     let overlay: u64 = analysis
@@ -60,7 +71,7 @@ fn packer(bytes: &[u8], container: &Container<'_>) -> Option<String> {
     let tail = bytes.get(bytes.len().saturating_sub(64)..).unwrap_or(bytes);
     let has_mark = |bytes: &[u8]| memchr::memmem::find(bytes, b"UPX!").is_some();
     let by_mark =
-        images.clone().any(|image| image.sections.is_empty()) && (has_mark(head) || has_mark(tail));
+        images.clone().any(|image| image.is_sectionless) && (has_mark(head) || has_mark(tail));
     (by_section || by_mark)
         .then(|| "packed with UPX: only the unpacker can be read; run `upx -d` on a copy and analyze that".to_owned())
 }
@@ -72,12 +83,9 @@ fn obfuscated(container: &Container<'_>, analysis: &Analysis, is_packed: bool) -
     if identity.go_version.as_deref() == Some("unknown") {
         signs.push("the Go version was removed");
     }
-    let has_table_section = container
-        .parts
-        .iter()
-        .flat_map(|part| &part.image.sections)
-        .any(|section| section.name.ends_with("gopclntab") && !section.file.is_empty());
-    if has_table_section && analysis.counts.functions == 0 && !is_packed {
+    let mut images = container.parts.iter().map(|part| &part.image);
+    let has_unknown_table = images.any(Pclntab::is_unknown);
+    if has_unknown_table && analysis.counts.functions == 0 && !is_packed {
         signs.push("the function table does not have a known layout");
     }
     // Import paths of hashes: one word of mixed case, which nobody names a package.
@@ -101,24 +109,6 @@ fn obfuscated(container: &Container<'_>, analysis: &Analysis, is_packed: bool) -
         kind: FindingKind::Obfuscated,
         text: format!("obfuscated, most likely with garble: {}", signs.join(", ")),
     })
-}
-
-/// Compressed debug sections are dense by design and no finding.
-fn dense(analysis: &Analysis) -> Vec<Finding> {
-    let sections = analysis.sections.iter().filter(|section| {
-        section.compression.is_none()
-            && !matches!(section.class, SectionClass::Debug | SectionClass::Symbols)
-    });
-    sections
-        .filter_map(|section| {
-            let longest = section.dense.iter().max_by_key(|run| run.len).filter(|run| run.len >= MIN_DENSE)?;
-            let text = format!(
-                "{} of {} look compressed, encrypted or random ({:.2} of 8 bits per byte), from its offset {:#x} on",
-                size(longest.len), section.name, longest.entropy, longest.offset
-            );
-            Some(Finding { kind: FindingKind::Dense, text })
-        })
-        .collect()
 }
 
 fn embeds(analysis: &Analysis) -> Option<Finding> {

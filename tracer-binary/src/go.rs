@@ -7,5 +7,6 @@
 pub(crate) mod buildid;
 pub(crate) mod buildinfo;
 pub(crate) mod moduledata;
+pub(crate) mod name;
 pub(crate) mod pclntab;
 pub(crate) mod types;

@@ -109,6 +109,16 @@ pub(crate) enum SymbolLayout {
     Coff,
 }
 
+impl SymbolLayout {
+    /// Whether each symbol states its size.
+    pub(crate) fn has_sizes(self) -> bool {
+        match self {
+            Self::Elf32 | Self::Elf64 => true,
+            Self::Nlist32 | Self::Nlist64 | Self::Coff => false,
+        }
+    }
+}
+
 /// Where the symbol table is; `symbol::read` decodes it.
 #[derive(Clone, Debug)]
 pub(crate) struct SymbolTable {
@@ -164,6 +174,8 @@ pub(crate) struct Image<'a> {
     pub headers: Vec<Header>,
     pub sections: Vec<Section<'a>>,
     pub segments: Vec<Segment<'a>>,
+    /// Whether the file has no section table, and `sections` are made of its segments.
+    pub is_sectionless: bool,
     pub symbols: Option<SymbolTable>,
     /// How many null sections at the start are not in `sections`, though symbols count them.
     pub null_section: u8,

@@ -1,12 +1,15 @@
 //! Whose code a package is: the standard library's, the main module's, a dependency's.
 //!
-//! Modules come from the build information. Without it (a vendor built outside of module mode) the
-//! module is guessed from the import path, and the guess is marked.
+//! Modules come from the build information. Where it states none (a vendor built outside of module mode) they are guessed from import
+//! paths, and each guess is marked.
+
+mod guess;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Identity;
+use crate::go::buildinfo::Module;
 
 /// The coarsest grain. Together the groups are the whole file.
 #[derive(
@@ -65,37 +68,66 @@ pub(crate) struct Home<'m> {
 
 pub(crate) const STD: &str = "std";
 
+/// What a module is known by.
+#[derive(Clone, Copy, Debug)]
+struct Known<'m> {
+    path: &'m str,
+    version: &'m str,
+    group: Group,
+    is_guess: bool,
+}
+
 /// Module paths of one file, longest first, so that the first prefix is the right one.
 #[derive(Debug)]
 pub(crate) struct Modules<'m> {
-    known: Vec<(&'m str, &'m str, Group)>,
+    known: Vec<Known<'m>>,
 }
 
 impl<'m> Modules<'m> {
-    pub(crate) fn of(identity: &'m Identity) -> Self {
+    /// Of a file with these packages.
+    pub(crate) fn of(identity: &'m Identity, packages: &[&'m str]) -> Self {
         let mut known = Vec::new();
-        if let Some(main) = &identity.main {
-            known.push((main.path.as_str(), main.version.as_str(), Group::Main));
+        let mut main = |path, version, is_guess| {
+            known.push(Known {
+                path,
+                version,
+                group: Group::Main,
+                is_guess,
+            });
+        };
+        // Go gives the version `(devel)` to modules that it builds from a work tree: the main one, or those of a workspace. Files on
+        // the command line belong to no module, and theirs is among the dependencies.
+        let is_tree = |dep: &&Module| {
+            identity.main.is_none() && dep.version == DEVEL && dep.replace.is_none()
+        };
+        let mut trees = identity.deps.iter().filter(is_tree).peekable();
+        if let Some(module) = &identity.main {
+            main(&module.path, &module.version, false);
+        } else if trees.peek().is_some() {
+            trees.for_each(|module| main(&module.path, &module.version, false));
+        } else {
+            let path = identity.path.as_deref();
+            let path = path.filter(|path| !is_nameless(path));
+            match path {
+                // The toolchain's own commands are one module.
+                Some(path) if path.starts_with("cmd/") => main("cmd", "", false),
+                Some(path) => main(guess::root_of(path, packages), "", true),
+                None => {
+                    if let Some(root) = guess::only_root(packages) {
+                        main(root, "", true);
+                    }
+                }
+            }
         }
-        if let Some(path) = identity.path.as_deref().filter(|_| identity.main.is_none()) {
-            // The toolchain's own commands are one module.
-            let path = if path.starts_with("cmd/") {
-                "cmd"
-            } else {
-                path
-            };
-            known.push((path, "", Group::Main));
-        }
-        for dep in &identity.deps {
-            let used = dep.replace.as_deref().unwrap_or(dep);
+        let deps = identity.deps.iter().filter(|dep| !is_tree(dep));
+        known.extend(deps.map(|dep| Known {
             // Packages keep the path of what was replaced.
-            known.push((
-                dep.path.as_str(),
-                used.version.as_str(),
-                Group::Dependencies,
-            ));
-        }
-        known.sort_by_key(|(path, ..)| std::cmp::Reverse(path.len()));
+            path: &dep.path,
+            version: &dep.replace.as_deref().unwrap_or(dep).version,
+            group: Group::Dependencies,
+            is_guess: false,
+        }));
+        known.sort_by_key(|module| std::cmp::Reverse(module.path.len()));
         Self { known }
     }
 
@@ -103,33 +135,21 @@ impl<'m> Modules<'m> {
     where
         'm: 'p,
     {
-        let main = self.known.iter().find(|(.., group)| *group == Group::Main);
-        if package == "main" || package == "command-line-arguments" {
-            let (module, version) =
-                main.map_or(("main", ""), |(path, version, _)| (*path, *version));
-            return Home {
-                group: Group::Main,
-                module,
-                version,
-                is_guess: main.is_none(),
-            };
+        if is_nameless(package) {
+            return self.home_of_main();
         }
-        let holds = |path: &str| {
-            package
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        if let Some((module, version, group)) = self.known.iter().find(|(path, ..)| holds(path)) {
-            return Home {
-                group: *group,
-                module,
-                version,
-                is_guess: false,
-            };
+        let stated = |module: &&Known<'m>| !module.is_guess && holds(module.path, package);
+        if let Some(module) = self.known.iter().find(stated) {
+            return module.home();
         }
-        let first = package.split('/').next().unwrap_or_default();
-        // `go.shape` is the compiler's, for the shapes of type arguments.
-        if !first.contains('.') || package == "go.shape" {
+        // A vendor directory outside of module mode; the standard library's own is at the root of all paths.
+        if let Some((_, path)) = package.rsplit_once(guess::VENDOR) {
+            return guess::dependency(path);
+        }
+        if let Some(module) = self.known.iter().find(|it| holds(it.path, package)) {
+            return module.home();
+        }
+        if guess::is_std(package) {
             return Home {
                 group: Group::Std,
                 module: STD,
@@ -137,29 +157,59 @@ impl<'m> Modules<'m> {
                 is_guess: false,
             };
         }
-        // A vendor directory outside of module mode.
-        let path = package
-            .rsplit_once("/vendor/")
-            .map_or(package, |(_, path)| path);
-        let elements = if first == "gopkg.in" { 2 } else { 3 };
-        let end = path
-            .match_indices('/')
-            .nth(elements - 1)
-            .map_or(path.len(), |(at, _)| at);
-        Home {
-            group: Group::Dependencies,
-            module: path.get(..end).unwrap_or(path),
-            version: "",
-            is_guess: true,
+        guess::dependency(package)
+    }
+
+    /// The main package is in the main module, where there is one and no other.
+    fn home_of_main<'p>(&self) -> Home<'p>
+    where
+        'm: 'p,
+    {
+        let mut mains = self.known.iter().filter(|it| it.group == Group::Main);
+        match (mains.next(), mains.next()) {
+            (Some(only), None) => only.home(),
+            _ => Home {
+                group: Group::Main,
+                module: "main",
+                version: "",
+                is_guess: true,
+            },
         }
     }
+}
+
+impl<'m> Known<'m> {
+    fn home<'p>(&self) -> Home<'p>
+    where
+        'm: 'p,
+    {
+        Home {
+            group: self.group,
+            module: self.path,
+            version: self.version,
+            is_guess: self.is_guess,
+        }
+    }
+}
+
+const DEVEL: &str = "(devel)";
+
+/// Whether a package's path says nothing of where it is.
+fn is_nameless(package: &str) -> bool {
+    matches!(package, "main" | "command-line-arguments")
+}
+
+/// Whether a package, or a module, is in the tree below `root`.
+fn holds(root: &str, package: &str) -> bool {
+    package
+        .strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::artifact::identify;
-    use crate::go::buildinfo::Module;
 
     fn module(path: &str) -> Module {
         Module {
@@ -174,7 +224,7 @@ mod tests {
         let mut identity = identify(b"nothing");
         identity.main = Some(module("shop.example/app"));
         identity.deps = vec![module("a.example/x"), module("a.example/x/y")];
-        let modules = Modules::of(&identity);
+        let modules = Modules::of(&identity, &[]);
         let check = |package: &str, group: Group, path: &str| {
             let home = modules.home(package);
             assert_eq!((home.group, home.module), (group, path), "{package}");
@@ -198,6 +248,259 @@ mod tests {
             "gopkg.in/yaml.v3/sub",
             Group::Dependencies,
             "gopkg.in/yaml.v3",
+        );
+    }
+
+    /// Group, module, and whether that is a guess, of each package of a file.
+    fn homes<'p>(identity: &Identity, packages: &[&'p str]) -> Vec<(&'p str, Group, String, bool)> {
+        let modules = Modules::of(identity, packages);
+        let homes = packages.iter().map(|package| {
+            let home = modules.home(package);
+            (*package, home.group, home.module.to_owned(), home.is_guess)
+        });
+        homes.collect()
+    }
+
+    fn check(identity: &Identity, expected: &[(&str, Group, &str, bool)]) {
+        let packages: Vec<_> = expected.iter().map(|(package, ..)| *package).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|&(package, group, module, is_guess)| {
+                (package, group, module.to_owned(), is_guess)
+            })
+            .collect();
+        assert_eq!(homes(identity, &packages), expected);
+    }
+
+    fn built_as(path: Option<&str>) -> Identity {
+        Identity {
+            path: path.map(str::to_owned),
+            ..identify(b"nothing")
+        }
+    }
+
+    #[test]
+    fn files_on_the_command_line_are_of_the_module_in_the_work_tree() {
+        let mut identity = built_as(Some("command-line-arguments"));
+        let tree = Module {
+            version: DEVEL.into(),
+            ..module("example.com/acme/app")
+        };
+        identity.deps = vec![tree.clone(), module("a.example/x")];
+        check(
+            &identity,
+            &[
+                ("main", Group::Main, "example.com/acme/app", false),
+                (
+                    "example.com/acme/app/internal/q",
+                    Group::Main,
+                    "example.com/acme/app",
+                    false,
+                ),
+                ("a.example/x", Group::Dependencies, "a.example/x", false),
+            ],
+        );
+        // Two trees are a workspace, and the files may be in either. A directory that replaces a module is none.
+        identity.deps.push(Module {
+            path: "example.com/acme/lib".into(),
+            ..tree.clone()
+        });
+        identity.deps.push(Module {
+            replace: Some(Box::new(tree)),
+            ..module("b.example/y")
+        });
+        check(
+            &identity,
+            &[
+                ("main", Group::Main, "main", true),
+                (
+                    "example.com/acme/app/q",
+                    Group::Main,
+                    "example.com/acme/app",
+                    false,
+                ),
+                (
+                    "example.com/acme/lib",
+                    Group::Main,
+                    "example.com/acme/lib",
+                    false,
+                ),
+                ("b.example/y", Group::Dependencies, "b.example/y", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn without_a_module_line_internal_packages_prove_a_common_root() {
+        check(
+            &built_as(Some("example.com/acme/app/server")),
+            &[
+                ("main", Group::Main, "example.com/acme/app", true),
+                (
+                    "example.com/acme/app/internal/q",
+                    Group::Main,
+                    "example.com/acme/app",
+                    true,
+                ),
+                (
+                    "example.com/acme/app/api",
+                    Group::Main,
+                    "example.com/acme/app",
+                    true,
+                ),
+                (
+                    "example.com/acme/other",
+                    Group::Dependencies,
+                    "example.com/acme/other",
+                    true,
+                ),
+                (
+                    "a.example/x/internal/y",
+                    Group::Dependencies,
+                    "a.example/x/internal",
+                    true,
+                ),
+                ("net/http", Group::Std, STD, false),
+                ("internal/abi", Group::Std, STD, false),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_vendor_directory_is_of_others_and_shows_whose_tree_it_is() {
+        check(
+            &built_as(Some("acme/app/tool")),
+            &[
+                ("main", Group::Main, "acme/app", true),
+                ("acme/app/lib", Group::Main, "acme/app", true),
+                (
+                    "acme/app/vendor/github.com/a/b/c",
+                    Group::Dependencies,
+                    "github.com/a/b",
+                    true,
+                ),
+                ("vendor/golang.org/x/net/idna", Group::Std, STD, false),
+            ],
+        );
+        check(
+            &built_as(Some("command-line-arguments")),
+            &[
+                ("main", Group::Main, "example.com/acme/app", true),
+                (
+                    "example.com/acme/app/lib",
+                    Group::Main,
+                    "example.com/acme/app",
+                    true,
+                ),
+                (
+                    "example.com/acme/app/vendor/gopkg.in/yaml.v3/x",
+                    Group::Dependencies,
+                    "gopkg.in/yaml.v3",
+                    true,
+                ),
+                (
+                    "github.com/c/d",
+                    Group::Dependencies,
+                    "github.com/c/d",
+                    true,
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_host_of_repositories_says_where_they_begin() {
+        check(
+            &built_as(Some("github.com/acme/app/tools/cmd/x")),
+            &[
+                (
+                    "github.com/acme/app/lib",
+                    Group::Main,
+                    "github.com/acme/app",
+                    true,
+                ),
+                (
+                    "github.com/acme/internal/y",
+                    Group::Dependencies,
+                    "github.com/acme/internal",
+                    true,
+                ),
+            ],
+        );
+        check(
+            &built_as(Some("k8s.io/kubernetes/cmd/kubelet")),
+            &[
+                (
+                    "k8s.io/kubernetes/pkg/api",
+                    Group::Main,
+                    "k8s.io/kubernetes",
+                    true,
+                ),
+                (
+                    "k8s.io/client-go/rest",
+                    Group::Dependencies,
+                    "k8s.io/client-go/rest",
+                    true,
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_root_is_taken_for_the_main_module_and_several_are_not() {
+        check(
+            &built_as(None),
+            &[
+                ("main", Group::Main, "example.com/acme/app", true),
+                (
+                    "example.com/acme/app/internal/q",
+                    Group::Main,
+                    "example.com/acme/app",
+                    true,
+                ),
+                (
+                    "example.com/acme/app/lib",
+                    Group::Main,
+                    "example.com/acme/app",
+                    true,
+                ),
+                ("os", Group::Std, STD, false),
+            ],
+        );
+        check(
+            &built_as(None),
+            &[
+                ("main", Group::Main, "main", true),
+                (
+                    "example.com/acme/app/lib",
+                    Group::Dependencies,
+                    "example.com/acme/app",
+                    true,
+                ),
+                (
+                    "github.com/a/b",
+                    Group::Dependencies,
+                    "github.com/a/b",
+                    true,
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_toolchain_is_one_module_with_what_it_vendors() {
+        check(
+            &built_as(Some("cmd/go")),
+            &[
+                ("main", Group::Main, "cmd", false),
+                ("cmd/go/internal/work", Group::Main, "cmd", false),
+                (
+                    "cmd/vendor/golang.org/x/mod/module",
+                    Group::Main,
+                    "cmd",
+                    false,
+                ),
+            ],
         );
     }
 }

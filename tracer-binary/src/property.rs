@@ -143,6 +143,10 @@ pub(crate) fn of(
             }
         }
     }
+    let has_c_code = claims
+        .names
+        .iter()
+        .any(|named| named.content == Content::CCode);
     let has_package = |name: &str| packages.iter().any(|package| package == name);
     Properties {
         linking: linking(container, image),
@@ -156,11 +160,7 @@ pub(crate) fn of(
         no_execute: linkage.and_then(|linkage| linkage.no_execute),
         stripped: is_stripped(container, image, claims),
         dwarf: dwarf(image),
-        cgo: claims
-            .names
-            .iter()
-            .any(|named| named.content == Content::CCode)
-            || has_package("runtime/cgo"),
+        cgo: claims.is_go && (has_c_code || has_package("runtime/cgo")),
         race: is_on("-race") || has_package("runtime/race"),
         msan: is_on("-msan"),
         asan: is_on("-asan"),
@@ -247,5 +247,5 @@ fn build_mode(
         Shape::SharedLibrary => "c-shared",
         Shape::Relocatable | Shape::Other => return None,
     };
-    identity.is_go().then(|| mode.to_owned())
+    claims.is_go.then(|| mode.to_owned())
 }

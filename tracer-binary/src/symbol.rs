@@ -1,7 +1,10 @@
 //! The symbol table of an image, decoded.
 //!
-//! ELF says how long each symbol is. Mach-O and PE do not: there a symbol ends where the next one
-//! begins, which is also what `go tool nm -size` prints. Undefined symbols, sections and file names are left out.
+//! ELF says how long each symbol is. Mach-O and PE do not, and `claim::extent` derives what can be derived. Undefined symbols,
+//! sections and file names are left out, and so are the aliases `local.NAME` that the linker writes beside each function of a program
+//! that imports `plugin`.
+
+use std::collections::HashSet;
 
 use crate::image::{Image, SymbolLayout, SymbolTable};
 use crate::limit;
@@ -11,11 +14,13 @@ use crate::reader::{Reader, index};
 pub(crate) struct Symbol<'i> {
     pub name: &'i [u8],
     pub address: u64,
-    /// Zero for a mark that only names a place.
+    /// Zero for a mark that only names a place, and where the file does not say.
     pub size: u64,
     /// Index into the image's sections, where the table says it.
     pub section: Option<u32>,
     pub is_function: bool,
+    /// Not visible to other objects.
+    pub is_local: bool,
 }
 
 /// The symbols, and a note when some were left out. Sorted by address.
@@ -34,10 +39,7 @@ pub(crate) fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>
         }),
         SymbolLayout::Coff => coff(image, table),
     };
-    let mut symbols = by_address(&symbols);
-    if !matches!(table.layout, SymbolLayout::Elf32 | SymbolLayout::Elf64) {
-        measure(image, &mut symbols);
-    }
+    let symbols = without_aliases(by_address(&symbols));
     let note = cut.then(|| format!("more than {} symbols, the rest is not read", limit::SYMBOLS));
     (symbols, note)
 }
@@ -53,6 +55,27 @@ fn by_address<'i>(symbols: &[Symbol<'i>]) -> Vec<Symbol<'i>> {
         .into_iter()
         .filter_map(|(_, number)| symbols.get(index(number.into())?).copied())
         .collect()
+}
+
+/// `putelfsym` of `cmd/link/internal/ld` writes a local symbol for each global function when it links dynamically.
+fn without_aliases(symbols: Vec<Symbol<'_>>) -> Vec<Symbol<'_>> {
+    if !symbols.iter().any(|symbol| original(symbol).is_some()) {
+        return symbols;
+    }
+    let mut kept = Vec::with_capacity(symbols.len());
+    for same in symbols.chunk_by(|a, b| a.address == b.address) {
+        let functions = same.iter().filter(|symbol| symbol.is_function);
+        let names: HashSet<_> = functions.map(|symbol| symbol.name).collect();
+        let is_alias = |symbol: &Symbol<'_>| original(symbol).is_some_and(|it| names.contains(it));
+        kept.extend(same.iter().filter(|symbol| !is_alias(symbol)));
+    }
+    kept
+}
+
+/// The name that a function's alias stands for, if it is one.
+fn original<'i>(symbol: &Symbol<'i>) -> Option<&'i [u8]> {
+    let name = symbol.name.strip_prefix(b"local.")?;
+    symbol.is_function.then_some(name)
 }
 
 type Entry = for<'i> fn(&'i Image<'_>, Reader<'i>, &SymbolTable, usize) -> Option<Symbol<'i>>;
@@ -146,6 +169,7 @@ fn elf<'i>(
         size,
         section,
         is_function: matches!(kind, FUNC | IFUNC),
+        is_local: info >> 4 == 0,
     })
 }
 
@@ -159,6 +183,7 @@ fn nlist<'i>(
     const STAB: u8 = 0xe0;
     const TYPE: u8 = 0x0e;
     const IN_SECTION: u8 = 0x0e;
+    const EXTERNAL: u8 = 0x01;
     let kind = reader.u8(at + 4)?;
     if kind & STAB != 0 || kind & TYPE != IN_SECTION {
         return None;
@@ -170,12 +195,16 @@ fn nlist<'i>(
         .is_some_and(|section| section.class == crate::image::SectionClass::Code);
     // C's underscore, which the toolchain puts before every name.
     let name = name.strip_prefix(b"_").unwrap_or(name);
+    if is_label(name) {
+        return None;
+    }
     Some(Symbol {
         name,
         address: reader.word(at + 8, word)?,
         size: 0,
         section,
         is_function,
+        is_local: kind & EXTERNAL == 0,
     })
 }
 
@@ -199,10 +228,11 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
             };
             let section = u32::from(reader.u16(at + 12)?).checked_sub(1)?;
             let home = image.sections.get(index(section.into())?)?;
-            // A section symbol has an auxiliary entry; it names no object.
-            if !matches!(reader.u8(at + 16)?, EXTERNAL | STATIC)
-                || (auxiliary > 0 && name.starts_with(b"."))
-            {
+            let storage = reader.u8(at + 16)?;
+            // A section's symbol names no object. It has an auxiliary entry or its section's name.
+            let is_section =
+                name.starts_with(b".") && (auxiliary > 0 || name == home.name.as_bytes());
+            if !matches!(storage, EXTERNAL | STATIC) || is_section || is_label(name) {
                 return None;
             }
             let address = home.address.wrapping_add(reader.u32(at + 8)?.into());
@@ -214,6 +244,7 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
                 size: 0,
                 section: Some(section),
                 is_function,
+                is_local: storage == STATIC,
             })
         };
         symbols.extend(symbol());
@@ -221,32 +252,75 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
     (symbols, number < count)
 }
 
-/// Each symbol ends at the next greater address, or at the end of its section.
-fn measure(image: &Image<'_>, symbols: &mut [Symbol<'_>]) {
-    let mut next = u64::MAX;
-    let mut current = u64::MAX;
-    for symbol in symbols.iter_mut().rev() {
-        if symbol.address != current {
-            next = current;
-            current = symbol.address;
+/// A place inside of a large symbol, which the linker names where relocations reach no further: `runtime.pclntab+8MB`
+/// (`offsetLabelName` of `cmd/link/internal/arm64`).
+fn is_label(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b"MB").unwrap_or(name);
+    let Some(last) = name.iter().rposition(|byte| !byte.is_ascii_digit()) else {
+        return false;
+    };
+    last + 1 < name.len() && name.get(last) == Some(&b'+')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(address: u64, name: &str) -> Symbol<'_> {
+        Symbol {
+            name: name.as_bytes(),
+            address,
+            size: 16,
+            section: Some(0),
+            is_function: true,
+            is_local: false,
         }
-        let section = symbol
-            .section
-            .and_then(|section| image.sections.get(index(section.into())?));
-        let end = section.map_or(next, |section| {
-            let on_disk = section
-                .address
-                .saturating_add(section.file.len().max(1) as u64);
-            next.min(on_disk.max(section.address.saturating_add(section.memory)))
-        });
-        symbol.size = end.saturating_sub(symbol.address);
     }
-    // Of several names for one place the last keeps it, so that it is counted once.
-    for pair in 1..symbols.len() {
-        if let [.., first, second] = symbols.get_mut(..=pair).unwrap_or_default()
-            && first.address == second.address
-        {
-            first.size = 0;
-        }
+
+    #[test]
+    fn a_place_inside_of_a_symbol_is_a_label() {
+        let labels = [&b"runtime.pclntab+8MB"[..], b"main.x+1048577"];
+        assert!(labels.into_iter().all(is_label));
+        let others = [
+            &b"main.x"[..],
+            b"main.x+",
+            b"12",
+            b"",
+            b"8MB",
+            b"example.com/c++.F1",
+        ];
+        assert!(!others.into_iter().any(is_label));
+    }
+
+    #[test]
+    fn an_alias_is_left_out_and_a_package_called_local_is_not() {
+        let data = Symbol {
+            is_function: false,
+            ..function(64, "local.main.x")
+        };
+        let symbols = vec![
+            function(16, "local.main.main"),
+            function(16, "main.main"),
+            function(32, "local.F"),
+            function(32, "local.local.F"),
+            function(48, "local.main.main"),
+            data,
+            function(64, "main.x"),
+        ];
+        let kept = without_aliases(symbols);
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|symbol| (symbol.address, std::str::from_utf8(symbol.name).unwrap()))
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                (16, "main.main"),
+                (32, "local.F"),
+                (48, "local.main.main"),
+                (64, "local.main.x"),
+                (64, "main.x"),
+            ]
+        );
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tests::{Module, Toolchain, toolchain};
 use tracer_binary::analysis::FindingKind;
-use tracer_binary::{Analysis, Options, Snapshot, analyze, diff};
+use tracer_binary::{Analysis, Content, Group, Options, Snapshot, analyze, diff};
 
 /// How to build a seed: Go's minor release, GOOS, GOARCH, and further arguments.
 const SEEDS: [(&str, &str, &str, &[&str]); 6] = [
@@ -192,6 +192,90 @@ fn a_function_table_of_unknown_layout_is_called_obfuscated() {
     bytes[at..at + 4].copy_from_slice(&[0x12, 0x34, 0x56, 0x78]);
     assert_eq!(findings(&bytes, FindingKind::Obfuscated).len(), 1);
     assert!(tracer_binary::artifact::identify(&bytes).is_go());
+}
+
+#[test]
+fn a_function_table_of_an_old_release_is_called_old() {
+    // Go 1.2 to 1.15 had another magic number. That of the release is in the build information.
+    let seed = seeds().last().unwrap();
+    let mut bytes = seed.clone();
+    for (from, to) in [
+        (&[0xf1, 0xff, 0xff, 0xff, 0, 0][..], &[0xfb][..]),
+        (b"go1.24.", b"go1.15."),
+    ] {
+        let found = memchr::memmem::find_iter(seed, from).map(|at| at..at + to.len());
+        for range in found {
+            bytes[range].copy_from_slice(to);
+        }
+    }
+    assert_eq!(
+        findings(&bytes, FindingKind::Obfuscated),
+        Vec::<String>::new()
+    );
+    let analysis = analyze(&bytes, Options::default()).unwrap();
+    assert!(
+        analysis
+            .notes
+            .iter()
+            .any(|note| note.contains("Go 1.15 or earlier")),
+        "{:?}",
+        analysis.notes
+    );
+    check(&bytes);
+}
+
+#[test]
+fn a_program_that_only_its_function_table_says_is_go() {
+    let mut bytes = seeds()[5].clone();
+    for mark in [&b"\xff Go buildinf:"[..], b"\xff Go build ID:"] {
+        let found: Vec<_> = memchr::memmem::find_iter(&bytes, mark).collect();
+        for at in found {
+            bytes[at] = b' ';
+        }
+    }
+    let note = memchr::memmem::find(&bytes, b"Go\0\0").unwrap();
+    bytes[note] = b'X';
+    assert!(!tracer_binary::artifact::identify(&bytes).is_go());
+    let analysis = analyze(&bytes, Options::default()).unwrap();
+    assert_eq!(analysis.findings, Vec::new());
+    assert!(analysis.counts.functions > 1000);
+    let note = "the file does not state its Go release; its function table has the layout of Go 1.20 or later";
+    assert!(
+        analysis.notes.iter().any(|it| it == note),
+        "{:?}",
+        analysis.notes
+    );
+}
+
+#[test]
+fn a_program_of_another_language_has_nothing_of_go() {
+    let bytes = fs::read(std::env::current_exe().unwrap()).unwrap();
+    let analysis = analyze(&bytes, Options::default()).unwrap();
+    let kinds = |kind| {
+        analysis
+            .findings
+            .iter()
+            .filter(|it| it.kind == kind)
+            .count()
+    };
+    assert_eq!(kinds(FindingKind::NotGo), 1);
+    assert_eq!(kinds(FindingKind::Obfuscated), 0);
+    assert_eq!(analysis.packages, Vec::new());
+    assert!(!analysis.properties.cgo);
+    assert!(analysis.groups.iter().all(|it| it.group != Group::Std));
+}
+
+#[test]
+fn c_code_is_only_where_it_was_linked() {
+    // Of darwin, with its symbols, which have no sizes.
+    let analysis = analyze(&seeds()[2], Options::default()).unwrap();
+    assert!(!analysis.properties.cgo);
+    assert!(
+        analysis
+            .contents
+            .iter()
+            .all(|it| it.content != Content::CCode)
+    );
 }
 
 #[test]

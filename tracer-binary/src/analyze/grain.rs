@@ -17,7 +17,8 @@ pub(super) struct Grains {
 
 impl Grains {
     pub(super) fn of(identity: &Identity, names: &[String], ledger: &Ledger) -> Self {
-        let homes = Modules::of(identity);
+        let paths: Vec<_> = names.iter().map(String::as_str).collect();
+        let homes = Modules::of(identity, &paths);
         // Two mangled names may be one path, as types say it plainly and symbols do not.
         let mut by_path: BTreeMap<&str, ByContent> = BTreeMap::new();
         for (name, bytes) in names.iter().zip(&ledger.packages) {

@@ -5,6 +5,7 @@
 //! and in it are address and length of the text. A file embedded as `string` or `[]byte` is such a constant; its path is nowhere in
 //! the program, so the variable's name stands for it.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use memchr::memmem::Finder;
@@ -23,6 +24,18 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
     let places = Places::of(facts);
     let Some(hull) = places.hull() else {
         return;
+    };
+    // Files of an `embed.FS` may stand among the constants. They are claimed already, with their paths.
+    let embedded: HashSet<_> = claims
+        .list
+        .iter()
+        .filter(|claim| claim.content == Content::Embed)
+        .map(|claim| claim.start)
+        .collect();
+    let is_embedded = |address| {
+        let (at, _) = facts.image.file_offset(address)?;
+        let start = u32::try_from(facts.offset + at).ok()?;
+        embedded.contains(&start).then_some(())
     };
     let mut budget = Budget::of(facts.image);
     let holders = facts
@@ -47,6 +60,9 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
                 break;
             };
             if !hull.contains(&address) || len == 0 || !places.hold(address, len) {
+                continue;
+            }
+            if is_embedded(address).is_some() {
                 continue;
             }
             let owner = *owner.get_or_insert_with(|| packages.known_of_symbol(holder.name));

@@ -1,9 +1,12 @@
 //! Functions: their code, and their share of the function table.
 
-use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of};
+use std::ops::Range;
+
+use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of, region};
 use crate::bits::Bits;
-use crate::go::pclntab::{Layout, Pclntab, Record};
-use crate::package::{PackageId, Packages, of_symbol};
+use crate::go::name;
+use crate::go::pclntab::{Pclntab, Record};
+use crate::package::{PackageId, Packages};
 use crate::symbol::Symbol;
 
 /// The first function of a wasm file has this program counter (`cmd/link/internal/wasm`).
@@ -35,23 +38,17 @@ pub(super) fn claim<'i>(
     let mut shares = Shares::of(facts, table);
     let mut last = PackageId::NONE;
     let mut record = Record::default();
-    let text = facts.text_start();
     let (index_at, index_entry) = table.index();
     let mut symbols = BySymbol::new(facts.symbols);
     for function in table.functions() {
         let package = owner(function.name, &mut last, packages);
-        let start = if table.layout == Layout::Go116 {
-            0
-        } else {
-            text
-        };
-        let (start, end) = (
-            start.wrapping_add(function.start),
-            start.wrapping_add(function.end),
-        );
-        if n_symbols == 0 || !symbols.has(start) {
-            let name = claims.name(function.name, package, Content::Code);
-            code(facts, start, end, package, name, claims);
+        if let Some(base) = facts.base {
+            let start = base.wrapping_add(function.start);
+            if n_symbols == 0 || !symbols.has(start) {
+                let end = base.wrapping_add(function.end);
+                let name = claims.name(function.name, package, Content::Code);
+                code(facts, start, end, package, name, claims);
+            }
         }
         let entry = index_at + function.number * index_entry;
         shares.index.add(entry, entry + index_entry, package);
@@ -70,49 +67,67 @@ pub(super) fn claim<'i>(
     shares.claim(facts, table, packages, claims);
 }
 
-/// Claims the functions of the symbol table; how many are Go's.
+/// Where Go's code is, by the linker's marks in the symbol table.
+pub(super) fn text(symbols: &[Symbol<'_>]) -> Option<Range<u64>> {
+    let mark = |name: &[u8]| {
+        let mark = symbols.iter().find(|symbol| symbol.name == name)?;
+        Some(mark.address)
+    };
+    let text = mark(b"runtime.text")?..mark(b"runtime.etext")?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// Claims the functions of the symbol table; how many are Go's, or in a file that is not Go's, how many there are.
 fn symbols<'i>(
     facts: &Facts<'_, 'i>,
     packages: &mut Packages<'i>,
     claims: &mut Claims<'i>,
 ) -> usize {
-    let text = facts.data.as_ref().map(|data| data.text..data.etext);
     let mut last = PackageId::NONE;
-    let mut n_go = 0;
+    let (mut n_go, mut n_c) = (0, 0);
     for symbol in facts
         .symbols
         .iter()
         .filter(|symbol| symbol.is_function && symbol.size > 0)
     {
+        // Where the file has no sizes, a mark seems to reach to the next symbol.
+        if facts.is_go && region::Mark::of(symbol.name).is_some() {
+            continue;
+        }
         let Some((file, _)) = file_of(facts.image, symbol) else {
             continue;
         };
         // The linker keeps Go's code together: what is outside of it came from the system's compiler.
-        let is_go = match &text {
+        let is_go = match &facts.text {
             Some(text) => text.contains(&symbol.address),
-            None => of_symbol(symbol.name).is_some(),
+            None => facts.is_go && is_named_by_go(symbol.name),
         };
         let (package, content) = if is_go {
             n_go += 1;
             (owner(symbol.name, &mut last, packages), Content::Code)
         } else {
+            n_c += 1;
             (PackageId::NONE, Content::CCode)
         };
         let name = claims.name(symbol.name, package, content);
         claims.push(facts.offset, &file, package, name, content);
     }
-    n_go
+    if facts.is_go { n_go } else { n_c }
 }
 
-/// Assembly has functions without a package in their name; they stand among their package's others.
+fn is_named_by_go(name: &[u8]) -> bool {
+    name::owner(name, name::Spelling::Unknown) != name::Owner::Unnamed
+}
+
+/// Assembly has functions without a package in their name; they stand among their package's others. So do those that the compiler
+/// makes for whoever needs them (`type:.eq.SM10` of 1.27 compares any string followed by ten bytes), but many packages share one.
 fn owner<'i>(name: &'i [u8], last: &mut PackageId, packages: &mut Packages<'i>) -> PackageId {
-    let package = packages.of_symbol(name);
-    let is_assembly =
-        package == PackageId::NONE && !name.starts_with(b"type:") && !name.starts_with(b"go:");
-    if is_assembly {
+    let Some(package) = packages.owner(name) else {
         return *last;
+    };
+    if package != PackageId::NONE {
+        *last = package;
     }
-    *last = package;
     package
 }
 
@@ -328,6 +343,30 @@ fn runs(mut starts: Vec<(u32, PackageId)>, end: u32, longest: u32) -> Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_linkers_marks_bound_the_text() {
+        let symbol = |name: &'static str, address| Symbol {
+            name: name.as_bytes(),
+            address,
+            size: 0,
+            section: Some(0),
+            is_function: true,
+            is_local: true,
+        };
+        let marks = [
+            symbol("_start", 1),
+            symbol("runtime.text", 2),
+            symbol("main.main", 3),
+            symbol("runtime.etext", 4),
+        ];
+        assert_eq!(text(&marks), Some(2..4));
+        assert_eq!(text(&marks[..3]), None);
+        assert_eq!(
+            text(&[symbol("runtime.text", 2), symbol("runtime.etext", 2)]),
+            None
+        );
+    }
 
     #[test]
     fn neighbours_of_one_package_are_one_run() {

@@ -22,6 +22,8 @@ pub(super) struct Mark(Option<Content>);
 impl Mark {
     pub(super) fn of(name: &[u8]) -> Option<Self> {
         const LONGEST: usize = "runtime.enoptrdata".len();
+        // The linker puts C's underscore before some of them on windows/386.
+        let name = name.strip_prefix(b"_").unwrap_or(name);
         // Every symbol is asked, and hardly one is a mark.
         if name.len() > LONGEST || !matches!(name, [b't' | b'g' | b'r', ..]) {
             return None;
@@ -34,6 +36,8 @@ impl Mark {
             | b"runtime.pclntab" => Some(Content::FunctionTable),
             b"runtime.itablink" => Some(Content::Itabs),
             b"runtime.epclntab"
+            | b"runtime.symtab"
+            | b"runtime.esymtab"
             | b"runtime.types"
             | b"runtime.etypes"
             | b"runtime.rodata"

@@ -5,17 +5,17 @@ use std::ops::Range;
 
 use object::Endianness;
 use object::elf;
-use object::read::elf::{CompressionHeader as _, FileHeader, ProgramHeader, SectionHeader};
+use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::Headers;
-use super::elf_linkage::linkage;
+use super::elf_linkage::{RELOCATIONS, linkage, parts};
+use super::{elf_section, sectionless};
 use crate::error::Error;
 use crate::image::{
-    Compression, Format, Header, Image, Mapping, RelativeFixups, Section, SectionClass, Segment,
-    SegmentFlags, Shape, SymbolLayout, SymbolTable, clamp,
+    Format, Header, Image, Mapping, RelativeFixups, Section, Segment, SegmentFlags, Shape, clamp,
 };
 use crate::limit;
-use crate::reader::{Endian, Reader, index};
+use crate::reader::{Endian, Reader};
 
 pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'_>, Error> {
     let broken = |what| Error::Broken {
@@ -44,36 +44,14 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
     };
     let reader = Reader::new(bytes, order);
 
-    if raw_sections.len() > limit::SECTIONS {
-        notes.push(format!(
-            "{} sections, only the first {} are read",
-            raw_sections.len(),
-            limit::SECTIONS
-        ));
+    for (what, n, most) in [
+        ("sections", raw_sections.len(), limit::SECTIONS),
+        ("segments", programs.len(), limit::SEGMENTS),
+    ] {
+        if n > most {
+            notes.push(format!("{n} {what}, only the first {most} are read"));
+        }
     }
-    if programs.len() > limit::SEGMENTS {
-        notes.push(format!(
-            "{} segments, only the first {} are read",
-            programs.len(),
-            limit::SEGMENTS
-        ));
-    }
-    let names = header
-        .shstrndx(endian, bytes)
-        .ok()
-        .and_then(|index| raw_sections.get(usize::try_from(index).ok()?))
-        .map(|section| range(section, endian, bytes.len()).0);
-    let null_section = u8::from(
-        raw_sections
-            .first()
-            .is_some_and(|section| section.sh_type(endian) == elf::SHT_NULL),
-    );
-    let sections: Vec<_> = raw_sections
-        .iter()
-        .take(limit::SECTIONS)
-        .skip(usize::from(null_section))
-        .map(|raw| section(raw, endian, reader, bytes, names.clone(), &mut notes))
-        .collect();
     let segments: Vec<_> = programs
         .iter()
         .take(limit::SEGMENTS)
@@ -83,6 +61,28 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
 
     let linkage = linkage(programs, endian, bytes, reader);
     let shape = shape(header.e_type(endian), linkage.position_independent);
+    let kind = relative(header.e_machine(endian), word);
+    let mut table = elf_section::read(header, raw_sections, endian, bytes);
+    let is_sectionless = !sectionless::agree(&table.sections, &segments);
+    let n_sections = if is_sectionless {
+        0
+    } else {
+        raw_sections.len()
+    };
+    let headers = headers(header, endian, bytes.len(), programs.len(), n_sections);
+    if is_sectionless {
+        notes.push(sectionless::note(raw_sections.is_empty()));
+        let parts = parts(programs, endian, bytes);
+        table = elf_section::Table {
+            sections: sectionless::sections(&segments, &parts, &headers),
+            fixups: parts
+                .into_iter()
+                .find(|it| it.name == RELOCATIONS)
+                .map(|it| it.file),
+            ..elf_section::Table::default()
+        };
+    }
+    notes.append(&mut table.notes);
     let image = Image {
         bytes,
         format: Format::Elf,
@@ -92,24 +92,16 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         word,
         shape,
         entry: header.e_entry(endian).into(),
-        headers: headers(
-            header,
-            endian,
-            bytes.len(),
-            programs.len(),
-            raw_sections.len(),
-        ),
-        symbols: symbol_table(raw_sections, endian, word, bytes.len()),
-        fixups: fixups(
-            raw_sections,
-            endian,
-            header.e_machine(endian),
-            word,
-            bytes.len(),
-        ),
-        null_section,
-        mappings: mappings(&segments, &sections, shape),
-        sections,
+        headers,
+        symbols: table.symbols,
+        fixups: table
+            .fixups
+            .zip(kind)
+            .map(|(table, kind)| RelativeFixups { table, kind }),
+        null_section: table.null_section,
+        is_sectionless,
+        mappings: mappings(&segments, &table.sections, shape),
+        sections: table.sections,
         segments,
         linkage,
         notes,
@@ -169,108 +161,6 @@ fn mappings(segments: &[Segment<'_>], sections: &[Section<'_>], shape: Shape) ->
     loaded.map(|it| mapping(it.address, &it.file)).collect()
 }
 
-fn range<S: SectionHeader<Endian = Endianness>>(
-    raw: &S,
-    endian: Endianness,
-    file: usize,
-) -> (Range<usize>, bool) {
-    if raw.sh_type(endian) == elf::SHT_NOBITS {
-        return (0..0, false);
-    }
-    clamp(
-        raw.sh_offset(endian).into(),
-        raw.sh_size(endian).into(),
-        file,
-    )
-}
-
-fn section<'a, S: SectionHeader<Endian = Endianness>>(
-    raw: &S,
-    endian: Endianness,
-    reader: Reader<'a>,
-    bytes: &'a [u8],
-    names: Option<Range<usize>>,
-    notes: &mut Vec<String>,
-) -> Section<'a> {
-    let name = names
-        .and_then(|names| reader.slice(names.start, names.len()))
-        .and_then(|names| {
-            Reader::new(names, Endian::Little)
-                .cstr(index(raw.sh_name(endian).into())?, limit::SECTION_NAME)
-        })
-        .map_or(Cow::Borrowed(""), String::from_utf8_lossy);
-    let (file, cut) = range(raw, endian, bytes.len());
-    if cut {
-        notes.push(format!("section {name} reaches outside of the file"));
-    }
-    let flags: u64 = raw.sh_flags(endian).into();
-    let mut memory = raw.sh_size(endian).into();
-    let mut compression = None;
-    if flags & u64::from(elf::SHF_COMPRESSED) != 0 {
-        compression = Some(Compression::Unknown);
-        if let Ok(Some((header, _, _))) = raw.compression(endian, bytes) {
-            memory = header.ch_size(endian).into();
-            compression = Some(match header.ch_type(endian) {
-                elf::ELFCOMPRESS_ZLIB => Compression::Zlib,
-                elf::ELFCOMPRESS_ZSTD => Compression::Zstd,
-                _ => Compression::Unknown,
-            });
-        }
-    } else if name.starts_with(".zdebug_") {
-        compression = Some(Compression::Zlib);
-        // The GNU form: "ZLIB", then the size in big-endian order whatever the file's order is.
-        let size = Reader::new(bytes, Endian::Big).u64(file.start.saturating_add(4));
-        memory = size.unwrap_or(memory);
-    }
-    let class = class(&name, raw.sh_type(endian), flags);
-    Section {
-        name,
-        class,
-        address: raw.sh_addr(endian).into(),
-        memory,
-        file,
-        compression,
-    }
-}
-
-fn class(name: &str, kind: u32, flags: u64) -> SectionClass {
-    let has = |flag: u32| flags & u64::from(flag) != 0;
-    match kind {
-        elf::SHT_NOBITS => return SectionClass::Zero,
-        elf::SHT_NOTE => return SectionClass::Note,
-        elf::SHT_SYMTAB | elf::SHT_SYMTAB_SHNDX => return SectionClass::Symbols,
-        elf::SHT_STRTAB if !has(elf::SHF_ALLOC) => return SectionClass::Symbols,
-        elf::SHT_DYNAMIC
-        | elf::SHT_DYNSYM
-        | elf::SHT_HASH
-        | elf::SHT_GNU_HASH
-        | elf::SHT_GNU_VERSYM
-        | elf::SHT_GNU_VERNEED
-        | elf::SHT_GNU_VERDEF
-        | elf::SHT_RELA
-        | elf::SHT_REL
-        | elf::SHT_RELR
-        | elf::SHT_STRTAB => return SectionClass::Linking,
-        _ => {}
-    }
-    if name.starts_with(".debug_") || name.starts_with(".zdebug_") || name == ".gdb_index" {
-        SectionClass::Debug
-    } else if matches!(
-        name,
-        ".plt" | ".plt.got" | ".plt.sec" | ".got" | ".got.plt" | ".interp"
-    ) {
-        SectionClass::Linking
-    } else if has(elf::SHF_EXECINSTR) {
-        SectionClass::Code
-    } else if !has(elf::SHF_ALLOC) {
-        SectionClass::Other
-    } else if has(elf::SHF_WRITE) && !name.starts_with(".data.rel.ro") {
-        SectionClass::Data
-    } else {
-        SectionClass::ReadOnly
-    }
-}
-
 fn segment<P: ProgramHeader<Endian = Endianness>>(
     raw: &P,
     endian: Endianness,
@@ -305,65 +195,18 @@ fn segment<P: ProgramHeader<Endian = Endianness>>(
     }
 }
 
-fn symbol_table<S: SectionHeader<Endian = Endianness>>(
-    sections: &[S],
-    endian: Endianness,
-    word: u8,
-    file: usize,
-) -> Option<SymbolTable> {
-    let sections = sections.get(..limit::SECTIONS).unwrap_or(sections);
-    let find = |kind| {
-        sections
-            .iter()
-            .find(|section| section.sh_type(endian) == kind)
-    };
-    // The dynamic table is what a stripped library still has.
-    let raw = find(elf::SHT_SYMTAB).or_else(|| find(elf::SHT_DYNSYM))?;
-    let strings = sections.get(index(raw.sh_link(endian).into())?)?;
-    Some(SymbolTable {
-        layout: if word == 8 {
-            SymbolLayout::Elf64
-        } else {
-            SymbolLayout::Elf32
-        },
-        table: range(raw, endian, file).0,
-        strings: range(strings, endian, file).0,
-    })
-}
-
-/// Only RELA tables: REL keeps the addend in place, where it is read anyway.
-fn fixups<S: SectionHeader<Endian = Endianness>>(
-    sections: &[S],
-    endian: Endianness,
-    machine: u16,
-    word: u8,
-    file: usize,
-) -> Option<RelativeFixups> {
+/// The relocation that means "base + addend". Only in RELA tables: REL keeps the addend in place, where it is read anyway.
+fn relative(machine: u16, word: u8) -> Option<u32> {
     let kind = match machine {
         elf::EM_X86_64 => elf::R_X86_64_RELATIVE,
         elf::EM_AARCH64 => elf::R_AARCH64_RELATIVE,
         elf::EM_S390 => elf::R_390_RELATIVE,
         elf::EM_PPC64 => elf::R_PPC64_RELATIVE,
         elf::EM_RISCV => elf::R_RISCV_RELATIVE,
+        elf::EM_LOONGARCH => elf::R_LARCH_RELATIVE,
         _ => return None,
     };
-    if word != 8 {
-        return None;
-    }
-    let alloc = |section: &&S| {
-        let flags: u64 = section.sh_flags(endian).into();
-        flags & u64::from(elf::SHF_ALLOC) != 0
-    };
-    let raw = sections
-        .iter()
-        .take(limit::SECTIONS)
-        .filter(alloc)
-        .filter(|section| section.sh_type(endian) == elf::SHT_RELA)
-        .max_by_key(|section| section.sh_size(endian).into())?;
-    Some(RelativeFixups {
-        table: range(raw, endian, file).0,
-        kind,
-    })
+    (word == 8).then_some(kind)
 }
 
 fn goarch(machine: u16, word: u8, order: Endian) -> &'static str {

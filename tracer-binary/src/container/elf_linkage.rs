@@ -6,7 +6,8 @@ use object::read::elf::ProgramHeader;
 use object::{Endianness, elf};
 
 use super::lossy;
-use crate::image::{Linkage, clamp};
+use super::sectionless::Named;
+use crate::image::{Linkage, SectionClass, clamp};
 use crate::limit;
 use crate::reader::{Reader, index};
 
@@ -56,24 +57,8 @@ fn dynamic<
     reader: Reader<'_>,
     linkage: &mut Linkage,
 ) {
-    let find = |tag: i64| entries.iter().find(|entry| entry.tag(endian) == tag);
-    // DT_STRTAB is an address; the segments say where that is in the file.
-    let strings = find(elf::DT_STRTAB).and_then(|entry| {
-        let address: u64 = entry.d_val(endian).into();
-        programs
-            .iter()
-            .take(limit::SEGMENTS)
-            .filter(|raw| raw.p_type(endian) == elf::PT_LOAD)
-            .find_map(|raw| {
-                let into = address.checked_sub(raw.p_vaddr(endian).into())?;
-                let (range, _) = clamp(
-                    raw.p_offset(endian).into(),
-                    raw.p_filesz(endian).into(),
-                    file,
-                );
-                (into < range.len() as u64).then(|| range.start as u64 + into)
-            })
-    });
+    let strings = value(entries, elf::DT_STRTAB, endian)
+        .and_then(|address| offset(programs, endian, file, address));
     for entry in entries {
         let value: u64 = entry.d_val(endian).into();
         match entry.tag(endian) {
@@ -94,6 +79,82 @@ fn dynamic<
             _ => {}
         }
     }
+}
+
+fn value<D: object::read::elf::Dyn<Endian = Endianness>>(
+    entries: &[D],
+    tag: i64,
+    endian: Endianness,
+) -> Option<u64> {
+    let entry = entries.iter().find(|entry| entry.tag(endian) == tag)?;
+    Some(entry.d_val(endian).into())
+}
+
+/// The dynamic section has addresses; the segments say where these are in the file.
+fn offset<P: ProgramHeader<Endian = Endianness>>(
+    programs: &[P],
+    endian: Endianness,
+    file: usize,
+    address: u64,
+) -> Option<u64> {
+    programs
+        .iter()
+        .take(limit::SEGMENTS)
+        .filter(|raw| raw.p_type(endian) == elf::PT_LOAD)
+        .find_map(|raw| {
+            let into = address.checked_sub(raw.p_vaddr(endian).into())?;
+            let (range, _) = clamp(
+                raw.p_offset(endian).into(),
+                raw.p_filesz(endian).into(),
+                file,
+            );
+            (into < range.len() as u64).then(|| range.start as u64 + into)
+        })
+}
+
+/// The name of the table of relocations in [`parts`].
+pub(super) const RELOCATIONS: &str = "RELA";
+
+/// Notes and the dynamic linker's tables, as far as program headers and the dynamic section say where they begin and end.
+pub(super) fn parts<P: ProgramHeader<Endian = Endianness>>(
+    programs: &[P],
+    endian: Endianness,
+    bytes: &[u8],
+) -> Vec<Named> {
+    let (mut parts, mut has_dynamic) = (Vec::new(), false);
+    let mut add = |name, class, offset: u64, len: u64| {
+        let (file, _) = clamp(offset, len, bytes.len());
+        parts.push(Named { name, class, file });
+    };
+    for raw in programs.iter().take(limit::SEGMENTS) {
+        let (start, len) = (raw.p_offset(endian).into(), raw.p_filesz(endian).into());
+        match raw.p_type(endian) {
+            elf::PT_NOTE => add("NOTE", SectionClass::Note, start, len),
+            elf::PT_INTERP => add("INTERP", SectionClass::Linking, start, len),
+            elf::PT_DYNAMIC if !has_dynamic => {
+                has_dynamic = true;
+                add("DYNAMIC", SectionClass::Linking, start, len);
+                let Ok(Some(entries)) = raw.dynamic(endian, bytes) else {
+                    continue;
+                };
+                for (name, at, len) in [
+                    (RELOCATIONS, elf::DT_RELA, elf::DT_RELASZ),
+                    ("REL", elf::DT_REL, elf::DT_RELSZ),
+                    ("RELR", elf::DT_RELR, elf::DT_RELRSZ),
+                    ("JMPREL", elf::DT_JMPREL, elf::DT_PLTRELSZ),
+                    ("STRTAB", elf::DT_STRTAB, elf::DT_STRSZ),
+                ] {
+                    let at = value(entries, at, endian)
+                        .and_then(|address| offset(programs, endian, bytes.len(), address));
+                    if let (Some(at), Some(len)) = (at, value(entries, len, endian)) {
+                        add(name, SectionClass::Linking, at, len);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    parts
 }
 
 /// Walks one note segment for the GNU build ID; Go's own is read by `go::buildid`.

@@ -12,7 +12,7 @@ use crate::image::{
     SymbolLayout, SymbolTable, clamp,
 };
 use crate::limit;
-use crate::reader::Endian;
+use crate::reader::{Endian, index};
 
 pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Image<'_>, Error> {
     let broken = |what| Error::Broken {
@@ -59,6 +59,7 @@ pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         segments: Vec::new(),
         symbols: None,
         null_section: 0,
+        is_sectionless: false,
         fixups: None,
         linkage: Linkage {
             position_independent: header.flags(endian) & macho::MH_PIE != 0,
@@ -241,7 +242,10 @@ fn segment<H: MachHeader<Endian = Endianness>>(
         image.mappings.push(Mapping {
             address,
             offset: file.start,
-            len: file.len(),
+            // The linker keeps debug info in a segment that is not loaded, at address 0.
+            len: file
+                .len()
+                .min(index(raw.vmsize(endian).into()).unwrap_or(usize::MAX)),
         });
         image.segments.push(Segment {
             name: Cow::Owned(lossy(raw.name())),

@@ -100,6 +100,7 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
         segments,
         symbols,
         null_section: 0,
+        is_sectionless: false,
         fixups: None,
         linkage,
         notes,

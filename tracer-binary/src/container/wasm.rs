@@ -35,6 +35,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
         segments: Vec::new(),
         symbols: None,
         null_section: 0,
+        is_sectionless: false,
         fixups: None,
         linkage: Linkage::default(),
         notes: Vec::new(),

@@ -8,7 +8,7 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Image, SectionClass};
+use crate::image::{Image, Section, SectionClass};
 use crate::reader::{Endian, Reader, index};
 
 /// The build ID, whole and in its parts.
@@ -57,8 +57,13 @@ pub(crate) fn read(image: &Image<'_>) -> Option<BuildId> {
             .section(name)
             .map(|section| image.section_bytes(section))
     };
-    let raw = named(".note.go.buildid")
-        .and_then(|bytes| note(Reader::new(bytes, image.endian)))
+    let is_note = |section: &&Section<'_>| {
+        section.name == ".note.go.buildid"
+            || image.is_sectionless && section.class == SectionClass::Note
+    };
+    let mut notes = image.sections.iter().filter(is_note);
+    let raw = notes
+        .find_map(|section| note(Reader::new(image.section_bytes(section), image.endian)))
         .or_else(|| named("go:buildid").and_then(raw))
         .or_else(|| {
             let code = image

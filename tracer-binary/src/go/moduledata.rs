@@ -64,12 +64,6 @@ pub(crate) fn find(
             return found;
         }
     }
-    if image.sections.is_empty() {
-        let segments = image.segments.iter().filter(|segment| segment.flags.write);
-        return image
-            .each_once(segments, |segment| &segment.file)
-            .find_map(|(segment, bytes)| scan(image, bytes, segment.address, table, minor));
-    }
     // A position-independent file linked by the system's linker has zeros there and relocations for them.
     image
         .fixups_to(table.address)

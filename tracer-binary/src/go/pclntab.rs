@@ -26,7 +26,19 @@ impl Layout {
             _ => None,
         }
     }
+
+    /// Which releases have it, in words.
+    pub(crate) fn releases(self) -> &'static str {
+        match self {
+            Self::Go116 => "1.16 or 1.17",
+            Self::Go118 => "1.18 or 1.19",
+            Self::Go120 => "1.20 or later",
+        }
+    }
 }
+
+/// Of the table of Go 1.2 to 1.15, whose layout is not read.
+const OLD_MAGIC: u32 = 0xffff_fffb;
 
 /// A table whose header was checked; offsets in it may still be wrong.
 #[derive(Clone, Copy, Debug)]
@@ -81,23 +93,43 @@ impl<'i> Pclntab<'i> {
         if let Some(table) = named.find_map(|section| Self::at(image, section.address)) {
             return Some(table);
         }
-        // PE, and PIE before 1.26, keep it inside a larger section.
-        let candidates = image
-            .sections
-            .iter()
-            .filter(|section| matches!(section.class, SectionClass::ReadOnly | SectionClass::Data));
+        // PE, and PIE before 1.26, keep it inside a larger section. A segment may hold code and constants.
+        let candidates = image.sections.iter().filter(|section| match section.class {
+            SectionClass::ReadOnly | SectionClass::Data => true,
+            SectionClass::Code => image.is_sectionless,
+            SectionClass::Zero
+            | SectionClass::Debug
+            | SectionClass::Symbols
+            | SectionClass::Linking
+            | SectionClass::Note
+            | SectionClass::Other => false,
+        });
         let candidates = candidates.filter(|section| section.address != 0);
         for (section, bytes) in image.each_once(candidates, |section| &section.file) {
             if let Some(table) = Self::scan(image, bytes, section.address) {
                 return Some(table);
             }
         }
-        if !image.sections.is_empty() {
-            return None;
-        }
-        image
-            .each_once(image.segments.iter(), |segment| &segment.file)
-            .find_map(|(segment, bytes)| Self::scan(image, bytes, segment.address))
+        None
+    }
+
+    /// Whether there is one of a Go before 1.16.
+    pub(crate) fn is_old(image: &Image<'_>) -> bool {
+        Self::magic(image) == Some(OLD_MAGIC)
+    }
+
+    /// Whether there is one, and it is none of any release: not of a known layout, nor a damaged one.
+    pub(crate) fn is_unknown(image: &Image<'_>) -> bool {
+        Self::magic(image)
+            .is_some_and(|magic| magic != OLD_MAGIC && Layout::of_magic(magic).is_none())
+    }
+
+    /// The first word of the table that has a section to itself.
+    fn magic(image: &Image<'_>) -> Option<u32> {
+        let mut sections = image.sections.iter();
+        let named = sections
+            .find(|section| section.name.ends_with("gopclntab") && !section.file.is_empty())?;
+        Reader::new(image.section_bytes(named), image.endian).u32(0)
     }
 
     fn scan(image: &'i Image<'_>, bytes: &[u8], address: u64) -> Option<Self> {
@@ -162,6 +194,15 @@ impl<'i> Pclntab<'i> {
 
     pub(crate) fn n_functions(&self) -> usize {
         self.n_functions
+    }
+
+    /// Where the starts of functions begin to count, with the start of the text where another part of the file states it.
+    pub(crate) fn base(&self, text: Option<u64>) -> Option<u64> {
+        match self.layout {
+            Layout::Go116 => Some(0),
+            // Position-independent files have zeros here and relocations for them.
+            Layout::Go118 | Layout::Go120 => text.or_else(|| self.text_start()),
+        }
     }
 
     /// The start of the text, unless only the module data has it.

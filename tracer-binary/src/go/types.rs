@@ -229,7 +229,7 @@ impl<'i> Walk<'_, 'i, '_> {
             .and_then(|offset| self.name_at(offset))
             .filter(|path| !path.is_empty())
         {
-            return packages.intern(path);
+            return packages.declare(path);
         }
         // A pointer or a slice is its element's, and so on inward.
         let element = descriptor

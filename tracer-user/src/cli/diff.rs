@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tracer_binary::budget::{self, Budget};
+use tracer_binary::diff::{self, Diff, Side};
 use tracer_binary::{Options, Snapshot};
 
 use super::report::{self, Format};
@@ -46,8 +47,7 @@ pub(super) struct Args {
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    let (before, after) = (load(&args.before)?, load(&args.after)?);
-    let diff = tracer_binary::diff(&before, &after);
+    let diff = compare(args)?;
     let breaches = budget::breaches(&diff, &args.fail_on);
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
@@ -73,18 +73,53 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     Ok(if breaches.is_empty() { FINE } else { FINDINGS })
 }
 
-/// A binary is analyzed with every symbol, so that nothing is folded that need not be.
-fn load(path: &Path) -> anyhow::Result<Snapshot> {
-    let bytes = analyze::read(path)?;
-    if Snapshot::is_one(&bytes) {
-        return Snapshot::read(&bytes).with_context(|| format!("cannot read {}", path.display()));
+/// The same file is read twice and analyzed not at all.
+fn compare(args: &Args) -> anyhow::Result<Diff> {
+    let (before, after) = (load(&args.before)?, load(&args.after)?);
+    if let Some(diff) = diff::unchanged(before.side(), after.side()) {
+        return Ok(diff);
     }
-    let options = Options {
-        min_symbol: 0,
-        windows: false,
-        alone: false,
-    };
-    let analysis = tracer_binary::analyze(&bytes, options)
-        .with_context(|| format!("cannot analyze {}", path.display()))?;
-    Ok(Snapshot::of(&analysis, 0))
+    let before = before.snapshot(&args.before)?;
+    let after = after.snapshot(&args.after)?;
+    Ok(tracer_binary::diff(&before, &after))
+}
+
+enum Loaded {
+    File(Vec<u8>),
+    Snapshot(Box<Snapshot>),
+}
+
+fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let bytes = analyze::read(path)?;
+    if !Snapshot::is_one(&bytes) {
+        return Ok(Loaded::File(bytes));
+    }
+    let snapshot =
+        Snapshot::read(&bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Loaded::Snapshot(Box::new(snapshot)))
+}
+
+impl Loaded {
+    fn side(&self) -> Side<'_> {
+        match self {
+            Self::File(bytes) => Side::File(bytes),
+            Self::Snapshot(snapshot) => Side::Snapshot(snapshot),
+        }
+    }
+
+    /// A binary is analyzed with every symbol, so that nothing is folded that need not be.
+    fn snapshot(self, path: &Path) -> anyhow::Result<Snapshot> {
+        let bytes = match self {
+            Self::File(bytes) => bytes,
+            Self::Snapshot(snapshot) => return Ok(*snapshot),
+        };
+        let options = Options {
+            min_symbol: 0,
+            windows: false,
+            alone: false,
+        };
+        let analysis = tracer_binary::analyze(&bytes, options)
+            .with_context(|| format!("cannot analyze {}", path.display()))?;
+        Ok(Snapshot::of(&analysis, 0))
+    }
 }

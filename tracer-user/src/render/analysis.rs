@@ -181,6 +181,9 @@ fn modules(analysis: &Analysis, top: usize, page: &mut Page<'_>) {
         if !module.version.is_empty() {
             name = name.then_painted(Paint::Dim, &format!(" {}", module.version));
         }
+        if module.is_guess {
+            name = name.then_painted(Paint::Dim, " (guessed)");
+        }
         sized(
             style,
             name,
@@ -194,16 +197,7 @@ fn modules(analysis: &Analysis, top: usize, page: &mut Page<'_>) {
         )
     });
     let rows = rows.collect();
-    let guessed = analysis
-        .modules
-        .iter()
-        .any(|module| module.is_guess && module.path.contains('.'));
     let title = titled("Modules", top, analysis.modules.len());
-    let title = if guessed {
-        format!("{title} (guessed from import paths)")
-    } else {
-        title
-    };
     table(page, &title, rows);
 }
 

@@ -1,0 +1,203 @@
+//! Sizes of symbols where the format states none: Mach-O and PE.
+//!
+//! The function table bounds Go's functions, whatever is left of the symbol table. Anything else reaches to the next symbol, which is
+//! a size only where the symbol table is whole: `strip -x` and Apple's linker leave the exported symbols, with all that lost its name
+//! between them. A symbol whose end is not known keeps the size zero, and nothing is claimed for it.
+
+use std::ops::Range;
+
+use super::region::Mark;
+use super::{Claim, Claims, Content, Facts};
+use crate::bits::Bits;
+use crate::go::pclntab::Pclntab;
+use crate::image::{Image, Shape};
+use crate::reader::index;
+use crate::symbol::Symbol;
+
+/// Sets the sizes of `symbols`, which are sorted by address; a note where some have none. `base` is where the function table's
+/// offsets begin to count.
+pub(super) fn derive(
+    image: &Image<'_>,
+    table: Option<&Pclntab<'_>>,
+    base: Option<u64>,
+    symbols: &mut [Symbol<'_>],
+) -> Option<String> {
+    if image.symbols.as_ref()?.layout.has_sizes() {
+        return None;
+    }
+    let functions = table.zip(base).map(|(table, base)| {
+        let functions = table.functions();
+        functions.map(move |it| (base.wrapping_add(it.start), base.wrapping_add(it.end)))
+    });
+    let mut bounded = Bits::new(symbols.len());
+    let is_whole = match functions {
+        Some(functions) => by_table(functions, symbols, &mut bounded),
+        // A linker needs all symbols of an object. `strip -x` leaves no local one.
+        None => image.shape == Shape::Relocatable || symbols.iter().any(|symbol| symbol.is_local),
+    };
+    if is_whole {
+        to_the_next(image, symbols, &bounded);
+        return None;
+    }
+    let unknown = (0..symbols.len()).filter(|&number| !bounded.contains(number));
+    let unknown = unknown.count();
+    (unknown > 0).then(|| {
+        format!("symbols were removed from the symbol table, which states no sizes; the sizes of {unknown} of the rest are not known")
+    })
+}
+
+/// Bounds what lies in the function table's functions; whether each of these has a symbol.
+fn by_table(
+    functions: impl Iterator<Item = (u64, u64)>,
+    symbols: &mut [Symbol<'_>],
+    bounded: &mut Bits,
+) -> bool {
+    let (mut all_have_symbols, mut next) = (true, 0);
+    for (start, end) in functions {
+        // The table is sorted. What a damaged one has out of order is behind `next` and bounds nothing.
+        while symbols.get(next).is_some_and(|it| it.address < start) {
+            next += 1;
+        }
+        let first = next;
+        while symbols.get(next).is_some_and(|it| it.address < end) {
+            bounded.insert(next);
+            next += 1;
+        }
+        let inside = symbols.get_mut(first..next).unwrap_or_default();
+        // Of several names for one place the last keeps it. A place inside of a function is no function.
+        let at_start = |symbol: &&mut Symbol<'_>| {
+            symbol.address == start && symbol.is_function && Mark::of(symbol.name).is_none()
+        };
+        match inside.iter_mut().rev().find(at_start) {
+            Some(symbol) => symbol.size = end.saturating_sub(start),
+            None => all_have_symbols &= start >= end,
+        }
+    }
+    all_have_symbols
+}
+
+/// Each of the others ends at the next greater address, or at the end of its section.
+fn to_the_next(image: &Image<'_>, symbols: &mut [Symbol<'_>], bounded: &Bits) {
+    let (mut next, mut current, mut is_taken) = (u64::MAX, u64::MAX, false);
+    for (number, symbol) in symbols.iter_mut().enumerate().rev() {
+        if symbol.address != current {
+            (next, current, is_taken) = (current, symbol.address, false);
+        }
+        if bounded.contains(number) || is_taken || Mark::of(symbol.name).is_some() {
+            continue;
+        }
+        is_taken = true;
+        let section = symbol
+            .section
+            .and_then(|section| image.sections.get(index(section.into())?));
+        let end = section.map_or(next, |section| {
+            // Objects have no sizes in memory yet.
+            let len = match section.memory {
+                0 => section.file.len() as u64,
+                memory => memory,
+            };
+            next.min(section.address.saturating_add(len))
+        });
+        symbol.size = end.saturating_sub(symbol.address);
+    }
+}
+
+/// Where types and embedded files begin. A derived size reaches no further: the linker puts these behind variables without a symbol.
+pub(super) struct Bounds {
+    /// Positions of the part, sorted; none where sizes are stated.
+    starts: Vec<usize>,
+}
+
+impl Bounds {
+    pub(super) fn of(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Self {
+        let symbols = facts.image.symbols.as_ref();
+        let is_derived = symbols.is_some_and(|table| !table.layout.has_sizes());
+        let is_bound = |claim: &&Claim| {
+            is_derived
+                && matches!(
+                    claim.content,
+                    Content::Types | Content::Itabs | Content::Embed
+                )
+        };
+        let starts = claims.list.iter().filter(is_bound);
+        let mut starts: Vec<_> = starts
+            .filter_map(|claim| index(claim.start.into())?.checked_sub(facts.offset))
+            .collect();
+        starts.sort_unstable();
+        Self { starts }
+    }
+
+    pub(super) fn clip(&self, file: Range<usize>) -> Range<usize> {
+        let next = self.starts.partition_point(|&start| start <= file.start);
+        let end = self.starts.get(next).copied().unwrap_or(file.end);
+        file.start..end.min(file.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbol(name: &'static str, address: u64) -> Symbol<'static> {
+        Symbol {
+            name: name.as_bytes(),
+            address,
+            size: 0,
+            section: None,
+            is_function: true,
+            is_local: true,
+        }
+    }
+
+    fn sizes(symbols: &[Symbol<'_>]) -> Vec<u64> {
+        symbols.iter().map(|symbol| symbol.size).collect()
+    }
+
+    #[test]
+    fn the_function_table_bounds_what_is_left_of_the_symbols() {
+        let mut symbols = [
+            symbol("before", 1),
+            symbol("main.a", 10),
+            symbol("inside", 12),
+            symbol("main.c", 30),
+            symbol("behind", 99),
+        ];
+        let mut bounded = Bits::new(symbols.len());
+        let functions = [(10, 20), (20, 30), (30, 40)];
+        let is_whole = by_table(functions.into_iter(), &mut symbols, &mut bounded);
+        assert!(!is_whole, "the function at 20 has no symbol");
+        assert_eq!(sizes(&symbols), [0, 10, 0, 10, 0]);
+    }
+
+    #[test]
+    fn a_mark_and_another_name_take_nothing_from_a_function() {
+        let mut symbols = [
+            symbol("main.a", 10),
+            symbol("main.b", 10),
+            symbol("runtime.text", 10),
+        ];
+        let mut bounded = Bits::new(symbols.len());
+        let is_whole = by_table([(10, 20)].into_iter(), &mut symbols, &mut bounded);
+        assert!(is_whole);
+        assert_eq!(sizes(&symbols), [0, 10, 0]);
+    }
+
+    #[test]
+    fn a_derived_size_ends_where_another_thing_begins() {
+        let bounds = Bounds {
+            starts: vec![10, 20],
+        };
+        let clipped = [5..30, 10..30, 20..30, 0..8].map(|it| bounds.clip(it));
+        assert_eq!(clipped, [5..10, 10..20, 20..30, 0..8]);
+    }
+
+    #[test]
+    fn functions_out_of_order_bound_nothing() {
+        let mut symbols = [symbol("main.a", 10), symbol("main.b", 20)];
+        let mut bounded = Bits::new(symbols.len());
+        let functions = [(20, 30), (10, 20)];
+        let is_whole = by_table(functions.into_iter(), &mut symbols, &mut bounded);
+        assert!(!is_whole);
+        assert_eq!(sizes(&symbols), [0, 10]);
+    }
+}

@@ -1,0 +1,307 @@
+//! Names of symbols: the package that a name belongs to, by the rules of the compiler and the linker.
+//!
+//! A name is the import path, a dot and the rest. The path ends at the first dot behind its last slash, because
+//! `cmd/internal/objabi.PathToPrefix` writes a dot of the last element, a quote, a percent sign and a byte outside of
+//! printable ASCII as `%2e`. A closure of an inlined function has its path escaped once more (`%252e`).
+//!
+//! The toolchain's own names begin with `go:` and `type:` since 1.20. Earlier releases wrote `go.` and `type.`, with which the path
+//! of a package may begin as well (`go.uber.org/zap`).
+
+use std::borrow::Cow;
+
+/// How the release spells the toolchain's own names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// `go.` and `type.`, up to 1.19.
+    Dot,
+    /// `go:` and `type:`, since 1.20.
+    Colon,
+    /// The file does not state its release.
+    #[default]
+    Unknown,
+}
+
+/// The owner of a symbol, as far as its name states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner<'n> {
+    /// The import path, still escaped.
+    Package(&'n [u8]),
+    /// The compiler or the linker made it, for no package in particular.
+    Toolchain,
+    /// The name has no package: assembly, or another language.
+    Unnamed,
+}
+
+impl<'n> Owner<'n> {
+    pub(crate) fn package(self) -> Option<&'n [u8]> {
+        match self {
+            Self::Package(path) => Some(path),
+            Self::Toolchain | Self::Unnamed => None,
+        }
+    }
+
+    fn of_path(path: Option<&'n [u8]>, otherwise: Self) -> Self {
+        path.map_or(otherwise, Self::Package)
+    }
+}
+
+pub(crate) fn owner(name: &[u8], spelling: Spelling) -> Owner<'_> {
+    let is_dot = match name {
+        [b'g', b'o', b':', ..] | [b't', b'y', b'p', b'e', b':', ..] => false,
+        [b'g', b'o', b'.', ..] | [b't', b'y', b'p', b'e', b'.', ..] => true,
+        b"typerel:*" | b"typerel.*" => return Owner::Toolchain,
+        _ => return Owner::of_path(path(name), Owner::Unnamed),
+    };
+    // No import path has a colon in it, whatever the release.
+    if is_dot && spelling == Spelling::Colon {
+        return of_reserved_path(name);
+    }
+    match name {
+        [b'g', _, _, rest @ ..] => of_go(name, rest, is_dot),
+        [_, _, _, _, _, rest @ ..] => of_descriptor(rest),
+        _ => Owner::Toolchain,
+    }
+}
+
+/// Whether it is an interface table.
+pub(crate) fn is_itab(name: &[u8]) -> bool {
+    matches!(name, [b'g', b'o', b':', b'i', b't', b'a', b'b', b'.', ..])
+        || name.strip_prefix(b"go.itab.").is_some_and(has_comma)
+}
+
+/// Whether it is the descriptor of a type or a part of one, for a symbol that is no function. Up to 1.19 those are in the symbol
+/// table of programs that import plugin alone, where their names are hashes.
+pub(crate) fn is_descriptor(name: &[u8]) -> bool {
+    let is_hash = |rest: &[u8]| rest.len() == 8 && !rest.contains(&b'.');
+    match name {
+        [b't', b'y', b'p', b'e', b':', ..] => true,
+        [b't', b'y', b'p', b'e', b'.', rest @ ..] => {
+            matches!(rest, [b'*' | b'.', ..]) || is_hash(rest)
+        }
+        _ => false,
+    }
+}
+
+/// The compiler refuses `go` and `type` as import paths, but not longer ones that begin so.
+fn of_reserved_path(name: &[u8]) -> Owner<'_> {
+    let with_slash = path(name).filter(|path| path.contains(&b'/'));
+    Owner::of_path(with_slash, Owner::Toolchain)
+}
+
+/// Behind `go:` or `go.`.
+fn of_go<'n>(name: &'n [u8], rest: &'n [u8], is_dot: bool) -> Owner<'n> {
+    if let Some(types) = rest.strip_prefix(b"itab.")
+        && (!is_dot || has_comma(types))
+    {
+        return of_type(types);
+    }
+    // Methods of a struct without a name are of the pseudo package `go`.
+    if let Some(fields) = [&b"struct {"[..], b"(*struct {"]
+        .iter()
+        .find_map(|start| rest.strip_prefix(*start))
+    {
+        return of_struct(fields);
+    }
+    if is_dot && !is_generated(rest) {
+        return of_reserved_path(name);
+    }
+    Owner::Toolchain
+}
+
+/// The names behind `go.` that may hold a slash. Up to 1.19 the linker has no others with one.
+fn is_generated(rest: &[u8]) -> bool {
+    const LINK: [&[u8]; 6] = [
+        b"abihash.",
+        b"libname.",
+        b"linkhash.",
+        b"pkghash",
+        b"pkglinkhash.",
+        b"pkgname.",
+    ];
+    if let Some(rest) = rest.strip_prefix(b"link.") {
+        return LINK.iter().any(|start| rest.starts_with(start));
+    }
+    rest.starts_with(b"string.\"") || rest.starts_with(b"track.")
+}
+
+/// Between the two types of an interface table stands a comma.
+fn has_comma(types: &[u8]) -> bool {
+    let mut depth = 0usize;
+    types.iter().any(|byte| {
+        match byte {
+            b'[' | b'(' | b'{' => depth += 1,
+            b']' | b')' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        *byte == b',' && depth == 0
+    })
+}
+
+/// Behind `type:` or `type.`: a descriptor, or a function that compares or hashes values of the type.
+fn of_descriptor(rest: &[u8]) -> Owner<'_> {
+    if let Some(of) = [&b".eq."[..], b".hash."]
+        .iter()
+        .find_map(|start| rest.strip_prefix(*start))
+    {
+        return of_type(of);
+    }
+    // The mark `type:*`, and what the linker shortened to a hash.
+    if rest == b"*" || rest.starts_with(b".") {
+        return Owner::Toolchain;
+    }
+    of_type(rest)
+}
+
+/// The package of the type that a description begins with, behind pointers, arrays and the like.
+fn of_type(mut name: &[u8]) -> Owner<'_> {
+    const BEFORE: [&[u8]; 5] = [b"*", b"noalg.", b"chan ", b"<-chan ", b"chan<- "];
+    loop {
+        if let Some(rest) = BEFORE.iter().find_map(|start| name.strip_prefix(*start)) {
+            name = rest;
+        } else if let [b'[', rest @ ..] = name {
+            let len = rest.iter().position(|&byte| byte == b']');
+            name = len.and_then(|len| rest.get(len + 1..)).unwrap_or_default();
+        } else if let Some(fields) = name.strip_prefix(b"struct {") {
+            return of_struct(fields);
+        } else {
+            break;
+        }
+    }
+    // Parts of a map's type have names with a dot, and the shape of a type argument is nobody's.
+    if name.starts_with(b"map.") || name.starts_with(b"go.shape.") {
+        return Owner::Toolchain;
+    }
+    Owner::of_path(path(name), Owner::Toolchain)
+}
+
+/// The package that a struct without a name was written in, which a field that is not exported tells.
+fn of_struct(fields: &[u8]) -> Owner<'_> {
+    let (mut depth, mut in_tag, mut start) = (0usize, false, 0);
+    let mut at = 0;
+    while let Some(&byte) = fields.get(at) {
+        match byte {
+            b'\\' if in_tag => at += 1,
+            b'"' => in_tag = !in_tag,
+            _ if in_tag => {}
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' if depth > 0 => depth -= 1,
+            b';' | b'}' if depth == 0 => {
+                if let Some(package) = fields.get(start..at).and_then(of_field) {
+                    return Owner::Package(package);
+                }
+                if byte == b'}' {
+                    break;
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Owner::Toolchain
+}
+
+/// The package of `path.name type`, or of an embedded `*path.name`, unless the name is exported.
+fn of_field(field: &[u8]) -> Option<&[u8]> {
+    let field = field.trim_ascii_start();
+    let field = field.strip_prefix(b"*").unwrap_or(field);
+    let package = path(field)?;
+    let first = field.get(package.len() + 1)?;
+    (first.is_ascii_lowercase() || *first == b'_').then_some(package)
+}
+
+/// What stands behind a path at the earliest, in type arguments and receivers.
+fn ends_path(byte: u8) -> bool {
+    matches!(byte, b'[' | b'(' | b'{' | b' ' | b',')
+}
+
+/// Up to the first dot behind the last slash.
+fn path(name: &[u8]) -> Option<&[u8]> {
+    let (mut slash, mut dot) = (0, None);
+    for (at, &byte) in name.iter().enumerate() {
+        match byte {
+            b'/' => (slash, dot) = (at + 1, None),
+            b'.' if dot.is_none() => dot = Some(at),
+            byte if ends_path(byte) => break,
+            _ => {}
+        }
+    }
+    name.get(..dot.filter(|&dot| dot > slash)?)
+}
+
+/// The two paths that `path` may be made of. A method that is not exported, and of another package than its receiver, has that
+/// package's path in its name: `main.server.example.com/api.mustEmbed` is of `main`.
+pub(crate) fn pairs(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    // Each is looked up. Paths of packages are shorter, and have fewer dots.
+    const LONGEST: usize = 512;
+    const MOST: usize = 16;
+    let path = if path.len() > LONGEST { &[] } else { path };
+    let last = path.iter().rposition(|&byte| byte == b'/');
+    let dots = path
+        .iter()
+        .take(last.unwrap_or_default())
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'.');
+    dots.take(MOST).filter_map(|(at, _)| {
+        let (receiver, behind) = (path.get(..at)?, path.get(at + 1..)?);
+        let name = behind
+            .iter()
+            .position(|&byte| matches!(byte, b'.' | b'/'))?;
+        let method = behind.get(name..)?.strip_prefix(b".")?;
+        Some((receiver, method))
+    })
+}
+
+/// Whether a symbol is one of `package`: what [`owner`] would find, with less to look at.
+pub(crate) fn is_of(symbol: &[u8], package: &[u8]) -> bool {
+    let Some([b'.', rest @ ..]) = symbol.strip_prefix(package) else {
+        return false;
+    };
+    // With another slash the path is longer than that.
+    rest.iter()
+        .find(|&&byte| byte == b'/' || ends_path(byte))
+        .is_none_or(|&byte| byte != b'/')
+}
+
+/// The import path without escapes. One that is not in order stays as it is.
+pub(crate) fn unescape(path: &[u8]) -> Cow<'_, [u8]> {
+    /// Escaped once by the compiler, and once more for an inlined function.
+    const TWICE: usize = 2;
+    let mut plain = Cow::Borrowed(path);
+    for _ in 0..TWICE {
+        if !plain.contains(&b'%') {
+            break;
+        }
+        plain = Cow::Owned(unescape_once(&plain));
+    }
+    plain
+}
+
+fn unescape_once(path: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        let escaped = match tail {
+            [high, low, ..] if *byte == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        if let Some((high, low)) = escaped {
+            plain.push(high << 4 | low);
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            plain.push(*byte);
+        }
+    }
+    plain
+}
+
+/// `PathToPrefix` writes lower case, and an older reader takes both.
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests;

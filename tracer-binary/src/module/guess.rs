@@ -1,0 +1,95 @@
+//! Modules guessed from import paths, where the build information names none.
+//!
+//! Two things are facts: only the tree around a directory `internal` may import it, and only the tree around a directory `vendor`
+//! builds with it. The rest is custom: hosts of repositories, and commands below `cmd`. So every result is marked as a guess.
+
+use super::{Group, Home, holds, is_nameless};
+
+pub(super) const VENDOR: &str = "/vendor/";
+const INTERNAL: &str = "/internal";
+/// Hosts of repositories, and how many path elements name one.
+const HOSTS: [(&str, usize); 6] = [
+    ("github.com", 3),
+    ("gitlab.com", 3),
+    ("bitbucket.org", 3),
+    ("codeberg.org", 3),
+    ("golang.org", 3),
+    ("gopkg.in", 2),
+];
+/// Elements of a path elsewhere.
+const ELSEWHERE: usize = 3;
+
+/// A package without a dot in its first path element is the standard library's.
+pub(super) fn is_std(package: &str) -> bool {
+    let first = package.split('/').next().unwrap_or_default();
+    // `go.shape` is the compiler's, for the shapes of type arguments.
+    !first.contains('.') || package == "go.shape"
+}
+
+/// A package that nothing else is known of.
+pub(super) fn dependency(package: &str) -> Home<'_> {
+    Home {
+        group: Group::Dependencies,
+        module: cut(package, by_host(package).unwrap_or(ELSEWHERE)),
+        version: "",
+        is_guess: true,
+    }
+}
+
+/// The root of the tree that the main package at `path` is in.
+pub(super) fn root_of<'p>(path: &'p str, packages: &[&str]) -> &'p str {
+    if let Some(elements) = by_host(path) {
+        return cut(path, elements);
+    }
+    let proven = packages.iter().filter_map(|package| {
+        let root = proven_root(package)?;
+        holds(root, path).then_some(root.len())
+    });
+    let by_custom = path.find("/cmd/");
+    let shortest = proven.chain(by_custom).min();
+    shortest.and_then(|end| path.get(..end)).unwrap_or(path)
+}
+
+/// The root of all that is not the standard library's, where there is but one.
+pub(super) fn only_root<'p>(packages: &[&'p str]) -> Option<&'p str> {
+    let vendors = packages
+        .iter()
+        .filter_map(|package| Some(package.split_once(VENDOR)?.0));
+    if let Some(root) = vendors.min_by_key(|root| root.len()) {
+        return Some(root);
+    }
+    let own = || {
+        let named = packages.iter().filter(|package| !is_nameless(package));
+        named.copied().filter(|package| !is_std(package))
+    };
+    let roots = own().map(|package| match proven_root(package) {
+        Some(root) if by_host(package).is_none() => root,
+        _ => dependency(package).module,
+    });
+    let root = roots.min_by_key(|root| root.len())?;
+    own().all(|package| holds(root, package)).then_some(root)
+}
+
+/// The tree that a directory `vendor` or `internal` shows a package to be in.
+fn proven_root(package: &str) -> Option<&str> {
+    if let Some((root, _)) = package.split_once(VENDOR) {
+        return Some(root);
+    }
+    let mut internal = package.match_indices(INTERNAL);
+    let (at, _) = internal.find(|(at, found)| {
+        let rest = package.get(at + found.len()..).unwrap_or_default();
+        rest.is_empty() || rest.starts_with('/')
+    })?;
+    package.get(..at)
+}
+
+fn by_host(path: &str) -> Option<usize> {
+    let hosts = HOSTS.iter().find(|(host, _)| holds(host, path));
+    hosts.map(|(_, elements)| *elements)
+}
+
+/// The first elements of a path.
+fn cut(path: &str, elements: usize) -> &str {
+    let end = path.match_indices('/').nth(elements - 1);
+    end.and_then(|(at, _)| path.get(..at)).unwrap_or(path)
+}
