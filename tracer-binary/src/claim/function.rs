@@ -125,13 +125,14 @@ fn is_named_by_go(name: &[u8]) -> bool {
     name::owner(name, name::Spelling::Unknown) != name::Owner::Unnamed
 }
 
-/// Assembly has functions without a package in their name; they stand among their package's others. So do those that the compiler
-/// makes for whoever needs them (`type:.eq.SM10` of 1.27 compares any string followed by ten bytes), but many packages share one.
+/// The package of a function. One without a package in its name is of the package whose functions stand around it: the linker writes
+/// one archive after another. Those are functions of assembly, and what the compiler makes for whoever needs it: `type:.eq.SM10` of 1.27
+/// compares any string followed by ten bytes, is in many archives, and the linker takes it from the first.
 fn owner<'i>(name: &'i [u8], last: &mut PackageId, packages: &mut Packages<'i>) -> PackageId {
-    let Some(package) = packages.owner(name) else {
+    let Some(package) = packages.owner(name).filter(|&it| it != PackageId::NONE) else {
         return *last;
     };
-    if package != PackageId::NONE {
+    if !name::is_made_for_others(name) {
         *last = package;
     }
     package
@@ -371,6 +372,31 @@ mod tests {
             text(&[symbol("runtime.text", 2), symbol("runtime.etext", 2)]),
             None
         );
+    }
+
+    #[test]
+    fn a_function_that_packages_share_is_of_the_package_around_it() {
+        let mut packages = Packages::new();
+        let mut last = PackageId::NONE;
+        let mut path = |name: &'static str| {
+            let id = owner(name.as_bytes(), &mut last, &mut packages);
+            packages.name(id).unwrap_or_default().into_owned()
+        };
+        let functions = [
+            ("type:.eq.SM1", ""),
+            ("example.com/a.F", "example.com/a"),
+            ("cmpbody", "example.com/a"),
+            ("slices.Sort[...]", "slices"),
+            ("sync.(*Mutex).Lock-fm", "sync"),
+            ("type:.eq.os.File", "os"),
+            ("type:.eq.SM10", "example.com/a"),
+            ("type:.eq.[2]os.File", "example.com/a"),
+            ("example.com/b.F", "example.com/b"),
+            ("type:.eq.SM2", "example.com/b"),
+        ];
+        for (name, expected) in functions {
+            assert_eq!(path(name), expected, "{name}");
+        }
     }
 
     #[test]
