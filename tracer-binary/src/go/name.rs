@@ -70,6 +70,11 @@ pub(crate) fn is_made_for_others(name: &[u8]) -> bool {
     is_of_type || name.ends_with(b"-fm") || memchr::memchr(b'[', name).is_some()
 }
 
+/// Whether the linker wrote it for the file as a whole, and took it from no archive: `go:buildid`, `go:textfipsstart`.
+pub(crate) fn is_of_the_file(name: &[u8]) -> bool {
+    matches!(name, [b'g', b'o', b':' | b'.', ..]) && memchr::memchr(b'{', name).is_none()
+}
+
 /// Whether it is an interface table.
 pub(crate) fn is_itab(name: &[u8]) -> bool {
     matches!(name, [b'g', b'o', b':', b'i', b't', b'a', b'b', b'.', ..])

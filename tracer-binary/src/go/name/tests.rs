@@ -269,6 +269,19 @@ fn what_is_made_for_others_is_known_by_its_name() {
 }
 
 #[test]
+fn what_the_linker_writes_for_the_file_is_known_by_its_name() {
+    let check = |name: &str, expected| {
+        assert_eq!(is_of_the_file(name.as_bytes()), expected, "{name}");
+    };
+    check("go:buildid", true);
+    check("go.buildid", true);
+    check("go:textfipsstart", true);
+    check("go:struct { sync.Mutex }.Lock", false);
+    check("type:.eq.SM10", false);
+    check("gogo", false);
+}
+
+#[test]
 fn interface_tables_are_known_by_their_names() {
     let check = |name: &str, expected| assert_eq!(is_itab(name.as_bytes()), expected, "{name}");
     check("go:itab.*os.File,io.Reader", true);
