@@ -238,6 +238,23 @@ impl Runs {
             _ => self.list.push((start, end, package)),
         }
     }
+
+    /// Of what begins at `address`.
+    fn claim(self, facts: &Facts<'_, '_>, address: u64, claims: &mut Claims<'_>) {
+        for (start, end, package) in self.list {
+            let len = end.saturating_sub(start) as u64;
+            let start = address.wrapping_add(start as u64);
+            facts.image.file_ranges(start, len, |file| {
+                claims.push(
+                    facts.offset,
+                    &file,
+                    package,
+                    NO_NAME,
+                    Content::FunctionTable,
+                );
+            });
+        }
+    }
 }
 
 /// Starts of stretches, each with the first who uses it.
@@ -304,6 +321,9 @@ impl<'i> Shares<'i> {
             funcdata,
             nameless,
         } = self;
+        // One after the other, so that there are never two long lists besides the claims.
+        index.claim(facts, table.address, claims);
+        records.claim(facts, table.address, claims);
         let mut names = Runs::default();
         for (name, range) in table.names() {
             let package = named(name, packages)
@@ -311,45 +331,15 @@ impl<'i> Shares<'i> {
                 .unwrap_or(PackageId::NONE);
             names.add(range.start, range.end, package);
         }
+        names.claim(facts, table.address, claims);
         let end = u32::try_from(table.tables_end()).unwrap_or(u32::MAX);
-        let tables = runs(tables.list, end, u32::MAX);
-        for (start, end, package) in [index.list, records.list, names.list, tables.list]
-            .into_iter()
-            .flatten()
-        {
-            let address = table.address.wrapping_add(start as u64);
-            facts
-                .image
-                .file_ranges(address, end.saturating_sub(start) as u64, |file| {
-                    claims.push(
-                        facts.offset,
-                        &file,
-                        package,
-                        NO_NAME,
-                        Content::FunctionTable,
-                    );
-                });
-        }
+        runs(tables.list, end, u32::MAX).claim(facts, table.address, claims);
         let Some(gofunc) = facts.data.as_ref().and_then(|data| data.gofunc) else {
             return;
         };
         let funcdata = funcdata.list;
         let last = funcdata.iter().map(|&(at, _)| at).max().unwrap_or(0);
-        for (start, end, package) in runs(funcdata, last, MAX_FUNCDATA).list {
-            facts.image.file_ranges(
-                gofunc.wrapping_add(start as u64),
-                end.saturating_sub(start) as u64,
-                |file| {
-                    claims.push(
-                        facts.offset,
-                        &file,
-                        package,
-                        NO_NAME,
-                        Content::FunctionTable,
-                    );
-                },
-            );
-        }
+        runs(funcdata, last, MAX_FUNCDATA).claim(facts, gofunc, claims);
     }
 }
 

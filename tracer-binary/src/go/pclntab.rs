@@ -273,12 +273,12 @@ impl<'i> Pclntab<'i> {
     /// Length of a function's code: `funcpctab` of `cmd/internal/obj` ends each table of values where the code does.
     fn code_len(&self, record: usize, steps: &mut usize) -> Option<u64> {
         /// Stack depth, file, line; then the count of tables that not all functions have.
-        const TABLES: Range<usize> = 3..6;
+        const TABLES: [usize; 3] = [3, 4, 5];
         let offset = |number: usize| {
             let at = record.checked_add(self.entry())?.checked_add(4 * number)?;
             self.table(self.reader.u32(at)?)
         };
-        let mut at = TABLES.filter_map(offset).next()?;
+        let mut at = TABLES.into_iter().find_map(offset)?;
         let mut len = 0u64;
         let mut is_first = true;
         loop {

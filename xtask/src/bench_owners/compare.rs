@@ -36,7 +36,7 @@ impl Verdict {
             .filter(|it| it.is_code && !oracle::is_mark(it));
         let named = named(analysis);
         let owner = |it: &Symbol<'a>| packages.owner(it.name).path(named.get(it.name).copied());
-        let truth = sum(code.map(|it| (owner(it), it.size)));
+        let truth = sum(code.map(|it| (owner(it), packages.size(it))));
         let said = code_of(analysis);
         let is_whole = analysis["symbols"]["source"] == "symbol_table";
         let unattributed = content(analysis, "unattributed", "bytes");

@@ -5,6 +5,7 @@
 //! Other names (assembly, `type:.eq.*`) belong to the package whose archive defines them, if only one does.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
@@ -59,6 +60,8 @@ pub(super) struct Packages {
     paths: HashMap<String, String>,
     /// The packages whose archives define a symbol, for names with no path.
     definers: HashMap<String, Vec<String>>,
+    /// Bytes of each function in its archive. In PE and Mach-O files symbols have no sizes, and `nm` prints the distance to the next one.
+    sizes: HashMap<String, u64>,
 }
 
 /// The owner of a symbol.
@@ -130,6 +133,10 @@ impl Packages {
         let (Some(symbol), Some(path)) = (symbol(line), archives.get(archive)) else {
             return;
         };
+        if symbol.is_code {
+            let size = self.sizes.entry(symbol.name.to_owned()).or_default();
+            *size = symbol.size.max(*size);
+        }
         if is_c || self.of_path(symbol.name).is_some() {
             return;
         }
@@ -137,6 +144,12 @@ impl Packages {
         if !definers.contains(path) {
             definers.push(path.clone());
         }
+    }
+
+    /// Without the padding behind a function, as far as the archives say.
+    pub(super) fn size(&self, symbol: &Symbol<'_>) -> u64 {
+        let size = self.sizes.get(symbol.name).copied();
+        size.map_or(symbol.size, |size| size.min(symbol.size))
     }
 
     fn of_path(&self, name: &str) -> Option<&str> {
@@ -176,7 +189,8 @@ fn prefix(path: &str) -> String {
             || matches!(byte, b'%' | b'"')
             || (byte == b'.' && at >= last)
         {
-            prefix.push_str(&format!("%{byte:02x}"));
+            // Writing to a string does not fail.
+            let _ok = write!(prefix, "%{byte:02x}");
         } else {
             prefix.push(byte.into());
         }
