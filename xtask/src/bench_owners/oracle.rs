@@ -231,7 +231,8 @@ pub(super) fn is_mark(symbol: &Symbol<'_>) -> bool {
         "itabs",
         "eitabs",
     ];
-    let name = symbol.name;
+    // Mach-O has an underscore before some.
+    let name = symbol.name.strip_prefix('_').unwrap_or(symbol.name);
     if let Some(name) = name.strip_prefix("runtime.") {
         let (name, _) = name.split_once('.').unwrap_or((name, ""));
         return PLACES.contains(&name);
