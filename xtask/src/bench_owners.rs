@@ -4,8 +4,8 @@
 //! against the symbols of the same build unstripped. Only code is compared in these: a variable's name is in the symbol table alone.
 //! A program of one's own is named by its folder, and is built for this machine.
 //!
-//! A share is the number of bytes at the right package, of all bytes that the oracle knows. Code that several packages share is right if
-//! it is at none. Nothing is asserted.
+//! A share is the number of bytes at the right package, of all bytes that the oracle or gotrace counts. A function that several archives
+//! define is right at any of their packages. Nothing is asserted.
 
 mod compare;
 mod oracle;
@@ -130,7 +130,7 @@ pub(crate) fn run(minors: &[String], targets: &[String], dirs: &[PathBuf]) -> Re
         .collect::<Result<Vec<_>>>()?;
     println!(
         "{:<9} {:<8} {:<17} {:<9} {:>8} {:>8} {:>8}  worst package",
-        "program", "Go", "target", "form", "code", "data", "nobody's"
+        "program", "Go", "target", "form", "code", "data", "unknown"
     );
     let compare = |program, (version, go): &(String, PathBuf), target| {
         let build = Build {
