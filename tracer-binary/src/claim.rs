@@ -241,6 +241,8 @@ pub(crate) fn gather<'i>(
     packages: &mut Packages<'i>,
     claims: &mut Claims<'i>,
 ) {
+    /// Claims for each function, about: of its code, and of its parts of the function table.
+    const EACH: usize = 6;
     let image = &part.image;
     let (mut symbols, note) = symbol::read(image);
     claims.notes.extend(note);
@@ -294,16 +296,18 @@ pub(crate) fn gather<'i>(
             limit::FUNCTIONS
         ));
     }
+    if let Some(table) = &facts.table {
+        // A list that grows is in memory twice. Where there is no room, it grows.
+        let room = EACH * table.n_functions().min(limit::FUNCTIONS);
+        let _or_grows = claims.list.try_reserve(room);
+    }
     packages.spell(spelling(facts.table.as_ref(), minor));
     // Descriptors name packages by themselves, with which the names of functions are read.
-    let types = facts
-        .data
-        .as_ref()
-        .map(|data| types::read(image, data, packages));
-    function::claim(&facts, packages, claims);
-    if let Some(types) = &types {
-        self::types(&facts, types, claims);
+    if let Some(data) = &facts.data {
+        let types = types::read(image, data, packages);
+        self::types(&facts, &types, claims);
     }
+    function::claim(&facts, packages, claims);
     embed::claim(&facts, packages, claims);
     variables(&facts, packages, claims);
     constant::claim(&facts, packages, claims);

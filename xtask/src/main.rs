@@ -13,6 +13,7 @@ mod bench_agent;
 mod bench_analyze;
 mod bench_history;
 mod bench_overhead;
+mod bench_owners;
 mod bench_reliability;
 mod bench_usage;
 mod bless;
@@ -143,6 +144,18 @@ enum Bench {
     /// Faults and hostile neighbours, in the long forms of the tests: one table of what was tried and what came of it. Takes a quarter of
     /// an hour on two cores.
     Reliability,
+    /// Bytes at the right package by `gotrace analyze`, beside Go's own tools, for each release and several targets.
+    Owners {
+        /// Minor version of a Go that builds; may be given several times. All without it.
+        #[arg(long, value_name = "VERSION")]
+        go: Vec<String>,
+        /// Target such as `linux/arm64`; may be given several times. All without it.
+        #[arg(long, value_name = "TARGET")]
+        target: Vec<String>,
+        /// Folder of a Go program to build for this machine, instead of the programs of GOROOT.
+        #[arg(value_name = "FOLDER")]
+        programs: Vec<PathBuf>,
+    },
     /// What tracing costs a cold, a warm and a relinking build, and a process that is not traced.
     Overhead {
         /// How often each build is measured under each tracer. A round takes some four minutes on two cores.
@@ -196,6 +209,14 @@ fn main() -> ExitCode {
         Word::Bench {
             what: Bench::Overhead { rounds, go },
         } => bench_overhead::run(rounds, &go),
+        Word::Bench {
+            what:
+                Bench::Owners {
+                    go,
+                    target,
+                    programs,
+                },
+        } => bench_owners::run(&go, &target, &programs),
         Word::Bench {
             what: Bench::Reliability,
         } => bench_reliability::run(),

@@ -1,5 +1,6 @@
 //! Functions: their code, and their share of the function table.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of, region};
@@ -41,7 +42,11 @@ pub(super) fn claim<'i>(
     let (index_at, index_entry) = table.index();
     let mut symbols = BySymbol::new(facts.symbols);
     for function in table.functions() {
-        let package = owner(function.name, &mut last, packages);
+        let own = named(function.name, packages);
+        let package = or_around(own, function.name, &mut last);
+        if own.is_none() {
+            shares.nameless.entry(function.name).or_insert(package);
+        }
         if let Some(base) = facts.base {
             let start = base.wrapping_add(function.start);
             if n_symbols == 0 || !symbols.has(start) {
@@ -104,7 +109,10 @@ fn symbols<'i>(
         };
         let (package, content) = if is_go {
             n_go += 1;
-            (owner(symbol.name, &mut last, packages), Content::Code)
+            (
+                or_around(named(symbol.name, packages), symbol.name, &mut last),
+                Content::Code,
+            )
         } else {
             n_c += 1;
             (PackageId::NONE, Content::CCode)
@@ -119,16 +127,25 @@ fn is_named_by_go(name: &[u8]) -> bool {
     name::owner(name, name::Spelling::Unknown) != name::Owner::Unnamed
 }
 
-/// Assembly has functions without a package in their name; they stand among their package's others. So do those that the compiler
-/// makes for whoever needs them (`type:.eq.SM10` of 1.27 compares any string followed by ten bytes), but many packages share one.
-fn owner<'i>(name: &'i [u8], last: &mut PackageId, packages: &mut Packages<'i>) -> PackageId {
-    let Some(package) = packages.owner(name) else {
-        return *last;
-    };
-    if package != PackageId::NONE {
-        *last = package;
+/// The package of a function. One without a package in its name is of the package whose functions stand around it: the linker writes
+/// one archive after another. Those are functions of assembly, and what the compiler makes for whoever needs it: `type:.eq.SM10` of 1.27
+/// compares any string followed by ten bytes, is in many archives, and the linker takes it from the first.
+fn or_around(own: Option<PackageId>, name: &[u8], last: &mut PackageId) -> PackageId {
+    match own {
+        Some(package) => {
+            if !name::is_made_for_others(name) {
+                *last = package;
+            }
+            package
+        }
+        None if name::is_of_the_file(name) => PackageId::NONE,
+        None => *last,
     }
-    package
+}
+
+/// The package that a name has in it.
+fn named<'i>(name: &'i [u8], packages: &mut Packages<'i>) -> Option<PackageId> {
+    packages.owner(name).filter(|&it| it != PackageId::NONE)
 }
 
 /// The next function's symbol is no further away in a file that is in order. In any other it is found by halving.
@@ -215,6 +232,23 @@ impl Runs {
             _ => self.list.push((start, end, package)),
         }
     }
+
+    /// Of what begins at `address`.
+    fn claim(self, facts: &Facts<'_, '_>, address: u64, claims: &mut Claims<'_>) {
+        for (start, end, package) in self.list {
+            let len = end.saturating_sub(start) as u64;
+            let start = address.wrapping_add(start as u64);
+            facts.image.file_ranges(start, len, |file| {
+                claims.push(
+                    facts.offset,
+                    &file,
+                    package,
+                    NO_NAME,
+                    Content::FunctionTable,
+                );
+            });
+        }
+    }
 }
 
 /// Starts of stretches, each with the first who uses it.
@@ -245,15 +279,17 @@ impl Starts {
 
 /// Who uses which bytes of the function table. Shared bytes go to the first of those who share them.
 #[derive(Debug)]
-struct Shares {
+struct Shares<'i> {
     index: Runs,
     records: Runs,
     tables: Starts,
     funcdata: Starts,
+    /// The packages of functions that have none in their name.
+    nameless: HashMap<&'i [u8], PackageId>,
 }
 
-impl Shares {
-    fn of(facts: &Facts<'_, '_>, table: &Pclntab<'_>) -> Self {
+impl<'i> Shares<'i> {
+    fn of(facts: &Facts<'_, 'i>, table: &Pclntab<'i>) -> Self {
         let gofunc = facts.data.as_ref().and_then(|data| data.gofunc);
         let room = gofunc.and_then(|gofunc| facts.image.reader_at(gofunc));
         Self {
@@ -261,10 +297,11 @@ impl Shares {
             records: Runs::default(),
             tables: Starts::new(table.tables_end()),
             funcdata: Starts::new(room.map_or(0, |room| room.len())),
+            nameless: HashMap::new(),
         }
     }
 
-    fn claim<'i>(
+    fn claim(
         self,
         facts: &Facts<'_, 'i>,
         table: &Pclntab<'i>,
@@ -276,52 +313,27 @@ impl Shares {
             records,
             tables,
             funcdata,
+            nameless,
         } = self;
+        // One after the other, so that there are never two long lists besides the claims.
+        index.claim(facts, table.address, claims);
+        records.claim(facts, table.address, claims);
         let mut names = Runs::default();
-        let mut last = PackageId::NONE;
         for (name, range) in table.names() {
-            let package = owner(name, &mut last, packages);
+            let package = named(name, packages)
+                .or_else(|| nameless.get(name).copied())
+                .unwrap_or(PackageId::NONE);
             names.add(range.start, range.end, package);
         }
+        names.claim(facts, table.address, claims);
         let end = u32::try_from(table.tables_end()).unwrap_or(u32::MAX);
-        let tables = runs(tables.list, end, u32::MAX);
-        for (start, end, package) in [index.list, records.list, names.list, tables.list]
-            .into_iter()
-            .flatten()
-        {
-            let address = table.address.wrapping_add(start as u64);
-            facts
-                .image
-                .file_ranges(address, end.saturating_sub(start) as u64, |file| {
-                    claims.push(
-                        facts.offset,
-                        &file,
-                        package,
-                        NO_NAME,
-                        Content::FunctionTable,
-                    );
-                });
-        }
+        runs(tables.list, end, u32::MAX).claim(facts, table.address, claims);
         let Some(gofunc) = facts.data.as_ref().and_then(|data| data.gofunc) else {
             return;
         };
         let funcdata = funcdata.list;
         let last = funcdata.iter().map(|&(at, _)| at).max().unwrap_or(0);
-        for (start, end, package) in runs(funcdata, last, MAX_FUNCDATA).list {
-            facts.image.file_ranges(
-                gofunc.wrapping_add(start as u64),
-                end.saturating_sub(start) as u64,
-                |file| {
-                    claims.push(
-                        facts.offset,
-                        &file,
-                        package,
-                        NO_NAME,
-                        Content::FunctionTable,
-                    );
-                },
-            );
-        }
+        runs(funcdata, last, MAX_FUNCDATA).claim(facts, gofunc, claims);
     }
 }
 
@@ -366,6 +378,33 @@ mod tests {
             text(&[symbol("runtime.text", 2), symbol("runtime.etext", 2)]),
             None
         );
+    }
+
+    #[test]
+    fn a_function_that_packages_share_is_of_the_package_around_it() {
+        let mut packages = Packages::new();
+        let mut last = PackageId::NONE;
+        let mut path = |name: &'static str| {
+            let own = named(name.as_bytes(), &mut packages);
+            let id = or_around(own, name.as_bytes(), &mut last);
+            packages.name(id).unwrap_or_default().into_owned()
+        };
+        let functions = [
+            ("type:.eq.SM1", ""),
+            ("example.com/a.F", "example.com/a"),
+            ("cmpbody", "example.com/a"),
+            ("slices.Sort[...]", "slices"),
+            ("sync.(*Mutex).Lock-fm", "sync"),
+            ("type:.eq.os.File", "os"),
+            ("type:.eq.SM10", "example.com/a"),
+            ("type:.eq.[2]os.File", "example.com/a"),
+            ("example.com/b.F", "example.com/b"),
+            ("type:.eq.SM2", "example.com/b"),
+            ("go:textfipsend", ""),
+        ];
+        for (name, expected) in functions {
+            assert_eq!(path(name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -63,6 +63,18 @@ pub(crate) fn owner(name: &[u8], spelling: Spelling) -> Owner<'_> {
     }
 }
 
+/// Whether a function may stand in the archive of another package than its own: an instance of a generic function, the wrapper of
+/// a method value, or what compares and hashes values of a type.
+pub(crate) fn is_made_for_others(name: &[u8]) -> bool {
+    let is_of_type = matches!(name, [b't', b'y', b'p', b'e', b':' | b'.', ..]);
+    is_of_type || name.ends_with(b"-fm") || memchr::memchr(b'[', name).is_some()
+}
+
+/// Whether the linker wrote it for the file as a whole, and took it from no archive: `go:buildid`, `go:textfipsstart`.
+pub(crate) fn is_of_the_file(name: &[u8]) -> bool {
+    matches!(name, [b'g', b'o', b':' | b'.', ..]) && memchr::memchr(b'{', name).is_none()
+}
+
 /// Whether it is an interface table.
 pub(crate) fn is_itab(name: &[u8]) -> bool {
     matches!(name, [b'g', b'o', b':', b'i', b't', b'a', b'b', b'.', ..])
@@ -143,7 +155,11 @@ fn of_descriptor(rest: &[u8]) -> Owner<'_> {
         .iter()
         .find_map(|start| rest.strip_prefix(*start))
     {
-        return of_type(of);
+        // Each package that compares such arrays has a function for it.
+        return match of {
+            [b'[', ..] => Owner::Toolchain,
+            _ => of_type(of),
+        };
     }
     // The mark `type:*`, and what the linker shortened to a hash.
     if rest == b"*" || rest.starts_with(b".") {

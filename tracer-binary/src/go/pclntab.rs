@@ -48,6 +48,8 @@ pub(crate) struct Pclntab<'i> {
     /// From the header to the end of what is mapped with it.
     reader: Reader<'i>,
     word: u8,
+    /// Program counters are counted in units of this many bytes.
+    quantum: u8,
     n_functions: usize,
     /// Zero since Go 1.26, where only the module data knows.
     text_start: u64,
@@ -68,6 +70,7 @@ pub(crate) struct Function<'i> {
     pub name: &'i [u8],
     /// Relative to the start of the text.
     pub start: u64,
+    /// Without the padding behind it, unless no table of the function says how long it is.
     pub end: u64,
 }
 
@@ -169,6 +172,7 @@ impl<'i> Pclntab<'i> {
             address,
             reader,
             word,
+            quantum,
             n_functions,
             text_start,
             names: offset(0)?,
@@ -250,17 +254,19 @@ impl<'i> Pclntab<'i> {
 
     /// Functions in the order of their addresses. In the oldest layout the addresses are absolute.
     pub(crate) fn functions(&self) -> impl Iterator<Item = Function<'i>> + '_ {
-        (0..self.n_functions.min(limit::FUNCTIONS)).filter_map(|number| {
+        // A record alone has more bytes than its function has steps, on average. A hostile file lets all functions share a long table.
+        let mut steps = self.reader.len();
+        (0..self.n_functions.min(limit::FUNCTIONS)).filter_map(move |number| {
             let (start, offset) = self.index_at(number)?;
             // Behind the last function the index has one more start: the end of the text.
-            let end = self.index_at(number + 1).map_or(start, |(next, _)| next);
+            let next = self.index_at(number + 1).map_or(start, |(next, _)| next);
             let record = self.functions.checked_add(offset)?;
-            let entry = if self.layout == Layout::Go116 {
-                usize::from(self.word)
-            } else {
-                4
-            };
-            let name = index(self.reader.u32(record.checked_add(entry)?)?.into())?;
+            let end = self
+                .code_len(record, &mut steps)
+                .and_then(|len| start.checked_add(len))
+                .filter(|&end| start < end && end <= next)
+                .unwrap_or(next);
+            let name = index(self.reader.u32(record.checked_add(self.entry())?)?.into())?;
             let name = self
                 .reader
                 .cstr(self.names.checked_add(name)?, limit::NAME)?;
@@ -274,13 +280,47 @@ impl<'i> Pclntab<'i> {
         })
     }
 
+    /// Length of a function's code: `funcpctab` of `cmd/internal/obj` ends each table of values where the code does.
+    fn code_len(&self, record: usize, steps: &mut usize) -> Option<u64> {
+        /// Stack depth, file, line; then the count of tables that not all functions have.
+        const TABLES: [usize; 3] = [3, 4, 5];
+        let offset = |number: usize| {
+            let at = record.checked_add(self.entry())?.checked_add(4 * number)?;
+            self.table(self.reader.u32(at)?)
+        };
+        let mut at = TABLES.into_iter().find_map(offset)?;
+        let mut len = 0u64;
+        let mut is_first = true;
+        loop {
+            *steps = steps.checked_sub(1)?;
+            let (value, behind) = self.reader.uvarint(at)?;
+            // The first value may be the one that is assumed before it.
+            if value == 0 && !is_first {
+                return len.checked_mul(self.quantum.into());
+            }
+            is_first = false;
+            let (step, behind) = self.reader.uvarint(behind)?;
+            len = len.checked_add(step)?;
+            at = behind;
+        }
+    }
+
+    /// Bytes of the start of a function in its record.
+    fn entry(&self) -> usize {
+        match self.layout {
+            Layout::Go116 => usize::from(self.word),
+            Layout::Go118 | Layout::Go120 => 4,
+        }
+    }
+
     /// What the record at `offset` takes and refers to.
     pub(crate) fn record(&self, offset: usize, record: &mut Record) -> Option<()> {
         let word = usize::from(self.word);
-        let (entry, fixed) = match self.layout {
-            Layout::Go116 => (word, word + 36),
-            Layout::Go118 => (4, 40),
-            Layout::Go120 => (4, 44),
+        let entry = self.entry();
+        let fixed = match self.layout {
+            Layout::Go116 => word + 36,
+            Layout::Go118 => 40,
+            Layout::Go120 => 44,
         };
         record.tables.clear();
         record.funcdata.clear();

@@ -155,7 +155,8 @@ fn the_toolchains_own_names_up_to_1_19() {
             ("typerel.*", "<toolchain>"),
             ("type.*os.File", "os"),
             ("type..eq.os.File", "os"),
-            ("type..hash.[2]example.com/x.T", "example.com/x"),
+            ("type..hash.example.com/x.T", "example.com/x"),
+            ("type..hash.[2]example.com/x.T", "<toolchain>"),
             ("type..namedata.*func()-", "<toolchain>"),
             ("type..importpath.example.com/x.", "<toolchain>"),
         ],
@@ -190,7 +191,7 @@ fn the_toolchains_own_names_since_1_20() {
             ("go:struct { *os.file }.Close", "os"),
             ("go:struct { sync.Mutex }.Lock", "<toolchain>"),
             ("type:*", "<toolchain>"),
-            ("type:.eq.[7]internal/cpu.option", "internal/cpu"),
+            ("type:.eq.[7]internal/cpu.option", "<toolchain>"),
             ("type:.eq.example.com/x.List[go.shape.int]", "example.com/x"),
             ("type:.eq.struct { A int; main.b example.com/x.T }", "main"),
             ("type:.eq.struct { A \"a;\\\"}x.y z\"; os.b int }", "os"),
@@ -251,6 +252,33 @@ fn assembly_and_other_languages_name_no_package() {
             ("", "<unnamed>"),
         ],
     );
+}
+
+#[test]
+fn what_is_made_for_others_is_known_by_its_name() {
+    let check = |name: &str, expected| {
+        assert_eq!(is_made_for_others(name.as_bytes()), expected, "{name}");
+    };
+    check("slices.Sort[...]", true);
+    check("sync/atomic.(*Uint64).Load-fm", true);
+    check("type:.eq.os.File", true);
+    check("type..eq.os.File", true);
+    check("typeurl.F", false);
+    check("main.F-fm.func1", false);
+    check("cmpbody", false);
+}
+
+#[test]
+fn what_the_linker_writes_for_the_file_is_known_by_its_name() {
+    let check = |name: &str, expected| {
+        assert_eq!(is_of_the_file(name.as_bytes()), expected, "{name}");
+    };
+    check("go:buildid", true);
+    check("go.buildid", true);
+    check("go:textfipsstart", true);
+    check("go:struct { sync.Mutex }.Lock", false);
+    check("type:.eq.SM10", false);
+    check("gogo", false);
 }
 
 #[test]
