@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use tests::{Module, Toolchain, toolchain};
+use tests::{Module, Toolchain, targets_cache, toolchain};
 use tracer_binary::analysis::FindingKind;
 use tracer_binary::{Options, analyze};
 
@@ -44,6 +44,7 @@ fn program(toolchain: &Toolchain, os: &str, flags: &str, payload: &str) -> Vec<u
         .env("GOOS", os)
         .env("GOARCH", "amd64")
         .env("CGO_ENABLED", "0")
+        .env("GOCACHE", targets_cache(toolchain))
         .status();
     assert!(status.unwrap().success(), "go build for {os}");
     fs::read(out).unwrap()

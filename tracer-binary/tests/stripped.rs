@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use tests::{Module, toolchain};
+use tests::{Module, targets_cache, toolchain};
 use tracer_binary::{Analysis, Content, Options, analyze};
 
 fn build(os: &str, arch: &str, flags: &str) -> Vec<u8> {
@@ -14,14 +14,16 @@ fn build(os: &str, arch: &str, flags: &str) -> Vec<u8> {
         "package main\n\nvar Table = [...]int{1, 2, 3}\n\nfunc main() { println(Table[len(\"seed\")%3]) }\n",
     );
     let out = module.sandbox.out().join("seed");
+    let toolchain = toolchain("1.27");
     let status = module
         .go(
-            &toolchain("1.27"),
+            &toolchain,
             &["build", "-o", out.to_str().unwrap(), flags, "./seed"],
         )
         .env("GOOS", os)
         .env("GOARCH", arch)
         .env("CGO_ENABLED", "0")
+        .env("GOCACHE", targets_cache(&toolchain))
         .status();
     assert!(status.unwrap().success(), "go build for {os}/{arch}");
     fs::read(out).unwrap()
