@@ -1,4 +1,4 @@
-//! HTTP for the outputs: one request, one answer, within seconds; `ureq` and rustls are named here and nowhere else.
+//! HTTP for the exporters: one request, one response, within seconds.
 //!
 //! An answer is sorted into what the caller must tell apart: done, refused for good, or worth another try. A redirect is refused: the
 //! credentials and the builds go to the address that the operator wrote and to no other. Trying again is the caller's, and so is what
