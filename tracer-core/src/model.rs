@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
-use crate::event::{Ancestor, Artifact, Ktime, ProcKey, Refusal, Role, Status, Usage};
+use crate::event::{Ancestor, Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
 use crate::origin::{Checkout, Ci, Place, TraceContext};
 
 /// Version of the JSON form: only fields are added while it stays.
@@ -254,8 +254,10 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCall {
     pub process: ProcKey,
+    /// The number of the process that started it, or of the `go` command if that was not seen. It may be used again: see `started_by`.
+    pub parent: Tgid,
     /// The nearest process above it that ran a program: the `go` command or a tool. Absent if the start of the process was not seen.
-    pub parent: Option<ProcKey>,
+    pub started_by: Option<ProcKey>,
     pub kind: CallKind,
     /// Name of the program, for people.
     pub program: ByteString,
@@ -288,7 +290,7 @@ impl ToolCall {
             | CallKind::Program
             | CallKind::Generate => true,
             CallKind::Cc | CallKind::As | CallKind::Ld => {
-                self.package.is_some() && self.parent == Some(head)
+                self.package.is_some() && self.started_by == Some(head)
             }
             CallKind::Vcs | CallKind::Other => false,
         };

@@ -170,7 +170,7 @@ fn top_kind(calls: &[ToolCall], call: &ToolCall) -> CallKind {
     let mut top = call;
     // A chain is never longer than the list; the bound ends a cycle that a damaged recording might hold.
     for _ in 0..calls.len() {
-        match calls.iter().find(|it| Some(it.process) == top.parent) {
+        match calls.iter().find(|it| Some(it.process) == top.started_by) {
             Some(parent) => top = parent,
             None => break,
         }

@@ -32,7 +32,8 @@ pub(super) fn call(
     };
     Some(ToolCall {
         process: process.key,
-        parent: parent(correlator, process),
+        parent: process.parent.unwrap_or(head.process.key).tgid,
+        started_by: started_by(correlator, process),
         kind,
         program: ByteString::from(image.program()),
         package: match args {
@@ -117,7 +118,7 @@ pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
 }
 
 /// The nearest process above that ran a program. A shell forks itself for a part of a script, and that part may start tools.
-fn parent(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
+fn started_by(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
     let mut at = process.parent?;
     let mut seen = BTreeSet::from([process.key]);
     while seen.insert(at) {

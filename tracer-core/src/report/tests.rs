@@ -95,7 +95,8 @@ fn call(line: &str) -> ToolCall {
     let cpu = ms(words.next().unwrap().parse().unwrap());
     let mut call = ToolCall {
         process: key(id.parse().unwrap()),
-        parent: Some(key(parent.parse().unwrap())),
+        parent: Tgid(parent.parse().unwrap()),
+        started_by: Some(key(parent.parse().unwrap())),
         kind,
         program: "tool".into(),
         package: (package != "-").then(|| package.into()),
@@ -302,7 +303,7 @@ fn what_runs_under_a_wrapper_is_the_tool_that_it_runs() {
 fn a_reused_id_is_not_a_parent() {
     let trace = trace(2, 100, "5<1 cgo net 0..10 1\n6<5 cc net 20..30 1");
     let trace = trace_with(&trace, |build| {
-        build.calls[1].parent.as_mut().unwrap().born = Ktime(1);
+        build.calls[1].started_by.as_mut().unwrap().born = Ktime(1);
     });
     expect![[r#"
             wall 100 cpu 9 busy 0.09 go 7 tools 20
@@ -450,7 +451,8 @@ fn any_call() -> impl Strategy<Value = ToolCall> {
                         tgid: Tgid(tgid),
                         born: Ktime(born),
                     },
-                    parent: (parent > 1).then_some(ProcKey {
+                    parent: Tgid(parent),
+                    started_by: (parent > 1).then_some(ProcKey {
                         tgid: Tgid(parent),
                         born: Ktime(born),
                     }),

@@ -90,7 +90,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span<'_>> {
         if call.is_query {
             continue;
         }
-        let starter = call.parent.and_then(|it| call_of.get(&it));
+        let starter = call.started_by.and_then(|it| call_of.get(&it));
         let parent = starter.or_else(|| action_of.get(&index)).copied();
         let outer = parent.and_then(|it| spans.get(it)).map_or(end, |it| it.end);
         let own = span(parent, What::Call(call), call.start, call.end, outer);

@@ -66,7 +66,7 @@ impl<'a> Tree<'a> {
         let mut nodes: Vec<Node<'a>> = Vec::with_capacity(calls.len());
         let mut by_process: HashMap<ProcKey, usize> = HashMap::new();
         for (index, call) in calls.iter().enumerate() {
-            let parent = call.parent.and_then(|it| by_process.get(&it));
+            let parent = call.started_by.and_then(|it| by_process.get(&it));
             let above = parent.and_then(|it| nodes.get(*it)).copied();
             nodes.push(Node {
                 call,

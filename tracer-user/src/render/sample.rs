@@ -139,7 +139,8 @@ fn call(
     };
     ToolCall {
         process: key(tgid),
-        parent: Some(key(1000)),
+        parent: Tgid(1000),
+        started_by: Some(key(1000)),
         kind,
         program: if kind == CallKind::Cc { "gcc" } else { "tool" }.into(),
         package: (!package.is_empty()).then(|| package.into()),
@@ -179,7 +180,8 @@ pub(crate) fn cold() -> Trace {
                 90,
                 33,
             );
-            cc1.parent = Some(key(1010 + n));
+            cc1.parent = Tgid(1010 + n);
+            cc1.started_by = Some(key(1010 + n));
             cc1.program = "cc1".into();
             calls.push(cc1);
         }

@@ -131,9 +131,7 @@ fn of_call<'a>(attributes: &mut Attributes, call: &'a ToolCall) -> (&'a str, Opt
     let error = call.status.and_then(build::error_of);
     attributes.text("process.executable.name", &call.program.to_str());
     build::process(attributes, call.process.tgid.0, call.status, call.usage);
-    if let Some(parent) = call.parent {
-        attributes.number("process.parent_pid", parent.tgid.0.into());
-    }
+    attributes.number("process.parent_pid", call.parent.0.into());
     tell_package(attributes, call.package.as_ref());
     if !call.gc_cycles.is_empty() {
         attributes.number("go.build.gc_cycles", count(call.gc_cycles.len()));

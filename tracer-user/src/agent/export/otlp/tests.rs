@@ -627,7 +627,7 @@ proptest! {
                     tgid: Tgid(u32::try_from(next().0 % 5).unwrap()),
                     born: Ktime(1),
                 };
-                call.parent = Some(process());
+                call.started_by = Some(process());
                 call.process = process();
             }
         }
