@@ -183,7 +183,7 @@ fn two_dots_after_a_link_lead_where_the_kernel_goes() {
     let deep = module.sandbox.out().join("far/deep");
     fs::create_dir_all(&deep).unwrap();
     symlink(&deep, module.dir().join("link")).unwrap();
-    // What is not the output, where the text alone leads.
+    // A decoy at the path that the text alone gives.
     fs::write(module.dir().join("x"), "other").unwrap();
     let path = module.dir().join("link/../x");
     let built = ["go", "build", "-o", "link/../x", "."];

@@ -225,7 +225,7 @@ struct Facts<'f, 'i> {
     is_go: bool,
 }
 
-/// What the whole file states about its parts.
+/// Facts of the whole file that hold for each of its parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     /// Whether the file states that Go made it. A part can show that as well.

@@ -270,7 +270,7 @@ mod tests {
         let check = |before, after| assert_eq!(unchanged(before, after), None);
         check(Side::File(PROGRAM), Side::File(other));
         check(Side::Snapshot(&snapshot), Side::File(other));
-        // What is no program is refused, also when it is the same.
+        // Files that are not programs are refused, equal or not.
         check(Side::File(b"text"), Side::File(b"text"));
         check(Side::File(b""), Side::File(b""));
     }

@@ -128,8 +128,8 @@ fn is_named_by_go(name: &[u8]) -> bool {
 }
 
 /// The package of a function. One without a package in its name is of the package whose functions stand around it: the linker writes
-/// one archive after another. Those are functions of assembly, and what the compiler makes for whoever needs it: `type:.eq.SM10` of 1.27
-/// compares any string followed by ten bytes, is in many archives, and the linker takes it from the first.
+/// one archive after another. Assembly has such functions, and the compiler writes some into the archive of each package that calls them:
+/// `type:.eq.SM10` of 1.27 compares any string followed by ten bytes, and the linker takes it from the first archive.
 fn or_around(own: Option<PackageId>, name: &[u8], last: &mut PackageId) -> PackageId {
     match own {
         Some(package) => {

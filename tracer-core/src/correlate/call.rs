@@ -32,7 +32,7 @@ pub(super) fn call(
     };
     Some(ToolCall {
         process: process.key,
-        parent: process.parent.unwrap_or(head.process.key).tgid,
+        parent: process.parent_tgid.unwrap_or(head.process.key.tgid),
         started_by: started_by(correlator, process),
         kind,
         program: ByteString::from(image.program()),

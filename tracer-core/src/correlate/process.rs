@@ -6,7 +6,7 @@ use crate::byte_string::ByteString;
 use crate::environment;
 use crate::event::{
     Ancestor, Call, Captured, Exit, FileId, Ktime, MainPackage, Point, ProcKey, Reaped, Rename,
-    Role, Settings, Status, Usage,
+    Role, Settings, Status, Tgid, Usage,
 };
 use crate::golang::tool::WorkDir;
 use crate::model::{Anomaly, GcCycle, Phase};
@@ -84,6 +84,8 @@ pub(super) struct End {
 pub(super) struct Process {
     pub(super) key: ProcKey,
     pub(super) parent: Option<ProcKey>,
+    /// Its number, which is known without the process, too.
+    pub(super) parent_tgid: Option<Tgid>,
     pub(super) start: Ktime,
     pub(super) end: Option<End>,
     pub(super) usage: Usage,
@@ -112,6 +114,7 @@ impl Process {
         Self {
             key,
             parent: None,
+            parent_tgid: None,
             start,
             end: None,
             usage: Usage::default(),

@@ -74,7 +74,7 @@ pub(super) fn question(process: ProcKey, image: &Image) -> Effect {
         .or_else(|| goroot_by_path(image));
     Effect::ReadSettings {
         process,
-        user: settings::user_file(&image.env).map(|it| tool::resolve(&it, image.cwd.as_ref())),
+        user: settings::user_file(&image.env).map(|it| tool::locate(&it, image.cwd.as_ref())),
         root: root.map(|it| ByteString::from([it.as_bytes(), b"/go.env"].concat())),
         dir: dir_of(image),
         argv: image.argv.clone(),
@@ -90,7 +90,7 @@ pub(super) fn dir(process: &Process) -> Option<ByteString> {
 pub(super) fn dir_of(image: &Image) -> Option<ByteString> {
     let cwd = image.cwd.as_ref()?;
     Some(match GoCommand::parse(&image.argv, &[]).chdir {
-        Some(chdir) => tool::resolve(&chdir, Some(cwd)),
+        Some(chdir) => tool::locate(&chdir, Some(cwd)),
         None => cwd.clone(),
     })
 }
@@ -115,13 +115,13 @@ pub(super) fn command_name(process: &Process) -> Option<String> {
     Some(GoCommand::parse(&image.argv, &[]).name)
 }
 
-/// Whether modules are off: `GO111MODULE=off`, or `auto` with no `go.mod` around.
+/// Whether modules are off: `GO111MODULE=off`, or `auto` with neither a `go.mod` nor a `go.work` around.
 pub(super) fn is_gopath_mode(process: &Process) -> bool {
     let found = process.settings.as_ref();
     let mode = sources(process).map(|it| it.get("GO111MODULE").value);
     mode.is_some_and(|it| match it.as_bytes() {
         b"off" => true,
-        b"auto" => found.is_some_and(|it| it.module_dir.is_none()),
+        b"auto" => found.is_some_and(|it| it.module_dir.is_none() && it.workspace.is_empty()),
         _ => false,
     })
 }

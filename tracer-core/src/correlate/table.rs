@@ -42,6 +42,7 @@ impl Table {
         // A fork that comes after its child's first event is late, not wrong.
         if child.parent.is_none() && fork.parent != fork.child {
             child.parent = Some(fork.parent);
+            child.parent_tgid = Some(fork.parent.tgid);
         }
         if known {
             child.start = child.start.min(fork.at);
@@ -57,7 +58,8 @@ impl Table {
         let parent = self.holders.get(&exec.parent).copied();
         let is_root = self.root.is_none();
         let process = self.of(exec.process, exec.at);
-        if process.parent.is_none() && !is_root {
+        if process.parent_tgid.is_none() && !is_root {
+            process.parent_tgid = Some(exec.parent);
             process.parent = parent.filter(|it| *it != exec.process);
         }
         let mut cut = Vec::new();

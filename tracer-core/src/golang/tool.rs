@@ -213,7 +213,7 @@ impl ToolArgs {
                 },
             n_sources: n_sources(rest),
             importcfg,
-            response_file: response_file(rest).map(|it| resolve(&it.into(), cwd)),
+            response_file: response_file(rest).map(|it| locate(&it.into(), cwd)),
             go_version: text("goversion")
                 .or_else(|| var("GOVERSION").map(|it| it.to_str().into_owned())),
         }

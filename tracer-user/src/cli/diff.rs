@@ -73,7 +73,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     Ok(if breaches.is_empty() { FINE } else { FINDINGS })
 }
 
-/// The same file is read twice and analyzed not at all.
+/// Equal files are not analyzed.
 fn compare(args: &Args) -> anyhow::Result<Diff> {
     let (before, after) = (load(&args.before)?, load(&args.after)?);
     if let Some(diff) = diff::unchanged(before.side(), after.side()) {

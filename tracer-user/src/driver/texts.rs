@@ -129,7 +129,7 @@ impl Job for Question {
                 };
                 let command = sources.command(argv);
                 let modfile = command.value("modfile").filter(|it| !it.is_empty());
-                let modfile = modfile.map(|it| tool::resolve(it, dir.as_ref()));
+                let modfile = modfile.map(|it| tool::locate(it, dir.as_ref()));
                 let dir = dir.as_ref().map(inspect::as_path);
                 let module = dir.and_then(|it| self.module(it, modfile.as_ref()));
                 let (module, module_dir) = module.map_or((None, None), |(module, dir)| {

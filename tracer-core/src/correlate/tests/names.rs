@@ -77,7 +77,22 @@ fn files_on_the_line_are_told_by_their_place() {
         ("main.go", "/src"),
     ] {
         assert_eq!(made("GO111MODULE=off", files, module), expected, "{files}");
+        let neither = |_: &mut Settings| {};
+        assert_eq!(
+            made("GO111MODULE=auto", files, neither),
+            expected,
+            "{files}"
+        );
     }
+    // A workspace turns modules on.
+    assert_eq!(
+        made("GO111MODULE=auto", "x.go", workspace),
+        "example.com/a/x.go"
+    );
+    assert_eq!(
+        made("GO111MODULE=auto", "/gp/src/x/a.go", workspace),
+        "/gp/src/x/a.go"
+    );
 }
 
 #[test]
