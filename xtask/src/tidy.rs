@@ -4,6 +4,8 @@
 //! rare and easy to see. Style that rustfmt or clippy can check is theirs.
 
 mod documents;
+mod markdown;
+mod prose;
 mod sources;
 
 use std::fs;
@@ -36,6 +38,7 @@ const RULES: &[Rule] = &[
     documents::words_exist,
     documents::members_are_on_the_map,
     documents::no_machine_is_named,
+    prose::documents_are_plain,
 ];
 
 pub(crate) fn run() -> Result<()> {
