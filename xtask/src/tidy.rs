@@ -3,6 +3,7 @@
 //! Every rule is a function from the tree to complaints. Rules read text, not syntax: each is plain enough that a false alarm is
 //! rare and easy to see. Style that rustfmt or clippy can check is theirs.
 
+mod anchor;
 mod documents;
 mod markdown;
 mod prose;
@@ -35,6 +36,7 @@ const RULES: &[Rule] = &[
     sources::no_test_skips_itself,
     sources::the_history_is_opened_in_one_file,
     documents::links_resolve,
+    anchor::anchors_resolve,
     documents::words_exist,
     documents::members_are_on_the_map,
     documents::no_machine_is_named,

@@ -29,7 +29,7 @@ pub(crate) fn links_resolve(files: &[File]) -> Vec<Complaint> {
 }
 
 /// What stands in the parentheses of `[text](target)`.
-fn link_targets(line: &str) -> Vec<&str> {
+pub(super) fn link_targets(line: &str) -> Vec<&str> {
     let after_text = line.split("](").skip(1);
     after_text
         .filter_map(|it| it.split_once(')'))
