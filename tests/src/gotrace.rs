@@ -29,7 +29,7 @@ pub const STATIC_TARGET: &str = if cfg!(target_arch = "aarch64") {
 } else {
     "x86_64-unknown-linux-musl"
 };
-/// How cargo builds the static one for the tests: quickly.
+/// How cargo builds the static one for the tests.
 pub const STATIC_BUILD: &[&str] = &[
     "build",
     "--quiet",
@@ -39,8 +39,8 @@ pub const STATIC_BUILD: &[&str] = &[
     "gotrace",
     "--target",
     STATIC_TARGET,
-    "--config",
-    "profile.dev.debug=false",
+    "--profile",
+    "live",
 ];
 
 /// The same as one static program: `GOTRACE_STATIC_BIN`, or built now.
@@ -50,7 +50,7 @@ pub const STATIC_BUILD: &[&str] = &[
 /// If it does not build.
 pub fn static_gotrace() -> PathBuf {
     env::var_os("GOTRACE_STATIC_BIN").map_or_else(
-        || build_with(STATIC_BUILD, &format!("{STATIC_TARGET}/debug/gotrace")),
+        || build_with(STATIC_BUILD, &format!("{STATIC_TARGET}/live/gotrace")),
         PathBuf::from,
     )
 }

@@ -14,12 +14,12 @@ use aya_ebpf::{
 use tracer_abi::{CAPTURES, Call, Capture, Guard, Kind, Ours, Spec, TARGETS, TEXT_MAX, TEXT_SHORT};
 
 use crate::{
-    bound::{at_most, behind, opaque},
     cookie,
     kernel::{born, current_task, current_tgid},
     maps::{DETAIL, EVENTS, OURS, RELEASED, SPECS},
     record::{count_lost, count_seen, header, wake_if_filling},
     span::{self, Goroutine},
+    verifier::bounds::{at_most, behind, opaque},
 };
 
 /// Integer arguments that Go passes in registers.

@@ -14,16 +14,16 @@ use aya_ebpf::{
 use tracer_abi::{BLOCK_MAX, Exec, Kind, NAMES_MAX, Name, Ours, PATH_MAX};
 
 use crate::{
-    bound::{at_most, behind, behind_masked, opaque},
     kernel::{born, current_task, current_tgid, fetch, read_or_zero},
     lineage,
     log::say,
     maps::{NAMES, OURS, offset},
-    mask::{choose, less, same},
     path::{Place, walk},
     record::{count_lost, count_seen, header},
-    scratch::Taken,
-    turn::{Turn, n_again, wake},
+    redundant::{Instance, n_backup, wake},
+    scratch::ScratchSlot,
+    verifier::bounds::{at_most, behind, behind_masked, opaque},
+    verifier::branchless::{choose, less, same},
 };
 
 const PAGE: u64 = 4096;
@@ -31,25 +31,25 @@ const PAGE: u64 = 4096;
 /// Arguments of the tracepoint: the running task, its thread id before, and the `linux_binprm`.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
-    record(&ctx, Turn::First, || {
+    record(&ctx, Instance::Primary, || {
         read_or_zero(ctx.arg(2), offset!(bprm_file))
     });
     0
 }
 
-/// See `turn`.
+/// A backup: see `redundant`.
 #[btf_tracepoint(function = "sched_process_exec")]
-pub fn on_exec_again(ctx: BtfTracePointContext) -> i32 {
-    record(&ctx, Turn::Second, || {
+pub fn on_exec_backup(ctx: BtfTracePointContext) -> i32 {
+    record(&ctx, Instance::Backup, || {
         read_or_zero(ctx.arg(2), offset!(bprm_file))
     });
     0
 }
 
-/// See `turn`. Without the `linux_binprm`: the same file is that of the new address space (`begin_new_exec` of `fs/exec.c`).
+/// A backup: see `redundant`. Without the `linux_binprm`: the same file is that of the new address space (`begin_new_exec` of `fs/exec.c`).
 #[tracepoint]
 pub fn on_exec_late(ctx: TracePointContext) -> u32 {
-    record(&ctx, Turn::Second, || {
+    record(&ctx, Instance::Backup, || {
         let mm: u64 = read_or_zero(current_task(), offset!(task_mm));
         read_or_zero(mm, offset!(mm_exe_file))
     });
@@ -59,10 +59,10 @@ pub fn on_exec_late(ctx: TracePointContext) -> u32 {
 
 /// `file` tells the kernel's `file` of the new program.
 #[inline(always)]
-fn record<C: EbpfContext>(ctx: &C, turn: Turn, file: impl FnOnce() -> u64) -> Option<()> {
+fn record<C: EbpfContext>(ctx: &C, instance: Instance, file: impl FnOnce() -> u64) -> Option<()> {
     let tgid = current_tgid();
     let known = OURS.get_ptr_mut(tgid);
-    if n_again() != 0 && is_done(known) {
+    if n_backup() != 0 && is_done(known) {
         return None;
     }
     let file = file();
@@ -79,12 +79,12 @@ fn record<C: EbpfContext>(ctx: &C, turn: Turn, file: impl FnOnce() -> u64) -> Op
         })
     };
     count_seen(Kind::EXEC);
-    let Some(scratch) = Taken::take(turn) else {
+    let Some(scratch) = ScratchSlot::acquire(instance) else {
         count_lost(Kind::EXEC);
         return None;
     };
     // A number that the verifier knows nothing of: it need not look at all that follows twice.
-    let is_new = scratch.forget(u64::from(known.is_none()));
+    let is_new = scratch.launder(u64::from(known.is_none()));
     let len = fill(&scratch, task, born_ns, file);
     if scratch.send(len) {
         say!(ctx, "exec of {}, {} bytes", tgid, len);
@@ -92,7 +92,7 @@ fn record<C: EbpfContext>(ctx: &C, turn: Turn, file: impl FnOnce() -> u64) -> Op
         say!(ctx, "exec of {} lost", tgid);
         count_lost(Kind::EXEC);
     }
-    scratch.free();
+    scratch.release();
     if is_new != 0 {
         lineage::send(task);
     }
@@ -189,9 +189,9 @@ fn current_name() -> Option<Name> {
 
 /// Writes the whole record and returns its length.
 ///
-/// What is read goes to the record at once, and without a branch: see `mask`.
+/// What is read goes to the record at once, and without a branch: see `verifier::branchless`.
 #[inline(always)]
-fn fill(scratch: &Taken, task: u64, born_ns: u64, file: u64) -> u64 {
+fn fill(scratch: &ScratchSlot, task: u64, born_ns: u64, file: u64) -> u64 {
     const ARGV: usize = size_of::<Exec>();
     const ENV_MAX: u64 = (ARGV + BLOCK_MAX) as u64;
     const CWD_MAX: u64 = ENV_MAX + BLOCK_MAX as u64;
@@ -206,7 +206,7 @@ fn fill(scratch: &Taken, task: u64, born_ns: u64, file: u64) -> u64 {
     // SAFETY: the scratch space holds everything up to the limits that are checked on the way.
     let argv_len = argv.copy(scratch, unsafe { bytes.add(ARGV) });
     let mut flags = argv.is_unreadable(argv_len) & u64::from(Exec::ARGV_UNREADABLE);
-    let at = scratch.forget(ARGV as u64 + argv_len);
+    let at = scratch.launder(ARGV as u64 + argv_len);
     // SAFETY: the space begins with room for the record and is aligned for it; so below.
     unsafe {
         (&raw mut (*exec).argv_len).write(argv_len as u32);
@@ -216,7 +216,7 @@ fn fill(scratch: &Taken, task: u64, born_ns: u64, file: u64) -> u64 {
     let env = Block::read(scratch, mm, offset!(mm_env_start), offset!(mm_env_end));
     let env_len = env.copy(scratch, behind(bytes, at, ENV_MAX));
     flags |= env.is_unreadable(env_len) & u64::from(Exec::ENV_UNREADABLE);
-    let at = scratch.forget(at + env_len);
+    let at = scratch.launder(at + env_len);
     unsafe {
         (&raw mut (*exec).env_len).write(env_len as u32);
         (&raw mut (*exec).env_total).write(env.total as u32);
@@ -228,14 +228,14 @@ fn fill(scratch: &Taken, task: u64, born_ns: u64, file: u64) -> u64 {
     let cwd = walk(scratch, behind(bytes, at, CWD_MAX), cwd, root);
     flags |= cwd.is_cut & u64::from(Exec::CWD_CUT);
     flags |= cwd.is_unreadable & u64::from(Exec::CWD_UNREADABLE);
-    let at = scratch.forget(at + cwd.len);
+    let at = scratch.launder(at + cwd.len);
     unsafe { (&raw mut (*exec).cwd_len).write(cwd.len as u32) };
 
     let exe = Place::read(file, offset!(file_path));
     let exe = walk(scratch, behind(bytes, at, EXE_MAX), exe, root);
     flags |= exe.is_cut & u64::from(Exec::EXE_CUT);
     flags |= exe.is_unreadable & u64::from(Exec::EXE_UNREADABLE);
-    let at = scratch.forget(at + exe.len);
+    let at = scratch.launder(at + exe.len);
     unsafe {
         (&raw mut (*exec).exe_len).write(exe.len as u32);
         (&raw mut (*exec).flags).write(flags as u32);
@@ -288,26 +288,26 @@ struct Block {
 
 impl Block {
     #[inline(always)]
-    fn read(scratch: &Taken, mm: u64, start: u32, end: u32) -> Self {
+    fn read(scratch: &ScratchSlot, mm: u64, start: u32, end: u32) -> Self {
         let start: u64 = read_or_zero(mm, start);
         let end: u64 = read_or_zero(mm, end);
         Self {
             start,
-            total: scratch.forget(end.saturating_sub(start)),
+            total: scratch.launder(end.saturating_sub(start)),
         }
     }
 
     /// Copies as much of it as can be read, at most `BLOCK_MAX` bytes, and returns how much that was. `to` has room for that and two pages.
     #[inline(always)]
-    fn copy(&self, scratch: &Taken, to: *mut u8) -> u64 {
+    fn copy(&self, scratch: &ScratchSlot, to: *mut u8) -> u64 {
         let n = at_most(self.total, BLOCK_MAX as u64);
         // SAFETY: there is room; the helper checks the source.
         if unsafe { bpf_probe_read_user(to.cast(), n as u32, self.start as *const _) } == 0 {
-            return scratch.forget(n);
+            return scratch.launder(n);
         }
         // Part of it is not in memory, where a program may not wait for it: take the pages before that.
-        let n = scratch.forget(n);
-        let mut done = scratch.forget(0);
+        let n = scratch.launder(n);
+        let mut done = scratch.launder(0);
         for _ in 0..=BLOCK_MAX as u64 / PAGE {
             let source = self.start + done;
             let (left, page) = (n - done, PAGE - source % PAGE);
@@ -319,9 +319,9 @@ impl Block {
             if same(step, 0) | ret as u64 != 0 {
                 break;
             }
-            done = scratch.forget(done + step);
+            done = scratch.launder(done + step);
         }
-        scratch.forget(done)
+        scratch.launder(done)
     }
 
     /// A mask: whether nothing was copied where there is something.

@@ -11,7 +11,7 @@ use crate::{
     kernel::{born, current_task, current_tgid, read},
     maps::{OURS, offset},
     record::{WAKE, header, send},
-    turn::wake,
+    redundant::wake,
 };
 
 /// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`.
@@ -28,7 +28,7 @@ pub fn on_exit(_: BtfTracePointContext) -> i32 {
 
 /// See `turn`, as for the next. What another has seen is not in `OURS` any more.
 #[btf_tracepoint(function = "sched_process_exit")]
-pub fn on_exit_again(_: BtfTracePointContext) -> i32 {
+pub fn on_exit_backup(_: BtfTracePointContext) -> i32 {
     forget();
     0
 }

@@ -12,7 +12,7 @@ use crate::{
     log::say,
     maps::{OURS, offset},
     record::{count_lost, count_seen, header, send, wake_if_filling},
-    turn::{child_at, n_again, wake},
+    redundant::{child_at, n_backup, wake},
 };
 
 /// Arguments of the tracepoint: the forking task, which is the running one, and the new task.
@@ -24,7 +24,7 @@ pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
 
 /// See `turn`, as for the next.
 #[btf_tracepoint(function = "sched_process_fork")]
-pub fn on_fork_again(ctx: BtfTracePointContext) -> i32 {
+pub fn on_fork_backup(ctx: BtfTracePointContext) -> i32 {
     follow(&ctx, ctx.arg(1));
     0
 }
@@ -50,7 +50,7 @@ fn follow<C: EbpfContext>(ctx: &C, task: u64) -> Option<()> {
         return None; // A thread.
     }
     let child_born_ns: u64 = read(task, offset!(task_start_boottime))?;
-    if n_again() != 0 && is_known(child, child_born_ns) {
+    if n_backup() != 0 && is_known(child, child_born_ns) {
         return None;
     }
     // SAFETY: the map keeps the element while the program runs. Until its exec the child runs its parent's program.

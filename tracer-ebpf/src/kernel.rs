@@ -16,7 +16,7 @@ pub fn read<T>(base: u64, offset: u32) -> Option<T> {
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
 }
 
-/// The same without a branch (see `mask`): zero and a bit in `failed` where it cannot be read.
+/// The same without a branch (see `verifier::branchless`): zero and a bit in `failed` where it cannot be read.
 #[inline(always)]
 pub fn fetch<T: Copy>(base: u64, offset: u32, failed: &mut u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();

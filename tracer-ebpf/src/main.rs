@@ -8,7 +8,6 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "the atomic add of BPF has no stable name")]
 
-mod bound;
 mod call;
 mod cookie;
 mod dying;
@@ -19,13 +18,13 @@ mod kernel;
 mod lineage;
 mod log;
 mod maps;
-mod mask;
 mod path;
 mod record;
+mod redundant;
 mod rename;
 mod scratch;
 mod span;
-mod turn;
+mod verifier;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -50,7 +50,7 @@ pub static DETAIL: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static RELEASED: Array<u64> = Array::with_max_entries(TARGETS / 64, 0);
 
-/// Not zero while the reader of a CPU's records is to be woken: see `turn`.
+/// Not zero while the reader of a CPU's records is to be woken: see `redundant`.
 #[map]
 pub static CALLED: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
@@ -58,9 +58,9 @@ pub static CALLED: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
-/// See `turn::n_again`.
+/// See `redundant::n_backup`.
 #[unsafe(no_mangle)]
-pub static N_AGAIN: u32 = 0;
+pub static N_BACKUP: u32 = 0;
 
 /// Where the child's number lies in the record of `sched_process_fork`.
 #[unsafe(no_mangle)]

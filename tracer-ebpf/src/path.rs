@@ -7,11 +7,11 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_abi::{DEPTH_MAX, PATH_MAX};
 
 use crate::{
-    bound::{behind_masked, opaque},
     kernel::{fetch, read_or_zero},
     maps::offset,
-    mask::{choose, less, same},
-    scratch::Taken,
+    scratch::ScratchSlot,
+    verifier::bounds::{behind_masked, opaque},
+    verifier::branchless::{choose, less, same},
 };
 
 /// Longest name of a component.
@@ -58,16 +58,16 @@ const UNREADABLE: u64 = 4;
 
 /// Writes the components of `from` up to `root` to `to`, at most `PATH_MAX` bytes. `to` has room for twice as many.
 ///
-/// A step has no branch but the one that ends the walk, see `mask`.
+/// A step has no branch but the one that ends the walk, see `verifier::branchless`.
 #[inline(always)]
-pub fn walk(scratch: &Taken, to: *mut u8, from: Place, root: Place) -> Walked {
+pub fn walk(scratch: &ScratchSlot, to: *mut u8, from: Place, root: Place) -> Walked {
     // A walk to an unknown root would end at another one.
     let is_known = !same(root.dentry, 0);
     let mut at = Place {
         mnt: from.mnt & is_known,
         dentry: from.dentry & is_known,
     };
-    let mut len = scratch.forget(0);
+    let mut len = scratch.launder(0);
     let mut end = FULL;
     for _ in 0..STEPS_MAX {
         let step = step(to, len, at, root);
@@ -76,9 +76,9 @@ pub fn walk(scratch: &Taken, to: *mut u8, from: Place, root: Place) -> Walked {
             break;
         }
         at = step.place;
-        len = scratch.forget(step.len);
+        len = scratch.launder(step.len);
     }
-    let end = scratch.forget(end);
+    let end = scratch.launder(end);
     let is_whole = !same(end & ROOT, 0);
     let is_cut = !is_whole & !same(end & FULL, 0);
     let is_unreadable = !is_whole & !is_cut;

@@ -13,7 +13,7 @@ use tracer_abi::{Header, Kind};
 
 use crate::{
     maps::{EVENTS, TALLIES},
-    turn::submit,
+    redundant::submit,
 };
 
 /// A header for the running thread. `len` is that of the whole record.

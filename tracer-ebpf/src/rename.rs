@@ -12,10 +12,10 @@ use aya_ebpf::{
 use tracer_abi::{Kind, PATH_MAX, Rename};
 
 use crate::{
-    bound::at_most,
     kernel::{born, current_task, current_tgid, read_or_zero},
     maps::{ARE_REGISTERS_FIRST, EVENTS, OURS},
     record::{WAKE, count_lost, count_seen, header},
+    verifier::bounds::at_most,
 };
 
 /// Where the result lies in the record of a system call tracepoint: after the common fields and the system call's number, as the

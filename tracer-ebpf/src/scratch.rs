@@ -1,44 +1,43 @@
-//! Space for records that are too large for the stack and whose size is not known beforehand.
+//! Buffers for records that are too large for the stack and whose size is not known in advance.
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ringbuf_output};
 use tracer_abi::{BLOCK_MAX, Exec, PATH_MAX};
 
 use crate::{
-    bound::opaque,
     maps::{EVENTS, SCRATCH},
     record::WAKE,
-    turn::{Turn, n_again, submit},
+    redundant::{Instance, n_backup, submit},
+    verifier::bounds::opaque,
 };
 
-/// Everything an `Exec` can hold, and a page for the verifier, which adds up the limits of an offset and of a length without
-/// seeing that one was subtracted from the other.
+/// The largest `Exec`, and a page for the verifier. The verifier adds the bounds of an offset and a length, and does not see that one was
+/// subtracted from the other.
 const LEN: usize = size_of::<Exec>() + 2 * BLOCK_MAX + 2 * PATH_MAX + 4096;
 
-/// One CPU's space.
+/// The buffer of one CPU, or of its backup programs.
 #[repr(C)]
 pub struct Scratch {
-    /// Not zero while a program is using it.
+    /// Not zero while a program uses the buffer.
     busy: u64,
-    /// See [`Taken::forget`].
-    spare: u64,
+    /// See [`ScratchSlot::launder`].
+    laundered: u64,
     bytes: [u8; LEN],
 }
 
-/// A program's space on the running CPU, taken until [`Taken::free`] is called.
+/// The buffer of the running CPU, reserved for one program until [`ScratchSlot::release`] is called.
 ///
-/// Where a program of the scheduler's tracepoints can be preempted, the kernel skips it for others on that CPU until it goes on, and
-/// its second has a space of its own (`turn`). None of them nests in another: should one ever, it finds the space taken and its record
-/// counts as lost.
-pub struct Taken(*mut Scratch);
+/// A program that is preempted is skipped for other processes on that CPU until it continues, and its backup has a buffer of its own
+/// (`redundant`). No program nests in another. If one ever did, it would find the buffer reserved, and its record would count as lost.
+pub struct ScratchSlot(*mut Scratch);
 
-impl Taken {
+impl ScratchSlot {
     #[inline(always)]
-    pub fn take(turn: Turn) -> Option<Self> {
+    pub fn acquire(instance: Instance) -> Option<Self> {
         // SAFETY: the helper has no conditions.
         let cpu = unsafe { bpf_get_smp_processor_id() };
-        let at = match turn {
-            Turn::First => cpu,
-            Turn::Second => cpu + n_again(),
+        let at = match instance {
+            Instance::Primary => cpu,
+            Instance::Backup => cpu + n_backup(),
         };
         let scratch = SCRATCH.get_ptr_mut(at)?;
         // SAFETY: the map keeps the element, and a program does not change CPUs while it runs.
@@ -52,26 +51,26 @@ impl Taken {
         Some(Self(scratch))
     }
 
-    /// The same number, of which the verifier knows nothing: it does not remember what was written to a map. Without this it follows
-    /// every length that an earlier read can have had through all that comes after, and gives up after a million steps.
+    /// Returns `n`; the verifier knows no bounds of the result, because it does not track values in maps. Without this it checks the rest of
+    /// the program once for each possible length of an earlier read, and rejects the program after a million steps.
     #[inline(always)]
-    pub fn forget(&self, n: u64) -> u64 {
+    pub fn launder(&self, n: u64) -> u64 {
         // SAFETY: the map keeps the element; no other program uses it.
-        let spare = unsafe { &raw mut (*self.0).spare };
+        let laundered = unsafe { &raw mut (*self.0).laundered };
         // SAFETY: as above.
-        unsafe { spare.write_volatile(n) };
+        unsafe { laundered.write_volatile(n) };
         // SAFETY: as above.
-        unsafe { spare.read_volatile() }
+        unsafe { laundered.read_volatile() }
     }
 
-    /// Start of the record.
+    /// The start of the record.
     #[inline(always)]
     pub fn bytes(&self) -> *mut u8 {
-        // SAFETY: only an address is made.
+        // SAFETY: this only computes an address.
         unsafe { (&raw mut (*self.0).bytes).cast() }
     }
 
-    /// Sends the first `len` bytes and wakes the reader; false if the ring buffer has no room.
+    /// Sends the first `len` bytes and wakes the reader. Returns false if the ring buffer has no room.
     #[inline(always)]
     pub fn send(&self, len: u64) -> bool {
         let len = opaque(len);
@@ -86,7 +85,7 @@ impl Taken {
     }
 
     #[inline(always)]
-    pub fn free(self) {
+    pub fn release(self) {
         // SAFETY: as in `take`.
         unsafe { (&raw mut (*self.0).busy).write_volatile(0) };
     }

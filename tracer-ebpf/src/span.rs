@@ -7,8 +7,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_abi::{PREFIX_WORDS, PREFIXES_MAX, span};
 
 use crate::{
-    bound::{at_most, opaque},
     maps::{PREFIXES, SPANS},
+    verifier::bounds::{at_most, opaque},
 };
 
 /// Depth down to which it is known what was recorded. Deeper spans all are.

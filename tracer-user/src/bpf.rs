@@ -372,24 +372,24 @@ fn load_object(
         source: source.into(),
     })?)
     .unwrap_or(u32::MAX);
-    let n_again = if hook::are_preemptible(btf) {
+    let n_backup = if hook::are_preemptible(btf) {
         n_cpus
     } else {
         0
     };
-    let child_at = if n_again > 0 { hook::child_at() } else { 0 };
+    let child_at = if n_backup > 0 { hook::child_at() } else { 0 };
     let is_named = u32::from(cookies == Cookies::Named);
     let are_registers_first = u32::from(hook::are_registers_first());
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
         .override_global("OFFSETS", offsets.as_bytes(), true)
-        .override_global("N_AGAIN", &n_again, true)
+        .override_global("N_BACKUP", &n_backup, true)
         .override_global("CHILD_AT", &child_at, true)
         .override_global("IS_NAMED", &is_named, true)
         .override_global("ARE_REGISTERS_FIRST", &are_registers_first, true)
         .map_max_entries(map::EVENTS, ring_size(config.ring_bytes))
-        .map_max_entries(map::SCRATCH, n_cpus.saturating_add(n_again));
+        .map_max_entries(map::SCRATCH, n_cpus.saturating_add(n_backup));
     for (name, path) in pins.into_iter().flat_map(Pins::maps) {
         loader.map_pin_path(name, path);
     }

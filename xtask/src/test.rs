@@ -198,18 +198,18 @@ fn told_at_its_end(ring: Ring) -> Result<Done> {
     Ok(done)
 }
 
-/// The tests in `tests/tests/` and those beside the crates, run as root whoever runs this.
+/// The tests in `tests/tests/` and those beside the crates, run as root whoever runs this. The program under test is the static one,
+/// which is what packages and images hold.
 fn live() -> Result<Outcome> {
-    let gotrace = shell::target().join("debug/gotrace");
     shell::run(shell::cargo().args(["build", "--all-targets", "--quiet"]))?;
     shell::run(shell::cargo().args(tests::STATIC_BUILD))?;
     let static_gotrace = shell::target()
         .join(tests::STATIC_TARGET)
-        .join("debug/gotrace");
+        .join("live/gotrace");
     let mut test = shell::cargo();
     // The harness is told where things are: sudo keeps neither PATH nor the knowledge of cargo.
     test.args(["test", "--no-fail-fast", "--test", "*"])
-        .env("GOTRACE_BIN", gotrace)
+        .env("GOTRACE_BIN", &static_gotrace)
         .env("GOTRACE_DEB", deb::quickly(&static_gotrace)?)
         .env("GOTRACE_STATIC_BIN", static_gotrace);
     test.env("GOTRACE_TOOLCHAINS", tests::toolchain_dir());

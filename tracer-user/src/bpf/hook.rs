@@ -33,9 +33,9 @@ const LATE: [Row; 3] = [
 
 /// What takes the place of those without tracefs, in this order.
 const AGAIN: [Row; 5] = [
-    ("on_fork_again", "sched_process_fork"),
-    ("on_exec_again", "sched_process_exec"),
-    ("on_exit_again", "sched_process_exit"),
+    ("on_fork_backup", "sched_process_fork"),
+    ("on_exec_backup", "sched_process_exec"),
+    ("on_exit_backup", "sched_process_exit"),
     ("on_exec_wake", "sched_process_exec"),
     ("on_exit_wake", "sched_process_exit"),
 ];

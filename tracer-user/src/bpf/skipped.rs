@@ -18,9 +18,9 @@ const FIELD: &str = "recursion_misses:";
 
 /// What is lost if none is run, the program, and those of which one makes up for it where it is there.
 const PROGRAMS: [(Kind, &str, [&str; 2]); 3] = [
-    (Kind::FORK, "on_fork", ["on_fork_late", "on_fork_again"]),
-    (Kind::EXEC, "on_exec", ["on_exec_late", "on_exec_again"]),
-    (Kind::EXIT, "on_exit", ["on_exit_late", "on_exit_again"]),
+    (Kind::FORK, "on_fork", ["on_fork_late", "on_fork_backup"]),
+    (Kind::EXEC, "on_exec", ["on_exec_late", "on_exec_backup"]),
+    (Kind::EXIT, "on_exit", ["on_exit_late", "on_exit_backup"]),
 ];
 
 /// The programs that may be skipped, by what is lost.
