@@ -62,6 +62,12 @@ pub(crate) fn static_gotrace() -> Result<PathBuf> {
     Ok(target().join(tests::STATIC_TARGET).join("release/gotrace"))
 }
 
+/// The static gotrace that the live tests and the guests of `cargo xtask vm` run, built now.
+pub(crate) fn tested_gotrace() -> Result<PathBuf> {
+    run(cargo().args(tests::STATIC_BUILD))?;
+    Ok(target().join(tests::STATIC_TARGET).join("live/gotrace"))
+}
+
 /// A command that runs as root: itself when this is root already, else through sudo.
 pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     if is_root()? {

@@ -20,7 +20,7 @@ pub(crate) enum Ring {
     Tidy,
     /// Formatting.
     Fmt,
-    /// Build the workspace and its tests.
+    /// Build the workspace and its tests, and the static program that they run.
     Build,
     /// Lints, as errors.
     Clippy,
@@ -59,7 +59,10 @@ impl Ring {
         match self {
             Self::Tidy => tidy::run().map(|()| Outcome::Passed),
             Self::Fmt => cargo(&["fmt", "--all", "--check"]),
-            Self::Build => cargo(&["build", "--all-targets"]),
+            Self::Build => {
+                cargo(&["build", "--all-targets"])?;
+                shell::tested_gotrace().map(|_| Outcome::Passed)
+            }
             Self::Clippy => cargo(&["clippy", "--all-targets", "--", "--deny", "warnings"]),
             Self::Bpf => bpf::bpf(true)
                 .and_then(|()| kernel_log::check())
@@ -202,16 +205,13 @@ fn told_at_its_end(ring: Ring) -> Result<Done> {
 /// which is what packages and images hold.
 fn live() -> Result<Outcome> {
     shell::run(shell::cargo().args(["build", "--all-targets", "--quiet"]))?;
-    shell::run(shell::cargo().args(tests::STATIC_BUILD))?;
-    let static_gotrace = shell::target()
-        .join(tests::STATIC_TARGET)
-        .join("live/gotrace");
+    let gotrace = shell::tested_gotrace()?;
     let mut test = shell::cargo();
     // The harness is told where things are: sudo keeps neither PATH nor the knowledge of cargo.
     test.args(["test", "--no-fail-fast", "--test", "*"])
-        .env("GOTRACE_BIN", &static_gotrace)
-        .env("GOTRACE_DEB", deb::quickly(&static_gotrace)?)
-        .env("GOTRACE_STATIC_BIN", static_gotrace);
+        .env("GOTRACE_BIN", &gotrace)
+        .env("GOTRACE_DEB", deb::quickly(&gotrace)?)
+        .env("GOTRACE_STATIC_BIN", gotrace);
     test.env("GOTRACE_TOOLCHAINS", tests::toolchain_dir());
     if !shell::is_root()? {
         test.env(

@@ -37,7 +37,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         let image = kernels.image(series)?;
         tasks.push_back(Task { name, image, asked });
     }
-    shell::run(shell::cargo().args(["build", "--quiet", "--package", "tracer-user"]))?;
+    let gotrace = shell::tested_gotrace()?;
     shell::run(shell::cargo().args([
         "build",
         "--quiet",
@@ -47,7 +47,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         "usage",
     ]))?;
     let toolchains = oldest_and_newest();
-    let archive = root::build(&toolchains, &home)?;
+    let archive = root::build(&gotrace, &toolchains, &home)?;
     let root = home.join("root.cpio");
     fs::write(&root, archive).with_context(|| format!("cannot write {}", root.display()))?;
 

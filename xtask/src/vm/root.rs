@@ -37,14 +37,14 @@ const SEED: [(&str, &str); 2] = [
 const TOOLS: [&str; 3] = ["compile", "link", "asm"];
 
 /// The archive that all guests start from.
-pub(super) fn build(toolchains: &[Toolchain], home: &Path) -> Result<Vec<u8>> {
+pub(super) fn build(gotrace: &Path, toolchains: &[Toolchain], home: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     archive.device(Path::new("/dev/console"), (5, 1))?;
     archive.file(Path::new("/init"), 0o755, include_bytes!("init.sh"))?;
     archive.copy(Path::new("/bin/busybox"), Path::new("/bin/busybox"))?;
-    let debug = shell::target().join("debug");
-    for (from, name) in [("gotrace", "gotrace"), ("examples/usage", "usage")] {
-        let stripped = stripped(&debug.join(from), &home.join(name))?;
+    let usage = shell::target().join("debug/examples/usage");
+    for (from, name) in [(gotrace, "gotrace"), (usage.as_path(), "usage")] {
+        let stripped = stripped(from, &home.join(name))?;
         program(&mut archive, &stripped, &Path::new("/bin").join(name))?;
     }
     let setpriv = shell::find("setpriv").context("no setpriv, which util-linux has")?;
