@@ -1,5 +1,7 @@
-//! The one who reads outputs may be taken over by one of them and answer anything: what is believed is bounded and can be said again.
-//! And whatever an output holds, what an honest reader says of it is believed.
+//! Decodes the answer of the process that reads outputs.
+//!
+//! An output may take over that process, which can then answer anything. An accepted answer is bounded and can be encoded again. An
+//! honest answer about any output is accepted.
 //!
 //! The modules are gotrace's own, as in `tool.rs`.
 #![no_main]
@@ -18,7 +20,7 @@ use libfuzzer_sys::fuzz_target;
 use sandbox::Walls;
 use sha2::{Digest as _, Sha256};
 
-/// Fields of text that an answer without sections has at most.
+/// Maximum number of text fields in an answer without sections.
 const TEXTS: usize = 10;
 
 fn said(answer: &Answer) -> Vec<u8> {
@@ -31,7 +33,7 @@ fn check_any(bytes: &[u8]) {
             continue;
         };
         let again = said(&answer);
-        // A character of JSON is six letters at most.
+        // JSON encodes a character in at most six bytes.
         assert!(again.len() <= (anatomy::SECTIONS + TEXTS) * (6 * artifact::TEXT + 200));
         assert_eq!(Answer::believable(&again, size), Some(answer));
     }

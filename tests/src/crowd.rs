@@ -1,4 +1,4 @@
-//! Many small builds at the same moment, and what a history must have of each: it, its parent, its output.
+//! Many small builds at the same moment, and a check that a history contains each one with its parent and output.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,26 +8,26 @@ use serde_json::Value;
 
 use crate::{Module, Toolchain};
 
-/// One in so many is run by `go generate`, so that it has a parent.
+/// `go generate` runs one build in this many, so that the build has a parent.
 const GENERATED: usize = 10;
 
-/// What a history has of a crowd.
+/// Comparison of a history with the builds that were run.
 #[derive(Debug, Default)]
 pub struct Judgement {
-    /// Builds of which all is there and right.
+    /// Builds that are complete and correct.
     pub whole: usize,
-    /// Builds that say themselves that something of them is missing.
+    /// Builds that report their own gaps.
     pub told: usize,
-    /// What should not be: a build that is not there, or twice, or not as it was, without a word.
+    /// Silent errors: a build that is missing, duplicated or different.
     pub wrong: Vec<String>,
 }
 
 impl Judgement {
-    /// One that was run, as it was found; what is wrong with it if it says that it is whole.
+    /// Adds a build that was run, with the builds found for it. `is_wrong` checks builds that claim to be complete.
     fn add(&mut self, name: &str, found: &[&Value], is_wrong: impl Fn(&Value) -> Option<String>) {
         let [build] = found else {
             let n = found.len();
-            self.wrong.push(format!("{name} was made by {n} builds"));
+            self.wrong.push(format!("{name} matches {n} builds"));
             return;
         };
         let state = text(build, "state");
@@ -42,7 +42,7 @@ impl Judgement {
         }
     }
 
-    /// Takes in another.
+    /// Adds the counts of another comparison.
     pub fn extend(&mut self, other: Self) {
         self.whole += other.whole;
         self.told += other.told;
@@ -50,7 +50,7 @@ impl Judgement {
     }
 }
 
-/// A module with many programs. Each is built by a `go` command of its own.
+/// A module with many programs. A separate `go` command builds each.
 #[derive(Debug)]
 pub struct Crowd {
     module: Module,
@@ -86,12 +86,12 @@ impl Crowd {
         &self.module
     }
 
-    /// How many builds that makes, those of `go generate` included.
+    /// Number of builds, including those of `go generate`.
     pub fn n_builds(&self) -> usize {
         self.n + (0..self.n).filter(|i| Self::is_generated(*i)).count()
     }
 
-    /// Starts all and waits for all.
+    /// Starts all builds and waits for all of them.
     ///
     /// # Panics
     ///
@@ -108,7 +108,7 @@ impl Crowd {
                     vec!["build", "-o", &output, &package]
                 };
                 let mut command = self.module.go(toolchain, &words);
-                // Memory for all of them at once: each tool works with one thread.
+                // All builds need memory at once, so each tool works with one thread.
                 command
                     .env("GOMAXPROCS", "1")
                     .env("PATH", format!("{go}:/usr/bin:/bin"))
@@ -122,11 +122,11 @@ impl Crowd {
         for (i, mut child) in started.into_iter().enumerate() {
             let status = child.wait();
             let status = status.unwrap_or_else(|error| panic!("cannot wait: {error}"));
-            assert!(status.success(), "build {i} of the crowd failed: {status}");
+            assert!(status.success(), "build {i} failed: {status}");
         }
     }
 
-    /// How what a history has of them stands beside what was run; `builds` as `gotrace builds --format json` lists them.
+    /// Compares the history with the builds that were run; `builds` is the output of `gotrace builds --format json`.
     pub fn judge(&self, builds: &[Value]) -> Judgement {
         let mut judgement = Judgement::default();
         let mut rest: Vec<&Value> = builds.iter().collect();
@@ -145,7 +145,7 @@ impl Crowd {
                 judgement.add(&package, &generate, |_| None);
             }
         }
-        // Tools whose start was lost stand by themselves.
+        // A tool whose start was lost becomes a build of its own.
         for build in rest {
             judgement.add("nothing that was run", &[build], |_| {
                 Some("is in the history".to_owned())
@@ -154,7 +154,7 @@ impl Crowd {
         judgement
     }
 
-    /// What is wrong with a build of which nothing should be missing.
+    /// Describes the error of a build that claims to be complete.
     fn is_wrong(&self, i: usize, build: &Value, builds: &[Value]) -> Option<String> {
         let path = self.output(i);
         let size = fs::metadata(&path).map_or(0, |it| it.len());
@@ -180,7 +180,7 @@ impl Crowd {
     }
 }
 
-/// Those with a command line that ends so.
+/// Builds whose command line ends with this text.
 fn take<'a>(builds: &mut Vec<&'a Value>, line: &str) -> Vec<&'a Value> {
     builds
         .extract_if(.., |it| text(it, "command_line").ends_with(line))

@@ -1,6 +1,6 @@
-//! Leases as the kernel lists them in `/proc/locks`.
+//! Leases in the kernel's list, `/proc/locks`.
 
-/// Inodes of files on which that process holds a read lease.
+/// Inodes of the files on which this process holds a read lease.
 pub fn inodes(locks: &str, pid: &str) -> Vec<u64> {
     let of_line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();

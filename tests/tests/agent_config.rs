@@ -1,4 +1,4 @@
-//! The configuration of a real agent: which source wins, what a mistake is told as, and what happens when it is read again.
+//! The configuration of a real agent: which source wins, how mistakes are reported, and how a reload behaves.
 #![cfg(test)]
 
 use std::fs;
@@ -25,7 +25,7 @@ impl Place {
         Self { dir, file }
     }
 
-    /// The history is always there; the rest is as given.
+    /// Writes a configuration with the path of the history and `rest`.
     fn write(&self, rest: &str) {
         write(&self.file, self.dir.path(), rest);
     }
@@ -80,7 +80,7 @@ fn it_is_read_again_when_asked_and_a_broken_one_changes_nothing() {
     let Place { dir, file } = place;
     let mut agent = Agent::launch(dir, &["--config", file.to_str().unwrap()]);
     let first = agent.address().to_owned();
-    assert!(agent.store().exists(), "the file says where the history is");
+    assert!(agent.store().exists(), "the history is at the configured path");
     agent.wait_for_page("/metrics", &format!("{RELOADED} 1\n"));
 
     write(&file, agent.dir(), "listen = \"none\"\nkeep_days = -1\n");
@@ -89,7 +89,7 @@ fn it_is_read_again_when_asked_and_a_broken_one_changes_nothing() {
     assert!(said.contains("gotrace.toml:3: keep_days: "), "{said}");
     agent.wait_for_page("/metrics", &format!("{RELOADED} 0\n"));
 
-    // A place of its own for the pages: the old one is gone, the new one works. That the history stays where it is, it says.
+    // After the reload, the pages have a new port and the old one is closed. The log reports that the history stays in place.
     write(
         &file,
         &agent.dir().join("elsewhere"),
@@ -103,7 +103,7 @@ fn it_is_read_again_when_asked_and_a_broken_one_changes_nothing() {
     wait_for_page(second, "/-/ready", "gotrace follows builds");
     wait_for_page(second, "/metrics", &format!("{RELOADED} 1\n"));
 
-    // An address that cannot be had leaves the pages where they are.
+    // If the new address is not available, the pages keep the old one.
     write(&file, agent.dir(), "listen = \"192.0.2.1:1\"\n");
     agent.signal("HUP");
     let said = agent.wait_to_say("stays as it was");

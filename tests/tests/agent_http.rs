@@ -1,4 +1,4 @@
-//! The agent's pages over a real socket: builds come from the recordings, the judges are Prometheus and its tool. Needs no root.
+//! The agent's pages over a real socket. Builds come from the recordings; Prometheus and promtool check the pages. Needs no root.
 #![cfg(test)]
 
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ const RECORDINGS: [&str; 4] = [
     "cgo-go1.27",
     "generate-go1.27",
 ];
-/// What a scraping Prometheus sends.
+/// The Accept header of a scraping Prometheus.
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5";
 
 fn replayed(name: &str) -> Trace {
@@ -84,7 +84,7 @@ impl Agent {
         .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").expect("a whole answer");
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer with a head and a body");
         Answer {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             head: head.to_ascii_lowercase(),
@@ -193,7 +193,7 @@ fn hostile_names_stay_within_bounds() {
     let mut trace = replayed("build-go1.27");
     let mut build = trace.builds[0].clone();
     trace.builds.clear();
-    // Only names matter here.
+    // The names alone matter here.
     build.calls.clear();
     for n in 0..1000 {
         let name = format!(
@@ -284,12 +284,12 @@ fn a_client_that_never_finishes_its_header_is_cut_off() {
     stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let mut rest = Vec::new();
     let begun = Instant::now();
-    // A reset is an end too.
+    // A connection reset is accepted too.
     let _reset = stream.read_to_end(&mut rest);
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
-/// A Prometheus at work, ended with the test.
+/// A running Prometheus, which ends with the test.
 struct Prometheus(Child);
 
 impl Drop for Prometheus {
@@ -362,7 +362,7 @@ fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// By HTTP 1.0, which ends where the connection does.
+/// Uses HTTP 1.0, so the response ends with the connection.
 fn query(address: SocketAddr, path: &str) -> Option<Value> {
     let mut stream = TcpStream::connect(address).ok()?;
     let limit = Some(Duration::from_secs(5));

@@ -1,4 +1,4 @@
-//! OpenTelemetry from a real agent: what a receiver gets of real builds, by the word of somebody else's code. Needs root.
+//! OpenTelemetry from a real agent: independent receivers check the data of real builds. Needs root.
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,7 @@ fn has_record_of(requests: &[Received], build: &str) -> bool {
         .any(|it| it.body.windows(build.len()).any(|it| it == build))
 }
 
-/// The build as the history has it.
+/// The build as `gotrace show` prints it.
 fn shown(agent: &Agent, build: &str) -> Value {
     let store = agent.store();
     let args = ["show", build, "--format", "json", "--store"];
@@ -64,7 +64,7 @@ fn shown(agent: &Agent, build: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Five: by itself, in somebody's trace, in a pipeline, in a trace that nobody wants, and one that fails.
+/// Makes five builds: alone, in a foreign trace, in a pipeline, in an unsampled trace, and one that fails.
 fn make_builds(module: &Module, new: &Toolchain) {
     build(module, new, "alone", &[]);
     build(
@@ -121,11 +121,11 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
         let found = told.iter().filter(|it| it["path"] == path);
         found.filter(|it| id(it) == id_of_build).collect()
     };
-    // Each build once, as a span and as a record that names it.
+    // Each build arrives once, as a span and as a record with its id.
     let mut roots = Vec::new();
     for (id, whole) in ids.iter().zip(&whole) {
         let [record] = of("/v1/logs", id)[..] else {
-            panic!("not one record of {id}")
+            panic!("{id} does not have exactly one record")
         };
         let severity = match text(&whole["build"], "state") {
             "succeeded" => ("INFO", 9),
@@ -143,7 +143,7 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
             continue;
         }
         let [root] = spans[..] else {
-            panic!("not one span of {id}")
+            panic!("{id} does not have exactly one span")
         };
         assert_eq!(
             (&root["trace"], &root["span"]),
@@ -151,13 +151,13 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
         );
         let names = check_tree(&told, root, &whole["trace"]);
         if roots.is_empty() {
-            // The first is not in the cache.
+            // The cache does not contain the first build.
             assert!(names.contains_key("fe:parse") && names.contains_key("deadcode"));
         }
         roots.push(root);
     }
     let [alone, child, pipeline, broken] = roots[..] else {
-        panic!("{} builds have spans", roots.len())
+        panic!("{} root spans", roots.len())
     };
     assert_eq!(text(alone, "trace"), ids[0].replace('-', ""));
     assert_eq!(text(alone, "parent"), "");
@@ -167,7 +167,7 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
         (text(child, "state"), &child["flags"]),
         ("a=1", &0x301.into())
     );
-    // As the receiver for GitHub numbers that run in its own tests.
+    // The expected ids are those in the receiver's own tests for GitHub.
     assert_eq!(text(pipeline, "trace"), "731ec8a47fd7450f753a812a4a8aa5a0");
     assert_eq!(text(pipeline, "parent"), "aba151af7cfbcf0f");
     let resource = &pipeline["resource"];
@@ -178,7 +178,7 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
     assert_eq!(text(resource, "cicd.pipeline.run.id"), "14460881260");
     assert_eq!(broken["status"], 2);
     assert_eq!(text(&broken["attributes"], "error.type"), "compile");
-    // The page points to the last of those that were as fast.
+    // The exemplar is the last build in each latency bucket.
     assert!(exemplars.contains(&format!("trace_id=\"{}\"", text(broken, "trace"))));
     assert!(
         !exemplars.contains(&ids[3].replace('-', "")),
@@ -187,7 +187,7 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
     check_metrics(&told, &page);
 }
 
-/// The spans below this one are what the build consists of.
+/// Checks the descendants of this span, which are the parts of the build.
 fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, usize> {
     let build = &trace["builds"][0];
     let start = build["start"].as_i64().unwrap() + trace["boot_to_wall_ns"].as_i64().unwrap();
@@ -210,7 +210,7 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
     let mut next = vec![root];
     let mut ids = BTreeSet::new();
     while let Some(span) = next.pop() {
-        assert!(ids.insert(text(span, "span")), "an id twice: {span}");
+        assert!(ids.insert(text(span, "span")), "duplicate id: {span}");
         for inner in below.get(text(span, "span")).into_iter().flatten() {
             let is_within = |name: &str| inner[name].as_u64().unwrap();
             let outer = |name: &str| span[name].as_u64().unwrap();
@@ -244,7 +244,7 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
     found
 }
 
-/// The last that was sent is the page, number by number.
+/// The last metrics sent equal the page, number by number.
 fn check_metrics(told: &[Value], page: &str) {
     let metrics = told.iter().filter(|it| it["path"] == "/v1/metrics");
     let by_name: BTreeMap<&str, &Value> = metrics.map(|it| (text(it, "name"), it)).collect();
@@ -264,7 +264,7 @@ fn check_metrics(told: &[Value], page: &str) {
     {
         n += line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
     }
-    // Other builds on the machine may have ended between the two.
+    // Other builds on the machine can end between the two reads.
     assert!(total >= n && n >= 5.0, "{total} {n}");
     let durations = by_name["go_build_duration_seconds"];
     assert_eq!(
@@ -332,7 +332,7 @@ fn a_receiver_that_hangs_costs_a_number_and_no_build() {
     agent.wait_to_say(" builds stored");
 }
 
-/// Somebody else's collector at work, ended with the test.
+/// A running independent collector, which ends with the test.
 struct Rotel(Child);
 
 impl Drop for Rotel {

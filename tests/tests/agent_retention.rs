@@ -1,4 +1,4 @@
-//! What an agent deletes from its history is logged and counted, and no history is emptied by a limit of zero.
+//! An agent logs and counts the builds that it deletes from its history. A limit of zero does not empty the history.
 #![cfg(test)]
 
 use std::fs::{self, File};
@@ -12,12 +12,12 @@ use tracer_core::model::Trace;
 use tracer_user::history::{Filter, keep, read};
 
 const HOUR_NS: i64 = 60 * 60 * 1_000_000_000;
-/// Where the recorded build ran.
+/// Directory of the recorded build.
 const DIR: &str = "/src/wasm";
 const SENTENCE: &str =
     "0 would delete everything: give a number from 1, or 'unlimited' for no limit";
 
-/// Builds of one recording, started so many hours ago.
+/// Stores builds of one recording, started this many hours ago.
 fn fill(store: &Path, hours: &[i64]) {
     let name = "recordings/up-to-date-go1.27.jsonl.gz";
     let file = File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
@@ -34,7 +34,7 @@ fn fill(store: &Path, hours: &[i64]) {
     }
 }
 
-/// Of the builds that were filled in; an agent sees all others on the machine, too.
+/// Number of the stored builds. An agent observes all other builds on the machine, too.
 fn n_builds(store: &Path) -> usize {
     let (entries, _) = read(store, |it| it.list(&Filter::default())).unwrap();
     let filled = entries.iter().filter(|it| it.dir.as_deref() == Some(DIR));

@@ -1,4 +1,4 @@
-//! `gotrace diff` of real builds: what changed is said, budgets hold or are named, snapshots stand in for binaries.
+//! `gotrace diff` of real builds: reported changes, budgets, and snapshots in place of binaries.
 #![cfg(test)]
 
 use std::fmt::Write;
@@ -49,7 +49,7 @@ fn snapshot(module: &Module, file: &Path) -> PathBuf {
     out
 }
 
-/// A function that is large, and that the compiler must keep.
+/// A large function that the compiler must keep.
 fn grown(module: &Module) {
     let mut text =
         "package main\n\nfunc init() { grown(len(\"x\")) }\n\n//go:noinline\nfunc grown(n int) {\n"
@@ -88,7 +88,7 @@ fn growth_is_said_at_every_grain_and_budgets_are_named() {
         assert!(!said[grain].as_array().unwrap().is_empty(), "{grain}");
     }
 
-    // A snapshot says the same as the binary it was made from, small symbols aside.
+    // A snapshot gives the same result as its binary, except for small symbols.
     let from_snapshots = diff_json(&snapshot(&module, &before), &snapshot(&module, &after));
     for grain in [
         "total", "sections", "packages", "modules", "groups", "contents",
@@ -140,7 +140,7 @@ fn two_builds_of_the_same_code_have_the_same_content() {
     module.sandbox.make_warm(&toolchain);
     let one = build(&module, &toolchain, "one", &["-ldflags=-buildid=first"]);
     assert_eq!(diff_json(&one, &one)["likeness"], "same_file");
-    // Another build ID of the same length: the same code at the same addresses.
+    // Another build ID of the same length gives the same code at the same addresses.
     let other = build(&module, &toolchain, "other", &["-ldflags=-buildid=other"]);
     assert_eq!(diff_json(&one, &other)["likeness"], "same_content");
     module.write(

@@ -1,4 +1,4 @@
-//! `gotrace doctor` says what is the case, in words and as JSON.
+//! `gotrace doctor` reports the state of the machine, as text and as JSON.
 #![cfg(test)]
 
 use std::process::{Command, Output};

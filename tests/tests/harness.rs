@@ -1,11 +1,10 @@
-//! The harness itself: the toolchains are what they claim, the modules build as they say, the tables of phases are right.
-//! No gotrace takes part.
+//! Tests the harness: toolchain versions, modules, and tables of phases. It does not run gotrace.
 #![cfg(test)]
 
 use tests::oracle::{self, Phase};
 use tests::{Module, phases, toolchains};
 
-/// Names as the linker's benchmark prints them: it changes the case of first letters.
+/// Names as printed by the linker's benchmark, which changes the case of first letters.
 fn names(phases: &[Phase]) -> Vec<&str> {
     phases.iter().map(|it| it.name.as_str()).collect()
 }

@@ -1,5 +1,5 @@
-//! Names that a builder chose to write over what a reader sees: sequences that a terminal obeys, marks that turn the direction of text,
-//! line breaks, and names without an end. They reach no reader of any sink as what they are.
+//! Names by which a builder attacks a reader's display: terminal sequences, marks that change the direction of text, line breaks,
+//! and very long names. No sink delivers them unescaped.
 #![cfg(test)]
 
 use std::fs;
@@ -11,8 +11,8 @@ use tests::figures::tell;
 use tests::otlp::{self, Receiver, Reply};
 use tests::{Module, gotrace_command, toolchain};
 
-/// Clears the screen and sets the title of the window; shows the rest backwards; begins a line; ends a string of a C1 control; joins
-/// what is apart; a mark of a tag that nobody sees.
+/// Clears the screen and sets the window title; reverses text; begins a line; ends a C1 string; joins characters; is an invisible
+/// tag.
 const MARKS: [&str; 6] = [
     "\u{1b}[2J\u{1b}]0;owned\u{7}",
     "\u{202e}gpj.exe\u{2066}",
@@ -22,7 +22,7 @@ const MARKS: [&str; 6] = [
     "\u{e0041}\u{e007f}",
 ];
 
-/// Variables that are kept, for they say where a build belongs.
+/// Variables that gotrace keeps, because they contain a build's origin.
 const KEPT: [&str; 8] = [
     "GITHUB_REPOSITORY",
     "GITHUB_REF_NAME",
@@ -34,7 +34,7 @@ const KEPT: [&str; 8] = [
     "RUNNER_NAME",
 ];
 
-/// What a terminal would obey or hide, except what ends a line.
+/// Whether a terminal would interpret or hide the character, except for line ends.
 fn is_harmful(character: char) -> bool {
     (character.is_control() && character != '\n')
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -43,7 +43,7 @@ fn is_harmful(character: char) -> bool {
 
 fn assert_harmless(text: &[u8], place: &str) {
     let text = str::from_utf8(text).unwrap_or_else(|error| panic!("{place}: {error}"));
-    // HTTP ends its lines so; colours are gotrace's own and are asked for nowhere here.
+    // HTTP ends its lines in CR LF. gotrace's own colours are not enabled here.
     for line in text.lines() {
         assert!(!line.chars().any(is_harmful), "{place}: {line:?}");
         assert!(!line.starts_with("go_build_owned"), "{place}: {line:?}");
@@ -54,7 +54,7 @@ fn assert_harmless(text: &[u8], place: &str) {
     }
 }
 
-/// Every text in it.
+/// Every text in the value.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],
@@ -64,7 +64,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// By the word of the official package. A value that is no line begins as it likes.
+/// Decodes with the official Python package. A value that is not a line can begin with any character.
 fn assert_told_harmlessly(requests: &[otlp::Received]) {
     let told = otlp::decode(requests);
     let mut n_told = 0;
@@ -114,7 +114,7 @@ fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
         let args = ["build", "-o", &output, &tags, "."];
         let mut go = module.go(&toolchain, &args);
         go.envs(env.iter().copied());
-        // Go refuses some of them, which is a failed build with that name.
+        // Go refuses some names, which gives a failed build with the name.
         let _refused = go.output().unwrap();
         let file = format!("main{n}.go");
         module.write(
@@ -157,7 +157,7 @@ fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
             said.push_str(&String::from_utf8_lossy(&shown.stdout));
         }
     }
-    // They were there, by their numbers.
+    // The numbers prove that the sinks delivered the names.
     for number in [r"\u{1b}", r"\u001b", r"\u{202e}", r"\u202e", r"\u009b"] {
         assert!(said.contains(number), "{number}");
     }

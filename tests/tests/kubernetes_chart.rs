@@ -1,4 +1,5 @@
-//! The chart and what is rendered from it: by Helm's own library, against Kubernetes' own schemas, and its rules by Prometheus' tool.
+//! The chart and its rendered form. Helm's own library renders it, Kubernetes' own schemas validate it, and promtool checks its
+//! rules.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -11,9 +12,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{helm_library, pypi_dir, pypi_python};
 
-/// The oldest that the chart is for, one between, and the newest whose schemas there are.
+/// The oldest supported version, a middle one, and the newest with published schemas.
 const KUBERNETES: [&str; 3] = ["1.25.0", "1.30.0", "1.37.0"];
-/// Kinds that are not Kubernetes' own.
+/// API version of kinds that Kubernetes itself does not define.
 const OPERATOR: &str = "monitoring.coreos.com/v1";
 
 fn repository() -> PathBuf {
@@ -28,7 +29,7 @@ fn file(name: &str) -> PathBuf {
     chart().join("files").join(name)
 }
 
-/// `helm install` with these values, and `helm lint`.
+/// Runs `helm install` with these values, and `helm lint`.
 fn helm(values: &Value) -> Output {
     Command::new(pypi_python())
         .arg(repository().join("tests/kubernetes/render.py"))
@@ -47,7 +48,7 @@ fn render(values: &Value) -> String {
     rendered["release"]["manifest"].as_str().unwrap().to_owned()
 }
 
-/// YAML, read by somebody else.
+/// Objects of a YAML text, by an independent parser.
 fn objects(yaml: &str) -> Vec<Value> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("it.yaml");
@@ -63,7 +64,7 @@ fn objects(yaml: &str) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Whether that version of Kubernetes takes it, every key of it.
+/// Whether this version of Kubernetes accepts the manifest with all its keys.
 fn validate(version: &str, manifest: &str) -> Result<(), String> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("it.yaml");
@@ -143,7 +144,7 @@ fn every_version_of_kubernetes_takes_it() {
         for manifest in [&plain, &known] {
             validate(version, manifest).unwrap_or_else(|why| panic!("{version}: {why}"));
         }
-        // The judge would have seen a mistake.
+        // Proves that the validator finds mistakes.
         for (right, wrong) in [
             ("hostPID: true", "hostPid: true"),
             (
@@ -178,7 +179,7 @@ fn the_pod_has_what_it_needs_and_no_more() {
         security["capabilities"],
         json!({"drop": ["ALL"], "add": ["BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH", "LEASE"]})
     );
-    // Nobody but the node, until somebody is named.
+    // By default only the node has access.
     assert_eq!(of_kind("NetworkPolicy")["spec"]["ingress"], json!([]));
 }
 
@@ -236,7 +237,7 @@ fn the_alerts_say_what_they_should_when_they_should() {
     );
 }
 
-/// What a panel asks, with Grafana's variables as Grafana would fill them in.
+/// Queries of the panels, with Grafana's variables replaced as Grafana does.
 fn asked() -> Vec<String> {
     let dashboard: Value =
         serde_json::from_str(&fs::read_to_string(file("dashboard.json")).unwrap()).unwrap();
@@ -261,7 +262,7 @@ fn the_dashboard_asks_in_prometheus_own_language() {
         .collect();
     assert!(rules.len() > 10);
     let dir = TempDir::new().unwrap();
-    // JSON is YAML.
+    // Every JSON text is a YAML text.
     let path = dir.path().join("rules.json");
     fs::write(
         &path,
@@ -271,7 +272,7 @@ fn the_dashboard_asks_in_prometheus_own_language() {
     promtool(&["check", "rules"], &path);
 }
 
-/// Names of metrics in a text, without what a histogram or a rule adds.
+/// Names of metrics in a text, without the suffixes of histograms and rules.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == ':';
     text.split(|it| !is_name(it))
@@ -306,5 +307,5 @@ fn whatever_is_asked_for_is_there() {
     let wanted = metrics_in(&exprs.join("\n"));
     assert!(wanted.len() > 10, "{wanted:?}");
     let missing: Vec<&String> = wanted.difference(&families).collect();
-    assert!(missing.is_empty(), "gotrace has no {missing:?}");
+    assert!(missing.is_empty(), "gotrace does not export {missing:?}");
 }

@@ -1,4 +1,4 @@
-//! `gotrace agent`: every build on the machine, whoever runs it, is in the history, and nothing else is.
+//! `gotrace agent`: the history contains every build on the machine, by any user, and nothing else.
 #![cfg(test)]
 
 use std::fs::{self, Permissions};
@@ -29,7 +29,7 @@ fn module(toolchain: &Toolchain) -> Module {
     module
 }
 
-/// One whose name nobody else's has: an agent sees every build on the machine, those of the other tests, too.
+/// A module with a unique name: an agent observes every build on the machine, including those of other tests.
 fn module_of_its_own(name: &str, toolchain: &Toolchain) -> (Module, String) {
     let module = module(toolchain);
     let project = format!("example.com/{name}{}", std::process::id());
@@ -37,7 +37,7 @@ fn module_of_its_own(name: &str, toolchain: &Toolchain) -> (Module, String) {
     (module, project)
 }
 
-/// As Bazel's rules and hand-written scripts do it. The parent is nobody's that the agent follows.
+/// Runs the tools as Bazel's rules and hand-written scripts do. The agent does not trace the parent process.
 #[test]
 fn tools_of_one_parent_without_a_go_command_are_one_build() {
     let agent = Agent::start();
@@ -71,7 +71,7 @@ fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
         scope.spawn(|| go(&first, &old, &["build", "-o", "one", "."]));
         scope.spawn(|| go(&second, &new, &["build", "-o", "two", "."]));
     });
-    // As make does it: several, one after another and at once, below a shell.
+    // Runs commands as make does: several in sequence and in parallel, below a shell.
     let path = new.go.parent().unwrap().display();
     let script = format!(
         "PATH={path}:$PATH; go build -o a . & go build -o b . & go vet . & wait; go version; go env GOROOT; cp /bin/true link; ./link"
@@ -147,7 +147,7 @@ fn a_toolchain_that_appears_later_is_probed_when_it_is_first_used() {
     let agent = Agent::start();
     let original = toolchain("1.26");
     let module = module(&original);
-    // Another copy of it, hence files that were never seen.
+    // A copy of the toolchain consists of files that gotrace has not seen.
     let goroot = module.sandbox.path().join("later");
     let copied = Command::new("cp")
         .args(["-a", "--reflink=auto"])
@@ -169,14 +169,14 @@ fn a_toolchain_that_appears_later_is_probed_when_it_is_first_used() {
         agent.wait_for(&module, 1);
     }
     let builds = agent.wait_for(&module, 2);
-    // The probes come while the first is under way, so it says that something is missing of it. Of the second nothing is.
+    // Probes are attached while the first build runs, so that build reports a gap. The second build is complete.
     assert_eq!(builds[0]["state"], "succeeded");
     assert_ne!(builds[0]["anomalies"], 0, "{:#?}", builds[0]);
     assert_eq!(builds[1]["anomalies"], 0, "{:#?}", builds[1]);
     agent.stop();
 }
 
-/// A script that may be run.
+/// An executable script.
 fn script(module: &Module, name: &str, text: &str) -> PathBuf {
     let path = module.dir().join(name);
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -189,7 +189,7 @@ fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new);
-    // From here on the toolchain is known.
+    // From here on the toolchain is probed.
     go(&module, &new, &["build", "-o", "before", "."]);
     agent.wait_for(&module, 1);
     let wrapper = script(&module, "go", &format!("exec {} \"$@\"", new.go.display()));
@@ -206,7 +206,7 @@ fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
     agent.signal("CONT");
     let since = Instant::now();
     while agent.builds_in(&module).len() < 2 {
-        assert!(since.elapsed() < PATIENCE, "it is not seen");
+        assert!(since.elapsed() < PATIENCE, "the build was not listed");
         thread::sleep(Duration::from_millis(20));
     }
     gate.open();
@@ -236,7 +236,7 @@ fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off()
         .unwrap();
     let since = Instant::now();
     while agent.builds_in(&module).len() < 2 {
-        assert!(since.elapsed() < PATIENCE, "the second build is not seen");
+        assert!(since.elapsed() < PATIENCE, "the second build was not listed");
         thread::sleep(Duration::from_millis(20));
     }
     let dir = agent.kill();
@@ -248,7 +248,7 @@ fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off()
         .filter_map(|it| it["state"].as_str())
         .collect();
     assert_eq!(states, ["succeeded", "cut_off"], "{builds:#?}");
-    // It works as before.
+    // The agent works as before.
     go(&module, &new, &["build", "-o", "after", "."]);
     assert_eq!(agent.wait_for(&module, 3).len(), 3);
     agent.stop();
@@ -270,7 +270,7 @@ fn a_second_agent_on_the_same_history_says_so_and_ends() {
 fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
     let toolchain = toolchain("1.27");
     let agent = Agent::start();
-    // From its first use on the toolchain has probes; a build that began before says that it is not whole.
+    // The toolchain is probed at its first use. A build that began earlier reports a gap.
     let first = module(&toolchain);
     go(&first, &toolchain, &["build", "-o", "first", "."]);
     agent.wait_for(&first, 1);
@@ -284,7 +284,7 @@ fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
         all.extend(crowd.judge(&builds));
         agent.wait_for_page("/metrics", family);
         let page = agent.page("/metrics");
-        let (_, told) = page.split_once(family).expect("the delay, as just now");
+        let (_, told) = page.split_once(family).expect("the page still has the delay");
         delay = delay.max(told.lines().next().unwrap().parse().unwrap());
     }
     tell(
@@ -306,7 +306,7 @@ fn the_builds_of_one_make_are_known_by_it() {
     let agent = Agent::start();
     let toolchain = toolchain("1.19");
     let module = module(&toolchain);
-    // A recipe that is a plain command is run by make itself, any other by a shell below it.
+    // Make runs a recipe with a plain command itself, and any other recipe through a shell.
     module.write(
         "Makefile",
         "all: one two three\none two:\n\tgo build -o $@ .\nthree:\n\tcd . && go build -o $@ .; true\n",
@@ -333,7 +333,7 @@ fn the_builds_of_one_make_are_known_by_it() {
             .find(|it| it["name"] == "make");
         makes.push(
             found
-                .unwrap_or_else(|| panic!("no make above: {above}"))
+                .unwrap_or_else(|| panic!("no make among the parents: {above}"))
                 .clone(),
         );
     }
@@ -355,7 +355,7 @@ fn counters_go_on_after_the_end_and_after_a_kill() {
             let is_counter = it.starts_with("go_build_builds_total{")
                 || it.starts_with("go_build_duration_seconds_")
                 || it.starts_with("go_build_packages_total{");
-            // What the other tests build may be counted and not yet stored when the agent is killed.
+            // Builds of other tests can be counted but not stored when the agent is killed.
             is_counter && it.contains(&project)
         });
         let parts = counters.map(|it| it.rsplit_once(' ').unwrap());
@@ -394,7 +394,7 @@ fn counters_go_on_after_the_end_and_after_a_kill() {
     build(&agent, 3);
     let third = of_builds(&agent);
     assert_eq!(n_builds(&agent), 3);
-    // At a moment when the last ones are hardly written down.
+    // Kills the agent at a moment when the last builds are barely stored.
     let dir = agent.kill();
     let agent = Agent::start_in(dir, &[]);
     let fourth = of_builds(&agent);
@@ -456,7 +456,7 @@ fn growth_and_drift_are_told_and_known_after_a_restart() {
     let dir = agent.end();
     let agent = Agent::start_in(dir, &["--size-budget", "+25%"]);
     assert_eq!(lacking(&agent), [""; 0], "{}", agent.page("/metrics"));
-    // Another flag by the environment, which is drift, and alone makes everything new.
+    // A changed flag in the environment is drift, and rebuilds everything by itself.
     let mut go = module.sandbox.go(&toolchain);
     go.args(["build", "-o", "out", "."])
         .env("GOFLAGS", "-tags=x");

@@ -1,4 +1,4 @@
-//! The parts of `gotrace agent`: what each may do, and what is left when one of them dies.
+//! The processes of `gotrace agent`: the rights of each, and the state after one of them is killed.
 #![cfg(test)]
 
 use std::fs;
@@ -14,7 +14,7 @@ use tests::{Module, Toolchain, run_gotrace, toolchain};
 const PATIENCE: Duration = Duration::from_mins(1);
 const NO_ENV: [(&str, &str); 0] = [];
 
-/// One whose name nobody else's has: an agent sees every build on the machine.
+/// A module with a unique name: an agent observes every build on the machine.
 fn module_of_its_own(name: &str, toolchain: &Toolchain) -> (Module, String) {
     let module = Module::copy("wasm");
     module.sandbox.make_warm(toolchain);
@@ -29,7 +29,7 @@ fn build(module: &Module, toolchain: &Toolchain, output: &str) {
     assert!(built.status.success(), "{built:?}");
 }
 
-/// Each with its commands and how these ended, as the history has them.
+/// Builds in the history, each with its commands and their results.
 fn kept(store: &Path, module: &Module) -> Vec<(String, String)> {
     let store = store.to_str().unwrap();
     let args = [
@@ -49,7 +49,7 @@ fn kept(store: &Path, module: &Module) -> Vec<(String, String)> {
     kept
 }
 
-/// A line of `status` in hexadecimal or decimal digits, of that thread or process.
+/// A line of `status` of this thread or process, in hexadecimal or decimal digits.
 fn status(path: &Path, key: &str) -> u64 {
     let status = fs::read_to_string(path.join("status")).unwrap();
     let line = status.lines().find_map(|it| it.strip_prefix(key));
@@ -57,7 +57,7 @@ fn status(path: &Path, key: &str) -> u64 {
     u64::from_str_radix(digits.trim(), 16).unwrap()
 }
 
-/// Gone, or only not collected yet by the machine's first process.
+/// The process has ended, or is a zombie that the machine's first process has not reaped.
 fn wait_for_end(pid: u32) {
     let since = Instant::now();
     loop {
@@ -89,7 +89,7 @@ fn the_part_that_keeps_builds_can_do_nothing_else() {
             assert_eq!(status(&task, "NoNewPrivs:"), 1, "{}", task.display());
         }
         for file in fs::read_dir(format!("/proc/{keeper}/fd")).unwrap() {
-            // One that is closed meanwhile is none.
+            // A descriptor that closes meanwhile does not count.
             let opened = fs::read_link(file.unwrap().path()).unwrap_or_default();
             let opened = opened.display().to_string();
             assert!(
@@ -112,7 +112,7 @@ fn the_part_that_keeps_builds_can_do_nothing_else() {
     let builds = agent.wait_for(&module, 1);
     assert_eq!(builds[0]["state"], "succeeded");
     look();
-    // As a service manager sends them to all processes of a service, and a terminal to all of a group.
+    // A service manager sends these to all processes of a service, a terminal to all of a group.
     for name in ["TERM", "INT", "HUP", "QUIT"] {
         signal(agent.keeper().unwrap(), name);
     }
@@ -156,7 +156,7 @@ fn a_keeper_that_is_killed_takes_no_build_along_and_none_is_counted_twice() {
     agent.kill_keeper();
     assert_eq!(counted(&agent), BUILDS);
     build(&module, &new, "last");
-    // What the one had not stored is stored by another, also at the end.
+    // A new storage process stores the builds that the killed one had not stored, even at the end.
     let store = agent.store();
     signal(agent.keeper().unwrap(), "KILL");
     let dir = agent.end();
@@ -179,7 +179,7 @@ fn a_killed_agent_leaves_no_process_and_a_history_that_is_up_to_date() {
     while agent.builds_in(&module).len() < 2 {
         assert!(
             matches!(across.try_wait(), Ok(None)),
-            "the second build is not seen"
+            "the second build was not listed"
         );
     }
     let keeper = agent.keeper().unwrap();
@@ -188,7 +188,7 @@ fn a_killed_agent_leaves_no_process_and_a_history_that_is_up_to_date() {
     let states = kept(&dir.path().join("history.db"), &module);
     let of = |name: &str, state: &str| (name.to_owned(), state.to_owned());
     assert_eq!(states, [of("across", "cut_off"), of("before", "succeeded")]);
-    // That a build survives its agent others see to its end.
+    // Other tests check that a build survives its agent.
     across.kill().unwrap();
     across.wait().unwrap();
 }

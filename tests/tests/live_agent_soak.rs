@@ -1,4 +1,4 @@
-//! An agent over many builds. By itself: what other tests build at the same time, it would follow, too.
+//! An agent over many builds. The test has its own file, because the agent would also observe the builds of parallel tests.
 #![cfg(test)]
 
 use std::fs;
@@ -35,7 +35,7 @@ fn memory_and_files_do_not_grow_with_the_builds() {
     let [(early, files_early), (late, files_late)] = after[..] else {
         unreachable!()
     };
-    // Sixty builds that left a kilobyte each would show; what the allocator keeps for itself does not.
+    // Sixty builds that leaked a kilobyte each would exceed this limit; the allocator's own reserve does not.
     assert!(late < early + 4096, "{early} kB, then {late} kB resident");
     assert!(
         files_late <= files_early,

@@ -1,4 +1,4 @@
-//! Commands that are not `go build`, builds that end badly, and Go where it is not the first process.
+//! Commands other than `go build`, failed builds, and Go below other processes.
 #![cfg(test)]
 
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use tests::{Module, Traced, toolchain, toolchains, with_each_toolchain};
 use tracer_core::event::Status;
 use tracer_core::model::{Build, CallKind, FailureClass, Installed, Outcome};
 
-/// Kinds of the runs that did work.
+/// Kinds of the tool runs that did work.
 fn kinds(build: &Build) -> Vec<CallKind> {
     let mut kinds: Vec<CallKind> = build
         .calls
@@ -247,7 +247,7 @@ fn a_toolchain_switch_is_one_build_by_the_toolchain_that_did_the_work() {
 #[test]
 fn tools_with_no_go_above_them_are_a_build() {
     with_each_toolchain("wasm", |toolchain, module| {
-        // The standard library as `go list -export` builds it; the tools then run as a build system runs them.
+        // `go list -export` builds the standard library; the tools then run as in a build system.
         let std = module.run_go(
             toolchain,
             &[
@@ -360,8 +360,8 @@ fn a_killed_or_interrupted_build_says_so() {
         ("KILL", FailureClass::Killed, 9),
     ] {
         let module = Module::copy("hello");
-        // Cold, so that it is at work when the signal comes: the script waits until a compiler runs. A shell without a terminal
-        // starts its background jobs with SIGINT ignored; `env` undoes that.
+        // The cache is cold, so that the build still runs when the signal arrives: the script waits until a compiler runs. A shell
+        // without a terminal starts background jobs with SIGINT ignored; `env` undoes that.
         let script = format!(
             "env --default-signal=INT go build -o hello . & pid=$!; until grep -qs compile /proc/[0-9]*/comm; do :; done; kill -{signal} $pid; wait $pid"
         );

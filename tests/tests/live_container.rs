@@ -1,5 +1,5 @@
-//! A build in a container: another root, other mounts, another numbering of processes. What it makes lies on a file system that is gone
-//! with the container.
+//! A build in a container: another root, other mounts and another PID namespace. Its output lies on a file system that ends with
+//! the container.
 #![cfg(test)]
 
 use std::fs;
@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 use tests::agent::Agent;
 use tests::{Module, Toolchain, toolchain};
 
-/// Directories of this machine that the container sees, read-only.
+/// Directories of this machine that the container mounts read-only.
 const SHARED: [&str; 5] = ["usr", "lib", "lib64", "bin", "etc"];
 
-/// Ids of containers, which their cgroups have as Docker names them.
+/// Container id in the cgroup's name, in Docker's form.
 const CONTAINER: &str = "7be92808767a667f35c8505cbf40d14e931ef6db5b0210329cf193b15ba9d605";
 const UNDER_AN_AGENT: &str = "0c2f4d9be2a1460f8a35c1b5d7e06f3918c4a7726bd0e5f19a834c6d2e7b9051";
 
 const SCRIPT: &str = "cd /src && go build -o /tmp/made . && sha256sum /tmp/made";
 
-/// A bundle for `runc` whose root holds nothing of its own: programs of this machine, a toolchain, a module, and a `/tmp` in memory.
+/// A bundle for `runc` whose root is empty except for mounts: programs of this machine, a toolchain, a module, and a `/tmp` in
+/// memory.
 fn bundle(dir: &Path, toolchain: &Toolchain, module: &Module, container: &str) {
     let rootfs = dir.join("rootfs");
     for name in SHARED
@@ -113,7 +114,7 @@ fn an_agent_outside_of_it_knows_it_the_toolchain_and_the_output() {
 
     let build = in_container(&agent);
     assert_eq!(build["state"], "succeeded", "{build:#}");
-    // Probes are on the files, so those that the first build brought are there through any mount.
+    // Probes are attached to files, so the probes from the first build work through any mount.
     assert_eq!(build["anomalies"], 0, "{build:#}");
     assert_eq!(build["dir"], "/src");
     assert_eq!(build["targets"][0]["path"], "/tmp/made");
@@ -121,7 +122,7 @@ fn an_agent_outside_of_it_knows_it_the_toolchain_and_the_output() {
     agent.stop();
 }
 
-/// The build in it, when it is over.
+/// The ended build in the container.
 fn in_container(agent: &Agent) -> Value {
     let since = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! Process trees that mean no good, and tools that change under the build: a right result or an honestly partial one.
+//! Hostile process trees, and tools that change during the build. The trace is correct, or reports its gaps.
 #![cfg(test)]
 
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use tracer_core::event::{Captured, Event, Exec};
 use tracer_core::model::{Anomaly, CallKind};
 use tracer_core::recording::Reader;
 
-/// Records what a Python script does; gives its events.
+/// Records the actions of a Python script; returns its events.
 fn record(script: &str) -> Vec<Event> {
     let module = Module::copy("wasm");
     let file = module.sandbox.out().join("events");
@@ -155,7 +155,7 @@ fn an_exec_from_a_thread_is_the_same_process() {
     assert_eq!(exits, 1);
 }
 
-/// A GOROOT whose tools may be replaced: own copies of the programs, links to the rest.
+/// A GOROOT with replaceable tools: copies of the programs, links to the rest.
 fn own_goroot(toolchain: &Toolchain, at: &Path) -> PathBuf {
     let tools = toolchain.tool("compile");
     let tools = tools.parent().expect("a directory of tools");
@@ -190,8 +190,8 @@ fn tools_replaced_or_deleted_while_a_build_runs_leave_it_right_and_the_trace_hon
         go: goroot.join("bin/go"),
         ..original
     };
-    // While the build runs its compiler is replaced again and again, by rename as an installer does it, and once by a copy in
-    // between that is deleted.
+    // While the build runs, its compiler is replaced repeatedly by rename, as an installer does. In between, a copy is deleted
+    // once.
     let script = format!(
         "go build -o hello . & pid=$!\nwhile kill -0 $pid 2>/dev/null; do\n  cp {t}/compile {t}/new && mv {t}/new {t}/compile\n  cp {t}/link {t}/new && mv {t}/new {t}/link\ndone\nwait $pid\n",
         t = tools.display()
@@ -230,7 +230,7 @@ fn tools_replaced_or_deleted_while_a_build_runs_leave_it_right_and_the_trace_hon
             call.phases.last().is_some_and(|it| it.name == "be:dumpobj") && call.phases.len() >= 7;
         assert!(
             is_whole || is_told,
-            "{:?}: {} phases and no word",
+            "{:?}: {} phases and no reported gap",
             call.package,
             call.phases.len()
         );

@@ -1,4 +1,4 @@
-//! What gotrace says, against what Go says of the same build, on every toolchain.
+//! gotrace's data compared with Go's own data of the same build, on every toolchain.
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ fn key(action: &Action) -> (String, String) {
     (action.mode.clone(), package.unwrap_or_default())
 }
 
-/// A build in which something was compiled and much was cached.
+/// A build that compiles one package and finds the others in the cache.
 fn half_cached(toolchain: &Toolchain, module: &Module) -> (Traced, Vec<oracle::Action>) {
     module.append(
         "internal/greet/greet.go",
@@ -38,7 +38,7 @@ fn actions_are_those_of_the_action_graph() {
     with_each_toolchain("hello", |toolchain, module| {
         let (traced, graph) = half_cached(toolchain, module);
         let build = traced.build();
-        // Since 1.26 each C file has an action of its own, whose mode names the file.
+        // Since 1.26 each C file has its own action, whose mode contains the file's name.
         let mode = |it: &str| match it.strip_prefix("cgo compile ") {
             Some(_) => "cgo compile".to_owned(),
             None => it.to_owned(),
@@ -50,20 +50,20 @@ fn actions_are_those_of_the_action_graph() {
         let ours: BTreeMap<(String, String), &Action> =
             build.actions.iter().map(|it| (key(it), it)).collect();
 
-        // The graph also has nodes with nothing to do ("nop", the root "go build"): those have no span.
+        // The graph also has nodes without work ("nop", the root "go build"), which have no span.
         let unknown: Vec<_> = ours
             .keys()
             .filter(|it| !it.1.is_empty() && !theirs.contains_key(*it))
             .collect();
         assert!(
             unknown.is_empty(),
-            "actions that Go does not know: {unknown:?}"
+            "actions that are not in Go's graph: {unknown:?}"
         );
         let missed: Vec<_> = theirs
             .iter()
             .filter(|(key, it)| it.was_executed() && !ours.contains_key(*key))
             .collect();
-        assert!(missed.is_empty(), "actions that were missed: {missed:?}");
+        assert!(missed.is_empty(), "missing actions: {missed:?}");
 
         for (key, action) in &ours {
             let Some(theirs) = theirs.get(key) else {
@@ -101,8 +101,8 @@ fn actions_begin_and_end_when_go_says() {
             "{} instants to compare",
             differences.len()
         );
-        // Go reads its clock a few statements away from where the span begins and ends, and on a busy machine the process may
-        // lose its CPU in between: the middle is bounded closely, the worst only against a wrong clock or a wrong pairing.
+        // Go reads its clock a few statements before or after the span's ends, and a busy machine can preempt the process in
+        // between. The test therefore bounds the median closely. The maximum only detects a wrong clock or a wrong pairing.
         let median = differences[differences.len() / 2];
         let worst = differences[differences.len() - 1];
         assert!(median < 2_000_000, "median difference {median} ns");
@@ -113,7 +113,7 @@ fn actions_begin_and_end_when_go_says() {
 #[test]
 fn packages_are_those_that_go_list_names() {
     with_each_toolchain("hello", |toolchain, module| {
-        // The module lies in a new directory, and that is part of the cache's keys.
+        // The module has a new directory, which is part of the cache's keys.
         module.run_go(toolchain, &["build", "-o", "/dev/null", "."]);
         module.append("internal/page/page.go", "\nvar changed = true\n");
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "."]);
@@ -130,7 +130,7 @@ fn packages_are_those_that_go_list_names() {
             .into_iter()
             .collect();
         assert_eq!(packages, expected);
-        // The changed package and the main package that imports it; all else comes from the cache.
+        // Only the changed package and the main package that imports it are compiled.
         assert_eq!(build.packages.compiled, 2);
         assert_eq!(
             build.packages.cached,
@@ -242,7 +242,7 @@ fn link_phases_are_those_that_the_linker_measures() {
             .collect();
         let names: Vec<String> = theirs.iter().map(|it| it.name.clone()).collect();
         assert_eq!(ours, names);
-        // Both clocks run over the same work: the longest phase is the same one, or as long as it.
+        // Both clocks measure the same work: the longest phase is the same one, or equally long.
         let longest = theirs.iter().max_by_key(|it| it.ns).expect("phases");
         let same = link
             .phases

@@ -1,4 +1,4 @@
-//! Every way that Go puts a result in its place, on every toolchain, against what is on disk afterwards.
+//! Every way in which Go installs a result, on every toolchain, compared with the files on disk.
 #![cfg(test)]
 
 use std::fs;
@@ -10,7 +10,7 @@ use tests::traced::paths;
 use tests::{Module, Traced, targets_cache, toolchains, with_each_toolchain};
 use tracer_core::model::{FailureClass, Installed, Output};
 
-/// The outputs of the one build, each checked against the file itself.
+/// The outputs of the only build, each checked against its file.
 fn outputs(traced: &Traced) -> Vec<Output> {
     traced.assert_success().assert_whole();
     let outputs = traced.build().outputs.clone();
@@ -45,7 +45,7 @@ fn assert_is_as_on_disk(output: &Output) {
     );
 }
 
-/// The one output of the one build.
+/// The only output of the only build.
 fn one(traced: &Traced, path: &Path, how: Installed) -> Output {
     let outputs = outputs(traced);
     assert_eq!(paths(&outputs), [path.to_string_lossy()]);
@@ -76,7 +76,7 @@ fn a_named_output_is_renamed_into_place_and_then_up_to_date() {
         one(&again, &path, Installed::UpToDate);
         assert!(
             again.build().calls.iter().all(|it| it.is_query),
-            "nothing to do, yet tools worked"
+            "an up-to-date build ran tools"
         );
     });
 }
@@ -163,7 +163,7 @@ fn change_directory_counts() {
         let script = format!("cd {parent} && go build -C tiny -o ./relative .");
         let traced = module.trace(toolchain, &["sh", "-c", &script]);
         if toolchain.minor() < 20 {
-            // -C is new in Go 1.20: this one refuses the flag.
+            // Go 1.20 introduced -C, so Go 1.19 refuses the flag.
             let failure = traced.build().failure.as_ref().map(|it| it.class);
             assert_eq!(failure, Some(FailureClass::Unknown));
             return;
@@ -183,7 +183,7 @@ fn two_dots_after_a_link_lead_where_the_kernel_goes() {
     let deep = module.sandbox.out().join("far/deep");
     fs::create_dir_all(&deep).unwrap();
     symlink(&deep, module.dir().join("link")).unwrap();
-    // A decoy at the path that the text alone gives.
+    // A decoy at the path that text processing alone gives.
     fs::write(module.dir().join("x"), "other").unwrap();
     let path = module.dir().join("link/../x");
     let built = ["go", "build", "-o", "link/../x", "."];
@@ -223,8 +223,8 @@ fn a_library_is_an_output_when_it_is_named() {
         let command = ["go", "build", "-o", path.to_str().unwrap(), "./lib"];
         let fresh = outputs(&module.trace(toolchain, &command));
         assert_eq!(paths(&fresh), [path.to_string_lossy()]);
-        fs::remove_file(&path).expect("it is there");
-        // The second time it comes out of the build cache, which is never renamed away.
+        fs::remove_file(&path).expect("the output exists");
+        // The second build takes the library from the build cache, and never renames the cached file.
         let cached = outputs(&module.trace(toolchain, &command));
         assert_eq!(paths(&cached), [path.to_string_lossy()]);
         assert_eq!(cached[0].how, Installed::Copied);

@@ -1,4 +1,4 @@
-//! An agent is ready when it has seen what it ran itself, and not before.
+//! An agent becomes ready after it has observed its own self-test, and not earlier.
 #![cfg(test)]
 
 use std::process::Command;
@@ -26,7 +26,8 @@ fn an_agent_that_sees_is_ready_and_keeps_nothing_of_it() {
     assert!(!dir.exists(), "{}", dir.display());
 }
 
-/// A container without `--pid=host`: processes have other numbers than the kernel says, so nothing that is read of them is theirs.
+/// A container without `--pid=host` has other process numbers than the kernel. Data read by such a number belongs to another
+/// process.
 #[test]
 fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
     let mut command = Command::new("unshare");
@@ -34,11 +35,11 @@ fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
         .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
         .arg(gotrace());
     let mut agent = Agent::start_as(command, tempfile::tempdir().unwrap(), &[]);
-    // Where much else runs it may first say that it saw nothing in time.
+    // On a busy machine the agent can first report a timeout.
     let said = agent.wait_to_say("pid namespace of its own");
     assert!(said.contains("not ready: "), "{said}");
     assert!(said.contains("hostPID: true"), "{said}");
-    // The part that serves is told after that.
+    // The storage process receives the state later.
     agent.wait_for_page("/-/ready", "pid namespace of its own");
     let ready = ask(agent.address(), "/-/ready");
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
@@ -46,7 +47,7 @@ fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
     assert!(agent.page("/-/healthy").ends_with("alive\n"));
 }
 
-/// It runs itself by a link beside its history.
+/// The self-test executes a link beside the history.
 #[test]
 fn an_agent_that_cannot_run_itself_says_so_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The output for OpenTelemetry by itself: what it does when the receiver is busy, gone, slow or says no. Builds come from the
-//! recordings. Needs no root.
+//! The OTLP exporter alone, with a receiver that is busy, unreachable, slow or refuses. Builds come from the recordings. Needs no
+//! root.
 #![cfg(test)]
 
 use std::fs::{self, File};
@@ -31,7 +31,7 @@ fn start(text: &str) -> Otlp {
     Otlp::start(&settings, Arc::new(metrics), |_| {}).unwrap()
 }
 
-/// Traces alone.
+/// Sends traces only.
 fn traces(receiver: &Receiver) -> Otlp {
     let address = receiver.address();
     start(&format!(
@@ -86,7 +86,7 @@ fn a_no_is_a_no() {
         let trace = replayed("build-go1.27");
         otlp.ended(&trace);
         wait_for(&otlp, |it| it.waiting == 0);
-        // The next is not held up by it.
+        // A refused trace does not delay the next one.
         otlp.ended(&trace);
         let counts = otlp.finish(soon());
         assert_eq!((counts.sent, counts.failed), (1, 1), "{status}");
@@ -112,7 +112,7 @@ fn a_receiver_that_was_away_gets_what_it_missed() {
     let otlp = start(&format!("endpoint = \"http://{address}\"\nmetrics = false"));
     let trace = replayed("generate-go1.27");
     otlp.ended(&trace);
-    // Two builds, each a request for its spans and one for its record.
+    // Two builds give one request for spans and one for records each.
     wait_for(&otlp, |it| it.waiting == 4);
     let receiver = Receiver::start_at(address, |_, _| Reply::ok());
     wait_for(&otlp, |it| it.sent == 4);
@@ -149,7 +149,7 @@ fn a_receiver_that_hangs_costs_bounded_memory_and_a_number() {
     let counts = otlp.finish(deadline);
     assert_eq!(counts.sent, 0);
     let bytes = receiver.received().first().map_or(0, |it| it.body.len());
-    assert!(bytes > 0, "nothing was tried");
+    assert!(bytes > 0, "no request was sent");
 }
 
 #[test]

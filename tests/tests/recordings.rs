@@ -1,5 +1,5 @@
-//! Recordings of real builds with every toolchain, replayed: the same answers as when they were made, on any machine, and no
-//! nonsense when a part is missing. `tests/recordings/README.md` says how each was made.
+//! Replays recordings of real builds with every toolchain. The results equal the first ones on any machine, and stay coherent if a
+//! part is missing. `tests/recordings/README.md` describes how each was made.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tracer_core::event::Event;
 use tracer_core::model::{Anomaly, Build, CallKind, Trace};
 use tracer_core::recording::{Header, Reader};
 
-/// Every recording, by name.
+/// Every recording, with its name.
 fn recordings() -> Vec<(String, PathBuf)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
     let mut found: Vec<(String, PathBuf)> = fs::read_dir(dir)
@@ -68,7 +68,7 @@ fn correlate(header: &Header, events: impl IntoIterator<Item = Event>) -> Trace 
     correlator.finish()
 }
 
-/// What a build was, without its times.
+/// The facts of a build, without its times.
 fn told(trace: &Trace) -> String {
     let mut out = String::new();
     for build in &trace.builds {
@@ -192,7 +192,7 @@ fn a_replay_shows_the_same_summary_for_ever() {
     }
 }
 
-/// Whatever is missing, the parts of a build fit together.
+/// Checks that the parts of a build are consistent, even if data is missing.
 fn assert_coherent(trace: &Trace) {
     for build in &trace.builds {
         let mut owned = vec![false; build.calls.len()];
@@ -215,7 +215,7 @@ fn assert_coherent(trace: &Trace) {
             .count();
         assert!(
             running <= unseen,
-            "{running} runs did not end, {unseen} are told"
+            "{running} runs did not end, {unseen} are reported"
         );
     }
 }
@@ -236,7 +236,7 @@ fn a_recording_with_gaps_gives_a_coherent_trace_that_names_them() {
         } else {
             events.len()
         };
-        // A cheap generator is enough to choose which events stay.
+        // A simple generator is sufficient to choose the events that stay.
         let mut state = seed | 1;
         let mut stays = move || {
             state ^= state << 13;

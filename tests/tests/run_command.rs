@@ -1,4 +1,4 @@
-//! `gotrace run` is not there: exit codes, streams, signals' state, limits and descriptors of the command are what they were.
+//! `gotrace run` is transparent: the command's exit code, streams, signal state, limits and descriptors do not change.
 #![cfg(test)]
 
 use std::io::Write;
@@ -9,7 +9,7 @@ use tests::{gotrace, gotrace_command};
 
 const NO_ENV: [(&str, &str); 0] = [];
 
-/// What a user without rights is, in tests.
+/// User id without rights, for tests.
 const NOBODY: &str = "65534";
 
 fn run(args: &[&str]) -> Output {
@@ -20,7 +20,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `gotrace ARGS` as a user without capabilities. The binary is copied to where everybody may execute it.
+/// Runs `gotrace ARGS` as a user without capabilities. The binary is copied to a directory from which every user can execute it.
 fn unprivileged(args: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("gotrace");
@@ -135,7 +135,7 @@ fn stdout_is_the_commands_alone_and_stdin_reaches_it_whole() {
     );
 }
 
-/// What a process can see of how it was started.
+/// The inherited state that a process can read about itself.
 const INHERITED: &str = "grep -E '^(Sig(Blk|Ign)|Cap|NoNewPrivs|Seccomp:|Umask)' /proc/self/status; cat /proc/self/limits \
                          /proc/self/oom_score_adj; ls /proc/self/fd; readlink /proc/self/cwd; ps -o pgid=,sid=,tty=,ni= -p $$ | \
                          sed \"s/^ *$(ps -o pgid= -p $PPID | tr -d ' ')/same group/\"; env | grep -v '^_=' | sort";
@@ -144,7 +144,7 @@ fn inherited(shell: &str, gotrace: Option<&Path>) -> String {
     let wrapper = gotrace.map_or(String::new(), |gotrace| {
         format!("{} run --quiet -- ", gotrace.display())
     });
-    // Both are children of one shell, so that the process group is the same to see.
+    // Both are children of one shell, so both have the same process group.
     let script = format!(
         "{shell}; {wrapper}sh -c '{}'; true",
         INHERITED.replace('\'', "'\\''")
@@ -159,7 +159,7 @@ fn inherited(shell: &str, gotrace: Option<&Path>) -> String {
 fn the_command_inherits_what_it_would_have_without_us() {
     for shell in [
         "true",
-        // What std changes before main, what nohup does, and limits that a build may have been given.
+        // The cases are: signals that std changes before main, signals that nohup changes, and limits for builds.
         "trap '' PIPE",
         "trap '' HUP INT CHLD",
         "ulimit -n 77; ulimit -c 0; umask 027",

@@ -1,4 +1,4 @@
-//! gotrace does no harm: killed in the middle of a build it leaves the build unharmed and no probe behind.
+//! gotrace does no harm: if it is killed during a build, the build succeeds and no probe remains.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use tests::{Module, gotrace_command, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Ids of the kernel programs that a process holds. A program lives as long as anything it is attached to.
+/// Ids of the kernel programs that a process holds. A program exists as long as any of its attachments.
 fn programs_of(pid: u32) -> BTreeSet<u64> {
     let entries = fs::read_dir(format!("/proc/{pid}/fdinfo"))
         .unwrap()
@@ -43,12 +43,12 @@ fn programs() -> BTreeSet<u64> {
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "{what} did not come");
+        assert!(start.elapsed() < PATIENCE, "timed out waiting for {what}");
         thread::yield_now();
     }
 }
 
-/// A build under gotrace, in the middle of compiling.
+/// Starts a build under gotrace, and waits until it compiles.
 fn build_under_way(module: &Module, detail: &str) -> Child {
     let toolchain = toolchain("1.27");
     let mut env = module.sandbox.env(&toolchain);
@@ -65,7 +65,7 @@ fn build_under_way(module: &Module, detail: &str) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    // A cache with something in it: compilers have begun to deliver.
+    // Non-empty cache: a compiler has finished.
     wait_until("a compiled package", || {
         started.exists() && n_entries(module) > 3
     });
@@ -132,7 +132,7 @@ fn tools_do_not_crash_while_probes_come_and_go() {
                     .spawn()
                     .unwrap();
                 thread::sleep(Duration::from_millis(37 * (n % 20)));
-                // Hard, so that the kernel takes the probes away whatever is under way.
+                // Kills gotrace, so that the kernel detaches the probes at any moment.
                 gotrace.kill().unwrap();
                 gotrace.wait().unwrap();
                 n += 1;

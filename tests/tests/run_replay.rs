@@ -1,4 +1,4 @@
-//! A recording says what the trace said, whoever replays it.
+//! A recording gives the same trace as the live run, for every user.
 #![cfg(test)]
 
 use std::fs;
@@ -32,7 +32,7 @@ fn a_replay_equals_the_trace_it_was_recorded_from() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
 
-    // By a user without any right, in an environment without Go.
+    // Replays as a user without rights, in an environment without Go.
     for path in [module.sandbox.path(), out.as_path(), recording.as_path()] {
         assert!(
             Command::new("chmod")

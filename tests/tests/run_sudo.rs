@@ -1,4 +1,5 @@
-//! `sudo gotrace run -- go build`: the command is the caller's, with the caller's environment, and nothing in the cache is root's.
+//! `sudo gotrace run -- go build`: the command runs as the caller, with the caller's environment, and leaves no root-owned file in
+//! the cache.
 #![cfg(test)]
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use tests::{gotrace, toolchain};
 
-/// A user who may use sudo, for the time of a test.
+/// A user with sudo rights, for one test.
 struct User {
     name: String,
     uid: u32,
@@ -23,7 +24,7 @@ impl User {
         sh(&format!(
             "useradd --create-home --shell /bin/sh --groups audio {name}"
         ));
-        // sudo leaves files alone whose name holds a dot.
+        // sudo ignores files whose name contains a dot.
         let rights = PathBuf::from(format!("/etc/sudoers.d/{name}"));
         fs::write(&rights, format!("{name} ALL=(ALL) NOPASSWD: ALL\n")).unwrap();
         sh(&format!("chmod 440 {}", rights.display()));
@@ -42,7 +43,7 @@ impl User {
         }
     }
 
-    /// Runs a shell script as this user, with a plain environment and these variables. `$gotrace` is gotrace.
+    /// Runs a shell script as this user, with a plain environment and these variables. `$gotrace` is gotrace's path.
     fn run(&self, variables: &[(&str, &str)], script: &str) -> Output {
         let mut command = Command::new("setpriv");
         command.args([

@@ -1,5 +1,5 @@
-//! Holds the events of a recorded build against its action graph. Every gap is a complaint in words; the checks know nothing of how
-//! gotrace works, only what must have happened.
+//! Compares the events of a recorded build with its action graph. Each gap becomes a text complaint. The checks use no knowledge of
+//! gotrace's implementation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,11 +8,11 @@ use tests::oracle::{self, Action};
 use tests::phases;
 use tracer_core::event::{Captured, Event, Exec, Point, ProcKey};
 
-/// What was found, and what was missing.
+/// The numbers found, and the complaints about gaps.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     n_processes: usize,
-    /// Command lines of the action graph.
+    /// Command lines in the action graph.
     pub(crate) n_commands: usize,
     n_compilations: usize,
     n_links: usize,
@@ -35,13 +35,13 @@ impl fmt::Display for Findings {
     }
 }
 
-/// What the events say of one process.
+/// The recorded events of one process.
 #[derive(Default)]
 struct Life<'a> {
     n_forks: usize,
     execs: Vec<&'a Exec>,
     n_exits: usize,
-    /// Names in order; `None` for the end of the last one.
+    /// Phase names in order; `None` is the end of the last phase.
     compile_phases: Vec<Option<String>>,
     link_phases: Vec<String>,
 }
@@ -122,7 +122,7 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
                 lost.n, lost.kind
             )),
             Event::Unreadable(record) => {
-                complaints.push(format!("a record was unreadable: {}", record.why));
+                complaints.push(format!("a record cannot be decoded: {}", record.why));
             }
             Event::Reaped(_)
             | Event::Rename(_)
@@ -142,7 +142,7 @@ fn check_life(key: ProcKey, life: &Life<'_>, complaints: &mut Vec<String>) {
     if life.n_exits != 1 {
         complaints.push(format!("process {key}: {} exits", life.n_exits));
     }
-    // The command itself may have been forked before tracing began.
+    // The command itself can be forked before tracing begins.
     if life.n_forks > 1 || (life.n_forks == 0 && life.execs.is_empty()) {
         complaints.push(format!(
             "process {key}: {} forks, {} execs",
@@ -158,12 +158,12 @@ fn check_life(key: ProcKey, life: &Life<'_>, complaints: &mut Vec<String>) {
             ("path", exec.exe.is_whole()),
         ];
         for (what, _) in parts.into_iter().filter(|(_, is_whole)| !is_whole) {
-            complaints.push(format!("process {key}: its {what} is not whole"));
+            complaints.push(format!("process {key}: its {what} is incomplete"));
         }
     }
 }
 
-/// Each command of the graph was executed once, argument for argument, and `go` executed no other for an action.
+/// Checks that each command of the graph was executed once, with the same arguments, and that `go` executed no other for an action.
 fn check_commands(
     lives: &BTreeMap<ProcKey, Life<'_>>,
     graph: &[Action],
@@ -202,7 +202,7 @@ fn check_commands(
     commands.len()
 }
 
-/// The graph has a C compiler as it is set (`gcc`), the process as it was found (`/usr/bin/gcc`).
+/// The graph contains the C compiler as configured (`gcc`), the process as found (`/usr/bin/gcc`).
 fn by_base_name(mut argv: Vec<String>) -> Vec<String> {
     if let Some(first) = argv.first_mut() {
         *first = first.rsplit('/').next().unwrap_or_default().to_owned();
@@ -210,20 +210,20 @@ fn by_base_name(mut argv: Vec<String>) -> Vec<String> {
     argv
 }
 
-/// Whether it was executed for an action: the `go` command names the package to every such tool.
+/// Whether the process was executed for an action: the `go` command passes the package to every such tool.
 fn has_package(exec: &Exec) -> bool {
     let env = exec.env.get().map(Vec::as_slice).unwrap_or_default();
     env.iter().any(|(name, _)| *name == "TOOLEXEC_IMPORTPATH")
 }
 
-/// Whether it was only asked for its version or flags.
+/// Whether the process only printed its version or flags.
 pub(crate) fn is_query(exec: &Exec) -> bool {
     argv(exec)
         .iter()
         .any(|it| it.starts_with("-V") || it == "-flags")
 }
 
-/// File name of what it calls itself.
+/// File name in `argv[0]`.
 pub(crate) fn program(exec: &Exec) -> String {
     let name = argv(exec).into_iter().next().unwrap_or_default();
     name.rsplit('/').next().unwrap_or_default().to_owned()

@@ -1,13 +1,13 @@
-//! `cargo xtask bench usage`: CPU time, peak memory and end of processes as gotrace has them, beside what the kernel told their parent.
+//! `cargo xtask bench usage`: compares gotrace's CPU times, peak memory and ends of processes with `wait4`.
 //!
-//! The parent is this program itself: between the `go` command and each tool (`-toolexec`), and above children that only take memory. It
-//! writes down what `wait4` says, gotrace records the same processes, and both are joined by process id.
+//! This program is the parent. It runs between the `go` command and each tool (`-toolexec`), and starts children that only allocate
+//! memory. It logs the results of `wait4` while gotrace records the same processes. The comparison joins both by process id.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program for the terminal"
+    reason = "this program prints to the terminal"
 )]
-#![expect(clippy::panic, reason = "what cannot be recorded cannot be compared")]
+#![expect(clippy::panic, reason = "the comparison ends if a process cannot be recorded")]
 
 mod parent;
 
@@ -25,30 +25,30 @@ use tracer_core::recording::Reader;
 
 use self::parent::{take_memory, wait_for};
 
-/// What is built: more than 1,000 runs of tools.
+/// Packages to build: more than 1,000 runs of tools.
 const PACKAGES: [&str; 2] = ["std", "cmd"];
-/// The longest tick that a kernel is built with.
+/// The longest tick that a kernel can be built with.
 const TICK_NS: u64 = 10_000_000;
-/// Sizes of the children, in MiB. The largest are left out where the machine has less.
+/// Sizes of the children, in MiB. The largest are left out on machines with less memory.
 const SIZES: [u64; 6] = [1, 16, 64, 256, 1024, 4096];
-/// What a parent was told of one child.
+/// The result of `wait4` for one child.
 #[derive(Clone, Copy, Debug)]
 struct Told {
     cpu_ns: u64,
     max_rss_bytes: u64,
-    /// When it had been waited for, on the boot clock.
+    /// Boot clock after `wait4` returned.
     at_ns: u64,
 }
 
-/// What gotrace recorded of it.
+/// gotrace's record of the same child.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     parent: Option<u32>,
     cpu_at_exit_ns: u64,
-    /// In all; none where that did not come.
+    /// Total CPU time; `None` if no final times arrived.
     cpu_ns: Option<u64>,
     max_rss_bytes: Option<u64>,
-    /// When its parent was told, or its exit.
+    /// Time of the final times, or of the exit.
     end_ns: u64,
 }
 
@@ -90,7 +90,7 @@ fn failed(error: &io::Error) -> ExitCode {
     ExitCode::from(125)
 }
 
-/// The tools of a build, and children. Returns the number of complaints, as the next.
+/// Measures the tools of a build, then children. Returns the number of complaints, as `children` does.
 fn all(minor: &str) -> usize {
     let toolchain = tests::toolchain(minor);
     let module = Module::copy("hello");
@@ -123,13 +123,13 @@ fn all(minor: &str) -> usize {
     of_tools + whole(&told, &out) + children(&out, available_mib() * 3 / 4, &gotrace)
 }
 
-/// The `go` command and all that it waited for, which the kernel adds up for its parent.
+/// Compares the `go` command with all processes it waited for; the kernel adds up their times for the parent.
 fn whole(told: &Path, out: &Path) -> usize {
     let seen = recorded(&out.join("recording"));
     let (pid, told) = told_of(told)
         .into_iter()
         .next()
-        .unwrap_or_else(|| panic!("go was not waited for"));
+        .unwrap_or_else(|| panic!("no wait4 result for go"));
     let above = seen.get(&pid).and_then(|it| it.parent);
     let below = seen.iter().filter(|(pid, _)| Some(**pid) != above);
     let ours = below
@@ -145,7 +145,7 @@ fn whole(told: &Path, out: &Path) -> usize {
     usize::from(told.cpu_ns.abs_diff(ours) > told.cpu_ns / 200 + TICK_NS)
 }
 
-/// Children that take memory, and such as have it from the program before.
+/// Measures children that allocate memory, and children that inherit the peak from the program before.
 fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
     let own = own();
     let sizes = SIZES.into_iter().filter(|mib| *mib <= most);
@@ -155,7 +155,7 @@ fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
     let mut n = 0;
     for (name, words) in each.chain([(format!("16 MiB after {before}"), heir)]) {
         let told = out.join(name.replace(' ', "-"));
-        // Of an earlier run.
+        // Left by an earlier run.
         let _none = fs::remove_file(&told);
         let child = format!("'{own}' wait-for '{}' '{own}' {words}", told.display());
         let script = format!("for i in 1 2 3 4 5; do {child} || exit 1; done");
@@ -169,9 +169,9 @@ fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
     n
 }
 
-/// This program.
+/// Path of this program.
 fn own() -> String {
-    let own = env::current_exe().unwrap_or_else(|error| panic!("where is this program? {error}"));
+    let own = env::current_exe().unwrap_or_else(|error| panic!("cannot find this program: {error}"));
     own.display().to_string()
 }
 
@@ -188,7 +188,7 @@ fn head() {
     );
 }
 
-/// What the machine could give to a process now.
+/// Memory that a process could allocate now.
 fn available_mib() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|it| it.strip_prefix("MemAvailable:"));
@@ -211,7 +211,7 @@ fn trace(gotrace: &mut Command, out: &Path, command: &[String]) {
     );
 }
 
-/// Returns the number of complaints.
+/// Prints one row and returns the number of complaints.
 fn row(name: &str, told: &Path, out: &Path) -> usize {
     let seen = recorded(&out.join("recording"));
     let told = told_of(told);
@@ -222,12 +222,12 @@ fn row(name: &str, told: &Path, out: &Path) -> usize {
     let mut late: Vec<u64> = Vec::new();
     for (pid, told) in &told {
         let Some(seen) = seen.get(pid) else {
-            complaints.push(format!("process {pid} was not seen"));
+            complaints.push(format!("process {pid} is not in the recording"));
             continue;
         };
         n += 1;
         if seen.cpu_ns.is_none() {
-            complaints.push(format!("process {pid} has no last times"));
+            complaints.push(format!("process {pid} has no final times"));
         }
         let ours = seen.cpu_ns.unwrap_or(seen.cpu_at_exit_ns);
         cpu += told.cpu_ns;
@@ -270,7 +270,7 @@ fn row(name: &str, told: &Path, out: &Path) -> usize {
     complaints.len()
 }
 
-/// Times and ends by process id. No id is used twice in a recording this short.
+/// Times and ends by process id. A recording this short reuses no id.
 fn recorded(recording: &Path) -> HashMap<u32, Seen> {
     let file = File::open(recording).unwrap_or_else(|error| panic!("no recording: {error}"));
     let reader = Reader::open(BufReader::new(file))
@@ -295,7 +295,7 @@ fn recorded(recording: &Path) -> HashMap<u32, Seen> {
 
 fn told_of(file: &Path) -> HashMap<u32, Told> {
     let text =
-        fs::read_to_string(file).unwrap_or_else(|error| panic!("nobody was waited for: {error}"));
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("cannot read the wait4 results: {error}"));
     let line = |line: &str| -> Option<(u32, Told)> {
         let mut words = line.split(' ').map(|it| it.parse::<u64>().ok());
         let mut next = || words.next().flatten();
@@ -309,7 +309,7 @@ fn told_of(file: &Path) -> HashMap<u32, Told> {
         ))
     };
     text.lines()
-        .map(|it| line(it).unwrap_or_else(|| panic!("what is {it:?}?")))
+        .map(|it| line(it).unwrap_or_else(|| panic!("invalid line {it:?}")))
         .collect()
 }
 

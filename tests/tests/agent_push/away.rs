@@ -1,4 +1,4 @@
-//! Gateways that are away, that do not answer, that refuse; and that no secret shows by that.
+//! Gateways that are unreachable, hang or refuse. No output shows a secret.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::harness::{DAY, Push, built, free_address, target};
 
 fn silent(_: &str) {}
 
-/// Answers each request with these bytes, and hands out its head.
+/// Answers each request with these bytes, and sends its head to the test.
 fn answering(answer: &'static str) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -77,7 +77,7 @@ fn what_waits_outlives_the_agent() {
     push.wait_for("a failure", |it| it.failed >= 1 && it.waiting == 1);
     let (counts, dir) = push.finish();
     assert_eq!((counts.sent, counts.waiting), (0, 1));
-    // As if it had been killed while it wrote.
+    // Left by an agent that was killed while it wrote.
     let unfinished = dir.path().join("spool/.x.json.unfinished");
     std::fs::write(&unfinished, "{").unwrap();
     let gateway = Gateway::start_at(address);
@@ -89,7 +89,7 @@ fn what_waits_outlives_the_agent() {
 
 #[test]
 fn a_gateway_that_never_answers_costs_a_file_and_a_number() {
-    // Connections are taken up by the kernel.
+    // The kernel accepts the connections.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let push = Push::to(&url, DAY, silent);
@@ -145,7 +145,7 @@ fn no_secret_is_shown_or_kept() {
     let dir = tempfile::tempdir().unwrap();
     let password = dir.path().join("password");
     std::fs::write(&password, "passhammer\n").unwrap();
-    // Says back what it was told, as some proxies do.
+    // Repeats the request in its answer, as some proxies do.
     let (address, heads) = answering(
         "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 54\r\n\r\n\
          Authorization: Basic Y2k6aHVudGVyMg== password=hunter2",

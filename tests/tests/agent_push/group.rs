@@ -1,4 +1,4 @@
-//! Groups: what they hold, and when they go.
+//! The content of groups, and their deletion.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -122,7 +122,7 @@ fn a_group_of_before_a_restart_is_deleted_unless_another_machine_has_pushed_it_s
         push.wait_for("a push", |it| it.sent == 1);
         dirs.push(push.finish().1);
     }
-    // As the other of the two machines, which builds it once more.
+    // Simulates the other machine, which builds the target once more.
     let (mine, theirs) = (dirs.remove(0), dirs.remove(0));
     let other = Push::again(theirs, &gateway.url(), DAY, silent);
     other.output.ended(&built(1));
@@ -132,7 +132,7 @@ fn a_group_of_before_a_restart_is_deleted_unless_another_machine_has_pushed_it_s
 
     let minute = Duration::from_mins(1);
     let push = Push::again(mine, &gateway.url(), minute, silent);
-    crate::harness::wait_for("the group is forgotten", || {
+    crate::harness::wait_for("the agent no longer stores the group", || {
         let files = push.files();
         files.is_empty().then_some(()).ok_or(format!("{files:?}"))
     });

@@ -1,4 +1,4 @@
-//! What the agent pushes and writes for others to scrape, judged by the real Pushgateway, `node_exporter` and `promtool`.
+//! The agent's pushes and its file for scrapers, checked with the real Pushgateway, `node_exporter` and `promtool`.
 #![cfg(test)]
 
 mod at_work;

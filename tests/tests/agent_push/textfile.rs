@@ -25,7 +25,7 @@ fn node_exporter_shows_what_is_written() {
     };
     let textfile = Textfile::start(&settings, Arc::clone(&metrics), |_| {}).unwrap();
     metrics.observe(&built(10), &|_| None).unwrap();
-    let text = wait_for("the file has the build", || {
+    let text = wait_for("the file contains the build", || {
         let text = fs::read_to_string(&file).unwrap();
         let has_build = text.contains("\ngo_build_builds_total{");
         if has_build { Ok(text) } else { Err(text) }
@@ -57,7 +57,7 @@ fn node_exporter_shows_what_is_written() {
         "{page}"
     );
 
-    // At the end once more, with what came last.
+    // The agent writes the file once more at its end, with the last values.
     metrics.observe(&built(0), &|_| None).unwrap();
     let counts = textfile.finish(Instant::now() + Duration::from_mins(1));
     assert!(counts.sent >= 2 && counts.failed == 0, "{counts:?}");

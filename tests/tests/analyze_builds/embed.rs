@@ -1,4 +1,4 @@
-//! What `//go:embed` put in.
+//! Files embedded by `//go:embed`.
 
 use std::fs;
 
@@ -84,7 +84,7 @@ fn a_file_that_a_variable_holds_is_named_after_it() {
             ("main.text", gzip.len() as u64, Some("gzip")),
         ];
         assert_eq!(told, expected, "go1.{minor}");
-        // Prose is no finding, but the main package's, under the name of the variable.
+        // Text is not reported as an embedded file. It belongs to the main package, under the name of the variable.
         let symbols = analysis["symbols"]["list"].as_array().unwrap();
         let words = symbols
             .iter()

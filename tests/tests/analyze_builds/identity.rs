@@ -1,4 +1,4 @@
-//! What `go version -m` says, and what `gotrace analyze` says, in one form.
+//! Compares the identity from `go version -m` with the one from `gotrace analyze`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::path::Path;
 use serde_json::Value;
 use tests::{Module, Toolchain};
 
-/// A module as a line of `go version -m` has it: path, version, sum.
+/// A module in the form of a line of `go version -m`: path, version, sum.
 type Words = [String; 3];
 
-/// Everything `go version -m` tells of a file.
+/// All facts of a file that `go version -m` prints.
 #[derive(Debug, Default, PartialEq)]
 struct Identity {
     go_version: String,
     path: String,
     main: Words,
-    /// Dependencies, each with what replaces it.
+    /// Dependencies, each with its replacement.
     deps: Vec<(Words, Option<Words>)>,
     settings: BTreeMap<String, String>,
 }
@@ -61,12 +61,12 @@ fn by_go(said: &str) -> Identity {
             ["=>", words @ ..] => identity.deps.last_mut().unwrap().1 = Some(module(words)),
             ["build", setting] => {
                 let (key, value) = setting.split_once('=').unwrap();
-                // None of the settings used here has anything to escape inside its quotes.
+                // The settings here contain no characters that need escapes inside the quotes.
                 let value = value.trim_matches('"').to_owned();
                 identity.settings.insert(key.to_owned(), value);
             }
             [""] => {}
-            _ => panic!("`go version -m` says `{line}`"),
+            _ => panic!("unexpected line of `go version -m`: `{line}`"),
         }
     }
     identity

@@ -1,4 +1,4 @@
-//! Every build mode is told, and what is no binary is refused.
+//! Every build mode is reported, and a file that is not a binary is refused.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! A damaged history of gotrace is moved aside by the agent and a new one begun; what is no history stays where it is. A backup can be
-//! read and put in a history's place.
+//! The agent moves a damaged gotrace history aside and begins a new one. Other files stay in place. A backup can be read and can
+//! replace a history.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -15,7 +15,7 @@ use crate::harness::{assert_whole, listed, small_builds};
 
 const NO_ENV: [(&str, &str); 0] = [];
 
-/// Files in the history's directory that were moved aside, without what belongs to them.
+/// Files in the history's directory that were moved aside, without their side files.
 fn set_aside(dir: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(dir).unwrap().flatten().map(|it| it.path());
     files
@@ -28,7 +28,7 @@ fn set_aside(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A kind of damage, and how it is done to a file.
+/// A kind of damage, and a function that causes it.
 type Way<'a> = (&'a str, &'a dyn Fn(&Path));
 
 /// A history with some builds, as its writer left it.
@@ -69,10 +69,10 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_begun() {
         agent.wait_for_page("/metrics", "gotrace_history_set_aside_total 1");
         let aside = set_aside(agent.dir());
         assert_eq!(aside.len(), 1, "{what}: {aside:?}");
-        // Until it finds the damage, SQLite may write to the first page, which counts changes.
+        // Before SQLite finds the damage, it can write to the first page, which contains a change counter.
         let moved = fs::read(&aside[0]).unwrap();
         assert_eq!(moved.len(), damaged.len(), "{what}");
-        assert!(moved[4096..] == damaged[4096..], "{what}: as it was");
+        assert!(moved[4096..] == damaged[4096..], "{what}: unchanged");
         agent.stop();
     }
 }
@@ -84,7 +84,7 @@ fn damage_that_shows_while_builds_are_stored_loses_none_of_them() {
     module.sandbox.make_warm(&toolchain);
     let dir = tempfile::tempdir().unwrap();
     let path = made(dir.path(), 300);
-    // The pages of the details, which no start reads.
+    // Damages the pages of the details, which no start reads.
     let connection = Connection::open(&path).unwrap();
     let root: i64 = connection
         .query_row(
@@ -180,7 +180,7 @@ fn a_backup_of_a_history_that_is_written_can_take_its_place() {
     assert_eq!(again.status.code(), Some(2), "{again:?}");
     assert!(String::from_utf8_lossy(&again.stderr).contains("is there already: name a new file"));
     drop(store);
-    // As the documentation of `store backup` says.
+    // Follows the documentation of `store backup`.
     fs::rename(&copy, &path).unwrap();
     let mut restored = Store::open(&path).unwrap();
     restored.finish(&more[27]).unwrap();

@@ -1,4 +1,4 @@
-//! A writer that is killed at any moment.
+//! A writer that is killed at random moments.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -55,7 +55,7 @@ fn a_writer_that_is_killed_while_it_makes_the_database_leaves_a_usable_one() {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("history.db");
         let mut writer = start_writing(&program, &store);
-        // Replaying what it is going to store takes some milliseconds, making the database a few more.
+        // Replaying the recordings takes some milliseconds; creating the database takes a few more.
         while !store.exists() {
             std::thread::yield_now();
         }
@@ -67,10 +67,10 @@ fn a_writer_that_is_killed_while_it_makes_the_database_leaves_a_usable_one() {
     }
 }
 
-/// Kills a writer of builds again and again.
+/// Kills a writer of builds repeatedly.
 #[test]
 fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
-    // On a busy machine a writer is killed before it stores anything; then there are more rounds.
+    // On a busy machine a writer can be killed before it stores a build; more rounds then follow.
     const MOST_ROUNDS: u64 = 600;
     let rounds = size(30, 300) as u64;
     let program = history_writer();
@@ -84,7 +84,7 @@ fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
         round += 1;
         let mut writer = start_writing(&program, &store);
         let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-        // Not before it is at work; then at a moment that differs from round to round.
+        // Waits until the writer runs; then kills it at a moment that differs from round to round.
         let first = lines.next().unwrap().unwrap();
         n_cut_off += first
             .strip_prefix("cut off ")
@@ -94,7 +94,7 @@ fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
         std::thread::sleep(Duration::from_micros(500 + round * 7919 % 60_000));
         writer.kill().unwrap();
         writer.wait().unwrap();
-        // What it said before it died is still in the pipe; the last line may be torn.
+        // The pipe still contains the writer's last output; the last line can be incomplete.
         let mut said = String::new();
         lines.for_each(|line| said = format!("{said}{}\n", line.unwrap_or_default()));
         let ids = said.lines().filter_map(|it| it.strip_prefix("stored "));

@@ -1,5 +1,5 @@
-//! The locks of a process on its history stay while it reads, deletes, delivers and copies: without them another reader would take
-//! itself for the last one and delete the log with the builds in it.
+//! A process keeps its locks on its history while it reads, deletes, delivers and copies. Without these locks, another reader would
+//! assume that it is the last one and delete the log with its builds.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -17,7 +17,7 @@ use tracer_user::history::{
 
 use crate::harness::{listed, small_builds};
 
-/// POSIX locks of that process on that file, by the kernel's own list.
+/// Number of this process's POSIX locks on this file, from the kernel's list.
 fn n_locks(pid: u32, path: &Path) -> usize {
     let inode = fs::metadata(path).unwrap().ino();
     let locks = fs::read_to_string("/proc/locks").unwrap();
@@ -31,7 +31,7 @@ fn n_locks(pid: u32, path: &Path) -> usize {
     held.count()
 }
 
-/// What a backup tool does. It deletes the log if it takes itself for the last one.
+/// Reads as a backup tool does. The tool deletes the log if it assumes that it is the last reader.
 fn read_by_another_process(path: &Path) -> usize {
     let output = Command::new("sqlite3")
         .arg(path)

@@ -1,4 +1,4 @@
-//! Who may read, what a reader sees while others write, and what is said when something is wrong.
+//! Rights of readers, reads during writes, and error messages.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use tracer_user::history::Store;
 
 use crate::harness::{gotrace_builds, gotrace_show, listed, small_builds};
 
-/// `gotrace ARGS` as somebody with no right to write anything.
+/// Runs `gotrace ARGS` as a user without write rights.
 fn as_nobody(program: &Path, store: &Path) -> Output {
     Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
@@ -60,7 +60,7 @@ fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
     assert_eq!(count(), 2, "while a writer has it open");
     store.begin(&builds[2].entry).unwrap();
     assert_eq!(count(), 3);
-    // As if it had been killed: the log stays.
+    // The log stays, as after a kill.
     let log = dir.path().join("history.db-wal");
     let shared = dir.path().join("history.db-shm");
     let (log_bytes, shared_bytes) = (fs::read(&log).unwrap(), fs::read(&shared).unwrap());
@@ -84,7 +84,7 @@ fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
     drop(Store::open(&path).unwrap());
     assert!(!log.exists());
     assert_eq!(listed(&path, &[]).len(), 3);
-    assert!(!log.exists() && !shared.exists(), "nor does one who could");
+    assert!(!log.exists() && !shared.exists(), "a reader with write rights removes both files");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_reader_is_not_disturbed_by_writers_that_come_and_go() {
         let mut before = 1;
         for _ in 0..60 {
             let output = as_nobody(&program, &path);
-            // Said before an assertion can end this thread and leave the other at work.
+            // Evaluated before an assertion ends this thread and leaves the other running.
             let is_well = output.status.success();
             is_over.fetch_or(!is_well, Ordering::Relaxed);
             assert!(is_well, "{output:?}");
@@ -164,7 +164,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
         gotrace_builds(&path, &[]),
         "was written by a newer gotrace (form 99, this one knows 3)",
     );
-    assert!(Store::open(&path).is_err(), "nor is it written to");
+    assert!(Store::open(&path).is_err(), "a newer history cannot be opened for writing");
     change("PRAGMA user_version = 1; PRAGMA application_id = 7");
     fails(gotrace_builds(&path, &[]), "is not a history of gotrace");
 
@@ -195,7 +195,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
         fs::read_to_string(&text)
             .unwrap()
             .starts_with("not a database"),
-        "left alone"
+        "the text file is unchanged"
     );
 }
 
@@ -227,7 +227,7 @@ fn a_store_may_have_any_name() {
     assert_eq!(listed(&path, &[]).len(), 2, "with one");
 }
 
-/// An error with its causes, as gotrace says it.
+/// An error with its causes, as gotrace prints it.
 fn said_in_full(error: &dyn std::error::Error) -> String {
     let mut causes = vec![error.to_string()];
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! What is listed and shown is what was stored, and obeys the schemas that are published.
+//! Listed and shown builds equal the stored ones, and obey the published schemas.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
         let expected: Vec<&Value> = all.iter().filter(|it| passes(it)).collect();
         assert!(
             !expected.is_empty() && expected.len() < all.len(),
-            "{args:?} tells nothing"
+            "{args:?} selects nothing"
         );
         let found = listed(&store, args);
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{args:?}");
@@ -86,7 +86,7 @@ fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
         has_output(it, "/libtwice.so")
     });
     let middle = starts[starts.len() / 2];
-    // Whole seconds: a date has no more.
+    // A date has whole seconds only.
     let middle = middle - middle.rem_euclid(SECOND);
     let date = tracer_user::history::date(middle);
     let date = date.trim_end_matches(" UTC");
@@ -171,7 +171,7 @@ fn an_output_is_compared_with_the_one_before() {
         text.contains(", now +") && text.contains("(10 %)"),
         "{text}"
     );
-    // Built in another way it is another thing.
+    // An output with other build settings is a different output.
     trace = moved(&trace, 3000 * SECOND);
     trace.builds[0].command.flags.clear();
     keep(&trace, &store).unwrap();

@@ -1,4 +1,4 @@
-//! What is stored, when, and what goes again.
+//! Storage of builds, and retention.
 
 use std::fs;
 use std::io::Read as _;
@@ -32,7 +32,7 @@ fn storing_a_build_again_changes_nothing() {
     assert_eq!(contents(&store), dump);
 }
 
-/// Numbers of rows of all tables.
+/// Row counts of all tables.
 fn contents(store: &Path) -> Vec<i64> {
     let connection = Connection::open(store).unwrap();
     let count = |table| {
@@ -89,7 +89,7 @@ fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
         waiting,
     } = writer.counts();
     assert_eq!(waiting, 40 - dropped);
-    // The queue, and the one that the writer holds in its hands, or not yet.
+    // The queue, plus one build that the writer may already hold.
     assert!(stored == 0 && failed == 0, "{:?}", writer.counts());
     assert!(
         (40 - BOUND - 1..=40 - BOUND).contains(&dropped),
@@ -116,7 +116,7 @@ fn a_writer_throws_away_what_is_too_old() {
         max_bytes: None,
     };
     writer.retain(limits, 20 * SECOND);
-    // What is still in the queue when it ends is done.
+    // The writer finishes its queue before it ends.
     drop(writer);
     assert!((5..=6).contains(&listed(&path, &[]).len()));
 }
@@ -153,7 +153,7 @@ fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
         let retained = store.retain(limits, now).unwrap();
         let (left, _) = read(&path, |it| it.list(&Filter::default())).unwrap();
         prop_assert_eq!(left.len() + retained.n_deleted, builds.len());
-        // The newest, without a gap; and what is under way.
+        // The newest builds without a gap, and the running builds, stay.
         let expected = builds.iter().rev().map(|it| &it.entry.id);
         let is_running = |id: &&_| *id == &builds[running].entry.id;
         let over: Vec<_> = left
@@ -181,7 +181,7 @@ fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
         if retained.n_deleted > 0 {
             prop_assert_eq!(bytes, retained.bytes);
         }
-        // Nothing goes without a reason: what is left was needed to be under the limit.
+        // Each remaining build is needed to reach the limit: retention deletes no more than necessary.
         let again = store.retain(limits, now).unwrap();
         prop_assert_eq!(again.n_deleted, 0);
         drop(store);
@@ -191,7 +191,7 @@ fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
     ran.unwrap();
 }
 
-/// Traced for real.
+/// Uses a real trace.
 #[test]
 fn run_stores_its_builds() {
     let toolchain = tests::toolchain("1.27");
@@ -245,11 +245,11 @@ fn under_sudo_a_history_belongs_to_the_caller_unless_the_place_is_roots_alone() 
     assert_eq!(fs::metadata(&mine).unwrap().uid(), NOBODY);
     let roots = dir.path().join("roots");
     fs::create_dir(&roots).unwrap();
-    // A directory of root's in one that is not: whoever owns that can put another in its place.
+    // A root-owned directory in a directory of another user: its owner can replace it.
     let output = run(&roots.join("history.db"));
     assert!(
         output.status.success(),
-        "the command runs all the same: {output:?}"
+        "the command runs nevertheless: {output:?}"
     );
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("may not be written by you"), "{said}");

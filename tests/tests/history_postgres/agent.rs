@@ -1,4 +1,4 @@
-//! A real agent, real builds and a real database: from the kernel to the fleet's history.
+//! A real agent with real builds and a real database: from the kernel to the fleet's history.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn wait_for_builds(server: &Server, module: &Module, n: usize) {
     let dir = module.dir().display();
     let over = format!("build WHERE state = 'succeeded' AND dir = '{dir}'");
     wait_for("the builds arrive", || {
-        // The agent makes the schema while it already follows builds.
+        // The agent observes builds before it has created the schema.
         if !server.is_prepared() {
             return Err("there is no schema".to_owned());
         }
@@ -64,7 +64,7 @@ fn builds_reach_the_fleets_history_also_after_an_outage_and_a_kill() {
     server.kill();
     build();
     agent.wait_for(&module, 2);
-    // The neighbour's builds wait too, so how many there are is not known.
+    // Builds of other tests wait too, so the number is unknown.
     wait_for("builds wait for the database", || {
         let page = agent.page("/metrics");
         let length = page
@@ -76,7 +76,7 @@ fn builds_reach_the_fleets_history_also_after_an_outage_and_a_kill() {
         }
     });
     let dir = agent.kill();
-    // Nobody was there when this one was built: it is nowhere.
+    // No agent runs during this build, so no history contains it.
     build();
     let agent = Agent::launch(dir, &["--config", &config]);
     build();
@@ -117,7 +117,7 @@ fn run_stores_in_the_fleets_history() {
     assert_eq!(builds[0]["project"], "example.com/hello");
     let size = fs::metadata(module.dir().join("out")).unwrap().len();
     assert_eq!(builds[0]["targets"][0]["size"], size);
-    // Its own troubles are no trouble of the build.
+    // A failure of the history does not fail the build.
     let at = server.at("admin");
     server.kill();
     let output = gotrace_command(module.sandbox.env(&toolchain))

@@ -18,7 +18,7 @@ fn agents_that_begin_and_write_at_once_do_not_disturb_each_other() {
     const MACHINES: i64 = 4;
     let server = Server::start();
     let trace = replayed("generate-go1.27");
-    // Nobody has made the tables.
+    // The tables do not exist yet.
     thread::scope(|scope| {
         for n in 0..MACHINES {
             let (server, trace) = (&server, &trace);
@@ -26,7 +26,7 @@ fn agents_that_begin_and_write_at_once_do_not_disturb_each_other() {
                 let machine = Machine::new();
                 let forwarder = machine.forward(server.address("admin"));
                 for round in 0..20 {
-                    // Every other build was seen by all of them.
+                    // All agents observe every other build.
                     let at = if round % 2 == 0 {
                         round
                     } else {
@@ -101,13 +101,13 @@ fn what_is_too_old_goes_by_one_agent_at_a_time() {
         settings,
         tracer_core::history::Limits::default(),
     );
-    wait_for("the old ones are gone", || match server.count("build") {
+    wait_for("the old builds are deleted", || match server.count("build") {
         8 => Ok(()),
         n => Err(format!("{n} builds")),
     });
     drop(forwarder);
     assert_eq!(server.count("detail"), 8);
-    // This machine keeps its own by its own limits.
+    // This machine deletes its own builds by its own limits.
     assert_eq!(listed(&machine.path(), &[]).len(), 20);
 }
 
@@ -116,7 +116,7 @@ fn a_build_that_the_database_cannot_take_does_not_hold_up_the_others() {
     let server = Server::start();
     let machine = Machine::new();
     let mut builds = small_builds(5);
-    // PostgreSQL's text has no zero in it, and its indexes no such name.
+    // PostgreSQL's text type cannot contain a zero byte, and its indexes cannot contain a name this long.
     builds[1].entry.project = Some("a\0b".to_owned());
     let noise = (0..40_000u32)
         .map(|n| char::from_u32(0x4e00 + n.wrapping_mul(2_654_435_761) % 20_000).unwrap());

@@ -1,4 +1,4 @@
-//! Either side is killed at any moment: nothing that was stored is lost, and nothing is there twice.
+//! Either side is killed at random moments: no stored build is lost or duplicated.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use tracer_core::history::{self, Kept};
 use crate::harness::{SECOND, assert_whole, listed, moved, replayed, small_builds};
 use crate::server::{Machine, Server, wait_for};
 
-/// Every build of the file is there, whole, and once.
+/// Checks that every build of the file arrived, complete and once.
 fn assert_arrived(server: &Server, machine: &Machine) {
     assert_whole(&machine.path());
     let ids = |builds: Vec<serde_json::Value>| -> Vec<String> {
@@ -41,10 +41,10 @@ fn many_builds(n: usize) -> Vec<Kept> {
     endless_builds().take(n).flatten().collect()
 }
 
-/// Builds that wait to be delivered, where there is always one.
+/// Maximum number of undelivered builds while new ones are added.
 const AHEAD: u64 = 500;
 
-/// Trace by trace.
+/// Yields the builds of one trace after another.
 fn endless_builds() -> impl Iterator<Item = Vec<Kept>> {
     let traces = [
         "up-to-date-go1.27",
@@ -71,7 +71,7 @@ fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
             let mut n_stored = 0;
             let is_over = || is_over.load(Ordering::Relaxed);
             for kept in endless_builds().flatten().take_while(|_| !is_over()) {
-                // Something is left to deliver in each round, however fast that goes.
+                // Each round has builds left to deliver, however fast the delivery is.
                 while forwarder.counts().waiting > AHEAD && !is_over() {
                     thread::sleep(Duration::from_millis(5));
                 }
@@ -82,7 +82,7 @@ fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
             n_stored
         });
         for round in 0..rounds {
-            // At work, at a moment that differs from round to round.
+            // Kills the server during delivery, at a moment that differs from round to round.
             let before = forwarder.counts().sent;
             wait_for("something is delivered", || match forwarder.counts().sent {
                 sent if sent > before => Ok(()),
@@ -126,7 +126,7 @@ fn what_is_stored_while_there_is_no_server_arrives_when_there_is_one() {
         counts if counts.failed > 0 => Ok(()),
         counts => Err(format!("{counts:?}")),
     });
-    // The agent ends in the middle of it, and in time.
+    // The agent ends during the delivery, and in time.
     let began = Instant::now();
     let counts = forwarder.finish(began + Duration::from_mins(1));
     assert_eq!(counts.waiting, 145, "{counts:?}");
@@ -146,7 +146,7 @@ fn a_build_is_told_when_it_begins_when_it_is_cut_off_and_when_it_ends_after_all(
     }
     machine.deliver(server.address("admin"));
     assert_eq!(states(), "running\nrunning");
-    // The agent is started again.
+    // Restarts the agent.
     assert_eq!(machine.store().recover().unwrap(), 2);
     machine.deliver(server.address("admin"));
     assert_eq!(states(), "cut_off\ncut_off");

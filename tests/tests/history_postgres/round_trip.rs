@@ -1,4 +1,4 @@
-//! What arrives is what was stored, and both histories give the same answers.
+//! Delivered builds equal the stored ones, and both histories give the same answers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -138,7 +138,7 @@ fn what_is_sent_again_changes_nothing() {
         })
     };
     let before = rows();
-    // As after a kill between the two: it arrived, and nobody here knows.
+    // Simulates a kill between delivery and its acknowledgement.
     let forget = || {
         Connection::open(machine.path())
             .unwrap()
@@ -148,7 +148,7 @@ fn what_is_sent_again_changes_nothing() {
     assert!(forget() > 1);
     machine.deliver(server.address("admin"));
     assert_eq!(rows(), before);
-    // And from another machine that has seen the same: its recording was replayed there.
+    // Another machine delivers the same builds: their recording was replayed there.
     let other = Machine::new();
     keep(&replayed("generate-go1.27"), &other.path()).unwrap();
     other.deliver(server.address("admin"));

@@ -1,4 +1,4 @@
-//! One tenant's role against another's builds, with every statement that SQL has for it.
+//! One tenant's role tries every kind of SQL statement on another tenant's builds.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::server::{Machine, Server, psql, wait_for};
 use tracer_user::history::central::{self, Settings};
 use tracer_user::history::keep;
 
-/// A database with an owner of the tables, a team `a` that has builds and a team `b` that is curious.
+/// A database with an owner of the tables, a team `a` with builds, and an attacking team `b`.
 fn two_teams() -> (Server, Machine) {
     let server = Server::start();
     server.make_owner("owner");
@@ -45,9 +45,9 @@ fn every_row_carries_its_tenant_who_sees_it_and_nobody_else() {
     let ours = listed(&machine.path(), &[]);
     assert_eq!(listed(Path::new(&server.at("team_a")), &[]), ours);
     assert_eq!(listed(Path::new(&server.at("team_b")), &[]).len(), 0);
-    // Not even the owner, who is of no tenant.
+    // The owner belongs to no tenant and sees no builds.
     assert_eq!(listed(Path::new(&server.at("owner")), &[]).len(), 0);
-    // The same builds of another tenant are other builds, and no sign of the first.
+    // Another tenant's copies of these builds are separate builds. They reveal nothing about the first ones.
     let other = Machine::new();
     other.finish(&small_builds(30));
     let counts = other.deliver(server.address("team_b"));
@@ -87,7 +87,7 @@ fn an_agent_of_another_tenant_than_its_role_sends_nothing() {
     assert_eq!(server.count("build WHERE tenant = 'b'"), 0);
 }
 
-/// Statements that must show nothing, or fail; whatever they say must hold nothing of the other tenant.
+/// Each statement must return nothing or fail. Its output must contain no data of the other tenant.
 #[test]
 fn no_statement_shows_or_changes_another_tenants_builds() {
     let (server, _) = two_teams();
@@ -95,7 +95,7 @@ fn no_statement_shows_or_changes_another_tenants_builds() {
     let id = server.ask("SELECT id FROM gotrace.build ORDER BY id DESC LIMIT 1");
     let project = "example.com";
     assert!(server.count(&format!("build WHERE project LIKE '{project}%'")) > 0);
-    // May make things of its own: what it makes must help it no more than what is there.
+    // Team `b` can create objects of its own, which must give it no further access.
     server.ask(
         "CREATE SCHEMA mine AUTHORIZATION team_b; GRANT TEMPORARY ON DATABASE history TO team_b",
     );
@@ -173,7 +173,7 @@ fn no_statement_shows_or_changes_another_tenants_builds() {
     );
 }
 
-/// What the planner expects is the same for what is there and for what is not.
+/// The planner expects the same number of rows whether or not a row exists.
 #[test]
 fn explain_does_not_tell_what_another_tenant_has() {
     let (server, _) = two_teams();
@@ -190,7 +190,7 @@ fn explain_does_not_tell_what_another_tenant_has() {
         );
         assert!(output.status.success(), "{output:?}");
         let plan = String::from_utf8(output.stdout).unwrap();
-        // The condition itself is in it.
+        // The plan contains the condition itself.
         plan.lines()
             .filter(|it| it.contains("rows="))
             .map(ToOwned::to_owned)

@@ -1,4 +1,4 @@
-//! Who is believed: servers with a certificate, users with a password. And what is said, without the password, when nobody is.
+//! Verification of servers by certificate and of users by password. Error messages do not contain the password.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn openssl(dir: &Path, line: &str) {
     assert!(output.status.success(), "openssl {line}: {output:?}");
 }
 
-/// An authority that signs a certificate for `localhost`, and another that has signed nothing.
+/// Creates an authority that signs a certificate for `localhost`, and another that signs none.
 fn certify(server: &mut Server) {
     let dir = server.dir.path().to_owned();
     for authority in ["ca", "stranger"] {
@@ -54,7 +54,7 @@ fn certify(server: &mut Server) {
         }
     }
     server.ask("ALTER SYSTEM SET ssl = on");
-    // Nobody comes in without encryption.
+    // The server refuses unencrypted connections.
     let rules = dir.join("data/pg_hba.conf");
     fs::write(
         rules,
@@ -139,7 +139,7 @@ fn a_server_must_prove_who_it_is_as_far_as_the_address_says() {
         assert!(said.contains(expected), "{host} {question}: {said}");
         assert!(!said.contains(PASSWORD) && !said.contains("pa55"), "{said}");
     }
-    // What is delivered is encrypted, too.
+    // Delivery is encrypted, too.
     let machine = Machine::new();
     machine.finish(&small_builds(3));
     let at = server.at("admin").replace("127.0.0.1", "localhost");

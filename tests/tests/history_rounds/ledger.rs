@@ -1,4 +1,4 @@
-//! The builds that the history has to hold: every ended build that a reader has seen, and every build that a writer has to have stored.
+//! Expected builds of the history: every ended build that a reader returned, and every build that a writer must have stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,23 +11,23 @@ use crate::{Counts, World};
 
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// Ids, with the reader that saw each first.
+    /// Build ids, with the first reader that returned each.
     seen: Mutex<BTreeMap<String, &'static str>>,
     owed: Mutex<Owed>,
 }
 
-/// Builds by the name of their output, which no two have.
+/// Builds by the name of their output, which is unique.
 #[derive(Default)]
 struct Owed {
-    /// How often an agent was started or killed: odd while there is one.
+    /// Number of starts and kills of the agent: odd while an agent runs.
     changes: usize,
-    /// Of commands under `gotrace run` that succeeded, and of builds that an agent was found to have stored.
+    /// Builds of successful `gotrace run` commands, and builds that an agent is known to have stored.
     stored: BTreeSet<String>,
-    /// Built under the agent that is at work, from before the beginning to after the end.
+    /// Builds whose whole run was under the running agent.
     by_agent: BTreeSet<String>,
 }
 
-/// An agent at work.
+/// Identifies one run of an agent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AtWork(usize);
 
@@ -52,7 +52,7 @@ impl Ledger {
         seen.last_key_value().map(|(id, _)| id.clone())
     }
 
-    /// Fails if one that was seen is missing.
+    /// Fails if a build that a reader returned is missing.
     pub(crate) fn assert_all(seen: &BTreeMap<String, &str>, found: &BTreeSet<String>, place: &str) {
         let lost: Vec<_> = seen.iter().filter(|(id, _)| !found.contains(*id)).collect();
         assert!(
@@ -67,7 +67,7 @@ impl Ledger {
         locked(&self.owed).changes += 1;
     }
 
-    /// What an agent has not stored when its watcher is killed may be lost.
+    /// If the observer is killed, builds that the agent has not stored yet can be lost.
     pub(crate) fn agent_is_down(&self) {
         let mut owed = locked(&self.owed);
         owed.changes += 1;
@@ -78,7 +78,7 @@ impl Ledger {
         AtWork(locked(&self.owed).changes)
     }
 
-    /// The build of this output ended; `before` is who was at work when it began.
+    /// Adds the build of this output, which ended; `before` is the agent run at its start.
     pub(crate) fn built_under_agent(&self, before: AtWork, output: String) {
         let mut owed = locked(&self.owed);
         if before == AtWork(owed.changes) && owed.changes % 2 == 1 {
@@ -86,12 +86,12 @@ impl Ledger {
         }
     }
 
-    /// The build of this output ended under `gotrace run --store`, which succeeded.
+    /// Adds the build of this output, which ended successfully under `gotrace run --store`.
     pub(crate) fn built_by_run(&self, output: String) {
         locked(&self.owed).stored.insert(output);
     }
 
-    /// Waits until the agent has stored the builds that ended under it so far.
+    /// Waits until the agent has stored all builds that ended under it so far.
     pub(crate) fn settle(&self, world: &World) {
         let outputs = locked(&self.owed).by_agent.clone();
         let since = Instant::now();
@@ -117,9 +117,9 @@ impl Ledger {
         owed.stored.extend(outputs);
     }
 
-    /// Everything that was seen or is owed is in the history once, and the history is whole.
+    /// Checks that the history contains every expected build once, and is intact.
     pub(crate) fn check(&self, world: &World, when: &str) {
-        // These reads are the test's own.
+        // These reads belong to the test itself.
         let own = Counts::default();
         assert_whole(&own, &world.store);
         let seen = self.seen();
@@ -135,7 +135,7 @@ impl Ledger {
             lost.len(),
             owed.len()
         );
-        // The agent and `gotrace run` each follow a build under `run`: it is one all the same.
+        // The agent and `gotrace run` both observe a build under `run`, but it is one build.
         let doubled: Vec<_> = stored.iter().filter(|(_, n)| **n > 1).collect();
         assert!(doubled.is_empty(), "doubled: {when}: {doubled:?}");
         // An agent moves a damaged history aside.
@@ -149,7 +149,7 @@ impl Ledger {
 
 pub(crate) const LIST: [&str; 5] = ["builds", "--format", "json", "--limit", "0"];
 
-/// The outputs of ended builds of this test, and how many builds each has.
+/// Outputs of ended builds of this test, with the number of builds of each.
 fn stored_outputs(world: &World) -> BTreeMap<String, usize> {
     let dirs = world.modules.each_ref().map(|it| {
         let dir = it.dir().display().to_string();

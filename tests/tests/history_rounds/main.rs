@@ -1,7 +1,7 @@
-//! Rounds of a history in use: builds are stored by an agent and by `gotrace run`, other programs read and copy the database, and the
-//! two processes of the agent are killed and started again. No build that was stored is lost, and no copy lacks one.
+//! Rounds of a history in use. An agent and `gotrace run` store builds, other programs read and copy the database, and both
+//! processes of the agent are killed and restarted. No stored build is lost, and no copy lacks one.
 //!
-//! A round ends with a check of everything that the history has to hold ([`ledger::Ledger::check`]). Needs root.
+//! Each round ends with a check of all expected builds ([`ledger::Ledger::check`]). Needs root.
 #![cfg(test)]
 
 mod ledger;
@@ -26,12 +26,12 @@ use tests::{Module, Toolchain, gotrace_command, target_dir, toolchain};
 use ledger::Ledger;
 use tools::{PATIENCE, locked, wait_for};
 
-/// The variable that asks for this many long rounds.
+/// Variable with the number of long rounds.
 const ROUNDS: &str = "GOTRACE_HISTORY_ROUNDS";
-/// Rounds over one history. It is copied all the time, so its size is bounded.
+/// Rounds per history. The history is copied continuously, so its size is bounded.
 const PER_HISTORY: usize = 10;
 
-/// How much of each happened.
+/// Counts of the operations.
 #[derive(Debug, Default)]
 struct Counts {
     agent_builds: AtomicUsize,
@@ -52,21 +52,21 @@ fn get(count: &AtomicUsize) -> usize {
     count.load(Ordering::Relaxed)
 }
 
-/// What the threads of a round share.
+/// State that the threads of a round share.
 struct World {
     toolchain: Toolchain,
     modules: [Module; 2],
     store: PathBuf,
-    /// The directory for copies of the history.
+    /// Directory for copies of the history.
     copies: TempDir,
-    /// The address of the agent's pages, while there is an agent.
+    /// Address of the agent's pages, while an agent runs.
     address: Mutex<Option<String>>,
     ledger: Ledger,
-    /// The round ends: by its time, or because a thread failed.
+    /// The round ends, because its time is up or because a thread failed.
     is_over: AtomicBool,
 }
 
-/// Ends the round when its thread ends, also by a panic.
+/// Ends the round when its thread ends, even by a panic.
 struct Ending<'a>(&'a World);
 
 impl Drop for Ending<'_> {
@@ -98,7 +98,7 @@ impl World {
     }
 }
 
-/// A directory on the disk that cargo builds on: the temporary one may be in memory.
+/// A directory on the disk of cargo's target directory, because the temporary directory can be in memory.
 fn directory() -> TempDir {
     let target = target_dir();
     fs::create_dir_all(&target).unwrap();
@@ -144,7 +144,7 @@ fn no_build_is_lost_while_others_read_and_parts_of_the_agent_are_killed() {
     );
 }
 
-/// Returns how many ended builds the readers saw.
+/// Returns the number of ended builds that the readers returned.
 fn rounds_of_one_history(
     toolchain: &Toolchain,
     rounds: std::ops::Range<usize>,
@@ -190,7 +190,7 @@ fn start(world: &World, dir: TempDir) -> Agent {
     agent
 }
 
-/// Kills the parts of the agent and starts a second one, by turns, until the round is over; each at least once.
+/// Kills the processes of the agent and starts a second agent, in turns, until the round ends. Does each at least once.
 fn faults(world: &World, agent: Agent, round: usize, length: Duration, counts: &Counts) -> Agent {
     const STEPS: usize = 4;
     let began = Instant::now();
@@ -201,7 +201,7 @@ fn faults(world: &World, agent: Agent, round: usize, length: Duration, counts: &
         wait_for("a build under the agent", || {
             get(&counts.agent_builds) > before || world.is_over()
         });
-        // A moment that differs from step to step.
+        // The delay differs from step to step.
         let moment = (round * STEPS + step) as u64 * 7919 % 90_000;
         thread::sleep(Duration::from_micros(moment));
         match step % STEPS {
@@ -219,7 +219,7 @@ fn faults(world: &World, agent: Agent, round: usize, length: Duration, counts: &
             }
             _ => {
                 agent.kill_keeper();
-                // The pages have another port.
+                // The pages of the new agent have another port.
                 *locked(&world.address) = Some(agent.address().to_owned());
                 add(&counts.storage_kills);
             }
@@ -229,7 +229,7 @@ fn faults(world: &World, agent: Agent, round: usize, length: Duration, counts: &
     agent
 }
 
-/// A second agent on the same history ends by itself, and says why.
+/// A second agent on the same history ends by itself and reports the reason.
 fn refuse_a_second(store: &Path) {
     let mut second: Command = gotrace_command([("", ""); 0]);
     let mut second = second

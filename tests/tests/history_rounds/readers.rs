@@ -1,4 +1,4 @@
-//! The readers of a history in use: `sqlite3`, backups, `gotrace builds` and `gotrace show`, and the agent's API.
+//! Readers of a history in use: `sqlite3`, backups, `gotrace builds` and `gotrace show`, and the agent's API.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -16,7 +16,8 @@ pub(crate) fn sqlite3(world: &World, counts: &Counts) {
     }
 }
 
-/// `.backup`, `VACUUM INTO` and `gotrace store backup`. Every build that was seen before a copy began is in that copy.
+/// Copies with `.backup`, `VACUUM INTO` and `gotrace store backup`. Each copy contains every build that was returned before the
+/// copy began.
 pub(crate) fn copies(world: &World, counts: &Counts) {
     let file = world.copies.path().join("copy.db");
     let path = file.to_str().unwrap();
@@ -25,7 +26,7 @@ pub(crate) fn copies(world: &World, counts: &Counts) {
     for command in ways.cycle().take_while(|_| !world.is_over()) {
         let seen = world.ledger.seen();
         retry(counts, || {
-            // The copy before this one, or a part of one that failed as busy.
+            // Removes the previous copy, or the partial copy of a busy database.
             remove(world);
             match command {
                 Some(command) => tools::sqlite3_once(&world.store, command),
@@ -54,7 +55,7 @@ pub(crate) fn gotrace(world: &World, counts: &Counts) {
             let shown = tools::gotrace(counts, &world.store, &["show", &id]);
             assert!(shown.contains(&id), "{id}: {shown}");
         }
-        // The agent may be away, or be killed during the request.
+        // The agent can be stopped, or be killed during the request.
         let list = retry(counts, || {
             let address = locked(&world.address).clone().ok_or("no agent")?;
             let answer = ask(&address).map_err(|it| it.to_string())?;

@@ -1,4 +1,4 @@
-//! Builds, one after another, each with an output of its own name.
+//! Consecutive builds, each with a unique name of its output.
 
 use std::fs;
 
@@ -6,14 +6,14 @@ use tests::Module;
 
 use crate::{Counts, World, add, get};
 
-/// Outputs that stay for a while: the agent reads them after the build.
+/// Number of outputs that are kept: the agent reads an output after the build.
 const OUTPUTS: usize = 16;
 
-/// How the names of outputs begin: of builds that only the agent stores, and of builds under `gotrace run`.
+/// First letter of the output's name: of builds that only the agent stores, and of builds under `gotrace run`.
 const AGENT: char = 'a';
 pub(crate) const RUN: char = 'r';
 
-/// The agent stores these.
+/// Makes builds that the agent stores.
 pub(crate) fn under_the_agent(world: &World, counts: &Counts) {
     let module = &world.modules[0];
     while !world.is_over() {
@@ -27,7 +27,7 @@ pub(crate) fn under_the_agent(world: &World, counts: &Counts) {
     }
 }
 
-/// `gotrace run --store` stores these.
+/// Makes builds that `gotrace run --store` stores.
 pub(crate) fn by_run(world: &World, counts: &Counts) {
     let module = &world.modules[1];
     let store = world.store.to_str().unwrap();
@@ -50,7 +50,7 @@ fn name(kind: char, n: usize) -> String {
 
 fn remove_old(module: &Module, kind: char, n: usize) {
     if let Some(old) = n.checked_sub(OUTPUTS) {
-        // It may be one of an earlier history, which is gone with its module.
+        // The file can belong to an earlier history, which is deleted with its module.
         let _none = fs::remove_file(module.dir().join(name(kind, old)));
     }
 }

@@ -1,5 +1,5 @@
-//! More records than the ring has room for: an agent that is stopped, as a machine without memory or a debugger stops it, while builds
-//! run that start thousands of processes.
+//! More records than the ring can hold. The test stops an agent, as a debugger or lack of memory does, while builds start thousands
+//! of processes.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -12,8 +12,8 @@ use tests::{Module, Toolchain, toolchain};
 
 use crate::{is_marked, module, sum};
 
-/// Starts processes whose records fill any ring, for most of the time while the agent is stopped. It goes on before the end, so that
-/// the end is seen.
+/// Starts processes whose records fill any ring, mostly while the agent is stopped. The agent continues before the storm ends, so
+/// that it observes the end.
 const STORM: &str = r#"
 word=$(head -c 60000 /dev/zero | tr '\0' x)
 storm() { i=0; while [ $i -lt "$1" ]; do /bin/true "$word"; i=$((i+1)); done; }
@@ -108,7 +108,7 @@ fn builds_within_a_storm_of_other_processes_are_all_there() {
         ),
     );
     assert_eq!(found.len(), builds + 1);
-    // A gap without a loss would be one that nobody counts.
+    // A gap without a counted loss would be an error.
     let first = usize::from(is_marked(&found[0]));
     assert!(marked == first || lost > 0, "{found:#?}");
     let made = fs::metadata(module.dir().join("out")).unwrap().len();

@@ -1,5 +1,5 @@
-//! Links while probes are put on their program and torn off again: a gotrace that is killed leaves the kernel to take them away
-//! whatever is under way.
+//! Links while probes are attached to the linker and detached again. If gotrace is killed, the kernel detaches the probes at any
+//! moment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tests::figures::{size, tell};
 use tests::{Module, Toolchain, gotrace_command, toolchain};
 
-/// The link of a module's program, as the `go` command would run it.
+/// The linker command of a module's program, as `go` would run it.
 struct Link {
     program: PathBuf,
     config: PathBuf,
@@ -48,7 +48,7 @@ impl Link {
         link
     }
 
-    /// How it ended.
+    /// Runs the link; returns its exit status.
     fn run(&self, output: &Path) -> std::process::ExitStatus {
         let mut link = Command::new(&self.program);
         link.arg("-o").arg(output).arg("-importcfg");
@@ -80,7 +80,7 @@ fn outputs_are_the_same_to_the_byte_while_gotrace_comes_and_is_killed() {
                     .args(["sleep", "3"])
                     .spawn()
                     .unwrap();
-                // From before the first probe to long after the last.
+                // Covers the time from before the first probe to long after the last.
                 thread::sleep(Duration::from_millis(97 * (cycles % 11)));
                 gotrace.kill().unwrap();
                 gotrace.wait().unwrap();
@@ -128,7 +128,7 @@ fn outputs_are_the_same_to_the_byte_while_gotrace_comes_and_is_killed() {
     assert!(cycles > 2, "{cycles} cycles");
 }
 
-/// Its packages come to be in the cache, the main one too.
+/// Its packages get into the cache, including the main package.
 fn module_for_links(toolchain: &Toolchain) -> Module {
     let module = crate::module(toolchain);
     module.run_go(toolchain, &["build", "-o", "/dev/null", "."]);

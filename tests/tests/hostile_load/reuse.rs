@@ -1,4 +1,4 @@
-//! Builds whose processes have the numbers of others that were there before them.
+//! Builds whose processes reuse numbers of earlier processes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use tests::agent::Agent;
 use tests::figures::{size, tell};
 use tests::{Module, toolchain};
 
-/// Holds the number that the kernel gave last; the next one is looked for from there.
+/// Contains the last number that the kernel assigned; the kernel searches the next one from there.
 const LAST: &str = "/proc/sys/kernel/ns_last_pid";
 
-/// Runs a build whose `go` has this number, unless others were quicker; returns the number it had.
+/// Runs a build and tries to give its `go` this number; returns the number it received.
 fn build_as(module: &Module, number: u32, command: &mut Command) -> u32 {
     command.current_dir(module.dir()).stdout(Stdio::null());
     fs::write(LAST, (number - 1).to_string()).unwrap();
@@ -30,7 +30,7 @@ fn builds_with_the_same_number_are_kept_apart() {
     let toolchain = toolchain("1.27");
     let modules = [crate::module(&toolchain), crate::module(&toolchain)];
     let builds = size(16, 120);
-    // Numbers of the tools come again, too: each build takes a dozen from here on.
+    // The tools reuse numbers, too: each build takes a dozen from here.
     let number = modules
         .iter()
         .map(|it| build_as(it, std::process::id(), &mut it.go(&toolchain, &["version"])))

@@ -1,4 +1,4 @@
-//! What a builder may put where an output should be, and swap while it is opened: nothing of a secret is ever read, and nobody waits.
+//! Objects that a builder can put in place of an output, or swap while it is opened. gotrace reads no secret and blocks nobody.
 #![cfg(test)]
 
 mod odd;

@@ -1,4 +1,5 @@
-//! What is no file, is no file of this name here, or changes while it is read: refused or told, never waited for.
+//! Paths that are not regular files, belong to another user, or change during the read. gotrace refuses or reports them, and never
+//! waits.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,7 +18,7 @@ use tests::gotrace;
 use tracer_core::event::{Artifact, Ktime, ProcKey, Tgid};
 use tracer_user::inspect::{Analyser, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
 
-/// Far more than opening takes, and less than the kernel waits for a lease to be given up (45 s).
+/// Much longer than opening takes, and shorter than the kernel's lease timeout (45 s).
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const ROOT: Reader = Reader {
@@ -30,7 +31,7 @@ fn in_time<T: Send + 'static>(what: &str, job: impl FnOnce() -> T + Send + 'stat
     let (done, finished) = channel();
     thread::spawn(move || done.send(job()));
     let result = finished.recv_timeout(PATIENCE);
-    result.unwrap_or_else(|_| panic!("{what} was still not done after {PATIENCE:?}"))
+    result.unwrap_or_else(|_| panic!("{what} did not finish within {PATIENCE:?}"))
 }
 
 fn open(path: PathBuf) -> Result<Opened, Refused> {
@@ -66,7 +67,7 @@ fn what_is_no_file_is_not_opened() {
     assert!(matches!(refused, Refused::Special), "a socket: {refused}");
 }
 
-/// Whoever holds a lease may make others wait for as long as the kernel lets him.
+/// The holder of a lease can block others until the kernel's timeout.
 #[test]
 fn a_lease_makes_nobody_wait() {
     let (_dir, path) = place();
@@ -112,7 +113,7 @@ fn read(path: PathBuf, analyser: &Analyser) -> Result<Artifact, Refused> {
     open(path)?.artifact(analyser)
 }
 
-/// A reader that has a file mapped dies of this.
+/// This crashes a reader that maps the file.
 #[test]
 fn a_file_that_is_cut_and_filled_while_it_is_read_harms_nobody() {
     const READS: usize = 100;
@@ -140,12 +141,12 @@ fn a_file_that_is_cut_and_filled_while_it_is_read_harms_nobody() {
     });
     println!("of {READS} reads {n_changed} saw the file change");
     assert_eq!(n_read + n_changed, READS);
-    assert!(n_changed > 0, "a race that never happens");
+    assert!(n_changed > 0, "the race never happened");
     assert_eq!(analyser.n_lost(), 0);
     assert_eq!(read(path, &analyser).unwrap(), honest);
 }
 
-/// A process that says `ready` and waits; it ends with the test.
+/// A process that prints `ready` and waits; it ends with the test.
 struct Neighbour(Child);
 
 impl Neighbour {
@@ -183,7 +184,7 @@ impl Drop for Neighbour {
     }
 }
 
-/// A shell in mounts of its own, where `/mnt` holds what it does for nobody else.
+/// Starts a shell in a private mount namespace, in which the script fills `/mnt`.
 fn in_own_mounts(script: &str, dir: &Path) -> Neighbour {
     let script = format!("set -e\nmount -t tmpfs none /mnt\n{script}\necho ready\nread line\n");
     let mut command = Command::new("unshare");
@@ -216,7 +217,7 @@ fn a_path_is_the_builders_path_in_its_mounts_and_below_its_root() {
             .open(Path::new("/mnt/out"), ROOT, 100)
             .is_err()
     );
-    // It is the same after the builder has gone, and its mounts with it.
+    // The content stays readable after the builder and its mount namespace are gone.
     drop(mounted);
     assert_eq!(content(&root, "/mnt/out"), "mounted\n");
 

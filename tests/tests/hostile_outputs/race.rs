@@ -1,6 +1,6 @@
-//! A builder that swaps what a path leads to, as fast as the machine can, while the path is opened a million times in all.
+//! A builder swaps the target of a path as fast as possible, while the path is opened a million times in total.
 //!
-//! That each race can be lost is shown first, by opening the path as anybody would: the secret is read then.
+//! The test first shows that each race can be lost: a naive open of the path reads the secret.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -15,11 +15,11 @@ use tempfile::TempDir;
 use tests::figures::{size, tell};
 use tracer_user::inspect::{Reader, Root, TEXT_LIMIT};
 
-/// Most tries until opening it carelessly reads the secret.
+/// Maximum number of tries until a naive open reads the secret.
 const CARELESS: u64 = 2_000_000;
 const SECRET: &[u8] = b"what only root may read";
 const HONEST: &[u8] = b"what was built";
-/// A user that this machine does not have.
+/// A user ID that does not exist on this machine.
 const BUILDER: u32 = 60_001;
 
 /// A directory of the builder, and a secret of root.
@@ -53,9 +53,9 @@ impl Ground {
         self.path("secrets/out")
     }
 
-    /// Opens `asked` while `one` and `other` change places.
+    /// Opens `asked` while `one` and `other` swap places.
     fn race(&self, case: &str, asked: &str, one: &str, other: &str) {
-        // There are five races.
+        // The file has five races.
         let tries = size(200_000, 1_000_000) as u64;
         let asked = self.path(asked);
         let (one, other) = (self.path(one), self.path(other));
@@ -95,7 +95,7 @@ impl Ground {
 }
 
 struct Tally {
-    /// The try at which the secret was read.
+    /// The try at which the naive open read the secret.
     careless: u64,
     honest: u64,
     secret: u64,
@@ -105,7 +105,7 @@ struct Tally {
 fn watch(asked: &Path, tries: u64) -> Tally {
     let careless = (1..=CARELESS).find(|_| read_carelessly(asked) == SECRET);
     let mut tally = Tally {
-        careless: careless.expect("a race that can be lost"),
+        careless: careless.expect("the naive open must lose the race"),
         honest: 0,
         secret: 0,
         refused: 0,
@@ -163,7 +163,7 @@ fn a_file_that_becomes_a_hard_link() {
     );
 }
 
-/// Such links lead to a file that is open, whatever may be reached by names.
+/// Such links lead to an open file, even one that has no reachable name.
 #[test]
 fn a_file_that_becomes_a_link_of_proc() {
     let ground = Ground::new();

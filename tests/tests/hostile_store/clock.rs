@@ -1,4 +1,4 @@
-//! The wall clock is set while builds run: forward, back, to before 1970 and to the end of what it can say.
+//! Sets the wall clock while builds run: forward, back, before 1970, and to its maximum.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -58,7 +58,7 @@ fn builds_are_there_once_each_and_as_long_as_they_were_wherever_the_clock_jumps(
     found.sort();
     jumped.sort();
     jumped.dedup();
-    assert_eq!(jumped.len(), jumps.len(), "no two have one name");
+    assert_eq!(jumped.len(), jumps.len(), "names are unique");
     assert_eq!(found, jumped);
     for id in &found {
         let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();

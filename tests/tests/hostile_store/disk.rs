@@ -1,4 +1,4 @@
-//! Disks, each in the mount namespace of its agent alone.
+//! Full and broken disks, each mounted only in the namespace of its agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tests::{Module, Toolchain, gotrace, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// An agent whose history is on a disk of its own. `mount` puts that at `$1`.
+/// Starts an agent whose history is on its own disk. `mount` mounts the disk at `$1`.
 fn agent_on(mount: &str) -> Agent {
     let dir = tempfile::tempdir().unwrap();
     let script = format!("set -e\n{mount}\nshift\nexec \"$@\"\n");
@@ -29,7 +29,7 @@ fn agent_on(mount: &str) -> Agent {
     Agent::start_as(command, dir, &[])
 }
 
-/// Its disk, as seen from here.
+/// Path of the agent's disk, as this process sees it.
 fn disk(agent: &Agent) -> PathBuf {
     let root = PathBuf::from(format!("/proc/{}/root", agent.pid()));
     root.join(agent.dir().strip_prefix("/").unwrap())
@@ -49,7 +49,7 @@ fn build(module: &Module, toolchain: &Toolchain, output: &str) {
     module.run_go(toolchain, &["build", "-o", output, "."]);
 }
 
-/// What the build of each output ended as, oldest first.
+/// Outputs with the results of their builds, oldest first.
 fn outputs(builds: &[Value]) -> Vec<(&str, &str)> {
     builds
         .iter()
@@ -61,7 +61,7 @@ fn outputs(builds: &[Value]) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Room that is left, taken.
+/// Fills the remaining space.
 fn fill(file: &Path) {
     let zeros = [0; 4096];
     let mut file = fs::File::create(file).unwrap();
@@ -89,7 +89,7 @@ fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
             said.contains("has no room: free some on its disk"),
             "{said}"
         );
-        // Its beginning, and its end, if nobody else builds.
+        // Drops the start, and the end if no other build runs.
         let since = Instant::now();
         while n_dropped(&agent) < dropped + 2 {
             assert!(since.elapsed() < PATIENCE, "{} dropped", n_dropped(&agent));
@@ -102,12 +102,12 @@ fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
         wait_for(&agent, &module, &after);
         kept.extend([before, after]);
     }
-    // Builds of others may have been what was dropped: then there was room for the end of one of these after all.
+    // The dropped records can belong to other builds, so the end of one of these can be stored.
     let mut found = agent.builds_in(&module);
     found.retain(|it| !it["command_line"].as_str().unwrap().contains("-o full"));
     let all: Vec<(&str, &str)> = kept.iter().map(|it| (it.as_str(), "succeeded")).collect();
     assert_eq!(outputs(&found), all);
-    assert_eq!(n_said, 0, "it is said once, not with every build");
+    assert_eq!(n_said, 0, "the failure is logged once, not with every build");
     tell(
         "history on a disk that fills up",
         format!("{rounds} times, {} builds", 3 * rounds),
@@ -119,7 +119,7 @@ fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
     agent.stop();
 }
 
-/// What the history refused.
+/// Number of records that the history refused.
 fn n_dropped(agent: &Agent) -> u64 {
     let page = agent.page("/metrics");
     let begin = "gotrace_queue_dropped_total{queue=\"history\"} ";
@@ -127,7 +127,7 @@ fn n_dropped(agent: &Agent) -> u64 {
     value.map_or_else(|| panic!("{page}"), |it| it.parse().unwrap())
 }
 
-/// Until the build of that output is there and over.
+/// Waits until the build of this output is stored and ended.
 fn wait_for(agent: &Agent, module: &Module, output: &str) {
     let since = Instant::now();
     loop {
@@ -158,7 +158,7 @@ fn a_disk_that_turns_read_only_costs_what_is_built_from_then_on() {
     let mut agent = agent_on(&format!("mount -o loop {} \"$1\"", file.display()));
     build(&module, &toolchain, "before");
     agent.wait_for(&module, 1);
-    // As the kernel does it when it finds the file system broken.
+    // The kernel does this when it detects a broken file system.
     in_it(
         &agent,
         "dev=$(basename $(findmnt -no SOURCE \"$1\")); echo broken > /sys/fs/ext4/$dev/trigger_fs_error",
@@ -174,7 +174,7 @@ fn a_disk_that_turns_read_only_costs_what_is_built_from_then_on() {
         outputs(&agent.builds_in(&module)),
         [("before", "succeeded")]
     );
-    // What is not stored is counted all the same.
+    // Builds that are not stored are counted nevertheless.
     agent.wait_for_page("/metrics", "go_build_builds_total{");
     tell(
         "history on a disk that turns read-only",

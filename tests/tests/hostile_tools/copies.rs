@@ -1,4 +1,4 @@
-//! Programs that are renamed over, deleted or changed in their mode, and two copies of one toolchain.
+//! Programs that are replaced by rename, deleted or changed in mode, and two copies of one toolchain.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use tests::{Toolchain, toolchain};
 use crate::verdict::Verdict;
 use crate::{Builds, Copied};
 
-/// What an installer does to a program, from first to last.
+/// Changes a program as an installer does.
 type Change = fn(&Copied, &Toolchain);
 
 const CHANGES: [(&str, Change); 3] = [

@@ -1,4 +1,4 @@
-//! Programs that are written over where they are, and run at once.
+//! Programs that are overwritten in place and executed immediately.
 
 use tests::agent::Agent;
 use tests::figures::{size, tell};
@@ -20,7 +20,7 @@ fn a_toolchain_that_is_upgraded_in_place_again_and_again_never_dies() {
     for round in 0..rounds {
         let version = &versions[round % 2];
         copied.become_in_place(version);
-        // The first one begins at the very moment at which the last byte is written.
+        // The first build begins immediately after the last byte is written.
         for _ in 0..2 {
             builds.next(&copied.toolchain(version));
             minors.push(version.minor());

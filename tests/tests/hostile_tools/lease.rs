@@ -1,5 +1,5 @@
-//! Whoever begins to write to a probed program is held until its probes are off, though nobody looks whether it changed. How many are
-//! on is read from the memory of a process that runs it.
+//! Opening a probed program for writing blocks until gotrace has detached its probes, even if gotrace does not check for changes.
+//! The number of attached probes is read from the memory of a process that runs the program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
-/// A copy of a compiler, and who probes it. Nobody looks for changes unless told to.
+/// A copy of a compiler, and its prober, which checks for changes only on request.
 struct Compiler {
     path: PathBuf,
     fifo: PathBuf,
@@ -39,7 +39,7 @@ struct Compiler {
     _dir: tempfile::TempDir,
 }
 
-/// A compiler at work. Ends with the test, and before its source does: it would fail, and say so.
+/// A running compiler. It ends with the test, before its source is removed, because it would otherwise fail and print an error.
 struct Running {
     child: Child,
     source: Option<File>,
@@ -77,7 +77,7 @@ impl Compiler {
         self.probes.probe(&mut self.tracer, tool)
     }
 
-    /// Probes it with success, and says how many probes are on.
+    /// Probes the compiler successfully, and returns the number of attached probes.
     fn probed(&mut self) -> usize {
         let tool = self.probe();
         assert_eq!(tool.refused, []);
@@ -88,11 +88,11 @@ impl Compiler {
         n
     }
 
-    /// Runs it: it waits for what it is to compile.
+    /// Runs the compiler, which waits for its input.
     fn run(&self) -> Running {
         let child = Command::new(&self.path)
             .args(["-p", "main", "-o"])
-            // Not /dev/null: a compiler that fails removes its output.
+            // Not /dev/null: a failing compiler removes its output.
             .arg(self.path.with_extension("o"))
             .arg(&self.fifo)
             .stdin(Stdio::null())
@@ -111,7 +111,7 @@ impl Compiler {
                     running.source = Some(source);
                     return running;
                 }
-                // Nobody reads yet.
+                // The compiler has not opened its input yet.
                 Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -121,7 +121,7 @@ impl Compiler {
         }
     }
 
-    /// Bytes in which the code of a process that begins to run it now differs from the file.
+    /// Bytes of code that differ from the file in a process that starts the program now.
     fn breakpoints(&self) -> usize {
         let running = self.run();
         let proc = PathBuf::from(format!("/proc/{}", running.child.id()));
@@ -196,7 +196,7 @@ fn only_writers_are_held() {
     fs::set_permissions(&compiler.path, fs::Permissions::from_mode(0o700)).unwrap();
     fs::read(&compiler.path).unwrap();
     assert_eq!(compiler.breakpoints(), n);
-    // Nobody can write to a program while it runs, and who tries in vain takes nothing off.
+    // Nobody can write to a running program. A failed attempt detaches no probe.
     let running = compiler.run();
     let refused = OpenOptions::new().append(true).open(&compiler.path);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ExecutableFileBusy);
@@ -223,7 +223,7 @@ fn without_the_right_to_a_lease_it_is_probed_and_known_to_be_without() {
     let mut compiler = Compiler::of(&toolchain("1.27"));
     chown(&compiler.path, Some(1), Some(1)).unwrap();
     thread::spawn(move || {
-        // Of this thread alone.
+        // Affects only this thread.
         let mut sets = capabilities(None).unwrap();
         sets.effective.remove(CapabilitySet::LEASE);
         set_capabilities(None, sets).unwrap();
@@ -237,7 +237,7 @@ fn without_the_right_to_a_lease_it_is_probed_and_known_to_be_without() {
     .unwrap();
 }
 
-/// Whether that process holds a lease on that file.
+/// Whether this process holds a lease on this file.
 fn has_lease(pid: u32, path: &Path) -> bool {
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let inode = fs::metadata(path).unwrap().ino();
@@ -247,18 +247,18 @@ fn has_lease(pid: u32, path: &Path) -> bool {
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let since = Instant::now();
     while !is_so() {
-        assert!(since.elapsed() < PATIENCE, "not in a minute: {what}");
+        assert!(since.elapsed() < PATIENCE, "timed out waiting for {what}");
         thread::sleep(PAUSE);
     }
 }
 
-/// A stop that it is asked for, as by ^Z; it takes nothing off while it stands still.
+/// Sends a stop request, as ^Z does. While stopped, the agent could not detach probes.
 #[test]
 fn an_agent_that_is_asked_to_stop_holds_nobody() {
     let _alone = crate::alone();
     let mut gotrace = gotrace_command([("", ""); 0]);
-    // The kernel lets nobody be stopped so whose group has no parent in its session (`setsid cargo test`): then there is no shell that
-    // could let it go on. Of a group of its own this test is the parent.
+    // The kernel does not stop a process group without a parent in its session (`setsid cargo test`), because no shell could
+    // continue it. In a group of its own, this test is the parent.
     gotrace.process_group(0);
     let agent = Agent::start_as(gotrace, tempfile::tempdir().unwrap(), &[]);
     let version = toolchain("1.27");
@@ -276,7 +276,7 @@ fn an_agent_that_is_asked_to_stop_holds_nobody() {
     };
     wait_until("a stopped agent", is_stopped);
     assert!(!has_lease(agent.pid(), &compile));
-    // Whoever does not want to wait is refused where he would have to.
+    // A non-blocking open fails where it would wait.
     let mut options = OpenOptions::new();
     let writer = options.append(true).custom_flags(NONBLOCK);
     drop(writer.open(&compile).unwrap());

@@ -1,14 +1,14 @@
-//! Whether what is said of compilations and links is exact, or says itself that it is not.
+//! Checks that reported compilations and links are exact, or marked as incomplete.
 
 use tests::phases::{compile_phases, link_phases};
 use tracer_core::event::ProcKey;
 use tracer_core::model::{Anomaly, Build, CallKind, ToolCall};
 
-/// Compilations and links, by how their phases stand beside what Go's own tools print.
+/// Compilations and links, by comparison of their phases with the output of Go's own tools.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) exact: usize,
-    /// Fewer, and the build says so.
+    /// Fewer phases, and the build reports this.
     pub(crate) told: usize,
     pub(crate) wrong: Vec<String>,
 }
@@ -40,7 +40,7 @@ impl Verdict {
                 let (kind, process) = (call.kind, call.process);
                 let said = &build.anomalies;
                 self.wrong
-                    .push(format!("{kind:?} {process:?}: {seen:?}; it says {said:?}"));
+                    .push(format!("{kind:?} {process:?}: {seen:?}; it reports {said:?}"));
             }
         }
     }
@@ -51,7 +51,7 @@ impl Verdict {
     }
 }
 
-/// Whether the build says that something of this call is missing.
+/// Whether the build reports that data of this call is missing.
 fn is_told(build: &Build, call: &ToolCall) -> bool {
     let is_of = |process: &ProcKey| *process == call.process;
     build.anomalies.iter().any(|it| match it {

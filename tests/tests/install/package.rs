@@ -14,13 +14,13 @@ const SLOW: &str = "/opt/slow.sh";
 const GO_ON: &str = "/opt/go-on";
 const RUNNER: &str = "/home/builder/actions-runner";
 
-/// Without questions: there is nobody to answer.
+/// Runs without questions, because nobody can answer.
 fn dpkg(machine: &Machine, action: &[&str]) {
     let debconf = ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg"];
     machine.succeed([&debconf[..], &["--force-confold"], action].concat());
 }
 
-/// Begins a build that goes on when it may, and waits until the service follows it.
+/// Starts a build that waits for a file, and waits until the service observes it.
 fn begin(machine: &Machine, name: &str) -> Child {
     machine.write(
         SLOW,
@@ -50,7 +50,7 @@ fn property(machine: &Machine, name: &str) -> String {
 #[test]
 fn a_package_brings_the_service_and_takes_it_away() {
     let machine = machine();
-    // Where this machine is a container, its image may forbid packages to start services.
+    // If this machine is a container, its image can forbid packages to start services.
     machine.succeed(["rm", "--force", "/usr/sbin/policy-rc.d"]);
     machine.copy(&package(), DEB);
     dpkg(&machine, &["--install", DEB]);
@@ -71,7 +71,7 @@ fn a_package_brings_the_service_and_takes_it_away() {
         assert!(machine.has(page), "{page}");
     }
 
-    // What a package put there is not for `install` to overwrite; runners are.
+    // `install` does not overwrite the package's files; it still configures runners.
     let refused = machine.run([DOWNLOADED, "install"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{said}");
@@ -87,7 +87,7 @@ fn a_package_brings_the_service_and_takes_it_away() {
     );
     assert!(!machine.has("/usr/local/bin/gotrace"));
 
-    // Installed again it is the upgrade: the service is another process, the configuration the operator's.
+    // A second installation is an upgrade: the service is a new process, and the operator's configuration stays.
     machine.write(CONFIG, "keep_days = 7\n");
     let pid = property(&machine, "MainPID");
     let mut under_way = begin(&machine, "across");
@@ -96,7 +96,7 @@ fn a_package_brings_the_service_and_takes_it_away() {
     assert_eq!(property(&machine, "ActiveState"), "active\n");
     let kept = fs::read_to_string(machine.path(CONFIG)).unwrap();
     assert_eq!(kept, "keep_days = 7\n");
-    // What was under way is whole: the kernel programs are the same.
+    // The running build is complete, because the kernel programs did not change.
     machine.succeed(["touch", GO_ON]);
     assert!(under_way.wait().unwrap().success());
     let across = found(&machine, "gotrace", "across");

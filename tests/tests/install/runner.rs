@@ -1,4 +1,4 @@
-//! What GitHub's runner runs after a job: the builds of the job on its page, and never a job that fails by it.
+//! The script that GitHub's runner executes after a job. It adds the job's builds to the summary page, and never fails a job.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use super::harness::{DOWNLOADED, found, machine};
 
 const RUNNER: &str = "/home/builder/actions-runner";
 const SCRIPT: &str = "/usr/local/lib/gotrace/job-completed.sh";
-/// What a job has in its environment.
+/// Environment variables of a job.
 const JOB: &str = "CI=true GITHUB_ACTIONS=true GITHUB_REPOSITORY=acme/app GITHUB_REF=refs/heads/main \
                    GITHUB_RUN_ID=17123456789 GITHUB_RUN_ATTEMPT=2 GITHUB_JOB=test RUNNER_NAME=one";
 
-/// As a runner starts it: a user's shell with `-e`. Whether it ended well, in time, and what it said.
+/// Runs the script as a runner does: a user's shell with `-e`. Returns the exit code (none if killed) and the output.
 fn complete(machine: &Machine, page: &str) -> (Option<i32>, String) {
     let file = machine.path(&format!("{RUNNER}/.env"));
     let env = fs::read_to_string(file).unwrap();
@@ -67,7 +67,7 @@ fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
     assert_eq!(complete(&machine, page), (Some(0), String::new()));
     let text = fs::read_to_string(machine.path(page)).unwrap();
     assert!(text.starts_with("### Go builds\n\n1 build in "), "{text}");
-    // Its cells are as many as those of the head, whatever the names are.
+    // Every row has as many cells as the head, whatever the names contain.
     let rows: Vec<&str> = text.lines().filter(|it| it.starts_with('|')).collect();
     assert_eq!(rows.len(), 3, "{text}");
     assert!(rows.iter().all(|it| it.matches('|').count() == 9), "{text}");
@@ -80,7 +80,7 @@ fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
     let (status, said) = complete(&machine, "/home/builder/gone.md");
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("cannot ask the agent"), "{said}");
-    // Somebody is there and never answers: a socket that nobody accepts from.
+    // A server that never answers: a socket that nobody accepts from.
     machine.write(
         "/run/systemd/system/hole.socket",
         "[Socket]\nListenStream=127.0.0.1:10127\n",
@@ -97,7 +97,7 @@ fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
             .unwrap()
             .is_empty()
     );
-    // No page, or one that cannot be written.
+    // The summary page is not set, or cannot be written.
     assert_eq!(complete(&machine, "").0, Some(0));
     assert_eq!(complete(&machine, "/proc/none").0, Some(0));
 

@@ -1,4 +1,4 @@
-//! `gotrace install` on a machine with systemd: the service runs with no more rights than it needs, and sees the next build.
+//! `gotrace install` on a machine with systemd: the service has only the rights it needs, and observes the next build.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ const NO_ENV: [(&str, &str); 0] = [];
 const CONFIG: &str = "/etc/gotrace/gotrace.toml";
 /// `CAP_BPF`, `CAP_PERFMON`, `CAP_LEASE`, `CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`, as in `include/uapi/linux/capability.h`.
 const FIVE: u64 = 1 << 39 | 1 << 38 | 1 << 28 | 1 << 19 | 1 << 2;
-/// What was asked for: `systemd-analyze security` at least as good as this.
+/// Maximum exposure by `systemd-analyze security`.
 const EXPOSURE: f64 = 3.1;
 
 fn property(machine: &Machine, name: &str) -> String {
@@ -21,7 +21,7 @@ fn property(machine: &Machine, name: &str) -> String {
     said.trim().to_owned()
 }
 
-/// What the kernel says of the service's process.
+/// The service's process status, from the kernel.
 fn status(machine: &Machine) -> BTreeMap<String, String> {
     let text = machine.path(&format!("/proc/{}/status", property(machine, "MainPID")));
     let text = fs::read_to_string(text).unwrap();
@@ -51,7 +51,7 @@ fn in_one_command_it_follows_builds_with_five_capabilities_and_is_gone_in_anothe
     for name in ["CapEff", "CapPrm", "CapBnd"] {
         assert_eq!(u64::from_str_radix(&status[name], 16), Ok(FIVE), "{name}");
     }
-    // Toolchains are not its own: this is what the fifth is for.
+    // Toolchains belong to other users, which requires `CAP_LEASE`.
     let pid = property(&machine, "MainPID");
     let (locks, _) = machine.succeed(["cat", "/proc/locks"]);
     assert!(!tests::lease::inodes(&locks, &pid).is_empty(), "{locks}");
@@ -114,7 +114,7 @@ fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
         is_back.then_some(())
     });
     let adopted = |n: usize| {
-        machine.wait_for("word that it goes on with what was left", |machine| {
+        machine.wait_for("the message about the previous agent's pins", |machine| {
             let (said, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
             let all = said.matches("going on with what the agent before left on");
             (all.count() == n).then_some(())
@@ -132,7 +132,7 @@ fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
 
     machine.write(CONFIG, "keep_days = 7\n");
     machine.succeed(["systemctl", "reload", "gotrace"]);
-    machine.wait_for("word of the configuration", |machine| {
+    machine.wait_for("the message about the configuration", |machine| {
         let (said, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
         said.contains("the configuration was read again")
             .then_some(())
@@ -145,7 +145,7 @@ fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
         "source /usr/local/share/bash-completion/completions/gotrace && complete -p gotrace";
     machine.succeed(["bash", "-c", completions]);
     let (page, _) = machine.succeed(["man", "--where", "gotrace-agent"]);
-    // Debian has a link from /usr/local/man to the one in share.
+    // On Debian, /usr/local/man links to the directory in share.
     assert!(page.trim().ends_with("/man/man1/gotrace-agent.1"), "{page}");
 }
 
@@ -203,7 +203,7 @@ fn into_another_tree_it_writes_files_and_starts_nothing() {
         text.contains("\nExecStart=/usr/bin/gotrace agent\n"),
         "{text}"
     );
-    // systemd reads it as it stands, and finds the programs in that tree.
+    // systemd reads the unit unchanged, and finds the programs in that tree.
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::copy("/bin/kill", root.join("bin/kill")).unwrap();
     let verified = Command::new("systemd-analyze")

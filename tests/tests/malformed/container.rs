@@ -1,4 +1,4 @@
-//! One small file of each kind of container, with Go's tables in those that have them.
+//! One small file of each container format, with Go's tables where the format has them.
 
 use super::craft::Craft;
 use super::golang::{TEXT, build_info, functions};
@@ -6,7 +6,7 @@ use super::golang::{TEXT, build_info, functions};
 const BASE: u64 = 0x40_0000;
 const CODE: [u8; TEXT] = [0x90; TEXT];
 
-/// A section of a container, before it is known where it lies.
+/// A section of a container, before its offset is fixed.
 struct Section {
     name: &'static str,
     content: Craft,
@@ -33,20 +33,20 @@ fn sections(text: u64) -> Vec<Section> {
     .collect()
 }
 
-/// 64 bits, little endian, with a symbol table and a build ID.
+/// An ELF file with 64 bits, little endian, a symbol table and a build ID.
 pub(super) fn elf() -> Craft {
     elf_of("ELF", Craft::new)
 }
 
-/// The same in the other byte order: its Go tables are of the wrong one, which a reader must bear, too.
+/// The same file in the other byte order. Its Go tables have the wrong order, which a reader must survive.
 pub(super) fn elf_big() -> Craft {
     elf_of("ELF big endian", Craft::big)
 }
 
-/// Name, kind, flags, offset, size, link, info, entry.
+/// Section header: name, kind, flags, offset, size, link, info, entry.
 type Row = [u64; 8];
 
-/// A table of names, and where each is in it.
+/// A string table.
 struct Names(Vec<u8>);
 
 impl Names {
@@ -97,7 +97,7 @@ fn elf_of(name: &'static str, new: impl Fn(&'static str) -> Craft) -> Craft {
     elf
 }
 
-/// Says where it says where the sections are.
+/// Writes the ELF header; returns the position of the offset of the section table.
 fn elf_head(elf: &mut Craft, is_big: bool) -> usize {
     elf.raw(b"\x7fELF");
     elf.put("class", 1, 2);
@@ -123,7 +123,7 @@ fn elf_head(elf: &mut Craft, is_big: bool) -> usize {
     table
 }
 
-/// The build ID, the symbols and their names.
+/// Writes the build ID, the symbols and their names.
 fn elf_symbols(elf: &mut Craft, names: &mut Names, rows: &mut Vec<Row>) {
     elf.align(8);
     let note = elf.len();
@@ -150,7 +150,7 @@ fn elf_symbols(elf: &mut Craft, names: &mut Names, rows: &mut Vec<Row>) {
     rows.push([names.add(".strtab"), 3, 0, strings, size, 0, 0, 0]);
 }
 
-/// The sections, and what the segments have of them.
+/// Writes the section table, and the segments' sizes.
 fn elf_table(elf: &mut Craft, segments: usize, rows: &[Row]) {
     for (number, row) in rows.iter().enumerate() {
         let [name, kind, flags, offset, size, link, info, entry] = *row;
@@ -183,7 +183,7 @@ fn elf_table(elf: &mut Craft, segments: usize, rows: &[Row]) {
     }
 }
 
-/// PE32+.
+/// A PE32+ file.
 pub(super) fn pe() -> Craft {
     let mut pe = Craft::new("PE");
     pe.raw(b"MZ");
@@ -255,7 +255,7 @@ pub(super) fn pe() -> Craft {
     pe
 }
 
-/// 64 bits.
+/// A Mach-O file with 64 bits.
 pub(super) fn macho() -> Craft {
     let mut macho = Craft::new("Mach-O");
     macho.puts(
@@ -338,7 +338,7 @@ pub(super) fn macho() -> Craft {
     macho
 }
 
-/// Two machines in one file, the second of them the same image.
+/// A fat file for two machines; the second part is the same image.
 pub(super) fn fat() -> Craft {
     let inner = macho();
     let mut fat = Craft::big("fat Mach-O");
@@ -357,7 +357,7 @@ pub(super) fn fat() -> Craft {
     fat
 }
 
-/// Types, functions, code, data in two pieces, and names.
+/// A wasm file with types, functions, code, data in two segments, and names.
 pub(super) fn wasm() -> Craft {
     let mut wasm = Craft::new("wasm");
     wasm.raw(b"\0asm");
@@ -421,7 +421,7 @@ pub(super) fn wasm() -> Craft {
     wasm
 }
 
-/// An archive of an object, a table of long names, and a member that has one.
+/// An archive with an object, a table of long names, and a member with a long name.
 pub(super) fn archive() -> Craft {
     let mut archive = Craft::new("archive");
     archive.raw(b"!<arch>\n");

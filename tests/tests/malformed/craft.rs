@@ -1,6 +1,6 @@
-//! A file that is put together field by field, and what can be done to each field. Deterministic: the same edits at every run.
+//! A file assembled field by field, and the malformed versions of each field. Deterministic: every run makes the same edits.
 
-/// A file, and where its numbers are.
+/// A file with the positions of its numbers.
 #[derive(Clone)]
 pub(super) struct Craft {
     pub(super) name: &'static str,
@@ -54,7 +54,7 @@ impl Craft {
         self.bytes.resize(self.bytes.len().next_multiple_of(to), 0);
     }
 
-    /// A number of `len` bytes; says where it is.
+    /// Appends a number of `len` bytes; returns its position.
     pub(super) fn put(&mut self, name: &'static str, len: usize, value: u64) -> usize {
         let at = self.bytes.len();
         self.bytes.resize(at + len, 0);
@@ -68,7 +68,7 @@ impl Craft {
         at
     }
 
-    /// Several of one length.
+    /// Appends several numbers of one length.
     pub(super) fn puts(&mut self, len: usize, fields: &[(&'static str, u64)]) {
         for (name, value) in fields {
             self.put(name, len, *value);
@@ -95,7 +95,7 @@ impl Craft {
         self.field(name, at, self.bytes.len() - at, Notation::Leb);
     }
 
-    /// A length and so many bytes.
+    /// Appends a length, then that many bytes.
     pub(super) fn counted(&mut self, name: &'static str, bytes: &[u8]) {
         self.leb(name, bytes.len());
         self.raw(bytes);
@@ -117,7 +117,7 @@ impl Craft {
         self.fields.push(field);
     }
 
-    /// Another file inside of this one: its fields are fields of this one.
+    /// Appends another file, with its fields.
     pub(super) fn embed(&mut self, inner: &Self) {
         let at = self.bytes.len();
         self.raw(&inner.bytes);
@@ -127,7 +127,7 @@ impl Craft {
         }));
     }
 
-    /// Every field with every value that it should not have, the file cut at many places, and several of these at once.
+    /// Malformed versions of the file: every field with every bad value, the file cut at many places, and several faults at once.
     pub(super) fn malformed(&self, several: usize) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
         for field in &self.fields {
@@ -151,7 +151,7 @@ impl Craft {
                 let field = &self.fields[dice.below(self.fields.len())];
                 let values = self.values(field);
                 let value = &values[dice.below(values.len())];
-                // Of the same length, so that the other fields stay where they are.
+                // Keeps the length, so that the other fields do not move.
                 for (place, byte) in bytes.iter_mut().skip(field.at).zip(value).take(field.len) {
                     *place = *byte;
                 }
@@ -240,7 +240,7 @@ impl Craft {
     }
 }
 
-/// Xorshift: good enough to choose, and the same everywhere.
+/// Xorshift: sufficient for choices, and the same on every machine.
 struct Dice(u64);
 
 impl Dice {

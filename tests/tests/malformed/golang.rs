@@ -1,4 +1,4 @@
-//! Go's own tables, small and right.
+//! Small, valid tables of Go.
 
 use super::craft::Craft;
 
@@ -6,7 +6,7 @@ pub(super) const VERSION: &str = "go1.24.11";
 pub(super) const MODULE: &str = "example.com/crafted";
 const INFO_START: &[u8] = b"\x30\x77\xaf\x0c\x92\x74\x08\x02\x41\xe1\xc1\x07\xe6\xd6\x18\xe6";
 const INFO_END: &[u8] = b"\xf9\x32\x43\x31\x86\x18\x20\x72\x00\x82\x42\x10\x41\x16\xd8\xf2";
-/// Bytes of the text section, and of each function in it.
+/// Bytes of the text section, and bytes of each function in it.
 pub(super) const TEXT: usize = 64;
 const FUNCTIONS: [&str; 4] = [
     "main.main",
@@ -16,7 +16,7 @@ const FUNCTIONS: [&str; 4] = [
 ];
 const FUNCTION: u64 = (TEXT / FUNCTIONS.len()) as u64;
 
-/// The blob of `go version -m`, strings in place (since Go 1.18).
+/// The data of `go version -m`, with inline strings (since Go 1.18).
 pub(super) fn build_info() -> Craft {
     let mut craft = Craft::new("build info");
     craft.raw(b"\xff Go buildinf:");

@@ -1,8 +1,8 @@
-//! Thousands of files that are almost right: each is refused or told so that it adds up, within the memory that a reader has.
+//! Thousands of almost valid files. Each is refused, or analysed so that it adds up, within a reader's memory limit.
 //!
-//! They are made here, the same ones at every run: each number of a small file of each kind with values it should not have, the file
-//! cut at many places, and several of these at once. The fuzz targets and `tracer-binary/tests/mutate.rs` look for what nobody thought
-//! of; this looks at each field once.
+//! Every run makes the same files: each number of a small file of each format with bad values, the file cut at many places, and
+//! several faults at once. The fuzz targets and `tracer-binary/tests/mutate.rs` search unforeseen faults. This test covers each
+//! field once.
 #![cfg(test)]
 
 mod container;
@@ -21,11 +21,11 @@ use tracer_user::inspect::{Analyser, OUTPUT_LIMIT, Reader, Root};
 
 use self::craft::Craft;
 
-/// Address space of a reader, which this test gives itself.
+/// Address space limit of a reader, which this test sets for itself.
 const MEMORY: u64 = 3 << 29;
-/// Files of each kind that have several faults.
+/// Files with several faults, of each format.
 const SEVERAL: usize = 250;
-/// One file in so many goes the whole way, through a child.
+/// One file in this many is read by a child process.
 const THROUGH_A_CHILD: usize = 200;
 
 fn kinds() -> [Craft; 7] {
@@ -46,7 +46,7 @@ const OPTIONS: Options = Options {
     alone: true,
 };
 
-/// What must hold of anything that is told.
+/// Conditions that every analysis must meet.
 fn adds_up(analysis: &Analysis, bytes: &[u8]) {
     let size = bytes.len() as u64;
     let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.sum::<u64>();
@@ -72,7 +72,7 @@ fn adds_up(analysis: &Analysis, bytes: &[u8]) {
     }
 }
 
-/// Whether something was told of it.
+/// Whether the file was analysed.
 fn check(bytes: &[u8]) -> bool {
     let _identity = identify(bytes);
     let analysis = analyze(bytes, OPTIONS);
@@ -82,7 +82,7 @@ fn check(bytes: &[u8]) -> bool {
     analysis.is_ok()
 }
 
-/// Otherwise nothing that is done to them would reach what it is meant for.
+/// A valid base file proves that each edit reaches the code for its field.
 #[test]
 fn the_files_are_right_before_anything_is_done_to_them() {
     for kind in kinds() {
@@ -104,7 +104,7 @@ fn the_files_are_right_before_anything_is_done_to_them() {
     }
 }
 
-/// They are seeds of the fuzz targets, too; `cargo xtask bless` writes them.
+/// The files are also seeds of the fuzz targets; `cargo xtask bless` writes them.
 #[test]
 fn the_fuzz_targets_begin_with_these_files() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
@@ -158,7 +158,7 @@ fn thousands_of_malformed_files_are_refused_or_add_up() {
     );
 }
 
-/// The same child reads them that reads what builds leave behind: none ends without an answer.
+/// The child process that reads build outputs reads the files. Each file must get an answer.
 #[test]
 fn a_child_reads_them_and_answers() {
     let dir = tempfile::tempdir().unwrap();

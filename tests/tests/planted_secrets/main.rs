@@ -1,5 +1,5 @@
-//! Two hundred secrets in a build's environment, command line, settings, files and names: none of them is anywhere that gotrace writes,
-//! shows or sends. Needs root.
+//! Two hundred secrets in a build's environment, command line, settings, files and names. gotrace writes, shows and sends none of
+//! them. Needs root.
 #![cfg(test)]
 
 mod builds;
@@ -22,12 +22,12 @@ use tracer_core::history::unpack;
 
 use builds::{builds, go, module};
 
-/// All that were planted.
+/// All planted secrets.
 #[derive(Default)]
 struct Planted(RefCell<Vec<String>>);
 
 impl Planted {
-    /// Another one: letters and digits that stand nowhere else.
+    /// Plants a new secret, with letters and digits that occur nowhere else.
     fn plant(&self) -> String {
         self.plant_as("")
     }
@@ -63,7 +63,7 @@ impl Planted {
         self.assert_absent(&output.stderr, place);
     }
 
-    /// Every file below, whatever it is.
+    /// Checks every file below a directory.
     fn assert_absent_below(&self, dir: &Path) {
         for entry in fs::read_dir(dir).unwrap().flatten() {
             let path = entry.path();
@@ -78,7 +78,7 @@ impl Planted {
 }
 
 impl Planted {
-    /// Every text and every stored build of a history.
+    /// Checks every text and every stored build of a history.
     fn assert_absent_in_history(&self, store: &Path) {
         let history = Connection::open(store).unwrap();
         let tables: Vec<String> = history
@@ -111,11 +111,11 @@ impl Planted {
                 }
             }
         }
-        assert!(n_unpacked > 0, "nothing is stored of any build");
+        assert!(n_unpacked > 0, "no build is stored");
     }
 }
 
-/// A number that looks like none (`SplitMix64`).
+/// A pseudo-random number (`SplitMix64`).
 fn mixed(n: u64) -> u64 {
     let mut it = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -123,7 +123,7 @@ fn mixed(n: u64) -> u64 {
     it ^ (it >> 31)
 }
 
-/// As the user would: gotrace and its arguments before the build's own command.
+/// Runs the build as a user would: gotrace and its arguments before the build's command.
 fn under_gotrace(args: &[&OsStr], module: &Module, go: &Command) -> Output {
     let env = go
         .get_envs()
@@ -140,7 +140,7 @@ fn under_gotrace(args: &[&OsStr], module: &Module, go: &Command) -> Output {
     output
 }
 
-/// What a recording holds.
+/// The decompressed content of a recording.
 fn unpacked(recording: &Path) -> Vec<u8> {
     let unpacked = Command::new("gzip")
         .arg("-dc")
@@ -184,7 +184,7 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     }
     let store = agent.store();
     let n_anomalies = found.iter().filter(|it| it["anomalies"] != 0).count();
-    assert!(n_anomalies < found.len(), "of none everything is known");
+    assert!(n_anomalies < found.len(), "no build is complete");
     for format in ["text", "json"] {
         for build in &found {
             let id = build["id"].as_str().unwrap();
@@ -207,7 +207,7 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     gateway.wait_for(|it| !it.is_empty());
     agent.wait_for_page("/metrics", "go_build_builds_total{");
     let (dir, said) = agent.end_and_tell();
-    planted.assert_absent(said.as_bytes(), "what the agent says");
+    planted.assert_absent(said.as_bytes(), "the agent's log");
     planted.assert_absent_in_history(&store);
     for request in receiver.received().iter().chain(&gateway.received()) {
         planted.assert_absent(&request.body, &request.path);
@@ -264,7 +264,8 @@ fn no_secret_is_in_what_run_and_record_say() {
     assert!(planted.n() >= 200, "{}", planted.n());
 }
 
-/// What a test is told and the value that it asks for stay with the test, though Go looks at that value to know whether to run it again.
+/// A test's arguments and the variable that it reads stay with the test, although Go reads that variable to decide whether to run
+/// it again.
 #[test]
 fn no_value_that_a_test_reads_is_traced() {
     let planted = Planted::default();
@@ -285,7 +286,7 @@ fn no_value_that_a_test_reads_is_traced() {
         if let Some(name) = told {
             go.arg("-args").arg(format!("{name}={}", planted.plant()));
         }
-        // The second time Go has the result, and looks at the variable to know that. It keeps none of a test that is told something.
+        // On the second run Go has a cached result, and reads the variable to validate it. Go caches no test that has arguments.
         for n in 0..2 {
             planted.assert_absent_in(&under_gotrace(&record, &module, &go), "record");
             let recorded = unpacked(&recording);
