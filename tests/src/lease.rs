@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_one_of_that_process_and_for_reading() {
+    fn only_read_leases_of_the_process_are_listed() {
         let locks = "\
             1: FLOCK  ADVISORY  WRITE 70 fe:00:1 0 EOF\n\
             2: LEASE  ACTIVE    READ  71 fe:00:22 0 EOF\n\

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_action_graph_tells_what_was_executed() {
+    fn an_action_graph_contains_the_executed_commands() {
         let actions = parse_actiongraph(
             r#"[{"ID":0,"Mode":"link","Package":"example.com/h","TimeStart":"1970-01-02T00:00:00.25Z",
                  "TimeDone":"1970-01-02T02:00:01+02:00","Cmd":["/go/link -o \"a b\""],"CmdReal":7},
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_comes_apart_where_go_put_it_together() {
+    fn a_command_line_splits_where_go_joined_it() {
         assert_eq!(
             words(r#"/go/compile -trimpath "a b=>;c" -o x"#),
             ["/go/compile", "-trimpath", "a b=>;c", "-o", "x"]

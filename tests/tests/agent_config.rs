@@ -43,7 +43,7 @@ fn refused(args: &[&str], env: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_mistake_is_told_with_file_line_and_key_and_nothing_starts() {
+fn a_mistake_is_reported_with_file_line_and_key_and_prevents_the_start() {
     let place = Place::new();
     place.write("keep_days = 3\nkeep_dayz = \"hunter2\"\n");
     let file = place.file.to_str().unwrap();
@@ -64,7 +64,7 @@ fn a_mistake_is_told_with_file_line_and_key_and_nothing_starts() {
 }
 
 #[test]
-fn the_example_can_be_used_as_it_is() {
+fn the_example_configuration_is_valid() {
     let place = Place::new();
     let example = run_gotrace(["config", "example"], NO_ENV);
     assert!(example.status.success());
@@ -74,7 +74,7 @@ fn the_example_can_be_used_as_it_is() {
 }
 
 #[test]
-fn it_is_read_again_when_asked_and_a_broken_one_changes_nothing() {
+fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing() {
     let place = Place::new();
     place.write("listen = \"127.0.0.1:0\"\n");
     let Place { dir, file } = place;

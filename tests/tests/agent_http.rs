@@ -134,7 +134,7 @@ fn promtool(page: &str) {
 }
 
 #[test]
-fn the_pages_say_what_they_should() {
+fn the_pages_contain_the_expected_data() {
     let agent = Agent::recorded();
     assert_eq!(agent.get("/-/healthy").status, 200);
     let not_ready = agent.get("/-/ready");
@@ -165,7 +165,7 @@ fn the_pages_say_what_they_should() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_told_what_to_do() {
+fn invalid_requests_get_an_error_with_a_remedy() {
     let agent = Agent::recorded();
     for (method, path, status, hint) in [
         ("GET", "/", 404, "/metrics"),
@@ -232,7 +232,7 @@ fn hostile_names_stay_within_bounds() {
 }
 
 #[test]
-fn targets_of_before_a_restart_are_told_after_it() {
+fn targets_survive_a_restart() {
     let traces = RECORDINGS.map(replayed);
     let agent = Agent::start(&traces);
     let again = Metrics::new(DECADES).unwrap();
@@ -261,7 +261,7 @@ fn targets_of_before_a_restart_are_told_after_it() {
 }
 
 #[test]
-fn slow_clients_hold_up_nobody_and_not_the_end() {
+fn slow_clients_delay_neither_others_nor_the_shutdown() {
     let agent = Agent::recorded();
     let mut slow: Vec<TcpStream> = Vec::new();
     for _ in 0..20 {
@@ -278,7 +278,7 @@ fn slow_clients_hold_up_nobody_and_not_the_end() {
 }
 
 #[test]
-fn a_client_that_never_finishes_its_header_is_cut_off() {
+fn a_client_that_never_finishes_its_header_is_disconnected() {
     let agent = Agent::start(&[]);
     let mut stream = connect(agent.server.address());
     stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
@@ -300,7 +300,7 @@ impl Drop for Prometheus {
 }
 
 #[test]
-fn a_real_prometheus_scrapes_it() {
+fn a_real_prometheus_scrapes_the_agent() {
     let agent = Agent::recorded();
     let dir = agent.dir.path();
     let config = dir.join("prometheus.yml");
@@ -374,7 +374,7 @@ fn query(address: SocketAddr, path: &str) -> Option<Value> {
 }
 
 #[test]
-fn a_web_site_that_names_itself_after_our_address_is_refused() {
+fn requests_with_a_foreign_host_header_are_refused() {
     let agent = Agent::recorded();
     for (host, status) in [
         ("localhost:10127", "200"),

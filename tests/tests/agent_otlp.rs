@@ -92,7 +92,7 @@ fn make_builds(module: &Module, new: &Toolchain) {
 }
 
 #[test]
-fn builds_reach_a_receiver_as_the_history_has_them() {
+fn a_receiver_gets_the_builds_as_the_history_stores_them() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let agent = agent(&format!(
         "endpoint = \"http://{}\"\nheaders = {{ x-tenant = \"builds\" }}\ncompression = \"none\"\nspans_per_build = 10000\ncached_actions = true\nparent = \"ci\"",
@@ -304,7 +304,7 @@ fn points(metric: &Value) -> &[Value] {
 }
 
 #[test]
-fn a_receiver_that_hangs_costs_a_number_and_no_build() {
+fn a_hanging_receiver_is_counted_and_loses_no_build() {
     let receiver = Receiver::start(|_, _| Reply::Never);
     let agent = agent(&format!(
         "endpoint = \"http://{}\"\nmetrics = false",
@@ -343,7 +343,7 @@ impl Drop for Rotel {
 }
 
 #[test]
-fn a_real_collector_takes_it() {
+fn a_real_collector_accepts_the_data() {
     let address = free_address();
     let dir = tempfile::tempdir().unwrap();
     let mut rotel = Command::new(pypi_dir().join("rotel/rotel-agent"))
@@ -403,7 +403,7 @@ fn a_real_collector_takes_it() {
 }
 
 #[test]
-fn another_receiver_is_taken_when_the_configuration_is_read_again() {
+fn a_reload_switches_to_another_receiver() {
     let [first, second] = [(); 2].map(|()| Receiver::start(|_, _| Reply::ok()));
     let mut agent = agent(&format!(
         "endpoint = \"http://{}\"\ncompression = \"none\"",

@@ -42,7 +42,7 @@ fn n_builds(store: &Path) -> usize {
 }
 
 #[test]
-fn zero_is_refused_wherever_it_is_set_and_nothing_is_deleted() {
+fn a_limit_of_zero_is_refused_everywhere_and_deletes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     fill(&store, &[1, 2, 3]);

@@ -65,7 +65,7 @@ fn grown(module: &Module) {
 }
 
 #[test]
-fn growth_is_said_at_every_grain_and_budgets_are_named() {
+fn growth_is_reported_at_every_level_with_exceeded_budgets() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("hello");
     module.sandbox.make_warm(&toolchain);
@@ -152,7 +152,7 @@ fn two_builds_of_the_same_code_have_the_same_content() {
 }
 
 #[test]
-fn settings_and_toolchains_that_changed_are_said() {
+fn changed_settings_and_toolchains_are_reported() {
     let module = Module::copy("hello");
     let (old, new) = (toolchain("1.24"), toolchain("1.27"));
     for toolchain in [&old, &new] {

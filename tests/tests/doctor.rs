@@ -18,7 +18,7 @@ fn check<'a>(examination: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn as_root_it_traces_a_command_and_finds_the_toolchain_that_is_in_path() {
+fn doctor_as_root_traces_a_command_and_finds_the_toolchain_in_path() {
     let toolchain = toolchain("1.24");
     let path = format!("{}:/usr/bin:/bin", toolchain.go.parent().unwrap().display());
     let examination = json(&run_gotrace(
@@ -55,7 +55,7 @@ fn as_root_it_traces_a_command_and_finds_the_toolchain_that_is_in_path() {
 }
 
 #[test]
-fn without_rights_it_names_what_is_missing_and_ends_with_1() {
+fn doctor_without_rights_reports_the_missing_ones_and_exits_with_1() {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("gotrace");
     std::fs::copy(gotrace(), &copy).unwrap();

@@ -10,7 +10,7 @@ fn names(phases: &[Phase]) -> Vec<&str> {
 }
 
 #[test]
-fn the_tables_of_phases_are_what_the_tools_say() {
+fn the_tables_of_phases_equal_the_output_of_the_tools() {
     for toolchain in toolchains() {
         let module = Module::copy("wasm");
         let bench = module.sandbox.out().join("bench.txt");
@@ -42,7 +42,7 @@ fn the_tables_of_phases_are_what_the_tools_say() {
 }
 
 #[test]
-fn broken_modules_break_where_they_say() {
+fn broken_modules_fail_with_the_expected_error() {
     for toolchain in toolchains() {
         for (name, sentence) in [
             ("broken", "cannot use fine.Word()"),
@@ -76,7 +76,7 @@ fn every_module_builds_with_every_toolchain() {
 }
 
 #[test]
-fn a_module_can_be_changed_and_is_compiled_again() {
+fn a_changed_module_is_compiled_again() {
     let toolchain = tests::toolchain("1.24");
     let module = Module::copy("cmds");
     let graph = module.sandbox.out().join("graph.json");

@@ -178,7 +178,7 @@ fn assert_requests_are_bounded(received: &[otlp::Received]) {
 }
 
 #[test]
-fn names_without_number_or_end_cost_no_more_than_the_documents_say() {
+fn many_and_long_names_stay_within_the_documented_limits() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("gotrace.toml");

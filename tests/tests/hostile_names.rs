@@ -83,7 +83,7 @@ fn gotrace(args: &[&str]) -> Output {
 }
 
 #[test]
-fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
+fn hostile_names_do_not_reach_terminals_pages_or_metrics_unescaped() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let gateway = Receiver::start(|_, _| Reply::ok());
     let dir = tempfile::tempdir().unwrap();

@@ -207,7 +207,7 @@ impl Builder {
 }
 
 #[test]
-fn a_pod_follows_builds_in_other_containers_with_what_it_is_left() {
+fn a_pod_traces_builds_in_other_containers_with_the_rights_in_the_manifest() {
     let pod = Pod::start();
     pod.wait_until_ready();
     assert!(

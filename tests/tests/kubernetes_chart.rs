@@ -119,7 +119,7 @@ fn everything() -> Value {
 }
 
 #[test]
-fn the_plain_manifest_is_what_helm_renders() {
+fn the_plain_manifest_equals_the_output_of_helm() {
     let values = fs::read_to_string(repository().join("deploy/kubernetes/values.yaml")).unwrap();
     let values = objects(&values).remove(0);
     let manifest = format!(
@@ -130,7 +130,7 @@ fn the_plain_manifest_is_what_helm_renders() {
 }
 
 #[test]
-fn every_version_of_kubernetes_takes_it() {
+fn every_version_of_kubernetes_accepts_the_manifest() {
     let plain = fs::read_to_string(repository().join("deploy/kubernetes/gotrace.yaml")).unwrap();
     let full = render(&everything());
     let is_known = |it: &&str| !it.contains(OPERATOR);
@@ -161,7 +161,7 @@ fn every_version_of_kubernetes_takes_it() {
 }
 
 #[test]
-fn the_pod_has_what_it_needs_and_no_more() {
+fn the_pod_has_only_the_rights_it_needs() {
     let manifest = fs::read_to_string(repository().join("deploy/kubernetes/gotrace.yaml")).unwrap();
     let objects = objects(&manifest);
     let of_kind = |kind: &str| objects.iter().find(|it| it["kind"] == kind).unwrap();
@@ -184,7 +184,7 @@ fn the_pod_has_what_it_needs_and_no_more() {
 }
 
 #[test]
-fn a_value_that_does_not_exist_is_refused() {
+fn an_unknown_value_is_refused() {
     for (values, why) in [
         (json!({"tolerationz": []}), "tolerationz"),
         (json!({"image": {"digest": "latest"}}), "digest"),
@@ -201,7 +201,7 @@ fn a_value_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn what_is_optional_is_what_the_files_say() {
+fn optional_parts_equal_the_files() {
     let objects = objects(&render(&everything()));
     let of_kind = |kind: &str| {
         let found = objects.iter().filter(|it| it["kind"] == kind);
@@ -229,7 +229,7 @@ fn what_is_optional_is_what_the_files_say() {
 }
 
 #[test]
-fn the_alerts_say_what_they_should_when_they_should() {
+fn the_alerts_fire_in_the_expected_cases() {
     promtool(&["check", "rules"], &file("rules.yaml"));
     promtool(
         &["test", "rules"],
@@ -254,7 +254,7 @@ fn asked() -> Vec<String> {
 }
 
 #[test]
-fn the_dashboard_asks_in_prometheus_own_language() {
+fn the_dashboard_contains_valid_queries() {
     let rules: Vec<Value> = asked()
         .into_iter()
         .zip(0..)
@@ -287,7 +287,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn whatever_is_asked_for_is_there() {
+fn gotrace_exports_every_queried_metric() {
     let documented = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
     let lines = documented
         .lines()

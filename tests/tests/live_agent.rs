@@ -63,7 +63,7 @@ fn tools_of_one_parent_without_a_go_command_are_one_build() {
 }
 
 #[test]
-fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
+fn every_build_of_every_user_is_stored_once_and_other_commands_are_not() {
     let agent = Agent::start();
     let (old, new) = (toolchain("1.19"), toolchain("1.27"));
     let (first, second) = (module(&old), module(&new));
@@ -143,7 +143,7 @@ fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
 }
 
 #[test]
-fn a_toolchain_that_appears_later_is_probed_when_it_is_first_used() {
+fn a_new_toolchain_is_probed_at_its_first_use() {
     let agent = Agent::start();
     let original = toolchain("1.26");
     let module = module(&original);
@@ -185,7 +185,7 @@ fn script(module: &Module, name: &str, text: &str) -> PathBuf {
 }
 
 #[test]
-fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
+fn a_script_that_executes_go_before_it_is_identified_is_a_build() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new);
@@ -220,7 +220,7 @@ fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
 }
 
 #[test]
-fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off() {
+fn a_killed_agent_does_not_affect_the_build_and_the_next_agent_reports_it_cut_off() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new);
@@ -255,7 +255,7 @@ fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off()
 }
 
 #[test]
-fn a_second_agent_on_the_same_history_says_so_and_ends() {
+fn a_second_agent_on_the_same_history_reports_this_and_ends() {
     let agent = Agent::start();
     let store = agent.store();
     let store = store.to_str().unwrap();
@@ -267,7 +267,7 @@ fn a_second_agent_on_the_same_history_says_so_and_ends() {
 }
 
 #[test]
-fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
+fn many_builds_at_once_are_all_stored_with_parents_and_outputs() {
     let toolchain = toolchain("1.27");
     let agent = Agent::start();
     // The toolchain is probed at its first use. A build that began earlier reports a gap.
@@ -302,7 +302,7 @@ fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
 }
 
 #[test]
-fn the_builds_of_one_make_are_known_by_it() {
+fn the_builds_of_one_make_share_its_identity() {
     let agent = Agent::start();
     let toolchain = toolchain("1.19");
     let module = module(&toolchain);
@@ -342,7 +342,7 @@ fn the_builds_of_one_make_are_known_by_it() {
 }
 
 #[test]
-fn counters_go_on_after_the_end_and_after_a_kill() {
+fn counters_continue_after_a_stop_and_after_a_kill() {
     let toolchain = toolchain("1.27");
     let (module, project) = module_of_its_own("counts", &toolchain);
     let build = |agent: &Agent, n: usize| {
@@ -404,7 +404,7 @@ fn counters_go_on_after_the_end_and_after_a_kill() {
 }
 
 #[test]
-fn growth_and_drift_are_told_and_known_after_a_restart() {
+fn growth_and_drift_are_reported_and_survive_a_restart() {
     let agent = Agent::start_in(tempfile::tempdir().unwrap(), &["--size-budget", "+25%"]);
     let toolchain = toolchain("1.27");
     let (module, project) = module_of_its_own("grows", &toolchain);

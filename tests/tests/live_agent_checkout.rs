@@ -50,7 +50,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 #[test]
-fn a_build_comes_from_what_git_says_is_checked_out() {
+fn the_origin_of_a_build_equals_gits_data_of_the_checkout() {
     let new = toolchain("1.27");
     let module = Module::copy("wasm");
     module.sandbox.make_warm(&new);

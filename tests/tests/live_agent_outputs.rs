@@ -90,7 +90,7 @@ fn readelf(file: &Path) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn sections_are_as_large_as_readelf_says_and_as_dense_as_analyze_says() {
+fn section_sizes_equal_readelf_and_densities_equal_analyze() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new, "sections");
@@ -141,7 +141,7 @@ fn sections_are_as_large_as_readelf_says_and_as_dense_as_analyze_says() {
 }
 
 #[test]
-fn what_is_true_of_the_file_is_true_of_the_info_and_comes_back_with_the_agent() {
+fn output_metrics_match_the_file_and_survive_a_restart() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new, "restored");
@@ -183,7 +183,7 @@ fn what_is_true_of_the_file_is_true_of_the_info_and_comes_back_with_the_agent() 
 }
 
 #[test]
-fn a_content_that_is_built_twice_is_analysed_once() {
+fn content_built_twice_is_analysed_once() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new, "twice");
@@ -210,7 +210,7 @@ fn a_content_that_is_built_twice_is_analysed_once() {
 
 /// The builder puts each object in the output's place right after the `go` command. gotrace reads the file or its replacement.
 #[test]
-fn what_is_no_honest_output_does_no_harm_and_is_said() {
+fn a_dishonest_output_is_harmless_and_reported() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new, "hostile");

@@ -71,7 +71,7 @@ fn wait_for_end(pid: u32) {
 }
 
 #[test]
-fn the_part_that_keeps_builds_can_do_nothing_else() {
+fn the_storage_process_has_no_other_rights() {
     const SETS: [&str; 5] = ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"];
     /// `CAP_DAC_READ_SEARCH`, `CAP_SYS_PTRACE`, `CAP_PERFMON`, `CAP_BPF`.
     const NEEDED: u64 = 1 << 2 | 1 << 19 | 1 << 38 | 1 << 39;
@@ -123,7 +123,7 @@ fn the_part_that_keeps_builds_can_do_nothing_else() {
 }
 
 #[test]
-fn a_keeper_that_is_killed_takes_no_build_along_and_none_is_counted_twice() {
+fn a_killed_storage_process_loses_no_build_and_counts_none_twice() {
     const BUILDS: usize = 24;
     let mut agent = Agent::start();
     let new = toolchain("1.27");
@@ -165,7 +165,7 @@ fn a_keeper_that_is_killed_takes_no_build_along_and_none_is_counted_twice() {
 }
 
 #[test]
-fn a_killed_agent_leaves_no_process_and_a_history_that_is_up_to_date() {
+fn a_killed_agent_leaves_no_process_and_a_current_history() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let (module, _) = module_of_its_own("orphan", &new);
@@ -194,7 +194,7 @@ fn a_killed_agent_leaves_no_process_and_a_history_that_is_up_to_date() {
 }
 
 #[test]
-fn what_keeps_builds_is_not_for_others_to_start() {
+fn the_storage_process_cannot_be_started_by_hand() {
     let mut gotrace = Command::new(tests::gotrace());
     let output = gotrace
         .arg("keep-builds")

@@ -7,7 +7,7 @@ use tests::agent::Agent;
 use tests::{Module, toolchain};
 
 #[test]
-fn memory_and_files_do_not_grow_with_the_builds() {
+fn memory_and_open_files_do_not_grow_with_the_builds() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = Module::copy("wasm");

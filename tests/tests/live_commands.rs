@@ -34,7 +34,7 @@ fn failure(traced: &Traced) -> (FailureClass, Option<String>) {
 }
 
 #[test]
-fn go_test_compiles_variants_runs_them_and_keeps_their_time_apart() {
+fn go_test_compiles_and_runs_variants_and_their_time_is_separate() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "test", "./lib"]);
         traced.assert_success().assert_whole();
@@ -80,7 +80,7 @@ fn go_test_compiles_variants_runs_them_and_keeps_their_time_apart() {
 }
 
 #[test]
-fn go_vet_is_told_as_vet() {
+fn go_vet_is_reported_as_vet() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "vet", "./..."]);
         traced.assert_success().assert_whole();
@@ -118,7 +118,7 @@ fn go_run_inside_go_generate_is_a_build_inside_a_build() {
 }
 
 #[test]
-fn cgo_and_the_c_compiler_stand_under_their_package() {
+fn cgo_and_the_c_compiler_belong_to_their_package() {
     with_each_toolchain("cgo", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "."]);
         traced.assert_success().assert_whole();
@@ -152,7 +152,7 @@ fn cgo_and_the_c_compiler_stand_under_their_package() {
 }
 
 #[test]
-fn failures_are_told_by_the_tool_that_failed() {
+fn failures_are_classified_by_the_failed_tool() {
     for toolchain in toolchains() {
         let check = |name: &str, args: &[&str]| {
             let module = Module::copy(name);
@@ -207,7 +207,7 @@ fn a_failing_test_is_a_test_failure() {
 }
 
 #[test]
-fn a_toolchain_switch_is_one_build_by_the_toolchain_that_did_the_work() {
+fn a_toolchain_switch_is_one_build_by_the_second_toolchain() {
     let (old, new) = (toolchain("1.21"), toolchain("1.24"));
     let module = Module::copy("hello");
     module.sandbox.make_warm(&new);
@@ -245,7 +245,7 @@ fn a_toolchain_switch_is_one_build_by_the_toolchain_that_did_the_work() {
 }
 
 #[test]
-fn tools_with_no_go_above_them_are_a_build() {
+fn tools_without_a_go_command_are_a_build() {
     with_each_toolchain("wasm", |toolchain, module| {
         // `go list -export` builds the standard library; the tools then run as in a build system.
         let std = module.run_go(
@@ -284,7 +284,7 @@ fn tools_with_no_go_above_them_are_a_build() {
 }
 
 #[test]
-fn make_and_several_builds_at_once_are_told_apart() {
+fn parallel_builds_under_make_stay_separate() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("cmds");
     module.sandbox.make_warm(&toolchain);
@@ -353,7 +353,7 @@ fn a_wrapper_around_the_tools_hides_nothing() {
 }
 
 #[test]
-fn a_killed_or_interrupted_build_says_so() {
+fn a_killed_or_interrupted_build_is_reported_as_such() {
     let toolchain = toolchain("1.27");
     for (signal, class, number) in [
         ("INT", FailureClass::Interrupted, 2),

@@ -59,7 +59,7 @@ fn bundle(dir: &Path, toolchain: &Toolchain, module: &Module, container: &str) {
 }
 
 #[test]
-fn a_build_in_a_container_is_whole_and_its_output_is_read_before_it_is_gone() {
+fn a_build_in_a_container_is_complete_and_its_output_is_read_in_time() {
     let toolchain = toolchain("1.24");
     let module = Module::copy("wasm");
     let dir = module.sandbox.path().join("bundle");
@@ -91,7 +91,7 @@ fn a_build_in_a_container_is_whole_and_its_output_is_read_before_it_is_gone() {
 }
 
 #[test]
-fn an_agent_outside_of_it_knows_it_the_toolchain_and_the_output() {
+fn an_agent_outside_a_container_reports_container_toolchain_and_output() {
     let agent = Agent::start();
     let toolchain = toolchain("1.25");
     let outside = Module::copy("wasm");

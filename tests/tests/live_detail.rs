@@ -90,7 +90,7 @@ fn relink(module: &Module, toolchain: &Toolchain, n: usize) {
 }
 
 #[test]
-fn the_level_of_detail_changes_while_the_probes_are_on() {
+fn the_level_of_detail_can_change_while_probes_are_attached() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("wasm");
     module.sandbox.make_warm(&toolchain);
@@ -122,7 +122,7 @@ fn the_level_of_detail_changes_while_the_probes_are_on() {
 }
 
 #[test]
-fn a_ring_without_room_harms_no_build_and_counts_every_loss() {
+fn a_full_ring_harms_no_build_and_counts_every_loss() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("wasm");
     module.sandbox.make_warm(&toolchain);

@@ -130,7 +130,7 @@ fn of(class: FailureClass, package: &str) -> (FailureClass, Option<String>) {
 }
 
 #[test]
-fn tools_fail_under_any_wrapper() {
+fn a_failed_tool_is_classified_under_any_wrapper() {
     for (index, toolchain) in toolchains().into_iter().enumerate() {
         let module = module(&toolchain);
         let dir = module.dir().display().to_string();
@@ -168,7 +168,7 @@ fn tools_fail_under_any_wrapper() {
 }
 
 #[test]
-fn c_compilers_fail_by_whatever_name() {
+fn a_failed_c_compiler_is_classified_under_any_name() {
     for toolchain in toolchains() {
         let module = module(&toolchain);
         let script = module.dir().join("cc").display().to_string();
@@ -183,7 +183,7 @@ fn c_compilers_fail_by_whatever_name() {
 }
 
 #[test]
-fn what_the_user_runs_fails_under_any_wrapper() {
+fn a_failed_user_program_is_classified_under_any_wrapper() {
     for (index, toolchain) in toolchains().into_iter().enumerate() {
         let module = module(&toolchain);
         let dir = module.dir().display().to_string();
@@ -220,7 +220,7 @@ fn what_the_user_runs_fails_under_any_wrapper() {
 }
 
 #[test]
-fn what_no_tool_says_is_said_by_what_was_under_way() {
+fn a_failure_without_a_failed_tool_is_classified_by_the_running_action() {
     for toolchain in toolchains() {
         let module = module(&toolchain);
         let check_all = |expected: (FailureClass, Option<&str>), command: &[&str]| {
@@ -289,7 +289,7 @@ fn what_no_tool_says_is_said_by_what_was_under_way() {
 }
 
 #[test]
-fn interrupted_is_whatever_a_signal_ended() {
+fn a_build_ended_by_a_signal_is_classified_as_interrupted() {
     for toolchain in toolchains() {
         let module = module(&toolchain);
         for (signal, class) in [

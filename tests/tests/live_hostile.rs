@@ -59,7 +59,7 @@ fn exec(event: &Event) -> Option<&Exec> {
 }
 
 #[test]
-fn ten_thousand_forks_are_counted_to_the_last() {
+fn ten_thousand_forks_are_all_counted() {
     let events = record(
         "import os\nfor i in range(10000):\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\n",
     );
@@ -86,7 +86,7 @@ fn ten_thousand_forks_are_counted_to_the_last() {
 }
 
 #[test]
-fn arguments_that_are_empty_huge_or_no_text_are_told_as_they_are() {
+fn empty_huge_and_non_text_arguments_are_reported_unchanged() {
     let events = record(
         r#"
 import ctypes, os, shutil, subprocess
@@ -180,7 +180,7 @@ fn own_goroot(toolchain: &Toolchain, at: &Path) -> PathBuf {
 }
 
 #[test]
-fn tools_replaced_or_deleted_while_a_build_runs_leave_it_right_and_the_trace_honest() {
+fn tools_replaced_during_a_build_do_not_break_it_and_the_trace_reports_gaps() {
     let original = toolchain("1.24");
     let module = Module::copy("wasm");
     let goroot = module.sandbox.path().join("goroot");

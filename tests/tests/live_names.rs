@@ -236,7 +236,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn builds_and_outputs_are_called_by_what_was_made() {
+fn builds_and_outputs_are_named_after_the_built_packages() {
     let mut wrong = Vec::new();
     for toolchain in toolchains() {
         let module = module(&toolchain);

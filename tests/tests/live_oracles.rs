@@ -34,7 +34,7 @@ fn half_cached(toolchain: &Toolchain, module: &Module) -> (Traced, Vec<oracle::A
 }
 
 #[test]
-fn actions_are_those_of_the_action_graph() {
+fn actions_equal_the_action_graph() {
     with_each_toolchain("hello", |toolchain, module| {
         let (traced, graph) = half_cached(toolchain, module);
         let build = traced.build();
@@ -81,7 +81,7 @@ fn actions_are_those_of_the_action_graph() {
 }
 
 #[test]
-fn actions_begin_and_end_when_go_says() {
+fn actions_begin_and_end_at_the_times_of_the_action_graph() {
     with_each_toolchain("hello", |toolchain, module| {
         let (traced, graph) = half_cached(toolchain, module);
         let wall = |at: u64| i64::try_from(at).unwrap() + traced.trace.boot_to_wall_ns;
@@ -111,7 +111,7 @@ fn actions_begin_and_end_when_go_says() {
 }
 
 #[test]
-fn packages_are_those_that_go_list_names() {
+fn packages_equal_go_list() {
     with_each_toolchain("hello", |toolchain, module| {
         // The module has a new directory, which is part of the cache's keys.
         module.run_go(toolchain, &["build", "-o", "/dev/null", "."]);
@@ -140,7 +140,7 @@ fn packages_are_those_that_go_list_names() {
 }
 
 #[test]
-fn settings_are_those_of_go_env_and_say_where_they_came_from() {
+fn settings_equal_go_env_and_have_a_source() {
     with_each_toolchain("hello", |toolchain, module| {
         module.run_go(toolchain, &["env", "-w", "GOFLAGS=-tags=file"]);
         module.append("main.go", "\nvar changed = true\n");
@@ -213,7 +213,7 @@ fn an_empty_variable_does_not_hide_the_users_file() {
 }
 
 #[test]
-fn link_phases_are_those_that_the_linker_measures() {
+fn link_phases_equal_the_linkers_own_measurement() {
     with_each_toolchain("hello", |toolchain, module| {
         let traced = module.trace(
             toolchain,
@@ -260,7 +260,7 @@ fn link_phases_are_those_that_the_linker_measures() {
 }
 
 #[test]
-fn compile_phases_are_those_that_the_compiler_measures() {
+fn compile_phases_equal_the_compilers_own_measurement() {
     with_each_toolchain("hello", |toolchain, module| {
         let file = module.sandbox.out().join("bench");
         let flag = format!("-gcflags=-bench={}", file.display());

@@ -82,7 +82,7 @@ fn a_named_output_is_renamed_into_place_and_then_up_to_date() {
 }
 
 #[test]
-fn the_default_name_lies_in_the_working_directory() {
+fn an_output_with_a_default_name_is_in_the_working_directory() {
     with_each_toolchain("tiny", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build"]);
         one(&traced, &module.dir().join("tiny"), Installed::Renamed);
@@ -90,7 +90,7 @@ fn the_default_name_lies_in_the_working_directory() {
 }
 
 #[test]
-fn several_mains_go_into_a_directory() {
+fn several_main_packages_are_built_into_a_directory() {
     with_each_toolchain("cmds", |toolchain, module| {
         let dir = module.sandbox.out().join("bin/");
         let command = ["go", "build", "-o", &format!("{}/", dir.display()), "./..."];
@@ -121,7 +121,7 @@ fn install_puts_commands_into_gopath() {
 }
 
 #[test]
-fn another_file_system_gets_a_copy() {
+fn an_output_on_another_file_system_is_copied() {
     with_each_toolchain("tiny", |toolchain, module| {
         let shm = tempfile::tempdir_in("/dev/shm").expect("a directory on another file system");
         let path = shm.path().join("tiny");
@@ -134,7 +134,7 @@ fn another_file_system_gets_a_copy() {
 }
 
 #[test]
-fn a_setgid_directory_gets_a_copy() {
+fn an_output_in_a_setgid_directory_is_copied() {
     with_each_toolchain("tiny", |toolchain, module| {
         let dir = module.sandbox.out().join("shared");
         fs::create_dir(&dir).expect("a directory");
@@ -149,7 +149,7 @@ fn a_setgid_directory_gets_a_copy() {
 }
 
 #[test]
-fn a_test_binary_is_an_output_where_it_was_asked_for() {
+fn a_requested_test_binary_is_an_output() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "test", "-c", "./lib"]);
         one(&traced, &module.dir().join("lib.test"), Installed::Renamed);
@@ -157,7 +157,7 @@ fn a_test_binary_is_an_output_where_it_was_asked_for() {
 }
 
 #[test]
-fn change_directory_counts() {
+fn the_flag_that_changes_the_directory_is_respected() {
     with_each_toolchain("tiny", |toolchain, module| {
         let parent = module.dir().parent().unwrap().to_str().unwrap().to_owned();
         let script = format!("cd {parent} && go build -C tiny -o ./relative .");
@@ -177,7 +177,7 @@ fn change_directory_counts() {
 }
 
 #[test]
-fn two_dots_after_a_link_lead_where_the_kernel_goes() {
+fn two_dots_after_a_link_resolve_as_in_the_kernel() {
     let toolchain = toolchains().pop().expect("a toolchain");
     let module = Module::copy("tiny");
     let deep = module.sandbox.out().join("far/deep");
@@ -202,7 +202,7 @@ fn two_dots_after_a_link_lead_where_the_kernel_goes() {
 }
 
 #[test]
-fn what_is_thrown_away_is_no_output() {
+fn a_discarded_result_is_no_output() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(
             toolchain,
@@ -217,7 +217,7 @@ fn what_is_thrown_away_is_no_output() {
 }
 
 #[test]
-fn a_library_is_an_output_when_it_is_named() {
+fn a_library_is_an_output_if_the_command_names_it() {
     with_each_toolchain("cmds", |toolchain, module| {
         let path = module.sandbox.out().join("lib.a");
         let command = ["go", "build", "-o", path.to_str().unwrap(), "./lib"];
@@ -232,7 +232,7 @@ fn a_library_is_an_output_when_it_is_named() {
 }
 
 #[test]
-fn go_run_leaves_nothing_and_caches_since_1_24() {
+fn go_run_leaves_no_output_and_uses_the_cache_since_1_24() {
     with_each_toolchain("tiny", |toolchain, module| {
         let command = ["go", "run", "."];
         let first = outputs(&module.trace(toolchain, &command));
@@ -254,7 +254,7 @@ fn go_run_leaves_nothing_and_caches_since_1_24() {
 }
 
 #[test]
-fn libraries_for_c_bring_their_header() {
+fn a_library_for_c_includes_its_header() {
     with_each_toolchain("cshared", |toolchain, module| {
         let out = module.sandbox.out();
         for (mode, name) in [("c-shared", "libtwice.so"), ("c-archive", "libtwice.a")] {
@@ -290,7 +290,7 @@ fn a_plugin_is_an_output() {
 }
 
 #[test]
-fn other_systems_have_their_own_names() {
+fn outputs_for_other_systems_have_their_file_names() {
     with_each_toolchain("wasm", |toolchain, module| {
         let cache = targets_cache(toolchain);
         let cache = cache.to_str().unwrap();

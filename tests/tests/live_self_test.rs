@@ -10,7 +10,7 @@ use tests::gotrace;
 const SUCCESS: &str = "gotrace_self_test_success";
 
 #[test]
-fn an_agent_that_sees_is_ready_and_keeps_nothing_of_it() {
+fn a_working_agent_is_ready_and_stores_no_self_test() {
     let agent = Agent::start();
     agent.wait_for_page("/-/ready", "HTTP/1.1 200");
     agent.wait_for_page("/metrics", &format!("\n{SUCCESS} 1\n"));
@@ -29,7 +29,7 @@ fn an_agent_that_sees_is_ready_and_keeps_nothing_of_it() {
 /// A container without `--pid=host` has other process numbers than the kernel. Data read by such a number belongs to another
 /// process.
 #[test]
-fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
+fn an_agent_in_another_pid_namespace_is_alive_and_not_ready() {
     let mut command = Command::new("unshare");
     command
         .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
@@ -49,7 +49,7 @@ fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
 
 /// The self-test executes a link beside the history.
 #[test]
-fn an_agent_that_cannot_run_itself_says_so_and_goes_on() {
+fn an_agent_that_cannot_execute_its_self_test_reports_this_and_continues() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("history.db-self-test"), "in the way").unwrap();
     let mut agent = Agent::start_in(dir, &[]);

@@ -104,7 +104,7 @@ fn assert_same(undisturbed: &[String], disturbed: &[String]) {
 }
 
 #[test]
-fn a_build_is_whole_although_agents_were_killed_and_upgraded_over_it() {
+fn a_build_is_complete_although_agents_were_killed_and_upgraded_meanwhile() {
     let bpffs = Bpffs::new();
     let args = pin_to(&bpffs);
     let args = [args[0].as_str(), args[1].as_str()];
@@ -173,7 +173,7 @@ fn states(builds: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn builds_that_nobody_watched_are_found_by_the_next_agent() {
+fn the_next_agent_finds_builds_that_ran_without_an_agent() {
     let bpffs = Bpffs::new();
     let args = pin_to(&bpffs);
     let args = [args[0].as_str(), args[1].as_str()];
@@ -205,7 +205,7 @@ fn builds_that_nobody_watched_are_found_by_the_next_agent() {
 }
 
 #[test]
-fn a_build_that_nobody_stored_yet_outlives_both_parts() {
+fn a_build_not_stored_yet_survives_both_processes() {
     let bpffs = Bpffs::new();
     let args = pin_to(&bpffs);
     let args = [args[0].as_str(), args[1].as_str()];

@@ -56,7 +56,7 @@ fn soon() -> Instant {
 }
 
 #[test]
-fn a_busy_receiver_is_asked_again_with_the_same() {
+fn a_request_to_a_busy_receiver_is_repeated_unchanged() {
     for status in [429, 502, 503, 504] {
         let receiver = Receiver::start(move |_, n| match n {
             0 => Reply::Now(status, "Retry-After: 0\r\n", b"busy".to_vec()),
@@ -76,7 +76,7 @@ fn a_busy_receiver_is_asked_again_with_the_same() {
 }
 
 #[test]
-fn a_no_is_a_no() {
+fn a_refused_request_is_not_retried() {
     for status in [400, 401, 404, 413, 500, 501, 307] {
         let receiver = Receiver::start(move |_, n| match n {
             0 => Reply::Now(status, "Location: /elsewhere\r\n", Vec::new()),
@@ -95,7 +95,7 @@ fn a_no_is_a_no() {
 }
 
 #[test]
-fn what_was_taken_only_in_part_is_not_called_delivered() {
+fn a_partially_accepted_request_is_not_counted_as_delivered() {
     // partial_success { rejected_spans: 3, error_message: "no" }
     let answer = vec![0x0a, 0x06, 0x08, 0x03, 0x12, 0x02, b'n', b'o'];
     let receiver = Receiver::start(move |_, _| Reply::Now(200, "", answer.clone()));
@@ -107,7 +107,7 @@ fn what_was_taken_only_in_part_is_not_called_delivered() {
 }
 
 #[test]
-fn a_receiver_that_was_away_gets_what_it_missed() {
+fn an_unreachable_receiver_gets_the_missed_data_later() {
     let address = free_address();
     let otlp = start(&format!("endpoint = \"http://{address}\"\nmetrics = false"));
     let trace = replayed("generate-go1.27");
@@ -129,7 +129,7 @@ fn a_receiver_that_was_away_gets_what_it_missed() {
 }
 
 #[test]
-fn a_receiver_that_hangs_costs_bounded_memory_and_a_number() {
+fn a_hanging_receiver_costs_bounded_memory_and_is_counted() {
     let receiver = Receiver::start(|_, _| Reply::Never);
     let otlp = traces(&receiver);
     let trace = replayed("build-go1.27");
@@ -153,7 +153,7 @@ fn a_receiver_that_hangs_costs_bounded_memory_and_a_number() {
 }
 
 #[test]
-fn what_waits_at_the_end_is_sent_and_the_metrics_are_the_last() {
+fn waiting_requests_are_sent_at_shutdown_and_metrics_come_last() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let otlp = start(&format!("endpoint = \"http://{}\"", receiver.address()));
     for _ in 0..20 {
@@ -171,7 +171,7 @@ fn what_waits_at_the_end_is_sent_and_the_metrics_are_the_last() {
 }
 
 #[test]
-fn a_header_comes_from_its_file_as_it_is_now() {
+fn a_header_file_is_read_for_each_request() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("headers");
@@ -198,7 +198,7 @@ fn a_header_comes_from_its_file_as_it_is_now() {
 }
 
 #[test]
-fn a_setting_that_cannot_work_is_told_at_once() {
+fn an_invalid_setting_is_reported_at_startup() {
     let refused = |text: &str| {
         let settings: Settings = toml::from_str(text).unwrap();
         let metrics = Arc::new(Metrics::new(PATIENCE).unwrap());

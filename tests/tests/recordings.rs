@@ -166,7 +166,7 @@ fn tell(build: &Build, out: &mut String) -> std::fmt::Result {
 }
 
 #[test]
-fn a_recording_tells_the_same_builds_for_ever() {
+fn a_recording_always_gives_the_same_builds() {
     for (name, path) in recordings() {
         let (header, events) = read(&path);
         let golden = format!("../recordings/{name}.facts");
@@ -175,7 +175,7 @@ fn a_recording_tells_the_same_builds_for_ever() {
 }
 
 #[test]
-fn a_replay_shows_the_same_summary_for_ever() {
+fn a_replay_always_prints_the_same_summary() {
     for (name, path) in recordings() {
         let output = gotrace_command([("COLUMNS", "100")])
             .args(["replay", "--color", "never"])
@@ -221,7 +221,7 @@ fn assert_coherent(trace: &Trace) {
 }
 
 #[test]
-fn a_recording_with_gaps_gives_a_coherent_trace_that_names_them() {
+fn a_recording_with_gaps_gives_a_coherent_trace_that_reports_them() {
     let all: Vec<(Header, Vec<Event>)> = recordings().iter().map(|(_, path)| read(path)).collect();
     let strategy = (0..all.len(), any::<u64>(), 1..100u64, any::<bool>());
     let mut runner = TestRunner::new(ProptestConfig {

@@ -39,7 +39,7 @@ fn unprivileged(args: &[&str]) -> Output {
 }
 
 #[test]
-fn the_exit_code_is_the_commands() {
+fn the_exit_code_equals_the_commands() {
     for code in [0, 1, 2, 3, 125, 126, 127, 255] {
         let output = run(&["sh", "-c", &format!("exit {code}")]);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -47,7 +47,7 @@ fn the_exit_code_is_the_commands() {
 }
 
 #[test]
-fn a_command_that_a_signal_ended_is_128_and_the_signal() {
+fn a_command_ended_by_a_signal_gives_128_plus_the_signal() {
     for (name, code) in [("TERM", 143), ("KILL", 137), ("INT", 130), ("ABRT", 134)] {
         let output = run(&["sh", "-c", &format!("kill -{name} $$")]);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -55,7 +55,7 @@ fn a_command_that_a_signal_ended_is_128_and_the_signal() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_127_and_one_that_cannot_be_executed_126() {
+fn a_missing_command_gives_127_and_a_non_executable_one_126() {
     for (command, code, says) in [
         (
             "no-such-command",
@@ -77,7 +77,7 @@ fn a_command_that_is_not_there_is_127_and_one_that_cannot_be_executed_126() {
 }
 
 #[test]
-fn wrong_usage_is_125_so_that_it_is_not_taken_for_the_commands() {
+fn wrong_usage_gives_125_which_differs_from_the_commands_exit_codes() {
     for args in [
         &["run"][..],
         &["run", "--no-such-flag", "--", "true"],
@@ -108,7 +108,7 @@ fn a_script_without_interpreter_runs_as_under_execvp() {
 }
 
 #[test]
-fn stdout_is_the_commands_alone_and_stdin_reaches_it_whole() {
+fn only_the_command_writes_to_stdout_and_it_reads_all_of_stdin() {
     let mut child = gotrace_command(NO_ENV)
         .args(["run", "--", "sh", "-c", "sha256sum; echo to stderr >&2"])
         .stdin(Stdio::piped())
@@ -156,7 +156,7 @@ fn inherited(shell: &str, gotrace: Option<&Path>) -> String {
 }
 
 #[test]
-fn the_command_inherits_what_it_would_have_without_us() {
+fn the_command_inherits_the_same_state_as_without_gotrace() {
     for shell in [
         "true",
         // The cases are: signals that std changes before main, signals that nohup changes, and limits for builds.
@@ -172,7 +172,7 @@ fn the_command_inherits_what_it_would_have_without_us() {
 }
 
 #[test]
-fn without_rights_the_command_runs_untraced_and_a_sentence_says_what_is_missing() {
+fn the_command_without_rights_runs_untraced_and_the_missing_right_is_reported() {
     let output = unprivileged(&["run", "--", "sh", "-c", "id -u; exit 7"]);
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert_eq!(text(&output.stdout), format!("{NOBODY}\n"));
@@ -184,7 +184,7 @@ fn without_rights_the_command_runs_untraced_and_a_sentence_says_what_is_missing(
 }
 
 #[test]
-fn with_strict_the_command_does_not_run_without_rights() {
+fn strict_mode_does_not_run_the_command_without_rights() {
     let output = unprivileged(&["run", "--strict", "--", "echo", "ran"]);
     assert_eq!(output.status.code(), Some(111), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -195,7 +195,7 @@ fn with_strict_the_command_does_not_run_without_rights() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_does_not_keep_the_command_from_running() {
+fn an_unwritable_output_file_does_not_stop_the_command() {
     let args = ["run", "-o", "/no/such/dir/report", "--", "echo", "ran"];
     let output = tests::run_gotrace(args, NO_ENV);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -220,7 +220,7 @@ fn an_output_that_cannot_be_written_does_not_keep_the_command_from_running() {
 }
 
 #[test]
-fn what_lives_on_in_the_background_is_not_waited_for() {
+fn gotrace_does_not_wait_for_background_processes() {
     let mut child = gotrace_command(NO_ENV)
         .args([
             "run",
@@ -256,7 +256,7 @@ fn what_lives_on_in_the_background_is_not_waited_for() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_no_failure() {
     for args in [["doctor", "--help"], ["run", "--help"]] {
         let mut child = gotrace_command(NO_ENV)
             .args(args)

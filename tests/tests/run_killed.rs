@@ -82,7 +82,7 @@ fn n_entries(module: &Module) -> usize {
 }
 
 #[test]
-fn killed_in_the_middle_it_leaves_the_build_unharmed_and_no_probe_behind() {
+fn a_killed_gotrace_harms_no_build_and_leaves_no_probe() {
     for detail in ["phase", "cache-key"] {
         // Cold: with `fmt`, fifty packages are compiled.
         let module = Module::copy("wasm");
@@ -110,7 +110,7 @@ fn killed_in_the_middle_it_leaves_the_build_unharmed_and_no_probe_behind() {
 }
 
 #[test]
-fn tools_do_not_crash_while_probes_come_and_go() {
+fn tools_do_not_crash_while_probes_are_attached_and_detached() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("hello");
     module.sandbox.make_warm(&toolchain);

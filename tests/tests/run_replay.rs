@@ -9,7 +9,7 @@ use tests::{Module, gotrace, read_json, run_gotrace, toolchain};
 const NO_ENV: [(&str, &str); 0] = [];
 
 #[test]
-fn a_replay_equals_the_trace_it_was_recorded_from() {
+fn a_replay_equals_the_live_trace() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("cmds");
     module.sandbox.make_warm(&toolchain);
@@ -61,7 +61,7 @@ fn a_replay_equals_the_trace_it_was_recorded_from() {
 }
 
 #[test]
-fn record_says_what_it_wrote_and_keeps_stdout_for_the_command() {
+fn record_reports_its_file_and_leaves_stdout_to_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let recording = dir.path().join("r.gotrace");
     let path = recording.to_str().unwrap();
@@ -85,7 +85,7 @@ fn record_says_what_it_wrote_and_keeps_stdout_for_the_command() {
 }
 
 #[test]
-fn a_damaged_recording_shows_what_there_is_and_fails() {
+fn a_damaged_recording_prints_its_readable_part_and_fails() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole.gotrace");
     let path = whole.to_str().unwrap();

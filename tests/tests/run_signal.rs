@@ -68,7 +68,7 @@ fn counting(name: &str) -> String {
 }
 
 #[test]
-fn a_signal_to_gotrace_alone_reaches_the_command_once() {
+fn a_signal_to_gotrace_only_reaches_the_command_once() {
     for name in ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2"] {
         let mut script = Script::start(&counting(name));
         assert_eq!(script.line(), "ready");
@@ -84,7 +84,7 @@ fn a_signal_to_gotrace_alone_reaches_the_command_once() {
 }
 
 #[test]
-fn a_command_that_dies_of_a_passed_on_signal_is_reported_so() {
+fn a_command_killed_by_a_forwarded_signal_is_reported_as_such() {
     let mut script = Script::start("echo ready; exec sleep 600");
     assert_eq!(script.line(), "ready");
     script.signal("TERM");
@@ -92,7 +92,7 @@ fn a_command_that_dies_of_a_passed_on_signal_is_reported_so() {
 }
 
 #[test]
-fn what_the_command_sends_to_its_whole_group_does_not_come_back_to_it() {
+fn a_signal_to_the_whole_group_is_not_forwarded_back_to_the_command() {
     // gotrace belongs to that group. The script has a group of its own, so that the test does not belong to it.
     let mut command = Command::new("setsid");
     command
@@ -110,7 +110,7 @@ fn what_the_command_sends_to_its_whole_group_does_not_come_back_to_it() {
 }
 
 #[test]
-fn a_command_that_only_is_stopped_stops_gotrace_and_goes_on_with_it() {
+fn a_stopped_command_stops_gotrace_and_both_continue_together() {
     let mut script = Script::start("echo ready; kill -STOP $$; echo went on");
     assert_eq!(script.line(), "ready");
     let stat = format!("/proc/{}/stat", script.child.id());
@@ -221,7 +221,7 @@ fn the_interrupt_key_reaches_the_command_once_and_gotrace_still_reports() {
 }
 
 #[test]
-fn the_interrupt_key_ends_a_command_as_it_would_without_us() {
+fn the_interrupt_key_ends_a_command_as_without_gotrace() {
     let mut terminal = Terminal::start(&format!(
         "{} run -- sh -c 'echo ready; exec sleep 600'",
         gotrace().display()
@@ -233,7 +233,7 @@ fn the_interrupt_key_ends_a_command_as_it_would_without_us() {
 }
 
 #[test]
-fn the_suspend_key_gives_the_shell_back_and_fg_goes_on() {
+fn the_suspend_key_returns_to_the_shell_and_fg_continues() {
     let mut terminal = Terminal::start("env PS1='prompt> ' bash --norc --noprofile -i");
     terminal.wait_for("prompt> ");
     terminal.press(&format!(
@@ -254,7 +254,7 @@ fn the_suspend_key_gives_the_shell_back_and_fg_goes_on() {
 }
 
 #[test]
-fn the_command_has_the_terminal() {
+fn the_command_owns_the_terminal() {
     let mut terminal = Terminal::start(&format!(
         "{} run -q -- sh -c 'test -t 0 && test -t 1 && test -t 2 && tty; stty size | wc -w'",
         gotrace().display()

@@ -93,7 +93,7 @@ fn stdout(output: &Output) -> String {
 }
 
 #[test]
-fn the_command_is_the_caller_in_the_callers_environment() {
+fn the_command_runs_as_the_caller_in_the_callers_environment() {
     let user = User::new("env");
     let show = "id -u; id -g; id -Gn; env | grep -v '^_=' | sort";
     let variables = [
@@ -111,7 +111,7 @@ fn the_command_is_the_caller_in_the_callers_environment() {
 }
 
 #[test]
-fn what_is_set_on_the_way_counts() {
+fn variables_set_between_sudo_and_gotrace_apply() {
     let user = User::new("set");
     let variables = [("GOFLAGS", "-v"), ("CGO_ENABLED", "1")];
     let on_the_line = "sudo CGO_ENABLED=0 $gotrace run -q -- sh -c 'echo $GOFLAGS $CGO_ENABLED'";
@@ -124,7 +124,7 @@ fn what_is_set_on_the_way_counts() {
 }
 
 #[test]
-fn as_root_the_command_is_root() {
+fn the_command_runs_as_root_on_request() {
     let user = User::new("root");
     assert_eq!(
         stdout(&user.run(&[], "sudo $gotrace run -q --as-root -- id -u")),
@@ -133,7 +133,7 @@ fn as_root_the_command_is_root() {
 }
 
 #[test]
-fn a_build_is_the_callers_and_so_is_all_that_gotrace_writes() {
+fn the_build_and_all_written_files_belong_to_the_caller() {
     let user = User::new("go");
     let toolchain = toolchain("1.27");
     let path = format!("{}:/usr/bin:/bin", toolchain.go.parent().unwrap().display());
@@ -175,7 +175,7 @@ fn a_build_is_the_callers_and_so_is_all_that_gotrace_writes() {
 }
 
 #[test]
-fn gotrace_does_not_overwrite_what_the_caller_could_not() {
+fn gotrace_does_not_overwrite_files_that_the_caller_cannot_write() {
     let user = User::new("file");
     let dir = tempfile::tempdir().unwrap();
     let precious = dir.path().join("precious");

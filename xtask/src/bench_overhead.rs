@@ -1,8 +1,8 @@
-//! `cargo xtask bench overhead`: what tracing costs a build.
+//! `cargo xtask bench overhead`: measures the cost of tracing for a build.
 //!
-//! Every round runs each build plain and under each tracer, in an order that rotates, and compares with the plain build of the same
-//! round: slow drift of the machine hits all alike. A plain build is also held against a second plain one; that row is the noise, and
-//! no smaller difference means anything. Times are wall time and the CPU time of everything that was started, tracer included.
+//! Every round runs each build untraced and under each tracer, in a rotating order. Each time is compared with the untraced build
+//! of the same round, so slow drift of the machine affects all equally. A second untraced build gives the noise; smaller
+//! differences have no meaning. Times are wall time, and CPU time of all processes, including the tracer.
 
 mod storm;
 
@@ -17,16 +17,16 @@ use tests::{Module, Toolchain};
 use crate::measure::{Sample, Spread, adopt_orphans, measure};
 use crate::{setup, shell};
 
-/// What is run.
+/// A command to measure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Build {
-    /// Nothing: what a watcher costs before the command starts and after it ended.
+    /// No build: the cost of a tracer before the command starts and after it ends.
     None,
-    /// With an empty build cache: hundreds of compilations.
+    /// A build with an empty cache: hundreds of compilations.
     Cold,
-    /// Nothing changed: the `go` command alone.
+    /// A build without changes: the `go` command only.
     Warm,
-    /// The main package changed: one compilation and one link.
+    /// A build with a changed main package: one compilation and one link.
     Relink,
 }
 
@@ -42,7 +42,7 @@ impl Build {
         }
     }
 
-    /// Builds in one sample, all under one watcher: its start is a matter of its own.
+    /// Builds in one sample, all under one tracer, because the tracer's start is measured separately.
     fn n_repeats(self) -> usize {
         match self {
             Self::None | Self::Cold => 1,
@@ -51,14 +51,14 @@ impl Build {
         }
     }
 
-    /// For `sh`, which gets the number of repeats, a number that no sample before had, and the command of one build.
+    /// Script for `sh`. Its arguments are the number of repeats, a number unique to the sample, and the command of one build.
     fn script(self) -> &'static str {
         match self {
             Self::None => "exit 0",
             Self::Cold | Self::Warm => {
                 r#"n=$1; shift 2; while [ $n -gt 0 ]; do "$@" || exit 1; n=$((n - 1)); done"#
             }
-            // Comments alone would give the same package and no link.
+            // A changed comment would give the same package and no link.
             Self::Relink => {
                 r#"n=$1 new=$2; shift 2; while [ $n -gt 0 ]; do
                     echo "package main; func init() { println($new, $n) }" > change.go
@@ -68,11 +68,11 @@ impl Build {
     }
 }
 
-/// What watches it.
+/// The tracer of a sample.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Watcher {
     Nobody,
-    /// The control.
+    /// The second untraced build, which measures the noise.
     NobodyAgain,
     /// `gotrace run --detail LEVEL`.
     Gotrace(&'static str),
@@ -91,13 +91,13 @@ impl Watcher {
         }
     }
 
-    /// The start of the command line, and what the watcher writes to.
+    /// The first part of the command line; the tracer writes to a file in `scratch`.
     fn command(self, gotrace: &Path, scratch: &Path) -> Result<Option<Command>> {
         let command = match self {
             Self::Nobody | Self::NobodyAgain => return Ok(None),
             Self::Gotrace(detail) => {
                 let mut command = shell::as_root(gotrace)?;
-                // Strict: a build that ran untraced would look wonderfully cheap.
+                // `--strict` fails an untraced build, whose times would be too low.
                 command.args([
                     "run", "--strict", "--quiet", "--format", "json", "--detail", detail, "-o",
                 ]);
@@ -125,7 +125,7 @@ impl Watcher {
 
 pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
     if rounds == 0 {
-        bail!("no rounds, no result: give --rounds at least 1");
+        bail!("cannot measure 0 rounds: set --rounds to at least 1");
     }
     adopt_orphans()?;
     setup::minor(minor)?;
@@ -141,7 +141,7 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
     for build in Build::ALL {
         let rows = bench.rounds(build, &watchers, rounds)?;
         print_build(build, &toolchain, rounds, &rows);
-        // In a longer build the noise is larger than what the calls cost.
+        // In a longer build, the noise exceeds the cost of the calls.
         if build == Build::Warm {
             print_call_cost(&rows);
         }
@@ -149,7 +149,7 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
     storm::run(&gotrace, rounds)
 }
 
-/// Those that can run here; the others are named.
+/// Tracers that can run here; prints the others.
 fn watchers() -> Result<Vec<Watcher>> {
     let mut watchers = vec![
         Watcher::Nobody,
@@ -161,14 +161,14 @@ fn watchers() -> Result<Vec<Watcher>> {
     if shell::find("strace").is_some() {
         watchers.push(Watcher::Strace);
     } else {
-        println!("left out: strace, which is not installed");
+        println!("left out: strace (not installed)");
     }
     if !shell::is_root()? {
-        println!("left out: perf trace, which needs root");
+        println!("left out: perf trace (needs root)");
     } else if shell::succeeds(Command::new("perf").args(["trace", "-e", "execve", "--", "true"])) {
         watchers.push(Watcher::PerfTrace);
     } else {
-        println!("left out: perf trace, which does not run here");
+        println!("left out: perf trace (does not run here)");
     }
     Ok(watchers)
 }
@@ -183,7 +183,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn rounds(&mut self, build: Build, watchers: &[Watcher], n: usize) -> Result<Vec<Row>> {
         if matches!(build, Build::Warm | Build::Relink) {
-            // Fills the cache and leaves an output that is up to date.
+            // Fills the cache and leaves an up-to-date output.
             self.module.sandbox.make_warm(self.toolchain);
             self.sample(build, Watcher::Nobody)?;
         }
@@ -242,11 +242,11 @@ impl Bench<'_> {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let sample =
-            measure(&mut command).with_context(|| format!("a build under {}", watcher.name()))?;
+            measure(&mut command).with_context(|| format!("cannot measure a build under {}", watcher.name()))?;
         Ok(sample.divided_by(build.n_repeats()))
     }
 
-    /// Calls of probed functions that gotrace was told of in its last sample, by build.
+    /// Calls of probed functions for each build, as gotrace counted them in its last sample.
     fn n_calls(&self, build: Build) -> Result<f64> {
         let trace: Value = tests::read_json(&self.module.sandbox.out().join("gotrace.json"));
         let n_calls = trace.pointer("/events/calls").and_then(Value::as_f64);
@@ -257,7 +257,7 @@ impl Bench<'_> {
     }
 }
 
-/// What was measured under one watcher, by round.
+/// Samples under one tracer, by round.
 struct Row {
     watcher: Watcher,
     samples: Vec<Sample>,
@@ -274,7 +274,7 @@ fn print_build(build: Build, toolchain: &Toolchain, n: usize, rows: &[Row]) {
     };
     let (name, repeats) = (build.name(), build.n_repeats());
     println!(
-        "\n{name} build of tests/gomods/hello, Go {}: {n} rounds, {repeats} builds under one watcher",
+        "\n{name} build of tests/gomods/hello, Go {}: {n} rounds, {repeats} builds under one tracer",
         toolchain.version
     );
     println!("{:<28} {:^28} {:^28}", "", "wall time", "CPU time");
@@ -303,8 +303,8 @@ fn print_build(build: Build, toolchain: &Toolchain, n: usize, rows: &[Row]) {
     }
 }
 
-/// CPU time for each call of a probed function: the difference between all probes and none, by the calls that were delivered. The calls
-/// that the kernel side drops by their name are paid for in it, too.
+/// Prints CPU time for each probed call: the difference between all probes and none, divided by the delivered calls. The difference
+/// includes the cost of calls that the kernel side filters by name.
 fn print_call_cost(rows: &[Row]) {
     let (Some(without), Some(with)) = (
         row(rows, Watcher::Gotrace("process")),

@@ -1,7 +1,8 @@
-//! `cargo xtask bench reliability`: the tests of faults and hostile neighbours in their long forms, one after another, and one table of
-//! what they counted.
+//! `cargo xtask bench reliability`: runs the fault tests in their long forms, one after another, and prints a table of their
+//! counts.
 //!
-//! The tests judge: one that fails is named below the table, and is a failure. What each row means is in `docs/reliability.md`.
+//! The tests assert the results. The command lists failed tests below the table, and fails. `docs/reliability.md` explains each
+//! row.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -12,7 +13,7 @@ use tests::figures::{LONG, MARK};
 
 use crate::{setup, shell};
 
-/// A file of tests, and which of them have figures; all where none is named.
+/// Test programs, with filters for the tests that print figures; no filter selects all tests.
 const TESTS: [(&str, &[&str]); 12] = [
     ("hostile_outputs", &["race::"]),
     ("hostile_tools", &[]),
@@ -21,7 +22,7 @@ const TESTS: [(&str, &[&str]); 12] = [
     ("hostile_names", &[]),
     ("hostile_labels", &[]),
     ("live_agent", &["many_builds_at_once"]),
-    ("history", &["killed_loses_no_stored_build"]),
+    ("history", &["killed_writer_loses_no_stored_build"]),
     ("history_rounds", &[]),
     ("history_postgres", &["outage::"]),
     ("malformed", &[]),
@@ -36,7 +37,7 @@ struct Row {
 
 pub(crate) fn run() -> Result<()> {
     if !shell::is_root()? {
-        bail!("builds of others are traced: run as root");
+        bail!("cannot run the fault tests: tracing needs root (run as root)");
     }
     setup::for_tests()?;
     let gotrace = shell::gotrace()?;
@@ -58,21 +59,21 @@ pub(crate) fn run() -> Result<()> {
     print(&rows);
     println!("{:.0} s in all", began.elapsed().as_secs_f64());
     if !failed.is_empty() {
-        bail!("failed: {}; what they said is above", failed.join(", "));
+        bail!("failed: {}; their output is above", failed.join(", "));
     }
     Ok(())
 }
 
-/// Runs tests and takes their figures; whether they passed.
+/// Runs tests and collects their figures; returns whether they passed.
 fn told(test: &mut Command, rows: &mut Vec<Row>) -> Result<bool> {
     let mut child = test
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {test:?}"))?;
-    let said = child.stdout.take().context("tests without an output")?;
+    let said = child.stdout.take().context("no stdout of the tests")?;
     for line in BufReader::new(said).lines() {
-        let line = line.context("cannot read what the tests say")?;
-        // What libtest says of the test stands before it.
+        let line = line.context("cannot read the output of the tests")?;
+        // libtest's own output precedes the figure on the line.
         let Some((_, figure)) = line.split_once(MARK) else {
             continue;
         };
@@ -91,7 +92,7 @@ fn told(test: &mut Command, rows: &mut Vec<Row>) -> Result<bool> {
     Ok(status.success())
 }
 
-/// As Markdown, since it is quoted.
+/// Prints Markdown, because a document quotes the table.
 fn print(rows: &[Row]) {
     println!("\n| case | tried | seen |\n|---|---|---|");
     for Row { case, tries, seen } in rows {

@@ -1,7 +1,7 @@
-//! `cargo xtask test`: everything, in rings from the cheapest to the one that needs root, with a table of what each took.
+//! `cargo xtask test`: runs all rings, from the cheapest to the one that needs root, and prints a table of times and results.
 //!
 //! The workspace is built once, in the dev profile: every ring selects the same packages, so cargo unifies the same features and
-//! reuses what is there. A ring that fails does not keep the others from running, except that nothing runs when the build fails.
+//! reuses the build. If a ring fails, the others still run, except after a failed build.
 
 use std::env;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use crate::{bpf, deb, fuzz, kernel_log, setup, shell, tidy, vm};
 /// A ring of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ring {
-    /// What the compiler does not check: `cargo xtask tidy`.
+    /// House rules that the compiler does not check: `cargo xtask tidy`.
     Tidy,
     /// Formatting.
     Fmt,
@@ -24,11 +24,11 @@ pub(crate) enum Ring {
     Build,
     /// Lints, as errors.
     Clippy,
-    /// The committed BPF objects are what their sources give: `cargo xtask bpf --check`.
+    /// Comparison of the committed BPF objects with a rebuild: `cargo xtask bpf --check`.
     Bpf,
     /// Tests inside the crates and in their documentation.
     Unit,
-    /// Each fuzz target for a short while.
+    /// A short run of each fuzz target.
     Fuzz,
     /// Decoding under Miri.
     Miri,
@@ -38,15 +38,15 @@ pub(crate) enum Ring {
     Live,
 }
 
-/// One after the other.
+/// Rings that run first, one after another.
 const FIRST: [Ring; 3] = [Ring::Tidy, Ring::Fmt, Ring::Build];
-/// Side by side, for half of the time each has one processor busy. The two that need the workspace's own build directory come when the
-/// other lane has built what it needs: only one can build there at a time.
+/// Lanes that run in parallel, because each uses only one processor for half of its time. The two rings that need the workspace's
+/// build directory run after the other lane has finished its own build there: cargo allows one build at a time.
 const LANES: [&[Ring]; 2] = [
     &[Ring::Bpf, Ring::Vm],
     &[Ring::Fuzz, Ring::Miri, Ring::Clippy, Ring::Unit],
 ];
-/// The live ring is alone, and last: its closing lines stand at the end.
+/// The live ring runs alone and last, so that its final lines end the output.
 const LAST: [Ring; 1] = [Ring::Live];
 
 impl Ring {
@@ -76,10 +76,10 @@ impl Ring {
     }
 }
 
-/// How a ring ended that did not fail.
+/// Result of a ring that did not fail.
 pub(crate) enum Outcome {
     Passed,
-    /// Not run, or in part: what this machine lacks.
+    /// The ring did not run, or ran in part; contains the missing requirement.
     LeftOut(String),
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn run(only: &[Ring]) -> Result<()> {
     Ok(())
 }
 
-/// What came of a ring.
+/// The result of a ring.
 struct Done {
     ring: Ring,
     took: Duration,
@@ -161,7 +161,7 @@ impl Done {
     }
 }
 
-/// Each lane on a thread. What is run says what it says into a file, which is shown when its ring is over.
+/// Runs each lane on a thread. The output of a ring goes to a file, which is printed when the ring ends.
 fn side_by_side(lanes: [Vec<Ring>; 2]) -> Result<Vec<Done>> {
     if lanes.iter().any(Vec::is_empty) {
         return Ok(lanes.into_iter().flatten().map(Done::of).collect());
@@ -191,15 +191,15 @@ fn told_at_its_end(ring: Ring) -> Result<Done> {
     let done = shell::aside(file, || Done::of(ring));
     let said = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     eprintln!(
-        "\n== what was said by {} ==\n{}",
+        "\n== output of {} ==\n{}",
         ring.name(),
         String::from_utf8_lossy(&said)
     );
     Ok(done)
 }
 
-/// The tests in `tests/tests/` and those beside the crates, run as root whoever runs this. The program under test is the static one,
-/// which is what packages and images hold.
+/// Runs the tests in `tests/tests/` and those beside the crates, always as root. The program under test is the static one, which
+/// packages and images contain.
 fn live() -> Result<Outcome> {
     shell::run(shell::cargo().args(["build", "--all-targets", "--quiet"]))?;
     shell::run(shell::cargo().args(tests::STATIC_BUILD))?;
@@ -207,7 +207,7 @@ fn live() -> Result<Outcome> {
         .join(tests::STATIC_TARGET)
         .join("live/gotrace");
     let mut test = shell::cargo();
-    // The harness is told where things are: sudo keeps neither PATH nor the knowledge of cargo.
+    // The variables pass paths to the tests, because sudo keeps neither PATH nor cargo's variables.
     test.args(["test", "--no-fail-fast", "--test", "*"])
         .env("GOTRACE_BIN", &static_gotrace)
         .env("GOTRACE_DEB", deb::quickly(&static_gotrace)?)
@@ -222,7 +222,7 @@ fn live() -> Result<Outcome> {
     shell::run(&mut test).map(|()| Outcome::Passed)
 }
 
-/// The variable that names the program cargo starts tests through.
+/// The variable with the program through which cargo starts tests.
 fn runner_variable() -> String {
     let target = format!(
         "{}_unknown_linux_{}",

@@ -29,7 +29,7 @@ fn configure(dir: &std::path::Path, url: &str) -> String {
 }
 
 #[test]
-fn builds_reach_a_gateway_that_was_away_while_the_agent_was_killed() {
+fn builds_reach_an_unreachable_gateway_later_although_the_agent_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     let address = free_address();
     let url = format!("http://ci:hunter2@{address}");
@@ -92,7 +92,7 @@ fn builds_reach_a_gateway_that_was_away_while_the_agent_was_killed() {
 }
 
 #[test]
-fn other_settings_of_outputs_are_taken_over_without_a_restart() {
+fn changed_output_settings_apply_without_a_restart() {
     let first = Gateway::start();
     let second = Gateway::start();
     let dir = tempfile::tempdir().unwrap();

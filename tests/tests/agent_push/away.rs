@@ -52,7 +52,7 @@ fn take_request(stream: &mut TcpStream, answer: &str) -> String {
 }
 
 #[test]
-fn what_waits_for_a_gateway_is_delivered_when_it_is_back_and_only_the_newest() {
+fn a_gateway_that_returns_gets_only_the_newest_push() {
     let address = free_address();
     let push = Push::to(&format!("http://{address}"), DAY, silent);
     push.output.ended(&built(300));
@@ -69,7 +69,7 @@ fn what_waits_for_a_gateway_is_delivered_when_it_is_back_and_only_the_newest() {
 }
 
 #[test]
-fn what_waits_outlives_the_agent() {
+fn waiting_pushes_survive_the_agent() {
     let address = free_address();
     let url = format!("http://{address}");
     let push = Push::to(&url, DAY, silent);
@@ -88,7 +88,7 @@ fn what_waits_outlives_the_agent() {
 }
 
 #[test]
-fn a_gateway_that_never_answers_costs_a_file_and_a_number() {
+fn a_silent_gateway_costs_one_file_and_is_counted() {
     // The kernel accepts the connections.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -105,7 +105,7 @@ fn a_gateway_that_never_answers_costs_a_file_and_a_number() {
 }
 
 #[test]
-fn what_is_refused_is_pushed_again_with_the_next_build_and_not_before() {
+fn a_refused_push_is_retried_only_with_the_next_build() {
     static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let (address, heads) =
         answering("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbad");
@@ -128,7 +128,7 @@ fn said(said: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
 }
 
 #[test]
-fn a_gateway_that_is_busy_is_asked_again() {
+fn a_push_to_a_busy_gateway_is_retried() {
     let (address, heads) =
         answering("HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
     let push = Push::to(&format!("http://{address}"), DAY, silent);
@@ -138,7 +138,7 @@ fn a_gateway_that_is_busy_is_asked_again() {
 }
 
 #[test]
-fn no_secret_is_shown_or_kept() {
+fn no_secret_is_shown_or_stored() {
     static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
     const SECRETS: [&str; 4] = ["hunter2", "cGFzc2hhbW1lcg", "aHVudGVyMg", "passhammer"];
     let tell: fn(&str) = |it| said(&SAID).push(it.to_owned());

@@ -11,7 +11,7 @@ use tracer_user::agent::metrics::Metrics;
 use crate::harness::{DAY, Server, built, free_address, promtool, wait_for};
 
 #[test]
-fn node_exporter_shows_what_is_written() {
+fn node_exporter_shows_the_written_file() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let precious = dir.path().join("precious");
@@ -74,7 +74,7 @@ fn node_exporter_shows_what_is_written() {
 }
 
 #[test]
-fn a_directory_that_goes_away_is_counted_and_one_that_comes_back_is_used() {
+fn a_missing_directory_is_counted_and_used_again_when_it_returns() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings {
         directory: dir.path().join("textfile"),

@@ -34,7 +34,7 @@ fn fat(slices: &[(u32, u32, Vec<u8>)]) -> Vec<u8> {
 }
 
 #[test]
-fn the_slices_of_a_fat_file_are_what_they_are_alone() {
+fn the_slices_of_a_fat_file_equal_the_thin_files() {
     const X86_64: (u32, u32) = (0x0100_0007, 3);
     const ARM64: (u32, u32) = (0x0100_000c, 0);
     let (module, toolchain) = (Module::copy("tiny"), toolchain("1.27"));

@@ -45,7 +45,7 @@ fn embedded_files_are_found_without_symbols() {
 }
 
 #[test]
-fn a_file_that_a_variable_holds_is_named_after_it() {
+fn an_embedded_file_in_a_variable_is_named_after_the_variable() {
     let noise = |len: u32| (0..len).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]);
     for minor in ["1.21", "1.27"] {
         let module = Module::copy("tiny");

@@ -86,7 +86,7 @@ fn check(module: &Module, place: &str, args: &[&str]) {
 }
 
 #[test]
-fn a_whole_and_a_stripped_program_are_told_to_the_letter() {
+fn the_output_for_unstripped_and_stripped_programs_is_exact() {
     let module = Module::copy("tiny");
     for built in [WHOLE, STRIPPED] {
         build(&module, &built);
@@ -97,7 +97,7 @@ fn a_whole_and_a_stripped_program_are_told_to_the_letter() {
 }
 
 #[test]
-fn a_comparison_is_told_to_the_letter() {
+fn the_output_of_a_comparison_is_exact() {
     let module = Module::copy("tiny");
     build(&module, &WHOLE);
     module.write(

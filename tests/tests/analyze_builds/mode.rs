@@ -9,7 +9,7 @@ use tests::{Module, run_gotrace, toolchain};
 use crate::harness::{NO_ENV, analyze, build};
 
 #[test]
-fn every_build_mode_is_told() {
+fn every_build_mode_is_reported() {
     let toolchain = toolchain("1.27");
     let check = |module: &str, args: &[&str], properties: &[(&str, Value)]| {
         let module = Module::copy(module);
@@ -72,7 +72,7 @@ fn every_build_mode_is_told() {
 }
 
 #[test]
-fn what_is_no_binary_is_refused_in_words() {
+fn a_file_that_is_no_binary_is_refused_with_a_reason() {
     let module = Module::copy("hello");
     for (content, words) in [
         (&b""[..], "the file is empty"),

@@ -40,7 +40,7 @@ fn code_by_nm(module: &Module, file: &Path) -> u64 {
 }
 
 #[test]
-fn every_toolchain_is_read_stripped_or_not() {
+fn the_output_of_every_toolchain_is_analysed_stripped_or_not() {
     for toolchain in toolchains() {
         let module = Module::copy("hello");
         module.sandbox.make_warm(&toolchain);

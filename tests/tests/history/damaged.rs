@@ -42,7 +42,7 @@ fn made(dir: &Path, n: i64) -> PathBuf {
 }
 
 #[test]
-fn a_damaged_history_is_moved_aside_and_a_new_one_begun() {
+fn a_damaged_history_is_moved_aside_and_a_new_one_is_created() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
@@ -78,7 +78,7 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_begun() {
 }
 
 #[test]
-fn damage_that_shows_while_builds_are_stored_loses_none_of_them() {
+fn damage_found_while_storing_loses_no_build() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
@@ -115,7 +115,7 @@ fn damage_that_shows_while_builds_are_stored_loses_none_of_them() {
 }
 
 #[test]
-fn what_is_no_history_is_refused_and_never_moved() {
+fn a_file_that_is_no_history_is_refused_and_never_moved() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("passwd");
     fs::write(&text, "root:x:0:0:root:/root:/bin/bash\n".repeat(60)).unwrap();
@@ -152,7 +152,7 @@ fn what_is_no_history_is_refused_and_never_moved() {
 }
 
 #[test]
-fn a_backup_of_a_history_that_is_written_can_take_its_place() {
+fn a_backup_made_during_writes_can_replace_the_history() {
     let dir = tempfile::tempdir().unwrap();
     let path = made(dir.path(), 20);
     let mut store = Store::open(&path).unwrap();

@@ -49,7 +49,7 @@ fn start_writing(program: &Path, store: &Path) -> Child {
 }
 
 #[test]
-fn a_writer_that_is_killed_while_it_makes_the_database_leaves_a_usable_one() {
+fn a_writer_killed_while_it_creates_the_database_leaves_a_usable_one() {
     let program = history_writer();
     for round in 0..20 {
         let dir = tempfile::tempdir().unwrap();
@@ -69,7 +69,7 @@ fn a_writer_that_is_killed_while_it_makes_the_database_leaves_a_usable_one() {
 
 /// Kills a writer of builds repeatedly.
 #[test]
-fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
+fn a_killed_writer_loses_no_stored_build_and_damages_nothing() {
     // On a busy machine a writer can be killed before it stores a build; more rounds then follow.
     const MOST_ROUNDS: u64 = 600;
     let rounds = size(30, 300) as u64;

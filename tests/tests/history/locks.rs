@@ -44,7 +44,7 @@ fn read_by_another_process(path: &Path) -> usize {
 }
 
 #[test]
-fn what_a_process_does_with_its_history_leaves_its_locks() {
+fn a_process_keeps_its_locks_through_all_operations_on_its_history() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let all = small_builds(40);
@@ -107,7 +107,7 @@ fn what_a_process_does_with_its_history_leaves_its_locks() {
 }
 
 #[test]
-fn an_agents_locks_stay_through_requests_retention_and_reloads() {
+fn an_agent_keeps_its_locks_through_requests_retention_and_reloads() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);

@@ -31,7 +31,7 @@ fn allow(path: &Path, mode: u32) {
 }
 
 #[test]
-fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
+fn a_user_with_read_rights_can_read_the_file_during_writes() {
     let dir = tempfile::tempdir().unwrap();
     allow(dir.path(), 0o755);
     let program = dir.path().join("gotrace");
@@ -88,7 +88,7 @@ fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
 }
 
 #[test]
-fn a_reader_is_not_disturbed_by_writers_that_come_and_go() {
+fn starting_and_ending_writers_do_not_disturb_a_reader() {
     let dir = tempfile::tempdir().unwrap();
     allow(dir.path(), 0o755);
     let program = dir.path().join("gotrace");
@@ -125,7 +125,7 @@ fn a_reader_is_not_disturbed_by_writers_that_come_and_go() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_what_to_do() {
+fn errors_of_the_history_contain_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let fails = |output: Output, expected: &str| {
@@ -200,7 +200,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
 }
 
 #[test]
-fn a_store_is_for_root_alone_and_never_behind_a_link() {
+fn a_history_is_readable_by_root_only_and_never_opened_through_a_link() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new/history.db");
     drop(Store::open(&path).unwrap());
@@ -216,7 +216,7 @@ fn a_store_is_for_root_alone_and_never_behind_a_link() {
 }
 
 #[test]
-fn a_store_may_have_any_name() {
+fn a_history_can_have_any_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a b?mode=rw&x#%41/\u{e4}.db");
     let builds = small_builds(2);

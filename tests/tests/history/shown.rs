@@ -16,7 +16,7 @@ use crate::harness::{
 };
 
 #[test]
-fn every_recorded_build_is_listed_and_shown_as_it_was() {
+fn every_recorded_build_is_listed_and_shown_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let (mut n_builds, mut n_compared) = (0, 0);
@@ -48,7 +48,7 @@ fn every_recorded_build_is_listed_and_shown_as_it_was() {
 }
 
 #[test]
-fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
+fn filters_exclude_other_builds_and_the_newest_comes_first() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     for name in recordings() {
@@ -112,7 +112,7 @@ fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
 }
 
 #[test]
-fn a_list_is_easy_on_the_eye() {
+fn a_list_has_aligned_columns() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let now = 1_795_183_500 * SECOND;
@@ -149,7 +149,7 @@ fn a_list_is_easy_on_the_eye() {
 }
 
 #[test]
-fn an_output_is_compared_with_the_one_before() {
+fn an_output_is_compared_with_the_previous_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let mut trace = moved(&replayed("build-go1.27"), 1000 * SECOND);
@@ -200,7 +200,7 @@ fn published(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_published_schemas_are_current_and_what_is_written_obeys_them() {
+fn the_published_schemas_are_current_and_the_output_obeys_them() {
     let schemas = [
         (
             "gotrace.builds.v1.json",

@@ -43,7 +43,7 @@ fn contents(store: &Path) -> Vec<i64> {
 }
 
 #[test]
-fn a_build_that_was_under_way_is_cut_off_or_found_again() {
+fn a_running_build_is_marked_cut_off_or_found_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let builds = small_builds(3);
@@ -68,7 +68,7 @@ fn a_build_that_was_under_way_is_cut_off_or_found_again() {
 }
 
 #[test]
-fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
+fn a_hanging_disk_fills_a_bounded_queue_and_is_counted() {
     const BOUND: u64 = 8;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
@@ -104,7 +104,7 @@ fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
 }
 
 #[test]
-fn a_writer_throws_away_what_is_too_old() {
+fn a_writer_deletes_builds_that_are_too_old() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let (writer, _) = Writer::start(&path, 64, |error| panic!("{error}")).unwrap();
@@ -122,7 +122,7 @@ fn a_writer_throws_away_what_is_too_old() {
 }
 
 #[test]
-fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
+fn retention_deletes_the_oldest_builds_until_the_limits_hold_and_shrinks_the_file() {
     let builds = small_builds(120);
     let now = 200 * SECOND;
     let strategy = (
@@ -193,7 +193,7 @@ fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
 
 /// Uses a real trace.
 #[test]
-fn run_stores_its_builds() {
+fn gotrace_run_stores_its_builds() {
     let toolchain = tests::toolchain("1.27");
     let module = tests::Module::copy("hello");
     module.sandbox.make_warm(&toolchain);
@@ -226,7 +226,7 @@ fn run_stores_its_builds() {
 }
 
 #[test]
-fn under_sudo_a_history_belongs_to_the_caller_unless_the_place_is_roots_alone() {
+fn a_history_made_under_sudo_belongs_to_the_caller_unless_only_root_owns_the_directory() {
     const NOBODY: u32 = 65_534;
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();

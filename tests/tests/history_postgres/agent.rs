@@ -25,7 +25,7 @@ fn wait_for_builds(server: &Server, module: &Module, n: usize) {
 }
 
 #[test]
-fn builds_reach_the_fleets_history_also_after_an_outage_and_a_kill() {
+fn builds_reach_the_central_history_after_an_outage_and_a_kill() {
     let mut server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     let password_file = dir.path().join("password");
@@ -94,7 +94,7 @@ fn builds_reach_the_fleets_history_also_after_an_outage_and_a_kill() {
 }
 
 #[test]
-fn run_stores_in_the_fleets_history() {
+fn gotrace_run_stores_in_the_central_history() {
     let mut server = Server::start();
     let toolchain = toolchain("1.27");
     let module = Module::copy("hello");

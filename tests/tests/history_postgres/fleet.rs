@@ -14,7 +14,7 @@ use crate::server::{Machine, Server, wait_for};
 const DAY: i64 = 86_400 * SECOND;
 
 #[test]
-fn agents_that_begin_and_write_at_once_do_not_disturb_each_other() {
+fn agents_can_start_and_write_at_the_same_time() {
     const MACHINES: i64 = 4;
     let server = Server::start();
     let trace = replayed("generate-go1.27");
@@ -77,7 +77,7 @@ fn an_output_is_compared_with_the_last_one_of_any_machine() {
 }
 
 #[test]
-fn what_is_too_old_goes_by_one_agent_at_a_time() {
+fn one_agent_at_a_time_deletes_old_builds() {
     let server = Server::start();
     central::prepare(&server.address("admin")).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -112,7 +112,7 @@ fn what_is_too_old_goes_by_one_agent_at_a_time() {
 }
 
 #[test]
-fn a_build_that_the_database_cannot_take_does_not_hold_up_the_others() {
+fn a_build_that_the_database_refuses_does_not_delay_others() {
     let server = Server::start();
     let machine = Machine::new();
     let mut builds = small_builds(5);

@@ -58,7 +58,7 @@ fn endless_builds() -> impl Iterator<Item = Vec<Kept>> {
 }
 
 #[test]
-fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
+fn a_repeatedly_killed_server_gets_every_build_once() {
     let rounds = size(6, 20) as u64;
     let mut server = Server::start();
     let machine = Machine::new();
@@ -113,7 +113,7 @@ fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
 }
 
 #[test]
-fn what_is_stored_while_there_is_no_server_arrives_when_there_is_one() {
+fn builds_stored_during_an_outage_arrive_after_it() {
     let mut server = Server::start();
     let machine = Machine::new();
     let builds = small_builds(150);
@@ -136,7 +136,7 @@ fn what_is_stored_while_there_is_no_server_arrives_when_there_is_one() {
 }
 
 #[test]
-fn a_build_is_told_when_it_begins_when_it_is_cut_off_and_when_it_ends_after_all() {
+fn a_build_is_delivered_at_its_start_when_cut_off_and_at_its_end() {
     let server = Server::start();
     let machine = Machine::new();
     let builds = small_builds(2);
@@ -176,7 +176,7 @@ fn example() -> std::path::PathBuf {
 }
 
 #[test]
-fn an_agent_that_is_killed_while_it_delivers_loses_and_doubles_nothing() {
+fn an_agent_killed_during_delivery_loses_and_duplicates_nothing() {
     let rounds = size(12, 40) as u64;
     let server = Server::start();
     let machine = Machine::new();

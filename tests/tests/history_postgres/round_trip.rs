@@ -17,7 +17,7 @@ fn said(output: Output) -> String {
 }
 
 #[test]
-fn every_recorded_build_is_listed_and_shown_as_from_the_file() {
+fn the_central_history_lists_and_shows_every_recorded_build_as_the_file_does() {
     let server = Server::start();
     let machine = Machine::new();
     for name in recordings() {
@@ -108,7 +108,7 @@ fn both_histories_have_the_same_columns() {
 }
 
 #[test]
-fn the_printed_schema_is_what_is_made() {
+fn the_printed_schema_equals_the_created_one() {
     let server = Server::start();
     let printed = said(run_gotrace(["store", "schema"], [("A", "B")]));
     let output = psql(&server.at("admin"), &printed);
@@ -125,7 +125,7 @@ fn the_printed_schema_is_what_is_made() {
 }
 
 #[test]
-fn what_is_sent_again_changes_nothing() {
+fn a_repeated_delivery_changes_nothing() {
     let server = Server::start();
     let machine = Machine::new();
     keep(&replayed("generate-go1.27"), &machine.path()).unwrap();

@@ -10,7 +10,7 @@ use crate::harness::{listed, small_builds};
 use crate::server::{Machine, Server, wait_for};
 
 #[test]
-fn the_oldest_details_go_first_then_the_oldest_builds_and_all_is_counted() {
+fn the_spool_drops_oldest_details_first_then_oldest_builds_and_counts_them() {
     let mut server = Server::start();
     let machine = Machine::new();
     let builds = small_builds(400);

@@ -36,7 +36,7 @@ fn two_teams() -> (Server, Machine) {
 }
 
 #[test]
-fn every_row_carries_its_tenant_who_sees_it_and_nobody_else() {
+fn every_row_is_visible_to_its_tenant_only() {
     let (server, machine) = two_teams();
     assert_eq!(
         server.ask("SELECT DISTINCT tenant FROM gotrace.build UNION SELECT tenant FROM gotrace.target UNION SELECT tenant FROM gotrace.detail"),
@@ -57,7 +57,7 @@ fn every_row_carries_its_tenant_who_sees_it_and_nobody_else() {
 }
 
 #[test]
-fn an_agent_of_another_tenant_than_its_role_sends_nothing() {
+fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
     let (server, _) = two_teams();
     let machine = Machine::new();
     machine.finish(&small_builds(1));
@@ -175,7 +175,7 @@ fn no_statement_shows_or_changes_another_tenants_builds() {
 
 /// The planner expects the same number of rows whether or not a row exists.
 #[test]
-fn explain_does_not_tell_what_another_tenant_has() {
+fn explain_does_not_reveal_rows_of_another_tenant() {
     let (server, _) = two_teams();
     server.ask("ANALYZE gotrace.build; ANALYZE gotrace.target");
     let project = server.ask("SELECT project FROM gotrace.build WHERE project IS NOT NULL LIMIT 1");

@@ -70,7 +70,7 @@ fn list(at: &str) -> Output {
 }
 
 #[test]
-fn a_server_must_prove_who_it_is_as_far_as_the_address_says() {
+fn a_server_must_prove_its_identity_as_the_address_requires() {
     let mut server = Server::start();
     central::prepare(&server.address("admin")).unwrap();
     certify(&mut server);
@@ -149,7 +149,7 @@ fn a_server_must_prove_who_it_is_as_far_as_the_address_says() {
 }
 
 #[test]
-fn a_server_without_encryption_is_not_asked_where_that_is_demanded() {
+fn a_server_without_encryption_is_refused_if_the_address_requires_it() {
     let server = Server::start();
     for mode in [
         "require",
@@ -166,7 +166,7 @@ fn a_server_without_encryption_is_not_asked_where_that_is_demanded() {
 }
 
 #[test]
-fn a_password_is_found_where_it_is_and_shown_nowhere() {
+fn a_password_is_read_from_each_source_and_never_shown() {
     let server = Server::start();
     central::prepare(&server.address("admin")).unwrap();
     let bare = format!("postgres://admin@127.0.0.1:{}/history", server.port);
@@ -213,7 +213,7 @@ fn a_password_is_found_where_it_is_and_shown_nowhere() {
 }
 
 #[test]
-fn what_is_missing_is_said_with_what_to_do() {
+fn missing_parts_of_the_central_history_are_reported_with_a_remedy() {
     let mut server = Server::start();
     let fails = |output: Output, expected: &str| {
         assert_eq!(output.status.code(), Some(2), "{output:?}");

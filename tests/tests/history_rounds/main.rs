@@ -110,7 +110,7 @@ fn directory() -> TempDir {
 }
 
 #[test]
-fn no_build_is_lost_while_others_read_and_parts_of_the_agent_are_killed() {
+fn no_build_is_lost_while_others_read_and_agent_processes_are_killed() {
     let asked = env::var(ROUNDS).ok();
     let asked = asked.map(|it| it.parse::<usize>().unwrap());
     let rounds = asked.unwrap_or_else(|| size(2, 100));

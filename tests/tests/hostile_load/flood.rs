@@ -30,7 +30,7 @@ fn go(module: &Module, toolchain: &Toolchain, args: &[&str]) {
 }
 
 #[test]
-fn what_does_not_fit_is_counted_and_the_build_says_so() {
+fn records_lost_to_a_full_ring_are_counted_and_the_build_reports_a_gap() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let toolchain = toolchain("1.27");
@@ -65,7 +65,7 @@ fn what_does_not_fit_is_counted_and_the_build_says_so() {
 }
 
 #[test]
-fn builds_within_a_storm_of_other_processes_are_all_there() {
+fn all_builds_during_a_storm_of_processes_are_stored() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let toolchain = toolchain("1.27");

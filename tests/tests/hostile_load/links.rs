@@ -59,7 +59,7 @@ impl Link {
 }
 
 #[test]
-fn outputs_are_the_same_to_the_byte_while_gotrace_comes_and_is_killed() {
+fn outputs_do_not_change_while_gotrace_starts_and_is_killed() {
     const THREADS: usize = 2;
     let _alone = crate::alone();
     let each = size(30, 250);

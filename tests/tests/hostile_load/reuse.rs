@@ -24,7 +24,7 @@ fn build_as(module: &Module, number: u32, command: &mut Command) -> u32 {
 }
 
 #[test]
-fn builds_with_the_same_number_are_kept_apart() {
+fn builds_with_the_same_process_number_stay_separate() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let toolchain = toolchain("1.27");

@@ -48,7 +48,7 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn what_is_no_file_is_not_opened() {
+fn paths_that_are_no_regular_file_are_not_opened() {
     let kinds = [
         (FileType::Fifo, 0),
         (FileType::CharacterDevice, makedev(1, 3)),
@@ -69,7 +69,7 @@ fn what_is_no_file_is_not_opened() {
 
 /// The holder of a lease can block others until the kernel's timeout.
 #[test]
-fn a_lease_makes_nobody_wait() {
+fn a_foreign_lease_does_not_block_gotrace() {
     let (_dir, path) = place();
     fs::write(&path, "leased").unwrap();
     let script = "import fcntl, signal, sys\n\
@@ -86,7 +86,7 @@ fn a_lease_makes_nobody_wait() {
 }
 
 #[test]
-fn eight_tebibytes_of_nothing_are_not_read() {
+fn a_sparse_file_of_eight_tebibytes_is_not_read() {
     let (_dir, path) = place();
     let file = File::create(&path).unwrap();
     for (size, is_sparse) in [(8 << 40, false), (OUTPUT_LIMIT, true)] {
@@ -115,7 +115,7 @@ fn read(path: PathBuf, analyser: &Analyser) -> Result<Artifact, Refused> {
 
 /// This crashes a reader that maps the file.
 #[test]
-fn a_file_that_is_cut_and_filled_while_it_is_read_harms_nobody() {
+fn a_file_truncated_during_the_read_is_harmless() {
     const READS: usize = 100;
     let (_dir, path) = place();
     let content = fs::read(gotrace()).unwrap();
@@ -206,7 +206,7 @@ fn content(root: &Root, path: &str) -> String {
 }
 
 #[test]
-fn a_path_is_the_builders_path_in_its_mounts_and_below_its_root() {
+fn a_path_resolves_in_the_builders_mounts_and_root() {
     let (dir, _) = place();
     let mounted = in_own_mounts("echo mounted > /mnt/out", dir.path());
     let root = Root::of(mounted.key()).unwrap();
@@ -240,7 +240,7 @@ fn a_path_is_the_builders_path_in_its_mounts_and_below_its_root() {
 }
 
 #[test]
-fn another_users_file_is_nobodys_output() {
+fn another_users_file_is_not_read_as_an_output() {
     let (_dir, path) = place();
     fs::write(&path, "x").unwrap();
     chown(&path, Some(60_001), None).unwrap();

@@ -133,7 +133,7 @@ fn read_carelessly(path: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_that_becomes_a_link() {
+fn a_file_swapped_for_a_link_is_never_followed() {
     let ground = Ground::new();
     symlink(ground.secret(), ground.path("outputs/link")).unwrap();
     ground.race(
@@ -145,14 +145,14 @@ fn a_file_that_becomes_a_link() {
 }
 
 #[test]
-fn a_directory_that_becomes_a_link() {
+fn a_directory_swapped_for_a_link_is_never_followed() {
     let ground = Ground::new();
     symlink("secrets", ground.path("link")).unwrap();
     ground.race("race: directory, link", "outputs/out", "outputs", "link");
 }
 
 #[test]
-fn a_file_that_becomes_a_hard_link() {
+fn a_file_swapped_for_a_hard_link_is_never_read() {
     let ground = Ground::new();
     fs::hard_link(ground.secret(), ground.path("outputs/link")).unwrap();
     ground.race(
@@ -165,7 +165,7 @@ fn a_file_that_becomes_a_hard_link() {
 
 /// Such links lead to an open file, even one that has no reachable name.
 #[test]
-fn a_file_that_becomes_a_link_of_proc() {
+fn a_file_swapped_for_a_link_of_proc_is_never_followed() {
     let ground = Ground::new();
     let file = File::open(ground.secret()).unwrap();
     let magic = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
@@ -179,7 +179,7 @@ fn a_file_that_becomes_a_link_of_proc() {
 }
 
 #[test]
-fn a_directory_that_becomes_a_link_of_proc() {
+fn a_directory_swapped_for_a_link_of_proc_is_never_followed() {
     let ground = Ground::new();
     let dir = File::open(ground.path("secrets")).unwrap();
     let magic = format!("/proc/{}/fd/{}", std::process::id(), dir.as_raw_fd());

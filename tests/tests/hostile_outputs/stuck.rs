@@ -97,7 +97,7 @@ fn output(agent: &Agent, build: &Value) -> Value {
 }
 
 #[test]
-fn a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
+fn a_hanging_file_system_of_an_output_delays_no_other_build() {
     let new = toolchain("1.27");
     let (hostile, honest) = (module(&new, "stuck"), module(&new, "honest"));
     let owned = Command::new("chown")
@@ -160,7 +160,7 @@ impl Drop for Asleep {
 }
 
 #[test]
-fn a_program_on_a_file_system_that_does_not_answer_keeps_nobody_waiting() {
+fn a_hanging_file_system_of_a_program_delays_no_build() {
     let new = toolchain("1.27");
     let honest = module(&new, "awake");
     let dir = honest.sandbox.path();
@@ -208,7 +208,7 @@ fn a_program_on_a_file_system_that_does_not_answer_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_tool_on_a_file_system_of_a_program_is_known_and_not_probed() {
+fn a_tool_on_a_fuse_file_system_is_identified_and_not_probed() {
     let new = toolchain("1.27");
     let module = module(&new, "served");
     let root = new.go.parent().and_then(Path::parent).unwrap();
@@ -237,7 +237,7 @@ fn a_tool_on_a_file_system_of_a_program_is_known_and_not_probed() {
 }
 
 #[test]
-fn settings_on_a_file_system_that_does_not_answer_keep_nobody_else_waiting() {
+fn a_hanging_file_system_of_settings_delays_no_other_build() {
     let new = toolchain("1.27");
     let (hostile, honest) = (module(&new, "mute"), module(&new, "spoken"));
     let at = hostile.sandbox.path().join("at");

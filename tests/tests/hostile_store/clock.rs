@@ -20,7 +20,7 @@ fn recorded() -> Trace {
 }
 
 #[test]
-fn builds_are_there_once_each_and_as_long_as_they_were_wherever_the_clock_jumps() {
+fn clock_jumps_neither_duplicate_builds_nor_change_their_durations() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let trace = recorded();

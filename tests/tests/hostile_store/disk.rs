@@ -69,7 +69,7 @@ fn fill(file: &Path) {
 }
 
 #[test]
-fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
+fn a_full_disk_loses_only_builds_that_run_meanwhile() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
@@ -141,7 +141,7 @@ fn wait_for(agent: &Agent, module: &Module, output: &str) {
 }
 
 #[test]
-fn a_disk_that_turns_read_only_costs_what_is_built_from_then_on() {
+fn a_disk_that_becomes_read_only_loses_only_later_builds() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);

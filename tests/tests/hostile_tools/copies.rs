@@ -38,7 +38,7 @@ const CHANGES: [(&str, Change); 3] = [
 ];
 
 #[test]
-fn a_toolchain_that_is_replaced_is_known_again() {
+fn a_replaced_toolchain_is_probed_again() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let version = toolchain("1.25");
@@ -77,7 +77,7 @@ fn a_toolchain_that_is_replaced_is_known_again() {
 }
 
 #[test]
-fn two_copies_of_one_toolchain_are_two_and_none_is_told_twice() {
+fn two_copies_of_one_toolchain_are_probed_separately_and_report_nothing_twice() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let version = toolchain("1.24");

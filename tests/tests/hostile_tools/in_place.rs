@@ -8,7 +8,7 @@ use crate::verdict::Verdict;
 use crate::{Builds, Copied};
 
 #[test]
-fn a_toolchain_that_is_upgraded_in_place_again_and_again_never_dies() {
+fn tools_of_a_toolchain_upgraded_in_place_repeatedly_never_crash() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let versions = [toolchain("1.26"), toolchain("1.27")];

@@ -152,7 +152,7 @@ impl Compiler {
 }
 
 #[test]
-fn a_program_that_is_written_over_has_no_probe_on_before_anybody_looks() {
+fn an_overwritten_program_loses_its_probes_before_any_check() {
     let _alone = crate::alone();
     let versions = [toolchain("1.26"), toolchain("1.27")];
     let mut compiler = Compiler::of(&versions[0]);
@@ -171,7 +171,7 @@ fn a_program_that_is_written_over_has_no_probe_on_before_anybody_looks() {
 }
 
 #[test]
-fn one_who_could_have_written_and_did_not_leaves_it_probed_again() {
+fn a_program_opened_but_not_written_is_probed_again() {
     let _alone = crate::alone();
     let mut compiler = Compiler::of(&toolchain("1.27"));
     let n = compiler.probed();
@@ -185,7 +185,7 @@ fn one_who_could_have_written_and_did_not_leaves_it_probed_again() {
 }
 
 #[test]
-fn only_writers_are_held() {
+fn only_writers_are_blocked() {
     let _alone = crate::alone();
     let mut compiler = Compiler::of(&toolchain("1.27"));
     let n = compiler.probed();
@@ -205,7 +205,7 @@ fn only_writers_are_held() {
 }
 
 #[test]
-fn what_somebody_has_open_for_writing_is_not_probed_until_it_is_closed() {
+fn a_program_open_for_writing_is_not_probed_until_it_is_closed() {
     let _alone = crate::alone();
     let mut compiler = Compiler::of(&toolchain("1.27"));
     let writer = OpenOptions::new().append(true).open(&compiler.path);
@@ -218,7 +218,7 @@ fn what_somebody_has_open_for_writing_is_not_probed_until_it_is_closed() {
 }
 
 #[test]
-fn without_the_right_to_a_lease_it_is_probed_and_known_to_be_without() {
+fn a_program_is_probed_without_the_right_to_a_lease_and_marked_so() {
     let _alone = crate::alone();
     let mut compiler = Compiler::of(&toolchain("1.27"));
     chown(&compiler.path, Some(1), Some(1)).unwrap();
@@ -254,7 +254,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 
 /// Sends a stop request, as ^Z does. While stopped, the agent could not detach probes.
 #[test]
-fn an_agent_that_is_asked_to_stop_holds_nobody() {
+fn an_agent_asked_to_stop_blocks_no_writer() {
     let _alone = crate::alone();
     let mut gotrace = gotrace_command([("", ""); 0]);
     // The kernel does not stop a process group without a parent in its session (`setsid cargo test`), because no shell could

@@ -143,7 +143,7 @@ const CHANGES: [(&str, &str); 4] = [
 /// A shared lower file is probed once for each container that shows it, and only one container's probes trace a process. The kernel
 /// chooses which, so each of the two containers changes its own copy once.
 #[test]
-fn a_build_is_whole_though_the_file_is_let_go_that_another_container_showed() {
+fn a_build_is_complete_although_another_containers_probes_are_detached() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let mut image = Image::new();
@@ -194,7 +194,7 @@ fn n_probed(agent: &Agent, path: &Path) -> usize {
 }
 
 #[test]
-fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_up() {
+fn two_containers_on_one_image_have_exact_phases_before_and_after_copy_up() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let mut image = Image::new();

@@ -48,7 +48,7 @@ fn property(machine: &Machine, name: &str) -> String {
 }
 
 #[test]
-fn a_package_brings_the_service_and_takes_it_away() {
+fn a_package_installs_and_removes_the_service() {
     let machine = machine();
     // If this machine is a container, its image can forbid packages to start services.
     machine.succeed(["rm", "--force", "/usr/sbin/policy-rc.d"]);

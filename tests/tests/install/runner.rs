@@ -39,7 +39,7 @@ fn build(machine: &Machine, name: &str, job: &str, output: &str) {
 }
 
 #[test]
-fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
+fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
     let machine = machine();
     let make = format!("mkdir {RUNNER} && cd {RUNNER} && touch run.sh && echo LANG=C.UTF-8 > .env");
     machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &make]);

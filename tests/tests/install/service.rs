@@ -32,7 +32,7 @@ fn status(machine: &Machine) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn in_one_command_it_follows_builds_with_five_capabilities_and_is_gone_in_another() {
+fn one_command_installs_a_service_with_five_capabilities_and_another_removes_it() {
     let machine = machine();
     let (_, said) = machine.succeed([DOWNLOADED, "install"]);
     assert!(
@@ -97,7 +97,7 @@ fn in_one_command_it_follows_builds_with_five_capabilities_and_is_gone_in_anothe
 }
 
 #[test]
-fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
+fn the_unit_is_restricted_and_a_killed_service_restarts() {
     let machine = machine();
     machine.succeed([DOWNLOADED, "install"]);
     let (said, _) = machine.succeed(["systemd-analyze", "security", "--no-pager", "gotrace"]);
@@ -150,7 +150,7 @@ fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
 }
 
 #[test]
-fn what_stops_it_is_said_and_mended_it_goes_on() {
+fn a_failed_installation_is_explained_and_succeeds_after_the_fix() {
     let machine = machine();
     let refused = machine.run(["runuser", "-u", "builder", "--", DOWNLOADED, "install"]);
     let said = String::from_utf8_lossy(&refused.stderr);
@@ -180,7 +180,7 @@ fn what_stops_it_is_said_and_mended_it_goes_on() {
 }
 
 #[test]
-fn into_another_tree_it_writes_files_and_starts_nothing() {
+fn an_installation_into_another_tree_writes_files_and_starts_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("tree");
     let shown = root.to_str().unwrap();

@@ -84,7 +84,7 @@ fn check(bytes: &[u8]) -> bool {
 
 /// A valid base file proves that each edit reaches the code for its field.
 #[test]
-fn the_files_are_right_before_anything_is_done_to_them() {
+fn the_unmodified_files_are_valid() {
     for kind in kinds() {
         let analysis = analyze(&kind.bytes, OPTIONS).unwrap();
         adds_up(&analysis, &kind.bytes);
@@ -106,7 +106,7 @@ fn the_files_are_right_before_anything_is_done_to_them() {
 
 /// The files are also seeds of the fuzz targets; `cargo xtask bless` writes them.
 #[test]
-fn the_fuzz_targets_begin_with_these_files() {
+fn the_files_are_seeds_of_the_fuzz_targets() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for kind in kinds() {
         let name = format!("crafted-{}", kind.name.replace(' ', "-").to_lowercase());
@@ -160,7 +160,7 @@ fn thousands_of_malformed_files_are_refused_or_add_up() {
 
 /// The child process that reads build outputs reads the files. Each file must get an answer.
 #[test]
-fn a_child_reads_them_and_answers() {
+fn a_child_process_answers_for_every_file() {
     let dir = tempfile::tempdir().unwrap();
     let analyser = Analyser::of(&gotrace()).unwrap();
     let root = Root::own().unwrap();

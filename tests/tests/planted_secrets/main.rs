@@ -223,7 +223,7 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
 }
 
 #[test]
-fn no_secret_is_in_what_run_and_record_say() {
+fn run_and_record_print_no_secret() {
     let planted = Planted::default();
     let toolchain = toolchain("1.27");
     let module = module(&planted, &toolchain);

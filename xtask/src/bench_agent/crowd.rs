@@ -18,7 +18,7 @@ pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
     let builds = agent.wait_for(crowd.module(), crowd.n_builds());
     let own = process::cpu(&agent)? - own;
     println!(
-        "{n} builds at once, with those below `go generate` {}: {} in the history, {wall:.1} s, {cpu:.1} s of CPU and {own:.2} s \
+        "{n} builds at once, {} including those below `go generate`: {} in the history, {wall:.1} s, {cpu:.1} s of CPU and {own:.2} s \
          ({:.2} %) of the agent's, {:.1} MB resident",
         crowd.n_builds(),
         builds.len(),
@@ -29,11 +29,11 @@ pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
     agent.stop();
     if told > 0 || !wrong.is_empty() {
         bail!(
-            "{told} say that something is missing; {} are wrong:\n{}",
+            "{told} builds report gaps; {} are wrong:\n{}",
             wrong.len(),
             wrong.join("\n")
         );
     }
-    println!("each once and whole, below its parent, with the output that is on disk");
+    println!("every build is stored once and complete, with its parent and the output on disk");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Nothing is built: what the agent uses all the same, and how fast its pages are over a long history.
+//! Measures an agent without builds: its CPU and memory, and the speed of its pages over a long history.
 
 use std::process::Command;
 use std::thread;
@@ -21,7 +21,7 @@ pub(crate) fn run(bench: &Bench, n_builds: u64) -> Result<()> {
     let store = dir.path().join("history/history.db");
     std::fs::rename(&store, dir.path().join("history.db")).context("cannot move the history")?;
     let agent = Agent::start_as(Command::new(&bench.gotrace), dir, &[]);
-    // What it did to start is over.
+    // Waits until the agent's startup work has ended.
     thread::sleep(Duration::from_secs(5));
     let (cpu, began) = (process::cpu(&agent)?, Instant::now());
     thread::sleep(QUIET);

@@ -1,4 +1,4 @@
-//! What of a build's CPU time the agent takes for itself. What the probes cost the build inside the kernel is `bench overhead`'s.
+//! Measures the agent's CPU time as a share of a build's. `bench overhead` measures the cost of the probes inside the kernel.
 
 use anyhow::Result;
 
@@ -17,7 +17,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             let (own, all) = (process::cpu(&agent)?, children_cpu()?);
             bench.build(&module)?;
             let build = children_cpu()? - all;
-            // Also what it does when the build is over: analysing, storing.
+            // Includes the work after the build: analysis and storage.
             agent.wait_for(&module, round + 1);
             shares.push((process::cpu(&agent)? - own) / build);
         }

@@ -1,4 +1,4 @@
-//! Hundreds of builds one after another: an hour's worth without the pauses. Memory and open files must not grow with them.
+//! Runs hundreds of consecutive builds: an hour's worth without the pauses. Memory and open files must not grow with them.
 
 use std::fs;
 
@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result};
 use super::Bench;
 use super::idle::megabytes;
 
-/// Rows of the table.
+/// Rows in the table.
 const ROWS: usize = 6;
 
 pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
     let agent = bench.agent(&[])?;
     let module = bench.module("tiny");
-    println!("{n} builds one after another, one in four links:");
+    println!("{n} consecutive builds, one in four links:");
     println!(
         "{:>8} {:>14} {:>12} {:>12}",
         "builds", "resident", "open files", "threads"

@@ -1,5 +1,5 @@
-//! Processes that are none of its business, forked, executed and gone as fast as the machine can, while Go builds run: does the agent
-//! lose anything of the builds, and what does it cost the storm?
+//! Forks, executes and ends untraced processes as fast as possible during Go builds. Measures lost records of the builds, and the
+//! slowdown of the storm.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Bench, process};
 
-/// Turns with and without the agent, so that drift of the machine hits both.
+/// Turns with and without the agent, so that drift of the machine affects both.
 const TURNS: u32 = 3;
 
-/// What went on in a turn.
+/// Processes, builds and duration of a turn.
 #[derive(Default)]
 struct Turn {
     processes: u64,
@@ -56,12 +56,12 @@ pub(crate) fn run(bench: &Bench, length: Duration) -> Result<()> {
         own / watched.seconds * 100.0
     );
     println!(
-        "{} records lost; {} builds in the history with gaps or missing",
+        "{} records lost; {} builds with gaps or not in the history",
         lost,
         complaints.len()
     );
     if lost == 0 && !complaints.is_empty() {
-        bail!("nothing was lost, and yet:\n{}", complaints.join("\n"));
+        bail!("no record was lost, but builds have gaps or are missing:\n{}", complaints.join("\n"));
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn
             .collect();
         let mut turn = Turn::default();
         while began.elapsed() < length {
-            // A changed main package: one compilation and one link.
+            // A changed main package causes one compilation and one link.
             module.write(
                 "change.go",
                 &format!(
@@ -123,7 +123,7 @@ fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn
     })
 }
 
-/// Of all series of a family.
+/// Sum of all series of a metric family.
 fn sum(page: &str, family: &str) -> u64 {
     let series = page.lines().filter(|it| it.starts_with(family));
     let values = series.filter_map(|it| it.rsplit(' ').next()?.parse::<u64>().ok());

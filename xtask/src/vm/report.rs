@@ -1,13 +1,13 @@
-//! What a guest tells: sections, each a command with what it said and how it ended. The other side is `init.sh`.
+//! Results of a guest, in sections: each has the output of a command and its exit code. `init.sh` writes them.
 
 use std::collections::BTreeMap;
 
-/// What one command said.
+/// Results of one command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) said: String,
     pub(super) complained: String,
-    /// The exit code; nothing where the guest ended before.
+    /// The exit code; `None` if the guest ended earlier.
     pub(super) code: Option<i32>,
 }
 
@@ -48,7 +48,7 @@ impl Report {
         self.0.is_empty()
     }
 
-    /// A section; empty and without an end if the guest did not get so far.
+    /// A section; empty and without an exit code if the guest did not reach it.
     pub(super) fn section(&self, name: &str) -> Section {
         self.0.get(name).cloned().unwrap_or_default()
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_is_what_was_said_what_was_complained_and_the_end() {
+    fn a_section_contains_stdout_stderr_and_the_exit_code() {
         let text =
             "noise\n@@ a said\none\ntwo\n\n@@ a complained\nno\n@@ a ended 3\n@@ b said\nx\n";
         let report = Report::parse(text);

@@ -1,6 +1,6 @@
-//! What is to be run: which kernels, how each is started, and what is asked of gotrace on it.
+//! Plans the runs: the kernels, their boot parameters, and the checks of gotrace on each.
 //!
-//! Nothing here fetches or starts anything.
+//! This module downloads and starts nothing.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use anyhow::{Context as _, Result};
 /// The first two numbers of a kernel's version.
 pub(super) type Series = (u32, u32);
 
-/// Kernels that are maintained for long and widely run.
+/// Kernels with long maintenance and wide use.
 const LONG_TERM: [Series; 3] = [(5, 10), (6, 1), (6, 12)];
 
-/// The first that does not count the memory of maps against the limit of locked memory.
+/// The first series that does not count map memory towards the limit of locked memory.
 const FIRST_WITHOUT_LIMIT: Series = (5, 11);
 
-/// The one that is locked down as well.
+/// The series that is also locked down.
 const LOCKED: Series = (6, 12);
 
-/// How many of the newest are run as well.
+/// Number of the newest series to test as well.
 const N_NEWEST: usize = 3;
 
-/// A guest.
+/// A guest to run.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub(super) name: String,
@@ -29,23 +29,23 @@ pub(super) struct Task {
     pub(super) asked: Asked,
 }
 
-/// What a guest is asked; `init.sh` does it. Those that take longest come first.
+/// The checks in a guest; `init.sh` runs them. The longest come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Asked {
-    /// Builds by both toolchains, exactly, and the newest one's again where the machine is set up against it.
+    /// Exact builds by both toolchains, and by the newest one again under each restriction of the machine.
     All,
-    /// The same on a kernel that refuses where little memory may be locked.
+    /// The same, on a kernel that refuses maps under a low limit of locked memory.
     AllLimited,
-    /// Builds by both toolchains, exactly.
+    /// Exact builds by both toolchains.
     Builds,
-    /// One build, exactly, on a kernel that is locked down as Secure Boot does it.
+    /// One exact build, on a kernel that is locked down as by Secure Boot.
     Integrity,
-    /// What gotrace does on a kernel that lets nobody read its memory.
+    /// gotrace's behaviour on a kernel that denies access to its memory.
     Confidentiality,
 }
 
 impl Asked {
-    /// What is added to the kernel's command line.
+    /// Additions to the kernel's command line.
     pub(super) fn boot_words(self) -> &'static str {
         match self {
             Self::All | Self::AllLimited => "gotrace.asked=all",
@@ -55,7 +55,7 @@ impl Asked {
         }
     }
 
-    /// What is asked of a kernel that is not locked down.
+    /// The checks of a kernel that is not locked down.
     fn usual(series: Series) -> Self {
         if !LONG_TERM.contains(&series) {
             Self::Builds
@@ -67,8 +67,8 @@ impl Asked {
     }
 }
 
-/// What these names mean (`6.12`, `6.12-integrity`, `6.12-confidentiality`), or without any what the matrix has, of all the kernels
-/// that there are, the longest first.
+/// The runs with these names (`6.12`, `6.12-integrity`, `6.12-confidentiality`), or the whole matrix without names. The kernels
+/// come from `there`; the longest runs come first.
 pub(super) fn plan(names: &[String], there: &[Series]) -> Result<Vec<(String, Series, Asked)>> {
     let mut plan = if names.is_empty() {
         matrix(there)
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_matrix_is_the_long_lived_the_newest_and_the_locked() {
+    fn the_matrix_contains_long_term_newest_and_locked_kernels() {
         assert_eq!(
             names(&[]),
             [
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_can_be_named_and_locked() {
+    fn every_kernel_can_be_selected_and_locked_down() {
         assert_eq!(
             names(&["6.1-confidentiality", "6.19"]),
             ["6.19 Builds", "6.1-confidentiality Confidentiality"]
