@@ -211,7 +211,7 @@ fn many_and_long_names_stay_within_the_documented_limits() {
     let requests = receiver.received();
     assert_requests_are_bounded(&requests);
     tell(
-        "names without number and without end",
+        "many and long names",
         format!(
             "{} builds, {PROJECTS} projects of 5000 letters, {} targets",
             PROJECTS + 2,

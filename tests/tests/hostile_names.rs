@@ -175,11 +175,11 @@ fn hostile_names_do_not_reach_terminals_pages_or_metrics_unescaped() {
     }
     assert!(n_files > 0);
     tell(
-        "names that a terminal obeys, that turn text, break lines or never end",
+        "names with terminal sequences, direction marks, line breaks or great length",
         format!(
             "{} names in {builds} builds",
             MARKS.len() * (KEPT.len() + 3)
         ),
-        "reached as such 0: run, builds, show, pages, metrics, text file, OTLP, addresses of pushes",
+        "delivered unescaped 0: run, builds, show, pages, metrics, text file, OTLP, addresses of pushes",
     );
 }

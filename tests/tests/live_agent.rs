@@ -291,7 +291,7 @@ fn many_builds_at_once_are_all_stored_with_parents_and_outputs() {
         "builds at once",
         format!("{crowds} times {at_once} and those of go generate"),
         format!(
-            "whole {}, said to lack something {}, wrong {}; read {delay:.1} s after it was written at the latest",
+            "complete {}, with reported gaps {}, wrong {}; records read at most {delay:.1} s after they were written",
             all.whole,
             all.told,
             all.wrong.len()

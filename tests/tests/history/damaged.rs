@@ -51,7 +51,7 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_is_created() {
             let file = fs::File::options().write(true).open(path).unwrap();
             file.set_len(5000).unwrap();
         }),
-        ("written over from the second page on", &|path| {
+        ("overwritten from the second page on", &|path| {
             let file = fs::File::options().write(true).open(path).unwrap();
             let size = usize::try_from(file.metadata().unwrap().len()).unwrap();
             file.write_all_at(&vec![0xa5; size - 4096], 4096).unwrap();

@@ -114,10 +114,10 @@ fn a_killed_writer_loses_no_stored_build_and_damages_nothing() {
         assert!(shown.trace.is_some());
     }
     tell(
-        "history: its writer killed at any moment",
+        "history: writer killed at any moment",
         format!("{round} kills"),
         format!(
-            "{} builds stored, lost 0, cut off and marked {n_cut_off}; the database whole each time",
+            "{} builds stored, lost 0, cut off and marked {n_cut_off}; the database intact each time",
             whole.len()
         ),
     );

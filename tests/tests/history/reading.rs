@@ -200,7 +200,7 @@ fn errors_of_the_history_contain_a_remedy() {
 }
 
 #[test]
-fn a_history_is_readable_by_root_only_and_never_opened_through_a_link() {
+fn a_history_is_private_to_owner_and_group_and_never_opened_through_a_link() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new/history.db");
     drop(Store::open(&path).unwrap());

@@ -226,7 +226,7 @@ fn gotrace_run_stores_its_builds() {
 }
 
 #[test]
-fn a_history_made_under_sudo_belongs_to_the_caller_unless_only_root_owns_the_directory() {
+fn a_history_made_under_sudo_belongs_to_the_caller_and_is_refused_in_a_root_owned_directory() {
     const NOBODY: u32 = 65_534;
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();

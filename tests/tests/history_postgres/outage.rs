@@ -108,7 +108,7 @@ fn a_repeatedly_killed_server_gets_every_build_once() {
     tell(
         "fleet: PostgreSQL killed at any moment",
         format!("{rounds} kills"),
-        format!("{n_stored} builds stored, lost 0, doubled 0"),
+        format!("{n_stored} builds stored, lost 0, duplicated 0"),
     );
 }
 
@@ -205,8 +205,8 @@ fn an_agent_killed_during_delivery_loses_and_duplicates_nothing() {
     machine.deliver(server.address("admin"));
     assert_arrived(&server, &machine);
     tell(
-        "fleet: the agent's side killed while it delivers",
-        format!("{rounds} kills, {n_killed_at_work} at work"),
-        "builds lost 0, doubled 0",
+        "fleet: delivering side killed",
+        format!("{rounds} kills, {n_killed_at_work} during delivery"),
+        "builds lost 0, duplicated 0",
     );
 }

@@ -127,14 +127,14 @@ fn no_build_is_lost_while_others_read_and_agent_processes_are_killed() {
     tell(
         "history: readers, writers and kills in rounds",
         format!(
-            "{rounds} rounds of {seconds} s, {} builds under the agent, {} by run, {} kills of the storage process, {} of the watcher",
+            "{rounds} rounds of {seconds} s, {} builds under the agent, {} by run, {} kills of the storage process, {} of the observer",
             get(&counts.agent_builds),
             get(&counts.run_builds),
             get(&counts.storage_kills),
             get(&counts.watcher_kills),
         ),
         format!(
-            "{n_seen} builds seen by {} reads, {} copies, all whole; lost 0, of the agent's own doubled 0; {} reads repeated, as the history was busy or the agent away; \
+            "{n_seen} builds seen by {} reads, {} copies, all intact; lost 0, of the agent's own duplicated 0; {} reads repeated, because the history was busy or the agent stopped; \
              a second agent refused {} times",
             get(&counts.reads),
             get(&counts.copies),

@@ -58,7 +58,7 @@ fn records_lost_to_a_full_ring_are_counted_and_the_build_reports_a_gap() {
     tell(
         "agent stopped until its ring overflows",
         format!("{rounds} builds of 660 processes each"),
-        format!("{lost} records lost and counted; {rounds} builds in the history, each says so"),
+        format!("{lost} records lost and counted; {rounds} builds in the history, each reports the gap"),
     );
     assert!(of_builds <= lost, "{of_builds} of {lost} lost");
     agent.stop();
@@ -100,10 +100,10 @@ fn all_builds_during_a_storm_of_processes_are_stored() {
     let lost = sum(&agent.page("/metrics"), "gotrace_events_lost_total{");
     let marked = found.iter().filter(|it| is_marked(it)).count();
     tell(
-        "builds within a storm of other processes",
+        "builds during a storm of other processes",
         format!("{builds} builds, {processes} processes"),
         format!(
-            "{} in the history, {marked} of them marked; {lost} records lost",
+            "{} in the history, {marked} with reported gaps; {lost} records lost",
             found.len() - 1
         ),
     );

@@ -122,7 +122,7 @@ fn outputs_do_not_change_while_gotrace_starts_and_is_killed() {
     tell(
         "gotrace attached and killed during links",
         format!("{all} links, {cycles} cycles"),
-        format!("{same} outputs the same to the byte; {} others", all - same),
+        format!("{same} outputs identical; {} others", all - same),
     );
     assert_eq!(same, all, "{ends:?}");
     assert!(cycles > 2, "{cycles} cycles");

@@ -65,7 +65,7 @@ fn builds_with_the_same_process_number_stay_separate() {
         }
     }
     tell(
-        "builds with process numbers used again",
+        "builds with reused process numbers",
         format!("{builds} builds, {reused} with the number of another"),
         format!("{listed} in the history, {} mixed up", wrong.len()),
     );

@@ -79,9 +79,9 @@ impl Ground {
             let n_swaps = n_swaps.load(Ordering::Relaxed);
             tell(
                 case,
-                format!("{tries} openings, {n_swaps} swaps"),
+                format!("{tries} opens, {n_swaps} swaps"),
                 format!(
-                    "the secret read {secret} times, the output {honest}, refused {refused}; carelessly opened, read at try {careless}"
+                    "the secret read {secret} times, the output {honest}, refused {refused}; a naive open read it at try {careless}"
                 ),
             );
             assert_eq!(secret, 0);

@@ -69,7 +69,7 @@ fn clock_jumps_neither_duplicate_builds_nor_change_their_durations() {
         "wall clock that jumps between builds",
         format!("{} jumps, up to 270 years", jumps.len()),
         format!(
-            "stored {}, lost 0, doubled 0; each as long as it was",
+            "stored {}, lost 0, duplicated 0; each with its true duration",
             found.len()
         ),
     );

@@ -112,7 +112,7 @@ fn a_full_disk_loses_only_builds_that_run_meanwhile() {
         "history on a disk that fills up",
         format!("{rounds} times, {} builds", 3 * rounds),
         format!(
-            "stored {}, lost of them 0, doubled 0; those built meanwhile counted, each time said once",
+            "stored {}, lost of them 0, duplicated 0; builds meanwhile counted, each failure logged once",
             found.len()
         ),
     );
@@ -177,9 +177,9 @@ fn a_disk_that_becomes_read_only_loses_only_later_builds() {
     // Builds that are not stored are counted nevertheless.
     agent.wait_for_page("/metrics", "go_build_builds_total{");
     tell(
-        "history on a disk that turns read-only",
+        "history on a disk that becomes read-only",
         "1 time, 3 builds",
-        "stored before 1, lost of them 0; said once, pages and metrics go on",
+        "stored before 1, lost of them 0; logged once, pages and metrics continue",
     );
     agent.signal("KILL");
 }

@@ -15,20 +15,20 @@ use crate::{Builds, Copied};
 type Change = fn(&Copied, &Toolchain);
 
 const CHANGES: [(&str, Change); 3] = [
-    ("renamed over", |copied, version| {
+    ("replaced by rename", |copied, version| {
         for (from, to) in copied.programs(version) {
             let new = to.with_extension("new");
             fs::copy(from, &new).unwrap();
             fs::rename(new, to).unwrap();
         }
     }),
-    ("deleted and made again", |copied, version| {
+    ("deleted and recreated", |copied, version| {
         for (from, to) in copied.programs(version) {
             fs::remove_file(&to).unwrap();
             fs::copy(from, to).unwrap();
         }
     }),
-    ("changed in its mode", |copied, version| {
+    ("changed in mode", |copied, version| {
         for (_, to) in copied.programs(version) {
             for mode in [0o700, 0o755] {
                 fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
@@ -64,7 +64,7 @@ fn a_replaced_toolchain_is_probed_again() {
             &format!("toolchain {name}"),
             format!("{rounds} times, {} builds", 2 * rounds),
             format!(
-                "0 tools died; calls exact {}, said to lack phases {}, wrong {}",
+                "0 tools crashed; calls exact {}, reported without phases {}, wrong {}",
                 first.exact + second.exact,
                 first.told + second.told,
                 first.wrong.len() + second.wrong.len()
@@ -110,7 +110,7 @@ fn two_copies_of_one_toolchain_are_probed_separately_and_report_nothing_twice() 
         "two copies of one toolchain at once",
         format!("{} builds", 2 * rounds),
         format!(
-            "calls exact {}, said to lack phases {}, wrong {}",
+            "calls exact {}, reported without phases {}, wrong {}",
             all.exact,
             all.told,
             all.wrong.len()

@@ -29,10 +29,10 @@ fn tools_of_a_toolchain_upgraded_in_place_repeatedly_never_crash() {
     let seen = builds.seen_by(&agent);
     let all = Verdict::of(seen.iter().zip(minors));
     tell(
-        "toolchain written over in place",
+        "toolchain overwritten in place",
         format!("{rounds} upgrades, {} builds", builds.n),
         format!(
-            "0 tools died; calls exact {}, said to lack phases {}, wrong {}",
+            "0 tools crashed; calls exact {}, reported without phases {}, wrong {}",
             all.exact,
             all.told,
             all.wrong.len()

@@ -164,9 +164,9 @@ fn an_overwritten_program_loses_its_probes_before_any_check() {
         compiler.probes.release_changed(&mut compiler.tracer);
     }
     tell(
-        "probed program written over, nobody looking",
+        "probed program overwritten, no check for changes",
         format!("{rounds} times"),
-        "0 probes on when the writer was done".to_owned(),
+        "0 probes attached when the writer had finished".to_owned(),
     );
 }
 

@@ -128,14 +128,14 @@ impl Image {
 
 /// Changes to the tools in one of the containers.
 const CHANGES: [(&str, &str); 4] = [
-    ("changed in its mode", "chmod 700 $dir/*; chmod 755 $dir/*"),
+    ("changed in mode", "chmod 700 $dir/*; chmod 755 $dir/*"),
     ("opened for writing", "for it in $dir/*; do : >> $it; done"),
     (
-        "written over",
+        "overwritten",
         "for it in $dir/*; do cat $it > $it.new; cat $it.new > $it; rm $it.new; done",
     ),
     (
-        "renamed over",
+        "replaced by rename",
         "for it in $dir/*; do cp $it $it.new; mv $it.new $it; done",
     ),
 ];
@@ -234,7 +234,7 @@ fn two_containers_on_one_image_have_exact_phases_before_and_after_copy_up() {
             2 * image.builds[0].n
         ),
         format!(
-            "0 tools died; calls exact {}, said to lack phases {}, wrong {}",
+            "0 tools crashed; calls exact {}, reported without phases {}, wrong {}",
             all.exact,
             all.told,
             all.wrong.len()

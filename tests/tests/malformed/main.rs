@@ -147,7 +147,7 @@ fn thousands_of_malformed_files_are_refused_or_add_up() {
         "malformed binaries",
         format!("{n_files} files"),
         format!(
-            "told to the byte {n_told}, refused {}, panics 0",
+            "analysed to the byte {n_told}, refused {}, panics 0",
             n_files - n_told
         ),
     );
@@ -179,7 +179,7 @@ fn a_child_process_answers_for_every_file() {
         }
     }
     tell(
-        "malformed binaries, each read by a process of its own",
+        "malformed binaries, each read by its own process",
         format!("{n_files} files, twice"),
         "answered or refused all; ended otherwise 0",
     );

@@ -113,6 +113,6 @@ fn a_crash_leaves_no_secret_behind() {
     tell(
         "planted secrets, crashes of an agent",
         format!("{} builds with secrets, 4 signals", all.len()),
-        format!("found 0 in history, log and {n_left} files of builds under way; no core file"),
+        format!("found 0 in history, log and {n_left} files of running builds; no core file"),
     );
 }

@@ -218,7 +218,7 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     tell(
         "planted secrets, under an agent",
         format!("{} secrets, {} builds", planted.n(), all.len()),
-        "found 0 in history, pages, metrics, text file, traces, logs, pushes and what it says",
+        "found 0 in history, pages, metrics, text file, traces, logs, pushes and log",
     );
 }
 
