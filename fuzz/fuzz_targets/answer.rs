@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 /// Maximum number of text fields in an answer without sections.
 const TEXTS: usize = 10;
 
-fn said(answer: &Answer) -> Vec<u8> {
+fn encoded(answer: &Answer) -> Vec<u8> {
     serde_json::to_vec(answer).expect("plain data")
 }
 
@@ -32,7 +32,7 @@ fn check_any(bytes: &[u8]) {
         let Some(answer) = Answer::believable(bytes, size) else {
             continue;
         };
-        let again = said(&answer);
+        let again = encoded(&answer);
         // JSON encodes a character in at most six bytes.
         assert!(again.len() <= (anatomy::SECTIONS + TEXTS) * (6 * artifact::TEXT + 200));
         assert_eq!(Answer::believable(&again, size), Some(answer));
@@ -53,9 +53,9 @@ fn check_honest(bytes: &[u8]) {
             walls: Some(Walls { landlock: 7 }),
             found,
         };
-        let said = said(&answer);
-        assert!(said.len() <= LIMIT);
-        assert_eq!(Answer::believable(&said, size), Some(answer));
+        let encoded = encoded(&answer);
+        assert!(encoded.len() <= LIMIT);
+        assert_eq!(Answer::believable(&encoded, size), Some(answer));
     }
 }
 

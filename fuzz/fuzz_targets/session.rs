@@ -33,13 +33,13 @@ fuzz_target!(|bytes: &[u8]| {
     }
     traces.extend(sessions.ended(Ktime(u64::MAX)));
     traces.extend(sessions.finish());
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for trace in traces {
         let text = serde_json::to_vec(&trace).expect("plain data");
         let again: Trace = serde_json::from_slice(&text).expect("the encoded trace decodes");
         assert_eq!(again, trace);
         for build in &trace.builds {
-            assert!(told.insert(build.process), "told twice: {:?}", build.process);
+            assert!(reported.insert(build.process), "reported twice: {:?}", build.process);
         }
     }
 });

@@ -25,16 +25,16 @@ const STORE: &str = "history.db";
 struct Running {
     child: Child,
     /// The storage process inherits the other end.
-    said: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         // Fails if the process has already ended.
-        let _over = self.child.kill();
+        let _ended = self.child.kill();
         let _reaped = self.child.wait();
         // The storage process ends by itself within seconds, and writes until then.
-        let _all = self.said.read_to_end(&mut Vec::new());
+        let _all = self.stderr.read_to_end(&mut Vec::new());
     }
 }
 
@@ -61,34 +61,34 @@ impl Agent {
         let store = dir.path().join(STORE);
         let store = store.to_str().unwrap();
         let own = ["--listen", "127.0.0.1:0", "--store", store];
-        Self::launch_as(gotrace, dir, &[&own[..], args].concat())
+        Self::launch_program(gotrace, dir, &[&own[..], args].concat())
     }
 
     /// Starts an agent with only these arguments. They, or the configuration they name, must place the history in this directory.
     pub fn launch(dir: TempDir, args: &[&str]) -> Self {
-        Self::launch_as(gotrace_command([("", ""); 0]), dir, args)
+        Self::launch_program(gotrace_command([("", ""); 0]), dir, args)
     }
 
-    fn launch_as(mut gotrace: Command, dir: TempDir, args: &[&str]) -> Self {
+    fn launch_program(mut gotrace: Command, dir: TempDir, args: &[&str]) -> Self {
         let mut child = gotrace
             .arg("agent")
             .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut agent = Self {
-            running: Running { child, said },
+            running: Running { child, stderr },
             address: String::new(),
             dir,
         };
-        agent.find_pages("following every Go build");
+        agent.find_address("following every Go build");
         agent
     }
 
     /// Reads the address of the pages from the log line that contains `text`.
-    fn find_pages(&mut self, text: &str) {
-        let line = self.wait_to_say(text);
+    fn find_address(&mut self, text: &str) {
+        let line = self.wait_for_log(text);
         let (_, address) = line.split_once("http://").unwrap();
         let (address, _) = address.split_once('/').unwrap();
         address.clone_into(&mut self.address);
@@ -117,7 +117,7 @@ impl Agent {
             let number = line.and_then(|it| it.split_whitespace().next());
             number.unwrap().parse::<u64>().unwrap()
         };
-        self.parts().iter().map(of).sum()
+        self.processes().iter().map(of).sum()
     }
 
     /// Process id of the observer, which is the process that the test started.
@@ -126,7 +126,7 @@ impl Agent {
     }
 
     /// Process id of the storage process, the observer's child.
-    pub fn keeper(&self) -> Option<u32> {
+    pub fn storage_process(&self) -> Option<u32> {
         let pids = fs::read_dir("/proc").unwrap();
         let mut pids = pids.filter_map(|it| it.unwrap().file_name().to_str()?.parse::<u32>().ok());
         pids.find(|pid| {
@@ -135,51 +135,58 @@ impl Agent {
             let stat = String::from_utf8_lossy(&read("stat")).into_owned();
             let after_name = stat.rsplit_once(") ").map(|(_, it)| it.to_owned());
             let parent = after_name.and_then(|it| it.split(' ').nth(1)?.parse().ok());
-            let is_keeper = || read("cmdline").split(|it| *it == 0).nth(1) == Some(b"keep-builds");
-            parent == Some(self.pid()) && is_keeper()
+            let is_storage_process =
+                || read("cmdline").split(|it| *it == 0).nth(1) == Some(b"keep-builds");
+            parent == Some(self.pid()) && is_storage_process()
         })
     }
 
     /// Its long-lived processes.
-    pub fn parts(&self) -> Vec<u32> {
-        [self.pid()].into_iter().chain(self.keeper()).collect()
+    pub fn processes(&self) -> Vec<u32> {
+        [self.pid()]
+            .into_iter()
+            .chain(self.storage_process())
+            .collect()
     }
 
     /// Kills the storage process, and waits until the observer has started a new one.
-    pub fn kill_keeper(&mut self) {
-        signal(self.keeper().unwrap(), "KILL");
-        self.wait_for_another_keeper();
+    pub fn kill_storage_process(&mut self) {
+        signal(self.storage_process().unwrap(), "KILL");
+        self.wait_for_new_storage_process();
     }
 
     /// Waits until a new storage process has replaced the previous one.
-    pub fn wait_for_another_keeper(&mut self) {
-        self.find_pages("the history is kept again");
+    pub fn wait_for_new_storage_process(&mut self) {
+        self.find_address("the history is kept again");
     }
 
     /// Reads the log until a line contains `text`; returns that line.
-    pub fn wait_to_say(&mut self, text: &str) -> String {
-        let mut said = String::new();
+    pub fn wait_for_log(&mut self, text: &str) -> String {
+        let mut printed = String::new();
         loop {
             let mut line = String::new();
-            let n = self.running.said.read_line(&mut line).unwrap();
-            assert!(n > 0, "the agent ended and did not log {text:?}: {said}");
+            let n = self.running.stderr.read_line(&mut line).unwrap();
+            assert!(n > 0, "the agent ended and did not log {text:?}: {printed}");
             if line.contains(text) {
                 return line;
             }
-            said.push_str(&line);
+            printed.push_str(&line);
         }
     }
 
     /// Reads the log until a line contains `text`; returns all lines read.
-    pub fn all_until(&mut self, text: &str) -> Vec<String> {
-        let mut said: Vec<String> = Vec::new();
-        while !said.last().is_some_and(|it| it.contains(text)) {
+    pub fn log_until(&mut self, text: &str) -> Vec<String> {
+        let mut printed: Vec<String> = Vec::new();
+        while !printed.last().is_some_and(|it| it.contains(text)) {
             let mut line = String::new();
-            let n = self.running.said.read_line(&mut line).unwrap();
-            assert!(n > 0, "the agent ended and did not log {text:?}: {said:#?}");
-            said.push(line);
+            let n = self.running.stderr.read_line(&mut line).unwrap();
+            assert!(
+                n > 0,
+                "the agent ended and did not log {text:?}: {printed:#?}"
+            );
+            printed.push(line);
         }
-        said
+        printed
     }
 
     /// Builds of this module in the history, oldest first; only among the last thousand builds.
@@ -217,44 +224,44 @@ impl Agent {
     pub fn crash(mut self, name: &str) -> (TempDir, ExitStatus, String) {
         self.signal(name);
         let status = self.running.child.wait().unwrap();
-        let mut said = String::new();
-        self.running.said.read_to_string(&mut said).unwrap();
-        (self.dir, status, said)
+        let mut printed = String::new();
+        self.running.stderr.read_to_string(&mut printed).unwrap();
+        (self.dir, status, printed)
     }
 
     /// Stops the agent like [`Agent::stop`]; returns the directory with its files.
-    pub fn end(mut self) -> TempDir {
+    pub fn stop_with_dir(mut self) -> TempDir {
         self.terminate();
         self.dir
     }
 
     /// Stops the agent; also returns the log lines not read before.
-    pub fn end_and_tell(mut self) -> (TempDir, String) {
-        let said = self.terminate().join("\n");
-        (self.dir, said)
+    pub fn stop_with_log(mut self) -> (TempDir, String) {
+        let printed = self.terminate().join("\n");
+        (self.dir, printed)
     }
 
     /// Waits until the module has this many finished builds.
     pub fn wait_for(&self, module: &Module, n: usize) -> Vec<Value> {
-        self.wait_until(module, |n_over, _| n_over >= n)
+        self.wait_until(module, |n_ended, _| n_ended >= n)
     }
 
     /// Waits until the module has this many finished builds and no running build.
     pub fn wait_for_all(&self, module: &Module, n: usize) -> Vec<Value> {
-        self.wait_until(module, |n_over, n_running| n_over >= n && n_running == 0)
+        self.wait_until(module, |n_ended, n_running| n_ended >= n && n_running == 0)
     }
 
     fn wait_until(&self, module: &Module, is_enough: impl Fn(usize, usize) -> bool) -> Vec<Value> {
         let since = Instant::now();
         loop {
             let found = self.builds_in(module);
-            let n_over = found.iter().filter(|it| it["state"] != "running").count();
-            if is_enough(n_over, found.len() - n_over) {
+            let n_ended = found.iter().filter(|it| it["state"] != "running").count();
+            if is_enough(n_ended, found.len() - n_ended) {
                 return found;
             }
             assert!(
                 since.elapsed() < PATIENCE,
-                "{n_over} over: {found:#?}\n{}",
+                "{n_ended} ended: {found:#?}\n{}",
                 self.page("/metrics")
             );
             thread::sleep(Duration::from_millis(100));
@@ -274,15 +281,15 @@ impl Agent {
     fn terminate(&mut self) -> Vec<String> {
         self.signal("TERM");
         let running = &mut self.running;
-        let said: Vec<String> = running
-            .said
+        let printed: Vec<String> = running
+            .stderr
             .by_ref()
             .lines()
             .map_while(Result::ok)
             .collect();
         let status = running.child.wait().unwrap();
-        assert!(status.success(), "{status}: {said:?}");
-        said
+        assert!(status.success(), "{status}: {printed:?}");
+        printed
     }
 }
 

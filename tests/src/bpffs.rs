@@ -28,7 +28,7 @@ impl Bpffs {
     }
 
     /// Directory in which an agent can pin.
-    pub fn place(&self) -> PathBuf {
+    pub fn pin_dir(&self) -> PathBuf {
         self.0.path().join("gotrace")
     }
 
@@ -41,7 +41,7 @@ impl Bpffs {
 
     /// All entries, relative to the pin directory; empty if the directory does not exist.
     pub fn pinned(&self) -> Vec<String> {
-        let place = self.place();
+        let place = self.pin_dir();
         let mut found = Vec::new();
         let mut dirs = vec![place.clone()];
         while let Some(dir) = dirs.pop() {

@@ -19,7 +19,10 @@ pub fn size(short: usize, long: usize) -> usize {
 }
 
 /// Prints a row. The row contains counts only; the test asserts whether they are correct.
-#[expect(clippy::print_stdout, reason = "cargo captures it unless asked to show it")]
-pub fn tell(case: &str, tries: impl Display, seen: impl Display) {
+#[expect(
+    clippy::print_stdout,
+    reason = "cargo captures it unless asked to show it"
+)]
+pub fn print_figure(case: &str, tries: impl Display, seen: impl Display) {
     println!("{MARK}{case}\t{tries}\t{seen}");
 }

@@ -9,12 +9,12 @@
 
 pub mod agent;
 pub mod bpffs;
-pub mod crowd;
 pub mod figures;
 pub mod lease;
 pub mod machine;
 pub mod oracle;
 pub mod otlp;
+pub mod parallel_builds;
 pub mod phases;
 #[cfg(feature = "traced")]
 pub mod traced;

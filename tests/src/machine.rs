@@ -56,7 +56,7 @@ impl Machine {
             .unwrap();
         let place = dir.path().display();
         let log = dir.path().with_extension("log");
-        let said = fs::File::create(&log).unwrap();
+        let printed = fs::File::create(&log).unwrap();
         let nspawn = Command::new("unshare")
             .args(["--mount", "--propagation", "private"])
             .args(["sh", "-c", BOOT, "boot"])
@@ -76,8 +76,8 @@ impl Machine {
             .env_clear()
             .env("PATH", SYSTEM_PATH)
             .stdin(Stdio::null())
-            .stdout(said.try_clone().unwrap())
-            .stderr(said)
+            .stdout(printed.try_clone().unwrap())
+            .stderr(printed)
             .spawn()
             .unwrap();
         let mut machine = Self {
@@ -86,9 +86,9 @@ impl Machine {
             _dir: dir,
         };
         let up = machine.wait_until_up();
-        let said = fs::read_to_string(&log).unwrap_or_default();
+        let printed = fs::read_to_string(&log).unwrap_or_default();
         let _gone = fs::remove_file(&log);
-        assert!(up.is_ok(), "{}: {said}", up.unwrap_err());
+        assert!(up.is_ok(), "{}: {printed}", up.unwrap_err());
         machine
     }
 
@@ -102,8 +102,8 @@ impl Machine {
             self.leader = self.leader.or_else(|| leader(self.nspawn.id()));
             if self.leader.is_some() {
                 let output = self.run(["systemctl", "is-system-running"]);
-                let said = String::from_utf8_lossy(&output.stdout);
-                said.trim().clone_into(&mut state);
+                let printed = String::from_utf8_lossy(&output.stdout);
+                printed.trim().clone_into(&mut state);
                 if ["running", "degraded"].contains(&state.as_str()) {
                     return Ok(());
                 }
@@ -158,9 +158,9 @@ impl Machine {
     pub fn succeed<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> (String, String) {
         let output = self.run(args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "{}: {said:#?}", output.status);
-        said
+        let printed = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{}: {printed:#?}", output.status);
+        printed
     }
 
     /// Waits until `ask` returns a value.
@@ -184,11 +184,11 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // All processes end with process 1. The signal fails if the machine has already ended.
         if let Some(leader) = self.leader.or_else(|| leader(self.nspawn.id())) {
-            let _over = Command::new("kill")
+            let _ended = Command::new("kill")
                 .args(["-KILL", &leader.to_string()])
                 .status();
         }
-        let _over = self.nspawn.kill();
+        let _ended = self.nspawn.kill();
         let _reaped = self.nspawn.wait();
     }
 }

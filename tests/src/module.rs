@@ -82,12 +82,12 @@ impl Module {
         let output = self.go(toolchain, args).output();
         let output =
             output.unwrap_or_else(|error| panic!("cannot run {}: {error}", toolchain.go.display()));
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
             "go {args:?} failed with Go {}: {}",
             toolchain.version,
-            said
+            printed
         );
         output
     }

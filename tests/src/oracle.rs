@@ -28,7 +28,7 @@ pub struct Action {
 }
 
 impl Action {
-    /// Whether the action ran, instead of using the cache.
+    /// Returns whether the action ran, instead of using the cache.
     pub fn was_executed(&self) -> bool {
         self.commands_ns.is_some()
     }

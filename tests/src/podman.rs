@@ -36,9 +36,9 @@ default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
 netns = "none"
 "#;
 
-/// `$1` is the tree, `$2` a directory. The tree is the root of the mount namespace, not only of a process: a process that enters a
-/// container from outside must enter the tree. The previous root is at `/mnt`. Prints a line when the mounts are complete, and
-/// holds them until its standard input ends.
+/// `$1` is the tree, `$2` a directory. The tree is the root of the mount namespace, not only of a process. A process that enters a
+/// container from outside must therefore enter the tree. The previous root is at `/mnt`. Prints a line when the mounts are complete,
+/// and holds them until its standard input ends.
 const MOUNT: &str = r#"
 set -e
 mkdir "$2/memory" "$2/root"
@@ -96,11 +96,11 @@ impl Podman {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = String::new();
+        let mut printed = String::new();
         let stdout = holder.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut said).unwrap();
+        BufReader::new(stdout).read_line(&mut printed).unwrap();
         let podman = Self { holder, _dir: dir };
-        assert_eq!(said, "mounted\n", "the tree cannot be mounted");
+        assert_eq!(printed, "mounted\n", "the tree cannot be mounted");
         podman
     }
 
@@ -152,7 +152,7 @@ impl Drop for Podman {
             let args = [kind, "rm", "--all", "--force", "--time", "0"];
             let _none = self.command(&args).output();
         }
-        let _over = self.holder.kill();
+        let _ended = self.holder.kill();
         let _reaped = self.holder.wait();
     }
 }

@@ -34,7 +34,7 @@ impl Traced {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there is no such build.
     pub fn named(&self, name: &str) -> &Build {
         let found = self.trace.builds.iter().find(|it| it.command.name == name);
         found.unwrap_or_else(|| panic!("no build named {name}: {:#?}", self.trace.builds))
@@ -45,7 +45,7 @@ impl Traced {
     /// # Panics
     ///
     /// If gotrace reports a gap.
-    pub fn assert_whole(&self) -> &Self {
+    pub fn assert_complete(&self) -> &Self {
         assert_eq!(self.trace.anomalies, [], "gaps in the trace");
         for build in &self.trace.builds {
             assert_eq!(build.anomalies, [], "gaps in {:?}", build.command.argv);
@@ -59,10 +59,10 @@ impl Traced {
     ///
     /// If it did not.
     pub fn assert_success(&self) -> &Self {
-        let said = String::from_utf8_lossy(&self.output.stderr);
+        let printed = String::from_utf8_lossy(&self.output.stderr);
         assert!(
             self.output.status.success(),
-            "{:?}: {said}",
+            "{:?}: {printed}",
             self.output.status
         );
         self
@@ -95,9 +95,9 @@ pub fn trace(gotrace: &mut Command, command: &[&str], out: &Path) -> Traced {
         .output()
         .unwrap_or_else(|error| panic!("cannot run gotrace: {error}"));
     let json = fs::read(&file).unwrap_or_else(|error| {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         panic!(
-            "gotrace wrote no {}: {error}; its output: {said}",
+            "gotrace wrote no {}: {error}; its output: {printed}",
             file.display()
         )
     });

@@ -37,10 +37,10 @@ pub fn warm_cache(toolchain: &Toolchain) -> PathBuf {
         for word in ["build", "vet", "test"] {
             let filled = hello.go(toolchain, &[word, "./..."]).envs(NO_GC).output();
             let filled = filled.unwrap_or_else(|error| panic!("cannot run go {word}: {error}"));
-            let said = String::from_utf8_lossy(&filled.stderr);
+            let printed = String::from_utf8_lossy(&filled.stderr);
             assert!(
                 filled.status.success(),
-                "go {word} of {}: {said}",
+                "go {word} of {}: {printed}",
                 toolchain.version
             );
         }

@@ -47,14 +47,14 @@ fn a_mistake_is_reported_with_file_line_and_key_and_prevents_the_start() {
     let place = Place::new();
     place.write("keep_days = 3\nkeep_dayz = \"hunter2\"\n");
     let file = place.file.to_str().unwrap();
-    for said in [
+    for printed in [
         refused(&["agent", "--config", file], &[]),
         refused(&["agent"], &[("GOTRACE_CONFIG", file)]),
         refused(&["config", "check", file], &[]),
     ] {
         let place = format!("{file}:3: keep_dayz: unknown field");
-        assert!(said.contains(&place), "{said}");
-        assert!(!said.contains("hunter2"), "{said}");
+        assert!(printed.contains(&place), "{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
     }
     let missing = refused(&["agent", "--config", "/nowhere/gotrace.toml"], &[]);
     assert!(missing.contains("/nowhere/gotrace.toml"), "{missing}");
@@ -80,13 +80,16 @@ fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing()
     let Place { dir, file } = place;
     let mut agent = Agent::launch(dir, &["--config", file.to_str().unwrap()]);
     let first = agent.address().to_owned();
-    assert!(agent.store().exists(), "the history is at the configured path");
+    assert!(
+        agent.store().exists(),
+        "the history is at the configured path"
+    );
     agent.wait_for_page("/metrics", &format!("{RELOADED} 1\n"));
 
     write(&file, agent.dir(), "listen = \"none\"\nkeep_days = -1\n");
     agent.signal("HUP");
-    let said = agent.wait_to_say("stays as it was");
-    assert!(said.contains("gotrace.toml:3: keep_days: "), "{said}");
+    let printed = agent.wait_for_log("stays as it was");
+    assert!(printed.contains("gotrace.toml:3: keep_days: "), "{printed}");
     agent.wait_for_page("/metrics", &format!("{RELOADED} 0\n"));
 
     // After the reload, the pages have a new port and the old one is closed. The log reports that the history stays in place.
@@ -96,9 +99,9 @@ fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing()
         "listen = \"[::1]:0\"\ndetail = \"cache-key\"\n",
     );
     agent.signal("HUP");
-    let said = agent.wait_to_say("pages are at");
-    let (_, second) = said.trim_end().split_once("http://").unwrap();
-    agent.wait_to_say("store changes when the agent is restarted");
+    let printed = agent.wait_for_log("pages are at");
+    let (_, second) = printed.trim_end().split_once("http://").unwrap();
+    agent.wait_for_log("store changes when the agent is restarted");
     assert!(TcpStream::connect(&first).is_err(), "{first} still listens");
     wait_for_page(second, "/-/ready", "gotrace follows builds");
     wait_for_page(second, "/metrics", &format!("{RELOADED} 1\n"));
@@ -106,8 +109,11 @@ fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing()
     // If the new address is not available, the pages keep the old one.
     write(&file, agent.dir(), "listen = \"192.0.2.1:1\"\n");
     agent.signal("HUP");
-    let said = agent.wait_to_say("stays as it was");
-    assert!(said.contains("cannot serve pages on 192.0.2.1:1"), "{said}");
+    let printed = agent.wait_for_log("stays as it was");
+    assert!(
+        printed.contains("cannot serve pages on 192.0.2.1:1"),
+        "{printed}"
+    );
     assert!(page(second, "/-/healthy").ends_with('\n'));
     agent.stop();
 }

@@ -84,7 +84,9 @@ impl Agent {
         .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").expect("an answer with a head and a body");
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .expect("an answer with a head and a body");
         Answer {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             head: head.to_ascii_lowercase(),
@@ -125,11 +127,11 @@ fn promtool(page: &str) {
     stdin.write_all(page.as_bytes()).unwrap();
     drop(stdin);
     let out = promtool.wait_with_output().unwrap();
-    let said = [out.stdout, out.stderr].concat();
+    let printed = [out.stdout, out.stderr].concat();
     assert!(
-        out.status.success() && said.is_empty(),
+        out.status.success() && printed.is_empty(),
         "{}\n{page}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
 }
 

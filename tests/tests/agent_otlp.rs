@@ -116,9 +116,9 @@ fn a_receiver_gets_the_builds_as_the_history_stores_them() {
             Some("application/x-protobuf")
         );
     }
-    let told = decode(&requests);
+    let items = decode(&requests);
     let of = |path: &str, id_of_build: &str| -> Vec<&Value> {
-        let found = told.iter().filter(|it| it["path"] == path);
+        let found = items.iter().filter(|it| it["path"] == path);
         found.filter(|it| id(it) == id_of_build).collect()
     };
     // Each build arrives once, as a span and as a record with its id.
@@ -149,7 +149,7 @@ fn a_receiver_gets_the_builds_as_the_history_stores_them() {
             (&root["trace"], &root["span"]),
             (&record["trace"], &record["span"])
         );
-        let names = check_tree(&told, root, &whole["trace"]);
+        let names = check_tree(&items, root, &whole["trace"]);
         if roots.is_empty() {
             // The cache does not contain the first build.
             assert!(names.contains_key("fe:parse") && names.contains_key("deadcode"));
@@ -184,11 +184,11 @@ fn a_receiver_gets_the_builds_as_the_history_stores_them() {
         !exemplars.contains(&ids[3].replace('-', "")),
         "it is not sampled"
     );
-    check_metrics(&told, &page);
+    check_metrics(&items, &page);
 }
 
 /// Checks the descendants of this span, which are the parts of the build.
-fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, usize> {
+fn check_tree(items: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, usize> {
     let build = &trace["builds"][0];
     let start = build["start"].as_i64().unwrap() + trace["boot_to_wall_ns"].as_i64().unwrap();
     assert_eq!(root["start"], start);
@@ -197,11 +197,11 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
     let (events, outputs) = (list(root, "events"), list(build, "outputs"));
     assert_eq!(events.len(), outputs.len());
     for (event, output) in events.iter().zip(&outputs) {
-        let (told, artifact) = (&event["attributes"], &output["artifact"]);
-        assert_eq!(told["artifact.hash"], artifact["sha256"]);
-        assert_eq!(told["go.build.artifact.size_bytes"], artifact["size"]);
+        let (items, artifact) = (&event["attributes"], &output["artifact"]);
+        assert_eq!(items["artifact.hash"], artifact["sha256"]);
+        assert_eq!(items["go.build.artifact.size_bytes"], artifact["size"]);
     }
-    let spans = told.iter().filter(|it| it["trace"] == root["trace"]);
+    let spans = items.iter().filter(|it| it["trace"] == root["trace"]);
     let mut below: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for span in spans.filter(|it| it["path"] == "/v1/traces") {
         below.entry(text(span, "parent")).or_default().push(span);
@@ -245,8 +245,8 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
 }
 
 /// The last metrics sent equal the page, number by number.
-fn check_metrics(told: &[Value], page: &str) {
-    let metrics = told.iter().filter(|it| it["path"] == "/v1/metrics");
+fn check_metrics(items: &[Value], page: &str) {
+    let metrics = items.iter().filter(|it| it["path"] == "/v1/metrics");
     let by_name: BTreeMap<&str, &Value> = metrics.map(|it| (text(it, "name"), it)).collect();
     let builds = by_name["go_build_builds_total"];
     assert_eq!(
@@ -328,8 +328,8 @@ fn a_hanging_receiver_is_counted_and_loses_no_build() {
     assert!(waiting.is_some(), "{page}");
     let mut agent = agent;
     agent.signal("TERM");
-    agent.wait_to_say("otlp: ");
-    agent.wait_to_say(" builds stored");
+    agent.wait_for_log("otlp: ");
+    agent.wait_for_log(" builds stored");
 }
 
 /// A running independent collector, which ends with the test.
@@ -367,7 +367,7 @@ fn a_real_collector_accepts_the_data() {
         .expect("no rotel: run `cargo xtask setup`, which installs it");
     let stdout = rotel.stdout.take().unwrap();
     let _rotel = Rotel(rotel);
-    let (lines, said) = mpsc::channel();
+    let (lines, printed) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if lines.send(line).is_err() {
@@ -393,7 +393,7 @@ fn a_real_collector_accepts_the_data() {
     ]);
     let mut all = String::new();
     while !wanted.is_empty() {
-        let line = said.recv_timeout(Duration::from_mins(2));
+        let line = printed.recv_timeout(Duration::from_mins(2));
         let line = line.unwrap_or_else(|_| panic!("{wanted:?} not in {all}"));
         wanted.retain(|it| !line.contains(it.as_str()));
         all.push_str(&line);
@@ -421,7 +421,7 @@ fn a_reload_switches_to_another_receiver() {
     let [old, other] = [&first, &second].map(|it| it.address().to_string());
     fs::write(&file, text.replace(&old, &other)).unwrap();
     agent.signal("HUP");
-    agent.wait_to_say("the configuration was read again");
+    agent.wait_for_log("the configuration was read again");
     build(&module, &new, "after", &[]);
     let after = agent.wait_for(&module, 2);
     let after = after[1]["id"].as_str().unwrap();

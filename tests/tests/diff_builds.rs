@@ -73,9 +73,9 @@ fn growth_is_reported_at_every_level_with_exceeded_budgets() {
     grown(&module);
     let after = build(&module, &toolchain, "after", &[]);
 
-    let said = diff_json(&before, &after);
-    assert_eq!(said["likeness"], "different");
-    let symbols = said["symbols"].as_array().unwrap();
+    let printed = diff_json(&before, &after);
+    assert_eq!(printed["likeness"], "different");
+    let symbols = printed["symbols"].as_array().unwrap();
     let grown = symbols
         .iter()
         .find(|it| it["name"] == "main.grown")
@@ -85,7 +85,7 @@ fn growth_is_reported_at_every_level_with_exceeded_budgets() {
         "{grown}"
     );
     for grain in ["sections", "packages", "modules", "groups"] {
-        assert!(!said[grain].as_array().unwrap().is_empty(), "{grain}");
+        assert!(!printed[grain].as_array().unwrap().is_empty(), "{grain}");
     }
 
     // A snapshot gives the same result as its binary, except for small symbols.
@@ -93,7 +93,7 @@ fn growth_is_reported_at_every_level_with_exceeded_budgets() {
     for grain in [
         "total", "sections", "packages", "modules", "groups", "contents",
     ] {
-        assert_eq!(from_snapshots[grain], said[grain], "{grain}");
+        assert_eq!(from_snapshots[grain], printed[grain], "{grain}");
     }
     let mixed = diff_json(&snapshot(&module, &before), &after);
     assert_eq!(mixed["symbols"], from_snapshots["symbols"]);
@@ -118,14 +118,14 @@ fn growth_is_reported_at_every_level_with_exceeded_budgets() {
         ],
     );
     assert_eq!(breached.status.code(), Some(1));
-    let said = text(&breached);
+    let printed = text(&breached);
     assert!(
-        said.contains("over budget symbol +1KB: main.grown")
-            && said.contains("over budget section .text +100: .text"),
-        "{said}"
+        printed.contains("over budget symbol +1KB: main.grown")
+            && printed.contains("over budget section .text +100: .text"),
+        "{printed}"
     );
-    assert!(!said.contains("over budget total"), "{said}");
-    assert!(said.contains("[NEW]"), "{said}");
+    assert!(!printed.contains("over budget total"), "{printed}");
+    assert!(printed.contains("[NEW]"), "{printed}");
     let backwards = diff(&after, &before, &["--fail-on", "symbol +1KB"]);
     assert_eq!(backwards.status.code(), Some(0));
     assert!(text(&backwards).contains("[DEL]"));
@@ -160,8 +160,8 @@ fn changed_settings_and_toolchains_are_reported() {
     }
     let before = build(&module, &old, "old", &[]);
     let after = build(&module, &new, "new", &["-trimpath", "-ldflags=-s -w"]);
-    let said = diff_json(&before, &after);
-    let facts = said["facts"].as_array().unwrap();
+    let printed = diff_json(&before, &after);
+    let facts = printed["facts"].as_array().unwrap();
     let fact = |name: &str| {
         facts
             .iter()
@@ -171,5 +171,5 @@ fn changed_settings_and_toolchains_are_reported() {
     assert_eq!(fact("go version")["after"], format!("go{}", new.version));
     assert_eq!(fact("-trimpath")["after"], "true");
     assert_eq!(fact("stripped")["after"], "true");
-    assert_eq!(said["notes"].as_array().unwrap().len(), 1);
+    assert_eq!(printed["notes"].as_array().unwrap().len(), 1);
 }

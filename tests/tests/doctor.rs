@@ -74,13 +74,13 @@ fn doctor_without_rights_reports_the_missing_ones_and_exits_with_1() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(111), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     for part in [
         "CAP_BPF (loading programs)",
         "CAP_PERFMON",
         "run with sudo",
         "Tracing does not work",
     ] {
-        assert!(said.contains(part), "{said}");
+        assert!(printed.contains(part), "{printed}");
     }
 }

@@ -21,8 +21,8 @@ fn the_tables_of_phases_equal_the_output_of_the_tools() {
             &["build", &gcflags, "-ldflags=-benchmark=cpu", "."],
         );
 
-        let said = std::fs::read_to_string(&bench).unwrap();
-        let compile = oracle::compile_bench(&said, "main");
+        let printed = std::fs::read_to_string(&bench).unwrap();
+        let compile = oracle::compile_bench(&printed, "main");
         assert_eq!(
             names(&compile),
             phases::compile_phases(toolchain.minor()),
@@ -30,9 +30,9 @@ fn the_tables_of_phases_equal_the_output_of_the_tools() {
             toolchain.version
         );
 
-        let said =
+        let printed =
             String::from_utf8(built.stderr).unwrap() + &String::from_utf8(built.stdout).unwrap();
-        let link = oracle::link_benchmark(&said);
+        let link = oracle::link_benchmark(&printed);
         let expected: Vec<String> = phases::link_phases(toolchain.minor())
             .iter()
             .map(|it| it.to_lowercase())
@@ -51,10 +51,10 @@ fn broken_modules_fail_with_the_expected_error() {
             let module = Module::copy(name);
             module.sandbox.make_warm(&toolchain);
             let output = module.go(&toolchain, &["build", "."]).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
+            let printed = String::from_utf8_lossy(&output.stderr);
             assert!(
-                !output.status.success() && said.contains(sentence),
-                "Go {}: {said}",
+                !output.status.success() && printed.contains(sentence),
+                "Go {}: {printed}",
                 toolchain.version
             );
         }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::otlp::{self, Receiver, Reply};
 use tests::{Module, Toolchain, toolchain};
 
@@ -154,11 +154,11 @@ fn assert_requests_are_bounded(received: &[otlp::Received]) {
         // The item that reaches the limit is the last one.
         assert!(request.body.len() < 2 * REQUEST, "{}", request.body.len());
     }
-    let told = otlp::decode(received);
-    let of = |path: &str| told.iter().filter(|it| it["path"] == path).count();
+    let items = otlp::decode(received);
+    let of = |path: &str| items.iter().filter(|it| it["path"] == path).count();
     assert!(of("/v1/logs") > PROJECTS && of("/v1/traces") > PROJECTS);
     let (mut n_long, mut n_marked) = (0, 0);
-    for item in &told {
+    for item in &items {
         for_each_text(item, &mut |text| {
             assert!(text.len() <= TEXT, "{} of {item}", text.len());
             assert!(!text.chars().any(is_harmful), "{text:?}");
@@ -207,10 +207,10 @@ fn many_and_long_names_stay_within_the_documented_limits() {
     assert_eq!(harmful, None);
     // The list contains each name once or twice, and does not repeat its parts.
     assert!(list.len() < 4 * PROJECTS * LONG.len(), "{}", list.len());
-    agent.end();
+    agent.stop_with_dir();
     let requests = receiver.received();
     assert_requests_are_bounded(&requests);
-    tell(
+    print_figure(
         "many and long names",
         format!(
             "{} builds, {PROJECTS} projects of 5000 letters, {} targets",

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tests::otlp::{self, Receiver, Reply};
 use tests::{Module, gotrace_command, toolchain};
 
@@ -34,7 +34,7 @@ const KEPT: [&str; 8] = [
     "RUNNER_NAME",
 ];
 
-/// Whether a terminal would interpret or hide the character, except for line ends.
+/// Returns whether a terminal would interpret or hide the character, except for line ends.
 fn is_harmful(character: char) -> bool {
     (character.is_control() && character != '\n')
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -65,15 +65,15 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 /// Decodes with the official Python package. A value that is not a line can begin with any character.
-fn assert_told_harmlessly(requests: &[otlp::Received]) {
-    let told = otlp::decode(requests);
-    let mut n_told = 0;
-    for text in told.iter().flat_map(texts) {
+fn assert_sent_harmless(requests: &[otlp::Received]) {
+    let items = otlp::decode(requests);
+    let mut n_items = 0;
+    for text in items.iter().flat_map(texts) {
         let is_harmless = !text.chars().any(|it| is_harmful(it) || it == '\n');
         assert!(is_harmless, "OTLP: {text:?}");
-        n_told += usize::from(text.contains(r"\u{1b}[2J"));
+        n_items += usize::from(text.contains(r"\u{1b}[2J"));
     }
-    assert!(n_told > 0, "{told:#?}");
+    assert!(n_items > 0, "{items:#?}");
 }
 
 fn gotrace(args: &[&str]) -> Output {
@@ -143,7 +143,7 @@ fn hostile_names_do_not_reach_terminals_pages_or_metrics_unescaped() {
     }
     let store = agent.store();
     let store = store.to_str().unwrap();
-    let mut said = String::new();
+    let mut printed = String::new();
     for format in ["text", "json"] {
         let listed = gotrace(&[
             "builds", "--format", format, "--limit", "0", "--store", store,
@@ -154,17 +154,17 @@ fn hostile_names_do_not_reach_terminals_pages_or_metrics_unescaped() {
             let shown = gotrace(&["show", id, "--format", format, "--store", store]);
             assert!(shown.stdout.len() > 200);
             assert_harmless(&shown.stdout, "show");
-            said.push_str(&String::from_utf8_lossy(&shown.stdout));
+            printed.push_str(&String::from_utf8_lossy(&shown.stdout));
         }
     }
     // The numbers prove that the sinks delivered the names.
     for number in [r"\u{1b}", r"\u001b", r"\u{202e}", r"\u202e", r"\u009b"] {
-        assert!(said.contains(number), "{number}");
+        assert!(printed.contains(number), "{number}");
     }
     gateway.wait_for(|it| !it.is_empty());
     receiver.wait_for(|it| it.iter().any(|it| it.path == "/v1/traces"));
-    let dir = agent.end();
-    assert_told_harmlessly(&receiver.received());
+    let dir = agent.stop_with_dir();
+    assert_sent_harmless(&receiver.received());
     for request in gateway.received() {
         assert_harmless(request.path.as_bytes(), "the address of a push");
     }
@@ -174,7 +174,7 @@ fn hostile_names_do_not_reach_terminals_pages_or_metrics_unescaped() {
         n_files += 1;
     }
     assert!(n_files > 0);
-    tell(
+    print_figure(
         "names with terminal sequences, direction marks, line breaks or great length",
         format!(
             "{} names in {builds} builds",

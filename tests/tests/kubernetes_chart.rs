@@ -41,8 +41,8 @@ fn helm(values: &Value) -> Output {
 
 fn render(values: &Value) -> String {
     let output = helm(values);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{values}: {said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{values}: {printed}");
     let rendered: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(rendered["lint"]["Errors"], Value::Null, "{rendered:#}");
     rendered["release"]["manifest"].as_str().unwrap().to_owned()
@@ -64,7 +64,7 @@ fn objects(yaml: &str) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Whether this version of Kubernetes accepts the manifest with all its keys.
+/// Returns whether this version of Kubernetes accepts the manifest with all its keys.
 fn validate(version: &str, manifest: &str) -> Result<(), String> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("it.yaml");
@@ -75,12 +75,12 @@ fn validate(version: &str, manifest: &str) -> Result<(), String> {
         .arg(path)
         .output()
         .unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
     if output.status.success() {
         Ok(())
     } else {
-        Err(said)
+        Err(printed)
     }
 }
 
@@ -90,11 +90,11 @@ fn promtool(args: &[&str], path: &Path) {
         .arg(path)
         .output()
         .unwrap();
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     assert!(
         output.status.success(),
         "{}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
 }
 
@@ -134,14 +134,14 @@ fn every_version_of_kubernetes_accepts_the_manifest() {
     let plain = fs::read_to_string(repository().join("deploy/kubernetes/gotrace.yaml")).unwrap();
     let full = render(&everything());
     let is_known = |it: &&str| !it.contains(OPERATOR);
-    let known: Vec<&str> = full.split("\n---\n").filter(is_known).collect();
-    let known = known.join("\n---\n");
+    let schemas: Vec<&str> = full.split("\n---\n").filter(is_known).collect();
+    let schemas = schemas.join("\n---\n");
     assert!(
-        known.contains("kind: DaemonSet") && known.contains("gotrace-dashboard"),
-        "{known}"
+        schemas.contains("kind: DaemonSet") && schemas.contains("gotrace-dashboard"),
+        "{schemas}"
     );
     for version in KUBERNETES {
-        for manifest in [&plain, &known] {
+        for manifest in [&plain, &schemas] {
             validate(version, manifest).unwrap_or_else(|why| panic!("{version}: {why}"));
         }
         // Proves that the validator finds mistakes.
@@ -192,10 +192,10 @@ fn an_unknown_value_is_refused() {
         (json!({"port": 0}), "port"),
     ] {
         let output = helm(&values);
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !output.status.success() && said.contains(why),
-            "{values}: {said}"
+            !output.status.success() && printed.contains(why),
+            "{values}: {printed}"
         );
     }
 }
@@ -238,7 +238,7 @@ fn the_alerts_fire_in_the_expected_cases() {
 }
 
 /// Queries of the panels, with Grafana's variables replaced as Grafana does.
-fn asked() -> Vec<String> {
+fn queries() -> Vec<String> {
     let dashboard: Value =
         serde_json::from_str(&fs::read_to_string(file("dashboard.json")).unwrap()).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
@@ -255,7 +255,7 @@ fn asked() -> Vec<String> {
 
 #[test]
 fn the_dashboard_contains_valid_queries() {
-    let rules: Vec<Value> = asked()
+    let rules: Vec<Value> = queries()
         .into_iter()
         .zip(0..)
         .map(|(expr, n)| json!({"record": format!("panel:{n}"), "expr": expr}))
@@ -302,7 +302,7 @@ fn gotrace_exports_every_queried_metric() {
         .flat_map(|it| it["rules"].as_array().unwrap().clone());
     let exprs: Vec<String> = exprs
         .map(|it| it["expr"].as_str().unwrap().to_owned())
-        .chain(asked())
+        .chain(queries())
         .collect();
     let wanted = metrics_in(&exprs.join("\n"));
     assert!(wanted.len() > 10, "{wanted:?}");

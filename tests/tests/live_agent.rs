@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::crowd::{Crowd, Judgement};
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
+use tests::parallel_builds::{Comparison, ParallelBuilds};
 use tests::{Gate, Module, Toolchain, run_gotrace, toolchain};
 
 const NO_ENV: [(&str, &str); 0] = [];
@@ -236,7 +236,10 @@ fn a_killed_agent_does_not_affect_the_build_and_the_next_agent_reports_it_cut_of
         .unwrap();
     let since = Instant::now();
     while agent.builds_in(&module).len() < 2 {
-        assert!(since.elapsed() < PATIENCE, "the second build was not listed");
+        assert!(
+            since.elapsed() < PATIENCE,
+            "the second build was not listed"
+        );
         thread::sleep(Duration::from_millis(20));
     }
     let dir = agent.kill();
@@ -261,8 +264,8 @@ fn a_second_agent_on_the_same_history_reports_this_and_ends() {
     let store = store.to_str().unwrap();
     let second = run_gotrace(["agent", "--listen", "none", "--store", store], NO_ENV);
     assert_eq!(second.status.code(), Some(2), "{second:?}");
-    let said = String::from_utf8_lossy(&second.stderr);
-    assert!(said.contains("another agent writes"), "{said}");
+    let printed = String::from_utf8_lossy(&second.stderr);
+    assert!(printed.contains("another agent writes"), "{printed}");
     agent.stop();
 }
 
@@ -274,30 +277,32 @@ fn many_builds_at_once_are_all_stored_with_parents_and_outputs() {
     let first = module(&toolchain);
     go(&first, &toolchain, &["build", "-o", "first", "."]);
     agent.wait_for(&first, 1);
-    let (crowds, at_once) = (size(1, 4), size(50, 250));
-    let mut all = Judgement::default();
+    let (rounds, at_once) = (size(1, 4), size(50, 250));
+    let mut all = Comparison::default();
     let (family, mut delay) = ("\ngotrace_event_delay_seconds ", 0.0_f64);
-    for _ in 0..crowds {
-        let crowd = Crowd::new(&toolchain, at_once);
-        crowd.run(&toolchain);
-        let builds = agent.wait_for_all(crowd.module(), crowd.n_builds());
-        all.extend(crowd.judge(&builds));
+    for _ in 0..rounds {
+        let parallel = ParallelBuilds::new(&toolchain, at_once);
+        parallel.run(&toolchain);
+        let builds = agent.wait_for_all(parallel.module(), parallel.n_builds());
+        all.extend(parallel.compare(&builds));
         agent.wait_for_page("/metrics", family);
         let page = agent.page("/metrics");
-        let (_, told) = page.split_once(family).expect("the page still has the delay");
-        delay = delay.max(told.lines().next().unwrap().parse().unwrap());
+        let (_, value) = page
+            .split_once(family)
+            .expect("the page still has the delay");
+        delay = delay.max(value.lines().next().unwrap().parse().unwrap());
     }
-    tell(
+    print_figure(
         "builds at once",
-        format!("{crowds} times {at_once} and those of go generate"),
+        format!("{rounds} times {at_once} and those of go generate"),
         format!(
             "complete {}, with reported gaps {}, wrong {}; records read at most {delay:.1} s after they were written",
-            all.whole,
-            all.told,
+            all.complete,
+            all.reported,
             all.wrong.len()
         ),
     );
-    assert!(all.wrong.is_empty() && all.told == 0, "{all:#?}");
+    assert!(all.wrong.is_empty() && all.reported == 0, "{all:#?}");
     agent.stop();
 }
 
@@ -386,7 +391,7 @@ fn counters_continue_after_a_stop_and_after_a_kill() {
     let first = of_builds(&agent);
     assert!(first.len() > 10, "{first:?}");
     assert_eq!(n_builds(&agent), 1);
-    let dir = agent.end();
+    let dir = agent.stop_with_dir();
     let agent = Agent::start_in(dir, &[]);
     let second = of_builds(&agent);
     no_less(&second, &first);
@@ -453,7 +458,7 @@ fn growth_and_drift_are_reported_and_survive_a_restart() {
         lacking
     };
     assert_eq!(lacking(&agent), [""; 0], "{}", agent.page("/metrics"));
-    let dir = agent.end();
+    let dir = agent.stop_with_dir();
     let agent = Agent::start_in(dir, &["--size-budget", "+25%"]);
     assert_eq!(lacking(&agent), [""; 0], "{}", agent.page("/metrics"));
     // A changed flag in the environment is drift, and rebuilds everything by itself.

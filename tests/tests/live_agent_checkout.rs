@@ -74,11 +74,11 @@ fn the_origin_of_a_build_equals_gits_data_of_the_checkout() {
     git(&side, &["checkout", "-q", "--detach"]);
     go_build(&module, &new, &side, &[]);
     agent.wait_for(&module, 3);
-    let told = [
+    let variables = [
         ("GITHUB_ACTIONS", "true"),
         ("GITHUB_REPOSITORY", "team/other"),
     ];
-    go_build(&module, &new, &side, &told);
+    go_build(&module, &new, &side, &variables);
     let builds = agent.wait_for(&module, 4);
     let revisions = [top, &side].map(|it| git(it, &["rev-parse", "HEAD"]));
     let [main, side] = revisions;

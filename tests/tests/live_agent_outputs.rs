@@ -248,11 +248,14 @@ fn a_dishonest_output_is_harmless_and_reported() {
         let output = shown(&agent, build)["trace"]["builds"][0]["outputs"][0].clone();
         let path = output["path"].as_str().unwrap_or_default();
         let artifact = &output["artifact"];
-        let said = |key: &str| artifact[key].as_str().unwrap_or_default().to_owned();
+        let printed = |key: &str| artifact[key].as_str().unwrap_or_default().to_owned();
         if path.ends_with("garbage") {
-            assert!(said("unanalysed").contains("cannot be read"), "{output:#}");
+            assert!(
+                printed("unanalysed").contains("cannot be read"),
+                "{output:#}"
+            );
         } else if path.ends_with("sparse") {
-            assert!(said("unanalysed").contains("more than"), "{output:#}");
+            assert!(printed("unanalysed").contains("more than"), "{output:#}");
         } else {
             // The output is either read before the swap or refused after it.
             let is_read = artifact["format"] == "ELF";

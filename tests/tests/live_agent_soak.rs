@@ -14,7 +14,7 @@ fn memory_and_open_files_do_not_grow_with_the_builds() {
     module.sandbox.make_warm(&new);
     let n_files = || {
         let count = |pid: &u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        agent.parts().iter().map(count).sum::<usize>()
+        agent.processes().iter().map(count).sum::<usize>()
     };
     let mut after = Vec::new();
     for n in 0..100 {

@@ -86,7 +86,7 @@ fn record(module: &Module, toolchain: &Toolchain, state: &Path, value: &str) -> 
 }
 
 /// Names of the keys of the same command, as Go itself prints them.
-fn told_by_go(module: &Module, toolchain: &Toolchain, value: &str) -> (Output, BTreeSet<String>) {
+fn names_by_go(module: &Module, toolchain: &Toolchain, value: &str) -> (Output, BTreeSet<String>) {
     let output = module
         .go(toolchain, &["test", "."])
         .env("GODEBUG", "gocachehash=1")
@@ -94,8 +94,8 @@ fn told_by_go(module: &Module, toolchain: &Toolchain, value: &str) -> (Output, B
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let names = said.lines().filter_map(|line| {
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let names = printed.lines().filter_map(|line| {
         let (name, rest) = line.strip_prefix("HASH[")?.split_once(']')?;
         rest.is_empty().then(|| name.to_owned())
     });
@@ -123,9 +123,9 @@ fn the_value_of_a_variable_that_a_test_reads_stays_in_the_kernel() {
             .env(VARIABLE, one)
             .output()
             .unwrap();
-        let (said, names) = told_by_go(module, toolchain, one);
+        let (printed, names) = names_by_go(module, toolchain, one);
         assert!(
-            String::from_utf8_lossy(&said.stderr).contains(one),
+            String::from_utf8_lossy(&printed.stderr).contains(one),
             "Go hashes the value"
         );
         assert!(
@@ -145,7 +145,7 @@ fn the_value_of_a_variable_that_a_test_reads_stays_in_the_kernel() {
         assert_eq!(first.digests, again.digests, "the value is the same");
         assert_ne!(first.digests, changed.digests, "the value changed");
         // Go prints an unsalted hash of the value, which confirms a guessed value.
-        let of_go = String::from_utf8_lossy(&said.stderr).into_owned();
+        let of_go = String::from_utf8_lossy(&printed.stderr).into_owned();
         let hash = of_go.lines().find_map(|line| {
             let (_, hash) = line.split_once(&format!("env {VARIABLE} "))?;
             hash.get(..32)

@@ -37,7 +37,7 @@ fn failure(traced: &Traced) -> (FailureClass, Option<String>) {
 fn go_test_compiles_and_runs_variants_and_their_time_is_separate() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "test", "./lib"]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         let build = traced.build();
         assert_eq!(build.command.name, "test");
         let packages: Vec<String> = build
@@ -71,7 +71,7 @@ fn go_test_compiles_and_runs_variants_and_their_time_is_separate() {
         );
 
         let again = module.trace(toolchain, &["go", "test", "./lib"]);
-        again.assert_success().assert_whole();
+        again.assert_success().assert_complete();
         assert!(
             !kinds(again.build()).contains(&CallKind::Test),
             "a cached result runs nothing"
@@ -83,7 +83,7 @@ fn go_test_compiles_and_runs_variants_and_their_time_is_separate() {
 fn go_vet_is_reported_as_vet() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "vet", "./..."]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         assert_eq!(traced.build().command.name, "vet");
         assert!(kinds(traced.build()).contains(&CallKind::Vet));
         let vetted = traced
@@ -99,7 +99,7 @@ fn go_vet_is_reported_as_vet() {
 fn go_run_inside_go_generate_is_a_build_inside_a_build() {
     with_each_toolchain("generate", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "generate", "./..."]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         let outer = traced.named("generate");
         let inner = traced.named("run");
         assert_eq!(inner.parent, Some(outer.process));
@@ -121,7 +121,7 @@ fn go_run_inside_go_generate_is_a_build_inside_a_build() {
 fn cgo_and_the_c_compiler_belong_to_their_package() {
     with_each_toolchain("cgo", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "."]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         let build = traced.build();
         let of = |kind: CallKind| {
             build
@@ -165,7 +165,7 @@ fn failures_are_classified_by_the_failed_tool() {
                 .code()
                 .map(|it| Status::Code(u8::try_from(it).unwrap()));
             assert_eq!(traced.trace.status, code, "the command's exit is passed on");
-            traced.assert_whole();
+            traced.assert_complete();
             failure(&traced)
         };
         let broken = Some("example.com/broken".to_owned());
@@ -228,7 +228,7 @@ fn a_toolchain_switch_is_one_build_by_the_second_toolchain() {
         &env,
         &["go", "build", "-o", output.to_str().unwrap(), "."],
     );
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     let build = traced.build();
     assert_eq!(build.toolchain.version, Some(name.clone()));
     assert_eq!(
@@ -270,7 +270,7 @@ fn tools_without_a_go_command_are_a_build() {
             toolchain.tool("link").display(),
         ));
         let traced = module.trace(toolchain, &["sh", "build.sh"]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         let build = traced.build();
         assert_eq!(build.command.name, "tools");
         assert_eq!(kinds(build), [CallKind::Compile, CallKind::Link]);
@@ -293,7 +293,7 @@ fn parallel_builds_under_make_stay_separate() {
         "all: one two three\none two three:\n\tgo build -o $@.bin ./cmd/$@\n.PHONY: all one two three\n",
     );
     let traced = module.trace(&toolchain, &["make", "-j3", "all"]);
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     assert_eq!(traced.trace.builds.len(), 3);
     for build in &traced.trace.builds {
         assert_eq!(build.outputs.len(), 1, "{:?}", build.outputs);
@@ -342,7 +342,7 @@ fn a_wrapper_around_the_tools_hides_nothing() {
             ".",
         ],
     );
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     let link = traced
         .build()
         .calls

@@ -68,7 +68,7 @@ fn a_build_in_a_container_is_complete_and_its_output_is_read_in_time() {
     let name = format!("gotrace-test-{}", std::process::id());
     let bundle = dir.display().to_string();
     let traced = module.trace(&toolchain, &["runc", "run", "--bundle", &bundle, &name]);
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     let build = traced.build();
     assert!(build.packages.compiled > 10, "{:?}", build.packages);
     assert_eq!(
@@ -84,10 +84,14 @@ fn a_build_in_a_container_is_complete_and_its_output_is_read_in_time() {
         panic!("{:?}", build.outputs)
     };
     assert_eq!(output.path.to_string(), "/tmp/made");
-    let said = String::from_utf8_lossy(&traced.output.stdout);
-    let sum = said.split_whitespace().next().unwrap_or_default();
+    let printed = String::from_utf8_lossy(&traced.output.stdout);
+    let sum = printed.split_whitespace().next().unwrap_or_default();
     let artifact = output.artifact.as_ref();
-    assert_eq!(artifact.map(|it| it.sha256.as_str()), Some(sum), "{said}");
+    assert_eq!(
+        artifact.map(|it| it.sha256.as_str()),
+        Some(sum),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -109,8 +113,8 @@ fn an_agent_outside_a_container_reports_container_toolchain_and_output() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let sum = said.split_whitespace().next().unwrap_or_default();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let sum = printed.split_whitespace().next().unwrap_or_default();
 
     let build = in_container(&agent);
     assert_eq!(build["state"], "succeeded", "{build:#}");

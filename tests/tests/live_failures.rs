@@ -113,8 +113,8 @@ fn class(
     toolchain: &Toolchain,
     command: &[&str],
 ) -> (FailureClass, Option<String>) {
-    let said = String::from_utf8_lossy(&traced.output.stderr);
-    let at = format!("{} {command:?}: {said}", toolchain.version);
+    let printed = String::from_utf8_lossy(&traced.output.stderr);
+    let at = format!("{} {command:?}: {printed}", toolchain.version);
     assert!(!traced.output.status.success(), "{at}");
     let mut builds = traced.trace.builds.iter();
     let build = builds.find(|it| it.parent.is_none()).expect(&at);

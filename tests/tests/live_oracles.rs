@@ -9,7 +9,7 @@ use tests::{Module, Toolchain, Traced, with_each_toolchain};
 use tracer_core::model::{Action, Build, CallKind, Origin, Outcome};
 
 fn whole(traced: &Traced) -> &Build {
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     traced.build()
 }
 

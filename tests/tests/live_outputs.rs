@@ -12,7 +12,7 @@ use tracer_core::model::{FailureClass, Installed, Output};
 
 /// The outputs of the only build, each checked against its file.
 fn outputs(traced: &Traced) -> Vec<Output> {
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     let outputs = traced.build().outputs.clone();
     for output in &outputs {
         match output.how {

@@ -36,9 +36,9 @@ fn an_agent_in_another_pid_namespace_is_alive_and_not_ready() {
         .arg(gotrace());
     let mut agent = Agent::start_as(command, tempfile::tempdir().unwrap(), &[]);
     // On a busy machine the agent can first report a timeout.
-    let said = agent.wait_to_say("pid namespace of its own");
-    assert!(said.contains("not ready: "), "{said}");
-    assert!(said.contains("hostPID: true"), "{said}");
+    let printed = agent.wait_for_log("pid namespace of its own");
+    assert!(printed.contains("not ready: "), "{printed}");
+    assert!(printed.contains("hostPID: true"), "{printed}");
     // The storage process receives the state later.
     agent.wait_for_page("/-/ready", "pid namespace of its own");
     let ready = ask(agent.address(), "/-/ready");
@@ -53,13 +53,13 @@ fn an_agent_that_cannot_execute_its_self_test_reports_this_and_continues() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("history.db-self-test"), "in the way").unwrap();
     let mut agent = Agent::start_in(dir, &[]);
-    let said = agent.wait_to_say("not ready: ");
+    let printed = agent.wait_for_log("not ready: ");
     assert!(
-        said.contains("history.db-self-test/gotrace-itself: "),
-        "{said}"
+        printed.contains("history.db-self-test/gotrace-itself: "),
+        "{printed}"
     );
     std::fs::remove_file(agent.dir().join("history.db-self-test")).unwrap();
-    agent.wait_to_say("ready: what gotrace runs itself is seen again");
+    agent.wait_for_log("ready: what gotrace runs itself is seen again");
     agent.wait_for_page("/-/ready", "HTTP/1.1 200");
     agent.stop();
 }

@@ -127,8 +127,8 @@ fn a_build_is_complete_although_agents_were_killed_and_upgraded_meanwhile() {
             let over = build.try_wait().unwrap();
             assert!(over.is_none(), "the build ended too early: {over:?}");
             let dir = if is_announced {
-                fs::create_dir(bpffs.place().join("upgrade")).unwrap();
-                agent.end()
+                fs::create_dir(bpffs.pin_dir().join("upgrade")).unwrap();
+                agent.stop_with_dir()
             } else {
                 agent.kill()
             };
@@ -158,13 +158,13 @@ fn a_build_is_complete_although_agents_were_killed_and_upgraded_meanwhile() {
     );
     let left = agent.dir().join("history.db-under-way");
     assert!(left.is_dir());
-    let dir = agent.end();
+    let dir = agent.stop_with_dir();
     assert!(!left.exists(), "{dir:?}");
     assert_eq!(bpffs.pinned(), [""; 0]);
 }
 
 fn pin_to(bpffs: &Bpffs) -> [String; 2] {
-    ["--pin".to_owned(), bpffs.place().display().to_string()]
+    ["--pin".to_owned(), bpffs.pin_dir().display().to_string()]
 }
 
 fn states(builds: &[Value]) -> Vec<&str> {
@@ -215,7 +215,7 @@ fn a_build_not_stored_yet_survives_both_processes() {
     module.sandbox.make_warm(&new);
     build(&module, &new, "before");
     agent.wait_for(&module, 1);
-    let keeper = agent.keeper().unwrap();
+    let keeper = agent.storage_process().unwrap();
     signal(keeper, "STOP");
     build(&module, &new, "waits");
     // By then the build has ended and waits for the storage process. A build that still ran would be resumed as a running one.

@@ -116,10 +116,10 @@ fn an_unreachable_receiver_gets_the_missed_data_later() {
     wait_for(&otlp, |it| it.waiting == 4);
     let receiver = Receiver::start_at(address, |_, _| Reply::ok());
     wait_for(&otlp, |it| it.sent == 4);
-    let told = decode(&receiver.received());
-    let records = told.iter().filter(|it| it["path"] == "/v1/logs");
+    let items = decode(&receiver.received());
+    let records = items.iter().filter(|it| it["path"] == "/v1/logs");
     assert_eq!(records.count(), 2);
-    let spans: Vec<_> = told
+    let spans: Vec<_> = items
         .iter()
         .filter(|it| it["path"] == "/v1/traces")
         .collect();
@@ -188,13 +188,13 @@ fn a_header_file_is_read_for_each_request() {
     wait_for(&otlp, |it| it.sent == 2);
     let requests = receiver.received();
     let of = |it: &Received, name: &str| it.header(name).map(str::to_owned);
-    let told = requests.iter();
-    let told: Vec<_> = told
+    let items = requests.iter();
+    let items: Vec<_> = items
         .map(|it| (of(it, "authorization"), of(it, "a")))
         .collect();
     let expected = [("Bearer one", "1"), ("Bearer two", "2")];
     let expected = expected.map(|(a, b)| (Some(a.to_owned()), Some(b.to_owned())));
-    assert_eq!(told, expected);
+    assert_eq!(items, expected);
 }
 
 #[test]

@@ -69,10 +69,10 @@ fn correlate(header: &Header, events: impl IntoIterator<Item = Event>) -> Trace 
 }
 
 /// The facts of a build, without its times.
-fn told(trace: &Trace) -> String {
+fn facts(trace: &Trace) -> String {
     let mut out = String::new();
     for build in &trace.builds {
-        tell(build, &mut out).expect("a string can be written to");
+        write_facts(build, &mut out).expect("a string can be written to");
     }
     for anomaly in &trace.anomalies {
         writeln!(out, "! {anomaly:?}").expect("a string can be written to");
@@ -80,7 +80,7 @@ fn told(trace: &Trace) -> String {
     out
 }
 
-fn tell(build: &Build, out: &mut String) -> std::fmt::Result {
+fn write_facts(build: &Build, out: &mut String) -> std::fmt::Result {
     let name = |it: &Option<tracer_core::byte_string::ByteString>| {
         it.as_ref().map_or("-".to_owned(), ToString::to_string)
     };
@@ -170,7 +170,7 @@ fn a_recording_always_gives_the_same_builds() {
     for (name, path) in recordings() {
         let (header, events) = read(&path);
         let golden = format!("../recordings/{name}.facts");
-        expect_file![golden].assert_eq(&told(&correlate(&header, events)));
+        expect_file![golden].assert_eq(&facts(&correlate(&header, events)));
     }
 }
 

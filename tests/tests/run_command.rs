@@ -176,10 +176,10 @@ fn the_command_without_rights_runs_untraced_and_the_missing_right_is_reported() 
     let output = unprivileged(&["run", "--", "sh", "-c", "id -u; exit 7"]);
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert_eq!(text(&output.stdout), format!("{NOBODY}\n"));
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let printed = text(&output.stderr);
+    assert_eq!(printed.lines().count(), 1, "{printed}");
     for part in ["CAP_BPF", "sudo", "gotrace doctor", "untraced"] {
-        assert!(said.contains(part), "{said}");
+        assert!(printed.contains(part), "{printed}");
     }
 }
 

@@ -114,11 +114,11 @@ fn tools_do_not_crash_while_probes_are_attached_and_detached() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("hello");
     module.sandbox.make_warm(&toolchain);
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let has_ended = std::sync::atomic::AtomicBool::new(false);
     thread::scope(|scope| {
         let attacher = scope.spawn(|| {
             let mut n = 0;
-            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            while !has_ended.load(std::sync::atomic::Ordering::Relaxed) {
                 let mut gotrace = gotrace_command(module.sandbox.env(&toolchain))
                     .args([
                         "run",
@@ -152,10 +152,10 @@ fn tools_do_not_crash_while_probes_are_attached_and_detached() {
                 .output()
                 .unwrap();
             assert!(output.status.success(), "{output:?}");
-            let said = Command::new(module.dir().join("out")).output().unwrap();
-            assert_eq!(String::from_utf8_lossy(&said.stderr), format!("{i}\n"));
+            let printed = Command::new(module.dir().join("out")).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&printed.stderr), format!("{i}\n"));
         }
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        has_ended.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(attacher.join().unwrap() > 5);
     });
 }

@@ -71,10 +71,10 @@ fn record_reports_its_file_and_leaves_stdout_to_the_command() {
     );
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert_eq!(output.stdout, b"out\n");
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.starts_with("gotrace: recorded ") && said.contains("(0 lost)"),
-        "{said}"
+        printed.starts_with("gotrace: recorded ") && printed.contains("(0 lost)"),
+        "{printed}"
     );
     let output = run_gotrace(["replay", path], NO_ENV);
     assert!(output.status.success(), "{output:?}");

@@ -178,11 +178,7 @@ impl Terminal {
         let stdout = self.child.stdout.as_mut().unwrap();
         let mut ready = [PollFd::new(stdout, PollFlags::IN)];
         let n_ready = poll(&mut ready, Some(&LIMIT)).unwrap();
-        assert!(
-            n_ready == 1,
-            "no further output after {:?}",
-            self.shown
-        );
+        assert!(n_ready == 1, "no further output after {:?}", self.shown);
         let mut byte = [0];
         let n = stdout.read(&mut byte).unwrap();
         byte.get(..n)?.first().copied()

@@ -3,8 +3,8 @@
 //! Times are medians, or shares of the processes that ran at the same time. The command fails and lists the builds if the history
 //! lacks any.
 
-mod crowd;
 mod idle;
+mod parallel;
 mod process;
 mod share;
 mod soak;
@@ -24,13 +24,13 @@ use crate::{setup, shell};
 
 /// A measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
+pub(crate) enum Measurement {
     /// CPU and memory without builds, and the metrics page over a long history.
     Idle,
     /// The agent's CPU time as a share of a cold build's.
     Share,
     /// Many small builds at once: checks that each is recorded with its parent and output.
-    Crowd,
+    Parallel,
     /// Builds beside untraced processes that are forked as fast as possible.
     Storm,
     /// Hundreds of builds: shows whether memory stays constant.
@@ -42,44 +42,48 @@ pub(crate) struct Size {
     /// Builds in the history of the idle agent.
     pub(crate) builds: u64,
     /// Builds at once.
-    pub(crate) crowd: usize,
+    pub(crate) parallel: usize,
     /// Duration of the storm with the agent, and again without it.
     pub(crate) storm: Duration,
     /// Consecutive builds.
     pub(crate) soak: usize,
 }
 
-struct Bench {
+struct AgentBench {
     gotrace: PathBuf,
     toolchain: Toolchain,
 }
 
-pub(crate) fn run(parts: &[Part], go: &str, size: &Size) -> Result<()> {
+pub(crate) fn run(measurements: &[Measurement], go: &str, size: &Size) -> Result<()> {
     if !shell::is_root()? {
         bail!("cannot measure the agent: tracing needs root (run as root)");
     }
-    let bench = Bench {
+    let bench = AgentBench {
         gotrace: shell::gotrace()?,
         toolchain: {
             setup::minor(go)?;
             tests::toolchain(go)
         },
     };
-    let all = Part::value_variants();
-    let parts = if parts.is_empty() { all } else { parts };
-    for part in parts {
-        match part {
-            Part::Idle => idle::run(&bench, size.builds)?,
-            Part::Share => share::run(&bench)?,
-            Part::Crowd => crowd::run(&bench, size.crowd)?,
-            Part::Storm => storm::run(&bench, size.storm)?,
-            Part::Soak => soak::run(&bench, size.soak)?,
+    let all = Measurement::value_variants();
+    let measurements = if measurements.is_empty() {
+        all
+    } else {
+        measurements
+    };
+    for measurement in measurements {
+        match measurement {
+            Measurement::Idle => idle::run(&bench, size.builds)?,
+            Measurement::Share => share::run(&bench)?,
+            Measurement::Parallel => parallel::run(&bench, size.parallel)?,
+            Measurement::Storm => storm::run(&bench, size.storm)?,
+            Measurement::Soak => soak::run(&bench, size.soak)?,
         }
     }
     Ok(())
 }
 
-impl Bench {
+impl AgentBench {
     /// Starts an agent with an empty history, which has already probed the toolchain.
     fn agent(&self, args: &[&str]) -> Result<Agent> {
         let dir = TempDir::new().context("cannot make a temporary directory")?;

@@ -29,7 +29,7 @@ const TESTS: [(&str, &[&str]); 12] = [
     ("planted_secrets", &[]),
 ];
 
-struct Row {
+struct Figure {
     case: String,
     tries: String,
     seen: String,
@@ -52,7 +52,7 @@ pub(crate) fn run() -> Result<()> {
             .env(LONG, "1")
             .env("GOTRACE_BIN", &gotrace)
             .env("GOTRACE_TOOLCHAINS", tests::toolchain_dir());
-        if !told(&mut test, &mut rows)? {
+        if !collect_figures(&mut test, &mut rows)? {
             failed.push(file);
         }
     }
@@ -65,13 +65,13 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Runs tests and collects their figures; returns whether they passed.
-fn told(test: &mut Command, rows: &mut Vec<Row>) -> Result<bool> {
+fn collect_figures(test: &mut Command, rows: &mut Vec<Figure>) -> Result<bool> {
     let mut child = test
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {test:?}"))?;
-    let said = child.stdout.take().context("no stdout of the tests")?;
-    for line in BufReader::new(said).lines() {
+    let printed = child.stdout.take().context("no stdout of the tests")?;
+    for line in BufReader::new(printed).lines() {
         let line = line.context("cannot read the output of the tests")?;
         // libtest's own output precedes the figure on the line.
         let Some((_, figure)) = line.split_once(MARK) else {
@@ -80,7 +80,7 @@ fn told(test: &mut Command, rows: &mut Vec<Row>) -> Result<bool> {
         eprintln!("{}", figure.replace('\t', ": "));
         let mut columns = figure.split('\t').map(ToOwned::to_owned);
         let mut next = || columns.next().unwrap_or_default();
-        rows.push(Row {
+        rows.push(Figure {
             case: next(),
             tries: next(),
             seen: next(),
@@ -93,9 +93,9 @@ fn told(test: &mut Command, rows: &mut Vec<Row>) -> Result<bool> {
 }
 
 /// Prints Markdown, because a document quotes the table.
-fn print(rows: &[Row]) {
+fn print(rows: &[Figure]) {
     println!("\n| case | tried | seen |\n|---|---|---|");
-    for Row { case, tries, seen } in rows {
+    for Figure { case, tries, seen } in rows {
         println!("| {case} | {tries} | {seen} |");
     }
 }

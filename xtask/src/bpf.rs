@@ -46,7 +46,7 @@ pub(crate) fn bpf(check: bool) -> Result<()> {
     };
     let mut objects = BTreeMap::new();
     for arch in ARCHES {
-        let built = tools.build(arch, Words::None)?;
+        let built = tools.build(arch, Logging::None)?;
         let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
         objects.insert(arch.to_owned(), bytes);
     }
@@ -72,14 +72,14 @@ pub(crate) fn bpf(check: bool) -> Result<()> {
     }
 }
 
-/// Whether the tools to build the objects are installed, or can be installed.
+/// Returns whether the tools to build the objects are installed, or can be installed.
 pub(crate) fn can_build() -> bool {
     Tools::find().is_ok()
 }
 
 /// Builds the object that logs, for this machine, and returns its path. The object is never committed.
-pub(crate) fn with_words() -> Result<PathBuf> {
-    Tools::find()?.build(env::consts::ARCH, Words::All)
+pub(crate) fn with_logging() -> Result<PathBuf> {
+    Tools::find()?.build(env::consts::ARCH, Logging::All)
 }
 
 fn write(manifest: &Manifest, objects: &BTreeMap<String, Vec<u8>>) -> Result<()> {
@@ -142,9 +142,9 @@ fn object(arch: &str) -> PathBuf {
     shell::root().join(format!("tracer-ebpf/prebuilt/gotrace.{arch}.bpf.o"))
 }
 
-/// Whether an object logs.
+/// Selects an object with or without logging.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Words {
+enum Logging {
     None,
     All,
 }
@@ -189,7 +189,7 @@ impl Tools {
     }
 
     /// Builds the object for the registers of `arch`, with BTF and without debug information, and returns its path.
-    fn build(&self, arch: &str, words: Words) -> Result<PathBuf> {
+    fn build(&self, arch: &str, logging: Logging) -> Result<PathBuf> {
         // Both objects share a folder: the flags below do not affect code for the host, which is therefore built once.
         let target = shell::target().join("bpf");
         let mut path = vec![self.linker_dir.clone()];
@@ -236,9 +236,9 @@ impl Tools {
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(arch)?)
             // Only `-Z build-std` would need a nightly compiler.
             .env("RUSTC_BOOTSTRAP", "1");
-        let name = match words {
-            Words::None => format!("gotrace.{arch}.bpf.o"),
-            Words::All => {
+        let name = match logging {
+            Logging::None => format!("gotrace.{arch}.bpf.o"),
+            Logging::All => {
                 cargo.args(["--features", "log"]);
                 format!("gotrace.{arch}.log.bpf.o")
             }
@@ -284,7 +284,7 @@ impl Tools {
 
 fn is_linker(linker: &Path) -> bool {
     shell::read(Command::new(linker).arg("--version"))
-        .is_ok_and(|said| said.trim().ends_with(LINKER_VERSION))
+        .is_ok_and(|printed| printed.trim().ends_with(LINKER_VERSION))
 }
 
 fn install_llvm() -> Result<()> {
@@ -329,6 +329,5 @@ fn install_linker(to: &Path) -> Result<()> {
         .env("RUSTFLAGS", format!("-L native={LLVM}/lib"))
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     shell::run(&mut install)?;
-    fs::remove_dir_all(to.join("build"))
-        .context("cannot remove the build files of bpf-linker")
+    fs::remove_dir_all(to.join("build")).context("cannot remove the build files of bpf-linker")
 }

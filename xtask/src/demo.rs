@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: shows the summary of a real build from a new checkout.
 //!
-//! Builds the release binary, finds Go or installs one under the target directory, and runs `gotrace run` on a cold build of
-//! `tests/gomods/hello` or on the given command. Go's own settings do not change. Only the build cache is private, so that packages
-//! are compiled.
+//! Builds the release binary, finds Go or installs one under the target directory, and runs `gotrace run`. The traced command is a
+//! cold build of `tests/gomods/hello`, or the given command. Go's own settings do not change. Only the build cache is private, so
+//! that packages are compiled.
 
 use std::env;
 use std::ffi::OsString;

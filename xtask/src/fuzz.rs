@@ -95,8 +95,8 @@ fn run_one(dir: &Path, target_dir: &Path, target: &str) -> Result<()> {
     let output = fuzz
         .output()
         .with_context(|| format!("cannot run fuzz target {target}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    eprintln!("fuzz target {target}: {}\n{said}", output.status);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    eprintln!("fuzz target {target}: {}\n{printed}", output.status);
     if !output.status.success() {
         bail!("fuzz target {target} failed: {}", output.status);
     }
@@ -137,10 +137,7 @@ fn missing(components: &[&str]) -> Option<String> {
     add.args(["component", "add", "--toolchain", "nightly"])
         .args(components);
     if !components.is_empty() && !shell::succeeds(&mut add) {
-        return Some(format!(
-            "nightly Rust lacks {}",
-            components.join(" and ")
-        ));
+        return Some(format!("nightly Rust lacks {}", components.join(" and ")));
     }
     None
 }

@@ -33,13 +33,13 @@ pub(crate) fn check() -> Result<()> {
         ])
         .output()
         .context("cannot run gotrace")?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stderr);
     if !output.status.success()
-        || !said.contains("kernel: exec of")
-        || !said.contains("kernel: fork of")
+        || !printed.contains("kernel: exec of")
+        || !printed.contains("kernel: fork of")
     {
         bail!(
-            "logging kernel programs did not log an exec and a fork: {}: {said}",
+            "logging kernel programs did not log an exec and a fork: {}: {printed}",
             output.status
         );
     }
@@ -48,7 +48,7 @@ pub(crate) fn check() -> Result<()> {
 }
 
 fn build() -> Result<PathBuf> {
-    let object = bpf::with_words()?;
+    let object = bpf::with_logging()?;
     let mut cargo = shell::cargo();
     cargo
         .args([

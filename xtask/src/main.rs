@@ -42,11 +42,11 @@ use clap::{Parser, Subcommand};
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Args {
     #[command(subcommand)]
-    word: Word,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Word {
+enum Command {
     /// Build the committed BPF objects in tracer-ebpf/prebuilt. Installs missing tools.
     Bpf {
         /// Only compare the committed objects with a rebuild of their sources.
@@ -116,13 +116,13 @@ enum Bench {
     Agent {
         /// Run only this measurement (can be repeated).
         #[arg(long, value_enum, value_name = "PART")]
-        only: Vec<bench_agent::Part>,
+        only: Vec<bench_agent::Measurement>,
         /// Builds in the history of the idle agent.
         #[arg(long, default_value_t = 10_000)]
         builds: u64,
         /// Number of parallel builds.
         #[arg(long, default_value_t = 200)]
-        crowd: usize,
+        parallel: usize,
         /// Duration of the storm of processes, with the agent and without it.
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         storm: u64,
@@ -173,18 +173,18 @@ enum Bench {
 }
 
 fn main() -> ExitCode {
-    let done = match Args::parse().word {
-        Word::Bpf { check } => bpf::bpf(check),
-        Word::Test { only } => test::run(&only),
-        Word::Setup => setup::for_tests(),
-        Word::Demo { command } => demo::run(&command),
-        Word::Bless => bless::run(),
-        Word::Bench {
+    let done = match Args::parse().command {
+        Command::Bpf { check } => bpf::bpf(check),
+        Command::Test { only } => test::run(&only),
+        Command::Setup => setup::for_tests(),
+        Command::Demo { command } => demo::run(&command),
+        Command::Bless => bless::run(),
+        Command::Bench {
             what:
                 Bench::Agent {
                     only,
                     builds,
-                    crowd,
+                    parallel,
                     storm,
                     soak,
                     go,
@@ -194,21 +194,21 @@ fn main() -> ExitCode {
             &go,
             &bench_agent::Size {
                 builds,
-                crowd,
+                parallel,
                 storm: Duration::from_secs(storm),
                 soak,
             },
         ),
-        Word::Bench {
+        Command::Bench {
             what: Bench::Analyze,
         } => bench_analyze::bench_analyze(),
-        Word::Bench {
+        Command::Bench {
             what: Bench::History { builds },
         } => bench_history::run(builds),
-        Word::Bench {
+        Command::Bench {
             what: Bench::Overhead { rounds, go },
         } => bench_overhead::run(rounds, &go),
-        Word::Bench {
+        Command::Bench {
             what:
                 Bench::Owners {
                     go,
@@ -216,18 +216,18 @@ fn main() -> ExitCode {
                     programs,
                 },
         } => bench_owners::run(&go, &target, &programs),
-        Word::Bench {
+        Command::Bench {
             what: Bench::Reliability,
         } => bench_reliability::run(),
-        Word::Bench {
+        Command::Bench {
             what: Bench::Usage { go },
         } => bench_usage::run(&go),
-        Word::Complete { rounds, go } => complete::run(rounds, &go),
-        Word::KernelLog { args } => kernel_log::run(&args),
-        Word::Deb { of } => deb::run(of.as_deref()),
-        Word::Image { name } => image::run(&name),
-        Word::Tidy => tidy::run(),
-        Word::Vm { kernels } => vm::run(&kernels),
+        Command::Complete { rounds, go } => complete::run(rounds, &go),
+        Command::KernelLog { args } => kernel_log::run(&args),
+        Command::Deb { of } => deb::run(of.as_deref()),
+        Command::Image { name } => image::run(&name),
+        Command::Tidy => tidy::run(),
+        Command::Vm { kernels } => vm::run(&kernels),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

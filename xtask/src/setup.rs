@@ -205,7 +205,9 @@ fn pypi() -> Result<()> {
     if home.join("python3").exists() {
         return Ok(());
     }
-    let parent = home.parent().context("the package directory has no parent")?;
+    let parent = home
+        .parent()
+        .context("the package directory has no parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     let fresh = parent.join(".part");
     if fresh.exists() {
@@ -276,12 +278,12 @@ pub(crate) fn go(version: &str) -> Result<PathBuf> {
     fs::rename(fresh.join("go"), &home)
         .with_context(|| format!("cannot move the toolchain to {}", home.display()))?;
     fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
-    let said = shell::read(Command::new(&go).arg("version").env("GOTOOLCHAIN", "local"))?;
-    if !said.contains(&format!("go{version} ")) {
+    let printed = shell::read(Command::new(&go).arg("version").env("GOTOOLCHAIN", "local"))?;
+    if !printed.contains(&format!("go{version} ")) {
         bail!(
             "{} reports `{}` instead of go{version}: remove {} and try again",
             go.display(),
-            said.trim_end(),
+            printed.trim_end(),
             home.display()
         );
     }

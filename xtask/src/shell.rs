@@ -15,14 +15,14 @@ use anyhow::{Context as _, Result, bail};
 
 thread_local! {
     /// Receives the output of commands on this thread instead of the terminal.
-    static ASIDE: RefCell<Option<File>> = const { RefCell::new(None) };
+    static OUTPUT: RefCell<Option<File>> = const { RefCell::new(None) };
 }
 
 /// Runs `work` and writes the output of its commands to `file`, so that other threads can print meanwhile.
-pub(crate) fn aside<T>(file: File, work: impl FnOnce() -> T) -> T {
-    ASIDE.set(Some(file));
+pub(crate) fn with_output_to<T>(file: File, work: impl FnOnce() -> T) -> T {
+    OUTPUT.set(Some(file));
     let done = work();
-    ASIDE.set(None);
+    OUTPUT.set(None);
     done
 }
 
@@ -87,9 +87,9 @@ pub(crate) fn is_root() -> Result<bool> {
 
 /// Prints the command and runs it. Fails if the command fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let line = format!("$ {}", said(command));
-    let aside = ASIDE.with_borrow(|it| it.as_ref().map(File::try_clone).transpose());
-    match aside.context("cannot write to the ring's log")? {
+    let line = format!("$ {}", command_line(command));
+    let output = OUTPUT.with_borrow(|it| it.as_ref().map(File::try_clone).transpose());
+    match output.context("cannot write to the ring's log")? {
         Some(mut file) => {
             writeln!(file, "{line}").context("cannot write to the ring's log")?;
             command.stdout(file.try_clone().context("cannot write to the ring's log")?);
@@ -99,9 +99,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     }
     let status = command
         .status()
-        .with_context(|| format!("cannot run `{}`", said(command)))?;
+        .with_context(|| format!("cannot run `{}`", command_line(command)))?;
     if !status.success() {
-        bail!("`{}` failed: {status}", said(command));
+        bail!("`{}` failed: {status}", command_line(command));
     }
     Ok(())
 }
@@ -111,20 +111,20 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("cannot run `{}`", said(command)))?;
+        .with_context(|| format!("cannot run `{}`", command_line(command)))?;
     if !output.status.success() {
         bail!(
             "`{}` failed: {}\n{}",
-            said(command),
+            command_line(command),
             output.status,
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
     }
     String::from_utf8(output.stdout)
-        .with_context(|| format!("`{}` did not print UTF-8", said(command)))
+        .with_context(|| format!("`{}` did not print UTF-8", command_line(command)))
 }
 
-/// Whether a command starts and succeeds. Silent.
+/// Returns whether a command starts and succeeds. Silent.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let silent = command
         .stdin(Stdio::null())
@@ -140,7 +140,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-fn said(command: &Command) -> String {
+fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words
         .map(OsStr::to_string_lossy)

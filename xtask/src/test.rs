@@ -40,8 +40,8 @@ pub(crate) enum Ring {
 
 /// Rings that run first, one after another.
 const FIRST: [Ring; 3] = [Ring::Tidy, Ring::Fmt, Ring::Build];
-/// Lanes that run in parallel, because each uses only one processor for half of its time. The two rings that need the workspace's
-/// build directory run after the other lane has finished its own build there: cargo allows one build at a time.
+/// Lanes that run in parallel, because each uses only one processor for half of its time. Two rings need the workspace's build
+/// directory, where cargo allows one build at a time. They run after the other lane has finished its own build there.
 const LANES: [&[Ring]; 2] = [
     &[Ring::Bpf, Ring::Vm],
     &[Ring::Fuzz, Ring::Miri, Ring::Clippy, Ring::Unit],
@@ -102,20 +102,20 @@ pub(crate) fn run(only: &[Ring]) -> Result<()> {
         let wanted = some.iter().filter(|it| rings.contains(it));
         wanted.copied().collect()
     };
-    let mut done: Vec<Done> = of(&FIRST).into_iter().map(Done::of).collect();
+    let mut done: Vec<RingResult> = of(&FIRST).into_iter().map(RingResult::of).collect();
     if done
         .iter()
         .all(|it| it.ring != Ring::Build || !it.is_failure)
     {
         done.extend(side_by_side(LANES.map(of))?);
-        done.extend(of(&LAST).into_iter().map(Done::of));
+        done.extend(of(&LAST).into_iter().map(RingResult::of));
     }
     let failed: Vec<String> = done
         .iter()
         .filter(|it| it.is_failure)
         .map(|it| it.ring.name())
         .collect();
-    table.extend(done.into_iter().map(Done::row));
+    table.extend(done.into_iter().map(RingResult::row));
     print_table(&table, began.elapsed());
     if !failed.is_empty() {
         bail!(
@@ -127,14 +127,14 @@ pub(crate) fn run(only: &[Ring]) -> Result<()> {
 }
 
 /// The result of a ring.
-struct Done {
+struct RingResult {
     ring: Ring,
     took: Duration,
     verdict: String,
     is_failure: bool,
 }
 
-impl Done {
+impl RingResult {
     fn of(ring: Ring) -> Self {
         eprintln!("\n== {} ==", ring.name());
         let began = Instant::now();
@@ -162,16 +162,16 @@ impl Done {
 }
 
 /// Runs each lane on a thread. The output of a ring goes to a file, which is printed when the ring ends.
-fn side_by_side(lanes: [Vec<Ring>; 2]) -> Result<Vec<Done>> {
+fn side_by_side(lanes: [Vec<Ring>; 2]) -> Result<Vec<RingResult>> {
     if lanes.iter().any(Vec::is_empty) {
-        return Ok(lanes.into_iter().flatten().map(Done::of).collect());
+        return Ok(lanes.into_iter().flatten().map(RingResult::of).collect());
     }
     thread::scope(|scope| {
         let lanes = lanes.map(|lane| {
             scope.spawn(|| {
                 lane.into_iter()
-                    .map(told_at_its_end)
-                    .collect::<Result<Vec<Done>>>()
+                    .map(run_and_print)
+                    .collect::<Result<Vec<RingResult>>>()
             })
         });
         let mut done = Vec::new();
@@ -185,15 +185,15 @@ fn side_by_side(lanes: [Vec<Ring>; 2]) -> Result<Vec<Done>> {
     })
 }
 
-fn told_at_its_end(ring: Ring) -> Result<Done> {
+fn run_and_print(ring: Ring) -> Result<RingResult> {
     let path = shell::target().join(format!("ring-{}.log", ring.name()));
     let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    let done = shell::aside(file, || Done::of(ring));
-    let said = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let done = shell::with_output_to(file, || RingResult::of(ring));
+    let printed = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     eprintln!(
         "\n== output of {} ==\n{}",
         ring.name(),
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
     Ok(done)
 }

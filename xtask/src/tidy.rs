@@ -31,15 +31,15 @@ type Rule = fn(&[File]) -> Vec<Complaint>;
 
 const RULES: &[Rule] = &[
     sources::files_are_short,
-    sources::modules_say_what_they_are,
+    sources::modules_have_docs,
     sources::dependencies_point_one_way,
     sources::no_test_skips_itself,
     sources::the_history_is_opened_in_one_file,
     documents::links_resolve,
     anchor::anchors_resolve,
-    documents::words_exist,
-    documents::members_are_on_the_map,
-    documents::no_machine_is_named,
+    documents::commands_exist,
+    documents::members_are_on_the_code_map,
+    documents::no_local_path_is_named,
     prose::documents_are_plain,
 ];
 

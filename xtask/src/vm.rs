@@ -31,11 +31,15 @@ const N_GUESTS: usize = 2;
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let home = shell::target().join("vm");
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-    let kernels = Kernels::look(&home)?;
+    let kernels = Kernels::list(&home)?;
     let mut tasks = VecDeque::new();
-    for (name, series, asked) in task::plan(names, &kernels.series())? {
+    for (name, series, checks) in task::plan(names, &kernels.series())? {
         let image = kernels.image(series)?;
-        tasks.push_back(Task { name, image, asked });
+        tasks.push_back(Task {
+            name,
+            image,
+            checks,
+        });
     }
     shell::run(shell::cargo().args(["build", "--quiet", "--package", "tracer-user"]))?;
     shell::run(shell::cargo().args([
@@ -90,14 +94,14 @@ fn passes(task: &Task, root: &Path, toolchains: &[Toolchain], home: &Path) -> bo
             return false;
         }
     };
-    let wrong = expect::departures(&ended, task.asked, toolchains);
+    let wrong = expect::departures(&ended, task.checks, toolchains);
     let verdict = if wrong.is_empty() { "passed" } else { "FAILED" };
     println!(
         "{:<20} {verdict} in {:.0} s, {} failed boots, {}",
         task.name,
         ended.took.as_secs_f64(),
         ended.n_failed_boots,
-        ended.report.section("kernel").said.trim(),
+        ended.report.section("kernel").stdout.trim(),
     );
     for sentence in &wrong {
         println!("       {sentence}");

@@ -68,8 +68,8 @@ pub(crate) fn by_strace(toolchain: &Toolchain, pattern: &str) -> Census {
         "the build under strace failed: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let text =
-        fs::read_to_string(&file).unwrap_or_else(|error| panic!("cannot read the output of strace: {error}"));
+    let text = fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("cannot read the output of strace: {error}"));
     parse(&text)
 }
 

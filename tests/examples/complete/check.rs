@@ -37,7 +37,7 @@ impl fmt::Display for Findings {
 
 /// The recorded events of one process.
 #[derive(Default)]
-struct Life<'a> {
+struct ProcessEvents<'a> {
     n_forks: usize,
     execs: Vec<&'a Exec>,
     n_exits: usize,
@@ -48,11 +48,11 @@ struct Life<'a> {
 
 pub(crate) fn check(events: &[Event], graph: &[Action], minor: u32) -> Findings {
     let mut found = Findings::default();
-    let lives = lives(events, &mut found.complaints);
-    found.n_processes = lives.len();
-    for (key, life) in &lives {
-        check_life(*key, life, &mut found.complaints);
-        let Some(exec) = life.execs.last() else {
+    let process_events = process_events(events, &mut found.complaints);
+    found.n_processes = process_events.len();
+    for (key, events_of_process) in &process_events {
+        check_process(*key, events_of_process, &mut found.complaints);
+        let Some(exec) = events_of_process.execs.last() else {
             continue;
         };
         if is_query(exec) {
@@ -61,49 +61,64 @@ pub(crate) fn check(events: &[Event], graph: &[Action], minor: u32) -> Findings 
         match program(exec).as_str() {
             "compile" => {
                 found.n_compilations += 1;
-                found.n_phases += life.compile_phases.len();
+                found.n_phases += events_of_process.compile_phases.len();
                 let expected = phases::compile_phases(minor)
                     .into_iter()
                     .map(|it| Some(it.to_owned()))
                     .chain([None]);
-                if !life.compile_phases.iter().cloned().eq(expected) {
+                if !events_of_process
+                    .compile_phases
+                    .iter()
+                    .cloned()
+                    .eq(expected)
+                {
                     found.complaints.push(format!(
                         "compile {key}: phases are {:?}",
-                        life.compile_phases
+                        events_of_process.compile_phases
                     ));
                 }
             }
             "link" => {
                 found.n_links += 1;
-                found.n_phases += life.link_phases.len();
-                if life.link_phases != phases::link_phases(minor) {
-                    found
-                        .complaints
-                        .push(format!("link {key}: phases are {:?}", life.link_phases));
+                found.n_phases += events_of_process.link_phases.len();
+                if events_of_process.link_phases != phases::link_phases(minor) {
+                    found.complaints.push(format!(
+                        "link {key}: phases are {:?}",
+                        events_of_process.link_phases
+                    ));
                 }
             }
             _ => {}
         }
     }
-    found.n_commands = check_commands(&lives, graph, &mut found.complaints);
+    found.n_commands = check_commands(&process_events, graph, &mut found.complaints);
     found
 }
 
-fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<ProcKey, Life<'a>> {
-    let mut lives: BTreeMap<ProcKey, Life<'a>> = BTreeMap::new();
+fn process_events<'a>(
+    events: &'a [Event],
+    complaints: &mut Vec<String>,
+) -> BTreeMap<ProcKey, ProcessEvents<'a>> {
+    let mut process_events: BTreeMap<ProcKey, ProcessEvents<'a>> = BTreeMap::new();
     for event in events {
         match event {
-            Event::Fork(fork) => lives.entry(fork.child).or_default().n_forks += 1,
-            Event::Exec(exec) => lives.entry(exec.process).or_default().execs.push(exec),
-            Event::Exit(exit) => lives.entry(exit.process).or_default().n_exits += 1,
+            Event::Fork(fork) => process_events.entry(fork.child).or_default().n_forks += 1,
+            Event::Exec(exec) => process_events
+                .entry(exec.process)
+                .or_default()
+                .execs
+                .push(exec),
+            Event::Exit(exit) => process_events.entry(exit.process).or_default().n_exits += 1,
             Event::Call(call) => {
-                let life = lives.entry(call.process).or_default();
+                let events_of_process = process_events.entry(call.process).or_default();
                 match &call.point {
-                    Point::CompilePhase { name } => life
+                    Point::CompilePhase { name } => events_of_process
                         .compile_phases
                         .push(text(name).filter(|it| !it.is_empty())),
                     Point::LinkPhase { name } => {
-                        life.link_phases.push(text(name).unwrap_or_default());
+                        events_of_process
+                            .link_phases
+                            .push(text(name).unwrap_or_default());
                     }
                     Point::SpanStart { .. }
                     | Point::SpanDone
@@ -135,22 +150,31 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
             | Event::BuildInfo(_) => {}
         }
     }
-    lives
+    process_events
 }
 
-fn check_life(key: ProcKey, life: &Life<'_>, complaints: &mut Vec<String>) {
-    if life.n_exits != 1 {
-        complaints.push(format!("process {key}: {} exits", life.n_exits));
-    }
-    // The command itself can be forked before tracing begins.
-    if life.n_forks > 1 || (life.n_forks == 0 && life.execs.is_empty()) {
+fn check_process(
+    key: ProcKey,
+    events_of_process: &ProcessEvents<'_>,
+    complaints: &mut Vec<String>,
+) {
+    if events_of_process.n_exits != 1 {
         complaints.push(format!(
-            "process {key}: {} forks, {} execs",
-            life.n_forks,
-            life.execs.len()
+            "process {key}: {} exits",
+            events_of_process.n_exits
         ));
     }
-    for exec in &life.execs {
+    // The command itself can be forked before tracing begins.
+    if events_of_process.n_forks > 1
+        || (events_of_process.n_forks == 0 && events_of_process.execs.is_empty())
+    {
+        complaints.push(format!(
+            "process {key}: {} forks, {} execs",
+            events_of_process.n_forks,
+            events_of_process.execs.len()
+        ));
+    }
+    for exec in &events_of_process.execs {
         let parts = [
             ("arguments", exec.argv.is_whole()),
             ("environment", exec.env.is_whole()),
@@ -165,7 +189,7 @@ fn check_life(key: ProcKey, life: &Life<'_>, complaints: &mut Vec<String>) {
 
 /// Checks that each command of the graph was executed once, with the same arguments, and that `go` executed no other for an action.
 fn check_commands(
-    lives: &BTreeMap<ProcKey, Life<'_>>,
+    process_events: &BTreeMap<ProcKey, ProcessEvents<'_>>,
     graph: &[Action],
     complaints: &mut Vec<String>,
 ) -> usize {
@@ -176,7 +200,7 @@ fn check_commands(
             .entry(by_base_name(oracle::words(command)))
             .or_default() += 1;
     }
-    let execs: Vec<&Exec> = lives
+    let execs: Vec<&Exec> = process_events
         .values()
         .flat_map(|it| it.execs.iter().copied())
         .collect();
@@ -210,13 +234,13 @@ fn by_base_name(mut argv: Vec<String>) -> Vec<String> {
     argv
 }
 
-/// Whether the process was executed for an action: the `go` command passes the package to every such tool.
+/// Returns whether the process was executed for an action: the `go` command passes the package to every such tool.
 fn has_package(exec: &Exec) -> bool {
     let env = exec.env.get().map(Vec::as_slice).unwrap_or_default();
     env.iter().any(|(name, _)| *name == "TOOLEXEC_IMPORTPATH")
 }
 
-/// Whether the process only printed its version or flags.
+/// Returns whether the process only printed its version or flags.
 pub(crate) fn is_query(exec: &Exec) -> bool {
     argv(exec)
         .iter()

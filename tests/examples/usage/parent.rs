@@ -9,8 +9,8 @@ use std::process::Command;
 
 const PAGE: usize = 4096;
 
-/// Runs a command, adds a line to the file (process id, CPU time in ns, largest resident set in bytes, boot clock in ns), and
-/// returns the exit code of the command.
+/// Runs a command, appends its results to the file, and returns its exit code. A line contains the process id, CPU time in ns,
+/// largest resident set in bytes, and boot clock in ns.
 pub(crate) fn wait_for(file: &str, command: &[String]) -> io::Result<u8> {
     let (program, args) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let child = Command::new(program).args(args).spawn()?;

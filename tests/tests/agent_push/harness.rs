@@ -133,7 +133,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Fails if the program has already ended.
-        let _over = self.child.kill();
+        let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
@@ -154,7 +154,9 @@ pub(crate) fn request(address: SocketAddr, text: &str) -> String {
     stream.write_all(text.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").expect("an answer with a head and a body");
+    let (_, body) = answer
+        .split_once("\r\n\r\n")
+        .expect("an answer with a head and a body");
     body.to_owned()
 }
 
@@ -170,10 +172,10 @@ pub(crate) fn promtool(page: &str) {
     stdin.write_all(page.as_bytes()).unwrap();
     drop(stdin);
     let out = promtool.wait_with_output().unwrap();
-    let said = [out.stdout, out.stderr].concat();
+    let printed = [out.stdout, out.stderr].concat();
     assert!(
-        out.status.success() && said.is_empty(),
+        out.status.success() && printed.is_empty(),
         "{}\n{page}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
 }

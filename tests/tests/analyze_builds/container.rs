@@ -100,10 +100,10 @@ fn diff(before: &Path, after: &Path, budget: &str) -> (i32, String) {
     let words = words.chain(["--fail-on".as_ref(), budget.as_ref()]);
     let output = run_gotrace(words, NO_ENV);
     let text = String::from_utf8(output.stdout).unwrap();
-    let said = text.lines().find(|line| line.contains("over budget"));
+    let printed = text.lines().find(|line| line.contains("over budget"));
     (
         output.status.code().unwrap(),
-        said.unwrap_or_default().to_owned(),
+        printed.unwrap_or_default().to_owned(),
     )
 }
 
@@ -122,11 +122,11 @@ fn an_archive_that_grows_breaks_its_budget() {
                 (0, String::new()),
                 "{name}"
             );
-            let (code, said) = diff(&before, &after, "archive +10KB");
-            assert_eq!(code, 1, "{name}: {said}");
+            let (code, printed) = diff(&before, &after, "archive +10KB");
+            assert_eq!(code, 1, "{name}: {printed}");
             assert!(
-                said.contains(&format!("over budget archive +10KB: {member} grew by")),
-                "{name}: {said}"
+                printed.contains(&format!("over budget archive +10KB: {member} grew by")),
+                "{name}: {printed}"
             );
             let (code, _) = diff(&before, &after, &format!("archive {member} +10KB"));
             assert_eq!(code, 1, "{name}");

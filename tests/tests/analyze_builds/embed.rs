@@ -68,7 +68,7 @@ fn an_embedded_file_in_a_variable_is_named_after_the_variable() {
         let env = [("GOCACHE", cache.to_str().unwrap())];
         let analysis = analyze(&build(&module, &toolchain, &env, &["-trimpath"]));
         let embeds = analysis["embeds"].as_array().unwrap();
-        let mut told: Vec<_> = embeds
+        let mut found_embeds: Vec<_> = embeds
             .iter()
             .map(|it| {
                 (
@@ -78,12 +78,12 @@ fn an_embedded_file_in_a_variable_is_named_after_the_variable() {
                 )
             })
             .collect();
-        told.sort_unstable();
+        found_embeds.sort_unstable();
         let expected = [
             ("main.bytes", zstd.len() as u64, Some("zstd")),
             ("main.text", gzip.len() as u64, Some("gzip")),
         ];
-        assert_eq!(told, expected, "go1.{minor}");
+        assert_eq!(found_embeds, expected, "go1.{minor}");
         // Text is not reported as an embedded file. It belongs to the main package, under the name of the variable.
         let symbols = analysis["symbols"]["list"].as_array().unwrap();
         let words = symbols

@@ -7,37 +7,37 @@ use serde_json::Value;
 use tests::{Module, Toolchain};
 
 /// A module in the form of a line of `go version -m`: path, version, sum.
-type Words = [String; 3];
+type ModuleLine = [String; 3];
 
 /// All facts of a file that `go version -m` prints.
 #[derive(Debug, Default, PartialEq)]
 struct Identity {
     go_version: String,
     path: String,
-    main: Words,
+    main: ModuleLine,
     /// Dependencies, each with its replacement.
-    deps: Vec<(Words, Option<Words>)>,
+    deps: Vec<(ModuleLine, Option<ModuleLine>)>,
     settings: BTreeMap<String, String>,
 }
 
-pub(crate) fn is_that_of_go_version(
+pub(crate) fn assert_equals_go_version(
     analysis: &Value,
     file: &Path,
     module: &Module,
     toolchain: &Toolchain,
 ) {
-    let said = module.run_go(toolchain, &["version", "-m", file.to_str().unwrap()]);
-    let said = String::from_utf8(said.stdout).unwrap();
+    let printed = module.run_go(toolchain, &["version", "-m", file.to_str().unwrap()]);
+    let printed = String::from_utf8(printed.stdout).unwrap();
     assert_eq!(
         by_gotrace(&analysis["identity"]),
-        by_go(&said),
+        by_go(&printed),
         "{}",
         file.display()
     );
 }
 
-fn by_go(said: &str) -> Identity {
-    let mut lines = said.lines();
+fn by_go(printed: &str) -> Identity {
+    let mut lines = printed.lines();
     let mut identity = Identity {
         go_version: lines
             .next()

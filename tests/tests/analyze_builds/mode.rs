@@ -85,9 +85,9 @@ fn a_file_that_is_no_binary_is_refused_with_a_reason() {
         let file = module.sandbox.out().join("no-binary");
         fs::write(&file, content).unwrap();
         let output = run_gotrace([Path::new("analyze"), &file], NO_ENV);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(words), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(printed.contains(words), "{printed}");
     }
     let output = run_gotrace(["analyze", "/dev/null"], NO_ENV);
     assert!(String::from_utf8_lossy(&output.stderr).contains("not a regular file"));

@@ -23,15 +23,15 @@ const TARGETS: [(&str, &str); 10] = [
 
 /// Bytes of code by Go 1.24's `go tool nm -size`. Later versions compile that tool first.
 fn code_by_nm(module: &Module, file: &Path) -> u64 {
-    let said = module
+    let printed = module
         .go(
             &toolchain("1.24"),
             &["tool", "nm", "-size", file.to_str().unwrap()],
         )
         .output()
         .unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
-    let sizes = said.lines().filter_map(|line| {
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let sizes = printed.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let size: u64 = words.next()?.parse().ok()?;
         matches!(words.next()?, "T" | "t").then_some(size)
@@ -48,7 +48,7 @@ fn the_output_of_every_toolchain_is_analysed_stripped_or_not() {
         let env = [("CGO_ENABLED", "0")];
         let whole = build(&module, &toolchain, &env, &[]);
         let analysis = analyze(&whole);
-        identity::is_that_of_go_version(&analysis, &whole, &module, &toolchain);
+        identity::assert_equals_go_version(&analysis, &whole, &module, &toolchain);
         // ELF symbols contain their sizes, so the bytes of code equal nm's.
         let code = content(&analysis, "code") + content(&analysis, "c_code");
         assert_eq!(code, code_by_nm(&module, &whole), "go{}", toolchain.version);
@@ -103,7 +103,7 @@ fn tiny_is_read(module: &Module, toolchain: &Toolchain, os: &str, arch: &str) {
             let replacement = &analysis["identity"]["deps"][0]["replace"]["path"];
             assert_eq!(replacement, "./dep", "{what}");
         } else {
-            identity::is_that_of_go_version(&analysis, file, module, toolchain);
+            identity::assert_equals_go_version(&analysis, file, module, toolchain);
         }
         let packages = analysis["packages"].as_array().unwrap();
         for path in ["main", "example.com/dep", "runtime"] {
@@ -129,7 +129,7 @@ fn tiny_is_read(module: &Module, toolchain: &Toolchain, os: &str, arch: &str) {
         bare["counts"]["functions"].as_u64().unwrap() > 500,
         "{what}"
     );
-    // Before 1.22 the linker kept the symbol table on darwin, whatever -s said.
+    // Before 1.22 the linker kept the symbol table on darwin, despite -s.
     let is_stripped = os != "darwin" || toolchain.minor() >= 22;
     assert_eq!(bare["properties"]["stripped"], is_stripped, "{what}");
 }

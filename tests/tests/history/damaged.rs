@@ -11,7 +11,7 @@ use tests::agent::Agent;
 use tests::{Module, run_gotrace, toolchain};
 use tracer_user::history::Store;
 
-use crate::harness::{assert_whole, listed, small_builds};
+use crate::harness::{assert_intact, listed, small_builds};
 
 const NO_ENV: [(&str, &str); 0] = [];
 
@@ -29,10 +29,10 @@ fn set_aside(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// A kind of damage, and a function that causes it.
-type Way<'a> = (&'a str, &'a dyn Fn(&Path));
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
 
 /// A history with some builds, as its writer left it.
-fn made(dir: &Path, n: i64) -> PathBuf {
+fn history_with(dir: &Path, n: i64) -> PathBuf {
     let path = dir.join("history.db");
     let mut store = Store::open(&path).unwrap();
     for kept in small_builds(n) {
@@ -46,7 +46,7 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_is_created() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
-    let ways: [Way<'_>; 2] = [
+    let ways: [Damage<'_>; 2] = [
         ("cut", &|path| {
             let file = fs::File::options().write(true).open(path).unwrap();
             file.set_len(5000).unwrap();
@@ -59,7 +59,7 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_is_created() {
     ];
     for (what, damage) in ways {
         let dir = tempfile::tempdir().unwrap();
-        let path = made(dir.path(), 30);
+        let path = history_with(dir.path(), 30);
         damage(&path);
         let damaged = fs::read(&path).unwrap();
         let agent = Agent::start_in(dir, &[]);
@@ -83,7 +83,7 @@ fn damage_found_while_storing_loses_no_build() {
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
     let dir = tempfile::tempdir().unwrap();
-    let path = made(dir.path(), 300);
+    let path = history_with(dir.path(), 300);
     // Damages the pages of the details, which no start reads.
     let connection = Connection::open(&path).unwrap();
     let root: i64 = connection
@@ -99,18 +99,18 @@ fn damage_found_while_storing_loses_no_build() {
         .unwrap();
     let mut agent = Agent::start_in(dir, &[]);
     module.run_go(&toolchain, &["build", "-o", "out", "."]);
-    let said = agent.wait_to_say("is damaged: moved it to");
-    agent.wait_for_another_keeper();
+    let printed = agent.wait_for_log("is damaged: moved it to");
+    agent.wait_for_new_storage_process();
     let found = agent.wait_for(&module, 1);
     assert_eq!(found.len(), 1);
     module.run_go(&toolchain, &["build", "-o", "out2", "."]);
     assert_eq!(agent.wait_for(&module, 2).len(), 2);
     let aside = set_aside(agent.dir());
     assert_eq!(aside.len(), 1);
-    assert!(said.contains(aside[0].to_str().unwrap()), "{said}");
+    assert!(printed.contains(aside[0].to_str().unwrap()), "{printed}");
     let store = agent.store();
-    let dir = agent.end();
-    assert_whole(&store);
+    let dir = agent.stop_with_dir();
+    assert_intact(&store);
     drop(dir);
 }
 
@@ -144,8 +144,8 @@ fn a_file_that_is_no_history_is_refused_and_never_moved() {
             NO_ENV,
         );
         assert!(!output.status.success(), "{output:?}");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("name another"), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(printed.contains("name another"), "{printed}");
         assert!(fs::read(path).unwrap() == before);
     }
     assert!(set_aside(dir.path()).is_empty());
@@ -154,7 +154,7 @@ fn a_file_that_is_no_history_is_refused_and_never_moved() {
 #[test]
 fn a_backup_made_during_writes_can_replace_the_history() {
     let dir = tempfile::tempdir().unwrap();
-    let path = made(dir.path(), 20);
+    let path = history_with(dir.path(), 20);
     let mut store = Store::open(&path).unwrap();
     let more = small_builds(30);
     store.finish(&more[25]).unwrap();
@@ -175,7 +175,7 @@ fn a_backup_made_during_writes_can_replace_the_history() {
     assert!(output.status.success(), "{output:?}");
     store.finish(&more[26]).unwrap();
     assert_eq!(listed(&copy, &[]).len(), 21);
-    assert_whole(&copy);
+    assert_intact(&copy);
     let again = back_up();
     assert_eq!(again.status.code(), Some(2), "{again:?}");
     assert!(String::from_utf8_lossy(&again.stderr).contains("is there already: name a new file"));
@@ -186,7 +186,7 @@ fn a_backup_made_during_writes_can_replace_the_history() {
     restored.finish(&more[27]).unwrap();
     assert_eq!(listed(&path, &[]).len(), 22);
     drop(restored);
-    assert_whole(&path);
+    assert_intact(&path);
     let locked = Command::new("sqlite3")
         .arg(&path)
         .arg("PRAGMA integrity_check")

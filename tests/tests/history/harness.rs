@@ -74,7 +74,7 @@ pub(crate) fn listed(store: &Path, args: &[&str]) -> Vec<Value> {
     document["builds"].as_array().unwrap().clone()
 }
 
-pub(crate) fn assert_whole(store: &Path) {
+pub(crate) fn assert_intact(store: &Path) {
     let connection = Connection::open(store).unwrap();
     let says: String = connection
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tracer_core::model::State;
 use tracer_user::history::{Filter, Store, read};
 
-use crate::harness::{assert_whole, listed, recording};
+use crate::harness::{assert_intact, listed, recording};
 
 /// The example `history`, built now.
 fn history_writer() -> PathBuf {
@@ -63,7 +63,7 @@ fn a_writer_killed_while_it_creates_the_database_leaves_a_usable_one() {
         writer.kill().unwrap();
         writer.wait().unwrap();
         Store::open(&store).unwrap().recover().unwrap();
-        assert_whole(&store);
+        assert_intact(&store);
     }
 }
 
@@ -95,11 +95,11 @@ fn a_killed_writer_loses_no_stored_build_and_damages_nothing() {
         writer.kill().unwrap();
         writer.wait().unwrap();
         // The pipe still contains the writer's last output; the last line can be incomplete.
-        let mut said = String::new();
-        lines.for_each(|line| said = format!("{said}{}\n", line.unwrap_or_default()));
-        let ids = said.lines().filter_map(|it| it.strip_prefix("stored "));
+        let mut printed = String::new();
+        lines.for_each(|line| printed = format!("{printed}{}\n", line.unwrap_or_default()));
+        let ids = printed.lines().filter_map(|it| it.strip_prefix("stored "));
         stored.extend(ids.filter(|it| it.len() == 36).map(ToOwned::to_owned));
-        assert_whole(&store);
+        assert_intact(&store);
     }
     let (entries, _) = read(&store, |it| it.list(&Filter::default())).unwrap();
     let whole: BTreeSet<String> = entries
@@ -113,7 +113,7 @@ fn a_killed_writer_loses_no_stored_build_and_damages_nothing() {
         let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
         assert!(shown.trace.is_some());
     }
-    tell(
+    print_figure(
         "history: writer killed at any moment",
         format!("{round} kills"),
         format!(

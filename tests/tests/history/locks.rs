@@ -116,7 +116,7 @@ fn an_agent_keeps_its_locks_through_requests_retention_and_reloads() {
     fs::write(&config, "keep_days = 30\n").unwrap();
     let config = config.to_str().unwrap().to_owned();
     let mut agent = Agent::start_in(dir, &["--config", &config]);
-    let storage = agent.keeper().unwrap();
+    let storage = agent.storage_process().unwrap();
     let store = agent.store();
     for (n, days) in [30, 20, 10].into_iter().enumerate() {
         let output = format!("out{n}");
@@ -130,7 +130,7 @@ fn an_agent_keeps_its_locks_through_requests_retention_and_reloads() {
         ));
         fs::write(&config, format!("keep_days = {days}\n")).unwrap();
         agent.signal("HUP");
-        agent.wait_to_say("the configuration was read again");
+        agent.wait_for_log("the configuration was read again");
         assert!(n_locks(storage, &store) > 0);
         assert!(read_by_another_process(&store) > n);
         assert!(n_locks(storage, &store) > 0);

@@ -49,8 +49,11 @@ fn a_user_with_read_rights_can_read_the_file_during_writes() {
 
     let output = as_nobody(&program, &path);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("may not be read by you: use sudo"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        printed.contains("may not be read by you: use sudo"),
+        "{printed}"
+    );
 
     drop(store);
     allow(&path, 0o644);
@@ -84,7 +87,10 @@ fn a_user_with_read_rights_can_read_the_file_during_writes() {
     drop(Store::open(&path).unwrap());
     assert!(!log.exists());
     assert_eq!(listed(&path, &[]).len(), 3);
-    assert!(!log.exists() && !shared.exists(), "a reader with write rights removes both files");
+    assert!(
+        !log.exists() && !shared.exists(),
+        "a reader with write rights removes both files"
+    );
 }
 
 #[test]
@@ -97,12 +103,12 @@ fn starting_and_ending_writers_do_not_disturb_a_reader() {
     let builds = small_builds(400);
     Store::open(&path).unwrap().finish(&builds[0]).unwrap();
     allow(&path, 0o644);
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for kept in builds.iter().cycle().skip(1) {
                 Store::open(&path).unwrap().finish(kept).unwrap();
-                if is_over.load(Ordering::Relaxed) {
+                if has_ended.load(Ordering::Relaxed) {
                     break;
                 }
             }
@@ -112,15 +118,15 @@ fn starting_and_ending_writers_do_not_disturb_a_reader() {
             let output = as_nobody(&program, &path);
             // Evaluated before an assertion ends this thread and leaves the other running.
             let is_well = output.status.success();
-            is_over.fetch_or(!is_well, Ordering::Relaxed);
+            has_ended.fetch_or(!is_well, Ordering::Relaxed);
             assert!(is_well, "{output:?}");
             let document: Value = serde_json::from_slice(&output.stdout).unwrap();
             let n = document["builds"].as_array().unwrap().len();
-            is_over.fetch_or(n < before, Ordering::Relaxed);
+            has_ended.fetch_or(n < before, Ordering::Relaxed);
             assert!(n >= before, "{n} builds after {before}");
             before = n;
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
     });
 }
 
@@ -130,9 +136,9 @@ fn errors_of_the_history_contain_a_remedy() {
     let path = dir.path().join("history.db");
     let fails = |output: Output, expected: &str| {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(expected), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(printed.contains(expected), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
     };
     fails(
         gotrace_builds(&path, &[]),
@@ -155,8 +161,8 @@ fn errors_of_the_history_contain_a_remedy() {
     );
     let output = gotrace_builds(&path, &["--since", "yesterday"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("not a time: give an age"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("not a time: give an age"), "{printed}");
 
     let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
     change("PRAGMA user_version = 99");
@@ -164,7 +170,10 @@ fn errors_of_the_history_contain_a_remedy() {
         gotrace_builds(&path, &[]),
         "was written by a newer gotrace (form 99, this one knows 3)",
     );
-    assert!(Store::open(&path).is_err(), "a newer history cannot be opened for writing");
+    assert!(
+        Store::open(&path).is_err(),
+        "a newer history cannot be opened for writing"
+    );
     change("PRAGMA user_version = 1; PRAGMA application_id = 7");
     fails(gotrace_builds(&path, &[]), "is not a history of gotrace");
 
@@ -210,7 +219,7 @@ fn a_history_is_private_to_owner_and_group_and_never_opened_through_a_link() {
     fs::write(&victim, "").unwrap();
     let link = dir.path().join("link.db");
     std::os::unix::fs::symlink(&victim, &link).unwrap();
-    let error = said_in_full(&Store::open(&link).unwrap_err());
+    let error = with_causes(&Store::open(&link).unwrap_err());
     assert!(error.contains("is a link"), "{error}");
     assert_eq!(fs::metadata(&victim).unwrap().len(), 0);
 }
@@ -228,7 +237,7 @@ fn a_history_can_have_any_name() {
 }
 
 /// An error with its causes, as gotrace prints it.
-fn said_in_full(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut causes = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(it) = cause {

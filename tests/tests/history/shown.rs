@@ -11,7 +11,7 @@ use tracer_user::history::{Filter, Store, keep, read};
 use tracer_user::render::Style;
 
 use crate::harness::{
-    SECOND, assert_whole, gotrace_builds, gotrace_show, listed, moved, recording, recordings,
+    SECOND, assert_intact, gotrace_builds, gotrace_show, listed, moved, recording, recordings,
     replayed,
 };
 
@@ -44,7 +44,7 @@ fn every_recorded_build_is_listed_and_shown_unchanged() {
     }
     assert!(n_compared > 10, "{n_compared}");
     assert_eq!(listed(&store, &[]).len(), n_builds);
-    assert_whole(&store);
+    assert_intact(&store);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tracer_core::history::{self, Limits};
 use tracer_core::model::State;
 use tracer_user::history::{Counts, Filter, Store, Writer, keep, read};
 
-use crate::harness::{SECOND, assert_whole, gotrace_show, listed, replayed, small_builds};
+use crate::harness::{SECOND, assert_intact, gotrace_show, listed, replayed, small_builds};
 
 #[test]
 fn storing_a_build_again_changes_nothing() {
@@ -56,15 +56,15 @@ fn a_running_build_is_marked_cut_off_or_found_again() {
     let mut store = Store::open(&path).unwrap();
     assert_eq!(store.recover().unwrap(), 2);
     let cut_off = gotrace_show(&path, &["--color", "never", builds[1].entry.id.as_str()]);
-    let said = String::from_utf8(cut_off.stdout).unwrap();
+    let printed = String::from_utf8(cut_off.stdout).unwrap();
     assert!(
-        said.contains("gotrace ended while this build ran"),
-        "{said}"
+        printed.contains("gotrace ended while this build ran"),
+        "{printed}"
     );
     store.finish(&builds[0]).unwrap();
     assert_eq!(listed(&path, &["--status", "cut-off"]).len(), 1);
     assert_eq!(listed(&path, &["--status", "succeeded"]).len(), 2);
-    assert_whole(&path);
+    assert_intact(&path);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn retention_deletes_the_oldest_builds_until_the_limits_hold_and_shrinks_the_fil
         let again = store.retain(limits, now).unwrap();
         prop_assert_eq!(again.n_deleted, 0);
         drop(store);
-        assert_whole(&path);
+        assert_intact(&path);
         Ok(())
     });
     ran.unwrap();
@@ -251,7 +251,7 @@ fn a_history_made_under_sudo_belongs_to_the_caller_and_is_refused_in_a_root_owne
         output.status.success(),
         "the command runs nevertheless: {output:?}"
     );
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("may not be written by you"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("may not be written by you"), "{printed}");
     assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
 }

@@ -81,14 +81,14 @@ fn builds_reach_the_central_history_after_an_outage_and_a_kill() {
     let agent = Agent::launch(dir, &["--config", &config]);
     build();
     agent.wait_for(&module, 3);
-    server.go_on();
+    server.restart();
     wait_for_builds(&server, &module, 3);
     agent.wait_for_page("/metrics", "gotrace_queue_length{queue=\"central\"} 0");
     let of_module = |builds: Vec<serde_json::Value>| -> Vec<serde_json::Value> {
         let dir = module.dir().to_str().unwrap();
         builds.into_iter().filter(|it| it["dir"] == dir).collect()
     };
-    let central = of_module(listed(Path::new(&server.at("admin")), &[]));
+    let central = of_module(listed(Path::new(&server.url("admin")), &[]));
     assert_eq!(central, of_module(listed(&agent.store(), &[])));
     agent.stop();
 }
@@ -101,7 +101,7 @@ fn gotrace_run_stores_in_the_central_history() {
     module.sandbox.make_warm(&toolchain);
     let run = || {
         gotrace_command(module.sandbox.env(&toolchain))
-            .args(["run", "--quiet", "--store", &server.at("admin")])
+            .args(["run", "--quiet", "--store", &server.url("admin")])
             .args(["--", "go", "build", "-o", "out", "."])
             .current_dir(module.dir())
             .output()
@@ -112,13 +112,13 @@ fn gotrace_run_stores_in_the_central_history() {
         output.status.success() && output.stderr.is_empty(),
         "{output:?}"
     );
-    let builds = listed(Path::new(&server.at("admin")), &[]);
+    let builds = listed(Path::new(&server.url("admin")), &[]);
     assert_eq!(builds.len(), 1);
     assert_eq!(builds[0]["project"], "example.com/hello");
     let size = fs::metadata(module.dir().join("out")).unwrap().len();
     assert_eq!(builds[0]["targets"][0]["size"], size);
     // A failure of the history does not fail the build.
-    let at = server.at("admin");
+    let at = server.url("admin");
     server.kill();
     let output = gotrace_command(module.sandbox.env(&toolchain))
         .args(["run", "--quiet", "--store", &at, "--", "go", "vet", "."])
@@ -126,10 +126,10 @@ fn gotrace_run_stores_in_the_central_history() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("the builds are not stored: the history postgres://127.0.0.1"),
-        "{said}"
+        printed.contains("the builds are not stored: the history postgres://127.0.0.1"),
+        "{printed}"
     );
-    assert!(!said.contains("pa55"), "{said}");
+    assert!(!printed.contains("pa55"), "{printed}");
 }

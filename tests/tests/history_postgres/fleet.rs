@@ -68,7 +68,7 @@ fn an_output_is_compared_with_the_last_one_of_any_machine() {
         let output = gotrace_show(at, &["--format", "json", &ids[1]]);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
     };
-    let at = server.at("admin");
+    let at = server.url("admin");
     assert_eq!(
         shown(Path::new(&at))["previous"][0]["build"],
         ids[0].as_str()
@@ -101,9 +101,11 @@ fn one_agent_at_a_time_deletes_old_builds() {
         settings,
         tracer_core::history::Limits::default(),
     );
-    wait_for("the old builds are deleted", || match server.count("build") {
-        8 => Ok(()),
-        n => Err(format!("{n} builds")),
+    wait_for("the old builds are deleted", || {
+        match server.count("build") {
+            8 => Ok(()),
+            n => Err(format!("{n} builds")),
+        }
     });
     drop(forwarder);
     assert_eq!(server.count("detail"), 8);

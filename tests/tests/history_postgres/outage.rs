@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tracer_core::history::{self, Kept};
 
-use crate::harness::{SECOND, assert_whole, listed, moved, replayed, small_builds};
+use crate::harness::{SECOND, assert_intact, listed, moved, replayed, small_builds};
 use crate::server::{Machine, Server, wait_for};
 
 /// Checks that every build of the file arrived, complete and once.
 fn assert_arrived(server: &Server, machine: &Machine) {
-    assert_whole(&machine.path());
+    assert_intact(&machine.path());
     let ids = |builds: Vec<serde_json::Value>| -> Vec<String> {
         builds
             .iter()
@@ -23,7 +23,7 @@ fn assert_arrived(server: &Server, machine: &Machine) {
             .collect()
     };
     let ours = ids(listed(&machine.path(), &[]));
-    let theirs = ids(listed(Path::new(&server.at("admin")), &[]));
+    let theirs = ids(listed(Path::new(&server.url("admin")), &[]));
     assert_eq!(ours, theirs);
     let distinct: BTreeSet<&String> = theirs.iter().collect();
     assert_eq!(distinct.len(), theirs.len());
@@ -64,15 +64,15 @@ fn a_repeatedly_killed_server_gets_every_build_once() {
     let machine = Machine::new();
     drop(machine.store());
     let forwarder = machine.forward(server.address("admin"));
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let n_stored = thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut store = machine.store();
             let mut n_stored = 0;
-            let is_over = || is_over.load(Ordering::Relaxed);
-            for kept in endless_builds().flatten().take_while(|_| !is_over()) {
+            let has_ended = || has_ended.load(Ordering::Relaxed);
+            for kept in endless_builds().flatten().take_while(|_| !has_ended()) {
                 // Each round has builds left to deliver, however fast the delivery is.
-                while forwarder.counts().waiting > AHEAD && !is_over() {
+                while forwarder.counts().waiting > AHEAD && !has_ended() {
                     thread::sleep(Duration::from_millis(5));
                 }
                 store.begin(&kept.entry).unwrap();
@@ -95,9 +95,9 @@ fn a_repeatedly_killed_server_gets_every_build_once() {
                 counts if counts.failed > n_failed => Ok(()),
                 counts => Err(format!("{counts:?}")),
             });
-            server.go_on();
+            server.restart();
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         writer.join().unwrap()
     });
     machine.wait_until_delivered();
@@ -105,7 +105,7 @@ fn a_repeatedly_killed_server_gets_every_build_once() {
     assert!(counts.failed > 0 && counts.refused == 0, "{counts:?}");
     assert_eq!(server.count("build"), n_stored);
     assert_arrived(&server, &machine);
-    tell(
+    print_figure(
         "fleet: PostgreSQL killed at any moment",
         format!("{rounds} kills"),
         format!("{n_stored} builds stored, lost 0, duplicated 0"),
@@ -130,7 +130,7 @@ fn builds_stored_during_an_outage_arrive_after_it() {
     let began = Instant::now();
     let counts = forwarder.finish(began + Duration::from_mins(1));
     assert_eq!(counts.waiting, 145, "{counts:?}");
-    server.go_on();
+    server.restart();
     machine.deliver(server.address("admin"));
     assert_arrived(&server, &machine);
 }
@@ -140,7 +140,7 @@ fn a_build_is_delivered_at_its_start_when_cut_off_and_at_its_end() {
     let server = Server::start();
     let machine = Machine::new();
     let builds = small_builds(2);
-    let states = || server.ask("SELECT state FROM gotrace.build ORDER BY started_ns");
+    let states = || server.query("SELECT state FROM gotrace.build ORDER BY started_ns");
     for kept in &builds {
         machine.store().begin(&kept.entry).unwrap();
     }
@@ -187,7 +187,7 @@ fn an_agent_killed_during_delivery_loses_and_duplicates_nothing() {
         let mut forwarder = Command::new(&program)
             .arg("forward")
             .arg(machine.path())
-            .arg(server.at("admin"))
+            .arg(server.url("admin"))
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -204,7 +204,7 @@ fn an_agent_killed_during_delivery_loses_and_duplicates_nothing() {
     assert!(n_killed_at_work > 2, "{n_killed_at_work}");
     machine.deliver(server.address("admin"));
     assert_arrived(&server, &machine);
-    tell(
+    print_figure(
         "fleet: delivering side killed",
         format!("{rounds} kills, {n_killed_at_work} during delivery"),
         "builds lost 0, duplicated 0",

@@ -24,10 +24,10 @@ pub(crate) struct Server {
 }
 
 /// Retries until `look` succeeds; fails with its last error.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut read: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        match look() {
+        match read() {
             Ok(it) => return it,
             Err(seen) if Instant::now() > deadline => panic!("{what}: {seen}"),
             Err(_) => thread::sleep(Duration::from_millis(20)),
@@ -95,13 +95,13 @@ impl Server {
             port,
             running: None,
         };
-        server.go_on();
+        server.restart();
         server.admin("postgres", "CREATE DATABASE history");
         server
     }
 
     /// Starts the server again.
-    pub(crate) fn go_on(&mut self) {
+    pub(crate) fn restart(&mut self) {
         assert!(self.running.is_none());
         let log = fs::File::options()
             .append(true)
@@ -125,7 +125,7 @@ impl Server {
             .unwrap();
         self.running = Some(child);
         wait_for("the server answers", || {
-            let output = psql(&self.admin_at("postgres"), "SELECT 1");
+            let output = psql(&self.admin_url("postgres"), "SELECT 1");
             if output.status.success() {
                 return Ok(());
             }
@@ -155,7 +155,7 @@ impl Server {
     }
 
     /// Address of the database for a user with [`PASSWORD`].
-    pub(crate) fn at(&self, user: &str) -> String {
+    pub(crate) fn url(&self, user: &str) -> String {
         let password = PASSWORD
             .replace('%', "%25")
             .replace(' ', "%20")
@@ -170,32 +170,32 @@ impl Server {
     }
 
     pub(crate) fn address(&self, user: &str) -> Address {
-        Address::of(&self.at(user)).unwrap()
+        Address::of(&self.url(user)).unwrap()
     }
 
-    fn admin_at(&self, database: &str) -> String {
-        self.at("admin")
+    fn admin_url(&self, database: &str) -> String {
+        self.url("admin")
             .replace("/history", &format!("/{database}"))
     }
 
     fn admin(&self, database: &str, sql: &str) -> String {
-        let output = psql(&self.admin_at(database), sql);
+        let output = psql(&self.admin_url(database), sql);
         assert!(output.status.success(), "{sql}: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// The result for a superuser, to whom no policy applies.
-    pub(crate) fn ask(&self, sql: &str) -> String {
+    pub(crate) fn query(&self, sql: &str) -> String {
         self.admin("history", sql)
     }
 
-    /// Whether the schema exists.
+    /// Returns whether the schema exists.
     pub(crate) fn is_prepared(&self) -> bool {
-        self.ask("SELECT to_regclass('gotrace.build') IS NOT NULL") == "t"
+        self.query("SELECT to_regclass('gotrace.build') IS NOT NULL") == "t"
     }
 
     pub(crate) fn count(&self, sql: &str) -> usize {
-        self.ask(&format!("SELECT count(*) FROM gotrace.{sql}"))
+        self.query(&format!("SELECT count(*) FROM gotrace.{sql}"))
             .parse()
             .unwrap()
     }
@@ -203,13 +203,13 @@ impl Server {
     /// Creates a user without rights.
     pub(crate) fn make_user(&self, name: &str) {
         let password = PASSWORD.replace('\'', "''");
-        self.ask(&format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"));
+        self.query(&format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"));
     }
 
-    /// Creates a user who creates and owns the tables.
+    /// Creates a user that creates and owns the tables.
     pub(crate) fn make_owner(&self, name: &str) {
         self.make_user(name);
-        self.ask(&format!("GRANT CREATE ON DATABASE history TO {name}"));
+        self.query(&format!("GRANT CREATE ON DATABASE history TO {name}"));
     }
 }
 

@@ -54,13 +54,13 @@ fn the_spool_drops_oldest_details_first_then_oldest_builds_and_counts_them() {
     let n_left = machine.n_undelivered();
     assert_eq!(u64::try_from(n_left).unwrap() + third.builds, 350);
 
-    server.go_on();
+    server.restart();
     machine.deliver(server.address("admin"));
     assert_eq!(server.count("build"), 50 + n_left);
     let n_details = 50 + 350 - usize::try_from(second.details + third.details).unwrap();
     assert_eq!(server.count("detail"), n_details);
     // The newest builds are complete.
-    let oldest_whole = server.ask("SELECT min(started_ns) FROM gotrace.build WHERE started_ns > 50e9 AND id IN (SELECT build_id FROM gotrace.detail)");
+    let oldest_whole = server.query("SELECT min(started_ns) FROM gotrace.build WHERE started_ns > 50e9 AND id IN (SELECT build_id FROM gotrace.detail)");
     if !oldest_whole.is_empty() {
         let torn = format!(
             "build WHERE started_ns > {oldest_whole} AND id NOT IN (SELECT build_id FROM gotrace.detail)"

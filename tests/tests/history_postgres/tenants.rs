@@ -15,7 +15,7 @@ fn two_teams() -> (Server, Machine) {
     for (user, tenant) in [("team_a", "a"), ("team_b", "b")] {
         server.make_user(user);
         let admit = format!("SELECT gotrace.admit('{user}', '{tenant}')");
-        let output = psql(&server.at("owner"), &admit);
+        let output = psql(&server.url("owner"), &admit);
         assert!(output.status.success(), "{output:?}");
     }
     let machine = Machine::new();
@@ -39,21 +39,21 @@ fn two_teams() -> (Server, Machine) {
 fn every_row_is_visible_to_its_tenant_only() {
     let (server, machine) = two_teams();
     assert_eq!(
-        server.ask("SELECT DISTINCT tenant FROM gotrace.build UNION SELECT tenant FROM gotrace.target UNION SELECT tenant FROM gotrace.detail"),
+        server.query("SELECT DISTINCT tenant FROM gotrace.build UNION SELECT tenant FROM gotrace.target UNION SELECT tenant FROM gotrace.detail"),
         "a"
     );
     let ours = listed(&machine.path(), &[]);
-    assert_eq!(listed(Path::new(&server.at("team_a")), &[]), ours);
-    assert_eq!(listed(Path::new(&server.at("team_b")), &[]).len(), 0);
+    assert_eq!(listed(Path::new(&server.url("team_a")), &[]), ours);
+    assert_eq!(listed(Path::new(&server.url("team_b")), &[]).len(), 0);
     // The owner belongs to no tenant and sees no builds.
-    assert_eq!(listed(Path::new(&server.at("owner")), &[]).len(), 0);
+    assert_eq!(listed(Path::new(&server.url("owner")), &[]).len(), 0);
     // Another tenant's copies of these builds are separate builds. They reveal nothing about the first ones.
     let other = Machine::new();
     other.finish(&small_builds(30));
     let counts = other.deliver(server.address("team_b"));
     assert_eq!((counts.refused, counts.failed), (0, 0));
-    assert_eq!(listed(Path::new(&server.at("team_b")), &[]).len(), 30);
-    assert_eq!(listed(Path::new(&server.at("team_a")), &[]), ours);
+    assert_eq!(listed(Path::new(&server.url("team_b")), &[]).len(), 30);
+    assert_eq!(listed(Path::new(&server.url("team_a")), &[]), ours);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
         tenant: Some("a".to_owned()),
         ..Settings::default()
     };
-    let (told, heard) = std::sync::mpsc::channel();
+    let (sender, received) = std::sync::mpsc::channel();
     let order = tracer_user::history::Order {
         spool: machine.path(),
         limits: tracer_core::history::Limits::default(),
@@ -73,15 +73,15 @@ fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
         settings,
     };
     let forwarder = tracer_user::history::Forwarder::start(order, move |it| {
-        told.send(it.to_owned()).unwrap();
+        sender.send(it.to_owned()).unwrap();
     })
     .unwrap();
-    let said = wait_for("it complains", || {
-        heard.try_recv().map_err(|it| it.to_string())
+    let printed = wait_for("it complains", || {
+        received.try_recv().map_err(|it| it.to_string())
     });
     assert!(
-        said.contains("takes this user for tenant \"b\", not for tenant \"a\""),
-        "{said}"
+        printed.contains("takes this user for tenant \"b\", not for tenant \"a\""),
+        "{printed}"
     );
     assert_eq!(forwarder.counts().sent, 0);
     assert_eq!(server.count("build WHERE tenant = 'b'"), 0);
@@ -91,12 +91,13 @@ fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
 #[test]
 fn no_statement_shows_or_changes_another_tenants_builds() {
     let (server, _) = two_teams();
-    let before = server.ask("SELECT md5(string_agg(b::text, '' ORDER BY id)) FROM gotrace.build b");
-    let id = server.ask("SELECT id FROM gotrace.build ORDER BY id DESC LIMIT 1");
+    let before =
+        server.query("SELECT md5(string_agg(b::text, '' ORDER BY id)) FROM gotrace.build b");
+    let id = server.query("SELECT id FROM gotrace.build ORDER BY id DESC LIMIT 1");
     let project = "example.com";
     assert!(server.count(&format!("build WHERE project LIKE '{project}%'")) > 0);
     // Team `b` can create objects of its own, which must give it no further access.
-    server.ask(
+    server.query(
         "CREATE SCHEMA mine AUTHORIZATION team_b; GRANT TEMPORARY ON DATABASE history TO team_b",
     );
     let attempts = [
@@ -153,22 +154,26 @@ fn no_statement_shows_or_changes_another_tenants_builds() {
         "LOCK TABLE gotrace.member; SELECT * FROM gotrace.build".to_owned(),
         "MERGE INTO gotrace.build USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE".to_owned(),
     ];
-    server.ask("ANALYZE gotrace.build; ANALYZE gotrace.target");
+    server.query("ANALYZE gotrace.build; ANALYZE gotrace.target");
     for attempt in attempts {
-        let output = psql(&server.at("team_b"), &attempt);
+        let output = psql(&server.url("team_b"), &attempt);
         let shown = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         assert_eq!(shown, "", "{attempt}: {output:?}");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !said.contains("seen") && !said.contains(project),
-            "{attempt}: {said}"
+            !printed.contains("seen") && !printed.contains(project),
+            "{attempt}: {printed}"
         );
-        assert!(!said.contains("division by zero"), "{attempt}: {said}");
+        assert!(
+            !printed.contains("division by zero"),
+            "{attempt}: {printed}"
+        );
     }
-    let after = server.ask("SELECT md5(string_agg(b::text, '' ORDER BY id)) FROM gotrace.build b");
+    let after =
+        server.query("SELECT md5(string_agg(b::text, '' ORDER BY id)) FROM gotrace.build b");
     assert_eq!(after, before);
     assert_eq!(
-        server.ask("SELECT count(*) FROM gotrace.member WHERE tenant = 'a'"),
+        server.query("SELECT count(*) FROM gotrace.member WHERE tenant = 'a'"),
         "1"
     );
 }
@@ -177,15 +182,16 @@ fn no_statement_shows_or_changes_another_tenants_builds() {
 #[test]
 fn explain_does_not_reveal_rows_of_another_tenant() {
     let (server, _) = two_teams();
-    server.ask("ANALYZE gotrace.build; ANALYZE gotrace.target");
-    let project = server.ask("SELECT project FROM gotrace.build WHERE project IS NOT NULL LIMIT 1");
+    server.query("ANALYZE gotrace.build; ANALYZE gotrace.target");
+    let project =
+        server.query("SELECT project FROM gotrace.build WHERE project IS NOT NULL LIMIT 1");
     let (first, last) = (
-        server.ask("SELECT min(started_ns) FROM gotrace.build"),
-        server.ask("SELECT max(started_ns) + 1 FROM gotrace.build"),
+        server.query("SELECT min(started_ns) FROM gotrace.build"),
+        server.query("SELECT max(started_ns) + 1 FROM gotrace.build"),
     );
     let explain = |condition: &str| {
         let output = psql(
-            &server.at("team_b"),
+            &server.url("team_b"),
             &format!("EXPLAIN SELECT * FROM gotrace.build WHERE {condition}"),
         );
         assert!(output.status.success(), "{output:?}");

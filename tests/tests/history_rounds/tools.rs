@@ -54,12 +54,12 @@ fn printed(output: &Output) -> Result<String, String> {
         "database is busy",
         "is in use by others",
     ];
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
         return Ok(String::from_utf8(output.stdout.clone()).unwrap());
     }
-    assert!(BUSY.iter().any(|it| said.contains(it)), "{output:?}");
-    Err(said.into_owned())
+    assert!(BUSY.iter().any(|it| stderr.contains(it)), "{output:?}");
+    Err(stderr.into_owned())
 }
 
 /// `sqlite3 FILE COMMAND`.
@@ -109,7 +109,7 @@ fn distinct(ids: impl Iterator<Item = String>) -> BTreeSet<String> {
     found
 }
 
-pub(crate) fn assert_whole(counts: &Counts, file: &Path) {
+pub(crate) fn assert_intact(counts: &Counts, file: &Path) {
     let verdict = sqlite3(counts, file, "PRAGMA integrity_check");
     assert_eq!(verdict, "ok\n", "{}", file.display());
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, Toolchain, toolchain};
 
 use crate::{is_marked, module, sum};
@@ -55,10 +55,12 @@ fn records_lost_to_a_full_ring_are_counted_and_the_build_reports_a_gap() {
         of_builds += lost;
     }
     let lost = sum(&agent.page("/metrics"), "gotrace_events_lost_total{");
-    tell(
+    print_figure(
         "agent stopped until its ring overflows",
         format!("{rounds} builds of 660 processes each"),
-        format!("{lost} records lost and counted; {rounds} builds in the history, each reports the gap"),
+        format!(
+            "{lost} records lost and counted; {rounds} builds in the history, each reports the gap"
+        ),
     );
     assert!(of_builds <= lost, "{of_builds} of {lost} lost");
     agent.stop();
@@ -73,13 +75,13 @@ fn all_builds_during_a_storm_of_processes_are_stored() {
     go(&module, &toolchain, &["build", "-o", "first", "."]);
     agent.wait_for(&module, 1);
     let builds = size(6, 40);
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let processes = thread::scope(|scope| {
         let storms: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
                     let mut n: u64 = 0;
-                    while !is_over.load(Ordering::Relaxed) {
+                    while !has_ended.load(Ordering::Relaxed) {
                         let ran = Command::new("/bin/true").stdin(Stdio::null()).status();
                         assert!(ran.unwrap().success());
                         n += 1;
@@ -93,13 +95,13 @@ fn all_builds_during_a_storm_of_processes_are_stored() {
             module.write("main.go", &change);
             go(&module, &toolchain, &["build", "-o", "out", "."]);
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         storms.into_iter().map(|it| it.join().unwrap()).sum::<u64>()
     });
     let found = agent.wait_for(&module, builds + 1);
     let lost = sum(&agent.page("/metrics"), "gotrace_events_lost_total{");
     let marked = found.iter().filter(|it| is_marked(it)).count();
-    tell(
+    print_figure(
         "builds during a storm of other processes",
         format!("{builds} builds, {processes} processes"),
         format!(

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, Toolchain, gotrace_command, toolchain};
 
 /// The linker command of a module's program, as `go` would run it.
@@ -70,11 +70,11 @@ fn outputs_do_not_change_while_gotrace_starts_and_is_killed() {
     let plain = out.join("plain");
     assert!(link.run(&plain).success());
     let expected = fs::read(&plain).unwrap();
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let (cycles, ends) = thread::scope(|scope| {
         let attacher = scope.spawn(|| {
             let mut cycles: u64 = 0;
-            while !is_over.load(Ordering::Relaxed) {
+            while !has_ended.load(Ordering::Relaxed) {
                 let mut gotrace = gotrace_command(module.sandbox.env(&toolchain))
                     .args(["run", "--quiet", "--detail", "cache-key", "--"])
                     .args(["sleep", "3"])
@@ -114,12 +114,12 @@ fn outputs_do_not_change_while_gotrace_starts_and_is_killed() {
                 *ends.entry(end).or_default() += n;
             }
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         (attacher.join().unwrap(), ends)
     });
     let same = ends.get("same").copied().unwrap_or_default();
     let all = THREADS * each;
-    tell(
+    print_figure(
         "gotrace attached and killed during links",
         format!("{all} links, {cycles} cycles"),
         format!("{same} outputs identical; {} others", all - same),

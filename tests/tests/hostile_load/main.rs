@@ -32,7 +32,7 @@ fn sum(page: &str, begin: &str) -> u64 {
     values.sum()
 }
 
-/// Whether a listed build reports that data is missing.
+/// Returns whether a listed build reports that data is missing.
 fn is_marked(build: &Value) -> bool {
     build["anomalies"] != 0
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, toolchain};
 
 /// Contains the last number that the kernel assigned; the kernel searches the next one from there.
@@ -45,8 +45,8 @@ fn builds_with_the_same_process_number_stay_separate() {
         let mut go = module.go(&toolchain, &["build", "-o"]);
         go.arg(&output).arg(".").process_group(0);
         *used.entry(build_as(module, number, &mut go)).or_default() += 1;
-        let said = Command::new(&output).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&said.stderr), format!("{n}\n"));
+        let printed = Command::new(&output).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&printed.stderr), format!("{n}\n"));
     }
     let reused: usize = used.values().filter(|it| **it > 1).sum();
     let (mut listed, mut wrong) = (0, Vec::new());
@@ -64,7 +64,7 @@ fn builds_with_the_same_process_number_stay_separate() {
             }
         }
     }
-    tell(
+    print_figure(
         "builds with reused process numbers",
         format!("{builds} builds, {reused} with the number of another"),
         format!("{listed} in the history, {} mixed up", wrong.len()),

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tracer_core::history;
 use tracer_core::model::Trace;
 use tracer_user::history::{Filter, Writer, read};
@@ -65,7 +65,7 @@ fn clock_jumps_neither_duplicate_builds_nor_change_their_durations() {
         let shown = shown.trace.unwrap();
         assert_eq!(shown.end.0 - shown.start.0, trace.end.0 - trace.start.0);
     }
-    tell(
+    print_figure(
         "wall clock that jumps between builds",
         format!("{} jumps, up to 270 years", jumps.len()),
         format!(

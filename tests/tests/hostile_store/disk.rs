@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, Toolchain, gotrace, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -84,10 +84,10 @@ fn a_full_disk_loses_only_builds_that_run_meanwhile() {
         fill(&filler);
         let dropped = n_dropped(&agent);
         build(&module, &toolchain, &full);
-        let said = agent.wait_to_say("builds are not stored");
+        let printed = agent.wait_for_log("builds are not stored");
         assert!(
-            said.contains("has no room: free some on its disk"),
-            "{said}"
+            printed.contains("has no room: free some on its disk"),
+            "{printed}"
         );
         // Drops the start, and the end if no other build runs.
         let since = Instant::now();
@@ -97,8 +97,11 @@ fn a_full_disk_loses_only_builds_that_run_meanwhile() {
         }
         fs::remove_file(&filler).unwrap();
         build(&module, &toolchain, &after);
-        let said = agent.all_until("builds are stored again");
-        n_said += said.iter().filter(|it| it.contains("not stored")).count();
+        let printed = agent.log_until("builds are stored again");
+        n_said += printed
+            .iter()
+            .filter(|it| it.contains("not stored"))
+            .count();
         wait_for(&agent, &module, &after);
         kept.extend([before, after]);
     }
@@ -107,8 +110,11 @@ fn a_full_disk_loses_only_builds_that_run_meanwhile() {
     found.retain(|it| !it["command_line"].as_str().unwrap().contains("-o full"));
     let all: Vec<(&str, &str)> = kept.iter().map(|it| (it.as_str(), "succeeded")).collect();
     assert_eq!(outputs(&found), all);
-    assert_eq!(n_said, 0, "the failure is logged once, not with every build");
-    tell(
+    assert_eq!(
+        n_said, 0,
+        "the failure is logged once, not with every build"
+    );
+    print_figure(
         "history on a disk that fills up",
         format!("{rounds} times, {} builds", 3 * rounds),
         format!(
@@ -164,10 +170,10 @@ fn a_disk_that_becomes_read_only_loses_only_later_builds() {
         "dev=$(basename $(findmnt -no SOURCE \"$1\")); echo broken > /sys/fs/ext4/$dev/trigger_fs_error",
     );
     build(&module, &toolchain, "broken");
-    let said = agent.wait_to_say("builds are not stored");
+    let printed = agent.wait_for_log("builds are not stored");
     assert!(
-        said.contains("cannot be opened or written: see that its disk"),
-        "{said}"
+        printed.contains("cannot be opened or written: see that its disk"),
+        "{printed}"
     );
     build(&module, &toolchain, "more");
     assert_eq!(
@@ -176,7 +182,7 @@ fn a_disk_that_becomes_read_only_loses_only_later_builds() {
     );
     // Builds that are not stored are counted nevertheless.
     agent.wait_for_page("/metrics", "go_build_builds_total{");
-    tell(
+    print_figure(
         "history on a disk that becomes read-only",
         "1 time, 3 builds",
         "stored before 1, lost of them 0; logged once, pages and metrics continue",

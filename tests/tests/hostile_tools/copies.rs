@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Toolchain, toolchain};
 
 use crate::verdict::Verdict;
-use crate::{Builds, Copied};
+use crate::{Builds, CopiedToolchain};
 
 /// Changes a program as an installer does.
-type Change = fn(&Copied, &Toolchain);
+type Change = fn(&CopiedToolchain, &Toolchain);
 
 const CHANGES: [(&str, Change); 3] = [
     ("replaced by rename", |copied, version| {
@@ -44,7 +44,7 @@ fn a_replaced_toolchain_is_probed_again() {
     let version = toolchain("1.25");
     let mut builds = Builds::new(&[&version]);
     let goroot = builds.module.sandbox.path().join("goroot");
-    let copied = Copied::new(&version, goroot);
+    let copied = CopiedToolchain::new(&version, goroot);
     let own = copied.toolchain(&version);
     let rounds = size(2, 8);
     for _ in 0..rounds {
@@ -60,18 +60,18 @@ fn a_replaced_toolchain_is_probed_again() {
         let of_it = |nth: usize| seen.iter().skip(2 * i + nth).step_by(2 * CHANGES.len());
         let first = Verdict::of(of_it(0).map(|it| (it, minor)));
         let second = Verdict::of(of_it(1).map(|it| (it, minor)));
-        tell(
+        print_figure(
             &format!("toolchain {name}"),
             format!("{rounds} times, {} builds", 2 * rounds),
             format!(
                 "0 tools crashed; calls exact {}, reported without phases {}, wrong {}",
                 first.exact + second.exact,
-                first.told + second.told,
+                first.reported + second.reported,
                 first.wrong.len() + second.wrong.len()
             ),
         );
-        first.assert_right();
-        second.assert_right();
+        first.assert_correct();
+        second.assert_correct();
     }
     agent.stop();
 }
@@ -85,7 +85,7 @@ fn two_copies_of_one_toolchain_are_probed_separately_and_report_nothing_twice() 
     let copies = ["one", "other"].map(|name| {
         let builds = Builds::new(&[&version]);
         let goroot = builds.module.sandbox.path().join(name);
-        let own = Copied::new(&version, goroot).toolchain(&version);
+        let own = CopiedToolchain::new(&version, goroot).toolchain(&version);
         (builds, own)
     });
     let mut built: Vec<Builds> = thread::scope(|scope| {
@@ -106,16 +106,16 @@ fn two_copies_of_one_toolchain_are_probed_separately_and_report_nothing_twice() 
             all.add(build, version.minor());
         }
     }
-    tell(
+    print_figure(
         "two copies of one toolchain at once",
         format!("{} builds", 2 * rounds),
         format!(
             "calls exact {}, reported without phases {}, wrong {}",
             all.exact,
-            all.told,
+            all.reported,
             all.wrong.len()
         ),
     );
-    all.assert_right();
+    all.assert_correct();
     agent.stop();
 }

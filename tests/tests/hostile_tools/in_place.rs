@@ -1,11 +1,11 @@
 //! Programs that are overwritten in place and executed immediately.
 
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::toolchain;
 
 use crate::verdict::Verdict;
-use crate::{Builds, Copied};
+use crate::{Builds, CopiedToolchain};
 
 #[test]
 fn tools_of_a_toolchain_upgraded_in_place_repeatedly_never_crash() {
@@ -14,7 +14,7 @@ fn tools_of_a_toolchain_upgraded_in_place_repeatedly_never_crash() {
     let versions = [toolchain("1.26"), toolchain("1.27")];
     let mut builds = Builds::new(&[&versions[0], &versions[1]]);
     let goroot = builds.module.sandbox.path().join("goroot");
-    let copied = Copied::new(&versions[0], goroot);
+    let copied = CopiedToolchain::new(&versions[0], goroot);
     let rounds = size(4, 50);
     let mut minors = Vec::new();
     for round in 0..rounds {
@@ -28,16 +28,16 @@ fn tools_of_a_toolchain_upgraded_in_place_repeatedly_never_crash() {
     }
     let seen = builds.seen_by(&agent);
     let all = Verdict::of(seen.iter().zip(minors));
-    tell(
+    print_figure(
         "toolchain overwritten in place",
         format!("{rounds} upgrades, {} builds", builds.n),
         format!(
             "0 tools crashed; calls exact {}, reported without phases {}, wrong {}",
             all.exact,
-            all.told,
+            all.reported,
             all.wrong.len()
         ),
     );
-    all.assert_right();
+    all.assert_correct();
     agent.stop();
 }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::lease::inodes;
 use tests::{Toolchain, gotrace_command, toolchain};
 use tracer_core::event::Tool;
@@ -23,7 +23,7 @@ use tracer_user::bpf::{Config, Ring, Tracer};
 use tracer_user::inspect::open_program;
 use tracer_user::toolchain::{self as tools, Candidate, Guard, Probes};
 
-use crate::{Builds, Copied};
+use crate::{Builds, CopiedToolchain};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -47,7 +47,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _over = self.child.kill();
+        let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
@@ -163,7 +163,7 @@ fn an_overwritten_program_loses_its_probes_before_any_check() {
         assert_eq!(compiler.breakpoints(), 0);
         compiler.probes.release_changed(&mut compiler.tracer);
     }
-    tell(
+    print_figure(
         "probed program overwritten, no check for changes",
         format!("{rounds} times"),
         "0 probes attached when the writer had finished".to_owned(),
@@ -196,7 +196,7 @@ fn only_writers_are_blocked() {
     fs::set_permissions(&compiler.path, fs::Permissions::from_mode(0o700)).unwrap();
     fs::read(&compiler.path).unwrap();
     assert_eq!(compiler.breakpoints(), n);
-    // Nobody can write to a running program. A failed attempt detaches no probe.
+    // The kernel refuses writes to a running program. A failed attempt detaches no probe.
     let running = compiler.run();
     let refused = OpenOptions::new().append(true).open(&compiler.path);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ExecutableFileBusy);
@@ -211,8 +211,8 @@ fn a_program_open_for_writing_is_not_probed_until_it_is_closed() {
     let writer = OpenOptions::new().append(true).open(&compiler.path);
     let tool = compiler.probe();
     assert_eq!(tool.attached, [""; 0]);
-    let all_say = |it: &str| tool.refused.iter().all(|refusal| refusal.why == it);
-    assert!(!tool.refused.is_empty() && all_say("somebody has the file open for writing"));
+    let all_report = |it: &str| tool.refused.iter().all(|refusal| refusal.why == it);
+    assert!(!tool.refused.is_empty() && all_report("somebody has the file open for writing"));
     drop(writer.unwrap());
     compiler.probed();
 }
@@ -237,7 +237,7 @@ fn a_program_is_probed_without_the_right_to_a_lease_and_marked_so() {
     .unwrap();
 }
 
-/// Whether this process holds a lease on this file.
+/// Returns whether this process holds a lease on this file.
 fn has_lease(pid: u32, path: &Path) -> bool {
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let inode = fs::metadata(path).unwrap().ino();
@@ -264,7 +264,7 @@ fn an_agent_asked_to_stop_blocks_no_writer() {
     let version = toolchain("1.27");
     let mut builds = Builds::new(&[&version]);
     let goroot = builds.module.sandbox.path().join("goroot");
-    let own = Copied::new(&version, goroot).toolchain(&version);
+    let own = CopiedToolchain::new(&version, goroot).toolchain(&version);
     builds.next(&own);
     let compile = own.tool("compile");
     let pid = Pid::from_raw(i32::try_from(agent.pid()).unwrap()).unwrap();

@@ -30,11 +30,11 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// A GOROOT with changeable programs: copies of the programs that a build runs, links to the rest.
-struct Copied {
+struct CopiedToolchain {
     goroot: PathBuf,
 }
 
-impl Copied {
+impl CopiedToolchain {
     fn new(original: &Toolchain, goroot: PathBuf) -> Self {
         let copied = Self { goroot };
         fs::create_dir_all(copied.goroot.join("bin")).unwrap();
@@ -124,11 +124,11 @@ impl Builds {
     }
 
     fn assert_runs(&self) {
-        let said = Command::new(self.module.dir().join("program"))
+        let printed = Command::new(self.module.dir().join("program"))
             .output()
             .unwrap();
         let expected = format!("build {}\n", self.n);
-        assert_eq!(String::from_utf8_lossy(&said.stderr), expected);
+        assert_eq!(String::from_utf8_lossy(&printed.stderr), expected);
     }
 
     /// All builds in the agent's history.

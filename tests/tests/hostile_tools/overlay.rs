@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Gate, Toolchain, toolchain};
 
 use crate::verdict::Verdict;
-use crate::{Builds, Copied};
+use crate::{Builds, CopiedToolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -78,7 +78,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         // Its mounts end with it.
-        let _over = self.0.kill();
+        let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
 }
@@ -93,7 +93,7 @@ struct Image {
     place: PathBuf,
     lower: PathBuf,
     /// Removed when dropped.
-    _copied: Copied,
+    _copied: CopiedToolchain,
 }
 
 impl Image {
@@ -109,7 +109,7 @@ impl Image {
                 goroot: merged,
                 version: version.version.clone(),
             },
-            _copied: Copied::new(&version, lower.clone()),
+            _copied: CopiedToolchain::new(&version, lower.clone()),
             version,
             builds,
             place,
@@ -226,7 +226,7 @@ fn two_containers_on_one_image_have_exact_phases_before_and_after_copy_up() {
             all.add(&build, image.version.minor());
         }
     }
-    tell(
+    print_figure(
         "tools on two overlays of one layer, and copied up",
         format!(
             "{} changes, {} builds",
@@ -236,10 +236,10 @@ fn two_containers_on_one_image_have_exact_phases_before_and_after_copy_up() {
         format!(
             "0 tools crashed; calls exact {}, reported without phases {}, wrong {}",
             all.exact,
-            all.told,
+            all.reported,
             all.wrong.len()
         ),
     );
-    all.assert_right();
+    all.assert_correct();
     agent.stop();
 }

@@ -27,8 +27,8 @@ pub(super) fn machine() -> Machine {
 /// Builds a module as an ordinary user in their home; returns the hash of the output.
 pub(super) fn build(machine: &Machine, name: &str) -> String {
     let script = format!("{} && sha256sum made", build_script(name, ""));
-    let (said, _) = machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &script]);
-    said.split_whitespace().next().unwrap().to_owned()
+    let (printed, _) = machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &script]);
+    printed.split_whitespace().next().unwrap().to_owned()
 }
 
 /// Script that creates a module in the home directory and builds it with these flags.
@@ -53,10 +53,10 @@ pub(super) fn found(machine: &Machine, gotrace: &str, name: &str) -> Value {
 
 /// The last builds in the history.
 pub(super) fn listed(machine: &Machine, gotrace: &str) -> Vec<Value> {
-    let (said, _) = machine.succeed([
+    let (printed, _) = machine.succeed([
         // Other builds run on this machine, too.
         gotrace, "builds", "--limit", "1000", "--format", "json",
     ]);
-    let listed: Value = serde_json::from_str(&said).unwrap();
+    let listed: Value = serde_json::from_str(&printed).unwrap();
     listed["builds"].as_array().unwrap().clone()
 }

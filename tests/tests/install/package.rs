@@ -11,10 +11,10 @@ use super::harness::{DOWNLOADED, build, build_script, found, listed, machine};
 const DEB: &str = "/opt/gotrace.deb";
 const CONFIG: &str = "/etc/gotrace/gotrace.toml";
 const SLOW: &str = "/opt/slow.sh";
-const GO_ON: &str = "/opt/go-on";
+const CONTINUE: &str = "/opt/go-on";
 const RUNNER: &str = "/home/builder/actions-runner";
 
-/// Runs without questions, because nobody can answer.
+/// Runs without questions, because the test cannot answer.
 fn dpkg(machine: &Machine, action: &[&str]) {
     let debconf = ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg"];
     machine.succeed([&debconf[..], &["--force-confold"], action].concat());
@@ -25,7 +25,7 @@ fn begin(machine: &Machine, name: &str) -> Child {
     machine.write(
         SLOW,
         format!(
-            "#!/bin/sh\ncase $* in *-V=full*) ;; *) until [ -e {GO_ON} ]; do sleep 0.1; done ;; esac\nexec \"$@\"\n"
+            "#!/bin/sh\ncase $* in *-V=full*) ;; *) until [ -e {CONTINUE} ]; do sleep 0.1; done ;; esac\nexec \"$@\"\n"
         ),
     );
     machine.succeed(["chmod", "755", SLOW]);
@@ -73,9 +73,9 @@ fn a_package_installs_and_removes_the_service() {
 
     // `install` does not overwrite the package's files; it still configures runners.
     let refused = machine.run([DOWNLOADED, "install"]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("a package has put gotrace"), "{said}");
+    let printed = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{printed}");
+    assert!(printed.contains("a package has put gotrace"), "{printed}");
     let make = format!("mkdir {RUNNER} && cd {RUNNER} && touch run.sh && echo LANG=C.UTF-8 > .env");
     machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &make]);
     machine.succeed(["gotrace", "install", "--runner-hooks", RUNNER]);
@@ -97,14 +97,14 @@ fn a_package_installs_and_removes_the_service() {
     let kept = fs::read_to_string(machine.path(CONFIG)).unwrap();
     assert_eq!(kept, "keep_days = 7\n");
     // The running build is complete, because the kernel programs did not change.
-    machine.succeed(["touch", GO_ON]);
+    machine.succeed(["touch", CONTINUE]);
     assert!(under_way.wait().unwrap().success());
     let across = found(&machine, "gotrace", "across");
     let id = across["id"].as_str().unwrap();
-    let (told, _) = machine.succeed(["gotrace", "show", id]);
-    assert_eq!(across["state"], "succeeded", "{told}");
-    assert_eq!(across["anomalies"], 0, "{told}");
-    assert!(told.contains("made"), "{told}");
+    let (shown, _) = machine.succeed(["gotrace", "show", id]);
+    assert_eq!(across["state"], "succeeded", "{shown}");
+    assert_eq!(across["anomalies"], 0, "{shown}");
+    assert!(shown.contains("made"), "{shown}");
     build(&machine, "upgraded");
     found(&machine, "gotrace", "upgraded");
 

@@ -24,8 +24,8 @@ fn complete(machine: &Machine, page: &str) -> (Option<i32>, String) {
         hook.unwrap_or("no-hook")
     );
     let output = machine.run(["runuser", "-u", "builder", "--", "sh", "-c", &run]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), said)
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), printed)
 }
 
 fn build(machine: &Machine, name: &str, job: &str, output: &str) {
@@ -48,10 +48,10 @@ fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
         "/etc/systemd/system/actions.runner.acme-app.one.service",
         unit,
     );
-    let (_, said) = machine.succeed([DOWNLOADED, "install", "--runner-hooks"]);
+    let (_, printed) = machine.succeed([DOWNLOADED, "install", "--runner-hooks"]);
     assert!(
-        said.contains(&format!("told the runner in {RUNNER}")),
-        "{said}"
+        printed.contains(&format!("told the runner in {RUNNER}")),
+        "{printed}"
     );
     let (owner, _) = machine.succeed(["stat", "--format=%U", &format!("{RUNNER}/.env")]);
     assert_eq!(owner.trim(), "builder");
@@ -77,10 +77,10 @@ fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
     );
 
     machine.succeed(["systemctl", "stop", "gotrace"]);
-    let (status, said) = complete(&machine, "/home/builder/gone.md");
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("cannot ask the agent"), "{said}");
-    // A server that never answers: a socket that nobody accepts from.
+    let (status, printed) = complete(&machine, "/home/builder/gone.md");
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("cannot ask the agent"), "{printed}");
+    // A server that never answers: a socket whose connections are never accepted.
     machine.write(
         "/run/systemd/system/hole.socket",
         "[Socket]\nListenStream=127.0.0.1:10127\n",
@@ -90,8 +90,8 @@ fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
         "[Service]\nExecStart=sleep infinity\n",
     );
     machine.succeed(["systemctl", "start", "hole.socket"]);
-    let (status, said) = complete(&machine, "/home/builder/silent.md");
-    assert_eq!(status, Some(0), "{said}");
+    let (status, printed) = complete(&machine, "/home/builder/silent.md");
+    assert_eq!(status, Some(0), "{printed}");
     assert!(
         fs::read(machine.path("/home/builder/silent.md"))
             .unwrap()

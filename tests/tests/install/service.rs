@@ -17,8 +17,8 @@ const FIVE: u64 = 1 << 39 | 1 << 38 | 1 << 28 | 1 << 19 | 1 << 2;
 const EXPOSURE: f64 = 3.1;
 
 fn property(machine: &Machine, name: &str) -> String {
-    let (said, _) = machine.succeed(["systemctl", "show", "gotrace", "--value", "-p", name]);
-    said.trim().to_owned()
+    let (printed, _) = machine.succeed(["systemctl", "show", "gotrace", "--value", "-p", name]);
+    printed.trim().to_owned()
 }
 
 /// The service's process status, from the kernel.
@@ -34,10 +34,10 @@ fn status(machine: &Machine) -> BTreeMap<String, String> {
 #[test]
 fn one_command_installs_a_service_with_five_capabilities_and_another_removes_it() {
     let machine = machine();
-    let (_, said) = machine.succeed([DOWNLOADED, "install"]);
+    let (_, printed) = machine.succeed([DOWNLOADED, "install"]);
     assert!(
-        said.contains("the agent follows every Go build on this machine"),
-        "{said}"
+        printed.contains("the agent follows every Go build on this machine"),
+        "{printed}"
     );
     let hash = build(&machine, "first");
     let first = found(&machine, "gotrace", "first");
@@ -73,8 +73,8 @@ fn one_command_installs_a_service_with_five_capabilities_and_another_removes_it(
     assert!(!again.contains("wrote"), "{again}");
     found(&machine, "gotrace", "first");
 
-    let (_, said) = machine.succeed(["gotrace", "uninstall"]);
-    assert!(said.contains("/var/lib/gotrace stay"), "{said}");
+    let (_, printed) = machine.succeed(["gotrace", "uninstall"]);
+    assert!(printed.contains("/var/lib/gotrace stay"), "{printed}");
     for path in [
         "bin/gotrace",
         "lib/systemd/system/gotrace.service",
@@ -92,19 +92,22 @@ fn one_command_installs_a_service_with_five_capabilities_and_another_removes_it(
         assert!(!machine.has(path), "{path}");
     }
     assert!(!machine.run(["id", "gotrace"]).status.success());
-    let (_, said) = machine.succeed([DOWNLOADED, "uninstall", "--purge"]);
-    assert!(said.contains("nothing of gotrace was there"), "{said}");
+    let (_, printed) = machine.succeed([DOWNLOADED, "uninstall", "--purge"]);
+    assert!(
+        printed.contains("nothing of gotrace was there"),
+        "{printed}"
+    );
 }
 
 #[test]
 fn the_unit_is_restricted_and_a_killed_service_restarts() {
     let machine = machine();
     machine.succeed([DOWNLOADED, "install"]);
-    let (said, _) = machine.succeed(["systemd-analyze", "security", "--no-pager", "gotrace"]);
-    let last = said.lines().last().unwrap_or_default();
+    let (printed, _) = machine.succeed(["systemd-analyze", "security", "--no-pager", "gotrace"]);
+    let last = printed.lines().last().unwrap_or_default();
     let (_, level) = last.split_once("gotrace.service: ").unwrap();
     let level: f64 = level.split_whitespace().next().unwrap().parse().unwrap();
-    assert!(level <= EXPOSURE, "{said}");
+    assert!(level <= EXPOSURE, "{printed}");
 
     let pid = property(&machine, "MainPID");
     machine.succeed(["kill", "-KILL", &pid]);
@@ -115,8 +118,8 @@ fn the_unit_is_restricted_and_a_killed_service_restarts() {
     });
     let adopted = |n: usize| {
         machine.wait_for("the message about the previous agent's pins", |machine| {
-            let (said, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
-            let all = said.matches("going on with what the agent before left on");
+            let (printed, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
+            let all = printed.matches("going on with what the agent before left on");
             (all.count() == n).then_some(())
         });
     };
@@ -133,8 +136,9 @@ fn the_unit_is_restricted_and_a_killed_service_restarts() {
     machine.write(CONFIG, "keep_days = 7\n");
     machine.succeed(["systemctl", "reload", "gotrace"]);
     machine.wait_for("the message about the configuration", |machine| {
-        let (said, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
-        said.contains("the configuration was read again")
+        let (printed, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
+        printed
+            .contains("the configuration was read again")
             .then_some(())
     });
     machine.succeed([DOWNLOADED, "install"]);
@@ -153,25 +157,25 @@ fn the_unit_is_restricted_and_a_killed_service_restarts() {
 fn a_failed_installation_is_explained_and_succeeds_after_the_fix() {
     let machine = machine();
     let refused = machine.run(["runuser", "-u", "builder", "--", DOWNLOADED, "install"]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let printed = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{printed}");
     assert!(
-        said.contains("this needs root: `sudo gotrace install`"),
-        "{said}"
+        printed.contains("this needs root: `sudo gotrace install`"),
+        "{printed}"
     );
     assert!(!machine.has("/usr/local/bin/gotrace") && !machine.has(CONFIG));
 
     machine.write(CONFIG, "keep_dayz = 7\n");
     let failed = machine.run([DOWNLOADED, "install"]);
-    let said = String::from_utf8_lossy(&failed.stderr);
-    assert_eq!(failed.status.code(), Some(2), "{said}");
+    let printed = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(2), "{printed}");
     for part in [
         "wrote /usr/local/bin/gotrace",
         "cannot start gotrace.service",
         "/etc/gotrace/gotrace.toml:1: keep_dayz: unknown field",
         "mend this and install again",
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(printed.contains(part), "{part}: {printed}");
     }
     machine.write(CONFIG, "keep_days = 7\n");
     machine.succeed([DOWNLOADED, "install"]);
@@ -187,10 +191,10 @@ fn an_installation_into_another_tree_writes_files_and_starts_nothing() {
     let args = ["install", "--root", shown, "--prefix", "/usr"];
     let would = run_gotrace(args.into_iter().chain(["--dry-run"]), NO_ENV);
     assert!(would.status.success() && !root.exists(), "{would:?}");
-    let said = String::from_utf8_lossy(&would.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&would.stderr).into_owned();
     assert!(
-        said.lines().all(|it| it.starts_with("gotrace: would ")),
-        "{said}"
+        printed.lines().all(|it| it.starts_with("gotrace: would ")),
+        "{printed}"
     );
 
     let done = run_gotrace(args, NO_ENV);

@@ -1,25 +1,25 @@
 //! Thousands of almost valid files. Each is refused, or analysed so that it adds up, within a reader's memory limit.
 //!
-//! Every run makes the same files: each number of a small file of each format with bad values, the file cut at many places, and
+//! Every run makes the same files from a small file of each format. They contain bad values in each number, cuts at many places, and
 //! several faults at once. The fuzz targets and `tracer-binary/tests/mutate.rs` search unforeseen faults. This test covers each
 //! field once.
 #![cfg(test)]
 
 mod container;
-mod craft;
+mod crafted_file;
 mod golang;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tests::gotrace;
 use tracer_binary::artifact::identify;
 use tracer_binary::{Analysis, Options, analyze};
 use tracer_user::inspect::{Analyser, OUTPUT_LIMIT, Reader, Root};
 
-use self::craft::Craft;
+use self::crafted_file::CraftedFile;
 
 /// Address space limit of a reader, which this test sets for itself.
 const MEMORY: u64 = 3 << 29;
@@ -28,7 +28,7 @@ const SEVERAL: usize = 250;
 /// One file in this many is read by a child process.
 const THROUGH_A_CHILD: usize = 200;
 
-fn kinds() -> [Craft; 7] {
+fn kinds() -> [CraftedFile; 7] {
     [
         container::elf(),
         container::elf_big(),
@@ -72,7 +72,7 @@ fn adds_up(analysis: &Analysis, bytes: &[u8]) {
     }
 }
 
-/// Whether the file was analysed.
+/// Returns whether the file was analysed.
 fn check(bytes: &[u8]) -> bool {
     let _identity = identify(bytes);
     let analysis = analyze(bytes, OPTIONS);
@@ -132,29 +132,29 @@ fn thousands_of_malformed_files_are_refused_or_add_up() {
         maximum: Some(MEMORY),
     };
     setrlimit(Resource::As, limit).unwrap();
-    let (mut n_files, mut n_told, mut faults) = (0, 0, Vec::new());
+    let (mut n_files, mut n_analysed, mut faults) = (0, 0, Vec::new());
     for kind in kinds() {
         for (fault, bytes) in kind.malformed(SEVERAL) {
             n_files += 1;
             match catch_unwind(AssertUnwindSafe(|| check(&bytes))) {
-                Ok(is_told) => n_told += usize::from(is_told),
+                Ok(is_told) => n_analysed += usize::from(is_told),
                 Err(_) => faults.push(fault),
             }
         }
     }
     assert!(faults.is_empty(), "{} panics: {faults:#?}", faults.len());
-    tell(
+    print_figure(
         "malformed binaries",
         format!("{n_files} files"),
         format!(
-            "analysed to the byte {n_told}, refused {}, panics 0",
-            n_files - n_told
+            "analysed to the byte {n_analysed}, refused {}, panics 0",
+            n_files - n_analysed
         ),
     );
     assert!(n_files > 5_000, "{n_files}");
     assert!(
-        n_told > n_files / 4 && n_told < n_files,
-        "{n_told} of {n_files}"
+        n_analysed > n_files / 4 && n_analysed < n_files,
+        "{n_analysed} of {n_files}"
     );
 }
 
@@ -178,7 +178,7 @@ fn a_child_process_answers_for_every_file() {
             through_a_child(&path, &root, reader, &analyser, fault, bytes);
         }
     }
-    tell(
+    print_figure(
         "malformed binaries, each read by its own process",
         format!("{n_files} files, twice"),
         "answered or refused all; ended otherwise 0",

@@ -6,7 +6,7 @@ use tests::{Module, Toolchain};
 
 use crate::Planted;
 
-/// Variables with names of secrets, and unknown variables. gotrace must keep none of them.
+/// Variables with names of secrets, and unknown variables. gotrace must not keep their values.
 const NAMES: [&str; 60] = [
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_RUNTIME_TOKEN",

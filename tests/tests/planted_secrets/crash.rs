@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tests::agent::{Agent, signal};
 use tests::bpffs::Bpffs;
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tests::{gotrace_command, toolchain};
 
 use crate::Planted;
@@ -63,7 +63,7 @@ fn a_crash_leaves_no_secret_behind() {
     let module = module(&planted, &toolchain);
     let all: Vec<Build> = builds(&planted).into_iter().step_by(STEP).collect();
     let bpffs = Bpffs::new();
-    let place = bpffs.place();
+    let place = bpffs.pin_dir();
     let args = ["--detail", "cache-key", "--pin", place.to_str().unwrap()];
     let mut dir = tempfile::tempdir().unwrap();
     let start = |dir: tempfile::TempDir| {
@@ -82,12 +82,12 @@ fn a_crash_leaves_no_secret_behind() {
         first.iter().for_each(build);
         n_followed += first.len();
         agent.wait_for(&module, n_followed);
-        signal(agent.keeper().unwrap(), signal_name);
-        let lines = agent.all_until("the history is kept again");
+        signal(agent.storage_process().unwrap(), signal_name);
+        let lines = agent.log_until("the history is kept again");
         planted.assert_absent(lines.join("").as_bytes(), "the agent's log");
         // The observer crashes while the remaining builds run.
-        let (status, said);
-        (dir, status, said) = thread::scope(|scope| {
+        let (status, printed);
+        (dir, status, printed) = thread::scope(|scope| {
             let building = scope.spawn(|| rest.iter().for_each(build));
             thread::sleep(Duration::from_millis(300));
             let ended = agent.crash(signal_name);
@@ -97,7 +97,7 @@ fn a_crash_leaves_no_secret_behind() {
         assert!(status.signal().is_some(), "{status}");
         assert!(!status.core_dumped(), "{status}");
         assert_no_core_file(dir.path());
-        planted.assert_absent(said.as_bytes(), "the agent's log");
+        planted.assert_absent(printed.as_bytes(), "the agent's log");
         planted.assert_absent_below(dir.path());
         let under_way = fs::read_dir(dir.path().join("history.db-under-way"));
         n_left += under_way.unwrap().count();
@@ -106,11 +106,11 @@ fn a_crash_leaves_no_secret_behind() {
     let agent = start(dir);
     agent.wait_for(&module, n_followed);
     let store = agent.store();
-    let (dir, said) = agent.end_and_tell();
-    planted.assert_absent(said.as_bytes(), "the agent's log");
+    let (dir, printed) = agent.stop_with_log();
+    planted.assert_absent(printed.as_bytes(), "the agent's log");
     planted.assert_absent_in_history(&store);
     planted.assert_absent_below(dir.path());
-    tell(
+    print_figure(
         "planted secrets, crashes of an agent",
         format!("{} builds with secrets, 4 signals", all.len()),
         format!("found 0 in history, log and {n_left} files of running builds; no core file"),

@@ -1,5 +1,5 @@
-//! Two hundred secrets in a build's environment, command line, settings, files and names. gotrace writes, shows and sends none of
-//! them. Needs root.
+//! Two hundred secrets in a build's environment, command line, settings, files and names. gotrace writes, shows and sends no
+//! secret. Needs root.
 #![cfg(test)]
 
 mod builds;
@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use tests::agent::Agent;
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tests::otlp::{Receiver, Reply};
 use tests::{Module, gotrace_command, toolchain};
 use tracer_core::history::unpack;
@@ -206,8 +206,8 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     assert!(sent.iter().any(|it| it.path == "/v1/traces"));
     gateway.wait_for(|it| !it.is_empty());
     agent.wait_for_page("/metrics", "go_build_builds_total{");
-    let (dir, said) = agent.end_and_tell();
-    planted.assert_absent(said.as_bytes(), "the agent's log");
+    let (dir, printed) = agent.stop_with_log();
+    planted.assert_absent(printed.as_bytes(), "the agent's log");
     planted.assert_absent_in_history(&store);
     for request in receiver.received().iter().chain(&gateway.received()) {
         planted.assert_absent(&request.body, &request.path);
@@ -215,7 +215,7 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     }
     assert!(fs::read_dir(&textfile).unwrap().count() > 0);
     planted.assert_absent_below(dir.path());
-    tell(
+    print_figure(
         "planted secrets, under an agent",
         format!("{} secrets, {} builds", planted.n(), all.len()),
         "found 0 in history, pages, metrics, text file, traces, logs, pushes and log",
@@ -256,7 +256,7 @@ fn run_and_record_print_no_secret() {
             planted.assert_absent(&fs::read(&metrics).unwrap(), "the metrics of a run");
         }
     }
-    tell(
+    print_figure(
         "planted secrets, under run and record",
         format!("{} secrets, {} builds", planted.n(), all.len()),
         "found 0 in output, JSON, recordings and metrics",
@@ -280,17 +280,17 @@ fn no_value_that_a_test_reads_is_traced() {
     let recording = out.path().join("recording.jsonl.gz");
     let record = ["record", "-o"].map(OsStr::new);
     let record = [&record[..], &[recording.as_os_str()]].concat();
-    for told in [None, Some("password")] {
+    for name_of_variable in [None, Some("password")] {
         let mut go = module.go(&toolchain, &["test", "."]);
         go.env("MY_BUILD_NOTE", planted.plant());
-        if let Some(name) = told {
+        if let Some(name) = name_of_variable {
             go.arg("-args").arg(format!("{name}={}", planted.plant()));
         }
         // On the second run Go has a cached result, and reads the variable to validate it. Go caches no test that has arguments.
         for n in 0..2 {
             planted.assert_absent_in(&under_gotrace(&record, &module, &go), "record");
             let recorded = unpacked(&recording);
-            let is_asked_for = n == 1 && told.is_none();
+            let is_asked_for = n == 1 && name_of_variable.is_none();
             assert!(!is_asked_for || String::from_utf8_lossy(&recorded).contains("MY_BUILD_NOTE"));
             planted.assert_absent(&recorded, "a recording");
         }
@@ -305,7 +305,7 @@ fn no_value_that_a_test_reads_is_traced() {
             }
         }
     }
-    tell(
+    print_figure(
         "planted secrets, in tests",
         format!("{} secrets", planted.n()),
         "found 0 in output, JSON and recordings",

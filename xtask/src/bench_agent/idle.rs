@@ -8,14 +8,14 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tests::agent::Agent;
 
-use super::{Bench, process};
+use super::{AgentBench, process};
 use crate::bench_history;
 use crate::measure::Spread;
 
 const QUIET: Duration = Duration::from_mins(1);
 const ROUNDS: usize = 30;
 
-pub(crate) fn run(bench: &Bench, n_builds: u64) -> Result<()> {
+pub(crate) fn run(bench: &AgentBench, n_builds: u64) -> Result<()> {
     let dir = TempDir::new().context("cannot make a temporary directory")?;
     bench_history::fill(&dir.path().join("history"), n_builds)?;
     let store = dir.path().join("history/history.db");

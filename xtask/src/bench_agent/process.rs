@@ -10,7 +10,7 @@ use tests::agent::Agent;
 
 /// CPU seconds of the agent and its ended children.
 pub(crate) fn cpu(agent: &Agent) -> Result<f64> {
-    let own: Result<f64> = agent.parts().into_iter().map(own).sum();
+    let own: Result<f64> = agent.processes().into_iter().map(own).sum();
     Ok(own? + of_children(agent)?)
 }
 
@@ -22,7 +22,8 @@ fn of_children(agent: &Agent) -> Result<f64> {
     let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let (_, fields) = stat.rsplit_once(')').context("no process name in stat")?;
     let mut ticks = fields.split_whitespace().skip(13);
-    let mut next = || -> Result<f64> { Ok(ticks.next().context("too few fields in stat")?.parse()?) };
+    let mut next =
+        || -> Result<f64> { Ok(ticks.next().context("too few fields in stat")?.parse()?) };
     Ok((next()? + next()?) / TICKS_A_SECOND)
 }
 
@@ -33,7 +34,8 @@ fn own(pid: u32) -> Result<f64> {
     // SAFETY: the pointer is valid for writing a clock id.
     let failed = unsafe { libc::clock_getcpuclockid(pid, clock.as_mut_ptr()) };
     if failed != 0 {
-        return Err(io::Error::from_raw_os_error(failed)).context("cannot find the agent's CPU clock");
+        return Err(io::Error::from_raw_os_error(failed))
+            .context("cannot find the agent's CPU clock");
     }
     // SAFETY: the call above succeeded, so it wrote the id.
     let clock = unsafe { clock.assume_init() };

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::{Bench, process};
+use super::{AgentBench, process};
 use crate::measure::{Spread, children_cpu};
 
 const ROUNDS: usize = 3;
 
-pub(crate) fn run(bench: &Bench) -> Result<()> {
+pub(crate) fn run(bench: &AgentBench) -> Result<()> {
     for detail in ["phase", "cache-key"] {
         let agent = bench.agent(&["--detail", detail])?;
         let module = bench.module("hello");

@@ -4,13 +4,13 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use super::Bench;
+use super::AgentBench;
 use super::idle::megabytes;
 
 /// Rows in the table.
 const ROWS: usize = 6;
 
-pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
+pub(crate) fn run(bench: &AgentBench, n: usize) -> Result<()> {
     let agent = bench.agent(&[])?;
     let module = bench.module("tiny");
     println!("{n} consecutive builds, one in four links:");
@@ -24,7 +24,7 @@ pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
             let listed = fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))?;
             Ok(listed.count())
         };
-        agent.parts().into_iter().map(count).sum()
+        agent.processes().into_iter().map(count).sum()
     };
     for i in 0..=n {
         if i % (n / ROWS).max(1) == 0 {

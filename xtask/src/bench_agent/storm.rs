@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Bench, process};
+use super::{AgentBench, process};
 
 /// Turns with and without the agent, so that drift of the machine affects both.
 const TURNS: u32 = 3;
@@ -21,7 +21,7 @@ struct Turn {
     seconds: f64,
 }
 
-pub(crate) fn run(bench: &Bench, length: Duration) -> Result<()> {
+pub(crate) fn run(bench: &AgentBench, length: Duration) -> Result<()> {
     let module = bench.module("tiny");
     let (mut alone, mut watched) = (Turn::default(), Turn::default());
     let (mut lost, mut complaints, mut own) = (0, Vec::new(), 0.0);
@@ -61,7 +61,10 @@ pub(crate) fn run(bench: &Bench, length: Duration) -> Result<()> {
         complaints.len()
     );
     if lost == 0 && !complaints.is_empty() {
-        bail!("no record was lost, but builds have gaps or are missing:\n{}", complaints.join("\n"));
+        bail!(
+            "no record was lost, but builds have gaps or are missing:\n{}",
+            complaints.join("\n")
+        );
     }
     Ok(())
 }
@@ -77,8 +80,8 @@ fn rate(turn: &Turn) -> f64 {
     turn.processes as f64 / turn.seconds
 }
 
-fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn> {
-    let is_over = AtomicBool::new(false);
+fn storm(bench: &AgentBench, module: &tests::Module, length: Duration) -> Result<Turn> {
+    let has_ended = AtomicBool::new(false);
     let n_threads = thread::available_parallelism().map_or(1, usize::from);
     let began = Instant::now();
     thread::scope(|scope| {
@@ -86,7 +89,7 @@ fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn
             .map(|_| {
                 scope.spawn(|| -> Result<u64> {
                     let mut n = 0;
-                    while !is_over.load(Ordering::Relaxed) {
+                    while !has_ended.load(Ordering::Relaxed) {
                         let mut command = Command::new("/bin/true");
                         command
                             .stdin(Stdio::null())
@@ -111,7 +114,7 @@ fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn
             bench.build(module)?;
             turn.builds += 1;
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         turn.seconds = began.elapsed().as_secs_f64();
         for thread in threads {
             match thread.join() {

@@ -38,7 +38,7 @@ pub(super) fn link_targets(line: &str) -> Vec<&str> {
 }
 
 /// Checks that each `cargo xtask COMMAND` in a document exists.
-pub(crate) fn words_exist(files: &[File]) -> Vec<Complaint> {
+pub(crate) fn commands_exist(files: &[File]) -> Vec<Complaint> {
     let command = crate::Args::command();
     let is_word = |word: &str| command.get_subcommands().any(|it| it.get_name() == word);
     let mut complaints = Vec::new();
@@ -62,7 +62,7 @@ pub(crate) fn words_exist(files: &[File]) -> Vec<Complaint> {
 }
 
 /// Checks that ARCHITECTURE.md's code map contains each crate of the workspace.
-pub(crate) fn members_are_on_the_map(files: &[File]) -> Vec<Complaint> {
+pub(crate) fn members_are_on_the_code_map(files: &[File]) -> Vec<Complaint> {
     let Some(map) = files.iter().find(|it| it.path == "ARCHITECTURE.md") else {
         return vec!["ARCHITECTURE.md: the file is missing".to_owned()];
     };
@@ -76,7 +76,7 @@ pub(crate) fn members_are_on_the_map(files: &[File]) -> Vec<Complaint> {
 }
 
 /// Rejects paths of the authors' machine, because the tree must be valid everywhere.
-pub(crate) fn no_machine_is_named(files: &[File]) -> Vec<Complaint> {
+pub(crate) fn no_local_path_is_named(files: &[File]) -> Vec<Complaint> {
     // Written in parts, so that this file itself passes.
     let places = [
         concat!("/wo", "rk/"),
@@ -136,9 +136,11 @@ mod tests {
 
     #[test]
     fn an_unknown_command_is_found() {
-        assert!(words_exist(&file("README.md", "run `cargo xtask test --only live`")).is_empty());
+        assert!(
+            commands_exist(&file("README.md", "run `cargo xtask test --only live`")).is_empty()
+        );
         assert_eq!(
-            words_exist(&file("README.md", concat!("run `cargo xt", "ask dance`"))).len(),
+            commands_exist(&file("README.md", concat!("run `cargo xt", "ask dance`"))).len(),
             1
         );
     }
@@ -146,14 +148,14 @@ mod tests {
     #[test]
     fn a_path_of_one_machine_is_found() {
         assert!(
-            no_machine_is_named(&file(
+            no_local_path_is_named(&file(
                 "a.rs",
                 concat!("https://example.com/wo", "rk/x and home/wo", "rk/y")
             ))
             .is_empty()
         );
         assert_eq!(
-            no_machine_is_named(&file("a.rs", concat!("cd /wo", "rk/main"))).len(),
+            no_local_path_is_named(&file("a.rs", concat!("cd /wo", "rk/main"))).len(),
             1
         );
     }

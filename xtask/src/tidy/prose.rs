@@ -122,7 +122,7 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a sentence begins with a noun clause. Fragments in cells and questions are exempt.
+/// Returns whether a sentence begins with a noun clause. Fragments in cells and questions are exempt.
 fn begins_with_a_clause(sentence: &Sentence, words: &[String]) -> bool {
     let text = sentence.text.as_str();
     let is_fragment = sentence.part == Part::Cell && !text.ends_with('.');

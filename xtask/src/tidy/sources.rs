@@ -105,7 +105,7 @@ fn test_modules(file: &File) -> Vec<String> {
 }
 
 /// Checks module docs, except in test modules, which the module above describes.
-pub(crate) fn modules_say_what_they_are(files: &[File]) -> Vec<Complaint> {
+pub(crate) fn modules_have_docs(files: &[File]) -> Vec<Complaint> {
     let test_modules: Vec<String> = files.iter().flat_map(test_modules).collect();
     let silent = files.iter().filter(|it| {
         it.is_rust() && !it.text.starts_with("//!") && !test_modules.contains(&it.path)
@@ -138,7 +138,7 @@ pub(crate) fn dependencies_point_one_way(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// Whether a line of code uses `name`. Comments are exempt.
+/// Returns whether a line of code uses `name`. Comments are exempt.
 fn names(line: &str, name: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
     let uses = |(at, _): (usize, &str)| {
@@ -153,8 +153,8 @@ fn names(line: &str, name: &str) -> bool {
     code.match_indices(name).any(uses)
 }
 
-/// A process with an open connection to the history must not open the file beside `SQLite`: closing any descriptor of the file
-/// releases all locks of the process. One file therefore opens history files, and no other code opens a connection.
+/// Closing any descriptor of a file releases all locks of the process on it. A process with an open connection to the history must
+/// therefore not open the file beside `SQLite`. One file opens history files, and no other code opens a connection.
 pub(crate) fn the_history_is_opened_in_one_file(files: &[File]) -> Vec<Complaint> {
     const ALLOWED: &str = "tracer-user/src/history/connect.rs";
     const HISTORY: &str = "tracer-user/src/history";

@@ -90,11 +90,11 @@ impl Archive {
             0, // time
             size,
             0,
-             0, // device that contains the file
+            0, // device that contains the file
             device.0,
             device.1,
             name_size,
-             0, // checksum, which this format does not have
+            0, // checksum, which this format does not have
         ];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
@@ -116,10 +116,10 @@ impl Archive {
 
 /// Entries of a directory of the host, sorted.
 pub(super) fn children(dir: &Path) -> Result<Vec<PathBuf>> {
-    let said = || format!("cannot list {}", dir.display());
+    let printed = || format!("cannot list {}", dir.display());
     let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).with_context(said)? {
-        paths.push(entry.with_context(said)?.path());
+    for entry in fs::read_dir(dir).with_context(printed)? {
+        paths.push(entry.with_context(printed)?.path());
     }
     paths.sort();
     Ok(paths)

@@ -5,9 +5,9 @@
 use serde_json::{Value, json};
 use tests::{Toolchain, phases};
 
-use super::guest::Ended;
+use super::guest::GuestOutput;
 use super::report::Section;
-use super::task::Asked;
+use super::task::Checks;
 
 /// Messages that only a broken kernel prints.
 const ALARMS: [&str; 5] = ["WARNING:", "BUG:", "Oops", "Call Trace:", "Kernel panic"];
@@ -25,7 +25,11 @@ const LIMITS: [&str; 1] = ["reader"];
 const LOCKED: (i32, &str) = (112, "the kernel is locked down (confidentiality)");
 
 /// All departures of a guest.
-pub(super) fn departures(ended: &Ended, asked: Asked, toolchains: &[Toolchain]) -> Vec<String> {
+pub(super) fn departures(
+    ended: &GuestOutput,
+    checks: Checks,
+    toolchains: &[Toolchain],
+) -> Vec<String> {
     let mut wrong: Vec<String> = ended
         .console
         .lines()
@@ -38,42 +42,42 @@ pub(super) fn departures(ended: &Ended, asked: Asked, toolchains: &[Toolchain]) 
     let newest = toolchains.last();
     let by_each = || {
         let each = toolchains.iter();
-        each.flat_map(|it| build(ended, &name(it), it, How::Renamed))
+        each.flat_map(|it| build(ended, &name(it), it, Detection::Renamed))
     };
-    let by_newest = |name: &str, how: How| {
+    let by_newest = |name: &str, how: Detection| {
         let wrong = newest.map(|it| build(ended, name, it, how));
         wrong.unwrap_or_default()
     };
-    match asked {
-        Asked::All | Asked::AllLimited => {
-            if asked == Asked::All {
+    match checks {
+        Checks::All | Checks::AllLimited => {
+            if checks == Checks::All {
                 wrong.extend(doctor(ended, 0));
-                wrong.extend(by_newest("memlock", How::Renamed));
+                wrong.extend(by_newest("memlock", Detection::Renamed));
             } else {
                 wrong.extend(doctor_names(ended, LIMITS));
                 wrong.extend(refused(ended, "memlock", MEMLOCK));
             }
             wrong.extend(usage(ended));
             wrong.extend(by_each());
-            wrong.extend(by_newest("paranoid", How::Renamed));
-            wrong.extend(by_newest("tracefs", How::Announced));
+            wrong.extend(by_newest("paranoid", Detection::Renamed));
+            wrong.extend(by_newest("tracefs", Detection::Announced));
             wrong.extend(refused(ended, "btf", NO_BTF));
         }
-        Asked::Builds => {
+        Checks::Builds => {
             wrong.extend(doctor(ended, 0));
             wrong.extend(usage(ended));
             wrong.extend(by_each());
         }
-        Asked::Integrity => {
+        Checks::Integrity => {
             wrong.extend(locked(ended, "[integrity]"));
             wrong.extend(doctor(ended, 0));
             wrong.extend(
                 newest
                     .into_iter()
-                    .flat_map(|it| build(ended, &name(it), it, How::Renamed)),
+                    .flat_map(|it| build(ended, &name(it), it, Detection::Renamed)),
             );
         }
-        Asked::Confidentiality => {
+        Checks::Confidentiality => {
             wrong.extend(locked(ended, "[confidentiality]"));
             wrong.extend(doctor(ended, LOCKED.0));
             wrong.extend(refused(ended, "strict", LOCKED));
@@ -89,22 +93,22 @@ fn name(toolchain: &Toolchain) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn doctor(ended: &Ended, code: i32) -> Option<String> {
+fn doctor(ended: &GuestOutput, code: i32) -> Option<String> {
     let doctor = ended.report.section("doctor");
-    let found = doctor.said.trim();
+    let found = doctor.stdout.trim();
     (doctor.code != Some(code)).then(|| format!("doctor exited with {:?}: {found}", doctor.code))
 }
 
 /// Checks that times and memory equal the kernel's results for the parent; `docs/kernel-facts.md` quotes the table.
-fn usage(ended: &Ended) -> Option<String> {
+fn usage(ended: &GuestOutput) -> Option<String> {
     let usage = ended.report.section("usage");
     (usage.code != Some(0)).then(|| ended_wrongly("usage", &usage))
 }
 
 /// Checks that doctor has these complaints and no others.
-fn doctor_names(ended: &Ended, wanted: [&str; 1]) -> Option<String> {
+fn doctor_names(ended: &GuestOutput, wanted: [&str; 1]) -> Option<String> {
     let doctor = ended.report.section("doctor");
-    let found: Value = serde_json::from_str(&doctor.said).unwrap_or_default();
+    let found: Value = serde_json::from_str(&doctor.stdout).unwrap_or_default();
     let checks = found["checks"].as_array().map_or(&[][..], Vec::as_slice);
     let named: Vec<&Value> = checks
         .iter()
@@ -116,44 +120,44 @@ fn doctor_names(ended: &Ended, wanted: [&str; 1]) -> Option<String> {
 }
 
 /// Checks that the kernel is locked down as requested.
-fn locked(ended: &Ended, wanted: &str) -> Option<String> {
-    let said = ended.report.section("lockdown").said;
-    (!said.contains(wanted)).then(|| format!("lockdown: `{}` without {wanted}", said.trim()))
+fn locked(ended: &GuestOutput, wanted: &str) -> Option<String> {
+    let stdout = ended.report.section("lockdown").stdout;
+    (!stdout.contains(wanted)).then(|| format!("lockdown: `{}` without {wanted}", stdout.trim()))
 }
 
 /// Checks that gotrace did not run the command, and reported the reason.
-fn refused(ended: &Ended, name: &str, (code, why): (i32, &str)) -> Option<String> {
+fn refused(ended: &GuestOutput, name: &str, (code, why): (i32, &str)) -> Option<String> {
     let section = ended.report.section(name);
-    let is_right = section.code == Some(code) && section.complained.contains(why);
-    (!is_right || section.said.contains("untraced")).then(|| ended_wrongly(name, &section))
+    let is_right = section.code == Some(code) && section.stderr.contains(why);
+    (!is_right || section.stdout.contains("untraced")).then(|| ended_wrongly(name, &section))
 }
 
 /// Checks that gotrace ran the command untraced, and reported the reason.
-fn untraced(ended: &Ended, name: &str, why: &str) -> Option<String> {
+fn untraced(ended: &GuestOutput, name: &str, why: &str) -> Option<String> {
     let section = ended.report.section(name);
-    let is_right = section.code == Some(0) && section.complained.contains(why);
-    (!is_right || !section.said.contains("untraced")).then(|| ended_wrongly(name, &section))
+    let is_right = section.code == Some(0) && section.stderr.contains(why);
+    (!is_right || !section.stdout.contains("untraced")).then(|| ended_wrongly(name, &section))
 }
 
 fn ended_wrongly(name: &str, section: &Section) -> String {
-    let (said, complained) = (section.said.trim(), section.complained.trim());
+    let (stdout, stderr) = (section.stdout.trim(), section.stderr.trim());
     format!(
-        "{name}: exited with {:?}, stdout `{said}`, stderr `{complained}`",
+        "{name}: exited with {:?}, stdout `{stdout}`, stderr `{stderr}`",
         section.code
     )
 }
 
-/// How gotrace detected that a build's output was installed.
+/// Detection gotrace detected that a build's output was installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+enum Detection {
     /// By the rename system call.
     Renamed,
     /// By the go command's own output, without tracefs.
     Announced,
 }
 
-impl How {
-    fn word(self) -> &'static str {
+impl Detection {
+    fn name(self) -> &'static str {
         match self {
             Self::Renamed => "renamed",
             Self::Announced => "announced",
@@ -162,13 +166,13 @@ impl How {
 }
 
 /// Checks one build under gotrace: its exit code and its trace.
-fn build(ended: &Ended, name: &str, toolchain: &Toolchain, how: How) -> Vec<String> {
+fn build(ended: &GuestOutput, name: &str, toolchain: &Toolchain, how: Detection) -> Vec<String> {
     let run = ended.report.section(name);
     if run.code != Some(0) {
-        let said = run.complained.trim();
-        return vec![format!("{name}: exited with {:?}: {said}", run.code)];
+        let stderr = run.stderr.trim();
+        return vec![format!("{name}: exited with {:?}: {stderr}", run.code)];
     }
-    let text = ended.report.section(&format!("{name}-trace")).said;
+    let text = ended.report.section(&format!("{name}-trace")).stdout;
     let wrong = match serde_json::from_str(&text) {
         Ok(trace) => missing(&trace, toolchain, how),
         Err(error) => vec![format!("cannot parse the trace: {error}")],
@@ -179,7 +183,7 @@ fn build(ended: &Ended, name: &str, toolchain: &Toolchain, how: How) -> Vec<Stri
         .collect()
 }
 
-fn missing(trace: &Value, toolchain: &Toolchain, how: How) -> Vec<String> {
+fn missing(trace: &Value, toolchain: &Toolchain, how: Detection) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut demand = |what: &str, found: Value, wanted: Value| {
         if found != wanted {
@@ -232,7 +236,7 @@ fn missing(trace: &Value, toolchain: &Toolchain, how: How) -> Vec<String> {
     demand(
         "detection of the output",
         output["how"].clone(),
-        how.word().into(),
+        how.name().into(),
     );
     demand(
         "version in the output",

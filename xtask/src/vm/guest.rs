@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const N_TRIES: usize = 3;
 
 /// Output of a guest.
-pub(super) struct Ended {
+pub(super) struct GuestOutput {
     /// All messages of the kernel.
     pub(super) console: String,
     pub(super) report: Report,
@@ -31,7 +31,7 @@ pub(super) struct Ended {
 }
 
 /// Runs a guest until it ends.
-pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<Ended> {
+pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<GuestOutput> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let (console, results) = (dir.join("console.log"), dir.join("results.log"));
     for n_failed_boots in 0..N_TRIES {
@@ -39,7 +39,7 @@ pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<Ended> {
         boot(task, root, &console, &results)?;
         let report = Report::parse(&read(&results)?);
         if !report.is_empty() {
-            return Ok(Ended {
+            return Ok(GuestOutput {
                 console: read(&console)?,
                 report,
                 took: began.elapsed(),
@@ -47,8 +47,8 @@ pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<Ended> {
             });
         }
     }
-    let said = read(&console)?;
-    let last: Vec<&str> = said.lines().rev().take(20).collect();
+    let printed = read(&console)?;
+    let last: Vec<&str> = printed.lines().rev().take(20).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
     bail!(
         "no first process in {N_TRIES} boots; the console ends with\n{}",
@@ -71,7 +71,7 @@ fn boot(task: &Task, root: &Path, console: &PathBuf, results: &PathBuf) -> Resul
             "-append",
             &format!(
                 "console=ttyS0 loglevel=5 panic=-1 {}",
-                task.asked.boot_words()
+                task.checks.boot_parameters()
             ),
         ])
         .stdin(Stdio::null())
@@ -85,7 +85,11 @@ fn boot(task: &Task, root: &Path, console: &PathBuf, results: &PathBuf) -> Resul
 fn wait(qemu: &mut Child) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        if qemu.try_wait().context("cannot wait for the emulator")?.is_some() {
+        if qemu
+            .try_wait()
+            .context("cannot wait for the emulator")?
+            .is_some()
+        {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(50));

@@ -38,7 +38,7 @@ pub(super) struct Kernels {
 
 impl Kernels {
     /// Lists the available kernels.
-    pub(super) fn look(home: &Path) -> Result<Self> {
+    pub(super) fn list(home: &Path) -> Result<Self> {
         let apt = Apt::prepare(&home.join("apt"))?;
         let packages = newest_of_each_series(&apt.names()?);
         Ok(Self {

@@ -104,7 +104,7 @@ fn add_toolchain(archive: &mut Archive, toolchain: &Toolchain, home: &Path) -> R
         command
     };
     shell::run(go(&["build", "-o", "seed"]).arg("."))?;
-    let said = shell::read(&mut go(&[
+    let printed = shell::read(&mut go(&[
         "list",
         "-deps",
         "-f",
@@ -123,7 +123,7 @@ fn add_toolchain(archive: &mut Archive, toolchain: &Toolchain, home: &Path) -> R
         archive.copy(&path, &path)?;
     }
     let mut files = BTreeSet::new();
-    for line in said.lines() {
+    for line in printed.lines() {
         let (dir, compiled) = line.split_once('\t').unwrap_or((line, ""));
         files.extend(
             super::cpio::children(Path::new(dir))?
@@ -156,7 +156,7 @@ fn environment(command: &mut Command, toolchain: &Toolchain, cache: &Path) {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    let said = || format!("cannot write {}", path.display());
-    fs::create_dir_all(path.parent().unwrap_or(path)).with_context(said)?;
-    fs::write(path, text).with_context(said)
+    let printed = || format!("cannot write {}", path.display());
+    fs::create_dir_all(path.parent().unwrap_or(path)).with_context(printed)?;
+    fs::write(path, text).with_context(printed)
 }

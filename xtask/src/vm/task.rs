@@ -26,12 +26,12 @@ const N_NEWEST: usize = 3;
 pub(super) struct Task {
     pub(super) name: String,
     pub(super) image: PathBuf,
-    pub(super) asked: Asked,
+    pub(super) checks: Checks,
 }
 
 /// The checks in a guest; `init.sh` runs them. The longest come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Asked {
+pub(super) enum Checks {
     /// Exact builds by both toolchains, and by the newest one again under each restriction of the machine.
     All,
     /// The same, on a kernel that refuses maps under a low limit of locked memory.
@@ -44,14 +44,14 @@ pub(super) enum Asked {
     Confidentiality,
 }
 
-impl Asked {
+impl Checks {
     /// Additions to the kernel's command line.
-    pub(super) fn boot_words(self) -> &'static str {
+    pub(super) fn boot_parameters(self) -> &'static str {
         match self {
-            Self::All | Self::AllLimited => "gotrace.asked=all",
-            Self::Builds => "gotrace.asked=builds",
-            Self::Integrity => "gotrace.asked=integrity lockdown=integrity",
-            Self::Confidentiality => "gotrace.asked=confidentiality lockdown=confidentiality",
+            Self::All | Self::AllLimited => "gotrace.checks=all",
+            Self::Builds => "gotrace.checks=builds",
+            Self::Integrity => "gotrace.checks=integrity lockdown=integrity",
+            Self::Confidentiality => "gotrace.checks=confidentiality lockdown=confidentiality",
         }
     }
 
@@ -69,7 +69,7 @@ impl Asked {
 
 /// The runs with these names (`6.12`, `6.12-integrity`, `6.12-confidentiality`), or the whole matrix without names. The kernels
 /// come from `there`; the longest runs come first.
-pub(super) fn plan(names: &[String], there: &[Series]) -> Result<Vec<(String, Series, Asked)>> {
+pub(super) fn plan(names: &[String], there: &[Series]) -> Result<Vec<(String, Series, Checks)>> {
     let mut plan = if names.is_empty() {
         matrix(there)
     } else {
@@ -79,43 +79,43 @@ pub(super) fn plan(names: &[String], there: &[Series]) -> Result<Vec<(String, Se
         });
         rows.collect::<Result<_>>()?
     };
-    plan.sort_by_key(|(_, series, asked)| (*asked, *series));
+    plan.sort_by_key(|(_, series, checks)| (*checks, *series));
     Ok(plan)
 }
 
-fn matrix(there: &[Series]) -> Vec<(String, Series, Asked)> {
+fn matrix(there: &[Series]) -> Vec<(String, Series, Checks)> {
     let mut newest = there.to_vec();
     newest.sort_unstable_by(|a, b| b.cmp(a));
     newest.retain(|it| !LONG_TERM.contains(it));
     newest.truncate(N_NEWEST);
     let usual = LONG_TERM.into_iter().chain(newest);
-    let usual = usual.map(|it| (it, Asked::usual(it)));
-    let locked = [Asked::Integrity, Asked::Confidentiality].map(|it| (LOCKED, it));
+    let usual = usual.map(|it| (it, Checks::usual(it)));
+    let locked = [Checks::Integrity, Checks::Confidentiality].map(|it| (LOCKED, it));
     usual
         .chain(locked)
-        .map(|(series, asked)| (name(series, asked), series, asked))
+        .map(|(series, checks)| (name(series, checks), series, checks))
         .collect()
 }
 
-fn row(wanted: &str, there: &[Series]) -> Option<(String, Series, Asked)> {
+fn row(wanted: &str, there: &[Series]) -> Option<(String, Series, Checks)> {
     let of = |series: Series| {
         [
-            Asked::usual(series),
-            Asked::Integrity,
-            Asked::Confidentiality,
+            Checks::usual(series),
+            Checks::Integrity,
+            Checks::Confidentiality,
         ]
     };
     let mut all = there
         .iter()
-        .flat_map(|series| of(*series).map(|asked| (name(*series, asked), *series, asked)));
+        .flat_map(|series| of(*series).map(|checks| (name(*series, checks), *series, checks)));
     all.find(|(name, _, _)| name == wanted)
 }
 
-fn name((major, minor): Series, asked: Asked) -> String {
-    match asked {
-        Asked::All | Asked::AllLimited | Asked::Builds => format!("{major}.{minor}"),
-        Asked::Integrity => format!("{major}.{minor}-integrity"),
-        Asked::Confidentiality => format!("{major}.{minor}-confidentiality"),
+fn name((major, minor): Series, checks: Checks) -> String {
+    match checks {
+        Checks::All | Checks::AllLimited | Checks::Builds => format!("{major}.{minor}"),
+        Checks::Integrity => format!("{major}.{minor}-integrity"),
+        Checks::Confidentiality => format!("{major}.{minor}-confidentiality"),
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
         let named: Vec<String> = named.iter().map(|it| (*it).to_owned()).collect();
         let plan = plan(&named, &THERE).unwrap();
         plan.into_iter()
-            .map(|(name, _, asked)| format!("{name} {asked:?}"))
+            .map(|(name, _, checks)| format!("{name} {checks:?}"))
             .collect()
     }
 

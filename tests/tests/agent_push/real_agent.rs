@@ -45,10 +45,10 @@ fn builds_reach_an_unreachable_gateway_later_although_the_agent_was_killed() {
     };
     build(true);
     agent.wait_for(&module, 1);
-    let said = agent.wait_to_say("cannot push to");
+    let printed = agent.wait_for_log("cannot push to");
     assert!(
-        !said.contains("hunter2") && said.contains(&address.to_string()),
-        "{said}"
+        !printed.contains("hunter2") && printed.contains(&address.to_string()),
+        "{printed}"
     );
     // The number of waiting pushes is unknown: other builds on this machine are pushed too.
     agent.wait_for_page(
@@ -112,11 +112,11 @@ fn changed_output_settings_apply_without_a_restart() {
     let good = configure(agent.dir(), &second.url());
     fs::write(&config, "[textfile]\ndirectory = \"/no/such/directory\"\n").unwrap();
     agent.signal("HUP");
-    let said = agent.wait_to_say("the configuration stays as it was");
-    assert!(said.contains("make that directory"), "{said}");
+    let printed = agent.wait_for_log("the configuration stays as it was");
+    assert!(printed.contains("make that directory"), "{printed}");
     assert_eq!(good, configure(agent.dir(), &second.url()));
     agent.signal("HUP");
-    agent.wait_to_say("the configuration was read again");
+    agent.wait_for_log("the configuration was read again");
     // The second gateway has none of the first one's groups.
     second.wait_for(&target, |_| true);
     agent.stop();

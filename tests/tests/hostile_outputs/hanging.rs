@@ -11,7 +11,7 @@ use tests::agent::Agent;
 use tests::{Module, Toolchain, run_gotrace, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-/// User who mounts the file system. gotrace does not queue this user's files with those of others.
+/// User that mounts the file system. gotrace does not queue this user's files with those of others.
 const HOSTILE: &str = "60001";
 
 /// A FUSE file system that mirrors a directory and stops on request.
@@ -150,11 +150,11 @@ fn a_hanging_file_system_of_an_output_delays_no_other_build() {
 }
 
 /// A child that ends with its test.
-struct Asleep(Child);
+struct SleepingChild(Child);
 
-impl Drop for Asleep {
+impl Drop for SleepingChild {
     fn drop(&mut self) {
-        let _over = self.0.kill();
+        let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
 }
@@ -180,7 +180,7 @@ fn a_hanging_file_system_of_a_program_delays_no_build() {
     let mut asleep = Command::new("setpriv");
     asleep.args(["--reuid", HOSTILE, "--clear-groups"]);
     let asleep = asleep.arg(at.join("vet")).arg("1000").spawn().unwrap();
-    let mut asleep = Asleep(asleep);
+    let mut asleep = SleepingChild(asleep);
     let since = Instant::now();
     // Waits until the program sleeps and no longer waits for its pages.
     let is_asleep = || {
@@ -202,7 +202,10 @@ fn a_hanging_file_system_of_a_program_delays_no_build() {
         .args(["1", "head", "-c", "1"])
         .arg(at.join("vet"))
         .output();
-    assert!(!opens.unwrap().status.success(), "the file system was not stuck");
+    assert!(
+        !opens.unwrap().status.success(),
+        "the file system was not stuck"
+    );
     fuse.signal("CONT");
     agent.stop();
 }
@@ -278,7 +281,11 @@ fn a_hanging_file_system_of_settings_delays_no_other_build() {
     build(&honest, &new, &[], &honest.sandbox.out().join("second"));
     let builds = agent.wait_for(&honest, 2);
     assert_eq!(builds[1]["project"], "example.com/spoken", "{builds:#?}");
-    assert_eq!(waiting.try_wait().unwrap(), None, "the file system was not stuck");
+    assert_eq!(
+        waiting.try_wait().unwrap(),
+        None,
+        "the file system was not stuck"
+    );
 
     fuse.signal("CONT");
     assert!(waiting.wait().unwrap().success());

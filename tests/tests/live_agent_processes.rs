@@ -79,7 +79,7 @@ fn the_storage_process_has_no_other_rights() {
     let new = toolchain("1.27");
     let (module, _) = module_of_its_own("parts", &new);
     let look = || {
-        let keeper = agent.keeper().unwrap();
+        let keeper = agent.storage_process().unwrap();
         let tasks = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
         let tasks: Vec<_> = tasks.map(|it| it.unwrap().path()).collect();
         assert!(tasks.len() > 1, "{tasks:?}");
@@ -114,7 +114,7 @@ fn the_storage_process_has_no_other_rights() {
     look();
     // A service manager sends these to all processes of a service, a terminal to all of a group.
     for name in ["TERM", "INT", "HUP", "QUIT"] {
-        signal(agent.keeper().unwrap(), name);
+        signal(agent.storage_process().unwrap(), name);
     }
     build(&module, &new, "after");
     agent.wait_for(&module, 2);
@@ -135,7 +135,7 @@ fn a_killed_storage_process_loses_no_build_and_counts_none_twice() {
             }
         });
         for _ in 0..4 {
-            agent.kill_keeper();
+            agent.kill_storage_process();
         }
     });
     agent.wait_for(&module, BUILDS);
@@ -153,13 +153,13 @@ fn a_killed_storage_process_loses_no_build_and_counts_none_twice() {
             .sum()
     };
     assert_eq!(counted(&agent), BUILDS);
-    agent.kill_keeper();
+    agent.kill_storage_process();
     assert_eq!(counted(&agent), BUILDS);
     build(&module, &new, "last");
     // A new storage process stores the builds that the killed one had not stored, even at the end.
     let store = agent.store();
-    signal(agent.keeper().unwrap(), "KILL");
-    let dir = agent.end();
+    signal(agent.storage_process().unwrap(), "KILL");
+    let dir = agent.stop_with_dir();
     assert_eq!(kept(&store, &module).len(), BUILDS + 1);
     drop(dir);
 }
@@ -182,7 +182,7 @@ fn a_killed_agent_leaves_no_process_and_a_current_history() {
             "the second build was not listed"
         );
     }
-    let keeper = agent.keeper().unwrap();
+    let keeper = agent.storage_process().unwrap();
     let dir = agent.kill();
     wait_for_end(keeper);
     let states = kept(&dir.path().join("history.db"), &module);

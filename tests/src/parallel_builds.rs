@@ -13,16 +13,16 @@ const GENERATED: usize = 10;
 
 /// Comparison of a history with the builds that were run.
 #[derive(Debug, Default)]
-pub struct Judgement {
+pub struct Comparison {
     /// Builds that are complete and correct.
-    pub whole: usize,
+    pub complete: usize,
     /// Builds that report their own gaps.
-    pub told: usize,
+    pub reported: usize,
     /// Silent errors: a build that is missing, duplicated or different.
     pub wrong: Vec<String>,
 }
 
-impl Judgement {
+impl Comparison {
     /// Adds a build that was run, with the builds found for it. `is_wrong` checks builds that claim to be complete.
     fn add(&mut self, name: &str, found: &[&Value], is_wrong: impl Fn(&Value) -> Option<String>) {
         let [build] = found else {
@@ -32,54 +32,54 @@ impl Judgement {
         };
         let state = text(build, "state");
         if build["anomalies"] != 0 {
-            self.told += 1;
+            self.reported += 1;
         } else if state != "succeeded" {
             self.wrong.push(format!("{name} {state}"));
         } else if let Some(why) = is_wrong(build) {
             self.wrong.push(format!("{name} {why}"));
         } else {
-            self.whole += 1;
+            self.complete += 1;
         }
     }
 
     /// Adds the counts of another comparison.
     pub fn extend(&mut self, other: Self) {
-        self.whole += other.whole;
-        self.told += other.told;
+        self.complete += other.complete;
+        self.reported += other.reported;
         self.wrong.extend(other.wrong);
     }
 }
 
 /// A module with many programs. A separate `go` command builds each.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct ParallelBuilds {
     module: Module,
     n: usize,
 }
 
-impl Crowd {
+impl ParallelBuilds {
     /// # Panics
     ///
     /// If the programs cannot be written.
     pub fn new(toolchain: &Toolchain, n: usize) -> Self {
         let module = Module::copy("tiny");
         module.sandbox.make_warm(toolchain);
-        let crowd = Self { module, n };
+        let parallel = Self { module, n };
         for i in 0..n {
             let generate = if Self::is_generated(i) {
                 format!(
                     "//go:generate go build -o {} .\n\n",
-                    crowd.output(i).display()
+                    parallel.output(i).display()
                 )
             } else {
                 String::new()
             };
-            crowd.module.write(
+            parallel.module.write(
                 &format!("many/p{i}/main.go"),
                 &format!("package main\n\n{generate}func main() {{ println(\"program\", {i}) }}\n"),
             );
         }
-        crowd
+        parallel
     }
 
     pub fn module(&self) -> &Module {
@@ -127,8 +127,8 @@ impl Crowd {
     }
 
     /// Compares the history with the builds that were run; `builds` is the output of `gotrace builds --format json`.
-    pub fn judge(&self, builds: &[Value]) -> Judgement {
-        let mut judgement = Judgement::default();
+    pub fn compare(&self, builds: &[Value]) -> Comparison {
+        let mut comparison = Comparison::default();
         let mut rest: Vec<&Value> = builds.iter().collect();
         for i in 0..self.n {
             let output = self.output(i).display().to_string();
@@ -139,19 +139,19 @@ impl Crowd {
                 format!("go build -o {output} {package}")
             };
             let build = take(&mut rest, &build);
-            judgement.add(&output, &build, |it| self.is_wrong(i, it, builds));
+            comparison.add(&output, &build, |it| self.is_wrong(i, it, builds));
             if Self::is_generated(i) {
                 let generate = take(&mut rest, &format!("go generate {package}"));
-                judgement.add(&package, &generate, |_| None);
+                comparison.add(&package, &generate, |_| None);
             }
         }
         // A tool whose start was lost becomes a build of its own.
         for build in rest {
-            judgement.add("nothing that was run", &[build], |_| {
+            comparison.add("nothing that was run", &[build], |_| {
                 Some("is in the history".to_owned())
             });
         }
-        judgement
+        comparison
     }
 
     /// Describes the error of a build that claims to be complete.

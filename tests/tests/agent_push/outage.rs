@@ -106,10 +106,10 @@ fn a_silent_gateway_costs_one_file_and_is_counted() {
 
 #[test]
 fn a_refused_push_is_retried_only_with_the_next_build() {
-    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let (address, heads) =
         answering("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbad");
-    let tell: fn(&str) = |it| said(&SAID).push(it.to_owned());
+    let tell: fn(&str) = |it| printed(&LINES).push(it.to_owned());
     let push = Push::to(&format!("http://{address}"), DAY, tell);
     push.output.ended(&built(100));
     push.wait_for("a refusal", |it| it.failed == 1 && it.waiting == 1);
@@ -118,13 +118,13 @@ fn a_refused_push_is_retried_only_with_the_next_build() {
     let (counts, _) = push.finish();
     assert_eq!(counts.failed, 2);
     assert_eq!(heads.try_iter().count(), 2);
-    let said = said(&SAID);
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("400 Bad Request: bad"), "{said:?}");
+    let printed = printed(&LINES);
+    assert_eq!(printed.len(), 1, "{printed:?}");
+    assert!(printed[0].contains("400 Bad Request: bad"), "{printed:?}");
 }
 
-fn said(said: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
-    said.lock().unwrap_or_else(PoisonError::into_inner)
+fn printed(printed: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
+    printed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn a_push_to_a_busy_gateway_is_retried() {
 
 #[test]
 fn no_secret_is_shown_or_stored() {
-    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     const SECRETS: [&str; 4] = ["hunter2", "cGFzc2hhbW1lcg", "aHVudGVyMg", "passhammer"];
-    let tell: fn(&str) = |it| said(&SAID).push(it.to_owned());
+    let tell: fn(&str) = |it| printed(&LINES).push(it.to_owned());
     let dir = tempfile::tempdir().unwrap();
     let password = dir.path().join("password");
     std::fs::write(&password, "passhammer\n").unwrap();
@@ -187,9 +187,9 @@ fn no_secret_is_shown_or_stored() {
             shown += &std::fs::read_to_string(file.unwrap().path()).unwrap();
         }
     }
-    let told = said(&SAID);
-    assert!(told.len() >= 4, "{told:?}");
-    shown += &told.join(" ");
+    let lines = printed(&LINES);
+    assert!(lines.len() >= 4, "{lines:?}");
+    shown += &lines.join(" ");
     for secret in SECRETS {
         assert!(!shown.contains(secret), "{shown}");
     }

@@ -3,33 +3,35 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use tests::crowd::{Crowd, Judgement};
+use tests::parallel_builds::{Comparison, ParallelBuilds};
 
 use super::idle::megabytes;
-use super::{Bench, process};
+use super::{AgentBench, process};
 use crate::measure::children_cpu;
 
-pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
-    let crowd = Crowd::new(&bench.toolchain, n);
+pub(crate) fn run(bench: &AgentBench, n: usize) -> Result<()> {
+    let parallel = ParallelBuilds::new(&bench.toolchain, n);
     let agent = bench.agent(&[])?;
     let (own, all, began) = (process::cpu(&agent)?, children_cpu()?, Instant::now());
-    crowd.run(&bench.toolchain);
+    parallel.run(&bench.toolchain);
     let (wall, cpu) = (began.elapsed().as_secs_f64(), children_cpu()? - all);
-    let builds = agent.wait_for(crowd.module(), crowd.n_builds());
+    let builds = agent.wait_for(parallel.module(), parallel.n_builds());
     let own = process::cpu(&agent)? - own;
     println!(
         "{n} builds at once, {} including those below `go generate`: {} in the history, {wall:.1} s, {cpu:.1} s of CPU and {own:.2} s \
          ({:.2} %) of the agent's, {:.1} MB resident",
-        crowd.n_builds(),
+        parallel.n_builds(),
         builds.len(),
         own / cpu * 100.0,
         megabytes(agent.resident_kb())
     );
-    let Judgement { told, wrong, .. } = crowd.judge(&builds);
+    let Comparison {
+        reported, wrong, ..
+    } = parallel.compare(&builds);
     agent.stop();
-    if told > 0 || !wrong.is_empty() {
+    if reported > 0 || !wrong.is_empty() {
         bail!(
-            "{told} builds report gaps; {} are wrong:\n{}",
+            "{reported} builds report gaps; {} are wrong:\n{}",
             wrong.len(),
             wrong.join("\n")
         );

@@ -2,7 +2,7 @@
 
 /// A file with the positions of its numbers.
 #[derive(Clone)]
-pub(super) struct Craft {
+pub(super) struct CraftedFile {
     pub(super) name: &'static str,
     pub(super) bytes: Vec<u8>,
     fields: Vec<Field>,
@@ -25,7 +25,7 @@ enum Notation {
     Decimal,
 }
 
-impl Craft {
+impl CraftedFile {
     pub(super) fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -144,20 +144,20 @@ impl Craft {
                 self.bytes[..len].to_vec(),
             ));
         }
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for number in 0..several {
             let mut bytes = self.bytes.clone();
-            for _ in 0..=dice.below(4) {
-                let field = &self.fields[dice.below(self.fields.len())];
+            for _ in 0..=random.below(4) {
+                let field = &self.fields[random.below(self.fields.len())];
                 let values = self.values(field);
-                let value = &values[dice.below(values.len())];
+                let value = &values[random.below(values.len())];
                 // Keeps the length, so that the other fields do not move.
                 for (place, byte) in bytes.iter_mut().skip(field.at).zip(value).take(field.len) {
                     *place = *byte;
                 }
             }
-            if dice.below(4) == 0 {
-                bytes.truncate(dice.below(bytes.len()));
+            if random.below(4) == 0 {
+                bytes.truncate(random.below(bytes.len()));
             }
             files.push((format!("{}: several {number}", self.name), bytes));
         }
@@ -241,9 +241,9 @@ impl Craft {
 }
 
 /// Xorshift: sufficient for choices, and the same on every machine.
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -77,7 +77,7 @@ fn a_foreign_lease_does_not_block_gotrace() {
                   file = open(sys.argv[1], 'r+')\n\
                   fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
                   print('ready', flush=True)\nsys.stdin.read()\n";
-    let _holder = Neighbour::start(Command::new("python3").args(["-c", script]).arg(&path));
+    let _holder = ChildProcess::start(Command::new("python3").args(["-c", script]).arg(&path));
     let refused = open(path).unwrap_err();
     let Refused::Open(error) = &refused else {
         panic!("{refused}");
@@ -124,17 +124,17 @@ fn a_file_truncated_during_the_read_is_harmless() {
     let analyser = Analyser::of(&gotrace()).unwrap();
     let honest = read(path.clone(), &analyser).unwrap();
     assert_eq!(honest.format.as_deref(), Some("ELF"));
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let (n_read, n_changed) = thread::scope(|scope| {
         scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
+            while !has_ended.load(Ordering::Relaxed) {
                 let mut file = OpenOptions::new().write(true).open(&path).unwrap();
                 file.set_len(0).unwrap();
                 file.write_all(content).unwrap();
             }
         });
         let results: Vec<_> = (0..READS).map(|_| read(path.clone(), &analyser)).collect();
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         let n_read = results.iter().filter(|it| it.is_ok()).count();
         let is_changed = |it: &&Result<_, _>| matches!(it, Err(Refused::Changed));
         (n_read, results.iter().filter(is_changed).count())
@@ -147,9 +147,9 @@ fn a_file_truncated_during_the_read_is_harmless() {
 }
 
 /// A process that prints `ready` and waits; it ends with the test.
-struct Neighbour(Child);
+struct ChildProcess(Child);
 
-impl Neighbour {
+impl ChildProcess {
     fn start(command: &mut Command) -> Self {
         let child = command
             .stdin(Stdio::piped())
@@ -157,10 +157,10 @@ impl Neighbour {
             .spawn()
             .unwrap();
         let mut neighbour = Self(child);
-        let mut said = String::new();
+        let mut printed = String::new();
         let stdout = neighbour.0.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n");
+        BufReader::new(stdout).read_line(&mut printed).unwrap();
+        assert_eq!(printed, "ready\n");
         neighbour
     }
 
@@ -176,16 +176,16 @@ impl Neighbour {
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        let _over = self.0.kill();
+        let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
 }
 
 /// Starts a shell in a private mount namespace, in which the script fills `/mnt`.
-fn in_own_mounts(script: &str, dir: &Path) -> Neighbour {
+fn in_own_mounts(script: &str, dir: &Path) -> ChildProcess {
     let script = format!("set -e\nmount -t tmpfs none /mnt\n{script}\necho ready\nread line\n");
     let mut command = Command::new("unshare");
     command.args([
@@ -197,7 +197,7 @@ fn in_own_mounts(script: &str, dir: &Path) -> Neighbour {
         &script,
         "sh",
     ]);
-    Neighbour::start(command.arg(dir))
+    ChildProcess::start(command.arg(dir))
 }
 
 fn content(root: &Root, path: &str) -> String {
