@@ -13,12 +13,12 @@ const NO_ENV: [(&str, &str); 0] = [];
 
 const RELOADED: &str = "gotrace_config_last_reload_successful";
 
-struct Place {
+struct ConfigFile {
     dir: TempDir,
     file: PathBuf,
 }
 
-impl Place {
+impl ConfigFile {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("gotrace.toml");
@@ -44,40 +44,40 @@ fn refused(args: &[&str], env: &[(&str, &str)]) -> String {
 
 #[test]
 fn a_mistake_is_reported_with_file_line_and_key_and_prevents_the_start() {
-    let place = Place::new();
-    place.write("keep_days = 3\nkeep_dayz = \"hunter2\"\n");
-    let file = place.file.to_str().unwrap();
+    let config = ConfigFile::new();
+    config.write("keep_days = 3\nkeep_dayz = \"hunter2\"\n");
+    let file = config.file.to_str().unwrap();
     for printed in [
         refused(&["agent", "--config", file], &[]),
         refused(&["agent"], &[("GOTRACE_CONFIG", file)]),
         refused(&["config", "check", file], &[]),
     ] {
-        let place = format!("{file}:3: keep_dayz: unknown field");
-        assert!(printed.contains(&place), "{printed}");
+        let position = format!("{file}:3: keep_dayz: unknown field");
+        assert!(printed.contains(&position), "{printed}");
         assert!(!printed.contains("hunter2"), "{printed}");
     }
     let missing = refused(&["agent", "--config", "/nowhere/gotrace.toml"], &[]);
     assert!(missing.contains("/nowhere/gotrace.toml"), "{missing}");
     let variable = refused(&["agent"], &[("GOTRACE_KEEP_DAYS", "many")]);
     assert!(variable.contains("--keep-days"), "{variable}");
-    assert!(!place.dir.path().join("history.db").exists());
+    assert!(!config.dir.path().join("history.db").exists());
 }
 
 #[test]
 fn the_example_configuration_is_valid() {
-    let place = Place::new();
+    let config = ConfigFile::new();
     let example = run_gotrace(["config", "example"], NO_ENV);
     assert!(example.status.success());
-    fs::write(&place.file, &example.stdout).unwrap();
-    let checked = run_gotrace(["config", "check", place.file.to_str().unwrap()], NO_ENV);
+    fs::write(&config.file, &example.stdout).unwrap();
+    let checked = run_gotrace(["config", "check", config.file.to_str().unwrap()], NO_ENV);
     assert!(checked.status.success(), "{checked:?}");
 }
 
 #[test]
 fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing() {
-    let place = Place::new();
-    place.write("listen = \"127.0.0.1:0\"\n");
-    let Place { dir, file } = place;
+    let config = ConfigFile::new();
+    config.write("listen = \"127.0.0.1:0\"\n");
+    let ConfigFile { dir, file } = config;
     let mut agent = Agent::launch(dir, &["--config", file.to_str().unwrap()]);
     let first = agent.address().to_owned();
     assert!(

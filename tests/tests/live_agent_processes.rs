@@ -30,7 +30,7 @@ fn build(module: &Module, toolchain: &Toolchain, output: &str) {
 }
 
 /// Builds in the history, each with its commands and their results.
-fn kept(store: &Path, module: &Module) -> Vec<(String, String)> {
+fn stored_builds(store: &Path, module: &Module) -> Vec<(String, String)> {
     let store = store.to_str().unwrap();
     let args = [
         "builds", "--format", "json", "--limit", "1000", "--store", store,
@@ -142,7 +142,7 @@ fn a_killed_storage_process_loses_no_build_and_counts_none_twice() {
     let expected: Vec<(String, String)> = (0..BUILDS)
         .map(|n| (format!("out{n:02}"), "succeeded".to_owned()))
         .collect();
-    assert_eq!(kept(&agent.store(), &module), expected);
+    assert_eq!(stored_builds(&agent.store(), &module), expected);
     let counted = |agent: &Agent| -> usize {
         let page = agent.page("/metrics");
         let lines = page.lines().filter(|it| {
@@ -160,7 +160,7 @@ fn a_killed_storage_process_loses_no_build_and_counts_none_twice() {
     let store = agent.store();
     signal(agent.storage_process().unwrap(), "KILL");
     let dir = agent.stop_with_dir();
-    assert_eq!(kept(&store, &module).len(), BUILDS + 1);
+    assert_eq!(stored_builds(&store, &module).len(), BUILDS + 1);
     drop(dir);
 }
 
@@ -185,7 +185,7 @@ fn a_killed_agent_leaves_no_process_and_a_current_history() {
     let keeper = agent.storage_process().unwrap();
     let dir = agent.kill();
     wait_for_end(keeper);
-    let states = kept(&dir.path().join("history.db"), &module);
+    let states = stored_builds(&dir.path().join("history.db"), &module);
     let of = |name: &str, state: &str| (name.to_owned(), state.to_owned());
     assert_eq!(states, [of("across", "cut_off"), of("before", "succeeded")]);
     // Other tests check that a build survives its agent.

@@ -111,7 +111,7 @@ fn go_run_inside_go_generate_is_a_build_inside_a_build() {
         );
         assert!(
             outer.calls.iter().all(|it| it.is_query),
-            "what the inner build ran is not the outer's: {:?}",
+            "the outer build contains calls of the inner build: {:?}",
             outer.calls
         );
     });

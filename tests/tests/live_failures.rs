@@ -103,7 +103,11 @@ fn module(toolchain: &Toolchain) -> Module {
 }
 
 /// Runs a command; returns class and package of its failure.
-fn why(module: &Module, toolchain: &Toolchain, command: &[&str]) -> (FailureClass, Option<String>) {
+fn failure(
+    module: &Module,
+    toolchain: &Toolchain,
+    command: &[&str],
+) -> (FailureClass, Option<String>) {
     let traced = module.trace(toolchain, command);
     class(&traced, toolchain, command)
 }
@@ -148,7 +152,7 @@ fn a_failed_tool_is_classified_under_any_wrapper() {
             ] {
                 let package_path = format!("./{package}");
                 let command = [&["go", command][..], flags, &[&package_path]].concat();
-                let why = why(&module, &toolchain, &command);
+                let why = failure(&module, &toolchain, &command);
                 // Since Go 1.26 the tool succeeds, and no process reports the package of the finding.
                 let is_silent = class == FailureClass::Vet && toolchain.minor() >= 26;
                 let expected = if is_silent {
@@ -162,7 +166,7 @@ fn a_failed_tool_is_classified_under_any_wrapper() {
         // The wrapper itself fails, and runs no tool.
         let flag = format!("-toolexec={dir}/no");
         let command = ["go", "build", "-a", &flag, "./generate"];
-        let (class, _) = why(&module, &toolchain, &command);
+        let (class, _) = failure(&module, &toolchain, &command);
         assert_eq!(class, FailureClass::Compile, "{}", toolchain.version);
     }
 }
@@ -175,7 +179,7 @@ fn a_failed_c_compiler_is_classified_under_any_name() {
         for cc in ["gcc", script.as_str(), "env gcc", "nice -n 1 gcc"] {
             let cc = format!("CC={cc}");
             let command = ["env", &cc, "go", "build", "./native"];
-            let why = why(&module, &toolchain, &command);
+            let why = failure(&module, &toolchain, &command);
             let expected = of(FailureClass::Compile, "native");
             assert_eq!(why, expected, "{} {cc}", toolchain.version);
         }
@@ -195,11 +199,11 @@ fn a_failed_user_program_is_classified_under_any_wrapper() {
                 &["-exec", &wrapper]
             };
             let command = [&["go", "test", "-count=1"][..], flags, &["./test"]].concat();
-            let tested = why(&module, &toolchain, &command);
+            let tested = failure(&module, &toolchain, &command);
             let expected = of(FailureClass::Test, "test");
             assert_eq!(tested, expected, "{} {wrapper}", toolchain.version);
             let command = [&["go", "run"][..], flags, &["./crash"]].concat();
-            let (ran, _) = why(&module, &toolchain, &command);
+            let (ran, _) = failure(&module, &toolchain, &command);
             assert_eq!(
                 ran,
                 FailureClass::Program,
@@ -208,7 +212,7 @@ fn a_failed_user_program_is_classified_under_any_wrapper() {
             );
         }
         for package in ["./generate", "./describe", "./nested"] {
-            let (class, _) = why(&module, &toolchain, &["go", "generate", package]);
+            let (class, _) = failure(&module, &toolchain, &["go", "generate", package]);
             assert_eq!(
                 class,
                 FailureClass::Generate,
@@ -224,7 +228,7 @@ fn a_failure_without_a_failed_tool_is_classified_by_the_running_action() {
     for toolchain in toolchains() {
         let module = module(&toolchain);
         let check_all = |expected: (FailureClass, Option<&str>), command: &[&str]| {
-            let (class, package) = why(&module, &toolchain, command);
+            let (class, package) = failure(&module, &toolchain, command);
             let at = format!("{} {command:?}", toolchain.version);
             assert_eq!((class, package.as_deref()), expected, "{at}");
         };
@@ -269,7 +273,7 @@ fn a_failure_without_a_failed_tool_is_classified_by_the_running_action() {
             &["go", "build", "-o", "bin/", "./generate"],
         );
         module.write("go.mod", "module example.com/m\n\nnosuchverb\n");
-        let (class, _) = why(&module, &toolchain, &["go", "build", "."]);
+        let (class, _) = failure(&module, &toolchain, &["go", "build", "."]);
         assert!(
             matches!(class, FailureClass::Load | FailureClass::Unknown),
             "{class:?}"
@@ -304,7 +308,7 @@ fn a_build_ended_by_a_signal_is_classified_as_interrupted() {
                     "env --default-signal=INT go {command} & go=$!; until pid=$(pgrep -P $go -x {program}); do sleep 0.1; done; kill -{signal} $pid; wait $go"
                 );
                 let command = ["bash", "-c", &script];
-                let (found, _) = why(&module, &toolchain, &command);
+                let (found, _) = failure(&module, &toolchain, &command);
                 assert_eq!(found, class, "{} {script}", toolchain.version);
             }
         }

@@ -8,7 +8,7 @@ use tests::oracle::{self, actiongraph, compile_bench, go_env, go_list_deps, link
 use tests::{Module, Toolchain, Traced, with_each_toolchain};
 use tracer_core::model::{Action, Build, CallKind, Origin, Outcome};
 
-fn whole(traced: &Traced) -> &Build {
+fn complete_build(traced: &Traced) -> &Build {
     traced.assert_success().assert_complete();
     traced.build()
 }
@@ -29,7 +29,7 @@ fn half_cached(toolchain: &Toolchain, module: &Module) -> (Traced, Vec<oracle::A
     let output = module.sandbox.out().join("hello");
     let command = ["go", "build", &flag, "-o", output.to_str().unwrap(), "."];
     let traced = module.trace(toolchain, &command);
-    whole(&traced);
+    complete_build(&traced);
     (traced, actiongraph(&graph))
 }
 
@@ -117,7 +117,7 @@ fn packages_equal_go_list() {
         module.run_go(toolchain, &["build", "-o", "/dev/null", "."]);
         module.append("internal/page/page.go", "\nvar changed = true\n");
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "."]);
-        let build = whole(&traced);
+        let build = complete_build(&traced);
         let packages: BTreeSet<String> = build
             .actions
             .iter()
@@ -148,7 +148,7 @@ fn settings_equal_go_env_and_have_a_source() {
             toolchain,
             &["go", "build", "-mod=mod", "-o", "/dev/null", "."],
         );
-        let build = whole(&traced);
+        let build = complete_build(&traced);
         let env = go_env(module, toolchain);
         assert_eq!(build.goflags.value, env["GOFLAGS"].as_str());
         let Origin::UserFile(file) = &build.goflags.origin else {
@@ -202,13 +202,13 @@ fn an_empty_variable_does_not_hide_the_users_file() {
             &[("GOFLAGS", "")],
             &["go", "build", "-o", "/dev/null", "."],
         );
-        assert_eq!(whole(&traced).goflags.value, "-tags=file");
+        assert_eq!(complete_build(&traced).goflags.value, "-tags=file");
         let traced = module.trace_with(
             toolchain,
             &[("GOFLAGS", "-tags=x")],
             &["go", "build", "-o", "/dev/null", "."],
         );
-        assert_eq!(whole(&traced).goflags.origin, Origin::Environment);
+        assert_eq!(complete_build(&traced).goflags.origin, Origin::Environment);
     });
 }
 
@@ -226,7 +226,7 @@ fn link_phases_equal_the_linkers_own_measurement() {
                 ".",
             ],
         );
-        let build = whole(&traced);
+        let build = complete_build(&traced);
         let printed = String::from_utf8_lossy(&traced.output.stderr).into_owned();
         let theirs = link_benchmark(&printed);
         assert!(theirs.len() > 30, "{printed}");
@@ -268,7 +268,7 @@ fn compile_phases_equal_the_compilers_own_measurement() {
             toolchain,
             &["go", "build", &flag, "-o", "/dev/null", "./..."],
         );
-        let build = whole(&traced);
+        let build = complete_build(&traced);
         let text = fs::read_to_string(&file).expect("the compiler's own measurement");
         for package in [
             "main",

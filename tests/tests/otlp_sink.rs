@@ -51,7 +51,7 @@ fn wait_for(otlp: &Otlp, wanted: impl Fn(Counts) -> bool) -> Counts {
     }
 }
 
-fn soon() -> Instant {
+fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
@@ -88,7 +88,7 @@ fn a_refused_request_is_not_retried() {
         wait_for(&otlp, |it| it.waiting == 0);
         // A refused trace does not delay the next one.
         otlp.ended(&trace);
-        let counts = otlp.finish(soon());
+        let counts = otlp.finish(deadline());
         assert_eq!((counts.sent, counts.failed), (1, 1), "{status}");
         assert_eq!(receiver.received().len(), 2, "{status}");
     }
@@ -101,7 +101,7 @@ fn a_partially_accepted_request_is_not_counted_as_delivered() {
     let receiver = Receiver::start(move |_, _| Reply::Now(200, "", answer.clone()));
     let otlp = traces(&receiver);
     otlp.ended(&replayed("build-go1.27"));
-    let counts = otlp.finish(soon());
+    let counts = otlp.finish(deadline());
     assert_eq!((counts.sent, counts.failed), (0, 1));
     assert_eq!(receiver.received().len(), 1);
 }
@@ -159,7 +159,7 @@ fn waiting_requests_are_sent_at_shutdown_and_metrics_come_last() {
     for _ in 0..20 {
         otlp.ended(&replayed("up-to-date-go1.27"));
     }
-    let counts = otlp.finish(soon());
+    let counts = otlp.finish(deadline());
     assert_eq!((counts.failed, counts.dropped, counts.waiting), (0, 0, 0));
     let requests = receiver.received();
     assert_eq!(requests.len() as u64, counts.sent);

@@ -49,7 +49,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Starts a build under gotrace, and waits until it compiles.
-fn build_under_way(module: &Module, detail: &str) -> Child {
+fn start_build(module: &Module, detail: &str) -> Child {
     let toolchain = toolchain("1.27");
     let mut env = module.sandbox.env(&toolchain);
     env.push(("GOFLAGS".into(), "-p=2".into()));
@@ -86,7 +86,7 @@ fn a_killed_gotrace_harms_no_build_and_leaves_no_probe() {
     for detail in ["phase", "cache-key"] {
         // Cold: with `fmt`, fifty packages are compiled.
         let module = Module::copy("wasm");
-        let mut gotrace = build_under_way(&module, detail);
+        let mut gotrace = start_build(&module, detail);
         let programs_of_gotrace = programs_of(gotrace.id());
         assert!(programs_of_gotrace.len() > 3, "{programs_of_gotrace:?}");
         assert!(programs_of_gotrace.is_subset(&programs()));

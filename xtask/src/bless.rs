@@ -23,7 +23,7 @@ pub(crate) fn run() -> Result<()> {
     bless(&["--lib", "--bins"])?;
     for entry in fs::read_dir(shell::root()).context("cannot list the root")? {
         let dir = entry.context("cannot list the root")?.path().join("tests");
-        for test in tests_that_expect(&dir)? {
+        for test in tests_with_expected_output(&dir)? {
             bless(&["--test", &test])?;
         }
     }
@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Names of the test programs in a folder whose source mentions `expect-test`: single files or folders.
-fn tests_that_expect(dir: &Path) -> Result<Vec<String>> {
+fn tests_with_expected_output(dir: &Path) -> Result<Vec<String>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
     }

@@ -17,7 +17,7 @@ const TREE: &str = "release/tree";
 /// Builds a package of a new release, or quickly of an existing program.
 pub(crate) fn run(program: Option<&Path>) -> Result<()> {
     let package = if let Some(program) = program {
-        quickly(program)?
+        for_test(program)?
     } else {
         setup::for_static()?;
         of(&shell::static_gotrace()?, &[])?
@@ -30,7 +30,7 @@ pub(crate) fn run(program: Option<&Path>) -> Result<()> {
 }
 
 /// Builds a package for a test.
-pub(crate) fn quickly(program: &Path) -> Result<PathBuf> {
+pub(crate) fn for_test(program: &Path) -> Result<PathBuf> {
     of(program, &["--fast"])
 }
 

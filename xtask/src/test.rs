@@ -210,7 +210,7 @@ fn live() -> Result<Outcome> {
     // The variables pass paths to the tests, because sudo keeps neither PATH nor cargo's variables.
     test.args(["test", "--no-fail-fast", "--test", "*"])
         .env("GOTRACE_BIN", &static_gotrace)
-        .env("GOTRACE_DEB", deb::quickly(&static_gotrace)?)
+        .env("GOTRACE_DEB", deb::for_test(&static_gotrace)?)
         .env("GOTRACE_STATIC_BIN", static_gotrace);
     test.env("GOTRACE_TOOLCHAINS", tests::toolchain_dir());
     if !shell::is_root()? {

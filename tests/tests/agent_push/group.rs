@@ -124,14 +124,14 @@ fn an_old_group_is_deleted_after_a_restart_unless_another_machine_has_pushed_it(
     }
     // Simulates the other machine, which builds the target once more.
     let (mine, theirs) = (dirs.remove(0), dirs.remove(0));
-    let other = Push::again(theirs, &gateway.url(), DAY, silent);
+    let other = Push::restart(theirs, &gateway.url(), DAY, silent);
     other.output.ended(&built(1));
     other.wait_for("a push", |it| it.sent == 1);
     let before = gateway.wait_for(&target, |_| true);
     let (_, theirs) = other.finish();
 
     let minute = Duration::from_mins(1);
-    let push = Push::again(mine, &gateway.url(), minute, silent);
+    let push = Push::restart(mine, &gateway.url(), minute, silent);
     crate::harness::wait_for("the agent no longer stores the group", || {
         let files = push.files();
         files.is_empty().then_some(()).ok_or(format!("{files:?}"))
@@ -139,7 +139,7 @@ fn an_old_group_is_deleted_after_a_restart_unless_another_machine_has_pushed_it(
     assert_eq!(gateway.groups(), [before]);
     push.finish();
 
-    let last = Push::again(theirs, &gateway.url(), Duration::from_millis(1), silent);
+    let last = Push::restart(theirs, &gateway.url(), Duration::from_millis(1), silent);
     gateway.wait_to_be_empty();
     last.finish();
 }

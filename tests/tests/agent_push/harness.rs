@@ -54,11 +54,11 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) fn to(url: &str, ttl: Duration, tell: fn(&str)) -> Self {
-        Self::again(tempfile::tempdir().unwrap(), url, ttl, tell)
+        Self::restart(tempfile::tempdir().unwrap(), url, ttl, tell)
     }
 
     /// Starts on the files of an earlier agent.
-    pub(crate) fn again(dir: TempDir, url: &str, ttl: Duration, tell: fn(&str)) -> Self {
+    pub(crate) fn restart(dir: TempDir, url: &str, ttl: Duration, tell: fn(&str)) -> Self {
         let settings = Settings::of(url.parse().unwrap());
         let spool = dir.path().join("spool");
         let output = Pushgateway::start(&settings, &spool, ttl, tell).unwrap();

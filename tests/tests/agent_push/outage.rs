@@ -81,7 +81,7 @@ fn waiting_pushes_survive_the_agent() {
     let unfinished = dir.path().join("spool/.x.json.unfinished");
     std::fs::write(&unfinished, "{").unwrap();
     let gateway = Gateway::start_at(address);
-    let push = Push::again(dir, &url, DAY, silent);
+    let push = Push::restart(dir, &url, DAY, silent);
     gateway.wait_for(&target(), |_| true);
     push.wait_for("a push", |it| it.sent == 1 && it.waiting == 0);
     assert!(!unfinished.exists());

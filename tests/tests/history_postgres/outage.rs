@@ -182,7 +182,7 @@ fn an_agent_killed_during_delivery_loses_and_duplicates_nothing() {
     let machine = Machine::new();
     machine.finish(&many_builds(size(700, 2400)));
     let program = example();
-    let mut n_killed_at_work = 0;
+    let mut n_killed_during_delivery = 0;
     for round in 0..rounds {
         let mut forwarder = Command::new(&program)
             .arg("forward")
@@ -199,14 +199,14 @@ fn an_agent_killed_during_delivery_loses_and_duplicates_nothing() {
         thread::sleep(Duration::from_millis(round * 7919 % 83));
         forwarder.kill().unwrap();
         forwarder.wait().unwrap();
-        n_killed_at_work += u32::from(machine.n_undelivered() > 0);
+        n_killed_during_delivery += u32::from(machine.n_undelivered() > 0);
     }
-    assert!(n_killed_at_work > 2, "{n_killed_at_work}");
+    assert!(n_killed_during_delivery > 2, "{n_killed_during_delivery}");
     machine.deliver(server.address("admin"));
     assert_arrived(&server, &machine);
     print_figure(
         "fleet: delivering side killed",
-        format!("{rounds} kills, {n_killed_at_work} during delivery"),
+        format!("{rounds} kills, {n_killed_during_delivery} during delivery"),
         "builds lost 0, duplicated 0",
     );
 }

@@ -63,12 +63,12 @@ impl Ledger {
         );
     }
 
-    pub(crate) fn agent_is_up(&self) {
+    pub(crate) fn agent_started(&self) {
         locked(&self.expected).changes += 1;
     }
 
     /// If the observer is killed, builds that the agent has not stored yet can be lost.
-    pub(crate) fn agent_is_down(&self) {
+    pub(crate) fn agent_killed(&self) {
         let mut expected = locked(&self.expected);
         expected.changes += 1;
         expected.by_agent.clear();

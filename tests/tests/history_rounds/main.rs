@@ -188,7 +188,7 @@ fn rounds_of_one_history(
 fn start(shared: &Shared, dir: TempDir) -> Agent {
     let agent = Agent::start_in(dir, &[]);
     *locked(&shared.address) = Some(agent.address().to_owned());
-    shared.ledger.agent_is_up();
+    shared.ledger.agent_started();
     agent
 }
 
@@ -213,7 +213,7 @@ fn faults(shared: &Shared, agent: Agent, round: usize, length: Duration, counts:
             }
             3 => {
                 shared.ledger.wait_until_stored(shared);
-                shared.ledger.agent_is_down();
+                shared.ledger.agent_killed();
                 *locked(&shared.address) = None;
                 let dir = agent.kill();
                 add(&counts.observer_kills);

@@ -35,7 +35,7 @@ fn disk(agent: &Agent) -> PathBuf {
     root.join(agent.dir().strip_prefix("/").unwrap())
 }
 
-fn in_it(agent: &Agent, script: &str) {
+fn in_mounts_of(agent: &Agent, script: &str) {
     let done = Command::new("nsenter")
         .arg(format!("--mount=/proc/{}/ns/mnt", agent.pid()))
         .args(["sh", "-ec", script, "sh"])
@@ -165,7 +165,7 @@ fn a_disk_that_becomes_read_only_loses_only_later_builds() {
     build(&module, &toolchain, "before");
     agent.wait_for(&module, 1);
     // The kernel does this when it detects a broken file system.
-    in_it(
+    in_mounts_of(
         &agent,
         "dev=$(basename $(findmnt -no SOURCE \"$1\")); echo broken > /sys/fs/ext4/$dev/trigger_fs_error",
     );

@@ -35,7 +35,7 @@ impl Planted {
     fn plant_as(&self, prefix: &str) -> String {
         let mut all = self.0.borrow_mut();
         let n = u64::try_from(all.len()).unwrap();
-        let [a, b, c] = [1, 2, 3].map(|part| mixed(n * 3 + part));
+        let [a, b, c] = [1, 2, 3].map(|part| pseudo_random(n * 3 + part));
         let random = format!("{a:016x}{b:016x}{c:016x}");
         let secret = format!("{prefix}{}", &random[..36]);
         all.push(random[..36].to_owned());
@@ -116,7 +116,7 @@ impl Planted {
 }
 
 /// A pseudo-random number (`SplitMix64`).
-fn mixed(n: u64) -> u64 {
+fn pseudo_random(n: u64) -> u64 {
     let mut it = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -102,7 +102,7 @@ fn doctor(ended: &GuestOutput, code: i32) -> Option<String> {
 /// Checks that times and memory equal the kernel's results for the parent; `docs/kernel-facts.md` quotes the table.
 fn usage(ended: &GuestOutput) -> Option<String> {
     let usage = ended.report.section("usage");
-    (usage.code != Some(0)).then(|| ended_wrongly("usage", &usage))
+    (usage.code != Some(0)).then(|| unexpected_end("usage", &usage))
 }
 
 /// Checks that doctor has these complaints and no others.
@@ -129,17 +129,17 @@ fn locked(ended: &GuestOutput, wanted: &str) -> Option<String> {
 fn refused(ended: &GuestOutput, name: &str, (code, why): (i32, &str)) -> Option<String> {
     let section = ended.report.section(name);
     let is_right = section.code == Some(code) && section.stderr.contains(why);
-    (!is_right || section.stdout.contains("untraced")).then(|| ended_wrongly(name, &section))
+    (!is_right || section.stdout.contains("untraced")).then(|| unexpected_end(name, &section))
 }
 
 /// Checks that gotrace ran the command untraced, and reported the reason.
 fn untraced(ended: &GuestOutput, name: &str, why: &str) -> Option<String> {
     let section = ended.report.section(name);
     let is_right = section.code == Some(0) && section.stderr.contains(why);
-    (!is_right || !section.stdout.contains("untraced")).then(|| ended_wrongly(name, &section))
+    (!is_right || !section.stdout.contains("untraced")).then(|| unexpected_end(name, &section))
 }
 
-fn ended_wrongly(name: &str, section: &Section) -> String {
+fn unexpected_end(name: &str, section: &Section) -> String {
     let (stdout, stderr) = (section.stdout.trim(), section.stderr.trim());
     format!(
         "{name}: exited with {:?}, stdout `{stdout}`, stderr `{stderr}`",
