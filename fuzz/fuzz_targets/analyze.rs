@@ -1,4 +1,4 @@
-//! Any bytes: refused, or every byte counted once.
+//! Analyses any bytes. The analysis either refuses them or counts every byte exactly once.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

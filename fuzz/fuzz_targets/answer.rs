@@ -1,5 +1,7 @@
-//! The one who reads outputs may be taken over by one of them and answer anything: what is believed is bounded and can be said again.
-//! And whatever an output holds, what an honest reader says of it is believed.
+//! Decodes the answer of the process that reads outputs.
+//!
+//! An output may take over that process, which can then answer anything. An accepted answer is bounded and can be encoded again. An
+//! honest answer about any output is accepted.
 //!
 //! The modules are gotrace's own, as in `tool.rs`.
 #![no_main]
@@ -18,10 +20,10 @@ use libfuzzer_sys::fuzz_target;
 use sandbox::Walls;
 use sha2::{Digest as _, Sha256};
 
-/// Fields of text that an answer without sections has at most.
+/// Maximum number of text fields in an answer without sections.
 const TEXTS: usize = 10;
 
-fn said(answer: &Answer) -> Vec<u8> {
+fn encoded(answer: &Answer) -> Vec<u8> {
     serde_json::to_vec(answer).expect("plain data")
 }
 
@@ -30,8 +32,8 @@ fn check_any(bytes: &[u8]) {
         let Some(answer) = Answer::believable(bytes, size) else {
             continue;
         };
-        let again = said(&answer);
-        // A character of JSON is six letters at most.
+        let again = encoded(&answer);
+        // JSON encodes a character in at most six bytes.
         assert!(again.len() <= (anatomy::SECTIONS + TEXTS) * (6 * artifact::TEXT + 200));
         assert_eq!(Answer::believable(&again, size), Some(answer));
     }
@@ -51,9 +53,9 @@ fn check_honest(bytes: &[u8]) {
             walls: Some(Walls { landlock: 7 }),
             found,
         };
-        let said = said(&answer);
-        assert!(said.len() <= LIMIT);
-        assert_eq!(Answer::believable(&said, size), Some(answer));
+        let encoded = encoded(&answer);
+        assert!(encoded.len() <= LIMIT);
+        assert_eq!(Answer::believable(&encoded, size), Some(answer));
     }
 }
 

@@ -1,5 +1,6 @@
-//! Whatever the files of a checkout hold: few are asked for, by clean paths, and no credential of a URL comes out. Parts are set off by
-//! NUL: the directory, then what is read, one file after the other.
+//! Reads a checkout with any file contents. It requests few files, by clean paths, and removes credentials from URLs.
+//!
+//! NUL bytes separate the parts of the input: first the directory, then the content of each file.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         n_asked += 1;
         assert!(wanted.path.as_bytes().starts_with(b"/"));
         assert_eq!(tool::resolve(&wanted.path, None), wanted.path);
-        // A part of one byte stands for a file that is not there.
+        // A part of one byte stands for a missing file.
         parts.next().filter(|it| it.len() > 1).map(<[u8]>::to_vec)
     });
     assert!(n_asked < 150);

@@ -1,5 +1,4 @@
-//! Any bytes from the ring become one event, which can be written down and read again unchanged, and keeps no variable that is not
-//! allowed.
+//! Decodes any bytes from the ring into one event. The event survives a round trip unchanged and keeps only allowed variables.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +23,7 @@ const POINTS: [PointKind; 12] = [
 
 fuzz_target!(|bytes: &[u8]| {
     let event = Decoder::new(POINTS.to_vec(), 4096).decode(bytes);
-    let line = serde_json::to_vec(&event).expect("every event can be written");
+    let line = serde_json::to_vec(&event).expect("every event can be encoded");
     assert_eq!(
         serde_json::from_slice::<Event>(&line).expect("and read"),
         event

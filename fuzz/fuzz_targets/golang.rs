@@ -1,4 +1,5 @@
-//! Any command line, environment and text can be asked about; what is clean already stays as it is. Parts are set off by NUL.
+//! Parses any command line, environment and text. Cleaning a clean value does not change it. NUL bytes separate the parts of the
+//! input.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

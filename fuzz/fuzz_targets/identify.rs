@@ -1,4 +1,4 @@
-//! Any bytes have an identity, if only an empty one.
+//! Identifies any bytes. Every input has an identity, which can be empty.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,6 +6,6 @@ use tracer_binary::artifact::identify;
 
 fuzz_target!(|bytes: &[u8]| {
     let identity = identify(bytes);
-    // What is told twice is told alike.
+    // Identification is deterministic.
     assert_eq!(identity, identify(bytes));
 });

@@ -1,5 +1,6 @@
-//! Whatever stands in the environment of a build and in its cgroup's name: what is taken for its origin is bounded, and no address in
-//! it has a credential. Parts are set off by NUL: variables, as the kernel has them.
+//! Derives an origin from any environment and cgroup name. The origin is bounded, and its addresses contain no credentials.
+//!
+//! NUL bytes separate the variables, as in the kernel's environment block.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -20,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         for address in [&ci.repository, &ci.url].into_iter().flatten() {
             if let Some((_, rest)) = address.split_once("://") {
                 let host = rest.split('/').next().unwrap_or_default();
-                // The one query that is of gotrace's own making.
+                // gotrace itself writes this query, and no other.
                 let rest = rest.replacen("/_build/results?buildId=", "", 1);
                 assert!(!host.contains('@') && !rest.contains('?'), "{address}");
             }
@@ -29,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(context) = TraceContext::of(&env) {
         let text = serde_json::to_string(&context).expect("plain data");
         assert_eq!(
-            serde_json::from_str::<TraceContext>(&text).expect("what was written"),
+            serde_json::from_str::<TraceContext>(&text).expect("the encoded context decodes"),
             context
         );
         assert!(context.state.is_none_or(|it| it.len() <= 512));

@@ -1,4 +1,4 @@
-//! Any file is a recording up to some line, or none; what was read can be written, and is then read whole.
+//! Reads any file as a recording: none, or one that is valid up to some line. The events are then written and read again unchanged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         writer.event(event).expect("memory can be written to");
     }
     let again = writer.finish().expect("memory can be written to");
-    let mut reader = Reader::open(again.as_slice()).expect("what was written");
+    let mut reader = Reader::open(again.as_slice()).expect("the written recording opens");
     assert_eq!(reader.header(), &header);
     assert_eq!(reader.by_ref().collect::<Vec<_>>(), events);
     assert!(reader.summary().damage.is_none());

@@ -1,11 +1,11 @@
-//! Redaction is idempotent, does not let text grow without measure, and lets no value of a linker's `-X` through.
+//! Redaction is idempotent, bounds the growth of text, and removes every value of a linker's `-X`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tracer_core::byte_string::ByteString;
 use tracer_core::redact::{self, Program, REDACTED};
 
-/// Of no letter that a rule knows.
+/// No rule matches these letters.
 const SECRET: &[u8] = b"QQ7QQ";
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,5 +1,5 @@
-//! Any events in any order, as those of the builds under way that an agent finds written down: each becomes of one build or of none,
-//! none is told twice, and what is told can be written and read.
+//! Applies any events in any order, such as those that an agent reads from its journal at startup. Each event belongs to at most
+//! one build. No build is reported twice, and each report survives a round trip.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -33,13 +33,13 @@ fuzz_target!(|bytes: &[u8]| {
     }
     traces.extend(sessions.ended(Ktime(u64::MAX)));
     traces.extend(sessions.finish());
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for trace in traces {
         let text = serde_json::to_vec(&trace).expect("plain data");
-        let again: Trace = serde_json::from_slice(&text).expect("what was written");
+        let again: Trace = serde_json::from_slice(&text).expect("the encoded trace decodes");
         assert_eq!(again, trace);
         for build in &trace.builds {
-            assert!(told.insert(build.process), "told twice: {:?}", build.process);
+            assert!(reported.insert(build.process), "reported twice: {:?}", build.process);
         }
     }
 });

@@ -1,4 +1,4 @@
-//! Any text: refused, or a snapshot that equals itself and can be written and read again.
+//! Reads any text. It is either refused or a snapshot that equals itself and survives a round trip.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
-//! Any file may be asked which Go tool it is, which structs it has, where its functions are and where those can be probed: what is found
-//! lies in the file.
+//! Identifies any file as a Go tool, and finds its structs, its functions and their probe addresses. Every address lies in the
+//! file.
 //!
-//! The modules are gotrace's own, taken by their files: with all of gotrace around them every target would take minutes to build.
+//! The target includes these modules of gotrace by path. All of gotrace would take minutes to build for each target.
 #![no_main]
 
 #[path = "../../tracer-user/src/toolchain/build_info.rs"]
@@ -24,18 +24,18 @@ use function::{Functions, read_table};
 use libfuzzer_sys::fuzz_target;
 use structs::Struct;
 
-/// One file in memory, without a name.
+/// A file in memory, without a name.
 fn file() -> &'static File {
     static FILE: OnceLock<File> = OnceLock::new();
     FILE.get_or_init(|| {
         let path = format!("/dev/shm/gotrace-fuzz-{}", std::process::id());
         let file = File::options().read(true).write(true).create_new(true).open(&path);
-        fs::remove_file(&path).expect("it was made now");
+        fs::remove_file(&path).expect("the file was created above");
         file.expect("memory for a file")
     })
 }
 
-/// The struct that the probes of cache keys ask for.
+/// The struct that the probes of cache keys read.
 fn key() -> &'static Struct {
     static KEY: OnceLock<Struct> = OnceLock::new();
     KEY.get_or_init(|| {

@@ -1,9 +1,9 @@
-"""Renders a chart as `helm install` would, by Helm's own library (helm-sdkpy of PyPI), and prints it; or says what is wrong with it.
+"""Renders a chart as `helm install` does, with Helm's own library (helm-sdkpy of PyPI). Prints the result or the errors.
 
     render.py LIBRARY CHART VALUES_JSON
 
-Helm asks a cluster what it has and what is there already. So here is one that has all that a chart may want, and nothing is there;
-what is sent to it is thrown away.
+Helm queries a cluster for its kinds and its existing objects. This script therefore serves a cluster with all kinds of the chart and
+no objects. It discards the data that Helm sends.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ KINDS = {
 
 
 def answer(path):
-    """What a cluster answers to a question: the code and the object."""
+    """Returns the status code and the object of a cluster's response."""
     if path == "/version":
         return 200, {"major": "1", "minor": "30", "gitVersion": "v1.30.0"}
     if path == "/api":
@@ -47,7 +47,7 @@ class Cluster(http.server.BaseHTTPRequestHandler):
             self.send(*answer(path))
 
     def do_POST(self):
-        # As it came: JSON, or protobuf.
+        # The same format as in the request: JSON or protobuf.
         self.respond(201, self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"])))
 
     do_PUT = do_PATCH = do_POST

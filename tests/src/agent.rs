@@ -1,4 +1,4 @@
-//! A real agent at work, with a history of its own. Ends when its test does. Needs root.
+//! A real agent with its own history. It ends with its test. Needs root.
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -21,24 +21,24 @@ use crate::{Module, gotrace_command};
 const PATIENCE: Duration = Duration::from_mins(2);
 const STORE: &str = "history.db";
 
-/// A process that ends when its test does, however that is.
+/// A process that ends with its test, even if the test fails.
 struct Running {
     child: Child,
-    /// Its keeper has it, too.
-    said: BufReader<ChildStderr>,
+    /// The storage process inherits the other end.
+    stderr: BufReader<ChildStderr>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Over already: then there is nothing to end.
-        let _over = self.child.kill();
+        // Fails if the process has already ended.
+        let _ended = self.child.kill();
         let _reaped = self.child.wait();
-        // Its keeper ends by itself in some seconds, and writes until then.
-        let _all = self.said.read_to_end(&mut Vec::new());
+        // The storage process ends by itself within seconds, and writes until then.
+        let _all = self.stderr.read_to_end(&mut Vec::new());
     }
 }
 
-/// A running agent with a history of its own.
+/// A running agent with its own history.
 pub struct Agent {
     running: Running,
     address: String,
@@ -46,70 +46,70 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// With a directory of its own, and everything else as it comes.
+    /// Starts an agent with its own directory and default settings.
     pub fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), &[])
     }
 
-    /// With its history in this directory, and these arguments more.
+    /// Starts an agent with its history in this directory, and with these additional arguments.
     pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
         Self::start_as(gotrace_command([("", ""); 0]), dir, args)
     }
 
-    /// The same of another build of gotrace.
+    /// Starts an agent of another build of gotrace in the same way.
     pub fn start_as(gotrace: Command, dir: TempDir, args: &[&str]) -> Self {
         let store = dir.path().join(STORE);
         let store = store.to_str().unwrap();
         let own = ["--listen", "127.0.0.1:0", "--store", store];
-        Self::launch_as(gotrace, dir, &[&own[..], args].concat())
+        Self::launch_program(gotrace, dir, &[&own[..], args].concat())
     }
 
-    /// With these arguments alone. They, or the configuration that they name, put the history in this directory.
+    /// Starts an agent with only these arguments. They, or the configuration they name, must place the history in this directory.
     pub fn launch(dir: TempDir, args: &[&str]) -> Self {
-        Self::launch_as(gotrace_command([("", ""); 0]), dir, args)
+        Self::launch_program(gotrace_command([("", ""); 0]), dir, args)
     }
 
-    fn launch_as(mut gotrace: Command, dir: TempDir, args: &[&str]) -> Self {
+    fn launch_program(mut gotrace: Command, dir: TempDir, args: &[&str]) -> Self {
         let mut child = gotrace
             .arg("agent")
             .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut agent = Self {
-            running: Running { child, said },
+            running: Running { child, stderr },
             address: String::new(),
             dir,
         };
-        agent.find_pages("following every Go build");
+        agent.find_address("following every Go build");
         agent
     }
 
-    /// Where they are it says in the line that has this in it.
-    fn find_pages(&mut self, text: &str) {
-        let line = self.wait_to_say(text);
+    /// Reads the address of the pages from the log line that contains `text`.
+    fn find_address(&mut self, text: &str) {
+        let line = self.wait_for_log(text);
         let (_, address) = line.split_once("http://").unwrap();
         let (address, _) = address.split_once('/').unwrap();
         address.clone_into(&mut self.address);
     }
 
-    /// Its history.
+    /// Path of its history.
     pub fn store(&self) -> PathBuf {
         self.dir.path().join(STORE)
     }
 
-    /// Where its history is, and whatever the test puts there.
+    /// The directory of the history and of the test's own files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Where its pages are.
+    /// Address of its pages.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Its resident memory, of both its parts.
+    /// Resident memory of both its processes.
     pub fn resident_kb(&self) -> u64 {
         let of = |pid: &u32| -> u64 {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -117,72 +117,79 @@ impl Agent {
             let number = line.and_then(|it| it.split_whitespace().next());
             number.unwrap().parse::<u64>().unwrap()
         };
-        self.parts().iter().map(of).sum()
+        self.processes().iter().map(of).sum()
     }
 
-    /// Of the part that follows builds, which is the one that was started.
+    /// Process id of the observer, which is the process that the test started.
     pub fn pid(&self) -> u32 {
         self.running.child.id()
     }
 
-    /// Of the part that keeps them, its child.
-    pub fn keeper(&self) -> Option<u32> {
+    /// Process id of the storage process, the observer's child.
+    pub fn storage_process(&self) -> Option<u32> {
         let pids = fs::read_dir("/proc").unwrap();
         let mut pids = pids.filter_map(|it| it.unwrap().file_name().to_str()?.parse::<u32>().ok());
         pids.find(|pid| {
-            // Others end while they are looked at.
+            // Other processes can end while they are read.
             let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
             let stat = String::from_utf8_lossy(&read("stat")).into_owned();
             let after_name = stat.rsplit_once(") ").map(|(_, it)| it.to_owned());
             let parent = after_name.and_then(|it| it.split(' ').nth(1)?.parse().ok());
-            let is_keeper = || read("cmdline").split(|it| *it == 0).nth(1) == Some(b"keep-builds");
-            parent == Some(self.pid()) && is_keeper()
+            let is_storage_process =
+                || read("cmdline").split(|it| *it == 0).nth(1) == Some(b"keep-builds");
+            parent == Some(self.pid()) && is_storage_process()
         })
     }
 
-    /// All that lasts of it.
-    pub fn parts(&self) -> Vec<u32> {
-        [self.pid()].into_iter().chain(self.keeper()).collect()
+    /// Its long-lived processes.
+    pub fn processes(&self) -> Vec<u32> {
+        [self.pid()]
+            .into_iter()
+            .chain(self.storage_process())
+            .collect()
     }
 
-    /// Kills the part that keeps builds, and waits until there is another one.
-    pub fn kill_keeper(&mut self) {
-        signal(self.keeper().unwrap(), "KILL");
-        self.wait_for_another_keeper();
+    /// Kills the storage process, and waits until the observer has started a new one.
+    pub fn kill_storage_process(&mut self) {
+        signal(self.storage_process().unwrap(), "KILL");
+        self.wait_for_new_storage_process();
     }
 
-    /// Waits until a part that keeps builds has followed another one.
-    pub fn wait_for_another_keeper(&mut self) {
-        self.find_pages("the history is kept again");
+    /// Waits until a new storage process has replaced the previous one.
+    pub fn wait_for_new_storage_process(&mut self) {
+        self.find_address("the history is kept again");
     }
 
-    /// Reads what it says until a line has this in it; returns that line.
-    pub fn wait_to_say(&mut self, text: &str) -> String {
-        let mut said = String::new();
+    /// Reads the log until a line contains `text`; returns that line.
+    pub fn wait_for_log(&mut self, text: &str) -> String {
+        let mut printed = String::new();
         loop {
             let mut line = String::new();
-            let n = self.running.said.read_line(&mut line).unwrap();
-            assert!(n > 0, "the agent ended and did not say {text:?}: {said}");
+            let n = self.running.stderr.read_line(&mut line).unwrap();
+            assert!(n > 0, "the agent ended and did not log {text:?}: {printed}");
             if line.contains(text) {
                 return line;
             }
-            said.push_str(&line);
+            printed.push_str(&line);
         }
     }
 
-    /// Reads what it says until a line has this in it; returns all of it.
-    pub fn all_until(&mut self, text: &str) -> Vec<String> {
-        let mut said: Vec<String> = Vec::new();
-        while !said.last().is_some_and(|it| it.contains(text)) {
+    /// Reads the log until a line contains `text`; returns all lines read.
+    pub fn log_until(&mut self, text: &str) -> Vec<String> {
+        let mut printed: Vec<String> = Vec::new();
+        while !printed.last().is_some_and(|it| it.contains(text)) {
             let mut line = String::new();
-            let n = self.running.said.read_line(&mut line).unwrap();
-            assert!(n > 0, "the agent ended and did not say {text:?}: {said:#?}");
-            said.push(line);
+            let n = self.running.stderr.read_line(&mut line).unwrap();
+            assert!(
+                n > 0,
+                "the agent ended and did not log {text:?}: {printed:#?}"
+            );
+            printed.push(line);
         }
-        said
+        printed
     }
 
-    /// Builds in the history that were run in this module, oldest first; of the last thousand.
+    /// Builds of this module in the history, oldest first; only among the last thousand builds.
     pub fn builds_in(&self, module: &Module) -> Vec<Value> {
         let page = self.page("/api/v1/builds?limit=1000");
         let json: Value = serde_json::from_str(body(&page)).unwrap();
@@ -196,66 +203,65 @@ impl Agent {
         found
     }
 
-    /// What it serves there.
+    /// Body of a page that it serves.
     pub fn page(&self, path: &str) -> String {
         page(&self.address, path)
     }
 
-    /// Waits until a page has this in it.
+    /// Waits until a page contains `text`.
     pub fn wait_for_page(&self, path: &str, text: &str) {
         wait_for_page(&self.address, path, text);
     }
 
-    /// Kills it, with no chance to do anything more, and waits until the part that keeps builds has noticed and ended; returns the
-    /// directory with its history.
+    /// Kills the agent and waits until its storage process has detected this and ended. Returns the directory with the history.
     pub fn kill(self) -> TempDir {
         let Self { running, dir, .. } = self;
         drop(running);
         dir
     }
 
-    /// Ends it by a signal that it does not expect, as [`Agent::kill`] does; returns also how it ended, and what it said until then.
+    /// Ends the agent with a signal that it does not handle, like [`Agent::kill`]. Also returns the exit status and the log.
     pub fn crash(mut self, name: &str) -> (TempDir, ExitStatus, String) {
         self.signal(name);
         let status = self.running.child.wait().unwrap();
-        let mut said = String::new();
-        self.running.said.read_to_string(&mut said).unwrap();
-        (self.dir, status, said)
+        let mut printed = String::new();
+        self.running.stderr.read_to_string(&mut printed).unwrap();
+        (self.dir, status, printed)
     }
 
-    /// Ends it as [`Agent::stop`] does; what it wrote stays.
-    pub fn end(mut self) -> TempDir {
+    /// Stops the agent like [`Agent::stop`]; returns the directory with its files.
+    pub fn stop_with_dir(mut self) -> TempDir {
         self.terminate();
         self.dir
     }
 
-    /// The same, with all that it said since it was last asked to say something.
-    pub fn end_and_tell(mut self) -> (TempDir, String) {
-        let said = self.terminate().join("\n");
-        (self.dir, said)
+    /// Stops the agent; also returns the log lines not read before.
+    pub fn stop_with_log(mut self) -> (TempDir, String) {
+        let printed = self.terminate().join("\n");
+        (self.dir, printed)
     }
 
-    /// Waits until so many builds of the module are over.
+    /// Waits until the module has this many finished builds.
     pub fn wait_for(&self, module: &Module, n: usize) -> Vec<Value> {
-        self.wait_until(module, |n_over, _| n_over >= n)
+        self.wait_until(module, |n_ended, _| n_ended >= n)
     }
 
-    /// Waits until so many are over, and none is under way.
+    /// Waits until the module has this many finished builds and no running build.
     pub fn wait_for_all(&self, module: &Module, n: usize) -> Vec<Value> {
-        self.wait_until(module, |n_over, n_running| n_over >= n && n_running == 0)
+        self.wait_until(module, |n_ended, n_running| n_ended >= n && n_running == 0)
     }
 
     fn wait_until(&self, module: &Module, is_enough: impl Fn(usize, usize) -> bool) -> Vec<Value> {
         let since = Instant::now();
         loop {
             let found = self.builds_in(module);
-            let n_over = found.iter().filter(|it| it["state"] != "running").count();
-            if is_enough(n_over, found.len() - n_over) {
+            let n_ended = found.iter().filter(|it| it["state"] != "running").count();
+            if is_enough(n_ended, found.len() - n_ended) {
                 return found;
             }
             assert!(
                 since.elapsed() < PATIENCE,
-                "{n_over} over: {found:#?}\n{}",
+                "{n_ended} ended: {found:#?}\n{}",
                 self.page("/metrics")
             );
             thread::sleep(Duration::from_millis(100));
@@ -266,28 +272,28 @@ impl Agent {
         signal(self.pid(), name);
     }
 
-    /// Ends it as a service manager does; returns what it said last, and its directory.
+    /// Stops the agent as a service manager does; returns its last log line.
     pub fn stop(mut self) -> String {
         self.terminate().pop().unwrap_or_default()
     }
 
-    /// Asks it to end and waits; returns the lines that it said.
+    /// Sends SIGTERM and waits; returns the log lines.
     fn terminate(&mut self) -> Vec<String> {
         self.signal("TERM");
         let running = &mut self.running;
-        let said: Vec<String> = running
-            .said
+        let printed: Vec<String> = running
+            .stderr
             .by_ref()
             .lines()
             .map_while(Result::ok)
             .collect();
         let status = running.child.wait().unwrap();
-        assert!(status.success(), "{status}: {said:?}");
-        said
+        assert!(status.success(), "{status}: {printed:?}");
+        printed
     }
 }
 
-/// Sends a signal of that name.
+/// Sends the signal with this name.
 pub fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill")
         .args([format!("-{name}"), pid.to_string()])
@@ -296,14 +302,14 @@ pub fn signal(pid: u32, name: &str) {
     assert!(sent.success());
 }
 
-/// What is served there.
+/// Body of a page that this address serves.
 pub fn page(address: &str, path: &str) -> String {
     let answer = ask(address, path);
     assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
     answer
 }
 
-/// What is answered there, with its head, whether it is what was asked for or not.
+/// The response with its head, whatever its status.
 pub fn ask(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -314,7 +320,7 @@ pub fn ask(address: &str, path: &str) -> String {
     answer
 }
 
-/// Waits until a page there has this in it.
+/// Waits until a page at this address contains `text`.
 pub fn wait_for_page(address: &str, path: &str, text: &str) {
     let since = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! A bpffs of a test's own: what is pinned in it ends with the test, and no other agent finds it. Needs root.
+//! A private bpffs for one test: its pins end with the test, and other agents do not find them. Needs root.
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -12,7 +12,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Mounted as long as this is held.
+/// A mount that lasts as long as this value.
 pub struct Bpffs(TempDir);
 
 impl Bpffs {
@@ -27,21 +27,21 @@ impl Bpffs {
         Self(dir)
     }
 
-    /// Where an agent may pin.
-    pub fn place(&self) -> PathBuf {
+    /// Directory in which an agent can pin.
+    pub fn pin_dir(&self) -> PathBuf {
         self.0.path().join("gotrace")
     }
 
-    /// The sets that are there, by name.
+    /// Names of the pinned sets.
     pub fn sets(&self) -> Vec<String> {
         let mut sets = self.pinned();
         sets.retain(|it| it.starts_with("set-") && !it.contains('/'));
         sets
     }
 
-    /// All that is pinned, or only there, relative to the place; nothing if that is not there either.
+    /// All entries, relative to the pin directory; empty if the directory does not exist.
     pub fn pinned(&self) -> Vec<String> {
-        let place = self.place();
+        let place = self.pin_dir();
         let mut found = Vec::new();
         let mut dirs = vec![place.clone()];
         while let Some(dir) = dirs.pop() {
@@ -61,7 +61,7 @@ impl Bpffs {
 
 impl Drop for Bpffs {
     fn drop(&mut self) {
-        // Whoever still has a directory in it open keeps it, but not its name.
+        // A process that still has a directory open keeps the mount, but not its name.
         let _left = Command::new("umount").arg("-l").arg(self.0.path()).status();
     }
 }

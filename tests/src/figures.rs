@@ -1,15 +1,15 @@
-//! What a test of faults tries, and what it counted: little in CI, much under `cargo xtask bench reliability`, which sets
-//! [`LONG`] and makes a table of the lines that begin with [`MARK`].
+//! Sizes and results of the fault tests: short in CI, long under `cargo xtask bench reliability`. That command sets [`LONG`] and
+//! makes a table of the lines that begin with [`MARK`].
 
 use std::env;
 use std::fmt::Display;
 
-/// The variable that asks for the long form.
+/// Variable that requests the long form.
 pub const LONG: &str = "GOTRACE_RELIABILITY";
-/// How a line begins that is a row of the table. Its columns are set off by tabs.
+/// Start of a line that is a row of the table. Tabs separate its columns.
 pub const MARK: &str = "figure\t";
 
-/// How often something is tried.
+/// Number of tries.
 pub fn size(short: usize, long: usize) -> usize {
     if env::var_os(LONG).is_some() {
         long
@@ -18,8 +18,11 @@ pub fn size(short: usize, long: usize) -> usize {
     }
 }
 
-/// Says what came of it. A figure is what was counted; whether it is as it should be, the test asserts.
-#[expect(clippy::print_stdout, reason = "cargo keeps it unless it is asked for")]
-pub fn tell(case: &str, tries: impl Display, seen: impl Display) {
+/// Prints a row. The row contains counts only; the test asserts whether they are correct.
+#[expect(
+    clippy::print_stdout,
+    reason = "cargo captures it unless asked to show it"
+)]
+pub fn print_figure(case: &str, tries: impl Display, seen: impl Display) {
     println!("{MARK}{case}\t{tries}\t{seen}");
 }

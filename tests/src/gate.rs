@@ -1,4 +1,4 @@
-//! A build that stops before its first tool works and goes on when a test lets it: what happens between is what is tested.
+//! A build that stops before its first tool, and continues when the test opens the gate. The test checks the state in between.
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// For `go build -toolexec`. Questions for a tool's version are answered at once.
+/// For `go build -toolexec`. Version queries pass at once.
 #[derive(Debug)]
 pub struct Gate {
     script: PathBuf,
     reached: PathBuf,
-    /// While it is there. So a test that fails leaves nobody waiting, as its directory goes.
+    /// The gate is closed while this file exists. A failed test removes its directory and thereby releases waiting tools.
     closed: PathBuf,
 }
 
 impl Gate {
-    /// Closed; its files are there.
+    /// Creates a closed gate and its files.
     pub fn new(dir: &Path, name: &str) -> Self {
         let at = |what: &str| dir.join(format!("{name}-{what}"));
         let gate = Self {
@@ -42,16 +42,16 @@ impl Gate {
         gate
     }
 
-    /// What is given to `go build`.
+    /// The argument for `go build`.
     pub fn flag(&self) -> String {
         format!("-toolexec={}", self.script.display())
     }
 
-    /// Waits until a tool stands before it.
+    /// Waits until a tool stops at the gate.
     pub fn wait(&self) {
         let since = Instant::now();
         while !self.reached.exists() {
-            assert!(since.elapsed() < PATIENCE, "no tool came to {self:?}");
+            assert!(since.elapsed() < PATIENCE, "no tool reached {self:?}");
             thread::sleep(Duration::from_millis(20));
         }
     }

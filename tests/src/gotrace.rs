@@ -1,4 +1,4 @@
-//! The `gotrace` under test, and running it.
+//! Builds and runs the `gotrace` under test.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::sandbox::SYSTEM_PATH;
 use crate::toolchain::target_dir;
 
-/// The built binary: `GOTRACE_BIN`, or what cargo builds from this checkout now. Tests never run a stale one.
+/// The built binary: `GOTRACE_BIN`, or the result of a cargo build of this checkout. Tests never run a stale binary.
 ///
 /// # Panics
 ///
@@ -23,13 +23,13 @@ pub fn gotrace() -> PathBuf {
         .clone()
 }
 
-/// What static programs are built for.
+/// Target of static programs.
 pub const STATIC_TARGET: &str = if cfg!(target_arch = "aarch64") {
     "aarch64-unknown-linux-musl"
 } else {
     "x86_64-unknown-linux-musl"
 };
-/// How cargo builds the static one for the tests.
+/// Arguments of cargo for the static program.
 pub const STATIC_BUILD: &[&str] = &[
     "build",
     "--quiet",
@@ -43,7 +43,7 @@ pub const STATIC_BUILD: &[&str] = &[
     "live",
 ];
 
-/// The same as one static program: `GOTRACE_STATIC_BIN`, or built now.
+/// The static program: `GOTRACE_STATIC_BIN`, or built now.
 ///
 /// # Panics
 ///
@@ -55,7 +55,7 @@ pub fn static_gotrace() -> PathBuf {
     )
 }
 
-/// A Debian package of the static one: `GOTRACE_DEB`, or made now.
+/// A Debian package of the static program: `GOTRACE_DEB`, or built now.
 ///
 /// # Panics
 ///
@@ -95,8 +95,8 @@ fn build_with<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, made: &str) ->
     }
 }
 
-/// `gotrace` with this environment and nothing else but a plain PATH. Neither the caller's Go settings nor what sudo sets for the
-/// programs it starts reaches it: the tests run as root for good, and a test about sudo says so by setting its variables.
+/// A `gotrace` command with only this environment and a plain PATH. It inherits neither the caller's Go settings nor sudo's
+/// variables, because the tests run as root. A test of sudo sets those variables itself.
 pub fn gotrace_command<K: AsRef<OsStr>, V: AsRef<OsStr>>(
     env: impl IntoIterator<Item = (K, V)>,
 ) -> Command {
@@ -123,7 +123,7 @@ where
     output.unwrap_or_else(|error| panic!("cannot run {}: {error}", gotrace().display()))
 }
 
-/// The JSON in a file that gotrace wrote.
+/// Reads a JSON file that gotrace wrote.
 ///
 /// # Panics
 ///

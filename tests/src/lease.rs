@@ -1,6 +1,6 @@
-//! Leases as the kernel lists them in `/proc/locks`.
+//! Leases in the kernel's list, `/proc/locks`.
 
-/// Inodes of files on which that process holds a read lease.
+/// Inodes of the files on which this process holds a read lease.
 pub fn inodes(locks: &str, pid: &str) -> Vec<u64> {
     let of_line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_one_of_that_process_and_for_reading() {
+    fn only_read_leases_of_the_process_are_listed() {
         let locks = "\
             1: FLOCK  ADVISORY  WRITE 70 fe:00:1 0 EOF\n\
             2: LEASE  ACTIVE    READ  71 fe:00:22 0 EOF\n\

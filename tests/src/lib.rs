@@ -1,8 +1,7 @@
-//! Shared by the tests: real toolchains, real builds, the built `gotrace`, and oracles that know the answer without it.
+//! Shared parts of the tests: real toolchains, real builds, the built `gotrace`, and oracles that are independent of it.
 //!
-//! A test must not skip itself. What is missing here is a panic with a sentence that names the command to run; `cargo xtask test`
-//! installs everything first. No test reaches for the network and none touches the caller's caches: every build gets its own
-//! [`Sandbox`].
+//! A test must not skip itself. A missing requirement is a panic that names the command to run; `cargo xtask test` installs all
+//! requirements first. No test uses the network or the caller's caches: every build has its own [`Sandbox`].
 #![expect(
     clippy::panic,
     reason = "in a test harness a panic is the failure of the test"
@@ -10,12 +9,12 @@
 
 pub mod agent;
 pub mod bpffs;
-pub mod crowd;
 pub mod figures;
 pub mod lease;
 pub mod machine;
 pub mod oracle;
 pub mod otlp;
+pub mod parallel_builds;
 pub mod phases;
 #[cfg(feature = "traced")]
 pub mod traced;

@@ -1,7 +1,7 @@
-//! A machine with systemd at work: this machine's own files below a layer in memory, booted in systemd-nspawn. Needs root.
+//! A running machine with systemd: systemd-nspawn boots this machine's files below a layer in memory. Needs root.
 //!
-//! Nothing that is done in it reaches the files of this machine, and it is gone with the test. It has no network, and processes of its
-//! own numbering; this machine's `/proc` is at [`HOST_PROC`], for what has to know processes as the kernel does.
+//! Changes in it do not reach this machine's files, and end with the test. It has no network and its own process numbers.
+//! [`HOST_PROC`] is this machine's `/proc`, for programs that need the kernel's process numbers.
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -22,14 +22,14 @@ use crate::sandbox::SYSTEM_PATH;
 const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Where the `/proc` of the machine outside is.
+/// Path of the outer machine's `/proc`.
 pub const HOST_PROC: &str = "/run/host-proc";
 
-/// What a machine of its own would have by itself.
+/// Capabilities that a real machine would have.
 const CAPABILITIES: &str = "CAP_BPF,CAP_PERFMON,CAP_SYS_PTRACE,CAP_DAC_READ_SEARCH";
 const SYSTEM_CALLS: &str = "bpf perf_event_open";
 
-/// Makes the tree and becomes the machine. The mounts are seen by nobody else, so they are gone with it however it ends.
+/// Mounts the tree and boots the machine. The mounts are private, so they end with it in every case.
 const BOOT: &str = r#"
 set -eu
 mount -t tmpfs tmpfs "$1"
@@ -42,9 +42,9 @@ exec "$@"
 /// A booted machine.
 pub struct Machine {
     nspawn: Child,
-    /// Its process 1, as this machine numbers it, once that is known.
+    /// Its process 1 in this machine's numbering, once found.
     leader: Option<u32>,
-    /// Held for what dropping it removes.
+    /// Removes the directory when dropped.
     _dir: TempDir,
 }
 
@@ -56,12 +56,12 @@ impl Machine {
             .unwrap();
         let place = dir.path().display();
         let log = dir.path().with_extension("log");
-        let said = fs::File::create(&log).unwrap();
+        let printed = fs::File::create(&log).unwrap();
         let nspawn = Command::new("unshare")
             .args(["--mount", "--propagation", "private"])
             .args(["sh", "-c", BOOT, "boot"])
             .arg(dir.path())
-            // Whoever kills the test ends the machine: nspawn shuts it down when it is asked to end. Killed, it would leave it running.
+            // If the test is killed, nspawn receives SIGTERM and shuts the machine down. SIGKILL would leave the machine running.
             .args(["setpriv", "--pdeathsig", "TERM", "systemd-nspawn"])
             .args(["--quiet", "--register=no", "--keep-unit", "--boot"])
             .args(["--private-network", "--link-journal=no"])
@@ -71,13 +71,13 @@ impl Machine {
             .arg(format!("--bind=/proc:{HOST_PROC}"))
             .arg(format!("--capability={CAPABILITIES}"))
             .arg(format!("--system-call-filter={SYSTEM_CALLS}"))
-            // Services of this machine are none of the test's.
+            // The test needs no services of this machine.
             .args(["--", "--unit=basic.target", "systemd.log_target=console"])
             .env_clear()
             .env("PATH", SYSTEM_PATH)
             .stdin(Stdio::null())
-            .stdout(said.try_clone().unwrap())
-            .stderr(said)
+            .stdout(printed.try_clone().unwrap())
+            .stderr(printed)
             .spawn()
             .unwrap();
         let mut machine = Self {
@@ -86,9 +86,9 @@ impl Machine {
             _dir: dir,
         };
         let up = machine.wait_until_up();
-        let said = fs::read_to_string(&log).unwrap_or_default();
+        let printed = fs::read_to_string(&log).unwrap_or_default();
         let _gone = fs::remove_file(&log);
-        assert!(up.is_ok(), "{}: {said}", up.unwrap_err());
+        assert!(up.is_ok(), "{}: {printed}", up.unwrap_err());
         machine
     }
 
@@ -102,8 +102,8 @@ impl Machine {
             self.leader = self.leader.or_else(|| leader(self.nspawn.id()));
             if self.leader.is_some() {
                 let output = self.run(["systemctl", "is-system-running"]);
-                let said = String::from_utf8_lossy(&output.stdout);
-                said.trim().clone_into(&mut state);
+                let printed = String::from_utf8_lossy(&output.stdout);
+                printed.trim().clone_into(&mut state);
                 if ["running", "degraded"].contains(&state.as_str()) {
                     return Ok(());
                 }
@@ -113,13 +113,13 @@ impl Machine {
         Err(format!("the machine did not come up: {state}"))
     }
 
-    /// A path in it, as this machine sees it.
+    /// A path in the machine, as this machine sees it.
     pub fn path(&self, path: &str) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.leader.unwrap()));
         root.join(path.trim_start_matches('/'))
     }
 
-    /// Writes a file in it, with the directories above.
+    /// Writes a file in the machine, and creates its parent directories.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let file = self.path(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -130,19 +130,19 @@ impl Machine {
         fs::symlink_metadata(self.path(path)).is_ok()
     }
 
-    /// A file of this machine, in it.
+    /// Copies a file of this machine into it.
     pub fn copy(&self, from: &Path, to: &str) {
         let to = self.path(to);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(from, to).unwrap();
     }
 
-    /// Runs a command in it as root, with nothing in its environment but a plain PATH.
+    /// Runs a command in the machine as root, with only a plain PATH in its environment.
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
         self.command(args).output().unwrap()
     }
 
-    /// The same, to be started.
+    /// Prepares such a command without starting it.
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -154,16 +154,16 @@ impl Machine {
         command
     }
 
-    /// Runs a command that has to succeed; returns what it wrote to stdout and to stderr.
+    /// Runs a command that must succeed; returns its stdout and stderr.
     pub fn succeed<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> (String, String) {
         let output = self.run(args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "{}: {said:#?}", output.status);
-        said
+        let printed = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{}: {printed:#?}", output.status);
+        printed
     }
 
-    /// Waits until there is something.
+    /// Waits until `ask` returns a value.
     pub fn wait_for<T>(&self, what: &str, mut ask: impl FnMut(&Self) -> Option<T>) -> T {
         let since = Instant::now();
         loop {
@@ -173,7 +173,7 @@ impl Machine {
             if since.elapsed() > PATIENCE {
                 let journal = self.run(["journalctl", "--no-pager", "--lines=50"]);
                 let journal = String::from_utf8_lossy(&journal.stdout);
-                panic!("waited in vain for {what}: {journal}");
+                panic!("timed out waiting for {what}: {journal}");
             }
             thread::sleep(PAUSE);
         }
@@ -182,18 +182,18 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // All of it goes with its process 1. Over already: then there is nothing to end.
+        // All processes end with process 1. The signal fails if the machine has already ended.
         if let Some(leader) = self.leader.or_else(|| leader(self.nspawn.id())) {
-            let _over = Command::new("kill")
+            let _ended = Command::new("kill")
                 .args(["-KILL", &leader.to_string()])
                 .status();
         }
-        let _over = self.nspawn.kill();
+        let _ended = self.nspawn.kill();
         let _reaped = self.nspawn.wait();
     }
 }
 
-/// The child that is process 1 of a numbering of its own.
+/// The child that is process 1 of its own PID namespace.
 fn leader(nspawn: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
     children.split_whitespace().find_map(|pid| {

@@ -1,4 +1,4 @@
-//! A copy of one of the Go modules in `tests/gomods`, free to be built, changed and broken.
+//! A copy of one of the Go modules in `tests/gomods`, which a test can build, change and break.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::gotrace::gotrace_command;
 use crate::sandbox::Sandbox;
 use crate::toolchain::{Toolchain, toolchains};
 
-/// A Go module in a [`Sandbox`] of its own.
+/// A Go module in its own [`Sandbox`].
 #[derive(Debug)]
 pub struct Module {
     pub sandbox: Sandbox,
@@ -35,7 +35,7 @@ impl Module {
         &self.dir
     }
 
-    /// Writes a file of it, new or not.
+    /// Writes a new or existing file of the module.
     ///
     /// # Panics
     ///
@@ -47,7 +47,7 @@ impl Module {
         written.unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
     }
 
-    /// Adds text to the end of a file of it: enough to make Go compile that package again.
+    /// Appends text to a file of the module, so that Go compiles that package again.
     ///
     /// # Panics
     ///
@@ -59,21 +59,21 @@ impl Module {
         self.write(path, &(old + text));
     }
 
-    /// A `go` command in it that is yet to be run.
+    /// Prepares a `go` command in the module.
     pub fn go(&self, toolchain: &Toolchain, args: &[&str]) -> Command {
         let mut command = self.sandbox.go(toolchain);
         command.args(args).current_dir(&self.dir);
         command
     }
 
-    /// A `gotrace` command in it that is yet to be run, with the environment of a build with `toolchain`.
+    /// Prepares a `gotrace` command in the module, with the environment of a build with `toolchain`.
     pub fn gotrace(&self, toolchain: &Toolchain, args: &[&str]) -> Command {
         let mut command = gotrace_command(self.sandbox.env(toolchain));
         command.args(args).current_dir(&self.dir);
         command
     }
 
-    /// Runs a `go` command in it that has to succeed.
+    /// Runs a `go` command in the module that must succeed.
     ///
     /// # Panics
     ///
@@ -82,19 +82,19 @@ impl Module {
         let output = self.go(toolchain, args).output();
         let output =
             output.unwrap_or_else(|error| panic!("cannot run {}: {error}", toolchain.go.display()));
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
             "go {args:?} failed with Go {}: {}",
             toolchain.version,
-            said
+            printed
         );
         output
     }
 }
 
-/// Runs a check on every toolchain, each time in a fresh copy of a module whose build cache holds the standard library.
-#[expect(clippy::print_stdout, reason = "cargo shows it where the check fails")]
+/// Runs a check on every toolchain, each time in a new copy of a module whose build cache contains the standard library.
+#[expect(clippy::print_stdout, reason = "cargo shows it if the check fails")]
 pub fn with_each_toolchain(module: &str, check: impl Fn(&Toolchain, &Module)) {
     for toolchain in toolchains() {
         println!("go {}", toolchain.version);

@@ -1,6 +1,6 @@
-//! What Go says about its own builds: the answers that gotrace's are held against. None of it comes from gotrace.
+//! Go's own facts about its builds, for comparison with gotrace. No oracle uses gotrace.
 //!
-//! Parsing stops with a sentence at anything unexpected: an oracle that guesses is none.
+//! Parsers panic with a message on unexpected input, because an oracle must not guess.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,19 +16,19 @@ use crate::toolchain::Toolchain;
 pub struct Action {
     /// `build`, `link`, `link-install`, `vet`, ...
     pub mode: String,
-    /// Import path; empty for an action that is about no package.
+    /// Import path; empty for an action without a package.
     pub package: String,
     /// Nanoseconds since 1970.
     pub start_ns: i64,
     pub done_ns: i64,
-    /// The tool processes it ran, each as one line of shell words. Empty when it came from the cache.
+    /// The tool processes that it ran, each as one line of shell words. Empty if the result came from the cache.
     pub commands: Vec<String>,
-    /// Wall time of those processes; `None` when there were none.
+    /// Wall time of those processes; `None` without processes.
     pub commands_ns: Option<u64>,
 }
 
 impl Action {
-    /// Whether it did its work, instead of finding the result in the cache.
+    /// Returns whether the action ran, instead of using the cache.
     pub fn was_executed(&self) -> bool {
         self.commands_ns.is_some()
     }
@@ -73,7 +73,7 @@ fn parse_actiongraph(text: &str) -> Vec<Action> {
     actions.iter().map(action).collect()
 }
 
-/// The words of a command line as `go` writes it: blanks between words, double quotes in Go's syntax around a word that needs them.
+/// Splits a command line as `go` prints it: blanks separate words, and Go's double quotes enclose a word that needs them.
 pub fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();
@@ -85,7 +85,7 @@ pub fn words(line: &str) -> Vec<String> {
         };
         let (word, after) = rest.split_at(end);
         let is_quoted = word.starts_with('"');
-        // Go's quoting of what needs quoting here (blanks, quotes, backslashes) is JSON's.
+        // For the quoted characters here (blanks, quotes, backslashes), Go's syntax equals JSON's.
         let plain = if is_quoted {
             serde_json::from_str(word).ok()
         } else {
@@ -111,7 +111,7 @@ fn quoted_len(text: &str) -> usize {
     text.len()
 }
 
-/// Every setting as `go env` resolves it in that module.
+/// Every setting of the module as `go env` resolves it.
 ///
 /// # Panics
 ///
@@ -119,10 +119,10 @@ fn quoted_len(text: &str) -> usize {
 pub fn go_env(module: &Module, toolchain: &Toolchain) -> BTreeMap<String, String> {
     let output = module.run_go(toolchain, &["env", "-json"]);
     serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("go env printed what is not JSON: {error}"))
+        .unwrap_or_else(|error| panic!("go env did not print JSON: {error}"))
 }
 
-/// Import paths of the packages that a build of `patterns` needs, sorted: `go list -deps`, without `unsafe`, which is compiled by nobody.
+/// Sorted import paths of the packages that a build of `patterns` needs: `go list -deps` without `unsafe`, which is never compiled.
 ///
 /// # Panics
 ///
@@ -139,14 +139,15 @@ pub fn go_list_deps(module: &Module, toolchain: &Toolchain, patterns: &[&str]) -
     packages
 }
 
-/// A phase as the tool itself measured it.
+/// A phase as measured by the tool itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phase {
     pub name: String,
     pub ns: u64,
 }
 
-/// What `-ldflags=-benchmark=cpu` prints, in order. Names are in lower case: the linker changes the case of the first letters.
+/// Phases from the output of `-ldflags=-benchmark=cpu`, in order. Names are in lower case, because the linker changes the case of
+/// the first letters.
 pub fn link_benchmark(text: &str) -> Vec<Phase> {
     let mut phases = benchmark_lines(text, "Benchmark");
     phases.retain(|it| it.name != "TotalTime");
@@ -156,14 +157,14 @@ pub fn link_benchmark(text: &str) -> Vec<Phase> {
     phases
 }
 
-/// What `-gcflags=-bench=FILE` writes about one package, in order: `fe:parse`, `be:dumpobj`, ... without the sums.
+/// Phases of one package from the file of `-gcflags=-bench=FILE`, in order: `fe:parse`, `be:dumpobj`, ... without the sums.
 pub fn compile_bench(text: &str, package: &str) -> Vec<Phase> {
     let mut phases = benchmark_lines(text, &format!("BenchmarkCompile:{package}:"));
     phases.retain(|it| it.name != "total" && !it.name.ends_with(":subtotal"));
     phases
 }
 
-/// Lines `<prefix><name> 1 <number> ns/op ...`; other lines are the tools' chatter.
+/// Parses lines `<prefix><name> 1 <number> ns/op ...` and skips other lines.
 fn benchmark_lines(text: &str, prefix: &str) -> Vec<Phase> {
     let phase = |line: &str| {
         let mut words = line.strip_prefix(prefix)?.split_whitespace();
@@ -180,7 +181,7 @@ fn benchmark_lines(text: &str, prefix: &str) -> Vec<Phase> {
     text.lines().filter_map(phase).collect()
 }
 
-/// `2026-11-21T00:09:24.252106509Z`, or with an offset like `+02:00`, as nanoseconds since 1970.
+/// Nanoseconds since 1970 of a time such as `2026-11-21T00:09:24.252106509Z`, or with an offset such as `+02:00`.
 fn unix_nanoseconds(rfc3339: &str) -> i64 {
     parse_rfc3339(rfc3339).unwrap_or_else(|| panic!("`{rfc3339}` is not a time"))
 }
@@ -219,7 +220,7 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
     Some((minutes * 60 + second.parse::<i64>().ok()?) * 1_000_000_000 + nanoseconds)
 }
 
-/// In the Gregorian calendar. Years are counted from March, so that the leap day is a year's last.
+/// Uses the Gregorian calendar. Years begin in March, so that the leap day is the last day of a year.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let months_since_march = (month + 9) % 12;
@@ -234,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_action_graph_tells_what_was_executed() {
+    fn an_action_graph_contains_the_executed_commands() {
         let actions = parse_actiongraph(
             r#"[{"ID":0,"Mode":"link","Package":"example.com/h","TimeStart":"1970-01-02T00:00:00.25Z",
                  "TimeDone":"1970-01-02T02:00:01+02:00","Cmd":["/go/link -o \"a b\""],"CmdReal":7},
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_comes_apart_where_go_put_it_together() {
+    fn a_command_line_splits_where_go_joined_it() {
         assert_eq!(
             words(r#"/go/compile -trimpath "a b=>;c" -o x"#),
             ["/go/compile", "-trimpath", "a b=>;c", "-o", "x"]

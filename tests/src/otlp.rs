@@ -1,4 +1,4 @@
-//! A receiver of OTLP that keeps what it gets and answers as it is told to, and somebody else's reading of that.
+//! An OTLP receiver that stores requests and sends the replies a test configures, and an independent decoder for the requests.
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -20,11 +20,11 @@ use crate::pypi::{pypi_dir, pypi_python};
 const PATIENCE: Duration = Duration::from_mins(2);
 const DECODE: &str = include_str!("otlp/decode.py");
 
-/// A request, whole.
+/// A complete request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     pub path: String,
-    /// As sent, with names in small letters.
+    /// Headers as sent, with names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -36,12 +36,12 @@ impl Received {
     }
 }
 
-/// What to answer.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// A status, headers that end in a line break each, and a body.
+    /// A status, headers that each end in a line break, and a body.
     Now(u16, &'static str, Vec<u8>),
-    /// None, as long as the other side waits.
+    /// No reply until the client disconnects.
     Never,
 }
 
@@ -51,7 +51,7 @@ impl Reply {
     }
 }
 
-/// Listens until the test is over.
+/// Listens until the test ends.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     address: SocketAddr,
@@ -59,7 +59,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// `reply` is given the request and how many of that path there were before it.
+    /// `reply` receives the request and the number of earlier requests for the same path.
     pub fn start(reply: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0".parse().unwrap(), reply)
     }
@@ -77,7 +77,7 @@ impl Receiver {
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (requests, reply) = (Arc::clone(&requests), Arc::clone(&reply));
-                // It ends with the connection.
+                // The thread ends with the connection.
                 thread::spawn(move || serve(&stream, &requests, &*reply));
             }
         });
@@ -92,7 +92,7 @@ impl Receiver {
         lock(&self.requests).clone()
     }
 
-    /// Waits until what was received is as wanted.
+    /// Waits until the received requests satisfy `wanted`.
     pub fn wait_for(&self, wanted: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         let since = Instant::now();
         loop {
@@ -107,7 +107,7 @@ impl Receiver {
     }
 }
 
-/// An address where nobody listens now.
+/// An address on which nothing listens now.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
@@ -144,7 +144,7 @@ fn serve(
             }
             Reply::Never => {
                 let mut rest = [0];
-                // Until the other side has gone.
+                // Returns when the client disconnects.
                 let _gone = reader.read(&mut rest);
                 return;
             }
@@ -152,7 +152,7 @@ fn serve(
     }
 }
 
-/// None at the end of the connection.
+/// Returns `None` at the end of the connection.
 fn read(reader: &mut BufReader<&TcpStream>) -> Option<Received> {
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {
@@ -179,7 +179,7 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Received> {
     Some(request)
 }
 
-/// What was in the requests, by the word of the official package for Python: spans, log records and metrics.
+/// Spans, log records and metrics of the requests, decoded by the official Python package.
 pub fn decode(requests: &[Received]) -> Vec<Value> {
     let mut lines = String::new();
     for request in requests {
@@ -202,6 +202,6 @@ pub fn decode(requests: &[Received]) -> Vec<Value> {
     let writer = thread::spawn(move || stdin.write_all(lines.as_bytes()));
     let output = python.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
-    assert!(output.status.success(), "the requests cannot be read");
+    assert!(output.status.success(), "the requests cannot be decoded");
     serde_json::from_slice(&output.stdout).unwrap()
 }

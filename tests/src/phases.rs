@@ -1,5 +1,5 @@
-//! Which phases a compilation and a link go through, by Go version, on linux. Each list was read off the tools themselves
-//! (`compile -bench`, `link -benchmark=cpu`); none comes from gotrace.
+//! Phases of a compilation and of a link, by Go version, on Linux. Each list was copied from the tools' own output (`compile
+//! -bench`, `link -benchmark=cpu`); no list comes from gotrace.
 
 /// Phases of a compilation that succeeds, in order.
 pub fn compile_phases(minor: u32) -> Vec<&'static str> {
@@ -31,7 +31,7 @@ pub fn link_phases(minor: u32) -> Vec<&'static str> {
     phases
 }
 
-/// Those of all versions together.
+/// Phases of all versions.
 const LINK_PHASES: [&str; 34] = [
     "libinit",
     "computeTLSOffset",

@@ -1,7 +1,7 @@
-//! Podman of a later Debian than the one that the tests run on: the first that plays a `DaemonSet`. Needs root.
+//! Podman from a later Debian than the one that runs the tests: the first version that supports `DaemonSet`. Needs root.
 //!
-//! It lives in a tree that `cargo xtask setup` has filled, and sees that through an overlay in memory and in mounts of its own: what
-//! it does is gone with it.
+//! `cargo xtask setup` fills its tree. Podman sees the tree through an overlay in memory and private mounts, so its changes end
+//! with it.
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -16,16 +16,16 @@ use tempfile::TempDir;
 
 use crate::toolchain::toolchain_dir;
 
-/// Its release.
+/// Debian release of Podman.
 pub const PODMAN_SUITE: &str = "trixie";
-/// What is in the tree beside the base.
+/// Packages in the tree besides the base system.
 pub const PODMAN_PACKAGES: &[&str] = &["podman", "runc", "conmon", "catatonit"];
 
-/// For one command of it: seconds.
+/// Time limit of one command, in seconds.
 const PATIENCE: &str = "180";
 
-/// Neither a limit is raised nor systemd asked, so that it runs where root may not do everything. Without systemd, health checks are
-/// not run either.
+/// Raises no limit and does not use systemd, so that it runs where root's rights are restricted. Without systemd, Podman does not
+/// run health checks.
 const CONFIGURATION: &str = r#"
 [engine]
 runtime = "runc"
@@ -36,9 +36,9 @@ default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
 netns = "none"
 "#;
 
-/// `$1` is the tree, `$2` a directory. The tree is the root of these mounts and not merely of a process, or who enters a container from
-/// outside would not be inside; what was the root is at `/mnt`. Says when it is done, and holds the mounts until its standard input
-/// ends.
+/// `$1` is the tree, `$2` a directory. The tree is the root of the mount namespace, not only of a process. A process that enters a
+/// container from outside must therefore enter the tree. The previous root is at `/mnt`. Prints a line when the mounts are complete,
+/// and holds them until its standard input ends.
 const MOUNT: &str = r#"
 set -e
 mkdir "$2/memory" "$2/root"
@@ -58,20 +58,20 @@ pivot_root . mnt
 exec chroot . sh -c 'echo mounted; exec cat'
 "#;
 
-/// Where the tree is.
+/// Path of the tree.
 pub fn podman_tree() -> PathBuf {
     toolchain_dir().join(format!("podman-{PODMAN_SUITE}"))
 }
 
-/// A podman with nothing in it. Its containers end when this is dropped.
+/// A Podman without containers and images. Its containers end when this value is dropped.
 pub struct Podman {
-    /// Keeps the mounts.
+    /// Holds the mounts.
     holder: Child,
     _dir: TempDir,
 }
 
 impl Podman {
-    /// An empty one.
+    /// Starts a Podman without containers and images.
     pub fn start() -> Self {
         let tree = podman_tree();
         assert!(
@@ -96,15 +96,15 @@ impl Podman {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = String::new();
+        let mut printed = String::new();
         let stdout = holder.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut said).unwrap();
+        BufReader::new(stdout).read_line(&mut printed).unwrap();
         let podman = Self { holder, _dir: dir };
-        assert_eq!(said, "mounted\n", "the tree cannot be mounted");
+        assert_eq!(printed, "mounted\n", "the tree cannot be mounted");
         podman
     }
 
-    /// Lets it and its containers see a directory of this machine. Returns where.
+    /// Shares a directory of this machine with Podman and its containers. Returns its path there.
     pub fn share(&self, name: &str, dir: &Path) -> String {
         let inside = format!("/run/shared/{name}");
         let outside = format!("/mnt{}", dir.canonicalize().unwrap().display());
@@ -116,7 +116,7 @@ impl Podman {
         inside
     }
 
-    /// `podman` with these arguments, yet to be run. It has some minutes.
+    /// Prepares `podman` with these arguments and a time limit of some minutes.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.inside(&["timeout", PATIENCE, "podman"]);
         command
@@ -126,7 +126,7 @@ impl Podman {
         command
     }
 
-    /// Runs it; returns what it printed. It has to succeed.
+    /// Runs `podman`, which must succeed; returns its output.
     pub fn run(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         assert!(output.status.success(), "podman {args:?}: {output:?}");
@@ -136,7 +136,7 @@ impl Podman {
             .to_owned()
     }
 
-    /// A command among its mounts.
+    /// A command in its mount namespace.
     fn inside(&self, args: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         let holder = self.holder.id().to_string();
@@ -147,12 +147,12 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        // Whatever of it there is.
+        // Removes everything that exists.
         for kind in ["pod", "container"] {
             let args = [kind, "rm", "--all", "--force", "--time", "0"];
             let _none = self.command(&args).output();
         }
-        let _over = self.holder.kill();
+        let _ended = self.holder.kill();
         let _reaped = self.holder.wait();
     }
 }

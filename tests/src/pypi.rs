@@ -1,11 +1,11 @@
-//! What the tests need of the Python Package Index: `cargo xtask setup` puts it beside the toolchains.
+//! Packages from the Python Package Index. `cargo xtask setup` installs them beside the toolchains.
 
 use std::path::PathBuf;
 
 use crate::toolchain::toolchain_dir;
 
-/// Packages and their versions: a receiver of OTLP, and the messages of OTLP in another language by those who define them; Helm as a
-/// library, and Kubernetes' schemas.
+/// Packages and versions: an OTLP receiver, the official Python package of OTLP messages, Helm as a library, and Kubernetes'
+/// schemas.
 pub const PYPI_PACKAGES: &[&str] = &[
     "rotel==0.0.1a15",
     "opentelemetry-proto==1.45.2",
@@ -23,7 +23,7 @@ pub const PYPI_PACKAGES: &[&str] = &[
     "PyYAML==6.0.3",
 ];
 
-/// Where they are. The name changes with the versions.
+/// Path of the packages. The name changes with the versions.
 pub fn pypi_dir() -> PathBuf {
     let versions: Vec<&str> = PYPI_PACKAGES
         .iter()
@@ -32,7 +32,7 @@ pub fn pypi_dir() -> PathBuf {
     toolchain_dir().join("pypi").join(versions.join("-"))
 }
 
-/// The interpreter that they were installed for.
+/// The interpreter for which they were installed.
 ///
 /// # Panics
 ///
@@ -47,7 +47,7 @@ pub fn pypi_python() -> PathBuf {
     python
 }
 
-/// Helm, to be loaded by a program.
+/// Helm as a shared library.
 pub fn helm_library() -> PathBuf {
     let machine = match std::env::consts::ARCH {
         "aarch64" => "linux-arm64",

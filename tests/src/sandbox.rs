@@ -1,4 +1,4 @@
-//! A private world for one test: temporary directories, and an environment in which Go finds nothing of the caller's.
+//! Temporary directories for one test, and an environment in which Go finds nothing of the caller's.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,17 +10,17 @@ use tempfile::TempDir;
 use crate::toolchain::Toolchain;
 use crate::warm::{share_cache, warm_cache};
 
-/// Where system programs are.
+/// Directories of system programs.
 pub(crate) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Temporary directories with an own HOME, GOPATH and GOCACHE. They are gone when this is dropped.
+/// Temporary directories with their own HOME, GOPATH and GOCACHE. They are removed when this value is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
     root: TempDir,
 }
 
 impl Sandbox {
-    /// An empty one: its first build is a cold one.
+    /// Creates an empty sandbox: its first build is a cold one.
     ///
     /// # Panics
     ///
@@ -59,12 +59,12 @@ impl Sandbox {
         self.path().join("gocache")
     }
 
-    /// TMPDIR of its builds: `$WORK` is in here.
+    /// TMPDIR of its builds, which contains `$WORK`.
     pub fn tmp(&self) -> PathBuf {
         self.path().join("tmp")
     }
 
-    /// A place for results.
+    /// A directory for results.
     pub fn out(&self) -> PathBuf {
         self.path().join("out")
     }
@@ -89,8 +89,8 @@ impl Sandbox {
         share_cache(&warm_cache(toolchain), &self.gocache());
     }
 
-    /// The whole environment of a build with `toolchain`: nothing is inherited but the places of system programs. A setting of the
-    /// caller's (GOFLAGS, GOPROXY, a Go of its own) does not reach the build.
+    /// The complete environment of a build with `toolchain`. It inherits only the directories of system programs. The caller's
+    /// settings (GOFLAGS, GOPROXY, another Go) do not reach the build.
     pub fn env(&self, toolchain: &Toolchain) -> Vec<(OsString, OsString)> {
         let bin = toolchain.go.parent().unwrap_or(Path::new("/"));
         let mut path = bin.as_os_str().to_owned();
@@ -109,7 +109,7 @@ impl Sandbox {
         pairs.map(|(name, value)| (name.into(), value)).into()
     }
 
-    /// `go` of that toolchain with that environment.
+    /// Prepares `go` of this toolchain with this environment.
     pub fn go(&self, toolchain: &Toolchain) -> Command {
         let mut command = Command::new(&toolchain.go);
         command.env_clear().envs(self.env(toolchain));

@@ -1,22 +1,22 @@
-//! The Go toolchains the tests build with: Debian's stripped Go 1.19 and an official release of each later version.
+//! The Go toolchains of the tests: Debian's stripped Go 1.19 and an official release of each later version.
 //!
-//! They are looked up, not installed: `cargo xtask setup` does that, from the same list.
+//! This module finds them; `cargo xtask setup` installs them from the same list.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The official releases the tests use, one of each minor version, oldest first.
+/// The official releases, one of each minor version, oldest first.
 pub const OFFICIAL_VERSIONS: &[&str] = &[
     "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3",
 ];
 
-/// Where Debian keeps its Go. Its tools have no symbol table.
+/// Directory of Debian's Go. Its tools have no symbol table.
 const DEBIAN_GOROOT: &str = "/usr/lib/go-1.19";
 
 /// A Go toolchain on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
-    /// Without the `go` in front: `1.24.11`.
+    /// Version without the prefix `go`: `1.24.11`.
     pub version: String,
     pub goroot: PathBuf,
     /// The `go` command.
@@ -38,7 +38,7 @@ impl Toolchain {
         minor.unwrap_or_else(|| panic!("`{}` is not a Go version", self.version))
     }
 
-    /// A tool of it that `go` starts: `compile`, `link`, ...
+    /// A tool that `go` starts: `compile`, `link`, ...
     pub fn tool(&self, name: &str) -> PathBuf {
         let platform = format!("{}_{}", goos(), goarch());
         self.goroot.join("pkg/tool").join(platform).join(name)
@@ -72,12 +72,13 @@ pub fn toolchain(minor: &str) -> Toolchain {
     }
 }
 
-/// Where official toolchains are unpacked, as `go1.24.11`: `GOTRACE_TOOLCHAINS`, or under the target directory.
+/// Directory of the official toolchains, each in a directory such as `go1.24.11`: `GOTRACE_TOOLCHAINS`, or under the target
+/// directory.
 pub fn toolchain_dir() -> PathBuf {
     env::var_os("GOTRACE_TOOLCHAINS").map_or_else(|| target_dir().join("toolchains"), PathBuf::from)
 }
 
-/// Where cargo puts what it builds.
+/// Directory of cargo's build results.
 pub fn target_dir() -> PathBuf {
     if let Some(dir) = env::var_os("CARGO_TARGET_DIR") {
         return PathBuf::from(dir);
@@ -119,12 +120,12 @@ fn official(version: &str) -> Toolchain {
     }
 }
 
-/// This machine's operating system in Go's words.
+/// Go's name of this machine's operating system.
 fn goos() -> &'static str {
     env::consts::OS
 }
 
-/// This machine's architecture in Go's words.
+/// Go's name of this machine's architecture.
 fn goarch() -> &'static str {
     match env::consts::ARCH {
         "x86_64" => "amd64",

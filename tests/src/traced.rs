@@ -1,4 +1,4 @@
-//! A command run under `gotrace run`, and what gotrace said of it.
+//! Runs a command under `gotrace run` and reads the trace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// The one build there should be.
+    /// The only build of the trace.
     ///
     /// # Panics
     ///
-    /// If there is none, or more than one.
+    /// If there is no build, or more than one.
     pub fn build(&self) -> &Build {
         match self.trace.builds.as_slice() {
             [build] => build,
@@ -30,22 +30,22 @@ impl Traced {
         }
     }
 
-    /// The build of the `go` command of this name.
+    /// The build of the `go` command with this name.
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there is no such build.
     pub fn named(&self, name: &str) -> &Build {
         let found = self.trace.builds.iter().find(|it| it.command.name == name);
         found.unwrap_or_else(|| panic!("no build named {name}: {:#?}", self.trace.builds))
     }
 
-    /// Fails unless everything that happened was seen.
+    /// Fails unless the trace is complete.
     ///
     /// # Panics
     ///
-    /// If gotrace itself says that something is missing.
-    pub fn assert_whole(&self) -> &Self {
+    /// If gotrace reports a gap.
+    pub fn assert_complete(&self) -> &Self {
         assert_eq!(self.trace.anomalies, [], "gaps in the trace");
         for build in &self.trace.builds {
             assert_eq!(build.anomalies, [], "gaps in {:?}", build.command.argv);
@@ -53,16 +53,16 @@ impl Traced {
         self
     }
 
-    /// Fails unless the command ended well; shows what it said.
+    /// Fails unless the command succeeded; shows its output.
     ///
     /// # Panics
     ///
     /// If it did not.
     pub fn assert_success(&self) -> &Self {
-        let said = String::from_utf8_lossy(&self.output.stderr);
+        let printed = String::from_utf8_lossy(&self.output.stderr);
         assert!(
             self.output.status.success(),
-            "{:?}: {said}",
+            "{:?}: {printed}",
             self.output.status
         );
         self
@@ -76,11 +76,11 @@ pub fn paths<'a>(outputs: impl IntoIterator<Item = &'a Made>) -> Vec<String> {
     paths
 }
 
-/// Runs a prepared `gotrace run ... --` command line with `command` behind it and reads the result.
+/// Runs a prepared command line `gotrace run ... --` followed by `command`, and reads the trace.
 ///
 /// # Panics
 ///
-/// If gotrace leaves no trace behind: then what it said is shown.
+/// If gotrace writes no trace; the message contains gotrace's output.
 pub fn trace(gotrace: &mut Command, command: &[&str], out: &Path) -> Traced {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let file: PathBuf = out.join(format!(
@@ -95,32 +95,32 @@ pub fn trace(gotrace: &mut Command, command: &[&str], out: &Path) -> Traced {
         .output()
         .unwrap_or_else(|error| panic!("cannot run gotrace: {error}"));
     let json = fs::read(&file).unwrap_or_else(|error| {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         panic!(
-            "gotrace wrote no {}: {error}; it said: {said}",
+            "gotrace wrote no {}: {error}; its output: {printed}",
             file.display()
         )
     });
     let trace = serde_json::from_slice(&json)
-        .unwrap_or_else(|error| panic!("{} is no trace: {error}", file.display()));
+        .unwrap_or_else(|error| panic!("{} is not a trace: {error}", file.display()));
     Traced { output, trace }
 }
 
 impl Module {
-    /// Runs a command in it under `gotrace run`.
+    /// Runs a command in the module under `gotrace run`.
     ///
     /// # Panics
     ///
-    /// If gotrace leaves no trace behind.
+    /// If gotrace writes no trace.
     pub fn trace(&self, toolchain: &Toolchain, command: &[&str]) -> Traced {
         self.trace_with(toolchain, &[], command)
     }
 
-    /// The same with variables of the environment set.
+    /// The same with additional environment variables.
     ///
     /// # Panics
     ///
-    /// If gotrace leaves no trace behind.
+    /// If gotrace writes no trace.
     pub fn trace_with(
         &self,
         toolchain: &Toolchain,

@@ -1,9 +1,9 @@
-//! Build caches that already hold the standard library, one for each toolchain, so that a test about one package need not wait for
-//! two hundred others.
+//! Build caches that contain the standard library, one for each toolchain. A test of one package therefore does not wait for two
+//! hundred others.
 //!
-//! A cache is filled once; tests get one of their own made of links to its files, or of copies where there can be no links. Go adds
-//! files to a cache and does not change those there are, except that a forced rebuild (`-a`) writes the same entries once more.
-//! Filling is safe from several processes at once.
+//! A cache is filled once. Each test gets its own cache of hard links to the files, or of copies where links are impossible. Go
+//! adds files to a cache and changes no existing file, except that a forced rebuild (`-a`) writes the same entries again. Several
+//! processes can fill a cache at once.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use crate::module::Module;
 use crate::toolchain::{Toolchain, toolchain_dir};
 
-/// Set for builds that fill a cache, and that nobody watches: the compiler then collects no garbage, which is a third of its time and
-/// changes nothing of what it writes.
+/// For untraced builds that fill a cache. The compiler then collects no garbage, which is a third of its time and does not change
+/// its output.
 pub const NO_GC: [(&str, &str); 1] = [("GOGC", "off")];
 
-/// The filled cache of `toolchain`, filling it if that was not done yet: what `tests/gomods/hello` needs built, vetted and tested.
+/// The filled cache of `toolchain`, which is filled now if necessary. It contains `tests/gomods/hello`'s dependencies: built,
+/// vetted and tested.
 ///
 /// # Panics
 ///
@@ -36,14 +37,14 @@ pub fn warm_cache(toolchain: &Toolchain) -> PathBuf {
         for word in ["build", "vet", "test"] {
             let filled = hello.go(toolchain, &[word, "./..."]).envs(NO_GC).output();
             let filled = filled.unwrap_or_else(|error| panic!("cannot run go {word}: {error}"));
-            let said = String::from_utf8_lossy(&filled.stderr);
+            let printed = String::from_utf8_lossy(&filled.stderr);
             assert!(
                 filled.status.success(),
-                "go {word} of {}: {said}",
+                "go {word} of {}: {printed}",
                 toolchain.version
             );
         }
-        // Copied beside its place and renamed into it: a cache that is there is whole.
+        // Copied next to its final path and then renamed, so an existing cache is complete.
         let part = caches.join(format!("{}.part", toolchain.version));
         if part.exists() {
             fs::remove_dir_all(&part)
@@ -56,8 +57,8 @@ pub fn warm_cache(toolchain: &Toolchain) -> PathBuf {
     cache
 }
 
-/// A build cache that stays, for other targets than this machine. The runtime for ten targets takes a toolchain minutes, and is the same
-/// every time; Go itself sees to it that several may use a cache at once.
+/// A permanent build cache for targets other than this machine. The runtime for ten targets takes a toolchain minutes, and is the
+/// same every time. Go itself allows several processes to use a cache at once.
 ///
 /// # Panics
 ///
@@ -66,7 +67,7 @@ pub fn targets_cache(toolchain: &Toolchain) -> PathBuf {
     let warm = warm_cache(toolchain);
     let cache = warm.with_file_name(format!("{}-targets", toolchain.version));
     if !cache.exists() {
-        // One of the targets is this machine.
+        // This machine is one of the targets.
         share_cache(&warm, &cache);
     }
     cache
@@ -96,8 +97,8 @@ pub(crate) fn share_cache(from: &Path, to: &Path) {
     shared().unwrap_or_else(|error| panic!("cannot share the cache {}: {error}", from.display()));
 }
 
-/// A link costs a hundredth of a copy; there is none between file systems. What is there already is the same: a cache names files by
-/// their content.
+/// A hard link costs a hundredth of a copy, but is impossible between file systems. An existing file has the same content, because
+/// a cache names files by content.
 fn share(from: &Path, to: &Path) -> std::io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {

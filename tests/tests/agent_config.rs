@@ -1,4 +1,4 @@
-//! The configuration of a real agent: which source wins, what a mistake is told as, and what happens when it is read again.
+//! The configuration of a real agent: which source wins, how mistakes are reported, and how a reload behaves.
 #![cfg(test)]
 
 use std::fs;
@@ -13,19 +13,19 @@ const NO_ENV: [(&str, &str); 0] = [];
 
 const RELOADED: &str = "gotrace_config_last_reload_successful";
 
-struct Place {
+struct ConfigFile {
     dir: TempDir,
     file: PathBuf,
 }
 
-impl Place {
+impl ConfigFile {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("gotrace.toml");
         Self { dir, file }
     }
 
-    /// The history is always there; the rest is as given.
+    /// Writes a configuration with the path of the history and `rest`.
     fn write(&self, rest: &str) {
         write(&self.file, self.dir.path(), rest);
     }
@@ -43,71 +43,77 @@ fn refused(args: &[&str], env: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_mistake_is_told_with_file_line_and_key_and_nothing_starts() {
-    let place = Place::new();
-    place.write("keep_days = 3\nkeep_dayz = \"hunter2\"\n");
-    let file = place.file.to_str().unwrap();
-    for said in [
+fn a_mistake_is_reported_with_file_line_and_key_and_prevents_the_start() {
+    let config = ConfigFile::new();
+    config.write("keep_days = 3\nkeep_dayz = \"hunter2\"\n");
+    let file = config.file.to_str().unwrap();
+    for printed in [
         refused(&["agent", "--config", file], &[]),
         refused(&["agent"], &[("GOTRACE_CONFIG", file)]),
         refused(&["config", "check", file], &[]),
     ] {
-        let place = format!("{file}:3: keep_dayz: unknown field");
-        assert!(said.contains(&place), "{said}");
-        assert!(!said.contains("hunter2"), "{said}");
+        let position = format!("{file}:3: keep_dayz: unknown field");
+        assert!(printed.contains(&position), "{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
     }
     let missing = refused(&["agent", "--config", "/nowhere/gotrace.toml"], &[]);
     assert!(missing.contains("/nowhere/gotrace.toml"), "{missing}");
     let variable = refused(&["agent"], &[("GOTRACE_KEEP_DAYS", "many")]);
     assert!(variable.contains("--keep-days"), "{variable}");
-    assert!(!place.dir.path().join("history.db").exists());
+    assert!(!config.dir.path().join("history.db").exists());
 }
 
 #[test]
-fn the_example_can_be_used_as_it_is() {
-    let place = Place::new();
+fn the_example_configuration_is_valid() {
+    let config = ConfigFile::new();
     let example = run_gotrace(["config", "example"], NO_ENV);
     assert!(example.status.success());
-    fs::write(&place.file, &example.stdout).unwrap();
-    let checked = run_gotrace(["config", "check", place.file.to_str().unwrap()], NO_ENV);
+    fs::write(&config.file, &example.stdout).unwrap();
+    let checked = run_gotrace(["config", "check", config.file.to_str().unwrap()], NO_ENV);
     assert!(checked.status.success(), "{checked:?}");
 }
 
 #[test]
-fn it_is_read_again_when_asked_and_a_broken_one_changes_nothing() {
-    let place = Place::new();
-    place.write("listen = \"127.0.0.1:0\"\n");
-    let Place { dir, file } = place;
+fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing() {
+    let config = ConfigFile::new();
+    config.write("listen = \"127.0.0.1:0\"\n");
+    let ConfigFile { dir, file } = config;
     let mut agent = Agent::launch(dir, &["--config", file.to_str().unwrap()]);
     let first = agent.address().to_owned();
-    assert!(agent.store().exists(), "the file says where the history is");
+    assert!(
+        agent.store().exists(),
+        "the history is at the configured path"
+    );
     agent.wait_for_page("/metrics", &format!("{RELOADED} 1\n"));
 
     write(&file, agent.dir(), "listen = \"none\"\nkeep_days = -1\n");
     agent.signal("HUP");
-    let said = agent.wait_to_say("stays as it was");
-    assert!(said.contains("gotrace.toml:3: keep_days: "), "{said}");
+    let printed = agent.wait_for_log("stays as it was");
+    assert!(printed.contains("gotrace.toml:3: keep_days: "), "{printed}");
     agent.wait_for_page("/metrics", &format!("{RELOADED} 0\n"));
 
-    // A place of its own for the pages: the old one is gone, the new one works. That the history stays where it is, it says.
+    // After the reload, the pages have a new port and the old one is closed. The log reports that the history stays in place.
     write(
         &file,
         &agent.dir().join("elsewhere"),
         "listen = \"[::1]:0\"\ndetail = \"cache-key\"\n",
     );
     agent.signal("HUP");
-    let said = agent.wait_to_say("pages are at");
-    let (_, second) = said.trim_end().split_once("http://").unwrap();
-    agent.wait_to_say("store changes when the agent is restarted");
+    let printed = agent.wait_for_log("pages are at");
+    let (_, second) = printed.trim_end().split_once("http://").unwrap();
+    agent.wait_for_log("store changes when the agent is restarted");
     assert!(TcpStream::connect(&first).is_err(), "{first} still listens");
     wait_for_page(second, "/-/ready", "gotrace follows builds");
     wait_for_page(second, "/metrics", &format!("{RELOADED} 1\n"));
 
-    // An address that cannot be had leaves the pages where they are.
+    // If the new address is not available, the pages keep the old one.
     write(&file, agent.dir(), "listen = \"192.0.2.1:1\"\n");
     agent.signal("HUP");
-    let said = agent.wait_to_say("stays as it was");
-    assert!(said.contains("cannot serve pages on 192.0.2.1:1"), "{said}");
+    let printed = agent.wait_for_log("stays as it was");
+    assert!(
+        printed.contains("cannot serve pages on 192.0.2.1:1"),
+        "{printed}"
+    );
     assert!(page(second, "/-/healthy").ends_with('\n'));
     agent.stop();
 }

@@ -1,4 +1,4 @@
-//! The agent's pages over a real socket: builds come from the recordings, the judges are Prometheus and its tool. Needs no root.
+//! The agent's pages over a real socket. Builds come from the recordings; Prometheus and promtool check the pages. Needs no root.
 #![cfg(test)]
 
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ const RECORDINGS: [&str; 4] = [
     "cgo-go1.27",
     "generate-go1.27",
 ];
-/// What a scraping Prometheus sends.
+/// The Accept header of a scraping Prometheus.
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5";
 
 fn replayed(name: &str) -> Trace {
@@ -84,7 +84,9 @@ impl Agent {
         .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").expect("a whole answer");
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .expect("an answer with a head and a body");
         Answer {
             status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             head: head.to_ascii_lowercase(),
@@ -125,16 +127,16 @@ fn promtool(page: &str) {
     stdin.write_all(page.as_bytes()).unwrap();
     drop(stdin);
     let out = promtool.wait_with_output().unwrap();
-    let said = [out.stdout, out.stderr].concat();
+    let printed = [out.stdout, out.stderr].concat();
     assert!(
-        out.status.success() && said.is_empty(),
+        out.status.success() && printed.is_empty(),
         "{}\n{page}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
 }
 
 #[test]
-fn the_pages_say_what_they_should() {
+fn the_pages_contain_the_expected_data() {
     let agent = Agent::recorded();
     assert_eq!(agent.get("/-/healthy").status, 200);
     let not_ready = agent.get("/-/ready");
@@ -165,7 +167,7 @@ fn the_pages_say_what_they_should() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_told_what_to_do() {
+fn invalid_requests_get_an_error_with_a_remedy() {
     let agent = Agent::recorded();
     for (method, path, status, hint) in [
         ("GET", "/", 404, "/metrics"),
@@ -193,7 +195,7 @@ fn hostile_names_stay_within_bounds() {
     let mut trace = replayed("build-go1.27");
     let mut build = trace.builds[0].clone();
     trace.builds.clear();
-    // Only names matter here.
+    // The names alone matter here.
     build.calls.clear();
     for n in 0..1000 {
         let name = format!(
@@ -232,7 +234,7 @@ fn hostile_names_stay_within_bounds() {
 }
 
 #[test]
-fn targets_of_before_a_restart_are_told_after_it() {
+fn targets_survive_a_restart() {
     let traces = RECORDINGS.map(replayed);
     let agent = Agent::start(&traces);
     let again = Metrics::new(DECADES).unwrap();
@@ -261,7 +263,7 @@ fn targets_of_before_a_restart_are_told_after_it() {
 }
 
 #[test]
-fn slow_clients_hold_up_nobody_and_not_the_end() {
+fn slow_clients_delay_neither_others_nor_the_shutdown() {
     let agent = Agent::recorded();
     let mut slow: Vec<TcpStream> = Vec::new();
     for _ in 0..20 {
@@ -278,18 +280,18 @@ fn slow_clients_hold_up_nobody_and_not_the_end() {
 }
 
 #[test]
-fn a_client_that_never_finishes_its_header_is_cut_off() {
+fn a_client_that_never_finishes_its_header_is_disconnected() {
     let agent = Agent::start(&[]);
     let mut stream = connect(agent.server.address());
     stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let mut rest = Vec::new();
     let begun = Instant::now();
-    // A reset is an end too.
+    // A connection reset is accepted too.
     let _reset = stream.read_to_end(&mut rest);
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
-/// A Prometheus at work, ended with the test.
+/// A running Prometheus, which ends with the test.
 struct Prometheus(Child);
 
 impl Drop for Prometheus {
@@ -300,7 +302,7 @@ impl Drop for Prometheus {
 }
 
 #[test]
-fn a_real_prometheus_scrapes_it() {
+fn a_real_prometheus_scrapes_the_agent() {
     let agent = Agent::recorded();
     let dir = agent.dir.path();
     let config = dir.join("prometheus.yml");
@@ -362,7 +364,7 @@ fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// By HTTP 1.0, which ends where the connection does.
+/// Uses HTTP 1.0, so the response ends with the connection.
 fn query(address: SocketAddr, path: &str) -> Option<Value> {
     let mut stream = TcpStream::connect(address).ok()?;
     let limit = Some(Duration::from_secs(5));
@@ -374,7 +376,7 @@ fn query(address: SocketAddr, path: &str) -> Option<Value> {
 }
 
 #[test]
-fn a_web_site_that_names_itself_after_our_address_is_refused() {
+fn requests_with_a_foreign_host_header_are_refused() {
     let agent = Agent::recorded();
     for (host, status) in [
         ("localhost:10127", "200"),

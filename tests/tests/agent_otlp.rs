@@ -1,4 +1,4 @@
-//! OpenTelemetry from a real agent: what a receiver gets of real builds, by the word of somebody else's code. Needs root.
+//! OpenTelemetry from a real agent: independent receivers check the data of real builds. Needs root.
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,7 @@ fn has_record_of(requests: &[Received], build: &str) -> bool {
         .any(|it| it.body.windows(build.len()).any(|it| it == build))
 }
 
-/// The build as the history has it.
+/// The build as `gotrace show` prints it.
 fn shown(agent: &Agent, build: &str) -> Value {
     let store = agent.store();
     let args = ["show", build, "--format", "json", "--store"];
@@ -64,7 +64,7 @@ fn shown(agent: &Agent, build: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Five: by itself, in somebody's trace, in a pipeline, in a trace that nobody wants, and one that fails.
+/// Makes five builds: alone, in a foreign trace, in a pipeline, in an unsampled trace, and one that fails.
 fn make_builds(module: &Module, new: &Toolchain) {
     build(module, new, "alone", &[]);
     build(
@@ -92,7 +92,7 @@ fn make_builds(module: &Module, new: &Toolchain) {
 }
 
 #[test]
-fn builds_reach_a_receiver_as_the_history_has_them() {
+fn a_receiver_gets_the_builds_as_the_history_stores_them() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let agent = agent(&format!(
         "endpoint = \"http://{}\"\nheaders = {{ x-tenant = \"builds\" }}\ncompression = \"none\"\nspans_per_build = 10000\ncached_actions = true\nparent = \"ci\"",
@@ -116,16 +116,16 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
             Some("application/x-protobuf")
         );
     }
-    let told = decode(&requests);
+    let items = decode(&requests);
     let of = |path: &str, id_of_build: &str| -> Vec<&Value> {
-        let found = told.iter().filter(|it| it["path"] == path);
+        let found = items.iter().filter(|it| it["path"] == path);
         found.filter(|it| id(it) == id_of_build).collect()
     };
-    // Each build once, as a span and as a record that names it.
+    // Each build arrives once, as a span and as a record with its id.
     let mut roots = Vec::new();
     for (id, whole) in ids.iter().zip(&whole) {
         let [record] = of("/v1/logs", id)[..] else {
-            panic!("not one record of {id}")
+            panic!("{id} does not have exactly one record")
         };
         let severity = match text(&whole["build"], "state") {
             "succeeded" => ("INFO", 9),
@@ -143,21 +143,21 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
             continue;
         }
         let [root] = spans[..] else {
-            panic!("not one span of {id}")
+            panic!("{id} does not have exactly one span")
         };
         assert_eq!(
             (&root["trace"], &root["span"]),
             (&record["trace"], &record["span"])
         );
-        let names = check_tree(&told, root, &whole["trace"]);
+        let names = check_tree(&items, root, &whole["trace"]);
         if roots.is_empty() {
-            // The first is not in the cache.
+            // The cache does not contain the first build.
             assert!(names.contains_key("fe:parse") && names.contains_key("deadcode"));
         }
         roots.push(root);
     }
     let [alone, child, pipeline, broken] = roots[..] else {
-        panic!("{} builds have spans", roots.len())
+        panic!("{} root spans", roots.len())
     };
     assert_eq!(text(alone, "trace"), ids[0].replace('-', ""));
     assert_eq!(text(alone, "parent"), "");
@@ -167,7 +167,7 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
         (text(child, "state"), &child["flags"]),
         ("a=1", &0x301.into())
     );
-    // As the receiver for GitHub numbers that run in its own tests.
+    // The expected ids are those in the receiver's own tests for GitHub.
     assert_eq!(text(pipeline, "trace"), "731ec8a47fd7450f753a812a4a8aa5a0");
     assert_eq!(text(pipeline, "parent"), "aba151af7cfbcf0f");
     let resource = &pipeline["resource"];
@@ -178,17 +178,17 @@ fn builds_reach_a_receiver_as_the_history_has_them() {
     assert_eq!(text(resource, "cicd.pipeline.run.id"), "14460881260");
     assert_eq!(broken["status"], 2);
     assert_eq!(text(&broken["attributes"], "error.type"), "compile");
-    // The page points to the last of those that were as fast.
+    // The exemplar is the last build in each latency bucket.
     assert!(exemplars.contains(&format!("trace_id=\"{}\"", text(broken, "trace"))));
     assert!(
         !exemplars.contains(&ids[3].replace('-', "")),
         "it is not sampled"
     );
-    check_metrics(&told, &page);
+    check_metrics(&items, &page);
 }
 
-/// The spans below this one are what the build consists of.
-fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, usize> {
+/// Checks the descendants of this span, which are the parts of the build.
+fn check_tree(items: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, usize> {
     let build = &trace["builds"][0];
     let start = build["start"].as_i64().unwrap() + trace["boot_to_wall_ns"].as_i64().unwrap();
     assert_eq!(root["start"], start);
@@ -197,11 +197,11 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
     let (events, outputs) = (list(root, "events"), list(build, "outputs"));
     assert_eq!(events.len(), outputs.len());
     for (event, output) in events.iter().zip(&outputs) {
-        let (told, artifact) = (&event["attributes"], &output["artifact"]);
-        assert_eq!(told["artifact.hash"], artifact["sha256"]);
-        assert_eq!(told["go.build.artifact.size_bytes"], artifact["size"]);
+        let (items, artifact) = (&event["attributes"], &output["artifact"]);
+        assert_eq!(items["artifact.hash"], artifact["sha256"]);
+        assert_eq!(items["go.build.artifact.size_bytes"], artifact["size"]);
     }
-    let spans = told.iter().filter(|it| it["trace"] == root["trace"]);
+    let spans = items.iter().filter(|it| it["trace"] == root["trace"]);
     let mut below: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for span in spans.filter(|it| it["path"] == "/v1/traces") {
         below.entry(text(span, "parent")).or_default().push(span);
@@ -210,7 +210,7 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
     let mut next = vec![root];
     let mut ids = BTreeSet::new();
     while let Some(span) = next.pop() {
-        assert!(ids.insert(text(span, "span")), "an id twice: {span}");
+        assert!(ids.insert(text(span, "span")), "duplicate id: {span}");
         for inner in below.get(text(span, "span")).into_iter().flatten() {
             let is_within = |name: &str| inner[name].as_u64().unwrap();
             let outer = |name: &str| span[name].as_u64().unwrap();
@@ -244,9 +244,9 @@ fn check_tree(told: &[Value], root: &Value, trace: &Value) -> BTreeMap<String, u
     found
 }
 
-/// The last that was sent is the page, number by number.
-fn check_metrics(told: &[Value], page: &str) {
-    let metrics = told.iter().filter(|it| it["path"] == "/v1/metrics");
+/// The last metrics sent equal the page, number by number.
+fn check_metrics(items: &[Value], page: &str) {
+    let metrics = items.iter().filter(|it| it["path"] == "/v1/metrics");
     let by_name: BTreeMap<&str, &Value> = metrics.map(|it| (text(it, "name"), it)).collect();
     let builds = by_name["go_build_builds_total"];
     assert_eq!(
@@ -264,7 +264,7 @@ fn check_metrics(told: &[Value], page: &str) {
     {
         n += line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
     }
-    // Other builds on the machine may have ended between the two.
+    // Other builds on the machine can end between the two reads.
     assert!(total >= n && n >= 5.0, "{total} {n}");
     let durations = by_name["go_build_duration_seconds"];
     assert_eq!(
@@ -304,7 +304,7 @@ fn points(metric: &Value) -> &[Value] {
 }
 
 #[test]
-fn a_receiver_that_hangs_costs_a_number_and_no_build() {
+fn a_hanging_receiver_is_counted_and_loses_no_build() {
     let receiver = Receiver::start(|_, _| Reply::Never);
     let agent = agent(&format!(
         "endpoint = \"http://{}\"\nmetrics = false",
@@ -328,11 +328,11 @@ fn a_receiver_that_hangs_costs_a_number_and_no_build() {
     assert!(waiting.is_some(), "{page}");
     let mut agent = agent;
     agent.signal("TERM");
-    agent.wait_to_say("otlp: ");
-    agent.wait_to_say(" builds stored");
+    agent.wait_for_log("otlp: ");
+    agent.wait_for_log(" builds stored");
 }
 
-/// Somebody else's collector at work, ended with the test.
+/// A running independent collector, which ends with the test.
 struct Rotel(Child);
 
 impl Drop for Rotel {
@@ -343,7 +343,7 @@ impl Drop for Rotel {
 }
 
 #[test]
-fn a_real_collector_takes_it() {
+fn a_real_collector_accepts_the_data() {
     let address = free_address();
     let dir = tempfile::tempdir().unwrap();
     let mut rotel = Command::new(pypi_dir().join("rotel/rotel-agent"))
@@ -367,7 +367,7 @@ fn a_real_collector_takes_it() {
         .expect("no rotel: run `cargo xtask setup`, which installs it");
     let stdout = rotel.stdout.take().unwrap();
     let _rotel = Rotel(rotel);
-    let (lines, said) = mpsc::channel();
+    let (lines, printed) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if lines.send(line).is_err() {
@@ -393,7 +393,7 @@ fn a_real_collector_takes_it() {
     ]);
     let mut all = String::new();
     while !wanted.is_empty() {
-        let line = said.recv_timeout(Duration::from_mins(2));
+        let line = printed.recv_timeout(Duration::from_mins(2));
         let line = line.unwrap_or_else(|_| panic!("{wanted:?} not in {all}"));
         wanted.retain(|it| !line.contains(it.as_str()));
         all.push_str(&line);
@@ -403,7 +403,7 @@ fn a_real_collector_takes_it() {
 }
 
 #[test]
-fn another_receiver_is_taken_when_the_configuration_is_read_again() {
+fn a_reload_switches_to_another_receiver() {
     let [first, second] = [(); 2].map(|()| Receiver::start(|_, _| Reply::ok()));
     let mut agent = agent(&format!(
         "endpoint = \"http://{}\"\ncompression = \"none\"",
@@ -421,7 +421,7 @@ fn another_receiver_is_taken_when_the_configuration_is_read_again() {
     let [old, other] = [&first, &second].map(|it| it.address().to_string());
     fs::write(&file, text.replace(&old, &other)).unwrap();
     agent.signal("HUP");
-    agent.wait_to_say("the configuration was read again");
+    agent.wait_for_log("the configuration was read again");
     build(&module, &new, "after", &[]);
     let after = agent.wait_for(&module, 2);
     let after = after[1]["id"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! What an agent deletes from its history is logged and counted, and no history is emptied by a limit of zero.
+//! An agent logs and counts the builds that it deletes from its history. A limit of zero does not empty the history.
 #![cfg(test)]
 
 use std::fs::{self, File};
@@ -12,12 +12,12 @@ use tracer_core::model::Trace;
 use tracer_user::history::{Filter, keep, read};
 
 const HOUR_NS: i64 = 60 * 60 * 1_000_000_000;
-/// Where the recorded build ran.
+/// Directory of the recorded build.
 const DIR: &str = "/src/wasm";
 const SENTENCE: &str =
     "0 would delete everything: give a number from 1, or 'unlimited' for no limit";
 
-/// Builds of one recording, started so many hours ago.
+/// Stores builds of one recording, started this many hours ago.
 fn fill(store: &Path, hours: &[i64]) {
     let name = "recordings/up-to-date-go1.27.jsonl.gz";
     let file = File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
@@ -34,7 +34,7 @@ fn fill(store: &Path, hours: &[i64]) {
     }
 }
 
-/// Of the builds that were filled in; an agent sees all others on the machine, too.
+/// Number of the stored builds. An agent observes all other builds on the machine, too.
 fn n_builds(store: &Path) -> usize {
     let (entries, _) = read(store, |it| it.list(&Filter::default())).unwrap();
     let filled = entries.iter().filter(|it| it.dir.as_deref() == Some(DIR));
@@ -42,7 +42,7 @@ fn n_builds(store: &Path) -> usize {
 }
 
 #[test]
-fn zero_is_refused_wherever_it_is_set_and_nothing_is_deleted() {
+fn a_limit_of_zero_is_refused_everywhere_and_deletes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     fill(&store, &[1, 2, 3]);
@@ -57,8 +57,11 @@ fn zero_is_refused_wherever_it_is_set_and_nothing_is_deleted() {
         let by_variable = run_gotrace(agent, [(variable, "0")]);
         for output in [by_flag, by_variable] {
             assert_eq!(output.status.code(), Some(2), "{output:?}");
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert!(said.contains(flag) && said.contains(SENTENCE), "{said}");
+            let printed = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                printed.contains(flag) && printed.contains(SENTENCE),
+                "{printed}"
+            );
         }
     }
     let file = dir.path().join("gotrace.toml");
@@ -75,10 +78,10 @@ fn zero_is_refused_wherever_it_is_set_and_nothing_is_deleted() {
         ] {
             let output = run_gotrace(args, [("", ""); 0]);
             assert_eq!(output.status.code(), Some(2), "{output:?}");
-            let said = String::from_utf8(output.stderr).unwrap();
+            let printed = String::from_utf8(output.stderr).unwrap();
             let (key, _) = text.lines().last().unwrap().split_once(' ').unwrap();
             let sentence = format!("{name}:{line}: {key}: {SENTENCE}");
-            assert!(said.contains(&sentence), "{said}");
+            assert!(printed.contains(&sentence), "{printed}");
         }
     }
     assert_eq!(n_builds(&store), 3);
@@ -90,7 +93,7 @@ fn deleted_builds_are_logged_in_one_line_and_counted() {
     let store = dir.path().join("history.db");
     fill(&store, &[1, 30, 50, 70]);
     let mut agent = Agent::start_in(dir, &["--keep-days", "1"]);
-    let line = agent.wait_to_say("retention deleted");
+    let line = agent.wait_for_log("retention deleted");
     let counts = "retention deleted 3 builds (3 by age, 0 by size); the history takes ";
     assert!(line.contains(counts), "{line}");
     let deleted = "gotrace_history_builds_deleted_total{reason=";
@@ -118,8 +121,8 @@ fn without_a_limit_nothing_is_deleted() {
     let store = dir.path().join("history.db");
     fill(&store, &[1, 200 * 24]);
     let file = dir.path().join("gotrace.toml");
-    let said = "keep_days = \"unlimited\"\nkeep_megabytes = \"unlimited\"\n";
-    fs::write(&file, said).unwrap();
+    let printed = "keep_days = \"unlimited\"\nkeep_megabytes = \"unlimited\"\n";
+    fs::write(&file, printed).unwrap();
     let config = file.to_str().unwrap();
     let mut agent = Agent::start_in(dir, &["--config", config]);
     let age = "gotrace_history_builds_deleted_total{reason=\"age\"} ";
@@ -131,13 +134,13 @@ fn without_a_limit_nothing_is_deleted() {
     // A reload with zero keeps the running configuration; one with a limit deletes at once.
     fs::write(&file, "keep_days = 0\n").unwrap();
     agent.signal("HUP");
-    let refused = agent.wait_to_say("the configuration stays as it was");
+    let refused = agent.wait_for_log("the configuration stays as it was");
     assert!(refused.contains(SENTENCE), "{refused}");
     agent.wait_for_page("/metrics", &format!("{age}0\n"));
     assert_eq!(n_builds(&agent.store()), 2);
     fs::write(&file, "keep_days = 100\n").unwrap();
     agent.signal("HUP");
-    agent.wait_to_say("retention deleted 1 builds (1 by age, 0 by size)");
+    agent.wait_for_log("retention deleted 1 builds (1 by age, 0 by size)");
     agent.wait_for_page("/metrics", &format!("{age}1\n"));
     assert_eq!(n_builds(&agent.store()), 1);
     agent.stop();

@@ -1,5 +1,5 @@
-//! Nothing is missing from the recording of a cold build: no process, argument, exit or phase. Once each with an old, a middle and a
-//! new toolchain; `cargo xtask complete` does it many times in a row, with the whole standard library.
+//! The recording of a cold build is complete: no process, argument, exit or phase is missing. Tests an old, a middle and a new
+//! toolchain once. `cargo xtask complete` repeats it many times with the whole standard library.
 #![cfg(test)]
 
 #[path = "../examples/complete/check.rs"]

@@ -1,4 +1,4 @@
-//! `gotrace diff` of real builds: what changed is said, budgets hold or are named, snapshots stand in for binaries.
+//! `gotrace diff` of real builds: reported changes, budgets, and snapshots in place of binaries.
 #![cfg(test)]
 
 use std::fmt::Write;
@@ -49,7 +49,7 @@ fn snapshot(module: &Module, file: &Path) -> PathBuf {
     out
 }
 
-/// A function that is large, and that the compiler must keep.
+/// A large function that the compiler must keep.
 fn grown(module: &Module) {
     let mut text =
         "package main\n\nfunc init() { grown(len(\"x\")) }\n\n//go:noinline\nfunc grown(n int) {\n"
@@ -65,7 +65,7 @@ fn grown(module: &Module) {
 }
 
 #[test]
-fn growth_is_said_at_every_grain_and_budgets_are_named() {
+fn growth_is_reported_at_every_level_with_exceeded_budgets() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("hello");
     module.sandbox.make_warm(&toolchain);
@@ -73,9 +73,9 @@ fn growth_is_said_at_every_grain_and_budgets_are_named() {
     grown(&module);
     let after = build(&module, &toolchain, "after", &[]);
 
-    let said = diff_json(&before, &after);
-    assert_eq!(said["likeness"], "different");
-    let symbols = said["symbols"].as_array().unwrap();
+    let printed = diff_json(&before, &after);
+    assert_eq!(printed["likeness"], "different");
+    let symbols = printed["symbols"].as_array().unwrap();
     let grown = symbols
         .iter()
         .find(|it| it["name"] == "main.grown")
@@ -85,15 +85,15 @@ fn growth_is_said_at_every_grain_and_budgets_are_named() {
         "{grown}"
     );
     for grain in ["sections", "packages", "modules", "groups"] {
-        assert!(!said[grain].as_array().unwrap().is_empty(), "{grain}");
+        assert!(!printed[grain].as_array().unwrap().is_empty(), "{grain}");
     }
 
-    // A snapshot says the same as the binary it was made from, small symbols aside.
+    // A snapshot gives the same result as its binary, except for small symbols.
     let from_snapshots = diff_json(&snapshot(&module, &before), &snapshot(&module, &after));
     for grain in [
         "total", "sections", "packages", "modules", "groups", "contents",
     ] {
-        assert_eq!(from_snapshots[grain], said[grain], "{grain}");
+        assert_eq!(from_snapshots[grain], printed[grain], "{grain}");
     }
     let mixed = diff_json(&snapshot(&module, &before), &after);
     assert_eq!(mixed["symbols"], from_snapshots["symbols"]);
@@ -118,14 +118,14 @@ fn growth_is_said_at_every_grain_and_budgets_are_named() {
         ],
     );
     assert_eq!(breached.status.code(), Some(1));
-    let said = text(&breached);
+    let printed = text(&breached);
     assert!(
-        said.contains("over budget symbol +1KB: main.grown")
-            && said.contains("over budget section .text +100: .text"),
-        "{said}"
+        printed.contains("over budget symbol +1KB: main.grown")
+            && printed.contains("over budget section .text +100: .text"),
+        "{printed}"
     );
-    assert!(!said.contains("over budget total"), "{said}");
-    assert!(said.contains("[NEW]"), "{said}");
+    assert!(!printed.contains("over budget total"), "{printed}");
+    assert!(printed.contains("[NEW]"), "{printed}");
     let backwards = diff(&after, &before, &["--fail-on", "symbol +1KB"]);
     assert_eq!(backwards.status.code(), Some(0));
     assert!(text(&backwards).contains("[DEL]"));
@@ -140,7 +140,7 @@ fn two_builds_of_the_same_code_have_the_same_content() {
     module.sandbox.make_warm(&toolchain);
     let one = build(&module, &toolchain, "one", &["-ldflags=-buildid=first"]);
     assert_eq!(diff_json(&one, &one)["likeness"], "same_file");
-    // Another build ID of the same length: the same code at the same addresses.
+    // Another build ID of the same length gives the same code at the same addresses.
     let other = build(&module, &toolchain, "other", &["-ldflags=-buildid=other"]);
     assert_eq!(diff_json(&one, &other)["likeness"], "same_content");
     module.write(
@@ -152,7 +152,7 @@ fn two_builds_of_the_same_code_have_the_same_content() {
 }
 
 #[test]
-fn settings_and_toolchains_that_changed_are_said() {
+fn changed_settings_and_toolchains_are_reported() {
     let module = Module::copy("hello");
     let (old, new) = (toolchain("1.24"), toolchain("1.27"));
     for toolchain in [&old, &new] {
@@ -160,8 +160,8 @@ fn settings_and_toolchains_that_changed_are_said() {
     }
     let before = build(&module, &old, "old", &[]);
     let after = build(&module, &new, "new", &["-trimpath", "-ldflags=-s -w"]);
-    let said = diff_json(&before, &after);
-    let facts = said["facts"].as_array().unwrap();
+    let printed = diff_json(&before, &after);
+    let facts = printed["facts"].as_array().unwrap();
     let fact = |name: &str| {
         facts
             .iter()
@@ -171,5 +171,5 @@ fn settings_and_toolchains_that_changed_are_said() {
     assert_eq!(fact("go version")["after"], format!("go{}", new.version));
     assert_eq!(fact("-trimpath")["after"], "true");
     assert_eq!(fact("stripped")["after"], "true");
-    assert_eq!(said["notes"].as_array().unwrap().len(), 1);
+    assert_eq!(printed["notes"].as_array().unwrap().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! `gotrace doctor` says what is the case, in words and as JSON.
+//! `gotrace doctor` reports the state of the machine, as text and as JSON.
 #![cfg(test)]
 
 use std::process::{Command, Output};
@@ -18,7 +18,7 @@ fn check<'a>(examination: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn as_root_it_traces_a_command_and_finds_the_toolchain_that_is_in_path() {
+fn doctor_as_root_traces_a_command_and_finds_the_toolchain_in_path() {
     let toolchain = toolchain("1.24");
     let path = format!("{}:/usr/bin:/bin", toolchain.go.parent().unwrap().display());
     let examination = json(&run_gotrace(
@@ -55,7 +55,7 @@ fn as_root_it_traces_a_command_and_finds_the_toolchain_that_is_in_path() {
 }
 
 #[test]
-fn without_rights_it_names_what_is_missing_and_ends_with_1() {
+fn doctor_without_rights_reports_the_missing_ones_and_exits_with_1() {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("gotrace");
     std::fs::copy(gotrace(), &copy).unwrap();
@@ -74,13 +74,13 @@ fn without_rights_it_names_what_is_missing_and_ends_with_1() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(111), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     for part in [
         "CAP_BPF (loading programs)",
         "CAP_PERFMON",
         "run with sudo",
         "Tracing does not work",
     ] {
-        assert!(said.contains(part), "{said}");
+        assert!(printed.contains(part), "{printed}");
     }
 }

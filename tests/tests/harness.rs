@@ -1,17 +1,16 @@
-//! The harness itself: the toolchains are what they claim, the modules build as they say, the tables of phases are right.
-//! No gotrace takes part.
+//! Tests the harness: toolchain versions, modules, and tables of phases. It does not run gotrace.
 #![cfg(test)]
 
 use tests::oracle::{self, Phase};
 use tests::{Module, phases, toolchains};
 
-/// Names as the linker's benchmark prints them: it changes the case of first letters.
+/// Names as printed by the linker's benchmark, which changes the case of first letters.
 fn names(phases: &[Phase]) -> Vec<&str> {
     phases.iter().map(|it| it.name.as_str()).collect()
 }
 
 #[test]
-fn the_tables_of_phases_are_what_the_tools_say() {
+fn the_tables_of_phases_equal_the_output_of_the_tools() {
     for toolchain in toolchains() {
         let module = Module::copy("wasm");
         let bench = module.sandbox.out().join("bench.txt");
@@ -22,8 +21,8 @@ fn the_tables_of_phases_are_what_the_tools_say() {
             &["build", &gcflags, "-ldflags=-benchmark=cpu", "."],
         );
 
-        let said = std::fs::read_to_string(&bench).unwrap();
-        let compile = oracle::compile_bench(&said, "main");
+        let printed = std::fs::read_to_string(&bench).unwrap();
+        let compile = oracle::compile_bench(&printed, "main");
         assert_eq!(
             names(&compile),
             phases::compile_phases(toolchain.minor()),
@@ -31,9 +30,9 @@ fn the_tables_of_phases_are_what_the_tools_say() {
             toolchain.version
         );
 
-        let said =
+        let printed =
             String::from_utf8(built.stderr).unwrap() + &String::from_utf8(built.stdout).unwrap();
-        let link = oracle::link_benchmark(&said);
+        let link = oracle::link_benchmark(&printed);
         let expected: Vec<String> = phases::link_phases(toolchain.minor())
             .iter()
             .map(|it| it.to_lowercase())
@@ -43,7 +42,7 @@ fn the_tables_of_phases_are_what_the_tools_say() {
 }
 
 #[test]
-fn broken_modules_break_where_they_say() {
+fn broken_modules_fail_with_the_expected_error() {
     for toolchain in toolchains() {
         for (name, sentence) in [
             ("broken", "cannot use fine.Word()"),
@@ -52,10 +51,10 @@ fn broken_modules_break_where_they_say() {
             let module = Module::copy(name);
             module.sandbox.make_warm(&toolchain);
             let output = module.go(&toolchain, &["build", "."]).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
+            let printed = String::from_utf8_lossy(&output.stderr);
             assert!(
-                !output.status.success() && said.contains(sentence),
-                "Go {}: {said}",
+                !output.status.success() && printed.contains(sentence),
+                "Go {}: {printed}",
                 toolchain.version
             );
         }
@@ -77,7 +76,7 @@ fn every_module_builds_with_every_toolchain() {
 }
 
 #[test]
-fn a_module_can_be_changed_and_is_compiled_again() {
+fn a_changed_module_is_compiled_again() {
     let toolchain = tests::toolchain("1.24");
     let module = Module::copy("cmds");
     let graph = module.sandbox.out().join("graph.json");

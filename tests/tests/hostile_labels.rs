@@ -1,5 +1,5 @@
-//! Names without number and without end, out of real builds: more projects and more targets than a family has series, with paths of
-//! thousands of letters. What Prometheus is told stays as small as the documents say, and so does what OTLP, the pages and the JSON are.
+//! Unlimited and very long names from real builds: more projects and targets than a family has series, with paths of thousands of
+//! letters. Metrics for Prometheus, OTLP, pages and JSON stay within their documented sizes.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::otlp::{self, Receiver, Reply};
 use tests::{Module, Toolchain, toolchain};
 
-/// More projects than there are series for; of targets, which have to be linked, only in the long form.
+/// More projects than series. Targets exceed their limit only in the long form, because each must be linked.
 const PROJECTS: usize = 205;
 static TARGETS: LazyLock<usize> = LazyLock::new(|| size(10, 205));
-/// Series of a family by `docs/metrics.md`, of those that have another number than most.
+/// Series of a family by `docs/metrics.md`, and the families with another limit.
 const SERIES: usize = 200;
 const MORE: [(&str, usize); 4] = [
     ("go_build_phase_duration_seconds", 400),
@@ -23,11 +23,11 @@ const MORE: [(&str, usize); 4] = [
     ("go_build_binary_section_size_bytes", 3300),
     ("go_build_binary_section_entropy_bits", 3300),
 ];
-/// The same of a label's value, and by `docs/otlp.md` of a text and of a request.
+/// Maximum length of a label value; by `docs/otlp.md`, of a text and of a request.
 const VALUE: usize = 128;
 const TEXT: usize = 1024;
 const REQUEST: usize = 1 << 20;
-/// Clears the screen; shows the rest backwards.
+/// Clears the screen; reverses the direction of the following text.
 const MARK: &str = "\u{1b}[2J\u{202e}";
 
 static LONG: LazyLock<String> = LazyLock::new(|| "x".repeat(5000));
@@ -36,12 +36,12 @@ fn is_harmful(character: char) -> bool {
     character.is_control() || ('\u{202a}'..='\u{202e}').contains(&character)
 }
 
-/// Each with its labels as they are written.
+/// Series by family, each with its labels as written.
 fn series(page: &str) -> BTreeMap<String, Vec<Vec<String>>> {
     let mut families: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
     for line in page.lines().filter(|it| it.starts_with(['g', 'p'])) {
         let (name, rest) = line.split_once('{').unwrap_or((line, ""));
-        // A histogram has its count once for each series.
+        // A histogram has one count for each series.
         if name.ends_with("_bucket") || name.ends_with("_sum") {
             continue;
         }
@@ -59,7 +59,7 @@ fn series(page: &str) -> BTreeMap<String, Vec<Vec<String>>> {
     families
 }
 
-/// A project of its own for each build; nothing of it is linked.
+/// Makes one build for each project; nothing is linked.
 fn build_projects(module: &Module, toolchain: &Toolchain) {
     for n in 0..PROJECTS {
         module.write(
@@ -70,7 +70,7 @@ fn build_projects(module: &Module, toolchain: &Toolchain) {
     }
 }
 
-/// All at once, and one with every name that a build can have.
+/// Builds all targets at once, and one build with every kind of name.
 fn build_targets(module: &Module, toolchain: &Toolchain) {
     for n in 0..*TARGETS {
         module.write(
@@ -94,11 +94,11 @@ fn build_targets(module: &Module, toolchain: &Toolchain) {
         &output,
         "./cmd/t0",
     ];
-    // A later Go may refuse a tag: that is a build with such a name too.
+    // A later Go can refuse a tag. That build has the name, too.
     let _refused = module.go(toolchain, &args).output().unwrap();
 }
 
-/// What the metrics say when all outputs have been told: of more than there are series for, how many have none.
+/// Result in the metrics after all outputs are reported: the number without a size, if there are more than series.
 fn last_size() -> String {
     match TARGETS.checked_sub(SERIES) {
         Some(n_more) => format!("family=\"go_build_binary_size_bytes\"}} {n_more}\n"),
@@ -115,7 +115,7 @@ fn assert_series_are_few(page: &str) -> (usize, usize) {
     for (family, series) in &families {
         let more = MORE.iter().find(|(name, _)| name == family);
         let limit = more.map_or(SERIES, |(_, limit)| *limit);
-        // One for all that has no series of its own.
+        // One further series holds everything without a series of its own.
         assert!(series.len() <= limit + 1, "{family}: {}", series.len());
         largest = largest.max(series.len());
         for value in series.iter().flatten() {
@@ -139,7 +139,7 @@ fn assert_series_are_few(page: &str) -> (usize, usize) {
     (families.values().map(Vec::len).sum(), largest)
 }
 
-/// Every text in it, names of attributes aside.
+/// Calls `check` for every text, except names of attributes.
 fn for_each_text(value: &Value, check: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => check(text),
@@ -151,14 +151,14 @@ fn for_each_text(value: &Value, check: &mut impl FnMut(&str)) {
 
 fn assert_requests_are_bounded(received: &[otlp::Received]) {
     for request in received {
-        // The item that fills it is the last.
+        // The item that reaches the limit is the last one.
         assert!(request.body.len() < 2 * REQUEST, "{}", request.body.len());
     }
-    let told = otlp::decode(received);
-    let of = |path: &str| told.iter().filter(|it| it["path"] == path).count();
+    let items = otlp::decode(received);
+    let of = |path: &str| items.iter().filter(|it| it["path"] == path).count();
     assert!(of("/v1/logs") > PROJECTS && of("/v1/traces") > PROJECTS);
     let (mut n_long, mut n_marked) = (0, 0);
-    for item in &told {
+    for item in &items {
         for_each_text(item, &mut |text| {
             assert!(text.len() <= TEXT, "{} of {item}", text.len());
             assert!(!text.chars().any(is_harmful), "{text:?}");
@@ -173,12 +173,12 @@ fn assert_requests_are_bounded(received: &[otlp::Received]) {
             item["name"]
         );
     }
-    // They were there, cut and by their numbers.
+    // The requests contained the names, cut, with all their numbers.
     assert!(n_long > PROJECTS && n_marked > 0, "{n_long}, {n_marked}");
 }
 
 #[test]
-fn names_without_number_or_end_cost_no_more_than_the_documents_say() {
+fn many_and_long_names_stay_within_the_documented_limits() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("gotrace.toml");
@@ -205,13 +205,13 @@ fn names_without_number_or_end_cost_no_more_than_the_documents_say() {
     let list = agent.page("/api/v1/builds?limit=1000").replace("\r\n", "");
     let harmful = list.chars().find(|it| is_harmful(*it) && *it != '\n');
     assert_eq!(harmful, None);
-    // Each name once or twice, and not what it was made of again and again.
+    // The list contains each name once or twice, and does not repeat its parts.
     assert!(list.len() < 4 * PROJECTS * LONG.len(), "{}", list.len());
-    agent.end();
+    agent.stop_with_dir();
     let requests = receiver.received();
     assert_requests_are_bounded(&requests);
-    tell(
-        "names without number and without end",
+    print_figure(
+        "many and long names",
         format!(
             "{} builds, {PROJECTS} projects of 5000 letters, {} targets",
             PROJECTS + 2,

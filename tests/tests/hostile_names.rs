@@ -1,5 +1,5 @@
-//! Names that a builder chose to write over what a reader sees: sequences that a terminal obeys, marks that turn the direction of text,
-//! line breaks, and names without an end. They reach no reader of any sink as what they are.
+//! Names by which a builder attacks a reader's display: terminal sequences, marks that change the direction of text, line breaks,
+//! and very long names. No sink delivers them unescaped.
 #![cfg(test)]
 
 use std::fs;
@@ -7,12 +7,12 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tests::otlp::{self, Receiver, Reply};
 use tests::{Module, gotrace_command, toolchain};
 
-/// Clears the screen and sets the title of the window; shows the rest backwards; begins a line; ends a string of a C1 control; joins
-/// what is apart; a mark of a tag that nobody sees.
+/// Clears the screen and sets the window title; reverses text; begins a line; ends a C1 string; joins characters; is an invisible
+/// tag.
 const MARKS: [&str; 6] = [
     "\u{1b}[2J\u{1b}]0;owned\u{7}",
     "\u{202e}gpj.exe\u{2066}",
@@ -22,7 +22,7 @@ const MARKS: [&str; 6] = [
     "\u{e0041}\u{e007f}",
 ];
 
-/// Variables that are kept, for they say where a build belongs.
+/// Variables that gotrace keeps, because they contain a build's origin.
 const KEPT: [&str; 8] = [
     "GITHUB_REPOSITORY",
     "GITHUB_REF_NAME",
@@ -34,7 +34,7 @@ const KEPT: [&str; 8] = [
     "RUNNER_NAME",
 ];
 
-/// What a terminal would obey or hide, except what ends a line.
+/// Returns whether a terminal would interpret or hide the character, except for line ends.
 fn is_harmful(character: char) -> bool {
     (character.is_control() && character != '\n')
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -43,7 +43,7 @@ fn is_harmful(character: char) -> bool {
 
 fn assert_harmless(text: &[u8], place: &str) {
     let text = str::from_utf8(text).unwrap_or_else(|error| panic!("{place}: {error}"));
-    // HTTP ends its lines so; colours are gotrace's own and are asked for nowhere here.
+    // HTTP ends its lines in CR LF. gotrace's own colours are not enabled here.
     for line in text.lines() {
         assert!(!line.chars().any(is_harmful), "{place}: {line:?}");
         assert!(!line.starts_with("go_build_owned"), "{place}: {line:?}");
@@ -54,7 +54,7 @@ fn assert_harmless(text: &[u8], place: &str) {
     }
 }
 
-/// Every text in it.
+/// Every text in the value.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],
@@ -64,16 +64,16 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// By the word of the official package. A value that is no line begins as it likes.
-fn assert_told_harmlessly(requests: &[otlp::Received]) {
-    let told = otlp::decode(requests);
-    let mut n_told = 0;
-    for text in told.iter().flat_map(texts) {
+/// Decodes with the official Python package. A value that is not a line can begin with any character.
+fn assert_sent_harmless(requests: &[otlp::Received]) {
+    let items = otlp::decode(requests);
+    let mut n_items = 0;
+    for text in items.iter().flat_map(texts) {
         let is_harmless = !text.chars().any(|it| is_harmful(it) || it == '\n');
         assert!(is_harmless, "OTLP: {text:?}");
-        n_told += usize::from(text.contains(r"\u{1b}[2J"));
+        n_items += usize::from(text.contains(r"\u{1b}[2J"));
     }
-    assert!(n_told > 0, "{told:#?}");
+    assert!(n_items > 0, "{items:#?}");
 }
 
 fn gotrace(args: &[&str]) -> Output {
@@ -83,7 +83,7 @@ fn gotrace(args: &[&str]) -> Output {
 }
 
 #[test]
-fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
+fn hostile_names_do_not_reach_terminals_pages_or_metrics_unescaped() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let gateway = Receiver::start(|_, _| Reply::ok());
     let dir = tempfile::tempdir().unwrap();
@@ -114,7 +114,7 @@ fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
         let args = ["build", "-o", &output, &tags, "."];
         let mut go = module.go(&toolchain, &args);
         go.envs(env.iter().copied());
-        // Go refuses some of them, which is a failed build with that name.
+        // Go refuses some names, which gives a failed build with the name.
         let _refused = go.output().unwrap();
         let file = format!("main{n}.go");
         module.write(
@@ -143,7 +143,7 @@ fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
     }
     let store = agent.store();
     let store = store.to_str().unwrap();
-    let mut said = String::new();
+    let mut printed = String::new();
     for format in ["text", "json"] {
         let listed = gotrace(&[
             "builds", "--format", format, "--limit", "0", "--store", store,
@@ -154,17 +154,17 @@ fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
             let shown = gotrace(&["show", id, "--format", format, "--store", store]);
             assert!(shown.stdout.len() > 200);
             assert_harmless(&shown.stdout, "show");
-            said.push_str(&String::from_utf8_lossy(&shown.stdout));
+            printed.push_str(&String::from_utf8_lossy(&shown.stdout));
         }
     }
-    // They were there, by their numbers.
+    // The numbers prove that the sinks delivered the names.
     for number in [r"\u{1b}", r"\u001b", r"\u{202e}", r"\u202e", r"\u009b"] {
-        assert!(said.contains(number), "{number}");
+        assert!(printed.contains(number), "{number}");
     }
     gateway.wait_for(|it| !it.is_empty());
     receiver.wait_for(|it| it.iter().any(|it| it.path == "/v1/traces"));
-    let dir = agent.end();
-    assert_told_harmlessly(&receiver.received());
+    let dir = agent.stop_with_dir();
+    assert_sent_harmless(&receiver.received());
     for request in gateway.received() {
         assert_harmless(request.path.as_bytes(), "the address of a push");
     }
@@ -174,12 +174,12 @@ fn names_of_a_builder_write_to_nobodys_terminal_page_or_metric() {
         n_files += 1;
     }
     assert!(n_files > 0);
-    tell(
-        "names that a terminal obeys, that turn text, break lines or never end",
+    print_figure(
+        "names with terminal sequences, direction marks, line breaks or great length",
         format!(
             "{} names in {builds} builds",
             MARKS.len() * (KEPT.len() + 3)
         ),
-        "reached as such 0: run, builds, show, pages, metrics, text file, OTLP, addresses of pushes",
+        "delivered unescaped 0: run, builds, show, pages, metrics, text file, OTLP, addresses of pushes",
     );
 }

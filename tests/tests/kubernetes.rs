@@ -1,4 +1,4 @@
-//! The `DaemonSet` of `deploy/kubernetes`, played by podman: it follows builds in other containers with what the manifest leaves it.
+//! The `DaemonSet` of `deploy/kubernetes`, run by podman: it observes builds in other containers with the rights in the manifest.
 #![cfg(test)]
 
 use std::fs;
@@ -13,11 +13,11 @@ use tests::lease::inodes;
 use tests::{Module, Podman, Toolchain, static_gotrace, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
-/// As the manifest names it.
+/// Name of the image in the manifest.
 const IMAGE: &str = concat!("localhost/gotrace:", env!("CARGO_PKG_VERSION"));
 const POD: &str = "gotrace-pod-gotrace";
 
-/// `CAP_DAC_READ_SEARCH`, `CAP_SYS_PTRACE`, `CAP_LEASE`, `CAP_PERFMON` and `CAP_BPF` by their numbers in `linux/capability.h`.
+/// `CAP_DAC_READ_SEARCH`, `CAP_SYS_PTRACE`, `CAP_LEASE`, `CAP_PERFMON` and `CAP_BPF`, by their numbers in `linux/capability.h`.
 const CAPABILITIES: u64 = 1 << 2 | 1 << 19 | 1 << 28 | 1 << 38 | 1 << 39;
 
 const GET: &str = r#"
@@ -33,7 +33,7 @@ fn deploy() -> &'static Path {
 /// A pod of the manifest.
 struct Pod {
     podman: Podman,
-    /// Of the agent, as the machine numbers it.
+    /// Process id of the agent in the machine's numbering.
     pid: String,
     _files: TempDir,
 }
@@ -57,7 +57,7 @@ impl Pod {
         ]);
 
         let manifest = fs::read_to_string(deploy().join("kubernetes/gotrace.yaml")).unwrap();
-        // The one thing of it that podman cannot do: it has no nodes.
+        // The only part that podman cannot do: it has no nodes.
         let played = manifest.replace("fieldPath: spec.nodeName", "fieldPath: metadata.name");
         assert_ne!(manifest, played);
         fs::write(files.path().join("gotrace.yaml"), played).unwrap();
@@ -76,7 +76,7 @@ impl Pod {
         }
     }
 
-    /// What it answers, asked from within its network, as the kubelet and Prometheus do.
+    /// Body of a page, requested from the pod's network, as the kubelet and Prometheus do.
     fn get(&self, path: &str) -> String {
         let output = Command::new("nsenter")
             .args([
@@ -104,7 +104,7 @@ impl Pod {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// A line of its status in `/proc`.
+    /// A line of the agent's status in `/proc`.
     fn status(&self, name: &str) -> String {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
         let line = status
@@ -113,7 +113,7 @@ impl Pod {
         line.unwrap().trim().to_owned()
     }
 
-    /// The build in that container, when it is over; asked of the gotrace in the pod.
+    /// The ended build in that container, as the pod's gotrace lists it.
     fn build_in(&self, container: &str) -> Value {
         let since = Instant::now();
         loop {
@@ -137,7 +137,7 @@ impl Pod {
     }
 }
 
-/// A container in which a module is built, by a toolchain that is not the pod's and with nothing else around.
+/// A container that builds a module with its own toolchain and contains nothing else.
 struct Builder {
     module: Module,
     id: String,
@@ -190,7 +190,7 @@ impl Builder {
         Self { module, id }
     }
 
-    /// What it made is what the agent says of it, and where.
+    /// Checks that the reported output equals the real one, with its path.
     fn assert_is(&self, build: &Value) {
         assert_eq!(build["state"], "succeeded", "{build:#}");
         assert_eq!(build["dir"], "/src", "{build:#}");
@@ -207,7 +207,7 @@ impl Builder {
 }
 
 #[test]
-fn a_pod_follows_builds_in_other_containers_with_what_it_is_left() {
+fn a_pod_traces_builds_in_other_containers_with_the_rights_in_the_manifest() {
     let pod = Pod::start();
     pod.wait_until_ready();
     assert!(
@@ -239,7 +239,7 @@ fn a_pod_follows_builds_in_other_containers_with_what_it_is_left() {
     let options = root.split(' ').nth(3).unwrap();
     assert!(options.split(',').any(|it| it == "ro"), "{root}");
 
-    // A toolchain is probed when it is first seen.
+    // A toolchain is probed at its first use.
     let toolchain = toolchain("1.27");
     let first = Builder::create(&pod.podman, "first", &toolchain);
     pod.podman.run(&["start", "--attach", "first"]);

@@ -1,4 +1,4 @@
-//! `gotrace agent`: every build on the machine, whoever runs it, is in the history, and nothing else is.
+//! `gotrace agent`: the history contains every build on the machine, by any user, and nothing else.
 #![cfg(test)]
 
 use std::fs::{self, Permissions};
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::crowd::{Crowd, Judgement};
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
+use tests::parallel_builds::{Comparison, ParallelBuilds};
 use tests::{Gate, Module, Toolchain, run_gotrace, toolchain};
 
 const NO_ENV: [(&str, &str); 0] = [];
@@ -29,7 +29,7 @@ fn module(toolchain: &Toolchain) -> Module {
     module
 }
 
-/// One whose name nobody else's has: an agent sees every build on the machine, those of the other tests, too.
+/// A module with a unique name: an agent observes every build on the machine, including those of other tests.
 fn module_of_its_own(name: &str, toolchain: &Toolchain) -> (Module, String) {
     let module = module(toolchain);
     let project = format!("example.com/{name}{}", std::process::id());
@@ -37,7 +37,7 @@ fn module_of_its_own(name: &str, toolchain: &Toolchain) -> (Module, String) {
     (module, project)
 }
 
-/// As Bazel's rules and hand-written scripts do it. The parent is nobody's that the agent follows.
+/// Runs the tools as Bazel's rules and hand-written scripts do. The agent does not trace the parent process.
 #[test]
 fn tools_of_one_parent_without_a_go_command_are_one_build() {
     let agent = Agent::start();
@@ -63,7 +63,7 @@ fn tools_of_one_parent_without_a_go_command_are_one_build() {
 }
 
 #[test]
-fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
+fn every_build_of_every_user_is_stored_once_and_other_commands_are_not() {
     let agent = Agent::start();
     let (old, new) = (toolchain("1.19"), toolchain("1.27"));
     let (first, second) = (module(&old), module(&new));
@@ -71,7 +71,7 @@ fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
         scope.spawn(|| go(&first, &old, &["build", "-o", "one", "."]));
         scope.spawn(|| go(&second, &new, &["build", "-o", "two", "."]));
     });
-    // As make does it: several, one after another and at once, below a shell.
+    // Runs commands as make does: several in sequence and in parallel, below a shell.
     let path = new.go.parent().unwrap().display();
     let script = format!(
         "PATH={path}:$PATH; go build -o a . & go build -o b . & go vet . & wait; go version; go env GOROOT; cp /bin/true link; ./link"
@@ -143,11 +143,11 @@ fn builds_of_anybody_are_kept_each_once_and_what_is_no_build_is_not() {
 }
 
 #[test]
-fn a_toolchain_that_appears_later_is_probed_when_it_is_first_used() {
+fn a_new_toolchain_is_probed_at_its_first_use() {
     let agent = Agent::start();
     let original = toolchain("1.26");
     let module = module(&original);
-    // Another copy of it, hence files that were never seen.
+    // A copy of the toolchain consists of files that gotrace has not seen.
     let goroot = module.sandbox.path().join("later");
     let copied = Command::new("cp")
         .args(["-a", "--reflink=auto"])
@@ -169,14 +169,14 @@ fn a_toolchain_that_appears_later_is_probed_when_it_is_first_used() {
         agent.wait_for(&module, 1);
     }
     let builds = agent.wait_for(&module, 2);
-    // The probes come while the first is under way, so it says that something is missing of it. Of the second nothing is.
+    // Probes are attached while the first build runs, so that build reports a gap. The second build is complete.
     assert_eq!(builds[0]["state"], "succeeded");
     assert_ne!(builds[0]["anomalies"], 0, "{:#?}", builds[0]);
     assert_eq!(builds[1]["anomalies"], 0, "{:#?}", builds[1]);
     agent.stop();
 }
 
-/// A script that may be run.
+/// An executable script.
 fn script(module: &Module, name: &str, text: &str) -> PathBuf {
     let path = module.dir().join(name);
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -185,11 +185,11 @@ fn script(module: &Module, name: &str, text: &str) -> PathBuf {
 }
 
 #[test]
-fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
+fn a_script_that_executes_go_before_it_is_identified_is_a_build() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new);
-    // From here on the toolchain is known.
+    // From here on the toolchain is probed.
     go(&module, &new, &["build", "-o", "before", "."]);
     agent.wait_for(&module, 1);
     let wrapper = script(&module, "go", &format!("exec {} \"$@\"", new.go.display()));
@@ -206,7 +206,7 @@ fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
     agent.signal("CONT");
     let since = Instant::now();
     while agent.builds_in(&module).len() < 2 {
-        assert!(since.elapsed() < PATIENCE, "it is not seen");
+        assert!(since.elapsed() < PATIENCE, "the build was not listed");
         thread::sleep(Duration::from_millis(20));
     }
     gate.open();
@@ -220,7 +220,7 @@ fn a_script_that_becomes_go_before_it_is_looked_at_is_a_build() {
 }
 
 #[test]
-fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off() {
+fn a_killed_agent_does_not_affect_the_build_and_the_next_agent_reports_it_cut_off() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new);
@@ -236,7 +236,10 @@ fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off()
         .unwrap();
     let since = Instant::now();
     while agent.builds_in(&module).len() < 2 {
-        assert!(since.elapsed() < PATIENCE, "the second build is not seen");
+        assert!(
+            since.elapsed() < PATIENCE,
+            "the second build was not listed"
+        );
         thread::sleep(Duration::from_millis(20));
     }
     let dir = agent.kill();
@@ -248,65 +251,67 @@ fn killed_at_work_it_leaves_the_build_alone_and_the_next_says_what_was_cut_off()
         .filter_map(|it| it["state"].as_str())
         .collect();
     assert_eq!(states, ["succeeded", "cut_off"], "{builds:#?}");
-    // It works as before.
+    // The agent works as before.
     go(&module, &new, &["build", "-o", "after", "."]);
     assert_eq!(agent.wait_for(&module, 3).len(), 3);
     agent.stop();
 }
 
 #[test]
-fn a_second_agent_on_the_same_history_says_so_and_ends() {
+fn a_second_agent_on_the_same_history_reports_this_and_ends() {
     let agent = Agent::start();
     let store = agent.store();
     let store = store.to_str().unwrap();
     let second = run_gotrace(["agent", "--listen", "none", "--store", store], NO_ENV);
     assert_eq!(second.status.code(), Some(2), "{second:?}");
-    let said = String::from_utf8_lossy(&second.stderr);
-    assert!(said.contains("another agent writes"), "{said}");
+    let printed = String::from_utf8_lossy(&second.stderr);
+    assert!(printed.contains("another agent writes"), "{printed}");
     agent.stop();
 }
 
 #[test]
-fn many_builds_at_once_are_all_there_with_their_parents_and_outputs() {
+fn many_builds_at_once_are_all_stored_with_parents_and_outputs() {
     let toolchain = toolchain("1.27");
     let agent = Agent::start();
-    // From its first use on the toolchain has probes; a build that began before says that it is not whole.
+    // The toolchain is probed at its first use. A build that began earlier reports a gap.
     let first = module(&toolchain);
     go(&first, &toolchain, &["build", "-o", "first", "."]);
     agent.wait_for(&first, 1);
-    let (crowds, at_once) = (size(1, 4), size(50, 250));
-    let mut all = Judgement::default();
+    let (rounds, at_once) = (size(1, 4), size(50, 250));
+    let mut all = Comparison::default();
     let (family, mut delay) = ("\ngotrace_event_delay_seconds ", 0.0_f64);
-    for _ in 0..crowds {
-        let crowd = Crowd::new(&toolchain, at_once);
-        crowd.run(&toolchain);
-        let builds = agent.wait_for_all(crowd.module(), crowd.n_builds());
-        all.extend(crowd.judge(&builds));
+    for _ in 0..rounds {
+        let parallel = ParallelBuilds::new(&toolchain, at_once);
+        parallel.run(&toolchain);
+        let builds = agent.wait_for_all(parallel.module(), parallel.n_builds());
+        all.extend(parallel.compare(&builds));
         agent.wait_for_page("/metrics", family);
         let page = agent.page("/metrics");
-        let (_, told) = page.split_once(family).expect("the delay, as just now");
-        delay = delay.max(told.lines().next().unwrap().parse().unwrap());
+        let (_, value) = page
+            .split_once(family)
+            .expect("the page still has the delay");
+        delay = delay.max(value.lines().next().unwrap().parse().unwrap());
     }
-    tell(
+    print_figure(
         "builds at once",
-        format!("{crowds} times {at_once} and those of go generate"),
+        format!("{rounds} times {at_once} and those of go generate"),
         format!(
-            "whole {}, said to lack something {}, wrong {}; read {delay:.1} s after it was written at the latest",
-            all.whole,
-            all.told,
+            "complete {}, with reported gaps {}, wrong {}; records read at most {delay:.1} s after they were written",
+            all.complete,
+            all.reported,
             all.wrong.len()
         ),
     );
-    assert!(all.wrong.is_empty() && all.told == 0, "{all:#?}");
+    assert!(all.wrong.is_empty() && all.reported == 0, "{all:#?}");
     agent.stop();
 }
 
 #[test]
-fn the_builds_of_one_make_are_known_by_it() {
+fn the_builds_of_one_make_share_its_identity() {
     let agent = Agent::start();
     let toolchain = toolchain("1.19");
     let module = module(&toolchain);
-    // A recipe that is a plain command is run by make itself, any other by a shell below it.
+    // Make runs a recipe with a plain command itself, and any other recipe through a shell.
     module.write(
         "Makefile",
         "all: one two three\none two:\n\tgo build -o $@ .\nthree:\n\tcd . && go build -o $@ .; true\n",
@@ -333,7 +338,7 @@ fn the_builds_of_one_make_are_known_by_it() {
             .find(|it| it["name"] == "make");
         makes.push(
             found
-                .unwrap_or_else(|| panic!("no make above: {above}"))
+                .unwrap_or_else(|| panic!("no make among the parents: {above}"))
                 .clone(),
         );
     }
@@ -342,7 +347,7 @@ fn the_builds_of_one_make_are_known_by_it() {
 }
 
 #[test]
-fn counters_go_on_after_the_end_and_after_a_kill() {
+fn counters_continue_after_a_stop_and_after_a_kill() {
     let toolchain = toolchain("1.27");
     let (module, project) = module_of_its_own("counts", &toolchain);
     let build = |agent: &Agent, n: usize| {
@@ -355,7 +360,7 @@ fn counters_go_on_after_the_end_and_after_a_kill() {
             let is_counter = it.starts_with("go_build_builds_total{")
                 || it.starts_with("go_build_duration_seconds_")
                 || it.starts_with("go_build_packages_total{");
-            // What the other tests build may be counted and not yet stored when the agent is killed.
+            // Builds of other tests can be counted but not stored when the agent is killed.
             is_counter && it.contains(&project)
         });
         let parts = counters.map(|it| it.rsplit_once(' ').unwrap());
@@ -386,7 +391,7 @@ fn counters_go_on_after_the_end_and_after_a_kill() {
     let first = of_builds(&agent);
     assert!(first.len() > 10, "{first:?}");
     assert_eq!(n_builds(&agent), 1);
-    let dir = agent.end();
+    let dir = agent.stop_with_dir();
     let agent = Agent::start_in(dir, &[]);
     let second = of_builds(&agent);
     no_less(&second, &first);
@@ -394,7 +399,7 @@ fn counters_go_on_after_the_end_and_after_a_kill() {
     build(&agent, 3);
     let third = of_builds(&agent);
     assert_eq!(n_builds(&agent), 3);
-    // At a moment when the last ones are hardly written down.
+    // Kills the agent at a moment when the last builds are barely stored.
     let dir = agent.kill();
     let agent = Agent::start_in(dir, &[]);
     let fourth = of_builds(&agent);
@@ -404,7 +409,7 @@ fn counters_go_on_after_the_end_and_after_a_kill() {
 }
 
 #[test]
-fn growth_and_drift_are_told_and_known_after_a_restart() {
+fn growth_and_drift_are_reported_and_survive_a_restart() {
     let agent = Agent::start_in(tempfile::tempdir().unwrap(), &["--size-budget", "+25%"]);
     let toolchain = toolchain("1.27");
     let (module, project) = module_of_its_own("grows", &toolchain);
@@ -453,10 +458,10 @@ fn growth_and_drift_are_told_and_known_after_a_restart() {
         lacking
     };
     assert_eq!(lacking(&agent), [""; 0], "{}", agent.page("/metrics"));
-    let dir = agent.end();
+    let dir = agent.stop_with_dir();
     let agent = Agent::start_in(dir, &["--size-budget", "+25%"]);
     assert_eq!(lacking(&agent), [""; 0], "{}", agent.page("/metrics"));
-    // Another flag by the environment, which is drift, and alone makes everything new.
+    // A changed flag in the environment is drift, and rebuilds everything by itself.
     let mut go = module.sandbox.go(&toolchain);
     go.args(["build", "-o", "out", "."])
         .env("GOFLAGS", "-tags=x");

@@ -1,4 +1,4 @@
-//! Where the agent says that a build came from when no environment told: what Git says of the checkout.
+//! Origin of a build whose environment contains none: the agent's result equals Git's data of the checkout.
 #![cfg(test)]
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use tests::{Module, Toolchain, run_gotrace, toolchain};
 
 const NO_ENV: [(&str, &str); 0] = [];
 
-/// What Git prints; none where it fails or prints nothing.
+/// Output of Git; `None` if Git fails or prints nothing.
 fn git(dir: &Path, args: &[&str]) -> Option<String> {
     let output = Command::new("git")
         .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
@@ -34,7 +34,7 @@ fn go_build(module: &Module, toolchain: &Toolchain, dir: &Path, env: &[(&str, &s
     assert!(output.status.success(), "{output:?}");
 }
 
-/// The first output of a build, as `gotrace show` has it.
+/// The first output of a build, as `gotrace show` prints it.
 fn artifact(agent: &Agent, build: &Value) -> Value {
     let store = agent.store();
     let id = build["id"].as_str().unwrap();
@@ -50,7 +50,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 #[test]
-fn a_build_comes_from_what_git_says_is_checked_out() {
+fn the_origin_of_a_build_equals_gits_data_of_the_checkout() {
     let new = toolchain("1.27");
     let module = Module::copy("wasm");
     module.sandbox.make_warm(&new);
@@ -62,23 +62,23 @@ fn a_build_comes_from_what_git_says_is_checked_out() {
     git(top, &["remote", "add", "origin", url]);
     git(top, &["branch", "side"]);
     git(top, &["pack-refs", "--all"]);
-    // Below the module, so that the agent's history is asked for both at once.
+    // Below the module, so that one query of the agent's history returns the builds of both.
     let side = top.join("side");
     git(top, &["worktree", "add", "-q", "side", "side"]);
     git(&side, &["commit", "-q", "--allow-empty", "-m", "two"]);
     let agent = Agent::start();
     go_build(&module, &new, top, &[]);
     go_build(&module, &new, &side, &[]);
-    // Each output is read before the next takes its place.
+    // The agent reads each output before the next build overwrites it.
     agent.wait_for(&module, 2);
     git(&side, &["checkout", "-q", "--detach"]);
     go_build(&module, &new, &side, &[]);
     agent.wait_for(&module, 3);
-    let told = [
+    let variables = [
         ("GITHUB_ACTIONS", "true"),
         ("GITHUB_REPOSITORY", "team/other"),
     ];
-    go_build(&module, &new, &side, &told);
+    go_build(&module, &new, &side, &variables);
     let builds = agent.wait_for(&module, 4);
     let revisions = [top, &side].map(|it| git(it, &["rev-parse", "HEAD"]));
     let [main, side] = revisions;
@@ -87,7 +87,7 @@ fn a_build_comes_from_what_git_says_is_checked_out() {
         ("https://example.com/team/app.git", Some("main"), &main),
         ("https://example.com/team/app.git", Some("side"), &side),
         ("https://example.com/team/app.git", None, &side),
-        // What the environment says is not asked for elsewhere; what it does not say is.
+        // Facts from the environment have priority. Other facts come from Git.
         ("team/other", None, &side),
     ];
     for (build, (repository, branch, revision)) in builds.iter().zip(expected) {
@@ -95,7 +95,7 @@ fn a_build_comes_from_what_git_says_is_checked_out() {
         assert_eq!(text(&context["repository"]).as_deref(), Some(repository));
         assert_eq!(text(&context["branch"]).as_deref(), branch, "{context:#}");
         assert_eq!(text(&context["revision"]), *revision, "{context:#}");
-        // The go command asked Git itself.
+        // The go command itself ran Git.
         let vcs = &artifact(&agent, build)["stamp"]["vcs"];
         assert_eq!(text(&vcs["revision"]), *revision, "{vcs:#}");
         assert_eq!(vcs["system"], "git");

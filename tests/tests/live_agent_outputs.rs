@@ -1,4 +1,4 @@
-//! What the agent says of outputs: the numbers of others, each content once, and no harm by what is no honest output.
+//! The agent's data of outputs: it equals other tools' numbers, analyses each content once, and survives dishonest outputs.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tests::{Module, Toolchain, run_gotrace, toolchain};
 const NO_ENV: [(&str, &str); 0] = [];
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// An agent sees the builds of everybody: those of a test are told by the name of the module.
+/// An agent observes every build on the machine. The module's name identifies those of a test.
 fn module(toolchain: &Toolchain, name: &str) -> Module {
     let module = Module::copy("wasm");
     module.write("go.mod", &format!("module example.com/{name}\n\ngo 1.19\n"));
@@ -23,7 +23,7 @@ fn module(toolchain: &Toolchain, name: &str) -> Module {
     module
 }
 
-/// Runs a shell in the module, with this toolchain first.
+/// Runs a shell script in the module, with this toolchain first in PATH.
 fn sh(module: &Module, toolchain: &Toolchain, script: &str) {
     let path = toolchain.go.parent().unwrap().display();
     let output = Command::new("sh")
@@ -36,7 +36,7 @@ fn sh(module: &Module, toolchain: &Toolchain, script: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// One build as `gotrace show` has it.
+/// One build as `gotrace show` prints it.
 fn shown(agent: &Agent, build: &Value) -> Value {
     let store = agent.store();
     let id = build["id"].as_str().unwrap();
@@ -50,7 +50,7 @@ fn artifact(agent: &Agent, build: &Value) -> Value {
     shown(agent, build)["trace"]["builds"][0]["outputs"][0]["artifact"].clone()
 }
 
-/// Values of a family of this project, by section.
+/// Values of a metric family for this project, by section.
 fn by_section(metrics: &str, family: &str, project: &str) -> BTreeMap<String, String> {
     let begin = format!("{family}{{");
     let project = format!("project=\"{project}\"");
@@ -66,7 +66,7 @@ fn by_section(metrics: &str, family: &str, project: &str) -> BTreeMap<String, St
         .collect()
 }
 
-/// Sizes of sections with bytes in the file, as binutils has them.
+/// Sizes of sections with bytes in the file, from binutils.
 fn readelf(file: &Path) -> BTreeMap<String, u64> {
     let output = Command::new("readelf")
         .args(["-S", "-W"])
@@ -90,7 +90,7 @@ fn readelf(file: &Path) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn sections_are_as_large_as_readelf_says_and_as_dense_as_analyze_says() {
+fn section_sizes_equal_readelf_and_densities_equal_analyze() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new, "sections");
@@ -141,7 +141,7 @@ fn sections_are_as_large_as_readelf_says_and_as_dense_as_analyze_says() {
 }
 
 #[test]
-fn what_is_true_of_the_file_is_true_of_the_info_and_comes_back_with_the_agent() {
+fn output_metrics_match_the_file_and_survive_a_restart() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new, "restored");
@@ -183,7 +183,7 @@ fn what_is_true_of_the_file_is_true_of_the_info_and_comes_back_with_the_agent() 
 }
 
 #[test]
-fn a_content_that_is_built_twice_is_analysed_once() {
+fn content_built_twice_is_analysed_once() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new, "twice");
@@ -202,19 +202,19 @@ fn a_content_that_is_built_twice_is_analysed_once() {
         .page("/metrics")
         .contains("\ngotrace_analyses_total{outcome=\"known\"} 0\n")
     {
-        assert!(since.elapsed() < PATIENCE, "nothing was known");
+        assert!(since.elapsed() < PATIENCE, "no output was analysed");
         thread::sleep(Duration::from_millis(100));
     }
     agent.stop();
 }
 
-/// Each is put where the output was by whoever builds, right after the `go` command; gotrace meets the file or what replaced it.
+/// The builder puts each object in the output's place right after the `go` command. gotrace reads the file or its replacement.
 #[test]
-fn what_is_no_honest_output_does_no_harm_and_is_said() {
+fn a_dishonest_output_is_harmless_and_reported() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = module(&new, "hostile");
-    // The linker that it runs leaves something else: what `go build` moves into place is that.
+    // The wrapped linker leaves another file, and `go build` moves that into place.
     let wrapper = module.dir().join("wrap");
     module.write(
         "wrap",
@@ -236,7 +236,7 @@ fn what_is_no_honest_output_does_no_harm_and_is_said() {
              EVIL=sparse go build -toolexec={wrap} -o sparse . || true"
         ),
     );
-    // A FIFO and a link in place of the output of a command that goes on for a moment.
+    // A FIFO and a link replace the output of a command that then runs for a moment.
     for (name, swap) in [
         ("fifo", "rm fifo; mkfifo fifo"),
         ("link", "ln -sf /etc/shadow link"),
@@ -248,19 +248,22 @@ fn what_is_no_honest_output_does_no_harm_and_is_said() {
         let output = shown(&agent, build)["trace"]["builds"][0]["outputs"][0].clone();
         let path = output["path"].as_str().unwrap_or_default();
         let artifact = &output["artifact"];
-        let said = |key: &str| artifact[key].as_str().unwrap_or_default().to_owned();
+        let printed = |key: &str| artifact[key].as_str().unwrap_or_default().to_owned();
         if path.ends_with("garbage") {
-            assert!(said("unanalysed").contains("cannot be read"), "{output:#}");
+            assert!(
+                printed("unanalysed").contains("cannot be read"),
+                "{output:#}"
+            );
         } else if path.ends_with("sparse") {
-            assert!(said("unanalysed").contains("more than"), "{output:#}");
+            assert!(printed("unanalysed").contains("more than"), "{output:#}");
         } else {
-            // Read before it was swapped, or refused after: nothing else.
+            // The output is either read before the swap or refused after it.
             let is_read = artifact["format"] == "ELF";
             let is_refused = output["unread"].is_string();
             assert!(is_read != is_refused, "{output:#}");
         }
     }
-    // It works as before.
+    // The agent works as before.
     sh(&module, &new, "go build -o honest .");
     let builds = agent.wait_for(&module, 5);
     assert!(artifact(&agent, &builds[4])["anatomy"].is_object());

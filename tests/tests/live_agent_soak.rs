@@ -1,4 +1,4 @@
-//! An agent over many builds. By itself: what other tests build at the same time, it would follow, too.
+//! An agent over many builds. The test has its own file, because the agent would also observe the builds of parallel tests.
 #![cfg(test)]
 
 use std::fs;
@@ -7,14 +7,14 @@ use tests::agent::Agent;
 use tests::{Module, toolchain};
 
 #[test]
-fn memory_and_files_do_not_grow_with_the_builds() {
+fn memory_and_open_files_do_not_grow_with_the_builds() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let module = Module::copy("wasm");
     module.sandbox.make_warm(&new);
     let n_files = || {
         let count = |pid: &u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        agent.parts().iter().map(count).sum::<usize>()
+        agent.processes().iter().map(count).sum::<usize>()
     };
     let mut after = Vec::new();
     for n in 0..100 {
@@ -35,7 +35,7 @@ fn memory_and_files_do_not_grow_with_the_builds() {
     let [(early, files_early), (late, files_late)] = after[..] else {
         unreachable!()
     };
-    // Sixty builds that left a kilobyte each would show; what the allocator keeps for itself does not.
+    // Sixty builds that leaked a kilobyte each would exceed this limit; the allocator's own reserve does not.
     assert!(late < early + 4096, "{early} kB, then {late} kB resident");
     assert!(
         files_late <= files_early,

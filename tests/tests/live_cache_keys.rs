@@ -1,5 +1,5 @@
-//! Cache keys of real `go test` runs: the value of a variable that a test reads stays in the kernel, all other keys are there by name, and
-//! a digest shows whether the value changed. Needs root.
+//! Cache keys of real `go test` runs. The value of a variable that a test reads stays in the kernel. All other keys are present by
+//! name, and a digest shows whether the value changed. Needs root.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -11,12 +11,12 @@ use tests::{Module, Toolchain, gotrace, with_each_toolchain};
 
 const VARIABLE: &str = "MY_BUILD_NOTE";
 
-/// What was recorded of the cache keys.
+/// The recorded cache keys.
 struct Recorded {
     text: String,
-    /// Names of the keys that were opened.
+    /// Names of the opened keys.
     names: BTreeSet<String>,
-    /// What stands for the value of the variable.
+    /// Digests of the variable's value.
     digests: BTreeSet<String>,
 }
 
@@ -50,7 +50,7 @@ impl Recorded {
     }
 }
 
-/// `go test` under `gotrace record`, on a machine whose `/var/lib` is `state`: there the key of digests is kept.
+/// Runs `go test` under `gotrace record`, with `state` as `/var/lib`, which contains the secret key of the digests.
 fn record(module: &Module, toolchain: &Toolchain, state: &Path, value: &str) -> Recorded {
     let recording = state.join("recording.jsonl.gz");
     let as_given = module.gotrace(toolchain, &[]);
@@ -85,8 +85,8 @@ fn record(module: &Module, toolchain: &Toolchain, state: &Path, value: &str) -> 
     Recorded::read(&recording)
 }
 
-/// The names of the keys of the same command, as Go itself prints them.
-fn told_by_go(module: &Module, toolchain: &Toolchain, value: &str) -> (Output, BTreeSet<String>) {
+/// Names of the keys of the same command, as Go itself prints them.
+fn names_by_go(module: &Module, toolchain: &Toolchain, value: &str) -> (Output, BTreeSet<String>) {
     let output = module
         .go(toolchain, &["test", "."])
         .env("GODEBUG", "gocachehash=1")
@@ -94,8 +94,8 @@ fn told_by_go(module: &Module, toolchain: &Toolchain, value: &str) -> (Output, B
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let names = said.lines().filter_map(|line| {
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let names = printed.lines().filter_map(|line| {
         let (name, rest) = line.strip_prefix("HASH[")?.split_once(']')?;
         rest.is_empty().then(|| name.to_owned())
     });
@@ -117,15 +117,15 @@ fn the_value_of_a_variable_that_a_test_reads_stays_in_the_kernel() {
         std::fs::create_dir(state.path().join("gotrace")).unwrap();
         let [one, other] = ["valueOfTheVariable4711", "anotherValue0815"];
         let record = |value| record(module, toolchain, state.path(), value);
-        // Go looks at the variable once it knows from a first run that the test reads it.
+        // Go reads the variable after a first run has shown that the test reads it.
         module
             .go(toolchain, &["test", "."])
             .env(VARIABLE, one)
             .output()
             .unwrap();
-        let (said, names) = told_by_go(module, toolchain, one);
+        let (printed, names) = names_by_go(module, toolchain, one);
         assert!(
-            String::from_utf8_lossy(&said.stderr).contains(one),
+            String::from_utf8_lossy(&printed.stderr).contains(one),
             "Go hashes the value"
         );
         assert!(
@@ -141,11 +141,11 @@ fn the_value_of_a_variable_that_a_test_reads_stays_in_the_kernel() {
         }
         let mut without = names;
         without.remove("getenv");
-        assert_eq!(first.names, without, "all other keys, as Go names them");
+        assert_eq!(first.names, without, "all other keys are recorded");
         assert_eq!(first.digests, again.digests, "the value is the same");
         assert_ne!(first.digests, changed.digests, "the value changed");
-        // Go's own line is an unsalted hash of the value; whoever guesses the value could tell.
-        let of_go = String::from_utf8_lossy(&said.stderr).into_owned();
+        // Go prints an unsalted hash of the value, which confirms a guessed value.
+        let of_go = String::from_utf8_lossy(&printed.stderr).into_owned();
         let hash = of_go.lines().find_map(|line| {
             let (_, hash) = line.split_once(&format!("env {VARIABLE} "))?;
             hash.get(..32)

@@ -1,4 +1,4 @@
-//! Commands that are not `go build`, builds that end badly, and Go where it is not the first process.
+//! Commands other than `go build`, failed builds, and Go below other processes.
 #![cfg(test)]
 
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use tests::{Module, Traced, toolchain, toolchains, with_each_toolchain};
 use tracer_core::event::Status;
 use tracer_core::model::{Build, CallKind, FailureClass, Installed, Outcome};
 
-/// Kinds of the runs that did work.
+/// Kinds of the tool runs that did work.
 fn kinds(build: &Build) -> Vec<CallKind> {
     let mut kinds: Vec<CallKind> = build
         .calls
@@ -34,10 +34,10 @@ fn failure(traced: &Traced) -> (FailureClass, Option<String>) {
 }
 
 #[test]
-fn go_test_compiles_variants_runs_them_and_keeps_their_time_apart() {
+fn go_test_compiles_and_runs_variants_and_their_time_is_separate() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "test", "./lib"]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         let build = traced.build();
         assert_eq!(build.command.name, "test");
         let packages: Vec<String> = build
@@ -71,7 +71,7 @@ fn go_test_compiles_variants_runs_them_and_keeps_their_time_apart() {
         );
 
         let again = module.trace(toolchain, &["go", "test", "./lib"]);
-        again.assert_success().assert_whole();
+        again.assert_success().assert_complete();
         assert!(
             !kinds(again.build()).contains(&CallKind::Test),
             "a cached result runs nothing"
@@ -80,10 +80,10 @@ fn go_test_compiles_variants_runs_them_and_keeps_their_time_apart() {
 }
 
 #[test]
-fn go_vet_is_told_as_vet() {
+fn go_vet_is_reported_as_vet() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "vet", "./..."]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         assert_eq!(traced.build().command.name, "vet");
         assert!(kinds(traced.build()).contains(&CallKind::Vet));
         let vetted = traced
@@ -99,7 +99,7 @@ fn go_vet_is_told_as_vet() {
 fn go_run_inside_go_generate_is_a_build_inside_a_build() {
     with_each_toolchain("generate", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "generate", "./..."]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         let outer = traced.named("generate");
         let inner = traced.named("run");
         assert_eq!(inner.parent, Some(outer.process));
@@ -111,17 +111,17 @@ fn go_run_inside_go_generate_is_a_build_inside_a_build() {
         );
         assert!(
             outer.calls.iter().all(|it| it.is_query),
-            "what the inner build ran is not the outer's: {:?}",
+            "the outer build contains calls of the inner build: {:?}",
             outer.calls
         );
     });
 }
 
 #[test]
-fn cgo_and_the_c_compiler_stand_under_their_package() {
+fn cgo_and_the_c_compiler_belong_to_their_package() {
     with_each_toolchain("cgo", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "."]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         let build = traced.build();
         let of = |kind: CallKind| {
             build
@@ -152,7 +152,7 @@ fn cgo_and_the_c_compiler_stand_under_their_package() {
 }
 
 #[test]
-fn failures_are_told_by_the_tool_that_failed() {
+fn failures_are_classified_by_the_failed_tool() {
     for toolchain in toolchains() {
         let check = |name: &str, args: &[&str]| {
             let module = Module::copy(name);
@@ -165,7 +165,7 @@ fn failures_are_told_by_the_tool_that_failed() {
                 .code()
                 .map(|it| Status::Code(u8::try_from(it).unwrap()));
             assert_eq!(traced.trace.status, code, "the command's exit is passed on");
-            traced.assert_whole();
+            traced.assert_complete();
             failure(&traced)
         };
         let broken = Some("example.com/broken".to_owned());
@@ -207,7 +207,7 @@ fn a_failing_test_is_a_test_failure() {
 }
 
 #[test]
-fn a_toolchain_switch_is_one_build_by_the_toolchain_that_did_the_work() {
+fn a_toolchain_switch_is_one_build_by_the_second_toolchain() {
     let (old, new) = (toolchain("1.21"), toolchain("1.24"));
     let module = Module::copy("hello");
     module.sandbox.make_warm(&new);
@@ -228,7 +228,7 @@ fn a_toolchain_switch_is_one_build_by_the_toolchain_that_did_the_work() {
         &env,
         &["go", "build", "-o", output.to_str().unwrap(), "."],
     );
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     let build = traced.build();
     assert_eq!(build.toolchain.version, Some(name.clone()));
     assert_eq!(
@@ -245,9 +245,9 @@ fn a_toolchain_switch_is_one_build_by_the_toolchain_that_did_the_work() {
 }
 
 #[test]
-fn tools_with_no_go_above_them_are_a_build() {
+fn tools_without_a_go_command_are_a_build() {
     with_each_toolchain("wasm", |toolchain, module| {
-        // The standard library as `go list -export` builds it; the tools then run as a build system runs them.
+        // `go list -export` builds the standard library; the tools then run as in a build system.
         let std = module.run_go(
             toolchain,
             &[
@@ -270,7 +270,7 @@ fn tools_with_no_go_above_them_are_a_build() {
             toolchain.tool("link").display(),
         ));
         let traced = module.trace(toolchain, &["sh", "build.sh"]);
-        traced.assert_success().assert_whole();
+        traced.assert_success().assert_complete();
         let build = traced.build();
         assert_eq!(build.command.name, "tools");
         assert_eq!(kinds(build), [CallKind::Compile, CallKind::Link]);
@@ -284,7 +284,7 @@ fn tools_with_no_go_above_them_are_a_build() {
 }
 
 #[test]
-fn make_and_several_builds_at_once_are_told_apart() {
+fn parallel_builds_under_make_stay_separate() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("cmds");
     module.sandbox.make_warm(&toolchain);
@@ -293,7 +293,7 @@ fn make_and_several_builds_at_once_are_told_apart() {
         "all: one two three\none two three:\n\tgo build -o $@.bin ./cmd/$@\n.PHONY: all one two three\n",
     );
     let traced = module.trace(&toolchain, &["make", "-j3", "all"]);
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     assert_eq!(traced.trace.builds.len(), 3);
     for build in &traced.trace.builds {
         assert_eq!(build.outputs.len(), 1, "{:?}", build.outputs);
@@ -342,7 +342,7 @@ fn a_wrapper_around_the_tools_hides_nothing() {
             ".",
         ],
     );
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     let link = traced
         .build()
         .calls
@@ -353,15 +353,15 @@ fn a_wrapper_around_the_tools_hides_nothing() {
 }
 
 #[test]
-fn a_killed_or_interrupted_build_says_so() {
+fn a_killed_or_interrupted_build_is_reported_as_such() {
     let toolchain = toolchain("1.27");
     for (signal, class, number) in [
         ("INT", FailureClass::Interrupted, 2),
         ("KILL", FailureClass::Killed, 9),
     ] {
         let module = Module::copy("hello");
-        // Cold, so that it is at work when the signal comes: the script waits until a compiler runs. A shell without a terminal
-        // starts its background jobs with SIGINT ignored; `env` undoes that.
+        // The cache is cold, so that the build still runs when the signal arrives: the script waits until a compiler runs. A shell
+        // without a terminal starts background jobs with SIGINT ignored; `env` undoes that.
         let script = format!(
             "env --default-signal=INT go build -o hello . & pid=$!; until grep -qs compile /proc/[0-9]*/comm; do :; done; kill -{signal} $pid; wait $pid"
         );

@@ -1,5 +1,5 @@
-//! A build in a container: another root, other mounts, another numbering of processes. What it makes lies on a file system that is gone
-//! with the container.
+//! A build in a container: another root, other mounts and another PID namespace. Its output lies on a file system that ends with
+//! the container.
 #![cfg(test)]
 
 use std::fs;
@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 use tests::agent::Agent;
 use tests::{Module, Toolchain, toolchain};
 
-/// Directories of this machine that the container sees, read-only.
+/// Directories of this machine that the container mounts read-only.
 const SHARED: [&str; 5] = ["usr", "lib", "lib64", "bin", "etc"];
 
-/// Ids of containers, which their cgroups have as Docker names them.
+/// Container id in the cgroup's name, in Docker's form.
 const CONTAINER: &str = "7be92808767a667f35c8505cbf40d14e931ef6db5b0210329cf193b15ba9d605";
 const UNDER_AN_AGENT: &str = "0c2f4d9be2a1460f8a35c1b5d7e06f3918c4a7726bd0e5f19a834c6d2e7b9051";
 
 const SCRIPT: &str = "cd /src && go build -o /tmp/made . && sha256sum /tmp/made";
 
-/// A bundle for `runc` whose root holds nothing of its own: programs of this machine, a toolchain, a module, and a `/tmp` in memory.
+/// A bundle for `runc` whose root is empty except for mounts: programs of this machine, a toolchain, a module, and a `/tmp` in
+/// memory.
 fn bundle(dir: &Path, toolchain: &Toolchain, module: &Module, container: &str) {
     let rootfs = dir.join("rootfs");
     for name in SHARED
@@ -58,7 +59,7 @@ fn bundle(dir: &Path, toolchain: &Toolchain, module: &Module, container: &str) {
 }
 
 #[test]
-fn a_build_in_a_container_is_whole_and_its_output_is_read_before_it_is_gone() {
+fn a_build_in_a_container_is_complete_and_its_output_is_read_in_time() {
     let toolchain = toolchain("1.24");
     let module = Module::copy("wasm");
     let dir = module.sandbox.path().join("bundle");
@@ -67,7 +68,7 @@ fn a_build_in_a_container_is_whole_and_its_output_is_read_before_it_is_gone() {
     let name = format!("gotrace-test-{}", std::process::id());
     let bundle = dir.display().to_string();
     let traced = module.trace(&toolchain, &["runc", "run", "--bundle", &bundle, &name]);
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     let build = traced.build();
     assert!(build.packages.compiled > 10, "{:?}", build.packages);
     assert_eq!(
@@ -83,14 +84,18 @@ fn a_build_in_a_container_is_whole_and_its_output_is_read_before_it_is_gone() {
         panic!("{:?}", build.outputs)
     };
     assert_eq!(output.path.to_string(), "/tmp/made");
-    let said = String::from_utf8_lossy(&traced.output.stdout);
-    let sum = said.split_whitespace().next().unwrap_or_default();
+    let printed = String::from_utf8_lossy(&traced.output.stdout);
+    let sum = printed.split_whitespace().next().unwrap_or_default();
     let artifact = output.artifact.as_ref();
-    assert_eq!(artifact.map(|it| it.sha256.as_str()), Some(sum), "{said}");
+    assert_eq!(
+        artifact.map(|it| it.sha256.as_str()),
+        Some(sum),
+        "{printed}"
+    );
 }
 
 #[test]
-fn an_agent_outside_of_it_knows_it_the_toolchain_and_the_output() {
+fn an_agent_outside_a_container_reports_container_toolchain_and_output() {
     let agent = Agent::start();
     let toolchain = toolchain("1.25");
     let outside = Module::copy("wasm");
@@ -108,12 +113,12 @@ fn an_agent_outside_of_it_knows_it_the_toolchain_and_the_output() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let sum = said.split_whitespace().next().unwrap_or_default();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let sum = printed.split_whitespace().next().unwrap_or_default();
 
     let build = in_container(&agent);
     assert_eq!(build["state"], "succeeded", "{build:#}");
-    // Probes are on the files, so those that the first build brought are there through any mount.
+    // Probes are attached to files, so the probes from the first build work through any mount.
     assert_eq!(build["anomalies"], 0, "{build:#}");
     assert_eq!(build["dir"], "/src");
     assert_eq!(build["targets"][0]["path"], "/tmp/made");
@@ -121,7 +126,7 @@ fn an_agent_outside_of_it_knows_it_the_toolchain_and_the_output() {
     agent.stop();
 }
 
-/// The build in it, when it is over.
+/// The ended build in the container.
 fn in_container(agent: &Agent) -> Value {
     let since = Instant::now();
     loop {

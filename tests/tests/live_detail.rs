@@ -1,4 +1,4 @@
-//! The kernel side by itself: the level of detail changes while probes are on, and a ring without room counts what it loses.
+//! The kernel programs alone: the level of detail changes while probes are attached, and a full ring counts its losses.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use tracer_user::driver::page_size;
 use tracer_user::inspect::open_program;
 use tracer_user::toolchain::{self as tools, Candidate, Probes};
 
-/// A tracer that follows this process, with probes on one toolchain.
+/// A tracer of this process, with probes on one toolchain.
 struct Traced {
     tracer: Tracer,
     ring: Ring,
     _probes: Probes,
-    /// Both tests are this process: each would follow the other's builds, too.
+    /// Both tests run in this process, and each would also trace the other's builds.
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -48,7 +48,7 @@ impl Traced {
         }
     }
 
-    /// Calls that came in since the last time, by the kind of what was called.
+    /// Calls since the last query, by kind of the called function.
     fn calls(&mut self) -> BTreeMap<&'static str, usize> {
         let decoder = Decoder::new(tools::points().to_vec(), page_size());
         let mut calls = BTreeMap::new();
@@ -78,7 +78,7 @@ fn kind(point: &Point) -> &'static str {
     }
 }
 
-/// Compiles and links one package, another one each time.
+/// Compiles and links one package, which differs each time.
 fn relink(module: &Module, toolchain: &Toolchain, n: usize) {
     let main = format!("package main\n\nfunc main() {{ println({n}) }}\n");
     module.write("main.go", &main);
@@ -90,7 +90,7 @@ fn relink(module: &Module, toolchain: &Toolchain, n: usize) {
 }
 
 #[test]
-fn the_level_of_detail_changes_while_the_probes_are_on() {
+fn the_level_of_detail_can_change_while_probes_are_attached() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("wasm");
     module.sandbox.make_warm(&toolchain);
@@ -122,7 +122,7 @@ fn the_level_of_detail_changes_while_the_probes_are_on() {
 }
 
 #[test]
-fn a_ring_without_room_harms_no_build_and_counts_every_loss() {
+fn a_full_ring_harms_no_build_and_counts_every_loss() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("wasm");
     module.sandbox.make_warm(&toolchain);
@@ -131,7 +131,7 @@ fn a_ring_without_room_harms_no_build_and_counts_every_loss() {
         detail: level::CACHE_KEY,
     };
     let mut traced = Traced::start(config, &toolchain);
-    // Nobody reads while it builds.
+    // Nothing reads the ring during the build.
     relink(&module, &toolchain, 0);
     let received: usize = traced.calls().values().sum();
     let Tally { seen, lost } = traced.tally(Kind::CALL);
@@ -140,7 +140,7 @@ fn a_ring_without_room_harms_no_build_and_counts_every_loss() {
         "{received} of {seen}, {lost} lost"
     );
     assert_eq!(seen, lost + received as u64);
-    // With room again nothing is lost any more.
+    // With room in the ring, no further record is lost.
     traced.tracer.set_detail(level::PROCESS).unwrap();
     let before = traced.tally(Kind::EXEC);
     assert!(

@@ -1,5 +1,5 @@
-//! Why a build failed, for each way to fail, each toolchain and each wrapper: the class and the package are those that Go's own words
-//! name. Needs root.
+//! Causes of failed builds, for each way to fail, each toolchain and each wrapper. Class and package equal those in Go's own
+//! messages. Needs root.
 #![cfg(test)]
 
 use std::fs;
@@ -8,11 +8,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use tests::{Module, Toolchain, Traced, toolchains};
 use tracer_core::model::{FailureClass, Installed};
 
-/// What stands between the `go` command and what it runs. `{}` is replaced by the module's directory.
+/// Wrappers between the `go` command and the programs it runs. `{}` is replaced by the module's directory.
 const WRAPPERS: [&str; 5] = ["", "{}/above", "{}/become", "env", "nice -n 1"];
 
-/// The wrappers to try with one of `toolchains()`, by its index. A wrapper stands between processes, which no release changes: the
-/// oldest and the newest release meet every wrapper, and each release in between meets one of them, in turn.
+/// The wrappers for one of `toolchains()`, by its index. A wrapper stands between processes, so no release changes it. The oldest
+/// and the newest release run under every wrapper, each other release under one of them, in turn.
 fn wrappers(index: usize) -> Vec<&'static str> {
     if index == 0 || index + 1 == toolchains().len() {
         WRAPPERS.to_vec()
@@ -21,7 +21,7 @@ fn wrappers(index: usize) -> Vec<&'static str> {
     }
 }
 
-/// A module with everything that can fail, each in a package of its own.
+/// A module with every way to fail, each in its own package.
 fn module(toolchain: &Toolchain) -> Module {
     let module = Module::copy("tiny");
     module.sandbox.make_warm(toolchain);
@@ -102,8 +102,12 @@ fn module(toolchain: &Toolchain) -> Module {
     module
 }
 
-/// Runs it; says class and package.
-fn why(module: &Module, toolchain: &Toolchain, command: &[&str]) -> (FailureClass, Option<String>) {
+/// Runs a command; returns class and package of its failure.
+fn failure(
+    module: &Module,
+    toolchain: &Toolchain,
+    command: &[&str],
+) -> (FailureClass, Option<String>) {
     let traced = module.trace(toolchain, command);
     class(&traced, toolchain, command)
 }
@@ -113,8 +117,8 @@ fn class(
     toolchain: &Toolchain,
     command: &[&str],
 ) -> (FailureClass, Option<String>) {
-    let said = String::from_utf8_lossy(&traced.output.stderr);
-    let at = format!("{} {command:?}: {said}", toolchain.version);
+    let printed = String::from_utf8_lossy(&traced.output.stderr);
+    let at = format!("{} {command:?}: {printed}", toolchain.version);
     assert!(!traced.output.status.success(), "{at}");
     let mut builds = traced.trace.builds.iter();
     let build = builds.find(|it| it.parent.is_none()).expect(&at);
@@ -130,7 +134,7 @@ fn of(class: FailureClass, package: &str) -> (FailureClass, Option<String>) {
 }
 
 #[test]
-fn tools_fail_under_any_wrapper() {
+fn a_failed_tool_is_classified_under_any_wrapper() {
     for (index, toolchain) in toolchains().into_iter().enumerate() {
         let module = module(&toolchain);
         let dir = module.dir().display().to_string();
@@ -148,8 +152,8 @@ fn tools_fail_under_any_wrapper() {
             ] {
                 let package_path = format!("./{package}");
                 let command = [&["go", command][..], flags, &[&package_path]].concat();
-                let why = why(&module, &toolchain, &command);
-                // Since Go 1.26 the tool ends well, and no process says which package it complained of.
+                let why = failure(&module, &toolchain, &command);
+                // Since Go 1.26 the tool succeeds, and no process reports the package of the finding.
                 let is_silent = class == FailureClass::Vet && toolchain.minor() >= 26;
                 let expected = if is_silent {
                     (class, None)
@@ -159,23 +163,23 @@ fn tools_fail_under_any_wrapper() {
                 assert_eq!(why, expected, "{} {command:?}", toolchain.version);
             }
         }
-        // It fails itself, and runs no tool.
+        // The wrapper itself fails, and runs no tool.
         let flag = format!("-toolexec={dir}/no");
         let command = ["go", "build", "-a", &flag, "./generate"];
-        let (class, _) = why(&module, &toolchain, &command);
+        let (class, _) = failure(&module, &toolchain, &command);
         assert_eq!(class, FailureClass::Compile, "{}", toolchain.version);
     }
 }
 
 #[test]
-fn c_compilers_fail_by_whatever_name() {
+fn a_failed_c_compiler_is_classified_under_any_name() {
     for toolchain in toolchains() {
         let module = module(&toolchain);
         let script = module.dir().join("cc").display().to_string();
         for cc in ["gcc", script.as_str(), "env gcc", "nice -n 1 gcc"] {
             let cc = format!("CC={cc}");
             let command = ["env", &cc, "go", "build", "./native"];
-            let why = why(&module, &toolchain, &command);
+            let why = failure(&module, &toolchain, &command);
             let expected = of(FailureClass::Compile, "native");
             assert_eq!(why, expected, "{} {cc}", toolchain.version);
         }
@@ -183,7 +187,7 @@ fn c_compilers_fail_by_whatever_name() {
 }
 
 #[test]
-fn what_the_user_runs_fails_under_any_wrapper() {
+fn a_failed_user_program_is_classified_under_any_wrapper() {
     for (index, toolchain) in toolchains().into_iter().enumerate() {
         let module = module(&toolchain);
         let dir = module.dir().display().to_string();
@@ -195,11 +199,11 @@ fn what_the_user_runs_fails_under_any_wrapper() {
                 &["-exec", &wrapper]
             };
             let command = [&["go", "test", "-count=1"][..], flags, &["./test"]].concat();
-            let tested = why(&module, &toolchain, &command);
+            let tested = failure(&module, &toolchain, &command);
             let expected = of(FailureClass::Test, "test");
             assert_eq!(tested, expected, "{} {wrapper}", toolchain.version);
             let command = [&["go", "run"][..], flags, &["./crash"]].concat();
-            let (ran, _) = why(&module, &toolchain, &command);
+            let (ran, _) = failure(&module, &toolchain, &command);
             assert_eq!(
                 ran,
                 FailureClass::Program,
@@ -208,7 +212,7 @@ fn what_the_user_runs_fails_under_any_wrapper() {
             );
         }
         for package in ["./generate", "./describe", "./nested"] {
-            let (class, _) = why(&module, &toolchain, &["go", "generate", package]);
+            let (class, _) = failure(&module, &toolchain, &["go", "generate", package]);
             assert_eq!(
                 class,
                 FailureClass::Generate,
@@ -220,16 +224,16 @@ fn what_the_user_runs_fails_under_any_wrapper() {
 }
 
 #[test]
-fn what_no_tool_says_is_said_by_what_was_under_way() {
+fn a_failure_without_a_failed_tool_is_classified_by_the_running_action() {
     for toolchain in toolchains() {
         let module = module(&toolchain);
         let check_all = |expected: (FailureClass, Option<&str>), command: &[&str]| {
-            let (class, package) = why(&module, &toolchain, command);
+            let (class, package) = failure(&module, &toolchain, command);
             let at = format!("{} {command:?}", toolchain.version);
             assert_eq!((class, package.as_deref()), expected, "{at}");
         };
         let check = |class, command: &[&str]| check_all((class, None), command);
-        // The action that was to put it there says of which package it is.
+        // The package comes from the action that should install the file.
         let check_install = |command: &[&str]| {
             check_all((FailureClass::Install, Some("example.com/m")), command);
         };
@@ -240,7 +244,7 @@ fn what_no_tool_says_is_said_by_what_was_under_way() {
             FailureClass::Unknown,
             &["env", "GOFLAGS=-nosuchflag", "go", "build", "."],
         );
-        // Some releases overwrite a file that is no program.
+        // Some releases overwrite a file that is not a program.
         if !module
             .go(&toolchain, &["build", "-o", "notes", "."])
             .output()
@@ -254,12 +258,12 @@ fn what_no_tool_says_is_said_by_what_was_under_way() {
         check_install(&["go", "build", "-o", "/proc/x", "."]);
         check(FailureClass::Load, &["go", "run", "./nowhere"]);
         check(FailureClass::Load, &["go", "build", "./unparsable"]);
-        // The one is there in both, and is why in one.
+        // The directory exists in both cases, and is the cause in one.
         fs::create_dir_all(module.dir().join("directory")).unwrap();
         fs::create_dir_all(module.dir().join("unloadable")).unwrap();
         check(FailureClass::Install, &["go", "build", "./cmd/directory"]);
         check(FailureClass::Load, &["go", "build", "./cmd/unloadable"]);
-        // It has what it needs, and refuses the command line.
+        // The linker has its inputs, but refuses the command line.
         check(
             FailureClass::Unknown,
             &["go", "build", "-o", "one", "./cmd/directory", "./crash"],
@@ -269,7 +273,7 @@ fn what_no_tool_says_is_said_by_what_was_under_way() {
             &["go", "build", "-o", "bin/", "./generate"],
         );
         module.write("go.mod", "module example.com/m\n\nnosuchverb\n");
-        let (class, _) = why(&module, &toolchain, &["go", "build", "."]);
+        let (class, _) = failure(&module, &toolchain, &["go", "build", "."]);
         assert!(
             matches!(class, FailureClass::Load | FailureClass::Unknown),
             "{class:?}"
@@ -289,7 +293,7 @@ fn what_no_tool_says_is_said_by_what_was_under_way() {
 }
 
 #[test]
-fn interrupted_is_whatever_a_signal_ended() {
+fn a_build_ended_by_a_signal_is_classified_as_interrupted() {
     for toolchain in toolchains() {
         let module = module(&toolchain);
         for (signal, class) in [
@@ -297,13 +301,14 @@ fn interrupted_is_whatever_a_signal_ended() {
             ("TERM", FailureClass::Interrupted),
             ("KILL", FailureClass::Killed),
         ] {
-            // The `go` command waits for both, and ends with 1. A shell's background jobs ignore SIGINT, but for this one.
+            // The `go` command waits for both programs, and exits with 1. A shell's background jobs would ignore SIGINT without
+            // `env`.
             for (command, program) in [("test ./wait", "wait.test"), ("run ./waits", "waits")] {
                 let script = format!(
                     "env --default-signal=INT go {command} & go=$!; until pid=$(pgrep -P $go -x {program}); do sleep 0.1; done; kill -{signal} $pid; wait $go"
                 );
                 let command = ["bash", "-c", &script];
-                let (found, _) = why(&module, &toolchain, &command);
+                let (found, _) = failure(&module, &toolchain, &command);
                 assert_eq!(found, class, "{} {script}", toolchain.version);
             }
         }

@@ -1,4 +1,4 @@
-//! Process trees that mean no good, and tools that change under the build: a right result or an honestly partial one.
+//! Hostile process trees, and tools that change during the build. The trace is correct, or reports its gaps.
 #![cfg(test)]
 
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use tracer_core::event::{Captured, Event, Exec};
 use tracer_core::model::{Anomaly, CallKind};
 use tracer_core::recording::Reader;
 
-/// Records what a Python script does; gives its events.
+/// Records the actions of a Python script; returns its events.
 fn record(script: &str) -> Vec<Event> {
     let module = Module::copy("wasm");
     let file = module.sandbox.out().join("events");
@@ -59,7 +59,7 @@ fn exec(event: &Event) -> Option<&Exec> {
 }
 
 #[test]
-fn ten_thousand_forks_are_counted_to_the_last() {
+fn ten_thousand_forks_are_all_counted() {
     let events = record(
         "import os\nfor i in range(10000):\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\n",
     );
@@ -86,7 +86,7 @@ fn ten_thousand_forks_are_counted_to_the_last() {
 }
 
 #[test]
-fn arguments_that_are_empty_huge_or_no_text_are_told_as_they_are() {
+fn empty_huge_and_non_text_arguments_are_reported_unchanged() {
     let events = record(
         r#"
 import ctypes, os, shutil, subprocess
@@ -155,7 +155,7 @@ fn an_exec_from_a_thread_is_the_same_process() {
     assert_eq!(exits, 1);
 }
 
-/// A GOROOT whose tools may be replaced: own copies of the programs, links to the rest.
+/// A GOROOT with replaceable tools: copies of the programs, links to the rest.
 fn own_goroot(toolchain: &Toolchain, at: &Path) -> PathBuf {
     let tools = toolchain.tool("compile");
     let tools = tools.parent().expect("a directory of tools");
@@ -180,7 +180,7 @@ fn own_goroot(toolchain: &Toolchain, at: &Path) -> PathBuf {
 }
 
 #[test]
-fn tools_replaced_or_deleted_while_a_build_runs_leave_it_right_and_the_trace_honest() {
+fn tools_replaced_during_a_build_do_not_break_it_and_the_trace_reports_gaps() {
     let original = toolchain("1.24");
     let module = Module::copy("wasm");
     let goroot = module.sandbox.path().join("goroot");
@@ -190,8 +190,8 @@ fn tools_replaced_or_deleted_while_a_build_runs_leave_it_right_and_the_trace_hon
         go: goroot.join("bin/go"),
         ..original
     };
-    // While the build runs its compiler is replaced again and again, by rename as an installer does it, and once by a copy in
-    // between that is deleted.
+    // While the build runs, its compiler is replaced repeatedly by rename, as an installer does. In between, a copy is deleted
+    // once.
     let script = format!(
         "go build -o hello . & pid=$!\nwhile kill -0 $pid 2>/dev/null; do\n  cp {t}/compile {t}/new && mv {t}/new {t}/compile\n  cp {t}/link {t}/new && mv {t}/new {t}/link\ndone\nwait $pid\n",
         t = tools.display()
@@ -230,7 +230,7 @@ fn tools_replaced_or_deleted_while_a_build_runs_leave_it_right_and_the_trace_hon
             call.phases.last().is_some_and(|it| it.name == "be:dumpobj") && call.phases.len() >= 7;
         assert!(
             is_whole || is_told,
-            "{:?}: {} phases and no word",
+            "{:?}: {} phases and no reported gap",
             call.package,
             call.phases.len()
         );

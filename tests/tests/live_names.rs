@@ -1,4 +1,4 @@
-//! What builds and their outputs are called, for each way to say what is to be built, on each toolchain. Needs root.
+//! Names of builds and outputs, for each form of the command line, on each toolchain. Needs root.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use tests::{Module, Toolchain, toolchains};
 use tracer_core::history::Baseline;
 use tracer_core::model::Build;
 
-/// Where a command runs, what it is, its project, and project and package of each output that has a target.
+/// Directory, command, project, and project and package of each output with a target.
 type Row = (
     &'static str,
     &'static str,
@@ -85,7 +85,7 @@ const ROWS: &[Row] = &[
         F,
         &[(F, "example.com/f/tools/gen.go")],
     ),
-    // One takes the place of the other.
+    // The second program overwrites the first.
     (
         "files",
         "go build -o bin/ ./same/a/x ./same/b/x",
@@ -110,7 +110,7 @@ const ROWS: &[Row] = &[
         BIG,
         &[(BIG, TOOL)],
     ),
-    // Since Go 1.24 it comes from the build cache, and no tool runs.
+    // Since Go 1.24 the program comes from the build cache, and no tool runs.
     (
         "files",
         "go run example.com/Big/tool/cmd/x@v1.2.3",
@@ -190,7 +190,7 @@ fn module(toolchain: &Toolchain) -> Module {
     module
 }
 
-/// A module of an odd name, as a proxy has it.
+/// Publishes a module with an unusual name, as a proxy serves it.
 fn publish(proxy: &Path) {
     const MOD: &str = "module example.com/Big/tool\n\ngo 1.19\n";
     let dir = proxy.join("example.com/!big/tool/@v");
@@ -203,7 +203,7 @@ fn publish(proxy: &Path) {
     fs::write(dir.join("v1.2.3.zip"), zip(&files)).unwrap();
 }
 
-/// An archive of files that are not compressed.
+/// An archive of uncompressed files.
 fn zip(files: &[(String, &str)]) -> Vec<u8> {
     let (mut bodies, mut directory) = (Vec::new(), Vec::new());
     for (name, text) in files {
@@ -236,7 +236,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn builds_and_outputs_are_called_by_what_was_made() {
+fn builds_and_outputs_are_named_after_the_built_packages() {
     let mut wrong = Vec::new();
     for toolchain in toolchains() {
         let module = module(&toolchain);
@@ -245,7 +245,7 @@ fn builds_and_outputs_are_called_by_what_was_made() {
             "set -e; export GOPROXY={proxy} GOSUMDB=off GOFLAGS=-modcacherw GOBIN={}",
             module.dir().join("bin").display()
         );
-        // The rest is the same in the releases between these.
+        // The other rows are the same in the releases between these.
         let is_whole = matches!(toolchain.minor(), 19 | 27);
         let differs = |command: &str| command.contains('@') || command.contains("GO111MODULE");
         let rows = ROWS.iter().filter(|(_, it, ..)| is_whole || differs(it));
@@ -275,7 +275,7 @@ fn builds_and_outputs_are_called_by_what_was_made() {
     assert_eq!(wrong, [""; 0]);
 }
 
-/// What an output is compared with.
+/// Project and package of an output with a target.
 fn target(build: &Build, output: &tracer_core::model::Output) -> Option<(Option<String>, String)> {
     let Baseline {
         project, package, ..

@@ -1,4 +1,4 @@
-//! What gotrace says, against what Go says of the same build, on every toolchain.
+//! gotrace's data compared with Go's own data of the same build, on every toolchain.
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +8,8 @@ use tests::oracle::{self, actiongraph, compile_bench, go_env, go_list_deps, link
 use tests::{Module, Toolchain, Traced, with_each_toolchain};
 use tracer_core::model::{Action, Build, CallKind, Origin, Outcome};
 
-fn whole(traced: &Traced) -> &Build {
-    traced.assert_success().assert_whole();
+fn complete_build(traced: &Traced) -> &Build {
+    traced.assert_success().assert_complete();
     traced.build()
 }
 
@@ -18,7 +18,7 @@ fn key(action: &Action) -> (String, String) {
     (action.mode.clone(), package.unwrap_or_default())
 }
 
-/// A build in which something was compiled and much was cached.
+/// A build that compiles one package and finds the others in the cache.
 fn half_cached(toolchain: &Toolchain, module: &Module) -> (Traced, Vec<oracle::Action>) {
     module.append(
         "internal/greet/greet.go",
@@ -29,16 +29,16 @@ fn half_cached(toolchain: &Toolchain, module: &Module) -> (Traced, Vec<oracle::A
     let output = module.sandbox.out().join("hello");
     let command = ["go", "build", &flag, "-o", output.to_str().unwrap(), "."];
     let traced = module.trace(toolchain, &command);
-    whole(&traced);
+    complete_build(&traced);
     (traced, actiongraph(&graph))
 }
 
 #[test]
-fn actions_are_those_of_the_action_graph() {
+fn actions_equal_the_action_graph() {
     with_each_toolchain("hello", |toolchain, module| {
         let (traced, graph) = half_cached(toolchain, module);
         let build = traced.build();
-        // Since 1.26 each C file has an action of its own, whose mode names the file.
+        // Since 1.26 each C file has its own action, whose mode contains the file's name.
         let mode = |it: &str| match it.strip_prefix("cgo compile ") {
             Some(_) => "cgo compile".to_owned(),
             None => it.to_owned(),
@@ -50,20 +50,20 @@ fn actions_are_those_of_the_action_graph() {
         let ours: BTreeMap<(String, String), &Action> =
             build.actions.iter().map(|it| (key(it), it)).collect();
 
-        // The graph also has nodes with nothing to do ("nop", the root "go build"): those have no span.
+        // The graph also has nodes without work ("nop", the root "go build"), which have no span.
         let unknown: Vec<_> = ours
             .keys()
             .filter(|it| !it.1.is_empty() && !theirs.contains_key(*it))
             .collect();
         assert!(
             unknown.is_empty(),
-            "actions that Go does not know: {unknown:?}"
+            "actions that are not in Go's graph: {unknown:?}"
         );
         let missed: Vec<_> = theirs
             .iter()
             .filter(|(key, it)| it.was_executed() && !ours.contains_key(*key))
             .collect();
-        assert!(missed.is_empty(), "actions that were missed: {missed:?}");
+        assert!(missed.is_empty(), "missing actions: {missed:?}");
 
         for (key, action) in &ours {
             let Some(theirs) = theirs.get(key) else {
@@ -81,7 +81,7 @@ fn actions_are_those_of_the_action_graph() {
 }
 
 #[test]
-fn actions_begin_and_end_when_go_says() {
+fn actions_begin_and_end_at_the_times_of_the_action_graph() {
     with_each_toolchain("hello", |toolchain, module| {
         let (traced, graph) = half_cached(toolchain, module);
         let wall = |at: u64| i64::try_from(at).unwrap() + traced.trace.boot_to_wall_ns;
@@ -101,8 +101,8 @@ fn actions_begin_and_end_when_go_says() {
             "{} instants to compare",
             differences.len()
         );
-        // Go reads its clock a few statements away from where the span begins and ends, and on a busy machine the process may
-        // lose its CPU in between: the middle is bounded closely, the worst only against a wrong clock or a wrong pairing.
+        // Go reads its clock a few statements before or after the span's ends, and a busy machine can preempt the process in
+        // between. The test therefore bounds the median closely. The maximum only detects a wrong clock or a wrong pairing.
         let median = differences[differences.len() / 2];
         let worst = differences[differences.len() - 1];
         assert!(median < 2_000_000, "median difference {median} ns");
@@ -111,13 +111,13 @@ fn actions_begin_and_end_when_go_says() {
 }
 
 #[test]
-fn packages_are_those_that_go_list_names() {
+fn packages_equal_go_list() {
     with_each_toolchain("hello", |toolchain, module| {
-        // The module lies in a new directory, and that is part of the cache's keys.
+        // The module has a new directory, which is part of the cache's keys.
         module.run_go(toolchain, &["build", "-o", "/dev/null", "."]);
         module.append("internal/page/page.go", "\nvar changed = true\n");
         let traced = module.trace(toolchain, &["go", "build", "-o", "/dev/null", "."]);
-        let build = whole(&traced);
+        let build = complete_build(&traced);
         let packages: BTreeSet<String> = build
             .actions
             .iter()
@@ -130,7 +130,7 @@ fn packages_are_those_that_go_list_names() {
             .into_iter()
             .collect();
         assert_eq!(packages, expected);
-        // The changed package and the main package that imports it; all else comes from the cache.
+        // Only the changed package and the main package that imports it are compiled.
         assert_eq!(build.packages.compiled, 2);
         assert_eq!(
             build.packages.cached,
@@ -140,7 +140,7 @@ fn packages_are_those_that_go_list_names() {
 }
 
 #[test]
-fn settings_are_those_of_go_env_and_say_where_they_came_from() {
+fn settings_equal_go_env_and_have_a_source() {
     with_each_toolchain("hello", |toolchain, module| {
         module.run_go(toolchain, &["env", "-w", "GOFLAGS=-tags=file"]);
         module.append("main.go", "\nvar changed = true\n");
@@ -148,7 +148,7 @@ fn settings_are_those_of_go_env_and_say_where_they_came_from() {
             toolchain,
             &["go", "build", "-mod=mod", "-o", "/dev/null", "."],
         );
-        let build = whole(&traced);
+        let build = complete_build(&traced);
         let env = go_env(module, toolchain);
         assert_eq!(build.goflags.value, env["GOFLAGS"].as_str());
         let Origin::UserFile(file) = &build.goflags.origin else {
@@ -202,18 +202,18 @@ fn an_empty_variable_does_not_hide_the_users_file() {
             &[("GOFLAGS", "")],
             &["go", "build", "-o", "/dev/null", "."],
         );
-        assert_eq!(whole(&traced).goflags.value, "-tags=file");
+        assert_eq!(complete_build(&traced).goflags.value, "-tags=file");
         let traced = module.trace_with(
             toolchain,
             &[("GOFLAGS", "-tags=x")],
             &["go", "build", "-o", "/dev/null", "."],
         );
-        assert_eq!(whole(&traced).goflags.origin, Origin::Environment);
+        assert_eq!(complete_build(&traced).goflags.origin, Origin::Environment);
     });
 }
 
 #[test]
-fn link_phases_are_those_that_the_linker_measures() {
+fn link_phases_equal_the_linkers_own_measurement() {
     with_each_toolchain("hello", |toolchain, module| {
         let traced = module.trace(
             toolchain,
@@ -226,7 +226,7 @@ fn link_phases_are_those_that_the_linker_measures() {
                 ".",
             ],
         );
-        let build = whole(&traced);
+        let build = complete_build(&traced);
         let printed = String::from_utf8_lossy(&traced.output.stderr).into_owned();
         let theirs = link_benchmark(&printed);
         assert!(theirs.len() > 30, "{printed}");
@@ -242,7 +242,7 @@ fn link_phases_are_those_that_the_linker_measures() {
             .collect();
         let names: Vec<String> = theirs.iter().map(|it| it.name.clone()).collect();
         assert_eq!(ours, names);
-        // Both clocks run over the same work: the longest phase is the same one, or as long as it.
+        // Both clocks measure the same work: the longest phase is the same one, or equally long.
         let longest = theirs.iter().max_by_key(|it| it.ns).expect("phases");
         let same = link
             .phases
@@ -260,7 +260,7 @@ fn link_phases_are_those_that_the_linker_measures() {
 }
 
 #[test]
-fn compile_phases_are_those_that_the_compiler_measures() {
+fn compile_phases_equal_the_compilers_own_measurement() {
     with_each_toolchain("hello", |toolchain, module| {
         let file = module.sandbox.out().join("bench");
         let flag = format!("-gcflags=-bench={}", file.display());
@@ -268,7 +268,7 @@ fn compile_phases_are_those_that_the_compiler_measures() {
             toolchain,
             &["go", "build", &flag, "-o", "/dev/null", "./..."],
         );
-        let build = whole(&traced);
+        let build = complete_build(&traced);
         let text = fs::read_to_string(&file).expect("the compiler's own measurement");
         for package in [
             "main",

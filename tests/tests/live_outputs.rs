@@ -1,4 +1,4 @@
-//! Every way that Go puts a result in its place, on every toolchain, against what is on disk afterwards.
+//! Every way in which Go installs a result, on every toolchain, compared with the files on disk.
 #![cfg(test)]
 
 use std::fs;
@@ -10,9 +10,9 @@ use tests::traced::paths;
 use tests::{Module, Traced, targets_cache, toolchains, with_each_toolchain};
 use tracer_core::model::{FailureClass, Installed, Output};
 
-/// The outputs of the one build, each checked against the file itself.
+/// The outputs of the only build, each checked against its file.
 fn outputs(traced: &Traced) -> Vec<Output> {
-    traced.assert_success().assert_whole();
+    traced.assert_success().assert_complete();
     let outputs = traced.build().outputs.clone();
     for output in &outputs {
         match output.how {
@@ -45,7 +45,7 @@ fn assert_is_as_on_disk(output: &Output) {
     );
 }
 
-/// The one output of the one build.
+/// The only output of the only build.
 fn one(traced: &Traced, path: &Path, how: Installed) -> Output {
     let outputs = outputs(traced);
     assert_eq!(paths(&outputs), [path.to_string_lossy()]);
@@ -76,13 +76,13 @@ fn a_named_output_is_renamed_into_place_and_then_up_to_date() {
         one(&again, &path, Installed::UpToDate);
         assert!(
             again.build().calls.iter().all(|it| it.is_query),
-            "nothing to do, yet tools worked"
+            "an up-to-date build ran tools"
         );
     });
 }
 
 #[test]
-fn the_default_name_lies_in_the_working_directory() {
+fn an_output_with_a_default_name_is_in_the_working_directory() {
     with_each_toolchain("tiny", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "build"]);
         one(&traced, &module.dir().join("tiny"), Installed::Renamed);
@@ -90,7 +90,7 @@ fn the_default_name_lies_in_the_working_directory() {
 }
 
 #[test]
-fn several_mains_go_into_a_directory() {
+fn several_main_packages_are_built_into_a_directory() {
     with_each_toolchain("cmds", |toolchain, module| {
         let dir = module.sandbox.out().join("bin/");
         let command = ["go", "build", "-o", &format!("{}/", dir.display()), "./..."];
@@ -121,7 +121,7 @@ fn install_puts_commands_into_gopath() {
 }
 
 #[test]
-fn another_file_system_gets_a_copy() {
+fn an_output_on_another_file_system_is_copied() {
     with_each_toolchain("tiny", |toolchain, module| {
         let shm = tempfile::tempdir_in("/dev/shm").expect("a directory on another file system");
         let path = shm.path().join("tiny");
@@ -134,7 +134,7 @@ fn another_file_system_gets_a_copy() {
 }
 
 #[test]
-fn a_setgid_directory_gets_a_copy() {
+fn an_output_in_a_setgid_directory_is_copied() {
     with_each_toolchain("tiny", |toolchain, module| {
         let dir = module.sandbox.out().join("shared");
         fs::create_dir(&dir).expect("a directory");
@@ -149,7 +149,7 @@ fn a_setgid_directory_gets_a_copy() {
 }
 
 #[test]
-fn a_test_binary_is_an_output_where_it_was_asked_for() {
+fn a_requested_test_binary_is_an_output() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(toolchain, &["go", "test", "-c", "./lib"]);
         one(&traced, &module.dir().join("lib.test"), Installed::Renamed);
@@ -157,13 +157,13 @@ fn a_test_binary_is_an_output_where_it_was_asked_for() {
 }
 
 #[test]
-fn change_directory_counts() {
+fn the_flag_that_changes_the_directory_is_respected() {
     with_each_toolchain("tiny", |toolchain, module| {
         let parent = module.dir().parent().unwrap().to_str().unwrap().to_owned();
         let script = format!("cd {parent} && go build -C tiny -o ./relative .");
         let traced = module.trace(toolchain, &["sh", "-c", &script]);
         if toolchain.minor() < 20 {
-            // -C is new in Go 1.20: this one refuses the flag.
+            // Go 1.20 introduced -C, so Go 1.19 refuses the flag.
             let failure = traced.build().failure.as_ref().map(|it| it.class);
             assert_eq!(failure, Some(FailureClass::Unknown));
             return;
@@ -177,13 +177,13 @@ fn change_directory_counts() {
 }
 
 #[test]
-fn two_dots_after_a_link_lead_where_the_kernel_goes() {
+fn two_dots_after_a_link_resolve_as_in_the_kernel() {
     let toolchain = toolchains().pop().expect("a toolchain");
     let module = Module::copy("tiny");
     let deep = module.sandbox.out().join("far/deep");
     fs::create_dir_all(&deep).unwrap();
     symlink(&deep, module.dir().join("link")).unwrap();
-    // A decoy at the path that the text alone gives.
+    // A decoy at the path that text processing alone gives.
     fs::write(module.dir().join("x"), "other").unwrap();
     let path = module.dir().join("link/../x");
     let built = ["go", "build", "-o", "link/../x", "."];
@@ -202,7 +202,7 @@ fn two_dots_after_a_link_lead_where_the_kernel_goes() {
 }
 
 #[test]
-fn what_is_thrown_away_is_no_output() {
+fn a_discarded_result_is_no_output() {
     with_each_toolchain("cmds", |toolchain, module| {
         let traced = module.trace(
             toolchain,
@@ -217,14 +217,14 @@ fn what_is_thrown_away_is_no_output() {
 }
 
 #[test]
-fn a_library_is_an_output_when_it_is_named() {
+fn a_library_is_an_output_if_the_command_names_it() {
     with_each_toolchain("cmds", |toolchain, module| {
         let path = module.sandbox.out().join("lib.a");
         let command = ["go", "build", "-o", path.to_str().unwrap(), "./lib"];
         let fresh = outputs(&module.trace(toolchain, &command));
         assert_eq!(paths(&fresh), [path.to_string_lossy()]);
-        fs::remove_file(&path).expect("it is there");
-        // The second time it comes out of the build cache, which is never renamed away.
+        fs::remove_file(&path).expect("the output exists");
+        // The second build takes the library from the build cache, and never renames the cached file.
         let cached = outputs(&module.trace(toolchain, &command));
         assert_eq!(paths(&cached), [path.to_string_lossy()]);
         assert_eq!(cached[0].how, Installed::Copied);
@@ -232,7 +232,7 @@ fn a_library_is_an_output_when_it_is_named() {
 }
 
 #[test]
-fn go_run_leaves_nothing_and_caches_since_1_24() {
+fn go_run_leaves_no_output_and_uses_the_cache_since_1_24() {
     with_each_toolchain("tiny", |toolchain, module| {
         let command = ["go", "run", "."];
         let first = outputs(&module.trace(toolchain, &command));
@@ -254,7 +254,7 @@ fn go_run_leaves_nothing_and_caches_since_1_24() {
 }
 
 #[test]
-fn libraries_for_c_bring_their_header() {
+fn a_library_for_c_includes_its_header() {
     with_each_toolchain("cshared", |toolchain, module| {
         let out = module.sandbox.out();
         for (mode, name) in [("c-shared", "libtwice.so"), ("c-archive", "libtwice.a")] {
@@ -290,7 +290,7 @@ fn a_plugin_is_an_output() {
 }
 
 #[test]
-fn other_systems_have_their_own_names() {
+fn outputs_for_other_systems_have_their_file_names() {
     with_each_toolchain("wasm", |toolchain, module| {
         let cache = targets_cache(toolchain);
         let cache = cache.to_str().unwrap();

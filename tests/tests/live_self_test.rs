@@ -1,4 +1,4 @@
-//! An agent is ready when it has seen what it ran itself, and not before.
+//! An agent becomes ready after it has observed its own self-test, and not earlier.
 #![cfg(test)]
 
 use std::process::Command;
@@ -10,7 +10,7 @@ use tests::gotrace;
 const SUCCESS: &str = "gotrace_self_test_success";
 
 #[test]
-fn an_agent_that_sees_is_ready_and_keeps_nothing_of_it() {
+fn a_working_agent_is_ready_and_stores_no_self_test() {
     let agent = Agent::start();
     agent.wait_for_page("/-/ready", "HTTP/1.1 200");
     agent.wait_for_page("/metrics", &format!("\n{SUCCESS} 1\n"));
@@ -26,19 +26,20 @@ fn an_agent_that_sees_is_ready_and_keeps_nothing_of_it() {
     assert!(!dir.exists(), "{}", dir.display());
 }
 
-/// A container without `--pid=host`: processes have other numbers than the kernel says, so nothing that is read of them is theirs.
+/// A container without `--pid=host` has other process numbers than the kernel. Data read by such a number belongs to another
+/// process.
 #[test]
-fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
+fn an_agent_in_another_pid_namespace_is_alive_and_not_ready() {
     let mut command = Command::new("unshare");
     command
         .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
         .arg(gotrace());
     let mut agent = Agent::start_as(command, tempfile::tempdir().unwrap(), &[]);
-    // Where much else runs it may first say that it saw nothing in time.
-    let said = agent.wait_to_say("pid namespace of its own");
-    assert!(said.contains("not ready: "), "{said}");
-    assert!(said.contains("hostPID: true"), "{said}");
-    // The part that serves is told after that.
+    // On a busy machine the agent can first report a timeout.
+    let printed = agent.wait_for_log("pid namespace of its own");
+    assert!(printed.contains("not ready: "), "{printed}");
+    assert!(printed.contains("hostPID: true"), "{printed}");
+    // The storage process receives the state later.
     agent.wait_for_page("/-/ready", "pid namespace of its own");
     let ready = ask(agent.address(), "/-/ready");
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
@@ -46,19 +47,19 @@ fn an_agent_that_numbers_processes_otherwise_is_alive_and_not_ready() {
     assert!(agent.page("/-/healthy").ends_with("alive\n"));
 }
 
-/// It runs itself by a link beside its history.
+/// The self-test executes a link beside the history.
 #[test]
-fn an_agent_that_cannot_run_itself_says_so_and_goes_on() {
+fn an_agent_that_cannot_execute_its_self_test_reports_this_and_continues() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("history.db-self-test"), "in the way").unwrap();
     let mut agent = Agent::start_in(dir, &[]);
-    let said = agent.wait_to_say("not ready: ");
+    let printed = agent.wait_for_log("not ready: ");
     assert!(
-        said.contains("history.db-self-test/gotrace-itself: "),
-        "{said}"
+        printed.contains("history.db-self-test/gotrace-itself: "),
+        "{printed}"
     );
     std::fs::remove_file(agent.dir().join("history.db-self-test")).unwrap();
-    agent.wait_to_say("ready: what gotrace runs itself is seen again");
+    agent.wait_for_log("ready: what gotrace runs itself is seen again");
     agent.wait_for_page("/-/ready", "HTTP/1.1 200");
     agent.stop();
 }

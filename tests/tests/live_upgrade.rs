@@ -1,4 +1,4 @@
-//! One agent after another: what the first left pinned goes on, and the second goes on with it.
+//! Consecutive agents: the pins of the first continue to trace, and the second takes them over.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -26,22 +26,22 @@ fn build(module: &Module, toolchain: &Toolchain, output: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// Begins a cold build, and waits until the agent has seen that.
+/// Starts a cold build, and waits until the agent has observed it.
 fn begin(agent: &Agent, module: &Module, toolchain: &Toolchain) -> Child {
     let n = agent.builds_in(module).len();
     module.sandbox.make_cold();
-    // What is there already and up to date is not linked again.
+    // Go would not link an existing, up-to-date program again.
     let _absent = fs::remove_file(module.dir().join("program"));
     let build = go(module, toolchain, &["build", "-o", "program", "."]).spawn();
     let since = Instant::now();
     while agent.builds_in(module).len() == n {
-        assert!(since.elapsed() < PATIENCE, "the build is not seen");
+        assert!(since.elapsed() < PATIENCE, "the build was not listed");
         thread::sleep(Duration::from_millis(20));
     }
     build.unwrap()
 }
 
-/// What a cold build of a module consists of, in whatever order it was done.
+/// Sorted facts of a module's cold build.
 fn facts(agent: &Agent, build: &Value) -> Vec<String> {
     let store = agent.store();
     let id = build["id"].as_str().unwrap();
@@ -82,7 +82,7 @@ fn facts(agent: &Agent, build: &Value) -> Vec<String> {
     facts
 }
 
-/// Fails unless both say the same, and shows where they do not.
+/// Fails unless both lists are equal, and shows the differences.
 fn assert_same(undisturbed: &[String], disturbed: &[String]) {
     let less = |left: &[String], right: &[String]| {
         let mut rest = right.to_vec();
@@ -104,17 +104,17 @@ fn assert_same(undisturbed: &[String], disturbed: &[String]) {
 }
 
 #[test]
-fn a_build_is_whole_although_agents_were_killed_and_upgraded_over_it() {
+fn a_build_is_complete_although_agents_were_killed_and_upgraded_meanwhile() {
     let bpffs = Bpffs::new();
     let args = pin_to(&bpffs);
     let args = [args[0].as_str(), args[1].as_str()];
     let mut agent = Agent::start_in(tempfile::tempdir().unwrap(), &args);
     let new = toolchain("1.27");
     let module = Module::copy("wasm");
-    // The counters are of all builds on the machine.
+    // The counters include all builds on the machine.
     let project = format!("example.com/upgrade-{}", std::process::id());
     module.write("go.mod", &format!("module {project}\n\ngo 1.19\n"));
-    // From here on its tools are known.
+    // From here on its tools are probed.
     module.sandbox.make_warm(&new);
     build(&module, &new, "first");
     agent.wait_for(&module, 1);
@@ -125,10 +125,10 @@ fn a_build_is_whole_although_agents_were_killed_and_upgraded_over_it() {
         let mut build = begin(&agent, &module, &new);
         for _ in 0..2 {
             let over = build.try_wait().unwrap();
-            assert!(over.is_none(), "the build was too quick: {over:?}");
+            assert!(over.is_none(), "the build ended too early: {over:?}");
             let dir = if is_announced {
-                fs::create_dir(bpffs.place().join("upgrade")).unwrap();
-                agent.end()
+                fs::create_dir(bpffs.pin_dir().join("upgrade")).unwrap();
+                agent.stop_with_dir()
             } else {
                 agent.kill()
             };
@@ -136,7 +136,7 @@ fn a_build_is_whole_although_agents_were_killed_and_upgraded_over_it() {
             agent = Agent::start_in(dir, &args);
         }
         assert!(build.wait().unwrap().success());
-        // Its output is read before the next takes its place.
+        // The agent reads the output before the next build overwrites it.
         agent.wait_for(&module, n_before + 1);
     }
     let builds = agent.builds_in(&module);
@@ -145,7 +145,7 @@ fn a_build_is_whole_although_agents_were_killed_and_upgraded_over_it() {
     assert_eq!(undisturbed[0], r#"{"code":0} []"#);
     assert_same(&undisturbed, &facts(&agent, &builds[2]));
     assert_same(&undisturbed, &facts(&agent, &builds[3]));
-    // Counted like any other: once.
+    // The build is counted once, as any other.
     let project = format!(r#"project="{project}""#);
     let metrics = agent.page("/metrics");
     let counted: Vec<&str> = metrics
@@ -158,13 +158,13 @@ fn a_build_is_whole_although_agents_were_killed_and_upgraded_over_it() {
     );
     let left = agent.dir().join("history.db-under-way");
     assert!(left.is_dir());
-    let dir = agent.end();
+    let dir = agent.stop_with_dir();
     assert!(!left.exists(), "{dir:?}");
     assert_eq!(bpffs.pinned(), [""; 0]);
 }
 
 fn pin_to(bpffs: &Bpffs) -> [String; 2] {
-    ["--pin".to_owned(), bpffs.place().display().to_string()]
+    ["--pin".to_owned(), bpffs.pin_dir().display().to_string()]
 }
 
 fn states(builds: &[Value]) -> Vec<&str> {
@@ -173,7 +173,7 @@ fn states(builds: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn builds_that_nobody_watched_are_found_by_the_next_agent() {
+fn the_next_agent_finds_builds_that_ran_without_an_agent() {
     let bpffs = Bpffs::new();
     let args = pin_to(&bpffs);
     let args = [args[0].as_str(), args[1].as_str()];
@@ -195,7 +195,7 @@ fn builds_that_nobody_watched_are_found_by_the_next_agent() {
     assert_eq!(bpffs.sets(), sets);
     assert_eq!(states(&builds), ["succeeded"; 2], "{builds:#?}");
     assert_eq!(builds[1]["anomalies"], 0, "{:#?}", builds[1]);
-    // It works as before, and what it finds on is what the first had on.
+    // The agent works as before, and its probes are those that the first agent attached.
     build(&module, &new, "after");
     let builds = agent.wait_for(&module, 3);
     assert_eq!(states(&builds), ["succeeded"; 3], "{builds:#?}");
@@ -205,7 +205,7 @@ fn builds_that_nobody_watched_are_found_by_the_next_agent() {
 }
 
 #[test]
-fn a_build_that_nobody_stored_yet_outlives_both_parts() {
+fn a_build_not_stored_yet_survives_both_processes() {
     let bpffs = Bpffs::new();
     let args = pin_to(&bpffs);
     let args = [args[0].as_str(), args[1].as_str()];
@@ -215,17 +215,17 @@ fn a_build_that_nobody_stored_yet_outlives_both_parts() {
     module.sandbox.make_warm(&new);
     build(&module, &new, "before");
     agent.wait_for(&module, 1);
-    let keeper = agent.keeper().unwrap();
+    let keeper = agent.storage_process().unwrap();
     signal(keeper, "STOP");
     build(&module, &new, "waits");
-    // By then it is over and waits for the keeper; if it were not, it would be taken up as one that is under way.
+    // By then the build has ended and waits for the storage process. A build that still ran would be resumed as a running one.
     thread::sleep(Duration::from_secs(3));
     signal(agent.pid(), "KILL");
     signal(keeper, "KILL");
     let agent = Agent::start_in(agent.kill(), &args);
     let builds = agent.wait_for(&module, 2);
     assert_eq!(states(&builds), ["succeeded"; 2], "{builds:#?}");
-    // What the agents before have seen the end of is told again, and known.
+    // The new agent reports builds that earlier agents saw end, and the history already contains them.
     build(&module, &new, "after");
     let builds = agent.wait_for(&module, 3);
     let ids: BTreeSet<&str> = builds.iter().filter_map(|it| it["id"].as_str()).collect();

@@ -1,5 +1,5 @@
-//! The output for OpenTelemetry by itself: what it does when the receiver is busy, gone, slow or says no. Builds come from the
-//! recordings. Needs no root.
+//! The OTLP exporter alone, with a receiver that is busy, unreachable, slow or refuses. Builds come from the recordings. Needs no
+//! root.
 #![cfg(test)]
 
 use std::fs::{self, File};
@@ -31,7 +31,7 @@ fn start(text: &str) -> Otlp {
     Otlp::start(&settings, Arc::new(metrics), |_| {}).unwrap()
 }
 
-/// Traces alone.
+/// Sends traces only.
 fn traces(receiver: &Receiver) -> Otlp {
     let address = receiver.address();
     start(&format!(
@@ -51,12 +51,12 @@ fn wait_for(otlp: &Otlp, wanted: impl Fn(Counts) -> bool) -> Counts {
     }
 }
 
-fn soon() -> Instant {
+fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
 #[test]
-fn a_busy_receiver_is_asked_again_with_the_same() {
+fn a_request_to_a_busy_receiver_is_repeated_unchanged() {
     for status in [429, 502, 503, 504] {
         let receiver = Receiver::start(move |_, n| match n {
             0 => Reply::Now(status, "Retry-After: 0\r\n", b"busy".to_vec()),
@@ -76,7 +76,7 @@ fn a_busy_receiver_is_asked_again_with_the_same() {
 }
 
 #[test]
-fn a_no_is_a_no() {
+fn a_refused_request_is_not_retried() {
     for status in [400, 401, 404, 413, 500, 501, 307] {
         let receiver = Receiver::start(move |_, n| match n {
             0 => Reply::Now(status, "Location: /elsewhere\r\n", Vec::new()),
@@ -86,40 +86,40 @@ fn a_no_is_a_no() {
         let trace = replayed("build-go1.27");
         otlp.ended(&trace);
         wait_for(&otlp, |it| it.waiting == 0);
-        // The next is not held up by it.
+        // A refused trace does not delay the next one.
         otlp.ended(&trace);
-        let counts = otlp.finish(soon());
+        let counts = otlp.finish(deadline());
         assert_eq!((counts.sent, counts.failed), (1, 1), "{status}");
         assert_eq!(receiver.received().len(), 2, "{status}");
     }
 }
 
 #[test]
-fn what_was_taken_only_in_part_is_not_called_delivered() {
+fn a_partially_accepted_request_is_not_counted_as_delivered() {
     // partial_success { rejected_spans: 3, error_message: "no" }
     let answer = vec![0x0a, 0x06, 0x08, 0x03, 0x12, 0x02, b'n', b'o'];
     let receiver = Receiver::start(move |_, _| Reply::Now(200, "", answer.clone()));
     let otlp = traces(&receiver);
     otlp.ended(&replayed("build-go1.27"));
-    let counts = otlp.finish(soon());
+    let counts = otlp.finish(deadline());
     assert_eq!((counts.sent, counts.failed), (0, 1));
     assert_eq!(receiver.received().len(), 1);
 }
 
 #[test]
-fn a_receiver_that_was_away_gets_what_it_missed() {
+fn an_unreachable_receiver_gets_the_missed_data_later() {
     let address = free_address();
     let otlp = start(&format!("endpoint = \"http://{address}\"\nmetrics = false"));
     let trace = replayed("generate-go1.27");
     otlp.ended(&trace);
-    // Two builds, each a request for its spans and one for its record.
+    // Two builds give one request for spans and one for records each.
     wait_for(&otlp, |it| it.waiting == 4);
     let receiver = Receiver::start_at(address, |_, _| Reply::ok());
     wait_for(&otlp, |it| it.sent == 4);
-    let told = decode(&receiver.received());
-    let records = told.iter().filter(|it| it["path"] == "/v1/logs");
+    let items = decode(&receiver.received());
+    let records = items.iter().filter(|it| it["path"] == "/v1/logs");
     assert_eq!(records.count(), 2);
-    let spans: Vec<_> = told
+    let spans: Vec<_> = items
         .iter()
         .filter(|it| it["path"] == "/v1/traces")
         .collect();
@@ -129,7 +129,7 @@ fn a_receiver_that_was_away_gets_what_it_missed() {
 }
 
 #[test]
-fn a_receiver_that_hangs_costs_bounded_memory_and_a_number() {
+fn a_hanging_receiver_costs_bounded_memory_and_is_counted() {
     let receiver = Receiver::start(|_, _| Reply::Never);
     let otlp = traces(&receiver);
     let trace = replayed("build-go1.27");
@@ -149,17 +149,17 @@ fn a_receiver_that_hangs_costs_bounded_memory_and_a_number() {
     let counts = otlp.finish(deadline);
     assert_eq!(counts.sent, 0);
     let bytes = receiver.received().first().map_or(0, |it| it.body.len());
-    assert!(bytes > 0, "nothing was tried");
+    assert!(bytes > 0, "no request was sent");
 }
 
 #[test]
-fn what_waits_at_the_end_is_sent_and_the_metrics_are_the_last() {
+fn waiting_requests_are_sent_at_shutdown_and_metrics_come_last() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let otlp = start(&format!("endpoint = \"http://{}\"", receiver.address()));
     for _ in 0..20 {
         otlp.ended(&replayed("up-to-date-go1.27"));
     }
-    let counts = otlp.finish(soon());
+    let counts = otlp.finish(deadline());
     assert_eq!((counts.failed, counts.dropped, counts.waiting), (0, 0, 0));
     let requests = receiver.received();
     assert_eq!(requests.len() as u64, counts.sent);
@@ -171,7 +171,7 @@ fn what_waits_at_the_end_is_sent_and_the_metrics_are_the_last() {
 }
 
 #[test]
-fn a_header_comes_from_its_file_as_it_is_now() {
+fn a_header_file_is_read_for_each_request() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("headers");
@@ -188,17 +188,17 @@ fn a_header_comes_from_its_file_as_it_is_now() {
     wait_for(&otlp, |it| it.sent == 2);
     let requests = receiver.received();
     let of = |it: &Received, name: &str| it.header(name).map(str::to_owned);
-    let told = requests.iter();
-    let told: Vec<_> = told
+    let items = requests.iter();
+    let items: Vec<_> = items
         .map(|it| (of(it, "authorization"), of(it, "a")))
         .collect();
     let expected = [("Bearer one", "1"), ("Bearer two", "2")];
     let expected = expected.map(|(a, b)| (Some(a.to_owned()), Some(b.to_owned())));
-    assert_eq!(told, expected);
+    assert_eq!(items, expected);
 }
 
 #[test]
-fn a_setting_that_cannot_work_is_told_at_once() {
+fn an_invalid_setting_is_reported_at_startup() {
     let refused = |text: &str| {
         let settings: Settings = toml::from_str(text).unwrap();
         let metrics = Arc::new(Metrics::new(PATIENCE).unwrap());

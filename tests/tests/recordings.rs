@@ -1,5 +1,5 @@
-//! Recordings of real builds with every toolchain, replayed: the same answers as when they were made, on any machine, and no
-//! nonsense when a part is missing. `tests/recordings/README.md` says how each was made.
+//! Replays recordings of real builds with every toolchain. The results equal the first ones on any machine, and stay coherent if a
+//! part is missing. `tests/recordings/README.md` describes how each was made.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tracer_core::event::Event;
 use tracer_core::model::{Anomaly, Build, CallKind, Trace};
 use tracer_core::recording::{Header, Reader};
 
-/// Every recording, by name.
+/// Every recording, with its name.
 fn recordings() -> Vec<(String, PathBuf)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
     let mut found: Vec<(String, PathBuf)> = fs::read_dir(dir)
@@ -68,11 +68,11 @@ fn correlate(header: &Header, events: impl IntoIterator<Item = Event>) -> Trace 
     correlator.finish()
 }
 
-/// What a build was, without its times.
-fn told(trace: &Trace) -> String {
+/// The facts of a build, without its times.
+fn facts(trace: &Trace) -> String {
     let mut out = String::new();
     for build in &trace.builds {
-        tell(build, &mut out).expect("a string can be written to");
+        write_facts(build, &mut out).expect("a string can be written to");
     }
     for anomaly in &trace.anomalies {
         writeln!(out, "! {anomaly:?}").expect("a string can be written to");
@@ -80,7 +80,7 @@ fn told(trace: &Trace) -> String {
     out
 }
 
-fn tell(build: &Build, out: &mut String) -> std::fmt::Result {
+fn write_facts(build: &Build, out: &mut String) -> std::fmt::Result {
     let name = |it: &Option<tracer_core::byte_string::ByteString>| {
         it.as_ref().map_or("-".to_owned(), ToString::to_string)
     };
@@ -166,16 +166,16 @@ fn tell(build: &Build, out: &mut String) -> std::fmt::Result {
 }
 
 #[test]
-fn a_recording_tells_the_same_builds_for_ever() {
+fn a_recording_always_gives_the_same_builds() {
     for (name, path) in recordings() {
         let (header, events) = read(&path);
         let golden = format!("../recordings/{name}.facts");
-        expect_file![golden].assert_eq(&told(&correlate(&header, events)));
+        expect_file![golden].assert_eq(&facts(&correlate(&header, events)));
     }
 }
 
 #[test]
-fn a_replay_shows_the_same_summary_for_ever() {
+fn a_replay_always_prints_the_same_summary() {
     for (name, path) in recordings() {
         let output = gotrace_command([("COLUMNS", "100")])
             .args(["replay", "--color", "never"])
@@ -192,7 +192,7 @@ fn a_replay_shows_the_same_summary_for_ever() {
     }
 }
 
-/// Whatever is missing, the parts of a build fit together.
+/// Checks that the parts of a build are consistent, even if data is missing.
 fn assert_coherent(trace: &Trace) {
     for build in &trace.builds {
         let mut owned = vec![false; build.calls.len()];
@@ -215,13 +215,13 @@ fn assert_coherent(trace: &Trace) {
             .count();
         assert!(
             running <= unseen,
-            "{running} runs did not end, {unseen} are told"
+            "{running} runs did not end, {unseen} are reported"
         );
     }
 }
 
 #[test]
-fn a_recording_with_gaps_gives_a_coherent_trace_that_names_them() {
+fn a_recording_with_gaps_gives_a_coherent_trace_that_reports_them() {
     let all: Vec<(Header, Vec<Event>)> = recordings().iter().map(|(_, path)| read(path)).collect();
     let strategy = (0..all.len(), any::<u64>(), 1..100u64, any::<bool>());
     let mut runner = TestRunner::new(ProptestConfig {
@@ -236,7 +236,7 @@ fn a_recording_with_gaps_gives_a_coherent_trace_that_names_them() {
         } else {
             events.len()
         };
-        // A cheap generator is enough to choose which events stay.
+        // A simple generator is sufficient to choose the events that stay.
         let mut state = seed | 1;
         let mut stays = move || {
             state ^= state << 13;

@@ -1,4 +1,4 @@
-//! `gotrace run` is not there: exit codes, streams, signals' state, limits and descriptors of the command are what they were.
+//! `gotrace run` is transparent: the command's exit code, streams, signal state, limits and descriptors do not change.
 #![cfg(test)]
 
 use std::io::Write;
@@ -9,7 +9,7 @@ use tests::{gotrace, gotrace_command};
 
 const NO_ENV: [(&str, &str); 0] = [];
 
-/// What a user without rights is, in tests.
+/// User id without rights, for tests.
 const NOBODY: &str = "65534";
 
 fn run(args: &[&str]) -> Output {
@@ -20,7 +20,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `gotrace ARGS` as a user without capabilities. The binary is copied to where everybody may execute it.
+/// Runs `gotrace ARGS` as a user without capabilities. The binary is copied to a directory from which every user can execute it.
 fn unprivileged(args: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("gotrace");
@@ -39,7 +39,7 @@ fn unprivileged(args: &[&str]) -> Output {
 }
 
 #[test]
-fn the_exit_code_is_the_commands() {
+fn the_exit_code_equals_the_commands() {
     for code in [0, 1, 2, 3, 125, 126, 127, 255] {
         let output = run(&["sh", "-c", &format!("exit {code}")]);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -47,7 +47,7 @@ fn the_exit_code_is_the_commands() {
 }
 
 #[test]
-fn a_command_that_a_signal_ended_is_128_and_the_signal() {
+fn a_command_ended_by_a_signal_gives_128_plus_the_signal() {
     for (name, code) in [("TERM", 143), ("KILL", 137), ("INT", 130), ("ABRT", 134)] {
         let output = run(&["sh", "-c", &format!("kill -{name} $$")]);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -55,7 +55,7 @@ fn a_command_that_a_signal_ended_is_128_and_the_signal() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_127_and_one_that_cannot_be_executed_126() {
+fn a_missing_command_gives_127_and_a_non_executable_one_126() {
     for (command, code, says) in [
         (
             "no-such-command",
@@ -77,7 +77,7 @@ fn a_command_that_is_not_there_is_127_and_one_that_cannot_be_executed_126() {
 }
 
 #[test]
-fn wrong_usage_is_125_so_that_it_is_not_taken_for_the_commands() {
+fn wrong_usage_gives_125_which_differs_from_the_commands_exit_codes() {
     for args in [
         &["run"][..],
         &["run", "--no-such-flag", "--", "true"],
@@ -108,7 +108,7 @@ fn a_script_without_interpreter_runs_as_under_execvp() {
 }
 
 #[test]
-fn stdout_is_the_commands_alone_and_stdin_reaches_it_whole() {
+fn only_the_command_writes_to_stdout_and_it_reads_all_of_stdin() {
     let mut child = gotrace_command(NO_ENV)
         .args(["run", "--", "sh", "-c", "sha256sum; echo to stderr >&2"])
         .stdin(Stdio::piped())
@@ -135,7 +135,7 @@ fn stdout_is_the_commands_alone_and_stdin_reaches_it_whole() {
     );
 }
 
-/// What a process can see of how it was started.
+/// The inherited state that a process can read about itself.
 const INHERITED: &str = "grep -E '^(Sig(Blk|Ign)|Cap|NoNewPrivs|Seccomp:|Umask)' /proc/self/status; cat /proc/self/limits \
                          /proc/self/oom_score_adj; ls /proc/self/fd; readlink /proc/self/cwd; ps -o pgid=,sid=,tty=,ni= -p $$ | \
                          sed \"s/^ *$(ps -o pgid= -p $PPID | tr -d ' ')/same group/\"; env | grep -v '^_=' | sort";
@@ -144,7 +144,7 @@ fn inherited(shell: &str, gotrace: Option<&Path>) -> String {
     let wrapper = gotrace.map_or(String::new(), |gotrace| {
         format!("{} run --quiet -- ", gotrace.display())
     });
-    // Both are children of one shell, so that the process group is the same to see.
+    // Both are children of one shell, so both have the same process group.
     let script = format!(
         "{shell}; {wrapper}sh -c '{}'; true",
         INHERITED.replace('\'', "'\\''")
@@ -156,10 +156,10 @@ fn inherited(shell: &str, gotrace: Option<&Path>) -> String {
 }
 
 #[test]
-fn the_command_inherits_what_it_would_have_without_us() {
+fn the_command_inherits_the_same_state_as_without_gotrace() {
     for shell in [
         "true",
-        // What std changes before main, what nohup does, and limits that a build may have been given.
+        // The cases are: signals that std changes before main, signals that nohup changes, and limits for builds.
         "trap '' PIPE",
         "trap '' HUP INT CHLD",
         "ulimit -n 77; ulimit -c 0; umask 027",
@@ -172,19 +172,19 @@ fn the_command_inherits_what_it_would_have_without_us() {
 }
 
 #[test]
-fn without_rights_the_command_runs_untraced_and_a_sentence_says_what_is_missing() {
+fn the_command_without_rights_runs_untraced_and_the_missing_right_is_reported() {
     let output = unprivileged(&["run", "--", "sh", "-c", "id -u; exit 7"]);
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert_eq!(text(&output.stdout), format!("{NOBODY}\n"));
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let printed = text(&output.stderr);
+    assert_eq!(printed.lines().count(), 1, "{printed}");
     for part in ["CAP_BPF", "sudo", "gotrace doctor", "untraced"] {
-        assert!(said.contains(part), "{said}");
+        assert!(printed.contains(part), "{printed}");
     }
 }
 
 #[test]
-fn with_strict_the_command_does_not_run_without_rights() {
+fn strict_mode_does_not_run_the_command_without_rights() {
     let output = unprivileged(&["run", "--strict", "--", "echo", "ran"]);
     assert_eq!(output.status.code(), Some(111), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -195,7 +195,7 @@ fn with_strict_the_command_does_not_run_without_rights() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_does_not_keep_the_command_from_running() {
+fn an_unwritable_output_file_does_not_stop_the_command() {
     let args = ["run", "-o", "/no/such/dir/report", "--", "echo", "ran"];
     let output = tests::run_gotrace(args, NO_ENV);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -220,7 +220,7 @@ fn an_output_that_cannot_be_written_does_not_keep_the_command_from_running() {
 }
 
 #[test]
-fn what_lives_on_in_the_background_is_not_waited_for() {
+fn gotrace_does_not_wait_for_background_processes() {
     let mut child = gotrace_command(NO_ENV)
         .args([
             "run",
@@ -256,7 +256,7 @@ fn what_lives_on_in_the_background_is_not_waited_for() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_no_failure() {
     for args in [["doctor", "--help"], ["run", "--help"]] {
         let mut child = gotrace_command(NO_ENV)
             .args(args)

@@ -1,4 +1,4 @@
-//! gotrace does no harm: killed in the middle of a build it leaves the build unharmed and no probe behind.
+//! gotrace does no harm: if it is killed during a build, the build succeeds and no probe remains.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use tests::{Module, gotrace_command, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Ids of the kernel programs that a process holds. A program lives as long as anything it is attached to.
+/// Ids of the kernel programs that a process holds. A program exists as long as any of its attachments.
 fn programs_of(pid: u32) -> BTreeSet<u64> {
     let entries = fs::read_dir(format!("/proc/{pid}/fdinfo"))
         .unwrap()
@@ -43,13 +43,13 @@ fn programs() -> BTreeSet<u64> {
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "{what} did not come");
+        assert!(start.elapsed() < PATIENCE, "timed out waiting for {what}");
         thread::yield_now();
     }
 }
 
-/// A build under gotrace, in the middle of compiling.
-fn build_under_way(module: &Module, detail: &str) -> Child {
+/// Starts a build under gotrace, and waits until it compiles.
+fn start_build(module: &Module, detail: &str) -> Child {
     let toolchain = toolchain("1.27");
     let mut env = module.sandbox.env(&toolchain);
     env.push(("GOFLAGS".into(), "-p=2".into()));
@@ -65,7 +65,7 @@ fn build_under_way(module: &Module, detail: &str) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    // A cache with something in it: compilers have begun to deliver.
+    // Non-empty cache: a compiler has finished.
     wait_until("a compiled package", || {
         started.exists() && n_entries(module) > 3
     });
@@ -82,11 +82,11 @@ fn n_entries(module: &Module) -> usize {
 }
 
 #[test]
-fn killed_in_the_middle_it_leaves_the_build_unharmed_and_no_probe_behind() {
+fn a_killed_gotrace_harms_no_build_and_leaves_no_probe() {
     for detail in ["phase", "cache-key"] {
         // Cold: with `fmt`, fifty packages are compiled.
         let module = Module::copy("wasm");
-        let mut gotrace = build_under_way(&module, detail);
+        let mut gotrace = start_build(&module, detail);
         let programs_of_gotrace = programs_of(gotrace.id());
         assert!(programs_of_gotrace.len() > 3, "{programs_of_gotrace:?}");
         assert!(programs_of_gotrace.is_subset(&programs()));
@@ -110,15 +110,15 @@ fn killed_in_the_middle_it_leaves_the_build_unharmed_and_no_probe_behind() {
 }
 
 #[test]
-fn tools_do_not_crash_while_probes_come_and_go() {
+fn tools_do_not_crash_while_probes_are_attached_and_detached() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("hello");
     module.sandbox.make_warm(&toolchain);
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let has_ended = std::sync::atomic::AtomicBool::new(false);
     thread::scope(|scope| {
         let attacher = scope.spawn(|| {
             let mut n = 0;
-            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            while !has_ended.load(std::sync::atomic::Ordering::Relaxed) {
                 let mut gotrace = gotrace_command(module.sandbox.env(&toolchain))
                     .args([
                         "run",
@@ -132,7 +132,7 @@ fn tools_do_not_crash_while_probes_come_and_go() {
                     .spawn()
                     .unwrap();
                 thread::sleep(Duration::from_millis(37 * (n % 20)));
-                // Hard, so that the kernel takes the probes away whatever is under way.
+                // Kills gotrace, so that the kernel detaches the probes at any moment.
                 gotrace.kill().unwrap();
                 gotrace.wait().unwrap();
                 n += 1;
@@ -152,10 +152,10 @@ fn tools_do_not_crash_while_probes_come_and_go() {
                 .output()
                 .unwrap();
             assert!(output.status.success(), "{output:?}");
-            let said = Command::new(module.dir().join("out")).output().unwrap();
-            assert_eq!(String::from_utf8_lossy(&said.stderr), format!("{i}\n"));
+            let printed = Command::new(module.dir().join("out")).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&printed.stderr), format!("{i}\n"));
         }
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        has_ended.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(attacher.join().unwrap() > 5);
     });
 }

@@ -1,4 +1,4 @@
-//! A recording says what the trace said, whoever replays it.
+//! A recording gives the same trace as the live run, for every user.
 #![cfg(test)]
 
 use std::fs;
@@ -9,7 +9,7 @@ use tests::{Module, gotrace, read_json, run_gotrace, toolchain};
 const NO_ENV: [(&str, &str); 0] = [];
 
 #[test]
-fn a_replay_equals_the_trace_it_was_recorded_from() {
+fn a_replay_equals_the_live_trace() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("cmds");
     module.sandbox.make_warm(&toolchain);
@@ -32,7 +32,7 @@ fn a_replay_equals_the_trace_it_was_recorded_from() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
 
-    // By a user without any right, in an environment without Go.
+    // Replays as a user without rights, in an environment without Go.
     for path in [module.sandbox.path(), out.as_path(), recording.as_path()] {
         assert!(
             Command::new("chmod")
@@ -61,7 +61,7 @@ fn a_replay_equals_the_trace_it_was_recorded_from() {
 }
 
 #[test]
-fn record_says_what_it_wrote_and_keeps_stdout_for_the_command() {
+fn record_reports_its_file_and_leaves_stdout_to_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let recording = dir.path().join("r.gotrace");
     let path = recording.to_str().unwrap();
@@ -71,10 +71,10 @@ fn record_says_what_it_wrote_and_keeps_stdout_for_the_command() {
     );
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert_eq!(output.stdout, b"out\n");
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.starts_with("gotrace: recorded ") && said.contains("(0 lost)"),
-        "{said}"
+        printed.starts_with("gotrace: recorded ") && printed.contains("(0 lost)"),
+        "{printed}"
     );
     let output = run_gotrace(["replay", path], NO_ENV);
     assert!(output.status.success(), "{output:?}");
@@ -85,7 +85,7 @@ fn record_says_what_it_wrote_and_keeps_stdout_for_the_command() {
 }
 
 #[test]
-fn a_damaged_recording_shows_what_there_is_and_fails() {
+fn a_damaged_recording_prints_its_readable_part_and_fails() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole.gotrace");
     let path = whole.to_str().unwrap();

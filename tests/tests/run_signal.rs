@@ -1,4 +1,4 @@
-//! Signals and the terminal under `gotrace run`: each reaches the command once, as if gotrace were not there.
+//! Signals and the terminal under `gotrace run`: each signal reaches the command once, as without gotrace.
 #![cfg(test)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +10,7 @@ use tests::{gotrace, gotrace_command};
 
 const NO_ENV: [(&str, &str); 0] = [];
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The same, for a terminal.
+/// The same limit, for a terminal.
 const LIMIT: Timespec = Timespec {
     tv_sec: 60,
     tv_nsec: 0,
@@ -40,7 +40,7 @@ impl Script {
         line.trim_end().to_owned()
     }
 
-    /// Sends a signal to gotrace alone.
+    /// Sends a signal to gotrace only.
     fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([format!("-{name}"), self.child.id().to_string()])
@@ -49,7 +49,7 @@ impl Script {
         assert!(sent.success());
     }
 
-    /// All further output, and the end.
+    /// Returns all further output, and the exit status.
     fn finish(mut self) -> (String, ExitStatus) {
         drop(self.child.stdin.take());
         let mut rest = String::new();
@@ -58,9 +58,9 @@ impl Script {
     }
 }
 
-/// Counts a signal, and ends when its input does.
+/// A script that counts a signal, and ends at the end of its input.
 fn counting(name: &str) -> String {
-    // `read` returns when a trapped signal comes; only the end of the input ends the loop.
+    // `read` returns on a trapped signal, so only the end of the input ends the loop.
     format!(
         "n=0; trap 'n=$((n+1)); echo caught $n' {name}; echo ready; \
          while :; do if read line; then echo \"line $line\"; elif [ $? -lt 128 ]; then break; fi; done; echo total $n"
@@ -68,7 +68,7 @@ fn counting(name: &str) -> String {
 }
 
 #[test]
-fn a_signal_to_gotrace_alone_reaches_the_command_once() {
+fn a_signal_to_gotrace_only_reaches_the_command_once() {
     for name in ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2"] {
         let mut script = Script::start(&counting(name));
         assert_eq!(script.line(), "ready");
@@ -84,7 +84,7 @@ fn a_signal_to_gotrace_alone_reaches_the_command_once() {
 }
 
 #[test]
-fn a_command_that_dies_of_a_passed_on_signal_is_reported_so() {
+fn a_command_killed_by_a_forwarded_signal_is_reported_as_such() {
     let mut script = Script::start("echo ready; exec sleep 600");
     assert_eq!(script.line(), "ready");
     script.signal("TERM");
@@ -92,8 +92,8 @@ fn a_command_that_dies_of_a_passed_on_signal_is_reported_so() {
 }
 
 #[test]
-fn what_the_command_sends_to_its_whole_group_does_not_come_back_to_it() {
-    // gotrace is in that group. Made a group of its own, so that the test is not.
+fn a_signal_to_the_whole_group_is_not_forwarded_back_to_the_command() {
+    // gotrace belongs to that group. The script has a group of its own, so that the test does not belong to it.
     let mut command = Command::new("setsid");
     command
         .args(["--wait"])
@@ -110,7 +110,7 @@ fn what_the_command_sends_to_its_whole_group_does_not_come_back_to_it() {
 }
 
 #[test]
-fn a_command_that_only_is_stopped_stops_gotrace_and_goes_on_with_it() {
+fn a_stopped_command_stops_gotrace_and_both_continue_together() {
     let mut script = Script::start("echo ready; kill -STOP $$; echo went on");
     assert_eq!(script.line(), "ready");
     let stat = format!("/proc/{}/stat", script.child.id());
@@ -124,7 +124,7 @@ fn a_command_that_only_is_stopped_stops_gotrace_and_goes_on_with_it() {
     assert_eq!((rest.as_str(), status.code()), ("went on\n", Some(0)));
 }
 
-/// A command on a terminal of its own (`script` makes it): keys go in, what the terminal shows comes out.
+/// A command on its own terminal (made by `script`): the test writes keys and reads the display.
 struct Terminal {
     child: Child,
     shown: String,
@@ -138,7 +138,7 @@ impl Terminal {
                 "--return",
                 "--flush",
                 "--command",
-                // Else dash stays as the parent, takes the interrupt key too, and its 130 hides the command's status.
+                // Without `exec`, dash stays as the parent and also receives the interrupt key; its 130 hides the command's status.
                 &format!("exec {command}"),
                 "/dev/null",
             ])
@@ -162,7 +162,7 @@ impl Terminal {
             .unwrap();
     }
 
-    /// Reads until the terminal has shown this; forgets what came before.
+    /// Reads until the terminal has displayed `text`; discards earlier output.
     fn wait_for(&mut self, text: &str) {
         while !self.shown.contains(text) {
             let Some(byte) = self.next() else {
@@ -173,16 +173,12 @@ impl Terminal {
         self.shown.clear();
     }
 
-    /// What the terminal shows next; nothing when it is gone. What never comes is a failure, not a wait without end.
+    /// The next byte of the display; `None` after the terminal closed. Fails after a timeout.
     fn next(&mut self) -> Option<u8> {
         let stdout = self.child.stdout.as_mut().unwrap();
         let mut ready = [PollFd::new(stdout, PollFlags::IN)];
         let n_ready = poll(&mut ready, Some(&LIMIT)).unwrap();
-        assert!(
-            n_ready == 1,
-            "the terminal stands still at {:?}",
-            self.shown
-        );
+        assert!(n_ready == 1, "no further output after {:?}", self.shown);
         let mut byte = [0];
         let n = stdout.read(&mut byte).unwrap();
         byte.get(..n)?.first().copied()
@@ -195,7 +191,7 @@ impl Terminal {
 }
 
 impl Drop for Terminal {
-    /// Of a failed test nothing stays behind: with `script` its terminal goes, and what was on it.
+    /// Cleans up after a failed test: the end of `script` closes its terminal and ends the programs on it.
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
@@ -221,7 +217,7 @@ fn the_interrupt_key_reaches_the_command_once_and_gotrace_still_reports() {
 }
 
 #[test]
-fn the_interrupt_key_ends_a_command_as_it_would_without_us() {
+fn the_interrupt_key_ends_a_command_as_without_gotrace() {
     let mut terminal = Terminal::start(&format!(
         "{} run -- sh -c 'echo ready; exec sleep 600'",
         gotrace().display()
@@ -233,7 +229,7 @@ fn the_interrupt_key_ends_a_command_as_it_would_without_us() {
 }
 
 #[test]
-fn the_suspend_key_gives_the_shell_back_and_fg_goes_on() {
+fn the_suspend_key_returns_to_the_shell_and_fg_continues() {
     let mut terminal = Terminal::start("env PS1='prompt> ' bash --norc --noprofile -i");
     terminal.wait_for("prompt> ");
     terminal.press(&format!(
@@ -243,7 +239,7 @@ fn the_suspend_key_gives_the_shell_back_and_fg_goes_on() {
     terminal.wait_for("ready");
     terminal.press("\u{1a}");
     terminal.wait_for("Stopped");
-    // The line that says so has the command in it too: only after the prompt is it `fg` that shows it.
+    // The echoed command line contains the command, too. Only the text after the prompt comes from `fg`.
     terminal.wait_for("prompt> ");
     terminal.press("fg\n");
     terminal.wait_for("run -q");
@@ -254,7 +250,7 @@ fn the_suspend_key_gives_the_shell_back_and_fg_goes_on() {
 }
 
 #[test]
-fn the_command_has_the_terminal() {
+fn the_command_owns_the_terminal() {
     let mut terminal = Terminal::start(&format!(
         "{} run -q -- sh -c 'test -t 0 && test -t 1 && test -t 2 && tty; stty size | wc -w'",
         gotrace().display()

@@ -1,4 +1,5 @@
-//! `sudo gotrace run -- go build`: the command is the caller's, with the caller's environment, and nothing in the cache is root's.
+//! `sudo gotrace run -- go build`: the command runs as the caller, with the caller's environment, and leaves no root-owned file in
+//! the cache.
 #![cfg(test)]
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use tests::{gotrace, toolchain};
 
-/// A user who may use sudo, for the time of a test.
+/// A user with sudo rights, for one test.
 struct User {
     name: String,
     uid: u32,
@@ -23,7 +24,7 @@ impl User {
         sh(&format!(
             "useradd --create-home --shell /bin/sh --groups audio {name}"
         ));
-        // sudo leaves files alone whose name holds a dot.
+        // sudo ignores files whose name contains a dot.
         let rights = PathBuf::from(format!("/etc/sudoers.d/{name}"));
         fs::write(&rights, format!("{name} ALL=(ALL) NOPASSWD: ALL\n")).unwrap();
         sh(&format!("chmod 440 {}", rights.display()));
@@ -42,7 +43,7 @@ impl User {
         }
     }
 
-    /// Runs a shell script as this user, with a plain environment and these variables. `$gotrace` is gotrace.
+    /// Runs a shell script as this user, with a plain environment and these variables. `$gotrace` is gotrace's path.
     fn run(&self, variables: &[(&str, &str)], script: &str) -> Output {
         let mut command = Command::new("setpriv");
         command.args([
@@ -92,7 +93,7 @@ fn stdout(output: &Output) -> String {
 }
 
 #[test]
-fn the_command_is_the_caller_in_the_callers_environment() {
+fn the_command_runs_as_the_caller_in_the_callers_environment() {
     let user = User::new("env");
     let show = "id -u; id -g; id -Gn; env | grep -v '^_=' | sort";
     let variables = [
@@ -110,7 +111,7 @@ fn the_command_is_the_caller_in_the_callers_environment() {
 }
 
 #[test]
-fn what_is_set_on_the_way_counts() {
+fn variables_set_between_sudo_and_gotrace_apply() {
     let user = User::new("set");
     let variables = [("GOFLAGS", "-v"), ("CGO_ENABLED", "1")];
     let on_the_line = "sudo CGO_ENABLED=0 $gotrace run -q -- sh -c 'echo $GOFLAGS $CGO_ENABLED'";
@@ -123,7 +124,7 @@ fn what_is_set_on_the_way_counts() {
 }
 
 #[test]
-fn as_root_the_command_is_root() {
+fn the_command_runs_as_root_on_request() {
     let user = User::new("root");
     assert_eq!(
         stdout(&user.run(&[], "sudo $gotrace run -q --as-root -- id -u")),
@@ -132,7 +133,7 @@ fn as_root_the_command_is_root() {
 }
 
 #[test]
-fn a_build_is_the_callers_and_so_is_all_that_gotrace_writes() {
+fn the_build_and_all_written_files_belong_to_the_caller() {
     let user = User::new("go");
     let toolchain = toolchain("1.27");
     let path = format!("{}:/usr/bin:/bin", toolchain.go.parent().unwrap().display());
@@ -174,7 +175,7 @@ fn a_build_is_the_callers_and_so_is_all_that_gotrace_writes() {
 }
 
 #[test]
-fn gotrace_does_not_overwrite_what_the_caller_could_not() {
+fn gotrace_does_not_overwrite_files_that_the_caller_cannot_write() {
     let user = User::new("file");
     let dir = tempfile::tempdir().unwrap();
     let precious = dir.path().join("precious");

@@ -1,10 +1,10 @@
-//! `cargo xtask bench agent`: what the agent costs while nothing happens, what of a build's CPU time it takes for itself, and whether
-//! it keeps up when much happens at once.
+//! `cargo xtask bench agent`: measures the cost of an idle agent, its share of a build's CPU time, and its behaviour under load.
 //!
-//! Times are medians, or shares of what ran beside them. What is missing in the history is named, and is a failure.
+//! Times are medians, or shares of the processes that ran at the same time. The command fails and lists the builds if the history
+//! lacks any.
 
-mod crowd;
 mod idle;
+mod parallel;
 mod process;
 mod share;
 mod soak;
@@ -22,76 +22,80 @@ use tests::{Module, Toolchain};
 
 use crate::{setup, shell};
 
-/// What is measured.
+/// A measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
-    /// CPU and memory while nothing is built, and the metrics page over a long history.
+pub(crate) enum Measurement {
+    /// CPU and memory without builds, and the metrics page over a long history.
     Idle,
-    /// CPU time of the agent as a share of a cold build's.
+    /// The agent's CPU time as a share of a cold build's.
     Share,
-    /// Many small builds at once: are all recorded, with their parents and outputs?
-    Crowd,
-    /// Processes that are none of its business, forked as fast as the machine can, beside builds.
+    /// Many small builds at once: checks that each is recorded with its parent and output.
+    Parallel,
+    /// Builds beside untraced processes that are forked as fast as possible.
     Storm,
-    /// Hundreds of builds: does memory stay flat?
+    /// Hundreds of builds: shows whether memory stays constant.
     Soak,
 }
 
-/// How much of it.
+/// Sizes of the measurements.
 pub(crate) struct Size {
-    /// In the history of the idle agent.
+    /// Builds in the history of the idle agent.
     pub(crate) builds: u64,
-    /// At once.
-    pub(crate) crowd: usize,
-    /// With the agent, and as many without.
+    /// Builds at once.
+    pub(crate) parallel: usize,
+    /// Duration of the storm with the agent, and again without it.
     pub(crate) storm: Duration,
-    /// One after another.
+    /// Consecutive builds.
     pub(crate) soak: usize,
 }
 
-struct Bench {
+struct AgentBench {
     gotrace: PathBuf,
     toolchain: Toolchain,
 }
 
-pub(crate) fn run(parts: &[Part], go: &str, size: &Size) -> Result<()> {
+pub(crate) fn run(measurements: &[Measurement], go: &str, size: &Size) -> Result<()> {
     if !shell::is_root()? {
-        bail!("an agent needs root: run as root");
+        bail!("cannot measure the agent: tracing needs root (run as root)");
     }
-    let bench = Bench {
+    let bench = AgentBench {
         gotrace: shell::gotrace()?,
         toolchain: {
             setup::minor(go)?;
             tests::toolchain(go)
         },
     };
-    let all = Part::value_variants();
-    let parts = if parts.is_empty() { all } else { parts };
-    for part in parts {
-        match part {
-            Part::Idle => idle::run(&bench, size.builds)?,
-            Part::Share => share::run(&bench)?,
-            Part::Crowd => crowd::run(&bench, size.crowd)?,
-            Part::Storm => storm::run(&bench, size.storm)?,
-            Part::Soak => soak::run(&bench, size.soak)?,
+    let all = Measurement::value_variants();
+    let measurements = if measurements.is_empty() {
+        all
+    } else {
+        measurements
+    };
+    for measurement in measurements {
+        match measurement {
+            Measurement::Idle => idle::run(&bench, size.builds)?,
+            Measurement::Share => share::run(&bench)?,
+            Measurement::Parallel => parallel::run(&bench, size.parallel)?,
+            Measurement::Storm => storm::run(&bench, size.storm)?,
+            Measurement::Soak => soak::run(&bench, size.soak)?,
         }
     }
     Ok(())
 }
 
-impl Bench {
-    /// An agent with an empty history, that knows the toolchain already.
+impl AgentBench {
+    /// Starts an agent with an empty history, which has already probed the toolchain.
     fn agent(&self, args: &[&str]) -> Result<Agent> {
         let dir = TempDir::new().context("cannot make a temporary directory")?;
         let agent = Agent::start_as(Command::new(&self.gotrace), dir, args);
-        // From its first use on a toolchain has probes.
+        // A toolchain is probed at its first use.
         let module = self.module("tiny");
         self.build(&module)?;
         agent.wait_for(&module, 1);
         Ok(agent)
     }
 
-    /// A module whose build cache has the standard library.
+    /// A module whose build cache contains the standard library.
     fn module(&self, name: &str) -> Module {
         let module = Module::copy(name);
         module.sandbox.make_warm(&self.toolchain);

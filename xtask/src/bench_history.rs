@@ -1,7 +1,7 @@
-//! `cargo xtask bench history`: how long reading a long history takes, and how much room it needs.
+//! `cargo xtask bench history`: measures the read times and the size of a long history.
 //!
-//! The example `history` of `tests/` fills one with copies of recorded builds, which takes a minute; then the commands are run in
-//! turn, process start included, and medians are shown. Nothing is asserted.
+//! The example `history` of `tests/` fills a history with copies of recorded builds, which takes a minute. Then the commands run in
+//! turn. Medians include the start of the process. Nothing is asserted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::shell;
 
 const ROUNDS: usize = 30;
-/// One build in a hundred is the first, a cold one; the others take turns.
+/// One build in a hundred comes from the first recording, a cold build; the others take turns.
 const RECORDINGS: [&str; 4] = [
     "build-go1.27",
     "up-to-date-go1.27",
@@ -63,7 +63,7 @@ pub(crate) fn run(n_builds: u64) -> Result<()> {
     Ok(())
 }
 
-/// A history of so many builds in a directory that is emptied first. Returns its path.
+/// Fills a history with this many builds, in a directory that is emptied first. Returns its path.
 pub(crate) fn fill(dir: &Path, n_builds: u64) -> Result<PathBuf> {
     shell::run(shell::cargo().args([
         "build",
@@ -94,12 +94,12 @@ fn command(gotrace: &Path, words: &[&str], store: &Path) -> Command {
     command
 }
 
-/// Its id.
+/// Id of the newest build.
 fn newest(gotrace: &Path, store: &Path) -> Result<String> {
     let words = ["builds", "--format", "json", "--limit", "1"];
     let list: serde_json::Value =
         serde_json::from_str(&shell::read(&mut command(gotrace, &words, store))?)
-            .context("gotrace builds wrote no JSON")?;
+            .context("gotrace builds did not print JSON")?;
     let id = list.pointer("/builds/0/id").and_then(|it| it.as_str());
     Ok(id.context("gotrace builds lists nothing")?.to_owned())
 }

@@ -1,8 +1,8 @@
-//! `cargo xtask bench overhead`: what tracing costs a build.
+//! `cargo xtask bench overhead`: measures the cost of tracing for a build.
 //!
-//! Every round runs each build plain and under each tracer, in an order that rotates, and compares with the plain build of the same
-//! round: slow drift of the machine hits all alike. A plain build is also held against a second plain one; that row is the noise, and
-//! no smaller difference means anything. Times are wall time and the CPU time of everything that was started, tracer included.
+//! Every round runs each build untraced and under each tracer, in a rotating order. Each time is compared with the untraced build
+//! of the same round, so slow drift of the machine affects all equally. A second untraced build gives the noise; smaller
+//! differences have no meaning. Times are wall time, and CPU time of all processes, including the tracer.
 
 mod storm;
 
@@ -17,20 +17,20 @@ use tests::{Module, Toolchain};
 use crate::measure::{Sample, Spread, adopt_orphans, measure};
 use crate::{setup, shell};
 
-/// What is run.
+/// A command to measure.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Build {
-    /// Nothing: what a watcher costs before the command starts and after it ended.
+enum Workload {
+    /// No build: the cost of a tracer before the command starts and after it ends.
     None,
-    /// With an empty build cache: hundreds of compilations.
+    /// A build with an empty cache: hundreds of compilations.
     Cold,
-    /// Nothing changed: the `go` command alone.
+    /// A build without changes: the `go` command only.
     Warm,
-    /// The main package changed: one compilation and one link.
+    /// A build with a changed main package: one compilation and one link.
     Relink,
 }
 
-impl Build {
+impl Workload {
     const ALL: [Self; 4] = [Self::None, Self::Cold, Self::Warm, Self::Relink];
 
     fn name(self) -> &'static str {
@@ -42,7 +42,7 @@ impl Build {
         }
     }
 
-    /// Builds in one sample, all under one watcher: its start is a matter of its own.
+    /// Builds in one sample, all under one tracer, because the tracer's start is measured separately.
     fn n_repeats(self) -> usize {
         match self {
             Self::None | Self::Cold => 1,
@@ -51,14 +51,14 @@ impl Build {
         }
     }
 
-    /// For `sh`, which gets the number of repeats, a number that no sample before had, and the command of one build.
+    /// Script for `sh`. Its arguments are the number of repeats, a number unique to the sample, and the command of one build.
     fn script(self) -> &'static str {
         match self {
             Self::None => "exit 0",
             Self::Cold | Self::Warm => {
                 r#"n=$1; shift 2; while [ $n -gt 0 ]; do "$@" || exit 1; n=$((n - 1)); done"#
             }
-            // Comments alone would give the same package and no link.
+            // A changed comment would give the same package and no link.
             Self::Relink => {
                 r#"n=$1 new=$2; shift 2; while [ $n -gt 0 ]; do
                     echo "package main; func init() { println($new, $n) }" > change.go
@@ -68,36 +68,36 @@ impl Build {
     }
 }
 
-/// What watches it.
+/// The tracer of a sample.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Watcher {
-    Nobody,
-    /// The control.
-    NobodyAgain,
+enum Tracer {
+    None,
+    /// The second untraced build, which measures the noise.
+    Control,
     /// `gotrace run --detail LEVEL`.
     Gotrace(&'static str),
     Strace,
     PerfTrace,
 }
 
-impl Watcher {
+impl Tracer {
     fn name(self) -> String {
         match self {
-            Self::Nobody => "nothing".into(),
-            Self::NobodyAgain => "nothing, again".into(),
+            Self::None => "nothing".into(),
+            Self::Control => "nothing, again".into(),
             Self::Gotrace(detail) => format!("gotrace --detail {detail}"),
             Self::Strace => "strace -f -e trace=execve".into(),
             Self::PerfTrace => "perf trace -e execve".into(),
         }
     }
 
-    /// The start of the command line, and what the watcher writes to.
+    /// The first part of the command line; the tracer writes to a file in `scratch`.
     fn command(self, gotrace: &Path, scratch: &Path) -> Result<Option<Command>> {
         let command = match self {
-            Self::Nobody | Self::NobodyAgain => return Ok(None),
+            Self::None | Self::Control => return Ok(None),
             Self::Gotrace(detail) => {
                 let mut command = shell::as_root(gotrace)?;
-                // Strict: a build that ran untraced would look wonderfully cheap.
+                // `--strict` fails an untraced build, whose times would be too low.
                 command.args([
                     "run", "--strict", "--quiet", "--format", "json", "--detail", detail, "-o",
                 ]);
@@ -125,74 +125,74 @@ impl Watcher {
 
 pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
     if rounds == 0 {
-        bail!("no rounds, no result: give --rounds at least 1");
+        bail!("cannot measure 0 rounds: set --rounds to at least 1");
     }
     adopt_orphans()?;
     setup::minor(minor)?;
     let gotrace = shell::gotrace()?;
     let toolchain = tests::toolchain(minor);
-    let watchers = watchers()?;
-    let mut bench = Bench {
+    let tracers = tracers()?;
+    let mut bench = OverheadBench {
         gotrace: &gotrace,
         toolchain: &toolchain,
         module: Module::copy("hello"),
         n_samples: 0,
     };
-    for build in Build::ALL {
-        let rows = bench.rounds(build, &watchers, rounds)?;
+    for build in Workload::ALL {
+        let rows = bench.rounds(build, &tracers, rounds)?;
         print_build(build, &toolchain, rounds, &rows);
-        // In a longer build the noise is larger than what the calls cost.
-        if build == Build::Warm {
+        // In a longer build, the noise exceeds the cost of the calls.
+        if build == Workload::Warm {
             print_call_cost(&rows);
         }
     }
     storm::run(&gotrace, rounds)
 }
 
-/// Those that can run here; the others are named.
-fn watchers() -> Result<Vec<Watcher>> {
-    let mut watchers = vec![
-        Watcher::Nobody,
-        Watcher::NobodyAgain,
-        Watcher::Gotrace("process"),
-        Watcher::Gotrace("phase"),
-        Watcher::Gotrace("cache-key"),
+/// Tracers that can run here; prints the others.
+fn tracers() -> Result<Vec<Tracer>> {
+    let mut tracers = vec![
+        Tracer::None,
+        Tracer::Control,
+        Tracer::Gotrace("process"),
+        Tracer::Gotrace("phase"),
+        Tracer::Gotrace("cache-key"),
     ];
     if shell::find("strace").is_some() {
-        watchers.push(Watcher::Strace);
+        tracers.push(Tracer::Strace);
     } else {
-        println!("left out: strace, which is not installed");
+        println!("left out: strace (not installed)");
     }
     if !shell::is_root()? {
-        println!("left out: perf trace, which needs root");
+        println!("left out: perf trace (needs root)");
     } else if shell::succeeds(Command::new("perf").args(["trace", "-e", "execve", "--", "true"])) {
-        watchers.push(Watcher::PerfTrace);
+        tracers.push(Tracer::PerfTrace);
     } else {
-        println!("left out: perf trace, which does not run here");
+        println!("left out: perf trace (does not run here)");
     }
-    Ok(watchers)
+    Ok(tracers)
 }
 
-struct Bench<'a> {
+struct OverheadBench<'a> {
     gotrace: &'a Path,
     toolchain: &'a Toolchain,
     module: Module,
     n_samples: usize,
 }
 
-impl Bench<'_> {
-    fn rounds(&mut self, build: Build, watchers: &[Watcher], n: usize) -> Result<Vec<Row>> {
-        if matches!(build, Build::Warm | Build::Relink) {
-            // Fills the cache and leaves an output that is up to date.
+impl OverheadBench<'_> {
+    fn rounds(&mut self, build: Workload, tracers: &[Tracer], n: usize) -> Result<Vec<Row>> {
+        if matches!(build, Workload::Warm | Workload::Relink) {
+            // Fills the cache and leaves an up-to-date output.
             self.module.sandbox.make_warm(self.toolchain);
-            self.sample(build, Watcher::Nobody)?;
+            self.sample(build, Tracer::None)?;
         }
-        let row = |watcher: &Watcher| Row {
-            watcher: *watcher,
+        let row = |tracer: &Tracer| Row {
+            tracer: *tracer,
             samples: Vec::new(),
             n_calls: Vec::new(),
         };
-        let mut rows: Vec<Row> = watchers.iter().map(row).collect();
+        let mut rows: Vec<Row> = tracers.iter().map(row).collect();
         for round in 0..n {
             for turn in 0..rows.len() {
                 let n_rows = rows.len();
@@ -203,10 +203,10 @@ impl Bench<'_> {
                     "\r{} build {} of {n}, {}\x1b[K",
                     build.name(),
                     round + 1,
-                    row.watcher.name()
+                    row.tracer.name()
                 );
-                row.samples.push(self.sample(build, row.watcher)?);
-                if matches!(row.watcher, Watcher::Gotrace(_)) {
+                row.samples.push(self.sample(build, row.tracer)?);
+                if matches!(row.tracer, Tracer::Gotrace(_)) {
                     row.n_calls.push(self.n_calls(build)?);
                 }
             }
@@ -215,13 +215,13 @@ impl Bench<'_> {
         Ok(rows)
     }
 
-    fn sample(&mut self, build: Build, watcher: Watcher) -> Result<Sample> {
-        if build == Build::Cold {
+    fn sample(&mut self, build: Workload, tracer: Tracer) -> Result<Sample> {
+        if build == Workload::Cold {
             self.module.sandbox.make_cold();
         }
         self.n_samples += 1;
         let scratch = self.module.sandbox.out();
-        let mut command = match watcher.command(self.gotrace, &scratch)? {
+        let mut command = match tracer.command(self.gotrace, &scratch)? {
             None => Command::new("sh"),
             Some(mut command) => {
                 command.args(["--", "sh"]);
@@ -241,13 +241,13 @@ impl Bench<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let sample =
-            measure(&mut command).with_context(|| format!("a build under {}", watcher.name()))?;
+        let sample = measure(&mut command)
+            .with_context(|| format!("cannot measure a build under {}", tracer.name()))?;
         Ok(sample.divided_by(build.n_repeats()))
     }
 
-    /// Calls of probed functions that gotrace was told of in its last sample, by build.
-    fn n_calls(&self, build: Build) -> Result<f64> {
+    /// Calls of probed functions for each build, as gotrace counted them in its last sample.
+    fn n_calls(&self, build: Workload) -> Result<f64> {
         let trace: Value = tests::read_json(&self.module.sandbox.out().join("gotrace.json"));
         let n_calls = trace.pointer("/events/calls").and_then(Value::as_f64);
         let n_calls = n_calls.context("gotrace's JSON does not count calls")?;
@@ -257,24 +257,24 @@ impl Bench<'_> {
     }
 }
 
-/// What was measured under one watcher, by round.
+/// Samples under one tracer, by round.
 struct Row {
-    watcher: Watcher,
+    tracer: Tracer,
     samples: Vec<Sample>,
     n_calls: Vec<f64>,
 }
 
-fn row(rows: &[Row], watcher: Watcher) -> Option<&Row> {
-    rows.iter().find(|it| it.watcher == watcher)
+fn row(rows: &[Row], tracer: Tracer) -> Option<&Row> {
+    rows.iter().find(|it| it.tracer == tracer)
 }
 
-fn print_build(build: Build, toolchain: &Toolchain, n: usize, rows: &[Row]) {
-    let Some(plain) = row(rows, Watcher::Nobody) else {
+fn print_build(build: Workload, toolchain: &Toolchain, n: usize, rows: &[Row]) {
+    let Some(plain) = row(rows, Tracer::None) else {
         return;
     };
     let (name, repeats) = (build.name(), build.n_repeats());
     println!(
-        "\n{name} build of tests/gomods/hello, Go {}: {n} rounds, {repeats} builds under one watcher",
+        "\n{name} build of tests/gomods/hello, Go {}: {n} rounds, {repeats} builds under one tracer",
         toolchain.version
     );
     println!("{:<28} {:^28} {:^28}", "", "wall time", "CPU time");
@@ -283,11 +283,11 @@ fn print_build(build: Build, toolchain: &Toolchain, n: usize, rows: &[Row]) {
         "", "median (min..max)", "median (min..max)"
     );
     for Row {
-        watcher, samples, ..
+        tracer, samples, ..
     } in rows
     {
         let [wall, cpu] = [|it: &Sample| it.wall, |it: &Sample| it.cpu].map(|time| {
-            if *watcher == Watcher::Nobody || build == Build::None {
+            if *tracer == Tracer::None || build == Workload::None {
                 Spread::of(samples.iter().map(time)).seconds()
             } else {
                 Spread::of(
@@ -299,16 +299,16 @@ fn print_build(build: Build, toolchain: &Toolchain, n: usize, rows: &[Row]) {
                 .ratio()
             }
         });
-        println!("{:<28} {wall:>28} {cpu:>28}", watcher.name());
+        println!("{:<28} {wall:>28} {cpu:>28}", tracer.name());
     }
 }
 
-/// CPU time for each call of a probed function: the difference between all probes and none, by the calls that were delivered. The calls
-/// that the kernel side drops by their name are paid for in it, too.
+/// Prints CPU time for each probed call: the difference between all probes and none, divided by the delivered calls. The difference
+/// includes the cost of calls that the kernel side filters by name.
 fn print_call_cost(rows: &[Row]) {
     let (Some(without), Some(with)) = (
-        row(rows, Watcher::Gotrace("process")),
-        row(rows, Watcher::Gotrace("cache-key")),
+        row(rows, Tracer::Gotrace("process")),
+        row(rows, Tracer::Gotrace("cache-key")),
     ) else {
         return;
     };

@@ -1,7 +1,8 @@
-//! `cargo xtask bench reliability`: the tests of faults and hostile neighbours in their long forms, one after another, and one table of
-//! what they counted.
+//! `cargo xtask bench reliability`: runs the fault tests in their long forms, one after another, and prints a table of their
+//! counts.
 //!
-//! The tests judge: one that fails is named below the table, and is a failure. What each row means is in `docs/reliability.md`.
+//! The tests assert the results. The command lists failed tests below the table, and fails. `docs/reliability.md` explains each
+//! row.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -12,7 +13,7 @@ use tests::figures::{LONG, MARK};
 
 use crate::{setup, shell};
 
-/// A file of tests, and which of them have figures; all where none is named.
+/// Test programs, with filters for the tests that print figures; no filter selects all tests.
 const TESTS: [(&str, &[&str]); 12] = [
     ("hostile_outputs", &["race::"]),
     ("hostile_tools", &[]),
@@ -21,14 +22,14 @@ const TESTS: [(&str, &[&str]); 12] = [
     ("hostile_names", &[]),
     ("hostile_labels", &[]),
     ("live_agent", &["many_builds_at_once"]),
-    ("history", &["killed_loses_no_stored_build"]),
+    ("history", &["killed_writer_loses_no_stored_build"]),
     ("history_rounds", &[]),
     ("history_postgres", &["outage::"]),
     ("malformed", &[]),
     ("planted_secrets", &[]),
 ];
 
-struct Row {
+struct Figure {
     case: String,
     tries: String,
     seen: String,
@@ -36,7 +37,7 @@ struct Row {
 
 pub(crate) fn run() -> Result<()> {
     if !shell::is_root()? {
-        bail!("builds of others are traced: run as root");
+        bail!("cannot run the fault tests: tracing needs root (run as root)");
     }
     setup::for_tests()?;
     let gotrace = shell::gotrace()?;
@@ -51,35 +52,35 @@ pub(crate) fn run() -> Result<()> {
             .env(LONG, "1")
             .env("GOTRACE_BIN", &gotrace)
             .env("GOTRACE_TOOLCHAINS", tests::toolchain_dir());
-        if !told(&mut test, &mut rows)? {
+        if !collect_figures(&mut test, &mut rows)? {
             failed.push(file);
         }
     }
     print(&rows);
     println!("{:.0} s in all", began.elapsed().as_secs_f64());
     if !failed.is_empty() {
-        bail!("failed: {}; what they said is above", failed.join(", "));
+        bail!("failed: {}; their output is above", failed.join(", "));
     }
     Ok(())
 }
 
-/// Runs tests and takes their figures; whether they passed.
-fn told(test: &mut Command, rows: &mut Vec<Row>) -> Result<bool> {
+/// Runs tests and collects their figures; returns whether they passed.
+fn collect_figures(test: &mut Command, rows: &mut Vec<Figure>) -> Result<bool> {
     let mut child = test
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {test:?}"))?;
-    let said = child.stdout.take().context("tests without an output")?;
-    for line in BufReader::new(said).lines() {
-        let line = line.context("cannot read what the tests say")?;
-        // What libtest says of the test stands before it.
+    let printed = child.stdout.take().context("no stdout of the tests")?;
+    for line in BufReader::new(printed).lines() {
+        let line = line.context("cannot read the output of the tests")?;
+        // libtest's own output precedes the figure on the line.
         let Some((_, figure)) = line.split_once(MARK) else {
             continue;
         };
         eprintln!("{}", figure.replace('\t', ": "));
         let mut columns = figure.split('\t').map(ToOwned::to_owned);
         let mut next = || columns.next().unwrap_or_default();
-        rows.push(Row {
+        rows.push(Figure {
             case: next(),
             tries: next(),
             seen: next(),
@@ -91,10 +92,10 @@ fn told(test: &mut Command, rows: &mut Vec<Row>) -> Result<bool> {
     Ok(status.success())
 }
 
-/// As Markdown, since it is quoted.
-fn print(rows: &[Row]) {
+/// Prints Markdown, because a document quotes the table.
+fn print(rows: &[Figure]) {
     println!("\n| case | tried | seen |\n|---|---|---|");
-    for Row { case, tries, seen } in rows {
+    for Figure { case, tries, seen } in rows {
         println!("| {case} | {tries} | {seen} |");
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench usage`: hands over to the example `usage` in `tests/`, which reads recordings; xtask does not.
+//! `cargo xtask bench usage`: runs the example `usage` in `tests/`, because xtask does not read recordings.
 
 use anyhow::Result;
 

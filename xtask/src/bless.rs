@@ -1,7 +1,6 @@
-//! `cargo xtask bless`: tests write what they got where they keep what they expect (`expect-test`).
+//! `cargo xtask bless`: tests rewrite their expected output (`expect-test`).
 //!
-//! Runs the tests inside the crates, and of the others only those that keep something: a live test that merely passes or fails has
-//! nothing to bless.
+//! Runs the tests inside the crates, and only those live tests that contain expected output.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +23,7 @@ pub(crate) fn run() -> Result<()> {
     bless(&["--lib", "--bins"])?;
     for entry in fs::read_dir(shell::root()).context("cannot list the root")? {
         let dir = entry.context("cannot list the root")?.path().join("tests");
-        for test in tests_that_expect(&dir)? {
+        for test in tests_with_expected_output(&dir)? {
             bless(&["--test", &test])?;
         }
     }
@@ -35,8 +34,8 @@ pub(crate) fn run() -> Result<()> {
     )
 }
 
-/// Names of the test programs in a folder whose source speaks of `expect-test`: one file each, or a folder of them.
-fn tests_that_expect(dir: &Path) -> Result<Vec<String>> {
+/// Names of the test programs in a folder whose source mentions `expect-test`: single files or folders.
+fn tests_with_expected_output(dir: &Path) -> Result<Vec<String>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
     }

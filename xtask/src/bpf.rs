@@ -1,8 +1,7 @@
-//! `cargo xtask bpf`: builds the committed BPF objects from `tracer-ebpf`, or checks that they are what their sources give.
+//! `cargo xtask bpf`: builds the committed BPF objects from `tracer-ebpf`, or compares them with a rebuild.
 //!
-//! The same bytes come out in every checkout on every machine: the compiler and the linker are pinned, and the paths that debug
-//! information holds are replaced. What is missing is installed: the compiler's library sources through rustup, LLVM through apt, the
-//! linker under the target directory.
+//! The build is reproducible on every machine: compiler and linker are pinned, and paths in debug information are replaced. Missing
+//! tools are installed: the sources of Rust's core library through rustup, LLVM through apt, the linker under the target directory.
 
 #[path = "../../tracer-ebpf/prebuilt/digest.rs"]
 mod digest;
@@ -20,15 +19,15 @@ use crate::shell;
 
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 
-/// Of the same LLVM as the pinned compiler: bitcode is only understood by its own version or a later one.
+/// Uses the same LLVM as the pinned compiler, because only the same or a later LLVM can read its bitcode.
 const LINKER_VERSION: &str = "0.13.0";
 const LLVM: &str = "/usr/lib/llvm-22";
 const LLVM_PACKAGES: [&str; 2] = ["llvm-22-dev", "libpolly-22-dev"];
 
-/// What `tracer-ebpf/prebuilt/MANIFEST.json` says.
+/// Content of `tracer-ebpf/prebuilt/MANIFEST.json`.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {
-    /// Digest of the sources and their dependencies' versions.
+    /// Digest of the sources and of the versions of their dependencies.
     sources: String,
     rustc: String,
     bpf_linker: String,
@@ -36,7 +35,7 @@ struct Manifest {
     objects: BTreeMap<String, String>,
 }
 
-/// Builds both objects and writes them to their place, or, to check, only compares them with what is there.
+/// Builds both objects and writes them to `prebuilt/`. With `check`, only compares them with the committed ones.
 pub(crate) fn bpf(check: bool) -> Result<()> {
     let sources =
         digest::of_sources(shell::root()).context("cannot read the sources of the BPF object")?;
@@ -47,7 +46,7 @@ pub(crate) fn bpf(check: bool) -> Result<()> {
     };
     let mut objects = BTreeMap::new();
     for arch in ARCHES {
-        let built = tools.build(arch, Words::None)?;
+        let built = tools.build(arch, Logging::None)?;
         let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
         objects.insert(arch.to_owned(), bytes);
     }
@@ -73,14 +72,14 @@ pub(crate) fn bpf(check: bool) -> Result<()> {
     }
 }
 
-/// Whether what building takes is here, or could be installed.
+/// Returns whether the tools to build the objects are installed, or can be installed.
 pub(crate) fn can_build() -> bool {
     Tools::find().is_ok()
 }
 
-/// Builds the object that says what it does, for this machine, and returns its path. It is never committed.
-pub(crate) fn with_words() -> Result<PathBuf> {
-    Tools::find()?.build(env::consts::ARCH, Words::All)
+/// Builds the object that logs, for this machine, and returns its path. The object is never committed.
+pub(crate) fn with_logging() -> Result<PathBuf> {
+    Tools::find()?.build(env::consts::ARCH, Logging::All)
 }
 
 fn write(manifest: &Manifest, objects: &BTreeMap<String, Vec<u8>>) -> Result<()> {
@@ -100,30 +99,30 @@ fn compare(built: &Manifest, objects: &BTreeMap<String, Vec<u8>>) -> Result<()> 
             .with_context(|| format!("cannot read {}", object(arch).display()))?;
         if committed != *bytes {
             bail!(
-                "{} is not what its sources give; run `cargo xtask bpf` and commit the result",
+                "{} differs from a rebuild of its sources: run `cargo xtask bpf` and commit the result",
                 object(arch).display()
             );
         }
     }
     if read_manifest()? != *built {
         bail!(
-            "{} does not say what was built; run `cargo xtask bpf` and commit the result",
+            "{} does not match the rebuild: run `cargo xtask bpf` and commit the result",
             manifest_path().display()
         );
     }
-    println!("both BPF objects were rebuilt and are byte for byte the committed ones");
+    println!("rebuilt both BPF objects: they equal the committed ones byte for byte");
     Ok(())
 }
 
-/// All that can be said where the objects cannot be rebuilt.
+/// Compares only the digest of the sources, on machines that cannot rebuild the objects.
 fn check_digest(sources: &str, reason: &anyhow::Error) -> Result<()> {
     if read_manifest()?.sources != sources {
         bail!(
-            "the BPF objects are older than their sources; run `cargo xtask bpf` and commit the result"
+            "the BPF objects are older than their sources: run `cargo xtask bpf` and commit the result"
         );
     }
     println!(
-        "the BPF objects could not be rebuilt here ({reason:#}); only the digest of their sources was compared, and it is right"
+        "cannot rebuild the BPF objects here ({reason:#}); compared only the digest of their sources, which matches"
     );
     Ok(())
 }
@@ -143,21 +142,21 @@ fn object(arch: &str) -> PathBuf {
     shell::root().join(format!("tracer-ebpf/prebuilt/gotrace.{arch}.bpf.o"))
 }
 
-/// Whether an object says what it does.
+/// Selects an object with or without logging.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Words {
+enum Logging {
     None,
     All,
 }
 
-/// What building for BPF takes beyond a plain Rust toolchain.
+/// Tools for BPF beyond a plain Rust toolchain.
 struct Tools {
     sysroot: PathBuf,
     linker_dir: PathBuf,
 }
 
 impl Tools {
-    /// Finds or installs them.
+    /// Finds or installs the tools.
     fn find() -> Result<Self> {
         let sysroot = shell::read(
             Command::new("rustc")
@@ -171,7 +170,7 @@ impl Tools {
                     .args(["component", "add", "rust-src"])
                     .current_dir(shell::root()),
             )
-            .context("the sources of Rust's core library (rust-src) are missing")?;
+            .context("cannot find the sources of Rust's core library: install rust-src")?;
         }
         if !Path::new(LLVM).join("lib/libLLVM.so").exists()
             || !Path::new(LLVM).join("bin/llvm-strip").exists()
@@ -190,13 +189,13 @@ impl Tools {
     }
 
     /// Builds the object for the registers of `arch`, with BTF and without debug information, and returns its path.
-    fn build(&self, arch: &str, words: Words) -> Result<PathBuf> {
-        // One folder for both: the flags below do not reach what is compiled for the host, so that is built once.
+    fn build(&self, arch: &str, logging: Logging) -> Result<PathBuf> {
+        // Both objects share a folder: the flags below do not affect code for the host, which is therefore built once.
         let target = shell::target().join("bpf");
         let mut path = vec![self.linker_dir.clone()];
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         let mut cargo = shell::cargo();
-        // An outer build's wishes must not change the bytes.
+        // Settings of an outer build must not change the bytes.
         for name in [
             "RUSTFLAGS",
             "RUSTC",
@@ -235,11 +234,11 @@ impl Tools {
             .arg(&target)
             .env("PATH", env::join_paths(path)?)
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(arch)?)
-            // `-Z build-std` is all that a nightly compiler would be needed for.
+            // Only `-Z build-std` would need a nightly compiler.
             .env("RUSTC_BOOTSTRAP", "1");
-        let name = match words {
-            Words::None => format!("gotrace.{arch}.bpf.o"),
-            Words::All => {
+        let name = match logging {
+            Logging::None => format!("gotrace.{arch}.bpf.o"),
+            Logging::All => {
                 cargo.args(["--features", "log"]);
                 format!("gotrace.{arch}.log.bpf.o")
             }
@@ -258,7 +257,7 @@ impl Tools {
     }
 
     fn flags(&self, arch: &str) -> Result<String> {
-        // A toolchain directory can be a link; the compiler shows either name.
+        // A toolchain directory can be a link; the compiler prints either name.
         let real = self
             .sysroot
             .canonicalize()
@@ -285,13 +284,13 @@ impl Tools {
 
 fn is_linker(linker: &Path) -> bool {
     shell::read(Command::new(linker).arg("--version"))
-        .is_ok_and(|said| said.trim().ends_with(LINKER_VERSION))
+        .is_ok_and(|printed| printed.trim().ends_with(LINKER_VERSION))
 }
 
 fn install_llvm() -> Result<()> {
     if shell::find("apt-get").is_none() {
         bail!(
-            "LLVM 22 is missing, and there is no apt-get to install {} with",
+            "cannot install LLVM 22: no apt-get here; install {} by other means",
             LLVM_PACKAGES.join(" and ")
         );
     }
@@ -307,8 +306,8 @@ fn install_llvm() -> Result<()> {
     shell::run(shell::as_root("env")?.args(install).args(LLVM_PACKAGES))
 }
 
-/// From source: no package of it is in Debian. Its build script finds LLVM by `llvm-config`, but does not tell the linker where the
-/// shared library lies, which Debian keeps out of the usual folders.
+/// Installs from source, because Debian has no package. The linker's build script finds LLVM by `llvm-config`, but does not pass
+/// the directory of LLVM's shared library to rustc. Debian keeps that library outside the usual directories.
 fn install_linker(to: &Path) -> Result<()> {
     let mut install = shell::cargo();
     install
@@ -330,6 +329,5 @@ fn install_linker(to: &Path) -> Result<()> {
         .env("RUSTFLAGS", format!("-L native={LLVM}/lib"))
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     shell::run(&mut install)?;
-    fs::remove_dir_all(to.join("build"))
-        .context("cannot remove what bpf-linker's build left behind")
+    fs::remove_dir_all(to.join("build")).context("cannot remove the build files of bpf-linker")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask complete`: hands over to the example of that name in `tests/`, which reads recordings; xtask does not.
+//! `cargo xtask complete`: runs the example of that name in `tests/`, because xtask does not read recordings.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
     example("complete", &[&rounds.to_string(), minor], minor)
 }
 
-/// Runs an example of `tests/` on a Go of this minor version.
+/// Runs an example of `tests/` with Go of this minor version.
 pub(crate) fn example(name: &str, args: &[&str], minor: &str) -> Result<()> {
     setup::minor(minor)?;
     let gotrace = shell::gotrace()?;
@@ -20,7 +20,7 @@ pub(crate) fn example(name: &str, args: &[&str], minor: &str) -> Result<()> {
         "--example",
         name,
     ]))?;
-    // Whoever runs this, the builds are root's: tracing needs it, and the sandboxes are private.
+    // The builds always run as root: tracing needs root, and the sandboxes are private.
     let mut example = shell::as_root("env")?;
     example.arg(format!("GOTRACE_BIN={}", gotrace.display()));
     example.arg(format!(

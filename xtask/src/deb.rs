@@ -1,7 +1,7 @@
-//! `cargo xtask deb`: a Debian package of gotrace, by cargo-deb.
+//! `cargo xtask deb`: builds a Debian package of gotrace with cargo-deb.
 //!
-//! It holds what `gotrace install` puts into a tree, so a package and an installation by hand are the same files. The program in it is
-//! static: one package serves every Debian and what comes of it.
+//! The package contains the files that `gotrace install` writes into a tree, so it equals an installation by hand. Its program is
+//! static, so one package serves every Debian and its derivatives.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,26 +11,26 @@ use anyhow::{Context as _, Result};
 
 use crate::{setup, shell};
 
-/// Under the target directory: what the package is made of, where cargo-deb takes what was built for.
+/// Files of the package, under the target directory, where cargo-deb expects build results.
 const TREE: &str = "release/tree";
 
-/// Of a release that is built for it, or in a hurry of a program that is there.
+/// Builds a package of a new release, or quickly of an existing program.
 pub(crate) fn run(program: Option<&Path>) -> Result<()> {
     let package = if let Some(program) = program {
-        quickly(program)?
+        for_test(program)?
     } else {
         setup::for_static()?;
         of(&shell::static_gotrace()?, &[])?
     };
     println!(
-        "{}: `sudo apt install` takes it by its path",
+        "{}: install it with `sudo apt install PATH`",
         package.display()
     );
     Ok(())
 }
 
-/// For a test.
-pub(crate) fn quickly(program: &Path) -> Result<PathBuf> {
+/// Builds a package for a test.
+pub(crate) fn for_test(program: &Path) -> Result<PathBuf> {
     of(program, &["--fast"])
 }
 

@@ -1,8 +1,8 @@
-//! `cargo xtask demo`: from a fresh checkout to the summary of a real build.
+//! `cargo xtask demo`: shows the summary of a real build from a new checkout.
 //!
-//! Builds the release binary, finds a Go or installs one under the target directory, and runs `gotrace run` on a cold build of
-//! `tests/gomods/hello`, or on the command that was given. Nothing of Go's own settings is changed; only the build cache is a
-//! private one, so that there is something to see.
+//! Builds the release binary, finds Go or installs one under the target directory, and runs `gotrace run`. The traced command is a
+//! cold build of `tests/gomods/hello`, or the given command. Go's own settings do not change. Only the build cache is private, so
+//! that packages are compiled.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{setup, shell};
 
-/// Where a Go may be besides PATH, best first.
+/// Directories besides PATH that can contain Go, best first.
 const USUAL_PLACES: &[&str] = &["/usr/local/go/bin", "/usr/lib/go/bin"];
 
 pub(crate) fn run(command: &[String]) -> Result<()> {
@@ -24,7 +24,7 @@ pub(crate) fn run(command: &[String]) -> Result<()> {
     path.push(":");
     path.push(env::var_os("PATH").unwrap_or_default());
 
-    // The environment is given to sudo, where there is one: gotrace runs the build with the environment of whoever called sudo.
+    // sudo receives the environment, because gotrace runs the build with the environment of sudo's caller.
     let mut run = shell::as_root(gotrace)?;
     run.args(["run", "--"]).env("PATH", path);
     if command.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) fn run(command: &[String]) -> Result<()> {
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
         run.env("GOCACHE", cache)
             .current_dir(shell::root().join("tests/gomods/hello"));
-        // A checkout may be somebody else's than the caller's, which git refuses to look into.
+        // The checkout can belong to another user, and git then refuses to read it.
         run.args(["go", "build", "-buildvcs=false", "-o"])
             .arg(scratch.join("hello"))
             .arg(".");
@@ -46,7 +46,7 @@ pub(crate) fn run(command: &[String]) -> Result<()> {
     shell::run(&mut run)
 }
 
-/// A Go that is there, else the newest of the tests'.
+/// An installed Go, else the newest of the tests' toolchains.
 fn find_go() -> Result<PathBuf> {
     let usual = USUAL_PLACES
         .iter()
@@ -57,6 +57,6 @@ fn find_go() -> Result<PathBuf> {
     }
     let newest = tests::OFFICIAL_VERSIONS
         .last()
-        .context("the tests name no Go version")?;
+        .context("the list of Go versions for the tests is empty")?;
     setup::go(newest)
 }

@@ -1,7 +1,8 @@
-//! The rings that need nightly Rust: every fuzz target for a short while, and decoding under Miri.
+//! The rings that need nightly Rust: a short run of every fuzz target, and decoding under Miri.
 //!
-//! A fuzz crate is a folder `fuzz/`, at the root or in a crate, with `fuzz_targets/*.rs` and a `corpus/<target>/` of seeds. It is
-//! built with the flags libFuzzer needs; `cargo fuzz` is not needed. A machine without nightly leaves both rings out, and says so.
+//! A fuzz crate is a folder `fuzz/`, at the root or in a crate, with `fuzz_targets/*.rs` and a `corpus/<target>/` of seeds. The
+//! ring passes libFuzzer's flags itself, without `cargo fuzz`. Without nightly Rust, both rings are left out, and the table
+//! contains the reason.
 
 use std::env;
 use std::ffi::OsStr;
@@ -17,9 +18,9 @@ use anyhow::{Context as _, Result, bail};
 use crate::shell;
 use crate::test::Outcome;
 
-/// How long each target runs.
+/// Run time of each target.
 const SECONDS: u32 = 10;
-/// No input may take longer than this, or more memory; and no chatter.
+/// Limits of time and memory for one input, and no progress output.
 const LIMITS: [&str; 5] = [
     "-timeout=5",
     "-rss_limit_mb=1024",
@@ -28,13 +29,13 @@ const LIMITS: [&str; 5] = [
     "-print_final_stats=1",
 ];
 
-/// Coverage that libFuzzer steers by. No sanitizer: the crates that are fuzzed contain no `unsafe`, and what they check themselves
-/// (overflow, bounds, debug assertions) is on.
+/// Coverage for libFuzzer. No sanitizer: the fuzzed crates contain no `unsafe`, and their own checks (overflow, bounds, debug
+/// assertions) are enabled.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
      -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1";
 
-/// Runs each target on its corpus and on what libFuzzer makes of it.
+/// Runs each target on its corpus, and on inputs that libFuzzer derives from it.
 pub(crate) fn smoke() -> Result<Outcome> {
     if let Some(why) = missing(&[]) {
         return Ok(Outcome::LeftOut(why));
@@ -45,7 +46,7 @@ pub(crate) fn smoke() -> Result<Outcome> {
         build
             .args(["build", "--release", "--bins", "--manifest-path"])
             .arg(dir.join("Cargo.toml"));
-        // With a target given, the flags do not reach build scripts.
+        // With a target given, the flags do not apply to build scripts.
         build
             .args(["--target", &host(), "--target-dir"])
             .arg(&target_dir);
@@ -59,7 +60,7 @@ pub(crate) fn smoke() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Each target on one processor, as many at a time as there are.
+/// Runs one target per processor at a time.
 fn run_all(dir: &Path, target_dir: &Path) -> Result<()> {
     let left = Mutex::new(targets(dir)?.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -83,26 +84,26 @@ fn run_one(dir: &Path, target_dir: &Path, target: &str) -> Result<()> {
     let found = target_dir.join("corpus").join(target);
     fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
     let mut fuzz = Command::new(target_dir.join(host()).join("release").join(target));
-    // New inputs go to the first folder, the seeds are only read.
+    // New inputs go to the first folder; the seeds are only read.
     fuzz.arg(&found)
         .arg(dir.join("corpus").join(target))
         .args(LIMITS)
         .arg(format!("-max_total_time={SECONDS}"))
         .arg(format!("-artifact_prefix={}/", target_dir.display()))
         .current_dir(target_dir);
-    // Told as a whole: others speak meanwhile.
+    // Printed as a whole, because other targets print at the same time.
     let output = fuzz
         .output()
         .with_context(|| format!("cannot run fuzz target {target}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    eprintln!("fuzz target {target}: {}\n{said}", output.status);
+    let printed = String::from_utf8_lossy(&output.stderr);
+    eprintln!("fuzz target {target}: {}\n{printed}", output.status);
     if !output.status.success() {
         bail!("fuzz target {target} failed: {}", output.status);
     }
     Ok(())
 }
 
-/// Runs the tests of `decode` under Miri, which sees undefined behaviour and reads past an end.
+/// Runs the tests of `decode` under Miri, which detects undefined behaviour and out-of-bounds reads.
 pub(crate) fn miri() -> Result<Outcome> {
     if let Some(why) = missing(&["miri", "rust-src"]) {
         return Ok(Outcome::LeftOut(why));
@@ -120,15 +121,15 @@ pub(crate) fn miri() -> Result<Outcome> {
     ]);
     miri.arg(shell::target().join("miri"))
         .args(["--", "decode"]);
-    // Property tests run a few cases: Miri is a thousand times slower.
+    // Property tests run few cases: Miri is a thousand times slower.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("PROPTEST_CASES", "4");
     shell::run(&mut miri).map(|()| Outcome::Passed)
 }
 
-/// What keeps a nightly ring from running here, if anything does. Components that are missing are installed.
+/// The reason why a nightly ring cannot run here, if any. Installs missing components.
 fn missing(components: &[&str]) -> Option<String> {
-    let install = "`rustup toolchain install nightly` brings it";
+    let install = "run `rustup toolchain install nightly`";
     if shell::find("rustup").is_none() || !shell::succeeds(nightly("rustc").arg("--version")) {
         return Some(format!("no nightly Rust here; {install}"));
     }
@@ -136,15 +137,12 @@ fn missing(components: &[&str]) -> Option<String> {
     add.args(["component", "add", "--toolchain", "nightly"])
         .args(components);
     if !components.is_empty() && !shell::succeeds(&mut add) {
-        return Some(format!(
-            "nightly Rust has no {} here",
-            components.join(" and no ")
-        ));
+        return Some(format!("nightly Rust lacks {}", components.join(" and ")));
     }
     None
 }
 
-/// A program of the nightly toolchain, whatever toolchain this runs under.
+/// A program of the nightly toolchain, independent of the current toolchain.
 fn nightly(program: &str) -> Command {
     let mut command = Command::new("rustup");
     command
@@ -160,7 +158,7 @@ fn host() -> String {
     format!("{}-unknown-linux-gnu", env::consts::ARCH)
 }
 
-/// Folders of the fuzz crates there are.
+/// Folders of all fuzz crates.
 fn fuzz_crates() -> Result<Vec<PathBuf>> {
     let places = fs::read_dir(shell::root()).context("cannot list the root")?;
     let mut crates = vec![shell::root().join("fuzz")];
@@ -170,7 +168,7 @@ fn fuzz_crates() -> Result<Vec<PathBuf>> {
     crates.retain(|it| it.join("fuzz_targets").is_dir());
     crates.sort();
     if crates.is_empty() {
-        bail!("there is no fuzz crate");
+        bail!("no fuzz crate found");
     }
     Ok(crates)
 }

@@ -1,7 +1,7 @@
-//! `cargo xtask image`: gotrace as one static program, and a container's image with nothing else in it.
+//! `cargo xtask image`: builds gotrace as one static program, and a container image that contains nothing else.
 //!
-//! Nothing is fetched from a registry: the image begins with nothing. It is left as an archive that any runtime loads, because where
-//! it should go from here is not for a build to know.
+//! The image is built from scratch, without a registry. The result is an archive that any runtime can load; no command publishes
+//! it.
 
 use std::fs;
 use std::path::Path;
@@ -11,14 +11,14 @@ use anyhow::{Context as _, Result};
 
 use crate::{setup, shell};
 
-/// Under the target directory.
+/// Path under the target directory.
 const ARCHIVE: &str = "gotrace-image.tar";
 
 pub(crate) fn run(name: &str) -> Result<()> {
     setup::for_image()?;
     let built = shell::static_gotrace()?;
     let context = tempfile::tempdir().context("cannot make a temporary directory")?;
-    // Its mode is the image's, whatever the umask was.
+    // The image keeps this mode, so it must not depend on the umask.
     shell::run(
         Command::new("install")
             .args(["--mode=0755", "--no-target-directory"])
@@ -62,7 +62,7 @@ pub(crate) fn run(name: &str) -> Result<()> {
     ])?)?;
     shell::run(&mut buildah(&["rmi", "--all"])?)?;
     println!(
-        "{name}: {} with gotrace in it of {}; {} holds it, for `podman load`, `ctr image import` and the like",
+        "{name}: {}, including gotrace of {}, in {}: load it with `podman load` or `ctr image import`",
         megabytes(&archive)?,
         megabytes(&built)?,
         archive.display()

@@ -1,6 +1,6 @@
-//! `cargo xtask kernel-log`: gotrace with kernel programs that say what they do, for who works on them.
+//! `cargo xtask kernel-log`: runs a gotrace whose kernel programs log, for their development.
 //!
-//! Its object is built with the feature `log` of `tracer-ebpf` and is never committed: the words cost instructions in every program.
+//! Its object has the feature `log` of `tracer-ebpf` and is never committed, because logging costs instructions in every program.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     shell::run(shell::as_root(build()?)?.args(args))
 }
 
-/// Demands that the words come, of the processes of a command that gotrace runs, wherever the object can be built.
+/// Checks that the kernel programs log the processes of a traced command, on machines that can build the object.
 pub(crate) fn check() -> Result<()> {
     if !bpf::can_build() {
-        println!("kernel programs that talk could not be built here, so they were not tried");
+        println!("cannot build logging kernel programs here: not tested");
         return Ok(());
     }
     let mut command = shell::as_root(build()?)?;
@@ -33,22 +33,22 @@ pub(crate) fn check() -> Result<()> {
         ])
         .output()
         .context("cannot run gotrace")?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stderr);
     if !output.status.success()
-        || !said.contains("kernel: exec of")
-        || !said.contains("kernel: fork of")
+        || !printed.contains("kernel: exec of")
+        || !printed.contains("kernel: fork of")
     {
         bail!(
-            "kernel programs that were built to talk do not: {}: {said}",
+            "logging kernel programs did not log an exec and a fork: {}: {printed}",
             output.status
         );
     }
-    println!("kernel programs that were built to talk do");
+    println!("logging kernel programs log execs and forks");
     Ok(())
 }
 
 fn build() -> Result<PathBuf> {
-    let object = bpf::with_words()?;
+    let object = bpf::with_logging()?;
     let mut cargo = shell::cargo();
     cargo
         .args([
@@ -60,7 +60,7 @@ fn build() -> Result<PathBuf> {
         ])
         .env("GOTRACE_KERNEL_LOG_OBJECT", object);
     shell::run(&mut cargo)?;
-    // Its place is that of the usual one.
+    // Copied, because the usual build writes to the same path.
     let dir = shell::target().join("kernel-log");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let gotrace = dir.join("gotrace");

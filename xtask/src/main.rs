@@ -1,12 +1,12 @@
-//! Every word CI says: `cargo xtask WORD`.
+//! The commands of development and CI: `cargo xtask COMMAND`.
 //!
-//! This crate is compiled first on a fresh machine, so it stays small: it starts other programs and reads what they print. What a
-//! word needs to know about Go toolchains and test modules comes from the library in `tests/`, so both install and expect the same.
-//! Nothing here is part of `gotrace`.
+//! This crate is compiled first on a new machine, so it stays small: it starts other programs and reads their output. Facts about
+//! Go toolchains and test modules come from the library in `tests/`, so both install and expect the same. Nothing here is part of
+//! `gotrace`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a build tool talks to the terminal"
+    reason = "a build tool prints to the terminal"
 )]
 
 mod bench_agent;
@@ -37,58 +37,58 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-/// The words of gotrace's build, tests and measurements.
+/// Build, test and measure gotrace.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Args {
     #[command(subcommand)]
-    word: Word,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Word {
-    /// Build the BPF objects that are committed in tracer-ebpf/prebuilt, installing what that takes.
+enum Command {
+    /// Build the committed BPF objects in tracer-ebpf/prebuilt. Installs missing tools.
     Bpf {
-        /// Only compare what is committed with what its sources give.
+        /// Only compare the committed objects with a rebuild of their sources.
         #[arg(long)]
         check: bool,
     },
-    /// Install what the tests need and run them all, the live ones included.
+    /// Install the requirements of the tests, and run all rings, including the live tests.
     Test {
-        /// Run this ring alone; may be given several times.
+        /// Run only this ring (can be repeated).
         #[arg(long, value_enum, value_name = "RING")]
         only: Vec<test::Ring>,
     },
-    /// Install what the tests need, and nothing else.
+    /// Install the requirements of the tests.
     Setup,
-    /// Build gotrace, find Go or install one under target/, and trace a real build.
+    /// Build gotrace, find Go or install it under target/, and trace a real build.
     Demo {
-        /// A command to trace instead of the build of tests/gomods/hello.
+        /// Command to trace instead of the build of tests/gomods/hello.
         #[arg(last = true, value_name = "CMD")]
         command: Vec<String>,
     },
-    /// Rewrite the expected output of every test that keeps it in a file or in its source. Read the difference before committing it.
+    /// Rewrite the expected output of all tests, in sources and in files. Read the difference before you commit it.
     Bless,
-    /// Measure. Prints ratios with their spread; nothing is asserted.
+    /// Run a benchmark. Most benchmarks print ratios with their spread and assert nothing.
     Bench {
         #[command(subcommand)]
         what: Bench,
     },
-    /// Record a cold build of the standard library many times and demand that no process, argument, exit or phase is missing.
+    /// Record cold builds of the standard library. Fails if a process, argument, exit or phase is missing.
     Complete {
         #[arg(long, default_value_t = 20)]
         rounds: usize,
-        /// Minor version of the Go that builds.
+        /// Minor version of Go.
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
-    /// Run a gotrace whose kernel programs say on stderr what they do.
+    /// Run a gotrace whose kernel programs log to stderr.
     KernelLog {
-        /// What gotrace is to do.
+        /// Arguments of gotrace.
         #[arg(last = true, value_name = "ARGS", required = true)]
         args: Vec<String>,
     },
-    /// Build gotrace as one static program, and an image for containers with nothing else in it.
+    /// Build gotrace as one static program, and a container image that contains only this program.
     Image {
         /// Name of the image.
         #[arg(long, default_value = concat!("localhost/gotrace:", env!("CARGO_PKG_VERSION")))]
@@ -96,96 +96,95 @@ enum Word {
     },
     /// Build a Debian package of gotrace.
     Deb {
-        /// Put this program into it, packed in a hurry, instead of a release that is built for it.
+        /// Package this program without a release build.
         #[arg(long, value_name = "PROGRAM")]
         of: Option<PathBuf>,
     },
     /// Trace builds on Debian's kernels, each in an emulator.
     Vm {
-        /// Only these: `6.12`, or locked down `6.12-integrity` and `6.12-confidentiality`.
+        /// Kernels to test, such as `6.12`, or locked down `6.12-integrity` and `6.12-confidentiality` [default: all].
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
     },
-    /// Check what the compiler does not: the direction of dependencies, the length of files, links and names in the documents.
+    /// Check house rules that the compiler does not check: dependencies, file lengths, links, and the language of documents.
     Tidy,
 }
 
 #[derive(Subcommand)]
 enum Bench {
-    /// What `gotrace agent` costs, and whether it keeps up.
+    /// Measure the cost of `gotrace agent`, and its behaviour under load.
     Agent {
-        /// Measure this alone; may be given several times.
+        /// Run only this measurement (can be repeated).
         #[arg(long, value_enum, value_name = "PART")]
-        only: Vec<bench_agent::Part>,
+        only: Vec<bench_agent::Measurement>,
         /// Builds in the history of the idle agent.
         #[arg(long, default_value_t = 10_000)]
         builds: u64,
-        /// Builds at once.
+        /// Number of parallel builds.
         #[arg(long, default_value_t = 200)]
-        crowd: usize,
-        /// Length of the storm of processes, with the agent and without.
+        parallel: usize,
+        /// Duration of the storm of processes, with the agent and without it.
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         storm: u64,
-        /// Builds one after another: an hour's worth at ten a minute.
+        /// Number of consecutive builds: by default an hour's worth at ten a minute.
         #[arg(long, value_name = "BUILDS", default_value_t = 600)]
         soak: usize,
-        /// Minor version of the Go that builds.
+        /// Minor version of Go.
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
-    /// Time and memory of `gotrace analyze` on Go programs of 2 to 100 MB, beside other tools on the same files.
+    /// Measure time and memory of `gotrace analyze` and of other tools on Go programs of 2 to 100 MB.
     Analyze,
-    /// Time to list and show builds of a long history, and its size.
+    /// Measure the time to list and show builds of a long history, and its size.
     History {
-        /// How many builds it has.
+        /// Builds in the history.
         #[arg(long, default_value_t = 10_000)]
         builds: u64,
     },
-    /// Faults and hostile neighbours, in the long forms of the tests: one table of what was tried and what came of it. Takes a quarter of
-    /// an hour on two cores.
+    /// Run the fault tests in their long forms, and print a table of tries and results. Takes a quarter of an hour on two cores.
     Reliability,
-    /// Bytes at the right package by `gotrace analyze`, beside Go's own tools, for each release and several targets.
+    /// Compare the bytes per package in `gotrace analyze` with Go's own tools, for each release and several targets.
     Owners {
-        /// Minor version of a Go that builds; may be given several times. All without it.
+        /// Minor version of Go (can be repeated) [default: all].
         #[arg(long, value_name = "VERSION")]
         go: Vec<String>,
-        /// Target such as `linux/arm64`; may be given several times. All without it.
+        /// Target such as `linux/arm64` (can be repeated) [default: all].
         #[arg(long, value_name = "TARGET")]
         target: Vec<String>,
         /// Folder of a Go program to build for this machine, instead of the programs of GOROOT.
         #[arg(value_name = "FOLDER")]
         programs: Vec<PathBuf>,
     },
-    /// What tracing costs a cold, a warm and a relinking build, and a process that is not traced.
+    /// Measure the cost of tracing for a cold, a warm and a relinking build, and for an untraced process.
     Overhead {
-        /// How often each build is measured under each tracer. A round takes some four minutes on two cores.
+        /// Measurements of each build under each tracer. A round takes about four minutes on two cores.
         #[arg(long, default_value_t = 2)]
         rounds: usize,
-        /// Minor version of the Go that builds.
+        /// Minor version of Go.
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
-    /// CPU time, peak memory and end of processes, beside what the kernel told their parent.
+    /// Compare CPU times, peak memory and ends of processes with the results of `wait4`.
     Usage {
-        /// Minor version of the Go that builds.
+        /// Minor version of Go.
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
 }
 
 fn main() -> ExitCode {
-    let done = match Args::parse().word {
-        Word::Bpf { check } => bpf::bpf(check),
-        Word::Test { only } => test::run(&only),
-        Word::Setup => setup::for_tests(),
-        Word::Demo { command } => demo::run(&command),
-        Word::Bless => bless::run(),
-        Word::Bench {
+    let done = match Args::parse().command {
+        Command::Bpf { check } => bpf::bpf(check),
+        Command::Test { only } => test::run(&only),
+        Command::Setup => setup::for_tests(),
+        Command::Demo { command } => demo::run(&command),
+        Command::Bless => bless::run(),
+        Command::Bench {
             what:
                 Bench::Agent {
                     only,
                     builds,
-                    crowd,
+                    parallel,
                     storm,
                     soak,
                     go,
@@ -195,21 +194,21 @@ fn main() -> ExitCode {
             &go,
             &bench_agent::Size {
                 builds,
-                crowd,
+                parallel,
                 storm: Duration::from_secs(storm),
                 soak,
             },
         ),
-        Word::Bench {
+        Command::Bench {
             what: Bench::Analyze,
         } => bench_analyze::bench_analyze(),
-        Word::Bench {
+        Command::Bench {
             what: Bench::History { builds },
         } => bench_history::run(builds),
-        Word::Bench {
+        Command::Bench {
             what: Bench::Overhead { rounds, go },
         } => bench_overhead::run(rounds, &go),
-        Word::Bench {
+        Command::Bench {
             what:
                 Bench::Owners {
                     go,
@@ -217,18 +216,18 @@ fn main() -> ExitCode {
                     programs,
                 },
         } => bench_owners::run(&go, &target, &programs),
-        Word::Bench {
+        Command::Bench {
             what: Bench::Reliability,
         } => bench_reliability::run(),
-        Word::Bench {
+        Command::Bench {
             what: Bench::Usage { go },
         } => bench_usage::run(&go),
-        Word::Complete { rounds, go } => complete::run(rounds, &go),
-        Word::KernelLog { args } => kernel_log::run(&args),
-        Word::Deb { of } => deb::run(of.as_deref()),
-        Word::Image { name } => image::run(&name),
-        Word::Tidy => tidy::run(),
-        Word::Vm { kernels } => vm::run(&kernels),
+        Command::Complete { rounds, go } => complete::run(rounds, &go),
+        Command::KernelLog { args } => kernel_log::run(&args),
+        Command::Deb { of } => deb::run(of.as_deref()),
+        Command::Image { name } => image::run(&name),
+        Command::Tidy => tidy::run(),
+        Command::Vm { kernels } => vm::run(&kernels),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Wall and CPU time of a command and everything it started and waited for, and how samples spread.
+//! Wall and CPU time of a command with its waited-for descendants, and the spread of samples.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-/// Seconds.
+/// Times in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
     pub(crate) wall: f64,
-    /// User and system time together.
+    /// User time plus system time.
     pub(crate) cpu: f64,
 }
 
@@ -33,7 +33,7 @@ impl AddAssign for Sample {
     }
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command that must succeed.
 pub(crate) fn measure(command: &mut Command) -> Result<Sample> {
     let before = children_cpu()?;
     let began = Instant::now();
@@ -49,8 +49,8 @@ pub(crate) fn measure(command: &mut Command) -> Result<Sample> {
     })
 }
 
-/// Makes this process the parent of what its children leave behind. `perf trace` does not wait for the command it ran, whose CPU time
-/// would be nobody's.
+/// Makes this process the parent of orphaned descendants. `perf trace` does not wait for its command, whose CPU time would
+/// otherwise be lost.
 pub(crate) fn adopt_orphans() -> Result<()> {
     // SAFETY: this option takes a number and touches no memory.
     if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } != 0 {
@@ -59,13 +59,13 @@ pub(crate) fn adopt_orphans() -> Result<()> {
     Ok(())
 }
 
-/// Waits for those that are gone already. Called when no other child is running.
+/// Reaps ended orphans. Called when no other child runs.
 fn reap_orphans() {
-    // SAFETY: a null status pointer is allowed: the status is not wanted.
+    // SAFETY: a null status pointer is allowed, because the status is not needed.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
 }
 
-/// CPU seconds of all children that were waited for, and of theirs.
+/// CPU seconds of all reaped children and of their reaped descendants.
 pub(crate) fn children_cpu() -> Result<f64> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the pointer is valid for writing a `rusage`.
@@ -85,7 +85,7 @@ fn seconds(time: libc::timeval) -> f64 {
     time.tv_sec as f64 + time.tv_usec as f64 / 1e6
 }
 
-/// Median and extremes.
+/// Median, minimum and maximum.
 pub(crate) struct Spread {
     pub(crate) median: f64,
     min: f64,
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_lies_in_the_middle() {
+    fn the_median_is_the_middle_value() {
         assert_eq!(
             Spread::of([3.0, 1.0, 2.0].into_iter()).ratio(),
             "2.000 (1.000..3.000)"

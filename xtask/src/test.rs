@@ -1,11 +1,11 @@
-//! `cargo xtask test`: everything, in rings from the cheapest to the one that needs root, with a table of what each took.
+//! `cargo xtask test`: runs all rings, from the cheapest to the one that needs root, and prints a table of times and results.
 //!
 //! The workspace is built once, in the dev profile: every ring selects the same packages, so cargo unifies the same features and
-//! reuses what is there. A ring that fails does not keep the others from running, except that nothing runs when the build fails.
+//! reuses the build. If a ring fails, the others still run, except after a failed build.
 
 use std::env;
 use std::fs::{self, File};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -16,19 +16,19 @@ use crate::{bpf, deb, fuzz, kernel_log, setup, shell, tidy, vm};
 /// A ring of tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ring {
-    /// What the compiler does not check: `cargo xtask tidy`.
+    /// House rules that the compiler does not check: `cargo xtask tidy`.
     Tidy,
     /// Formatting.
     Fmt,
-    /// Build the workspace and its tests, and the static program that they run.
+    /// Build the workspace and its tests.
     Build,
     /// Lints, as errors.
     Clippy,
-    /// The committed BPF objects are what their sources give: `cargo xtask bpf --check`.
+    /// Comparison of the committed BPF objects with a rebuild: `cargo xtask bpf --check`.
     Bpf,
     /// Tests inside the crates and in their documentation.
     Unit,
-    /// Each fuzz target for a short while.
+    /// A short run of each fuzz target.
     Fuzz,
     /// Decoding under Miri.
     Miri,
@@ -38,15 +38,15 @@ pub(crate) enum Ring {
     Live,
 }
 
-/// One after the other.
+/// Rings that run first, one after another.
 const FIRST: [Ring; 3] = [Ring::Tidy, Ring::Fmt, Ring::Build];
-/// Side by side, for half of the time each has one processor busy. The two that need the workspace's own build directory come when the
-/// other lane has built what it needs: only one can build there at a time.
+/// Lanes that run in parallel, because each uses only one processor for half of its time. Two rings need the workspace's build
+/// directory, where cargo allows one build at a time. They run after the other lane has finished its own build there.
 const LANES: [&[Ring]; 2] = [
     &[Ring::Bpf, Ring::Vm],
     &[Ring::Fuzz, Ring::Miri, Ring::Clippy, Ring::Unit],
 ];
-/// The live ring is alone, and last: its closing lines stand at the end.
+/// The live ring runs alone and last, so that its final lines end the output.
 const LAST: [Ring; 1] = [Ring::Live];
 
 impl Ring {
@@ -54,15 +54,17 @@ impl Ring {
         format!("{self:?}").to_lowercase()
     }
 
+    /// True if the ring needs what `setup` installs.
+    fn needs_setup(self) -> bool {
+        matches!(self, Self::Live | Self::Unit | Self::Vm)
+    }
+
     fn run(self) -> Result<Outcome> {
         let cargo = |args: &[&str]| shell::run(shell::cargo().args(args)).map(|()| Outcome::Passed);
         match self {
             Self::Tidy => tidy::run().map(|()| Outcome::Passed),
             Self::Fmt => cargo(&["fmt", "--all", "--check"]),
-            Self::Build => {
-                cargo(&["build", "--all-targets"])?;
-                shell::tested_gotrace().map(|_| Outcome::Passed)
-            }
+            Self::Build => cargo(&["build", "--all-targets"]),
             Self::Clippy => cargo(&["clippy", "--all-targets", "--", "--deny", "warnings"]),
             Self::Bpf => bpf::bpf(true)
                 .and_then(|()| kernel_log::check())
@@ -79,10 +81,10 @@ impl Ring {
     }
 }
 
-/// How a ring ended that did not fail.
+/// Result of a ring that did not fail.
 pub(crate) enum Outcome {
     Passed,
-    /// Not run, or in part: what this machine lacks.
+    /// The ring did not run, or ran in part; contains the missing requirement.
     LeftOut(String),
 }
 
@@ -94,31 +96,34 @@ pub(crate) fn run(only: &[Ring]) -> Result<()> {
         .collect();
     let began = Instant::now();
     let mut table = Vec::new();
-    if rings
-        .iter()
-        .any(|it| matches!(it, Ring::Live | Ring::Unit | Ring::Vm))
-    {
-        setup::for_tests()?;
-        table.push(("setup".to_owned(), began.elapsed(), "passed".to_owned()));
-    }
     let of = |some: &[Ring]| -> Vec<Ring> {
         let wanted = some.iter().filter(|it| rings.contains(it));
         wanted.copied().collect()
     };
-    let mut done: Vec<Done> = of(&FIRST).into_iter().map(Done::of).collect();
+    let mut done = if rings.iter().any(|it| it.needs_setup()) {
+        // The setup mostly waits for the network, so the workspace compiles meanwhile.
+        thread::scope(|scope| {
+            let first = scope.spawn(|| run_in_order(of(&FIRST)));
+            setup::for_tests()?;
+            table.push(("setup".to_owned(), began.elapsed(), "passed".to_owned()));
+            join(first)
+        })?
+    } else {
+        of(&FIRST).into_iter().map(RingResult::of).collect()
+    };
     if done
         .iter()
         .all(|it| it.ring != Ring::Build || !it.is_failure)
     {
         done.extend(side_by_side(LANES.map(of))?);
-        done.extend(of(&LAST).into_iter().map(Done::of));
+        done.extend(of(&LAST).into_iter().map(RingResult::of));
     }
     let failed: Vec<String> = done
         .iter()
         .filter(|it| it.is_failure)
         .map(|it| it.ring.name())
         .collect();
-    table.extend(done.into_iter().map(Done::row));
+    table.extend(done.into_iter().map(RingResult::row));
     print_table(&table, began.elapsed());
     if !failed.is_empty() {
         bail!(
@@ -129,15 +134,15 @@ pub(crate) fn run(only: &[Ring]) -> Result<()> {
     Ok(())
 }
 
-/// What came of a ring.
-struct Done {
+/// The result of a ring.
+struct RingResult {
     ring: Ring,
     took: Duration,
     verdict: String,
     is_failure: bool,
 }
 
-impl Done {
+impl RingResult {
     fn of(ring: Ring) -> Self {
         eprintln!("\n== {} ==", ring.name());
         let began = Instant::now();
@@ -164,53 +169,55 @@ impl Done {
     }
 }
 
-/// Each lane on a thread. What is run says what it says into a file, which is shown when its ring is over.
-fn side_by_side(lanes: [Vec<Ring>; 2]) -> Result<Vec<Done>> {
+/// Runs each lane on a thread. The output of a ring goes to a file, which is printed when the ring ends.
+fn side_by_side(lanes: [Vec<Ring>; 2]) -> Result<Vec<RingResult>> {
     if lanes.iter().any(Vec::is_empty) {
-        return Ok(lanes.into_iter().flatten().map(Done::of).collect());
+        return Ok(lanes.into_iter().flatten().map(RingResult::of).collect());
     }
     thread::scope(|scope| {
-        let lanes = lanes.map(|lane| {
-            scope.spawn(|| {
-                lane.into_iter()
-                    .map(told_at_its_end)
-                    .collect::<Result<Vec<Done>>>()
-            })
-        });
+        let lanes = lanes.map(|lane| scope.spawn(|| run_in_order(lane)));
         let mut done = Vec::new();
         for lane in lanes {
-            match lane.join() {
-                Ok(lane) => done.extend(lane?),
-                Err(_) => bail!("a thread that ran rings panicked"),
-            }
+            done.extend(join(lane)?);
         }
         Ok(done)
     })
 }
 
-fn told_at_its_end(ring: Ring) -> Result<Done> {
+fn run_in_order(rings: Vec<Ring>) -> Result<Vec<RingResult>> {
+    rings.into_iter().map(run_and_print).collect()
+}
+
+fn join(rings: ScopedJoinHandle<'_, Result<Vec<RingResult>>>) -> Result<Vec<RingResult>> {
+    match rings.join() {
+        Ok(results) => results,
+        Err(_) => bail!("a thread that ran rings panicked"),
+    }
+}
+
+fn run_and_print(ring: Ring) -> Result<RingResult> {
     let path = shell::target().join(format!("ring-{}.log", ring.name()));
     let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    let done = shell::aside(file, || Done::of(ring));
-    let said = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let done = shell::with_output_to(file, || RingResult::of(ring));
+    let printed = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     eprintln!(
-        "\n== what was said by {} ==\n{}",
+        "\n== output of {} ==\n{}",
         ring.name(),
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
     Ok(done)
 }
 
-/// The tests in `tests/tests/` and those beside the crates, run as root whoever runs this. The program under test is the static one,
-/// which is what packages and images hold.
+/// Runs the tests in `tests/tests/` and those beside the crates, always as root. The program under test is the static one, which
+/// packages and images contain.
 fn live() -> Result<Outcome> {
     shell::run(shell::cargo().args(["build", "--all-targets", "--quiet"]))?;
     let gotrace = shell::tested_gotrace()?;
     let mut test = shell::cargo();
-    // The harness is told where things are: sudo keeps neither PATH nor the knowledge of cargo.
+    // The variables pass paths to the tests, because sudo keeps neither PATH nor cargo's variables.
     test.args(["test", "--no-fail-fast", "--test", "*"])
         .env("GOTRACE_BIN", &gotrace)
-        .env("GOTRACE_DEB", deb::quickly(&gotrace)?)
+        .env("GOTRACE_DEB", deb::for_test(&gotrace)?)
         .env("GOTRACE_STATIC_BIN", gotrace);
     test.env("GOTRACE_TOOLCHAINS", tests::toolchain_dir());
     if !shell::is_root()? {
@@ -222,7 +229,7 @@ fn live() -> Result<Outcome> {
     shell::run(&mut test).map(|()| Outcome::Passed)
 }
 
-/// The variable that names the program cargo starts tests through.
+/// The variable with the program through which cargo starts tests.
 fn runner_variable() -> String {
     let target = format!(
         "{}_unknown_linux_{}",

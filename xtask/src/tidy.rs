@@ -1,7 +1,7 @@
-//! `cargo xtask tidy`: house rules that the compiler does not check, over the files git knows.
+//! `cargo xtask tidy`: checks house rules that the compiler does not check, in all files that git lists.
 //!
-//! Every rule is a function from the tree to complaints. Rules read text, not syntax: each is plain enough that a false alarm is
-//! rare and easy to see. Style that rustfmt or clippy can check is theirs.
+//! Every rule is a function from the tree to complaints. Rules read text, not syntax, and are simple enough that a false alarm is
+//! rare and obvious. Style rules of rustfmt and clippy are not repeated here.
 
 mod anchor;
 mod documents;
@@ -19,27 +19,27 @@ use crate::shell;
 
 /// A text file of the checkout.
 struct File {
-    /// Relative to the root.
+    /// Path relative to the root.
     path: String,
     text: String,
 }
 
-/// `path:line: what is wrong`.
+/// Text in the form `path:line: what is wrong`.
 type Complaint = String;
 
 type Rule = fn(&[File]) -> Vec<Complaint>;
 
 const RULES: &[Rule] = &[
     sources::files_are_short,
-    sources::modules_say_what_they_are,
+    sources::modules_have_docs,
     sources::dependencies_point_one_way,
     sources::no_test_skips_itself,
     sources::the_history_is_opened_in_one_file,
     documents::links_resolve,
     anchor::anchors_resolve,
-    documents::words_exist,
-    documents::members_are_on_the_map,
-    documents::no_machine_is_named,
+    documents::commands_exist,
+    documents::members_are_on_the_code_map,
+    documents::no_local_path_is_named,
     prose::documents_are_plain,
 ];
 
@@ -60,7 +60,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// What git tracks or would track, without what is not text.
+/// Text files that git tracks or would track.
 fn tree() -> Result<Vec<File>> {
     let listed = [
         "ls-files",
@@ -70,10 +70,10 @@ fn tree() -> Result<Vec<File>> {
         "--exclude-standard",
     ];
     let listed = shell::read(Command::new("git").args(listed).current_dir(shell::root()))
-        .context("tidy reads the files git lists")?;
+        .context("cannot list the files of the checkout")?;
     let mut files = Vec::new();
     for path in listed.split_terminator('\0') {
-        // A file that git lists and that is gone is a deletion yet to be committed.
+        // A listed file that does not exist is an uncommitted deletion.
         if let Ok(bytes) = fs::read(shell::root().join(path))
             && let Ok(text) = String::from_utf8(bytes)
         {

@@ -1,7 +1,7 @@
-//! `cargo xtask vm`: gotrace on Debian's kernels, each in an emulator: builds by the oldest and the newest Go, traced without a gap, and
-//! what becomes of it where the machine is set up against it, or its kernel locked down.
+//! `cargo xtask vm`: runs gotrace on Debian's kernels, each in an emulator. The oldest and the newest Go make builds, which must be
+//! traced without gaps. Other runs restrict the machine or lock down the kernel.
 //!
-//! What a kernel cannot do is demanded of none, and `docs/kernels.md` says it.
+//! No kernel must support a feature that `docs/kernels.md` excludes for it.
 
 mod cpio;
 mod expect;
@@ -24,18 +24,22 @@ use self::kernel::Kernels;
 use self::task::Task;
 use crate::shell;
 
-/// Guests at once: each is one busy thread and a gigabyte.
+/// Parallel guests: each uses one processor and a gigabyte.
 const N_GUESTS: usize = 2;
 
-/// Runs the guests of these names, or all of the matrix.
+/// Runs the named guests, or the whole matrix.
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let home = shell::target().join("vm");
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-    let kernels = Kernels::look(&home)?;
+    let kernels = Kernels::list(&home)?;
     let mut tasks = VecDeque::new();
-    for (name, series, asked) in task::plan(names, &kernels.series())? {
+    for (name, series, checks) in task::plan(names, &kernels.series())? {
         let image = kernels.image(series)?;
-        tasks.push_back(Task { name, image, asked });
+        tasks.push_back(Task {
+            name,
+            image,
+            checks,
+        });
     }
     let gotrace = shell::tested_gotrace()?;
     shell::run(shell::cargo().args([
@@ -72,7 +76,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !failed.is_empty() {
         bail!(
-            "not as it must be on Linux {}; what they said is in {}",
+            "unexpected results on Linux {}; the logs are in {}",
             failed.join(", "),
             home.join("guests").display()
         );
@@ -80,7 +84,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs a guest and says in one line how that went.
+/// Runs a guest and prints its result in one line.
 fn passes(task: &Task, root: &Path, toolchains: &[Toolchain], home: &Path) -> bool {
     let dir = home.join("guests").join(&task.name);
     let ended = match guest::run(task, root, &dir) {
@@ -90,14 +94,14 @@ fn passes(task: &Task, root: &Path, toolchains: &[Toolchain], home: &Path) -> bo
             return false;
         }
     };
-    let wrong = expect::departures(&ended, task.asked, toolchains);
+    let wrong = expect::departures(&ended, task.checks, toolchains);
     let verdict = if wrong.is_empty() { "passed" } else { "FAILED" };
     println!(
-        "{:<20} {verdict} in {:.0} s, {} boots before it, {}",
+        "{:<20} {verdict} in {:.0} s, {} failed boots, {}",
         task.name,
         ended.took.as_secs_f64(),
         ended.n_failed_boots,
-        ended.report.section("kernel").said.trim(),
+        ended.report.section("kernel").stdout.trim(),
     );
     for sentence in &wrong {
         println!("       {sentence}");

@@ -1,5 +1,6 @@
-//! How many times each program was executed in a cold build, as counted by strace and as recorded. Programs that were only asked for
-//! their version are left out: how often that happens depends on who comes first.
+//! Counts the executions of each program in a cold build, by strace and in the recording.
+//!
+//! Version queries are left out: their number depends on which process queries first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +11,7 @@ use tracer_core::event::Event;
 
 use crate::check;
 
-/// Executions by the file name a program calls itself.
+/// Executions by the file name in `argv[0]`.
 pub(crate) type Census = BTreeMap<String, usize>;
 
 pub(crate) fn total(census: &Census) -> usize {
@@ -47,7 +48,7 @@ pub(crate) fn of_recording(events: &[Event]) -> Census {
     census
 }
 
-/// Of a build like the recorded ones.
+/// Counts with strace in a build like the recorded ones.
 pub(crate) fn by_strace(toolchain: &Toolchain, pattern: &str) -> Census {
     let module = Module::copy("hello");
     let file = module.sandbox.out().join("strace.txt");
@@ -67,12 +68,12 @@ pub(crate) fn by_strace(toolchain: &Toolchain, pattern: &str) -> Census {
         "the build under strace failed: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let text =
-        fs::read_to_string(&file).unwrap_or_else(|error| panic!("strace wrote nothing: {error}"));
+    let text = fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("cannot read the output of strace: {error}"));
     parse(&text)
 }
 
-/// Lines like `123 execve("/bin/x", ["x", "-a"], ... = 0`, some in two parts.
+/// Parses lines such as `123 execve("/bin/x", ["x", "-a"], ... = 0`. Some lines have two parts.
 fn parse(text: &str) -> Census {
     let mut census = Census::new();
     let mut unfinished: BTreeMap<&str, &str> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Holds the events of a recorded build against its action graph. Every gap is a complaint in words; the checks know nothing of how
-//! gotrace works, only what must have happened.
+//! Compares the events of a recorded build with its action graph. Each gap becomes a text complaint. The checks use no knowledge of
+//! gotrace's implementation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,11 +8,11 @@ use tests::oracle::{self, Action};
 use tests::phases;
 use tracer_core::event::{Captured, Event, Exec, Point, ProcKey};
 
-/// What was found, and what was missing.
+/// The numbers found, and the complaints about gaps.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     n_processes: usize,
-    /// Command lines of the action graph.
+    /// Command lines in the action graph.
     pub(crate) n_commands: usize,
     n_compilations: usize,
     n_links: usize,
@@ -35,24 +35,24 @@ impl fmt::Display for Findings {
     }
 }
 
-/// What the events say of one process.
+/// The recorded events of one process.
 #[derive(Default)]
-struct Life<'a> {
+struct ProcessEvents<'a> {
     n_forks: usize,
     execs: Vec<&'a Exec>,
     n_exits: usize,
-    /// Names in order; `None` for the end of the last one.
+    /// Phase names in order; `None` is the end of the last phase.
     compile_phases: Vec<Option<String>>,
     link_phases: Vec<String>,
 }
 
 pub(crate) fn check(events: &[Event], graph: &[Action], minor: u32) -> Findings {
     let mut found = Findings::default();
-    let lives = lives(events, &mut found.complaints);
-    found.n_processes = lives.len();
-    for (key, life) in &lives {
-        check_life(*key, life, &mut found.complaints);
-        let Some(exec) = life.execs.last() else {
+    let process_events = process_events(events, &mut found.complaints);
+    found.n_processes = process_events.len();
+    for (key, events_of_process) in &process_events {
+        check_process(*key, events_of_process, &mut found.complaints);
+        let Some(exec) = events_of_process.execs.last() else {
             continue;
         };
         if is_query(exec) {
@@ -61,49 +61,64 @@ pub(crate) fn check(events: &[Event], graph: &[Action], minor: u32) -> Findings 
         match program(exec).as_str() {
             "compile" => {
                 found.n_compilations += 1;
-                found.n_phases += life.compile_phases.len();
+                found.n_phases += events_of_process.compile_phases.len();
                 let expected = phases::compile_phases(minor)
                     .into_iter()
                     .map(|it| Some(it.to_owned()))
                     .chain([None]);
-                if !life.compile_phases.iter().cloned().eq(expected) {
+                if !events_of_process
+                    .compile_phases
+                    .iter()
+                    .cloned()
+                    .eq(expected)
+                {
                     found.complaints.push(format!(
                         "compile {key}: phases are {:?}",
-                        life.compile_phases
+                        events_of_process.compile_phases
                     ));
                 }
             }
             "link" => {
                 found.n_links += 1;
-                found.n_phases += life.link_phases.len();
-                if life.link_phases != phases::link_phases(minor) {
-                    found
-                        .complaints
-                        .push(format!("link {key}: phases are {:?}", life.link_phases));
+                found.n_phases += events_of_process.link_phases.len();
+                if events_of_process.link_phases != phases::link_phases(minor) {
+                    found.complaints.push(format!(
+                        "link {key}: phases are {:?}",
+                        events_of_process.link_phases
+                    ));
                 }
             }
             _ => {}
         }
     }
-    found.n_commands = check_commands(&lives, graph, &mut found.complaints);
+    found.n_commands = check_commands(&process_events, graph, &mut found.complaints);
     found
 }
 
-fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<ProcKey, Life<'a>> {
-    let mut lives: BTreeMap<ProcKey, Life<'a>> = BTreeMap::new();
+fn process_events<'a>(
+    events: &'a [Event],
+    complaints: &mut Vec<String>,
+) -> BTreeMap<ProcKey, ProcessEvents<'a>> {
+    let mut process_events: BTreeMap<ProcKey, ProcessEvents<'a>> = BTreeMap::new();
     for event in events {
         match event {
-            Event::Fork(fork) => lives.entry(fork.child).or_default().n_forks += 1,
-            Event::Exec(exec) => lives.entry(exec.process).or_default().execs.push(exec),
-            Event::Exit(exit) => lives.entry(exit.process).or_default().n_exits += 1,
+            Event::Fork(fork) => process_events.entry(fork.child).or_default().n_forks += 1,
+            Event::Exec(exec) => process_events
+                .entry(exec.process)
+                .or_default()
+                .execs
+                .push(exec),
+            Event::Exit(exit) => process_events.entry(exit.process).or_default().n_exits += 1,
             Event::Call(call) => {
-                let life = lives.entry(call.process).or_default();
+                let events_of_process = process_events.entry(call.process).or_default();
                 match &call.point {
-                    Point::CompilePhase { name } => life
+                    Point::CompilePhase { name } => events_of_process
                         .compile_phases
                         .push(text(name).filter(|it| !it.is_empty())),
                     Point::LinkPhase { name } => {
-                        life.link_phases.push(text(name).unwrap_or_default());
+                        events_of_process
+                            .link_phases
+                            .push(text(name).unwrap_or_default());
                     }
                     Point::SpanStart { .. }
                     | Point::SpanDone
@@ -122,7 +137,7 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
                 lost.n, lost.kind
             )),
             Event::Unreadable(record) => {
-                complaints.push(format!("a record was unreadable: {}", record.why));
+                complaints.push(format!("a record cannot be decoded: {}", record.why));
             }
             Event::Reaped(_)
             | Event::Rename(_)
@@ -135,22 +150,31 @@ fn lives<'a>(events: &'a [Event], complaints: &mut Vec<String>) -> BTreeMap<Proc
             | Event::BuildInfo(_) => {}
         }
     }
-    lives
+    process_events
 }
 
-fn check_life(key: ProcKey, life: &Life<'_>, complaints: &mut Vec<String>) {
-    if life.n_exits != 1 {
-        complaints.push(format!("process {key}: {} exits", life.n_exits));
-    }
-    // The command itself may have been forked before tracing began.
-    if life.n_forks > 1 || (life.n_forks == 0 && life.execs.is_empty()) {
+fn check_process(
+    key: ProcKey,
+    events_of_process: &ProcessEvents<'_>,
+    complaints: &mut Vec<String>,
+) {
+    if events_of_process.n_exits != 1 {
         complaints.push(format!(
-            "process {key}: {} forks, {} execs",
-            life.n_forks,
-            life.execs.len()
+            "process {key}: {} exits",
+            events_of_process.n_exits
         ));
     }
-    for exec in &life.execs {
+    // The command itself can be forked before tracing begins.
+    if events_of_process.n_forks > 1
+        || (events_of_process.n_forks == 0 && events_of_process.execs.is_empty())
+    {
+        complaints.push(format!(
+            "process {key}: {} forks, {} execs",
+            events_of_process.n_forks,
+            events_of_process.execs.len()
+        ));
+    }
+    for exec in &events_of_process.execs {
         let parts = [
             ("arguments", exec.argv.is_whole()),
             ("environment", exec.env.is_whole()),
@@ -158,14 +182,14 @@ fn check_life(key: ProcKey, life: &Life<'_>, complaints: &mut Vec<String>) {
             ("path", exec.exe.is_whole()),
         ];
         for (what, _) in parts.into_iter().filter(|(_, is_whole)| !is_whole) {
-            complaints.push(format!("process {key}: its {what} is not whole"));
+            complaints.push(format!("process {key}: its {what} is incomplete"));
         }
     }
 }
 
-/// Each command of the graph was executed once, argument for argument, and `go` executed no other for an action.
+/// Checks that each command of the graph was executed once, with the same arguments, and that `go` executed no other for an action.
 fn check_commands(
-    lives: &BTreeMap<ProcKey, Life<'_>>,
+    process_events: &BTreeMap<ProcKey, ProcessEvents<'_>>,
     graph: &[Action],
     complaints: &mut Vec<String>,
 ) -> usize {
@@ -176,7 +200,7 @@ fn check_commands(
             .entry(by_base_name(oracle::words(command)))
             .or_default() += 1;
     }
-    let execs: Vec<&Exec> = lives
+    let execs: Vec<&Exec> = process_events
         .values()
         .flat_map(|it| it.execs.iter().copied())
         .collect();
@@ -202,7 +226,7 @@ fn check_commands(
     commands.len()
 }
 
-/// The graph has a C compiler as it is set (`gcc`), the process as it was found (`/usr/bin/gcc`).
+/// The graph contains the C compiler as configured (`gcc`), the process as found (`/usr/bin/gcc`).
 fn by_base_name(mut argv: Vec<String>) -> Vec<String> {
     if let Some(first) = argv.first_mut() {
         *first = first.rsplit('/').next().unwrap_or_default().to_owned();
@@ -210,20 +234,20 @@ fn by_base_name(mut argv: Vec<String>) -> Vec<String> {
     argv
 }
 
-/// Whether it was executed for an action: the `go` command names the package to every such tool.
+/// Returns whether the process was executed for an action: the `go` command passes the package to every such tool.
 fn has_package(exec: &Exec) -> bool {
     let env = exec.env.get().map(Vec::as_slice).unwrap_or_default();
     env.iter().any(|(name, _)| *name == "TOOLEXEC_IMPORTPATH")
 }
 
-/// Whether it was only asked for its version or flags.
+/// Returns whether the process only printed its version or flags.
 pub(crate) fn is_query(exec: &Exec) -> bool {
     argv(exec)
         .iter()
         .any(|it| it.starts_with("-V") || it == "-flags")
 }
 
-/// File name of what it calls itself.
+/// File name in `argv[0]`.
 pub(crate) fn program(exec: &Exec) -> String {
     let name = argv(exec).into_iter().next().unwrap_or_default();
     name.rsplit('/').next().unwrap_or_default().to_owned()

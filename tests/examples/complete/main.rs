@@ -1,16 +1,17 @@
-//! `cargo xtask complete`: is anything missing from a recording of a big build?
+//! `cargo xtask complete`: checks that a recording of a big build is complete.
 //!
-//! Records a cold build of the whole standard library and one program, again and again, and holds each recording against the action
-//! graph that the `go` command wrote of the same build. Once it also counts the programs of such a build with strace. The live test
+//! Records a cold build of the whole standard library and one program repeatedly. Compares each recording with the action graph
+//! that the `go` command wrote for the same build. Counts the programs of one more such build with strace. The live test
+//! `completeness` runs the same check once.
 //! `completeness` runs the same check once.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program for the terminal"
+    reason = "this program prints to the terminal"
 )]
 #![expect(
     clippy::panic,
-    reason = "a build that cannot be recorded or counted is the end of the check"
+    reason = "the check ends if a build cannot be recorded or counted"
 )]
 
 mod census;

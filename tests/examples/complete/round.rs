@@ -1,4 +1,4 @@
-//! One recorded build: its events, and what the `go` command wrote of it.
+//! One recorded build: its events and its action graph from the `go` command.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -16,8 +16,8 @@ pub(crate) struct Round {
     pub(crate) seconds: f64,
 }
 
-/// Records a cold build of `tests/gomods/hello` and of the packages that `pattern` names. There is no `-o`: with it, `go` builds main
-/// packages only.
+/// Records a cold build of `tests/gomods/hello` and of the packages that match `pattern`. The command has no `-o`, because `go`
+/// would then build main packages only.
 pub(crate) fn record(toolchain: &Toolchain, pattern: &str) -> Round {
     let module = Module::copy("hello");
     let out = module.sandbox.out();
@@ -47,7 +47,7 @@ pub(crate) fn record(toolchain: &Toolchain, pattern: &str) -> Round {
     let summary = reader.summary();
     assert!(
         summary.damage.is_none() && summary.n_skipped == 0,
-        "the recording cannot be read whole: {summary:?}"
+        "the recording is incomplete: {summary:?}"
     );
     Round {
         events,

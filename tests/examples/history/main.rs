@@ -1,12 +1,12 @@
-//! Fills a history with copies of recorded builds: for `cargo xtask bench history`, and to be killed by the test `history`.
+//! Fills a history with copies of recorded builds, for `cargo xtask bench history` and for the test `history`, which kills it.
 //!
-//! `forward` never ends: it delivers what is in the history to a central one, as an agent does.
-//! `write` never ends: it says `stored ID` when a build is stored, and when a build is under way it may be killed. `fill` stores a
-//! number of builds, a minute apart and the last of them now.
+//! * `forward` never ends: it delivers the builds of the history to a central one, as an agent does.
+//! * `write` never ends: it prints `stored ID` after storing a build. It can be killed while a build is running.
+//! * `fill` stores a number of builds, one minute apart, the last one now.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program for the terminal"
+    reason = "this program prints to the terminal"
 )]
 
 use std::fs::File;
@@ -23,7 +23,7 @@ use tracer_user::history::{Forwarder, Order, Store, Writer};
 
 const USAGE: &str = "usage: history write STORE RECORDING... | history fill STORE N RECORDING... | history forward STORE ADDRESS";
 const MINUTE: i64 = 60_000_000_000;
-/// One build in so many is of the first recording given, the others take turns.
+/// One build in `FIRST` comes from the first recording; the other recordings take turns.
 const FIRST: i64 = 100;
 const PROJECTS: i64 = 50;
 
@@ -65,7 +65,7 @@ fn write(store: &Path, recordings: &[&str]) -> Result<(), AnyError> {
             writer.finish(it);
         }
         if !writer.flush(Duration::from_mins(1)) {
-            return Err("nothing was stored for a minute".into());
+            return Err("no build was stored within a minute".into());
         }
         for id in ids {
             println!("stored {id}");
@@ -112,7 +112,7 @@ fn replay(recordings: &[&str]) -> Result<Vec<Trace>, AnyError> {
         .collect()
 }
 
-/// The same, at another time: other builds.
+/// Copies the builds to another time, with other ids.
 fn moved(trace: &Trace, to_ns: i64) -> Trace {
     let start = i64::try_from(trace.start.0).unwrap_or(i64::MAX);
     Trace {

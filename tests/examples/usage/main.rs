@@ -1,13 +1,16 @@
-//! `cargo xtask bench usage`: CPU time, peak memory and end of processes as gotrace has them, beside what the kernel told their parent.
+//! `cargo xtask bench usage`: compares gotrace's CPU times, peak memory and ends of processes with `wait4`.
 //!
-//! The parent is this program itself: between the `go` command and each tool (`-toolexec`), and above children that only take memory. It
-//! writes down what `wait4` says, gotrace records the same processes, and both are joined by process id.
+//! This program is the parent. It runs between the `go` command and each tool (`-toolexec`), and starts children that only allocate
+//! memory. It logs the results of `wait4` while gotrace records the same processes. The comparison joins both by process id.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program for the terminal"
+    reason = "this program prints to the terminal"
 )]
-#![expect(clippy::panic, reason = "what cannot be recorded cannot be compared")]
+#![expect(
+    clippy::panic,
+    reason = "the comparison ends if a process cannot be recorded"
+)]
 
 mod parent;
 
@@ -25,30 +28,30 @@ use tracer_core::recording::Reader;
 
 use self::parent::{take_memory, wait_for};
 
-/// What is built: more than 1,000 runs of tools.
+/// Packages to build: more than 1,000 runs of tools.
 const PACKAGES: [&str; 2] = ["std", "cmd"];
-/// The longest tick that a kernel is built with.
+/// The longest tick that a kernel can be built with.
 const TICK_NS: u64 = 10_000_000;
-/// Sizes of the children, in MiB. The largest are left out where the machine has less.
+/// Sizes of the children, in MiB. The largest are left out on machines with less memory.
 const SIZES: [u64; 6] = [1, 16, 64, 256, 1024, 4096];
-/// What a parent was told of one child.
+/// The result of `wait4` for one child.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct ParentUsage {
     cpu_ns: u64,
     max_rss_bytes: u64,
-    /// When it had been waited for, on the boot clock.
+    /// Boot clock after `wait4` returned.
     at_ns: u64,
 }
 
-/// What gotrace recorded of it.
+/// gotrace's record of the same child.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct RecordedUsage {
     parent: Option<u32>,
     cpu_at_exit_ns: u64,
-    /// In all; none where that did not come.
+    /// Total CPU time; `None` if no final times arrived.
     cpu_ns: Option<u64>,
     max_rss_bytes: Option<u64>,
-    /// When its parent was told, or its exit.
+    /// Time of the final times, or of the exit.
     end_ns: u64,
 }
 
@@ -90,7 +93,7 @@ fn failed(error: &io::Error) -> ExitCode {
     ExitCode::from(125)
 }
 
-/// The tools of a build, and children. Returns the number of complaints, as the next.
+/// Measures the tools of a build, then children. Returns the number of complaints, as `children` does.
 fn all(minor: &str) -> usize {
     let toolchain = tests::toolchain(minor);
     let module = Module::copy("hello");
@@ -101,51 +104,53 @@ fn all(minor: &str) -> usize {
         gotrace
     };
     head();
-    let told = out.join("tools");
+    let parent = out.join("tools");
     let mut build = vec![toolchain.go.display().to_string(), "build".to_owned()];
     build.push("-toolexec".to_owned());
-    build.push(format!("{} wait-for {}", own(), told.display()));
+    build.push(format!("{} wait-for {}", own(), parent.display()));
     build.extend(PACKAGES.map(str::to_owned));
     trace(&mut gotrace(), &out, &build);
-    let of_tools = row("tools of a build", &told, &out);
+    let of_tools = row("tools of a build", &parent, &out);
 
-    let told = out.join("go");
+    let parent = out.join("go");
     let words = [
         own(),
         "wait-for".to_owned(),
-        told.display().to_string(),
+        parent.display().to_string(),
         toolchain.go.display().to_string(),
         "build".to_owned(),
         "-a".to_owned(),
         "std".to_owned(),
     ];
     trace(&mut gotrace(), &out, &words);
-    of_tools + whole(&told, &out) + children(&out, available_mib() * 3 / 4, &gotrace)
+    of_tools + go_with_children(&parent, &out) + children(&out, available_mib() * 3 / 4, &gotrace)
 }
 
-/// The `go` command and all that it waited for, which the kernel adds up for its parent.
-fn whole(told: &Path, out: &Path) -> usize {
-    let seen = recorded(&out.join("recording"));
-    let (pid, told) = told_of(told)
+/// Compares the `go` command with all processes it waited for; the kernel adds up their times for the parent.
+fn go_with_children(parent: &Path, out: &Path) -> usize {
+    let recorded_usage = recorded(&out.join("recording"));
+    let (pid, parent) = parent_usages(parent)
         .into_iter()
         .next()
-        .unwrap_or_else(|| panic!("go was not waited for"));
-    let above = seen.get(&pid).and_then(|it| it.parent);
-    let below = seen.iter().filter(|(pid, _)| Some(**pid) != above);
+        .unwrap_or_else(|| panic!("no wait4 result for go"));
+    let above = recorded_usage.get(&pid).and_then(|it| it.parent);
+    let below = recorded_usage
+        .iter()
+        .filter(|(pid, _)| Some(**pid) != above);
     let ours = below
         .map(|(_, it)| it.cpu_ns.unwrap_or(it.cpu_at_exit_ns))
         .sum::<u64>();
     println!(
         "{:<18} {:>5}  {:>10} {:>11}",
         "go, all under it",
-        seen.len().saturating_sub(1),
+        recorded_usage.len().saturating_sub(1),
         seconds(ours),
-        percent(ours, told.cpu_ns),
+        percent(ours, parent.cpu_ns),
     );
-    usize::from(told.cpu_ns.abs_diff(ours) > told.cpu_ns / 200 + TICK_NS)
+    usize::from(parent.cpu_ns.abs_diff(ours) > parent.cpu_ns / 200 + TICK_NS)
 }
 
-/// Children that take memory, and such as have it from the program before.
+/// Measures children that allocate memory, and children that inherit the peak from the program before.
 fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
     let own = own();
     let sizes = SIZES.into_iter().filter(|mib| *mib <= most);
@@ -154,24 +159,25 @@ fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
     let heir = format!("take-memory {before} '{own}' take-memory 16");
     let mut n = 0;
     for (name, words) in each.chain([(format!("16 MiB after {before}"), heir)]) {
-        let told = out.join(name.replace(' ', "-"));
-        // Of an earlier run.
-        let _none = fs::remove_file(&told);
-        let child = format!("'{own}' wait-for '{}' '{own}' {words}", told.display());
+        let parent = out.join(name.replace(' ', "-"));
+        // Left by an earlier run.
+        let _none = fs::remove_file(&parent);
+        let child = format!("'{own}' wait-for '{}' '{own}' {words}", parent.display());
         let script = format!("for i in 1 2 3 4 5; do {child} || exit 1; done");
         trace(
             &mut gotrace(),
             out,
             &["sh", "-c", &script].map(str::to_owned),
         );
-        n += row(&name, &told, out);
+        n += row(&name, &parent, out);
     }
     n
 }
 
-/// This program.
+/// Path of this program.
 fn own() -> String {
-    let own = env::current_exe().unwrap_or_else(|error| panic!("where is this program? {error}"));
+    let own =
+        env::current_exe().unwrap_or_else(|error| panic!("cannot find this program: {error}"));
     own.display().to_string()
 }
 
@@ -180,7 +186,7 @@ fn head() {
         "{:<18} {:>5}  {:>22}  {:>22}  {:>10}  {:>26}  {:>10}",
         "children",
         "n",
-        "CPU, of what wait4 says",
+        "CPU, share of wait4",
         "at the exit alone",
         "worst",
         "peak: same, less, unknown",
@@ -188,7 +194,7 @@ fn head() {
     );
 }
 
-/// What the machine could give to a process now.
+/// Memory that a process could allocate now.
 fn available_mib() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|it| it.strip_prefix("MemAvailable:"));
@@ -211,46 +217,48 @@ fn trace(gotrace: &mut Command, out: &Path, command: &[String]) {
     );
 }
 
-/// Returns the number of complaints.
-fn row(name: &str, told: &Path, out: &Path) -> usize {
-    let seen = recorded(&out.join("recording"));
-    let told = told_of(told);
+/// Prints one row and returns the number of complaints.
+fn row(name: &str, parent: &Path, out: &Path) -> usize {
+    let recorded_usage = recorded(&out.join("recording"));
+    let parent = parent_usages(parent);
     let mut complaints = Vec::new();
     let (mut n, mut cpu, mut last, mut at_exit) = (0_u64, 0, 0, 0);
     let mut worst = 0_u64;
     let (mut same, mut less, mut unknown) = (0_u64, 0_u64, 0_u64);
     let mut late: Vec<u64> = Vec::new();
-    for (pid, told) in &told {
-        let Some(seen) = seen.get(pid) else {
-            complaints.push(format!("process {pid} was not seen"));
+    for (pid, parent) in &parent {
+        let Some(recorded_usage) = recorded_usage.get(pid) else {
+            complaints.push(format!("process {pid} is not in the recording"));
             continue;
         };
         n += 1;
-        if seen.cpu_ns.is_none() {
-            complaints.push(format!("process {pid} has no last times"));
+        if recorded_usage.cpu_ns.is_none() {
+            complaints.push(format!("process {pid} has no final times"));
         }
-        let ours = seen.cpu_ns.unwrap_or(seen.cpu_at_exit_ns);
-        cpu += told.cpu_ns;
+        let ours = recorded_usage
+            .cpu_ns
+            .unwrap_or(recorded_usage.cpu_at_exit_ns);
+        cpu += parent.cpu_ns;
         last += ours;
-        at_exit += seen.cpu_at_exit_ns;
-        let off = told.cpu_ns.abs_diff(ours);
+        at_exit += recorded_usage.cpu_at_exit_ns;
+        let off = parent.cpu_ns.abs_diff(ours);
         worst = worst.max(off);
-        if off > told.cpu_ns / 200 + TICK_NS {
+        if off > parent.cpu_ns / 200 + TICK_NS {
             complaints.push(format!(
                 "process {pid} has {ours} ns of CPU, not {}",
-                told.cpu_ns
+                parent.cpu_ns
             ));
         }
-        match seen.max_rss_bytes {
+        match recorded_usage.max_rss_bytes {
             None => unknown += 1,
-            Some(it) if it == told.max_rss_bytes => same += 1,
-            Some(it) if it < told.max_rss_bytes => less += 1,
+            Some(it) if it == parent.max_rss_bytes => same += 1,
+            Some(it) if it < parent.max_rss_bytes => less += 1,
             Some(it) => {
-                let most = told.max_rss_bytes;
+                let most = parent.max_rss_bytes;
                 complaints.push(format!("process {pid} has {it} bytes of memory, of {most}"));
             }
         }
-        late.push(told.at_ns.saturating_sub(seen.end_ns));
+        late.push(parent.at_ns.saturating_sub(recorded_usage.end_ns));
     }
     late.sort_unstable();
     let middle = late.get(late.len() / 2).copied().unwrap_or(0);
@@ -270,38 +278,38 @@ fn row(name: &str, told: &Path, out: &Path) -> usize {
     complaints.len()
 }
 
-/// Times and ends by process id. No id is used twice in a recording this short.
-fn recorded(recording: &Path) -> HashMap<u32, Seen> {
+/// Times and ends by process id. A recording this short reuses no id.
+fn recorded(recording: &Path) -> HashMap<u32, RecordedUsage> {
     let file = File::open(recording).unwrap_or_else(|error| panic!("no recording: {error}"));
     let reader = Reader::open(BufReader::new(file))
         .unwrap_or_else(|error| panic!("not a recording: {error}"));
-    let mut seen: HashMap<u32, Seen> = HashMap::new();
+    let mut recorded_usage: HashMap<u32, RecordedUsage> = HashMap::new();
     for event in reader {
         if let Event::Fork(fork) = &event {
-            seen.entry(fork.child.tgid.0).or_default().parent = Some(fork.parent.tgid.0);
+            recorded_usage.entry(fork.child.tgid.0).or_default().parent = Some(fork.parent.tgid.0);
         } else if let Event::Exit(exit) = &event {
-            let it = seen.entry(exit.process.tgid.0).or_default();
+            let it = recorded_usage.entry(exit.process.tgid.0).or_default();
             it.cpu_at_exit_ns = exit.usage.user_ns + exit.usage.system_ns;
             it.max_rss_bytes = exit.usage.max_rss_bytes;
             it.end_ns = exit.at.0;
         } else if let Event::Reaped(reaped) = &event {
-            let it = seen.entry(reaped.process.tgid.0).or_default();
+            let it = recorded_usage.entry(reaped.process.tgid.0).or_default();
             it.cpu_ns = Some(reaped.user_ns + reaped.system_ns);
             it.end_ns = it.end_ns.max(reaped.ended.map_or(0, |at| at.0));
         }
     }
-    seen
+    recorded_usage
 }
 
-fn told_of(file: &Path) -> HashMap<u32, Told> {
-    let text =
-        fs::read_to_string(file).unwrap_or_else(|error| panic!("nobody was waited for: {error}"));
-    let line = |line: &str| -> Option<(u32, Told)> {
+fn parent_usages(file: &Path) -> HashMap<u32, ParentUsage> {
+    let text = fs::read_to_string(file)
+        .unwrap_or_else(|error| panic!("cannot read the wait4 results: {error}"));
+    let line = |line: &str| -> Option<(u32, ParentUsage)> {
         let mut words = line.split(' ').map(|it| it.parse::<u64>().ok());
         let mut next = || words.next().flatten();
         Some((
             u32::try_from(next()?).ok()?,
-            Told {
+            ParentUsage {
                 cpu_ns: next()?,
                 max_rss_bytes: next()?,
                 at_ns: next()?,
@@ -309,7 +317,7 @@ fn told_of(file: &Path) -> HashMap<u32, Told> {
         ))
     };
     text.lines()
-        .map(|it| line(it).unwrap_or_else(|| panic!("what is {it:?}?")))
+        .map(|it| line(it).unwrap_or_else(|| panic!("invalid line {it:?}")))
         .collect()
 }
 

@@ -1,7 +1,7 @@
-"""Requests of OTLP, read with the messages of those who define them.
+"""Decodes OTLP requests with the official message definitions.
 
-In go lines of JSON, {"path", "gzip", "body" in hex}; out comes a list of what was in them: spans, log records and metrics, each with
-its resource, ids in hex. A body that is no such message is an error.
+The input is lines of JSON: {"path", "gzip", "body" in hex}. The output is a list of spans, log records and metrics, each with its
+resource and with ids in hex. An invalid body is an error.
 """
 
 import gzip
@@ -23,19 +23,19 @@ def value(it):
 
 def attributes(of):
     names = [it.key for it in of]
-    assert len(names) == len(set(names)), f"a name twice: {names}"
+    assert len(names) == len(set(names)), f"duplicate names: {names}"
     return {it.key: value(it.value) for it in of}
 
 
-def unknown(message):
-    """Fields that this language does not know would be fields that were never defined."""
+def assert_no_unknown_fields(message):
+    """Fails on fields that the official definitions do not contain."""
     from google.protobuf.unknown_fields import UnknownFieldSet
 
     assert not len(UnknownFieldSet(message)), message
 
 
 def span(it):
-    unknown(it)
+    assert_no_unknown_fields(it)
     return {
         "trace": it.trace_id.hex(),
         "span": it.span_id.hex(),
@@ -56,7 +56,7 @@ def span(it):
 
 
 def record(it):
-    unknown(it)
+    assert_no_unknown_fields(it)
     return {
         "trace": it.trace_id.hex(),
         "span": it.span_id.hex(),
@@ -71,22 +71,22 @@ def record(it):
 
 
 def metric(it):
-    unknown(it)
+    assert_no_unknown_fields(it)
     kind = it.WhichOneof("data")
     data = getattr(it, kind)
     points = []
     for point in data.data_points:
-        told = {"attributes": attributes(point.attributes), "start": point.start_time_unix_nano}
+        values = {"attributes": attributes(point.attributes), "start": point.start_time_unix_nano}
         if kind == "histogram":
-            told |= {"count": point.count, "sum": point.sum, "buckets": list(point.bucket_counts)}
-            told |= {"bounds": list(point.explicit_bounds)}
+            values |= {"count": point.count, "sum": point.sum, "buckets": list(point.bucket_counts)}
+            values |= {"bounds": list(point.explicit_bounds)}
         else:
-            told["value"] = point.as_double
-        points.append(told)
-    told = {"name": it.name, "unit": it.unit, "kind": kind, "points": points}
+            values["value"] = point.as_double
+        points.append(values)
+    decoded = {"name": it.name, "unit": it.unit, "kind": kind, "points": points}
     if kind == "sum":
-        told |= {"monotonic": data.is_monotonic, "temporality": data.aggregation_temporality}
-    return told
+        decoded |= {"monotonic": data.is_monotonic, "temporality": data.aggregation_temporality}
+    return decoded
 
 
 KINDS = {
@@ -104,12 +104,12 @@ for line in sys.stdin:
     message, resources, scopes, items, read = KINDS[request["path"]]
     message = message.FromString(body)
     MessageToDict(message)
-    unknown(message)
+    assert_no_unknown_fields(message)
     for resource in getattr(message, resources):
         for scope in getattr(resource, scopes):
             for item in getattr(scope, items):
-                told = read(item)
-                told["path"] = request["path"]
-                told["resource"] = attributes(resource.resource.attributes)
-                found.append(told)
+                decoded = read(item)
+                decoded["path"] = request["path"]
+                decoded["resource"] = attributes(resource.resource.attributes)
+                found.append(decoded)
 json.dump(found, sys.stdout)

@@ -1,4 +1,4 @@
-//! The real Pushgateway, and what it says that it has.
+//! The real Pushgateway and its groups.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use crate::harness::{Server, free_address, wait_for};
 
 pub(crate) struct Gateway(pub(crate) Server);
 
-/// A group: its labels, and of each family the values.
+/// A group: its labels, and the values of each family.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Group {
     pub(crate) labels: BTreeMap<String, String>,
@@ -22,7 +22,7 @@ impl Gateway {
     }
 
     pub(crate) fn start_at(address: SocketAddr) -> Self {
-        // Debian's keeps what it has in a file that all of them share.
+        // Debian's Pushgateway stores its groups in a file that all instances share.
         let args = ["--persistence.file="];
         Self(Server::start("prometheus-pushgateway", &args, address))
     }
@@ -38,7 +38,7 @@ impl Gateway {
         groups.iter().map(group).collect()
     }
 
-    /// Waits for a group of this target of which that is true.
+    /// Waits for a group of this target that satisfies `is_so`.
     pub(crate) fn wait_for(&self, target: &str, is_so: impl Fn(&Group) -> bool) -> Group {
         wait_for(&format!("a group of {target}"), || {
             let groups = self.groups();

@@ -1,4 +1,4 @@
-//! Groups: what they hold, and when they go.
+//! The content of groups, and their deletion.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn a_target_is_a_group_that_names_no_machine() {
 }
 
 #[test]
-fn names_that_are_hard_to_write_are_groups_too() {
+fn names_with_special_characters_are_valid_groups() {
     let gateway = Gateway::start();
     let push = Push::to(&gateway.url(), DAY, silent);
     let long = "x/".repeat(300);
@@ -72,7 +72,7 @@ fn names_that_are_hard_to_write_are_groups_too() {
 }
 
 #[test]
-fn a_build_that_fails_says_so_of_what_it_should_have_made() {
+fn a_failed_build_is_reported_for_its_expected_target() {
     let gateway = Gateway::start();
     let push = Push::to(&gateway.url(), DAY, silent);
     let good = built(20);
@@ -92,7 +92,7 @@ fn a_build_that_fails_says_so_of_what_it_should_have_made() {
 }
 
 #[test]
-fn tests_make_no_group() {
+fn test_runs_make_no_group() {
     let gateway = Gateway::start();
     let push = Push::to(&gateway.url(), DAY, silent);
     push.output.ended(&recorded("test-go1.27"));
@@ -102,7 +102,7 @@ fn tests_make_no_group() {
 }
 
 #[test]
-fn a_group_is_deleted_when_its_target_is_not_built_any_more() {
+fn a_group_is_deleted_when_its_target_is_no_longer_built() {
     let gateway = Gateway::start();
     let push = Push::to(&gateway.url(), Duration::from_secs(3), silent);
     push.output.ended(&built(0));
@@ -112,7 +112,7 @@ fn a_group_is_deleted_when_its_target_is_not_built_any_more() {
 }
 
 #[test]
-fn a_group_of_before_a_restart_is_deleted_unless_another_machine_has_pushed_it_since() {
+fn an_old_group_is_deleted_after_a_restart_unless_another_machine_has_pushed_it() {
     let gateway = Gateway::start();
     let target = target();
     let mut dirs = Vec::new();
@@ -122,30 +122,30 @@ fn a_group_of_before_a_restart_is_deleted_unless_another_machine_has_pushed_it_s
         push.wait_for("a push", |it| it.sent == 1);
         dirs.push(push.finish().1);
     }
-    // As the other of the two machines, which builds it once more.
+    // Simulates the other machine, which builds the target once more.
     let (mine, theirs) = (dirs.remove(0), dirs.remove(0));
-    let other = Push::again(theirs, &gateway.url(), DAY, silent);
+    let other = Push::restart(theirs, &gateway.url(), DAY, silent);
     other.output.ended(&built(1));
     other.wait_for("a push", |it| it.sent == 1);
     let before = gateway.wait_for(&target, |_| true);
     let (_, theirs) = other.finish();
 
     let minute = Duration::from_mins(1);
-    let push = Push::again(mine, &gateway.url(), minute, silent);
-    crate::harness::wait_for("the group is forgotten", || {
+    let push = Push::restart(mine, &gateway.url(), minute, silent);
+    crate::harness::wait_for("the agent no longer stores the group", || {
         let files = push.files();
         files.is_empty().then_some(()).ok_or(format!("{files:?}"))
     });
     assert_eq!(gateway.groups(), [before]);
     push.finish();
 
-    let last = Push::again(theirs, &gateway.url(), Duration::from_millis(1), silent);
+    let last = Push::restart(theirs, &gateway.url(), Duration::from_millis(1), silent);
     gateway.wait_to_be_empty();
     last.finish();
 }
 
 #[test]
-fn groups_of_others_are_left_alone() {
+fn groups_of_other_clients_stay() {
     let gateway = Gateway::start();
     let put = "PUT /metrics/job/backup HTTP/1.0\r\ncontent-length: 4\r\n\r\na 1\n";
     request(gateway.0.address, put);

@@ -1,4 +1,4 @@
-//! Traces as of now, the other sides, and waiting for them.
+//! Traces with current times, the servers, and functions that wait for them.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Write as _};
@@ -16,7 +16,7 @@ use tracer_user::agent::export::pushgateway::{Pushgateway, Settings};
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A recorded build of one program, as if it had ended so many seconds ago.
+/// A recorded build of one program that ended this many seconds ago.
 pub(crate) fn built(seconds_ago: i64) -> Trace {
     let mut trace = recorded("build-go1.27");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -34,7 +34,7 @@ pub(crate) fn recorded(name: &str) -> Trace {
         .trace
 }
 
-/// The main package that [`built`] is of.
+/// The main package of [`built`].
 pub(crate) fn target() -> String {
     let trace = built(0);
     let artifacts = trace.builds.iter().flat_map(|it| &it.outputs);
@@ -42,7 +42,7 @@ pub(crate) fn target() -> String {
         .filter_map(|it| it.artifact.as_ref()?.main_package.clone())
         .collect();
     targets.dedup();
-    assert_eq!(targets.len(), 1, "the recording is of one target");
+    assert_eq!(targets.len(), 1, "the recording has one target");
     targets.remove(0)
 }
 
@@ -54,11 +54,11 @@ pub(crate) struct Push {
 
 impl Push {
     pub(crate) fn to(url: &str, ttl: Duration, tell: fn(&str)) -> Self {
-        Self::again(tempfile::tempdir().unwrap(), url, ttl, tell)
+        Self::restart(tempfile::tempdir().unwrap(), url, ttl, tell)
     }
 
-    /// As an agent that is started on what another one left.
-    pub(crate) fn again(dir: TempDir, url: &str, ttl: Duration, tell: fn(&str)) -> Self {
+    /// Starts on the files of an earlier agent.
+    pub(crate) fn restart(dir: TempDir, url: &str, ttl: Duration, tell: fn(&str)) -> Self {
         let settings = Settings::of(url.parse().unwrap());
         let spool = dir.path().join("spool");
         let output = Pushgateway::start(&settings, &spool, ttl, tell).unwrap();
@@ -77,7 +77,7 @@ impl Push {
         (counts, self.dir)
     }
 
-    /// What is on disk, one text a file.
+    /// The files on disk, each as text.
     pub(crate) fn files(&self) -> Vec<String> {
         let files = std::fs::read_dir(self.dir.path().join("spool")).unwrap();
         files
@@ -86,7 +86,7 @@ impl Push {
     }
 }
 
-/// Asks until there is an answer, and fails with the last reason why there is none.
+/// Retries until `ask` succeeds, and fails with its last error.
 pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let begun = Instant::now();
     loop {
@@ -98,14 +98,14 @@ pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>
     }
 }
 
-/// A program at work, ended with the test.
+/// A running program, which ends with the test.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    /// Listens on this address, which nobody must have.
+    /// Starts the program on this free address.
     pub(crate) fn start(program: &str, args: &[&str], address: SocketAddr) -> Self {
         let child = Command::new(program)
             .args(args)
@@ -132,8 +132,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Over already: then there is nothing to end.
-        let _over = self.child.kill();
+        // Fails if the program has already ended.
+        let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
@@ -143,7 +143,7 @@ pub(crate) fn free_address() -> SocketAddr {
     free.local_addr().unwrap()
 }
 
-/// By HTTP 1.0, which ends where the connection does.
+/// Uses HTTP 1.0, so the response ends with the connection.
 pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     request(address, &format!("GET {path} HTTP/1.0\r\n\r\n"))
 }
@@ -154,7 +154,9 @@ pub(crate) fn request(address: SocketAddr, text: &str) -> String {
     stream.write_all(text.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+    let (_, body) = answer
+        .split_once("\r\n\r\n")
+        .expect("an answer with a head and a body");
     body.to_owned()
 }
 
@@ -170,10 +172,10 @@ pub(crate) fn promtool(page: &str) {
     stdin.write_all(page.as_bytes()).unwrap();
     drop(stdin);
     let out = promtool.wait_with_output().unwrap();
-    let said = [out.stdout, out.stderr].concat();
+    let printed = [out.stdout, out.stderr].concat();
     assert!(
-        out.status.success() && said.is_empty(),
+        out.status.success() && printed.is_empty(),
         "{}\n{page}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&printed)
     );
 }

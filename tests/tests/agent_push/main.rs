@@ -1,9 +1,9 @@
-//! What the agent pushes and writes for others to scrape, judged by the real Pushgateway, `node_exporter` and `promtool`.
+//! The agent's pushes and its file for scrapers, checked with the real Pushgateway, `node_exporter` and `promtool`.
 #![cfg(test)]
 
-mod at_work;
-mod away;
 mod gateway;
 mod group;
 mod harness;
+mod outage;
+mod real_agent;
 mod textfile;

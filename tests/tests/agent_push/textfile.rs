@@ -11,7 +11,7 @@ use tracer_user::agent::metrics::Metrics;
 use crate::harness::{DAY, Server, built, free_address, promtool, wait_for};
 
 #[test]
-fn node_exporter_shows_what_is_written() {
+fn node_exporter_shows_the_written_file() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let precious = dir.path().join("precious");
@@ -25,7 +25,7 @@ fn node_exporter_shows_what_is_written() {
     };
     let textfile = Textfile::start(&settings, Arc::clone(&metrics), |_| {}).unwrap();
     metrics.observe(&built(10), &|_| None).unwrap();
-    let text = wait_for("the file has the build", || {
+    let text = wait_for("the file contains the build", || {
         let text = fs::read_to_string(&file).unwrap();
         let has_build = text.contains("\ngo_build_builds_total{");
         if has_build { Ok(text) } else { Err(text) }
@@ -57,7 +57,7 @@ fn node_exporter_shows_what_is_written() {
         "{page}"
     );
 
-    // At the end once more, with what came last.
+    // The agent writes the file once more at its end, with the last values.
     metrics.observe(&built(0), &|_| None).unwrap();
     let counts = textfile.finish(Instant::now() + Duration::from_mins(1));
     assert!(counts.sent >= 2 && counts.failed == 0, "{counts:?}");
@@ -74,7 +74,7 @@ fn node_exporter_shows_what_is_written() {
 }
 
 #[test]
-fn a_directory_that_goes_away_is_counted_and_one_that_comes_back_is_used() {
+fn a_missing_directory_is_counted_and_used_again_when_it_returns() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings {
         directory: dir.path().join("textfile"),

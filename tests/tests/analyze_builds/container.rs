@@ -8,7 +8,7 @@ use tests::{Module, run_gotrace, targets_cache, toolchain};
 
 use crate::harness::{NO_ENV, analyze, build};
 
-/// What `lipo -create` makes of thin files: a table in big-endian order, then each file on a page of its own.
+/// Makes a fat file as `lipo -create` does: a table in big-endian order, then each thin file on a page boundary.
 fn fat(slices: &[(u32, u32, Vec<u8>)]) -> Vec<u8> {
     const PAGE_BITS: u32 = 14;
     let mut table: Vec<u32> = vec![0xcafe_babe, u32::try_from(slices.len()).unwrap()];
@@ -34,7 +34,7 @@ fn fat(slices: &[(u32, u32, Vec<u8>)]) -> Vec<u8> {
 }
 
 #[test]
-fn the_slices_of_a_fat_file_are_what_they_are_alone() {
+fn the_slices_of_a_fat_file_equal_the_thin_files() {
     const X86_64: (u32, u32) = (0x0100_0007, 3);
     const ARM64: (u32, u32) = (0x0100_000c, 0);
     let (module, toolchain) = (Module::copy("tiny"), toolchain("1.27"));
@@ -60,7 +60,7 @@ fn the_slices_of_a_fat_file_are_what_they_are_alone() {
     for (at, (arch, _, alone, bytes)) in thin.iter().enumerate() {
         assert_eq!(members[at]["name"], *arch);
         assert_eq!(members[at]["bytes"], bytes.len());
-        // Its buckets in the whole are its buckets alone, but for their names.
+        // Its buckets equal those of the thin file, except for their names.
         let of = |analysis: &Value, label: &str| -> Vec<(String, String, u64)> {
             let rows = analysis["buckets"].as_array().unwrap().iter();
             let mut rows: Vec<_> = rows
@@ -93,17 +93,17 @@ fn grown(package: &str) -> String {
     format!("package {package}\n\nvar text = \"{text}\"\n\nfunc init() {{ println(text) }}\n")
 }
 
-/// Exit code and first line about a budget.
+/// Exit code, and the first line about a budget.
 fn diff(before: &Path, after: &Path, budget: &str) -> (i32, String) {
     let words = [before.as_os_str(), after.as_os_str()];
     let words = ["diff".as_ref()].into_iter().chain(words);
     let words = words.chain(["--fail-on".as_ref(), budget.as_ref()]);
     let output = run_gotrace(words, NO_ENV);
     let text = String::from_utf8(output.stdout).unwrap();
-    let said = text.lines().find(|line| line.contains("over budget"));
+    let printed = text.lines().find(|line| line.contains("over budget"));
     (
         output.status.code().unwrap(),
-        said.unwrap_or_default().to_owned(),
+        printed.unwrap_or_default().to_owned(),
     )
 }
 
@@ -122,11 +122,11 @@ fn an_archive_that_grows_breaks_its_budget() {
                 (0, String::new()),
                 "{name}"
             );
-            let (code, said) = diff(&before, &after, "archive +10KB");
-            assert_eq!(code, 1, "{name}: {said}");
+            let (code, printed) = diff(&before, &after, "archive +10KB");
+            assert_eq!(code, 1, "{name}: {printed}");
             assert!(
-                said.contains(&format!("over budget archive +10KB: {member} grew by")),
-                "{name}: {said}"
+                printed.contains(&format!("over budget archive +10KB: {member} grew by")),
+                "{name}: {printed}"
             );
             let (code, _) = diff(&before, &after, &format!("archive {member} +10KB"));
             assert_eq!(code, 1, "{name}");
@@ -149,7 +149,7 @@ fn an_archive_that_grows_breaks_its_budget() {
         assert!(built.unwrap().success());
         out
     });
-    // What the compiler writes for a package, as it is in the build cache.
+    // The archive that the compiler writes for a package, as in the build cache.
     check("tiny/dep", "dep", "_go_.o", &|module, out| {
         let out = module.sandbox.out().join(out);
         module.run_go(&toolchain, &["build", "-o", out.to_str().unwrap(), "."]);

@@ -1,4 +1,4 @@
-//! What `//go:embed` put in.
+//! Files embedded by `//go:embed`.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ fn embedded_files_are_found_without_symbols() {
 }
 
 #[test]
-fn a_file_that_a_variable_holds_is_named_after_it() {
+fn an_embedded_file_in_a_variable_is_named_after_the_variable() {
     let noise = |len: u32| (0..len).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]);
     for minor in ["1.21", "1.27"] {
         let module = Module::copy("tiny");
@@ -68,7 +68,7 @@ fn a_file_that_a_variable_holds_is_named_after_it() {
         let env = [("GOCACHE", cache.to_str().unwrap())];
         let analysis = analyze(&build(&module, &toolchain, &env, &["-trimpath"]));
         let embeds = analysis["embeds"].as_array().unwrap();
-        let mut told: Vec<_> = embeds
+        let mut found_embeds: Vec<_> = embeds
             .iter()
             .map(|it| {
                 (
@@ -78,13 +78,13 @@ fn a_file_that_a_variable_holds_is_named_after_it() {
                 )
             })
             .collect();
-        told.sort_unstable();
+        found_embeds.sort_unstable();
         let expected = [
             ("main.bytes", zstd.len() as u64, Some("zstd")),
             ("main.text", gzip.len() as u64, Some("gzip")),
         ];
-        assert_eq!(told, expected, "go1.{minor}");
-        // Prose is no finding, but the main package's, under the name of the variable.
+        assert_eq!(found_embeds, expected, "go1.{minor}");
+        // Text is not reported as an embedded file. It belongs to the main package, under the name of the variable.
         let symbols = analysis["symbols"]["list"].as_array().unwrap();
         let words = symbols
             .iter()

@@ -1,5 +1,5 @@
-//! What `analyze` and `diff` say of builds that are the same everywhere, to the letter: kept in `tests/golden`, rewritten by
-//! `cargo xtask bless`.
+//! The exact output of `analyze` and `diff` for builds that are the same everywhere. `tests/golden` contains it, and `cargo xtask
+//! bless` rewrites it.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tests::{Module, gotrace_command, targets_cache, toolchain};
 
 use crate::harness::NO_ENV;
 
-/// One build, under a name without a path.
+/// One build, under a name without a directory.
 struct Built {
     name: &'static str,
     goos: &'static str,
@@ -56,7 +56,7 @@ fn build(module: &Module, built: &Built) {
     assert!(status.unwrap().success(), "{}", built.name);
 }
 
-/// In the folder of the results, so that no name has a path.
+/// Runs in the directory of the results, so that no name contains a directory.
 fn gotrace(module: &Module, args: &[&str]) -> String {
     let mut command = gotrace_command(NO_ENV);
     let output = command
@@ -72,7 +72,7 @@ fn gotrace(module: &Module, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Both forms. JSON is indented, so that a change of it can be read.
+/// Checks both forms. The JSON is indented, so that a difference is readable.
 fn check(module: &Module, place: &str, args: &[&str]) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("golden")
@@ -86,18 +86,18 @@ fn check(module: &Module, place: &str, args: &[&str]) {
 }
 
 #[test]
-fn a_whole_and_a_stripped_program_are_told_to_the_letter() {
+fn the_output_for_unstripped_and_stripped_programs_is_exact() {
     let module = Module::copy("tiny");
     for built in [WHOLE, STRIPPED] {
         build(&module, &built);
-        // Large, because every change of a symbol would be a change of the golden file.
+        // The limit is large, because every change of a symbol would change the golden file.
         let args = ["analyze", "--min-symbol", "8192", built.name];
         check(&module, &format!("analyze/{}", built.name), &args);
     }
 }
 
 #[test]
-fn a_comparison_is_told_to_the_letter() {
+fn the_output_of_a_comparison_is_exact() {
     let module = Module::copy("tiny");
     build(&module, &WHOLE);
     module.write(

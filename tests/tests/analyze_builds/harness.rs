@@ -1,4 +1,4 @@
-//! Builds, and what `gotrace analyze` says of them. Whatever is analyzed here has to add up.
+//! Builds files and analyses them. Every analysis here must add up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use tests::{Module, NO_GC, Toolchain, run_gotrace};
 
 pub(crate) const NO_ENV: [(&str, &str); 0] = [];
 
-/// Builds a module for a target into a file of its own.
+/// Builds a module for a target into its own file.
 pub(crate) fn build(
     module: &Module,
     toolchain: &Toolchain,
@@ -70,7 +70,7 @@ pub(crate) fn sum(rows: &Value, field: &str) -> u64 {
         .sum()
 }
 
-/// Every byte of the file once, at every grain.
+/// Checks that every grouping counts every byte of the file once.
 fn adds_up(analysis: &Value, file: &Path) {
     let size = fs::metadata(file).unwrap().len();
     let path = file.display();

@@ -1,4 +1,4 @@
-//! What `go version -m` says, and what `gotrace analyze` says, in one form.
+//! Compares the identity from `go version -m` with the one from `gotrace analyze`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,38 +6,38 @@ use std::path::Path;
 use serde_json::Value;
 use tests::{Module, Toolchain};
 
-/// A module as a line of `go version -m` has it: path, version, sum.
-type Words = [String; 3];
+/// A module in the form of a line of `go version -m`: path, version, sum.
+type ModuleLine = [String; 3];
 
-/// Everything `go version -m` tells of a file.
+/// All facts of a file that `go version -m` prints.
 #[derive(Debug, Default, PartialEq)]
 struct Identity {
     go_version: String,
     path: String,
-    main: Words,
-    /// Dependencies, each with what replaces it.
-    deps: Vec<(Words, Option<Words>)>,
+    main: ModuleLine,
+    /// Dependencies, each with its replacement.
+    deps: Vec<(ModuleLine, Option<ModuleLine>)>,
     settings: BTreeMap<String, String>,
 }
 
-pub(crate) fn is_that_of_go_version(
+pub(crate) fn assert_equals_go_version(
     analysis: &Value,
     file: &Path,
     module: &Module,
     toolchain: &Toolchain,
 ) {
-    let said = module.run_go(toolchain, &["version", "-m", file.to_str().unwrap()]);
-    let said = String::from_utf8(said.stdout).unwrap();
+    let printed = module.run_go(toolchain, &["version", "-m", file.to_str().unwrap()]);
+    let printed = String::from_utf8(printed.stdout).unwrap();
     assert_eq!(
         by_gotrace(&analysis["identity"]),
-        by_go(&said),
+        by_go(&printed),
         "{}",
         file.display()
     );
 }
 
-fn by_go(said: &str) -> Identity {
-    let mut lines = said.lines();
+fn by_go(printed: &str) -> Identity {
+    let mut lines = printed.lines();
     let mut identity = Identity {
         go_version: lines
             .next()
@@ -61,12 +61,12 @@ fn by_go(said: &str) -> Identity {
             ["=>", words @ ..] => identity.deps.last_mut().unwrap().1 = Some(module(words)),
             ["build", setting] => {
                 let (key, value) = setting.split_once('=').unwrap();
-                // None of the settings used here has anything to escape inside its quotes.
+                // The settings here contain no characters that need escapes inside the quotes.
                 let value = value.trim_matches('"').to_owned();
                 identity.settings.insert(key.to_owned(), value);
             }
             [""] => {}
-            _ => panic!("`go version -m` says `{line}`"),
+            _ => panic!("unexpected line of `go version -m`: `{line}`"),
         }
     }
     identity

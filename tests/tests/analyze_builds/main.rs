@@ -1,5 +1,5 @@
-//! `gotrace analyze` and `gotrace diff` on what real toolchains build, against `go version -m`, `go tool nm`, the file's own size and
-//! golden files.
+//! `gotrace analyze` and `gotrace diff` on the output of real toolchains. The results are compared with `go version -m`,
+//! `go tool nm`, the file's own size and golden files.
 #![cfg(test)]
 
 mod container;

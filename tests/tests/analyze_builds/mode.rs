@@ -1,4 +1,4 @@
-//! Every build mode is told, and what is no binary is refused.
+//! Every build mode is reported, and a file that is not a binary is refused.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tests::{Module, run_gotrace, toolchain};
 use crate::harness::{NO_ENV, analyze, build};
 
 #[test]
-fn every_build_mode_is_told() {
+fn every_build_mode_is_reported() {
     let toolchain = toolchain("1.27");
     let check = |module: &str, args: &[&str], properties: &[(&str, Value)]| {
         let module = Module::copy(module);
@@ -72,7 +72,7 @@ fn every_build_mode_is_told() {
 }
 
 #[test]
-fn what_is_no_binary_is_refused_in_words() {
+fn a_file_that_is_no_binary_is_refused_with_a_reason() {
     let module = Module::copy("hello");
     for (content, words) in [
         (&b""[..], "the file is empty"),
@@ -85,9 +85,9 @@ fn what_is_no_binary_is_refused_in_words() {
         let file = module.sandbox.out().join("no-binary");
         fs::write(&file, content).unwrap();
         let output = run_gotrace([Path::new("analyze"), &file], NO_ENV);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(words), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(printed.contains(words), "{printed}");
     }
     let output = run_gotrace(["analyze", "/dev/null"], NO_ENV);
     assert!(String::from_utf8_lossy(&output.stderr).contains("not a regular file"));

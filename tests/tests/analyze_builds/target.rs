@@ -1,4 +1,4 @@
-//! Every toolchain and every target, stripped or not.
+//! Every toolchain and every target, stripped and unstripped.
 
 use std::path::Path;
 
@@ -21,17 +21,17 @@ const TARGETS: [(&str, &str); 10] = [
     ("js", "wasm"),
 ];
 
-/// Bytes of code by `go tool nm -size`. Of Go 1.24: later ones compile it first.
+/// Bytes of code by Go 1.24's `go tool nm -size`. Later versions compile that tool first.
 fn code_by_nm(module: &Module, file: &Path) -> u64 {
-    let said = module
+    let printed = module
         .go(
             &toolchain("1.24"),
             &["tool", "nm", "-size", file.to_str().unwrap()],
         )
         .output()
         .unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
-    let sizes = said.lines().filter_map(|line| {
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let sizes = printed.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let size: u64 = words.next()?.parse().ok()?;
         matches!(words.next()?, "T" | "t").then_some(size)
@@ -40,16 +40,16 @@ fn code_by_nm(module: &Module, file: &Path) -> u64 {
 }
 
 #[test]
-fn every_toolchain_is_read_stripped_or_not() {
+fn the_output_of_every_toolchain_is_analysed_stripped_or_not() {
     for toolchain in toolchains() {
         let module = Module::copy("hello");
         module.sandbox.make_warm(&toolchain);
-        // Static: in a dynamic file nm counts the procedure table as code, which here is linking.
+        // Static, because nm counts the procedure table of a dynamic file as code. gotrace counts it as linking.
         let env = [("CGO_ENABLED", "0")];
         let whole = build(&module, &toolchain, &env, &[]);
         let analysis = analyze(&whole);
-        identity::is_that_of_go_version(&analysis, &whole, &module, &toolchain);
-        // On ELF the symbols say their own sizes, so code is what nm says, to the byte.
+        identity::assert_equals_go_version(&analysis, &whole, &module, &toolchain);
+        // ELF symbols contain their sizes, so the bytes of code equal nm's.
         let code = content(&analysis, "code") + content(&analysis, "c_code");
         assert_eq!(code, code_by_nm(&module, &whole), "go{}", toolchain.version);
         let stripped = build(&module, &toolchain, &env, &["-ldflags=-s -w"]);
@@ -64,7 +64,7 @@ fn every_toolchain_is_read_stripped_or_not() {
             "go{}",
             toolchain.version
         );
-        // The function table states the length of nearly every function, so padding is no code here either.
+        // The function table contains the length of nearly every function, so padding is not counted as code.
         let found = content(&bare, "code") + content(&bare, "c_code");
         assert!(
             found.abs_diff(code) <= 128,
@@ -77,7 +77,7 @@ fn every_toolchain_is_read_stripped_or_not() {
     }
 }
 
-/// Of a program that needs only the runtime; what a target's code is like does not depend on how much there is.
+/// Checks a program that needs only the runtime. The kinds of a target's code do not depend on its amount.
 fn tiny_is_read(module: &Module, toolchain: &Toolchain, os: &str, arch: &str) {
     let cache = targets_cache(toolchain);
     let env = [
@@ -103,7 +103,7 @@ fn tiny_is_read(module: &Module, toolchain: &Toolchain, os: &str, arch: &str) {
             let replacement = &analysis["identity"]["deps"][0]["replace"]["path"];
             assert_eq!(replacement, "./dep", "{what}");
         } else {
-            identity::is_that_of_go_version(&analysis, file, module, toolchain);
+            identity::assert_equals_go_version(&analysis, file, module, toolchain);
         }
         let packages = analysis["packages"].as_array().unwrap();
         for path in ["main", "example.com/dep", "runtime"] {
@@ -129,7 +129,7 @@ fn tiny_is_read(module: &Module, toolchain: &Toolchain, os: &str, arch: &str) {
         bare["counts"]["functions"].as_u64().unwrap() > 500,
         "{what}"
     );
-    // Before 1.22 the linker kept the symbol table on darwin, whatever -s said.
+    // Before 1.22 the linker kept the symbol table on darwin, despite -s.
     let is_stripped = os != "darwin" || toolchain.minor() >= 22;
     assert_eq!(bare["properties"]["stripped"], is_stripped, "{what}");
 }

@@ -1,5 +1,5 @@
-//! A damaged history of gotrace is moved aside by the agent and a new one begun; what is no history stays where it is. A backup can be
-//! read and put in a history's place.
+//! The agent moves a damaged gotrace history aside and begins a new one. Other files stay in place. A backup can be read and can
+//! replace a history.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -11,11 +11,11 @@ use tests::agent::Agent;
 use tests::{Module, run_gotrace, toolchain};
 use tracer_user::history::Store;
 
-use crate::harness::{assert_whole, listed, small_builds};
+use crate::harness::{assert_intact, listed, small_builds};
 
 const NO_ENV: [(&str, &str); 0] = [];
 
-/// Files in the history's directory that were moved aside, without what belongs to them.
+/// Files in the history's directory that were moved aside, without their side files.
 fn set_aside(dir: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(dir).unwrap().flatten().map(|it| it.path());
     files
@@ -28,11 +28,11 @@ fn set_aside(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A kind of damage, and how it is done to a file.
-type Way<'a> = (&'a str, &'a dyn Fn(&Path));
+/// A kind of damage, and a function that causes it.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
 
 /// A history with some builds, as its writer left it.
-fn made(dir: &Path, n: i64) -> PathBuf {
+fn history_with(dir: &Path, n: i64) -> PathBuf {
     let path = dir.join("history.db");
     let mut store = Store::open(&path).unwrap();
     for kept in small_builds(n) {
@@ -42,16 +42,16 @@ fn made(dir: &Path, n: i64) -> PathBuf {
 }
 
 #[test]
-fn a_damaged_history_is_moved_aside_and_a_new_one_begun() {
+fn a_damaged_history_is_moved_aside_and_a_new_one_is_created() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
-    let ways: [Way<'_>; 2] = [
+    let ways: [Damage<'_>; 2] = [
         ("cut", &|path| {
             let file = fs::File::options().write(true).open(path).unwrap();
             file.set_len(5000).unwrap();
         }),
-        ("written over from the second page on", &|path| {
+        ("overwritten from the second page on", &|path| {
             let file = fs::File::options().write(true).open(path).unwrap();
             let size = usize::try_from(file.metadata().unwrap().len()).unwrap();
             file.write_all_at(&vec![0xa5; size - 4096], 4096).unwrap();
@@ -59,7 +59,7 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_begun() {
     ];
     for (what, damage) in ways {
         let dir = tempfile::tempdir().unwrap();
-        let path = made(dir.path(), 30);
+        let path = history_with(dir.path(), 30);
         damage(&path);
         let damaged = fs::read(&path).unwrap();
         let agent = Agent::start_in(dir, &[]);
@@ -69,22 +69,22 @@ fn a_damaged_history_is_moved_aside_and_a_new_one_begun() {
         agent.wait_for_page("/metrics", "gotrace_history_set_aside_total 1");
         let aside = set_aside(agent.dir());
         assert_eq!(aside.len(), 1, "{what}: {aside:?}");
-        // Until it finds the damage, SQLite may write to the first page, which counts changes.
+        // Before SQLite finds the damage, it can write to the first page, which contains a change counter.
         let moved = fs::read(&aside[0]).unwrap();
         assert_eq!(moved.len(), damaged.len(), "{what}");
-        assert!(moved[4096..] == damaged[4096..], "{what}: as it was");
+        assert!(moved[4096..] == damaged[4096..], "{what}: unchanged");
         agent.stop();
     }
 }
 
 #[test]
-fn damage_that_shows_while_builds_are_stored_loses_none_of_them() {
+fn damage_found_while_storing_loses_no_build() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
     let dir = tempfile::tempdir().unwrap();
-    let path = made(dir.path(), 300);
-    // The pages of the details, which no start reads.
+    let path = history_with(dir.path(), 300);
+    // Damages the pages of the details, which no start reads.
     let connection = Connection::open(&path).unwrap();
     let root: i64 = connection
         .query_row(
@@ -99,23 +99,23 @@ fn damage_that_shows_while_builds_are_stored_loses_none_of_them() {
         .unwrap();
     let mut agent = Agent::start_in(dir, &[]);
     module.run_go(&toolchain, &["build", "-o", "out", "."]);
-    let said = agent.wait_to_say("is damaged: moved it to");
-    agent.wait_for_another_keeper();
+    let printed = agent.wait_for_log("is damaged: moved it to");
+    agent.wait_for_new_storage_process();
     let found = agent.wait_for(&module, 1);
     assert_eq!(found.len(), 1);
     module.run_go(&toolchain, &["build", "-o", "out2", "."]);
     assert_eq!(agent.wait_for(&module, 2).len(), 2);
     let aside = set_aside(agent.dir());
     assert_eq!(aside.len(), 1);
-    assert!(said.contains(aside[0].to_str().unwrap()), "{said}");
+    assert!(printed.contains(aside[0].to_str().unwrap()), "{printed}");
     let store = agent.store();
-    let dir = agent.end();
-    assert_whole(&store);
+    let dir = agent.stop_with_dir();
+    assert_intact(&store);
     drop(dir);
 }
 
 #[test]
-fn what_is_no_history_is_refused_and_never_moved() {
+fn a_file_that_is_no_history_is_refused_and_never_moved() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("passwd");
     fs::write(&text, "root:x:0:0:root:/root:/bin/bash\n".repeat(60)).unwrap();
@@ -144,17 +144,17 @@ fn what_is_no_history_is_refused_and_never_moved() {
             NO_ENV,
         );
         assert!(!output.status.success(), "{output:?}");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("name another"), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(printed.contains("name another"), "{printed}");
         assert!(fs::read(path).unwrap() == before);
     }
     assert!(set_aside(dir.path()).is_empty());
 }
 
 #[test]
-fn a_backup_of_a_history_that_is_written_can_take_its_place() {
+fn a_backup_made_during_writes_can_replace_the_history() {
     let dir = tempfile::tempdir().unwrap();
-    let path = made(dir.path(), 20);
+    let path = history_with(dir.path(), 20);
     let mut store = Store::open(&path).unwrap();
     let more = small_builds(30);
     store.finish(&more[25]).unwrap();
@@ -175,18 +175,18 @@ fn a_backup_of_a_history_that_is_written_can_take_its_place() {
     assert!(output.status.success(), "{output:?}");
     store.finish(&more[26]).unwrap();
     assert_eq!(listed(&copy, &[]).len(), 21);
-    assert_whole(&copy);
+    assert_intact(&copy);
     let again = back_up();
     assert_eq!(again.status.code(), Some(2), "{again:?}");
     assert!(String::from_utf8_lossy(&again.stderr).contains("is there already: name a new file"));
     drop(store);
-    // As the documentation of `store backup` says.
+    // Follows the documentation of `store backup`.
     fs::rename(&copy, &path).unwrap();
     let mut restored = Store::open(&path).unwrap();
     restored.finish(&more[27]).unwrap();
     assert_eq!(listed(&path, &[]).len(), 22);
     drop(restored);
-    assert_whole(&path);
+    assert_intact(&path);
     let locked = Command::new("sqlite3")
         .arg(&path)
         .arg("PRAGMA integrity_check")

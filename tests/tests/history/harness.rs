@@ -1,4 +1,4 @@
-//! Builds out of the recordings, at any time, and the words of `gotrace` that read a history.
+//! Builds from the recordings, with any time, and `gotrace` commands that read a history.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -37,7 +37,7 @@ pub(crate) fn recordings() -> Vec<String> {
     names
 }
 
-/// The same builds at another time: other builds.
+/// Copies the builds to another time, with other ids.
 pub(crate) fn moved(trace: &Trace, to_ns: i64) -> Trace {
     let start = i64::try_from(trace.start.0).unwrap();
     Trace {
@@ -74,7 +74,7 @@ pub(crate) fn listed(store: &Path, args: &[&str]) -> Vec<Value> {
     document["builds"].as_array().unwrap().clone()
 }
 
-pub(crate) fn assert_whole(store: &Path) {
+pub(crate) fn assert_intact(store: &Path) {
     let connection = Connection::open(store).unwrap();
     let says: String = connection
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
@@ -90,5 +90,5 @@ pub(crate) fn assert_whole(store: &Path) {
             |row| row.get(0),
         )
         .unwrap();
-    assert_eq!(orphans, 0, "a build is stored whole or not at all");
+    assert_eq!(orphans, 0, "a build is stored completely or not at all");
 }

@@ -1,4 +1,4 @@
-//! A writer that is killed at any moment.
+//! A writer that is killed at random moments.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tracer_core::model::State;
 use tracer_user::history::{Filter, Store, read};
 
-use crate::harness::{assert_whole, listed, recording};
+use crate::harness::{assert_intact, listed, recording};
 
 /// The example `history`, built now.
 fn history_writer() -> PathBuf {
@@ -49,13 +49,13 @@ fn start_writing(program: &Path, store: &Path) -> Child {
 }
 
 #[test]
-fn a_writer_that_is_killed_while_it_makes_the_database_leaves_a_usable_one() {
+fn a_writer_killed_while_it_creates_the_database_leaves_a_usable_one() {
     let program = history_writer();
     for round in 0..20 {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("history.db");
         let mut writer = start_writing(&program, &store);
-        // Replaying what it is going to store takes some milliseconds, making the database a few more.
+        // Replaying the recordings takes some milliseconds; creating the database takes a few more.
         while !store.exists() {
             std::thread::yield_now();
         }
@@ -63,14 +63,14 @@ fn a_writer_that_is_killed_while_it_makes_the_database_leaves_a_usable_one() {
         writer.kill().unwrap();
         writer.wait().unwrap();
         Store::open(&store).unwrap().recover().unwrap();
-        assert_whole(&store);
+        assert_intact(&store);
     }
 }
 
-/// Kills a writer of builds again and again.
+/// Kills a writer of builds repeatedly.
 #[test]
-fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
-    // On a busy machine a writer is killed before it stores anything; then there are more rounds.
+fn a_killed_writer_loses_no_stored_build_and_damages_nothing() {
+    // On a busy machine a writer can be killed before it stores a build; more rounds then follow.
     const MOST_ROUNDS: u64 = 600;
     let rounds = size(30, 300) as u64;
     let program = history_writer();
@@ -84,7 +84,7 @@ fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
         round += 1;
         let mut writer = start_writing(&program, &store);
         let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-        // Not before it is at work; then at a moment that differs from round to round.
+        // Waits until the writer runs; then kills it at a moment that differs from round to round.
         let first = lines.next().unwrap().unwrap();
         n_cut_off += first
             .strip_prefix("cut off ")
@@ -94,12 +94,12 @@ fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
         std::thread::sleep(Duration::from_micros(500 + round * 7919 % 60_000));
         writer.kill().unwrap();
         writer.wait().unwrap();
-        // What it said before it died is still in the pipe; the last line may be torn.
-        let mut said = String::new();
-        lines.for_each(|line| said = format!("{said}{}\n", line.unwrap_or_default()));
-        let ids = said.lines().filter_map(|it| it.strip_prefix("stored "));
+        // The pipe still contains the writer's last output; the last line can be incomplete.
+        let mut printed = String::new();
+        lines.for_each(|line| printed = format!("{printed}{}\n", line.unwrap_or_default()));
+        let ids = printed.lines().filter_map(|it| it.strip_prefix("stored "));
         stored.extend(ids.filter(|it| it.len() == 36).map(ToOwned::to_owned));
-        assert_whole(&store);
+        assert_intact(&store);
     }
     let (entries, _) = read(&store, |it| it.list(&Filter::default())).unwrap();
     let whole: BTreeSet<String> = entries
@@ -113,11 +113,11 @@ fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
         let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
         assert!(shown.trace.is_some());
     }
-    tell(
-        "history: its writer killed at any moment",
+    print_figure(
+        "history: writer killed at any moment",
         format!("{round} kills"),
         format!(
-            "{} builds stored, lost 0, cut off and marked {n_cut_off}; the database whole each time",
+            "{} builds stored, lost 0, cut off and marked {n_cut_off}; the database intact each time",
             whole.len()
         ),
     );

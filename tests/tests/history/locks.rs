@@ -1,5 +1,5 @@
-//! The locks of a process on its history stay while it reads, deletes, delivers and copies: without them another reader would take
-//! itself for the last one and delete the log with the builds in it.
+//! A process keeps its locks on its history while it reads, deletes, delivers and copies. Without these locks, another reader would
+//! assume that it is the last one and delete the log with its builds.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -17,7 +17,7 @@ use tracer_user::history::{
 
 use crate::harness::{listed, small_builds};
 
-/// POSIX locks of that process on that file, by the kernel's own list.
+/// Number of this process's POSIX locks on this file, from the kernel's list.
 fn n_locks(pid: u32, path: &Path) -> usize {
     let inode = fs::metadata(path).unwrap().ino();
     let locks = fs::read_to_string("/proc/locks").unwrap();
@@ -31,7 +31,7 @@ fn n_locks(pid: u32, path: &Path) -> usize {
     held.count()
 }
 
-/// What a backup tool does. It deletes the log if it takes itself for the last one.
+/// Reads as a backup tool does. The tool deletes the log if it assumes that it is the last reader.
 fn read_by_another_process(path: &Path) -> usize {
     let output = Command::new("sqlite3")
         .arg(path)
@@ -44,7 +44,7 @@ fn read_by_another_process(path: &Path) -> usize {
 }
 
 #[test]
-fn what_a_process_does_with_its_history_leaves_its_locks() {
+fn a_process_keeps_its_locks_through_all_operations_on_its_history() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let all = small_builds(40);
@@ -107,7 +107,7 @@ fn what_a_process_does_with_its_history_leaves_its_locks() {
 }
 
 #[test]
-fn an_agents_locks_stay_through_requests_retention_and_reloads() {
+fn an_agent_keeps_its_locks_through_requests_retention_and_reloads() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
@@ -116,7 +116,7 @@ fn an_agents_locks_stay_through_requests_retention_and_reloads() {
     fs::write(&config, "keep_days = 30\n").unwrap();
     let config = config.to_str().unwrap().to_owned();
     let mut agent = Agent::start_in(dir, &["--config", &config]);
-    let storage = agent.keeper().unwrap();
+    let storage = agent.storage_process().unwrap();
     let store = agent.store();
     for (n, days) in [30, 20, 10].into_iter().enumerate() {
         let output = format!("out{n}");
@@ -130,7 +130,7 @@ fn an_agents_locks_stay_through_requests_retention_and_reloads() {
         ));
         fs::write(&config, format!("keep_days = {days}\n")).unwrap();
         agent.signal("HUP");
-        agent.wait_to_say("the configuration was read again");
+        agent.wait_for_log("the configuration was read again");
         assert!(n_locks(storage, &store) > 0);
         assert!(read_by_another_process(&store) > n);
         assert!(n_locks(storage, &store) > 0);

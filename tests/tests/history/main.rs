@@ -1,5 +1,5 @@
-//! The history: what was stored stays, whoever kills the writer; what is listed and shown is what was stored; and who may only read
-//! the file can read it. Builds come from the recordings, so nothing here needs a toolchain but where it says so.
+//! The history: stored builds survive a killed writer, listed and shown builds equal the stored ones, and read-only users can read
+//! the file. Builds come from the recordings. Only tests that name a toolchain need one.
 #![cfg(test)]
 
 mod damaged;

@@ -1,4 +1,4 @@
-//! Who may read, what a reader sees while others write, and what is said when something is wrong.
+//! Rights of readers, reads during writes, and error messages.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use tracer_user::history::Store;
 
 use crate::harness::{gotrace_builds, gotrace_show, listed, small_builds};
 
-/// `gotrace ARGS` as somebody with no right to write anything.
+/// Runs `gotrace ARGS` as a user without write rights.
 fn as_nobody(program: &Path, store: &Path) -> Output {
     Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
@@ -31,7 +31,7 @@ fn allow(path: &Path, mode: u32) {
 }
 
 #[test]
-fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
+fn a_user_with_read_rights_can_read_the_file_during_writes() {
     let dir = tempfile::tempdir().unwrap();
     allow(dir.path(), 0o755);
     let program = dir.path().join("gotrace");
@@ -49,8 +49,11 @@ fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
 
     let output = as_nobody(&program, &path);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("may not be read by you: use sudo"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        printed.contains("may not be read by you: use sudo"),
+        "{printed}"
+    );
 
     drop(store);
     allow(&path, 0o644);
@@ -60,7 +63,7 @@ fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
     assert_eq!(count(), 2, "while a writer has it open");
     store.begin(&builds[2].entry).unwrap();
     assert_eq!(count(), 3);
-    // As if it had been killed: the log stays.
+    // The log stays, as after a kill.
     let log = dir.path().join("history.db-wal");
     let shared = dir.path().join("history.db-shm");
     let (log_bytes, shared_bytes) = (fs::read(&log).unwrap(), fs::read(&shared).unwrap());
@@ -84,11 +87,14 @@ fn who_may_only_read_the_file_can_read_it_also_while_it_is_written() {
     drop(Store::open(&path).unwrap());
     assert!(!log.exists());
     assert_eq!(listed(&path, &[]).len(), 3);
-    assert!(!log.exists() && !shared.exists(), "nor does one who could");
+    assert!(
+        !log.exists() && !shared.exists(),
+        "a reader with write rights removes both files"
+    );
 }
 
 #[test]
-fn a_reader_is_not_disturbed_by_writers_that_come_and_go() {
+fn starting_and_ending_writers_do_not_disturb_a_reader() {
     let dir = tempfile::tempdir().unwrap();
     allow(dir.path(), 0o755);
     let program = dir.path().join("gotrace");
@@ -97,12 +103,12 @@ fn a_reader_is_not_disturbed_by_writers_that_come_and_go() {
     let builds = small_builds(400);
     Store::open(&path).unwrap().finish(&builds[0]).unwrap();
     allow(&path, 0o644);
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for kept in builds.iter().cycle().skip(1) {
                 Store::open(&path).unwrap().finish(kept).unwrap();
-                if is_over.load(Ordering::Relaxed) {
+                if has_ended.load(Ordering::Relaxed) {
                     break;
                 }
             }
@@ -110,29 +116,29 @@ fn a_reader_is_not_disturbed_by_writers_that_come_and_go() {
         let mut before = 1;
         for _ in 0..60 {
             let output = as_nobody(&program, &path);
-            // Said before an assertion can end this thread and leave the other at work.
+            // Evaluated before an assertion ends this thread and leaves the other running.
             let is_well = output.status.success();
-            is_over.fetch_or(!is_well, Ordering::Relaxed);
+            has_ended.fetch_or(!is_well, Ordering::Relaxed);
             assert!(is_well, "{output:?}");
             let document: Value = serde_json::from_slice(&output.stdout).unwrap();
             let n = document["builds"].as_array().unwrap().len();
-            is_over.fetch_or(n < before, Ordering::Relaxed);
+            has_ended.fetch_or(n < before, Ordering::Relaxed);
             assert!(n >= before, "{n} builds after {before}");
             before = n;
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
     });
 }
 
 #[test]
-fn what_is_wrong_is_said_with_what_to_do() {
+fn errors_of_the_history_contain_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let fails = |output: Output, expected: &str| {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(expected), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(printed.contains(expected), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
     };
     fails(
         gotrace_builds(&path, &[]),
@@ -155,8 +161,8 @@ fn what_is_wrong_is_said_with_what_to_do() {
     );
     let output = gotrace_builds(&path, &["--since", "yesterday"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("not a time: give an age"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("not a time: give an age"), "{printed}");
 
     let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
     change("PRAGMA user_version = 99");
@@ -164,7 +170,10 @@ fn what_is_wrong_is_said_with_what_to_do() {
         gotrace_builds(&path, &[]),
         "was written by a newer gotrace (form 99, this one knows 3)",
     );
-    assert!(Store::open(&path).is_err(), "nor is it written to");
+    assert!(
+        Store::open(&path).is_err(),
+        "a newer history cannot be opened for writing"
+    );
     change("PRAGMA user_version = 1; PRAGMA application_id = 7");
     fails(gotrace_builds(&path, &[]), "is not a history of gotrace");
 
@@ -195,12 +204,12 @@ fn what_is_wrong_is_said_with_what_to_do() {
         fs::read_to_string(&text)
             .unwrap()
             .starts_with("not a database"),
-        "left alone"
+        "the text file is unchanged"
     );
 }
 
 #[test]
-fn a_store_is_for_root_alone_and_never_behind_a_link() {
+fn a_history_is_private_to_owner_and_group_and_never_opened_through_a_link() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new/history.db");
     drop(Store::open(&path).unwrap());
@@ -210,13 +219,13 @@ fn a_store_is_for_root_alone_and_never_behind_a_link() {
     fs::write(&victim, "").unwrap();
     let link = dir.path().join("link.db");
     std::os::unix::fs::symlink(&victim, &link).unwrap();
-    let error = said_in_full(&Store::open(&link).unwrap_err());
+    let error = with_causes(&Store::open(&link).unwrap_err());
     assert!(error.contains("is a link"), "{error}");
     assert_eq!(fs::metadata(&victim).unwrap().len(), 0);
 }
 
 #[test]
-fn a_store_may_have_any_name() {
+fn a_history_can_have_any_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a b?mode=rw&x#%41/\u{e4}.db");
     let builds = small_builds(2);
@@ -227,8 +236,8 @@ fn a_store_may_have_any_name() {
     assert_eq!(listed(&path, &[]).len(), 2, "with one");
 }
 
-/// An error with its causes, as gotrace says it.
-fn said_in_full(error: &dyn std::error::Error) -> String {
+/// An error with its causes, as gotrace prints it.
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut causes = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(it) = cause {

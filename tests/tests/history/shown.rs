@@ -1,4 +1,4 @@
-//! What is listed and shown is what was stored, and obeys the schemas that are published.
+//! Listed and shown builds equal the stored ones, and obey the published schemas.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use tracer_user::history::{Filter, Store, keep, read};
 use tracer_user::render::Style;
 
 use crate::harness::{
-    SECOND, assert_whole, gotrace_builds, gotrace_show, listed, moved, recording, recordings,
+    SECOND, assert_intact, gotrace_builds, gotrace_show, listed, moved, recording, recordings,
     replayed,
 };
 
 #[test]
-fn every_recorded_build_is_listed_and_shown_as_it_was() {
+fn every_recorded_build_is_listed_and_shown_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let (mut n_builds, mut n_compared) = (0, 0);
@@ -44,11 +44,11 @@ fn every_recorded_build_is_listed_and_shown_as_it_was() {
     }
     assert!(n_compared > 10, "{n_compared}");
     assert_eq!(listed(&store, &[]).len(), n_builds);
-    assert_whole(&store);
+    assert_intact(&store);
 }
 
 #[test]
-fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
+fn filters_exclude_other_builds_and_the_newest_comes_first() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     for name in recordings() {
@@ -64,7 +64,7 @@ fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
         let expected: Vec<&Value> = all.iter().filter(|it| passes(it)).collect();
         assert!(
             !expected.is_empty() && expected.len() < all.len(),
-            "{args:?} tells nothing"
+            "{args:?} selects nothing"
         );
         let found = listed(&store, args);
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{args:?}");
@@ -86,7 +86,7 @@ fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
         has_output(it, "/libtwice.so")
     });
     let middle = starts[starts.len() / 2];
-    // Whole seconds: a date has no more.
+    // A date has whole seconds only.
     let middle = middle - middle.rem_euclid(SECOND);
     let date = tracer_user::history::date(middle);
     let date = date.trim_end_matches(" UTC");
@@ -112,7 +112,7 @@ fn filters_leave_out_what_they_say_and_the_newest_comes_first() {
 }
 
 #[test]
-fn a_list_is_easy_on_the_eye() {
+fn a_list_has_aligned_columns() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let now = 1_795_183_500 * SECOND;
@@ -149,7 +149,7 @@ fn a_list_is_easy_on_the_eye() {
 }
 
 #[test]
-fn an_output_is_compared_with_the_one_before() {
+fn an_output_is_compared_with_the_previous_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let mut trace = moved(&replayed("build-go1.27"), 1000 * SECOND);
@@ -171,7 +171,7 @@ fn an_output_is_compared_with_the_one_before() {
         text.contains(", now +") && text.contains("(10 %)"),
         "{text}"
     );
-    // Built in another way it is another thing.
+    // An output with other build settings is a different output.
     trace = moved(&trace, 3000 * SECOND);
     trace.builds[0].command.flags.clear();
     keep(&trace, &store).unwrap();
@@ -200,7 +200,7 @@ fn published(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_published_schemas_are_current_and_what_is_written_obeys_them() {
+fn the_published_schemas_are_current_and_the_output_obeys_them() {
     let schemas = [
         (
             "gotrace.builds.v1.json",

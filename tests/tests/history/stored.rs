@@ -1,4 +1,4 @@
-//! What is stored, when, and what goes again.
+//! Storage of builds, and retention.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use tracer_core::history::{self, Limits};
 use tracer_core::model::State;
 use tracer_user::history::{Counts, Filter, Store, Writer, keep, read};
 
-use crate::harness::{SECOND, assert_whole, gotrace_show, listed, replayed, small_builds};
+use crate::harness::{SECOND, assert_intact, gotrace_show, listed, replayed, small_builds};
 
 #[test]
 fn storing_a_build_again_changes_nothing() {
@@ -32,7 +32,7 @@ fn storing_a_build_again_changes_nothing() {
     assert_eq!(contents(&store), dump);
 }
 
-/// Numbers of rows of all tables.
+/// Row counts of all tables.
 fn contents(store: &Path) -> Vec<i64> {
     let connection = Connection::open(store).unwrap();
     let count = |table| {
@@ -43,7 +43,7 @@ fn contents(store: &Path) -> Vec<i64> {
 }
 
 #[test]
-fn a_build_that_was_under_way_is_cut_off_or_found_again() {
+fn a_running_build_is_marked_cut_off_or_found_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let builds = small_builds(3);
@@ -56,19 +56,19 @@ fn a_build_that_was_under_way_is_cut_off_or_found_again() {
     let mut store = Store::open(&path).unwrap();
     assert_eq!(store.recover().unwrap(), 2);
     let cut_off = gotrace_show(&path, &["--color", "never", builds[1].entry.id.as_str()]);
-    let said = String::from_utf8(cut_off.stdout).unwrap();
+    let printed = String::from_utf8(cut_off.stdout).unwrap();
     assert!(
-        said.contains("gotrace ended while this build ran"),
-        "{said}"
+        printed.contains("gotrace ended while this build ran"),
+        "{printed}"
     );
     store.finish(&builds[0]).unwrap();
     assert_eq!(listed(&path, &["--status", "cut-off"]).len(), 1);
     assert_eq!(listed(&path, &["--status", "succeeded"]).len(), 2);
-    assert_whole(&path);
+    assert_intact(&path);
 }
 
 #[test]
-fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
+fn a_hanging_disk_fills_a_bounded_queue_and_is_counted() {
     const BOUND: u64 = 8;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
@@ -89,7 +89,7 @@ fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
         waiting,
     } = writer.counts();
     assert_eq!(waiting, 40 - dropped);
-    // The queue, and the one that the writer holds in its hands, or not yet.
+    // The queue, plus one build that the writer may already hold.
     assert!(stored == 0 && failed == 0, "{:?}", writer.counts());
     assert!(
         (40 - BOUND - 1..=40 - BOUND).contains(&dropped),
@@ -104,7 +104,7 @@ fn a_disk_that_does_not_answer_costs_a_bounded_queue_and_a_number() {
 }
 
 #[test]
-fn a_writer_throws_away_what_is_too_old() {
+fn a_writer_deletes_builds_that_are_too_old() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let (writer, _) = Writer::start(&path, 64, |error| panic!("{error}")).unwrap();
@@ -116,13 +116,13 @@ fn a_writer_throws_away_what_is_too_old() {
         max_bytes: None,
     };
     writer.retain(limits, 20 * SECOND);
-    // What is still in the queue when it ends is done.
+    // The writer finishes its queue before it ends.
     drop(writer);
     assert!((5..=6).contains(&listed(&path, &[]).len()));
 }
 
 #[test]
-fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
+fn retention_deletes_the_oldest_builds_until_the_limits_hold_and_shrinks_the_file() {
     let builds = small_builds(120);
     let now = 200 * SECOND;
     let strategy = (
@@ -153,7 +153,7 @@ fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
         let retained = store.retain(limits, now).unwrap();
         let (left, _) = read(&path, |it| it.list(&Filter::default())).unwrap();
         prop_assert_eq!(left.len() + retained.n_deleted, builds.len());
-        // The newest, without a gap; and what is under way.
+        // The newest builds without a gap, and the running builds, stay.
         let expected = builds.iter().rev().map(|it| &it.entry.id);
         let is_running = |id: &&_| *id == &builds[running].entry.id;
         let over: Vec<_> = left
@@ -181,19 +181,19 @@ fn the_oldest_go_until_the_limits_hold_and_the_file_shrinks() {
         if retained.n_deleted > 0 {
             prop_assert_eq!(bytes, retained.bytes);
         }
-        // Nothing goes without a reason: what is left was needed to be under the limit.
+        // Each remaining build is needed to reach the limit: retention deletes no more than necessary.
         let again = store.retain(limits, now).unwrap();
         prop_assert_eq!(again.n_deleted, 0);
         drop(store);
-        assert_whole(&path);
+        assert_intact(&path);
         Ok(())
     });
     ran.unwrap();
 }
 
-/// Traced for real.
+/// Uses a real trace.
 #[test]
-fn run_stores_its_builds() {
+fn gotrace_run_stores_its_builds() {
     let toolchain = tests::toolchain("1.27");
     let module = tests::Module::copy("hello");
     module.sandbox.make_warm(&toolchain);
@@ -226,7 +226,7 @@ fn run_stores_its_builds() {
 }
 
 #[test]
-fn under_sudo_a_history_belongs_to_the_caller_unless_the_place_is_roots_alone() {
+fn a_history_made_under_sudo_belongs_to_the_caller_and_is_refused_in_a_root_owned_directory() {
     const NOBODY: u32 = 65_534;
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -245,13 +245,13 @@ fn under_sudo_a_history_belongs_to_the_caller_unless_the_place_is_roots_alone() 
     assert_eq!(fs::metadata(&mine).unwrap().uid(), NOBODY);
     let roots = dir.path().join("roots");
     fs::create_dir(&roots).unwrap();
-    // A directory of root's in one that is not: whoever owns that can put another in its place.
+    // A root-owned directory in a directory of another user: its owner can replace it.
     let output = run(&roots.join("history.db"));
     assert!(
         output.status.success(),
-        "the command runs all the same: {output:?}"
+        "the command runs nevertheless: {output:?}"
     );
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("may not be written by you"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("may not be written by you"), "{printed}");
     assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! A real agent, real builds and a real database: from the kernel to the fleet's history.
+//! A real agent with real builds and a real database: from the kernel to the fleet's history.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn wait_for_builds(server: &Server, module: &Module, n: usize) {
     let dir = module.dir().display();
     let over = format!("build WHERE state = 'succeeded' AND dir = '{dir}'");
     wait_for("the builds arrive", || {
-        // The agent makes the schema while it already follows builds.
+        // The agent observes builds before it has created the schema.
         if !server.is_prepared() {
             return Err("there is no schema".to_owned());
         }
@@ -25,7 +25,7 @@ fn wait_for_builds(server: &Server, module: &Module, n: usize) {
 }
 
 #[test]
-fn builds_reach_the_fleets_history_also_after_an_outage_and_a_kill() {
+fn builds_reach_the_central_history_after_an_outage_and_a_kill() {
     let mut server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     let password_file = dir.path().join("password");
@@ -64,7 +64,7 @@ fn builds_reach_the_fleets_history_also_after_an_outage_and_a_kill() {
     server.kill();
     build();
     agent.wait_for(&module, 2);
-    // The neighbour's builds wait too, so how many there are is not known.
+    // Builds of other tests wait too, so the number is unknown.
     wait_for("builds wait for the database", || {
         let page = agent.page("/metrics");
         let length = page
@@ -76,32 +76,32 @@ fn builds_reach_the_fleets_history_also_after_an_outage_and_a_kill() {
         }
     });
     let dir = agent.kill();
-    // Nobody was there when this one was built: it is nowhere.
+    // No agent runs during this build, so no history contains it.
     build();
     let agent = Agent::launch(dir, &["--config", &config]);
     build();
     agent.wait_for(&module, 3);
-    server.go_on();
+    server.restart();
     wait_for_builds(&server, &module, 3);
     agent.wait_for_page("/metrics", "gotrace_queue_length{queue=\"central\"} 0");
     let of_module = |builds: Vec<serde_json::Value>| -> Vec<serde_json::Value> {
         let dir = module.dir().to_str().unwrap();
         builds.into_iter().filter(|it| it["dir"] == dir).collect()
     };
-    let central = of_module(listed(Path::new(&server.at("admin")), &[]));
+    let central = of_module(listed(Path::new(&server.url("admin")), &[]));
     assert_eq!(central, of_module(listed(&agent.store(), &[])));
     agent.stop();
 }
 
 #[test]
-fn run_stores_in_the_fleets_history() {
+fn gotrace_run_stores_in_the_central_history() {
     let mut server = Server::start();
     let toolchain = toolchain("1.27");
     let module = Module::copy("hello");
     module.sandbox.make_warm(&toolchain);
     let run = || {
         gotrace_command(module.sandbox.env(&toolchain))
-            .args(["run", "--quiet", "--store", &server.at("admin")])
+            .args(["run", "--quiet", "--store", &server.url("admin")])
             .args(["--", "go", "build", "-o", "out", "."])
             .current_dir(module.dir())
             .output()
@@ -112,13 +112,13 @@ fn run_stores_in_the_fleets_history() {
         output.status.success() && output.stderr.is_empty(),
         "{output:?}"
     );
-    let builds = listed(Path::new(&server.at("admin")), &[]);
+    let builds = listed(Path::new(&server.url("admin")), &[]);
     assert_eq!(builds.len(), 1);
     assert_eq!(builds[0]["project"], "example.com/hello");
     let size = fs::metadata(module.dir().join("out")).unwrap().len();
     assert_eq!(builds[0]["targets"][0]["size"], size);
-    // Its own troubles are no trouble of the build.
-    let at = server.at("admin");
+    // A failure of the history does not fail the build.
+    let at = server.url("admin");
     server.kill();
     let output = gotrace_command(module.sandbox.env(&toolchain))
         .args(["run", "--quiet", "--store", &at, "--", "go", "vet", "."])
@@ -126,10 +126,10 @@ fn run_stores_in_the_fleets_history() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("the builds are not stored: the history postgres://127.0.0.1"),
-        "{said}"
+        printed.contains("the builds are not stored: the history postgres://127.0.0.1"),
+        "{printed}"
     );
-    assert!(!said.contains("pa55"), "{said}");
+    assert!(!printed.contains("pa55"), "{printed}");
 }

@@ -14,11 +14,11 @@ use crate::server::{Machine, Server, wait_for};
 const DAY: i64 = 86_400 * SECOND;
 
 #[test]
-fn agents_that_begin_and_write_at_once_do_not_disturb_each_other() {
+fn agents_can_start_and_write_at_the_same_time() {
     const MACHINES: i64 = 4;
     let server = Server::start();
     let trace = replayed("generate-go1.27");
-    // Nobody has made the tables.
+    // The tables do not exist yet.
     thread::scope(|scope| {
         for n in 0..MACHINES {
             let (server, trace) = (&server, &trace);
@@ -26,7 +26,7 @@ fn agents_that_begin_and_write_at_once_do_not_disturb_each_other() {
                 let machine = Machine::new();
                 let forwarder = machine.forward(server.address("admin"));
                 for round in 0..20 {
-                    // Every other build was seen by all of them.
+                    // All agents observe every other build.
                     let at = if round % 2 == 0 {
                         round
                     } else {
@@ -68,7 +68,7 @@ fn an_output_is_compared_with_the_last_one_of_any_machine() {
         let output = gotrace_show(at, &["--format", "json", &ids[1]]);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
     };
-    let at = server.at("admin");
+    let at = server.url("admin");
     assert_eq!(
         shown(Path::new(&at))["previous"][0]["build"],
         ids[0].as_str()
@@ -77,7 +77,7 @@ fn an_output_is_compared_with_the_last_one_of_any_machine() {
 }
 
 #[test]
-fn what_is_too_old_goes_by_one_agent_at_a_time() {
+fn one_agent_at_a_time_deletes_old_builds() {
     let server = Server::start();
     central::prepare(&server.address("admin")).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -101,22 +101,24 @@ fn what_is_too_old_goes_by_one_agent_at_a_time() {
         settings,
         tracer_core::history::Limits::default(),
     );
-    wait_for("the old ones are gone", || match server.count("build") {
-        8 => Ok(()),
-        n => Err(format!("{n} builds")),
+    wait_for("the old builds are deleted", || {
+        match server.count("build") {
+            8 => Ok(()),
+            n => Err(format!("{n} builds")),
+        }
     });
     drop(forwarder);
     assert_eq!(server.count("detail"), 8);
-    // This machine keeps its own by its own limits.
+    // This machine deletes its own builds by its own limits.
     assert_eq!(listed(&machine.path(), &[]).len(), 20);
 }
 
 #[test]
-fn a_build_that_the_database_cannot_take_does_not_hold_up_the_others() {
+fn a_build_that_the_database_refuses_does_not_delay_others() {
     let server = Server::start();
     let machine = Machine::new();
     let mut builds = small_builds(5);
-    // PostgreSQL's text has no zero in it, and its indexes no such name.
+    // PostgreSQL's text type cannot contain a zero byte, and its indexes cannot contain a name this long.
     builds[1].entry.project = Some("a\0b".to_owned());
     let noise = (0..40_000u32)
         .map(|n| char::from_u32(0x4e00 + n.wrapping_mul(2_654_435_761) % 20_000).unwrap());

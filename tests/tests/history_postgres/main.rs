@@ -1,5 +1,6 @@
-//! The central history against a real `PostgreSQL`: it answers as the file does, nothing is lost or doubled whoever is killed, no tenant
-//! sees another, and nobody is believed who cannot prove who it is. The judge is `psql`. Builds come from the recordings.
+//! The central history on a real `PostgreSQL`: it gives the same results as the file, and loses or duplicates nothing when a side
+//! is killed. No tenant sees another, and both sides must prove their identity. `psql` checks the results. Builds come from the
+//! recordings.
 #![cfg(test)]
 
 #[path = "../history/harness.rs"]

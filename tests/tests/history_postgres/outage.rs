@@ -1,4 +1,4 @@
-//! Either side is killed at any moment: nothing that was stored is lost, and nothing is there twice.
+//! Either side is killed at random moments: no stored build is lost or duplicated.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tracer_core::history::{self, Kept};
 
-use crate::harness::{SECOND, assert_whole, listed, moved, replayed, small_builds};
+use crate::harness::{SECOND, assert_intact, listed, moved, replayed, small_builds};
 use crate::server::{Machine, Server, wait_for};
 
-/// Every build of the file is there, whole, and once.
+/// Checks that every build of the file arrived, complete and once.
 fn assert_arrived(server: &Server, machine: &Machine) {
-    assert_whole(&machine.path());
+    assert_intact(&machine.path());
     let ids = |builds: Vec<serde_json::Value>| -> Vec<String> {
         builds
             .iter()
@@ -23,7 +23,7 @@ fn assert_arrived(server: &Server, machine: &Machine) {
             .collect()
     };
     let ours = ids(listed(&machine.path(), &[]));
-    let theirs = ids(listed(Path::new(&server.at("admin")), &[]));
+    let theirs = ids(listed(Path::new(&server.url("admin")), &[]));
     assert_eq!(ours, theirs);
     let distinct: BTreeSet<&String> = theirs.iter().collect();
     assert_eq!(distinct.len(), theirs.len());
@@ -41,10 +41,10 @@ fn many_builds(n: usize) -> Vec<Kept> {
     endless_builds().take(n).flatten().collect()
 }
 
-/// Builds that wait to be delivered, where there is always one.
+/// Maximum number of undelivered builds while new ones are added.
 const AHEAD: u64 = 500;
 
-/// Trace by trace.
+/// Yields the builds of one trace after another.
 fn endless_builds() -> impl Iterator<Item = Vec<Kept>> {
     let traces = [
         "up-to-date-go1.27",
@@ -58,21 +58,21 @@ fn endless_builds() -> impl Iterator<Item = Vec<Kept>> {
 }
 
 #[test]
-fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
+fn a_repeatedly_killed_server_gets_every_build_once() {
     let rounds = size(6, 20) as u64;
     let mut server = Server::start();
     let machine = Machine::new();
     drop(machine.store());
     let forwarder = machine.forward(server.address("admin"));
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let n_stored = thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut store = machine.store();
             let mut n_stored = 0;
-            let is_over = || is_over.load(Ordering::Relaxed);
-            for kept in endless_builds().flatten().take_while(|_| !is_over()) {
-                // Something is left to deliver in each round, however fast that goes.
-                while forwarder.counts().waiting > AHEAD && !is_over() {
+            let has_ended = || has_ended.load(Ordering::Relaxed);
+            for kept in endless_builds().flatten().take_while(|_| !has_ended()) {
+                // Each round has builds left to deliver, however fast the delivery is.
+                while forwarder.counts().waiting > AHEAD && !has_ended() {
                     thread::sleep(Duration::from_millis(5));
                 }
                 store.begin(&kept.entry).unwrap();
@@ -82,7 +82,7 @@ fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
             n_stored
         });
         for round in 0..rounds {
-            // At work, at a moment that differs from round to round.
+            // Kills the server during delivery, at a moment that differs from round to round.
             let before = forwarder.counts().sent;
             wait_for("something is delivered", || match forwarder.counts().sent {
                 sent if sent > before => Ok(()),
@@ -95,9 +95,9 @@ fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
                 counts if counts.failed > n_failed => Ok(()),
                 counts => Err(format!("{counts:?}")),
             });
-            server.go_on();
+            server.restart();
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         writer.join().unwrap()
     });
     machine.wait_until_delivered();
@@ -105,15 +105,15 @@ fn a_server_that_is_killed_again_and_again_gets_every_build_once() {
     assert!(counts.failed > 0 && counts.refused == 0, "{counts:?}");
     assert_eq!(server.count("build"), n_stored);
     assert_arrived(&server, &machine);
-    tell(
+    print_figure(
         "fleet: PostgreSQL killed at any moment",
         format!("{rounds} kills"),
-        format!("{n_stored} builds stored, lost 0, doubled 0"),
+        format!("{n_stored} builds stored, lost 0, duplicated 0"),
     );
 }
 
 #[test]
-fn what_is_stored_while_there_is_no_server_arrives_when_there_is_one() {
+fn builds_stored_during_an_outage_arrive_after_it() {
     let mut server = Server::start();
     let machine = Machine::new();
     let builds = small_builds(150);
@@ -126,27 +126,27 @@ fn what_is_stored_while_there_is_no_server_arrives_when_there_is_one() {
         counts if counts.failed > 0 => Ok(()),
         counts => Err(format!("{counts:?}")),
     });
-    // The agent ends in the middle of it, and in time.
+    // The agent ends during the delivery, and in time.
     let began = Instant::now();
     let counts = forwarder.finish(began + Duration::from_mins(1));
     assert_eq!(counts.waiting, 145, "{counts:?}");
-    server.go_on();
+    server.restart();
     machine.deliver(server.address("admin"));
     assert_arrived(&server, &machine);
 }
 
 #[test]
-fn a_build_is_told_when_it_begins_when_it_is_cut_off_and_when_it_ends_after_all() {
+fn a_build_is_delivered_at_its_start_when_cut_off_and_at_its_end() {
     let server = Server::start();
     let machine = Machine::new();
     let builds = small_builds(2);
-    let states = || server.ask("SELECT state FROM gotrace.build ORDER BY started_ns");
+    let states = || server.query("SELECT state FROM gotrace.build ORDER BY started_ns");
     for kept in &builds {
         machine.store().begin(&kept.entry).unwrap();
     }
     machine.deliver(server.address("admin"));
     assert_eq!(states(), "running\nrunning");
-    // The agent is started again.
+    // Restarts the agent.
     assert_eq!(machine.store().recover().unwrap(), 2);
     machine.deliver(server.address("admin"));
     assert_eq!(states(), "cut_off\ncut_off");
@@ -176,18 +176,18 @@ fn example() -> std::path::PathBuf {
 }
 
 #[test]
-fn an_agent_that_is_killed_while_it_delivers_loses_and_doubles_nothing() {
+fn an_agent_killed_during_delivery_loses_and_duplicates_nothing() {
     let rounds = size(12, 40) as u64;
     let server = Server::start();
     let machine = Machine::new();
     machine.finish(&many_builds(size(700, 2400)));
     let program = example();
-    let mut n_killed_at_work = 0;
+    let mut n_killed_during_delivery = 0;
     for round in 0..rounds {
         let mut forwarder = Command::new(&program)
             .arg("forward")
             .arg(machine.path())
-            .arg(server.at("admin"))
+            .arg(server.url("admin"))
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -199,14 +199,14 @@ fn an_agent_that_is_killed_while_it_delivers_loses_and_doubles_nothing() {
         thread::sleep(Duration::from_millis(round * 7919 % 83));
         forwarder.kill().unwrap();
         forwarder.wait().unwrap();
-        n_killed_at_work += u32::from(machine.n_undelivered() > 0);
+        n_killed_during_delivery += u32::from(machine.n_undelivered() > 0);
     }
-    assert!(n_killed_at_work > 2, "{n_killed_at_work}");
+    assert!(n_killed_during_delivery > 2, "{n_killed_during_delivery}");
     machine.deliver(server.address("admin"));
     assert_arrived(&server, &machine);
-    tell(
-        "fleet: the agent's side killed while it delivers",
-        format!("{rounds} kills, {n_killed_at_work} at work"),
-        "builds lost 0, doubled 0",
+    print_figure(
+        "fleet: delivering side killed",
+        format!("{rounds} kills, {n_killed_during_delivery} during delivery"),
+        "builds lost 0, duplicated 0",
     );
 }

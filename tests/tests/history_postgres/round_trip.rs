@@ -1,4 +1,4 @@
-//! What arrives is what was stored, and both histories give the same answers.
+//! Delivered builds equal the stored ones, and both histories give the same answers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,20 +11,20 @@ use tracer_user::history::{Place, keep};
 use crate::harness::{gotrace_builds, gotrace_show, listed, recordings, replayed};
 use crate::server::{Machine, Server, psql};
 
-fn said(output: Output) -> String {
+fn printed(output: Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
-fn every_recorded_build_is_listed_and_shown_as_from_the_file() {
+fn the_central_history_lists_and_shows_every_recorded_build_as_the_file_does() {
     let server = Server::start();
     let machine = Machine::new();
     for name in recordings() {
         keep(&replayed(&name), &machine.path()).unwrap();
     }
     let counts = machine.deliver(server.address("admin"));
-    let (file, central) = (machine.path(), server.at("admin"));
+    let (file, central) = (machine.path(), server.url("admin"));
     let central = Path::new(&central);
     let all = listed(&file, &[]);
     assert!(all.len() > 15, "{}", all.len());
@@ -44,13 +44,13 @@ fn every_recorded_build_is_listed_and_shown_as_from_the_file() {
         &["--branch", "main"],
     ] {
         let args = [args, &["--format", "json"]].concat();
-        let [a, b] = [&file, central].map(|it| said(gotrace_builds(it, &args)));
+        let [a, b] = [&file, central].map(|it| printed(gotrace_builds(it, &args)));
         assert_eq!(a, b, "{args:?}");
     }
     for build in &all {
         let id = build["id"].as_str().unwrap();
         for args in [["--format", "json", id], ["--color", "never", id]] {
-            let [a, b] = [&file, central].map(|it| said(gotrace_show(it, &args)));
+            let [a, b] = [&file, central].map(|it| printed(gotrace_show(it, &args)));
             assert_eq!(a, b, "{id}");
         }
     }
@@ -58,8 +58,8 @@ fn every_recorded_build_is_listed_and_shown_as_from_the_file() {
         let [a, b] = [&file, central].map(|it| gotrace_show(it, &[wrong]));
         assert_eq!(a.status.code(), b.status.code());
         let why = |it: &Output| {
-            let said = String::from_utf8_lossy(&it.stderr).into_owned();
-            said.split(" has ").nth(1).map(ToOwned::to_owned)
+            let printed = String::from_utf8_lossy(&it.stderr).into_owned();
+            printed.split(" has ").nth(1).map(ToOwned::to_owned)
         };
         assert_eq!(why(&a), why(&b));
     }
@@ -68,7 +68,7 @@ fn every_recorded_build_is_listed_and_shown_as_from_the_file() {
 #[test]
 fn both_histories_have_the_same_columns() {
     let server = Server::start();
-    let prepared = run_gotrace(["store", "prepare", &server.at("admin")], [("A", "B")]);
+    let prepared = run_gotrace(["store", "prepare", &server.url("admin")], [("A", "B")]);
     assert!(prepared.status.success(), "{prepared:?}");
     let machine = Machine::new();
     drop(machine.store());
@@ -94,7 +94,7 @@ fn both_histories_have_the_same_columns() {
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();
-        let theirs = server.ask(&format!(
+        let theirs = server.query(&format!(
             "SELECT column_name, data_type, is_nullable, collation_name FROM information_schema.columns \
              WHERE table_schema = 'gotrace' AND table_name = '{table}' AND column_name <> 'tenant'"
         ));
@@ -108,10 +108,10 @@ fn both_histories_have_the_same_columns() {
 }
 
 #[test]
-fn the_printed_schema_is_what_is_made() {
+fn the_printed_schema_equals_the_created_one() {
     let server = Server::start();
-    let printed = said(run_gotrace(["store", "schema"], [("A", "B")]));
-    let output = psql(&server.at("admin"), &printed);
+    let printed = printed(run_gotrace(["store", "schema"], [("A", "B")]));
+    let output = psql(&server.url("admin"), &printed);
     assert!(output.status.success(), "{output:?}");
     let machine = Machine::new();
     keep(&replayed("build-go1.27"), &machine.path()).unwrap();
@@ -119,26 +119,26 @@ fn the_printed_schema_is_what_is_made() {
     assert_eq!(server.count("build"), 1);
     assert_eq!(server.count("target"), 1);
     assert_eq!(server.count("detail"), 1);
-    let place = Place::from(std::ffi::OsString::from(server.at("admin")));
+    let place = Place::from(std::ffi::OsString::from(server.url("admin")));
     let entries = place.read(|it| it.list(&tracer_user::history::Filter::default()));
     assert_eq!(entries.unwrap().0.len(), 1);
 }
 
 #[test]
-fn what_is_sent_again_changes_nothing() {
+fn a_repeated_delivery_changes_nothing() {
     let server = Server::start();
     let machine = Machine::new();
     keep(&replayed("generate-go1.27"), &machine.path()).unwrap();
     machine.deliver(server.address("admin"));
     let rows = || {
         ["build", "target", "detail"].map(|it| {
-            server.ask(&format!(
+            server.query(&format!(
                 "SELECT md5(string_agg(t::text, '' ORDER BY t::text)), count(*) FROM gotrace.{it} t"
             ))
         })
     };
     let before = rows();
-    // As after a kill between the two: it arrived, and nobody here knows.
+    // Simulates a kill between delivery and its acknowledgement.
     let forget = || {
         Connection::open(machine.path())
             .unwrap()
@@ -148,7 +148,7 @@ fn what_is_sent_again_changes_nothing() {
     assert!(forget() > 1);
     machine.deliver(server.address("admin"));
     assert_eq!(rows(), before);
-    // And from another machine that has seen the same: its recording was replayed there.
+    // Another machine delivers the same builds: their recording was replayed there.
     let other = Machine::new();
     keep(&replayed("generate-go1.27"), &other.path()).unwrap();
     other.deliver(server.address("admin"));

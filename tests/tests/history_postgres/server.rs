@@ -1,4 +1,4 @@
-//! A `PostgreSQL` of a test's own, and what is needed to feed and to ask it.
+//! A private `PostgreSQL` for a test, with functions that fill and query it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -16,18 +16,18 @@ const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 const DEADLINE: Duration = Duration::from_mins(1);
 pub(crate) const PASSWORD: &str = "pa55 w%rd/with?all@of:it";
 
-/// Everything a test makes is its alone, and ends with it.
+/// A private server, which ends with its test.
 pub(crate) struct Server {
     pub(crate) dir: TempDir,
     pub(crate) port: u16,
     running: Option<Child>,
 }
 
-/// Repeats until there is something; fails with what `seen` says if there never is.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+/// Retries until `look` succeeds; fails with its last error.
+pub(crate) fn wait_for<T>(what: &str, mut read: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        match look() {
+        match read() {
             Ok(it) => return it,
             Err(seen) if Instant::now() > deadline => panic!("{what}: {seen}"),
             Err(_) => thread::sleep(Duration::from_millis(20)),
@@ -35,7 +35,8 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String
     }
 }
 
-/// As the user that the Debian package makes: a server does not run as root. It ends with the thread of its test.
+/// Runs as the user that the Debian package creates, because a server refuses to run as root. The process ends with the thread of
+/// its test.
 fn as_postgres(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args([
@@ -49,7 +50,7 @@ fn as_postgres(program: &str) -> Command {
     command
 }
 
-/// Asks as a user of the database would.
+/// Runs a query as a user of the database would.
 pub(crate) fn psql(at: &str, sql: &str) -> Output {
     Command::new("psql")
         .args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet"])
@@ -69,7 +70,7 @@ fn succeeds(command: &mut Command) -> String {
 }
 
 impl Server {
-    /// With an empty database `history`, whose superuser is `admin`.
+    /// Starts a server with an empty database `history`, whose superuser is `admin`.
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         succeeds(Command::new("chown").arg("postgres").arg(dir.path()));
@@ -84,7 +85,7 @@ impl Server {
                 .arg("--pgdata")
                 .arg(dir.path().join("data")),
         );
-        // Free now, and the listener is gone before the server comes.
+        // The port is free now; the listener closes before the server starts.
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|it| it.local_addr())
             .unwrap()
@@ -94,13 +95,13 @@ impl Server {
             port,
             running: None,
         };
-        server.go_on();
+        server.restart();
         server.admin("postgres", "CREATE DATABASE history");
         server
     }
 
-    /// Starts it again.
-    pub(crate) fn go_on(&mut self) {
+    /// Starts the server again.
+    pub(crate) fn restart(&mut self) {
         assert!(self.running.is_none());
         let log = fs::File::options()
             .append(true)
@@ -124,7 +125,7 @@ impl Server {
             .unwrap();
         self.running = Some(child);
         wait_for("the server answers", || {
-            let output = psql(&self.admin_at("postgres"), "SELECT 1");
+            let output = psql(&self.admin_url("postgres"), "SELECT 1");
             if output.status.success() {
                 return Ok(());
             }
@@ -133,7 +134,7 @@ impl Server {
         });
     }
 
-    /// `kill -9` of every process of it, with no warning.
+    /// Runs `kill -9` on every process of the server, without a warning.
     pub(crate) fn kill(&mut self) {
         let mut child = self.running.take().unwrap();
         let id = child.id();
@@ -141,7 +142,7 @@ impl Server {
         child.kill().unwrap();
         child.wait().unwrap();
         for id in children.split_whitespace() {
-            // One that has seen its parent die ends by itself.
+            // A process whose parent has died can end by itself first.
             let _gone = Command::new("kill").args(["-9", id]).output().unwrap();
         }
         wait_for("all its processes are gone", || {
@@ -154,7 +155,7 @@ impl Server {
     }
 
     /// Address of the database for a user with [`PASSWORD`].
-    pub(crate) fn at(&self, user: &str) -> String {
+    pub(crate) fn url(&self, user: &str) -> String {
         let password = PASSWORD
             .replace('%', "%25")
             .replace(' ', "%20")
@@ -169,46 +170,46 @@ impl Server {
     }
 
     pub(crate) fn address(&self, user: &str) -> Address {
-        Address::of(&self.at(user)).unwrap()
+        Address::of(&self.url(user)).unwrap()
     }
 
-    fn admin_at(&self, database: &str) -> String {
-        self.at("admin")
+    fn admin_url(&self, database: &str) -> String {
+        self.url("admin")
             .replace("/history", &format!("/{database}"))
     }
 
     fn admin(&self, database: &str, sql: &str) -> String {
-        let output = psql(&self.admin_at(database), sql);
+        let output = psql(&self.admin_url(database), sql);
         assert!(output.status.success(), "{sql}: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// What a superuser, whom no policy binds, sees in the database.
-    pub(crate) fn ask(&self, sql: &str) -> String {
+    /// The result for a superuser, to whom no policy applies.
+    pub(crate) fn query(&self, sql: &str) -> String {
         self.admin("history", sql)
     }
 
-    /// Whether the schema is there.
+    /// Returns whether the schema exists.
     pub(crate) fn is_prepared(&self) -> bool {
-        self.ask("SELECT to_regclass('gotrace.build') IS NOT NULL") == "t"
+        self.query("SELECT to_regclass('gotrace.build') IS NOT NULL") == "t"
     }
 
     pub(crate) fn count(&self, sql: &str) -> usize {
-        self.ask(&format!("SELECT count(*) FROM gotrace.{sql}"))
+        self.query(&format!("SELECT count(*) FROM gotrace.{sql}"))
             .parse()
             .unwrap()
     }
 
-    /// A user who may do nothing yet.
+    /// Creates a user without rights.
     pub(crate) fn make_user(&self, name: &str) {
         let password = PASSWORD.replace('\'', "''");
-        self.ask(&format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"));
+        self.query(&format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"));
     }
 
-    /// A user who makes the tables and owns them.
+    /// Creates a user that creates and owns the tables.
     pub(crate) fn make_owner(&self, name: &str) {
         self.make_user(name);
-        self.ask(&format!("GRANT CREATE ON DATABASE history TO {name}"));
+        self.query(&format!("GRANT CREATE ON DATABASE history TO {name}"));
     }
 }
 
@@ -220,7 +221,7 @@ impl Drop for Server {
     }
 }
 
-/// A machine: its history, and an agent's way to the central one.
+/// A machine: its history, and an agent's delivery to the central one.
 pub(crate) struct Machine {
     dir: TempDir,
 }
@@ -270,7 +271,7 @@ impl Machine {
         n_undelivered(&self.path())
     }
 
-    /// Delivers everything.
+    /// Delivers all builds.
     pub(crate) fn deliver(&self, address: Address) -> Delivered {
         let forwarder = self.forward(address);
         self.wait_until_delivered();

@@ -1,4 +1,4 @@
-//! One tenant's role against another's builds, with every statement that SQL has for it.
+//! One tenant's role tries every kind of SQL statement on another tenant's builds.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::server::{Machine, Server, psql, wait_for};
 use tracer_user::history::central::{self, Settings};
 use tracer_user::history::keep;
 
-/// A database with an owner of the tables, a team `a` that has builds and a team `b` that is curious.
+/// A database with an owner of the tables, a team `a` with builds, and an attacking team `b`.
 fn two_teams() -> (Server, Machine) {
     let server = Server::start();
     server.make_owner("owner");
@@ -15,7 +15,7 @@ fn two_teams() -> (Server, Machine) {
     for (user, tenant) in [("team_a", "a"), ("team_b", "b")] {
         server.make_user(user);
         let admit = format!("SELECT gotrace.admit('{user}', '{tenant}')");
-        let output = psql(&server.at("owner"), &admit);
+        let output = psql(&server.url("owner"), &admit);
         assert!(output.status.success(), "{output:?}");
     }
     let machine = Machine::new();
@@ -36,28 +36,28 @@ fn two_teams() -> (Server, Machine) {
 }
 
 #[test]
-fn every_row_carries_its_tenant_who_sees_it_and_nobody_else() {
+fn every_row_is_visible_to_its_tenant_only() {
     let (server, machine) = two_teams();
     assert_eq!(
-        server.ask("SELECT DISTINCT tenant FROM gotrace.build UNION SELECT tenant FROM gotrace.target UNION SELECT tenant FROM gotrace.detail"),
+        server.query("SELECT DISTINCT tenant FROM gotrace.build UNION SELECT tenant FROM gotrace.target UNION SELECT tenant FROM gotrace.detail"),
         "a"
     );
     let ours = listed(&machine.path(), &[]);
-    assert_eq!(listed(Path::new(&server.at("team_a")), &[]), ours);
-    assert_eq!(listed(Path::new(&server.at("team_b")), &[]).len(), 0);
-    // Not even the owner, who is of no tenant.
-    assert_eq!(listed(Path::new(&server.at("owner")), &[]).len(), 0);
-    // The same builds of another tenant are other builds, and no sign of the first.
+    assert_eq!(listed(Path::new(&server.url("team_a")), &[]), ours);
+    assert_eq!(listed(Path::new(&server.url("team_b")), &[]).len(), 0);
+    // The owner belongs to no tenant and sees no builds.
+    assert_eq!(listed(Path::new(&server.url("owner")), &[]).len(), 0);
+    // Another tenant's copies of these builds are separate builds. They reveal nothing about the first ones.
     let other = Machine::new();
     other.finish(&small_builds(30));
     let counts = other.deliver(server.address("team_b"));
     assert_eq!((counts.refused, counts.failed), (0, 0));
-    assert_eq!(listed(Path::new(&server.at("team_b")), &[]).len(), 30);
-    assert_eq!(listed(Path::new(&server.at("team_a")), &[]), ours);
+    assert_eq!(listed(Path::new(&server.url("team_b")), &[]).len(), 30);
+    assert_eq!(listed(Path::new(&server.url("team_a")), &[]), ours);
 }
 
 #[test]
-fn an_agent_of_another_tenant_than_its_role_sends_nothing() {
+fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
     let (server, _) = two_teams();
     let machine = Machine::new();
     machine.finish(&small_builds(1));
@@ -65,7 +65,7 @@ fn an_agent_of_another_tenant_than_its_role_sends_nothing() {
         tenant: Some("a".to_owned()),
         ..Settings::default()
     };
-    let (told, heard) = std::sync::mpsc::channel();
+    let (sender, received) = std::sync::mpsc::channel();
     let order = tracer_user::history::Order {
         spool: machine.path(),
         limits: tracer_core::history::Limits::default(),
@@ -73,30 +73,31 @@ fn an_agent_of_another_tenant_than_its_role_sends_nothing() {
         settings,
     };
     let forwarder = tracer_user::history::Forwarder::start(order, move |it| {
-        told.send(it.to_owned()).unwrap();
+        sender.send(it.to_owned()).unwrap();
     })
     .unwrap();
-    let said = wait_for("it complains", || {
-        heard.try_recv().map_err(|it| it.to_string())
+    let printed = wait_for("it complains", || {
+        received.try_recv().map_err(|it| it.to_string())
     });
     assert!(
-        said.contains("takes this user for tenant \"b\", not for tenant \"a\""),
-        "{said}"
+        printed.contains("takes this user for tenant \"b\", not for tenant \"a\""),
+        "{printed}"
     );
     assert_eq!(forwarder.counts().sent, 0);
     assert_eq!(server.count("build WHERE tenant = 'b'"), 0);
 }
 
-/// Statements that must show nothing, or fail; whatever they say must hold nothing of the other tenant.
+/// Each statement must return nothing or fail. Its output must contain no data of the other tenant.
 #[test]
 fn no_statement_shows_or_changes_another_tenants_builds() {
     let (server, _) = two_teams();
-    let before = server.ask("SELECT md5(string_agg(b::text, '' ORDER BY id)) FROM gotrace.build b");
-    let id = server.ask("SELECT id FROM gotrace.build ORDER BY id DESC LIMIT 1");
+    let before =
+        server.query("SELECT md5(string_agg(b::text, '' ORDER BY id)) FROM gotrace.build b");
+    let id = server.query("SELECT id FROM gotrace.build ORDER BY id DESC LIMIT 1");
     let project = "example.com";
     assert!(server.count(&format!("build WHERE project LIKE '{project}%'")) > 0);
-    // May make things of its own: what it makes must help it no more than what is there.
-    server.ask(
+    // Team `b` can create objects of its own, which must give it no further access.
+    server.query(
         "CREATE SCHEMA mine AUTHORIZATION team_b; GRANT TEMPORARY ON DATABASE history TO team_b",
     );
     let attempts = [
@@ -153,44 +154,49 @@ fn no_statement_shows_or_changes_another_tenants_builds() {
         "LOCK TABLE gotrace.member; SELECT * FROM gotrace.build".to_owned(),
         "MERGE INTO gotrace.build USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE".to_owned(),
     ];
-    server.ask("ANALYZE gotrace.build; ANALYZE gotrace.target");
+    server.query("ANALYZE gotrace.build; ANALYZE gotrace.target");
     for attempt in attempts {
-        let output = psql(&server.at("team_b"), &attempt);
+        let output = psql(&server.url("team_b"), &attempt);
         let shown = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         assert_eq!(shown, "", "{attempt}: {output:?}");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !said.contains("seen") && !said.contains(project),
-            "{attempt}: {said}"
+            !printed.contains("seen") && !printed.contains(project),
+            "{attempt}: {printed}"
         );
-        assert!(!said.contains("division by zero"), "{attempt}: {said}");
+        assert!(
+            !printed.contains("division by zero"),
+            "{attempt}: {printed}"
+        );
     }
-    let after = server.ask("SELECT md5(string_agg(b::text, '' ORDER BY id)) FROM gotrace.build b");
+    let after =
+        server.query("SELECT md5(string_agg(b::text, '' ORDER BY id)) FROM gotrace.build b");
     assert_eq!(after, before);
     assert_eq!(
-        server.ask("SELECT count(*) FROM gotrace.member WHERE tenant = 'a'"),
+        server.query("SELECT count(*) FROM gotrace.member WHERE tenant = 'a'"),
         "1"
     );
 }
 
-/// What the planner expects is the same for what is there and for what is not.
+/// The planner expects the same number of rows whether or not a row exists.
 #[test]
-fn explain_does_not_tell_what_another_tenant_has() {
+fn explain_does_not_reveal_rows_of_another_tenant() {
     let (server, _) = two_teams();
-    server.ask("ANALYZE gotrace.build; ANALYZE gotrace.target");
-    let project = server.ask("SELECT project FROM gotrace.build WHERE project IS NOT NULL LIMIT 1");
+    server.query("ANALYZE gotrace.build; ANALYZE gotrace.target");
+    let project =
+        server.query("SELECT project FROM gotrace.build WHERE project IS NOT NULL LIMIT 1");
     let (first, last) = (
-        server.ask("SELECT min(started_ns) FROM gotrace.build"),
-        server.ask("SELECT max(started_ns) + 1 FROM gotrace.build"),
+        server.query("SELECT min(started_ns) FROM gotrace.build"),
+        server.query("SELECT max(started_ns) + 1 FROM gotrace.build"),
     );
     let explain = |condition: &str| {
         let output = psql(
-            &server.at("team_b"),
+            &server.url("team_b"),
             &format!("EXPLAIN SELECT * FROM gotrace.build WHERE {condition}"),
         );
         assert!(output.status.success(), "{output:?}");
         let plan = String::from_utf8(output.stdout).unwrap();
-        // The condition itself is in it.
+        // The plan contains the condition itself.
         plan.lines()
             .filter(|it| it.contains("rows="))
             .map(ToOwned::to_owned)

@@ -1,4 +1,4 @@
-//! Who is believed: servers with a certificate, users with a password. And what is said, without the password, when nobody is.
+//! Verification of servers by certificate and of users by password. Error messages do not contain the password.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn openssl(dir: &Path, line: &str) {
     assert!(output.status.success(), "openssl {line}: {output:?}");
 }
 
-/// An authority that signs a certificate for `localhost`, and another that has signed nothing.
+/// Creates an authority that signs a certificate for `localhost`, and another that signs none.
 fn certify(server: &mut Server) {
     let dir = server.dir.path().to_owned();
     for authority in ["ca", "stranger"] {
@@ -53,8 +53,8 @@ fn certify(server: &mut Server) {
             );
         }
     }
-    server.ask("ALTER SYSTEM SET ssl = on");
-    // Nobody comes in without encryption.
+    server.query("ALTER SYSTEM SET ssl = on");
+    // The server refuses unencrypted connections.
     let rules = dir.join("data/pg_hba.conf");
     fs::write(
         rules,
@@ -62,7 +62,7 @@ fn certify(server: &mut Server) {
     )
     .unwrap();
     server.kill();
-    server.go_on();
+    server.restart();
 }
 
 fn list(at: &str) -> Output {
@@ -70,13 +70,13 @@ fn list(at: &str) -> Output {
 }
 
 #[test]
-fn a_server_must_prove_who_it_is_as_far_as_the_address_says() {
+fn a_server_must_prove_its_identity_as_the_address_requires() {
     let mut server = Server::start();
     central::prepare(&server.address("admin")).unwrap();
     certify(&mut server);
     let dir = server.dir.path().display().to_string();
     let at = |host: &str, question: &str| {
-        let at = server.at("admin").replace("127.0.0.1", host);
+        let at = server.url("admin").replace("127.0.0.1", host);
         list(&format!("{at}?{}", question.replace("DIR", &dir)))
     };
     for (host, question) in [
@@ -130,43 +130,46 @@ fn a_server_must_prove_who_it_is_as_far_as_the_address_says() {
         ("localhost", "sslmode=disable", "does not let this user in"),
     ] {
         let output = at(host, question);
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert_eq!(
             output.status.code(),
             Some(2),
             "{host} {question}: {output:?}"
         );
-        assert!(said.contains(expected), "{host} {question}: {said}");
-        assert!(!said.contains(PASSWORD) && !said.contains("pa55"), "{said}");
+        assert!(printed.contains(expected), "{host} {question}: {printed}");
+        assert!(
+            !printed.contains(PASSWORD) && !printed.contains("pa55"),
+            "{printed}"
+        );
     }
-    // What is delivered is encrypted, too.
+    // Delivery is encrypted, too.
     let machine = Machine::new();
     machine.finish(&small_builds(3));
-    let at = server.at("admin").replace("127.0.0.1", "localhost");
+    let at = server.url("admin").replace("127.0.0.1", "localhost");
     let at = format!("{at}?sslmode=verify-full&sslrootcert={dir}/ca.pem");
     machine.deliver(central::Address::of(&at).unwrap());
     assert_eq!(server.count("build"), 3);
 }
 
 #[test]
-fn a_server_without_encryption_is_not_asked_where_that_is_demanded() {
+fn a_server_without_encryption_is_refused_if_the_address_requires_it() {
     let server = Server::start();
     for mode in [
         "require",
         "verify-ca&sslrootcert=/etc/ssl/certs/ca-certificates.crt",
     ] {
-        let output = list(&format!("{}?sslmode={mode}", server.at("admin")));
+        let output = list(&format!("{}?sslmode={mode}", server.url("admin")));
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
-            said.contains("cannot be trusted") && said.contains("TLS"),
-            "{said}"
+            printed.contains("cannot be trusted") && printed.contains("TLS"),
+            "{printed}"
         );
     }
 }
 
 #[test]
-fn a_password_is_found_where_it_is_and_shown_nowhere() {
+fn a_password_is_read_from_each_source_and_never_shown() {
     let server = Server::start();
     central::prepare(&server.address("admin")).unwrap();
     let bare = format!("postgres://admin@127.0.0.1:{}/history", server.port);
@@ -181,12 +184,12 @@ fn a_password_is_found_where_it_is_and_shown_nowhere() {
     };
     assert!(builds(&bare, PASSWORD).status.success());
     assert!(builds(&named, "another").status.success());
-    assert!(list(&server.at("admin")).status.success());
-    let wrong = server.at("admin").replace("pa55", "wr0ng");
+    assert!(list(&server.url("admin")).status.success());
+    let wrong = server.url("admin").replace("pa55", "wr0ng");
     let no_file = format!("{bare}?password_file=/no/such/file");
-    let no_at = server.at("admin").replace('@', "/");
+    let no_at = server.url("admin").replace('@', "/");
     let no_port = server
-        .at("admin")
+        .url("admin")
         .replace(&format!(":{}/", server.port), ":port/");
     for (at, password, expected) in [
         (wrong.as_str(), "hunter2", "does not let this user in"),
@@ -200,44 +203,44 @@ fn a_password_is_found_where_it_is_and_shown_nowhere() {
         ),
     ] {
         let output = builds(at, password);
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        assert!(said.contains(expected), "{said}");
+        assert!(printed.contains(expected), "{printed}");
         for secret in ["hunter2", "wr0ng", "pa55", "w%25rd", "rd%2Fwith"] {
-            assert!(!said.contains(secret), "{said}");
+            assert!(!printed.contains(secret), "{printed}");
         }
     }
     let output = run_gotrace(["builds", "--store", &bare], [("A", "B")]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("does not let this user in"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("does not let this user in"), "{printed}");
 }
 
 #[test]
-fn what_is_missing_is_said_with_what_to_do() {
+fn missing_parts_of_the_central_history_are_reported_with_a_remedy() {
     let mut server = Server::start();
     let fails = |output: Output, expected: &str| {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(expected), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(printed.contains(expected), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
     };
-    let at = server.at("admin");
+    let at = server.url("admin");
     fails(list(&at), "let their owner run `gotrace store prepare`");
     central::prepare(&server.address("admin")).unwrap();
     central::prepare(&server.address("admin")).unwrap();
     server.make_user("somebody");
     fails(
-        list(&server.at("somebody")),
+        list(&server.url("somebody")),
         "has no tables for gotrace, or not for this user",
     );
-    server.ask("UPDATE gotrace.form SET number = 99");
+    server.query("UPDATE gotrace.form SET number = 99");
     fails(
         list(&at),
         "was written by a newer gotrace (form 99, this one knows 1)",
     );
     let newer = central::prepare(&server.address("admin")).unwrap_err();
     assert!(newer.why.to_string().contains("newer gotrace"), "{newer:?}");
-    server.ask("UPDATE gotrace.form SET number = 1");
+    server.query("UPDATE gotrace.form SET number = 1");
     fails(
         run_gotrace(["show", "--store", &at, "0"], [("A", "B")]),
         "has no build 0: `gotrace builds` shows what there is",

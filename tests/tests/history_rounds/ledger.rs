@@ -1,4 +1,4 @@
-//! The builds that the history has to hold: every ended build that a reader has seen, and every build that a writer has to have stored.
+//! Expected builds of the history: every ended build that a reader returned, and every build that a writer must have stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,33 +6,33 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::tools::{ENDED, PATIENCE, assert_whole, ended_ids, ended_in, gotrace, locked, sqlite3};
-use crate::{Counts, World};
+use crate::tools::{ENDED, PATIENCE, assert_intact, ended_ids, ended_in, gotrace, locked, sqlite3};
+use crate::{Counts, Shared};
 
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// Ids, with the reader that saw each first.
+    /// Build ids, with the first reader that returned each.
     seen: Mutex<BTreeMap<String, &'static str>>,
-    owed: Mutex<Owed>,
+    expected: Mutex<ExpectedBuilds>,
 }
 
-/// Builds by the name of their output, which no two have.
+/// Builds by the name of their output, which is unique.
 #[derive(Default)]
-struct Owed {
-    /// How often an agent was started or killed: odd while there is one.
+struct ExpectedBuilds {
+    /// Number of starts and kills of the agent: odd while an agent runs.
     changes: usize,
-    /// Of commands under `gotrace run` that succeeded, and of builds that an agent was found to have stored.
+    /// Builds of successful `gotrace run` commands, and builds that an agent is known to have stored.
     stored: BTreeSet<String>,
-    /// Built under the agent that is at work, from before the beginning to after the end.
+    /// Builds whose whole run was under the running agent.
     by_agent: BTreeSet<String>,
 }
 
-/// An agent at work.
+/// Identifies one run of an agent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AtWork(usize);
+pub(crate) struct AgentRun(usize);
 
 impl Ledger {
-    pub(crate) fn saw(&self, reader: &'static str, ids: BTreeSet<String>) {
+    pub(crate) fn add_seen(&self, reader: &'static str, ids: BTreeSet<String>) {
         let mut seen = locked(&self.seen);
         for id in ids {
             seen.entry(id).or_insert(reader);
@@ -52,7 +52,7 @@ impl Ledger {
         seen.last_key_value().map(|(id, _)| id.clone())
     }
 
-    /// Fails if one that was seen is missing.
+    /// Fails if a build that a reader returned is missing.
     pub(crate) fn assert_all(seen: &BTreeMap<String, &str>, found: &BTreeSet<String>, place: &str) {
         let lost: Vec<_> = seen.iter().filter(|(id, _)| !found.contains(*id)).collect();
         assert!(
@@ -63,40 +63,40 @@ impl Ledger {
         );
     }
 
-    pub(crate) fn agent_is_up(&self) {
-        locked(&self.owed).changes += 1;
+    pub(crate) fn agent_started(&self) {
+        locked(&self.expected).changes += 1;
     }
 
-    /// What an agent has not stored when its watcher is killed may be lost.
-    pub(crate) fn agent_is_down(&self) {
-        let mut owed = locked(&self.owed);
-        owed.changes += 1;
-        owed.by_agent.clear();
+    /// If the observer is killed, builds that the agent has not stored yet can be lost.
+    pub(crate) fn agent_killed(&self) {
+        let mut expected = locked(&self.expected);
+        expected.changes += 1;
+        expected.by_agent.clear();
     }
 
-    pub(crate) fn at_work(&self) -> AtWork {
-        AtWork(locked(&self.owed).changes)
+    pub(crate) fn agent_run(&self) -> AgentRun {
+        AgentRun(locked(&self.expected).changes)
     }
 
-    /// The build of this output ended; `before` is who was at work when it began.
-    pub(crate) fn built_under_agent(&self, before: AtWork, output: String) {
-        let mut owed = locked(&self.owed);
-        if before == AtWork(owed.changes) && owed.changes % 2 == 1 {
-            owed.by_agent.insert(output);
+    /// Adds the build of this output, which ended; `before` is the agent run at its start.
+    pub(crate) fn built_under_agent(&self, before: AgentRun, output: String) {
+        let mut expected = locked(&self.expected);
+        if before == AgentRun(expected.changes) && expected.changes % 2 == 1 {
+            expected.by_agent.insert(output);
         }
     }
 
-    /// The build of this output ended under `gotrace run --store`, which succeeded.
+    /// Adds the build of this output, which ended successfully under `gotrace run --store`.
     pub(crate) fn built_by_run(&self, output: String) {
-        locked(&self.owed).stored.insert(output);
+        locked(&self.expected).stored.insert(output);
     }
 
-    /// Waits until the agent has stored the builds that ended under it so far.
-    pub(crate) fn settle(&self, world: &World) {
-        let outputs = locked(&self.owed).by_agent.clone();
+    /// Waits until the agent has stored all builds that ended under it so far.
+    pub(crate) fn wait_until_stored(&self, shared: &Shared) {
+        let outputs = locked(&self.expected).by_agent.clone();
         let since = Instant::now();
         loop {
-            let stored = stored_outputs(world);
+            let stored = stored_outputs(shared);
             let missing: Vec<_> = outputs
                 .iter()
                 .filter(|it| !stored.contains_key(*it))
@@ -112,34 +112,37 @@ impl Ledger {
             );
             thread::sleep(Duration::from_millis(100));
         }
-        let mut owed = locked(&self.owed);
-        owed.by_agent.retain(|it| !outputs.contains(it));
-        owed.stored.extend(outputs);
+        let mut expected = locked(&self.expected);
+        expected.by_agent.retain(|it| !outputs.contains(it));
+        expected.stored.extend(outputs);
     }
 
-    /// Everything that was seen or is owed is in the history once, and the history is whole.
-    pub(crate) fn check(&self, world: &World, when: &str) {
-        // These reads are the test's own.
+    /// Checks that the history contains every expected build once, and is intact.
+    pub(crate) fn check(&self, shared: &Shared, when: &str) {
+        // These reads belong to the test itself.
         let own = Counts::default();
-        assert_whole(&own, &world.store);
+        assert_intact(&own, &shared.store);
         let seen = self.seen();
-        Self::assert_all(&seen, &ended_ids(&own, &world.store), when);
-        let listed = gotrace(&own, &world.store, &LIST);
+        Self::assert_all(&seen, &ended_ids(&own, &shared.store), when);
+        let listed = gotrace(&own, &shared.store, &LIST);
         Self::assert_all(&seen, &ended_in(&listed), when);
-        let stored = stored_outputs(world);
-        let owed = locked(&self.owed).stored.clone();
-        let lost: Vec<_> = owed.iter().filter(|it| !stored.contains_key(*it)).collect();
+        let stored = stored_outputs(shared);
+        let expected = locked(&self.expected).stored.clone();
+        let lost: Vec<_> = expected
+            .iter()
+            .filter(|it| !stored.contains_key(*it))
+            .collect();
         assert!(
             lost.is_empty(),
             "lost: {when}: {} of {} builds: {lost:?}",
             lost.len(),
-            owed.len()
+            expected.len()
         );
-        // The agent and `gotrace run` each follow a build under `run`: it is one all the same.
+        // The agent and `gotrace run` both observe a build under `run`, but it is one build.
         let doubled: Vec<_> = stored.iter().filter(|(_, n)| **n > 1).collect();
         assert!(doubled.is_empty(), "doubled: {when}: {doubled:?}");
         // An agent moves a damaged history aside.
-        for entry in fs::read_dir(world.store.parent().unwrap()).unwrap() {
+        for entry in fs::read_dir(shared.store.parent().unwrap()).unwrap() {
             let name = entry.unwrap().file_name();
             let name = name.to_string_lossy();
             assert!(!name.contains("damaged"), "{when}: {name}");
@@ -149,9 +152,9 @@ impl Ledger {
 
 pub(crate) const LIST: [&str; 5] = ["builds", "--format", "json", "--limit", "0"];
 
-/// The outputs of ended builds of this test, and how many builds each has.
-fn stored_outputs(world: &World) -> BTreeMap<String, usize> {
-    let dirs = world.modules.each_ref().map(|it| {
+/// Outputs of ended builds of this test, with the number of builds of each.
+fn stored_outputs(shared: &Shared) -> BTreeMap<String, usize> {
+    let dirs = shared.modules.each_ref().map(|it| {
         let dir = it.dir().display().to_string();
         format!("'{}'", dir.replace('\'', "''"))
     });
@@ -159,7 +162,7 @@ fn stored_outputs(world: &World) -> BTreeMap<String, usize> {
         "SELECT command_line FROM build WHERE {ENDED} AND dir IN ({})",
         dirs.join(", ")
     );
-    let printed = sqlite3(&Counts::default(), &world.store, &ask);
+    let printed = sqlite3(&Counts::default(), &shared.store, &ask);
     let mut outputs = BTreeMap::new();
     for line in printed.lines() {
         let (_, output) = line.split_once("-o ").unwrap();

@@ -1,7 +1,7 @@
-//! Rounds of a history in use: builds are stored by an agent and by `gotrace run`, other programs read and copy the database, and the
-//! two processes of the agent are killed and started again. No build that was stored is lost, and no copy lacks one.
+//! Rounds of a history in use. An agent and `gotrace run` store builds, other programs read and copy the database, and both
+//! processes of the agent are killed and restarted. No stored build is lost, and no copy lacks one.
 //!
-//! A round ends with a check of everything that the history has to hold ([`ledger::Ledger::check`]). Needs root.
+//! Each round ends with a check of all expected builds ([`ledger::Ledger::check`]). Needs root.
 #![cfg(test)]
 
 mod ledger;
@@ -20,18 +20,18 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, Toolchain, gotrace_command, target_dir, toolchain};
 
 use ledger::Ledger;
 use tools::{PATIENCE, locked, wait_for};
 
-/// The variable that asks for this many long rounds.
+/// Variable with the number of long rounds.
 const ROUNDS: &str = "GOTRACE_HISTORY_ROUNDS";
-/// Rounds over one history. It is copied all the time, so its size is bounded.
+/// Rounds per history. The history is copied continuously, so its size is bounded.
 const PER_HISTORY: usize = 10;
 
-/// How much of each happened.
+/// Counts of the operations.
 #[derive(Debug, Default)]
 struct Counts {
     agent_builds: AtomicUsize,
@@ -40,7 +40,7 @@ struct Counts {
     copies: AtomicUsize,
     retries: AtomicUsize,
     storage_kills: AtomicUsize,
-    watcher_kills: AtomicUsize,
+    observer_kills: AtomicUsize,
     refused: AtomicUsize,
 }
 
@@ -52,30 +52,30 @@ fn get(count: &AtomicUsize) -> usize {
     count.load(Ordering::Relaxed)
 }
 
-/// What the threads of a round share.
-struct World {
+/// State that the threads of a round share.
+struct Shared {
     toolchain: Toolchain,
     modules: [Module; 2],
     store: PathBuf,
-    /// The directory for copies of the history.
+    /// Directory for copies of the history.
     copies: TempDir,
-    /// The address of the agent's pages, while there is an agent.
+    /// Address of the agent's pages, while an agent runs.
     address: Mutex<Option<String>>,
     ledger: Ledger,
-    /// The round ends: by its time, or because a thread failed.
-    is_over: AtomicBool,
+    /// The round ends, because its time is up or because a thread failed.
+    has_ended: AtomicBool,
 }
 
-/// Ends the round when its thread ends, also by a panic.
-struct Ending<'a>(&'a World);
+/// Ends the round when its thread ends, even by a panic.
+struct EndRound<'a>(&'a Shared);
 
-impl Drop for Ending<'_> {
+impl Drop for EndRound<'_> {
     fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::Relaxed);
+        self.0.has_ended.store(true, Ordering::Relaxed);
     }
 }
 
-impl World {
+impl Shared {
     fn new(toolchain: &Toolchain, store: PathBuf) -> Self {
         let module = || {
             let module = Module::copy("tiny");
@@ -89,16 +89,16 @@ impl World {
             copies: directory(),
             address: Mutex::new(None),
             ledger: Ledger::default(),
-            is_over: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
     }
 }
 
-/// A directory on the disk that cargo builds on: the temporary one may be in memory.
+/// A directory on the disk of cargo's target directory, because the temporary directory can be in memory.
 fn directory() -> TempDir {
     let target = target_dir();
     fs::create_dir_all(&target).unwrap();
@@ -110,7 +110,7 @@ fn directory() -> TempDir {
 }
 
 #[test]
-fn no_build_is_lost_while_others_read_and_parts_of_the_agent_are_killed() {
+fn no_build_is_lost_while_others_read_and_agent_processes_are_killed() {
     let asked = env::var(ROUNDS).ok();
     let asked = asked.map(|it| it.parse::<usize>().unwrap());
     let rounds = asked.unwrap_or_else(|| size(2, 100));
@@ -124,17 +124,17 @@ fn no_build_is_lost_while_others_read_and_parts_of_the_agent_are_killed() {
         n_seen += rounds_of_one_history(&toolchain, done..done + n, length, &counts);
         done += n;
     }
-    tell(
+    print_figure(
         "history: readers, writers and kills in rounds",
         format!(
-            "{rounds} rounds of {seconds} s, {} builds under the agent, {} by run, {} kills of the storage process, {} of the watcher",
+            "{rounds} rounds of {seconds} s, {} builds under the agent, {} by run, {} kills of the storage process, {} of the observer",
             get(&counts.agent_builds),
             get(&counts.run_builds),
             get(&counts.storage_kills),
-            get(&counts.watcher_kills),
+            get(&counts.observer_kills),
         ),
         format!(
-            "{n_seen} builds seen by {} reads, {} copies, all whole; lost 0, of the agent's own doubled 0; {} reads repeated, as the history was busy or the agent away; \
+            "{n_seen} builds seen by {} reads, {} copies, all intact; lost 0, of the agent's own duplicated 0; {} reads repeated, because the history was busy or the agent stopped; \
              a second agent refused {} times",
             get(&counts.reads),
             get(&counts.copies),
@@ -144,7 +144,7 @@ fn no_build_is_lost_while_others_read_and_parts_of_the_agent_are_killed() {
     );
 }
 
-/// Returns how many ended builds the readers saw.
+/// Returns the number of ended builds that the readers returned.
 fn rounds_of_one_history(
     toolchain: &Toolchain,
     rounds: std::ops::Range<usize>,
@@ -152,13 +152,13 @@ fn rounds_of_one_history(
     counts: &Counts,
 ) -> usize {
     let dir = directory();
-    let mut world = World::new(toolchain, dir.path().join("history.db"));
-    let mut agent = start(&world, dir);
+    let mut shared = Shared::new(toolchain, dir.path().join("history.db"));
+    let mut agent = start(&shared, dir);
     for round in rounds {
-        *world.is_over.get_mut() = false;
+        *shared.has_ended.get_mut() = false;
         agent = thread::scope(|scope| {
-            let world = &world;
-            let work: [fn(&World, &Counts); 5] = [
+            let shared = &shared;
+            let work: [fn(&Shared, &Counts); 5] = [
                 writers::under_the_agent,
                 writers::by_run,
                 readers::sqlite3,
@@ -167,60 +167,62 @@ fn rounds_of_one_history(
             ];
             for work in work {
                 scope.spawn(move || {
-                    let _ending = Ending(world);
-                    work(world, counts);
+                    let _ending = EndRound(shared);
+                    work(shared, counts);
                 });
             }
-            let _ending = Ending(world);
-            faults(world, agent, round, length, counts)
+            let _ending = EndRound(shared);
+            faults(shared, agent, round, length, counts)
         });
-        world.ledger.settle(&world);
-        world.ledger.check(&world, &format!("after round {round}"));
+        shared.ledger.wait_until_stored(&shared);
+        shared
+            .ledger
+            .check(&shared, &format!("after round {round}"));
     }
-    let dir = agent.end();
-    world.ledger.check(&world, "after the agent ended");
+    let dir = agent.stop_with_dir();
+    shared.ledger.check(&shared, "after the agent ended");
     drop(dir);
-    world.ledger.n_seen()
+    shared.ledger.n_seen()
 }
 
-fn start(world: &World, dir: TempDir) -> Agent {
+fn start(shared: &Shared, dir: TempDir) -> Agent {
     let agent = Agent::start_in(dir, &[]);
-    *locked(&world.address) = Some(agent.address().to_owned());
-    world.ledger.agent_is_up();
+    *locked(&shared.address) = Some(agent.address().to_owned());
+    shared.ledger.agent_started();
     agent
 }
 
-/// Kills the parts of the agent and starts a second one, by turns, until the round is over; each at least once.
-fn faults(world: &World, agent: Agent, round: usize, length: Duration, counts: &Counts) -> Agent {
+/// Kills the processes of the agent and starts a second agent, in turns, until the round ends. Does each at least once.
+fn faults(shared: &Shared, agent: Agent, round: usize, length: Duration, counts: &Counts) -> Agent {
     const STEPS: usize = 4;
     let began = Instant::now();
     let mut agent = agent;
     let mut step = 0;
-    while !world.is_over() && (step < STEPS || began.elapsed() < length) {
+    while !shared.has_ended() && (step < STEPS || began.elapsed() < length) {
         let before = get(&counts.agent_builds);
         wait_for("a build under the agent", || {
-            get(&counts.agent_builds) > before || world.is_over()
+            get(&counts.agent_builds) > before || shared.has_ended()
         });
-        // A moment that differs from step to step.
+        // The delay differs from step to step.
         let moment = (round * STEPS + step) as u64 * 7919 % 90_000;
         thread::sleep(Duration::from_micros(moment));
         match step % STEPS {
             1 => {
-                refuse_a_second(&world.store);
+                refuse_a_second(&shared.store);
                 add(&counts.refused);
             }
             3 => {
-                world.ledger.settle(world);
-                world.ledger.agent_is_down();
-                *locked(&world.address) = None;
+                shared.ledger.wait_until_stored(shared);
+                shared.ledger.agent_killed();
+                *locked(&shared.address) = None;
                 let dir = agent.kill();
-                add(&counts.watcher_kills);
-                agent = start(world, dir);
+                add(&counts.observer_kills);
+                agent = start(shared, dir);
             }
             _ => {
-                agent.kill_keeper();
-                // The pages have another port.
-                *locked(&world.address) = Some(agent.address().to_owned());
+                agent.kill_storage_process();
+                // The pages of the new agent have another port.
+                *locked(&shared.address) = Some(agent.address().to_owned());
                 add(&counts.storage_kills);
             }
         }
@@ -229,7 +231,7 @@ fn faults(world: &World, agent: Agent, round: usize, length: Duration, counts: &
     agent
 }
 
-/// A second agent on the same history ends by itself, and says why.
+/// A second agent on the same history ends by itself and reports the reason.
 fn refuse_a_second(store: &Path) {
     let mut second: Command = gotrace_command([("", ""); 0]);
     let mut second = second
@@ -248,7 +250,7 @@ fn refuse_a_second(store: &Path) {
         thread::sleep(Duration::from_millis(20));
     }
     let output = second.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{said}");
-    assert!(said.contains("another agent writes"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{printed}");
+    assert!(printed.contains("another agent writes"), "{printed}");
 }

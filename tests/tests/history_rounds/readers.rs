@@ -1,69 +1,70 @@
-//! The readers of a history in use: `sqlite3`, backups, `gotrace builds` and `gotrace show`, and the agent's API.
+//! Readers of a history in use: `sqlite3`, backups, `gotrace builds` and `gotrace show`, and the agent's API.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 
 use crate::ledger::{LIST, Ledger};
-use crate::tools::{self, PATIENCE, assert_whole, ended_ids, ended_in, locked, retry};
-use crate::{Counts, World, add};
+use crate::tools::{self, PATIENCE, assert_intact, ended_ids, ended_in, locked, retry};
+use crate::{Counts, Shared, add};
 
 /// `sqlite3 history.db 'SELECT ...'`.
-pub(crate) fn sqlite3(world: &World, counts: &Counts) {
-    while !world.is_over() {
-        let ids = ended_ids(counts, &world.store);
-        world.ledger.saw("sqlite3", ids);
+pub(crate) fn sqlite3(shared: &Shared, counts: &Counts) {
+    while !shared.has_ended() {
+        let ids = ended_ids(counts, &shared.store);
+        shared.ledger.add_seen("sqlite3", ids);
     }
 }
 
-/// `.backup`, `VACUUM INTO` and `gotrace store backup`. Every build that was seen before a copy began is in that copy.
-pub(crate) fn copies(world: &World, counts: &Counts) {
-    let file = world.copies.path().join("copy.db");
+/// Copies with `.backup`, `VACUUM INTO` and `gotrace store backup`. Each copy contains every build that was returned before the
+/// copy began.
+pub(crate) fn copies(shared: &Shared, counts: &Counts) {
+    let file = shared.copies.path().join("copy.db");
     let path = file.to_str().unwrap();
     let by_sqlite3 = [format!(".backup '{path}'"), format!("VACUUM INTO '{path}'")];
     let ways = by_sqlite3.iter().map(Some).chain([None]);
-    for command in ways.cycle().take_while(|_| !world.is_over()) {
-        let seen = world.ledger.seen();
+    for command in ways.cycle().take_while(|_| !shared.has_ended()) {
+        let seen = shared.ledger.seen();
         retry(counts, || {
-            // The copy before this one, or a part of one that failed as busy.
-            remove(world);
+            // Removes the previous copy, or the partial copy of a busy database.
+            remove(shared);
             match command {
-                Some(command) => tools::sqlite3_once(&world.store, command),
-                None => tools::gotrace_once(&world.store, &["store", "backup", path]),
+                Some(command) => tools::sqlite3_once(&shared.store, command),
+                None => tools::gotrace_once(&shared.store, &["store", "backup", path]),
             }
         });
         let way = command.map_or("gotrace store backup", |it| it);
-        assert_whole(counts, &file);
+        assert_intact(counts, &file);
         Ledger::assert_all(&seen, &ended_ids(counts, &file), way);
         add(&counts.copies);
     }
 }
 
-fn remove(world: &World) {
-    for file in fs::read_dir(world.copies.path()).unwrap() {
+fn remove(shared: &Shared) {
+    for file in fs::read_dir(shared.copies.path()).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
 }
 
 /// `gotrace builds`, `gotrace show` and the agent's API.
-pub(crate) fn gotrace(world: &World, counts: &Counts) {
-    while !world.is_over() {
-        let list = tools::gotrace(counts, &world.store, &LIST);
-        world.ledger.saw("gotrace builds", ended_in(&list));
-        if let Some(id) = world.ledger.newest_seen() {
-            let shown = tools::gotrace(counts, &world.store, &["show", &id]);
+pub(crate) fn gotrace(shared: &Shared, counts: &Counts) {
+    while !shared.has_ended() {
+        let list = tools::gotrace(counts, &shared.store, &LIST);
+        shared.ledger.add_seen("gotrace builds", ended_in(&list));
+        if let Some(id) = shared.ledger.newest_seen() {
+            let shown = tools::gotrace(counts, &shared.store, &["show", &id]);
             assert!(shown.contains(&id), "{id}: {shown}");
         }
-        // The agent may be away, or be killed during the request.
+        // The agent can be stopped, or be killed during the request.
         let list = retry(counts, || {
-            let address = locked(&world.address).clone().ok_or("no agent")?;
+            let address = locked(&shared.address).clone().ok_or("no agent")?;
             let answer = ask(&address).map_err(|it| it.to_string())?;
             match answer.split_once("\r\n\r\n") {
                 Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
                 _ => Err(answer),
             }
         });
-        world.ledger.saw("the API", ended_in(&list));
+        shared.ledger.add_seen("the API", ended_in(&list));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Waiting, and running programs that read the history.
+//! Waits, and runs programs that read the history.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,11 +12,11 @@ use tests::run_gotrace;
 
 use crate::{Counts, add};
 
-/// How long anything here may take.
+/// Time limit of each operation.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
 const NO_ENV: [(&str, &str); 0] = [];
-/// In SQL: the build ended, and its end is stored.
+/// SQL condition: the build ended, and its end is stored.
 pub(crate) const ENDED: &str = "state NOT IN ('running', 'cut_off')";
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -31,7 +31,7 @@ pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Repeats a read that fails because the history is busy. `read` returns the reason.
+/// Retries a read while the history is busy. `read` returns the reason.
 pub(crate) fn retry<T>(counts: &Counts, mut read: impl FnMut() -> Result<T, String>) -> T {
     let since = Instant::now();
     loop {
@@ -47,19 +47,19 @@ pub(crate) fn retry<T>(counts: &Counts, mut read: impl FnMut() -> Result<T, Stri
     }
 }
 
-/// The output of a program; an error if the history was busy. Any other failure fails the test.
+/// Output of a program; an error if the history was busy. Any other failure fails the test.
 fn printed(output: &Output) -> Result<String, String> {
     const BUSY: [&str; 3] = [
         "database is locked",
         "database is busy",
         "is in use by others",
     ];
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
         return Ok(String::from_utf8(output.stdout.clone()).unwrap());
     }
-    assert!(BUSY.iter().any(|it| said.contains(it)), "{output:?}");
-    Err(said.into_owned())
+    assert!(BUSY.iter().any(|it| stderr.contains(it)), "{output:?}");
+    Err(stderr.into_owned())
 }
 
 /// `sqlite3 FILE COMMAND`.
@@ -90,7 +90,7 @@ pub(crate) fn ended_ids(counts: &Counts, file: &Path) -> BTreeSet<String> {
     distinct(printed.lines().map(ToOwned::to_owned))
 }
 
-/// Ids of the ended builds in a list of gotrace's.
+/// Ids of the ended builds in gotrace's JSON list.
 pub(crate) fn ended_in(list: &str) -> BTreeSet<String> {
     let list: Value = serde_json::from_str(list).unwrap();
     let builds = list["builds"].as_array().unwrap();
@@ -103,13 +103,13 @@ pub(crate) fn ended_in(list: &str) -> BTreeSet<String> {
 fn distinct(ids: impl Iterator<Item = String>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for id in ids {
-        assert!(!found.contains(&id), "{id} is there twice");
+        assert!(!found.contains(&id), "{id} is duplicated");
         found.insert(id);
     }
     found
 }
 
-pub(crate) fn assert_whole(counts: &Counts, file: &Path) {
+pub(crate) fn assert_intact(counts: &Counts, file: &Path) {
     let verdict = sqlite3(counts, file, "PRAGMA integrity_check");
     assert_eq!(verdict, "ok\n", "{}", file.display());
 }

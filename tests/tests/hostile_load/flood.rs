@@ -1,5 +1,5 @@
-//! More records than the ring has room for: an agent that is stopped, as a machine without memory or a debugger stops it, while builds
-//! run that start thousands of processes.
+//! More records than the ring can hold. The test stops an agent, as a debugger or lack of memory does, while builds start thousands
+//! of processes.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, Toolchain, toolchain};
 
 use crate::{is_marked, module, sum};
 
-/// Starts processes whose records fill any ring, for most of the time while the agent is stopped. It goes on before the end, so that
-/// the end is seen.
+/// Starts processes whose records fill any ring, mostly while the agent is stopped. The agent continues before the storm ends, so
+/// that it observes the end.
 const STORM: &str = r#"
 word=$(head -c 60000 /dev/zero | tr '\0' x)
 storm() { i=0; while [ $i -lt "$1" ]; do /bin/true "$word"; i=$((i+1)); done; }
@@ -30,7 +30,7 @@ fn go(module: &Module, toolchain: &Toolchain, args: &[&str]) {
 }
 
 #[test]
-fn what_does_not_fit_is_counted_and_the_build_says_so() {
+fn records_lost_to_a_full_ring_are_counted_and_the_build_reports_a_gap() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let toolchain = toolchain("1.27");
@@ -55,17 +55,19 @@ fn what_does_not_fit_is_counted_and_the_build_says_so() {
         of_builds += lost;
     }
     let lost = sum(&agent.page("/metrics"), "gotrace_events_lost_total{");
-    tell(
+    print_figure(
         "agent stopped until its ring overflows",
         format!("{rounds} builds of 660 processes each"),
-        format!("{lost} records lost and counted; {rounds} builds in the history, each says so"),
+        format!(
+            "{lost} records lost and counted; {rounds} builds in the history, each reports the gap"
+        ),
     );
     assert!(of_builds <= lost, "{of_builds} of {lost} lost");
     agent.stop();
 }
 
 #[test]
-fn builds_within_a_storm_of_other_processes_are_all_there() {
+fn all_builds_during_a_storm_of_processes_are_stored() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let toolchain = toolchain("1.27");
@@ -73,13 +75,13 @@ fn builds_within_a_storm_of_other_processes_are_all_there() {
     go(&module, &toolchain, &["build", "-o", "first", "."]);
     agent.wait_for(&module, 1);
     let builds = size(6, 40);
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let processes = thread::scope(|scope| {
         let storms: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
                     let mut n: u64 = 0;
-                    while !is_over.load(Ordering::Relaxed) {
+                    while !has_ended.load(Ordering::Relaxed) {
                         let ran = Command::new("/bin/true").stdin(Stdio::null()).status();
                         assert!(ran.unwrap().success());
                         n += 1;
@@ -93,22 +95,22 @@ fn builds_within_a_storm_of_other_processes_are_all_there() {
             module.write("main.go", &change);
             go(&module, &toolchain, &["build", "-o", "out", "."]);
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         storms.into_iter().map(|it| it.join().unwrap()).sum::<u64>()
     });
     let found = agent.wait_for(&module, builds + 1);
     let lost = sum(&agent.page("/metrics"), "gotrace_events_lost_total{");
     let marked = found.iter().filter(|it| is_marked(it)).count();
-    tell(
-        "builds within a storm of other processes",
+    print_figure(
+        "builds during a storm of other processes",
         format!("{builds} builds, {processes} processes"),
         format!(
-            "{} in the history, {marked} of them marked; {lost} records lost",
+            "{} in the history, {marked} with reported gaps; {lost} records lost",
             found.len() - 1
         ),
     );
     assert_eq!(found.len(), builds + 1);
-    // A gap without a loss would be one that nobody counts.
+    // A gap without a counted loss would be an error.
     let first = usize::from(is_marked(&found[0]));
     assert!(marked == first || lost > 0, "{found:#?}");
     let made = fs::metadata(module.dir().join("out")).unwrap().len();

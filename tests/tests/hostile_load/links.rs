@@ -1,5 +1,5 @@
-//! Links while probes are put on their program and torn off again: a gotrace that is killed leaves the kernel to take them away
-//! whatever is under way.
+//! Links while probes are attached to the linker and detached again. If gotrace is killed, the kernel detaches the probes at any
+//! moment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, Toolchain, gotrace_command, toolchain};
 
-/// The link of a module's program, as the `go` command would run it.
+/// The linker command of a module's program, as `go` would run it.
 struct Link {
     program: PathBuf,
     config: PathBuf,
@@ -48,7 +48,7 @@ impl Link {
         link
     }
 
-    /// How it ended.
+    /// Runs the link; returns its exit status.
     fn run(&self, output: &Path) -> std::process::ExitStatus {
         let mut link = Command::new(&self.program);
         link.arg("-o").arg(output).arg("-importcfg");
@@ -59,7 +59,7 @@ impl Link {
 }
 
 #[test]
-fn outputs_are_the_same_to_the_byte_while_gotrace_comes_and_is_killed() {
+fn outputs_do_not_change_while_gotrace_starts_and_is_killed() {
     const THREADS: usize = 2;
     let _alone = crate::alone();
     let each = size(30, 250);
@@ -70,17 +70,17 @@ fn outputs_are_the_same_to_the_byte_while_gotrace_comes_and_is_killed() {
     let plain = out.join("plain");
     assert!(link.run(&plain).success());
     let expected = fs::read(&plain).unwrap();
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let (cycles, ends) = thread::scope(|scope| {
         let attacher = scope.spawn(|| {
             let mut cycles: u64 = 0;
-            while !is_over.load(Ordering::Relaxed) {
+            while !has_ended.load(Ordering::Relaxed) {
                 let mut gotrace = gotrace_command(module.sandbox.env(&toolchain))
                     .args(["run", "--quiet", "--detail", "cache-key", "--"])
                     .args(["sleep", "3"])
                     .spawn()
                     .unwrap();
-                // From before the first probe to long after the last.
+                // Covers the time from before the first probe to long after the last.
                 thread::sleep(Duration::from_millis(97 * (cycles % 11)));
                 gotrace.kill().unwrap();
                 gotrace.wait().unwrap();
@@ -114,21 +114,21 @@ fn outputs_are_the_same_to_the_byte_while_gotrace_comes_and_is_killed() {
                 *ends.entry(end).or_default() += n;
             }
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         (attacher.join().unwrap(), ends)
     });
     let same = ends.get("same").copied().unwrap_or_default();
     let all = THREADS * each;
-    tell(
+    print_figure(
         "gotrace attached and killed during links",
         format!("{all} links, {cycles} cycles"),
-        format!("{same} outputs the same to the byte; {} others", all - same),
+        format!("{same} outputs identical; {} others", all - same),
     );
     assert_eq!(same, all, "{ends:?}");
     assert!(cycles > 2, "{cycles} cycles");
 }
 
-/// Its packages come to be in the cache, the main one too.
+/// Its packages get into the cache, including the main package.
 fn module_for_links(toolchain: &Toolchain) -> Module {
     let module = crate::module(toolchain);
     module.run_go(toolchain, &["build", "-o", "/dev/null", "."]);

@@ -1,4 +1,4 @@
-//! Builds whose processes have the numbers of others that were there before them.
+//! Builds whose processes reuse numbers of earlier processes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, toolchain};
 
-/// Holds the number that the kernel gave last; the next one is looked for from there.
+/// Contains the last number that the kernel assigned; the kernel searches the next one from there.
 const LAST: &str = "/proc/sys/kernel/ns_last_pid";
 
-/// Runs a build whose `go` has this number, unless others were quicker; returns the number it had.
+/// Runs a build and tries to give its `go` this number; returns the number it received.
 fn build_as(module: &Module, number: u32, command: &mut Command) -> u32 {
     command.current_dir(module.dir()).stdout(Stdio::null());
     fs::write(LAST, (number - 1).to_string()).unwrap();
@@ -24,13 +24,13 @@ fn build_as(module: &Module, number: u32, command: &mut Command) -> u32 {
 }
 
 #[test]
-fn builds_with_the_same_number_are_kept_apart() {
+fn builds_with_the_same_process_number_stay_separate() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let toolchain = toolchain("1.27");
     let modules = [crate::module(&toolchain), crate::module(&toolchain)];
     let builds = size(16, 120);
-    // Numbers of the tools come again, too: each build takes a dozen from here on.
+    // The tools reuse numbers, too: each build takes a dozen from here.
     let number = modules
         .iter()
         .map(|it| build_as(it, std::process::id(), &mut it.go(&toolchain, &["version"])))
@@ -45,8 +45,8 @@ fn builds_with_the_same_number_are_kept_apart() {
         let mut go = module.go(&toolchain, &["build", "-o"]);
         go.arg(&output).arg(".").process_group(0);
         *used.entry(build_as(module, number, &mut go)).or_default() += 1;
-        let said = Command::new(&output).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&said.stderr), format!("{n}\n"));
+        let printed = Command::new(&output).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&printed.stderr), format!("{n}\n"));
     }
     let reused: usize = used.values().filter(|it| **it > 1).sum();
     let (mut listed, mut wrong) = (0, Vec::new());
@@ -64,8 +64,8 @@ fn builds_with_the_same_number_are_kept_apart() {
             }
         }
     }
-    tell(
-        "builds with process numbers used again",
+    print_figure(
+        "builds with reused process numbers",
         format!("{builds} builds, {reused} with the number of another"),
         format!("{listed} in the history, {} mixed up", wrong.len()),
     );

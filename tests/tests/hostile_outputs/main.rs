@@ -1,6 +1,6 @@
-//! What a builder may put where an output should be, and swap while it is opened: nothing of a secret is ever read, and nobody waits.
+//! Objects that a builder can put in place of an output, or swap while it is opened. gotrace reads no secret, and no build waits.
 #![cfg(test)]
 
-mod odd;
+mod hanging;
+mod irregular;
 mod race;
-mod stuck;

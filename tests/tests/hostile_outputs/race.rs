@@ -1,6 +1,6 @@
-//! A builder that swaps what a path leads to, as fast as the machine can, while the path is opened a million times in all.
+//! A builder swaps the target of a path as fast as possible, while the path is opened a million times in total.
 //!
-//! That each race can be lost is shown first, by opening the path as anybody would: the secret is read then.
+//! The test first shows that each race can be lost: a naive open of the path reads the secret.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -12,37 +12,37 @@ use std::thread;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tracer_user::inspect::{Reader, Root, TEXT_LIMIT};
 
-/// Most tries until opening it carelessly reads the secret.
-const CARELESS: u64 = 2_000_000;
+/// Maximum number of tries until a naive open reads the secret.
+const MAX_NAIVE_OPENS: u64 = 2_000_000;
 const SECRET: &[u8] = b"what only root may read";
 const HONEST: &[u8] = b"what was built";
-/// A user that this machine does not have.
+/// A user ID that does not exist on this machine.
 const BUILDER: u32 = 60_001;
 
 /// A directory of the builder, and a secret of root.
-struct Ground {
+struct Setup {
     dir: TempDir,
 }
 
-impl Ground {
+impl Setup {
     fn new() -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "run as root: `cargo xtask test --only live`"
         );
-        let ground = Self {
+        let setup = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        fs::create_dir(ground.path("secrets")).unwrap();
-        fs::create_dir(ground.path("outputs")).unwrap();
-        fs::write(ground.secret(), SECRET).unwrap();
-        fs::set_permissions(ground.secret(), fs::Permissions::from_mode(0o600)).unwrap();
-        fs::write(ground.path("outputs/out"), HONEST).unwrap();
-        chown(ground.path("outputs/out"), Some(BUILDER), Some(BUILDER)).unwrap();
-        ground
+        fs::create_dir(setup.path("secrets")).unwrap();
+        fs::create_dir(setup.path("outputs")).unwrap();
+        fs::write(setup.secret(), SECRET).unwrap();
+        fs::set_permissions(setup.secret(), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(setup.path("outputs/out"), HONEST).unwrap();
+        chown(setup.path("outputs/out"), Some(BUILDER), Some(BUILDER)).unwrap();
+        setup
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -53,35 +53,35 @@ impl Ground {
         self.path("secrets/out")
     }
 
-    /// Opens `asked` while `one` and `other` change places.
+    /// Opens `asked` while `one` and `other` swap places.
     fn race(&self, case: &str, asked: &str, one: &str, other: &str) {
-        // There are five races.
+        // The file has five races.
         let tries = size(200_000, 1_000_000) as u64;
         let asked = self.path(asked);
         let (one, other) = (self.path(one), self.path(other));
-        let is_over = AtomicBool::new(false);
+        let has_ended = AtomicBool::new(false);
         let n_swaps = AtomicU64::new(0);
         thread::scope(|scope| {
             scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
+                while !has_ended.load(Ordering::Relaxed) {
                     renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
                     n_swaps.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            let tally = thread::scope(|scope| scope.spawn(|| watch(&asked, tries)).join());
-            is_over.store(true, Ordering::Relaxed);
+            let tally = thread::scope(|scope| scope.spawn(|| count_reads(&asked, tries)).join());
+            has_ended.store(true, Ordering::Relaxed);
             let Tally {
-                careless,
+                naive,
                 honest,
                 secret,
                 refused,
             } = tally.unwrap();
             let n_swaps = n_swaps.load(Ordering::Relaxed);
-            tell(
+            print_figure(
                 case,
-                format!("{tries} openings, {n_swaps} swaps"),
+                format!("{tries} opens, {n_swaps} swaps"),
                 format!(
-                    "the secret read {secret} times, the output {honest}, refused {refused}; carelessly opened, read at try {careless}"
+                    "the secret read {secret} times, the output {honest}, refused {refused}; a naive open read it at try {naive}"
                 ),
             );
             assert_eq!(secret, 0);
@@ -95,17 +95,17 @@ impl Ground {
 }
 
 struct Tally {
-    /// The try at which the secret was read.
-    careless: u64,
+    /// The try at which the naive open read the secret.
+    naive: u64,
     honest: u64,
     secret: u64,
     refused: u64,
 }
 
-fn watch(asked: &Path, tries: u64) -> Tally {
-    let careless = (1..=CARELESS).find(|_| read_carelessly(asked) == SECRET);
+fn count_reads(asked: &Path, tries: u64) -> Tally {
+    let naive = (1..=MAX_NAIVE_OPENS).find(|_| read_naively(asked) == SECRET);
     let mut tally = Tally {
-        careless: careless.expect("a race that can be lost"),
+        naive: naive.expect("the naive open must lose the race"),
         honest: 0,
         secret: 0,
         refused: 0,
@@ -126,17 +126,17 @@ fn watch(asked: &Path, tries: u64) -> Tally {
     tally
 }
 
-fn read_carelessly(path: &Path) -> Vec<u8> {
+fn read_naively(path: &Path) -> Vec<u8> {
     let mut content = Vec::new();
     let read = File::open(path).and_then(|mut file| file.read_to_end(&mut content));
     if read.is_ok() { content } else { Vec::new() }
 }
 
 #[test]
-fn a_file_that_becomes_a_link() {
-    let ground = Ground::new();
-    symlink(ground.secret(), ground.path("outputs/link")).unwrap();
-    ground.race(
+fn a_file_swapped_for_a_link_is_never_followed() {
+    let setup = Setup::new();
+    symlink(setup.secret(), setup.path("outputs/link")).unwrap();
+    setup.race(
         "race: file, link",
         "outputs/out",
         "outputs/out",
@@ -145,17 +145,17 @@ fn a_file_that_becomes_a_link() {
 }
 
 #[test]
-fn a_directory_that_becomes_a_link() {
-    let ground = Ground::new();
-    symlink("secrets", ground.path("link")).unwrap();
-    ground.race("race: directory, link", "outputs/out", "outputs", "link");
+fn a_directory_swapped_for_a_link_is_never_followed() {
+    let setup = Setup::new();
+    symlink("secrets", setup.path("link")).unwrap();
+    setup.race("race: directory, link", "outputs/out", "outputs", "link");
 }
 
 #[test]
-fn a_file_that_becomes_a_hard_link() {
-    let ground = Ground::new();
-    fs::hard_link(ground.secret(), ground.path("outputs/link")).unwrap();
-    ground.race(
+fn a_file_swapped_for_a_hard_link_is_never_read() {
+    let setup = Setup::new();
+    fs::hard_link(setup.secret(), setup.path("outputs/link")).unwrap();
+    setup.race(
         "race: file, hard link",
         "outputs/out",
         "outputs/out",
@@ -163,14 +163,14 @@ fn a_file_that_becomes_a_hard_link() {
     );
 }
 
-/// Such links lead to a file that is open, whatever may be reached by names.
+/// Such links lead to an open file, even one that has no reachable name.
 #[test]
-fn a_file_that_becomes_a_link_of_proc() {
-    let ground = Ground::new();
-    let file = File::open(ground.secret()).unwrap();
+fn a_file_swapped_for_a_link_of_proc_is_never_followed() {
+    let setup = Setup::new();
+    let file = File::open(setup.secret()).unwrap();
     let magic = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    symlink(magic, ground.path("outputs/link")).unwrap();
-    ground.race(
+    symlink(magic, setup.path("outputs/link")).unwrap();
+    setup.race(
         "race: file, link of /proc",
         "outputs/out",
         "outputs/out",
@@ -179,12 +179,12 @@ fn a_file_that_becomes_a_link_of_proc() {
 }
 
 #[test]
-fn a_directory_that_becomes_a_link_of_proc() {
-    let ground = Ground::new();
-    let dir = File::open(ground.path("secrets")).unwrap();
+fn a_directory_swapped_for_a_link_of_proc_is_never_followed() {
+    let setup = Setup::new();
+    let dir = File::open(setup.path("secrets")).unwrap();
     let magic = format!("/proc/{}/fd/{}", std::process::id(), dir.as_raw_fd());
-    symlink(magic, ground.path("link")).unwrap();
-    ground.race(
+    symlink(magic, setup.path("link")).unwrap();
+    setup.race(
         "race: directory, link of /proc",
         "outputs/out",
         "outputs",

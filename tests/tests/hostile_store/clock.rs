@@ -1,11 +1,11 @@
-//! The wall clock is set while builds run: forward, back, to before 1970 and to the end of what it can say.
+//! Sets the wall clock while builds run: forward, back, before 1970, and to its maximum.
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tracer_core::history;
 use tracer_core::model::Trace;
 use tracer_user::history::{Filter, Writer, read};
@@ -20,7 +20,7 @@ fn recorded() -> Trace {
 }
 
 #[test]
-fn builds_are_there_once_each_and_as_long_as_they_were_wherever_the_clock_jumps() {
+fn clock_jumps_neither_duplicate_builds_nor_change_their_durations() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let trace = recorded();
@@ -58,18 +58,18 @@ fn builds_are_there_once_each_and_as_long_as_they_were_wherever_the_clock_jumps(
     found.sort();
     jumped.sort();
     jumped.dedup();
-    assert_eq!(jumped.len(), jumps.len(), "no two have one name");
+    assert_eq!(jumped.len(), jumps.len(), "names are unique");
     assert_eq!(found, jumped);
     for id in &found {
         let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
         let shown = shown.trace.unwrap();
         assert_eq!(shown.end.0 - shown.start.0, trace.end.0 - trace.start.0);
     }
-    tell(
+    print_figure(
         "wall clock that jumps between builds",
         format!("{} jumps, up to 270 years", jumps.len()),
         format!(
-            "stored {}, lost 0, doubled 0; each as long as it was",
+            "stored {}, lost 0, duplicated 0; each with its true duration",
             found.len()
         ),
     );

@@ -1,4 +1,4 @@
-//! Disks, each in the mount namespace of its agent alone.
+//! Full and broken disks, each mounted only in the namespace of its agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Module, Toolchain, gotrace, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// An agent whose history is on a disk of its own. `mount` puts that at `$1`.
+/// Starts an agent whose history is on its own disk. `mount` mounts the disk at `$1`.
 fn agent_on(mount: &str) -> Agent {
     let dir = tempfile::tempdir().unwrap();
     let script = format!("set -e\n{mount}\nshift\nexec \"$@\"\n");
@@ -29,13 +29,13 @@ fn agent_on(mount: &str) -> Agent {
     Agent::start_as(command, dir, &[])
 }
 
-/// Its disk, as seen from here.
+/// Path of the agent's disk, as this process sees it.
 fn disk(agent: &Agent) -> PathBuf {
     let root = PathBuf::from(format!("/proc/{}/root", agent.pid()));
     root.join(agent.dir().strip_prefix("/").unwrap())
 }
 
-fn in_it(agent: &Agent, script: &str) {
+fn in_mounts_of(agent: &Agent, script: &str) {
     let done = Command::new("nsenter")
         .arg(format!("--mount=/proc/{}/ns/mnt", agent.pid()))
         .args(["sh", "-ec", script, "sh"])
@@ -49,7 +49,7 @@ fn build(module: &Module, toolchain: &Toolchain, output: &str) {
     module.run_go(toolchain, &["build", "-o", output, "."]);
 }
 
-/// What the build of each output ended as, oldest first.
+/// Outputs with the results of their builds, oldest first.
 fn outputs(builds: &[Value]) -> Vec<(&str, &str)> {
     builds
         .iter()
@@ -61,7 +61,7 @@ fn outputs(builds: &[Value]) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Room that is left, taken.
+/// Fills the remaining space.
 fn fill(file: &Path) {
     let zeros = [0; 4096];
     let mut file = fs::File::create(file).unwrap();
@@ -69,7 +69,7 @@ fn fill(file: &Path) {
 }
 
 #[test]
-fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
+fn a_full_disk_loses_only_builds_that_run_meanwhile() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
@@ -84,12 +84,12 @@ fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
         fill(&filler);
         let dropped = n_dropped(&agent);
         build(&module, &toolchain, &full);
-        let said = agent.wait_to_say("builds are not stored");
+        let printed = agent.wait_for_log("builds are not stored");
         assert!(
-            said.contains("has no room: free some on its disk"),
-            "{said}"
+            printed.contains("has no room: free some on its disk"),
+            "{printed}"
         );
-        // Its beginning, and its end, if nobody else builds.
+        // Drops the start, and the end if no other build runs.
         let since = Instant::now();
         while n_dropped(&agent) < dropped + 2 {
             assert!(since.elapsed() < PATIENCE, "{} dropped", n_dropped(&agent));
@@ -97,29 +97,35 @@ fn a_full_disk_costs_what_is_built_meanwhile_and_nothing_of_before() {
         }
         fs::remove_file(&filler).unwrap();
         build(&module, &toolchain, &after);
-        let said = agent.all_until("builds are stored again");
-        n_said += said.iter().filter(|it| it.contains("not stored")).count();
+        let printed = agent.log_until("builds are stored again");
+        n_said += printed
+            .iter()
+            .filter(|it| it.contains("not stored"))
+            .count();
         wait_for(&agent, &module, &after);
         kept.extend([before, after]);
     }
-    // Builds of others may have been what was dropped: then there was room for the end of one of these after all.
+    // The dropped records can belong to other builds, so the end of one of these can be stored.
     let mut found = agent.builds_in(&module);
     found.retain(|it| !it["command_line"].as_str().unwrap().contains("-o full"));
     let all: Vec<(&str, &str)> = kept.iter().map(|it| (it.as_str(), "succeeded")).collect();
     assert_eq!(outputs(&found), all);
-    assert_eq!(n_said, 0, "it is said once, not with every build");
-    tell(
+    assert_eq!(
+        n_said, 0,
+        "the failure is logged once, not with every build"
+    );
+    print_figure(
         "history on a disk that fills up",
         format!("{rounds} times, {} builds", 3 * rounds),
         format!(
-            "stored {}, lost of them 0, doubled 0; those built meanwhile counted, each time said once",
+            "stored {}, lost of them 0, duplicated 0; builds meanwhile counted, each failure logged once",
             found.len()
         ),
     );
     agent.stop();
 }
 
-/// What the history refused.
+/// Number of records that the history refused.
 fn n_dropped(agent: &Agent) -> u64 {
     let page = agent.page("/metrics");
     let begin = "gotrace_queue_dropped_total{queue=\"history\"} ";
@@ -127,7 +133,7 @@ fn n_dropped(agent: &Agent) -> u64 {
     value.map_or_else(|| panic!("{page}"), |it| it.parse().unwrap())
 }
 
-/// Until the build of that output is there and over.
+/// Waits until the build of this output is stored and ended.
 fn wait_for(agent: &Agent, module: &Module, output: &str) {
     let since = Instant::now();
     loop {
@@ -141,7 +147,7 @@ fn wait_for(agent: &Agent, module: &Module, output: &str) {
 }
 
 #[test]
-fn a_disk_that_turns_read_only_costs_what_is_built_from_then_on() {
+fn a_disk_that_becomes_read_only_loses_only_later_builds() {
     let toolchain = toolchain("1.27");
     let module = Module::copy("tiny");
     module.sandbox.make_warm(&toolchain);
@@ -158,28 +164,28 @@ fn a_disk_that_turns_read_only_costs_what_is_built_from_then_on() {
     let mut agent = agent_on(&format!("mount -o loop {} \"$1\"", file.display()));
     build(&module, &toolchain, "before");
     agent.wait_for(&module, 1);
-    // As the kernel does it when it finds the file system broken.
-    in_it(
+    // The kernel does this when it detects a broken file system.
+    in_mounts_of(
         &agent,
         "dev=$(basename $(findmnt -no SOURCE \"$1\")); echo broken > /sys/fs/ext4/$dev/trigger_fs_error",
     );
     build(&module, &toolchain, "broken");
-    let said = agent.wait_to_say("builds are not stored");
+    let printed = agent.wait_for_log("builds are not stored");
     assert!(
-        said.contains("cannot be opened or written: see that its disk"),
-        "{said}"
+        printed.contains("cannot be opened or written: see that its disk"),
+        "{printed}"
     );
     build(&module, &toolchain, "more");
     assert_eq!(
         outputs(&agent.builds_in(&module)),
         [("before", "succeeded")]
     );
-    // What is not stored is counted all the same.
+    // Builds that are not stored are counted nevertheless.
     agent.wait_for_page("/metrics", "go_build_builds_total{");
-    tell(
-        "history on a disk that turns read-only",
+    print_figure(
+        "history on a disk that becomes read-only",
         "1 time, 3 builds",
-        "stored before 1, lost of them 0; said once, pages and metrics go on",
+        "stored before 1, lost of them 0; logged once, pages and metrics continue",
     );
     agent.signal("KILL");
 }

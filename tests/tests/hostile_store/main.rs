@@ -1,5 +1,5 @@
-//! A history on a disk that is full, that turns read-only, and a clock that jumps: what was stored stays, each build once; what was not
-//! is counted, and said once with what to do.
+//! A history on a full disk, on a disk that becomes read-only, and with a jumping clock. Stored builds stay, each once. Other
+//! builds are counted, and one message names the remedy.
 #![cfg(test)]
 
 mod clock;

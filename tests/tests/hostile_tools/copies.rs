@@ -1,34 +1,34 @@
-//! Programs that are renamed over, deleted or changed in their mode, and two copies of one toolchain.
+//! Programs that are replaced by rename, deleted or changed in mode, and two copies of one toolchain.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Toolchain, toolchain};
 
 use crate::verdict::Verdict;
-use crate::{Builds, Copied};
+use crate::{Builds, CopiedToolchain};
 
-/// What an installer does to a program, from first to last.
-type Change = fn(&Copied, &Toolchain);
+/// Changes a program as an installer does.
+type Change = fn(&CopiedToolchain, &Toolchain);
 
 const CHANGES: [(&str, Change); 3] = [
-    ("renamed over", |copied, version| {
+    ("replaced by rename", |copied, version| {
         for (from, to) in copied.programs(version) {
             let new = to.with_extension("new");
             fs::copy(from, &new).unwrap();
             fs::rename(new, to).unwrap();
         }
     }),
-    ("deleted and made again", |copied, version| {
+    ("deleted and recreated", |copied, version| {
         for (from, to) in copied.programs(version) {
             fs::remove_file(&to).unwrap();
             fs::copy(from, to).unwrap();
         }
     }),
-    ("changed in its mode", |copied, version| {
+    ("changed in mode", |copied, version| {
         for (_, to) in copied.programs(version) {
             for mode in [0o700, 0o755] {
                 fs::set_permissions(&to, fs::Permissions::from_mode(mode)).unwrap();
@@ -38,13 +38,13 @@ const CHANGES: [(&str, Change); 3] = [
 ];
 
 #[test]
-fn a_toolchain_that_is_replaced_is_known_again() {
+fn a_replaced_toolchain_is_probed_again() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let version = toolchain("1.25");
     let mut builds = Builds::new(&[&version]);
     let goroot = builds.module.sandbox.path().join("goroot");
-    let copied = Copied::new(&version, goroot);
+    let copied = CopiedToolchain::new(&version, goroot);
     let own = copied.toolchain(&version);
     let rounds = size(2, 8);
     for _ in 0..rounds {
@@ -60,24 +60,24 @@ fn a_toolchain_that_is_replaced_is_known_again() {
         let of_it = |nth: usize| seen.iter().skip(2 * i + nth).step_by(2 * CHANGES.len());
         let first = Verdict::of(of_it(0).map(|it| (it, minor)));
         let second = Verdict::of(of_it(1).map(|it| (it, minor)));
-        tell(
+        print_figure(
             &format!("toolchain {name}"),
             format!("{rounds} times, {} builds", 2 * rounds),
             format!(
-                "0 tools died; calls exact {}, said to lack phases {}, wrong {}",
+                "0 tools crashed; calls exact {}, reported without phases {}, wrong {}",
                 first.exact + second.exact,
-                first.told + second.told,
+                first.reported + second.reported,
                 first.wrong.len() + second.wrong.len()
             ),
         );
-        first.assert_right();
-        second.assert_right();
+        first.assert_correct();
+        second.assert_correct();
     }
     agent.stop();
 }
 
 #[test]
-fn two_copies_of_one_toolchain_are_two_and_none_is_told_twice() {
+fn two_copies_of_one_toolchain_are_probed_separately_and_report_nothing_twice() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let version = toolchain("1.24");
@@ -85,7 +85,7 @@ fn two_copies_of_one_toolchain_are_two_and_none_is_told_twice() {
     let copies = ["one", "other"].map(|name| {
         let builds = Builds::new(&[&version]);
         let goroot = builds.module.sandbox.path().join(name);
-        let own = Copied::new(&version, goroot).toolchain(&version);
+        let own = CopiedToolchain::new(&version, goroot).toolchain(&version);
         (builds, own)
     });
     let mut built: Vec<Builds> = thread::scope(|scope| {
@@ -106,16 +106,16 @@ fn two_copies_of_one_toolchain_are_two_and_none_is_told_twice() {
             all.add(build, version.minor());
         }
     }
-    tell(
+    print_figure(
         "two copies of one toolchain at once",
         format!("{} builds", 2 * rounds),
         format!(
-            "calls exact {}, said to lack phases {}, wrong {}",
+            "calls exact {}, reported without phases {}, wrong {}",
             all.exact,
-            all.told,
+            all.reported,
             all.wrong.len()
         ),
     );
-    all.assert_right();
+    all.assert_correct();
     agent.stop();
 }

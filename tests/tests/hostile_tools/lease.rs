@@ -1,5 +1,5 @@
-//! Whoever begins to write to a probed program is held until its probes are off, though nobody looks whether it changed. How many are
-//! on is read from the memory of a process that runs it.
+//! Opening a probed program for writing blocks until gotrace has detached its probes, even if gotrace does not check for changes.
+//! The number of attached probes is read from the memory of a process that runs the program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::lease::inodes;
 use tests::{Toolchain, gotrace_command, toolchain};
 use tracer_core::event::Tool;
@@ -23,13 +23,13 @@ use tracer_user::bpf::{Config, Ring, Tracer};
 use tracer_user::inspect::open_program;
 use tracer_user::toolchain::{self as tools, Candidate, Guard, Probes};
 
-use crate::{Builds, Copied};
+use crate::{Builds, CopiedToolchain};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
-/// A copy of a compiler, and who probes it. Nobody looks for changes unless told to.
+/// A copy of a compiler, and its prober, which checks for changes only on request.
 struct Compiler {
     path: PathBuf,
     fifo: PathBuf,
@@ -39,7 +39,7 @@ struct Compiler {
     _dir: tempfile::TempDir,
 }
 
-/// A compiler at work. Ends with the test, and before its source does: it would fail, and say so.
+/// A running compiler. It ends with the test, before its source is removed, because it would otherwise fail and print an error.
 struct Running {
     child: Child,
     source: Option<File>,
@@ -47,7 +47,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _over = self.child.kill();
+        let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
@@ -77,7 +77,7 @@ impl Compiler {
         self.probes.probe(&mut self.tracer, tool)
     }
 
-    /// Probes it with success, and says how many probes are on.
+    /// Probes the compiler successfully, and returns the number of attached probes.
     fn probed(&mut self) -> usize {
         let tool = self.probe();
         assert_eq!(tool.refused, []);
@@ -88,11 +88,11 @@ impl Compiler {
         n
     }
 
-    /// Runs it: it waits for what it is to compile.
+    /// Runs the compiler, which waits for its input.
     fn run(&self) -> Running {
         let child = Command::new(&self.path)
             .args(["-p", "main", "-o"])
-            // Not /dev/null: a compiler that fails removes its output.
+            // Not /dev/null: a failing compiler removes its output.
             .arg(self.path.with_extension("o"))
             .arg(&self.fifo)
             .stdin(Stdio::null())
@@ -111,7 +111,7 @@ impl Compiler {
                     running.source = Some(source);
                     return running;
                 }
-                // Nobody reads yet.
+                // The compiler has not opened its input yet.
                 Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -121,7 +121,7 @@ impl Compiler {
         }
     }
 
-    /// Bytes in which the code of a process that begins to run it now differs from the file.
+    /// Bytes of code that differ from the file in a process that starts the program now.
     fn breakpoints(&self) -> usize {
         let running = self.run();
         let proc = PathBuf::from(format!("/proc/{}", running.child.id()));
@@ -152,7 +152,7 @@ impl Compiler {
 }
 
 #[test]
-fn a_program_that_is_written_over_has_no_probe_on_before_anybody_looks() {
+fn an_overwritten_program_loses_its_probes_before_any_check() {
     let _alone = crate::alone();
     let versions = [toolchain("1.26"), toolchain("1.27")];
     let mut compiler = Compiler::of(&versions[0]);
@@ -163,15 +163,15 @@ fn a_program_that_is_written_over_has_no_probe_on_before_anybody_looks() {
         assert_eq!(compiler.breakpoints(), 0);
         compiler.probes.release_changed(&mut compiler.tracer);
     }
-    tell(
-        "probed program written over, nobody looking",
+    print_figure(
+        "probed program overwritten, no check for changes",
         format!("{rounds} times"),
-        "0 probes on when the writer was done".to_owned(),
+        "0 probes attached when the writer had finished".to_owned(),
     );
 }
 
 #[test]
-fn one_who_could_have_written_and_did_not_leaves_it_probed_again() {
+fn a_program_opened_but_not_written_is_probed_again() {
     let _alone = crate::alone();
     let mut compiler = Compiler::of(&toolchain("1.27"));
     let n = compiler.probed();
@@ -185,7 +185,7 @@ fn one_who_could_have_written_and_did_not_leaves_it_probed_again() {
 }
 
 #[test]
-fn only_writers_are_held() {
+fn only_writers_are_blocked() {
     let _alone = crate::alone();
     let mut compiler = Compiler::of(&toolchain("1.27"));
     let n = compiler.probed();
@@ -196,7 +196,7 @@ fn only_writers_are_held() {
     fs::set_permissions(&compiler.path, fs::Permissions::from_mode(0o700)).unwrap();
     fs::read(&compiler.path).unwrap();
     assert_eq!(compiler.breakpoints(), n);
-    // Nobody can write to a program while it runs, and who tries in vain takes nothing off.
+    // The kernel refuses writes to a running program. A failed attempt detaches no probe.
     let running = compiler.run();
     let refused = OpenOptions::new().append(true).open(&compiler.path);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ExecutableFileBusy);
@@ -205,25 +205,25 @@ fn only_writers_are_held() {
 }
 
 #[test]
-fn what_somebody_has_open_for_writing_is_not_probed_until_it_is_closed() {
+fn a_program_open_for_writing_is_not_probed_until_it_is_closed() {
     let _alone = crate::alone();
     let mut compiler = Compiler::of(&toolchain("1.27"));
     let writer = OpenOptions::new().append(true).open(&compiler.path);
     let tool = compiler.probe();
     assert_eq!(tool.attached, [""; 0]);
-    let all_say = |it: &str| tool.refused.iter().all(|refusal| refusal.why == it);
-    assert!(!tool.refused.is_empty() && all_say("somebody has the file open for writing"));
+    let all_report = |it: &str| tool.refused.iter().all(|refusal| refusal.why == it);
+    assert!(!tool.refused.is_empty() && all_report("somebody has the file open for writing"));
     drop(writer.unwrap());
     compiler.probed();
 }
 
 #[test]
-fn without_the_right_to_a_lease_it_is_probed_and_known_to_be_without() {
+fn a_program_is_probed_without_the_right_to_a_lease_and_marked_so() {
     let _alone = crate::alone();
     let mut compiler = Compiler::of(&toolchain("1.27"));
     chown(&compiler.path, Some(1), Some(1)).unwrap();
     thread::spawn(move || {
-        // Of this thread alone.
+        // Affects only this thread.
         let mut sets = capabilities(None).unwrap();
         sets.effective.remove(CapabilitySet::LEASE);
         set_capabilities(None, sets).unwrap();
@@ -237,7 +237,7 @@ fn without_the_right_to_a_lease_it_is_probed_and_known_to_be_without() {
     .unwrap();
 }
 
-/// Whether that process holds a lease on that file.
+/// Returns whether this process holds a lease on this file.
 fn has_lease(pid: u32, path: &Path) -> bool {
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let inode = fs::metadata(path).unwrap().ino();
@@ -247,24 +247,24 @@ fn has_lease(pid: u32, path: &Path) -> bool {
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let since = Instant::now();
     while !is_so() {
-        assert!(since.elapsed() < PATIENCE, "not in a minute: {what}");
+        assert!(since.elapsed() < PATIENCE, "timed out waiting for {what}");
         thread::sleep(PAUSE);
     }
 }
 
-/// A stop that it is asked for, as by ^Z; it takes nothing off while it stands still.
+/// Sends a stop request, as ^Z does. While stopped, the agent could not detach probes.
 #[test]
-fn an_agent_that_is_asked_to_stop_holds_nobody() {
+fn an_agent_asked_to_stop_blocks_no_writer() {
     let _alone = crate::alone();
     let mut gotrace = gotrace_command([("", ""); 0]);
-    // The kernel lets nobody be stopped so whose group has no parent in its session (`setsid cargo test`): then there is no shell that
-    // could let it go on. Of a group of its own this test is the parent.
+    // The kernel does not stop a process group without a parent in its session (`setsid cargo test`), because no shell could
+    // continue it. In a group of its own, this test is the parent.
     gotrace.process_group(0);
     let agent = Agent::start_as(gotrace, tempfile::tempdir().unwrap(), &[]);
     let version = toolchain("1.27");
     let mut builds = Builds::new(&[&version]);
     let goroot = builds.module.sandbox.path().join("goroot");
-    let own = Copied::new(&version, goroot).toolchain(&version);
+    let own = CopiedToolchain::new(&version, goroot).toolchain(&version);
     builds.next(&own);
     let compile = own.tool("compile");
     let pid = Pid::from_raw(i32::try_from(agent.pid()).unwrap()).unwrap();
@@ -276,7 +276,7 @@ fn an_agent_that_is_asked_to_stop_holds_nobody() {
     };
     wait_until("a stopped agent", is_stopped);
     assert!(!has_lease(agent.pid(), &compile));
-    // Whoever does not want to wait is refused where he would have to.
+    // A non-blocking open fails where it would wait.
     let mut options = OpenOptions::new();
     let writer = options.append(true).custom_flags(NONBLOCK);
     drop(writer.open(&compile).unwrap());

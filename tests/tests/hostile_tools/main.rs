@@ -1,5 +1,5 @@
-//! Toolchains that are changed under a gotrace that watches them: written over, renamed over, deleted, copied, shown through two
-//! overlays. No tool dies of it, no phase is told twice, and what is missing is said.
+//! Toolchains that change while gotrace traces them: overwritten, replaced by rename, deleted, copied, shown through two overlays.
+//! No tool crashes, no phase is reported twice, and missing data is reported.
 #![cfg(test)]
 
 mod copies;
@@ -20,21 +20,21 @@ use tests::{Module, Toolchain, run_gotrace};
 use tracer_core::model::Build;
 
 const NO_ENV: [(&str, &str); 0] = [];
-/// What a build with `tiny` runs.
+/// Programs that a build of `tiny` runs.
 const TOOLS: [&str; 3] = ["compile", "link", "asm"];
 
-/// One test at a time: what an agent does in the moment in which a program changes is what is tested.
+/// Runs one test at a time: the tests depend on the agent's actions at the moment of a change.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A GOROOT whose programs may be changed: copies of those that a build runs, links to the rest.
-struct Copied {
+/// A GOROOT with changeable programs: copies of the programs that a build runs, links to the rest.
+struct CopiedToolchain {
     goroot: PathBuf,
 }
 
-impl Copied {
+impl CopiedToolchain {
     fn new(original: &Toolchain, goroot: PathBuf) -> Self {
         let copied = Self { goroot };
         fs::create_dir_all(copied.goroot.join("bin")).unwrap();
@@ -45,7 +45,7 @@ impl Copied {
         copied
     }
 
-    /// Becomes another version: what is a program is written over, as `cp` does it.
+    /// Overwrites the programs with those of another version, as `cp` does.
     fn become_in_place(&self, other: &Toolchain) {
         for name in ["src", "lib", "VERSION", "go.env", "pkg/include"] {
             let place = self.goroot.join(name);
@@ -59,7 +59,7 @@ impl Copied {
         }
     }
 
-    /// Programs of a toolchain, and where they are here.
+    /// Programs of a toolchain, with their paths here.
     fn programs(&self, other: &Toolchain) -> Vec<(PathBuf, PathBuf)> {
         let mut programs = vec![other.go.clone()];
         programs.extend(TOOLS.map(|name| other.tool(name)));
@@ -71,7 +71,7 @@ impl Copied {
         programs.into_iter().map(here).collect()
     }
 
-    /// It, as that version.
+    /// This GOROOT as a toolchain of that version.
     fn toolchain(&self, version: &Toolchain) -> Toolchain {
         Toolchain {
             version: version.version.clone(),
@@ -81,7 +81,7 @@ impl Copied {
     }
 }
 
-/// A module whose program differs from build to build, so that each compiles and links.
+/// A module whose program differs from build to build, so that each build compiles and links.
 struct Builds {
     module: Module,
     n: usize,
@@ -96,14 +96,14 @@ impl Builds {
         Self { module, n: 0 }
     }
 
-    /// The next one; its program runs.
+    /// Makes the next build, and runs its program.
     fn next(&mut self, toolchain: &Toolchain) {
         let output = self.next_by(toolchain, |go| go.output().unwrap());
         assert!(output.status.success(), "build {}: {output:?}", self.n);
         self.assert_runs();
     }
 
-    /// The next one, started by someone.
+    /// Makes the next build with a given command.
     fn next_by(
         &mut self,
         toolchain: &Toolchain,
@@ -113,7 +113,7 @@ impl Builds {
         start(&mut self.module.go(toolchain, &["build", "-o", "program", "."]))
     }
 
-    /// The next one is about to be started.
+    /// Changes the program for the next build.
     fn change(&mut self) {
         self.n += 1;
         let n = self.n;
@@ -124,14 +124,14 @@ impl Builds {
     }
 
     fn assert_runs(&self) {
-        let said = Command::new(self.module.dir().join("program"))
+        let printed = Command::new(self.module.dir().join("program"))
             .output()
             .unwrap();
         let expected = format!("build {}\n", self.n);
-        assert_eq!(String::from_utf8_lossy(&said.stderr), expected);
+        assert_eq!(String::from_utf8_lossy(&printed.stderr), expected);
     }
 
-    /// All of them, as the agent has them.
+    /// All builds in the agent's history.
     fn seen_by(&self, agent: &Agent) -> Vec<Build> {
         let listed = agent.wait_for(&self.module, self.n);
         assert_eq!(listed.len(), self.n, "{listed:#?}");
@@ -140,7 +140,7 @@ impl Builds {
     }
 }
 
-/// One build as `gotrace show` has it.
+/// One build as `gotrace show` prints it.
 fn shown(store: &Path, build: &Value) -> Build {
     let id = build["id"].as_str().unwrap();
     let args = ["show", id, "--format", "json", "--store"];

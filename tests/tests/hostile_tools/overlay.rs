@@ -1,4 +1,4 @@
-//! Two containers on one image, as overlayfs shows it to them: what is one file below is two above, and after a change it is three.
+//! Two containers on one image through overlayfs: one file below appears as two above. After a change, three files exist.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -8,15 +8,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::agent::Agent;
-use tests::figures::{size, tell};
+use tests::figures::{print_figure, size};
 use tests::{Gate, Toolchain, toolchain};
 
 use crate::verdict::Verdict;
-use crate::{Builds, Copied};
+use crate::{Builds, CopiedToolchain};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A layer of its own over what others share, in a mount namespace of its own. Gone when this is dropped.
+/// A private layer over a shared directory, in its own mount namespace. Removed when dropped.
 struct Container(Child);
 
 const MOUNT: &str = r#"
@@ -28,7 +28,7 @@ read line
 "#;
 
 impl Container {
-    /// What is in `lower` is at `merged`.
+    /// Mounts the content of `lower` at `merged`.
     fn start(layer: &Path, lower: &Path, merged: &Path) -> Self {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--propagation", "private"])
@@ -45,7 +45,7 @@ impl Container {
         Self(holder)
     }
 
-    /// The same command in it.
+    /// Prepares the same command in the container.
     fn command(&self, outside: &Command) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.0.id()));
@@ -77,23 +77,23 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Its mounts go with it.
-        let _over = self.0.kill();
+        // Its mounts end with it.
+        let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
 }
 
-/// A toolchain that two containers share, and what is built in each.
+/// A toolchain that two containers share, and the builds in each.
 struct Image {
     version: Toolchain,
-    /// As both of them show it.
+    /// The toolchain's path in both containers.
     own: Toolchain,
     builds: [Builds; 2],
-    /// Where all of it is.
+    /// Directory of all files.
     place: PathBuf,
     lower: PathBuf,
-    /// Gone when this is dropped.
-    _copied: Copied,
+    /// Removed when dropped.
+    _copied: CopiedToolchain,
 }
 
 impl Image {
@@ -109,7 +109,7 @@ impl Image {
                 goroot: merged,
                 version: version.version.clone(),
             },
-            _copied: Copied::new(&version, lower.clone()),
+            _copied: CopiedToolchain::new(&version, lower.clone()),
             version,
             builds,
             place,
@@ -117,7 +117,7 @@ impl Image {
         }
     }
 
-    /// Two on it, with layers of that name.
+    /// Starts two containers on the image, with layers of this name.
     fn containers(&self, name: &str) -> [Container; 2] {
         ["one", "other"].map(|which| {
             let layer = self.place.join(format!("{which}-{name}"));
@@ -126,24 +126,24 @@ impl Image {
     }
 }
 
-/// What is done to the tools in one of the containers.
+/// Changes to the tools in one of the containers.
 const CHANGES: [(&str, &str); 4] = [
-    ("changed in its mode", "chmod 700 $dir/*; chmod 755 $dir/*"),
+    ("changed in mode", "chmod 700 $dir/*; chmod 755 $dir/*"),
     ("opened for writing", "for it in $dir/*; do : >> $it; done"),
     (
-        "written over",
+        "overwritten",
         "for it in $dir/*; do cat $it > $it.new; cat $it.new > $it; rm $it.new; done",
     ),
     (
-        "renamed over",
+        "replaced by rename",
         "for it in $dir/*; do cp $it $it.new; mv $it.new $it; done",
     ),
 ];
 
-/// What is one file below is probed once for each container that shows it, and a process is followed by the probes of one of them. Which,
-/// is the kernel's to say; so each of the two containers changes its own once.
+/// A shared lower file is probed once for each container that shows it, and only one container's probes trace a process. The kernel
+/// chooses which, so each of the two containers changes its own copy once.
 #[test]
-fn a_build_is_whole_though_the_file_is_let_go_that_another_container_showed() {
+fn a_build_is_complete_although_another_containers_probes_are_detached() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let mut image = Image::new();
@@ -152,7 +152,7 @@ fn a_build_is_whole_though_the_file_is_let_go_that_another_container_showed() {
         let Image {
             own, builds, place, ..
         } = &mut image;
-        // Both show each tool from now on; one that is over too soon gets its probes another time.
+        // Both containers run each tool from here. A tool that ends too soon is probed at a later run.
         let tools = [own.go.clone(), own.tool("compile"), own.tool("link")];
         for (n_showing, (container, builds)) in (1..).zip(containers.iter().zip(&mut *builds)) {
             let since = Instant::now();
@@ -172,7 +172,7 @@ fn a_build_is_whole_though_the_file_is_let_go_that_another_container_showed() {
         containers[changed].sh(&format!("chmod 700 {}", own.go.display()));
         let since = Instant::now();
         while n_probed(&agent, &own.go) == 2 {
-            assert!(since.elapsed() < PATIENCE, "it is not let go");
+            assert!(since.elapsed() < PATIENCE, "its probes are not detached");
             thread::sleep(Duration::from_millis(50));
         }
         gate.open();
@@ -186,7 +186,7 @@ fn a_build_is_whole_though_the_file_is_let_go_that_another_container_showed() {
     agent.stop();
 }
 
-/// Files of that name that the agent holds: those with probes.
+/// Number of files of this name that the agent holds open, which are the probed ones.
 fn n_probed(agent: &Agent, path: &Path) -> usize {
     let files = fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap();
     let held = files.filter_map(|it| fs::read_link(it.unwrap().path()).ok());
@@ -194,7 +194,7 @@ fn n_probed(agent: &Agent, path: &Path) -> usize {
 }
 
 #[test]
-fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_up() {
+fn two_containers_on_one_image_have_exact_phases_before_and_after_copy_up() {
     let _alone = crate::alone();
     let agent = Agent::start();
     let mut image = Image::new();
@@ -226,7 +226,7 @@ fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_u
             all.add(&build, image.version.minor());
         }
     }
-    tell(
+    print_figure(
         "tools on two overlays of one layer, and copied up",
         format!(
             "{} changes, {} builds",
@@ -234,12 +234,12 @@ fn two_containers_on_one_image_have_exact_phases_before_and_after_it_is_copied_u
             2 * image.builds[0].n
         ),
         format!(
-            "0 tools died; calls exact {}, said to lack phases {}, wrong {}",
+            "0 tools crashed; calls exact {}, reported without phases {}, wrong {}",
             all.exact,
-            all.told,
+            all.reported,
             all.wrong.len()
         ),
     );
-    all.assert_right();
+    all.assert_correct();
     agent.stop();
 }

@@ -1,15 +1,15 @@
-//! Whether what is said of compilations and links is exact, or says itself that it is not.
+//! Checks that reported compilations and links are exact, or marked as incomplete.
 
 use tests::phases::{compile_phases, link_phases};
 use tracer_core::event::ProcKey;
 use tracer_core::model::{Anomaly, Build, CallKind, ToolCall};
 
-/// Compilations and links, by how their phases stand beside what Go's own tools print.
+/// Compilations and links, by comparison of their phases with the output of Go's own tools.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) exact: usize,
-    /// Fewer, and the build says so.
-    pub(crate) told: usize,
+    /// Fewer phases, and the build reports this.
+    pub(crate) reported: usize,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -34,25 +34,26 @@ impl Verdict {
             let seen: Vec<&str> = call.phases.iter().map(|it| it.name.as_str()).collect();
             if seen == expected {
                 self.exact += 1;
-            } else if seen.len() < expected.len() && is_told(build, call) {
-                self.told += 1;
+            } else if seen.len() < expected.len() && is_reported(build, call) {
+                self.reported += 1;
             } else {
                 let (kind, process) = (call.kind, call.process);
-                let said = &build.anomalies;
-                self.wrong
-                    .push(format!("{kind:?} {process:?}: {seen:?}; it says {said:?}"));
+                let printed = &build.anomalies;
+                self.wrong.push(format!(
+                    "{kind:?} {process:?}: {seen:?}; it reports {printed:?}"
+                ));
             }
         }
     }
 
-    pub(crate) fn assert_right(&self) {
+    pub(crate) fn assert_correct(&self) {
         assert!(self.wrong.is_empty(), "{:#?}", self.wrong);
         assert!(self.exact > 0, "nothing is exact: {self:?}");
     }
 }
 
-/// Whether the build says that something of this call is missing.
-fn is_told(build: &Build, call: &ToolCall) -> bool {
+/// Returns whether the build reports that data of this call is missing.
+fn is_reported(build: &Build, call: &ToolCall) -> bool {
     let is_of = |process: &ProcKey| *process == call.process;
     build.anomalies.iter().any(|it| match it {
         Anomaly::ProbesLate { process, .. }

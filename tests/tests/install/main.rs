@@ -1,4 +1,4 @@
-//! `gotrace install` for real, on machines with systemd.
+//! Real runs of `gotrace install`, on machines with systemd.
 #![cfg(test)]
 
 mod harness;

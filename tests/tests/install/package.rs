@@ -11,21 +11,21 @@ use super::harness::{DOWNLOADED, build, build_script, found, listed, machine};
 const DEB: &str = "/opt/gotrace.deb";
 const CONFIG: &str = "/etc/gotrace/gotrace.toml";
 const SLOW: &str = "/opt/slow.sh";
-const GO_ON: &str = "/opt/go-on";
+const CONTINUE: &str = "/opt/go-on";
 const RUNNER: &str = "/home/builder/actions-runner";
 
-/// Without questions: there is nobody to answer.
+/// Runs without questions, because the test cannot answer.
 fn dpkg(machine: &Machine, action: &[&str]) {
     let debconf = ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg"];
     machine.succeed([&debconf[..], &["--force-confold"], action].concat());
 }
 
-/// Begins a build that goes on when it may, and waits until the service follows it.
+/// Starts a build that waits for a file, and waits until the service observes it.
 fn begin(machine: &Machine, name: &str) -> Child {
     machine.write(
         SLOW,
         format!(
-            "#!/bin/sh\ncase $* in *-V=full*) ;; *) until [ -e {GO_ON} ]; do sleep 0.1; done ;; esac\nexec \"$@\"\n"
+            "#!/bin/sh\ncase $* in *-V=full*) ;; *) until [ -e {CONTINUE} ]; do sleep 0.1; done ;; esac\nexec \"$@\"\n"
         ),
     );
     machine.succeed(["chmod", "755", SLOW]);
@@ -48,9 +48,9 @@ fn property(machine: &Machine, name: &str) -> String {
 }
 
 #[test]
-fn a_package_brings_the_service_and_takes_it_away() {
+fn a_package_installs_and_removes_the_service() {
     let machine = machine();
-    // Where this machine is a container, its image may forbid packages to start services.
+    // If this machine is a container, its image can forbid packages to start services.
     machine.succeed(["rm", "--force", "/usr/sbin/policy-rc.d"]);
     machine.copy(&package(), DEB);
     dpkg(&machine, &["--install", DEB]);
@@ -71,11 +71,11 @@ fn a_package_brings_the_service_and_takes_it_away() {
         assert!(machine.has(page), "{page}");
     }
 
-    // What a package put there is not for `install` to overwrite; runners are.
+    // `install` does not overwrite the package's files; it still configures runners.
     let refused = machine.run([DOWNLOADED, "install"]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("a package has put gotrace"), "{said}");
+    let printed = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{printed}");
+    assert!(printed.contains("a package has put gotrace"), "{printed}");
     let make = format!("mkdir {RUNNER} && cd {RUNNER} && touch run.sh && echo LANG=C.UTF-8 > .env");
     machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &make]);
     machine.succeed(["gotrace", "install", "--runner-hooks", RUNNER]);
@@ -87,7 +87,7 @@ fn a_package_brings_the_service_and_takes_it_away() {
     );
     assert!(!machine.has("/usr/local/bin/gotrace"));
 
-    // Installed again it is the upgrade: the service is another process, the configuration the operator's.
+    // A second installation is an upgrade: the service is a new process, and the operator's configuration stays.
     machine.write(CONFIG, "keep_days = 7\n");
     let pid = property(&machine, "MainPID");
     let mut under_way = begin(&machine, "across");
@@ -96,15 +96,15 @@ fn a_package_brings_the_service_and_takes_it_away() {
     assert_eq!(property(&machine, "ActiveState"), "active\n");
     let kept = fs::read_to_string(machine.path(CONFIG)).unwrap();
     assert_eq!(kept, "keep_days = 7\n");
-    // What was under way is whole: the kernel programs are the same.
-    machine.succeed(["touch", GO_ON]);
+    // The running build is complete, because the kernel programs did not change.
+    machine.succeed(["touch", CONTINUE]);
     assert!(under_way.wait().unwrap().success());
     let across = found(&machine, "gotrace", "across");
     let id = across["id"].as_str().unwrap();
-    let (told, _) = machine.succeed(["gotrace", "show", id]);
-    assert_eq!(across["state"], "succeeded", "{told}");
-    assert_eq!(across["anomalies"], 0, "{told}");
-    assert!(told.contains("made"), "{told}");
+    let (shown, _) = machine.succeed(["gotrace", "show", id]);
+    assert_eq!(across["state"], "succeeded", "{shown}");
+    assert_eq!(across["anomalies"], 0, "{shown}");
+    assert!(shown.contains("made"), "{shown}");
     build(&machine, "upgraded");
     found(&machine, "gotrace", "upgraded");
 

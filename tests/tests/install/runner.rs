@@ -1,4 +1,4 @@
-//! What GitHub's runner runs after a job: the builds of the job on its page, and never a job that fails by it.
+//! The script that GitHub's runner executes after a job. It adds the job's builds to the summary page, and never fails a job.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use super::harness::{DOWNLOADED, found, machine};
 
 const RUNNER: &str = "/home/builder/actions-runner";
 const SCRIPT: &str = "/usr/local/lib/gotrace/job-completed.sh";
-/// What a job has in its environment.
+/// Environment variables of a job.
 const JOB: &str = "CI=true GITHUB_ACTIONS=true GITHUB_REPOSITORY=acme/app GITHUB_REF=refs/heads/main \
                    GITHUB_RUN_ID=17123456789 GITHUB_RUN_ATTEMPT=2 GITHUB_JOB=test RUNNER_NAME=one";
 
-/// As a runner starts it: a user's shell with `-e`. Whether it ended well, in time, and what it said.
+/// Runs the script as a runner does: a user's shell with `-e`. Returns the exit code (none if killed) and the output.
 fn complete(machine: &Machine, page: &str) -> (Option<i32>, String) {
     let file = machine.path(&format!("{RUNNER}/.env"));
     let env = fs::read_to_string(file).unwrap();
@@ -24,8 +24,8 @@ fn complete(machine: &Machine, page: &str) -> (Option<i32>, String) {
         hook.unwrap_or("no-hook")
     );
     let output = machine.run(["runuser", "-u", "builder", "--", "sh", "-c", &run]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), said)
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), printed)
 }
 
 fn build(machine: &Machine, name: &str, job: &str, output: &str) {
@@ -39,7 +39,7 @@ fn build(machine: &Machine, name: &str, job: &str, output: &str) {
 }
 
 #[test]
-fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
+fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
     let machine = machine();
     let make = format!("mkdir {RUNNER} && cd {RUNNER} && touch run.sh && echo LANG=C.UTF-8 > .env");
     machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &make]);
@@ -48,10 +48,10 @@ fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
         "/etc/systemd/system/actions.runner.acme-app.one.service",
         unit,
     );
-    let (_, said) = machine.succeed([DOWNLOADED, "install", "--runner-hooks"]);
+    let (_, printed) = machine.succeed([DOWNLOADED, "install", "--runner-hooks"]);
     assert!(
-        said.contains(&format!("told the runner in {RUNNER}")),
-        "{said}"
+        printed.contains(&format!("told the runner in {RUNNER}")),
+        "{printed}"
     );
     let (owner, _) = machine.succeed(["stat", "--format=%U", &format!("{RUNNER}/.env")]);
     assert_eq!(owner.trim(), "builder");
@@ -67,7 +67,7 @@ fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
     assert_eq!(complete(&machine, page), (Some(0), String::new()));
     let text = fs::read_to_string(machine.path(page)).unwrap();
     assert!(text.starts_with("### Go builds\n\n1 build in "), "{text}");
-    // Its cells are as many as those of the head, whatever the names are.
+    // Every row has as many cells as the head, whatever the names contain.
     let rows: Vec<&str> = text.lines().filter(|it| it.starts_with('|')).collect();
     assert_eq!(rows.len(), 3, "{text}");
     assert!(rows.iter().all(|it| it.matches('|').count() == 9), "{text}");
@@ -77,10 +77,10 @@ fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
     );
 
     machine.succeed(["systemctl", "stop", "gotrace"]);
-    let (status, said) = complete(&machine, "/home/builder/gone.md");
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("cannot ask the agent"), "{said}");
-    // Somebody is there and never answers: a socket that nobody accepts from.
+    let (status, printed) = complete(&machine, "/home/builder/gone.md");
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("cannot ask the agent"), "{printed}");
+    // A server that never answers: a socket whose connections are never accepted.
     machine.write(
         "/run/systemd/system/hole.socket",
         "[Socket]\nListenStream=127.0.0.1:10127\n",
@@ -90,14 +90,14 @@ fn a_jobs_builds_are_on_its_page_and_an_agent_that_is_gone_fails_no_job() {
         "[Service]\nExecStart=sleep infinity\n",
     );
     machine.succeed(["systemctl", "start", "hole.socket"]);
-    let (status, said) = complete(&machine, "/home/builder/silent.md");
-    assert_eq!(status, Some(0), "{said}");
+    let (status, printed) = complete(&machine, "/home/builder/silent.md");
+    assert_eq!(status, Some(0), "{printed}");
     assert!(
         fs::read(machine.path("/home/builder/silent.md"))
             .unwrap()
             .is_empty()
     );
-    // No page, or one that cannot be written.
+    // The summary page is not set, or cannot be written.
     assert_eq!(complete(&machine, "").0, Some(0));
     assert_eq!(complete(&machine, "/proc/none").0, Some(0));
 

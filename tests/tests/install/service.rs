@@ -1,4 +1,4 @@
-//! `gotrace install` on a machine with systemd: the service runs with no more rights than it needs, and sees the next build.
+//! `gotrace install` on a machine with systemd: the service has only the rights it needs, and observes the next build.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,15 +13,15 @@ const NO_ENV: [(&str, &str); 0] = [];
 const CONFIG: &str = "/etc/gotrace/gotrace.toml";
 /// `CAP_BPF`, `CAP_PERFMON`, `CAP_LEASE`, `CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`, as in `include/uapi/linux/capability.h`.
 const FIVE: u64 = 1 << 39 | 1 << 38 | 1 << 28 | 1 << 19 | 1 << 2;
-/// What was asked for: `systemd-analyze security` at least as good as this.
+/// Maximum exposure by `systemd-analyze security`.
 const EXPOSURE: f64 = 3.1;
 
 fn property(machine: &Machine, name: &str) -> String {
-    let (said, _) = machine.succeed(["systemctl", "show", "gotrace", "--value", "-p", name]);
-    said.trim().to_owned()
+    let (printed, _) = machine.succeed(["systemctl", "show", "gotrace", "--value", "-p", name]);
+    printed.trim().to_owned()
 }
 
-/// What the kernel says of the service's process.
+/// The service's process status, from the kernel.
 fn status(machine: &Machine) -> BTreeMap<String, String> {
     let text = machine.path(&format!("/proc/{}/status", property(machine, "MainPID")));
     let text = fs::read_to_string(text).unwrap();
@@ -32,12 +32,12 @@ fn status(machine: &Machine) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn in_one_command_it_follows_builds_with_five_capabilities_and_is_gone_in_another() {
+fn one_command_installs_a_service_with_five_capabilities_and_another_removes_it() {
     let machine = machine();
-    let (_, said) = machine.succeed([DOWNLOADED, "install"]);
+    let (_, printed) = machine.succeed([DOWNLOADED, "install"]);
     assert!(
-        said.contains("the agent follows every Go build on this machine"),
-        "{said}"
+        printed.contains("the agent follows every Go build on this machine"),
+        "{printed}"
     );
     let hash = build(&machine, "first");
     let first = found(&machine, "gotrace", "first");
@@ -51,7 +51,7 @@ fn in_one_command_it_follows_builds_with_five_capabilities_and_is_gone_in_anothe
     for name in ["CapEff", "CapPrm", "CapBnd"] {
         assert_eq!(u64::from_str_radix(&status[name], 16), Ok(FIVE), "{name}");
     }
-    // Toolchains are not its own: this is what the fifth is for.
+    // Toolchains belong to other users, which requires `CAP_LEASE`.
     let pid = property(&machine, "MainPID");
     let (locks, _) = machine.succeed(["cat", "/proc/locks"]);
     assert!(!tests::lease::inodes(&locks, &pid).is_empty(), "{locks}");
@@ -73,8 +73,8 @@ fn in_one_command_it_follows_builds_with_five_capabilities_and_is_gone_in_anothe
     assert!(!again.contains("wrote"), "{again}");
     found(&machine, "gotrace", "first");
 
-    let (_, said) = machine.succeed(["gotrace", "uninstall"]);
-    assert!(said.contains("/var/lib/gotrace stay"), "{said}");
+    let (_, printed) = machine.succeed(["gotrace", "uninstall"]);
+    assert!(printed.contains("/var/lib/gotrace stay"), "{printed}");
     for path in [
         "bin/gotrace",
         "lib/systemd/system/gotrace.service",
@@ -92,19 +92,22 @@ fn in_one_command_it_follows_builds_with_five_capabilities_and_is_gone_in_anothe
         assert!(!machine.has(path), "{path}");
     }
     assert!(!machine.run(["id", "gotrace"]).status.success());
-    let (_, said) = machine.succeed([DOWNLOADED, "uninstall", "--purge"]);
-    assert!(said.contains("nothing of gotrace was there"), "{said}");
+    let (_, printed) = machine.succeed([DOWNLOADED, "uninstall", "--purge"]);
+    assert!(
+        printed.contains("nothing of gotrace was there"),
+        "{printed}"
+    );
 }
 
 #[test]
-fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
+fn the_unit_is_restricted_and_a_killed_service_restarts() {
     let machine = machine();
     machine.succeed([DOWNLOADED, "install"]);
-    let (said, _) = machine.succeed(["systemd-analyze", "security", "--no-pager", "gotrace"]);
-    let last = said.lines().last().unwrap_or_default();
+    let (printed, _) = machine.succeed(["systemd-analyze", "security", "--no-pager", "gotrace"]);
+    let last = printed.lines().last().unwrap_or_default();
     let (_, level) = last.split_once("gotrace.service: ").unwrap();
     let level: f64 = level.split_whitespace().next().unwrap().parse().unwrap();
-    assert!(level <= EXPOSURE, "{said}");
+    assert!(level <= EXPOSURE, "{printed}");
 
     let pid = property(&machine, "MainPID");
     machine.succeed(["kill", "-KILL", &pid]);
@@ -114,9 +117,9 @@ fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
         is_back.then_some(())
     });
     let adopted = |n: usize| {
-        machine.wait_for("word that it goes on with what was left", |machine| {
-            let (said, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
-            let all = said.matches("going on with what the agent before left on");
+        machine.wait_for("the message about the previous agent's pins", |machine| {
+            let (printed, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
+            let all = printed.matches("going on with what the agent before left on");
             (all.count() == n).then_some(())
         });
     };
@@ -132,9 +135,10 @@ fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
 
     machine.write(CONFIG, "keep_days = 7\n");
     machine.succeed(["systemctl", "reload", "gotrace"]);
-    machine.wait_for("word of the configuration", |machine| {
-        let (said, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
-        said.contains("the configuration was read again")
+    machine.wait_for("the message about the configuration", |machine| {
+        let (printed, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
+        printed
+            .contains("the configuration was read again")
             .then_some(())
     });
     machine.succeed([DOWNLOADED, "install"]);
@@ -145,33 +149,33 @@ fn the_unit_leaves_little_open_and_the_service_comes_back_when_it_is_killed() {
         "source /usr/local/share/bash-completion/completions/gotrace && complete -p gotrace";
     machine.succeed(["bash", "-c", completions]);
     let (page, _) = machine.succeed(["man", "--where", "gotrace-agent"]);
-    // Debian has a link from /usr/local/man to the one in share.
+    // On Debian, /usr/local/man links to the directory in share.
     assert!(page.trim().ends_with("/man/man1/gotrace-agent.1"), "{page}");
 }
 
 #[test]
-fn what_stops_it_is_said_and_mended_it_goes_on() {
+fn a_failed_installation_is_explained_and_succeeds_after_the_fix() {
     let machine = machine();
     let refused = machine.run(["runuser", "-u", "builder", "--", DOWNLOADED, "install"]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let printed = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{printed}");
     assert!(
-        said.contains("this needs root: `sudo gotrace install`"),
-        "{said}"
+        printed.contains("this needs root: `sudo gotrace install`"),
+        "{printed}"
     );
     assert!(!machine.has("/usr/local/bin/gotrace") && !machine.has(CONFIG));
 
     machine.write(CONFIG, "keep_dayz = 7\n");
     let failed = machine.run([DOWNLOADED, "install"]);
-    let said = String::from_utf8_lossy(&failed.stderr);
-    assert_eq!(failed.status.code(), Some(2), "{said}");
+    let printed = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(2), "{printed}");
     for part in [
         "wrote /usr/local/bin/gotrace",
         "cannot start gotrace.service",
         "/etc/gotrace/gotrace.toml:1: keep_dayz: unknown field",
         "mend this and install again",
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(printed.contains(part), "{part}: {printed}");
     }
     machine.write(CONFIG, "keep_days = 7\n");
     machine.succeed([DOWNLOADED, "install"]);
@@ -180,17 +184,17 @@ fn what_stops_it_is_said_and_mended_it_goes_on() {
 }
 
 #[test]
-fn into_another_tree_it_writes_files_and_starts_nothing() {
+fn an_installation_into_another_tree_writes_files_and_starts_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("tree");
     let shown = root.to_str().unwrap();
     let args = ["install", "--root", shown, "--prefix", "/usr"];
     let would = run_gotrace(args.into_iter().chain(["--dry-run"]), NO_ENV);
     assert!(would.status.success() && !root.exists(), "{would:?}");
-    let said = String::from_utf8_lossy(&would.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&would.stderr).into_owned();
     assert!(
-        said.lines().all(|it| it.starts_with("gotrace: would ")),
-        "{said}"
+        printed.lines().all(|it| it.starts_with("gotrace: would ")),
+        "{printed}"
     );
 
     let done = run_gotrace(args, NO_ENV);
@@ -203,7 +207,7 @@ fn into_another_tree_it_writes_files_and_starts_nothing() {
         text.contains("\nExecStart=/usr/bin/gotrace agent\n"),
         "{text}"
     );
-    // systemd reads it as it stands, and finds the programs in that tree.
+    // systemd reads the unit unchanged, and finds the programs in that tree.
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::copy("/bin/kill", root.join("bin/kill")).unwrap();
     let verified = Command::new("systemd-analyze")

@@ -1,21 +1,21 @@
-//! One small file of each kind of container, with Go's tables in those that have them.
+//! One small file of each container format, with Go's tables where the format has them.
 
-use super::craft::Craft;
+use super::crafted_file::CraftedFile;
 use super::golang::{TEXT, build_info, functions};
 
 const BASE: u64 = 0x40_0000;
 const CODE: [u8; TEXT] = [0x90; TEXT];
 
-/// A section of a container, before it is known where it lies.
+/// A section of a container, before its offset is fixed.
 struct Section {
     name: &'static str,
-    content: Craft,
+    content: CraftedFile,
     is_code: bool,
 }
 
 fn sections(text: u64) -> Vec<Section> {
     let code = {
-        let mut code = Craft::new("code");
+        let mut code = CraftedFile::new("code");
         code.raw(&CODE);
         code
     };
@@ -33,20 +33,20 @@ fn sections(text: u64) -> Vec<Section> {
     .collect()
 }
 
-/// 64 bits, little endian, with a symbol table and a build ID.
-pub(super) fn elf() -> Craft {
-    elf_of("ELF", Craft::new)
+/// An ELF file with 64 bits, little endian, a symbol table and a build ID.
+pub(super) fn elf() -> CraftedFile {
+    elf_of("ELF", CraftedFile::new)
 }
 
-/// The same in the other byte order: its Go tables are of the wrong one, which a reader must bear, too.
-pub(super) fn elf_big() -> Craft {
-    elf_of("ELF big endian", Craft::big)
+/// The same file in the other byte order. Its Go tables have the wrong order, which a reader must survive.
+pub(super) fn elf_big() -> CraftedFile {
+    elf_of("ELF big endian", CraftedFile::big)
 }
 
-/// Name, kind, flags, offset, size, link, info, entry.
+/// Section header: name, kind, flags, offset, size, link, info, entry.
 type Row = [u64; 8];
 
-/// A table of names, and where each is in it.
+/// A string table.
 struct Names(Vec<u8>);
 
 impl Names {
@@ -58,7 +58,7 @@ impl Names {
     }
 }
 
-fn elf_of(name: &'static str, new: impl Fn(&'static str) -> Craft) -> Craft {
+fn elf_of(name: &'static str, new: impl Fn(&'static str) -> CraftedFile) -> CraftedFile {
     let mut elf = new(name);
     let table = elf_head(&mut elf, name != "ELF");
     let segments = elf.bytes.len();
@@ -97,8 +97,8 @@ fn elf_of(name: &'static str, new: impl Fn(&'static str) -> Craft) -> Craft {
     elf
 }
 
-/// Says where it says where the sections are.
-fn elf_head(elf: &mut Craft, is_big: bool) -> usize {
+/// Writes the ELF header; returns the position of the offset of the section table.
+fn elf_head(elf: &mut CraftedFile, is_big: bool) -> usize {
     elf.raw(b"\x7fELF");
     elf.put("class", 1, 2);
     elf.put("order", 1, if is_big { 2 } else { 1 });
@@ -123,8 +123,8 @@ fn elf_head(elf: &mut Craft, is_big: bool) -> usize {
     table
 }
 
-/// The build ID, the symbols and their names.
-fn elf_symbols(elf: &mut Craft, names: &mut Names, rows: &mut Vec<Row>) {
+/// Writes the build ID, the symbols and their names.
+fn elf_symbols(elf: &mut CraftedFile, names: &mut Names, rows: &mut Vec<Row>) {
     elf.align(8);
     let note = elf.len();
     elf.puts(
@@ -150,8 +150,8 @@ fn elf_symbols(elf: &mut Craft, names: &mut Names, rows: &mut Vec<Row>) {
     rows.push([names.add(".strtab"), 3, 0, strings, size, 0, 0, 0]);
 }
 
-/// The sections, and what the segments have of them.
-fn elf_table(elf: &mut Craft, segments: usize, rows: &[Row]) {
+/// Writes the section table, and the segments' sizes.
+fn elf_table(elf: &mut CraftedFile, segments: usize, rows: &[Row]) {
     for (number, row) in rows.iter().enumerate() {
         let [name, kind, flags, offset, size, link, info, entry] = *row;
         let address = match (flags, number) {
@@ -183,9 +183,9 @@ fn elf_table(elf: &mut Craft, segments: usize, rows: &[Row]) {
     }
 }
 
-/// PE32+.
-pub(super) fn pe() -> Craft {
-    let mut pe = Craft::new("PE");
+/// A PE32+ file.
+pub(super) fn pe() -> CraftedFile {
+    let mut pe = CraftedFile::new("PE");
     pe.raw(b"MZ");
     pe.raw(&[0; 58]);
     pe.put("header at", 4, 64);
@@ -255,9 +255,9 @@ pub(super) fn pe() -> Craft {
     pe
 }
 
-/// 64 bits.
-pub(super) fn macho() -> Craft {
-    let mut macho = Craft::new("Mach-O");
+/// A Mach-O file with 64 bits.
+pub(super) fn macho() -> CraftedFile {
+    let mut macho = CraftedFile::new("Mach-O");
     macho.puts(
         4,
         &[
@@ -338,10 +338,10 @@ pub(super) fn macho() -> Craft {
     macho
 }
 
-/// Two machines in one file, the second of them the same image.
-pub(super) fn fat() -> Craft {
+/// A fat file for two machines; the second part is the same image.
+pub(super) fn fat() -> CraftedFile {
     let inner = macho();
-    let mut fat = Craft::big("fat Mach-O");
+    let mut fat = CraftedFile::big("fat Mach-O");
     fat.puts(4, &[("magic", 0xcafe_babe), ("machines", 2)]);
     let mut places = Vec::new();
     for machine in [0x0100_0007, 0x0100_000c] {
@@ -357,13 +357,13 @@ pub(super) fn fat() -> Craft {
     fat
 }
 
-/// Types, functions, code, data in two pieces, and names.
-pub(super) fn wasm() -> Craft {
-    let mut wasm = Craft::new("wasm");
+/// A wasm file with types, functions, code, data in two segments, and names.
+pub(super) fn wasm() -> CraftedFile {
+    let mut wasm = CraftedFile::new("wasm");
     wasm.raw(b"\0asm");
     wasm.put("version", 4, 1);
-    let mut section = |id: u64, fill: &dyn Fn(&mut Craft)| {
-        let mut inner = Craft::new("section");
+    let mut section = |id: u64, fill: &dyn Fn(&mut CraftedFile)| {
+        let mut inner = CraftedFile::new("section");
         fill(&mut inner);
         wasm.put("section", 1, id);
         wasm.leb("section length", inner.bytes.len());
@@ -405,7 +405,7 @@ pub(super) fn wasm() -> Craft {
     section(0, &|it| {
         it.counted("custom length", b"name");
         it.leb("subsection", 1);
-        let mut names = Craft::new("names");
+        let mut names = CraftedFile::new("names");
         names.leb("names", 2);
         for (number, name) in ["main.main", "runtime.main"].into_iter().enumerate() {
             names.leb("number", number);
@@ -421,11 +421,11 @@ pub(super) fn wasm() -> Craft {
     wasm
 }
 
-/// An archive of an object, a table of long names, and a member that has one.
-pub(super) fn archive() -> Craft {
-    let mut archive = Craft::new("archive");
+/// An archive with an object, a table of long names, and a member with a long name.
+pub(super) fn archive() -> CraftedFile {
+    let mut archive = CraftedFile::new("archive");
     archive.raw(b"!<arch>\n");
-    let mut member = |name: &str, content: &Craft| {
+    let mut member = |name: &str, content: &CraftedFile| {
         archive.align(2);
         archive.raw(format!("{name:<16}").as_bytes());
         for (field, len) in [("time", 12), ("owner", 6), ("group", 6), ("mode", 8)] {
@@ -436,9 +436,9 @@ pub(super) fn archive() -> Craft {
         archive.embed(content);
     };
     let of = |text: &[u8]| {
-        let mut craft = Craft::new("text");
-        craft.raw(text);
-        craft
+        let mut crafted_file = CraftedFile::new("text");
+        crafted_file.raw(text);
+        crafted_file
     };
     let go = "go object linux amd64 go1.24.11 GOAMD64=v1\nbuild id \"act/cont\"\n\n!\n";
     member("__.PKGDEF", &of(go.as_bytes()));

@@ -1,34 +1,34 @@
-//! Thousands of files that are almost right: each is refused or told so that it adds up, within the memory that a reader has.
+//! Thousands of almost valid files. Each is refused, or analysed so that it adds up, within a reader's memory limit.
 //!
-//! They are made here, the same ones at every run: each number of a small file of each kind with values it should not have, the file
-//! cut at many places, and several of these at once. The fuzz targets and `tracer-binary/tests/mutate.rs` look for what nobody thought
-//! of; this looks at each field once.
+//! Every run makes the same files from a small file of each format. They contain bad values in each number, cuts at many places, and
+//! several faults at once. The fuzz targets and `tracer-binary/tests/mutate.rs` search unforeseen faults. This test covers each
+//! field once.
 #![cfg(test)]
 
 mod container;
-mod craft;
+mod crafted_file;
 mod golang;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tests::gotrace;
 use tracer_binary::artifact::identify;
 use tracer_binary::{Analysis, Options, analyze};
 use tracer_user::inspect::{Analyser, OUTPUT_LIMIT, Reader, Root};
 
-use self::craft::Craft;
+use self::crafted_file::CraftedFile;
 
-/// Address space of a reader, which this test gives itself.
+/// Address space limit of a reader, which this test sets for itself.
 const MEMORY: u64 = 3 << 29;
-/// Files of each kind that have several faults.
+/// Files with several faults, of each format.
 const SEVERAL: usize = 250;
-/// One file in so many goes the whole way, through a child.
+/// One file in this many is read by a child process.
 const THROUGH_A_CHILD: usize = 200;
 
-fn kinds() -> [Craft; 7] {
+fn kinds() -> [CraftedFile; 7] {
     [
         container::elf(),
         container::elf_big(),
@@ -46,7 +46,7 @@ const OPTIONS: Options = Options {
     alone: true,
 };
 
-/// What must hold of anything that is told.
+/// Conditions that every analysis must meet.
 fn adds_up(analysis: &Analysis, bytes: &[u8]) {
     let size = bytes.len() as u64;
     let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.sum::<u64>();
@@ -72,7 +72,7 @@ fn adds_up(analysis: &Analysis, bytes: &[u8]) {
     }
 }
 
-/// Whether something was told of it.
+/// Returns whether the file was analysed.
 fn check(bytes: &[u8]) -> bool {
     let _identity = identify(bytes);
     let analysis = analyze(bytes, OPTIONS);
@@ -82,9 +82,9 @@ fn check(bytes: &[u8]) -> bool {
     analysis.is_ok()
 }
 
-/// Otherwise nothing that is done to them would reach what it is meant for.
+/// A valid base file proves that each edit reaches the code for its field.
 #[test]
-fn the_files_are_right_before_anything_is_done_to_them() {
+fn the_unmodified_files_are_valid() {
     for kind in kinds() {
         let analysis = analyze(&kind.bytes, OPTIONS).unwrap();
         adds_up(&analysis, &kind.bytes);
@@ -104,9 +104,9 @@ fn the_files_are_right_before_anything_is_done_to_them() {
     }
 }
 
-/// They are seeds of the fuzz targets, too; `cargo xtask bless` writes them.
+/// The files are also seeds of the fuzz targets; `cargo xtask bless` writes them.
 #[test]
-fn the_fuzz_targets_begin_with_these_files() {
+fn the_files_are_seeds_of_the_fuzz_targets() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for kind in kinds() {
         let name = format!("crafted-{}", kind.name.replace(' ', "-").to_lowercase());
@@ -132,35 +132,35 @@ fn thousands_of_malformed_files_are_refused_or_add_up() {
         maximum: Some(MEMORY),
     };
     setrlimit(Resource::As, limit).unwrap();
-    let (mut n_files, mut n_told, mut faults) = (0, 0, Vec::new());
+    let (mut n_files, mut n_analysed, mut faults) = (0, 0, Vec::new());
     for kind in kinds() {
         for (fault, bytes) in kind.malformed(SEVERAL) {
             n_files += 1;
             match catch_unwind(AssertUnwindSafe(|| check(&bytes))) {
-                Ok(is_told) => n_told += usize::from(is_told),
+                Ok(is_told) => n_analysed += usize::from(is_told),
                 Err(_) => faults.push(fault),
             }
         }
     }
     assert!(faults.is_empty(), "{} panics: {faults:#?}", faults.len());
-    tell(
+    print_figure(
         "malformed binaries",
         format!("{n_files} files"),
         format!(
-            "told to the byte {n_told}, refused {}, panics 0",
-            n_files - n_told
+            "analysed to the byte {n_analysed}, refused {}, panics 0",
+            n_files - n_analysed
         ),
     );
     assert!(n_files > 5_000, "{n_files}");
     assert!(
-        n_told > n_files / 4 && n_told < n_files,
-        "{n_told} of {n_files}"
+        n_analysed > n_files / 4 && n_analysed < n_files,
+        "{n_analysed} of {n_files}"
     );
 }
 
-/// The same child reads them that reads what builds leave behind: none ends without an answer.
+/// The child process that reads build outputs reads the files. Each file must get an answer.
 #[test]
-fn a_child_reads_them_and_answers() {
+fn a_child_process_answers_for_every_file() {
     let dir = tempfile::tempdir().unwrap();
     let analyser = Analyser::of(&gotrace()).unwrap();
     let root = Root::own().unwrap();
@@ -178,8 +178,8 @@ fn a_child_reads_them_and_answers() {
             through_a_child(&path, &root, reader, &analyser, fault, bytes);
         }
     }
-    tell(
-        "malformed binaries, each read by a process of its own",
+    print_figure(
+        "malformed binaries, each read by its own process",
         format!("{n_files} files, twice"),
         "answered or refused all; ended otherwise 0",
     );

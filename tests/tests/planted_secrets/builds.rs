@@ -1,4 +1,4 @@
-//! Builds that work, with a secret in every place that one could get to.
+//! Successful builds with a secret in every possible place.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use tests::{Module, Toolchain};
 
 use crate::Planted;
 
-/// Variables with names that say so, and such as nobody knows: none of them is any of gotrace's business.
+/// Variables with names of secrets, and unknown variables. gotrace must not keep their values.
 const NAMES: [&str; 60] = [
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_RUNTIME_TOKEN",
@@ -70,7 +70,7 @@ const NAMES: [&str; 60] = [
     "VAULT_TOKEN",
 ];
 
-/// Variables that are kept, as addresses with a user in them: the pipelines of everybody.
+/// Variables that gotrace keeps, as addresses with a user: the pipelines of all providers.
 const ADDRESSES: [(&str, &str); 14] = [
     ("GITHUB_ACTIONS", "GITHUB_SERVER_URL"),
     ("GITLAB_CI", "CI_PIPELINE_URL"),
@@ -88,7 +88,7 @@ const ADDRESSES: [(&str, &str); 14] = [
     ("TEKTON_PIPELINE", "TEKTON_REPOSITORY"),
 ];
 
-/// Forms of keys that their issuers publish.
+/// Key formats that their issuers publish.
 const FORMS: [&str; 17] = [
     "ghp_",
     "gho_",
@@ -116,7 +116,7 @@ pub(super) struct Build {
     package: &'static str,
 }
 
-/// Builds that work, with a secret in every place that one could get to.
+/// All builds.
 pub(super) fn builds(planted: &Planted) -> Vec<Build> {
     let plain = |args: Vec<String>, env: Vec<(&str, String)>| Build {
         args,
@@ -204,7 +204,7 @@ pub(super) fn builds(planted: &Planted) -> Vec<Build> {
     builds
 }
 
-/// Builds that run compilers and linkers of C, with a secret in what these are told: in one place each, and in all at once.
+/// Builds that run C compilers and linkers, with a secret in their arguments: in one place each, and in all at once.
 fn native(planted: &Planted) -> impl Iterator<Item = Build> {
     let settings = || {
         let [cc, cxx, cpp, c, c_address, ld] = [(); 6].map(|()| planted.plant());
@@ -231,7 +231,7 @@ fn native(planted: &Planted) -> impl Iterator<Item = Build> {
     })
 }
 
-/// A module with keys in the names of its package, of a directory and of a file, and in what is stamped of it.
+/// A module with keys in the names of its package, of a directory and of a file, and in its stamped variables.
 pub(super) fn module(planted: &Planted, toolchain: &Toolchain) -> Module {
     let module = Module::copy("wasm");
     module.sandbox.make_warm(toolchain);

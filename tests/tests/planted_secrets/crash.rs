@@ -1,4 +1,4 @@
-//! Signals end both parts of an agent at work. No secret is in the files and messages that they leave, and no core file is among them.
+//! Signals crash both processes of a running agent. The remaining files and messages contain no secret, and no core file exists.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tests::agent::{Agent, signal};
 use tests::bpffs::Bpffs;
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tests::{gotrace_command, toolchain};
 
 use crate::Planted;
@@ -18,11 +18,11 @@ use crate::builds::{Build, builds, go, module};
 /// Signals that end a process with a core file.
 const SIGNALS: [&str; 2] = ["ABRT", "ILL"];
 /// Builds that run while the agent crashes. The next agent finds them, unless the kernel's buffer fills up before it starts.
-const UNFOLLOWED: usize = 3;
+const UNTRACED: usize = 3;
 /// Only every fourth build with planted secrets runs here, to save time. The tests without a crash run all of them.
 const STEP: usize = 4;
 
-/// The same command with no limit to the size of core files, in a directory.
+/// Runs the same command in `dir`, without a limit to the size of core files.
 fn with_core_files(command: &Command, dir: &Path) -> Command {
     let mut shell = Command::new("sh");
     shell
@@ -39,7 +39,7 @@ fn with_core_files(command: &Command, dir: &Path) -> Command {
     shell
 }
 
-/// Fails if this system writes no core files, as the test would then show nothing.
+/// Fails if this system writes no core files, because the test would then prove nothing.
 fn assert_core_files_are_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut shell = Command::new("sh");
@@ -63,7 +63,7 @@ fn a_crash_leaves_no_secret_behind() {
     let module = module(&planted, &toolchain);
     let all: Vec<Build> = builds(&planted).into_iter().step_by(STEP).collect();
     let bpffs = Bpffs::new();
-    let place = bpffs.place();
+    let place = bpffs.pin_dir();
     let args = ["--detail", "cache-key", "--pin", place.to_str().unwrap()];
     let mut dir = tempfile::tempdir().unwrap();
     let start = |dir: tempfile::TempDir| {
@@ -78,16 +78,16 @@ fn a_crash_leaves_no_secret_behind() {
     let mut n_left = 0;
     for (signal_name, half) in SIGNALS.into_iter().zip([halves.0, halves.1]) {
         let mut agent = start(dir);
-        let (first, rest) = half.split_at(half.len() - UNFOLLOWED);
+        let (first, rest) = half.split_at(half.len() - UNTRACED);
         first.iter().for_each(build);
         n_followed += first.len();
         agent.wait_for(&module, n_followed);
-        signal(agent.keeper().unwrap(), signal_name);
-        let lines = agent.all_until("the history is kept again");
-        planted.assert_absent(lines.join("").as_bytes(), "what the agent logs");
-        // The other part crashes while the remaining builds run.
-        let (status, said);
-        (dir, status, said) = thread::scope(|scope| {
+        signal(agent.storage_process().unwrap(), signal_name);
+        let lines = agent.log_until("the history is kept again");
+        planted.assert_absent(lines.join("").as_bytes(), "the agent's log");
+        // The observer crashes while the remaining builds run.
+        let (status, printed);
+        (dir, status, printed) = thread::scope(|scope| {
             let building = scope.spawn(|| rest.iter().for_each(build));
             thread::sleep(Duration::from_millis(300));
             let ended = agent.crash(signal_name);
@@ -97,22 +97,22 @@ fn a_crash_leaves_no_secret_behind() {
         assert!(status.signal().is_some(), "{status}");
         assert!(!status.core_dumped(), "{status}");
         assert_no_core_file(dir.path());
-        planted.assert_absent(said.as_bytes(), "what the agent logs");
+        planted.assert_absent(printed.as_bytes(), "the agent's log");
         planted.assert_absent_below(dir.path());
         let under_way = fs::read_dir(dir.path().join("history.db-under-way"));
         n_left += under_way.unwrap().count();
     }
-    // The next agent reads the files of the crashed one, and the records that the kernel kept.
+    // The next agent reads the crashed agent's files, and the records that the kernel kept.
     let agent = start(dir);
     agent.wait_for(&module, n_followed);
     let store = agent.store();
-    let (dir, said) = agent.end_and_tell();
-    planted.assert_absent(said.as_bytes(), "what the agent logs");
+    let (dir, printed) = agent.stop_with_log();
+    planted.assert_absent(printed.as_bytes(), "the agent's log");
     planted.assert_absent_in_history(&store);
     planted.assert_absent_below(dir.path());
-    tell(
+    print_figure(
         "planted secrets, crashes of an agent",
         format!("{} builds with secrets, 4 signals", all.len()),
-        format!("found 0 in history, log and {n_left} files of builds under way; no core file"),
+        format!("found 0 in history, log and {n_left} files of running builds; no core file"),
     );
 }

@@ -1,5 +1,5 @@
-//! Two hundred secrets in a build's environment, command line, settings, files and names: none of them is anywhere that gotrace writes,
-//! shows or sends. Needs root.
+//! Two hundred secrets in a build's environment, command line, settings, files and names. gotrace writes, shows and sends no
+//! secret. Needs root.
 #![cfg(test)]
 
 mod builds;
@@ -15,19 +15,19 @@ use std::process::{Command, Output};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use tests::agent::Agent;
-use tests::figures::tell;
+use tests::figures::print_figure;
 use tests::otlp::{Receiver, Reply};
 use tests::{Module, gotrace_command, toolchain};
 use tracer_core::history::unpack;
 
 use builds::{builds, go, module};
 
-/// All that were planted.
+/// All planted secrets.
 #[derive(Default)]
 struct Planted(RefCell<Vec<String>>);
 
 impl Planted {
-    /// Another one: letters and digits that stand nowhere else.
+    /// Plants a new secret, with letters and digits that occur nowhere else.
     fn plant(&self) -> String {
         self.plant_as("")
     }
@@ -35,7 +35,7 @@ impl Planted {
     fn plant_as(&self, prefix: &str) -> String {
         let mut all = self.0.borrow_mut();
         let n = u64::try_from(all.len()).unwrap();
-        let [a, b, c] = [1, 2, 3].map(|part| mixed(n * 3 + part));
+        let [a, b, c] = [1, 2, 3].map(|part| pseudo_random(n * 3 + part));
         let random = format!("{a:016x}{b:016x}{c:016x}");
         let secret = format!("{prefix}{}", &random[..36]);
         all.push(random[..36].to_owned());
@@ -63,7 +63,7 @@ impl Planted {
         self.assert_absent(&output.stderr, place);
     }
 
-    /// Every file below, whatever it is.
+    /// Checks every file below a directory.
     fn assert_absent_below(&self, dir: &Path) {
         for entry in fs::read_dir(dir).unwrap().flatten() {
             let path = entry.path();
@@ -78,7 +78,7 @@ impl Planted {
 }
 
 impl Planted {
-    /// Every text and every stored build of a history.
+    /// Checks every text and every stored build of a history.
     fn assert_absent_in_history(&self, store: &Path) {
         let history = Connection::open(store).unwrap();
         let tables: Vec<String> = history
@@ -111,19 +111,19 @@ impl Planted {
                 }
             }
         }
-        assert!(n_unpacked > 0, "nothing is stored of any build");
+        assert!(n_unpacked > 0, "no build is stored");
     }
 }
 
-/// A number that looks like none (`SplitMix64`).
-fn mixed(n: u64) -> u64 {
+/// A pseudo-random number (`SplitMix64`).
+fn pseudo_random(n: u64) -> u64 {
     let mut it = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     it ^ (it >> 31)
 }
 
-/// As the user would: gotrace and its arguments before the build's own command.
+/// Runs the build as a user would: gotrace and its arguments before the build's command.
 fn under_gotrace(args: &[&OsStr], module: &Module, go: &Command) -> Output {
     let env = go
         .get_envs()
@@ -140,7 +140,7 @@ fn under_gotrace(args: &[&OsStr], module: &Module, go: &Command) -> Output {
     output
 }
 
-/// What a recording holds.
+/// The decompressed content of a recording.
 fn unpacked(recording: &Path) -> Vec<u8> {
     let unpacked = Command::new("gzip")
         .arg("-dc")
@@ -184,7 +184,7 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     }
     let store = agent.store();
     let n_anomalies = found.iter().filter(|it| it["anomalies"] != 0).count();
-    assert!(n_anomalies < found.len(), "of none everything is known");
+    assert!(n_anomalies < found.len(), "no build is complete");
     for format in ["text", "json"] {
         for build in &found {
             let id = build["id"].as_str().unwrap();
@@ -206,8 +206,8 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     assert!(sent.iter().any(|it| it.path == "/v1/traces"));
     gateway.wait_for(|it| !it.is_empty());
     agent.wait_for_page("/metrics", "go_build_builds_total{");
-    let (dir, said) = agent.end_and_tell();
-    planted.assert_absent(said.as_bytes(), "what the agent says");
+    let (dir, printed) = agent.stop_with_log();
+    planted.assert_absent(printed.as_bytes(), "the agent's log");
     planted.assert_absent_in_history(&store);
     for request in receiver.received().iter().chain(&gateway.received()) {
         planted.assert_absent(&request.body, &request.path);
@@ -215,15 +215,15 @@ fn no_secret_of_a_build_is_stored_shown_or_sent() {
     }
     assert!(fs::read_dir(&textfile).unwrap().count() > 0);
     planted.assert_absent_below(dir.path());
-    tell(
+    print_figure(
         "planted secrets, under an agent",
         format!("{} secrets, {} builds", planted.n(), all.len()),
-        "found 0 in history, pages, metrics, text file, traces, logs, pushes and what it says",
+        "found 0 in history, pages, metrics, text file, traces, logs, pushes and log",
     );
 }
 
 #[test]
-fn no_secret_is_in_what_run_and_record_say() {
+fn run_and_record_print_no_secret() {
     let planted = Planted::default();
     let toolchain = toolchain("1.27");
     let module = module(&planted, &toolchain);
@@ -256,7 +256,7 @@ fn no_secret_is_in_what_run_and_record_say() {
             planted.assert_absent(&fs::read(&metrics).unwrap(), "the metrics of a run");
         }
     }
-    tell(
+    print_figure(
         "planted secrets, under run and record",
         format!("{} secrets, {} builds", planted.n(), all.len()),
         "found 0 in output, JSON, recordings and metrics",
@@ -264,7 +264,8 @@ fn no_secret_is_in_what_run_and_record_say() {
     assert!(planted.n() >= 200, "{}", planted.n());
 }
 
-/// What a test is told and the value that it asks for stay with the test, though Go looks at that value to know whether to run it again.
+/// A test's arguments and the variable that it reads stay with the test, although Go reads that variable to decide whether to run
+/// it again.
 #[test]
 fn no_value_that_a_test_reads_is_traced() {
     let planted = Planted::default();
@@ -279,17 +280,17 @@ fn no_value_that_a_test_reads_is_traced() {
     let recording = out.path().join("recording.jsonl.gz");
     let record = ["record", "-o"].map(OsStr::new);
     let record = [&record[..], &[recording.as_os_str()]].concat();
-    for told in [None, Some("password")] {
+    for name_of_variable in [None, Some("password")] {
         let mut go = module.go(&toolchain, &["test", "."]);
         go.env("MY_BUILD_NOTE", planted.plant());
-        if let Some(name) = told {
+        if let Some(name) = name_of_variable {
             go.arg("-args").arg(format!("{name}={}", planted.plant()));
         }
-        // The second time Go has the result, and looks at the variable to know that. It keeps none of a test that is told something.
+        // On the second run Go has a cached result, and reads the variable to validate it. Go caches no test that has arguments.
         for n in 0..2 {
             planted.assert_absent_in(&under_gotrace(&record, &module, &go), "record");
             let recorded = unpacked(&recording);
-            let is_asked_for = n == 1 && told.is_none();
+            let is_asked_for = n == 1 && name_of_variable.is_none();
             assert!(!is_asked_for || String::from_utf8_lossy(&recorded).contains("MY_BUILD_NOTE"));
             planted.assert_absent(&recorded, "a recording");
         }
@@ -304,7 +305,7 @@ fn no_value_that_a_test_reads_is_traced() {
             }
         }
     }
-    tell(
+    print_figure(
         "planted secrets, in tests",
         format!("{} secrets", planted.n()),
         "found 0 in output, JSON and recordings",

@@ -1,4 +1,4 @@
-//! Nothing is built: what the agent uses all the same, and how fast its pages are over a long history.
+//! Measures an agent without builds: its CPU and memory, and the speed of its pages over a long history.
 
 use std::process::Command;
 use std::thread;
@@ -8,20 +8,20 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tests::agent::Agent;
 
-use super::{Bench, process};
+use super::{AgentBench, process};
 use crate::bench_history;
 use crate::measure::Spread;
 
 const QUIET: Duration = Duration::from_mins(1);
 const ROUNDS: usize = 30;
 
-pub(crate) fn run(bench: &Bench, n_builds: u64) -> Result<()> {
+pub(crate) fn run(bench: &AgentBench, n_builds: u64) -> Result<()> {
     let dir = TempDir::new().context("cannot make a temporary directory")?;
     bench_history::fill(&dir.path().join("history"), n_builds)?;
     let store = dir.path().join("history/history.db");
     std::fs::rename(&store, dir.path().join("history.db")).context("cannot move the history")?;
     let agent = Agent::start_as(Command::new(&bench.gotrace), dir, &[]);
-    // What it did to start is over.
+    // Waits until the agent's startup work has ended.
     thread::sleep(Duration::from_secs(5));
     let (cpu, began) = (process::cpu(&agent)?, Instant::now());
     thread::sleep(QUIET);

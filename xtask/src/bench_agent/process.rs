@@ -1,5 +1,5 @@
-//! CPU time of an agent and of the children that read outputs for it: its own by the kernel's clock of it, which is exact, theirs by
-//! the ticks of /proc, ten milliseconds each.
+//! CPU time of an agent and of its children that read outputs. The agent's time comes from the kernel's CPU clock and is exact. The
+//! children's times come from /proc in ticks of ten milliseconds.
 
 use std::fs;
 use std::io;
@@ -8,39 +8,41 @@ use std::mem::MaybeUninit;
 use anyhow::{Context as _, Result};
 use tests::agent::Agent;
 
-/// Seconds of CPU that the agent has used and those of its children that are gone.
+/// CPU seconds of the agent and its ended children.
 pub(crate) fn cpu(agent: &Agent) -> Result<f64> {
-    let own: Result<f64> = agent.parts().into_iter().map(own).sum();
+    let own: Result<f64> = agent.processes().into_iter().map(own).sum();
     Ok(own? + of_children(agent)?)
 }
 
-/// Of children that were waited for: fields 16 and 17 of `stat`, counted from the end of the name, which may hold anything.
+/// CPU seconds of reaped children: fields 16 and 17 of `stat`, counted from the end of the name, which can contain any character.
 fn of_children(agent: &Agent) -> Result<f64> {
-    /// Of `USER_HZ`, which is the same for every architecture that is built for.
+    /// `USER_HZ`, which is the same for every supported architecture.
     const TICKS_A_SECOND: f64 = 100.0;
     let path = format!("/proc/{}/stat", agent.pid());
     let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let (_, fields) = stat.rsplit_once(')').context("a process without a name")?;
+    let (_, fields) = stat.rsplit_once(')').context("no process name in stat")?;
     let mut ticks = fields.split_whitespace().skip(13);
-    let mut next = || -> Result<f64> { Ok(ticks.next().context("too few fields")?.parse()?) };
+    let mut next =
+        || -> Result<f64> { Ok(ticks.next().context("too few fields in stat")?.parse()?) };
     Ok((next()? + next()?) / TICKS_A_SECOND)
 }
 
-/// All threads of a part of it, those that are gone included.
+/// CPU seconds of all threads of a process, including ended ones.
 fn own(pid: u32) -> Result<f64> {
     let pid = libc::pid_t::try_from(pid).context("the agent's id")?;
     let mut clock = MaybeUninit::<libc::clockid_t>::uninit();
     // SAFETY: the pointer is valid for writing a clock id.
     let failed = unsafe { libc::clock_getcpuclockid(pid, clock.as_mut_ptr()) };
     if failed != 0 {
-        return Err(io::Error::from_raw_os_error(failed)).context("the agent has no clock");
+        return Err(io::Error::from_raw_os_error(failed))
+            .context("cannot find the agent's CPU clock");
     }
     // SAFETY: the call above succeeded, so it wrote the id.
     let clock = unsafe { clock.assume_init() };
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the pointer is valid for writing a `timespec`.
     if unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error()).context("the agent's clock cannot be read");
+        return Err(io::Error::last_os_error()).context("cannot read the agent's CPU clock");
     }
     // SAFETY: the call above succeeded, so it filled the structure.
     let time = unsafe { time.assume_init() };

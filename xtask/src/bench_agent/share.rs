@@ -1,13 +1,13 @@
-//! What of a build's CPU time the agent takes for itself. What the probes cost the build inside the kernel is `bench overhead`'s.
+//! Measures the agent's CPU time as a share of a build's. `bench overhead` measures the cost of the probes inside the kernel.
 
 use anyhow::Result;
 
-use super::{Bench, process};
+use super::{AgentBench, process};
 use crate::measure::{Spread, children_cpu};
 
 const ROUNDS: usize = 3;
 
-pub(crate) fn run(bench: &Bench) -> Result<()> {
+pub(crate) fn run(bench: &AgentBench) -> Result<()> {
     for detail in ["phase", "cache-key"] {
         let agent = bench.agent(&["--detail", detail])?;
         let module = bench.module("hello");
@@ -17,7 +17,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             let (own, all) = (process::cpu(&agent)?, children_cpu()?);
             bench.build(&module)?;
             let build = children_cpu()? - all;
-            // Also what it does when the build is over: analysing, storing.
+            // Includes the work after the build: analysis and storage.
             agent.wait_for(&module, round + 1);
             shares.push((process::cpu(&agent)? - own) / build);
         }

@@ -1,19 +1,19 @@
-//! Hundreds of builds one after another: an hour's worth without the pauses. Memory and open files must not grow with them.
+//! Runs hundreds of consecutive builds: an hour's worth without the pauses. Memory and open files must not grow with them.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use super::Bench;
+use super::AgentBench;
 use super::idle::megabytes;
 
-/// Rows of the table.
+/// Rows in the table.
 const ROWS: usize = 6;
 
-pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
+pub(crate) fn run(bench: &AgentBench, n: usize) -> Result<()> {
     let agent = bench.agent(&[])?;
     let module = bench.module("tiny");
-    println!("{n} builds one after another, one in four links:");
+    println!("{n} consecutive builds, one in four links:");
     println!(
         "{:>8} {:>14} {:>12} {:>12}",
         "builds", "resident", "open files", "threads"
@@ -24,7 +24,7 @@ pub(crate) fn run(bench: &Bench, n: usize) -> Result<()> {
             let listed = fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))?;
             Ok(listed.count())
         };
-        agent.parts().into_iter().map(count).sum()
+        agent.processes().into_iter().map(count).sum()
     };
     for i in 0..=n {
         if i % (n / ROWS).max(1) == 0 {

@@ -1,5 +1,5 @@
-//! Processes that are none of its business, forked, executed and gone as fast as the machine can, while Go builds run: does the agent
-//! lose anything of the builds, and what does it cost the storm?
+//! Forks, executes and ends untraced processes as fast as possible during Go builds. Measures lost records of the builds, and the
+//! slowdown of the storm.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Bench, process};
+use super::{AgentBench, process};
 
-/// Turns with and without the agent, so that drift of the machine hits both.
+/// Turns with and without the agent, so that drift of the machine affects both.
 const TURNS: u32 = 3;
 
-/// What went on in a turn.
+/// Processes, builds and duration of a turn.
 #[derive(Default)]
 struct Turn {
     processes: u64,
@@ -21,7 +21,7 @@ struct Turn {
     seconds: f64,
 }
 
-pub(crate) fn run(bench: &Bench, length: Duration) -> Result<()> {
+pub(crate) fn run(bench: &AgentBench, length: Duration) -> Result<()> {
     let module = bench.module("tiny");
     let (mut alone, mut watched) = (Turn::default(), Turn::default());
     let (mut lost, mut complaints, mut own) = (0, Vec::new(), 0.0);
@@ -56,12 +56,15 @@ pub(crate) fn run(bench: &Bench, length: Duration) -> Result<()> {
         own / watched.seconds * 100.0
     );
     println!(
-        "{} records lost; {} builds in the history with gaps or missing",
+        "{} records lost; {} builds with gaps or not in the history",
         lost,
         complaints.len()
     );
     if lost == 0 && !complaints.is_empty() {
-        bail!("nothing was lost, and yet:\n{}", complaints.join("\n"));
+        bail!(
+            "no record was lost, but builds have gaps or are missing:\n{}",
+            complaints.join("\n")
+        );
     }
     Ok(())
 }
@@ -77,8 +80,8 @@ fn rate(turn: &Turn) -> f64 {
     turn.processes as f64 / turn.seconds
 }
 
-fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn> {
-    let is_over = AtomicBool::new(false);
+fn storm(bench: &AgentBench, module: &tests::Module, length: Duration) -> Result<Turn> {
+    let has_ended = AtomicBool::new(false);
     let n_threads = thread::available_parallelism().map_or(1, usize::from);
     let began = Instant::now();
     thread::scope(|scope| {
@@ -86,7 +89,7 @@ fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn
             .map(|_| {
                 scope.spawn(|| -> Result<u64> {
                     let mut n = 0;
-                    while !is_over.load(Ordering::Relaxed) {
+                    while !has_ended.load(Ordering::Relaxed) {
                         let mut command = Command::new("/bin/true");
                         command
                             .stdin(Stdio::null())
@@ -100,7 +103,7 @@ fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn
             .collect();
         let mut turn = Turn::default();
         while began.elapsed() < length {
-            // A changed main package: one compilation and one link.
+            // A changed main package causes one compilation and one link.
             module.write(
                 "change.go",
                 &format!(
@@ -111,7 +114,7 @@ fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn
             bench.build(module)?;
             turn.builds += 1;
         }
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         turn.seconds = began.elapsed().as_secs_f64();
         for thread in threads {
             match thread.join() {
@@ -123,7 +126,7 @@ fn storm(bench: &Bench, module: &tests::Module, length: Duration) -> Result<Turn
     })
 }
 
-/// Of all series of a family.
+/// Sum of all series of a metric family.
 fn sum(page: &str, family: &str) -> u64 {
     let series = page.lines().filter(|it| it.starts_with(family));
     let values = series.filter_map(|it| it.rsplit(' ').next()?.parse::<u64>().ok());

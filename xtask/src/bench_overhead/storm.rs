@@ -1,5 +1,4 @@
-//! What tracing costs processes that are none of its business: a storm of `/bin/true` beside a gotrace that watches a child that does
-//! nothing.
+//! Measures the cost of tracing for untraced processes: a storm of `/bin/true` beside a gotrace with an idle child.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -11,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::measure::{Sample, Spread, children_cpu};
 use crate::shell;
 
-/// Processes in one storm: some seconds of them.
+/// Number of processes in one storm, which takes some seconds.
 const N_PROCESSES: usize = 2000;
 
 pub(crate) fn run(gotrace: &Path, rounds: usize) -> Result<()> {
@@ -25,7 +24,7 @@ pub(crate) fn run(gotrace: &Path, rounds: usize) -> Result<()> {
     }
     eprint!("\r\x1b[K");
     println!(
-        "\nuntracked processes: {rounds} rounds of {N_PROCESSES} times /bin/true, each forked, executed and gone"
+        "\nuntracked processes: {rounds} rounds of {N_PROCESSES} times /bin/true, each forked, executed and ended"
     );
     println!(
         "{:<28} {:^28} {:^28}",
@@ -74,11 +73,11 @@ fn storm() -> Result<Sample> {
     Ok(sample.divided_by(N_PROCESSES))
 }
 
-/// A gotrace whose child waits for its stdin to end.
+/// A gotrace whose child waits for the end of its stdin.
 struct Idle(Child);
 
 impl Idle {
-    /// Returns when the child has started, which it does only when tracing is on.
+    /// Returns after the child has started, which is after all probes are attached.
     fn start(gotrace: &Path) -> Result<Self> {
         let mut command = shell::as_root(gotrace)?;
         command.args([
@@ -99,10 +98,10 @@ impl Idle {
         let mut line = String::new();
         BufReader::new(stdout)
             .read_line(&mut line)
-            .context("cannot read what gotrace's child says")?;
+            .context("cannot read the output of gotrace's child")?;
         if line != "started\n" {
             bail!(
-                "gotrace's child said `{}`, not that it has started",
+                "gotrace's child printed `{}` instead of `started`",
                 line.trim_end()
             );
         }

@@ -1,14 +1,14 @@
-//! A link to a heading names a heading of its target.
+//! Checks that a link to a heading names an existing heading.
 //!
-//! Headings become anchors as GitHub makes them: lower case, without punctuation, a dash for each space. Links to other sites and to files
-//! that are not Markdown are not checked; whether a file exists is checked in `documents`.
+//! Anchors follow GitHub's rules: lower case, without punctuation, a dash for each space. Links to other sites and to files other
+//! than Markdown are not checked; `documents` checks whether a file exists.
 
 use std::collections::BTreeMap;
 
 use super::documents::link_targets;
 use super::{Complaint, File};
 
-/// A link with `#anchor` names a heading.
+/// Checks that a link with `#anchor` names a heading.
 pub(crate) fn anchors_resolve(files: &[File]) -> Vec<Complaint> {
     let documents = files.iter().filter(|it| it.is_markdown());
     let anchors: BTreeMap<&str, Vec<String>> = documents
@@ -36,7 +36,7 @@ pub(crate) fn anchors_resolve(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// The path of a link from the root; the file itself if the link names none.
+/// Path of a link relative to the root; the file itself if the link has no path.
 fn resolved(from: &str, link: &str) -> String {
     if link.is_empty() {
         return from.to_owned();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_heading_that_is_missing_is_found() {
+    fn a_link_to_a_missing_heading_is_found() {
         assert_eq!(found("[x](../b.md#one-page) [y](../b.md#otlp-and-more)"), 0);
         assert_eq!(found("[x](../b.md#two-pages)"), 1);
         assert_eq!(found("[x](../b.md#not-this)"), 1);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn other_targets_are_left_alone() {
+    fn other_link_targets_are_ignored() {
         assert_eq!(
             found("[x](https://example.com/b.md#x) [y](c.rs#x) [z](../b.md)"),
             0

@@ -1,11 +1,11 @@
-//! Rules about what is written down: it must stay true when the code moves.
+//! Rules about references in documents, which must stay correct when code moves.
 
 use clap::CommandFactory as _;
 
 use super::{Complaint, File};
 use crate::shell;
 
-/// A relative link points at a file that is there.
+/// Checks that a relative link names an existing file.
 pub(crate) fn links_resolve(files: &[File]) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for file in files.iter().filter(|it| it.is_markdown()) {
@@ -18,7 +18,7 @@ pub(crate) fn links_resolve(files: &[File]) -> Vec<Complaint> {
                 let path = target.split('#').next().unwrap_or_default();
                 if !is_elsewhere && !shell::root().join(dir).join(path).exists() {
                     complaints.push(format!(
-                        "{}:{at}: the link to `{target}` leads nowhere",
+                        "{}:{at}: the link target `{target}` does not exist",
                         file.path
                     ));
                 }
@@ -28,7 +28,7 @@ pub(crate) fn links_resolve(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// What stands in the parentheses of `[text](target)`.
+/// Targets of the links `[text](target)` in a line.
 pub(super) fn link_targets(line: &str) -> Vec<&str> {
     let after_text = line.split("](").skip(1);
     after_text
@@ -37,8 +37,8 @@ pub(super) fn link_targets(line: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A document that says `cargo xtask WORD` names a word there is.
-pub(crate) fn words_exist(files: &[File]) -> Vec<Complaint> {
+/// Checks that each `cargo xtask COMMAND` in a document exists.
+pub(crate) fn commands_exist(files: &[File]) -> Vec<Complaint> {
     let command = crate::Args::command();
     let is_word = |word: &str| command.get_subcommands().any(|it| it.get_name() == word);
     let mut complaints = Vec::new();
@@ -51,7 +51,7 @@ pub(crate) fn words_exist(files: &[File]) -> Vec<Complaint> {
                     .collect();
                 if !word.is_empty() && !is_word(&word) {
                     complaints.push(format!(
-                        "{}:{at}: there is no `cargo xtask {word}`",
+                        "{}:{at}: `cargo xtask {word}` does not exist",
                         file.path
                     ));
                 }
@@ -61,23 +61,23 @@ pub(crate) fn words_exist(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// Each crate of the workspace is on ARCHITECTURE.md's map.
-pub(crate) fn members_are_on_the_map(files: &[File]) -> Vec<Complaint> {
+/// Checks that ARCHITECTURE.md's code map contains each crate of the workspace.
+pub(crate) fn members_are_on_the_code_map(files: &[File]) -> Vec<Complaint> {
     let Some(map) = files.iter().find(|it| it.path == "ARCHITECTURE.md") else {
-        return vec!["ARCHITECTURE.md: there is none".to_owned()];
+        return vec!["ARCHITECTURE.md: the file is missing".to_owned()];
     };
     let members = files
         .iter()
         .filter_map(|it| it.path.strip_suffix("/Cargo.toml"));
     let unknown = members.filter(|it| !map.text.contains(&format!("`{it}/`")));
     unknown
-        .map(|it| format!("ARCHITECTURE.md: the map does not show `{it}/`"))
+        .map(|it| format!("ARCHITECTURE.md: the code map lacks `{it}/`"))
         .collect()
 }
 
-/// No place of the machine that something was written on: the tree must mean the same everywhere.
-pub(crate) fn no_machine_is_named(files: &[File]) -> Vec<Complaint> {
-    // Spelled in parts, or this file would be a finding.
+/// Rejects paths of the authors' machine, because the tree must be valid everywhere.
+pub(crate) fn no_local_path_is_named(files: &[File]) -> Vec<Complaint> {
+    // Written in parts, so that this file itself passes.
     let places = [
         concat!("/wo", "rk/"),
         concat!("/fa", "rm/"),
@@ -94,7 +94,7 @@ pub(crate) fn no_machine_is_named(files: &[File]) -> Vec<Complaint> {
             });
             if let Some(place) = named {
                 complaints.push(format!(
-                    "{}:{at}: names `{place}`, a place of one machine",
+                    "{}:{at}: names `{place}`, a path of one machine",
                     file.path
                 ));
             }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nowhere_is_found() {
+    fn a_link_to_a_missing_file_is_found() {
         assert!(
             links_resolve(&file(
                 "README.md",
@@ -135,25 +135,27 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_not_there_is_found() {
-        assert!(words_exist(&file("README.md", "run `cargo xtask test --only live`")).is_empty());
+    fn an_unknown_command_is_found() {
+        assert!(
+            commands_exist(&file("README.md", "run `cargo xtask test --only live`")).is_empty()
+        );
         assert_eq!(
-            words_exist(&file("README.md", concat!("run `cargo xt", "ask dance`"))).len(),
+            commands_exist(&file("README.md", concat!("run `cargo xt", "ask dance`"))).len(),
             1
         );
     }
 
     #[test]
-    fn a_place_of_one_machine_is_found() {
+    fn a_path_of_one_machine_is_found() {
         assert!(
-            no_machine_is_named(&file(
+            no_local_path_is_named(&file(
                 "a.rs",
                 concat!("https://example.com/wo", "rk/x and home/wo", "rk/y")
             ))
             .is_empty()
         );
         assert_eq!(
-            no_machine_is_named(&file("a.rs", concat!("cd /wo", "rk/main"))).len(),
+            no_local_path_is_named(&file("a.rs", concat!("cd /wo", "rk/main"))).len(),
             1
         );
     }

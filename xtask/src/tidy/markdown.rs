@@ -1,8 +1,8 @@
-//! The sentences of a Markdown file, with their lines.
+//! Extracts the sentences of a Markdown file, with their lines.
 //!
-//! Text goes in, sentences come out: of paragraphs, list items, headings and table cells. Code blocks, comments and link targets are left
-//! out, and inline code becomes one word. A comment that begins with `<!-- quoted` leaves out the block below it, which quotes a program's
-//! output. This is no parser of Markdown: it reads the forms that the documents of this repository use, and judges nothing.
+//! Sentences come from paragraphs, list items, headings and table cells. Code blocks, comments and link targets are left out, and
+//! inline code becomes one word. A comment that begins with `<!-- quoted` leaves out the next block, which quotes a program's
+//! output. This module is not a Markdown parser: it reads the forms that this repository uses, and applies no rules.
 
 /// One inline code span, whatever its content.
 const CODE: &str = "`code`";
@@ -47,7 +47,7 @@ struct Block {
     text: String,
 }
 
-/// What the lines so far mean for the next one.
+/// Effect of the previous lines on the next one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// No paragraph is open.
@@ -114,7 +114,7 @@ fn item(line: &str) -> Option<&str> {
     })
 }
 
-/// The cells of a table row; none of the row under the head. A bar in inline code is no border.
+/// Cells of a table row; none for the row under the head. A bar in inline code is not a border.
 fn cells(line: &str) -> Vec<String> {
     let line = without_code(line);
     let cells = line.split('|').map(str::trim);
@@ -122,7 +122,7 @@ fn cells(line: &str) -> Vec<String> {
     filled.map(str::to_owned).collect()
 }
 
-/// Words as a reader sees them: no link targets, no emphasis, one word for each inline code.
+/// Visible words: without link targets and emphasis, with one word for each inline code.
 fn plain(text: &str) -> String {
     let text = without_code(text);
     let mut plain = String::with_capacity(text.len());
@@ -141,7 +141,7 @@ fn without_code(text: &str) -> String {
     pieces.collect()
 }
 
-/// At each word that ends in a full stop, a question mark or an exclamation mark.
+/// Splits after each word that ends in a full stop, a question mark or an exclamation mark.
 fn split(text: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut words: Vec<&str> = Vec::new();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paragraph_is_split_at_its_full_stops_and_not_at_its_lines() {
+    fn a_paragraph_is_split_at_full_stops_and_not_at_line_ends() {
         assert_eq!(
             texts(
                 "One sentence on\ntwo lines. Another one, 1.5 long.\n\n* An item\n  of two lines\n1. A number\n"
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn code_and_links_are_not_prose() {
+    fn code_and_link_targets_are_left_out() {
         assert_eq!(
             texts(
                 "Run `go build. What.` now.\n```\nWhat is here.\n```\nSee [the page](docs/what.md#who).\n"
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_cells_and_a_line_for_each() {
+    fn table_cells_are_separate_sentences_with_their_line() {
         let found = sentences("# Head\n\n| `a|b` | Two words |\n|---|--:|\n| | x. Y |\n");
         let found: Vec<_> = found
             .iter()
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_block_is_left_out_and_the_next_is_not() {
+    fn only_the_quoted_block_is_left_out() {
         assert_eq!(
             texts(
                 "<!-- quoted: printed by a test -->\n| it says so |\n\nAfter it.\n<!-- a note -->\nMore.\n"

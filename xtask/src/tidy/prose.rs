@@ -1,7 +1,7 @@
 //! Rules about the language of documents: short sentences, a subject first, the field's verbs.
 //!
-//! Every Markdown file of the tree is checked. The rules read words, not grammar, so they are narrow: a sentence that breaks one is
-//! wrong, and many wrong sentences break none. Comments in code and messages of programs are not checked here.
+//! Checks every Markdown file of the tree. The rules read words, not grammar, so they are narrow: they reject no correct sentence,
+//! but miss many wrong ones. Comments in code and messages of programs are not checked.
 
 use super::markdown::{Part, Sentence, sentences};
 use super::{Complaint, File};
@@ -9,16 +9,16 @@ use super::{Complaint, File};
 /// Words in a sentence, inline code counted as one. Authors aim at 25.
 const MAX_WORDS: usize = 30;
 
-/// Words that begin a noun clause, if the sentence is no question.
+/// Words that begin a noun clause, unless the sentence is a question.
 const CLAUSES: &[&str] = &[
     "what", "who", "whoever", "whom", "whose", "which", "whether", "how", "why",
 ];
-/// Pairs of words that do.
+/// Pairs of words that begin a noun clause.
 const CLAUSE_PAIRS: &[(&str, &str)] = &[("of", "which"), ("of", "what"), ("that", "which")];
-/// Begins an adverbial clause if a comma follows (`Where X is missing, Y fails`), else a noun clause.
+/// The word begins an adverbial clause before a comma (`Where X is missing, Y fails`), else a noun clause.
 const ADVERB: &str = "where";
 
-/// A phrase, and words to use in its place.
+/// A phrase, and replacements for it.
 type Phrase = (&'static [&'static str], &'static str);
 
 const PHRASES: &[Phrase] = &[
@@ -77,7 +77,7 @@ const PHRASES: &[Phrase] = &[
     (&["walls"], "restrictions"),
 ];
 
-/// Sentences of documents are short, begin with their subject, and use the field's verbs.
+/// Checks that sentences are short, begin with their subject, and use the field's verbs.
 pub(crate) fn documents_are_plain(files: &[File]) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for file in files.iter().filter(|it| it.is_markdown()) {
@@ -112,7 +112,7 @@ fn faults(sentence: &Sentence) -> Vec<String> {
     faults
 }
 
-/// In lower case, without punctuation around them.
+/// Words in lower case, without surrounding punctuation.
 fn words(text: &str) -> Vec<String> {
     let words = text.split_whitespace();
     let words = words.map(|it| it.trim_matches(|it: char| !it.is_alphanumeric()));
@@ -122,7 +122,7 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A fragment in a cell may begin with one, a question too.
+/// Returns whether a sentence begins with a noun clause. Fragments in cells and questions are exempt.
 fn begins_with_a_clause(sentence: &Sentence, words: &[String]) -> bool {
     let text = sentence.text.as_str();
     let is_fragment = sentence.part == Part::Cell && !text.ends_with('.');
@@ -142,7 +142,7 @@ fn word(words: &[String], at: usize) -> &str {
     words.get(at).map_or("", String::as_str)
 }
 
-/// Enough of a sentence to find it.
+/// The first words of a sentence, to identify it.
 fn start(text: &str) -> String {
     const WORDS: usize = 8;
     let words: Vec<&str> = text.split_whitespace().take(WORDS).collect();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_sentence_is_found_where_it_begins() {
+    fn a_long_sentence_is_reported_at_its_first_line() {
         let sentence = |n: usize| "word ".repeat(n - 1) + "end.";
         assert!(found(&sentence(MAX_WORDS)).is_empty());
         let long = found(&format!("Short.\n\n{}", sentence(MAX_WORDS + 1)));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_noun_clause_in_front_is_found() {
+    fn a_leading_noun_clause_is_found() {
         for text in [
             "What it does is this.",
             "Who writes over a tool waits.",
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_and_a_condition_may_begin_so() {
+    fn questions_and_conditions_are_exempt() {
         for text in [
             "What does it do?",
             "Where tracefs is not available, gotrace reports this.",
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phrase_is_found_as_whole_words() {
+    fn phrases_match_whole_words_only() {
         for text in [
             "It says so.",
             "The tool is looked at.",
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_documents_are_read() {
+    fn only_documents_are_checked() {
         let rust = File {
             path: "a.rs".to_owned(),
             text: "//! It says so.".to_owned(),

@@ -2,15 +2,15 @@
 
 use super::{Complaint, File};
 
-/// A file longer than this holds more than one idea.
+/// A longer file contains more than one topic.
 const MAX_LINES: usize = 500;
 
-/// Who may name what. A name found elsewhere, outside tests, is a dependency in the wrong direction.
+/// Names that only some modules may use. Another use, outside tests, is a dependency in the wrong direction.
 struct Border {
     name: &'static str,
-    /// Crates that are looked into.
+    /// The crate to check.
     within: &'static str,
-    /// Starts of the paths that may name it.
+    /// Prefixes of the paths that may use the names.
     allowed: &'static [&'static str],
     why: &'static str,
 }
@@ -20,13 +20,13 @@ const BORDERS: &[Border] = &[
         name: "clap",
         within: "tracer-user/src/",
         allowed: &["tracer-user/src/cli"],
-        why: "only `cli` knows the command line",
+        why: "only `cli` uses the command line parser",
     },
     Border {
         name: "aya",
         within: "tracer-user/src/",
         allowed: &["tracer-user/src/bpf", "tracer-user/src/toolchain"],
-        why: "only the modules that load and attach probes know aya",
+        why: "only the modules that load and attach probes use aya",
     },
     Border {
         name: "tracer_abi",
@@ -66,7 +66,7 @@ const BORDERS: &[Border] = &[
     },
 ];
 
-/// Tests do not count, tables do.
+/// Checks the length of files. Tests do not count; tables do.
 pub(crate) fn files_are_short(files: &[File]) -> Vec<Complaint> {
     let test_modules: Vec<String> = files.iter().flat_map(test_modules).collect();
     let counted = files
@@ -85,7 +85,7 @@ pub(crate) fn files_are_short(files: &[File]) -> Vec<Complaint> {
     long.collect()
 }
 
-/// Paths of the files that a file takes in as modules for tests only.
+/// Paths of the files that a file includes as test-only modules.
 fn test_modules(file: &File) -> Vec<String> {
     let Some(stem) = file.path.strip_suffix(".rs") else {
         return Vec::new();
@@ -104,8 +104,8 @@ fn test_modules(file: &File) -> Vec<String> {
     names.map(|name| format!("{dir}/{name}.rs")).collect()
 }
 
-/// Modules of tests are what the module above them is.
-pub(crate) fn modules_say_what_they_are(files: &[File]) -> Vec<Complaint> {
+/// Checks module docs, except in test modules, which the module above describes.
+pub(crate) fn modules_have_docs(files: &[File]) -> Vec<Complaint> {
     let test_modules: Vec<String> = files.iter().flat_map(test_modules).collect();
     let silent = files.iter().filter(|it| {
         it.is_rust() && !it.text.starts_with("//!") && !test_modules.contains(&it.path)
@@ -113,7 +113,7 @@ pub(crate) fn modules_say_what_they_are(files: &[File]) -> Vec<Complaint> {
     silent
         .map(|it| {
             format!(
-                "{}:1: a module opens with `//!`: what it is, and what it does not do",
+                "{}:1: a module begins with `//!`: what it does, and what it does not do",
                 it.path
             )
         })
@@ -138,7 +138,7 @@ pub(crate) fn dependencies_point_one_way(files: &[File]) -> Vec<Complaint> {
     complaints
 }
 
-/// Whether a line of code uses something of `name`. Comments may speak of anything.
+/// Returns whether a line of code uses `name`. Comments are exempt.
 fn names(line: &str, name: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
     let uses = |(at, _): (usize, &str)| {
@@ -153,12 +153,12 @@ fn names(line: &str, name: &str) -> bool {
     code.match_indices(name).any(uses)
 }
 
-/// A process that has the database of the history open may not open the file beside `SQLite`: closing any descriptor of it drops all
-/// locks of the process. So one file of the history opens files, and nobody else opens a connection.
+/// Closing any descriptor of a file releases all locks of the process on it. A process with an open connection to the history must
+/// therefore not open the file beside `SQLite`. One file opens history files, and no other code opens a connection.
 pub(crate) fn the_history_is_opened_in_one_file(files: &[File]) -> Vec<Complaint> {
     const ALLOWED: &str = "tracer-user/src/history/connect.rs";
     const HISTORY: &str = "tracer-user/src/history";
-    /// Files of a central history's address: certificates and passwords.
+    /// Files of the central history's address: certificates and passwords.
     const CENTRAL: &str = "tracer-user/src/history/central";
     const CONNECTIONS: &[&str] = &["Connection::open"];
     const FILES: &[&str] = &[
@@ -196,14 +196,14 @@ pub(crate) fn the_history_is_opened_in_one_file(files: &[File]) -> Vec<Complaint
 
 pub(crate) fn no_test_skips_itself(files: &[File]) -> Vec<Complaint> {
     let mut complaints = Vec::new();
-    // Spelled in two parts, or this line would be a finding.
+    // Written in two parts, so that this line itself passes.
     let ignore = concat!("#[", "ignore");
     for file in files.iter().filter(|it| it.is_rust()) {
         let skips = file
             .lines()
             .filter(|(_, line)| line.trim_start().starts_with(ignore));
         complaints.extend(
-            skips.map(|(at, _)| format!("{}:{at}: a test may not be switched off", file.path)),
+            skips.map(|(at, _)| format!("{}:{at}: a test must not be disabled", file.path)),
         );
     }
     complaints
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_border_is_crossed_by_code_and_not_by_words() {
+    fn only_code_breaks_a_border() {
         let crossed = |text: &str| {
             !dependencies_point_one_way(&file("tracer-user/src/run.rs", text)).is_empty()
         };
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_do_not_make_a_file_long() {
+    fn inline_tests_do_not_count_as_length() {
         let code = "//! x\n".to_owned() + &"x\n".repeat(MAX_LINES - 1);
         let tests = "#[cfg(test)]\n".to_owned() + &"x\n".repeat(100);
         assert!(files_are_short(&file("a.rs", &(code.clone() + &tests))).is_empty());
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_tests_may_be_long() {
+    fn a_file_of_tests_can_be_long() {
         let declares = |path: &str, name: &str| {
             let text = format!("//! x\n#[cfg(test)]\npub(crate) mod {name};\n");
             test_modules(&File {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_is_switched_off_is_found() {
+    fn a_disabled_test_is_found() {
         let off = concat!("    #[", "ignore = \"slow\"]\n");
         assert_eq!(no_test_skips_itself(&file("a.rs", off)).len(), 1);
     }

@@ -1,7 +1,8 @@
-//! An archive that the kernel unpacks as its first file system: `newc`, as `Documentation/driver-api/early-userspace/buffer-format.rst`
-//! describes it. Not compressed: a guest without hardware help takes longer to unpack than the host to hand over.
+//! Writes the archive that the kernel unpacks as its first file system. The format is `newc`, described in
+//! `Documentation/driver-api/early-userspace/buffer-format.rst`. The archive is not compressed: without hardware acceleration,
+//! unpacking in the guest takes longer than reading.
 //!
-//! It knows directories, files and device nodes, all of root's. It writes no links: what is a link on the host is a file here.
+//! Supports directories, files and device nodes, all owned by root. It writes no links: a link on the host becomes a file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +15,7 @@ const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const CHARACTERS: u32 = 0o020_000;
 
-/// The archive as far as it has been written.
+/// The part of the archive written so far.
 #[derive(Default)]
 pub(super) struct Archive {
     bytes: Vec<u8>,
@@ -23,7 +24,7 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// A directory and all above it. One that is there already stays as it is.
+    /// Adds a directory and its parents, unless they exist.
     pub(super) fn directory(&mut self, path: &Path) -> Result<()> {
         if path.parent().is_none() || !self.directories.insert(path.to_owned()) {
             return Ok(());
@@ -34,24 +35,24 @@ impl Archive {
         self.entry(path, DIRECTORY | 0o755, (0, 0), &[])
     }
 
-    /// A file of this content.
+    /// Adds a file with this content.
     pub(super) fn file(&mut self, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
         self.directory(path.parent().unwrap_or(path))?;
         self.entry(path, FILE | mode, (0, 0), content)
     }
 
-    /// A file of the host, followed if it is a link, at a place of its own.
+    /// Adds a file of the host under another path. Follows links.
     pub(super) fn copy(&mut self, from: &Path, to: &Path) -> Result<()> {
         let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
         let about = fs::metadata(from).with_context(|| format!("cannot see {}", from.display()))?;
         self.file(to, about.permissions().mode() & 0o777, &content)
     }
 
-    /// A directory of the host with all that is in it, at a place of its own.
+    /// Adds a directory of the host with its content, under another path.
     pub(super) fn tree_at(&mut self, from: &Path, to: &Path) -> Result<()> {
         self.directory(to)?;
         for path in children(from)? {
-            let name = path.file_name().context("a file without a name")?;
+            let name = path.file_name().context("a path without a file name")?;
             if path.is_dir() {
                 self.tree_at(&path, &to.join(name))?;
             } else {
@@ -61,24 +62,24 @@ impl Archive {
         Ok(())
     }
 
-    /// A character device.
+    /// Adds a character device.
     pub(super) fn device(&mut self, path: &Path, number: (u32, u32)) -> Result<()> {
         self.directory(path.parent().unwrap_or(path))?;
         self.entry(path, CHARACTERS | 0o600, number, &[])
     }
 
-    /// The whole archive.
+    /// Returns the complete archive.
     pub(super) fn finish(mut self) -> Result<Vec<u8>> {
         self.entry(Path::new("TRAILER!!!"), 0, (0, 0), &[])?;
         Ok(self.bytes)
     }
 
     fn entry(&mut self, path: &Path, mode: u32, device: (u32, u32), content: &[u8]) -> Result<()> {
-        let name = path.to_str().context("a path that is not UTF-8")?;
+        let name = path.to_str().context("the path is not UTF-8")?;
         let name = name.trim_start_matches('/');
         let size = u32::try_from(content.len())
             .with_context(|| format!("{} is too large", path.display()))?;
-        let name_size = u32::try_from(name.len() + 1).context("a name that is too long")?;
+        let name_size = u32::try_from(name.len() + 1).context("the name is too long")?;
         self.n_entries += 1;
         let fields = [
             self.n_entries, // inode
@@ -89,11 +90,11 @@ impl Archive {
             0, // time
             size,
             0,
-            0, // device that holds it
+            0, // device that contains the file
             device.0,
             device.1,
             name_size,
-            0, // checksum, which this format has not
+            0, // checksum, which this format does not have
         ];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
@@ -113,12 +114,12 @@ impl Archive {
     }
 }
 
-/// What is in a directory of the host, in order.
+/// Entries of a directory of the host, sorted.
 pub(super) fn children(dir: &Path) -> Result<Vec<PathBuf>> {
-    let said = || format!("cannot list {}", dir.display());
+    let printed = || format!("cannot list {}", dir.display());
     let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).with_context(said)? {
-        paths.push(entry.with_context(said)?.path());
+    for entry in fs::read_dir(dir).with_context(printed)? {
+        paths.push(entry.with_context(printed)?.path());
     }
     paths.sort();
     Ok(paths)

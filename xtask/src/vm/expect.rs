@@ -1,79 +1,83 @@
-//! What a guest must have told. Each departure is a sentence; none is the proof.
+//! Checks the results of a guest. Each departure from the expectation is a sentence; an empty list is a pass.
 //!
-//! Phases are held against the lists that the tests of this machine's kernel use, which were read off Go's tools and not off gotrace.
+//! Phases must equal the lists of the live tests, which were copied from the output of Go's tools, not from gotrace.
 
 use serde_json::{Value, json};
 use tests::{Toolchain, phases};
 
-use super::guest::Ended;
+use super::guest::GuestOutput;
 use super::report::Section;
-use super::task::Asked;
+use super::task::Checks;
 
-/// What only a broken kernel says.
+/// Messages that only a broken kernel prints.
 const ALARMS: [&str; 5] = ["WARNING:", "BUG:", "Oops", "Call Trace:", "Kernel panic"];
 
-/// What gotrace says where the kernel does not tell where its members are.
+/// gotrace's exit code and message on a kernel without BTF.
 const NO_BTF: (i32, &str) = (110, "this kernel has no BTF");
 
-/// What it says where a kernel counts the memory of maps, and too little may be locked.
+/// gotrace's exit code and message on a kernel that counts map memory, with a low limit of locked memory.
 const MEMLOCK: (i32, &str) = (113, "the kernel refused memory for a map");
 
-/// What doctor names on such a kernel, and nothing else: there is no Landlock around the reader of outputs.
+/// The only complaint of doctor on such a kernel: it has no Landlock for the reader of outputs.
 const LIMITS: [&str; 1] = ["reader"];
 
-/// What it says where nobody may read the kernel's memory.
+/// gotrace's exit code and message on a kernel that denies access to its memory.
 const LOCKED: (i32, &str) = (112, "the kernel is locked down (confidentiality)");
 
-/// All that is wrong with a guest.
-pub(super) fn departures(ended: &Ended, asked: Asked, toolchains: &[Toolchain]) -> Vec<String> {
+/// All departures of a guest.
+pub(super) fn departures(
+    ended: &GuestOutput,
+    checks: Checks,
+    toolchains: &[Toolchain],
+) -> Vec<String> {
     let mut wrong: Vec<String> = ended
         .console
         .lines()
         .filter(|line| ALARMS.iter().any(|it| line.contains(it)))
-        .map(|line| format!("the kernel said `{}`", line.trim()))
+        .map(|line| format!("the kernel logged `{}`", line.trim()))
         .collect();
     if ended.report.section("end").code.is_none() {
-        wrong.push("the guest did not get to its end".to_owned());
+        wrong.push("the guest did not finish".to_owned());
     }
     let newest = toolchains.last();
     let by_each = || {
         let each = toolchains.iter();
-        each.flat_map(|it| build(ended, &name(it), it, How::Renamed))
+        each.flat_map(|it| build(ended, &name(it), it, Detection::Renamed))
     };
-    let by_newest = |name: &str, how: How| {
+    let by_newest = |name: &str, how: Detection| {
         let wrong = newest.map(|it| build(ended, name, it, how));
         wrong.unwrap_or_default()
     };
-    match asked {
-        Asked::All | Asked::AllLimited => {
-            if asked == Asked::All {
+    match checks {
+        Checks::All | Checks::AllLimited => {
+            if checks == Checks::All {
                 wrong.extend(doctor(ended, 0));
-                wrong.extend(by_newest("memlock", How::Renamed));
+                wrong.extend(by_newest("memlock", Detection::Renamed));
             } else {
                 wrong.extend(doctor_names(ended, LIMITS));
                 wrong.extend(refused(ended, "memlock", MEMLOCK));
             }
             wrong.extend(usage(ended));
             wrong.extend(by_each());
-            wrong.extend(by_newest("paranoid", How::Renamed));
-            wrong.extend(by_newest("tracefs", How::Announced));
+            wrong.extend(by_newest("paranoid", Detection::Renamed));
+            wrong.extend(by_newest("tracefs", Detection::Announced));
             wrong.extend(refused(ended, "btf", NO_BTF));
         }
-        Asked::Builds => {
+        Checks::Builds => {
             wrong.extend(doctor(ended, 0));
             wrong.extend(usage(ended));
             wrong.extend(by_each());
         }
-        Asked::Integrity => {
+        Checks::Integrity => {
             wrong.extend(locked(ended, "[integrity]"));
             wrong.extend(doctor(ended, 0));
             wrong.extend(
                 newest
                     .into_iter()
-                    .flat_map(|it| build(ended, &name(it), it, How::Renamed)),
+                    .flat_map(|it| build(ended, &name(it), it, Detection::Renamed)),
             );
         }
-        Asked::Confidentiality => {
+        Checks::Confidentiality => {
             wrong.extend(locked(ended, "[confidentiality]"));
             wrong.extend(doctor(ended, LOCKED.0));
             wrong.extend(refused(ended, "strict", LOCKED));
@@ -89,22 +93,22 @@ fn name(toolchain: &Toolchain) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn doctor(ended: &Ended, code: i32) -> Option<String> {
+fn doctor(ended: &GuestOutput, code: i32) -> Option<String> {
     let doctor = ended.report.section("doctor");
-    let found = doctor.said.trim();
-    (doctor.code != Some(code)).then(|| format!("doctor ended with {:?}: {found}", doctor.code))
+    let found = doctor.stdout.trim();
+    (doctor.code != Some(code)).then(|| format!("doctor exited with {:?}: {found}", doctor.code))
 }
 
-/// Times and memory are those that the kernel tells the parent; `docs/kernel-facts.md` quotes the table.
-fn usage(ended: &Ended) -> Option<String> {
+/// Checks that times and memory equal the kernel's results for the parent; `docs/kernel-facts.md` quotes the table.
+fn usage(ended: &GuestOutput) -> Option<String> {
     let usage = ended.report.section("usage");
-    (usage.code != Some(0)).then(|| ended_wrongly("usage", &usage))
+    (usage.code != Some(0)).then(|| unexpected_end("usage", &usage))
 }
 
-/// It has complaints of these kinds and no others.
-fn doctor_names(ended: &Ended, wanted: [&str; 1]) -> Option<String> {
+/// Checks that doctor has these complaints and no others.
+fn doctor_names(ended: &GuestOutput, wanted: [&str; 1]) -> Option<String> {
     let doctor = ended.report.section("doctor");
-    let found: Value = serde_json::from_str(&doctor.said).unwrap_or_default();
+    let found: Value = serde_json::from_str(&doctor.stdout).unwrap_or_default();
     let checks = found["checks"].as_array().map_or(&[][..], Vec::as_slice);
     let named: Vec<&Value> = checks
         .iter()
@@ -112,48 +116,48 @@ fn doctor_names(ended: &Ended, wanted: [&str; 1]) -> Option<String> {
         .map(|it| &it["name"])
         .collect();
     let is_right = doctor.code == Some(1) && named == wanted;
-    (!is_right).then(|| format!("doctor ended with {:?}: {named:?}", doctor.code))
+    (!is_right).then(|| format!("doctor exited with {:?}: {named:?}", doctor.code))
 }
 
-/// The guest was started as it was meant to be.
-fn locked(ended: &Ended, wanted: &str) -> Option<String> {
-    let said = ended.report.section("lockdown").said;
-    (!said.contains(wanted)).then(|| format!("lockdown: `{}` without {wanted}", said.trim()))
+/// Checks that the kernel is locked down as requested.
+fn locked(ended: &GuestOutput, wanted: &str) -> Option<String> {
+    let stdout = ended.report.section("lockdown").stdout;
+    (!stdout.contains(wanted)).then(|| format!("lockdown: `{}` without {wanted}", stdout.trim()))
 }
 
-/// Nothing was run, and why.
-fn refused(ended: &Ended, name: &str, (code, why): (i32, &str)) -> Option<String> {
+/// Checks that gotrace did not run the command, and reported the reason.
+fn refused(ended: &GuestOutput, name: &str, (code, why): (i32, &str)) -> Option<String> {
     let section = ended.report.section(name);
-    let is_right = section.code == Some(code) && section.complained.contains(why);
-    (!is_right || section.said.contains("untraced")).then(|| ended_wrongly(name, &section))
+    let is_right = section.code == Some(code) && section.stderr.contains(why);
+    (!is_right || section.stdout.contains("untraced")).then(|| unexpected_end(name, &section))
 }
 
-/// It was run all the same, and why that was not traced is said.
-fn untraced(ended: &Ended, name: &str, why: &str) -> Option<String> {
+/// Checks that gotrace ran the command untraced, and reported the reason.
+fn untraced(ended: &GuestOutput, name: &str, why: &str) -> Option<String> {
     let section = ended.report.section(name);
-    let is_right = section.code == Some(0) && section.complained.contains(why);
-    (!is_right || !section.said.contains("untraced")).then(|| ended_wrongly(name, &section))
+    let is_right = section.code == Some(0) && section.stderr.contains(why);
+    (!is_right || !section.stdout.contains("untraced")).then(|| unexpected_end(name, &section))
 }
 
-fn ended_wrongly(name: &str, section: &Section) -> String {
-    let (said, complained) = (section.said.trim(), section.complained.trim());
+fn unexpected_end(name: &str, section: &Section) -> String {
+    let (stdout, stderr) = (section.stdout.trim(), section.stderr.trim());
     format!(
-        "{name}: ended with {:?}, said `{said}` and complained `{complained}`",
+        "{name}: exited with {:?}, stdout `{stdout}`, stderr `{stderr}`",
         section.code
     )
 }
 
-/// How it was seen that a build's output came to its place.
+/// Detection gotrace detected that a build's output was installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    /// By the system call.
+enum Detection {
+    /// By the rename system call.
     Renamed,
-    /// By what the go command said, for want of tracefs.
+    /// By the go command's own output, without tracefs.
     Announced,
 }
 
-impl How {
-    fn word(self) -> &'static str {
+impl Detection {
+    fn name(self) -> &'static str {
         match self {
             Self::Renamed => "renamed",
             Self::Announced => "announced",
@@ -161,17 +165,17 @@ impl How {
     }
 }
 
-/// One build under gotrace: its own end, and the trace of it.
-fn build(ended: &Ended, name: &str, toolchain: &Toolchain, how: How) -> Vec<String> {
+/// Checks one build under gotrace: its exit code and its trace.
+fn build(ended: &GuestOutput, name: &str, toolchain: &Toolchain, how: Detection) -> Vec<String> {
     let run = ended.report.section(name);
     if run.code != Some(0) {
-        let said = run.complained.trim();
-        return vec![format!("{name}: ended with {:?}: {said}", run.code)];
+        let stderr = run.stderr.trim();
+        return vec![format!("{name}: exited with {:?}: {stderr}", run.code)];
     }
-    let text = ended.report.section(&format!("{name}-trace")).said;
+    let text = ended.report.section(&format!("{name}-trace")).stdout;
     let wrong = match serde_json::from_str(&text) {
         Ok(trace) => missing(&trace, toolchain, how),
-        Err(error) => vec![format!("the trace cannot be read: {error}")],
+        Err(error) => vec![format!("cannot parse the trace: {error}")],
     };
     wrong
         .into_iter()
@@ -179,7 +183,7 @@ fn build(ended: &Ended, name: &str, toolchain: &Toolchain, how: How) -> Vec<Stri
         .collect()
 }
 
-fn missing(trace: &Value, toolchain: &Toolchain, how: How) -> Vec<String> {
+fn missing(trace: &Value, toolchain: &Toolchain, how: Detection) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut demand = |what: &str, found: Value, wanted: Value| {
         if found != wanted {
@@ -199,7 +203,7 @@ fn missing(trace: &Value, toolchain: &Toolchain, how: How) -> Vec<String> {
         version.clone(),
     );
     demand(
-        "end of the build",
+        "exit code of the build",
         build["status"]["code"].clone(),
         0.into(),
     );
@@ -230,9 +234,9 @@ fn missing(trace: &Value, toolchain: &Toolchain, how: How) -> Vec<String> {
     demand("outputs", count(&build["outputs"]), 1.into());
     demand("output", output["path"].clone(), "/out/hello".into());
     demand(
-        "way of the output",
+        "detection of the output",
         output["how"].clone(),
-        how.word().into(),
+        how.name().into(),
     );
     demand(
         "version in the output",

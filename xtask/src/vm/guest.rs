@@ -1,8 +1,8 @@
-//! Starting a kernel in an emulator, and what comes out of its two serial lines.
+//! Starts a kernel in an emulator, and reads its two serial lines.
 //!
-//! The processor is always emulated: `/dev/kvm` can be there and start no stock kernel. One processor without `cmpxchg16b`, which QEMU
-//! 7.2 gets wrong: with it one boot in seven dies before its first process. A guest that never reached its first process says
-//! nothing about gotrace and is started again.
+//! The processor is always emulated, because `/dev/kvm` can exist and yet not start a stock kernel. It has one core without
+//! `cmpxchg16b`, which QEMU 7.2 gets wrong: with it, one boot in seven fails before the first process. A guest that never reached
+//! its first process proves nothing about gotrace, and is started again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,23 +15,23 @@ use anyhow::{Context as _, Result, bail};
 use super::report::Report;
 use super::task::Task;
 
-/// Longer than a guest takes on a busy machine, several times over.
+/// Several times longer than a guest takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(10);
 
 const N_TRIES: usize = 3;
 
-/// What came out.
-pub(super) struct Ended {
-    /// All that the kernel said.
+/// Output of a guest.
+pub(super) struct GuestOutput {
+    /// All messages of the kernel.
     pub(super) console: String,
     pub(super) report: Report,
     pub(super) took: Duration,
-    /// Boots that did not get to a first process before the one that did.
+    /// Number of boots that failed before their first process.
     pub(super) n_failed_boots: usize,
 }
 
-/// Runs a guest to its end.
-pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<Ended> {
+/// Runs a guest until it ends.
+pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<GuestOutput> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let (console, results) = (dir.join("console.log"), dir.join("results.log"));
     for n_failed_boots in 0..N_TRIES {
@@ -39,7 +39,7 @@ pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<Ended> {
         boot(task, root, &console, &results)?;
         let report = Report::parse(&read(&results)?);
         if !report.is_empty() {
-            return Ok(Ended {
+            return Ok(GuestOutput {
                 console: read(&console)?,
                 report,
                 took: began.elapsed(),
@@ -47,8 +47,8 @@ pub(super) fn run(task: &Task, root: &Path, dir: &Path) -> Result<Ended> {
             });
         }
     }
-    let said = read(&console)?;
-    let last: Vec<&str> = said.lines().rev().take(20).collect();
+    let printed = read(&console)?;
+    let last: Vec<&str> = printed.lines().rev().take(20).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
     bail!(
         "no first process in {N_TRIES} boots; the console ends with\n{}",
@@ -66,32 +66,36 @@ fn boot(task: &Task, root: &Path, console: &PathBuf, results: &PathBuf) -> Resul
         .arg("-initrd")
         .arg(root)
         .args(["-serial", &serial(console), "-serial", &serial(results)])
-        // Warnings are printed, all else that is not worse is not: it would take longer than what it tells of.
+        // The kernel prints only warnings and worse, because more output would slow the guest.
         .args([
             "-append",
             &format!(
                 "console=ttyS0 loglevel=5 panic=-1 {}",
-                task.asked.boot_words()
+                task.checks.boot_parameters()
             ),
         ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .context("cannot run qemu-system-x86_64: run `cargo xtask setup`")?;
+        .context("cannot run qemu-system-x86_64: install it with `cargo xtask setup`")?;
     wait(&mut qemu)
 }
 
-/// A guest that hangs is ended; what it said until then is looked at like all else.
+/// Kills a guest that hangs; its output until then is checked like any other.
 fn wait(qemu: &mut Child) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        if qemu.try_wait().context("the emulator was lost")?.is_some() {
+        if qemu
+            .try_wait()
+            .context("cannot wait for the emulator")?
+            .is_some()
+        {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(50));
     }
-    qemu.kill().context("cannot end the emulator")?;
-    qemu.wait().context("the emulator was lost")?;
+    qemu.kill().context("cannot kill the emulator")?;
+    qemu.wait().context("cannot wait for the emulator")?;
     Ok(())
 }
 

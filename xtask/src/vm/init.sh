@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process of the guest. What the host is to know goes through the second serial line, in sections that
-# `xtask/src/vm/report.rs` reads; the first one is the kernel's.
+# The first process of the guest. It sends results to the host through the second serial line, in sections that
+# `xtask/src/vm/report.rs` parses. The kernel uses the first serial line.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /out /root
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/root
@@ -14,25 +14,25 @@ mount -t bpf bpf /sys/fs/bpf
 stty -F /dev/ttyS1 raw
 ifconfig lo up
 
-# section NAME COMMAND...: runs it, and tells what it said and how it ended.
+# section NAME COMMAND...: runs the command, and sends its output and exit code.
 section() {
     local name=$1 code
     shift
-    "$@" >/tmp/said 2>/tmp/complained </dev/null
+    "$@" >/tmp/stdout 2>/tmp/stderr </dev/null
     code=$?
     {
-        echo "@@ $name said"
-        cat /tmp/said
+        echo "@@ $name stdout"
+        cat /tmp/stdout
         echo
-        echo "@@ $name complained"
-        cat /tmp/complained
+        echo "@@ $name stderr"
+        cat /tmp/stderr
         echo
-        echo "@@ $name ended $code"
+        echo "@@ $name exit $code"
     } >/dev/ttyS1
 }
 
-# build NAME GOROOT [COMMAND...]: a build by this toolchain under gotrace, with a cache as it was on the host.
-# Before it go the words that change how it is run.
+# build NAME GOROOT [COMMAND...]: runs a build by this toolchain under gotrace, with the host's cache. COMMAND precedes
+# the build's command line and changes its environment.
 build() {
     local name=$1 root=$2
     shift 2
@@ -52,7 +52,7 @@ doctor() {
     section doctor env PATH="$newest/bin:/bin" gotrace doctor --format json
 }
 
-# Times and memory, beside what the kernel tells the parent.
+# Compares times and memory with the kernel's results for the parent.
 usage() {
     section usage /bin/usage children /bin/gotrace /tmp 64
 }
@@ -63,12 +63,12 @@ each_toolchain() {
     done </toolchains
 }
 
-# A machine that is set up against it.
-narrow() {
+# Builds on a machine with restrictions.
+restricted() {
     echo 4 >/proc/sys/kernel/perf_event_paranoid
     build paranoid "$newest"
 
-    # Without the right to raise it.
+    # The command has no right to raise the limit.
     build memlock "$newest" /usr/bin/setpriv --bounding-set -sys_resource sh -c 'ulimit -l 64 && exec "$@"' sh
 
     umount /sys/fs/bpf
@@ -79,19 +79,19 @@ narrow() {
     build btf "$newest"
 }
 
-# refused NAME [WORD...]: what becomes of a command where nothing can be traced.
+# refused NAME [OPTION...]: runs a command that gotrace cannot trace.
 refused() {
     local name=$1
     shift
     section "$name" gotrace run "$@" -- echo untraced
 }
 
-case $(tr ' ' '\n' </proc/cmdline | sed -n 's/^gotrace.asked=//p') in
+case $(tr ' ' '\n' </proc/cmdline | sed -n 's/^gotrace.checks=//p') in
 all)
     doctor
     usage
     each_toolchain
-    narrow
+    restricted
     ;;
 builds)
     doctor
@@ -108,7 +108,7 @@ confidentiality)
     doctor
     refused strict --strict
     refused lenient
-    # As in a container: the kernel does not say how it is locked, but it refuses as before.
+    # As in a container, the state of the lockdown is not readable, but the kernel still refuses.
     umount /sys/kernel/security
     refused hidden --strict
     ;;

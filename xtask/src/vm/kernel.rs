@@ -1,7 +1,7 @@
-//! Debian's kernels for machines in a cloud: which there are, and their images.
+//! Lists and downloads Debian's cloud kernels.
 //!
-//! A package manager with directories of its own looks into the suites of Debian, on the servers that this machine is set up to use; the
-//! machine's own package lists are neither read nor changed. Only the image is kept of a package.
+//! A package manager with its own directories reads Debian's suites from the servers that this machine is configured to use. It
+//! neither reads nor changes the machine's package lists. Only the kernel image of a package is kept.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use super::cpio::children;
 use super::task::Series;
 use crate::shell;
 
-/// Every suite that has kernels for the architecture, and the archive that it is of.
+/// Every suite with kernels for the architecture, and its archive.
 const SUITES: [(&str, &str); 9] = [
     ("debian", "bullseye"),
     ("debian-security", "bullseye-security"),
@@ -29,7 +29,7 @@ const SUITES: [(&str, &str); 9] = [
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What Debian has.
+/// Debian's available kernels.
 pub(super) struct Kernels {
     apt: Apt,
     packages: BTreeMap<Series, String>,
@@ -37,8 +37,8 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    /// Asks Debian.
-    pub(super) fn look(home: &Path) -> Result<Self> {
+    /// Lists the available kernels.
+    pub(super) fn list(home: &Path) -> Result<Self> {
         let apt = Apt::prepare(&home.join("apt"))?;
         let packages = newest_of_each_series(&apt.names()?);
         Ok(Self {
@@ -52,7 +52,7 @@ impl Kernels {
         self.packages.keys().copied().collect()
     }
 
-    /// The newest image of a series. What was fetched before is not fetched again while it is the newest.
+    /// The newest image of a series. An earlier download is reused while it is the newest.
     pub(super) fn image(&self, series: Series) -> Result<PathBuf> {
         let package = self
             .packages
@@ -66,7 +66,7 @@ impl Kernels {
     }
 }
 
-/// The newest package of each series. A kernel of several packages is named by the one that has the image.
+/// The newest package of each series. If a kernel has several packages, the one with the image is chosen.
 fn newest_of_each_series(names: &[String]) -> BTreeMap<Series, String> {
     let mut newest: BTreeMap<Series, (Vec<u32>, bool, &String)> = BTreeMap::new();
     for package in names {
@@ -79,7 +79,7 @@ fn newest_of_each_series(names: &[String]) -> BTreeMap<Series, String> {
         let best = newest
             .entry((major, minor))
             .or_insert_with(|| (version.clone(), is_binary, package));
-        // Since 6.19 `linux-image` only depends on `linux-binary`, which has the image.
+        // Since 6.19 `linux-image` only depends on `linux-binary`, which contains the image.
         if (&version, is_binary) > (&best.0, best.1) {
             *best = (version, is_binary, package);
         }
@@ -90,12 +90,12 @@ fn newest_of_each_series(names: &[String]) -> BTreeMap<Series, String> {
         .collect()
 }
 
-/// The numbers in a package's name, and whether it is one of those that only hold the image.
+/// The version numbers in a package's name, and whether the package contains only the image.
 fn version(package: &str) -> Option<(Vec<u32>, bool)> {
     let image = package.strip_prefix("linux-image-");
     let binary = package.strip_prefix("linux-binary-");
     let version = image.or(binary)?.strip_suffix("-cloud-amd64")?;
-    // The kernel of another release's backports is built for that one: `6.1.0-0.deb11.56`.
+    // Backports contain kernels for another release: `6.1.0-0.deb11.56`.
     if !version.starts_with(|it: char| it.is_ascii_digit()) || version.contains("-0.deb") {
         return None;
     }
@@ -105,14 +105,14 @@ fn version(package: &str) -> Option<(Vec<u32>, bool)> {
     Some((numbers.collect(), binary.is_some()))
 }
 
-/// The package manager in directories of its own.
+/// A package manager with its own directories.
 struct Apt {
     config: PathBuf,
     downloads: PathBuf,
 }
 
 impl Apt {
-    /// Makes the directories and fetches what packages there are.
+    /// Creates the directories and downloads the package lists.
     fn prepare(home: &Path) -> Result<Self> {
         for dir in ["state/lists/partial", "cache/archives/partial", "downloads"] {
             let dir = home.join(dir);
@@ -158,7 +158,7 @@ impl Apt {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// Fetches a package and keeps its image.
+    /// Downloads a package and keeps its image.
     fn image(&self, package: &str, image: &Path) -> Result<()> {
         let fresh = self.downloads.join(package);
         let unpacked = fresh.join("unpacked");
@@ -177,8 +177,8 @@ impl Apt {
         let found = files_below(&unpacked)?
             .into_iter()
             .next()
-            .with_context(|| format!("{package} has no kernel image"))?;
-        let kernels = image.parent().context("a directory of images")?;
+            .with_context(|| format!("{package} contains no kernel image"))?;
+        let kernels = image.parent().context("the image path has no parent")?;
         fs::create_dir_all(kernels)
             .with_context(|| format!("cannot make {}", kernels.display()))?;
         fs::rename(&found, image).with_context(|| format!("cannot move {}", found.display()))?;
@@ -193,7 +193,7 @@ fn unpack_image(deb: &Path, to: &Path) -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot run dpkg-deb")?;
-    let tar = package.stdout.take().context("dpkg-deb without output")?;
+    let tar = package.stdout.take().context("no stdout of dpkg-deb")?;
     let unpacked = shell::run(
         Command::new("tar")
             .args(["--extract", "--directory"])
@@ -201,7 +201,7 @@ fn unpack_image(deb: &Path, to: &Path) -> Result<()> {
             .args(["--wildcards", "*/vmlinuz*"])
             .stdin(tar),
     );
-    let status = package.wait().context("dpkg-deb was lost")?;
+    let status = package.wait().context("cannot wait for dpkg-deb")?;
     unpacked?;
     if !status.success() {
         bail!("dpkg-deb cannot read {}: {status}", deb.display());
@@ -224,7 +224,7 @@ fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The server of Debian's archive that this machine uses: `http://server`.
+/// The server of Debian's archive in this machine's configuration: `http://server`.
 fn server() -> Result<String> {
     let mut places = vec![PathBuf::from("/etc/apt/sources.list")];
     places.extend(children(Path::new("/etc/apt/sources.list.d")).unwrap_or_default());
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_of_a_series_is_the_one_with_the_image() {
+    fn the_package_with_the_image_is_chosen_for_a_series() {
         let names = [
             "linux-image-6.1.0-9-cloud-amd64",
             "linux-image-6.1.0-56-cloud-amd64",
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_that_of_debian_in_either_form() {
+    fn the_debian_server_is_found_in_both_formats() {
         let new = "Types: deb\n# http://old/debian\nURIs: http://a.test/debian\n";
         assert_eq!(server_in(new), Some("http://a.test".to_owned()));
         let old = "deb https://b.test/debian/ bookworm main\n";

@@ -1,13 +1,13 @@
-//! What a guest tells: sections, each a command with what it said and how it ended. The other side is `init.sh`.
+//! Results of a guest, in sections: each has the output of a command and its exit code. `init.sh` writes them.
 
 use std::collections::BTreeMap;
 
-/// What one command said.
+/// Results of one command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Section {
-    pub(super) said: String,
-    pub(super) complained: String,
-    /// The exit code; nothing where the guest ended before.
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    /// The exit code; `None` if the guest ended earlier.
     pub(super) code: Option<i32>,
 }
 
@@ -22,19 +22,21 @@ impl Report {
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
-                ["@@", name, "said"] => at = Some(((*name).to_owned(), true)),
-                ["@@", name, "complained"] => at = Some(((*name).to_owned(), false)),
-                ["@@", name, "ended", code] => {
+                ["@@", name, "stdout"] => at = Some(((*name).to_owned(), true)),
+                ["@@", name, "stderr"] => at = Some(((*name).to_owned(), false)),
+                ["@@", name, "exit", code] => {
                     sections.entry((*name).to_owned()).or_default().code = code.parse().ok();
                     at = None;
                 }
                 _ => {
-                    let Some((name, is_said)) = &at else { continue };
+                    let Some((name, is_stdout)) = &at else {
+                        continue;
+                    };
                     let section = sections.entry(name.clone()).or_default();
-                    let text = if *is_said {
-                        &mut section.said
+                    let text = if *is_stdout {
+                        &mut section.stdout
                     } else {
-                        &mut section.complained
+                        &mut section.stderr
                     };
                     text.push_str(line);
                     text.push('\n');
@@ -48,7 +50,7 @@ impl Report {
         self.0.is_empty()
     }
 
-    /// A section; empty and without an end if the guest did not get so far.
+    /// A section; empty and without an exit code if the guest did not reach it.
     pub(super) fn section(&self, name: &str) -> Section {
         self.0.get(name).cloned().unwrap_or_default()
     }
@@ -59,15 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_is_what_was_said_what_was_complained_and_the_end() {
-        let text =
-            "noise\n@@ a said\none\ntwo\n\n@@ a complained\nno\n@@ a ended 3\n@@ b said\nx\n";
+    fn a_section_contains_stdout_stderr_and_the_exit_code() {
+        let text = "noise\n@@ a stdout\none\ntwo\n\n@@ a stderr\nno\n@@ a exit 3\n@@ b stdout\nx\n";
         let report = Report::parse(text);
         assert_eq!(
             report.section("a"),
             Section {
-                said: "one\ntwo\n\n".to_owned(),
-                complained: "no\n".to_owned(),
+                stdout: "one\ntwo\n\n".to_owned(),
+                stderr: "no\n".to_owned(),
                 code: Some(3)
             }
         );

@@ -1,6 +1,6 @@
-//! What a guest finds when it starts: a shell, gotrace, Go toolchains with their standard library compiled, and a module to build.
+//! Makes the file system of a guest: a shell, gotrace, Go toolchains with a compiled standard library, and a module to build.
 //!
-//! A toolchain lies where it does on the host, as what was compiled with it is found in the cache by that path.
+//! A toolchain has the same path as on the host, because the build cache contains this path.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -14,7 +14,7 @@ use tests::Toolchain;
 use super::cpio::Archive;
 use crate::shell;
 
-/// The module that is built.
+/// The module to build in the guest.
 const MODULE: [(&str, &str); 3] = [
     ("go.mod", "module example.test/hello\n\ngo 1.19\n"),
     (
@@ -27,7 +27,7 @@ const MODULE: [(&str, &str); 3] = [
     ),
 ];
 
-/// A program that needs of the standard library what the module needs.
+/// A program that needs the same part of the standard library as the module.
 const SEED: [(&str, &str); 2] = [
     ("go.mod", "module example.test/seed\n\ngo 1.19\n"),
     ("main.go", "package main\n\nfunc main() {}\n"),
@@ -36,7 +36,7 @@ const SEED: [(&str, &str); 2] = [
 /// Tools that a build of pure Go starts.
 const TOOLS: [&str; 3] = ["compile", "link", "asm"];
 
-/// The archive that all guests start from.
+/// The archive from which all guests start.
 pub(super) fn build(gotrace: &Path, toolchains: &[Toolchain], home: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     archive.device(Path::new("/dev/console"), (5, 1))?;
@@ -48,7 +48,7 @@ pub(super) fn build(gotrace: &Path, toolchains: &[Toolchain], home: &Path) -> Re
         program(&mut archive, &stripped, &Path::new("/bin").join(name))?;
     }
     let setpriv = shell::find("setpriv").context("no setpriv, which util-linux has")?;
-    // Not in `/bin`: the shell has a lesser one under that name.
+    // Not in `/bin`, where the shell has a limited version with the same name.
     program(&mut archive, &setpriv, Path::new("/usr/bin/setpriv"))?;
     for (name, text) in MODULE {
         archive.file(
@@ -59,7 +59,7 @@ pub(super) fn build(gotrace: &Path, toolchains: &[Toolchain], home: &Path) -> Re
     }
     for toolchain in toolchains {
         add_toolchain(&mut archive, toolchain, home)
-            .with_context(|| format!("cannot take along Go {}", toolchain.version))?;
+            .with_context(|| format!("cannot add Go {}", toolchain.version))?;
     }
     let roots: Vec<String> = toolchains
         .iter()
@@ -69,16 +69,16 @@ pub(super) fn build(gotrace: &Path, toolchains: &[Toolchain], home: &Path) -> Re
     archive.finish()
 }
 
-/// The debug information of a development build is most of it.
+/// Strips the debug information, which is most of a development build.
 fn stripped(from: &Path, to: &Path) -> Result<PathBuf> {
     shell::run(Command::new("strip").arg("-o").arg(to).arg(from))?;
     Ok(to.to_owned())
 }
 
-/// A program, and the libraries that it is linked to at their own places.
+/// Adds a program, and its shared libraries under their own paths.
 fn program(archive: &mut Archive, from: &Path, to: &Path) -> Result<()> {
     archive.copy(from, to)?;
-    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, and the loader without a name before it.
+    // Lines such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`; the loader has no name before its path.
     let libraries = shell::read(Command::new("ldd").arg(from))?;
     let paths = libraries
         .split_ascii_whitespace()
@@ -104,7 +104,7 @@ fn add_toolchain(archive: &mut Archive, toolchain: &Toolchain, home: &Path) -> R
         command
     };
     shell::run(go(&["build", "-o", "seed"]).arg("."))?;
-    let said = shell::read(&mut go(&[
+    let printed = shell::read(&mut go(&[
         "list",
         "-deps",
         "-f",
@@ -123,14 +123,14 @@ fn add_toolchain(archive: &mut Archive, toolchain: &Toolchain, home: &Path) -> R
         archive.copy(&path, &path)?;
     }
     let mut files = BTreeSet::new();
-    for line in said.lines() {
+    for line in printed.lines() {
         let (dir, compiled) = line.split_once('\t').unwrap_or((line, ""));
         files.extend(
             super::cpio::children(Path::new(dir))?
                 .into_iter()
                 .filter(|it| it.is_file() && !it.to_string_lossy().ends_with("_test.go")),
         );
-        // Until Go 1.20 the standard library comes compiled.
+        // Up to Go 1.20, a release contains the compiled standard library.
         files.extend(Some(PathBuf::from(compiled)).filter(|it| it.is_file()));
     }
     for path in files {
@@ -139,7 +139,7 @@ fn add_toolchain(archive: &mut Archive, toolchain: &Toolchain, home: &Path) -> R
     archive.tree_at(&cache, &PathBuf::from(format!("{}.cache", root.display())))
 }
 
-/// The settings of a build in the guest, which `init.sh` has as well.
+/// Settings of a build in the guest, which `init.sh` repeats.
 fn environment(command: &mut Command, toolchain: &Toolchain, cache: &Path) {
     command
         .env_clear()
@@ -156,7 +156,7 @@ fn environment(command: &mut Command, toolchain: &Toolchain, cache: &Path) {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    let said = || format!("cannot write {}", path.display());
-    fs::create_dir_all(path.parent().unwrap_or(path)).with_context(said)?;
-    fs::write(path, text).with_context(said)
+    let printed = || format!("cannot write {}", path.display());
+    fs::create_dir_all(path.parent().unwrap_or(path)).with_context(printed)?;
+    fs::write(path, text).with_context(printed)
 }

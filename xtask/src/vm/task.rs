@@ -1,6 +1,6 @@
-//! What is to be run: which kernels, how each is started, and what is asked of gotrace on it.
+//! Plans the runs: the kernels, their boot parameters, and the checks of gotrace on each.
 //!
-//! Nothing here fetches or starts anything.
+//! This module downloads and starts nothing.
 
 use std::path::PathBuf;
 
@@ -9,53 +9,53 @@ use anyhow::{Context as _, Result};
 /// The first two numbers of a kernel's version.
 pub(super) type Series = (u32, u32);
 
-/// Kernels that are maintained for long and widely run.
+/// Kernels with long maintenance and wide use.
 const LONG_TERM: [Series; 3] = [(5, 10), (6, 1), (6, 12)];
 
-/// The first that does not count the memory of maps against the limit of locked memory.
+/// The first series that does not count map memory towards the limit of locked memory.
 const FIRST_WITHOUT_LIMIT: Series = (5, 11);
 
-/// The one that is locked down as well.
+/// The series that is also locked down.
 const LOCKED: Series = (6, 12);
 
-/// How many of the newest are run as well.
+/// Number of the newest series to test as well.
 const N_NEWEST: usize = 3;
 
-/// A guest.
+/// A guest to run.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub(super) name: String,
     pub(super) image: PathBuf,
-    pub(super) asked: Asked,
+    pub(super) checks: Checks,
 }
 
-/// What a guest is asked; `init.sh` does it. Those that take longest come first.
+/// The checks in a guest; `init.sh` runs them. The longest come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Asked {
-    /// Builds by both toolchains, exactly, and the newest one's again where the machine is set up against it.
+pub(super) enum Checks {
+    /// Exact builds by both toolchains, and by the newest one again under each restriction of the machine.
     All,
-    /// The same on a kernel that refuses where little memory may be locked.
+    /// The same, on a kernel that refuses maps under a low limit of locked memory.
     AllLimited,
-    /// Builds by both toolchains, exactly.
+    /// Exact builds by both toolchains.
     Builds,
-    /// One build, exactly, on a kernel that is locked down as Secure Boot does it.
+    /// One exact build, on a kernel that is locked down as by Secure Boot.
     Integrity,
-    /// What gotrace does on a kernel that lets nobody read its memory.
+    /// gotrace's behaviour on a kernel that denies access to its memory.
     Confidentiality,
 }
 
-impl Asked {
-    /// What is added to the kernel's command line.
-    pub(super) fn boot_words(self) -> &'static str {
+impl Checks {
+    /// Additions to the kernel's command line.
+    pub(super) fn boot_parameters(self) -> &'static str {
         match self {
-            Self::All | Self::AllLimited => "gotrace.asked=all",
-            Self::Builds => "gotrace.asked=builds",
-            Self::Integrity => "gotrace.asked=integrity lockdown=integrity",
-            Self::Confidentiality => "gotrace.asked=confidentiality lockdown=confidentiality",
+            Self::All | Self::AllLimited => "gotrace.checks=all",
+            Self::Builds => "gotrace.checks=builds",
+            Self::Integrity => "gotrace.checks=integrity lockdown=integrity",
+            Self::Confidentiality => "gotrace.checks=confidentiality lockdown=confidentiality",
         }
     }
 
-    /// What is asked of a kernel that is not locked down.
+    /// The checks of a kernel that is not locked down.
     fn usual(series: Series) -> Self {
         if !LONG_TERM.contains(&series) {
             Self::Builds
@@ -67,9 +67,9 @@ impl Asked {
     }
 }
 
-/// What these names mean (`6.12`, `6.12-integrity`, `6.12-confidentiality`), or without any what the matrix has, of all the kernels
-/// that there are, the longest first.
-pub(super) fn plan(names: &[String], there: &[Series]) -> Result<Vec<(String, Series, Asked)>> {
+/// The runs with these names (`6.12`, `6.12-integrity`, `6.12-confidentiality`), or the whole matrix without names. The kernels
+/// come from `there`; the longest runs come first.
+pub(super) fn plan(names: &[String], there: &[Series]) -> Result<Vec<(String, Series, Checks)>> {
     let mut plan = if names.is_empty() {
         matrix(there)
     } else {
@@ -79,43 +79,43 @@ pub(super) fn plan(names: &[String], there: &[Series]) -> Result<Vec<(String, Se
         });
         rows.collect::<Result<_>>()?
     };
-    plan.sort_by_key(|(_, series, asked)| (*asked, *series));
+    plan.sort_by_key(|(_, series, checks)| (*checks, *series));
     Ok(plan)
 }
 
-fn matrix(there: &[Series]) -> Vec<(String, Series, Asked)> {
+fn matrix(there: &[Series]) -> Vec<(String, Series, Checks)> {
     let mut newest = there.to_vec();
     newest.sort_unstable_by(|a, b| b.cmp(a));
     newest.retain(|it| !LONG_TERM.contains(it));
     newest.truncate(N_NEWEST);
     let usual = LONG_TERM.into_iter().chain(newest);
-    let usual = usual.map(|it| (it, Asked::usual(it)));
-    let locked = [Asked::Integrity, Asked::Confidentiality].map(|it| (LOCKED, it));
+    let usual = usual.map(|it| (it, Checks::usual(it)));
+    let locked = [Checks::Integrity, Checks::Confidentiality].map(|it| (LOCKED, it));
     usual
         .chain(locked)
-        .map(|(series, asked)| (name(series, asked), series, asked))
+        .map(|(series, checks)| (name(series, checks), series, checks))
         .collect()
 }
 
-fn row(wanted: &str, there: &[Series]) -> Option<(String, Series, Asked)> {
+fn row(wanted: &str, there: &[Series]) -> Option<(String, Series, Checks)> {
     let of = |series: Series| {
         [
-            Asked::usual(series),
-            Asked::Integrity,
-            Asked::Confidentiality,
+            Checks::usual(series),
+            Checks::Integrity,
+            Checks::Confidentiality,
         ]
     };
     let mut all = there
         .iter()
-        .flat_map(|series| of(*series).map(|asked| (name(*series, asked), *series, asked)));
+        .flat_map(|series| of(*series).map(|checks| (name(*series, checks), *series, checks)));
     all.find(|(name, _, _)| name == wanted)
 }
 
-fn name((major, minor): Series, asked: Asked) -> String {
-    match asked {
-        Asked::All | Asked::AllLimited | Asked::Builds => format!("{major}.{minor}"),
-        Asked::Integrity => format!("{major}.{minor}-integrity"),
-        Asked::Confidentiality => format!("{major}.{minor}-confidentiality"),
+fn name((major, minor): Series, checks: Checks) -> String {
+    match checks {
+        Checks::All | Checks::AllLimited | Checks::Builds => format!("{major}.{minor}"),
+        Checks::Integrity => format!("{major}.{minor}-integrity"),
+        Checks::Confidentiality => format!("{major}.{minor}-confidentiality"),
     }
 }
 
@@ -129,12 +129,12 @@ mod tests {
         let named: Vec<String> = named.iter().map(|it| (*it).to_owned()).collect();
         let plan = plan(&named, &THERE).unwrap();
         plan.into_iter()
-            .map(|(name, _, asked)| format!("{name} {asked:?}"))
+            .map(|(name, _, checks)| format!("{name} {checks:?}"))
             .collect()
     }
 
     #[test]
-    fn the_matrix_is_the_long_lived_the_newest_and_the_locked() {
+    fn the_matrix_contains_long_term_newest_and_locked_kernels() {
         assert_eq!(
             names(&[]),
             [
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_can_be_named_and_locked() {
+    fn every_kernel_can_be_selected_and_locked_down() {
         assert_eq!(
             names(&["6.1-confidentiality", "6.19"]),
             ["6.19 Builds", "6.1-confidentiality Confidentiality"]

@@ -1,4 +1,4 @@
-//! The parts of `gotrace agent`: what each may do, and what is left when one of them dies.
+//! The processes of `gotrace agent`: the rights of each, and the state after one of them is killed.
 #![cfg(test)]
 
 use std::fs;
@@ -14,7 +14,7 @@ use tests::{Module, Toolchain, run_gotrace, toolchain};
 const PATIENCE: Duration = Duration::from_mins(1);
 const NO_ENV: [(&str, &str); 0] = [];
 
-/// One whose name nobody else's has: an agent sees every build on the machine.
+/// A module with a unique name: an agent observes every build on the machine.
 fn module_of_its_own(name: &str, toolchain: &Toolchain) -> (Module, String) {
     let module = Module::copy("wasm");
     module.sandbox.make_warm(toolchain);
@@ -29,8 +29,8 @@ fn build(module: &Module, toolchain: &Toolchain, output: &str) {
     assert!(built.status.success(), "{built:?}");
 }
 
-/// Each with its commands and how these ended, as the history has them.
-fn kept(store: &Path, module: &Module) -> Vec<(String, String)> {
+/// Builds in the history, each with its commands and their results.
+fn stored_builds(store: &Path, module: &Module) -> Vec<(String, String)> {
     let store = store.to_str().unwrap();
     let args = [
         "builds", "--format", "json", "--limit", "1000", "--store", store,
@@ -49,7 +49,7 @@ fn kept(store: &Path, module: &Module) -> Vec<(String, String)> {
     kept
 }
 
-/// A line of `status` in hexadecimal or decimal digits, of that thread or process.
+/// A line of `status` of this thread or process, in hexadecimal or decimal digits.
 fn status(path: &Path, key: &str) -> u64 {
     let status = fs::read_to_string(path.join("status")).unwrap();
     let line = status.lines().find_map(|it| it.strip_prefix(key));
@@ -57,7 +57,7 @@ fn status(path: &Path, key: &str) -> u64 {
     u64::from_str_radix(digits.trim(), 16).unwrap()
 }
 
-/// Gone, or only not collected yet by the machine's first process.
+/// The process has ended, or is a zombie that the machine's first process has not reaped.
 fn wait_for_end(pid: u32) {
     let since = Instant::now();
     loop {
@@ -71,7 +71,7 @@ fn wait_for_end(pid: u32) {
 }
 
 #[test]
-fn the_part_that_keeps_builds_can_do_nothing_else() {
+fn the_storage_process_has_no_other_rights() {
     const SETS: [&str; 5] = ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"];
     /// `CAP_DAC_READ_SEARCH`, `CAP_SYS_PTRACE`, `CAP_PERFMON`, `CAP_BPF`.
     const NEEDED: u64 = 1 << 2 | 1 << 19 | 1 << 38 | 1 << 39;
@@ -79,7 +79,7 @@ fn the_part_that_keeps_builds_can_do_nothing_else() {
     let new = toolchain("1.27");
     let (module, _) = module_of_its_own("parts", &new);
     let look = || {
-        let keeper = agent.keeper().unwrap();
+        let keeper = agent.storage_process().unwrap();
         let tasks = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
         let tasks: Vec<_> = tasks.map(|it| it.unwrap().path()).collect();
         assert!(tasks.len() > 1, "{tasks:?}");
@@ -89,7 +89,7 @@ fn the_part_that_keeps_builds_can_do_nothing_else() {
             assert_eq!(status(&task, "NoNewPrivs:"), 1, "{}", task.display());
         }
         for file in fs::read_dir(format!("/proc/{keeper}/fd")).unwrap() {
-            // One that is closed meanwhile is none.
+            // A descriptor that closes meanwhile does not count.
             let opened = fs::read_link(file.unwrap().path()).unwrap_or_default();
             let opened = opened.display().to_string();
             assert!(
@@ -112,9 +112,9 @@ fn the_part_that_keeps_builds_can_do_nothing_else() {
     let builds = agent.wait_for(&module, 1);
     assert_eq!(builds[0]["state"], "succeeded");
     look();
-    // As a service manager sends them to all processes of a service, and a terminal to all of a group.
+    // A service manager sends these to all processes of a service, a terminal to all of a group.
     for name in ["TERM", "INT", "HUP", "QUIT"] {
-        signal(agent.keeper().unwrap(), name);
+        signal(agent.storage_process().unwrap(), name);
     }
     build(&module, &new, "after");
     agent.wait_for(&module, 2);
@@ -123,7 +123,7 @@ fn the_part_that_keeps_builds_can_do_nothing_else() {
 }
 
 #[test]
-fn a_keeper_that_is_killed_takes_no_build_along_and_none_is_counted_twice() {
+fn a_killed_storage_process_loses_no_build_and_counts_none_twice() {
     const BUILDS: usize = 24;
     let mut agent = Agent::start();
     let new = toolchain("1.27");
@@ -135,14 +135,14 @@ fn a_keeper_that_is_killed_takes_no_build_along_and_none_is_counted_twice() {
             }
         });
         for _ in 0..4 {
-            agent.kill_keeper();
+            agent.kill_storage_process();
         }
     });
     agent.wait_for(&module, BUILDS);
     let expected: Vec<(String, String)> = (0..BUILDS)
         .map(|n| (format!("out{n:02}"), "succeeded".to_owned()))
         .collect();
-    assert_eq!(kept(&agent.store(), &module), expected);
+    assert_eq!(stored_builds(&agent.store(), &module), expected);
     let counted = |agent: &Agent| -> usize {
         let page = agent.page("/metrics");
         let lines = page.lines().filter(|it| {
@@ -153,19 +153,19 @@ fn a_keeper_that_is_killed_takes_no_build_along_and_none_is_counted_twice() {
             .sum()
     };
     assert_eq!(counted(&agent), BUILDS);
-    agent.kill_keeper();
+    agent.kill_storage_process();
     assert_eq!(counted(&agent), BUILDS);
     build(&module, &new, "last");
-    // What the one had not stored is stored by another, also at the end.
+    // A new storage process stores the builds that the killed one had not stored, even at the end.
     let store = agent.store();
-    signal(agent.keeper().unwrap(), "KILL");
-    let dir = agent.end();
-    assert_eq!(kept(&store, &module).len(), BUILDS + 1);
+    signal(agent.storage_process().unwrap(), "KILL");
+    let dir = agent.stop_with_dir();
+    assert_eq!(stored_builds(&store, &module).len(), BUILDS + 1);
     drop(dir);
 }
 
 #[test]
-fn a_killed_agent_leaves_no_process_and_a_history_that_is_up_to_date() {
+fn a_killed_agent_leaves_no_process_and_a_current_history() {
     let agent = Agent::start();
     let new = toolchain("1.27");
     let (module, _) = module_of_its_own("orphan", &new);
@@ -179,22 +179,22 @@ fn a_killed_agent_leaves_no_process_and_a_history_that_is_up_to_date() {
     while agent.builds_in(&module).len() < 2 {
         assert!(
             matches!(across.try_wait(), Ok(None)),
-            "the second build is not seen"
+            "the second build was not listed"
         );
     }
-    let keeper = agent.keeper().unwrap();
+    let keeper = agent.storage_process().unwrap();
     let dir = agent.kill();
     wait_for_end(keeper);
-    let states = kept(&dir.path().join("history.db"), &module);
+    let states = stored_builds(&dir.path().join("history.db"), &module);
     let of = |name: &str, state: &str| (name.to_owned(), state.to_owned());
     assert_eq!(states, [of("across", "cut_off"), of("before", "succeeded")]);
-    // That a build survives its agent others see to its end.
+    // Other tests check that a build survives its agent.
     across.kill().unwrap();
     across.wait().unwrap();
 }
 
 #[test]
-fn what_keeps_builds_is_not_for_others_to_start() {
+fn the_storage_process_cannot_be_started_by_hand() {
     let mut gotrace = Command::new(tests::gotrace());
     let output = gotrace
         .arg("keep-builds")

@@ -1,4 +1,4 @@
-//! A real agent and real builds. Needs root.
+//! Real agents with real builds. Needs root.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tests::{Module, Toolchain, toolchain};
 use crate::gateway::Gateway;
 use crate::harness::{free_address, wait_for};
 
-/// A module whose target nobody else builds: an agent sees every build on the machine.
+/// A module whose target only this test builds, because an agent observes every build on the machine.
 fn module(name: &str, go: &Toolchain) -> (Module, String) {
     let module = Module::copy("wasm");
     let target = format!("example.com/{name}{}", std::process::id());
@@ -29,7 +29,7 @@ fn configure(dir: &std::path::Path, url: &str) -> String {
 }
 
 #[test]
-fn builds_reach_a_gateway_that_was_away_while_the_agent_was_killed() {
+fn builds_reach_an_unreachable_gateway_later_although_the_agent_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     let address = free_address();
     let url = format!("http://ci:hunter2@{address}");
@@ -45,12 +45,12 @@ fn builds_reach_a_gateway_that_was_away_while_the_agent_was_killed() {
     };
     build(true);
     agent.wait_for(&module, 1);
-    let said = agent.wait_to_say("cannot push to");
+    let printed = agent.wait_for_log("cannot push to");
     assert!(
-        !said.contains("hunter2") && said.contains(&address.to_string()),
-        "{said}"
+        !printed.contains("hunter2") && printed.contains(&address.to_string()),
+        "{printed}"
     );
-    // How many wait is not known here: whoever else builds on this machine is pushed too.
+    // The number of waiting pushes is unknown: other builds on this machine are pushed too.
     agent.wait_for_page(
         "/metrics",
         "gotrace_export_failures_total{sink=\"pushgateway\"} ",
@@ -78,7 +78,7 @@ fn builds_reach_a_gateway_that_was_away_while_the_agent_was_killed() {
     let group = gateway.wait_for(&target, |it| it.families["go_build_last_success"] == [0.0]);
     assert_eq!(group.families["go_build_binary_size_bytes"], [size]);
     let file = agent.dir().join("textfile/gotrace.prom");
-    wait_for("the file tells of the failure", || {
+    wait_for("the file reports the failure", || {
         let text = fs::read_to_string(&file).unwrap();
         let has = text.contains("status=\"failed\"");
         if has { Ok(()) } else { Err(text) }
@@ -92,7 +92,7 @@ fn builds_reach_a_gateway_that_was_away_while_the_agent_was_killed() {
 }
 
 #[test]
-fn other_settings_of_outputs_are_taken_over_without_a_restart() {
+fn changed_output_settings_apply_without_a_restart() {
     let first = Gateway::start();
     let second = Gateway::start();
     let dir = tempfile::tempdir().unwrap();
@@ -108,16 +108,16 @@ fn other_settings_of_outputs_are_taken_over_without_a_restart() {
     assert!(output.unwrap().status.success());
     first.wait_for(&target, |_| true);
 
-    // A mistake changes nothing.
+    // An invalid configuration changes nothing.
     let good = configure(agent.dir(), &second.url());
     fs::write(&config, "[textfile]\ndirectory = \"/no/such/directory\"\n").unwrap();
     agent.signal("HUP");
-    let said = agent.wait_to_say("the configuration stays as it was");
-    assert!(said.contains("make that directory"), "{said}");
+    let printed = agent.wait_for_log("the configuration stays as it was");
+    assert!(printed.contains("make that directory"), "{printed}");
     assert_eq!(good, configure(agent.dir(), &second.url()));
     agent.signal("HUP");
-    agent.wait_to_say("the configuration was read again");
-    // What the first one has is news to the second.
+    agent.wait_for_log("the configuration was read again");
+    // The second gateway has none of the first one's groups.
     second.wait_for(&target, |_| true);
     agent.stop();
 }

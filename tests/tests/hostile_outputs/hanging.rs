@@ -1,4 +1,4 @@
-//! An output on a file system that does not answer: others' builds are recorded meanwhile, and its own in the end.
+//! An output on a file system that does not answer. gotrace records other builds meanwhile, and this build at the end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use tests::agent::Agent;
 use tests::{Module, Toolchain, run_gotrace, toolchain};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Who has the file system. Its files and those of others are not waited for together.
+/// User that mounts the file system. gotrace does not queue this user's files with those of others.
 const HOSTILE: &str = "60001";
 
-/// A FUSE file system that shows a directory, and stops whenever it is told to.
+/// A FUSE file system that mirrors a directory and stops on request.
 struct Fuse {
     server: Child,
     at: PathBuf,
@@ -51,7 +51,7 @@ impl Fuse {
 
 impl Drop for Fuse {
     fn drop(&mut self) {
-        // Who waits for it is let go: without a server there is only an error.
+        // Killing the server releases waiting processes: their calls fail.
         let _dead = self.server.kill();
         let _reaped = self.server.wait();
         let _unmounted = Command::new("umount").arg("-l").arg(&self.at).status();
@@ -97,7 +97,7 @@ fn output(agent: &Agent, build: &Value) -> Value {
 }
 
 #[test]
-fn a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
+fn a_hanging_file_system_of_an_output_delays_no_other_build() {
     let new = toolchain("1.27");
     let (hostile, honest) = (module(&new, "stuck"), module(&new, "honest"));
     let owned = Command::new("chown")
@@ -113,11 +113,11 @@ fn a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
     let fuse = Fuse::mount(&behind, &at);
     let agent = Agent::start();
     let as_hostile = ["setpriv", "--reuid", HOSTILE, "--clear-groups"];
-    // The first build with a toolchain has its probes put on.
+    // The first build with a toolchain attaches its probes.
     build(&hostile, &new, &as_hostile, &hostile.dir().join("first"));
     agent.wait_for(&hostile, 1);
 
-    // The agent looks after the output when the file system has stopped, and not before.
+    // The agent reads the output only after the file system has stopped.
     signal(agent.pid(), "STOP");
     build(&hostile, &new, &as_hostile, &at.join("out"));
     fuse.signal("STOP");
@@ -137,7 +137,7 @@ fn a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
         .filter(|it| it["state"] != "running")
         .map(|it| output(&agent, it))
         .collect();
-    assert!(over.is_empty(), "it was not stuck: {over:#?}");
+    assert!(over.is_empty(), "the file system was not stuck: {over:#?}");
 
     fuse.signal("CONT");
     let builds = agent.wait_for(&hostile, 2);
@@ -149,18 +149,18 @@ fn a_file_system_that_does_not_answer_keeps_nobody_else_waiting() {
     agent.stop();
 }
 
-/// A child that ends when its test does.
-struct Asleep(Child);
+/// A child that ends with its test.
+struct SleepingChild(Child);
 
-impl Drop for Asleep {
+impl Drop for SleepingChild {
     fn drop(&mut self) {
-        let _over = self.0.kill();
+        let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
 }
 
 #[test]
-fn a_program_on_a_file_system_that_does_not_answer_keeps_nobody_waiting() {
+fn a_hanging_file_system_of_a_program_delays_no_build() {
     let new = toolchain("1.27");
     let honest = module(&new, "awake");
     let dir = honest.sandbox.path();
@@ -168,21 +168,21 @@ fn a_program_on_a_file_system_that_does_not_answer_keeps_nobody_waiting() {
     for dir in [&behind, &at] {
         fs::create_dir(dir).unwrap();
     }
-    // It has the name of a Go tool, so that it is looked at.
+    // The name of a Go tool, so that the agent identifies the program.
     fs::copy("/bin/sleep", behind.join("vet")).unwrap();
     let fuse = Fuse::mount(&behind, &at);
     let agent = Agent::start();
     build(&honest, &new, &[], &honest.sandbox.out().join("first"));
     agent.wait_for(&honest, 1);
 
-    // The agent looks at it when it runs and its file system has stopped, and not before.
+    // The agent identifies the program only while it runs and its file system is stopped.
     signal(agent.pid(), "STOP");
     let mut asleep = Command::new("setpriv");
     asleep.args(["--reuid", HOSTILE, "--clear-groups"]);
     let asleep = asleep.arg(at.join("vet")).arg("1000").spawn().unwrap();
-    let mut asleep = Asleep(asleep);
+    let mut asleep = SleepingChild(asleep);
     let since = Instant::now();
-    // Asleep at last, and not waiting for its pages.
+    // Waits until the program sleeps and no longer waits for its pages.
     let is_asleep = || {
         let wchan = fs::read_to_string(format!("/proc/{}/wchan", asleep.0.id()));
         wchan.is_ok_and(|it| it.contains("nanosleep"))
@@ -202,13 +202,16 @@ fn a_program_on_a_file_system_that_does_not_answer_keeps_nobody_waiting() {
         .args(["1", "head", "-c", "1"])
         .arg(at.join("vet"))
         .output();
-    assert!(!opens.unwrap().status.success(), "it was not stuck");
+    assert!(
+        !opens.unwrap().status.success(),
+        "the file system was not stuck"
+    );
     fuse.signal("CONT");
     agent.stop();
 }
 
 #[test]
-fn a_tool_on_a_file_system_of_a_program_is_known_and_not_probed() {
+fn a_tool_on_a_fuse_file_system_is_identified_and_not_probed() {
     let new = toolchain("1.27");
     let module = module(&new, "served");
     let root = new.go.parent().and_then(Path::parent).unwrap();
@@ -237,7 +240,7 @@ fn a_tool_on_a_file_system_of_a_program_is_known_and_not_probed() {
 }
 
 #[test]
-fn settings_on_a_file_system_that_does_not_answer_keep_nobody_else_waiting() {
+fn a_hanging_file_system_of_settings_delays_no_other_build() {
     let new = toolchain("1.27");
     let (hostile, honest) = (module(&new, "mute"), module(&new, "spoken"));
     let at = hostile.sandbox.path().join("at");
@@ -252,7 +255,7 @@ fn settings_on_a_file_system_that_does_not_answer_keep_nobody_else_waiting() {
     build(&honest, &new, &[], &honest.sandbox.out().join("first"));
     agent.wait_for(&honest, 1);
 
-    // It waits for its go.mod as the agent does.
+    // The build waits for its go.mod, as the agent does.
     let script = format!(
         "cd {} && kill -STOP {} && exec setpriv --reuid {HOSTILE} --clear-groups {} build -o {} .",
         at.display(),
@@ -272,13 +275,17 @@ fn settings_on_a_file_system_that_does_not_answer_keep_nobody_else_waiting() {
         page.contains(at.to_str().unwrap())
     };
     while !begun() {
-        assert!(since.elapsed() < PATIENCE, "its build is not seen");
+        assert!(since.elapsed() < PATIENCE, "the build was not listed");
         thread::sleep(Duration::from_millis(20));
     }
     build(&honest, &new, &[], &honest.sandbox.out().join("second"));
     let builds = agent.wait_for(&honest, 2);
     assert_eq!(builds[1]["project"], "example.com/spoken", "{builds:#?}");
-    assert_eq!(waiting.try_wait().unwrap(), None, "it was not stuck");
+    assert_eq!(
+        waiting.try_wait().unwrap(),
+        None,
+        "the file system was not stuck"
+    );
 
     fuse.signal("CONT");
     assert!(waiting.wait().unwrap().success());

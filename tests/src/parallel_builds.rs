@@ -1,4 +1,4 @@
-//! Many small builds at the same moment, and what a history must have of each: it, its parent, its output.
+//! Many small builds at the same moment, and a check that a history contains each one with its parent and output.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,90 +8,90 @@ use serde_json::Value;
 
 use crate::{Module, Toolchain};
 
-/// One in so many is run by `go generate`, so that it has a parent.
+/// `go generate` runs one build in this many, so that the build has a parent.
 const GENERATED: usize = 10;
 
-/// What a history has of a crowd.
+/// Comparison of a history with the builds that were run.
 #[derive(Debug, Default)]
-pub struct Judgement {
-    /// Builds of which all is there and right.
-    pub whole: usize,
-    /// Builds that say themselves that something of them is missing.
-    pub told: usize,
-    /// What should not be: a build that is not there, or twice, or not as it was, without a word.
+pub struct Comparison {
+    /// Builds that are complete and correct.
+    pub complete: usize,
+    /// Builds that report their own gaps.
+    pub reported: usize,
+    /// Silent errors: a build that is missing, duplicated or different.
     pub wrong: Vec<String>,
 }
 
-impl Judgement {
-    /// One that was run, as it was found; what is wrong with it if it says that it is whole.
+impl Comparison {
+    /// Adds a build that was run, with the builds found for it. `is_wrong` checks builds that claim to be complete.
     fn add(&mut self, name: &str, found: &[&Value], is_wrong: impl Fn(&Value) -> Option<String>) {
         let [build] = found else {
             let n = found.len();
-            self.wrong.push(format!("{name} was made by {n} builds"));
+            self.wrong.push(format!("{name} matches {n} builds"));
             return;
         };
         let state = text(build, "state");
         if build["anomalies"] != 0 {
-            self.told += 1;
+            self.reported += 1;
         } else if state != "succeeded" {
             self.wrong.push(format!("{name} {state}"));
         } else if let Some(why) = is_wrong(build) {
             self.wrong.push(format!("{name} {why}"));
         } else {
-            self.whole += 1;
+            self.complete += 1;
         }
     }
 
-    /// Takes in another.
+    /// Adds the counts of another comparison.
     pub fn extend(&mut self, other: Self) {
-        self.whole += other.whole;
-        self.told += other.told;
+        self.complete += other.complete;
+        self.reported += other.reported;
         self.wrong.extend(other.wrong);
     }
 }
 
-/// A module with many programs. Each is built by a `go` command of its own.
+/// A module with many programs. A separate `go` command builds each.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct ParallelBuilds {
     module: Module,
     n: usize,
 }
 
-impl Crowd {
+impl ParallelBuilds {
     /// # Panics
     ///
     /// If the programs cannot be written.
     pub fn new(toolchain: &Toolchain, n: usize) -> Self {
         let module = Module::copy("tiny");
         module.sandbox.make_warm(toolchain);
-        let crowd = Self { module, n };
+        let parallel = Self { module, n };
         for i in 0..n {
             let generate = if Self::is_generated(i) {
                 format!(
                     "//go:generate go build -o {} .\n\n",
-                    crowd.output(i).display()
+                    parallel.output(i).display()
                 )
             } else {
                 String::new()
             };
-            crowd.module.write(
+            parallel.module.write(
                 &format!("many/p{i}/main.go"),
                 &format!("package main\n\n{generate}func main() {{ println(\"program\", {i}) }}\n"),
             );
         }
-        crowd
+        parallel
     }
 
     pub fn module(&self) -> &Module {
         &self.module
     }
 
-    /// How many builds that makes, those of `go generate` included.
+    /// Number of builds, including those of `go generate`.
     pub fn n_builds(&self) -> usize {
         self.n + (0..self.n).filter(|i| Self::is_generated(*i)).count()
     }
 
-    /// Starts all and waits for all.
+    /// Starts all builds and waits for all of them.
     ///
     /// # Panics
     ///
@@ -108,7 +108,7 @@ impl Crowd {
                     vec!["build", "-o", &output, &package]
                 };
                 let mut command = self.module.go(toolchain, &words);
-                // Memory for all of them at once: each tool works with one thread.
+                // All builds need memory at once, so each tool works with one thread.
                 command
                     .env("GOMAXPROCS", "1")
                     .env("PATH", format!("{go}:/usr/bin:/bin"))
@@ -122,13 +122,13 @@ impl Crowd {
         for (i, mut child) in started.into_iter().enumerate() {
             let status = child.wait();
             let status = status.unwrap_or_else(|error| panic!("cannot wait: {error}"));
-            assert!(status.success(), "build {i} of the crowd failed: {status}");
+            assert!(status.success(), "build {i} failed: {status}");
         }
     }
 
-    /// How what a history has of them stands beside what was run; `builds` as `gotrace builds --format json` lists them.
-    pub fn judge(&self, builds: &[Value]) -> Judgement {
-        let mut judgement = Judgement::default();
+    /// Compares the history with the builds that were run; `builds` is the output of `gotrace builds --format json`.
+    pub fn compare(&self, builds: &[Value]) -> Comparison {
+        let mut comparison = Comparison::default();
         let mut rest: Vec<&Value> = builds.iter().collect();
         for i in 0..self.n {
             let output = self.output(i).display().to_string();
@@ -139,22 +139,22 @@ impl Crowd {
                 format!("go build -o {output} {package}")
             };
             let build = take(&mut rest, &build);
-            judgement.add(&output, &build, |it| self.is_wrong(i, it, builds));
+            comparison.add(&output, &build, |it| self.is_wrong(i, it, builds));
             if Self::is_generated(i) {
                 let generate = take(&mut rest, &format!("go generate {package}"));
-                judgement.add(&package, &generate, |_| None);
+                comparison.add(&package, &generate, |_| None);
             }
         }
-        // Tools whose start was lost stand by themselves.
+        // A tool whose start was lost becomes a build of its own.
         for build in rest {
-            judgement.add("nothing that was run", &[build], |_| {
+            comparison.add("nothing that was run", &[build], |_| {
                 Some("is in the history".to_owned())
             });
         }
-        judgement
+        comparison
     }
 
-    /// What is wrong with a build of which nothing should be missing.
+    /// Describes the error of a build that claims to be complete.
     fn is_wrong(&self, i: usize, build: &Value, builds: &[Value]) -> Option<String> {
         let path = self.output(i);
         let size = fs::metadata(&path).map_or(0, |it| it.len());
@@ -180,7 +180,7 @@ impl Crowd {
     }
 }
 
-/// Those with a command line that ends so.
+/// Builds whose command line ends with this text.
 fn take<'a>(builds: &mut Vec<&'a Value>, line: &str) -> Vec<&'a Value> {
     builds
         .extract_if(.., |it| text(it, "command_line").ends_with(line))

@@ -1,4 +1,4 @@
-//! Gateways that are away, that do not answer, that refuse; and that no secret shows by that.
+//! Gateways that are unreachable, hang or refuse. No output shows a secret.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::harness::{DAY, Push, built, free_address, target};
 
 fn silent(_: &str) {}
 
-/// Answers each request with these bytes, and hands out its head.
+/// Answers each request with these bytes, and sends its head to the test.
 fn answering(answer: &'static str) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -52,7 +52,7 @@ fn take_request(stream: &mut TcpStream, answer: &str) -> String {
 }
 
 #[test]
-fn what_waits_for_a_gateway_is_delivered_when_it_is_back_and_only_the_newest() {
+fn a_gateway_that_returns_gets_only_the_newest_push() {
     let address = free_address();
     let push = Push::to(&format!("http://{address}"), DAY, silent);
     push.output.ended(&built(300));
@@ -69,7 +69,7 @@ fn what_waits_for_a_gateway_is_delivered_when_it_is_back_and_only_the_newest() {
 }
 
 #[test]
-fn what_waits_outlives_the_agent() {
+fn waiting_pushes_survive_the_agent() {
     let address = free_address();
     let url = format!("http://{address}");
     let push = Push::to(&url, DAY, silent);
@@ -77,19 +77,19 @@ fn what_waits_outlives_the_agent() {
     push.wait_for("a failure", |it| it.failed >= 1 && it.waiting == 1);
     let (counts, dir) = push.finish();
     assert_eq!((counts.sent, counts.waiting), (0, 1));
-    // As if it had been killed while it wrote.
+    // Left by an agent that was killed while it wrote.
     let unfinished = dir.path().join("spool/.x.json.unfinished");
     std::fs::write(&unfinished, "{").unwrap();
     let gateway = Gateway::start_at(address);
-    let push = Push::again(dir, &url, DAY, silent);
+    let push = Push::restart(dir, &url, DAY, silent);
     gateway.wait_for(&target(), |_| true);
     push.wait_for("a push", |it| it.sent == 1 && it.waiting == 0);
     assert!(!unfinished.exists());
 }
 
 #[test]
-fn a_gateway_that_never_answers_costs_a_file_and_a_number() {
-    // Connections are taken up by the kernel.
+fn a_silent_gateway_costs_one_file_and_is_counted() {
+    // The kernel accepts the connections.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let push = Push::to(&url, DAY, silent);
@@ -105,11 +105,11 @@ fn a_gateway_that_never_answers_costs_a_file_and_a_number() {
 }
 
 #[test]
-fn what_is_refused_is_pushed_again_with_the_next_build_and_not_before() {
-    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+fn a_refused_push_is_retried_only_with_the_next_build() {
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let (address, heads) =
         answering("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbad");
-    let tell: fn(&str) = |it| said(&SAID).push(it.to_owned());
+    let tell: fn(&str) = |it| printed(&LINES).push(it.to_owned());
     let push = Push::to(&format!("http://{address}"), DAY, tell);
     push.output.ended(&built(100));
     push.wait_for("a refusal", |it| it.failed == 1 && it.waiting == 1);
@@ -118,17 +118,17 @@ fn what_is_refused_is_pushed_again_with_the_next_build_and_not_before() {
     let (counts, _) = push.finish();
     assert_eq!(counts.failed, 2);
     assert_eq!(heads.try_iter().count(), 2);
-    let said = said(&SAID);
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("400 Bad Request: bad"), "{said:?}");
+    let printed = printed(&LINES);
+    assert_eq!(printed.len(), 1, "{printed:?}");
+    assert!(printed[0].contains("400 Bad Request: bad"), "{printed:?}");
 }
 
-fn said(said: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
-    said.lock().unwrap_or_else(PoisonError::into_inner)
+fn printed(printed: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
+    printed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
-fn a_gateway_that_is_busy_is_asked_again() {
+fn a_push_to_a_busy_gateway_is_retried() {
     let (address, heads) =
         answering("HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
     let push = Push::to(&format!("http://{address}"), DAY, silent);
@@ -138,14 +138,14 @@ fn a_gateway_that_is_busy_is_asked_again() {
 }
 
 #[test]
-fn no_secret_is_shown_or_kept() {
-    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+fn no_secret_is_shown_or_stored() {
+    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     const SECRETS: [&str; 4] = ["hunter2", "cGFzc2hhbW1lcg", "aHVudGVyMg", "passhammer"];
-    let tell: fn(&str) = |it| said(&SAID).push(it.to_owned());
+    let tell: fn(&str) = |it| printed(&LINES).push(it.to_owned());
     let dir = tempfile::tempdir().unwrap();
     let password = dir.path().join("password");
     std::fs::write(&password, "passhammer\n").unwrap();
-    // Says back what it was told, as some proxies do.
+    // Repeats the request in its answer, as some proxies do.
     let (address, heads) = answering(
         "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 54\r\n\r\n\
          Authorization: Basic Y2k6aHVudGVyMg== password=hunter2",
@@ -187,9 +187,9 @@ fn no_secret_is_shown_or_kept() {
             shown += &std::fs::read_to_string(file.unwrap().path()).unwrap();
         }
     }
-    let told = said(&SAID);
-    assert!(told.len() >= 4, "{told:?}");
-    shown += &told.join(" ");
+    let lines = printed(&LINES);
+    assert!(lines.len() >= 4, "{lines:?}");
+    shown += &lines.join(" ");
     for secret in SECRETS {
         assert!(!shown.contains(secret), "{shown}");
     }

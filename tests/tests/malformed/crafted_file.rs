@@ -1,8 +1,8 @@
-//! A file that is put together field by field, and what can be done to each field. Deterministic: the same edits at every run.
+//! A file assembled field by field, and the malformed versions of each field. Deterministic: every run makes the same edits.
 
-/// A file, and where its numbers are.
+/// A file with the positions of its numbers.
 #[derive(Clone)]
-pub(super) struct Craft {
+pub(super) struct CraftedFile {
     pub(super) name: &'static str,
     pub(super) bytes: Vec<u8>,
     fields: Vec<Field>,
@@ -25,7 +25,7 @@ enum Notation {
     Decimal,
 }
 
-impl Craft {
+impl CraftedFile {
     pub(super) fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -54,7 +54,7 @@ impl Craft {
         self.bytes.resize(self.bytes.len().next_multiple_of(to), 0);
     }
 
-    /// A number of `len` bytes; says where it is.
+    /// Appends a number of `len` bytes; returns its position.
     pub(super) fn put(&mut self, name: &'static str, len: usize, value: u64) -> usize {
         let at = self.bytes.len();
         self.bytes.resize(at + len, 0);
@@ -68,7 +68,7 @@ impl Craft {
         at
     }
 
-    /// Several of one length.
+    /// Appends several numbers of one length.
     pub(super) fn puts(&mut self, len: usize, fields: &[(&'static str, u64)]) {
         for (name, value) in fields {
             self.put(name, len, *value);
@@ -95,7 +95,7 @@ impl Craft {
         self.field(name, at, self.bytes.len() - at, Notation::Leb);
     }
 
-    /// A length and so many bytes.
+    /// Appends a length, then that many bytes.
     pub(super) fn counted(&mut self, name: &'static str, bytes: &[u8]) {
         self.leb(name, bytes.len());
         self.raw(bytes);
@@ -117,7 +117,7 @@ impl Craft {
         self.fields.push(field);
     }
 
-    /// Another file inside of this one: its fields are fields of this one.
+    /// Appends another file, with its fields.
     pub(super) fn embed(&mut self, inner: &Self) {
         let at = self.bytes.len();
         self.raw(&inner.bytes);
@@ -127,7 +127,7 @@ impl Craft {
         }));
     }
 
-    /// Every field with every value that it should not have, the file cut at many places, and several of these at once.
+    /// Malformed versions of the file: every field with every bad value, the file cut at many places, and several faults at once.
     pub(super) fn malformed(&self, several: usize) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
         for field in &self.fields {
@@ -144,20 +144,20 @@ impl Craft {
                 self.bytes[..len].to_vec(),
             ));
         }
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for number in 0..several {
             let mut bytes = self.bytes.clone();
-            for _ in 0..=dice.below(4) {
-                let field = &self.fields[dice.below(self.fields.len())];
+            for _ in 0..=random.below(4) {
+                let field = &self.fields[random.below(self.fields.len())];
                 let values = self.values(field);
-                let value = &values[dice.below(values.len())];
-                // Of the same length, so that the other fields stay where they are.
+                let value = &values[random.below(values.len())];
+                // Keeps the length, so that the other fields do not move.
                 for (place, byte) in bytes.iter_mut().skip(field.at).zip(value).take(field.len) {
                     *place = *byte;
                 }
             }
-            if dice.below(4) == 0 {
-                bytes.truncate(dice.below(bytes.len()));
+            if random.below(4) == 0 {
+                bytes.truncate(random.below(bytes.len()));
             }
             files.push((format!("{}: several {number}", self.name), bytes));
         }
@@ -240,10 +240,10 @@ impl Craft {
     }
 }
 
-/// Xorshift: good enough to choose, and the same everywhere.
-struct Dice(u64);
+/// Xorshift: sufficient for choices, and the same on every machine.
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

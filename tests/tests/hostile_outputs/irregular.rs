@@ -1,4 +1,5 @@
-//! What is no file, is no file of this name here, or changes while it is read: refused or told, never waited for.
+//! Paths that are not regular files, belong to another user, or change during the read. gotrace refuses or reports them, and never
+//! waits.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,7 +18,7 @@ use tests::gotrace;
 use tracer_core::event::{Artifact, Ktime, ProcKey, Tgid};
 use tracer_user::inspect::{Analyser, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
 
-/// Far more than opening takes, and less than the kernel waits for a lease to be given up (45 s).
+/// Much longer than opening takes, and shorter than the kernel's lease timeout (45 s).
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const ROOT: Reader = Reader {
@@ -30,7 +31,7 @@ fn in_time<T: Send + 'static>(what: &str, job: impl FnOnce() -> T + Send + 'stat
     let (done, finished) = channel();
     thread::spawn(move || done.send(job()));
     let result = finished.recv_timeout(PATIENCE);
-    result.unwrap_or_else(|_| panic!("{what} was still not done after {PATIENCE:?}"))
+    result.unwrap_or_else(|_| panic!("{what} did not finish within {PATIENCE:?}"))
 }
 
 fn open(path: PathBuf) -> Result<Opened, Refused> {
@@ -47,7 +48,7 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn what_is_no_file_is_not_opened() {
+fn paths_that_are_no_regular_file_are_not_opened() {
     let kinds = [
         (FileType::Fifo, 0),
         (FileType::CharacterDevice, makedev(1, 3)),
@@ -66,9 +67,9 @@ fn what_is_no_file_is_not_opened() {
     assert!(matches!(refused, Refused::Special), "a socket: {refused}");
 }
 
-/// Whoever holds a lease may make others wait for as long as the kernel lets him.
+/// The holder of a lease can block others until the kernel's timeout.
 #[test]
-fn a_lease_makes_nobody_wait() {
+fn a_foreign_lease_does_not_block_gotrace() {
     let (_dir, path) = place();
     fs::write(&path, "leased").unwrap();
     let script = "import fcntl, signal, sys\n\
@@ -76,7 +77,7 @@ fn a_lease_makes_nobody_wait() {
                   file = open(sys.argv[1], 'r+')\n\
                   fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
                   print('ready', flush=True)\nsys.stdin.read()\n";
-    let _holder = Neighbour::start(Command::new("python3").args(["-c", script]).arg(&path));
+    let _holder = ChildProcess::start(Command::new("python3").args(["-c", script]).arg(&path));
     let refused = open(path).unwrap_err();
     let Refused::Open(error) = &refused else {
         panic!("{refused}");
@@ -85,7 +86,7 @@ fn a_lease_makes_nobody_wait() {
 }
 
 #[test]
-fn eight_tebibytes_of_nothing_are_not_read() {
+fn a_sparse_file_of_eight_tebibytes_is_not_read() {
     let (_dir, path) = place();
     let file = File::create(&path).unwrap();
     for (size, is_sparse) in [(8 << 40, false), (OUTPUT_LIMIT, true)] {
@@ -112,9 +113,9 @@ fn read(path: PathBuf, analyser: &Analyser) -> Result<Artifact, Refused> {
     open(path)?.artifact(analyser)
 }
 
-/// A reader that has a file mapped dies of this.
+/// This crashes a reader that maps the file.
 #[test]
-fn a_file_that_is_cut_and_filled_while_it_is_read_harms_nobody() {
+fn a_file_truncated_during_the_read_is_harmless() {
     const READS: usize = 100;
     let (_dir, path) = place();
     let content = fs::read(gotrace()).unwrap();
@@ -123,32 +124,32 @@ fn a_file_that_is_cut_and_filled_while_it_is_read_harms_nobody() {
     let analyser = Analyser::of(&gotrace()).unwrap();
     let honest = read(path.clone(), &analyser).unwrap();
     assert_eq!(honest.format.as_deref(), Some("ELF"));
-    let is_over = AtomicBool::new(false);
+    let has_ended = AtomicBool::new(false);
     let (n_read, n_changed) = thread::scope(|scope| {
         scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
+            while !has_ended.load(Ordering::Relaxed) {
                 let mut file = OpenOptions::new().write(true).open(&path).unwrap();
                 file.set_len(0).unwrap();
                 file.write_all(content).unwrap();
             }
         });
         let results: Vec<_> = (0..READS).map(|_| read(path.clone(), &analyser)).collect();
-        is_over.store(true, Ordering::Relaxed);
+        has_ended.store(true, Ordering::Relaxed);
         let n_read = results.iter().filter(|it| it.is_ok()).count();
         let is_changed = |it: &&Result<_, _>| matches!(it, Err(Refused::Changed));
         (n_read, results.iter().filter(is_changed).count())
     });
     println!("of {READS} reads {n_changed} saw the file change");
     assert_eq!(n_read + n_changed, READS);
-    assert!(n_changed > 0, "a race that never happens");
+    assert!(n_changed > 0, "the race never happened");
     assert_eq!(analyser.n_lost(), 0);
     assert_eq!(read(path, &analyser).unwrap(), honest);
 }
 
-/// A process that says `ready` and waits; it ends with the test.
-struct Neighbour(Child);
+/// A process that prints `ready` and waits; it ends with the test.
+struct ChildProcess(Child);
 
-impl Neighbour {
+impl ChildProcess {
     fn start(command: &mut Command) -> Self {
         let child = command
             .stdin(Stdio::piped())
@@ -156,10 +157,10 @@ impl Neighbour {
             .spawn()
             .unwrap();
         let mut neighbour = Self(child);
-        let mut said = String::new();
+        let mut printed = String::new();
         let stdout = neighbour.0.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n");
+        BufReader::new(stdout).read_line(&mut printed).unwrap();
+        assert_eq!(printed, "ready\n");
         neighbour
     }
 
@@ -175,16 +176,16 @@ impl Neighbour {
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        let _over = self.0.kill();
+        let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
 }
 
-/// A shell in mounts of its own, where `/mnt` holds what it does for nobody else.
-fn in_own_mounts(script: &str, dir: &Path) -> Neighbour {
+/// Starts a shell in a private mount namespace, in which the script fills `/mnt`.
+fn in_own_mounts(script: &str, dir: &Path) -> ChildProcess {
     let script = format!("set -e\nmount -t tmpfs none /mnt\n{script}\necho ready\nread line\n");
     let mut command = Command::new("unshare");
     command.args([
@@ -196,7 +197,7 @@ fn in_own_mounts(script: &str, dir: &Path) -> Neighbour {
         &script,
         "sh",
     ]);
-    Neighbour::start(command.arg(dir))
+    ChildProcess::start(command.arg(dir))
 }
 
 fn content(root: &Root, path: &str) -> String {
@@ -205,7 +206,7 @@ fn content(root: &Root, path: &str) -> String {
 }
 
 #[test]
-fn a_path_is_the_builders_path_in_its_mounts_and_below_its_root() {
+fn a_path_resolves_in_the_builders_mounts_and_root() {
     let (dir, _) = place();
     let mounted = in_own_mounts("echo mounted > /mnt/out", dir.path());
     let root = Root::of(mounted.key()).unwrap();
@@ -216,7 +217,7 @@ fn a_path_is_the_builders_path_in_its_mounts_and_below_its_root() {
             .open(Path::new("/mnt/out"), ROOT, 100)
             .is_err()
     );
-    // It is the same after the builder has gone, and its mounts with it.
+    // The content stays readable after the builder and its mount namespace are gone.
     drop(mounted);
     assert_eq!(content(&root, "/mnt/out"), "mounted\n");
 
@@ -239,7 +240,7 @@ fn a_path_is_the_builders_path_in_its_mounts_and_below_its_root() {
 }
 
 #[test]
-fn another_users_file_is_nobodys_output() {
+fn another_users_file_is_not_read_as_an_output() {
     let (_dir, path) = place();
     fs::write(&path, "x").unwrap();
     chown(&path, Some(60_001), None).unwrap();
