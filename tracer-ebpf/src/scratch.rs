@@ -86,7 +86,7 @@ impl ScratchSlot {
 
     #[inline(always)]
     pub fn release(self) {
-        // SAFETY: as in `take`.
+        // SAFETY: as in `acquire`.
         unsafe { (&raw mut (*self.0).busy).write_volatile(0) };
     }
 }
