@@ -1,8 +1,8 @@
-//! Events in, questions and builds out: the state machine in the middle.
+//! The state machine in the middle: events enter, effects and builds leave.
 //!
-//! [`Correlator::apply`] only files what it is told, per process, and asks the rim for what will be gone later; all judgement
-//! is made by [`Correlator::finish`], when everything is known, by reading those files. So the order in which events of
-//! different processes arrive does not matter, and a missing one leaves a gap with a name instead of a wrong answer.
+//! [`Correlator::apply`] only stores each event with its process, and requests facts that will not be available later.
+//! [`Correlator::finish`] makes all decisions, when every event is known, from the stored facts. The order of events of different processes
+//! therefore does not matter. A missing event leaves a named gap instead of a wrong result.
 
 mod action;
 mod build;
@@ -31,22 +31,22 @@ use process::{Image, Process};
 use purpose::Head;
 use table::Table;
 
-/// What is known before the first event.
+/// Facts that are known before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// Name of the machine.
     pub host: Option<String>,
-    /// The command that is followed, redacted.
+    /// The traced command, redacted.
     pub command: Vec<ByteString>,
     pub boot_to_wall_ns: i64,
     pub cpus: u32,
-    /// Whether phases were asked for: only then is their absence a gap.
+    /// True if phases were requested. Only then is a missing phase a gap.
     pub phases: bool,
-    /// Whether renames were watched: only then does the absence of one tell anything.
+    /// True if renames were recorded. Only then does a missing rename have a meaning.
     pub renames: bool,
 }
 
-/// What a program is: by its file, or by its place where that was not looked at.
+/// The role of a program: by its file, or by its path if the file was not read.
 pub(crate) fn role(tools: &BTreeMap<FileId, Tool>, file: FileId, exe: &ByteString) -> Option<Role> {
     match tools.get(&file) {
         Some(tool) => Some(tool.role),
@@ -76,7 +76,7 @@ impl Correlator {
         }
     }
 
-    /// Takes one event; says what the rim should find out because of it.
+    /// Applies one event; returns the effects that the rim must carry out.
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
         match event {
             Event::Fork(fork) => {
@@ -98,7 +98,7 @@ impl Correlator {
             }
             Event::Reaped(reaped) => {
                 self.counts.reaped += 1;
-                // Who lets go of it does so later, and for reasons of their own.
+                // The kernel may release the process much later, for unrelated reasons.
                 if let Some(ended) = reaped.ended {
                     self.saw(ended);
                 }
@@ -164,35 +164,35 @@ impl Correlator {
         }
     }
 
-    /// Whether a followed process is still running, as far as was seen.
+    /// The number of processes that are still running, as far as was seen.
     pub fn n_running(&self) -> usize {
         self.table.processes().filter(|it| it.end.is_none()).count()
     }
 
-    /// Processes whose exit was seen, and whose last times were not.
+    /// The number of processes whose exit was seen, but not their final times.
     pub fn n_unreaped(&self) -> usize {
         let ended = self.table.processes().filter(|it| it.end.is_some());
         ended.filter(|it| !it.usage.is_final).count()
     }
 
-    /// Whether a process runs a tool of Go, as far as its file or its place tells.
+    /// True if a process runs a Go tool, as far as its file or its path shows.
     pub(crate) fn is_tool(&self, process: ProcKey) -> bool {
         self.table
             .get(process)
             .is_some_and(|it| self.role(it).is_some())
     }
 
-    /// Whether any process runs a tool of Go, likewise.
+    /// True if any process runs a Go tool, as far as its file or its path shows.
     pub(crate) fn has_tool(&self) -> bool {
         self.table.processes().any(|it| self.role(it).is_some())
     }
 
-    /// Ends the trace: everything that was seen, as builds.
+    /// Ends the trace: returns everything that was seen, as builds.
     pub fn finish(self) -> Trace {
         self.so_far()
     }
 
-    /// Everything that was seen until now, as builds.
+    /// Everything that was seen so far, as builds.
     pub(crate) fn so_far(&self) -> Trace {
         let mut builds = build::builds(self);
         builds.sort_by_key(|it| (it.start, it.process));
@@ -240,7 +240,7 @@ impl Correlator {
         effects
     }
 
-    /// A tool became known: processes that run it already may have something to ask for.
+    /// A tool was identified: processes that already run it may need effects.
     fn tool(&mut self, tool: Tool) -> Vec<Effect> {
         let file = tool.file;
         self.tools.insert(file, tool);
@@ -253,7 +253,7 @@ impl Correlator {
         waiting.into_iter().flat_map(|key| self.ask(key)).collect()
     }
 
-    /// What must be read while the process lives.
+    /// Facts that must be read while the process lives.
     fn ask(&self, key: ProcKey) -> Vec<Effect> {
         let Some(process) = self.table.get(key) else {
             return Vec::new();
@@ -269,7 +269,7 @@ impl Correlator {
             let effect = path.map(|path| Effect::ReadResponseFile {
                 process: key,
                 path,
-                // The `go` command tells its tools.
+                // The `go` command passes its version to its tools.
                 version: image
                     .set("GOVERSION")
                     .and_then(|it| GoVersion::parse(&it.to_str())),
@@ -302,7 +302,8 @@ impl Correlator {
             .collect()
     }
 
-    /// What the `go` command tells a linker of the program that it will run. That one may be gone by the time it is looked at.
+    /// The main package that the `go` command passes to a linker, for a program that it will run. The program itself may be gone before it
+    /// can be read.
     fn linked(&self, process: &Process, image: &Image) -> Option<Effect> {
         let link = call::parsed(Role::Link, process).filter(|it| !it.is_query)?;
         self.runner(process)?;
@@ -315,7 +316,7 @@ impl Correlator {
         })
     }
 
-    /// A program that `go run` or `go tool` takes from the build cache.
+    /// A program that `go run` or `go tool` runs from the build cache.
     fn ran(&self, process: &Process, image: &Image) -> Option<Effect> {
         let head = self.runner(process)?;
         let path = purpose::built_program(image, &head).filter(|it| head.has_cached(it))?;
@@ -326,14 +327,13 @@ impl Correlator {
         })
     }
 
-    /// The `go run` or `go tool` that a process is under.
+    /// The `go run` or `go tool` that a process runs under.
     fn runner(&self, process: &Process) -> Option<Head<'_>> {
         let head = Head::of(self.table.get(build::above(self, process)?)?);
         head.is_runner().then_some(head)
     }
 
-    /// What the process's program is in a Go toolchain: by the content of the file, else, where that could not be read,
-    /// by where it lies.
+    /// The role of the process's program in a Go toolchain: by the content of the file, or by its path if the content could not be read.
     fn role(&self, process: &Process) -> Option<Role> {
         let image = process.image()?;
         role(&self.tools, image.file, &image.exe)

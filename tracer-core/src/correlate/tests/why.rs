@@ -1,9 +1,9 @@
-//! Why builds fail, what they leave behind, and what is no build.
+//! Why builds fail, which files they leave behind, and which commands are not builds.
 
 use super::*;
 use crate::model::{CallKind, FailureClass};
 
-/// The first build: class, package and the number of the process that tells it.
+/// Of the first build: the class, the package and the number of the process that failed.
 fn why(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
     let (trace, _) = replay(events(text));
     let failure = trace.builds[0].failure.clone().unwrap();
@@ -23,7 +23,7 @@ fn of(
 }
 
 #[test]
-fn a_tool_that_fails_under_a_wrapper_is_that_tool() {
+fn a_failure_under_a_wrapper_is_that_of_the_tool() {
     let text = "0 exec 100 /go/bin/go build -toolexec=/w .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/exe/a.out
@@ -33,7 +33,7 @@ fn a_tool_that_fails_under_a_wrapper_is_that_tool() {
          6 exit 101 1
          7 exit 100 1";
     assert_eq!(why(text), of(FailureClass::Link, "example.com/a", 102));
-    // It may fail by itself, and may hide that the tool failed.
+    // A wrapper may fail by itself, and may hide a failure of the tool.
     let text = "0 exec 100 /go/bin/go build -toolexec=/w .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
@@ -49,7 +49,7 @@ fn a_tool_that_fails_under_a_wrapper_is_that_tool() {
 }
 
 #[test]
-fn what_else_is_ended_under_a_child_tells_nothing() {
+fn other_processes_that_end_under_a_child_are_ignored() {
     // A watchdog of the wrapper.
     let text = "0 exec 100 /go/bin/go build -toolexec=/w .
          1 fork 100 101
@@ -73,7 +73,7 @@ fn what_else_is_ended_under_a_child_tells_nothing() {
          6 exit 102 1
          7 exit 100 1";
     assert_eq!(why(text), (FailureClass::Test, None, Some(102)));
-    // What a generator makes of it is its own affair.
+    // The generator decides how to handle the failure of its child.
     let text = "0 exec 100 /go/bin/go generate .
          1 fork 100 101
          2 exec 101 /bin/sh -c 'x'
@@ -83,7 +83,7 @@ fn what_else_is_ended_under_a_child_tells_nothing() {
          6 exit 101 4
          7 exit 100 1";
     assert_eq!(why(text), (FailureClass::Generate, None, Some(101)));
-    // A program that becomes another one.
+    // A program that executes another one.
     let text = "0 exec 100 /go/bin/go run .
          1 fork 100 101
          2 exec 101 /tmp/go-build1/b001/exe/m
@@ -118,7 +118,7 @@ fn a_test_that_fails_under_a_wrapper_is_a_test() {
 }
 
 #[test]
-fn programs_in_the_place_of_a_tool_do_its_work() {
+fn a_program_in_place_of_a_tool_does_its_work() {
     let cc = "0 exec 100 CC=/w/cc /go/bin/go build .
          1 fork 100 101
          2 exec 101 CC=/w/cc TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w/cc -I . -c f.c
@@ -146,7 +146,7 @@ fn programs_in_the_place_of_a_tool_do_its_work() {
 }
 
 #[test]
-fn a_link_that_go_can_do_without_is_no_reason() {
+fn a_link_whose_failure_go_tolerates_is_not_the_cause() {
     let text = "0 exec 100 /go/bin/go build .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /usr/bin/gcc -o /tmp/go-build1/b001/_cgo_.o a.o
@@ -159,7 +159,7 @@ fn a_link_that_go_can_do_without_is_no_reason() {
 }
 
 #[test]
-fn what_no_process_tells_is_told_by_what_was_under_way_or_not_known() {
+fn without_a_failed_process_the_interrupted_work_decides() {
     let of = |class| (class, None, None);
     let vet = "0 exec 100 /go/bin/go vet .
          1 span 100 1 Executing action (vet example.com/a)
@@ -179,7 +179,7 @@ fn what_no_process_tells_is_told_by_what_was_under_way_or_not_known() {
          2 done 100 1
          3 exit 100 1";
     assert_eq!(why(load), of(FailureClass::Load));
-    // It gave up within.
+    // The command failed inside the span.
     assert_eq!(
         why(&load.replace("2 done 100 1", "2 fatal 100 1 go: errors parsing %s")),
         of(FailureClass::Load)
@@ -187,7 +187,7 @@ fn what_no_process_tells_is_told_by_what_was_under_way_or_not_known() {
     let flags = "0 exec 100 /go/bin/go build -nosuchflag
          1 exit 100 2";
     assert_eq!(why(flags), of(FailureClass::Unknown));
-    // Version control is no tool of a package, so nobody knows whether it mattered.
+    // Version control is not a tool of a package, so it is unknown whether it mattered.
     let vcs = "0 exec 100 /go/bin/go build
          1 fork 100 101
          2 exec 101 /usr/bin/git status
@@ -197,7 +197,7 @@ fn what_no_process_tells_is_told_by_what_was_under_way_or_not_known() {
 }
 
 #[test]
-fn signals_are_told_wherever_they_arrive() {
+fn signals_are_reported_at_any_level() {
     let text = "0 exec 100 /go/bin/go test .
          1 fork 100 101
          2 exec 101 /tmp/go-build1/b001/m.test -test.timeout=10m0s
@@ -209,7 +209,7 @@ fn signals_are_told_wherever_they_arrive() {
 }
 
 #[test]
-fn a_generator_fails_as_such_also_if_it_is_a_build() {
+fn a_generator_that_is_a_build_fails_as_a_generator() {
     let text = "0 exec 100 /go/bin/go generate .
          1 fork 100 101
          2 exec 101 /go/bin/go run gen.go
@@ -225,7 +225,7 @@ fn a_generator_fails_as_such_also_if_it_is_a_build() {
 }
 
 #[test]
-fn git_is_a_generator_where_a_directive_says_so() {
+fn git_is_a_generator_if_a_directive_runs_it() {
     let text = "0 exec 100 GOLINE=3 GOFILE=a.go /go/bin/go generate .
          1 fork 100 101
          2 exec 101 GOLINE=3 GOFILE=a.go /usr/bin/git describe
@@ -237,7 +237,7 @@ fn git_is_a_generator_where_a_directive_says_so() {
 }
 
 #[test]
-fn what_could_not_be_put_in_its_place_is_no_output() {
+fn a_target_that_could_not_be_installed_is_not_an_output() {
     check(
         "0 exec 100 /go/bin/go build -o /mnt/hello .
          1 span 100 1 Executing action (link-install example.com/hello)
@@ -254,7 +254,7 @@ fn what_could_not_be_put_in_its_place_is_no_output() {
 }
 
 #[test]
-fn a_plan_makes_nothing_and_finds_nothing_in_the_cache() {
+fn a_dry_run_makes_no_outputs_and_has_no_cache_hits() {
     check(
         "0 exec 100 GOFLAGS=-n /go/bin/go build -o x .
          1 span 100 1 Executing action (build fmt)
@@ -290,7 +290,7 @@ fn a_build_begins_when_its_process_becomes_the_go_command() {
 }
 
 #[test]
-fn what_answers_questions_is_no_build_unless_it_compiles() {
+fn a_query_is_not_a_build_unless_it_compiles() {
     check(
         "0 exec 100 /bin/sh -c make
          1 fork 100 101
@@ -318,18 +318,18 @@ fn what_answers_questions_is_no_build_unless_it_compiles() {
 }
 
 #[test]
-fn a_tool_whose_go_command_began_before_anybody_looked_is_no_build() {
+fn a_tool_whose_go_command_began_before_tracing_is_not_a_build() {
     let text = "0 exec 100 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b001/_pkg_.a
          1 phase 100 1 fe:init
          2 exit 100 0";
     check(text, &expect![""]);
-    // A rule of Bazel's has no such directory.
+    // A rule of Bazel has no such directory.
     let text = text.replace("/tmp/go-build1/b001/", "bazel-out/");
     assert_eq!(replay(events(&text)).0.builds.len(), 1);
 }
 
 #[test]
-fn loading_failed_only_where_nothing_else_can_have() {
+fn loading_failed_only_if_no_other_step_can_have_failed() {
     let text = "0 exec 100 /go/bin/go build ./a
          1 span 100 1 load.PackagesAndErrors
          2 done 100 1
@@ -359,7 +359,7 @@ fn loading_failed_only_where_nothing_else_can_have() {
     ] {
         assert_eq!(why(&text.replace("go build ./a", command)).0, class);
     }
-    // The first package that is loaded needs the cache.
+    // The first loaded package needs the cache.
     for (fatal, class) in [
         ("go: errors parsing %s", FailureClass::Load),
         (
@@ -370,10 +370,10 @@ fn loading_failed_only_where_nothing_else_can_have() {
         let fatal = format!("2 fatal 100 1 {fatal}");
         assert_eq!(why(&text.replace("2 done 100 1", &fatal)).0, class);
     }
-    // What is lost may have been any of these.
+    // The lost records may have been any of these.
     let lost = format!("{text}\n6 lost 3 call");
     assert_eq!(why(&lost).0, FailureClass::Unknown);
-    // And nobody saw it give up.
+    // Without the probe, a fatal message is not seen.
     let mut unseen: Vec<Event> = tools().collect();
     for event in &mut unseen {
         if let Event::Tool(tool) = event {
@@ -390,7 +390,7 @@ fn loading_failed_only_where_nothing_else_can_have() {
 }
 
 #[test]
-fn what_runs_under_a_test_counts_with_it() {
+fn processes_under_a_test_count_with_it() {
     let text = "0 exec 100 /go/bin/go test -fuzz=. .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/m.test /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/m.test
@@ -415,7 +415,7 @@ fn what_runs_under_a_test_counts_with_it() {
     let build = &trace.builds[0];
     let mut runs = build.calls.iter().filter(|it| it.kind == CallKind::Test);
     let whole = runs.next().unwrap();
-    // The binary, its worker and that one's helper; not the nested build.
+    // The binary, its worker and the helper of the worker; not the nested build.
     assert_eq!(whole.usage.user_ns, 3 * 2_000_000);
     assert_eq!(runs.count(), 0);
     assert_eq!(trace.builds[1].usage.user_ns, 2 * 2_000_000);
