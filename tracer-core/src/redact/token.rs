@@ -1,36 +1,36 @@
-//! Keys that are known by their form, whoever names them: the prefixes that their issuers publish so that leaks can be found.
+//! Recognises keys by their form, whatever their name: issuers publish prefixes so that leaks can be found.
 
 use std::borrow::Cow;
 
 use super::REDACTED;
 
-/// What follows a prefix.
+/// A prefix and the form of the key after it.
 struct Form {
     prefix: &'static [u8],
-    /// Bytes that the key begins with, and how many of them at least. More of [`is_base64url`] may follow.
+    /// The bytes of the key's first part, and their smallest number. Further bytes of [`is_base64url`] may follow.
     alphabet: fn(u8) -> bool,
     min: usize,
     place: Place,
     look: Look,
 }
 
-/// Where a prefix counts.
+/// The positions at which a prefix counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Everywhere: no other text has it.
+    /// Everywhere: no other text contains it.
     Anywhere,
-    /// Behind a letter or a digit only if the key looks random.
+    /// After a letter or a digit only if the key looks random.
     Glued,
-    /// Not behind a capital or a digit.
+    /// Not after a capital or a digit.
     Capitals,
-    /// Not behind a letter or a digit.
+    /// Not after a letter or a digit.
     Word,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     Any,
-    /// Letters and digits: the prefix is the beginning of other words too.
+    /// Letters and digits: the prefix is also the beginning of other words.
     Random,
 }
 
@@ -50,7 +50,7 @@ const fn form(
     }
 }
 
-/// A prefix that nothing else has.
+/// A unique prefix.
 const fn sure(prefix: &'static [u8], min: usize) -> Form {
     form(prefix, is_base64url, min, Place::Anywhere, Look::Any)
 }
@@ -235,12 +235,12 @@ const FORMS: &[Form] = &[
 
 /// A JSON web token: base64 of `{"`, then two more parts after dots.
 const JWT: &[u8] = b"eyJ";
-/// Longest first part of a web token that is looked for.
+/// Longest first part of a web token that is searched for.
 const JWT_HEAD_MAX: usize = 512;
 const PEM_BEGIN: &[u8] = b"-----BEGIN ";
 const PEM_END: &[u8] = b"-----END ";
 
-/// Length of the key that a text begins with, if it does; `before` is what stands in front of it.
+/// Length of the key at the beginning of a text, if there is one; `before` is the text before it.
 pub(super) fn len(text: &[u8], before: &[u8]) -> Option<usize> {
     if !matches!(text, [first, second, ..] if is_likely(*first, *second)) {
         return None;
@@ -266,7 +266,7 @@ fn forms(text: &[u8]) -> impl Iterator<Item = &'static Form> {
         .take_while(move |it| it.prefix.starts_with(pair))
 }
 
-/// The letter or digit in front of a key. One that ends an escape (`%3D`, `\u003d`, `\n`) is none.
+/// The letter or digit before a key. One that ends an escape (`%3D`, `\u003d`, `\n`) does not count.
 fn last_byte(before: &[u8]) -> Option<u8> {
     match before {
         [.., b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => None,
@@ -281,7 +281,7 @@ fn last_byte(before: &[u8]) -> Option<u8> {
 }
 
 impl Form {
-    /// Whether its prefix is here. One that other words have too counts only where a word begins.
+    /// True if its prefix is here. A prefix that other words share counts only at the start of a word.
     fn may_begin(&self, text: &[u8], before: &[u8]) -> bool {
         text.starts_with(self.prefix) && (self.look == Look::Any || last_byte(before).is_none())
     }
@@ -313,7 +313,7 @@ impl Form {
     }
 }
 
-/// A text with keys that are known by their form taken out, and nothing else.
+/// A text from which only keys with a known form are removed.
 pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
     let mut copied = 0;
@@ -337,7 +337,7 @@ pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Whether a key may begin with these bytes: nearly every place is dismissed here.
+/// True if a key may begin with these bytes. This rejects nearly every position.
 pub(super) fn is_likely(first: u8, second: u8) -> bool {
     match first {
         b'-' => matches!(second, b'-'),
@@ -372,7 +372,7 @@ pub(super) fn is_likely(first: u8, second: u8) -> bool {
     }
 }
 
-/// Whether a text that was cut off may have been going to hold a key.
+/// True if a cut text may have contained a key.
 pub(super) fn may_begin(text: &[u8]) -> bool {
     text.windows(2).enumerate().any(|(at, pair)| {
         matches!(pair, [first, second] if is_likely(*first, *second))
@@ -384,7 +384,7 @@ pub(super) fn may_begin(text: &[u8]) -> bool {
     })
 }
 
-/// What stands in the middle of a word has to have a second part that begins as the first.
+/// A token in the middle of a word needs a second part that begins like the first.
 fn jwt(text: &[u8], stands_alone: bool) -> Option<usize> {
     let head = text
         .iter()
@@ -402,7 +402,7 @@ fn jwt(text: &[u8], stands_alone: bool) -> Option<usize> {
     )
 }
 
-/// A private key, to the end of its last line; to the end of the text if that is not there.
+/// A private key, to the end of its last line, or to the end of the text if that line is missing.
 fn pem(text: &[u8]) -> Option<usize> {
     let title = text
         .get(PEM_BEGIN.len()..)?
@@ -455,7 +455,7 @@ fn is_base64url(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// A letter and a digit in turn, in capitals.
+    /// Alternating letters and digits, in capitals.
     fn key(form: &Form, n: usize) -> Vec<u8> {
         let key = b"A1".iter().copied().cycle().take(n);
         form.prefix.iter().copied().chain(key).collect()
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn no_form_is_dismissed_by_its_first_bytes() {
+    fn no_form_is_rejected_by_its_first_bytes() {
         for form in FORMS {
             let key = key(form, form.min);
             assert_eq!(
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_sets_a_key_off() {
+    fn an_escape_separates_a_key() {
         for before in [
             "", "=", "%3D", "\\u003d", "\\x3d", "\\n", "_", "a\\t", "%26",
         ] {

@@ -9,7 +9,7 @@ use super::*;
 const ONE: &str = "1111111111111111111111111111111111111111";
 const TWO: &str = "2222222222222222222222222222222222222222";
 
-/// What is read of these files; all that is asked for is looked at.
+/// The checkout that is read from these files, and the requested files.
 fn read(dir: &str, files: &[(&str, &str)]) -> (Option<Checkout>, Vec<Wanted>) {
     let files: BTreeMap<&str, &str> = files.iter().copied().collect();
     let mut asked = Vec::new();
@@ -108,7 +108,7 @@ fn worktrees_and_submodules_are_followed() {
     let checkout = checkout.unwrap();
     assert_eq!(checkout.revision.as_deref(), Some(ONE));
     assert_eq!(checkout.repository.as_deref(), Some("/x"));
-    // Only who builds may have said so.
+    // Only the user of the build may have written these names.
     for wanted in asked {
         let is_above = wanted.path.as_bytes().starts_with(b"/r/lib/.git");
         assert_eq!(wanted.place == Place::Above, is_above, "{wanted:?}");
@@ -129,7 +129,7 @@ fn a_reftable_leaves_branch_and_revision_absent() {
 }
 
 #[test]
-fn a_chain_without_an_end_ends() {
+fn an_endless_chain_of_references_ends() {
     let loops = [
         ("/src/.git/HEAD", "ref: refs/heads/a"),
         ("/src/.git/refs/heads/a", "ref: refs/heads/b"),

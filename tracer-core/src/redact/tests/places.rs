@@ -1,9 +1,9 @@
-//! Secrets in the places where people put them: macros, signed addresses, free text, the flags of known commands, longer words.
+//! Secrets at their usual positions: macros, signed addresses, free text, flags of known commands, longer words.
 
 use super::super::*;
 use super::{check, line, redacted};
 
-/// Secrets of a form that gives nothing away; `§` stands for each.
+/// Secrets whose form does not reveal them; `§` stands for each.
 const SECRETS: [&str; 2] = ["CcPassWord9911", "hunter2Zx81Qq"];
 
 fn gone(shapes: &[&str]) {
@@ -180,7 +180,7 @@ fn signatures_of_addresses_are_taken_out() {
 }
 
 #[test]
-fn words_around_a_password_give_it_away() {
+fn words_around_a_password_mark_it() {
     check("password: §");
     check("password:§");
     check("the password is §");
@@ -265,7 +265,7 @@ fn words_around_a_password_give_it_away() {
     assert_eq!(line(Program::GoTool, &args), args);
 }
 
-/// Published beginnings of keys.
+/// Published prefixes of keys.
 const PREFIXES: &[&str] = &[
     "rk_live_",
     "sk_test_",
