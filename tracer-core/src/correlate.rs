@@ -14,10 +14,10 @@ mod output;
 mod process;
 mod purpose;
 mod setting;
+mod standalone_tools;
 mod table;
 #[cfg(test)]
 mod tests;
-mod toolless;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ use crate::golang::version::GoVersion;
 use crate::model::{Anomaly, EventCounts, SCHEMA, ToolProgram, Trace};
 
 use process::{Image, Process};
-use purpose::Head;
+use purpose::BuildHead;
 use table::Table;
 
 /// Facts that are known before the first event.
@@ -81,18 +81,18 @@ impl Correlator {
         match event {
             Event::Fork(fork) => {
                 self.counts.forks += 1;
-                self.saw(fork.at);
+                self.extend_to(fork.at);
                 self.table.fork(&fork);
                 Vec::new()
             }
             Event::Exec(exec) => {
                 self.counts.execs += 1;
-                self.saw(exec.at);
+                self.extend_to(exec.at);
                 self.exec(*exec)
             }
             Event::Exit(exit) => {
                 self.counts.exits += 1;
-                self.saw(exit.at);
+                self.extend_to(exit.at);
                 self.table.exit(&exit);
                 self.inspect(exit.process)
             }
@@ -100,14 +100,14 @@ impl Correlator {
                 self.counts.reaped += 1;
                 // The kernel may release the process much later, for unrelated reasons.
                 if let Some(ended) = reaped.ended {
-                    self.saw(ended);
+                    self.extend_to(ended);
                 }
-                self.table.answer(reaped.process, |it| it.reaped(&reaped));
+                self.table.update(reaped.process, |it| it.reaped(&reaped));
                 Vec::new()
             }
             Event::Rename(rename) => {
                 self.counts.renames += 1;
-                self.saw(rename.at);
+                self.extend_to(rename.at);
                 self.table
                     .of(rename.process, rename.at)
                     .renames
@@ -116,24 +116,24 @@ impl Correlator {
             }
             Event::Call(call) => {
                 self.counts.calls += 1;
-                self.saw(call.at);
+                self.extend_to(call.at);
                 self.table.of(call.process, call.at).called(&call);
                 Vec::new()
             }
             Event::Lineage(lineage) => {
-                self.saw(lineage.at);
+                self.extend_to(lineage.at);
                 self.table.of(lineage.process, lineage.at).above = lineage.above;
                 Vec::new()
             }
             Event::Tool(tool) => self.tool(tool),
             Event::Settings(settings) => {
                 self.table
-                    .answer(settings.process, |it| it.settings = Some(settings));
+                    .update(settings.process, |it| it.settings = Some(settings));
                 Vec::new()
             }
             Event::ResponseFile(file) => {
                 self.table
-                    .answer(file.process, |it| it.response = Some(file.args));
+                    .update(file.process, |it| it.response = Some(file.args));
                 Vec::new()
             }
             Event::Inspected(inspected) => {
@@ -143,17 +143,17 @@ impl Correlator {
             }
             Event::CheckedOut(answer) => {
                 self.table
-                    .answer(answer.process, |it| it.checkout = answer.checkout);
+                    .update(answer.process, |it| it.checkout = answer.checkout);
                 Vec::new()
             }
             Event::BuildInfo(answer) => {
                 self.table
-                    .answer(answer.process, |it| it.build_info = answer.main);
+                    .update(answer.process, |it| it.build_info = answer.main);
                 Vec::new()
             }
             Event::Lost(lost) => {
                 self.counts.lost += lost.n;
-                self.saw(lost.at);
+                self.extend_to(lost.at);
                 self.lost.push(lost);
                 Vec::new()
             }
@@ -218,7 +218,7 @@ impl Correlator {
         }
     }
 
-    fn saw(&mut self, at: Ktime) {
+    fn extend_to(&mut self, at: Ktime) {
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
         self.last = self.last.max(at);
     }
@@ -236,7 +236,7 @@ impl Correlator {
                 exe,
             });
         }
-        effects.extend(self.ask(key));
+        effects.extend(self.requests(key));
         effects
     }
 
@@ -250,11 +250,14 @@ impl Correlator {
             .filter(|it| it.end.is_none() && it.image().is_some_and(|image| image.file == file))
             .map(|it| it.key)
             .collect();
-        waiting.into_iter().flat_map(|key| self.ask(key)).collect()
+        waiting
+            .into_iter()
+            .flat_map(|key| self.requests(key))
+            .collect()
     }
 
     /// Facts that must be read while the process lives.
-    fn ask(&self, key: ProcKey) -> Vec<Effect> {
+    fn requests(&self, key: ProcKey) -> Vec<Effect> {
         let Some(process) = self.table.get(key) else {
             return Vec::new();
         };
@@ -280,8 +283,8 @@ impl Correlator {
         if process.settings.is_some() || process.is_telemetry() {
             return Vec::new();
         }
-        let settings = setting::question(key, image);
-        let checkout = origin::question(key, image);
+        let settings = setting::request(key, image);
+        let checkout = origin::request(key, image);
         [settings].into_iter().chain(checkout).collect()
     }
 
@@ -289,7 +292,7 @@ impl Correlator {
     fn inspect(&self, key: ProcKey) -> Vec<Effect> {
         output::made_by(self, key)
             .into_iter()
-            .filter(output::stays)
+            .filter(output::persists)
             .map(|it| Effect::Inspect {
                 process: key,
                 uid: self
@@ -328,8 +331,8 @@ impl Correlator {
     }
 
     /// The `go run` or `go tool` that a process runs under.
-    fn runner(&self, process: &Process) -> Option<Head<'_>> {
-        let head = Head::of(self.table.get(build::above(self, process)?)?);
+    fn runner(&self, process: &Process) -> Option<BuildHead<'_>> {
+        let head = BuildHead::of(self.table.get(build::above(self, process)?)?);
         head.is_runner().then_some(head)
     }
 

@@ -12,12 +12,12 @@ mod retention;
 mod setup;
 
 pub use baseline::{Baseline, BaselineId};
-pub use entry::{Context, Entry, Target};
-pub use id::{BuildId, IdPrefix, NotAnId};
-pub use pack::{Unpackable, pack, unpack};
+pub use entry::{BuildContext, Entry, Target};
+pub use id::{BuildId, IdPrefix, InvalidBuildId};
+pub use pack::{UnpackError, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Excess, Limits, excess, n_to_delete};
-pub use setup::{Kind, Past, REMEMBERED, Reason, Setup};
+pub use setup::{REMEMBERED, Reason, SettingGroup, Setup, SetupHistory};
 
 use crate::event::Ktime;
 use crate::model::Trace;

@@ -15,7 +15,7 @@ mod vendor;
 pub use checkout::Checkout;
 pub use ci::Ci;
 pub use place::{Place, Runtime};
-pub use trace_context::{Id, NotAnId, SpanId, TraceContext, TraceId};
+pub use trace_context::{Id, InvalidHexId, SpanId, TraceContext, TraceId};
 pub use variable::is_variable;
 
 #[cfg(test)]

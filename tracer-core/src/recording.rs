@@ -124,7 +124,7 @@ impl Detail {
 
 /// Last line of a recording. A recording without it was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct End {
+struct EndLine {
     event: EndMark,
     /// Number of lines between the first line and this one.
     n_events: u64,
@@ -133,7 +133,7 @@ struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum EndMark {
-    End,
+    EndLine,
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ fn definition(arg: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// An argument that defines a macro, with its value removed if that is secret.
-fn macro_value<'a>(arg: &'a [u8], head: Option<scan::Head<'_>>) -> Option<Cow<'a, [u8]>> {
+fn macro_value<'a>(arg: &'a [u8], head: Option<scan::MacroHead<'_>>) -> Option<Cow<'a, [u8]>> {
     let head = head?;
     let (kept, value) = arg.split_at_checked(head.len)?;
     // Parts that are separated by commas are checked one by one.

@@ -33,25 +33,25 @@ const SESSIONS_MAX: usize = 4096;
 pub struct Sessions {
     context: Context,
     tools: BTreeMap<FileId, Tool>,
-    under_way: BTreeMap<ProcKey, Session>,
+    running: BTreeMap<ProcKey, Session>,
     /// The session of each process; `None` for a process that outlived its session.
     of: BTreeMap<ProcKey, Option<ProcKey>>,
     /// The session of each exited process, until its final times arrive.
     exited: BTreeMap<ProcKey, ProcKey>,
     /// The session that requested facts about a process; the answers may arrive after the end of the process.
-    asked: BTreeMap<ProcKey, ProcKey>,
+    pending: BTreeMap<ProcKey, ProcKey>,
     n_refused: u64,
 }
 
 /// The sessions that an event affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Concerned {
+pub enum EventScope {
     /// The session whose first process this is, or that begins with it now.
     One(ProcKey),
     /// All running sessions.
     All,
     /// No session: the event belongs to a process that outlived its session.
-    Nobody,
+    NoSession,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ struct Session {
     /// The end of its first process; for tools, of the last process that ended.
     ended: Option<Ktime>,
     /// Requests whose answer may still arrive.
-    n_asked: u64,
+    n_pending: u64,
     /// True until the session has been reported.
     is_new: bool,
 }
@@ -85,7 +85,7 @@ impl Sessions {
             Event::Fork(fork) => {
                 let root = self.root_of(fork.parent);
                 self.of.insert(fork.child, root);
-                self.tell(root, Event::Fork(fork))
+                self.apply_to(root, Event::Fork(fork))
             }
             Event::Exec(exec) => {
                 let root = match self.known(exec.process) {
@@ -93,10 +93,10 @@ impl Sessions {
                     None => self.join(&exec).or_else(|| self.begin(exec.process)),
                 };
                 let parent = self.is_part(&exec).then_some(exec.parent);
-                if let Some(session) = self.under_way.get_mut(&exec.process) {
+                if let Some(session) = self.running.get_mut(&exec.process) {
                     session.parent = parent;
                 }
-                self.tell(root, Event::Exec(exec))
+                self.apply_to(root, Event::Exec(exec))
             }
             Event::Exit(exit) => {
                 let root = self.root_of(exit.process);
@@ -105,60 +105,60 @@ impl Sessions {
                     self.exited.insert(exit.process, root);
                 }
                 if let Some(root) = root
-                    && let Some(session) = self.under_way.get_mut(&root)
+                    && let Some(session) = self.running.get_mut(&root)
                     && (root == exit.process || session.parent.is_some())
                 {
                     session.ended = session.ended.max(Some(exit.at));
                 }
-                self.tell(root, Event::Exit(exit))
+                self.apply_to(root, Event::Exit(exit))
             }
             Event::Reaped(reaped) => {
                 let root = self.exited.remove(&reaped.process);
-                self.tell(root, Event::Reaped(reaped))
+                self.apply_to(root, Event::Reaped(reaped))
             }
             Event::Rename(rename) => {
                 let root = self.root_of(rename.process);
-                self.tell(root, Event::Rename(rename))
+                self.apply_to(root, Event::Rename(rename))
             }
             Event::Call(call) => {
                 let root = self.root_of(call.process);
-                self.tell(root, Event::Call(call))
+                self.apply_to(root, Event::Call(call))
             }
             Event::Lineage(lineage) => {
                 let root = self.known(lineage.process);
-                self.tell(root, Event::Lineage(lineage))
+                self.apply_to(root, Event::Lineage(lineage))
             }
             Event::Settings(settings) => {
-                let root = self.asked.get(&settings.process).copied();
-                self.tell(root, Event::Settings(settings))
+                let root = self.pending.get(&settings.process).copied();
+                self.apply_to(root, Event::Settings(settings))
             }
             Event::ResponseFile(file) => {
-                let root = self.asked.get(&file.process).copied();
-                self.tell(root, Event::ResponseFile(file))
+                let root = self.pending.get(&file.process).copied();
+                self.apply_to(root, Event::ResponseFile(file))
             }
             Event::Inspected(inspected) => {
-                let root = self.asked.get(&inspected.process).copied();
-                self.tell(root, Event::Inspected(inspected))
+                let root = self.pending.get(&inspected.process).copied();
+                self.apply_to(root, Event::Inspected(inspected))
             }
             Event::CheckedOut(answer) => {
-                let root = self.asked.get(&answer.process).copied();
-                self.tell(root, Event::CheckedOut(answer))
+                let root = self.pending.get(&answer.process).copied();
+                self.apply_to(root, Event::CheckedOut(answer))
             }
             Event::BuildInfo(answer) => {
-                let root = self.asked.get(&answer.process).copied();
-                self.tell(root, Event::BuildInfo(answer))
+                let root = self.pending.get(&answer.process).copied();
+                self.apply_to(root, Event::BuildInfo(answer))
             }
             Event::Tool(tool) => {
                 self.tools.insert(tool.file, tool.clone());
-                self.tell_all(&Event::Tool(tool))
+                self.apply_to_all(&Event::Tool(tool))
             }
-            Event::Lost(_) | Event::Unreadable(_) => self.tell_all(&event),
+            Event::Lost(_) | Event::Unreadable(_) => self.apply_to_all(&event),
         }
     }
 
     /// The sessions that an event will affect when it is applied. The events with a session in their scope are sufficient to rebuild that
     /// session.
-    pub fn concerned(&self, event: &Event) -> Concerned {
+    pub fn scope(&self, event: &Event) -> EventScope {
         let or_itself = |process: ProcKey| match self.of.get(&process) {
             Some(root) => *root,
             None => Some(process),
@@ -166,7 +166,9 @@ impl Sessions {
         let root = match event {
             Event::Fork(fork) => or_itself(fork.parent),
             Event::Exec(exec) => {
-                let root = self.known(exec.process).or_else(|| self.beside(exec));
+                let root = self
+                    .known(exec.process)
+                    .or_else(|| self.session_of_siblings(exec));
                 Some(root.unwrap_or(exec.process))
             }
             Event::Exit(exit) => or_itself(exit.process),
@@ -174,19 +176,19 @@ impl Sessions {
             Event::Rename(rename) => or_itself(rename.process),
             Event::Call(call) => or_itself(call.process),
             Event::Lineage(lineage) => self.known(lineage.process),
-            Event::Settings(settings) => self.asked.get(&settings.process).copied(),
-            Event::ResponseFile(file) => self.asked.get(&file.process).copied(),
-            Event::Inspected(inspected) => self.asked.get(&inspected.process).copied(),
-            Event::CheckedOut(answer) => self.asked.get(&answer.process).copied(),
-            Event::BuildInfo(answer) => self.asked.get(&answer.process).copied(),
-            Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => return Concerned::All,
+            Event::Settings(settings) => self.pending.get(&settings.process).copied(),
+            Event::ResponseFile(file) => self.pending.get(&file.process).copied(),
+            Event::Inspected(inspected) => self.pending.get(&inspected.process).copied(),
+            Event::CheckedOut(answer) => self.pending.get(&answer.process).copied(),
+            Event::BuildInfo(answer) => self.pending.get(&answer.process).copied(),
+            Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => return EventScope::All,
         };
-        root.map_or(Concerned::Nobody, Concerned::One)
+        root.map_or(EventScope::NoSession, EventScope::One)
     }
 
     /// True if the session with this first process is running.
-    pub fn is_under_way(&self, root: ProcKey) -> bool {
-        self.under_way.contains_key(&root)
+    pub fn is_running(&self, root: ProcKey) -> bool {
+        self.running.contains_key(&root)
     }
 
     /// The common context of sessions that begin now.
@@ -198,7 +200,7 @@ impl Sessions {
     /// A script of such a name may have started one. Returns true if the session ended; the process then need not be traced.
     pub fn is_no_tool(&mut self, process: ProcKey) -> bool {
         let is_wrong = self
-            .under_way
+            .running
             .get(&process)
             .is_some_and(|it| !it.correlator.is_tool(process) && !it.correlator.has_tool());
         if is_wrong {
@@ -210,7 +212,7 @@ impl Sessions {
     /// Sessions that began since the last call and run a Go tool, in their present state.
     pub fn begun(&mut self) -> Vec<Trace> {
         let mut begun = Vec::new();
-        for (root, session) in &mut self.under_way {
+        for (root, session) in &mut self.running {
             if session.is_new && session.correlator.is_tool(*root) {
                 session.is_new = false;
                 begun.push(session.correlator.so_far());
@@ -221,13 +223,13 @@ impl Sessions {
 
     /// First processes of sessions that have not ended, as far as was seen.
     pub fn roots(&self) -> impl Iterator<Item = ProcKey> {
-        let running = self.under_way.iter().filter(|(_, it)| it.ended.is_none());
+        let running = self.running.iter().filter(|(_, it)| it.ended.is_none());
         running.map(|(root, _)| *root)
     }
 
     /// Marks a session as ended if its first process is gone and its exit was not seen. Later events of the process still belong to the session.
-    pub fn miss(&mut self, root: ProcKey, now: Ktime) {
-        if let Some(session) = self.under_way.get_mut(&root) {
+    pub fn mark_exit_missed(&mut self, root: ProcKey, now: Ktime) {
+        if let Some(session) = self.running.get_mut(&root) {
             session.ended.get_or_insert(now);
         }
     }
@@ -241,9 +243,9 @@ impl Sessions {
     /// Sessions that have ended at `now`.
     pub fn ended(&mut self, now: Ktime) -> Vec<Trace> {
         let over: Vec<ProcKey> = self
-            .under_way
+            .running
             .iter()
-            .filter(|(_, it)| it.is_over(now))
+            .filter(|(_, it)| it.has_ended(now))
             .map(|(root, _)| *root)
             .collect();
         over.into_iter().filter_map(|root| self.end(root)).collect()
@@ -251,12 +253,12 @@ impl Sessions {
 
     /// True if a session waits for final times, which no event announces.
     pub fn is_reaping(&self, now: Ktime) -> bool {
-        self.under_way.values().any(|it| it.is_reaping(now))
+        self.running.values().any(|it| it.is_reaping(now))
     }
 
     /// Ends all sessions.
     pub fn finish(mut self) -> Vec<Trace> {
-        let roots: Vec<ProcKey> = self.under_way.keys().copied().collect();
+        let roots: Vec<ProcKey> = self.running.keys().copied().collect();
         roots
             .into_iter()
             .filter_map(|root| self.end(root))
@@ -265,7 +267,7 @@ impl Sessions {
 
     /// The number of running sessions.
     pub fn n_running(&self) -> usize {
-        self.under_way.len()
+        self.running.len()
     }
 
     /// The number of sessions that were refused because there were too many.
@@ -288,18 +290,18 @@ impl Sessions {
 
     /// Adds a tool to the session of tools with the same parent, if there is one.
     fn join(&mut self, exec: &Exec) -> Option<ProcKey> {
-        let root = self.beside(exec)?;
+        let root = self.session_of_siblings(exec)?;
         self.of.insert(exec.process, Some(root));
         Some(root)
     }
 
     /// The session of tools with the same parent as this one.
-    fn beside(&self, exec: &Exec) -> Option<ProcKey> {
+    fn session_of_siblings(&self, exec: &Exec) -> Option<ProcKey> {
         if !self.is_part(exec) {
             return None;
         }
-        let mut under_way = self.under_way.iter();
-        let session = under_way.find(|(_, it)| it.parent == Some(exec.parent));
+        let mut running = self.running.iter();
+        let session = running.find(|(_, it)| it.parent == Some(exec.parent));
         session.map(|(root, _)| *root)
     }
 
@@ -314,10 +316,10 @@ impl Sessions {
     fn begin(&mut self, root: ProcKey) -> Option<ProcKey> {
         // An event after the end of a process belongs to its present session. A new session in its place would silently discard the old
         // one.
-        if self.under_way.contains_key(&root) {
+        if self.running.contains_key(&root) {
             return Some(root);
         }
-        if self.under_way.len() >= SESSIONS_MAX {
+        if self.running.len() >= SESSIONS_MAX {
             self.n_refused += 1;
             self.of.insert(root, None);
             return None;
@@ -327,7 +329,7 @@ impl Sessions {
             // No process runs the tool yet, so there are no effects.
             correlator.apply(Event::Tool(tool.clone()));
         }
-        self.under_way.insert(
+        self.running.insert(
             root,
             Session {
                 correlator,
@@ -335,7 +337,7 @@ impl Sessions {
                 n_left_out: 0,
                 parent: None,
                 ended: None,
-                n_asked: 0,
+                n_pending: 0,
                 is_new: true,
             },
         );
@@ -343,21 +345,21 @@ impl Sessions {
         Some(root)
     }
 
-    fn tell(&mut self, root: Option<ProcKey>, event: Event) -> Vec<Effect> {
-        let Some((root, session)) = root.and_then(|it| Some((it, self.under_way.get_mut(&it)?)))
+    fn apply_to(&mut self, root: Option<ProcKey>, event: Event) -> Vec<Effect> {
+        let Some((root, session)) = root.and_then(|it| Some((it, self.running.get_mut(&it)?)))
         else {
             return Vec::new();
         };
         let effects = session.apply(event);
-        note_asked(&mut self.asked, root, &effects);
+        note_pending(&mut self.pending, root, &effects);
         effects
     }
 
-    fn tell_all(&mut self, event: &Event) -> Vec<Effect> {
+    fn apply_to_all(&mut self, event: &Event) -> Vec<Effect> {
         let mut all = Vec::new();
-        for (root, session) in &mut self.under_way {
+        for (root, session) in &mut self.running {
             let effects = session.apply(event.clone());
-            note_asked(&mut self.asked, *root, &effects);
+            note_pending(&mut self.pending, *root, &effects);
             all.extend(effects);
         }
         all
@@ -365,8 +367,8 @@ impl Sessions {
 
     /// Removes a session. Its processes that still run belong to no session from now on.
     fn end(&mut self, root: ProcKey) -> Option<Trace> {
-        let session = self.under_way.remove(&root)?;
-        self.asked.retain(|_, of| *of != root);
+        let session = self.running.remove(&root)?;
+        self.pending.retain(|_, of| *of != root);
         self.exited.retain(|_, of| *of != root);
         for of in self.of.values_mut().filter(|it| **it == Some(root)) {
             *of = None;
@@ -388,7 +390,7 @@ impl Session {
                 | Event::ResponseFile(_)
         );
         if is_answer {
-            self.n_asked = self.n_asked.saturating_sub(1);
+            self.n_pending = self.n_pending.saturating_sub(1);
         }
         self.n_events += 1;
         // The end of a process is more important than other events.
@@ -398,12 +400,12 @@ impl Session {
             return Vec::new();
         }
         let effects = self.correlator.apply(event);
-        let n_asked = effects.iter().filter_map(asked_later).count();
-        self.n_asked += n_asked as u64;
+        let n_pending = effects.iter().filter_map(pending_process).count();
+        self.n_pending += n_pending as u64;
         effects
     }
 
-    fn is_over(&self, now: Ktime) -> bool {
+    fn has_ended(&self, now: Ktime) -> bool {
         self.ended.is_some_and(|ended| {
             let since = now.0.saturating_sub(ended.0);
             let n_running = self.correlator.n_running();
@@ -413,7 +415,7 @@ impl Session {
                 Some(_) if n_running > 0 => since > TOOL_NS,
                 Some(_) => since > NEXT_TOOL_NS,
             };
-            let all_read = since > PATIENCE_NS || self.n_asked == 0;
+            let all_read = since > PATIENCE_NS || self.n_pending == 0;
             all_ended && all_read && !self.is_reaping(now)
         })
     }
@@ -435,17 +437,17 @@ impl Session {
     }
 }
 
-fn note_asked(asked: &mut BTreeMap<ProcKey, ProcKey>, root: ProcKey, effects: &[Effect]) {
-    asked.extend(
+fn note_pending(pending: &mut BTreeMap<ProcKey, ProcKey>, root: ProcKey, effects: &[Effect]) {
+    pending.extend(
         effects
             .iter()
-            .filter_map(asked_later)
+            .filter_map(pending_process)
             .map(|process| (process, root)),
     );
 }
 
 /// The process of a request that may be answered later.
-fn asked_later(effect: &Effect) -> Option<ProcKey> {
+fn pending_process(effect: &Effect) -> Option<ProcKey> {
     match effect {
         Effect::Inspect { process, .. }
         | Effect::ReadCheckout { process, .. }

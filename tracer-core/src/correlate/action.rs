@@ -4,8 +4,8 @@ use crate::byte_string::ByteString;
 use crate::event::ProcKey;
 use crate::model::{Action, CallKind, Outcome, Phase, ToolCall};
 
-use super::process::{Process, Span};
-use super::purpose::Head;
+use super::process::{GoSpan, Process};
+use super::purpose::BuildHead;
 use super::{Correlator, output, setting};
 
 /// Prefix of the name of an action's span (`work.(*Builder).Do`).
@@ -86,7 +86,7 @@ fn is_first_words(text: &str, words: &str) -> bool {
 }
 
 /// The actions of a `go` process, in order of start, with their tool runs.
-pub(super) fn actions(head: &Head<'_>, calls: &[ToolCall]) -> Vec<Action> {
+pub(super) fn actions(head: &BuildHead<'_>, calls: &[ToolCall]) -> Vec<Action> {
     let process = head.process;
     let is_dry_run = setting::is_dry_run(process);
     let mut actions: Vec<Action> = process.spans.iter().filter_map(action).collect();
@@ -135,7 +135,7 @@ pub(super) fn stages(process: &Process) -> Vec<Phase> {
     stages
 }
 
-fn stage(span: &Span) -> Option<Phase> {
+fn stage(span: &GoSpan) -> Option<Phase> {
     let (_, name) = STAGES
         .iter()
         .find(|(prefix, _)| span.depth <= 1 && span.name.starts_with(prefix))?;
@@ -146,7 +146,7 @@ fn stage(span: &Span) -> Option<Phase> {
     })
 }
 
-fn action(span: &Span) -> Option<Action> {
+fn action(span: &GoSpan) -> Option<Action> {
     let (mode, package) = parse(&span.name)?;
     Some(Action {
         mode,

@@ -13,12 +13,12 @@ use crate::origin::{Ci, TraceContext};
 use super::failure::{Children, Seen};
 use super::name::Names;
 use super::process::{Image, Process, total};
-use super::purpose::Head;
-use super::{Correlator, action, call, failure, losses, output, setting, toolless};
+use super::purpose::BuildHead;
+use super::{Correlator, action, call, failure, losses, output, setting, standalone_tools};
 
 /// A `go` process and the processes that it started.
 pub(super) struct Family<'a> {
-    pub(super) head: Head<'a>,
+    pub(super) head: BuildHead<'a>,
     /// The nearest `go` process above.
     pub(super) above: Option<ProcKey>,
     /// The children of all processes.
@@ -44,7 +44,7 @@ pub(super) fn builds(correlator: &Correlator) -> Vec<Build> {
     for build in &mut builds {
         build.parent = nearest(build.parent, &others);
     }
-    builds.extend(toolless::builds(correlator, &children));
+    builds.extend(standalone_tools::builds(correlator, &children));
     builds
 }
 
@@ -89,7 +89,7 @@ pub(super) fn is_go(correlator: &Correlator, process: &Process) -> bool {
 
 fn family<'a>(correlator: &'a Correlator, head: &'a Process, children: &'a Children) -> Family<'a> {
     let above = above(correlator, head);
-    let head = Head::of(head);
+    let head = BuildHead::of(head);
     let members = below(correlator, &head, children);
     let linked = match head.command() {
         "test" => linked(correlator, &members),
@@ -116,7 +116,7 @@ fn linked(correlator: &Correlator, members: &[&Process]) -> BTreeMap<ByteString,
 /// Every process under a process, in order of start. Processes under a nested `go` or under a program run for the user are left out.
 pub(super) fn below<'a>(
     correlator: &'a Correlator,
-    head: &Head<'a>,
+    head: &BuildHead<'a>,
     children: &Children,
 ) -> Vec<&'a Process> {
     let is_for_user = |it: &Process| call::kind(correlator, it, head).is_for_user();
@@ -358,9 +358,9 @@ fn made_from(correlator: &Correlator, family: &Family<'_>) -> Option<ByteString>
     if !family.head.is_runner() {
         return None;
     }
-    let told = family.members.iter().find_map(|it| it.build_info.as_ref());
-    let told = told.map(|it| ByteString::from(it.path.as_str()));
-    told.or_else(|| linked(correlator, &family.members).into_values().next())
+    let main = family.members.iter().find_map(|it| it.build_info.as_ref());
+    let main = main.map(|it| ByteString::from(it.path.as_str()));
+    main.or_else(|| linked(correlator, &family.members).into_values().next())
 }
 
 pub(super) fn anomalies(
@@ -386,7 +386,7 @@ pub(super) fn anomalies(
     }
     anomalies.extend(refused(correlator, family));
     if correlator.context.phases {
-        anomalies.extend(calls.iter().filter_map(|it| silent(correlator, it)));
+        anomalies.extend(calls.iter().filter_map(|it| unseen_phases(correlator, it)));
         let n = head.n_unpaired();
         if n > 0 {
             anomalies.push(Anomaly::SpanUnpaired {
@@ -454,7 +454,7 @@ fn refused(correlator: &Correlator, family: &Family<'_>) -> Vec<Anomaly> {
 }
 
 /// A compiler or linker that did its work and was probed in time, but reported no phase.
-fn silent(correlator: &Correlator, call: &ToolCall) -> Option<Anomaly> {
+fn unseen_phases(correlator: &Correlator, call: &ToolCall) -> Option<Anomaly> {
     let process = correlator.table.get(call.process)?;
     let tool = correlator.tool_of(process)?;
     let probe = match tool.role {

@@ -11,7 +11,7 @@ use crate::model::{CallKind, ToolCall};
 use super::Correlator;
 use super::build::{self, Family};
 use super::process::{Image, Process, total};
-use super::purpose::{self, Head, Purpose};
+use super::purpose::{self, BuildHead, Purpose};
 
 /// The tool run of a process; `None` if the process never executed a program, or is the `go` command's own helper.
 pub(super) fn call(
@@ -72,14 +72,14 @@ fn tested(image: &Image, family: &Family<'_>) -> Option<ByteString> {
 
 /// True if the `go` command queries the C compiler for its version or its supported flags (`gcc -### -x c -c -`). Such a query is a direct
 /// child and has no package (`work.(*Builder).gccToolID`, `.gccSupportsFlag`).
-fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &Head<'_>) -> bool {
+fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &BuildHead<'_>) -> bool {
     process.parent == Some(head.process.key)
         && kind == CallKind::Cc
         && image.set("TOOLEXEC_IMPORTPATH").is_none()
 }
 
 /// The kind of a process under the `go` process `head`.
-pub(super) fn kind(correlator: &Correlator, process: &Process, head: &Head<'_>) -> CallKind {
+pub(super) fn kind(correlator: &Correlator, process: &Process, head: &BuildHead<'_>) -> CallKind {
     let Some(image) = process.image() else {
         return CallKind::Other;
     };
@@ -131,19 +131,19 @@ fn started_by(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
 }
 
 /// A file that a compiler was given, and its package.
-pub(super) struct Source {
+pub(super) struct SourceFile {
     pub(super) file: ByteString,
     pub(super) package: ByteString,
 }
 
 /// A source file of the package that a compiler worked on.
-pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<Source> {
+pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<SourceFile> {
     let role = correlator.role(process).filter(|it| *it == Role::Compile)?;
     let image = process.image()?;
     let from_file = process.response.as_ref().and_then(Captured::get);
     let mut last = [image.argv.last(), from_file.and_then(|it| it.last())].into_iter();
     let file = last.find_map(|it| it.filter(|it| it.as_bytes().ends_with(b".go")))?;
-    Some(Source {
+    Some(SourceFile {
         file: tool::resolve(file, image.cwd.as_ref()),
         package: parsed(role, process)?.package?,
     })

@@ -11,8 +11,8 @@ use crate::golang::command::GoCommand;
 use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
 
 use super::build::{self, Family};
-use super::process::{Image, Process, Span};
-use super::purpose::{self, Head, Purpose};
+use super::process::{GoSpan, Image, Process};
+use super::purpose::{self, BuildHead, Purpose};
 use super::{Correlator, action, output};
 
 const SIGHUP: u8 = 1;
@@ -80,7 +80,7 @@ pub(super) fn failure(
     // For example version control that failed while packages were loaded, or an unknown helper.
     let last = own().max_by_key(|it| it.end.as_ref().map(|it| it.at));
     Some(Failure {
-        class: by_signal(status).unwrap_or_else(|| silent(correlator, head, seen)),
+        class: by_signal(status).unwrap_or_else(|| without_failed_child(correlator, head, seen)),
         package: None,
         process: last.map(|it| it.key),
     })
@@ -103,7 +103,7 @@ fn by_signal(status: Status) -> Option<FailureClass> {
 
 fn failed_children<'a>(
     correlator: &'a Correlator,
-    head: &Head<'_>,
+    head: &BuildHead<'_>,
     children: &'a Children,
 ) -> impl Iterator<Item = &'a Process> {
     let own = children.get(&head.process.key).into_iter().flatten();
@@ -120,7 +120,7 @@ fn has_failed(process: &Process) -> bool {
 fn decisive<'a>(
     correlator: &'a Correlator,
     process: &'a Process,
-    head: &Head<'a>,
+    head: &BuildHead<'a>,
     children: &Children,
     seen: &Seen<'_>,
 ) -> Option<Failed<'a>> {
@@ -148,7 +148,10 @@ fn decisive<'a>(
     };
     let innermost = under.innermost(process);
     // Other processes that a wrapper starts and ends have no meaning here.
-    let inner = innermost.end.as_ref().filter(|_| under.is_it(innermost));
+    let inner = innermost
+        .end
+        .as_ref()
+        .filter(|_| under.is_wrapped_program(innermost));
     let mut ends = [Some(end), inner].into_iter().flatten();
     let by_signal = ends.find_map(|it| match it.status {
         Status::Signal(SIGHUP | SIGINT | SIGTERM) => Some(FailureClass::Interrupted),
@@ -169,14 +172,14 @@ fn decisive<'a>(
 /// The purpose of a child of the `go` command, and the process that fulfils it under wrappers.
 struct Wrapped<'a, 'h> {
     correlator: &'a Correlator,
-    head: &'h Head<'a>,
+    head: &'h BuildHead<'a>,
     children: &'h Children,
     purpose: Purpose,
 }
 
 impl<'a> Wrapped<'a, '_> {
     /// True if a process is the program that the wrappers were given to run.
-    fn is_it(&self, process: &Process) -> bool {
+    fn is_wrapped_program(&self, process: &Process) -> bool {
         let Some(image) = process.image() else {
             return false;
         };
@@ -196,7 +199,7 @@ impl<'a> Wrapped<'a, '_> {
     fn innermost(&self, process: &'a Process) -> &'a Process {
         let leads = |it: &&Process| {
             let under = || build::under(self.correlator, it, self.children);
-            self.is_it(it) || under().into_iter().any(|it| self.is_it(it))
+            self.is_wrapped_program(it) || under().into_iter().any(|it| self.is_wrapped_program(it))
         };
         let mut at = process;
         // A chain is never longer than the list of parents. The bound ends a cycle that a damaged recording might contain.
@@ -208,7 +211,7 @@ impl<'a> Wrapped<'a, '_> {
                 .filter(leads)
                 .max_by_key(|it| it.end.as_ref().map(|it| it.at));
             match failed {
-                Some(child) if !self.is_it(at) => at = child,
+                Some(child) if !self.is_wrapped_program(at) => at = child,
                 Some(_) | None => break,
             }
         }
@@ -220,7 +223,7 @@ impl<'a> Wrapped<'a, '_> {
 fn package(
     process: &Process,
     image: &Image,
-    head: &Head<'_>,
+    head: &BuildHead<'_>,
     seen: &Seen<'_>,
 ) -> Option<ByteString> {
     const NAME: &str = "TOOLEXEC_IMPORTPATH";
@@ -234,11 +237,11 @@ fn package(
 }
 
 fn is_query(image: &Image) -> bool {
-    let asks = |it: &ByteString| {
+    let is_query_flag = |it: &ByteString| {
         let it = it.as_bytes();
         it == b"-V" || it.starts_with(b"-V=") || it == b"-flags"
     };
-    image.argv.iter().any(asks)
+    image.argv.iter().any(is_query_flag)
 }
 
 /// True for `-o $WORK/b001/_cgo_.o`.
@@ -248,7 +251,7 @@ fn is_trial(image: &Image) -> bool {
     links && image.argv.iter().any(is_trial)
 }
 
-fn of_role(role: Role, head: &Head<'_>) -> FailureClass {
+fn of_role(role: Role, head: &BuildHead<'_>) -> FailureClass {
     match role {
         Role::Vet if head.command() == "fix" => FailureClass::Fix,
         Role::Vet => FailureClass::Vet,
@@ -281,7 +284,11 @@ fn of_action(process: &Process, seen: &Seen<'_>) -> FailureClass {
 }
 
 /// No child failed, or the `go` command ignores the failures.
-fn silent(correlator: &Correlator, head: &Head<'_>, seen: &Seen<'_>) -> FailureClass {
+fn without_failed_child(
+    correlator: &Correlator,
+    head: &BuildHead<'_>,
+    seen: &Seen<'_>,
+) -> FailureClass {
     let has_vetted = seen.actions.iter().any(|it| it.mode == "vet");
     match head.command() {
         // Since Go 1.27 the tool ends with success and the `go` command reads its findings; for `go fix -diff` since 1.26.
@@ -304,13 +311,13 @@ fn has_directory_in_the_way(process: &Process) -> bool {
 /// True if the command ended while it loaded packages, or afterwards because of an error in them. The latter has no span: the errors are
 /// printed (`load.CheckPackageErrors`) and the command ends. In the commands named here, every other end between loading and the first
 /// action is `base.Fatalf`. Source: `work/build.go`, `run/run.go`, `vet/vet.go`, `test/test.go` of Go 1.19 to 1.27.
-fn failed_to_load(correlator: &Correlator, head: &Head<'_>) -> bool {
+fn failed_to_load(correlator: &Correlator, head: &BuildHead<'_>) -> bool {
     let process = head.process;
     let mut lost = correlator.lost.iter().filter(|it| it.at >= process.start);
     if lost.any(|it| it.kind == "call") {
         return false;
     }
-    let is_loading = |it: &&Span| it.name.starts_with(action::LOADING);
+    let is_loading = |it: &&GoSpan| it.name.starts_with(action::LOADING);
     let mut loads = process.spans.iter().filter(is_loading).peekable();
     if loads.peek().is_none() {
         return false;
@@ -319,7 +326,7 @@ fn failed_to_load(correlator: &Correlator, head: &Head<'_>) -> bool {
         // `cache.initDefaultCache`, of Go 1.19 to 1.27: the first loaded package needs the cache.
         return !process.fatal.iter().any(|it| it.contains("build cache"));
     }
-    let goes_on = |it: &Span| {
+    let goes_on = |it: &GoSpan| {
         let names = [action::EXECUTING, action::INSTALLING, action::DOING];
         names.iter().any(|name| it.name.starts_with(name))
     };
@@ -336,7 +343,7 @@ fn failed_to_load(correlator: &Correlator, head: &Head<'_>) -> bool {
 }
 
 /// True if the command checks the loaded packages before any other step that may fail.
-fn ends_after_loading(head: &Head<'_>) -> bool {
+fn ends_after_loading(head: &BuildHead<'_>) -> bool {
     match head.command() {
         "build" | "install" | "run" | "vet" => true,
         // `-c` and `-o` are checked after loading, and their errors do not use `base.Fatalf`.

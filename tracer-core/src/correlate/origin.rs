@@ -9,7 +9,7 @@ use super::process::Image;
 use super::setting;
 
 /// The checkout is read only if the environment does not contain all of it, and only for builds: editors run `go list` all day.
-pub(super) fn question(process: ProcKey, image: &Image) -> Option<Effect> {
+pub(super) fn request(process: ProcKey, image: &Image) -> Option<Effect> {
     let command = GoCommand::parse(&image.argv, &[]);
     if !command.is_build() {
         return None;

@@ -7,14 +7,14 @@ use crate::event::{ProcKey, Rename, Role};
 use crate::golang::tool::WorkDir;
 use crate::model::{Installed, Output};
 
-use super::process::{Install, Process, Span};
-use super::purpose::{self, Head};
+use super::process::{GoSpan, Install, Process};
+use super::purpose::{self, BuildHead};
 use super::{Correlator, action, call, setting};
 
 const EXDEV: u16 = 18;
 
 /// True if the file still exists after the end of the process that made it.
-pub(super) fn stays(output: &Output) -> bool {
+pub(super) fn persists(output: &Output) -> bool {
     match output.how {
         Installed::Renamed
         | Installed::Copied
@@ -71,7 +71,7 @@ fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
     // probes.
     let (moves, announced): (Vec<&Install>, Vec<&Install>) =
         process.installs.iter().partition(|it| it.is_move);
-    let told = announced
+    let installs = announced
         .into_iter()
         .chain(moves)
         .map(|it| of_install(correlator, process, it))
@@ -81,7 +81,8 @@ fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
         .iter()
         .filter_map(|it| of_rename(process, it));
     let mut seen = BTreeSet::new();
-    told.chain(renamed)
+    installs
+        .chain(renamed)
         .filter(|it| is_kept(&it.path, cache.as_ref()) && seen.insert(it.path.clone()))
         .collect()
 }
@@ -109,7 +110,7 @@ pub(super) fn missing<'a>(
 }
 
 /// The action that failed to install its target, if there is exactly one.
-pub(super) fn uninstalled<'a>(correlator: &Correlator, process: &'a Process) -> Option<&'a Span> {
+pub(super) fn uninstalled<'a>(correlator: &Correlator, process: &'a Process) -> Option<&'a GoSpan> {
     let spans: BTreeSet<_> = missing(correlator, process).map(|it| it.span).collect();
     let mut spans = spans.into_iter();
     let span = spans.next()?.filter(|_| spans.next().is_none())?;
@@ -173,7 +174,7 @@ fn direct(process: &Process, role: Role) -> Option<Output> {
 }
 
 /// A program that ran from the path where the `go` process `head` linked it, or from its cache.
-pub(super) fn ran(process: &Process, head: &Head<'_>) -> Option<Output> {
+pub(super) fn ran(process: &Process, head: &BuildHead<'_>) -> Option<Output> {
     let image = process.image()?;
     let program = purpose::built_program(image, head)?;
     let how = if in_work_directory(program) {

@@ -51,7 +51,7 @@ impl Image {
 
 /// A span of the `go` command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct GoSpan {
     pub(super) name: String,
     pub(super) start: Ktime,
     pub(super) end: Option<Ktime>,
@@ -74,7 +74,7 @@ pub(super) struct Install {
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct ProcessEnd {
     pub(super) at: Ktime,
     pub(super) status: Status,
 }
@@ -87,7 +87,7 @@ pub(super) struct Process {
     /// The parent's number, which is known even if the parent was not seen.
     pub(super) parent_tgid: Option<Tgid>,
     pub(super) start: Ktime,
-    pub(super) end: Option<End>,
+    pub(super) end: Option<ProcessEnd>,
     pub(super) usage: Usage,
     pub(super) images: Vec<Image>,
     pub(super) settings: Option<Settings>,
@@ -97,7 +97,7 @@ pub(super) struct Process {
     /// The ancestors of the first traced process.
     pub(super) above: Vec<Ancestor>,
     pub(super) response: Option<Captured<Vec<ByteString>>>,
-    pub(super) spans: Vec<Span>,
+    pub(super) spans: Vec<GoSpan>,
     /// Open spans by goroutine: indices into `spans`, innermost last.
     open: BTreeMap<u64, Vec<usize>>,
     pub(super) installs: Vec<Install>,
@@ -153,7 +153,7 @@ impl Process {
     }
 
     pub(super) fn exited(&mut self, exit: &Exit) {
-        self.end = Some(End {
+        self.end = Some(ProcessEnd {
             at: exit.at,
             status: exit.status,
         });
@@ -180,7 +180,7 @@ impl Process {
                 let open = self.open.entry(call.goroutine).or_default();
                 let depth = open.len();
                 open.push(self.spans.len());
-                self.spans.push(Span {
+                self.spans.push(GoSpan {
                     name: text(name),
                     start: call.at,
                     end: None,

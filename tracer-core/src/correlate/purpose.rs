@@ -10,14 +10,14 @@ use super::process::{Image, Process};
 use super::{Correlator, call, setting};
 
 /// The `go` process of a build, and the facts of its command line about its children.
-pub(super) struct Head<'a> {
+pub(super) struct BuildHead<'a> {
     pub(super) process: &'a Process,
     /// First word of the name of its command; empty if the command has no name.
     command: String,
     gocache: Option<ByteString>,
 }
 
-impl<'a> Head<'a> {
+impl<'a> BuildHead<'a> {
     pub(super) fn of(process: &'a Process) -> Self {
         let name = setting::command_name(process).unwrap_or_default();
         Self {
@@ -64,7 +64,7 @@ pub(super) enum Purpose {
 }
 
 /// The purpose of a child of the `go` process.
-pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) -> Purpose {
+pub(super) fn of(correlator: &Correlator, process: &Process, head: &BuildHead<'_>) -> Purpose {
     let Some(image) = process.image() else {
         return Purpose::Other;
     };
@@ -102,13 +102,13 @@ pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) ->
 }
 
 /// True if it is itself the program of the user, from a work directory or the build cache.
-pub(super) fn is_program(image: &Image, head: &Head<'_>) -> bool {
+pub(super) fn is_program(image: &Image, head: &BuildHead<'_>) -> bool {
     image.is_in_work_dir() || head.has_cached(&image.exe)
 }
 
 /// The program of the user that a child of the `go` process runs, itself or under a wrapper (`-exec`): from a work directory or the build
 /// cache.
-pub(super) fn built_program<'a>(image: &'a Image, head: &Head<'_>) -> Option<&'a ByteString> {
+pub(super) fn built_program<'a>(image: &'a Image, head: &BuildHead<'_>) -> Option<&'a ByteString> {
     if is_program(image, head) {
         return Some(&image.exe);
     }
@@ -120,7 +120,7 @@ pub(super) fn built_program<'a>(image: &'a Image, head: &Head<'_>) -> Option<&'a
 
 /// True if the `go` command passed a file and a line of a directive to the process. The parent of the `go` command may have received them,
 /// too.
-fn is_of_directive(image: &Image, head: &Head<'_>) -> bool {
+fn is_of_directive(image: &Image, head: &BuildHead<'_>) -> bool {
     let own = head.process.image();
     let is_told =
         |name| image.set(name).is_some() && image.set(name) != own.and_then(|it| it.set(name));

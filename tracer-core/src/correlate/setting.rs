@@ -67,7 +67,7 @@ impl Resolved {
 }
 
 /// The facts that must be read when a `go` command starts: its settings files and its module.
-pub(super) fn question(process: ProcKey, image: &Image) -> Effect {
+pub(super) fn request(process: ProcKey, image: &Image) -> Effect {
     let root = image
         .set("GOROOT")
         .cloned()

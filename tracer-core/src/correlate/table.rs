@@ -97,7 +97,7 @@ impl Table {
     }
 
     /// Stores the result of an effect. A result for an unknown process is ignored.
-    pub(super) fn answer(&mut self, key: ProcKey, file: impl FnOnce(&mut Process)) {
+    pub(super) fn update(&mut self, key: ProcKey, file: impl FnOnce(&mut Process)) {
         if let Some(process) = self.processes.get_mut(&key) {
             file(process);
         }

@@ -12,8 +12,8 @@ use crate::event::{
 };
 use crate::model::{Build, ToolCall};
 
+mod failures;
 mod names;
-mod why;
 
 /// One event from a line: `AT EVENT TGID ARGS`. A process is born at the time of its fork, or at zero.
 fn events(text: &str) -> Vec<Event> {
@@ -234,7 +234,7 @@ fn check(text: &str, expect: &Expect) {
     let (trace, effects) = replay(events(text));
     let mut out = String::new();
     for build in &trace.builds {
-        out.push_str(&told(build));
+        out.push_str(&describe(build));
     }
     for anomaly in &trace.anomalies {
         writeln!(out, "trace: {anomaly:?}").unwrap();
@@ -247,7 +247,7 @@ fn check(text: &str, expect: &Expect) {
     expect.assert_eq(&out);
 }
 
-fn told(build: &Build) -> String {
+fn describe(build: &Build) -> String {
     let mut out = String::new();
     let name = |it: &Option<ByteString>| it.as_ref().map_or("-".to_owned(), ToString::to_string);
     let parent = build

@@ -102,10 +102,10 @@ pub(super) fn decode(
 }
 
 /// The result of each capture.
-struct Captures<'a>([Yield<'a>; abi::CAPTURES]);
+struct Captures<'a>([CapturedValue<'a>; abi::CAPTURES]);
 
 #[derive(Clone, Copy, Default)]
-struct Yield<'a> {
+struct CapturedValue<'a> {
     is_missing: bool,
     word: u64,
     text: &'a [u8],
@@ -115,14 +115,14 @@ struct Yield<'a> {
 
 impl<'a> Captures<'a> {
     fn read(record: &abi::Call, mut tail: Tail<'a>) -> Result<Self, DecodeError> {
-        let mut captures = [Yield::default(); abi::CAPTURES];
+        let mut captures = [CapturedValue::default(); abi::CAPTURES];
         let fields = record
             .value
             .iter()
             .zip(&record.text_total)
             .zip(&record.text_len);
         for (i, (capture, ((word, total), len))) in captures.iter_mut().zip(fields).enumerate() {
-            *capture = Yield {
+            *capture = CapturedValue {
                 is_missing: record.missing & (1 << i) != 0,
                 word: *word,
                 text: tail.take(u32::from(*len))?,
@@ -132,7 +132,7 @@ impl<'a> Captures<'a> {
         Ok(Self(captures))
     }
 
-    fn get(&self, i: usize) -> Yield<'a> {
+    fn get(&self, i: usize) -> CapturedValue<'a> {
         self.0.get(i).copied().unwrap_or_default()
     }
 
@@ -157,7 +157,7 @@ impl<'a> Captures<'a> {
     }
 
     fn redacted(&self, i: usize, rule: Rule) -> Captured<ByteString> {
-        let Yield { text, .. } = self.get(i);
+        let CapturedValue { text, .. } = self.get(i);
         self.get(i).redacted(text, rule)
     }
 }
@@ -165,14 +165,14 @@ impl<'a> Captures<'a> {
 /// Removes secrets from a text.
 type Rule = fn(&[u8]) -> Cow<'_, [u8]>;
 
-impl Yield<'_> {
+impl CapturedValue<'_> {
     fn is_cut(&self) -> bool {
         u32::try_from(self.text.len()).is_ok_and(|len| len < self.total)
     }
 
     /// `text` is the part of the captured text to keep, before secrets are removed.
     fn redacted(&self, text: &[u8], rule: Rule) -> Captured<ByteString> {
-        let Yield {
+        let CapturedValue {
             is_missing, total, ..
         } = *self;
         if is_missing {

@@ -380,12 +380,12 @@ fn a_lineage_has_the_processes_that_led_there() {
         };
         decode(&record(&fixed, &[]))
     };
-    let Event::Lineage(told) = lineage(2) else {
+    let Event::Lineage(decoded) = lineage(2) else {
         panic!("not a lineage")
     };
-    let names: Vec<_> = told.above.iter().map(|it| it.name.to_str()).collect();
+    let names: Vec<_> = decoded.above.iter().map(|it| it.name.to_str()).collect();
     assert_eq!(names, ["make", "sixteen-letters!"]);
-    assert_eq!(told.above[1].process.tgid, Tgid(41));
+    assert_eq!(decoded.above[1].process.tgid, Tgid(41));
     // More than the maximum is not a lineage.
     assert!(matches!(lineage(9), Event::Unreadable(_)));
     assert!(matches!(lineage(u32::MAX), Event::Unreadable(_)));
@@ -506,7 +506,10 @@ fn an_unreadable_record_has_a_reason() {
         },
         &[],
     );
-    assert_eq!(why(&decode(b"")), "the record is shorter than its kind requires");
+    assert_eq!(
+        why(&decode(b"")),
+        "the record is shorter than its kind requires"
+    );
     assert_eq!(
         why(&decode(&fork[..31])),
         "the record is shorter than its kind requires"

@@ -30,7 +30,7 @@ pub struct GoCommand {
 const PER_PACKAGE: &[&str] = &["asmflags", "gccgoflags", "gcflags", "ldflags"];
 
 /// The meaning of one argument.
-enum Word {
+enum Argument {
     Terminator,
     Plain,
     Flag {
@@ -100,11 +100,11 @@ impl GoCommand {
         let mut args = args.to_vec();
         let mut used = name_len(&args);
         let chdir = match args.get(used).map(word) {
-            Some(Word::Flag {
+            Some(Argument::Flag {
                 name,
                 value: Some(dir),
             }) if name == "C" => Some((dir, 1)),
-            Some(Word::Flag { name, value: None }) if name == "C" => {
+            Some(Argument::Flag { name, value: None }) if name == "C" => {
                 args.get(used + 1).map(|it| (it.clone(), 2))
             }
             Some(_) | None => None,
@@ -125,7 +125,7 @@ impl GoCommand {
 
     fn take_goflags(&mut self, goflags: &[ByteString]) {
         for goflag in goflags {
-            if let Word::Flag { name, value } = word(goflag)
+            if let Argument::Flag { name, value } = word(goflag)
                 && arity(&self.name, self.short(&name)).is_some()
             {
                 self.set(&name, value, FlagOrigin::Goflags);
@@ -157,9 +157,9 @@ impl GoCommand {
     fn take_flags<'a>(&mut self, mut args: &'a [ByteString]) -> &'a [ByteString] {
         while let [arg, rest @ ..] = args {
             args = match word(arg) {
-                Word::Terminator => return rest,
-                Word::Plain => return args,
-                Word::Flag { name, value } => {
+                Argument::Terminator => return rest,
+                Argument::Plain => return args,
+                Argument::Flag { name, value } => {
                     if let Some(rest) = self.take_flag(&name, value.clone(), rest) {
                         rest
                     } else {
@@ -195,11 +195,11 @@ impl GoCommand {
         while let [arg, rest @ ..] = args {
             let was_after_unknown = std::mem::take(&mut after_unknown);
             args = match word(arg) {
-                Word::Terminator => {
+                Argument::Terminator => {
                     self.program_args.extend_from_slice(args);
                     return;
                 }
-                Word::Plain if !in_packages && packages_done => {
+                Argument::Plain if !in_packages && packages_done => {
                     if !was_after_unknown {
                         self.program_args.extend_from_slice(args);
                         return;
@@ -207,16 +207,16 @@ impl GoCommand {
                     self.program_args.push(arg.clone());
                     rest
                 }
-                Word::Plain => {
+                Argument::Plain => {
                     (in_packages, packages_done) = (true, true);
                     self.packages.push(arg.clone());
                     rest
                 }
-                Word::Flag { name, .. } if name == "args" => {
+                Argument::Flag { name, .. } if name == "args" => {
                     self.program_args.extend_from_slice(rest);
                     return;
                 }
-                Word::Flag { name, value } => {
+                Argument::Flag { name, value } => {
                     in_packages = false;
                     let has_value = value.is_some();
                     if let Some(rest) = self.take_flag(&name, value, rest) {
@@ -298,23 +298,23 @@ fn name_len(args: &[ByteString]) -> usize {
 }
 
 /// The syntax of Go's `flag` package: `-x`, `--x`, `-x=v`, `--x=v`. `-`, `-=v` and `---x` are not flags.
-fn word(arg: &ByteString) -> Word {
+fn word(arg: &ByteString) -> Argument {
     let bytes = arg.as_bytes();
     if bytes == b"--" {
-        return Word::Terminator;
+        return Argument::Terminator;
     }
     let Some(body) = bytes
         .strip_prefix(b"--")
         .or_else(|| bytes.strip_prefix(b"-"))
     else {
-        return Word::Plain;
+        return Argument::Plain;
     };
     if body.is_empty() || body.starts_with(b"-") || body.starts_with(b"=") {
-        return Word::Plain;
+        return Argument::Plain;
     }
     let mut parts = body.splitn(2, |it| *it == b'=');
     let name = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-    Word::Flag {
+    Argument::Flag {
         name,
         value: parts.next().map(ByteString::from),
     }

@@ -21,7 +21,7 @@ const TARGETS: usize = 1000;
 
 /// The origin of a build: version control and continuous integration. All fields are absent if no source names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Context {
+pub struct BuildContext {
     pub repository: Option<String>,
     pub branch: Option<String>,
     pub base_branch: Option<String>,
@@ -41,14 +41,14 @@ pub struct Context {
     pub pod_uid: Option<String>,
 }
 
-impl Context {
+impl BuildContext {
     /// From the environment and the cgroup; missing facts come from the checkout.
     fn of(build: &Build) -> Self {
         let place = build.place.as_ref();
         let ci = build.ci.as_ref().map(Self::of_ci).unwrap_or_default();
         let checkout = build.checkout.as_ref();
-        let or = |told: Option<String>, it: fn(&Checkout) -> &Option<String>| {
-            told.or_else(|| checkout.and_then(|checkout| it(checkout).as_deref().map(text)))
+        let or = |value: Option<String>, it: fn(&Checkout) -> &Option<String>| {
+            value.or_else(|| checkout.and_then(|checkout| it(checkout).as_deref().map(text)))
         };
         Self {
             repository: or(ci.repository, |it| &it.repository),
@@ -136,7 +136,7 @@ pub struct Entry {
     pub lost: u64,
     /// Number of gaps in the known facts. Zero: the build is complete.
     pub anomalies: u64,
-    pub context: Context,
+    pub context: BuildContext,
     pub targets: Vec<Target>,
 }
 
@@ -192,9 +192,9 @@ impl Entry {
             max_rss_bytes: build.usage.max_rss_bytes,
             lost: lost(build),
             anomalies: u64::try_from(build.anomalies.len()).unwrap_or(u64::MAX),
-            context: Context {
+            context: BuildContext {
                 host: trace.host.as_deref().map(text),
-                ..Context::of(build)
+                ..BuildContext::of(build)
             },
             targets: build
                 .outputs

@@ -65,12 +65,12 @@ impl fmt::Display for BuildId {
 }
 
 impl FromStr for BuildId {
-    type Err = NotAnId;
+    type Err = InvalidBuildId;
 
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
+    fn from_str(text: &str) -> Result<Self, InvalidBuildId> {
         Uuid::try_parse(text)
             .map(|it| Self(it.to_string()))
-            .map_err(|_| NotAnId)
+            .map_err(|_| InvalidBuildId)
     }
 }
 
@@ -81,7 +81,7 @@ pub struct IdPrefix(String);
 /// The given text is neither an id nor a prefix of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a build id is made of hexadecimal digits and dashes, as `gotrace builds` shows it")]
-pub struct NotAnId;
+pub struct InvalidBuildId;
 
 impl IdPrefix {
     pub fn as_str(&self) -> &str {
@@ -95,16 +95,16 @@ impl IdPrefix {
 }
 
 impl FromStr for IdPrefix {
-    type Err = NotAnId;
+    type Err = InvalidBuildId;
 
     /// Capital letters and missing dashes are accepted.
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
+    fn from_str(text: &str) -> Result<Self, InvalidBuildId> {
         const DIGITS: usize = 32;
         const DASH_BEFORE: [usize; 4] = [8, 12, 16, 20];
         let digits: Vec<char> = text.chars().filter(|it| *it != '-').collect();
         if digits.is_empty() || digits.len() > DIGITS || !digits.iter().all(char::is_ascii_hexdigit)
         {
-            return Err(NotAnId);
+            return Err(InvalidBuildId);
         }
         let mut canonical = String::with_capacity(36);
         for (at, digit) in digits.into_iter().enumerate() {

@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 1 << 30;
 
 /// The reason why a stored build cannot be read.
 #[derive(Debug, Error)]
-pub enum Unpackable {
+pub enum UnpackError {
     #[error("the stored build is damaged: cannot decompress it")]
     Gzip(#[source] std::io::Error),
     #[error("the stored build is larger than {MAX_BYTES} bytes when decompressed")]
@@ -33,12 +33,12 @@ pub fn pack(trace: &Trace) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 /// Unpacks a trace.
-pub fn unpack(bytes: &[u8]) -> Result<Trace, Unpackable> {
+pub fn unpack(bytes: &[u8]) -> Result<Trace, UnpackError> {
     let mut json = Vec::new();
     let mut limited = GzDecoder::new(bytes).take(MAX_BYTES + 1);
-    let n = limited.read_to_end(&mut json).map_err(Unpackable::Gzip)?;
+    let n = limited.read_to_end(&mut json).map_err(UnpackError::Gzip)?;
     if u64::try_from(n).is_ok_and(|n| n > MAX_BYTES) {
-        return Err(Unpackable::TooLarge);
+        return Err(UnpackError::TooLarge);
     }
-    serde_json::from_slice(&json).map_err(Unpackable::Json)
+    serde_json::from_slice(&json).map_err(UnpackError::Json)
 }

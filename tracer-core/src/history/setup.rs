@@ -15,7 +15,7 @@ pub const REMEMBERED: usize = 20;
 
 /// A group of related settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum SettingGroup {
     /// Version and path of Go.
     Toolchain,
     /// The value of GOFLAGS.
@@ -30,7 +30,7 @@ pub enum Kind {
     Modules,
 }
 
-impl Kind {
+impl SettingGroup {
     pub const ALL: [Self; 6] = [
         Self::Toolchain,
         Self::Goflags,
@@ -147,7 +147,7 @@ pub struct Setup {
     platform: u64,
     flags: u64,
     /// Hashes of values, by group and hash of the name.
-    settings: BTreeMap<(Kind, u64), u64>,
+    settings: BTreeMap<(SettingGroup, u64), u64>,
 }
 
 impl Setup {
@@ -156,16 +156,16 @@ impl Setup {
         if build.env.is_empty() {
             return None;
         }
-        let mut settings: BTreeMap<(Kind, u64), u64> = build
+        let mut settings: BTreeMap<(SettingGroup, u64), u64> = build
             .env
             .iter()
-            .filter_map(|(name, value)| Some(((Kind::of(name)?, hash(name)), hash(value))))
+            .filter_map(|(name, value)| Some(((SettingGroup::of(name)?, hash(name)), hash(value))))
             .collect();
         let toolchain = &build.toolchain;
         let own = [
-            (Kind::Toolchain, "version", hash(&toolchain.version)),
-            (Kind::Toolchain, "goroot", hash(&toolchain.goroot)),
-            (Kind::Goflags, "value", hash(&build.goflags.value)),
+            (SettingGroup::Toolchain, "version", hash(&toolchain.version)),
+            (SettingGroup::Toolchain, "goroot", hash(&toolchain.goroot)),
+            (SettingGroup::Goflags, "value", hash(&build.goflags.value)),
         ];
         settings.extend(own.map(|(kind, name, value)| ((kind, hash(name)), value)));
         let levels = LEVELS.iter().map(|it| build.env.get(*it));
@@ -188,7 +188,7 @@ impl Setup {
 
     /// The first difference that changes the compiled code.
     fn differs(&self, other: &Self) -> Option<Reason> {
-        let is_other = |kind: Kind| {
+        let is_other = |kind: SettingGroup| {
             let of = |it: &Self| -> Vec<(u64, u64)> {
                 let settings = it.settings.iter().filter(|((its, _), _)| *its == kind);
                 settings.map(|((_, name), value)| (*name, *value)).collect()
@@ -196,11 +196,11 @@ impl Setup {
             of(self) != of(other)
         };
         let kinds = [
-            (Reason::Toolchain, is_other(Kind::Toolchain)),
+            (Reason::Toolchain, is_other(SettingGroup::Toolchain)),
             (Reason::Flags, self.flags != other.flags),
-            (Reason::GoEnvironment, is_other(Kind::GoEnvironment)),
-            (Reason::CEnvironment, is_other(Kind::CEnvironment)),
-            (Reason::Cache, is_other(Kind::Cache)),
+            (Reason::GoEnvironment, is_other(SettingGroup::GoEnvironment)),
+            (Reason::CEnvironment, is_other(SettingGroup::CEnvironment)),
+            (Reason::Cache, is_other(SettingGroup::Cache)),
         ];
         let found = kinds.into_iter().find(|(_, is_other)| *is_other);
         found.map(|(reason, _)| reason)
@@ -209,9 +209,9 @@ impl Setup {
 
 /// The last builds of one project.
 #[derive(Clone, Debug, Default)]
-pub struct Past(VecDeque<Setup>);
+pub struct SetupHistory(VecDeque<Setup>);
 
-impl Past {
+impl SetupHistory {
     /// The novelty of a build that is not yet remembered itself.
     pub fn reason(&self, setup: Option<&Setup>) -> Reason {
         let Some(setup) = setup else {
@@ -242,16 +242,16 @@ impl Past {
     }
 
     /// The number of settings in a group that differ between builds for one platform; of several platforms, the highest number.
-    pub fn drift(&self, kind: Kind) -> usize {
+    pub fn drift(&self, kind: SettingGroup) -> usize {
         let platforms: BTreeSet<u64> = self.0.iter().map(|it| it.platform).collect();
         let of_platform = |platform: u64| {
             let builds: Vec<&Setup> = self.0.iter().filter(|it| it.platform == platform).collect();
-            let names: BTreeSet<(Kind, u64)> = builds
+            let names: BTreeSet<(SettingGroup, u64)> = builds
                 .iter()
                 .flat_map(|it| it.settings.keys().copied())
                 .filter(|(its, _)| *its == kind)
                 .collect();
-            let values = |name: &(Kind, u64)| -> BTreeSet<Option<u64>> {
+            let values = |name: &(SettingGroup, u64)| -> BTreeSet<Option<u64>> {
                 builds
                     .iter()
                     .map(|it| it.settings.get(name).copied())
@@ -314,8 +314,8 @@ mod tests {
         Setup::of(build).unwrap()
     }
 
-    fn past(builds: &[Build]) -> Past {
-        let mut past = Past::default();
+    fn past(builds: &[Build]) -> SetupHistory {
+        let mut past = SetupHistory::default();
         for build in builds {
             past.note(setup(build));
         }
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(with("GOPROXY", "off"), Reason::Inputs);
         assert_eq!(with("GOTMPDIR", "/tmp/x"), Reason::Inputs);
         assert_eq!(
-            Past::default().reason(Some(&setup(&plain()))),
+            SetupHistory::default().reason(Some(&setup(&plain()))),
             Reason::FirstBuild
         );
         assert_eq!(past.reason(None), Reason::Unknown);
@@ -381,7 +381,7 @@ mod tests {
             build("go1.27", "linux", &[], &[]),
             build("go1.27", "windows", &[("CGO_ENABLED", "0")], &["race"]),
         ]);
-        for kind in Kind::ALL {
+        for kind in SettingGroup::ALL {
             assert_eq!(past.drift(kind), 0, "{kind:?}");
         }
         let mut other = build(
@@ -392,12 +392,12 @@ mod tests {
         );
         other.goflags.value = ByteString::from("-mod=mod");
         past.note(setup(&other));
-        let drift = Kind::ALL.map(|it| past.drift(it));
+        let drift = SettingGroup::ALL.map(|it| past.drift(it));
         assert_eq!(drift, [1, 1, 0, 2, 0, 0]);
         // The drift ends when the differing builds are no longer remembered.
         for _ in 0..REMEMBERED {
             past.note(setup(&other));
         }
-        assert_eq!(Kind::ALL.map(|it| past.drift(it)), [0; 6]);
+        assert_eq!(SettingGroup::ALL.map(|it| past.drift(it)), [0; 6]);
     }
 }

@@ -144,7 +144,7 @@ fn a_prefix_of_an_id_may_lack_dashes_and_have_capitals() {
     let id = entry(build(7, 0, &[])).id;
     assert_eq!(canonical(id.as_str()), Ok(id.as_str().to_owned()));
     for wrong in ["", "-", "latest", "01a1g", &"0".repeat(33), "%", "\u{0}"] {
-        assert_eq!(canonical(wrong), Err(NotAnId), "{wrong:?}");
+        assert_eq!(canonical(wrong), Err(InvalidBuildId), "{wrong:?}");
     }
 }
 

@@ -13,7 +13,7 @@ mod reference;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::reference::Head;
+use self::reference::RefTarget;
 use super::ci;
 use crate::byte_string::ByteString;
 use crate::golang::tool;
@@ -43,17 +43,17 @@ pub struct Checkout {
 
 /// A requested file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct FileRequest {
     /// Absolute, in the build's own root directory.
     pub path: ByteString,
     /// A larger file is not read.
     pub limit: u64,
-    pub place: Place,
+    pub source: PathSource,
 }
 
 /// The source of a requested path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum PathSource {
     /// The file is at or above the directory of the build.
     Above,
     /// Another file names its directory. It must belong to the user of the build; otherwise anybody could have any file read.
@@ -64,13 +64,13 @@ impl Checkout {
     /// The checkout of a build that ran in `dir`. `read` returns the content of a file, if it exists and may be read.
     pub fn read(
         dir: &ByteString,
-        mut read: impl FnMut(&Wanted) -> Option<Vec<u8>>,
+        mut read: impl FnMut(&FileRequest) -> Option<Vec<u8>>,
     ) -> Option<Self> {
         let (repository, head) = Repository::find(dir, &mut read)?;
         let (branch, revision) = match head {
-            Head::Commit(hash) => (None, Some(hash)),
-            Head::Elsewhere => (None, None),
-            Head::Reference(name) => {
+            RefTarget::Commit(hash) => (None, Some(hash)),
+            RefTarget::Elsewhere => (None, None),
+            RefTarget::Reference(name) => {
                 let revision = repository.resolve(&name, &mut read);
                 let branch = name.strip_prefix(b"refs/heads/").map(ByteString::from);
                 (branch.and_then(|it| ci::shown(&it)), revision)
@@ -93,15 +93,15 @@ struct Repository {
     own: ByteString,
     /// The directory that all checkouts of the repository share.
     shared: ByteString,
-    place: Place,
+    source: PathSource,
 }
 
 impl Repository {
     /// The nearest repository at or above `dir`, and its checked-out reference.
     fn find(
         dir: &ByteString,
-        read: &mut impl FnMut(&Wanted) -> Option<Vec<u8>>,
-    ) -> Option<(Self, Head)> {
+        read: &mut impl FnMut(&FileRequest) -> Option<Vec<u8>>,
+    ) -> Option<(Self, RefTarget)> {
         if !dir.as_bytes().starts_with(b"/") {
             return None;
         }
@@ -111,15 +111,15 @@ impl Repository {
             let here = Self {
                 shared: git.clone(),
                 own: git.clone(),
-                place: Place::Above,
+                source: PathSource::Above,
             };
-            if let Some(head) = read(&here.own("HEAD", LINE)).and_then(|it| Head::parse(&it)) {
+            if let Some(head) = read(&here.own("HEAD", LINE)).and_then(|it| RefTarget::parse(&it)) {
                 return Some((here, head));
             }
-            let link = Wanted {
+            let link = FileRequest {
                 path: git,
                 limit: LINE,
-                place: Place::Above,
+                source: PathSource::Above,
             };
             if let Some(text) = read(&link) {
                 // A worktree or a submodule. Git, too, searches no further then.
@@ -138,16 +138,16 @@ impl Repository {
     fn named(
         dir: &ByteString,
         text: &[u8],
-        read: &mut impl FnMut(&Wanted) -> Option<Vec<u8>>,
-    ) -> Option<(Self, Head)> {
+        read: &mut impl FnMut(&FileRequest) -> Option<Vec<u8>>,
+    ) -> Option<(Self, RefTarget)> {
         let path = reference::line(text)?.strip_prefix(b"gitdir: ")?;
         let own = tool::resolve(&path.into(), Some(dir));
         let mut here = Self {
             shared: own.clone(),
             own,
-            place: Place::Named,
+            source: PathSource::Named,
         };
-        let head = read(&here.own("HEAD", LINE)).and_then(|it| Head::parse(&it))?;
+        let head = read(&here.own("HEAD", LINE)).and_then(|it| RefTarget::parse(&it))?;
         // A worktree has one, a submodule has none.
         if let Some(text) = read(&here.own("commondir", LINE)) {
             let shared = reference::line(&text)?;
@@ -160,7 +160,7 @@ impl Repository {
     fn resolve(
         &self,
         name: &[u8],
-        read: &mut impl FnMut(&Wanted) -> Option<Vec<u8>>,
+        read: &mut impl FnMut(&FileRequest) -> Option<Vec<u8>>,
     ) -> Option<String> {
         let mut name = name.to_vec();
         for _ in 0..SYMBOLIC {
@@ -169,10 +169,10 @@ impl Repository {
             } else {
                 self.common(&name, LINE)
             };
-            match read(&loose).and_then(|it| Head::parse(&it)) {
-                Some(Head::Commit(hash)) => return Some(hash),
-                Some(Head::Reference(next)) => name = next,
-                Some(Head::Elsewhere) => return None,
+            match read(&loose).and_then(|it| RefTarget::parse(&it)) {
+                Some(RefTarget::Commit(hash)) => return Some(hash),
+                Some(RefTarget::Reference(next)) => name = next,
+                Some(RefTarget::Elsewhere) => return None,
                 None => {
                     let packed = read(&self.common("packed-refs", PACKED))?;
                     return reference::packed(&packed, &name);
@@ -182,19 +182,19 @@ impl Repository {
         None
     }
 
-    fn own(&self, name: impl AsRef<[u8]>, limit: u64) -> Wanted {
-        Wanted {
+    fn own(&self, name: impl AsRef<[u8]>, limit: u64) -> FileRequest {
+        FileRequest {
             path: below(&self.own, name),
             limit,
-            place: self.place,
+            source: self.source,
         }
     }
 
-    fn common(&self, name: impl AsRef<[u8]>, limit: u64) -> Wanted {
-        Wanted {
+    fn common(&self, name: impl AsRef<[u8]>, limit: u64) -> FileRequest {
+        FileRequest {
             path: below(&self.shared, name),
             limit,
-            place: self.place,
+            source: self.source,
         }
     }
 }

@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::vendor::{Piece, Source, VENDORS, Vendor};
+use super::vendor::{Piece, VENDORS, ValueSource, Vendor};
 use crate::byte_string::ByteString;
 use crate::{environment, redact};
 
@@ -64,7 +64,7 @@ impl Ci {
             runner,
         } = vendor;
         let change = first(env, change, false);
-        let of = |sources: &[Source]| first(env, sources, change.is_some());
+        let of = |sources: &[ValueSource]| first(env, sources, change.is_some());
         Some(Self {
             system: (*system).to_owned(),
             repository: of(repository),
@@ -83,33 +83,37 @@ impl Ci {
     }
 }
 
-fn first(env: &[(ByteString, ByteString)], sources: &[Source], is_change: bool) -> Option<String> {
+fn first(
+    env: &[(ByteString, ByteString)],
+    sources: &[ValueSource],
+    is_change: bool,
+) -> Option<String> {
     sources.iter().find_map(|it| read(env, it, is_change))
 }
 
-fn read(env: &[(ByteString, ByteString)], source: &Source, is_change: bool) -> Option<String> {
+fn read(env: &[(ByteString, ByteString)], source: &ValueSource, is_change: bool) -> Option<String> {
     match source {
-        Source::Var(name) => value(env, name),
-        Source::Pushed(name) => value(env, name).filter(|_| !is_change),
-        Source::Branch(name) => branch(&value(env, name)?),
-        Source::Remote(name) => {
+        ValueSource::Var(name) => value(env, name),
+        ValueSource::Pushed(name) => value(env, name).filter(|_| !is_change),
+        ValueSource::Branch(name) => branch(&value(env, name)?),
+        ValueSource::Remote(name) => {
             let value = value(env, name)?;
             branch(value.strip_prefix("origin/").unwrap_or(&value))
         }
-        Source::Number(name) => value(env, name).filter(|it| is_number(it)),
-        Source::Ref(name) => {
+        ValueSource::Number(name) => value(env, name).filter(|it| is_number(it)),
+        ValueSource::Ref(name) => {
             let value = value(env, name)?;
             let number = value.strip_prefix("refs/pull/")?.split('/').next()?;
             is_number(number).then(|| number.to_owned())
         }
-        Source::Last(name) => {
+        ValueSource::Last(name) => {
             let value = value(env, name)?;
             let number = value.rsplit('/').next()?;
             is_number(number).then(|| number.to_owned())
         }
-        Source::Hash(name) => value(env, name).filter(|it| is_hash(it)),
-        Source::Join(pieces) => joined(env, pieces, |it| it),
-        Source::Address(pieces) => joined(env, pieces, |it| escaped(&it)),
+        ValueSource::Hash(name) => value(env, name).filter(|it| is_hash(it)),
+        ValueSource::Join(pieces) => joined(env, pieces, |it| it),
+        ValueSource::Address(pieces) => joined(env, pieces, |it| escaped(&it)),
     }
 }
 

@@ -63,12 +63,12 @@ impl Place {
         });
         // Of equal ones the first counts.
         places.fold(None, |best: Option<Self>, it| match best {
-            Some(best) if best.says() >= it.says() => Some(best),
+            Some(best) if best.n_facts() >= it.n_facts() => Some(best),
             Some(_) | None => Some(it),
         })
     }
 
-    fn says(&self) -> usize {
+    fn n_facts(&self) -> usize {
         usize::from(self.container.is_some()) * 4
             + usize::from(self.pod_uid.is_some()) * 2
             + usize::from(self.runtime.is_some())

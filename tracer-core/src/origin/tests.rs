@@ -1,5 +1,5 @@
 use super::variable::VARIABLES;
-use super::vendor::{Piece, Source, VENDORS, Vendor};
+use super::vendor::{Piece, VENDORS, ValueSource, Vendor};
 use super::{Ci, Place, Runtime};
 use crate::byte_string::ByteString;
 use crate::environment;
@@ -279,15 +279,15 @@ fn the_allow_list_matches_the_tables() {
         ];
         for source in all.into_iter().copied().flatten() {
             match source {
-                Source::Var(name)
-                | Source::Pushed(name)
-                | Source::Branch(name)
-                | Source::Remote(name)
-                | Source::Number(name)
-                | Source::Ref(name)
-                | Source::Last(name)
-                | Source::Hash(name) => names.push(name),
-                Source::Join(pieces) | Source::Address(pieces) => {
+                ValueSource::Var(name)
+                | ValueSource::Pushed(name)
+                | ValueSource::Branch(name)
+                | ValueSource::Remote(name)
+                | ValueSource::Number(name)
+                | ValueSource::Ref(name)
+                | ValueSource::Last(name)
+                | ValueSource::Hash(name) => names.push(name),
+                ValueSource::Join(pieces) | ValueSource::Address(pieces) => {
                     names.extend(pieces.iter().filter_map(|it| match it {
                         Piece::Var(name) | Piece::Base(name) => Some(*name),
                         Piece::Text(_) => None,

@@ -47,28 +47,28 @@ impl<const N: usize> Id<N> {
 /// The text is not the digits of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("invalid trace or span id: use lower-case hexadecimal digits, not all zero")]
-pub struct NotAnId;
+pub struct InvalidHexId;
 
 impl<const N: usize> FromStr for Id<N> {
-    type Err = NotAnId;
+    type Err = InvalidHexId;
 
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
+    fn from_str(text: &str) -> Result<Self, InvalidHexId> {
         let digits = text.as_bytes();
         if digits.len() != 2 * N {
-            return Err(NotAnId);
+            return Err(InvalidHexId);
         }
         let mut bytes = [0; N];
         for (to, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            *to = byte(pair).ok_or(NotAnId)?;
+            *to = byte(pair).ok_or(InvalidHexId)?;
         }
-        Self::new(bytes).ok_or(NotAnId)
+        Self::new(bytes).ok_or(InvalidHexId)
     }
 }
 
 impl<const N: usize> TryFrom<String> for Id<N> {
-    type Error = NotAnId;
+    type Error = InvalidHexId;
 
-    fn try_from(text: String) -> Result<Self, NotAnId> {
+    fn try_from(text: String) -> Result<Self, InvalidHexId> {
         text.parse()
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! The table contains only identifiers. No variable in it holds a token, a message or a person.
 
-use Source::{Address, Branch, Hash, Join, Last, Number, Pushed, Ref, Remote, Var};
+use ValueSource::{Address, Branch, Hash, Join, Last, Number, Pushed, Ref, Remote, Var};
 
 /// The source of a fact. Of several sources the first that is present counts.
-pub(super) enum Source {
+pub(super) enum ValueSource {
     /// The unchanged value.
     Var(&'static str),
     /// The value, but only without a change: for a change it is the target branch.
@@ -41,17 +41,17 @@ pub(super) struct Vendor {
     pub(super) system: &'static str,
     /// The variable that identifies the system, and its value if that matters.
     pub(super) mark: (&'static str, Option<&'static str>),
-    pub(super) repository: &'static [Source],
-    pub(super) branch: &'static [Source],
-    pub(super) base_branch: &'static [Source],
-    pub(super) change: &'static [Source],
-    pub(super) revision: &'static [Source],
-    pub(super) pipeline: &'static [Source],
-    pub(super) job: &'static [Source],
-    pub(super) run: &'static [Source],
-    pub(super) attempt: &'static [Source],
-    pub(super) url: &'static [Source],
-    pub(super) runner: &'static [Source],
+    pub(super) repository: &'static [ValueSource],
+    pub(super) branch: &'static [ValueSource],
+    pub(super) base_branch: &'static [ValueSource],
+    pub(super) change: &'static [ValueSource],
+    pub(super) revision: &'static [ValueSource],
+    pub(super) pipeline: &'static [ValueSource],
+    pub(super) job: &'static [ValueSource],
+    pub(super) run: &'static [ValueSource],
+    pub(super) attempt: &'static [ValueSource],
+    pub(super) url: &'static [ValueSource],
+    pub(super) runner: &'static [ValueSource],
 }
 
 const NONE: Vendor = Vendor {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::decode::PointKind;
 use crate::event::Event;
 
-use super::{End, FORMAT, Header, LINE_MAX, VERSION};
+use super::{EndLine, FORMAT, Header, LINE_MAX, VERSION};
 
 /// Reads a recording, compressed or not, one event at a time. After the last event, [`Reader::summary`] describes the end.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl<R: BufRead> Reader<R> {
                 }
                 Err(error) => error,
             };
-            if let Ok(End {
+            if let Ok(EndLine {
                 event: _,
                 n_events: expected,
             }) = serde_json::from_slice(line)

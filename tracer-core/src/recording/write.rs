@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::event::{Event, Unreadable};
 
-use super::{End, EndMark, Header, LINE_MAX};
+use super::{EndLine, EndMark, Header, LINE_MAX};
 
 /// Writes a compressed recording. If it is dropped without [`Writer::finish`], the end mark is missing and its reader reports that.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ impl<W: Write> Writer<W> {
 
     /// Adds the end mark and returns the inner writer.
     pub fn finish(mut self) -> io::Result<W> {
-        self.fill(&End {
-            event: EndMark::End,
+        self.fill(&EndLine {
+            event: EndMark::EndLine,
             n_events: self.n_events,
         })?;
         self.put()?;

@@ -12,7 +12,7 @@ use super::quote::{Open, Quote};
 use super::{REDACTED, token};
 
 pub(super) use command::{Takes, flag, takes};
-pub(super) use define::{Head, definition, head};
+pub(super) use define::{MacroHead, definition, head};
 pub(super) use symbol::symbol_value;
 
 /// The distance that a rule searches ahead.
@@ -75,7 +75,7 @@ pub(super) fn is_name_byte(byte: u8) -> bool {
 }
 
 /// The start and end of a secret.
-type Span = (usize, usize);
+type SecretRange = (usize, usize);
 
 struct Scan<'a> {
     text: &'a [u8],
@@ -110,7 +110,7 @@ impl Scan<'_> {
         }
     }
 
-    fn secret(&self, byte: u8) -> Option<Span> {
+    fn secret(&self, byte: u8) -> Option<SecretRange> {
         if byte == b':' {
             return self.userinfo();
         }
@@ -154,7 +154,7 @@ impl Scan<'_> {
         self.text.get(start..at).unwrap_or_default()
     }
 
-    fn replace(&mut self, (start, end): Span) {
+    fn replace(&mut self, (start, end): SecretRange) {
         self.out
             .extend_from_slice(self.text.get(self.copied..start).unwrap_or_default());
         self.out.extend_from_slice(REDACTED.as_bytes());
@@ -163,7 +163,7 @@ impl Scan<'_> {
     }
 
     /// A range, unless it is empty or was removed before.
-    fn span(&self, start: usize, end: usize) -> Option<Span> {
+    fn span(&self, start: usize, end: usize) -> Option<SecretRange> {
         let value = self.text.get(start..end)?;
         (!value.is_empty() && value != REDACTED.as_bytes()).then_some((start, end))
     }

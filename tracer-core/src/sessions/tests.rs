@@ -147,7 +147,7 @@ fn a_session_waits_for_final_times_but_not_long() {
         assert_eq!(build.usage.is_final, comes);
         assert_eq!(build.usage.user_ns, if comes { 7 } else { 0 });
         // Later it belongs to no session.
-        assert_eq!(sessions.concerned(&reaped), Concerned::Nobody);
+        assert_eq!(sessions.scope(&reaped), EventScope::NoSession);
         sessions.apply(reaped);
         assert!(sessions.n_running() == 0 && sessions.exited.is_empty());
     }
@@ -213,8 +213,8 @@ fn answers_arrive_also_if_a_tool_becomes_known_late() {
         attached: Vec::new(),
         refused: Vec::new(),
     });
-    let asked = sessions.apply(tool);
-    assert!(asked.iter().any(|it| asked_later(it) == Some(FIRST)));
+    let pending = sessions.apply(tool);
+    assert!(pending.iter().any(|it| pending_process(it) == Some(FIRST)));
     sessions.apply(exit(FIRST, 150));
     assert!(sessions.ended(Ktime(150)).is_empty());
     for event in answers(FIRST) {
@@ -245,13 +245,13 @@ fn a_session_can_be_rebuilt_from_the_events_in_its_scope() {
     let events = events.into_iter();
     let events = events.chain(answers(FIRST)).chain(answers(SECOND));
     for event in events {
-        match sessions.concerned(&event) {
-            Concerned::One(FIRST) | Concerned::All => drop(again.apply(event.clone())),
-            Concerned::One(_) | Concerned::Nobody => {}
+        match sessions.scope(&event) {
+            EventScope::One(FIRST) | EventScope::All => drop(again.apply(event.clone())),
+            EventScope::One(_) | EventScope::NoSession => {}
         }
         sessions.apply(event);
     }
-    assert!(sessions.is_under_way(FIRST) && !again.is_under_way(SECOND));
+    assert!(sessions.is_running(FIRST) && !again.is_running(SECOND));
     let end = Ktime(1_000_000_000);
     let [first, ..] = &sessions.ended(end)[..] else {
         panic!("none ended");
@@ -266,11 +266,11 @@ fn events_after_the_end_do_not_begin_another_session() {
         sessions.apply(exec(FIRST, GO, 100));
         sessions.apply(fork(FIRST, key(11), 110));
         if is_missed {
-            sessions.miss(FIRST, Ktime(1_000));
+            sessions.mark_exit_missed(FIRST, Ktime(1_000));
             sessions.apply(exit(FIRST, 150));
         } else {
             sessions.apply(exit(FIRST, 150));
-            sessions.miss(FIRST, Ktime(1_000));
+            sessions.mark_exit_missed(FIRST, Ktime(1_000));
         }
         // Its outputs are still being read.
         for event in [
@@ -289,7 +289,7 @@ fn events_after_the_end_do_not_begin_another_session() {
         };
         assert_eq!((trace.builds.len(), trace.events.exits), (1, 3));
         assert_eq!(trace.builds[0].end, Some(Ktime(150)));
-        assert!(sessions.of.is_empty() && sessions.asked.is_empty());
+        assert!(sessions.of.is_empty() && sessions.pending.is_empty());
     }
 }
 
@@ -313,7 +313,7 @@ fn consecutive_tools_of_one_parent_are_one_build() {
         compile(key(12), 6, 310),
         exit(key(12), 320),
     ] {
-        assert_ne!(sessions.concerned(&event), Concerned::Nobody);
+        assert_ne!(sessions.scope(&event), EventScope::NoSession);
         sessions.apply(event);
     }
     assert_eq!(sessions.known(key(11)), Some(key(10)));

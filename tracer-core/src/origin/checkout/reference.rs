@@ -2,7 +2,7 @@
 
 /// The content of a file that holds one reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Head {
+pub(super) enum RefTarget {
     /// A hash in hex: SHA-1 or SHA-256.
     Commit(String),
     /// Another reference, such as `refs/heads/main`. Having one proves that it can be a path below a repository.
@@ -11,7 +11,7 @@ pub(super) enum Head {
     Elsewhere,
 }
 
-impl Head {
+impl RefTarget {
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let line = line(text)?;
         match line.strip_prefix(b"ref:") {
@@ -104,10 +104,10 @@ mod tests {
     #[test]
     fn a_hash_is_whole_and_in_lower_case() {
         let hash = "0123456789abcdef0123456789abcdef01234567";
-        let commit = |text: &str| Head::parse(text.as_bytes());
+        let commit = |text: &str| RefTarget::parse(text.as_bytes());
         assert_eq!(
             commit(&format!("{hash}\n")),
-            Some(Head::Commit(hash.into()))
+            Some(RefTarget::Commit(hash.into()))
         );
         assert_eq!(commit(&hash[1..]), None);
         assert_eq!(commit(&hash.to_uppercase()), None);

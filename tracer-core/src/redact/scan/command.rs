@@ -1,7 +1,7 @@
 //! The rules for words that are secret because of their command: `mysql -psecret`, `sshpass -p secret`, `curl -u me:secret`.
 
 use super::super::quote::Quote;
-use super::{Scan, Span};
+use super::{Scan, SecretRange};
 
 /// The distance that is searched backwards for the command of a flag.
 const LOOK_BACK: usize = 256;
@@ -90,7 +90,7 @@ pub(in crate::redact) fn flag(word: &[u8]) -> Option<&[u8]> {
 
 impl Scan<'_> {
     /// `-p secret`, `-psecret` or `-u name:secret` after a command that takes it.
-    pub(super) fn flag_of_a_command(&self) -> Option<Span> {
+    pub(super) fn flag_of_a_command(&self) -> Option<SecretRange> {
         if !self
             .before(self.at)
             .is_some_and(|it| it.is_ascii_whitespace())

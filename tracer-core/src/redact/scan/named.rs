@@ -2,22 +2,22 @@
 
 use super::super::name;
 use super::super::quote::Quote;
-use super::{LOOK_AHEAD, Scan, Span, is_name_byte};
+use super::{LOOK_AHEAD, Scan, SecretRange, is_name_byte};
 
 /// The properties of a value that are known before it is read.
 #[derive(Clone, Copy)]
 struct Value {
     /// The condition under which it is secret.
-    is_secret: Is,
+    is_secret: SecretIf,
     /// The end of the value if it is not quoted.
-    end: End,
+    end: ValueEnd,
     /// True if the quote around its name is closed: an equal one opens again.
     is_fresh: bool,
 }
 
 /// The condition under which a value is secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Is {
+enum SecretIf {
     Always,
     /// If it looks random.
     Random,
@@ -26,7 +26,7 @@ enum Is {
 }
 
 #[derive(Clone, Copy)]
-enum End {
+enum ValueEnd {
     Word,
     Line,
     /// Name and value are in one pair of quotes.
@@ -35,7 +35,7 @@ enum End {
 
 impl Scan<'_> {
     /// `NAME=value`, `--name value` or `Name: value` with a name that marks a secret.
-    pub(super) fn named(&self) -> Option<Span> {
+    pub(super) fn named(&self) -> Option<SecretRange> {
         let rest = self.rest(self.at);
         let len = rest
             .iter()
@@ -77,7 +77,7 @@ impl Scan<'_> {
         };
         let end = outer
             .filter(|_| closing.is_none())
-            .map_or(End::Word, End::Quote);
+            .map_or(ValueEnd::Word, ValueEnd::Quote);
         // `token = "x"`, `token := x`.
         let at = match (
             self.rest(at + self::blanks(self.rest(at))),
@@ -114,9 +114,9 @@ impl Scan<'_> {
                     value(
                         start,
                         if closing.is_some() {
-                            End::Word
+                            ValueEnd::Word
                         } else {
-                            End::Line
+                            ValueEnd::Line
                         },
                     )
                 } else {
@@ -127,20 +127,20 @@ impl Scan<'_> {
             Some(b' ')
                 if name.starts_with(b"-") && !matches!(next(at + 1), Some(b'-' | b' ') | None) =>
             {
-                value(at + 1, End::Word)
+                value(at + 1, ValueEnd::Word)
             }
             Some(_) | None => None,
         }
     }
 
     /// The value at a position: quoted, or up to its end.
-    fn value(&self, start: usize, value: Value) -> Option<Span> {
+    fn value(&self, start: usize, value: Value) -> Option<SecretRange> {
         let Value {
             is_secret,
             end,
             is_fresh,
         } = value;
-        if is_secret == Is::Random {
+        if is_secret == SecretIf::Random {
             let probe = self
                 .rest(start)
                 .iter()
@@ -159,12 +159,12 @@ impl Scan<'_> {
                 let inside = start + quote.len();
                 (inside, inside + quote.close(self.rest(inside)))
             }
-            (None, End::Quote(quote)) => (start, start + quote.close(self.rest(start))),
-            (None, End::Line) => (start, self.end_of_line(start)),
-            (None, End::Word) => (start, self.end_of_word(start)),
+            (None, ValueEnd::Quote(quote)) => (start, start + quote.close(self.rest(start))),
+            (None, ValueEnd::Line) => (start, self.end_of_line(start)),
+            (None, ValueEnd::Word) => (start, self.end_of_word(start)),
         };
         let value = self.text.get(start..end)?;
-        let is_other = is_secret == Is::Word && name::is_path_or_number(value);
+        let is_other = is_secret == SecretIf::Word && name::is_path_or_number(value);
         if is_other || name::is_harmless(value) {
             return None;
         }
@@ -173,28 +173,28 @@ impl Scan<'_> {
 
     /// The condition under which the value of a name is secret, if there is one. The text before the name may be part of an escape
     /// (`%26sig`, `\u0026sig`, `\nsig`), or mark it as a parameter of an address.
-    fn is_secret(&self, name: &[u8]) -> Option<Is> {
+    fn is_secret(&self, name: &[u8]) -> Option<SecretIf> {
         let kept = self.kept(self.at);
         let (bare, is_query) = without_escape(kept, name);
         let of = |name: &[u8]| {
             if name::is_secret(name) || name::is_header(name) {
-                Some(Is::Always)
+                Some(SecretIf::Always)
             } else if name::is_key(name) {
-                Some(Is::Random)
+                Some(SecretIf::Random)
             } else if name::is_short_password(name) {
-                Some(Is::Word)
+                Some(SecretIf::Word)
             } else {
                 None
             }
         };
         if is_query && name::is_query(bare) {
-            return Some(Is::Always);
+            return Some(SecretIf::Always);
         }
         of(name).or_else(|| of(bare))
     }
 
     /// `password is hunter2`, `Bearer abc`, `Basic abc`, `login me password hunter2`: secret because of the words around it.
-    pub(super) fn stated(&self) -> Option<Span> {
+    pub(super) fn stated(&self) -> Option<SecretRange> {
         let rest = self.rest(self.at);
         let len = rest
             .iter()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::quote::Quote;
 use super::super::{REDACTED, name};
-use super::{LOOK_AHEAD, Scan, Span};
+use super::{LOOK_AHEAD, Scan, SecretRange};
 
 /// The defaults of `GODEBUG`, which Go itself sets and which contain no secret.
 const GODEBUG: &[u8] = b"runtime.godebugDefault";
@@ -27,7 +27,7 @@ pub(in crate::redact) fn symbol_value(symbol: &[u8]) -> Cow<'_, [u8]> {
 
 impl Scan<'_> {
     /// The linker's `-X importpath.name=value` in any quoting: shell, Go's own, `%q` lists, escaped once more.
-    pub(super) fn linker_x(&self) -> Option<Span> {
+    pub(super) fn linker_x(&self) -> Option<SecretRange> {
         if self
             .before(self.at)
             .is_some_and(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'/' | b'.'))

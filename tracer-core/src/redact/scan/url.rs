@@ -1,11 +1,11 @@
 //! The rule for names and passwords in URLs.
 
 use super::super::REDACTED;
-use super::{LOOK_AHEAD, Scan, Span};
+use super::{LOOK_AHEAD, Scan, SecretRange};
 
 impl Scan<'_> {
     /// `scheme://user:password@host`: everything before the `@`. The name is removed too, because tokens are given as names.
-    pub(super) fn userinfo(&self) -> Option<Span> {
+    pub(super) fn userinfo(&self) -> Option<SecretRange> {
         self.rest(self.at).strip_prefix(b"://").filter(|_| {
             self.before(self.at)
                 .is_some_and(|it| it.is_ascii_alphanumeric())

@@ -12,7 +12,7 @@ use super::call;
 use super::failure::{self, Children};
 use super::output;
 use super::process::{Process, total};
-use super::purpose::Head;
+use super::purpose::BuildHead;
 use super::setting::Resolved;
 
 /// One build for each process that started tools itself.
@@ -55,12 +55,12 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
     let head = *tools.first()?;
     let below = tools
         .iter()
-        .flat_map(|it| build::below(correlator, &Head::of(it), children));
+        .flat_map(|it| build::below(correlator, &BuildHead::of(it), children));
     let mut members: Vec<&Process> = tools.iter().copied().chain(below).collect();
     members.sort_by_key(|it| (it.start, it.key));
     members.dedup_by_key(|it| it.key);
     let family = Family {
-        head: Head::of(head),
+        head: BuildHead::of(head),
         above: None,
         children,
         members,

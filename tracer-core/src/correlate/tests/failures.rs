@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{CallKind, FailureClass};
 
 /// Of the first build: the class, the package and the number of the process that failed.
-fn why(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
+fn failure_of(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
     let (trace, _) = replay(events(text));
     let failure = trace.builds[0].failure.clone().unwrap();
     (
@@ -32,7 +32,10 @@ fn a_failure_under_a_wrapper_is_that_of_the_tool() {
          5 exit 102 1
          6 exit 101 1
          7 exit 100 1";
-    assert_eq!(why(text), of(FailureClass::Link, "example.com/a", 102));
+    assert_eq!(
+        failure_of(text),
+        of(FailureClass::Link, "example.com/a", 102)
+    );
     // A wrapper may fail by itself, and may hide a failure of the tool.
     let text = "0 exec 100 /go/bin/go build -toolexec=/w .
          1 fork 100 101
@@ -45,7 +48,10 @@ fn a_failure_under_a_wrapper_is_that_of_the_tool() {
          8 exec 103 TOOLEXEC_IMPORTPATH=example.com/b /bin/sh /w /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b003/_pkg_.a
          9 exit 103 9
          10 exit 100 1";
-    assert_eq!(why(text), of(FailureClass::Compile, "example.com/b", 103));
+    assert_eq!(
+        failure_of(text),
+        of(FailureClass::Compile, "example.com/b", 103)
+    );
 }
 
 #[test]
@@ -62,7 +68,10 @@ fn other_processes_that_end_under_a_child_are_ignored() {
          8 exit 102 sig15
          9 exit 101 2
          10 exit 100 1";
-    assert_eq!(why(text), of(FailureClass::Compile, "example.com/a", 103));
+    assert_eq!(
+        failure_of(text),
+        of(FailureClass::Compile, "example.com/a", 103)
+    );
     // A helper that a test kills.
     let text = "0 exec 100 /go/bin/go test .
          1 fork 100 102
@@ -72,7 +81,7 @@ fn other_processes_that_end_under_a_child_are_ignored() {
          5 exit 103 sig9
          6 exit 102 1
          7 exit 100 1";
-    assert_eq!(why(text), (FailureClass::Test, None, Some(102)));
+    assert_eq!(failure_of(text), (FailureClass::Test, None, Some(102)));
     // The generator decides how to handle the failure of its child.
     let text = "0 exec 100 /go/bin/go generate .
          1 fork 100 101
@@ -82,7 +91,7 @@ fn other_processes_that_end_under_a_child_are_ignored() {
          5 exit 102 sig9
          6 exit 101 4
          7 exit 100 1";
-    assert_eq!(why(text), (FailureClass::Generate, None, Some(101)));
+    assert_eq!(failure_of(text), (FailureClass::Generate, None, Some(101)));
     // A program that executes another one.
     let text = "0 exec 100 /go/bin/go run .
          1 fork 100 101
@@ -90,7 +99,7 @@ fn other_processes_that_end_under_a_child_are_ignored() {
          3 exec 101 /bin/sh -c 'exit 3'
          4 exit 101 3
          5 exit 100 1";
-    assert_eq!(why(text), (FailureClass::Program, None, Some(101)));
+    assert_eq!(failure_of(text), (FailureClass::Program, None, Some(101)));
 }
 
 #[test]
@@ -127,7 +136,10 @@ fn a_program_in_place_of_a_tool_does_its_work() {
          5 exit 102 1
          6 exit 101 1
          7 exit 100 1";
-    assert_eq!(why(cc), of(FailureClass::Compile, "example.com/a", 102));
+    assert_eq!(
+        failure_of(cc),
+        of(FailureClass::Compile, "example.com/a", 102)
+    );
     let vet = "0 exec 100 /go/bin/go vet -vettool=/w/check .
          1 fork 100 101
          2 exec 101 /w/check -flags
@@ -136,13 +148,16 @@ fn a_program_in_place_of_a_tool_does_its_work() {
          5 exec 102 TOOLEXEC_IMPORTPATH=example.com/a /w/check /tmp/go-build1/b001/vet.cfg
          6 exit 102 1
          7 exit 100 1";
-    assert_eq!(why(vet), of(FailureClass::Vet, "example.com/a", 102));
+    assert_eq!(failure_of(vet), of(FailureClass::Vet, "example.com/a", 102));
     let helper = "0 exec 100 /go/bin/go build .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /usr/bin/pkg-config --cflags x
          3 exit 101 1
          4 exit 100 1";
-    assert_eq!(why(helper), of(FailureClass::Compile, "example.com/a", 101));
+    assert_eq!(
+        failure_of(helper),
+        of(FailureClass::Compile, "example.com/a", 101)
+    );
 }
 
 #[test]
@@ -155,7 +170,10 @@ fn a_link_whose_failure_go_tolerates_is_not_the_cause() {
          5 exec 102 TOOLEXEC_IMPORTPATH=example.com/b /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
          6 exit 102 1
          7 exit 100 1";
-    assert_eq!(why(text), of(FailureClass::Compile, "example.com/b", 102));
+    assert_eq!(
+        failure_of(text),
+        of(FailureClass::Compile, "example.com/b", 102)
+    );
 }
 
 #[test]
@@ -165,35 +183,35 @@ fn without_a_failed_process_the_interrupted_work_decides() {
          1 span 100 1 Executing action (vet example.com/a)
          2 done 100 1
          3 exit 100 1";
-    assert_eq!(why(vet), of(FailureClass::Vet));
+    assert_eq!(failure_of(vet), of(FailureClass::Vet));
     assert_eq!(
-        why(&vet.replace("go vet", "go fix -diff")),
+        failure_of(&vet.replace("go vet", "go fix -diff")),
         of(FailureClass::Fix)
     );
     assert_eq!(
-        why(&vet.replace("go vet", "go test")),
+        failure_of(&vet.replace("go vet", "go test")),
         of(FailureClass::Unknown)
     );
     let load = "0 exec 100 /go/bin/go build ./nowhere
          1 span 100 1 load.PackagesAndErrors
          2 done 100 1
          3 exit 100 1";
-    assert_eq!(why(load), of(FailureClass::Load));
+    assert_eq!(failure_of(load), of(FailureClass::Load));
     // The command failed inside the span.
     assert_eq!(
-        why(&load.replace("2 done 100 1", "2 fatal 100 1 go: errors parsing %s")),
+        failure_of(&load.replace("2 done 100 1", "2 fatal 100 1 go: errors parsing %s")),
         of(FailureClass::Load)
     );
     let flags = "0 exec 100 /go/bin/go build -nosuchflag
          1 exit 100 2";
-    assert_eq!(why(flags), of(FailureClass::Unknown));
+    assert_eq!(failure_of(flags), of(FailureClass::Unknown));
     // Version control is not a tool of a package, so it is unknown whether it mattered.
     let vcs = "0 exec 100 /go/bin/go build
          1 fork 100 101
          2 exec 101 /usr/bin/git status
          3 exit 101 128
          4 exit 100 1";
-    assert_eq!(why(vcs), (FailureClass::Unknown, None, Some(101)));
+    assert_eq!(failure_of(vcs), (FailureClass::Unknown, None, Some(101)));
 }
 
 #[test]
@@ -203,9 +221,15 @@ fn signals_are_reported_at_any_level() {
          2 exec 101 /tmp/go-build1/b001/m.test -test.timeout=10m0s
          3 exit 101 sig2
          4 exit 100 1";
-    assert_eq!(why(text).0, FailureClass::Interrupted);
-    assert_eq!(why(&text.replace("sig2", "sig9")).0, FailureClass::Killed);
-    assert_eq!(why(&text.replace("sig2", "sig11")).0, FailureClass::Test);
+    assert_eq!(failure_of(text).0, FailureClass::Interrupted);
+    assert_eq!(
+        failure_of(&text.replace("sig2", "sig9")).0,
+        FailureClass::Killed
+    );
+    assert_eq!(
+        failure_of(&text.replace("sig2", "sig11")).0,
+        FailureClass::Test
+    );
 }
 
 #[test]
@@ -218,7 +242,7 @@ fn a_generator_that_is_a_build_fails_as_a_generator() {
          5 exit 102 2
          6 exit 101 1
          7 exit 100 1";
-    assert_eq!(why(text).0, FailureClass::Generate);
+    assert_eq!(failure_of(text).0, FailureClass::Generate);
     let (trace, _) = replay(events(text));
     let inner = trace.builds[1].failure.as_ref().unwrap();
     assert_eq!(inner.class, FailureClass::Program);
@@ -231,9 +255,9 @@ fn git_is_a_generator_if_a_directive_runs_it() {
          2 exec 101 GOLINE=3 GOFILE=a.go /usr/bin/git describe
          3 exit 101 128
          4 exit 100 1";
-    assert_eq!(why(text).0, FailureClass::Unknown);
+    assert_eq!(failure_of(text).0, FailureClass::Unknown);
     let of_directive = text.replace("101 GOLINE=3", "101 GOLINE=5");
-    assert_eq!(why(&of_directive).0, FailureClass::Generate);
+    assert_eq!(failure_of(&of_directive).0, FailureClass::Generate);
 }
 
 #[test]
@@ -336,7 +360,7 @@ fn loading_failed_only_if_no_other_step_can_have_failed() {
          5 exit 100 1";
     let with = |line: &str| {
         let text = text.replace("5 exit", &format!("3 {line}\n4 span 100 1 Running\n5 exit"));
-        why(&text).0
+        failure_of(&text).0
     };
     assert_eq!(with("span 100 1 Running build command"), FailureClass::Load);
     assert_eq!(
@@ -357,7 +381,7 @@ fn loading_failed_only_if_no_other_step_can_have_failed() {
         ("go test -c ./a", FailureClass::Unknown),
         ("go generate ./a", FailureClass::Unknown),
     ] {
-        assert_eq!(why(&text.replace("go build ./a", command)).0, class);
+        assert_eq!(failure_of(&text.replace("go build ./a", command)).0, class);
     }
     // The first loaded package needs the cache.
     for (fatal, class) in [
@@ -368,11 +392,11 @@ fn loading_failed_only_if_no_other_step_can_have_failed() {
         ),
     ] {
         let fatal = format!("2 fatal 100 1 {fatal}");
-        assert_eq!(why(&text.replace("2 done 100 1", &fatal)).0, class);
+        assert_eq!(failure_of(&text.replace("2 done 100 1", &fatal)).0, class);
     }
     // The lost records may have been any of these.
     let lost = format!("{text}\n6 lost 3 call");
-    assert_eq!(why(&lost).0, FailureClass::Unknown);
+    assert_eq!(failure_of(&lost).0, FailureClass::Unknown);
     // Without the probe, a fatal message is not seen.
     let mut unseen: Vec<Event> = tools().collect();
     for event in &mut unseen {
