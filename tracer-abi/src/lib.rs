@@ -151,8 +151,8 @@ pub struct Fork {
 }
 const _: () = assert!(size_of::<Fork>() == 48);
 
-/// A process executed a program. The record is followed by `argv_len` bytes of argv (NUL after each), `env_len` bytes of the environment
-/// (same form), and `cwd_len` and `exe_len` bytes of path.
+/// A process executed a program. The record is followed by `argv_len` bytes of argv (NUL after each) and `env_len` bytes of the environment
+/// (same form). Then come `cwd_len` and `exe_len` bytes of path.
 ///
 /// A path consists of its components from the last to the first, each with a NUL after it and without slashes. `go\0bin\0usr\0` is
 /// `/usr/bin/go`; zero bytes and no flag is `/`.

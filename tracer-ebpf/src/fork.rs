@@ -47,7 +47,7 @@ fn follow<C: EbpfContext>(ctx: &C, task: u64) -> Option<()> {
     let child: u32 = read(task, offset!(task_tgid))?;
     let tid: u32 = read(task, offset!(task_pid))?;
     if child != tid {
-        return None; // A thread.
+        return None; // The new task is a thread.
     }
     let child_born_ns: u64 = read(task, offset!(task_start_boottime))?;
     if n_backup() != 0 && is_known(child, child_born_ns) {

@@ -26,7 +26,7 @@ const RESULT: usize = 16;
 #[cfg(bpf_target_arch = "x86_64")]
 const ARGUMENTS: [usize; 4] = [14, 13, 12, 7]; // di, si, dx, r10
 #[cfg(bpf_target_arch = "aarch64")]
-const ARGUMENTS: [usize; 4] = [34, 1, 2, 3]; // orig_x0, for x0 has the result by now
+const ARGUMENTS: [usize; 4] = [34, 1, 2, 3]; // orig_x0, because x0 contains the result by now
 
 const SIZE: usize = size_of::<Rename>();
 

@@ -581,7 +581,7 @@ fn contract(bytes: &[u8]) {
         | Event::CheckedOut(_)
         | Event::BuildInfo(_)
         | Event::Lost(_) => {
-            panic!("not the kernel's to tell: {line}")
+            panic!("the kernel sends no such event: {line}")
         }
     }
 }

@@ -30,7 +30,7 @@ const CONFIG: u64 = 1 << 20;
 /// Most bytes of the list of branches and tags: about two hundred thousand of them.
 const PACKED: u64 = 16 << 20;
 
-/// The checkout that a build ran in. All fields are claims of whoever may write there.
+/// The checkout that a build ran in. All fields are claims of any user with write access to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkout {
     /// Address of the remote `origin`, without credentials.

@@ -34,7 +34,7 @@ pub(super) fn text(text: &[u8]) -> Cow<'_, [u8]> {
             Cow::Owned(next) => out = Cow::Owned(next),
         }
     }
-    Cow::Owned(REDACTED.into()) // Borrowed would say that nothing was taken out.
+    Cow::Owned(REDACTED.into()) // A borrowed text would mean that nothing was removed.
 }
 
 /// True for most texts, which are paths and words: every rule needs one of five bytes, or a key with a known form.
