@@ -1,7 +1,7 @@
 //! The stored form of a finished build: an [`Entry`] to find and compare it by, and the build itself, packed.
 //!
-//! The input is a [`Trace`]; the outputs are entries, keys and deletion plans. This module stores nothing and depends on no database. The rim
-//! stores the data; it asks this module for the content, for the identity of comparable builds, and for the builds to delete.
+//! The input is a [`Trace`]; the outputs are entries, keys and deletion plans. This module stores nothing and depends on no database. The
+//! rim stores the data; it asks this module for the content, for the identity of comparable builds, and for the builds to delete.
 
 mod baseline;
 mod entry;

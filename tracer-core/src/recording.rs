@@ -133,7 +133,7 @@ struct EndLine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum EndMark {
-    EndLine,
+    End,
 }
 
 #[cfg(test)]

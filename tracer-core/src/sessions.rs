@@ -227,7 +227,8 @@ impl Sessions {
         running.map(|(root, _)| *root)
     }
 
-    /// Marks a session as ended if its first process is gone and its exit was not seen. Later events of the process still belong to the session.
+    /// Marks a session as ended if its first process is gone and its exit was not seen. Later events of the process still belong to the
+    /// session.
     pub fn mark_exit_missed(&mut self, root: ProcKey, now: Ktime) {
         if let Some(session) = self.running.get_mut(&root) {
             session.ended.get_or_insert(now);

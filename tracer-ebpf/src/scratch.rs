@@ -51,8 +51,8 @@ impl ScratchSlot {
         Some(Self(scratch))
     }
 
-    /// Returns `n`; the verifier has no bounds of the result, because it does not track values in maps. Otherwise it would check the rest of
-    /// the program for each possible length of an earlier read, and reject the program after a million steps.
+    /// Returns `n`; the verifier has no bounds of the result, because it does not track values in maps. Otherwise it would check the rest
+    /// of the program for each possible length of an earlier read, and reject the program after a million steps.
     #[inline(always)]
     pub fn launder(&self, n: u64) -> u64 {
         // SAFETY: the map keeps the element; no other program uses it.

@@ -53,7 +53,7 @@ impl<W: Write> Writer<W> {
     /// Adds the end mark and returns the inner writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.fill(&EndLine {
-            event: EndMark::EndLine,
+            event: EndMark::End,
             n_events: self.n_events,
         })?;
         self.put()?;
