@@ -10,7 +10,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct ByteString(Vec<u8>);
 
 impl ByteString {
-    /// The raw bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

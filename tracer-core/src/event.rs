@@ -187,7 +187,6 @@ pub struct Exec {
     pub at: Ktime,
     pub process: ProcKey,
     pub parent: Tgid,
-    /// The executed file.
     pub file: FileId,
     /// Absolute path of that file in the process's own root.
     pub exe: Captured<ByteString>,
@@ -409,7 +408,6 @@ pub struct MainPackage {
     pub module: Option<String>,
 }
 
-/// Lost records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     pub at: Ktime,

@@ -14,7 +14,6 @@ use crate::{
 /// Depth up to which `recorded` remembers which spans were recorded. Deeper spans are all recorded.
 const DEPTH_MAX: u64 = 64;
 
-/// A goroutine.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Goroutine {

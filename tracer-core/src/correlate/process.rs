@@ -79,7 +79,6 @@ pub(super) struct ProcessEnd {
     pub(super) status: Status,
 }
 
-/// A process.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pub(super) key: ProcKey,

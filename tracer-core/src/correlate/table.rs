@@ -7,7 +7,6 @@ use crate::model::Anomaly;
 
 use super::process::{Image, Process};
 
-/// The processes.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     processes: BTreeMap<ProcKey, Process>,

@@ -32,7 +32,6 @@ pub fn pack(trace: &Trace) -> Result<Vec<u8>, serde_json::Error> {
         .map_err(serde_json::Error::io)
 }
 
-/// Unpacks a trace.
 pub fn unpack(bytes: &[u8]) -> Result<Trace, UnpackError> {
     let mut json = Vec::new();
     let mut limited = GzDecoder::new(bytes).take(MAX_BYTES + 1);

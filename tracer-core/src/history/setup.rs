@@ -18,7 +18,6 @@ pub const REMEMBERED: usize = 20;
 pub enum SettingGroup {
     /// Version and path of Go.
     Toolchain,
-    /// The value of GOFLAGS.
     Goflags,
     /// Variables of Go that change the compiled code.
     GoEnvironment,

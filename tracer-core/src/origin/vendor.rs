@@ -36,7 +36,6 @@ pub(super) enum Piece {
     Base(&'static str),
 }
 
-/// A CI system.
 pub(super) struct Vendor {
     pub(super) system: &'static str,
     /// The variable that identifies the system, and its value if that matters.

@@ -10,13 +10,13 @@ struct Form {
     /// The bytes of the key's first part, and their smallest number. Further bytes of [`is_base64url`] may follow.
     alphabet: fn(u8) -> bool,
     min: usize,
-    place: Boundary,
-    look: Shape,
+    edge: Edge,
+    look: Look,
 }
 
 /// The positions at which a prefix counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Boundary {
+enum Edge {
     /// Everywhere: no other text contains it.
     Anywhere,
     /// After a letter or a digit only if the key looks random.
@@ -28,7 +28,7 @@ enum Boundary {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum Look {
     Any,
     /// Letters and digits: the prefix is also the beginning of other words.
     Random,
@@ -38,50 +38,44 @@ const fn form(
     prefix: &'static [u8],
     alphabet: fn(u8) -> bool,
     min: usize,
-    place: Boundary,
-    look: Shape,
+    edge: Edge,
+    look: Look,
 ) -> Form {
     Form {
         prefix,
         alphabet,
         min,
-        place,
+        edge,
         look,
     }
 }
 
 /// A unique prefix.
 const fn sure(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_base64url, min, Boundary::Anywhere, Shape::Any)
+    form(prefix, is_base64url, min, Edge::Anywhere, Look::Any)
 }
 
 /// A prefix before letters and digits that may be the end of a word: `highs_`, `network_live_`.
 const fn glued(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_alphanumeric, min, Boundary::Glued, Shape::Any)
+    form(prefix, is_alphanumeric, min, Edge::Glued, Look::Any)
 }
 
 /// A short prefix.
 const fn word(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_alphanumeric, min, Boundary::Word, Shape::Random)
+    form(prefix, is_alphanumeric, min, Edge::Word, Look::Random)
 }
 
 const fn capitals(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_upper, min, Boundary::Capitals, Shape::Any)
+    form(prefix, is_upper, min, Edge::Capitals, Look::Any)
 }
 
 const fn hex(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_hex, min, Boundary::Word, Shape::Random)
+    form(prefix, is_hex, min, Edge::Word, Look::Random)
 }
 
 /// Sorted by their prefixes.
 const FORMS: &[Form] = &[
-    form(
-        b".atlasv1.",
-        is_base64url,
-        16,
-        Boundary::Anywhere,
-        Shape::Any,
-    ),
+    form(b".atlasv1.", is_base64url, 16, Edge::Anywhere, Look::Any),
     capitals(b"ABIA", 16),
     capitals(b"ACCA", 16),
     capitals(b"AGE-SECRET-KEY-1", 16),
@@ -94,16 +88,10 @@ const FORMS: &[Form] = &[
     sure(b"CCIPAT_", 10),
     sure(b"CFPAT-", 16),
     sure(b"EAACEdEose0cBA", 8),
-    form(b"FlyV1 ", is_base64url, 10, Boundary::Word, Shape::Any),
+    form(b"FlyV1 ", is_base64url, 10, Edge::Word, Look::Any),
     sure(b"GOCSPX-", 16),
     sure(b"HRKU-", 16),
-    form(
-        b"LS0tLS1CRUdJTi",
-        is_base64,
-        16,
-        Boundary::Anywhere,
-        Shape::Any,
-    ),
+    form(b"LS0tLS1CRUdJTi", is_base64, 16, Edge::Anywhere, Look::Any),
     word(b"LTAI", 16),
     capitals(b"NRAK-", 16),
     sure(b"PMAK-", 16),
@@ -111,24 +99,18 @@ const FORMS: &[Form] = &[
         b"PuTTY-User-Key-File-",
         |_| true,
         1,
-        Boundary::Anywhere,
-        Shape::Any,
+        Edge::Anywhere,
+        Look::Any,
     ),
-    form(b"SG.", is_base64url, 16, Boundary::Word, Shape::Random),
+    form(b"SG.", is_base64url, 16, Edge::Word, Look::Random),
     hex(b"SK", 32),
-    form(
-        b"amzn.mws.",
-        is_base64url,
-        16,
-        Boundary::Anywhere,
-        Shape::Any,
-    ),
+    form(b"amzn.mws.", is_base64url, 16, Edge::Anywhere, Look::Any),
     form(
         b"api.telegram.org/bot",
         is_address,
         10,
-        Boundary::Anywhere,
-        Shape::Any,
+        Edge::Anywhere,
+        Look::Any,
     ),
     word(b"bkua_", 20),
     hex(b"dapi", 32),
@@ -138,22 +120,22 @@ const FORMS: &[Form] = &[
         b"discord.com/api/webhooks/",
         is_address,
         10,
-        Boundary::Anywhere,
-        Shape::Any,
+        Edge::Anywhere,
+        Look::Any,
     ),
     form(
         b"discordapp.com/api/webhooks/",
         is_address,
         10,
-        Boundary::Anywhere,
-        Shape::Any,
+        Edge::Anywhere,
+        Look::Any,
     ),
     sure(b"doo_v1_", 10),
     sure(b"dop_v1_", 10),
     sure(b"dor_v1_", 10),
-    form(b"dp.pt.", is_base64url, 20, Boundary::Word, Shape::Any),
-    form(b"dp.st.", is_dotted, 20, Boundary::Word, Shape::Any),
-    form(b"dt0c01.", is_dotted, 16, Boundary::Anywhere, Shape::Any),
+    form(b"dp.pt.", is_base64url, 20, Edge::Word, Look::Any),
+    form(b"dp.st.", is_dotted, 20, Edge::Word, Look::Any),
+    form(b"dt0c01.", is_dotted, 16, Edge::Anywhere, Look::Any),
     word(b"figd_", 16),
     word(b"fm1r_", 16),
     word(b"fm2_", 16),
@@ -183,8 +165,8 @@ const FORMS: &[Form] = &[
         b"hooks.slack.com/",
         is_address,
         10,
-        Boundary::Anywhere,
-        Shape::Any,
+        Edge::Anywhere,
+        Look::Any,
     ),
     sure(b"hvb.", 16),
     sure(b"hvr.", 16),
@@ -216,7 +198,7 @@ const FORMS: &[Form] = &[
     sure(b"shpca_", 10),
     sure(b"shppa_", 10),
     sure(b"shpss_", 10),
-    form(b"sk-", is_alphanumeric, 20, Boundary::Word, Shape::Random),
+    form(b"sk-", is_alphanumeric, 20, Edge::Word, Look::Random),
     sure(b"sk-ant-", 10),
     sure(b"sk-or-v1-", 10),
     sure(b"sk-proj-", 10),
@@ -301,17 +283,17 @@ fn last_byte(before: &[u8]) -> Option<u8> {
 impl Form {
     /// True if its prefix is here. A prefix that other words share counts only at the start of a word.
     fn may_begin(&self, text: &[u8], before: &[u8]) -> bool {
-        text.starts_with(self.prefix) && (self.look == Shape::Any || last_byte(before).is_none())
+        text.starts_with(self.prefix) && (self.look == Look::Any || last_byte(before).is_none())
     }
 
     fn len(&self, text: &[u8], before: Option<u8>) -> Option<usize> {
         let rest = text.strip_prefix(self.prefix)?;
-        let may = match self.place {
-            Boundary::Anywhere | Boundary::Glued => true,
-            Boundary::Capitals => {
+        let may = match self.edge {
+            Edge::Anywhere | Edge::Glued => true,
+            Edge::Capitals => {
                 before.is_none_or(|it| !it.is_ascii_uppercase() && !it.is_ascii_digit())
             }
-            Boundary::Word => before.is_none(),
+            Edge::Word => before.is_none(),
         };
         if !may {
             return None;
@@ -320,8 +302,7 @@ impl Form {
         let (key, tail) = rest.split_at_checked(n)?;
         let looks =
             || key.iter().any(u8::is_ascii_digit) && key.iter().any(u8::is_ascii_alphabetic);
-        let must_look =
-            self.look == Shape::Random || (self.place == Boundary::Glued && before.is_some());
+        let must_look = self.look == Look::Random || (self.edge == Edge::Glued && before.is_some());
         let fits = !must_look || looks();
         if !fits || n < self.min {
             return None;

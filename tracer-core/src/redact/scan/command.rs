@@ -9,7 +9,6 @@ const LOOK_BACK: usize = 256;
 /// The argument of a command's flag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::redact) enum Takes {
-    /// A password.
     Password,
     /// A name and a password, with a colon between them.
     User,
