@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     });
     let mut traces = Vec::new();
     for event in reader.by_ref() {
-        let _concerned = sessions.concerned(&event);
+        let _scope = sessions.scope(&event);
         let _asked = sessions.apply(event);
         let _begun = sessions.begun();
         traces.extend(sessions.ended(Ktime(0)));

@@ -1,4 +1,4 @@
-//! Calls that never leave the kernel side.
+//! Calls that the kernel side does not record.
 
 use core::mem::size_of;
 
@@ -6,12 +6,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::Capture;
 
-/// Calls that are never recorded, because of one of their texts. A call whose text cannot be read is not recorded either; it counts as
+/// Selects calls that are never recorded, by one of their texts. A call whose text cannot be read is not recorded either; it counts as
 /// lost.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Guard {
-    /// Where the text is: [`Capture::TEXT`], or [`Capture::TEXT_AT`] without hops. [`Capture::NONE`]: every call is recorded.
+    /// Location of the text: [`Capture::TEXT`], or [`Capture::TEXT_AT`] without hops. [`Capture::NONE`]: every call is recorded.
     pub text: Capture,
     /// The text of a call that is not recorded: its bytes, then zeroes.
     pub word: u64,
@@ -21,7 +21,7 @@ pub struct Guard {
 const _: () = assert!(size_of::<Guard>() == 32);
 
 impl Guard {
-    /// Calls with exactly this text are not recorded. Nothing if no word holds it.
+    /// A guard for calls with exactly this text. `None` if the text does not fit into a word.
     #[must_use]
     pub fn of(text: Capture, forbidden: &[u8]) -> Option<Self> {
         let mut bytes = [0; size_of::<u64>()];
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guard_holds_what_fits_into_a_word() {
+    fn a_guard_holds_a_text_that_fits_into_a_word() {
         let guard = |text: &[u8]| Guard::of(Capture::default(), text).map(|it| (it.len, it.word));
         let word = |bytes| u64::from_ne_bytes(bytes);
         assert_eq!(guard(b"getenv"), Some((6, word(*b"getenv\0\0"))));

@@ -1,10 +1,10 @@
-//! Records that the kernel programs send to user space, and the maps and globals both sides share.
+//! Records that the kernel programs send to user space, and the maps and globals that both sides share.
 //!
-//! Every record starts with [`Header`] and says its own length, so a reader can step over a kind it does not know.
-//! Integers are native-endian: object and reader run on one machine. The layout is asserted below, so a change of the
-//! ABI shows up in a diff. There is no version here (the object is embedded in the reader); recordings have one.
+//! Every record starts with [`Header`] and contains its own length, so a reader can skip an unknown kind. Integers are native-endian: the
+//! object and the reader run on one machine. The layout is asserted below, so a diff shows each change of the ABI. There is no version
+//! here, because the object is embedded in the reader; recordings have a version.
 //!
-//! Nothing in this crate reads a record; meaning is given by `tracer_core::decode`.
+//! This crate does not read records; `tracer_core::decode` does.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -20,28 +20,28 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub use guard::Guard;
 pub use offsets::Offsets;
 
-/// Names of the maps, as in the object.
+/// Names of the maps in the object.
 pub mod map {
     /// Ring buffer that carries every record.
     pub const EVENTS: &str = "EVENTS";
     /// Per-CPU array of [`crate::Tally`], indexed by [`crate::Kind`].
     pub const TALLIES: &str = "TALLIES";
-    /// Hash from tgid to [`crate::Ours`]: the processes that are followed.
+    /// Hash from tgid to [`crate::Ours`]: the traced processes.
     pub const OURS: &str = "OURS";
     /// Array of [`crate::Spec`], indexed by the low 16 bits of a probe's cookie.
     pub const SPECS: &str = "SPECS";
-    /// Array of [`crate::Prefix`]: what the first text of a call that opens a span begins with; other spans are not recorded.
-    /// The first element without a mask ends the list; an empty list records all.
+    /// Array of [`crate::Prefix`]. A span is recorded only if the first text of the call that opens it has one of these prefixes. The first
+    /// element without a mask ends the list; an empty list records all spans.
     pub const PREFIXES: &str = "PREFIXES";
-    /// Array of [`crate::Name`]: a process that nobody follows yet is followed from the exec on by which it gets one of these names.
-    /// The first empty element ends the list.
+    /// Array of [`crate::Name`]. A process that is not traced yet is traced from the exec by which it gets one of these names. The first
+    /// empty element ends the list.
     pub const NAMES: &str = "NAMES";
-    /// Array of one `u32`: the highest [`crate::Spec::level`] that is recorded. Changed at run time.
+    /// Array of one `u32`: the highest [`crate::Spec::level`] that is recorded. User space changes it at run time.
     pub const DETAIL: &str = "DETAIL";
-    /// Array of `u64`, a set of bits: the probed files ([`crate::Call::target`], modulo [`crate::TARGETS`]) that are being let go, or
-    /// were. Changed at run time.
+    /// Array of `u64`, a set of bits: the probed files ([`crate::Call::target`], modulo [`crate::TARGETS`]) whose probes are being detached
+    /// or were detached. User space changes it at run time.
     pub const RELEASED: &str = "RELEASED";
-    /// Array of scratch space, one element per possible CPU, or two where programs are there twice; its size is set when the object is
+    /// Array of scratch space: one element per possible CPU, or two if the programs have backups. The size is set when the object is
     /// loaded.
     pub const SCRATCH: &str = "SCRATCH";
 }
@@ -54,24 +54,24 @@ pub const PATH_MAX: usize = 4096;
 pub const DEPTH_MAX: usize = 64;
 /// Captures of one probe.
 pub const CAPTURES: usize = 4;
-/// Most bytes of text that one [`Call`] carries when it is a short one; a longer one takes a larger slot.
+/// Most bytes of text in a short slot of a [`Call`]. A longer text takes a larger slot.
 pub const TEXT_SHORT: usize = 256;
-/// Most bytes of text that one [`Call`] carries at all.
+/// Most bytes of text that one [`Call`] carries.
 pub const TEXT_MAX: usize = 4096;
-/// Probes in the specification table.
+/// Rows of the table of probe specifications.
 pub const SPECS_MAX: usize = 128;
-/// Probed files that are told apart at a time: bits of [`map::RELEASED`].
+/// Probed files that can be distinguished at one time: bits of [`map::RELEASED`].
 pub const TARGETS: u32 = 1 << 16;
 /// Elements of [`map::PREFIXES`].
 pub const PREFIXES_MAX: usize = 8;
 /// Words of a [`Prefix`].
 pub const PREFIX_WORDS: usize = 3;
-/// Most processes above another that are named.
+/// Most ancestors that one [`Lineage`] names.
 pub const LINEAGE_MAX: usize = 8;
 /// Elements of [`map::NAMES`].
 pub const NAMES_MAX: usize = 8;
 
-/// Wire tag of a record. A newtype, not an `enum`: any bit pattern may be held, only known ones may be decoded.
+/// Wire tag of a record. A newtype, not an `enum`: any bit pattern may be held, but only known ones may be decoded.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -79,26 +79,26 @@ pub const NAMES_MAX: usize = 8;
 pub struct Kind(pub u16);
 
 impl Kind {
-    /// A process made another: [`Fork`].
+    /// A process forked: [`Fork`].
     pub const FORK: Self = Self(1);
-    /// A process became another program: [`Exec`].
+    /// A process executed a program: [`Exec`].
     pub const EXEC: Self = Self(2);
-    /// The last thread of a process is gone: [`Exit`].
+    /// The last thread of a process exits: [`Exit`].
     pub const EXIT: Self = Self(3);
-    /// A file was renamed, or that was tried: [`Rename`].
+    /// A file was renamed, or a rename failed: [`Rename`].
     pub const RENAME: Self = Self(4);
     /// A probed function of a toolchain was called: [`Call`].
     pub const CALL: Self = Self(5);
-    /// A process could not be entered into the set of those that are followed. Only tallied, never sent.
+    /// A process could not be added to the set of traced processes. Only counted, never sent.
     pub const TRACK: Self = Self(6);
-    /// A process is followed from now on because of its name, and this is who is above it: [`Lineage`].
+    /// A process is traced from now on because of its name; the record names its ancestors: [`Lineage`].
     pub const LINEAGE: Self = Self(7);
-    /// The kernel lets go of a process whose exit was sent: [`Reaped`].
+    /// The kernel releases a process whose exit was sent: [`Reaped`].
     pub const REAPED: Self = Self(8);
     /// One more than the highest kind: the length of [`map::TALLIES`].
     pub const COUNT: u32 = 9;
 
-    /// Name as it stands in counters and in output.
+    /// The name of the kind in counters and in output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -115,32 +115,32 @@ impl Kind {
     }
 }
 
-/// First part of every record.
+/// The first part of every record.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Header {
-    /// What follows.
+    /// The kind of the record.
     pub kind: Kind,
-    /// CPU the record was made on.
+    /// The CPU on which the record was made.
     pub cpu: u16,
-    /// Length of the whole record in bytes, this header included.
+    /// Length of the whole record in bytes, including this header.
     pub len: u32,
-    /// `bpf_ktime_get_boot_ns` when the record was made: nanoseconds since boot, suspend included.
+    /// `bpf_ktime_get_boot_ns` when the record was made: nanoseconds since boot, including suspend.
     pub ktime_ns: u64,
-    /// `start_boottime` of the thread group's leader; with `tgid` it names one process for ever.
+    /// `start_boottime` of the thread group's leader. Together with `tgid` it names one process for ever.
     pub born_ns: u64,
-    /// Thread group (what user space calls pid), as the initial pid namespace numbers it.
+    /// Thread group (called pid in user space), as the initial pid namespace numbers it.
     pub tgid: u32,
-    /// Thread (what the kernel calls pid).
+    /// Thread (called pid in the kernel).
     pub tid: u32,
 }
 const _: () = assert!(size_of::<Header>() == 32);
 
-/// A process made another. The header is the parent's. Threads are not reported.
+/// A process forked. Threads are not reported.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Fork {
-    /// Whose header this is: the parent.
+    /// Header of the parent.
     pub header: Header,
     /// `start_boottime` of the child.
     pub child_born_ns: u64,
@@ -151,10 +151,10 @@ pub struct Fork {
 }
 const _: () = assert!(size_of::<Fork>() == 48);
 
-/// A process became another program. Followed by `argv_len` bytes of argv (NUL after each), `env_len` of the environment
-/// (same form), `cwd_len` and `exe_len` bytes of path.
+/// A process executed a program. The record is followed by `argv_len` bytes of argv (NUL after each) and `env_len` bytes of the environment
+/// (same form). Then come `cwd_len` and `exe_len` bytes of path.
 ///
-/// A path is its components from the last to the first, a NUL after each, without slashes: `go\0bin\0usr\0` is
+/// A path consists of its components from the last to the first, each with a NUL after it and without slashes. `go\0bin\0usr\0` is
 /// `/usr/bin/go`; zero bytes and no flag is `/`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -167,7 +167,7 @@ pub struct Exec {
     pub size: u64,
     /// Time of the last status change of the program file, nanoseconds since 1970.
     pub ctime_ns: u64,
-    /// `bpf_get_current_cgroup_id`: the cgroup v2 id, of the root on a machine that uses v1 only.
+    /// `bpf_get_current_cgroup_id`: the cgroup v2 id. On a machine that uses v1 only, the id of the root.
     pub cgroup: u64,
     /// Device of the program file, in the kernel's own `(major << 20) | minor` form.
     pub dev: u32,
@@ -175,19 +175,19 @@ pub struct Exec {
     pub uid: u32,
     /// Bytes of argv that follow.
     pub argv_len: u32,
-    /// Bytes of argv there were.
+    /// Bytes of argv in the process.
     pub argv_total: u32,
     /// Bytes of environment that follow.
     pub env_len: u32,
-    /// Bytes of environment there were.
+    /// Bytes of environment in the process.
     pub env_total: u32,
     /// Bytes of working directory that follow.
     pub cwd_len: u32,
     /// Bytes of program path that follow.
     pub exe_len: u32,
-    /// [`Exec::CWD_CUT`] and its like.
+    /// Bits such as [`Exec::CWD_CUT`].
     pub flags: u32,
-    /// Parent's thread group at this moment.
+    /// Thread group of the parent at this moment.
     pub parent: u32,
 }
 const _: () = assert!(size_of::<Exec>() == 104);
@@ -195,7 +195,7 @@ const _: () = assert!(size_of::<Exec>() == 104);
 impl Exec {
     /// The working directory lies deeper than [`DEPTH_MAX`] or is longer than [`PATH_MAX`]; its end was kept.
     pub const CWD_CUT: u32 = 1;
-    /// The same of the program's path.
+    /// The program's path lies deeper than [`DEPTH_MAX`] or is longer than [`PATH_MAX`]; its end was kept.
     pub const EXE_CUT: u32 = 1 << 1;
     /// argv could not be read.
     pub const ARGV_UNREADABLE: u32 = 1 << 2;
@@ -207,29 +207,29 @@ impl Exec {
     pub const EXE_UNREADABLE: u32 = 1 << 5;
 }
 
-/// Who is above a process that is followed by its name, at that moment: what the kernel will forget when they are gone. Sent after the
-/// [`Exec`].
+/// The ancestors of a process that is traced because of its name, at that moment: the kernel forgets them when they are gone. Sent after
+/// the [`Exec`].
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Lineage {
     /// The process, after the exec.
     pub header: Header,
-    /// How many there are; the first of a process is not among them.
+    /// The number of ancestors. The first process of a machine is not counted.
     pub n: u32,
     /// Zero.
     pub pad: u32,
-    /// Nearest first.
+    /// The ancestors, nearest first.
     pub above: [Above; LINEAGE_MAX],
 }
 const _: () = assert!(size_of::<Lineage>() == 296);
 
-/// A process above another.
+/// An ancestor of a process.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Above {
     /// `start_boottime` of its leader.
     pub born_ns: u64,
-    /// What the kernel calls it: the first 15 bytes of its program's file name, or what it called itself. NUL behind.
+    /// Its name in the kernel, with a NUL at the end: the first 15 bytes of its program's file name, or a name that it set itself.
     pub name: [u8; 16],
     /// Its thread group.
     pub tgid: u32,
@@ -238,7 +238,8 @@ pub struct Above {
 }
 const _: () = assert!(size_of::<Above>() == 32);
 
-/// The last thread of a process exits. Times are those until now: its memory is still to be freed (since Linux 6.16 all of it).
+/// The last thread of a process exits. Times are those until now: the memory of the process is still to be freed (since Linux 6.16, all of
+/// it).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Exit {
@@ -248,23 +249,23 @@ pub struct Exit {
     pub utime_ns: u64,
     /// System time, likewise.
     pub stime_ns: u64,
-    /// Time that all threads spent on a CPU, nanoseconds; exact. `getrusage` splits this by the two above.
+    /// Time that all threads spent on a CPU, nanoseconds; exact. `getrusage` divides this in the ratio of the two above.
     pub runtime_ns: u64,
-    /// Largest resident set of the process, in pages, as `getrusage` tells it: that of the programs it ran before is in it.
+    /// Largest resident set of the process, in pages, as `getrusage` reports it. It includes the programs that the process ran before.
     pub max_rss_pages: u64,
-    /// The same at its last exec: of what it ran before. All ones: not known.
+    /// The same at the last exec: the value of the programs before. All ones: unknown.
     pub inherited_rss_pages: u64,
-    /// Largest resident set of the address space that is left now; zero where the kernel has taken it away before (until Linux 6.15).
+    /// Largest resident set of the current address space. Zero on kernels that have removed it by now (until Linux 6.15).
     pub own_rss_pages: u64,
-    /// Status as `wait` gives it: signal in the low 7 bits, 0x80 for a core dump, exit code in the next 8.
+    /// Status as `wait` reports it: signal in the low 7 bits, 0x80 for a core dump, exit code in the next 8.
     pub status: u32,
-    /// Threads whose times were added up here, beside those that the kernel had added already.
+    /// Threads whose times were added here, in addition to those that the kernel had already added.
     pub threads: u32,
 }
 const _: () = assert!(size_of::<Exit>() == 88);
 
-/// The parent has waited for a process, and the kernel lets go of it: what it used in all. The header names that process; CPU and thread
-/// are those of whoever lets go.
+/// The parent has waited for a process, and the kernel releases it: its final times. The header names that process. CPU and thread are
+/// those that run the release.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Reaped {
@@ -276,22 +277,23 @@ pub struct Reaped {
     pub stime_ns: u64,
     /// As in [`Exit`].
     pub runtime_ns: u64,
-    /// When its parent was told of its end (`SIGCHLD`), on the clock of [`Header::ktime_ns`]; zero: it was not.
+    /// The time at which its parent was notified of its end (`SIGCHLD`), on the clock of [`Header::ktime_ns`]. Zero: the parent was not
+    /// notified.
     pub ended_ns: u64,
 }
 const _: () = assert!(size_of::<Reaped>() == 64);
 
-/// A file was renamed, or that was tried. Followed by `old_len` and `new_len` bytes of path as the caller gave them.
+/// A file was renamed, or a rename failed. Followed by `old_len` and `new_len` bytes of path as the caller gave them.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Rename {
     /// The calling process.
     pub header: Header,
-    /// What the system call returned: 0, or a negative errno.
+    /// The result of the system call: 0, or a negative errno.
     pub ret: i64,
-    /// Directory descriptor that `old` is relative to, `AT_FDCWD` (-100) for the working directory.
+    /// Directory descriptor that `old` is relative to; `AT_FDCWD` (-100) for the working directory.
     pub old_dir: i32,
-    /// The same of `new`.
+    /// Directory descriptor that `new` is relative to.
     pub new_dir: i32,
     /// Bytes of old path that follow, without NUL.
     pub old_len: u32,
@@ -308,13 +310,13 @@ pub struct Call {
     pub header: Header,
     /// Address of the running goroutine's `g`.
     pub goroutine: u64,
-    /// Value of each capture: the register or word asked for; for text its address.
+    /// Value of each capture: a register or a word; the address if the capture is a text.
     pub value: [u64; CAPTURES],
-    /// Bytes of each capture's text there were; zero for a capture that is no text.
+    /// Length in bytes of each capture's text; zero for a capture that is not a text.
     pub text_total: [u32; CAPTURES],
     /// Bytes of each capture's text that follow.
     pub text_len: [u16; CAPTURES],
-    /// Which probed file this hit belongs to: the high bits of the cookie.
+    /// The probed file that this hit belongs to: the high bits of the cookie.
     pub target: u32,
     /// Index of the probe in [`map::SPECS`].
     pub spec: u16,
@@ -323,7 +325,7 @@ pub struct Call {
 }
 const _: () = assert!(size_of::<Call>() == 104);
 
-/// What is captured from one register or the memory it leads to.
+/// Describes one capture: a register, or memory that it points to.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Capture {
@@ -333,15 +335,15 @@ pub struct Capture {
     pub arg: u8,
     /// Integer argument that holds the length or the count, for [`Capture::TEXT`] and [`Capture::TEXTS`].
     pub len_arg: u8,
-    /// How many of `offset` are followed before the last one.
+    /// The number of offsets that are followed before the last one.
     pub hops: u8,
-    /// Byte offsets: each but the last in use leads to the next pointer.
+    /// Byte offsets. Each one in use, except the last, leads to the next pointer.
     pub offset: [u32; 3],
 }
 const _: () = assert!(size_of::<Capture>() == 16);
 
 impl Capture {
-    /// Nothing.
+    /// No capture.
     pub const NONE: u8 = 0;
     /// The argument itself.
     pub const WORD: u8 = 1;
@@ -351,11 +353,11 @@ impl Capture {
     pub const TEXTS: u8 = 3;
     /// The 64-bit word at the end of the pointer chain `arg`, `offset`.
     pub const WORD_AT: u8 = 4;
-    /// The Go string whose header stands at the end of the pointer chain.
+    /// The Go string whose header is at the end of the pointer chain.
     pub const TEXT_AT: u8 = 5;
 }
 
-/// What the kernel side does at one probe. It knows nothing of Go beyond where arguments are.
+/// The work of the kernel side at one probe. It contains nothing about Go except the location of arguments.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Spec {
@@ -363,34 +365,34 @@ pub struct Spec {
     pub level: u32,
     /// Captures in use.
     pub n_captures: u32,
-    /// What to capture.
+    /// The captures.
     pub captures: [Capture; CAPTURES],
     /// One of [`span`].
     pub span: u32,
     /// Zero.
     pub pad: u32,
-    /// Which calls are never recorded.
+    /// Selects calls that are never recorded.
     pub guard: Guard,
 }
 const _: () = assert!(size_of::<Spec>() == 112);
 
-/// How a probe takes part in spans, which nest within a goroutine.
+/// The role of a probe in spans. Spans nest within a goroutine.
 pub mod span {
-    /// Not at all.
+    /// No role.
     pub const NONE: u32 = 0;
-    /// It opens one. Recorded if its first text begins with one of [`crate::map::PREFIXES`].
+    /// The call opens a span. It is recorded if its first text has one of [`crate::map::PREFIXES`].
     pub const OPENS: u32 = 1;
-    /// It closes the innermost. Recorded if the opening was.
+    /// The call closes the innermost span. It is recorded if the opening call was.
     pub const CLOSES: u32 = 2;
 }
 
-/// Begin of a text, as native-endian words, and which of their bits count.
+/// The start of a text, as native-endian words, and a mask of the bits to compare.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub struct Prefix {
-    /// Its bytes, zeroes after them.
+    /// The bytes of the prefix, then zeroes.
     pub word: [u64; PREFIX_WORDS],
     /// All ones for each byte in use.
     pub mask: [u64; PREFIX_WORDS],
@@ -398,7 +400,7 @@ pub struct Prefix {
 const _: () = assert!(size_of::<Prefix>() == 48);
 
 impl Prefix {
-    /// A text, of which the first 24 bytes count.
+    /// The prefix of a text; at most its first 24 bytes are compared.
     #[must_use]
     pub fn of(text: &[u8]) -> Self {
         let mut prefix = Self::default();
@@ -413,7 +415,7 @@ impl Prefix {
         prefix
     }
 
-    /// Whether a text, given as its first words with zeroes after its end, begins with this.
+    /// True if a text has this prefix. `text` contains its first words, with zeroes after its end.
     #[must_use]
     #[inline]
     pub fn begins(&self, text: &[u64; PREFIX_WORDS]) -> bool {
@@ -423,7 +425,7 @@ impl Prefix {
     }
 }
 
-/// Name of a program as the kernel keeps it for a process: the first 15 bytes of the last part of its path, then zeroes. Held as
+/// Name of a program as the kernel stores it for a process: the first 15 bytes of the last part of its path, then zeroes. Held as
 /// native-endian words.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -433,7 +435,7 @@ pub struct Name(pub [u64; 2]);
 const _: () = assert!(size_of::<Name>() == 16);
 
 impl Name {
-    /// The name that a program of this file name gets.
+    /// The name that the kernel stores for a program with this file name.
     #[must_use]
     pub fn of(file_name: &[u8]) -> Self {
         let Prefix {
@@ -444,9 +446,9 @@ impl Name {
     }
 }
 
-/// Levels of detail, each with all before it.
+/// Levels of detail. Each level includes all levels before it.
 pub mod level {
-    /// fork, exec, exit, rename.
+    /// Forks, execs, exits and renames.
     pub const PROCESS: u32 = 0;
     /// Actions of the `go` command, phases of compiler and linker, GC cycles.
     pub const PHASE: u32 = 1;
@@ -458,14 +460,14 @@ pub mod level {
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Ours {
-    /// `start_boottime` of the leader; zero until the first exec of a process that user space entered.
+    /// `start_boottime` of the leader. Zero until the first exec of a process that user space added.
     pub born_ns: u64,
-    /// Probed file of the first probe hit since the last exec; hits of other files are the same call seen twice
-    /// (an overlay file system shows one file under two identities) and are left out. Zero: none yet.
+    /// Probed file of the first probe hit since the last exec. Hits of other files are skipped, because they are the same call seen twice:
+    /// an overlay file system shows one file under two identities. Zero: none yet.
     pub target: u32,
-    /// `self_exec_id` of the process at the last exec that was seen: another one is another exec. Zero: none yet.
+    /// `self_exec_id` of the process at the last exec that was seen. Another value means another exec. Zero: none yet.
     pub exec: u32,
-    /// Largest resident set at the last exec, in pages; all ones until it was seen.
+    /// Largest resident set at the last exec, in pages; all ones until one was seen.
     pub inherited_rss_pages: u64,
 }
 const _: () = assert!(size_of::<Ours>() == 24);
@@ -476,7 +478,7 @@ const _: () = assert!(size_of::<Ours>() == 24);
 pub struct Tally {
     /// Records that should have been sent.
     pub seen: u64,
-    /// Records for which the ring buffer had no room, and calls that a [`Guard`] could not judge.
+    /// Records for which the ring buffer had no room, and calls that a [`Guard`] could not check.
     pub lost: u64,
 }
 const _: () = assert!(size_of::<Tally>() == 16);
@@ -485,13 +487,13 @@ const _: () = assert!(size_of::<Tally>() == 16);
 mod tests {
     use super::*;
 
-    /// As the kernel side reads it.
+    /// The words as the kernel side reads them.
     fn words(text: &[u8]) -> [u64; PREFIX_WORDS] {
         Prefix::of(text).word
     }
 
     #[test]
-    fn a_name_is_what_the_kernel_keeps() {
+    fn a_name_is_truncated_as_in_the_kernel() {
         assert_eq!(
             Name::of(b"go").as_bytes(),
             b"go\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
@@ -503,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_fits_what_begins_with_it() {
+    fn a_prefix_matches_texts_that_begin_with_it() {
         let prefix = Prefix::of(b"Executing action");
         assert!(prefix.begins(&words(b"Executing action (build fmt)")));
         assert!(prefix.begins(&words(b"Executing action")));

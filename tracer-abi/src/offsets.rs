@@ -1,11 +1,11 @@
-//! Where the running kernel keeps what the programs read.
+//! Offsets of the fields that the programs read, in the running kernel's structures.
 
 use core::mem::size_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Byte offsets in the running kernel's structures, taken from its BTF when the object is loaded,
-/// because Rust programs have no CO-RE relocations. The global is called `OFFSETS`.
+/// Byte offsets in the running kernel's structures. User space takes them from the kernel's BTF when it loads the object, because Rust
+/// programs have no CO-RE relocations. The global is called `OFFSETS`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -69,7 +69,7 @@ pub struct Offsets {
     pub signal_maxrss: u32,
     pub signal_thread_head: u32,
     pub mm_hiwater_rss: u32,
-    // What follows may be `ABSENT`.
+    // The following fields may be `ABSENT`.
     pub mm_rss_count: u32,
     pub rss_count_stride: u32,
     pub task_utask: u32,
@@ -78,7 +78,7 @@ pub struct Offsets {
     pub probe_filename: u32,
 }
 impl Offsets {
-    /// In place of the offset of a member that the kernel need not have, and has not.
+    /// The value for a member that the running kernel does not have and need not have.
     pub const ABSENT: u32 = u32::MAX;
 }
 

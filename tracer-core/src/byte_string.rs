@@ -1,26 +1,25 @@
-//! Text that came from the kernel: nearly always UTF-8, never surely.
+//! Text from the kernel: nearly always UTF-8, but not guaranteed to be.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes that are meant as text. In JSON a plain string where they are UTF-8, else `{"bytes": [..]}`, so nothing is lost.
+/// Bytes that represent text. In JSON a plain string if they are UTF-8, else `{"bytes": [..]}`, so no byte is lost.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteString(Vec<u8>);
 
 impl ByteString {
-    /// The bytes themselves.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// As text, with U+FFFD where it is not UTF-8.
+    /// As text, with U+FFFD in place of invalid UTF-8.
     pub fn to_str(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
 
-    /// Whether there is nothing in it.
+    /// True if there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -109,7 +108,7 @@ impl schemars::JsonSchema for ByteString {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "description": "A string, or its bytes where it is not UTF-8.",
+            "description": "A string, or its bytes if it is not UTF-8.",
             "anyOf": [
                 { "type": "string" },
                 {

@@ -1,8 +1,8 @@
-//! Events in, questions and builds out: the state machine in the middle.
+//! The state machine in the middle: events enter, effects and builds leave.
 //!
-//! [`Correlator::apply`] only files what it is told, per process, and asks the rim for what will be gone later; all judgement
-//! is made by [`Correlator::finish`], when everything is known, by reading those files. So the order in which events of
-//! different processes arrive does not matter, and a missing one leaves a gap with a name instead of a wrong answer.
+//! [`Correlator::apply`] only stores each event with its process, and requests facts that will not be available later.
+//! [`Correlator::finish`] makes all decisions, when every event is known, from the stored facts. The order of events of different processes
+//! therefore does not matter. A missing event leaves a named gap instead of a wrong result.
 
 mod action;
 mod build;
@@ -14,10 +14,10 @@ mod output;
 mod process;
 mod purpose;
 mod setting;
+mod standalone_tools;
 mod table;
 #[cfg(test)]
 mod tests;
-mod toolless;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,25 +28,25 @@ use crate::golang::version::GoVersion;
 use crate::model::{Anomaly, EventCounts, SCHEMA, ToolProgram, Trace};
 
 use process::{Image, Process};
-use purpose::Head;
+use purpose::BuildHead;
 use table::Table;
 
-/// What is known before the first event.
+/// Facts that are known before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// Name of the machine.
     pub host: Option<String>,
-    /// The command that is followed, redacted.
+    /// The traced command, redacted.
     pub command: Vec<ByteString>,
     pub boot_to_wall_ns: i64,
     pub cpus: u32,
-    /// Whether phases were asked for: only then is their absence a gap.
+    /// True if phases were requested. Only then is a missing phase a gap.
     pub phases: bool,
-    /// Whether renames were watched: only then does the absence of one tell anything.
+    /// True if renames were recorded. Only then does a missing rename have a meaning.
     pub renames: bool,
 }
 
-/// What a program is: by its file, or by its place where that was not looked at.
+/// The role of a program: by its file, or by its path if the file was not read.
 pub(crate) fn role(tools: &BTreeMap<FileId, Tool>, file: FileId, exe: &ByteString) -> Option<Role> {
     match tools.get(&file) {
         Some(tool) => Some(tool.role),
@@ -76,38 +76,38 @@ impl Correlator {
         }
     }
 
-    /// Takes one event; says what the rim should find out because of it.
+    /// Applies one event; returns the effects that the rim must carry out.
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
         match event {
             Event::Fork(fork) => {
                 self.counts.forks += 1;
-                self.saw(fork.at);
+                self.extend_to(fork.at);
                 self.table.fork(&fork);
                 Vec::new()
             }
             Event::Exec(exec) => {
                 self.counts.execs += 1;
-                self.saw(exec.at);
+                self.extend_to(exec.at);
                 self.exec(*exec)
             }
             Event::Exit(exit) => {
                 self.counts.exits += 1;
-                self.saw(exit.at);
+                self.extend_to(exit.at);
                 self.table.exit(&exit);
                 self.inspect(exit.process)
             }
             Event::Reaped(reaped) => {
                 self.counts.reaped += 1;
-                // Who lets go of it does so later, and for reasons of their own.
+                // The kernel may release the process much later, for unrelated reasons.
                 if let Some(ended) = reaped.ended {
-                    self.saw(ended);
+                    self.extend_to(ended);
                 }
-                self.table.answer(reaped.process, |it| it.reaped(&reaped));
+                self.table.update(reaped.process, |it| it.reaped(&reaped));
                 Vec::new()
             }
             Event::Rename(rename) => {
                 self.counts.renames += 1;
-                self.saw(rename.at);
+                self.extend_to(rename.at);
                 self.table
                     .of(rename.process, rename.at)
                     .renames
@@ -116,24 +116,24 @@ impl Correlator {
             }
             Event::Call(call) => {
                 self.counts.calls += 1;
-                self.saw(call.at);
+                self.extend_to(call.at);
                 self.table.of(call.process, call.at).called(&call);
                 Vec::new()
             }
             Event::Lineage(lineage) => {
-                self.saw(lineage.at);
+                self.extend_to(lineage.at);
                 self.table.of(lineage.process, lineage.at).above = lineage.above;
                 Vec::new()
             }
             Event::Tool(tool) => self.tool(tool),
             Event::Settings(settings) => {
                 self.table
-                    .answer(settings.process, |it| it.settings = Some(settings));
+                    .update(settings.process, |it| it.settings = Some(settings));
                 Vec::new()
             }
             Event::ResponseFile(file) => {
                 self.table
-                    .answer(file.process, |it| it.response = Some(file.args));
+                    .update(file.process, |it| it.response = Some(file.args));
                 Vec::new()
             }
             Event::Inspected(inspected) => {
@@ -143,17 +143,17 @@ impl Correlator {
             }
             Event::CheckedOut(answer) => {
                 self.table
-                    .answer(answer.process, |it| it.checkout = answer.checkout);
+                    .update(answer.process, |it| it.checkout = answer.checkout);
                 Vec::new()
             }
             Event::BuildInfo(answer) => {
                 self.table
-                    .answer(answer.process, |it| it.build_info = answer.main);
+                    .update(answer.process, |it| it.build_info = answer.main);
                 Vec::new()
             }
             Event::Lost(lost) => {
                 self.counts.lost += lost.n;
-                self.saw(lost.at);
+                self.extend_to(lost.at);
                 self.lost.push(lost);
                 Vec::new()
             }
@@ -164,35 +164,35 @@ impl Correlator {
         }
     }
 
-    /// Whether a followed process is still running, as far as was seen.
+    /// The number of processes that are still running, as far as was seen.
     pub fn n_running(&self) -> usize {
         self.table.processes().filter(|it| it.end.is_none()).count()
     }
 
-    /// Processes whose exit was seen, and whose last times were not.
+    /// The number of processes whose exit was seen, but not their final times.
     pub fn n_unreaped(&self) -> usize {
         let ended = self.table.processes().filter(|it| it.end.is_some());
         ended.filter(|it| !it.usage.is_final).count()
     }
 
-    /// Whether a process runs a tool of Go, as far as its file or its place tells.
+    /// True if a process runs a Go tool, as far as its file or its path shows.
     pub(crate) fn is_tool(&self, process: ProcKey) -> bool {
         self.table
             .get(process)
             .is_some_and(|it| self.role(it).is_some())
     }
 
-    /// Whether any process runs a tool of Go, likewise.
+    /// True if any process runs a Go tool, as far as its file or its path shows.
     pub(crate) fn has_tool(&self) -> bool {
         self.table.processes().any(|it| self.role(it).is_some())
     }
 
-    /// Ends the trace: everything that was seen, as builds.
+    /// Ends the trace: returns everything that was seen, as builds.
     pub fn finish(self) -> Trace {
         self.so_far()
     }
 
-    /// Everything that was seen until now, as builds.
+    /// Everything that was seen so far, as builds.
     pub(crate) fn so_far(&self) -> Trace {
         let mut builds = build::builds(self);
         builds.sort_by_key(|it| (it.start, it.process));
@@ -218,7 +218,7 @@ impl Correlator {
         }
     }
 
-    fn saw(&mut self, at: Ktime) {
+    fn extend_to(&mut self, at: Ktime) {
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
         self.last = self.last.max(at);
     }
@@ -236,11 +236,11 @@ impl Correlator {
                 exe,
             });
         }
-        effects.extend(self.ask(key));
+        effects.extend(self.requests(key));
         effects
     }
 
-    /// A tool became known: processes that run it already may have something to ask for.
+    /// A tool was identified: processes that already run it may need effects.
     fn tool(&mut self, tool: Tool) -> Vec<Effect> {
         let file = tool.file;
         self.tools.insert(file, tool);
@@ -250,11 +250,14 @@ impl Correlator {
             .filter(|it| it.end.is_none() && it.image().is_some_and(|image| image.file == file))
             .map(|it| it.key)
             .collect();
-        waiting.into_iter().flat_map(|key| self.ask(key)).collect()
+        waiting
+            .into_iter()
+            .flat_map(|key| self.requests(key))
+            .collect()
     }
 
-    /// What must be read while the process lives.
-    fn ask(&self, key: ProcKey) -> Vec<Effect> {
+    /// Facts that must be read while the process lives.
+    fn requests(&self, key: ProcKey) -> Vec<Effect> {
         let Some(process) = self.table.get(key) else {
             return Vec::new();
         };
@@ -269,7 +272,7 @@ impl Correlator {
             let effect = path.map(|path| Effect::ReadResponseFile {
                 process: key,
                 path,
-                // The `go` command tells its tools.
+                // The `go` command passes its version to its tools.
                 version: image
                     .set("GOVERSION")
                     .and_then(|it| GoVersion::parse(&it.to_str())),
@@ -280,8 +283,8 @@ impl Correlator {
         if process.settings.is_some() || process.is_telemetry() {
             return Vec::new();
         }
-        let settings = setting::question(key, image);
-        let checkout = origin::question(key, image);
+        let settings = setting::request(key, image);
+        let checkout = origin::request(key, image);
         [settings].into_iter().chain(checkout).collect()
     }
 
@@ -289,7 +292,7 @@ impl Correlator {
     fn inspect(&self, key: ProcKey) -> Vec<Effect> {
         output::made_by(self, key)
             .into_iter()
-            .filter(output::stays)
+            .filter(output::persists)
             .map(|it| Effect::Inspect {
                 process: key,
                 uid: self
@@ -302,7 +305,8 @@ impl Correlator {
             .collect()
     }
 
-    /// What the `go` command tells a linker of the program that it will run. That one may be gone by the time it is looked at.
+    /// The main package that the `go` command passes to a linker, for a program that it will run. The program itself may be gone before it
+    /// can be read.
     fn linked(&self, process: &Process, image: &Image) -> Option<Effect> {
         let link = call::parsed(Role::Link, process).filter(|it| !it.is_query)?;
         self.runner(process)?;
@@ -315,7 +319,7 @@ impl Correlator {
         })
     }
 
-    /// A program that `go run` or `go tool` takes from the build cache.
+    /// A program that `go run` or `go tool` runs from the build cache.
     fn ran(&self, process: &Process, image: &Image) -> Option<Effect> {
         let head = self.runner(process)?;
         let path = purpose::built_program(image, &head).filter(|it| head.has_cached(it))?;
@@ -326,14 +330,13 @@ impl Correlator {
         })
     }
 
-    /// The `go run` or `go tool` that a process is under.
-    fn runner(&self, process: &Process) -> Option<Head<'_>> {
-        let head = Head::of(self.table.get(build::above(self, process)?)?);
+    /// The `go run` or `go tool` that a process runs under.
+    fn runner(&self, process: &Process) -> Option<BuildHead<'_>> {
+        let head = BuildHead::of(self.table.get(build::above(self, process)?)?);
         head.is_runner().then_some(head)
     }
 
-    /// What the process's program is in a Go toolchain: by the content of the file, else, where that could not be read,
-    /// by where it lies.
+    /// The role of the process's program in a Go toolchain: by the content of the file, or by its path if the content could not be read.
     fn role(&self, process: &Process) -> Option<Role> {
         let image = process.image()?;
         role(&self.tools, image.file, &image.exe)

@@ -1,8 +1,8 @@
-//! Records become events. The only module that reads the kernel side's bytes.
+//! Converts records to events. No other module reads the bytes of the kernel side.
 //!
-//! Bytes come in, one record at a time; an owned, redacted [`Event`] comes out, always: what cannot be read is
-//! [`Event::Unreadable`]. Lengths are checked against what is there, contents are not believed at all. Nothing is put in
-//! order, matched or counted here.
+//! The input is the bytes of one record; the output is always an owned, redacted [`Event`]. An unreadable record becomes
+//! [`Event::Unreadable`]. Lengths are checked against the bytes that are present; contents are not trusted. This module does not order,
+//! match or count records.
 
 mod call;
 mod exec;
@@ -22,36 +22,36 @@ use crate::redact;
 pub use call::PointKind;
 pub use variable::DigestKey;
 
-/// Turns records into events; knows what the records themselves do not say.
+/// Converts records to events, with the facts that the records do not contain.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     /// By index into the table of probe specifications.
     points: Vec<PointKind>,
-    /// Bytes.
+    /// In bytes.
     page_size: u64,
-    /// Of digests that stand for variables' values.
+    /// Key of the digests that replace the values of variables.
     digest_key: Option<DigestKey>,
 }
 
-/// Why a record cannot be read.
+/// The reason why a record cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("shorter than a record of its kind")]
+    #[error("the record is shorter than its kind requires")]
     Short,
-    #[error("says it is longer than what came")]
+    #[error("the length in the record exceeds the received bytes")]
     Cut,
-    #[error("a part of it says it is longer than the whole")]
+    #[error("the length of a part exceeds the record")]
     Overrun,
     #[error("unknown kind of record")]
     Kind,
     #[error("unknown probe")]
     Probe,
-    #[error("the address that ties it to others could not be read")]
+    #[error("the address of the cache key could not be read")]
     Address,
 }
 
 impl Decoder {
-    /// For a table of probes (`points[i]`: what the probe of specification `i` is on) and pages of so many bytes.
+    /// A decoder for a table of probes and a page size in bytes. `points[i]` is the point of the probe with specification `i`.
     pub fn new(points: Vec<PointKind>, page_size: u64) -> Self {
         Self {
             points,
@@ -60,7 +60,8 @@ impl Decoder {
         }
     }
 
-    /// The same with digests, by this key, where a cache key says that a variable has changed. Without a key it does not say so.
+    /// The same decoder with digests by this key, so that a change of a variable in a cache key is visible. Without a key it is not
+    /// visible.
     #[must_use]
     pub fn with_digest_key(self, key: DigestKey) -> Self {
         Self {
@@ -69,7 +70,7 @@ impl Decoder {
         }
     }
 
-    /// Reads one record. More bytes than the record says are its slot's, and left aside.
+    /// Reads one record. Bytes after the length in the record are padding of its slot and are ignored.
     pub fn decode(&self, bytes: &[u8]) -> Event {
         let header = abi::Header::read_from_prefix(bytes)
             .ok()
@@ -162,7 +163,7 @@ impl Decoder {
     }
 }
 
-/// The fixed part of a record, and what follows it.
+/// The fixed part of a record, and the bytes after it.
 fn read<T: FromBytes>(record: &[u8]) -> Result<(T, &[u8]), DecodeError> {
     T::read_from_prefix(record).map_err(|_| DecodeError::Short)
 }
@@ -190,7 +191,7 @@ fn ancestor(above: &abi::Above) -> Ancestor {
     }
 }
 
-/// A path of a system call. It was one, so there is one: nothing of it came only where it could not be read.
+/// A path of a system call. Such a path is never empty, so zero bytes mean that it could not be read.
 fn path(bytes: &[u8]) -> Captured<ByteString> {
     let kept = redact::name(bytes).as_ref().into();
     match bytes {
@@ -208,7 +209,7 @@ fn is_at_cwd(dir: i32, path: &[u8]) -> bool {
     dir == AT_FDCWD || path.starts_with(b"/")
 }
 
-/// The parts that follow a record's fixed part, one after another.
+/// The variable parts after a record's fixed part, one after another.
 struct Tail<'a>(&'a [u8]);
 
 impl<'a> Tail<'a> {

@@ -1,21 +1,21 @@
-//! What the correlator asks of the rim. Each question is answered by an event, so a recording holds the answers and a replay
-//! needs no world.
+//! Requests of the correlator to the rim. An event answers each request, so a recording contains the answers and a replay needs no other
+//! input.
 
 use crate::byte_string::ByteString;
 use crate::event::{Event, FileId, ProcKey};
 use crate::golang::version::GoVersion;
 
-/// Something for the rim to do.
+/// A request to the rim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// A program was executed that is not known yet: if it is a Go tool, attach its probes and answer with `Event::Tool`.
+    /// An unknown program was executed. If it is a Go tool, attach its probes. Answer: `Event::Tool`.
     Identify {
         process: ProcKey,
         file: FileId,
         exe: Option<ByteString>,
     },
-    /// Read these settings files, the nearest `go.mod` at or above `dir` or what the settings put in its place, and its workspace, in the
-    /// process's own root. Answer: `Event::Settings`.
+    /// Read these settings files, the module and its workspace, in the process's own root. The module is the nearest `go.mod` at or above
+    /// `dir`, or the file that the settings name instead. Answer: `Event::Settings`.
     ReadSettings {
         process: ProcKey,
         user: Option<ByteString>,
@@ -24,27 +24,27 @@ pub enum Effect {
         argv: Vec<ByteString>,
         env: Vec<(ByteString, ByteString)>,
     },
-    /// Read a tool's argument file before it is deleted; an absolute path. Its version decides what quotes mean. Answer:
+    /// Read a tool's response file before it is deleted; the path is absolute. The tool's version decides the meaning of quotes. Answer:
     /// `Event::ResponseFile`.
     ReadResponseFile {
         process: ProcKey,
         path: ByteString,
         version: Option<GoVersion>,
     },
-    /// Read what Git's files say of the checkout that `dir` lies in, on behalf of that user. Answer: `Event::CheckedOut`.
+    /// Read Git's files of the checkout that contains `dir`, with the permissions of that user. Answer: `Event::CheckedOut`.
     ReadCheckout {
         process: ProcKey,
         dir: ByteString,
         uid: u32,
     },
-    /// Read what is said of a program that a `go` command makes to run it: by itself, or by the linker's `-importcfg`. Answer:
+    /// Read the build info of a program that a `go` command makes to run it: from the program, or from the linker's `-importcfg`. Answer:
     /// `Event::BuildInfo`.
     ReadBuildInfo {
         process: ProcKey,
         path: ByteString,
         uid: u32,
     },
-    /// An output is final. Answer: `Event::Inspected`.
+    /// Inspect an output, which is final now. Answer: `Event::Inspected`.
     Inspect {
         process: ProcKey,
         path: ByteString,
@@ -53,7 +53,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether this is the answer.
+    /// True if the event answers this request.
     pub fn is_answered_by(&self, event: &Event) -> bool {
         match (self, event) {
             (Self::Identify { file, .. }, Event::Tool(tool)) => tool.file == *file,

@@ -1,13 +1,12 @@
-//! Which environment variables of a traced process are kept, and how one is found.
+//! The allow-list of environment variables of a traced process, and the lookup of a variable.
 //!
-//! Everything else in an environment is dropped before it is stored: what is not named here never leaves the decoder.
-//! Values are not judged here; see [`crate::redact`].
+//! The decoder drops all other variables before anything is stored. This module does not check values; see [`crate::redact`].
 
 use crate::byte_string::ByteString;
 use crate::origin;
 
-/// Names kept in full, sorted. Go's own (`GO*`, `CGO_*`) are a rule, not a list (see [`is_allowed`]), and those that say where
-/// a build came from are listed in [`crate::origin`].
+/// Names that are kept, sorted. Go's own names (`GO*`, `CGO_*`) follow a rule (see [`is_allowed`]). Names that describe the origin of a
+/// build are listed in [`crate::origin`].
 const ALLOWED: &[&str] = &[
     "AR",
     "CC",
@@ -26,10 +25,10 @@ const ALLOWED: &[&str] = &[
     "XDG_CONFIG_HOME",
 ];
 
-/// Whether a variable of this name is kept.
+/// True if a variable of this name is kept.
 ///
-/// Go's settings have no underscore but for the few families named here. So `GOFLAGS` stays and `GOOGLE_API_KEY`,
-/// `GODADDY_SECRET` and their like, which a plain `GO*` would let in, do not.
+/// Go's settings contain no underscore, except the few families named here. `GOFLAGS` is kept. A plain `GO*` would also keep
+/// `GOOGLE_API_KEY` and `GODADDY_SECRET`; this rule does not.
 pub fn is_allowed(name: &[u8]) -> bool {
     if ALLOWED
         .binary_search_by(|it| it.as_bytes().cmp(name))
@@ -54,7 +53,7 @@ pub fn is_allowed(name: &[u8]) -> bool {
     }
 }
 
-/// Value of a variable; an empty one is a value.
+/// Value of a variable; an empty value counts.
 pub fn get<'a>(env: &'a [(ByteString, ByteString)], name: &str) -> Option<&'a ByteString> {
     env.iter()
         .find(|(it, _)| it == name)

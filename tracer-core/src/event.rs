@@ -1,7 +1,7 @@
-//! Everything that can enter the core, as one enum. A recording is a list of these.
+//! Every input of the core, as one enum. A recording is a list of these events.
 //!
-//! Events come from three places: the kernel (decoded records), the rim's answers to an [`crate::effect::Effect`], and the rim's
-//! own doings (probes attached, losses counted, the end). Live and replay feed the same enum to the same correlator.
+//! Events have three sources: the kernel (decoded records), the rim's answers to an [`crate::effect::Effect`], and the rim's own actions
+//! (probes attached, losses counted, the end). Live tracing and replay feed the same enum to the same correlator.
 
 mod artifact;
 mod end;
@@ -17,7 +17,7 @@ use crate::origin::{Checkout, Place};
 pub use artifact::{Anatomy, Artifact, Section, Stamp, Vcs};
 pub use end::{Exit, Reaped, Status, Usage};
 
-/// Nanoseconds on the kernel's boot clock (suspend included). A recording's header ties it to wall time.
+/// Nanoseconds on the kernel's boot clock, including suspend. A recording's header relates it to wall-clock time.
 #[derive(
     Clone,
     Copy,
@@ -36,24 +36,24 @@ pub use end::{Exit, Reaped, Status, Usage};
 pub struct Ktime(pub u64);
 
 impl Ktime {
-    /// Nanoseconds from `earlier` to this; zero if it is not earlier.
+    /// Nanoseconds from `earlier` to this instant; zero if it is not earlier.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// The kernel's thread group id: what user space calls a pid. Reused; see [`ProcKey`].
+/// The kernel's thread group id, called pid in user space. Ids are reused; see [`ProcKey`].
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Tgid(pub u32);
 
-/// Names one process for ever; a [`Tgid`] does not.
+/// Identifies one process for ever; a [`Tgid`] does not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ProcKey {
     pub tgid: Tgid,
-    /// When its leader started.
+    /// The time at which its leader started.
     pub born: Ktime,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for ProcKey {
     }
 }
 
-/// One content of one file: an overwritten file has another size or change time.
+/// Identifies one content of one file: an overwritten file has another size or change time.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -78,35 +78,35 @@ pub struct FileId {
     pub dev: u32,
     pub ino: u64,
     pub size: u64,
-    /// Last status change, nanoseconds since 1970.
+    /// Time of the last status change, nanoseconds since 1970.
     pub ctime_ns: u64,
 }
 
 impl FileId {
-    /// Whether both are one content. The device is left out: some file systems (btrfs, overlayfs) show another one to stat(2) than the
-    /// kernel's own.
+    /// True if both are the same content. The device is not compared: for stat(2), some file systems (btrfs, overlayfs) report another one
+    /// than the kernel's own.
     pub fn is_content_of(self, other: Self) -> bool {
         let content = |it: Self| (it.ino, it.size, it.ctime_ns);
         content(self) == content(other)
     }
 }
 
-/// What the kernel could hand over of a value.
+/// A value as the kernel could capture it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Captured<T> {
     Whole(T),
-    /// The first part of it; `total` bytes there were.
+    /// The first part of the value. `total` is its full length in bytes.
     Cut {
         kept: T,
         total: u64,
     },
-    /// Nothing: it was not readable at that moment.
+    /// The value was not readable at that moment.
     Missing,
 }
 
 impl<T> Captured<T> {
-    /// What there is of it, whole or cut.
+    /// The captured value, whole or cut.
     pub fn get(&self) -> Option<&T> {
         match self {
             Self::Whole(value) | Self::Cut { kept: value, .. } => Some(value),
@@ -119,20 +119,20 @@ impl<T> Captured<T> {
     }
 }
 
-/// One thing that happened.
+/// One observed event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     Fork(Fork),
     Exec(Box<Exec>),
     Exit(Exit),
-    /// Comes after the exit, if at all.
+    /// Comes after the exit, or not at all.
     Reaped(Reaped),
     Rename(Rename),
     Call(Call),
-    /// Who is above a process that is followed by its name. Comes after its exec.
+    /// The ancestors of a process that is traced because of its name. Comes after its exec.
     Lineage(Lineage),
-    /// A toolchain program was found and its probes attached, or not. Comes before the exec of it, or after.
+    /// A toolchain program was found, and its probes were attached or refused. Comes before or after its exec.
     Tool(Tool),
     /// Answer to `Effect::ReadSettings`.
     Settings(Settings),
@@ -144,14 +144,14 @@ pub enum Event {
     CheckedOut(CheckedOut),
     /// Answer to `Effect::ReadBuildInfo`.
     BuildInfo(BuildInfo),
-    /// Records of one kind that the ring buffer had no room for, since the last such event.
+    /// The number of records of one kind that the ring buffer had no room for, since the last such event.
     Lost(Lost),
     /// A record that could not be decoded.
     Unreadable(Unreadable),
 }
 
 impl Event {
-    /// The process that it is the end of.
+    /// The process whose end this event reports.
     pub fn ended(&self) -> Option<ProcKey> {
         match self {
             Self::Exit(exit) => Some(exit.process),
@@ -173,7 +173,7 @@ impl Event {
     }
 }
 
-/// A process made another.
+/// A process forked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fork {
     pub at: Ktime,
@@ -181,44 +181,43 @@ pub struct Fork {
     pub child: ProcKey,
 }
 
-/// A process became another program.
+/// A process executed a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
     pub at: Ktime,
     pub process: ProcKey,
     pub parent: Tgid,
-    /// Which file was executed.
     pub file: FileId,
     /// Absolute path of that file in the process's own root.
     pub exe: Captured<ByteString>,
     pub cwd: Captured<ByteString>,
     /// Redacted.
     pub argv: Captured<Vec<ByteString>>,
-    /// Allow-listed variables only, redacted; sorted by name; the first of a repeated name.
+    /// Allow-listed variables only, redacted and sorted by name. Of a repeated name the first is kept.
     pub env: Captured<Vec<(ByteString, ByteString)>>,
     pub uid: u32,
-    /// cgroup v2 id; that of the root on a machine with v1 only.
+    /// The cgroup v2 id. On a machine with v1 only, the id of the root.
     pub cgroup: u64,
 }
 
-/// Who was above a process when it began to be followed.
+/// The ancestors of a process when tracing of it began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
     pub at: Ktime,
     pub process: ProcKey,
-    /// Nearest first, without the first process of the machine; at most [`tracer_abi::LINEAGE_MAX`].
+    /// The ancestors, nearest first, without the first process of the machine; at most [`tracer_abi::LINEAGE_MAX`].
     pub above: Vec<Ancestor>,
 }
 
-/// A process above another.
+/// An ancestor of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ancestor {
     pub process: ProcKey,
-    /// As the kernel calls it: the first 15 bytes of its program's name, or what it called itself.
+    /// Its name in the kernel: the first 15 bytes of its program's name, or a name that it set itself.
     pub name: ByteString,
 }
 
-/// A file was renamed, or that was tried. Paths as the caller gave them.
+/// A file was renamed, or a rename failed. Paths are as the caller gave them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rename {
     pub at: Ktime,
@@ -227,7 +226,7 @@ pub struct Rename {
     pub errno: u16,
     pub old: Captured<ByteString>,
     pub new: Captured<ByteString>,
-    /// Relative paths are relative to the working directory, not to a descriptor.
+    /// True if relative paths are relative to the working directory and not to a descriptor.
     pub at_cwd: bool,
 }
 
@@ -236,12 +235,12 @@ pub struct Rename {
 pub struct Call {
     pub at: Ktime,
     pub process: ProcKey,
-    /// Address of `g`: names the goroutine within the process while it lives.
+    /// Address of `g`: identifies the goroutine within the process while it lives.
     pub goroutine: u64,
     pub point: Point,
 }
 
-/// Which probed function, and what it was called with.
+/// The probed function and its captured arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "point", rename_all = "snake_case")]
 pub enum Point {
@@ -249,7 +248,8 @@ pub enum Point {
     SpanStart { name: Captured<ByteString> },
     /// `cmd/go/internal/trace.(*Span).Done`; ends the innermost span of the goroutine.
     SpanDone,
-    /// `cmd/go/internal/work.BuildInstallFunc`: the target, and the file it is made from. Equal: it was up to date.
+    /// `cmd/go/internal/work.BuildInstallFunc`: the target, and the file that it is made from. If both are equal, the target was up to
+    /// date.
     Install {
         target: Captured<ByteString>,
         built: Captured<ByteString>,
@@ -259,28 +259,28 @@ pub enum Point {
         to: Captured<ByteString>,
         from: Captured<ByteString>,
     },
-    /// `cmd/compile/internal/base.(*Timings).append`: a phase begins (`fe:parse`), or, with no name, the last one ends.
+    /// `cmd/compile/internal/base.(*Timings).append`: a phase begins (`fe:parse`); without a name, the last phase ends.
     CompilePhase { name: Captured<ByteString> },
     /// `cmd/link/internal/benchmark.(*Metrics).Start`: a phase begins.
     LinkPhase { name: Captured<ByteString> },
-    /// `runtime.(*gcControllerState).startCycle`; bytes of live heap that triggered it.
+    /// `runtime.(*gcControllerState).startCycle`: bytes of live heap that triggered the cycle.
     GcStart { heap_live: Option<u64> },
-    /// `runtime.(*gcControllerState).resetLive`; bytes of live heap after marking.
+    /// `runtime.(*gcControllerState).resetLive`: bytes of live heap after marking.
     GcEnd { heap_marked: Option<u64> },
-    /// `cmd/go/internal/cache.NewHash`. The key's address is not known yet: it ties to the next write on this goroutine.
+    /// `cmd/go/internal/cache.NewHash`. The address of the key is not known yet; the next write on this goroutine belongs to the key.
     KeyOpen { name: Captured<ByteString> },
-    /// `cmd/go/internal/cache.(*Hash).Write`, redacted. `hash` is the address that ties the lines of one key together.
+    /// `cmd/go/internal/cache.(*Hash).Write`, redacted. `hash` is the address that connects the lines of one key.
     KeyWrite {
         hash: u64,
         line: Captured<ByteString>,
     },
     /// `cmd/go/internal/cache.(*Hash).Sum`.
     KeySum { hash: u64 },
-    /// `cmd/go/internal/base.Fatalf`: the `go` command gives up. The format of its message, without what is put into it.
+    /// `cmd/go/internal/base.Fatalf`: the `go` command ends with an error. The format of its message, without the inserted values.
     Fatal { format: Captured<ByteString> },
 }
 
-/// What a toolchain program is, from the `path` line of its build info.
+/// The kind of a toolchain program, from the `path` line of its build info.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -299,48 +299,48 @@ pub enum Role {
     BuildId,
 }
 
-/// A toolchain program, and what could be probed in it.
+/// A toolchain program and its probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
-    /// When its probes were on, or it was clear that there would be none.
+    /// The time at which its probes were attached or were all refused.
     pub at: Ktime,
     pub file: FileId,
-    /// Where it was seen.
+    /// The path at which it was seen.
     pub path: ByteString,
     pub role: Role,
-    /// As in its build info: `go1.27.3`.
+    /// The version in its build info: `go1.27.3`.
     pub version: String,
-    /// Names of the probes that are on.
+    /// Names of the attached probes.
     pub attached: Vec<String>,
-    /// Probes that are not, each with a sentence.
+    /// Probes that are not attached, each with a reason.
     pub refused: Vec<Refusal>,
 }
 
-/// Why a probe is not on.
+/// The reason why a probe is not attached.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Refusal {
     pub probe: String,
     pub why: String,
 }
 
-/// The files that Go's settings come from, as found when a `go` command started.
+/// The files that contain Go's settings, as found when a `go` command started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     pub at: Ktime,
     pub process: ProcKey,
-    /// The user's file (`$GOENV`): its `KEY=value` lines with allow-listed keys, redacted. `None`: not there or not readable.
+    /// The user's file (`$GOENV`): its `KEY=value` lines with allow-listed keys, redacted. `None`: missing or not readable.
     pub user: Option<EnvFile>,
-    /// `$GOROOT/go.env`, likewise.
+    /// `$GOROOT/go.env`, in the same form.
     pub root: Option<EnvFile>,
-    /// Path of the main module, from the nearest `go.mod` above the working directory, or from the file that `-modfile` names.
+    /// Path of the main module, from the nearest `go.mod` at or above the working directory, or from the file that `-modfile` names.
     pub module: Option<String>,
-    /// Where that `go.mod` is. Recordings of before this was asked for have none.
+    /// Directory of that `go.mod`. Older recordings do not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_dir: Option<ByteString>,
-    /// Modules of the workspace that the directory lies in, in the order of its `go.work`.
+    /// Modules of the workspace that contains the directory, in the order of its `go.work`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workspace: Vec<WorkspaceModule>,
-    /// The container and pod that it runs in, by its cgroup. Recordings of before this was asked for have none.
+    /// The container and pod of the process, from its cgroup. Older recordings do not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
 }
@@ -349,7 +349,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkspaceModule {
     pub path: String,
-    /// Where its `go.mod` is.
+    /// Directory of its `go.mod`.
     pub dir: ByteString,
 }
 
@@ -357,11 +357,11 @@ pub struct WorkspaceModule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvFile {
     pub path: ByteString,
-    /// In the file's order.
+    /// In the order of the file.
     pub variables: Vec<(ByteString, ByteString)>,
 }
 
-/// Arguments that a tool was given in a file (`@file`), redacted.
+/// Arguments that a tool received in a file (`@file`), redacted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseFile {
     pub at: Ktime,
@@ -369,34 +369,34 @@ pub struct ResponseFile {
     pub args: Captured<Vec<ByteString>>,
 }
 
-/// What an output turned out to be.
+/// The result of the inspection of an output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspected {
     pub at: Ktime,
-    /// The `go` command, or the tool, that made it.
+    /// The `go` command or the tool that made the output.
     pub process: ProcKey,
     pub path: ByteString,
     pub result: Result<Artifact, String>,
 }
 
-/// The checkout that a `go` command began in.
+/// The checkout in which a `go` command started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckedOut {
     pub at: Ktime,
     pub process: ProcKey,
-    /// None: there is none, or nothing of it could be read.
+    /// `None`: there is no checkout, or it could not be read.
     pub checkout: Option<Checkout>,
 }
 
-/// What is said of a program that a `go` command makes to run it.
+/// The build info of a program that a `go` command makes to run it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildInfo {
     pub at: Ktime,
-    /// The linker that writes it, or a process that runs it.
+    /// The linker that writes the program, or a process that runs it.
     pub process: ProcKey,
-    /// The program, or the linker's `-importcfg`.
+    /// The path of the program, or of the linker's `-importcfg`.
     pub path: ByteString,
-    /// None: the file was gone, could not be read or says nothing.
+    /// `None`: the file was gone, could not be read or contains no build info.
     pub main: Option<MainPackage>,
 }
 
@@ -408,7 +408,6 @@ pub struct MainPackage {
     pub module: Option<String>,
 }
 
-/// Records lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     pub at: Ktime,

@@ -1,7 +1,7 @@
-//! What Go's tools mean by their command lines, settings and names. Pure functions over bytes; each fact is from a real run.
+//! The meaning of command lines, settings and names of Go's tools. Pure functions over bytes; each fact is from a real run.
 //!
-//! Nothing here looks at a process, a file or the time, and nothing fails: what cannot be understood is left out or said
-//! to be unknown.
+//! This module does not read processes, files or the time, and never fails: input that it does not understand is left out or reported as
+//! unknown.
 
 pub mod build_info;
 pub mod c_tool;

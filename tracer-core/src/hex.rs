@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-/// Writes two digits a byte.
+/// Writes two digits per byte.
 pub fn write(bytes: &[u8], to: &mut impl Write) -> fmt::Result {
     bytes.iter().try_for_each(|it| write!(to, "{it:02x}"))
 }

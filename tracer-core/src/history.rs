@@ -1,7 +1,7 @@
-//! What is kept of a build when it is over: an [`Entry`] to find and compare it by, and the build itself, packed.
+//! The stored form of a finished build: an [`Entry`] to find and compare it by, and the build itself, packed.
 //!
-//! In goes a [`Trace`], out come entries, keys and plans. Nothing here stores anything or knows a database: the rim does, and asks
-//! here what belongs into it, how two builds are told to be of the same thing, and what has to go when there is too much.
+//! The input is a [`Trace`]; the outputs are entries, keys and deletion plans. This module stores nothing and depends on no database. The
+//! rim stores the data; it asks this module for the content, for the identity of comparable builds, and for the builds to delete.
 
 mod baseline;
 mod entry;
@@ -12,17 +12,17 @@ mod retention;
 mod setup;
 
 pub use baseline::{Baseline, BaselineId};
-pub use entry::{Context, Entry, Target};
-pub use id::{BuildId, IdPrefix, NotAnId};
-pub use pack::{Unpackable, pack, unpack};
+pub use entry::{BuildContext, Entry, Target};
+pub use id::{BuildId, IdPrefix, InvalidBuildId};
+pub use pack::{UnpackError, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Excess, Limits, excess, n_to_delete};
-pub use setup::{Kind, Past, REMEMBERED, Reason, Setup};
+pub use setup::{REMEMBERED, Reason, SettingGroup, Setup, SetupHistory};
 
 use crate::event::Ktime;
 use crate::model::Trace;
 
-/// Nanoseconds since 1970 for an instant of the trace; what lies outside of 1970 to 2262 is moved to the edge.
+/// Nanoseconds since 1970 for an instant of the trace. A time outside of 1970 to 2262 is moved to the limit.
 fn wall_ns(trace: &Trace, at: Ktime) -> i64 {
     let boot = i64::try_from(at.0).unwrap_or(i64::MAX);
     boot.saturating_add(trace.boot_to_wall_ns).max(0)

@@ -1,7 +1,7 @@
 //! The pure middle of gotrace: bytes become events, events become builds.
 //!
-//! In come records (`decode`) or a recording; out come [`effect::Effect`]s and [`model::Build`]s. This crate never reads a clock,
-//! a file or the network, never logs and never fails on input: every gap is an [`model::Anomaly`].
+//! The inputs are records (`decode`) or a recording; the outputs are [`effect::Effect`]s and [`model::Build`]s. This crate never reads a
+//! clock, a file or the network, and never logs. It never fails on input: every gap is a [`model::Anomaly`].
 #![forbid(unsafe_code)]
 
 pub mod byte_string;

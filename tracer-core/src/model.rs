@@ -1,7 +1,7 @@
-//! What gotrace says of the builds it saw. Plain data: made by the correlator, read by every sink, and, as JSON, published.
+//! The builds that gotrace saw, as plain data: made by the correlator, read by every sink, and published as JSON.
 //!
-//! Times are nanoseconds: instants on the boot clock (add [`Trace::boot_to_wall_ns`] for Unix time), spans as differences.
-//! What is not known is absent, and an [`Anomaly`] says why.
+//! Times are nanoseconds. Instants are on the boot clock (add [`Trace::boot_to_wall_ns`] for Unix time); spans are differences. An unknown
+//! value is absent, and an [`Anomaly`] gives the reason.
 
 mod state;
 
@@ -16,7 +16,7 @@ use crate::byte_string::ByteString;
 use crate::event::{Ancestor, Artifact, Ktime, ProcKey, Refusal, Role, Status, Tgid, Usage};
 use crate::origin::{Checkout, Ci, Place, TraceContext};
 
-/// Version of the JSON form: only fields are added while it stays.
+/// Version of the JSON form. While it stays the same, fields are only added.
 pub const SCHEMA: &str = "gotrace.trace/v1";
 
 /// Everything that was seen under one command.
@@ -24,25 +24,25 @@ pub const SCHEMA: &str = "gotrace.trace/v1";
 pub struct Trace {
     /// [`SCHEMA`].
     pub schema: String,
-    /// Name of the machine; absent where a recording is all there is.
+    /// Name of the machine; absent if a recording without it is the only source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// What was run, redacted.
+    /// The traced command, redacted.
     pub command: Vec<ByteString>,
-    /// First and last event.
+    /// Time of the first and of the last event.
     pub start: Ktime,
     pub end: Ktime,
     /// Wall-clock time minus boot clock when the recording began.
     pub boot_to_wall_ns: i64,
-    /// CPUs that could be busy at once.
+    /// Number of CPUs that could be busy at once.
     pub cpus: u32,
     /// How the command itself ended; absent while it runs, or if its exit was lost.
     pub status: Option<Status>,
-    /// CPU of everything under the command; the largest single resident set.
+    /// CPU time of all processes under the command, and the largest resident set of a single process.
     pub usage: Usage,
-    /// In order of start. A nested build names its parent and stands after it.
+    /// In order of start. A nested build names its parent and comes after it.
     pub builds: Vec<Build>,
-    /// Toolchain programs met, and what could be probed in them.
+    /// Toolchain programs that ran, and their probes.
     pub tools: Vec<ToolProgram>,
     pub events: EventCounts,
     /// Gaps that belong to no single build.
@@ -50,7 +50,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Whether it is known of any output what its bytes are made of.
+    /// True if the bytes of any output were analysed.
     pub fn is_analysed(&self) -> bool {
         let outputs = self.builds.iter().flat_map(|it| &it.outputs);
         let mut artifacts = outputs.filter_map(|it| it.artifact.as_ref());
@@ -58,20 +58,20 @@ impl Trace {
     }
 }
 
-/// How many of each kind entered the core.
+/// The number of events of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventCounts {
     pub forks: u64,
     pub execs: u64,
     pub exits: u64,
-    /// Processes whose last times came. Traces of before these were sent have none.
+    /// Processes with final times. Older traces do not contain them.
     #[serde(default)]
     pub reaped: u64,
     pub renames: u64,
     pub calls: u64,
-    /// Of all kinds, never delivered by the kernel.
+    /// Records of all kinds that the kernel lost.
     pub lost: u64,
-    /// Delivered, but not decodable.
+    /// Records that were delivered but could not be decoded.
     pub unreadable: u64,
 }
 
@@ -85,33 +85,33 @@ pub struct ToolProgram {
     pub refused: Vec<Refusal>,
 }
 
-/// One run of a `go` command, or of Go tools with no `go` above them.
+/// One run of a `go` command, or of Go tools without a `go` command above them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Build {
-    /// The `go` process; for tools without one the first tool.
+    /// The `go` process; for tools without one, the first tool.
     pub process: ProcKey,
-    /// The build that this one is nested in: `go generate` that runs `go run`.
+    /// The build that contains this one, such as a `go generate` that runs `go run`.
     pub parent: Option<ProcKey>,
-    /// The processes that led to it, nearest first, where nothing above `process` was followed: builds with one of them in common are
-    /// of one run of it, say of `make`.
+    /// The ancestors of the build, nearest first, if no process above `process` was traced. Builds with a common ancestor belong to the
+    /// same run of it, for example of `make`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub above: Vec<Ancestor>,
     pub command: Command,
-    /// Working directory, `-C` applied.
+    /// Working directory, with `-C` applied.
     pub dir: Option<ByteString>,
     pub toolchain: Toolchain,
-    /// Value that was in force, and where it came from.
+    /// The value in force, and its source.
     pub goflags: Setting,
-    /// `go env` as the tools were given it: resolved, allow-listed, redacted.
+    /// `go env` as the tools received it: resolved, allow-listed, redacted.
     pub env: BTreeMap<String, ByteString>,
-    /// The pipeline that it ran in, by the environment of `process`.
+    /// The CI pipeline of the build, from the environment of `process`.
     pub ci: Option<Ci>,
-    /// The span that it was started under, by the environment of `process`.
+    /// The parent span of the build, from the environment of `process`.
     pub trace_context: Option<TraceContext>,
-    /// The checkout that it began in; absent where the environment of `process` says as much.
+    /// The checkout in which the build started; absent if the environment of `process` contains the same facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkout: Option<Checkout>,
-    /// The container and pod that it ran in, by the cgroup of `process`.
+    /// The container and pod of the build, from the cgroup of `process`.
     pub place: Option<Place>,
     /// Path of the main module.
     pub module: Option<String>,
@@ -120,28 +120,28 @@ pub struct Build {
     pub end: Option<Ktime>,
     pub status: Option<Status>,
     pub failure: Option<Failure>,
-    /// CPU of the `go` process and everything under it, programs that it ran for the user (tests, `go run`) left out.
+    /// CPU time of the `go` process and all processes under it, without programs that it ran for the user (tests, `go run`).
     pub usage: Usage,
     pub packages: Packages,
-    /// Units of the `go` command's action graph that were executed, in order of start. Empty without the span probes.
+    /// Executed units of the `go` command's action graph, in order of start. Empty without the span probes.
     pub actions: Vec<Action>,
     /// Runs of tools, in order of start.
     pub calls: Vec<ToolCall>,
-    /// Spans of loading packages and the like, outermost only.
+    /// Spans such as the loading of packages; outermost spans only.
     pub stages: Vec<Phase>,
     pub outputs: Vec<Output>,
-    /// Gaps in what is known of this build. Empty: it is whole.
+    /// Gaps in the known facts of this build. Empty: the build is complete.
     pub anomalies: Vec<Anomaly>,
 }
 
 /// The command line as meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
-    /// `build`, `test`, `mod tidy`, `tool nm`; `tools` where no `go` command was above the tools.
+    /// `build`, `test`, `mod tidy`, `tool nm`; `tools` if no `go` command was above the tools.
     pub name: String,
     /// As typed, redacted.
     pub argv: Vec<ByteString>,
-    /// In force, those of GOFLAGS included.
+    /// Flags in force, including those of GOFLAGS.
     pub flags: Vec<Flag>,
     /// Package patterns, or files.
     pub packages: Vec<ByteString>,
@@ -150,14 +150,14 @@ pub struct Command {
 /// A flag in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Flag {
-    /// Without dash.
+    /// Without the dash.
     pub name: String,
-    /// Absent for a boolean flag given without one.
+    /// Absent for a boolean flag without a value.
     pub value: Option<ByteString>,
     pub origin: FlagOrigin,
 }
 
-/// Where a flag was given.
+/// The source of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FlagOrigin {
@@ -165,15 +165,15 @@ pub enum FlagOrigin {
     Goflags,
 }
 
-/// A setting's value and where it came from.
+/// The value of a setting and its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
-    /// Empty where unset.
+    /// Empty if unset.
     pub value: ByteString,
     pub origin: Origin,
 }
 
-/// Where Go took a setting from.
+/// The source of a Go setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -183,10 +183,10 @@ pub enum Origin {
     UserFile(ByteString),
     /// `$GOROOT/go.env`.
     RootFile(ByteString),
-    /// Nowhere: Go's built-in value.
+    /// No source: Go's built-in value.
     #[default]
     Default,
-    /// The tools were given it, but no source that was readable has it.
+    /// The tools received the value, but no readable source contains it.
     Unknown,
 }
 
@@ -198,44 +198,44 @@ pub struct Toolchain {
     pub goroot: Option<ByteString>,
     pub goos: Option<String>,
     pub goarch: Option<String>,
-    /// The toolchain that was started and handed over to this one (`GOTOOLCHAIN`).
+    /// The toolchain that was started and then replaced by this one (`GOTOOLCHAIN`).
     pub switched_from: Option<String>,
 }
 
-/// Why a build failed.
+/// The cause of a build's failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     pub class: FailureClass,
     /// The package whose tool failed first.
     pub package: Option<ByteString>,
-    /// The first tool that failed, inside its wrappers. Where the class is not by a tool, the last child of the `go` command that failed.
+    /// The first failed tool, inside its wrappers. If the class does not name a tool, the last failed child of the `go` command.
     pub process: Option<ProcKey>,
 }
 
-/// Packages of a build by outcome. `test` variants count as packages of their own.
+/// Packages of a build by outcome. `test` variants count as separate packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Packages {
     pub compiled: u32,
     pub failed: u32,
-    /// From the build cache; absent without the span probes.
+    /// Packages from the build cache; absent without the span probes.
     pub cached: Option<u32>,
 }
 
 /// One executed unit of the action graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Action {
-    /// As the `go` command calls it: `build`, `link`, `link-install`, `vet`, `test run`.
+    /// The `go` command's name for it: `build`, `link`, `link-install`, `vet`, `test run`.
     pub mode: String,
     /// Import path, with the test variant: `p [p.test]`.
     pub package: Option<ByteString>,
     pub start: Ktime,
     pub end: Option<Ktime>,
     pub outcome: Outcome,
-    /// Its tool runs: indices into [`Build::calls`].
+    /// The tool runs of the action: indices into [`Build::calls`].
     pub calls: Vec<u32>,
 }
 
-/// What became of an action.
+/// The outcome of an action.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -246,7 +246,8 @@ pub enum Outcome {
     /// No tool had to run.
     Cached,
     Failed,
-    /// No tool ran, and nobody looked whether one had to: with `-n`, where `go list` links nothing, where `go vet` compiles nothing.
+    /// No tool ran, and the `go` command did not check whether one had to: with `-n`, in `go list` without a link, in `go vet` without a
+    /// compilation.
     Unknown,
 }
 
@@ -254,15 +255,15 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolCall {
     pub process: ProcKey,
-    /// The number of the process that started it, or of the `go` command if that was not seen. It may be used again: see `started_by`.
+    /// The number of the process that started it, or of the `go` command if that was not seen. Numbers are reused: see `started_by`.
     pub parent: Tgid,
-    /// The nearest process above it that ran a program: the `go` command or a tool. Absent if the start of the process was not seen.
+    /// The nearest process above that executed a program: the `go` command or a tool. Absent if the start of the process was not seen.
     pub started_by: Option<ProcKey>,
     pub kind: CallKind,
-    /// Name of the program, for people.
+    /// Display name of the program.
     pub program: ByteString,
     pub package: Option<ByteString>,
-    /// Asked for its version or flags; does no work.
+    /// True if the tool was queried for its version or flags; it then does no work.
     pub is_query: bool,
     pub start: Ktime,
     pub end: Option<Ktime>,
@@ -274,8 +275,8 @@ pub struct ToolCall {
 }
 
 impl ToolCall {
-    /// Whether this run failed, and with it its package, in a build of the process `head`. The `go` command and cgo try C compilers out and
-    /// expect some of that to fail: a C tool decides only where the `go` command itself ran it, for a package.
+    /// True if this run failed and made its package fail, in a build of the process `head`. The `go` command and cgo test C compilers and
+    /// expect some tests to fail. A C tool therefore counts only if the `go` command itself ran it for a package.
     pub fn is_decisive(&self, head: ProcKey) -> bool {
         let works = match self.kind {
             CallKind::Compile
@@ -298,7 +299,7 @@ impl ToolCall {
     }
 }
 
-/// What a tool run is for.
+/// The kind of a tool run.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -313,7 +314,7 @@ pub enum CallKind {
     Pack,
     /// Another Go tool: `preprofile`, `fix`, `buildid`.
     GoTool,
-    /// C, C++, Fortran: driver and compiler proper.
+    /// Drivers and compilers of C, C++ and Fortran.
     Cc,
     /// Assembler of the C toolchain.
     As,
@@ -323,15 +324,15 @@ pub enum CallKind {
     Vcs,
     /// A test binary.
     Test,
-    /// What `go run` or `go tool` ran.
+    /// The program of `go run` or `go tool`.
     Program,
-    /// What `go generate` ran.
+    /// A program that `go generate` ran.
     Generate,
     Other,
 }
 
 impl CallKind {
-    /// Whether the `go` command was asked to run it, rather than needing it: its time is not the build's.
+    /// True if the user asked the `go` command to run it. Its time does not belong to the build.
     pub fn is_for_user(self) -> bool {
         match self {
             Self::Test | Self::Program | Self::Generate => true,
@@ -352,12 +353,12 @@ impl CallKind {
     }
 }
 
-/// A named part of something's time.
+/// A named interval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase {
     pub name: String,
     pub start: Ktime,
-    /// Absent where the process was gone or killed before its end was seen.
+    /// Absent if the process was gone or killed before the end was seen.
     pub end: Option<Ktime>,
 }
 
@@ -366,29 +367,29 @@ pub struct Phase {
 pub struct GcCycle {
     pub start: Ktime,
     pub end: Option<Ktime>,
-    /// Live heap in bytes that started it, and what was left after marking.
+    /// Bytes of live heap that started the cycle, and that were left after marking.
     pub heap_live: Option<u64>,
     pub heap_marked: Option<u64>,
 }
 
-/// A file that a build was asked for.
+/// A requested output of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
-    /// Absolute, in the build's own root.
+    /// Absolute, in the build's own root directory.
     pub path: ByteString,
-    /// Import path of what it was made from; of files on the command line that of their directory, or of the first of them if its name is
-    /// not `main.go`.
+    /// Import path of the package that it was made from. For files on the command line, the path of their directory, or of the first file
+    /// if its name is not `main.go`.
     pub package: Option<ByteString>,
     pub how: Installed,
     pub at: Ktime,
-    /// What it turned out to be.
+    /// The description of the file.
     pub artifact: Option<Artifact>,
-    /// Why there is no artifact.
+    /// The reason why `artifact` is absent.
     pub unread: Option<String>,
 }
 
 impl Output {
-    /// The module that it says it is of, else the build's: a build in a workspace may make programs of several.
+    /// The module recorded in the file, else that of the build. A build in a workspace may make programs of several modules.
     pub fn project<'a>(&'a self, build: &'a Build) -> Option<&'a str> {
         let artifact = self.artifact.as_ref();
         let own = artifact.and_then(|it| it.main_module.as_deref());
@@ -396,7 +397,7 @@ impl Output {
     }
 }
 
-/// How an output came to its place.
+/// How an output was installed.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -404,58 +405,58 @@ impl Output {
 pub enum Installed {
     /// Renamed out of the work directory.
     Renamed,
-    /// Copied: other file system, setgid directory, or from the build cache.
+    /// Copied: to another file system, into a setgid directory, or from the build cache.
     Copied,
-    /// Was there already, and current.
+    /// Already present and up to date.
     UpToDate,
-    /// A tool wrote it there itself.
+    /// Written to its path by a tool.
     Direct,
-    /// Linked and run from the work directory, then deleted (`go run`, `go test`).
+    /// Linked and run in the work directory, then deleted (`go run`, `go test`).
     Temporary,
     /// Run from the build cache, not linked again.
     FromCache,
-    /// Announced by the `go` command; how was not seen.
+    /// Announced by the `go` command; its installation was not seen.
     Announced,
 }
 
-/// A gap or a contradiction in what was seen.
+/// A gap or a contradiction in the observed events.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "anomaly", rename_all = "snake_case")]
 pub enum Anomaly {
-    /// Records that the kernel had no room for.
+    /// Records that the kernel lost.
     Lost { kind: String, n: u64 },
     /// Records that could not be decoded.
     Unreadable { n: u64 },
-    /// A process was seen whose start was not.
+    /// A process was seen, but not its start.
     StartUnseen { process: ProcKey },
-    /// A process had not ended when tracing did, or its exit was lost.
+    /// A process was still running when tracing ended, or its exit was lost.
     EndUnseen {
         process: ProcKey,
         program: ByteString,
     },
-    /// An id was in use again though the exit of its last holder was not seen.
+    /// An id was reused, but the exit of its last process was not seen.
     Reused { process: ProcKey },
     /// Arguments, environment, working directory or path of a process were cut or unreadable.
     Cut { process: ProcKey, what: String },
-    /// The tool ran before its probes were on: spans or phases are missing.
+    /// The tool ran before its probes were attached: spans or phases are missing.
     ProbesLate { process: ProcKey, path: ByteString },
-    /// Probes that the tool should have are not on.
+    /// Probes of the tool are not attached.
     ProbesRefused {
         path: ByteString,
         refused: Vec<Refusal>,
     },
-    /// A tool did work, but its probes, though on, said nothing.
+    /// A tool did work and was probed, but reported no phase.
     PhasesUnseen { process: ProcKey, role: Role },
-    /// Spans that began and were not seen to end, though the process ended well.
+    /// Spans that began and were not seen to end, though the process ended with success.
     SpanUnpaired { process: ProcKey, n: u64 },
-    /// A package was announced as installed, and no rename or copy of it was seen.
+    /// A package was announced as installed, but no rename or copy of it was seen.
     InstallUnseen { path: ByteString },
-    /// By its place a Go tool, but its content could not be read in time: it was not probed.
+    /// A Go tool according to its path, but its content could not be read in time: it was not probed.
     ToolUnknown { process: ProcKey, path: ByteString },
 }
 
 impl Anomaly {
-    /// Records that are missing; absent where it is no matter of records.
+    /// The number of missing records; absent for an anomaly of another kind.
     pub fn n_lost(&self) -> Option<u64> {
         match self {
             Self::Lost { n, .. } | Self::Unreadable { n } => Some(*n),

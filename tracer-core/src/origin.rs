@@ -1,8 +1,9 @@
-//! Where a build came from: continuous integration and the trace that it belongs to by the build's own environment ([`Ci`],
-//! [`TraceContext`]), container and pod by its cgroup ([`Place`]), the commit by Git's files ([`Checkout`]).
+//! The origin of a build: CI pipeline and parent trace from the build's environment ([`Ci`], [`TraceContext`]), container and pod from its
+//! cgroup ([`Place`]), and the commit from Git's files ([`Checkout`]).
 //!
-//! In go the allow-listed variables of a process, the text of `/proc/PID/cgroup` and the files of a checkout, all written by whoever
-//! ran the build: they are claims. Nothing is looked up, and no claim is checked against another; `docs/origin.md` has the names.
+//! The inputs are the allow-listed variables of a process, the text of `/proc/PID/cgroup` and the files of a checkout. The builder can
+//! write all of these, so they are claims. This module queries nothing else and does not check one claim against another; `docs/origin.md`
+//! lists the names.
 
 pub mod checkout;
 mod ci;
@@ -14,7 +15,7 @@ mod vendor;
 pub use checkout::Checkout;
 pub use ci::Ci;
 pub use place::{Place, Runtime};
-pub use trace_context::{Id, NotAnId, SpanId, TraceContext, TraceId};
+pub use trace_context::{Id, InvalidHexId, SpanId, TraceContext, TraceId};
 pub use variable::is_variable;
 
 #[cfg(test)]

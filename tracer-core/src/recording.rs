@@ -1,9 +1,8 @@
-//! A recording: the events of a trace as JSON lines, compressed, to be replayed anywhere.
+//! A recording: the events of a trace as compressed JSON lines, for replay on any machine.
 //!
-//! [`Writer`] and [`Reader`] turn events into bytes and back, over whatever they are given to write to or read from; files are
-//! the rim's. What is recorded was redacted before. A damaged or cut recording yields what can be read and says where it
-//! ends; a hostile one costs no more memory than its longest line, which is limited. The format is described in
-//! `docs/recording-format.md`.
+//! [`Writer`] and [`Reader`] convert events to bytes and back, over any writer or reader; the rim opens the files. Events are redacted
+//! before they are recorded. A damaged or cut recording yields its readable part and the reason of its end. A hostile recording costs no
+//! more memory than its longest line, which is limited. `docs/recording-format.md` describes the format.
 
 mod read;
 mod write;
@@ -17,10 +16,10 @@ pub use write::Writer;
 
 /// Value of [`Header::format`].
 pub const FORMAT: &str = "gotrace-recording";
-/// Version that is written, and the highest that is read. It stays as long as an older reader can skip what is new.
+/// The version that is written, and the highest that is read. It stays the same as long as an older reader can skip additions.
 pub const VERSION: u32 = 1;
-/// Most bytes of one line, its line feed included. The longest event, an exec, stays well below: 256 KiB of strings, each byte
-/// six in JSON at worst.
+/// Most bytes of one line, including its line feed. The longest event, an exec, stays well below: 256 KiB of strings, and each byte takes
+/// at most six in JSON.
 pub const LINE_MAX: usize = 4 << 20;
 
 /// First line of a recording.
@@ -36,16 +35,16 @@ pub struct Header {
     pub kernel: String,
     /// Architecture, as Rust names it.
     pub arch: String,
-    /// CPUs that could be busy at once.
+    /// Number of CPUs that could be busy at once.
     pub cpus: u32,
-    /// Bytes.
+    /// In bytes.
     pub page_size: u64,
     /// Wall-clock time minus boot clock when the recording began.
     pub boot_to_wall_ns: i64,
-    /// The command that was followed, redacted; empty if none was.
+    /// The traced command, redacted; empty if there was none.
     pub command: Vec<ByteString>,
     pub detail: Detail,
-    /// Whether renames were watched: only then does the absence of one tell anything.
+    /// True if renames were recorded. Only then does a missing rename have a meaning.
     #[serde(default)]
     pub renames: bool,
     /// Name of the machine.
@@ -53,7 +52,7 @@ pub struct Header {
     pub host: Option<String>,
 }
 
-/// Circumstances of a recording: what a [`Header`] says beside format and version.
+/// The circumstances of a recording: the fields of a [`Header`] besides format and version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     pub gotrace: String,
@@ -68,7 +67,7 @@ pub struct About {
     pub host: Option<String>,
 }
 
-/// How much was recorded, each with all before it.
+/// The level of detail of a recording. Each level includes all levels before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Detail {
@@ -113,7 +112,7 @@ impl Header {
 }
 
 impl Detail {
-    /// The kernel side's number for it.
+    /// The number of this level on the kernel side.
     pub fn level(self) -> u32 {
         match self {
             Self::Process => tracer_abi::level::PROCESS,
@@ -123,11 +122,11 @@ impl Detail {
     }
 }
 
-/// Last line: without it, the recording was cut off.
+/// Last line of a recording. A recording without it was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct End {
+struct EndLine {
     event: EndMark,
-    /// Lines between the first and this.
+    /// Number of lines between the first line and this one.
     n_events: u64,
 }
 

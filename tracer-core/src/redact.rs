@@ -1,11 +1,11 @@
-//! Takes secrets out of command lines, variables and cache-key lines before anything else sees them.
+//! Removes secrets from command lines, variables and cache-key lines before any other module receives them.
 //!
-//! In comes text from the kernel; out comes the same text with values replaced by `<redacted>`: passwords in URLs, values
-//! of linker `-X` flags, of C macros, of assignments and flags whose names say that they are secret, of authorization headers,
-//! signatures of addresses, and keys that are known by their form. Names stay. Where text can be read in two ways, more is taken out rather than less.
+//! The input is text from the kernel; the output is the same text with values replaced by `<redacted>`. Replaced are passwords in URLs,
+//! values of linker `-X` flags and of C macros, and authorization headers. Also replaced are values whose names mark them as secret,
+//! signatures of addresses, and keys with a known form. Names stay. If a text is ambiguous, more is removed rather than less.
 //!
-//! It does not find a secret that neither its name, its place nor its form gives away.
-//! Everything is idempotent, and the work is linear in the text: look-ahead has fixed limits.
+//! It does not find a secret that neither its name, its position nor its form reveals. All functions are idempotent. The work is linear in
+//! the text, because look-ahead has fixed limits.
 
 mod name;
 mod quote;
@@ -16,22 +16,22 @@ use std::borrow::Cow;
 
 use crate::byte_string::ByteString;
 
-/// What stands in a secret's place.
+/// The replacement of a secret.
 pub const REDACTED: &str = "<redacted>";
 
-/// Whose command line it is.
+/// The program of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// The `go` command.
     Go,
-    /// A tool of the Go toolchain: no flag of theirs takes a secret, apart from the linker's `-X`.
+    /// A tool of the Go toolchain. Of its flags only the linker's `-X` takes a secret.
     GoTool,
-    /// Anything else: shells, `make`, `curl`, the programs that tests and `go generate` run.
+    /// Any other program: shells, `make`, `curl`, programs that tests and `go generate` run.
     Other,
 }
 
 impl Program {
-    /// By the base name of a path or of `argv[0]`; in doubt `Other`, which takes out most.
+    /// From the base name of a path or of `argv[0]`. In doubt the result is `Other`, which removes most.
     pub fn of(path: &[u8]) -> Self {
         use crate::event::Role;
         match crate::golang::tool::role_of(path) {
@@ -53,10 +53,10 @@ impl Program {
     }
 }
 
-/// A command and what it is to do are among so many of its first words.
+/// The number of first words that contain a command and its subcommand.
 const COMMAND_WORDS: usize = 8;
 
-/// A command line.
+/// Redacts a command line.
 pub fn argv(program: Program, argv: Vec<ByteString>) -> Vec<ByteString> {
     let words: Vec<ByteString> = argv.iter().take(COMMAND_WORDS).cloned().collect();
     let mut expects = Expects::Nothing;
@@ -81,20 +81,20 @@ pub fn argv(program: Program, argv: Vec<ByteString>) -> Vec<ByteString> {
         .collect()
 }
 
-/// Any text: a script, `GOFLAGS`, a line of a file.
+/// Redacts any text: a script, `GOFLAGS`, a line of a file.
 pub fn text(text: &[u8]) -> Cow<'_, [u8]> {
     scan::text(text)
 }
 
-/// A path, or the name of a package or a file: no word in it says that what follows is secret, but it may be a key by its form.
+/// Redacts a path, or the name of a package or a file. The words in it do not mark secrets, but it may be a key by its form.
 pub fn name(text: &[u8]) -> Cow<'_, [u8]> {
     token::without(text)
 }
 
-/// An environment variable, or a line of a settings file.
+/// Redacts an environment variable, or a line of a settings file.
 pub fn variable(name: &[u8], value: &[u8]) -> ByteString {
     let is_secret = match name {
-        // Commands, and what they are given, that print credentials; two words stand for none.
+        // Commands that print credentials, and their arguments; two words stand for none.
         b"GOAUTH" => !matches!(value, b"" | b"off" | b"netrc"),
         // Import paths and digests: `go/token` is a package.
         b"TOOLEXEC_IMPORTPATH" => return self::name(value).as_ref().into(),
@@ -103,14 +103,15 @@ pub fn variable(name: &[u8], value: &[u8]) -> ByteString {
     if is_secret {
         REDACTED.into()
     } else if crate::origin::is_variable(name) {
-        // After the text, which knows where a password ends that has a slash in it.
+        // After `text`, which finds the end of a password that contains a slash.
         address(&text(value)).as_slice().into()
     } else {
         text(value).as_ref().into()
     }
 }
 
-/// The address of a repository, as Git takes it: a URL, `user@host:path`, or a path. No user stays but `git`, which all share.
+/// Redacts the address of a repository, as Git takes it: a URL, `user@host:path`, or a path. Users are removed, except `git`, which is
+/// shared.
 pub fn repository(value: &[u8]) -> ByteString {
     let text = text(value);
     let is_url = text.windows(3).any(|it| it == b"://");
@@ -127,7 +128,7 @@ pub fn repository(value: &[u8]) -> ByteString {
     }
 }
 
-/// An address without credentials, query and fragment; what is none stays as it is.
+/// An address without credentials, query and fragment; other text stays unchanged.
 fn address(text: &[u8]) -> Vec<u8> {
     let Some(at) = text.windows(3).position(|it| it == b"://") else {
         return text.to_vec();
@@ -142,16 +143,16 @@ fn address(text: &[u8]) -> Vec<u8> {
     [scheme, host.unwrap_or(authority), path].concat()
 }
 
-/// A line that goes into a cache key of the `go` command.
+/// Redacts a line that goes into a cache key of the `go` command.
 pub fn key_line(line: &[u8]) -> Cow<'_, [u8]> {
-    // `packagefile go/token=...`, `import go/token ...`: content ids of packages, whatever their names.
+    // `packagefile go/token=...` or `import go/token ...`: content ids of packages, whatever their names.
     if [&b"packagefile "[..], b"packageshlib ", b"import ", b"file "]
         .iter()
         .any(|it| line.starts_with(it))
     {
         return name(line);
     }
-    // A quoted text of several lines. Each stands for itself, so that one `-X` does not take the rest with it.
+    // A quoted text of several lines. Each is redacted alone, so that one `-X` does not remove the rest.
     if line.starts_with(b"modinfo \"") {
         let parts: Vec<_> = quote::escaped_lines(line).into_iter().map(text).collect();
         let out = parts.join(&br"\n"[..]);
@@ -164,7 +165,7 @@ pub fn key_line(line: &[u8]) -> Cow<'_, [u8]> {
     text(line)
 }
 
-/// The last word of a text that was cut off: half a secret is not known by its form any more.
+/// Redacts the last word of a cut text, because half a key has no known form.
 pub fn cut_end(text: &[u8]) -> Cow<'_, [u8]> {
     let start = text
         .iter()
@@ -182,12 +183,12 @@ pub fn cut_end(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned([head, REDACTED.as_bytes()].concat())
 }
 
-/// What the argument before says of the one at hand.
+/// The meaning of an argument according to the one before it.
 enum Expects {
     Nothing,
     /// After `-X`: `importpath.name=value`.
     Symbol,
-    /// After `--password` and its like.
+    /// After `--password` and similar flags.
     Secret,
     /// After curl's `-u`: `name:password`.
     User,
@@ -196,7 +197,7 @@ enum Expects {
 }
 
 impl Expects {
-    /// What a flag and the words before it say: of the rest of the same argument, and of the argument that follows.
+    /// The meaning of a flag and the words before it: for the rest of the same argument, and for the next argument.
     fn of(
         program: Program,
         before: &[ByteString],
@@ -240,17 +241,17 @@ fn glued_to(arg: &[u8], flag: usize, takes: scan::Takes) -> Cow<'_, [u8]> {
     Cow::Owned([head, &redacted].concat())
 }
 
-/// What follows `-D`: `NAME=value`, all of it.
+/// The whole of the part after `-D`: `NAME=value`.
 fn definition(arg: &[u8]) -> Cow<'_, [u8]> {
     let head = scan::definition(arg, 0);
     macro_value(arg, head).unwrap_or_else(|| argument(arg))
 }
 
-/// An argument that defines a macro, its value taken out if that is secret.
-fn macro_value<'a>(arg: &'a [u8], head: Option<scan::Head<'_>>) -> Option<Cow<'a, [u8]>> {
+/// An argument that defines a macro, with its value removed if that is secret.
+fn macro_value<'a>(arg: &'a [u8], head: Option<scan::MacroHead<'_>>) -> Option<Cow<'a, [u8]>> {
     let head = head?;
     let (kept, value) = arg.split_at_checked(head.len)?;
-    // Parts that commas set off are looked at one by one.
+    // Parts that are separated by commas are checked one by one.
     let is_list = kept.starts_with(b"-W");
     let is_secret = if is_list {
         let name = name::is_secret_macro(head.name, b"a value");
@@ -261,7 +262,7 @@ fn macro_value<'a>(arg: &'a [u8], head: Option<scan::Head<'_>>) -> Option<Cow<'a
     is_secret.then(|| Cow::Owned([&scan::text(kept), REDACTED.as_bytes()].concat()))
 }
 
-/// One argument. What begins it governs all of it, blanks and all: `-X=a.b=c d`, `DB_PASSWORD=a b`, `--token=x;y`.
+/// Redacts one argument. Its beginning governs all of it, including blanks: `-X=a.b=c d`, `DB_PASSWORD=a b`, `--token=x;y`.
 fn argument(arg: &[u8]) -> Cow<'_, [u8]> {
     if let Some(symbol) = arg
         .strip_prefix(b"-X=")
@@ -288,7 +289,7 @@ fn argument(arg: &[u8]) -> Cow<'_, [u8]> {
     scan::text(arg)
 }
 
-/// What follows `-X` on a line: the linker's symbol and value, or curl's method.
+/// The part after `-X` on a line: the linker's symbol and value, or curl's method.
 fn symbol(arg: &[u8]) -> Cow<'_, [u8]> {
     match scan::symbol_value(arg) {
         Cow::Borrowed(arg) => scan::text(arg),
@@ -296,7 +297,7 @@ fn symbol(arg: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// What follows a flag that takes a secret, unless it is the next flag.
+/// The argument after a flag that takes a secret, unless it is the next flag.
 fn not_a_flag(arg: &[u8]) -> Cow<'_, [u8]> {
     let redacted = argument(arg);
     if arg.is_empty() || redacted.starts_with(b"-") {
@@ -306,7 +307,7 @@ fn not_a_flag(arg: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A name and a password; the name may hide more, and what has no password is an argument like any other.
+/// A name and a password. The name may contain further secrets; without a password it is redacted like any other argument.
 fn user(arg: &[u8]) -> Cow<'_, [u8]> {
     let redacted = argument(arg);
     match redacted

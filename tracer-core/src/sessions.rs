@@ -1,8 +1,8 @@
-//! The events of a whole machine, taken apart: each process that was followed on its own account, and all that it made, is a session
-//! with a correlator of its own, which ends when that process has.
+//! Splits the events of a whole machine into sessions. A session is a process that is traced for its own sake, and all processes that it
+//! starts. Each session has its own correlator and ends with its first process.
 //!
-//! Events belong to a session by their process. What concerns all (a tool, a loss) is told to all. Like the correlator this has no
-//! clock and does nothing itself; it holds what is under way and nothing of what is over.
+//! Events are assigned to a session by their process. Events that affect all sessions (a tool, a loss) are applied to all. Like the
+//! correlator, this module has no clock and performs no effects. It keeps only running sessions.
 
 use std::collections::BTreeMap;
 
@@ -11,67 +11,67 @@ use crate::effect::Effect;
 use crate::event::{Event, Exec, FileId, Ktime, Lost, ProcKey, Role, Tgid, Tool};
 use crate::model::Trace;
 
-/// How long what outlives a session's first process still belongs to it: nanoseconds.
+/// Time for which the remaining processes still belong to a session after its first process has ended, in nanoseconds.
 const AFTERMATH_NS: u64 = 500_000_000;
-/// How long a session of tools with no `go` above them waits for another tool of the same parent: nanoseconds. That one is not followed,
-/// so nothing tells whether it goes on.
+/// Time for which a session of tools without a `go` command above waits for another tool of the same parent, in nanoseconds. The parent is
+/// not traced, so its end is unknown.
 const NEXT_TOOL_NS: u64 = 500_000_000;
-/// How long such a session waits for a tool that still runs: nanoseconds.
+/// Time for which such a session waits for a running tool, in nanoseconds.
 const TOOL_NS: u64 = 3_600_000_000_000;
-/// How long a session waits for the last times of its processes: nanoseconds. The kernel has them after a grace period, a few hundredths of
-/// a second after the parent waited; for a process whose parent does not wait they do not come at all.
+/// Time for which a session waits for the final times of its processes, in nanoseconds. The kernel has them after a grace period, a few
+/// hundredths of a second after the parent waited. If a parent does not wait, they never arrive.
 const REAPING_NS: u64 = 100_000_000;
-/// How long a session waits for answers about its outputs: nanoseconds.
+/// Time for which a session waits for answers about its outputs, in nanoseconds.
 const PATIENCE_NS: u64 = 120_000_000_000;
-/// Events that one session takes. A program under `go run` may start others for months.
+/// Most events of one session. A program under `go run` may start others for months.
 const EVENTS_MAX: u64 = 4_000_000;
-/// Sessions that are under way at once.
+/// Most sessions at one time.
 const SESSIONS_MAX: usize = 4096;
 
-/// All that is under way.
+/// All running sessions.
 #[derive(Debug, Default)]
 pub struct Sessions {
     context: Context,
     tools: BTreeMap<FileId, Tool>,
-    under_way: BTreeMap<ProcKey, Session>,
-    /// Whose session a process belongs to; none for what outlived its own.
+    running: BTreeMap<ProcKey, Session>,
+    /// The session of each process; `None` for a process that outlived its session.
     of: BTreeMap<ProcKey, Option<ProcKey>>,
-    /// Whose session a process belonged to that has exited, until its last times come.
+    /// The session of each exited process, until its final times arrive.
     exited: BTreeMap<ProcKey, ProcKey>,
-    /// Processes about which a session has asked; the answers may come when they have ended.
-    asked: BTreeMap<ProcKey, ProcKey>,
+    /// The session that requested facts about a process; the answers may arrive after the end of the process.
+    pending: BTreeMap<ProcKey, ProcKey>,
     n_refused: u64,
 }
 
-/// Whom an event concerns.
+/// The sessions that an event affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Concerned {
-    /// The session that began with this process, or begins with it now.
+pub enum EventScope {
+    /// The session whose first process this is, or that begins with it now.
     One(ProcKey),
-    /// All that are under way.
+    /// All running sessions.
     All,
-    /// None: it is about what outlived its session.
-    Nobody,
+    /// No session: the event belongs to a process that outlived its session.
+    NoSession,
 }
 
 #[derive(Debug)]
 struct Session {
     correlator: Correlator,
     n_events: u64,
-    /// Of them, those that were too many.
+    /// Events above the limit, which were not applied.
     n_left_out: u64,
-    /// The parent of the first process, if that is a tool and no `go` command: other tools of this parent belong to the session, too.
+    /// The parent of the first process if that is a tool and not a `go` command. Other tools of this parent belong to the session, too.
     parent: Option<Tgid>,
-    /// When its first process ended; of tools the last that did.
+    /// The end of its first process; for tools, of the last process that ended.
     ended: Option<Ktime>,
-    /// Questions without an answer that may come later.
-    n_asked: u64,
-    /// Nobody was told of it yet.
+    /// Requests whose answer may still arrive.
+    n_pending: u64,
+    /// True until the session has been reported.
     is_new: bool,
 }
 
 impl Sessions {
-    /// What all sessions have in common.
+    /// `context` is common to all sessions.
     pub fn new(context: Context) -> Self {
         Self {
             context,
@@ -79,13 +79,13 @@ impl Sessions {
         }
     }
 
-    /// Takes one event; says what the rim should find out because of it.
+    /// Applies one event; returns the effects that the rim must carry out.
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
         match event {
             Event::Fork(fork) => {
                 let root = self.root_of(fork.parent);
                 self.of.insert(fork.child, root);
-                self.tell(root, Event::Fork(fork))
+                self.apply_to(root, Event::Fork(fork))
             }
             Event::Exec(exec) => {
                 let root = match self.known(exec.process) {
@@ -93,10 +93,10 @@ impl Sessions {
                     None => self.join(&exec).or_else(|| self.begin(exec.process)),
                 };
                 let parent = self.is_part(&exec).then_some(exec.parent);
-                if let Some(session) = self.under_way.get_mut(&exec.process) {
+                if let Some(session) = self.running.get_mut(&exec.process) {
                     session.parent = parent;
                 }
-                self.tell(root, Event::Exec(exec))
+                self.apply_to(root, Event::Exec(exec))
             }
             Event::Exit(exit) => {
                 let root = self.root_of(exit.process);
@@ -105,59 +105,60 @@ impl Sessions {
                     self.exited.insert(exit.process, root);
                 }
                 if let Some(root) = root
-                    && let Some(session) = self.under_way.get_mut(&root)
+                    && let Some(session) = self.running.get_mut(&root)
                     && (root == exit.process || session.parent.is_some())
                 {
                     session.ended = session.ended.max(Some(exit.at));
                 }
-                self.tell(root, Event::Exit(exit))
+                self.apply_to(root, Event::Exit(exit))
             }
             Event::Reaped(reaped) => {
                 let root = self.exited.remove(&reaped.process);
-                self.tell(root, Event::Reaped(reaped))
+                self.apply_to(root, Event::Reaped(reaped))
             }
             Event::Rename(rename) => {
                 let root = self.root_of(rename.process);
-                self.tell(root, Event::Rename(rename))
+                self.apply_to(root, Event::Rename(rename))
             }
             Event::Call(call) => {
                 let root = self.root_of(call.process);
-                self.tell(root, Event::Call(call))
+                self.apply_to(root, Event::Call(call))
             }
             Event::Lineage(lineage) => {
                 let root = self.known(lineage.process);
-                self.tell(root, Event::Lineage(lineage))
+                self.apply_to(root, Event::Lineage(lineage))
             }
             Event::Settings(settings) => {
-                let root = self.asked.get(&settings.process).copied();
-                self.tell(root, Event::Settings(settings))
+                let root = self.pending.get(&settings.process).copied();
+                self.apply_to(root, Event::Settings(settings))
             }
             Event::ResponseFile(file) => {
-                let root = self.asked.get(&file.process).copied();
-                self.tell(root, Event::ResponseFile(file))
+                let root = self.pending.get(&file.process).copied();
+                self.apply_to(root, Event::ResponseFile(file))
             }
             Event::Inspected(inspected) => {
-                let root = self.asked.get(&inspected.process).copied();
-                self.tell(root, Event::Inspected(inspected))
+                let root = self.pending.get(&inspected.process).copied();
+                self.apply_to(root, Event::Inspected(inspected))
             }
             Event::CheckedOut(answer) => {
-                let root = self.asked.get(&answer.process).copied();
-                self.tell(root, Event::CheckedOut(answer))
+                let root = self.pending.get(&answer.process).copied();
+                self.apply_to(root, Event::CheckedOut(answer))
             }
             Event::BuildInfo(answer) => {
-                let root = self.asked.get(&answer.process).copied();
-                self.tell(root, Event::BuildInfo(answer))
+                let root = self.pending.get(&answer.process).copied();
+                self.apply_to(root, Event::BuildInfo(answer))
             }
             Event::Tool(tool) => {
                 self.tools.insert(tool.file, tool.clone());
-                self.tell_all(&Event::Tool(tool))
+                self.apply_to_all(&Event::Tool(tool))
             }
-            Event::Lost(_) | Event::Unreadable(_) => self.tell_all(&event),
+            Event::Lost(_) | Event::Unreadable(_) => self.apply_to_all(&event),
         }
     }
 
-    /// Whom an event concerns that is about to be applied: whoever takes all that concerned a session, and nothing else, has that session.
-    pub fn concerned(&self, event: &Event) -> Concerned {
+    /// The sessions that an event will affect when it is applied. The events with a session in their scope are sufficient to rebuild that
+    /// session.
+    pub fn scope(&self, event: &Event) -> EventScope {
         let or_itself = |process: ProcKey| match self.of.get(&process) {
             Some(root) => *root,
             None => Some(process),
@@ -165,7 +166,9 @@ impl Sessions {
         let root = match event {
             Event::Fork(fork) => or_itself(fork.parent),
             Event::Exec(exec) => {
-                let root = self.known(exec.process).or_else(|| self.beside(exec));
+                let root = self
+                    .known(exec.process)
+                    .or_else(|| self.session_of_siblings(exec));
                 Some(root.unwrap_or(exec.process))
             }
             Event::Exit(exit) => or_itself(exit.process),
@@ -173,31 +176,31 @@ impl Sessions {
             Event::Rename(rename) => or_itself(rename.process),
             Event::Call(call) => or_itself(call.process),
             Event::Lineage(lineage) => self.known(lineage.process),
-            Event::Settings(settings) => self.asked.get(&settings.process).copied(),
-            Event::ResponseFile(file) => self.asked.get(&file.process).copied(),
-            Event::Inspected(inspected) => self.asked.get(&inspected.process).copied(),
-            Event::CheckedOut(answer) => self.asked.get(&answer.process).copied(),
-            Event::BuildInfo(answer) => self.asked.get(&answer.process).copied(),
-            Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => return Concerned::All,
+            Event::Settings(settings) => self.pending.get(&settings.process).copied(),
+            Event::ResponseFile(file) => self.pending.get(&file.process).copied(),
+            Event::Inspected(inspected) => self.pending.get(&inspected.process).copied(),
+            Event::CheckedOut(answer) => self.pending.get(&answer.process).copied(),
+            Event::BuildInfo(answer) => self.pending.get(&answer.process).copied(),
+            Event::Tool(_) | Event::Lost(_) | Event::Unreadable(_) => return EventScope::All,
         };
-        root.map_or(Concerned::Nobody, Concerned::One)
+        root.map_or(EventScope::NoSession, EventScope::One)
     }
 
-    /// Whether the session that began with this process is under way.
-    pub fn is_under_way(&self, root: ProcKey) -> bool {
-        self.under_way.contains_key(&root)
+    /// True if the session with this first process is running.
+    pub fn is_running(&self, root: ProcKey) -> bool {
+        self.running.contains_key(&root)
     }
 
-    /// What sessions have in common that begin now.
+    /// The common context of sessions that begin now.
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// A file that was asked about is no Go tool. If it is what a session began with, and no tool runs under it (a script of that name may
-    /// have started one), there is none: says so, and the process need not be followed.
+    /// The rim found that a file is not a Go tool. The session of this process ends if the process is its first and no tool runs under it.
+    /// A script of such a name may have started one. Returns true if the session ended; the process then need not be traced.
     pub fn is_no_tool(&mut self, process: ProcKey) -> bool {
         let is_wrong = self
-            .under_way
+            .running
             .get(&process)
             .is_some_and(|it| !it.correlator.is_tool(process) && !it.correlator.has_tool());
         if is_wrong {
@@ -206,10 +209,10 @@ impl Sessions {
         is_wrong
     }
 
-    /// Sessions that began since the last call and are those of a Go tool, as far as they are seen.
+    /// Sessions that began since the last call and run a Go tool, in their present state.
     pub fn begun(&mut self) -> Vec<Trace> {
         let mut begun = Vec::new();
-        for (root, session) in &mut self.under_way {
+        for (root, session) in &mut self.running {
             if session.is_new && session.correlator.is_tool(*root) {
                 session.is_new = false;
                 begun.push(session.correlator.so_far());
@@ -220,54 +223,55 @@ impl Sessions {
 
     /// First processes of sessions that have not ended, as far as was seen.
     pub fn roots(&self) -> impl Iterator<Item = ProcKey> {
-        let running = self.under_way.iter().filter(|(_, it)| it.ended.is_none());
+        let running = self.running.iter().filter(|(_, it)| it.ended.is_none());
         running.map(|(root, _)| *root)
     }
 
-    /// The first process of a session is gone, and its exit was not seen. What of it comes later than that is still the session's.
-    pub fn miss(&mut self, root: ProcKey, now: Ktime) {
-        if let Some(session) = self.under_way.get_mut(&root) {
+    /// Marks a session as ended if its first process is gone and its exit was not seen. Later events of the process still belong to the
+    /// session.
+    pub fn mark_exit_missed(&mut self, root: ProcKey, now: Ktime) {
+        if let Some(session) = self.running.get_mut(&root) {
             session.ended.get_or_insert(now);
         }
     }
 
-    /// What the wall clock shows when the boot clock shows zero, for sessions that begin from now on. It is set anew by an operator or
-    /// by the network.
+    /// Sets the offset from the boot clock to the wall clock for sessions that begin from now on. An operator or the network may set the
+    /// wall clock at any time.
     pub fn set_boot_to_wall_ns(&mut self, ns: i64) {
         self.context.boot_to_wall_ns = ns;
     }
 
-    /// Sessions that are over by `now`.
+    /// Sessions that have ended at `now`.
     pub fn ended(&mut self, now: Ktime) -> Vec<Trace> {
         let over: Vec<ProcKey> = self
-            .under_way
+            .running
             .iter()
-            .filter(|(_, it)| it.is_over(now))
+            .filter(|(_, it)| it.has_ended(now))
             .map(|(root, _)| *root)
             .collect();
         over.into_iter().filter_map(|root| self.end(root)).collect()
     }
 
-    /// Whether a session waits for last times, which nobody announces.
+    /// True if a session waits for final times, which no event announces.
     pub fn is_reaping(&self, now: Ktime) -> bool {
-        self.under_way.values().any(|it| it.is_reaping(now))
+        self.running.values().any(|it| it.is_reaping(now))
     }
 
-    /// Ends everything, over or not.
+    /// Ends all sessions.
     pub fn finish(mut self) -> Vec<Trace> {
-        let roots: Vec<ProcKey> = self.under_way.keys().copied().collect();
+        let roots: Vec<ProcKey> = self.running.keys().copied().collect();
         roots
             .into_iter()
             .filter_map(|root| self.end(root))
             .collect()
     }
 
-    /// Sessions under way.
+    /// The number of running sessions.
     pub fn n_running(&self) -> usize {
-        self.under_way.len()
+        self.running.len()
     }
 
-    /// Sessions that were not begun because there were too many.
+    /// The number of sessions that were refused because there were too many.
     pub fn n_refused(&self) -> u64 {
         self.n_refused
     }
@@ -276,7 +280,7 @@ impl Sessions {
         self.of.get(&process).copied().flatten()
     }
 
-    /// Whether a program is a tool that needs a `go` command above it to be a build of its own.
+    /// True if a program is a tool that needs a `go` command above it to be a build.
     fn is_part(&self, exec: &Exec) -> bool {
         let role = exec
             .exe
@@ -285,24 +289,24 @@ impl Sessions {
         role.is_some_and(|it| it != Role::Go)
     }
 
-    /// Makes a tool part of the session of those that have the same parent, if there is one.
+    /// Adds a tool to the session of tools with the same parent, if there is one.
     fn join(&mut self, exec: &Exec) -> Option<ProcKey> {
-        let root = self.beside(exec)?;
+        let root = self.session_of_siblings(exec)?;
         self.of.insert(exec.process, Some(root));
         Some(root)
     }
 
-    /// The session of tools that have the same parent as this one.
-    fn beside(&self, exec: &Exec) -> Option<ProcKey> {
+    /// The session of tools with the same parent as this one.
+    fn session_of_siblings(&self, exec: &Exec) -> Option<ProcKey> {
         if !self.is_part(exec) {
             return None;
         }
-        let mut under_way = self.under_way.iter();
-        let session = under_way.find(|(_, it)| it.parent == Some(exec.parent));
+        let mut running = self.running.iter();
+        let session = running.find(|(_, it)| it.parent == Some(exec.parent));
         session.map(|(root, _)| *root)
     }
 
-    /// The session of a process; a new one for a process that was under way before it was followed.
+    /// The session of a process. A process that ran before it was traced begins a new one.
     fn root_of(&mut self, process: ProcKey) -> Option<ProcKey> {
         match self.of.get(&process) {
             Some(root) => *root,
@@ -311,22 +315,22 @@ impl Sessions {
     }
 
     fn begin(&mut self, root: ProcKey) -> Option<ProcKey> {
-        // What is told of a process after its end belongs to what is there of it: another session in its place would be the end of that
-        // without a word.
-        if self.under_way.contains_key(&root) {
+        // An event after the end of a process belongs to its present session. A new session in its place would silently discard the old
+        // one.
+        if self.running.contains_key(&root) {
             return Some(root);
         }
-        if self.under_way.len() >= SESSIONS_MAX {
+        if self.running.len() >= SESSIONS_MAX {
             self.n_refused += 1;
             self.of.insert(root, None);
             return None;
         }
         let mut correlator = Correlator::new(self.context.clone());
         for tool in self.tools.values() {
-            // Nobody runs it yet, so there is nothing to ask.
+            // No process runs the tool yet, so there are no effects.
             correlator.apply(Event::Tool(tool.clone()));
         }
-        self.under_way.insert(
+        self.running.insert(
             root,
             Session {
                 correlator,
@@ -334,7 +338,7 @@ impl Sessions {
                 n_left_out: 0,
                 parent: None,
                 ended: None,
-                n_asked: 0,
+                n_pending: 0,
                 is_new: true,
             },
         );
@@ -342,35 +346,35 @@ impl Sessions {
         Some(root)
     }
 
-    fn tell(&mut self, root: Option<ProcKey>, event: Event) -> Vec<Effect> {
-        let Some((root, session)) = root.and_then(|it| Some((it, self.under_way.get_mut(&it)?)))
+    fn apply_to(&mut self, root: Option<ProcKey>, event: Event) -> Vec<Effect> {
+        let Some((root, session)) = root.and_then(|it| Some((it, self.running.get_mut(&it)?)))
         else {
             return Vec::new();
         };
         let effects = session.apply(event);
-        note_asked(&mut self.asked, root, &effects);
+        note_pending(&mut self.pending, root, &effects);
         effects
     }
 
-    fn tell_all(&mut self, event: &Event) -> Vec<Effect> {
+    fn apply_to_all(&mut self, event: &Event) -> Vec<Effect> {
         let mut all = Vec::new();
-        for (root, session) in &mut self.under_way {
+        for (root, session) in &mut self.running {
             let effects = session.apply(event.clone());
-            note_asked(&mut self.asked, *root, &effects);
+            note_pending(&mut self.pending, *root, &effects);
             all.extend(effects);
         }
         all
     }
 
-    /// Takes a session out; its processes that still run are nobody's from now on.
+    /// Removes a session. Its processes that still run belong to no session from now on.
     fn end(&mut self, root: ProcKey) -> Option<Trace> {
-        let session = self.under_way.remove(&root)?;
-        self.asked.retain(|_, of| *of != root);
+        let session = self.running.remove(&root)?;
+        self.pending.retain(|_, of| *of != root);
         self.exited.retain(|_, of| *of != root);
         for of in self.of.values_mut().filter(|it| **it == Some(root)) {
             *of = None;
         }
-        // It is gone, so nobody will take it out later.
+        // The first process is gone, so no later event would remove it.
         self.of.remove(&root);
         Some(session.finish())
     }
@@ -387,22 +391,22 @@ impl Session {
                 | Event::ResponseFile(_)
         );
         if is_answer {
-            self.n_asked = self.n_asked.saturating_sub(1);
+            self.n_pending = self.n_pending.saturating_sub(1);
         }
         self.n_events += 1;
-        // An end is worth more than the rest.
+        // The end of a process is more important than other events.
         let is_end = matches!(event, Event::Exit(_) | Event::Reaped(_));
         if self.n_events > EVENTS_MAX && !is_answer && !is_end {
             self.n_left_out += 1;
             return Vec::new();
         }
         let effects = self.correlator.apply(event);
-        let n_asked = effects.iter().filter_map(asked_later).count();
-        self.n_asked += n_asked as u64;
+        let n_pending = effects.iter().filter_map(pending_process).count();
+        self.n_pending += n_pending as u64;
         effects
     }
 
-    fn is_over(&self, now: Ktime) -> bool {
+    fn has_ended(&self, now: Ktime) -> bool {
         self.ended.is_some_and(|ended| {
             let since = now.0.saturating_sub(ended.0);
             let n_running = self.correlator.n_running();
@@ -412,7 +416,7 @@ impl Session {
                 Some(_) if n_running > 0 => since > TOOL_NS,
                 Some(_) => since > NEXT_TOOL_NS,
             };
-            let all_read = since > PATIENCE_NS || self.n_asked == 0;
+            let all_read = since > PATIENCE_NS || self.n_pending == 0;
             all_ended && all_read && !self.is_reaping(now)
         })
     }
@@ -434,17 +438,17 @@ impl Session {
     }
 }
 
-fn note_asked(asked: &mut BTreeMap<ProcKey, ProcKey>, root: ProcKey, effects: &[Effect]) {
-    asked.extend(
+fn note_pending(pending: &mut BTreeMap<ProcKey, ProcKey>, root: ProcKey, effects: &[Effect]) {
+    pending.extend(
         effects
             .iter()
-            .filter_map(asked_later)
+            .filter_map(pending_process)
             .map(|process| (process, root)),
     );
 }
 
-/// The process of a question that may be answered later.
-fn asked_later(effect: &Effect) -> Option<ProcKey> {
+/// The process of a request that may be answered later.
+fn pending_process(effect: &Effect) -> Option<ProcKey> {
     match effect {
         Effect::Inspect { process, .. }
         | Effect::ReadCheckout { process, .. }

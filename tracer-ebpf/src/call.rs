@@ -1,7 +1,7 @@
 //! A probed function of a toolchain program was called.
 //!
-//! One program serves every probe: the cookie says which row of `SPECS` tells what to capture, and which file was hit. A uprobe's
-//! program can be preempted, so it has no scratch space; it writes straight into the ring buffer, into a short slot or a long one.
+//! One program serves every probe. The cookie selects the row of `SPECS`, which lists the captures, and names the probed file. A uprobe's
+//! program can be preempted, so it uses no scratch space. It writes directly into the ring buffer, into a short slot or a long one.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -41,7 +41,7 @@ pub fn go_call(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Where the text of a capture is.
+/// Location of a capture's text.
 #[derive(Clone, Copy)]
 struct Text {
     at: u64,
@@ -50,7 +50,7 @@ struct Text {
 
 const NO_TEXT: Text = Text { at: 0, len: 0 };
 
-/// What was found for each capture, before room for the text is reserved.
+/// The captured values, before room for the texts is reserved.
 struct Found {
     value: [u64; CAPTURES],
     text: [Text; CAPTURES],
@@ -74,7 +74,7 @@ fn record(ctx: &ProbeContext) -> Option<()> {
         return None;
     }
     let goroutine = register(ctx, REGISTERS.1);
-    // Before the level of detail is asked for: a span that is open while it changes keeps its place.
+    // Runs before the check of the level of detail, so that a span that is open during a change keeps its depth.
     let is_recorded = {
         let key = Goroutine {
             g: goroutine,
@@ -108,14 +108,14 @@ fn record(ctx: &ProbeContext) -> Option<()> {
         header: header(Kind::CALL, SIZE as u64, born_ns),
         goroutine,
         value: found.value,
-        // Not constants: those would be written by a call of a function, see `exec::current_name`.
+        // Not constants: constant arrays are written by a function call, see `exec::current_name`.
         text_total: [opaque(0) as u32; CAPTURES],
         text_len: [opaque(0) as u16; CAPTURES],
         target,
         spec: index as u16,
         missing: found.missing,
     };
-    // Several texts may each take half of a slot, see `write`.
+    // With several texts, each may take half of a slot: see `write`.
     let is_short = total
         <= if is_single {
             TEXT_SHORT as u64
@@ -133,7 +133,7 @@ fn record(ctx: &ProbeContext) -> Option<()> {
     Some(())
 }
 
-/// Only one of both ways is in the program that the kernel's verifier looks at.
+/// The kernel's verifier checks only one of the two branches, because it treats the global as constant.
 #[inline(always)]
 fn cookie(ctx: &ProbeContext) -> Option<u64> {
     if cookie::is_named() {
@@ -143,17 +143,17 @@ fn cookie(ctx: &ProbeContext) -> Option<u64> {
     Some(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) })
 }
 
-/// Whether the hit is one to take. What is one file may be probed as several (two overlays of one layer), and then each hit comes once
-/// for each: those of the file that the process's first hit belonged to count, until that one is let go.
+/// True if the hit counts. One file may be probed as several (two overlays of one layer), and then each probe reports the hit. Only hits of
+/// the file of the process's first hit count, until the probes of that file are detached.
 #[inline(always)]
 fn is_first_target(ours: *mut Ours, target: u32) -> bool {
-    // Whoever follows it takes this process over from here on; a hit that both see is to be told once.
+    // The target that replaces a released one reports the hits of this process from here on. A hit that both see must be reported once.
     if is_released(target) {
         return false;
     }
     // SAFETY: the map keeps the element while the program runs.
     let first = unsafe { &raw mut (*ours).target };
-    // SAFETY: as above. Two threads can only race here before the first hit is over, with the same file.
+    // SAFETY: as above. Two threads can race only until the first hit has ended, and then with the same file.
     let seen = unsafe { first.read_volatile() };
     if seen == target {
         return true;
@@ -174,7 +174,7 @@ fn is_released(target: u32) -> bool {
         .is_some_and(|it| it >> (bit % 64) & 1 != 0)
 }
 
-/// Whether the call is one that stays here. Nothing: its text cannot be read, so nobody knows.
+/// True if the guard withholds the call. `None`: its text cannot be read, so this is unknown.
 #[inline(always)]
 fn is_withheld(ctx: &ProbeContext, guard: &Guard) -> Option<bool> {
     if guard.text.op == Capture::NONE {
@@ -188,7 +188,7 @@ fn is_withheld(ctx: &ProbeContext, guard: &Guard) -> Option<bool> {
         let header = arg + u64::from(offset);
         (user_word(header)?, user_word(header + 8)?)
     };
-    // A text of another length is another text. Constants of a program may not be in memory yet, so no more of them is read than that.
+    // A text of another length is another text. Constants of a program may not be in memory yet, so only a text of this length is read.
     if len != guard.len {
         return Some(false);
     }
@@ -238,7 +238,7 @@ fn find_one<const I: usize>(found: &mut Found, ctx: &ProbeContext, capture: &Cap
     }
 }
 
-/// The value of a capture, and the length of its text, zero if it is none.
+/// The value of a capture, and the length of its text; zero if it is not a text.
 #[inline(always)]
 fn value(ctx: &ProbeContext, capture: &Capture) -> Option<(u64, u64)> {
     let arg = argument(ctx, capture.arg);
@@ -312,11 +312,11 @@ fn send<const ROOM: usize, const SLOT: usize>(call: Call, found: &Found, is_sing
     true
 }
 
-/// Appends one text. A single one can take the whole room. Of several each can take half of it, because the verifier follows the
-/// limit of where a text begins and of how long it is, but not that both add up.
+/// Appends one text. A single text can take the whole room. Of several texts, each can take half of the room. The verifier tracks the limit
+/// of a text's start and of its length, but not of their sum.
 ///
-/// All that is counted is counted in the record itself: of numbers on the stack the verifier follows every value they may have through the
-/// texts that come after, and kernels up to 6.1 give up on that.
+/// All counters are in the record itself. For numbers on the stack, the verifier follows every possible value through the texts that come
+/// after. Kernels up to 6.1 exceed the verifier's limits on that.
 #[inline(always)]
 fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found, is_single: bool) {
     let text = found.text[I];
@@ -325,7 +325,7 @@ fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found, is_si
     }
     let capture = if found.is_joined { 0 } else { I };
     let call = bytes.cast::<Call>();
-    // SAFETY: the slot begins with the record, which was written; only addresses are made.
+    // SAFETY: the slot begins with the record, which was written; only addresses are computed.
     let (len, text_len, text_total, missing) = unsafe {
         (
             &raw mut (*call).header.len,
@@ -338,7 +338,7 @@ fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found, is_si
     let (n, ret);
     if is_single {
         n = at_most(text.len, ROOM as u64);
-        // SAFETY: behind the record is room for `ROOM` bytes; the helper checks the source.
+        // SAFETY: the room after the record is `ROOM` bytes; the helper checks the source.
         ret = unsafe { copy_user(bytes.add(SIZE).cast(), n as u32, text.at as *const _) };
     } else {
         // SAFETY: as above. Volatile, so that it is read again.
@@ -357,7 +357,7 @@ fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found, is_si
         }
         n = at_most(text.len, half);
         let at = behind(bytes, start, SIZE as u64 + half);
-        // SAFETY: `start + n` is no more than the slot has.
+        // SAFETY: `start + n` is at most the size of the slot.
         ret = unsafe { copy_user(at.cast(), n as u32, text.at as *const _) };
     }
     change(text_total, |it| it.saturating_add(text.len as u32));
@@ -372,7 +372,7 @@ fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found, is_si
 /// Changes a number in the record.
 #[inline(always)]
 fn change<T>(number: *mut T, to: impl FnOnce(T) -> T) {
-    // SAFETY: the number is one of the record.
+    // SAFETY: the number belongs to the record.
     let new = to(unsafe { number.read_volatile() });
     // SAFETY: as above.
     unsafe { number.write_volatile(new) };
@@ -394,11 +394,11 @@ fn argument(ctx: &ProbeContext, i: u8) -> u64 {
     }
 }
 
-/// One register at the moment of the hit. Hidden from the optimizer, which would else fold several reads into one at a computed
-/// address; the verifier wants a constant one in the context.
+/// One register at the moment of the hit. The value is hidden from the optimizer, which would otherwise merge several reads into one at a
+/// computed address. The verifier requires a constant offset in the context.
 #[inline(always)]
 fn register(ctx: &ProbeContext, i: usize) -> u64 {
-    // SAFETY: the context is a `pt_regs`, of which these are words.
+    // SAFETY: the context is a `pt_regs`, and these are its words.
     opaque(unsafe { ctx.as_ptr().cast::<u64>().add(i).read_volatile() })
 }
 

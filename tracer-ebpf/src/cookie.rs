@@ -1,7 +1,7 @@
-//! Which probe was hit, on kernels that have no helper for it (before Linux 5.15): the probe's own name says so.
+//! Identifies the probe that was hit on kernels without a helper for it (before Linux 5.15): the probe's own name contains the cookie.
 //!
-//! `uprobe_dispatcher` of the kernel's `trace_uprobe.c` leaves a note of the probe at hand with the running task before it runs a program,
-//! and the probe has the path it was attached by. `tracer_abi::cookie` tells what that looks like.
+//! Before the kernel's `uprobe_dispatcher` (`trace_uprobe.c`) runs a program, it stores a pointer to the probe in the running task. The
+//! probe contains the path that it was attached by. `tracer_abi::cookie` defines the encoding.
 
 use tracer_abi::cookie::{self, DIRECTORY, WORDS};
 
@@ -10,14 +10,14 @@ use crate::{
     maps::{IS_NAMED, offset},
 };
 
-/// Whether cookies are in names. Volatile, as the compiler believes the global to be zero.
+/// True if names contain cookies. The read is volatile: the compiler assumes that the global is zero.
 #[inline(always)]
 pub fn is_named() -> bool {
     // SAFETY: the pointer is that of a live static.
     unsafe { (&raw const IS_NAMED).read_volatile() != 0 }
 }
 
-/// The cookie of the probe that this program runs for; nothing where the kernel's memory cannot be read.
+/// The cookie of the probe that this program runs for; `None` if the kernel's memory cannot be read.
 #[inline(always)]
 pub fn of_name() -> Option<u64> {
     let utask: u64 = read(current_task(), offset!(task_utask))?;
@@ -25,5 +25,5 @@ pub fn of_name() -> Option<u64> {
     let probe: u64 = read(dispatch, offset!(dispatch_probe))?;
     let name: u64 = read(probe, offset!(probe_filename))?;
     let words: [u64; WORDS] = read(name, DIRECTORY.len() as u32)?;
-    Some(cookie::read(words))
+    Some(cookie::decode(words))
 }

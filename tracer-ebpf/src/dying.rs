@@ -1,8 +1,9 @@
-//! What becomes of a process of ours after its exit: its memory is freed, its parent is told and waits for it, the kernel lets go of it.
-//! Only then are its times whole (`docs/kernel-facts.md`).
+//! The steps after the exit of a traced process: its memory is freed, its parent is notified and waits for it, the kernel releases it. Its
+//! times are complete only after that (`docs/kernel-facts.md`).
 //!
-//! The last of this happens after a grace period, in whoever runs at that moment, when another process may have the number: all here goes by
-//! number and birth. What is skipped or pushed out of the map is missed: user space waits for it only so long.
+//! The release happens after a grace period, in whichever task runs at that moment. Another process may have the number by then, so all
+//! lookups use number and birth. A release that is skipped, or evicted from the map, is missed: user space waits for it only for a limited
+//! time.
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
@@ -15,7 +16,7 @@ use crate::{
     record::{header, send, wake_if_filling},
 };
 
-/// The same on all machines that gotrace runs on.
+/// The number is the same on all machines that gotrace runs on.
 const SIGCHLD: i32 = 17;
 
 /// A process whose exit was sent, by number and birth.
@@ -26,47 +27,47 @@ pub struct Dying {
     tgid: u64,
 }
 
-/// An exit was sent.
+/// Adds a process whose exit was sent.
 #[inline(always)]
 pub fn enter(tgid: u32, born_ns: u64) {
     let key = Dying {
         born_ns,
         tgid: tgid.into(),
     };
-    // Without room it is missed.
+    // If the map is full, the release is missed.
     let _full = DYING.insert(key, 0, 0);
 }
 
-/// Arguments of the tracepoint: the signal first. The last `SIGCHLD` of a dying task is the word to its own parent; those before tell of
+/// The signal is the first argument of the tracepoint. The last `SIGCHLD` of a dying task notifies its own parent; earlier ones come from
 /// its children (`exit_notify` of `kernel/exit.c`).
 #[btf_tracepoint(function = "signal_generate")]
 pub fn on_signal(ctx: BtfTracePointContext) -> i32 {
     if ctx.arg::<i32>(0) == SIGCHLD {
-        tell();
+        note_parent_notified();
     }
     0
 }
 
 #[inline(always)]
-fn tell() -> Option<()> {
+fn note_parent_notified() -> Option<()> {
     let key = Dying {
         born_ns: born(current_task()),
         tgid: current_tgid().into(),
     };
     let ended = DYING.get_ptr_mut(key)?;
-    // SAFETY: the map keeps the element while the program runs, at worst for another process; the helper has no conditions.
+    // SAFETY: the map keeps the element while the program runs, possibly for another process; the helper has no conditions.
     unsafe { ended.write(bpf_ktime_get_boot_ns()) };
     Some(())
 }
 
-/// Argument of the tracepoint: the task that nothing refers to any more.
+/// The argument of the tracepoint is a task without references.
 #[btf_tracepoint(function = "sched_process_free")]
 pub fn on_free(ctx: BtfTracePointContext) -> i32 {
     reap(ctx.arg(0));
     0
 }
 
-/// The leader goes last: by then the times of all its threads are in `signal` (`__exit_signal` of `kernel/exit.c`).
+/// The leader is released last: by then `signal` contains the times of all its threads (`__exit_signal` of `kernel/exit.c`).
 #[inline(always)]
 fn reap(task: u64) -> Option<()> {
     if read::<u64>(task, offset!(task_group_leader))? != task {

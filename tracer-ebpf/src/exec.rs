@@ -1,4 +1,4 @@
-//! A process of ours became another program: its arguments, environment, directory and file, from the new address space.
+//! A traced process executed a program: its arguments, environment, directory and file, from the new address space.
 
 use core::mem::MaybeUninit;
 
@@ -16,9 +16,9 @@ use tracer_abi::{BLOCK_MAX, Exec, Kind, NAMES_MAX, Name, Ours, PATH_MAX};
 use crate::{
     kernel::{born, current_task, current_tgid, fetch, read_or_zero},
     lineage,
-    log::say,
+    log::info,
     maps::{NAMES, OURS, offset},
-    path::{Place, walk},
+    path::{KernelPath, walk},
     record::{count_lost, count_seen, header},
     redundant::{Instance, n_backup, wake},
     scratch::ScratchSlot,
@@ -28,7 +28,7 @@ use crate::{
 
 const PAGE: u64 = 4096;
 
-/// Arguments of the tracepoint: the running task, its thread id before, and the `linux_binprm`.
+/// Arguments of the tracepoint: the running task, its previous thread id, and the `linux_binprm`.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
     record(&ctx, Instance::Primary, || {
@@ -46,7 +46,8 @@ pub fn on_exec_backup(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A backup: see `redundant`. Without the `linux_binprm`: the same file is that of the new address space (`begin_new_exec` of `fs/exec.c`).
+/// A backup: see `redundant`. It does not receive the `linux_binprm`; the new address space refers to the same file (`begin_new_exec` of
+/// `fs/exec.c`).
 #[tracepoint]
 pub fn on_exec_late(ctx: TracePointContext) -> u32 {
     record(&ctx, Instance::Backup, || {
@@ -57,7 +58,7 @@ pub fn on_exec_late(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `file` tells the kernel's `file` of the new program.
+/// `file` returns the kernel's `file` of the new program.
 #[inline(always)]
 fn record<C: EbpfContext>(ctx: &C, instance: Instance, file: impl FnOnce() -> u64) -> Option<()> {
     let tgid = current_tgid();
@@ -83,13 +84,13 @@ fn record<C: EbpfContext>(ctx: &C, instance: Instance, file: impl FnOnce() -> u6
         count_lost(Kind::EXEC);
         return None;
     };
-    // A number that the verifier knows nothing of: it need not look at all that follows twice.
+    // The verifier knows no bounds of this number, so it does not check the following code twice.
     let is_new = scratch.launder(u64::from(known.is_none()));
     let len = fill(&scratch, task, born_ns, file);
     if scratch.send(len) {
-        say!(ctx, "exec of {}, {} bytes", tgid, len);
+        info!(ctx, "exec of {}, {} bytes", tgid, len);
     } else {
-        say!(ctx, "exec of {} lost", tgid);
+        info!(ctx, "exec of {} lost", tgid);
         count_lost(Kind::EXEC);
     }
     scratch.release();
@@ -99,21 +100,21 @@ fn record<C: EbpfContext>(ctx: &C, instance: Instance, file: impl FnOnce() -> u6
     Some(())
 }
 
-/// Whether the other of both programs has seen this exec of the process.
+/// True if the other instance has already handled this exec of the process.
 #[inline(always)]
 fn is_done(known: Option<*mut Ours>) -> bool {
     // SAFETY: the map keeps the element while the program runs.
     known.is_some_and(|it| unsafe { (*it).exec } == exec_id())
 }
 
-/// What is another one after each exec, and never zero after the first (`begin_new_exec` of `fs/exec.c`).
+/// A number that changes with each exec and is never zero after the first (`begin_new_exec` of `fs/exec.c`).
 #[inline(always)]
 fn exec_id() -> u32 {
     read_or_zero(current_task(), offset!(task_self_exec_id))
 }
 
-/// Largest resident set until now, in pages; all ones if it cannot be read. At an exec the address space that is left has just been
-/// added (`exec_mmap` of `fs/exec.c`).
+/// Largest resident set until now, in pages; all ones if it cannot be read. At an exec, the kernel has just added the previous address
+/// space (`exec_mmap` of `fs/exec.c`).
 #[inline(always)]
 fn max_rss_pages(task: u64) -> u64 {
     let mut failed = 0;
@@ -122,11 +123,11 @@ fn max_rss_pages(task: u64) -> u64 {
     pages | !same(failed, 0)
 }
 
-/// Takes a process among those that are followed, if its new program has a name that is looked for: the task, which the kernel has named
-/// after the path that was executed (`begin_new_exec` of `fs/exec.c`), or the file, to which that path may be a link.
+/// Traces a process from now on if its new program has one of the listed names. The name is that of the task, which the kernel takes from
+/// the executed path (`begin_new_exec` of `fs/exec.c`), or that of the file. The path may be a link to the file.
 #[inline(always)]
 fn adopt(tgid: u32, file: u64) -> Option<*mut Ours> {
-    // Where nothing is looked for this is all it costs.
+    // With an empty list, this is the whole cost.
     let first = NAMES.get(0)?;
     if first.0[0] == 0 {
         return None;
@@ -153,7 +154,8 @@ fn adopt(tgid: u32, file: u64) -> Option<*mut Ours> {
     None
 }
 
-/// `go1.27`, `go-1.22`: what copies and links of the `go` command are called where there are several. User space looks what it is.
+/// True for `go1.27` or `go-1.22`: names of copies of the `go` command, and of links to it, where several versions are installed. User
+/// space checks the file.
 #[inline(always)]
 fn has_version(Name([first, _]): Name) -> bool {
     const GO: u64 = u16::from_le_bytes(*b"go") as u64;
@@ -161,35 +163,35 @@ fn has_version(Name([first, _]): Name) -> bool {
     first & 0xffff == GO && (third.is_ascii_digit() || matches!(third, b'-' | b'.'))
 }
 
-/// Name of a file, if it has less than 16 bytes, as a task has it.
+/// The name of a file, in the form of a task's name, if it is shorter than 16 bytes.
 #[inline(always)]
 fn file_name(file: u64) -> Name {
-    let dentry = Place::read(file, offset!(file_path)).dentry;
+    let dentry = KernelPath::read(file, offset!(file_path)).dentry;
     let name = dentry.wrapping_add(u64::from(offset!(dentry_name)));
     let text: u64 = read_or_zero(name, offset!(qstr_name));
     let mut found = Name([0; 2]);
     let len = size_of::<Name>() as u32;
-    // SAFETY: the helper writes as many bytes as it is told at the most, and checks what it reads.
+    // SAFETY: the helper writes at most `len` bytes, and checks the source.
     let ret = unsafe { bpf_probe_read_kernel_str((&raw mut found).cast(), len, text as *const _) };
-    // With its end, a name of 15 bytes takes all; a longer one is cut to that.
+    // With its NUL, a name of 15 bytes fills the buffer. A longer name is cut to this length.
     if ret > 0 { found } else { Name([0; 2]) }
 }
 
-/// Name of the running thread. Not by `aya_ebpf`'s function: that clears the space first, by a call of a function, and kernels up to 6.1
-/// look at a program of several functions value by value.
+/// Name of the running thread. The function of `aya_ebpf` is not used: it clears the buffer by a function call, and kernels up to 6.1 check
+/// a program of several functions value by value.
 #[inline(always)]
 fn current_name() -> Option<Name> {
     let mut name = MaybeUninit::<Name>::uninit();
     let len = size_of::<Name>() as u32;
-    // SAFETY: the helper writes as many bytes as it is told, all of them unless it fails.
+    // SAFETY: the helper writes `len` bytes, or fails.
     let ret = unsafe { bpf_get_current_comm(name.as_mut_ptr().cast(), len) };
-    // SAFETY: it was written, and any bits are a valid value of these integers.
+    // SAFETY: the helper wrote it, and any bits are a valid value of these integers.
     (ret == 0).then(|| unsafe { name.assume_init() })
 }
 
 /// Writes the whole record and returns its length.
 ///
-/// What is read goes to the record at once, and without a branch: see `verifier::branchless`.
+/// Each value that is read is written to the record at once, and without a branch: see `verifier::branchless`.
 #[inline(always)]
 fn fill(scratch: &ScratchSlot, task: u64, born_ns: u64, file: u64) -> u64 {
     const ARGV: usize = size_of::<Exec>();
@@ -203,11 +205,11 @@ fn fill(scratch: &ScratchSlot, task: u64, born_ns: u64, file: u64) -> u64 {
 
     let mm: u64 = read_or_zero(task, offset!(task_mm));
     let argv = Block::read(scratch, mm, offset!(mm_arg_start), offset!(mm_arg_end));
-    // SAFETY: the scratch space holds everything up to the limits that are checked on the way.
+    // SAFETY: the scratch space holds every part up to its limit, and each limit is checked.
     let argv_len = argv.copy(scratch, unsafe { bytes.add(ARGV) });
     let mut flags = argv.is_unreadable(argv_len) & u64::from(Exec::ARGV_UNREADABLE);
     let at = scratch.launder(ARGV as u64 + argv_len);
-    // SAFETY: the space begins with room for the record and is aligned for it; so below.
+    // SAFETY: the space begins with room for the record and is aligned for it; the same holds below.
     unsafe {
         (&raw mut (*exec).argv_len).write(argv_len as u32);
         (&raw mut (*exec).argv_total).write(argv.total as u32);
@@ -223,15 +225,15 @@ fn fill(scratch: &ScratchSlot, task: u64, born_ns: u64, file: u64) -> u64 {
     }
 
     let fs: u64 = read_or_zero(task, offset!(task_fs));
-    let root = Place::read(fs, offset!(fs_root));
-    let cwd = Place::read(fs, offset!(fs_pwd));
+    let root = KernelPath::read(fs, offset!(fs_root));
+    let cwd = KernelPath::read(fs, offset!(fs_pwd));
     let cwd = walk(scratch, behind(bytes, at, CWD_MAX), cwd, root);
     flags |= cwd.is_cut & u64::from(Exec::CWD_CUT);
     flags |= cwd.is_unreadable & u64::from(Exec::CWD_UNREADABLE);
     let at = scratch.launder(at + cwd.len);
     unsafe { (&raw mut (*exec).cwd_len).write(cwd.len as u32) };
 
-    let exe = Place::read(file, offset!(file_path));
+    let exe = KernelPath::read(file, offset!(file_path));
     let exe = walk(scratch, behind(bytes, at, EXE_MAX), exe, root);
     flags |= exe.is_cut & u64::from(Exec::EXE_CUT);
     flags |= exe.is_unreadable & u64::from(Exec::EXE_UNREADABLE);
@@ -244,7 +246,7 @@ fn fill(scratch: &ScratchSlot, task: u64, born_ns: u64, file: u64) -> u64 {
     at
 }
 
-/// Who runs it: the user, the parent, the cgroup.
+/// Writes the user, the parent and the cgroup of the process.
 #[inline(always)]
 fn write_owner(exec: *mut Exec, task: u64) {
     let mut failed = 0;
@@ -260,13 +262,13 @@ fn write_owner(exec: *mut Exec, task: u64) {
     }
 }
 
-/// Which file it is; zeroes if that cannot be read.
+/// Writes the identity of the file; zeroes if it cannot be read.
 #[inline(always)]
 fn write_file(exec: *mut Exec, file: u64) {
     let inode: u64 = read_or_zero(file, offset!(file_inode));
     let sb: u64 = read_or_zero(inode, offset!(inode_sb));
     let sec: u64 = read_or_zero(inode, offset!(inode_ctime_sec));
-    // Since 6.13 the top bit says that somebody has asked for the time (multigrain timestamps); older kernels leave it clear.
+    // Since 6.13 the top bit is set if the time was queried (multigrain timestamps). Older kernels leave it clear.
     let nsec = read_or_zero::<u32>(inode, offset!(inode_ctime_nsec)) & 0x7fff_ffff;
     let ino = read_or_zero(inode, offset!(inode_ino));
     let size = read_or_zero(inode, offset!(inode_size));
@@ -297,7 +299,7 @@ impl Block {
         }
     }
 
-    /// Copies as much of it as can be read, at most `BLOCK_MAX` bytes, and returns how much that was. `to` has room for that and two pages.
+    /// Copies the readable part, at most `BLOCK_MAX` bytes, and returns its length. `to` has room for that and two pages.
     #[inline(always)]
     fn copy(&self, scratch: &ScratchSlot, to: *mut u8) -> u64 {
         let n = at_most(self.total, BLOCK_MAX as u64);
@@ -305,14 +307,14 @@ impl Block {
         if unsafe { bpf_probe_read_user(to.cast(), n as u32, self.start as *const _) } == 0 {
             return scratch.launder(n);
         }
-        // Part of it is not in memory, where a program may not wait for it: take the pages before that.
+        // Part of the block is not in memory, and a program cannot wait for it here: copy the pages before it.
         let n = scratch.launder(n);
         let mut done = scratch.launder(0);
         for _ in 0..=BLOCK_MAX as u64 / PAGE {
             let source = self.start + done;
             let (left, page) = (n - done, PAGE - source % PAGE);
             let step = opaque(choose(less(left, page), left, page)) & (2 * PAGE - 1);
-            // Only behind the last step is it all of it, and then nothing is left.
+            // `done` equals `BLOCK_MAX` only after the last step, and then nothing is left to copy.
             let at = behind_masked::<{ BLOCK_MAX as u32 - 1 }>(to, done);
             // SAFETY: as above.
             let ret = unsafe { bpf_probe_read_user(at.cast(), step as u32, source as *const _) };
@@ -324,7 +326,7 @@ impl Block {
         scratch.launder(done)
     }
 
-    /// A mask: whether nothing was copied where there is something.
+    /// A mask: true if nothing was copied from a block that is not empty.
     #[inline(always)]
     fn is_unreadable(&self, len: u64) -> u64 {
         same(len, 0) & !same(self.total, 0)

@@ -1,4 +1,4 @@
-//! The last thread of a process of ours is gone.
+//! The last thread of a traced process exits.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
@@ -17,33 +17,33 @@ use crate::{
 /// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`.
 const GROUP_EXIT: u32 = 4;
 
-/// Most threads whose times are added up.
+/// Most threads whose times are added.
 const THREADS_MAX: u32 = 128;
 
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn on_exit(_: BtfTracePointContext) -> i32 {
-    forget();
+    record();
     0
 }
 
-/// See `turn`, as for the next. What another has seen is not in `OURS` any more.
+/// A backup: see `redundant`; the same holds for the next. An exit that the other instance has handled is no longer in `OURS`.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn on_exit_backup(_: BtfTracePointContext) -> i32 {
-    forget();
+    record();
     0
 }
 
 #[tracepoint]
 pub fn on_exit_late(_: TracePointContext) -> u32 {
-    forget();
+    record();
     wake();
     0
 }
 
-/// `signal->live` counts the threads that have not begun to exit; it was lowered before this tracepoint. Two threads that exit
-/// at once may both see zero, but only one can delete the entry.
+/// `signal->live` counts the threads that have not begun to exit; the kernel decrements it before this tracepoint. Two threads that exit at
+/// once may both read zero, but only one of them can delete the entry.
 #[inline(always)]
-fn forget() -> Option<()> {
+fn record() -> Option<()> {
     let tgid = current_tgid();
     let ours = OURS.get_ptr(tgid)?;
     let task = current_task();
@@ -72,8 +72,8 @@ fn forget() -> Option<()> {
     Some(())
 }
 
-/// Largest resident set of the address space. Since Linux 6.16 it is still there at this moment (`do_exit` of `kernel/exit.c`). The sum is
-/// what the kernel itself takes for it (`get_mm_rss` of `include/linux/mm.h`), which has no part that lies on some CPU.
+/// Largest resident set of the address space. Since Linux 6.16 it still exists at this moment (`do_exit` of `kernel/exit.c`). The kernel
+/// computes the same sum (`get_mm_rss` of `include/linux/mm.h`), which omits parts that are pending on a CPU.
 #[inline(always)]
 fn own_rss_pages(task: u64) -> Option<u64> {
     /// `MM_FILEPAGES`, `MM_ANONPAGES` and `MM_SHMEMPAGES` of `include/linux/mm_types_task.h`.
@@ -94,7 +94,7 @@ fn own_rss_pages(task: u64) -> Option<u64> {
     Some(most.max(now))
 }
 
-/// What `wait` will report of the process: `wait_task_zombie` of `kernel/exit.c`.
+/// The status that `wait` will report: `wait_task_zombie` of `kernel/exit.c`.
 #[inline(always)]
 fn status(task: u64, signal: u64) -> Option<u32> {
     if read::<u32>(signal, offset!(signal_flags))? & GROUP_EXIT != 0 {
@@ -104,8 +104,8 @@ fn status(task: u64, signal: u64) -> Option<u32> {
     read(leader, offset!(task_exit_code))
 }
 
-/// `signal` has the times of threads that were released. Still on its list are this one, a leader that ended before the others,
-/// and threads that are ending at this moment.
+/// `signal` contains the times of released threads. The thread list still contains this thread, a leader that ended before the others, and
+/// threads that are ending at this moment.
 #[inline(always)]
 fn add_threads(exit: &mut Exit, signal: u64) -> Option<()> {
     let head = signal + u64::from(offset!(signal_thread_head));

@@ -1,4 +1,4 @@
-//! A process of ours made another: that one is ours too.
+//! A traced process forked: the child is traced too.
 
 use aya_ebpf::{
     EbpfContext,
@@ -9,7 +9,7 @@ use tracer_abi::{Fork, Kind, Ours};
 
 use crate::{
     kernel::{born, current_task, current_tgid, read},
-    log::say,
+    log::info,
     maps::{OURS, offset},
     record::{count_lost, count_seen, header, send, wake_if_filling},
     redundant::{child_at, n_backup, wake},
@@ -22,7 +22,7 @@ pub fn on_fork(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// See `turn`, as for the next.
+/// A backup: see `redundant`; the same holds for the next.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn on_fork_backup(ctx: BtfTracePointContext) -> i32 {
     follow(&ctx, ctx.arg(1));
@@ -47,7 +47,7 @@ fn follow<C: EbpfContext>(ctx: &C, task: u64) -> Option<()> {
     let child: u32 = read(task, offset!(task_tgid))?;
     let tid: u32 = read(task, offset!(task_pid))?;
     if child != tid {
-        return None; // A thread.
+        return None; // The new task is a thread.
     }
     let child_born_ns: u64 = read(task, offset!(task_start_boottime))?;
     if n_backup() != 0 && is_known(child, child_born_ns) {
@@ -71,7 +71,7 @@ fn follow<C: EbpfContext>(ctx: &C, task: u64) -> Option<()> {
         count_seen(Kind::TRACK);
         count_lost(Kind::TRACK);
     }
-    say!(ctx, "fork of {}", child);
+    info!(ctx, "fork of {}", child);
     let header = header(Kind::FORK, size_of::<Fork>() as u64, born(current_task()));
     send(
         Kind::FORK,
@@ -86,8 +86,8 @@ fn follow<C: EbpfContext>(ctx: &C, task: u64) -> Option<()> {
     Some(())
 }
 
-/// The new task, which this tracepoint's record only has the number of: the last child of the running task, or of that one's parent if
-/// it was made to be its brother (`CLONE_PARENT`). No thread is among them.
+/// The new task. The record of this tracepoint contains only its number. The task is the last child of the running task, or of the running
+/// task's parent if it was made a sibling (`CLONE_PARENT`). Threads are not in these lists.
 #[inline(always)]
 fn newest_child(ctx: &TracePointContext) -> Option<u64> {
     let tid: u32 = read(ctx.as_ptr() as u64, child_at())?;
@@ -102,7 +102,7 @@ fn newest_child(ctx: &TracePointContext) -> Option<u64> {
     None
 }
 
-/// Whether the other of both programs has seen this fork.
+/// True if the other instance has already handled this fork.
 #[inline(always)]
 fn is_known(child: u32, born_ns: u64) -> bool {
     // SAFETY: the map keeps the element while the program runs.

@@ -1,5 +1,5 @@
-//! Who is above a process that is followed by its name. What started it is not followed, so nobody else tells; and it may be gone a
-//! moment later.
+//! The ancestors of a process that is traced because of its name. Its ancestors are not traced, so no other record names them, and they may
+//! exit a moment later.
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use tracer_abi::{Above, Kind, LINEAGE_MAX, Lineage};
@@ -10,7 +10,7 @@ use crate::{
     record::{count_lost, count_seen, header},
 };
 
-/// Sends it, behind the exec that woke the reader.
+/// Sends the record, after the exec that woke the reader.
 #[inline(always)]
 pub fn send(task: u64) {
     count_seen(Kind::LINEAGE);
@@ -35,11 +35,11 @@ pub fn send(task: u64) {
             }
             None => Above::default(),
         };
-        // SAFETY: the room is the program's until it is submitted; `i` is below the length of the array.
+        // SAFETY: the slot belongs to the program until it is submitted; `i` is below the length of the array.
         unsafe { (&raw mut (*lineage).above[i]).write(above) };
     }
     let header = header(Kind::LINEAGE, size_of::<Lineage>() as u64, born(task));
-    // SAFETY: as above; with these all of it is written.
+    // SAFETY: as above; with these writes the whole record is initialized.
     unsafe {
         (&raw mut (*lineage).header).write(header);
         (&raw mut (*lineage).n).write(n);
@@ -48,8 +48,8 @@ pub fn send(task: u64) {
     room.submit(u64::from(BPF_RB_NO_WAKEUP));
 }
 
-/// The leader of the process above, unless that is the first of all. `real_parent` is the thread that forked, or who took its place when
-/// it was gone.
+/// The leader of the parent process, except the first process of the machine. `real_parent` is the thread that forked, or its replacement
+/// after its exit.
 #[inline(always)]
 fn leader_above(task: u64) -> Option<u64> {
     let parent: u64 = read(task, offset!(task_real_parent))?;

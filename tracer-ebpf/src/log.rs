@@ -1,18 +1,18 @@
-//! What the programs do, as text for who works on them. Only in an object that was built with the feature `log` (`cargo xtask
-//! kernel-log`); in the committed one every call of this is nothing.
+//! Log messages for developers of the programs. They exist only in an object built with the feature `log` (`cargo xtask kernel-log`). In
+//! the committed object, each call is empty.
 
 #[cfg(feature = "log")]
-macro_rules! say {
+macro_rules! info {
     ($ctx:expr, $($words:tt)+) => {
         ::aya_log_ebpf::info!($ctx, $($words)+)
     };
 }
 
 #[cfg(not(feature = "log"))]
-macro_rules! say {
+macro_rules! info {
     ($ctx:expr, $($words:tt)+) => {
         let _ = $ctx;
     };
 }
 
-pub(crate) use say;
+pub(crate) use info;

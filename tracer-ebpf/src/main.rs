@@ -1,8 +1,8 @@
-//! gotrace's kernel programs: see whether a process is ours, copy what is known of it at that moment, submit, count losses.
+//! gotrace's kernel programs: check whether a process is traced, copy its state at that moment, submit the record, count losses.
 //!
-//! Nothing here knows Go, a policy or a path. Each program begins with one look-up of the process in `OURS`; a process that is
-//! not there costs nothing more. There is one file per hook; `maps` holds all state, `kernel` all reading of kernel structures.
-//! Facts about the kernel that this code relies on are in `docs/kernel-facts.md`, with proofs.
+//! The programs contain no knowledge of Go, no policy and no path. Each program first looks up the process in `OURS`; for other processes
+//! this is the whole cost. There is one file per hook; `maps` holds all state, and `kernel` reads kernel structures. Facts about the kernel
+//! that this code relies on are in `docs/kernel-facts.md`, with proofs.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch, core_intrinsics)]
@@ -28,11 +28,11 @@ mod verifier;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Never reached: the verifier refuses a program that could get here.
+    // Unreachable: the verifier rejects a program that could get here.
     loop {}
 }
 
-/// Reading kernel memory needs a GPL-compatible licence.
+/// Reading kernel memory requires a GPL-compatible licence.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,7 +1,7 @@
-//! The path of a dentry, as its components from the last to the root of the process.
+//! The path of a dentry: its components, from the last one up to the root of the process.
 //!
-//! `bpf_d_path` is not allowed in the scheduler's tracepoints (its allow-list is in `kernel/trace/bpf_trace.c`), so this is the
-//! walk of `prepend_path` in `fs/d_path.c` without its locks: a rename of a parent directory at this very moment can mix both paths.
+//! `bpf_d_path` is not allowed in the scheduler's tracepoints (its allow-list is in `kernel/trace/bpf_trace.c`). This module does the walk
+//! of `prepend_path` in `fs/d_path.c` without its locks. A rename of a parent directory at the same moment can therefore mix both paths.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_abi::{DEPTH_MAX, PATH_MAX};
@@ -17,21 +17,21 @@ use crate::{
 /// Longest name of a component.
 const NAME_MAX: u64 = 255;
 
-/// Bytes after which no more name is written: any would fit.
+/// Length after which no further name is written, because a name of any length must fit.
 const LEN_MAX: u64 = PATH_MAX as u64 - NAME_MAX - 1;
 
-/// Components, and the mounts that are crossed between them.
+/// Most steps: components, and the mounts that are crossed between them.
 const STEPS_MAX: usize = DEPTH_MAX + 16;
 
-/// A place in the tree of mounts: what the kernel calls `struct path`. Zeroes where it could not be read.
+/// A position in the tree of mounts; the kernel calls it `struct path`. Zeroes if it could not be read.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct KernelPath {
     pub mnt: u64,
     pub dentry: u64,
 }
 
-impl Place {
-    /// Reads the `struct path` that lies `offset` bytes behind `base`.
+impl KernelPath {
+    /// Reads the `struct path` at `offset` bytes after `base`.
     #[inline(always)]
     pub fn read(base: u64, offset: u32) -> Self {
         let path = base.wrapping_add(u64::from(offset));
@@ -51,19 +51,19 @@ pub struct Walked {
     pub is_unreadable: u64,
 }
 
-// What ends a walk, as bits, since several can be true at once.
+// Reasons to end a walk, as bits, because several can hold at once.
 const ROOT: u64 = 1;
 const FULL: u64 = 2;
 const UNREADABLE: u64 = 4;
 
 /// Writes the components of `from` up to `root` to `to`, at most `PATH_MAX` bytes. `to` has room for twice as many.
 ///
-/// A step has no branch but the one that ends the walk, see `verifier::branchless`.
+/// A step has no branch except the one that ends the walk: see `verifier::branchless`.
 #[inline(always)]
-pub fn walk(scratch: &ScratchSlot, to: *mut u8, from: Place, root: Place) -> Walked {
+pub fn walk(scratch: &ScratchSlot, to: *mut u8, from: KernelPath, root: KernelPath) -> Walked {
     // A walk to an unknown root would end at another one.
     let is_known = !same(root.dentry, 0);
-    let mut at = Place {
+    let mut at = KernelPath {
         mnt: from.mnt & is_known,
         dentry: from.dentry & is_known,
     };
@@ -90,18 +90,18 @@ pub fn walk(scratch: &ScratchSlot, to: *mut u8, from: Place, root: Place) -> Wal
 }
 
 struct Step {
-    /// Zero, or why there is no next step.
+    /// Zero, or the reason for the end of the walk.
     end: u64,
-    place: Place,
+    place: KernelPath,
     len: u64,
 }
 
-/// Either up to the parent, with the name of `at` written, or over to where its mount is mounted.
+/// Moves to the parent and writes the name of `at`, or moves to the place where the mount of `at` is mounted.
 #[inline(always)]
-fn step(to: *mut u8, len: u64, at: Place, root: Place) -> Step {
+fn step(to: *mut u8, len: u64, at: KernelPath, root: KernelPath) -> Step {
     let mut failed = 0;
     let mnt_root: u64 = fetch(at.mnt, offset!(vfsmount_mnt_root), &mut failed);
-    // `real_mount`: the `struct mount` that this `struct vfsmount` is a member of.
+    // `real_mount`: the `struct mount` that contains this `struct vfsmount`.
     let mount = at.mnt.wrapping_sub(u64::from(offset!(mount_mnt)));
     let above: u64 = fetch(mount, offset!(mount_parent), &mut failed);
     let mountpoint: u64 = fetch(mount, offset!(mount_mountpoint), &mut failed);
@@ -122,12 +122,12 @@ fn step(to: *mut u8, len: u64, at: Place, root: Place) -> Step {
     // SAFETY: within the caller's buffer; the helper checks the source.
     failed |= unsafe { bpf_probe_read_kernel(end.cast(), n as u32, text as *const _) } as u64;
     let end = behind_masked::<{ 2 * PATH_MAX as u32 - 1 }>(to, len + n);
-    // SAFETY: as above. Where no name was written this is behind the end.
+    // SAFETY: as above. If no name was written, this is after the end.
     unsafe { end.write(0) };
     let is_failed = !same(failed, 0);
     Step {
         end: (is_root | is_top | is_loose) & ROOT | is_full & FULL | is_failed & UNREADABLE,
-        place: Place {
+        place: KernelPath {
             mnt: choose(
                 crosses,
                 above.wrapping_add(u64::from(offset!(mount_mnt))),

@@ -1,4 +1,4 @@
-//! What all records share: the header, and the count of those seen and lost.
+//! The parts that all records share: the header, and the counters of records seen and lost.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
@@ -16,7 +16,7 @@ use crate::{
     redundant::submit,
 };
 
-/// A header for the running thread. `len` is that of the whole record.
+/// A header for the running thread. `len` is the length of the whole record.
 #[inline(always)]
 pub fn header(kind: Kind, len: u64, born_ns: u64) -> Header {
     let ids = bpf_get_current_pid_tgid();
@@ -33,7 +33,7 @@ pub fn header(kind: Kind, len: u64, born_ns: u64) -> Header {
     }
 }
 
-/// A record of this kind should be sent.
+/// Counts a record of this kind that should be sent.
 #[inline(always)]
 pub fn count_seen(kind: Kind) {
     if let Some(tally) = TALLIES.get_ptr_mut(u32::from(kind.0)) {
@@ -42,7 +42,7 @@ pub fn count_seen(kind: Kind) {
     }
 }
 
-/// There was no room for it.
+/// Counts a record that the ring buffer had no room for.
 #[inline(always)]
 pub fn count_lost(kind: Kind) {
     if let Some(tally) = TALLIES.get_ptr_mut(u32::from(kind.0)) {
@@ -51,22 +51,22 @@ pub fn count_lost(kind: Kind) {
     }
 }
 
-/// Atomic although the map is per CPU: a uprobe's program can be preempted by another one on the same CPU. Relaxed and with
-/// its result unused it is the `xadd` that every BPF kernel has.
+/// The addition is atomic although the map is per CPU: another program on the same CPU can preempt a uprobe's program. A relaxed addition
+/// with an unused result is the `xadd` that every BPF kernel has.
 #[inline(always)]
 fn add_one(counter: *mut u64) {
-    // SAFETY: the counter is an aligned word of a live map element, and only ever changed atomically.
+    // SAFETY: the counter is an aligned word of a live map element, and is changed only by atomic operations.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
-/// Submit flags of records that the reader acts on at once: a program that may have to be probed, a file to be opened, an end.
+/// Submit flags of records that the reader handles at once: a program that may need probes, a file to open, an exit.
 pub const WAKE: u64 = BPF_RB_FORCE_WAKEUP as u64;
 
-/// Submit flags of all other records, which wait for the next that wakes the reader, or until a quarter of the ring is taken.
+/// Submit flags of all other records. They wait for the next record that wakes the reader, or until a quarter of the ring is full.
 ///
-/// Waking costs ten times what the rest of a record does: an interrupt to this CPU itself (`irq_work_queue` in
-/// `bpf_ringbuf_commit`), on a virtual machine an exit to its host. The kernel's own rule, to wake a reader that had read all there
-/// was, wakes a quick reader for each record.
+/// A wake-up costs ten times as much as the rest of a record: it raises an interrupt on this CPU (`irq_work_queue` in
+/// `bpf_ringbuf_commit`). On a virtual machine this exits to the host. The kernel's default rule wakes a reader that had read everything,
+/// so a fast reader would be woken for each record.
 #[inline(always)]
 pub fn wake_if_filling() -> u64 {
     let ring = (&raw const EVENTS).cast_mut().cast();
@@ -84,7 +84,7 @@ pub fn wake_if_filling() -> u64 {
     }
 }
 
-/// Sends a record of fixed size, counting it.
+/// Sends a record of fixed size and counts it.
 #[inline(always)]
 pub fn send<T: 'static>(kind: Kind, record: &T, flags: u64) {
     count_seen(kind);

@@ -1,7 +1,7 @@
-//! A process of ours renamed a file: how a build's output reaches its place.
+//! A traced process renamed a file: this is how a build's output reaches its final path.
 //!
-//! Only the return of the system call is hooked. By then the kernel has just read the paths itself and their pages are in memory; at
-//! its entry a page may not be, and a program here cannot wait for it. The arguments are still in the process's registers.
+//! Only the return of the system call is hooked. By then the kernel has read the paths, so their pages are in memory. At the entry a page
+//! may be missing, and a program cannot wait for it. At the return, the arguments are still in the process's registers.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -18,19 +18,19 @@ use crate::{
     verifier::bounds::at_most,
 };
 
-/// Where the result lies in the record of a system call tracepoint: after the common fields and the system call's number, as the
-/// `format` files in tracefs say for every system call.
+/// Offset of the result in the record of a system call tracepoint: after the common fields and the system call's number. The `format` files
+/// in tracefs show this for every system call.
 const RESULT: usize = 16;
 
 /// Index in the kernel's `pt_regs` of the first four arguments of a system call.
 #[cfg(bpf_target_arch = "x86_64")]
 const ARGUMENTS: [usize; 4] = [14, 13, 12, 7]; // di, si, dx, r10
 #[cfg(bpf_target_arch = "aarch64")]
-const ARGUMENTS: [usize; 4] = [34, 1, 2, 3]; // orig_x0, for x0 has the result by now
+const ARGUMENTS: [usize; 4] = [34, 1, 2, 3]; // orig_x0, because x0 contains the result by now
 
 const SIZE: usize = size_of::<Rename>();
 
-/// At the return of `renameat`, which is what Go calls on x86_64 and on arm64 (`syscall/syscall_linux.go`).
+/// The return of `renameat`, which Go calls on x86_64 and on arm64 (`syscall/syscall_linux.go`).
 #[tracepoint]
 pub fn on_rename(ctx: TracePointContext) -> u32 {
     record(&ctx);
@@ -52,7 +52,7 @@ fn record(ctx: &TracePointContext) -> Option<()> {
     let bytes: *mut u8 = slot.as_mut_ptr();
     // SAFETY: the slot has room for the record and two paths.
     let old_len = text(unsafe { bytes.add(SIZE) }, old);
-    // SAFETY: as above; the first is no longer than a path can be.
+    // SAFETY: as above; the first path is at most `PATH_MAX` bytes long.
     let new_len = text(unsafe { bytes.add(SIZE + old_len as usize) }, new);
     let len = SIZE as u64 + old_len + new_len;
     let rename = Rename {
@@ -69,15 +69,15 @@ fn record(ctx: &TracePointContext) -> Option<()> {
     Some(())
 }
 
-/// Where the process's registers are, as they were when it entered the kernel.
+/// Address of the process's registers at its entry to the kernel.
 #[inline(always)]
 fn registers(ctx: &TracePointContext) -> u64 {
-    // SAFETY: the pointer is that of a live static; volatile, as the compiler believes the global to be zero.
+    // SAFETY: the pointer is that of a live static; the read is volatile because the compiler assumes that the global is zero.
     if unsafe { (&raw const ARE_REGISTERS_FIRST).read_volatile() } != 0 {
-        // A program may not look there itself, but have it read.
+        // A program may not dereference this address itself; the helper reads it.
         return read_or_zero(ctx.as_ptr().addr() as u64, 0);
     }
-    // SAFETY: these helpers have no conditions; the second takes what the first gives.
+    // SAFETY: these helpers have no conditions; the second takes the result of the first.
     unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 

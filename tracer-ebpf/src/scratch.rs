@@ -26,8 +26,8 @@ pub struct Scratch {
 
 /// The buffer of the running CPU, reserved for one program until [`ScratchSlot::release`] is called.
 ///
-/// A program that is preempted is skipped for other processes on that CPU until it continues, and its backup has a buffer of its own
-/// (`redundant`). No program nests in another. If one ever did, it would find the buffer reserved, and its record would count as lost.
+/// While a program is preempted, the kernel skips it for other processes on that CPU. Its backup has a buffer of its own (`redundant`). No
+/// program nests in another. If one ever did, it would find the buffer reserved, and its record would count as lost.
 pub struct ScratchSlot(*mut Scratch);
 
 impl ScratchSlot {
@@ -51,8 +51,8 @@ impl ScratchSlot {
         Some(Self(scratch))
     }
 
-    /// Returns `n`; the verifier knows no bounds of the result, because it does not track values in maps. Without this it checks the rest of
-    /// the program once for each possible length of an earlier read, and rejects the program after a million steps.
+    /// Returns `n`; the verifier has no bounds of the result, because it does not track values in maps. Otherwise it would check the rest
+    /// of the program for each possible length of an earlier read, and reject the program after a million steps.
     #[inline(always)]
     pub fn launder(&self, n: u64) -> u64 {
         // SAFETY: the map keeps the element; no other program uses it.
@@ -86,7 +86,7 @@ impl ScratchSlot {
 
     #[inline(always)]
     pub fn release(self) {
-        // SAFETY: as in `take`.
+        // SAFETY: as in `acquire`.
         unsafe { (&raw mut (*self.0).busy).write_volatile(0) };
     }
 }

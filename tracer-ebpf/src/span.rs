@@ -1,7 +1,7 @@
-//! Which spans of the `go` command are recorded, and which end belongs to which begin.
+//! Selects the spans of the `go` command to record, and matches the end of a span to its start.
 //!
-//! A warm build has thousands of spans, nearly all of them about loading packages. Those that no prefix admits stay here, and so must
-//! their ends: an end does not say which span it is of, it is of the goroutine's innermost.
+//! A warm build has thousands of spans, nearly all of them about loading packages. Spans without a listed prefix are not sent, and neither
+//! are their ends. An end does not name its span; it belongs to the innermost span of the goroutine.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_abi::{PREFIX_WORDS, PREFIXES_MAX, span};
@@ -11,10 +11,9 @@ use crate::{
     verifier::bounds::{at_most, opaque},
 };
 
-/// Depth down to which it is known what was recorded. Deeper spans all are.
+/// Depth up to which `recorded` remembers which spans were recorded. Deeper spans are all recorded.
 const DEPTH_MAX: u64 = 64;
 
-/// A goroutine.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Goroutine {
@@ -23,16 +22,16 @@ pub struct Goroutine {
     pub tgid: u64,
 }
 
-/// Its open spans.
+/// The open spans of a goroutine.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Open {
-    /// Bit i: the span that is i above the innermost is recorded.
+    /// Bit i: the span i levels outside the innermost is recorded.
     recorded: u64,
     depth: u64,
 }
 
-/// Whether this call is to be recorded. `text` and `len` are those of its first capture.
+/// True if this call is recorded. `text` and `len` belong to its first capture.
 #[inline(always)]
 pub fn is_recorded(kind: u32, goroutine: Goroutine, text: u64, len: u64) -> bool {
     match kind {
@@ -55,11 +54,11 @@ fn open(goroutine: Goroutine, is_wanted: bool) {
     });
     open.recorded = open.recorded << 1 | u64::from(is_wanted);
     open.depth += 1;
-    // An LRU map makes room.
+    // An LRU map evicts an entry if it is full.
     let _ = SPANS.insert(goroutine, open, 0);
 }
 
-/// Whether the span that ends was recorded; an end without a begin is, for user space to wonder at.
+/// True if the ending span was recorded. An end without a start is recorded too; user space reports it.
 #[inline(always)]
 fn close(goroutine: Goroutine) -> bool {
     let Some(open) = SPANS.get_ptr_mut(goroutine) else {
@@ -80,10 +79,10 @@ fn close(goroutine: Goroutine) -> bool {
     depth > DEPTH_MAX || recorded & 1 != 0
 }
 
-/// Whether the text begins like one of those that are asked for, or cannot be read.
+/// True if the text has one of the listed prefixes, or cannot be read.
 #[inline(always)]
 fn is_wanted(text: u64, len: u64) -> bool {
-    // Not a constant: such an array is cleared by a call of a function, see `exec::current_name`.
+    // Not a constant: a constant array is cleared by a function call, see `exec::current_name`.
     let mut words = [opaque(0); PREFIX_WORDS];
     let n = at_most(len, size_of_val(&words) as u64);
     // SAFETY: the array holds as many bytes; the helper checks the source.

@@ -1,27 +1,27 @@
-//! Spans of the `go` command as actions of its graph, and which tool runs belong to which.
+//! Converts spans of the `go` command to actions of its graph, and assigns tool runs to them.
 
 use crate::byte_string::ByteString;
 use crate::event::ProcKey;
 use crate::model::{Action, CallKind, Outcome, Phase, ToolCall};
 
-use super::process::{Process, Span};
-use super::purpose::Head;
+use super::process::{GoSpan, Process};
+use super::purpose::BuildHead;
 use super::{Correlator, output, setting};
 
-/// What the name of an action's span begins with (`work.(*Builder).Do`).
+/// Prefix of the name of an action's span (`work.(*Builder).Do`).
 pub(super) const EXECUTING: &str = "Executing action";
 
-/// What the name of the span begins with in which packages are loaded.
+/// Prefix of the name of the span that loads packages.
 pub(super) const LOADING: &str = "load.PackagesAndErrors";
 
-/// What the name of the span begins with in which `go install` finds out where its outputs go.
+/// Prefix of the name of the span in which `go install` determines the paths of its outputs.
 pub(super) const INSTALLING: &str = "InstallPackages";
 
-/// What the name of the span begins with in which the graph is executed (`work.(*Builder).Do`).
+/// Prefix of the name of the span that executes the graph (`work.(*Builder).Do`).
 pub(super) const DOING: &str = "exec.Builder.Do";
 
-/// Modes of more than one word, so that a mode can be told from the package after it. The longest that fits is meant.
-/// Source: `cmd/go/internal/{work/action.go,test/test.go,run/run.go,tool/tool.go,vet/vet.go}` of Go 1.19 to 1.27.
+/// Modes of more than one word, so that a mode can be distinguished from the package after it. The longest match counts. Source:
+/// `cmd/go/internal/{work/action.go,test/test.go,run/run.go,tool/tool.go,vet/vet.go}` of Go 1.19 to 1.27.
 const MODES: [&str; 19] = [
     "build check cache",
     "preprocess PGO profile",
@@ -44,10 +44,10 @@ const MODES: [&str; 19] = [
     "go vet",
 ];
 
-/// The one mode that names a file before its package (Go 1.26 and later).
+/// The only mode that names a file before its package (Go 1.26 and later).
 const COMPILES_FILE: &str = "cgo compile";
 
-/// Stages of a `go` command worth telling: begin of the span's name, and what to call it.
+/// Reported stages of a `go` command: the prefix of the span's name, and the name of the stage.
 const STAGES: [(&str, &str); 4] = [
     ("Running ", "command"),
     (LOADING, "load"),
@@ -55,7 +55,7 @@ const STAGES: [(&str, &str); 4] = [
     (DOING, "execute"),
 ];
 
-/// Mode and package of an action's span; `None` if the span is no action.
+/// Mode and package of an action's span; `None` if the span is not an action.
 pub(super) fn parse(name: &str) -> Option<(String, Option<ByteString>)> {
     let rest = name.strip_prefix(EXECUTING)?.trim_start();
     let inner = rest
@@ -86,7 +86,7 @@ fn is_first_words(text: &str, words: &str) -> bool {
 }
 
 /// The actions of a `go` process, in order of start, with their tool runs.
-pub(super) fn actions(head: &Head<'_>, calls: &[ToolCall]) -> Vec<Action> {
+pub(super) fn actions(head: &BuildHead<'_>, calls: &[ToolCall]) -> Vec<Action> {
     let process = head.process;
     let is_dry_run = setting::is_dry_run(process);
     let mut actions: Vec<Action> = process.spans.iter().filter_map(action).collect();
@@ -114,7 +114,7 @@ pub(super) fn actions(head: &Head<'_>, calls: &[ToolCall]) -> Vec<Action> {
     actions
 }
 
-/// Marks the action that could not put its target in place, and tells its package.
+/// Marks the action that failed to install its target, and returns its package.
 pub(super) fn fail_install(
     actions: &mut [Action],
     correlator: &Correlator,
@@ -128,14 +128,14 @@ pub(super) fn fail_install(
     failed.package
 }
 
-/// Stages: loading, executing; outermost spans only.
+/// The stages, such as loading and executing. Only outermost spans count.
 pub(super) fn stages(process: &Process) -> Vec<Phase> {
     let mut stages: Vec<Phase> = process.spans.iter().filter_map(stage).collect();
     stages.sort_by_key(|it| it.start);
     stages
 }
 
-fn stage(span: &Span) -> Option<Phase> {
+fn stage(span: &GoSpan) -> Option<Phase> {
     let (_, name) = STAGES
         .iter()
         .find(|(prefix, _)| span.depth <= 1 && span.name.starts_with(prefix))?;
@@ -146,7 +146,7 @@ fn stage(span: &Span) -> Option<Phase> {
     })
 }
 
-fn action(span: &Span) -> Option<Action> {
+fn action(span: &GoSpan) -> Option<Action> {
     let (mode, package) = parse(&span.name)?;
     Some(Action {
         mode,
@@ -165,10 +165,10 @@ fn contains(action: &Action, call: &ToolCall) -> bool {
         && action.end.is_none_or(|end| call.start <= end)
 }
 
-/// Kind of the tool run that the `go` command itself started: gcc under link belongs to the link.
+/// Kind of the tool run that the `go` command itself started: gcc under link counts as the link.
 fn top_kind(calls: &[ToolCall], call: &ToolCall) -> CallKind {
     let mut top = call;
-    // A chain is never longer than the list; the bound ends a cycle that a damaged recording might hold.
+    // A chain is never longer than the list. The bound ends a cycle that a damaged recording might contain.
     for _ in 0..calls.len() {
         match calls.iter().find(|it| Some(it.process) == top.started_by) {
             Some(parent) => top = parent,
@@ -178,7 +178,7 @@ fn top_kind(calls: &[ToolCall], call: &ToolCall) -> CallKind {
     top.kind
 }
 
-/// How well a tool fits an action's mode: several actions of one package may run at once.
+/// The rank of a tool for an action's mode, because several actions of one package may run at once.
 fn fit(mode: &str, kind: CallKind) -> u8 {
     let is_home = match kind {
         CallKind::Link => mode == "link",
@@ -202,8 +202,9 @@ fn fit(mode: &str, kind: CallKind) -> u8 {
     u8::from(is_home) * 2 + u8::from(mode == "build")
 }
 
-/// Whether an action ends without a tool although nobody looked whether one had to run. `go list` needs no program linked, and `go vet`
-/// does not need the package compiled that it looks at. Source: `(*Builder).link` and `(*Builder).build` of `cmd/go/internal/work/exec.go`.
+/// True if an action ended without a tool and the `go` command did not check whether one had to run. `go list` does not link programs. `go
+/// vet` does not need to compile the package that it checks. Source: `(*Builder).link` and `(*Builder).build` of
+/// `cmd/go/internal/work/exec.go`.
 fn is_unchecked(command: &str, action: &Action, calls: &[ToolCall]) -> bool {
     let is_vetted = |it: &ToolCall| it.kind == CallKind::Vet && it.package == action.package;
     match (command, action.mode.as_str()) {
@@ -213,7 +214,7 @@ fn is_unchecked(command: &str, action: &Action, calls: &[ToolCall]) -> bool {
     }
 }
 
-/// Whether a tool had to run. Modes that never run one are executed, and so is what was cut off before it ran any.
+/// True if a tool had to run. Modes that never run a tool count as executed, and so does an action that was cut off before its tool ran.
 fn outcome(action: &Action, calls: &[ToolCall], head: ProcKey) -> Outcome {
     let mut own = action.calls.iter().filter_map(|it| calls.get(*it as usize));
     if own.clone().any(|it| it.is_decisive(head)) {
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_name_tells_mode_and_package() {
+    fn a_span_name_contains_mode_and_package() {
         check("Executing action (build fmt)", "build", Some("fmt"));
         check(
             "Executing action (build check cache fmt)",
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spans_are_no_actions() {
+    fn other_spans_are_not_actions() {
         assert_eq!(parse("load.PackagesAndErrors"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! From processes to builds: each `go` process is one, with everything under it up to the next `go`.
+//! Groups processes into builds: each `go` process is a build, together with everything under it down to the next `go`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,23 +13,23 @@ use crate::origin::{Ci, TraceContext};
 use super::failure::{Children, Seen};
 use super::name::Names;
 use super::process::{Image, Process, total};
-use super::purpose::Head;
-use super::{Correlator, action, call, failure, losses, output, setting, toolless};
+use super::purpose::BuildHead;
+use super::{Correlator, action, call, failure, losses, output, setting, standalone_tools};
 
-/// A `go` process and what it started.
+/// A `go` process and the processes that it started.
 pub(super) struct Family<'a> {
-    pub(super) head: Head<'a>,
+    pub(super) head: BuildHead<'a>,
     /// The nearest `go` process above.
     pub(super) above: Option<ProcKey>,
-    /// Of all processes.
+    /// The children of all processes.
     pub(super) children: &'a Children,
-    /// Everything under it that is not under a nested `go`; programs run for the user, but nothing under those.
+    /// Every process under it that is not under a nested `go`. Programs run for the user are included, but not the processes under them.
     pub(super) members: Vec<&'a Process>,
-    /// Packages of test binaries, by what the linker wrote.
+    /// Packages of test binaries, by the path that the linker wrote.
     pub(super) linked: BTreeMap<ByteString, ByteString>,
 }
 
-/// All builds of a trace, those of tools with no `go` above them included.
+/// All builds of a trace, including those of tools with no `go` above them.
 pub(super) fn builds(correlator: &Correlator) -> Vec<Build> {
     let children = correlator.table.children();
     let commands = correlator
@@ -44,11 +44,11 @@ pub(super) fn builds(correlator: &Correlator) -> Vec<Build> {
     for build in &mut builds {
         build.parent = nearest(build.parent, &others);
     }
-    builds.extend(toolless::builds(correlator, &children));
+    builds.extend(standalone_tools::builds(correlator, &children));
     builds
 }
 
-/// Whether a `go` command is a build: by what it is for, or because it ran a tool for a package (`go list -export`).
+/// True if a `go` command is a build: because of its purpose, or because it ran a tool for a package (`go list -export`).
 fn is_build(build: &Build) -> bool {
     let command = GoCommand::parse(&build.command.argv, &[]);
     let works = |it: &ToolCall| {
@@ -67,12 +67,12 @@ fn is_build(build: &Build) -> bool {
     command.is_build() || build.calls.iter().any(works)
 }
 
-/// The nearest build at or above a `go` command, given those that are none.
+/// The nearest build at or above a `go` command. `others` are the commands that are not builds.
 fn nearest(
     mut at: Option<ProcKey>,
     others: &BTreeMap<ProcKey, Option<ProcKey>>,
 ) -> Option<ProcKey> {
-    // No chain is longer; the bound ends a cycle that a damaged recording might hold.
+    // No chain is longer than this. The bound ends a cycle that a damaged recording might contain.
     for _ in 0..=others.len() {
         match at.and_then(|it| others.get(&it)) {
             Some(above) => at = *above,
@@ -82,14 +82,14 @@ fn nearest(
     None
 }
 
-/// Whether the process is a `go` command at work.
+/// True if the process is a `go` command that does work.
 pub(super) fn is_go(correlator: &Correlator, process: &Process) -> bool {
     correlator.role(process) == Some(Role::Go) && !process.is_telemetry()
 }
 
 fn family<'a>(correlator: &'a Correlator, head: &'a Process, children: &'a Children) -> Family<'a> {
     let above = above(correlator, head);
-    let head = Head::of(head);
+    let head = BuildHead::of(head);
     let members = below(correlator, &head, children);
     let linked = match head.command() {
         "test" => linked(correlator, &members),
@@ -113,10 +113,10 @@ fn linked(correlator: &Correlator, members: &[&Process]) -> BTreeMap<ByteString,
     links.collect()
 }
 
-/// Everything under a process, in order of start: not into a nested `go`, nor under a program run for the user.
+/// Every process under a process, in order of start. Processes under a nested `go` or under a program run for the user are left out.
 pub(super) fn below<'a>(
     correlator: &'a Correlator,
-    head: &Head<'a>,
+    head: &BuildHead<'a>,
     children: &Children,
 ) -> Vec<&'a Process> {
     let is_for_user = |it: &Process| call::kind(correlator, it, head).is_for_user();
@@ -125,7 +125,7 @@ pub(super) fn below<'a>(
     members
 }
 
-/// All that runs under a process, in no order, but for nested `go` commands and what is under those.
+/// Every process under a process, in no order, except nested `go` commands and the processes under them.
 pub(super) fn under<'a>(
     correlator: &'a Correlator,
     process: &Process,
@@ -134,7 +134,7 @@ pub(super) fn under<'a>(
     descend(correlator, process, children, |_| true)
 }
 
-/// What is under a process, without nested `go` commands; what is under that again, if it `goes_on`.
+/// The processes under a process, without nested `go` commands. The walk continues below a process if `goes_on` is true for it.
 fn descend<'a>(
     correlator: &'a Correlator,
     top: &Process,
@@ -233,7 +233,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     }
 }
 
-/// A process may run something else before it becomes the `go` command: that time is not the build's.
+/// A process may run another program before it becomes the `go` command: that time does not belong to the build.
 fn began(correlator: &Correlator, head: &Process) -> Ktime {
     let is_tool = |it: &Image| super::role(&correlator.tools, it.file, &it.exe).is_some();
     match head.images.iter().position(is_tool) {
@@ -242,7 +242,7 @@ fn began(correlator: &Correlator, head: &Process) -> Ktime {
     }
 }
 
-/// Runs of tools, in order of start. A process that never ran a program of its own is none.
+/// Runs of tools, in order of start. A process that never executed a program is not a run.
 pub(super) fn calls(correlator: &Correlator, family: &Family<'_>) -> Vec<ToolCall> {
     family
         .members
@@ -262,7 +262,7 @@ fn usage(correlator: &Correlator, family: &Family<'_>) -> Usage {
     )
 }
 
-/// Packages by outcome: from the tool runs, and, for those that needed none, from the spans.
+/// Packages by outcome: from the tool runs, and from the spans for packages that needed none.
 pub(super) fn packages(
     correlator: &Correlator,
     head: &Process,
@@ -271,7 +271,7 @@ pub(super) fn packages(
     not_compiled: Option<&ByteString>,
 ) -> Packages {
     let mut compiled = BTreeSet::new();
-    // Whatever failed for it: a wrapper, `pkg-config`.
+    // Any failed process of the package counts: a wrapper, `pkg-config`.
     let mut failed: BTreeSet<&ByteString> = not_compiled.into_iter().collect();
     for call in calls.iter().filter(|it| !it.is_query) {
         let Some(package) = &call.package else {
@@ -353,14 +353,14 @@ fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> 
     outputs
 }
 
-/// The main package of the program that `go run` or `go tool` runs: it made one at most.
+/// The main package of the program that `go run` or `go tool` runs: such a command makes at most one.
 fn made_from(correlator: &Correlator, family: &Family<'_>) -> Option<ByteString> {
     if !family.head.is_runner() {
         return None;
     }
-    let told = family.members.iter().find_map(|it| it.build_info.as_ref());
-    let told = told.map(|it| ByteString::from(it.path.as_str()));
-    told.or_else(|| linked(correlator, &family.members).into_values().next())
+    let main = family.members.iter().find_map(|it| it.build_info.as_ref());
+    let main = main.map(|it| ByteString::from(it.path.as_str()));
+    main.or_else(|| linked(correlator, &family.members).into_values().next())
 }
 
 pub(super) fn anomalies(
@@ -386,7 +386,7 @@ pub(super) fn anomalies(
     }
     anomalies.extend(refused(correlator, family));
     if correlator.context.phases {
-        anomalies.extend(calls.iter().filter_map(|it| silent(correlator, it)));
+        anomalies.extend(calls.iter().filter_map(|it| unseen_phases(correlator, it)));
         let n = head.n_unpaired();
         if n > 0 {
             anomalies.push(Anomaly::SpanUnpaired {
@@ -405,7 +405,7 @@ pub(super) fn anomalies(
     anomalies
 }
 
-/// The tool was at work before its probes were on, or never had any because its file was gone too soon.
+/// The tool started before its probes were attached, or never had probes because its file was gone too soon.
 fn unprobed(correlator: &Correlator, process: &Process) -> Option<Anomaly> {
     let image = process.image()?;
     let Some(tool) = correlator.tools.get(&image.file) else {
@@ -422,7 +422,7 @@ fn unprobed(correlator: &Correlator, process: &Process) -> Option<Anomaly> {
     })
 }
 
-/// Whether gotrace probes tools of this role.
+/// True if gotrace probes tools of this role.
 fn has_probes(role: Role) -> bool {
     match role {
         Role::Go | Role::Compile | Role::Link => true,
@@ -453,8 +453,8 @@ fn refused(correlator: &Correlator, family: &Family<'_>) -> Vec<Anomaly> {
         .collect()
 }
 
-/// A compiler or linker that did its work and, though probed in time, told no phase.
-fn silent(correlator: &Correlator, call: &ToolCall) -> Option<Anomaly> {
+/// A compiler or linker that did its work and was probed in time, but reported no phase.
+fn unseen_phases(correlator: &Correlator, call: &ToolCall) -> Option<Anomaly> {
     let process = correlator.table.get(call.process)?;
     let tool = correlator.tool_of(process)?;
     let probe = match tool.role {

@@ -1,4 +1,4 @@
-//! A process as a run of a tool: what kind, for which package, with which phases.
+//! Describes a process as a run of a tool: kind, package and phases.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,9 @@ use crate::model::{CallKind, ToolCall};
 use super::Correlator;
 use super::build::{self, Family};
 use super::process::{Image, Process, total};
-use super::purpose::{self, Head, Purpose};
+use super::purpose::{self, BuildHead, Purpose};
 
-/// The run of a tool that a process was; `None` for one that never ran a program of its own, and for the `go` command's own
-/// helper.
+/// The tool run of a process; `None` if the process never executed a program, or is the `go` command's own helper.
 pub(super) fn call(
     correlator: &Correlator,
     process: &Process,
@@ -46,14 +45,14 @@ pub(super) fn call(
         start: process.start,
         end: process.end.as_ref().map(|it| it.at),
         status: process.end.as_ref().map(|it| it.status),
-        // What runs under a program of the user is the user's too, and no call of its own.
+        // A process under a program of the user belongs to that program and is not a separate call.
         usage: if kind.is_for_user() {
             let under = build::under(correlator, process, family.children);
             total(under.into_iter().chain([process]))
         } else {
             process.usage
         },
-        // A query reaches the first phase and stops: that is no work.
+        // A query reaches the first phase and stops: that is not work.
         phases: if is_query {
             Vec::new()
         } else {
@@ -63,7 +62,7 @@ pub(super) fn call(
     })
 }
 
-/// The package of a test binary: that which the same `go` command linked it for, without `.test`.
+/// The package of a test binary: the same `go` command linked it for that package, without `.test`.
 fn tested(image: &Image, family: &Family<'_>) -> Option<ByteString> {
     let program = purpose::built_program(image, &family.head)?;
     let package = family.linked.get(program)?;
@@ -71,16 +70,16 @@ fn tested(image: &Image, family: &Family<'_>) -> Option<ByteString> {
     Some(path.map_or_else(|| package.clone(), ByteString::from))
 }
 
-/// The `go` command asks the C compiler for its version and for the flags it knows (`gcc -### -x c -c -`): its own child, for
-/// no package (`work.(*Builder).gccToolID`, `.gccSupportsFlag`).
-fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &Head<'_>) -> bool {
+/// True if the `go` command queries the C compiler for its version or its supported flags (`gcc -### -x c -c -`). Such a query is a direct
+/// child and has no package (`work.(*Builder).gccToolID`, `.gccSupportsFlag`).
+fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &BuildHead<'_>) -> bool {
     process.parent == Some(head.process.key)
         && kind == CallKind::Cc
         && image.set("TOOLEXEC_IMPORTPATH").is_none()
 }
 
-/// What a process under the `go` process `head` is for.
-pub(super) fn kind(correlator: &Correlator, process: &Process, head: &Head<'_>) -> CallKind {
+/// The kind of a process under the `go` process `head`.
+pub(super) fn kind(correlator: &Correlator, process: &Process, head: &BuildHead<'_>) -> CallKind {
     let Some(image) = process.image() else {
         return CallKind::Other;
     };
@@ -97,12 +96,12 @@ pub(super) fn kind(correlator: &Correlator, process: &Process, head: &Head<'_>) 
         Purpose::Test => CallKind::Test,
         Purpose::Program => CallKind::Program,
         Purpose::Generator => CallKind::Generate,
-        // The tool is below it, and counted there.
+        // The tool runs below the wrapper, and is counted there.
         Purpose::Wrapper(_) | Purpose::Other => by_name(),
     }
 }
 
-/// A tool's arguments as meant, those in its response file included.
+/// A tool's arguments as meant, including those in its response file.
 pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
     let image = process.image()?;
     let from_file = process.response.as_ref().and_then(Captured::get);
@@ -117,7 +116,7 @@ pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
     })
 }
 
-/// The nearest process above that ran a program. A shell forks itself for a part of a script, and that part may start tools.
+/// The nearest process above that executed a program. A shell forks itself for a part of a script, and that part may start tools.
 fn started_by(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
     let mut at = process.parent?;
     let mut seen = BTreeSet::from([process.key]);
@@ -131,31 +130,31 @@ fn started_by(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
     None
 }
 
-/// A file that a compiler was given, and the package that it is of.
-pub(super) struct Source {
+/// A file that a compiler was given, and its package.
+pub(super) struct SourceFile {
     pub(super) file: ByteString,
     pub(super) package: ByteString,
 }
 
-/// A source of the package that a compiler worked on.
-pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<Source> {
+/// A source file of the package that a compiler worked on.
+pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<SourceFile> {
     let role = correlator.role(process).filter(|it| *it == Role::Compile)?;
     let image = process.image()?;
     let from_file = process.response.as_ref().and_then(Captured::get);
     let mut last = [image.argv.last(), from_file.and_then(|it| it.last())].into_iter();
     let file = last.find_map(|it| it.filter(|it| it.as_bytes().ends_with(b".go")))?;
-    Some(Source {
+    Some(SourceFile {
         file: tool::resolve(file, image.cwd.as_ref()),
         package: parsed(role, process)?.package?,
     })
 }
 
-/// The file that a tool was given its arguments in, if it was.
+/// The response file of a tool, if it was given one.
 pub(super) fn response_file(role: Role, image: &Image) -> Option<ByteString> {
     ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()).response_file
 }
 
-/// By where it lies, for a program whose content could not be read: `$GOROOT/pkg/tool/*/compile`, `$GOROOT/bin/go`.
+/// The role by path, for a program whose content could not be read: `$GOROOT/pkg/tool/*/compile`, `$GOROOT/bin/go`.
 pub(super) fn role_by_path(path: &ByteString) -> Option<Role> {
     let role = tool::role_of(path.as_bytes())?;
     let mut parts = path.as_bytes().rsplit(|it| *it == b'/').skip(1);

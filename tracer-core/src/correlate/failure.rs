@@ -1,5 +1,6 @@
-//! Why a build failed: by what failed, not by a message. The `go` command knows its tools by the status of its own children alone, so
-//! these decide, whatever stood between them and the tool. What none of them tells is told by what was under way; else it is not known.
+//! Determines why a build failed, from the failed processes and not from a message. The `go` command sees only the status of its own
+//! children. These decide, whatever ran between them and the tool. If no child decides, the interrupted work decides; otherwise the cause
+//! is unknown.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use crate::golang::command::GoCommand;
 use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
 
 use super::build::{self, Family};
-use super::process::{Image, Process, Span};
-use super::purpose::{self, Head, Purpose};
+use super::process::{GoSpan, Image, Process};
+use super::purpose::{self, BuildHead, Purpose};
 use super::{Correlator, action, output};
 
 const SIGHUP: u8 = 1;
@@ -22,7 +23,7 @@ const SIGTERM: u8 = 15;
 /// Children of each process.
 pub(super) type Children = BTreeMap<ProcKey, Vec<ProcKey>>;
 
-/// Failure of tools with no `go` command above them, of which the last one to count ended with `status`.
+/// Failure of tools with no `go` command above them. `status` is the status of the last tool that counts.
 pub(super) fn of_tools(
     head: ProcKey,
     status: Option<Status>,
@@ -46,7 +47,7 @@ pub(super) fn of_tools(
     })
 }
 
-/// A child of the `go` command that failed.
+/// A failed child of the `go` command.
 struct Failed<'a> {
     process: &'a Process,
     at: Ktime,
@@ -76,22 +77,22 @@ pub(super) fn failure(
             process: Some(first.process.key),
         });
     }
-    // Version control that fails while packages are loaded, a helper that nobody knows.
+    // For example version control that failed while packages were loaded, or an unknown helper.
     let last = own().max_by_key(|it| it.end.as_ref().map(|it| it.at));
     Some(Failure {
-        class: by_signal(status).unwrap_or_else(|| silent(correlator, head, seen)),
+        class: by_signal(status).unwrap_or_else(|| without_failed_child(correlator, head, seen)),
         package: None,
         process: last.map(|it| it.key),
     })
 }
 
-/// What is known of a build besides its processes.
+/// The known facts of a build besides its processes.
 pub(super) struct Seen<'a> {
     pub(super) calls: &'a [ToolCall],
     pub(super) actions: &'a [Action],
 }
 
-/// What it is to be ended from outside.
+/// The class of an end by an external signal.
 fn by_signal(status: Status) -> Option<FailureClass> {
     match status {
         Status::Signal(SIGHUP | SIGINT | SIGTERM) => Some(FailureClass::Interrupted),
@@ -102,7 +103,7 @@ fn by_signal(status: Status) -> Option<FailureClass> {
 
 fn failed_children<'a>(
     correlator: &'a Correlator,
-    head: &Head<'_>,
+    head: &BuildHead<'_>,
     children: &'a Children,
 ) -> impl Iterator<Item = &'a Process> {
     let own = children.get(&head.process.key).into_iter().flatten();
@@ -115,11 +116,11 @@ fn has_failed(process: &Process) -> bool {
     end.is_some_and(|it| !it.status.is_success())
 }
 
-/// A failed child as the reason of the failure, if it is one.
+/// A failed child as the cause of the failure, if it is one.
 fn decisive<'a>(
     correlator: &'a Correlator,
     process: &'a Process,
-    head: &Head<'a>,
+    head: &BuildHead<'a>,
     children: &Children,
     seen: &Seen<'_>,
 ) -> Option<Failed<'a>> {
@@ -133,9 +134,10 @@ fn decisive<'a>(
         Purpose::Test => FailureClass::Test,
         Purpose::Program => FailureClass::Program,
         Purpose::Generator => FailureClass::Generate,
-        // Without a package the `go` command asks what the compiler can do. And it can do without this link (`work.(*Builder).dynimport`).
+        // Without a package the `go` command only queries the C compiler's features. It also tolerates a failure of this link
+        // (`work.(*Builder).dynimport`).
         Purpose::C | Purpose::Other if package.is_none() || is_trial(image) => return None,
-        // Whatever ran for a package: a C compiler, `pkg-config`, `swig`.
+        // Any program that ran for a package: a C compiler, `pkg-config`, `swig`.
         Purpose::C | Purpose::Other => of_action(process, seen),
     };
     let under = Wrapped {
@@ -145,8 +147,11 @@ fn decisive<'a>(
         purpose,
     };
     let innermost = under.innermost(process);
-    // What else a wrapper starts and ends says nothing.
-    let inner = innermost.end.as_ref().filter(|_| under.is_it(innermost));
+    // Other processes that a wrapper starts and ends have no meaning here.
+    let inner = innermost
+        .end
+        .as_ref()
+        .filter(|_| under.is_wrapped_program(innermost));
     let mut ends = [Some(end), inner].into_iter().flatten();
     let by_signal = ends.find_map(|it| match it.status {
         Status::Signal(SIGHUP | SIGINT | SIGTERM) => Some(FailureClass::Interrupted),
@@ -154,7 +159,7 @@ fn decisive<'a>(
         Status::Signal(_) | Status::Code(_) => None,
     });
     let class = by_signal.unwrap_or(class);
-    // What runs under a test or a program of the user's is no call of its own.
+    // A process under a test or a program of the user is not a separate call.
     let is_call = seen.calls.iter().any(|it| it.process == innermost.key);
     Some(Failed {
         process: if is_call { innermost } else { process },
@@ -164,17 +169,17 @@ fn decisive<'a>(
     })
 }
 
-/// What a child of the `go` command is for, and who does it under wrappers.
+/// The purpose of a child of the `go` command, and the process that fulfils it under wrappers.
 struct Wrapped<'a, 'h> {
     correlator: &'a Correlator,
-    head: &'h Head<'a>,
+    head: &'h BuildHead<'a>,
     children: &'h Children,
     purpose: Purpose,
 }
 
 impl<'a> Wrapped<'a, '_> {
-    /// Whether a process is what wrappers were to run.
-    fn is_it(&self, process: &Process) -> bool {
+    /// True if a process is the program that the wrappers were given to run.
+    fn is_wrapped_program(&self, process: &Process) -> bool {
         let Some(image) = process.image() else {
             return false;
         };
@@ -189,14 +194,15 @@ impl<'a> Wrapped<'a, '_> {
         }
     }
 
-    /// The process that failed under wrappers: of one that is not it, the child that failed last and is it, or leads to it.
+    /// The process that failed under wrappers. If `process` is not the wrapped program, it is the last failed child that is that program or
+    /// leads to it.
     fn innermost(&self, process: &'a Process) -> &'a Process {
         let leads = |it: &&Process| {
             let under = || build::under(self.correlator, it, self.children);
-            self.is_it(it) || under().into_iter().any(|it| self.is_it(it))
+            self.is_wrapped_program(it) || under().into_iter().any(|it| self.is_wrapped_program(it))
         };
         let mut at = process;
-        // A chain is never longer than the list of parents; the bound ends a cycle that a damaged recording might hold.
+        // A chain is never longer than the list of parents. The bound ends a cycle that a damaged recording might contain.
         for _ in 0..=self.children.len() {
             let below = self.children.get(&at.key).into_iter().flatten();
             let failed = below
@@ -205,7 +211,7 @@ impl<'a> Wrapped<'a, '_> {
                 .filter(leads)
                 .max_by_key(|it| it.end.as_ref().map(|it| it.at));
             match failed {
-                Some(child) if !self.is_it(at) => at = child,
+                Some(child) if !self.is_wrapped_program(at) => at = child,
                 Some(_) | None => break,
             }
         }
@@ -213,15 +219,15 @@ impl<'a> Wrapped<'a, '_> {
     }
 }
 
-/// The package that a child of the `go` command ran for: by its own variable, which the `go` command sets, else by what was linked.
+/// The package that a child of the `go` command ran for: by the variable that the `go` command sets for it, else by the linked package.
 fn package(
     process: &Process,
     image: &Image,
-    head: &Head<'_>,
+    head: &BuildHead<'_>,
     seen: &Seen<'_>,
 ) -> Option<ByteString> {
     const NAME: &str = "TOOLEXEC_IMPORTPATH";
-    // A `go` command under another one's tool has inherited one.
+    // A `go` command under a tool of another one has inherited the variable.
     let inherited = head.process.image().and_then(|it| it.set(NAME));
     let own = image.set(NAME).filter(|it| Some(*it) != inherited);
     own.cloned().or_else(|| {
@@ -231,21 +237,21 @@ fn package(
 }
 
 fn is_query(image: &Image) -> bool {
-    let asks = |it: &ByteString| {
+    let is_query_flag = |it: &ByteString| {
         let it = it.as_bytes();
         it == b"-V" || it.starts_with(b"-V=") || it == b"-flags"
     };
-    image.argv.iter().any(asks)
+    image.argv.iter().any(is_query_flag)
 }
 
-/// `-o $WORK/b001/_cgo_.o`
+/// True for `-o $WORK/b001/_cgo_.o`.
 fn is_trial(image: &Image) -> bool {
     let is_trial = |it: &ByteString| it.as_bytes().ends_with(b"/_cgo_.o");
     let links = !image.argv.iter().any(|it| *it == "-c");
     links && image.argv.iter().any(is_trial)
 }
 
-fn of_role(role: Role, head: &Head<'_>) -> FailureClass {
+fn of_role(role: Role, head: &BuildHead<'_>) -> FailureClass {
     match role {
         Role::Vet if head.command() == "fix" => FailureClass::Fix,
         Role::Vet => FailureClass::Vet,
@@ -262,7 +268,7 @@ fn of_role(role: Role, head: &Head<'_>) -> FailureClass {
     }
 }
 
-/// By the action that a process ran in.
+/// The failure class by the action that a process ran in.
 fn of_action(process: &Process, seen: &Seen<'_>) -> FailureClass {
     let index = seen.calls.iter().position(|it| it.process == process.key);
     let index = index.and_then(|it| u32::try_from(it).ok());
@@ -277,11 +283,15 @@ fn of_action(process: &Process, seen: &Seen<'_>) -> FailureClass {
     }
 }
 
-/// No child failed, or none that the `go` command would mind.
-fn silent(correlator: &Correlator, head: &Head<'_>, seen: &Seen<'_>) -> FailureClass {
+/// No child failed, or the `go` command ignores the failures.
+fn without_failed_child(
+    correlator: &Correlator,
+    head: &BuildHead<'_>,
+    seen: &Seen<'_>,
+) -> FailureClass {
     let has_vetted = seen.actions.iter().any(|it| it.mode == "vet");
     match head.command() {
-        // Since Go 1.27 the tool ends well and the `go` command reads what it found; for `go fix -diff` since 1.26.
+        // Since Go 1.27 the tool ends with success and the `go` command reads its findings; for `go fix -diff` since 1.26.
         "vet" if has_vetted => FailureClass::Vet,
         "fix" if has_vetted => FailureClass::Fix,
         _ if output::missing(correlator, head.process).next().is_some() => FailureClass::Install,
@@ -291,32 +301,32 @@ fn silent(correlator: &Correlator, head: &Head<'_>, seen: &Seen<'_>) -> FailureC
     }
 }
 
-/// `go build` without `-o` looks for a directory of the output's name when the packages are loaded, and gives up with this message
-/// (`work.runBuild`, Go 1.19 to 1.27).
+/// `go build` without `-o` searches for a directory with the output's name when the packages are loaded. If it exists, the command fails
+/// with this message (`work.runBuild`, Go 1.19 to 1.27).
 fn has_directory_in_the_way(process: &Process) -> bool {
     const FORMAT: &str = "go: build output %q already exists and is a directory";
     process.fatal.iter().any(|it| it == FORMAT)
 }
 
-/// Whether the command ended while it loaded packages, or after that because of what it had found in them. The latter has no span: the
-/// errors are written (`load.CheckPackageErrors`) and the command ends. Each other way to end between loading and the first action is
-/// `base.Fatalf`, in the commands named here (`work/build.go`, `run/run.go`, `vet/vet.go`, `test/test.go` of Go 1.19 to 1.27).
-fn failed_to_load(correlator: &Correlator, head: &Head<'_>) -> bool {
+/// True if the command ended while it loaded packages, or afterwards because of an error in them. The latter has no span: the errors are
+/// printed (`load.CheckPackageErrors`) and the command ends. In the commands named here, every other end between loading and the first
+/// action is `base.Fatalf`. Source: `work/build.go`, `run/run.go`, `vet/vet.go`, `test/test.go` of Go 1.19 to 1.27.
+fn failed_to_load(correlator: &Correlator, head: &BuildHead<'_>) -> bool {
     let process = head.process;
     let mut lost = correlator.lost.iter().filter(|it| it.at >= process.start);
     if lost.any(|it| it.kind == "call") {
         return false;
     }
-    let is_loading = |it: &&Span| it.name.starts_with(action::LOADING);
+    let is_loading = |it: &&GoSpan| it.name.starts_with(action::LOADING);
     let mut loads = process.spans.iter().filter(is_loading).peekable();
     if loads.peek().is_none() {
         return false;
     }
     if loads.any(|it| it.end.is_none()) {
-        // `cache.initDefaultCache`, of Go 1.19 to 1.27: the first that is loaded needs it.
+        // `cache.initDefaultCache`, of Go 1.19 to 1.27: the first loaded package needs the cache.
         return !process.fatal.iter().any(|it| it.contains("build cache"));
     }
-    let goes_on = |it: &Span| {
+    let goes_on = |it: &GoSpan| {
         let names = [action::EXECUTING, action::INSTALLING, action::DOING];
         names.iter().any(|name| it.name.starts_with(name))
     };
@@ -332,11 +342,11 @@ fn failed_to_load(correlator: &Correlator, head: &Head<'_>) -> bool {
         && ends_after_loading(head)
 }
 
-/// Whether the command checks what it loaded before anything else that may fail.
-fn ends_after_loading(head: &Head<'_>) -> bool {
+/// True if the command checks the loaded packages before any other step that may fail.
+fn ends_after_loading(head: &BuildHead<'_>) -> bool {
     match head.command() {
         "build" | "install" | "run" | "vet" => true,
-        // `-c` and `-o` are checked after loading, and are no errors of `base.Fatalf`.
+        // `-c` and `-o` are checked after loading, and their errors do not use `base.Fatalf`.
         "test" => {
             let argv = head.process.image().map(|it| it.argv.as_slice());
             let command = GoCommand::parse(argv.unwrap_or_default(), &[]);

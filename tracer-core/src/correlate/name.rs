@@ -1,4 +1,4 @@
-//! What a build and its outputs are called: by what was made, else by what Go itself would say, and only then by where it ran.
+//! Names a build and its outputs: by the outputs, else as Go itself names them, and only then by the working directory.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::{Correlator, call};
 /// Go's name for the package of files on the command line.
 const FILES: &str = "command-line-arguments";
 
-/// What names a build.
+/// The facts that name a build.
 pub(super) struct Names<'a> {
     pub(super) correlator: &'a Correlator,
     pub(super) family: &'a Family<'a>,
@@ -37,7 +37,7 @@ impl Names<'_> {
         if !made.is_empty() {
             return only(made).map(ToOwned::to_owned);
         }
-        // The module of the directory has no part in it.
+        // The module of the directory is not involved.
         if self.is_versioned() {
             return only(self.sources()?);
         }
@@ -58,8 +58,8 @@ impl Names<'_> {
         (!has_none).then(|| module.clone())
     }
 
-    /// Gives each output the package that it was made from: what the file says of itself, else what the `go` command said. Files on the
-    /// command line are told by their place, as all such packages have one name.
+    /// Sets the package of each output: as recorded in the file, else as the `go` command reported it. Files on the command line are named
+    /// by their path, because all such packages have one name.
     pub(super) fn outputs(&self, outputs: &mut [Output]) {
         for output in outputs {
             let artifact = output.artifact.as_ref();
@@ -71,7 +71,7 @@ impl Names<'_> {
         }
     }
 
-    /// A package that may be that of files on the command line.
+    /// Replaces Go's name for files on the command line.
     pub(super) fn package(&self, package: ByteString) -> ByteString {
         if package == FILES {
             self.files().unwrap_or(package)
@@ -84,15 +84,15 @@ impl Names<'_> {
         self.family.head.process.settings.as_ref()
     }
 
-    /// Whether packages are given with a version: `go install example.com/tool@latest`.
+    /// True if packages are given with a version: `go install example.com/tool@latest`.
     fn is_versioned(&self) -> bool {
         let mut packages = self.command.packages.iter();
         matches!(self.command.name.as_str(), "install" | "run")
             && packages.any(|it| it.as_bytes().contains(&b'@'))
     }
 
-    /// Modules of the packages that the command line gives with a version, by where in the module cache they were compiled from. `None`:
-    /// none was.
+    /// Modules of the packages that the command line gives with a version, by the place in the module cache that they were compiled from.
+    /// `None`: no such package was compiled.
     fn sources(&self) -> Option<BTreeSet<String>> {
         let given = |package: &ByteString| {
             let mut patterns = self.command.packages.iter();
@@ -110,8 +110,8 @@ impl Names<'_> {
         (!modules.is_empty()).then_some(modules)
     }
 
-    /// Modules of the workspace that the packages on the command line lie in, as `modload` finds them: a directory belongs to the nearest
-    /// module around it, an import path to the longest that it begins with.
+    /// Modules of the workspace that contain the packages on the command line, as `modload` finds them. A directory belongs to the nearest
+    /// module around it. An import path belongs to the module with the longest matching prefix.
     fn named<'a>(&self, settings: &'a Settings) -> BTreeSet<&'a str> {
         let here = [ByteString::from(".")];
         let patterns = match self.command.packages.as_slice() {
@@ -133,8 +133,8 @@ impl Names<'_> {
         patterns.iter().filter_map(module).collect()
     }
 
-    /// `example.com/m/cmd/one` for `cmd/one/main.go` and others beside it, `example.com/m/tools/two.go` for a file of another name; outside
-    /// of a module, or where the module's directory is not known, the path of the file.
+    /// `example.com/m/cmd/one` for `cmd/one/main.go` and others beside it, and `example.com/m/tools/two.go` for a file of another name.
+    /// Outside of a module, or if the module's directory is unknown, the path of the file.
     fn files(&self) -> Option<ByteString> {
         let mut files = self.command.packages.iter();
         let mut files = files
@@ -154,7 +154,7 @@ impl Names<'_> {
         Some(dir.unwrap_or(bytes).into())
     }
 
-    /// A path on disk as Go calls it.
+    /// The import path of a path on disk.
     fn import_path(&self, path: &ByteString) -> Option<ByteString> {
         if setting::is_gopath_mode(self.family.head.process) {
             let list = self.resolved.variables.get("GOPATH")?;
@@ -174,7 +174,7 @@ impl Names<'_> {
     }
 }
 
-/// Whether all that was made are the Go project's own programs, which are in no module: `go build cmd/gofmt`.
+/// True if every output is one of the Go project's own programs, which belong to no module: `go build cmd/gofmt`.
 fn is_of_toolchain(outputs: &[Output]) -> bool {
     let of_toolchain = |it: &Output| {
         let package = it.package.as_ref();
@@ -183,7 +183,7 @@ fn is_of_toolchain(outputs: &[Output]) -> bool {
     !outputs.is_empty() && outputs.iter().all(of_toolchain)
 }
 
-/// The one there is.
+/// The element of a set with one element.
 fn only<T>(all: BTreeSet<T>) -> Option<T> {
     let mut all = all.into_iter();
     all.next().filter(|_| all.next().is_none())
@@ -197,7 +197,7 @@ fn around<'a>(settings: &'a Settings, path: &ByteString) -> Option<(&'a str, &'a
     Some((&nearest.path, &nearest.dir))
 }
 
-/// What follows `top` in a path at or below it: empty, or with a slash in front.
+/// The part after `top` in a path at or below it: empty, or with a leading slash.
 fn below<'a>(path: &'a [u8], top: &[u8]) -> Option<&'a [u8]> {
     let rest = path.strip_prefix(top)?;
     (rest.is_empty() || rest.starts_with(b"/") || top.ends_with(b"/")).then_some(rest)
@@ -213,8 +213,8 @@ fn fixed_part(pattern: &[u8]) -> &[u8] {
     slash.and_then(|it| before.get(..it)).unwrap_or_default()
 }
 
-/// Whether a pattern on the command line may mean packages of this main module. An import path outside of it is one of a dependency or of
-/// the standard library; `all` and its like begin at the main module.
+/// True if a pattern on the command line may match packages of this main module. An import path outside of it belongs to a dependency or to
+/// the standard library. `all` and similar patterns begin at the main module.
 fn is_in_module(pattern: &ByteString, module: &str) -> bool {
     let fixed = fixed_part(pattern.as_bytes());
     is_local(pattern)
@@ -224,7 +224,7 @@ fn is_in_module(pattern: &ByteString, module: &str) -> bool {
         || below(module.as_bytes(), fixed).is_some()
 }
 
-/// Whether an import path is, or matches, a pattern.
+/// True if an import path equals or matches a pattern.
 fn is_match(pattern: &[u8], path: &[u8]) -> bool {
     match pattern.windows(3).position(|it| it == b"...") {
         Some(_) => below(path, fixed_part(pattern)).is_some(),

@@ -1,4 +1,4 @@
-//! Whether the checkout that a `go` command runs in has to be asked where the build comes from.
+//! Decides whether to read the checkout that a `go` command runs in, to find the origin of the build.
 
 use crate::effect::Effect;
 use crate::event::ProcKey;
@@ -8,8 +8,8 @@ use crate::origin::Ci;
 use super::process::Image;
 use super::setting;
 
-/// Only where the environment does not say it all, and only of builds: editors run `go list` all day.
-pub(super) fn question(process: ProcKey, image: &Image) -> Option<Effect> {
+/// The checkout is read only if the environment does not contain all of it, and only for builds: editors run `go list` all day.
+pub(super) fn request(process: ProcKey, image: &Image) -> Option<Effect> {
     let command = GoCommand::parse(&image.argv, &[]);
     if !command.is_build() {
         return None;

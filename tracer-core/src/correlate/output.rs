@@ -1,4 +1,4 @@
-//! Which files a process left behind on purpose, and how each came to its place.
+//! The files that a process left behind on purpose, and how each was installed.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use crate::event::{ProcKey, Rename, Role};
 use crate::golang::tool::WorkDir;
 use crate::model::{Installed, Output};
 
-use super::process::{Install, Process, Span};
-use super::purpose::{self, Head};
+use super::process::{GoSpan, Install, Process};
+use super::purpose::{self, BuildHead};
 use super::{Correlator, action, call, setting};
 
 const EXDEV: u16 = 18;
 
-/// Whether the file is still there when its maker has ended.
-pub(super) fn stays(output: &Output) -> bool {
+/// True if the file still exists after the end of the process that made it.
+pub(super) fn persists(output: &Output) -> bool {
     match output.how {
         Installed::Renamed
         | Installed::Copied
@@ -25,7 +25,7 @@ pub(super) fn stays(output: &Output) -> bool {
     }
 }
 
-/// Files that this process put in place itself.
+/// Files that this process installed itself.
 pub(super) fn made_by(correlator: &Correlator, key: ProcKey) -> Vec<Output> {
     let Some(process) = correlator.table.get(key) else {
         return Vec::new();
@@ -55,7 +55,7 @@ pub(super) fn made_by(correlator: &Correlator, key: ProcKey) -> Vec<Output> {
     outputs
 }
 
-/// Targets of a `go` command: what it announced, what it moved or copied, and renames out of its work directory.
+/// Targets of a `go` command: announced ones, moved or copied ones, and renames out of its work directory.
 fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
     // `go list` plans to install, too.
     let is_list = setting::command_name(process).is_some_and(|it| it == "list");
@@ -67,11 +67,11 @@ fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
         .end
         .as_ref()
         .is_some_and(|it| it.status.is_success());
-    // The announcement knows the package; a move without one is a header or a library; a rename alone is seen where
-    // the `go` command has no probes.
+    // The announcement names the package. A move without one is a header or a library. A rename alone is seen if the `go` command has no
+    // probes.
     let (moves, announced): (Vec<&Install>, Vec<&Install>) =
         process.installs.iter().partition(|it| it.is_move);
-    let told = announced
+    let installs = announced
         .into_iter()
         .chain(moves)
         .map(|it| of_install(correlator, process, it))
@@ -81,12 +81,13 @@ fn installed(correlator: &Correlator, process: &Process) -> Vec<Output> {
         .iter()
         .filter_map(|it| of_rename(process, it));
     let mut seen = BTreeSet::new();
-    told.chain(renamed)
+    installs
+        .chain(renamed)
         .filter(|it| is_kept(&it.path, cache.as_ref()) && seen.insert(it.path.clone()))
         .collect()
 }
 
-/// Whether what was seen says that the file is there, however the `go` command ended. Of a copy only its beginning is seen.
+/// True if the observed events prove that the file exists, however the `go` command ended. Only the start of a copy is seen.
 fn is_proved(how: Installed) -> bool {
     match how {
         Installed::Renamed
@@ -98,7 +99,7 @@ fn is_proved(how: Installed) -> bool {
     }
 }
 
-/// Targets of a `go` command that failed which were announced or begun and are not known to be there.
+/// Targets of a failed `go` command that were announced or started, but are not known to exist.
 pub(super) fn missing<'a>(
     correlator: &'a Correlator,
     process: &'a Process,
@@ -108,16 +109,16 @@ pub(super) fn missing<'a>(
     installs.filter(|it| !is_proved(how(correlator, process, it)))
 }
 
-/// The action that could not put its target in place, if there is only one.
-pub(super) fn uninstalled<'a>(correlator: &Correlator, process: &'a Process) -> Option<&'a Span> {
+/// The action that failed to install its target, if there is exactly one.
+pub(super) fn uninstalled<'a>(correlator: &Correlator, process: &'a Process) -> Option<&'a GoSpan> {
     let spans: BTreeSet<_> = missing(correlator, process).map(|it| it.span).collect();
     let mut spans = spans.into_iter();
     let span = spans.next()?.filter(|_| spans.next().is_none())?;
     process.spans.get(span)
 }
 
-/// Not the `go` command's own doing in its cache and work directory, and not given to a device (`-o /dev/null`, `-o /dev/stdout`), where
-/// no file is afterwards.
+/// False for files of the `go` command itself in its cache and work directory. Also false for devices (`-o /dev/null`, `-o /dev/stdout`),
+/// because no file exists afterwards.
 fn is_kept(path: &ByteString, cache: Option<&ByteString>) -> bool {
     let in_cache = cache
         .and_then(|it| path.as_bytes().strip_prefix(it.as_bytes()))
@@ -142,7 +143,7 @@ fn of_install(correlator: &Correlator, process: &Process, install: &Install) -> 
     }
 }
 
-/// A successful rename of something built out of a work directory.
+/// A successful rename of an output out of a work directory.
 fn of_rename(process: &Process, rename: &Rename) -> Option<Output> {
     let (old, new) = (rename.old.get()?, rename.new.get()?);
     (rename.errno == 0 && in_work_directory(old)).then(|| Output {
@@ -155,7 +156,7 @@ fn of_rename(process: &Process, rename: &Rename) -> Option<Output> {
     })
 }
 
-/// What a compiler or linker wrote outside of any work directory: it was not run by `go build`.
+/// The output that a compiler or linker wrote outside of any work directory: `go build` did not run it.
 fn direct(process: &Process, role: Role) -> Option<Output> {
     let call = call::parsed(role, process)?;
     let path = call
@@ -172,8 +173,8 @@ fn direct(process: &Process, role: Role) -> Option<Output> {
     })
 }
 
-/// A program that ran from where the `go` process `head` linked it, or from its cache.
-pub(super) fn ran(process: &Process, head: &Head<'_>) -> Option<Output> {
+/// A program that ran from the path where the `go` process `head` linked it, or from its cache.
+pub(super) fn ran(process: &Process, head: &BuildHead<'_>) -> Option<Output> {
     let image = process.image()?;
     let program = purpose::built_program(image, head)?;
     let how = if in_work_directory(program) {
@@ -212,14 +213,14 @@ fn how(correlator: &Correlator, process: &Process, install: &Install) -> Install
     if errnos.contains(&0) {
         Installed::Renamed
     } else if errnos.contains(&EXDEV) || (moved && correlator.context.renames) {
-        // With no rename tried the target's directory is setgid, or the source lies in the build cache.
+        // Without an attempted rename, the target's directory is setgid, or the source is in the build cache.
         Installed::Copied
     } else {
         Installed::Announced
     }
 }
 
-/// Whether a path lies in an action's directory of a `go` command's work directory.
+/// True if a path is in an action's directory of a `go` command's work directory.
 fn in_work_directory(path: &ByteString) -> bool {
     WorkDir::of(path.as_bytes()).is_some_and(|it| it.action.is_some())
 }

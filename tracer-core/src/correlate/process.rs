@@ -1,4 +1,4 @@
-//! One process: what was seen of it, in its own words. No judgement is made here.
+//! One process and its recorded facts. This module makes no decisions.
 
 use std::collections::BTreeMap;
 
@@ -24,17 +24,17 @@ pub(super) struct Image {
     pub(super) argv: Vec<ByteString>,
     pub(super) env: Vec<(ByteString, ByteString)>,
     pub(super) uid: u32,
-    /// What of the above was cut or unreadable.
+    /// The fields above that were cut or unreadable.
     pub(super) cut: Vec<&'static str>,
 }
 
 impl Image {
-    /// A variable that is there and not empty: Go takes an empty one as unset.
+    /// A variable that is set and not empty: Go treats an empty one as unset.
     pub(super) fn set(&self, name: &str) -> Option<&ByteString> {
         environment::get(&self.env, name).filter(|it| !it.is_empty())
     }
 
-    /// Whether it lies in the work directory of a `go` command: a program of the user, linked there.
+    /// True if it is in the work directory of a `go` command: a program of the user, linked there.
     pub(super) fn is_in_work_dir(&self) -> bool {
         WorkDir::of(self.exe.as_bytes()).is_some()
     }
@@ -51,60 +51,59 @@ impl Image {
 
 /// A span of the `go` command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct GoSpan {
     pub(super) name: String,
     pub(super) start: Ktime,
     pub(super) end: Option<Ktime>,
-    /// Spans of the same goroutine that it lies in.
+    /// The number of enclosing spans of the same goroutine.
     pub(super) depth: usize,
 }
 
-/// A file that the `go` command said it would put in place.
+/// A file that the `go` command announced or started to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Install {
     pub(super) at: Ktime,
     pub(super) to: ByteString,
-    /// What it is made from.
+    /// The file that it is made from.
     pub(super) from: ByteString,
-    /// Whether this is the move itself, or the announcement of it.
+    /// True for the move itself, false for its announcement.
     pub(super) is_move: bool,
-    /// The span it happened in: an index into [`Process::spans`].
+    /// The span that it happened in: an index into [`Process::spans`].
     pub(super) span: Option<usize>,
 }
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct ProcessEnd {
     pub(super) at: Ktime,
     pub(super) status: Status,
 }
 
-/// A process.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pub(super) key: ProcKey,
     pub(super) parent: Option<ProcKey>,
-    /// Its number, which is known without the process, too.
+    /// The parent's number, which is known even if the parent was not seen.
     pub(super) parent_tgid: Option<Tgid>,
     pub(super) start: Ktime,
-    pub(super) end: Option<End>,
+    pub(super) end: Option<ProcessEnd>,
     pub(super) usage: Usage,
     pub(super) images: Vec<Image>,
     pub(super) settings: Option<Settings>,
     pub(super) checkout: Option<Checkout>,
-    /// Of the program that it linked or runs.
+    /// The main package of the program that it linked or runs.
     pub(super) build_info: Option<MainPackage>,
-    /// Who is above it, where it is the first that is followed.
+    /// The ancestors of the first traced process.
     pub(super) above: Vec<Ancestor>,
     pub(super) response: Option<Captured<Vec<ByteString>>>,
-    pub(super) spans: Vec<Span>,
+    pub(super) spans: Vec<GoSpan>,
     /// Open spans by goroutine: indices into `spans`, innermost last.
     open: BTreeMap<u64, Vec<usize>>,
     pub(super) installs: Vec<Install>,
-    /// Formats of the messages with which the `go` command gave up; empty for one that could not be read.
+    /// Formats of the `go` command's fatal messages; empty for a format that could not be read.
     pub(super) fatal: Vec<String>,
     pub(super) renames: Vec<Rename>,
-    /// Begin of each phase; an empty name ends the last one.
+    /// Start of each phase; an empty name ends the last one.
     marks: Vec<(Ktime, String)>,
     pub(super) gc_cycles: Vec<GcCycle>,
 }
@@ -134,8 +133,8 @@ impl Process {
         }
     }
 
-    /// The program that did the work: the last one. Earlier ones handed over to it (a wrapper, another toolchain). But what a tool or a
-    /// program of the user hands over to is part of that one's work (`link` becomes `ar` for an archive).
+    /// The program that did the work: the last one. Earlier programs were replaced by it (a wrapper, another toolchain). If a tool or a
+    /// program of the user executes another program, that belongs to the first one's work (`link` becomes `ar` for an archive).
     pub(super) fn image(&self) -> Option<&Image> {
         let is_worker = |it: &&Image| {
             let role = call::role_by_path(&it.exe);
@@ -145,7 +144,7 @@ impl Process {
         worker.or_else(|| self.images.last())
     }
 
-    /// The `go` command's own helper process, which builds nothing.
+    /// True for the `go` command's own helper process, which builds nothing.
     pub(super) fn is_telemetry(&self) -> bool {
         self.image()
             .and_then(|it| it.argv.get(1))
@@ -153,14 +152,14 @@ impl Process {
     }
 
     pub(super) fn exited(&mut self, exit: &Exit) {
-        self.end = Some(End {
+        self.end = Some(ProcessEnd {
             at: exit.at,
             status: exit.status,
         });
         self.usage = exit.usage;
     }
 
-    /// After the exit: its times are whole now, and its end is when its parent was told.
+    /// Applies the final record after the exit: the times are complete now, and the process ended when its parent was notified.
     pub(super) fn reaped(&mut self, reaped: &Reaped) {
         let Some(end) = &mut self.end else {
             return;
@@ -180,7 +179,7 @@ impl Process {
                 let open = self.open.entry(call.goroutine).or_default();
                 let depth = open.len();
                 open.push(self.spans.len());
-                self.spans.push(Span {
+                self.spans.push(GoSpan {
                     name: text(name),
                     start: call.at,
                     end: None,
@@ -197,7 +196,7 @@ impl Process {
             Point::MoveOrCopy { to, from } => self.installed(call, to, from, true),
             Point::CompilePhase { name } | Point::LinkPhase { name } => {
                 let name = text(name);
-                // Where a function has no stack check the probe sits on its first instruction and may fire twice a call.
+                // In a function without a stack check, the probe is on the first instruction and may fire twice per call.
                 if self.marks.last().is_none_or(|(_, last)| *last != name) {
                     self.marks.push((call.at, name));
                 }
@@ -215,7 +214,7 @@ impl Process {
                 }
             }
             Point::Fatal { format } => self.fatal.push(text(format)),
-            // Kept in the recording; nothing here depends on them.
+            // The recording contains these; this module does not use them.
             Point::KeyOpen { .. } | Point::KeyWrite { .. } | Point::KeySum { .. } => {}
         }
     }
@@ -262,7 +261,7 @@ impl Process {
             .collect()
     }
 
-    /// Gaps in what is known of this process.
+    /// Gaps in the facts of this process.
     pub(super) fn anomalies(&self) -> impl Iterator<Item = Anomaly> {
         self.images
             .iter()
@@ -273,7 +272,7 @@ impl Process {
             })
     }
 
-    /// Actions that began and did not end, in a process that ended well.
+    /// The number of actions that began and did not end, in a process that ended with success.
     pub(super) fn n_unpaired(&self) -> u64 {
         let ended_well = self.end.as_ref().is_some_and(|it| it.status.is_success());
         let n = self
@@ -292,7 +291,7 @@ fn text(captured: &Captured<ByteString>) -> String {
         .unwrap_or_default()
 }
 
-/// CPU of all of them together; the largest resident set of any.
+/// The CPU time of all processes, and the largest resident set of any.
 pub(super) fn total<'a>(processes: impl Iterator<Item = &'a Process>) -> Usage {
     Usage::total(processes.map(|it| it.usage))
 }

@@ -1,4 +1,4 @@
-//! What the `go` command ran a process for, whatever program that is: a wrapper tells it by its arguments and variables.
+//! The purpose for which the `go` command ran a process, whatever the program is. Arguments and variables show the purpose of a wrapper.
 
 use crate::byte_string::ByteString;
 use crate::event::Role;
@@ -9,15 +9,15 @@ use crate::model::CallKind;
 use super::process::{Image, Process};
 use super::{Correlator, call, setting};
 
-/// The process that a build is of, and what its command line says of its children.
-pub(super) struct Head<'a> {
+/// The `go` process of a build, and the facts of its command line about its children.
+pub(super) struct BuildHead<'a> {
     pub(super) process: &'a Process,
-    /// First word of the name of its command; empty where there is none.
+    /// First word of the name of its command; empty if the command has no name.
     command: String,
     gocache: Option<ByteString>,
 }
 
-impl<'a> Head<'a> {
+impl<'a> BuildHead<'a> {
     pub(super) fn of(process: &'a Process) -> Self {
         let name = setting::command_name(process).unwrap_or_default();
         Self {
@@ -32,39 +32,39 @@ impl<'a> Head<'a> {
         &self.command
     }
 
-    /// Whether it runs a program that it makes.
+    /// True if it runs a program that it makes.
     pub(super) fn is_runner(&self) -> bool {
         matches!(self.command(), "run" | "tool")
     }
 
-    /// Whether a program lies in its build cache.
+    /// True if a program is in its build cache.
     pub(super) fn has_cached(&self, path: &ByteString) -> bool {
         let is_in = |it: &ByteString| tool::is_cached_program(path.as_bytes(), it.as_bytes());
         self.gocache.as_ref().is_some_and(is_in)
     }
 }
 
-/// What a child of the `go` command is for.
+/// The purpose of a child of the `go` command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The work of this tool of Go, which it is or stands for (`-vettool`).
+    /// To do the work of this Go tool, as the tool itself or as its replacement (`-vettool`).
     Tool(Role),
-    /// To run this tool of Go (`-toolexec`).
+    /// To run this Go tool (`-toolexec`).
     Wrapper(Role),
-    /// The work of a C compiler, under whatever wrapper (`CC`).
+    /// To do the work of a C compiler, under any wrapper (`CC`).
     C,
-    /// A test binary, under whatever wrapper (`-exec`).
+    /// To run a test binary, under any wrapper (`-exec`).
     Test,
-    /// The program of `go run` or `go tool`, under whatever wrapper (`-exec`).
+    /// To run the program of `go run` or `go tool`, under any wrapper (`-exec`).
     Program,
-    /// What a directive of `go generate` says.
+    /// To run a directive of `go generate`.
     Generator,
-    /// Something else.
+    /// Any other purpose.
     Other,
 }
 
-/// What a child of the head is for.
-pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) -> Purpose {
+/// The purpose of a child of the `go` process.
+pub(super) fn of(correlator: &Correlator, process: &Process, head: &BuildHead<'_>) -> Purpose {
     let Some(image) = process.image() else {
         return Purpose::Other;
     };
@@ -72,7 +72,7 @@ pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) ->
         return Purpose::Tool(role);
     }
     if head.command == "generate" {
-        // To load packages it may run Git itself.
+        // `go generate` itself may run Git to load packages.
         let is_vcs = c_tool::kind(image.exe.as_bytes()) == Some(CallKind::Vcs);
         return if is_vcs && !is_of_directive(image, head) {
             Purpose::Other
@@ -91,7 +91,7 @@ pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) ->
             Purpose::Program
         };
     }
-    // `go vet` and `go fix` name this file to whatever tool they run (`work.(*Builder).vet`).
+    // `go vet` and `go fix` pass this file to any tool that they run (`work.(*Builder).vet`).
     if image.argv.last().is_some_and(is_vet_config) {
         return Purpose::Tool(Role::Vet);
     }
@@ -101,13 +101,14 @@ pub(super) fn of(correlator: &Correlator, process: &Process, head: &Head<'_>) ->
     Purpose::Other
 }
 
-/// Whether it is itself the program of the user, from a work directory or the build cache.
-pub(super) fn is_program(image: &Image, head: &Head<'_>) -> bool {
+/// True if it is itself the program of the user, from a work directory or the build cache.
+pub(super) fn is_program(image: &Image, head: &BuildHead<'_>) -> bool {
     image.is_in_work_dir() || head.has_cached(&image.exe)
 }
 
-/// The program of the user that a child of the head runs, itself or under a wrapper (`-exec`): from a work directory or the build cache.
-pub(super) fn built_program<'a>(image: &'a Image, head: &Head<'_>) -> Option<&'a ByteString> {
+/// The program of the user that a child of the `go` process runs, itself or under a wrapper (`-exec`): from a work directory or the build
+/// cache.
+pub(super) fn built_program<'a>(image: &'a Image, head: &BuildHead<'_>) -> Option<&'a ByteString> {
     if is_program(image, head) {
         return Some(&image.exe);
     }
@@ -117,15 +118,16 @@ pub(super) fn built_program<'a>(image: &'a Image, head: &Head<'_>) -> Option<&'a
         .find(|it| is_linked_here(it) || head.has_cached(it))
 }
 
-/// Whether the `go` command told the process which line of which file it is run for. What runs the `go` command may have been told, too.
-fn is_of_directive(image: &Image, head: &Head<'_>) -> bool {
+/// True if the `go` command passed a file and a line of a directive to the process. The parent of the `go` command may have received them,
+/// too.
+fn is_of_directive(image: &Image, head: &BuildHead<'_>) -> bool {
     let own = head.process.image();
     let is_told =
         |name| image.set(name).is_some() && image.set(name) != own.and_then(|it| it.set(name));
     is_told("GOLINE") || is_told("GOFILE")
 }
 
-/// `$WORK/b001/m.test`, `$WORK/b001/exe/m`.
+/// True for `$WORK/b001/m.test` and `$WORK/b001/exe/m`.
 fn is_linked_here(path: &ByteString) -> bool {
     let bytes = path.as_bytes();
     let mut parts = bytes.rsplit(|it| *it == b'/');
@@ -135,7 +137,7 @@ fn is_linked_here(path: &ByteString) -> bool {
     is_program && WorkDir::of(bytes).is_some_and(|it| it.action.is_some())
 }
 
-/// The tool of Go that a wrapper was given to run.
+/// The Go tool that a wrapper was given to run.
 fn wrapped_tool(image: &Image) -> Option<Role> {
     let args = image.argv.get(1..)?;
     let mut roles = args.iter().filter_map(call::role_by_path);
@@ -147,7 +149,8 @@ fn is_vet_config(argument: &ByteString) -> bool {
     path.ends_with(b"/vet.cfg") && WorkDir::of(path).is_some()
 }
 
-/// Whether it is what `CC` and its like say: the tools are given their values. A script is the first or second argument of its shell.
+/// True if it is the value of `CC` or a similar variable: the tools receive their values. A script is the first or second argument of its
+/// shell.
 fn is_c_compiler(image: &Image) -> bool {
     if c_tool::kind(image.exe.as_bytes()) == Some(CallKind::Cc) {
         return true;

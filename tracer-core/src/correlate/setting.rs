@@ -1,7 +1,7 @@
-//! The `go` command's settings: as its tools were given them where there are tools, else by Go's own precedence.
+//! The `go` command's settings: as its tools received them if there are tools, else by Go's own precedence.
 //!
-//! Before it runs a tool the `go` command puts every resolved setting into the tool's environment
-//! (`cmd/go/main.go`, Go 1.19 to 1.27), so the first tool tells what was in force; the sources tell where it came from.
+//! Before the `go` command runs a tool, it puts every resolved setting into the tool's environment (`cmd/go/main.go`, Go 1.19 to 1.27). The
+//! first tool therefore shows the values in force; the sources show their origin.
 
 use std::collections::BTreeMap;
 
@@ -66,8 +66,8 @@ impl Resolved {
     }
 }
 
-/// What must be read when a `go` command starts: its settings files and its module.
-pub(super) fn question(process: ProcKey, image: &Image) -> Effect {
+/// The facts that must be read when a `go` command starts: its settings files and its module.
+pub(super) fn request(process: ProcKey, image: &Image) -> Effect {
     let root = image
         .set("GOROOT")
         .cloned()
@@ -95,7 +95,7 @@ pub(super) fn dir_of(image: &Image) -> Option<ByteString> {
     })
 }
 
-/// A path that a process gave to the kernel, as the kernel takes it: from its working directory, with `-C` applied.
+/// Resolves a path that a process passed to the kernel, as the kernel does: from its working directory, with `-C` applied.
 pub(super) fn locate(process: &Process, path: &ByteString) -> ByteString {
     let image = process.image();
     let cwd = image.and_then(|it| it.cwd.as_ref());
@@ -109,13 +109,13 @@ pub(super) fn locate(process: &Process, path: &ByteString) -> ByteString {
     }
 }
 
-/// The name of the command; absent where the arguments are.
+/// The name of the command; `None` without arguments.
 pub(super) fn command_name(process: &Process) -> Option<String> {
     let image = process.image()?;
     Some(GoCommand::parse(&image.argv, &[]).name)
 }
 
-/// Whether modules are off: `GO111MODULE=off`, or `auto` with neither a `go.mod` nor a `go.work` around.
+/// True if modules are off: `GO111MODULE=off`, or `auto` with neither a `go.mod` nor a `go.work` around.
 pub(super) fn is_gopath_mode(process: &Process) -> bool {
     let found = process.settings.as_ref();
     let mode = sources(process).map(|it| it.get("GO111MODULE").value);
@@ -126,7 +126,7 @@ pub(super) fn is_gopath_mode(process: &Process) -> bool {
     })
 }
 
-/// Whether the command only says what it would do (`-n`).
+/// True if the command only prints its plan (`-n`).
 pub(super) fn is_dry_run(process: &Process) -> bool {
     let Some(image) = process.image() else {
         return false;
@@ -159,7 +159,7 @@ pub(super) fn command(process: &Process, resolved: &Resolved) -> Command {
     }
 }
 
-/// Where the build cache of a `go` process lies.
+/// The directory of a `go` process's build cache.
 pub(super) fn gocache(process: &Process) -> Option<ByteString> {
     sources(process)?.gocache()
 }
@@ -189,7 +189,7 @@ fn goflags_setting(head: &Process, given: Option<&Image>) -> Setting {
     }
 }
 
-/// Variables of the `go env` kind.
+/// Variables that `go env` prints.
 fn variables(image: &Image) -> BTreeMap<String, ByteString> {
     image
         .env
@@ -206,13 +206,13 @@ fn is_go_variable(name: &ByteString) -> bool {
         || matches!(name, b"CC" | b"CXX" | b"FC" | b"AR" | b"PKG_CONFIG")
 }
 
-/// `$GOROOT` is where `bin/go` lies (`cmd/go/internal/cfg.findGOROOT`).
+/// `$GOROOT` is the directory that contains `bin/go` (`cmd/go/internal/cfg.findGOROOT`).
 fn goroot_by_path(image: &Image) -> Option<ByteString> {
     let root = image.exe.as_bytes().strip_suffix(b"/bin/go")?;
     Some(ByteString::from(root))
 }
 
-/// The toolchain that was started, where it handed over to another in the same process.
+/// The toolchain that was started, if it was replaced by another in the same process.
 fn switched_from(correlator: &Correlator, head: &Process) -> Option<String> {
     let version = |image: &Image| {
         correlator

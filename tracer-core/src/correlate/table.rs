@@ -1,4 +1,4 @@
-//! All processes that were seen, by identity, and who is whose child.
+//! All observed processes, by identity, and their parents and children.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,10 @@ use crate::model::Anomaly;
 
 use super::process::{Image, Process};
 
-/// The processes.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     processes: BTreeMap<ProcKey, Process>,
-    /// Who holds an id now.
+    /// The present process of each id.
     holders: BTreeMap<Tgid, ProcKey>,
     root: Option<ProcKey>,
     anomalies: Vec<Anomaly>,
@@ -84,7 +83,7 @@ impl Table {
         }
     }
 
-    /// The process an event is about, entered now if its start was not seen.
+    /// The process of an event. The table adds it now if its start was not seen.
     pub(super) fn of(&mut self, key: ProcKey, at: Ktime) -> &mut Process {
         if !self.processes.contains_key(&key) {
             if self.root.is_none() {
@@ -96,8 +95,8 @@ impl Table {
         self.enter(key, at)
     }
 
-    /// Files an answer of the rim; one about a process that was never seen is of no use.
-    pub(super) fn answer(&mut self, key: ProcKey, file: impl FnOnce(&mut Process)) {
+    /// Stores the result of an effect. A result for an unknown process is ignored.
+    pub(super) fn update(&mut self, key: ProcKey, file: impl FnOnce(&mut Process)) {
         if let Some(process) = self.processes.get_mut(&key) {
             file(process);
         }
@@ -132,7 +131,7 @@ impl Table {
     }
 }
 
-/// The value or the part of it there is; says by name what is not whole.
+/// The value, or its known part. If it is not whole, its name is added to `cut`.
 fn whole<T: Default>(captured: Captured<T>, what: &'static str, cut: &mut Vec<&'static str>) -> T {
     match captured {
         Captured::Whole(value) => value,

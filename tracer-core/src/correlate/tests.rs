@@ -1,4 +1,4 @@
-//! Builds told as small texts. `check` is the only place that knows the API.
+//! Builds described as small texts. Only `check` uses the API.
 
 use std::fmt::Write;
 
@@ -12,10 +12,10 @@ use crate::event::{
 };
 use crate::model::{Build, ToolCall};
 
+mod failures;
 mod names;
-mod why;
 
-/// One event from a line: `AT WHAT TGID ARGS`. A process is born at the time of its fork, or at zero.
+/// One event from a line: `AT EVENT TGID ARGS`. A process is born at the time of its fork, or at zero.
 fn events(text: &str) -> Vec<Event> {
     let mut born: BTreeMap<u32, u64> = BTreeMap::new();
     text.lines()
@@ -124,7 +124,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
     }
 }
 
-/// Words before the program that hold `=` are its environment; the program is given by its path.
+/// Words before the program that contain `=` are its environment; the program is given by its path.
 fn exec(at: Ktime, process: ProcKey, words: &[&str]) -> Event {
     let is_variable =
         |it: &&&str| it.contains('=') && it.starts_with(|first: char| first.is_ascii_uppercase());
@@ -234,7 +234,7 @@ fn check(text: &str, expect: &Expect) {
     let (trace, effects) = replay(events(text));
     let mut out = String::new();
     for build in &trace.builds {
-        out.push_str(&told(build));
+        out.push_str(&describe(build));
     }
     for anomaly in &trace.anomalies {
         writeln!(out, "trace: {anomaly:?}").unwrap();
@@ -247,7 +247,7 @@ fn check(text: &str, expect: &Expect) {
     expect.assert_eq(&out);
 }
 
-fn told(build: &Build) -> String {
+fn describe(build: &Build) -> String {
     let mut out = String::new();
     let name = |it: &Option<ByteString>| it.as_ref().map_or("-".to_owned(), ToString::to_string);
     let parent = build
@@ -350,7 +350,7 @@ const SMALL: &str = "
 ";
 
 #[test]
-fn a_build_is_told_with_its_cache_phases_and_output() {
+fn a_build_has_its_cache_phases_and_output() {
     check(
         SMALL,
         &expect![[r#"
@@ -405,7 +405,7 @@ fn the_first_failing_tool_names_the_failure() {
 }
 
 #[test]
-fn a_c_compiler_stands_under_its_package_and_its_trials_do_no_harm() {
+fn a_c_compiler_belongs_to_its_package_and_its_trials_are_ignored() {
     check(
         "0 exec 100 /go/bin/go build
          1 span 100 1 Executing action (build example.com/c)
@@ -458,7 +458,7 @@ fn nested_go_commands_are_builds_of_their_own() {
 }
 
 #[test]
-fn settings_are_those_that_go_gave_its_tools_and_not_those_it_got() {
+fn settings_are_those_that_the_tools_received() {
     let text = "0 exec 100 GOPROXY=off /go/bin/go build
          1 fork 100 101
          2 exec 101 GOPROXY=off GO_TELEMETRY_CHILD=1 /go/bin/go
@@ -474,14 +474,14 @@ fn settings_are_those_that_go_gave_its_tools_and_not_those_it_got() {
 }
 
 #[test]
-fn what_the_kernel_says_last_counts() {
+fn the_final_times_of_the_kernel_count() {
     let text = "0 exec 100 /go/bin/go build .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b001/_pkg_.a
          5 exit 101 0
          7 exit 100 0";
     let at_exit = replay(events(text)).0;
-    // The last times come when the number may be another's, and those of the command may not come at all.
+    // The final times arrive when another process may have the number, and those of the command may not arrive at all.
     let (trace, _) = replay(events(&format!("{text}\n9 reaped 101 6")));
     let (before, after) = (&at_exit.builds[0], &trace.builds[0]);
     assert_eq!(before.calls[0].end, Some(Ktime(5_000_000)));
@@ -576,7 +576,7 @@ fn a_reused_tgid_is_a_new_process() {
 }
 
 #[test]
-fn what_is_lost_marks_the_build() {
+fn lost_records_mark_the_build() {
     check(
         "0 exec 100 /go/bin/go build
          1 fork 100 101
@@ -591,7 +591,7 @@ fn what_is_lost_marks_the_build() {
     );
 }
 
-/// Whatever is missing or out of order, the parts of a build fit together.
+/// Whatever is missing or out of order, the parts of a build are consistent.
 fn assert_coherent(trace: &Trace) {
     let mut seen = BTreeSet::new();
     for build in &trace.builds {
@@ -632,7 +632,7 @@ proptest! {
     }
 
     #[test]
-    fn a_truncated_stream_says_that_the_build_did_not_end(n in 1..33usize) {
+    fn a_truncated_stream_reports_that_the_build_did_not_end(n in 1..33usize) {
         let (trace, _) = replay(events(SMALL).into_iter().take(n).collect());
         assert_coherent(&trace);
         prop_assert_eq!(trace.builds.len(), 1);
@@ -671,7 +671,7 @@ fn owner(event: &Event) -> Option<ProcKey> {
     }
 }
 
-/// A child's own events come after its birth, and the parent of the first event of all is the root.
+/// A child's own events come after its birth, and the parent of the very first event is the root.
 fn is_birth(first: &Event, second: &Event) -> bool {
     matches!((first, owner(second)), (Event::Fork(fork), Some(key)) if fork.child == key)
 }

@@ -1,4 +1,4 @@
-//! A record of a call of a probed function: what its captures mean.
+//! Decodes a record of a call of a probed function: the meaning of its captures.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ use crate::redact;
 use super::variable::{DigestKey, without_hashes};
 use super::{DecodeError, Decoder, Tail, at, process};
 
-/// Which function a probe is on; names the variant of [`Point`] that its calls become. A probe's captures stand in the order
-/// of that variant's fields.
+/// The function that a probe is attached to; it names the variant of [`Point`] for its calls. A probe's captures are in the order of that
+/// variant's fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PointKind {
@@ -58,7 +58,7 @@ pub(super) fn decode(
             name: captures.text(0),
         },
         PointKind::SpanDone => Point::SpanDone,
-        // Paths are compared with others: they stay as they are.
+        // Paths are compared with others, so they stay unchanged.
         PointKind::Install => Point::Install {
             target: captures.path(0),
             built: captures.path(1),
@@ -101,28 +101,28 @@ pub(super) fn decode(
     })
 }
 
-/// What each capture yielded.
-struct Captures<'a>([Yield<'a>; abi::CAPTURES]);
+/// The result of each capture.
+struct Captures<'a>([CapturedValue<'a>; abi::CAPTURES]);
 
 #[derive(Clone, Copy, Default)]
-struct Yield<'a> {
+struct CapturedValue<'a> {
     is_missing: bool,
     word: u64,
     text: &'a [u8],
-    /// Bytes of text there were.
+    /// Length of the text in bytes.
     total: u32,
 }
 
 impl<'a> Captures<'a> {
     fn read(record: &abi::Call, mut tail: Tail<'a>) -> Result<Self, DecodeError> {
-        let mut captures = [Yield::default(); abi::CAPTURES];
+        let mut captures = [CapturedValue::default(); abi::CAPTURES];
         let fields = record
             .value
             .iter()
             .zip(&record.text_total)
             .zip(&record.text_len);
         for (i, (capture, ((word, total), len))) in captures.iter_mut().zip(fields).enumerate() {
-            *capture = Yield {
+            *capture = CapturedValue {
                 is_missing: record.missing & (1 << i) != 0,
                 word: *word,
                 text: tail.take(u32::from(*len))?,
@@ -132,7 +132,7 @@ impl<'a> Captures<'a> {
         Ok(Self(captures))
     }
 
-    fn get(&self, i: usize) -> Yield<'a> {
+    fn get(&self, i: usize) -> CapturedValue<'a> {
         self.0.get(i).copied().unwrap_or_default()
     }
 
@@ -149,7 +149,7 @@ impl<'a> Captures<'a> {
         self.redacted(i, redact::name)
     }
 
-    /// What is written into a cache key at once.
+    /// A piece that is written into a cache key at once.
     fn key_line(&self, i: usize, key: Option<&DigestKey>) -> Captured<ByteString> {
         let line = self.get(i);
         let text = without_hashes(key, line.text, line.is_cut());
@@ -157,22 +157,22 @@ impl<'a> Captures<'a> {
     }
 
     fn redacted(&self, i: usize, rule: Rule) -> Captured<ByteString> {
-        let Yield { text, .. } = self.get(i);
+        let CapturedValue { text, .. } = self.get(i);
         self.get(i).redacted(text, rule)
     }
 }
 
-/// Takes secrets out of a text.
+/// Removes secrets from a text.
 type Rule = fn(&[u8]) -> Cow<'_, [u8]>;
 
-impl Yield<'_> {
+impl CapturedValue<'_> {
     fn is_cut(&self) -> bool {
         u32::try_from(self.text.len()).is_ok_and(|len| len < self.total)
     }
 
-    /// `text` is what is to be kept of the capture's, apart from secrets.
+    /// `text` is the part of the captured text to keep, before secrets are removed.
     fn redacted(&self, text: &[u8], rule: Rule) -> Captured<ByteString> {
-        let Yield {
+        let CapturedValue {
             is_missing, total, ..
         } = *self;
         if is_missing {

@@ -1,4 +1,4 @@
-//! A record of an exec: argument block, environment block, two paths.
+//! Decodes a record of an exec: argument block, environment block, two paths.
 
 use tracer_abi as abi;
 
@@ -50,7 +50,7 @@ fn block(bytes: &[u8], total: u32, is_unreadable: bool) -> Captured<&[u8]> {
     }
 }
 
-/// The strings of a block: a NUL after each, but for one that was cut, or overwritten by the process before it was copied.
+/// The strings of a block. Each has a NUL after it, unless the block was cut or the process overwrote it before the copy.
 fn strings(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     let n = if block.is_empty() { 0 } else { usize::MAX };
     block
@@ -64,7 +64,8 @@ fn arguments(exe: &Captured<ByteString>, block: &Captured<&[u8]>) -> Captured<Ve
     let read = |block: &[u8]| -> Vec<ByteString> { strings(block).map(ByteString::from).collect() };
     let program = |argv: &[ByteString]| {
         let named = argv.first().map(ByteString::as_bytes).unwrap_or_default();
-        // A renamed or linked toolchain is still known by one of the two names; if they differ, nothing is taken for granted.
+        // A renamed or linked toolchain is still known by one of the two names. If they differ, the line is read as that of an unknown
+        // program.
         match exe.get().map(|it| Program::of(it.as_bytes())) {
             Some(program) if program == Program::of(named) => program,
             Some(_) | None => Program::Other,
@@ -95,7 +96,7 @@ fn variables(block: &Captured<&[u8]>) -> Captured<Vec<(ByteString, ByteString)>>
     match block {
         Captured::Missing => Captured::Missing,
         Captured::Whole(block) => Captured::Whole(allowed(strings(block))),
-        // Half a value would be taken for the whole: it is left out.
+        // A cut value would be mistaken for a whole one, so it is left out.
         Captured::Cut { kept, total } => {
             let end = kept.iter().rposition(|it| *it == 0).map_or(0, |it| it + 1);
             Captured::Cut {
@@ -106,7 +107,7 @@ fn variables(block: &Captured<&[u8]>) -> Captured<Vec<(ByteString, ByteString)>>
     }
 }
 
-/// The variables that are kept, redacted, by name; the first of those with one name, as `getenv` finds it.
+/// The allow-listed variables, redacted and sorted by name. Of a repeated name the first counts, as with `getenv`.
 fn allowed<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Vec<(ByteString, ByteString)> {
     let mut variables: Vec<(ByteString, ByteString)> = strings
         .filter_map(|it| {
@@ -115,13 +116,13 @@ fn allowed<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Vec<(ByteString, Byte
             environment::is_allowed(name).then(|| (name.into(), redact::variable(name, value)))
         })
         .collect();
-    // Stable, so that the first of a name stays the first.
+    // The sort is stable, so that the first of a name stays the first.
     variables.sort_by(|(a, _), (b, _)| a.cmp(b));
     variables.dedup_by(|(later, _), (first, _)| later == first);
     variables
 }
 
-/// A path from its components, last to first. Of a cut one the end is there, and stands without the slash in front.
+/// A path from its components, last to first. Of a cut path only the end is present, without a leading slash.
 fn path(components: &[u8], is_cut: bool, is_unreadable: bool) -> Captured<ByteString> {
     if is_unreadable {
         return Captured::Missing;
@@ -131,7 +132,7 @@ fn path(components: &[u8], is_cut: bool, is_unreadable: bool) -> Captured<ByteSt
     let joined = names.join(&b'/');
     let joined = redact::name(&joined);
     if is_cut {
-        // How long it was is not known, only that it was longer.
+        // Only a lower bound of the length is known.
         let total = u64::try_from(joined.len())
             .unwrap_or(u64::MAX)
             .saturating_add(1);

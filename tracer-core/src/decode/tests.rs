@@ -36,7 +36,7 @@ fn header(kind: Kind) -> abi::Header {
     }
 }
 
-/// A record's bytes: its length filled in, its tail behind it.
+/// A record's bytes: with its length set, and followed by its tail.
 fn record(fixed: &impl IntoBytesRecord, tail: &[&[u8]]) -> Vec<u8> {
     let mut bytes = fixed.bytes();
     for part in tail {
@@ -187,7 +187,7 @@ fn an_exit_has_status_and_usage() {
 }
 
 #[test]
-fn who_was_waited_for_has_last_times() {
+fn a_reaped_process_has_final_times() {
     for (ended_ns, ended) in [(7, Some(Ktime(7))), (0, None)] {
         let header = header(Kind::REAPED);
         let reaped = abi::Reaped {
@@ -245,7 +245,7 @@ fn an_exec_has_its_strings() {
 }
 
 #[test]
-fn odd_blocks_are_what_they_are() {
+fn odd_blocks_are_split_as_they_are() {
     for (block, expected) in [
         (&b""[..], &[][..]),
         (b"\0", &[""][..]),
@@ -288,7 +288,7 @@ fn secrets_do_not_pass() {
         exec.env,
         Captured::Whole(vec![("GOPROXY".into(), "https://<redacted>@h".into())])
     );
-    // `go` by one of its names only: read as a stranger's line.
+    // Only one of the two names is `go`: the line is read as that of an unknown program.
     let exec = whole(b"compile\0--token\0x\0", b"", b"", b"sh\0bin\0");
     assert_eq!(
         exec.argv,
@@ -301,7 +301,7 @@ fn secrets_do_not_pass() {
 }
 
 #[test]
-fn cut_blocks_say_so() {
+fn cut_blocks_are_marked() {
     let (argv, env) = (b"env\0DB_PASSWORD=hunt", b"PATH=/b\0GOFLAGS=-mod=");
     let mut fixed = exec_record(argv, env, b"b\0a\0", b"");
     (fixed.argv_total, fixed.env_total) = (500, 600);
@@ -380,13 +380,13 @@ fn a_lineage_has_the_processes_that_led_there() {
         };
         decode(&record(&fixed, &[]))
     };
-    let Event::Lineage(told) = lineage(2) else {
+    let Event::Lineage(decoded) = lineage(2) else {
         panic!("not a lineage")
     };
-    let names: Vec<_> = told.above.iter().map(|it| it.name.to_str()).collect();
+    let names: Vec<_> = decoded.above.iter().map(|it| it.name.to_str()).collect();
     assert_eq!(names, ["make", "sixteen-letters!"]);
-    assert_eq!(told.above[1].process.tgid, Tgid(41));
-    // More than there can be is no lineage.
+    assert_eq!(decoded.above[1].process.tgid, Tgid(41));
+    // More than the maximum is not a lineage.
     assert!(matches!(lineage(9), Event::Unreadable(_)));
     assert!(matches!(lineage(u32::MAX), Event::Unreadable(_)));
 }
@@ -496,7 +496,7 @@ fn a_cut_text_keeps_no_half_of_a_secret() {
 }
 
 #[test]
-fn what_cannot_be_read_says_why() {
+fn an_unreadable_record_has_a_reason() {
     let fork = record(
         &abi::Fork {
             header: header(Kind::FORK),
@@ -506,18 +506,21 @@ fn what_cannot_be_read_says_why() {
         },
         &[],
     );
-    assert_eq!(why(&decode(b"")), "shorter than a record of its kind");
+    assert_eq!(
+        why(&decode(b"")),
+        "the record is shorter than its kind requires"
+    );
     assert_eq!(
         why(&decode(&fork[..31])),
-        "shorter than a record of its kind"
+        "the record is shorter than its kind requires"
     );
     assert_eq!(
         why(&decode(&fork[..47])),
-        "says it is longer than what came"
+        "the length in the record exceeds the received bytes"
     );
     assert_eq!(
         why(&decode(&record(&header(Kind::FORK), &[]))),
-        "shorter than a record of its kind"
+        "the record is shorter than its kind requires"
     );
     for kind in [Kind::TRACK, Kind(0), Kind(999)] {
         let event = decode(&record(&header(kind), &[]));
@@ -528,7 +531,7 @@ fn what_cannot_be_read_says_why() {
     exec.env_len = u32::MAX;
     assert_eq!(
         why(&decode(&record(&exec, &[b"abc"]))),
-        "a part of it says it is longer than the whole"
+        "the length of a part exceeds the record"
     );
     assert_eq!(
         why(&decode(&record(&call_record(99), &[]))),
@@ -538,11 +541,11 @@ fn what_cannot_be_read_says_why() {
     sum.missing = 1;
     assert_eq!(
         why(&decode(&record(&sum, &[]))),
-        "the address that ties it to others could not be read"
+        "the address of the cache key could not be read"
     );
 }
 
-/// What must hold of any bytes at all: the border never fails, and invents nothing.
+/// The contract for any bytes: decoding never fails, and invents nothing.
 fn contract(bytes: &[u8]) {
     let event = decode(bytes);
     let line = serde_json::to_string(&event).expect("every event can be written");
@@ -578,7 +581,7 @@ fn contract(bytes: &[u8]) {
         | Event::CheckedOut(_)
         | Event::BuildInfo(_)
         | Event::Lost(_) => {
-            panic!("not the kernel's to tell: {line}")
+            panic!("the kernel sends no such event: {line}")
         }
     }
 }
@@ -597,7 +600,7 @@ proptest! {
     }
 
     #[test]
-    fn lengths_of_parts_are_not_believed(lens in prop::array::uniform4(0u32..90), flags in 0u32..64, total in 0u32..200, tail in prop::collection::vec(prop::sample::select(b"\0=aGOPATH/\xff".to_vec()), 0..200)) {
+    fn lengths_of_parts_are_not_trusted(lens in prop::array::uniform4(0u32..90), flags in 0u32..64, total in 0u32..200, tail in prop::collection::vec(prop::sample::select(b"\0=aGOPATH/\xff".to_vec()), 0..200)) {
         let mut fixed = exec_record(b"", b"", b"", b"");
         [fixed.argv_len, fixed.env_len, fixed.cwd_len, fixed.exe_len] = lens;
         (fixed.flags, fixed.argv_total, fixed.env_total) = (flags, total, total);

@@ -1,4 +1,4 @@
-//! How a process ended and what it used, from the kernel's counters to what `wait4` would have said.
+//! The end of a process and its resource usage: converts the kernel's counters to the values that `wait4` would report.
 
 use tracer_abi as abi;
 
@@ -13,12 +13,12 @@ pub(super) fn status(status: u32) -> Status {
     }
 }
 
-/// CPU time is known exactly only as a whole; how much of it was in user mode is sampled. The kernel tells `wait4` and
-/// `getrusage` the exact sum, divided as the samples are: all of it user if no sample fell into the kernel, which includes that
-/// there was none at all; all of it system if every one did. The function is `cputime_adjust`:
+/// The exact CPU time is known only as a sum; the user share is sampled. The kernel reports to `wait4` and `getrusage` the exact sum,
+/// divided in the ratio of the samples. The whole sum is user time if no sample fell into the kernel, even without any sample. The whole
+/// sum is system time if every sample did. The function is `cputime_adjust`:
 /// <https://github.com/gregkh/linux/blob/v6.18.38/kernel/sched/cputime.c#L546-L621>
 ///
-/// A machine that counts both exactly (`CONFIG_VIRT_CPU_ACCOUNTING_NATIVE`: not x86, not arm64) needs none of this.
+/// A machine that counts both exactly (`CONFIG_VIRT_CPU_ACCOUNTING_NATIVE`: not x86, not arm64) does not need this.
 pub(super) fn usage(exit: &abi::Exit, page_size: u64) -> Usage {
     let (user_ns, system_ns) = split(exit.runtime_ns, exit.utime_ns, exit.stime_ns);
     let (exact, at_most) = peak(exit);
@@ -37,8 +37,9 @@ pub(super) fn times(reaped: &abi::Reaped) -> (u64, u64) {
     split(reaped.runtime_ns, reaped.utime_ns, reaped.stime_ns)
 }
 
-/// Largest resident set of the last program, in pages: exactly, or at most. What the kernel counts for the process also has that of the
-/// address spaces that it left at its execs: of its programs before, and of its parent, if that lent its own (`vfork`).
+/// Largest resident set of the last program in pages: an exact value, or an upper bound. The kernel's count for the process includes the
+/// address spaces that it left at its execs. These belonged to its earlier programs, and to its parent if the parent lent its own
+/// (`vfork`).
 fn peak(exit: &abi::Exit) -> (Option<u64>, Option<u64>) {
     let is_own = exit.max_rss_pages > exit.inherited_rss_pages;
     let own = Some(exit.own_rss_pages).filter(|it| *it > 0);
@@ -55,7 +56,7 @@ fn peak(exit: &abi::Exit) -> (Option<u64>, Option<u64>) {
 /// User and system part of a run time.
 fn split(runtime: u64, utime: u64, stime: u64) -> (u64, u64) {
     if runtime == 0 {
-        // Not known on this kernel: the samples are all there is.
+        // The run time is unknown on this kernel; only the samples exist.
         return (utime, stime);
     }
     if stime == 0 {
@@ -72,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    /// Statuses of GO-written programs under `bash`: `exit 1`, `exit 2`, `kill -INT`, `-TERM`, `-KILL`, `-ABRT` with a core.
+    /// Statuses of Go programs under `bash`: `exit 1`, `exit 2`, `kill -INT`, `-TERM`, `-KILL`, `-ABRT` with a core.
     #[test]
     fn statuses_are_those_of_wait() {
         for (raw, expected) in [
@@ -114,13 +115,14 @@ mod tests {
         }
     }
 
-    /// Pages of the process in all, at its last exec, and of the address space at its end; those of the program, and how many at most.
+    /// Pages of the whole process, at its last exec, and of the address space at its end; then the exact pages of the program, and the
+    /// bound.
     #[test]
     fn memory_is_that_of_the_last_program() {
         for (all, inherited, own, is, at_most) in [
             (9, 5, 0, Some(9), None),
             (9, 5, 9, Some(9), None),
-            // It grew, and what is left of it at the end says less.
+            // The process grew, and the address space at its end shows less.
             (9, 5, 7, Some(9), None),
             (9, 9, 3, Some(3), None),
             (9, 9, 0, None, Some(9)),

@@ -1,12 +1,12 @@
-//! Lines of a cache key that say which variable a test read: `env NAME HASH`.
+//! Lines of a cache key that name a variable which a test read: `env NAME HASH`.
 //!
-//! The hash is an unsalted one over the variable's value, so a short or likely value can be guessed from it. A digest with a key that
-//! stays on its machine stands in its place: the same while name and value are, and of no use to anybody without the key.
+//! The hash covers the variable's value without a salt, so a short or likely value can be guessed from it. This module replaces it with a
+//! keyed digest; the key stays on its machine. The digest changes only with the name and the value, and is useless without the key.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Key of the digests. It is on no output: not in a recording, not in a log.
+/// Key of the digests. It appears in no output: not in a recording, not in a log.
 #[derive(Clone, Copy)]
 pub struct DigestKey([u8; Self::LEN]);
 
@@ -24,14 +24,14 @@ impl fmt::Debug for DigestKey {
     }
 }
 
-/// What each such line begins with.
+/// The start of each such line.
 const BEGIN: &[u8] = b"env ";
-/// Fewest digits of a hash. Shorter ones in a whole line are not told from other words.
+/// Fewest digits of a hash. Shorter ones in a whole line cannot be distinguished from words.
 const DIGITS_MIN: usize = 16;
 /// Bytes of a digest that are kept.
 const DIGEST_LEN: usize = 16;
 
-/// Takes the hashes out of what is written into a key at once. Without a key nothing stands in their place.
+/// Removes the hashes from a piece that is written into a key at once. Without a key nothing replaces them.
 pub(super) fn without_hashes<'a>(
     key: Option<&DigestKey>,
     written: &'a [u8],
@@ -55,7 +55,7 @@ pub(super) fn without_hashes<'a>(
     Cow::Owned(kept)
 }
 
-/// Where lines about variables begin.
+/// Start offsets of the lines about variables.
 fn starts(written: &[u8]) -> Vec<usize> {
     let within = written.windows(BEGIN.len() + 1).enumerate();
     let within = within
@@ -65,7 +65,7 @@ fn starts(written: &[u8]) -> Vec<usize> {
     first.into_iter().chain(within).collect()
 }
 
-/// One line about a variable, and all that follows up to the next one: a variable's name may have a line feed in it.
+/// One line about a variable, and everything up to the next one: a variable's name may contain a line feed.
 fn line(key: Option<&DigestKey>, line: &[u8], is_cut: bool, kept: &mut Vec<u8>) {
     let mut end = 0;
     for word in line.split_inclusive(u8::is_ascii_whitespace) {
@@ -89,7 +89,7 @@ fn line(key: Option<&DigestKey>, line: &[u8], is_cut: bool, kept: &mut Vec<u8>) 
     }
 }
 
-/// Covers the name, too: two variables with the same value do not show that they have.
+/// The digest covers the name, too, so that two variables with the same value have different digests.
 fn digest(key: &DigestKey, line: &[u8], kept: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digest = blake3::keyed_hash(&key.0, line);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_tells_that_a_value_changed_and_nothing_else() {
+    fn a_digest_shows_only_that_a_value_changed() {
         let line = |name: &str, hash: &str| format!("env {name} {hash}\n");
         let one = whole(&line("CI", HASH));
         assert_eq!(one.len(), "env CI \n".len() + 2 * DIGEST_LEN);
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(one, whole(&line("CI", HASH)));
         assert_ne!(one, whole(&line("CI", OTHER)));
         assert_ne!(one, keyed(2, &line("CI", HASH), false));
-        // Another variable of the same value.
+        // Another variable with the same value.
         let digest = |it: &str| it.split(' ').next_back().map(str::to_owned);
         assert_ne!(digest(&one), digest(&whole(&line("HOME", HASH))));
     }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn no_form_of_the_line_lets_a_hash_through() {
+    fn no_form_of_the_line_keeps_a_hash() {
         for written in [
             format!("env A B {HASH}\n"),
             format!("env A\nB {HASH}\n"),

@@ -1,39 +1,39 @@
-//! What a file that a build left behind turned out to be. Plain data, small: it is part of every stored build.
+//! The description of a file that a build produced. Plain data, and small, because it is part of every stored build.
 //!
-//! Three layers, each dearer to find out than the one before: size and hash, what the file says of itself, and what its bytes are
-//! made of. The last is only there where it was asked for. No text here is longer than what the rim cuts it to.
+//! It has three layers, each more expensive than the one before: size and hash, the file's own metadata, and an analysis of its bytes. The
+//! analysis is present only if it was requested. The rim limits the length of every text here.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A file that a build left behind.
+/// A file that a build produced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Artifact {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Of the whole file, in hex.
+    /// SHA-256 of the whole file, in hex.
     pub sha256: String,
-    /// From the build info, where there is one; likewise the next three.
+    /// From the build info, if the file has one; the same holds for the next three fields.
     pub go_version: Option<String>,
     /// Import path of the main package.
     pub main_package: Option<String>,
     pub main_module: Option<String>,
     pub main_module_version: Option<String>,
-    /// What contains the code: `ELF`, `PE`, `Mach-O`, `wasm`, `archive`; absent for what is none of these.
+    /// Container format of the code: `ELF`, `PE`, `Mach-O`, `wasm`, `archive`; absent for any other format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// How it says that it was built.
+    /// Build settings recorded in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<Stamp>,
-    /// What its bytes are made of; absent unless that was asked for and found out.
+    /// Analysis of its bytes; absent unless it was requested and succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anatomy: Option<Box<Anatomy>>,
-    /// Why that was asked for and not found out.
+    /// The reason why a requested analysis failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanalysed: Option<String>,
 }
 
-/// What the `go` command wrote into a program of how it built it (`go version -m`). Whoever builds can write anything there.
+/// Build settings that the `go` command recorded in a program (`go version -m`). The builder of a program can write any value here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stamp {
     /// Value of `-buildmode`.
@@ -42,36 +42,36 @@ pub struct Stamp {
     pub cgo: Option<bool>,
     pub trimpath: bool,
     pub race: bool,
-    /// The checkout it was built from.
+    /// The checkout that it was built from.
     pub vcs: Option<Vcs>,
 }
 
-/// The state of version control that was stamped.
+/// The recorded state of version control.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Vcs {
     /// `git`.
     pub system: Option<String>,
     pub revision: Option<String>,
-    /// Of the commit, as RFC 3339 has it.
+    /// Time of the commit, in RFC 3339 form.
     pub time: Option<String>,
-    /// There were changes that were not committed.
+    /// True if there were uncommitted changes.
     pub modified: Option<bool>,
 }
 
-/// What the bytes of a file are made of.
+/// Analysis of the bytes of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Anatomy {
-    /// It has no symbol table.
+    /// True if it has no symbol table.
     pub stripped: bool,
-    /// C code is linked in, which `CGO_ENABLED` alone does not mean.
+    /// True if C code is linked in. `CGO_ENABLED` alone does not imply this.
     pub c_code: bool,
-    /// Hash of what is loaded of it: equal, the same code and data at the same addresses.
+    /// Hash of its loaded parts. Two files with the same hash have the same code and data at the same addresses.
     pub loaded: String,
-    /// Hash of the names and sizes of its functions: equal, most likely the same code.
+    /// Hash of the names and sizes of its functions. Two files with the same hash most likely have the same code.
     pub outline: String,
-    /// The largest, largest first.
+    /// The largest sections, largest first.
     pub sections: Vec<Section>,
-    /// How many have bytes in the file.
+    /// Number of sections with bytes in the file.
     pub n_sections: u64,
 }
 
@@ -79,11 +79,11 @@ pub struct Anatomy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Section {
     pub name: String,
-    /// It holds debugging information.
+    /// True if it contains debugging information.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub debug: bool,
-    /// Bytes in the file.
+    /// Size in the file, in bytes.
     pub size: u64,
-    /// Thousandths of a bit per byte, of those bytes.
+    /// Entropy of these bytes, in thousandths of a bit per byte.
     pub entropy_millibits: Option<u32>,
 }

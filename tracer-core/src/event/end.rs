@@ -1,11 +1,11 @@
-//! How a process ended, and what it used.
+//! The end of a process, and its resource usage.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Ktime, ProcKey};
 
-/// The last thread of a process exits. Its memory may still have to be freed, which is part of its system time.
+/// The last thread of a process exits. Its memory may still have to be freed, which adds to its system time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     pub at: Ktime,
@@ -14,16 +14,16 @@ pub struct Exit {
     pub usage: Usage,
 }
 
-/// The parent has waited for a process, and the kernel has let go of it: what it used in all.
+/// The parent has waited for a process, and the kernel has released it: its final times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reaped {
     pub at: Ktime,
     pub process: ProcKey,
-    /// When its parent was told of its end; a parent may not want to be told.
+    /// The time at which its parent was notified of its end; absent if the parent does not want a notification.
     pub ended: Option<Ktime>,
-    /// Nanoseconds of CPU in user mode.
+    /// CPU time in user mode, nanoseconds.
     pub user_ns: u64,
-    /// Nanoseconds of CPU in the kernel.
+    /// CPU time in the kernel, nanoseconds.
     pub system_ns: u64,
 }
 
@@ -41,27 +41,27 @@ impl Status {
     }
 }
 
-/// What a process used over its life, children not included.
+/// Resources that a process used in its life, without its children.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
-    /// Nanoseconds of CPU in user mode.
+    /// CPU time in user mode, nanoseconds.
     pub user_ns: u64,
-    /// Nanoseconds of CPU in the kernel.
+    /// CPU time in the kernel, nanoseconds.
     pub system_ns: u64,
-    /// Largest resident set in bytes; of several processes, that of the largest one. `None`: not known.
+    /// Largest resident set in bytes; of several processes, the largest value. `None`: unknown.
     pub max_rss_bytes: Option<u64>,
-    /// Present where the largest resident set may be larger than that, and by no more than up to this: the kernel has counted what a
-    /// process ran before together with this program (until Linux 6.15).
+    /// Upper bound of the largest resident set, if it may be larger than `max_rss_bytes`. Until Linux 6.15, the kernel counts the earlier
+    /// programs of a process together with this program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rss_at_most_bytes: Option<u64>,
-    /// Whether the times are those that the kernel told the parent. `false`: of one process at least they are those at its exit, so the
-    /// time in which its memory was freed is missing.
+    /// True if the times are those that the kernel reported to the parent. False if the times of at least one process were taken at its
+    /// exit: the time in which its memory was freed is missing.
     #[serde(default)]
     pub is_final: bool,
 }
 
 impl Usage {
-    /// Of several processes: their CPU time together, and the largest resident set of any.
+    /// The total of several processes: the sum of their CPU time, and the largest resident set.
     pub fn total(each: impl Iterator<Item = Self>) -> Self {
         let mut total = Self::default();
         let mut are_final = None;
@@ -73,7 +73,7 @@ impl Usage {
             total.max_rss_at_most_bytes = total.max_rss_at_most_bytes.max(at_most);
             are_final = Some(are_final.unwrap_or(true) && it.is_final);
         }
-        // What is known of one may be more than another can have had.
+        // The known value of one process may exceed the bound of another.
         total.max_rss_at_most_bytes = total
             .max_rss_at_most_bytes
             .filter(|it| Some(*it) > total.max_rss_bytes);

@@ -1,13 +1,14 @@
-//! What the `go` command says of a program's main package: the text that it has linked into the program, and hands to the linker before.
+//! The `go` command's description of a program's main package. The `go` command passes this text to the linker, which writes it into the
+//! program.
 
 use crate::event::MainPackage;
 
-/// Bytes of an import path that is kept. None is as long.
+/// Most bytes of an import path that are kept. No real path is as long.
 const TEXT_MAX: usize = 1024;
 /// Bytes before and after the text, which mark it in memory dumps.
 const MARK: usize = 16;
 
-/// Of the text between the marks: lines of words between tabs.
+/// Parses the text between the marks: lines of words separated by tabs.
 pub fn main_package(text: &[u8]) -> Option<MainPackage> {
     let line = |name: &str| {
         let mut lines = text.split(|byte| *byte == b'\n');
@@ -28,7 +29,7 @@ pub fn unmarked(text: &[u8]) -> Option<&[u8]> {
     text.get(MARK..text.len().checked_sub(MARK)?)
 }
 
-/// Of the linker's `importcfg.link`, where the text stands in a line `modinfo "..."`, quoted as `strconv.Quote` does.
+/// Parses the linker's `importcfg.link`. The text is in a line `modinfo "..."`, quoted as by `strconv.Quote`.
 pub fn of_link_config(config: &[u8]) -> Option<MainPackage> {
     let mut lines = config.split(|byte| *byte == b'\n');
     let quoted = lines.find_map(|line| line.strip_prefix(b"modinfo \"")?.strip_suffix(b"\""))?;

@@ -1,12 +1,12 @@
-//! Which tool of the C toolchain, or of version control, a program is: by the base name of its file.
+//! Recognises tools of the C toolchain and of version control by the base name of the file.
 //!
-//! A name proves little, so nothing depends on it but the label under which a process's time is shown.
+//! A name proves little, so it decides only the label under which a process's time is shown.
 
 use crate::model::CallKind;
 
-/// What a program is for; `None` if its name is none of those that a Go build runs.
+/// The kind of a program; `None` if a Go build does not run programs of this name.
 ///
-/// Target prefixes and version suffixes do not matter: `x86_64-linux-gnu-gcc-12` is `gcc`.
+/// Target prefixes and version suffixes are ignored: `x86_64-linux-gnu-gcc-12` is `gcc`.
 pub fn kind(path: &[u8]) -> Option<CallKind> {
     let base = path.rsplit(|it| *it == b'/').next().unwrap_or_default();
     let name = without_version(std::str::from_utf8(base).ok()?);
@@ -44,7 +44,7 @@ mod tests {
 
     /// The programs of a cold cgo build on Debian 12, and some of other systems.
     #[test]
-    fn programs_are_told_by_name() {
+    fn programs_are_recognised_by_name() {
         for (path, expected) in [
             ("/usr/bin/x86_64-linux-gnu-gcc-12", Some(CallKind::Cc)),
             ("/usr/bin/g++", Some(CallKind::Cc)),

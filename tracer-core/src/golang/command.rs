@@ -1,7 +1,7 @@
-//! A `go` command line as it is meant: command, flags in force (those of `GOFLAGS` among them), packages, arguments of programs.
+//! A `go` command line as it is meant: command, flags in force (including those of `GOFLAGS`), packages, arguments of programs.
 //!
-//! Follows the parsing of `go` itself, command by command. Never fails: a line that `go` refuses gives what can be read of it,
-//! and the flags nobody knows by name. Whether a package pattern matches anything is not asked here.
+//! The parser follows `go` itself, command by command. It never fails: of a line that `go` rejects, it returns the readable parts and the
+//! unknown flags. It does not check whether a package pattern matches anything.
 
 use crate::byte_string::ByteString;
 use crate::model::{Flag, FlagOrigin};
@@ -13,24 +13,24 @@ use super::flags::{Arity, arity};
 pub struct GoCommand {
     /// `build`, `mod tidy`, `tool nm`; empty for a bare `go`.
     pub name: String,
-    /// `-C`: where the command goes before it does anything. Gone from the line after a toolchain switch.
+    /// `-C`: the directory that the command changes to first. After a toolchain switch, the line no longer contains it.
     pub chdir: Option<ByteString>,
-    /// In force. A flag given twice, or by `GOFLAGS` and the line, has its last value; the per-package ones
-    /// (`-gcflags=pattern=...`) have one entry a pattern.
+    /// The flags in force. If a flag is repeated, on the line or in `GOFLAGS`, the last value counts. Per-package flags
+    /// (`-gcflags=pattern=...`) have one entry per pattern.
     pub flags: Vec<Flag>,
     /// Package patterns, or files.
     pub packages: Vec<ByteString>,
-    /// For the program of `go run` or `go tool`, for the test binary; what is no package for other commands.
+    /// Arguments for the program of `go run` or `go tool`, or for the test binary. For other commands, the arguments that are not packages.
     pub program_args: Vec<ByteString>,
-    /// Flags of the line that the command does not have. `go test` hands them to the test binary, others refuse them.
+    /// Flags on the line that the command does not have. `go test` passes them to the test binary; other commands reject them.
     pub unknown: Vec<ByteString>,
 }
 
 /// Flags whose value is `[pattern=]flags`, collected by pattern.
 const PER_PACKAGE: &[&str] = &["asmflags", "gccgoflags", "gcflags", "ldflags"];
 
-/// What one argument is to a command.
-enum Word {
+/// The meaning of one argument.
+enum Argument {
     Terminator,
     Plain,
     Flag {
@@ -40,7 +40,7 @@ enum Word {
 }
 
 impl GoCommand {
-    /// Reads the line of a `go` process and the words of the `GOFLAGS` in force (see [`super::goflags::split`]).
+    /// Parses the line of a `go` process, with the words of the `GOFLAGS` in force (see [`super::goflags::split`]).
     pub fn parse(argv: &[ByteString], goflags: &[ByteString]) -> Self {
         let mut command = Self::default();
         let rest = command.take_name(argv.get(1..).unwrap_or_default());
@@ -63,7 +63,7 @@ impl GoCommand {
             .as_ref()
     }
 
-    /// Whether a boolean flag is in force and not switched off.
+    /// True if a boolean flag is in force and not switched off.
     pub fn is_on(&self, name: &str) -> bool {
         self.flags
             .iter()
@@ -79,13 +79,13 @@ impl GoCommand {
             })
     }
 
-    /// The child that `go` starts of itself for its counters. It builds nothing.
+    /// True for the child that `go` starts of itself for its counters. It builds nothing.
     pub fn is_telemetry(&self) -> bool {
         self.name == "** telemetry **"
     }
 
-    /// Whether the command is there to make, check or run something. The others (`version`, `env`, `list`, `mod`) only answer questions
-    /// or look after files; `list -export` may compile.
+    /// True if the purpose of the command is to make, check or run something. The others (`version`, `env`, `list`, `mod`) only answer
+    /// queries or maintain files; `list -export` may compile.
     pub fn is_build(&self) -> bool {
         let first = self.name.split(' ').next().unwrap_or_default();
         matches!(
@@ -94,17 +94,17 @@ impl GoCommand {
         )
     }
 
-    /// Takes command and `-C` off the front. `-C` may stand wherever the name of the command ends: `go -C x build`,
-    /// `go build -C x`, `go mod -C x tidy`.
+    /// Removes the command and `-C` from the front. `-C` may appear directly before or after the name of the command: `go -C x build`, `go
+    /// build -C x`, `go mod -C x tidy`.
     fn take_name(&mut self, args: &[ByteString]) -> Vec<ByteString> {
         let mut args = args.to_vec();
         let mut used = name_len(&args);
         let chdir = match args.get(used).map(word) {
-            Some(Word::Flag {
+            Some(Argument::Flag {
                 name,
                 value: Some(dir),
             }) if name == "C" => Some((dir, 1)),
-            Some(Word::Flag { name, value: None }) if name == "C" => {
+            Some(Argument::Flag { name, value: None }) if name == "C" => {
                 args.get(used + 1).map(|it| (it.clone(), 2))
             }
             Some(_) | None => None,
@@ -125,7 +125,7 @@ impl GoCommand {
 
     fn take_goflags(&mut self, goflags: &[ByteString]) {
         for goflag in goflags {
-            if let Word::Flag { name, value } = word(goflag)
+            if let Argument::Flag { name, value } = word(goflag)
                 && arity(&self.name, self.short(&name)).is_some()
             {
                 self.set(&name, value, FlagOrigin::Goflags);
@@ -153,18 +153,18 @@ impl GoCommand {
         }
     }
 
-    /// Flags until the first argument that is none; what follows is returned.
+    /// Takes flags up to the first argument that is not a flag; returns the rest.
     fn take_flags<'a>(&mut self, mut args: &'a [ByteString]) -> &'a [ByteString] {
         while let [arg, rest @ ..] = args {
             args = match word(arg) {
-                Word::Terminator => return rest,
-                Word::Plain => return args,
-                Word::Flag { name, value } => {
+                Argument::Terminator => return rest,
+                Argument::Plain => return args,
+                Argument::Flag { name, value } => {
                     if let Some(rest) = self.take_flag(&name, value.clone(), rest) {
                         rest
                     } else {
                         if matches!(self.name.as_str(), "vet" | "fix") {
-                            // An analyzer's switch; only the tool knows them all.
+                            // An analyzer's switch; only the tool has the list of them.
                             self.set(&name, value, FlagOrigin::Argv);
                         } else {
                             self.unknown.push(arg.clone());
@@ -177,7 +177,7 @@ impl GoCommand {
         args
     }
 
-    /// `go tool [flags] NAME arguments`: what follows the name is the tool's.
+    /// `go tool [flags] NAME arguments`: the arguments after the name belong to the tool.
     fn take_tool(&mut self, args: &[ByteString]) {
         let rest = self.take_flags(args);
         if let [tool, rest @ ..] = rest {
@@ -186,8 +186,8 @@ impl GoCommand {
         }
     }
 
-    /// `go test`: one run of packages anywhere between flags; flags it does not know are the test binary's, and so is
-    /// everything that then cannot be told from their values.
+    /// `go test`: one run of packages at any place between flags. Unknown flags belong to the test binary, and so does everything after
+    /// them that could be their value.
     fn take_test(&mut self, mut args: &[ByteString]) {
         let mut packages_done = false;
         let mut in_packages = false;
@@ -195,11 +195,11 @@ impl GoCommand {
         while let [arg, rest @ ..] = args {
             let was_after_unknown = std::mem::take(&mut after_unknown);
             args = match word(arg) {
-                Word::Terminator => {
+                Argument::Terminator => {
                     self.program_args.extend_from_slice(args);
                     return;
                 }
-                Word::Plain if !in_packages && packages_done => {
+                Argument::Plain if !in_packages && packages_done => {
                     if !was_after_unknown {
                         self.program_args.extend_from_slice(args);
                         return;
@@ -207,16 +207,16 @@ impl GoCommand {
                     self.program_args.push(arg.clone());
                     rest
                 }
-                Word::Plain => {
+                Argument::Plain => {
                     (in_packages, packages_done) = (true, true);
                     self.packages.push(arg.clone());
                     rest
                 }
-                Word::Flag { name, .. } if name == "args" => {
+                Argument::Flag { name, .. } if name == "args" => {
                     self.program_args.extend_from_slice(rest);
                     return;
                 }
-                Word::Flag { name, value } => {
+                Argument::Flag { name, value } => {
                     in_packages = false;
                     let has_value = value.is_some();
                     if let Some(rest) = self.take_flag(&name, value, rest) {
@@ -233,7 +233,7 @@ impl GoCommand {
         }
     }
 
-    /// Sets a flag that the command has; returns what follows it. `None` if it has no such flag.
+    /// Sets a flag that the command has, and returns the rest. `None` if the command has no such flag.
     fn take_flag<'a>(
         &mut self,
         name: &str,
@@ -252,7 +252,7 @@ impl GoCommand {
         }
     }
 
-    /// `go test` knows its flags by the test binary's names, too: `-test.run`.
+    /// `go test` also accepts its flags by the test binary's names: `-test.run`.
     fn short<'a>(&self, name: &'a str) -> &'a str {
         match name.strip_prefix("test.") {
             Some(short) if self.name == "test" => short,
@@ -279,7 +279,7 @@ impl GoCommand {
     }
 }
 
-/// How many arguments name the command. Only `mod` and `work` have sub-commands; the tool of `go tool` follows flags.
+/// The number of arguments that name the command. Only `mod` and `work` have sub-commands; in `go tool`, the tool follows flags.
 fn name_len(args: &[ByteString]) -> usize {
     let is_name = |at: usize| {
         args.get(at)
@@ -297,30 +297,30 @@ fn name_len(args: &[ByteString]) -> usize {
     }
 }
 
-/// Go's `flag` package: `-x`, `--x`, `-x=v`, `--x=v`; `-`, `-=v` and `---x` are no flags.
-fn word(arg: &ByteString) -> Word {
+/// The syntax of Go's `flag` package: `-x`, `--x`, `-x=v`, `--x=v`. `-`, `-=v` and `---x` are not flags.
+fn word(arg: &ByteString) -> Argument {
     let bytes = arg.as_bytes();
     if bytes == b"--" {
-        return Word::Terminator;
+        return Argument::Terminator;
     }
     let Some(body) = bytes
         .strip_prefix(b"--")
         .or_else(|| bytes.strip_prefix(b"-"))
     else {
-        return Word::Plain;
+        return Argument::Plain;
     };
     if body.is_empty() || body.starts_with(b"-") || body.starts_with(b"=") {
-        return Word::Plain;
+        return Argument::Plain;
     }
     let mut parts = body.splitn(2, |it| *it == b'=');
     let name = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-    Word::Flag {
+    Argument::Flag {
         name,
         value: parts.next().map(ByteString::from),
     }
 }
 
-/// The pattern of a per-package value; empty: the packages named on the line.
+/// The pattern of a per-package value; empty for the packages named on the line.
 fn pattern(value: Option<&ByteString>) -> &[u8] {
     let value = value.map(ByteString::as_bytes).unwrap_or_default();
     if value.starts_with(b"-") {
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn the_directory_stands_where_the_name_ends() {
+    fn the_directory_comes_where_the_name_ends() {
         check(
             "",
             "go | build | -C | d | -o | x",
@@ -433,7 +433,7 @@ mod tests {
         check("", "go | build | -C", &expect!["build -C"]);
     }
 
-    /// Each seen in `go version -m` of 1.27: the line replaces what `GOFLAGS` says, it does not add to it.
+    /// Each seen in `go version -m` of 1.27: the line replaces the value of `GOFLAGS` and does not add to it.
     #[test]
     fn the_line_replaces_goflags() {
         check(
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_told_apart() {
+    fn other_lines_are_distinguished() {
         check("", "go | ** telemetry **", &expect!["** telemetry **"]);
         assert!(GoCommand::parse(&["go".into(), "** telemetry **".into()], &[]).is_telemetry());
         check(
@@ -569,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_asked_by_name() {
+    fn values_are_found_by_name() {
         let argv: Vec<ByteString> = ["go", "build", "-race", "-v=false", "-o", "x"]
             .map(ByteString::from)
             .to_vec();

@@ -1,7 +1,7 @@
-//! Which flags each `go` command has, and which of them take a value.
+//! The flags of each `go` command, and whether they take a value.
 //!
-//! The union over Go 1.19 to 1.27: a flag that a release does not have yet, or no more, is an error there and builds nothing.
-//! The table was made by asking `go COMMAND -FLAG` of 1.19, 1.21, 1.24 and 1.27 for each; they never contradict each other.
+//! The table is the union over Go 1.19 to 1.27: a flag that a release does not have is an error there and builds nothing. The table was
+//! made by running `go COMMAND -FLAG` of 1.19, 1.21, 1.24 and 1.27 for each flag; the releases never contradict each other.
 
 /// Whether a flag takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) enum Arity {
 /// Boolean flags and flags with a value.
 type Group = (&'static [&'static str], &'static [&'static str]);
 
-/// What every command that loads packages to build has.
+/// Flags of every command that loads packages to build them.
 const BUILD: Group = (
     &[
         "a",
@@ -57,7 +57,7 @@ const COVER: Group = (&["cover"], &["covermode", "coverpkg"]);
 const JSON: Group = (&["json"], &[]);
 const INSTALL: Group = (&["i"], &[]);
 const OUTPUT: Group = (&[], &["o"]);
-/// Of `go test`; most are handed on to the test binary.
+/// Flags of `go test`; most are passed on to the test binary.
 const TEST: Group = (
     &[
         "artifacts",
@@ -110,7 +110,7 @@ const LIST: Group = (
     ],
     &["f", "reuse"],
 );
-/// Of the commands that only look at modules.
+/// Flags of the commands that only work on modules.
 const MODULE: Group = (
     &["e", "json", "modcacherw", "n", "v", "x"],
     &["C", "modfile", "overlay"],
@@ -186,8 +186,8 @@ fn groups(command: &str) -> &'static [Group] {
     }
 }
 
-/// Whether a command has a flag, and of which sort. `go vet` and `go fix` have those of their analyzers besides, which only
-/// the tool knows: a dotted one (`printf.funcs`) takes a value there, any other does not.
+/// The arity of a flag; `None` if the command does not have it. `go vet` and `go fix` also have the flags of their analyzers, which only
+/// the tool lists. A dotted one (`printf.funcs`) takes a value there; any other does not.
 pub(super) fn arity(command: &str, name: &str) -> Option<Arity> {
     for (bools, values) in groups(command) {
         if bools.contains(&name) {

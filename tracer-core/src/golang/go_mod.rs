@@ -1,11 +1,11 @@
-//! Which module something belongs to: what `go.mod` and `go.work` say, and paths in the module cache.
+//! Finds the module of a file or directory: from the text of `go.mod` and `go.work`, and from paths in the module cache.
 
 use crate::byte_string::ByteString;
 
-/// Modules of a workspace that are looked at.
+/// Most modules of a workspace that are read.
 const USES_MAX: usize = 256;
 
-/// Path of the module, as the `module` line has it.
+/// Path of the module, from the `module` line.
 pub fn module_path(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     let mut lines = text
@@ -16,7 +16,7 @@ pub fn module_path(text: &[u8]) -> Option<String> {
         rest.starts_with([' ', '\t', '"', '`', '('])
             .then(|| rest.trim())
     })?;
-    // `module ( path )` is allowed as for every other directive, though hardly ever seen.
+    // `module ( path )` is allowed as for every other directive, but very rare.
     let word = if rest == "(" {
         lines.find(|line| !line.is_empty())?
     } else {
@@ -26,7 +26,7 @@ pub fn module_path(text: &[u8]) -> Option<String> {
     (!path.is_empty() && !path.contains(char::is_whitespace)).then(|| path.to_owned())
 }
 
-/// Directories of the modules that a `go.work` names, as it has them.
+/// Directories of the modules that a `go.work` names, as written there.
 pub fn work_dirs(text: &[u8]) -> Vec<ByteString> {
     let text = String::from_utf8_lossy(text);
     let mut dirs = Vec::new();
@@ -54,13 +54,13 @@ pub fn work_dirs(text: &[u8]) -> Vec<ByteString> {
     dirs
 }
 
-/// Path of the module that a file in the module cache belongs to: `$GOMODCACHE/example.com/!x@v1.0.0/main.go` is of `example.com/X`.
+/// Path of the module of a file in the module cache: `$GOMODCACHE/example.com/!x@v1.0.0/main.go` belongs to `example.com/X`.
 pub fn cached_module(file: &ByteString, cache: &ByteString) -> Option<String> {
     let inside = file.as_bytes().strip_prefix(cache.as_bytes())?;
     let inside = std::str::from_utf8(inside.strip_prefix(b"/")?).ok()?;
     let (escaped, rest) = inside.split_once('@')?;
     let (version, _) = rest.split_once('/')?;
-    // `cache/download` holds archives, under names with `@`, too.
+    // `cache/download` contains archives, whose names contain `@`, too.
     let is_module = !escaped.is_empty() && !escaped.ends_with('/') && !version.is_empty();
     is_module.then(|| unescape(escaped)).flatten()
 }

@@ -1,20 +1,20 @@
-//! How the `go` command splits `GOFLAGS` into words. What the words mean is [`super::command`]'s.
+//! Splits `GOFLAGS` into words as the `go` command does. [`super::command`] parses the words.
 
 use crate::byte_string::ByteString;
 
 use super::version::GoVersion;
 
-/// What quotes mean in `GOFLAGS`.
+/// The meaning of quotes in `GOFLAGS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quoting {
-    /// `'…'` or `"…"` around a whole word, nothing escaped inside. Go 1.21 and later.
+    /// `'…'` or `"…"` around a whole word, without escapes inside. Go 1.21 and later.
     Shell,
-    /// Words end at blanks, quotes are ordinary bytes. Go 1.19.
+    /// Words end at blanks; quotes are ordinary bytes. Go 1.19.
     Blank,
 }
 
 impl Quoting {
-    /// That of a toolchain. Go 1.20 was not at hand to try; it is taken to be like 1.19, whose source it is nearer to.
+    /// The quoting of a toolchain. Go 1.20 is untested. It is assumed to match 1.19, because its source is closer to 1.19.
     pub fn of(version: Option<&GoVersion>) -> Self {
         match version {
             Some(version) if version.minor() < 21 && version.major() <= 1 => Self::Blank,
@@ -32,7 +32,7 @@ pub struct Unterminated {
 
 /// The words of a `GOFLAGS` value.
 ///
-/// A quote counts only at the start of a word, and ends the word where it closes: `a'b c'` is `a'b` and `c'`, `'a'b` is `a` and `b`.
+/// A quote counts only at the start of a word, and the closing quote ends the word: `a'b c'` is `a'b` and `c'`, `'a'b` is `a` and `b`.
 pub fn split(text: &[u8], quoting: Quoting) -> Result<Vec<ByteString>, Unterminated> {
     let mut words = Vec::new();
     let mut rest = text.trim_ascii_start();

@@ -1,6 +1,6 @@
-//! Which file a build makes when nobody says `-o`.
+//! The default name of a build's output, without `-o`.
 //!
-//! Only the name: the file appears in the working directory (`go build`, `go test -c`) or where `go install` puts programs.
+//! Only the name: the file appears in the working directory (`go build`, `go test -c`) or in the directory that `go install` uses.
 
 use crate::byte_string::ByteString;
 
@@ -9,7 +9,7 @@ use super::command::GoCommand;
 /// Import path that Go gives to files named on the command line.
 const FILES: &[u8] = b"command-line-arguments";
 
-/// Default name for the main package `package` of a `go build` or `go install`. `None` where it cannot be told.
+/// Default name for the main package `package` of a `go build` or `go install`. `None` if the name cannot be determined.
 pub fn of_build(
     command: &GoCommand,
     package: &[u8],
@@ -26,7 +26,7 @@ pub fn of_build(
     Some(name.into())
 }
 
-/// Default name for the test binary of a package. `None` for files on the command line: it has their package's name then.
+/// Default name for the test binary of a package. `None` for files on the command line, because then it has the name of their package.
 pub fn of_test(package: &[u8], goos: &str) -> Option<ByteString> {
     if package == FILES {
         return None;
@@ -37,7 +37,7 @@ pub fn of_test(package: &[u8], goos: &str) -> Option<ByteString> {
     Some(name.into())
 }
 
-/// The build mode counts before the system: a c-archive for Windows is `x.a`; its DLL gets no `.exe`.
+/// The build mode takes precedence over the system: a c-archive for Windows is `x.a`; its DLL gets no `.exe`.
 fn suffix(goos: &str, buildmode: &str) -> &'static [u8] {
     match (buildmode, goos) {
         ("c-archive", _) => b".a",
@@ -48,7 +48,7 @@ fn suffix(goos: &str, buildmode: &str) -> &'static [u8] {
     }
 }
 
-/// Last element of an import path; the one before it if that is a major version: `example.com/tool/v2` makes `tool`.
+/// Last element of an import path, or the one before if the last is a major version: `example.com/tool/v2` makes `tool`.
 fn element(package: &[u8]) -> Option<&[u8]> {
     let last = base(package);
     let name = match package
@@ -65,7 +65,7 @@ fn base(path: &[u8]) -> &[u8] {
     path.rsplit(|it| *it == b'/').next().unwrap_or_default()
 }
 
-/// `v2` and up: `v0`, `v1` and `v01` are names like any other.
+/// True for `v2` and higher; `v0`, `v1` and `v01` are ordinary names.
 fn is_major_version(element: &[u8]) -> bool {
     element.strip_prefix(b"v").is_some_and(|digits| {
         !digits.is_empty()
@@ -81,7 +81,7 @@ mod tests {
 
     /// Names that 1.21 and 1.27 gave.
     #[test]
-    fn names_are_gos() {
+    fn names_match_those_of_go() {
         let files = GoCommand::parse(
             &["go", "build", "dir/b.go", "a.go"].map(ByteString::from),
             &[],

@@ -1,6 +1,6 @@
-//! The file that the `go` command hands to a tool instead of a long command line (`@/tmp/args123`).
+//! Parses the file that the `go` command passes to a tool instead of a long command line (`@/tmp/args123`).
 //!
-//! Only its text; the rim reads it, in time, and redacts what comes out.
+//! This module sees only its text. The rim reads the file in time, and redacts the result.
 
 use crate::byte_string::ByteString;
 
@@ -8,8 +8,8 @@ use super::version::GoVersion;
 
 /// The arguments in a response file, as the tool of that version reads it. Never fails: an open quote ends with the text.
 ///
-/// Up to Go 1.26 an argument is a line, with `\n` and `\\` for what a line cannot hold; since 1.27 arguments are quoted as GCC
-/// does. An unknown version is taken for a new one.
+/// Up to Go 1.26 an argument is a line, with `\n` and `\\` for bytes that a line cannot contain. Since 1.27 arguments are quoted as in GCC.
+/// An unknown version is treated as a new one.
 pub fn parse(text: &[u8], version: Option<&GoVersion>) -> Vec<ByteString> {
     match version {
         Some(version) if *version < GoVersion::release(27) => text

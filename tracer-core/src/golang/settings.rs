@@ -1,6 +1,6 @@
-//! Where Go takes a setting from, and in which order: environment, the user's file (`go env -w`), `$GOROOT/go.env`, built in.
+//! The sources of Go's settings in their order: environment, the user's file (`go env -w`), `$GOROOT/go.env`, built-in value.
 //!
-//! The files are read by the rim; here are only their names and their text.
+//! The rim reads the files; this module has only their names and their text.
 
 use crate::byte_string::ByteString;
 use crate::environment;
@@ -10,7 +10,7 @@ use crate::golang::goflags::{self, Quoting};
 use crate::model::{Origin, Setting};
 use crate::redact;
 
-/// All that can hold a setting.
+/// Every source of a setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
     /// Environment of the `go` process.
@@ -22,10 +22,10 @@ pub struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// What is in force, and where it is from. Empty and `Default` where nobody set it.
+    /// The value in force and its source. Empty and `Default` if no source sets it.
     ///
-    /// An empty variable does not count: `GOFLAGS= go build` still takes the file's. An empty line in the user's file does,
-    /// and hides the one in `go.env`.
+    /// An empty variable is ignored: `GOFLAGS= go build` still uses the file's value. An empty line in the user's file counts, and hides
+    /// the value in `go.env`.
     pub fn get(&self, name: &str) -> Setting {
         if let Some(value) = environment::get(self.env, name).filter(|it| !it.is_empty()) {
             return Setting {
@@ -48,15 +48,15 @@ impl Sources<'_> {
         Setting::default()
     }
 
-    /// The line of a `go` process, with the flags that GOFLAGS adds. Unterminated quotes in those make the `go` command fail; then no flag
-    /// of them is in force.
+    /// The parsed line of a `go` process, with the flags that GOFLAGS adds. Unterminated quotes in GOFLAGS make the `go` command fail; then
+    /// none of its flags is in force.
     pub fn command(&self, argv: &[ByteString]) -> GoCommand {
         let goflags = self.get("GOFLAGS").value;
         let words = goflags::split(goflags.as_bytes(), Quoting::of(None)).unwrap_or_default();
         GoCommand::parse(argv, &words)
     }
 
-    /// Where the build cache is. `None`: switched off, or no place for it, and then `go` refuses to build.
+    /// Directory of the build cache. `None`: it is switched off or has no directory, and then `go` refuses to build.
     pub fn gocache(&self) -> Option<ByteString> {
         let set = self.get("GOCACHE").value;
         if !set.is_empty() {
@@ -66,7 +66,7 @@ impl Sources<'_> {
     }
 }
 
-/// A key that stands twice has its last value.
+/// Of a repeated key the last value counts.
 fn last<'a>(file: &'a EnvFile, name: &str) -> Option<&'a ByteString> {
     file.variables
         .iter()
@@ -75,8 +75,8 @@ fn last<'a>(file: &'a EnvFile, name: &str) -> Option<&'a ByteString> {
         .map(|(_, value)| value)
 }
 
-/// Path of the user's file, as a process with this environment computes it. `None`: there is none (`GOENV=off`, or no home).
-/// A relative `$GOENV` is relative to the working directory.
+/// Path of the user's file, as a process with this environment computes it. `None`: there is none (`GOENV=off`, or no home). A relative
+/// `$GOENV` is relative to the working directory.
 pub fn user_file(env: &[(ByteString, ByteString)]) -> Option<ByteString> {
     match environment::get(env, "GOENV").filter(|it| !it.is_empty()) {
         Some(path) => (path != "off").then(|| path.clone()),
@@ -84,7 +84,7 @@ pub fn user_file(env: &[(ByteString, ByteString)]) -> Option<ByteString> {
     }
 }
 
-/// `os.UserConfigDir` and `os.UserCacheDir`: a relative XDG directory is an error, not a fall-back to the home.
+/// `os.UserConfigDir` and `os.UserCacheDir`: a relative XDG directory is an error, and the home is not used instead.
 fn user_dir(env: &[(ByteString, ByteString)], xdg: &str, under_home: &str) -> Option<ByteString> {
     let set = |name| environment::get(env, name).filter(|it| !it.is_empty());
     match set(xdg) {
@@ -105,7 +105,7 @@ fn join(dir: &ByteString, name: &str) -> ByteString {
     path.into()
 }
 
-/// The `KEY=value` lines of a settings file, allow-listed and redacted, in the file's order. No quoting; a line that does not
+/// The `KEY=value` lines of a settings file, allow-listed and redacted, in the file's order. There is no quoting; a line that does not
 /// begin with a capital letter is a comment.
 pub fn parse_env_file(text: &[u8]) -> Vec<(ByteString, ByteString)> {
     text.split(|it| *it == b'\n')
@@ -138,7 +138,7 @@ mod tests {
 
     /// Each row was seen with `go env GOFLAGS` of 1.24.
     #[test]
-    fn the_first_source_that_has_it_wins() {
+    fn the_first_source_with_a_value_wins() {
         let user = file("/h/.config/go/env", "GOFLAGS=-user\nGOFLAGS=-last\n");
         let empty = file("/h/.config/go/env", "GOFLAGS=\n");
         let root = file("/go/go.env", "# comment\nGOFLAGS=-root\nGOTOOLCHAIN=auto\n");
@@ -184,7 +184,7 @@ mod tests {
 
     /// Seen with `go env GOENV` and `go env GOCACHE` of 1.27; an empty answer is an error or `off` there.
     #[test]
-    fn places_follow_the_environment() {
+    fn directories_follow_the_environment() {
         for (vars, goenv, gocache) in [
             ("HOME=/h", "/h/.config/go/env", "/h/.cache/go-build"),
             ("HOME=/h/", "/h/.config/go/env", "/h/.cache/go-build"),

@@ -1,7 +1,7 @@
-//! The command line of a Go tool (`compile`, `link`, ...) as it is meant, with what its environment adds.
+//! The command line of a Go tool (`compile`, `link`, ...) as it is meant, with the additions of its environment.
 //!
-//! Never fails: what is not there is absent. Which build the tool belongs to is the correlator's to find; the work directory
-//! and the package named here are its means.
+//! The parser never fails: a missing part is absent. The correlator finds the build of a tool; it uses the work directory and the package
+//! from here.
 
 use std::collections::BTreeMap;
 
@@ -17,38 +17,38 @@ use crate::event::Role;
 )]
 pub struct ToolArgs {
     pub role: Role,
-    /// Import path, with the test variant (`p [p.test]`): what the `go` command told the tool (`TOOLEXEC_IMPORTPATH`), else
-    /// `-p` or `-importpath`, where any main package is just `main`.
+    /// Import path, with the test variant (`p [p.test]`): from the `go` command (`TOOLEXEC_IMPORTPATH`), else from `-p` or `-importpath`.
+    /// In the latter two, every main package is just `main`.
     pub package: Option<ByteString>,
-    /// Asks for a version (`-V`) or the flags (`vet -flags`); does no work.
+    /// True if the tool is queried for its version (`-V`) or its flags (`vet -flags`); it then does no work.
     pub is_query: bool,
     /// `-o`; absolute if the working directory is known.
     pub output: Option<ByteString>,
     pub work: Option<WorkDir>,
-    /// A package of the standard library, as the compiler is told.
+    /// A package of the standard library, according to the compiler's flags.
     pub is_std: bool,
     /// The assembler's first pass, which only lists symbols.
     pub is_symabis: bool,
     pub goos: Option<String>,
     pub goarch: Option<String>,
-    /// Of `link`.
+    /// `-buildmode` of `link`.
     pub buildmode: Option<String>,
     pub is_race: bool,
     /// `link -s`: no symbol table.
     pub strips_symbols: bool,
     /// `link -w`, or `-s`, which implies it: no debug information.
     pub strips_dwarf: bool,
-    /// Go and assembler sources on the line.
+    /// Number of Go and assembler sources on the line.
     pub n_sources: u32,
-    /// `-importcfg`; absolute likewise.
+    /// `-importcfg`; absolute if the working directory is known.
     pub importcfg: Option<ByteString>,
-    /// `@file`: the arguments are in there; absolute likewise.
+    /// `@file`, the file that contains the arguments; absolute if the working directory is known.
     pub response_file: Option<ByteString>,
     /// `-goversion`, else `GOVERSION`.
     pub go_version: Option<String>,
 }
 
-/// Where the `go` command keeps intermediate files: `/tmp/go-build123456/b001`.
+/// The `go` command's directory for intermediate files: `/tmp/go-build123456/b001`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkDir {
     /// `$WORK`; one for each `go` process.
@@ -57,7 +57,7 @@ pub struct WorkDir {
     pub action: Option<ByteString>,
 }
 
-/// Flags of the tools that take a value, from their usage texts in Go 1.19 and 1.27. Any other stands alone.
+/// Flags of the tools that take a value, from their usage texts in Go 1.19 and 1.27. Any other flag takes none.
 const VALUED: &[&str] = &[
     "B",
     "D",
@@ -137,7 +137,7 @@ const VALUED: &[&str] = &[
 ];
 
 impl ToolArgs {
-    /// Reads a tool's arguments (those of a response file in place, if they are known; see [`ToolArgs::expand`]).
+    /// Parses a tool's arguments. Those of a response file must already be in place, if they are known; see [`ToolArgs::expand`].
     pub fn parse(
         role: Role,
         argv: &[ByteString],
@@ -219,7 +219,7 @@ impl ToolArgs {
         }
     }
 
-    /// The line with the arguments of its response file in the file's place.
+    /// The line with the arguments of its response file in place of the file.
     pub fn expand(argv: &[ByteString], from_file: &[ByteString]) -> Vec<ByteString> {
         let mut line = Vec::with_capacity(argv.len() + from_file.len());
         for (i, arg) in argv.iter().enumerate() {
@@ -233,7 +233,7 @@ impl ToolArgs {
     }
 }
 
-/// Flags up to the first argument that is none; of a repeated one the last. `None`: it stands without a value.
+/// Flags up to the first argument that is not a flag; of a repeated flag the last counts. `None`: the flag has no value.
 fn flags(role: Role, mut args: &[ByteString]) -> BTreeMap<&str, Option<&[u8]>> {
     let mut found = BTreeMap::new();
     while let [arg, rest @ ..] = args {
@@ -249,7 +249,7 @@ fn flags(role: Role, mut args: &[ByteString]) -> BTreeMap<&str, Option<&[u8]>> {
         let name = std::str::from_utf8(parts.next().unwrap_or_default()).unwrap_or_default();
         let mut value = parts.next();
         args = rest;
-        // vet's `-c` and `-json` are its analyzers' business, and the flags before `vet.cfg` all stand alone.
+        // vet's `-c` and `-json` belong to its analyzers, and the flags before `vet.cfg` take no separate value.
         if value.is_none()
             && !matches!(role, Role::Vet | Role::Fix | Role::Pack)
             && VALUED.contains(&name)
@@ -263,7 +263,7 @@ fn flags(role: Role, mut args: &[ByteString]) -> BTreeMap<&str, Option<&[u8]>> {
     found
 }
 
-/// Sources stand last on every line.
+/// Sources are the last arguments of every line.
 fn n_sources(args: &[ByteString]) -> u32 {
     let is_source = |it: &&ByteString| {
         let bytes = it.as_bytes();
@@ -272,7 +272,7 @@ fn n_sources(args: &[ByteString]) -> u32 {
     u32::try_from(args.iter().rev().take_while(is_source).count()).unwrap_or(u32::MAX)
 }
 
-/// The `go` command puts all of a long line into one file and gives that alone.
+/// The `go` command puts all arguments of a long line into one file and passes only that.
 fn response_file(args: &[ByteString]) -> Option<&[u8]> {
     args.iter()
         .find_map(|it| it.as_bytes().strip_prefix(b"@"))
@@ -280,7 +280,7 @@ fn response_file(args: &[ByteString]) -> Option<&[u8]> {
 }
 
 impl WorkDir {
-    /// The work directory that a path lies in; the innermost, should there be several.
+    /// The work directory that contains a path; the innermost if there are several.
     pub fn of(path: &[u8]) -> Option<Self> {
         let mut start = path.len();
         while let Some(slash) = path.get(..start)?.iter().rposition(|it| *it == b'/') {
@@ -312,7 +312,7 @@ fn is_numbered(name: &[u8], prefix: &[u8]) -> bool {
         .is_some_and(|it| !it.is_empty() && it.iter().all(u8::is_ascii_digit))
 }
 
-/// What a program is by its base name, until its file has been looked at.
+/// The role of a program by its base name, until its file has been read.
 pub fn role_of(path: &[u8]) -> Option<Role> {
     match path.rsplit(|it| *it == b'/').next().unwrap_or_default() {
         b"go" => Some(Role::Go),
@@ -342,26 +342,26 @@ pub fn split_variant(package: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// A path as seen from a directory, without `.`, `..` and doubled slashes. By text alone, as Go's `filepath.Join` does it: a `..` after a
-/// symbolic link leads elsewhere in truth, see [`locate`]. Stays relative if the directory is not known.
+/// Resolves a path from a directory, without `.`, `..` and doubled slashes. It works by text alone, as Go's `filepath.Join` does. A `..`
+/// after a symbolic link really leads elsewhere, see [`locate`]. The path stays relative if the directory is unknown.
 pub fn resolve(path: &ByteString, cwd: Option<&ByteString>) -> ByteString {
     join(path, cwd, |_| true)
 }
 
-/// A path that the kernel was given, as seen from a working directory that the kernel told: a `..` after a name in `path` stays, because
-/// the name may be that of a symbolic link.
+/// Resolves a path that was passed to the kernel, from a working directory that the kernel reported. A `..` after a name in `path` stays,
+/// because the name may be that of a symbolic link.
 pub fn locate(path: &ByteString, cwd: Option<&ByteString>) -> ByteString {
     join(path, cwd, |part| part == Part::Cwd)
 }
 
-/// Where an element of a path comes from.
+/// The origin of an element of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Cwd,
     Path,
 }
 
-/// Joins both. A `..` takes the element before it away, if that may be taken away.
+/// Joins both. A `..` removes the element before it, if `goes` permits that.
 fn join(path: &ByteString, cwd: Option<&ByteString>, goes: impl Fn(Part) -> bool) -> ByteString {
     let cwd = cwd.filter(|_| !path.as_bytes().starts_with(b"/"));
     let base = cwd.map(ByteString::as_bytes).unwrap_or_default();
@@ -394,8 +394,7 @@ fn join(path: &ByteString, cwd: Option<&ByteString>, goes: impl Fn(Part) -> bool
     }
 }
 
-/// Whether a program is run out of the build cache, as `go run` and `go tool` do since Go 1.24:
-/// `$GOCACHE/05/0562...-d/name`.
+/// True if a program is run from the build cache, as `go run` and `go tool` do since Go 1.24: `$GOCACHE/05/0562...-d/name`.
 pub fn is_cached_program(path: &[u8], gocache: &[u8]) -> bool {
     let Some(rest) = path
         .strip_prefix(gocache)

@@ -1,11 +1,11 @@
 //! Versions as Go writes them (`go1.27.3`, `go1.21rc2`, `devel go1.28-5a2f3c…`), and their order.
 //!
-//! Not semantic versions: before Go 1.21 `go1.20` is a release, since then `go1.21` is a language version that comes before
+//! They are not semantic versions. Before Go 1.21, `go1.20` is a release. Since then, `go1.21` is a language version that comes before
 //! `go1.21rc1`, which comes before `go1.21.0`.
 
 use std::fmt;
 
-/// A version of the Go toolchain. Ordered as Go orders them; what a vendor appends does not count.
+/// A version of the Go toolchain. Ordered as in Go; a vendor's suffix is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoVersion {
     major: u32,
@@ -15,7 +15,7 @@ pub struct GoVersion {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Stage {
-    /// The language version, or a development version on the way to it.
+    /// The language version, or a development version before its first release.
     Language,
     Alpha(u32),
     Beta(u32),
@@ -24,7 +24,7 @@ enum Stage {
 }
 
 impl GoVersion {
-    /// The first release of a minor version of Go 1: what to compare with.
+    /// The first release of a minor version of Go 1, for comparisons.
     pub const fn release(minor: u32) -> Self {
         Self {
             major: 1,
@@ -33,7 +33,7 @@ impl GoVersion {
         }
     }
 
-    /// Reads what `go version`, `GOVERSION` or a build info says; `None` if it does not begin as a version does.
+    /// Parses a version of `go version`, `GOVERSION` or a build info; `None` if the text does not begin with a version.
     pub fn parse(text: &str) -> Option<Self> {
         let word = text.split_ascii_whitespace().find(|it| *it != "devel")?;
         let mut rest = word.strip_prefix("go")?;
@@ -55,7 +55,7 @@ impl GoVersion {
         } else {
             Stage::Language
         };
-        // A vendor's suffix is set off: `go1.22.3-foo`, `go1.22.3+auto`.
+        // A vendor's suffix is separated: `go1.22.3-foo`, `go1.22.3+auto`.
         (rest.is_empty() || !rest.starts_with(|it: char| it.is_ascii_alphanumeric())).then_some(
             Self {
                 major,
@@ -97,7 +97,7 @@ impl fmt::Display for GoVersion {
     }
 }
 
-/// Takes a decimal number off the front; `None`, and nothing taken, if there is none or it is too large.
+/// Removes a decimal number from the front. `None`, with nothing removed, if there is none or it is too large.
 fn number(text: &mut &str) -> Option<u32> {
     let end = text
         .find(|it: char| !it.is_ascii_digit())
@@ -161,9 +161,9 @@ mod tests {
         }
     }
 
-    /// The order that `go/version.Compare` gives.
+    /// The order of `go/version.Compare`.
     #[test]
-    fn the_order_is_gos() {
+    fn the_order_matches_that_of_go() {
         let order = [
             "go1",
             "go1.19.8",

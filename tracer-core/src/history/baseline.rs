@@ -1,7 +1,7 @@
-//! What makes two outputs comparable: the same program for the same platform, built the same way.
+//! Decides which outputs are comparable: the same program for the same platform, built in the same way.
 //!
-//! The machine is not part of it, nor is the toolchain's version: that a new Go makes a program larger is something to see. Nor are
-//! flags that only change what is printed, or how many tools run at once.
+//! The machine and the version of the toolchain are not compared, so that the growth of a program by a new Go version is visible. Flags
+//! that only change printed text or the number of parallel tools are not compared either.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,28 +30,28 @@ const LEVELS: &[(&str, &str)] = &[
     ("wasm", "GOWASM"),
 ];
 
-/// Two outputs are compared if this is the same of both.
+/// Identifies comparable outputs: two outputs are compared if their baselines are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Baseline {
     /// Path of the main module.
     pub project: Option<String>,
-    /// Import path of what it was made from.
+    /// Import path of the package that it was made from.
     pub package: String,
     pub goos: Option<String>,
     pub goarch: Option<String>,
-    /// Value of GOAMD64 and its like.
+    /// Value of GOAMD64 or the corresponding variable of another architecture.
     pub level: Option<String>,
-    /// Value of `-buildmode`, where it was given.
+    /// Value of `-buildmode`, if it was given.
     pub buildmode: Option<String>,
-    /// Sorted, each once.
+    /// Build tags, sorted and without duplicates.
     pub tags: BTreeSet<String>,
-    /// Flags that decide how large the output is: `strip`, `no-dwarf`, `no-optimize`, `trimpath`, `cover`, `asan`, `msan`, `pgo`.
+    /// Flags that decide the size of the output: `strip`, `no-dwarf`, `no-optimize`, `trimpath`, `cover`, `asan`, `msan`, `pgo`.
     pub flags: BTreeSet<String>,
     pub cgo: Option<bool>,
     pub race: bool,
 }
 
-/// A short name of a [`Baseline`]: the same for the same, whatever its length.
+/// A hash of a [`Baseline`], of fixed length: equal baselines have equal ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct BaselineId(String);
@@ -74,7 +74,7 @@ impl fmt::Display for BaselineId {
     }
 }
 
-/// Whether the package is another output, and this is no program, library or archive.
+/// True if the package is another output, and this one is not a program, library or archive.
 fn is_beside_a_library(build: &Build, output: &Output) -> bool {
     let format = |it: &Output| it.artifact.as_ref().map(|it| it.format.is_some());
     let mut others = build.outputs.iter();
@@ -83,7 +83,7 @@ fn is_beside_a_library(build: &Build, output: &Output) -> bool {
 }
 
 impl Baseline {
-    /// Absent if it is not known what the output was made from, and of a C library's header.
+    /// Absent if the package of the output is unknown, and for a C library's header.
     pub fn of(build: &Build, output: &Output) -> Option<Self> {
         if is_beside_a_library(build, output) {
             return None;
@@ -109,9 +109,9 @@ impl Baseline {
         })
     }
 
-    /// A hash of it; no two in a history are alike.
+    /// A hash of the baseline; no two baselines in a history share one.
     pub fn id(&self) -> BaselineId {
-        // Every part ends where a length says, so no name can pass for two.
+        // Each part is preceded by its length, so that one name cannot be mistaken for two.
         let mut digest = Sha256::new();
         let mut part = |text: Option<&str>| {
             let length = text.map_or(u64::MAX, |it| u64::try_from(it.len()).unwrap_or(u64::MAX));
@@ -148,7 +148,7 @@ impl Baseline {
     }
 }
 
-/// Flags in force; of a flag given twice the last counts.
+/// Flags in force; of a repeated flag the last counts.
 struct Flags<'a>(&'a Build);
 
 impl Flags<'_> {
@@ -175,7 +175,7 @@ fn tags(flags: &Flags<'_>) -> BTreeSet<String> {
 fn classes(flags: &Flags<'_>) -> BTreeSet<String> {
     let has_word = |flag: &str, words: &[&str]| {
         let value = flags.value(flag).unwrap_or_default();
-        // A pattern may stand before the first word: `all=-N -l`.
+        // A pattern may precede the first word: `all=-N -l`.
         let mut found = value
             .split_whitespace()
             .map(|it| it.split_once("=-").map_or(it, |(_, it)| it))

@@ -1,7 +1,7 @@
-//! What a build is found, filtered and compared by. The build itself is kept beside it, packed.
+//! The index entry by which a build is found, filtered and compared. The build itself is stored beside it, packed.
 //!
-//! Texts are cut at a length that no honest one has and freed of what no database stores: an entry is an index, the packed build
-//! has them whole. Everything here was redacted before it got into the trace.
+//! Texts are cut at a length that real ones do not reach, and bytes that no database stores are removed. The packed build contains the
+//! whole texts. Everything here was redacted before it entered the trace.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use crate::event::Status;
 use crate::model::{Anomaly, Build, FailureClass, Installed, Output, State, Trace};
 use crate::origin::{Checkout, Ci};
 
-/// Bytes of a text that are kept.
+/// Most bytes of a text that are kept.
 const TEXT: usize = 4096;
-/// Outputs that are kept; the packed build has all.
+/// Most outputs that are kept; the packed build has all.
 const TARGETS: usize = 1000;
 
-/// Where a build came from: version control and continuous integration. All absent where nothing told.
+/// The origin of a build: version control and continuous integration. All fields are absent if no source names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Context {
+pub struct BuildContext {
     pub repository: Option<String>,
     pub branch: Option<String>,
     pub base_branch: Option<String>,
@@ -41,14 +41,14 @@ pub struct Context {
     pub pod_uid: Option<String>,
 }
 
-impl Context {
-    /// By what the environment and the cgroup said; what they did not say, by the checkout.
+impl BuildContext {
+    /// From the environment and the cgroup; missing facts come from the checkout.
     fn of(build: &Build) -> Self {
         let place = build.place.as_ref();
         let ci = build.ci.as_ref().map(Self::of_ci).unwrap_or_default();
         let checkout = build.checkout.as_ref();
-        let or = |told: Option<String>, it: fn(&Checkout) -> &Option<String>| {
-            told.or_else(|| checkout.and_then(|checkout| it(checkout).as_deref().map(text)))
+        let or = |value: Option<String>, it: fn(&Checkout) -> &Option<String>| {
+            value.or_else(|| checkout.and_then(|checkout| it(checkout).as_deref().map(text)))
         };
         Self {
             repository: or(ci.repository, |it| &it.repository),
@@ -98,7 +98,7 @@ impl Context {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     pub id: BuildId,
-    /// The build that this one is nested in.
+    /// The build that contains this one.
     pub parent: Option<BuildId>,
     pub state: State,
     /// Absent if its exit was not seen.
@@ -110,7 +110,7 @@ pub struct Entry {
     pub project: Option<String>,
     /// `build`, `test`.
     pub command: String,
-    /// The whole command line, words parted by blanks.
+    /// The whole command line, words separated by blanks.
     pub command_line: String,
     pub dir: Option<String>,
     /// Nanoseconds since 1970.
@@ -120,45 +120,45 @@ pub struct Entry {
     pub goroot: Option<String>,
     pub goos: Option<String>,
     pub goarch: Option<String>,
-    /// In force, wherever it came from.
+    /// The value in force, whatever its source.
     pub goflags: String,
-    /// `go env` as the tools were given it.
+    /// `go env` as the tools received it.
     pub settings: BTreeMap<String, String>,
     pub packages_compiled: u32,
     pub packages_failed: u32,
-    /// Absent where it was not seen.
+    /// Absent if it was not seen.
     pub packages_cached: Option<u32>,
     pub cpu_user_ns: u64,
     pub cpu_system_ns: u64,
-    /// `None`: not known of any process.
+    /// `None`: unknown for all processes.
     pub max_rss_bytes: Option<u64>,
-    /// Records that the kernel had no room for while the build ran.
+    /// Records that the kernel lost while the build ran.
     pub lost: u64,
-    /// Gaps in what is known of it; more than none: it is not whole.
+    /// Number of gaps in the known facts. Zero: the build is complete.
     pub anomalies: u64,
-    pub context: Context,
+    pub context: BuildContext,
     pub targets: Vec<Target>,
 }
 
-/// A file that a build was asked for.
+/// A requested output of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     pub path: String,
     /// Import path of the main package.
     pub package: Option<String>,
     pub how: Installed,
-    /// Absent, like what follows, if the file was not read.
+    /// Absent, like the following fields, if the file was not read.
     pub size: Option<u64>,
     pub sha256: Option<String>,
     pub go_version: Option<String>,
     pub module: Option<String>,
     pub module_version: Option<String>,
-    /// What it may be compared with.
+    /// Identifies the outputs that it may be compared with.
     pub baseline: Option<Baseline>,
 }
 
 impl Entry {
-    /// Of a build of this trace.
+    /// The entry of a build of this trace.
     pub fn of(trace: &Trace, build: &Build) -> Self {
         let failure = build.failure.as_ref();
         let argv: Vec<_> = build.command.argv.iter().map(ByteString::to_str).collect();
@@ -192,9 +192,9 @@ impl Entry {
             max_rss_bytes: build.usage.max_rss_bytes,
             lost: lost(build),
             anomalies: u64::try_from(build.anomalies.len()).unwrap_or(u64::MAX),
-            context: Context {
+            context: BuildContext {
                 host: trace.host.as_deref().map(text),
-                ..Context::of(build)
+                ..BuildContext::of(build)
             },
             targets: build
                 .outputs
@@ -205,20 +205,20 @@ impl Entry {
         }
     }
 
-    /// The same as it stands while the build runs.
+    /// The entry while the build still runs.
     #[must_use]
     pub fn running(self) -> Self {
         Self {
             state: State::Running,
             status: None,
             ended_ns: None,
-            // That its end was not seen is no gap yet.
+            // For a running build, an unseen end is not a gap.
             anomalies: 0,
             ..self
         }
     }
 
-    /// From start to end, if that was seen.
+    /// The time from start to end, if the end was seen.
     pub fn wall_ns(&self) -> Option<u64> {
         u64::try_from(self.ended_ns?.saturating_sub(self.started_ns)).ok()
     }
@@ -259,7 +259,7 @@ fn bytes(it: Option<&ByteString>) -> Option<String> {
     it.map(|it| text(&it.to_str()))
 }
 
-/// Cut between characters; a NUL, which `PostgreSQL` refuses in text, becomes U+FFFD.
+/// Cut between characters; a NUL, which `PostgreSQL` rejects in text, becomes U+FFFD.
 fn text(it: &str) -> String {
     let mut end = it.len().min(TEXT);
     while !it.is_char_boundary(end) {

@@ -1,7 +1,7 @@
-//! Names of builds: UUIDs of version 7, so that they sort by time of start, and short beginnings of them as people type them.
+//! Ids of builds: UUIDs of version 7, so that they sort by time of start; and prefixes of them as users type them.
 //!
-//! An id follows from the trace alone. So a build that is stored twice, or replayed from its recording and stored again, is one
-//! build, and no source of randomness is needed.
+//! An id depends only on the trace. A build that is stored twice, or replayed from its recording and stored again, therefore remains one
+//! build. No source of randomness is needed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use uuid::{Builder, Uuid};
 use crate::event::ProcKey;
 use crate::model::Trace;
 
-/// Names one build for ever, on any machine.
+/// Identifies one build for ever, on any machine.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -23,11 +23,11 @@ use crate::model::Trace;
 pub struct BuildId(String);
 
 impl BuildId {
-    /// Of the build whose first process this is.
+    /// The id of the build whose first process this is.
     ///
-    /// The time is when that process was born, by the wall clock. The rest is a hash of what no two processes share: when the machine was
-    /// booted, when the process was born, to the nanosecond, and its number. So everyone who follows a build has the same id for it. Each
-    /// measures anew when the machine was booted, with an error far below a second, so that counts in whole seconds.
+    /// The time is the birth of that process, by the wall clock. The rest is a hash of facts that no two processes share: the boot time of
+    /// the machine, the birth of the process in nanoseconds, and its number. Every observer of a build therefore computes the same id. Each
+    /// observer measures the boot time with an error far below a second, so the boot time counts in whole seconds.
     pub fn of(trace: &Trace, process: ProcKey) -> Self {
         const SECOND: i64 = 1_000_000_000;
         let ProcKey { tgid, born } = process;
@@ -52,7 +52,7 @@ impl BuildId {
         &self.0
     }
 
-    /// The first so many characters.
+    /// The first `n` characters.
     pub fn short(&self, n: usize) -> &str {
         self.0.get(..n).unwrap_or(&self.0)
     }
@@ -65,46 +65,46 @@ impl fmt::Display for BuildId {
 }
 
 impl FromStr for BuildId {
-    type Err = NotAnId;
+    type Err = InvalidBuildId;
 
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
+    fn from_str(text: &str) -> Result<Self, InvalidBuildId> {
         Uuid::try_parse(text)
             .map(|it| Self(it.to_string()))
-            .map_err(|_| NotAnId)
+            .map_err(|_| InvalidBuildId)
     }
 }
 
-/// The beginning of an id, or all of it, in its canonical form.
+/// An id or a prefix of one, in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdPrefix(String);
 
-/// What was typed is no id and no beginning of one.
+/// The given text is neither an id nor a prefix of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a build id is made of hexadecimal digits and dashes, as `gotrace builds` shows it")]
-pub struct NotAnId;
+pub struct InvalidBuildId;
 
 impl IdPrefix {
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Something that sorts after every id with this beginning and before any other id that does. An id has no `g`.
+    /// A text that sorts after every id with this prefix and before every later id. An id contains no `g`.
     pub fn end(&self) -> String {
         format!("{}g", self.0)
     }
 }
 
 impl FromStr for IdPrefix {
-    type Err = NotAnId;
+    type Err = InvalidBuildId;
 
-    /// Capital letters and missing dashes are forgiven.
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
+    /// Capital letters and missing dashes are accepted.
+    fn from_str(text: &str) -> Result<Self, InvalidBuildId> {
         const DIGITS: usize = 32;
         const DASH_BEFORE: [usize; 4] = [8, 12, 16, 20];
         let digits: Vec<char> = text.chars().filter(|it| *it != '-').collect();
         if digits.is_empty() || digits.len() > DIGITS || !digits.iter().all(char::is_ascii_hexdigit)
         {
-            return Err(NotAnId);
+            return Err(InvalidBuildId);
         }
         let mut canonical = String::with_capacity(36);
         for (at, digit) in digits.into_iter().enumerate() {

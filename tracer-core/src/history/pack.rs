@@ -9,17 +9,17 @@ use thiserror::Error;
 
 use crate::model::Trace;
 
-/// More than this is not unpacked. The trace of a build of ten thousand packages has some 30 MB.
+/// Most bytes that are unpacked. The trace of a build of ten thousand packages has about 30 MB.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// A stored build that cannot be read back.
+/// The reason why a stored build cannot be read.
 #[derive(Debug, Error)]
-pub enum Unpackable {
-    #[error("the stored build does not decompress")]
+pub enum UnpackError {
+    #[error("the stored build is damaged: cannot decompress it")]
     Gzip(#[source] std::io::Error),
-    #[error("the stored build has over {MAX_BYTES} bytes")]
+    #[error("the stored build is larger than {MAX_BYTES} bytes when decompressed")]
     TooLarge,
-    #[error("the stored build is not the JSON of a trace")]
+    #[error("the stored build is damaged: its content is not the JSON of a trace")]
     Json(#[source] serde_json::Error),
 }
 
@@ -32,13 +32,12 @@ pub fn pack(trace: &Trace) -> Result<Vec<u8>, serde_json::Error> {
         .map_err(serde_json::Error::io)
 }
 
-/// The trace that was packed.
-pub fn unpack(bytes: &[u8]) -> Result<Trace, Unpackable> {
+pub fn unpack(bytes: &[u8]) -> Result<Trace, UnpackError> {
     let mut json = Vec::new();
     let mut limited = GzDecoder::new(bytes).take(MAX_BYTES + 1);
-    let n = limited.read_to_end(&mut json).map_err(Unpackable::Gzip)?;
+    let n = limited.read_to_end(&mut json).map_err(UnpackError::Gzip)?;
     if u64::try_from(n).is_ok_and(|n| n > MAX_BYTES) {
-        return Err(Unpackable::TooLarge);
+        return Err(UnpackError::TooLarge);
     }
-    serde_json::from_slice(&json).map_err(Unpackable::Json)
+    serde_json::from_slice(&json).map_err(UnpackError::Json)
 }

@@ -1,17 +1,17 @@
-//! A trace taken apart: each build as a trace of its own, which reads as the whole one would if nothing else had run.
+//! Splits a trace: each build becomes a trace of its own, as if no other build had run.
 
 use super::{BuildId, Entry};
 use crate::model::{Build, Trace};
 
-/// A build as it is stored.
+/// A build in its stored form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
     pub entry: Entry,
-    /// The one build and what is needed to show it.
+    /// The build and the data to show it.
     pub trace: Trace,
 }
 
-/// All builds of a trace, in its order. Each nested one names its parent.
+/// All builds of a trace, in its order. A nested build names its parent.
 pub fn builds(trace: &Trace) -> impl Iterator<Item = Kept> {
     trace.builds.iter().map(|build| Kept {
         entry: Entry::of(trace, build),
@@ -19,7 +19,7 @@ pub fn builds(trace: &Trace) -> impl Iterator<Item = Kept> {
     })
 }
 
-/// Losses stay with every part: they may have been of any build.
+/// Every part contains the losses of the trace, because they may belong to any build.
 fn part(trace: &Trace, build: &Build) -> Trace {
     Trace {
         schema: trace.schema.clone(),
@@ -38,7 +38,7 @@ fn part(trace: &Trace, build: &Build) -> Trace {
     }
 }
 
-/// Of the build that this one is nested in, if it is in the trace.
+/// The id of the build that contains this one, if it is in the trace.
 pub(super) fn parent(trace: &Trace, build: &Build) -> Option<BuildId> {
     let process = build.parent?;
     let parent = trace.builds.iter().find(|it| it.process == process)?;

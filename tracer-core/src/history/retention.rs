@@ -1,27 +1,27 @@
-//! What has to go: the oldest builds, as many as it takes.
+//! Decides which builds to delete: the oldest ones, as many as necessary.
 
-/// How much is kept. What is absent is no limit.
+/// Limits of the history. An absent limit is not enforced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Builds that started longer ago than this go.
+    /// Builds that started longer ago than this are deleted.
     pub max_age_ns: Option<u64>,
-    /// While what is stored takes more than this, the oldest build goes.
+    /// While the stored builds take more than this, the oldest is deleted.
     pub max_bytes: Option<u64>,
 }
 
-/// A stored build, for what matters here.
+/// The facts of a stored build that decide its deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aged {
     /// Nanoseconds since 1970.
     pub started_ns: i64,
-    /// What deleting it frees, roughly.
+    /// Bytes that its deletion frees, approximately.
     pub bytes: u64,
 }
 
-/// How many of the oldest builds have to be deleted, and why.
+/// The number of the oldest builds to delete, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Excess {
-    /// Builds older than the limit. They are the oldest, so they are the first to be deleted.
+    /// Builds older than the limit. They are the oldest, so they are deleted first.
     pub by_age: usize,
     /// Younger builds that the size limit leaves no room for.
     pub by_size: usize,
@@ -35,7 +35,7 @@ impl Excess {
 
 /// Counts the builds to delete. `builds` come oldest first, and no more of them are read than needed.
 ///
-/// Sizes of builds are estimates: the caller deletes, measures again and asks again.
+/// Sizes of builds are estimates: the caller deletes, measures again and repeats.
 pub fn excess(
     builds: impl IntoIterator<Item = Aged>,
     used_bytes: u64,
@@ -63,7 +63,7 @@ pub fn excess(
     excess
 }
 
-/// [`excess`], whatever the reason.
+/// The total of [`excess`].
 pub fn n_to_delete(
     builds: impl IntoIterator<Item = Aged>,
     used_bytes: u64,
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_that_is_too_old_is_counted_by_age_also_where_there_is_no_room() {
+    fn a_build_that_is_too_old_counts_by_age_even_without_room() {
         let builds = (1..=5).map(|started_ns| Aged {
             started_ns,
             bytes: 10,

@@ -1,8 +1,8 @@
-//! What a build was set up with, so that two builds of a project can be told to differ and by what.
+//! The setup of a build, to detect differences between the builds of a project.
 //!
-//! Two questions are answered from what is remembered of a project: what was new about a build that compiled something, and what
-//! differs between builds that should be alike. Only differences are known, not causes: that a package was compiled in a build with
-//! another toolchain says what is to be looked at first. Values are kept as hashes: they are compared and never shown.
+//! Two queries use the remembered setups of a project. The first returns the novelty of a build that compiled something. The second counts
+//! differences between builds that should be alike. Only differences are known, not causes: if a build with another toolchain compiled a
+//! package, the toolchain is only the first thing to check. Values are stored as hashes: they are compared and never shown.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -10,27 +10,26 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use crate::byte_string::ByteString;
 use crate::model::{Build, FlagOrigin};
 
-/// Builds of a project that are remembered.
+/// Number of remembered builds of a project.
 pub const REMEMBERED: usize = 20;
 
-/// Settings that belong together.
+/// A group of related settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Version and place of Go.
+pub enum SettingGroup {
+    /// Version and path of Go.
     Toolchain,
-    /// The value of GOFLAGS.
     Goflags,
-    /// Variables of Go that change what is compiled.
+    /// Variables of Go that change the compiled code.
     GoEnvironment,
-    /// The C compiler, its flags, and whether there is one.
+    /// The C compiler, its flags, and whether one is present.
     CEnvironment,
-    /// Where what was compiled is kept.
+    /// The location of the build cache.
     Cache,
-    /// Where modules come from.
+    /// The sources of modules.
     Modules,
 }
 
-impl Kind {
+impl SettingGroup {
     pub const ALL: [Self; 6] = [
         Self::Toolchain,
         Self::Goflags,
@@ -51,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// Of a variable as the tools were given it. Absent for one that says nothing of how things are built, or that is compared on its
+    /// The group of a variable as the tools received it. Absent for a variable that does not affect the build, or that is compared on its
     /// own: GOOS, GOARCH and its level.
     fn of(variable: &str) -> Option<Self> {
         Some(match variable {
@@ -66,7 +65,7 @@ impl Kind {
     }
 }
 
-/// Flags that change what is compiled; those of the linker alone are not among them.
+/// Flags that change the compiled code; linker-only flags are left out.
 const FLAGS: &[&str] = &[
     "asan",
     "asmflags",
@@ -90,7 +89,7 @@ const FLAGS: &[&str] = &[
     "toolexec",
     "trimpath",
 ];
-/// Of GOARCH's levels: part of the platform.
+/// Variables of GOARCH's levels: part of the platform.
 const LEVELS: &[&str] = &[
     "GO386",
     "GOAMD64",
@@ -103,7 +102,7 @@ const LEVELS: &[&str] = &[
     "GOWASM",
 ];
 
-/// What was new about a build that compiled packages, compared with those remembered of its project. The first that holds.
+/// The first novelty of a build that compiled packages, in comparison with the remembered builds of its project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// `-a` was given.
@@ -112,14 +111,14 @@ pub enum Reason {
     Unknown,
     /// No other build of the project is remembered.
     FirstBuild,
-    /// None for this platform is.
+    /// No build for this platform is remembered.
     Platform,
     Toolchain,
     Flags,
     GoEnvironment,
     CEnvironment,
     Cache,
-    /// Nothing: one that was set up alike is remembered. So it is sources or dependencies, or what the cache had lost.
+    /// No novelty: a build with the same setup is remembered. The cause is a change of sources or dependencies, or a loss in the cache.
     Inputs,
 }
 
@@ -140,32 +139,32 @@ impl Reason {
     }
 }
 
-/// What one build was set up with.
+/// The setup of one build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
     is_forced: bool,
     platform: u64,
     flags: u64,
-    /// Hashes of values by hashes of names.
-    settings: BTreeMap<(Kind, u64), u64>,
+    /// Hashes of values, by group and hash of the name.
+    settings: BTreeMap<(SettingGroup, u64), u64>,
 }
 
 impl Setup {
-    /// Absent where no tool ran that would have been given the settings.
+    /// Absent if no tool ran that would have received the settings.
     pub fn of(build: &Build) -> Option<Self> {
         if build.env.is_empty() {
             return None;
         }
-        let mut settings: BTreeMap<(Kind, u64), u64> = build
+        let mut settings: BTreeMap<(SettingGroup, u64), u64> = build
             .env
             .iter()
-            .filter_map(|(name, value)| Some(((Kind::of(name)?, hash(name)), hash(value))))
+            .filter_map(|(name, value)| Some(((SettingGroup::of(name)?, hash(name)), hash(value))))
             .collect();
         let toolchain = &build.toolchain;
         let own = [
-            (Kind::Toolchain, "version", hash(&toolchain.version)),
-            (Kind::Toolchain, "goroot", hash(&toolchain.goroot)),
-            (Kind::Goflags, "value", hash(&build.goflags.value)),
+            (SettingGroup::Toolchain, "version", hash(&toolchain.version)),
+            (SettingGroup::Toolchain, "goroot", hash(&toolchain.goroot)),
+            (SettingGroup::Goflags, "value", hash(&build.goflags.value)),
         ];
         settings.extend(own.map(|(kind, name, value)| ((kind, hash(name)), value)));
         let levels = LEVELS.iter().map(|it| build.env.get(*it));
@@ -186,9 +185,9 @@ impl Setup {
         self.platform == other.platform && self.differs(other).is_none()
     }
 
-    /// What changes what is compiled and is not the same, the first of it.
+    /// The first difference that changes the compiled code.
     fn differs(&self, other: &Self) -> Option<Reason> {
-        let is_other = |kind: Kind| {
+        let is_other = |kind: SettingGroup| {
             let of = |it: &Self| -> Vec<(u64, u64)> {
                 let settings = it.settings.iter().filter(|((its, _), _)| *its == kind);
                 settings.map(|((_, name), value)| (*name, *value)).collect()
@@ -196,11 +195,11 @@ impl Setup {
             of(self) != of(other)
         };
         let kinds = [
-            (Reason::Toolchain, is_other(Kind::Toolchain)),
+            (Reason::Toolchain, is_other(SettingGroup::Toolchain)),
             (Reason::Flags, self.flags != other.flags),
-            (Reason::GoEnvironment, is_other(Kind::GoEnvironment)),
-            (Reason::CEnvironment, is_other(Kind::CEnvironment)),
-            (Reason::Cache, is_other(Kind::Cache)),
+            (Reason::GoEnvironment, is_other(SettingGroup::GoEnvironment)),
+            (Reason::CEnvironment, is_other(SettingGroup::CEnvironment)),
+            (Reason::Cache, is_other(SettingGroup::Cache)),
         ];
         let found = kinds.into_iter().find(|(_, is_other)| *is_other);
         found.map(|(reason, _)| reason)
@@ -209,10 +208,10 @@ impl Setup {
 
 /// The last builds of one project.
 #[derive(Clone, Debug, Default)]
-pub struct Past(VecDeque<Setup>);
+pub struct SetupHistory(VecDeque<Setup>);
 
-impl Past {
-    /// What was new about a build, before it is noted itself.
+impl SetupHistory {
+    /// The novelty of a build that is not yet remembered itself.
     pub fn reason(&self, setup: Option<&Setup>) -> Reason {
         let Some(setup) = setup else {
             return Reason::Unknown;
@@ -233,7 +232,7 @@ impl Past {
         })
     }
 
-    /// Remembers it, in place of the oldest.
+    /// Remembers a setup; the oldest one is dropped if there is no room.
     pub fn note(&mut self, setup: Setup) {
         if self.0.len() >= REMEMBERED {
             self.0.pop_front();
@@ -241,17 +240,17 @@ impl Past {
         self.0.push_back(setup);
     }
 
-    /// How many settings of a kind are not the same in all builds for one platform; of several platforms the most.
-    pub fn drift(&self, kind: Kind) -> usize {
+    /// The number of settings in a group that differ between builds for one platform; of several platforms, the highest number.
+    pub fn drift(&self, kind: SettingGroup) -> usize {
         let platforms: BTreeSet<u64> = self.0.iter().map(|it| it.platform).collect();
         let of_platform = |platform: u64| {
             let builds: Vec<&Setup> = self.0.iter().filter(|it| it.platform == platform).collect();
-            let names: BTreeSet<(Kind, u64)> = builds
+            let names: BTreeSet<(SettingGroup, u64)> = builds
                 .iter()
                 .flat_map(|it| it.settings.keys().copied())
                 .filter(|(its, _)| *its == kind)
                 .collect();
-            let values = |name: &(Kind, u64)| -> BTreeSet<Option<u64>> {
+            let values = |name: &(SettingGroup, u64)| -> BTreeSet<Option<u64>> {
                 builds
                     .iter()
                     .map(|it| it.settings.get(name).copied())
@@ -263,7 +262,7 @@ impl Past {
     }
 }
 
-/// Those in force that change what is compiled, the last of each. Where they were given makes no difference.
+/// Flags in force that change the compiled code, the last of each. Their source makes no difference.
 fn flags(build: &Build) -> BTreeMap<&str, Option<&[u8]>> {
     let given = build.command.flags.iter().filter(|it| match it.origin {
         FlagOrigin::Argv | FlagOrigin::Goflags => FLAGS.contains(&it.name.as_str()),
@@ -278,7 +277,7 @@ fn flags(build: &Build) -> BTreeMap<&str, Option<&[u8]>> {
         .collect()
 }
 
-/// The same for the same within one process, which is as long as it is kept.
+/// The hash of a value, equal for equal values within one process. Setups do not outlive the process.
 fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -314,8 +313,8 @@ mod tests {
         Setup::of(build).unwrap()
     }
 
-    fn past(builds: &[Build]) -> Past {
-        let mut past = Past::default();
+    fn past(builds: &[Build]) -> SetupHistory {
+        let mut past = SetupHistory::default();
         for build in builds {
             past.note(setup(build));
         }
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_what_was_new() {
+    fn the_reason_is_the_first_novelty() {
         let plain = || build("go1.27", "linux", &[], &[]);
         let past = past(&[plain()]);
         let reason = |it: Build| past.reason(Some(&setup(&it)));
@@ -357,7 +356,7 @@ mod tests {
         assert_eq!(with("GOPROXY", "off"), Reason::Inputs);
         assert_eq!(with("GOTMPDIR", "/tmp/x"), Reason::Inputs);
         assert_eq!(
-            Past::default().reason(Some(&setup(&plain()))),
+            SetupHistory::default().reason(Some(&setup(&plain()))),
             Reason::FirstBuild
         );
         assert_eq!(past.reason(None), Reason::Unknown);
@@ -367,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn builds_that_take_turns_are_not_new_to_each_other() {
+    fn alternating_builds_are_not_new_to_each_other() {
         let plain = build("go1.27", "linux", &[], &[]);
         let race = build("go1.27", "linux", &[], &["race"]);
         let past = past(&[plain.clone(), race.clone()]);
@@ -376,12 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn drift_is_what_differs_among_builds_for_one_platform() {
+    fn drift_counts_differences_between_builds_for_one_platform() {
         let mut past = past(&[
             build("go1.27", "linux", &[], &[]),
             build("go1.27", "windows", &[("CGO_ENABLED", "0")], &["race"]),
         ]);
-        for kind in Kind::ALL {
+        for kind in SettingGroup::ALL {
             assert_eq!(past.drift(kind), 0, "{kind:?}");
         }
         let mut other = build(
@@ -392,12 +391,12 @@ mod tests {
         );
         other.goflags.value = ByteString::from("-mod=mod");
         past.note(setup(&other));
-        let drift = Kind::ALL.map(|it| past.drift(it));
+        let drift = SettingGroup::ALL.map(|it| past.drift(it));
         assert_eq!(drift, [1, 1, 0, 2, 0, 0]);
-        // It is over when those that differed are no longer remembered.
+        // The drift ends when the differing builds are no longer remembered.
         for _ in 0..REMEMBERED {
             past.note(setup(&other));
         }
-        assert_eq!(Kind::ALL.map(|it| past.drift(it)), [0; 6]);
+        assert_eq!(SettingGroup::ALL.map(|it| past.drift(it)), [0; 6]);
     }
 }

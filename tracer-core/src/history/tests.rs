@@ -125,7 +125,7 @@ fn an_id_is_a_version_7_uuid_with_the_time_of_start_and_always_the_same() {
 }
 
 #[test]
-fn who_else_follows_a_build_has_the_same_id_for_it() {
+fn every_observer_of_a_build_computes_the_same_id() {
     let seen = trace(vec![build(7, 1_234_567, &[])]);
     let mut elsewhere = seen.clone();
     elsewhere.boot_to_wall_ns += 40_000;
@@ -137,20 +137,20 @@ fn who_else_follows_a_build_has_the_same_id_for_it() {
 }
 
 #[test]
-fn a_beginning_of_an_id_may_lack_dashes_and_have_capitals() {
+fn a_prefix_of_an_id_may_lack_dashes_and_have_capitals() {
     let canonical = |text: &str| text.parse::<IdPrefix>().map(|it| it.as_str().to_owned());
     assert_eq!(canonical("01A1F8D165E07"), Ok("01a1f8d1-65e0-7".to_owned()));
     assert_eq!(canonical("01a1f8d1-"), Ok("01a1f8d1".to_owned()));
     let id = entry(build(7, 0, &[])).id;
     assert_eq!(canonical(id.as_str()), Ok(id.as_str().to_owned()));
     for wrong in ["", "-", "latest", "01a1g", &"0".repeat(33), "%", "\u{0}"] {
-        assert_eq!(canonical(wrong), Err(NotAnId), "{wrong:?}");
+        assert_eq!(canonical(wrong), Err(InvalidBuildId), "{wrong:?}");
     }
 }
 
 proptest! {
     #[test]
-    fn every_beginning_of_an_id_finds_it_and_nothing_else(tgid: u32, start in 0u64..1 << 60, n in 1usize..36) {
+    fn every_prefix_of_an_id_finds_it_and_nothing_else(tgid: u32, start in 0u64..1 << 60, n in 1usize..36) {
         let id = entry(build(tgid, start, &[])).id;
         let prefix: IdPrefix = id.short(n).parse().unwrap();
         prop_assert!(prefix.as_str() <= id.as_str() && id.as_str() < prefix.end().as_str());
@@ -187,7 +187,7 @@ fn a_nested_build_names_its_parent_and_each_is_a_trace_of_its_own() {
     for kept in &kept {
         assert_eq!(kept.trace.builds.len(), 1);
         assert_eq!(kept.trace.command, kept.trace.builds[0].command.argv);
-        // The part of a part is the same: what was stored can be stored again.
+        // A stored trace can be stored again: its part is the same.
         let again: Vec<Kept> = super::builds(&kept.trace).collect();
         assert_eq!(again[0].entry.id, kept.entry.id);
         assert_eq!(again[0].trace, kept.trace);
@@ -195,7 +195,7 @@ fn a_nested_build_names_its_parent_and_each_is_a_trace_of_its_own() {
 }
 
 #[test]
-fn what_was_packed_is_unpacked_and_nothing_else_is() {
+fn only_packed_bytes_can_be_unpacked() {
     let trace = trace(vec![build(1, 1, &[])]);
     let packed = pack(&trace).unwrap();
     assert_eq!(unpack(&packed).unwrap(), trace);
@@ -241,7 +241,7 @@ fn losses_are_counted_and_texts_fit_into_a_database() {
 }
 
 #[test]
-fn what_changes_the_program_changes_the_baseline() {
+fn a_change_of_the_program_changes_the_baseline() {
     let plain = baseline(&[]);
     assert_eq!(plain.level.as_deref(), Some("v1"));
     let different: &[&[(&str, Option<&str>)]] = &[
@@ -264,7 +264,7 @@ fn what_changes_the_program_changes_the_baseline() {
 }
 
 #[test]
-fn what_does_not_change_the_program_does_not_change_the_baseline() {
+fn other_changes_do_not_change_the_baseline() {
     let same: &[(FlagList<'_>, FlagList<'_>)] = &[
         (&[], &[("v", None), ("p", Some("4"))]),
         (&[], &[("race", Some("false"))]),
@@ -282,7 +282,7 @@ fn what_does_not_change_the_program_does_not_change_the_baseline() {
 }
 
 #[test]
-fn no_name_passes_for_two() {
+fn one_name_is_not_mistaken_for_two() {
     let of = |project: &str, package: &str| Baseline {
         project: Some(project.to_owned()),
         package: package.to_owned(),
@@ -306,7 +306,7 @@ fn aged() -> impl Strategy<Value = Vec<Aged>> {
 
 proptest! {
     #[test]
-    fn as_many_of_the_oldest_go_as_it_takes_and_no_more(
+    fn no_more_of_the_oldest_builds_are_deleted_than_necessary(
         builds in aged(),
         overhead in 0u64..500,
         max_age_ns in prop::option::of(0u64..1200),
@@ -321,7 +321,7 @@ proptest! {
         let rest = &builds[n..];
         prop_assert!(rest.is_empty() || !too_much(rest));
         prop_assert!(!rest.iter().any(too_old));
-        // With one build more a limit would not hold.
+        // With one more build kept, a limit would be exceeded.
         if n > 0 {
             prop_assert!(too_old(&builds[n - 1]) || too_much(&builds[n - 1..]));
         }
@@ -332,7 +332,7 @@ proptest! {
 }
 
 #[test]
-fn an_entry_says_where_its_build_came_from() {
+fn an_entry_names_the_origin_of_its_build() {
     let mut build = build(100, 1_000_000_000, &[]);
     build.ci = Some(Ci {
         system: "github".to_owned(),

@@ -1,4 +1,4 @@
-//! How a build ended: its state, and the class of its failure. Their names are the words of every output but OTLP, which maps them
+//! The end of a build: its state, and the class of its failure. Every output uses these names, except OTLP, which maps them
 //! (`docs/otlp.md`).
 
 use schemars::JsonSchema;
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::Build;
 
-/// How a build stands.
+/// The state of a build.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Began, and has not ended yet.
+    /// The build began and has not ended yet.
     Running,
     Succeeded,
     Failed,
-    /// gotrace itself ended while it was running.
+    /// gotrace itself ended while the build was running.
     CutOff,
-    /// It is over, but its exit was not seen.
+    /// The build has ended, but its exit was not seen.
     Unknown,
 }
 
@@ -31,7 +31,7 @@ impl State {
         Self::Unknown,
     ];
 
-    /// Of a build whose trace is complete. A build whose exit was not seen is not known to have failed.
+    /// The state of a build in a complete trace. A build whose exit was not seen is not known to have failed.
     pub fn of(build: &Build) -> Self {
         match build.status {
             _ if build.failure.is_some() => Self::Failed,
@@ -41,7 +41,7 @@ impl State {
         }
     }
 
-    /// The word for it in every output.
+    /// The name of the state in every output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -53,7 +53,7 @@ impl State {
     }
 }
 
-/// Why a build failed, in one word.
+/// The class of a build's failure.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -67,19 +67,19 @@ pub enum FailureClass {
     Test,
     /// The program of `go run` or `go tool` failed.
     Program,
-    /// What a directive of `go generate` says failed.
+    /// A program of a `go generate` directive failed.
     Generate,
-    /// `go fix` failed, or with `-diff` found something.
+    /// `go fix` failed, or found something with `-diff`.
     Fix,
-    /// The packages could not be loaded: no action of any was executed, and no tool failed.
+    /// The packages could not be loaded: no action was executed, and no tool failed.
     Load,
-    /// What was built could not be put in its place.
+    /// An output could not be installed.
     Install,
     /// SIGINT, SIGTERM or SIGHUP ended the `go` command, or a test or program that it ran.
     Interrupted,
-    /// Another signal.
+    /// Another signal ended the build.
     Killed,
-    /// Nothing that was seen says why.
+    /// The cause was not seen.
     Unknown,
 }
 
@@ -99,7 +99,7 @@ impl FailureClass {
         Self::Unknown,
     ];
 
-    /// Of a build; absent if it is not known to have failed.
+    /// The class of a build's failure; absent if it is not known to have failed.
     pub fn of(build: &Build) -> Option<Self> {
         match State::of(build) {
             State::Failed => Some(build.failure.as_ref().map_or(Self::Unknown, |it| it.class)),
@@ -107,7 +107,8 @@ impl FailureClass {
         }
     }
 
-    /// Whether a process that failed tells it: [`Failure::process`]. Else that is the last that failed, whether or not it matters.
+    /// True if a failed process decides the class: [`Failure::process`]. Otherwise that field is the last process that failed, which may be
+    /// irrelevant.
     pub fn is_by_process(self) -> bool {
         match self {
             Self::Compile
@@ -123,7 +124,7 @@ impl FailureClass {
         }
     }
 
-    /// The word for it in every output.
+    /// The name of the class in every output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Compile => "compile",
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_the_json() {
+    fn names_match_those_in_the_json() {
         for state in State::ALL {
             assert_eq!(json(state), format!("{:?}", state.name()));
         }

@@ -1,11 +1,11 @@
-//! What the checkout that a build ran in says of itself: Git's own files, read without Git.
+//! Reads the checkout that a build ran in, from Git's own files and without Git.
 //!
-//! This decides which files are asked for and what they mean; the rim opens them, by its rules, and gives back what they hold. All of
-//! it is written by whoever builds, so every path that is asked for is absolute and clean, their number is bounded, and what is not as
-//! Git writes it is absent.
+//! This module decides which files to request and parses them. The rim opens them by its own rules and returns their content. The builder
+//! can write all of these files. Every requested path is therefore absolute and clean, the number of requests is bounded, and content that
+//! Git would not write is absent.
 //!
-//! Not here: repositories without a checkout, `GIT_DIR`, files that a configuration includes, `insteadOf`, and the reftable format,
-//! which is told by its name for no branch and leaves branch and revision absent.
+//! Not supported: repositories without a checkout, `GIT_DIR`, files that a configuration includes, `insteadOf`, and the reftable format. A
+//! reftable repository names no branch in `HEAD`, so branch and revision are absent.
 
 mod config;
 mod reference;
@@ -13,64 +13,64 @@ mod reference;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::reference::Head;
+use self::reference::RefTarget;
 use super::ci;
 use crate::byte_string::ByteString;
 use crate::golang::tool;
 use crate::redact;
 
-/// Directories between where a build ran and the top of its checkout at most.
+/// Most directories between the directory of a build and the top of its checkout.
 const DEPTH: usize = 64;
-/// A branch that stands for another, which stands for another.
+/// Most steps of a branch that refers to another branch.
 const SYMBOLIC: usize = 5;
-/// Most bytes of a file that holds one line.
+/// Most bytes of a file with one line.
 const LINE: u64 = 4096;
 /// Most bytes of a configuration.
 const CONFIG: u64 = 1 << 20;
-/// Most bytes of the list of branches and tags: some two hundred thousand of them.
+/// Most bytes of the list of branches and tags: about two hundred thousand of them.
 const PACKED: u64 = 16 << 20;
 
-/// The checkout that a build ran in. All are claims of whoever may write there.
+/// The checkout that a build ran in. All fields are claims of any user with write access to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkout {
     /// Address of the remote `origin`, without credentials.
     pub repository: Option<String>,
-    /// Absent where a commit or a tag was checked out.
+    /// Absent if a commit or a tag was checked out.
     pub branch: Option<String>,
     /// The commit that was checked out.
     pub revision: Option<String>,
 }
 
-/// A file that is wanted.
+/// A requested file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Absolute, in the build's own root.
+pub struct FileRequest {
+    /// Absolute, in the build's own root directory.
     pub path: ByteString,
-    /// Of a larger one nothing is wanted.
+    /// A larger file is not read.
     pub limit: u64,
-    pub place: Place,
+    pub source: PathSource,
 }
 
-/// How its path came about.
+/// The source of a requested path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It lies at or above where the build ran.
+pub enum PathSource {
+    /// The file is at or above the directory of the build.
     Above,
-    /// Another file names its directory: it must belong to who builds, or anybody could have anything read.
+    /// Another file names its directory. It must belong to the user of the build; otherwise anybody could have any file read.
     Named,
 }
 
 impl Checkout {
-    /// Of a build that ran in `dir`. `read` gives back a file's content, if it is there and may be read.
+    /// The checkout of a build that ran in `dir`. `read` returns the content of a file, if it exists and may be read.
     pub fn read(
         dir: &ByteString,
-        mut read: impl FnMut(&Wanted) -> Option<Vec<u8>>,
+        mut read: impl FnMut(&FileRequest) -> Option<Vec<u8>>,
     ) -> Option<Self> {
         let (repository, head) = Repository::find(dir, &mut read)?;
         let (branch, revision) = match head {
-            Head::Commit(hash) => (None, Some(hash)),
-            Head::Elsewhere => (None, None),
-            Head::Reference(name) => {
+            RefTarget::Commit(hash) => (None, Some(hash)),
+            RefTarget::Elsewhere => (None, None),
+            RefTarget::Reference(name) => {
                 let revision = repository.resolve(&name, &mut read);
                 let branch = name.strip_prefix(b"refs/heads/").map(ByteString::from);
                 (branch.and_then(|it| ci::shown(&it)), revision)
@@ -87,21 +87,21 @@ impl Checkout {
     }
 }
 
-/// Where the files of a repository are.
+/// The directories of a repository.
 struct Repository {
-    /// Those of this checkout.
+    /// The directory of this checkout.
     own: ByteString,
-    /// Those of all checkouts of the repository.
+    /// The directory that all checkouts of the repository share.
     shared: ByteString,
-    place: Place,
+    source: PathSource,
 }
 
 impl Repository {
-    /// The nearest at or above `dir`, and what is checked out.
+    /// The nearest repository at or above `dir`, and its checked-out reference.
     fn find(
         dir: &ByteString,
-        read: &mut impl FnMut(&Wanted) -> Option<Vec<u8>>,
-    ) -> Option<(Self, Head)> {
+        read: &mut impl FnMut(&FileRequest) -> Option<Vec<u8>>,
+    ) -> Option<(Self, RefTarget)> {
         if !dir.as_bytes().starts_with(b"/") {
             return None;
         }
@@ -111,18 +111,18 @@ impl Repository {
             let here = Self {
                 shared: git.clone(),
                 own: git.clone(),
-                place: Place::Above,
+                source: PathSource::Above,
             };
-            if let Some(head) = read(&here.own("HEAD", LINE)).and_then(|it| Head::parse(&it)) {
+            if let Some(head) = read(&here.own("HEAD", LINE)).and_then(|it| RefTarget::parse(&it)) {
                 return Some((here, head));
             }
-            let link = Wanted {
+            let link = FileRequest {
                 path: git,
                 limit: LINE,
-                place: Place::Above,
+                source: PathSource::Above,
             };
             if let Some(text) = read(&link) {
-                // A worktree or a submodule. Git, too, looks no further then.
+                // A worktree or a submodule. Git, too, searches no further then.
                 return Self::named(&at, &text, read);
             }
             let parent = tool::resolve(&"..".into(), Some(&at));
@@ -134,20 +134,20 @@ impl Repository {
         None
     }
 
-    /// The one that the file `.git` in `dir` names.
+    /// The repository that the file `.git` in `dir` names.
     fn named(
         dir: &ByteString,
         text: &[u8],
-        read: &mut impl FnMut(&Wanted) -> Option<Vec<u8>>,
-    ) -> Option<(Self, Head)> {
+        read: &mut impl FnMut(&FileRequest) -> Option<Vec<u8>>,
+    ) -> Option<(Self, RefTarget)> {
         let path = reference::line(text)?.strip_prefix(b"gitdir: ")?;
         let own = tool::resolve(&path.into(), Some(dir));
         let mut here = Self {
             shared: own.clone(),
             own,
-            place: Place::Named,
+            source: PathSource::Named,
         };
-        let head = read(&here.own("HEAD", LINE)).and_then(|it| Head::parse(&it))?;
+        let head = read(&here.own("HEAD", LINE)).and_then(|it| RefTarget::parse(&it))?;
         // A worktree has one, a submodule has none.
         if let Some(text) = read(&here.own("commondir", LINE)) {
             let shared = reference::line(&text)?;
@@ -160,7 +160,7 @@ impl Repository {
     fn resolve(
         &self,
         name: &[u8],
-        read: &mut impl FnMut(&Wanted) -> Option<Vec<u8>>,
+        read: &mut impl FnMut(&FileRequest) -> Option<Vec<u8>>,
     ) -> Option<String> {
         let mut name = name.to_vec();
         for _ in 0..SYMBOLIC {
@@ -169,10 +169,10 @@ impl Repository {
             } else {
                 self.common(&name, LINE)
             };
-            match read(&loose).and_then(|it| Head::parse(&it)) {
-                Some(Head::Commit(hash)) => return Some(hash),
-                Some(Head::Reference(next)) => name = next,
-                Some(Head::Elsewhere) => return None,
+            match read(&loose).and_then(|it| RefTarget::parse(&it)) {
+                Some(RefTarget::Commit(hash)) => return Some(hash),
+                Some(RefTarget::Reference(next)) => name = next,
+                Some(RefTarget::Elsewhere) => return None,
                 None => {
                     let packed = read(&self.common("packed-refs", PACKED))?;
                     return reference::packed(&packed, &name);
@@ -182,19 +182,19 @@ impl Repository {
         None
     }
 
-    fn own(&self, name: impl AsRef<[u8]>, limit: u64) -> Wanted {
-        Wanted {
+    fn own(&self, name: impl AsRef<[u8]>, limit: u64) -> FileRequest {
+        FileRequest {
             path: below(&self.own, name),
             limit,
-            place: self.place,
+            source: self.source,
         }
     }
 
-    fn common(&self, name: impl AsRef<[u8]>, limit: u64) -> Wanted {
-        Wanted {
+    fn common(&self, name: impl AsRef<[u8]>, limit: u64) -> FileRequest {
+        FileRequest {
             path: below(&self.shared, name),
             limit,
-            place: self.place,
+            source: self.source,
         }
     }
 }

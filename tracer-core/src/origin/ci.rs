@@ -1,16 +1,16 @@
-//! What a build's environment says of the pipeline that it runs in.
+//! Reads the CI pipeline of a build from its environment.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::vendor::{Piece, Source, VENDORS, Vendor};
+use super::vendor::{Piece, VENDORS, ValueSource, Vendor};
 use crate::byte_string::ByteString;
 use crate::{environment, redact};
 
-/// Bytes of a value that are kept. No forge allows names this long.
+/// Most bytes of a value that are kept. No forge allows names this long.
 const VALUE: usize = 1024;
-/// What an address's path has not, unless it is escaped: all but the unreserved characters of RFC 3986, and the slash.
+/// Bytes that are escaped in the path of an address: all but the unreserved characters of RFC 3986, and the slash.
 const BESIDE_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -18,16 +18,17 @@ const BESIDE_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
-/// A run of a continuous integration system, in its own words. Redacted; addresses have neither credentials nor query.
+/// A run of a continuous integration system, with that system's own names. Values are redacted; addresses have neither credentials nor
+/// query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ci {
     /// `github`, `gitlab`.
     pub system: String,
-    /// `owner/name`, or the address where the system names no more than that.
+    /// `owner/name`, or an address if the system sets nothing else.
     pub repository: Option<String>,
-    /// What was built; of a change, its own branch.
+    /// The built branch; for a change, its own branch.
     pub branch: Option<String>,
-    /// Where a change is to go.
+    /// The target branch of a change.
     pub base_branch: Option<String>,
     /// Number of the pull or merge request.
     pub change: Option<String>,
@@ -41,7 +42,7 @@ pub struct Ci {
 }
 
 impl Ci {
-    /// Of a process with this environment; none if no system that is known set it.
+    /// The pipeline of a process with this environment; `None` if no known system set it.
     pub fn of(env: &[(ByteString, ByteString)]) -> Option<Self> {
         let vendor = VENDORS.iter().find(|it| {
             let (name, expected) = it.mark;
@@ -63,12 +64,12 @@ impl Ci {
             runner,
         } = vendor;
         let change = first(env, change, false);
-        let of = |sources: &[Source]| first(env, sources, change.is_some());
+        let of = |sources: &[ValueSource]| first(env, sources, change.is_some());
         Some(Self {
             system: (*system).to_owned(),
             repository: of(repository),
             branch: of(branch),
-            // Some systems name the branch that was pushed to here.
+            // Without a change, some systems set this to the pushed branch.
             base_branch: of(base_branch).filter(|_| change.is_some()),
             revision: of(revision),
             pipeline: of(pipeline),
@@ -82,37 +83,41 @@ impl Ci {
     }
 }
 
-fn first(env: &[(ByteString, ByteString)], sources: &[Source], is_change: bool) -> Option<String> {
+fn first(
+    env: &[(ByteString, ByteString)],
+    sources: &[ValueSource],
+    is_change: bool,
+) -> Option<String> {
     sources.iter().find_map(|it| read(env, it, is_change))
 }
 
-fn read(env: &[(ByteString, ByteString)], source: &Source, is_change: bool) -> Option<String> {
+fn read(env: &[(ByteString, ByteString)], source: &ValueSource, is_change: bool) -> Option<String> {
     match source {
-        Source::Var(name) => value(env, name),
-        Source::Pushed(name) => value(env, name).filter(|_| !is_change),
-        Source::Branch(name) => branch(&value(env, name)?),
-        Source::Remote(name) => {
+        ValueSource::Var(name) => value(env, name),
+        ValueSource::Pushed(name) => value(env, name).filter(|_| !is_change),
+        ValueSource::Branch(name) => branch(&value(env, name)?),
+        ValueSource::Remote(name) => {
             let value = value(env, name)?;
             branch(value.strip_prefix("origin/").unwrap_or(&value))
         }
-        Source::Number(name) => value(env, name).filter(|it| is_number(it)),
-        Source::Ref(name) => {
+        ValueSource::Number(name) => value(env, name).filter(|it| is_number(it)),
+        ValueSource::Ref(name) => {
             let value = value(env, name)?;
             let number = value.strip_prefix("refs/pull/")?.split('/').next()?;
             is_number(number).then(|| number.to_owned())
         }
-        Source::Last(name) => {
+        ValueSource::Last(name) => {
             let value = value(env, name)?;
             let number = value.rsplit('/').next()?;
             is_number(number).then(|| number.to_owned())
         }
-        Source::Hash(name) => value(env, name).filter(|it| is_hash(it)),
-        Source::Join(pieces) => joined(env, pieces, |it| it),
-        Source::Address(pieces) => joined(env, pieces, |it| escaped(&it)),
+        ValueSource::Hash(name) => value(env, name).filter(|it| is_hash(it)),
+        ValueSource::Join(pieces) => joined(env, pieces, |it| it),
+        ValueSource::Address(pieces) => joined(env, pieces, |it| escaped(&it)),
     }
 }
 
-/// The pieces in a row, each variable as `part` has it; none if one is not there.
+/// The pieces joined in order, each variable converted by `part`; `None` if one is missing.
 fn joined(
     env: &[(ByteString, ByteString)],
     pieces: &[Piece],
@@ -129,7 +134,7 @@ fn joined(
     parts.map(|it| cut(&it.concat()).to_owned())
 }
 
-/// As it stands in an address's path: a value with `?` or `@` in it would else be its query or its host.
+/// Escapes a value for the path of an address. Otherwise a `?` or `@` in it would begin a query or end a host.
 fn escaped(value: &str) -> String {
     utf8_percent_encode(value, BESIDE_PATH).to_string()
 }
@@ -144,19 +149,19 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.len() <= 20 && text.bytes().all(|it| it.is_ascii_digit())
 }
 
-/// SHA-1 or SHA-256, whole or shortened; not `HEAD`.
+/// True for SHA-1 or SHA-256, whole or shortened; not for `HEAD`.
 fn is_hash(text: &str) -> bool {
     (7..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
-/// A variable, redacted. An empty one is none.
+/// A variable, redacted. An empty one counts as absent.
 fn value(env: &[(ByteString, ByteString)], name: &str) -> Option<String> {
-    // Recordings from before the allow-list had this name, or made elsewhere, are not believed to be redacted.
+    // Recordings from other versions or programs are not trusted to be redacted.
     let redacted = redact::variable(name.as_bytes(), environment::get(env, name)?.as_bytes());
     shown(&redacted)
 }
 
-/// As text for one line: without control characters, cut. None if nothing is left.
+/// Text for one line: without control characters, and cut. `None` if nothing is left.
 pub(super) fn shown(redacted: &ByteString) -> Option<String> {
     let text = redacted.to_str();
     let line = cut(text.trim()).replace(char::is_control, "\u{fffd}");

@@ -1,13 +1,12 @@
 //! The container and the pod that a cgroup path names.
 //!
-//! Read from the outside in, so that of containers in containers the innermost counts. Runtimes are told by what they put before
-//! the id; a bare id is a container of a runtime that does not say.
-//! Not here: who made a cgroup. Whoever may make one can name it as a runtime would.
+//! The path is read from the outside in, so of nested containers the innermost counts. A prefix of the id names the runtime; a bare id is a
+//! container of an unknown runtime. The creator of a cgroup is not checked. Anybody who may create a cgroup can give it a runtime's name.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What made a container.
+/// The program that made a container.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -19,26 +18,26 @@ pub enum Runtime {
     Podman,
 }
 
-/// Where a process runs, as far as its cgroup says. At least one of container and pod is there.
+/// The container and pod of a process, from its cgroup. At least one of both is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
     /// 64 hexadecimal digits.
     pub container: Option<String>,
-    /// Absent if the path does not tell: the cgroupfs driver names containers of a pod by their bare ids.
+    /// Absent if the path does not name it: the cgroupfs driver names containers of a pod by their bare ids.
     pub runtime: Option<Runtime>,
-    /// As Kubernetes writes it; 32 digits without dashes for a static pod.
+    /// As Kubernetes writes it; for a static pod 32 digits without dashes.
     pub pod_uid: Option<String>,
 }
 
 impl Place {
-    /// By the path of one cgroup.
+    /// From the path of one cgroup.
     pub fn of_path(path: &[u8]) -> Option<Self> {
         let path = std::str::from_utf8(path).ok()?;
         let mut place = Self::default();
         let mut parent = "";
         for name in path.split('/').filter(|it| !it.is_empty()) {
             if let Some(uid) = pod(name) {
-                // What was found so far is the machine that the pod runs on (kind, k3d).
+                // The container found so far is the node that the pod runs on (kind, k3d).
                 place = Self {
                     pod_uid: Some(uid),
                     ..Self::default()
@@ -53,22 +52,23 @@ impl Place {
         (place != Self::default()).then_some(place)
     }
 
-    /// By the text of `/proc/PID/cgroup`, of v1, v2 or both.
+    /// From the text of `/proc/PID/cgroup`, of v1, v2 or both.
     ///
-    /// Not every hierarchy of v1 need have the container, and a hybrid's v2 one may be empty: the path that says most counts.
+    /// A hierarchy of v1 need not contain the container, and the v2 one of a hybrid system may be empty. The path with the most facts
+    /// counts.
     pub fn of_proc(text: &[u8]) -> Option<Self> {
         let places = text.split(|it| *it == b'\n').filter_map(|line| {
-            // `hierarchy:controllers:path`; a path may have colons of its own.
+            // `hierarchy:controllers:path`; a path may itself contain colons.
             Self::of_path(line.splitn(3, |it| *it == b':').nth(2)?)
         });
-        // Of equals the first.
+        // Of equal ones the first counts.
         places.fold(None, |best: Option<Self>, it| match best {
-            Some(best) if best.says() >= it.says() => Some(best),
+            Some(best) if best.n_facts() >= it.n_facts() => Some(best),
             Some(_) | None => Some(it),
         })
     }
 
-    fn says(&self) -> usize {
+    fn n_facts(&self) -> usize {
         usize::from(self.container.is_some()) * 4
             + usize::from(self.pod_uid.is_some()) * 2
             + usize::from(self.runtime.is_some())
@@ -101,13 +101,13 @@ fn container<'a>(name: &'a str, parent: &str) -> Option<(&'a str, Option<Runtime
         "libpod" | "libpod-payload" => Some(Runtime::Podman),
         "crio" => Some(Runtime::Crio),
         "cri-containerd" | "containerd" | "nerdctl" => Some(Runtime::Containerd),
-        // `libpod-conmon`, `crio-conmon`: beside the container, not in it. Others are no containers.
+        // `libpod-conmon`, `crio-conmon`: beside the container, not in it. Others are not containers.
         _ => return None,
     };
     Some((id, runtime))
 }
 
-/// `pod<uid>`, `kubepods-burstable-pod<uid>.slice`, with underscores for systemd, which takes dashes for levels.
+/// `pod<uid>` or `kubepods-burstable-pod<uid>.slice`. With systemd the UID has underscores, because systemd reads dashes as levels.
 fn pod(name: &str) -> Option<String> {
     let name = name.split(':').next()?;
     let name = name.strip_suffix(" (deleted)").unwrap_or(name);

@@ -1,5 +1,5 @@
 use super::variable::VARIABLES;
-use super::vendor::{Piece, Source, VENDORS, Vendor};
+use super::vendor::{Piece, VENDORS, ValueSource, Vendor};
 use super::{Ci, Place, Runtime};
 use crate::byte_string::ByteString;
 use crate::environment;
@@ -7,7 +7,7 @@ use crate::redact;
 
 const HASH: &str = "8f14e45fceea167a5a36dedd4bea2543e8f14e45";
 
-/// As the decoder leaves it: allow-listed and redacted.
+/// The environment as the decoder returns it: allow-listed and redacted.
 fn decoded(env: &[(&str, &[u8])]) -> Vec<(ByteString, ByteString)> {
     env.iter()
         .filter(|(name, _)| environment::is_allowed(name.as_bytes()))
@@ -24,7 +24,7 @@ fn of(lines: &str) -> Option<Ci> {
     Ci::of(&decoded(&env))
 }
 
-/// Facts in the order of the fields, `-` where there is none.
+/// Facts in the order of the fields, `-` for an absent one.
 fn check(lines: &str, expected: &str) {
     let ci = of(&lines.replace('§', HASH)).unwrap();
     let facts = [
@@ -61,7 +61,7 @@ fn github_on_a_pull_request_and_on_a_tag() {
 }
 
 #[test]
-fn gitea_is_not_taken_for_github() {
+fn gitea_is_not_mistaken_for_github() {
     check(
         "GITEA_ACTIONS=true GITHUB_ACTIONS=true GITHUB_REPOSITORY=acme/app GITHUB_REF=refs/heads/main GITHUB_SHA=§
          GITHUB_RUN_ID=811 GITHUB_RUN_NUMBER=7 GITHUB_SERVER_URL=https://git.example/",
@@ -163,7 +163,7 @@ fn teamcity_and_azure_and_bitbucket() {
 }
 
 #[test]
-fn what_a_variable_says_is_no_query_of_an_address() {
+fn a_variable_does_not_begin_a_query_of_an_address() {
     check(
         "GITHUB_ACTIONS=true GITHUB_REPOSITORY=acme/a@b?c GITHUB_SERVER_URL=https: GITHUB_RUN_ID=6?token#1",
         "github acme/a@b?c - - - - - - 6?token#1 - https:/acme/a%40b%3Fc/actions/runs/6%3Ftoken%231 -",
@@ -193,7 +193,7 @@ fn prow_and_tekton() {
 }
 
 #[test]
-fn no_system_no_context() {
+fn without_a_system_there_is_no_context() {
     for env in [
         "",
         "CI=true",
@@ -206,7 +206,7 @@ fn no_system_no_context() {
 }
 
 #[test]
-fn every_vendor_bears_hostile_values() {
+fn every_vendor_tolerates_hostile_values() {
     let huge = "\u{e9}".repeat(4_000);
     let hostile: [&[u8]; 6] = [
         huge.as_bytes(),
@@ -231,7 +231,7 @@ fn every_vendor_bears_hostile_values() {
                 .iter()
                 .map(|(a, b)| ((*a).into(), (*b).into()))
                 .collect();
-            // Undecoded too: a recording need not be of this version.
+            // Undecoded too: a recording may come from another version.
             for env in [decoded(&env), raw] {
                 let ci = Ci::of(&env).unwrap();
                 assert_eq!(ci.system, vendor.system);
@@ -245,7 +245,7 @@ fn every_vendor_bears_hostile_values() {
 }
 
 #[test]
-fn the_allow_list_is_what_the_tables_read() {
+fn the_allow_list_matches_the_tables() {
     let mut names = Vec::new();
     for vendor in VENDORS {
         let Vendor {
@@ -279,15 +279,15 @@ fn the_allow_list_is_what_the_tables_read() {
         ];
         for source in all.into_iter().copied().flatten() {
             match source {
-                Source::Var(name)
-                | Source::Pushed(name)
-                | Source::Branch(name)
-                | Source::Remote(name)
-                | Source::Number(name)
-                | Source::Ref(name)
-                | Source::Last(name)
-                | Source::Hash(name) => names.push(name),
-                Source::Join(pieces) | Source::Address(pieces) => {
+                ValueSource::Var(name)
+                | ValueSource::Pushed(name)
+                | ValueSource::Branch(name)
+                | ValueSource::Remote(name)
+                | ValueSource::Number(name)
+                | ValueSource::Ref(name)
+                | ValueSource::Last(name)
+                | ValueSource::Hash(name) => names.push(name),
+                ValueSource::Join(pieces) | ValueSource::Address(pieces) => {
                     names.extend(pieces.iter().filter_map(|it| match it {
                         Piece::Var(name) | Piece::Base(name) => Some(*name),
                         Piece::Text(_) => None,
@@ -309,7 +309,7 @@ const A: &str = "3f4a9c1be0d25a7768c1f0e94b3d2a15c6e7f8091a2b3c4d5e6f708192a3b4c
 const B: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const UID: &str = "1c6b2d0a-7f54-4c1e-9a55-0f1e2d3c4b5a";
 
-/// `A` and `B` stand for ids, `U` for a pod's UID, `V` for it with underscores.
+/// `A` and `B` stand for ids, `U` for a pod's UID, `V` for that UID with underscores.
 fn filled(path: &str) -> String {
     path.replace("{A}", A)
         .replace("{B}", B)
@@ -320,7 +320,7 @@ fn filled(path: &str) -> String {
 #[test]
 fn paths_of_runtimes() {
     use Runtime::{Containerd, Crio, Docker, Podman};
-    // Path, runtime, whether it is in a pod. The container is always `A`.
+    // Path, runtime, and true if it is in a pod. The container is always `A`.
     for (path, runtime, in_pod) in [
         ("/docker/{A}", Some(Docker), false),
         ("/system.slice/docker-{A}.scope", Some(Docker), false),
@@ -372,7 +372,7 @@ fn paths_of_runtimes() {
             Some(Containerd),
             true,
         ),
-        // k3s in a service; k3d and kind in containers of their own.
+        // k3s as a service; k3d and kind in containers of their own.
         (
             "/system.slice/k3s.service/kubepods/burstable/pod{U}/{A}",
             None,
@@ -384,7 +384,7 @@ fn paths_of_runtimes() {
             Some(Containerd),
             true,
         ),
-        // As seen from a cgroup namespace; a cgroup that was removed.
+        // A path seen from a cgroup namespace; a removed cgroup.
         ("/../../pod{U}/{A}", None, true),
         ("/docker/{A} (deleted)", Some(Docker), false),
     ] {
@@ -399,7 +399,7 @@ fn paths_of_runtimes() {
 }
 
 #[test]
-fn what_is_no_container_is_none() {
+fn other_paths_are_not_containers() {
     for path in [
         "",
         "/",

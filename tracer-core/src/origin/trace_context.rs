@@ -1,8 +1,8 @@
-//! The span of somebody else's that a build belongs under: W3C's trace context, as environment variables carry it.
+//! The external parent span of a build: W3C's trace context in environment variables.
 //!
-//! `TRACEPARENT` and `TRACESTATE` are claims of whoever started the build. What does not obey the recommendation
-//! (<https://www.w3.org/TR/trace-context/>) is left out: half an id would tie a build to a stranger.
-//! Not here: which ids a build without such a parent gets.
+//! `TRACEPARENT` and `TRACESTATE` are claims of the program that started the build. Values that violate the recommendation
+//! (<https://www.w3.org/TR/trace-context/>) are ignored, because half an id would connect a build to an unrelated trace. This module does
+//! not choose ids for builds without such a parent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,12 +16,12 @@ use crate::byte_string::ByteString;
 use crate::environment;
 use crate::hex;
 
-/// Bytes of a `tracestate` that everybody has to be able to carry.
+/// Bytes of a `tracestate` that every system must be able to propagate.
 const STATE: usize = 512;
-/// Members of a `tracestate` at most.
+/// Most members of a `tracestate`.
 const MEMBERS: usize = 32;
 
-/// Names a trace or a span. Never all zeros, which is nobody's.
+/// The id of a trace or a span. Never all zeros, which is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Id<const N: usize>([u8; N]);
@@ -34,7 +34,7 @@ impl<const N: usize> Id<N> {
         bytes.iter().any(|it| *it != 0).then_some(Self(bytes))
     }
 
-    /// Of bytes that were computed. All ones for the zeros that chance may bring.
+    /// An id from computed bytes. If they are all zero by chance, the id is all ones.
     pub fn derived(bytes: [u8; N]) -> Self {
         Self::new(bytes).unwrap_or(Self([0xff; N]))
     }
@@ -44,31 +44,31 @@ impl<const N: usize> Id<N> {
     }
 }
 
-/// Not the digits of an id.
+/// The text is not the digits of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a trace or span id is lower-case hexadecimal digits that are not all zero")]
-pub struct NotAnId;
+#[error("invalid trace or span id: use lower-case hexadecimal digits, not all zero")]
+pub struct InvalidHexId;
 
 impl<const N: usize> FromStr for Id<N> {
-    type Err = NotAnId;
+    type Err = InvalidHexId;
 
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
+    fn from_str(text: &str) -> Result<Self, InvalidHexId> {
         let digits = text.as_bytes();
         if digits.len() != 2 * N {
-            return Err(NotAnId);
+            return Err(InvalidHexId);
         }
         let mut bytes = [0; N];
         for (to, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            *to = byte(pair).ok_or(NotAnId)?;
+            *to = byte(pair).ok_or(InvalidHexId)?;
         }
-        Self::new(bytes).ok_or(NotAnId)
+        Self::new(bytes).ok_or(InvalidHexId)
     }
 }
 
 impl<const N: usize> TryFrom<String> for Id<N> {
-    type Error = NotAnId;
+    type Error = InvalidHexId;
 
-    fn try_from(text: String) -> Result<Self, NotAnId> {
+    fn try_from(text: String) -> Result<Self, InvalidHexId> {
         text.parse()
     }
 }
@@ -101,19 +101,19 @@ impl<const N: usize> JsonSchema for Id<N> {
     }
 }
 
-/// A span that was there before the build.
+/// A span that existed before the build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TraceContext {
     pub trace: TraceId,
     pub span: SpanId,
-    /// Whether whoever began the trace wants it to be exported.
+    /// True if the program that began the trace requests its export.
     pub is_sampled: bool,
-    /// What tracing systems along the way added, to be handed on as it is.
+    /// Additions of other tracing systems, which must be passed on unchanged.
     pub state: Option<String>,
 }
 
 impl TraceContext {
-    /// Of a process with this environment; none where there is none, or none that is valid.
+    /// The parent of a process with this environment; `None` if there is none or it is invalid.
     pub fn of(env: &[(ByteString, ByteString)]) -> Option<Self> {
         let parent = environment::get(env, "TRACEPARENT")?;
         let (trace, span, is_sampled) = parent_of(parent.as_bytes())?;
@@ -127,7 +127,7 @@ impl TraceContext {
     }
 }
 
-/// `00-{trace}-{span}-{flags}`. A later version may have more after that, and is read as far as it is known.
+/// `00-{trace}-{span}-{flags}`. A later version may append more fields; they are ignored.
 fn parent_of(text: &[u8]) -> Option<(TraceId, SpanId, bool)> {
     let mut parts = std::str::from_utf8(text).ok()?.splitn(5, '-');
     let version = octet(parts.next()?)?;
@@ -139,7 +139,7 @@ fn parent_of(text: &[u8]) -> Option<(TraceId, SpanId, bool)> {
     is_known.then_some((trace, span, flags & 1 == 1))
 }
 
-/// A list of `key=value`. One that is not, or too long a one, is dropped whole, as the recommendation says.
+/// A list of `key=value`. An invalid or too long one is dropped as a whole, as the recommendation requires.
 fn state_of(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
     let is_member = |it: &str| match it.trim_matches([' ', '\t']).split_once('=') {
@@ -172,7 +172,7 @@ fn octet(text: &str) -> Option<u8> {
     byte(text.as_bytes())
 }
 
-/// Of two lower-case hexadecimal digits.
+/// A byte from two lower-case hexadecimal digits.
 fn byte(pair: &[u8]) -> Option<u8> {
     let digit = |it: u8| match it {
         b'0'..=b'9' => Some(it - b'0'),
@@ -192,7 +192,7 @@ mod tests {
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    /// As the decoder hands them over.
+    /// The context from variables as the decoder returns them.
     fn context(variables: &[(&str, &str)]) -> Option<TraceContext> {
         let env: Vec<(ByteString, ByteString)> = variables
             .iter()
@@ -216,10 +216,10 @@ mod tests {
         assert_eq!(read.span.to_string(), "b7ad6b7169203331");
         assert!(read.is_sampled);
         assert!(!parent(&PARENT.replace("-01", "-00")).unwrap().is_sampled);
-        // Other flags are other people's.
+        // Other flags are ignored.
         assert!(parent(&PARENT.replace("-01", "-ff")).unwrap().is_sampled);
         assert!(!parent(&PARENT.replace("-01", "-02")).unwrap().is_sampled);
-        // A version to come, with what is not known yet.
+        // A later version, with an unknown suffix.
         assert_eq!(parent(&format!("cc{}", &PARENT[2..])), parent(PARENT));
         assert_eq!(
             parent(&format!("cc{}-more-of-it", &PARENT[2..])),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_parent_is_none() {
+    fn an_invalid_parent_is_none() {
         for text in [
             "",
             "00",
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_goes_with_its_parent_or_not_at_all() {
+    fn a_state_is_kept_only_with_its_parent() {
         let state = |text: &str| {
             context(&[("TRACEPARENT", PARENT), ("TRACESTATE", text)])
                 .unwrap()

@@ -1,6 +1,6 @@
-//! The variables that say where a build came from, for the allow-list of [`crate::environment`].
+//! The variables that describe the origin of a build, for the allow-list of [`crate::environment`].
 
-/// Every name that a vendor's table reads, sorted; a test keeps the two together.
+/// Every name that a vendor's table reads, sorted. A test keeps the two in step.
 pub(super) const VARIABLES: &[&str] = &[
     "AGENT_NAME",
     "BITBUCKET_BRANCH",
@@ -135,7 +135,7 @@ pub(super) const VARIABLES: &[&str] = &[
     "TF_BUILD",
 ];
 
-/// Whether a variable of this name says where a build came from.
+/// True if a variable of this name describes the origin of a build.
 pub fn is_variable(name: &[u8]) -> bool {
     VARIABLES
         .binary_search_by(|it| it.as_bytes().cmp(name))

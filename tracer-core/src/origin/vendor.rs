@@ -1,34 +1,34 @@
-//! Which variables each continuous integration system sets, as data. A table: what is done with it is in `ci`.
+//! The variables of each continuous integration system, as data. `ci` evaluates this table.
 //!
-//! Only identifiers are named here. No name of this table holds a token, a message or a person.
+//! The table contains only identifiers. No variable in it holds a token, a message or a person.
 
-use Source::{Address, Branch, Hash, Join, Last, Number, Pushed, Ref, Remote, Var};
+use ValueSource::{Address, Branch, Hash, Join, Last, Number, Pushed, Ref, Remote, Var};
 
-/// Where a fact stands. Of several the first that is there counts.
-pub(super) enum Source {
-    /// The value as it is.
+/// The source of a fact. Of several sources the first that is present counts.
+pub(super) enum ValueSource {
+    /// The unchanged value.
     Var(&'static str),
-    /// The value, unless a change is built: then it is where that goes.
+    /// The value, but only without a change: for a change it is the target branch.
     Pushed(&'static str),
-    /// A branch, perhaps as `refs/heads/...`; nothing for other references.
+    /// A branch, possibly as `refs/heads/...`; nothing for other references.
     Branch(&'static str),
-    /// A branch, perhaps as `origin/...`.
+    /// A branch, possibly as `origin/...`.
     Remote(&'static str),
-    /// A number; systems also say `false` here.
+    /// A number; systems also write `false` here.
     Number(&'static str),
     /// The number in `refs/pull/12/merge`.
     Ref(&'static str),
-    /// The number that an address ends with.
+    /// The number at the end of an address.
     Last(&'static str),
     /// A commit's hash.
     Hash(&'static str),
-    /// A name of several parts; only if all are there.
+    /// A name of several parts; absent if one is missing.
     Join(&'static [Piece]),
-    /// A page's address of several parts; only if all are there. What a variable says is a part of its path, whatever it says.
+    /// The address of a page, from several parts; absent if one is missing. The value of a variable is always escaped as part of the path.
     Address(&'static [Piece]),
 }
 
-/// Part of a joined text.
+/// A part of a joined text.
 pub(super) enum Piece {
     Text(&'static str),
     Var(&'static str),
@@ -36,22 +36,21 @@ pub(super) enum Piece {
     Base(&'static str),
 }
 
-/// A system.
 pub(super) struct Vendor {
     pub(super) system: &'static str,
-    /// The variable that tells it, and its value if that matters.
+    /// The variable that identifies the system, and its value if that matters.
     pub(super) mark: (&'static str, Option<&'static str>),
-    pub(super) repository: &'static [Source],
-    pub(super) branch: &'static [Source],
-    pub(super) base_branch: &'static [Source],
-    pub(super) change: &'static [Source],
-    pub(super) revision: &'static [Source],
-    pub(super) pipeline: &'static [Source],
-    pub(super) job: &'static [Source],
-    pub(super) run: &'static [Source],
-    pub(super) attempt: &'static [Source],
-    pub(super) url: &'static [Source],
-    pub(super) runner: &'static [Source],
+    pub(super) repository: &'static [ValueSource],
+    pub(super) branch: &'static [ValueSource],
+    pub(super) base_branch: &'static [ValueSource],
+    pub(super) change: &'static [ValueSource],
+    pub(super) revision: &'static [ValueSource],
+    pub(super) pipeline: &'static [ValueSource],
+    pub(super) job: &'static [ValueSource],
+    pub(super) run: &'static [ValueSource],
+    pub(super) attempt: &'static [ValueSource],
+    pub(super) url: &'static [ValueSource],
+    pub(super) runner: &'static [ValueSource],
 }
 
 const NONE: Vendor = Vendor {
@@ -92,12 +91,12 @@ const GITHUB: Vendor = Vendor {
     runner: &[Var("RUNNER_NAME")],
 };
 
-/// In the order in which they are asked: whoever also sets another's mark comes before that one.
+/// In order of evaluation: a system that also sets the variable of another comes before that one.
 pub(super) const VENDORS: &[Vendor] = &[
     Vendor {
         system: "gitea",
         mark: ("GITEA_ACTIONS", Some("true")),
-        // Its pages go by the number that counts the runs of one repository.
+        // The address contains the number of the run within one repository.
         url: &[Address(&[
             Piece::Base("GITHUB_SERVER_URL"),
             Piece::Text("/"),
@@ -263,7 +262,7 @@ pub(super) const VENDORS: &[Vendor] = &[
         run: &[Var("BUILD_ID")],
         ..NONE
     },
-    // Tekton sets no variable of its own: these are for a task to set from `$(context...)` and its parameters.
+    // Tekton sets no variable of its own: a task sets these from `$(context...)` and its parameters.
     Vendor {
         system: "tekton",
         mark: ("TEKTON_TASK_RUN", None),
@@ -278,7 +277,7 @@ pub(super) const VENDORS: &[Vendor] = &[
         attempt: &[Number("TEKTON_RETRY")],
         ..NONE
     },
-    // Last: its plainly named variables are also set by others that run on its nodes.
+    // Last, because other systems on its nodes also set its variables, whose names are plain.
     Vendor {
         system: "jenkins",
         mark: ("JENKINS_URL", None),

@@ -1,4 +1,4 @@
-//! Lines to events.
+//! Converts lines to events.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
@@ -9,9 +9,9 @@ use serde::Deserialize;
 use crate::decode::PointKind;
 use crate::event::Event;
 
-use super::{End, FORMAT, Header, LINE_MAX, VERSION};
+use super::{EndLine, FORMAT, Header, LINE_MAX, VERSION};
 
-/// Reads a recording, compressed or not, one event at a time. After the last event, [`Reader::summary`] says how it ended.
+/// Reads a recording, compressed or not, one event at a time. After the last event, [`Reader::summary`] describes the end.
 #[derive(Debug)]
 pub struct Reader<R: BufRead> {
     header: Header,
@@ -26,13 +26,13 @@ pub struct Reader<R: BufRead> {
 #[derive(Debug)]
 pub struct Summary {
     pub n_events: u64,
-    /// Lines of kinds that only a newer gotrace knows.
+    /// Lines of kinds that only a newer gotrace can read.
     pub n_skipped: u64,
-    /// Why nothing was read after the last event, if the recording did not end there.
+    /// The reason why reading stopped after the last event, if the recording did not end there.
     pub damage: Option<Damage>,
 }
 
-/// Why a recording cannot be read at all.
+/// The reason why a recording cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("cannot read the recording: {0}")]
@@ -47,7 +47,7 @@ pub enum OpenError {
     Header(serde_json::Error),
 }
 
-/// Why a recording cannot be read to its end. What stood before was read.
+/// The reason why a recording cannot be read to its end. The part before was read.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
     #[error(
@@ -58,10 +58,10 @@ pub enum Damage {
     Read { line: u64, error: io::Error },
     #[error("line {line} of the recording is longer than {LINE_MAX} bytes")]
     TooLong { line: u64 },
-    #[error("line {line} of the recording is no event: {error}")]
+    #[error("line {line} of the recording is not an event: {error}")]
     NotAnEvent { line: u64, error: serde_json::Error },
     #[error(
-        "the recording has {found} events before its end mark in line {line}, which says {expected}: lines are missing"
+        "the recording has {found} events before its end mark in line {line}, but the end mark counts {expected}: lines are missing"
     )]
     Count {
         line: u64,
@@ -76,7 +76,7 @@ impl<R: BufRead> Reader<R> {
         let line = match lines.next() {
             Ok(Some(line)) => line,
             Ok(None) | Err(Damage::TooLong { .. }) => return Err(OpenError::NotARecording),
-            // Compressed, but not all there: cut within the first block.
+            // The input is compressed, but was cut within the first block.
             Err(Damage::Read { error, .. }) => return Err(OpenError::Read(error)),
             Err(Damage::Cut { .. } | Damage::NotAnEvent { .. } | Damage::Count { .. }) => {
                 return Err(OpenError::NotARecording);
@@ -107,7 +107,7 @@ impl<R: BufRead> Reader<R> {
         &self.header
     }
 
-    /// What is known now: final once the iterator has ended.
+    /// The state so far; final after the iterator has ended.
     pub fn summary(self) -> Summary {
         let Self {
             header: _,
@@ -137,7 +137,7 @@ impl<R: BufRead> Reader<R> {
                 }
                 Err(error) => error,
             };
-            if let Ok(End {
+            if let Ok(EndLine {
                 event: _,
                 n_events: expected,
             }) = serde_json::from_slice(line)
@@ -181,7 +181,7 @@ impl<R: BufRead> Iterator for Reader<R> {
     }
 }
 
-/// What every version of the format begins with.
+/// The fields that every version of the format begins with.
 #[derive(Deserialize)]
 struct Preface<'a> {
     #[serde(borrow)]
@@ -189,7 +189,7 @@ struct Preface<'a> {
     version: u64,
 }
 
-/// As much of a line as tells whether its kind is known.
+/// The fields of a line that decide whether its kind is known.
 #[derive(Deserialize)]
 struct Tags<'a> {
     #[serde(borrow)]
@@ -198,7 +198,7 @@ struct Tags<'a> {
     point: serde_json::Value,
 }
 
-/// Kinds of event, as they stand in a line.
+/// Kinds of event, as written in a line.
 pub(super) const KINDS: [&str; 14] = [
     "fork",
     "exec",
@@ -216,7 +216,7 @@ pub(super) const KINDS: [&str; 14] = [
     "unreadable",
 ];
 
-/// Whether a line that is not understood is of a kind, or tells of a point, that a later gotrace has added.
+/// True if an unreadable line has a kind, or a point, that only a later gotrace can read.
 fn is_newer(line: &[u8]) -> bool {
     let Ok(Tags { event, point }) = serde_json::from_slice(line) else {
         return false;
@@ -233,7 +233,7 @@ fn is_newer(line: &[u8]) -> bool {
 struct Lines<R: BufRead> {
     input: Input<R>,
     line: Vec<u8>,
-    /// Lines read.
+    /// Number of lines read.
     n: u64,
 }
 

@@ -46,7 +46,7 @@ fn odd() -> Captured<ByteString> {
     }
 }
 
-/// One of each kind, and one of each point.
+/// One event of each kind, and one of each point.
 fn events() -> Vec<Event> {
     [kinds(), points()].concat()
 }
@@ -236,7 +236,7 @@ fn written(events: &[Event]) -> Vec<u8> {
     writer.finish().expect("memory can be written to")
 }
 
-/// The same without compression.
+/// The lines without compression.
 fn plain(events: &[Event]) -> Vec<u8> {
     let mut text = Vec::new();
     flate2::read::GzDecoder::new(written(events).as_slice())
@@ -251,7 +251,7 @@ fn compressed(text: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory can be written to")
 }
 
-/// Events, lines skipped, and what is said of the end.
+/// Events, number of skipped lines, and the message about the end.
 fn read(bytes: &[u8]) -> (Vec<Event>, u64, Option<String>) {
     let mut reader = Reader::open(bytes).expect("a recording");
     let events: Vec<_> = reader.by_ref().collect();
@@ -273,7 +273,7 @@ fn open_error(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn written_events_are_read_back() {
     let events = events();
     assert_eq!(read(&written(&events)), (events.clone(), 0, None));
     assert_eq!(read(&plain(&events)), (events.clone(), 0, None));
@@ -300,10 +300,10 @@ fn the_lines_are_as_documented() {
 }
 
 #[test]
-fn every_kind_and_point_is_known_by_its_name() {
+fn every_kind_and_point_has_a_known_name() {
     let mut seen = std::collections::BTreeSet::new();
     for event in events() {
-        // Adding a variant stops the compiler here: add it above, and its name to `KINDS`.
+        // If a variant is added, the compiler stops here: add it above, and its name to `KINDS`.
         let (Event::Fork(_)
         | Event::Exec(_)
         | Event::Exit(_)
@@ -350,7 +350,7 @@ fn a_newer_gotraces_lines_are_skipped_and_counted() {
 }
 
 #[test]
-fn a_cut_recording_gives_what_is_there() {
+fn a_cut_recording_yields_the_part_before() {
     let events = events();
     let text = plain(&events);
     let n_lines = events.len() + 2;
@@ -381,7 +381,7 @@ fn a_cut_recording_gives_what_is_there() {
 }
 
 #[test]
-fn a_recorder_that_was_killed_leaves_what_it_flushed() {
+fn a_killed_recorder_leaves_the_flushed_part() {
     let events = events();
     let mut file = Vec::new();
     let mut writer = Writer::new(&mut file, &header()).expect("memory");
@@ -389,7 +389,7 @@ fn a_recorder_that_was_killed_leaves_what_it_flushed() {
         writer.event(event).expect("memory");
     }
     writer.flush().expect("memory");
-    // Not dropped, as a killed process drops nothing.
+    // Not dropped, because a killed process drops nothing.
     std::mem::forget(writer);
     let (found, _, damage) = read(&file);
     assert_eq!(found, events);
@@ -397,7 +397,7 @@ fn a_recorder_that_was_killed_leaves_what_it_flushed() {
 }
 
 #[test]
-fn a_damaged_line_ends_it() {
+fn a_damaged_line_ends_the_recording() {
     let text = String::from_utf8(plain(&events()[..3])).expect("text");
     let lines: Vec<_> = text.lines().collect();
     let with =
@@ -415,7 +415,7 @@ fn a_damaged_line_ends_it() {
         let (events, n_skipped, damage) = read(with(bad).as_bytes());
         assert_eq!((events.len(), n_skipped), (1, 0), "{bad}");
         assert!(
-            damage.is_some_and(|it| it.starts_with("line 3 of the recording is no event: ")),
+            damage.is_some_and(|it| it.starts_with("line 3 of the recording is not an event: ")),
             "{bad}"
         );
     }
@@ -423,17 +423,16 @@ fn a_damaged_line_ends_it() {
     assert!(
         read(with(&deep).as_bytes())
             .2
-            .is_some_and(|it| it.starts_with("line 3 of the recording is no event"))
+            .is_some_and(|it| it.starts_with("line 3 of the recording is not an event"))
     );
     let without = [lines[0], lines[1], lines[4]].join("\n") + "\n";
-    let message =
-        "the recording has 1 events before its end mark in line 3, which says 3: lines are missing";
+    let message = "the recording has 1 events before its end mark in line 3, but the end mark counts 3: lines are missing";
     assert_eq!(read(without.as_bytes()).2.as_deref(), Some(message));
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "moves megabytes, too slow under an interpreter")]
-fn a_bomb_costs_one_line() {
+fn a_decompression_bomb_costs_one_line() {
     let mut text = plain(&events()[..1]);
     let end = text.len() - r#"{"event":"end","n_events":1}"#.len() - 1;
     text.truncate(end);
@@ -451,7 +450,7 @@ fn a_bomb_costs_one_line() {
 
 #[test]
 #[cfg_attr(miri, ignore = "moves megabytes, too slow under an interpreter")]
-fn an_event_too_long_is_recorded_as_such() {
+fn an_event_that_is_too_long_is_recorded_as_unreadable() {
     let args = Captured::Whole(vec![ByteString::from("x".repeat(LINE_MAX))]);
     let process = ProcKey {
         tgid: Tgid(1),
@@ -470,7 +469,7 @@ fn an_event_too_long_is_recorded_as_such() {
 }
 
 #[test]
-fn what_is_no_recording_is_told_apart() {
+fn other_files_are_rejected() {
     let not = "not a recording of gotrace: make one with `gotrace record -o FILE -- COMMAND`";
     for bytes in [
         &b""[..],
@@ -493,7 +492,7 @@ fn what_is_no_recording_is_told_apart() {
     );
 }
 
-/// What must hold of any bytes at all.
+/// The contract for any bytes.
 fn contract(bytes: &[u8]) {
     if let Ok(mut reader) = Reader::open(bytes) {
         let n = reader.by_ref().count() as u64;
@@ -509,13 +508,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { ProptestConfig::default().cases }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_can_be_offered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_accepted(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         contract(&bytes);
         contract(&[&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], bytes.as_slice()].concat());
     }
 
     #[test]
-    fn any_change_of_a_byte_is_survived(at in 0usize..20_000, byte: u8, pack: bool) {
+    fn any_change_of_a_byte_is_tolerated(at in 0usize..20_000, byte: u8, pack: bool) {
         let mut bytes = if pack { written(&events()) } else { plain(&events()) };
         let at = at % bytes.len();
         bytes[at] = byte;

@@ -1,4 +1,4 @@
-//! Events to lines.
+//! Converts events to lines.
 
 use std::io::{self, Write};
 
@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::event::{Event, Unreadable};
 
-use super::{End, EndMark, Header, LINE_MAX};
+use super::{EndLine, EndMark, Header, LINE_MAX};
 
-/// Writes a recording, compressed. One that is dropped without [`Writer::finish`] has no end mark, and its reader will say so.
+/// Writes a compressed recording. If it is dropped without [`Writer::finish`], the end mark is missing and its reader reports that.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
     output: GzEncoder<W>,
@@ -20,7 +20,7 @@ pub struct Writer<W: Write> {
 
 impl<W: Write> Writer<W> {
     pub fn new(inner: W, header: &Header) -> io::Result<Self> {
-        // The fast level: a recording is written while the build runs.
+        // The fast level, because the recording is written while the build runs.
         let output = GzEncoder::new(inner, Compression::fast());
         let mut writer = Self {
             output,
@@ -32,7 +32,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Adds an event. One that no reader would take for its length is recorded as unreadable.
+    /// Adds an event. An event that is too long for a reader is recorded as unreadable.
     pub fn event(&mut self, event: &Event) -> io::Result<()> {
         self.fill(event)?;
         if self.line.len() > LINE_MAX {
@@ -45,14 +45,14 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Brings what was written so far to where it can be read, at the cost of some compression.
+    /// Writes out everything added so far so that it can be read, at the cost of some compression.
     pub fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
 
-    /// Adds the end mark and gives back what was written to.
+    /// Adds the end mark and returns the inner writer.
     pub fn finish(mut self) -> io::Result<W> {
-        self.fill(&End {
+        self.fill(&EndLine {
             event: EndMark::End,
             n_events: self.n_events,
         })?;

@@ -1,6 +1,6 @@
-//! Which names of flags, variables and headers say that their values are secret.
+//! Recognises names of flags, variables and headers whose values are secret.
 
-/// Parts of a name that make it secret wherever they stand.
+/// Parts of a name that make it secret at any position.
 const SECRET: &[&str] = &[
     "accesskey",
     "accountkey",
@@ -29,7 +29,7 @@ const SECRET: &[&str] = &[
     "storepass",
     "token",
 ];
-/// Words that make a name secret wherever they stand in it, across its parts too: `MyPassWord`, `DPASSWORD`.
+/// Words that make a name secret at any position, even across its parts: `MyPassWord`, `DPASSWORD`.
 const ANYWHERE: &[&str] = &[
     "credential",
     "passphrase",
@@ -38,14 +38,14 @@ const ANYWHERE: &[&str] = &[
     "passwort",
     "secret",
 ];
-/// Parts that do so at the end of a longer name: `DB_PASS`, `api-key`, `_auth`.
+/// Parts that make a longer name secret at its end: `DB_PASS`, `api-key`, `_auth`.
 const SECRET_LAST: &[&str] = &["auth", "key", "pass", "pat", "pw", "pwd"];
-/// Last parts that make it a name, a place or a measure of a secret instead.
+/// Last parts that make it the name, the location or the size of a secret instead.
 const ABOUT: &[&str] = &[
     "count", "dir", "enabled", "endpoint", "expiry", "file", "go", "helper", "id", "issuer", "len",
     "length", "limit", "mode", "name", "path", "size", "ttl", "type", "uri", "url", "version",
 ];
-/// Header fields, for which a colon is as good as an equals sign.
+/// Header fields. For these a colon counts as an equals sign.
 const HEADER: &[&str] = &[
     "authorization",
     "cookie",
@@ -55,7 +55,7 @@ const HEADER: &[&str] = &[
     "proxy-authorization",
     "set-cookie",
 ];
-/// Parameters of an address that sign it or stand for a login, without `-` and `_`.
+/// Parameters of an address that sign it or replace a login, without `-` and `_`.
 const QUERY: &[&str] = &[
     "auth",
     "awsaccesskeyid",
@@ -72,7 +72,8 @@ const QUERY: &[&str] = &[
     "sid",
     "ticket",
 ];
-/// Words in the name of a C macro that make it secret: more than elsewhere, as few macros have a value that anybody would miss.
+/// Words in the name of a C macro that make it secret. The list is longer than elsewhere, because few macros have a value that a reader
+/// would miss.
 const MACRO: &[&str] = &[
     "auth",
     "cert",
@@ -92,12 +93,12 @@ const MACRO: &[&str] = &[
     "signing",
     "token",
 ];
-/// Longer names are compared only so far, and longer values are not looked at.
+/// Longer names are compared only up to this length, and longer values are not checked.
 const NAME_MAX: usize = 256;
-/// Shorter values of a macro are words, whatever is in them: `c99`, `x86_64`.
+/// Shorter values of a macro are words, whatever they contain: `c99`, `x86_64`.
 const MACRO_VALUE_MIN: usize = 12;
 
-/// Whether a name says that what it is given is secret. Parts are set off by `_`, `-`, `.`, or a capital after a small letter.
+/// True if a value of this name is secret. Parts of a name are separated by `_`, `-`, `.`, or a capital after a small letter.
 pub(super) fn is_secret(name: &[u8]) -> bool {
     let mut last: &[u8] = b"";
     let (mut n_parts, mut has_secret) = (0, false);
@@ -112,7 +113,7 @@ pub(super) fn is_secret(name: &[u8]) -> bool {
     has_secret || (n_parts > 1 && is_one_of(SECRET_LAST, last)) || has_anywhere(name, ANYWHERE)
 }
 
-/// `accesstoken`, `CI_BOTTOKEN`.
+/// True for `accesstoken` and `CI_BOTTOKEN`.
 fn ends_in_token(part: &[u8]) -> bool {
     part.len()
         .checked_sub(5)
@@ -120,7 +121,7 @@ fn ends_in_token(part: &[u8]) -> bool {
         .is_some_and(|it| it.eq_ignore_ascii_case(b"token"))
 }
 
-/// Whether one of the words is in a name, and what follows it does not make it a name or a place of a secret.
+/// True if a name contains one of the words. The part after the word must not make it the name or the location of a secret.
 fn has_anywhere(name: &[u8], words: &[&str]) -> bool {
     let joined = joined(name);
     words.iter().any(|word| {
@@ -133,7 +134,7 @@ fn has_anywhere(name: &[u8], words: &[&str]) -> bool {
     })
 }
 
-/// A name in small letters, without what sets its parts off.
+/// A name in small letters, without the separators of its parts.
 fn joined(name: &[u8]) -> Vec<u8> {
     name.iter()
         .take(NAME_MAX)
@@ -142,17 +143,17 @@ fn joined(name: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// A parameter of an address, after `?` or `&`.
+/// True for a parameter of an address, after `?` or `&`.
 pub(super) fn is_query(name: &[u8]) -> bool {
     is_secret(name) || is_one_of(QUERY, &joined(name))
 }
 
-/// Names of a password: they need no more than a colon or `is` before it.
+/// True for names of a password, which need no more than a colon or `is` before the value.
 pub(super) fn is_password(name: &[u8]) -> bool {
     is_secret(name) && has_anywhere(name, &["passphrase", "passwd", "password"])
 }
 
-/// `pass`, `--pw`, `Pwd`: then the value decides. `PWD` is a directory.
+/// True for `pass`, `--pw` and `Pwd`; then the value decides. `PWD` is a directory.
 pub(super) fn is_short_password(name: &[u8]) -> bool {
     let name = name.strip_prefix(b"-").unwrap_or(name);
     let name = name.strip_prefix(b"-").unwrap_or(name);
@@ -162,12 +163,12 @@ pub(super) fn is_short_password(name: &[u8]) -> bool {
     )
 }
 
-/// Whether what a short password's name is given is a path or a number instead.
+/// True if the value of a short password name is a path or a number instead.
 pub(super) fn is_path_or_number(value: &[u8]) -> bool {
     value.iter().all(u8::is_ascii_digit) || matches!(value, [b'/' | b'.' | b'$' | b'-', ..])
 }
 
-/// Whether a C macro's value is to be taken out: its name says so, or its form does not say that it is none.
+/// True if a C macro's value must be removed: its name marks it as secret, or its form does not rule that out.
 pub(super) fn is_secret_macro(name: &[u8], value: &[u8]) -> bool {
     if is_harmless(value) {
         return false;
@@ -178,7 +179,7 @@ pub(super) fn is_secret_macro(name: &[u8], value: &[u8]) -> bool {
     is_named || !is_macro_value(value)
 }
 
-/// A short word, a number, a version, a path, a word of letters, or an expression.
+/// True for a short word, a number, a version, a path, a word of letters, or an expression.
 fn is_macro_value(value: &[u8]) -> bool {
     if value.len() > NAME_MAX {
         return false;
@@ -202,7 +203,7 @@ fn is_one_of(list: &[&str], part: &[u8]) -> bool {
         .any(|it| it.as_bytes().eq_ignore_ascii_case(part))
 }
 
-/// `key` alone: an object's key as often as a cipher's. Then the value decides.
+/// True for `key` alone: an object's key as often as a cipher's. Then the value decides.
 pub(super) fn is_key(name: &[u8]) -> bool {
     let mut parts = parts(name);
     parts
@@ -215,7 +216,7 @@ pub(super) fn is_header(name: &[u8]) -> bool {
     is_one_of(HEADER, name) || (name.starts_with(b"X-") && is_secret(name))
 }
 
-/// Values that are no secret under any name.
+/// True for values that are not secret under any name.
 pub(super) fn is_harmless(value: &[u8]) -> bool {
     matches!(
         value,
@@ -223,14 +224,14 @@ pub(super) fn is_harmless(value: &[u8]) -> bool {
     ) || value == super::REDACTED.as_bytes()
 }
 
-/// Long, with both letters and digits: not a word.
+/// True if a value is long and contains both letters and digits, so it is not a word.
 pub(super) fn looks_random(value: &[u8]) -> bool {
     value.len() >= 16
         && value.iter().any(u8::is_ascii_digit)
         && value.iter().any(u8::is_ascii_alphabetic)
 }
 
-/// Parts of a name, without those that only number them.
+/// Parts of a name, without parts that only number them.
 fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     name.split(|it| matches!(it, b'_' | b'-' | b'.'))
         .flat_map(|word| word.chunk_by(|a, b| !(a.is_ascii_lowercase() && b.is_ascii_uppercase())))
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell() {
+    fn names_mark_secrets() {
         for name in [
             "token",
             "TOKEN",

@@ -1,18 +1,18 @@
 //! Quotes in text that was quoted once or more: a quote character with the backslashes before it.
 
-/// `"`, `\"`, `\\\"`, `'`: only an equal one closes it.
+/// `"`, `\"`, `\\\"`, `'`: only an equal quote closes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Quote {
     mark: u8,
     backslashes: usize,
 }
 
-/// More than these are not nested by anyone; they bound the work.
+/// Deeper nesting does not occur in practice; this bounds the work.
 const DEPTH_MAX: usize = 8;
 const BACKSLASHES_MAX: usize = 32;
 
 impl Quote {
-    /// The quote at the start of a text, if one is there.
+    /// The quote at the start of a text, if there is one.
     pub(super) fn at(text: &[u8]) -> Option<Self> {
         if !matches!(text.first()?, b'"' | b'\'' | b'`' | b'\\') {
             return None;
@@ -45,7 +45,7 @@ impl Quote {
         self.backslashes + 1
     }
 
-    /// Where in a text an equal quote begins; the text's end if it is never closed.
+    /// The position of the next equal quote in a text; the text's end if there is none.
     pub(super) fn close(self, text: &[u8]) -> usize {
         let mut at = 0;
         while let Some(rest) = text.get(at..).filter(|it| !it.is_empty()) {
@@ -65,12 +65,12 @@ impl Quote {
     }
 }
 
-/// Quotes that are open at a place in a text.
+/// Quotes that are open at a position in a text.
 #[derive(Debug, Default)]
 pub(super) struct Open(Vec<Quote>);
 
 impl Open {
-    /// Takes a quote that was met; `opens`: what stands before it lets it open something.
+    /// Processes a quote. `opens` is true if the text before it lets it open a quoted part.
     pub(super) fn meet(&mut self, quote: Quote, opens: bool) {
         if let Some(at) = self.0.iter().position(|it| *it == quote) {
             self.0.truncate(at);
@@ -84,7 +84,7 @@ impl Open {
     }
 }
 
-/// The lines of a quoted text: what stands between escaped line feeds.
+/// The lines of a quoted text, separated by escaped line feeds.
 pub(super) fn escaped_lines(text: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();
     let (mut start, mut at) = (0, 0);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_lines_are_set_apart() {
+    fn escaped_lines_are_separated() {
         let parts = escaped_lines(br"a\nb\\nc\n");
         assert_eq!(parts, [&b"a"[..], br"b\\nc", b""]);
         assert_eq!(escaped_lines(b""), [b""]);

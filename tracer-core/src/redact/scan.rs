@@ -1,5 +1,4 @@
-//! One pass over a text, from left to right: at each place the rules are asked in turn, and the first that finds a secret says
-//! where it ends.
+//! One pass over a text, from left to right. At each position the rules are tried in turn; the first that finds a secret returns its end.
 
 mod command;
 mod define;
@@ -13,16 +12,17 @@ use super::quote::{Open, Quote};
 use super::{REDACTED, token};
 
 pub(super) use command::{Takes, flag, takes};
-pub(super) use define::{Head, definition, head};
+pub(super) use define::{MacroHead, definition, head};
 pub(super) use symbol::symbol_value;
 
-/// How far a rule looks ahead for what would complete it.
+/// The distance that a rule searches ahead.
 const LOOK_AHEAD: usize = 1024;
 
-/// A secret taken out can bring another to light beside it. What is more entangled than this is no honest text, and nothing of it stays.
+/// Most passes, because the removal of one secret can reveal another beside it. A text that needs more is not real, and is removed as a
+/// whole.
 const PASSES: usize = 8;
 
-/// Any text.
+/// Redacts any text.
 pub(super) fn text(text: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(text) {
         return Cow::Borrowed(text);
@@ -34,10 +34,10 @@ pub(super) fn text(text: &[u8]) -> Cow<'_, [u8]> {
             Cow::Owned(next) => out = Cow::Owned(next),
         }
     }
-    Cow::Owned(REDACTED.into()) // Borrowed would say that nothing was taken out.
+    Cow::Owned(REDACTED.into()) // A borrowed text would mean that nothing was removed.
 }
 
-/// Most texts are paths and words: every rule needs one of five bytes, or a key that is known by its form.
+/// True for most texts, which are paths and words: every rule needs one of five bytes, or a key with a known form.
 fn is_plain(text: &[u8]) -> bool {
     !text
         .iter()
@@ -61,7 +61,7 @@ fn pass(text: &[u8]) -> Cow<'_, [u8]> {
     }
     scan.out
         .extend_from_slice(text.get(scan.copied..).unwrap_or_default());
-    // Nothing but what had been taken out before.
+    // Only secrets that had been removed before.
     if scan.out == text {
         Cow::Borrowed(text)
     } else {
@@ -74,14 +74,14 @@ pub(super) fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// A secret: from where to where.
-type Span = (usize, usize);
+/// The start and end of a secret.
+type SecretRange = (usize, usize);
 
 struct Scan<'a> {
     text: &'a [u8],
     at: usize,
     out: Vec<u8>,
-    /// How much of the text is in `out`, or replaced there.
+    /// The length of the text that is in `out`, or replaced there.
     copied: usize,
     open: Open,
 }
@@ -110,7 +110,7 @@ impl Scan<'_> {
         }
     }
 
-    fn secret(&self, byte: u8) -> Option<Span> {
+    fn secret(&self, byte: u8) -> Option<SecretRange> {
         if byte == b':' {
             return self.userinfo();
         }
@@ -140,7 +140,7 @@ impl Scan<'_> {
         self.text.get(at..).unwrap_or_default()
     }
 
-    /// The byte in front of a place, as it is in the output.
+    /// The byte before a position, as it is in the output.
     fn before(&self, at: usize) -> Option<u8> {
         if at == self.copied && !self.out.is_empty() {
             return self.out.last().copied();
@@ -148,13 +148,13 @@ impl Scan<'_> {
         at.checked_sub(1).and_then(|it| self.text.get(it)).copied()
     }
 
-    /// What stands in front of a place since the last secret that was taken out.
+    /// The text before a position, since the last removed secret.
     fn kept(&self, at: usize) -> &[u8] {
         let start = if self.out.is_empty() { 0 } else { self.copied };
         self.text.get(start..at).unwrap_or_default()
     }
 
-    fn replace(&mut self, (start, end): Span) {
+    fn replace(&mut self, (start, end): SecretRange) {
         self.out
             .extend_from_slice(self.text.get(self.copied..start).unwrap_or_default());
         self.out.extend_from_slice(REDACTED.as_bytes());
@@ -162,8 +162,8 @@ impl Scan<'_> {
         self.at = self.copied;
     }
 
-    /// A span, unless it is empty or was taken out before.
-    fn span(&self, start: usize, end: usize) -> Option<Span> {
+    /// A range, unless it is empty or was removed before.
+    fn span(&self, start: usize, end: usize) -> Option<SecretRange> {
         let value = self.text.get(start..end)?;
         (!value.is_empty() && value != REDACTED.as_bytes()).then_some((start, end))
     }
@@ -181,8 +181,8 @@ impl Scan<'_> {
         self.end(start, |rest| rest.starts_with(b"\n"))
     }
 
-    /// End of a value of `-X`: the next flag. A blank alone does not end it, as what follows is either a flag or part of a value
-    /// that someone forgot to quote.
+    /// End of a value of `-X`: the next flag. A blank alone does not end it, because the next word is either a flag or part of an unquoted
+    /// value.
     fn end_of_words(&self, start: usize) -> usize {
         self.end(start, |rest| match rest {
             [b'\n', ..] => true,
@@ -194,7 +194,7 @@ impl Scan<'_> {
         })
     }
 
-    /// The first place where `stops` holds or a quote closes that was open before. Quotes inside are stepped over.
+    /// The first position where `stops` is true or a quote closes that was open before. Quoted parts inside are skipped.
     fn end(&self, start: usize, stops: impl Fn(&[u8]) -> bool) -> usize {
         let mut at = start;
         while let Some(byte) = self.text.get(at).copied() {

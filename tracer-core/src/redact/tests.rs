@@ -18,7 +18,7 @@ fn line(program: Program, args: &[&str]) -> Vec<String> {
     .collect()
 }
 
-/// `§` stands for the secret; what is expected has `<redacted>` for it and nothing else changed.
+/// `§` stands for the secret. The expected output has `<redacted>` in its place and no other change.
 fn check(shape: &str) {
     for secret in ["hunter2", "p4ss-W0rd_x", "Zm9vYmFyMTIzNDU2Nzg5MA"] {
         let input = shape.replace('§', secret);
@@ -27,8 +27,8 @@ fn check(shape: &str) {
 }
 
 #[test]
-fn of_what_is_too_entangled_nothing_stays() {
-    // Found by the fuzzer: each pass brings another secret to light.
+fn a_text_that_needs_too_many_passes_is_removed() {
+    // Found by the fuzzer: each pass reveals another secret.
     let entangled = include_bytes!("../../../fuzz/corpus/redact/entangled");
     let once = text(entangled).into_owned();
     assert_eq!(text(&once).as_ref(), once);
@@ -119,7 +119,7 @@ fn urls_lose_their_userinfo() {
 }
 
 #[test]
-fn names_give_their_values_away() {
+fn names_mark_their_values_as_secret() {
     check("TOKEN=§ go build");
     check("export DB_PASSWORD=§; make");
     check("curl -H 'Authorization: §' https://h/x");
@@ -153,7 +153,7 @@ fn names_give_their_values_away() {
 }
 
 #[test]
-fn keys_are_known_by_their_form() {
+fn keys_are_recognised_by_their_form() {
     let long = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6";
     for key in [
         "AKIAIOSFODNN7EXAMPLE".to_owned(),
@@ -290,9 +290,9 @@ fn lines_are_read_argument_by_argument() {
     }
 }
 
-/// Arguments that every real build has; from Go 1.19 and 1.27.
+/// Arguments of real builds with Go 1.19 and 1.27.
 #[test]
-fn real_arguments_are_left_alone() {
+fn real_arguments_stay_unchanged() {
     let args = [
         "/usr/lib/go-1.19/pkg/tool/linux_amd64/link",
         "-o",
@@ -335,7 +335,7 @@ fn real_arguments_are_left_alone() {
 }
 
 #[test]
-fn real_key_lines_are_left_alone() {
+fn real_key_lines_stay_unchanged() {
     for same in [
         "compile\n",
         "goos linux goarch amd64\n",
@@ -362,7 +362,7 @@ fn real_key_lines_are_left_alone() {
 }
 
 #[test]
-fn variables_go_by_name_first() {
+fn variables_are_redacted_by_name_first() {
     for (name, value, expected) in [
         (
             "GOFLAGS",
@@ -419,7 +419,7 @@ fn half_a_secret_is_not_kept() {
     }
 }
 
-/// Text with the means of every rule in it.
+/// Text that contains the triggers of every rule.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let pieces = [
         "-X",
@@ -485,7 +485,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|it| it.concat().into_bytes())
 }
 
-/// Not a word of a shape, so that finding it in the output means that it leaked.
+/// Not a word of a shape, so that a match in the output proves a leak.
 fn secret() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9_+~.%^*!?-]{3,30}Q7"
 }
@@ -557,7 +557,7 @@ proptest! {
     }
 }
 
-/// 64 KiB of what makes each rule look far ahead: seconds unoptimised, and hours if the work were quadratic.
+/// 64 KiB of text that makes each rule search far ahead: seconds unoptimised, and hours if the work were quadratic.
 #[test]
 #[cfg_attr(miri, ignore = "a measure of work, too slow under an interpreter")]
 fn hostile_text_costs_linear_work() {

@@ -1,36 +1,36 @@
-//! Keys that are known by their form, whoever names them: the prefixes that their issuers publish so that leaks can be found.
+//! Recognises keys by their form, whatever their name: issuers publish prefixes so that leaks can be found.
 
 use std::borrow::Cow;
 
 use super::REDACTED;
 
-/// What follows a prefix.
+/// A prefix and the form of the key after it.
 struct Form {
     prefix: &'static [u8],
-    /// Bytes that the key begins with, and how many of them at least. More of [`is_base64url`] may follow.
+    /// The bytes of the key's first part, and their smallest number. Further bytes of [`is_base64url`] may follow.
     alphabet: fn(u8) -> bool,
     min: usize,
-    place: Place,
+    edge: Edge,
     look: Look,
 }
 
-/// Where a prefix counts.
+/// The positions at which a prefix counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Everywhere: no other text has it.
+enum Edge {
+    /// Everywhere: no other text contains it.
     Anywhere,
-    /// Behind a letter or a digit only if the key looks random.
+    /// After a letter or a digit only if the key looks random.
     Glued,
-    /// Not behind a capital or a digit.
+    /// Not after a capital or a digit.
     Capitals,
-    /// Not behind a letter or a digit.
+    /// Not after a letter or a digit.
     Word,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     Any,
-    /// Letters and digits: the prefix is the beginning of other words too.
+    /// Letters and digits: the prefix is also the beginning of other words.
     Random,
 }
 
@@ -38,44 +38,44 @@ const fn form(
     prefix: &'static [u8],
     alphabet: fn(u8) -> bool,
     min: usize,
-    place: Place,
+    edge: Edge,
     look: Look,
 ) -> Form {
     Form {
         prefix,
         alphabet,
         min,
-        place,
+        edge,
         look,
     }
 }
 
-/// A prefix that nothing else has.
+/// A unique prefix.
 const fn sure(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_base64url, min, Place::Anywhere, Look::Any)
+    form(prefix, is_base64url, min, Edge::Anywhere, Look::Any)
 }
 
 /// A prefix before letters and digits that may be the end of a word: `highs_`, `network_live_`.
 const fn glued(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_alphanumeric, min, Place::Glued, Look::Any)
+    form(prefix, is_alphanumeric, min, Edge::Glued, Look::Any)
 }
 
 /// A short prefix.
 const fn word(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_alphanumeric, min, Place::Word, Look::Random)
+    form(prefix, is_alphanumeric, min, Edge::Word, Look::Random)
 }
 
 const fn capitals(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_upper, min, Place::Capitals, Look::Any)
+    form(prefix, is_upper, min, Edge::Capitals, Look::Any)
 }
 
 const fn hex(prefix: &'static [u8], min: usize) -> Form {
-    form(prefix, is_hex, min, Place::Word, Look::Random)
+    form(prefix, is_hex, min, Edge::Word, Look::Random)
 }
 
 /// Sorted by their prefixes.
 const FORMS: &[Form] = &[
-    form(b".atlasv1.", is_base64url, 16, Place::Anywhere, Look::Any),
+    form(b".atlasv1.", is_base64url, 16, Edge::Anywhere, Look::Any),
     capitals(b"ABIA", 16),
     capitals(b"ACCA", 16),
     capitals(b"AGE-SECRET-KEY-1", 16),
@@ -88,10 +88,10 @@ const FORMS: &[Form] = &[
     sure(b"CCIPAT_", 10),
     sure(b"CFPAT-", 16),
     sure(b"EAACEdEose0cBA", 8),
-    form(b"FlyV1 ", is_base64url, 10, Place::Word, Look::Any),
+    form(b"FlyV1 ", is_base64url, 10, Edge::Word, Look::Any),
     sure(b"GOCSPX-", 16),
     sure(b"HRKU-", 16),
-    form(b"LS0tLS1CRUdJTi", is_base64, 16, Place::Anywhere, Look::Any),
+    form(b"LS0tLS1CRUdJTi", is_base64, 16, Edge::Anywhere, Look::Any),
     word(b"LTAI", 16),
     capitals(b"NRAK-", 16),
     sure(b"PMAK-", 16),
@@ -99,17 +99,17 @@ const FORMS: &[Form] = &[
         b"PuTTY-User-Key-File-",
         |_| true,
         1,
-        Place::Anywhere,
+        Edge::Anywhere,
         Look::Any,
     ),
-    form(b"SG.", is_base64url, 16, Place::Word, Look::Random),
+    form(b"SG.", is_base64url, 16, Edge::Word, Look::Random),
     hex(b"SK", 32),
-    form(b"amzn.mws.", is_base64url, 16, Place::Anywhere, Look::Any),
+    form(b"amzn.mws.", is_base64url, 16, Edge::Anywhere, Look::Any),
     form(
         b"api.telegram.org/bot",
         is_address,
         10,
-        Place::Anywhere,
+        Edge::Anywhere,
         Look::Any,
     ),
     word(b"bkua_", 20),
@@ -120,22 +120,22 @@ const FORMS: &[Form] = &[
         b"discord.com/api/webhooks/",
         is_address,
         10,
-        Place::Anywhere,
+        Edge::Anywhere,
         Look::Any,
     ),
     form(
         b"discordapp.com/api/webhooks/",
         is_address,
         10,
-        Place::Anywhere,
+        Edge::Anywhere,
         Look::Any,
     ),
     sure(b"doo_v1_", 10),
     sure(b"dop_v1_", 10),
     sure(b"dor_v1_", 10),
-    form(b"dp.pt.", is_base64url, 20, Place::Word, Look::Any),
-    form(b"dp.st.", is_dotted, 20, Place::Word, Look::Any),
-    form(b"dt0c01.", is_dotted, 16, Place::Anywhere, Look::Any),
+    form(b"dp.pt.", is_base64url, 20, Edge::Word, Look::Any),
+    form(b"dp.st.", is_dotted, 20, Edge::Word, Look::Any),
+    form(b"dt0c01.", is_dotted, 16, Edge::Anywhere, Look::Any),
     word(b"figd_", 16),
     word(b"fm1r_", 16),
     word(b"fm2_", 16),
@@ -165,7 +165,7 @@ const FORMS: &[Form] = &[
         b"hooks.slack.com/",
         is_address,
         10,
-        Place::Anywhere,
+        Edge::Anywhere,
         Look::Any,
     ),
     sure(b"hvb.", 16),
@@ -198,7 +198,7 @@ const FORMS: &[Form] = &[
     sure(b"shpca_", 10),
     sure(b"shppa_", 10),
     sure(b"shpss_", 10),
-    form(b"sk-", is_alphanumeric, 20, Place::Word, Look::Random),
+    form(b"sk-", is_alphanumeric, 20, Edge::Word, Look::Random),
     sure(b"sk-ant-", 10),
     sure(b"sk-or-v1-", 10),
     sure(b"sk-proj-", 10),
@@ -235,12 +235,12 @@ const FORMS: &[Form] = &[
 
 /// A JSON web token: base64 of `{"`, then two more parts after dots.
 const JWT: &[u8] = b"eyJ";
-/// Longest first part of a web token that is looked for.
+/// Longest first part of a web token that is searched for.
 const JWT_HEAD_MAX: usize = 512;
 const PEM_BEGIN: &[u8] = b"-----BEGIN ";
 const PEM_END: &[u8] = b"-----END ";
 
-/// Length of the key that a text begins with, if it does; `before` is what stands in front of it.
+/// Length of the key at the beginning of a text, if there is one; `before` is the text before it.
 pub(super) fn len(text: &[u8], before: &[u8]) -> Option<usize> {
     if !matches!(text, [first, second, ..] if is_likely(*first, *second)) {
         return None;
@@ -266,7 +266,7 @@ fn forms(text: &[u8]) -> impl Iterator<Item = &'static Form> {
         .take_while(move |it| it.prefix.starts_with(pair))
 }
 
-/// The letter or digit in front of a key. One that ends an escape (`%3D`, `\u003d`, `\n`) is none.
+/// The letter or digit before a key. One that ends an escape (`%3D`, `\u003d`, `\n`) does not count.
 fn last_byte(before: &[u8]) -> Option<u8> {
     match before {
         [.., b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => None,
@@ -281,19 +281,19 @@ fn last_byte(before: &[u8]) -> Option<u8> {
 }
 
 impl Form {
-    /// Whether its prefix is here. One that other words have too counts only where a word begins.
+    /// True if its prefix is here. A prefix that other words share counts only at the start of a word.
     fn may_begin(&self, text: &[u8], before: &[u8]) -> bool {
         text.starts_with(self.prefix) && (self.look == Look::Any || last_byte(before).is_none())
     }
 
     fn len(&self, text: &[u8], before: Option<u8>) -> Option<usize> {
         let rest = text.strip_prefix(self.prefix)?;
-        let may = match self.place {
-            Place::Anywhere | Place::Glued => true,
-            Place::Capitals => {
+        let may = match self.edge {
+            Edge::Anywhere | Edge::Glued => true,
+            Edge::Capitals => {
                 before.is_none_or(|it| !it.is_ascii_uppercase() && !it.is_ascii_digit())
             }
-            Place::Word => before.is_none(),
+            Edge::Word => before.is_none(),
         };
         if !may {
             return None;
@@ -302,8 +302,7 @@ impl Form {
         let (key, tail) = rest.split_at_checked(n)?;
         let looks =
             || key.iter().any(u8::is_ascii_digit) && key.iter().any(u8::is_ascii_alphabetic);
-        let must_look =
-            self.look == Look::Random || (self.place == Place::Glued && before.is_some());
+        let must_look = self.look == Look::Random || (self.edge == Edge::Glued && before.is_some());
         let fits = !must_look || looks();
         if !fits || n < self.min {
             return None;
@@ -313,7 +312,7 @@ impl Form {
     }
 }
 
-/// A text with keys that are known by their form taken out, and nothing else.
+/// A text from which only keys with a known form are removed.
 pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
     let mut copied = 0;
@@ -337,7 +336,7 @@ pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Whether a key may begin with these bytes: nearly every place is dismissed here.
+/// True if a key may begin with these bytes. This rejects nearly every position.
 pub(super) fn is_likely(first: u8, second: u8) -> bool {
     match first {
         b'-' => matches!(second, b'-'),
@@ -372,7 +371,7 @@ pub(super) fn is_likely(first: u8, second: u8) -> bool {
     }
 }
 
-/// Whether a text that was cut off may have been going to hold a key.
+/// True if a cut text may have contained a key.
 pub(super) fn may_begin(text: &[u8]) -> bool {
     text.windows(2).enumerate().any(|(at, pair)| {
         matches!(pair, [first, second] if is_likely(*first, *second))
@@ -384,7 +383,7 @@ pub(super) fn may_begin(text: &[u8]) -> bool {
     })
 }
 
-/// What stands in the middle of a word has to have a second part that begins as the first.
+/// A token in the middle of a word needs a second part that begins like the first.
 fn jwt(text: &[u8], stands_alone: bool) -> Option<usize> {
     let head = text
         .iter()
@@ -402,7 +401,7 @@ fn jwt(text: &[u8], stands_alone: bool) -> Option<usize> {
     )
 }
 
-/// A private key, to the end of its last line; to the end of the text if that is not there.
+/// A private key, to the end of its last line, or to the end of the text if that line is missing.
 fn pem(text: &[u8]) -> Option<usize> {
     let title = text
         .get(PEM_BEGIN.len()..)?
@@ -455,7 +454,7 @@ fn is_base64url(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// A letter and a digit in turn, in capitals.
+    /// Alternating letters and digits, in capitals.
     fn key(form: &Form, n: usize) -> Vec<u8> {
         let key = b"A1".iter().copied().cycle().take(n);
         form.prefix.iter().copied().chain(key).collect()
@@ -467,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn no_form_is_dismissed_by_its_first_bytes() {
+    fn no_form_is_rejected_by_its_first_bytes() {
         for form in FORMS {
             let key = key(form, form.min);
             assert_eq!(
@@ -482,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_sets_a_key_off() {
+    fn an_escape_separates_a_key() {
         for before in [
             "", "=", "%3D", "\\u003d", "\\x3d", "\\n", "_", "a\\t", "%26",
         ] {

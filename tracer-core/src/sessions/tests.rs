@@ -46,7 +46,7 @@ fn exit(process: ProcKey, at: u64) -> Event {
     })
 }
 
-/// The exit of a process whose last times come later, and these.
+/// The exit of a process and its final times, which arrive later.
 fn long_exit(process: ProcKey, at: u64) -> [Event; 2] {
     let Event::Exit(mut exit) = exit(process, at) else {
         panic!("no exit")
@@ -70,7 +70,7 @@ fn fork(parent: ProcKey, child: ProcKey, at: u64) -> Event {
     })
 }
 
-/// To what is asked of a `go` command.
+/// The answers to the requests about a `go` command.
 fn answers(process: ProcKey) -> [Event; 2] {
     let at = Ktime(1);
     let checkout = None;
@@ -96,7 +96,7 @@ fn answers(process: ProcKey) -> [Event; 2] {
 const GO: &str = "/usr/local/go/bin/go";
 
 #[test]
-fn a_build_keeps_what_led_to_it() {
+fn a_build_names_its_ancestors() {
     let mut sessions = Sessions::new(Context::default());
     let above = vec![Ancestor {
         process: key(5),
@@ -111,7 +111,7 @@ fn a_build_keeps_what_led_to_it() {
     };
     sessions.apply(exec(FIRST, GO, 100));
     sessions.apply(lineage(FIRST));
-    // Of a process that turned out to be none of ours.
+    // Of a process that is not traced.
     sessions.apply(lineage(SECOND));
     sessions.apply(exit(FIRST, 150));
     for event in answers(FIRST) {
@@ -124,7 +124,7 @@ fn a_build_keeps_what_led_to_it() {
 }
 
 #[test]
-fn a_session_waits_for_last_times_but_not_long() {
+fn a_session_waits_for_final_times_but_not_long() {
     for comes in [true, false] {
         let mut sessions = Sessions::new(Context::default());
         let [exited, reaped] = long_exit(FIRST, 150);
@@ -146,15 +146,15 @@ fn a_session_waits_for_last_times_but_not_long() {
         assert_eq!(build.end, Some(Ktime(end)));
         assert_eq!(build.usage.is_final, comes);
         assert_eq!(build.usage.user_ns, if comes { 7 } else { 0 });
-        // Later it is nobody's.
-        assert_eq!(sessions.concerned(&reaped), Concerned::Nobody);
+        // Later it belongs to no session.
+        assert_eq!(sessions.scope(&reaped), EventScope::NoSession);
         sessions.apply(reaped);
         assert!(sessions.n_running() == 0 && sessions.exited.is_empty());
     }
 }
 
 #[test]
-fn builds_side_by_side_are_told_apart() {
+fn concurrent_builds_are_separate_sessions() {
     let mut sessions = Sessions::new(Context::default());
     for event in [exec(FIRST, GO, 100), exec(SECOND, GO, 110)] {
         sessions.apply(event);
@@ -169,7 +169,7 @@ fn builds_side_by_side_are_told_apart() {
     ] {
         sessions.apply(event);
     }
-    // What was asked about them is waited for.
+    // The session waits for the answers about them.
     let [settings, checkout] = answers(FIRST);
     sessions.apply(settings);
     assert!(sessions.ended(Ktime(150)).is_empty());
@@ -183,11 +183,11 @@ fn builds_side_by_side_are_told_apart() {
     assert_eq!(first.events.forks, 1);
     assert_eq!(first.builds.len(), 1);
     assert_eq!(sessions.n_running(), 1);
-    // Its other process still runs, so it is waited for, but not for long.
+    // Its other process still runs, so the session waits for it, but not for long.
     sessions.apply(exit(SECOND, 160));
     assert!(sessions.ended(Ktime(160)).is_empty());
     assert_eq!(sessions.ended(Ktime(160 + AFTERMATH_NS + 1)).len(), 1);
-    // What it left behind begins no session by what it does, only by a program of its own.
+    // A remaining process begins a session only by an exec, not by other events.
     sessions.apply(fork(key(21), key(22), 170));
     sessions.apply(exit(key(22), 180));
     assert_eq!(sessions.n_running(), 0);
@@ -196,7 +196,7 @@ fn builds_side_by_side_are_told_apart() {
 }
 
 #[test]
-fn what_is_asked_when_a_tool_becomes_known_is_answered_too() {
+fn answers_arrive_also_if_a_tool_becomes_known_late() {
     let mut sessions = Sessions::new(Context::default());
     sessions.apply(exec(FIRST, "/opt/odd", 100));
     let tool = Event::Tool(Tool {
@@ -213,8 +213,8 @@ fn what_is_asked_when_a_tool_becomes_known_is_answered_too() {
         attached: Vec::new(),
         refused: Vec::new(),
     });
-    let asked = sessions.apply(tool);
-    assert!(asked.iter().any(|it| asked_later(it) == Some(FIRST)));
+    let pending = sessions.apply(tool);
+    assert!(pending.iter().any(|it| pending_process(it) == Some(FIRST)));
     sessions.apply(exit(FIRST, 150));
     assert!(sessions.ended(Ktime(150)).is_empty());
     for event in answers(FIRST) {
@@ -224,7 +224,7 @@ fn what_is_asked_when_a_tool_becomes_known_is_answered_too() {
 }
 
 #[test]
-fn a_session_is_made_again_of_what_concerned_it() {
+fn a_session_can_be_rebuilt_from_the_events_in_its_scope() {
     let events = [
         exec(FIRST, GO, 100),
         exec(SECOND, GO, 110),
@@ -237,7 +237,7 @@ fn a_session_is_made_again_of_what_concerned_it() {
         exit(key(11), 130),
         exit(SECOND, 140),
         exit(FIRST, 150),
-        // What it left behind.
+        // A remaining process of it.
         exit(key(12), 700_000_000),
     ];
     let mut sessions = Sessions::new(Context::default());
@@ -245,13 +245,13 @@ fn a_session_is_made_again_of_what_concerned_it() {
     let events = events.into_iter();
     let events = events.chain(answers(FIRST)).chain(answers(SECOND));
     for event in events {
-        match sessions.concerned(&event) {
-            Concerned::One(FIRST) | Concerned::All => drop(again.apply(event.clone())),
-            Concerned::One(_) | Concerned::Nobody => {}
+        match sessions.scope(&event) {
+            EventScope::One(FIRST) | EventScope::All => drop(again.apply(event.clone())),
+            EventScope::One(_) | EventScope::NoSession => {}
         }
         sessions.apply(event);
     }
-    assert!(sessions.is_under_way(FIRST) && !again.is_under_way(SECOND));
+    assert!(sessions.is_running(FIRST) && !again.is_running(SECOND));
     let end = Ktime(1_000_000_000);
     let [first, ..] = &sessions.ended(end)[..] else {
         panic!("none ended");
@@ -260,17 +260,17 @@ fn a_session_is_made_again_of_what_concerned_it() {
 }
 
 #[test]
-fn what_comes_after_the_end_is_not_another_session() {
+fn events_after_the_end_do_not_begin_another_session() {
     for is_missed in [true, false] {
         let mut sessions = Sessions::new(Context::default());
         sessions.apply(exec(FIRST, GO, 100));
         sessions.apply(fork(FIRST, key(11), 110));
         if is_missed {
-            sessions.miss(FIRST, Ktime(1_000));
+            sessions.mark_exit_missed(FIRST, Ktime(1_000));
             sessions.apply(exit(FIRST, 150));
         } else {
             sessions.apply(exit(FIRST, 150));
-            sessions.miss(FIRST, Ktime(1_000));
+            sessions.mark_exit_missed(FIRST, Ktime(1_000));
         }
         // Its outputs are still being read.
         for event in [
@@ -289,12 +289,12 @@ fn what_comes_after_the_end_is_not_another_session() {
         };
         assert_eq!((trace.builds.len(), trace.events.exits), (1, 3));
         assert_eq!(trace.builds[0].end, Some(Ktime(150)));
-        assert!(sessions.of.is_empty() && sessions.asked.is_empty());
+        assert!(sessions.of.is_empty() && sessions.pending.is_empty());
     }
 }
 
 #[test]
-fn tools_of_one_parent_are_one_build_as_long_as_they_follow_each_other() {
+fn consecutive_tools_of_one_parent_are_one_build() {
     let compile = |process: ProcKey, parent: u32, at| {
         let Event::Exec(mut it) = exec(process, "/usr/local/go/pkg/tool/linux_amd64/compile", at)
         else {
@@ -313,11 +313,11 @@ fn tools_of_one_parent_are_one_build_as_long_as_they_follow_each_other() {
         compile(key(12), 6, 310),
         exit(key(12), 320),
     ] {
-        assert_ne!(sessions.concerned(&event), Concerned::Nobody);
+        assert_ne!(sessions.scope(&event), EventScope::NoSession);
         sessions.apply(event);
     }
     assert_eq!(sessions.known(key(11)), Some(key(10)));
-    // One of them runs longer than the next is waited for.
+    // One of them runs longer than the session waits for the next.
     let later = 400 + NEXT_TOOL_NS;
     assert_eq!(sessions.ended(Ktime(later)).len(), 1);
     sessions.apply(exit(key(11), later));
@@ -326,34 +326,34 @@ fn tools_of_one_parent_are_one_build_as_long_as_they_follow_each_other() {
         panic!("not one session ended");
     };
     assert_eq!((trace.builds.len(), trace.builds[0].calls.len()), (1, 2));
-    // What comes later is another build.
+    // A later tool is another build.
     sessions.apply(compile(key(13), 5, later + 2 * NEXT_TOOL_NS));
     assert_eq!(sessions.known(key(13)), Some(key(13)));
 }
 
 #[test]
-fn what_is_no_go_tool_is_no_session() {
+fn another_program_is_not_a_session() {
     let mut sessions = Sessions::new(Context::default());
     sessions.apply(exec(FIRST, "/usr/bin/link", 100));
     assert!(sessions.is_no_tool(FIRST));
     assert_eq!(sessions.n_running(), 0);
-    // A tool whose file could not be read is known by its place.
+    // A tool whose file could not be read is known by its path.
     sessions.apply(exec(SECOND, GO, 100));
     assert!(!sessions.is_no_tool(SECOND));
-    // A script of that name runs one.
+    // A script of that name runs a tool.
     let third = key(30);
     sessions.apply(exec(third, "/usr/bin/link", 100));
     sessions.apply(fork(third, key(31), 110));
     sessions.apply(exec(key(31), GO, 120));
     assert!(!sessions.is_no_tool(third));
-    // A child of it may be anything.
+    // Its child may be any program.
     sessions.apply(fork(SECOND, key(21), 110));
     sessions.apply(exec(key(21), "/usr/bin/gcc", 120));
     assert!(!sessions.is_no_tool(key(21)));
 }
 
 #[test]
-fn a_process_that_was_under_way_has_a_session_with_a_gap() {
+fn a_process_that_ran_before_has_a_session_with_a_gap() {
     let mut sessions = Sessions::new(Context::default());
     sessions.apply(fork(FIRST, key(11), 100));
     sessions.apply(exit(key(11), 110));
@@ -362,7 +362,7 @@ fn a_process_that_was_under_way_has_a_session_with_a_gap() {
 }
 
 #[test]
-fn there_is_a_limit_to_what_is_under_way() {
+fn the_number_of_sessions_is_limited() {
     let mut sessions = Sessions::new(Context::default());
     for tgid in (1..).take(SESSIONS_MAX + 3) {
         sessions.apply(exec(key(tgid), GO, 1));

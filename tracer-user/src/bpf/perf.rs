@@ -98,7 +98,7 @@ fn named(cookies: Cookies, fd: RawFd, cookie: u64) -> (PathBuf, Option<u64>) {
     let kept = match cookies {
         Cookies::Kept => Some(cookie),
         Cookies::Named => {
-            path.extend(cookie::spell(cookie));
+            path.extend(cookie::encode(cookie));
             None
         }
     };

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tracer_core::event::{Event, Ktime, ProcKey, Tgid};
 use tracer_core::recording::{Detail, LINE_MAX, Reader};
-use tracer_core::sessions::{Concerned, Sessions};
+use tracer_core::sessions::{EventScope, Sessions};
 
 use super::recorder;
 
@@ -107,8 +107,8 @@ impl Journal {
         if matches!(event, Event::Tool(_)) {
             return;
         }
-        let concerned = sessions.concerned(event);
-        if concerned == Concerned::Nobody {
+        let scope = sessions.scope(event);
+        if scope == EventScope::NoSession {
             return;
         }
         self.line.clear();
@@ -116,16 +116,16 @@ impl Journal {
             return;
         }
         self.line.push(b'\n');
-        match concerned {
-            Concerned::One(root) => self.append(root, sessions),
-            Concerned::All => {
+        match scope {
+            EventScope::One(root) => self.append(root, sessions),
+            EventScope::All => {
                 let under_way = self.sessions.iter().filter(|(_, it)| it.over.is_none());
                 let roots: Vec<ProcKey> = under_way.map(|(root, _)| *root).collect();
                 for root in roots {
                     self.append(root, sessions);
                 }
             }
-            Concerned::Nobody => {}
+            EventScope::NoSession => {}
         }
     }
 
@@ -146,7 +146,7 @@ impl Journal {
         is_waiting: impl Fn(ProcKey) -> bool,
     ) {
         for (root, page) in &mut self.sessions {
-            if sessions.is_under_way(*root) {
+            if sessions.is_running(*root) {
                 continue;
             }
             if is_waiting(*root) {

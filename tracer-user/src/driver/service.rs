@@ -416,7 +416,7 @@ impl Service {
             .filter(|root| !proc::is_there(*root))
             .collect();
         for root in gone.intersection(&self.gone) {
-            self.sessions.miss(*root, clock::boot());
+            self.sessions.mark_exit_missed(*root, clock::boot());
             self.world.forget(*root);
         }
         self.gone = gone;

@@ -5,7 +5,7 @@ use std::io;
 
 use rusqlite::ErrorCode;
 use thiserror::Error;
-use tracer_core::history::{NotAnId, Unpackable};
+use tracer_core::history::{InvalidBuildId, UnpackError};
 
 use super::central::Trouble;
 
@@ -67,9 +67,9 @@ pub enum Why {
         examples: String,
     },
     #[error("has no build of this name")]
-    Id(#[from] NotAnId),
+    Id(#[from] InvalidBuildId),
     #[error("holds a build that cannot be shown")]
-    Unpackable(#[from] Unpackable),
+    Unpackable(#[from] UnpackError),
     #[error("holds a row that makes no sense: {0}")]
     Row(&'static str),
     #[error("cannot be used")]

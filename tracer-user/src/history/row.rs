@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tracer_core::event::Status;
-use tracer_core::history::{BuildId, Context, Entry, Target};
+use tracer_core::history::{BuildContext, BuildId, Entry, Target};
 use tracer_core::model::State;
 
 use super::cell::{Cell, Cells};
@@ -81,7 +81,7 @@ pub(super) fn build_values(entry: &Entry, bytes: usize) -> Result<[Cell; BUILD.l
         Some(Status::Signal(signal)) => (None, Some(i64::from(signal))),
         None => (None, None),
     };
-    let Context {
+    let BuildContext {
         repository,
         branch,
         base_branch,
@@ -208,7 +208,7 @@ pub(super) fn entry(cells: &mut Cells) -> Result<Entry, Why> {
         max_rss_bytes: Some(cells.count()?).filter(|it| *it > 0),
         lost: cells.count()?,
         anomalies: cells.count()?,
-        context: Context {
+        context: BuildContext {
             repository: cells.next()?,
             branch: cells.next()?,
             base_branch: cells.next()?,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tracer_core::history::{Context, Entry, Target};
+use tracer_core::history::{BuildContext, Entry, Target};
 use tracer_core::model::State;
 
 use super::read::{Previous, Shown};
@@ -65,7 +65,7 @@ fn unfinished(page: &mut Page<'_>, entry: &Entry) {
     parts(page, "Toolchain", &version.cloned().collect::<Vec<_>>());
 }
 
-fn source(context: &Context) -> Vec<String> {
+fn source(context: &BuildContext) -> Vec<String> {
     let named = [
         ("", &context.repository),
         ("branch ", &context.branch),
@@ -76,7 +76,7 @@ fn source(context: &Context) -> Vec<String> {
     present(&named)
 }
 
-fn ci(context: &Context) -> Vec<String> {
+fn ci(context: &BuildContext) -> Vec<String> {
     let named = [
         ("", &context.ci_system),
         ("pipeline ", &context.ci_pipeline),
@@ -89,7 +89,7 @@ fn ci(context: &Context) -> Vec<String> {
     present(&named)
 }
 
-fn machine(context: &Context) -> Vec<String> {
+fn machine(context: &BuildContext) -> Vec<String> {
     let named = [
         ("", &context.host),
         ("container ", &context.container),

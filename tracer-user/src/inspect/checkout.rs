@@ -3,17 +3,21 @@
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::origin::Checkout;
-use tracer_core::origin::checkout::{Place, Wanted};
+use tracer_core::origin::checkout::{FileRequest, PathSource};
 
 use super::{Reader, Root, as_path};
 
 /// Of a build of that user in `dir`.
 pub fn read(root: &Root, dir: &ByteString, uid: u32) -> Option<Checkout> {
-    Checkout::read(dir, |wanted| {
-        let Wanted { path, limit, place } = wanted;
-        let public = match place {
-            Place::Above => true,
-            Place::Named => false,
+    Checkout::read(dir, |request| {
+        let FileRequest {
+            path,
+            limit,
+            source,
+        } = request;
+        let public = match source {
+            PathSource::Above => true,
+            PathSource::Named => false,
         };
         let reader = Reader { uid, public };
         let opened = root.open_linkless(as_path(path), reader, *limit).ok()?;
@@ -134,7 +138,7 @@ mod tests {
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert_eq!(checkout(&odd), None);
-        // Larger than what is wanted of it.
+        // Larger than the limit of the request.
         fs::remove_file(&fifo).unwrap();
         let head = fs::File::create(&fifo).unwrap();
         head.set_len(1 << 40).unwrap();

@@ -1,10 +1,10 @@
-//! What builds and their outputs are called.
+//! The names of builds and their outputs.
 
 use super::*;
 use crate::event::WorkspaceModule;
 use crate::history::Baseline;
 
-/// What a build came to.
+/// The resulting build.
 fn build_of(text: &str, settle: impl Fn(&mut Settings)) -> Build {
     let mut all = events(text);
     for event in &mut all {
@@ -15,7 +15,7 @@ fn build_of(text: &str, settle: impl Fn(&mut Settings)) -> Build {
     replay(all).0.builds.remove(0)
 }
 
-/// A workspace with a module around another one, and one beside them; the working directory is in the first.
+/// A workspace with one module inside another and one beside them; the working directory is in the first.
 fn workspace(settings: &mut Settings) {
     settings.workspace = [
         ("example.com/a", "/src"),
@@ -30,7 +30,7 @@ fn workspace(settings: &mut Settings) {
 }
 
 #[test]
-fn files_on_the_line_are_told_by_their_place() {
+fn files_on_the_command_line_are_named_by_their_path() {
     let made = |env: &str, files: &str, settle: fn(&mut Settings)| {
         let text = format!(
             "0 exec 100 {env} /go/bin/go build -o x {files}
@@ -96,7 +96,7 @@ fn files_on_the_line_are_told_by_their_place() {
 }
 
 #[test]
-fn a_workspace_knows_whose_packages_are() {
+fn a_workspace_identifies_the_module_of_a_package() {
     let module = |command: &str| {
         let text = format!("0 exec 100 /go/bin/go {command}\n1 settings 100\n2 exit 100 0");
         build_of(&text, workspace).module
@@ -113,7 +113,7 @@ fn a_workspace_knows_whose_packages_are() {
         ("build example.com/a/bb", Some("example.com/a")),
         ("build example.com/c/...", Some("example.com/c")),
         ("run b/main.go", Some("example.com/a/b")),
-        // Packages of several, and of none.
+        // Packages of several modules, and of none.
         ("vet ./... ../other", None),
         ("vet fmt", None),
     ] {
@@ -122,7 +122,7 @@ fn a_workspace_knows_whose_packages_are() {
 }
 
 #[test]
-fn a_version_on_the_line_is_of_the_packages_module() {
+fn a_version_on_the_command_line_belongs_to_the_module_of_the_package() {
     const RUN: &str = "0 exec 100 /go/bin/go run example.com/!t@v1
          1 settings 100
          2 fork 100 101
@@ -137,7 +137,7 @@ fn a_version_on_the_line_is_of_the_packages_module() {
          12 exit 100 0";
     let run = |package: &str| RUN.replace("example.com/!t@v1\n", &format!("{package}\n"));
     let nothing = |_: &mut Settings| {};
-    // By where it was compiled from.
+    // By the place that it was compiled from.
     for (package, expected) in [
         ("example.com/T/cmd@latest", Some("example.com/T")),
         ("example.com/T/...@v1", Some("example.com/T")),
@@ -147,7 +147,7 @@ fn a_version_on_the_line_is_of_the_packages_module() {
         let build = build_of(&run(package), nothing);
         assert_eq!(build.module.as_deref(), expected, "{package}");
     }
-    // By what the linker is told, which is read while it is there.
+    // By the linker's configuration, which is read while it exists.
     let (_, effects) = replay(events(&run("example.com/T/cmd@latest")));
     let asked = |effect: &Effect| {
         let Effect::ReadBuildInfo { process, path, uid } = effect else {
@@ -170,7 +170,7 @@ fn a_version_on_the_line_is_of_the_packages_module() {
 }
 
 #[test]
-fn a_program_from_the_cache_is_asked_who_it_is() {
+fn the_build_info_of_a_program_from_the_cache_is_read() {
     let program = format!("/cache/05/05{}-d/cmd", "0".repeat(62));
     let text = format!(
         "0 exec 100 GOCACHE=/cache /go/bin/go run -exec=/w example.com/t@v1
@@ -190,7 +190,7 @@ fn a_program_from_the_cache_is_asked_who_it_is() {
 }
 
 #[test]
-fn outputs_of_several_modules_are_each_of_its_own() {
+fn outputs_of_several_modules_name_their_own_module() {
     let text = "0 exec 100 /go/bin/go install ./a ./b
          1 settings 100
          2 install 100 1 /bin/a /tmp/go-build1/b001/exe/a.out

@@ -1,4 +1,4 @@
-//! Lines of real builds (Go 1.19 and 1.27), paths shortened.
+//! Lines of real builds (Go 1.19 and 1.27), with shortened paths.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 
-/// Arguments are separated by blanks, variables likewise; a variant's blank is written `~`.
+/// Arguments and variables are separated by blanks; the blank of a variant is written `~`.
 fn check(role: Role, cwd: &str, env: &str, line: &str, expected: &Expect) {
     let split = |text: &str| -> Vec<ByteString> {
         text.split_whitespace()
@@ -114,7 +114,7 @@ fn link_lines() {
             "link package=example.com/hello output=/tmp/go-build378/b001/exe/a.out work=/tmp/go-build378+b001 importcfg=/tmp/go-build378/b001/importcfg.link mode=exe -s -w"
         ],
     );
-    // c-shared since 1.21: the tool stands in the directory of the output.
+    // c-shared since 1.21: the tool runs in the directory of the output.
     check(
         Role::Link,
         "/tmp/go-build853/b001/exe",
@@ -125,7 +125,7 @@ fn link_lines() {
             "link package=example.com/hello/c output=/tmp/go-build853/b001/exe/a.out work=/tmp/go-build853+b001 importcfg=/tmp/go-build853/b001/importcfg.link mode=c-shared -s"
         ],
     );
-    // As a build system without the go command calls it.
+    // A call by a build system without the go command.
     check(
         Role::Link,
         "/w",
@@ -180,7 +180,7 @@ fn lines_of_the_other_tools() {
 }
 
 #[test]
-fn questions_are_no_work() {
+fn queries_are_not_work() {
     check(
         Role::Compile,
         "/",
@@ -194,7 +194,7 @@ fn questions_are_no_work() {
 }
 
 #[test]
-fn odd_lines_do_no_harm() {
+fn odd_lines_are_tolerated() {
     check(Role::Compile, "/", "", "", &expect!["compile"]);
     check(Role::Compile, "/", "", "compile -o", &expect!["compile"]);
     check(
@@ -215,7 +215,7 @@ fn odd_lines_do_no_harm() {
 }
 
 #[test]
-fn a_response_file_is_put_in_its_place() {
+fn a_response_file_is_expanded_in_place() {
     let line = ToolArgs::expand(
         &["link".into(), "@/tmp/args1".into()],
         &["-o".into(), "x".into()],

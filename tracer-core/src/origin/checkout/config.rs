@@ -1,7 +1,7 @@
-//! One value out of Git's configuration (git-config(1)). Includes are not followed: what counts is the repository's own file.
+//! Reads one value from Git's configuration (git-config(1)). Includes are not followed: only the repository's own file counts.
 
-/// Value of `remote.origin.url`; of several the last, as Git takes it. Git reads nothing of a file with a mistake in it; here counts
-/// what stands before that.
+/// Value of `remote.origin.url`; of several the last, as in Git. Git reads nothing of a file with a mistake. This parser accepts the part
+/// before the mistake.
 pub(super) fn origin_url(text: &[u8]) -> Option<Vec<u8>> {
     let mut rest = Text(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text));
     let mut is_origin = false;
@@ -28,7 +28,7 @@ pub(super) fn origin_url(text: &[u8]) -> Option<Vec<u8>> {
     url
 }
 
-/// What is not read yet.
+/// The text that is not read yet.
 struct Text<'a>(&'a [u8]);
 
 impl Text<'_> {
@@ -42,7 +42,7 @@ impl Text<'_> {
         Some(*first)
     }
 
-    /// The next byte that is no blank.
+    /// The next byte that is not a blank.
     fn next_of_line(&mut self) -> Option<u8> {
         loop {
             match self.next()? {
@@ -56,7 +56,7 @@ impl Text<'_> {
         while self.next().is_some_and(|it| it != b'\n') {}
     }
 
-    /// After its bracket: whether it is `remote "origin"`. None: it is not written as a section is.
+    /// Called after the opening bracket: true if the section is `remote "origin"`. `None`: the text is not a section.
     fn section(&mut self) -> Option<bool> {
         let mut name = Vec::new();
         loop {
@@ -84,7 +84,7 @@ impl Text<'_> {
         (self.next()? == b']').then(|| name == b"remote" && subsection == b"origin")
     }
 
-    /// A name and its value; none for a name alone, which is a truth. None: it is not written as a variable is.
+    /// A name and its value; a name alone has no value and means true. `None`: the text is not a variable.
     fn variable(&mut self, first: u8) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         let mut key = vec![first.to_ascii_lowercase()];
         let mut next = self.next();
@@ -102,10 +102,10 @@ impl Text<'_> {
         }
     }
 
-    /// Up to the end of the line, or of the last that it goes on in. Blanks at both ends are no part of it, unless in quotes.
+    /// Reads up to the end of the line, or of its last continuation. Blanks at both ends are dropped, unless they are quoted.
     fn value(&mut self) -> Option<Vec<u8>> {
         let mut value = Vec::new();
-        // Up to here it stays, whatever comes.
+        // Bytes up to here are kept in any case.
         let mut kept = 0;
         let mut is_quoted = false;
         loop {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_url_of_origin_is_found_as_git_finds_it() {
+    fn the_url_of_origin_is_found_as_in_git() {
         check(
             "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = git@example.com:a/b.git\n\tfetch = +refs/*\n",
             Some("git@example.com:a/b.git"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_a_mistake_counts() {
+    fn the_part_before_a_mistake_counts() {
         check("[remote \"origin\"]\nurl=a\n[broken\nurl=b\n", Some("a"));
         check("[remote \"origin\"]\nurl=\"a\n", None);
         check("[remote \"origin\"]\nurl=a\\x\n", None);

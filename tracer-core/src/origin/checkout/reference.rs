@@ -1,17 +1,17 @@
-//! Git's references as files have them: `HEAD`, loose ones, and the list of packed ones (gitrepository-layout(5)).
+//! Git's references in files: `HEAD`, loose ones, and the list of packed ones (gitrepository-layout(5)).
 
-/// What a file that holds one reference says.
+/// The content of a file that holds one reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Head {
-    /// In hex: SHA-1 or SHA-256.
+pub(super) enum RefTarget {
+    /// A hash in hex: SHA-1 or SHA-256.
     Commit(String),
-    /// Another reference, `refs/heads/main`. Having one proves that it can be a path below a repository.
+    /// Another reference, such as `refs/heads/main`. Having one proves that it can be a path below a repository.
     Reference(Vec<u8>),
-    /// What no file of its own can hold: with the reftable format it is `refs/heads/.invalid`.
+    /// A reference that no file contains: with the reftable format it is `refs/heads/.invalid`.
     Elsewhere,
 }
 
-impl Head {
+impl RefTarget {
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let line = line(text)?;
         match line.strip_prefix(b"ref:") {
@@ -28,22 +28,22 @@ impl Head {
     }
 }
 
-/// The first line, without what blanks it ends in; none if there is nothing on it.
+/// The first line, without trailing blanks; `None` if it is empty.
 pub(super) fn line(text: &[u8]) -> Option<&[u8]> {
     let line = text.split(|it| *it == b'\n').next()?.trim_ascii_end();
     (!line.is_empty() && !line.contains(&0)).then_some(line)
 }
 
-/// Whether each checkout of a repository has its own of it.
+/// True if each checkout of a repository has its own reference of this name.
 pub(super) fn is_of_one_checkout(name: &[u8]) -> bool {
     [&b"refs/bisect/"[..], b"refs/worktree/", b"refs/rewritten/"]
         .iter()
         .any(|it| name.starts_with(it))
 }
 
-/// The commit of a reference in the list: lines of a hash and a name, sorted or not.
+/// The commit of a reference in the list. The list consists of lines with a hash and a name, sorted or not.
 pub(super) fn packed(text: &[u8], name: &[u8]) -> Option<String> {
-    // Comments begin with `#`, what a tag leads to with `^`: neither is a hash.
+    // Comments begin with `#`, and the target of a tag with `^`: neither is a hash.
     text.split(|it| *it == b'\n').find_map(|line| {
         let at = line.iter().position(|it| *it == b' ')?;
         let (first, rest) = line.split_at_checked(at)?;
@@ -62,7 +62,7 @@ fn hash(text: &[u8]) -> Option<String> {
     is_hash.then(|| text.to_owned())
 }
 
-/// As git-check-ref-format(1) has it, and below `refs/`: nothing that leads out of there.
+/// The rules of git-check-ref-format(1), and below `refs/`: the name cannot lead out of that directory.
 fn is_name(name: &[u8]) -> bool {
     let is_part = |it: &[u8]| !it.is_empty() && !it.starts_with(b".") && !it.ends_with(b".lock");
     let is_odd = |it: &u8| *it <= b' ' || *it == 0x7f || b"~^:?*[\\".contains(it);
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_lead_elsewhere_are_none() {
+    fn names_that_lead_out_of_the_repository_are_rejected() {
         for good in ["refs/heads/main", "refs/heads/a/b.c-d", "refs/heads/größe"] {
             assert!(is_name(good.as_bytes()), "{good}");
         }
@@ -102,12 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_whole_and_in_small_letters() {
+    fn a_hash_is_whole_and_in_lower_case() {
         let hash = "0123456789abcdef0123456789abcdef01234567";
-        let commit = |text: &str| Head::parse(text.as_bytes());
+        let commit = |text: &str| RefTarget::parse(text.as_bytes());
         assert_eq!(
             commit(&format!("{hash}\n")),
-            Some(Head::Commit(hash.into()))
+            Some(RefTarget::Commit(hash.into()))
         );
         assert_eq!(commit(&hash[1..]), None);
         assert_eq!(commit(&hash.to_uppercase()), None);

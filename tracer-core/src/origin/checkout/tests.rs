@@ -9,20 +9,20 @@ use super::*;
 const ONE: &str = "1111111111111111111111111111111111111111";
 const TWO: &str = "2222222222222222222222222222222222222222";
 
-/// What is read of these files; all that is asked for is looked at.
-fn read(dir: &str, files: &[(&str, &str)]) -> (Option<Checkout>, Vec<Wanted>) {
+/// The checkout that is read from these files, and the requested files.
+fn read(dir: &str, files: &[(&str, &str)]) -> (Option<Checkout>, Vec<FileRequest>) {
     let files: BTreeMap<&str, &str> = files.iter().copied().collect();
-    let mut asked = Vec::new();
-    let checkout = Checkout::read(&dir.into(), |wanted| {
-        asked.push(wanted.clone());
-        let text = files.get(&*wanted.path.to_str())?;
+    let mut requested = Vec::new();
+    let checkout = Checkout::read(&dir.into(), |request| {
+        requested.push(request.clone());
+        let text = files.get(&*request.path.to_str())?;
         Some(text.as_bytes().to_vec())
     });
-    (checkout, asked)
+    (checkout, requested)
 }
 
 fn check(dir: &str, files: &[(&str, &str)], expected: [Option<&str>; 3]) {
-    let (checkout, asked) = read(dir, files);
+    let (checkout, requested) = read(dir, files);
     let Checkout {
         repository,
         branch,
@@ -30,14 +30,18 @@ fn check(dir: &str, files: &[(&str, &str)], expected: [Option<&str>; 3]) {
     } = checkout.unwrap_or_default();
     let found = [&repository, &branch, &revision].map(Option::as_deref);
     assert_eq!(found, expected);
-    bounded(&asked);
+    bounded(&requested);
 }
 
-fn bounded(asked: &[Wanted]) {
-    assert!(asked.len() <= 2 * DEPTH + SYMBOLIC + 4, "{}", asked.len());
-    for wanted in asked {
-        assert_eq!(tool::resolve(&wanted.path, None), wanted.path);
-        assert!(wanted.path.as_bytes().starts_with(b"/"));
+fn bounded(requested: &[FileRequest]) {
+    assert!(
+        requested.len() <= 2 * DEPTH + SYMBOLIC + 4,
+        "{}",
+        requested.len()
+    );
+    for request in requested {
+        assert_eq!(tool::resolve(&request.path, None), request.path);
+        assert!(request.path.as_bytes().starts_with(b"/"));
     }
 }
 
@@ -93,7 +97,7 @@ fn worktrees_and_submodules_are_followed() {
         ],
         [Some("git@h:a/b"), Some("two"), Some(TWO)],
     );
-    let (checkout, asked) = read(
+    let (checkout, requested) = read(
         "/r/lib",
         &[
             ("/r/lib/.git", "gitdir: ../.git/modules/lib\n"),
@@ -108,10 +112,10 @@ fn worktrees_and_submodules_are_followed() {
     let checkout = checkout.unwrap();
     assert_eq!(checkout.revision.as_deref(), Some(ONE));
     assert_eq!(checkout.repository.as_deref(), Some("/x"));
-    // Only who builds may have said so.
-    for wanted in asked {
-        let is_above = wanted.path.as_bytes().starts_with(b"/r/lib/.git");
-        assert_eq!(wanted.place == Place::Above, is_above, "{wanted:?}");
+    // Only the user of the build may have written these names.
+    for request in requested {
+        let is_above = request.path.as_bytes().starts_with(b"/r/lib/.git");
+        assert_eq!(request.source == PathSource::Above, is_above, "{request:?}");
     }
 }
 
@@ -129,7 +133,7 @@ fn a_reftable_leaves_branch_and_revision_absent() {
 }
 
 #[test]
-fn a_chain_without_an_end_ends() {
+fn an_endless_chain_of_references_ends() {
     let loops = [
         ("/src/.git/HEAD", "ref: refs/heads/a"),
         ("/src/.git/refs/heads/a", "ref: refs/heads/b"),
@@ -172,11 +176,11 @@ proptest! {
         ),
     ) {
         let mut files = files.into_iter();
-        let mut asked = Vec::new();
-        let _checkout = Checkout::read(&dir.as_str().into(), |wanted| {
-            asked.push(wanted.clone());
+        let mut requested = Vec::new();
+        let _checkout = Checkout::read(&dir.as_str().into(), |request| {
+            requested.push(request.clone());
             files.next().map(String::into_bytes)
         });
-        bounded(&asked);
+        bounded(&requested);
     }
 }

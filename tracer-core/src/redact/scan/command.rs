@@ -1,15 +1,14 @@
-//! The rules for words that are secret by the command they are given to: `mysql -psecret`, `sshpass -p secret`, `curl -u me:secret`.
+//! The rules for words that are secret because of their command: `mysql -psecret`, `sshpass -p secret`, `curl -u me:secret`.
 
 use super::super::quote::Quote;
-use super::{Scan, Span};
+use super::{Scan, SecretRange};
 
-/// How far back a flag's command is looked for.
+/// The distance that is searched backwards for the command of a flag.
 const LOOK_BACK: usize = 256;
 
-/// What a flag of a command takes.
+/// The argument of a command's flag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::redact) enum Takes {
-    /// A password.
     Password,
     /// A name and a password, with a colon between them.
     User,
@@ -22,7 +21,7 @@ fn base(word: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// What a flag takes that is given to a command of these words.
+/// The argument of a flag that is given to a command of these words.
 pub(in crate::redact) fn takes<'a>(
     mut words: impl Iterator<Item = &'a [u8]>,
     flag: &[u8],
@@ -76,7 +75,7 @@ pub(in crate::redact) fn takes<'a>(
     }
 }
 
-/// A flag at the beginning of a word, and how much of it belongs to the flag.
+/// A flag at the beginning of a word, up to its end.
 pub(in crate::redact) fn flag(word: &[u8]) -> Option<&[u8]> {
     [&b"--proxy-user"[..], b"--user"]
         .into_iter()
@@ -89,8 +88,8 @@ pub(in crate::redact) fn flag(word: &[u8]) -> Option<&[u8]> {
 }
 
 impl Scan<'_> {
-    /// `-p secret`, `-psecret`, `-u name:secret` behind the command that takes it.
-    pub(super) fn flag_of_a_command(&self) -> Option<Span> {
+    /// `-p secret`, `-psecret` or `-u name:secret` after a command that takes it.
+    pub(super) fn flag_of_a_command(&self) -> Option<SecretRange> {
         if !self
             .before(self.at)
             .is_some_and(|it| it.is_ascii_whitespace())
@@ -111,7 +110,7 @@ impl Scan<'_> {
         at += usize::from(matches!(self.rest(at).first(), Some(b'=' | b' ' | b'\t')));
         let is_apart = at > self.at + flag.len();
         let rest = self.rest(at);
-        // The next flag; `mysql -p` asks for the password. `-proxy` is another flag than `-p`, but nobody can tell.
+        // The next flag: `mysql -p` prompts for the password. `-proxy` is another flag than `-p`, but the two cannot be distinguished.
         if is_apart && matches!(rest.first(), None | Some(b'-' | b' ')) {
             return None;
         }

@@ -1,19 +1,19 @@
-//! The rule for what a C compiler is to write for a name: `-DNAME=value`.
+//! The rule for macro definitions of a C compiler: `-DNAME=value`.
 
 use super::super::name;
 use super::super::quote::Quote;
-use super::{LOOK_AHEAD, Scan, Span};
+use super::{LOOK_AHEAD, Scan, SecretRange};
 
-/// `-DNAME=`, `/DNAME=`, `-D NAME=`, `--define=NAME=`, `-Wp,-DNAME=`, a quote behind the flag or not: how long all of it is, where
-/// the name is in it, and whether a quote is open behind it.
-pub(in crate::redact) struct Head<'a> {
+/// The start of a definition: `-DNAME=`, `/DNAME=`, `-D NAME=`, `--define=NAME=` or `-Wp,-DNAME=`, optionally with a quote after the flag.
+/// Contains its length, the position of the name, and the quote that is open after it.
+pub(in crate::redact) struct MacroHead<'a> {
     pub(in crate::redact) name: &'a [u8],
     pub(in crate::redact) len: usize,
     quote: Option<Quote>,
 }
 
-/// Reads a definition at the beginning of a text.
-pub(in crate::redact) fn head(text: &[u8]) -> Option<Head<'_>> {
+/// Parses a definition at the beginning of a text.
+pub(in crate::redact) fn head(text: &[u8]) -> Option<MacroHead<'_>> {
     const FLAGS: [&[u8]; 6] = [
         b"--define-macro",
         b"--define",
@@ -34,8 +34,8 @@ pub(in crate::redact) fn head(text: &[u8]) -> Option<Head<'_>> {
     definition(text, at)
 }
 
-/// `NAME=`, `NAME(a, b)=`, `NAME:TYPE=` from a place on.
-pub(in crate::redact) fn definition(text: &[u8], at: usize) -> Option<Head<'_>> {
+/// Parses `NAME=`, `NAME(a, b)=` or `NAME:TYPE=` at a position.
+pub(in crate::redact) fn definition(text: &[u8], at: usize) -> Option<MacroHead<'_>> {
     let mut at = at;
     let rest = |at: usize| text.get(at..).unwrap_or_default();
     let run = |at: usize, is: fn(&u8) -> bool| {
@@ -58,7 +58,7 @@ pub(in crate::redact) fn definition(text: &[u8], at: usize) -> Option<Head<'_>> 
         _ => {}
     }
     let is_definition = rest(at).first() == Some(&b'=') && rest(at).get(1) != Some(&b'>');
-    is_definition.then_some(Head {
+    is_definition.then_some(MacroHead {
         name,
         len: at + 1,
         quote,
@@ -66,8 +66,8 @@ pub(in crate::redact) fn definition(text: &[u8], at: usize) -> Option<Head<'_>> 
 }
 
 impl Scan<'_> {
-    /// A definition at this place, whether or not its value is secret.
-    pub(super) fn definition_head(&self) -> Option<Head<'_>> {
+    /// A definition at this position, whether or not its value is secret.
+    pub(super) fn definition_head(&self) -> Option<MacroHead<'_>> {
         let begins = self.before(self.at).is_none_or(|it| {
             it.is_ascii_whitespace()
                 || matches!(
@@ -78,7 +78,7 @@ impl Scan<'_> {
         begins.then(|| head(self.rest(self.at))).flatten()
     }
 
-    pub(super) fn definition(&self, head: &Head<'_>) -> Option<Span> {
+    pub(super) fn definition(&self, head: &MacroHead<'_>) -> Option<SecretRange> {
         let before = self.before(self.at);
         let outer = Quote::before(self.text, self.at).filter(|it| self.open.has(*it));
         let start = self.at + head.len;
@@ -89,7 +89,7 @@ impl Scan<'_> {
             (None, Some(quote)) => {
                 let inside = start + quote.len();
                 let close = inside + quote.close(self.rest(inside));
-                // What is glued to the quoted part belongs to the value.
+                // Text directly after the quoted part belongs to the value.
                 let end = self.end_of_word((close + quote.len()).min(self.text.len()));
                 if end > close + quote.len() {
                     (start, end)

@@ -1,23 +1,23 @@
-//! The rule for values whose names say that they are secret.
+//! The rule for values whose names mark them as secret.
 
 use super::super::name;
 use super::super::quote::Quote;
-use super::{LOOK_AHEAD, Scan, Span, is_name_byte};
+use super::{LOOK_AHEAD, Scan, SecretRange, is_name_byte};
 
-/// What is known of a value before it is looked at.
+/// The properties of a value that are known before it is read.
 #[derive(Clone, Copy)]
 struct Value {
-    /// When it is secret.
-    is_secret: Is,
-    /// What ends it if it is not quoted.
-    end: End,
-    /// The quote around its name is closed: an equal one opens again.
+    /// The condition under which it is secret.
+    is_secret: SecretIf,
+    /// The end of the value if it is not quoted.
+    end: ValueEnd,
+    /// True if the quote around its name is closed: an equal one opens again.
     is_fresh: bool,
 }
 
-/// When a value is secret.
+/// The condition under which a value is secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Is {
+enum SecretIf {
     Always,
     /// If it looks random.
     Random,
@@ -26,16 +26,16 @@ enum Is {
 }
 
 #[derive(Clone, Copy)]
-enum End {
+enum ValueEnd {
     Word,
     Line,
-    /// Name and value stand in one pair of quotes.
+    /// Name and value are in one pair of quotes.
     Quote(Quote),
 }
 
 impl Scan<'_> {
-    /// `NAME=value`, `--name value`, `Name: value` where the name says that it is secret.
-    pub(super) fn named(&self) -> Option<Span> {
+    /// `NAME=value`, `--name value` or `Name: value` with a name that marks a secret.
+    pub(super) fn named(&self) -> Option<SecretRange> {
         let rest = self.rest(self.at);
         let len = rest
             .iter()
@@ -43,11 +43,11 @@ impl Scan<'_> {
             .take_while(|it| is_name_byte(**it))
             .count();
         let name = rest.get(..len)?;
-        // A path's element is a name of something else: `go/token=...`, `//pkg/secret:target`.
+        // An element of a path is not the name of a secret: `go/token=...`, `//pkg/secret:target`.
         if self.before(self.at) == Some(b'/') {
             return None;
         }
-        // Most names are dismissed by what follows them, before anything is asked of the name itself.
+        // Most names are rejected by the text after them, before the name itself is checked.
         let blanks = blanks(rest.get(len..)?);
         let may_have_value = match rest.get(len)? {
             b'=' | b':' | b'"' | b'\'' | b'`' | b'\\' | b'%' => true,
@@ -77,7 +77,7 @@ impl Scan<'_> {
         };
         let end = outer
             .filter(|_| closing.is_none())
-            .map_or(End::Word, End::Quote);
+            .map_or(ValueEnd::Word, ValueEnd::Quote);
         // `token = "x"`, `token := x`.
         let at = match (
             self.rest(at + self::blanks(self.rest(at))),
@@ -114,9 +114,9 @@ impl Scan<'_> {
                     value(
                         start,
                         if closing.is_some() {
-                            End::Word
+                            ValueEnd::Word
                         } else {
-                            End::Line
+                            ValueEnd::Line
                         },
                     )
                 } else {
@@ -127,20 +127,20 @@ impl Scan<'_> {
             Some(b' ')
                 if name.starts_with(b"-") && !matches!(next(at + 1), Some(b'-' | b' ') | None) =>
             {
-                value(at + 1, End::Word)
+                value(at + 1, ValueEnd::Word)
             }
             Some(_) | None => None,
         }
     }
 
-    /// The value at a place: quoted, or up to what ends it.
-    fn value(&self, start: usize, value: Value) -> Option<Span> {
+    /// The value at a position: quoted, or up to its end.
+    fn value(&self, start: usize, value: Value) -> Option<SecretRange> {
         let Value {
             is_secret,
             end,
             is_fresh,
         } = value;
-        if is_secret == Is::Random {
+        if is_secret == SecretIf::Random {
             let probe = self
                 .rest(start)
                 .iter()
@@ -159,42 +159,42 @@ impl Scan<'_> {
                 let inside = start + quote.len();
                 (inside, inside + quote.close(self.rest(inside)))
             }
-            (None, End::Quote(quote)) => (start, start + quote.close(self.rest(start))),
-            (None, End::Line) => (start, self.end_of_line(start)),
-            (None, End::Word) => (start, self.end_of_word(start)),
+            (None, ValueEnd::Quote(quote)) => (start, start + quote.close(self.rest(start))),
+            (None, ValueEnd::Line) => (start, self.end_of_line(start)),
+            (None, ValueEnd::Word) => (start, self.end_of_word(start)),
         };
         let value = self.text.get(start..end)?;
-        let is_other = is_secret == Is::Word && name::is_path_or_number(value);
+        let is_other = is_secret == SecretIf::Word && name::is_path_or_number(value);
         if is_other || name::is_harmless(value) {
             return None;
         }
         self.span(start, end)
     }
 
-    /// When what a name is given is secret, if it ever is. What stands in front of the name may be part of an escape (`%26sig`,
-    /// `\u0026sig`, `\nsig`), or say that it is a parameter of an address.
-    fn is_secret(&self, name: &[u8]) -> Option<Is> {
+    /// The condition under which the value of a name is secret, if there is one. The text before the name may be part of an escape
+    /// (`%26sig`, `\u0026sig`, `\nsig`), or mark it as a parameter of an address.
+    fn is_secret(&self, name: &[u8]) -> Option<SecretIf> {
         let kept = self.kept(self.at);
         let (bare, is_query) = without_escape(kept, name);
         let of = |name: &[u8]| {
             if name::is_secret(name) || name::is_header(name) {
-                Some(Is::Always)
+                Some(SecretIf::Always)
             } else if name::is_key(name) {
-                Some(Is::Random)
+                Some(SecretIf::Random)
             } else if name::is_short_password(name) {
-                Some(Is::Word)
+                Some(SecretIf::Word)
             } else {
                 None
             }
         };
         if is_query && name::is_query(bare) {
-            return Some(Is::Always);
+            return Some(SecretIf::Always);
         }
         of(name).or_else(|| of(bare))
     }
 
-    /// `password is hunter2`, `Bearer abc`, `Basic abc`, `login me password hunter2`: secret by the words around it.
-    pub(super) fn stated(&self) -> Option<Span> {
+    /// `password is hunter2`, `Bearer abc`, `Basic abc`, `login me password hunter2`: secret because of the words around it.
+    pub(super) fn stated(&self) -> Option<SecretRange> {
         let rest = self.rest(self.at);
         let len = rest
             .iter()
@@ -203,7 +203,7 @@ impl Scan<'_> {
             .count();
         let name = rest.get(..len)?;
         if name == b"pass" {
-            // As `openssl` takes it: `-passin pass:hunter2`.
+            // The form that `openssl` takes: `-passin pass:hunter2`.
             let value = rest.get(len..)?.strip_prefix(b":")?;
             let is_value = (value.first())
                 .is_some_and(|it| !it.is_ascii_whitespace() && !matches!(it, b'"' | b'\'' | b'`'));
@@ -243,7 +243,7 @@ impl Scan<'_> {
         self.span(start, self.end_of_word(start))
     }
 
-    /// Whether the words before are `login NAME`, as in a `.netrc`.
+    /// True if the words before are `login NAME`, as in a `.netrc`.
     fn follows_login(&self) -> bool {
         let start = self.at.saturating_sub(LOOK_AHEAD);
         let before = self.text.get(start..self.at).unwrap_or_default();
@@ -257,7 +257,7 @@ impl Scan<'_> {
     }
 }
 
-/// Length of an equals sign or a colon that is escaped, if a text begins with one.
+/// Length of an escaped equals sign or colon at the beginning of a text.
 fn escaped_equals(text: &[u8]) -> Option<usize> {
     const ESCAPED: [&[u8]; 9] = [
         b"%3D", b"%3d", b"%253D", b"%253d", b"%3A%20", b"%3A", br"\u003d", br"\u003D", br"\x3d",
@@ -266,7 +266,7 @@ fn escaped_equals(text: &[u8]) -> Option<usize> {
     found.map(|it| it.len())
 }
 
-/// A name without the rest of the escape in front of it, and whether it is a parameter of an address.
+/// A name without the rest of the escape before it; true if it is a parameter of an address.
 fn without_escape<'a>(kept: &[u8], name: &'a [u8]) -> (&'a [u8], bool) {
     const QUERY: [(u8, &[u8]); 8] = [
         (b'%', b"2526"),
@@ -300,7 +300,7 @@ fn without_escape<'a>(kept: &[u8], name: &'a [u8]) -> (&'a [u8], bool) {
     (name.get(n..).unwrap_or_default(), false)
 }
 
-/// How many blanks a text begins with.
+/// The number of blanks at the beginning of a text.
 fn blanks(text: &[u8]) -> usize {
     text.iter()
         .take(LOOK_AHEAD)

@@ -1,15 +1,15 @@
-//! The rule for what the linker is to write into a variable: `-X importpath.name=value`.
+//! The rule for values that the linker writes into a variable: `-X importpath.name=value`.
 
 use std::borrow::Cow;
 
 use super::super::quote::Quote;
 use super::super::{REDACTED, name};
-use super::{LOOK_AHEAD, Scan, Span};
+use super::{LOOK_AHEAD, Scan, SecretRange};
 
-/// The defaults of `GODEBUG`, which Go itself sets and no secret is in.
+/// The defaults of `GODEBUG`, which Go itself sets and which contain no secret.
 const GODEBUG: &[u8] = b"runtime.godebugDefault";
 
-/// `importpath.name=value`, all of it: what follows `-X` in a list of arguments.
+/// The whole of `importpath.name=value`: the argument after `-X` in a list.
 pub(in crate::redact) fn symbol_value(symbol: &[u8]) -> Cow<'_, [u8]> {
     match symbol
         .iter()
@@ -27,7 +27,7 @@ pub(in crate::redact) fn symbol_value(symbol: &[u8]) -> Cow<'_, [u8]> {
 
 impl Scan<'_> {
     /// The linker's `-X importpath.name=value` in any quoting: shell, Go's own, `%q` lists, escaped once more.
-    pub(super) fn linker_x(&self) -> Option<Span> {
+    pub(super) fn linker_x(&self) -> Option<SecretRange> {
         if self
             .before(self.at)
             .is_some_and(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'/' | b'.'))
@@ -60,7 +60,7 @@ impl Scan<'_> {
                 .take_while(|it| it.is_ascii_whitespace())
                 .count();
             at += (blanks > 0).then_some(blanks)?;
-            // A quote around flag and value is not the value's: `"-X main.t=value -s"`.
+            // A quote around flag and value does not belong to the value: `"-X main.t=value -s"`.
             outer = None;
         }
         let inner = Quote::at(self.rest(at));

@@ -1,11 +1,11 @@
 //! The rule for names and passwords in URLs.
 
 use super::super::REDACTED;
-use super::{LOOK_AHEAD, Scan, Span};
+use super::{LOOK_AHEAD, Scan, SecretRange};
 
 impl Scan<'_> {
-    /// `scheme://user:password@host`: everything before the `@`. The name too: tokens are given as names.
-    pub(super) fn userinfo(&self) -> Option<Span> {
+    /// `scheme://user:password@host`: everything before the `@`. The name is removed too, because tokens are given as names.
+    pub(super) fn userinfo(&self) -> Option<SecretRange> {
         self.rest(self.at).strip_prefix(b"://").filter(|_| {
             self.before(self.at)
                 .is_some_and(|it| it.is_ascii_alphanumeric())
@@ -24,7 +24,7 @@ impl Scan<'_> {
         let is_at = |it: &u8| *it == b'@';
         let len = match authority.iter().rposition(is_at) {
             Some(len) => len,
-            // A slash or a comma in a password that is not escaped: what should be a port is none.
+            // An unescaped slash or comma in a password: the apparent port is not a port.
             None if has_odd_port(authority) => whole.iter().rposition(is_at)?,
             None => return None,
         };
@@ -36,7 +36,7 @@ impl Scan<'_> {
     }
 }
 
-/// What follows the last colon of a host is not a number.
+/// True if the part after the last colon of a host is not a number.
 fn has_odd_port(authority: &[u8]) -> bool {
     // `[::1]:80` was cut at its bracket.
     !authority.starts_with(b"[")

@@ -1,12 +1,12 @@
-//! Secrets in the places where people put them: macros, signed addresses, free text, the flags of known commands, longer words.
+//! Secrets at their usual positions: macros, signed addresses, free text, flags of known commands, longer words.
 
 use super::super::*;
 use super::{check, line, redacted};
 
-/// Secrets of a form that gives nothing away; `§` stands for each.
+/// Secrets whose form does not reveal them; `§` stands for each.
 const SECRETS: [&str; 2] = ["CcPassWord9911", "hunter2Zx81Qq"];
 
-fn gone(shapes: &[&str]) {
+fn assert_removed(shapes: &[&str]) {
     for shape in shapes {
         for secret in SECRETS {
             let input = shape.replace('§', secret);
@@ -27,7 +27,7 @@ fn gone(shapes: &[&str]) {
     }
 }
 
-fn gone_from(program: Program, lines: &[&[&str]]) {
+fn assert_removed_from(program: Program, lines: &[&[&str]]) {
     for args in lines {
         for secret in SECRETS {
             let args: Vec<_> = args.iter().map(|it| it.replace('§', secret)).collect();
@@ -40,7 +40,7 @@ fn gone_from(program: Program, lines: &[&[&str]]) {
     }
 }
 
-fn stays(texts: &[&str]) {
+fn assert_unchanged(texts: &[&str]) {
     for text in texts {
         assert_eq!(redacted(text), *text);
         assert_eq!(line(Program::Other, &["x", text]), ["x", text]);
@@ -61,7 +61,7 @@ fn values_of_macros_are_taken_out() {
     check(r#"-DPASSWORD=\"§\" -g"#);
     check("cl /DPASSWORD=§ /O2");
     check("-Wp,-DPASSWORD=§,-DNDEBUG -g");
-    gone(&[
+    assert_removed(&[
         "-DPASSWORD=§",
         "gcc -DGREETING=§",
         "gcc -D GREETING=§ -g",
@@ -93,7 +93,7 @@ fn values_of_macros_are_taken_out() {
         "pkg-config --define-variable=token=§",
         "PASSWORD=§ gcc",
     ]);
-    gone_from(
+    assert_removed_from(
         Program::Other,
         &[
             &["gcc", "-D", "PASSWORD=a §"],
@@ -107,7 +107,7 @@ fn values_of_macros_are_taken_out() {
             &["cl", "/D", "PASSWORD=a §"],
         ],
     );
-    stays(&[
+    assert_unchanged(&[
         "gcc -DNDEBUG -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -DSQLITE_THREADSAFE=1",
         "gcc -DVERSION=\"1.22.333.4444\" -DPREFIX=/usr/local/lib/something",
         "gcc -D_REENTRANT -DSTDC=c99 -Dinline=__inline -DARCH=x86_64 -DX=",
@@ -154,7 +154,7 @@ fn signatures_of_addresses_are_taken_out() {
         check(&format!("/p?{name}=§"));
         check(&format!("/p?a=1&amp;{name}=§"));
         check(&format!("/p?a=1\\u0026{name}=§"));
-        gone(&[
+        assert_removed(&[
             &format!("https://h/x?a=1&{name}=§"),
             &format!("\"https://h/x?{name}=§\""),
             &format!("https%3A%2F%2Fh%2Fx%3Fa%3D1%26{name}%3D§%26b%3D1"),
@@ -164,7 +164,7 @@ fn signatures_of_addresses_are_taken_out() {
             &format!("-Wl,-rpath,/p?{name}=§,-z,now"),
         ]);
     }
-    gone(&[
+    assert_removed(&[
         "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=§==;EndpointSuffix=x",
         "Endpoint=sb://h/;SharedAccessKeyName=n;SharedAccessKey=§=",
         "BlobEndpoint=https://h/;SharedAccessSignature=sv=2020&sig=§",
@@ -172,7 +172,7 @@ fn signatures_of_addresses_are_taken_out() {
         "Server=h;Uid=u;Pwd=§;",
         "https://h/cb#access_token=§",
     ]);
-    stays(&[
+    assert_unchanged(&[
         "https://h/x?page=2&sort=name&sv=2020-08-04",
         "https://h/x?tokenizer=fast",
         "-Wl,-rpath,/opt/sig/x",
@@ -180,7 +180,7 @@ fn signatures_of_addresses_are_taken_out() {
 }
 
 #[test]
-fn words_around_a_password_give_it_away() {
+fn words_around_a_password_mark_it() {
     check("password: §");
     check("password:§");
     check("the password is §");
@@ -200,7 +200,7 @@ fn words_around_a_password_give_it_away() {
     check("token = \"§\"");
     check("password := §");
     check("db_password = §");
-    gone(&[
+    assert_removed(&[
         "passwd=§",
         "pwd=§",
         "pass=§",
@@ -224,7 +224,7 @@ fn words_around_a_password_give_it_away() {
         "accesstoken=§",
         "keytool -storepass § -keypass §",
     ]);
-    gone_from(
+    assert_removed_from(
         Program::Other,
         &[
             &["sshpass", "-p", "§", "ssh"],
@@ -240,7 +240,7 @@ fn words_around_a_password_give_it_away() {
             &["keytool", "-storepass", "§"],
         ],
     );
-    stays(&[
+    assert_unchanged(&[
         "PasswordFile=/etc/x",
         "passwordfile=/etc/x",
         "--password-file /etc/x",
@@ -265,7 +265,7 @@ fn words_around_a_password_give_it_away() {
     assert_eq!(line(Program::GoTool, &args), args);
 }
 
-/// Published beginnings of keys.
+/// Published prefixes of keys.
 const PREFIXES: &[&str] = &[
     "rk_live_",
     "sk_test_",
@@ -357,7 +357,7 @@ fn keys_inside_longer_words_are_taken_out() {
         assert!(redacted(glued).len() <= 13, "{glued}");
     }
     assert_eq!(redacted("PuTTY-User-Key-File-3: ssh-rsa\nabc\n"), REDACTED);
-    stays(&[
+    assert_unchanged(&[
         "task_sk_live_test.go",
         "benchmark_test_environment",
         "network_live_streaming",

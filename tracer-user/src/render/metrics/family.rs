@@ -5,7 +5,7 @@ use prometheus::{
     IntGauge, Opts, Registry,
 };
 use tracer_binary::budget::Limit;
-use tracer_core::history::Kind;
+use tracer_core::history::SettingGroup;
 
 use super::guard::{Before, Guarded};
 use super::live::Live;
@@ -81,7 +81,7 @@ const ENV_DRIFT: Spec = Spec {
     name: "go_build_env_drift",
     help: "Settings of a kind that are not the same in the last builds of the project for one platform.",
     labels: &["project", "kind"],
-    limit: PROJECTS * Kind::ALL.len(),
+    limit: PROJECTS * SettingGroup::ALL.len(),
 };
 const CPU: Spec = Spec {
     name: "go_build_cpu_seconds_total",

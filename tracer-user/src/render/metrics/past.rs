@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use prometheus::Error;
-use tracer_core::history::{Kind, Past, Setup};
+use tracer_core::history::{SettingGroup, Setup, SetupHistory};
 use tracer_core::model::Build;
 
 use super::family::{Families, PROJECTS};
@@ -19,7 +19,7 @@ pub(crate) struct Pasts(BTreeMap<String, Remembered>);
 struct Remembered {
     /// Nanoseconds since 1970, of the last one.
     at_ns: u64,
-    past: Past,
+    past: SetupHistory,
 }
 
 impl Pasts {
@@ -33,7 +33,7 @@ impl Pasts {
         }
     }
 
-    fn past(&self, project: &str) -> Option<&Past> {
+    fn past(&self, project: &str) -> Option<&SetupHistory> {
         self.0.get(&guarded(project)).map(|it| &it.past)
     }
 }
@@ -59,7 +59,7 @@ impl Families {
         let project = label::project(build);
         let setup = Setup::of(build);
         if build.packages.compiled > 0 {
-            let first = Past::default();
+            let first = SetupHistory::default();
             let past = pasts.past(project).unwrap_or(&first);
             let reason = past.reason(setup.as_ref()).as_str();
             let counter = self.cache_misses.with(&[reason, project])?;
@@ -75,7 +75,7 @@ impl Families {
         let Some(past) = self.pasts.as_ref().and_then(|it| it.past(project)) else {
             return Ok(());
         };
-        for kind in Kind::ALL {
+        for kind in SettingGroup::ALL {
             if let Some(gauge) = self.env_drift.with_if_room(&[project, kind.as_str()])? {
                 gauge.set(fold::bytes(
                     u64::try_from(past.drift(kind)).unwrap_or(u64::MAX),
@@ -92,7 +92,7 @@ impl Families {
         };
         let old = pasts.0.extract_if(.., |_, it| it.at_ns < before_ns);
         for (project, _) in old.collect::<Vec<_>>() {
-            for kind in Kind::ALL {
+            for kind in SettingGroup::ALL {
                 self.env_drift.remove(&[&project, kind.as_str()]);
             }
         }

@@ -1,4 +1,4 @@
-//! Go tools that no `go` command started: Bazel's rules, a hand-written script. Those under one parent are one build.
+//! Builds from Go tools that no `go` command started: Bazel's rules, a hand-written script. Tools with the same parent are one build.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::call;
 use super::failure::{self, Children};
 use super::output;
 use super::process::{Process, total};
-use super::purpose::Head;
+use super::purpose::BuildHead;
 use super::setting::Resolved;
 
 /// One build for each process that started tools itself.
@@ -26,7 +26,7 @@ pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build>
         let parent = process.parent.and_then(|it| correlator.table.get(it));
         let is_inner = parent.is_some_and(|it| is_tool(correlator, it));
         if !is_inner && build::above(correlator, process).is_none() {
-            // Whoever is above the first that is followed is not followed, but named.
+            // The parent of the first traced process is not traced, but its record names it.
             let above = process.above.first().map(|it| it.process);
             let parent = process.parent.or(above);
             groups.entry(parent).or_default().push(process);
@@ -38,8 +38,8 @@ pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build>
         .collect()
 }
 
-/// Whether a tool worked in the work directory of a `go` command. Where it is the first process that was seen, that command began before
-/// anybody looked, and a part of a build is none.
+/// True if a tool worked in the work directory of a `go` command. If such a tool is the first process that was seen, its `go` command began
+/// before tracing. A part of a build is not a build.
 fn is_in_work_directory(correlator: &Correlator, process: &Process) -> bool {
     let role = correlator.role(process);
     let args = role.and_then(|role| call::parsed(role, process));
@@ -55,12 +55,12 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
     let head = *tools.first()?;
     let below = tools
         .iter()
-        .flat_map(|it| build::below(correlator, &Head::of(it), children));
+        .flat_map(|it| build::below(correlator, &BuildHead::of(it), children));
     let mut members: Vec<&Process> = tools.iter().copied().chain(below).collect();
     members.sort_by_key(|it| (it.start, it.key));
     members.dedup_by_key(|it| it.key);
     let family = Family {
-        head: Head::of(head),
+        head: BuildHead::of(head),
         above: None,
         children,
         members,

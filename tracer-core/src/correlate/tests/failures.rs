@@ -1,10 +1,10 @@
-//! Why builds fail, what they leave behind, and what is no build.
+//! Why builds fail, which files they leave behind, and which commands are not builds.
 
 use super::*;
 use crate::model::{CallKind, FailureClass};
 
-/// The first build: class, package and the number of the process that tells it.
-fn why(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
+/// Of the first build: the class, the package and the number of the process that failed.
+fn failure_of(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
     let (trace, _) = replay(events(text));
     let failure = trace.builds[0].failure.clone().unwrap();
     (
@@ -23,7 +23,7 @@ fn of(
 }
 
 #[test]
-fn a_tool_that_fails_under_a_wrapper_is_that_tool() {
+fn a_failure_under_a_wrapper_is_that_of_the_tool() {
     let text = "0 exec 100 /go/bin/go build -toolexec=/w .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/exe/a.out
@@ -32,8 +32,11 @@ fn a_tool_that_fails_under_a_wrapper_is_that_tool() {
          5 exit 102 1
          6 exit 101 1
          7 exit 100 1";
-    assert_eq!(why(text), of(FailureClass::Link, "example.com/a", 102));
-    // It may fail by itself, and may hide that the tool failed.
+    assert_eq!(
+        failure_of(text),
+        of(FailureClass::Link, "example.com/a", 102)
+    );
+    // A wrapper may fail by itself, and may hide a failure of the tool.
     let text = "0 exec 100 /go/bin/go build -toolexec=/w .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
@@ -45,11 +48,14 @@ fn a_tool_that_fails_under_a_wrapper_is_that_tool() {
          8 exec 103 TOOLEXEC_IMPORTPATH=example.com/b /bin/sh /w /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b003/_pkg_.a
          9 exit 103 9
          10 exit 100 1";
-    assert_eq!(why(text), of(FailureClass::Compile, "example.com/b", 103));
+    assert_eq!(
+        failure_of(text),
+        of(FailureClass::Compile, "example.com/b", 103)
+    );
 }
 
 #[test]
-fn what_else_is_ended_under_a_child_tells_nothing() {
+fn other_processes_that_end_under_a_child_are_ignored() {
     // A watchdog of the wrapper.
     let text = "0 exec 100 /go/bin/go build -toolexec=/w .
          1 fork 100 101
@@ -62,7 +68,10 @@ fn what_else_is_ended_under_a_child_tells_nothing() {
          8 exit 102 sig15
          9 exit 101 2
          10 exit 100 1";
-    assert_eq!(why(text), of(FailureClass::Compile, "example.com/a", 103));
+    assert_eq!(
+        failure_of(text),
+        of(FailureClass::Compile, "example.com/a", 103)
+    );
     // A helper that a test kills.
     let text = "0 exec 100 /go/bin/go test .
          1 fork 100 102
@@ -72,8 +81,8 @@ fn what_else_is_ended_under_a_child_tells_nothing() {
          5 exit 103 sig9
          6 exit 102 1
          7 exit 100 1";
-    assert_eq!(why(text), (FailureClass::Test, None, Some(102)));
-    // What a generator makes of it is its own affair.
+    assert_eq!(failure_of(text), (FailureClass::Test, None, Some(102)));
+    // The generator decides how to handle the failure of its child.
     let text = "0 exec 100 /go/bin/go generate .
          1 fork 100 101
          2 exec 101 /bin/sh -c 'x'
@@ -82,15 +91,15 @@ fn what_else_is_ended_under_a_child_tells_nothing() {
          5 exit 102 sig9
          6 exit 101 4
          7 exit 100 1";
-    assert_eq!(why(text), (FailureClass::Generate, None, Some(101)));
-    // A program that becomes another one.
+    assert_eq!(failure_of(text), (FailureClass::Generate, None, Some(101)));
+    // A program that executes another one.
     let text = "0 exec 100 /go/bin/go run .
          1 fork 100 101
          2 exec 101 /tmp/go-build1/b001/exe/m
          3 exec 101 /bin/sh -c 'exit 3'
          4 exit 101 3
          5 exit 100 1";
-    assert_eq!(why(text), (FailureClass::Program, None, Some(101)));
+    assert_eq!(failure_of(text), (FailureClass::Program, None, Some(101)));
 }
 
 #[test]
@@ -118,7 +127,7 @@ fn a_test_that_fails_under_a_wrapper_is_a_test() {
 }
 
 #[test]
-fn programs_in_the_place_of_a_tool_do_its_work() {
+fn a_program_in_place_of_a_tool_does_its_work() {
     let cc = "0 exec 100 CC=/w/cc /go/bin/go build .
          1 fork 100 101
          2 exec 101 CC=/w/cc TOOLEXEC_IMPORTPATH=example.com/a /bin/sh /w/cc -I . -c f.c
@@ -127,7 +136,10 @@ fn programs_in_the_place_of_a_tool_do_its_work() {
          5 exit 102 1
          6 exit 101 1
          7 exit 100 1";
-    assert_eq!(why(cc), of(FailureClass::Compile, "example.com/a", 102));
+    assert_eq!(
+        failure_of(cc),
+        of(FailureClass::Compile, "example.com/a", 102)
+    );
     let vet = "0 exec 100 /go/bin/go vet -vettool=/w/check .
          1 fork 100 101
          2 exec 101 /w/check -flags
@@ -136,17 +148,20 @@ fn programs_in_the_place_of_a_tool_do_its_work() {
          5 exec 102 TOOLEXEC_IMPORTPATH=example.com/a /w/check /tmp/go-build1/b001/vet.cfg
          6 exit 102 1
          7 exit 100 1";
-    assert_eq!(why(vet), of(FailureClass::Vet, "example.com/a", 102));
+    assert_eq!(failure_of(vet), of(FailureClass::Vet, "example.com/a", 102));
     let helper = "0 exec 100 /go/bin/go build .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /usr/bin/pkg-config --cflags x
          3 exit 101 1
          4 exit 100 1";
-    assert_eq!(why(helper), of(FailureClass::Compile, "example.com/a", 101));
+    assert_eq!(
+        failure_of(helper),
+        of(FailureClass::Compile, "example.com/a", 101)
+    );
 }
 
 #[test]
-fn a_link_that_go_can_do_without_is_no_reason() {
+fn a_link_whose_failure_go_tolerates_is_not_the_cause() {
     let text = "0 exec 100 /go/bin/go build .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/a /usr/bin/gcc -o /tmp/go-build1/b001/_cgo_.o a.o
@@ -155,61 +170,70 @@ fn a_link_that_go_can_do_without_is_no_reason() {
          5 exec 102 TOOLEXEC_IMPORTPATH=example.com/b /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b002/_pkg_.a
          6 exit 102 1
          7 exit 100 1";
-    assert_eq!(why(text), of(FailureClass::Compile, "example.com/b", 102));
+    assert_eq!(
+        failure_of(text),
+        of(FailureClass::Compile, "example.com/b", 102)
+    );
 }
 
 #[test]
-fn what_no_process_tells_is_told_by_what_was_under_way_or_not_known() {
+fn without_a_failed_process_the_interrupted_work_decides() {
     let of = |class| (class, None, None);
     let vet = "0 exec 100 /go/bin/go vet .
          1 span 100 1 Executing action (vet example.com/a)
          2 done 100 1
          3 exit 100 1";
-    assert_eq!(why(vet), of(FailureClass::Vet));
+    assert_eq!(failure_of(vet), of(FailureClass::Vet));
     assert_eq!(
-        why(&vet.replace("go vet", "go fix -diff")),
+        failure_of(&vet.replace("go vet", "go fix -diff")),
         of(FailureClass::Fix)
     );
     assert_eq!(
-        why(&vet.replace("go vet", "go test")),
+        failure_of(&vet.replace("go vet", "go test")),
         of(FailureClass::Unknown)
     );
     let load = "0 exec 100 /go/bin/go build ./nowhere
          1 span 100 1 load.PackagesAndErrors
          2 done 100 1
          3 exit 100 1";
-    assert_eq!(why(load), of(FailureClass::Load));
-    // It gave up within.
+    assert_eq!(failure_of(load), of(FailureClass::Load));
+    // The command failed inside the span.
     assert_eq!(
-        why(&load.replace("2 done 100 1", "2 fatal 100 1 go: errors parsing %s")),
+        failure_of(&load.replace("2 done 100 1", "2 fatal 100 1 go: errors parsing %s")),
         of(FailureClass::Load)
     );
     let flags = "0 exec 100 /go/bin/go build -nosuchflag
          1 exit 100 2";
-    assert_eq!(why(flags), of(FailureClass::Unknown));
-    // Version control is no tool of a package, so nobody knows whether it mattered.
+    assert_eq!(failure_of(flags), of(FailureClass::Unknown));
+    // Version control is not a tool of a package, so it is unknown whether it mattered.
     let vcs = "0 exec 100 /go/bin/go build
          1 fork 100 101
          2 exec 101 /usr/bin/git status
          3 exit 101 128
          4 exit 100 1";
-    assert_eq!(why(vcs), (FailureClass::Unknown, None, Some(101)));
+    assert_eq!(failure_of(vcs), (FailureClass::Unknown, None, Some(101)));
 }
 
 #[test]
-fn signals_are_told_wherever_they_arrive() {
+fn signals_are_reported_at_any_level() {
     let text = "0 exec 100 /go/bin/go test .
          1 fork 100 101
          2 exec 101 /tmp/go-build1/b001/m.test -test.timeout=10m0s
          3 exit 101 sig2
          4 exit 100 1";
-    assert_eq!(why(text).0, FailureClass::Interrupted);
-    assert_eq!(why(&text.replace("sig2", "sig9")).0, FailureClass::Killed);
-    assert_eq!(why(&text.replace("sig2", "sig11")).0, FailureClass::Test);
+    assert_eq!(failure_of(text).0, FailureClass::Interrupted);
+    assert_eq!(
+        failure_of(&text.replace("sig2", "sig9")).0,
+        FailureClass::Killed
+    );
+    assert_eq!(
+        failure_of(&text.replace("sig2", "sig11")).0,
+        FailureClass::Test
+    );
 }
 
 #[test]
-fn a_generator_fails_as_such_also_if_it_is_a_build() {
+fn a_generator_that_is_a_build_fails_as_a_generator() {
     let text = "0 exec 100 /go/bin/go generate .
          1 fork 100 101
          2 exec 101 /go/bin/go run gen.go
@@ -218,26 +242,26 @@ fn a_generator_fails_as_such_also_if_it_is_a_build() {
          5 exit 102 2
          6 exit 101 1
          7 exit 100 1";
-    assert_eq!(why(text).0, FailureClass::Generate);
+    assert_eq!(failure_of(text).0, FailureClass::Generate);
     let (trace, _) = replay(events(text));
     let inner = trace.builds[1].failure.as_ref().unwrap();
     assert_eq!(inner.class, FailureClass::Program);
 }
 
 #[test]
-fn git_is_a_generator_where_a_directive_says_so() {
+fn git_is_a_generator_if_a_directive_runs_it() {
     let text = "0 exec 100 GOLINE=3 GOFILE=a.go /go/bin/go generate .
          1 fork 100 101
          2 exec 101 GOLINE=3 GOFILE=a.go /usr/bin/git describe
          3 exit 101 128
          4 exit 100 1";
-    assert_eq!(why(text).0, FailureClass::Unknown);
+    assert_eq!(failure_of(text).0, FailureClass::Unknown);
     let of_directive = text.replace("101 GOLINE=3", "101 GOLINE=5");
-    assert_eq!(why(&of_directive).0, FailureClass::Generate);
+    assert_eq!(failure_of(&of_directive).0, FailureClass::Generate);
 }
 
 #[test]
-fn what_could_not_be_put_in_its_place_is_no_output() {
+fn a_target_that_could_not_be_installed_is_not_an_output() {
     check(
         "0 exec 100 /go/bin/go build -o /mnt/hello .
          1 span 100 1 Executing action (link-install example.com/hello)
@@ -254,7 +278,7 @@ fn what_could_not_be_put_in_its_place_is_no_output() {
 }
 
 #[test]
-fn a_plan_makes_nothing_and_finds_nothing_in_the_cache() {
+fn a_dry_run_makes_no_outputs_and_has_no_cache_hits() {
     check(
         "0 exec 100 GOFLAGS=-n /go/bin/go build -o x .
          1 span 100 1 Executing action (build fmt)
@@ -290,7 +314,7 @@ fn a_build_begins_when_its_process_becomes_the_go_command() {
 }
 
 #[test]
-fn what_answers_questions_is_no_build_unless_it_compiles() {
+fn a_query_is_not_a_build_unless_it_compiles() {
     check(
         "0 exec 100 /bin/sh -c make
          1 fork 100 101
@@ -318,25 +342,25 @@ fn what_answers_questions_is_no_build_unless_it_compiles() {
 }
 
 #[test]
-fn a_tool_whose_go_command_began_before_anybody_looked_is_no_build() {
+fn a_tool_whose_go_command_began_before_tracing_is_not_a_build() {
     let text = "0 exec 100 TOOLEXEC_IMPORTPATH=example.com/a /go/pkg/tool/linux_amd64/compile -o /tmp/go-build1/b001/_pkg_.a
          1 phase 100 1 fe:init
          2 exit 100 0";
     check(text, &expect![""]);
-    // A rule of Bazel's has no such directory.
+    // A rule of Bazel has no such directory.
     let text = text.replace("/tmp/go-build1/b001/", "bazel-out/");
     assert_eq!(replay(events(&text)).0.builds.len(), 1);
 }
 
 #[test]
-fn loading_failed_only_where_nothing_else_can_have() {
+fn loading_failed_only_if_no_other_step_can_have_failed() {
     let text = "0 exec 100 /go/bin/go build ./a
          1 span 100 1 load.PackagesAndErrors
          2 done 100 1
          5 exit 100 1";
     let with = |line: &str| {
         let text = text.replace("5 exit", &format!("3 {line}\n4 span 100 1 Running\n5 exit"));
-        why(&text).0
+        failure_of(&text).0
     };
     assert_eq!(with("span 100 1 Running build command"), FailureClass::Load);
     assert_eq!(
@@ -357,9 +381,9 @@ fn loading_failed_only_where_nothing_else_can_have() {
         ("go test -c ./a", FailureClass::Unknown),
         ("go generate ./a", FailureClass::Unknown),
     ] {
-        assert_eq!(why(&text.replace("go build ./a", command)).0, class);
+        assert_eq!(failure_of(&text.replace("go build ./a", command)).0, class);
     }
-    // The first package that is loaded needs the cache.
+    // The first loaded package needs the cache.
     for (fatal, class) in [
         ("go: errors parsing %s", FailureClass::Load),
         (
@@ -368,12 +392,12 @@ fn loading_failed_only_where_nothing_else_can_have() {
         ),
     ] {
         let fatal = format!("2 fatal 100 1 {fatal}");
-        assert_eq!(why(&text.replace("2 done 100 1", &fatal)).0, class);
+        assert_eq!(failure_of(&text.replace("2 done 100 1", &fatal)).0, class);
     }
-    // What is lost may have been any of these.
+    // The lost records may have been any of these.
     let lost = format!("{text}\n6 lost 3 call");
-    assert_eq!(why(&lost).0, FailureClass::Unknown);
-    // And nobody saw it give up.
+    assert_eq!(failure_of(&lost).0, FailureClass::Unknown);
+    // Without the probe, a fatal message is not seen.
     let mut unseen: Vec<Event> = tools().collect();
     for event in &mut unseen {
         if let Event::Tool(tool) = event {
@@ -390,7 +414,7 @@ fn loading_failed_only_where_nothing_else_can_have() {
 }
 
 #[test]
-fn what_runs_under_a_test_counts_with_it() {
+fn processes_under_a_test_count_with_it() {
     let text = "0 exec 100 /go/bin/go test -fuzz=. .
          1 fork 100 101
          2 exec 101 TOOLEXEC_IMPORTPATH=example.com/m.test /go/pkg/tool/linux_amd64/link -o /tmp/go-build1/b001/m.test
@@ -415,7 +439,7 @@ fn what_runs_under_a_test_counts_with_it() {
     let build = &trace.builds[0];
     let mut runs = build.calls.iter().filter(|it| it.kind == CallKind::Test);
     let whole = runs.next().unwrap();
-    // The binary, its worker and that one's helper; not the nested build.
+    // The binary, its worker and the helper of the worker; not the nested build.
     assert_eq!(whole.usage.user_ns, 3 * 2_000_000);
     assert_eq!(runs.count(), 0);
     assert_eq!(trace.builds[1].usage.user_ns, 2 * 2_000_000);
