@@ -28,8 +28,8 @@ mod writer;
 
 use std::path::Path;
 
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
-use tracer_core::model::Trace;
 
 pub use damage::set_aside;
 pub use error::{Error, Why};
@@ -50,10 +50,10 @@ pub use writer::{Counts, Writer};
 pub const DEFAULT_STORE: &str = "/var/lib/gotrace/history.db";
 
 /// Stores every build of a trace that is over; returns how many. Storing a trace again changes nothing.
-pub fn keep(trace: &Trace, path: &Path) -> Result<usize, Error> {
+pub fn keep(finished: &FinishedTrace, path: &Path) -> Result<usize, Error> {
     let mut store = Store::open(path)?;
     let mut n = 0;
-    for kept in history::builds(trace) {
+    for kept in history::builds(finished) {
         store.finish(&kept)?;
         n += 1;
     }

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+use tracer_core::finished::FinishedTrace;
 
 use tracer_user::agent::export::pushgateway::{Pushgateway, Settings};
 
@@ -55,10 +56,10 @@ fn take_request(stream: &mut TcpStream, answer: &str) -> String {
 fn what_waits_for_a_gateway_is_delivered_when_it_is_back_and_only_the_newest() {
     let address = free_address();
     let push = Push::to(&format!("http://{address}"), DAY, silent);
-    push.output.ended(&built(300));
+    push.output.ended(&FinishedTrace::of(built(300)));
     push.wait_for("a failure", |it| it.failed >= 1 && it.waiting == 1);
-    push.output.ended(&built(200));
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(200)));
+    push.output.ended(&FinishedTrace::of(built(100)));
     let gateway = Gateway::start_at(address);
     let newest = gateway.wait_for(&target(), |_| true);
     let age = newest.families["push_time_seconds"][0]
@@ -73,7 +74,7 @@ fn what_waits_outlives_the_agent() {
     let address = free_address();
     let url = format!("http://{address}");
     let push = Push::to(&url, DAY, silent);
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(100)));
     push.wait_for("a failure", |it| it.failed >= 1 && it.waiting == 1);
     let (counts, dir) = push.finish();
     assert_eq!((counts.sent, counts.waiting), (0, 1));
@@ -93,9 +94,9 @@ fn a_gateway_that_never_answers_costs_a_file_and_a_number() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let push = Push::to(&url, DAY, silent);
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(100)));
     for _ in 0..1000 {
-        push.output.ended(&built(50));
+        push.output.ended(&FinishedTrace::of(built(50)));
     }
     push.wait_for("a failure", |it| it.failed >= 1);
     let (counts, dir) = push.finish();
@@ -111,9 +112,9 @@ fn what_is_refused_is_pushed_again_with_the_next_build_and_not_before() {
         answering("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbad");
     let tell: fn(&str) = |it| said(&SAID).push(it.to_owned());
     let push = Push::to(&format!("http://{address}"), DAY, tell);
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(100)));
     push.wait_for("a refusal", |it| it.failed == 1 && it.waiting == 1);
-    push.output.ended(&built(50));
+    push.output.ended(&FinishedTrace::of(built(50)));
     push.wait_for("a second refusal", |it| it.failed == 2);
     let (counts, _) = push.finish();
     assert_eq!(counts.failed, 2);
@@ -132,7 +133,7 @@ fn a_gateway_that_is_busy_is_asked_again() {
     let (address, heads) =
         answering("HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
     let push = Push::to(&format!("http://{address}"), DAY, silent);
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(100)));
     push.wait_for("a failure", |it| it.failed == 1 && it.waiting == 1);
     assert_eq!(heads.try_iter().count(), 3);
 }
@@ -174,7 +175,7 @@ fn no_secret_is_shown_or_kept() {
     for (n, settings) in all.iter().enumerate() {
         let spool = dir.path().join(n.to_string());
         let output = Pushgateway::start(settings, &spool, DAY, tell).unwrap();
-        output.ended(&built(10));
+        output.ended(&FinishedTrace::of(built(10)));
         crate::harness::wait_for("a failure", || {
             let counts = output.counts();
             (counts.failed == 1)

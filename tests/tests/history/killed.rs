@@ -111,7 +111,7 @@ fn a_writer_that_is_killed_loses_no_stored_build_and_breaks_nothing() {
     assert!(lost.is_empty(), "{lost:?}");
     for id in whole.iter().step_by(10) {
         let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
-        assert!(shown.trace.is_some());
+        assert!(shown.finished.is_some());
     }
     tell(
         "history: its writer killed at any moment",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
+use tracer_core::finished::FinishedTrace;
 
 use rusqlite::Connection;
 use tests::run_gotrace;
@@ -21,7 +22,7 @@ fn every_recorded_build_is_listed_and_shown_as_from_the_file() {
     let server = Server::start();
     let machine = Machine::new();
     for name in recordings() {
-        keep(&replayed(&name), &machine.path()).unwrap();
+        keep(&FinishedTrace::of(replayed(&name)), &machine.path()).unwrap();
     }
     let counts = machine.deliver(server.address("admin"));
     let (file, central) = (machine.path(), server.at("admin"));
@@ -114,7 +115,11 @@ fn the_printed_schema_is_what_is_made() {
     let output = psql(&server.at("admin"), &printed);
     assert!(output.status.success(), "{output:?}");
     let machine = Machine::new();
-    keep(&replayed("build-go1.27"), &machine.path()).unwrap();
+    keep(
+        &FinishedTrace::of(replayed("build-go1.27")),
+        &machine.path(),
+    )
+    .unwrap();
     machine.deliver(server.address("admin"));
     assert_eq!(server.count("build"), 1);
     assert_eq!(server.count("target"), 1);
@@ -128,7 +133,11 @@ fn the_printed_schema_is_what_is_made() {
 fn what_is_sent_again_changes_nothing() {
     let server = Server::start();
     let machine = Machine::new();
-    keep(&replayed("generate-go1.27"), &machine.path()).unwrap();
+    keep(
+        &FinishedTrace::of(replayed("generate-go1.27")),
+        &machine.path(),
+    )
+    .unwrap();
     machine.deliver(server.address("admin"));
     let rows = || {
         ["build", "target", "detail"].map(|it| {
@@ -150,7 +159,11 @@ fn what_is_sent_again_changes_nothing() {
     assert_eq!(rows(), before);
     // And from another machine that has seen the same: its recording was replayed there.
     let other = Machine::new();
-    keep(&replayed("generate-go1.27"), &other.path()).unwrap();
+    keep(
+        &FinishedTrace::of(replayed("generate-go1.27")),
+        &other.path(),
+    )
+    .unwrap();
     other.deliver(server.address("admin"));
     assert_eq!(rows(), before);
 }

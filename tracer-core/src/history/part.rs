@@ -1,6 +1,7 @@
 //! A trace taken apart: each build as a trace of its own, which reads as the whole one would if nothing else had run.
 
 use super::{BuildId, Entry};
+use crate::finished::{FinishedBuild, FinishedTrace};
 use crate::model::{Build, Trace};
 
 /// A build as it is stored.
@@ -12,11 +13,17 @@ pub struct Kept {
 }
 
 /// All builds of a trace, in its order. Each nested one names its parent.
-pub fn builds(trace: &Trace) -> impl Iterator<Item = Kept> {
-    trace.builds.iter().map(|build| Kept {
-        entry: Entry::of(trace, build),
-        trace: part(trace, build),
-    })
+pub fn builds(finished: &FinishedTrace) -> impl Iterator<Item = Kept> {
+    finished.builds().map(Kept::of)
+}
+
+impl Kept {
+    pub fn of(finished: FinishedBuild<'_>) -> Self {
+        Self {
+            entry: finished.entry.clone(),
+            trace: part(finished.trace, finished.build),
+        }
+    }
 }
 
 /// Losses stay with every part: they may have been of any build.

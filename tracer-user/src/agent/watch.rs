@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tracer_core::event::ProcKey;
+use tracer_core::history::Entry;
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
@@ -15,7 +16,7 @@ use super::backlog::Backlog;
 use super::begin::beside;
 use super::minder::{Launch, Minder};
 use super::pipe::{Garbled, Health, WORD_LIMIT, Word, encode};
-use super::{Config, END, Load, REST, kept, notify};
+use super::{Config, END, Load, REST, notify};
 use crate::clock;
 use crate::config::File;
 use crate::digest_key;
@@ -103,8 +104,9 @@ struct Watch<'a> {
 
 impl Sink for Watch<'_> {
     fn begun(&mut self, trace: &Trace) {
-        for (kept, build) in kept(trace) {
-            match encode(&Word::Begun(Box::new(kept.entry)), WORD_LIMIT) {
+        for build in &trace.builds {
+            let entry = Entry::of(trace, build);
+            match encode(&Word::Begun(Box::new(entry)), WORD_LIMIT) {
                 Ok(word) => self.keeper.with(|it| it.begun(build.process, word)),
                 Err(error) => self.untold(&error),
             }

@@ -13,8 +13,8 @@ mod trouble;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
-use tracer_core::model::Trace;
 
 use super::error::{Error, Why};
 use super::parcel::Parcel;
@@ -64,11 +64,11 @@ pub fn schema() -> String {
 }
 
 /// Stores every build of a trace that is over; returns how many. Whoever calls this waits for it.
-pub(super) fn keep(trace: &Trace, address: &Address) -> Result<usize, Error> {
+pub(super) fn keep(finished: &FinishedTrace, address: &Address) -> Result<usize, Error> {
     let keep = || {
         let delivery = Delivery::open(address, &Settings::default())?;
         let mut n = 0;
-        for kept in history::builds(trace) {
+        for kept in history::builds(finished) {
             delivery.deliver([&Parcel::of(&kept)?])?;
             n += 1;
         }

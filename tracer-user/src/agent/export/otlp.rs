@@ -26,8 +26,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use tracer_core::event::ProcKey;
-use tracer_core::model::Trace;
+use tracer_core::finished::FinishedTrace;
+use tracer_core::history::BuildId;
 use tracer_core::origin::TraceId;
 
 use self::exporter::Exporter;
@@ -94,8 +94,8 @@ impl Otlp {
     }
 
     /// Builds are over. Never waits: what has no room is counted.
-    pub fn ended(&self, trace: &Trace) {
-        for request in request::of_builds(trace, &self.machine, self.wanted) {
+    pub fn ended(&self, finished: &FinishedTrace) {
+        for request in request::of_builds(finished, &self.machine, self.wanted) {
             match self.room.take(request) {
                 Some(job) => self.worker.hand_over(job),
                 None => {
@@ -106,11 +106,11 @@ impl Otlp {
     }
 
     /// Which trace each build is sent in; those of which no span is sent are not there.
-    pub fn traces(&self, trace: &Trace) -> BTreeMap<ProcKey, TraceId> {
-        let places = id::places(trace, self.wanted.parent).into_iter();
+    pub fn traces(&self, finished: &FinishedTrace) -> BTreeMap<BuildId, TraceId> {
+        let places = id::places(finished, self.wanted.parent).into_iter();
         places
             .filter(|(_, place)| self.wanted.spans && place.is_sampled)
-            .map(|(build, place)| (build.process, place.trace))
+            .map(|(build, place)| (build.entry.id.clone(), place.trace))
             .collect()
     }
 

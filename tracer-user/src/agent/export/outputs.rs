@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracer_core::event::ProcKey;
-use tracer_core::model::Trace;
+use tracer_core::finished::FinishedTrace;
+use tracer_core::history::BuildId;
 use tracer_core::origin::TraceId;
 
 use super::Counts;
@@ -85,24 +85,24 @@ impl Outputs {
     }
 
     /// Builds are over. Never waits.
-    pub fn ended(&self, trace: &Trace) {
+    pub fn ended(&self, finished: &FinishedTrace) {
         let Self {
             otlp,
             pushgateway,
             textfile: _,
         } = self;
         if let Some(otlp) = otlp {
-            otlp.ended(trace);
+            otlp.ended(finished);
         }
         if let Some(pushgateway) = pushgateway {
-            pushgateway.ended(trace);
+            pushgateway.ended(finished);
         }
     }
 
     /// Which trace is made of each build; those of which none is are not there.
-    pub fn traces(&self, trace: &Trace) -> BTreeMap<ProcKey, TraceId> {
+    pub fn traces(&self, finished: &FinishedTrace) -> BTreeMap<BuildId, TraceId> {
         let otlp = self.otlp.as_ref();
-        otlp.map(|it| it.traces(trace)).unwrap_or_default()
+        otlp.map(|it| it.traces(finished)).unwrap_or_default()
     }
 
     /// By name.

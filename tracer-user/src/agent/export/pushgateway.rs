@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use tracer_core::model::Trace;
+use tracer_core::finished::FinishedTrace;
 
 use self::deliver::Delivery;
 use self::seen::Seen;
@@ -131,8 +131,8 @@ impl Pushgateway {
     }
 
     /// Builds are over. Never waits.
-    pub fn ended(&self, trace: &Trace) {
-        let seen = seen::of(trace);
+    pub fn ended(&self, finished: &FinishedTrace) {
+        let seen = seen::of(finished);
         if !seen.is_empty() {
             self.0.hand_over(seen);
         }

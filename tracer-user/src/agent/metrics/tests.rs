@@ -1,6 +1,7 @@
 //! Pages of the registry, from the samples.
 
 use expect_test::expect;
+use tracer_core::model::Trace;
 
 use super::*;
 use crate::history::Tally;
@@ -17,7 +18,7 @@ const OF_TARGETS: [&str; 5] = [
     "info",
 ];
 
-fn untraced(_: &Build) -> Option<TraceId> {
+fn untraced(_: FinishedBuild<'_>) -> Option<TraceId> {
     None
 }
 
@@ -33,7 +34,9 @@ fn end_ns(trace: &Trace) -> i64 {
 fn gauges_of_a_target_vanish_and_its_counters_stay() {
     let trace = sample::cold();
     let metrics = Metrics::new(DAY).unwrap();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let day = i64::try_from(DAY.as_nanos()).unwrap();
     let before = page(&metrics, Format::Text, end_ns(&trace) + day - 1_000_000_000);
     for family in OF_TARGETS {
@@ -53,11 +56,15 @@ fn gauges_of_a_target_vanish_and_its_counters_stay() {
 fn a_target_has_one_live_info() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     for build in &mut trace.builds {
         build.toolchain.version = Some("go1.99".to_owned());
     }
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let text = page(&metrics, Format::Text, end_ns(&trace));
     let lines = text.lines().filter(|it| it.starts_with("go_build_info{"));
     let lines: Vec<&str> = lines.collect();
@@ -69,7 +76,9 @@ fn a_target_has_one_live_info() {
 fn a_section_that_is_gone_has_no_gauge() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let sections = |trace: &Trace| -> Vec<String> {
         let text = page(&metrics, Format::Text, end_ns(trace));
         let lines = text
@@ -85,7 +94,9 @@ fn a_section_that_is_gone_has_no_gauge() {
     let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
     let anatomy = artifact.anatomy.as_mut().unwrap();
     anatomy.sections.truncate(1);
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     assert_eq!(sections(&trace), [".text", ".text"]);
     // What could not be looked into has none either: those of the build before are not true of it.
     trace.builds[0].outputs[0]
@@ -93,7 +104,9 @@ fn a_section_that_is_gone_has_no_gauge() {
         .as_mut()
         .unwrap()
         .anatomy = None;
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     assert!(sections(&trace).is_empty());
 }
 
@@ -105,7 +118,9 @@ fn room_is_made_by_what_vanished() {
         let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
         artifact.main_module = Some(format!("example.com/m{n}"));
         trace.boot_to_wall_ns += i64::try_from(DAY.as_nanos()).unwrap() * 2;
-        metrics.observe(&trace, &untraced).unwrap();
+        metrics
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
         let text = page(&metrics, Format::Text, end_ns(&trace));
         assert!(text.contains(&format!("go_build_timestamp_seconds{{goarch=\"amd64\",goos=\"linux\",project=\"example.com/m{n}\"")), "{n}");
     }
@@ -115,11 +130,15 @@ fn room_is_made_by_what_vanished() {
 fn an_exemplar_stands_in_its_bucket_and_only_with_a_trace() {
     let trace = sample::cold();
     let metrics = Metrics::new(DAY).unwrap();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let without = page(&metrics, Format::OpenMetrics, end_ns(&trace));
     assert!(!without.contains("trace_id"), "{without}");
     metrics
-        .observe(&trace, &|_| TraceId::new([0xab; 16]))
+        .observe(&FinishedTrace::of(trace.clone()), &|_| {
+            TraceId::new([0xab; 16])
+        })
         .unwrap();
     let with = page(&metrics, Format::OpenMetrics, end_ns(&trace));
     let lines: Vec<&str> = with.lines().filter(|it| it.contains("trace_id")).collect();
@@ -162,8 +181,12 @@ fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
     let mut uncounted = Vec::new();
     drop(crate::history::Store::open(&path).unwrap());
     for trace in after {
-        crate::history::keep(trace, &path).unwrap();
-        uncounted.extend(tracer_core::history::builds(trace).map(|it| it.entry.id));
+        crate::history::keep(&FinishedTrace::of(trace.clone()), &path).unwrap();
+        uncounted.extend(
+            FinishedTrace::of(trace.clone())
+                .builds()
+                .map(|it| it.entry.id.clone()),
+        );
     }
     let tally = Tally { counted, uncounted };
     let metrics = Metrics::new(DAY).unwrap();
@@ -228,15 +251,21 @@ fn counters_by_one_word_go_on_by_state_and_failure_class() {
 fn counters_go_on_to_the_last_bit_after_another_agent() {
     let first = Metrics::new(DAY).unwrap();
     for (_, trace) in sample::all() {
-        first.observe(&trace, &untraced).unwrap();
+        first
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
     }
     assert!(counted(&first).len() > 50);
     let mut again = successor(Some(first.counted().unwrap()), &[]);
     assert_eq!(counted(&again), counted(&first));
     // And on, and on.
     for _ in 0..3 {
-        first.observe(&sample::cold(), &untraced).unwrap();
-        again.observe(&sample::cold(), &untraced).unwrap();
+        first
+            .observe(&FinishedTrace::of(sample::cold()), &untraced)
+            .unwrap();
+        again
+            .observe(&FinishedTrace::of(sample::cold()), &untraced)
+            .unwrap();
         again = successor(Some(again.counted().unwrap()), &[]);
     }
     // What was new about a build is another matter: here no history was kept to know it from.
@@ -262,13 +291,17 @@ fn counters_go_on_to_the_last_bit_after_another_agent() {
 #[test]
 fn what_was_stored_after_the_last_note_is_counted_and_nothing_is_less_than_it_was() {
     let first = Metrics::new(DAY).unwrap();
-    first.observe(&sample::cold(), &untraced).unwrap();
+    first
+        .observe(&FinishedTrace::of(sample::cold()), &untraced)
+        .unwrap();
     let noted = first.counted().unwrap();
     let mut after = [sample::failed(), sample::up_to_date()];
     // Another moment, another build.
     after[1].boot_to_wall_ns += 1_000_000_000;
     for trace in &after {
-        first.observe(trace, &untraced).unwrap();
+        first
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
     }
     let again = successor(Some(noted), &after);
     let (before, now) = (counted(&first), counted(&again));
@@ -310,7 +343,9 @@ fn a_size_is_compared_with_the_one_before_it_that_was_built_alike() {
             .into_iter()
             .collect();
         trace.builds[0].outputs[0].artifact.as_mut().unwrap().size = size;
-        metrics.observe(&trace, &untraced).unwrap();
+        metrics
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
         let of = |what: &str| {
             values_of(
                 &metrics,
@@ -336,10 +371,16 @@ fn a_size_is_compared_with_the_one_before_it_that_was_built_alike() {
 fn every_compiled_package_has_one_reason() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
-    metrics.observe(&trace, &untraced).unwrap();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     trace.builds[0].toolchain.version = Some("go1.99".to_owned());
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let text = page(&metrics, Format::Text, end_ns(&trace));
     let n = trace.builds[0].packages.compiled;
     for reason in ["first_build", "inputs", "toolchain"] {
@@ -374,8 +415,10 @@ fn what_a_project_and_a_target_were_is_known_after_a_restart() {
         trace.boot_to_wall_ns += 1_000_000_000;
         trace.builds[0].toolchain.version = Some(version.to_owned());
         trace.builds[0].outputs[0].artifact.as_mut().unwrap().size = size;
-        crate::history::keep(&trace, &path).unwrap();
-        first.observe(&trace, &untraced).unwrap();
+        crate::history::keep(&FinishedTrace::of(trace.clone()), &path).unwrap();
+        first
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
     }
     let again = Metrics::new(DAY).unwrap();
     let tally = Tally::default();
@@ -397,7 +440,9 @@ fn what_a_project_and_a_target_were_is_known_after_a_restart() {
 #[test]
 fn what_cannot_be_gone_on_from_is_said() {
     let metrics = Metrics::new(DAY).unwrap();
-    metrics.observe(&sample::cold(), &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(sample::cold()), &untraced)
+        .unwrap();
     let good = metrics.counted().unwrap();
     for bad in [
         String::new(),

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use expect_test::expect_file;
+use tracer_core::report;
 
 use super::*;
 use crate::agent::metrics::own;
@@ -12,7 +13,7 @@ use crate::render::sample;
 #[test]
 fn a_cold_build_looks_as_it_should() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/render/golden/cold.prom");
-    expect_file![file].assert_eq(&metrics(&sample::cold()).unwrap());
+    expect_file![file].assert_eq(&metrics(&FinishedTrace::of(sample::cold())).unwrap());
 }
 
 /// Prometheus wants sizes in bytes. Entropy is no size, and its unit is the bit.
@@ -22,7 +23,7 @@ const NO_SIZE: &str =
 #[test]
 fn promtool_has_no_complaint() {
     for (name, trace) in sample::all() {
-        let text = metrics(&trace).unwrap();
+        let text = metrics(&FinishedTrace::of(trace.clone())).unwrap();
         let mut promtool = Command::new("promtool")
             .args(["check", "metrics"])
             .stdin(Stdio::piped())
@@ -46,7 +47,7 @@ fn promtool_has_no_complaint() {
 
 #[test]
 fn a_build_cannot_add_lines_or_series() {
-    let text = metrics(&sample::broken()).unwrap();
+    let text = metrics(&FinishedTrace::of(sample::broken())).unwrap();
     assert!(
         !text
             .lines()
@@ -77,7 +78,7 @@ fn many_targets_stay_within_the_limit() {
             output
         })
         .collect();
-    let text = metrics(&trace).unwrap();
+    let text = metrics(&FinishedTrace::of(trace.clone())).unwrap();
     let series = text
         .lines()
         .filter(|it| it.starts_with("go_build_binary_size_bytes{"))
@@ -92,7 +93,7 @@ fn many_targets_stay_within_the_limit() {
 #[test]
 fn cpu_of_all_tools_is_the_cpu_of_the_build() {
     let trace = sample::cold();
-    let text = metrics(&trace).unwrap();
+    let text = metrics(&FinishedTrace::of(trace.clone())).unwrap();
     let sum: f64 = text
         .lines()
         .filter(|it| it.starts_with("go_build_cpu_seconds_total{"))
