@@ -19,6 +19,7 @@ mod roots;
 mod self_test;
 pub mod service;
 mod source;
+mod status;
 mod texts;
 mod world;
 
@@ -39,6 +40,7 @@ pub use self::replay::{Replayed, replay};
 pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
 pub(crate) use self::source::host;
 pub use self::source::{Pin, Source, Wanted, Whose, page_size};
+pub use self::status::{Events, ObserverStatus};
 use self::world::World;
 use crate::clock;
 use crate::launch::signal::{Received, Signals, stop};

@@ -19,6 +19,7 @@ use tracer_core::finished::{FinishedBuild, FinishedTrace};
 use tracer_core::judge::{Budget, Projects, Sizes, judge};
 use tracer_core::origin::TraceId;
 
+use crate::driver::ObserverStatus;
 use crate::render::metrics::family::Families;
 use crate::render::metrics::fold;
 use carried::Carried;
@@ -26,7 +27,7 @@ use exemplar::Exemplars;
 use own::Own;
 
 pub use carried::Unusable;
-pub use own::{History, Kind, Queue, Reload, SelfStats};
+pub use own::{History, Reload, StorageStatus};
 pub use restore::RestoreError;
 
 /// How a page of metrics is written.
@@ -139,9 +140,9 @@ impl Metrics {
     }
 
     /// How the agent itself is doing.
-    pub fn set_self(&self, stats: &SelfStats) -> Result<(), Error> {
+    pub fn set_self(&self, status: &ObserverStatus, storage: &StorageStatus) -> Result<(), Error> {
         let Inner { families, own, .. } = &mut *self.lock();
-        own.set(families, stats)
+        own.set(families, status, storage)
     }
 
     /// The page. `now_ns`: nanoseconds since 1970.

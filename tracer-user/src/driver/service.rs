@@ -10,19 +10,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tracer_abi::{Kind, Tally};
 use tracer_core::effect::Effect;
 use tracer_core::event::{Event, Ktime, Lost, ProcKey};
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 use tracer_core::sessions::Sessions;
 
-use super::analyst::Counts as Analyses;
 use super::delay::Delay;
 use super::inspector::Depth;
 use super::journal::{Journal, is_of_kernel};
-use super::self_test::{SelfTest, Verdict};
+use super::self_test::SelfTest;
 use super::source::Source;
+use super::status::{Events, ObserverStatus};
 use super::world::{Answer, NoTool, World};
 use super::{REAPING_TICK, TICK, wait};
 use crate::clock;
@@ -53,37 +52,12 @@ pub trait Sink {
     }
     /// Whether builds of that process are over and would be gone if the sink were killed now.
     fn still_has(&self, process: ProcKey) -> bool;
-    /// Told about once a second, and when the self-test has come to another verdict.
-    fn state(&mut self, state: &State);
+    /// Called about once a second, and when the self-test has come to another verdict.
+    fn status(&mut self, status: ObserverStatus);
     /// The operator asks to read the configuration again.
     fn reload(&mut self);
     /// How much is to be seen from now on, if that was decided since it was last asked.
     fn detail(&mut self) -> Option<Detail>;
-}
-
-/// How the service itself is doing.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// Records seen and lost since the start, by kind.
-    pub tallies: Vec<(Kind, Tally)>,
-    /// Records that could not be decoded.
-    pub n_unreadable: u64,
-    /// Uprobes that are on.
-    pub n_probes: usize,
-    /// Builds under way, those outside of any `go` command included.
-    pub n_sessions: usize,
-    /// Sessions that were not followed because there were too many.
-    pub n_refused: u64,
-    /// Outputs that wait to be read.
-    pub n_unread: usize,
-    /// Outputs that were not read because too many waited.
-    pub n_never_read: u64,
-    /// How looking into outputs goes.
-    pub analyses: Analyses,
-    /// Whether builds would be seen.
-    pub self_test: Verdict,
-    /// Longest time of late from a record to when it was taken: nanoseconds.
-    pub delay_ns: u64,
 }
 
 struct Service {
@@ -124,7 +98,7 @@ pub fn serve(
     go_first();
     let mut ticked = Instant::now();
     let mut looked = Instant::now();
-    sink.state(&service.state());
+    sink.status(service.status());
     loop {
         let timeout = if service.sessions.is_reaping(clock::boot()) {
             REAPING_TICK
@@ -156,7 +130,7 @@ pub fn serve(
             service
                 .sessions
                 .set_boot_to_wall_ns(clock::boot_to_wall_ns());
-            sink.state(&service.state());
+            sink.status(service.status());
         }
         if looked.elapsed() >= ROUND && !is_behind {
             looked = Instant::now();
@@ -422,9 +396,15 @@ impl Service {
         self.gone = gone;
     }
 
-    fn state(&mut self) -> State {
-        State {
-            tallies: self.source.tallies(),
+    fn status(&mut self) -> ObserverStatus {
+        let tallies = self.source.tallies().into_iter();
+        let events = tallies.map(|(kind, it)| Events {
+            kind: kind.0,
+            seen: it.seen,
+            lost: it.lost,
+        });
+        ObserverStatus {
+            events: events.collect(),
             n_unreadable: self.n_unreadable,
             n_probes: self.source.n_probes(),
             n_sessions: self.sessions.n_running(),
@@ -434,6 +414,7 @@ impl Service {
             analyses: self.world.analyses(),
             self_test: self.self_test.verdict().clone(),
             delay_ns: self.delay.longest_ns(Instant::now()),
+            ..ObserverStatus::default()
         }
     }
 }

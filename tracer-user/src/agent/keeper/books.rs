@@ -17,11 +17,10 @@ use crate::agent::begin::{forward, listen, surroundings};
 use crate::agent::export::outputs::Outputs;
 use crate::agent::http::{Readiness, Served, Server};
 use crate::agent::metrics::Reload;
-use crate::agent::pipe::Health;
 use crate::agent::{Config, Load, REST};
 use crate::clock;
 use crate::config::{File, SizeBudget};
-use crate::driver::SelfTestVerdict;
+use crate::driver::{ObserverStatus, SelfTestVerdict};
 use crate::history::{Forwarder, ReadPool, Writer};
 use crate::proc;
 
@@ -200,18 +199,19 @@ impl<'a> Books<'a> {
 
     /// The watcher says how it is doing. Returns up to which trace all is stored, if that is news.
     /// Fails if the history is damaged: another keeper moves it aside.
-    pub(super) fn health(&mut self, health: &Health) -> anyhow::Result<Option<u64>> {
+    pub(super) fn status(&mut self, status: &ObserverStatus) -> anyhow::Result<Option<u64>> {
         if self.writer.is_damaged() {
             bail!(
                 "the history {} turned out to be damaged while builds were stored",
                 self.config.store.display()
             );
         }
-        self.is_ready_by(&health.self_test);
-        if let Err(error) = self.served.metrics.set_self(&self.stats(health)) {
+        self.is_ready_by(&status.self_test);
+        let metrics = &self.served.metrics;
+        if let Err(error) = metrics.set_self(status, &self.storage()) {
             (self.tell)(&format!("gotrace's own metrics are stale: {error}"));
         }
-        if health.n_sessions > 0 {
+        if status.n_sessions > 0 {
             self.busy = Some(Instant::now());
         } else if self.busy.is_some_and(|it| it.elapsed() > REST) {
             self.busy = None;

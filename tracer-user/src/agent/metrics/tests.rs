@@ -1,5 +1,6 @@
 //! Pages of the registry, from the samples.
 
+use crate::driver::{Events, SelfTestVerdict};
 use expect_test::expect;
 use tracer_core::model::Trace;
 
@@ -469,22 +470,28 @@ fn what_cannot_be_gone_on_from_is_said() {
 fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
     let metrics = Metrics::new(DAY).unwrap();
     for n in [7, 9] {
-        let stats = SelfStats {
-            events: vec![Kind {
-                name: "exec",
+        let status = ObserverStatus {
+            events: vec![Events {
+                kind: tracer_abi::Kind::EXEC.0,
                 seen: n,
                 lost: 1,
             }],
             n_probes: 3,
-            delay_seconds: 0.25,
-            queues: vec![Queue {
-                name: "history",
-                length: 2,
-                dropped: n,
-            }],
-            cpu_seconds: 1.5,
-            resident_bytes: 4096,
-            sees_itself: n == 9,
+            delay_ns: 250_000_000,
+            cpu_ns: 1_000_000_000,
+            resident_bytes: 4000,
+            self_test: if n == 9 {
+                SelfTestVerdict::Seen
+            } else {
+                SelfTestVerdict::Pending
+            },
+            ..ObserverStatus::default()
+        };
+        let storage = StorageStatus {
+            n_waiting: 2,
+            n_dropped: n,
+            cpu_ns: 500_000_000,
+            resident_bytes: 96,
             history: History {
                 deleted_by_age: n,
                 deleted_by_size: 0,
@@ -493,9 +500,9 @@ fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
                 free_bytes: Some(1 << 30),
                 oldest_ns: Some(1_500_000_000),
             },
-            ..SelfStats::default()
+            ..StorageStatus::default()
         };
-        metrics.set_self(&stats).unwrap();
+        metrics.set_self(&status, &storage).unwrap();
     }
     let text = page(&metrics, Format::Text, 0);
     for line in [
@@ -528,11 +535,13 @@ fn an_empty_history_has_no_oldest_build_and_counts_from_zero() {
             oldest_ns,
             ..History::default()
         };
-        let stats = SelfStats {
+        let storage = StorageStatus {
             history,
-            ..SelfStats::default()
+            ..StorageStatus::default()
         };
-        metrics.set_self(&stats).unwrap();
+        metrics
+            .set_self(&ObserverStatus::default(), &storage)
+            .unwrap();
         let text = page(&metrics, Format::Text, 0);
         let oldest = "gotrace_history_oldest_build_timestamp_seconds ";
         assert_eq!(text.contains(oldest), is_there, "{text}");
