@@ -81,25 +81,34 @@ impl Sessions {
 
     /// Takes one event; says what the rim should find out because of it.
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
+        let root = match self.concerned(&event) {
+            Concerned::One(root) => self.begin(root),
+            Concerned::Nobody => None,
+            Concerned::All => {
+                if let Event::Tool(tool) = &event {
+                    self.tools.insert(tool.file, tool.clone());
+                }
+                return self.tell_all(&event);
+            }
+        };
+        self.note(&event, root);
+        self.tell(root, event)
+    }
+
+    /// Notes whose session a process belongs to from now on.
+    fn note(&mut self, event: &Event, root: Option<ProcKey>) {
         match event {
             Event::Fork(fork) => {
-                let root = self.root_of(fork.parent);
                 self.of.insert(fork.child, root);
-                self.tell(root, Event::Fork(fork))
             }
             Event::Exec(exec) => {
-                let root = match self.known(exec.process) {
-                    Some(root) => Some(root),
-                    None => self.join(&exec).or_else(|| self.begin(exec.process)),
-                };
-                let parent = self.is_part(&exec).then_some(exec.parent);
+                self.of.insert(exec.process, root);
+                let parent = self.is_part(exec).then_some(exec.parent);
                 if let Some(session) = self.under_way.get_mut(&exec.process) {
                     session.parent = parent;
                 }
-                self.tell(root, Event::Exec(exec))
             }
             Event::Exit(exit) => {
-                let root = self.root_of(exit.process);
                 self.of.remove(&exit.process);
                 if let Some(root) = root {
                     self.exited.insert(exit.process, root);
@@ -110,49 +119,21 @@ impl Sessions {
                 {
                     session.ended = session.ended.max(Some(exit.at));
                 }
-                self.tell(root, Event::Exit(exit))
             }
             Event::Reaped(reaped) => {
-                let root = self.exited.remove(&reaped.process);
-                self.tell(root, Event::Reaped(reaped))
+                self.exited.remove(&reaped.process);
             }
-            Event::Rename(rename) => {
-                let root = self.root_of(rename.process);
-                self.tell(root, Event::Rename(rename))
-            }
-            Event::Call(call) => {
-                let root = self.root_of(call.process);
-                self.tell(root, Event::Call(call))
-            }
-            Event::Lineage(lineage) => {
-                let root = self.known(lineage.process);
-                self.tell(root, Event::Lineage(lineage))
-            }
-            Event::Settings(settings) => {
-                let root = self.asked.get(&settings.process).copied();
-                self.tell(root, Event::Settings(settings))
-            }
-            Event::ResponseFile(file) => {
-                let root = self.asked.get(&file.process).copied();
-                self.tell(root, Event::ResponseFile(file))
-            }
-            Event::Inspected(inspected) => {
-                let root = self.asked.get(&inspected.process).copied();
-                self.tell(root, Event::Inspected(inspected))
-            }
-            Event::CheckedOut(answer) => {
-                let root = self.asked.get(&answer.process).copied();
-                self.tell(root, Event::CheckedOut(answer))
-            }
-            Event::BuildInfo(answer) => {
-                let root = self.asked.get(&answer.process).copied();
-                self.tell(root, Event::BuildInfo(answer))
-            }
-            Event::Tool(tool) => {
-                self.tools.insert(tool.file, tool.clone());
-                self.tell_all(&Event::Tool(tool))
-            }
-            Event::Lost(_) | Event::Unreadable(_) => self.tell_all(&event),
+            Event::Rename(_)
+            | Event::Call(_)
+            | Event::Lineage(_)
+            | Event::Settings(_)
+            | Event::ResponseFile(_)
+            | Event::Inspected(_)
+            | Event::CheckedOut(_)
+            | Event::BuildInfo(_)
+            | Event::Tool(_)
+            | Event::Lost(_)
+            | Event::Unreadable(_) => {}
         }
     }
 
@@ -285,13 +266,6 @@ impl Sessions {
         role.is_some_and(|it| it != Role::Go)
     }
 
-    /// Makes a tool part of the session of those that have the same parent, if there is one.
-    fn join(&mut self, exec: &Exec) -> Option<ProcKey> {
-        let root = self.beside(exec)?;
-        self.of.insert(exec.process, Some(root));
-        Some(root)
-    }
-
     /// The session of tools that have the same parent as this one.
     fn beside(&self, exec: &Exec) -> Option<ProcKey> {
         if !self.is_part(exec) {
@@ -302,14 +276,7 @@ impl Sessions {
         session.map(|(root, _)| *root)
     }
 
-    /// The session of a process; a new one for a process that was under way before it was followed.
-    fn root_of(&mut self, process: ProcKey) -> Option<ProcKey> {
-        match self.of.get(&process) {
-            Some(root) => *root,
-            None => self.begin(process),
-        }
-    }
-
+    /// The session that began with this process; a new one, if there is none and there is room.
     fn begin(&mut self, root: ProcKey) -> Option<ProcKey> {
         // What is told of a process after its end belongs to what is there of it: another session in its place would be the end of that
         // without a word.
