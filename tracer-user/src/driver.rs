@@ -41,12 +41,13 @@ pub use self::recorder::{Recorder, header as recording_header};
 pub use self::replay::{Replayed, replay};
 pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
 pub(crate) use self::source::host;
-pub use self::source::{Pin, Source, Wanted, Whose, page_size};
+pub use self::source::{Pin, Source, Wanted, Whose};
 pub use self::status::{Events, ObserverStatus};
 use self::world::World;
 use crate::clock;
 use crate::launch::signal::{Received, Signals, stop};
 use crate::launch::{Change, Running};
+pub use crate::proc::page_size;
 use crate::render::Cost;
 
 /// How long processes that outlive the command are still followed.

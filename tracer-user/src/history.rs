@@ -24,6 +24,7 @@ mod statement;
 mod store;
 mod tally;
 mod time;
+mod trouble;
 mod writer;
 
 use std::path::Path;
@@ -44,6 +45,7 @@ pub use spool::Forgone;
 pub use store::{Retained, Store};
 pub use tally::Tally;
 pub use time::{BadTime, Moment, ago, date};
+pub use trouble::Trouble;
 pub use writer::{Counts, Writer};
 
 /// Where the history is if nobody says otherwise.

@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::byte_string::ByteString;
-use crate::event::{Captured, ProcKey, Role};
-use crate::golang::c_tool;
-use crate::golang::tool::{self, ToolArgs};
+use crate::event::ProcKey;
 use crate::model::{CallKind, ToolCall};
 
 use super::Correlator;
-use super::build::{self, Family};
+use super::args::parsed;
+use super::family::{self, Family};
 use super::process::{Image, Process, total};
-use super::purpose::{self, Head, Purpose};
+use super::purpose::{self, Head};
 
 /// The run of a tool that a process was; `None` for one that never ran a program of its own, and for the `go` command's own
 /// helper.
@@ -25,7 +24,7 @@ pub(super) fn call(
     let args = correlator
         .role(process)
         .and_then(|role| parsed(role, process));
-    let kind = kind(correlator, process, head);
+    let kind = purpose::kind(correlator, process, head);
     let is_query = match &args {
         Some(args) => args.is_query,
         None => asks_compiler(process, image, kind, head),
@@ -48,7 +47,7 @@ pub(super) fn call(
         status: process.end.as_ref().map(|it| it.status),
         // What runs under a program of the user is the user's too, and no call of its own.
         usage: if kind.is_for_user() {
-            let under = build::under(correlator, process, family.children);
+            let under = family::under(correlator, process, family.children);
             total(under.into_iter().chain([process]))
         } else {
             process.usage
@@ -79,44 +78,6 @@ fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &Head<'
         && image.set("TOOLEXEC_IMPORTPATH").is_none()
 }
 
-/// What a process under the `go` process `head` is for.
-pub(super) fn kind(correlator: &Correlator, process: &Process, head: &Head<'_>) -> CallKind {
-    let Some(image) = process.image() else {
-        return CallKind::Other;
-    };
-    if let Some(role) = correlator.role(process) {
-        return kind_of(role);
-    }
-    let by_name = || c_tool::kind(image.exe.as_bytes()).unwrap_or(CallKind::Other);
-    if process.parent != Some(head.process.key) {
-        return by_name();
-    }
-    match purpose::of(correlator, process, head) {
-        Purpose::Tool(role) => kind_of(role),
-        Purpose::C => CallKind::Cc,
-        Purpose::Test => CallKind::Test,
-        Purpose::Program => CallKind::Program,
-        Purpose::Generator => CallKind::Generate,
-        // The tool is below it, and counted there.
-        Purpose::Wrapper(_) | Purpose::Other => by_name(),
-    }
-}
-
-/// A tool's arguments as meant, those in its response file included.
-pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
-    let image = process.image()?;
-    let from_file = process.response.as_ref().and_then(Captured::get);
-    Some(match from_file {
-        Some(lines) => ToolArgs::parse(
-            role,
-            &ToolArgs::expand(&image.argv, lines),
-            &image.env,
-            image.cwd.as_ref(),
-        ),
-        None => ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()),
-    })
-}
-
 /// The nearest process above that ran a program. A shell forks itself for a part of a script, and that part may start tools.
 fn started_by(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
     let mut at = process.parent?;
@@ -129,61 +90,4 @@ fn started_by(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
         }
     }
     None
-}
-
-/// A file that a compiler was given, and the package that it is of.
-pub(super) struct Source {
-    pub(super) file: ByteString,
-    pub(super) package: ByteString,
-}
-
-/// A source of the package that a compiler worked on.
-pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<Source> {
-    let role = correlator.role(process).filter(|it| *it == Role::Compile)?;
-    let image = process.image()?;
-    let from_file = process.response.as_ref().and_then(Captured::get);
-    let mut last = [image.argv.last(), from_file.and_then(|it| it.last())].into_iter();
-    let file = last.find_map(|it| it.filter(|it| it.as_bytes().ends_with(b".go")))?;
-    Some(Source {
-        file: tool::resolve(file, image.cwd.as_ref()),
-        package: parsed(role, process)?.package?,
-    })
-}
-
-/// The file that a tool was given its arguments in, if it was.
-pub(super) fn response_file(role: Role, image: &Image) -> Option<ByteString> {
-    ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()).response_file
-}
-
-/// By where it lies, for a program whose content could not be read: `$GOROOT/pkg/tool/*/compile`, `$GOROOT/bin/go`.
-pub(super) fn role_by_path(path: &ByteString) -> Option<Role> {
-    let role = tool::role_of(path.as_bytes())?;
-    let mut parts = path.as_bytes().rsplit(|it| *it == b'/').skip(1);
-    let is_tool_dir = match role {
-        Role::Go => parts.next() == Some(b"bin"),
-        Role::Compile
-        | Role::Asm
-        | Role::Link
-        | Role::Cgo
-        | Role::Vet
-        | Role::Cover
-        | Role::Pack
-        | Role::Preprofile
-        | Role::Fix
-        | Role::BuildId => parts.nth(1) == Some(b"tool"),
-    };
-    is_tool_dir.then_some(role)
-}
-
-fn kind_of(role: Role) -> CallKind {
-    match role {
-        Role::Compile => CallKind::Compile,
-        Role::Asm => CallKind::Asm,
-        Role::Link => CallKind::Link,
-        Role::Cgo => CallKind::Cgo,
-        Role::Vet => CallKind::Vet,
-        Role::Cover => CallKind::Cover,
-        Role::Pack => CallKind::Pack,
-        Role::Go | Role::Preprofile | Role::Fix | Role::BuildId => CallKind::GoTool,
-    }
 }

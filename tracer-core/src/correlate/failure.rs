@@ -1,15 +1,13 @@
 //! Why a build failed: by what failed, not by a message. The `go` command knows its tools by the status of its own children alone, so
 //! these decide, whatever stood between them and the tool. What none of them tells is told by what was under way; else it is not known.
 
-use std::collections::BTreeMap;
-
 use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status};
 use crate::golang::c_tool;
 use crate::golang::command::GoCommand;
 use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
 
-use super::build::{self, Family};
+use super::family::{self, Children, Family};
 use super::process::{Image, Process, Span};
 use super::purpose::{self, Head, Purpose};
 use super::{Correlator, action, output};
@@ -18,9 +16,6 @@ const SIGHUP: u8 = 1;
 const SIGINT: u8 = 2;
 const SIGKILL: u8 = 9;
 const SIGTERM: u8 = 15;
-
-/// Children of each process.
-pub(super) type Children = BTreeMap<ProcKey, Vec<ProcKey>>;
 
 /// Failure of tools with no `go` command above them, of which the last one to count ended with `status`.
 pub(super) fn of_tools(
@@ -192,7 +187,7 @@ impl<'a> Wrapped<'a, '_> {
     /// The process that failed under wrappers: of one that is not it, the child that failed last and is it, or leads to it.
     fn innermost(&self, process: &'a Process) -> &'a Process {
         let leads = |it: &&Process| {
-            let under = || build::under(self.correlator, it, self.children);
+            let under = || family::under(self.correlator, it, self.children);
             self.is_it(it) || under().into_iter().any(|it| self.is_it(it))
         };
         let mut at = process;

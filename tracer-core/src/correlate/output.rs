@@ -9,7 +9,7 @@ use crate::model::{Installed, Output};
 
 use super::process::{Install, Process, Span};
 use super::purpose::{self, Head};
-use super::{Correlator, action, call, setting};
+use super::{Correlator, action, args, setting};
 
 const EXDEV: u16 = 18;
 
@@ -157,7 +157,7 @@ fn of_rename(process: &Process, rename: &Rename) -> Option<Output> {
 
 /// What a compiler or linker wrote outside of any work directory: it was not run by `go build`.
 fn direct(process: &Process, role: Role) -> Option<Output> {
-    let call = call::parsed(role, process)?;
+    let call = args::parsed(role, process)?;
     let path = call
         .output
         .filter(|it| is_kept(it, None) && !call.is_query)?;

@@ -167,7 +167,7 @@ impl Source {
             renames: tracer.notes().is_empty(),
         };
         let mut source = Self {
-            decoder: Decoder::new(toolchain::points().to_vec(), page_size())
+            decoder: Decoder::new(toolchain::points().to_vec(), proc::page_size())
                 .with_digest_key(digest_key),
             tracer,
             ring,
@@ -391,10 +391,6 @@ pub(crate) fn host() -> Option<String> {
     };
     let is_name = |it: &String| !it.is_empty();
     told.filter(is_name).or_else(|| Some(own()).filter(is_name))
-}
-
-pub fn page_size() -> u64 {
-    u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 /// CPUs that this process, hence the command, may use.

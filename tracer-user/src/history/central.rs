@@ -8,7 +8,6 @@ mod deliver;
 mod schema;
 mod session;
 mod tls;
-mod trouble;
 
 use std::time::Duration;
 
@@ -22,7 +21,6 @@ use super::read::Reader;
 
 pub use address::Address;
 pub(super) use deliver::Delivery;
-pub use trouble::Trouble;
 
 use session::Session;
 

@@ -547,3 +547,20 @@ fn an_empty_history_has_no_oldest_build_and_counts_from_zero() {
         assert_eq!(text.contains(oldest), is_there, "{text}");
     }
 }
+
+#[test]
+fn the_documentation_has_every_family_with_its_labels() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let docs = std::fs::read_to_string(path).unwrap();
+    let rows: Vec<&str> = docs.lines().filter(|it| it.starts_with("| `")).collect();
+    assert_eq!(rows.len(), family::ALL.len() + own::ALL.len());
+    for spec in family::ALL.iter().chain(own::ALL) {
+        let row = rows
+            .iter()
+            .find(|it| it.starts_with(&format!("| `{}` |", spec.name)));
+        let row = row.unwrap_or_else(|| panic!("docs/metrics.md has no row for {}", spec.name));
+        let labels: Vec<String> = spec.labels.iter().map(|it| format!("`{it}`")).collect();
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+        assert_eq!(last, labels.join(", "), "{}", spec.name);
+    }
+}

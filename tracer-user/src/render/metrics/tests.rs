@@ -7,7 +7,6 @@ use expect_test::expect_file;
 use tracer_core::report;
 
 use super::*;
-use crate::agent::metrics::own;
 use crate::render::sample;
 
 #[test]
@@ -101,21 +100,4 @@ fn cpu_of_all_tools_is_the_cpu_of_the_build() {
         .sum();
     let whole = fold::seconds(report::cpu_ns(trace.builds[0].usage));
     assert!((sum - whole).abs() < 1e-6, "{sum} of {whole}");
-}
-
-#[test]
-fn the_documentation_has_every_family_with_its_labels() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
-    let docs = std::fs::read_to_string(path).unwrap();
-    let rows: Vec<&str> = docs.lines().filter(|it| it.starts_with("| `")).collect();
-    assert_eq!(rows.len(), family::ALL.len() + own::ALL.len());
-    for spec in family::ALL.iter().chain(own::ALL) {
-        let row = rows
-            .iter()
-            .find(|it| it.starts_with(&format!("| `{}` |", spec.name)));
-        let row = row.unwrap_or_else(|| panic!("docs/metrics.md has no row for {}", spec.name));
-        let labels: Vec<String> = spec.labels.iter().map(|it| format!("`{it}`")).collect();
-        let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
-        assert_eq!(last, labels.join(", "), "{}", spec.name);
-    }
 }
