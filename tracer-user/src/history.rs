@@ -4,6 +4,7 @@
 //! One process writes at a time, in one transaction a build, so that being killed loses no build that was stored. Readers need no
 //! more than the right to read the file. Nothing here traces, and nothing leaves the machine.
 
+pub(crate) mod bound;
 mod cell;
 pub mod central;
 mod connect;
@@ -32,6 +33,7 @@ use std::path::Path;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
 
+pub use bound::Bound;
 pub use damage::set_aside;
 pub use error::{Error, Why};
 pub use forward::{Delivered, Forwarder, Order};

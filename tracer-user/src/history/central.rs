@@ -34,7 +34,7 @@ pub struct Settings {
     /// Whose builds these are. The database says which tenant a role belongs to; an agent that finds another one sends nothing.
     pub tenant: Option<String>,
     /// Builds that started longer ago than this are deleted there; none if absent.
-    #[serde(deserialize_with = "crate::config::bound::number")]
+    #[serde(deserialize_with = "crate::history::bound::number")]
     pub keep_days: Option<u32>,
     /// How long the database may take to connect and for each batch of builds.
     pub timeout_seconds: u32,

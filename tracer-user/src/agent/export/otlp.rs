@@ -15,7 +15,6 @@ mod metric;
 mod partial;
 mod request;
 mod resource;
-mod settings;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -40,7 +39,7 @@ use super::worker::Worker;
 use crate::agent::metrics::Metrics;
 use crate::driver::host;
 
-pub use settings::{BadHeader, Compression, Headers, Settings};
+pub use crate::config::otlp::Settings;
 
 /// Requests that wait at most.
 const REQUESTS: usize = 1024;

@@ -10,21 +10,14 @@ use tracer_core::history::BuildId;
 use tracer_core::origin::TraceId;
 
 use super::Counts;
-use super::otlp::{self, Otlp};
-use super::pushgateway::{self, Pushgateway};
-use super::textfile::{self, Textfile};
+use super::otlp::Otlp;
+use super::pushgateway::Pushgateway;
+use super::textfile::Textfile;
 use crate::agent::metrics::Metrics;
+use crate::config::Exporters;
 
 /// How long an output that is replaced may send what it has.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Which there are to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    pub otlp: Option<otlp::Settings>,
-    pub pushgateway: Option<pushgateway::Settings>,
-    pub textfile: Option<textfile::Settings>,
-}
 
 /// What they are given by the agent.
 #[derive(Clone)]
@@ -46,7 +39,7 @@ pub struct Outputs {
 
 impl Outputs {
     /// Fails where an operator's mistake would otherwise be found when the first build is over.
-    pub fn start(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Self> {
+    pub fn start(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Self> {
         Ok(Self {
             otlp: otlp(wanted, surroundings)?,
             textfile: textfile(wanted, surroundings)?,
@@ -58,8 +51,8 @@ impl Outputs {
     /// What they take the place of ends by itself, within seconds.
     pub fn change(
         &mut self,
-        (before, before_ttl): (&Wanted, Duration),
-        wanted: &Wanted,
+        (before, before_ttl): (&Exporters, Duration),
+        wanted: &Exporters,
         surroundings: &Surroundings,
     ) -> anyhow::Result<()> {
         let has_ttl_changed = before_ttl != surroundings.target_ttl;
@@ -157,18 +150,18 @@ impl Outputs {
     }
 }
 
-fn otlp(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Option<Otlp>> {
+fn otlp(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Otlp>> {
     let start = |it| Otlp::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
     wanted.otlp.as_ref().map(start).transpose()
 }
 
-fn textfile(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
+fn textfile(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
     let start = |it| Textfile::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
     wanted.textfile.as_ref().map(start).transpose()
 }
 
 fn pushgateway(
-    wanted: &Wanted,
+    wanted: &Exporters,
     surroundings: &Surroundings,
 ) -> anyhow::Result<Option<Pushgateway>> {
     let mut spool = surroundings.store.clone().into_os_string();

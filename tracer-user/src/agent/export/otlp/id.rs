@@ -12,7 +12,7 @@ use tracer_core::history::BuildId;
 use tracer_core::model::Build;
 use tracer_core::origin::{Ci, SpanId, TraceContext, TraceId};
 
-use super::settings::ParentSpan;
+use crate::config::otlp::ParentSpan;
 
 /// Where the span of a build is.
 #[derive(Clone, Debug, PartialEq, Eq)]

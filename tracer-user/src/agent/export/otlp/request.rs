@@ -15,8 +15,8 @@ use tracer_core::finished::FinishedTrace;
 
 use super::metric::{self, Period};
 use super::resource::{self, Machine, SCHEMA_URL};
-use super::settings::ParentSpan;
 use super::{id, log, span};
+use crate::config::otlp::ParentSpan;
 
 /// Spans, or series, of one request.
 const ITEMS: usize = 512;

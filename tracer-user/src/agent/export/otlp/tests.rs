@@ -27,9 +27,9 @@ use super::limit::{self, Choice};
 use super::metric::{self, Period};
 use super::request::{self, Request, Signal, Wanted};
 use super::resource::Machine;
-use super::settings::ParentSpan;
 use super::{build, span};
 use crate::agent::metrics::Metrics;
+use crate::config::otlp::ParentSpan;
 use crate::render::sample;
 
 fn machine() -> Machine {
