@@ -4,7 +4,6 @@
 //! last wake-up and no lock is needed. Replay (`replay`) takes the same road from an event to the trace.
 
 mod analyst;
-mod bell;
 mod delay;
 mod handover;
 mod inspector;

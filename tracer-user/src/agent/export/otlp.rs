@@ -35,9 +35,9 @@ use self::request::Wanted;
 use self::resource::Machine;
 use super::Counts;
 use super::client::{Authorization, Client};
-use super::worker::Worker;
 use crate::agent::metrics::Metrics;
 use crate::driver::host;
+use crate::worker::Worker;
 
 pub use crate::config::otlp::Settings;
 

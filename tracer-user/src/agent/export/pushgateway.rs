@@ -21,7 +21,7 @@ use self::seen::Seen;
 use self::spool::{Address, OwnDir, Spool};
 use super::Counts;
 use super::client::{Authorization, Client};
-use super::worker::{Jobs, Worker};
+use crate::worker::{Jobs, Worker};
 
 pub use crate::config::pushgateway::Settings;
 

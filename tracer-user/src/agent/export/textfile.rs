@@ -13,10 +13,10 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::Counts;
-use super::worker::{Jobs, Next, Worker};
 use crate::agent::metrics::{Format, Metrics};
 use crate::clock;
 use crate::replace::{Durability, replace};
+use crate::worker::{Jobs, Next, Worker};
 
 pub use crate::config::textfile::Settings;
 
