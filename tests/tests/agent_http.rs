@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
 use tracer_core::origin::TraceId;
 use tracer_user::agent::http::{Readiness, Served, Server};
@@ -51,8 +52,10 @@ impl Agent {
         let store = dir.path().join("history.db");
         let metrics = Metrics::new(DECADES).unwrap();
         for trace in traces {
-            history::keep(trace, &store).unwrap();
-            metrics.observe(trace, &|_| some_trace()).unwrap();
+            history::keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+            metrics
+                .observe(&FinishedTrace::of(trace.clone()), &|_| some_trace())
+                .unwrap();
         }
         let served = Arc::new(Served {
             metrics: Arc::new(metrics),
@@ -211,7 +214,7 @@ fn hostile_names_stay_within_bounds() {
     agent
         .served
         .metrics
-        .observe(&trace, &|_| some_trace())
+        .observe(&FinishedTrace::of(trace.clone()), &|_| some_trace())
         .unwrap();
     let text = agent.get("/metrics").body;
     promtool(&text);

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tests::agent::Agent;
 use tests::run_gotrace;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
 use tracer_user::history::{Filter, keep, read};
 
@@ -30,7 +31,7 @@ fn fill(store: &Path, hours: &[i64]) {
             boot_to_wall_ns: now_ns - ago * HOUR_NS - start,
             ..trace.trace.clone()
         };
-        assert_eq!(keep(&moved, store).unwrap(), 1);
+        assert_eq!(keep(&FinishedTrace::of(moved.clone()), store).unwrap(), 1);
     }
 }
 

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::otlp::{Received, Receiver, Reply, decode, free_address};
+use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
 use tracer_user::agent::export::Counts;
 use tracer_user::agent::export::otlp::{Otlp, Settings};
@@ -63,7 +64,7 @@ fn a_request_to_a_busy_receiver_is_repeated_unchanged() {
             _ => Reply::ok(),
         });
         let otlp = traces(&receiver);
-        otlp.ended(&replayed("build-go1.27"));
+        otlp.ended(&FinishedTrace::of(replayed("build-go1.27")));
         let counts = wait_for(&otlp, |it| it.waiting == 0);
         assert_eq!((counts.sent, counts.failed), (1, 0), "{status}");
         let requests = receiver.received();
@@ -84,10 +85,10 @@ fn a_refused_request_is_not_retried() {
         });
         let otlp = traces(&receiver);
         let trace = replayed("build-go1.27");
-        otlp.ended(&trace);
+        otlp.ended(&FinishedTrace::of(trace.clone()));
         wait_for(&otlp, |it| it.waiting == 0);
-        // A refused trace does not delay the next one.
-        otlp.ended(&trace);
+        // The next is not held up by it.
+        otlp.ended(&FinishedTrace::of(trace.clone()));
         let counts = otlp.finish(deadline());
         assert_eq!((counts.sent, counts.failed), (1, 1), "{status}");
         assert_eq!(receiver.received().len(), 2, "{status}");
@@ -100,7 +101,7 @@ fn a_partially_accepted_request_is_not_counted_as_delivered() {
     let answer = vec![0x0a, 0x06, 0x08, 0x03, 0x12, 0x02, b'n', b'o'];
     let receiver = Receiver::start(move |_, _| Reply::Now(200, "", answer.clone()));
     let otlp = traces(&receiver);
-    otlp.ended(&replayed("build-go1.27"));
+    otlp.ended(&FinishedTrace::of(replayed("build-go1.27")));
     let counts = otlp.finish(deadline());
     assert_eq!((counts.sent, counts.failed), (0, 1));
     assert_eq!(receiver.received().len(), 1);
@@ -111,8 +112,8 @@ fn an_unreachable_receiver_gets_the_missed_data_later() {
     let address = free_address();
     let otlp = start(&format!("endpoint = \"http://{address}\"\nmetrics = false"));
     let trace = replayed("generate-go1.27");
-    otlp.ended(&trace);
-    // Two builds give one request for spans and one for records each.
+    otlp.ended(&FinishedTrace::of(trace.clone()));
+    // Two builds, each a request for its spans and one for its record.
     wait_for(&otlp, |it| it.waiting == 4);
     let receiver = Receiver::start_at(address, |_, _| Reply::ok());
     wait_for(&otlp, |it| it.sent == 4);
@@ -135,7 +136,7 @@ fn a_hanging_receiver_costs_bounded_memory_and_is_counted() {
     let trace = replayed("build-go1.27");
     let n = 1100;
     for _ in 0..n {
-        otlp.ended(&trace);
+        otlp.ended(&FinishedTrace::of(trace.clone()));
     }
     let Counts {
         sent,
@@ -157,7 +158,7 @@ fn waiting_requests_are_sent_at_shutdown_and_metrics_come_last() {
     let receiver = Receiver::start(|_, _| Reply::ok());
     let otlp = start(&format!("endpoint = \"http://{}\"", receiver.address()));
     for _ in 0..20 {
-        otlp.ended(&replayed("up-to-date-go1.27"));
+        otlp.ended(&FinishedTrace::of(replayed("up-to-date-go1.27")));
     }
     let counts = otlp.finish(deadline());
     assert_eq!((counts.failed, counts.dropped, counts.waiting), (0, 0, 0));
@@ -181,10 +182,10 @@ fn a_header_file_is_read_for_each_request() {
         receiver.address()
     ));
     let trace = replayed("build-go1.27");
-    otlp.ended(&trace);
+    otlp.ended(&FinishedTrace::of(trace.clone()));
     wait_for(&otlp, |it| it.sent == 1);
     fs::write(&file, "Authorization: Bearer two\nA: 2\n").unwrap();
-    otlp.ended(&trace);
+    otlp.ended(&FinishedTrace::of(trace.clone()));
     wait_for(&otlp, |it| it.sent == 2);
     let requests = receiver.received();
     let of = |it: &Received, name: &str| it.header(name).map(str::to_owned);

@@ -5,9 +5,11 @@
 //! therefore does not matter. A missing event leaves a named gap instead of a wrong result.
 
 mod action;
+mod args;
 mod build;
 mod call;
 mod failure;
+mod family;
 mod name;
 mod origin;
 mod output;
@@ -50,7 +52,7 @@ pub struct Context {
 pub(crate) fn role(tools: &BTreeMap<FileId, Tool>, file: FileId, exe: &ByteString) -> Option<Role> {
     match tools.get(&file) {
         Some(tool) => Some(tool.role),
-        None => call::role_by_path(exe),
+        None => args::role_by_path(exe),
     }
 }
 
@@ -194,7 +196,9 @@ impl Correlator {
 
     /// Everything that was seen so far, as builds.
     pub(crate) fn so_far(&self) -> Trace {
-        let mut builds = build::builds(self);
+        let children = self.table.children();
+        let mut builds = build::builds(self, &children);
+        builds.extend(standalone_tools::builds(self, &children));
         builds.sort_by_key(|it| (it.start, it.process));
         let start = self.first.unwrap_or_default();
         Trace {
@@ -268,7 +272,7 @@ impl Correlator {
             return self.ran(process, image).into_iter().collect();
         };
         if role != Role::Go {
-            let path = call::response_file(role, image);
+            let path = args::response_file(role, image);
             let effect = path.map(|path| Effect::ReadResponseFile {
                 process: key,
                 path,
@@ -308,7 +312,7 @@ impl Correlator {
     /// The main package that the `go` command passes to a linker, for a program that it will run. The program itself may be gone before it
     /// can be read.
     fn linked(&self, process: &Process, image: &Image) -> Option<Effect> {
-        let link = call::parsed(Role::Link, process).filter(|it| !it.is_query)?;
+        let link = args::parsed(Role::Link, process).filter(|it| !it.is_query)?;
         self.runner(process)?;
         Some(Effect::ReadBuildInfo {
             process: process.key,
@@ -330,9 +334,9 @@ impl Correlator {
         })
     }
 
-    /// The `go run` or `go tool` that a process runs under.
+    /// The `go run` or `go tool` that a process is under.
     fn runner(&self, process: &Process) -> Option<BuildHead<'_>> {
-        let head = BuildHead::of(self.table.get(build::above(self, process)?)?);
+        let head = BuildHead::of(self.table.get(family::above(self, process)?)?);
         head.is_runner().then_some(head)
     }
 

@@ -199,7 +199,7 @@ pub fn anomalies(trace: &Trace) -> impl Iterator<Item = &Anomaly> {
 }
 
 /// Whether the build is known to have failed; one whose exit was not seen is not.
-pub fn is_failed(build: &Build) -> bool {
+fn is_failed(build: &Build) -> bool {
     State::of(build) == State::Failed
 }
 

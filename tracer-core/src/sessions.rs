@@ -81,25 +81,34 @@ impl Sessions {
 
     /// Applies one event; returns the effects that the rim must carry out.
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
+        let root = match self.scope(&event) {
+            EventScope::One(root) => self.begin(root),
+            EventScope::NoSession => None,
+            EventScope::All => {
+                if let Event::Tool(tool) = &event {
+                    self.tools.insert(tool.file, tool.clone());
+                }
+                return self.apply_to_all(&event);
+            }
+        };
+        self.record_process(&event, root);
+        self.apply_to(root, event)
+    }
+
+    /// Records the session of a process.
+    fn record_process(&mut self, event: &Event, root: Option<ProcKey>) {
         match event {
             Event::Fork(fork) => {
-                let root = self.root_of(fork.parent);
                 self.of.insert(fork.child, root);
-                self.apply_to(root, Event::Fork(fork))
             }
             Event::Exec(exec) => {
-                let root = match self.known(exec.process) {
-                    Some(root) => Some(root),
-                    None => self.join(&exec).or_else(|| self.begin(exec.process)),
-                };
-                let parent = self.is_part(&exec).then_some(exec.parent);
+                self.of.insert(exec.process, root);
+                let parent = self.is_part(exec).then_some(exec.parent);
                 if let Some(session) = self.running.get_mut(&exec.process) {
                     session.parent = parent;
                 }
-                self.apply_to(root, Event::Exec(exec))
             }
             Event::Exit(exit) => {
-                let root = self.root_of(exit.process);
                 self.of.remove(&exit.process);
                 if let Some(root) = root {
                     self.exited.insert(exit.process, root);
@@ -110,49 +119,21 @@ impl Sessions {
                 {
                     session.ended = session.ended.max(Some(exit.at));
                 }
-                self.apply_to(root, Event::Exit(exit))
             }
             Event::Reaped(reaped) => {
-                let root = self.exited.remove(&reaped.process);
-                self.apply_to(root, Event::Reaped(reaped))
+                self.exited.remove(&reaped.process);
             }
-            Event::Rename(rename) => {
-                let root = self.root_of(rename.process);
-                self.apply_to(root, Event::Rename(rename))
-            }
-            Event::Call(call) => {
-                let root = self.root_of(call.process);
-                self.apply_to(root, Event::Call(call))
-            }
-            Event::Lineage(lineage) => {
-                let root = self.known(lineage.process);
-                self.apply_to(root, Event::Lineage(lineage))
-            }
-            Event::Settings(settings) => {
-                let root = self.pending.get(&settings.process).copied();
-                self.apply_to(root, Event::Settings(settings))
-            }
-            Event::ResponseFile(file) => {
-                let root = self.pending.get(&file.process).copied();
-                self.apply_to(root, Event::ResponseFile(file))
-            }
-            Event::Inspected(inspected) => {
-                let root = self.pending.get(&inspected.process).copied();
-                self.apply_to(root, Event::Inspected(inspected))
-            }
-            Event::CheckedOut(answer) => {
-                let root = self.pending.get(&answer.process).copied();
-                self.apply_to(root, Event::CheckedOut(answer))
-            }
-            Event::BuildInfo(answer) => {
-                let root = self.pending.get(&answer.process).copied();
-                self.apply_to(root, Event::BuildInfo(answer))
-            }
-            Event::Tool(tool) => {
-                self.tools.insert(tool.file, tool.clone());
-                self.apply_to_all(&Event::Tool(tool))
-            }
-            Event::Lost(_) | Event::Unreadable(_) => self.apply_to_all(&event),
+            Event::Rename(_)
+            | Event::Call(_)
+            | Event::Lineage(_)
+            | Event::Settings(_)
+            | Event::ResponseFile(_)
+            | Event::Inspected(_)
+            | Event::CheckedOut(_)
+            | Event::BuildInfo(_)
+            | Event::Tool(_)
+            | Event::Lost(_)
+            | Event::Unreadable(_) => {}
         }
     }
 
@@ -289,14 +270,7 @@ impl Sessions {
         role.is_some_and(|it| it != Role::Go)
     }
 
-    /// Adds a tool to the session of tools with the same parent, if there is one.
-    fn join(&mut self, exec: &Exec) -> Option<ProcKey> {
-        let root = self.session_of_siblings(exec)?;
-        self.of.insert(exec.process, Some(root));
-        Some(root)
-    }
-
-    /// The session of tools with the same parent as this one.
+    /// The session of tools that have the same parent as this one.
     fn session_of_siblings(&self, exec: &Exec) -> Option<ProcKey> {
         if !self.is_part(exec) {
             return None;
@@ -306,14 +280,7 @@ impl Sessions {
         session.map(|(root, _)| *root)
     }
 
-    /// The session of a process. A process that ran before it was traced begins a new one.
-    fn root_of(&mut self, process: ProcKey) -> Option<ProcKey> {
-        match self.of.get(&process) {
-            Some(root) => *root,
-            None => self.begin(process),
-        }
-    }
-
+    /// The session that began with this process; a new one, if there is none and there is room.
     fn begin(&mut self, root: ProcKey) -> Option<ProcKey> {
         // An event after the end of a process belongs to its present session. A new session in its place would silently discard the old
         // one.

@@ -19,9 +19,6 @@ mod watch;
 
 use std::time::Duration;
 
-use tracer_core::history::{self, Kept};
-use tracer_core::model::{Build, Trace};
-
 pub use self::config::{Central, Config};
 pub use self::keeper::{WORD as KEEPER_WORD, keep};
 pub use self::watch::watch;
@@ -34,8 +31,3 @@ const REST: Duration = Duration::from_secs(10);
 
 /// Makes a configuration of a file, with what was said elsewhere.
 type Load<'a> = &'a dyn Fn(&File) -> anyhow::Result<Config>;
-
-/// The builds of a trace, as they are kept in the history.
-fn kept(trace: &Trace) -> impl Iterator<Item = (Kept, &Build)> {
-    history::builds(trace).zip(&trace.builds)
-}

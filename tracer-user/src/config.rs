@@ -3,9 +3,12 @@
 //! A mistake is told with file, line and key, and never with the value: it may be a secret. What is decided from the values is not
 //! done here.
 
-pub(crate) mod bound;
+pub mod endpoint;
+mod mistake;
+pub mod otlp;
+pub mod pushgateway;
+pub mod textfile;
 
-use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -16,10 +19,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tracer_binary::budget::{BudgetError, Limit};
 use tracer_core::recording::Detail;
 
-use crate::agent::export::{otlp, pushgateway, textfile};
 use crate::history::{Place, central};
 
-pub use bound::Bound;
+pub use self::endpoint::Endpoint;
+pub use self::mistake::Mistake;
+pub use crate::history::Bound;
 
 /// Read where it is there and no other is named.
 pub const DEFAULT_PATH: &str = "/etc/gotrace/gotrace.toml";
@@ -58,7 +62,24 @@ pub struct Layer {
     pub textfile: Option<textfile::Settings>,
 }
 
+/// Where the agent sends what it knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exporters {
+    pub otlp: Option<otlp::Settings>,
+    pub pushgateway: Option<pushgateway::Settings>,
+    pub textfile: Option<textfile::Settings>,
+}
+
 impl Layer {
+    /// The sections of exporters.
+    pub fn exporters(&self) -> Exporters {
+        Exporters {
+            otlp: self.otlp.clone(),
+            pushgateway: self.pushgateway.clone(),
+            textfile: self.textfile.clone(),
+        }
+    }
+
     /// This one's values, and where it has none, those of the weaker one.
     #[must_use]
     pub fn over(self, weaker: Self) -> Self {
@@ -210,53 +231,6 @@ pub enum Error {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}:{mistake}; `gotrace config example` prints a file with every key", path.display())]
     Mistake { path: PathBuf, mistake: Mistake },
-}
-
-/// What is wrong in a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// From 1.
-    line: usize,
-    /// Absent where the line has none.
-    key: Option<String>,
-    message: String,
-}
-
-impl Mistake {
-    fn new(text: &str, error: &toml::de::Error) -> Self {
-        let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let before = text.get(..at).unwrap_or_default();
-        let start = before.rfind('\n').map_or(0, |it| it + 1);
-        let line = text.get(start..).and_then(|it| it.lines().next());
-        let key = line.and_then(|it| it.split_once('=')).map(|(key, _)| key);
-        Self {
-            line: before.matches('\n').count() + 1,
-            key: key.map(|it| it.trim().to_owned()),
-            message: without_value(error.message()),
-        }
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, key, message } = self;
-        match key {
-            Some(key) => write!(f, "{line}: {key}: {message}"),
-            None => write!(f, "{line}: {message}"),
-        }
-    }
-}
-
-/// `invalid type: string "secret", expected u32` without the secret.
-fn without_value(message: &str) -> String {
-    match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => {
-            let (before, after) = (message.get(..first), message.get(last + 1..));
-            let before = before.unwrap_or_default().trim_end();
-            format!("{before}{}", after.unwrap_or_default())
-        }
-        _ => message.to_owned(),
-    }
 }
 
 #[cfg(test)]

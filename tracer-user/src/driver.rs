@@ -4,13 +4,13 @@
 //! last wake-up and no lock is needed. Replay (`replay`) takes the same road from an event to the trace.
 
 mod analyst;
-mod bell;
 mod delay;
 mod handover;
 mod inspector;
 mod journal;
 mod line;
 mod loaded;
+mod pipeline;
 mod programs;
 mod readers;
 mod recorder;
@@ -19,6 +19,7 @@ mod roots;
 mod self_test;
 pub mod service;
 mod source;
+mod status;
 mod texts;
 mod world;
 
@@ -34,15 +35,18 @@ use tracer_core::model::Trace;
 
 pub use self::analyst::Counts as Analyses;
 use self::inspector::Depth;
+use self::pipeline::Pipeline;
 pub use self::recorder::{Recorder, header as recording_header};
 pub use self::replay::{Replayed, replay};
 pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
 pub(crate) use self::source::host;
-pub use self::source::{Pin, Source, Wanted, Whose, page_size};
+pub use self::source::{Pin, Source, Wanted, Whose};
+pub use self::status::{Events, ObserverStatus};
 use self::world::World;
 use crate::clock;
 use crate::launch::signal::{Received, Signals, stop};
 use crate::launch::{Change, Running};
+pub use crate::proc::page_size;
 use crate::render::Cost;
 
 /// How long processes that outlive the command are still followed.
@@ -80,10 +84,7 @@ pub struct Traced {
 
 /// A live trace.
 struct Live<'a> {
-    source: Source,
-    correlator: Correlator,
-    world: World,
-    recorder: Option<&'a mut Recorder>,
+    pipeline: Pipeline<Correlator, &'a mut Recorder>,
     n_events: u64,
 }
 
@@ -110,13 +111,14 @@ pub fn watch(
             (None, Some(since)) if since.elapsed() <= REAPING => REAPING_TICK,
             (None, _) => TICK,
         };
-        let seen = live.as_ref().map(|it| (&it.source, &it.world));
+        let pipeline = live.as_ref().map(|it| &it.pipeline);
+        let seen = pipeline.map(|it| (&it.source, &it.world));
         let have_changed = wait(signals, seen, timeout)?;
         // First the signals: what the command did before it ended is in the ring by the time its end is known.
-        command.mind(signals, live.as_mut().map(|it| &mut it.source))?;
+        command.mind(signals, live.as_mut().map(|it| &mut it.pipeline.source))?;
         if let Some(live) = &mut live {
             if have_changed {
-                live.source.release_changed();
+                live.pipeline.source.release_changed();
             }
             live.turn();
         }
@@ -157,72 +159,43 @@ fn wait(signals: &Signals, seen: Option<(&Source, &World)>, timeout: Duration) -
 }
 
 impl<'a> Live<'a> {
-    fn new(mut source: Source, recorder: Option<&'a mut Recorder>) -> io::Result<Self> {
-        let found = source.take_found();
+    fn new(source: Source, recorder: Option<&'a mut Recorder>) -> io::Result<Self> {
         let correlator = Correlator::new(source.context());
-        let mut live = Self {
-            source,
-            correlator,
-            // Whoever waits for a command does not wait for numbers that `gotrace analyze` has as well.
-            world: World::new(Depth::Identity)?,
-            recorder,
+        // Whoever waits for a command does not wait for numbers that `gotrace analyze` has as well.
+        let pipeline = Pipeline::new(source, Depth::Identity, correlator, recorder)?;
+        Ok(Self {
+            pipeline,
             n_events: 0,
-        };
-        for tool in found {
-            live.take(Event::Tool(tool));
-        }
-        Ok(live)
+        })
     }
 
     /// Takes all that has come in.
     fn turn(&mut self) {
-        for event in self.source.drain() {
-            self.n_events += 1;
-            self.take(event);
-        }
-        for event in self.world.answers(&mut self.source).into_iter().flatten() {
-            self.take(event);
-        }
-    }
-
-    fn take(&mut self, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
-            if let Some(recorder) = &mut self.recorder {
-                recorder.record(&event);
-            }
-            let ended = event.ended();
-            for effect in self.correlator.apply(event) {
-                if let Some(Ok(event)) = self.world.perform(effect, &mut self.source) {
-                    events.push(event);
-                }
-            }
-            // What was asked about it holds its root as long as it needs it; nobody asks again.
-            if let Some(process) = ended {
-                self.world.forget(process);
-            }
-        }
+        let Self { pipeline, n_events } = self;
+        pipeline.drain(usize::MAX, |_| true, |_| *n_events += 1);
+        pipeline.answer();
     }
 
     fn is_over(&self, since_end: Duration) -> bool {
-        let all_exited = since_end > AFTERMATH || self.correlator.n_running() == 0;
-        let all_read = since_end > READING || self.world.n_pending() == 0;
-        let all_reaped = since_end > REAPING || self.correlator.n_unreaped() == 0;
+        let Pipeline { core, world, .. } = &self.pipeline;
+        let all_exited = since_end > AFTERMATH || core.n_running() == 0;
+        let all_read = since_end > READING || world.n_pending() == 0;
+        let all_reaped = since_end > REAPING || core.n_unreaped() == 0;
         all_exited && all_reaped && all_read
     }
 
     fn finish(mut self) -> Traced {
         self.turn();
-        for lost in self.source.lost() {
-            self.take(Event::Lost(lost));
+        for lost in self.pipeline.source.lost() {
+            self.pipeline.take(Event::Lost(lost));
         }
-        let Self {
+        let Self { pipeline, n_events } = self;
+        let Pipeline {
             source,
-            correlator,
             world,
-            recorder: _,
-            n_events,
-        } = self;
+            core: correlator,
+            log: _,
+        } = pipeline;
         let cost = Cost {
             gotrace_cpu_ns: clock::own_cpu_ns() + world.analyses().cpu_ns,
             events: n_events,

@@ -4,6 +4,7 @@
 //! One process writes at a time, in one transaction a build, so that being killed loses no build that was stored. Readers need no
 //! more than the right to read the file. Nothing here traces, and nothing leaves the machine.
 
+pub(crate) mod bound;
 mod cell;
 pub mod central;
 mod connect;
@@ -24,13 +25,15 @@ mod statement;
 mod store;
 mod tally;
 mod time;
+mod trouble;
 mod writer;
 
 use std::path::Path;
 
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
-use tracer_core::model::Trace;
 
+pub use bound::Bound;
 pub use damage::set_aside;
 pub use error::{Error, Why};
 pub use forward::{Delivered, Forwarder, Order};
@@ -44,16 +47,17 @@ pub use spool::Forgone;
 pub use store::{Retained, Store};
 pub use tally::Tally;
 pub use time::{BadTime, Moment, ago, date};
+pub use trouble::Trouble;
 pub use writer::{Counts, Writer};
 
 /// Where the history is if nobody says otherwise.
 pub const DEFAULT_STORE: &str = "/var/lib/gotrace/history.db";
 
 /// Stores every build of a trace that is over; returns how many. Storing a trace again changes nothing.
-pub fn keep(trace: &Trace, path: &Path) -> Result<usize, Error> {
+pub fn keep(finished: &FinishedTrace, path: &Path) -> Result<usize, Error> {
     let mut store = Store::open(path)?;
     let mut n = 0;
-    for kept in history::builds(trace) {
+    for kept in history::builds(finished) {
         store.finish(&kept)?;
         n += 1;
     }

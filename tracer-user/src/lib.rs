@@ -4,6 +4,7 @@
 //! name aya, and only `main` ends the process.
 
 pub mod agent;
+mod backoff;
 pub mod bpf;
 pub mod cli;
 mod clock;
@@ -22,3 +23,5 @@ mod replace;
 pub mod sandbox;
 pub mod summary;
 pub mod toolchain;
+mod wakeup;
+mod worker;

@@ -38,9 +38,12 @@ pub(crate) fn is_there(process: ProcKey) -> bool {
 pub(crate) fn own_resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|it| it.parse().ok());
-    pages
-        .unwrap_or(0_u64)
-        .saturating_mul(crate::driver::page_size())
+    pages.unwrap_or(0_u64).saturating_mul(page_size())
+}
+
+/// Of this machine, in bytes.
+pub fn page_size() -> u64 {
+    u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 /// Memory that is free but kept by the allocator goes back to the system. Worth it after much was done at once: what was parsed at the

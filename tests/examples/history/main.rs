@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept, Limits};
 use tracer_core::model::Trace;
 use tracer_user::driver;
@@ -56,7 +57,8 @@ fn write(store: &Path, recordings: &[&str]) -> Result<(), AnyError> {
     let (writer, n_cut_off) = Writer::start(store, 16, |error| eprintln!("{error}"))?;
     println!("cut off {n_cut_off}");
     for (n, trace) in (0..).zip(traces.iter().cycle()) {
-        let kept: Vec<Kept> = history::builds(&moved(trace, now()?.wrapping_add(n))).collect();
+        let kept: Vec<Kept> =
+            history::builds(&FinishedTrace::of(moved(trace, now()?.wrapping_add(n)))).collect();
         for it in &kept {
             writer.begin(it.entry.clone());
         }
@@ -98,7 +100,7 @@ fn fill(store: &Path, n: &str, recordings: &[&str]) -> Result<(), AnyError> {
         for build in &mut trace.builds {
             build.module = Some(format!("example.com/service-{}", ago % PROJECTS));
         }
-        for kept in history::builds(&trace) {
+        for kept in history::builds(&FinishedTrace::of(trace.clone())) {
             store.finish(&kept)?;
         }
     }

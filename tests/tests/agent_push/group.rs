@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracer_core::event::Status;
+use tracer_core::finished::FinishedTrace;
 
 use crate::gateway::Gateway;
 use crate::harness::{DAY, Push, built, promtool, recorded, request, target};
@@ -15,7 +16,7 @@ fn a_target_is_a_group_that_names_no_machine() {
     let gateway = Gateway::start();
     let push = Push::to(&gateway.url(), DAY, silent);
     let trace = built(10);
-    push.output.ended(&trace);
+    push.output.ended(&FinishedTrace::of(trace.clone()));
     let target = target();
     assert!(target.contains('/'), "{target}");
     let group = gateway.wait_for(&target, |_| true);
@@ -59,7 +60,7 @@ fn names_with_special_characters_are_valid_groups() {
                 output.package = Some(name.into());
             }
         }
-        push.output.ended(&trace);
+        push.output.ended(&FinishedTrace::of(trace.clone()));
     }
     for target in ["plain", "a b", "..", "größe/%2f?#", "\"\\\\u{a}"] {
         gateway.wait_for(target, |it| it.labels.len() == 2);
@@ -81,8 +82,8 @@ fn a_failed_build_is_reported_for_its_expected_target() {
         build.outputs.clear();
         build.status = Some(Status::Code(1));
     }
-    push.output.ended(&good);
-    push.output.ended(&bad);
+    push.output.ended(&FinishedTrace::of(good.clone()));
+    push.output.ended(&FinishedTrace::of(bad.clone()));
     let group = gateway.wait_for(&target(), |it| {
         it.families["go_build_last_success"] == [0.0]
     });
@@ -95,7 +96,8 @@ fn a_failed_build_is_reported_for_its_expected_target() {
 fn test_runs_make_no_group() {
     let gateway = Gateway::start();
     let push = Push::to(&gateway.url(), DAY, silent);
-    push.output.ended(&recorded("test-go1.27"));
+    push.output
+        .ended(&FinishedTrace::of(recorded("test-go1.27")));
     let (counts, _) = push.finish();
     assert_eq!((counts.sent, counts.waiting), (0, 0));
     assert_eq!(gateway.groups(), []);
@@ -105,7 +107,7 @@ fn test_runs_make_no_group() {
 fn a_group_is_deleted_when_its_target_is_no_longer_built() {
     let gateway = Gateway::start();
     let push = Push::to(&gateway.url(), Duration::from_secs(3), silent);
-    push.output.ended(&built(0));
+    push.output.ended(&FinishedTrace::of(built(0)));
     push.wait_for("a push", |it| it.sent >= 1);
     gateway.wait_to_be_empty();
     assert_eq!(push.files(), Vec::<String>::new());
@@ -118,14 +120,14 @@ fn an_old_group_is_deleted_after_a_restart_unless_another_machine_has_pushed_it(
     let mut dirs = Vec::new();
     for _ in 0..2 {
         let push = Push::to(&gateway.url(), DAY, silent);
-        push.output.ended(&built(100));
+        push.output.ended(&FinishedTrace::of(built(100)));
         push.wait_for("a push", |it| it.sent == 1);
         dirs.push(push.finish().1);
     }
     // Simulates the other machine, which builds the target once more.
     let (mine, theirs) = (dirs.remove(0), dirs.remove(0));
     let other = Push::restart(theirs, &gateway.url(), DAY, silent);
-    other.output.ended(&built(1));
+    other.output.ended(&FinishedTrace::of(built(1)));
     other.wait_for("a push", |it| it.sent == 1);
     let before = gateway.wait_for(&target, |_| true);
     let (_, theirs) = other.finish();
@@ -150,7 +152,7 @@ fn groups_of_other_clients_stay() {
     let put = "PUT /metrics/job/backup HTTP/1.0\r\ncontent-length: 4\r\n\r\na 1\n";
     request(gateway.0.address, put);
     let push = Push::to(&gateway.url(), Duration::from_millis(1), silent);
-    push.output.ended(&built(5));
+    push.output.ended(&FinishedTrace::of(built(5)));
     push.finish();
     assert_eq!(gateway.groups().len(), 1);
 }

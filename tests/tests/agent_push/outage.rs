@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+use tracer_core::finished::FinishedTrace;
 
 use tracer_user::agent::export::pushgateway::{Pushgateway, Settings};
 
@@ -55,10 +56,10 @@ fn take_request(stream: &mut TcpStream, answer: &str) -> String {
 fn a_gateway_that_returns_gets_only_the_newest_push() {
     let address = free_address();
     let push = Push::to(&format!("http://{address}"), DAY, silent);
-    push.output.ended(&built(300));
+    push.output.ended(&FinishedTrace::of(built(300)));
     push.wait_for("a failure", |it| it.failed >= 1 && it.waiting == 1);
-    push.output.ended(&built(200));
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(200)));
+    push.output.ended(&FinishedTrace::of(built(100)));
     let gateway = Gateway::start_at(address);
     let newest = gateway.wait_for(&target(), |_| true);
     let age = newest.families["push_time_seconds"][0]
@@ -73,7 +74,7 @@ fn waiting_pushes_survive_the_agent() {
     let address = free_address();
     let url = format!("http://{address}");
     let push = Push::to(&url, DAY, silent);
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(100)));
     push.wait_for("a failure", |it| it.failed >= 1 && it.waiting == 1);
     let (counts, dir) = push.finish();
     assert_eq!((counts.sent, counts.waiting), (0, 1));
@@ -93,9 +94,9 @@ fn a_silent_gateway_costs_one_file_and_is_counted() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let push = Push::to(&url, DAY, silent);
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(100)));
     for _ in 0..1000 {
-        push.output.ended(&built(50));
+        push.output.ended(&FinishedTrace::of(built(50)));
     }
     push.wait_for("a failure", |it| it.failed >= 1);
     let (counts, dir) = push.finish();
@@ -111,9 +112,9 @@ fn a_refused_push_is_retried_only_with_the_next_build() {
         answering("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbad");
     let tell: fn(&str) = |it| printed(&LINES).push(it.to_owned());
     let push = Push::to(&format!("http://{address}"), DAY, tell);
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(100)));
     push.wait_for("a refusal", |it| it.failed == 1 && it.waiting == 1);
-    push.output.ended(&built(50));
+    push.output.ended(&FinishedTrace::of(built(50)));
     push.wait_for("a second refusal", |it| it.failed == 2);
     let (counts, _) = push.finish();
     assert_eq!(counts.failed, 2);
@@ -132,7 +133,7 @@ fn a_push_to_a_busy_gateway_is_retried() {
     let (address, heads) =
         answering("HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
     let push = Push::to(&format!("http://{address}"), DAY, silent);
-    push.output.ended(&built(100));
+    push.output.ended(&FinishedTrace::of(built(100)));
     push.wait_for("a failure", |it| it.failed == 1 && it.waiting == 1);
     assert_eq!(heads.try_iter().count(), 3);
 }
@@ -174,7 +175,7 @@ fn no_secret_is_shown_or_stored() {
     for (n, settings) in all.iter().enumerate() {
         let spool = dir.path().join(n.to_string());
         let output = Pushgateway::start(settings, &spool, DAY, tell).unwrap();
-        output.ended(&built(10));
+        output.ended(&FinishedTrace::of(built(10)));
         crate::harness::wait_for("a failure", || {
             let counts = output.counts();
             (counts.failed == 1)

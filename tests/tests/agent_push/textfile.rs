@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracer_core::finished::FinishedTrace;
 
 use tracer_user::agent::export::textfile::{Settings, Textfile};
 use tracer_user::agent::metrics::Metrics;
@@ -24,8 +25,10 @@ fn node_exporter_shows_the_written_file() {
         every_seconds: 1,
     };
     let textfile = Textfile::start(&settings, Arc::clone(&metrics), |_| {}).unwrap();
-    metrics.observe(&built(10), &|_| None).unwrap();
-    let text = wait_for("the file contains the build", || {
+    metrics
+        .observe(&FinishedTrace::of(built(10)), &|_| None)
+        .unwrap();
+    let text = wait_for("the file has the build", || {
         let text = fs::read_to_string(&file).unwrap();
         let has_build = text.contains("\ngo_build_builds_total{");
         if has_build { Ok(text) } else { Err(text) }
@@ -57,8 +60,10 @@ fn node_exporter_shows_the_written_file() {
         "{page}"
     );
 
-    // The agent writes the file once more at its end, with the last values.
-    metrics.observe(&built(0), &|_| None).unwrap();
+    // At the end once more, with what came last.
+    metrics
+        .observe(&FinishedTrace::of(built(0)), &|_| None)
+        .unwrap();
     let counts = textfile.finish(Instant::now() + Duration::from_mins(1));
     assert!(counts.sent >= 2 && counts.failed == 0, "{counts:?}");
     let text = fs::read_to_string(&file).unwrap();

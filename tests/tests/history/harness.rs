@@ -8,6 +8,7 @@ use std::process::Output;
 use rusqlite::Connection;
 use serde_json::Value;
 use tests::run_gotrace;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
 use tracer_core::model::Trace;
 
@@ -50,7 +51,9 @@ pub(crate) fn moved(trace: &Trace, to_ns: i64) -> Trace {
 pub(crate) fn small_builds(n: i64) -> Vec<Kept> {
     let trace = replayed("up-to-date-go1.27");
     (1..=n)
-        .flat_map(|n| history::builds(&moved(&trace, n * SECOND)).collect::<Vec<_>>())
+        .flat_map(|n| {
+            history::builds(&FinishedTrace::of(moved(&trace, n * SECOND))).collect::<Vec<_>>()
+        })
         .collect()
 }
 

@@ -111,7 +111,7 @@ fn a_killed_writer_loses_no_stored_build_and_damages_nothing() {
     assert!(lost.is_empty(), "{lost:?}");
     for id in whole.iter().step_by(10) {
         let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
-        assert!(shown.trace.is_some());
+        assert!(shown.finished.is_some());
     }
     print_figure(
         "history: writer killed at any moment",

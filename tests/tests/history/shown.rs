@@ -6,6 +6,7 @@ use std::process::Command;
 
 use expect_test::{expect, expect_file};
 use serde_json::Value;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
 use tracer_user::history::{Filter, Store, keep, read};
 use tracer_user::render::Style;
@@ -22,9 +23,13 @@ fn every_recorded_build_is_listed_and_shown_unchanged() {
     let (mut n_builds, mut n_compared) = (0, 0);
     for name in recordings() {
         let trace = replayed(&name);
-        assert_eq!(keep(&trace, &store).unwrap(), trace.builds.len(), "{name}");
+        assert_eq!(
+            keep(&FinishedTrace::of(trace.clone()), &store).unwrap(),
+            trace.builds.len(),
+            "{name}"
+        );
         n_builds += trace.builds.len();
-        for kept in history::builds(&trace) {
+        for kept in history::builds(&FinishedTrace::of(trace.clone())) {
             let output = gotrace_show(&store, &["--color", "never", kept.entry.id.as_str()]);
             assert!(output.status.success(), "{name}: {output:?}");
             let shown = String::from_utf8(output.stdout).unwrap();
@@ -52,7 +57,7 @@ fn filters_exclude_other_builds_and_the_newest_comes_first() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     for name in recordings() {
-        keep(&replayed(&name), &store).unwrap();
+        keep(&FinishedTrace::of(replayed(&name)), &store).unwrap();
     }
     let all = listed(&store, &[]);
     let starts: Vec<i64> = all
@@ -125,11 +130,18 @@ fn a_list_has_aligned_columns() {
         "up-to-date-go1.27",
     ];
     for (hours, name) in (1..).zip(names) {
-        keep(&moved(&replayed(name), now - hours * 3600 * SECOND), &store).unwrap();
+        keep(
+            &FinishedTrace::of(moved(&replayed(name), now - hours * 3600 * SECOND)),
+            &store,
+        )
+        .unwrap();
     }
     let mut writer = Store::open(&store).unwrap();
-    let kept: Vec<Kept> =
-        history::builds(&moved(&replayed("cgo-go1.27"), now - 90 * SECOND)).collect();
+    let kept: Vec<Kept> = history::builds(&FinishedTrace::of(moved(
+        &replayed("cgo-go1.27"),
+        now - 90 * SECOND,
+    )))
+    .collect();
     writer.begin(&kept[0].entry).unwrap();
     let (entries, has_more) = read(&store, |it| it.list(&Filter::default())).unwrap();
     assert!(!has_more);
@@ -153,14 +165,22 @@ fn an_output_is_compared_with_the_previous_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let mut trace = moved(&replayed("build-go1.27"), 1000 * SECOND);
-    keep(&trace, &store).unwrap();
-    let first = history::builds(&trace).next().unwrap().entry.id;
+    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    let first = history::builds(&FinishedTrace::of(trace.clone()))
+        .next()
+        .unwrap()
+        .entry
+        .id;
     trace = moved(&trace, 2000 * SECOND);
     let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
     let before = artifact.size;
     artifact.size += before / 10;
-    keep(&trace, &store).unwrap();
-    let second = history::builds(&trace).next().unwrap().entry.id;
+    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    let second = history::builds(&FinishedTrace::of(trace.clone()))
+        .next()
+        .unwrap()
+        .entry
+        .id;
     let output = gotrace_show(&store, &["--format", "json", second.as_str()]);
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(shown["previous"][0]["build"], first.as_str());
@@ -174,8 +194,12 @@ fn an_output_is_compared_with_the_previous_one() {
     // An output with other build settings is a different output.
     trace = moved(&trace, 3000 * SECOND);
     trace.builds[0].command.flags.clear();
-    keep(&trace, &store).unwrap();
-    let third = history::builds(&trace).next().unwrap().entry.id;
+    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    let third = history::builds(&FinishedTrace::of(trace.clone()))
+        .next()
+        .unwrap()
+        .entry
+        .id;
     let output = gotrace_show(&store, &["--format", "json", third.as_str()]);
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(shown["previous"][0], Value::Null);
@@ -215,7 +239,7 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     for name in ["build-go1.27", "generate-go1.27", "compile-error-go1.27"] {
-        keep(&replayed(name), &store).unwrap();
+        keep(&FinishedTrace::of(replayed(name)), &store).unwrap();
     }
     let judge = |name: &str, document: &[u8]| {
         let file = dir.path().join("document.json");

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rusqlite::Connection;
 use tests::gotrace_command;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Limits};
 use tracer_core::model::State;
 use tracer_user::history::{Counts, Filter, Store, Writer, keep, read};
@@ -21,10 +22,10 @@ fn storing_a_build_again_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let trace = replayed("generate-go1.27");
-    keep(&trace, &store).unwrap();
+    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
     let (before, dump) = (listed(&store, &[]), contents(&store));
-    keep(&trace, &store).unwrap();
-    for kept in history::builds(&trace) {
+    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    for kept in history::builds(&FinishedTrace::of(trace.clone())) {
         Store::open(&store).unwrap().begin(&kept.entry).unwrap();
     }
     assert_eq!(Store::open(&store).unwrap().recover().unwrap(), 0);

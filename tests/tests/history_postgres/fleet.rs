@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
 use tracer_user::history::central::{self, Settings};
 
@@ -33,7 +34,8 @@ fn agents_can_start_and_write_at_the_same_time() {
                         round * MACHINES + n + 100
                     };
                     let trace = moved(trace, (at + 1) * 100 * SECOND);
-                    let builds: Vec<Kept> = history::builds(&trace).collect();
+                    let builds: Vec<Kept> =
+                        history::builds(&FinishedTrace::of(trace.clone())).collect();
                     for kept in &builds {
                         machine.store().begin(&kept.entry).unwrap();
                     }
@@ -58,7 +60,8 @@ fn an_output_is_compared_with_the_last_one_of_any_machine() {
     let (first, second) = (Machine::new(), Machine::new());
     let ids: Vec<String> = [(&first, 1000), (&second, 2000)]
         .map(|(machine, at)| {
-            let builds: Vec<Kept> = history::builds(&moved(&trace, at * SECOND)).collect();
+            let builds: Vec<Kept> =
+                history::builds(&FinishedTrace::of(moved(&trace, at * SECOND))).collect();
             machine.finish(&builds);
             machine.deliver(server.address("admin"));
             builds[0].entry.id.to_string()
@@ -84,7 +87,9 @@ fn one_agent_at_a_time_deletes_old_builds() {
     let now = i64::try_from(now.as_nanos()).unwrap();
     let trace = replayed("up-to-date-go1.27");
     let builds: Vec<Kept> = (0..20)
-        .flat_map(|n| history::builds(&moved(&trace, now - n * DAY)).collect::<Vec<_>>())
+        .flat_map(|n| {
+            history::builds(&FinishedTrace::of(moved(&trace, now - n * DAY))).collect::<Vec<_>>()
+        })
         .collect();
     let machine = Machine::new();
     machine.finish(&builds);
@@ -95,7 +100,9 @@ fn one_agent_at_a_time_deletes_old_builds() {
         ..Settings::default()
     };
     let others = Machine::new();
-    others.finish(&history::builds(&moved(&trace, now + SECOND)).collect::<Vec<_>>());
+    others.finish(
+        &history::builds(&FinishedTrace::of(moved(&trace, now + SECOND))).collect::<Vec<_>>(),
+    );
     let forwarder = others.forward_with(
         server.address("admin"),
         settings,

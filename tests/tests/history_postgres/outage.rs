@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::figures::{print_figure, size};
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
 
 use crate::harness::{SECOND, assert_intact, listed, moved, replayed, small_builds};
@@ -52,9 +53,9 @@ fn endless_builds() -> impl Iterator<Item = Vec<Kept>> {
         "compile-error-go1.27",
     ]
     .map(replayed);
-    (1..)
-        .zip(traces.into_iter().cycle())
-        .map(|(n, trace)| history::builds(&moved(&trace, n * 10 * SECOND)).collect())
+    (1..).zip(traces.into_iter().cycle()).map(|(n, trace)| {
+        history::builds(&FinishedTrace::of(moved(&trace, n * 10 * SECOND))).collect()
+    })
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
+use tracer_core::finished::FinishedTrace;
 
 use rusqlite::Connection;
 use tests::run_gotrace;
@@ -21,7 +22,7 @@ fn the_central_history_lists_and_shows_every_recorded_build_as_the_file_does() {
     let server = Server::start();
     let machine = Machine::new();
     for name in recordings() {
-        keep(&replayed(&name), &machine.path()).unwrap();
+        keep(&FinishedTrace::of(replayed(&name)), &machine.path()).unwrap();
     }
     let counts = machine.deliver(server.address("admin"));
     let (file, central) = (machine.path(), server.url("admin"));
@@ -114,7 +115,11 @@ fn the_printed_schema_equals_the_created_one() {
     let output = psql(&server.url("admin"), &printed);
     assert!(output.status.success(), "{output:?}");
     let machine = Machine::new();
-    keep(&replayed("build-go1.27"), &machine.path()).unwrap();
+    keep(
+        &FinishedTrace::of(replayed("build-go1.27")),
+        &machine.path(),
+    )
+    .unwrap();
     machine.deliver(server.address("admin"));
     assert_eq!(server.count("build"), 1);
     assert_eq!(server.count("target"), 1);
@@ -128,7 +133,11 @@ fn the_printed_schema_equals_the_created_one() {
 fn a_repeated_delivery_changes_nothing() {
     let server = Server::start();
     let machine = Machine::new();
-    keep(&replayed("generate-go1.27"), &machine.path()).unwrap();
+    keep(
+        &FinishedTrace::of(replayed("generate-go1.27")),
+        &machine.path(),
+    )
+    .unwrap();
     machine.deliver(server.address("admin"));
     let rows = || {
         ["build", "target", "detail"].map(|it| {
@@ -150,7 +159,11 @@ fn a_repeated_delivery_changes_nothing() {
     assert_eq!(rows(), before);
     // Another machine delivers the same builds: their recording was replayed there.
     let other = Machine::new();
-    keep(&replayed("generate-go1.27"), &other.path()).unwrap();
+    keep(
+        &FinishedTrace::of(replayed("generate-go1.27")),
+        &other.path(),
+    )
+    .unwrap();
     other.deliver(server.address("admin"));
     assert_eq!(rows(), before);
 }

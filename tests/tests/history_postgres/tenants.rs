@@ -1,6 +1,7 @@
 //! One tenant's role tries every kind of SQL statement on another tenant's builds.
 
 use std::path::Path;
+use tracer_core::finished::FinishedTrace;
 
 use crate::harness::{listed, replayed, small_builds};
 use crate::server::{Machine, Server, psql, wait_for};
@@ -19,7 +20,11 @@ fn two_teams() -> (Server, Machine) {
         assert!(output.status.success(), "{output:?}");
     }
     let machine = Machine::new();
-    keep(&replayed("build-go1.27"), &machine.path()).unwrap();
+    keep(
+        &FinishedTrace::of(replayed("build-go1.27")),
+        &machine.path(),
+    )
+    .unwrap();
     machine.finish(&small_builds(30));
     let settings = Settings {
         tenant: Some("a".to_owned()),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tests::figures::print_figure;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
 use tracer_core::model::Trace;
 use tracer_user::history::{Filter, Writer, read};
@@ -44,7 +45,7 @@ fn clock_jumps_neither_duplicate_builds_nor_change_their_durations() {
             boot_to_wall_ns,
             ..trace.clone()
         };
-        for kept in history::builds(&moved) {
+        for kept in history::builds(&FinishedTrace::of(moved.clone())) {
             writer.begin(kept.entry.clone());
             jumped.push(kept.entry.id.to_string());
             writer.finish(kept);
@@ -62,7 +63,8 @@ fn clock_jumps_neither_duplicate_builds_nor_change_their_durations() {
     assert_eq!(found, jumped);
     for id in &found {
         let shown = read(&store, |it| it.show(&id.parse()?)).unwrap();
-        let shown = shown.trace.unwrap();
+        let shown = shown.finished.unwrap();
+        let shown = shown.trace();
         assert_eq!(shown.end.0 - shown.start.0, trace.end.0 - trace.start.0);
     }
     print_figure(

@@ -121,10 +121,10 @@ pub(super) fn fail_install(
     process: &Process,
 ) -> Option<ByteString> {
     let failed = action(output::uninstalled(correlator, process)?)?;
-    let is_it = |it: &&mut Action| {
+    let is_wrapped_program = |it: &&mut Action| {
         (it.start, &it.mode, &it.package) == (failed.start, &failed.mode, &failed.package)
     };
-    actions.iter_mut().find(is_it)?.outcome = Outcome::Failed;
+    actions.iter_mut().find(is_wrapped_program)?.outcome = Outcome::Failed;
     failed.package
 }
 

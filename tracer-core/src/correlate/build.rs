@@ -10,41 +10,26 @@ use crate::model::{
 };
 use crate::origin::{Ci, TraceContext};
 
-use super::failure::{Children, Seen};
+use super::failure::Seen;
+use super::family::{Children, Family, is_go, linked};
 use super::name::Names;
 use super::process::{Image, Process, total};
-use super::purpose::BuildHead;
-use super::{Correlator, action, call, failure, losses, output, setting, standalone_tools};
+use super::{Correlator, action, call, failure, losses, output, purpose, setting};
 
-/// A `go` process and the processes that it started.
-pub(super) struct Family<'a> {
-    pub(super) head: BuildHead<'a>,
-    /// The nearest `go` process above.
-    pub(super) above: Option<ProcKey>,
-    /// The children of all processes.
-    pub(super) children: &'a Children,
-    /// Every process under it that is not under a nested `go`. Programs run for the user are included, but not the processes under them.
-    pub(super) members: Vec<&'a Process>,
-    /// Packages of test binaries, by the path that the linker wrote.
-    pub(super) linked: BTreeMap<ByteString, ByteString>,
-}
-
-/// All builds of a trace, including those of tools with no `go` above them.
-pub(super) fn builds(correlator: &Correlator) -> Vec<Build> {
-    let children = correlator.table.children();
+/// All builds of a trace, but those of tools with no `go` above them.
+pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build> {
     let commands = correlator
         .table
         .processes()
         .filter(|it| is_go(correlator, it));
     let (mut builds, others): (Vec<Build>, Vec<Build>) = commands
-        .map(|head| build(correlator, &family(correlator, head, &children)))
+        .map(|head| build(correlator, &Family::of(correlator, head, children)))
         .partition(is_build);
     let others: BTreeMap<ProcKey, Option<ProcKey>> =
         others.iter().map(|it| (it.process, it.parent)).collect();
     for build in &mut builds {
         build.parent = nearest(build.parent, &others);
     }
-    builds.extend(standalone_tools::builds(correlator, &children));
     builds
 }
 
@@ -78,97 +63,6 @@ fn nearest(
             Some(above) => at = *above,
             None => return at,
         }
-    }
-    None
-}
-
-/// True if the process is a `go` command that does work.
-pub(super) fn is_go(correlator: &Correlator, process: &Process) -> bool {
-    correlator.role(process) == Some(Role::Go) && !process.is_telemetry()
-}
-
-fn family<'a>(correlator: &'a Correlator, head: &'a Process, children: &'a Children) -> Family<'a> {
-    let above = above(correlator, head);
-    let head = BuildHead::of(head);
-    let members = below(correlator, &head, children);
-    let linked = match head.command() {
-        "test" => linked(correlator, &members),
-        _ => BTreeMap::new(),
-    };
-    Family {
-        head,
-        above,
-        children,
-        members,
-        linked,
-    }
-}
-
-fn linked(correlator: &Correlator, members: &[&Process]) -> BTreeMap<ByteString, ByteString> {
-    let links = members.iter().filter_map(|it| {
-        let role = correlator.role(it).filter(|it| *it == Role::Link)?;
-        let link = call::parsed(role, it)?;
-        Some((link.output?, link.package?))
-    });
-    links.collect()
-}
-
-/// Every process under a process, in order of start. Processes under a nested `go` or under a program run for the user are left out.
-pub(super) fn below<'a>(
-    correlator: &'a Correlator,
-    head: &BuildHead<'a>,
-    children: &Children,
-) -> Vec<&'a Process> {
-    let is_for_user = |it: &Process| call::kind(correlator, it, head).is_for_user();
-    let mut members = descend(correlator, head.process, children, |it| !is_for_user(it));
-    members.sort_by_key(|it| (it.start, it.key));
-    members
-}
-
-/// Every process under a process, in no order, except nested `go` commands and the processes under them.
-pub(super) fn under<'a>(
-    correlator: &'a Correlator,
-    process: &Process,
-    children: &Children,
-) -> Vec<&'a Process> {
-    descend(correlator, process, children, |_| true)
-}
-
-/// The processes under a process, without nested `go` commands. The walk continues below a process if `goes_on` is true for it.
-fn descend<'a>(
-    correlator: &'a Correlator,
-    top: &Process,
-    children: &Children,
-    goes_on: impl Fn(&Process) -> bool,
-) -> Vec<&'a Process> {
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::from([top.key]);
-    let mut next = vec![top.key];
-    while let Some(key) = next.pop() {
-        let below = children.get(&key).into_iter().flatten();
-        for process in below.filter_map(|it| correlator.table.get(*it)) {
-            if is_go(correlator, process) || !seen.insert(process.key) {
-                continue;
-            }
-            found.push(process);
-            if goes_on(process) {
-                next.push(process.key);
-            }
-        }
-    }
-    found
-}
-
-/// The nearest `go` process above this one.
-pub(super) fn above(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
-    let mut seen = BTreeSet::from([process.key]);
-    let mut at = process.parent;
-    while let Some(key) = at.filter(|it| seen.insert(*it)) {
-        let parent = correlator.table.get(key)?;
-        if is_go(correlator, parent) {
-            return Some(key);
-        }
-        at = parent.parent;
     }
     None
 }
@@ -257,7 +151,7 @@ fn usage(correlator: &Correlator, family: &Family<'_>) -> Usage {
             .members
             .iter()
             .copied()
-            .filter(|it| !call::kind(correlator, it, &family.head).is_for_user())
+            .filter(|it| !purpose::kind(correlator, it, &family.head).is_for_user())
             .chain([family.head.process]),
     )
 }

@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::byte_string::ByteString;
-use crate::event::{Captured, ProcKey, Role};
-use crate::golang::c_tool;
-use crate::golang::tool::{self, ToolArgs};
+use crate::event::ProcKey;
 use crate::model::{CallKind, ToolCall};
 
 use super::Correlator;
-use super::build::{self, Family};
+use super::args::parsed;
+use super::family::{self, Family};
 use super::process::{Image, Process, total};
-use super::purpose::{self, BuildHead, Purpose};
+use super::purpose::{self, BuildHead};
 
 /// The tool run of a process; `None` if the process never executed a program, or is the `go` command's own helper.
 pub(super) fn call(
@@ -24,7 +23,7 @@ pub(super) fn call(
     let args = correlator
         .role(process)
         .and_then(|role| parsed(role, process));
-    let kind = kind(correlator, process, head);
+    let kind = purpose::kind(correlator, process, head);
     let is_query = match &args {
         Some(args) => args.is_query,
         None => asks_compiler(process, image, kind, head),
@@ -47,7 +46,7 @@ pub(super) fn call(
         status: process.end.as_ref().map(|it| it.status),
         // A process under a program of the user belongs to that program and is not a separate call.
         usage: if kind.is_for_user() {
-            let under = build::under(correlator, process, family.children);
+            let under = family::under(correlator, process, family.children);
             total(under.into_iter().chain([process]))
         } else {
             process.usage
@@ -78,45 +77,7 @@ fn asks_compiler(process: &Process, image: &Image, kind: CallKind, head: &BuildH
         && image.set("TOOLEXEC_IMPORTPATH").is_none()
 }
 
-/// The kind of a process under the `go` process `head`.
-pub(super) fn kind(correlator: &Correlator, process: &Process, head: &BuildHead<'_>) -> CallKind {
-    let Some(image) = process.image() else {
-        return CallKind::Other;
-    };
-    if let Some(role) = correlator.role(process) {
-        return kind_of(role);
-    }
-    let by_name = || c_tool::kind(image.exe.as_bytes()).unwrap_or(CallKind::Other);
-    if process.parent != Some(head.process.key) {
-        return by_name();
-    }
-    match purpose::of(correlator, process, head) {
-        Purpose::Tool(role) => kind_of(role),
-        Purpose::C => CallKind::Cc,
-        Purpose::Test => CallKind::Test,
-        Purpose::Program => CallKind::Program,
-        Purpose::Generator => CallKind::Generate,
-        // The tool runs below the wrapper, and is counted there.
-        Purpose::Wrapper(_) | Purpose::Other => by_name(),
-    }
-}
-
-/// A tool's arguments as meant, including those in its response file.
-pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
-    let image = process.image()?;
-    let from_file = process.response.as_ref().and_then(Captured::get);
-    Some(match from_file {
-        Some(lines) => ToolArgs::parse(
-            role,
-            &ToolArgs::expand(&image.argv, lines),
-            &image.env,
-            image.cwd.as_ref(),
-        ),
-        None => ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()),
-    })
-}
-
-/// The nearest process above that executed a program. A shell forks itself for a part of a script, and that part may start tools.
+/// The nearest process above that ran a program. A shell forks itself for a part of a script, and that part may start tools.
 fn started_by(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
     let mut at = process.parent?;
     let mut seen = BTreeSet::from([process.key]);
@@ -128,61 +89,4 @@ fn started_by(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
         }
     }
     None
-}
-
-/// A file that a compiler was given, and its package.
-pub(super) struct SourceFile {
-    pub(super) file: ByteString,
-    pub(super) package: ByteString,
-}
-
-/// A source file of the package that a compiler worked on.
-pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<SourceFile> {
-    let role = correlator.role(process).filter(|it| *it == Role::Compile)?;
-    let image = process.image()?;
-    let from_file = process.response.as_ref().and_then(Captured::get);
-    let mut last = [image.argv.last(), from_file.and_then(|it| it.last())].into_iter();
-    let file = last.find_map(|it| it.filter(|it| it.as_bytes().ends_with(b".go")))?;
-    Some(SourceFile {
-        file: tool::resolve(file, image.cwd.as_ref()),
-        package: parsed(role, process)?.package?,
-    })
-}
-
-/// The response file of a tool, if it was given one.
-pub(super) fn response_file(role: Role, image: &Image) -> Option<ByteString> {
-    ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()).response_file
-}
-
-/// The role by path, for a program whose content could not be read: `$GOROOT/pkg/tool/*/compile`, `$GOROOT/bin/go`.
-pub(super) fn role_by_path(path: &ByteString) -> Option<Role> {
-    let role = tool::role_of(path.as_bytes())?;
-    let mut parts = path.as_bytes().rsplit(|it| *it == b'/').skip(1);
-    let is_tool_dir = match role {
-        Role::Go => parts.next() == Some(b"bin"),
-        Role::Compile
-        | Role::Asm
-        | Role::Link
-        | Role::Cgo
-        | Role::Vet
-        | Role::Cover
-        | Role::Pack
-        | Role::Preprofile
-        | Role::Fix
-        | Role::BuildId => parts.nth(1) == Some(b"tool"),
-    };
-    is_tool_dir.then_some(role)
-}
-
-fn kind_of(role: Role) -> CallKind {
-    match role {
-        Role::Compile => CallKind::Compile,
-        Role::Asm => CallKind::Asm,
-        Role::Link => CallKind::Link,
-        Role::Cgo => CallKind::Cgo,
-        Role::Vet => CallKind::Vet,
-        Role::Cover => CallKind::Cover,
-        Role::Pack => CallKind::Pack,
-        Role::Go | Role::Preprofile | Role::Fix | Role::BuildId => CallKind::GoTool,
-    }
 }

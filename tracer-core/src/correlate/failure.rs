@@ -2,15 +2,13 @@
 //! children. These decide, whatever ran between them and the tool. If no child decides, the interrupted work decides; otherwise the cause
 //! is unknown.
 
-use std::collections::BTreeMap;
-
 use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status};
 use crate::golang::c_tool;
 use crate::golang::command::GoCommand;
 use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
 
-use super::build::{self, Family};
+use super::family::{self, Children, Family};
 use super::process::{GoSpan, Image, Process};
 use super::purpose::{self, BuildHead, Purpose};
 use super::{Correlator, action, output};
@@ -20,10 +18,7 @@ const SIGINT: u8 = 2;
 const SIGKILL: u8 = 9;
 const SIGTERM: u8 = 15;
 
-/// Children of each process.
-pub(super) type Children = BTreeMap<ProcKey, Vec<ProcKey>>;
-
-/// Failure of tools with no `go` command above them. `status` is the status of the last tool that counts.
+/// Failure of tools with no `go` command above them, of which the last one to count ended with `status`.
 pub(super) fn of_tools(
     head: ProcKey,
     status: Option<Status>,
@@ -198,7 +193,7 @@ impl<'a> Wrapped<'a, '_> {
     /// leads to it.
     fn innermost(&self, process: &'a Process) -> &'a Process {
         let leads = |it: &&Process| {
-            let under = || build::under(self.correlator, it, self.children);
+            let under = || family::under(self.correlator, it, self.children);
             self.is_wrapped_program(it) || under().into_iter().any(|it| self.is_wrapped_program(it))
         };
         let mut at = process;

@@ -7,9 +7,9 @@ use crate::event::Settings;
 use crate::golang::{go_mod, tool};
 use crate::model::{Command, Output};
 
-use super::build::Family;
+use super::family::Family;
 use super::setting::{self, Resolved};
-use super::{Correlator, call};
+use super::{Correlator, args};
 
 /// Go's name for the package of files on the command line.
 const FILES: &str = "command-line-arguments";
@@ -102,7 +102,7 @@ impl Names<'_> {
             })
         };
         let modules = self.family.members.iter().filter_map(|it| {
-            let source = call::source(self.correlator, it)?;
+            let source = args::source(self.correlator, it)?;
             let module = go_mod::cached_module(&source.file, it.image()?.set("GOMODCACHE")?);
             module.filter(|_| given(&source.package))
         });

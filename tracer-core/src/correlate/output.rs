@@ -9,7 +9,7 @@ use crate::model::{Installed, Output};
 
 use super::process::{GoSpan, Install, Process};
 use super::purpose::{self, BuildHead};
-use super::{Correlator, action, call, setting};
+use super::{Correlator, action, args, setting};
 
 const EXDEV: u16 = 18;
 
@@ -158,7 +158,7 @@ fn of_rename(process: &Process, rename: &Rename) -> Option<Output> {
 
 /// The output that a compiler or linker wrote outside of any work directory: `go build` did not run it.
 fn direct(process: &Process, role: Role) -> Option<Output> {
-    let call = call::parsed(role, process)?;
+    let call = args::parsed(role, process)?;
     let path = call
         .output
         .filter(|it| is_kept(it, None) && !call.is_query)?;

@@ -12,7 +12,7 @@ use crate::golang::tool::WorkDir;
 use crate::model::{Anomaly, GcCycle, Phase};
 use crate::origin::Checkout;
 
-use super::call;
+use super::args;
 
 /// One program that a process ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Process {
     /// program of the user executes another program, that belongs to the first one's work (`link` becomes `ar` for an archive).
     pub(super) fn image(&self) -> Option<&Image> {
         let is_worker = |it: &&Image| {
-            let role = call::role_by_path(&it.exe);
+            let role = args::role_by_path(&it.exe);
             role.is_some_and(|it| it != Role::Go) || it.is_in_work_dir()
         };
         let worker = self.images.iter().rev().find(is_worker);

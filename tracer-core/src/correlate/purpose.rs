@@ -7,7 +7,7 @@ use crate::golang::tool::{self, WorkDir};
 use crate::model::CallKind;
 
 use super::process::{Image, Process};
-use super::{Correlator, call, setting};
+use super::{Correlator, args, setting};
 
 /// The `go` process of a build, and the facts of its command line about its children.
 pub(super) struct BuildHead<'a> {
@@ -140,7 +140,7 @@ fn is_linked_here(path: &ByteString) -> bool {
 /// The Go tool that a wrapper was given to run.
 fn wrapped_tool(image: &Image) -> Option<Role> {
     let args = image.argv.get(1..)?;
-    let mut roles = args.iter().filter_map(call::role_by_path);
+    let mut roles = args.iter().filter_map(args::role_by_path);
     roles.find(|it| *it != Role::Go)
 }
 
@@ -169,4 +169,40 @@ fn is_c_compiler(image: &Image) -> bool {
 
 fn base(path: &[u8]) -> &[u8] {
     path.rsplit(|it| *it == b'/').next().unwrap_or_default()
+}
+
+/// What a process under the `go` process `head` is for.
+pub(super) fn kind(correlator: &Correlator, process: &Process, head: &BuildHead<'_>) -> CallKind {
+    let Some(image) = process.image() else {
+        return CallKind::Other;
+    };
+    if let Some(role) = correlator.role(process) {
+        return kind_of(role);
+    }
+    let by_name = || c_tool::kind(image.exe.as_bytes()).unwrap_or(CallKind::Other);
+    if process.parent != Some(head.process.key) {
+        return by_name();
+    }
+    match of(correlator, process, head) {
+        Purpose::Tool(role) => kind_of(role),
+        Purpose::C => CallKind::Cc,
+        Purpose::Test => CallKind::Test,
+        Purpose::Program => CallKind::Program,
+        Purpose::Generator => CallKind::Generate,
+        // The tool is below it, and counted there.
+        Purpose::Wrapper(_) | Purpose::Other => by_name(),
+    }
+}
+
+fn kind_of(role: Role) -> CallKind {
+    match role {
+        Role::Compile => CallKind::Compile,
+        Role::Asm => CallKind::Asm,
+        Role::Link => CallKind::Link,
+        Role::Cgo => CallKind::Cgo,
+        Role::Vet => CallKind::Vet,
+        Role::Cover => CallKind::Cover,
+        Role::Pack => CallKind::Pack,
+        Role::Go | Role::Preprofile | Role::Fix | Role::BuildId => CallKind::GoTool,
+    }
 }

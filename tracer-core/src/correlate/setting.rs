@@ -16,7 +16,7 @@ use crate::golang::version::GoVersion;
 use crate::model::{Command, Origin, Setting, Toolchain};
 
 use super::Correlator;
-use super::build::Family;
+use super::family::Family;
 use super::process::{Image, Process};
 
 /// Settings in force in one build.

@@ -7,9 +7,10 @@ use crate::model::{Build, Command};
 use crate::origin::{Ci, TraceContext};
 
 use super::Correlator;
-use super::build::{self, Family};
-use super::call;
-use super::failure::{self, Children};
+use super::args;
+use super::build;
+use super::failure;
+use super::family::{self, Children, Family};
 use super::output;
 use super::process::{Process, total};
 use super::purpose::BuildHead;
@@ -25,8 +26,8 @@ pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build>
     {
         let parent = process.parent.and_then(|it| correlator.table.get(it));
         let is_inner = parent.is_some_and(|it| is_tool(correlator, it));
-        if !is_inner && build::above(correlator, process).is_none() {
-            // The parent of the first traced process is not traced, but its record names it.
+        if !is_inner && family::above(correlator, process).is_none() {
+            // Whoever is above the first that is followed is not followed, but named.
             let above = process.above.first().map(|it| it.process);
             let parent = process.parent.or(above);
             groups.entry(parent).or_default().push(process);
@@ -42,7 +43,7 @@ pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build>
 /// before tracing. A part of a build is not a build.
 fn is_in_work_directory(correlator: &Correlator, process: &Process) -> bool {
     let role = correlator.role(process);
-    let args = role.and_then(|role| call::parsed(role, process));
+    let args = role.and_then(|role| args::parsed(role, process));
     args.is_some_and(|it| it.work.is_some())
 }
 
@@ -55,7 +56,7 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
     let head = *tools.first()?;
     let below = tools
         .iter()
-        .flat_map(|it| build::below(correlator, &BuildHead::of(it), children));
+        .flat_map(|it| family::below(correlator, &BuildHead::of(it), children));
     let mut members: Vec<&Process> = tools.iter().copied().chain(below).collect();
     members.sort_by_key(|it| (it.start, it.key));
     members.dedup_by_key(|it| it.key);

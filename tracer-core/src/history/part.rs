@@ -1,6 +1,7 @@
 //! Splits a trace: each build becomes a trace of its own, as if no other build had run.
 
 use super::{BuildId, Entry};
+use crate::finished::{FinishedBuild, FinishedTrace};
 use crate::model::{Build, Trace};
 
 /// A build in its stored form.
@@ -11,12 +12,18 @@ pub struct Kept {
     pub trace: Trace,
 }
 
-/// All builds of a trace, in its order. A nested build names its parent.
-pub fn builds(trace: &Trace) -> impl Iterator<Item = Kept> {
-    trace.builds.iter().map(|build| Kept {
-        entry: Entry::of(trace, build),
-        trace: part(trace, build),
-    })
+/// All builds of a trace, in its order. Each nested one names its parent.
+pub fn builds(finished: &FinishedTrace) -> impl Iterator<Item = Kept> {
+    finished.builds().map(Kept::of)
+}
+
+impl Kept {
+    pub fn of(finished: FinishedBuild<'_>) -> Self {
+        Self {
+            entry: finished.entry.clone(),
+            trace: part(finished.trace, finished.build),
+        }
+    }
 }
 
 /// Every part contains the losses of the trace, because they may belong to any build.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::byte_string::ByteString;
 use crate::event::{Artifact, ProcKey, Status, Tgid, Usage};
+use crate::finished::FinishedTrace;
 use crate::model::{
     Anomaly, Build, Command, EventCounts, Flag, FlagOrigin, Installed, Output, Packages, SCHEMA,
     Setting, State, Toolchain,
@@ -98,7 +99,7 @@ fn trace(builds: Vec<Build>) -> Trace {
 }
 
 fn kept(builds: Vec<Build>) -> Vec<Kept> {
-    super::builds(&trace(builds)).collect()
+    super::builds(&FinishedTrace::of(trace(builds))).collect()
 }
 
 fn entry(build: Build) -> Entry {
@@ -187,8 +188,8 @@ fn a_nested_build_names_its_parent_and_each_is_a_trace_of_its_own() {
     for kept in &kept {
         assert_eq!(kept.trace.builds.len(), 1);
         assert_eq!(kept.trace.command, kept.trace.builds[0].command.argv);
-        // A stored trace can be stored again: its part is the same.
-        let again: Vec<Kept> = super::builds(&kept.trace).collect();
+        // The part of a part is the same: what was stored can be stored again.
+        let again: Vec<Kept> = super::builds(&FinishedTrace::of(kept.trace.clone())).collect();
         assert_eq!(again[0].entry.id, kept.entry.id);
         assert_eq!(again[0].trace, kept.trace);
     }

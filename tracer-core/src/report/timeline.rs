@@ -12,46 +12,70 @@ use crate::model::{Action, Build, Outcome, Phase, State, ToolCall};
 const CHECK_CACHE: &str = "build check cache";
 
 /// A span of a build.
-#[derive(Clone, Copy, Debug)]
-pub struct Span<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
     /// Index of the span around it; the build itself if absent.
     pub parent: Option<usize>,
-    pub what: What<'a>,
+    pub what: What,
     pub start: Ktime,
     /// If its end was not seen, that of the span around it.
     pub end: Ktime,
     /// Whether it made the build fail. A build that succeeded has none, whatever its tools exited with.
     pub made_it_fail: bool,
+    /// Whether it is an action that ran no tool, because of the build cache.
+    pub is_cached: bool,
 }
 
-/// What a span is of.
+/// What a span is of, by its place in the build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Stage(usize),
+    Action(usize),
+    Call(usize),
+    /// Of a call.
+    Phase {
+        call: usize,
+        phase: usize,
+    },
+}
+
+/// The part of a build that a span is of.
 #[derive(Clone, Copy, Debug)]
-pub enum What<'a> {
+pub enum Part<'a> {
     Stage(&'a Phase),
     Action(&'a Action),
     Call(&'a ToolCall),
     Phase(&'a Phase),
 }
 
-impl Span<'_> {
-    pub fn wall_ns(&self) -> u64 {
-        self.end.since(self.start)
-    }
-
-    /// Whether it is an action that ran no tool, because of the build cache.
-    pub fn is_cached(&self) -> bool {
-        match self.what {
-            What::Action(action) => {
-                action.calls.is_empty()
-                    && (action.outcome == Outcome::Cached || action.mode == CHECK_CACHE)
+impl What {
+    /// The part of the build that the timeline was made of.
+    pub fn of(self, build: &Build) -> Option<Part<'_>> {
+        match self {
+            Self::Stage(at) => build.stages.get(at).map(Part::Stage),
+            Self::Action(at) => build.actions.get(at).map(Part::Action),
+            Self::Call(at) => build.calls.get(at).map(Part::Call),
+            Self::Phase { call, phase } => {
+                let phases = &build.calls.get(call)?.phases;
+                phases.get(phase).map(Part::Phase)
             }
-            What::Stage(_) | What::Call(_) | What::Phase(_) => false,
         }
     }
 }
 
+impl Span {
+    pub fn wall_ns(&self) -> u64 {
+        self.end.since(self.start)
+    }
+}
+
+fn is_cached(action: &Action) -> bool {
+    let is_unchanged = action.outcome == Outcome::Cached || action.mode == CHECK_CACHE;
+    action.calls.is_empty() && is_unchanged
+}
+
 /// All spans of a build; each stands after the span around it. `end`: of the build, or the last that was seen of it.
-pub fn timeline(build: &Build, end: Ktime) -> Vec<Span<'_>> {
+pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     let has_failed = State::of(build) == State::Failed;
     let span = |parent, what, start: Ktime, own_end: Option<Ktime>, outer: Ktime| Span {
         parent,
@@ -59,15 +83,15 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span<'_>> {
         start,
         end: own_end.unwrap_or(outer).max(start),
         made_it_fail: false,
+        is_cached: false,
     };
-    let mut spans: Vec<Span<'_>> = build
-        .stages
-        .iter()
-        .map(|it| span(None, What::Stage(it), it.start, it.end, end))
+    let stages = build.stages.iter().enumerate();
+    let mut spans: Vec<Span> = stages
+        .map(|(at, it)| span(None, What::Stage(at), it.start, it.end, end))
         .collect();
     let n_stages = spans.len();
     let mut action_of: BTreeMap<usize, usize> = BTreeMap::new();
-    for action in &build.actions {
+    for (at, action) in build.actions.iter().enumerate() {
         let calls = action.calls.iter();
         let calls = calls.filter_map(|it| usize::try_from(*it).ok());
         action_of.extend(calls.map(|it| (it, spans.len())));
@@ -75,9 +99,10 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span<'_>> {
             it.start <= action.start && action.end.unwrap_or(action.start) <= it.end
         });
         let outer = stage.and_then(|it| spans.get(it)).map_or(end, |it| it.end);
-        let own = span(stage, What::Action(action), action.start, action.end, outer);
+        let own = span(stage, What::Action(at), action.start, action.end, outer);
         spans.push(Span {
             made_it_fail: has_failed && action.outcome == Outcome::Failed,
+            is_cached: is_cached(action),
             ..own
         });
     }
@@ -93,7 +118,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span<'_>> {
         let starter = call.started_by.and_then(|it| call_of.get(&it));
         let parent = starter.or_else(|| action_of.get(&index)).copied();
         let outer = parent.and_then(|it| spans.get(it)).map_or(end, |it| it.end);
-        let own = span(parent, What::Call(call), call.start, call.end, outer);
+        let own = span(parent, What::Call(index), call.start, call.end, outer);
         let at = spans.len();
         call_of.insert(call.process, at);
         let decides = call.is_decisive(build.process) || culprit == Some(call.process);
@@ -101,8 +126,11 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span<'_>> {
             made_it_fail: has_failed && decides,
             ..own
         });
-        for phase in &call.phases {
-            let what = What::Phase(phase);
+        for (n, phase) in call.phases.iter().enumerate() {
+            let what = What::Phase {
+                call: index,
+                phase: n,
+            };
             spans.push(span(Some(at), what, phase.start, phase.end, own.end));
         }
     }

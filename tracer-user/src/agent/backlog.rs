@@ -23,7 +23,7 @@ pub(super) struct Backlog {
     /// Builds that have begun, by their process, until they are over.
     under_way: BTreeMap<ProcKey, Bytes>,
     /// How the watcher is doing: only the newest is worth telling.
-    health: Option<Bytes>,
+    status: Option<Bytes>,
     /// The last word, once it is known.
     end: Option<Bytes>,
     /// Of all that are here.
@@ -40,7 +40,7 @@ enum Item {
     Word(Bytes),
     Begun(ProcKey),
     Ended(Ended),
-    Health,
+    Status,
 }
 
 /// Builds that are over.
@@ -75,11 +75,11 @@ impl Backlog {
         // Words were meant for the one that is gone, and the beginnings are there already.
         let untold = before.into_iter().filter_map(|it| match it {
             Item::Ended(it) => Some(Item::Ended(it)),
-            Item::Word(_) | Item::Begun(_) | Item::Health => None,
+            Item::Word(_) | Item::Begun(_) | Item::Status => None,
         });
         self.waiting.extend(untold);
-        if self.health.is_some() {
-            self.waiting.push_back(Item::Health);
+        if self.status.is_some() {
+            self.waiting.push_back(Item::Status);
         }
         self.waiting.extend(self.end.clone().map(Item::Word));
     }
@@ -99,9 +99,9 @@ impl Backlog {
         self.say(word);
     }
 
-    pub(super) fn health(&mut self, word: Bytes) {
-        if self.health.replace(word).is_none() {
-            self.waiting.push_back(Item::Health);
+    pub(super) fn status(&mut self, word: Bytes) {
+        if self.status.replace(word).is_none() {
+            self.waiting.push_back(Item::Status);
         }
     }
 
@@ -169,8 +169,8 @@ impl Backlog {
                     self.told.push_back(ended);
                     return Some(frame);
                 }
-                Item::Health => {
-                    if let Some(word) = self.health.take() {
+                Item::Status => {
+                    if let Some(word) = self.status.take() {
                         return Some(word);
                     }
                 }
@@ -188,7 +188,7 @@ impl Backlog {
     pub(super) fn has(&self, process: ProcKey) -> bool {
         let waiting = self.waiting.iter().filter_map(|it| match it {
             Item::Ended(it) => Some(it),
-            Item::Word(_) | Item::Begun(_) | Item::Health => None,
+            Item::Word(_) | Item::Begun(_) | Item::Status => None,
         });
         let mut ended = self.told.iter().chain(waiting);
         ended.any(|it| it.processes.contains(&process))
@@ -245,8 +245,8 @@ mod tests {
         backlog.stored(1);
         assert_eq!(has(&backlog), [false, true, false]);
         backlog.say("reload".into());
-        backlog.health("old".into());
-        backlog.health("well".into());
+        backlog.status("old".into());
+        backlog.status("well".into());
         assert!(ended(&mut backlog, 3));
         assert_eq!(backlog.last_told(), 2);
         backlog.begin_again(["begin".into()]);

@@ -7,8 +7,7 @@ use std::time::Duration;
 use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
-use crate::agent::export::outputs;
-use crate::config::{Bound, Layer, Listen, Pin, SizeBudget};
+use crate::config::{Bound, Exporters, Layer, Listen, Pin, SizeBudget};
 use crate::history::central::{Address, Settings};
 use crate::history::{DEFAULT_STORE, Place};
 
@@ -36,7 +35,7 @@ pub struct Config {
     /// Where on bpffs all stays on between two agents; nowhere if absent.
     pub pin: Option<PathBuf>,
     /// Where what is known is sent.
-    pub outputs: outputs::Wanted,
+    pub outputs: Exporters,
 }
 
 /// The history of a fleet that this machine's goes to.
@@ -49,6 +48,7 @@ pub struct Central {
 impl Config {
     /// Of what was said, and for the rest the defaults.
     pub fn of(said: Layer) -> Self {
+        let outputs = said.exporters();
         let Layer {
             store,
             spool,
@@ -60,9 +60,7 @@ impl Config {
             forget_targets_hours,
             size_budget,
             pin,
-            otlp,
-            pushgateway,
-            textfile,
+            ..
         } = said;
         let days = keep_days.map_or(Some(KEEP_DAYS), Bound::number);
         let megabytes = keep_megabytes.map_or(Some(KEEP_MEGABYTES), Bound::number);
@@ -85,11 +83,7 @@ impl Config {
             target_ttl: hours.map_or(Duration::MAX, |it| Duration::from_hours(u64::from(it))),
             size_budget,
             pin: pin.and_then(|Pin(place)| place),
-            outputs: outputs::Wanted {
-                otlp,
-                pushgateway,
-                textfile,
-            },
+            outputs,
         }
     }
 

@@ -76,8 +76,8 @@ fn serve(line: &mut Line, load: Load<'_>, tell: fn(&str)) -> anyhow::Result<()> 
             }
             Some(Word::Begun(entry)) => books.begun(*entry),
             Some(Word::Ended { n, is_known, trace }) => books.ended(n, is_known, *trace),
-            Some(Word::Health(health)) => {
-                if let Some(up_to) = books.health(&health)? {
+            Some(Word::Status(status)) => {
+                if let Some(up_to) = books.status(&status)? {
                     line.answer(&Answer::Stored { up_to })?;
                 }
             }

@@ -15,19 +15,19 @@ use std::time::Duration;
 use prometheus::proto::MetricFamily;
 use prometheus::{Error, Registry, TextEncoder};
 use tracer_binary::budget::Limit;
-use tracer_core::model::{Build, Trace};
+use tracer_core::finished::{FinishedBuild, FinishedTrace};
+use tracer_core::judge::{Budget, Projects, Sizes, judge};
 use tracer_core::origin::TraceId;
-use tracer_core::report;
 
+use crate::driver::ObserverStatus;
 use crate::render::metrics::family::Families;
 use crate::render::metrics::fold;
-use crate::render::metrics::past::Pasts;
 use carried::Carried;
 use exemplar::Exemplars;
 use own::Own;
 
 pub use carried::Unusable;
-pub use own::{History, Kind, Queue, Reload, SelfStats};
+pub use own::{History, Reload, StorageStatus};
 pub use restore::RestoreError;
 
 /// How a page of metrics is written.
@@ -56,6 +56,9 @@ pub struct Metrics {
 struct Inner {
     registry: Registry,
     families: Families,
+    /// Builds of before, to compare with.
+    projects: Projects,
+    sizes: Sizes,
     own: Own,
     /// What was counted before.
     carried: Carried,
@@ -67,12 +70,13 @@ impl Metrics {
     /// Gauges of a target vanish when it was last built longer ago than `target_ttl`. An error is a mistake of ours.
     pub fn new(target_ttl: Duration) -> Result<Self, Error> {
         let registry = Registry::new();
-        let mut families = Families::register(&registry)?;
-        families.remember(Pasts::default())?;
+        let families = Families::register(&registry)?;
         let own = Own::register(&registry)?;
         let inner = Mutex::new(Inner {
             registry,
             families,
+            projects: Projects::default(),
+            sizes: Sizes::default(),
             own,
             carried: Carried::nothing(0),
             exemplars: Exemplars::default(),
@@ -88,29 +92,36 @@ impl Metrics {
 
     /// How much a target may be larger than before; nobody says if absent.
     pub fn set_size_budget(&self, budget: Option<Limit>) {
-        self.lock().families.set_size_budget(budget);
+        let budget = budget.and_then(|it| match it {
+            Limit::Bytes(bytes) => Some(Budget::Bytes(bytes)),
+            Limit::Percent(percent) => Some(Budget::Percent(percent)),
+            // Of entropy; no size is measured by it.
+            Limit::Bits(_) => None,
+        });
+        self.lock().sizes.set_budget(budget);
     }
 
-    /// Counts the builds of a trace that is over, those the history keeps. `trace_id` says which trace was made of a build, if any.
+    /// Counts the builds of a trace that has ended. `trace_id` returns the trace that was made of a build, if any.
     pub fn observe(
         &self,
-        trace: &Trace,
-        trace_id: &dyn Fn(&Build) -> Option<TraceId>,
+        finished: &FinishedTrace,
+        trace_id: &dyn Fn(FinishedBuild<'_>) -> Option<TraceId>,
     ) -> Result<(), Error> {
         let Inner {
             registry: _,
             families,
+            projects,
+            sizes,
             own: _,
             carried: _,
             exemplars,
             target_ttl: _,
         } = &mut *self.lock();
-        let report = report::analyze(trace);
-        let builds = trace.builds.iter().zip(&report.builds);
-        for (build, numbers) in builds {
-            fold::build(families, trace, build, numbers)?;
+        for build in finished.builds() {
+            let judgement = judge(build, Some(projects), sizes);
+            fold::build(families, build, &judgement)?;
             if let Some(id) = trace_id(build) {
-                exemplars.note(families, trace, build, numbers.wall_ns, id);
+                exemplars.note(families, build, id);
             }
         }
         Ok(())
@@ -129,9 +140,9 @@ impl Metrics {
     }
 
     /// How the agent itself is doing.
-    pub fn set_self(&self, stats: &SelfStats) -> Result<(), Error> {
+    pub fn set_self(&self, status: &ObserverStatus, storage: &StorageStatus) -> Result<(), Error> {
         let Inner { families, own, .. } = &mut *self.lock();
-        own.set(families, stats)
+        own.set(families, status, storage)
     }
 
     /// The page. `now_ns`: nanoseconds since 1970.
@@ -159,8 +170,12 @@ impl Inner {
     /// Without the targets that are no longer built.
     fn gather(&mut self, now_ns: i64) -> Vec<MetricFamily> {
         let now = u64::try_from(now_ns).unwrap_or(0);
-        let ttl = nanos(self.target_ttl);
-        self.families.expire(now.saturating_sub(ttl));
+        let before = now.saturating_sub(nanos(self.target_ttl));
+        self.families.expire(before);
+        self.sizes.expire(before);
+        for project in self.projects.expire(before) {
+            self.families.remove_drift(project.as_deref());
+        }
         self.families()
     }
 

@@ -8,7 +8,6 @@ mod talk;
 mod work;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -16,7 +15,6 @@ use std::time::Instant;
 
 use anyhow::{anyhow, bail};
 use bytes::Bytes;
-use rustix::event::{EventfdFlags, eventfd};
 use tracer_core::recording::Detail;
 
 pub(super) use self::launch::Launch;
@@ -24,6 +22,7 @@ use self::work::Work;
 use super::backlog::Backlog;
 use super::pipe::{Garbled, WORD_LIMIT, Word, encode};
 use crate::config::File;
+use crate::wakeup::Wakeup;
 
 /// A keeper that is always there, or about to be.
 pub(super) struct Minder {
@@ -42,7 +41,7 @@ enum News {
 
 struct Shared {
     told: Mutex<Told>,
-    wake: OwnedFd,
+    wakeup: Wakeup,
 }
 
 /// What both sides of the thread know.
@@ -79,7 +78,7 @@ impl Minder {
                 wish: Wish::GoOn,
                 follow: None,
             }),
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            wakeup: Wakeup::new()?,
         });
         let (sender, news) = channel();
         let work = Work::new(Arc::clone(&shared), launch, sender, tell);
@@ -161,7 +160,7 @@ impl Minder {
 
     fn hand_over<T>(&self, f: impl FnOnce(&mut Told) -> T) -> T {
         let it = f(&mut self.shared.told());
-        self.shared.wake();
+        self.shared.wakeup.wake();
         it
     }
 
@@ -191,15 +190,5 @@ impl Shared {
     /// A panic elsewhere while it was held leaves lists that are whole.
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // It can only be full of earlier calls to wake.
-        let _awake = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-
-    fn is_awake(&self) {
-        // Nobody called: then there is nothing to take.
-        let _none = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 }

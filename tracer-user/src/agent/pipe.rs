@@ -12,8 +12,7 @@ use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
 use crate::config::File;
-use crate::driver::service::State;
-use crate::driver::{Analyses, SelfTestVerdict};
+use crate::driver::ObserverStatus;
 
 /// Bytes of one word of the watcher at most. The trace of a build with all of the standard library in it is about a hundredth of that.
 pub(super) const WORD_LIMIT: usize = 256 << 20;
@@ -39,7 +38,7 @@ pub(super) enum Word {
         trace: Box<Trace>,
     },
     /// How the watcher is doing: about once a second.
-    Health(Box<Health>),
+    Status(Box<ObserverStatus>),
     /// The operator asks to take the configuration over as it is now; if it cannot be read, why.
     Reload { file: Result<File, String> },
     /// Nothing follows. `until` is an instant on the boot clock.
@@ -59,62 +58,6 @@ pub(super) enum Answer {
     Reloaded { detail: Detail },
     /// It cannot go on, and ends.
     Failed { sentence: String },
-}
-
-/// How the watcher is doing.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Health {
-    /// Kind of record, seen, lost.
-    pub events: Vec<(u16, u64, u64)>,
-    pub n_unreadable: u64,
-    pub n_probes: usize,
-    pub n_sessions: usize,
-    pub n_refused: u64,
-    pub n_unread: usize,
-    pub n_never_read: u64,
-    pub analyses: Analyses,
-    pub self_test: SelfTestVerdict,
-    /// Longest time of late from a record to when it was taken.
-    pub delay_ns: u64,
-    /// Of the watcher, its output readers included.
-    pub cpu_ns: u64,
-    pub resident_bytes: u64,
-    /// Builds that wait for the keeper.
-    pub n_waiting: usize,
-    /// Builds that there was no room for.
-    pub n_dropped: u64,
-}
-
-impl Health {
-    /// Of what the driver tells; the rest is the caller's to fill in.
-    pub(super) fn of(state: &State) -> Self {
-        let State {
-            tallies,
-            n_unreadable,
-            n_probes,
-            n_sessions,
-            n_refused,
-            n_unread,
-            n_never_read,
-            analyses,
-            self_test,
-            delay_ns,
-        } = state;
-        let events = tallies.iter().map(|(kind, it)| (kind.0, it.seen, it.lost));
-        Self {
-            events: events.collect(),
-            n_unreadable: *n_unreadable,
-            n_probes: *n_probes,
-            n_sessions: *n_sessions,
-            n_refused: *n_refused,
-            n_unread: *n_unread,
-            n_never_read: *n_never_read,
-            analyses: *analyses,
-            self_test: self_test.clone(),
-            delay_ns: *delay_ns,
-            ..Self::default()
-        }
-    }
 }
 
 /// Why the other side cannot be understood.

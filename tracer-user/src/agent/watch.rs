@@ -8,19 +8,20 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tracer_core::event::ProcKey;
+use tracer_core::history::Entry;
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
 use super::backlog::Backlog;
 use super::begin::beside;
 use super::minder::{Launch, Minder};
-use super::pipe::{Garbled, Health, WORD_LIMIT, Word, encode};
-use super::{Config, END, Load, REST, kept, notify};
+use super::pipe::{Garbled, WORD_LIMIT, Word, encode};
+use super::{Config, END, Load, REST, notify};
 use crate::clock;
 use crate::config::File;
 use crate::digest_key;
-use crate::driver::service::{self, Sink, State};
-use crate::driver::{Pin, SelfTestVerdict, Source, Wanted, Whose};
+use crate::driver::service::{self, Sink};
+use crate::driver::{ObserverStatus, Pin, SelfTestVerdict, Source, Wanted, Whose};
 use crate::launch::signal::Signals;
 use crate::proc;
 use crate::toolchain::SearchHint;
@@ -103,8 +104,9 @@ struct Watch<'a> {
 
 impl Sink for Watch<'_> {
     fn begun(&mut self, trace: &Trace) {
-        for (kept, build) in kept(trace) {
-            match encode(&Word::Begun(Box::new(kept.entry)), WORD_LIMIT) {
+        for build in &trace.builds {
+            let entry = Entry::of(trace, build);
+            match encode(&Word::Begun(Box::new(entry)), WORD_LIMIT) {
                 Ok(word) => self.keeper.with(|it| it.begun(build.process, word)),
                 Err(error) => self.untold(&error),
             }
@@ -123,9 +125,9 @@ impl Sink for Watch<'_> {
         self.keeper.look(|it| it.has(process))
     }
 
-    fn state(&mut self, state: &State) {
-        if state.self_test != self.self_test {
-            self.is_ready_by(&state.self_test);
+    fn status(&mut self, status: ObserverStatus) {
+        if status.self_test != self.self_test {
+            self.is_ready_by(&status.self_test);
         }
         let (n_waiting, n_dropped) = self.keeper.look(|it| (it.n_builds(), it.n_dropped()));
         if n_dropped > self.n_dropped {
@@ -135,15 +137,19 @@ impl Sink for Watch<'_> {
             ));
             self.n_dropped = n_dropped;
         }
-        let health = Health {
-            cpu_ns: clock::own_cpu_ns() + state.analyses.cpu_ns,
+        let status = ObserverStatus {
+            cpu_ns: clock::own_cpu_ns() + status.analyses.cpu_ns,
             resident_bytes: proc::own_resident_bytes(),
             n_waiting,
             n_dropped,
-            ..Health::of(state)
+            ..status
         };
-        self.say_health(health);
-        if state.n_sessions > 0 {
+        let is_busy = status.n_sessions > 0;
+        match encode(&Word::Status(Box::new(status)), WORD_LIMIT) {
+            Ok(word) => self.keeper.with(|it| it.status(word)),
+            Err(error) => self.untold(&error),
+        }
+        if is_busy {
             self.busy = Some(Instant::now());
         } else if self.busy.is_some_and(|it| it.elapsed() > REST) {
             self.busy = None;
@@ -190,13 +196,6 @@ impl Watch<'_> {
         });
         if let Some(Err(error)) = word {
             self.untold(&error);
-        }
-    }
-
-    fn say_health(&self, health: Health) {
-        match encode(&Word::Health(Box::new(health)), WORD_LIMIT) {
-            Ok(word) => self.keeper.with(|it| it.health(word)),
-            Err(error) => self.untold(&error),
         }
     }
 

@@ -79,8 +79,6 @@ impl Args {
     fn layer(&self) -> Layer {
         Layer {
             store: self.store.clone(),
-            spool: None,
-            central: None,
             detail: self.detail.map(Into::into),
             listen: self.listen,
             keep_days: self.keep_days,
@@ -88,9 +86,7 @@ impl Args {
             forget_targets_hours: self.forget_targets_hours,
             size_budget: self.size_budget,
             pin: self.pin.clone(),
-            otlp: None,
-            pushgateway: None,
-            textfile: None,
+            ..Layer::default()
         }
     }
 

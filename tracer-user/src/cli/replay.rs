@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use tracer_core::finished::FinishedTrace;
 
 use super::report::{self, Stream};
 use super::{FAILURE, FINE, say};
@@ -38,7 +39,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         n_skipped,
         damage,
     } = driver::replay(BufReader::new(file)).with_context(|| format!("cannot replay {path}"))?;
-    report.show(&trace, None, Some(Stream::Stdout), None)?;
+    report.show(&FinishedTrace::of(trace), None, Some(Stream::Stdout), None)?;
     if n_skipped > 0 {
         say(format_args!(
             "{n_skipped} events of {path} are not known to this version and were left out"

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use tracer_core::model::Trace;
+use tracer_core::finished::FinishedTrace;
 
 use super::Color;
 use super::file::NewFile;
@@ -88,7 +88,7 @@ impl Report {
     /// Shows the trace; on `stream`, if it has no file, unless that is `None`.
     pub(super) fn show(
         self,
-        trace: &Trace,
+        finished: &FinishedTrace,
         cost: Option<&Cost>,
         stream: Option<Stream>,
         caller: Option<&Caller>,
@@ -101,25 +101,25 @@ impl Report {
         } = self;
         if let Some(file) = metrics {
             file.file()
-                .write_all(render::metrics(trace)?.as_bytes())
+                .write_all(render::metrics(finished)?.as_bytes())
                 .context("cannot write the metrics")?;
             file.keep(caller)?;
         }
         let style = |terminal: Option<&dyn Terminal>| style(color, terminal);
         match (output, stream) {
             (Some(file), _) => {
-                write(format, trace, cost, &style(None), file.file())
+                write(format, finished, cost, &style(None), file.file())
                     .context("cannot write the report")?;
                 file.keep(caller)
             }
             (None, Some(Stream::Stdout)) => {
                 let stdout = io::stdout();
-                write(format, trace, cost, &style(Some(&stdout)), stdout.lock())
+                write(format, finished, cost, &style(Some(&stdout)), stdout.lock())
                     .context("cannot write to stdout")
             }
             (None, Some(Stream::Stderr)) => {
                 let stderr = io::stderr();
-                write(format, trace, cost, &style(Some(&stderr)), stderr.lock())
+                write(format, finished, cost, &style(Some(&stderr)), stderr.lock())
                     .context("cannot write to stderr")
             }
             (None, None) => Ok(()),
@@ -129,15 +129,15 @@ impl Report {
 
 fn write(
     format: Format,
-    trace: &Trace,
+    finished: &FinishedTrace,
     cost: Option<&Cost>,
     style: &Style,
     out: impl Write,
 ) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     match format {
-        Format::Text => render::text(trace, cost, style, &mut out)?,
-        Format::Json => render::json(trace, &mut out)?,
+        Format::Text => render::text(finished, cost, style, &mut out)?,
+        Format::Json => render::json(finished, &mut out)?,
     }
     out.flush()
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::Status;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::recording;
 use tracer_core::redact;
 
@@ -138,15 +139,17 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
     // From here on ^C ends gotrace.
     drop(signals);
     let shown = traced.map_or(Ok(()), |traced| {
-        keep_recording(recorder, recording, &traced, order, caller.as_ref());
-        keep_builds(store.as_ref(), &traced, caller.as_ref());
-        tell_rest(&traced);
-        report.show(
-            &traced.trace,
-            Some(&traced.cost),
-            order.stream,
-            caller.as_ref(),
-        )
+        let Traced {
+            trace,
+            cost,
+            n_running,
+            n_unread,
+        } = traced;
+        let finished = FinishedTrace::of(trace);
+        keep_recording(recorder, recording, &finished, order, caller.as_ref());
+        keep_builds(store.as_ref(), &finished, caller.as_ref());
+        tell_rest(n_running, n_unread);
+        report.show(&finished, Some(&cost), order.stream, caller.as_ref())
     });
     let code = exit_code(status);
     Ok(match shown {
@@ -259,7 +262,7 @@ pub(super) fn hint(program: Option<&OsString>, caller: Option<&Caller>) -> Searc
 fn keep_recording(
     recorder: Option<Recorder>,
     file: Option<NewFile>,
-    traced: &Traced,
+    finished: &FinishedTrace,
     order: &Order,
     caller: Option<&Caller>,
 ) {
@@ -274,7 +277,8 @@ fn keep_recording(
         // Without a report this is all there is to say.
         Ok(n_events) if order.stream.is_none() => {
             let path = order.recording.as_deref().unwrap_or("".as_ref()).display();
-            let (n_builds, n_lost) = (traced.trace.builds.len(), traced.trace.events.lost);
+            let trace = finished.trace();
+            let (n_builds, n_lost) = (trace.builds.len(), trace.events.lost);
             say(format_args!(
                 "recorded {n_events} events of {n_builds} builds to {path} ({n_lost} lost)"
             ));
@@ -284,8 +288,8 @@ fn keep_recording(
     }
 }
 
-fn keep_builds(store: Option<&Place>, traced: &Traced, caller: Option<&Caller>) {
-    let kept = store.map(|it| it.keep(&traced.trace, caller));
+fn keep_builds(store: Option<&Place>, finished: &FinishedTrace, caller: Option<&Caller>) {
+    let kept = store.map(|it| it.keep(finished, caller));
     if let Some(Err(error)) = kept {
         let error = anyhow::Error::from(error);
         say(format_args!("the builds are not stored: {error:#}"));
@@ -315,19 +319,16 @@ fn tell_detail(error: &anyhow::Error, verbose: bool) {
     }
 }
 
-fn tell_rest(traced: &Traced) {
-    match traced.n_running {
+fn tell_rest(n_running: usize, n_unread: usize) {
+    match n_running {
         0 => {}
         1 => say("1 process of the command is still running; it is no longer followed"),
         n => say(format_args!(
             "{n} processes of the command are still running; they are no longer followed"
         )),
     }
-    if traced.n_unread > 0 {
-        say(format_args!(
-            "{} outputs were not read in time",
-            traced.n_unread
-        ));
+    if n_unread > 0 {
+        say(format_args!("{n_unread} outputs were not read in time"));
     }
 }
 

@@ -9,7 +9,7 @@ use tracer_core::event::{Event, ProcKey};
 use super::error_chain;
 use crate::bpf::{Ring, Tracer};
 use crate::launch::Plan;
-use crate::{driver, toolchain};
+use crate::{proc, toolchain};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,7 +25,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
     let status = running
         .wait()
         .map_err(|error| format!("the command was lost: {error}"))?;
-    let decoder = Decoder::new(toolchain::points().to_vec(), driver::page_size());
+    let decoder = Decoder::new(toolchain::points().to_vec(), proc::page_size());
     let (mut n_execs, mut n_exits) = (0, 0);
     let start = Instant::now();
     while (n_execs == 0 || n_exits == 0) && start.elapsed() < PATIENCE {

@@ -7,14 +7,14 @@
 //! files of one neighbour the second waits for the first, so that who has a file that never ends keeps nobody else waiting.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{io, thread};
 
 use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact};
 
-use super::line::Line;
+use super::line::Workers;
 use crate::inspect::{Analyser, Neighbour, Opened};
 
 /// Files that wait at most.
@@ -42,10 +42,10 @@ enum Share {
     Content(String),
 }
 
-/// The threads and what they remember. They end when this is dropped and the files in hand are done.
+/// The threads and what they remember.
 #[derive(Debug)]
 pub(super) struct Analyst<T> {
-    jobs: Arc<Line<Share, Job<T>>>,
+    jobs: Workers<Share, Job<T>>,
     shared: Arc<Shared>,
 }
 
@@ -90,18 +90,14 @@ impl<T: Send + 'static> Analyst<T> {
         analyser: Arc<Analyser>,
         tell: impl Fn(T, Found) + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let jobs = Arc::new(Line::new(QUEUE));
         let shared = Arc::new(Shared {
             known: Mutex::default(),
             counters: Counters::default(),
             analyser,
         });
-        for _ in 0..THREADS {
-            let (jobs, shared, tell) = (Arc::clone(&jobs), Arc::clone(&shared), tell.clone());
-            thread::Builder::new()
-                .name("analyst".to_owned())
-                .spawn(move || jobs.work(|job| shared.look_into(job, &tell)))?;
-        }
+        let of_threads = Arc::clone(&shared);
+        let work = move |job| of_threads.look_into(job, &tell);
+        let jobs = Workers::start("analyst", THREADS, QUEUE, work)?;
         Ok(Self { jobs, shared })
     }
 
@@ -141,12 +137,6 @@ impl<T: Send + 'static> Analyst<T> {
     /// For who wants to know how it goes.
     pub(super) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
-    }
-}
-
-impl<T> Drop for Analyst<T> {
-    fn drop(&mut self) {
-        self.jobs.close();
     }
 }
 

@@ -11,17 +11,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Artifact, Event, Inspected, ProcKey};
 
 use super::analyst::{Analyst, Counts, Found, Shared};
-use super::bell::{Bell, Mouth};
-use super::line::Line;
+use super::line::Workers;
 use crate::clock;
 use crate::inspect::{self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
+use crate::wakeup::{Notifier, Wakeup};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
 const QUEUE: usize = 4096;
@@ -72,10 +71,10 @@ struct Asked {
     until: Instant,
 }
 
-/// The reading threads. They end when this is dropped and the files in hand are read; a process that ends does not wait for them.
+/// The reading threads, and what was asked of them.
 #[derive(Debug)]
 pub(super) struct Inspector {
-    questions: Arc<Line<Neighbour, (Ticket, Question)>>,
+    questions: Workers<Neighbour, (Ticket, Question)>,
     words: Receiver<(Ticket, Word)>,
     next: u64,
     n_dropped: u64,
@@ -88,20 +87,19 @@ pub(super) struct Inspector {
 struct Desk {
     analyser: Arc<Analyser>,
     analyst: Option<Analyst<Ticket>>,
-    mouth: Mouth<(Ticket, Word)>,
+    notifier: Notifier<(Ticket, Word)>,
 }
 
 impl Inspector {
-    pub(super) fn start(depth: Depth, bell: &Bell) -> io::Result<Self> {
-        let questions = Arc::new(Line::<Neighbour, (Ticket, Question)>::new(QUEUE));
+    pub(super) fn start(depth: Depth, wakeup: &Wakeup) -> io::Result<Self> {
         let (tell, words) = channel();
-        let mouth = Mouth::new(tell, bell);
+        let notifier = Notifier::new(tell, wakeup);
         let analyser = Arc::new(Analyser::own()?);
         let analyst = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {
-                let mouth = mouth.clone();
-                let tell = move |ticket, found| mouth.say((ticket, Word::Rest(found)));
+                let notifier = notifier.clone();
+                let tell = move |ticket, found| notifier.notify((ticket, Word::Rest(found)));
                 Some(Analyst::start(Arc::clone(&analyser), tell)?)
             }
         };
@@ -109,18 +107,11 @@ impl Inspector {
         let desk = Arc::new(Desk {
             analyser: Arc::clone(&analyser),
             analyst,
-            mouth,
+            notifier,
         });
-        for _ in 0..THREADS {
-            let (questions, desk) = (Arc::clone(&questions), Arc::clone(&desk));
-            thread::Builder::new()
-                .name("inspector".to_owned())
-                .spawn(move || {
-                    questions.work(|(ticket, question)| desk.answer(ticket, question));
-                })?;
-        }
+        let work = move |(ticket, question)| desk.answer(ticket, question);
         Ok(Self {
-            questions,
+            questions: Workers::start("inspector", THREADS, QUEUE, work)?,
             words,
             next: 0,
             n_dropped: 0,
@@ -204,12 +195,6 @@ impl Inspector {
     }
 }
 
-impl Drop for Inspector {
-    fn drop(&mut self) {
-        self.questions.close();
-    }
-}
-
 impl Asked {
     /// What is said when there is no more time.
     fn late(self) -> Inspected {
@@ -234,7 +219,7 @@ impl Desk {
         let Self {
             analyser,
             analyst,
-            mouth,
+            notifier,
         } = self;
         let Question {
             process,
@@ -246,17 +231,17 @@ impl Desk {
             Ok(found) => found,
             Err(refused) => {
                 let inspected = inspected(process, path, Err(refused.to_string()));
-                return mouth.say((ticket, Word::Whole(inspected)));
+                return notifier.notify((ticket, Word::Whole(inspected)));
             }
         };
         let inspected = inspected(process, path, Ok(artifact.clone()));
         let Some(analyst) = analyst else {
-            return mouth.say((ticket, Word::Whole(inspected)));
+            return notifier.notify((ticket, Word::Whole(inspected)));
         };
         // Said before the analyst is asked: its word cannot come first.
-        mouth.say((ticket, Word::Begun(inspected)));
+        notifier.notify((ticket, Word::Begun(inspected)));
         if let Some(found) = analyst.ask(root.neighbour(uid), opened, &artifact, ticket) {
-            mouth.say((ticket, Word::Rest(found)));
+            notifier.notify((ticket, Word::Rest(found)));
         }
     }
 }
@@ -305,6 +290,8 @@ fn with(inspected: Inspected, found: Found) -> Inspected {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use tracer_core::event::{Ktime, Tgid};
 
@@ -342,7 +329,7 @@ mod tests {
     #[test]
     fn a_content_is_looked_into_once() {
         let dir = tempfile::tempdir().unwrap();
-        let mut inspector = Inspector::start(Depth::Anatomy, &Bell::new().unwrap()).unwrap();
+        let mut inspector = Inspector::start(Depth::Anatomy, &Wakeup::new().unwrap()).unwrap();
         let program = std::fs::read("/bin/true").unwrap();
         let n = 3;
         for name in 0..n {
@@ -373,7 +360,7 @@ mod tests {
         let (header, broken) = (dir.path().join("lib.h"), dir.path().join("broken"));
         std::fs::write(&header, "int f(void);\n").unwrap();
         std::fs::write(&broken, b"\x7fELF\x02\x01\x01 and so on").unwrap();
-        let mut inspector = Inspector::start(Depth::Anatomy, &Bell::new().unwrap()).unwrap();
+        let mut inspector = Inspector::start(Depth::Anatomy, &Wakeup::new().unwrap()).unwrap();
         for path in [&header, &broken] {
             assert!(inspector.ask(ask(path.to_str().unwrap())).is_none());
         }
@@ -386,7 +373,7 @@ mod tests {
 
     #[test]
     fn an_answer_does_not_wait_for_its_rest_for_ever() {
-        let mut inspector = Inspector::start(Depth::Identity, &Bell::new().unwrap()).unwrap();
+        let mut inspector = Inspector::start(Depth::Identity, &Wakeup::new().unwrap()).unwrap();
         let question = ask("/a");
         let inspected = || inspected(question.process, "/a".into(), Ok(Artifact::default()));
         let now = Instant::now();

@@ -5,11 +5,13 @@
 //! their turn, but not the rest.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 /// Jobs that wait or are in hand.
 #[derive(Debug)]
-pub(super) struct Line<S, J> {
+struct Line<S, J> {
     state: Mutex<State<S, J>>,
     changed: Condvar,
     most: usize,
@@ -26,7 +28,7 @@ struct State<S, J> {
 
 impl<S: PartialEq, J> Line<S, J> {
     /// For at most so many jobs that wait.
-    pub(super) fn new(most: usize) -> Self {
+    fn new(most: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
@@ -40,7 +42,7 @@ impl<S: PartialEq, J> Line<S, J> {
     }
 
     /// At the end of the queue; given back if that is full.
-    pub(super) fn push(&self, shares: Vec<S>, job: J) -> Result<(), J> {
+    fn push(&self, shares: Vec<S>, job: J) -> Result<(), J> {
         let mut state = self.state();
         if state.waiting.len() >= self.most {
             return Err(job);
@@ -52,7 +54,7 @@ impl<S: PartialEq, J> Line<S, J> {
     }
 
     /// Does jobs until the queue is closed. What still waits then is dropped.
-    pub(super) fn work(&self, mut job: impl FnMut(J)) {
+    fn work(&self, mut job: impl FnMut(J)) {
         while let Some((number, taken)) = self.take() {
             job(taken);
             self.state().in_hand.retain(|(it, _)| *it != number);
@@ -87,12 +89,47 @@ impl<S: PartialEq, J> Line<S, J> {
 
 impl<S, J> Line<S, J> {
     /// Who works ends with what is in hand.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_closed = true;
         state.waiting.clear();
         drop(state);
         self.changed.notify_all();
+    }
+}
+
+/// Threads that do the jobs of a queue. They end when this is dropped and the jobs in hand are done; a process that ends does not wait
+/// for them.
+#[derive(Debug)]
+pub(super) struct Workers<S, J>(Arc<Line<S, J>>);
+
+impl<S: PartialEq + Send + 'static, J: Send + 'static> Workers<S, J> {
+    /// So many threads of that name, for at most `most` jobs that wait.
+    pub(super) fn start(
+        name: &str,
+        n_threads: usize,
+        most: usize,
+        job: impl FnMut(J) + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let line = Arc::new(Line::new(most));
+        for _ in 0..n_threads {
+            let (line, job) = (Arc::clone(&line), job.clone());
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || line.work(job))?;
+        }
+        Ok(Self(line))
+    }
+
+    /// At the end of the queue; given back if that is full.
+    pub(super) fn push(&self, shares: Vec<S>, job: J) -> Result<(), J> {
+        self.0.push(shares, job)
+    }
+}
+
+impl<S, J> Drop for Workers<S, J> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -6,14 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::bell::{Bell, Mouth};
-use super::line::Line;
+use super::line::Workers;
 use crate::inspect::Neighbour;
+use crate::wakeup::{Notifier, Wakeup};
 
 /// Jobs that wait at most: of some hundred builds at once.
 const QUEUE: usize = 4096;
@@ -55,9 +53,9 @@ struct Allowance {
     left: Duration,
 }
 
-/// The threads. They end when this is dropped and the jobs in hand are done; a process that ends does not wait for them.
+/// The threads, and what was asked of them.
 pub(super) struct Readers<J: Job> {
-    jobs: Arc<Line<Neighbour, (Ticket, J)>>,
+    jobs: Workers<Neighbour, (Ticket, J)>,
     words: Receiver<(Ticket, J::Answer)>,
     next: u64,
     n_dropped: u64,
@@ -69,17 +67,12 @@ pub(super) struct Readers<J: Job> {
 
 impl<J: Job> Readers<J> {
     /// Whose threads have that name.
-    pub(super) fn start(name: &str, bell: &Bell) -> io::Result<Self> {
-        let jobs = Arc::new(Line::<Neighbour, (Ticket, J)>::new(QUEUE));
-        let (tell, words) = channel();
-        for _ in 0..THREADS {
-            let (jobs, mouth) = (Arc::clone(&jobs), Mouth::new(tell.clone(), bell));
-            thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || jobs.work(|(ticket, job)| mouth.say((ticket, job.done()))))?;
-        }
+    pub(super) fn start(name: &str, wakeup: &Wakeup) -> io::Result<Self> {
+        let (sender, words) = channel();
+        let notifier = Notifier::new(sender, wakeup);
+        let work = move |(ticket, job): (Ticket, J)| notifier.notify((ticket, job.done()));
         Ok(Self {
-            jobs,
+            jobs: Workers::start(name, THREADS, QUEUE, work)?,
             words,
             next: 0,
             n_dropped: 0,
@@ -156,12 +149,6 @@ impl<J: Job> Readers<J> {
     }
 }
 
-impl<J: Job> Drop for Readers<J> {
-    fn drop(&mut self) {
-        self.jobs.close();
-    }
-}
-
 impl Allowance {
     fn at(&mut self, now: Instant) -> Duration {
         if now.duration_since(self.since) >= SPAN {
@@ -174,7 +161,8 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::{Arc, Barrier};
+    use std::thread;
 
     use super::*;
     use crate::inspect::Root;
@@ -206,7 +194,7 @@ mod tests {
     }
 
     fn readers(left: Duration) -> Readers<Sum> {
-        let mut readers = Readers::start("sums", &Bell::new().unwrap()).unwrap();
+        let mut readers = Readers::start("sums", &Wakeup::new().unwrap()).unwrap();
         readers.allowance = Allowance {
             // In the future: it lasts for this test.
             since: Instant::now() + PATIENCE,

@@ -7,6 +7,8 @@ use tracer_core::correlate::Context;
 use tracer_core::event::Event;
 use tracer_core::recording::{About, Detail, Header, Writer};
 
+use crate::proc;
+
 /// The first line of a recording made here and now.
 pub fn header(context: Context, detail: Detail) -> Header {
     let uname = rustix::system::uname();
@@ -15,7 +17,7 @@ pub fn header(context: Context, detail: Detail) -> Header {
         kernel: uname.release().to_string_lossy().into_owned(),
         arch: std::env::consts::ARCH.to_owned(),
         cpus: context.cpus,
-        page_size: super::page_size(),
+        page_size: proc::page_size(),
         boot_to_wall_ns: context.boot_to_wall_ns,
         command: context.command,
         detail,

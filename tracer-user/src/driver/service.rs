@@ -10,27 +10,26 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tracer_abi::{Kind, Tally};
 use tracer_core::effect::Effect;
 use tracer_core::event::{Event, Ktime, Lost, ProcKey};
 use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 use tracer_core::sessions::Sessions;
 
-use super::analyst::Counts as Analyses;
 use super::delay::Delay;
 use super::inspector::Depth;
 use super::journal::{Journal, is_of_kernel};
-use super::self_test::{SelfTest, Verdict};
+use super::pipeline::Pipeline;
+use super::self_test::SelfTest;
 use super::source::Source;
-use super::world::{Answer, NoTool, World};
+use super::status::{Events, ObserverStatus};
 use super::{REAPING_TICK, TICK, wait};
 use crate::clock;
 use crate::launch::signal::{Received, Signals};
 use crate::proc;
 
 /// Events that are taken before anything else has its turn.
-const AT_ONCE: u32 = 4096;
+const AT_ONCE: usize = 4096;
 /// How often that is done at the end.
 const TURNS_MAX: u32 = 64;
 /// How often it is looked whether a process is gone whose exit was lost. One that was gone two times in a row has had so long to be told of.
@@ -53,48 +52,20 @@ pub trait Sink {
     }
     /// Whether builds of that process are over and would be gone if the sink were killed now.
     fn still_has(&self, process: ProcKey) -> bool;
-    /// Told about once a second, and when the self-test has come to another verdict.
-    fn state(&mut self, state: &State);
+    /// Called about once a second, and when the self-test has come to another verdict.
+    fn status(&mut self, status: ObserverStatus);
     /// The operator asks to read the configuration again.
     fn reload(&mut self);
     /// How much is to be seen from now on, if that was decided since it was last asked.
     fn detail(&mut self) -> Option<Detail>;
 }
 
-/// How the service itself is doing.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// Records seen and lost since the start, by kind.
-    pub tallies: Vec<(Kind, Tally)>,
-    /// Records that could not be decoded.
-    pub n_unreadable: u64,
-    /// Uprobes that are on.
-    pub n_probes: usize,
-    /// Builds under way, those outside of any `go` command included.
-    pub n_sessions: usize,
-    /// Sessions that were not followed because there were too many.
-    pub n_refused: u64,
-    /// Outputs that wait to be read.
-    pub n_unread: usize,
-    /// Outputs that were not read because too many waited.
-    pub n_never_read: u64,
-    /// How looking into outputs goes.
-    pub analyses: Analyses,
-    /// Whether builds would be seen.
-    pub self_test: Verdict,
-    /// Longest time of late from a record to when it was taken: nanoseconds.
-    pub delay_ns: u64,
-}
-
 struct Service {
-    source: Source,
-    world: World,
-    sessions: Sessions,
+    pipeline: Pipeline<Sessions, Journal>,
     self_test: SelfTest,
     /// Of each kind, as last told.
     lost: BTreeMap<u16, u64>,
     n_unreadable: u64,
-    journal: Option<Journal>,
     taken_up: TakenUp,
     /// First processes of sessions that were gone when it was last looked.
     gone: BTreeSet<ProcKey>,
@@ -124,39 +95,42 @@ pub fn serve(
     go_first();
     let mut ticked = Instant::now();
     let mut looked = Instant::now();
-    sink.state(&service.state());
+    sink.status(service.status());
     loop {
-        let timeout = if service.sessions.is_reaping(clock::boot()) {
+        let timeout = if service.pipeline.core.is_reaping(clock::boot()) {
             REAPING_TICK
         } else {
             TICK
         };
-        let have_changed = wait(signals, Some((&service.source, &service.world)), timeout)?;
+        let have_changed = wait(
+            signals,
+            Some((&service.pipeline.source, &service.pipeline.world)),
+            timeout,
+        )?;
         if have_changed {
-            service.source.release_changed();
+            service.pipeline.source.release_changed();
         }
         let is_behind = service.turn();
-        for trace in service.sessions.begun() {
+        for trace in service.pipeline.core.begun() {
             sink.begun(&trace);
         }
         // What is over is told in a moment, and has to know by then what may be missing in it.
-        if service.sessions.n_running() > service.sessions.roots().count() {
+        if service.pipeline.core.n_running() > service.pipeline.core.roots().count() {
             service.tell_losses();
         }
         service.hand_over(clock::boot(), sink);
         if let Some(detail) = sink.detail() {
-            service.source.set_detail(detail)?;
+            service.pipeline.source.set_detail(detail)?;
         }
         if ticked.elapsed() >= TICK || service.self_test.has_changed() {
             ticked = Instant::now();
             service.tell_losses();
-            if let Some(journal) = &mut service.journal {
-                journal.tidy(&service.sessions, ticked, |it| sink.still_has(it));
+            let Pipeline { core, log, .. } = &mut service.pipeline;
+            if let Some(journal) = log {
+                journal.tidy(core, ticked, |it| sink.still_has(it));
             }
-            service
-                .sessions
-                .set_boot_to_wall_ns(clock::boot_to_wall_ns());
-            sink.state(&service.state());
+            core.set_boot_to_wall_ns(clock::boot_to_wall_ns());
+            sink.status(service.status());
         }
         if looked.elapsed() >= ROUND && !is_behind {
             looked = Instant::now();
@@ -171,7 +145,7 @@ pub fn serve(
                             service.end(sink);
                             return Ok(());
                         }
-                        libc::SIGTSTP => service.source.stop(Signal::TSTP),
+                        libc::SIGTSTP => service.pipeline.source.stop(Signal::TSTP),
                         _ => {}
                     }
                 }
@@ -191,23 +165,18 @@ fn go_first() {
 }
 
 impl Service {
-    fn new(mut source: Source, own: PathBuf) -> io::Result<Self> {
-        let found = source.take_found();
+    fn new(source: Source, own: PathBuf) -> io::Result<Self> {
+        let (lost, journal) = (source.told_losses(), source.journal());
+        let sessions = Sessions::new(source.context());
         let mut service = Self {
-            world: World::new(Depth::Anatomy)?,
-            sessions: Sessions::new(source.context()),
+            pipeline: Pipeline::new(source, Depth::Anatomy, sessions, journal)?,
             self_test: SelfTest::new(own, Instant::now()),
-            lost: source.told_losses(),
-            journal: source.journal(),
-            source,
+            lost,
             n_unreadable: 0,
             taken_up: TakenUp::default(),
             gone: BTreeSet::new(),
             delay: Delay::new(Instant::now()),
         };
-        for tool in found {
-            service.take(Event::Tool(tool));
-        }
         service.take_up();
         Ok(service)
     }
@@ -219,12 +188,12 @@ impl Service {
                 break;
             }
         }
-        if self.source.is_upgrade_announced() {
+        if self.pipeline.source.is_upgrade_announced() {
             self.hand_over(clock::boot(), sink);
-            self.source.leave();
+            self.pipeline.source.leave();
         } else {
             self.hand_over(Ktime(u64::MAX), sink);
-            self.source.end();
+            self.pipeline.source.end();
         }
     }
 
@@ -233,7 +202,7 @@ impl Service {
         for trace in mem::take(&mut self.taken_up.ended) {
             sink.ended_again(trace);
         }
-        for trace in self.sessions.ended(now) {
+        for trace in self.pipeline.core.ended(now) {
             let roots = &self.taken_up.roots;
             if trace.builds.iter().any(|it| roots.contains(&it.process)) {
                 sink.ended_again(trace);
@@ -245,18 +214,18 @@ impl Service {
 
     /// Goes on with what another wrote down, as if it had been seen here.
     fn take_up(&mut self) {
-        let Some(past) = self.journal.as_ref().map(Journal::past) else {
+        let Some(past) = self.pipeline.log.as_ref().map(Journal::past) else {
             return;
         };
-        let boot_to_wall_ns = self.sessions.context().boot_to_wall_ns;
+        let boot_to_wall_ns = self.pipeline.core.context().boot_to_wall_ns;
         for root in past {
-            let taken_up = self.journal.as_mut().and_then(|it| it.take_up(root));
+            let taken_up = self.pipeline.log.as_mut().and_then(|it| it.take_up(root));
             let Some(session) = taken_up else {
                 continue;
             };
             // The name of a build depends on it.
             let then = session.header().boot_to_wall_ns;
-            self.sessions.set_boot_to_wall_ns(then);
+            self.pipeline.core.set_boot_to_wall_ns(then);
             self.taken_up.roots.insert(root);
             let mut last = None;
             let mut asked: Vec<Effect> = Vec::new();
@@ -267,133 +236,60 @@ impl Service {
                 if is_of_kernel(&event) {
                     last = Some(event.clone());
                 }
-                asked.extend(self.sessions.apply(event));
+                asked.extend(self.pipeline.core.apply(event));
             }
             self.taken_up.last.extend(last);
             // What was not answered before is asked again.
             for effect in asked {
-                if let Some(event) = self.perform(effect) {
-                    self.take(event);
+                if let Some(event) = self.pipeline.perform(effect) {
+                    self.pipeline.take(event);
                 }
             }
-            let ended = self.sessions.ended(clock::boot());
+            let ended = self.pipeline.core.ended(clock::boot());
             self.taken_up.ended.extend(ended);
         }
-        self.sessions.set_boot_to_wall_ns(boot_to_wall_ns);
+        self.pipeline.core.set_boot_to_wall_ns(boot_to_wall_ns);
     }
 
     /// Takes what has come in, but no more than that others have their turn; whether there may be more.
     fn turn(&mut self) -> bool {
-        let mut n_left = AT_ONCE;
-        if self.journal.is_none() {
-            // Nobody finds them again: the ring has room sooner if they are believed afterwards.
-            for event in self.source.drain() {
-                self.delay.take(&event, clock::boot());
-                self.n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
-                if !self.self_test.take(&event) {
-                    self.apply(event);
-                }
-            }
-        }
-        while n_left > 0
-            && self.journal.is_some()
-            && let Some((event, is_news)) = self.next()
-        {
-            n_left -= 1;
-            self.delay.take(&event, clock::boot());
-            if is_news {
-                self.apply(event);
-            }
-        }
-        let lost = || self.source.tallies().iter().map(|(_, it)| it.lost).sum();
-        self.self_test.turn(Instant::now(), lost);
-        for answer in self.world.answers(&mut self.source) {
-            if let Some(event) = self.heed(answer) {
-                self.take(event);
-            }
-        }
-        n_left == 0
-    }
-
-    /// The next event out of the ring, written down; and whether it is any, or nobody's business, or known.
-    fn next(&mut self) -> Option<(Event, bool)> {
         let Self {
-            source,
+            pipeline,
             self_test,
-            journal,
-            sessions,
             taken_up,
+            delay,
+            n_unreadable,
             ..
         } = self;
-        let mut is_news = true;
-        let event = source.next(|event| {
+        let is_news = |event: &Event| {
             let known = mem::take(&mut taken_up.last);
-            is_news = !self_test.take(event) && !known.contains(event);
-            if let (true, Some(journal)) = (is_news, journal) {
-                journal.write(event, sessions);
-            }
-        })?;
-        self.n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
-        Some((event, is_news))
-    }
-
-    /// Takes what did not come out of the ring.
-    fn take(&mut self, event: Event) {
-        self.write_down(&event);
-        self.apply(event);
-    }
-
-    fn write_down(&mut self, event: &Event) {
-        if let Some(journal) = &mut self.journal {
-            journal.write(event, &self.sessions);
-        }
-    }
-
-    fn apply(&mut self, event: Event) {
-        let mut events = vec![(event, true)];
-        while let Some((event, is_written)) = events.pop() {
-            if !is_written {
-                self.write_down(&event);
-            }
-            let ended = event.ended();
-            for effect in self.sessions.apply(event) {
-                events.extend(self.perform(effect).map(|it| (it, false)));
-            }
-            // What was asked about it holds its root as long as it needs it; nobody asks again.
-            if let Some(process) = ended {
-                self.world.forget(process);
-            }
-        }
-    }
-
-    fn perform(&mut self, effect: Effect) -> Option<Event> {
-        let answer = self.world.perform(effect, &mut self.source);
-        answer.and_then(|it| self.heed(it))
-    }
-
-    /// What the core is to be told. A program that only has the name of a tool is followed no longer.
-    fn heed(&mut self, answer: Answer) -> Option<Event> {
-        let NoTool { process, file } = match answer {
-            Ok(event) => return Some(event),
-            Err(it) => it,
+            !self_test.take(event) && !known.contains(event)
         };
-        if self.sessions.is_no_tool(process) {
-            self.source.unfollow(process, file);
-            if let Some(journal) = &mut self.journal {
-                journal.forget(process);
-            }
-        }
-        None
+        let is_behind = pipeline.drain(AT_ONCE, is_news, |event| {
+            delay.take(event, clock::boot());
+            *n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
+        });
+        let lost = || {
+            pipeline
+                .source
+                .tallies()
+                .iter()
+                .map(|(_, it)| it.lost)
+                .sum()
+        };
+        self_test.turn(Instant::now(), lost);
+        pipeline.answer();
+        is_behind
     }
 
     /// Sessions under way learn what may be missing in them.
     fn tell_losses(&mut self) {
         let mut is_news = false;
-        for (kind, tally) in self.source.tallies() {
+        for (kind, tally) in self.pipeline.source.tallies() {
             let before = self.lost.insert(kind.0, tally.lost).unwrap_or(0);
             if tally.lost > before {
                 is_news = true;
-                self.take(Event::Lost(Lost {
+                self.pipeline.take(Event::Lost(Lost {
                     at: clock::boot(),
                     kind: kind.name().to_owned(),
                     n: tally.lost - before,
@@ -401,7 +297,7 @@ impl Service {
             }
         }
         if is_news {
-            self.source.note_told_losses(&self.lost);
+            self.pipeline.source.note_told_losses(&self.lost);
         }
     }
 
@@ -411,29 +307,37 @@ impl Service {
     /// second look that is taken, if it was told: in between the ring was emptied. On a busy machine we come to it late.
     fn miss(&mut self) {
         let gone: BTreeSet<ProcKey> = self
-            .sessions
+            .pipeline
+            .core
             .roots()
             .filter(|root| !proc::is_there(*root))
             .collect();
         for root in gone.intersection(&self.gone) {
-            self.sessions.mark_exit_missed(*root, clock::boot());
-            self.world.forget(*root);
+            self.pipeline.core.mark_exit_missed(*root, clock::boot());
+            self.pipeline.world.forget(*root);
         }
         self.gone = gone;
     }
 
-    fn state(&mut self) -> State {
-        State {
-            tallies: self.source.tallies(),
+    fn status(&mut self) -> ObserverStatus {
+        let tallies = self.pipeline.source.tallies().into_iter();
+        let events = tallies.map(|(kind, it)| Events {
+            kind: kind.0,
+            seen: it.seen,
+            lost: it.lost,
+        });
+        ObserverStatus {
+            events: events.collect(),
             n_unreadable: self.n_unreadable,
-            n_probes: self.source.n_probes(),
-            n_sessions: self.sessions.n_running(),
-            n_refused: self.sessions.n_refused(),
-            n_unread: self.world.n_pending(),
-            n_never_read: self.world.n_dropped(),
-            analyses: self.world.analyses(),
+            n_probes: self.pipeline.source.n_probes(),
+            n_sessions: self.pipeline.core.n_running(),
+            n_refused: self.pipeline.core.n_refused(),
+            n_unread: self.pipeline.world.n_pending(),
+            n_never_read: self.pipeline.world.n_dropped(),
+            analyses: self.pipeline.world.analyses(),
             self_test: self.self_test.verdict().clone(),
             delay_ns: self.delay.longest_ns(Instant::now()),
+            ..ObserverStatus::default()
         }
     }
 }

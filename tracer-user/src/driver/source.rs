@@ -167,7 +167,7 @@ impl Source {
             renames: tracer.notes().is_empty(),
         };
         let mut source = Self {
-            decoder: Decoder::new(toolchain::points().to_vec(), page_size())
+            decoder: Decoder::new(toolchain::points().to_vec(), proc::page_size())
                 .with_digest_key(digest_key),
             tracer,
             ring,
@@ -270,22 +270,22 @@ impl Source {
         std::mem::take(&mut self.found)
     }
 
-    /// All that has come in by now.
-    pub fn drain(&mut self) -> Vec<Event> {
+    /// What has come in by now, `max` events at most, each with what `see` returned. An event is seen before its record is gone: whoever is
+    /// killed before that finds it again.
+    pub(super) fn take<T>(
+        &mut self,
+        max: usize,
+        mut see: impl FnMut(&Event) -> T,
+    ) -> Vec<(Event, T)> {
         let Self { ring, decoder, .. } = self;
-        let mut events = Vec::new();
-        ring.drain(|record| events.push(decoder.decode(record)));
-        events
-    }
-
-    /// The next that has come in. It is seen before its record is gone: whoever is killed before that finds it again.
-    pub(super) fn next(&mut self, see: impl FnOnce(&Event)) -> Option<Event> {
-        let Self { ring, decoder, .. } = self;
-        ring.next(|record| {
-            let event = decoder.decode(record);
-            see(&event);
-            event
-        })
+        let mut next = || {
+            ring.next(|record| {
+                let event = decoder.decode(record);
+                let seen = see(&event);
+                (event, seen)
+            })
+        };
+        std::iter::from_fn(&mut next).take(max).collect()
     }
 
     /// What is under way, as it is written down for the next agent.
@@ -391,10 +391,6 @@ pub(crate) fn host() -> Option<String> {
     };
     let is_name = |it: &String| !it.is_empty();
     told.filter(is_name).or_else(|| Some(own()).filter(is_name))
-}
-
-pub fn page_size() -> u64 {
-    u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 /// CPUs that this process, hence the command, may use.

@@ -9,7 +9,6 @@ use tracer_core::event::{Event, FileId, ProcKey};
 use tracer_core::origin::Place;
 
 use super::analyst;
-use super::bell::Bell;
 use super::inspector::{self, Depth, Inspector, Question};
 use super::programs::{Program, Seen};
 use super::readers::Readers;
@@ -17,6 +16,7 @@ use super::roots::Roots;
 use super::source::Source;
 use super::texts::{self, Text};
 use crate::proc;
+use crate::wakeup::Wakeup;
 
 /// What came of an effect.
 pub(super) type Answer = Result<Event, NoTool>;
@@ -33,18 +33,18 @@ pub(super) struct World {
     texts: Readers<texts::Question>,
     programs: Readers<Program>,
     /// Readable when one of these has answers.
-    bell: Bell,
+    wakeup: Wakeup,
     roots: Roots,
 }
 
 impl World {
     pub(super) fn new(depth: Depth) -> io::Result<Self> {
-        let bell = Bell::new()?;
+        let wakeup = Wakeup::new()?;
         Ok(Self {
-            inspector: Inspector::start(depth, &bell)?,
-            texts: Readers::start("texts", &bell)?,
-            programs: Readers::start("programs", &bell)?,
-            bell,
+            inspector: Inspector::start(depth, &wakeup)?,
+            texts: Readers::start("texts", &wakeup)?,
+            programs: Readers::start("programs", &wakeup)?,
+            wakeup,
             roots: Roots::default(),
         })
     }
@@ -144,7 +144,7 @@ impl World {
 
     /// What was found since the last call. Tools among it are probed first.
     pub(super) fn answers(&mut self, source: &mut Source) -> Vec<Answer> {
-        self.bell.silence();
+        self.wakeup.clear();
         let programs = self.programs.answers();
         let mut answers: Vec<Answer> = programs.into_iter().map(|it| probe(it, source)).collect();
         let events = self.texts.answers().into_iter();
@@ -170,7 +170,7 @@ impl World {
 
 impl AsFd for World {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.wakeup.as_fd()
     }
 }
 

@@ -8,13 +8,12 @@ mod deliver;
 mod schema;
 mod session;
 mod tls;
-mod trouble;
 
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
-use tracer_core::model::Trace;
 
 use super::error::{Error, Why};
 use super::parcel::Parcel;
@@ -22,7 +21,6 @@ use super::read::Reader;
 
 pub use address::Address;
 pub(super) use deliver::Delivery;
-pub use trouble::Trouble;
 
 use session::Session;
 
@@ -36,7 +34,7 @@ pub struct Settings {
     /// Whose builds these are. The database says which tenant a role belongs to; an agent that finds another one sends nothing.
     pub tenant: Option<String>,
     /// Builds that started longer ago than this are deleted there; none if absent.
-    #[serde(deserialize_with = "crate::config::bound::number")]
+    #[serde(deserialize_with = "crate::history::bound::number")]
     pub keep_days: Option<u32>,
     /// How long the database may take to connect and for each batch of builds.
     pub timeout_seconds: u32,
@@ -64,11 +62,11 @@ pub fn schema() -> String {
 }
 
 /// Stores every build of a trace that is over; returns how many. Whoever calls this waits for it.
-pub(super) fn keep(trace: &Trace, address: &Address) -> Result<usize, Error> {
+pub(super) fn keep(finished: &FinishedTrace, address: &Address) -> Result<usize, Error> {
     let keep = || {
         let delivery = Delivery::open(address, &Settings::default())?;
         let mut n = 0;
-        for kept in history::builds(trace) {
+        for kept in history::builds(finished) {
             delivery.deliver([&Parcel::of(&kept)?])?;
             n += 1;
         }

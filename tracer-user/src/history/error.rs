@@ -7,7 +7,7 @@ use rusqlite::ErrorCode;
 use thiserror::Error;
 use tracer_core::history::{InvalidBuildId, UnpackError};
 
-use super::central::Trouble;
+use super::trouble::Trouble;
 
 /// Something could not be done with the history in this place.
 #[derive(Debug, Error)]

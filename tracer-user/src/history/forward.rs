@@ -7,8 +7,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracer_core::history::Limits;
@@ -19,10 +17,14 @@ use super::spool::{Forgone, Undelivered};
 use super::store::Store;
 use super::writer::retention::{Deleted, Retention};
 
+use crate::backoff::Backoff;
 use crate::clock;
+use crate::worker::{Jobs, Next, Worker};
 
 /// How often it is looked whether there is something to deliver.
 const POLL: Duration = Duration::from_secs(1);
+/// Orders that wait at most.
+const ORDERS: usize = 8;
 /// How long to wait after a failure: doubled each time, up to the longer.
 const PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_mins(1);
@@ -49,8 +51,8 @@ pub struct Order {
 /// A history that is delivered in the background.
 #[derive(Debug)]
 pub struct Forwarder {
-    orders: SyncSender<Request>,
-    thread: Option<JoinHandle<()>>,
+    /// Takes new limits of the spool.
+    worker: Worker<Limits>,
     counts: Arc<Counters>,
 }
 
@@ -80,48 +82,8 @@ struct Counters {
     retention: Retention,
 }
 
-enum Request {
-    /// The spool has other limits from now on.
-    Limits(Limits),
-    /// Deliver what is there, as long as it goes well, and end.
-    End,
-}
-
-impl Forwarder {
-    /// Starts the thread. `tell` hears when the other side stops answering, why, and when it answers again.
-    pub fn start(order: Order, tell: impl Fn(&str) + Send + 'static) -> Result<Self, Error> {
-        let spool = Store::open(&order.spool)?;
-        let (orders, receiver) = sync_channel(8);
-        let counts = Arc::new(Counters::default());
-        let mut line = Line {
-            counts: Arc::clone(&counts),
-            spool,
-            delivery: None,
-            used: Instant::now(),
-            retained: None,
-            deleted: None,
-            pause: None,
-            tell: Box::new(tell),
-            order,
-        };
-        let path = line.order.spool.clone();
-        let thread = thread::Builder::new()
-            .name("forward".to_owned())
-            .spawn(move || line.run(&receiver))
-            .map_err(|error| Why::from(error).at(path.display()))?;
-        Ok(Self {
-            orders,
-            thread: Some(thread),
-            counts,
-        })
-    }
-
-    /// Changes the limits of the spool; whether that was heard.
-    pub fn set_limits(&self, limits: Limits) -> bool {
-        self.orders.try_send(Request::Limits(limits)).is_ok()
-    }
-
-    pub fn counts(&self) -> Delivered {
+impl Counters {
+    fn delivered(&self) -> Delivered {
         let Counters {
             sent,
             failed,
@@ -130,7 +92,7 @@ impl Forwarder {
             builds,
             waiting,
             retention: _,
-        } = &*self.counts;
+        } = self;
         Delivered {
             sent: sent.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),
@@ -141,6 +103,39 @@ impl Forwarder {
             },
             waiting: waiting.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl Forwarder {
+    /// Starts the thread. `tell` hears when the other side stops answering, why, and when it answers again.
+    pub fn start(order: Order, tell: impl Fn(&str) + Send + 'static) -> Result<Self, Error> {
+        let spool = Store::open(&order.spool)?;
+        let counts = Arc::new(Counters::default());
+        let mut line = Line {
+            counts: Arc::clone(&counts),
+            spool,
+            delivery: None,
+            used: Instant::now(),
+            retained: None,
+            deleted: None,
+            backoff: Backoff::new(PAUSE, MAX_PAUSE),
+            pause: None,
+            tell: Box::new(tell),
+            order,
+        };
+        let path = line.order.spool.clone();
+        let worker = Worker::start("forward", ORDERS, move |jobs| line.run(jobs));
+        let worker = worker.map_err(|error| Why::from(error).at(path.display()))?;
+        Ok(Self { worker, counts })
+    }
+
+    /// Changes the limits of the spool; whether that was heard.
+    pub fn set_limits(&self, limits: Limits) -> bool {
+        self.worker.offer(limits).is_ok()
+    }
+
+    pub fn counts(&self) -> Delivered {
+        self.counts.delivered()
     }
 
     /// Builds that were deleted to keep the spool within its limits.
@@ -159,26 +154,11 @@ impl Forwarder {
     }
 
     /// Delivers what is there, until then; what is not delivered waits in the file for the next start.
-    pub fn finish(mut self, deadline: Instant) -> Delivered {
-        let mut request = Request::End;
-        while let Err(TrySendError::Full(same)) = self.orders.try_send(request) {
-            if Instant::now() > deadline {
-                break;
-            }
-            request = same;
-            thread::sleep(Duration::from_millis(10));
-        }
-        if let Some(thread) = self.thread.take() {
-            while !thread.is_finished() && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(10));
-            }
-            // One that waits for a server that does not answer is left behind: it holds nothing that is not in the file.
-            if thread.is_finished() {
-                // A panic there was told by the panic itself.
-                let _panicked = thread.join();
-            }
-        }
-        self.counts()
+    pub fn finish(self, deadline: Instant) -> Delivered {
+        let Self { worker, counts } = self;
+        // If it waits for a server that does not answer it is left behind: it holds nothing that is not in the file.
+        worker.finish(deadline);
+        counts.delivered()
     }
 }
 
@@ -193,6 +173,7 @@ struct Line {
     retained: Option<Instant>,
     /// And the other side.
     deleted: Option<Instant>,
+    backoff: Backoff,
     /// Present while the other side does not answer.
     pause: Option<Duration>,
     counts: Arc<Counters>,
@@ -200,16 +181,16 @@ struct Line {
 }
 
 impl Line {
-    fn run(&mut self, requests: &Receiver<Request>) {
+    fn run(&mut self, jobs: &Jobs<Limits>) {
         loop {
             if let Err(error) = self.tend() {
                 (self.tell)(&error.chain());
             }
             let is_well = self.deliver_all();
-            match requests.recv_timeout(self.pause.unwrap_or(POLL)) {
-                Ok(Request::Limits(limits)) => self.order.limits = limits,
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Request::End) | Err(RecvTimeoutError::Disconnected) => {
+            match jobs.next(self.pause.unwrap_or(POLL)) {
+                Next::Job(limits) => self.order.limits = limits,
+                Next::Idle => {}
+                Next::End(_) => {
                     if is_well {
                         self.deliver_all();
                     }
@@ -315,6 +296,7 @@ impl Line {
         let n = u64::try_from(parcels.len()).unwrap_or(0);
         self.counts.sent.fetch_add(n, Ordering::Relaxed);
         let n = self.count()?;
+        self.backoff.succeeded();
         if self.pause.take().is_some() {
             (self.tell)(&format!(
                 "the history {} answers again: {n} builds wait to be delivered",
@@ -333,14 +315,13 @@ impl Line {
     fn fail(&mut self, error: &Error) {
         self.delivery = None;
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
-        let pause = self.pause.map(|it| (it * 2).min(MAX_PAUSE));
-        if pause.is_none() {
+        if self.pause.is_none() {
             (self.tell)(&format!(
                 "builds wait on this machine and are delivered later: {}",
                 error.chain()
             ));
         }
-        self.pause = Some(pause.unwrap_or(PAUSE));
+        self.pause = Some(self.backoff.failed(None));
     }
 
     /// With nothing left to deliver.

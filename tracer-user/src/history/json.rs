@@ -5,9 +5,10 @@ use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
-use tracer_core::report::{self, Report};
+use tracer_core::report::Report;
 
 use super::read::{Previous, Shown};
 use crate::render::style::escape;
@@ -38,7 +39,7 @@ struct Document<'a> {
     /// The build as it was seen; absent if it has not ended or was cut off.
     trace: Option<&'a Trace>,
     /// What follows from that.
-    summary: Option<Report>,
+    summary: Option<&'a Report>,
 }
 
 pub fn builds_json(entries: &[Entry], has_more: bool, out: &mut dyn Write) -> io::Result<()> {
@@ -51,14 +52,14 @@ pub fn builds_json(entries: &[Entry], has_more: bool, out: &mut dyn Write) -> io
 }
 
 pub fn show_json(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
-    let trace = shown.trace.as_ref();
+    let finished = shown.finished.as_ref();
     let document = Document {
         schema: "gotrace.build/v1",
         build: &shown.entry,
         nested: &shown.nested,
         previous: &shown.previous,
-        trace,
-        summary: trace.map(report::analyze),
+        trace: finished.map(FinishedTrace::trace),
+        summary: finished.map(FinishedTrace::report),
     };
     write(&document, out)
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
-use tracer_core::model::Trace;
+use tracer_core::finished::FinishedTrace;
 
 use super::central::{self, Address};
 use super::error::{Error, Why};
@@ -51,14 +51,14 @@ impl Place {
     }
 
     /// Stores every build of a trace that is over; returns how many.
-    pub fn keep(&self, trace: &Trace, caller: Option<&Caller>) -> Result<usize, Error> {
+    pub fn keep(&self, finished: &FinishedTrace, caller: Option<&Caller>) -> Result<usize, Error> {
         match (self, caller) {
-            (Self::File(path), _) => as_whom(path, caller, || super::keep(trace, path)),
+            (Self::File(path), _) => as_whom(path, caller, || super::keep(finished, path)),
             // Files that the address names are opened with the rights of whoever named them.
             (Self::Central(address), Some(caller)) => {
-                caller.with_rights(|| central::keep(trace, address))
+                caller.with_rights(|| central::keep(finished, address))
             }
-            (Self::Central(address), None) => central::keep(trace, address),
+            (Self::Central(address), None) => central::keep(finished, address),
         }
     }
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, BuildId, Entry, IdPrefix, Target};
-use tracer_core::model::{State, Trace};
+use tracer_core::model::State;
 
 use super::cell::{self, Cells, Rows};
 use super::connect::{self, ForReading, Stamp};
@@ -44,7 +45,7 @@ pub struct Filter {
 pub struct Shown {
     pub entry: Entry,
     /// Absent for one that has not ended, or was cut off.
-    pub trace: Option<Trace>,
+    pub finished: Option<FinishedTrace>,
     /// Builds nested in it, in order of start.
     pub nested: Vec<BuildId>,
     /// For each of its targets the last one before it that may be compared with it.
@@ -152,6 +153,7 @@ impl<'a> Reader<'a> {
             Cells::next,
         )?;
         let trace = packed.map(|it| history::unpack(&it)).transpose()?;
+        let finished = trace.map(FinishedTrace::of);
         let nested = cell::all(
             self.rows,
             "SELECT id FROM build WHERE parent_id = $1 ORDER BY started_ns, id",
@@ -163,7 +165,7 @@ impl<'a> Reader<'a> {
         Ok(Shown {
             nested,
             previous: previous?,
-            trace,
+            finished,
             entry,
         })
     }

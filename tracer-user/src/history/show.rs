@@ -17,12 +17,12 @@ const NAMED: usize = 6;
 
 /// Writes all of it. `now_ns`: nanoseconds since 1970.
 pub fn show(shown: &Shown, now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
-    if let Some(trace) = &shown.trace {
-        render::text(trace, None, style, out)?;
+    if let Some(finished) = &shown.finished {
+        render::text(finished, None, style, out)?;
     }
     let mut page = Page::new(style);
     let entry = &shown.entry;
-    match &shown.trace {
+    match &shown.finished {
         Some(_) => page.line(Line::default()),
         None => unfinished(&mut page, entry),
     }

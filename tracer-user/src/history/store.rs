@@ -255,6 +255,7 @@ fn tells_more(connection: &Connection, kept: &Kept) -> Result<bool, Why> {
 #[cfg(test)]
 mod tests {
     use tracer_core::event::{Anatomy, Artifact};
+    use tracer_core::finished::FinishedTrace;
 
     use super::*;
     use crate::render::sample;
@@ -267,7 +268,7 @@ mod tests {
             anatomy: is_analysed.then(|| Box::new(Anatomy::default())),
             ..output.artifact.take().unwrap_or_default()
         });
-        history::builds(&trace).next().unwrap()
+        history::builds(&FinishedTrace::of(trace)).next().unwrap()
     }
 
     #[test]
@@ -281,7 +282,7 @@ mod tests {
             }
             let id = kept(true).entry.id.as_str().parse().unwrap();
             let shown = store.read(|it| it.show(&id)).unwrap();
-            assert!(shown.trace.unwrap().is_analysed(), "{order:?}");
+            assert!(shown.finished.unwrap().trace().is_analysed(), "{order:?}");
             assert_eq!(shown.entry.targets.len(), kept(true).entry.targets.len());
         }
     }

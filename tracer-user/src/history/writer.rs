@@ -8,8 +8,8 @@ pub(crate) mod retention;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tracer_core::history::{Entry, Kept, Limits};
@@ -18,6 +18,7 @@ use super::damage::suspect;
 use super::error::{Error, Why};
 use super::spool::Forgone;
 use super::store::Store;
+use crate::worker::{Jobs, Next, Worker};
 use retention::{Deleted, Retention};
 
 /// A build that cannot be stored at once is tried again so often; then it is counted and dropped, or nothing after it would be
@@ -26,8 +27,11 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often a flush looks whether there is room in the queue.
 const POLL: Duration = Duration::from_millis(10);
+/// As good as for ever.
+const LONG: Duration = Duration::from_hours(24 * 365);
 
 /// What there is to do.
+#[derive(Debug)]
 enum Job {
     Begin(Box<Entry>),
     Finish(Box<Kept>),
@@ -43,8 +47,8 @@ enum Job {
 /// A history that is written in the background.
 #[derive(Debug)]
 pub struct Writer {
-    jobs: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    /// Absent once it is abandoned or ended.
+    worker: Option<Worker<Job>>,
     counts: Arc<Counters>,
 }
 
@@ -91,17 +95,14 @@ impl Writer {
         tell: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, Error> {
         let mut store = Store::open(path)?;
-        let (sender, receiver) = sync_channel(bound);
         let counts = Arc::new(Counters::default());
         counts.retention.measure(&mut store)?;
         let of_thread = Arc::clone(&counts);
-        let thread = thread::Builder::new()
-            .name("history".to_owned())
-            .spawn(move || work(store, &receiver, &of_thread, &tell))
-            .map_err(|error| Why::from(error).at(path.display()))?;
+        let work = move |jobs: &Jobs<Job>| work(store, jobs, &of_thread, &tell);
+        let worker = Worker::start("history", bound, work);
+        let worker = worker.map_err(|error| Why::from(error).at(path.display()))?;
         Ok(Self {
-            jobs: Some(sender),
-            thread: Some(thread),
+            worker: Some(worker),
             counts,
         })
     }
@@ -117,17 +118,14 @@ impl Writer {
     /// `counted` has every build in it that was handed over before. Where there is no room now, a later one says the same and more;
     /// returns whether there was.
     pub fn tally(&self, counted: String) -> bool {
-        let jobs = self.jobs.as_ref();
-        jobs.is_some_and(|it| it.try_send(Job::Tally(counted)).is_ok())
+        self.offer(Job::Tally(counted)).is_ok()
     }
 
     /// When everything that was handed over before is done, [`Writer::reached`] is this number. Where there is no room now, that is
     /// for a later one to say. Numbers only grow.
     pub fn mark(&self, number: u64) {
-        if let Some(jobs) = &self.jobs {
-            // Full or gone: then it is not reached.
-            let _unsaid = jobs.try_send(Job::Mark(number));
-        }
+        // Full or gone: then it is not reached.
+        let _unsaid = self.offer(Job::Mark(number));
     }
 
     pub fn reached(&self) -> u64 {
@@ -147,20 +145,14 @@ impl Writer {
     /// Waits until all that was handed over before is stored or counted, at most so long; whether that was enough.
     pub fn flush(&self, patience: Duration) -> bool {
         let (done, is_done) = sync_channel(1);
-        let Some(jobs) = &self.jobs else {
-            return false;
-        };
         let deadline = Instant::now() + patience;
         let mut job = Job::Flush(done);
-        loop {
-            match jobs.try_send(job) {
-                Ok(()) => break,
-                Err(TrySendError::Full(same)) if Instant::now() < deadline => {
-                    job = same;
-                    thread::sleep(POLL);
-                }
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return false,
+        while let Err(same) = self.offer(job) {
+            if Instant::now() >= deadline {
+                return false;
             }
+            job = same;
+            thread::sleep(POLL);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         is_done.recv_timeout(left).is_ok()
@@ -168,7 +160,7 @@ impl Writer {
 
     /// Waits for nothing more. What is in the queue is lost if this process ends before it is stored.
     pub fn abandon(mut self) {
-        drop(self.thread.take());
+        drop(self.worker.take());
     }
 
     pub fn counts(&self) -> Counts {
@@ -207,13 +199,16 @@ impl Writer {
     fn hand_over(&self, job: Job) {
         // Before it is sent: the thread takes it off again.
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job));
-        match sent {
-            Some(Ok(())) => {}
-            None | Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) => {
-                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-                self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        if self.offer(job).is_err() {
+            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn offer(&self, job: Job) -> Result<(), Job> {
+        match &self.worker {
+            Some(worker) => worker.offer(job),
+            None => Err(job),
         }
     }
 }
@@ -221,17 +216,20 @@ impl Writer {
 impl Drop for Writer {
     /// What is in the queue is still stored.
     fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic there was told by the panic itself.
-            let _panicked = thread.join();
+        if let Some(worker) = self.worker.take() {
+            worker.finish(Instant::now() + LONG);
         }
     }
 }
 
-fn work(mut store: Store, jobs: &Receiver<Job>, counts: &Counters, tell: &dyn Fn(&str)) {
+fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&str)) {
     let mut failing = Failing::new(tell);
-    for job in jobs {
+    loop {
+        let job = match jobs.next(LONG) {
+            Next::Job(job) => job,
+            Next::Idle => continue,
+            Next::End(_) => return,
+        };
         let is_damaged = counts.is_damaged.load(Ordering::Relaxed);
         match job {
             Job::Begin(_) | Job::Finish(_) | Job::Retain(..) if is_damaged => {}

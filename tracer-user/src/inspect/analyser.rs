@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use super::answer::{Answer, Found, LIMIT};
 use super::child::{Task, WORD};
+use crate::backoff::Backoff;
 use crate::sandbox::Walls;
 
 mod remains;
@@ -180,7 +181,8 @@ impl Analyser {
 
     /// Waits for its end; if it does not come, it is looked after later.
     fn end(&self, child: Child, until: Instant) -> Option<Ending> {
-        let mut pause = Duration::from_micros(50);
+        let longest = Duration::from_millis(20);
+        let mut backoff = Backoff::new(Duration::from_micros(50), longest);
         loop {
             if let Some((ending, cpu_ns)) = child.reap() {
                 self.cpu_ns.fetch_add(cpu_ns, Ordering::Relaxed);
@@ -191,8 +193,7 @@ impl Analyser {
                 self.left().push(child);
                 return None;
             }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
+            thread::sleep(backoff.failed(None));
         }
     }
 

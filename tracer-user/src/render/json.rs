@@ -7,8 +7,9 @@ use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
-use tracer_core::report::{self, Report};
+use tracer_core::report::Report;
 
 use super::style::is_unsafe;
 
@@ -19,17 +20,17 @@ use super::style::is_unsafe;
 struct Document<'a> {
     #[serde(flatten)]
     trace: &'a Trace,
-    summary: Report,
+    summary: &'a Report,
 }
 
 /// Writes the document and a newline.
 ///
 /// Characters that could change how other text looks are written as `\u001b`, which is the same string to a reader of JSON and
 /// harmless to a terminal.
-pub fn json(trace: &Trace, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(finished: &FinishedTrace, out: &mut dyn Write) -> io::Result<()> {
     let document = Document {
-        trace,
-        summary: report::analyze(trace),
+        trace: finished.trace(),
+        summary: finished.report(),
     };
     let text = serde_json::to_string_pretty(&document)?;
     let mut rest = text.as_str();

@@ -8,25 +8,26 @@ pub(crate) mod fold;
 pub(crate) mod guard;
 pub(crate) mod label;
 mod live;
-pub(crate) mod past;
 pub(crate) mod section;
-pub(crate) mod size;
+mod size;
 
 use prometheus::{Registry, TextEncoder};
+use tracer_core::finished::FinishedTrace;
+use tracer_core::judge::{Sizes, judge};
 use tracer_core::model::{Anomaly, EventCounts, Trace};
-use tracer_core::report;
 
 use family::Families;
 
 /// The metrics of a trace. An error is a mistake of ours, never one of the trace.
-pub fn metrics(trace: &Trace) -> Result<String, prometheus::Error> {
+pub fn metrics(finished: &FinishedTrace) -> Result<String, prometheus::Error> {
     let registry = Registry::new();
     let mut families = Families::register(&registry)?;
-    let report = report::analyze(trace);
-    for (build, numbers) in trace.builds.iter().zip(&report.builds) {
-        fold::build(&mut families, trace, build, numbers)?;
+    let mut sizes = Sizes::default();
+    for build in finished.builds() {
+        let judgement = judge(build, None, &mut sizes);
+        fold::build(&mut families, build, &judgement)?;
     }
-    observe_tracing(&mut families, trace)?;
+    observe_tracing(&mut families, finished.trace())?;
     TextEncoder::new().encode_to_string(&registry.gather())
 }
 

@@ -1,6 +1,7 @@
 //! What holds of every sink.
 
 use serde_json::Value;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
 
 use super::*;
@@ -40,9 +41,15 @@ fn no_number_breaks_a_sink() {
                     events: extreme,
                     attach_ns: extreme,
                 };
-                text(&trace, Some(&cost), &Style::plain(100), &mut Vec::new()).unwrap();
-                json(&trace, &mut Vec::new()).unwrap();
-                metrics(&trace).unwrap();
+                text(
+                    &FinishedTrace::of(trace.clone()),
+                    Some(&cost),
+                    &Style::plain(100),
+                    &mut Vec::new(),
+                )
+                .unwrap();
+                json(&FinishedTrace::of(trace.clone()), &mut Vec::new()).unwrap();
+                metrics(&FinishedTrace::of(trace.clone())).unwrap();
                 n_traces += 1;
             }
         }

@@ -14,8 +14,9 @@ mod word;
 use std::io::{self, Write};
 
 use tracer_core::event::Status;
+use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
-use tracer_core::report::{self, Report};
+use tracer_core::report::Report;
 
 use super::style::{Line, Page, Paint, Style};
 use super::units;
@@ -36,12 +37,12 @@ pub struct Cost {
 
 /// Writes the summary of a trace.
 pub fn text(
-    trace: &Trace,
+    finished: &FinishedTrace,
     cost: Option<&Cost>,
     style: &Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let report = report::analyze(trace);
+    let (trace, report) = (finished.trace(), finished.report());
     let mut page = Page::new(style);
     match (trace.builds.as_slice(), report.builds.as_slice()) {
         ([build], [numbers]) => {
@@ -60,12 +61,12 @@ pub fn text(
                 many::lines(&mut page, builds, numbers);
             }
             if !builds.is_empty() {
-                many::total(&mut page, trace, &report);
+                many::total(&mut page, trace, report);
             }
         }
     }
     note::notes(&mut page, trace);
-    tracing(&mut page, trace, &report, cost);
+    tracing(&mut page, trace, report, cost);
     page.write(out)
 }
 

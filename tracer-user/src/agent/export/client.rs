@@ -5,7 +5,6 @@
 //! is sent. What is said of a failure holds no credentials and no query, and of the other side's words a redacted beginning.
 
 mod authorization;
-mod endpoint;
 mod tls;
 
 use std::io::Read as _;
@@ -17,10 +16,10 @@ use tracer_core::redact;
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body, Error, Timeout, http};
 
+use crate::config::Endpoint;
 use crate::render::style::escape;
 
 pub use authorization::Authorization;
-pub use endpoint::{BadEndpoint, Endpoint};
 pub use ureq::http::StatusCode;
 
 /// To a connection, name look-up and TLS included.
@@ -109,7 +108,7 @@ impl Client {
         authorization: Authorization,
         ca_file: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let authorization = authorization.or(endpoint.authorization());
+        let authorization = authorization.or(Authorization::of_endpoint(&endpoint));
         authorization.check()?;
         let config = Agent::config_builder()
             .http_status_as_error(false)

@@ -15,7 +15,6 @@ mod metric;
 mod partial;
 mod request;
 mod resource;
-mod settings;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -26,8 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use tracer_core::event::ProcKey;
-use tracer_core::model::Trace;
+use tracer_core::finished::FinishedTrace;
+use tracer_core::history::BuildId;
 use tracer_core::origin::TraceId;
 
 use self::exporter::Exporter;
@@ -36,11 +35,11 @@ use self::request::Wanted;
 use self::resource::Machine;
 use super::Counts;
 use super::client::{Authorization, Client};
-use super::worker::Worker;
 use crate::agent::metrics::Metrics;
 use crate::driver::host;
+use crate::worker::Worker;
 
-pub use settings::{BadHeader, Compression, Headers, Settings};
+pub use crate::config::otlp::Settings;
 
 /// Requests that wait at most.
 const REQUESTS: usize = 1024;
@@ -94,8 +93,8 @@ impl Otlp {
     }
 
     /// Builds are over. Never waits: what has no room is counted.
-    pub fn ended(&self, trace: &Trace) {
-        for request in request::of_builds(trace, &self.machine, self.wanted) {
+    pub fn ended(&self, finished: &FinishedTrace) {
+        for request in request::of_builds(finished, &self.machine, self.wanted) {
             match self.room.take(request) {
                 Some(job) => self.worker.hand_over(job),
                 None => {
@@ -106,11 +105,11 @@ impl Otlp {
     }
 
     /// Which trace each build is sent in; those of which no span is sent are not there.
-    pub fn traces(&self, trace: &Trace) -> BTreeMap<ProcKey, TraceId> {
-        let places = id::places(trace, self.wanted.parent).into_iter();
+    pub fn traces(&self, finished: &FinishedTrace) -> BTreeMap<BuildId, TraceId> {
+        let places = id::places(finished, self.wanted.parent).into_iter();
         places
             .filter(|(_, place)| self.wanted.spans && place.is_sampled)
-            .map(|(build, place)| (build.process, place.trace))
+            .map(|(build, place)| (build.entry.id.clone(), place.trace))
             .collect()
     }
 

@@ -5,26 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracer_core::event::ProcKey;
-use tracer_core::model::Trace;
+use tracer_core::finished::FinishedTrace;
+use tracer_core::history::BuildId;
 use tracer_core::origin::TraceId;
 
 use super::Counts;
-use super::otlp::{self, Otlp};
-use super::pushgateway::{self, Pushgateway};
-use super::textfile::{self, Textfile};
+use super::otlp::Otlp;
+use super::pushgateway::Pushgateway;
+use super::textfile::Textfile;
 use crate::agent::metrics::Metrics;
+use crate::config::Exporters;
 
 /// How long an output that is replaced may send what it has.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Which there are to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    pub otlp: Option<otlp::Settings>,
-    pub pushgateway: Option<pushgateway::Settings>,
-    pub textfile: Option<textfile::Settings>,
-}
 
 /// What they are given by the agent.
 #[derive(Clone)]
@@ -46,7 +39,7 @@ pub struct Outputs {
 
 impl Outputs {
     /// Fails where an operator's mistake would otherwise be found when the first build is over.
-    pub fn start(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Self> {
+    pub fn start(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Self> {
         Ok(Self {
             otlp: otlp(wanted, surroundings)?,
             textfile: textfile(wanted, surroundings)?,
@@ -58,8 +51,8 @@ impl Outputs {
     /// What they take the place of ends by itself, within seconds.
     pub fn change(
         &mut self,
-        (before, before_ttl): (&Wanted, Duration),
-        wanted: &Wanted,
+        (before, before_ttl): (&Exporters, Duration),
+        wanted: &Exporters,
         surroundings: &Surroundings,
     ) -> anyhow::Result<()> {
         let has_ttl_changed = before_ttl != surroundings.target_ttl;
@@ -85,24 +78,24 @@ impl Outputs {
     }
 
     /// Builds are over. Never waits.
-    pub fn ended(&self, trace: &Trace) {
+    pub fn ended(&self, finished: &FinishedTrace) {
         let Self {
             otlp,
             pushgateway,
             textfile: _,
         } = self;
         if let Some(otlp) = otlp {
-            otlp.ended(trace);
+            otlp.ended(finished);
         }
         if let Some(pushgateway) = pushgateway {
-            pushgateway.ended(trace);
+            pushgateway.ended(finished);
         }
     }
 
     /// Which trace is made of each build; those of which none is are not there.
-    pub fn traces(&self, trace: &Trace) -> BTreeMap<ProcKey, TraceId> {
+    pub fn traces(&self, finished: &FinishedTrace) -> BTreeMap<BuildId, TraceId> {
         let otlp = self.otlp.as_ref();
-        otlp.map(|it| it.traces(trace)).unwrap_or_default()
+        otlp.map(|it| it.traces(finished)).unwrap_or_default()
     }
 
     /// By name.
@@ -157,18 +150,18 @@ impl Outputs {
     }
 }
 
-fn otlp(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Option<Otlp>> {
+fn otlp(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Otlp>> {
     let start = |it| Otlp::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
     wanted.otlp.as_ref().map(start).transpose()
 }
 
-fn textfile(wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
+fn textfile(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
     let start = |it| Textfile::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
     wanted.textfile.as_ref().map(start).transpose()
 }
 
 fn pushgateway(
-    wanted: &Wanted,
+    wanted: &Exporters,
     surroundings: &Surroundings,
 ) -> anyhow::Result<Option<Pushgateway>> {
     let mut spool = surroundings.store.clone().into_os_string();

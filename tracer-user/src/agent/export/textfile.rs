@@ -5,38 +5,24 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
-use serde::Deserialize;
 
 use super::Counts;
-use super::worker::{Jobs, Next, Worker};
 use crate::agent::metrics::{Format, Metrics};
 use crate::clock;
 use crate::replace::{Durability, replace};
+use crate::worker::{Jobs, Next, Worker};
+
+pub use crate::config::textfile::Settings;
 
 const NAME: &str = "gotrace.prom";
 /// The collector runs as a user of its own.
 const MODE: u32 = 0o644;
-
-/// The section `[textfile]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// What `node_exporter` was given with `--collector.textfile.directory`.
-    pub directory: PathBuf,
-    /// The file is written again after so long.
-    #[serde(default = "every_seconds")]
-    pub every_seconds: u32,
-}
-
-fn every_seconds() -> u32 {
-    15
-}
 
 /// A file that is kept up to date.
 #[derive(Debug)]

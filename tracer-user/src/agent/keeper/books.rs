@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use tracer_core::event::ProcKey;
-use tracer_core::history::{Entry, Kept};
-use tracer_core::model::{Build, Trace};
+use tracer_core::finished::{FinishedBuild, FinishedTrace};
+use tracer_core::history::{self, BuildId, Entry};
+use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
 use super::open::{self, Opened};
@@ -17,11 +17,10 @@ use crate::agent::begin::{forward, listen, surroundings};
 use crate::agent::export::outputs::Outputs;
 use crate::agent::http::{Readiness, Served, Server};
 use crate::agent::metrics::Reload;
-use crate::agent::pipe::Health;
-use crate::agent::{Config, Load, REST, kept};
+use crate::agent::{Config, Load, REST};
 use crate::clock;
 use crate::config::{File, SizeBudget};
-use crate::driver::SelfTestVerdict;
+use crate::driver::{ObserverStatus, SelfTestVerdict};
 use crate::history::{Forwarder, ReadPool, Writer};
 use crate::proc;
 
@@ -155,42 +154,39 @@ impl<'a> Books<'a> {
     }
 
     /// The trace of that number is over. Its builds may be stored already, if that is known of it or an earlier keeper was told.
-    pub(super) fn ended(&mut self, n: u64, is_known: bool, mut trace: Trace) {
-        let mut kept: Vec<(Kept, ProcKey)> = kept(&trace)
-            .map(|(kept, build)| (kept, build.process))
-            .collect();
+    pub(super) fn ended(&mut self, n: u64, is_known: bool, trace: Trace) {
+        let mut finished = FinishedTrace::of(trace);
         if is_known || self.again.is_some_and(|told| n <= told) {
             // What the keeper before stored it also counted, or it was counted from the history since.
-            let stored = self.stored(&kept);
-            kept.retain(|(_, process)| !stored.contains(process));
-            trace.builds.retain(|it| !stored.contains(&it.process));
+            let stored = self.stored(&finished);
+            finished.retain(|it| !stored.contains(&it.id));
         }
-        if !kept.is_empty() {
-            self.count(&trace);
+        if finished.builds().next().is_some() {
+            self.count(&finished);
         }
-        for (build, _) in kept {
+        for build in history::builds(&finished) {
             self.writer.finish(build);
         }
         self.traces.taken = self.traces.taken.max(n);
     }
 
-    fn count(&mut self, trace: &Trace) {
-        let traces = self.outputs.traces(trace);
-        let trace_id = |build: &Build| traces.get(&build.process).copied();
-        if let Err(error) = self.served.metrics.observe(trace, &trace_id) {
+    fn count(&mut self, finished: &FinishedTrace) {
+        let traces = self.outputs.traces(finished);
+        let trace_id = |build: FinishedBuild<'_>| traces.get(&build.entry.id).copied();
+        if let Err(error) = self.served.metrics.observe(finished, &trace_id) {
             (self.tell)(&format!("a build was not counted: {error}"));
         }
         self.tally.is_news = true;
-        self.outputs.ended(trace);
+        self.outputs.ended(finished);
     }
 
     /// Which of them are in the history, whole.
-    fn stored(&self, kept: &[(Kept, ProcKey)]) -> BTreeSet<ProcKey> {
+    fn stored(&self, finished: &FinishedTrace) -> BTreeSet<BuildId> {
         let stored = self.served.history.read(|history| {
             let mut stored = BTreeSet::new();
-            for (kept, process) in kept {
-                if history.is_stored(&kept.entry.id)? {
-                    stored.insert(*process);
+            for build in finished.builds() {
+                if history.is_stored(&build.entry.id)? {
+                    stored.insert(build.entry.id.clone());
                 }
             }
             Ok(stored)
@@ -203,18 +199,19 @@ impl<'a> Books<'a> {
 
     /// The watcher says how it is doing. Returns up to which trace all is stored, if that is news.
     /// Fails if the history is damaged: another keeper moves it aside.
-    pub(super) fn health(&mut self, health: &Health) -> anyhow::Result<Option<u64>> {
+    pub(super) fn status(&mut self, status: &ObserverStatus) -> anyhow::Result<Option<u64>> {
         if self.writer.is_damaged() {
             bail!(
                 "the history {} turned out to be damaged while builds were stored",
                 self.config.store.display()
             );
         }
-        self.is_ready_by(&health.self_test);
-        if let Err(error) = self.served.metrics.set_self(&self.stats(health)) {
+        self.is_ready_by(&status.self_test);
+        let metrics = &self.served.metrics;
+        if let Err(error) = metrics.set_self(status, &self.storage()) {
             (self.tell)(&format!("gotrace's own metrics are stale: {error}"));
         }
-        if health.n_sessions > 0 {
+        if status.n_sessions > 0 {
             self.busy = Some(Instant::now());
         } else if self.busy.is_some_and(|it| it.elapsed() > REST) {
             self.busy = None;

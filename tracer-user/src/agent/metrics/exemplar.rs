@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prometheus::proto::LabelPair;
-use tracer_core::model::{Build, Trace};
+use tracer_core::finished::FinishedBuild;
 use tracer_core::origin::TraceId;
 
 use crate::render::metrics::family::{BUILD_SECONDS, DURATION, Families};
@@ -26,30 +26,23 @@ type Series = Vec<(String, String)>;
 pub(super) struct Exemplars(BTreeMap<Series, BTreeMap<usize, Exemplar>>);
 
 impl Exemplars {
-    pub(super) fn note(
-        &mut self,
-        families: &Families,
-        trace: &Trace,
-        build: &Build,
-        wall_ns: u64,
-        id: TraceId,
-    ) {
+    pub(super) fn note(&mut self, families: &Families, finished: FinishedBuild<'_>, id: TraceId) {
+        let build = finished.build;
         let (_, _, go_version) = label::platform(build);
         let values = families.duration.exposed(&[
             label::command(&build.command.name),
-            label::status(build),
+            finished.entry.state.name(),
             label::project(build),
             go_version,
         ]);
         let names = DURATION.labels.iter().map(|it| (*it).to_owned());
         let mut series: Series = names.zip(values).collect();
         series.sort();
-        let seconds = fold::seconds(wall_ns);
-        let end = build.end.unwrap_or(trace.end).0;
+        let seconds = fold::seconds(finished.report.wall_ns);
         let exemplar = Exemplar {
             trace: id,
             seconds,
-            at: fold::seconds(end.saturating_add_signed(trace.boot_to_wall_ns)),
+            at: fold::seconds(finished.ended_ns()),
         };
         let bucket = BUILD_SECONDS.partition_point(|it| *it < seconds);
         self.0.entry(series).or_default().insert(bucket, exemplar);

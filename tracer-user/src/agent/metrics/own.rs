@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Registry};
+use tracer_abi::Kind;
 
 use crate::agent::export::Counts;
 use crate::clock;
-use crate::driver::Analyses;
+use crate::driver::{Analyses, Events, ObserverStatus, SelfTestVerdict};
 use crate::render::metrics::family::{Families, Spec};
 use crate::render::metrics::fold;
 use crate::render::metrics::guard::guarded;
@@ -138,23 +139,17 @@ pub(crate) const ALL: &[&Spec] = &[
     &HISTORY_OLDEST,
 ];
 
-/// How an agent is doing. Counts are since its start.
+/// How the storage process is doing. Counts are since its start.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SelfStats {
-    pub events: Vec<Kind>,
-    pub n_unreadable: u64,
-    pub n_probes: usize,
-    pub n_running: usize,
-    /// Longest time of late from a record to when it was taken.
-    pub delay_seconds: f64,
-    pub analyses: Analyses,
-    pub queues: Vec<Queue>,
+pub struct StorageStatus {
+    /// Builds that wait to be stored.
+    pub n_waiting: u64,
+    /// Builds that there was no room for, or that could not be stored.
+    pub n_dropped: u64,
     /// By name: what became of what outputs were handed.
     pub exports: Vec<(&'static str, Counts)>,
-    pub cpu_seconds: f64,
+    pub cpu_ns: u64,
     pub resident_bytes: u64,
-    /// The last self-test was a success.
-    pub sees_itself: bool,
     pub reload: Reload,
     pub history: History,
 }
@@ -191,22 +186,6 @@ impl Reload {
             at_seconds: since.as_secs_f64(),
         }
     }
-}
-
-/// Records of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
-    pub name: &'static str,
-    pub seen: u64,
-    pub lost: u64,
-}
-
-/// A queue of the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Queue {
-    pub name: &'static str,
-    pub length: usize,
-    pub dropped: u64,
 }
 
 pub(super) struct Own {
@@ -257,54 +236,27 @@ impl Own {
         Ok(own)
     }
 
-    /// Counters are set by way of zero, which nobody sees: the caller holds the lock.
-    pub(super) fn set(&self, families: &mut Families, stats: &SelfStats) -> Result<(), Error> {
-        let SelfStats {
-            events,
-            n_unreadable,
-            n_probes,
-            n_running,
-            delay_seconds,
-            analyses,
-            queues,
-            exports,
-            cpu_seconds,
-            resident_bytes,
-            sees_itself,
-            reload,
-            history,
-        } = stats;
-        for Kind { name, seen, lost } in events {
+    /// Both parts of the agent together. Counters are set by way of zero, which nobody sees: the caller holds the lock.
+    pub(super) fn set(
+        &self,
+        families: &mut Families,
+        status: &ObserverStatus,
+        storage: &StorageStatus,
+    ) -> Result<(), Error> {
+        for &Events { kind, seen, lost } in &status.events {
             for (family, n) in [(&mut families.events, seen), (&mut families.lost, lost)] {
-                let counter = family.with(&[name])?;
-                counter.reset();
-                counter.inc_by(*n);
+                reset(&family.with(&[Kind(kind).name()])?, n);
             }
         }
-        families.unreadable.reset();
-        families.unreadable.inc_by(*n_unreadable);
-        families.probes.set(count(*n_probes));
-        self.running.set(count(*n_running));
-        self.delay.set(*delay_seconds);
-        for Queue {
-            name,
-            length,
-            dropped,
-        } in queues.iter().copied().chain(exports.iter().map(queue))
-        {
-            let labels = [guarded(name)];
-            self.queue
-                .get_metric_with_label_values(&labels)?
-                .set(count(length));
-            let counter = self.queue_dropped.get_metric_with_label_values(&labels)?;
-            counter.reset();
-            counter.inc_by(dropped);
-        }
-        for (name, counts) in exports {
+        reset(&families.unreadable, status.n_unreadable);
+        families.probes.set(count(status.n_probes));
+        self.running.set(count(status.n_sessions));
+        self.delay.set(fold::seconds(status.delay_ns));
+        self.queues(status, storage)?;
+        for (name, counts) in &storage.exports {
             let labels = [guarded(name)];
             let counter = self.export_failures.get_metric_with_label_values(&labels)?;
-            counter.reset();
-            counter.inc_by(counts.failed);
+            reset(&counter, counts.failed);
         }
         let Analyses {
             waiting: _,
@@ -314,7 +266,7 @@ impl Own {
             dropped,
             lost,
             cpu_ns: _,
-        } = analyses;
+        } = &status.analyses;
         for (outcome, n) in [
             ("analysed", analysed),
             ("known", known),
@@ -322,19 +274,49 @@ impl Own {
             ("dropped", dropped),
         ] {
             let counter = self.analyses.get_metric_with_label_values(&[outcome])?;
-            counter.reset();
-            counter.inc_by(*n);
+            reset(&counter, *n);
         }
-        self.readers_lost.reset();
-        self.readers_lost.inc_by(*lost);
+        reset(&self.readers_lost, *lost);
+        let cpu_ns = storage.cpu_ns.saturating_add(status.cpu_ns);
         self.cpu.reset();
-        self.cpu.inc_by(cpu_seconds.max(0.0));
-        self.resident.set(fold::bytes(*resident_bytes));
-        self.self_test.set(f64::from(u8::from(*sees_itself)));
+        self.cpu.inc_by(fold::seconds(cpu_ns));
+        let resident = storage.resident_bytes.saturating_add(status.resident_bytes);
+        self.resident.set(fold::bytes(resident));
+        let sees_itself = status.self_test == SelfTestVerdict::Seen;
+        self.self_test.set(f64::from(u8::from(sees_itself)));
+        let reload = &storage.reload;
         self.reload.set(f64::from(u8::from(reload.is_good)));
         self.reloaded.set(reload.at_seconds);
-        self.history.set(history)
+        self.history.set(&storage.history)
     }
+
+    /// What waits for an output is a queue like any other.
+    fn queues(&self, status: &ObserverStatus, storage: &StorageStatus) -> Result<(), Error> {
+        let n = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+        let analyses = &status.analyses;
+        let own = [
+            ("outputs", n(status.n_unread), status.n_never_read),
+            ("analysis", analyses.waiting, analyses.dropped),
+            ("keeper", n(status.n_waiting), status.n_dropped),
+            ("history", storage.n_waiting, storage.n_dropped),
+            ("sessions", n(status.n_sessions), status.n_refused),
+        ];
+        let exports = storage.exports.iter();
+        let exports = exports.map(|(name, it)| (*name, it.waiting, it.dropped));
+        for (name, length, dropped) in own.into_iter().chain(exports) {
+            let labels = [guarded(name)];
+            let gauge = self.queue.get_metric_with_label_values(&labels)?;
+            gauge.set(fold::bytes(length));
+            let counter = self.queue_dropped.get_metric_with_label_values(&labels)?;
+            reset(&counter, dropped);
+        }
+        Ok(())
+    }
+}
+
+fn reset(counter: &IntCounter, n: u64) {
+    counter.reset();
+    counter.inc_by(n);
 }
 
 /// Gauges that may be absent are families with one series or none.
@@ -377,11 +359,9 @@ impl OfHistory {
         } = history;
         for (reason, n) in [(AGE, deleted_by_age), (SIZE, deleted_by_size)] {
             let counter = self.deleted.get_metric_with_label_values(&[reason])?;
-            counter.reset();
-            counter.inc_by(*n);
+            reset(&counter, *n);
         }
-        self.set_aside.reset();
-        self.set_aside.inc_by(*n_set_aside);
+        reset(&self.set_aside, *n_set_aside);
         self.size.set(fold::bytes(*bytes));
         let free = free_bytes.map(fold::bytes);
         let oldest = oldest_ns.map(|it| fold::seconds(u64::try_from(it).unwrap_or(0)));
@@ -392,15 +372,6 @@ impl OfHistory {
             }
         }
         Ok(())
-    }
-}
-
-/// What waits for an output is a queue like any other.
-fn queue((name, counts): &(&'static str, Counts)) -> Queue {
-    Queue {
-        name,
-        length: usize::try_from(counts.waiting).unwrap_or(usize::MAX),
-        dropped: counts.dropped,
     }
 }
 

@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::{Error, Registry};
-use tracer_core::history::{BuildId, Entry, REMEMBERED, Setup, Target};
-use tracer_core::model::{State, Trace};
-use tracer_core::report;
+use tracer_core::finished::FinishedTrace;
+use tracer_core::history::{BuildId, Entry, REMEMBERED, Target};
+use tracer_core::judge::{Projects, Sizes, judge};
+use tracer_core::model::State;
 
 use super::carried::{Carried, Unusable};
 use super::{Inner, Metrics, nanos};
 use crate::history::{Filter, Reader, Tally, Why};
 use crate::render::metrics::family::Families;
-use crate::render::metrics::past::Pasts;
-use crate::render::metrics::{fold, label, size};
+use crate::render::metrics::{fold, label};
 
 /// Builds that are read at most to say how targets were last built, and as many for what projects were built with.
 const RESTORED: usize = 200;
@@ -47,10 +47,10 @@ impl Metrics {
             .into_iter()
             .filter(|it| it.started_ns >= since_ns && is_over(it));
         let recent: Vec<Entry> = recent.collect();
-        note_sizes(&mut inner.families, &recent);
-        targets(&mut inner.families, reader, &recent)?;
-        let pasts = pasts(reader, &recent, &tally.uncounted)?;
-        inner.carry(tally, pasts, reader)
+        note_sizes(&mut inner.sizes, &recent);
+        targets(&mut inner.families, &mut inner.sizes, reader, &recent)?;
+        let projects = projects(reader, &recent, &tally.uncounted)?;
+        inner.carry(tally, projects, reader)
     }
 }
 
@@ -58,21 +58,24 @@ impl Inner {
     fn carry(
         &mut self,
         tally: &Tally,
-        pasts: Pasts,
+        mut projects: Projects,
         reader: &Reader<'_>,
     ) -> Result<(), RestoreError> {
         let before = match &tally.counted {
             Some(counted) => Carried::parse(counted)?,
             None => self.carried.clone(),
         };
-        let (carried, pasts) = if tally.uncounted.is_empty() {
-            (before, pasts)
+        let carried = if tally.uncounted.is_empty() {
+            before
         } else {
-            with_uncounted(&before, pasts, &tally.uncounted, reader)?
+            with_uncounted(&before, &mut projects, &tally.uncounted, reader)?
         };
         self.families
             .make(&|name, labels| carried.values(name, labels))?;
-        self.families.remember(pasts)?;
+        for (project, drift) in projects.drifts() {
+            self.families.drift(project, &drift)?;
+        }
+        self.projects = projects;
         self.carried = carried;
         Ok(())
     }
@@ -82,32 +85,32 @@ impl Inner {
 /// add up to can be rounded.
 fn with_uncounted(
     before: &Carried,
-    pasts: Pasts,
+    projects: &mut Projects,
     uncounted: &[BuildId],
     reader: &Reader<'_>,
-) -> Result<(Carried, Pasts), RestoreError> {
+) -> Result<Carried, RestoreError> {
     let registry = Registry::new();
     let mut families = Families::register(&registry)?;
     families.make(&|name, labels| before.values(name, labels))?;
-    families.remember(pasts)?;
+    let mut sizes = Sizes::default();
     for id in uncounted {
-        let Some(trace) = shown(reader, id)? else {
+        let Some(finished) = shown(reader, id)? else {
             continue;
         };
-        let report = report::analyze(&trace);
-        for (build, numbers) in trace.builds.iter().zip(&report.builds) {
-            fold::build(&mut families, &trace, build, numbers)?;
+        for build in finished.builds() {
+            let judgement = judge(build, Some(&mut *projects), &mut sizes);
+            fold::build(&mut families, build, &judgement)?;
         }
     }
     let mut all = registry.gather();
     before.add_to(&mut all);
-    let carried = Carried::of(&all, before.since_ns).rounded_up();
-    Ok((carried, families.forget()))
+    Ok(Carried::of(&all, before.since_ns).rounded_up())
 }
 
 /// The gauges of each target, from its last build. Entries: newest first.
 fn targets(
     families: &mut Families,
+    sizes: &mut Sizes,
     reader: &Reader<'_>,
     entries: &[Entry],
 ) -> Result<(), RestoreError> {
@@ -115,11 +118,12 @@ fn targets(
     for entry in entries {
         if n_read < RESTORED && is_news(families, entry) {
             n_read += 1;
-            let Some(trace) = shown(reader, &entry.id)? else {
+            let Some(finished) = shown(reader, &entry.id)? else {
                 continue;
             };
-            for build in &trace.builds {
-                fold::outputs(families, &trace, build)?;
+            for build in finished.builds() {
+                let judgement = judge(build, None, sizes);
+                fold::outputs(families, build, &judgement)?;
             }
         }
     }
@@ -127,32 +131,30 @@ fn targets(
 }
 
 /// Sizes of before the last build of each target. Entries: newest first.
-fn note_sizes(families: &mut Families, entries: &[Entry]) {
+fn note_sizes(sizes: &mut Sizes, entries: &[Entry]) {
     let mut last: BTreeMap<[&str; 4], &BuildId> = BTreeMap::new();
-    let mut before: Vec<(&Entry, &Target, &str)> = Vec::new();
+    let mut before: Vec<(&Entry, &Target)> = Vec::new();
     for entry in entries {
         for target in &entry.targets {
             if let Some(package) = target.package.as_deref() {
                 let newest = last.entry(key(entry, package)).or_insert(&entry.id);
                 if *newest != &entry.id {
-                    before.push((entry, target, package));
+                    before.push((entry, target));
                 }
             }
         }
     }
-    for (entry, target, package) in before.into_iter().rev() {
-        if let (Some(baseline), Some(size)) = (&target.baseline, target.size) {
-            families.note_size(key(entry, package), &size::way(baseline, target.how), size);
-        }
+    for (entry, target) in before.into_iter().rev() {
+        sizes.note(entry, target);
     }
 }
 
 /// What the projects were last built with. Entries: newest first.
-fn pasts(
+fn projects(
     reader: &Reader<'_>,
     entries: &[Entry],
     except: &[BuildId],
-) -> Result<Pasts, RestoreError> {
+) -> Result<Projects, RestoreError> {
     let except: BTreeSet<&BuildId> = except.iter().collect();
     let mut n_of: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     let wanted = entries.iter().filter(|it| !except.contains(&it.id));
@@ -162,18 +164,13 @@ fn pasts(
         *n <= REMEMBERED
     });
     let wanted: Vec<&Entry> = wanted.take(RESTORED).collect();
-    let mut pasts = Pasts::default();
+    let mut projects = Projects::default();
     for entry in wanted.into_iter().rev() {
-        let Some(trace) = shown(reader, &entry.id)? else {
-            continue;
-        };
-        for build in &trace.builds {
-            if let Some(setup) = Setup::of(build) {
-                pasts.note(label::project(build), fold::end_ns(&trace, build), setup);
-            }
+        if let Some(finished) = shown(reader, &entry.id)? {
+            finished.builds().for_each(|it| projects.note(it));
         }
     }
-    Ok(pasts)
+    Ok(projects)
 }
 
 fn is_over(entry: &Entry) -> bool {
@@ -194,7 +191,7 @@ fn is_news(families: &Families, entry: &Entry) -> bool {
 
 /// As labels have it.
 fn key<'a>(entry: &'a Entry, package: &'a str) -> [&'a str; 4] {
-    let known = |it: &'a Option<String>| it.as_deref().unwrap_or(label::UNKNOWN);
+    let known = |it: &'a Option<String>| label::known(it.as_deref());
     [
         known(&entry.project),
         package,
@@ -203,6 +200,6 @@ fn key<'a>(entry: &'a Entry, package: &'a str) -> [&'a str; 4] {
     ]
 }
 
-fn shown(reader: &Reader<'_>, id: &BuildId) -> Result<Option<Trace>, Why> {
-    Ok(reader.show(&id.as_str().parse()?)?.trace)
+fn shown(reader: &Reader<'_>, id: &BuildId) -> Result<Option<FinishedTrace>, Why> {
+    Ok(reader.show(&id.as_str().parse()?)?.finished)
 }

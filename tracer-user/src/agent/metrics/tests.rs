@@ -1,6 +1,8 @@
 //! Pages of the registry, from the samples.
 
+use crate::driver::{Events, SelfTestVerdict};
 use expect_test::expect;
+use tracer_core::model::Trace;
 
 use super::*;
 use crate::history::Tally;
@@ -17,7 +19,7 @@ const OF_TARGETS: [&str; 5] = [
     "info",
 ];
 
-fn untraced(_: &Build) -> Option<TraceId> {
+fn untraced(_: FinishedBuild<'_>) -> Option<TraceId> {
     None
 }
 
@@ -33,7 +35,9 @@ fn end_ns(trace: &Trace) -> i64 {
 fn gauges_of_a_target_vanish_and_its_counters_stay() {
     let trace = sample::cold();
     let metrics = Metrics::new(DAY).unwrap();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let day = i64::try_from(DAY.as_nanos()).unwrap();
     let before = page(&metrics, Format::Text, end_ns(&trace) + day - 1_000_000_000);
     for family in OF_TARGETS {
@@ -53,11 +57,15 @@ fn gauges_of_a_target_vanish_and_its_counters_stay() {
 fn a_target_has_one_live_info() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     for build in &mut trace.builds {
         build.toolchain.version = Some("go1.99".to_owned());
     }
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let text = page(&metrics, Format::Text, end_ns(&trace));
     let lines = text.lines().filter(|it| it.starts_with("go_build_info{"));
     let lines: Vec<&str> = lines.collect();
@@ -69,7 +77,9 @@ fn a_target_has_one_live_info() {
 fn a_section_that_is_gone_has_no_gauge() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let sections = |trace: &Trace| -> Vec<String> {
         let text = page(&metrics, Format::Text, end_ns(trace));
         let lines = text
@@ -85,7 +95,9 @@ fn a_section_that_is_gone_has_no_gauge() {
     let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
     let anatomy = artifact.anatomy.as_mut().unwrap();
     anatomy.sections.truncate(1);
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     assert_eq!(sections(&trace), [".text", ".text"]);
     // What could not be looked into has none either: those of the build before are not true of it.
     trace.builds[0].outputs[0]
@@ -93,7 +105,9 @@ fn a_section_that_is_gone_has_no_gauge() {
         .as_mut()
         .unwrap()
         .anatomy = None;
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     assert!(sections(&trace).is_empty());
 }
 
@@ -105,7 +119,9 @@ fn room_is_made_by_what_vanished() {
         let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
         artifact.main_module = Some(format!("example.com/m{n}"));
         trace.boot_to_wall_ns += i64::try_from(DAY.as_nanos()).unwrap() * 2;
-        metrics.observe(&trace, &untraced).unwrap();
+        metrics
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
         let text = page(&metrics, Format::Text, end_ns(&trace));
         assert!(text.contains(&format!("go_build_timestamp_seconds{{goarch=\"amd64\",goos=\"linux\",project=\"example.com/m{n}\"")), "{n}");
     }
@@ -115,11 +131,15 @@ fn room_is_made_by_what_vanished() {
 fn an_exemplar_stands_in_its_bucket_and_only_with_a_trace() {
     let trace = sample::cold();
     let metrics = Metrics::new(DAY).unwrap();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let without = page(&metrics, Format::OpenMetrics, end_ns(&trace));
     assert!(!without.contains("trace_id"), "{without}");
     metrics
-        .observe(&trace, &|_| TraceId::new([0xab; 16]))
+        .observe(&FinishedTrace::of(trace.clone()), &|_| {
+            TraceId::new([0xab; 16])
+        })
         .unwrap();
     let with = page(&metrics, Format::OpenMetrics, end_ns(&trace));
     let lines: Vec<&str> = with.lines().filter(|it| it.contains("trace_id")).collect();
@@ -162,8 +182,12 @@ fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
     let mut uncounted = Vec::new();
     drop(crate::history::Store::open(&path).unwrap());
     for trace in after {
-        crate::history::keep(trace, &path).unwrap();
-        uncounted.extend(tracer_core::history::builds(trace).map(|it| it.entry.id));
+        crate::history::keep(&FinishedTrace::of(trace.clone()), &path).unwrap();
+        uncounted.extend(
+            FinishedTrace::of(trace.clone())
+                .builds()
+                .map(|it| it.entry.id.clone()),
+        );
     }
     let tally = Tally { counted, uncounted };
     let metrics = Metrics::new(DAY).unwrap();
@@ -228,15 +252,21 @@ fn counters_by_one_word_go_on_by_state_and_failure_class() {
 fn counters_go_on_to_the_last_bit_after_another_agent() {
     let first = Metrics::new(DAY).unwrap();
     for (_, trace) in sample::all() {
-        first.observe(&trace, &untraced).unwrap();
+        first
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
     }
     assert!(counted(&first).len() > 50);
     let mut again = successor(Some(first.counted().unwrap()), &[]);
     assert_eq!(counted(&again), counted(&first));
     // And on, and on.
     for _ in 0..3 {
-        first.observe(&sample::cold(), &untraced).unwrap();
-        again.observe(&sample::cold(), &untraced).unwrap();
+        first
+            .observe(&FinishedTrace::of(sample::cold()), &untraced)
+            .unwrap();
+        again
+            .observe(&FinishedTrace::of(sample::cold()), &untraced)
+            .unwrap();
         again = successor(Some(again.counted().unwrap()), &[]);
     }
     // What was new about a build is another matter: here no history was kept to know it from.
@@ -262,13 +292,17 @@ fn counters_go_on_to_the_last_bit_after_another_agent() {
 #[test]
 fn what_was_stored_after_the_last_note_is_counted_and_nothing_is_less_than_it_was() {
     let first = Metrics::new(DAY).unwrap();
-    first.observe(&sample::cold(), &untraced).unwrap();
+    first
+        .observe(&FinishedTrace::of(sample::cold()), &untraced)
+        .unwrap();
     let noted = first.counted().unwrap();
     let mut after = [sample::failed(), sample::up_to_date()];
     // Another moment, another build.
     after[1].boot_to_wall_ns += 1_000_000_000;
     for trace in &after {
-        first.observe(trace, &untraced).unwrap();
+        first
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
     }
     let again = successor(Some(noted), &after);
     let (before, now) = (counted(&first), counted(&again));
@@ -310,7 +344,9 @@ fn a_size_is_compared_with_the_one_before_it_that_was_built_alike() {
             .into_iter()
             .collect();
         trace.builds[0].outputs[0].artifact.as_mut().unwrap().size = size;
-        metrics.observe(&trace, &untraced).unwrap();
+        metrics
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
         let of = |what: &str| {
             values_of(
                 &metrics,
@@ -336,10 +372,16 @@ fn a_size_is_compared_with_the_one_before_it_that_was_built_alike() {
 fn every_compiled_package_has_one_reason() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
-    metrics.observe(&trace, &untraced).unwrap();
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     trace.builds[0].toolchain.version = Some("go1.99".to_owned());
-    metrics.observe(&trace, &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(trace.clone()), &untraced)
+        .unwrap();
     let text = page(&metrics, Format::Text, end_ns(&trace));
     let n = trace.builds[0].packages.compiled;
     for reason in ["first_build", "inputs", "toolchain"] {
@@ -374,8 +416,10 @@ fn what_a_project_and_a_target_were_is_known_after_a_restart() {
         trace.boot_to_wall_ns += 1_000_000_000;
         trace.builds[0].toolchain.version = Some(version.to_owned());
         trace.builds[0].outputs[0].artifact.as_mut().unwrap().size = size;
-        crate::history::keep(&trace, &path).unwrap();
-        first.observe(&trace, &untraced).unwrap();
+        crate::history::keep(&FinishedTrace::of(trace.clone()), &path).unwrap();
+        first
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
     }
     let again = Metrics::new(DAY).unwrap();
     let tally = Tally::default();
@@ -397,7 +441,9 @@ fn what_a_project_and_a_target_were_is_known_after_a_restart() {
 #[test]
 fn what_cannot_be_gone_on_from_is_said() {
     let metrics = Metrics::new(DAY).unwrap();
-    metrics.observe(&sample::cold(), &untraced).unwrap();
+    metrics
+        .observe(&FinishedTrace::of(sample::cold()), &untraced)
+        .unwrap();
     let good = metrics.counted().unwrap();
     for bad in [
         String::new(),
@@ -424,22 +470,28 @@ fn what_cannot_be_gone_on_from_is_said() {
 fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
     let metrics = Metrics::new(DAY).unwrap();
     for n in [7, 9] {
-        let stats = SelfStats {
-            events: vec![Kind {
-                name: "exec",
+        let status = ObserverStatus {
+            events: vec![Events {
+                kind: tracer_abi::Kind::EXEC.0,
                 seen: n,
                 lost: 1,
             }],
             n_probes: 3,
-            delay_seconds: 0.25,
-            queues: vec![Queue {
-                name: "history",
-                length: 2,
-                dropped: n,
-            }],
-            cpu_seconds: 1.5,
-            resident_bytes: 4096,
-            sees_itself: n == 9,
+            delay_ns: 250_000_000,
+            cpu_ns: 1_000_000_000,
+            resident_bytes: 4000,
+            self_test: if n == 9 {
+                SelfTestVerdict::Seen
+            } else {
+                SelfTestVerdict::Pending
+            },
+            ..ObserverStatus::default()
+        };
+        let storage = StorageStatus {
+            n_waiting: 2,
+            n_dropped: n,
+            cpu_ns: 500_000_000,
+            resident_bytes: 96,
             history: History {
                 deleted_by_age: n,
                 deleted_by_size: 0,
@@ -448,9 +500,9 @@ fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
                 free_bytes: Some(1 << 30),
                 oldest_ns: Some(1_500_000_000),
             },
-            ..SelfStats::default()
+            ..StorageStatus::default()
         };
-        metrics.set_self(&stats).unwrap();
+        metrics.set_self(&status, &storage).unwrap();
     }
     let text = page(&metrics, Format::Text, 0);
     for line in [
@@ -483,13 +535,32 @@ fn an_empty_history_has_no_oldest_build_and_counts_from_zero() {
             oldest_ns,
             ..History::default()
         };
-        let stats = SelfStats {
+        let storage = StorageStatus {
             history,
-            ..SelfStats::default()
+            ..StorageStatus::default()
         };
-        metrics.set_self(&stats).unwrap();
+        metrics
+            .set_self(&ObserverStatus::default(), &storage)
+            .unwrap();
         let text = page(&metrics, Format::Text, 0);
         let oldest = "gotrace_history_oldest_build_timestamp_seconds ";
         assert_eq!(text.contains(oldest), is_there, "{text}");
+    }
+}
+
+#[test]
+fn the_documentation_has_every_family_with_its_labels() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let docs = std::fs::read_to_string(path).unwrap();
+    let rows: Vec<&str> = docs.lines().filter(|it| it.starts_with("| `")).collect();
+    assert_eq!(rows.len(), family::ALL.len() + own::ALL.len());
+    for spec in family::ALL.iter().chain(own::ALL) {
+        let row = rows
+            .iter()
+            .find(|it| it.starts_with(&format!("| `{}` |", spec.name)));
+        let row = row.unwrap_or_else(|| panic!("docs/metrics.md has no row for {}", spec.name));
+        let labels: Vec<String> = spec.labels.iter().map(|it| format!("`{it}`")).collect();
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+        assert_eq!(last, labels.join(", "), "{}", spec.name);
     }
 }

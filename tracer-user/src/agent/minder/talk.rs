@@ -64,13 +64,13 @@ impl<'a> Talk<'a> {
             wanted.set(PollFlags::OUT, has_more);
             let mut both = [
                 PollFd::new(self.socket, wanted),
-                PollFd::new(&self.shared.wake, PollFlags::IN),
+                PollFd::new(&self.shared.wakeup, PollFlags::IN),
             ];
             match poll(&mut both, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            self.shared.is_awake();
+            self.shared.wakeup.clear();
             match rustix::io::read(self.socket, &mut room) {
                 Ok(0) | Err(Errno::CONNRESET) => return Ok(Over::Closed),
                 Ok(n) => self.answers.feed(room.get(..n).unwrap_or_default()),

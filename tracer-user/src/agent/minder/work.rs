@@ -14,6 +14,7 @@ use super::launch::{Launch, bury};
 use super::talk::{Over, Talk};
 use super::{News, Shared, Wish};
 use crate::agent::pipe::{Answer, WORD_LIMIT, Word, encode};
+use crate::backoff::Backoff;
 
 /// How long a keeper has to be gone after it closed its end.
 const BURIAL: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ impl Work {
     }
 
     pub(super) fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut has_chance = true;
         loop {
             let since = Instant::now();
@@ -86,14 +87,13 @@ impl Work {
                 (Wish::GoOn, gone) if !self.is_known => Some(Err(gone.why())),
                 (Wish::GoOn, gone) => {
                     if since.elapsed() > STEADY {
-                        pause = FIRST_PAUSE;
+                        backoff.succeeded();
                     }
                     (self.tell)(&format!(
                         "{}; another one is started, and builds wait for it",
                         gone.why()
                     ));
-                    self.rest(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.rest(backoff.failed(None));
                     None
                 }
             };
@@ -110,13 +110,13 @@ impl Work {
         let until = Instant::now() + pause;
         while self.shared.told().wish == Wish::GoOn {
             let left = until.saturating_duration_since(Instant::now());
-            let wake = PollFd::new(&self.shared.wake, PollFlags::IN);
+            let wake = PollFd::new(&self.shared.wakeup, PollFlags::IN);
             if left.is_zero()
                 || Timespec::try_from(left).is_ok_and(|it| poll(&mut [wake], Some(&it)) == Ok(0))
             {
                 return;
             }
-            self.shared.is_awake();
+            self.shared.wakeup.clear();
         }
     }
 

@@ -6,12 +6,12 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use super::session::Session;
-use super::trouble::Trouble;
 use super::{Address, Settings, schema};
 use crate::history::cell::{self, Cell};
 use crate::history::error::Why;
 use crate::history::parcel::Parcel;
 use crate::history::statement::{self, Moment};
+use crate::history::trouble::Trouble;
 
 /// What no two builds share. A tenant cannot tell from a refused build that another has one of this id.
 const KEY: &str = "tenant, id";

@@ -1,9 +1,9 @@
 //! Tables of the central history: made and changed by numbered migrations, by one at a time, and never by an older gotrace.
 
 use super::session::Session;
-use super::trouble::Trouble;
 use crate::history::cell;
 use crate::history::error::Why;
+use crate::history::trouble::Trouble;
 
 /// One for each change of the tables, in order; never changed once released. Each ends by setting the number in `gotrace.form`.
 const MIGRATIONS: [&str; 1] = [include_str!("../schema/postgres-1.sql")];

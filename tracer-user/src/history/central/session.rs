@@ -11,9 +11,9 @@ use tokio_postgres::{Client, Row};
 
 use super::address::Address;
 use super::tls::Tls;
-use super::trouble::Trouble;
 use crate::history::cell::{Cell, Cells, Rows};
 use crate::history::error::Why;
+use crate::history::trouble::Trouble;
 
 /// A connection. After an error it is to be dropped: what the server made of it is not known.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client;
 
 use super::address::{Meant, Proof};
-use super::trouble::Trouble;
+use crate::history::trouble::Trouble;
 
 /// Makes connections secret, and as trustworthy as the address demands.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ fn published() -> PathBuf {
 
 fn written(trace: &Trace) -> String {
     let mut out = Vec::new();
-    json(trace, &mut out).unwrap();
+    json(&FinishedTrace::of(trace.clone()), &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

@@ -4,14 +4,12 @@ use prometheus::{
     CounterVec, Error, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry,
 };
-use tracer_binary::budget::Limit;
 use tracer_core::history::SettingGroup;
+use tracer_core::judge::PROJECTS;
 
 use super::guard::{Before, Guarded};
 use super::live::Live;
-use super::past::Pasts;
 use super::section;
-use super::size::Sizes;
 
 /// A row of the table.
 pub(crate) struct Spec {
@@ -23,9 +21,6 @@ pub(crate) struct Spec {
 
 /// Series of a family that has a project or a target in its labels.
 const SERIES: usize = 200;
-/// Projects and targets that are remembered.
-pub(crate) const PROJECTS: usize = SERIES;
-pub(crate) const TARGETS: usize = SERIES;
 /// A hundred targets with every section there is, or twice as many as they are in truth.
 const SECTION_SERIES: usize = SERIES / 2 * section::LABELS;
 /// Some 45 phases of compiler and linker, for each Go version and architecture.
@@ -265,10 +260,6 @@ pub(crate) struct Families {
     pub(crate) probes: Gauge,
     /// Targets whose gauges are up.
     pub(super) live: Live,
-    pub(super) sizes: Sizes,
-    pub(super) size_budget: Option<Limit>,
-    /// Absent where builds are not compared with those of before.
-    pub(super) pasts: Option<Pasts>,
 }
 
 impl Families {
@@ -331,9 +322,6 @@ impl Families {
             unreadable,
             probes,
             live: Live::default(),
-            sizes: Sizes::default(),
-            size_budget: None,
-            pasts: None,
         })
     }
 }

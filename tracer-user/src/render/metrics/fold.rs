@@ -2,37 +2,30 @@
 
 use prometheus::Error;
 use tracer_core::event::Artifact;
-use tracer_core::history::{Baseline, BaselineId};
-use tracer_core::model::{Build, CallKind, Installed, ToolCall, Trace};
-use tracer_core::report::BuildReport;
+use tracer_core::finished::{FinishedBuild, binaries, target};
+use tracer_core::judge::{Judgement, SizeChange};
+use tracer_core::model::{Build, CallKind, FailureClass, Installed, ToolCall};
 
 use super::family::Families;
-use super::label::{self, Facts, target};
+use super::label::{self, Facts};
 use super::live::{Built, Key};
-use super::size;
 
-/// All that is said of a build. `numbers` are its own.
+/// All that is said of a build.
 pub(crate) fn build(
     families: &mut Families,
-    trace: &Trace,
-    build: &Build,
-    numbers: &BuildReport,
+    finished: FinishedBuild<'_>,
+    judgement: &Judgement,
 ) -> Result<(), Error> {
+    let (build, numbers) = (finished.build, finished.report);
     let (goos, goarch, go_version) = label::platform(build);
     let command = label::command(&build.command.name);
-    let status = label::status(build);
+    let status = finished.entry.state.name();
+    let failure = finished.entry.failure;
+    let failure = failure.map_or(label::NONE, FailureClass::name);
     let project = label::project(build);
     families
         .builds
-        .with(&[
-            command,
-            status,
-            label::failure(build),
-            project,
-            goos,
-            goarch,
-            go_version,
-        ])?
+        .with(&[command, status, failure, project, goos, goarch, go_version])?
         .inc();
     families
         .duration
@@ -50,7 +43,13 @@ pub(crate) fn build(
                 .inc_by(u64::from(n));
         }
     }
-    families.compare(build, end_ns(trace, build))?;
+    if let Some(reason) = judgement.miss {
+        let counter = families.cache_misses.with(&[reason.as_str(), project])?;
+        counter.inc_by(u64::from(build.packages.compiled));
+    }
+    if let Some(drift) = &judgement.drift {
+        families.drift(build.module.as_deref(), drift)?;
+    }
     for (mode, ns) in [
         ("user", numbers.go_user_ns),
         ("system", numbers.go_system_ns),
@@ -64,7 +63,7 @@ pub(crate) fn build(
             .observe(seconds(numbers.loading_ns));
     }
     calls(families, build)?;
-    outputs(families, trace, build)
+    outputs(families, finished, judgement)
 }
 
 fn calls(families: &mut Families, build: &Build) -> Result<(), prometheus::Error> {
@@ -102,35 +101,34 @@ fn phases(call: &ToolCall) -> impl Iterator<Item = (&str, u64)> {
 }
 
 /// What is true of a target until it is built again.
-pub(crate) fn outputs(families: &mut Families, trace: &Trace, build: &Build) -> Result<(), Error> {
-    let at_ns = end_ns(trace, build);
-    for made in made(build) {
+pub(crate) fn outputs(
+    families: &mut Families,
+    finished: FinishedBuild<'_>,
+    judgement: &Judgement,
+) -> Result<(), Error> {
+    let at_ns = finished.ended_ns();
+    for made in made(finished.build) {
         let Made {
             key: [project, target, goos, goarch],
             info,
             artifact,
-            way,
             how: _,
+            at,
         } = made;
         let key = Key::new(project, target, goos, goarch);
+        let change: Option<&Option<SizeChange>> = judgement.sizes.get(at);
         families.targets(
             key,
             &Built {
                 at_ns,
                 size: artifact.map(|it| it.size),
-                way: way.as_ref(),
+                change: change.copied().flatten(),
                 anatomy: artifact.and_then(|it| it.anatomy.as_deref()),
                 info: &info,
             },
         )?;
     }
     Ok(())
-}
-
-/// When a build ended, in nanoseconds since 1970.
-pub(crate) fn end_ns(trace: &Trace, build: &Build) -> u64 {
-    let end = build.end.unwrap_or(trace.end).0;
-    end.saturating_add_signed(trace.boot_to_wall_ns)
 }
 
 /// Something made from a target, as labels have it.
@@ -141,17 +139,18 @@ pub(crate) struct Made<'a> {
     pub(crate) info: [&'a str; 11],
     /// The binary, of several files.
     pub(crate) artifact: Option<&'a Artifact>,
-    /// How it was built: sizes of the same way are comparable.
-    pub(crate) way: Option<BaselineId>,
     pub(crate) how: Installed,
+    /// Place among the outputs of the build.
+    at: usize,
 }
 
 /// The outputs of a build that could be read and whose target is known.
 pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
     let (goos, goarch, go_version) = label::platform(build);
-    let binaries = label::binaries(build);
-    let outputs = build.outputs.iter().filter(|it| it.artifact.is_some());
-    outputs.filter_map(move |output| {
+    let binaries = binaries(build);
+    let outputs = build.outputs.iter().enumerate();
+    let outputs = outputs.filter(|(_, it)| it.artifact.is_some());
+    outputs.filter_map(move |(at, output)| {
         let target = target(output)?;
         let project = output.project(build).unwrap_or(label::UNKNOWN);
         let facts = Facts::of(build, output);
@@ -172,8 +171,8 @@ pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
             key: [project, target, goos, goarch],
             info,
             artifact: binaries.get(target).copied(),
-            way: Baseline::of(build, output).map(|it| size::way(&it, output.how)),
             how: output.how,
+            at,
         })
     })
 }

@@ -1,10 +1,7 @@
 //! Label values for what a build is. Each has few values by its nature, or passes the guard.
 
-use std::collections::BTreeMap;
-
 use tracer_core::byte_string::ByteString;
-use tracer_core::event::Artifact;
-use tracer_core::model::{Build, CallKind, FailureClass, Installed, Output, State};
+use tracer_core::model::{Build, CallKind, Installed, Output};
 
 pub(crate) const UNKNOWN: &str = "unknown";
 /// Failure class of a build that is not known to have failed.
@@ -26,19 +23,13 @@ pub(crate) fn command(name: &str) -> &'static str {
         .unwrap_or("other")
 }
 
-/// How a build ended: the name of its state.
-pub(crate) fn status(build: &Build) -> &'static str {
-    State::of(build).name()
-}
-
-/// Why a build failed: the name of the class; `none` if it is not known to have failed.
-pub(crate) fn failure(build: &Build) -> &'static str {
-    FailureClass::of(build).map_or(NONE, FailureClass::name)
-}
-
 /// The main module.
 pub(crate) fn project(build: &Build) -> &str {
-    build.module.as_deref().unwrap_or(UNKNOWN)
+    known(build.module.as_deref())
+}
+
+pub(crate) fn known(it: Option<&str>) -> &str {
+    it.unwrap_or(UNKNOWN)
 }
 
 /// GOOS, GOARCH and Go version.
@@ -71,25 +62,6 @@ pub(crate) fn tool(kind: CallKind) -> &'static str {
         CallKind::Generate => "generate",
         CallKind::Other => "other",
     }
-}
-
-/// The main package that an output was made from.
-pub(crate) fn target(output: &Output) -> Option<&str> {
-    std::str::from_utf8(output.package.as_ref()?.as_bytes()).ok()
-}
-
-/// Targets and what was made from them. A target may leave several files (a C library and its header): the largest one is the binary.
-pub(crate) fn binaries(build: &Build) -> BTreeMap<&str, &Artifact> {
-    let mut binaries: BTreeMap<&str, &Artifact> = BTreeMap::new();
-    for output in &build.outputs {
-        if let (Some(target), Some(artifact)) = (target(output), &output.artifact) {
-            let binary = binaries.entry(target).or_insert(artifact);
-            if artifact.size > binary.size {
-                *binary = artifact;
-            }
-        }
-    }
-    binaries
 }
 
 /// How a target was built, each as `true`, `false` or a word.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use prometheus::Error;
 use tracer_core::event::Anatomy;
-use tracer_core::history::BaselineId;
+use tracer_core::judge::SizeChange;
 
 use super::family::Families;
 use super::fold;
@@ -34,8 +34,8 @@ pub(super) struct Built<'a> {
     pub(super) at_ns: u64,
     /// Of its binary, if that was read; likewise what it is made of.
     pub(super) size: Option<u64>,
-    /// How it was built.
-    pub(super) way: Option<&'a BaselineId>,
+    /// Since the build before it.
+    pub(super) change: Option<SizeChange>,
     pub(super) anatomy: Option<&'a Anatomy>,
     pub(super) info: &'a [&'a str],
 }
@@ -61,7 +61,7 @@ impl Families {
         let Built {
             at_ns,
             size,
-            way,
+            change,
             anatomy,
             info,
         } = *built;
@@ -74,7 +74,7 @@ impl Families {
             return Ok(());
         };
         gauge.set(fold::seconds(at_ns));
-        self.compare_size(&key, way.zip(size))?;
+        self.size_change(&key, change)?;
         let last = Last {
             at_ns,
             info: info.iter().map(|it| guarded(it)).collect(),
@@ -128,8 +128,7 @@ impl Families {
         for (key, last) in old {
             self.binary_size.remove(&key.values());
             self.timestamp.remove(&key.values());
-            self.remove_comparison(&key);
-            self.sizes.remove(&key);
+            self.remove_size_change(&key);
             for section in &last.sections {
                 self.section_size.remove(&key.with(section));
                 self.section_entropy.remove(&key.with(section));
@@ -137,7 +136,6 @@ impl Families {
             let info: Vec<&str> = last.info.iter().map(String::as_str).collect();
             self.info.remove(&info);
         }
-        self.expire_projects(before_ns);
     }
 
     pub(crate) fn has_target(&self, project: &str, target: &str, goos: &str, goarch: &str) -> bool {

@@ -4,15 +4,15 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use expect_test::expect_file;
+use tracer_core::report;
 
 use super::*;
-use crate::agent::metrics::own;
 use crate::render::sample;
 
 #[test]
 fn a_cold_build_looks_as_it_should() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/render/golden/cold.prom");
-    expect_file![file].assert_eq(&metrics(&sample::cold()).unwrap());
+    expect_file![file].assert_eq(&metrics(&FinishedTrace::of(sample::cold())).unwrap());
 }
 
 /// Prometheus wants sizes in bytes. Entropy is no size, and its unit is the bit.
@@ -22,7 +22,7 @@ const NO_SIZE: &str =
 #[test]
 fn promtool_has_no_complaint() {
     for (name, trace) in sample::all() {
-        let text = metrics(&trace).unwrap();
+        let text = metrics(&FinishedTrace::of(trace.clone())).unwrap();
         let mut promtool = Command::new("promtool")
             .args(["check", "metrics"])
             .stdin(Stdio::piped())
@@ -46,7 +46,7 @@ fn promtool_has_no_complaint() {
 
 #[test]
 fn a_build_cannot_add_lines_or_series() {
-    let text = metrics(&sample::broken()).unwrap();
+    let text = metrics(&FinishedTrace::of(sample::broken())).unwrap();
     assert!(
         !text
             .lines()
@@ -77,7 +77,7 @@ fn many_targets_stay_within_the_limit() {
             output
         })
         .collect();
-    let text = metrics(&trace).unwrap();
+    let text = metrics(&FinishedTrace::of(trace.clone())).unwrap();
     let series = text
         .lines()
         .filter(|it| it.starts_with("go_build_binary_size_bytes{"))
@@ -92,7 +92,7 @@ fn many_targets_stay_within_the_limit() {
 #[test]
 fn cpu_of_all_tools_is_the_cpu_of_the_build() {
     let trace = sample::cold();
-    let text = metrics(&trace).unwrap();
+    let text = metrics(&FinishedTrace::of(trace.clone())).unwrap();
     let sum: f64 = text
         .lines()
         .filter(|it| it.starts_with("go_build_cpu_seconds_total{"))
@@ -100,21 +100,4 @@ fn cpu_of_all_tools_is_the_cpu_of_the_build() {
         .sum();
     let whole = fold::seconds(report::cpu_ns(trace.builds[0].usage));
     assert!((sum - whole).abs() < 1e-6, "{sum} of {whole}");
-}
-
-#[test]
-fn the_documentation_has_every_family_with_its_labels() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
-    let docs = std::fs::read_to_string(path).unwrap();
-    let rows: Vec<&str> = docs.lines().filter(|it| it.starts_with("| `")).collect();
-    assert_eq!(rows.len(), family::ALL.len() + own::ALL.len());
-    for spec in family::ALL.iter().chain(own::ALL) {
-        let row = rows
-            .iter()
-            .find(|it| it.starts_with(&format!("| `{}` |", spec.name)));
-        let row = row.unwrap_or_else(|| panic!("docs/metrics.md has no row for {}", spec.name));
-        let labels: Vec<String> = spec.labels.iter().map(|it| format!("`{it}`")).collect();
-        let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
-        assert_eq!(last, labels.join(", "), "{}", spec.name);
-    }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use tracer_core::event::ProcKey;
-use tracer_core::model::{Build, Trace};
-use tracer_core::report::{self, BuildReport, Report};
+use tracer_core::model::{Build, State, Trace};
+use tracer_core::report::{BuildReport, Report};
 
 use super::{build, output, word};
 use crate::render::style::{Line, Page, Paint, Style, Table};
@@ -23,7 +23,7 @@ pub(super) fn blocks(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildRepo
         let style = page.style();
         let what = Line::default()
             .pad_to(2 * depth)
-            .then_line(mark(build, style))
+            .then_line(mark(numbers.state, style))
             .then(" ");
         let took = Line::painted(Paint::Bold, &units::span(numbers.wall_ns));
         page.spread(what.then_painted(Paint::Bold, &word::build(build)), took);
@@ -63,7 +63,7 @@ pub(super) fn lines(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildRepor
     let mut by_weight: Vec<usize> = (0..all.len()).collect();
     by_weight.sort_by_key(|&it| {
         all.get(it)
-            .map(|((build, numbers), _)| (!report::is_failed(build), u64::MAX - numbers.wall_ns))
+            .map(|((_, numbers), _)| (numbers.state != State::Failed, u64::MAX - numbers.wall_ns))
     });
     let mut shown: Vec<usize> = by_weight.iter().copied().take(LINES).collect();
     shown.sort_unstable();
@@ -73,7 +73,7 @@ pub(super) fn lines(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildRepor
     for ((build, numbers), depth) in shown.iter().filter_map(|&it| all.get(it)) {
         let what = Line::default()
             .pad_to(2 * depth)
-            .then_line(mark(build, &style))
+            .then_line(mark(numbers.state, &style))
             .then(" ");
         let mut row = vec![
             what.then(&word::build(build)),
@@ -139,11 +139,11 @@ pub(super) fn total(page: &mut Page<'_>, trace: &Trace, report: &Report) {
     page.flow(word::label("Total"), &parts, page.style().dot(), 2);
 }
 
-fn mark(build: &Build, style: &Style) -> Line {
-    match build.status {
-        _ if report::is_failed(build) => Line::painted(Paint::Bad, style.cross()),
-        Some(_) => Line::painted(Paint::Good, style.check()),
-        None => Line::painted(Paint::Warn, "?"),
+fn mark(state: State, style: &Style) -> Line {
+    match state {
+        State::Failed => Line::painted(Paint::Bad, style.cross()),
+        State::Succeeded => Line::painted(Paint::Good, style.check()),
+        State::Running | State::CutOff | State::Unknown => Line::painted(Paint::Warn, "?"),
     }
 }
 

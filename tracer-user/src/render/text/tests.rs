@@ -14,7 +14,13 @@ const COST: Cost = Cost {
 
 fn written(trace: &Trace, style: &Style) -> String {
     let mut out = Vec::new();
-    text(trace, Some(&COST), style, &mut out).unwrap();
+    text(
+        &FinishedTrace::of(trace.clone()),
+        Some(&COST),
+        style,
+        &mut out,
+    )
+    .unwrap();
     String::from_utf8(out).unwrap()
 }
 

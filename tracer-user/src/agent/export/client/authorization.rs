@@ -10,6 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::HeaderValue;
 
+use crate::config::Endpoint;
+
 /// Longest file of a secret.
 const LENGTH: u64 = 16 << 10;
 
@@ -51,7 +53,11 @@ impl Authorization {
         })
     }
 
-    pub(super) fn basic(mut user: Vec<u8>, password: Vec<u8>) -> Self {
+    /// Of the user and password in an address.
+    pub(super) fn of_endpoint(endpoint: &Endpoint) -> Self {
+        let Some([mut user, password]) = endpoint.credentials() else {
+            return Self::None;
+        };
         user.push(b':');
         user.extend(password);
         Self::Ready(format!("Basic {}", STANDARD.encode(user)).into())
@@ -118,6 +124,15 @@ impl fmt::Debug for Authorization {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_of_an_address_are_a_header() {
+        let endpoint = "https://ci:s%33cret%3a@push.example.com".parse().unwrap();
+        let basic = Authorization::of_endpoint(&endpoint);
+        let header = basic.header().unwrap().unwrap();
+        assert_eq!(header.to_str().unwrap(), "Basic Y2k6czNjcmV0Og==");
+        assert!(header.is_sensitive());
+    }
 
     #[test]
     fn secrets_come_from_files_as_they_are_now() {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use opentelemetry_proto::tonic::trace::v1::Status as SpanStatus;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use tracer_core::event::{Status, Usage};
-use tracer_core::history::BuildId;
+use tracer_core::finished::{self, FinishedBuild};
+use tracer_core::history::Entry;
 use tracer_core::model::{Anomaly, Build, FailureClass, State, Trace};
 
 use super::attribute::Attributes;
@@ -20,8 +21,8 @@ pub(super) fn name(build: &Build) -> String {
 }
 
 /// In the words of the conventions for the result of a task; none if the end was not seen. `docs/otlp.md` has the table.
-pub(super) fn result(build: &Build) -> Option<&'static str> {
-    match (State::of(build), FailureClass::of(build)) {
+pub(super) fn result(entry: &Entry) -> Option<&'static str> {
+    match (entry.state, entry.failure) {
         (State::Succeeded, _) => Some("success"),
         (State::Failed, Some(FailureClass::Interrupted)) => Some("cancellation"),
         (State::Failed, Some(FailureClass::Killed)) => Some("error"),
@@ -31,8 +32,8 @@ pub(super) fn result(build: &Build) -> Option<&'static str> {
 }
 
 /// Why it failed, in one word; none if it did not. The conventions have a word of their own for an unknown type of error.
-pub(super) fn error(build: &Build) -> Option<&'static str> {
-    FailureClass::of(build).map(|class| match class {
+pub(super) fn error(entry: &Entry) -> Option<&'static str> {
+    entry.failure.map(|class| match class {
         FailureClass::Unknown => "_OTHER",
         FailureClass::Compile
         | FailureClass::Link
@@ -66,23 +67,24 @@ pub(super) fn status(error: Option<&str>) -> Option<SpanStatus> {
 }
 
 /// All of it.
-pub(super) fn attributes(trace: &Trace, build: &Build, id: &BuildId, argv: bool) -> Attributes {
+pub(super) fn attributes(finished: FinishedBuild<'_>, argv: bool) -> Attributes {
+    let (trace, build, id) = (finished.trace, finished.build, &finished.entry.id);
     let mut all = Attributes::default();
     let name = name(build);
     all.text("go.build.id", id.as_str());
     all.text("cicd.pipeline.task.name", &name);
     all.text("cicd.pipeline.task.type", task(build));
     all.text("cicd.pipeline.task.run.id", id.as_str());
-    all.text_of("cicd.pipeline.task.run.result", result(build));
+    all.text_of("cicd.pipeline.task.run.result", result(finished.entry));
     process(&mut all, build.process.tgid.0, build.status, build.usage);
-    all.text_of("error.type", error(build));
+    all.text_of("error.type", error(finished.entry));
     if let Some(package) = build.failure.as_ref().and_then(|it| it.package.as_ref()) {
         all.text("go.build.failure.package", &package.to_str());
     }
     command(&mut all, build, argv);
     toolchain(&mut all, build);
     all.text_of("go.build.project", build.module.as_deref());
-    let targets: BTreeSet<&str> = build.outputs.iter().filter_map(label::target).collect();
+    let targets: BTreeSet<&str> = build.outputs.iter().filter_map(finished::target).collect();
     all.list("go.build.targets", targets.into_iter());
     all.number("go.build.packages.compiled", build.packages.compiled.into());
     all.number("go.build.packages.failed", build.packages.failed.into());

@@ -17,12 +17,12 @@ use super::metric::Period;
 use super::partial::{Partial, partial};
 use super::request::{self, Request};
 use super::resource::Machine;
-use super::settings::{Compression, Headers, Settings};
 use crate::agent::export::client::{self, Answer, Client, Method, Outcome, StatusCode};
-use crate::agent::export::retry::Backoff;
-use crate::agent::export::worker::{Jobs, Next};
 use crate::agent::metrics::Metrics;
+use crate::backoff::Backoff;
 use crate::clock;
+use crate::config::otlp::{Compression, Headers, Settings};
+use crate::worker::{Jobs, Next};
 
 /// The first pause after a failure, and the longest.
 const FIRST: Duration = Duration::from_secs(1);

@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 use tracer_core::event::ProcKey;
+use tracer_core::finished::{FinishedBuild, FinishedTrace};
 use tracer_core::history::BuildId;
-use tracer_core::model::{Build, Trace};
+use tracer_core::model::Build;
 use tracer_core::origin::{Ci, SpanId, TraceContext, TraceId};
 
-use super::settings::ParentSpan;
+use crate::config::otlp::ParentSpan;
 
 /// Where the span of a build is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) build: BuildId,
     pub(super) trace: TraceId,
     pub(super) span: SpanId,
     pub(super) parent: Option<Parent>,
@@ -35,41 +35,38 @@ pub(super) struct Parent {
 }
 
 /// Of every build of a trace, in its order.
-pub(super) fn places<'a>(trace: &'a Trace, parent: ParentSpan) -> Vec<(&'a Build, Place)> {
-    let builds = trace.builds.iter();
-    let kept: BTreeMap<ProcKey, &'a Build> = builds.map(|it| (it.process, it)).collect();
-    let parents: BTreeMap<ProcKey, ProcKey> = trace
-        .builds
-        .iter()
-        .filter_map(|it| Some((it.process, it.parent?)))
-        .collect();
-    let builds = trace.builds.iter();
-    builds
+pub(super) fn places(
+    finished: &FinishedTrace,
+    parent: ParentSpan,
+) -> Vec<(FinishedBuild<'_>, Place)> {
+    let by_process: BTreeMap<ProcKey, FinishedBuild<'_>> =
+        finished.builds().map(|it| (it.build.process, it)).collect();
+    finished
+        .builds()
         .map(|build| {
-            let above = lineage(build.process, &parents, &kept);
-            (build, place(trace, build, &above, parent))
+            let above = lineage(build.build, &by_process);
+            (build, place(build, &above, parent))
         })
         .collect()
 }
 
 /// The builds above that have a span, from the inside out. Bounded, since a damaged recording may hold a circle.
 fn lineage<'a>(
-    process: ProcKey,
-    parents: &BTreeMap<ProcKey, ProcKey>,
-    kept: &BTreeMap<ProcKey, &'a Build>,
-) -> Vec<&'a Build> {
-    let above = std::iter::successors(parents.get(&process), |it| parents.get(it));
-    let above = above.take_while(|it| **it != process).take(parents.len());
-    above.filter_map(|it| kept.get(it).copied()).collect()
+    build: &Build,
+    by_process: &BTreeMap<ProcKey, FinishedBuild<'a>>,
+) -> Vec<FinishedBuild<'a>> {
+    let above = |build: &Build| by_process.get(&build.parent?).copied();
+    let all = std::iter::successors(above(build), |it| above(it.build));
+    let above = all.take_while(|it| it.build.process != build.process);
+    above.take(by_process.len()).collect()
 }
 
-fn place(trace: &Trace, build: &Build, above: &[&Build], parent: ParentSpan) -> Place {
-    let id = |it: &Build| BuildId::of(trace, it.process);
+fn place(build: FinishedBuild<'_>, above: &[FinishedBuild<'_>], parent: ParentSpan) -> Place {
     let outermost = above.last().copied().unwrap_or(build);
-    let root = Root::of(outermost, &id(outermost), parent);
+    let root = Root::of(outermost.build, &outermost.entry.id, parent);
     let parent = match above.first() {
         Some(parent) => Some(Parent {
-            span: span_of_build(&id(parent)),
+            span: span_of_build(&parent.entry.id),
             is_remote: false,
         }),
         None => root.parent.map(|span| Parent {
@@ -77,10 +74,8 @@ fn place(trace: &Trace, build: &Build, above: &[&Build], parent: ParentSpan) -> 
             is_remote: true,
         }),
     };
-    let build = id(build);
     Place {
-        span: span_of_build(&build),
-        build,
+        span: span_of_build(&build.entry.id),
         trace: root.trace,
         parent,
         is_sampled: root.is_sampled,

@@ -13,7 +13,7 @@ pub(super) enum Choice {
 }
 
 /// The longest stay, and the spans around them, if there is room for so many.
-pub(super) fn choose(spans: &[Span<'_>], room: usize, cached_actions: bool) -> Vec<Choice> {
+pub(super) fn choose(spans: &[Span], room: usize, cached_actions: bool) -> Vec<Choice> {
     // A span counts for as long as the longest in it, so none is kept without the span around it.
     let mut ranks: Vec<u64> = spans.iter().map(Span::wall_ns).collect();
     for (at, span) in spans.iter().enumerate().rev() {
@@ -25,7 +25,7 @@ pub(super) fn choose(spans: &[Span<'_>], room: usize, cached_actions: bool) -> V
     let mut choice: Vec<Choice> = spans
         .iter()
         .map(|it| {
-            if it.is_cached() && !cached_actions {
+            if it.is_cached && !cached_actions {
                 Choice::Unwanted
             } else {
                 Choice::Omitted
@@ -56,12 +56,12 @@ pub(super) struct Omitted {
 }
 
 impl Omitted {
-    pub(super) fn count(&mut self, part: &Span<'_>) {
+    pub(super) fn count(&mut self, part: &Span) {
         match part.what {
             What::Stage(_) => self.stages += 1,
             What::Action(_) => self.actions += 1,
             What::Call(_) => self.calls += 1,
-            What::Phase(_) => self.phases += 1,
+            What::Phase { .. } => self.phases += 1,
         }
         self.wall_ns = self.wall_ns.saturating_add(part.wall_ns());
     }

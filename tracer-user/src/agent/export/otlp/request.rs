@@ -11,12 +11,12 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prometheus::proto::MetricFamily;
 use prost::Message as _;
-use tracer_core::model::Trace;
+use tracer_core::finished::FinishedTrace;
 
 use super::metric::{self, Period};
 use super::resource::{self, Machine, SCHEMA_URL};
-use super::settings::ParentSpan;
 use super::{id, log, span};
+use crate::config::otlp::ParentSpan;
 
 /// Spans, or series, of one request.
 const ITEMS: usize = 512;
@@ -74,17 +74,21 @@ pub(super) struct Wanted {
 }
 
 /// Of the builds of a trace that is over. Spans of a trace that its beginner does not want exported are not.
-pub(super) fn of_builds(trace: &Trace, machine: &Machine, wanted: Wanted) -> Vec<Request> {
+pub(super) fn of_builds(
+    finished: &FinishedTrace,
+    machine: &Machine,
+    wanted: Wanted,
+) -> Vec<Request> {
     let mut requests = Vec::new();
-    for (build, place) in id::places(trace, wanted.parent) {
-        let resource = resource::of_build(machine, build);
+    for (build, place) in id::places(finished, wanted.parent) {
+        let resource = resource::of_build(machine, build.build);
         if wanted.spans && place.is_sampled {
-            let spans = span::spans(trace, build, &place, wanted);
+            let spans = span::spans(build, &place, wanted);
             let bodies = split(spans, Span::encoded_len).into_iter();
             requests.extend(bodies.map(|it| of_spans(resource.clone(), it)));
         }
         if wanted.logs {
-            let record = log::record(trace, build, &place, wanted.argv);
+            let record = log::record(build, &place, wanted.argv);
             let logs = ResourceLogs {
                 resource: Some(resource),
                 scope_logs: vec![ScopeLogs {

@@ -4,9 +4,10 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::Ktime;
-use tracer_core::model::{Action, Build, Outcome, Output, ToolCall, Trace};
+use tracer_core::finished::{self, FinishedBuild};
+use tracer_core::model::{Action, Outcome, Output, ToolCall, Trace};
 use tracer_core::origin::SpanId;
-use tracer_core::report::timeline::{self, What};
+use tracer_core::report::timeline::{self, Part};
 
 use super::attribute::Attributes;
 use super::build;
@@ -23,38 +24,31 @@ const IS_REMOTE: u32 = 0x200;
 const SAMPLED: u32 = 1;
 
 /// At most as many spans as are wanted (at least one): that of the build first, then the longest of the others, with the spans around them.
-pub(super) fn spans(trace: &Trace, build: &Build, place: &Place, wanted: Wanted) -> Vec<Span> {
-    let end = build.end.unwrap_or(trace.end).max(build.start);
-    let all = timeline::timeline(build, end);
+pub(super) fn spans(finished: FinishedBuild<'_>, place: &Place, wanted: Wanted) -> Vec<Span> {
+    let all = finished.timeline;
     let limit = wanted.spans_per_build.saturating_sub(1);
-    let choice = limit::choose(&all, limit, wanted.cached_actions);
+    let choice = limit::choose(all, limit, wanted.cached_actions);
     let mut omitted = Omitted::default();
-    let id = |at: usize| id::span_of_part(&place.build, at);
+    let id = |at: usize| id::span_of_part(&finished.entry.id, at);
     let mut inner = Vec::new();
     for (at, (span, choice)) in all.iter().zip(&choice).enumerate() {
         match choice {
             Choice::Sent => {
                 let parent = span.parent.map_or(place.span, id);
-                inner.push(of_part(trace, place, span, id(at), parent));
+                inner.extend(of_part(finished, place, span, id(at), parent));
             }
             Choice::Omitted => omitted.count(span),
             Choice::Unwanted => {}
         }
     }
-    let mut spans = vec![of_build(trace, build, place, end, omitted, wanted.argv)];
+    let mut spans = vec![of_build(finished, place, omitted, wanted.argv)];
     spans.append(&mut inner);
     spans
 }
 
-fn of_build(
-    trace: &Trace,
-    build: &Build,
-    place: &Place,
-    end: Ktime,
-    omitted: Omitted,
-    argv: bool,
-) -> Span {
-    let mut attributes = build::attributes(trace, build, &place.build, argv);
+fn of_build(finished: FinishedBuild<'_>, place: &Place, omitted: Omitted, argv: bool) -> Span {
+    let (trace, build) = (finished.trace, finished.build);
+    let mut attributes = build::attributes(finished, argv);
     tell_omitted(&mut attributes, omitted);
     let queries = build.calls.iter().filter(|it| it.is_query).count();
     attributes.number("go.build.queries", count(queries));
@@ -71,30 +65,30 @@ fn of_build(
         attributes: attributes.into_inner(),
         events: told.map(|it| artifact(trace, it)).collect(),
         dropped_events_count: u32::try_from(untold).unwrap_or(u32::MAX),
-        status: build::status(build::error(build)),
-        ..bare(trace, place, place.span, build.start, end)
+        status: build::status(build::error(finished.entry)),
+        ..bare(trace, place, place.span, build.start, finished.end())
     }
 }
 
 fn of_part(
-    trace: &Trace,
+    finished: FinishedBuild<'_>,
     place: &Place,
-    part: &timeline::Span<'_>,
+    part: &timeline::Span,
     own: SpanId,
     parent: SpanId,
-) -> Span {
+) -> Option<Span> {
     let mut attributes = Attributes::default();
-    let (name, error) = match part.what {
-        What::Stage(stage) => {
+    let (name, error) = match part.what.of(finished.build)? {
+        Part::Stage(stage) => {
             tell_unseen(&mut attributes, stage.end);
             (word(&stage.name), None)
         }
-        What::Action(action) => {
+        Part::Action(action) => {
             tell_unseen(&mut attributes, action.end);
             of_action(&mut attributes, action)
         }
-        What::Call(call) => of_call(&mut attributes, call),
-        What::Phase(phase) => {
+        Part::Call(call) => of_call(&mut attributes, call),
+        Part::Phase(phase) => {
             tell_unseen(&mut attributes, phase.end);
             (word(&phase.name), None)
         }
@@ -102,14 +96,14 @@ fn of_part(
     // A tool that fails in a build that succeeds was expected to: C compilers are tried out.
     let error = error.filter(|_| part.made_it_fail);
     attributes.text_of("error.type", error);
-    Span {
+    Some(Span {
         parent_span_id: parent.bytes().to_vec(),
         flags: KNOWS_REMOTE | SAMPLED,
         name: name.to_owned(),
         attributes: attributes.into_inner(),
         status: build::status(error),
-        ..bare(trace, place, own, part.start, part.end)
-    }
+        ..bare(finished.trace, place, own, part.start, part.end)
+    })
 }
 
 fn of_action<'a>(
@@ -150,7 +144,7 @@ fn artifact(trace: &Trace, output: &Output) -> Event {
         attributes.text_of("artifact.version", version);
         attributes.number("go.build.artifact.size_bytes", artifact.size);
     }
-    attributes.text_of("go.build.artifact.target", label::target(output));
+    attributes.text_of("go.build.artifact.target", finished::target(output));
     attributes.text_of("go.build.artifact.unread", output.unread.as_deref());
     Event {
         time_unix_nano: wall(trace, output.at),

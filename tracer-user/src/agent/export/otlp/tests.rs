@@ -17,7 +17,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use proptest::prelude::*;
 use prost::Message as _;
 use tracer_core::event::{Ktime, ProcKey, Tgid};
-use tracer_core::model::{Phase, State, Trace};
+use tracer_core::finished::FinishedTrace;
+use tracer_core::model::{State, Trace};
 use tracer_core::origin::{Ci, TraceContext};
 use tracer_core::report::timeline::{self, What};
 
@@ -26,9 +27,9 @@ use super::limit::{self, Choice};
 use super::metric::{self, Period};
 use super::request::{self, Request, Signal, Wanted};
 use super::resource::Machine;
-use super::settings::ParentSpan;
 use super::{build, span};
 use crate::agent::metrics::Metrics;
+use crate::config::otlp::ParentSpan;
 use crate::render::sample;
 
 fn machine() -> Machine {
@@ -97,15 +98,20 @@ fn wall(span: &Span) -> u64 {
     span.end_time_unix_nano - span.start_time_unix_nano
 }
 
+fn finished(trace: &Trace) -> FinishedTrace {
+    FinishedTrace::of(trace.clone())
+}
+
 fn spans(trace: &Trace, limit: usize) -> Vec<(Place, Vec<Span>)> {
-    let places = id::places(trace, ALL.parent).into_iter();
+    let finished = finished(trace);
+    let places = id::places(&finished, ALL.parent).into_iter();
     places
         .map(|(build, place)| {
             let wanted = Wanted {
                 spans_per_build: limit,
                 ..ALL
             };
-            let spans = span::spans(trace, build, &place, wanted);
+            let spans = span::spans(build, &place, wanted);
             (place, spans)
         })
         .collect()
@@ -267,17 +273,18 @@ fn a_build_is_actions_calls_and_phases() {
 #[test]
 fn a_nested_build_is_a_child_in_the_same_trace() {
     let trace = recording("generate-go1.27");
-    let places = id::places(&trace, ALL.parent);
+    let finished = finished(&trace);
+    let places = id::places(&finished, ALL.parent);
     let [(outer, above), (inner, below), ..] = &places[..] else {
         panic!("{places:?}")
     };
-    assert_eq!(inner.parent, Some(outer.process));
+    assert_eq!(inner.build.parent, Some(outer.build.process));
     assert_eq!(above.trace, below.trace);
     assert_eq!(above.parent, None);
     let parent = below.parent.unwrap();
     assert_eq!((parent.span, parent.is_remote), (above.span, false));
     // Whoever has an id finds the build by it.
-    let digits = above.build.as_str().replace('-', "");
+    let digits = outer.entry.id.as_str().replace('-', "");
     assert_eq!(above.trace.to_string(), digits);
     assert_eq!(above.span.to_string(), digits[16..]);
 }
@@ -291,7 +298,7 @@ fn a_circle_of_parents_is_endured() {
         build.parent = Some(processes[(at + 1) % n]);
     }
     assert_eq!(
-        id::places(&trace, ALL.parent).len(),
+        id::places(&finished(&trace), ALL.parent).len(),
         spans(&trace, 10).len()
     );
 }
@@ -328,7 +335,7 @@ fn what_is_not_sampled_is_told_of_and_not_exported() {
             ..context
         });
     }
-    let requests = request::of_builds(&trace, &machine(), ALL);
+    let requests = request::of_builds(&finished(&trace), &machine(), ALL);
     assert!(!requests.is_empty());
     assert!(requests.iter().all(|it| it.signal == Signal::Logs));
 }
@@ -344,22 +351,23 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
         ..Ci::default()
     };
     trace.builds[0].ci = Some(ci.clone());
-    let (_, place) = id::places(&trace, ALL.parent).remove(0);
+    let (_, place) = id::places(&finished(&trace), ALL.parent).remove(0);
     assert_eq!(place.trace.to_string(), "731ec8a47fd7450f753a812a4a8aa5a0");
     let parent = place.parent.unwrap();
     assert_eq!(parent.span.to_string(), "aba151af7cfbcf0f");
     assert!(parent.is_remote && place.is_sampled);
     // What is known for sure is stronger than what is computed.
     trace.builds[0].trace_context = Some(serde_json::from_str(PARENT).unwrap());
-    let (_, place) = id::places(&trace, ALL.parent).remove(0);
+    let (_, place) = id::places(&finished(&trace), ALL.parent).remove(0);
     assert_eq!(place.trace.to_string(), "0af7651916cd43dd8448eb211c80319c");
     // Only if somebody said that the parent is sent.
     trace.builds[0].trace_context = None;
-    let (_, place) = id::places(&trace, ParentSpan::Build).remove(0);
+    let own = finished(&trace);
+    let (build, place) = id::places(&own, ParentSpan::Build).remove(0);
     assert_eq!(place.parent, None);
     assert_eq!(
         place.trace.to_string(),
-        place.build.as_str().replace('-', "")
+        build.entry.id.as_str().replace('-', "")
     );
     // A run that is no number is no run of GitHub's.
     trace.builds[0].trace_context = None;
@@ -367,7 +375,7 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
         attempt: Some("x".to_owned()),
         ..ci
     });
-    let (_, place) = id::places(&trace, ALL.parent).remove(0);
+    let (_, place) = id::places(&finished(&trace), ALL.parent).remove(0);
     assert_eq!(place.parent, None);
 }
 
@@ -391,12 +399,12 @@ fn a_failure_is_told_where_it_happened() {
 #[test]
 fn only_what_made_a_build_fail_is_an_error() {
     for (name, trace) in recordings() {
-        for ((build, _), (_, spans)) in id::places(&trace, ALL.parent)
+        for ((build, _), (_, spans)) in id::places(&finished(&trace), ALL.parent)
             .iter()
             .zip(spans(&trace, 10_000))
         {
             let n = spans.iter().filter(|it| it.status.is_some()).count();
-            if State::of(build) == State::Failed {
+            if build.entry.state == State::Failed {
                 assert!(n > 0, "{name}");
             } else {
                 assert_eq!(n, 0, "{name}");
@@ -408,13 +416,14 @@ fn only_what_made_a_build_fail_is_an_error() {
 #[test]
 fn actions_that_ran_no_tool_are_sent_if_wanted() {
     let trace = recording("compile-error-go1.27");
-    let (build, place) = id::places(&trace, ALL.parent).remove(0);
+    let finished = finished(&trace);
+    let (build, place) = id::places(&finished, ALL.parent).remove(0);
     let of = |cached_actions| {
         let wanted = Wanted {
             cached_actions,
             ..ALL
         };
-        span::spans(&trace, build, &place, wanted)
+        span::spans(build, &place, wanted)
     };
     let is_cached = |it: &&Span| text(&it.attributes, "go.build.outcome") == Some("cached");
     let (all, fewer) = (of(true), of(false));
@@ -436,15 +445,23 @@ fn a_command_line_is_sent_only_if_asked_for() {
         let mut bodies = requests.iter().map(|it| &it.body);
         bodies.any(|it| it.windows(secret.len()).any(|it| it == secret.as_bytes()))
     };
-    assert!(!has(&request::of_builds(&trace, &machine(), ALL)));
+    assert!(!has(&request::of_builds(
+        &finished(&trace),
+        &machine(),
+        ALL
+    )));
     let told = Wanted { argv: true, ..ALL };
-    assert!(has(&request::of_builds(&trace, &machine(), told)));
+    assert!(has(&request::of_builds(
+        &finished(&trace),
+        &machine(),
+        told
+    )));
 }
 
 #[test]
 fn a_summary_is_a_sentence_beside_the_same_span() {
     for (name, trace) in recordings() {
-        let requests = request::of_builds(&trace, &machine(), ALL);
+        let requests = request::of_builds(&finished(&trace), &machine(), ALL);
         let of = |signal| requests.iter().filter(move |it| it.signal == signal);
         let spans = of(Signal::Traces).flat_map(|it| {
             let request = ExportTraceServiceRequest::decode(&*it.body).unwrap();
@@ -467,7 +484,7 @@ fn a_summary_is_a_sentence_beside_the_same_span() {
             .collect();
         assert_eq!(
             records.len(),
-            id::places(&trace, ALL.parent).len(),
+            id::places(&finished(&trace), ALL.parent).len(),
             "{name}"
         );
         for record in records {
@@ -490,8 +507,9 @@ fn a_summary_is_a_sentence_beside_the_same_span() {
 fn gaps_are_told() {
     let trace = sample::cold();
     let attributes = |trace: &Trace| {
-        let (build, place) = id::places(trace, ALL.parent).remove(0);
-        build::attributes(trace, build, &place.build, false).into_inner()
+        let finished = finished(trace);
+        let build = finished.builds().next().unwrap();
+        build::attributes(build, false).into_inner()
     };
     let whole = attributes(&trace);
     assert_eq!(
@@ -523,7 +541,7 @@ fn requests_are_within_bounds() {
         spans_per_build: usize::MAX,
         ..ALL
     };
-    let requests = request::of_builds(&trace, &machine(), wanted);
+    let requests = request::of_builds(&finished(&trace), &machine(), wanted);
     let mut n = 0;
     for request in requests.iter().filter(|it| it.signal == Signal::Traces) {
         assert!(
@@ -543,7 +561,7 @@ fn requests_are_within_bounds() {
 fn metrics_are_those_of_the_page() {
     let metrics = Metrics::new(std::time::Duration::from_hours(24 * 365 * 90)).unwrap();
     for (_, trace) in recordings() {
-        metrics.observe(&trace, &|_| None).unwrap();
+        metrics.observe(&finished(&trace), &|_| None).unwrap();
     }
     let families = metrics.gather(0);
     let period = Period {
@@ -589,16 +607,16 @@ proptest! {
         shape in prop::collection::vec((0_usize..1000, 0_u64..100, 0_u64..100), 1..200),
         room in 0_usize..220,
     ) {
-        let phase = Phase { name: "x".to_owned(), start: Ktime(0), end: None };
-        let parts: Vec<timeline::Span<'_>> = shape
+        let parts: Vec<timeline::Span> = shape
             .iter()
             .enumerate()
             .map(|(at, (parent, start, wall))| timeline::Span {
                 parent: (at > 0 && parent % 3 > 0).then(|| parent % at),
-                what: What::Phase(&phase),
+                what: What::Phase { call: 0, phase: 0 },
                 start: Ktime(*start),
                 end: Ktime(start + wall),
                 made_it_fail: false,
+                is_cached: false,
             })
             .collect();
         let stays = limit::choose(&parts, room, true);
@@ -631,7 +649,7 @@ proptest! {
                 call.process = process();
             }
         }
-        let requests = request::of_builds(&trace, &machine(), ALL);
+        let requests = request::of_builds(&finished(&trace), &machine(), ALL);
         prop_assert!(!requests.is_empty());
     }
 }

@@ -11,9 +11,9 @@ use super::group::Group;
 use super::spool::{Spool, Taken};
 use super::theirs;
 use crate::agent::export::client::{Answer, Client, Method, Outcome, Request, TOTAL};
-use crate::agent::export::retry::Backoff;
-use crate::agent::export::worker::{Jobs, Next};
+use crate::backoff::Backoff;
 use crate::clock;
+use crate::worker::{Jobs, Next};
 
 /// Tries of a push: one, and two again.
 const TRIES: u32 = 3;

@@ -3,9 +3,9 @@
 //! What was only linked to be run at once (`go run`, test binaries) is no target that somebody waits for.
 
 use sha2::{Digest as _, Sha256};
+use tracer_core::finished::FinishedTrace;
 use tracer_core::hex;
-use tracer_core::model::{Build, Installed, Trace};
-use tracer_core::report;
+use tracer_core::model::{Build, Installed, State};
 
 use super::group::{Last, Platform};
 use crate::render::metrics::family::INFO;
@@ -27,15 +27,14 @@ pub(super) enum Seen {
     },
 }
 
-pub(super) fn of(trace: &Trace) -> Vec<Seen> {
-    let report = report::analyze(trace);
-    let builds = trace.builds.iter().zip(&report.builds);
+pub(super) fn of(finished: &FinishedTrace) -> Vec<Seen> {
     let mut all = Vec::new();
-    for (build, numbers) in builds {
-        let is_failed = report::is_failed(build);
+    for finished in finished.builds() {
+        let build = finished.build;
+        let is_failed = finished.entry.state == State::Failed;
         let last = Last {
-            ended_ns: fold::end_ns(trace, build),
-            wall_ns: numbers.wall_ns,
+            ended_ns: finished.ended_ns(),
+            wall_ns: finished.report.wall_ns,
             is_success: build.status.map(|_| !is_failed),
         };
         let n_before = all.len();
@@ -100,7 +99,7 @@ mod tests {
     #[test]
     fn what_was_made_is_told_by_target_and_what_failed_by_what_was_asked() {
         let trace = sample::cold();
-        let seen = of(&trace);
+        let seen = of(&FinishedTrace::of(trace.clone()));
         let Some(Seen::Made { target, platform }) = seen.first() else {
             panic!("{seen:?}")
         };
@@ -111,7 +110,7 @@ mod tests {
             build.outputs.clear();
             build.status = Some(tracer_core::event::Status::Code(1));
         }
-        let seen = of(&failed);
+        let seen = of(&FinishedTrace::of(failed));
         let Some(Seen::Failed { asked, last, .. }) = seen.first() else {
             panic!("{seen:?}")
         };
@@ -125,6 +124,6 @@ mod tests {
         for output in outputs {
             output.how = Installed::Temporary;
         }
-        assert_eq!(of(&trace), []);
+        assert_eq!(of(&FinishedTrace::of(trace)), []);
     }
 }

@@ -1,4 +1,4 @@
-//! A thread with a bounded queue before it: the frame of every output.
+//! A thread with a bounded queue before it: the frame of every output and of the history.
 //!
 //! Whoever hands over never waits: what finds the queue full is counted and dropped. The thread asks for jobs at its own pace, waits
 //! between tries where the end can wake it, and learns at the end how long it still has. It is not killed: what it does when asked to
@@ -10,11 +10,22 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::Counts;
+/// What became of what was handed to an output, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Delivered.
+    pub sent: u64,
+    /// Refused for good, or not delivered after all tries. What is kept for later counts again each time.
+    pub failed: u64,
+    /// Had no room in the queue, or in what is kept for later.
+    pub dropped: u64,
+    /// Not delivered yet: in the queue, at work, or kept for later.
+    pub waiting: u64,
+}
 
 /// The side that hands over. Dropping it asks the thread to end at once and does not wait.
 #[derive(Debug)]
-pub struct Worker<J> {
+pub(crate) struct Worker<J> {
     shared: Arc<Shared<J>>,
     bound: usize,
     thread: Option<JoinHandle<()>>,
@@ -22,11 +33,11 @@ pub struct Worker<J> {
 
 /// The side of the thread.
 #[derive(Debug)]
-pub struct Jobs<J>(Arc<Shared<J>>);
+pub(crate) struct Jobs<J>(Arc<Shared<J>>);
 
 /// What there is for the thread.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next<J> {
+pub(crate) enum Next<J> {
     Job(J),
     /// The patience is over, and there was nothing.
     Idle,
@@ -78,7 +89,7 @@ impl<J> Shared<J> {
 
 impl<J: Send + 'static> Worker<J> {
     /// Starts the thread, which does `work` until that returns. `bound`: how many jobs wait at most.
-    pub fn start(
+    pub(crate) fn start(
         name: &str,
         bound: usize,
         work: impl FnOnce(&Jobs<J>) + Send + 'static,
@@ -104,19 +115,26 @@ impl<J: Send + 'static> Worker<J> {
         })
     }
 
-    /// Never waits.
-    pub fn hand_over(&self, job: J) {
-        let mut state = self.shared.lock();
-        if state.jobs.len() >= self.bound || state.deadline.is_some() || state.is_over {
-            state.counts.dropped += 1;
-        } else {
-            state.jobs.push_back(job);
-            drop(state);
-            self.shared.changed.notify_all();
+    /// Never waits: a job that has no room is counted and dropped.
+    pub(crate) fn hand_over(&self, job: J) {
+        if self.offer(job).is_err() {
+            self.shared.lock().counts.dropped += 1;
         }
     }
 
-    pub fn counts(&self) -> Counts {
+    /// The same, but a job that has no room is given back.
+    pub(crate) fn offer(&self, job: J) -> Result<(), J> {
+        let mut state = self.shared.lock();
+        if state.jobs.len() >= self.bound || state.deadline.is_some() || state.is_over {
+            return Err(job);
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
         let state = self.shared.lock();
         let queued = u64::try_from(state.jobs.len()).unwrap_or(u64::MAX);
         Counts {
@@ -126,12 +144,12 @@ impl<J: Send + 'static> Worker<J> {
     }
 
     /// Asks the thread to do what is in the queue and to end by then; does not wait.
-    pub fn ask_to_end(&self, deadline: Instant) {
+    pub(crate) fn ask_to_end(&self, deadline: Instant) {
         self.shared.end(deadline);
     }
 
     /// Lets the thread do what is in the queue, and waits for its end until then. If it takes longer it is left behind.
-    pub fn finish(mut self, deadline: Instant) -> Counts {
+    pub(crate) fn finish(mut self, deadline: Instant) -> Counts {
         self.shared.end(deadline);
         let mut state = self.shared.lock();
         let mut has_time = Instant::now() < deadline;
@@ -156,7 +174,7 @@ impl<J> Drop for Worker<J> {
 
 impl<J> Jobs<J> {
     /// The next job; asking for it says that the one before is done.
-    pub fn next(&self, patience: Duration) -> Next<J> {
+    pub(crate) fn next(&self, patience: Duration) -> Next<J> {
         let until = Instant::now() + patience;
         let mut state = self.0.lock();
         state.n_at_work = 0;
@@ -177,7 +195,7 @@ impl<J> Jobs<J> {
     }
 
     /// Waits between two tries. Returns early, and false, when the thread is asked to end.
-    pub fn pause(&self, duration: Duration) -> bool {
+    pub(crate) fn pause(&self, duration: Duration) -> bool {
         let until = Instant::now() + duration;
         let mut state = self.0.lock();
         let mut has_time = true;
@@ -188,24 +206,24 @@ impl<J> Jobs<J> {
     }
 
     /// By when to be done, once the thread is asked to end.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.0.lock().deadline
     }
 
-    pub fn sent(&self, n: u64) {
+    pub(crate) fn sent(&self, n: u64) {
         self.0.lock().counts.sent += n;
     }
 
-    pub fn failed(&self, n: u64) {
+    pub(crate) fn failed(&self, n: u64) {
         self.0.lock().counts.failed += n;
     }
 
-    pub fn dropped(&self, n: u64) {
+    pub(crate) fn dropped(&self, n: u64) {
         self.0.lock().counts.dropped += n;
     }
 
     /// How much is kept for later, outside of the queue.
-    pub fn keeps(&self, n: u64) {
+    pub(crate) fn keeps(&self, n: u64) {
         self.0.lock().counts.waiting = n;
     }
 }

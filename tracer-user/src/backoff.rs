@@ -6,7 +6,7 @@ use std::time::Duration;
 /// A row of pauses. Many agents that lost the same server must not come back at the same moment, so each pause is anything between half
 /// of its length and the whole.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     n_failed: u32,
@@ -15,7 +15,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    pub fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         // What the standard library seeds its tables with is random enough for this.
         let seed = RandomState::new().build_hasher().finish();
         Self::seeded(first, longest, seed)
@@ -32,7 +32,7 @@ impl Backoff {
 
     /// A try failed: how long to wait before the next. `asked` is what the other side asked for; it is followed, up to the longest
     /// pause.
-    pub fn failed(&mut self, asked: Option<Duration>) -> Duration {
+    pub(crate) fn failed(&mut self, asked: Option<Duration>) -> Duration {
         let doubled = 1_u32.checked_shl(self.n_failed).unwrap_or(u32::MAX);
         self.n_failed = self.n_failed.saturating_add(1);
         let whole = self.first.saturating_mul(doubled).min(self.longest);
@@ -42,7 +42,7 @@ impl Backoff {
     }
 
     /// A try succeeded: the next row begins with the first pause.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.n_failed = 0;
     }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Deserializer};
 
-use crate::agent::export::client::Endpoint;
+use super::Endpoint;
 
 /// Headers that are ours to set.
 const OURS: [&str; 5] = [
@@ -181,7 +181,7 @@ impl Headers {
     }
 
     /// One `Name: value` a line; empty lines and those that begin with `#` are none.
-    pub(super) fn of_file(text: &str) -> Result<Self, BadHeader> {
+    pub(crate) fn of_file(text: &str) -> Result<Self, BadHeader> {
         let mut headers = Self::default();
         let lines = text.lines().map(str::trim);
         for line in lines.filter(|it| !it.is_empty() && !it.starts_with('#')) {
@@ -204,14 +204,14 @@ impl Headers {
     }
 
     /// These, and of the others those that these have not.
-    pub(super) fn over(mut self, others: Self) -> Self {
+    pub(crate) fn over(mut self, others: Self) -> Self {
         for (name, value) in others.0 {
             self.0.entry(name).or_insert(value);
         }
         self
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 }
@@ -223,11 +223,11 @@ impl fmt::Debug for Headers {
 }
 
 /// Variables of an environment that is not read here.
-pub(super) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Settings {
     /// Where to send to and with which headers, the environment asked where the section wants it.
-    pub(super) fn target(&self, variables: Variables<'_>) -> anyhow::Result<(Endpoint, Headers)> {
+    pub(crate) fn target(&self, variables: Variables<'_>) -> anyhow::Result<(Endpoint, Headers)> {
         let variable = |name: &str| {
             let value = self.use_environment.then(|| variables(name)).flatten();
             value.filter(|it| !it.is_empty())
@@ -254,7 +254,7 @@ impl Settings {
     }
 
     /// What no type can say.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         if !(self.traces || self.logs || self.metrics) {
             bail!("otlp sends nothing: leave traces, logs or metrics on, or take the section out");
         }

@@ -8,8 +8,6 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
 use ureq::http::Uri;
 
-use super::Authorization;
-
 /// An `http` or `https` URL. Shown (also by `Debug`) without user, password, query and fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -88,7 +86,7 @@ impl<'de> Deserialize<'de> for Endpoint {
 
 impl Endpoint {
     /// What is requested: the address with a path after its own, without user and password.
-    pub(super) fn with_path(&self, path: &str) -> String {
+    pub(crate) fn with_path(&self, path: &str) -> String {
         let Self {
             is_tls,
             authority,
@@ -99,21 +97,18 @@ impl Endpoint {
         format!("{}{authority}{own}{path}{query}", scheme_of(*is_tls))
     }
 
-    /// Of the user and password in the address.
-    pub(super) fn authorization(&self) -> Authorization {
-        let Some(user) = &self.user else {
-            return Authorization::None;
-        };
+    /// User and password in the address.
+    pub(crate) fn credentials(&self) -> Option<[Vec<u8>; 2]> {
+        let user = self.user.as_deref()?;
         let (name, password) = user.split_once(':').unwrap_or((user, ""));
-        let [name, password] = [name, password].map(|it| percent_decode_str(it).collect());
-        Authorization::basic(name, password)
+        Some([name, password].map(|it| percent_decode_str(it).collect()))
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.is_tls
     }
 
-    pub(super) fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         let host = match self.authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => host,
             Some(_) | None => &self.authority,
@@ -166,10 +161,6 @@ mod tests {
             let (_, rest) = shown.split_once("://").unwrap();
             assert!(rest.starts_with("push.example.com"), "{shown}");
         }
-        let basic = endpoint("https://ci:s%33cret%3a@push.example.com");
-        let header = basic.authorization().header().unwrap().unwrap();
-        assert_eq!(header.to_str().unwrap(), "Basic Y2k6czNjcmV0Og==");
-        assert!(header.is_sensitive());
     }
 
     #[test]

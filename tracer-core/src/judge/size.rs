@@ -1,0 +1,144 @@
+//! Sizes that a target had, for each way that it is built: what the last one is compared with.
+
+use std::collections::BTreeMap;
+
+use super::TARGETS;
+use crate::finished::{FinishedBuild, binaries, target};
+use crate::history::{Baseline, BaselineId, Entry, Target};
+use crate::model::Installed;
+
+/// Ways to build one target that are told apart at once.
+const WAYS: usize = 16;
+
+/// By how much a target may grow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    Bytes(u64),
+    Percent(f64),
+}
+
+/// A size and the one before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SizeChange {
+    pub before: u64,
+    pub now: u64,
+    /// The largest that the budget allows, if there is one.
+    pub most: Option<f64>,
+}
+
+/// Names a target: project, import path, GOOS, GOARCH.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TargetKey {
+    project: Option<String>,
+    package: String,
+    goos: Option<String>,
+    goarch: Option<String>,
+}
+
+/// The last size of every target, for each way.
+#[derive(Debug, Default)]
+pub struct Sizes {
+    targets: BTreeMap<TargetKey, Remembered>,
+    budget: Option<Budget>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// Nanoseconds since 1970, of the last one.
+    at_ns: u64,
+    ways: Vec<(BaselineId, u64)>,
+}
+
+/// What has to be the same of two builds of a target for their sizes to be compared. What is linked to be run at once is stripped by
+/// the `go` command itself.
+fn way(baseline: &Baseline, how: Installed) -> BaselineId {
+    match how {
+        Installed::Temporary | Installed::FromCache => {
+            BaselineId::from(format!("{} temporary", baseline.id()))
+        }
+        Installed::Renamed
+        | Installed::Copied
+        | Installed::UpToDate
+        | Installed::Direct
+        | Installed::Announced => baseline.id(),
+    }
+}
+
+impl Sizes {
+    /// How much a target may be larger than before, for the builds to come.
+    pub fn set_budget(&mut self, budget: Option<Budget>) {
+        self.budget = budget;
+    }
+
+    /// A target of a build of the history had this size once. To be told in order, oldest first.
+    pub fn note(&mut self, entry: &Entry, target: &Target) {
+        let (Some(package), Some(baseline), Some(size)) =
+            (&target.package, &target.baseline, target.size)
+        else {
+            return;
+        };
+        let key = TargetKey {
+            project: entry.project.clone(),
+            package: package.clone(),
+            goos: entry.goos.clone(),
+            goarch: entry.goarch.clone(),
+        };
+        let at_ns = entry.ended_ns.unwrap_or(entry.started_ns);
+        let at_ns = u64::try_from(at_ns).unwrap_or(0);
+        self.replace(key, &way(baseline, target.how), size, at_ns);
+    }
+
+    /// Forgets targets that were last built before then (nanoseconds since 1970).
+    pub fn expire(&mut self, before_ns: u64) {
+        self.targets.retain(|_, it| it.at_ns >= before_ns);
+    }
+
+    pub(super) fn judge(&mut self, finished: FinishedBuild<'_>) -> Vec<Option<SizeChange>> {
+        let build = finished.build;
+        let binaries = binaries(build);
+        let outputs = build.outputs.iter().enumerate();
+        let changes = outputs.map(|(at, output)| {
+            let known = finished.entry.targets.get(at)?;
+            let package = target(output).filter(|_| output.artifact.is_some())?;
+            let now = binaries.get(package)?.size;
+            let key = TargetKey {
+                project: output.project(build).map(ToOwned::to_owned),
+                package: package.to_owned(),
+                goos: build.toolchain.goos.clone(),
+                goarch: build.toolchain.goarch.clone(),
+            };
+            let way = way(known.baseline.as_ref()?, output.how);
+            let before = self.replace(key, &way, now, finished.ended_ns())?;
+            Some(self.change(before, now))
+        });
+        changes.collect()
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a limit is a double, exact up to 9 PB"
+    )]
+    fn change(&self, before: u64, now: u64) -> SizeChange {
+        let most = self.budget.map(|it| match it {
+            Budget::Bytes(bytes) => before as f64 + bytes as f64,
+            Budget::Percent(percent) => (before as f64 * (1.0 + percent / 100.0)).floor(),
+        });
+        SizeChange { before, now, most }
+    }
+
+    /// The size that was last seen of a target that is built this way; from now on it is `size`.
+    fn replace(&mut self, key: TargetKey, way: &BaselineId, size: u64, at_ns: u64) -> Option<u64> {
+        if self.targets.len() >= TARGETS && !self.targets.contains_key(&key) {
+            return None;
+        }
+        let Remembered { at_ns: last, ways } = self.targets.entry(key).or_default();
+        *last = at_ns.max(*last);
+        let known = ways.iter().position(|(it, _)| it == way);
+        let before = known.map(|at| ways.remove(at).1);
+        if ways.len() >= WAYS {
+            ways.remove(0);
+        }
+        ways.push((way.clone(), size));
+        before
+    }
+}
