@@ -196,7 +196,22 @@ fn a_nested_build_names_its_parent_and_each_is_a_trace_of_its_own() {
 }
 
 #[test]
-fn only_packed_bytes_can_be_unpacked() {
+fn a_build_that_is_taken_out_takes_all_of_it_along() {
+    let mut finished = FinishedTrace::of(trace(vec![build(10, 1000, &[]), build(11, 2000, &[])]));
+    let stays = finished.builds().last().unwrap().entry.id.clone();
+    finished.retain(|it| it.id == stays);
+    let builds: Vec<_> = finished.builds().collect();
+    let [only] = builds[..] else {
+        panic!("{builds:?}")
+    };
+    assert_eq!(only.entry.id, stays);
+    assert_eq!(only.build.process, only.report.process);
+    assert_eq!(only.build.process.tgid, Tgid(11));
+    assert_eq!(finished.report().builds.len(), 1);
+}
+
+#[test]
+fn what_was_packed_is_unpacked_and_nothing_else_is() {
     let trace = trace(vec![build(1, 1, &[])]);
     let packed = pack(&trace).unwrap();
     assert_eq!(unpack(&packed).unwrap(), trace);

@@ -67,8 +67,8 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
         mut took: impl FnMut(&Event),
     ) -> bool {
         let is_handed_over = L::IS_HANDED_OVER && self.log.is_some();
-        // Where nobody finds records again, the ring has room sooner if all are taken before any is applied. To whom an event is
-        // written depends on those before it.
+        // Where nobody finds records again, the ring has room sooner if all are taken before any is applied; answers have their turn
+        // before those that come meanwhile. Where somebody does, to whom an event is written depends on those before it.
         let at_once = if is_handed_over { 1 } else { usize::MAX };
         let mut n_left = limit;
         while n_left > 0 {
@@ -93,6 +93,9 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
                     (true, false) => self.take(event),
                     (false, _) => {}
                 }
+            }
+            if !is_handed_over {
+                break;
             }
         }
         n_left == 0
