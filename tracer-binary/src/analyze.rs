@@ -139,7 +139,7 @@ fn assemble(
     let properties = property::of(container, primary, &identity, &claims, &packages);
     let by_name = Names::of(&claims, &ledger, &names);
     let outline = by_name.outline();
-    let symbols = by_name.rows(&claims, &names, options.min_symbol);
+    let symbols = by_name.rows(claims.source, &names, options.min_symbol);
     let counts = Counts {
         symbols: claims.n_symbols as u64,
         functions: claims.n_functions as u64,

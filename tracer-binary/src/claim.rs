@@ -337,6 +337,8 @@ pub(crate) fn gather<'i>(
         // A list that grows is in memory twice. Where there is no room, it grows.
         let room = EACH * table.n_functions().min(limit::FUNCTIONS);
         let _or_grows = claims.list.try_reserve(room);
+        let room = table.n_functions().min(limit::FUNCTIONS);
+        let _or_grows = claims.names.try_reserve(room.max(symbols.len()));
     }
     packages.spell(spelling(facts.table.as_ref(), minor));
     // Descriptors name packages by themselves, with which the names of functions are read.
