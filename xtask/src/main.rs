@@ -14,13 +14,16 @@ mod bench_analyze;
 mod bench_history;
 mod bench_overhead;
 mod bench_owners;
+mod bench_programs;
 mod bench_reliability;
 mod bench_usage;
 mod bless;
 mod bpf;
+mod child;
 mod complete;
 mod deb;
 mod demo;
+mod download;
 mod fuzz;
 mod image;
 mod kernel_log;
@@ -165,6 +168,12 @@ enum Bench {
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
+    /// Checks of `gotrace analyze` on programs that others built, from Debian and PyPI: modules, sizes, false alarms, time and memory.
+    Programs {
+        /// Debian package or PyPI project; all without it.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// CPU time, peak memory and end of processes, beside what the kernel told their parent.
     Usage {
         /// Minor version of the Go that builds.
@@ -217,6 +226,9 @@ fn main() -> ExitCode {
                     programs,
                 },
         } => bench_owners::run(&go, &target, &programs),
+        Word::Bench {
+            what: Bench::Programs { names },
+        } => bench_programs::run(&names),
         Word::Bench {
             what: Bench::Reliability,
         } => bench_reliability::run(),

@@ -7,6 +7,7 @@ use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of, region};
 use crate::bits::Bits;
 use crate::go::name;
 use crate::go::pclntab::{Pclntab, Record};
+use crate::limit;
 use crate::package::{PackageId, Packages};
 use crate::symbol::Symbol;
 
@@ -227,6 +228,13 @@ struct Runs {
 }
 
 impl Runs {
+    /// Lists that grow side by side leave holes in the heap, which nobody fills. Where there is no room, they grow.
+    fn with_room(len: usize) -> Self {
+        let mut list = Vec::new();
+        let _or_grows = list.try_reserve(len);
+        Self { list }
+    }
+
     fn add(&mut self, start: usize, end: usize, package: PackageId) {
         let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) else {
             return;
@@ -263,11 +271,13 @@ struct Starts {
 }
 
 impl Starts {
-    /// For starts below `len`.
-    fn new(len: usize) -> Self {
+    /// For starts below `len`, with room for some of them.
+    fn new(len: usize, room: usize) -> Self {
+        let mut list = Vec::new();
+        let _or_grows = list.try_reserve(room);
         Self {
             met: Bits::new(len),
-            list: Vec::new(),
+            list,
         }
     }
 
@@ -300,12 +310,14 @@ struct Shares<'i> {
 impl<'i> Shares<'i> {
     fn of(facts: &Facts<'_, 'i>, table: &Pclntab<'i>) -> Self {
         let gofunc = facts.data.as_ref().and_then(|data| data.gofunc);
-        let room = gofunc.and_then(|gofunc| facts.image.reader_at(gofunc));
+        let mapped = gofunc.and_then(|gofunc| facts.image.reader_at(gofunc));
+        let n_functions = table.n_functions().min(limit::FUNCTIONS);
         Self {
             index: Runs::default(),
-            records: Runs::default(),
-            tables: Starts::new(table.tables_end()),
-            funcdata: Starts::new(room.map_or(0, |room| room.len())),
+            // Records are aligned, so that there may be a gap behind each.
+            records: Runs::with_room(n_functions),
+            tables: Starts::new(table.tables_end(), 2 * n_functions),
+            funcdata: Starts::new(mapped.map_or(0, |mapped| mapped.len()), n_functions),
             nameless: HashMap::new(),
         }
     }
