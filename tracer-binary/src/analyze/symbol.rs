@@ -21,6 +21,8 @@ struct Entry {
     number: u32,
 }
 
+const _: () = assert!(size_of::<Entry>() == 24);
+
 /// Sorted: by package, then by length and end of the name.
 #[derive(Debug)]
 pub(super) struct Names<'c, 'i> {
