@@ -94,8 +94,7 @@ fn compare(gotrace: &Path, go: &Path, file: &Path) -> Result<()> {
     let size = fs::metadata(file)
         .with_context(|| format!("cannot read {}", file.display()))?
         .len();
-    // Read once, so that no tool pays for the disk.
-    drop(fs::read(file));
+    child::warm(file)?;
     let command = |program: &Path, words: &[&str]| {
         let mut command = Command::new(program);
         command.args(words).arg(file);

@@ -81,28 +81,49 @@ struct Tally {
     alarms: usize,
 }
 
+/// A program with what it costs to analyze.
+#[derive(Debug)]
+struct Program {
+    name: &'static str,
+    version: String,
+    file: PathBuf,
+    size: u64,
+    /// As a multiple of the time of `sha256sum`.
+    time: f64,
+    /// Peak memory beyond the size of the file, in MiB.
+    over: f64,
+}
+
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let gotrace = shell::gotrace()?;
     let go = setup::go(GO)?;
-    println!(
-        "{:<12} {:<26} {:>6} {:>14} {:>7} {:>6} {:>12} {:>6} {:>10}",
-        "program", "version", "MB", "modules", "sums", "dense", "unattributed", "time", "memory"
-    );
     let is_meant = |name: &str| names.is_empty() || names.iter().any(|it| it == name);
-    let mut tallies = [("Debian", Tally::default()), ("PyPI", Tally::default())];
-    let [(_, debian), (_, pypi)] = &mut tallies;
+    let (mut debian, mut pypi) = (Tally::default(), Tally::default());
+    let mut of_debian = Vec::new();
     for (name, path) in DEBIAN.into_iter().filter(|(name, _)| is_meant(name)) {
-        program(&gotrace, &go, name, path, download::debian(name), debian)?;
+        let unpacked = download::debian(name);
+        of_debian.extend(program(&gotrace, name, path, unpacked, &mut debian)?);
     }
+    let mut of_pypi = Vec::new();
     for (requirement, path) in PYPI {
         let name = requirement.split("==").next().unwrap_or(requirement);
         if is_meant(name) {
             let unpacked = download::pypi(requirement);
-            program(&gotrace, &go, name, path, unpacked, pypi)?;
+            of_pypi.extend(program(&gotrace, name, path, unpacked, &mut pypi)?);
         }
     }
-    println!();
-    for (source, tally) in &tallies {
+    if of_debian.is_empty() && of_pypi.is_empty() {
+        bail!("no program was measured");
+    }
+    // Costs are measured by now: what is read from here on makes this process large.
+    println!(
+        "{:<12} {:<26} {:>6} {:>14} {:>7} {:>6} {:>12} {:>6} {:>10}",
+        "program", "version", "MB", "modules", "sums", "dense", "unattributed", "time", "memory"
+    );
+    for (source, programs, mut tally) in [("Debian", of_debian, debian), ("PyPI", of_pypi, pypi)] {
+        for program in &programs {
+            row(&gotrace, &go, program, &mut tally)?;
+        }
         let Tally {
             programs,
             not_downloaded,
@@ -112,41 +133,57 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         } = tally;
         println!(
             "{source}: {programs} programs, {not_downloaded} not downloaded; modules differ from `go version -m` in {other_modules}, \
-             sums from the size of the file in {wrong_sums}; {alarms} findings of dense bytes"
+             sums from the size of the file in {wrong_sums}; {alarms} findings of dense bytes\n"
         );
-    }
-    if tallies.iter().all(|(_, tally)| tally.programs == 0) {
-        bail!("no program was measured");
     }
     Ok(())
 }
 
-/// One row, or a line that says why there is none.
+/// Measures a program, or prints a line that says why it is not there.
 fn program(
     gotrace: &Path,
-    go: &Path,
-    name: &str,
+    name: &'static str,
     path: &str,
     unpacked: Result<Unpacked>,
     tally: &mut Tally,
-) -> Result<()> {
+) -> Result<Option<Program>> {
     let Unpacked { root, version } = match unpacked {
         Ok(unpacked) => unpacked,
         Err(error) => {
-            println!("{name:<12} not downloaded: {error:#}");
+            println!("{name}: not downloaded: {error:#}");
             tally.not_downloaded += 1;
-            return Ok(());
+            return Ok(None);
         }
     };
     let file = root.join(path);
-    let size = fs::metadata(&file)
+    let metadata = fs::metadata(&file);
+    let size = metadata
         .with_context(|| format!("cannot read {}", file.display()))?
         .len();
-    let checked = check(gotrace, go, &file).with_context(|| format!("{name} {version}"))?;
     let (time, over) = cost(gotrace, &file, size)?;
+    Ok(Some(Program {
+        name,
+        version,
+        file,
+        size,
+        time,
+        over,
+    }))
+}
+
+fn row(gotrace: &Path, go: &Path, program: &Program, tally: &mut Tally) -> Result<()> {
+    let Program {
+        name,
+        version,
+        file,
+        size,
+        time,
+        over,
+    } = program;
+    let checked = check(gotrace, go, file).with_context(|| format!("{name} {version}"))?;
     println!(
         "{name:<12} {version:<26} {:>6.1} {:>14} {:>7} {:>6} {:>10.2} % {time:>6.2} {over:>+6.1} MiB",
-        megabytes(size),
+        megabytes(*size),
         checked.modules(),
         if checked.adds_up { "equal" } else { "differ" },
         checked.dense.len(),
@@ -182,9 +219,8 @@ fn analyze(gotrace: &Path) -> Command {
 }
 
 /// Time as a multiple of `sha256sum`'s, and the peak of memory beyond the size of the file in MiB.
-fn cost(gotrace: &Path, file: &PathBuf, size: u64) -> Result<(f64, f64)> {
-    // Read once, so that neither pays for the disk.
-    drop(fs::read(file));
+fn cost(gotrace: &Path, file: &Path, size: u64) -> Result<(f64, f64)> {
+    child::warm(file)?;
     let (mut ours, mut theirs): (Vec<Run>, Vec<Run>) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(child::run(analyze(gotrace).arg(file))?);

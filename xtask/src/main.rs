@@ -168,9 +168,10 @@ enum Bench {
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
-    /// Checks of `gotrace analyze` on programs that others built, from Debian and PyPI: modules, sizes, false alarms, time and memory.
+    /// Checks of `gotrace analyze` on programs that others built, Debian packages and wheels: modules, sizes, false alarms, time and
+    /// memory.
     Programs {
-        /// Debian package or PyPI project; all without it.
+        /// Debian package or project of a wheel; all without it.
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },

@@ -65,7 +65,8 @@ fn named(identity: &Value) -> Modules {
     {
         let mut line = format!("{role} {}", module_line(module));
         if module["replace"].is_object() {
-            line += &format!(" => {}", module_line(&module["replace"]));
+            line.push_str(" => ");
+            line.push_str(&module_line(&module["replace"]));
         }
         modules.insert(line);
     }
@@ -89,7 +90,8 @@ fn printed(stated: &str) -> Modules {
             ["", "=>", ref module @ ..] => {
                 if let Some(last) = lines.last_mut() {
                     // A replaced module has no checksum of its own.
-                    *last += &format!(" => {}", module.join(" "));
+                    last.push_str(" => ");
+                    last.push_str(&module.join(" "));
                 }
             }
             _ => {}
