@@ -60,8 +60,8 @@ impl<'c, 'i> Names<'c, 'i> {
                 (place, entry.end)
             };
             let long = |entry: &Entry| {
-                let (named, bytes) = names.get(*entry);
-                (named.name, named.content, bytes)
+                let (it, bytes) = names.get(*entry);
+                (it.name, it.content, bytes)
             };
             short(a).cmp(&short(b)).then_with(|| long(a).cmp(&long(b)))
         });
