@@ -4,6 +4,7 @@ mod grain;
 mod section;
 mod symbol;
 
+use std::borrow::Cow;
 use std::thread;
 
 use self::grain::{Grains, contents};
@@ -74,7 +75,10 @@ struct Attributed<'i> {
     identity: Identity,
     claims: Claims<'i>,
     packages: Packages<'i>,
+    /// Paths of the packages, in their order.
+    names: Vec<String>,
     ledger: Ledger,
+    grains: Grains,
     owners: Vec<Owner<'i>>,
 }
 
@@ -90,16 +94,20 @@ fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     }
     claims.is_go |= identity.is_go();
     let ledger = ledger::account(bytes, container, &mut claims, packages.len());
-    let names: Vec<_> = packages.iter().collect();
-    let paths: Vec<_> = names.iter().map(|name| &**name).collect();
-    let owners = finding::owners(&claims, &packages, &Modules::of(&identity, &paths));
+    let names: Vec<_> = packages.iter().map(Cow::into_owned).collect();
+    let paths: Vec<_> = names.iter().map(String::as_str).collect();
+    let modules = Modules::of(&identity, &paths);
+    let owners = finding::owners(&claims, &packages, &modules);
     // The claims may be most of the memory used, and nobody needs them any more.
     claims.list = Vec::new();
+    let grains = Grains::of(&modules, &paths, &ledger);
     Attributed {
         identity,
         claims,
         packages,
+        names,
         ledger,
+        grains,
         owners,
     }
 }
@@ -122,16 +130,16 @@ fn assemble(
         identity,
         claims,
         packages,
+        names,
         ledger,
+        grains,
         owners: _,
     } = attributed;
     let primary = artifact::primary(container);
     let properties = property::of(container, primary, &identity, &claims, &packages);
-    let names: Vec<_> = packages.iter().map(std::borrow::Cow::into_owned).collect();
-    let grains = Grains::of(&identity, &names, &ledger);
     let by_name = Names::of(&claims, &ledger, &names);
     let outline = by_name.outline();
-    let symbols = by_name.rows(&claims, &names, options.min_symbol);
+    let symbols = by_name.rows(claims.source, &names, options.min_symbol);
     let counts = Counts {
         symbols: claims.n_symbols as u64,
         functions: claims.n_functions as u64,

@@ -123,10 +123,48 @@ impl Content {
 pub(crate) struct Claim {
     pub start: u32,
     pub end: u32,
-    pub package: PackageId,
     /// Index into [`Claims::names`], or `NO_NAME`.
     pub name: u32,
-    pub content: Content,
+    tag: Tag,
+}
+
+const _: () = assert!(size_of::<Claim>() == 16);
+
+impl Claim {
+    pub(crate) fn content(&self) -> Content {
+        self.tag.content()
+    }
+
+    pub(crate) fn package(&self) -> PackageId {
+        self.tag.package()
+    }
+}
+
+/// A content and a package in the space of one: the content in the upper bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tag(u32);
+
+impl Tag {
+    const BITS: u32 = 27;
+    /// For no package, and for one whose number does not fit. No memory holds the paths of so many.
+    const NO_PACKAGE: u32 = (1 << Self::BITS) - 1;
+
+    fn new(content: Content, package: PackageId) -> Self {
+        Self((content as u32) << Self::BITS | package.0.min(Self::NO_PACKAGE))
+    }
+
+    fn content(self) -> Content {
+        let number = index(u64::from(self.0 >> Self::BITS));
+        let content = number.and_then(|number| Content::ALL.get(number));
+        content.copied().unwrap_or(Content::Unattributed)
+    }
+
+    fn package(self) -> PackageId {
+        match self.0 & Self::NO_PACKAGE {
+            Self::NO_PACKAGE => PackageId::NONE,
+            number => PackageId(number),
+        }
+    }
 }
 
 pub(crate) const NO_NAME: u32 = u32::MAX;
@@ -193,9 +231,8 @@ impl<'i> Claims<'i> {
         self.list.push(Claim {
             start,
             end,
-            package,
             name,
-            content,
+            tag: Tag::new(content, package),
         });
     }
 
@@ -300,6 +337,8 @@ pub(crate) fn gather<'i>(
         // A list that grows is in memory twice. Where there is no room, it grows.
         let room = EACH * table.n_functions().min(limit::FUNCTIONS);
         let _or_grows = claims.list.try_reserve(room);
+        let room = table.n_functions().min(limit::FUNCTIONS);
+        let _or_grows = claims.names.try_reserve(room.max(symbols.len()));
     }
     packages.spell(spelling(facts.table.as_ref(), minor));
     // Descriptors name packages by themselves, with which the names of functions are read.
@@ -425,4 +464,25 @@ fn file_of(image: &Image<'_>, symbol: &Symbol<'_>) -> Option<(Range<usize>, Sect
         (start < end).then_some((start..end, section.class))
     };
     section.and_then(within)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_keeps_the_content_and_the_package() {
+        let last = PackageId(Tag::NO_PACKAGE - 1);
+        for content in Content::ALL {
+            for package in [PackageId(0), PackageId(1), last, PackageId::NONE] {
+                let tag = Tag::new(content, package);
+                assert_eq!((tag.content(), tag.package()), (content, package));
+            }
+        }
+        let tag = Tag::new(Content::Code, PackageId(Tag::NO_PACKAGE));
+        assert_eq!(
+            (tag.content(), tag.package()),
+            (Content::Code, PackageId::NONE)
+        );
+    }
 }

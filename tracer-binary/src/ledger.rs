@@ -57,7 +57,7 @@ pub(crate) fn account(
     // Stable, because that sort makes use of what is in order already: the claims come as a few sorted runs.
     claims.list.sort_by(|a, b| {
         let place = |claim: &Claim| u64::from(claim.start) << 32 | u64::from(claim.end);
-        let rest = |claim: &Claim| (claim.content, claim.name, claim.package);
+        let rest = |claim: &Claim| (claim.content(), claim.name, claim.package());
         place(a).cmp(&place(b)).then_with(|| rest(a).cmp(&rest(b)))
     });
     let regions = disjoint(std::mem::take(&mut claims.regions));
@@ -255,7 +255,13 @@ impl Sweep<'_, '_> {
             let (start, end) = (claim_start.max(cursor), claim_end.min(range.end));
             if start < end {
                 self.gap(cursor..start, frame);
-                self.add(end - start, frame, claim.content, claim.package, claim.name);
+                self.add(
+                    end - start,
+                    frame,
+                    claim.content(),
+                    claim.package(),
+                    claim.name,
+                );
                 cursor = end;
             }
             if claim_end > range.end {

@@ -6,17 +6,14 @@
 //! of wall time and of the time of all cores together.
 //! A tool that is not installed here is left out, and that is said.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::io;
-use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::{setup, shell};
+use crate::child::{self, Run, mebibytes, megabytes};
+use crate::{download, setup, shell};
 
 const ROUNDS: usize = 5;
 /// Its `nm` is there ready-made; later releases compile it first.
@@ -33,16 +30,6 @@ const BUILDS: [(&str, &str); 2] = [
     ("compile-dwarf", "-ldflags="),
     ("compile-dwarf-plain", "-ldflags=-compressdwarf=false"),
 ];
-
-/// One run of a tool.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    seconds: f64,
-    /// Of all its threads, in the kernel too.
-    cpu: f64,
-    /// Peak resident memory in KiB.
-    peak: i64,
-}
 
 pub(crate) fn bench_analyze() -> Result<()> {
     let gotrace = shell::gotrace()?;
@@ -79,12 +66,10 @@ fn files(go: &Path) -> Result<Vec<PathBuf>> {
         files.push(file);
     }
     for (package, path) in PACKAGES {
-        let file = place.join(package).join(path);
-        if !file.exists() && unpack(&place, package).is_err() {
-            println!("{package} cannot be downloaded here, left out");
-            continue;
+        match download::debian(package) {
+            Ok(unpacked) => files.push(unpacked.root.join(path)),
+            Err(error) => println!("{package} cannot be downloaded, left out: {error:#}"),
         }
-        files.push(file);
     }
     files.sort_by_key(|file| fs::metadata(file).map_or(0, |metadata| metadata.len()));
     Ok(files)
@@ -105,38 +90,11 @@ fn build(go: &Path, place: &Path, file: &Path, flag: &str) -> Result<()> {
     )
 }
 
-fn unpack(place: &Path, package: &str) -> Result<()> {
-    shell::run(
-        Command::new("apt-get")
-            .args(["download", "--quiet", package])
-            .current_dir(place),
-    )?;
-    for entry in fs::read_dir(place).context("cannot list the downloads")? {
-        let path = entry.context("cannot list the downloads")?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if name.starts_with(&format!("{package}_")) && path.extension() == Some(OsStr::new("deb")) {
-            shell::run(
-                Command::new("dpkg-deb")
-                    .arg("-x")
-                    .arg(&path)
-                    .arg(place.join(package)),
-            )?;
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
 fn compare(gotrace: &Path, go: &Path, file: &Path) -> Result<()> {
     let size = fs::metadata(file)
         .with_context(|| format!("cannot read {}", file.display()))?
         .len();
-    // Read once, so that no tool pays for the disk.
-    drop(fs::read(file));
+    child::warm(file)?;
     let command = |program: &Path, words: &[&str]| {
         let mut command = Command::new(program);
         command.args(words).arg(file);
@@ -167,16 +125,16 @@ fn compare(gotrace: &Path, go: &Path, file: &Path) -> Result<()> {
     for _ in 0..ROUNDS {
         for ((name, command), runs) in tools.iter_mut().zip(&mut runs) {
             // nm fails on a file without symbols, after reading it.
-            runs.push(run(command).with_context(|| format!("{name} {}", file.display()))?);
+            runs.push(child::run(command).with_context(|| format!("{name} {}", file.display()))?);
         }
     }
     println!("\n{}  {:.1} MB", file.display(), megabytes(size));
     let ours = runs
         .first()
-        .map(|runs| median(runs))
+        .map(|runs| child::median(runs))
         .context("nothing was measured")?;
     for ((name, _), runs) in tools.iter().zip(&runs) {
-        let it = median(runs);
+        let it = child::median(runs);
         println!(
             "  {name:<28} {:>8.3} s  x{:<7.2} {:>8.3} s of CPU  x{:<7.2} {:>8.1} MiB",
             it.seconds,
@@ -191,74 +149,10 @@ fn compare(gotrace: &Path, go: &Path, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Median times, and the largest peak.
-fn median(runs: &[Run]) -> Run {
-    let of = |time: fn(&Run) -> f64| {
-        let mut times: Vec<_> = runs.iter().map(time).collect();
-        times.sort_by(f64::total_cmp);
-        times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    Run {
-        seconds: of(|run| run.seconds),
-        cpu: of(|run| run.cpu),
-        peak: runs.iter().map(|run| run.peak).max().unwrap_or(0),
-    }
-}
-
-/// Runs to the end, with its output thrown away.
-fn run(command: &mut Command) -> Result<Run> {
-    let began = Instant::now();
-    let child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot be started")?;
-    let id = libc::pid_t::try_from(child.id()).context("a process id that is none")?;
-    let mut usage = MaybeUninit::<libc::rusage>::uninit();
-    let mut status = 0;
-    // SAFETY: `id` is a child that nobody else waits for, and both pointers are valid for writing.
-    let waited = unsafe { libc::wait4(id, &raw mut status, 0, usage.as_mut_ptr()) };
-    if waited != id {
-        return Err(io::Error::last_os_error()).context("wait4");
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    if libc::WIFSIGNALED(status) {
-        bail!("killed by signal {}", libc::WTERMSIG(status));
-    }
-    // SAFETY: the call above succeeded, so it filled the structure.
-    let usage = unsafe { usage.assume_init() };
-    Ok(Run {
-        seconds,
-        cpu: seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime),
-        peak: usage.ru_maxrss,
-    })
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "microseconds are far below 2^52"
-)]
-fn seconds_of(time: libc::timeval) -> f64 {
-    time.tv_sec as f64 + time.tv_usec as f64 / 1e6
-}
-
 fn goarch() -> &'static str {
     if cfg!(target_arch = "aarch64") {
         "arm64"
     } else {
         "amd64"
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a file's size is far below 2^52"
-)]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
-}
-
-#[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 KiB")]
-fn mebibytes(kibibytes: i64) -> f64 {
-    kibibytes as f64 / 1024.0
 }

@@ -129,8 +129,8 @@ pub(crate) fn run(minors: &[String], targets: &[String], dirs: &[PathBuf]) -> Re
         .map(|dir| own(dir))
         .collect::<Result<Vec<_>>>()?;
     println!(
-        "{:<9} {:<8} {:<17} {:<9} {:>8} {:>8} {:>8}  worst package",
-        "program", "Go", "target", "form", "code", "data", "unknown"
+        "{:<9} {:<8} {:<17} {:<9} {:>8} {:>8} {:>12}  worst package",
+        "program", "Go", "target", "form", "code", "data", "unattributed"
     );
     let compare = |program, (version, go): &(String, PathBuf), target| {
         let build = Build {

@@ -14,13 +14,16 @@ mod bench_analyze;
 mod bench_history;
 mod bench_overhead;
 mod bench_owners;
+mod bench_programs;
 mod bench_reliability;
 mod bench_usage;
 mod bless;
 mod bpf;
+mod child;
 mod complete;
 mod deb;
 mod demo;
+mod download;
 mod fuzz;
 mod image;
 mod kernel_log;
@@ -164,6 +167,12 @@ enum Bench {
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
+    /// Check `gotrace analyze` on Debian packages and wheels: modules, sizes, false alarms, time and memory.
+    Programs {
+        /// Debian package or project of a wheel; default: all.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// Compare CPU times, peak memory and ends of processes with the results of `wait4`.
     Usage {
         /// Minor version of Go.
@@ -216,6 +225,9 @@ fn main() -> ExitCode {
                     programs,
                 },
         } => bench_owners::run(&go, &target, &programs),
+        Command::Bench {
+            what: Bench::Programs { names },
+        } => bench_programs::run(&names),
         Command::Bench {
             what: Bench::Reliability,
         } => bench_reliability::run(),

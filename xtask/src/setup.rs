@@ -319,7 +319,7 @@ fn apt_install(packages: &[Package]) -> Result<()> {
 }
 
 /// A python3 with pip: the one in PATH, which can be a private one, else Debian's.
-fn python_with_pip() -> Result<PathBuf> {
+pub(crate) fn python_with_pip() -> Result<PathBuf> {
     let has_pip =
         |python: &Path| shell::succeeds(Command::new(python).args(["-m", "pip", "--version"]));
     if let Some(python) = shell::find("python3").filter(|it| has_pip(it)) {
@@ -351,7 +351,7 @@ fn make_executable(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     entries
         .map(|it| {

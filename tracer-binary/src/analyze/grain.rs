@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::analysis::{ContentSize, GroupSize, ModuleSize, PackageSize};
-use crate::artifact::Identity;
 use crate::claim::Content;
 use crate::ledger::{ByContent, Ledger};
 use crate::module::{Group, Modules};
@@ -16,13 +15,12 @@ pub(super) struct Grains {
 }
 
 impl Grains {
-    pub(super) fn of(identity: &Identity, names: &[String], ledger: &Ledger) -> Self {
-        let paths: Vec<_> = names.iter().map(String::as_str).collect();
-        let homes = Modules::of(identity, &paths);
+    /// `paths` are of the packages, in the ledger's order.
+    pub(super) fn of(homes: &Modules<'_>, paths: &[&str], ledger: &Ledger) -> Self {
         // Two mangled names may be one path, as types say it plainly and symbols do not.
         let mut by_path: BTreeMap<&str, ByContent> = BTreeMap::new();
-        for (name, bytes) in names.iter().zip(&ledger.packages) {
-            let total = by_path.entry(name).or_default();
+        for (path, bytes) in paths.iter().zip(&ledger.packages) {
+            let total = by_path.entry(path).or_default();
             for (sum, bytes) in total.iter_mut().zip(bytes) {
                 *sum += bytes;
             }

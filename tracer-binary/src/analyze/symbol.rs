@@ -3,64 +3,82 @@
 use std::collections::BTreeMap;
 
 use crate::analysis::{Fold, SymbolSize, Symbols};
-use crate::claim::{Claims, Content};
+use crate::claim::{Claims, Content, FunctionSource, Named};
 use crate::ledger::Ledger;
 use crate::package::PackageId;
+use crate::reader::index;
 
-/// One name with bytes in the file. Several things of one name are one.
+/// One name with bytes in the file. Compact, as there may be millions.
 #[derive(Clone, Copy, Debug)]
-struct Entry<'i> {
+struct Entry {
+    /// Last bytes of the name. With its length they tell most names apart that share a package, without a look at the names
+    /// themselves, which lie all over the file.
+    end: u64,
+    len: u32,
     /// Place of its package among all, by path.
     rank: u32,
-    /// Length and end of the name. They tell most names apart that share a package, without a look at the names themselves, which
-    /// lie all over the file.
-    len: u32,
-    end: u64,
-    name: &'i [u8],
-    content: Content,
-    package: PackageId,
-    bytes: u64,
-    count: u64,
+    /// Index into [`Claims::names`].
+    number: u32,
 }
+
+const _: () = assert!(size_of::<Entry>() == 24);
 
 /// Sorted: by package, then by length and end of the name.
 #[derive(Debug)]
-pub(super) struct Names<'i> {
-    entries: Vec<Entry<'i>>,
+pub(super) struct Names<'c, 'i> {
+    entries: Vec<Entry>,
+    all: &'c [Named<'i>],
+    /// Bytes of each.
+    bytes: &'c [u64],
 }
 
-impl<'i> Names<'i> {
-    pub(super) fn of(claims: &Claims<'i>, ledger: &Ledger, packages: &[String]) -> Self {
+impl<'c, 'i> Names<'c, 'i> {
+    pub(super) fn of(claims: &'c Claims<'i>, ledger: &'c Ledger, packages: &[String]) -> Self {
         let ranks = ranks(packages);
         let rank = |id: PackageId| {
-            let rank = crate::reader::index(id.0.into()).and_then(|at| ranks.get(at));
+            let rank = index(id.0.into()).and_then(|at| ranks.get(at));
             rank.copied().unwrap_or(u32::MAX)
         };
-        let mut entries: Vec<_> = claims
-            .names
-            .iter()
-            .zip(&ledger.names)
-            .filter(|(_, bytes)| **bytes > 0)
-            .map(|(named, bytes)| Entry {
-                rank: rank(named.package),
-                len: u32::try_from(named.name.len()).unwrap_or(u32::MAX),
-                end: end(named.name),
-                name: named.name,
-                content: named.content,
-                package: named.package,
-                bytes: *bytes,
-                count: 1,
-            })
-            .collect();
+        let (all, bytes) = (&claims.names, &ledger.names);
+        let mut entries = Vec::with_capacity(bytes.iter().filter(|bytes| **bytes > 0).count());
+        let with_bytes = (0u32..).zip(all.iter().zip(bytes));
+        let with_bytes = with_bytes.filter(|(_, (_, bytes))| **bytes > 0);
+        entries.extend(with_bytes.map(|(number, (named, _))| Entry {
+            end: end(named.name),
+            len: u32::try_from(named.name.len()).unwrap_or(u32::MAX),
+            rank: rank(named.package),
+            number,
+        }));
+        let mut names = Self {
+            entries: Vec::new(),
+            all,
+            bytes,
+        };
         entries.sort_unstable_by(|a, b| {
-            let short = |entry: &Entry<'_>| {
+            let short = |entry: &Entry| {
                 let place = u64::from(entry.rank) << 32 | u64::from(entry.len);
                 (place, entry.end)
             };
-            let long = |entry: &Entry<'i>| (entry.name, entry.content, entry.bytes);
+            let long = |entry: &Entry| {
+                let (it, bytes) = names.get(*entry);
+                (it.name, it.content, bytes)
+            };
             short(a).cmp(&short(b)).then_with(|| long(a).cmp(&long(b)))
         });
-        Self { entries }
+        names.entries = entries;
+        names
+    }
+
+    /// What an entry stands for, and its bytes.
+    fn get(&self, entry: Entry) -> (Named<'i>, u64) {
+        const NOTHING: Named<'_> = Named {
+            name: &[],
+            package: PackageId::NONE,
+            content: Content::Unattributed,
+        };
+        let at = index(entry.number.into()).unwrap_or(usize::MAX);
+        let named = self.all.get(at).copied().unwrap_or(NOTHING);
+        (named, self.bytes.get(at).copied().unwrap_or(0))
     }
 
     /// Hash of the names and sizes of all functions.
@@ -68,12 +86,13 @@ impl<'i> Names<'i> {
         let mut hasher = blake3::Hasher::new();
         let mut text = Vec::new();
         for entry in &self.entries {
-            if !matches!(entry.content, Content::Code | Content::CCode) {
+            let (named, bytes) = self.get(*entry);
+            if !matches!(named.content, Content::Code | Content::CCode) {
                 continue;
             }
-            text.extend_from_slice(entry.name);
+            text.extend_from_slice(named.name);
             text.push(0);
-            text.extend_from_slice(&entry.bytes.to_le_bytes());
+            text.extend_from_slice(&bytes.to_le_bytes());
             if text.len() >= 64 << 10 {
                 hasher.update(&text);
                 text.clear();
@@ -83,22 +102,26 @@ impl<'i> Names<'i> {
         hasher.finalize().to_string()
     }
 
+    /// Several things of one name are one row.
     pub(super) fn rows(
-        mut self,
-        claims: &Claims<'_>,
+        &self,
+        source: FunctionSource,
         packages: &[String],
         min_size: u64,
     ) -> Symbols {
-        self.entries.dedup_by(|next, kept| {
-            let same = (next.rank, next.len, next.end) == (kept.rank, kept.len, kept.end)
-                && (next.name, next.content) == (kept.name, kept.content);
-            if same {
-                kept.bytes += next.bytes;
-                kept.count += next.count;
-            }
-            same
+        let same = |a: &Entry, b: &Entry| {
+            let name = |entry: &Entry| {
+                let (named, _) = self.get(*entry);
+                (named.name, named.content)
+            };
+            (a.rank, a.len, a.end) == (b.rank, b.len, b.end) && name(a) == name(b)
+        };
+        let rows = self.entries.chunk_by(same).filter_map(|group| {
+            let (named, _) = self.get(*group.first()?);
+            let bytes = group.iter().map(|entry| self.get(*entry).1).sum();
+            Some((named, bytes, group.len() as u64))
         });
-        rows(&self.entries, claims, packages, min_size)
+        rows_of(rows, source, packages, min_size)
     }
 }
 
@@ -119,7 +142,7 @@ fn ranks(packages: &[String]) -> Vec<u32> {
             rank += 1;
         }
         last = Some(path);
-        let place = crate::reader::index(number.into()).and_then(|at| ranks.get_mut(at));
+        let place = index(number.into()).and_then(|at| ranks.get_mut(at));
         if let Some(place) = place {
             *place = rank;
         }
@@ -127,32 +150,32 @@ fn ranks(packages: &[String]) -> Vec<u32> {
     ranks
 }
 
-fn rows(entries: &[Entry<'_>], claims: &Claims<'_>, packages: &[String], min_size: u64) -> Symbols {
+fn rows_of<'i>(
+    rows: impl Iterator<Item = (Named<'i>, u64, u64)>,
+    source: FunctionSource,
+    packages: &[String],
+    min_size: u64,
+) -> Symbols {
     let path = |id: PackageId| {
-        crate::reader::index(id.0.into())
+        index(id.0.into())
             .and_then(|at| packages.get(at))
             .cloned()
             .unwrap_or_default()
     };
     let mut symbols = Symbols {
-        source: claims.source,
-        count: entries.iter().map(|entry| entry.count).sum(),
-        bytes: entries.iter().map(|entry| entry.bytes).sum(),
+        source,
         min_size,
         ..Symbols::default()
     };
     let mut folded: BTreeMap<PackageId, (u64, u64)> = BTreeMap::new();
-    for &Entry {
-        rank: _,
-        len: _,
-        end: _,
-        name,
-        content,
-        package,
-        bytes,
-        count,
-    } in entries
-    {
+    for (named, bytes, count) in rows {
+        let Named {
+            name,
+            package,
+            content,
+        } = named;
+        symbols.count += count;
+        symbols.bytes += bytes;
         if bytes < min_size {
             let fold = folded.entry(package).or_default();
             fold.0 += count;

@@ -29,7 +29,7 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
     let embedded: HashSet<_> = claims
         .list
         .iter()
-        .filter(|claim| claim.content == Content::Embed)
+        .filter(|claim| claim.content() == Content::Embed)
         .map(|claim| claim.start)
         .collect();
     let is_embedded = |address| {

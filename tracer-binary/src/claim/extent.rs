@@ -115,7 +115,7 @@ impl Bounds {
         let is_bound = |claim: &&Claim| {
             is_derived
                 && matches!(
-                    claim.content,
+                    claim.content(),
                     Content::Types | Content::Itabs | Content::Embed
                 )
         };

@@ -7,6 +7,7 @@ use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of, region};
 use crate::bits::Bits;
 use crate::go::name;
 use crate::go::pclntab::{Pclntab, Record};
+use crate::limit;
 use crate::package::{PackageId, Packages};
 use crate::symbol::Symbol;
 
@@ -222,11 +223,22 @@ fn code(
 /// A stretch of the table that serves one package, grown as long as the next one continues it.
 #[derive(Debug, Default)]
 struct Runs {
-    list: Vec<(usize, usize, PackageId)>,
+    /// Compact, as there may be one for each function. A claim reaches no further than these numbers.
+    list: Vec<(u32, u32, PackageId)>,
 }
 
 impl Runs {
+    /// Lists that grow side by side leave holes in the heap, which nobody fills. Where there is no room, they grow.
+    fn with_room(len: usize) -> Self {
+        let mut list = Vec::new();
+        let _or_grows = list.try_reserve(len);
+        Self { list }
+    }
+
     fn add(&mut self, start: usize, end: usize, package: PackageId) {
+        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) else {
+            return;
+        };
         match self.list.last_mut() {
             Some(last) if last.1 == start && last.2 == package => last.1 = end,
             _ => self.list.push((start, end, package)),
@@ -236,8 +248,8 @@ impl Runs {
     /// Of what begins at `address`.
     fn claim(self, facts: &Facts<'_, '_>, address: u64, claims: &mut Claims<'_>) {
         for (start, end, package) in self.list {
-            let len = end.saturating_sub(start) as u64;
-            let start = address.wrapping_add(start as u64);
+            let len = end.saturating_sub(start).into();
+            let start = address.wrapping_add(start.into());
             facts.image.file_ranges(start, len, |file| {
                 claims.push(
                     facts.offset,
@@ -259,11 +271,13 @@ struct Starts {
 }
 
 impl Starts {
-    /// For starts below `len`.
-    fn new(len: usize) -> Self {
+    /// For starts below `len`, with room for some of them.
+    fn new(len: usize, room: usize) -> Self {
+        let mut list = Vec::new();
+        let _or_grows = list.try_reserve(room);
         Self {
             met: Bits::new(len),
-            list: Vec::new(),
+            list,
         }
     }
 
@@ -274,6 +288,11 @@ impl Starts {
         {
             self.list.push((short, package));
         }
+    }
+
+    /// What was met is only asked while starts are added, and takes more memory than the list.
+    fn into_list(self) -> Vec<(u32, PackageId)> {
+        self.list
     }
 }
 
@@ -291,12 +310,14 @@ struct Shares<'i> {
 impl<'i> Shares<'i> {
     fn of(facts: &Facts<'_, 'i>, table: &Pclntab<'i>) -> Self {
         let gofunc = facts.data.as_ref().and_then(|data| data.gofunc);
-        let room = gofunc.and_then(|gofunc| facts.image.reader_at(gofunc));
+        let mapped = gofunc.and_then(|gofunc| facts.image.reader_at(gofunc));
+        let n_functions = table.n_functions().min(limit::FUNCTIONS);
         Self {
             index: Runs::default(),
-            records: Runs::default(),
-            tables: Starts::new(table.tables_end()),
-            funcdata: Starts::new(room.map_or(0, |room| room.len())),
+            // Records are aligned, so that there may be a gap behind each.
+            records: Runs::with_room(n_functions),
+            tables: Starts::new(table.tables_end(), 2 * n_functions),
+            funcdata: Starts::new(mapped.map_or(0, |mapped| mapped.len()), n_functions),
             nameless: HashMap::new(),
         }
     }
@@ -315,6 +336,7 @@ impl<'i> Shares<'i> {
             funcdata,
             nameless,
         } = self;
+        let (tables, funcdata) = (tables.into_list(), funcdata.into_list());
         // One after the other, so that there are never two long lists besides the claims.
         index.claim(facts, table.address, claims);
         records.claim(facts, table.address, claims);
@@ -327,11 +349,10 @@ impl<'i> Shares<'i> {
         }
         names.claim(facts, table.address, claims);
         let end = u32::try_from(table.tables_end()).unwrap_or(u32::MAX);
-        runs(tables.list, end, u32::MAX).claim(facts, table.address, claims);
+        runs(tables, end, u32::MAX).claim(facts, table.address, claims);
         let Some(gofunc) = facts.data.as_ref().and_then(|data| data.gofunc) else {
             return;
         };
-        let funcdata = funcdata.list;
         let last = funcdata.iter().map(|&(at, _)| at).max().unwrap_or(0);
         runs(funcdata, last, MAX_FUNCDATA).claim(facts, gofunc, claims);
     }

@@ -121,7 +121,7 @@ fn strings(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Option<Region> {
     let ends = claims
         .list
         .iter()
-        .filter(|claim| claim.content == Content::Types)
+        .filter(|claim| claim.content() == Content::Types)
         .filter_map(|claim| {
             crate::reader::index(claim.end.into()).filter(|end| inside.contains(end))
         });

@@ -41,7 +41,7 @@ pub(crate) fn owners<'i>(
         cursor = cursor.max(end);
         let is_large = start.saturating_add(WINDOW) <= end;
         let is_data = matches!(
-            claim.content,
+            claim.content(),
             Content::Data | Content::Strings | Content::Embed
         );
         if !is_large || !is_data || claim.name == NO_NAME {

@@ -171,7 +171,7 @@ impl fmt::Display for Verdict {
             Some(data) => write!(f, " {data:>6.2} %")?,
             None => write!(f, " {:>8}", "-")?,
         }
-        write!(f, " {:>6.2} %", self.unattributed)?;
+        write!(f, " {:>10.2} %", self.unattributed)?;
         match &self.worst {
             Some((path, off)) => write!(f, "  {path} {off:+.1} %"),
             None => Ok(()),
