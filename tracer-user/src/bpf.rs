@@ -5,7 +5,6 @@
 
 mod btf;
 mod error;
-mod held;
 mod hook;
 #[cfg(feature = "kernel-log")]
 mod log;
@@ -16,6 +15,7 @@ mod perf;
 pub mod pin;
 mod pinned;
 mod privilege;
+mod probed;
 mod ring;
 mod skipped;
 
@@ -33,8 +33,8 @@ use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError, describe};
-pub use held::Probed;
-use held::{Held, Links, Released};
+pub use probed::Probed;
+use probed::{FileLinks, ProbedFile, Released};
 pub use object::digest as object_digest;
 use perf::Cookies;
 use pinned::Pins;
@@ -105,9 +105,9 @@ pub struct Tracer {
 
 /// The program that serves every uprobe, by the kind of links that it is loaded for.
 enum Call {
-    Multi(multi::Program),
+    Multi(multi::MultiProgram),
     /// Where the kernel has no such links: perf events.
-    Perf(perf::Program),
+    Perf(perf::PerfProgram),
     /// Where it does not take the program either, and why: processes are seen, and nothing of what happens in them.
     Refused(String),
 }
@@ -138,18 +138,18 @@ impl Tracer {
             Btf::from_sys_fs().map_err(|source| error::kernel("read the kernel's BTF", source))?;
         let cookies = Cookies::of_running_kernel(&offsets);
         let mut ebpf = load_object(config, &btf, &offsets, cookies, None)?;
-        let is_twice = hook::are_preemptible(&btf);
+        let has_backups = hook::are_preemptible(&btf);
 
         let hook::Attached {
             scheduler,
             rename,
             mut notes,
-        } = hook::attach_all(&mut ebpf, &btf, is_twice)?;
+        } = hook::attach_all(&mut ebpf, &btf, has_backups)?;
         let skipped = Skipped::of(&mut ebpf, |name| {
             scheduler.iter().any(|(it, _)| *it == name)
         })
         .map_err(|source| error::from_program("the scheduler's hooks", source))?;
-        let multi = multi::Program::load(&ebpf);
+        let multi = multi::MultiProgram::load(&ebpf);
         let mut refused = None;
         if multi.is_none()
             && let Err(error) = perf::load(&mut ebpf)
@@ -188,7 +188,7 @@ impl Tracer {
 
         let call = match (multi, refused) {
             (Some(program), _) => Call::Multi(program),
-            (None, None) => Call::Perf(perf::Program::of(ebpf, cookies)),
+            (None, None) => Call::Perf(perf::PerfProgram::of(ebpf, cookies)),
             (None, Some(why)) => Call::Refused(why),
         };
         let mut tracer = Self {
@@ -285,12 +285,12 @@ impl Tracer {
     pub fn attach(&mut self, file: &File, target: u32, sites: &[Site]) -> Result<(), TracerError> {
         self.probed.begin(target);
         let held = match &mut self.call {
-            Call::Multi(program) => Held::Multi {
+            Call::Multi(program) => FileLinks::Multi {
                 link: program
                     .attach(file, target, sites)
                     .map_err(TracerError::Attach)?,
             },
-            Call::Perf(program) => Held::Perf {
+            Call::Perf(program) => FileLinks::Perf {
                 links: program.attach(file, target, sites)?,
             },
             Call::Refused(why) => return Err(TracerError::NoProbes(why.clone())),
@@ -303,7 +303,7 @@ impl Tracer {
             None => (held, None),
         };
         let n = sites.len();
-        self.probed.insert(target, Links { n, held, pinned });
+        self.probed.insert(target, ProbedFile { n, held, pinned });
         Ok(())
     }
 

@@ -11,12 +11,13 @@ mod diff;
 mod doctor;
 mod file;
 mod install;
-mod itself;
+
 mod read_output;
 mod record;
 mod replay;
 mod report;
 mod run;
+mod self_test_child;
 mod show;
 mod store;
 mod summary;
@@ -36,7 +37,7 @@ const FINDINGS: u8 = 1;
 /// Wrong usage, or failure of a word that runs no command.
 const FAILURE: u8 = 2;
 /// What the codes of [`SetupError::exit_code`] mean, for the help of each word that can end with one.
-const MISSING: &str = "What keeps gotrace from tracing at all has a code of its own: 110 no BTF, or not that of a known kernel; 111 missing \
+const SETUP_EXIT_CODES: &str = "What keeps gotrace from tracing at all has a code of its own: 110 no BTF, or not that of a known kernel; 111 missing \
                        capabilities; 112 a kernel locked down for confidentiality; 113 the limit of locked memory; 114 the kernel's \
                        verifier; 115 anything else.";
 /// gotrace's own failure where the exit code is otherwise the command's, as with env(1) and timeout(1).
@@ -60,11 +61,11 @@ const OWN_FAILURE: u8 = 125;
 )]
 struct Cli {
     #[command(subcommand)]
-    word: Word,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Word {
+enum Command {
     Run(run::Args),
     Record(record::Args),
     Agent(agent::Args),
@@ -82,7 +83,7 @@ enum Word {
     #[command(hide = true)]
     KeepBuilds(agent::Args),
     #[command(hide = true)]
-    Itself(itself::Args),
+    SelfTestChild(self_test_child::Args),
     #[command(hide = true)]
     ReadOutput(read_output::Args),
 }
@@ -114,24 +115,24 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    match cli.word {
-        Word::Run(args) => run::execute(args),
-        Word::Record(args) => record::execute(args),
-        Word::Agent(agent) => exit_code(agent::execute(&agent, args.into_iter().skip(2).collect())),
-        Word::KeepBuilds(args) => agent::execute_keeper(&args),
-        Word::Config(args) => exit_code(config::execute(&args)),
-        Word::Replay(args) => exit_code(replay::execute(&args)),
-        Word::Doctor(args) => exit_code(doctor::execute(&args)),
-        Word::Analyze(args) => exit_code(analyze::execute(&args)),
-        Word::Diff(args) => exit_code(diff::execute(&args)),
-        Word::Builds(args) => exit_code(builds::execute(&args)),
-        Word::Show(args) => exit_code(show::execute(&args)),
-        Word::Summary(args) => exit_code(summary::execute(&args)),
-        Word::Store(args) => exit_code(store::execute(&args)),
-        Word::Install(args) => exit_code(install::execute(&args)),
-        Word::Uninstall(args) => exit_code(install::execute_uninstall(&args)),
-        Word::Itself(args) => itself::execute(&args),
-        Word::ReadOutput(args) => read_output::execute(args),
+    match cli.command {
+        Command::Run(args) => run::execute(args),
+        Command::Record(args) => record::execute(args),
+        Command::Agent(agent) => exit_code(agent::execute(&agent, args.into_iter().skip(2).collect())),
+        Command::KeepBuilds(args) => agent::execute_keeper(&args),
+        Command::Config(args) => exit_code(config::execute(&args)),
+        Command::Replay(args) => exit_code(replay::execute(&args)),
+        Command::Doctor(args) => exit_code(doctor::execute(&args)),
+        Command::Analyze(args) => exit_code(analyze::execute(&args)),
+        Command::Diff(args) => exit_code(diff::execute(&args)),
+        Command::Builds(args) => exit_code(builds::execute(&args)),
+        Command::Show(args) => exit_code(show::execute(&args)),
+        Command::Summary(args) => exit_code(summary::execute(&args)),
+        Command::Store(args) => exit_code(store::execute(&args)),
+        Command::Install(args) => exit_code(install::execute(&args)),
+        Command::Uninstall(args) => exit_code(install::execute_uninstall(&args)),
+        Command::SelfTestChild(args) => self_test_child::execute(&args),
+        Command::ReadOutput(args) => read_output::execute(args),
     }
 }
 
@@ -154,7 +155,7 @@ fn exit_code(result: anyhow::Result<u8>) -> u8 {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => FINE,
         Err(error) => {
-            say(format_args!("{error:#}"));
+            log(format_args!("{error:#}"));
             let mut causes = error.chain();
             let setup = causes.find_map(|it| it.downcast_ref::<SetupError>());
             setup.map_or(FAILURE, SetupError::exit_code)
@@ -171,7 +172,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Tells the user one thing on stderr. When stderr is closed there is nobody to tell.
-fn say(sentence: impl Display) {
+fn log(sentence: impl Display) {
     let _closed = writeln!(io::stderr().lock(), "gotrace: {sentence}");
 }
 
@@ -184,12 +185,12 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    fn check(args: &[&str]) -> Result<Word, u8> {
+    fn check(args: &[&str]) -> Result<Command, u8> {
         let args: Vec<OsString> = std::iter::once(&"gotrace")
             .chain(args)
             .map(OsString::from)
             .collect();
-        parse(&args).map(|cli| cli.word).map_err(|_| {
+        parse(&args).map(|cli| cli.command).map_err(|_| {
             if runs_a_command(&args) {
                 OWN_FAILURE
             } else {
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_follows_the_command_is_the_commands() {
-        let Ok(Word::Run(args)) = check(&[
+        let Ok(Command::Run(args)) = check(&[
             "run", "--quiet", "go", "build", "-o", "x", "--format", "json",
         ]) else {
             panic!("should parse")
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn gotrace_knows_the_word_by_which_it_starts_its_child() {
         let word = crate::inspect::child::WORD;
-        assert!(matches!(check(&[word, "1", "ab"]), Ok(Word::ReadOutput(_))));
+        assert!(matches!(check(&[word, "1", "ab"]), Ok(Command::ReadOutput(_))));
         assert!(!Cli::command().render_long_help().to_string().contains(word));
     }
 
@@ -226,18 +227,18 @@ mod tests {
         let args = ["--keep-days", "3", "--listen", "none"];
         assert!(matches!(
             check(&[&["agent"], &args[..]].concat()),
-            Ok(Word::Agent(_))
+            Ok(Command::Agent(_))
         ));
         assert!(matches!(
             check(&[&[word], &args[..]].concat()),
-            Ok(Word::KeepBuilds(_))
+            Ok(Command::KeepBuilds(_))
         ));
         assert!(!Cli::command().render_long_help().to_string().contains(word));
     }
 
     #[test]
     fn two_dashes_end_our_flags() {
-        let Ok(Word::Run(args)) = check(&["run", "--", "--quiet"]) else {
+        let Ok(Command::Run(args)) = check(&["run", "--", "--quiet"]) else {
             panic!("should parse")
         };
         assert_eq!(args.command, ["--quiet"]);

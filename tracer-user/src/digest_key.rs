@@ -64,11 +64,11 @@ fn of_directory(dir: &Path, owner: u32) -> (DigestKey, Option<String>) {
 }
 
 fn failed(path: &Path, error: &io::Error) -> (DigestKey, Option<String>) {
-    let said = format!(
+    let message = format!(
         "cannot use the digest key {}: {error}; digests of variables cannot be compared with those of other runs",
         path.display()
     );
-    (of_this_run(), Some(said))
+    (of_this_run(), Some(message))
 }
 
 /// A key that nobody has, and that is gone with the run.
@@ -222,11 +222,11 @@ mod tests {
         let check = |lay: &dyn Fn(&Path), why: &str| {
             let dir = tempdir().unwrap();
             lay(&dir.path().join(NAME));
-            let (_, said) = own(dir.path());
-            let said = said.unwrap();
-            assert!(said.contains(why), "{said}");
+            let (_, message) = own(dir.path());
+            let message = message.unwrap();
+            assert!(message.contains(why), "{message}");
             // It says nothing of the key, and takes the file as it is.
-            assert!(said.contains("cannot use the digest key"), "{said}");
+            assert!(message.contains("cannot use the digest key"), "{message}");
         };
         check(&|path| fs::create_dir(path).unwrap(), "not a regular file");
         check(
@@ -245,7 +245,7 @@ mod tests {
         check(&|path| with(path, LEN + 1, 0o600), "32 bytes");
         check(&|path| with(path, LEN, 0o644), "others than its owner");
         let dir = tempdir().unwrap();
-        let (_, said) = own(&dir.path().join("not-there"));
-        assert!(said.unwrap().contains("No such file"));
+        let (_, message) = own(&dir.path().join("not-there"));
+        assert!(message.unwrap().contains("No such file"));
     }
 }

@@ -5,10 +5,10 @@
 //! by its descriptor, without blocking. What counts in the end is whose file it is. Swapping a path or a directory for a symlink
 //! while gotrace opens it made it read a secret in half of all tries; judging the owner of what was found, in none of a million.
 //!
-//! What is opened here is not read here, but for small texts: an output is handed to a child ([`Analyser`]), a one-shot process
-//! behind walls, which reads it under a budget and says what it is.
+//! What is opened here is not read here, but for small texts: an output is handed to a child ([`ReaderSpawner`]), a one-shot process
+//! behind restrictions, which reads it under a budget and says what it is.
 
-mod analyser;
+mod child_process;
 mod anatomy;
 mod answer;
 mod artifact;
@@ -32,7 +32,7 @@ use thiserror::Error;
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Anatomy, Artifact, ProcKey};
 
-pub use self::analyser::{Analyser, Lost};
+pub use self::child_process::{ReaderSpawner, ReaderError};
 use self::answer::Found;
 use self::child::Task;
 pub use self::child::{CPU_SECONDS as READER_CPU_SECONDS, MEMORY as READER_MEMORY};
@@ -58,12 +58,12 @@ pub struct Root {
     /// Keeps the mounts of its namespace: with the last process of a container they go, and what lies on them.
     mounts: Option<OwnedFd>,
     /// What no other root has as long as this one is open; not known before Linux 5.8.
-    place: Option<RootPlace>,
+    id: Option<RootId>,
 }
 
 /// A mount, which is of one namespace, and a directory on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RootPlace {
+struct RootId {
     mount: u64,
     /// Device and inode: a mount of btrfs has several of the same number.
     dir: (u32, u32, u64),
@@ -71,7 +71,7 @@ struct RootPlace {
 
 /// Whom a file comes from: a user, and where that user lives, which for containers with the same users are several places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Neighbour {
+pub struct FileOwner {
     uid: u32,
     mounts: Option<u64>,
 }
@@ -117,7 +117,7 @@ pub enum Refused {
     #[error("it changed while it was read")]
     Changed,
     #[error(transparent)]
-    Lost(#[from] Lost),
+    Reader(#[from] ReaderError),
 }
 
 /// Why it is not known what a file is made of.
@@ -133,7 +133,7 @@ pub enum Unanalysed {
     #[error("{0}")]
     Unreadable(String),
     #[error(transparent)]
-    Lost(#[from] Lost),
+    Reader(#[from] ReaderError),
 }
 
 impl Root {
@@ -156,7 +156,7 @@ impl Root {
         // Asked after opening: then it was that process, and no later one with the same id, whose root was opened.
         if proc::is_there(process) {
             Ok(Self {
-                place: RootPlace::of(&dir),
+                id: RootId::of(&dir),
                 dir,
                 mounts: mounts.ok(),
             })
@@ -174,7 +174,7 @@ impl Root {
             Mode::empty(),
         );
         let root = root.map(|dir| Self {
-            place: RootPlace::of(&dir),
+            id: RootId::of(&dir),
             dir,
             mounts: None,
         });
@@ -184,22 +184,22 @@ impl Root {
     /// Whether all that is found in one of them is found in the other, and both keep the same from going.
     pub fn is_same(&self, other: &Self) -> bool {
         let keeps = |it: &Self| it.mounts.is_some();
-        self.place.is_some() && self.place == other.place && keeps(self) == keeps(other)
+        self.id.is_some() && self.id == other.id && keeps(self) == keeps(other)
     }
 
     /// As on a kernel that does not say which mount it is on.
     #[cfg(test)]
-    pub(crate) fn nowhere(self) -> Self {
+    pub(crate) fn without_id(self) -> Self {
         Self {
-            place: None,
+            id: None,
             ..self
         }
     }
 
     /// Whom files in here come from that are this user's.
-    pub fn neighbour(&self, uid: u32) -> Neighbour {
+    pub fn file_owner(&self, uid: u32) -> FileOwner {
         let mounts = self.mounts.as_ref().and_then(|it| fstat(it).ok());
-        Neighbour {
+        FileOwner {
             uid,
             mounts: mounts.map(|it| it.st_ino),
         }
@@ -253,7 +253,7 @@ impl Root {
     }
 }
 
-impl RootPlace {
+impl RootId {
     /// Of an open directory: the kernel gives the number of a mount to another only when nothing holds that one any more.
     fn of(dir: &OwnedFd) -> Option<Self> {
         let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
@@ -350,8 +350,8 @@ impl Opened {
     }
 
     /// What it is. What it is made of is [`Opened::anatomy`]'s to say.
-    pub fn artifact(&self, analyser: &Analyser) -> Result<Artifact, Refused> {
-        match analyser.ask(&self.file, self.size, &Task::Identity)? {
+    pub fn artifact(&self, spawner: &ReaderSpawner) -> Result<Artifact, Refused> {
+        match spawner.ask(&self.file, self.size, &Task::Identity)? {
             Found::Identity(artifact) => {
                 self.check_unchanged()?;
                 Ok(*artifact)
@@ -359,7 +359,7 @@ impl Opened {
             Found::Unread(errno) => Err(Refused::Read(io::Error::from_raw_os_error(errno))),
             Found::Changed => Err(Refused::Changed),
             Found::Anatomy(_) | Found::NoProgram | Found::Unreadable(_) | Found::Unsafe(_) => {
-                Err(Lost::Nonsense.into())
+                Err(ReaderError::Nonsense.into())
             }
         }
     }
@@ -368,20 +368,20 @@ impl Opened {
     pub fn anatomy(
         &self,
         sha256: &str,
-        analyser: &Analyser,
+        spawner: &ReaderSpawner,
     ) -> Result<Option<Anatomy>, Unanalysed> {
         if self.size > ANALYSIS_LIMIT {
             let (size, limit) = (self.size, ANALYSIS_LIMIT);
             return Err(Unanalysed::Large { size, limit });
         }
         let sha256 = sha256.to_owned();
-        match analyser.ask(&self.file, self.size, &Task::Anatomy { sha256 })? {
+        match spawner.ask(&self.file, self.size, &Task::Anatomy { sha256 })? {
             Found::Anatomy(anatomy) => Ok(Some(anatomy)),
             Found::NoProgram => Ok(None),
             Found::Changed => Err(Unanalysed::Changed),
             Found::Unreadable(why) => Err(Unanalysed::Unreadable(why)),
             Found::Unread(errno) => Err(Unanalysed::Read(io::Error::from_raw_os_error(errno))),
-            Found::Identity(_) | Found::Unsafe(_) => Err(Lost::Nonsense.into()),
+            Found::Identity(_) | Found::Unsafe(_) => Err(ReaderError::Nonsense.into()),
         }
     }
 
@@ -417,4 +417,4 @@ pub fn as_path(path: &ByteString) -> &Path {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use self::tests::mischief;
+pub(crate) use self::tests::misbehave;

@@ -17,8 +17,8 @@ use std::path::{self, Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 pub use self::layout::{Layout, PINNED};
-pub use self::machine::Power;
-use self::plan::{Facts, Found, Runners};
+pub use self::machine::AttachPrivilege;
+use self::plan::{Facts, Installation, Runners};
 use self::step::Step;
 
 /// Where packages put programs.
@@ -26,7 +26,7 @@ const PACKAGED_PREFIX: &str = "/usr";
 
 /// What was asked for.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct InstallRequest {
     /// Another tree than this machine's, for a package to be made of: nothing is asked of the machine, and nothing started.
     pub root: Option<PathBuf>,
     pub prefix: PathBuf,
@@ -40,18 +40,18 @@ pub struct Order {
 
 /// A file that comes with the program: a page of the manual, completions of a shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Companion {
+pub struct SharedFile {
     /// Below `share` of the prefix.
     pub path: PathBuf,
     pub content: Vec<u8>,
 }
 
 /// Puts everything in its place, starts the service, and waits until it follows builds.
-pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> anyhow::Result<()> {
-    let mut layout = Layout::new(order.root.as_deref(), &order.prefix)?;
-    let is_staged = order.root.is_some();
-    let may_touch = !is_staged && !order.dry_run;
-    let mut is_packaged = order.packaged;
+pub fn install(request: &InstallRequest, shared_files: Vec<SharedFile>, print: fn(&str)) -> anyhow::Result<()> {
+    let mut layout = Layout::new(request.root.as_deref(), &request.prefix)?;
+    let is_staged = request.root.is_some();
+    let may_touch = !is_staged && !request.dry_run;
+    let mut is_packaged = request.packaged;
     if may_touch {
         machine::need_root("install")?;
     }
@@ -59,7 +59,7 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
         && !is_packaged
         && let Some(unit) = layout.packaged_unit()
     {
-        if order.runners.is_none() {
+        if request.runners.is_none() {
             bail!(
                 "a package has put gotrace on this machine ({}): upgrade that, or remove it first",
                 unit.display()
@@ -69,20 +69,20 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
         layout = Layout::new(None, Path::new(PACKAGED_PREFIX))?;
         is_packaged = true;
     }
-    let power = if may_touch {
-        machine::ask_kernel().context(
+    let privilege = if may_touch {
+        machine::required_privilege().context(
             "builds cannot be traced on this machine, so nothing was installed; `gotrace doctor` says more",
         )?
     } else {
-        Power::Least
+        AttachPrivilege::Least
     };
     let facts = Facts {
         has_systemd: !is_staged && machine::has_systemd(),
-        power,
+        privilege,
     };
     let runners = Runners {
         known: recorded(&layout)?,
-        wanted: wanted(order, &layout)?,
+        wanted: wanted(request, &layout)?,
     };
     let steps = if is_packaged {
         plan::install_packaged(&layout, facts, &runners)
@@ -92,26 +92,26 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
             facts,
             &runners,
             machine::own_program()?,
-            companions,
+            shared_files,
         )
     };
-    perform(&steps, order.dry_run, tell)
+    perform(&steps, request.dry_run, print)
         .context("what was done stays, and is not done twice: mend this and install again, or `gotrace uninstall`")?;
-    if !runners.wanted.is_empty() && !order.dry_run {
-        tell("a runner reads that when its service is restarted");
+    if !runners.wanted.is_empty() && !request.dry_run {
+        print("a runner reads that when its service is restarted");
     }
     if is_packaged {
-        if order.packaged && may_touch && facts.has_systemd {
+        if request.packaged && may_touch && facts.has_systemd {
             // The package's own tools start it again, next.
             machine::announce_upgrade();
         }
         return Ok(());
     }
     if may_touch && facts.has_systemd {
-        machine::wait_until_ready(&layout.config(), tell)?;
-        tell("next: build something with go, then `sudo gotrace builds`");
+        machine::wait_until_ready(&layout.config(), print)?;
+        print("next: build something with go, then `sudo gotrace builds`");
     } else if may_touch {
-        tell(&format!(
+        print(&format!(
             "systemd does not run here, so nothing was started: `{} agent` is what is to run, as root",
             layout.program().display()
         ));
@@ -121,18 +121,18 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
 
 /// Takes away what [`install`] put there; with `purge` also configuration, history and user.
 pub fn uninstall(
-    order: &Order,
-    companions: &[Companion],
+    request: &InstallRequest,
+    shared_files: &[SharedFile],
     purge: bool,
-    tell: fn(&str),
+    print: fn(&str),
 ) -> anyhow::Result<()> {
-    let layout = Layout::new(order.root.as_deref(), &order.prefix)?;
-    let may_touch = order.root.is_none() && !order.dry_run;
+    let layout = Layout::new(request.root.as_deref(), &request.prefix)?;
+    let may_touch = request.root.is_none() && !request.dry_run;
     if may_touch {
         machine::need_root("uninstall")?;
     }
-    if order.root.is_none()
-        && !order.packaged
+    if request.root.is_none()
+        && !request.packaged
         && let Some(unit) = layout.packaged_unit()
     {
         bail!(
@@ -140,29 +140,29 @@ pub fn uninstall(
             unit.display()
         );
     }
-    let found = Found {
-        has_systemd: order.root.is_none() && machine::has_systemd(),
+    let found = Installation {
+        has_systemd: request.root.is_none() && machine::has_systemd(),
         has_unit: layout.unit().exists(),
         runners: recorded(&layout)?,
     };
-    if order.packaged {
+    if request.packaged {
         perform(
             &plan::uninstall_packaged(&layout, &found),
-            order.dry_run,
+            request.dry_run,
             tell,
         )?;
         return Ok(());
     }
-    let steps = plan::uninstall(&layout, &found, companions, purge);
-    let n_done = perform(&steps, order.dry_run, tell)
+    let steps = plan::uninstall(&layout, &found, shared_files, purge);
+    let n_done = perform(&steps, request.dry_run, print)
         .context("what was done stays, and is not done twice: mend this and uninstall again")?;
-    if n_done == 0 && !order.dry_run {
-        tell(&format!(
+    if n_done == 0 && !request.dry_run {
+        print(&format!(
             "nothing of gotrace was there, with the prefix {}",
-            order.prefix.display()
+            request.prefix.display()
         ));
     } else if may_touch && !purge {
-        tell(&format!(
+        print(&format!(
             "{} and {} stay: `gotrace uninstall --purge` takes them away, too",
             layout.config_dir().display(),
             layout.state_dir().display()
@@ -182,8 +182,8 @@ fn recorded(layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Runners that are to be told.
-fn wanted(order: &Order, layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
-    let Some(named) = &order.runners else {
+fn wanted(request: &InstallRequest, layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
+    let Some(named) = &request.runners else {
         return Ok(Vec::new());
     };
     if !named.is_empty() {
@@ -203,17 +203,17 @@ fn wanted(order: &Order, layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Returns how many steps changed something.
-fn perform(steps: &[Step], dry_run: bool, tell: fn(&str)) -> anyhow::Result<usize> {
+fn perform(steps: &[Step], dry_run: bool, print: fn(&str)) -> anyhow::Result<usize> {
     let mut n_done = 0;
     for step in steps {
         if dry_run {
-            tell(&format!("would {step}"));
+            print(&format!("would {step}"));
             continue;
         }
         match step.perform().with_context(|| format!("cannot {step}"))? {
             Outcome::Done => {
                 n_done += 1;
-                tell(&step.done().to_string());
+                print(&step.done().to_string());
             }
             Outcome::NotNeeded => {}
         }

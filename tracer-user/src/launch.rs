@@ -224,7 +224,7 @@ impl Running {
     }
 
     /// Whether process `tgid` is the command or descends from it.
-    pub fn is_or_made(&self, tgid: Tgid) -> bool {
+    pub fn is_self_or_ancestor_of(&self, tgid: Tgid) -> bool {
         proc::ancestors(tgid).any(|ancestor| ancestor == self.tgid())
     }
 

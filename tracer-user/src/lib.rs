@@ -4,6 +4,7 @@
 //! name aya, and only `main` ends the process.
 
 pub mod agent;
+mod atomic_file;
 pub mod bpf;
 pub mod cli;
 mod clock;
@@ -18,7 +19,6 @@ pub mod install;
 pub mod launch;
 mod proc;
 pub mod render;
-mod replace;
 pub mod sandbox;
 pub mod summary;
 pub mod toolchain;

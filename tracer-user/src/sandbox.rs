@@ -1,16 +1,16 @@
-//! Walls that a process puts around itself, for good, before it touches what an enemy wrote.
+//! Restrictions that a process puts around itself, for good, before it touches what an enemy wrote.
 //!
 //! What is left to it: its first descriptor, to be read at any place; the next two, to be written; memory and processor time up to a
 //! limit; and its end. It can open nothing, start nothing, speak to nobody and become nobody. Each wall stands by itself: what one
 //! does not hold the next one does. They are of the process that calls this, which must not have started a thread.
 //!
-//! Without system call filters there is no sandbox, and that is an error. Landlock is newer than some kernels; [`Walls`] says what
+//! Without system call filters there is no sandbox, and that is an error. Landlock is newer than some kernels; [`Restrictions`] says what
 //! there is of it.
 
 mod filter;
 #[cfg(test)]
 mod tests;
-mod walls;
+mod status;
 
 use std::io;
 
@@ -29,7 +29,7 @@ use rustix::thread::{
 };
 use thiserror::Error;
 
-pub use self::walls::Walls;
+pub use self::status::Restrictions;
 
 /// The first descriptor that is closed.
 const FIRST_OTHER: libc::c_uint = 3;
@@ -49,7 +49,7 @@ pub struct Bounds {
 
 /// A wall that cannot be put up.
 #[derive(Debug, Error)]
-pub enum Breach {
+pub enum SandboxError {
     #[error("cannot close what it inherited: {0}")]
     Inherited(io::Error),
     #[error("cannot {what}: {errno}")]
@@ -62,62 +62,62 @@ pub enum Breach {
     Filter(#[from] seccompiler::Error),
 }
 
-/// Puts up all walls. After an error the process is not safe, and must end.
-pub fn enter(bounds: Bounds) -> Result<Walls, Breach> {
+/// Puts up all restrictions. After an error the process is not safe, and must end.
+pub fn enter(bounds: Bounds) -> Result<Restrictions, SandboxError> {
     close_inherited()?;
-    stand_back(bounds.nice);
+    lower_priority(bounds.nice);
     // A parent that is gone already is noticed when the result cannot be written.
-    held(
+    checked(
         "ask to end with its parent",
         set_parent_process_death_signal(Some(Signal::KILL)),
     )?;
-    held("give up gaining privileges", set_no_new_privs(true))?;
-    let landlock = lock_land()?;
+    checked("give up gaining privileges", set_no_new_privs(true))?;
+    let landlock = apply_landlock()?;
     drop_capabilities()?;
     limit(bounds)?;
     // Nobody reads its memory or traces it, and it leaves no core.
-    held(
+    checked(
         "be no core file",
         set_dumpable_behavior(DumpableBehavior::NotDumpable),
     )?;
     filter::apply()?;
-    Ok(Walls { landlock })
+    Ok(Restrictions { landlock })
 }
 
 /// Gives up, for good, all rights that others have not: capabilities, gaining any, starting a program, and signals to other
 /// processes. Files and the network are left to it as its user has them. It must not have opened anything or started a thread.
-pub fn renounce() -> Result<Walls, Breach> {
+pub fn drop_privileges() -> Result<Restrictions, SandboxError> {
     close_inherited()?;
-    held("give up gaining privileges", set_no_new_privs(true))?;
+    checked("give up gaining privileges", set_no_new_privs(true))?;
     let status = Ruleset::default()
         .handle_access(AccessFs::Execute)?
         .scope(Scope::Signal)?
         .create()?
         .restrict_self()?;
     drop_capabilities()?;
-    Ok(Walls {
+    Ok(Restrictions {
         landlock: version(&status.landlock),
     })
 }
 
-fn held(what: &'static str, result: Result<(), Errno>) -> Result<(), Breach> {
-    result.map_err(|errno| Breach::Process { what, errno })
+fn checked(what: &'static str, result: Result<(), Errno>) -> Result<(), SandboxError> {
+    result.map_err(|errno| SandboxError::Process { what, errno })
 }
 
 /// Whoever started gotrace may have left it descriptors that pass on to what it starts.
-fn close_inherited() -> Result<(), Breach> {
+fn close_inherited() -> Result<(), SandboxError> {
     // SAFETY: close_range takes three numbers and no memory. Nothing in this process owns a descriptor from there on: it has only
     // begun, with the three that it was given.
     let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER, libc::c_uint::MAX, 0) };
     if result == 0 {
         Ok(())
     } else {
-        Err(Breach::Inherited(io::Error::last_os_error()))
+        Err(SandboxError::Inherited(io::Error::last_os_error()))
     }
 }
 
 /// Takes what others leave of processor and disks, and goes first where memory is short. No wall, so what fails is let be.
-fn stand_back(nice: i32) {
+fn lower_priority(nice: i32) {
     /// `IOPRIO_WHO_PROCESS`, which with 0 is the calling thread.
     const THREAD: libc::c_int = 1;
     /// `IOPRIO_CLASS_IDLE`, shifted to its place.
@@ -129,7 +129,7 @@ fn stand_back(nice: i32) {
 }
 
 /// Nothing of the file system, no connection, no signal to anybody. Says which version of Landlock that is.
-fn lock_land() -> Result<u32, Breach> {
+fn apply_landlock() -> Result<u32, SandboxError> {
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))?
         .handle_access(AccessNet::from_all(LANDLOCK))?
@@ -147,13 +147,13 @@ fn version(status: &LandlockStatus) -> u32 {
     }
 }
 
-fn drop_capabilities() -> Result<(), Breach> {
+fn drop_capabilities() -> Result<(), SandboxError> {
     for capability in CapabilitySet::all().iter() {
         // The kernel may not know it, and without CAP_SETPCAP nothing can be taken out. What stays in the bounding set cannot be
         // had all the same: nothing is executed any more, and nothing that is could gain privileges.
         let _stays = remove_capability_from_bounding_set(capability);
     }
-    held(
+    checked(
         "clear its ambient capabilities",
         clear_ambient_capability_set(),
     )?;
@@ -162,15 +162,15 @@ fn drop_capabilities() -> Result<(), Breach> {
         permitted: CapabilitySet::empty(),
         inheritable: CapabilitySet::empty(),
     };
-    held("drop its capabilities", set_capabilities(None, none))?;
+    checked("drop its capabilities", set_capabilities(None, none))?;
     match capabilities(None) {
         Ok(now) if now == none => Ok(()),
-        Ok(_) => Err(Breach::Capable),
-        Err(errno) => held("ask for its capabilities", Err(errno)),
+        Ok(_) => Err(SandboxError::Capable),
+        Err(errno) => checked("ask for its capabilities", Err(errno)),
     }
 }
 
-fn limit(bounds: Bounds) -> Result<(), Breach> {
+fn limit(bounds: Bounds) -> Result<(), SandboxError> {
     let Bounds {
         memory,
         cpu_seconds,
@@ -189,10 +189,10 @@ fn limit(bounds: Bounds) -> Result<(), Breach> {
     set(Resource::Cpu, cpu_seconds, cpu_seconds + 1)
 }
 
-fn set(resource: Resource, current: u64, maximum: u64) -> Result<(), Breach> {
+fn set(resource: Resource, current: u64, maximum: u64) -> Result<(), SandboxError> {
     let limit = Rlimit {
         current: Some(current),
         maximum: Some(maximum),
     };
-    held("limit itself", setrlimit(resource, limit))
+    checked("limit itself", setrlimit(resource, limit))
 }

@@ -11,13 +11,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// The most that the agent tells at once.
-const MOST: usize = 1000;
+const MAX_BUILDS: usize = 1000;
 /// An answer of that many builds is less than a tenth of this.
 const ANSWER_LIMIT: u64 = 64 << 20;
 
 /// Names a job. What is absent may be anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Job {
+pub struct CiJob {
     pub run: String,
     pub attempt: Option<String>,
     pub job: Option<String>,
@@ -26,7 +26,7 @@ pub struct Job {
 
 /// A build as the agent tells it, as far as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Built {
+pub struct ListedBuild {
     pub id: String,
     pub state: String,
     /// Failure class.
@@ -66,8 +66,8 @@ struct Context {
 }
 
 #[derive(Debug, Deserialize)]
-struct Listed {
-    builds: Vec<Built>,
+struct BuildList {
+    builds: Vec<ListedBuild>,
 }
 
 /// The agent did not tell.
@@ -75,28 +75,28 @@ struct Listed {
 #[error(
     "cannot ask the agent at http://{address} for its builds; `systemctl status gotrace` says whether it runs"
 )]
-pub struct Untold {
+pub struct RequestError {
     address: SocketAddr,
     source: ureq::Error,
 }
 
-impl Job {
-    /// Its builds, in order of their start; an error after `patience` at the latest.
-    pub fn builds(&self, address: SocketAddr, patience: Duration) -> Result<Vec<Built>, Untold> {
+impl CiJob {
+    /// Its builds, in order of their start; an error after `timeout` at the latest.
+    pub fn builds(&self, address: SocketAddr, timeout: Duration) -> Result<Vec<ListedBuild>, RequestError> {
         let client: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(patience))
+            .timeout_global(Some(timeout))
             .proxy(None)
             .max_redirects(0)
             .build()
             .into();
         let ask = || {
-            let url = format!("http://{address}/api/v1/builds?limit={MOST}");
+            let url = format!("http://{address}/api/v1/builds?limit={MAX_BUILDS}");
             let mut answer = client.get(url).call()?;
             let body = answer.body_mut().with_config().limit(ANSWER_LIMIT);
             body.read_to_vec()
         };
-        let told = ask().map_err(|source| Untold { address, source })?;
-        let listed: Listed = serde_json::from_slice(&told).map_err(|error| Untold {
+        let body = ask().map_err(|source| RequestError { address, source })?;
+        let listed: BuildList = serde_json::from_slice(&body).map_err(|error| RequestError {
             address,
             source: ureq::Error::Other(error.into()),
         })?;
@@ -104,8 +104,8 @@ impl Job {
     }
 
     /// Those of these that are the job's.
-    fn pick(&self, builds: Vec<Built>) -> Vec<Built> {
-        let mut picked: Vec<Built> = builds
+    fn pick(&self, builds: Vec<ListedBuild>) -> Vec<ListedBuild> {
+        let mut picked: Vec<ListedBuild> = builds
             .into_iter()
             .filter(|it| self.is_of(&it.context))
             .collect();
@@ -131,9 +131,9 @@ impl Job {
 mod tests {
     use super::*;
 
-    fn built(id: &str, started_ns: u64, context: [Option<&str>; 3], attempt: u64) -> Built {
+    fn built(id: &str, started_ns: u64, context: [Option<&str>; 3], attempt: u64) -> ListedBuild {
         let [run, job, runner] = context.map(|it| it.map(str::to_owned));
-        Built {
+        ListedBuild {
             id: id.to_owned(),
             started_ns,
             context: Context {
@@ -142,7 +142,7 @@ mod tests {
                 job,
                 runner,
             },
-            ..Built::default()
+            ..ListedBuild::default()
         }
     }
 
@@ -157,16 +157,16 @@ mod tests {
             built("other run", 5, [Some("8"), Some("test"), Some("r1")], 2),
             built("nobody's", 6, [None, None, None], 2),
         ];
-        let ids = |job: &Job| -> Vec<String> {
+        let ids = |job: &CiJob| -> Vec<String> {
             let picked = job.pick(builds.clone());
             picked.into_iter().map(|it| it.id).collect()
         };
-        let run = Job {
+        let run = CiJob {
             run: "7".to_owned(),
-            ..Job::default()
+            ..CiJob::default()
         };
         assert_eq!(ids(&run).len(), 5);
-        let job = Job {
+        let job = CiJob {
             attempt: Some("2".to_owned()),
             job: Some("test".to_owned()),
             runner: Some("r1".to_owned()),

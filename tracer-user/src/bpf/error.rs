@@ -10,7 +10,7 @@ use thiserror::Error as ThisError;
 
 use super::{pin, privilege};
 
-type Source = Box<dyn Error + Send + Sync>;
+type BoxedError = Box<dyn Error + Send + Sync>;
 
 /// The object could not be loaded, or a required program could not be attached.
 #[derive(Debug, ThisError)]
@@ -36,7 +36,7 @@ pub enum SetupError {
     #[error(
         "the kernel refused memory for a map: raise the limit of locked memory (ulimit -l unlimited, or LimitMEMLOCK=infinity)"
     )]
-    Memlock { source: Source },
+    Memlock { source: BoxedError },
     #[error(
         "the kernel's verifier refused the program at {program}: {summary}; please report it with `uname -a` and the log (-v)"
     )]
@@ -46,9 +46,9 @@ pub enum SetupError {
         log: String,
     },
     #[error(transparent)]
-    Pin(pin::Error),
+    Pin(pin::PinError),
     #[error("cannot {what}")]
-    Kernel { what: String, source: Source },
+    Kernel { what: String, source: BoxedError },
 }
 
 impl SetupError {
@@ -95,7 +95,7 @@ pub enum TracerError {
     Program(#[from] ProgramError),
 }
 
-pub(super) fn kernel(what: &str, source: impl Into<Source>) -> SetupError {
+pub(super) fn kernel(what: &str, source: impl Into<BoxedError>) -> SetupError {
     SetupError::Kernel {
         what: what.to_owned(),
         source: source.into(),
@@ -206,7 +206,7 @@ fn is_lockdown(summary: &str) -> bool {
 
 /// The line of a verifier's log that says why: the last one before the statistics.
 fn summary(log: &str) -> String {
-    let is_talk = |line: &str| {
+    let is_statistics = |line: &str| {
         let line = line.trim();
         line.is_empty()
             || ["processed ", "verification time", "stack depth", "-- END"]
@@ -215,7 +215,7 @@ fn summary(log: &str) -> String {
     };
     log.lines()
         .rev()
-        .find(|line| !is_talk(line))
+        .find(|line| !is_statistics(line))
         .unwrap_or("no reason given")
         .trim()
         .to_owned()

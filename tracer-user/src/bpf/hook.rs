@@ -32,7 +32,7 @@ const LATE: [Row; 3] = [
 ];
 
 /// What takes the place of those without tracefs, in this order.
-const AGAIN: [Row; 5] = [
+const BACKUP: [Row; 5] = [
     ("on_fork_backup", "sched_process_fork"),
     ("on_exec_backup", "sched_process_exec"),
     ("on_exit_backup", "sched_process_exit"),
@@ -51,12 +51,12 @@ const RENAME: (&str, &str) = ("on_rename", "sys_exit_renameat");
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// A program and what keeps it on.
-type Link = (&'static str, FdLink);
+type NamedLink = (&'static str, FdLink);
 
 /// What is on.
 pub(super) struct Attached {
     /// By the names of their programs.
-    pub(super) scheduler: Vec<Link>,
+    pub(super) scheduler: Vec<NamedLink>,
     /// Dropping it takes 70 ms, so its holder chooses when.
     pub(super) rename: Option<TracePointLink>,
     /// What is missing, in sentences.
@@ -102,7 +102,7 @@ fn offset_of(field: &str, format: &str) -> Option<u32> {
 pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     btf: &Btf,
-    is_twice: bool,
+    has_backups: bool,
 ) -> Result<Attached, SetupError> {
     let mut rename = None;
     let mut notes = Vec::new();
@@ -119,12 +119,12 @@ pub(super) fn attach_all(
         }
     }
     let mut scheduler = attach_rows(ebpf, btf, &SCHEDULER)?;
-    if is_twice {
-        let again = match attach_late(ebpf) {
+    if has_backups {
+        let backups = match attach_late(ebpf) {
             Some(links) => links,
-            None => attach_rows(ebpf, btf, &AGAIN)?,
+            None => attach_rows(ebpf, btf, &BACKUP)?,
         };
-        scheduler.extend(again);
+        scheduler.extend(backups);
     }
     Ok(Attached {
         scheduler,
@@ -139,11 +139,11 @@ pub(super) fn scheduler() -> impl Iterator<Item = &'static str> {
 }
 
 /// Those that are there only where one can be preempted.
-pub(super) fn again() -> impl Iterator<Item = &'static str> {
-    LATE.iter().chain(&AGAIN).map(|(name, _)| *name)
+pub(super) fn backups() -> impl Iterator<Item = &'static str> {
+    LATE.iter().chain(&BACKUP).map(|(name, _)| *name)
 }
 
-fn attach_rows(ebpf: &mut Ebpf, btf: &Btf, rows: &[Row]) -> Result<Vec<Link>, SetupError> {
+fn attach_rows(ebpf: &mut Ebpf, btf: &Btf, rows: &[Row]) -> Result<Vec<NamedLink>, SetupError> {
     let mut links = Vec::with_capacity(rows.len());
     for &(name, hook) in rows {
         let link = attach_scheduler(ebpf, btf, name, hook);
@@ -153,7 +153,7 @@ fn attach_rows(ebpf: &mut Ebpf, btf: &Btf, rows: &[Row]) -> Result<Vec<Link>, Se
 }
 
 /// All, or none: without tracefs, or the right to read in it.
-fn attach_late(ebpf: &mut Ebpf) -> Option<Vec<Link>> {
+fn attach_late(ebpf: &mut Ebpf) -> Option<Vec<NamedLink>> {
     let mut links = Vec::with_capacity(LATE.len());
     for (name, hook) in LATE {
         let program: &mut TracePoint = program(ebpf, name).ok()?.try_into().ok()?;

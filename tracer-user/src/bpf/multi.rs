@@ -64,24 +64,24 @@ const _: () = assert!(size_of::<LoadAttr>() == 72);
 const _: () = assert!(size_of::<LinkAttr>() == 64);
 
 /// The loaded program.
-pub(super) struct Program(OwnedFd);
+pub(super) struct MultiProgram(OwnedFd);
 
 /// All probes of one file. Closing it lets go of them.
-pub(super) struct Link(OwnedFd);
+pub(super) struct MultiLink(OwnedFd);
 
-impl AsFd for Link {
+impl AsFd for MultiLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl AsFd for Program {
+impl AsFd for MultiProgram {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl Program {
+impl MultiProgram {
     /// Loads the program a second time, for this type of link, with the maps that the first loading made. Nothing where the kernel
     /// has no such links: loading alone does not tell, it succeeds on every kernel.
     pub(super) fn load(ebpf: &Ebpf) -> Option<Self> {
@@ -129,12 +129,12 @@ impl Program {
     }
 
     /// Probes a file at all sites, or at none.
-    pub(super) fn attach(&self, file: &File, target: u32, sites: &[Site]) -> io::Result<Link> {
+    pub(super) fn attach(&self, file: &File, target: u32, sites: &[Site]) -> io::Result<MultiLink> {
         // The kernel follows this name to the inode that was opened, whatever has become of its path.
         let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         let offsets: Vec<u64> = sites.iter().map(|it| it.offset).collect();
         let cookies: Vec<u64> = sites.iter().map(|it| it.cookie(target)).collect();
-        self.link(&path, &offsets, &cookies).map(Link)
+        self.link(&path, &offsets, &cookies).map(MultiLink)
     }
 
     fn link(&self, path: &CStr, offsets: &[u64], cookies: &[u64]) -> io::Result<OwnedFd> {

@@ -51,7 +51,7 @@ fn leads_to_name(offsets: &Offsets) -> bool {
 }
 
 /// The loaded program.
-pub(super) struct Program {
+pub(super) struct PerfProgram {
     ebpf: Box<Ebpf>,
     cookies: Cookies,
 }
@@ -63,7 +63,7 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), SetupError> {
         .map_err(|source| error::from_program(CALL_PROGRAM, source))
 }
 
-impl Program {
+impl PerfProgram {
     /// Of an object whose program was loaded.
     pub(super) fn of(ebpf: Ebpf, cookies: Cookies) -> Self {
         let ebpf = Box::new(ebpf);

@@ -38,7 +38,7 @@ const BPF_OBJ_GET: libc::c_long = 7;
 /// What went wrong, and where.
 #[derive(Debug, ThisError)]
 #[error("cannot {what} {}", path.display())]
-pub struct Error {
+pub struct PinError {
     what: &'static str,
     path: PathBuf,
     source: io::Error,
@@ -46,24 +46,24 @@ pub struct Error {
 
 /// The directory. Having one means that nobody else has it.
 #[derive(Debug)]
-pub struct Place {
+pub struct PinDir {
     dir: OwnedFd,
     path: PathBuf,
 }
 
 /// A set. A clone is the same set, and keeps the name that this one has now for its sentences.
 #[derive(Clone, Debug)]
-pub(super) struct Set {
+pub(super) struct PinSet {
     dir: Arc<OwnedFd>,
     name: String,
     /// Of the directory above, for sentences.
     place: PathBuf,
 }
 
-impl Place {
+impl PinDir {
     /// Takes the directory, which is made if it is not there. It must be on bpffs, the caller's, and closed to all others.
-    pub fn take(path: &Path) -> Result<Self, Error> {
-        let fail = |what, source| Error {
+    pub fn take(path: &Path) -> Result<Self, PinError> {
+        let fail = |what, source| PinError {
             what,
             path: path.to_owned(),
             source,
@@ -102,10 +102,10 @@ impl Place {
     }
 
     /// Opens a set.
-    pub(super) fn set(&self, name: &str) -> Result<Set, Error> {
+    pub(super) fn set(&self, name: &str) -> Result<PinSet, PinError> {
         let dir = open_dir(&self.dir, Path::new(name))
             .map_err(|source| self.error("open the set", name, source))?;
-        Ok(Set {
+        Ok(PinSet {
             dir: Arc::new(dir),
             name: name.to_owned(),
             place: self.path.clone(),
@@ -113,7 +113,7 @@ impl Place {
     }
 
     /// Begins a set, with nothing in it.
-    pub(super) fn begin(&self) -> Result<Set, Error> {
+    pub(super) fn begin(&self) -> Result<PinSet, PinError> {
         // Of one who was killed while making it.
         self.remove(NEW)?;
         mkdirat(&self.dir, NEW, Mode::RWXU)
@@ -122,14 +122,14 @@ impl Place {
     }
 
     /// What was begun is whole: from now on it is found under this name.
-    pub(super) fn complete(&self, set: Set, name: String) -> Result<Set, Error> {
+    pub(super) fn complete(&self, set: PinSet, name: String) -> Result<PinSet, PinError> {
         renameat(&self.dir, &set.name, &self.dir, &name)
             .map_err(|errno| self.error("name the set", &name, errno.into()))?;
-        Ok(Set { name, ..set })
+        Ok(PinSet { name, ..set })
     }
 
     /// Removes a set, if it is there: what nobody holds any more ends.
-    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+    pub(super) fn remove(&self, name: &str) -> Result<(), PinError> {
         let removed = match open_dir(&self.dir, Path::new(name)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => Err(error),
@@ -165,8 +165,8 @@ impl Place {
         let _absent = unlinkat(&self.dir, UPGRADE, AtFlags::REMOVEDIR);
     }
 
-    fn error(&self, what: &'static str, name: &str, source: io::Error) -> Error {
-        Error {
+    fn error(&self, what: &'static str, name: &str, source: io::Error) -> PinError {
+        PinError {
             what,
             path: self.path.join(name),
             source,
@@ -185,7 +185,7 @@ pub fn announce_upgrade(place: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o755).create(path)
 }
 
-impl Set {
+impl PinSet {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -201,7 +201,7 @@ impl Set {
     }
 
     /// Pins a program, a map or a link: it is on until it is removed here and nobody holds it.
-    pub(super) fn pin(&self, fd: BorrowedFd<'_>, name: &str) -> Result<(), Error> {
+    pub(super) fn pin(&self, fd: BorrowedFd<'_>, name: &str) -> Result<(), PinError> {
         self.pin_at(fd, name)
             .map_err(|source| self.error("pin", name, source))
     }
@@ -218,7 +218,7 @@ impl Set {
     }
 
     /// What is pinned under this name.
-    pub(super) fn get(&self, name: &str) -> Result<OwnedFd, Error> {
+    pub(super) fn get(&self, name: &str) -> Result<OwnedFd, PinError> {
         self.get_at(name)
             .map_err(|source| self.error("open what is pinned at", name, source))
     }
@@ -237,8 +237,8 @@ impl Set {
     }
 
     /// What went wrong with something of this set.
-    pub(super) fn error(&self, what: &'static str, name: &str, source: io::Error) -> Error {
-        Error {
+    pub(super) fn error(&self, what: &'static str, name: &str, source: io::Error) -> PinError {
+        PinError {
             what,
             path: self.place.join(&self.name).join(name),
             source,

@@ -20,9 +20,9 @@ use tracer_core::event::{Ktime, ProcKey, Tgid};
 use tracer_core::hex;
 use zerocopy::IntoBytes as _;
 
-use super::pin::{Error, Place, Set};
+use super::pin::{PinDir, PinError, PinSet};
 use super::{
-    Call, Config, Held, Links, Probed, Released, Rename, Ring, SetupError, Table, Tracer, hook,
+    Call, Config, FileLinks, ProbedFile, Probed, Released, Rename, Ring, SetupError, Table, Tracer, hook,
     load_object, multi, object, offsets, perf, skipped::Skipped,
 };
 
@@ -49,13 +49,13 @@ const FILE: &str = "file-";
 
 /// Where a tracer is pinned.
 pub(super) struct Pins {
-    place: Arc<Place>,
-    set: Set,
+    place: Arc<PinDir>,
+    set: PinSet,
 }
 
 /// The links of one file in a set.
 pub(super) struct FilePins {
-    set: Set,
+    set: PinSet,
     target: u32,
 }
 
@@ -64,7 +64,7 @@ impl Tracer {
     pub fn load_pinned(
         config: &Config,
         table: &Table<'_>,
-        place: &Arc<Place>,
+        place: &Arc<PinDir>,
     ) -> Result<(Self, Ring), SetupError> {
         let set = place.begin().map_err(SetupError::Pin)?;
         if !aya::features().bpf_perf_link() {
@@ -79,7 +79,7 @@ impl Tracer {
     }
 
     /// From now on this set is found, and no other is there: what those still had on is let go.
-    pub fn publish(&mut self, table: &Table<'_>) -> Result<(), Error> {
+    pub fn publish(&mut self, table: &Table<'_>) -> Result<(), PinError> {
         let Some(Pins { place, set }) = self.pins.take() else {
             return Ok(());
         };
@@ -98,7 +98,7 @@ impl Tracer {
     pub fn adopt(
         config: &Config,
         table: &Table<'_>,
-        place: &Arc<Place>,
+        place: &Arc<PinDir>,
     ) -> Result<Option<(Self, Ring)>, SetupError> {
         let prefix = prefix(table);
         let sets = place.sets();
@@ -118,7 +118,7 @@ impl Tracer {
             .transpose()
     }
 
-    fn adopt_set(pins: Pins, call: Call) -> Result<(Self, Ring), Error> {
+    fn adopt_set(pins: Pins, call: Call) -> Result<(Self, Ring), PinError> {
         let Pins { place: _, set } = &pins;
         let ring = Ring::new(Map::RingBuf(pins.map(map::EVENTS)?));
         let ours = HashMap::try_from(Map::HashMap(pins.map(map::OURS)?));
@@ -131,7 +131,7 @@ impl Tracer {
             scheduler.push((name, pins.link(&link_name(name))?));
         }
         let there = set.names();
-        for name in hook::again() {
+        for name in hook::backups() {
             let link = link_name(name);
             if there.contains(&link) {
                 scheduler.push((name, pins.link(&link)?));
@@ -176,9 +176,9 @@ impl Tracer {
         let links: Result<Vec<FdLink>, _> = names.iter().map(|it| pins.link(it)).collect();
         match links {
             Ok(links) if !links.is_empty() => {
-                let held = Held::Pinned { _links: links };
+                let held = FileLinks::Pinned { _links: links };
                 let pinned = Some(pinned);
-                self.probed.insert(target, Links { n, held, pinned });
+                self.probed.insert(target, ProbedFile { n, held, pinned });
                 true
             }
             Ok(_) | Err(_) => false,
@@ -230,7 +230,7 @@ impl Tracer {
     }
 
     /// Pins programs and links, if they are to be.
-    pub(super) fn pin_programs(&mut self) -> Result<(), Error> {
+    pub(super) fn pin_programs(&mut self) -> Result<(), PinError> {
         let Some(Pins { place: _, set }) = &self.pins else {
             return Ok(());
         };
@@ -269,7 +269,7 @@ impl Pins {
     fn call(&self, config: Config) -> Result<Call, SetupError> {
         if self.set.names().iter().any(|it| it == MULTI) {
             let program = self.set.get(MULTI).map_err(SetupError::Pin)?;
-            return Ok(Call::Multi(multi::Program::pinned(program)));
+            return Ok(Call::Multi(multi::MultiProgram::pinned(program)));
         }
         let offsets = offsets::of_running_kernel()?;
         let btf = Btf::from_sys_fs()
@@ -277,10 +277,10 @@ impl Pins {
         let cookies = perf::Cookies::of_running_kernel(&offsets);
         let mut ebpf = load_object(config, &btf, &offsets, cookies, Some(self))?;
         perf::load(&mut ebpf)?;
-        Ok(Call::Perf(perf::Program::of(ebpf, cookies)))
+        Ok(Call::Perf(perf::PerfProgram::of(ebpf, cookies)))
     }
 
-    pub(super) fn pin_maps(&self, ebpf: &Ebpf) -> Result<(), Error> {
+    pub(super) fn pin_maps(&self, ebpf: &Ebpf) -> Result<(), PinError> {
         for name in MAPS {
             let absent = || io::Error::other("the object does not have it");
             let map = ebpf.map(name).ok_or_else(absent);
@@ -291,14 +291,14 @@ impl Pins {
     }
 
     /// Pins the probes of a file: all, or none, and then they are off.
-    pub(super) fn pin_file(&self, target: u32, held: Held) -> io::Result<Held> {
+    pub(super) fn pin_file(&self, target: u32, held: FileLinks) -> io::Result<FileLinks> {
         let name = format!("{FILE}{target}");
         let pinned = match held {
-            Held::Multi { link } => self
+            FileLinks::Multi { link } => self
                 .set
                 .pin(link.as_fd(), &name)
-                .map(|()| Held::Multi { link }),
-            Held::Perf { links } => {
+                .map(|()| FileLinks::Multi { link }),
+            FileLinks::Perf { links } => {
                 let links = (0_usize..).zip(links).map(|(i, link)| {
                     let name = format!("{name}-{i}");
                     let link = FdLink::try_from(link)
@@ -306,9 +306,9 @@ impl Pins {
                     pin_link(&self.set, link, &name)
                 });
                 let links = links.collect::<Result<_, _>>();
-                links.map(|it| Held::Pinned { _links: it })
+                links.map(|it| FileLinks::Pinned { _links: it })
             }
-            pinned @ Held::Pinned { .. } => Ok(pinned),
+            pinned @ FileLinks::Pinned { .. } => Ok(pinned),
         };
         pinned.map_err(|error| {
             self.file(target).unpin();
@@ -330,12 +330,12 @@ impl Pins {
         place.abandon();
     }
 
-    fn map(&self, name: &'static str) -> Result<MapData, Error> {
+    fn map(&self, name: &'static str) -> Result<MapData, PinError> {
         let fd = self.set.get(name)?;
         MapData::from_fd(fd).map_err(|it| self.set.error("use the map", name, io::Error::other(it)))
     }
 
-    fn link(&self, name: &str) -> Result<FdLink, Error> {
+    fn link(&self, name: &str) -> Result<FdLink, PinError> {
         match PinnedLink::from_pin(self.set.path(name)) {
             Ok(link) => Ok(link.into()),
             Err(error) => Err(self
@@ -360,7 +360,7 @@ impl FilePins {
     }
 }
 
-fn pin_link(set: &Set, link: FdLink, name: &str) -> Result<FdLink, Error> {
+fn pin_link(set: &PinSet, link: FdLink, name: &str) -> Result<FdLink, PinError> {
     match link.pin(set.path(name)) {
         Ok(link) => Ok(link.into()),
         Err(error) => Err(set.error("pin the link", name, io::Error::other(error))),

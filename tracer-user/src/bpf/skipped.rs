@@ -24,14 +24,14 @@ const PROGRAMS: [(Kind, &str, [&str; 2]); 3] = [
 ];
 
 /// The programs that may be skipped, by what is lost.
-pub(super) struct Skipped(Vec<(Kind, Held)>);
+pub(super) struct Skipped(Vec<(Kind, HookPrograms)>);
 
-struct Held {
-    first: Named,
-    again: Option<Named>,
+struct HookPrograms {
+    primary: NamedProgram,
+    backup: Option<NamedProgram>,
 }
 
-struct Named {
+struct NamedProgram {
     name: &'static str,
     fd: OwnedFd,
 }
@@ -62,15 +62,15 @@ impl Skipped {
         get: &mut impl FnMut(&'static str) -> Result<OwnedFd, E>,
         is_there: impl Fn(&'static str) -> bool,
     ) -> Result<Self, E> {
-        let mut held = Vec::with_capacity(PROGRAMS.len());
-        for (kind, name, again) in PROGRAMS {
-            let mut named = |name| get(name).map(|fd| Named { name, fd });
-            let first = named(name)?;
-            let again = again.into_iter().find(|it| is_there(it));
-            let again = again.map(&mut named).transpose()?;
-            held.push((kind, Held { first, again }));
+        let mut programs_at = Vec::with_capacity(PROGRAMS.len());
+        for (kind, name, backup) in PROGRAMS {
+            let mut named = |name| get(name).map(|fd| NamedProgram { name, fd });
+            let primary = named(name)?;
+            let backup = backup.into_iter().find(|it| is_there(it));
+            let backup = backup.map(&mut named).transpose()?;
+            programs_at.push((kind, HookPrograms { primary, backup }));
         }
-        Ok(Self(held))
+        Ok(Self(programs_at))
     }
 
     /// The programs by name.
@@ -78,20 +78,20 @@ impl Skipped {
         let all = self
             .0
             .iter()
-            .flat_map(|(_, held)| Some(&held.first).into_iter().chain(&held.again));
+            .flat_map(|(_, programs_at)| Some(&programs_at.primary).into_iter().chain(&programs_at.backup));
         all.map(|it| (it.name, it.fd.as_fd()))
     }
 
     /// What was lost of a kind so far. Where the kernel does not say it, nothing is known to have been skipped.
     pub(super) fn n(&self, kind: Kind) -> u64 {
-        let held = self.0.iter().find(|(its, _)| *its == kind);
-        held.map_or(0, |(_, held)| {
-            lost(held.first.n(), held.again.as_ref().map(Named::n))
+        let programs_at = self.0.iter().find(|(its, _)| *its == kind);
+        programs_at.map_or(0, |(_, programs_at)| {
+            lost(programs_at.primary.n(), programs_at.backup.as_ref().map(NamedProgram::n))
         })
     }
 }
 
-impl Named {
+impl NamedProgram {
     fn n(&self) -> u64 {
         let fdinfo = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
         fs::read_to_string(fdinfo).map_or(0, |it| misses(&it))
@@ -99,9 +99,9 @@ impl Named {
 }
 
 /// No more than this was lost: of what one was skipped for the other has seen the rest. It can be less, as the second is skipped also
-/// where the first was not; but that one is at work for a moment only, as long as it has nothing to make up for.
-fn lost(first: u64, again: Option<u64>) -> u64 {
-    again.map_or(first, |again| again.min(first))
+/// where the primary was not; but that one is at work for a moment only, as long as it has nothing to make up for.
+fn lost(primary: u64, backup: Option<u64>) -> u64 {
+    backup.map_or(primary, |backup| backup.min(primary))
 }
 
 fn misses(fdinfo: &str) -> u64 {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::trace::Detail;
-use super::{FAILURE, FINE, say};
+use super::{FAILURE, FINE, log};
 use crate::agent;
 use crate::config::{Bound, File, Layer, Listen, Pin, SizeBudget};
 use crate::history::Place;
@@ -104,13 +104,13 @@ impl Args {
 pub(super) fn execute(args: &Args, words: Vec<OsString>) -> anyhow::Result<u8> {
     let read = || Ok(File::read(args.config.as_deref())?);
     agent::watch(&read, &|file| args.load(file), words, |sentence| {
-        say(sentence);
+        log(sentence);
     })?;
     Ok(FINE)
 }
 
 /// As the child of an agent with the same arguments. Returns the exit code.
 pub(super) fn execute_keeper(args: &Args) -> u8 {
-    let has_failed = agent::keep(&|file| args.load(file), |sentence| say(sentence));
+    let has_failed = agent::keep(&|file| args.load(file), |sentence| log(sentence));
     if has_failed { FAILURE } else { FINE }
 }

@@ -12,7 +12,7 @@ use tracer_binary::{Analysis, Fingerprint, Options, Snapshot, snapshot};
 pub(super) use self::read::read;
 use super::file::NewFile;
 use super::report::{self, Format};
-use super::{Color, FAILURE, FINE, say};
+use super::{Color, FAILURE, FINE, log};
 use crate::render;
 
 /// Tell what is in a Go binary, library, archive or package
@@ -78,7 +78,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
             Ok(analysis) => analysis,
             Err(error) => {
                 out.flush()?;
-                say(format_args!("{error:#}"));
+                log(format_args!("{error:#}"));
                 code = FAILURE;
                 continue;
             }

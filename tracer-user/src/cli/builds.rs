@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tracer_core::model::State;
 
 use super::report::{self, Format};
-use super::{Color, FINE, say};
+use super::{Color, FINE, log};
 use crate::clock;
 use crate::history::{self, Filter, Moment, Place};
 
@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     limit: usize,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
     /// What the answer looks like
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -55,7 +55,7 @@ pub(super) struct Args {
 /// Where the history is.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-pub(super) struct Store {
+pub(super) struct StoreArgs {
     #[arg(
         long,
         value_name = "PLACE",
@@ -95,13 +95,13 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
     match args.format {
-        Format::Text if entries.is_empty() => say("no such build in the history"),
+        Format::Text if entries.is_empty() => log("no such build in the history"),
         Format::Text => history::list(&entries, now, &style, &mut out)?,
         Format::Json => history::builds_json(&entries, has_more, &mut out)?,
     }
     out.flush()?;
     if has_more && args.format == Format::Text {
-        say(format_args!(
+        log(format_args!(
             "these are the last {}: --limit shows more, `gotrace show ID` all of one",
             entries.len()
         ));

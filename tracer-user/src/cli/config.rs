@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FINE, say};
+use super::{FINE, log};
 use crate::config::{DEFAULT_PATH, EXAMPLE, Layer};
 
 /// Check a configuration file, or print an example of one
@@ -16,11 +16,11 @@ use crate::config::{DEFAULT_PATH, EXAMPLE, Layer};
 )]
 pub(super) struct Args {
     #[command(subcommand)]
-    word: Word,
+    command: ConfigCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Word {
+enum ConfigCommand {
     /// Say whether the agent could use a file; 2 if not
     Check {
         /// The file [default: /etc/gotrace/gotrace.toml]
@@ -33,13 +33,13 @@ enum Word {
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    match &args.word {
-        Word::Check { file } => {
+    match &args.command {
+        ConfigCommand::Check { file } => {
             let path = file.clone().unwrap_or_else(|| DEFAULT_PATH.into());
             Layer::read(Some(&path))?;
-            say(format_args!("{} can be used", path.display()));
+            log(format_args!("{} can be used", path.display()));
         }
-        Word::Example => io::stdout().lock().write_all(EXAMPLE.as_bytes())?,
+        ConfigCommand::Example => io::stdout().lock().write_all(EXAMPLE.as_bytes())?,
     }
     Ok(FINE)
 }

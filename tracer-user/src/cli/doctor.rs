@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use anyhow::Context as _;
 
 use super::report::{self, Format};
-use super::{Color, FINDINGS, FINE, MISSING, trace};
+use super::{Color, FINDINGS, FINE, SETUP_EXIT_CODES, trace};
 use crate::doctor::{self, Verdict};
 use crate::launch::caller;
 
@@ -16,7 +16,7 @@ use crate::launch::caller;
                   The kernel is asked for each feature, programs and probes are loaded on trial, and a small command is traced.",
     before_help = "  sudo gotrace doctor\n  \
                    sudo gotrace doctor --format json",
-    after_long_help = format!("Exit code: 0 if all is well, 1 if something is missing, 2 if gotrace itself failed. {MISSING}")
+    after_long_help = format!("Exit code: 0 if all is well, 1 if something is missing, 2 if gotrace itself failed. {SETUP_EXIT_CODES}")
 )]
 pub(super) struct Args {
     /// What the answer looks like

@@ -1,5 +1,5 @@
 //! Files that gotrace is asked to write. They are made before the command runs, so a wrong path is told at once, and take their
-//! place only when they are whole. Under sudo they are made with the caller's rights and belong to the caller.
+//! paths only when they are whole. Under sudo they are made with the caller's rights and belong to the caller.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -14,12 +14,12 @@ use crate::launch::caller::Caller;
 #[derive(Debug)]
 pub(super) struct NewFile {
     file: File,
-    place: Option<Place>,
+    paths: Option<Paths>,
 }
 
-/// Where it is and where it belongs. A device or a pipe has no such place: it is written directly.
+/// Where it is and where it belongs. A device or a pipe has no such paths: it is written directly.
 #[derive(Debug)]
-struct Place {
+struct Paths {
     temporary: PathBuf,
     path: PathBuf,
 }
@@ -35,7 +35,7 @@ impl NewFile {
             Ok(metadata) if !metadata.is_file() => {
                 return Ok(Self {
                     file: OpenOptions::new().write(true).open(path)?,
-                    place: None,
+                    paths: None,
                 });
             }
             // Through a symlink the file it leads to is replaced, not the symlink.
@@ -53,7 +53,7 @@ impl NewFile {
             .open(&temporary)?;
         Ok(Self {
             file,
-            place: Some(Place { temporary, path }),
+            paths: Some(Paths { temporary, path }),
         })
     }
 
@@ -63,20 +63,20 @@ impl NewFile {
 
     /// Puts it where it belongs.
     pub(super) fn keep(mut self, caller: Option<&Caller>) -> anyhow::Result<()> {
-        let Some(place) = &self.place else {
+        let Some(paths) = &self.paths else {
             return Ok(());
         };
-        with_rights(caller, || fs::rename(&place.temporary, &place.path))
-            .with_context(|| format!("cannot write {}", place.path.display()))?;
-        self.place = None;
+        with_rights(caller, || fs::rename(&paths.temporary, &paths.path))
+            .with_context(|| format!("cannot write {}", paths.path.display()))?;
+        self.paths = None;
         Ok(())
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        if let Some(place) = &self.place {
-            let _gone_already = fs::remove_file(&place.temporary);
+        if let Some(paths) = &self.paths {
+            let _gone_already = fs::remove_file(&paths.temporary);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `gotrace install` and `gotrace uninstall`: the service on this machine, and off it. Also what of the command line itself is
-//! installed: a page of the manual for each word, and completions.
+//! installed: a page of the manual for each command, and completions.
 
 use std::path::PathBuf;
 
@@ -7,8 +7,8 @@ use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, FINE, say};
-use crate::install::{self, Companion, Order};
+use super::{Cli, FINE, log};
+use crate::install::{self, SharedFile, InstallRequest};
 
 /// Install gotrace as a service that follows every build on this machine
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ use crate::install::{self, Companion, Order};
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    place: Place,
+    tree: TreeArgs,
     /// Have GitHub's runner in DIR, or each one that systemd runs here, add what a job built to the page of the job
     #[arg(long, value_name = "DIR", num_args = 0..)]
     runner_hooks: Option<Vec<PathBuf>>,
@@ -35,14 +35,14 @@ pub(super) struct Args {
                    sudo gotrace uninstall --purge")]
 pub(super) struct UninstallArgs {
     #[command(flatten)]
-    place: Place,
+    tree: TreeArgs,
     /// Take away configuration, history and the service's user, too
     #[arg(long)]
     purge: bool,
 }
 
 #[derive(Debug, clap::Args)]
-struct Place {
+struct TreeArgs {
     /// Where program, manual and completions go
     #[arg(long, value_name = "DIR", default_value = "/usr/local")]
     prefix: PathBuf,
@@ -57,9 +57,9 @@ struct Place {
     dry_run: bool,
 }
 
-impl Place {
-    fn order(&self, runners: Option<&Vec<PathBuf>>) -> Order {
-        Order {
+impl TreeArgs {
+    fn request(&self, runners: Option<&Vec<PathBuf>>) -> InstallRequest {
+        InstallRequest {
             runners: runners.cloned(),
             root: self.root.clone(),
             prefix: self.prefix.clone(),
@@ -71,24 +71,24 @@ impl Place {
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    let order = args.place.order(args.runner_hooks.as_ref());
-    install::install(&order, companions()?, |it| say(it))?;
+    let request = args.tree.request(args.runner_hooks.as_ref());
+    install::install(&request, shared_files()?, |it| log(it))?;
     Ok(FINE)
 }
 
 /// Returns the exit code.
 pub(super) fn execute_uninstall(args: &UninstallArgs) -> anyhow::Result<u8> {
-    let order = args.place.order(None);
-    install::uninstall(&order, &companions()?, args.purge, |it| say(it))?;
+    let request = args.tree.request(None);
+    install::uninstall(&request, &shared_files()?, args.purge, |it| log(it))?;
     Ok(FINE)
 }
 
 /// What comes with the program.
-fn companions() -> anyhow::Result<Vec<Companion>> {
+fn shared_files() -> anyhow::Result<Vec<SharedFile>> {
     let mut command = Cli::command();
     command.build();
-    let mut companions = Vec::new();
-    pages(&command, command.get_name(), &mut companions)?;
+    let mut shared_files = Vec::new();
+    pages(&command, command.get_name(), &mut shared_files)?;
     for (shell, path) in [
         (Shell::Bash, "bash-completion/completions/gotrace"),
         (Shell::Zsh, "zsh/site-functions/_gotrace"),
@@ -96,24 +96,24 @@ fn companions() -> anyhow::Result<Vec<Companion>> {
     ] {
         let mut content = Vec::new();
         clap_complete::generate(shell, &mut command, "gotrace", &mut content);
-        companions.push(Companion {
+        shared_files.push(SharedFile {
             path: path.into(),
             content,
         });
     }
-    Ok(companions)
+    Ok(shared_files)
 }
 
-/// A page for a word, and those of the words below it: `gotrace-config-check.1`.
-fn pages(command: &Command, name: &str, companions: &mut Vec<Companion>) -> anyhow::Result<()> {
+/// A page for a command, and those of the words below it: `gotrace-config-check.1`.
+fn pages(command: &Command, name: &str, shared_files: &mut Vec<SharedFile>) -> anyhow::Result<()> {
     let mut content = Vec::new();
     Man::new(command.clone()).title(name).render(&mut content)?;
-    companions.push(Companion {
+    shared_files.push(SharedFile {
         path: format!("man/man1/{name}.1").into(),
         content,
     });
-    for word in command.get_subcommands().filter(|it| !it.is_hide_set()) {
-        pages(word, &format!("{name}-{}", word.get_name()), companions)?;
+    for command in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+        pages(command, &format!("{name}-{}", command.get_name()), shared_files)?;
     }
     Ok(())
 }
@@ -124,16 +124,16 @@ mod tests {
 
     #[test]
     fn each_word_has_a_page_and_each_shell_completions() {
-        let companions = companions().unwrap();
+        let shared_files = shared_files().unwrap();
         let text = |path: &str| {
-            let found = companions.iter().find(|it| it.path.ends_with(path));
+            let found = shared_files.iter().find(|it| it.path.ends_with(path));
             let found = found.unwrap_or_else(|| panic!("no {path}"));
             String::from_utf8(found.content.clone()).unwrap()
         };
         let command = Cli::command();
         let words = command.get_subcommands();
-        for word in words.filter(|it| !it.is_hide_set()) {
-            let page = text(&format!("man1/gotrace-{}.1", word.get_name()));
+        for command in words.filter(|it| !it.is_hide_set()) {
+            let page = text(&format!("man1/gotrace-{}.1", command.get_name()));
             assert!(page.contains(".SH SYNOPSIS"), "{page}");
         }
         assert!(text("man1/gotrace.1").contains("gotrace\\-builds(1)"));

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::report;
-use super::trace::{self, Detail, Order};
+use super::trace::{self, Detail, TraceRequest};
 
 /// Run a command and record what is seen of it
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub(super) fn execute(args: Args) -> u8 {
         command,
     } = args;
     let report = report::Args::default();
-    trace::execute(&Order {
+    trace::execute(&TraceRequest {
         command,
         detail,
         store: None,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::report::{self, Stream};
-use super::{FAILURE, FINE, say};
+use super::{FAILURE, FINE, log};
 use crate::driver::{self, Replayed};
 
 /// Show what a recording says
@@ -40,12 +40,12 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     } = driver::replay(BufReader::new(file)).with_context(|| format!("cannot replay {path}"))?;
     report.show(&trace, None, Some(Stream::Stdout), None)?;
     if n_skipped > 0 {
-        say(format_args!(
+        log(format_args!(
             "{n_skipped} events of {path} are not known to this version and were left out"
         ));
     }
     if let Some(damage) = damage {
-        say(format_args!(
+        log(format_args!(
             "{path} is damaged, what follows is missing: {damage}"
         ));
         return Ok(FAILURE);

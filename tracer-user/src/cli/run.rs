@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::MISSING;
+use super::SETUP_EXIT_CODES;
 use super::report::{self, Stream};
-use super::trace::{self, Detail, Order};
+use super::trace::{self, Detail, TraceRequest};
 use crate::history::Place;
 
 /// Run a command and tell what it built
@@ -20,7 +20,7 @@ use crate::history::Place;
                    sudo gotrace run --format json -o build.json -- make release\n  \
                    sudo gotrace run --metrics /var/lib/node_exporter/gotrace.prom --quiet -- go test ./...",
     after_long_help = format!("Exit code: that of the command; 128+N if signal N ended it; 126 if it cannot be executed, 127 if there is \
-                       no such command; 125 if gotrace itself failed before. With --strict also where it could not trace. {MISSING}")
+                       no such command; 125 if gotrace itself failed before. With --strict also where it could not trace. {SETUP_EXIT_CODES}")
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -59,7 +59,7 @@ pub(super) fn execute(args: Args) -> u8 {
         command,
     } = args;
     let stream = (!quiet).then_some(Stream::Stderr);
-    trace::execute(&Order {
+    trace::execute(&TraceRequest {
         command,
         detail,
         recording: record,

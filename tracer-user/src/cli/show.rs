@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use anyhow::Context as _;
 use tracer_core::history::IdPrefix;
 
-use super::builds::Store;
+use super::builds::StoreArgs;
 use super::report::{self, Format};
 use super::{Color, FINE};
 use crate::clock;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
     /// What the answer looks like
     #[arg(long, value_enum, default_value_t)]
     format: Format,

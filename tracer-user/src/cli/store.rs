@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Subcommand;
 
-use super::builds::Store;
-use super::{FINE, say};
+use super::builds::StoreArgs;
+use super::{FINE, log};
 use crate::history::{Place, central};
 use crate::launch::caller;
 
@@ -24,11 +24,11 @@ use crate::launch::caller;
 )]
 pub(super) struct Args {
     #[command(subcommand)]
-    word: Word,
+    command: StoreCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Word {
+enum StoreCommand {
     /// Copy a history into a new file, also while an agent writes it
     #[command(
         long_about = "Copy a history into a new file, also while an agent writes it.\n\nThe copy is of one moment, is checked, and can \
@@ -41,7 +41,7 @@ enum Word {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         #[command(flatten)]
-        store: Store,
+        store: StoreArgs,
     },
     /// Make the tables, or bring them up to date
     Prepare {
@@ -57,19 +57,19 @@ enum Word {
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    match &args.word {
-        Word::Backup { file, store } => {
+    match &args.command {
+        StoreCommand::Backup { file, store } => {
             store.store.back_up(file, caller::of_sudo()?.as_ref())?;
-            say(format_args!("copied {} to {}", store.store, file.display()));
+            log(format_args!("copied {} to {}", store.store, file.display()));
         }
-        Word::Prepare { place } => {
+        StoreCommand::Prepare { place } => {
             let Place::Central(address) = place else {
                 bail!("only a central history is prepared: its address begins with postgres://");
             };
             central::prepare(address)?;
-            say(format_args!("the history {address} is ready"));
+            log(format_args!("the history {address} is ready"));
         }
-        Word::Schema => io::stdout()
+        StoreCommand::Schema => io::stdout()
             .lock()
             .write_all(central::schema().as_bytes())?,
     }

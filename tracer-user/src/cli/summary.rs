@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::FINE;
-use crate::summary::{Job, markdown};
+use crate::summary::{CiJob, markdown};
 
 /// Print what a job of a pipeline built as Markdown
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub(super) struct Args {
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    let job = Job {
+    let job = CiJob {
         run: args.run.clone(),
         attempt: args.attempt.clone(),
         job: args.job.clone(),

@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{Check, error_chain};
 use crate::bpf::offsets;
-use crate::bpf::pin::Place;
+use crate::bpf::pin::PinDir;
 use crate::install;
 
 /// Number of the initial pid namespace: `PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`, since 3.8.
@@ -47,7 +47,7 @@ fn pinned(place: &Path) -> Check {
         }
     };
     let has_sets = entries.into_iter().any(is_set);
-    match Place::is_taken(place) {
+    match PinDir::is_taken(place) {
         Ok(false) if has_sets => Check::limited(
             "pinned",
             format!(

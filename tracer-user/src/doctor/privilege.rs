@@ -5,7 +5,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::Check;
 
 /// A capability that is used on this kernel.
-struct Wanted {
+struct Requirement {
     name: &'static str,
     bit: CapabilitySet,
     /// What for.
@@ -14,8 +14,8 @@ struct Wanted {
     is_vital: bool,
 }
 
-const fn wanted(name: &'static str, bit: CapabilitySet, purpose: &'static str) -> Wanted {
-    Wanted {
+const fn required(name: &'static str, bit: CapabilitySet, purpose: &'static str) -> Requirement {
+    Requirement {
         name,
         bit,
         purpose,
@@ -23,33 +23,33 @@ const fn wanted(name: &'static str, bit: CapabilitySet, purpose: &'static str) -
     }
 }
 
-const ALWAYS: [Wanted; 5] = [
-    Wanted {
+const ALWAYS: [Requirement; 5] = [
+    Requirement {
         is_vital: true,
-        ..wanted("CAP_BPF", CapabilitySet::BPF, "loading programs")
+        ..required("CAP_BPF", CapabilitySet::BPF, "loading programs")
     },
-    Wanted {
+    Requirement {
         is_vital: true,
-        ..wanted("CAP_PERFMON", CapabilitySet::PERFMON, "attaching them")
+        ..required("CAP_PERFMON", CapabilitySet::PERFMON, "attaching them")
     },
-    wanted(
+    required(
         "CAP_SYS_PTRACE",
         CapabilitySet::SYS_PTRACE,
         "files as other users' builds see them",
     ),
-    wanted(
+    required(
         "CAP_DAC_READ_SEARCH",
         CapabilitySet::DAC_READ_SEARCH,
         "tracefs and other users' outputs",
     ),
-    wanted(
+    required(
         "CAP_LEASE",
         CapabilitySet::LEASE,
         "taking probes off before others write over a toolchain",
     ),
 ];
 /// Without `uprobe_multi` links probes are perf events.
-const OLDER_KERNEL: Wanted = wanted(
+const OLDER_KERNEL: Requirement = required(
     "CAP_SYS_ADMIN",
     CapabilitySet::SYS_ADMIN,
     "probes in toolchains, as this kernel has no uprobe_multi links, which Linux 6.6 has",
@@ -65,13 +65,13 @@ fn check(held: CapabilitySet, by_perf_events: bool) -> Check {
     const NAME: &str = "capabilities";
     const ADVICE: &str = "run with sudo";
     let older = by_perf_events.then_some(&OLDER_KERNEL);
-    let wanted = || ALWAYS.iter().chain(older);
+    let required = || ALWAYS.iter().chain(older);
     let is_admin = held.contains(CapabilitySet::SYS_ADMIN);
-    let missing: Vec<&Wanted> = wanted()
+    let missing: Vec<&Requirement> = required()
         .filter(|it| !(held.contains(it.bit) || it.is_vital && is_admin))
         .collect();
     if missing.is_empty() {
-        let all = listed(wanted());
+        let all = listed(required());
         return Check::fine(NAME, format!("all that this kernel asks for: {all}"));
     }
     let found = format!("missing: {}", listed(missing.iter().copied()));
@@ -82,8 +82,8 @@ fn check(held: CapabilitySet, by_perf_events: bool) -> Check {
     }
 }
 
-fn listed<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> String {
-    let each = wanted.map(|it| format!("{} ({})", it.name, it.purpose));
+fn listed<'a>(required: impl Iterator<Item = &'a Requirement>) -> String {
+    let each = required.map(|it| format!("{} ({})", it.name, it.purpose));
     each.collect::<Vec<_>>().join(", ")
 }
 

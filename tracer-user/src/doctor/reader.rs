@@ -1,22 +1,22 @@
 //! What stands around the process that reads an output on this machine: one is started, with nothing to read, and says it.
 
 use super::Check;
-use crate::inspect::{Analyser, READER_CPU_SECONDS, READER_MEMORY};
-use crate::sandbox::Walls;
+use crate::inspect::{ReaderSpawner, READER_CPU_SECONDS, READER_MEMORY};
+use crate::sandbox::Restrictions;
 
 const NAME: &str = "reader";
 
 pub(super) fn check() -> Check {
-    let walls = Analyser::own().map_err(|error| error.to_string());
-    match walls.and_then(|it| it.walls().map_err(|lost| lost.to_string())) {
-        Ok(Some(walls)) => standing(walls),
+    let walls = ReaderSpawner::own().map_err(|error| error.to_string());
+    match restrictions.and_then(|it| it.restrictions().map_err(|lost| lost.to_string())) {
+        Ok(Some(restrictions)) => standing(restrictions),
         Ok(None) => unread("it could not put up its walls"),
         Err(why) => unread(&why),
     }
 }
 
-fn standing(walls: Walls) -> Check {
-    let Walls { landlock } = walls;
+fn standing(restrictions: Restrictions) -> Check {
+    let Restrictions { landlock } = walls;
     let rest = format!(
         "system calls filtered, no capability, no new privileges, {} MiB of memory, {READER_CPU_SECONDS} s of processor time, no file, \
          process or descriptor of its own",
@@ -26,7 +26,7 @@ fn standing(walls: Walls) -> Check {
         0 => {
             return Check::limited(
                 NAME,
-                format!("an output is read behind walls: {rest}; no Landlock"),
+                format!("an output is read behind restrictions: {rest}; no Landlock"),
                 "the other walls stand without it; it needs Linux 5.13 and landlock in the kernel's lsm= list",
             );
         }
@@ -37,7 +37,7 @@ fn standing(walls: Walls) -> Check {
     Check::fine(
         NAME,
         format!(
-            "an output is read behind walls: {rest}; Landlock (version {landlock}) denies {denied}"
+            "an output is read behind restrictions: {rest}; Landlock (version {landlock}) denies {denied}"
         ),
     )
 }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn without_landlock_it_is_said_what_stands_all_the_same() {
-        let check = standing(Walls { landlock: 0 });
+        let check = standing(Restrictions { landlock: 0 });
         assert_eq!(check.verdict, Verdict::Limited);
         assert!(check.found.contains("system calls filtered"), "{check:?}");
         assert!(check.found.ends_with("no Landlock"), "{check:?}");
@@ -70,7 +70,7 @@ mod tests {
             (4, "denies files and TCP ports"),
             (7, "denies files, TCP ports, abstract sockets and signals"),
         ] {
-            let check = standing(Walls { landlock });
+            let check = standing(Restrictions { landlock });
             assert_eq!(check.verdict, Verdict::Fine);
             assert!(check.found.ends_with(denied), "{check:?}");
         }

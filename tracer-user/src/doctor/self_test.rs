@@ -11,7 +11,7 @@ use crate::bpf::{Ring, Tracer};
 use crate::launch::Plan;
 use crate::{driver, toolchain};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs `true` under the tracer; or says what was not seen.
 pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), String> {
@@ -28,7 +28,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
     let decoder = Decoder::new(toolchain::points().to_vec(), driver::page_size());
     let (mut n_execs, mut n_exits) = (0, 0);
     let start = Instant::now();
-    while (n_execs == 0 || n_exits == 0) && start.elapsed() < PATIENCE {
+    while (n_execs == 0 || n_exits == 0) && start.elapsed() < TIMEOUT {
         ring.drain(|record| {
             let is_it = |process: ProcKey| process.tgid == tgid;
             match decoder.decode(record) {
@@ -52,7 +52,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
             }
         });
         // Whatever waiting runs into, the deadline ends it.
-        let _woken = ring.wait(Some(PATIENCE.saturating_sub(start.elapsed())));
+        let _woken = ring.wait(Some(TIMEOUT.saturating_sub(start.elapsed())));
     }
     match (n_execs, n_exits) {
         (1, 1) => Ok(()),

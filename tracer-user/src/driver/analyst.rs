@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact};
 
 use super::line::Line;
-use crate::inspect::{Analyser, Neighbour, Opened};
+use crate::inspect::{ReaderSpawner, FileOwner, Opened};
 
 /// Files that wait at most.
 const QUEUE: usize = 64;
@@ -38,7 +38,7 @@ struct Job<T> {
 /// What two files that are looked into at once must not have in common.
 #[derive(Debug, PartialEq, Eq)]
 enum Share {
-    Neighbour(Neighbour),
+    Neighbour(FileOwner),
     Content(String),
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Analyst<T> {
 pub(super) struct Shared {
     known: Mutex<Known>,
     counters: Counters,
-    analyser: Arc<Analyser>,
+    analyser: Arc<ReaderSpawner>,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ pub struct Counts {
 impl<T: Send + 'static> Analyst<T> {
     /// `tell` is given what was found out, on a thread.
     pub(super) fn start(
-        analyser: Arc<Analyser>,
+        analyser: Arc<ReaderSpawner>,
         tell: impl Fn(T, Found) + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let jobs = Arc::new(Line::new(QUEUE));
@@ -108,7 +108,7 @@ impl<T: Send + 'static> Analyst<T> {
     /// Asks about a file with this hash. Known already, or out of the question, is answered here; else it is told later.
     pub(super) fn ask(
         &self,
-        neighbour: Neighbour,
+        neighbour: FileOwner,
         opened: Opened,
         artifact: &Artifact,
         ticket: T,

@@ -21,7 +21,7 @@ use super::analyst::{Analyst, Counts, Found, Shared};
 use super::bell::{Bell, Mouth};
 use super::line::Line;
 use crate::clock;
-use crate::inspect::{self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
+use crate::inspect::{self, ReaderSpawner, FileOwner, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
 const QUEUE: usize = 4096;
@@ -75,28 +75,28 @@ struct Asked {
 /// The reading threads. They end when this is dropped and the files in hand are read; a process that ends does not wait for them.
 #[derive(Debug)]
 pub(super) struct Inspector {
-    questions: Arc<Line<Neighbour, (Ticket, Question)>>,
+    questions: Arc<Line<FileOwner, (Ticket, Question)>>,
     words: Receiver<(Ticket, Word)>,
     next: u64,
     n_dropped: u64,
     asked: BTreeMap<Ticket, Asked>,
-    analyser: Arc<Analyser>,
+    analyser: Arc<ReaderSpawner>,
     analyst: Option<Arc<Shared>>,
 }
 
 /// What the reading threads have in common.
 struct Desk {
-    analyser: Arc<Analyser>,
+    analyser: Arc<ReaderSpawner>,
     analyst: Option<Analyst<Ticket>>,
     mouth: Mouth<(Ticket, Word)>,
 }
 
 impl Inspector {
     pub(super) fn start(depth: Depth, bell: &Bell) -> io::Result<Self> {
-        let questions = Arc::new(Line::<Neighbour, (Ticket, Question)>::new(QUEUE));
+        let questions = Arc::new(Line::<FileOwner, (Ticket, Question)>::new(QUEUE));
         let (tell, words) = channel();
         let mouth = Mouth::new(tell, bell);
-        let analyser = Arc::new(Analyser::own()?);
+        let analyser = Arc::new(ReaderSpawner::own()?);
         let analyst = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {
@@ -140,7 +140,7 @@ impl Inspector {
             begun: None,
             until: Instant::now() + READING,
         };
-        let neighbour = question.root.neighbour(question.uid);
+        let neighbour = question.root.file_owner(question.uid);
         match self.questions.push(vec![neighbour], (ticket, question)) {
             Ok(()) => {
                 self.asked.insert(ticket, asked);
@@ -255,7 +255,7 @@ impl Desk {
         };
         // Said before the analyst is asked: its word cannot come first.
         mouth.say((ticket, Word::Begun(inspected)));
-        if let Some(found) = analyst.ask(root.neighbour(uid), opened, &artifact, ticket) {
+        if let Some(found) = analyst.ask(root.file_owner(uid), opened, &artifact, ticket) {
             mouth.say((ticket, Word::Rest(found)));
         }
     }
@@ -265,7 +265,7 @@ fn read(
     root: &Root,
     path: &Path,
     uid: u32,
-    analyser: &Analyser,
+    analyser: &ReaderSpawner,
 ) -> Result<(Opened, Artifact), Refused> {
     let reader = Reader { uid, public: false };
     let opened = root.open(path, reader, OUTPUT_LIMIT)?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::bell::{Bell, Mouth};
 use super::line::Line;
-use crate::inspect::Neighbour;
+use crate::inspect::FileOwner;
 
 /// Jobs that wait at most: of some hundred builds at once.
 const QUEUE: usize = 4096;
@@ -30,7 +30,7 @@ pub(super) trait Job: Send + 'static {
     type Answer: Send + 'static;
 
     /// Whose file systems it may wait for.
-    fn neighbour(&self) -> Neighbour;
+    fn neighbour(&self) -> FileOwner;
     /// What is said if it is not done.
     fn undone(&self) -> Self::Answer;
     fn done(self) -> Self::Answer;
@@ -42,7 +42,7 @@ struct Ticket(u64);
 
 /// A job without an answer yet.
 struct Asked<A> {
-    neighbour: Neighbour,
+    neighbour: FileOwner,
     /// What is said if it gets none.
     undone: A,
     until: Instant,
@@ -57,7 +57,7 @@ struct Allowance {
 
 /// The threads. They end when this is dropped and the jobs in hand are done; a process that ends does not wait for them.
 pub(super) struct Readers<J: Job> {
-    jobs: Arc<Line<Neighbour, (Ticket, J)>>,
+    jobs: Arc<Line<FileOwner, (Ticket, J)>>,
     words: Receiver<(Ticket, J::Answer)>,
     next: u64,
     n_dropped: u64,
@@ -70,7 +70,7 @@ pub(super) struct Readers<J: Job> {
 impl<J: Job> Readers<J> {
     /// Whose threads have that name.
     pub(super) fn start(name: &str, bell: &Bell) -> io::Result<Self> {
-        let jobs = Arc::new(Line::<Neighbour, (Ticket, J)>::new(QUEUE));
+        let jobs = Arc::new(Line::<FileOwner, (Ticket, J)>::new(QUEUE));
         let (tell, words) = channel();
         for _ in 0..THREADS {
             let (jobs, mouth) = (Arc::clone(&jobs), Mouth::new(tell.clone(), bell));
@@ -189,8 +189,8 @@ mod tests {
     impl Job for Sum {
         type Answer = Option<u32>;
 
-        fn neighbour(&self) -> Neighbour {
-            Root::own().unwrap().neighbour(self.uid)
+        fn neighbour(&self) -> FileOwner {
+            Root::own().unwrap().file_owner(self.uid)
         }
 
         fn undone(&self) -> Option<u32> {

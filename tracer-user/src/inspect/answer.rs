@@ -8,7 +8,7 @@ use tracer_core::event::{Anatomy, Artifact, Section, Stamp, Vcs};
 
 use super::anatomy::SECTIONS;
 use super::artifact::TEXT;
-use crate::sandbox::Walls;
+use crate::sandbox::Restrictions;
 
 pub(super) const VERSION: u32 = 1;
 /// Most bytes of an answer. The longest honest one has 64 names of 1024 bytes, each byte written as six.
@@ -19,7 +19,8 @@ pub(super) const LIMIT: usize = 1 << 20;
 pub(super) struct Answer {
     pub(super) version: u32,
     /// What stood when the file was read; absent if nothing was, because a wall could not be put up.
-    pub(super) walls: Option<Walls>,
+    #[serde(rename = "walls")]
+    pub(super) restrictions: Option<Restrictions>,
     pub(super) found: Found,
 }
 
@@ -160,7 +161,7 @@ mod tests {
     fn answer(found: Found) -> Answer {
         Answer {
             version: VERSION,
-            walls: Some(Walls { landlock: 7 }),
+            restrictions: Some(Restrictions { landlock: 7 }),
             found,
         }
     }

@@ -1,4 +1,4 @@
-//! The child that reads one output: a process of its own, behind walls, that is given an open file and says what it is.
+//! The child that reads one output: a process of its own, behind restrictions, that is given an open file and says what it is.
 //!
 //! The file is its standard input, the answer goes to its standard output. It knows no path and looks nothing up: the size was found
 //! by its parent, and whether the file changed meanwhile is for its parent to see. It reads with `pread`, each byte once for its hash
@@ -51,14 +51,14 @@ pub fn run(task: &Task, size: u64) -> u8 {
         nice,
     });
     let answer = match entered {
-        Ok(walls) => Answer {
+        Ok(restrictions) => Answer {
             version: VERSION,
-            walls: Some(walls),
+            restrictions: Some(restrictions),
             found: find(task, size),
         },
         Err(breach) => Answer {
             version: VERSION,
-            walls: None,
+            restrictions: None,
             found: Found::Unsafe(cut(&breach.to_string())),
         },
     };

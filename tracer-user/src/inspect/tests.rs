@@ -17,11 +17,11 @@ fn me() -> Reader {
     }
 }
 
-struct Place {
+struct TestDir {
     dir: TempDir,
 }
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
@@ -44,11 +44,11 @@ impl Place {
 
 #[test]
 fn a_file_of_the_builder_is_read_and_hashed() {
-    let place = Place::new();
-    fs::write(place.path("out"), "abc").unwrap();
-    let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
+    let files = TestDir::new();
+    fs::write(files.path("out"), "abc").unwrap();
+    let opened = files.open("out", me(), OUTPUT_LIMIT).unwrap();
     assert_eq!(opened.read().unwrap(), b"abc");
-    let artifact = opened.artifact(&Analyser::own().unwrap()).unwrap();
+    let artifact = opened.artifact(&ReaderSpawner::own().unwrap()).unwrap();
     assert_eq!(artifact.size, 3);
     // FIPS 180-2, appendix B.1.
     let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -57,74 +57,74 @@ fn a_file_of_the_builder_is_read_and_hashed() {
 
 #[test]
 fn a_symlink_in_place_of_the_file_is_refused() {
-    let place = Place::new();
-    symlink("/etc/passwd", place.path("out")).unwrap();
-    place.check("out", "not a regular file");
+    let files = TestDir::new();
+    symlink("/etc/passwd", files.path("out")).unwrap();
+    files.check("out", "not a regular file");
 }
 
 #[test]
 fn a_fifo_a_device_and_a_directory_are_never_opened() {
-    let place = Place::new();
-    mknodat(CWD, place.path("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
-    fs::create_dir(place.path("dir")).unwrap();
-    place.check("fifo", "not a regular file");
-    place.check("dir", "not a regular file");
+    let files = TestDir::new();
+    mknodat(CWD, files.path("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    fs::create_dir(files.path("dir")).unwrap();
+    files.check("fifo", "not a regular file");
+    files.check("dir", "not a regular file");
     let null = Root::own().unwrap().open(Path::new("/dev/null"), me(), 1);
     assert_eq!(null.unwrap_err().to_string(), "not a regular file");
-    assert!(open_program(&place.path("fifo")).is_err());
+    assert!(open_program(&files.path("fifo")).is_err());
 }
 
 #[test]
 fn somebody_elses_file_is_refused_by_whatever_path_it_is_reached() {
-    let place = Place::new();
-    fs::create_dir(place.path("real")).unwrap();
-    fs::write(place.path("real/secret"), "x").unwrap();
-    symlink("real", place.path("link")).unwrap();
+    let files = TestDir::new();
+    fs::create_dir(files.path("real")).unwrap();
+    fs::write(files.path("real/secret"), "x").unwrap();
+    symlink("real", files.path("link")).unwrap();
     let another = Reader {
         uid: me().uid + 1,
         public: false,
     };
     for name in ["real/secret", "link/secret"] {
-        let error = place.open(name, another, OUTPUT_LIMIT).unwrap_err();
+        let error = files.open(name, another, OUTPUT_LIMIT).unwrap_err();
         assert!(matches!(error, Refused::Foreign { .. }), "{error}");
     }
     // Who has a symlinked directory for good is served.
-    assert!(place.open("link/secret", me(), OUTPUT_LIMIT).is_ok());
+    assert!(files.open("link/secret", me(), OUTPUT_LIMIT).is_ok());
 }
 
 /// Half of all openings by path read the secret; here none does, however long one tries.
 #[test]
 fn a_directory_that_is_swapped_while_we_open_leads_to_nothing_foreign() {
-    let place = Place::new();
+    let files = TestDir::new();
     for (dir, text) in [("mine", "mine"), ("secret", "secret")] {
-        fs::create_dir(place.path(dir)).unwrap();
-        fs::write(place.path(dir).join("out"), text).unwrap();
+        fs::create_dir(files.path(dir)).unwrap();
+        fs::write(files.path(dir).join("out"), text).unwrap();
     }
     let reader = if rustix::process::geteuid().is_root() {
         let nobody = rustix::fs::Uid::from_raw(65534);
-        rustix::fs::chown(place.path("mine/out"), Some(nobody), None).unwrap();
+        rustix::fs::chown(files.path("mine/out"), Some(nobody), None).unwrap();
         Reader {
             uid: 65534,
             public: false,
         }
     } else {
         // Nothing foreign can be made: then all that is read is ours.
-        fs::write(place.path("secret/out"), "mine").unwrap();
+        fs::write(files.path("secret/out"), "mine").unwrap();
         me()
     };
-    symlink("mine", place.path("to-mine")).unwrap();
-    symlink("secret", place.path("to-secret")).unwrap();
+    symlink("mine", files.path("to-mine")).unwrap();
+    symlink("secret", files.path("to-secret")).unwrap();
     let is_over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let both = (place.path("to-mine"), place.path("to-secret"));
+            let both = (files.path("to-mine"), files.path("to-secret"));
             while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
                 let exchange = rustix::fs::RenameFlags::EXCHANGE;
                 rustix::fs::renameat_with(CWD, &both.0, CWD, &both.1, exchange).unwrap();
             }
         });
         let open = |_| {
-            let opened = place.open("to-mine/out", reader, OUTPUT_LIMIT);
+            let opened = files.open("to-mine/out", reader, OUTPUT_LIMIT);
             opened.and_then(|opened| opened.read()).ok()
         };
         let contents: Vec<Vec<u8>> = (0..20_000).filter_map(open).collect();
@@ -136,16 +136,16 @@ fn a_directory_that_is_swapped_while_we_open_leads_to_nothing_foreign() {
 
 #[test]
 fn a_settings_file_that_everybody_may_read_may_be_anybodys() {
-    let place = Place::new();
-    fs::write(place.path("go.env"), "x").unwrap();
+    let files = TestDir::new();
+    fs::write(files.path("go.env"), "x").unwrap();
     let another = Reader {
         uid: me().uid + 1,
         public: true,
     };
     for (mode, may) in [(0o644, true), (0o640, false)] {
-        rustix::fs::chmod(place.path("go.env"), Mode::from_raw_mode(mode)).unwrap();
+        rustix::fs::chmod(files.path("go.env"), Mode::from_raw_mode(mode)).unwrap();
         assert_eq!(
-            place.open("go.env", another, TEXT_LIMIT).is_ok(),
+            files.open("go.env", another, TEXT_LIMIT).is_ok(),
             may,
             "{mode:o}"
         );
@@ -154,14 +154,14 @@ fn a_settings_file_that_everybody_may_read_may_be_anybodys() {
 
 #[test]
 fn dots_do_not_lead_out_of_the_root() {
-    let place = Place::new();
-    fs::create_dir(place.path("root")).unwrap();
-    fs::write(place.path("outside"), "x").unwrap();
-    symlink("../outside", place.path("root/link")).unwrap();
-    symlink(place.path("outside"), place.path("root/absolute")).unwrap();
-    let dir = openat(CWD, place.path("root"), OFlags::PATH, Mode::empty()).unwrap();
+    let files = TestDir::new();
+    fs::create_dir(files.path("root")).unwrap();
+    fs::write(files.path("outside"), "x").unwrap();
+    symlink("../outside", files.path("root/link")).unwrap();
+    symlink(files.path("outside"), files.path("root/absolute")).unwrap();
+    let dir = openat(CWD, files.path("root"), OFlags::PATH, Mode::empty()).unwrap();
     let root = Root {
-        place: RootPlace::of(&dir),
+        id: RootId::of(&dir),
         dir,
         mounts: None,
     };
@@ -181,50 +181,50 @@ fn dots_do_not_lead_out_of_the_root() {
 
 #[test]
 fn magic_links_are_not_followed() {
-    let place = Place::new();
-    fs::write(place.path("out"), "x").unwrap();
-    let file = File::open(place.path("out")).unwrap();
+    let files = TestDir::new();
+    fs::write(files.path("out"), "x").unwrap();
+    let file = File::open(files.path("out")).unwrap();
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let root = Root::own().unwrap();
     assert!(root.open(&path, me(), OUTPUT_LIMIT).is_err());
-    let path = PathBuf::from(format!("/proc/self/root{}", place.path("out").display()));
+    let path = PathBuf::from(format!("/proc/self/root{}", files.path("out").display()));
     assert!(root.open(&path, me(), OUTPUT_LIMIT).is_err());
 }
 
 #[test]
 fn a_file_over_the_limit_is_not_read_though_it_may_be_all_hole() {
-    let place = Place::new();
-    let file = File::create(place.path("out")).unwrap();
+    let files = TestDir::new();
+    let file = File::create(files.path("out")).unwrap();
     file.set_len(8 << 40).unwrap();
-    let error = place.open("out", me(), OUTPUT_LIMIT).unwrap_err();
+    let error = files.open("out", me(), OUTPUT_LIMIT).unwrap_err();
     assert!(matches!(error, Refused::Large { .. }), "{error}");
 }
 
 #[test]
 fn a_large_file_that_is_mostly_hole_is_not_read() {
-    let place = Place::new();
-    let file = File::create(place.path("out")).unwrap();
+    let files = TestDir::new();
+    let file = File::create(files.path("out")).unwrap();
     file.set_len(OUTPUT_LIMIT).unwrap();
-    let error = place.open("out", me(), OUTPUT_LIMIT).unwrap_err();
+    let error = files.open("out", me(), OUTPUT_LIMIT).unwrap_err();
     assert!(matches!(error, Refused::Sparse { .. }), "{error}");
     // Small ones are, however they are stored.
     file.set_len(WHOLE_LIMIT).unwrap();
-    assert!(place.open("out", me(), OUTPUT_LIMIT).is_ok());
+    assert!(files.open("out", me(), OUTPUT_LIMIT).is_ok());
 }
 
 #[test]
 fn a_file_that_is_too_large_is_not_taken_apart() {
-    let place = Place::new();
-    let file = File::create(place.path("out")).unwrap();
+    let files = TestDir::new();
+    let file = File::create(files.path("out")).unwrap();
     file.set_len(ANALYSIS_LIMIT + 1).unwrap();
-    let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
-    let analyser = Analyser::own().unwrap();
-    let error = opened.anatomy("", &analyser).unwrap_err();
+    let opened = files.open("out", me(), OUTPUT_LIMIT).unwrap();
+    let spawner = ReaderSpawner::own().unwrap();
+    let error = opened.anatomy("", &spawner).unwrap_err();
     assert!(matches!(error, Unanalysed::Large { .. }), "{error}");
 }
 
 /// What a child of this test program does instead of reading, by the size of the file: see `sandbox::tests`.
-pub(crate) fn mischief(size: &str) {
+pub(crate) fn misbehave(size: &str) {
     match size {
         "1001" => loop {
             std::hint::spin_loop();
@@ -254,7 +254,7 @@ pub(crate) fn mischief(size: &str) {
 fn answer_and_linger() {
     let answer = answer::Answer {
         version: answer::VERSION,
-        walls: None,
+        restrictions: None,
         found: Found::Changed,
     };
     let told = serde_json::to_vec(&answer).unwrap();
@@ -266,16 +266,16 @@ fn answer_and_linger() {
 
 #[test]
 fn a_child_that_fails_is_said_by_class_counted_and_survived() {
-    let place = Place::new();
-    let read = |analyser: &Analyser, size: u64| {
-        File::create(place.path("out"))
+    let files = TestDir::new();
+    let read = |spawner: &ReaderSpawner, size: u64| {
+        File::create(files.path("out"))
             .unwrap()
             .set_len(size)
             .unwrap();
-        let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
-        opened.artifact(analyser).map_err(|it| it.to_string())
+        let opened = files.open("out", me(), OUTPUT_LIMIT).unwrap();
+        opened.artifact(spawner).map_err(|it| it.to_string())
     };
-    let analyser = Analyser::own().unwrap();
+    let spawner = ReaderSpawner::own().unwrap();
     for (n, (size, why)) in (1..).zip([
         (1002, "its reader ran out of the memory that it may have"),
         (1004, "its reader gave no answer that can be true"),
@@ -286,15 +286,15 @@ fn a_child_that_fails_is_said_by_class_counted_and_survived() {
         ),
         (1007, "its reader did what it may not do, and was ended"),
     ]) {
-        assert_eq!(read(&analyser, size), Err(why.to_owned()), "{size}");
-        assert_eq!(analyser.n_lost(), n);
-        assert_eq!(read(&analyser, 3).unwrap().size, 3);
+        assert_eq!(read(&spawner, size), Err(why.to_owned()), "{size}");
+        assert_eq!(spawner.n_lost(), n);
+        assert_eq!(read(&spawner, 3).unwrap().size, 3);
     }
-    let told = read(&analyser, 1008).unwrap_err();
+    let told = read(&spawner, 1008).unwrap_err();
     assert_eq!(told, "it changed while it was read", "its answer is heard");
-    let impatient = Analyser::own()
+    let impatient = ReaderSpawner::own()
         .unwrap()
-        .with_patience(Duration::from_millis(200));
+        .with_timeout(Duration::from_millis(200));
     let late = read(&impatient, 1001).unwrap_err();
     assert!(late.starts_with("reading it took longer"), "{late}");
     assert!(impatient.cpu_ns() > 0, "it was killed and collected");
@@ -302,17 +302,17 @@ fn a_child_that_fails_is_said_by_class_counted_and_survived() {
 
 #[test]
 fn there_are_walls_around_a_child_here() {
-    let walls = Analyser::own().unwrap().walls().unwrap();
-    assert!(walls.is_some());
+    let restrictions = ReaderSpawner::own().unwrap().restrictions().unwrap();
+    assert!(restrictions.is_some());
 }
 
 #[test]
 fn a_file_that_changes_while_it_is_read_is_told() {
-    let place = Place::new();
-    fs::write(place.path("out"), "abc").unwrap();
-    let opened = place.open("out", me(), OUTPUT_LIMIT).unwrap();
-    fs::write(place.path("out"), "abcd").unwrap();
-    let error = opened.artifact(&Analyser::own().unwrap()).unwrap_err();
+    let files = TestDir::new();
+    fs::write(files.path("out"), "abc").unwrap();
+    let opened = files.open("out", me(), OUTPUT_LIMIT).unwrap();
+    fs::write(files.path("out"), "abcd").unwrap();
+    let error = opened.artifact(&ReaderSpawner::own().unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "it changed while it was read");
 }
 
@@ -329,20 +329,20 @@ fn roots_are_told_apart_by_what_is_found_in_them() {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let dir = openat(CWD, path, flags, Mode::empty()).unwrap();
         Root {
-            place: RootPlace::of(&dir),
+            id: RootId::of(&dir),
             dir,
             mounts,
         }
     };
     let own = Root::own().unwrap();
     assert!(own.is_same(&of(Path::new("/proc/self/root"), None)));
-    let place = Place::new();
-    assert!(!own.is_same(&of(place.dir.path(), None)));
+    let files = TestDir::new();
+    assert!(!own.is_same(&of(files.dir.path(), None)));
     // What lies on its mounts is there for longer.
     let mounts = fs::File::open("/proc/self/ns/mnt").unwrap();
     assert!(!own.is_same(&of(Path::new("/"), Some(mounts.into()))));
     // A kernel that does not say which mount it is.
-    let unknown = || Root::own().unwrap().nowhere();
+    let unknown = || Root::own().unwrap().without_id();
     assert!(!unknown().is_same(&unknown()));
 }
 

@@ -17,12 +17,12 @@ use crate::config::Layer;
 use crate::toolchain;
 
 /// How long the service has to come up. It takes less than a second where the machine has nothing else to do.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the kernel wants of whoever attaches to a toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Power {
+pub enum AttachPrivilege {
     /// `CAP_BPF` and `CAP_PERFMON`.
     Least,
     /// `CAP_SYS_ADMIN`: it has no `uprobe_multi` links.
@@ -47,16 +47,16 @@ pub(super) fn own_program() -> anyhow::Result<Vec<u8>> {
 }
 
 /// Loads the kernel programs and takes them out again; what it takes is never guessed from a version.
-pub(super) fn ask_kernel() -> Result<Power, SetupError> {
+pub(super) fn required_privilege() -> Result<AttachPrivilege, SetupError> {
     let config = bpf::Config {
         ring_bytes: 0,
         ..bpf::Config::default()
     };
     let (tracer, _ring) = Tracer::load(&config, &toolchain::table())?;
     Ok(if tracer.has_multi_links() {
-        Power::Least
+        AttachPrivilege::Least
     } else {
-        Power::SysAdmin
+        AttachPrivilege::SysAdmin
     })
 }
 
@@ -67,11 +67,11 @@ pub(super) fn announce_upgrade() {
 }
 
 /// Waits until the service says that it follows builds.
-pub(super) fn wait_until_ready(config: &Path, tell: fn(&str)) -> anyhow::Result<()> {
+pub(super) fn wait_until_ready(config: &Path, print: fn(&str)) -> anyhow::Result<()> {
     let config = agent::Config::of(Layer::read(Some(config))?);
     let Some(address) = config.listen.map(reachable) else {
         // It had told systemd so when the restart returned.
-        tell("the agent follows every Go build on this machine; its pages are off");
+        print("the agent follows every Go build on this machine; its pages are off");
         return Ok(());
     };
     let client: ureq::Agent = ureq::Agent::config_builder()
@@ -84,17 +84,17 @@ pub(super) fn wait_until_ready(config: &Path, tell: fn(&str)) -> anyhow::Result<
     loop {
         match client.get(&url).call() {
             Ok(_) => break,
-            Err(error) if since.elapsed() > PATIENCE => {
+            Err(error) if since.elapsed() > TIMEOUT => {
                 bail!(
                     "the service was started, but did not say within {} s at {url} that it follows builds ({error}); {}",
-                    PATIENCE.as_secs(),
-                    last_words()
+                    TIMEOUT.as_secs(),
+                    journal_tail()
                 );
             }
             Err(_) => thread::sleep(PAUSE),
         }
     }
-    tell(&format!(
+    print(&format!(
         "the agent follows every Go build on this machine: metrics at http://{address}/metrics"
     ));
     Ok(())
@@ -111,7 +111,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// What the service told the journal last, as the end of a sentence.
-pub(super) fn last_words() -> String {
+pub(super) fn journal_tail() -> String {
     let output = Command::new("journalctl")
         .args(["--unit", UNIT, "--lines=10", "--no-pager", "--output=cat"])
         .output();

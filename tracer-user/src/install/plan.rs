@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Companion;
+use super::SharedFile;
 use super::layout::{Layout, UNIT};
-use super::machine::Power;
+use super::machine::AttachPrivilege;
 use super::step::Step;
 use crate::config::EXAMPLE;
 
@@ -21,12 +21,12 @@ const SYSUSERS: &str = include_str!("sysusers.conf");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) has_systemd: bool,
-    pub(super) power: Power,
+    pub(super) privilege: AttachPrivilege,
 }
 
 /// What an installation is taken away from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Installation {
     pub(super) has_systemd: bool,
     pub(super) has_unit: bool,
     /// Directories of runners that have the hook.
@@ -47,7 +47,7 @@ pub(super) fn install(
     facts: Facts,
     runners: &Runners,
     program: Vec<u8>,
-    companions: Vec<Companion>,
+    shared_files: Vec<SharedFile>,
 ) -> Vec<Step> {
     let write = |path, mode, content| Step::Write {
         path,
@@ -58,7 +58,7 @@ pub(super) fn install(
     let mut steps = vec![write(layout.program(), 0o755, program)];
     steps.push(Step::WriteAll {
         dir: layout.shared(),
-        companions,
+        shared_files,
     });
     steps.push(Step::Write {
         path: layout.config(),
@@ -71,7 +71,7 @@ pub(super) fn install(
     let named = layout.program_path().display().to_string();
     let service = SERVICE.replace(PACKAGED_PROGRAM, &named);
     steps.push(write(layout.unit(), 0o644, service.into()));
-    steps.push(power(layout, facts.power));
+    steps.push(attach_privilege(layout, facts.privilege));
     if facts.has_systemd {
         let sysusers = layout.sysusers();
         steps.push(Step::Run {
@@ -89,22 +89,22 @@ pub(super) fn install(
 
 /// What a package cannot hold, since it depends on the machine. That it is started is the package's own matter.
 pub(super) fn install_packaged(layout: &Layout, facts: Facts, runners: &Runners) -> Vec<Step> {
-    let mut steps = vec![power(layout, facts.power)];
+    let mut steps = vec![attach_privilege(layout, facts.privilege)];
     steps.extend(hooks(layout, runners));
     steps
 }
 
 /// What the service needs beyond its unit on this kernel.
-fn power(layout: &Layout, power: Power) -> Step {
-    match power {
-        Power::SysAdmin => Step::Write {
+fn attach_privilege(layout: &Layout, privilege: AttachPrivilege) -> Step {
+    match privilege {
+        AttachPrivilege::SysAdmin => Step::Write {
             path: layout.drop_in(),
             mode: 0o644,
             content: OLDER_KERNEL.into(),
             keep: false,
         },
         // Of an older kernel than the present one.
-        Power::Least => Step::Remove(layout.drop_in()),
+        AttachPrivilege::Least => Step::Remove(layout.drop_in()),
     }
 }
 
@@ -143,8 +143,8 @@ fn hooks(layout: &Layout, runners: &Runners) -> Vec<Step> {
 
 pub(super) fn uninstall(
     layout: &Layout,
-    found: &Found,
-    companions: &[Companion],
+    found: &Installation,
+    shared_files: &[SharedFile],
     purge: bool,
 ) -> Vec<Step> {
     let mut steps = unhook(layout, found);
@@ -165,7 +165,7 @@ pub(super) fn uninstall(
     steps.push(Step::Remove(layout.sysusers()));
     steps.push(Step::RemoveAll {
         dir: layout.shared(),
-        paths: companions.iter().map(|it| it.path.clone()).collect(),
+        paths: shared_files.iter().map(|it| it.path.clone()).collect(),
     });
     if purge {
         steps.push(Step::RemoveTree(layout.edited()));
@@ -181,14 +181,14 @@ pub(super) fn uninstall(
 }
 
 /// What [`install_packaged`] did; the rest goes with the package.
-pub(super) fn uninstall_packaged(layout: &Layout, found: &Found) -> Vec<Step> {
+pub(super) fn uninstall_packaged(layout: &Layout, found: &Installation) -> Vec<Step> {
     let mut steps = unhook(layout, found);
     steps.extend(without_drop_in(layout));
     steps
 }
 
 /// Runners first: then goes the script that they run.
-fn unhook(layout: &Layout, found: &Found) -> Vec<Step> {
+fn unhook(layout: &Layout, found: &Installation) -> Vec<Step> {
     let runners = found.runners.iter();
     let mut steps: Vec<Step> = runners
         .map(|runner| Step::Unhook {
@@ -221,8 +221,8 @@ mod tests {
         Layout::new(None, Path::new(prefix)).unwrap()
     }
 
-    fn companions() -> Vec<Companion> {
-        vec![Companion {
+    fn shared_files() -> Vec<SharedFile> {
+        vec![SharedFile {
             path: "man/man1/gotrace.1".into(),
             content: Vec::new(),
         }]
@@ -237,7 +237,7 @@ mod tests {
     fn the_service_is_started_when_all_is_in_its_place() {
         let facts = Facts {
             has_systemd: true,
-            power: Power::SysAdmin,
+            privilege: AttachPrivilege::SysAdmin,
         };
         let runners = Runners {
             known: vec!["/srv/runner".into()],
@@ -248,7 +248,7 @@ mod tests {
             facts,
             &runners,
             Vec::new(),
-            companions(),
+            shared_files(),
         );
         check(
             &steps,
@@ -274,7 +274,7 @@ mod tests {
     fn a_packages_own_files_are_left_alone() {
         let facts = Facts {
             has_systemd: true,
-            power: Power::SysAdmin,
+            privilege: AttachPrivilege::SysAdmin,
         };
         let runners = Runners {
             known: Vec::new(),
@@ -289,7 +289,7 @@ mod tests {
                 tell the runner in /home/ci/actions-runner to run /usr/lib/gotrace/job-completed.sh after each job
             "#]],
         );
-        let found = Found {
+        let found = Installation {
             has_systemd: true,
             has_unit: true,
             runners: runners.wanted,
@@ -311,14 +311,14 @@ mod tests {
     fn without_systemd_nothing_is_run() {
         let facts = Facts {
             has_systemd: false,
-            power: Power::Least,
+            privilege: AttachPrivilege::Least,
         };
         let steps = install(
             &layout("/usr"),
             facts,
             &Runners::default(),
             Vec::new(),
-            companions(),
+            shared_files(),
         );
         let runs = steps.iter().filter(|it| matches!(it, Step::Run { .. }));
         assert_eq!(runs.count(), 0, "{steps:?}");
@@ -328,7 +328,7 @@ mod tests {
     fn the_unit_names_the_program_where_it_was_put() {
         let facts = Facts {
             has_systemd: false,
-            power: Power::Least,
+            privilege: AttachPrivilege::Least,
         };
         let layout = layout("/opt/gotrace");
         let steps = install(&layout, facts, &Runners::default(), Vec::new(), Vec::new());
@@ -351,13 +351,13 @@ mod tests {
     #[test]
     fn what_is_the_operators_goes_only_by_a_purge() {
         let layout = layout("/usr/local");
-        let found = Found {
+        let found = Installation {
             has_systemd: true,
             has_unit: true,
             runners: vec!["/home/ci/actions-runner".into()],
         };
         check(
-            &uninstall(&layout, &found, &companions(), false),
+            &uninstall(&layout, &found, &shared_files(), false),
             &expect![[r#"
                 tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh no longer
                 remove /usr/local/lib/gotrace/job-completed.sh
@@ -375,7 +375,7 @@ mod tests {
             "#]],
         );
         check(
-            &uninstall(&layout, &found, &companions(), true),
+            &uninstall(&layout, &found, &shared_files(), true),
             &expect![[r#"
                 tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh no longer
                 remove /usr/local/lib/gotrace/job-completed.sh

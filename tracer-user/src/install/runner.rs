@@ -14,7 +14,7 @@ use rustix::fs::Mode;
 
 use super::Outcome;
 use crate::launch::caller::{Caller, Identity};
-use crate::replace::{Durability, replace};
+use crate::atomic_file::{Durability, replace};
 
 const VARIABLE: &str = "ACTIONS_RUNNER_HOOK_JOB_COMPLETED";
 /// Where a runner finds its environment.

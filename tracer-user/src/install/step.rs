@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::layout::UNIT;
-use super::{Companion, Outcome, machine, runner};
-use crate::replace::{Durability, replace};
+use super::{SharedFile, Outcome, machine, runner};
+use crate::atomic_file::{Durability, replace};
 
 /// What is done to the machine.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) enum Step {
     /// Make several files that are the program's.
     WriteAll {
         dir: PathBuf,
-        companions: Vec<Companion>,
+        shared_files: Vec<SharedFile>,
     },
     Remove(PathBuf),
     /// Remove those of these that are there.
@@ -88,7 +88,7 @@ impl Step {
                 content,
                 keep,
             } => write(path, *mode, content, *keep),
-            Self::WriteAll { dir, companions } => all(companions, |it| {
+            Self::WriteAll { dir, shared_files } => all(shared_files, |it| {
                 write(&dir.join(&it.path), 0o644, &it.content, false)
             }),
             Self::Remove(path) => gone(fs::remove_file(path)),
@@ -106,7 +106,7 @@ impl Step {
             Self::Start => {
                 machine::announce_upgrade();
                 let args = ["restart".into(), UNIT.into()];
-                run("systemctl", &args, None).with_context(machine::last_words)
+                run("systemctl", &args, None).with_context(machine::journal_tail)
             }
             Self::Run { program, args } => run(program, args, None),
         }
@@ -114,7 +114,7 @@ impl Step {
 
     /// What it has done, as a sentence.
     pub(super) fn done(&self) -> impl fmt::Display {
-        Said(self, Tense::Past)
+        Described(self, Tense::Past)
     }
 }
 
@@ -182,13 +182,13 @@ fn run(program: &str, args: &[OsString], absent: Option<i32>) -> anyhow::Result<
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Said(self, Tense::Infinitive).fmt(f)
+        Described(self, Tense::Infinitive).fmt(f)
     }
 }
 
-struct Said<'a>(&'a Step, Tense);
+struct Described<'a>(&'a Step, Tense);
 
-impl fmt::Display for Said<'_> {
+impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(step, tense) = self;
         let verb = |infinitive, past| match tense {
@@ -197,11 +197,11 @@ impl fmt::Display for Said<'_> {
         };
         match step {
             Step::Write { path, .. } => write!(f, "{} {}", verb("write", "wrote"), path.display()),
-            Step::WriteAll { dir, companions } => write!(
+            Step::WriteAll { dir, shared_files } => write!(
                 f,
                 "{} {} pages of the manual and completions below {}",
                 verb("write", "wrote"),
-                companions.len(),
+                shared_files.len(),
                 dir.display()
             ),
             Step::RemoveAll { dir, paths } => write!(

@@ -1,4 +1,4 @@
-//! What can still be done behind the walls: each attempt in a process of its own, which ends as it must.
+//! What can still be done behind the restrictions: each attempt in a process of its own, which ends as it must.
 //!
 //! Such a process is this test program, started once more: a constructor sees by its arguments what it is for, before the test
 //! harness begins and starts threads. So is the child that reads outputs, for the tests of its parent.
@@ -14,7 +14,7 @@ use crate::inspect::child::{self, Task};
 
 const ATTEMPT: &str = "attempt";
 const MEMORY: u64 = 256 << 20;
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -47,7 +47,7 @@ const BOUNDS: Bounds = Bounds {
 
 type Attempt = (&'static str, fn() -> i64);
 
-/// What is tried behind all walls.
+/// What is tried behind all restrictions.
 const ATTEMPTS: [Attempt; 31] = [
     ("open a file", || {
         call(
@@ -204,7 +204,7 @@ fn attempt(name: &str) -> i32 {
         }
         ("Landlock alone", None) => {
             set_no_new_privs(true).unwrap();
-            let landlock = lock_land().unwrap();
+            let landlock = apply_landlock().unwrap();
             let opened = rustix::fs::open("/etc/passwd", rustix::fs::OFlags::RDONLY, 0.into());
             match (landlock, opened) {
                 // A kernel without it: the others stand for themselves.
@@ -250,7 +250,7 @@ fn attempt(name: &str) -> i32 {
     }
 }
 
-/// The parent ends as soon as its child is behind the walls, and tells its number.
+/// The parent ends as soon as its child is behind the restrictions, and tells its number.
 fn outlive() -> i32 {
     // SAFETY: this process has one thread, so its child may do what it may.
     let pid = unsafe { libc::fork() };
@@ -358,7 +358,7 @@ fn it_does_not_outlive_its_parent() {
             .is_ok_and(|it| !it.rsplit(')').next().is_some_and(|it| it.starts_with(" Z")))
     };
     while is_there() {
-        assert!(since.elapsed() < PATIENCE, "{pid} lives");
+        assert!(since.elapsed() < TIMEOUT, "{pid} lives");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use tracer_core::model::{FailureClass, State};
 
-use super::{Built, Target};
+use super::{ListedBuild, Target};
 use crate::render::style::escape;
 use crate::render::units;
 
@@ -20,7 +20,7 @@ const CHARACTERS: usize = 120;
 const TARGETS: usize = 3;
 
 /// Writes nothing for no builds.
-pub fn write(builds: &[Built], out: &mut dyn Write) -> io::Result<()> {
+pub fn write(builds: &[ListedBuild], out: &mut dyn Write) -> io::Result<()> {
     if builds.is_empty() {
         return Ok(());
     }
@@ -56,7 +56,7 @@ pub fn write(builds: &[Built], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn row(build: &Built, out: &mut dyn Write) -> io::Result<()> {
+fn row(build: &ListedBuild, out: &mut dyn Write) -> io::Result<()> {
     // Of an agent of another version there may be words that are not known here.
     let state = State::ALL.into_iter().find(|it| it.name() == build.state);
     let state = state.unwrap_or(State::Unknown);
@@ -81,7 +81,7 @@ fn row(build: &Built, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn took(build: &Built) -> Option<u64> {
+fn took(build: &ListedBuild) -> Option<u64> {
     build.ended_ns.map(|it| it.saturating_sub(build.started_ns))
 }
 
@@ -129,14 +129,14 @@ mod tests {
 
     use super::*;
 
-    fn check(builds: &[Built], expect: &Expect) {
+    fn check(builds: &[ListedBuild], expect: &Expect) {
         let mut out = Vec::new();
         write(builds, &mut out).unwrap();
         expect.assert_eq(&String::from_utf8(out).unwrap());
     }
 
-    fn built() -> Built {
-        Built {
+    fn built() -> ListedBuild {
+        ListedBuild {
             state: "succeeded".to_owned(),
             command_line: Some("go build -o api ./cmd/api".to_owned()),
             go_version: Some("go1.27.3".to_owned()),
@@ -148,20 +148,20 @@ mod tests {
                 path: Some("/src/api".to_owned()),
                 size: Some(9_500_000),
             }],
-            ..Built::default()
+            ..ListedBuild::default()
         }
     }
 
     #[test]
     fn a_row_says_what_was_built_and_how_it_went() {
-        let failed = Built {
+        let failed = ListedBuild {
             state: "failed".to_owned(),
             failure: Some("compile".to_owned()),
             anomalies: 2,
             targets: Vec::new(),
             ..built()
         };
-        let running = Built {
+        let running = ListedBuild {
             state: "running".to_owned(),
             command_line: None,
             ended_ns: None,
@@ -210,7 +210,7 @@ mod tests {
             path: Some(name.clone()),
             size: None,
         };
-        let build = Built {
+        let build = ListedBuild {
             command_line: Some(name),
             targets: vec![target; 100],
             ..built()

@@ -28,7 +28,7 @@ pub fn identify(file: &File) -> Option<ToolIdentity> {
 /// Says what the main package of a program is, and its module. Whoever builds can write anything there.
 pub fn main_package(file: &File) -> Option<MainPackage> {
     let section = section(file)?;
-    build_info::main_package(told(&section)?.text)
+    build_info::main_package(build_info_of(&section)?.text)
 }
 
 fn section(file: &File) -> Option<Vec<u8>> {
@@ -44,13 +44,13 @@ fn section(file: &File) -> Option<Vec<u8>> {
 }
 
 /// What stands in the section.
-struct Told<'a> {
+struct BuildInfo<'a> {
     version: &'a [u8],
     /// Lines of words between tabs.
     text: &'a [u8],
 }
 
-fn told(section: &[u8]) -> Option<Told<'_>> {
+fn build_info_of(section: &[u8]) -> Option<BuildInfo<'_>> {
     const MAGIC: &[u8] = b"\xff Go buildinf:";
     /// Flag of the form that this reads.
     const INLINE: u8 = 2;
@@ -60,11 +60,11 @@ fn told(section: &[u8]) -> Option<Told<'_>> {
     let (version, rest) = string(section.get(32..)?)?;
     let (modules, _) = string(rest)?;
     let text = build_info::unmarked(modules)?;
-    Some(Told { version, text })
+    Some(BuildInfo { version, text })
 }
 
 fn parse(section: &[u8]) -> Option<ToolIdentity> {
-    let Told { version, text } = told(section)?;
+    let BuildInfo { version, text } = build_info_of(section)?;
     let path = text
         .split(|byte| *byte == b'\n')
         .find_map(|line| line.strip_prefix(b"path\t"))?;

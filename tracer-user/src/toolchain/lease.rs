@@ -63,16 +63,16 @@ pub(super) struct Leases {
 
 struct Shared {
     /// By target. Whoever has the lock keeps leases from being given up.
-    held: Mutex<Held>,
-    is_over: AtomicBool,
+    held: Mutex<LeasedFiles>,
+    is_stopping: AtomicBool,
     probed: Probed,
 }
 
-type Held = BTreeMap<u32, Arc<File>>;
+type LeasedFiles = BTreeMap<u32, Arc<File>>;
 
 /// As long as this lives no lease is given up: whoever wants to write goes on waiting.
-pub(super) struct Holding<'a> {
-    held: MutexGuard<'a, Held>,
+pub(super) struct LeaseGuard<'a> {
+    held: MutexGuard<'a, LeasedFiles>,
     tid: i32,
 }
 
@@ -80,15 +80,15 @@ impl Leases {
     pub(super) fn start(probed: Probed) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             held: Mutex::default(),
-            is_over: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             probed,
         });
-        let (tell, told) = sync_channel(1);
+        let (tid_sender, tid_receiver) = sync_channel(1);
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("leases".to_owned())
-            .spawn(move || mind(&of_thread, &tell))?;
-        let tid = told.recv().map_err(io::Error::other)?;
+            .spawn(move || run(&of_thread, &tid_sender))?;
+        let tid = tid_receiver.recv().map_err(io::Error::other)?;
         let thread = Some(thread);
         Ok(Self {
             shared,
@@ -97,15 +97,15 @@ impl Leases {
         })
     }
 
-    pub(super) fn hold(&self) -> Holding<'_> {
-        Holding {
+    pub(super) fn hold(&self) -> LeaseGuard<'_> {
+        LeaseGuard {
             held: self.shared.lock(),
             tid: self.tid,
         }
     }
 }
 
-impl Holding<'_> {
+impl LeaseGuard<'_> {
     /// Takes a lease on a file. The file must have been opened for reading only.
     pub(super) fn take(&mut self, target: u32, file: &Arc<File>) -> Result<Guard, OpenForWriting> {
         match take(file, self.tid) {
@@ -142,27 +142,27 @@ impl Holding<'_> {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, LeasedFiles> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the probes off each file that somebody waits to write to, and then lets him.
-    fn let_writers_in(&self) {
+    fn admit_writers(&self) {
         let wanted = |_: &u32, file: &mut Arc<File>| !is_held(file);
         let broken: Vec<_> = self.lock().extract_if(.., wanted).collect();
         thread::scope(|scope| {
             for (target, file) in &broken {
-                let let_in = move || {
+                let admit = move || {
                     self.probed.release(*target);
                     give_up(file);
                 };
                 // Letting go of a file waits for the kernel, some 60 ms: all at once wait no longer.
                 if thread::Builder::new()
                     .name("letting go".to_owned())
-                    .spawn_scoped(scope, let_in)
+                    .spawn_scoped(scope, admit)
                     .is_err()
                 {
-                    let_in();
+                    admit();
                 }
             }
         });
@@ -171,7 +171,7 @@ impl Shared {
 
 impl Drop for Leases {
     fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::Release);
+        self.shared.is_stopping.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             // SAFETY: the call takes three numbers and no memory. The thread has not been joined, so the number is its own; it blocks
             // the signal and waits for it.
@@ -191,7 +191,7 @@ impl Drop for Leases {
 
 /// The thread's life. A real-time signal is queued, so none is lost while others are seen to; where the queue is full the kernel sends
 /// SIGIO.
-fn mind(shared: &Shared, tell: &SyncSender<i32>) {
+fn run(shared: &Shared, tid_sender: &SyncSender<i32>) {
     // SAFETY: an all-zero set is a valid value of that plain C struct, and sigemptyset makes it an empty one.
     let mut signals = unsafe { std::mem::zeroed() };
     // SAFETY: a pointer to a live set.
@@ -207,12 +207,12 @@ fn mind(shared: &Shared, tell: &SyncSender<i32>) {
     if masked != 0 {
         return;
     }
-    let _gone = tell.send(gettid().as_raw_nonzero().get());
-    while !shared.is_over.load(Ordering::Acquire) {
+    let _gone = tid_sender.send(gettid().as_raw_nonzero().get());
+    while !shared.is_stopping.load(Ordering::Acquire) {
         // Whoever sent it and whatever for: which leases are wanted back is asked of the kernel.
         // SAFETY: a valid set; nobody wants to know more of the signal.
         unsafe { libc::sigwaitinfo(&raw const signals, std::ptr::null_mut()) };
-        shared.let_writers_in();
+        shared.admit_writers();
     }
 }
 

@@ -15,7 +15,7 @@ use tracer_core::byte_string::ByteString;
 use tracer_core::event::{FileId, Refusal, Tool};
 
 use super::candidate::Candidate;
-use super::lease::{Guard, Holding, Leases, OpenForWriting};
+use super::lease::{Guard, LeaseGuard, Leases, OpenForWriting};
 use super::resolve::Resolved;
 use super::watch::Watch;
 use super::{file_id, file_id_of};
@@ -31,8 +31,8 @@ pub struct Probes {
     watch: Option<Watch>,
     /// Nothing before the first file is probed, and where there is no thread for it.
     leases: Option<Leases>,
-    /// What is known is not what it was at the last [`Probes::take_news`].
-    is_news: bool,
+    /// What is known is not what it was at the last [`Probes::take_changed`].
+    is_changed: bool,
 }
 
 /// A tool that is known, as whoever goes on with its probes has to know it.
@@ -70,7 +70,7 @@ struct Attached {
     refused: Vec<Refusal>,
     guard: Option<Guard>,
     /// Asked again it may be another answer.
-    is_for_now: bool,
+    is_temporary: bool,
 }
 
 impl Probes {
@@ -120,7 +120,7 @@ impl Probes {
             names,
             refused,
             guard,
-            is_for_now,
+            is_temporary,
         } = self.attach(tracer, &file, id, target, resolved);
         let tool = Tool {
             at: clock::boot(),
@@ -131,8 +131,8 @@ impl Probes {
             attached: names,
             refused,
         };
-        if !is_for_now {
-            self.is_news = true;
+        if !is_temporary {
+            self.is_changed = true;
             let known = Known {
                 tool: tool.clone(),
                 target,
@@ -153,8 +153,8 @@ impl Probes {
     }
 
     /// Whether there is something else to be saved than at the last call.
-    pub fn take_news(&mut self) -> bool {
-        mem::take(&mut self.is_news)
+    pub fn take_changed(&mut self) -> bool {
+        mem::take(&mut self.is_changed)
     }
 
     /// Goes on with the probes that another put on this file, if it is still what it was then.
@@ -176,7 +176,7 @@ impl Probes {
             return None;
         }
         self.last_target = self.last_target.max(target);
-        self.is_news = true;
+        self.is_changed = true;
         let known = Known {
             tool: tool.clone(),
             target,
@@ -202,14 +202,14 @@ impl Probes {
                 ..Attached::default()
             };
         }
-        let refuse_all = |why: &str, is_for_now| {
+        let refuse_all = |why: &str, is_temporary| {
             let all = probes.iter().map(|it| Refusal {
                 probe: it.name.to_owned(),
                 why: why.to_owned(),
             });
             Attached {
                 refused: refused.iter().cloned().chain(all).collect(),
-                is_for_now,
+                is_temporary,
                 ..Attached::default()
             }
         };
@@ -247,7 +247,7 @@ impl Probes {
             names: probes.iter().map(|it| it.name.to_owned()).collect(),
             refused,
             guard: Some(guard),
-            is_for_now: false,
+            is_temporary: false,
         }
     }
 
@@ -264,7 +264,7 @@ impl Probes {
         }
         let mut holding = holding(&mut self.leases, tracer);
         let is_let_go = |known: &Known| {
-            let is_held = |it: &Holding<'_>| it.has(known.target);
+            let is_held = |it: &LeaseGuard<'_>| it.has(known.target);
             known.guard == Some(Guard::Lease) && !holding.as_ref().is_some_and(is_held)
         };
         let gone = self
@@ -277,7 +277,7 @@ impl Probes {
             }
         }
         drop(holding);
-        self.is_news |= !gone.is_empty();
+        self.is_changed |= !gone.is_empty();
         let mut changed = Vec::new();
         for (id, known) in gone {
             tracer.detach(known.target);
@@ -295,14 +295,14 @@ impl Probes {
     }
 
     /// Lets writers in from now on, as nobody could take probes off before them: this process is about to be stopped.
-    pub fn rest(&mut self) {
+    pub fn suspend(&mut self) {
         if let Some(leases) = &self.leases {
             leases.hold().give_up_all();
         }
     }
 
     /// It was, and goes on.
-    pub fn wake(&mut self, tracer: &mut Tracer) {
+    pub fn resume(&mut self, tracer: &mut Tracer) {
         if let Some(mut holding) = holding(&mut self.leases, tracer) {
             let leased = self.known.values();
             for known in leased.filter(|it| it.guard == Some(Guard::Lease)) {
@@ -315,7 +315,7 @@ impl Probes {
 }
 
 /// The leases, from now on held as they are.
-fn holding<'a>(leases: &'a mut Option<Leases>, tracer: &Tracer) -> Option<Holding<'a>> {
+fn holding<'a>(leases: &'a mut Option<Leases>, tracer: &Tracer) -> Option<LeaseGuard<'a>> {
     if leases.is_none() {
         *leases = Leases::start(tracer.probed()).ok();
     }

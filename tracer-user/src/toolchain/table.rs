@@ -16,7 +16,7 @@ const TEXT: &str = include_str!("probes.toml");
 
 /// All probes, and the kernel's rows for them.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct ProbeTable {
     pub(super) probes: Vec<Probe>,
     pub(super) specs: Vec<Spec>,
     pub(super) prefixes: Vec<Prefix>,
@@ -98,20 +98,20 @@ enum Offsets {
 }
 
 /// The table that is compiled in; a test proves that it can be read.
-pub(super) fn builtin() -> &'static Table {
-    static TABLE: LazyLock<Table> = LazyLock::new(|| parse(TEXT).unwrap_or_default());
+pub(super) fn builtin() -> &'static ProbeTable {
+    static TABLE: LazyLock<ProbeTable> = LazyLock::new(|| parse(TEXT).unwrap_or_default());
     &TABLE
 }
 
-fn parse(text: &str) -> Result<Table, toml::de::Error> {
+fn parse(text: &str) -> Result<ProbeTable, toml::de::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct File {
         probe: Vec<Probe>,
     }
-    let mut table = Table {
+    let mut table = ProbeTable {
         probes: toml::from_str::<File>(text)?.probe,
-        ..Table::default()
+        ..ProbeTable::default()
     };
     for probe in &mut table.probes {
         let guard = match &probe.guard {

@@ -17,7 +17,7 @@ use super::Counts;
 use super::worker::{Jobs, Next, Worker};
 use crate::agent::metrics::{Format, Metrics};
 use crate::clock;
-use crate::replace::{Durability, replace};
+use crate::atomic_file::{Durability, replace};
 
 const NAME: &str = "gotrace.prom";
 /// The collector runs as a user of its own.

@@ -25,29 +25,29 @@ use thiserror::Error;
 
 use super::answer::{Answer, Found, LIMIT};
 use super::child::{Task, WORD};
-use crate::sandbox::Walls;
+use crate::sandbox::Restrictions;
 
-mod remains;
+mod wait;
 
-use self::remains::{Child, Ending};
+use self::wait::{ReaderChild, Ending};
 
 /// Longest time that one file may take, its child's start included.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a child is waited for that was killed. One that has not ended then is left behind.
-const BURIAL: Duration = Duration::from_secs(1);
+const REAP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Children left behind at most. There are as many as file systems that do not answer.
-const LEFT: usize = 64;
+const MAX_UNREAPED: usize = 64;
 
 /// Why a child gave no answer, as a class: what was on its mind nobody can tell.
 #[derive(Debug, Error)]
-pub enum Lost {
+pub enum ReaderError {
     #[error("its reader could not be started: {0}")]
     Unstarted(io::Error),
-    #[error("{LEFT} readers of earlier files have not ended yet")]
+    #[error("{MAX_UNREAPED} readers of earlier files have not ended yet")]
     Crowded,
     #[error("its reader could not be shut in: {0}")]
     Unsafe(String),
-    #[error("reading it took longer than {} s", PATIENCE.as_secs())]
+    #[error("reading it took longer than {} s", TIMEOUT.as_secs())]
     Late,
     #[error("reading it took more processor time than it may")]
     Cpu,
@@ -65,16 +65,16 @@ pub enum Lost {
 
 /// Starts children, one for each file.
 #[derive(Debug)]
-pub struct Analyser {
+pub struct ReaderSpawner {
     /// This program.
     program: OwnedFd,
-    patience: Duration,
-    left: Mutex<Vec<Child>>,
+    timeout: Duration,
+    unreaped: Mutex<Vec<ReaderChild>>,
     cpu_ns: AtomicU64,
     n_lost: AtomicU64,
 }
 
-impl Analyser {
+impl ReaderSpawner {
     /// Whose children are this program, as it is now.
     pub fn own() -> io::Result<Self> {
         Self::of(Path::new("/proc/self/exe"))
@@ -85,16 +85,16 @@ impl Analyser {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         Ok(Self {
             program: openat(CWD, program, flags, Mode::empty())?,
-            patience: PATIENCE,
-            left: Mutex::default(),
+            timeout: TIMEOUT,
+            unreaped: Mutex::default(),
             cpu_ns: AtomicU64::new(0),
             n_lost: AtomicU64::new(0),
         })
     }
 
     #[cfg(test)]
-    pub(super) fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub(super) fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Processor time that the children have used.
@@ -108,17 +108,17 @@ impl Analyser {
     }
 
     /// What walls there are around a child on this machine.
-    pub fn walls(&self) -> Result<Option<Walls>, Lost> {
-        let nothing = File::open("/dev/null").map_err(Lost::Unstarted)?;
+    pub fn restrictions(&self) -> Result<Option<Restrictions>, ReaderError> {
+        let nothing = File::open("/dev/null").map_err(ReaderError::Unstarted)?;
         self.answer(&nothing, 0, &Task::Identity)
-            .map(|answer| answer.walls)
+            .map(|answer| answer.restrictions)
     }
 
     /// Has a file of that size read.
-    pub(super) fn ask(&self, file: &File, size: u64, task: &Task) -> Result<Found, Lost> {
+    pub(super) fn ask(&self, file: &File, size: u64, task: &Task) -> Result<Found, ReaderError> {
         let answer = self.answer(file, size, task);
         let found = answer.and_then(|answer| match answer.found {
-            Found::Unsafe(why) => Err(Lost::Unsafe(why)),
+            Found::Unsafe(why) => Err(ReaderError::Unsafe(why)),
             found @ (Found::Identity(_)
             | Found::Anatomy(_)
             | Found::NoProgram
@@ -132,32 +132,32 @@ impl Analyser {
         found
     }
 
-    fn answer(&self, file: &File, size: u64, task: &Task) -> Result<Answer, Lost> {
-        let until = Instant::now() + self.patience;
-        self.bury()?;
-        let (pipe, child) = self.start(file, size, task).map_err(Lost::Unstarted)?;
-        let told = listen(&pipe, until);
+    fn answer(&self, file: &File, size: u64, task: &Task) -> Result<Answer, ReaderError> {
+        let until = Instant::now() + self.timeout;
+        self.reap_leftover()?;
+        let (pipe, child) = self.start(file, size, task).map_err(ReaderError::Unstarted)?;
+        let received = read_answer(&pipe, until);
         // What it still writes goes nowhere.
         drop(pipe);
-        let mut patience = BURIAL;
-        if told.is_err() {
+        let mut timeout = REAP_TIMEOUT;
+        if received.is_err() {
             child.kill();
         } else {
             // It closed its end, as the kernel does for it on its way out. Where hundreds want the processor that way takes seconds.
-            patience = patience.max(until.saturating_duration_since(Instant::now()));
+            timeout = timeout.max(until.saturating_duration_since(Instant::now()));
         }
-        let ending = self.end(child, Instant::now() + patience);
-        let bytes = told?;
-        let ending = ending.ok_or(Lost::Late)?;
+        let ending = self.end(child, Instant::now() + timeout);
+        let bytes = received?;
+        let ending = ending.ok_or(ReaderError::Late)?;
         if ending == Ending::Exited(0) {
-            Answer::believable(&bytes, size).ok_or(Lost::Nonsense)
+            Answer::believable(&bytes, size).ok_or(ReaderError::Nonsense)
         } else {
             Err(ending.into())
         }
     }
 
-    fn start(&self, file: &File, size: u64, task: &Task) -> io::Result<(OwnedFd, Child)> {
-        let (pipe, to_us) = pipe_with(PipeFlags::CLOEXEC)?;
+    fn start(&self, file: &File, size: u64, task: &Task) -> io::Result<(OwnedFd, ReaderChild)> {
+        let (pipe, answer_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut command = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()));
         command.arg0("gotrace").arg(WORD).arg(size.to_string());
         match task {
@@ -172,14 +172,14 @@ impl Analyser {
             // What is typed at a terminal is not meant for it.
             .process_group(0)
             .stdin(file.try_clone()?)
-            .stdout(to_us)
+            .stdout(answer_end)
             .stderr(Stdio::null())
             .spawn()?;
-        Ok((pipe, Child::new(&child)?))
+        Ok((pipe, ReaderChild::new(&child)?))
     }
 
     /// Waits for its end; if it does not come, it is looked after later.
-    fn end(&self, child: Child, until: Instant) -> Option<Ending> {
+    fn end(&self, child: ReaderChild, until: Instant) -> Option<Ending> {
         let mut pause = Duration::from_micros(50);
         loop {
             if let Some((ending, cpu_ns)) = child.reap() {
@@ -188,7 +188,7 @@ impl Analyser {
             }
             if Instant::now() >= until {
                 child.kill();
-                self.left().push(child);
+                self.unreaped().push(child);
                 return None;
             }
             thread::sleep(pause);
@@ -197,8 +197,8 @@ impl Analyser {
     }
 
     /// Collects children that were left behind and have ended since.
-    fn bury(&self) -> Result<(), Lost> {
-        let mut left = self.left();
+    fn reap_leftover(&self) -> Result<(), ReaderError> {
+        let mut left = self.unreaped();
         left.retain(|child| match child.reap() {
             Some((_, cpu_ns)) => {
                 self.cpu_ns.fetch_add(cpu_ns, Ordering::Relaxed);
@@ -206,45 +206,45 @@ impl Analyser {
             }
             None => true,
         });
-        if left.len() < LEFT {
+        if left.len() < MAX_UNREAPED {
             Ok(())
         } else {
-            Err(Lost::Crowded)
+            Err(ReaderError::Crowded)
         }
     }
 
     /// A panic elsewhere while it was held leaves a list that is whole.
-    fn left(&self) -> std::sync::MutexGuard<'_, Vec<Child>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unreaped(&self) -> std::sync::MutexGuard<'_, Vec<ReaderChild>> {
+        self.unreaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// All that comes through the pipe until the other side closes it.
-fn listen(pipe: &OwnedFd, until: Instant) -> Result<Vec<u8>, Lost> {
-    let mut told = Vec::new();
+fn read_answer(pipe: &OwnedFd, until: Instant) -> Result<Vec<u8>, ReaderError> {
+    let mut received = Vec::new();
     let mut chunk = [0; 16 << 10];
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).map_err(|_| Lost::Late)?;
+        let timeout = Timespec::try_from(left).map_err(|_| ReaderError::Late)?;
         match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Err(Lost::Late),
+            Ok(0) => return Err(ReaderError::Late),
             Ok(_) => {}
             Err(Errno::INTR) => continue,
-            Err(errno) => return Err(Lost::Unstarted(errno.into())),
+            Err(errno) => return Err(ReaderError::Unstarted(errno.into())),
         }
         match rustix::io::read(pipe, &mut chunk) {
-            Ok(0) => return Ok(told),
-            Ok(n) => told.extend_from_slice(chunk.get(..n).unwrap_or_default()),
+            Ok(0) => return Ok(received),
+            Ok(n) => received.extend_from_slice(chunk.get(..n).unwrap_or_default()),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(Lost::Unstarted(errno.into())),
+            Err(errno) => return Err(ReaderError::Unstarted(errno.into())),
         }
-        if told.len() > LIMIT {
-            return Err(Lost::Nonsense);
+        if received.len() > LIMIT {
+            return Err(ReaderError::Nonsense);
         }
     }
 }
 
-impl From<Ending> for Lost {
+impl From<Ending> for ReaderError {
     fn from(ending: Ending) -> Self {
         match ending {
             Ending::Exited(101) => Self::Failed("a panic".to_owned()),

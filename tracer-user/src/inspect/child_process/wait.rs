@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 
 /// A child that was not collected yet: until then nobody else has its number.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(super) struct ReaderChild {
     pid: Pid,
 }
 
@@ -19,7 +19,7 @@ pub(super) enum Ending {
     Signalled(i32),
 }
 
-impl Child {
+impl ReaderChild {
     /// Of a child that nobody else collects.
     pub(super) fn new(child: &std::process::Child) -> io::Result<Self> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

@@ -16,10 +16,10 @@ use super::pinned::FilePins;
 
 /// The files that are probed now, by their targets. A clone is another way to the same.
 #[derive(Clone)]
-pub struct Probed(Arc<Mutex<Files>>);
+pub struct Probed(Arc<Mutex<ProbedFiles>>);
 
-struct Files {
-    links: HashMap<u32, Links>,
+struct ProbedFiles {
+    links: HashMap<u32, ProbedFile>,
     released: Released,
 }
 
@@ -28,16 +28,16 @@ struct Files {
 pub(super) struct Released(Array<MapData, u64>);
 
 /// What keeps the probes of one file on.
-pub(super) struct Links {
+pub(super) struct ProbedFile {
     pub(super) n: usize,
     /// Dropped after it was unpinned: the probes are off when the last one is gone.
-    pub(super) held: Held,
+    pub(super) held: FileLinks,
     pub(super) pinned: Option<FilePins>,
 }
 
 /// Dropping it is the use of it.
-pub(super) enum Held {
-    Multi { link: multi::Link },
+pub(super) enum FileLinks {
+    Multi { link: multi::MultiLink },
     Perf { links: Vec<UProbeLink> },
     Pinned { _links: Vec<FdLink> },
 }
@@ -53,7 +53,7 @@ impl Probed {
 
     pub(super) fn new(released: Released) -> Self {
         let links = HashMap::new();
-        Self(Arc::new(Mutex::new(Files { links, released })))
+        Self(Arc::new(Mutex::new(ProbedFiles { links, released })))
     }
 
     /// The number of a file is about to be used. Those of before are let go.
@@ -63,12 +63,12 @@ impl Probed {
         files.released.set(target, false);
     }
 
-    pub(super) fn insert(&self, target: u32, links: Links) {
+    pub(super) fn insert(&self, target: u32, links: ProbedFile) {
         self.lock().links.insert(target, links);
     }
 
     /// From now on no hit of that file counts.
-    pub(super) fn remove(&self, target: u32) -> Option<Links> {
+    pub(super) fn remove(&self, target: u32) -> Option<ProbedFile> {
         let mut files = self.lock();
         files.released.set(target, true);
         files.links.remove(&target)
@@ -78,7 +78,7 @@ impl Probed {
         self.lock().links.contains_key(&target)
     }
 
-    pub(super) fn take_all(&self) -> impl Iterator<Item = Links> + use<> {
+    pub(super) fn take_all(&self) -> impl Iterator<Item = ProbedFile> + use<> {
         mem::take(&mut self.lock().links).into_values()
     }
 
@@ -87,7 +87,7 @@ impl Probed {
         self.lock().links.values().map(|it| it.n).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Files> {
+    fn lock(&self) -> MutexGuard<'_, ProbedFiles> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +111,7 @@ impl Released {
     }
 }
 
-impl Links {
+impl ProbedFile {
     /// Takes the probes off, also if they are pinned.
     pub(super) fn end(self) {
         let Self { n: _, held, pinned } = self;
