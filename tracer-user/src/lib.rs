@@ -1,7 +1,7 @@
-//! The rim of gotrace: all that touches the world. The command line, probes, the traced command, files, and what is shown.
+//! The rim of gotrace. It does all input and output: command line, probes, the traced command, files and reports.
 //!
-//! What is seen becomes events for `tracer_core`, which does the thinking. Only `cli` names clap, only the probe-loading modules
-//! name aya, and only `main` ends the process.
+//! The rim turns its observations into events for `tracer_core`, which does all analysis. Only `cli` uses clap, only the modules
+//! that load and attach probes use aya, and only `main` ends the process.
 
 pub mod agent;
 mod atomic_file;

@@ -103,7 +103,7 @@ fn a_sparse_file_of_eight_tebibytes_is_not_read() {
             | Refused::Foreign { .. }
             | Refused::Read(_)
             | Refused::Changed
-            | Refused::Lost(_) => false,
+            | Refused::Reader(_) => false,
         };
         assert!(as_expected, "{size}: {refused}");
     }
