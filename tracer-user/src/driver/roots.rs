@@ -117,7 +117,7 @@ mod tests {
             .map(|_| roots.shared(unlike()).unwrap())
             .collect();
         let error = roots.shared(unlike()).unwrap_err();
-        let why = format!("processes that build are in {OPEN_MAX} other roots");
+        let why = format!("building processes already use {OPEN_MAX} other root directories");
         assert_eq!(error.to_string(), why);
         drop(open);
         assert!(roots.shared(unlike()).is_ok());

@@ -1,10 +1,10 @@
-//! The parent of the children that read outputs: starts one for each file, waits for its answer, and outlives it whatever it does.
+//! The parent of the children that read outputs. It starts a child for each file, waits for its answer, and survives any misbehaviour.
 //!
-//! A child is this very program, started from a descriptor that was opened at the beginning: replacing the program's file meanwhile
-//! does no harm. It inherits the file, the pipe for its answer, and nothing else: no variable, no directory, no other descriptor.
-//! Its parent opens no output and reads none.
+//! A child is this same program, started from a descriptor that was opened at the start, so replacing the program's file does no harm.
+//! The child inherits the file and the pipe for its answer, but no variable, no directory and no other descriptor. The parent
+//! opens no output and reads none.
 //!
-//! A child that cannot be killed, because the file system under its file does not answer, is left behind and collected later.
+//! If the file system of a file hangs, its child cannot be killed. The parent then stops waiting and reaps the child later.
 
 use std::fs::File;
 use std::io;
@@ -31,39 +31,39 @@ mod wait;
 
 use self::wait::{ReaderChild, Ending};
 
-/// Longest time that one file may take, its child's start included.
+/// Maximum time for one file, including the start of its child.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a child is waited for that was killed. One that has not ended then is left behind.
+/// Time to wait for a killed child. A child that has not ended then is reaped later.
 const REAP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Children left behind at most. There are as many as file systems that do not answer.
+/// Maximum number of unreaped children. There are as many as hanging file systems.
 const MAX_UNREAPED: usize = 64;
 
-/// Why a child gave no answer, as a class: what was on its mind nobody can tell.
+/// The class of the reason why a child gave no answer.
 #[derive(Debug, Error)]
 pub enum ReaderError {
-    #[error("its reader could not be started: {0}")]
+    #[error("cannot start its reader: {0}")]
     Unstarted(io::Error),
     #[error("{MAX_UNREAPED} readers of earlier files have not ended yet")]
     Crowded,
-    #[error("its reader could not be shut in: {0}")]
+    #[error("cannot sandbox its reader: {0}")]
     Unsafe(String),
     #[error("reading it took longer than {} s", TIMEOUT.as_secs())]
     Late,
-    #[error("reading it took more processor time than it may")]
+    #[error("its reader exceeded its CPU time limit")]
     Cpu,
-    #[error("its reader ran out of the memory that it may have")]
+    #[error("its reader exceeded its memory limit")]
     Memory,
-    #[error("its reader did what it may not do, and was ended")]
+    #[error("its reader made a forbidden system call and was killed")]
     Forbidden,
-    #[error("its reader was killed, as the kernel does where memory is short")]
+    #[error("its reader was killed by SIGKILL, which the kernel sends if memory is short")]
     Killed,
     #[error("its reader failed ({0})")]
     Failed(String),
-    #[error("its reader gave no answer that can be true")]
+    #[error("its reader gave an invalid answer")]
     Nonsense,
 }
 
-/// Starts children, one for each file.
+/// Starts a child for each file.
 #[derive(Debug)]
 pub struct ReaderSpawner {
     /// This program.
@@ -75,12 +75,12 @@ pub struct ReaderSpawner {
 }
 
 impl ReaderSpawner {
-    /// Whose children are this program, as it is now.
+    /// Starts children from the current file of this program.
     pub fn own() -> io::Result<Self> {
         Self::of(Path::new("/proc/self/exe"))
     }
 
-    /// Whose children are that gotrace.
+    /// Starts children from this gotrace.
     pub fn of(program: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         Ok(Self {
@@ -97,7 +97,7 @@ impl ReaderSpawner {
         Self { timeout, ..self }
     }
 
-    /// Processor time that the children have used.
+    /// CPU time of the children.
     pub fn cpu_ns(&self) -> u64 {
         self.cpu_ns.load(Ordering::Relaxed)
     }
@@ -107,14 +107,14 @@ impl ReaderSpawner {
         self.n_lost.load(Ordering::Relaxed)
     }
 
-    /// What walls there are around a child on this machine.
+    /// The restrictions of a child on this machine.
     pub fn restrictions(&self) -> Result<Option<Restrictions>, ReaderError> {
         let nothing = File::open("/dev/null").map_err(ReaderError::Unstarted)?;
         self.answer(&nothing, 0, &Task::Identity)
             .map(|answer| answer.restrictions)
     }
 
-    /// Has a file of that size read.
+    /// Lets a child read a file of that size.
     pub(super) fn ask(&self, file: &File, size: u64, task: &Task) -> Result<Found, ReaderError> {
         let answer = self.answer(file, size, task);
         let found = answer.and_then(|answer| match answer.found {
@@ -134,16 +134,16 @@ impl ReaderSpawner {
 
     fn answer(&self, file: &File, size: u64, task: &Task) -> Result<Answer, ReaderError> {
         let until = Instant::now() + self.timeout;
-        self.reap_leftover()?;
+        self.reap_earlier()?;
         let (pipe, child) = self.start(file, size, task).map_err(ReaderError::Unstarted)?;
         let received = read_answer(&pipe, until);
-        // What it still writes goes nowhere.
+        // Later output of the child is discarded.
         drop(pipe);
         let mut timeout = REAP_TIMEOUT;
         if received.is_err() {
             child.kill();
         } else {
-            // It closed its end, as the kernel does for it on its way out. Where hundreds want the processor that way takes seconds.
+            // The child has closed its end, or the kernel did during its exit. If hundreds of processes want the CPU, the exit takes seconds.
             timeout = timeout.max(until.saturating_duration_since(Instant::now()));
         }
         let ending = self.end(child, Instant::now() + timeout);
@@ -169,7 +169,7 @@ impl ReaderSpawner {
         let child = command
             .env_clear()
             .current_dir("/")
-            // What is typed at a terminal is not meant for it.
+            // Keys at a terminal must not signal the child.
             .process_group(0)
             .stdin(file.try_clone()?)
             .stdout(answer_end)
@@ -178,7 +178,7 @@ impl ReaderSpawner {
         Ok((pipe, ReaderChild::new(&child)?))
     }
 
-    /// Waits for its end; if it does not come, it is looked after later.
+    /// Waits for the end of a child. A child that does not end in time is reaped later.
     fn end(&self, child: ReaderChild, until: Instant) -> Option<Ending> {
         let mut pause = Duration::from_micros(50);
         loop {
@@ -196,8 +196,8 @@ impl ReaderSpawner {
         }
     }
 
-    /// Collects children that were left behind and have ended since.
-    fn reap_leftover(&self) -> Result<(), ReaderError> {
+    /// Reaps earlier children that have ended since.
+    fn reap_earlier(&self) -> Result<(), ReaderError> {
         let mut left = self.unreaped();
         left.retain(|child| match child.reap() {
             Some((_, cpu_ns)) => {
@@ -213,13 +213,13 @@ impl ReaderSpawner {
         }
     }
 
-    /// A panic elsewhere while it was held leaves a list that is whole.
+    /// A panic of another thread leaves the list complete, so a poisoned lock is ignored.
     fn unreaped(&self) -> std::sync::MutexGuard<'_, Vec<ReaderChild>> {
         self.unreaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// All that comes through the pipe until the other side closes it.
+/// Reads the pipe until the other side closes it.
 fn read_answer(pipe: &OwnedFd, until: Instant) -> Result<Vec<u8>, ReaderError> {
     let mut received = Vec::new();
     let mut chunk = [0; 16 << 10];
@@ -251,7 +251,7 @@ impl From<Ending> for ReaderError {
             Ending::Exited(code) => Self::Failed(format!("exit code {code}")),
             Ending::Signalled(libc::SIGSYS) => Self::Forbidden,
             Ending::Signalled(libc::SIGXCPU) => Self::Cpu,
-            // An allocation that fails aborts, and nothing else that it does.
+            // Only a failed allocation aborts.
             Ending::Signalled(libc::SIGABRT) => Self::Memory,
             Ending::Signalled(libc::SIGKILL) => Self::Killed,
             Ending::Signalled(signal) => Self::Failed(format!("signal {signal}")),

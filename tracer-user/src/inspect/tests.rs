@@ -1,4 +1,4 @@
-//! What a hostile builder may put where an output should be.
+//! Files that a hostile builder may put in place of an output.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -75,7 +75,7 @@ fn a_fifo_a_device_and_a_directory_are_never_opened() {
 }
 
 #[test]
-fn somebody_elses_file_is_refused_by_whatever_path_it_is_reached() {
+fn a_file_of_another_user_is_refused_by_any_path() {
     let files = TestDir::new();
     fs::create_dir(files.path("real")).unwrap();
     fs::write(files.path("real/secret"), "x").unwrap();
@@ -88,13 +88,13 @@ fn somebody_elses_file_is_refused_by_whatever_path_it_is_reached() {
         let error = files.open(name, another, OUTPUT_LIMIT).unwrap_err();
         assert!(matches!(error, Refused::Foreign { .. }), "{error}");
     }
-    // Who has a symlinked directory for good is served.
+    // A directory that is always a symlink is allowed.
     assert!(files.open("link/secret", me(), OUTPUT_LIMIT).is_ok());
 }
 
-/// Half of all openings by path read the secret; here none does, however long one tries.
+/// Half of all openings by path would read the secret; this test must never read it.
 #[test]
-fn a_directory_that_is_swapped_while_we_open_leads_to_nothing_foreign() {
+fn a_directory_swapped_during_the_opening_leads_to_no_foreign_file() {
     let files = TestDir::new();
     for (dir, text) in [("mine", "mine"), ("secret", "secret")] {
         fs::create_dir(files.path(dir)).unwrap();
@@ -108,17 +108,17 @@ fn a_directory_that_is_swapped_while_we_open_leads_to_nothing_foreign() {
             public: false,
         }
     } else {
-        // Nothing foreign can be made: then all that is read is ours.
+        // Without root the test cannot create a foreign file, so it only checks that it reads its own.
         fs::write(files.path("secret/out"), "mine").unwrap();
         me()
     };
     symlink("mine", files.path("to-mine")).unwrap();
     symlink("secret", files.path("to-secret")).unwrap();
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_finished = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let both = (files.path("to-mine"), files.path("to-secret"));
-            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            while !is_finished.load(std::sync::atomic::Ordering::Relaxed) {
                 let exchange = rustix::fs::RenameFlags::EXCHANGE;
                 rustix::fs::renameat_with(CWD, &both.0, CWD, &both.1, exchange).unwrap();
             }
@@ -128,14 +128,14 @@ fn a_directory_that_is_swapped_while_we_open_leads_to_nothing_foreign() {
             opened.and_then(|opened| opened.read()).ok()
         };
         let contents: Vec<Vec<u8>> = (0..20_000).filter_map(open).collect();
-        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        is_finished.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(!contents.is_empty());
         assert!(contents.iter().all(|content| content == b"mine"));
     });
 }
 
 #[test]
-fn a_settings_file_that_everybody_may_read_may_be_anybodys() {
+fn a_world_readable_settings_file_may_have_any_owner() {
     let files = TestDir::new();
     fs::write(files.path("go.env"), "x").unwrap();
     let another = Reader {
@@ -192,7 +192,7 @@ fn magic_links_are_not_followed() {
 }
 
 #[test]
-fn a_file_over_the_limit_is_not_read_though_it_may_be_all_hole() {
+fn a_sparse_file_over_the_limit_is_not_read() {
     let files = TestDir::new();
     let file = File::create(files.path("out")).unwrap();
     file.set_len(8 << 40).unwrap();
@@ -201,19 +201,19 @@ fn a_file_over_the_limit_is_not_read_though_it_may_be_all_hole() {
 }
 
 #[test]
-fn a_large_file_that_is_mostly_hole_is_not_read() {
+fn a_large_file_of_mostly_holes_is_not_read() {
     let files = TestDir::new();
     let file = File::create(files.path("out")).unwrap();
     file.set_len(OUTPUT_LIMIT).unwrap();
     let error = files.open("out", me(), OUTPUT_LIMIT).unwrap_err();
     assert!(matches!(error, Refused::Sparse { .. }), "{error}");
-    // Small ones are, however they are stored.
+    // A small file is read, regardless of its stored size.
     file.set_len(WHOLE_LIMIT).unwrap();
     assert!(files.open("out", me(), OUTPUT_LIMIT).is_ok());
 }
 
 #[test]
-fn a_file_that_is_too_large_is_not_taken_apart() {
+fn a_file_that_is_too_large_is_not_analysed() {
     let files = TestDir::new();
     let file = File::create(files.path("out")).unwrap();
     file.set_len(ANALYSIS_LIMIT + 1).unwrap();
@@ -223,7 +223,7 @@ fn a_file_that_is_too_large_is_not_taken_apart() {
     assert!(matches!(error, Unanalysed::Large { .. }), "{error}");
 }
 
-/// What a child of this test program does instead of reading, by the size of the file: see `sandbox::tests`.
+/// The misbehaviour of a child of this test program, selected by the size of the file: see `sandbox::tests`.
 pub(crate) fn misbehave(size: &str) {
     match size {
         "1001" => loop {
@@ -246,26 +246,26 @@ pub(crate) fn misbehave(size: &str) {
         "1008" => answer_and_linger(),
         _ => return,
     }
-    // SAFETY: takes a number, and ends a process that has nothing to flush or to drop.
+    // SAFETY: takes a number. The process has nothing to flush or to drop.
     unsafe { libc::_exit(0) };
 }
 
-/// As the kernel closes the end of a child that is on its way out, which then waits for a processor.
+/// Closes the pipe before exiting, as the kernel does for an exiting child that then waits for a CPU.
 fn answer_and_linger() {
     let answer = answer::Answer {
         version: answer::VERSION,
         restrictions: None,
         found: Found::Changed,
     };
-    let told = serde_json::to_vec(&answer).unwrap();
-    rustix::io::write(rustix::stdio::stdout(), &told).unwrap();
-    // SAFETY: nothing in this process writes there any more.
+    let encoded = serde_json::to_vec(&answer).unwrap();
+    rustix::io::write(rustix::stdio::stdout(), &encoded).unwrap();
+    // SAFETY: nothing in this process writes to this descriptor any more.
     unsafe { rustix::io::close(rustix::stdio::raw_stdout()) };
     std::thread::sleep(Duration::from_millis(1500));
 }
 
 #[test]
-fn a_child_that_fails_is_said_by_class_counted_and_survived() {
+fn a_failed_child_is_reported_by_class_and_counted() {
     let files = TestDir::new();
     let read = |spawner: &ReaderSpawner, size: u64| {
         File::create(files.path("out"))
@@ -277,37 +277,37 @@ fn a_child_that_fails_is_said_by_class_counted_and_survived() {
     };
     let spawner = ReaderSpawner::own().unwrap();
     for (n, (size, why)) in (1..).zip([
-        (1002, "its reader ran out of the memory that it may have"),
-        (1004, "its reader gave no answer that can be true"),
-        (1005, "its reader gave no answer that can be true"),
+        (1002, "its reader exceeded its memory limit"),
+        (1004, "its reader gave an invalid answer"),
+        (1005, "its reader gave an invalid answer"),
         (
             1006,
-            "its reader was killed, as the kernel does where memory is short",
+            "its reader was killed by SIGKILL, which the kernel sends if memory is short",
         ),
-        (1007, "its reader did what it may not do, and was ended"),
+        (1007, "its reader made a forbidden system call and was killed"),
     ]) {
         assert_eq!(read(&spawner, size), Err(why.to_owned()), "{size}");
         assert_eq!(spawner.n_lost(), n);
         assert_eq!(read(&spawner, 3).unwrap().size, 3);
     }
-    let told = read(&spawner, 1008).unwrap_err();
-    assert_eq!(told, "it changed while it was read", "its answer is heard");
-    let impatient = ReaderSpawner::own()
+    let changed = read(&spawner, 1008).unwrap_err();
+    assert_eq!(changed, "it changed while it was read", "its answer is read");
+    let hurried = ReaderSpawner::own()
         .unwrap()
         .with_timeout(Duration::from_millis(200));
-    let late = read(&impatient, 1001).unwrap_err();
+    let late = read(&hurried, 1001).unwrap_err();
     assert!(late.starts_with("reading it took longer"), "{late}");
-    assert!(impatient.cpu_ns() > 0, "it was killed and collected");
+    assert!(hurried.cpu_ns() > 0, "it was killed and reaped");
 }
 
 #[test]
-fn there_are_walls_around_a_child_here() {
+fn a_child_has_restrictions_here() {
     let restrictions = ReaderSpawner::own().unwrap().restrictions().unwrap();
     assert!(restrictions.is_some());
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_read_is_told() {
+fn a_file_that_changes_while_it_is_read_is_reported() {
     let files = TestDir::new();
     fs::write(files.path("out"), "abc").unwrap();
     let opened = files.open("out", me(), OUTPUT_LIMIT).unwrap();
@@ -324,7 +324,7 @@ fn a_relative_path_is_refused() {
 }
 
 #[test]
-fn roots_are_told_apart_by_what_is_found_in_them() {
+fn roots_differ_by_their_files() {
     let of = |path: &Path, mounts: Option<OwnedFd>| {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let dir = openat(CWD, path, flags, Mode::empty()).unwrap();
@@ -338,16 +338,16 @@ fn roots_are_told_apart_by_what_is_found_in_them() {
     assert!(own.is_same(&of(Path::new("/proc/self/root"), None)));
     let files = TestDir::new();
     assert!(!own.is_same(&of(files.dir.path(), None)));
-    // What lies on its mounts is there for longer.
+    // A root with mounts keeps its files longer.
     let mounts = fs::File::open("/proc/self/ns/mnt").unwrap();
     assert!(!own.is_same(&of(Path::new("/"), Some(mounts.into()))));
-    // A kernel that does not say which mount it is.
+    // A kernel that does not report the mount.
     let unknown = || Root::own().unwrap().without_id();
     assert!(!unknown().is_same(&unknown()));
 }
 
 #[test]
-fn the_root_of_a_process_of_another_birth_is_gone() {
+fn the_root_of_a_process_with_another_birth_is_gone() {
     let tgid = tracer_core::event::Tgid(std::process::id());
     let born = tracer_core::event::Ktime(1);
     assert!(matches!(
