@@ -50,7 +50,7 @@ fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
     );
     let (_, printed) = machine.succeed([DOWNLOADED, "install", "--runner-hooks"]);
     assert!(
-        printed.contains(&format!("told the runner in {RUNNER}")),
+        printed.contains(&format!("configured the runner in {RUNNER}")),
         "{printed}"
     );
     let (owner, _) = machine.succeed(["stat", "--format=%U", &format!("{RUNNER}/.env")]);
