@@ -1,4 +1,4 @@
-//! `gotrace config`: whether a configuration can be used, and what one looks like.
+//! `gotrace config`: checks a configuration file, or prints an example.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use clap::Subcommand;
 use super::{FINE, log};
 use crate::config::{DEFAULT_PATH, EXAMPLE, Layer};
 
-/// Check a configuration file, or print an example of one
+/// Check a configuration file, or print an example
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "  gotrace config check /etc/gotrace/gotrace.toml && sudo systemctl reload gotrace\n  \
+    before_help = "Examples:\n  gotrace config check /etc/gotrace/gotrace.toml && sudo systemctl reload gotrace\n  \
                    gotrace config example > gotrace.toml"
 )]
 pub(super) struct Args {
@@ -21,13 +21,15 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Say whether the agent could use a file; 2 if not
+    /// Check whether the agent accepts a configuration file; exit with 2 if not
+    #[command(before_help = "Examples:\n  gotrace config check\n  gotrace config check ./gotrace.toml")]
     Check {
-        /// The file [default: /etc/gotrace/gotrace.toml]
+        /// File to check [default: /etc/gotrace/gotrace.toml]
         #[arg(value_name = "FILE", env = "GOTRACE_CONFIG", hide_env = true)]
         file: Option<PathBuf>,
     },
-    /// Print a file with every key, its default and what it means
+    /// Print a configuration file with every key, its default and its meaning
+    #[command(before_help = "Examples:\n  gotrace config example > gotrace.toml")]
     Example,
 }
 
@@ -37,7 +39,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         ConfigCommand::Check { file } => {
             let path = file.clone().unwrap_or_else(|| DEFAULT_PATH.into());
             Layer::read(Some(&path))?;
-            log(format_args!("{} can be used", path.display()));
+            log(format_args!("{} is valid", path.display()));
         }
         ConfigCommand::Example => io::stdout().lock().write_all(EXAMPLE.as_bytes())?,
     }

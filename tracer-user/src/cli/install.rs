@@ -1,5 +1,5 @@
-//! `gotrace install` and `gotrace uninstall`: the service on this machine, and off it. Also what of the command line itself is
-//! installed: a page of the manual for each command, and completions.
+//! `gotrace install` and `gotrace uninstall`: install and remove the service. The installation includes a manual page for each command,
+//! and completions.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,13 @@ use clap_mangen::Man;
 use super::{Cli, FINE, log};
 use crate::install::{self, SharedFile, InstallRequest};
 
-/// Install gotrace as a service that follows every build on this machine
+/// Install gotrace as a service that traces every build on this machine
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Install gotrace as a service that follows every build on this machine: this program, a unit for systemd that runs it as a \
-                  user of its own with five capabilities, a configuration where there is none, pages of the manual and completions. Starts \
-                  it, and waits until it follows builds.\n\nRun again it upgrades; a configuration that is there stays.",
-    before_help = "  sudo gotrace install\n  \
+    long_about = "Install gotrace as a service that traces every build on this machine. Installs this program, a systemd unit that runs it as a \
+                  separate user with five capabilities, a configuration file if none exists, manual pages and completions. Starts the \
+                  service and waits until it is ready.\n\nRun it again to upgrade; an existing configuration is kept.",
+    before_help = "Examples:\n  sudo gotrace install\n  \
                    sudo gotrace install --runner-hooks /home/ci/actions-runner\n  \
                    gotrace install --dry-run\n  \
                    gotrace install --root build/package --prefix /usr"
@@ -24,35 +24,35 @@ use crate::install::{self, SharedFile, InstallRequest};
 pub(super) struct Args {
     #[command(flatten)]
     tree: TreeArgs,
-    /// Have GitHub's runner in DIR, or each one that systemd runs here, add what a job built to the page of the job
+    /// Add a summary of the builds to each job page of the GitHub runner in DIR, or of all runners that systemd runs here
     #[arg(long, value_name = "DIR", num_args = 0..)]
     runner_hooks: Option<Vec<PathBuf>>,
 }
 
-/// Take away what `gotrace install` put there, but configuration and history
+/// Remove the files of `gotrace install`, but keep configuration and history
 #[derive(Debug, clap::Args)]
-#[command(before_help = "  sudo gotrace uninstall\n  \
+#[command(before_help = "Examples:\n  sudo gotrace uninstall\n  \
                    sudo gotrace uninstall --purge")]
 pub(super) struct UninstallArgs {
     #[command(flatten)]
     tree: TreeArgs,
-    /// Take away configuration, history and the service's user, too
+    /// Also remove configuration, history and the service's user
     #[arg(long)]
     purge: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct TreeArgs {
-    /// Where program, manual and completions go
+    /// Directory for program, manual and completions
     #[arg(long, value_name = "DIR", default_value = "/usr/local")]
     prefix: PathBuf,
-    /// Work on the tree in DIR as if it were /, and start nothing: for packages
+    /// Use the tree in DIR instead of /, and start nothing: for building packages
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Do what a package cannot hold, as its scripts do; its files are there
+    /// Install only the files that a package cannot contain; for the scripts of a package
     #[arg(long, hide = true, conflicts_with = "root")]
     packaged: bool,
-    /// Say what would be done, and do nothing
+    /// Print the steps without performing them
     #[arg(long)]
     dry_run: bool,
 }
@@ -83,7 +83,7 @@ pub(super) fn execute_uninstall(args: &UninstallArgs) -> anyhow::Result<u8> {
     Ok(FINE)
 }
 
-/// What comes with the program.
+/// Manual pages and completions.
 fn shared_files() -> anyhow::Result<Vec<SharedFile>> {
     let mut command = Cli::command();
     command.build();
@@ -104,7 +104,7 @@ fn shared_files() -> anyhow::Result<Vec<SharedFile>> {
     Ok(shared_files)
 }
 
-/// A page for a command, and those of the words below it: `gotrace-config-check.1`.
+/// Renders the page of a command and of its subcommands: `gotrace-config-check.1`.
 fn pages(command: &Command, name: &str, shared_files: &mut Vec<SharedFile>) -> anyhow::Result<()> {
     let mut content = Vec::new();
     Man::new(command.clone()).title(name).render(&mut content)?;
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_word_has_a_page_and_each_shell_completions() {
+    fn each_command_has_a_page_and_each_shell_has_completions() {
         let shared_files = shared_files().unwrap();
         let text = |path: &str| {
             let found = shared_files.iter().find(|it| it.path.ends_with(path));

@@ -1,11 +1,11 @@
-//! `gotrace itself`: nothing. The agent runs it to see whether it sees (`driver::self_test`).
+//! `gotrace itself` does nothing. The agent runs it to check that its probes deliver records (`driver::self_test`).
 
 use super::FINE;
 
-/// Do nothing, successfully
+/// Do nothing; used by the self-test of the agent
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Tells this child from those of others
+    /// Distinguishes this child from those of other agents
     token: String,
 }
 

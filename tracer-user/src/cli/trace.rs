@@ -1,6 +1,6 @@
-//! Tracing a command, as `run` and `record` both do it: hold it, attach, let it go, watch it, show what was seen.
+//! Traces a command for `run` and `record`: suspends it, attaches probes, releases it, follows it, and prints the report.
 //!
-//! gotrace's own trouble never keeps the command from running; `--strict` is for those who want it to.
+//! A failure of gotrace never prevents the command from running, unless `--strict` is given.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -30,26 +30,26 @@ pub(super) struct Args {
     /// Do not run the command if it cannot be traced
     #[arg(long)]
     strict: bool,
-    /// Under sudo, run the command as root and not as the user who called sudo
+    /// Under sudo, run the command as root instead of as the user who called sudo
     #[arg(long)]
     as_root: bool,
-    /// Say more of what gotrace does and why something fails
+    /// Print more about the actions of gotrace and the reasons of failures
     #[arg(short, long)]
     verbose: bool,
 }
 
-/// How much to see of a build
+/// Level of detail of a trace
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Detail {
-    /// Processes: what ran, with which arguments, how long, how it ended
+    /// Processes: programs, arguments, times and exit codes
     Process,
-    /// Also actions of the go command, phases of compiler and linker, garbage collections
+    /// Also actions of the go command, phases of compiler and linker, and garbage collections
     Phase,
-    /// Also the inputs of cache keys: why something was rebuilt
+    /// Also the inputs of cache keys: the reason why a package was rebuilt
     CacheKey,
 }
 
-/// What is asked for.
+/// The arguments of a trace.
 #[derive(Debug)]
 pub(super) struct TraceRequest {
     pub(super) command: Vec<OsString>,
@@ -58,12 +58,12 @@ pub(super) struct TraceRequest {
     /// A history to store the builds in.
     pub(super) store: Option<Place>,
     pub(super) report: report::Args,
-    /// Where a report without a file goes; `None`: nowhere.
+    /// The stream of a report without a file; `None` for no report.
     pub(super) stream: Option<Stream>,
     pub(super) trace: Args,
 }
 
-/// Files to be written.
+/// The output files.
 struct OutputFiles {
     report: Report,
     recording: Option<NewFile>,
@@ -97,7 +97,7 @@ fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
     let Some((name, args)) = request.command.split_first() else {
         anyhow::bail!("no command to run")
     };
-    // The process is made while there is one thread.
+    // Create the process while there is one thread.
     let held = Plan::new(name, args, caller.as_ref())?.hold()?;
     let mut signals = Signals::take()?;
     let source = match start(request, caller.as_ref(), &held) {
@@ -127,7 +127,7 @@ fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
             Ok(watched) => watched,
             Err(error) => {
                 log(format_args!(
-                    "following the command failed, it goes on untraced: {error}"
+                    "cannot follow the command, so it continues untraced: {error}"
                 ));
                 Watched {
                     status: running.wait()?,
@@ -135,7 +135,7 @@ fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
                 }
             }
         };
-    // From here on ^C ends gotrace.
+    // From here on, ^C ends gotrace.
     drop(signals);
     let shown = traced.map_or(Ok(()), |traced| {
         keep_recording(recorder, recording, &traced, request, caller.as_ref());
@@ -162,7 +162,7 @@ fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
     })
 }
 
-/// Makes the files before the command runs: a path that cannot be written should not be found out after half an hour.
+/// Creates the files before the command runs, because a path that cannot be written should be reported at once.
 fn prepare(request: &TraceRequest, caller: Option<&Caller>) -> anyhow::Result<OutputFiles> {
     let (report, mut errors) = request.report.prepare(caller);
     let recording = match request
@@ -214,7 +214,7 @@ fn start(request: &TraceRequest, caller: Option<&Caller>, held: &Held) -> anyhow
         trouble.iter().for_each(log);
         key
     } else {
-        // There will be no digests.
+        // This level of detail has no digests.
         digest_key::of_this_run()
     };
     let wanted = Wanted {
@@ -233,7 +233,7 @@ fn start(request: &TraceRequest, caller: Option<&Caller>, held: &Held) -> anyhow
     Ok(source)
 }
 
-/// Where the command would find its Go.
+/// Locations where the command would find its Go.
 pub(super) fn hint(program: Option<&OsString>, caller: Option<&Caller>) -> SearchHint {
     let variable = |name: &str| match caller {
         Some(caller) => caller.variable(name).map(OsStr::to_owned),
@@ -271,7 +271,7 @@ fn keep_recording(
         .map_err(anyhow::Error::from)
         .and_then(|n_events| file.keep(caller).map(|()| n_events));
     match kept {
-        // Without a report this is all there is to say.
+        // Without a report, this is the only message.
         Ok(n_events) if request.stream.is_none() => {
             let path = request.recording.as_deref().unwrap_or("".as_ref()).display();
             let (n_builds, n_lost) = (traced.trace.builds.len(), traced.trace.events.lost);
@@ -280,7 +280,7 @@ fn keep_recording(
             ));
         }
         Ok(_) => {}
-        Err(error) => log(format_args!("the recording is not kept: {error:#}")),
+        Err(error) => log(format_args!("cannot keep the recording: {error:#}")),
     }
 }
 
@@ -295,7 +295,7 @@ fn keep_builds(store: Option<&Place>, traced: &Traced, caller: Option<&Caller>) 
 fn log_caller(caller: &Caller, verbose: bool) {
     if !caller.is_recovered {
         log(
-            "the environment of the user who called sudo is not to be had: the command gets what sudo left of it",
+            "cannot read the environment of the user who called sudo, so the command gets only the part that sudo kept",
         );
     } else if verbose {
         log(format_args!(
@@ -325,13 +325,13 @@ fn log_unfinished(traced: &Traced) {
     }
     if traced.n_unread > 0 {
         log(format_args!(
-            "{} outputs were not read in time",
+            "{} outputs could not be read in time",
             traced.n_unread
         ));
     }
 }
 
-/// As shells have it.
+/// The exit code by the convention of shells.
 fn exit_code(status: Status) -> u8 {
     match status {
         Status::Code(code) => code,
