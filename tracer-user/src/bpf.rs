@@ -307,7 +307,7 @@ impl Tracer {
     }
 
     /// Detaches the probes of a file; does nothing if it is not probed. The breakpoints are removed at once. The kernel's wait after
-    /// that, some 60 ms, blocks no caller: an upgrade of a toolchain in place changes several files, and the next one is just as urgent.
+    /// that, some 60 ms, blocks no caller. An upgrade of a toolchain in place changes several files, and each one is urgent.
     pub fn detach(&mut self, target: u32) {
         if let Some(links) = self.probed.remove(target) {
             // If no thread can be started, the links are dropped here.

@@ -53,7 +53,7 @@ const OWN_FAILURE: u8 = 125;
     after_help = "Examples:\n  \
                   sudo gotrace run -- go build ./...\n  \
                   sudo gotrace install\n  \
-                                sudo gotrace record -o build.gotrace -- make release\n  \
+                  sudo gotrace record -o build.gotrace -- make release\n  \
                   gotrace replay build.gotrace\n  \
                   sudo gotrace doctor",
     subcommand_required = true,

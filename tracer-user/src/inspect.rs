@@ -1,9 +1,9 @@
 //! Opens files that a build wrote or names. gotrace runs as root, and the builder may be hostile.
 //!
-//! A path is resolved inside the builder's own root and mount namespace, magic links are never followed, and only regular files are
-//! opened. gotrace first opens the path with `O_PATH`, which has no effect on a device or FIFO, checks the file, and then opens it by
-//! its descriptor, without blocking. The decisive check is the owner of the file. When a builder swapped a path or a directory for a
-//! symlink during the opening, gotrace without this check read a secret in half of all tries; with it, in none of a million.
+//! A path is resolved inside the builder's own root and mount namespace. Magic links are never followed, and only regular files are
+//! opened. Opening has three steps: open the path with `O_PATH`, which has no effect on a device or FIFO; check the file; open it by
+//! its descriptor, without blocking. The decisive check is the owner of the file. A builder can swap a path or a directory for a symlink
+//! during the opening. Without this check, gotrace then read a secret in half of all tries; with it, in none of a million.
 //!
 //! This module reads only small texts. It passes an output to a child ([`ReaderSpawner`]): a sandboxed process for one file, which
 //! reads it under limits and identifies it.

@@ -149,7 +149,7 @@ pub fn uninstall(
         perform(
             &plan::uninstall_packaged(&layout, &found),
             request.dry_run,
-            tell,
+            print,
         )?;
         return Ok(());
     }

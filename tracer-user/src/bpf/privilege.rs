@@ -31,8 +31,8 @@ pub(super) fn missing() -> Vec<&'static str> {
 
 fn missing_of(effective: u64) -> Vec<&'static str> {
     let has = |bit: u32| effective >> bit & 1 == 1;
-    // CAP_SYS_ADMIN replaces both. On kernels without `uprobe_multi` links (before 6.6), the probes of a toolchain need CAP_SYS_ADMIN. There
-    // each probe is refused by itself, and everything else works.
+    // CAP_SYS_ADMIN replaces both. On kernels without `uprobe_multi` links (before 6.6), the probes of a toolchain need CAP_SYS_ADMIN.
+    // There each probe is refused by itself, and everything else works.
     if has(SYS_ADMIN) {
         return Vec::new();
     }

@@ -23,8 +23,8 @@ struct ProbedFiles {
     released: Released,
 }
 
-/// The map that marks a file as detached for the kernel side. A process that was followed by the probes of this file is then followed by
-/// those of another file with the same lower file, if one exists (`is_first_target` of `tracer-ebpf/src/call.rs`).
+/// The map that marks a file as detached for the kernel side. Another probed file may have the same lower file. Its probes then take
+/// over the processes of the detached file (`is_first_target` of `tracer-ebpf/src/call.rs`).
 pub(super) struct Released(Array<MapData, u64>);
 
 /// The links of one probed file.

@@ -19,7 +19,7 @@ use crate::history::Place;
                   SIGHUP reloads the configuration. SIGTERM and SIGINT stop the agent within five seconds; all ended builds are stored \
                   before.\n\n\
                   A flag overrides an environment variable, such as GOTRACE_KEEP_DAYS for --keep-days, which overrides the \
-                  configuration file. `gotrace config example` prints a file."
+                  configuration file. `gotrace config example` prints a file.",
     before_help = "Examples:\n  sudo gotrace agent\n  \
                    sudo gotrace agent --store /srv/gotrace/history.db --keep-days 30 --keep-megabytes 500"
 )]

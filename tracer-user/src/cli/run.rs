@@ -20,7 +20,7 @@ use crate::history::Place;
                    sudo gotrace run --format json -o build.json -- make release\n  \
                    sudo gotrace run --metrics /var/lib/node_exporter/gotrace.prom --quiet -- go test ./...",
     after_long_help = format!("Exit code: that of the command; 128+N if signal N ended it; 126 if it cannot be executed, 127 if it does \
-                       not exist; 125 if gotrace failed before. With --strict, errors of tracing are failures too. {SETUP_EXIT_CODES}")
+                       not exist; 125 if gotrace failed before. With --strict, a failure to trace is an error too. {SETUP_EXIT_CODES}")
 )]
 pub(super) struct Args {
     #[command(flatten)]

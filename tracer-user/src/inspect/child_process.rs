@@ -143,7 +143,8 @@ impl ReaderSpawner {
         if received.is_err() {
             child.kill();
         } else {
-            // The child has closed its end, or the kernel did during its exit. If hundreds of processes want the CPU, the exit takes seconds.
+            // The child has closed its end, or the kernel did during its exit. Under a load of hundreds of processes,
+            // the exit takes seconds.
             timeout = timeout.max(until.saturating_duration_since(Instant::now()));
         }
         let ending = self.end(child, Instant::now() + timeout);

@@ -9,7 +9,7 @@ pub(super) fn sigpipe_was_ignored() -> bool {
     SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
 }
 
-/// The dynamic linker and musl's start code call this before `main`, and thus before std's start code, which overwrites the disposition
+/// The dynamic linker and musl's start code call this before `main`, and thus before std's start code. std overwrites the disposition
 /// without saving it (rust-lang/rust#97889 would make this unnecessary).
 #[used]
 #[unsafe(link_section = ".init_array")]

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-/// Signals that end a program or have a program-defined meaning, and the suspend key. gotrace stops only after the command has stopped:
-/// otherwise a shell would take the terminal back while the command may still read a key from it.
+/// Signals that end a program or have a program-defined meaning, and the suspend key. gotrace stops only after the command has stopped.
+/// Otherwise a shell would take the terminal back while the command may still read a key from it.
 const TAKEN: [i32; 8] = [
     libc::SIGTSTP,
     libc::SIGHUP,
