@@ -33,11 +33,11 @@ use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError, describe};
-pub use probed::Probed;
-use probed::{FileLinks, ProbedFile, Released};
 pub use object::digest as object_digest;
 use perf::Cookies;
 use pinned::Pins;
+pub use probed::Probed;
+use probed::{FileLinks, ProbedFile, Released};
 pub use ring::Ring;
 use skipped::Skipped;
 

@@ -119,7 +119,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     match cli.command {
         Command::Run(args) => run::execute(args),
         Command::Record(args) => record::execute(args),
-        Command::Agent(agent) => exit_code(agent::execute(&agent, args.into_iter().skip(2).collect())),
+        Command::Agent(agent) => {
+            exit_code(agent::execute(&agent, args.into_iter().skip(2).collect()))
+        }
         Command::KeepBuilds(args) => agent::execute_keeper(&args),
         Command::Config(args) => exit_code(config::execute(&args)),
         Command::Replay(args) => exit_code(replay::execute(&args)),
@@ -218,7 +220,10 @@ mod tests {
     #[test]
     fn the_command_of_the_reader_exists_and_is_hidden() {
         let word = crate::inspect::child::WORD;
-        assert!(matches!(check(&[word, "1", "ab"]), Ok(Command::ReadOutput(_))));
+        assert!(matches!(
+            check(&[word, "1", "ab"]),
+            Ok(Command::ReadOutput(_))
+        ));
         assert!(!Cli::command().render_long_help().to_string().contains(word));
     }
 

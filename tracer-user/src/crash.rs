@@ -22,8 +22,8 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
     let location = panic
         .location()
         .map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
-    let message =
-        literal(panic.payload()).unwrap_or("(message omitted, because it may contain text of a build)");
+    let message = literal(panic.payload())
+        .unwrap_or("(message omitted, because it may contain text of a build)");
     let mut report = format!("gotrace: internal error at {location}: {message}");
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {

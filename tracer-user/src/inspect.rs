@@ -8,12 +8,12 @@
 //! This module reads only small texts. It passes an output to a child ([`ReaderSpawner`]): a sandboxed process for one file, which
 //! reads it under limits and identifies it.
 
-mod child_process;
 mod anatomy;
 mod answer;
 mod artifact;
 pub mod checkout;
 pub mod child;
+mod child_process;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -32,10 +32,10 @@ use thiserror::Error;
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Anatomy, Artifact, ProcKey};
 
-pub use self::child_process::{ReaderSpawner, ReaderError};
 use self::answer::Found;
 use self::child::Task;
 pub use self::child::{CPU_SECONDS as READER_CPU_SECONDS, MEMORY as READER_MEMORY};
+pub use self::child_process::{ReaderError, ReaderSpawner};
 use crate::proc;
 
 /// Maximum size of a settings or argument file.
@@ -190,10 +190,7 @@ impl Root {
     /// A root as on a kernel that does not report the mount.
     #[cfg(test)]
     pub(crate) fn without_id(self) -> Self {
-        Self {
-            id: None,
-            ..self
-        }
+        Self { id: None, ..self }
     }
 
     /// The owner of this user's files below this root.

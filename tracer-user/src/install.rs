@@ -47,7 +47,11 @@ pub struct SharedFile {
 }
 
 /// Installs all files, starts the service, and waits until it traces builds.
-pub fn install(request: &InstallRequest, shared_files: Vec<SharedFile>, print: fn(&str)) -> anyhow::Result<()> {
+pub fn install(
+    request: &InstallRequest,
+    shared_files: Vec<SharedFile>,
+    print: fn(&str),
+) -> anyhow::Result<()> {
     let mut layout = Layout::new(request.root.as_deref(), &request.prefix)?;
     let is_staged = request.root.is_some();
     let may_touch = !is_staged && !request.dry_run;

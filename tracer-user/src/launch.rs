@@ -31,6 +31,7 @@ pub struct Plan {
 }
 
 /// A process that has not executed its command yet. It waits for [`Held::release`]; without a release, it ends.
+#[derive(Debug)]
 pub struct Held {
     name: OsString,
     pid: Pid,

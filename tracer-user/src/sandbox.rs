@@ -8,9 +8,9 @@
 //! its version.
 
 mod filter;
+mod status;
 #[cfg(test)]
 mod tests;
-mod status;
 
 use std::io;
 

@@ -82,7 +82,11 @@ pub struct RequestError {
 
 impl CiJob {
     /// Returns the builds of the job, in order of their start. Fails after `timeout`.
-    pub fn builds(&self, address: SocketAddr, timeout: Duration) -> Result<Vec<ListedBuild>, RequestError> {
+    pub fn builds(
+        &self,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Result<Vec<ListedBuild>, RequestError> {
         let client: ureq::Agent = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
             .proxy(None)

@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tempfile::TempDir;
 use tests::gotrace;
 use tracer_core::event::{Artifact, Ktime, ProcKey, Tgid};
-use tracer_user::inspect::{ReaderSpawner, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
+use tracer_user::inspect::{OUTPUT_LIMIT, Opened, Reader, ReaderSpawner, Refused, Root};
 
 /// Much longer than opening takes, and shorter than the kernel's lease timeout (45 s).
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -74,7 +74,10 @@ fn one_command_installs_a_service_with_five_capabilities_and_another_removes_it(
     found(&machine, "gotrace", "first");
 
     let (_, printed) = machine.succeed(["gotrace", "uninstall"]);
-    assert!(printed.contains("and /var/lib/gotrace: `gotrace uninstall --purge` removes them too"), "{printed}");
+    assert!(
+        printed.contains("and /var/lib/gotrace: `gotrace uninstall --purge` removes them too"),
+        "{printed}"
+    );
     for path in [
         "bin/gotrace",
         "lib/systemd/system/gotrace.service",

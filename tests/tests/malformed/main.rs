@@ -17,7 +17,7 @@ use tests::figures::print_figure;
 use tests::gotrace;
 use tracer_binary::artifact::identify;
 use tracer_binary::{Analysis, Options, analyze};
-use tracer_user::inspect::{ReaderSpawner, OUTPUT_LIMIT, Reader, Root};
+use tracer_user::inspect::{OUTPUT_LIMIT, Reader, ReaderSpawner, Root};
 
 use self::crafted_file::CraftedFile;
 

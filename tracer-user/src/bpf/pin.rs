@@ -52,6 +52,7 @@ pub struct PinDir {
 }
 
 /// A set. A clone refers to the same set, and keeps the current name for its error messages.
+#[derive(Clone, Debug)]
 pub(super) struct PinSet {
     dir: Arc<OwnedFd>,
     name: String,
@@ -75,8 +76,12 @@ impl PinDir {
         }
         let dir = open_dir(CWD, path).map_err(|it| fail("open the directory", it))?;
         check(&dir).map_err(|it| fail("pin BPF objects in", it))?;
-        flock(&dir, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|it| fail("lock the directory, because another agent uses it:", it.into()))?;
+        flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|it| {
+            fail(
+                "lock the directory, because another agent uses it:",
+                it.into(),
+            )
+        })?;
         Ok(Self {
             dir,
             path: path.to_owned(),

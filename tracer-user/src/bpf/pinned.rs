@@ -21,8 +21,8 @@ use zerocopy::IntoBytes as _;
 
 use super::pin::{PinDir, PinError, PinSet};
 use super::{
-    Call, Config, FileLinks, ProbedFile, Probed, Released, Rename, Ring, SetupError, Table, Tracer, hook,
-    load_object, multi, object, offsets, perf, skipped::Skipped,
+    Call, Config, FileLinks, Probed, ProbedFile, Released, Rename, Ring, SetupError, Table, Tracer,
+    hook, load_object, multi, object, offsets, perf, skipped::Skipped,
 };
 
 /// Maps that a takeover needs, or that a program needs when it is loaded again.
@@ -142,7 +142,10 @@ impl Tracer {
         let notes = if rename.is_some() {
             Vec::new()
         } else {
-            vec!["renames are not observed, because the previous agent did not observe them".to_owned()]
+            vec![
+                "renames are not observed, because the previous agent did not observe them"
+                    .to_owned(),
+            ]
         };
         let mut tracer = Self {
             call,

@@ -86,7 +86,10 @@ impl Skipped {
     pub(super) fn n(&self, kind: Kind) -> u64 {
         let programs = self.0.iter().find(|(its, _)| *its == kind);
         programs.map_or(0, |(_, programs)| {
-            lost(programs.primary.n(), programs.backup.as_ref().map(NamedProgram::n))
+            lost(
+                programs.primary.n(),
+                programs.backup.as_ref().map(NamedProgram::n),
+            )
         })
     }
 }

@@ -22,7 +22,9 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Check whether the agent accepts a configuration file; exit with 2 if not
-    #[command(before_help = "Examples:\n  gotrace config check\n  gotrace config check ./gotrace.toml")]
+    #[command(
+        before_help = "Examples:\n  gotrace config check\n  gotrace config check ./gotrace.toml"
+    )]
     Check {
         /// File to check [default: /etc/gotrace/gotrace.toml]
         #[arg(value_name = "FILE", env = "GOTRACE_CONFIG", hide_env = true)]

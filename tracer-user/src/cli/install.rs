@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{Cli, FINE, log};
-use crate::install::{self, SharedFile, InstallRequest};
+use crate::install::{self, InstallRequest, SharedFile};
 
 /// Install gotrace as a service that traces every build on this machine
 #[derive(Debug, clap::Args)]
@@ -113,7 +113,11 @@ fn pages(command: &Command, name: &str, shared_files: &mut Vec<SharedFile>) -> a
         content,
     });
     for command in command.get_subcommands().filter(|it| !it.is_hide_set()) {
-        pages(command, &format!("{name}-{}", command.get_name()), shared_files)?;
+        pages(
+            command,
+            &format!("{name}-{}", command.get_name()),
+            shared_files,
+        )?;
     }
     Ok(())
 }

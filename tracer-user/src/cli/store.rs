@@ -44,7 +44,9 @@ enum StoreCommand {
         store: StoreArgs,
     },
     /// Create or upgrade the tables
-    #[command(before_help = "Examples:\n  gotrace store prepare 'postgres://owner@db.example/history?sslmode=verify-full'")]
+    #[command(
+        before_help = "Examples:\n  gotrace store prepare 'postgres://owner@db.example/history?sslmode=verify-full'"
+    )]
     Prepare {
         #[arg(
             value_name = "ADDRESS",
@@ -53,7 +55,9 @@ enum StoreCommand {
         place: Place,
     },
     /// Print the SQL statements that `prepare` runs on an empty database
-    #[command(before_help = "Examples:\n  gotrace store schema | psql --set ON_ERROR_STOP=1 history")]
+    #[command(
+        before_help = "Examples:\n  gotrace store schema | psql --set ON_ERROR_STOP=1 history"
+    )]
     Schema,
 }
 
@@ -66,7 +70,9 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         }
         StoreCommand::Prepare { place } => {
             let Place::Central(address) = place else {
-                bail!("cannot prepare {place}: only a central history is prepared (postgres://...)");
+                bail!(
+                    "cannot prepare {place}: only a central history is prepared (postgres://...)"
+                );
             };
             central::prepare(address)?;
             log(format_args!("prepared the history {address}"));

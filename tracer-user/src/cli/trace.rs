@@ -273,7 +273,11 @@ fn keep_recording(
     match kept {
         // Without a report, this is the only message.
         Ok(n_events) if request.stream.is_none() => {
-            let path = request.recording.as_deref().unwrap_or("".as_ref()).display();
+            let path = request
+                .recording
+                .as_deref()
+                .unwrap_or("".as_ref())
+                .display();
             let (n_builds, n_lost) = (traced.trace.builds.len(), traced.trace.events.lost);
             log(format_args!(
                 "recorded {n_events} events of {n_builds} builds to {path} ({n_lost} lost)"

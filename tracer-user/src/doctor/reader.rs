@@ -1,7 +1,7 @@
 //! Checks the sandbox of the process that reads outputs: starts such a process without a file, and reads the restrictions it reports.
 
 use super::Check;
-use crate::inspect::{ReaderSpawner, READER_CPU_SECONDS, READER_MEMORY};
+use crate::inspect::{READER_CPU_SECONDS, READER_MEMORY, ReaderSpawner};
 use crate::sandbox::Restrictions;
 
 const NAME: &str = "reader";

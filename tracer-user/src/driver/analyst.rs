@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact};
 
 use super::line::Line;
-use crate::inspect::{ReaderSpawner, FileOwner, Opened};
+use crate::inspect::{FileOwner, Opened, ReaderSpawner};
 
 /// Files that wait at most.
 const QUEUE: usize = 64;

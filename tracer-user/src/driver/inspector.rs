@@ -21,7 +21,7 @@ use super::analyst::{Analyst, Counts, Found, Shared};
 use super::bell::{Bell, Mouth};
 use super::line::Line;
 use crate::clock;
-use crate::inspect::{self, ReaderSpawner, FileOwner, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
+use crate::inspect::{self, FileOwner, OUTPUT_LIMIT, Opened, Reader, ReaderSpawner, Refused, Root};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
 const QUEUE: usize = 4096;

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn as_many_are_open_as_there_may_be() {
-        let unlike = || Root::own().unwrap().nowhere();
+        let unlike = || Root::own().unwrap().without_id();
         let mut roots = Roots::default();
         let open: Vec<Arc<Root>> = (0..OPEN_MAX)
             .map(|_| roots.shared(unlike()).unwrap())

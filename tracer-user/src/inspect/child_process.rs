@@ -29,7 +29,7 @@ use crate::sandbox::Restrictions;
 
 mod wait;
 
-use self::wait::{ReaderChild, Ending};
+use self::wait::{Ending, ReaderChild};
 
 /// Maximum time for one file, including the start of its child.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -135,7 +135,9 @@ impl ReaderSpawner {
     fn answer(&self, file: &File, size: u64, task: &Task) -> Result<Answer, ReaderError> {
         let until = Instant::now() + self.timeout;
         self.reap_earlier()?;
-        let (pipe, child) = self.start(file, size, task).map_err(ReaderError::Unstarted)?;
+        let (pipe, child) = self
+            .start(file, size, task)
+            .map_err(ReaderError::Unstarted)?;
         let received = read_answer(&pipe, until);
         // Later output of the child is discarded.
         drop(pipe);

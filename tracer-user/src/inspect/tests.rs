@@ -284,14 +284,20 @@ fn a_failed_child_is_reported_by_class_and_counted() {
             1006,
             "its reader was killed by SIGKILL, which the kernel sends if memory is short",
         ),
-        (1007, "its reader made a forbidden system call and was killed"),
+        (
+            1007,
+            "its reader made a forbidden system call and was killed",
+        ),
     ]) {
         assert_eq!(read(&spawner, size), Err(why.to_owned()), "{size}");
         assert_eq!(spawner.n_lost(), n);
         assert_eq!(read(&spawner, 3).unwrap().size, 3);
     }
     let changed = read(&spawner, 1008).unwrap_err();
-    assert_eq!(changed, "it changed while it was read", "its answer is read");
+    assert_eq!(
+        changed, "it changed while it was read",
+        "its answer is read"
+    );
     let hurried = ReaderSpawner::own()
         .unwrap()
         .with_timeout(Duration::from_millis(200));

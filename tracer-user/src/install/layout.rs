@@ -23,7 +23,10 @@ pub struct Layout {
 impl Layout {
     pub fn new(root: Option<&Path>, prefix: &Path) -> anyhow::Result<Self> {
         if !prefix.is_absolute() {
-            bail!("--prefix {} is not absolute: give an absolute path", prefix.display());
+            bail!(
+                "--prefix {} is not absolute: give an absolute path",
+                prefix.display()
+            );
         }
         Ok(Self {
             root: root.unwrap_or(Path::new("/")).to_owned(),

@@ -13,8 +13,8 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::Outcome;
-use crate::launch::caller::{Caller, Identity};
 use crate::atomic_file::{Durability, replace};
+use crate::launch::caller::{Caller, Identity};
 
 const VARIABLE: &str = "ACTIONS_RUNNER_HOOK_JOB_COMPLETED";
 /// The file with a runner's environment.
@@ -135,7 +135,10 @@ fn read(path: &Path) -> anyhow::Result<(String, Mode)> {
     };
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > LIMIT {
-        bail!("{} is not a regular file of at most {LIMIT} bytes", path.display());
+        bail!(
+            "{} is not a regular file of at most {LIMIT} bytes",
+            path.display()
+        );
     }
     let mut text = String::new();
     file.take(LIMIT).read_to_string(&mut text)?;

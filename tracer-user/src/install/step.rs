@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::layout::UNIT;
-use super::{SharedFile, Outcome, machine, runner};
+use super::{Outcome, SharedFile, machine, runner};
 use crate::atomic_file::{Durability, replace};
 
 /// A change of the machine.

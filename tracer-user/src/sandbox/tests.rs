@@ -25,7 +25,7 @@ extern "C" fn perhaps_be_a_child() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let code = match args.as_slice() {
         [child::WORD, size] => {
-            crate::inspect::mischief(size);
+            crate::inspect::misbehave(size);
             child::run(&Task::Identity, size.parse().unwrap()).into()
         }
         [child::WORD, size, sha256] => {

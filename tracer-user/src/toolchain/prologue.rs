@@ -204,16 +204,13 @@ mod tests {
 
     #[test]
     fn a_function_with_an_unknown_instruction_is_not_probed() {
-        let site = site(
+        let found = site(
             Machine::X86_64,
             &[0x49, 0x3b, 0x66, 0x10, 0x76, 0x2c, 0xcc, 0x90],
         );
         assert_eq!(
-            site,
-            Err(
-                "unknown instruction after its stack check, at +6 (cc 90)"
-                    .to_owned()
-            )
+            found,
+            Err("unknown instruction after its stack check, at +6 (cc 90)".to_owned())
         );
         // A frame on arm64 that is so large that its size needs a register.
         let large = [0x90, 0x0b, 0x40, 0xf9, 0x1b, 0xf2, 0x83, 0xd2];

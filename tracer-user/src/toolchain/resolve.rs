@@ -45,10 +45,7 @@ pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
         );
     };
     let Some(functions) = Functions::parse(&elf, &bytes) else {
-        return refuse_all(
-            &wanted,
-            "the file's .gopclntab has an unknown layout",
-        );
+        return refuse_all(&wanted, "the file's .gopclntab has an unknown layout");
     };
     let names: Vec<&str> = wanted
         .iter()

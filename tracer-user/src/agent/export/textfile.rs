@@ -16,8 +16,8 @@ use serde::Deserialize;
 use super::Counts;
 use super::worker::{Jobs, Next, Worker};
 use crate::agent::metrics::{Format, Metrics};
-use crate::clock;
 use crate::atomic_file::{Durability, replace};
+use crate::clock;
 
 const NAME: &str = "gotrace.prom";
 /// The collector runs as a user of its own.

@@ -31,7 +31,12 @@ pub(in crate::cli) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
             limit::FILE
         );
     }
-    let size = usize::try_from(size).with_context(|| format!("cannot read {}: it does not fit into memory", path.display()))?;
+    let size = usize::try_from(size).with_context(|| {
+        format!(
+            "cannot read {}: it does not fit into memory",
+            path.display()
+        )
+    })?;
     // Check first, because the allocation below cannot return an error.
     Vec::<u8>::new()
         .try_reserve_exact(size)
