@@ -83,7 +83,7 @@ enum Command {
     Uninstall(install::UninstallArgs),
     #[command(hide = true)]
     KeepBuilds(agent::Args),
-    #[command(hide = true)]
+    #[command(name = "itself", hide = true)]
     SelfTestChild(self_test_child::Args),
     #[command(hide = true)]
     ReadOutput(read_output::Args),
