@@ -226,8 +226,8 @@ impl Root {
         reader: Reader,
         limit: u64,
     ) -> Result<Opened, Refused> {
-        let place = found.map_err(|errno| Refused::Open(errno.into()))?;
-        let file = open_place(&place, |stat| judge(stat, reader, limit))?;
+        let path_fd = found.map_err(|errno| Refused::Open(errno.into()))?;
+        let file = open_checked(&path_fd, |stat| check_stat(stat, reader, limit))?;
         let metadata = file.metadata().map_err(Refused::Read)?;
         Ok(Opened {
             size: metadata.len(),
@@ -239,8 +239,8 @@ impl Root {
     /// The same as [`open_program`], below this root.
     pub fn open_program(&self, path: &Path) -> Result<File, Refused> {
         let inside = path.strip_prefix("/").map_err(|_| Refused::Relative)?;
-        let place = self.find(inside, ResolveFlags::empty());
-        open_any(&place.map_err(|errno| Refused::Open(errno.into()))?)
+        let path_fd = self.find(inside, ResolveFlags::empty());
+        open_any(&path_fd.map_err(|errno| Refused::Open(errno.into()))?)
     }
 
     fn find(&self, inside: &Path, more: ResolveFlags) -> Result<OwnedFd, Errno> {
@@ -265,13 +265,13 @@ impl RootId {
 
 /// Opens a program of any owner, to check whether it is a Go tool. gotrace only reports the result of this check and the version.
 pub fn open_program(path: &Path) -> Result<File, Refused> {
-    let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    let path_fd = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Refused::Open(errno.into()))?;
-    open_any(&place)
+    open_any(&path_fd)
 }
 
-fn open_any(place: &OwnedFd) -> Result<File, Refused> {
-    open_place(place, |stat| {
+fn open_any(path_fd: &OwnedFd) -> Result<File, Refused> {
+    open_checked(path_fd, |stat| {
         if is_file(stat) {
             Ok(())
         } else {
@@ -281,18 +281,18 @@ fn open_any(place: &OwnedFd) -> Result<File, Refused> {
 }
 
 /// Opens the file of an `O_PATH` descriptor for reading, if the check accepts it.
-fn open_place(
-    place: &OwnedFd,
-    judge: impl FnOnce(&Stat) -> Result<(), Refused>,
+fn open_checked(
+    path_fd: &OwnedFd,
+    check_stat: impl FnOnce(&Stat) -> Result<(), Refused>,
 ) -> Result<File, Refused> {
-    let stat = fstat(place).map_err(|errno| Refused::Open(errno.into()))?;
-    judge(&stat)?;
+    let stat = fstat(path_fd).map_err(|errno| Refused::Open(errno.into()))?;
+    check_stat(&stat)?;
     // The descriptor refers to the checked file, regardless of its current path. NONBLOCK: if the builder holds a lease on the file,
     // the call fails at once instead of blocking.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = openat(
         CWD,
-        format!("/proc/self/fd/{}", place.as_raw_fd()),
+        format!("/proc/self/fd/{}", path_fd.as_raw_fd()),
         flags,
         Mode::empty(),
     );
@@ -304,7 +304,7 @@ fn is_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode).is_file()
 }
 
-fn judge(stat: &Stat, reader: Reader, limit: u64) -> Result<(), Refused> {
+fn check_stat(stat: &Stat, reader: Reader, limit: u64) -> Result<(), Refused> {
     if !is_file(stat) {
         return Err(Refused::Special);
     }

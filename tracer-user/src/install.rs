@@ -86,7 +86,7 @@ pub fn install(
     };
     let runners = Runners {
         known: recorded(&layout)?,
-        wanted: wanted(request, &layout)?,
+        new: requested_runners(request, &layout)?,
     };
     let steps = if is_packaged {
         plan::install_packaged(&layout, facts, &runners)
@@ -101,7 +101,7 @@ pub fn install(
     };
     perform(&steps, request.dry_run, print)
         .context("the installation is incomplete: fix this error and install again, or run `gotrace uninstall`")?;
-    if !runners.wanted.is_empty() && !request.dry_run {
+    if !runners.new.is_empty() && !request.dry_run {
         print("restart the service of each runner to apply this");
     }
     if is_packaged {
@@ -186,7 +186,7 @@ fn recorded(layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Runners to configure.
-fn wanted(request: &InstallRequest, layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
+fn requested_runners(request: &InstallRequest, layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
     let Some(named) = &request.runners else {
         return Ok(Vec::new());
     };

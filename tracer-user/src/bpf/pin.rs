@@ -57,7 +57,7 @@ pub(super) struct PinSet {
     dir: Arc<OwnedFd>,
     name: String,
     /// The parent directory, for error messages.
-    place: PathBuf,
+    parent: PathBuf,
 }
 
 impl PinDir {
@@ -112,7 +112,7 @@ impl PinDir {
         Ok(PinSet {
             dir: Arc::new(dir),
             name: name.to_owned(),
-            place: self.path.clone(),
+            parent: self.path.clone(),
         })
     }
 
@@ -179,8 +179,8 @@ impl PinDir {
 }
 
 /// Announces that another agent takes over: the owner of the directory then leaves everything attached when it ends.
-pub fn announce_upgrade(place: &Path) -> io::Result<()> {
-    let path = place.join(UPGRADE);
+pub fn announce_upgrade(dir: &Path) -> io::Result<()> {
+    let path = dir.join(UPGRADE);
     // An older, unused announcement has expired.
     match std::fs::remove_dir(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -244,7 +244,7 @@ impl PinSet {
     pub(super) fn error(&self, what: &'static str, name: &str, source: io::Error) -> PinError {
         PinError {
             what,
-            path: self.place.join(&self.name).join(name),
+            path: self.parent.join(&self.name).join(name),
             source,
         }
     }

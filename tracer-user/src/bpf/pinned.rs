@@ -48,7 +48,7 @@ const FILE: &str = "file-";
 
 /// The set in which a tracer is pinned.
 pub(super) struct Pins {
-    place: Arc<PinDir>,
+    dir: Arc<PinDir>,
     set: PinSet,
 }
 
@@ -63,15 +63,15 @@ impl Tracer {
     pub fn load_pinned(
         config: &Config,
         table: &Table<'_>,
-        place: &Arc<PinDir>,
+        dir: &Arc<PinDir>,
     ) -> Result<(Self, Ring), SetupError> {
-        let set = place.begin().map_err(SetupError::Pin)?;
+        let set = dir.begin().map_err(SetupError::Pin)?;
         if !aya::features().bpf_perf_link() {
             let source = io::Error::other("a kernel before Linux 5.15 cannot pin these links");
             return Err(SetupError::Pin(set.error("pin", LINK, source)));
         }
         let pins = Pins {
-            place: Arc::clone(place),
+            dir: Arc::clone(dir),
             set,
         };
         Self::load_into(*config, table, Some(pins))
@@ -79,16 +79,16 @@ impl Tracer {
 
     /// Publishes this set and removes all other sets, which detaches their programs.
     pub fn publish(&mut self, table: &Table<'_>) -> Result<(), PinError> {
-        let Some(Pins { place, set }) = self.pins.take() else {
+        let Some(Pins { dir, set }) = self.pins.take() else {
             return Ok(());
         };
         let now = clock_gettime(ClockId::Boottime);
         let name = format!("{}-{:x}-{:x}", prefix(table), now.tv_sec, now.tv_nsec);
-        let set = place.complete(set, name)?;
-        let others = place.sets();
+        let set = dir.complete(set, name)?;
+        let others = dir.sets();
         let mut others = others.iter().filter(|it| *it != set.name());
-        let removed = others.try_for_each(|it| place.remove(it));
-        self.pins = Some(Pins { place, set });
+        let removed = others.try_for_each(|it| dir.remove(it));
+        self.pins = Some(Pins { dir, set });
         removed
     }
 
@@ -97,16 +97,16 @@ impl Tracer {
     pub fn adopt(
         config: &Config,
         table: &Table<'_>,
-        place: &Arc<PinDir>,
+        dir: &Arc<PinDir>,
     ) -> Result<Option<(Self, Ring)>, SetupError> {
         let prefix = prefix(table);
-        let sets = place.sets();
+        let sets = dir.sets();
         let matching = sets.iter().find(|it| it.starts_with(&prefix));
         matching
             .map(|name| {
-                let place = Arc::clone(place);
-                let set = place.set(name).map_err(SetupError::Pin)?;
-                let pins = Pins { place, set };
+                let dir = Arc::clone(dir);
+                let set = dir.set(name).map_err(SetupError::Pin)?;
+                let pins = Pins { dir, set };
                 let call = pins.call(*config)?;
                 let (mut tracer, ring) = Self::adopt_set(pins, call).map_err(SetupError::Pin)?;
                 tracer
@@ -118,7 +118,7 @@ impl Tracer {
     }
 
     fn adopt_set(pins: Pins, call: Call) -> Result<(Self, Ring), PinError> {
-        let Pins { place: _, set } = &pins;
+        let Pins { dir: _, set } = &pins;
         let ring = Ring::new(Map::RingBuf(pins.map(map::EVENTS)?));
         let ours = HashMap::try_from(Map::HashMap(pins.map(map::OURS)?));
         let detail = Array::try_from(Map::Array(pins.map(map::DETAIL)?));
@@ -189,7 +189,7 @@ impl Tracer {
 
     /// Detaches the files that the caller did not take over.
     pub fn release_abandoned(&mut self) {
-        let Some(Pins { place: _, set }) = &self.pins else {
+        let Some(Pins { dir: _, set }) = &self.pins else {
             return;
         };
         for name in set.names() {
@@ -223,7 +223,7 @@ impl Tracer {
     pub fn is_upgrade_announced(&self) -> bool {
         self.pins
             .as_ref()
-            .is_some_and(|it| it.place.is_upgrade_announced())
+            .is_some_and(|it| it.dir.is_upgrade_announced())
     }
 
     /// Ends, but leaves the pinned objects attached.
@@ -233,7 +233,7 @@ impl Tracer {
 
     /// Pins programs and links, if this tracer is a pinned one.
     pub(super) fn pin_programs(&mut self) -> Result<(), PinError> {
-        let Some(Pins { place: _, set }) = &self.pins else {
+        let Some(Pins { dir: _, set }) = &self.pins else {
             return Ok(());
         };
         for (name, program) in self.skipped.programs() {
@@ -326,10 +326,10 @@ impl Pins {
 
     /// Unpins everything.
     pub(super) fn remove(self) {
-        let Self { place, set } = self;
+        let Self { dir, set } = self;
         // `gotrace doctor` and the next agent find anything that cannot be removed.
-        let _left = place.remove(set.name());
-        place.abandon();
+        let _left = dir.remove(set.name());
+        dir.abandon();
     }
 
     fn map(&self, name: &'static str) -> Result<MapData, PinError> {

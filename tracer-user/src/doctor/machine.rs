@@ -32,31 +32,31 @@ pub(super) fn checks() -> Vec<Check> {
 }
 
 /// Checks for pinned objects without an agent. Pinned objects never expire in the kernel.
-fn pinned(place: &Path) -> Check {
+fn pinned(dir: &Path) -> Check {
     let is_set = |entry: io::Result<fs::DirEntry>| {
         entry.is_ok_and(|it| it.file_name().as_bytes().starts_with(b"set-"))
     };
-    let entries = match fs::read_dir(place) {
+    let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Check::fine("pinned", "no pinned programs without an agent");
         }
         Err(error) => {
-            let found = format!("cannot read {}: {error}", place.display());
+            let found = format!("cannot read {}: {error}", dir.display());
             return Check::fine("pinned", found);
         }
     };
     let has_sets = entries.into_iter().any(is_set);
-    match PinDir::is_taken(place) {
+    match PinDir::is_taken(dir) {
         Ok(false) if has_sets => Check::limited(
             "pinned",
             format!(
                 "{} contains attached programs and probes of an agent that has ended, and no process reads their records",
-                place.display()
+                dir.display()
             ),
             format!(
                 "start the service again (systemctl start gotrace), or remove them: sudo rm -r {}",
-                place.display()
+                dir.display()
             ),
         ),
         Ok(_) | Err(_) => Check::fine("pinned", "no pinned programs without an agent"),
@@ -227,21 +227,21 @@ mod tests {
     #[test]
     fn a_set_without_an_agent_is_reported_with_advice() {
         let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("gotrace");
-        assert_eq!(pinned(&place).verdict, Verdict::Fine);
-        fs::create_dir(&place).unwrap();
+        let path = dir.path().join("gotrace");
+        assert_eq!(pinned(&path).verdict, Verdict::Fine);
+        fs::create_dir(&path).unwrap();
         // An agent that ended normally leaves at most the directory.
-        assert_eq!(pinned(&place).verdict, Verdict::Fine);
-        fs::create_dir(place.join("set-1")).unwrap();
-        let stale = pinned(&place);
+        assert_eq!(pinned(&path).verdict, Verdict::Fine);
+        fs::create_dir(path.join("set-1")).unwrap();
+        let stale = pinned(&path);
         assert_eq!(stale.verdict, Verdict::Limited);
         let advice = stale.advice.unwrap();
-        assert!(advice.ends_with(&format!("sudo rm -r {}", place.display())));
-        let agent = fs::File::open(&place).unwrap();
+        assert!(advice.ends_with(&format!("sudo rm -r {}", path.display())));
+        let agent = fs::File::open(&path).unwrap();
         flock(&agent, FlockOperation::LockExclusive).unwrap();
-        assert_eq!(pinned(&place).verdict, Verdict::Fine);
+        assert_eq!(pinned(&path).verdict, Verdict::Fine);
         drop(agent);
-        assert_eq!(pinned(&place).verdict, Verdict::Limited);
+        assert_eq!(pinned(&path).verdict, Verdict::Limited);
     }
 
     #[test]

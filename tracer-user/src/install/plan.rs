@@ -39,7 +39,7 @@ pub(super) struct Runners {
     /// Configured by an earlier call.
     pub(super) known: Vec<PathBuf>,
     /// To be configured.
-    pub(super) wanted: Vec<PathBuf>,
+    pub(super) new: Vec<PathBuf>,
 }
 
 pub(super) fn install(
@@ -110,8 +110,8 @@ fn attach_privilege(layout: &Layout, privilege: AttachPrivilege) -> Step {
 
 /// Writes the list of runners before configuring them: a runner whose script is missing fails every job.
 fn hooks(layout: &Layout, runners: &Runners) -> Vec<Step> {
-    let Runners { known, wanted } = runners;
-    let mut all: Vec<&PathBuf> = known.iter().chain(wanted).collect();
+    let Runners { known, new } = runners;
+    let mut all: Vec<&PathBuf> = known.iter().chain(new).collect();
     all.sort();
     all.dedup();
     if all.is_empty() {
@@ -134,7 +134,7 @@ fn hooks(layout: &Layout, runners: &Runners) -> Vec<Step> {
         write(layout.hook(), 0o755, script),
         write(layout.runners(), 0o644, list),
     ];
-    steps.extend(wanted.iter().map(|runner| Step::Hook {
+    steps.extend(new.iter().map(|runner| Step::Hook {
         runner: runner.clone(),
         script: layout.hook_path(),
     }));
@@ -241,7 +241,7 @@ mod tests {
         };
         let runners = Runners {
             known: vec!["/srv/runner".into()],
-            wanted: vec!["/home/ci/actions-runner".into()],
+            new: vec!["/home/ci/actions-runner".into()],
         };
         let steps = install(
             &layout("/usr/local"),
@@ -278,7 +278,7 @@ mod tests {
         };
         let runners = Runners {
             known: Vec::new(),
-            wanted: vec!["/home/ci/actions-runner".into()],
+            new: vec!["/home/ci/actions-runner".into()],
         };
         check(
             &install_packaged(&layout("/usr"), facts, &runners),
@@ -292,7 +292,7 @@ mod tests {
         let found = Installation {
             has_systemd: true,
             has_unit: true,
-            runners: runners.wanted,
+            runners: runners.new,
         };
         check(
             &uninstall_packaged(&layout("/usr"), &found),
