@@ -12,12 +12,12 @@ mod anatomy;
 mod answer;
 #[path = "../../tracer-user/src/inspect/artifact.rs"]
 mod artifact;
-#[path = "../../tracer-user/src/sandbox/walls.rs"]
+#[path = "../../tracer-user/src/sandbox/status.rs"]
 mod sandbox;
 
 use answer::{Answer, Found, LIMIT, VERSION};
 use libfuzzer_sys::fuzz_target;
-use sandbox::Walls;
+use sandbox::Restrictions;
 use sha2::{Digest as _, Sha256};
 
 /// Maximum number of text fields in an answer without sections.
@@ -50,7 +50,7 @@ fn check_honest(bytes: &[u8]) {
         assert_ne!(found, Found::Changed);
         let answer = Answer {
             version: VERSION,
-            walls: Some(Walls { landlock: 7 }),
+            restrictions: Some(Restrictions { landlock: 7 }),
             found,
         };
         let encoded = encoded(&answer);

@@ -1,11 +1,10 @@
-//! The kernel side as user space sees it: the object is loaded, then its programs are attached, then records are read.
+//! Loads the BPF object, attaches its programs and reads their records.
 //!
-//! In come a size, a level of detail, the processes to follow and the files to probe; out come records as bytes. Nothing here
-//! decodes a record or knows a Go symbol. Only this module and those below it name `aya`.
+//! Inputs are the size of the ring buffer, a level of detail, the processes to follow and the files to probe. The output is records
+//! as bytes. Nothing here decodes a record or contains a Go symbol. Only this module and its submodules use `aya`.
 
 mod btf;
 mod error;
-mod held;
 mod hook;
 #[cfg(feature = "kernel-log")]
 mod log;
@@ -16,6 +15,7 @@ mod perf;
 pub mod pin;
 mod pinned;
 mod privilege;
+mod probed;
 mod ring;
 mod skipped;
 
@@ -33,18 +33,18 @@ use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError, describe};
-pub use held::Probed;
-use held::{Held, Links, Released};
 pub use object::digest as object_digest;
 use perf::Cookies;
 use pinned::Pins;
+pub use probed::Probed;
+use probed::{FileLinks, ProbedFile, Released};
 pub use ring::Ring;
 use skipped::Skipped;
 
-/// The program that serves every uprobe.
+/// The program of every uprobe.
 const CALL_PROGRAM: &str = "go_call";
 
-/// How to load the object.
+/// Options for loading the object.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Size of the ring buffer, rounded up to a power of two.
@@ -53,14 +53,14 @@ pub struct Config {
     pub detail: u32,
 }
 
-/// What the kernel side does at a probe.
+/// Tables of the kernel side: what it captures at each probe.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
-    /// What to capture: see [`Site::spec`].
+    /// Captures of each probe; [`Site::spec`] is the index.
     pub specs: &'a [Spec],
-    /// How the spans begin that are recorded.
+    /// Prefixes of the spans to record.
     pub prefixes: &'a [Prefix],
-    /// Names of programs that are followed whoever starts them.
+    /// Names of programs to follow, regardless of their parent.
     pub names: &'a [Name],
 }
 
@@ -73,7 +73,7 @@ impl Default for Config {
     }
 }
 
-/// A place to probe in a file, and the row of the specification table that says what to take there.
+/// A place to probe in a file, and the row of the specification table with its captures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
     pub spec: u16,
@@ -82,16 +82,16 @@ pub struct Site {
 }
 
 impl Site {
-    /// What the kernel hands to the program at each hit.
+    /// The cookie that the kernel passes to the program at each hit.
     fn cookie(&self, target: u32) -> u64 {
         u64::from(target) << 16 | u64::from(self.spec)
     }
 }
 
-/// The loaded object. Dropping it detaches everything, also what was pinned.
+/// The loaded object. Dropping it detaches everything, including pinned links.
 pub struct Tracer {
     call: Call,
-    /// By the names of their programs.
+    /// Links by program name.
     scheduler: Vec<(&'static str, FdLink)>,
     rename: Option<Rename>,
     ours: HashMap<MapData, u32, Words<3>>,
@@ -103,22 +103,22 @@ pub struct Tracer {
     pins: Option<Pins>,
 }
 
-/// The program that serves every uprobe, by the kind of links that it is loaded for.
+/// The program of every uprobe, by the kind of links that it was loaded for.
 enum Call {
-    Multi(multi::Program),
-    /// Where the kernel has no such links: perf events.
-    Perf(perf::Program),
-    /// Where it does not take the program either, and why: processes are seen, and nothing of what happens in them.
+    Multi(multi::MultiProgram),
+    /// Perf events, for kernels without `uprobe_multi` links.
+    Perf(perf::PerfProgram),
+    /// The kernel rejected the program, for this reason. Processes are observed, but none of their function calls.
     Refused(String),
 }
 
-/// What keeps the hook of `rename` on.
+/// The link to the hook of `rename`.
 enum Rename {
     Loaded(TracePointLink),
     Pinned { _link: FdLink },
 }
 
-/// A value of `N` words as `aya` wants it. The types of `tracer_abi` cannot implement its trait here.
+/// A value of `N` words. `aya` requires its own trait, which this crate cannot implement for the types of `tracer_abi`.
 type Words<const N: usize> = [u64; N];
 
 impl Tracer {
@@ -138,18 +138,18 @@ impl Tracer {
             Btf::from_sys_fs().map_err(|source| error::kernel("read the kernel's BTF", source))?;
         let cookies = Cookies::of_running_kernel(&offsets);
         let mut ebpf = load_object(config, &btf, &offsets, cookies, None)?;
-        let is_twice = hook::are_preemptible(&btf);
+        let has_backups = hook::are_preemptible(&btf);
 
         let hook::Attached {
             scheduler,
             rename,
             mut notes,
-        } = hook::attach_all(&mut ebpf, &btf, is_twice)?;
+        } = hook::attach_all(&mut ebpf, &btf, has_backups)?;
         let skipped = Skipped::of(&mut ebpf, |name| {
             scheduler.iter().any(|(it, _)| *it == name)
         })
         .map_err(|source| error::from_program("the scheduler's hooks", source))?;
-        let multi = multi::Program::load(&ebpf);
+        let multi = multi::MultiProgram::load(&ebpf);
         let mut refused = None;
         if multi.is_none()
             && let Err(error) = perf::load(&mut ebpf)
@@ -160,8 +160,7 @@ impl Tracer {
                 describe(&error)
             };
             notes.push(format!(
-                "no probe in Go's tools can be on, so of a build its processes and files are seen, but no actions, phases and cache keys: \
-                 {why}"
+                "cannot probe Go's tools, so gotrace observes processes and files, but no actions, phases or cache keys: {why}"
             ));
             refused = Some(why);
         }
@@ -169,7 +168,7 @@ impl Tracer {
             pins.pin_maps(&ebpf).map_err(SetupError::Pin)?;
         }
 
-        // It takes the map that the words come through, which all programs had to find.
+        // The log takes its map out of the object, so all programs must have been loaded before.
         #[cfg(feature = "kernel-log")]
         log::show(&mut ebpf)?;
 
@@ -188,7 +187,7 @@ impl Tracer {
 
         let call = match (multi, refused) {
             (Some(program), _) => Call::Multi(program),
-            (None, None) => Call::Perf(perf::Program::of(ebpf, cookies)),
+            (None, None) => Call::Perf(perf::PerfProgram::of(ebpf, cookies)),
             (None, Some(why)) => Call::Refused(why),
         };
         let mut tracer = Self {
@@ -207,12 +206,12 @@ impl Tracer {
         Ok((tracer, ring))
     }
 
-    /// What is missing although tracing works, each a sentence.
+    /// Limitations of this tracer, one sentence each. Tracing works nevertheless.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Whether probes are links that `CAP_BPF` and `CAP_PERFMON` suffice for; else they are perf events, which want `CAP_SYS_ADMIN`.
+    /// True if probes are links that need only `CAP_BPF` and `CAP_PERFMON`. Perf events also need `CAP_SYS_ADMIN`.
     pub fn has_multi_links(&self) -> bool {
         match self.call {
             Call::Multi(_) => true,
@@ -220,7 +219,7 @@ impl Tracer {
         }
     }
 
-    /// Whether the kernel took the program of the probes at all.
+    /// True if the kernel accepted the program of the probes.
     pub fn has_probes(&self) -> bool {
         match self.call {
             Call::Multi(_) | Call::Perf(_) => true,
@@ -228,7 +227,7 @@ impl Tracer {
         }
     }
 
-    /// Follows a process, and all that it forks from now on.
+    /// Follows a process, and all processes that it forks from now on.
     pub fn follow(&mut self, tgid: u32) -> Result<(), TracerError> {
         let ours = Ours {
             inherited_rss_pages: u64::MAX,
@@ -238,13 +237,13 @@ impl Tracer {
         Ok(self.ours.insert(tgid, ours, 0)?)
     }
 
-    /// Follows a process no longer. Those that it made until now still are.
+    /// Stops following a process. Its existing children remain followed.
     pub fn unfollow(&mut self, tgid: u32) {
-        // It may have ended: then the kernel side has forgotten it.
+        // A process that has ended is no longer in the map.
         let _gone = self.ours.remove(&tgid);
     }
 
-    /// Changes how much the probes record, at once and without attaching anything.
+    /// Changes the level of detail immediately, without attaching anything.
     pub fn set_detail(&mut self, detail: u32) -> Result<(), TracerError> {
         Ok(self.detail.set(0, detail, 0)?)
     }
@@ -254,7 +253,7 @@ impl Tracer {
         Ok(self.detail.get(&0, 0)?)
     }
 
-    /// Records seen and lost so far, of each kind, on all CPUs; what the kernel skipped is among those lost.
+    /// Counts of records seen and lost so far, by kind, over all CPUs. Hits that the kernel skipped count as lost.
     pub fn tallies(&self) -> Result<Vec<(Kind, Tally)>, TracerError> {
         let kinds = [
             Kind::FORK,
@@ -281,16 +280,16 @@ impl Tracer {
         Ok(tallies)
     }
 
-    /// Probes a file in every process that runs it, now and later. All sites, or none; those of before are let go.
+    /// Probes a file in every process that runs it, now and later. Attaches all sites or none; replaces earlier sites of this target.
     pub fn attach(&mut self, file: &File, target: u32, sites: &[Site]) -> Result<(), TracerError> {
         self.probed.begin(target);
         let held = match &mut self.call {
-            Call::Multi(program) => Held::Multi {
+            Call::Multi(program) => FileLinks::Multi {
                 link: program
                     .attach(file, target, sites)
                     .map_err(TracerError::Attach)?,
             },
-            Call::Perf(program) => Held::Perf {
+            Call::Perf(program) => FileLinks::Perf {
                 links: program.attach(file, target, sites)?,
             },
             Call::Refused(why) => return Err(TracerError::NoProbes(why.clone())),
@@ -303,41 +302,41 @@ impl Tracer {
             None => (held, None),
         };
         let n = sites.len();
-        self.probed.insert(target, Links { n, held, pinned });
+        self.probed.insert(target, ProbedFile { n, held, pinned });
         Ok(())
     }
 
-    /// Lets go of a file. Nothing happens if it is not probed. Its breakpoints go at once; the kernel's wait after that, some 60 ms,
-    /// is nobody's: whoever upgrades a toolchain in place changes several files, and the next is as urgent.
+    /// Detaches the probes of a file; does nothing if it is not probed. The breakpoints are removed at once. The kernel's wait after
+    /// that, some 60 ms, blocks no caller. An upgrade of a toolchain in place changes several files, and each one is urgent.
     pub fn detach(&mut self, target: u32) {
         if let Some(links) = self.probed.remove(target) {
-            // Without a thread they are dropped here.
+            // If no thread can be started, the links are dropped here.
             let _ = thread::Builder::new()
-                .name("letting go".to_owned())
+                .name("detach".to_owned())
                 .spawn(move || links.end());
         }
     }
 
-    /// The files that are probed, for whoever has to let go of one without waiting for the holder of this.
+    /// The probed files, for threads that must detach a file without waiting for the owner of this tracer.
     pub fn probed(&self) -> Probed {
         self.probed.clone()
     }
 
-    /// Uprobes that are on.
+    /// Number of attached uprobes.
     pub fn n_links(&self) -> usize {
         self.probed.n_links()
     }
 }
 
-/// Letting go of a file makes the kernel wait until no CPU is in its probes, some 60 ms, and of a tracepoint likewise: all at once take
-/// no longer than one.
+/// Detaching a file or a tracepoint makes the kernel wait until no CPU runs its probes, some 60 ms. Detaching all at once takes no
+/// longer than detaching one.
 impl Drop for Tracer {
     fn drop(&mut self) {
         if let Some(pins) = self.pins.take() {
             pins.remove();
         }
         thread::scope(|scope| {
-            // Without a thread what it should drop is dropped here, one after another.
+            // If no thread can be started, the links are dropped here, one after another.
             let rename = self.rename.take();
             let _ = thread::Builder::new().spawn_scoped(scope, || drop(rename));
             for link in mem::take(&mut self.scheduler) {
@@ -350,7 +349,7 @@ impl Drop for Tracer {
     }
 }
 
-/// Whether the kernel's own types have `uprobe_multi` links: for who may not ask it by making one.
+/// True if the kernel's BTF has `uprobe_multi` links. For processes that are not permitted to create one.
 pub fn knows_multi_links() -> bool {
     let has_link = |btf: &Btf| {
         btf.id_by_type_name_kind("bpf_uprobe_multi_link", BtfKind::Struct)
@@ -359,7 +358,7 @@ pub fn knows_multi_links() -> bool {
     Btf::from_sys_fs().is_ok_and(|btf| has_link(&btf))
 }
 
-/// Loads the object: its maps are there, its programs are not loaded yet. With a set, those of its maps that are pinned are taken.
+/// Loads the object: creates its maps, but loads no program. With `pins`, pinned maps are reused.
 fn load_object(
     config: Config,
     btf: &Btf,
@@ -393,7 +392,7 @@ fn load_object(
     for (name, path) in pins.into_iter().flat_map(Pins::maps) {
         loader.map_pin_path(name, path);
     }
-    // What allocates for hash maps since 6.1.
+    // The allocator of hash maps since 6.1.
     let has_allocator = btf.id_by_type_name_kind("bpf_mem_alloc", BtfKind::Struct);
     match has_allocator {
         Ok(_) => loader.load(object::bytes()),
@@ -417,7 +416,7 @@ fn fill<T: IntoBytes + Immutable, const N: usize>(
     Ok(())
 }
 
-/// The kernel takes powers of two of at least a page.
+/// The kernel accepts powers of two of at least a page.
 fn ring_size(bytes: u32) -> u32 {
     bytes.clamp(1 << 16, 1 << 30).next_power_of_two()
 }

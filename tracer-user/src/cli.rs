@@ -1,7 +1,7 @@
-//! The command line: arguments as typed become calls as meant, results become text and an exit code.
+//! The command line: parses arguments, and turns results into text and an exit code.
 //!
-//! Each word has a module with its flags and its doing. stdout is data and stderr is talk; where a word hands stdout to somebody
-//! else (`run`), all is talk.
+//! Each command has a module with its flags and its execution. stdout contains data, and stderr contains messages. If another program
+//! owns stdout (`run`), everything goes to stderr.
 
 mod agent;
 mod analyze;
@@ -11,12 +11,13 @@ mod diff;
 mod doctor;
 mod file;
 mod install;
-mod itself;
+
 mod read_output;
 mod record;
 mod replay;
 mod report;
 mod run;
+mod self_test_child;
 mod show;
 mod store;
 mod summary;
@@ -29,28 +30,29 @@ use std::io::{self, Write};
 use crate::bpf::SetupError;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-/// All is well.
+/// Success.
 const FINE: u8 = 0;
-/// `doctor` and the like found something.
+/// `doctor` or a budget found a problem.
 const FINDINGS: u8 = 1;
-/// Wrong usage, or failure of a word that runs no command.
+/// Wrong usage, or failure of a command that runs no other program.
 const FAILURE: u8 = 2;
-/// What the codes of [`SetupError::exit_code`] mean, for the help of each word that can end with one.
-const MISSING: &str = "What keeps gotrace from tracing at all has a code of its own: 110 no BTF, or not that of a known kernel; 111 missing \
-                       capabilities; 112 a kernel locked down for confidentiality; 113 the limit of locked memory; 114 the kernel's \
-                       verifier; 115 anything else.";
-/// gotrace's own failure where the exit code is otherwise the command's, as with env(1) and timeout(1).
+/// Description of the codes of [`SetupError::exit_code`], for the help of each command that can return one.
+const SETUP_EXIT_CODES: &str = "Errors that prevent tracing have their own codes: 110 no BTF, or an unsupported kernel; 111 missing \
+                       capabilities; 112 a kernel locked down for confidentiality; 113 the limit of locked memory; 114 rejected by the \
+                       kernel's verifier; 115 any other reason.";
+/// gotrace's own failure, for commands that return the exit code of another program, as with env(1) and timeout(1).
 const OWN_FAILURE: u8 = 125;
 
 #[derive(Debug, Parser)]
 #[command(
     name = "gotrace",
     version,
-    about = "Watch Go builds from the kernel",
-    long_about = "Watch Go builds from the kernel: what was built, with which toolchain and flags, where the time went, and what came \
-                  out. No flag, wrapper or environment variable of the build is changed.",
+    about = "Trace Go builds from the kernel",
+    long_about = "Trace Go builds from the kernel. gotrace reports what a build produced, with which toolchain and flags, and how long each \
+                  part took. It changes no flag, wrapper or environment variable of the build.",
     after_help = "Examples:\n  \
                   sudo gotrace run -- go build ./...\n  \
+                  sudo gotrace install\n  \
                   sudo gotrace record -o build.gotrace -- make release\n  \
                   gotrace replay build.gotrace\n  \
                   sudo gotrace doctor",
@@ -60,11 +62,11 @@ const OWN_FAILURE: u8 = 125;
 )]
 struct Cli {
     #[command(subcommand)]
-    word: Word,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Word {
+enum Command {
     Run(run::Args),
     Record(record::Args),
     Agent(agent::Args),
@@ -81,8 +83,8 @@ enum Word {
     Uninstall(install::UninstallArgs),
     #[command(hide = true)]
     KeepBuilds(agent::Args),
-    #[command(hide = true)]
-    Itself(itself::Args),
+    #[command(name = "itself", hide = true)]
+    SelfTestChild(self_test_child::Args),
     #[command(hide = true)]
     ReadOutput(read_output::Args),
 }
@@ -90,22 +92,22 @@ enum Word {
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Color {
-    /// On a terminal, unless `NO_COLOR` is set
+    /// Only on a terminal, unless `NO_COLOR` is set
     #[default]
     Auto,
-    /// Everywhere
+    /// Always
     Always,
-    /// Nowhere
+    /// Never
     Never,
 }
 
-/// Does what the arguments say; returns the exit code.
+/// Executes the command; returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are data; a reader that has gone is no failure.
+            // Help and version are data. A closed pipe is no failure.
             let _closed = error.print();
             return match error.use_stderr() {
                 false => FINE,
@@ -114,24 +116,26 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    match cli.word {
-        Word::Run(args) => run::execute(args),
-        Word::Record(args) => record::execute(args),
-        Word::Agent(agent) => exit_code(agent::execute(&agent, args.into_iter().skip(2).collect())),
-        Word::KeepBuilds(args) => agent::execute_keeper(&args),
-        Word::Config(args) => exit_code(config::execute(&args)),
-        Word::Replay(args) => exit_code(replay::execute(&args)),
-        Word::Doctor(args) => exit_code(doctor::execute(&args)),
-        Word::Analyze(args) => exit_code(analyze::execute(&args)),
-        Word::Diff(args) => exit_code(diff::execute(&args)),
-        Word::Builds(args) => exit_code(builds::execute(&args)),
-        Word::Show(args) => exit_code(show::execute(&args)),
-        Word::Summary(args) => exit_code(summary::execute(&args)),
-        Word::Store(args) => exit_code(store::execute(&args)),
-        Word::Install(args) => exit_code(install::execute(&args)),
-        Word::Uninstall(args) => exit_code(install::execute_uninstall(&args)),
-        Word::Itself(args) => itself::execute(&args),
-        Word::ReadOutput(args) => read_output::execute(args),
+    match cli.command {
+        Command::Run(args) => run::execute(args),
+        Command::Record(args) => record::execute(args),
+        Command::Agent(agent) => {
+            exit_code(agent::execute(&agent, args.into_iter().skip(2).collect()))
+        }
+        Command::KeepBuilds(args) => agent::execute_keeper(&args),
+        Command::Config(args) => exit_code(config::execute(&args)),
+        Command::Replay(args) => exit_code(replay::execute(&args)),
+        Command::Doctor(args) => exit_code(doctor::execute(&args)),
+        Command::Analyze(args) => exit_code(analyze::execute(&args)),
+        Command::Diff(args) => exit_code(diff::execute(&args)),
+        Command::Builds(args) => exit_code(builds::execute(&args)),
+        Command::Show(args) => exit_code(show::execute(&args)),
+        Command::Summary(args) => exit_code(summary::execute(&args)),
+        Command::Store(args) => exit_code(store::execute(&args)),
+        Command::Install(args) => exit_code(install::execute(&args)),
+        Command::Uninstall(args) => exit_code(install::execute_uninstall(&args)),
+        Command::SelfTestChild(args) => self_test_child::execute(&args),
+        Command::ReadOutput(args) => read_output::execute(args),
     }
 }
 
@@ -154,7 +158,7 @@ fn exit_code(result: anyhow::Result<u8>) -> u8 {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => FINE,
         Err(error) => {
-            say(format_args!("{error:#}"));
+            log(format_args!("{error:#}"));
             let mut causes = error.chain();
             let setup = causes.find_map(|it| it.downcast_ref::<SetupError>());
             setup.map_or(FAILURE, SetupError::exit_code)
@@ -162,7 +166,7 @@ fn exit_code(result: anyhow::Result<u8>) -> u8 {
     }
 }
 
-/// Whether the reader of our output has gone: `gotrace replay FILE | head` is no failure.
+/// True if the reader of our output has closed the pipe: `gotrace replay FILE | head` is no failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -170,8 +174,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Tells the user one thing on stderr. When stderr is closed there is nobody to tell.
-fn say(sentence: impl Display) {
+/// Prints one message on stderr. A closed stderr is ignored.
+fn log(sentence: impl Display) {
     let _closed = writeln!(io::stderr().lock(), "gotrace: {sentence}");
 }
 
@@ -184,12 +188,12 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    fn check(args: &[&str]) -> Result<Word, u8> {
+    fn check(args: &[&str]) -> Result<Command, u8> {
         let args: Vec<OsString> = std::iter::once(&"gotrace")
             .chain(args)
             .map(OsString::from)
             .collect();
-        parse(&args).map(|cli| cli.word).map_err(|_| {
+        parse(&args).map(|cli| cli.command).map_err(|_| {
             if runs_a_command(&args) {
                 OWN_FAILURE
             } else {
@@ -199,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_command_is_the_commands() {
-        let Ok(Word::Run(args)) = check(&[
+    fn arguments_after_the_command_belong_to_the_command() {
+        let Ok(Command::Run(args)) = check(&[
             "run", "--quiet", "go", "build", "-o", "x", "--format", "json",
         ]) else {
             panic!("should parse")
@@ -209,42 +213,45 @@ mod tests {
     }
 
     #[test]
-    fn the_word_for_the_self_test_is_there() {
+    fn the_command_of_the_self_test_exists() {
         assert!(check(&[crate::driver::SELF_TEST_WORD, "1-2"]).is_ok());
     }
 
     #[test]
-    fn gotrace_knows_the_word_by_which_it_starts_its_child() {
+    fn the_command_of_the_reader_exists_and_is_hidden() {
         let word = crate::inspect::child::WORD;
-        assert!(matches!(check(&[word, "1", "ab"]), Ok(Word::ReadOutput(_))));
+        assert!(matches!(
+            check(&[word, "1", "ab"]),
+            Ok(Command::ReadOutput(_))
+        ));
         assert!(!Cli::command().render_long_help().to_string().contains(word));
     }
 
     #[test]
-    fn the_keeper_of_an_agent_takes_what_the_agent_takes() {
+    fn the_storage_process_accepts_the_agents_arguments() {
         let word = crate::agent::KEEPER_WORD;
         let args = ["--keep-days", "3", "--listen", "none"];
         assert!(matches!(
             check(&[&["agent"], &args[..]].concat()),
-            Ok(Word::Agent(_))
+            Ok(Command::Agent(_))
         ));
         assert!(matches!(
             check(&[&[word], &args[..]].concat()),
-            Ok(Word::KeepBuilds(_))
+            Ok(Command::KeepBuilds(_))
         ));
         assert!(!Cli::command().render_long_help().to_string().contains(word));
     }
 
     #[test]
     fn two_dashes_end_our_flags() {
-        let Ok(Word::Run(args)) = check(&["run", "--", "--quiet"]) else {
+        let Ok(Command::Run(args)) = check(&["run", "--", "--quiet"]) else {
             panic!("should parse")
         };
         assert_eq!(args.command, ["--quiet"]);
     }
 
     #[test]
-    fn wrong_usage_of_run_is_not_mistaken_for_the_commands_failure() {
+    fn wrong_usage_of_run_differs_from_a_failed_command() {
         assert_eq!(
             check(&["run", "--no-such-flag", "--", "true"]).unwrap_err(),
             OWN_FAILURE

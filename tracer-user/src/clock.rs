@@ -1,23 +1,23 @@
-//! Every clock that is read. The core reads none.
+//! All reads of clocks. The core reads no clock.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tracer_core::event::Ktime;
 
 const READINGS: u32 = 5;
 
-/// Now, on the clock that records carry.
+/// The current time on the clock of the records.
 pub(crate) fn boot() -> Ktime {
     Ktime(boot_ns())
 }
 
-/// The same as a number.
+/// The current time on the clock of the records, in nanoseconds.
 pub(crate) fn boot_ns() -> u64 {
     u64::try_from(ns(ClockId::Boottime)).unwrap_or(0)
 }
 
 /// Wall-clock time minus boot clock.
 pub(crate) fn boot_to_wall_ns() -> i64 {
-    // The wall clock is read between two readings of the other; the shortest of several times was not interrupted.
+    // Read the wall clock between two readings of the boot clock. The shortest of several attempts was not interrupted.
     let read = |_| {
         let before = ns(ClockId::Boottime);
         let wall = ns(ClockId::Realtime);

@@ -1,5 +1,5 @@
-//! Keeps secrets out of crashes. The memory of gotrace holds text of builds that is not redacted yet, so a crash writes no core file, and
-//! the report of a panic names the place in the source but quotes no such text.
+//! Keeps secrets out of crash reports. The memory of gotrace contains text of builds that is not redacted yet. A crash therefore writes
+//! no core file, and the report of a panic contains the source location but no such text.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -8,23 +8,23 @@ use std::panic::PanicHookInfo;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-/// Sets this up for the process. Programs that it executes are not affected: `execve` makes them dumpable again.
+/// Installs both protections in this process. Programs that it executes are not affected: `execve` makes them dumpable again.
 pub fn keep_secrets() {
-    // prctl(2) fails here only for a value that it does not know. Then core files stay as the system has them.
+    // This prctl(2) fails only on kernels without this value. The system's setting for core files then remains.
     let _unchanged = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     std::panic::set_hook(Box::new(|panic| {
-        // Nothing else can be done if stderr is closed.
+        // A closed stderr is ignored.
         let _unwritten = writeln!(io::stderr(), "{}", report(panic));
     }));
 }
 
 fn report(panic: &PanicHookInfo<'_>) -> String {
-    let place = panic
+    let location = panic
         .location()
-        .map_or_else(|| "a place not known".to_owned(), ToString::to_string);
-    let message =
-        literal(panic.payload()).unwrap_or("(message omitted, as it may quote text of a build)");
-    let mut report = format!("gotrace: internal error at {place}: {message}");
+        .map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
+    let message = literal(panic.payload())
+        .unwrap_or("(message omitted, because it may contain text of a build)");
+    let mut report = format!("gotrace: internal error at {location}: {message}");
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         report.push('\n');
@@ -33,7 +33,7 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
     report
 }
 
-/// The message of a panic if it is a literal of the source. A formatted message may quote anything.
+/// The message of a panic, if it is a literal of the source. A formatted message may contain any text.
 fn literal(payload: &(dyn Any + Send)) -> Option<&'static str> {
     payload.downcast_ref().copied()
 }
@@ -44,7 +44,7 @@ mod tests {
     use std::hint::black_box;
     use std::panic::{UnwindSafe, catch_unwind};
 
-    /// The message that the report quotes if this panics.
+    /// The message that the report would contain for this panic.
     fn quoted(panics: impl FnOnce() + UnwindSafe) -> Option<&'static str> {
         let payload = catch_unwind(panics).unwrap_err();
         literal(&*payload)

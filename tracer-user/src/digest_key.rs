@@ -1,7 +1,7 @@
-//! The key of this machine's digests: what stands in a cache key for the value of a variable that a test read.
+//! The key of this machine's digests. A digest replaces the value of a variable that a test read in a cache key.
 //!
-//! 32 random bytes in a file of their own beside the history, so that a copy of the history holds no key. Only its owner can read it. It
-//! is on no output. Without such a file digests are by a key of this run alone: they cannot be compared with those of another run.
+//! The key is 32 random bytes in a file of its own beside the history, so a copy of the history contains no key. Only its owner can read
+//! the file, and no output contains it. Without this file, each run has its own key, and digests of different runs cannot be compared.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -21,8 +21,8 @@ const NAME: &str = "digest-key";
 const LEN: usize = DigestKey::LEN;
 const OTHERS_MAY_WRITE: u32 = 0o022;
 
-/// The key of a command's trace, and a sentence if it is one of this run alone for want of a file that should be there. Beside the
-/// history that the builds are stored in; if that is none or no file, beside the history of the machine.
+/// The key of a command's trace, with a message if the file is unusable and the key is for this run alone. The file is beside the history
+/// for the builds; without a history, or with a central one, it is beside the history of the machine.
 pub fn of_run(store: Option<&Place>, caller: Option<&Caller>) -> (DigestKey, Option<String>) {
     match store {
         Some(Place::File(path)) => {
@@ -64,30 +64,30 @@ fn of_directory(dir: &Path, owner: u32) -> (DigestKey, Option<String>) {
 }
 
 fn failed(path: &Path, error: &io::Error) -> (DigestKey, Option<String>) {
-    let said = format!(
+    let message = format!(
         "cannot use the digest key {}: {error}; digests of variables cannot be compared with those of other runs",
         path.display()
     );
-    (of_this_run(), Some(said))
+    (of_this_run(), Some(message))
 }
 
-/// A key that nobody has, and that is gone with the run.
+/// A random key that exists only during this run.
 pub fn of_this_run() -> DigestKey {
-    // The kernel always has random bytes for a program that runs. If it had none, addresses and time still differ with each run, and
-    // a trace must not fail for it.
+    // The kernel always has random bytes for a running program. If it had none, addresses and time would still differ between runs, and a
+    // trace must not fail because of this.
     DigestKey::new(random().unwrap_or_else(|_| {
         let mut hasher = sha2::Sha256::default();
-        let place = &raw const hasher;
+        let address = &raw const hasher;
         sha2::Digest::update(
             &mut hasher,
-            format!("{place:p} {}", crate::clock::boot_ns()),
+            format!("{address:p} {}", crate::clock::boot_ns()),
         );
         sha2::Digest::finalize(hasher).into()
     }))
 }
 
 fn read(path: &Path, owner: u32) -> io::Result<[u8; LEN]> {
-    // A pipe without a writer is not waited for.
+    // O_NONBLOCK: a FIFO without a writer does not block.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -98,7 +98,7 @@ fn read(path: &Path, owner: u32) -> io::Result<[u8; LEN]> {
     } else if metadata.uid() != owner && metadata.uid() != 0 {
         "it belongs to another user"
     } else if metadata.mode() & 0o077 != 0 {
-        "others than its owner can read or write it"
+        "users other than its owner can read or write it"
     } else if metadata.len() != LEN as u64 {
         "it is not 32 bytes long"
     } else {
@@ -109,7 +109,7 @@ fn read(path: &Path, owner: u32) -> io::Result<[u8; LEN]> {
     Err(io::Error::other(why))
 }
 
-/// Makes the file as a whole, or finds that another process was faster.
+/// Creates the complete file atomically, unless another process was faster.
 fn make(dir: &Path, path: &Path) -> io::Result<()> {
     let key = random()?;
     let mut name = OsString::from(NAME);
@@ -120,7 +120,7 @@ fn make(dir: &Path, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         Ok(()) | Err(_) => Ok(()),
     });
-    // Not there if it could not be made.
+    // The file is missing if it could not be created.
     let _not_there = fs::remove_file(&new);
     made
 }
@@ -138,7 +138,7 @@ fn write_new(path: &Path, key: &[u8; LEN]) -> io::Result<()> {
 
 fn random() -> io::Result<[u8; LEN]> {
     let mut bytes = [0; LEN];
-    // SAFETY: the buffer is as long as is said.
+    // SAFETY: the buffer has the given length.
     let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), LEN, 0) };
     if usize::try_from(n) == Ok(LEN) {
         return Ok(bytes);
@@ -154,7 +154,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Whether it is there, and only root or this user can change what is in it.
+/// True if the directory exists, and only root or this user can change its content.
 fn is_roots_or_own(dir: &Path) -> bool {
     fs::symlink_metadata(dir).is_ok_and(|it| {
         let is_own = it.uid() == 0 || it.uid() == geteuid().as_raw();
@@ -162,7 +162,7 @@ fn is_roots_or_own(dir: &Path) -> bool {
     })
 }
 
-/// Whether only root can change it, and every directory above it.
+/// True if only root can change the directory and all its parents.
 fn is_roots_alone(dir: &Path) -> bool {
     dir.canonicalize().is_ok_and(|dir| {
         dir.ancestors().all(|it| {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_make_it_one_wins() {
+    fn concurrent_creators_use_the_same_key() {
         let dir = tempdir().unwrap();
         let owner = geteuid().as_raw();
         std::thread::scope(|scope| {
@@ -218,15 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_to_be_trusted_is_not_used() {
+    fn an_untrusted_file_is_not_used() {
         let check = |lay: &dyn Fn(&Path), why: &str| {
             let dir = tempdir().unwrap();
             lay(&dir.path().join(NAME));
-            let (_, said) = own(dir.path());
-            let said = said.unwrap();
-            assert!(said.contains(why), "{said}");
-            // It says nothing of the key, and takes the file as it is.
-            assert!(said.contains("cannot use the digest key"), "{said}");
+            let (_, message) = own(dir.path());
+            let message = message.unwrap();
+            assert!(message.contains(why), "{message}");
+            // The message does not contain the key.
+            assert!(message.contains("cannot use the digest key"), "{message}");
         };
         check(&|path| fs::create_dir(path).unwrap(), "not a regular file");
         check(
@@ -243,9 +243,9 @@ mod tests {
         };
         check(&|path| with(path, LEN - 1, 0o600), "32 bytes");
         check(&|path| with(path, LEN + 1, 0o600), "32 bytes");
-        check(&|path| with(path, LEN, 0o644), "others than its owner");
+        check(&|path| with(path, LEN, 0o644), "users other than its owner");
         let dir = tempdir().unwrap();
-        let (_, said) = own(&dir.path().join("not-there"));
-        assert!(said.unwrap().contains("No such file"));
+        let (_, message) = own(&dir.path().join("not-there"));
+        assert!(message.unwrap().contains("No such file"));
     }
 }

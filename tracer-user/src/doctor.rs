@@ -1,7 +1,7 @@
-//! Whether gotrace can trace on this machine, and what to do where it cannot. Features are asked for, never guessed from a version.
+//! Checks whether gotrace can trace on this machine, and gives advice if not. Features are tested, never guessed from a version.
 //!
-//! In come the kernel's answers and the toolchains that are found; out comes an [`Examination`], plain data, and its two forms.
-//! Nothing is changed: what was loaded to try it is unloaded again.
+//! Inputs are the kernel's answers and the toolchains of the machine. The output is an [`Examination`], plain data, and its two forms.
+//! The machine is not changed: everything that was loaded for a test is unloaded.
 
 mod machine;
 mod privilege;
@@ -21,7 +21,7 @@ use self::tool::Toolchain;
 /// Version of the JSON form.
 pub const SCHEMA: &str = "gotrace.doctor/v1";
 
-/// All that was found.
+/// The results of all checks.
 #[derive(Clone, Debug, Serialize)]
 pub struct Examination {
     /// [`SCHEMA`].
@@ -31,33 +31,33 @@ pub struct Examination {
     /// SHA-256 of the BPF object in it.
     pub bpf_object: &'static str,
     pub checks: Vec<Check>,
-    /// The exit code for what keeps all programs from being loaded.
+    /// The exit code of the error that prevents loading all programs.
     #[serde(skip)]
     pub refused: Option<u8>,
     pub toolchains: Vec<Toolchain>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Short and stable.
+    /// Short, stable name.
     pub name: &'static str,
     pub verdict: Verdict,
-    /// What was found.
+    /// The finding.
     pub found: String,
-    /// What to do, where something is to be done.
+    /// The remedy, if one is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
-/// What a check means for tracing.
+/// The effect of a finding on tracing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Fine,
-    /// Tracing works, with less to see.
+    /// Tracing works, but with less data.
     Limited,
-    /// Nothing can be traced.
+    /// Tracing does not work.
     Broken,
 }
 
@@ -99,7 +99,7 @@ impl Examination {
     }
 }
 
-/// Looks at everything. To be called while this process has one thread only.
+/// Runs all checks. Must be called while this process has only one thread.
 pub fn examine(hint: &SearchHint) -> Examination {
     let mut checks = machine::checks();
     let mut toolchains = tool::toolchains(hint);
@@ -120,7 +120,7 @@ pub fn examine(hint: &SearchHint) -> Examination {
             refused = Some(error.exit_code());
             checks.push(Check::broken(
                 "programs",
-                "the kernel programs cannot be loaded",
+                "cannot load the BPF programs",
                 error_chain(&error),
             ));
         }
@@ -155,17 +155,17 @@ fn traced(tracer: &mut Tracer, ring: Ring) -> Check {
     match self_test::trace_true(tracer, ring) {
         Ok(()) => Check::fine(
             "self-test",
-            "a command was traced: its exec and its exit were seen",
+            "traced a command: observed its exec and its exit",
         ),
         Err(why) => Check::broken(
             "self-test",
             why,
-            "please report it with the output of `gotrace doctor --format json`",
+            "report it with the output of `gotrace doctor --format json`",
         ),
     }
 }
 
-/// An error with its causes, as one sentence.
+/// An error with its causes, in one line.
 fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

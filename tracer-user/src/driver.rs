@@ -250,7 +250,7 @@ impl Command<'_> {
     fn pass_on(&mut self, number: i32, sender: u32) {
         if self.status.is_some() {
             self.is_given_up = true;
-        } else if !self.running.is_or_made(Tgid(sender))
+        } else if !self.running.is_self_or_ancestor_of(Tgid(sender))
             && let Some(signal) = Signal::from_named_raw(number)
         {
             self.running.kill(signal);

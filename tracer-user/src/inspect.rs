@@ -1,19 +1,19 @@
-//! Opens files that a build left behind or names, as root and next to a hostile builder.
+//! Opens files that a build wrote or names. gotrace runs as root, and the builder may be hostile.
 //!
-//! A path is walked inside the builder's own root and mount namespace, magic links are never followed, and nothing but a regular
-//! file is ever opened: the place is found first (`O_PATH`, which has no effect on a device or FIFO), judged, and only then opened
-//! by its descriptor, without blocking. What counts in the end is whose file it is. Swapping a path or a directory for a symlink
-//! while gotrace opens it made it read a secret in half of all tries; judging the owner of what was found, in none of a million.
+//! A path is resolved inside the builder's own root and mount namespace. Magic links are never followed, and only regular files are
+//! opened. Opening has three steps: open the path with `O_PATH`, which has no effect on a device or FIFO; check the file; open it by
+//! its descriptor, without blocking. The decisive check is the owner of the file. A builder can swap a path or a directory for a symlink
+//! during the opening. Without this check, gotrace then read a secret in half of all tries; with it, in none of a million.
 //!
-//! What is opened here is not read here, but for small texts: an output is handed to a child ([`Analyser`]), a one-shot process
-//! behind walls, which reads it under a budget and says what it is.
+//! This module reads only small texts. It passes an output to a child ([`ReaderSpawner`]): a sandboxed process for one file, which
+//! reads it under limits and identifies it.
 
-mod analyser;
 mod anatomy;
 mod answer;
 mod artifact;
 pub mod checkout;
 pub mod child;
+mod child_process;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -32,60 +32,60 @@ use thiserror::Error;
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Anatomy, Artifact, ProcKey};
 
-pub use self::analyser::{Analyser, Lost};
 use self::answer::Found;
 use self::child::Task;
 pub use self::child::{CPU_SECONDS as READER_CPU_SECONDS, MEMORY as READER_MEMORY};
+pub use self::child_process::{ReaderError, ReaderSpawner};
 use crate::proc;
 
-/// Most bytes of a settings or argument file.
+/// Maximum size of a settings or argument file.
 pub const TEXT_LIMIT: u64 = 1 << 20;
-/// Most bytes of an output.
+/// Maximum size of an output.
 pub const OUTPUT_LIMIT: u64 = 4 << 30;
-/// Most bytes that are held in memory at once to be looked into; of a larger output only size and hash are told.
+/// Maximum size of an output that is read into memory. For a larger output, only size and hash are reported.
 const WHOLE_LIMIT: u64 = 512 << 20;
-/// Most bytes of an output that is looked into section by section.
+/// Maximum size of an output that is analysed by section.
 pub const ANALYSIS_LIMIT: u64 = 256 << 20;
-/// Of a file that is too large to be held, at least this part must be stored: one that is all hole costs its builder nothing.
+/// The minimum stored part (one in so many bytes) of a file that is too large for memory. A file of holes costs its builder nothing.
 const STORED_PART: u64 = 16;
-/// What `st_blocks` counts.
+/// The unit of `st_blocks`.
 const BLOCK: u64 = 512;
 
-/// A root directory to walk from. Having one keeps it reachable when the process it was taken from is gone.
+/// A root directory for resolving paths. A value keeps it reachable after its process has ended.
 #[derive(Debug)]
 pub struct Root {
     dir: OwnedFd,
-    /// Keeps the mounts of its namespace: with the last process of a container they go, and what lies on them.
+    /// Keeps the mounts of its namespace and the files on them, which otherwise disappear with the last process of a container.
     mounts: Option<OwnedFd>,
-    /// What no other root has as long as this one is open; not known before Linux 5.8.
-    place: Option<RootPlace>,
+    /// Unique among open roots; unknown before Linux 5.8.
+    id: Option<RootId>,
 }
 
-/// A mount, which is of one namespace, and a directory on it.
+/// A mount, which belongs to one namespace, and a directory on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RootPlace {
+struct RootId {
     mount: u64,
-    /// Device and inode: a mount of btrfs has several of the same number.
+    /// Device and inode. Several directories of one btrfs mount have the same inode number.
     dir: (u32, u32, u64),
 }
 
-/// Whom a file comes from: a user, and where that user lives, which for containers with the same users are several places.
+/// The owner of a file: a user in a mount namespace. Containers with the same user IDs have different owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Neighbour {
+pub struct FileOwner {
     uid: u32,
     mounts: Option<u64>,
 }
 
-/// Whose files may be read.
+/// The files that may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader {
-    /// The user on whose behalf: what that user owns.
+    /// Files of this user may be read.
     pub uid: u32,
-    /// Also what everybody may read.
+    /// True if files that all users may read are allowed too.
     pub public: bool,
 }
 
-/// An open regular file of a size within its limit.
+/// An open regular file within its size limit.
 #[derive(Debug)]
 pub struct Opened {
     file: File,
@@ -93,12 +93,12 @@ pub struct Opened {
     changed: (i64, i64),
 }
 
-/// Why a file is not read.
+/// The reason why a file is not read.
 #[derive(Debug, Error)]
 pub enum Refused {
-    #[error("the process that made it was gone before its root directory could be opened")]
+    #[error("the process that wrote it ended before gotrace could open its root directory")]
     Gone,
-    #[error("processes that build are in {0} other roots")]
+    #[error("building processes already use {0} other root directories")]
     Crowded(usize),
     #[error("its path is not absolute")]
     Relative,
@@ -106,21 +106,21 @@ pub enum Refused {
     Open(io::Error),
     #[error("not a regular file")]
     Special,
-    #[error("it belongs to user {owner}, not to user {uid} who built it")]
+    #[error("it belongs to user {owner}, not to user {uid}, who built it")]
     Foreign { owner: u32, uid: u32 },
     #[error("it has {size} bytes, more than the {limit} that are read")]
     Large { size: u64, limit: u64 },
-    #[error("it has {size} bytes, of which {stored} are stored")]
+    #[error("it has {size} bytes, but only {stored} of them are stored")]
     Sparse { size: u64, stored: u64 },
     #[error("cannot be read: {0}")]
     Read(io::Error),
     #[error("it changed while it was read")]
     Changed,
     #[error(transparent)]
-    Lost(#[from] Lost),
+    Reader(#[from] ReaderError),
 }
 
-/// Why it is not known what a file is made of.
+/// The reason why a file is not analysed.
 #[derive(Debug, Error)]
 pub enum Unanalysed {
     #[error("it has {size} bytes, more than the {limit} that are read")]
@@ -129,15 +129,15 @@ pub enum Unanalysed {
     Read(io::Error),
     #[error("it changed while it was read")]
     Changed,
-    /// In the words of the child.
+    /// The child's message.
     #[error("{0}")]
     Unreadable(String),
     #[error(transparent)]
-    Lost(#[from] Lost),
+    Reader(#[from] ReaderError),
 }
 
 impl Root {
-    /// The root of that process, in its mount namespace.
+    /// The root of a process, in its mount namespace.
     pub fn of(process: ProcKey) -> Result<Self, Refused> {
         let tgid = process.tgid.0;
         let root = openat(
@@ -153,10 +153,10 @@ impl Root {
             OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),
         );
-        // Asked after opening: then it was that process, and no later one with the same id, whose root was opened.
+        // Check this after opening, so that the root belongs to this process and not to a later one with the same ID.
         if proc::is_there(process) {
             Ok(Self {
-                place: RootPlace::of(&dir),
+                id: RootId::of(&dir),
                 dir,
                 mounts: mounts.ok(),
             })
@@ -165,7 +165,7 @@ impl Root {
         }
     }
 
-    /// Our own root.
+    /// The root of gotrace itself.
     pub fn own() -> Result<Self, Refused> {
         let root = openat(
             CWD,
@@ -174,50 +174,47 @@ impl Root {
             Mode::empty(),
         );
         let root = root.map(|dir| Self {
-            place: RootPlace::of(&dir),
+            id: RootId::of(&dir),
             dir,
             mounts: None,
         });
         root.map_err(|errno| Refused::Open(errno.into()))
     }
 
-    /// Whether all that is found in one of them is found in the other, and both keep the same from going.
+    /// True if both roots contain the same files and keep the same mounts.
     pub fn is_same(&self, other: &Self) -> bool {
         let keeps = |it: &Self| it.mounts.is_some();
-        self.place.is_some() && self.place == other.place && keeps(self) == keeps(other)
+        self.id.is_some() && self.id == other.id && keeps(self) == keeps(other)
     }
 
-    /// As on a kernel that does not say which mount it is on.
+    /// A root as on a kernel that does not report the mount.
     #[cfg(test)]
-    pub(crate) fn nowhere(self) -> Self {
-        Self {
-            place: None,
-            ..self
-        }
+    pub(crate) fn without_id(self) -> Self {
+        Self { id: None, ..self }
     }
 
-    /// Whom files in here come from that are this user's.
-    pub fn neighbour(&self, uid: u32) -> Neighbour {
+    /// The owner of this user's files below this root.
+    pub fn file_owner(&self, uid: u32) -> FileOwner {
         let mounts = self.mounts.as_ref().and_then(|it| fstat(it).ok());
-        Neighbour {
+        FileOwner {
             uid,
             mounts: mounts.map(|it| it.st_ino),
         }
     }
 
-    /// Opens `path`, if that is a regular file of at most `limit` bytes that `reader` may have.
+    /// Opens `path`, if it is a regular file of at most `limit` bytes that `reader` may read.
     pub fn open(&self, path: &Path, reader: Reader, limit: u64) -> Result<Opened, Refused> {
         let inside = path.strip_prefix("/").map_err(|_| Refused::Relative)?;
         let found = match self.find(inside, ResolveFlags::NO_SYMLINKS) {
-            // A directory on the way is a symlink, as /home is on some machines. Then it is the owner of the file alone that
-            // protects, which was measured to be enough.
+            // A directory of the path is a symlink, as /home is on some machines. Then only the check of the file's owner protects;
+            // a measurement showed that it is enough.
             Err(Errno::LOOP) => self.find(inside, ResolveFlags::empty()),
             found => found,
         };
         Self::open_found(found, reader, limit)
     }
 
-    /// The same, but with no symlink on the way either.
+    /// The same, but no component of the path may be a symlink.
     fn open_linkless(&self, path: &Path, reader: Reader, limit: u64) -> Result<Opened, Refused> {
         let inside = path.strip_prefix("/").map_err(|_| Refused::Relative)?;
         let found = self.find(inside, ResolveFlags::NO_SYMLINKS);
@@ -229,8 +226,8 @@ impl Root {
         reader: Reader,
         limit: u64,
     ) -> Result<Opened, Refused> {
-        let place = found.map_err(|errno| Refused::Open(errno.into()))?;
-        let file = open_place(&place, |stat| judge(stat, reader, limit))?;
+        let path_fd = found.map_err(|errno| Refused::Open(errno.into()))?;
+        let file = open_checked(&path_fd, |stat| check_stat(stat, reader, limit))?;
         let metadata = file.metadata().map_err(Refused::Read)?;
         Ok(Opened {
             size: metadata.len(),
@@ -239,11 +236,11 @@ impl Root {
         })
     }
 
-    /// The same as [`open_program`], in here.
+    /// The same as [`open_program`], below this root.
     pub fn open_program(&self, path: &Path) -> Result<File, Refused> {
         let inside = path.strip_prefix("/").map_err(|_| Refused::Relative)?;
-        let place = self.find(inside, ResolveFlags::empty());
-        open_any(&place.map_err(|errno| Refused::Open(errno.into()))?)
+        let path_fd = self.find(inside, ResolveFlags::empty());
+        open_any(&path_fd.map_err(|errno| Refused::Open(errno.into()))?)
     }
 
     fn find(&self, inside: &Path, more: ResolveFlags) -> Result<OwnedFd, Errno> {
@@ -253,28 +250,28 @@ impl Root {
     }
 }
 
-impl RootPlace {
-    /// Of an open directory: the kernel gives the number of a mount to another only when nothing holds that one any more.
+impl RootId {
+    /// The ID of an open directory. The kernel reuses the number of a mount only when nothing uses the mount any more.
     fn of(dir: &OwnedFd) -> Option<Self> {
         let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
-        let told = statx(dir, "", AtFlags::EMPTY_PATH, wanted).ok()?;
-        let is_told = StatxFlags::from_bits_retain(told.stx_mask).contains(wanted);
-        is_told.then_some(Self {
-            mount: told.stx_mnt_id,
-            dir: (told.stx_dev_major, told.stx_dev_minor, told.stx_ino),
+        let stat = statx(dir, "", AtFlags::EMPTY_PATH, wanted).ok()?;
+        let is_complete = StatxFlags::from_bits_retain(stat.stx_mask).contains(wanted);
+        is_complete.then_some(Self {
+            mount: stat.stx_mnt_id,
+            dir: (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino),
         })
     }
 }
 
-/// Opens a program, whoever owns it, to see whether it is a Go tool. Nothing of it but that and its version is ever shown.
+/// Opens a program of any owner, to check whether it is a Go tool. gotrace only reports the result of this check and the version.
 pub fn open_program(path: &Path) -> Result<File, Refused> {
-    let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    let path_fd = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Refused::Open(errno.into()))?;
-    open_any(&place)
+    open_any(&path_fd)
 }
 
-fn open_any(place: &OwnedFd) -> Result<File, Refused> {
-    open_place(place, |stat| {
+fn open_any(path_fd: &OwnedFd) -> Result<File, Refused> {
+    open_checked(path_fd, |stat| {
         if is_file(stat) {
             Ok(())
         } else {
@@ -283,19 +280,19 @@ fn open_any(place: &OwnedFd) -> Result<File, Refused> {
     })
 }
 
-/// Opens for reading what a descriptor without rights names, if that is found good.
-fn open_place(
-    place: &OwnedFd,
-    judge: impl FnOnce(&Stat) -> Result<(), Refused>,
+/// Opens the file of an `O_PATH` descriptor for reading, if the check accepts it.
+fn open_checked(
+    path_fd: &OwnedFd,
+    check_stat: impl FnOnce(&Stat) -> Result<(), Refused>,
 ) -> Result<File, Refused> {
-    let stat = fstat(place).map_err(|errno| Refused::Open(errno.into()))?;
-    judge(&stat)?;
-    // The descriptor names the file that was judged, whatever its path names by now. NONBLOCK: a lease that the builder holds on
-    // it is an error at once instead of a wait.
+    let stat = fstat(path_fd).map_err(|errno| Refused::Open(errno.into()))?;
+    check_stat(&stat)?;
+    // The descriptor refers to the checked file, regardless of its current path. NONBLOCK: if the builder holds a lease on the file,
+    // the call fails at once instead of blocking.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = openat(
         CWD,
-        format!("/proc/self/fd/{}", place.as_raw_fd()),
+        format!("/proc/self/fd/{}", path_fd.as_raw_fd()),
         flags,
         Mode::empty(),
     );
@@ -307,7 +304,7 @@ fn is_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode).is_file()
 }
 
-fn judge(stat: &Stat, reader: Reader, limit: u64) -> Result<(), Refused> {
+fn check_stat(stat: &Stat, reader: Reader, limit: u64) -> Result<(), Refused> {
     if !is_file(stat) {
         return Err(Refused::Special);
     }
@@ -322,7 +319,7 @@ fn judge(stat: &Stat, reader: Reader, limit: u64) -> Result<(), Refused> {
     if size > limit {
         return Err(Refused::Large { size, limit });
     }
-    // Not asked of smaller files: some file systems say what is stored only seconds later, and compressed it is less.
+    // Smaller files are not checked: some file systems report the stored size only seconds later, and compression reduces it.
     let stored = u64::try_from(stat.st_blocks)
         .unwrap_or(0)
         .saturating_mul(BLOCK);
@@ -341,7 +338,7 @@ impl Opened {
         self.size
     }
 
-    /// The whole content, at most as much as there was when it was opened.
+    /// Reads the whole content, up to the size at the time of opening.
     pub fn read(&self) -> Result<Vec<u8>, Refused> {
         let mut bytes = vec![0; usize::try_from(self.size).unwrap_or(0)];
         let n = read_at(&self.file, &mut bytes, 0).map_err(Refused::Read)?;
@@ -349,9 +346,9 @@ impl Opened {
         Ok(bytes)
     }
 
-    /// What it is. What it is made of is [`Opened::anatomy`]'s to say.
-    pub fn artifact(&self, analyser: &Analyser) -> Result<Artifact, Refused> {
-        match analyser.ask(&self.file, self.size, &Task::Identity)? {
+    /// Identifies the file. [`Opened::anatomy`] reports its composition.
+    pub fn artifact(&self, spawner: &ReaderSpawner) -> Result<Artifact, Refused> {
+        match spawner.ask(&self.file, self.size, &Task::Identity)? {
             Found::Identity(artifact) => {
                 self.check_unchanged()?;
                 Ok(*artifact)
@@ -359,29 +356,29 @@ impl Opened {
             Found::Unread(errno) => Err(Refused::Read(io::Error::from_raw_os_error(errno))),
             Found::Changed => Err(Refused::Changed),
             Found::Anatomy(_) | Found::NoProgram | Found::Unreadable(_) | Found::Unsafe(_) => {
-                Err(Lost::Nonsense.into())
+                Err(ReaderError::Nonsense.into())
             }
         }
     }
 
-    /// What the content with this SHA-256 is made of, read once more from the same descriptor. Nothing, if it is no program.
+    /// Analyses the content with this SHA-256, read again from the same descriptor. `None` if it is no program.
     pub fn anatomy(
         &self,
         sha256: &str,
-        analyser: &Analyser,
+        spawner: &ReaderSpawner,
     ) -> Result<Option<Anatomy>, Unanalysed> {
         if self.size > ANALYSIS_LIMIT {
             let (size, limit) = (self.size, ANALYSIS_LIMIT);
             return Err(Unanalysed::Large { size, limit });
         }
         let sha256 = sha256.to_owned();
-        match analyser.ask(&self.file, self.size, &Task::Anatomy { sha256 })? {
+        match spawner.ask(&self.file, self.size, &Task::Anatomy { sha256 })? {
             Found::Anatomy(anatomy) => Ok(Some(anatomy)),
             Found::NoProgram => Ok(None),
             Found::Changed => Err(Unanalysed::Changed),
             Found::Unreadable(why) => Err(Unanalysed::Unreadable(why)),
             Found::Unread(errno) => Err(Unanalysed::Read(io::Error::from_raw_os_error(errno))),
-            Found::Identity(_) | Found::Unsafe(_) => Err(Lost::Nonsense.into()),
+            Found::Identity(_) | Found::Unsafe(_) => Err(ReaderError::Nonsense.into()),
         }
     }
 
@@ -395,7 +392,7 @@ impl Opened {
     }
 }
 
-/// Fills `buffer` from `offset` on, as far as the file goes.
+/// Fills `buffer` from `offset` on, up to the end of the file.
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -409,7 +406,7 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// A builder's path as one of ours.
+/// Converts a builder's path.
 pub fn as_path(path: &ByteString) -> &Path {
     Path::new(OsStr::from_bytes(path.as_bytes()))
 }
@@ -417,4 +414,4 @@ pub fn as_path(path: &ByteString) -> &Path {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use self::tests::mischief;
+pub(crate) use self::tests::misbehave;

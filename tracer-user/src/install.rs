@@ -1,8 +1,8 @@
-//! Putting gotrace on a machine as a service, and taking it away again.
+//! Installs gotrace as a service on a machine, and uninstalls it.
 //!
-//! What is to be done is decided first, as a list of steps ([`plan`]); then they are done one after another ([`step`]). Each can be done
-//! again, so whatever stopped one call is mended by the next, and the call after an upgrade is the same as the first. What the manual and
-//! the completions say is given: only `cli` knows the command line.
+//! [`plan`] first computes a list of steps; [`step`] then performs them in order. Each step can be repeated. The next call therefore
+//! completes an interrupted one, and the call after an upgrade is the same as the first. The caller passes the manual and the completions,
+//! because only `cli` knows the command line.
 
 mod layout;
 mod machine;
@@ -17,41 +17,45 @@ use std::path::{self, Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 pub use self::layout::{Layout, PINNED};
-pub use self::machine::Power;
-use self::plan::{Facts, Found, Runners};
+pub use self::machine::AttachPrivilege;
+use self::plan::{Facts, Installation, Runners};
 use self::step::Step;
 
-/// Where packages put programs.
+/// The prefix of packaged programs.
 const PACKAGED_PREFIX: &str = "/usr";
 
-/// What was asked for.
+/// The arguments of an installation.
 #[derive(Clone, Debug)]
-pub struct Order {
-    /// Another tree than this machine's, for a package to be made of: nothing is asked of the machine, and nothing started.
+pub struct InstallRequest {
+    /// Another tree than this machine's, to build a package from. Then the machine is not examined, and nothing is started.
     pub root: Option<PathBuf>,
     pub prefix: PathBuf,
-    /// Of a package whose files are there already: only what depends on the machine.
+    /// True if a package has already installed its files. Then only the files that depend on the machine are written.
     pub packaged: bool,
-    /// Say what would be done.
+    /// True to print the steps without performing them.
     pub dry_run: bool,
-    /// Which of GitHub's runners are to run a script after each job; if it is empty, those that systemd runs.
+    /// GitHub runners that should run a script after each job; if empty, those that systemd runs.
     pub runners: Option<Vec<PathBuf>>,
 }
 
-/// A file that comes with the program: a page of the manual, completions of a shell.
+/// A file below `share` of the prefix: a manual page, or completions of a shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Companion {
-    /// Below `share` of the prefix.
+pub struct SharedFile {
+    /// Path below `share` of the prefix.
     pub path: PathBuf,
     pub content: Vec<u8>,
 }
 
-/// Puts everything in its place, starts the service, and waits until it follows builds.
-pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> anyhow::Result<()> {
-    let mut layout = Layout::new(order.root.as_deref(), &order.prefix)?;
-    let is_staged = order.root.is_some();
-    let may_touch = !is_staged && !order.dry_run;
-    let mut is_packaged = order.packaged;
+/// Installs all files, starts the service, and waits until it traces builds.
+pub fn install(
+    request: &InstallRequest,
+    shared_files: Vec<SharedFile>,
+    print: fn(&str),
+) -> anyhow::Result<()> {
+    let mut layout = Layout::new(request.root.as_deref(), &request.prefix)?;
+    let is_staged = request.root.is_some();
+    let may_touch = !is_staged && !request.dry_run;
+    let mut is_packaged = request.packaged;
     if may_touch {
         machine::need_root("install")?;
     }
@@ -59,30 +63,30 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
         && !is_packaged
         && let Some(unit) = layout.packaged_unit()
     {
-        if order.runners.is_none() {
+        if request.runners.is_none() {
             bail!(
-                "a package has put gotrace on this machine ({}): upgrade that, or remove it first",
+                "a package has installed gotrace on this machine ({}): upgrade the package, or remove it first",
                 unit.display()
             );
         }
-        // Runners are the machine's, so no package knows of them.
+        // Runners depend on the machine, so no package configures them.
         layout = Layout::new(None, Path::new(PACKAGED_PREFIX))?;
         is_packaged = true;
     }
-    let power = if may_touch {
-        machine::ask_kernel().context(
-            "builds cannot be traced on this machine, so nothing was installed; `gotrace doctor` says more",
+    let privilege = if may_touch {
+        machine::required_privilege().context(
+            "nothing was installed, because gotrace cannot trace builds on this machine (see `gotrace doctor`)",
         )?
     } else {
-        Power::Least
+        AttachPrivilege::Least
     };
     let facts = Facts {
         has_systemd: !is_staged && machine::has_systemd(),
-        power,
+        privilege,
     };
     let runners = Runners {
         known: recorded(&layout)?,
-        wanted: wanted(order, &layout)?,
+        new: requested_runners(request, &layout)?,
     };
     let steps = if is_packaged {
         plan::install_packaged(&layout, facts, &runners)
@@ -92,78 +96,78 @@ pub fn install(order: &Order, companions: Vec<Companion>, tell: fn(&str)) -> any
             facts,
             &runners,
             machine::own_program()?,
-            companions,
+            shared_files,
         )
     };
-    perform(&steps, order.dry_run, tell)
-        .context("what was done stays, and is not done twice: mend this and install again, or `gotrace uninstall`")?;
-    if !runners.wanted.is_empty() && !order.dry_run {
-        tell("a runner reads that when its service is restarted");
+    perform(&steps, request.dry_run, print)
+        .context("the installation is incomplete: fix this error and install again, or run `gotrace uninstall`")?;
+    if !runners.new.is_empty() && !request.dry_run {
+        print("restart the service of each runner to apply this");
     }
     if is_packaged {
-        if order.packaged && may_touch && facts.has_systemd {
-            // The package's own tools start it again, next.
+        if request.packaged && may_touch && facts.has_systemd {
+            // The package's own scripts restart the service next.
             machine::announce_upgrade();
         }
         return Ok(());
     }
     if may_touch && facts.has_systemd {
-        machine::wait_until_ready(&layout.config(), tell)?;
-        tell("next: build something with go, then `sudo gotrace builds`");
+        machine::wait_until_ready(&layout.config(), print)?;
+        print("next: build something with go, then run `sudo gotrace builds`");
     } else if may_touch {
-        tell(&format!(
-            "systemd does not run here, so nothing was started: `{} agent` is what is to run, as root",
+        print(&format!(
+            "nothing was started, because systemd does not run here: run `{} agent` as root",
             layout.program().display()
         ));
     }
     Ok(())
 }
 
-/// Takes away what [`install`] put there; with `purge` also configuration, history and user.
+/// Removes the files of [`install`]; with `purge` also configuration, history and user.
 pub fn uninstall(
-    order: &Order,
-    companions: &[Companion],
+    request: &InstallRequest,
+    shared_files: &[SharedFile],
     purge: bool,
-    tell: fn(&str),
+    print: fn(&str),
 ) -> anyhow::Result<()> {
-    let layout = Layout::new(order.root.as_deref(), &order.prefix)?;
-    let may_touch = order.root.is_none() && !order.dry_run;
+    let layout = Layout::new(request.root.as_deref(), &request.prefix)?;
+    let may_touch = request.root.is_none() && !request.dry_run;
     if may_touch {
         machine::need_root("uninstall")?;
     }
-    if order.root.is_none()
-        && !order.packaged
+    if request.root.is_none()
+        && !request.packaged
         && let Some(unit) = layout.packaged_unit()
     {
         bail!(
-            "a package has put gotrace on this machine ({}): remove it with `apt remove gotrace`",
+            "a package has installed gotrace on this machine ({}): remove it with `apt remove gotrace`",
             unit.display()
         );
     }
-    let found = Found {
-        has_systemd: order.root.is_none() && machine::has_systemd(),
+    let found = Installation {
+        has_systemd: request.root.is_none() && machine::has_systemd(),
         has_unit: layout.unit().exists(),
         runners: recorded(&layout)?,
     };
-    if order.packaged {
+    if request.packaged {
         perform(
             &plan::uninstall_packaged(&layout, &found),
-            order.dry_run,
-            tell,
+            request.dry_run,
+            print,
         )?;
         return Ok(());
     }
-    let steps = plan::uninstall(&layout, &found, companions, purge);
-    let n_done = perform(&steps, order.dry_run, tell)
-        .context("what was done stays, and is not done twice: mend this and uninstall again")?;
-    if n_done == 0 && !order.dry_run {
-        tell(&format!(
-            "nothing of gotrace was there, with the prefix {}",
-            order.prefix.display()
+    let steps = plan::uninstall(&layout, &found, shared_files, purge);
+    let n_done = perform(&steps, request.dry_run, print)
+        .context("gotrace is only partly removed: fix this error and uninstall again")?;
+    if n_done == 0 && !request.dry_run {
+        print(&format!(
+            "nothing to remove: gotrace is not installed below {}",
+            request.prefix.display()
         ));
     } else if may_touch && !purge {
-        tell(&format!(
-            "{} and {} stay: `gotrace uninstall --purge` takes them away, too",
+        print(&format!(
+            "kept {} and {}: `gotrace uninstall --purge` removes them too",
             layout.config_dir().display(),
             layout.state_dir().display()
         ));
@@ -171,7 +175,7 @@ pub fn uninstall(
     Ok(())
 }
 
-/// Runners that were told before.
+/// Runners that an earlier call configured.
 fn recorded(layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
     let path = layout.runners();
     match fs::read_to_string(&path) {
@@ -181,39 +185,39 @@ fn recorded(layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
-/// Runners that are to be told.
-fn wanted(order: &Order, layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
-    let Some(named) = &order.runners else {
+/// Runners to configure.
+fn requested_runners(request: &InstallRequest, layout: &Layout) -> anyhow::Result<Vec<PathBuf>> {
+    let Some(named) = &request.runners else {
         return Ok(Vec::new());
     };
     if !named.is_empty() {
         let absolute = |it: &PathBuf| {
-            path::absolute(it).with_context(|| format!("there is no {}", it.display()))
+            path::absolute(it).with_context(|| format!("cannot resolve the path {}", it.display()))
         };
         return named.iter().map(absolute).collect();
     }
     let found = runner::find(&layout.local_units());
     if found.is_empty() {
         bail!(
-            "no runner was found among the units in {}: give its directory, --runner-hooks DIR",
+            "found no runner among the units in {}: give its directory with --runner-hooks DIR",
             layout.local_units().display()
         );
     }
     Ok(found)
 }
 
-/// Returns how many steps changed something.
-fn perform(steps: &[Step], dry_run: bool, tell: fn(&str)) -> anyhow::Result<usize> {
+/// Performs the steps; returns the number of steps that changed something.
+fn perform(steps: &[Step], dry_run: bool, print: fn(&str)) -> anyhow::Result<usize> {
     let mut n_done = 0;
     for step in steps {
         if dry_run {
-            tell(&format!("would {step}"));
+            print(&format!("would {step}"));
             continue;
         }
         match step.perform().with_context(|| format!("cannot {step}"))? {
             Outcome::Done => {
                 n_done += 1;
-                tell(&step.done().to_string());
+                print(&step.done().to_string());
             }
             Outcome::NotNeeded => {}
         }
@@ -221,10 +225,10 @@ fn perform(steps: &[Step], dry_run: bool, tell: fn(&str)) -> anyhow::Result<usiz
     Ok(n_done)
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
-    /// It was so before.
+    /// The machine was already in that state.
     NotNeeded,
 }

@@ -1,9 +1,8 @@
-//! Starts the command of `gotrace run` as a shell would have, but holds it before its first instruction until probes are on.
+//! Starts the command of `gotrace run` as a shell would, but suspends it before its first instruction until probes are attached.
 //!
-//! In comes a [`Plan`]: what to run, and as whom. [`Plan::hold`] makes the process, [`Held::release`] lets it execute the
-//! command, [`Running`] tells how it ends. The child keeps gotrace's standard streams, terminal, process group, working directory,
-//! limits, signal mask and dispositions. Nothing here knows of tracing, and gotrace's end never ends a running command.
-
+//! The input is a [`Plan`]: the command and its user. [`Plan::hold`] creates the process, [`Held::release`] lets it execute the command,
+//! and [`Running`] reports its end. The child keeps gotrace's standard streams, terminal, process group, working directory, limits, signal
+//! mask and dispositions. This module does not trace, and the end of gotrace never ends a running command.
 pub mod caller;
 mod fork;
 mod inherited;
@@ -24,33 +23,33 @@ use self::caller::Caller;
 use self::fork::{Image, Stage};
 use crate::proc;
 
-/// What to run, and as whom.
+/// The command to run, and its user.
 #[derive(Debug)]
 pub struct Plan {
     name: OsString,
     image: Image,
 }
 
-/// A process that has not executed its command yet: it waits for [`Held::release`], and ends if that never comes.
+/// A process that has not executed its command yet. It waits for [`Held::release`]; without a release, it ends.
 #[derive(Debug)]
 pub struct Held {
     name: OsString,
     pid: Pid,
-    /// The gate and the verdict; `None` once the process is somebody else's to reap.
+    /// The gate pipe and the verdict pipe; `None` after the process was released.
     child: Option<(OwnedFd, File)>,
 }
 
-/// The command, executing.
+/// The running command.
 #[derive(Debug)]
 pub struct Running {
     pid: Pid,
 }
 
-/// What became of the command since it was last asked.
+/// A change of the command's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Ended(Status),
-    /// By this signal, until something continues it.
+    /// Stopped by this signal, until a process continues it.
     Stopped(i32),
 }
 
@@ -59,17 +58,17 @@ pub enum Change {
 pub enum LaunchError {
     #[error("cannot run {}: {}", .name.display(), describe(*.errno))]
     Exec { name: OsString, errno: i32 },
-    #[error("cannot become the user who called sudo ({what}): {} (with --as-root the command runs as root)", io::Error::from_raw_os_error(*.errno))]
+    #[error("cannot change to the user who called sudo ({what}): {} (with --as-root the command runs as root)", io::Error::from_raw_os_error(*.errno))]
     Identity { what: &'static str, errno: i32 },
-    #[error("cannot run the command: an argument or a variable holds a NUL byte")]
+    #[error("cannot run the command: an argument or an environment variable contains a NUL byte")]
     Nul(#[source] NulError),
-    #[error("cannot make a process for the command")]
+    #[error("cannot create a process for the command")]
     Process(#[source] io::Error),
 }
 
 impl LaunchError {
-    /// Exit code in the convention of env(1): 127 for a command that is not there, 126 for one that cannot be executed, 125 where
-    /// gotrace itself is in trouble.
+    /// Exit code by the convention of env(1): 127 if the command does not exist, 126 if it cannot be executed, 125 if gotrace itself
+    /// failed.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Exec { errno, .. } if *errno == libc::ENOENT => 127,
@@ -80,7 +79,7 @@ impl LaunchError {
 }
 
 impl Plan {
-    /// A plan to run `name` with `args`; as `caller` and in the caller's environment, if there is one.
+    /// A plan to run `name` with `args`. With a `caller`, the command runs as this user and in this user's environment.
     pub fn new(
         name: &OsStr,
         args: &[OsString],
@@ -117,7 +116,7 @@ impl Plan {
         })
     }
 
-    /// Makes the process. To be called while this process has one thread only.
+    /// Creates the process. Must be called while this process has only one thread.
     pub fn hold(self) -> Result<Held, LaunchError> {
         let fork::Child { pid, gate, verdict } =
             fork::hold(&self.image).map_err(LaunchError::Process)?;
@@ -130,24 +129,24 @@ impl Plan {
 }
 
 impl Held {
-    /// The process that will become the command.
+    /// The process that will execute the command.
     pub fn tgid(&self) -> Tgid {
         tgid(self.pid)
     }
 
-    /// Lets it execute the command, and waits until it has or could not.
+    /// Lets the process execute the command. Waits until the exec has succeeded or failed.
     pub fn release(mut self) -> Result<Running, LaunchError> {
         let pid = self.pid;
         let Some((gate, mut verdict)) = self.child.take() else {
             return Err(LaunchError::Process(io::Error::other(
-                "the process was given up",
+                "the process was already released",
             )));
         };
-        // A child that was killed while it was held makes this fail; its status then says so, as it would for any command.
+        // The write fails if the suspended child was killed. Its exit status reports that, as for any command.
         let _killed_already = File::from(gate).write_all(&[fork::GO]);
         let mut failure = [0; fork::FAILURE_LEN];
         if verdict.read_exact(&mut failure).is_err() {
-            // End of file: the exec closed the pipe.
+            // End of file: a successful exec has closed the pipe.
             return Ok(Running { pid });
         }
         reap(pid);
@@ -187,7 +186,7 @@ impl Running {
         tgid(self.pid)
     }
 
-    /// What became of the command since the last call, without waiting.
+    /// Returns a change of the command's state since the last call, without waiting.
     pub fn change(&self) -> io::Result<Option<Change>> {
         let waited = loop {
             match waitpid(Some(self.pid), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
@@ -201,7 +200,7 @@ impl Running {
             .flatten())
     }
 
-    /// Waits for its end.
+    /// Waits until the command ends.
     pub fn wait(&self) -> io::Result<Status> {
         loop {
             let waited = match waitpid(Some(self.pid), WaitOptions::empty()) {
@@ -218,17 +217,17 @@ impl Running {
         }
     }
 
-    /// Whether it is stopped right now.
+    /// True if the command is stopped now.
     pub fn is_stopped(&self) -> bool {
         proc::stat(self.tgid()).is_some_and(|stat| stat.state == b'T')
     }
 
-    /// Whether process `tgid` is the command or descends from it.
-    pub fn is_or_made(&self, tgid: Tgid) -> bool {
+    /// True if process `tgid` is the command or one of its descendants.
+    pub fn is_self_or_ancestor_of(&self, tgid: Tgid) -> bool {
         proc::ancestors(tgid).any(|ancestor| ancestor == self.tgid())
     }
 
-    /// Sends it a signal. One that has just ended is not an error.
+    /// Sends the command a signal. A command that has just ended is not an error.
     pub fn kill(&self, signal: Signal) {
         let _ended = kill_process(self.pid, signal);
     }
@@ -259,7 +258,7 @@ fn reap(pid: Pid) {
 fn describe(errno: i32) -> String {
     match errno {
         libc::ENOENT => "no such command".to_owned(),
-        libc::EACCES => "not executable, or not by this user".to_owned(),
+        libc::EACCES => "not executable by this user".to_owned(),
         errno => io::Error::from_raw_os_error(errno).to_string(),
     }
 }

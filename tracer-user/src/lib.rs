@@ -1,9 +1,10 @@
-//! The rim of gotrace: all that touches the world. The command line, probes, the traced command, files, and what is shown.
+//! The rim of gotrace. It does all input and output: command line, probes, the traced command, files and reports.
 //!
-//! What is seen becomes events for `tracer_core`, which does the thinking. Only `cli` names clap, only the probe-loading modules
-//! name aya, and only `main` ends the process.
+//! The rim turns its observations into events for `tracer_core`, which does all analysis. Only `cli` uses clap, only the modules
+//! that load and attach probes use aya, and only `main` ends the process.
 
 pub mod agent;
+mod atomic_file;
 mod backoff;
 pub mod bpf;
 pub mod cli;
@@ -19,7 +20,6 @@ pub mod install;
 pub mod launch;
 mod proc;
 pub mod render;
-mod replace;
 pub mod sandbox;
 pub mod summary;
 pub mod toolchain;

@@ -1,4 +1,4 @@
-//! The program `gotrace`. Only this function ends the process.
+//! The program `gotrace`. Only `main` ends the process.
 
 use std::process::ExitCode;
 

@@ -1,16 +1,16 @@
-//! Walls that a process puts around itself, for good, before it touches what an enemy wrote.
+//! Permanent restrictions of a process, applied before it reads files from an untrusted source.
 //!
-//! What is left to it: its first descriptor, to be read at any place; the next two, to be written; memory and processor time up to a
-//! limit; and its end. It can open nothing, start nothing, speak to nobody and become nobody. Each wall stands by itself: what one
-//! does not hold the next one does. They are of the process that calls this, which must not have started a thread.
+//! The process keeps these abilities: read its first descriptor at any offset, write the next two, use memory and CPU time up to a limit,
+//! and exit. It can open no file, start no process, make no connection and change no identity. The restrictions are independent, so one
+//! still holds if another fails. They apply to the calling process, which must not have started a thread.
 //!
-//! Without system call filters there is no sandbox, and that is an error. Landlock is newer than some kernels; [`Walls`] says what
-//! there is of it.
+//! Without system call filters there is no sandbox, and that is an error. Landlock is newer than some kernels; [`Restrictions`] reports
+//! its version.
 
 mod filter;
+mod status;
 #[cfg(test)]
 mod tests;
-mod walls;
 
 use std::io;
 
@@ -29,98 +29,99 @@ use rustix::thread::{
 };
 use thiserror::Error;
 
-pub use self::walls::Walls;
+pub use self::status::Restrictions;
 
-/// The first descriptor that is closed.
+/// The first descriptor to close.
 const FIRST_OTHER: libc::c_uint = 3;
-/// The newest version of Landlock that is asked for; an older kernel gives what it has.
+/// The newest version of Landlock to request; an older kernel enforces its own version.
 const LANDLOCK: ABI = ABI::V7;
 
-/// How much the process may take from now on.
+/// Limits of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of its address space, its program included.
+    /// Bytes of its address space, including its program.
     pub memory: u64,
-    /// Processor time since it began.
+    /// CPU time since its start.
     pub cpu_seconds: u64,
-    /// How far it stands back for others, 0 to 19.
+    /// Its nice value, 0 to 19.
     pub nice: i32,
 }
 
-/// A wall that cannot be put up.
+/// A restriction that cannot be applied.
 #[derive(Debug, Error)]
-pub enum Breach {
-    #[error("cannot close what it inherited: {0}")]
+pub enum SandboxError {
+    #[error("cannot close inherited descriptors: {0}")]
     Inherited(io::Error),
     #[error("cannot {what}: {errno}")]
     Process { what: &'static str, errno: Errno },
-    #[error("it still has capabilities")]
+    #[error("cannot drop all capabilities: the process still has some")]
     Capable,
-    #[error("Landlock refused: {0}")]
+    #[error("cannot apply Landlock rules: {0}")]
     Landlock(#[from] RulesetError),
     #[error("cannot filter system calls (needs CONFIG_SECCOMP_FILTER): {0}")]
     Filter(#[from] seccompiler::Error),
 }
 
-/// Puts up all walls. After an error the process is not safe, and must end.
-pub fn enter(bounds: Bounds) -> Result<Walls, Breach> {
+/// Applies all restrictions. After an error the process is not safe, and must exit.
+pub fn enter(bounds: Bounds) -> Result<Restrictions, SandboxError> {
     close_inherited()?;
-    stand_back(bounds.nice);
-    // A parent that is gone already is noticed when the result cannot be written.
-    held(
-        "ask to end with its parent",
+    lower_priority(bounds.nice);
+    // If the parent has already ended, writing the result fails.
+    checked(
+        "request SIGKILL at the end of the parent",
         set_parent_process_death_signal(Some(Signal::KILL)),
     )?;
-    held("give up gaining privileges", set_no_new_privs(true))?;
-    let landlock = lock_land()?;
+    checked("set no_new_privs", set_no_new_privs(true))?;
+    let landlock = apply_landlock()?;
     drop_capabilities()?;
     limit(bounds)?;
-    // Nobody reads its memory or traces it, and it leaves no core.
-    held(
-        "be no core file",
+    // No other process can trace it or read its memory, and it leaves no core file.
+    checked(
+        "disable core files",
         set_dumpable_behavior(DumpableBehavior::NotDumpable),
     )?;
     filter::apply()?;
-    Ok(Walls { landlock })
+    Ok(Restrictions { landlock })
 }
 
-/// Gives up, for good, all rights that others have not: capabilities, gaining any, starting a program, and signals to other
-/// processes. Files and the network are left to it as its user has them. It must not have opened anything or started a thread.
-pub fn renounce() -> Result<Walls, Breach> {
+/// Permanently drops capabilities, gaining privileges, executing programs, and signals to other processes. The process keeps its user's
+/// access to files and the network. It must not have opened anything or started a thread.
+pub fn drop_privileges() -> Result<Restrictions, SandboxError> {
     close_inherited()?;
-    held("give up gaining privileges", set_no_new_privs(true))?;
+    checked("set no_new_privs", set_no_new_privs(true))?;
     let status = Ruleset::default()
         .handle_access(AccessFs::Execute)?
         .scope(Scope::Signal)?
         .create()?
         .restrict_self()?;
     drop_capabilities()?;
-    Ok(Walls {
+    Ok(Restrictions {
         landlock: version(&status.landlock),
     })
 }
 
-fn held(what: &'static str, result: Result<(), Errno>) -> Result<(), Breach> {
-    result.map_err(|errno| Breach::Process { what, errno })
+fn checked(what: &'static str, result: Result<(), Errno>) -> Result<(), SandboxError> {
+    result.map_err(|errno| SandboxError::Process { what, errno })
 }
 
-/// Whoever started gotrace may have left it descriptors that pass on to what it starts.
-fn close_inherited() -> Result<(), Breach> {
-    // SAFETY: close_range takes three numbers and no memory. Nothing in this process owns a descriptor from there on: it has only
-    // begun, with the three that it was given.
+/// Closes descriptors that the parent of gotrace left open, because they would be inherited further.
+fn close_inherited() -> Result<(), SandboxError> {
+    // SAFETY: close_range takes three numbers and no memory. Nothing in this process owns a descriptor of that range: it has only
+    // started, with its three standard descriptors.
     let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER, libc::c_uint::MAX, 0) };
     if result == 0 {
         Ok(())
     } else {
-        Err(Breach::Inherited(io::Error::last_os_error()))
+        Err(SandboxError::Inherited(io::Error::last_os_error()))
     }
 }
 
-/// Takes what others leave of processor and disks, and goes first where memory is short. No wall, so what fails is let be.
-fn stand_back(nice: i32) {
+/// Lowers CPU and disk priority, and makes this process the first to be killed if memory is short. Failures are ignored, because this is
+/// no restriction.
+fn lower_priority(nice: i32) {
     /// `IOPRIO_WHO_PROCESS`, which with 0 is the calling thread.
     const THREAD: libc::c_int = 1;
-    /// `IOPRIO_CLASS_IDLE`, shifted to its place.
+    /// `IOPRIO_CLASS_IDLE`, shifted to its position.
     const IDLE: libc::c_int = 3 << 13;
     let _nice = rustix::process::nice(nice);
     // SAFETY: ioprio_set takes three numbers and no memory.
@@ -128,8 +129,8 @@ fn stand_back(nice: i32) {
     let _first = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
 
-/// Nothing of the file system, no connection, no signal to anybody. Says which version of Landlock that is.
-fn lock_land() -> Result<u32, Breach> {
+/// Denies the file system, connections, and signals to other processes. Returns the enforced version of Landlock.
+fn apply_landlock() -> Result<u32, SandboxError> {
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK))?
         .handle_access(AccessNet::from_all(LANDLOCK))?
@@ -139,7 +140,7 @@ fn lock_land() -> Result<u32, Breach> {
     Ok(version(&status.landlock))
 }
 
-/// What the kernel enforces, 0 if nothing.
+/// The version that the kernel enforces, 0 if none.
 fn version(status: &LandlockStatus) -> u32 {
     match status {
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => 0,
@@ -147,13 +148,13 @@ fn version(status: &LandlockStatus) -> u32 {
     }
 }
 
-fn drop_capabilities() -> Result<(), Breach> {
+fn drop_capabilities() -> Result<(), SandboxError> {
     for capability in CapabilitySet::all().iter() {
-        // The kernel may not know it, and without CAP_SETPCAP nothing can be taken out. What stays in the bounding set cannot be
-        // had all the same: nothing is executed any more, and nothing that is could gain privileges.
+        // The kernel may not support this capability, and without CAP_SETPCAP none can be removed. A capability that stays in the
+        // bounding set cannot be gained anyway: this process executes nothing, and no program that it executes could gain privileges.
         let _stays = remove_capability_from_bounding_set(capability);
     }
-    held(
+    checked(
         "clear its ambient capabilities",
         clear_ambient_capability_set(),
     )?;
@@ -162,37 +163,37 @@ fn drop_capabilities() -> Result<(), Breach> {
         permitted: CapabilitySet::empty(),
         inheritable: CapabilitySet::empty(),
     };
-    held("drop its capabilities", set_capabilities(None, none))?;
+    checked("drop its capabilities", set_capabilities(None, none))?;
     match capabilities(None) {
         Ok(now) if now == none => Ok(()),
-        Ok(_) => Err(Breach::Capable),
-        Err(errno) => held("ask for its capabilities", Err(errno)),
+        Ok(_) => Err(SandboxError::Capable),
+        Err(errno) => checked("read its capabilities", Err(errno)),
     }
 }
 
-fn limit(bounds: Bounds) -> Result<(), Breach> {
+fn limit(bounds: Bounds) -> Result<(), SandboxError> {
     let Bounds {
         memory,
         cpu_seconds,
         nice: _,
     } = bounds;
-    for (resource, most) in [
+    for (resource, maximum) in [
         (Resource::As, memory),
         (Resource::Fsize, 0),
         (Resource::Core, 0),
         (Resource::Nofile, 0),
         (Resource::Nproc, 0),
     ] {
-        set(resource, most, most)?;
+        set(resource, maximum, maximum)?;
     }
-    // The signal of the first limit can be told from others, the second one kills.
+    // The soft limit sends SIGXCPU, which identifies the cause; the hard limit kills.
     set(Resource::Cpu, cpu_seconds, cpu_seconds + 1)
 }
 
-fn set(resource: Resource, current: u64, maximum: u64) -> Result<(), Breach> {
+fn set(resource: Resource, current: u64, maximum: u64) -> Result<(), SandboxError> {
     let limit = Rlimit {
         current: Some(current),
         maximum: Some(maximum),
     };
-    held("limit itself", setrlimit(resource, limit))
+    checked("set a resource limit", setrlimit(resource, limit))
 }

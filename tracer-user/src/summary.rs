@@ -1,7 +1,7 @@
-//! What one job of a pipeline built, asked of the agent on this machine.
+//! The builds of one pipeline job, requested from the agent on this machine.
 //!
-//! Whoever runs a job may connect to the agent but not read its history, so the page is asked and not the file. Builds are taken as
-//! the agent tells them; which of them are the job's is decided here, and how they look in [`markdown`].
+//! The user of a job may connect to the agent but not read its history, so this uses the agent's HTTP page and not the file. This module
+//! selects the job's builds from the agent's list, and [`markdown`] renders them.
 
 pub mod markdown;
 
@@ -10,23 +10,23 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// The most that the agent tells at once.
-const MOST: usize = 1000;
-/// An answer of that many builds is less than a tenth of this.
+/// The agent's maximum number of builds in one response.
+const MAX_BUILDS: usize = 1000;
+/// Maximum size of a response; that many builds take less than a tenth of it.
 const ANSWER_LIMIT: u64 = 64 << 20;
 
-/// Names a job. What is absent may be anything.
+/// Identifies a job. An absent field matches any value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Job {
+pub struct CiJob {
     pub run: String,
     pub attempt: Option<String>,
     pub job: Option<String>,
     pub runner: Option<String>,
 }
 
-/// A build as the agent tells it, as far as it is shown.
+/// A build from the agent's list, with the displayed fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Built {
+pub struct ListedBuild {
     pub id: String,
     pub state: String,
     /// Failure class.
@@ -37,7 +37,7 @@ pub struct Built {
     pub ended_ns: Option<u64>,
     #[serde(default)]
     pub packages_compiled: u64,
-    /// Absent where nobody could tell, as for a build under way.
+    /// Absent if unknown, as for a running build.
     pub packages_cached: Option<u64>,
     #[serde(default)]
     pub anomalies: u64,
@@ -66,46 +66,50 @@ struct Context {
 }
 
 #[derive(Debug, Deserialize)]
-struct Listed {
-    builds: Vec<Built>,
+struct BuildList {
+    builds: Vec<ListedBuild>,
 }
 
-/// The agent did not tell.
+/// The request to the agent failed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot ask the agent at http://{address} for its builds; `systemctl status gotrace` says whether it runs"
+    "cannot get builds from the agent at http://{address} (is it running? see `systemctl status gotrace`)"
 )]
-pub struct Untold {
+pub struct RequestError {
     address: SocketAddr,
     source: ureq::Error,
 }
 
-impl Job {
-    /// Its builds, in order of their start; an error after `patience` at the latest.
-    pub fn builds(&self, address: SocketAddr, patience: Duration) -> Result<Vec<Built>, Untold> {
+impl CiJob {
+    /// Returns the builds of the job, in order of their start. Fails after `timeout`.
+    pub fn builds(
+        &self,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Result<Vec<ListedBuild>, RequestError> {
         let client: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(patience))
+            .timeout_global(Some(timeout))
             .proxy(None)
             .max_redirects(0)
             .build()
             .into();
-        let ask = || {
-            let url = format!("http://{address}/api/v1/builds?limit={MOST}");
+        let request = || {
+            let url = format!("http://{address}/api/v1/builds?limit={MAX_BUILDS}");
             let mut answer = client.get(url).call()?;
             let body = answer.body_mut().with_config().limit(ANSWER_LIMIT);
             body.read_to_vec()
         };
-        let told = ask().map_err(|source| Untold { address, source })?;
-        let listed: Listed = serde_json::from_slice(&told).map_err(|error| Untold {
+        let body = request().map_err(|source| RequestError { address, source })?;
+        let listed: BuildList = serde_json::from_slice(&body).map_err(|error| RequestError {
             address,
             source: ureq::Error::Other(error.into()),
         })?;
         Ok(self.pick(listed.builds))
     }
 
-    /// Those of these that are the job's.
-    fn pick(&self, builds: Vec<Built>) -> Vec<Built> {
-        let mut picked: Vec<Built> = builds
+    /// Selects the builds of the job.
+    fn pick(&self, builds: Vec<ListedBuild>) -> Vec<ListedBuild> {
+        let mut picked: Vec<ListedBuild> = builds
             .into_iter()
             .filter(|it| self.is_of(&it.context))
             .collect();
@@ -131,9 +135,9 @@ impl Job {
 mod tests {
     use super::*;
 
-    fn built(id: &str, started_ns: u64, context: [Option<&str>; 3], attempt: u64) -> Built {
+    fn built(id: &str, started_ns: u64, context: [Option<&str>; 3], attempt: u64) -> ListedBuild {
         let [run, job, runner] = context.map(|it| it.map(str::to_owned));
-        Built {
+        ListedBuild {
             id: id.to_owned(),
             started_ns,
             context: Context {
@@ -142,12 +146,12 @@ mod tests {
                 job,
                 runner,
             },
-            ..Built::default()
+            ..ListedBuild::default()
         }
     }
 
     #[test]
-    fn a_jobs_builds_are_those_of_its_run_attempt_name_and_runner() {
+    fn a_job_is_matched_by_run_attempt_name_and_runner() {
         let builds = vec![
             built("later", 9, [Some("7"), Some("test"), Some("r1")], 2),
             built("first", 1, [Some("7"), Some("test"), Some("r1")], 2),
@@ -157,16 +161,16 @@ mod tests {
             built("other run", 5, [Some("8"), Some("test"), Some("r1")], 2),
             built("nobody's", 6, [None, None, None], 2),
         ];
-        let ids = |job: &Job| -> Vec<String> {
+        let ids = |job: &CiJob| -> Vec<String> {
             let picked = job.pick(builds.clone());
             picked.into_iter().map(|it| it.id).collect()
         };
-        let run = Job {
+        let run = CiJob {
             run: "7".to_owned(),
-            ..Job::default()
+            ..CiJob::default()
         };
         assert_eq!(ids(&run).len(), 5);
-        let job = Job {
+        let job = CiJob {
             attempt: Some("2".to_owned()),
             job: Some("test".to_owned()),
             runner: Some("r1".to_owned()),

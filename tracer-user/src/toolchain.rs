@@ -1,8 +1,8 @@
 //! Go's tools as files: which tool a file is, where its functions are, and which of them are probed.
 //!
-//! A tool is known by the build info in the file, never by its name. Its functions are found through `.gopclntab`, which stripped
-//! tools have too. What to probe, and what to take there in which version of Go, is data: `toolchain/probes.toml`. A file whose layout
-//! is not known is not probed, and a sentence says so. Nothing here runs a tool or follows what a tool writes.
+//! The build info in a file identifies a tool, never its name. `.gopclntab` contains its functions, also in stripped tools. The file
+//! `toolchain/probes.toml` lists the probes and their captures for each version of Go. A file with an unknown layout is not probed, and a
+//! message reports the reason. This module runs no tool and ignores the output of tools.
 
 mod build_info;
 mod candidate;
@@ -36,12 +36,12 @@ pub use probes::{Probes, Saved};
 pub use resolve::{Resolved, ResolvedProbe, resolve};
 pub use search::{SearchHint, find};
 
-/// The point that each row of the kernel's table stands for: what a call's `spec` means.
+/// The point of each row of the kernel's table, indexed by a call's `spec`.
 pub fn points() -> &'static [PointKind] {
     &table::builtin().points
 }
 
-/// The kernel's tables: what is captured at each probe, one row for each layout, and which spans are.
+/// The kernel's tables: the captures of each probe, one row for each layout, and the recorded spans.
 pub fn table() -> Table<'static> {
     let table = table::builtin();
     Table {
@@ -51,13 +51,13 @@ pub fn table() -> Table<'static> {
     }
 }
 
-/// Names of the `go` command and of the tools that others run without it. A toolchain's program of another name is seen under a
-/// program that is followed, or not at all.
+/// Names of the `go` command and of the tools that other programs run without it. A toolchain program of another name is only observed
+/// as a descendant of a followed program.
 pub fn names() -> [Name; 7] {
     ["go", "compile", "asm", "link", "cgo", "cover", "vet"].map(|it| Name::of(it.as_bytes()))
 }
 
-/// Names the content that a file has now. The device is in the kernel's own form, as records have it.
+/// Identifies the current content of a file. The device has the kernel's own form, as in records.
 pub fn file_id(metadata: &Metadata) -> FileId {
     let dev = metadata.dev();
     FileId {
@@ -68,14 +68,14 @@ pub fn file_id(metadata: &Metadata) -> FileId {
     }
 }
 
-/// The same of the file at a path, as far as this machine knows it: no file system is waited for.
+/// The same for the file at a path, from the cached attributes only: this never waits for a file system.
 pub fn cached_id(path: &Path) -> Option<FileId> {
     let flags = AtFlags::STATX_DONT_SYNC;
     let stat = statx(CWD, path, flags, StatxFlags::BASIC_STATS).ok()?;
     Some(file_id_of(&stat))
 }
 
-/// The same of what statx(2) says.
+/// The same for the result of statx(2).
 fn file_id_of(stat: &Statx) -> FileId {
     FileId {
         dev: device(stat.stx_dev_major, stat.stx_dev_minor),

@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tempfile::TempDir;
 use tests::gotrace;
 use tracer_core::event::{Artifact, Ktime, ProcKey, Tgid};
-use tracer_user::inspect::{Analyser, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
+use tracer_user::inspect::{OUTPUT_LIMIT, Opened, Reader, ReaderSpawner, Refused, Root};
 
 /// Much longer than opening takes, and shorter than the kernel's lease timeout (45 s).
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,14 +103,14 @@ fn a_sparse_file_of_eight_tebibytes_is_not_read() {
             | Refused::Foreign { .. }
             | Refused::Read(_)
             | Refused::Changed
-            | Refused::Lost(_) => false,
+            | Refused::Reader(_) => false,
         };
         assert!(as_expected, "{size}: {refused}");
     }
 }
 
-fn read(path: PathBuf, analyser: &Analyser) -> Result<Artifact, Refused> {
-    open(path)?.artifact(analyser)
+fn read(path: PathBuf, spawner: &ReaderSpawner) -> Result<Artifact, Refused> {
+    open(path)?.artifact(spawner)
 }
 
 /// This crashes a reader that maps the file.
@@ -121,8 +121,8 @@ fn a_file_truncated_during_the_read_is_harmless() {
     let content = fs::read(gotrace()).unwrap();
     let content = &content[..4 << 20];
     fs::write(&path, content).unwrap();
-    let analyser = Analyser::of(&gotrace()).unwrap();
-    let honest = read(path.clone(), &analyser).unwrap();
+    let spawner = ReaderSpawner::of(&gotrace()).unwrap();
+    let honest = read(path.clone(), &spawner).unwrap();
     assert_eq!(honest.format.as_deref(), Some("ELF"));
     let has_ended = AtomicBool::new(false);
     let (n_read, n_changed) = thread::scope(|scope| {
@@ -133,7 +133,7 @@ fn a_file_truncated_during_the_read_is_harmless() {
                 file.write_all(content).unwrap();
             }
         });
-        let results: Vec<_> = (0..READS).map(|_| read(path.clone(), &analyser)).collect();
+        let results: Vec<_> = (0..READS).map(|_| read(path.clone(), &spawner)).collect();
         has_ended.store(true, Ordering::Relaxed);
         let n_read = results.iter().filter(|it| it.is_ok()).count();
         let is_changed = |it: &&Result<_, _>| matches!(it, Err(Refused::Changed));
@@ -142,8 +142,8 @@ fn a_file_truncated_during_the_read_is_harmless() {
     println!("of {READS} reads {n_changed} saw the file change");
     assert_eq!(n_read + n_changed, READS);
     assert!(n_changed > 0, "the race never happened");
-    assert_eq!(analyser.n_lost(), 0);
-    assert_eq!(read(path, &analyser).unwrap(), honest);
+    assert_eq!(spawner.n_lost(), 0);
+    assert_eq!(read(path, &spawner).unwrap(), honest);
 }
 
 /// A process that prints `ready` and waits; it ends with the test.

@@ -212,7 +212,9 @@ fn a_program_open_for_writing_is_not_probed_until_it_is_closed() {
     let tool = compiler.probe();
     assert_eq!(tool.attached, [""; 0]);
     let all_report = |it: &str| tool.refused.iter().all(|refusal| refusal.why == it);
-    assert!(!tool.refused.is_empty() && all_report("somebody has the file open for writing"));
+    assert!(
+        !tool.refused.is_empty() && all_report("another process has the file open for writing")
+    );
     drop(writer.unwrap());
     compiler.probed();
 }

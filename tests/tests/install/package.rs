@@ -75,7 +75,10 @@ fn a_package_installs_and_removes_the_service() {
     let refused = machine.run([DOWNLOADED, "install"]);
     let printed = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{printed}");
-    assert!(printed.contains("a package has put gotrace"), "{printed}");
+    assert!(
+        printed.contains("a package has installed gotrace"),
+        "{printed}"
+    );
     let make = format!("mkdir {RUNNER} && cd {RUNNER} && touch run.sh && echo LANG=C.UTF-8 > .env");
     machine.succeed(["runuser", "-u", "builder", "--", "sh", "-c", &make]);
     machine.succeed(["gotrace", "install", "--runner-hooks", RUNNER]);

@@ -50,7 +50,7 @@ fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
     );
     let (_, printed) = machine.succeed([DOWNLOADED, "install", "--runner-hooks"]);
     assert!(
-        printed.contains(&format!("told the runner in {RUNNER}")),
+        printed.contains(&format!("configured the runner in {RUNNER}")),
         "{printed}"
     );
     let (owner, _) = machine.succeed(["stat", "--format=%U", &format!("{RUNNER}/.env")]);
@@ -79,7 +79,10 @@ fn a_job_page_lists_its_builds_and_a_missing_agent_fails_no_job() {
     machine.succeed(["systemctl", "stop", "gotrace"]);
     let (status, printed) = complete(&machine, "/home/builder/gone.md");
     assert_eq!(status, Some(0), "{printed}");
-    assert!(printed.contains("cannot ask the agent"), "{printed}");
+    assert!(
+        printed.contains("cannot get builds from the agent"),
+        "{printed}"
+    );
     // A server that never answers: a socket whose connections are never accepted.
     machine.write(
         "/run/systemd/system/hole.socket",

@@ -74,7 +74,10 @@ fn one_command_installs_a_service_with_five_capabilities_and_another_removes_it(
     found(&machine, "gotrace", "first");
 
     let (_, printed) = machine.succeed(["gotrace", "uninstall"]);
-    assert!(printed.contains("/var/lib/gotrace stay"), "{printed}");
+    assert!(
+        printed.contains("and /var/lib/gotrace: `gotrace uninstall --purge` removes them too"),
+        "{printed}"
+    );
     for path in [
         "bin/gotrace",
         "lib/systemd/system/gotrace.service",
@@ -94,7 +97,7 @@ fn one_command_installs_a_service_with_five_capabilities_and_another_removes_it(
     assert!(!machine.run(["id", "gotrace"]).status.success());
     let (_, printed) = machine.succeed([DOWNLOADED, "uninstall", "--purge"]);
     assert!(
-        printed.contains("nothing of gotrace was there"),
+        printed.contains("nothing to remove: gotrace is not installed below /usr/local"),
         "{printed}"
     );
 }
@@ -173,7 +176,7 @@ fn a_failed_installation_is_explained_and_succeeds_after_the_fix() {
         "wrote /usr/local/bin/gotrace",
         "cannot start gotrace.service",
         "/etc/gotrace/gotrace.toml:1: keep_dayz: unknown field",
-        "mend this and install again",
+        "fix this error and install again",
     ] {
         assert!(printed.contains(part), "{part}: {printed}");
     }

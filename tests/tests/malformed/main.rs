@@ -17,7 +17,7 @@ use tests::figures::print_figure;
 use tests::gotrace;
 use tracer_binary::artifact::identify;
 use tracer_binary::{Analysis, Options, analyze};
-use tracer_user::inspect::{Analyser, OUTPUT_LIMIT, Reader, Root};
+use tracer_user::inspect::{OUTPUT_LIMIT, Reader, ReaderSpawner, Root};
 
 use self::crafted_file::CraftedFile;
 
@@ -162,7 +162,7 @@ fn thousands_of_malformed_files_are_refused_or_add_up() {
 #[test]
 fn a_child_process_answers_for_every_file() {
     let dir = tempfile::tempdir().unwrap();
-    let analyser = Analyser::of(&gotrace()).unwrap();
+    let spawner = ReaderSpawner::of(&gotrace()).unwrap();
     let root = Root::own().unwrap();
     let reader = Reader {
         uid: rustix::process::geteuid().as_raw(),
@@ -175,7 +175,7 @@ fn a_child_process_answers_for_every_file() {
             n_files += 1;
             let path = dir.path().join(n_files.to_string());
             std::fs::write(&path, bytes).unwrap();
-            through_a_child(&path, &root, reader, &analyser, fault, bytes);
+            through_a_child(&path, &root, reader, &spawner, fault, bytes);
         }
     }
     print_figure(
@@ -183,22 +183,22 @@ fn a_child_process_answers_for_every_file() {
         format!("{n_files} files, twice"),
         "answered or refused all; ended otherwise 0",
     );
-    assert_eq!(analyser.n_lost(), 0);
+    assert_eq!(spawner.n_lost(), 0);
 }
 
 fn through_a_child(
     path: &Path,
     root: &Root,
     reader: Reader,
-    analyser: &Analyser,
+    spawner: &ReaderSpawner,
     fault: &str,
     bytes: &[u8],
 ) {
     let opened = root.open(path, reader, OUTPUT_LIMIT).unwrap();
-    let artifact = opened.artifact(analyser);
+    let artifact = opened.artifact(spawner);
     let artifact = artifact.unwrap_or_else(|refused| panic!("{fault}: {refused}"));
     assert_eq!(artifact.size, bytes.len() as u64, "{fault}");
-    let anatomy = opened.anatomy(&artifact.sha256, analyser);
+    let anatomy = opened.anatomy(&artifact.sha256, spawner);
     let is_told = anatomy.is_ok_and(|it| it.is_some());
     assert_eq!(is_told, analyze(bytes, OPTIONS).is_ok(), "{fault}");
 }

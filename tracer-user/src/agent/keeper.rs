@@ -33,7 +33,7 @@ const CHUNK: usize = 64 << 10;
 /// Keeps what the watcher tells. `load` makes a configuration of the file that the watcher read, `tell` is given sentences for the operator. Why it failed is told to
 /// the watcher; what it returns is the exit code, whether it did.
 pub fn keep(load: Load<'_>, tell: fn(&str)) -> bool {
-    let walls = sandbox::renounce()
+    let walls = sandbox::drop_privileges()
         .context("cannot give up the rights that the keeper of the history does not need");
     let line = match Line::of_watcher() {
         Ok(line) => line,

@@ -1,9 +1,9 @@
-//! Where a member lies in a structure, from the kernel's BTF. `aya` reads BTF too but does not show members.
+//! Offsets of structure members, from the kernel's BTF. `aya` reads BTF too, but does not expose members.
 //!
-//! In: the bytes of `/sys/kernel/btf/vmlinux`, and names. Out: byte offsets, or `None`. The format is that of
-//! `Documentation/bpf/btf.rst`; nothing is trusted, a malformed file has no members.
+//! Inputs are the bytes of `/sys/kernel/btf/vmlinux` and names. Outputs are byte offsets, or `None`. The format is that of
+//! `Documentation/bpf/btf.rst`. The parser trusts nothing: a malformed file has no members.
 
-/// Kinds whose type only leads to another one.
+/// Kinds that only refer to another type.
 const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
@@ -13,10 +13,10 @@ const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 
-/// Members nested deeper than this are not found.
+/// Maximum nesting of a member; deeper members are not found.
 const DEPTH_MAX: u32 = 8;
 
-/// A parsed BTF: where each type starts.
+/// A parsed BTF, with the start of each type.
 pub(super) struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
@@ -29,9 +29,9 @@ struct Type {
     kind: u32,
     n_members: usize,
     has_bit_fields: bool,
-    /// The type this one leads to, or its size.
+    /// The type that this one refers to, or the size of this type.
     refers: u32,
-    /// Where what follows the common part starts.
+    /// Start of the part after the common header.
     body: usize,
 }
 
@@ -60,8 +60,8 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// Byte offset of a member such as `se.sum_exec_runtime` in `structure`. Members of anonymous structures and unions count as the
-    /// outer one's, as in C.
+    /// Byte offset of a member such as `se.sum_exec_runtime` in `structure`. Members of anonymous structures and unions are members of the
+    /// outer one, as in C.
     pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u32> {
         let mut at = self.structure(structure)?;
         let mut bits = 0u32;
@@ -73,7 +73,7 @@ impl<'a> Btf<'a> {
         bits.is_multiple_of(8).then_some(bits / 8)
     }
 
-    /// Bytes between the elements of an array of the structure `element` that is a member of `structure`.
+    /// Bytes between the elements of an array of `element` structures; the array is a member of `structure`.
     pub(super) fn stride(&self, structure: &str, member: &str, element: &str) -> Option<u32> {
         let (_, of_type) = self.member(self.structure(structure)?, member, DEPTH_MAX)?;
         let array = self.resolve(of_type)?;
@@ -145,9 +145,9 @@ impl<'a> Btf<'a> {
 }
 
 impl Type {
-    /// Where the next type starts.
+    /// Start of the next type.
     fn end(&self) -> Option<usize> {
-        // Bytes that follow, by kind: fixed, and for each member.
+        // Number of bytes that follow, by kind: a fixed part, and a part for each member.
         let (fixed, each) = match self.kind {
             1 | 14 | 17 => (4, 0), // int, var, decl_tag
             ARRAY => (12, 0),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_file_is_no_panic() {
+    fn a_truncated_file_causes_no_panic() {
         let bytes = sample();
         for n in 0..bytes.len() {
             if let Some(btf) = Btf::parse(&bytes[..n]) {

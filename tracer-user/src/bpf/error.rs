@@ -1,4 +1,4 @@
-//! Why tracing cannot start, in words that say what to do, and what can go wrong after that.
+//! Errors: the reasons why tracing cannot start, each with a remedy, and the failures of a loaded tracer.
 
 use std::error::Error;
 use std::io;
@@ -10,35 +10,35 @@ use thiserror::Error as ThisError;
 
 use super::{pin, privilege};
 
-type Source = Box<dyn Error + Send + Sync>;
+type BoxedError = Box<dyn Error + Send + Sync>;
 
 /// The object could not be loaded, or a required program could not be attached.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum SetupError {
     #[error(
-        "this kernel has no BTF (/sys/kernel/btf/vmlinux): gotrace needs Linux 5.10 or later built with CONFIG_DEBUG_INFO_BTF"
+        "this kernel has no BTF (/sys/kernel/btf/vmlinux): gotrace needs Linux 5.10 or later, built with CONFIG_DEBUG_INFO_BTF"
     )]
     NoBtf,
     #[error(
-        "this kernel's BTF has no {structure}.{name}: gotrace does not know this kernel; please report it with `uname -a`"
+        "this kernel's BTF has no {structure}.{name}: gotrace does not support this kernel (report it with the output of `uname -a`)"
     )]
     NoField {
         structure: &'static str,
         name: &'static str,
     },
-    #[error("not permitted to trace: {} missing (run with sudo, or see `gotrace doctor`)", missing.join(", "))]
+    #[error("not permitted to trace: missing {} (run with sudo, or see `gotrace doctor`)", missing.join(", "))]
     NotPermitted { missing: Vec<&'static str> },
     #[error(
-        "the kernel is locked down (confidentiality): programs may not read kernel memory; boot with lockdown=integrity or none"
+        "the kernel is locked down (confidentiality), so BPF programs cannot read kernel memory: boot with lockdown=integrity or without lockdown"
     )]
     Lockdown,
     #[error(
         "the kernel refused memory for a map: raise the limit of locked memory (ulimit -l unlimited, or LimitMEMLOCK=infinity)"
     )]
-    Memlock { source: Source },
+    Memlock { source: BoxedError },
     #[error(
-        "the kernel's verifier refused the program at {program}: {summary}; please report it with `uname -a` and the log (-v)"
+        "the kernel's verifier rejected the program at {program}: {summary} (report it with `uname -a` and the log, see -v)"
     )]
     Verifier {
         program: String,
@@ -46,13 +46,13 @@ pub enum SetupError {
         log: String,
     },
     #[error(transparent)]
-    Pin(pin::Error),
+    Pin(pin::PinError),
     #[error("cannot {what}")]
-    Kernel { what: String, source: Source },
+    Kernel { what: String, source: BoxedError },
 }
 
 impl SetupError {
-    /// The exit code of who cannot do without: one for each class of what is missing.
+    /// The exit code of a command that cannot continue without tracing: one for each class of error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoBtf | Self::NoField { .. } => 110,
@@ -64,7 +64,7 @@ impl SetupError {
         }
     }
 
-    /// More than fits a sentence: the verifier's log.
+    /// Details for `--verbose`: the verifier's log.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Verifier { log, .. } => Some(log),
@@ -79,23 +79,23 @@ impl SetupError {
     }
 }
 
-/// A loaded tracer failed at something.
+/// A failed operation of a loaded tracer.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum TracerError {
-    #[error("this kernel takes no probes: {0}")]
+    #[error("this kernel does not accept the program of the probes: {0}")]
     NoProbes(String),
     #[error("the BPF object has no program {0}")]
     NoProgram(&'static str),
-    #[error("a map could not be read or changed")]
+    #[error("cannot read or change a BPF map")]
     Map(#[from] MapError),
-    #[error("the probes of a file could not be attached")]
+    #[error("cannot attach the probes of a file")]
     Attach(#[source] io::Error),
-    #[error("a program could not be loaded or attached")]
+    #[error("cannot load or attach a BPF program")]
     Program(#[from] ProgramError),
 }
 
-pub(super) fn kernel(what: &str, source: impl Into<Source>) -> SetupError {
+pub(super) fn kernel(what: &str, source: impl Into<BoxedError>) -> SetupError {
     SetupError::Kernel {
         what: what.to_owned(),
         source: source.into(),
@@ -140,7 +140,7 @@ pub(super) fn from_load(error: EbpfError) -> SetupError {
     kernel("load the BPF object", error)
 }
 
-/// EPERM for a map: no privilege, or, before 5.11, the limit of locked memory.
+/// Handles EPERM for a map: a missing capability or, before 5.11, the limit of locked memory.
 fn refused(error: MapError) -> SetupError {
     let missing = privilege::missing();
     if missing.is_empty() {
@@ -181,7 +181,7 @@ pub(super) fn from_program(hook: &str, error: TracerError) -> SetupError {
     kernel(&format!("attach to {hook}"), error)
 }
 
-/// The error and what caused it, in one line.
+/// The error and its causes, in one line.
 pub fn describe(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -192,21 +192,21 @@ pub fn describe(error: &dyn Error) -> String {
     text
 }
 
-/// A kernel that is locked down for confidentiality does not know the function that reads its memory, in older or newer words of
-/// the verifier. Every other kernel that has BTF knows it for programs of our licence. So this is told also where securityfs is not
-/// mounted, as in most containers.
+/// True if the verifier's message shows a kernel that is locked down for confidentiality. Such a kernel does not offer the function that
+/// reads its memory; the wording differs between old and new verifiers. Every other kernel with BTF offers it to programs of our
+/// licence. This detection also works where securityfs is not mounted, as in most containers.
 fn is_lockdown(summary: &str) -> bool {
     let is_unknown = ["unknown func ", "cannot use helper "]
         .iter()
         .any(|it| summary.contains(it));
-    // `aya` asks the kernel whether it knows the first, and takes the second where it does not.
+    // `aya` uses the first function if the kernel offers it, else the second.
     let reads = ["bpf_probe_read_kernel#", "bpf_probe_read#"];
     is_unknown && reads.iter().any(|it| summary.contains(it))
 }
 
-/// The line of a verifier's log that says why: the last one before the statistics.
+/// The reason in a verifier's log: the last line before the statistics.
 fn summary(log: &str) -> String {
-    let is_talk = |line: &str| {
+    let is_statistics = |line: &str| {
         let line = line.trim();
         line.is_empty()
             || ["processed ", "verification time", "stack depth", "-- END"]
@@ -215,7 +215,7 @@ fn summary(log: &str) -> String {
     };
     log.lines()
         .rev()
-        .find(|line| !is_talk(line))
+        .find(|line| !is_statistics(line))
         .unwrap_or("no reason given")
         .trim()
         .to_owned()
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_of_a_refusal_is_found_above_the_statistics() {
+    fn the_reason_of_a_rejection_is_the_line_before_the_statistics() {
         let log = "0: R1=ctx()\n12: (85) call bpf_probe_read_user#112\nR2 unbounded memory access, use 'var &= const'\n\
                    processed 13 insns (limit 1000000)\n";
         assert_eq!(
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_hides_its_memory_is_locked_down() {
+    fn a_kernel_without_memory_reads_is_locked_down() {
         assert!(is_lockdown("unknown func bpf_probe_read#4"));
         assert!(is_lockdown("unknown func bpf_probe_read_kernel#113"));
         let newer = "program of this type cannot use helper bpf_probe_read#4";

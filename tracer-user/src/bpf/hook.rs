@@ -1,4 +1,4 @@
-//! The hooks that are not uprobes, and attaching to them. The scheduler's are required; those of `rename` are not.
+//! The hooks that are not uprobes, and attaching to them. The scheduler's hooks are required; the hook of `rename` is optional.
 
 use std::fs;
 use std::path::Path;
@@ -12,27 +12,27 @@ use aya_obj::btf::BtfKind;
 
 use super::error::{SetupError, TracerError, from_program};
 
-/// Program, and the BTF tracepoint it runs at.
+/// A program, and the BTF tracepoint that it attaches to.
 type Row = (&'static str, &'static str);
 
 const SCHEDULER: [Row; 5] = [
     ("on_fork", "sched_process_fork"),
     ("on_exec", "sched_process_exec"),
-    // Before the next: whatever exits is told of to the end.
+    // Before the next hook, so that the record of every exit is complete.
     ("on_free", "sched_process_free"),
     ("on_signal", "signal_generate"),
     ("on_exit", "sched_process_exit"),
 ];
 
-/// What is attached behind them where they can be preempted: `tracer-ebpf/src/turn.rs` tells what for.
+/// Backup programs behind them, for kernels that can preempt a program: see `tracer-ebpf/src/redundant.rs`.
 const LATE: [Row; 3] = [
     ("on_fork_late", "sched_process_fork"),
     ("on_exec_late", "sched_process_exec"),
     ("on_exit_late", "sched_process_exit"),
 ];
 
-/// What takes the place of those without tracefs, in this order.
-const AGAIN: [Row; 5] = [
+/// Backup programs for kernels without tracefs, in this order.
+const BACKUP: [Row; 5] = [
     ("on_fork_backup", "sched_process_fork"),
     ("on_exec_backup", "sched_process_exec"),
     ("on_exit_backup", "sched_process_exit"),
@@ -40,36 +40,35 @@ const AGAIN: [Row; 5] = [
     ("on_exit_wake", "sched_process_exit"),
 ];
 
-/// A type that the kernel's BTF has where tracepoints are guarded by SRCU and no longer by switching preemption off
-/// (`docs/kernel-facts.md`).
+/// A type in the BTF of kernels that guard tracepoints by SRCU instead of disabling preemption (`docs/kernel-facts.md`).
 const GUARD: &str = "class_srcu_fast_notrace_t";
 
-/// The program at the return of `renameat`, and its tracepoint. The other two system calls that rename are not Go's, and letting go of
-/// each takes 70 ms.
+/// The program at the return of `renameat`, and its tracepoint. Go does not use the other two system calls that rename, and detaching
+/// from each of them takes 70 ms.
 const RENAME: (&str, &str) = ("on_rename", "sys_exit_renameat");
 
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// A program and what keeps it on.
-type Link = (&'static str, FdLink);
+/// A program name and its link.
+type NamedLink = (&'static str, FdLink);
 
-/// What is on.
+/// The attached programs.
 pub(super) struct Attached {
-    /// By the names of their programs.
-    pub(super) scheduler: Vec<Link>,
-    /// Dropping it takes 70 ms, so its holder chooses when.
+    /// Links by program name.
+    pub(super) scheduler: Vec<NamedLink>,
+    /// Dropping it takes 70 ms, so the owner chooses the time.
     pub(super) rename: Option<TracePointLink>,
-    /// What is missing, in sentences.
+    /// Limitations, one sentence each.
     pub(super) notes: Vec<String>,
 }
 
-/// Whether a program at a tracepoint can be preempted on this kernel. One that cannot although this says so is only there twice.
+/// True if this kernel can preempt a program at a tracepoint. A false positive only attaches unneeded backups.
 pub(super) fn are_preemptible(btf: &Btf) -> bool {
     btf.id_by_type_name_kind(GUARD, BtfKind::Typedef).is_ok()
 }
 
-/// Whether a program at a system call's tracepoint has no other way to the process's registers than the first word that it is given
-/// (before Linux 5.15).
+/// True if a program at a system call's tracepoint can reach the process's registers only through its first argument word (before
+/// Linux 5.15).
 pub(super) fn are_registers_first() -> bool {
     let helper = BpfHelper::BPF_FUNC_task_pt_regs;
     matches!(
@@ -78,7 +77,7 @@ pub(super) fn are_registers_first() -> bool {
     )
 }
 
-/// Where the child's number lies in the record of a fork; zero without tracefs.
+/// Offset of the child's process ID in the record of a fork; zero without tracefs.
 pub(super) fn child_at() -> u32 {
     let format = |tracefs: &str| {
         fs::read_to_string(Path::new(tracefs).join("events/sched/sched_process_fork/format")).ok()
@@ -89,7 +88,7 @@ pub(super) fn child_at() -> u32 {
         .unwrap_or(0)
 }
 
-/// Of a line like `field:pid_t child_pid; offset:44; size:4; signed:1;`, with tabs between its parts.
+/// Parses a line like `field:pid_t child_pid; offset:44; size:4; signed:1;`, with tabs between its parts.
 fn offset_of(field: &str, format: &str) -> Option<u32> {
     let name = format!(" {field};");
     let line = format.lines().find(|it| it.contains(&name))?;
@@ -98,33 +97,33 @@ fn offset_of(field: &str, format: &str) -> Option<u32> {
     offset.parse().ok()
 }
 
-/// Attaches all; the scheduler's twice, if they are to be.
+/// Attaches all programs. With `has_backups`, the scheduler's programs also get backups.
 pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     btf: &Btf,
-    is_twice: bool,
+    has_backups: bool,
 ) -> Result<Attached, SetupError> {
     let mut rename = None;
     let mut notes = Vec::new();
-    // Before the scheduler's: a process that is followed has its renames seen from the first.
+    // Before the scheduler's hooks, so that the first rename of a followed process is recorded.
     match attach_rename(ebpf) {
         Ok(Some(link)) => rename = Some(link),
         Ok(None) => notes.push(
-            "renames are not seen, so an output's path rests on the probes of the go command alone: this kernel has no system call \
-             tracepoints, or tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
+            "renames are not observed, so output paths come from the go command's probes alone: this kernel has no system call tracepoints, or \
+             tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
                 .to_owned(),
         ),
         Err(error) => {
-            notes.push(format!("renames are not seen, so an output's path rests on the probes of the go command alone: {error}"));
+            notes.push(format!("renames are not observed, so output paths come from the go command's probes alone: {error}"));
         }
     }
     let mut scheduler = attach_rows(ebpf, btf, &SCHEDULER)?;
-    if is_twice {
-        let again = match attach_late(ebpf) {
+    if has_backups {
+        let backups = match attach_late(ebpf) {
             Some(links) => links,
-            None => attach_rows(ebpf, btf, &AGAIN)?,
+            None => attach_rows(ebpf, btf, &BACKUP)?,
         };
-        scheduler.extend(again);
+        scheduler.extend(backups);
     }
     Ok(Attached {
         scheduler,
@@ -133,17 +132,17 @@ pub(super) fn attach_all(
     })
 }
 
-/// Programs that are always at the scheduler's hooks, by name.
+/// Names of the programs that are always attached to the scheduler's hooks.
 pub(super) fn scheduler() -> impl Iterator<Item = &'static str> {
     SCHEDULER.iter().map(|(name, _)| *name)
 }
 
-/// Those that are there only where one can be preempted.
-pub(super) fn again() -> impl Iterator<Item = &'static str> {
-    LATE.iter().chain(&AGAIN).map(|(name, _)| *name)
+/// Names of the backup programs, which are attached only where a program can be preempted.
+pub(super) fn backups() -> impl Iterator<Item = &'static str> {
+    LATE.iter().chain(&BACKUP).map(|(name, _)| *name)
 }
 
-fn attach_rows(ebpf: &mut Ebpf, btf: &Btf, rows: &[Row]) -> Result<Vec<Link>, SetupError> {
+fn attach_rows(ebpf: &mut Ebpf, btf: &Btf, rows: &[Row]) -> Result<Vec<NamedLink>, SetupError> {
     let mut links = Vec::with_capacity(rows.len());
     for &(name, hook) in rows {
         let link = attach_scheduler(ebpf, btf, name, hook);
@@ -152,8 +151,8 @@ fn attach_rows(ebpf: &mut Ebpf, btf: &Btf, rows: &[Row]) -> Result<Vec<Link>, Se
     Ok(links)
 }
 
-/// All, or none: without tracefs, or the right to read in it.
-fn attach_late(ebpf: &mut Ebpf) -> Option<Vec<Link>> {
+/// Attaches all late programs or none. Fails without tracefs, or without the right to read it.
+fn attach_late(ebpf: &mut Ebpf) -> Option<Vec<NamedLink>> {
     let mut links = Vec::with_capacity(LATE.len());
     for (name, hook) in LATE {
         let program: &mut TracePoint = program(ebpf, name).ok()?.try_into().ok()?;
@@ -176,7 +175,7 @@ fn attach_scheduler(
     Ok(program.take_link(id)?.into())
 }
 
-/// `None`: there is nothing to attach to.
+/// Returns `None` if this kernel has no such tracepoint.
 fn attach_rename(ebpf: &mut Ebpf) -> Result<Option<TracePointLink>, TracerError> {
     let (name, hook) = RENAME;
     let is_there = |tracefs: &&str| {
@@ -206,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_of_a_tracepoints_record_is_found() {
+    fn the_offset_of_a_tracepoint_field_is_parsed() {
         let format = "\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
                       \tfield:pid_t parent_pid;\toffset:12;\tsize:4;\tsigned:1;\n\
                       \tfield:pid_t child_pid;\toffset:20;\tsize:4;\tsigned:1;\n";

@@ -1,4 +1,4 @@
-//! What kernel programs say that were built to say it, on stderr. For who works on them; the committed object says nothing.
+//! Prints the log of kernel programs on stderr. Only for development; the programs of the committed object do not log.
 
 use std::io::{self, Write as _};
 use std::thread;
@@ -18,21 +18,21 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // When stderr is closed there is nobody to tell.
+        // A closed stderr is ignored.
         let _closed = writeln!(io::stderr().lock(), "kernel: {}", record.args());
     }
 
     fn flush(&self) {}
 }
 
-/// Shows from now on what the programs of this object say, as long as this process runs.
+/// Prints the log of this object's programs from now on, until this process ends.
 pub(super) fn show(ebpf: &mut Ebpf) -> Result<(), SetupError> {
     let mut logger = EbpfLogger::init_with_logger(ebpf, Stderr)
-        .map_err(|source| error::kernel("read what the programs say", source))?;
+        .map_err(|source| error::kernel("read the log of the BPF programs", source))?;
     let follow = move || {
         loop {
-            let mut said = [PollFd::new(&logger, PollFlags::IN)];
-            match poll(&mut said, None) {
+            let mut fds = [PollFd::new(&logger, PollFlags::IN)];
+            match poll(&mut fds, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => logger.flush(),
                 Err(_) => return,
             }

@@ -1,9 +1,9 @@
-//! Uprobes by `uprobe_multi` links (Linux 6.6): one link for all places in a file.
+//! Uprobes by `uprobe_multi` links (Linux 6.6): one link for all sites of a file.
 //!
-//! Such a link is made and taken away at once, where one perf event for each place takes the kernel a tenth of a second each to let
-//! go, one after another; and it needs no `CAP_SYS_ADMIN`. `aya` 0.14 cannot load a program for it: the attach type has to be said when
-//! the program is loaded. So this reads the object with `aya_obj`, as `aya` does, and makes both system calls itself.
-//! To be deleted when `aya` can do it (0.15, which needs a newer compiler).
+//! The kernel attaches and detaches such a link at once, and it needs no `CAP_SYS_ADMIN`. With one perf event for each site, the kernel
+//! needs a tenth of a second to detach each event, one after another. `aya` 0.14 cannot load a program for such a link, because the
+//! attach type must be given at load time. This module therefore reads the object with `aya_obj`, as `aya` does, and makes both system
+//! calls itself. Delete it when `aya` supports this (0.15, which needs a newer compiler).
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -18,7 +18,7 @@ use zerocopy::{Immutable, IntoBytes};
 
 use super::{CALL_PROGRAM, Site, object};
 
-// Of `include/uapi/linux/bpf.h`.
+// From `include/uapi/linux/bpf.h`.
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
@@ -42,7 +42,7 @@ struct LoadAttr {
     expected_attach_type: u32,
 }
 
-/// The same of `BPF_LINK_CREATE` for this type of link.
+/// The same part for `BPF_LINK_CREATE` of this type of link.
 #[derive(Default, IntoBytes, Immutable)]
 #[repr(C)]
 struct LinkAttr {
@@ -64,34 +64,34 @@ const _: () = assert!(size_of::<LoadAttr>() == 72);
 const _: () = assert!(size_of::<LinkAttr>() == 64);
 
 /// The loaded program.
-pub(super) struct Program(OwnedFd);
+pub(super) struct MultiProgram(OwnedFd);
 
-/// All probes of one file. Closing it lets go of them.
-pub(super) struct Link(OwnedFd);
+/// All probes of one file. Closing it detaches them.
+pub(super) struct MultiLink(OwnedFd);
 
-impl AsFd for Link {
+impl AsFd for MultiLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl AsFd for Program {
+impl AsFd for MultiProgram {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl Program {
-    /// Loads the program a second time, for this type of link, with the maps that the first loading made. Nothing where the kernel
-    /// has no such links: loading alone does not tell, it succeeds on every kernel.
+impl MultiProgram {
+    /// Loads the program a second time, for this type of link, with the maps of the first loading. Returns `None` on kernels without such
+    /// links. Loading alone does not detect them, because it succeeds on every kernel.
     pub(super) fn load(ebpf: &Ebpf) -> Option<Self> {
         let program = Self::load_any(ebpf)?;
-        // A directory is refused with EBADF by a kernel that has such links, with EINVAL by one that has not.
+        // For a directory, a kernel with such links returns EBADF; a kernel without them returns EINVAL.
         let error = program.link(c"/", &[0], &[0]).err()?;
         (error.raw_os_error() == Some(libc::EBADF)).then_some(program)
     }
 
-    /// One that was pinned.
+    /// Wraps a pinned program.
     pub(super) fn pinned(fd: OwnedFd) -> Self {
         Self(fd)
     }
@@ -128,13 +128,13 @@ impl Program {
         unsafe { call(BPF_PROG_LOAD, &attr) }.ok().map(Self)
     }
 
-    /// Probes a file at all sites, or at none.
-    pub(super) fn attach(&self, file: &File, target: u32, sites: &[Site]) -> io::Result<Link> {
-        // The kernel follows this name to the inode that was opened, whatever has become of its path.
+    /// Probes a file at all sites or at none.
+    pub(super) fn attach(&self, file: &File, target: u32, sites: &[Site]) -> io::Result<MultiLink> {
+        // The kernel resolves this path to the opened inode, regardless of the file's current path.
         let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         let offsets: Vec<u64> = sites.iter().map(|it| it.offset).collect();
         let cookies: Vec<u64> = sites.iter().map(|it| it.cookie(target)).collect();
-        self.link(&path, &offsets, &cookies).map(Link)
+        self.link(&path, &offsets, &cookies).map(MultiLink)
     }
 
     fn link(&self, path: &CStr, offsets: &[u64], cookies: &[u64]) -> io::Result<OwnedFd> {
@@ -154,20 +154,20 @@ impl Program {
 
 /// # Safety
 ///
-/// Every pointer in `attr` must be good for what the command reads or writes through it.
+/// Every pointer in `attr` must be valid for the reads and writes of the command.
 unsafe fn call<T: IntoBytes + Immutable>(command: libc::c_long, attr: &T) -> io::Result<OwnedFd> {
     let bytes = attr.as_bytes();
-    // SAFETY: the kernel reads as many bytes of the attribute as it is told; the caller answers for the pointers in it.
+    // SAFETY: the kernel reads at most `bytes.len()` bytes of the attribute; the caller guarantees that the pointers in it are valid.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, bytes.as_ptr(), bytes.len()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: both commands return a new descriptor that nobody else owns.
+    // SAFETY: both commands return a new descriptor, which has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The descriptor of a map, of the types that the object has.
+/// The descriptor of a map, for the map types of the object.
 fn fd(map: &Map) -> Option<i32> {
     let (Map::Array(data)
     | Map::HashMap(data)

@@ -1,19 +1,18 @@
-//! The BPF object that was committed for this machine's architecture; `build.rs` picks it and checks that its sources have not
-//! changed since.
+//! The committed BPF object for this machine's architecture. `build.rs` selects it, and fails if its sources have changed since.
 
 use tracer_abi::Ours;
 
-/// How the object says that `OURS` is not preallocated: type (hash), sizes of key and value, entries, flags (`BPF_F_NO_PREALLOC`).
+/// The definition of `OURS` in the object: type (hash), sizes of key and value, entries, flags (`BPF_F_NO_PREALLOC`).
 const OURS: [u32; 5] = [1, 4, 24, 65_536, 1];
 const _: () = assert!(size_of::<Ours>() == 24);
 
-/// The object, aligned as its parser wants it.
+/// The object, with the alignment that its parser requires.
 pub(super) fn bytes() -> &'static [u8] {
     aya::include_bytes_aligned!(env!("GOTRACE_BPF_OBJECT"))
 }
 
-/// The object with that map preallocated, for kernels before 6.1: there such a map in a tracing program makes the kernel warn, as they have
-/// no allocator that is safe in any context (`docs/kernel-facts.md`).
+/// The object with that map preallocated, for kernels before 6.1. Such kernels have no allocator that is safe in any context, so they
+/// warn about a map without preallocation in a tracing program (`docs/kernel-facts.md`).
 pub(super) fn preallocated() -> Vec<u8> {
     let mut bytes = bytes().to_vec();
     let wanted: Vec<u8> = OURS.iter().flat_map(|it| it.to_le_bytes()).collect();
@@ -39,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_bit_makes_the_map_preallocated() {
+    fn one_changed_bit_makes_the_map_preallocated() {
         let changed: Vec<_> = bytes()
             .iter()
             .zip(preallocated())

@@ -1,4 +1,4 @@
-//! Where the running kernel keeps what the programs read: one row per member, with the names it has had.
+//! Offsets of the kernel members that the programs read: one row per member, with all names that it has had.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use super::error::SetupError;
 /// BTF of the running kernel.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Takes all offsets from the running kernel's BTF.
+/// Reads all offsets from the running kernel's BTF.
 pub fn of_running_kernel() -> Result<Offsets, SetupError> {
     let bytes = fs::read(VMLINUX).map_err(|source| {
         if source.kind() == io::ErrorKind::NotFound {
@@ -37,7 +37,7 @@ fn of(bytes: &[u8]) -> Result<Offsets, SetupError> {
             })
     };
     let optional = |structure, name| btf.offset(structure, name).unwrap_or(Offsets::ABSENT);
-    // Since 6.2; without it the memory of a program that inherited more over its exec is not known.
+    // Since 6.2. Without it, a program's own memory is unknown if it inherited more memory over its exec.
     let counter = "percpu_counter";
     let rss_count = btf
         .stride("mm_struct", "rss_stat", counter)
@@ -112,7 +112,7 @@ fn of(bytes: &[u8]) -> Result<Offsets, SetupError> {
         mm_hiwater_rss: mm("hiwater_rss")?,
         mm_rss_count,
         rss_count_stride,
-        // Only kernels before 5.15 are asked for them.
+        // Only used on kernels before 5.15.
         task_utask: optional("task_struct", "utask"),
         utask_vaddr: optional("uprobe_task", "vaddr"),
         dispatch_probe: optional("uprobe_dispatch_data", "tu"),
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_no_btf_is_said_to_be_none() {
+    fn a_file_without_btf_magic_is_reported_as_no_btf() {
         assert!(matches!(of(b"nothing"), Err(SetupError::NoBtf)));
     }
 
@@ -133,7 +133,7 @@ mod tests {
     fn every_kernel_with_btf_has_all_members() {
         match of_running_kernel() {
             Ok(offsets) => assert_ne!(offsets.task_tgid, offsets.task_pid),
-            Err(SetupError::NoBtf) => {} // Said by `doctor`; a kernel without BTF cannot be tested here.
+            Err(SetupError::NoBtf) => {} // `doctor` reports this; a kernel without BTF cannot be tested here.
             Err(other) => panic!("{other}"),
         }
     }

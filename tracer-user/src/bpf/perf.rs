@@ -1,7 +1,7 @@
-//! Uprobes by perf events, one for each place in a file: for kernels without `uprobe_multi` links (before 6.6).
+//! Uprobes by perf events, one for each site of a file: for kernels without `uprobe_multi` links (before 6.6).
 //!
-//! Each event has a cookie, by which the program knows the place. Where programs cannot ask for that, the path that the event is made
-//! by says it as well (`tracer_abi::cookie`). Which kernel is asked in which way is found out by trying.
+//! Each event has a cookie, which identifies the site for the program. Where programs cannot read the cookie from the kernel, the path
+//! of the event contains it as well (`tracer_abi::cookie`). A trial detects the method that a kernel supports.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,23 +18,22 @@ use tracer_abi::{Offsets, cookie};
 use super::error::{self, SetupError, TracerError};
 use super::{CALL_PROGRAM, Site, hook};
 
-/// Where the program at a probe finds the cookie.
+/// The source of a probe's cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cookies {
-    /// The kernel keeps it, and hands it out (since 5.15).
+    /// The kernel stores it and passes it to the program (since 5.15).
     Kept,
-    /// In the name that the probe was attached by.
+    /// The path of the probe contains it.
     Named,
 }
 
 impl Cookies {
-    /// What the running kernel takes. One that hands none out, and has not what leads to a probe's name either, refuses the program
-    /// for the former.
+    /// Detects the method of the running kernel. A kernel that supports neither method rejects the program because of the first one.
     pub(super) fn of_running_kernel(offsets: &Offsets) -> Self {
         let helper = BpfHelper::BPF_FUNC_get_attach_cookie;
         match is_helper_supported(ProgramType::KProbe, helper) {
             Ok(false) if leads_to_name(offsets) => Self::Named,
-            // Whoever may not even ask is refused with a reason when the programs are loaded.
+            // Without permission to ask, loading the programs fails later with a reason.
             Ok(_) | Err(_) => Self::Kept,
         }
     }
@@ -51,7 +50,7 @@ fn leads_to_name(offsets: &Offsets) -> bool {
 }
 
 /// The loaded program.
-pub(super) struct Program {
+pub(super) struct PerfProgram {
     ebpf: Box<Ebpf>,
     cookies: Cookies,
 }
@@ -63,14 +62,14 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), SetupError> {
         .map_err(|source| error::from_program(CALL_PROGRAM, source))
 }
 
-impl Program {
-    /// Of an object whose program was loaded.
+impl PerfProgram {
+    /// Wraps an object whose program is loaded.
     pub(super) fn of(ebpf: Ebpf, cookies: Cookies) -> Self {
         let ebpf = Box::new(ebpf);
         Self { ebpf, cookies }
     }
 
-    /// Probes a file at all sites, or at none.
+    /// Probes a file at all sites or at none.
     pub(super) fn attach(
         &mut self,
         file: &File,
@@ -91,8 +90,8 @@ impl Program {
     }
 }
 
-/// The path to attach by, and the cookie for the kernel to keep. The kernel follows the path to the inode that was opened, whatever has
-/// become of its name.
+/// The path to attach by, and the cookie for the kernel to store. The kernel resolves the path to the opened inode, regardless of the
+/// file's current path.
 fn named(cookies: Cookies, fd: RawFd, cookie: u64) -> (PathBuf, Option<u64>) {
     let mut path = cookie::DIRECTORY.as_bytes().to_vec();
     let kept = match cookies {
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_is_kept_or_named_and_never_both() {
+    fn a_cookie_is_kept_by_the_kernel_or_in_the_path_but_not_in_both() {
         let (path, kept) = named(Cookies::Kept, 7, 0x3_0005);
         assert_eq!((path, kept), ("/proc/self/fd/7".into(), Some(0x3_0005)));
 
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_one_of_the_members_has_no_names() {
+    fn a_kernel_without_one_of_the_members_cannot_read_paths() {
         let all = Offsets::default();
         assert!(leads_to_name(&all));
         let utask_vaddr = Offsets::ABSENT;

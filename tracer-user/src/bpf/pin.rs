@@ -1,8 +1,8 @@
-//! A directory of bpffs in which programs, maps and links stay on when the process that made them is gone.
+//! A directory on bpffs with pinned programs, maps and links, which stay attached after their process has ended.
 //!
-//! It holds sets: each a directory with all that one loading made, under a name that says what programs they are. A set appears
-//! at once, by being renamed, so one that is there is whole. One process at a time has the directory. Nothing here knows which
-//! programs there are, or judges whether a set is still of use.
+//! The directory contains sets. A set is a directory with everything that one load created; its name identifies the programs. A rename
+//! makes a complete set visible at once, so a visible set is always complete. One process at a time owns the directory. This module
+//! does not know which programs exist, and does not decide whether a set is still useful.
 
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
@@ -20,71 +20,75 @@ use rustix::process::geteuid;
 use thiserror::Error as ThisError;
 use zerocopy::{Immutable, IntoBytes};
 
-/// Of `include/uapi/linux/magic.h`.
+/// From `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
-/// A set that is not whole yet.
+/// Name of an incomplete set.
 const NEW: &str = "new";
-/// What the names of sets begin with.
+/// Prefix of the names of sets.
 pub(super) const SET: &str = "set-";
-/// An empty directory of this name says that whoever ends now is followed by another who takes over.
+/// Name of an empty directory. It announces that another agent takes over when the current one ends.
 const UPGRADE: &str = "upgrade";
-/// For how long that is believed.
+/// Seconds after which an announcement expires.
 const UPGRADE_SECONDS: i64 = 60;
 
-// Of `include/uapi/linux/bpf.h`.
+// From `include/uapi/linux/bpf.h`.
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 
-/// What went wrong, and where.
+/// A failed operation and its path.
 #[derive(Debug, ThisError)]
 #[error("cannot {what} {}", path.display())]
-pub struct Error {
+pub struct PinError {
     what: &'static str,
     path: PathBuf,
     source: io::Error,
 }
 
-/// The directory. Having one means that nobody else has it.
+/// The directory. A value proves that no other process owns it.
 #[derive(Debug)]
-pub struct Place {
+pub struct PinDir {
     dir: OwnedFd,
     path: PathBuf,
 }
 
-/// A set. A clone is the same set, and keeps the name that this one has now for its sentences.
+/// A set. A clone refers to the same set, and keeps the current name for its error messages.
 #[derive(Clone, Debug)]
-pub(super) struct Set {
+pub(super) struct PinSet {
     dir: Arc<OwnedFd>,
     name: String,
-    /// Of the directory above, for sentences.
-    place: PathBuf,
+    /// The parent directory, for error messages.
+    parent: PathBuf,
 }
 
-impl Place {
-    /// Takes the directory, which is made if it is not there. It must be on bpffs, the caller's, and closed to all others.
-    pub fn take(path: &Path) -> Result<Self, Error> {
-        let fail = |what, source| Error {
+impl PinDir {
+    /// Locks the directory; creates it if it is missing. It must be on bpffs, belong to this user, and be closed to all others.
+    pub fn take(path: &Path) -> Result<Self, PinError> {
+        let fail = |what, source| PinError {
             what,
             path: path.to_owned(),
             source,
         };
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(fail("make the directory", error));
+                return Err(fail("create the directory", error));
             }
             Ok(()) | Err(_) => {}
         }
         let dir = open_dir(CWD, path).map_err(|it| fail("open the directory", it))?;
-        check(&dir).map_err(|it| fail("pin anything in", it))?;
-        flock(&dir, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|it| fail("have for itself, which another agent has,", it.into()))?;
+        check(&dir).map_err(|it| fail("pin BPF objects in", it))?;
+        flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(|it| {
+            fail(
+                "lock the directory, because another agent uses it:",
+                it.into(),
+            )
+        })?;
         Ok(Self {
             dir,
             path: path.to_owned(),
         })
     }
 
-    /// Whether somebody has this directory now; an error if it cannot be looked at.
+    /// True if a process owns this directory now.
     pub fn is_taken(path: &Path) -> io::Result<bool> {
         let dir = open_dir(CWD, path)?;
         match flock(&dir, FlockOperation::NonBlockingLockShared) {
@@ -94,7 +98,7 @@ impl Place {
         }
     }
 
-    /// Names of the sets that are there.
+    /// Names of the complete sets.
     pub(super) fn sets(&self) -> Vec<String> {
         let mut sets = names(&self.dir);
         sets.retain(|it| it.starts_with(SET));
@@ -102,34 +106,34 @@ impl Place {
     }
 
     /// Opens a set.
-    pub(super) fn set(&self, name: &str) -> Result<Set, Error> {
+    pub(super) fn set(&self, name: &str) -> Result<PinSet, PinError> {
         let dir = open_dir(&self.dir, Path::new(name))
             .map_err(|source| self.error("open the set", name, source))?;
-        Ok(Set {
+        Ok(PinSet {
             dir: Arc::new(dir),
             name: name.to_owned(),
-            place: self.path.clone(),
+            parent: self.path.clone(),
         })
     }
 
-    /// Begins a set, with nothing in it.
-    pub(super) fn begin(&self) -> Result<Set, Error> {
-        // Of one who was killed while making it.
+    /// Creates an empty, incomplete set.
+    pub(super) fn begin(&self) -> Result<PinSet, PinError> {
+        // An earlier process may have been killed before it completed its set.
         self.remove(NEW)?;
         mkdirat(&self.dir, NEW, Mode::RWXU)
-            .map_err(|errno| self.error("make the set", NEW, errno.into()))?;
+            .map_err(|errno| self.error("create the set", NEW, errno.into()))?;
         self.set(NEW)
     }
 
-    /// What was begun is whole: from now on it is found under this name.
-    pub(super) fn complete(&self, set: Set, name: String) -> Result<Set, Error> {
+    /// Publishes a complete set under this name.
+    pub(super) fn complete(&self, set: PinSet, name: String) -> Result<PinSet, PinError> {
         renameat(&self.dir, &set.name, &self.dir, &name)
-            .map_err(|errno| self.error("name the set", &name, errno.into()))?;
-        Ok(Set { name, ..set })
+            .map_err(|errno| self.error("rename the set to", &name, errno.into()))?;
+        Ok(PinSet { name, ..set })
     }
 
-    /// Removes a set, if it is there: what nobody holds any more ends.
-    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+    /// Removes a set, if it exists. Objects that no process holds are freed.
+    pub(super) fn remove(&self, name: &str) -> Result<(), PinError> {
         let removed = match open_dir(&self.dir, Path::new(name)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => Err(error),
@@ -147,26 +151,26 @@ impl Place {
         removed.map_err(|source| self.error("remove the set", name, source))
     }
 
-    /// Removes the directory itself, if nothing is in it. Who made it for us may have left us no right to.
+    /// Removes the directory itself, if it is empty. The process that created it may have left us no right to do so.
     pub(super) fn abandon(&self) {
         let _stays = std::fs::remove_dir(&self.path);
     }
 
-    /// Whether it was announced that whoever has this place is about to be followed by another.
+    /// True if another agent has announced that it takes over from the owner of this directory.
     pub fn is_upgrade_announced(&self) -> bool {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
         statat(&self.dir, UPGRADE, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|it| (0..UPGRADE_SECONDS).contains(&(now - it.st_mtime)))
     }
 
-    /// The other has come.
+    /// Removes the announcement after the takeover.
     pub fn forget_announcement(&self) {
-        // It need not be there.
+        // The announcement may not exist.
         let _absent = unlinkat(&self.dir, UPGRADE, AtFlags::REMOVEDIR);
     }
 
-    fn error(&self, what: &'static str, name: &str, source: io::Error) -> Error {
-        Error {
+    fn error(&self, what: &'static str, name: &str, source: io::Error) -> PinError {
+        PinError {
             what,
             path: self.path.join(name),
             source,
@@ -174,10 +178,10 @@ impl Place {
     }
 }
 
-/// Says that whoever has this place will be followed by another: the end of the first leaves all on.
-pub fn announce_upgrade(place: &Path) -> io::Result<()> {
-    let path = place.join(UPGRADE);
-    // One that was not taken up is too old.
+/// Announces that another agent takes over: the owner of the directory then leaves everything attached when it ends.
+pub fn announce_upgrade(dir: &Path) -> io::Result<()> {
+    let path = dir.join(UPGRADE);
+    // An older, unused announcement has expired.
     match std::fs::remove_dir(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -185,23 +189,23 @@ pub fn announce_upgrade(place: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o755).create(path)
 }
 
-impl Set {
+impl PinSet {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Names of all that is pinned in it.
+    /// Names of the pinned objects in this set.
     pub(super) fn names(&self) -> Vec<String> {
         names(&self.dir)
     }
 
-    /// A path by which the kernel and `aya` reach what is pinned under this name, wherever the directory is seen.
+    /// A path by which the kernel and `aya` reach the pinned object of this name, regardless of where the directory is mounted.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))
     }
 
-    /// Pins a program, a map or a link: it is on until it is removed here and nobody holds it.
-    pub(super) fn pin(&self, fd: BorrowedFd<'_>, name: &str) -> Result<(), Error> {
+    /// Pins a program, a map or a link. The object lives until it is unpinned here and no process holds it.
+    pub(super) fn pin(&self, fd: BorrowedFd<'_>, name: &str) -> Result<(), PinError> {
         self.pin_at(fd, name)
             .map_err(|source| self.error("pin", name, source))
     }
@@ -217,10 +221,10 @@ impl Set {
         unsafe { call(BPF_OBJ_PIN, &attr) }.map(|_| ())
     }
 
-    /// What is pinned under this name.
-    pub(super) fn get(&self, name: &str) -> Result<OwnedFd, Error> {
+    /// Opens the pinned object of this name.
+    pub(super) fn get(&self, name: &str) -> Result<OwnedFd, PinError> {
         self.get_at(name)
-            .map_err(|source| self.error("open what is pinned at", name, source))
+            .map_err(|source| self.error("open the pinned object", name, source))
     }
 
     fn get_at(&self, name: &str) -> io::Result<OwnedFd> {
@@ -232,20 +236,20 @@ impl Set {
         };
         // SAFETY: as above.
         let fd = unsafe { call(BPF_OBJ_GET, &attr) }?;
-        // SAFETY: this command returns a new descriptor that nobody else owns.
+        // SAFETY: this command returns a new descriptor, which has no other owner.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// What went wrong with something of this set.
-    pub(super) fn error(&self, what: &'static str, name: &str, source: io::Error) -> Error {
-        Error {
+    /// An error of an object in this set.
+    pub(super) fn error(&self, what: &'static str, name: &str, source: io::Error) -> PinError {
+        PinError {
             what,
-            path: self.place.join(&self.name).join(name),
+            path: self.parent.join(&self.name).join(name),
             source,
         }
     }
 
-    /// Pins it no longer. Nothing happens if it is not there.
+    /// Unpins an object; does nothing if it is not pinned.
     pub(super) fn unpin(&self, name: &str) {
         let _absent = unlinkat(&self.dir, name, AtFlags::empty());
     }
@@ -267,7 +271,7 @@ const _: () = assert!(size_of::<Attr>() == 16);
 /// The path in `attr` must point to a C string.
 unsafe fn call(command: libc::c_long, attr: &Attr) -> io::Result<i32> {
     let bytes = attr.as_bytes();
-    // SAFETY: the kernel reads as many bytes of the attribute as it is told; the caller answers for the pointer in it.
+    // SAFETY: the kernel reads at most `bytes.len()` bytes of the attribute; the caller guarantees that the pointer in it is valid.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command, bytes.as_ptr(), bytes.len()) };
     if done < 0 {
         return Err(io::Error::last_os_error());
@@ -284,7 +288,7 @@ fn open_dir(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(at, path, flags, Mode::empty())?)
 }
 
-/// What others can write to could be filled with programs of theirs.
+/// Checks that other users cannot put programs of their own into the directory.
 fn check(dir: &OwnedFd) -> io::Result<()> {
     if u32::try_from(fstatfs(dir)?.f_type).ok() != Some(BPF_FS_MAGIC) {
         return Err(io::Error::other(
@@ -294,7 +298,7 @@ fn check(dir: &OwnedFd) -> io::Result<()> {
     let stat = fstat(dir)?;
     if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
         return Err(io::Error::other(
-            "it must belong to whom gotrace runs as, with mode 0700",
+            "it must belong to the user that runs gotrace, with mode 0700",
         ));
     }
     Ok(())

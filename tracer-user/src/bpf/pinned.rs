@@ -1,9 +1,8 @@
-//! A tracer whose programs, maps and links are pinned, and going on with one whose process is gone.
+//! A tracer with pinned programs, maps and links, and the takeover of such a tracer from a process that has ended.
 //!
-//! What is pinned under which name is known here and nowhere else. Which set fits this gotrace is told by its name: a digest of the
-//! object and of the tables that its programs were given. Which of its probes are still right is the caller's to say; what nobody
-//! takes over is let go.
-
+//! Only this module knows the name of each pinned object. The name of a set contains a digest of the object and of the tables of its
+//! programs, and so tells whether the set fits this gotrace. The caller decides which of its probes are still valid. Probes that no
+//! process takes over are detached.
 use std::io;
 use std::mem;
 use std::os::fd::AsFd as _;
@@ -20,13 +19,13 @@ use tracer_core::event::{Ktime, ProcKey, Tgid};
 use tracer_core::hex;
 use zerocopy::IntoBytes as _;
 
-use super::pin::{Error, Place, Set};
+use super::pin::{PinDir, PinError, PinSet};
 use super::{
-    Call, Config, Held, Links, Probed, Released, Rename, Ring, SetupError, Table, Tracer, hook,
-    load_object, multi, object, offsets, perf, skipped::Skipped,
+    Call, Config, FileLinks, Probed, ProbedFile, Released, Rename, Ring, SetupError, Table, Tracer,
+    hook, load_object, multi, object, offsets, perf, skipped::Skipped,
 };
 
-/// Maps that whoever comes has to do with, or a program that is loaded once more.
+/// Maps that a takeover needs, or that a program needs when it is loaded again.
 const MAPS: [&str; 9] = [
     map::EVENTS,
     map::TALLIES,
@@ -38,76 +37,76 @@ const MAPS: [&str; 9] = [
     map::RELEASED,
     "SPANS",
 ];
-/// The program that serves uprobes, where their links are `uprobe_multi`. For perf events `aya` does not take one that was pinned, so
-/// it is loaded once more.
+/// The program of uprobes, if their links are `uprobe_multi`. For perf events, `aya` does not accept a pinned program, so the program
+/// is loaded again.
 const MULTI: &str = "program-go_call";
-/// What names of links begin with.
+/// Prefix of the names of links.
 const LINK: &str = "link-";
 const RENAME: &str = "on_rename";
-/// What names of a file's links begin with; then its target, and where there are several, which of them it is.
+/// Prefix of the names of a file's links. The target follows and, if the file has several links, the number of the link.
 const FILE: &str = "file-";
 
-/// Where a tracer is pinned.
+/// The set in which a tracer is pinned.
 pub(super) struct Pins {
-    place: Arc<Place>,
-    set: Set,
+    dir: Arc<PinDir>,
+    set: PinSet,
 }
 
-/// The links of one file in a set.
+/// The pinned links of one file.
 pub(super) struct FilePins {
-    set: Set,
+    set: PinSet,
     target: u32,
 }
 
 impl Tracer {
-    /// Loads and attaches as [`Tracer::load`] does, and pins all. The set is not whole before [`Tracer::publish`].
+    /// Loads and attaches as [`Tracer::load`] does, and pins everything. The set is incomplete until [`Tracer::publish`].
     pub fn load_pinned(
         config: &Config,
         table: &Table<'_>,
-        place: &Arc<Place>,
+        dir: &Arc<PinDir>,
     ) -> Result<(Self, Ring), SetupError> {
-        let set = place.begin().map_err(SetupError::Pin)?;
+        let set = dir.begin().map_err(SetupError::Pin)?;
         if !aya::features().bpf_perf_link() {
-            let source = io::Error::other("the links of a kernel before Linux 5.15 cannot be");
+            let source = io::Error::other("a kernel before Linux 5.15 cannot pin these links");
             return Err(SetupError::Pin(set.error("pin", LINK, source)));
         }
         let pins = Pins {
-            place: Arc::clone(place),
+            dir: Arc::clone(dir),
             set,
         };
         Self::load_into(*config, table, Some(pins))
     }
 
-    /// From now on this set is found, and no other is there: what those still had on is let go.
-    pub fn publish(&mut self, table: &Table<'_>) -> Result<(), Error> {
-        let Some(Pins { place, set }) = self.pins.take() else {
+    /// Publishes this set and removes all other sets, which detaches their programs.
+    pub fn publish(&mut self, table: &Table<'_>) -> Result<(), PinError> {
+        let Some(Pins { dir, set }) = self.pins.take() else {
             return Ok(());
         };
         let now = clock_gettime(ClockId::Boottime);
         let name = format!("{}-{:x}-{:x}", prefix(table), now.tv_sec, now.tv_nsec);
-        let set = place.complete(set, name)?;
-        let others = place.sets();
+        let set = dir.complete(set, name)?;
+        let others = dir.sets();
         let mut others = others.iter().filter(|it| *it != set.name());
-        let removed = others.try_for_each(|it| place.remove(it));
-        self.pins = Some(Pins { place, set });
+        let removed = others.try_for_each(|it| dir.remove(it));
+        self.pins = Some(Pins { dir, set });
         removed
     }
 
-    /// Goes on with the set of the same programs that another has left, if there is one. Its probes are still on; each is either taken
-    /// over or let go by [`Tracer::release_abandoned`].
+    /// Takes over a set of the same programs from an earlier process, if one exists. Its probes are still attached. Each is either taken
+    /// over by the caller or detached by [`Tracer::release_abandoned`].
     pub fn adopt(
         config: &Config,
         table: &Table<'_>,
-        place: &Arc<Place>,
+        dir: &Arc<PinDir>,
     ) -> Result<Option<(Self, Ring)>, SetupError> {
         let prefix = prefix(table);
-        let sets = place.sets();
-        let fitting = sets.iter().find(|it| it.starts_with(&prefix));
-        fitting
+        let sets = dir.sets();
+        let matching = sets.iter().find(|it| it.starts_with(&prefix));
+        matching
             .map(|name| {
-                let place = Arc::clone(place);
-                let set = place.set(name).map_err(SetupError::Pin)?;
-                let pins = Pins { place, set };
+                let dir = Arc::clone(dir);
+                let set = dir.set(name).map_err(SetupError::Pin)?;
+                let pins = Pins { dir, set };
                 let call = pins.call(*config)?;
                 let (mut tracer, ring) = Self::adopt_set(pins, call).map_err(SetupError::Pin)?;
                 tracer
@@ -118,8 +117,8 @@ impl Tracer {
             .transpose()
     }
 
-    fn adopt_set(pins: Pins, call: Call) -> Result<(Self, Ring), Error> {
-        let Pins { place: _, set } = &pins;
+    fn adopt_set(pins: Pins, call: Call) -> Result<(Self, Ring), PinError> {
+        let Pins { dir: _, set } = &pins;
         let ring = Ring::new(Map::RingBuf(pins.map(map::EVENTS)?));
         let ours = HashMap::try_from(Map::HashMap(pins.map(map::OURS)?));
         let detail = Array::try_from(Map::Array(pins.map(map::DETAIL)?));
@@ -131,7 +130,7 @@ impl Tracer {
             scheduler.push((name, pins.link(&link_name(name))?));
         }
         let there = set.names();
-        for name in hook::again() {
+        for name in hook::backups() {
             let link = link_name(name);
             if there.contains(&link) {
                 scheduler.push((name, pins.link(&link)?));
@@ -143,7 +142,10 @@ impl Tracer {
         let notes = if rename.is_some() {
             Vec::new()
         } else {
-            vec!["renames are not seen, as they were not before".to_owned()]
+            vec![
+                "renames are not observed, because the previous agent did not observe them"
+                    .to_owned(),
+            ]
         };
         let mut tracer = Self {
             call,
@@ -161,12 +163,12 @@ impl Tracer {
             pins: None,
         };
         let ring = ring.map_err(|it| of_map(map::EVENTS, it))?;
-        // Last: had something failed, dropping it would have taken the set away that another may make use of.
+        // Set this last: if an earlier step failed, dropping the tracer would remove the set, which another process could still use.
         tracer.pins = Some(pins);
         Ok((tracer, ring))
     }
 
-    /// Takes over the probes of a file that the last holder put on, `n` of them; whether they are there.
+    /// Takes over the `n` probes of a file that the previous process attached. True if they exist.
     pub fn take_over(&mut self, target: u32, n: usize) -> bool {
         let Some(pins) = &self.pins else {
             return false;
@@ -176,18 +178,18 @@ impl Tracer {
         let links: Result<Vec<FdLink>, _> = names.iter().map(|it| pins.link(it)).collect();
         match links {
             Ok(links) if !links.is_empty() => {
-                let held = Held::Pinned { _links: links };
+                let held = FileLinks::Pinned { _links: links };
                 let pinned = Some(pinned);
-                self.probed.insert(target, Links { n, held, pinned });
+                self.probed.insert(target, ProbedFile { n, held, pinned });
                 true
             }
             Ok(_) | Err(_) => false,
         }
     }
 
-    /// Lets go of the files that nobody took over.
+    /// Detaches the files that the caller did not take over.
     pub fn release_abandoned(&mut self) {
-        let Some(Pins { place: _, set }) = &self.pins else {
+        let Some(Pins { dir: _, set }) = &self.pins else {
             return;
         };
         for name in set.names() {
@@ -195,14 +197,14 @@ impl Tracer {
                 continue;
             };
             if target.is_none_or(|it| !self.probed.has(it)) {
-                // Before it is off, as ever.
+                // Mark the file as detached before detaching it, as always.
                 let _none = target.and_then(|it| self.probed.remove(it));
                 set.unpin(&name);
             }
         }
     }
 
-    /// Processes that are followed now.
+    /// The processes that are followed now.
     pub fn followed(&self) -> Vec<ProcKey> {
         let all = self.ours.iter().map_while(Result::ok);
         all.map(|(tgid, [born, ..])| ProcKey {
@@ -212,26 +214,26 @@ impl Tracer {
         .collect()
     }
 
-    /// What is pinned, by a name that no other set ever had.
+    /// The name of the pinned set, which no other set ever has.
     pub fn pinned_as(&self) -> Option<&str> {
         self.pins.as_ref().map(|it| it.set.name())
     }
 
-    /// Whether it was announced that another will go on with what is pinned.
+    /// True if another agent has announced that it takes over the pinned set.
     pub fn is_upgrade_announced(&self) -> bool {
         self.pins
             .as_ref()
-            .is_some_and(|it| it.place.is_upgrade_announced())
+            .is_some_and(|it| it.dir.is_upgrade_announced())
     }
 
-    /// Ends, and leaves on what is pinned.
+    /// Ends, but leaves the pinned objects attached.
     pub fn leave(mut self) {
         drop(self.pins.take());
     }
 
-    /// Pins programs and links, if they are to be.
-    pub(super) fn pin_programs(&mut self) -> Result<(), Error> {
-        let Some(Pins { place: _, set }) = &self.pins else {
+    /// Pins programs and links, if this tracer is a pinned one.
+    pub(super) fn pin_programs(&mut self) -> Result<(), PinError> {
+        let Some(Pins { dir: _, set }) = &self.pins else {
             return Ok(());
         };
         for (name, program) in self.skipped.programs() {
@@ -260,16 +262,16 @@ impl Tracer {
 }
 
 impl Pins {
-    /// Where maps are pinned, by their names.
+    /// Paths of the pinned maps, by name.
     pub(super) fn maps(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
         MAPS.into_iter().map(|it| (it, self.set.path(it)))
     }
 
-    /// The program of uprobes, for the maps of this set.
+    /// The program of uprobes, with the maps of this set.
     fn call(&self, config: Config) -> Result<Call, SetupError> {
         if self.set.names().iter().any(|it| it == MULTI) {
             let program = self.set.get(MULTI).map_err(SetupError::Pin)?;
-            return Ok(Call::Multi(multi::Program::pinned(program)));
+            return Ok(Call::Multi(multi::MultiProgram::pinned(program)));
         }
         let offsets = offsets::of_running_kernel()?;
         let btf = Btf::from_sys_fs()
@@ -277,10 +279,10 @@ impl Pins {
         let cookies = perf::Cookies::of_running_kernel(&offsets);
         let mut ebpf = load_object(config, &btf, &offsets, cookies, Some(self))?;
         perf::load(&mut ebpf)?;
-        Ok(Call::Perf(perf::Program::of(ebpf, cookies)))
+        Ok(Call::Perf(perf::PerfProgram::of(ebpf, cookies)))
     }
 
-    pub(super) fn pin_maps(&self, ebpf: &Ebpf) -> Result<(), Error> {
+    pub(super) fn pin_maps(&self, ebpf: &Ebpf) -> Result<(), PinError> {
         for name in MAPS {
             let absent = || io::Error::other("the object does not have it");
             let map = ebpf.map(name).ok_or_else(absent);
@@ -290,15 +292,15 @@ impl Pins {
         Ok(())
     }
 
-    /// Pins the probes of a file: all, or none, and then they are off.
-    pub(super) fn pin_file(&self, target: u32, held: Held) -> io::Result<Held> {
+    /// Pins all probes of a file, or none; on failure they are detached.
+    pub(super) fn pin_file(&self, target: u32, held: FileLinks) -> io::Result<FileLinks> {
         let name = format!("{FILE}{target}");
         let pinned = match held {
-            Held::Multi { link } => self
+            FileLinks::Multi { link } => self
                 .set
                 .pin(link.as_fd(), &name)
-                .map(|()| Held::Multi { link }),
-            Held::Perf { links } => {
+                .map(|()| FileLinks::Multi { link }),
+            FileLinks::Perf { links } => {
                 let links = (0_usize..).zip(links).map(|(i, link)| {
                     let name = format!("{name}-{i}");
                     let link = FdLink::try_from(link)
@@ -306,9 +308,9 @@ impl Pins {
                     pin_link(&self.set, link, &name)
                 });
                 let links = links.collect::<Result<_, _>>();
-                links.map(|it| Held::Pinned { _links: it })
+                links.map(|it| FileLinks::Pinned { _links: it })
             }
-            pinned @ Held::Pinned { .. } => Ok(pinned),
+            pinned @ FileLinks::Pinned { .. } => Ok(pinned),
         };
         pinned.map_err(|error| {
             self.file(target).unpin();
@@ -316,26 +318,26 @@ impl Pins {
         })
     }
 
-    /// What is pinned of a file.
+    /// The pinned links of a file.
     pub(super) fn file(&self, target: u32) -> FilePins {
         let set = self.set.clone();
         FilePins { set, target }
     }
 
-    /// All that is pinned is pinned no longer.
+    /// Unpins everything.
     pub(super) fn remove(self) {
-        let Self { place, set } = self;
-        // What cannot be removed is found by `gotrace doctor`, and by the next agent.
-        let _left = place.remove(set.name());
-        place.abandon();
+        let Self { dir, set } = self;
+        // `gotrace doctor` and the next agent find anything that cannot be removed.
+        let _left = dir.remove(set.name());
+        dir.abandon();
     }
 
-    fn map(&self, name: &'static str) -> Result<MapData, Error> {
+    fn map(&self, name: &'static str) -> Result<MapData, PinError> {
         let fd = self.set.get(name)?;
         MapData::from_fd(fd).map_err(|it| self.set.error("use the map", name, io::Error::other(it)))
     }
 
-    fn link(&self, name: &str) -> Result<FdLink, Error> {
+    fn link(&self, name: &str) -> Result<FdLink, PinError> {
         match PinnedLink::from_pin(self.set.path(name)) {
             Ok(link) => Ok(link.into()),
             Err(error) => Err(self
@@ -346,7 +348,7 @@ impl Pins {
 }
 
 impl FilePins {
-    /// They are pinned no longer. Nothing happens to those that are not.
+    /// Unpins the links; does nothing if they are not pinned.
     pub(super) fn unpin(&self) {
         for name in self.names() {
             self.set.unpin(&name);
@@ -360,7 +362,7 @@ impl FilePins {
     }
 }
 
-fn pin_link(set: &Set, link: FdLink, name: &str) -> Result<FdLink, Error> {
+fn pin_link(set: &PinSet, link: FdLink, name: &str) -> Result<FdLink, PinError> {
     match link.pin(set.path(name)) {
         Ok(link) => Ok(link.into()),
         Err(error) => Err(set.error("pin the link", name, io::Error::other(error))),
@@ -375,13 +377,13 @@ fn link_name(name: &str) -> String {
     format!("{LINK}{name}")
 }
 
-/// The target of the links with this name, which is told without its beginning.
+/// The target in the name of a link, given without its prefix.
 fn target_of(name: &str) -> Option<u32> {
     let target = name.split_once('-').map_or(name, |(target, _)| target);
     target.parse().ok()
 }
 
-/// What the name of every set of these programs begins with.
+/// Prefix of the names of all sets with these programs.
 fn prefix(table: &Table<'_>) -> String {
     let Table {
         specs,
@@ -410,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tables_are_other_sets() {
+    fn other_tables_have_another_set_name() {
         let table = crate::toolchain::table();
         let names = crate::toolchain::names();
         let other = Table {

@@ -1,4 +1,4 @@
-//! What this process may do, asked before the kernel says no without a reason.
+//! Checks permissions before loading, because the kernel refuses without a reason.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ const SYS_ADMIN: u32 = 21;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
-/// Refuses where loading is bound to fail.
+/// Fails if loading is certain to fail.
 pub(super) fn check() -> Result<(), SetupError> {
     if fs::read_to_string("/sys/kernel/security/lockdown")
         .is_ok_and(|modes| modes.contains("[confidentiality]"))
@@ -24,20 +24,20 @@ pub(super) fn check() -> Result<(), SetupError> {
     }
 }
 
-/// Capabilities that loading and attaching need and this process has not.
+/// Capabilities that loading and attaching need and this process lacks.
 pub(super) fn missing() -> Vec<&'static str> {
     missing_of(effective())
 }
 
 fn missing_of(effective: u64) -> Vec<&'static str> {
     let has = |bit: u32| effective >> bit & 1 == 1;
-    // CAP_SYS_ADMIN stands in for both. Where the kernel has no `uprobe_multi` links (before 6.6) the probes of a toolchain need it
-    // itself; then they are refused one by one, and all else works.
+    // CAP_SYS_ADMIN replaces both. On kernels without `uprobe_multi` links (before 6.6), the probes of a toolchain need CAP_SYS_ADMIN.
+    // There each probe is refused by itself, and everything else works.
     if has(SYS_ADMIN) {
         return Vec::new();
     }
-    let wanted = [(BPF, "CAP_BPF"), (PERFMON, "CAP_PERFMON")];
-    wanted
+    let required = [(BPF, "CAP_BPF"), (PERFMON, "CAP_PERFMON")];
+    required
         .into_iter()
         .filter(|(bit, _)| !has(*bit))
         .map(|(_, name)| name)
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_lacks_nothing_and_nobody_lacks_all() {
+    fn root_lacks_nothing_and_an_unprivileged_user_lacks_all() {
         assert_eq!(missing_of(0x1ff_ffff_ffff), [""; 0]);
         assert_eq!(missing_of(0), ["CAP_BPF", "CAP_PERFMON"]);
         assert_eq!(missing_of(1 << BPF), ["CAP_PERFMON"]);

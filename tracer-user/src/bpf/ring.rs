@@ -1,4 +1,4 @@
-//! The reader's end of the ring buffer. It can live in another task or thread than the [`super::Tracer`].
+//! The reading end of the ring buffer. It can be moved to another task or thread than the [`super::Tracer`].
 //!
 //! Nothing here decodes a record beyond its length.
 
@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_abi::Header;
 use zerocopy::FromBytes as _;
 
-/// Records in the order in which room for them was taken.
+/// Records in the order of their reservation.
 pub struct Ring(RingBuf<MapData>);
 
 impl Ring {
@@ -19,7 +19,7 @@ impl Ring {
         Ok(Self(RingBuf::try_from(map)?))
     }
 
-    /// Hands over each record that is there now and gives its room back; returns how many there were.
+    /// Passes each available record to `each`, then frees its space. Returns the number of records.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> usize {
         let mut n = 0;
         while let Some(item) = self.0.next() {
@@ -29,13 +29,13 @@ impl Ring {
         n
     }
 
-    /// Hands over the next record, if there is one, and only then gives its room back.
+    /// Passes the next record to `take`, if one is available, then frees its space.
     pub fn next<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
         self.0.next().map(|item| take(record(&item)))
     }
 
-    /// Waits until there is a record; false if there was none in time. A reader that has its own event loop watches the
-    /// descriptor instead, edge-triggered or not, and drains after it has cleared its readiness.
+    /// Waits until a record is available. False on timeout. A reader with its own event loop polls the descriptor instead, level- or
+    /// edge-triggered, and drains the ring after it has cleared the readiness.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         let timeout = timeout
             .map(Timespec::try_from)
@@ -62,7 +62,7 @@ impl AsRawFd for Ring {
     }
 }
 
-/// The record in a slot that may be larger than it.
+/// The record in a slot; the slot may be larger.
 fn record(slot: &[u8]) -> &[u8] {
     match Header::read_from_prefix(slot) {
         Ok((header, _)) => slot.get(..header.len as usize).unwrap_or(slot),

@@ -1,8 +1,8 @@
-//! How often the kernel ran no program where one should have run: that is a loss which no program can count.
+//! Counts how often the kernel skipped a program. No program can count this loss.
 //!
-//! A program at a tracepoint is skipped while the same one is at work on that CPU, which happens where it can be preempted. The kernel
-//! counts that (`recursion_misses` in the `fdinfo` of the program, since Linux 5.12), but not whose exec or exit it was: it need not
-//! be one that is followed. Where that happens each program is there twice, and only what both were skipped for is lost.
+//! The kernel skips a program at a tracepoint while the same program runs on that CPU, which can happen if programs are preempted. The
+//! kernel counts the skips (`recursion_misses` in the `fdinfo` of the program, since Linux 5.12), but not by process: the process may
+//! not be a followed one. On such kernels each program has a backup, and a hit is lost only if both were skipped.
 
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -16,28 +16,28 @@ use super::hook;
 
 const FIELD: &str = "recursion_misses:";
 
-/// What is lost if none is run, the program, and those of which one makes up for it where it is there.
+/// The kind of record, its program, and its possible backups.
 const PROGRAMS: [(Kind, &str, [&str; 2]); 3] = [
     (Kind::FORK, "on_fork", ["on_fork_late", "on_fork_backup"]),
     (Kind::EXEC, "on_exec", ["on_exec_late", "on_exec_backup"]),
     (Kind::EXIT, "on_exit", ["on_exit_late", "on_exit_backup"]),
 ];
 
-/// The programs that may be skipped, by what is lost.
-pub(super) struct Skipped(Vec<(Kind, Held)>);
+/// Programs that can be skipped, by the kind of their records.
+pub(super) struct Skipped(Vec<(Kind, HookPrograms)>);
 
-struct Held {
-    first: Named,
-    again: Option<Named>,
+struct HookPrograms {
+    primary: NamedProgram,
+    backup: Option<NamedProgram>,
 }
 
-struct Named {
+struct NamedProgram {
     name: &'static str,
     fd: OwnedFd,
 }
 
 impl Skipped {
-    /// Of the programs of the scheduler's hooks, which are loaded; with those of a second time that are there.
+    /// Collects the loaded programs of the scheduler's hooks, with the existing backups.
     pub(super) fn of(
         ebpf: &mut Ebpf,
         is_there: impl Fn(&'static str) -> bool,
@@ -50,7 +50,7 @@ impl Skipped {
         Self::by(&mut get, is_there)
     }
 
-    /// Programs that were pinned, which are asked for by name.
+    /// Collects pinned programs, by name.
     pub(super) fn pinned<E>(
         mut get: impl FnMut(&'static str) -> Result<OwnedFd, E>,
         is_there: impl Fn(&'static str) -> bool,
@@ -62,46 +62,49 @@ impl Skipped {
         get: &mut impl FnMut(&'static str) -> Result<OwnedFd, E>,
         is_there: impl Fn(&'static str) -> bool,
     ) -> Result<Self, E> {
-        let mut held = Vec::with_capacity(PROGRAMS.len());
-        for (kind, name, again) in PROGRAMS {
-            let mut named = |name| get(name).map(|fd| Named { name, fd });
-            let first = named(name)?;
-            let again = again.into_iter().find(|it| is_there(it));
-            let again = again.map(&mut named).transpose()?;
-            held.push((kind, Held { first, again }));
+        let mut skipped = Vec::with_capacity(PROGRAMS.len());
+        for (kind, name, backup) in PROGRAMS {
+            let mut named = |name| get(name).map(|fd| NamedProgram { name, fd });
+            let primary = named(name)?;
+            let backup = backup.into_iter().find(|it| is_there(it));
+            let backup = backup.map(&mut named).transpose()?;
+            skipped.push((kind, HookPrograms { primary, backup }));
         }
-        Ok(Self(held))
+        Ok(Self(skipped))
     }
 
-    /// The programs by name.
+    /// All programs, by name.
     pub(super) fn programs(&self) -> impl Iterator<Item = (&'static str, BorrowedFd<'_>)> {
         let all = self
             .0
             .iter()
-            .flat_map(|(_, held)| Some(&held.first).into_iter().chain(&held.again));
+            .flat_map(|(_, it)| Some(&it.primary).into_iter().chain(&it.backup));
         all.map(|it| (it.name, it.fd.as_fd()))
     }
 
-    /// What was lost of a kind so far. Where the kernel does not say it, nothing is known to have been skipped.
+    /// Number of lost records of a kind so far. Zero on kernels that do not count skips.
     pub(super) fn n(&self, kind: Kind) -> u64 {
-        let held = self.0.iter().find(|(its, _)| *its == kind);
-        held.map_or(0, |(_, held)| {
-            lost(held.first.n(), held.again.as_ref().map(Named::n))
+        let programs = self.0.iter().find(|(its, _)| *its == kind);
+        programs.map_or(0, |(_, programs)| {
+            lost(
+                programs.primary.n(),
+                programs.backup.as_ref().map(NamedProgram::n),
+            )
         })
     }
 }
 
-impl Named {
+impl NamedProgram {
     fn n(&self) -> u64 {
         let fdinfo = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
         fs::read_to_string(fdinfo).map_or(0, |it| misses(&it))
     }
 }
 
-/// No more than this was lost: of what one was skipped for the other has seen the rest. It can be less, as the second is skipped also
-/// where the first was not; but that one is at work for a moment only, as long as it has nothing to make up for.
-fn lost(first: u64, again: Option<u64>) -> u64 {
-    again.map_or(first, |again| again.min(first))
+/// An upper bound of the loss: each program saw the hits for which the other was skipped. The true loss can be lower, because the backup
+/// can be skipped where the primary was not. The backup runs only for a moment, though, as long as it has nothing to make up for.
+fn lost(primary: u64, backup: Option<u64>) -> u64 {
+    backup.map_or(primary, |backup| backup.min(primary))
 }
 
 fn misses(fdinfo: &str) -> u64 {
@@ -114,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_of_two_has_seen_is_not_lost() {
+    fn a_hit_seen_by_one_of_two_programs_is_not_lost() {
         assert_eq!(lost(3, None), 3);
         assert_eq!(lost(3, Some(0)), 0);
         assert_eq!(lost(3, Some(1)), 1);
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_number_is_read() {
+    fn the_kernels_count_is_parsed() {
         let text =
             "pos:\t0\nprog_type:\t26\nrun_cnt:\t7\nrecursion_misses:\t3\nverified_insns:\t9\n";
         assert_eq!(misses(text), 3);

@@ -1,30 +1,30 @@
-//! `gotrace agent`: every build on the machine, for as long as it runs. And `gotrace keep-builds`, its child, which takes the same
-//! arguments and is not for people, so no help shows it.
+//! `gotrace agent` traces every build on the machine until it is stopped. `gotrace keep-builds` is its child, which takes the same
+//! arguments. It is not for users, so no help shows it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::trace::Detail;
-use super::{FAILURE, FINE, say};
+use super::{FAILURE, FINE, log};
 use crate::agent;
 use crate::config::{Bound, File, Layer, Listen, Pin, SizeBudget};
 use crate::history::Place;
 
-/// Follow every Go build on this machine and keep its history
+/// Trace every Go build on this machine and store the builds in a history
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Follow every Go build on this machine, whoever runs it and in whatever container, and keep its history for \
-                  `gotrace builds` and `gotrace show`. Metrics for Prometheus are at /metrics on a port of this machine alone.\n\n\
-                  Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_LEASE; `gotrace doctor` says what is missing. \
-                  Reads its configuration again on SIGHUP. Ends on SIGTERM and SIGINT, within five seconds, with all builds stored that \
-                  were over.\n\n\
-                  What no flag says is taken from the variable GOTRACE_KEEP_DAYS for --keep-days and so on, then from the \
-                  configuration file; `gotrace config example` prints one.",
-    before_help = "  sudo gotrace agent\n  \
+    long_about = "Trace every Go build on this machine, of any user and in any container, and store the builds in a history for \
+                  `gotrace builds` and `gotrace show`. The page /metrics, on a local port, contains metrics for Prometheus.\n\n\
+                  Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_LEASE; `gotrace doctor` lists missing ones. \
+                  SIGHUP reloads the configuration. SIGTERM and SIGINT stop the agent within five seconds; all ended builds are stored \
+                  before.\n\n\
+                  A flag overrides an environment variable, such as GOTRACE_KEEP_DAYS for --keep-days, which overrides the \
+                  configuration file. `gotrace config example` prints a file.",
+    before_help = "Examples:\n  sudo gotrace agent\n  \
                    sudo gotrace agent --store /srv/gotrace/history.db --keep-days 30 --keep-megabytes 500"
 )]
 pub(super) struct Args {
-    /// Configuration file [default: /etc/gotrace/gotrace.toml, if it is there]
+    /// Configuration file [default: /etc/gotrace/gotrace.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "GOTRACE_CONFIG", hide_env = true)]
     config: Option<PathBuf>,
     #[arg(
@@ -33,19 +33,19 @@ pub(super) struct Args {
         env = "GOTRACE_STORE",
         hide_env_values = true,
         hide_env = true,
-        help = "The history: a file, or postgres://USER@HOST/DATABASE [default: /var/lib/gotrace/history.db]"
+        help = "History: a file, or postgres://USER@HOST/DATABASE [default: /var/lib/gotrace/history.db]"
     )]
     store: Option<Place>,
-    /// How much to see of a build [default: phase]
+    /// Level of detail of a trace [default: phase]
     #[arg(long, value_enum, env = "GOTRACE_DETAIL", hide_env = true)]
     detail: Option<Detail>,
-    /// Where /metrics, /-/ready and /api/v1/builds are; `none` for nowhere [default: 127.0.0.1:10127]
+    /// Address of the pages /metrics, /-/ready and /api/v1/builds; `none` for no pages [default: 127.0.0.1:10127]
     #[arg(long, value_name = "ADDRESS", env = "GOTRACE_LISTEN", hide_env = true)]
     listen: Option<Listen>,
-    /// Builds older than this are deleted; `unlimited` for no limit [default: 90]
+    /// Delete builds older than DAYS; `unlimited` for no limit [default: 90]
     #[arg(long, value_name = "DAYS", env = "GOTRACE_KEEP_DAYS", hide_env = true)]
     keep_days: Option<Bound>,
-    /// The oldest builds are deleted while the history is larger; `unlimited` for no limit [default: 1024]
+    /// Delete the oldest builds while the history is larger than MB; `unlimited` for no limit [default: 1024]
     #[arg(
         long,
         value_name = "MB",
@@ -53,7 +53,7 @@ pub(super) struct Args {
         hide_env = true
     )]
     keep_megabytes: Option<Bound>,
-    /// Gauges of a target vanish from /metrics when it has not been built for so long; `unlimited` for never [default: 168]
+    /// Remove the gauges of a target from /metrics HOURS after its last build; `unlimited` for never [default: 168]
     #[arg(
         long = "forget-targets",
         value_name = "HOURS",
@@ -61,7 +61,7 @@ pub(super) struct Args {
         hide_env = true
     )]
     forget_targets_hours: Option<Bound>,
-    /// How much larger than before a target may be, for an alert: +5%, +200KB [default: not said]
+    /// Allowed growth of a target since its previous build, for an alert: +5%, +200KB [default: none]
     #[arg(
         long,
         value_name = "GROWTH",
@@ -69,13 +69,13 @@ pub(super) struct Args {
         hide_env = true
     )]
     size_budget: Option<SizeBudget>,
-    /// Directory on bpffs, such as /sys/fs/bpf/gotrace, where all stays on for the next agent when this one is killed [default: none]
+    /// Directory on bpffs, such as /sys/fs/bpf/gotrace; pinned probes stay attached there if the agent is killed [default: none]
     #[arg(long, value_name = "DIR", env = "GOTRACE_PIN", hide_env = true)]
     pin: Option<Pin>,
 }
 
 impl Args {
-    /// What flags and environment say.
+    /// The settings of flags and environment.
     fn layer(&self) -> Layer {
         Layer {
             store: self.store.clone(),
@@ -90,23 +90,23 @@ impl Args {
         }
     }
 
-    /// What is to be done, of flags, environment and file.
+    /// The configuration from flags, environment and file.
     fn load(&self, file: &File) -> anyhow::Result<agent::Config> {
         Ok(agent::Config::of(self.layer().over(Layer::of(file)?)))
     }
 }
 
-/// `words`: what these arguments were made of. Returns the exit code.
+/// Runs the agent. `words` are the original arguments. Returns the exit code.
 pub(super) fn execute(args: &Args, words: Vec<OsString>) -> anyhow::Result<u8> {
     let read = || Ok(File::read(args.config.as_deref())?);
     agent::watch(&read, &|file| args.load(file), words, |sentence| {
-        say(sentence);
+        log(sentence);
     })?;
     Ok(FINE)
 }
 
-/// As the child of an agent with the same arguments. Returns the exit code.
+/// Runs the child of an agent with the same arguments. Returns the exit code.
 pub(super) fn execute_keeper(args: &Args) -> u8 {
-    let has_failed = agent::keep(&|file| args.load(file), |sentence| say(sentence));
+    let has_failed = agent::keep(&|file| args.load(file), |sentence| log(sentence));
     if has_failed { FAILURE } else { FINE }
 }

@@ -1,4 +1,4 @@
-//! `gotrace analyze`: what a build produced, read from the file itself.
+//! `gotrace analyze`: reports the content of a build output, read from the file itself.
 
 mod read;
 
@@ -12,41 +12,41 @@ use tracer_binary::{Analysis, Fingerprint, Options, Snapshot, snapshot};
 pub(super) use self::read::read;
 use super::file::NewFile;
 use super::report::{self, Format};
-use super::{Color, FAILURE, FINE, say};
+use super::{Color, FAILURE, FINE, log};
 use crate::render;
 
-/// Tell what is in a Go binary, library, archive or package
+/// Report the content of a Go binary, library, archive or package
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Tell what is in a Go binary, library, archive or package: what it is, what takes up its bytes, how it was linked, \
-                  and its fingerprints.\n\nReads ELF, PE, Mach-O, WebAssembly and archives of any Go from 1.16 on, stripped or not. Runs \
-                  nothing and needs no Go.",
-    before_help = "  gotrace analyze bin/api\n  \
+    long_about = "Report the content of a Go binary, library, archive or package: its identity, the sizes of its parts, its link settings, \
+                  and its fingerprints.\n\nReads ELF, PE, Mach-O, WebAssembly and archives of Go 1.16 and later, stripped or not. Runs no \
+                  program and needs no Go.",
+    before_help = "Examples:\n  gotrace analyze bin/api\n  \
                    gotrace analyze --format json bin/* | jq .size\n  \
                    gotrace analyze --snapshot api.snapshot.json bin/api",
-    after_long_help = "Every byte of the file is counted once at each grain, so that each adds up to the file's size.\n\n\
-                       Exit code: 0, or 2 if a file could not be read; the others are told nevertheless."
+    after_long_help = "Each grain (section, package, symbol, ...) counts every byte of the file once, so each adds up to the file's size.\n\n\
+                       Exit code: 0, or 2 if a file could not be read; the other files are still reported."
 )]
 pub(super) struct Args {
     /// Files to read
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// What the answer looks like; JSON is one line for each file
+    /// Output format; JSON has one line per file
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Write the hashes of the file and its sections to FILE
     #[arg(long, value_name = "FILE")]
     fingerprint: Option<PathBuf>,
-    /// Write what `gotrace diff` needs to FILE
+    /// Write a snapshot for `gotrace diff` to FILE
     #[arg(long, value_name = "FILE")]
     snapshot: Option<PathBuf>,
-    /// Rows of each table of the text
+    /// Maximum number of rows of each table in text output
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     top: usize,
-    /// Smaller symbols are not listed in JSON and snapshots, but summed up for each package
+    /// Sum up symbols smaller than BYTES per package, instead of listing them in JSON and snapshots
     #[arg(long, value_name = "BYTES", default_value_t = snapshot::MIN_SYMBOL)]
     min_symbol: u64,
-    /// Put the entropy of every 4096 bytes into the JSON
+    /// Include the entropy of every 4096 bytes in the JSON
     #[arg(long)]
     windows: bool,
     /// Use colours
@@ -58,7 +58,7 @@ pub(super) struct Args {
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     if args.files.len() > 1 && (args.fingerprint.is_some() || args.snapshot.is_some()) {
         bail!(
-            "--fingerprint and --snapshot are of one file, {} are given",
+            "--fingerprint and --snapshot need exactly one input file, but {} were given",
             args.files.len()
         );
     }
@@ -78,7 +78,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
             Ok(analysis) => analysis,
             Err(error) => {
                 out.flush()?;
-                say(format_args!("{error:#}"));
+                log(format_args!("{error:#}"));
                 code = FAILURE;
                 continue;
             }

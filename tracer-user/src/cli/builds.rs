@@ -1,4 +1,4 @@
-//! `gotrace builds`: the history, newest first.
+//! `gotrace builds`: lists the history, newest first.
 
 use std::io::{self, BufWriter, Write};
 
@@ -6,28 +6,28 @@ use clap::ValueEnum;
 use tracer_core::model::State;
 
 use super::report::{self, Format};
-use super::{Color, FINE, say};
+use super::{Color, FINE, log};
 use crate::clock;
 use crate::history::{self, Filter, Moment, Place};
 
 /// List the builds of the history, newest first
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "List the builds of the history, newest first.\n\nThe history is what `gotrace run --store` keeps. Reading it takes \
-                  the right to read the file, and no other.",
-    before_help = "  gotrace builds\n  \
+    long_about = "List the builds of the history, newest first.\n\n`gotrace agent` and `gotrace run --store` write the history. Listing it only \
+                  needs the right to read its file.",
+    before_help = "Examples:\n  gotrace builds\n  \
                    gotrace builds --project example.com/api --status failed --since 7d\n  \
                    gotrace builds --format json --limit 500 | jq '.builds[].targets[].size'",
-    after_long_help = "Times are ages (90s, 30m, 2h, 7d, 2w) or dates in UTC (2026-11-20, 2026-11-20T14:05)."
+    after_long_help = "A TIME is an age (90s, 30m, 2h, 7d, 2w) or a date in UTC (2026-11-20, 2026-11-20T14:05)."
 )]
 pub(super) struct Args {
-    /// Only builds of this main module: its path, or the end of it
+    /// Only builds of this main module: its path, or the end of its path
     #[arg(long, value_name = "PROJECT")]
     project: Option<String>,
-    /// Only builds with this output: import path of the main package, path or name of the file
+    /// Only builds with this output: import path of the main package, or path or name of the file
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
-    /// Only builds that ended so
+    /// Only builds with this status
     #[arg(long, value_enum, value_name = "STATUS")]
     status: Option<Ended>,
     /// Only builds of this branch
@@ -39,12 +39,12 @@ pub(super) struct Args {
     /// Only builds that started before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// At most so many; 0 for all
+    /// Maximum number of builds; 0 for all
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     limit: usize,
     #[command(flatten)]
-    store: Store,
-    /// What the answer looks like
+    store: StoreArgs,
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Use colours
@@ -52,29 +52,29 @@ pub(super) struct Args {
     color: Color,
 }
 
-/// Where the history is.
+/// The location of the history.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-pub(super) struct Store {
+pub(super) struct StoreArgs {
     #[arg(
         long,
         value_name = "PLACE",
         default_value = history::DEFAULT_STORE,
-        help = "The history: a file, or postgres://USER@HOST/DATABASE"
+        help = "History: a file, or postgres://USER@HOST/DATABASE"
     )]
     pub(super) store: Place,
 }
 
-/// How a build ended
+/// Status of a build
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Ended {
     Succeeded,
     Failed,
-    /// Not yet
+    /// Not ended yet
     Running,
-    /// gotrace itself ended before
+    /// gotrace ended before the build
     CutOff,
-    /// Its exit was not seen
+    /// The exit was not observed
     Unknown,
 }
 
@@ -95,14 +95,14 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
     match args.format {
-        Format::Text if entries.is_empty() => say("no such build in the history"),
+        Format::Text if entries.is_empty() => log("no build in the history matches"),
         Format::Text => history::list(&entries, now, &style, &mut out)?,
         Format::Json => history::builds_json(&entries, has_more, &mut out)?,
     }
     out.flush()?;
     if has_more && args.format == Format::Text {
-        say(format_args!(
-            "these are the last {}: --limit shows more, `gotrace show ID` all of one",
+        log(format_args!(
+            "showing the last {} builds (--limit N shows more, `gotrace show ID` shows one in full)",
             entries.len()
         ));
     }

@@ -1,45 +1,49 @@
-//! `gotrace config`: whether a configuration can be used, and what one looks like.
+//! `gotrace config`: checks a configuration file, or prints an example.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FINE, say};
+use super::{FINE, log};
 use crate::config::{DEFAULT_PATH, EXAMPLE, Layer};
 
-/// Check a configuration file, or print an example of one
+/// Check a configuration file, or print an example
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "  gotrace config check /etc/gotrace/gotrace.toml && sudo systemctl reload gotrace\n  \
+    before_help = "Examples:\n  gotrace config check /etc/gotrace/gotrace.toml && sudo systemctl reload gotrace\n  \
                    gotrace config example > gotrace.toml"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
-    word: Word,
+    command: ConfigCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Word {
-    /// Say whether the agent could use a file; 2 if not
+enum ConfigCommand {
+    /// Check whether the agent accepts a configuration file; exit with 2 if not
+    #[command(
+        before_help = "Examples:\n  gotrace config check\n  gotrace config check ./gotrace.toml"
+    )]
     Check {
-        /// The file [default: /etc/gotrace/gotrace.toml]
+        /// File to check [default: /etc/gotrace/gotrace.toml]
         #[arg(value_name = "FILE", env = "GOTRACE_CONFIG", hide_env = true)]
         file: Option<PathBuf>,
     },
-    /// Print a file with every key, its default and what it means
+    /// Print a configuration file with every key, its default and its meaning
+    #[command(before_help = "Examples:\n  gotrace config example > gotrace.toml")]
     Example,
 }
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    match &args.word {
-        Word::Check { file } => {
+    match &args.command {
+        ConfigCommand::Check { file } => {
             let path = file.clone().unwrap_or_else(|| DEFAULT_PATH.into());
             Layer::read(Some(&path))?;
-            say(format_args!("{} can be used", path.display()));
+            log(format_args!("{} is valid", path.display()));
         }
-        Word::Example => io::stdout().lock().write_all(EXAMPLE.as_bytes())?,
+        ConfigCommand::Example => io::stdout().lock().write_all(EXAMPLE.as_bytes())?,
     }
     Ok(FINE)
 }

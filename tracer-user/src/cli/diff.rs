@@ -1,4 +1,4 @@
-//! `gotrace diff`: what changed between two binaries or snapshots, and whether it keeps to a budget.
+//! `gotrace diff`: compares two binaries or snapshots, and checks budgets.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,32 +12,32 @@ use super::report::{self, Format};
 use super::{Color, FINDINGS, FINE, analyze};
 use crate::render;
 
-/// Tell what changed between two binaries or snapshots
+/// Compare two binaries or snapshots
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Tell what changed between two binaries or snapshots: sizes by section, module, package and symbol, identity, \
-                  settings, dependencies and entropy.\n\nA snapshot is what `gotrace analyze --snapshot` wrote.",
-    before_help = "  gotrace diff old/api new/api\n  \
+    long_about = "Compare two binaries or snapshots: sizes by section, module, package and symbol, identity, settings, dependencies and \
+                  entropy.\n\n`gotrace analyze --snapshot FILE` writes a snapshot.",
+    before_help = "Examples:\n  gotrace diff old/api new/api\n  \
                    gotrace diff main.snapshot.json bin/api --fail-on 'total +5%' --fail-on 'symbol +1KB'",
-    after_long_help = "A budget is a grain, perhaps a name, and a limit:\n  \
+    after_long_help = "A budget consists of a grain, an optional name, and a limit:\n  \
                        total +5%            section .text +3%     module +200KB\n  \
                        symbol +1KB          archive +10KB         entropy +0.3\n\
-                       Grains: total, group, content, section, module, package, symbol, archive, entropy. Without a name every \
-                       row must keep to it. KB are 1000 bytes, KiB 1024. What is new has no per cent: limit it in bytes.\n\n\
-                       Exit code: 0 if all budgets hold, 1 if one does not, 2 if gotrace itself failed."
+                       Grains: total, group, content, section, module, package, symbol, archive, entropy. A budget without a name applies to every \
+                       row. KB are 1000 bytes, KiB 1024. A new row has no percentage: limit it in bytes.\n\n\
+                       Exit code: 0 if all budgets hold, 1 if one is exceeded, 2 if gotrace itself failed."
 )]
 pub(super) struct Args {
     /// A binary or a snapshot
     before: PathBuf,
     /// A binary or a snapshot
     after: PathBuf,
-    /// What the answer looks like
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Exit with 1 if more than this grew; may be given several times
+    /// Exit with 1 if this budget is exceeded; can be repeated
     #[arg(long, value_name = "BUDGET")]
     fail_on: Vec<Budget>,
-    /// Rows of each table of the text
+    /// Maximum number of rows of each table in text output
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     top: usize,
     /// Use colours
@@ -73,7 +73,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     Ok(if breaches.is_empty() { FINE } else { FINDINGS })
 }
 
-/// Equal files are not analyzed.
+/// Compares both inputs. Equal files are not analysed.
 fn compare(args: &Args) -> anyhow::Result<Diff> {
     let (before, after) = (load(&args.before)?, load(&args.after)?);
     if let Some(diff) = diff::unchanged(before.side(), after.side()) {
@@ -107,7 +107,7 @@ impl Loaded {
         }
     }
 
-    /// A binary is analyzed with every symbol, so that nothing is folded that need not be.
+    /// Analyses a binary with all symbols, so that none is summed up unnecessarily.
     fn snapshot(self, path: &Path) -> anyhow::Result<Snapshot> {
         let bytes = match self {
             Self::File(bytes) => bytes,

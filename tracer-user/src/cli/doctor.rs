@@ -1,25 +1,25 @@
-//! `gotrace doctor`: whether and how well gotrace can trace here.
+//! `gotrace doctor`: checks whether gotrace can trace here.
 
 use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
 
 use super::report::{self, Format};
-use super::{Color, FINDINGS, FINE, MISSING, trace};
+use super::{Color, FINDINGS, FINE, SETUP_EXIT_CODES, trace};
 use crate::doctor::{self, Verdict};
 use crate::launch::caller;
 
-/// Tell whether gotrace can trace on this machine, and what to do if not
+/// Check whether gotrace can trace on this machine, and print advice if not
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Tell whether gotrace can trace on this machine, and what to do if not.\n\n\
-                  The kernel is asked for each feature, programs and probes are loaded on trial, and a small command is traced.",
-    before_help = "  sudo gotrace doctor\n  \
+    long_about = "Check whether gotrace can trace on this machine, and print advice if not.\n\n\
+                  gotrace tests each feature of the kernel, loads programs and probes temporarily, and traces a small command.",
+    before_help = "Examples:\n  sudo gotrace doctor\n  \
                    sudo gotrace doctor --format json",
-    after_long_help = format!("Exit code: 0 if all is well, 1 if something is missing, 2 if gotrace itself failed. {MISSING}")
+    after_long_help = format!("Exit code: 0 if all checks passed, 1 if one reported a limitation, 2 if gotrace itself failed. {SETUP_EXIT_CODES}")
 )]
 pub(super) struct Args {
-    /// What the answer looks like
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Use colours

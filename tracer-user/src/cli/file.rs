@@ -1,5 +1,5 @@
-//! Files that gotrace is asked to write. They are made before the command runs, so a wrong path is told at once, and take their
-//! place only when they are whole. Under sudo they are made with the caller's rights and belong to the caller.
+//! Output files. They are created before the command runs, so a wrong path is reported at once, and replace an existing file only when they
+//! are complete. Under sudo they are created with the caller's permissions and belong to the caller.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -10,16 +10,16 @@ use anyhow::Context as _;
 
 use crate::launch::caller::Caller;
 
-/// A file in the making. Dropping it without [`NewFile::keep`] leaves no trace of it.
+/// An incomplete file. Dropping it without [`NewFile::keep`] removes it.
 #[derive(Debug)]
 pub(super) struct NewFile {
     file: File,
-    place: Option<Place>,
+    paths: Option<Paths>,
 }
 
-/// Where it is and where it belongs. A device or a pipe has no such place: it is written directly.
+/// The temporary and the final path. A device or a pipe has none, because it is written directly.
 #[derive(Debug)]
-struct Place {
+struct Paths {
     temporary: PathBuf,
     path: PathBuf,
 }
@@ -35,10 +35,10 @@ impl NewFile {
             Ok(metadata) if !metadata.is_file() => {
                 return Ok(Self {
                     file: OpenOptions::new().write(true).open(path)?,
-                    place: None,
+                    paths: None,
                 });
             }
-            // Through a symlink the file it leads to is replaced, not the symlink.
+            // If the path is a symlink, replace its target, not the symlink.
             Ok(_) => fs::canonicalize(path)?,
             Err(_) => path.to_owned(),
         };
@@ -53,7 +53,7 @@ impl NewFile {
             .open(&temporary)?;
         Ok(Self {
             file,
-            place: Some(Place { temporary, path }),
+            paths: Some(Paths { temporary, path }),
         })
     }
 
@@ -61,22 +61,22 @@ impl NewFile {
         &self.file
     }
 
-    /// Puts it where it belongs.
+    /// Moves the file to its final path.
     pub(super) fn keep(mut self, caller: Option<&Caller>) -> anyhow::Result<()> {
-        let Some(place) = &self.place else {
+        let Some(paths) = &self.paths else {
             return Ok(());
         };
-        with_rights(caller, || fs::rename(&place.temporary, &place.path))
-            .with_context(|| format!("cannot write {}", place.path.display()))?;
-        self.place = None;
+        with_rights(caller, || fs::rename(&paths.temporary, &paths.path))
+            .with_context(|| format!("cannot write {}", paths.path.display()))?;
+        self.paths = None;
         Ok(())
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        if let Some(place) = &self.place {
-            let _gone_already = fs::remove_file(&place.temporary);
+        if let Some(paths) = &self.paths {
+            let _gone_already = fs::remove_file(&paths.temporary);
         }
     }
 }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_not_kept_is_not_there() {
+    fn a_file_that_is_not_kept_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         drop(NewFile::create(&path, None).unwrap());
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_file_stays_until_the_new_one_is_whole() {
+    fn an_older_file_stays_until_the_new_one_is_complete() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         fs::write(&path, "old").unwrap();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_told_by_path() {
+    fn a_missing_directory_is_reported_with_the_path() {
         let error = NewFile::create(Path::new("/no/such/dir/out"), None).unwrap_err();
         assert_eq!(
             format!("{error:#}"),

@@ -1,13 +1,13 @@
-//! `gotrace read-output`: gotrace as the child of itself that reads one output. Not for people, so no help shows it.
+//! `gotrace read-output`: the sandboxed child of gotrace that reads one output. It is not for users, so no help shows it.
 
 use crate::inspect::child::{self, Task};
 
-/// Read one output behind walls: started by gotrace itself
+/// Read one output in a sandbox; used by gotrace itself
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Bytes of the file that is standard input
+    /// Size in bytes of the file on standard input
     size: u64,
-    /// The SHA-256 of a content to be taken apart
+    /// SHA-256 of the content to analyse
     sha256: Option<String>,
 }
 

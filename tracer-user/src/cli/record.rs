@@ -1,18 +1,18 @@
-//! `gotrace record`: a command, and a recording of what was seen of it.
+//! `gotrace record`: runs a command and records its trace.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::report;
-use super::trace::{self, Detail, Order};
+use super::trace::{self, Detail, TraceRequest};
 
-/// Run a command and record what is seen of it
+/// Run a command and record its trace
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Run a command and record what is seen of it.\n\n\
-                  The recording gives the same result on any machine, with no privileges and no eBPF: `gotrace replay FILE`. Secrets \
-                  are taken out before anything is written. The command runs as under `gotrace run`.",
-    before_help = "  sudo gotrace record -o build.gotrace -- go build ./...\n  \
+    long_about = "Run a command and record its trace.\n\n\
+                  `gotrace replay FILE` reproduces the result on any machine, without privileges and eBPF. gotrace removes secrets before \
+                  it writes anything. The command runs as under `gotrace run`.",
+    before_help = "Examples:\n  sudo gotrace record -o build.gotrace -- go build ./...\n  \
                    gotrace replay build.gotrace"
 )]
 pub(super) struct Args {
@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// Write the recording to FILE
     #[arg(short, long, required = true, value_name = "FILE")]
     output: PathBuf,
-    /// How much to see of a build
+    /// Level of detail of the trace
     #[arg(long, value_enum, default_value_t = Detail::CacheKey)]
     detail: Detail,
     /// The command and its arguments
@@ -38,7 +38,7 @@ pub(super) fn execute(args: Args) -> u8 {
         command,
     } = args;
     let report = report::Args::default();
-    trace::execute(&Order {
+    trace::execute(&TraceRequest {
         command,
         detail,
         store: None,

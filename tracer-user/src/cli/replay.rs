@@ -1,4 +1,4 @@
-//! `gotrace replay`: what a recording says, as `run` would have said it.
+//! `gotrace replay`: prints the report of a recording, as `gotrace run` does.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -8,14 +8,14 @@ use anyhow::Context as _;
 use tracer_core::finished::FinishedTrace;
 
 use super::report::{self, Stream};
-use super::{FAILURE, FINE, say};
+use super::{FAILURE, FINE, log};
 use crate::driver::{self, Replayed};
 
-/// Show what a recording says
+/// Print the report of a recording
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Show what a recording says, as `gotrace run` would have shown it.\n\nNeeds no privileges, no eBPF and no Go.",
-    before_help = "  gotrace replay build.gotrace\n  \
+    long_about = "Print the report of a recording, as `gotrace run` does.\n\nNeeds no privileges, no eBPF and no Go.",
+    before_help = "Examples:\n  gotrace replay build.gotrace\n  \
                    gotrace replay --format json build.gotrace | jq .summary"
 )]
 pub(super) struct Args {
@@ -41,13 +41,13 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     } = driver::replay(BufReader::new(file)).with_context(|| format!("cannot replay {path}"))?;
     report.show(&FinishedTrace::of(trace), None, Some(Stream::Stdout), None)?;
     if n_skipped > 0 {
-        say(format_args!(
-            "{n_skipped} events of {path} are not known to this version and were left out"
+        log(format_args!(
+            "skipped {n_skipped} events of {path} that this version does not support"
         ));
     }
     if let Some(damage) = damage {
-        say(format_args!(
-            "{path} is damaged, what follows is missing: {damage}"
+        log(format_args!(
+            "{path} is damaged, so the following events are missing: {damage}"
         ));
         return Ok(FAILURE);
     }

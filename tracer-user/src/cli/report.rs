@@ -1,4 +1,4 @@
-//! Flags that say what a trace is shown as, and showing it: as text or JSON, and as metrics.
+//! Flags of the report, and its output as text, JSON or metrics.
 
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -14,7 +14,7 @@ use super::file::NewFile;
 use crate::launch::caller::Caller;
 use crate::render::{self, Cost, Style};
 
-/// Columns where there is no terminal to ask.
+/// Columns without a terminal.
 const WIDTH: usize = 100;
 
 /// Form of the report.
@@ -23,14 +23,14 @@ pub(super) enum Format {
     /// For people
     #[default]
     Text,
-    /// For programs; the schema is published
+    /// For programs, with a published schema
     Json,
 }
 
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// What the report looks like
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
     /// Write the report to FILE
@@ -44,7 +44,7 @@ pub(super) struct Args {
     color: Color,
 }
 
-/// A report to be: its files are there.
+/// A future report with its created files.
 #[derive(Debug)]
 pub(super) struct Report {
     format: Format,
@@ -53,7 +53,7 @@ pub(super) struct Report {
     metrics: Option<NewFile>,
 }
 
-/// Where a report goes without `--output`.
+/// The destination of a report without `--output`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
     Stdout,
@@ -61,7 +61,7 @@ pub(super) enum Stream {
 }
 
 impl Args {
-    /// Makes the files, each or the reason why not.
+    /// Creates the files; returns an error for each failure.
     pub(super) fn prepare(&self, caller: Option<&Caller>) -> (Report, Vec<anyhow::Error>) {
         let mut errors = Vec::new();
         let mut create = |path: Option<&PathBuf>| match NewFile::create(path?, caller) {
@@ -85,7 +85,7 @@ impl Args {
 }
 
 impl Report {
-    /// Shows the trace; on `stream`, if it has no file, unless that is `None`.
+    /// Writes the report to its file or, without one, to `stream`. With neither, only the metrics are written.
     pub(super) fn show(
         self,
         finished: &FinishedTrace,
@@ -161,7 +161,7 @@ impl<T: IsTerminal + AsFd> Terminal for T {
     }
 }
 
-/// How to write to a stream, or, with none, to a file.
+/// The style for a stream, or, without one, for a file.
 pub(super) fn style(color: Color, terminal: Option<&dyn Terminal>) -> Style {
     let is_terminal = terminal.is_some_and(Terminal::is_one);
     let width = terminal

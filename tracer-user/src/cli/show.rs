@@ -1,11 +1,11 @@
-//! `gotrace show`: one build of the history.
+//! `gotrace show`: prints one build of the history.
 
 use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
 use tracer_core::history::IdPrefix;
 
-use super::builds::Store;
+use super::builds::StoreArgs;
 use super::report::{self, Format};
 use super::{Color, FINE};
 use crate::clock;
@@ -14,18 +14,18 @@ use crate::history;
 /// Show one build of the history
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Show one build of the history: the summary that `gotrace run` printed of it, what it belonged to, and how its \
-                  outputs compare with the ones before.",
-    before_help = "  gotrace show 019ab12f-3c44\n  \
+    long_about = "Show one build of the history: the summary of `gotrace run`, its origin, and a comparison of its outputs with the \
+                  previous ones.",
+    before_help = "Examples:\n  gotrace show 019ab12f-3c44\n  \
                    gotrace show --format json 019ab12f-3c44 | jq .summary"
 )]
 pub(super) struct Args {
-    /// Its id as `gotrace builds` shows it, or the beginning of one
+    /// ID of the build as in `gotrace builds`, or its beginning
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    store: Store,
-    /// What the answer looks like
+    store: StoreArgs,
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Use colours
@@ -38,7 +38,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let prefix: IdPrefix = args
         .id
         .parse()
-        .with_context(|| format!("`{}` is no build", args.id))?;
+        .with_context(|| format!("`{}` is not the ID of a build", args.id))?;
     let shown = args.store.store.read(|it| it.show(&prefix))?;
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));

@@ -1,26 +1,26 @@
-//! `gotrace summary`: what a job built, as Markdown.
+//! `gotrace summary`: prints the builds of a job as Markdown.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::FINE;
-use crate::summary::{Job, markdown};
+use crate::summary::{CiJob, markdown};
 
-/// Print what a job of a pipeline built as Markdown
+/// Print the builds of a pipeline job as Markdown
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Print what a job of a pipeline built as Markdown, for the page of the job. The agent on this machine is asked, so \
-                  whoever may connect to it can do this.\n\nIn a job of GitHub Actions it is that job's builds, without any argument; \
-                  `gotrace install --runner-hooks` has it done after every job.",
-    before_help = "  gotrace summary >> \"$GITHUB_STEP_SUMMARY\"\n  \
+    long_about = "Print the builds of a pipeline job as Markdown, for the page of the job. The data comes from the agent on this machine, so \
+                  every user who may connect to it can run this.\n\nIn a job of GitHub Actions no argument is needed. \
+                  `gotrace install --runner-hooks` runs this after every job.",
+    before_help = "Examples:\n  gotrace summary >> \"$GITHUB_STEP_SUMMARY\"\n  \
                    gotrace summary --run 17123456789"
 )]
 pub(super) struct Args {
-    /// Number of the run
+    /// ID of the run
     #[arg(long, value_name = "ID", env = "GITHUB_RUN_ID", hide_env_values = true)]
     run: String,
-    /// Only this attempt at it
+    /// Only this attempt of the run
     #[arg(
         long,
         value_name = "N",
@@ -28,30 +28,30 @@ pub(super) struct Args {
         hide_env_values = true
     )]
     attempt: Option<String>,
-    /// Only this job of it
+    /// Only this job of the run
     #[arg(long, value_name = "NAME", env = "GITHUB_JOB", hide_env_values = true)]
     job: Option<String>,
-    /// Only what this runner ran
+    /// Only jobs of this runner
     #[arg(long, value_name = "NAME", env = "RUNNER_NAME", hide_env_values = true)]
     runner: Option<String>,
-    /// Where the agent's pages are
+    /// Address of the agent's pages
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10127")]
     agent: SocketAddr,
-    /// How long to wait for the agent
+    /// Maximum time to wait for the agent
     #[arg(long, value_name = "SECONDS", default_value_t = 4)]
     timeout: u64,
 }
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    let job = Job {
+    let job = CiJob {
         run: args.run.clone(),
         attempt: args.attempt.clone(),
         job: args.job.clone(),
         runner: args.runner.clone(),
     };
     let builds = job.builds(args.agent, Duration::from_secs(args.timeout))?;
-    // At once: whoever is stopped in the middle leaves nothing, and not half a table.
+    // Write the page at once, so that an interrupted command prints no partial table.
     let mut page = Vec::new();
     markdown::write(&builds, &mut page)?;
     io::stdout().lock().write_all(&page)?;

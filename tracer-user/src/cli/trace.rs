@@ -1,6 +1,6 @@
-//! Tracing a command, as `run` and `record` both do it: hold it, attach, let it go, watch it, show what was seen.
+//! Traces a command for `run` and `record`: suspends it, attaches probes, releases it, follows it, and prints the report.
 //!
-//! gotrace's own trouble never keeps the command from running; `--strict` is for those who want it to.
+//! A failure of gotrace never prevents the command from running, unless `--strict` is given.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use tracer_core::redact;
 
 use super::file::NewFile;
 use super::report::{self, Report, Stream};
-use super::{OWN_FAILURE, say};
+use super::{OWN_FAILURE, log};
 use crate::bpf::SetupError;
 use crate::digest_key;
 use crate::driver::{self, Recorder, Source, Traced, Wanted, Watched, Whose};
@@ -31,52 +31,52 @@ pub(super) struct Args {
     /// Do not run the command if it cannot be traced
     #[arg(long)]
     strict: bool,
-    /// Under sudo, run the command as root and not as the user who called sudo
+    /// Under sudo, run the command as root instead of as the user who called sudo
     #[arg(long)]
     as_root: bool,
-    /// Say more of what gotrace does and why something fails
+    /// Print more about the actions of gotrace and the reasons of failures
     #[arg(short, long)]
     verbose: bool,
 }
 
-/// How much to see of a build
+/// Level of detail of a trace
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Detail {
-    /// Processes: what ran, with which arguments, how long, how it ended
+    /// Processes: programs, arguments, times and exit codes
     Process,
-    /// Also actions of the go command, phases of compiler and linker, garbage collections
+    /// Also actions of the go command, phases of compiler and linker, and garbage collections
     Phase,
-    /// Also the inputs of cache keys: why something was rebuilt
+    /// Also the inputs of cache keys: the reason why a package was rebuilt
     CacheKey,
 }
 
-/// What is asked for.
+/// The arguments of a trace.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct TraceRequest {
     pub(super) command: Vec<OsString>,
     pub(super) detail: Detail,
     pub(super) recording: Option<PathBuf>,
     /// A history to store the builds in.
     pub(super) store: Option<Place>,
     pub(super) report: report::Args,
-    /// Where a report without a file goes; `None`: nowhere.
+    /// The stream of a report without a file; `None` for no report.
     pub(super) stream: Option<Stream>,
     pub(super) trace: Args,
 }
 
-/// Files to be written.
-struct Files {
+/// The output files.
+struct OutputFiles {
     report: Report,
     recording: Option<NewFile>,
     store: Option<Place>,
 }
 
 /// Returns the exit code.
-pub(super) fn execute(order: &Order) -> u8 {
-    match trace(order) {
+pub(super) fn execute(request: &TraceRequest) -> u8 {
+    match trace(request) {
         Ok(code) => code,
         Err(error) => {
-            say(format_args!("{error:#}"));
+            log(format_args!("{error:#}"));
             let launch = error.downcast_ref().map(LaunchError::exit_code);
             let setup = error.downcast_ref().map(SetupError::exit_code);
             launch.or(setup).unwrap_or(OWN_FAILURE)
@@ -84,33 +84,33 @@ pub(super) fn execute(order: &Order) -> u8 {
     }
 }
 
-fn trace(order: &Order) -> anyhow::Result<u8> {
-    let strict = order.trace.strict;
-    let caller = if order.trace.as_root {
+fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
+    let strict = request.trace.strict;
+    let caller = if request.trace.as_root {
         None
     } else {
         caller::of_sudo()?
     };
     if let Some(caller) = &caller {
-        tell_of(caller, order.trace.verbose);
+        log_caller(caller, request.trace.verbose);
     }
-    let files = prepare(order, caller.as_ref())?;
-    let Some((name, args)) = order.command.split_first() else {
+    let files = prepare(request, caller.as_ref())?;
+    let Some((name, args)) = request.command.split_first() else {
         anyhow::bail!("no command to run")
     };
-    // The process is made while there is one thread.
+    // Create the process while there is one thread.
     let held = Plan::new(name, args, caller.as_ref())?.hold()?;
     let mut signals = Signals::take()?;
-    let source = match start(order, caller.as_ref(), &held) {
+    let source = match start(request, caller.as_ref(), &held) {
         Ok(source) => Some(source),
         Err(error) if strict => return Err(error.context("the command was not run")),
         Err(error) => {
-            say(format_args!("{error:#}; running the command untraced"));
-            tell_detail(&error, order.trace.verbose);
+            log(format_args!("{error:#}; running the command untraced"));
+            log_verifier(&error, request.trace.verbose);
             None
         }
     };
-    let Files {
+    let OutputFiles {
         report,
         recording,
         store,
@@ -118,7 +118,7 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
     let mut recorder = match (&source, &recording) {
         (Some(source), Some(file)) => Some(Recorder::new(
             file.file().try_clone()?,
-            &driver::recording_header(source.context(), order.detail.into()),
+            &driver::recording_header(source.context(), request.detail.into()),
         )?),
         (None, _) | (_, None) => None,
     };
@@ -127,8 +127,8 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
         match driver::watch(&running, &mut signals, source, recorder.as_mut()) {
             Ok(watched) => watched,
             Err(error) => {
-                say(format_args!(
-                    "following the command failed, it goes on untraced: {error}"
+                log(format_args!(
+                    "cannot follow the command, so it continues untraced: {error}"
                 ));
                 Watched {
                     status: running.wait()?,
@@ -136,7 +136,7 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
                 }
             }
         };
-    // From here on ^C ends gotrace.
+    // From here on, ^C ends gotrace.
     drop(signals);
     let shown = traced.map_or(Ok(()), |traced| {
         let Traced {
@@ -146,15 +146,15 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
             n_unread,
         } = traced;
         let finished = FinishedTrace::of(trace);
-        keep_recording(recorder, recording, &finished, order, caller.as_ref());
+        keep_recording(recorder, recording, &finished, request, caller.as_ref());
         keep_builds(store.as_ref(), &finished, caller.as_ref());
-        tell_rest(n_running, n_unread);
-        report.show(&finished, Some(&cost), order.stream, caller.as_ref())
+        log_unfinished(n_running, n_unread);
+        report.show(&finished, Some(&cost), request.stream, caller.as_ref())
     });
     let code = exit_code(status);
     Ok(match shown {
         Err(error) if !super::is_broken_pipe(&error) => {
-            say(format_args!("{error:#}"));
+            log(format_args!("{error:#}"));
             if strict && code == 0 {
                 OWN_FAILURE
             } else {
@@ -165,10 +165,10 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
     })
 }
 
-/// Makes the files before the command runs: a path that cannot be written should not be found out after half an hour.
-fn prepare(order: &Order, caller: Option<&Caller>) -> anyhow::Result<Files> {
-    let (report, mut errors) = order.report.prepare(caller);
-    let recording = match order
+/// Creates the files before the command runs, because a path that cannot be written should be reported at once.
+fn prepare(request: &TraceRequest, caller: Option<&Caller>) -> anyhow::Result<OutputFiles> {
+    let (report, mut errors) = request.report.prepare(caller);
+    let recording = match request
         .recording
         .as_ref()
         .map(|path| NewFile::create(path, caller))
@@ -180,7 +180,7 @@ fn prepare(order: &Order, caller: Option<&Caller>) -> anyhow::Result<Files> {
             None
         }
     };
-    let store = order.store.as_ref();
+    let store = request.store.as_ref();
     let opened = store.map(|it| it.prepare(caller).map(|()| it.clone()));
     let store = match opened.transpose() {
         Ok(store) => store,
@@ -190,53 +190,53 @@ fn prepare(order: &Order, caller: Option<&Caller>) -> anyhow::Result<Files> {
         }
     };
     for error in errors {
-        if order.trace.strict {
+        if request.trace.strict {
             return Err(error.context("the command was not run"));
         }
-        say(format_args!("{error:#}"));
+        log(format_args!("{error:#}"));
     }
-    Ok(Files {
+    Ok(OutputFiles {
         report,
         recording,
         store,
     })
 }
 
-fn start(order: &Order, caller: Option<&Caller>, held: &Held) -> anyhow::Result<Source> {
-    let command = order
+fn start(request: &TraceRequest, caller: Option<&Caller>, held: &Held) -> anyhow::Result<Source> {
+    let command = request
         .command
         .iter()
         .map(|arg| ByteString::from(arg.as_bytes()))
         .collect();
-    let program = order
+    let program = request
         .command
         .first()
         .map_or(&[][..], |name| name.as_bytes());
-    let digest_key = if order.detail == Detail::CacheKey {
-        let (key, trouble) = digest_key::of_run(order.store.as_ref(), caller);
-        trouble.iter().for_each(say);
+    let digest_key = if request.detail == Detail::CacheKey {
+        let (key, trouble) = digest_key::of_run(request.store.as_ref(), caller);
+        trouble.iter().for_each(log);
         key
     } else {
-        // There will be no digests.
+        // This level of detail has no digests.
         digest_key::of_this_run()
     };
     let wanted = Wanted {
         command: redact::argv(redact::Program::of(program), command),
-        detail: order.detail.into(),
-        hint: hint(order.command.first(), caller),
+        detail: request.detail.into(),
+        hint: hint(request.command.first(), caller),
         whose: Whose::Followed,
         pin: None,
         digest_key,
     };
     let mut source = Source::start(wanted)?;
     source.follow(held.tgid())?;
-    if order.trace.verbose {
-        source.notes().iter().for_each(say);
+    if request.trace.verbose {
+        source.notes().iter().for_each(log);
     }
     Ok(source)
 }
 
-/// Where the command would find its Go.
+/// Locations where the command would find its Go.
 pub(super) fn hint(program: Option<&OsString>, caller: Option<&Caller>) -> SearchHint {
     let variable = |name: &str| match caller {
         Some(caller) => caller.variable(name).map(OsStr::to_owned),
@@ -263,7 +263,7 @@ fn keep_recording(
     recorder: Option<Recorder>,
     file: Option<NewFile>,
     finished: &FinishedTrace,
-    order: &Order,
+    request: &TraceRequest,
     caller: Option<&Caller>,
 ) {
     let (Some(recorder), Some(file)) = (recorder, file) else {
@@ -275,16 +275,20 @@ fn keep_recording(
         .and_then(|n_events| file.keep(caller).map(|()| n_events));
     match kept {
         // Without a report this is all there is to say.
-        Ok(n_events) if order.stream.is_none() => {
-            let path = order.recording.as_deref().unwrap_or("".as_ref()).display();
+        Ok(n_events) if request.stream.is_none() => {
+            let path = request
+                .recording
+                .as_deref()
+                .unwrap_or("".as_ref())
+                .display();
             let trace = finished.trace();
             let (n_builds, n_lost) = (trace.builds.len(), trace.events.lost);
-            say(format_args!(
+            log(format_args!(
                 "recorded {n_events} events of {n_builds} builds to {path} ({n_lost} lost)"
             ));
         }
         Ok(_) => {}
-        Err(error) => say(format_args!("the recording is not kept: {error:#}")),
+        Err(error) => log(format_args!("cannot keep the recording: {error:#}")),
     }
 }
 
@@ -292,47 +296,47 @@ fn keep_builds(store: Option<&Place>, finished: &FinishedTrace, caller: Option<&
     let kept = store.map(|it| it.keep(finished, caller));
     if let Some(Err(error)) = kept {
         let error = anyhow::Error::from(error);
-        say(format_args!("the builds are not stored: {error:#}"));
+        log(format_args!("the builds are not stored: {error:#}"));
     }
 }
 
-fn tell_of(caller: &Caller, verbose: bool) {
+fn log_caller(caller: &Caller, verbose: bool) {
     if !caller.is_recovered {
-        say(
-            "the environment of the user who called sudo is not to be had: the command gets what sudo left of it",
+        log(
+            "cannot read the environment of the user who called sudo, so the command gets only the part that sudo kept",
         );
     } else if verbose {
-        say(format_args!(
+        log(format_args!(
             "the command runs as user {}, who called sudo",
             caller.identity.uid
         ));
     }
 }
 
-fn tell_detail(error: &anyhow::Error, verbose: bool) {
+fn log_verifier(error: &anyhow::Error, verbose: bool) {
     if let Some(detail) = error
         .downcast_ref::<SetupError>()
         .and_then(SetupError::detail)
         && verbose
     {
-        say(detail);
+        log(detail);
     }
 }
 
-fn tell_rest(n_running: usize, n_unread: usize) {
+fn log_unfinished(n_running: usize, n_unread: usize) {
     match n_running {
         0 => {}
-        1 => say("1 process of the command is still running; it is no longer followed"),
-        n => say(format_args!(
+        1 => log("1 process of the command is still running; it is no longer followed"),
+        n => log(format_args!(
             "{n} processes of the command are still running; they are no longer followed"
         )),
     }
     if n_unread > 0 {
-        say(format_args!("{n_unread} outputs were not read in time"));
+        log(format_args!("{n_unread} outputs could not be read in time"));
     }
 }
 
-/// As shells have it.
+/// The exit code by the convention of shells.
 fn exit_code(status: Status) -> u8 {
     match status {
         Status::Code(code) => code,

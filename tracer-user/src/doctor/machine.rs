@@ -1,4 +1,4 @@
-//! What the kernel offers, asked of its own files. Whether programs load is not asked here; loading them tells.
+//! Checks the features of the kernel in its own files. Loading the programs is a separate check.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{Check, error_chain};
 use crate::bpf::offsets;
-use crate::bpf::pin::Place;
+use crate::bpf::pin::PinDir;
 use crate::install;
 
 /// Number of the initial pid namespace: `PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`, since 3.8.
@@ -31,35 +31,35 @@ pub(super) fn checks() -> Vec<Check> {
     ]
 }
 
-/// What the service left on. Nothing in the kernel expires by itself.
-fn pinned(place: &Path) -> Check {
+/// Checks for pinned objects without an agent. Pinned objects never expire in the kernel.
+fn pinned(dir: &Path) -> Check {
     let is_set = |entry: io::Result<fs::DirEntry>| {
         entry.is_ok_and(|it| it.file_name().as_bytes().starts_with(b"set-"))
     };
-    let entries = match fs::read_dir(place) {
+    let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Check::fine("pinned", "nothing is on without an agent");
+            return Check::fine("pinned", "no pinned programs without an agent");
         }
         Err(error) => {
-            let found = format!("what is in {} cannot be seen: {error}", place.display());
+            let found = format!("cannot read {}: {error}", dir.display());
             return Check::fine("pinned", found);
         }
     };
     let has_sets = entries.into_iter().any(is_set);
-    match Place::is_taken(place) {
+    match PinDir::is_taken(dir) {
         Ok(false) if has_sets => Check::limited(
             "pinned",
             format!(
-                "programs and probes of an agent that is gone are on in {}, and nobody reads what they say",
-                place.display()
+                "{} contains attached programs and probes of an agent that has ended, and no process reads their records",
+                dir.display()
             ),
             format!(
-                "start the service again (systemctl start gotrace), or end them: sudo rm -r {}",
-                place.display()
+                "start the service again (systemctl start gotrace), or remove them: sudo rm -r {}",
+                dir.display()
             ),
         ),
-        Ok(_) | Err(_) => Check::fine("pinned", "nothing is on without an agent"),
+        Ok(_) | Err(_) => Check::fine("pinned", "no pinned programs without an agent"),
     }
 }
 
@@ -82,35 +82,35 @@ fn btf() -> Check {
     match offsets::of_running_kernel() {
         Ok(_) => Check::fine(
             "btf",
-            "/sys/kernel/btf/vmlinux has every member that is read",
+            "/sys/kernel/btf/vmlinux contains every required member",
         ),
         Err(error) => Check::broken(
             "btf",
-            "the kernel does not say where it keeps what is read",
+            "the kernel's BTF lacks required data",
             error_chain(&error),
         ),
     }
 }
 
 fn lockdown() -> Check {
-    // The file is there only where the lockdown module is, without which nothing is locked; and only where securityfs is mounted, but
-    // loading the programs tells the same.
+    // The file exists only with the lockdown module, without which nothing is locked, and only if securityfs is mounted. Loading the
+    // programs detects lockdown without this file.
     let modes = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     match chosen(&modes) {
         None => Check::fine("lockdown", "off, or securityfs is not mounted"),
         Some("confidentiality") => Check::broken(
             "lockdown",
-            "confidentiality: programs may not read kernel memory",
+            "confidentiality: BPF programs cannot read kernel memory",
             "boot with lockdown=integrity or without lockdown",
         ),
         Some(mode) => Check::fine(
             "lockdown",
-            format!("{mode}: nothing that is needed is locked"),
+            format!("{mode}: blocks nothing that gotrace needs"),
         ),
     }
 }
 
-/// The one in brackets: `none [integrity] confidentiality`.
+/// The mode in brackets: `none [integrity] confidentiality`.
 fn chosen(modes: &str) -> Option<&str> {
     modes
         .split_ascii_whitespace()
@@ -129,13 +129,13 @@ fn tracefs() -> Check {
         {
             Check::limited(
                 "tracefs",
-                "mounted, but its system call tracepoints are not readable: renames are not seen",
-                "run with sudo or with CAP_DAC_READ_SEARCH; a kernel without CONFIG_FTRACE_SYSCALLS has none",
+                "mounted, but its system call tracepoints are not readable: renames are not observed",
+                "run with sudo or with CAP_DAC_READ_SEARCH (a kernel without CONFIG_FTRACE_SYSCALLS has no such tracepoints)",
             )
         }
         None => Check::limited(
             "tracefs",
-            "not mounted: renames are not seen, so output paths rest on probes alone",
+            "not mounted: renames are not observed, so output paths come from probes alone",
             "mount -t tracefs tracefs /sys/kernel/tracing",
         ),
     }
@@ -146,7 +146,7 @@ fn uprobes() -> Check {
         Ok(number) => Check::fine("uprobes", format!("perf event type {}", number.trim())),
         Err(_) => Check::limited(
             "uprobes",
-            "the kernel has none: no actions, phases or cache keys are seen",
+            "not supported by this kernel: actions, phases and cache keys are not observed",
             "use a kernel with CONFIG_UPROBE_EVENTS",
         ),
     }
@@ -154,11 +154,11 @@ fn uprobes() -> Check {
 
 fn paranoid() -> Check {
     match fs::read_to_string("/proc/sys/kernel/perf_event_paranoid") {
-        // Programs are attached with capabilities, which the level does not restrict.
+        // Programs are attached by capabilities, which this level does not restrict.
         Ok(level) => Check::fine("perf_event_paranoid", level.trim().to_owned()),
         Err(_) => Check::limited(
             "perf_event_paranoid",
-            "the kernel has no perf events",
+            "this kernel has no perf events",
             "use a kernel with CONFIG_PERF_EVENTS",
         ),
     }
@@ -168,10 +168,10 @@ fn memlock() -> Check {
     let found = getrlimit(Resource::Memlock)
         .current
         .map_or("unlimited".to_owned(), |bytes| format!("{bytes} bytes"));
-    // Since 5.11 maps are charged to the memory cgroup; before, loading fails below, and says so.
+    // Since 5.11, maps count against the memory cgroup. Before, loading the programs fails and reports this limit.
     Check::fine(
         "memlock",
-        format!("{found} (matters before Linux 5.11 only)"),
+        format!("{found} (only relevant before Linux 5.11)"),
     )
 }
 
@@ -179,11 +179,11 @@ fn cgroup() -> Check {
     let found = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         "version 2"
     } else if Path::new("/sys/fs/cgroup/unified/cgroup.controllers").exists() {
-        "version 1, with version 2 beside it"
+        "version 1, with version 2 in parallel"
     } else {
         return Check::limited(
             "cgroup",
-            "version 1 only: processes cannot be told apart by cgroup",
+            "version 1 only: processes cannot be distinguished by cgroup",
             "boot with systemd.unified_cgroup_hierarchy=1",
         );
     };
@@ -197,8 +197,8 @@ fn pid_namespace() -> Check {
         }
         Ok(_) | Err(_) => Check::broken(
             "pid namespace",
-            "not the initial one: process ids of the kernel and of /proc differ here",
-            "run gotrace on the host, or its container with the host's pid namespace (--pid=host, hostPID: true)",
+            "not the initial one: process IDs of the kernel and of /proc differ here",
+            "run gotrace on the host, or run its container with the host's PID namespace (--pid=host, hostPID: true)",
         ),
     }
 }
@@ -211,7 +211,7 @@ fn panic_on_warn() -> Check {
         Ok("1") => Check::limited(
             "panic_on_warn",
             "1: any kernel warning stops the machine",
-            "sysctl kernel.panic_on_warn=0, as some debug kernels warn about uprobes on ext4",
+            "set kernel.panic_on_warn=0 with sysctl, because some debug kernels warn about uprobes on ext4",
         ),
         Ok(_) | Err(_) => Check::fine("panic_on_warn", "0"),
     }
@@ -225,27 +225,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_that_nobody_has_is_said_with_what_to_do_and_one_that_an_agent_has_is_not() {
+    fn a_set_without_an_agent_is_reported_with_advice() {
         let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("gotrace");
-        assert_eq!(pinned(&place).verdict, Verdict::Fine);
-        fs::create_dir(&place).unwrap();
-        // An agent that ended as it should leaves the directory at most.
-        assert_eq!(pinned(&place).verdict, Verdict::Fine);
-        fs::create_dir(place.join("set-1")).unwrap();
-        let stale = pinned(&place);
+        let path = dir.path().join("gotrace");
+        assert_eq!(pinned(&path).verdict, Verdict::Fine);
+        fs::create_dir(&path).unwrap();
+        // An agent that ended normally leaves at most the directory.
+        assert_eq!(pinned(&path).verdict, Verdict::Fine);
+        fs::create_dir(path.join("set-1")).unwrap();
+        let stale = pinned(&path);
         assert_eq!(stale.verdict, Verdict::Limited);
         let advice = stale.advice.unwrap();
-        assert!(advice.ends_with(&format!("sudo rm -r {}", place.display())));
-        let agent = fs::File::open(&place).unwrap();
+        assert!(advice.ends_with(&format!("sudo rm -r {}", path.display())));
+        let agent = fs::File::open(&path).unwrap();
         flock(&agent, FlockOperation::LockExclusive).unwrap();
-        assert_eq!(pinned(&place).verdict, Verdict::Fine);
+        assert_eq!(pinned(&path).verdict, Verdict::Fine);
         drop(agent);
-        assert_eq!(pinned(&place).verdict, Verdict::Limited);
+        assert_eq!(pinned(&path).verdict, Verdict::Limited);
     }
 
     #[test]
-    fn the_mode_in_brackets_is_the_one_in_force() {
+    fn the_mode_in_brackets_is_the_active_one() {
         assert_eq!(
             chosen("none [integrity] confidentiality\n"),
             Some("integrity")

@@ -1,21 +1,21 @@
-//! Capabilities held, and what the missing ones are for.
+//! Checks the capabilities of this process, and reports the purpose of each missing one.
 
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::Check;
 
-/// A capability that is used on this kernel.
-struct Wanted {
+/// A capability that gotrace uses on this kernel.
+struct Requirement {
     name: &'static str,
     bit: CapabilitySet,
-    /// What for.
+    /// The reason for the capability.
     purpose: &'static str,
-    /// Without it nothing is traced. `CAP_SYS_ADMIN` stands in for these.
+    /// True if tracing is impossible without it. `CAP_SYS_ADMIN` replaces these capabilities.
     is_vital: bool,
 }
 
-const fn wanted(name: &'static str, bit: CapabilitySet, purpose: &'static str) -> Wanted {
-    Wanted {
+const fn required(name: &'static str, bit: CapabilitySet, purpose: &'static str) -> Requirement {
+    Requirement {
         name,
         bit,
         purpose,
@@ -23,39 +23,39 @@ const fn wanted(name: &'static str, bit: CapabilitySet, purpose: &'static str) -
     }
 }
 
-const ALWAYS: [Wanted; 5] = [
-    Wanted {
+const ALWAYS: [Requirement; 5] = [
+    Requirement {
         is_vital: true,
-        ..wanted("CAP_BPF", CapabilitySet::BPF, "loading programs")
+        ..required("CAP_BPF", CapabilitySet::BPF, "loading programs")
     },
-    Wanted {
+    Requirement {
         is_vital: true,
-        ..wanted("CAP_PERFMON", CapabilitySet::PERFMON, "attaching them")
+        ..required("CAP_PERFMON", CapabilitySet::PERFMON, "attaching them")
     },
-    wanted(
+    required(
         "CAP_SYS_PTRACE",
         CapabilitySet::SYS_PTRACE,
-        "files as other users' builds see them",
+        "reading files in the mount namespaces of builds",
     ),
-    wanted(
+    required(
         "CAP_DAC_READ_SEARCH",
         CapabilitySet::DAC_READ_SEARCH,
         "tracefs and other users' outputs",
     ),
-    wanted(
+    required(
         "CAP_LEASE",
         CapabilitySet::LEASE,
-        "taking probes off before others write over a toolchain",
+        "detaching probes before a toolchain is overwritten",
     ),
 ];
 /// Without `uprobe_multi` links probes are perf events.
-const OLDER_KERNEL: Wanted = wanted(
+const OLDER_KERNEL: Requirement = required(
     "CAP_SYS_ADMIN",
     CapabilitySet::SYS_ADMIN,
-    "probes in toolchains, as this kernel has no uprobe_multi links, which Linux 6.6 has",
+    "probes in toolchains, because this kernel has no uprobe_multi links (Linux 6.6)",
 );
 
-/// With whether probes are perf events on this kernel.
+/// Checks all capabilities. `by_perf_events` is true if probes are perf events on this kernel.
 pub(super) fn checks(by_perf_events: bool) -> Vec<Check> {
     let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     vec![check(held, by_perf_events)]
@@ -65,14 +65,14 @@ fn check(held: CapabilitySet, by_perf_events: bool) -> Check {
     const NAME: &str = "capabilities";
     const ADVICE: &str = "run with sudo";
     let older = by_perf_events.then_some(&OLDER_KERNEL);
-    let wanted = || ALWAYS.iter().chain(older);
+    let required = || ALWAYS.iter().chain(older);
     let is_admin = held.contains(CapabilitySet::SYS_ADMIN);
-    let missing: Vec<&Wanted> = wanted()
+    let missing: Vec<&Requirement> = required()
         .filter(|it| !(held.contains(it.bit) || it.is_vital && is_admin))
         .collect();
     if missing.is_empty() {
-        let all = listed(wanted());
-        return Check::fine(NAME, format!("all that this kernel asks for: {all}"));
+        let all = listed(required());
+        return Check::fine(NAME, format!("all that this kernel requires: {all}"));
     }
     let found = format!("missing: {}", listed(missing.iter().copied()));
     if missing.iter().any(|it| it.is_vital) {
@@ -82,8 +82,8 @@ fn check(held: CapabilitySet, by_perf_events: bool) -> Check {
     }
 }
 
-fn listed<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> String {
-    let each = wanted.map(|it| format!("{} ({})", it.name, it.purpose));
+fn listed<'a>(required: impl Iterator<Item = &'a Requirement>) -> String {
+    let each = required.map(|it| format!("{} ({})", it.name, it.purpose));
     each.collect::<Vec<_>>().join(", ")
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_lacks_all_and_is_told_what_for() {
+    fn an_unprivileged_user_lacks_all_and_sees_their_purposes() {
         let check = check(CapabilitySet::empty(), false);
         assert_eq!(check.verdict, Verdict::Broken);
         assert!(
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn sys_admin_stands_in_for_bpf_and_perfmon_but_not_for_the_rest() {
+    fn sys_admin_replaces_bpf_and_perfmon_but_no_others() {
         let held = CapabilitySet::all().difference(CapabilitySet::DAC_READ_SEARCH);
         let check = check(
             held.difference(CapabilitySet::BPF | CapabilitySet::PERFMON),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn sys_admin_is_asked_for_where_probes_are_perf_events_and_nowhere_else() {
+    fn sys_admin_is_required_only_if_probes_are_perf_events() {
         let held = CapabilitySet::all().difference(CapabilitySet::SYS_ADMIN);
         let on_newer = check(held, false);
         assert_eq!(on_newer.verdict, Verdict::Fine);
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(on_older.verdict, Verdict::Limited);
         assert_eq!(
             on_older.found,
-            "missing: CAP_SYS_ADMIN (probes in toolchains, as this kernel has no uprobe_multi links, which Linux 6.6 has)"
+            "missing: CAP_SYS_ADMIN (probes in toolchains, because this kernel has no uprobe_multi links (Linux 6.6))"
         );
     }
 }

@@ -1,33 +1,33 @@
-//! What stands around the process that reads an output on this machine: one is started, with nothing to read, and says it.
+//! Checks the sandbox of the process that reads outputs: starts such a process without a file, and reads the restrictions it reports.
 
 use super::Check;
-use crate::inspect::{Analyser, READER_CPU_SECONDS, READER_MEMORY};
-use crate::sandbox::Walls;
+use crate::inspect::{READER_CPU_SECONDS, READER_MEMORY, ReaderSpawner};
+use crate::sandbox::Restrictions;
 
 const NAME: &str = "reader";
 
 pub(super) fn check() -> Check {
-    let walls = Analyser::own().map_err(|error| error.to_string());
-    match walls.and_then(|it| it.walls().map_err(|lost| lost.to_string())) {
-        Ok(Some(walls)) => standing(walls),
-        Ok(None) => unread("it could not put up its walls"),
+    let spawner = ReaderSpawner::own().map_err(|error| error.to_string());
+    match spawner.and_then(|it| it.restrictions().map_err(|error| error.to_string())) {
+        Ok(Some(restrictions)) => sandboxed(restrictions),
+        Ok(None) => unread("the reader reported no restrictions"),
         Err(why) => unread(&why),
     }
 }
 
-fn standing(walls: Walls) -> Check {
-    let Walls { landlock } = walls;
+fn sandboxed(restrictions: Restrictions) -> Check {
+    let Restrictions { landlock } = restrictions;
     let rest = format!(
-        "system calls filtered, no capability, no new privileges, {} MiB of memory, {READER_CPU_SECONDS} s of processor time, no file, \
-         process or descriptor of its own",
+        "filtered system calls, no capability, no new privileges, {} MiB of memory, {READER_CPU_SECONDS} s of CPU time, no file, process or \
+         descriptor of its own",
         READER_MEMORY >> 20
     );
     let denied = match landlock {
         0 => {
             return Check::limited(
                 NAME,
-                format!("an output is read behind walls: {rest}; no Landlock"),
-                "the other walls stand without it; it needs Linux 5.13 and landlock in the kernel's lsm= list",
+                format!("outputs are read in a sandbox: {rest}; no Landlock"),
+                "the other restrictions hold without Landlock, which needs Linux 5.13 and landlock in the kernel's lsm= list",
             );
         }
         1..=3 => "files",
@@ -37,7 +37,7 @@ fn standing(walls: Walls) -> Check {
     Check::fine(
         NAME,
         format!(
-            "an output is read behind walls: {rest}; Landlock (version {landlock}) denies {denied}"
+            "outputs are read in a sandbox: {rest}; Landlock (version {landlock}) denies {denied}"
         ),
     )
 }
@@ -45,8 +45,8 @@ fn standing(walls: Walls) -> Check {
 fn unread(why: &str) -> Check {
     Check::limited(
         NAME,
-        format!("outputs cannot be read: {why}"),
-        "it takes a kernel with CONFIG_SECCOMP_FILTER, and seccomp(2) not denied to gotrace",
+        format!("cannot read outputs: {why}"),
+        "use a kernel with CONFIG_SECCOMP_FILTER, and allow gotrace the system call seccomp(2)",
     )
 }
 
@@ -56,21 +56,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_landlock_it_is_said_what_stands_all_the_same() {
-        let check = standing(Walls { landlock: 0 });
+    fn without_landlock_the_other_restrictions_are_reported() {
+        let check = sandboxed(Restrictions { landlock: 0 });
         assert_eq!(check.verdict, Verdict::Limited);
-        assert!(check.found.contains("system calls filtered"), "{check:?}");
+        assert!(check.found.contains("filtered system calls"), "{check:?}");
         assert!(check.found.ends_with("no Landlock"), "{check:?}");
     }
 
     #[test]
-    fn what_landlock_denies_depends_on_its_version() {
+    fn the_denied_access_depends_on_the_version_of_landlock() {
         for (landlock, denied) in [
             (1, "denies files"),
             (4, "denies files and TCP ports"),
             (7, "denies files, TCP ports, abstract sockets and signals"),
         ] {
-            let check = standing(Walls { landlock });
+            let check = sandboxed(Restrictions { landlock });
             assert_eq!(check.verdict, Verdict::Fine);
             assert!(check.found.ends_with(denied), "{check:?}");
         }

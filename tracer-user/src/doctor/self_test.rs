@@ -1,4 +1,4 @@
-//! A trace of the smallest command there is: what was loaded must also see.
+//! Traces the command `true`, to check that the loaded programs deliver records.
 
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
@@ -11,24 +11,24 @@ use crate::bpf::{Ring, Tracer};
 use crate::launch::Plan;
 use crate::{proc, toolchain};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs `true` under the tracer; or says what was not seen.
+/// Runs `true` under the tracer. The error names the missing records.
 pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), String> {
     let plan = Plan::new(OsStr::new("true"), &[], None).map_err(|error| error_chain(&error))?;
     let held = plan.hold().map_err(|error| error_chain(&error))?;
     let tgid = held.tgid();
     tracer
         .follow(tgid.0)
-        .map_err(|error| format!("a process cannot be followed: {}", error_chain(&error)))?;
+        .map_err(|error| format!("cannot follow a process: {}", error_chain(&error)))?;
     let running = held.release().map_err(|error| error_chain(&error))?;
     let status = running
         .wait()
-        .map_err(|error| format!("the command was lost: {error}"))?;
+        .map_err(|error| format!("cannot wait for the command: {error}"))?;
     let decoder = Decoder::new(toolchain::points().to_vec(), proc::page_size());
     let (mut n_execs, mut n_exits) = (0, 0);
     let start = Instant::now();
-    while (n_execs == 0 || n_exits == 0) && start.elapsed() < PATIENCE {
+    while (n_execs == 0 || n_exits == 0) && start.elapsed() < TIMEOUT {
         ring.drain(|record| {
             let is_it = |process: ProcKey| process.tgid == tgid;
             match decoder.decode(record) {
@@ -51,13 +51,13 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
                 | Event::Unreadable(_) => {}
             }
         });
-        // Whatever waiting runs into, the deadline ends it.
-        let _woken = ring.wait(Some(PATIENCE.saturating_sub(start.elapsed())));
+        // Errors of the wait are ignored, because the deadline ends the loop.
+        let _woken = ring.wait(Some(TIMEOUT.saturating_sub(start.elapsed())));
     }
     match (n_execs, n_exits) {
         (1, 1) => Ok(()),
         (n_execs, n_exits) => Err(format!(
-            "a command was run, and {n_execs} of its 1 execs and {n_exits} of its 1 exits were seen"
+            "ran a command, but observed {n_execs} of its 1 execs and {n_exits} of its 1 exits"
         )),
     }
 }

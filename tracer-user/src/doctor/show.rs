@@ -1,4 +1,4 @@
-//! An examination as text for people and as JSON for programs.
+//! Renders an examination as text for users and as JSON for programs.
 
 use std::io::{self, Write};
 
@@ -32,9 +32,9 @@ pub fn text(examination: &Examination, style: &Style, out: &mut dyn Write) -> io
     }
     writeln!(out)?;
     let last = match examination.verdict() {
-        Verdict::Fine => "All is well: `sudo gotrace run -- go build ./...`",
-        Verdict::Limited => "Tracing works, with less to see; what to do is said above.",
-        Verdict::Broken => "Tracing does not work; what to do is said above.",
+        Verdict::Fine => "Tracing works. Try: `sudo gotrace run -- go build ./...`",
+        Verdict::Limited => "Tracing works, but some data is missing; see the advice above.",
+        Verdict::Broken => "Tracing does not work; see the advice above.",
     };
     writeln!(out, "{}", style.paint(Paint::Bold, last))
 }
@@ -106,18 +106,18 @@ fn show_toolchain(toolchain: &Toolchain, style: &Style, out: &mut dyn Write) -> 
             )?;
         }
         match tool.guard {
-            // Said of all tools at once.
+            // Other messages report this for all tools at once.
             None | Some(Guard::Lease | Guard::NotPermitted) => {}
             Some(Guard::Unsupported) => writeln!(
                 out,
-                "    {}: its file system has no leases; written over in place while it is probed, it may crash",
+                "    {}: its file system has no leases, so overwriting it in place while it is probed can crash it",
                 name(tool)
             )?,
         }
         if tool.is_attached == Some(false) {
             writeln!(
                 out,
-                "    {}: the kernel refused its probes; run `gotrace run -v -- go version` for why",
+                "    {}: the kernel rejected its probes; run `gotrace run -v -- go version` for the reason",
                 name(tool)
             )?;
         }

@@ -1,4 +1,4 @@
-//! Toolchains on this machine, and which probes are possible in each tool.
+//! Finds the toolchains of this machine, and checks which probes are possible in each tool.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,11 +12,11 @@ use crate::bpf::Tracer;
 use crate::inspect;
 use crate::toolchain::{self, Candidate, Guard, Probes, SearchHint};
 
-/// Tools of one version in one place.
+/// Tools of one version in one directory.
 #[derive(Clone, Debug, Serialize)]
 pub struct Toolchain {
     pub version: String,
-    /// What all its tools have in common: a GOROOT, or the directory of a lone tool.
+    /// The common directory of its tools: a GOROOT, or the directory of a single tool.
     pub place: PathBuf,
     pub tools: Vec<Tool>,
 }
@@ -26,13 +26,13 @@ pub struct Toolchain {
 pub struct Tool {
     pub role: Role,
     pub path: PathBuf,
-    /// Probes whose places are known.
+    /// Probes with a known place.
     pub probes: Vec<&'static str>,
     pub refused: Vec<Refusal>,
-    /// Whether the kernel took them; absent where nothing can be loaded.
+    /// True if the kernel accepted all probes; absent if nothing can be loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_attached: Option<bool>,
-    /// Whether writers would be held until they are off again; absent where none are on.
+    /// Protection against writers while the tool is probed; absent without probes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
 }
@@ -96,7 +96,7 @@ fn root(path: &Path) -> PathBuf {
     root.unwrap_or(dir).to_owned()
 }
 
-/// Puts the probes on, to see whether the kernel takes them. They are gone with the tracer.
+/// Attaches the probes, to check whether the kernel accepts them. They are detached with the tracer.
 pub(super) fn try_probes(tracer: &mut Tracer, toolchains: &mut [Toolchain]) {
     let mut probes = Probes::new();
     for tool in toolchains
@@ -115,14 +115,14 @@ pub(super) fn try_probes(tracer: &mut Tracer, toolchains: &mut [Toolchain]) {
     }
 }
 
-/// Whether there is anything to trace.
+/// Checks that there is a toolchain.
 pub(super) fn check(toolchains: &[Toolchain]) -> Check {
     const NAME: &str = "toolchains";
     match toolchains.len() {
         0 => Check::limited(
             NAME,
-            "no Go toolchain was found",
-            "put go in PATH or set GOROOT; a toolchain that a build brings along is found when it first runs",
+            "found no Go toolchain",
+            "put go in PATH or set GOROOT (a toolchain that a build downloads is found when it first runs)",
         ),
         1 => Check::fine(NAME, "1 found"),
         n => Check::fine(NAME, format!("{n} found")),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_tool_belongs_to_its_directory() {
+    fn a_single_tool_belongs_to_its_directory() {
         assert_eq!(root(Path::new("/opt/x/compile")), Path::new("/opt/x"));
         assert_eq!(root(Path::new("compile")), Path::new(""));
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact};
 
 use super::line::Workers;
-use crate::inspect::{Analyser, Neighbour, Opened};
+use crate::inspect::{FileOwner, Opened, ReaderSpawner};
 
 /// Files that wait at most.
 const QUEUE: usize = 64;
@@ -38,7 +38,7 @@ struct Job<T> {
 /// What two files that are looked into at once must not have in common.
 #[derive(Debug, PartialEq, Eq)]
 enum Share {
-    Neighbour(Neighbour),
+    FileOwner(FileOwner),
     Content(String),
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Analyst<T> {
 pub(super) struct Shared {
     known: Mutex<Known>,
     counters: Counters,
-    analyser: Arc<Analyser>,
+    analyser: Arc<ReaderSpawner>,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ pub struct Counts {
 impl<T: Send + 'static> Analyst<T> {
     /// `tell` is given what was found out, on a thread.
     pub(super) fn start(
-        analyser: Arc<Analyser>,
+        analyser: Arc<ReaderSpawner>,
         tell: impl Fn(T, Found) + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -104,7 +104,7 @@ impl<T: Send + 'static> Analyst<T> {
     /// Asks about a file with this hash. Known already, or out of the question, is answered here; else it is told later.
     pub(super) fn ask(
         &self,
-        neighbour: Neighbour,
+        neighbour: FileOwner,
         opened: Opened,
         artifact: &Artifact,
         ticket: T,
@@ -118,7 +118,7 @@ impl<T: Send + 'static> Analyst<T> {
         }
         counters.waiting.fetch_add(1, Ordering::Relaxed);
         let sha256 = artifact.sha256.clone();
-        let shares = vec![Share::Neighbour(neighbour), Share::Content(sha256.clone())];
+        let shares = vec![Share::FileOwner(neighbour), Share::Content(sha256.clone())];
         let job = Job {
             opened,
             sha256,

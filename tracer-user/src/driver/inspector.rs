@@ -19,7 +19,7 @@ use tracer_core::event::{Artifact, Event, Inspected, ProcKey};
 use super::analyst::{Analyst, Counts, Found, Shared};
 use super::line::Workers;
 use crate::clock;
-use crate::inspect::{self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
+use crate::inspect::{self, FileOwner, OUTPUT_LIMIT, Opened, Reader, ReaderSpawner, Refused, Root};
 use crate::wakeup::{Notifier, Wakeup};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
@@ -74,18 +74,18 @@ struct Asked {
 /// The reading threads, and what was asked of them.
 #[derive(Debug)]
 pub(super) struct Inspector {
-    questions: Workers<Neighbour, (Ticket, Question)>,
+    questions: Workers<FileOwner, (Ticket, Question)>,
     words: Receiver<(Ticket, Word)>,
     next: u64,
     n_dropped: u64,
     asked: BTreeMap<Ticket, Asked>,
-    analyser: Arc<Analyser>,
+    analyser: Arc<ReaderSpawner>,
     analyst: Option<Arc<Shared>>,
 }
 
 /// What the reading threads have in common.
 struct Desk {
-    analyser: Arc<Analyser>,
+    analyser: Arc<ReaderSpawner>,
     analyst: Option<Analyst<Ticket>>,
     notifier: Notifier<(Ticket, Word)>,
 }
@@ -94,7 +94,7 @@ impl Inspector {
     pub(super) fn start(depth: Depth, wakeup: &Wakeup) -> io::Result<Self> {
         let (tell, words) = channel();
         let notifier = Notifier::new(tell, wakeup);
-        let analyser = Arc::new(Analyser::own()?);
+        let analyser = Arc::new(ReaderSpawner::own()?);
         let analyst = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {
@@ -131,7 +131,7 @@ impl Inspector {
             begun: None,
             until: Instant::now() + READING,
         };
-        let neighbour = question.root.neighbour(question.uid);
+        let neighbour = question.root.file_owner(question.uid);
         match self.questions.push(vec![neighbour], (ticket, question)) {
             Ok(()) => {
                 self.asked.insert(ticket, asked);
@@ -240,7 +240,7 @@ impl Desk {
         };
         // Said before the analyst is asked: its word cannot come first.
         notifier.notify((ticket, Word::Begun(inspected)));
-        if let Some(found) = analyst.ask(root.neighbour(uid), opened, &artifact, ticket) {
+        if let Some(found) = analyst.ask(root.file_owner(uid), opened, &artifact, ticket) {
             notifier.notify((ticket, Word::Rest(found)));
         }
     }
@@ -250,7 +250,7 @@ fn read(
     root: &Root,
     path: &Path,
     uid: u32,
-    analyser: &Analyser,
+    analyser: &ReaderSpawner,
 ) -> Result<(Opened, Artifact), Refused> {
     let reader = Reader { uid, public: false };
     let opened = root.open(path, reader, OUTPUT_LIMIT)?;

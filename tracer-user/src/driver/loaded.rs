@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::handover::Handover;
 use super::source::Pin;
-use crate::bpf::pin::{self, Place};
+use crate::bpf::pin::{self, PinDir};
 use crate::bpf::{Config, Ring, SetupError, Table, Tracer, describe};
 
 /// What was loaded, or was found loaded.
@@ -26,7 +26,7 @@ impl Loaded {
         pin: Option<&Pin>,
     ) -> Result<Self, SetupError> {
         let mut notes = Vec::new();
-        let place = pin.and_then(|pin| match Place::take(&pin.place) {
+        let place = pin.and_then(|pin| match PinDir::take(&pin.place) {
             Ok(place) => Some(Arc::new(place)),
             Err(error) => {
                 notes.push(unpinned(&error));
@@ -66,7 +66,7 @@ impl Loaded {
     }
 }
 
-fn unpinned(error: &pin::Error) -> String {
+fn unpinned(error: &pin::PinError) -> String {
     format!(
         "a restart will cut off the builds that are under way: {}",
         describe(error)

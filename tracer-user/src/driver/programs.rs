@@ -8,7 +8,7 @@ use tracer_core::byte_string::ByteString;
 use tracer_core::event::{FileId, ProcKey};
 
 use super::readers::Job;
-use crate::inspect::{self, Neighbour, Root};
+use crate::inspect::{self, FileOwner, Root};
 use crate::toolchain::{self, Candidate};
 
 /// A program to look at.
@@ -35,8 +35,8 @@ pub(super) struct Seen {
 impl Job for Program {
     type Answer = Seen;
 
-    fn neighbour(&self) -> Neighbour {
-        self.root.neighbour(self.uid)
+    fn neighbour(&self) -> FileOwner {
+        self.root.file_owner(self.uid)
     }
 
     fn undone(&self) -> Seen {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use super::line::Workers;
-use crate::inspect::Neighbour;
+use crate::inspect::FileOwner;
 use crate::wakeup::{Notifier, Wakeup};
 
 /// Jobs that wait at most: of some hundred builds at once.
@@ -28,7 +28,7 @@ pub(super) trait Job: Send + 'static {
     type Answer: Send + 'static;
 
     /// Whose file systems it may wait for.
-    fn neighbour(&self) -> Neighbour;
+    fn neighbour(&self) -> FileOwner;
     /// What is said if it is not done.
     fn undone(&self) -> Self::Answer;
     fn done(self) -> Self::Answer;
@@ -40,7 +40,7 @@ struct Ticket(u64);
 
 /// A job without an answer yet.
 struct Asked<A> {
-    neighbour: Neighbour,
+    neighbour: FileOwner,
     /// What is said if it gets none.
     undone: A,
     until: Instant,
@@ -55,7 +55,7 @@ struct Allowance {
 
 /// The threads, and what was asked of them.
 pub(super) struct Readers<J: Job> {
-    jobs: Workers<Neighbour, (Ticket, J)>,
+    jobs: Workers<FileOwner, (Ticket, J)>,
     words: Receiver<(Ticket, J::Answer)>,
     next: u64,
     n_dropped: u64,
@@ -177,8 +177,8 @@ mod tests {
     impl Job for Sum {
         type Answer = Option<u32>;
 
-        fn neighbour(&self) -> Neighbour {
-            Root::own().unwrap().neighbour(self.uid)
+        fn neighbour(&self) -> FileOwner {
+            Root::own().unwrap().file_owner(self.uid)
         }
 
         fn undone(&self) -> Option<u32> {

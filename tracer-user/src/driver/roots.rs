@@ -111,13 +111,13 @@ mod tests {
 
     #[test]
     fn as_many_are_open_as_there_may_be() {
-        let unlike = || Root::own().unwrap().nowhere();
+        let unlike = || Root::own().unwrap().without_id();
         let mut roots = Roots::default();
         let open: Vec<Arc<Root>> = (0..OPEN_MAX)
             .map(|_| roots.shared(unlike()).unwrap())
             .collect();
         let error = roots.shared(unlike()).unwrap_err();
-        let why = format!("processes that build are in {OPEN_MAX} other roots");
+        let why = format!("building processes already use {OPEN_MAX} other root directories");
         assert_eq!(error.to_string(), why);
         drop(open);
         assert!(roots.shared(unlike()).is_ok());

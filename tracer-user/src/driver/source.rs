@@ -211,7 +211,7 @@ impl Source {
 
     /// Writes down what is known of tools, if that is news.
     fn save_tools(&mut self) {
-        if self.probes.take_news()
+        if self.probes.take_changed()
             && let Some(handover) = &self.handover
         {
             // Then the next agent looks for them anew, as the first did.
@@ -336,9 +336,9 @@ impl Source {
 
     /// Stops this process until it is continued. Meanwhile nobody waits for it who writes to a probed file.
     pub(super) fn stop(&mut self, signal: Signal) {
-        self.probes.rest();
+        self.probes.suspend();
         stop(signal);
-        self.probes.wake(&mut self.tracer);
+        self.probes.resume(&mut self.tracer);
         self.save_tools();
     }
 

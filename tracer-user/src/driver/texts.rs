@@ -16,7 +16,7 @@ use tracer_core::redact;
 
 use super::readers::Job;
 use crate::clock;
-use crate::inspect::{self, Neighbour, OUTPUT_LIMIT, Reader, Root, TEXT_LIMIT, checkout};
+use crate::inspect::{self, FileOwner, OUTPUT_LIMIT, Reader, Root, TEXT_LIMIT, checkout};
 use crate::toolchain;
 
 /// Most directories between a build's working directory and its `go.mod`.
@@ -95,8 +95,8 @@ impl Text {
 impl Job for Question {
     type Answer = Event;
 
-    fn neighbour(&self) -> Neighbour {
-        self.root.neighbour(self.uid)
+    fn neighbour(&self) -> FileOwner {
+        self.root.file_owner(self.uid)
     }
 
     fn undone(&self) -> Event {

@@ -1,4 +1,4 @@
-//! What the bytes of a file are made of, as it is kept: few numbers out of a whole analysis.
+//! The composition of a file, reduced from a whole analysis to the few numbers that are kept.
 
 use tracer_binary::{Analysis, Error, Options, SectionClass, analyze};
 use tracer_core::event::{Anatomy, Section};
@@ -6,13 +6,13 @@ use tracer_core::event::{Anatomy, Section};
 use super::answer::Found;
 use super::artifact::cut;
 
-/// Sections that are kept. What Go links has half as many.
+/// Maximum number of sections to keep. A Go program has half as many.
 pub(super) const SECTIONS: usize = 64;
 
-/// Of a file with this content, if that is what hashes to `sha256`. Starts no thread.
+/// Analyses a file with this content, if its hash is `sha256`. Starts no thread.
 pub(super) fn of(bytes: &[u8], sha256: &str) -> Found {
     let options = Options {
-        // No symbol is kept, so none is listed.
+        // Symbols are not kept, so the analysis lists none.
         min_symbol: u64::MAX,
         windows: false,
         alone: true,
@@ -20,7 +20,7 @@ pub(super) fn of(bytes: &[u8], sha256: &str) -> Found {
     match analyze(bytes, options) {
         Ok(analysis) if analysis.sha256 == sha256 => Found::Anatomy(anatomy(analysis)),
         Ok(_) => Found::Changed,
-        // Nothing is missing then: the header of a C library is an output too.
+        // No data is missing here: for example, the header of a C library is an output too.
         Err(Error::Unknown { .. } | Error::Empty) => Found::NoProgram,
         Err(error @ (Error::TooLarge { .. } | Error::Broken { .. })) => {
             Found::Unreadable(cut(&error.to_string()))
@@ -76,7 +76,7 @@ mod tests {
     use tracer_core::hex;
 
     #[test]
-    fn a_program_is_told_by_its_sections_largest_first() {
+    fn sections_of_a_program_are_sorted_by_size() {
         let bytes = std::fs::read("/bin/true").unwrap();
         let sha256 = hex::hex(Sha256::digest(&bytes).as_slice());
         let Found::Anatomy(anatomy) = of(&bytes, &sha256) else {
@@ -91,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn another_content_than_was_hashed_is_a_change() {
+    fn a_content_with_another_hash_is_a_change() {
         let bytes = std::fs::read("/bin/true").unwrap();
         assert_eq!(of(&bytes, "of something else"), Found::Changed);
     }
 
     #[test]
-    fn garbage_is_told_from_what_is_no_program() {
+    fn a_damaged_program_differs_from_a_file_that_is_no_program() {
         assert_eq!(of(b"#include <stdint.h>\n", ""), Found::NoProgram);
         assert_eq!(of(b"", ""), Found::NoProgram);
         let garbage = of(b"\x7fELF\x02\x01\x01 and so on", "");

@@ -1,25 +1,26 @@
-//! What the child says to its parent: one line of JSON, with a version, of a length that is bounded.
+//! The answer of a child to its parent: one line of JSON, with a version and a bounded length.
 //!
-//! The child read what an enemy wrote, so the parent believes nothing of it: what does not fit the file, or is longer than an honest
-//! child makes it, is no answer at all.
+//! The child has read a file from an untrusted source, so the parent trusts no answer. An answer that does not fit the file, or is
+//! longer than an honest one, is rejected.
 
 use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact, Section, Stamp, Vcs};
 
 use super::anatomy::SECTIONS;
 use super::artifact::TEXT;
-use crate::sandbox::Walls;
+use crate::sandbox::Restrictions;
 
 pub(super) const VERSION: u32 = 1;
-/// Most bytes of an answer. The longest honest one has 64 names of 1024 bytes, each byte written as six.
+/// Maximum size of an answer. The longest honest one has 64 names of 1024 bytes, with six bytes for each byte.
 pub(super) const LIMIT: usize = 1 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Answer {
     pub(super) version: u32,
-    /// What stood when the file was read; absent if nothing was, because a wall could not be put up.
-    pub(super) walls: Option<Walls>,
+    /// The restrictions while the file was read; absent if a restriction failed and nothing was read.
+    #[serde(rename = "walls")]
+    pub(super) restrictions: Option<Restrictions>,
     pub(super) found: Found,
 }
 
@@ -28,20 +29,20 @@ pub(super) struct Answer {
 pub(super) enum Found {
     Identity(Box<Artifact>),
     Anatomy(Anatomy),
-    /// It is no program.
+    /// The file is no program.
     NoProgram,
-    /// It is another content than was asked about.
+    /// The content differs from the requested one.
     Changed,
-    /// It cannot be made sense of.
+    /// The content cannot be parsed.
     Unreadable(String),
     /// Reading failed with this errno.
     Unread(i32),
-    /// This wall could not be put up.
+    /// This restriction could not be applied.
     Unsafe(String),
 }
 
 impl Answer {
-    /// What was found of a file of that size; `None` for what no honest child says.
+    /// Parses the answer about a file of that size; `None` if no honest child gives such an answer.
     pub(super) fn believable(bytes: &[u8], size: u64) -> Option<Self> {
         let answer: Self = serde_json::from_slice(bytes).ok()?;
         let is_believable = answer.version == VERSION
@@ -69,7 +70,7 @@ fn is_artifact(artifact: &Artifact, is_size: u64) -> bool {
         anatomy,
         unanalysed,
     } = artifact;
-    // A file that was cut while it was read is shorter, which is told by looking at it again.
+    // A file that was truncated while it was read is shorter. The parent detects this by reading its attributes again.
     let texts = [
         go_version,
         main_package,
@@ -160,23 +161,23 @@ mod tests {
     fn answer(found: Found) -> Answer {
         Answer {
             version: VERSION,
-            walls: Some(Walls { landlock: 7 }),
+            restrictions: Some(Restrictions { landlock: 7 }),
             found,
         }
     }
 
-    fn check(answer: &Answer, is_believed: bool) {
+    fn check(answer: &Answer, is_accepted: bool) {
         let bytes = serde_json::to_vec(answer).unwrap();
-        let believed = Answer::believable(&bytes, 3);
+        let accepted = Answer::believable(&bytes, 3);
         assert_eq!(
-            believed.as_ref(),
-            is_believed.then_some(answer),
+            accepted.as_ref(),
+            is_accepted.then_some(answer),
             "{answer:?}"
         );
     }
 
     #[test]
-    fn what_an_honest_child_says_is_believed() {
+    fn an_honest_answer_is_accepted() {
         for found in [
             Found::Identity(Box::new(artifact())),
             Found::Anatomy(Anatomy::default()),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_honest_child_says_is_not() {
+    fn a_dishonest_answer_is_rejected() {
         let of = |change: &dyn Fn(&mut Artifact)| {
             let mut artifact = artifact();
             change(&mut artifact);

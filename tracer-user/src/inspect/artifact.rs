@@ -1,13 +1,13 @@
-//! What a file says of itself, as it is kept. Everything here was written by whoever built the file: texts are cut, and nothing of
-//! the linker's flags is kept, which may hold anything.
+//! The identity of a file from its own content, reduced to the kept fields. The builder of the file wrote all of it, so texts are
+//! truncated. The linker's flags are not kept, because they may contain anything.
 
 use tracer_binary::artifact::{Identity, Kind, identify};
 use tracer_core::event::{Artifact, Stamp, Vcs};
 
-/// Bytes of a text that are kept. No import path is as long.
+/// Maximum length of a text in bytes. No import path is as long.
 pub(super) const TEXT: usize = 1024;
 
-/// Of a file with this content and SHA-256.
+/// Identifies a file with this content and SHA-256.
 pub(super) fn of(bytes: &[u8], sha256: String) -> Artifact {
     let identity = identify(bytes);
     let stamp = stamp(&identity);
@@ -34,7 +34,7 @@ pub(super) fn of(bytes: &[u8], sha256: String) -> Artifact {
     }
 }
 
-/// Go writes settings since 1.18; a file without any says nothing.
+/// Reads the settings, which Go writes since 1.18; `None` for a file without settings.
 fn stamp(identity: &Identity) -> Option<Stamp> {
     let setting = |key| identity.setting(key).map(cut);
     let truth = |key| setting(key).and_then(|it| it.parse().ok());
@@ -53,7 +53,7 @@ fn stamp(identity: &Identity) -> Option<Stamp> {
     })
 }
 
-/// Cut between characters.
+/// Truncates a text between characters.
 pub(super) fn cut(text: &str) -> String {
     let mut end = text.len().min(TEXT);
     while !text.is_char_boundary(end) {
@@ -67,14 +67,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_between_characters() {
+    fn a_text_is_truncated_between_characters() {
         assert_eq!(cut("go1.27.3"), "go1.27.3");
         let long = cut(&"ü".repeat(TEXT));
         assert_eq!(long, "ü".repeat(TEXT / 2));
     }
 
     #[test]
-    fn what_is_no_program_has_no_format_and_no_stamp() {
+    fn a_file_that_is_no_program_has_no_format_and_no_stamp() {
         let artifact = of(b"\x7fELF and nothing", "hash".to_owned());
         assert_eq!((artifact.size, artifact.format), (16, None));
         assert_eq!(artifact.stamp, None);

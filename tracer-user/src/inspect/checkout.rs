@@ -1,5 +1,5 @@
-//! Opens what is asked for of a checkout: by the rules for outputs, and never through a symlink, wherever it is. Git puts none there,
-//! and where a build ran is told by the kernel without any.
+//! Opens files of a checkout, by the rules for outputs, and never through a symlink in any component. Git creates no symlinks there, and
+//! the kernel reports the directory of a build without any.
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::origin::Checkout;
@@ -7,7 +7,7 @@ use tracer_core::origin::checkout::{FileRequest, PathSource};
 
 use super::{Reader, Root, as_path};
 
-/// Of a build of that user in `dir`.
+/// Reads the checkout of a build of that user in `dir`.
 pub fn read(root: &Root, dir: &ByteString, uid: u32) -> Option<Checkout> {
     Checkout::read(dir, |request| {
         let FileRequest {
@@ -56,7 +56,7 @@ mod tests {
         (output.status.success() && !text.is_empty()).then_some(text)
     }
 
-    /// What Git itself says of this directory.
+    /// Compares the result with Git's own output for this directory.
     fn check(dir: &Path) {
         let found = checkout(dir).unwrap_or_default();
         assert_eq!(found.revision, git(dir, &["rev-parse", "HEAD"]));
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkout_is_as_git_says_it_is() {
+    fn a_checkout_equals_gits_own_output() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().canonicalize().unwrap();
         let (top, sub) = (dir.join("top"), dir.join("top/a/b"));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_submodule_is_as_git_says_it_is() {
+    fn a_submodule_equals_gits_own_output() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().canonicalize().unwrap();
         let (lib, top) = (dir.join("lib"), dir.join("top"));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_not_followed_and_what_is_no_file_is_not_opened() {
+    fn links_are_not_followed_and_only_regular_files_are_opened() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().canonicalize().unwrap();
         let (real, linked, odd) = (dir.join("real"), dir.join("linked"), dir.join("odd"));
@@ -132,7 +132,7 @@ mod tests {
         git(&real, &["commit", "-q", "--allow-empty", "-m", "one"]);
         symlink(real.join(".git"), linked.join(".git")).unwrap();
         assert_eq!(checkout(&linked), None);
-        // Nobody ever writes to it: opening it would wait for ever.
+        // The FIFO has no writer, so opening it would block for ever.
         fs::create_dir(odd.join(".git")).unwrap();
         let fifo = odd.join(".git/HEAD");
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_that_a_file_names_must_be_the_builders() {
+    fn a_repository_named_by_a_file_must_belong_to_the_builder() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().canonicalize().unwrap();
         let (real, named) = (dir.join("real"), dir.join("named"));
@@ -158,7 +158,7 @@ mod tests {
         let link = format!("gitdir: {}\n", real.join(".git").display());
         fs::write(named.join(".git"), link).unwrap();
         assert!(checkout(&named).unwrap().revision.is_some());
-        // Everybody may read it, but another user built here.
+        // All users may read it, but another user built here.
         let root = Root::own().unwrap();
         let dir = named.to_str().unwrap().into();
         assert_eq!(read(&root, &dir, me() + 1), None);

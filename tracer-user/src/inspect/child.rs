@@ -1,8 +1,8 @@
-//! The child that reads one output: a process of its own, behind walls, that is given an open file and says what it is.
+//! The child that reads one output: a sandboxed process that receives an open file and identifies it.
 //!
-//! The file is its standard input, the answer goes to its standard output. It knows no path and looks nothing up: the size was found
-//! by its parent, and whether the file changed meanwhile is for its parent to see. It reads with `pread`, each byte once for its hash
-//! and what it says of itself, and once for what it is made of; a file in memory costs its size.
+//! The file is its standard input, and the answer goes to its standard output. The child knows no path and looks nothing up. The parent
+//! determines the size, and detects changes of the file. The child reads with `pread`: each byte once for the hash and the identity, and
+//! once for the composition. A file in memory costs its size.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,30 +18,30 @@ use super::artifact::cut;
 use super::{WHOLE_LIMIT, anatomy, artifact};
 use crate::sandbox::{self, Bounds};
 
-/// The word with which gotrace starts itself as this child. It is of no use to anybody else.
+/// The command with which gotrace starts itself as this child. It is not for users.
 pub const WORD: &str = "read-output";
-/// Address space. The largest file that is held in memory is a third of it; the largest one that is taken apart is a sixth, and the
-/// tables that are made of it are at most four times as large.
+/// Limit of the address space. The largest file in memory takes a third of it. The largest analysed file takes a sixth, and its tables
+/// are at most four times as large.
 pub const MEMORY: u64 = 3 * WHOLE_LIMIT;
-/// Processor time. The largest file takes half of it to hash where the processor has no instructions for that.
+/// Limit of the CPU time in seconds. Hashing the largest file takes half of it on a CPU without instructions for that.
 pub const CPU_SECONDS: u64 = 60;
 const CHUNK: usize = 1 << 20;
 
-/// What is to be found out.
+/// The requested result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// What it is.
+    /// The identity of the file.
     Identity,
-    /// What the content with this SHA-256 is made of.
+    /// The composition of the content with this SHA-256.
     Anatomy { sha256: String },
 }
 
-/// Reads a file of `size` bytes and answers. What it returns is the exit code, and tells nobody anything.
+/// Reads a file of `size` bytes and writes the answer. Returns the exit code, which contains no result.
 pub fn run(task: &Task, size: u64) -> u8 {
-    // The message would go nowhere; that there was a panic is told by the exit code.
+    // Nothing would show the message; the exit code reports the panic.
     std::panic::set_hook(Box::new(|_| {}));
     let nice = match task {
-        // Somebody waits for it.
+        // The report of a build waits for the identity.
         Task::Identity => 5,
         Task::Anatomy { .. } => 19,
     };
@@ -51,18 +51,18 @@ pub fn run(task: &Task, size: u64) -> u8 {
         nice,
     });
     let answer = match entered {
-        Ok(walls) => Answer {
+        Ok(restrictions) => Answer {
             version: VERSION,
-            walls: Some(walls),
+            restrictions: Some(restrictions),
             found: find(task, size),
         },
-        Err(breach) => Answer {
+        Err(error) => Answer {
             version: VERSION,
-            walls: None,
-            found: Found::Unsafe(cut(&breach.to_string())),
+            restrictions: None,
+            found: Found::Unsafe(cut(&error.to_string())),
         },
     };
-    u8::from(tell(&answer).is_err())
+    u8::from(write_answer(&answer).is_err())
 }
 
 fn find(task: &Task, size: u64) -> Found {
@@ -87,7 +87,7 @@ fn identity(size: u64) -> Result<Found, Errno> {
     Ok(Found::Identity(Box::new(artifact)))
 }
 
-/// The content, as far as it goes.
+/// Reads the content, up to the end of the file.
 fn read(size: u64) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     let n = fill(stdin(), &mut bytes, 0)?;
@@ -95,7 +95,7 @@ fn read(size: u64) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
-/// SHA-256 of a content too large to hold.
+/// SHA-256 of a content that is too large for memory.
 fn hash(file: impl AsFd, size: u64) -> Result<String, Errno> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];
@@ -103,7 +103,7 @@ fn hash(file: impl AsFd, size: u64) -> Result<String, Errno> {
     while offset < size {
         let n = fill(&file, &mut chunk, offset)?;
         if n == 0 {
-            // It was cut: what is hashed is not what there was, and the parent will see that.
+            // The file was truncated, so the hash is incomplete; the parent detects the change.
             break;
         }
         hash.update(chunk.get(..n).unwrap_or_default());
@@ -112,7 +112,7 @@ fn hash(file: impl AsFd, size: u64) -> Result<String, Errno> {
     Ok(hex::hex(hash.finalize().as_slice()))
 }
 
-/// Fills `buffer` from `offset` on; how many bytes there were.
+/// Fills `buffer` from `offset` on; returns the number of bytes.
 fn fill(file: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -126,7 +126,7 @@ fn fill(file: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno>
     Ok(filled)
 }
 
-fn tell(answer: &Answer) -> io::Result<()> {
+fn write_answer(answer: &Answer) -> io::Result<()> {
     let bytes = serde_json::to_vec(answer)?;
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_hashed_piece_by_piece_is_the_file() {
+    fn the_hash_in_pieces_equals_the_hash_of_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         for size in [0, 1, CHUNK - 1, CHUNK, 2 * CHUNK + 1] {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_meanwhile_is_hashed_as_far_as_it_goes() {
+    fn a_file_truncated_meanwhile_is_hashed_up_to_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "abc").unwrap();

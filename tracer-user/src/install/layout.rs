@@ -1,29 +1,32 @@
-//! Where each file of an installation is. Knows of no content, and touches nothing but to see whether a package was there first.
+//! The paths of an installation. This module knows no content, and reads only whether a package is installed.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-/// The service, in systemd's words.
+/// Name of the systemd unit.
 pub(super) const UNIT: &str = "gotrace.service";
-/// Where the service pins what stays on without it, as its unit says.
+/// Directory in which the service pins its BPF objects, as in its unit.
 pub const PINNED: &str = "/sys/fs/bpf/gotrace";
-/// Where distributions put units; what is there is a package's.
+/// Directories of packaged units.
 const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
-/// The places of one installation.
+/// The paths of one installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Above everything: `/`, or the tree of a package.
+    /// The root of all paths: `/`, or the tree of a package.
     root: PathBuf,
-    /// As the machine sees it that gotrace will run on.
+    /// The prefix as seen on the target machine.
     prefix: PathBuf,
 }
 
 impl Layout {
     pub fn new(root: Option<&Path>, prefix: &Path) -> anyhow::Result<Self> {
         if !prefix.is_absolute() {
-            bail!("--prefix is {}: give an absolute path", prefix.display());
+            bail!(
+                "--prefix {} is not absolute: give an absolute path",
+                prefix.display()
+            );
         }
         Ok(Self {
             root: root.unwrap_or(Path::new("/")).to_owned(),
@@ -31,7 +34,7 @@ impl Layout {
         })
     }
 
-    /// The program as the unit names it.
+    /// Path of the program in the unit.
     pub(super) fn program_path(&self) -> PathBuf {
         self.prefix.join("bin/gotrace")
     }
@@ -40,12 +43,12 @@ impl Layout {
         self.at(&self.program_path())
     }
 
-    /// Above the files that come with the program.
+    /// Directory of manual pages and completions.
     pub(super) fn shared(&self) -> PathBuf {
         self.at(&self.prefix.join("share"))
     }
 
-    /// What a runner runs after a job, as the runner names it.
+    /// Path of the script that a runner runs after a job, as seen by the runner.
     pub(super) fn hook_path(&self) -> PathBuf {
         self.prefix.join("lib/gotrace/job-completed.sh")
     }
@@ -54,12 +57,12 @@ impl Layout {
         self.at(&self.hook_path())
     }
 
-    /// Which runners do, a directory a line.
+    /// List of configured runners, one directory per line.
     pub(super) fn runners(&self) -> PathBuf {
         self.at(&self.prefix.join("lib/gotrace/runners"))
     }
 
-    /// Units that were made on this machine.
+    /// Directory of this machine's own units.
     pub(super) fn local_units(&self) -> PathBuf {
         self.at(Path::new("/etc/systemd/system"))
     }
@@ -68,19 +71,19 @@ impl Layout {
         self.unit_dir().join(UNIT)
     }
 
-    /// What the unit needs beside it on an older kernel.
+    /// Drop-in of the unit for older kernels.
     pub(super) fn drop_in(&self) -> PathBuf {
         self.unit_dir()
             .join(format!("{UNIT}.d"))
             .join("10-older-kernel.conf")
     }
 
-    /// What an operator changed with `systemctl edit`.
+    /// Directory of the operator's drop-ins (`systemctl edit`).
     pub(super) fn edited(&self) -> PathBuf {
         self.local_units().join(format!("{UNIT}.d"))
     }
 
-    /// Says which user there is to be.
+    /// File that defines the service's user.
     pub(super) fn sysusers(&self) -> PathBuf {
         let dir = if self.is_searched() {
             self.prefix.join("lib/sysusers.d")
@@ -103,12 +106,12 @@ impl Layout {
         self.at(Path::new("/var/lib/gotrace"))
     }
 
-    /// What stays on without the service.
+    /// Directory of the pinned BPF objects.
     pub(super) fn pinned(&self) -> PathBuf {
         self.at(Path::new(PINNED))
     }
 
-    /// The unit of a package on this machine, if this is not it.
+    /// The unit of a package on this machine, if that is another installation.
     pub(super) fn packaged_unit(&self) -> Option<PathBuf> {
         let ours = self.unit();
         let mut units = PACKAGED_UNITS
@@ -126,7 +129,7 @@ impl Layout {
         self.at(&dir)
     }
 
-    /// Whether systemd looks below the prefix.
+    /// True if systemd reads units below the prefix.
     fn is_searched(&self) -> bool {
         ["/usr", "/usr/local"]
             .iter()
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_units_place_is_one_that_systemd_looks_into() {
+    fn systemd_reads_the_directory_of_the_unit() {
         let unit = |prefix: &str| Layout::new(None, Path::new(prefix)).unwrap().unit();
         let places = ["/usr", "/usr/local", "/opt/gotrace"].map(unit);
         assert_eq!(
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn another_root_is_above_every_path_and_in_none_that_is_written() {
+    fn another_root_prefixes_every_path_but_no_written_content() {
         let layout = Layout::new(Some(Path::new("stage")), Path::new("/usr")).unwrap();
         assert_eq!(layout.program(), Path::new("stage/usr/bin/gotrace"));
         assert_eq!(layout.config(), Path::new("stage/etc/gotrace/gotrace.toml"));
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_was_there_first_is_found() {
+    fn an_earlier_package_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let units = dir.path().join("usr/lib/systemd/system");
         std::fs::create_dir_all(&units).unwrap();

@@ -1,5 +1,4 @@
-//! What the machine says of itself: who runs this, whether systemd does, what the kernel takes, and whether the service has come up.
-//! Changes nothing.
+//! Examines the machine: the user, systemd, the kernel's requirements, and the state of the service. Changes nothing.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,16 +15,16 @@ use crate::bpf::{self, SetupError, Tracer, pin};
 use crate::config::Layer;
 use crate::toolchain;
 
-/// How long the service has to come up. It takes less than a second where the machine has nothing else to do.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Maximum time for the start of the service. It takes less than a second on an idle machine.
+const TIMEOUT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What the kernel wants of whoever attaches to a toolchain.
+/// Capabilities that this kernel requires for probing a toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Power {
+pub enum AttachPrivilege {
     /// `CAP_BPF` and `CAP_PERFMON`.
     Least,
-    /// `CAP_SYS_ADMIN`: it has no `uprobe_multi` links.
+    /// `CAP_SYS_ADMIN`, because the kernel has no `uprobe_multi` links.
     SysAdmin,
 }
 
@@ -33,45 +32,45 @@ pub(super) fn need_root(word: &str) -> anyhow::Result<()> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    bail!("this needs root: `sudo gotrace {word}`; --dry-run says what it would do")
+    bail!("this needs root: `sudo gotrace {word}` (--dry-run prints the steps without root)")
 }
 
-/// Whether systemd is what runs services here, as `sd_booted`(3) finds out.
+/// True if systemd runs services here, by the rule of `sd_booted`(3).
 pub(super) fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// The program that is running, whatever has become of its file.
+/// The content of the running program, even if its file has been replaced.
 pub(super) fn own_program() -> anyhow::Result<Vec<u8>> {
     fs::read("/proc/self/exe").context("cannot read this program: /proc/self/exe")
 }
 
-/// Loads the kernel programs and takes them out again; what it takes is never guessed from a version.
-pub(super) fn ask_kernel() -> Result<Power, SetupError> {
+/// Loads and unloads the BPF programs to detect what the kernel requires; never guesses it from a version.
+pub(super) fn required_privilege() -> Result<AttachPrivilege, SetupError> {
     let config = bpf::Config {
         ring_bytes: 0,
         ..bpf::Config::default()
     };
     let (tracer, _ring) = Tracer::load(&config, &toolchain::table())?;
     Ok(if tracer.has_multi_links() {
-        Power::Least
+        AttachPrivilege::Least
     } else {
-        Power::SysAdmin
+        AttachPrivilege::SysAdmin
     })
 }
 
-/// Tells the service that runs, if there is one, that it will be followed by another within a minute: it leaves all on.
+/// Announces to a running service that another one follows within a minute, so it leaves its probes attached.
 pub(super) fn announce_upgrade() {
-    // A service that pins nothing marks what it was following as cut off.
+    // A service without pinned objects marks its running builds as cut off.
     let _unpinned = pin::announce_upgrade(Path::new(PINNED));
 }
 
-/// Waits until the service says that it follows builds.
-pub(super) fn wait_until_ready(config: &Path, tell: fn(&str)) -> anyhow::Result<()> {
+/// Waits until the service reports that it traces builds.
+pub(super) fn wait_until_ready(config: &Path, print: fn(&str)) -> anyhow::Result<()> {
     let config = agent::Config::of(Layer::read(Some(config))?);
     let Some(address) = config.listen.map(reachable) else {
-        // It had told systemd so when the restart returned.
-        tell("the agent follows every Go build on this machine; its pages are off");
+        // The restart returned, so the service has notified systemd.
+        print("the agent follows every Go build on this machine; its HTTP pages are disabled");
         return Ok(());
     };
     let client: ureq::Agent = ureq::Agent::config_builder()
@@ -84,23 +83,23 @@ pub(super) fn wait_until_ready(config: &Path, tell: fn(&str)) -> anyhow::Result<
     loop {
         match client.get(&url).call() {
             Ok(_) => break,
-            Err(error) if since.elapsed() > PATIENCE => {
+            Err(error) if since.elapsed() > TIMEOUT => {
                 bail!(
-                    "the service was started, but did not say within {} s at {url} that it follows builds ({error}); {}",
-                    PATIENCE.as_secs(),
-                    last_words()
+                    "the service started, but did not report ready at {url} within {} s ({error}); {}",
+                    TIMEOUT.as_secs(),
+                    journal_tail()
                 );
             }
             Err(_) => thread::sleep(PAUSE),
         }
     }
-    tell(&format!(
+    print(&format!(
         "the agent follows every Go build on this machine: metrics at http://{address}/metrics"
     ));
     Ok(())
 }
 
-/// Where something that listens on all addresses is reached.
+/// The address for connections to a socket that may listen on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -110,15 +109,15 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// What the service told the journal last, as the end of a sentence.
-pub(super) fn last_words() -> String {
+/// The last lines of the service's journal, as the end of a message.
+pub(super) fn journal_tail() -> String {
     let output = Command::new("journalctl")
         .args(["--unit", UNIT, "--lines=10", "--no-pager", "--output=cat"])
         .output();
     match output {
         Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            format!("its journal ends with:\n{}\n", said.trim_end())
+            let journal = String::from_utf8_lossy(&output.stdout);
+            format!("its journal ends with:\n{}\n", journal.trim_end())
         }
         Err(error) => format!("its journal cannot be read: journalctl: {error}"),
     }
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_addresses_are_asked_at_one_of_them() {
+    fn a_socket_on_all_addresses_is_reached_at_loopback() {
         let reached = |text: &str| reachable(text.parse().unwrap()).to_string();
         assert_eq!(reached("0.0.0.0:10127"), "127.0.0.1:10127");
         assert_eq!(reached("[::]:10127"), "[::1]:10127");

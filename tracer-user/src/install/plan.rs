@@ -1,45 +1,45 @@
-//! What an installation consists of: from places, facts and files to steps, in the order that leaves a working service at every moment.
-//! Touches nothing.
+//! Computes the steps of an installation from paths, facts and files. Their order leaves a working service at every moment. Touches
+//! nothing.
 
 use std::path::{Path, PathBuf};
 
-use super::Companion;
+use super::SharedFile;
 use super::layout::{Layout, UNIT};
-use super::machine::Power;
+use super::machine::AttachPrivilege;
 use super::step::Step;
 use crate::config::EXAMPLE;
 
-/// The unit as a package has it, whose prefix is `/usr`.
+/// The unit for the prefix `/usr`, as in a package.
 const SERVICE: &str = include_str!("gotrace.service");
-/// What the unit names.
+/// The program in that unit.
 const PACKAGED_PROGRAM: &str = "/usr/bin/gotrace";
 const OLDER_KERNEL: &str = include_str!("older-kernel.conf");
 const JOB_COMPLETED: &str = include_str!("job-completed.sh");
 const SYSUSERS: &str = include_str!("sysusers.conf");
 
-/// What the machine is like.
+/// Properties of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) has_systemd: bool,
-    pub(super) power: Power,
+    pub(super) privilege: AttachPrivilege,
 }
 
-/// What an installation is taken away from.
+/// An existing installation, for its removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Installation {
     pub(super) has_systemd: bool,
     pub(super) has_unit: bool,
-    /// Directories of runners that have the hook.
+    /// Directories of runners with the hook.
     pub(super) runners: Vec<PathBuf>,
 }
 
-/// GitHub's runners, by their directories.
+/// Directories of GitHub runners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Runners {
-    /// That were told before.
+    /// Configured by an earlier call.
     pub(super) known: Vec<PathBuf>,
-    /// That are to be told.
-    pub(super) wanted: Vec<PathBuf>,
+    /// To be configured.
+    pub(super) new: Vec<PathBuf>,
 }
 
 pub(super) fn install(
@@ -47,7 +47,7 @@ pub(super) fn install(
     facts: Facts,
     runners: &Runners,
     program: Vec<u8>,
-    companions: Vec<Companion>,
+    shared_files: Vec<SharedFile>,
 ) -> Vec<Step> {
     let write = |path, mode, content| Step::Write {
         path,
@@ -58,11 +58,11 @@ pub(super) fn install(
     let mut steps = vec![write(layout.program(), 0o755, program)];
     steps.push(Step::WriteAll {
         dir: layout.shared(),
-        companions,
+        shared_files,
     });
     steps.push(Step::Write {
         path: layout.config(),
-        // It may hold passwords. The service reads it although it is not root: it may read everything.
+        // The file may contain passwords. The service is not root, but can read it, because it has CAP_DAC_READ_SEARCH.
         mode: 0o640,
         content: EXAMPLE.into(),
         keep: true,
@@ -71,7 +71,7 @@ pub(super) fn install(
     let named = layout.program_path().display().to_string();
     let service = SERVICE.replace(PACKAGED_PROGRAM, &named);
     steps.push(write(layout.unit(), 0o644, service.into()));
-    steps.push(power(layout, facts.power));
+    steps.push(attach_privilege(layout, facts.privilege));
     if facts.has_systemd {
         let sysusers = layout.sysusers();
         steps.push(Step::Run {
@@ -80,38 +80,38 @@ pub(super) fn install(
         });
         steps.push(Step::run("systemctl", ["daemon-reload"]));
         steps.push(Step::run("systemctl", ["--quiet", "enable", UNIT]));
-        // Also one that runs: it may be that of before. It leaves the builds under way to this one.
+        // Also restart a running service, which may be an older version. It leaves its running builds to the new one.
         steps.push(Step::Start);
     }
     steps.extend(hooks(layout, runners));
     steps
 }
 
-/// What a package cannot hold, since it depends on the machine. That it is started is the package's own matter.
+/// The steps that depend on the machine, so a package cannot contain them. The package itself starts the service.
 pub(super) fn install_packaged(layout: &Layout, facts: Facts, runners: &Runners) -> Vec<Step> {
-    let mut steps = vec![power(layout, facts.power)];
+    let mut steps = vec![attach_privilege(layout, facts.privilege)];
     steps.extend(hooks(layout, runners));
     steps
 }
 
-/// What the service needs beyond its unit on this kernel.
-fn power(layout: &Layout, power: Power) -> Step {
-    match power {
-        Power::SysAdmin => Step::Write {
+/// The drop-in that the service needs on this kernel.
+fn attach_privilege(layout: &Layout, privilege: AttachPrivilege) -> Step {
+    match privilege {
+        AttachPrivilege::SysAdmin => Step::Write {
             path: layout.drop_in(),
             mode: 0o644,
             content: OLDER_KERNEL.into(),
             keep: false,
         },
-        // Of an older kernel than the present one.
-        Power::Least => Step::Remove(layout.drop_in()),
+        // A drop-in of an earlier, older kernel.
+        AttachPrivilege::Least => Step::Remove(layout.drop_in()),
     }
 }
 
-/// Who is told is written down before: a runner whose script is gone fails every job.
+/// Writes the list of runners before configuring them: a runner whose script is missing fails every job.
 fn hooks(layout: &Layout, runners: &Runners) -> Vec<Step> {
-    let Runners { known, wanted } = runners;
-    let mut all: Vec<&PathBuf> = known.iter().chain(wanted).collect();
+    let Runners { known, new } = runners;
+    let mut all: Vec<&PathBuf> = known.iter().chain(new).collect();
     all.sort();
     all.dedup();
     if all.is_empty() {
@@ -134,7 +134,7 @@ fn hooks(layout: &Layout, runners: &Runners) -> Vec<Step> {
         write(layout.hook(), 0o755, script),
         write(layout.runners(), 0o644, list),
     ];
-    steps.extend(wanted.iter().map(|runner| Step::Hook {
+    steps.extend(new.iter().map(|runner| Step::Hook {
         runner: runner.clone(),
         script: layout.hook_path(),
     }));
@@ -143,19 +143,19 @@ fn hooks(layout: &Layout, runners: &Runners) -> Vec<Step> {
 
 pub(super) fn uninstall(
     layout: &Layout,
-    found: &Found,
-    companions: &[Companion],
+    found: &Installation,
+    shared_files: &[SharedFile],
     purge: bool,
 ) -> Vec<Step> {
     let mut steps = unhook(layout, found);
-    // systemd knows no unit whose file is gone.
+    // systemd cannot stop a unit without its file.
     if found.has_systemd && found.has_unit {
         steps.push(Step::run(
             "systemctl",
             ["--quiet", "disable", "--now", UNIT],
         ));
     }
-    // Of a service that was killed and did not come back.
+    // A killed service that did not restart leaves these objects.
     steps.push(Step::RemoveTree(layout.pinned()));
     steps.extend(without_drop_in(layout));
     steps.push(Step::Remove(layout.unit()));
@@ -165,7 +165,7 @@ pub(super) fn uninstall(
     steps.push(Step::Remove(layout.sysusers()));
     steps.push(Step::RemoveAll {
         dir: layout.shared(),
-        paths: companions.iter().map(|it| it.path.clone()).collect(),
+        paths: shared_files.iter().map(|it| it.path.clone()).collect(),
     });
     if purge {
         steps.push(Step::RemoveTree(layout.edited()));
@@ -175,20 +175,20 @@ pub(super) fn uninstall(
             steps.push(Step::RemoveUser("gotrace"));
         }
     }
-    // Last: whoever is stopped before runs it again.
+    // Last, so that an interrupted removal can be run again.
     steps.push(Step::Remove(layout.program()));
     steps
 }
 
-/// What [`install_packaged`] did; the rest goes with the package.
-pub(super) fn uninstall_packaged(layout: &Layout, found: &Found) -> Vec<Step> {
+/// Undoes [`install_packaged`]; the package removes the rest.
+pub(super) fn uninstall_packaged(layout: &Layout, found: &Installation) -> Vec<Step> {
     let mut steps = unhook(layout, found);
     steps.extend(without_drop_in(layout));
     steps
 }
 
-/// Runners first: then goes the script that they run.
-fn unhook(layout: &Layout, found: &Found) -> Vec<Step> {
+/// Unhooks the runners before removing their script.
+fn unhook(layout: &Layout, found: &Installation) -> Vec<Step> {
     let runners = found.runners.iter();
     let mut steps: Vec<Step> = runners
         .map(|runner| Step::Unhook {
@@ -221,8 +221,8 @@ mod tests {
         Layout::new(None, Path::new(prefix)).unwrap()
     }
 
-    fn companions() -> Vec<Companion> {
-        vec![Companion {
+    fn shared_files() -> Vec<SharedFile> {
+        vec![SharedFile {
             path: "man/man1/gotrace.1".into(),
             content: Vec::new(),
         }]
@@ -234,27 +234,27 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_started_when_all_is_in_its_place() {
+    fn the_service_starts_after_all_files_are_written() {
         let facts = Facts {
             has_systemd: true,
-            power: Power::SysAdmin,
+            privilege: AttachPrivilege::SysAdmin,
         };
         let runners = Runners {
             known: vec!["/srv/runner".into()],
-            wanted: vec!["/home/ci/actions-runner".into()],
+            new: vec!["/home/ci/actions-runner".into()],
         };
         let steps = install(
             &layout("/usr/local"),
             facts,
             &runners,
             Vec::new(),
-            companions(),
+            shared_files(),
         );
         check(
             &steps,
             &expect![[r#"
                 write /usr/local/bin/gotrace
-                write 1 pages of the manual and completions below /usr/local/share
+                write 1 manual pages and completions below /usr/local/share
                 write /etc/gotrace/gotrace.toml
                 write /usr/local/lib/sysusers.d/gotrace.conf
                 write /usr/local/lib/systemd/system/gotrace.service
@@ -265,20 +265,20 @@ mod tests {
                 start gotrace.service
                 write /usr/local/lib/gotrace/job-completed.sh
                 write /usr/local/lib/gotrace/runners
-                tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh after each job
+                configure the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh after each job
             "#]],
         );
     }
 
     #[test]
-    fn a_packages_own_files_are_left_alone() {
+    fn files_of_a_package_are_not_changed() {
         let facts = Facts {
             has_systemd: true,
-            power: Power::SysAdmin,
+            privilege: AttachPrivilege::SysAdmin,
         };
         let runners = Runners {
             known: Vec::new(),
-            wanted: vec!["/home/ci/actions-runner".into()],
+            new: vec!["/home/ci/actions-runner".into()],
         };
         check(
             &install_packaged(&layout("/usr"), facts, &runners),
@@ -286,18 +286,18 @@ mod tests {
                 write /usr/lib/systemd/system/gotrace.service.d/10-older-kernel.conf
                 write /usr/lib/gotrace/job-completed.sh
                 write /usr/lib/gotrace/runners
-                tell the runner in /home/ci/actions-runner to run /usr/lib/gotrace/job-completed.sh after each job
+                configure the runner in /home/ci/actions-runner to run /usr/lib/gotrace/job-completed.sh after each job
             "#]],
         );
-        let found = Found {
+        let found = Installation {
             has_systemd: true,
             has_unit: true,
-            runners: runners.wanted,
+            runners: runners.new,
         };
         check(
             &uninstall_packaged(&layout("/usr"), &found),
             &expect![[r#"
-                tell the runner in /home/ci/actions-runner to run /usr/lib/gotrace/job-completed.sh no longer
+                configure the runner in /home/ci/actions-runner to stop running /usr/lib/gotrace/job-completed.sh
                 remove /usr/lib/gotrace/job-completed.sh
                 remove /usr/lib/gotrace/runners
                 remove /usr/lib/gotrace
@@ -308,27 +308,27 @@ mod tests {
     }
 
     #[test]
-    fn without_systemd_nothing_is_run() {
+    fn without_systemd_no_program_runs() {
         let facts = Facts {
             has_systemd: false,
-            power: Power::Least,
+            privilege: AttachPrivilege::Least,
         };
         let steps = install(
             &layout("/usr"),
             facts,
             &Runners::default(),
             Vec::new(),
-            companions(),
+            shared_files(),
         );
         let runs = steps.iter().filter(|it| matches!(it, Step::Run { .. }));
         assert_eq!(runs.count(), 0, "{steps:?}");
     }
 
     #[test]
-    fn the_unit_names_the_program_where_it_was_put() {
+    fn the_unit_contains_the_path_of_the_program() {
         let facts = Facts {
             has_systemd: false,
-            power: Power::Least,
+            privilege: AttachPrivilege::Least,
         };
         let layout = layout("/opt/gotrace");
         let steps = install(&layout, facts, &Runners::default(), Vec::new(), Vec::new());
@@ -349,17 +349,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_operators_goes_only_by_a_purge() {
+    fn only_a_purge_removes_the_operators_files() {
         let layout = layout("/usr/local");
-        let found = Found {
+        let found = Installation {
             has_systemd: true,
             has_unit: true,
             runners: vec!["/home/ci/actions-runner".into()],
         };
         check(
-            &uninstall(&layout, &found, &companions(), false),
+            &uninstall(&layout, &found, &shared_files(), false),
             &expect![[r#"
-                tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh no longer
+                configure the runner in /home/ci/actions-runner to stop running /usr/local/lib/gotrace/job-completed.sh
                 remove /usr/local/lib/gotrace/job-completed.sh
                 remove /usr/local/lib/gotrace/runners
                 remove /usr/local/lib/gotrace
@@ -370,14 +370,14 @@ mod tests {
                 remove /usr/local/lib/systemd/system/gotrace.service
                 run systemctl daemon-reload
                 remove /usr/local/lib/sysusers.d/gotrace.conf
-                remove 1 pages of the manual and completions below /usr/local/share
+                remove 1 manual pages and completions below /usr/local/share
                 remove /usr/local/bin/gotrace
             "#]],
         );
         check(
-            &uninstall(&layout, &found, &companions(), true),
+            &uninstall(&layout, &found, &shared_files(), true),
             &expect![[r#"
-                tell the runner in /home/ci/actions-runner to run /usr/local/lib/gotrace/job-completed.sh no longer
+                configure the runner in /home/ci/actions-runner to stop running /usr/local/lib/gotrace/job-completed.sh
                 remove /usr/local/lib/gotrace/job-completed.sh
                 remove /usr/local/lib/gotrace/runners
                 remove /usr/local/lib/gotrace
@@ -388,7 +388,7 @@ mod tests {
                 remove /usr/local/lib/systemd/system/gotrace.service
                 run systemctl daemon-reload
                 remove /usr/local/lib/sysusers.d/gotrace.conf
-                remove 1 pages of the manual and completions below /usr/local/share
+                remove 1 manual pages and completions below /usr/local/share
                 remove /etc/systemd/system/gotrace.service.d
                 remove /etc/gotrace
                 remove /var/lib/gotrace

@@ -1,8 +1,8 @@
-//! GitHub's runners on this machine: what each runs after a job is named in a file in its directory, which belongs to the user whose jobs
-//! it runs.
+//! GitHub runners on this machine. A file in a runner's directory names the script that runs after each job. The file belongs to the user
+//! of the jobs.
 //!
-//! That user is not trusted: the file is read and written with no more than that user's rights to files, so no link of theirs leads
-//! anywhere that they could not write themselves. A hook that somebody else put there is left alone.
+//! That user is not trusted. The file is read and written with that user's rights, so no symlink leads to a file that the user could not
+//! write. An existing hook of the user is not changed.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
@@ -13,17 +13,17 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::Outcome;
+use crate::atomic_file::{Durability, replace};
 use crate::launch::caller::{Caller, Identity};
-use crate::replace::{Durability, replace};
 
 const VARIABLE: &str = "ACTIONS_RUNNER_HOOK_JOB_COMPLETED";
-/// Where a runner finds its environment.
+/// The file with a runner's environment.
 const FILE: &str = ".env";
-/// What is in the directory of every runner.
+/// A file in the directory of every runner.
 const PROOF: &str = "run.sh";
 const LIMIT: u64 = 1 << 20;
 
-/// Directories of the runners that systemd runs here, as their own installation names them.
+/// Directories of the runners that systemd runs, from units that the runner's own installer named.
 pub(super) fn find(units: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(units).into_iter().flatten().flatten();
     let is_runners = |path: &PathBuf| {
@@ -45,7 +45,7 @@ pub(super) fn find(units: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Has the runner in this directory run the script after each job.
+/// Configures the runner in this directory to run the script after each job.
 pub(super) fn hook(dir: &Path, script: &Path) -> anyhow::Result<Outcome> {
     if !dir.join(PROOF).exists() {
         bail!(
@@ -56,7 +56,7 @@ pub(super) fn hook(dir: &Path, script: &Path) -> anyhow::Result<Outcome> {
     edit(dir, |text| hooked(text, script))
 }
 
-/// Has it no longer run it. A runner that is gone needs nothing.
+/// Removes the script from a runner's configuration; does nothing if the runner no longer exists.
 pub(super) fn unhook(dir: &Path, script: &Path) -> anyhow::Result<Outcome> {
     if !dir.join(FILE).exists() {
         return Ok(Outcome::NotNeeded);
@@ -73,7 +73,7 @@ fn hooked(text: &str, script: &Path) -> anyhow::Result<String> {
     match named {
         Some(named) if named == line => Ok(text.to_owned()),
         Some(named) => bail!(
-            "it has a hook already ({named}): have that one run {} as its last command",
+            "the runner already has a hook ({named}): call {} as the last command of that hook",
             script.display()
         ),
         None => {
@@ -118,7 +118,7 @@ fn edit(dir: &Path, change: impl Fn(&str) -> anyhow::Result<String>) -> anyhow::
     })
 }
 
-/// The text of a file and its mode; of none, if it is not there.
+/// The text of a file and its mode; an empty text if the file is missing.
 fn read(path: &Path) -> anyhow::Result<(String, Mode)> {
     let opened = File::options()
         .read(true)
@@ -135,7 +135,10 @@ fn read(path: &Path) -> anyhow::Result<(String, Mode)> {
     };
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > LIMIT {
-        bail!("{} is no file of settings", path.display());
+        bail!(
+            "{} is not a regular file of at most {LIMIT} bytes",
+            path.display()
+        );
     }
     let mut text = String::new();
     file.take(LIMIT).read_to_string(&mut text)?;
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_hook_stays() {
+    fn a_hook_of_the_user_is_not_changed() {
         let (dir, script) = (runner(), Path::new(SCRIPT));
         let theirs = format!("{VARIABLE}=/opt/theirs.sh\n");
         fs::write(dir.path().join(FILE), &theirs).unwrap();

@@ -1,4 +1,4 @@
-//! One step of an installation: what it does, said and done. Each is safe to do again, and none leaves half a file.
+//! One step of an installation: its description and its execution. Each step can be repeated, and none leaves a partly written file.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,64 +12,64 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::layout::UNIT;
-use super::{Companion, Outcome, machine, runner};
-use crate::replace::{Durability, replace};
+use super::{Outcome, SharedFile, machine, runner};
+use crate::atomic_file::{Durability, replace};
 
-/// What is done to the machine.
+/// A change of the machine.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Make a file say this, with the directories above it.
+    /// Write a file with this content; create its parent directories.
     Write {
         path: PathBuf,
         mode: u32,
         content: Vec<u8>,
-        /// Whether one that is there is the operator's, and stays.
+        /// True if an existing file belongs to the operator and is kept.
         keep: bool,
     },
-    /// Make several files that are the program's.
+    /// Write several files of the program.
     WriteAll {
         dir: PathBuf,
-        companions: Vec<Companion>,
+        shared_files: Vec<SharedFile>,
     },
     Remove(PathBuf),
-    /// Remove those of these that are there.
+    /// Remove several files, if they exist.
     RemoveAll {
         dir: PathBuf,
         paths: Vec<PathBuf>,
     },
-    /// With everything below.
+    /// Remove a directory and everything below.
     RemoveTree(PathBuf),
-    /// Remove a directory, unless something else is in it.
+    /// Remove a directory, if it is empty.
     RemoveEmpty(PathBuf),
-    /// Remove a user of the system's.
+    /// Remove a system user.
     RemoveUser(&'static str),
-    /// Have a GitHub runner run a script after each job.
+    /// Configure a GitHub runner to run a script after each job.
     Hook {
         runner: PathBuf,
         script: PathBuf,
     },
-    /// Have it no longer run it.
+    /// Configure a GitHub runner to stop running the script.
     Unhook {
         runner: PathBuf,
         script: PathBuf,
     },
-    /// Start the service, also if that of before runs, and wait until it says that it is ready.
+    /// Start or restart the service, and wait until it reports that it is ready.
     Start,
-    /// Run a program of the system's, which may be run again.
+    /// Run a system program, which may run repeatedly.
     Run {
         program: &'static str,
         args: Vec<OsString>,
     },
 }
 
-/// How a step is spoken of.
+/// Tense of a step's description.
 #[derive(Clone, Copy, Debug)]
 enum Tense {
     Infinitive,
     Past,
 }
 
-/// The status of userdel(8) where there is no such user.
+/// The exit status of userdel(8) if the user does not exist.
 const NO_SUCH_USER: i32 = 6;
 
 impl Step {
@@ -88,7 +88,7 @@ impl Step {
                 content,
                 keep,
             } => write(path, *mode, content, *keep),
-            Self::WriteAll { dir, companions } => all(companions, |it| {
+            Self::WriteAll { dir, shared_files } => all(shared_files, |it| {
                 write(&dir.join(&it.path), 0o644, &it.content, false)
             }),
             Self::Remove(path) => gone(fs::remove_file(path)),
@@ -106,15 +106,15 @@ impl Step {
             Self::Start => {
                 machine::announce_upgrade();
                 let args = ["restart".into(), UNIT.into()];
-                run("systemctl", &args, None).with_context(machine::last_words)
+                run("systemctl", &args, None).with_context(machine::journal_tail)
             }
             Self::Run { program, args } => run(program, args, None),
         }
     }
 
-    /// What it has done, as a sentence.
+    /// Describes the completed step.
     pub(super) fn done(&self) -> impl fmt::Display {
-        Said(self, Tense::Past)
+        Described(self, Tense::Past)
     }
 }
 
@@ -129,18 +129,18 @@ fn write(path: &Path, mode: u32, content: &[u8], keep: bool) -> anyhow::Result<O
     }
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|it| it.to_str()))
     else {
-        bail!("{} is no place for a file", path.display());
+        bail!("{} is not a valid path of a file", path.display());
     };
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)
         .create(dir)
-        .with_context(|| format!("cannot make {}", dir.display()))?;
+        .with_context(|| format!("cannot create the directory {}", dir.display()))?;
     replace(dir, name, Mode::from(mode), Durability::Disk, content)?;
     Ok(Outcome::Done)
 }
 
-/// Does something to each; done if anything was.
+/// Applies an operation to each item; `Done` if any of them changed something.
 fn all<T>(
     list: &[T],
     mut each: impl FnMut(&T) -> anyhow::Result<Outcome>,
@@ -162,33 +162,33 @@ fn gone(removed: io::Result<()>) -> anyhow::Result<Outcome> {
     }
 }
 
-/// `absent` is the exit code that says that there was nothing to do.
+/// Runs a program. `absent` is the exit code that means that there was nothing to do.
 fn run(program: &str, args: &[OsString], absent: Option<i32>) -> anyhow::Result<Outcome> {
     let output = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("{program} cannot be run"))?;
+        .with_context(|| format!("cannot run {program}"))?;
     if output.status.success() {
         return Ok(Outcome::Done);
     }
     if absent.is_some() && output.status.code() == absent {
         return Ok(Outcome::NotNeeded);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim().replace('\n', "; ");
-    bail!("{}: {said}", output.status)
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = stderr.trim().replace('\n', "; ");
+    bail!("{}: {stderr}", output.status)
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Said(self, Tense::Infinitive).fmt(f)
+        Described(self, Tense::Infinitive).fmt(f)
     }
 }
 
-struct Said<'a>(&'a Step, Tense);
+struct Described<'a>(&'a Step, Tense);
 
-impl fmt::Display for Said<'_> {
+impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(step, tense) = self;
         let verb = |infinitive, past| match tense {
@@ -197,16 +197,16 @@ impl fmt::Display for Said<'_> {
         };
         match step {
             Step::Write { path, .. } => write!(f, "{} {}", verb("write", "wrote"), path.display()),
-            Step::WriteAll { dir, companions } => write!(
+            Step::WriteAll { dir, shared_files } => write!(
                 f,
-                "{} {} pages of the manual and completions below {}",
+                "{} {} manual pages and completions below {}",
                 verb("write", "wrote"),
-                companions.len(),
+                shared_files.len(),
                 dir.display()
             ),
             Step::RemoveAll { dir, paths } => write!(
                 f,
-                "{} {} pages of the manual and completions below {}",
+                "{} {} manual pages and completions below {}",
                 verb("remove", "removed"),
                 paths.len(),
                 dir.display()
@@ -220,14 +220,14 @@ impl fmt::Display for Said<'_> {
             Step::Hook { runner, script } => write!(
                 f,
                 "{} the runner in {} to run {} after each job",
-                verb("tell", "told"),
+                verb("configure", "configured"),
                 runner.display(),
                 script.display()
             ),
             Step::Unhook { runner, script } => write!(
                 f,
-                "{} the runner in {} to run {} no longer",
-                verb("tell", "told"),
+                "{} the runner in {} to stop running {}",
+                verb("configure", "configured"),
                 runner.display(),
                 script.display()
             ),
@@ -243,7 +243,7 @@ impl fmt::Display for Said<'_> {
     }
 }
 
-/// Without the content: it may be megabytes.
+/// Omits the content, which can have megabytes.
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_operators_stays() {
+    fn an_existing_file_of_the_operator_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "theirs").unwrap();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_need_not_be_removed_and_what_is_not_empty_stays() {
+    fn removing_ignores_missing_files_and_keeps_nonempty_directories() {
         let dir = tempfile::tempdir().unwrap();
         let absent = dir.path().join("absent");
         for step in [
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_is_quoted() {
+    fn the_error_of_a_failed_program_is_quoted() {
         let step = Step::run("ls", ["--no-such-option"]);
         let error = step.perform().unwrap_err().to_string();
         assert!(error.contains("no-such-option"), "{error}");

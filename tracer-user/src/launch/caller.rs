@@ -1,7 +1,7 @@
-//! Who called sudo, and with which environment: `sudo gotrace run -- go build` has to build as that user, with that user's Go.
+//! The user who called sudo, and that user's environment: `sudo gotrace run -- go build` must build as that user, with that user's Go.
 //!
-//! sudo replaces PATH and drops most variables before gotrace sees them, but its own process still shows the environment it was
-//! called with. Nothing found here is trusted: it only goes to a child that runs as that user anyway.
+//! sudo replaces PATH and drops most variables before it starts gotrace, but sudo's own process still has its original environment. The
+//! result is not trusted: it is only passed to a child that runs as that user anyway.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
@@ -12,7 +12,7 @@ use tracer_core::event::Tgid;
 
 use crate::proc::{self, Env};
 
-/// Ids to become.
+/// User and group IDs of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub uid: u32,
@@ -25,24 +25,24 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub identity: Identity,
-    /// What the command gets.
+    /// The environment for the command.
     pub env: Vec<(OsString, OsString)>,
-    /// Whether `env` is the caller's own, or only what sudo left of it.
+    /// True if `env` is the caller's own environment; false if it is only the part that sudo kept.
     pub is_recovered: bool,
 }
 
-/// Why the caller of sudo cannot be told.
+/// The reason why the caller of sudo is unknown.
 #[derive(Debug, Error)]
 pub enum CallerError {
     #[error(
-        "SUDO_UID and SUDO_GID do not name the user who called sudo (with --as-root the command runs as root)"
+        "SUDO_UID and SUDO_GID do not contain the IDs of the user who called sudo (with --as-root the command runs as root)"
     )]
     Ids,
     #[error("cannot look up user {uid}, who called sudo (with --as-root the command runs as root)")]
     Lookup { uid: u32, source: io::Error },
 }
 
-/// Finds the caller, if this process is root by sudo and the caller is not root too.
+/// Returns the caller, if this process is root by sudo and the caller is not root too.
 pub fn of_sudo() -> Result<Option<Caller>, CallerError> {
     let Some(uid) = std::env::var_os("SUDO_UID") else {
         return Ok(None);
@@ -89,11 +89,11 @@ impl Caller {
             .map(|(_, value)| value.as_os_str())
     }
 
-    /// Runs `f` with this user's rights to files, so that what it makes belongs to the caller and nothing is overwritten that
-    /// the caller could not overwrite. For the calling thread only.
+    /// Runs `f` with this user's file permissions. New files belong to the caller, and the caller's permissions limit which files can be
+    /// overwritten. Affects only the calling thread.
     pub fn with_rights<T>(&self, f: impl FnOnce() -> T) -> T {
         let set = |uid: u32, gid: u32| {
-            // SAFETY: takes an integer and cannot fail in a way that matters to memory.
+            // SAFETY: takes an integer, and has no failure that affects memory.
             unsafe { libc::setfsgid(gid) };
             // SAFETY: as above.
             unsafe { libc::setfsuid(uid) };
@@ -108,13 +108,13 @@ impl Caller {
     }
 }
 
-/// Variables that sudo sets in what it runs, beside `SUDO_*`.
+/// Variables that sudo sets in the environment of its command, in addition to `SUDO_*`.
 const SET_BY_SUDO: [&str; 8] = [
     "PATH", "HOME", "USER", "LOGNAME", "USERNAME", "SHELL", "MAIL", "TERM",
 ];
 
-/// The caller's environment, and on top of it what was set on purpose on the way to us: on sudo's command line
-/// (`sudo GOFLAGS=-x gotrace ...`) or by a script that sudo runs. What only sudo's policy set is left out.
+/// The caller's environment, overridden by variables that were set deliberately: on sudo's command line (`sudo GOFLAGS=-x gotrace ...`)
+/// or by a script that sudo runs. Variables that only sudo's policy set are left out.
 fn restore(called_with: Env, sudo_gave: &Env, own: Env, is_recovered: bool) -> Env {
     let mut env = called_with;
     for (name, value) in own {
@@ -134,7 +134,7 @@ fn restore(called_with: Env, sudo_gave: &Env, own: Env, is_recovered: bool) -> E
     env
 }
 
-/// The environment sudo was called with, and the one it gave to the process it started.
+/// The environment of sudo's own process, and the environment of the process that sudo started.
 fn around_sudo() -> Option<(Env, Env)> {
     let mut child = Tgid(std::process::id());
     for tgid in proc::ancestors(child).skip(1) {
@@ -180,13 +180,13 @@ impl User {
         }
     }
 
-    /// All groups of the user, `gid` among them.
+    /// All groups of the user, including `gid`.
     fn groups(&self, gid: u32) -> Vec<u32> {
         let mut groups = vec![0; 64];
         loop {
             let room = i32::try_from(groups.len()).unwrap_or(i32::MAX);
             let mut n = room;
-            // SAFETY: a NUL-terminated name, and `n` places to write to.
+            // SAFETY: a NUL-terminated name, and space for `n` groups.
             let fits = unsafe {
                 libc::getgrouplist(self.name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut n)
             };
@@ -194,16 +194,16 @@ impl User {
                 groups.truncate(usize::try_from(n).unwrap_or(0));
                 return groups;
             }
-            // Twice as many, in case a libc does not say how many there are. Linux allows 65536.
-            let wanted = usize::try_from(n.max(room.saturating_mul(2))).unwrap_or(0);
-            if wanted > 1 << 17 {
+            // Double the space, in case a libc does not return the number of groups. Linux allows 65536.
+            let required = usize::try_from(n.max(room.saturating_mul(2))).unwrap_or(0);
+            if required > 1 << 17 {
                 return vec![gid];
             }
-            groups.resize(wanted, 0);
+            groups.resize(required, 0);
         }
     }
 
-    /// Sets what sudo had set for root.
+    /// Sets the variables that sudo had set for root.
     fn set(self, env: &mut Env) {
         let name = OsString::from_vec(self.name.into_bytes());
         let variables = [
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sudo_replaced_comes_back_and_what_it_added_goes() {
+    fn variables_that_sudo_replaced_are_restored_and_added_ones_removed() {
         check(
             "PATH=/usr/local/go/bin:/bin HOME=/home/ann GOFLAGS=-v",
             "PATH=/bin HOME=/root SUDO_UID=1000 TERM=xterm",
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_on_sudos_command_line_counts() {
+    fn variables_on_sudos_command_line_are_kept() {
         check(
             "PATH=/go GOFLAGS=-v",
             "PATH=/bin GOFLAGS=-x CGO_ENABLED=0",
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_script_under_sudo_changed_counts() {
+    fn variables_that_a_script_under_sudo_changed_are_kept() {
         check(
             "PATH=/home/ann/bin",
             "PATH=/bin",
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_callers_own_environment_ours_is_used_but_for_sudos_variables() {
+    fn without_the_callers_environment_ours_is_used_without_sudo_variables() {
         let env = restore(
             Env::new(),
             &Env::new(),

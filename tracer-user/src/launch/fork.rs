@@ -1,7 +1,7 @@
-//! fork and exec with a gate between them. The only place that forks.
+//! fork and exec with a gate between them. Only this module forks.
 //!
-//! `std::process::Command` cannot do it: its `spawn` returns only after the exec, and it resets the signal mask of the child.
-//! The child allocates nothing and takes no lock, so it would be right even after a thread had been started; it is called before.
+//! `std::process::Command` is unsuitable: its `spawn` returns only after the exec, and it resets the signal mask of the child. The child
+//! allocates nothing and takes no lock, so forking would be correct even with several threads. It is called before any is started.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -15,24 +15,24 @@ use rustix::process::Pid;
 use super::caller::Identity;
 use super::inherited;
 
-/// What the child becomes.
+/// The command that the child executes.
 #[derive(Debug)]
 pub(super) struct Image {
-    /// Paths to try in turn.
+    /// Paths to try in order.
     pub(super) candidates: Vec<CString>,
     pub(super) argv: Vec<CString>,
     pub(super) env: Vec<CString>,
-    /// Whom to become before; `None`: stay who we are.
+    /// Identity to change to before the exec; `None` keeps the current one.
     pub(super) identity: Option<Identity>,
 }
 
-/// A child that waits.
+/// A waiting child.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) pid: Pid,
-    /// Writing [`GO`] lets it go; closing it ends it.
+    /// Writing [`GO`] releases the child; closing the pipe ends it.
     pub(super) gate: OwnedFd,
-    /// Reads as [`FAILURE_LEN`] bytes if it could not become its command, as empty if it could.
+    /// Contains [`FAILURE_LEN`] bytes if the child could not execute its command; empty on success.
     pub(super) verdict: File,
 }
 
@@ -40,11 +40,11 @@ pub(super) struct Child {
 pub(super) const GO: u8 = b'g';
 /// Stage and errno.
 pub(super) const FAILURE_LEN: usize = 5;
-/// Exit code of a child whose gate was closed: nobody sees it but the one who closed it.
+/// Exit code of a child whose gate was closed; only the process that closed it sees the code.
 const GIVEN_UP: libc::c_int = 125;
 const SHELL: &CStr = c"/bin/sh";
 
-/// Where the child failed.
+/// The stage at which the child failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Exec,
@@ -53,7 +53,7 @@ pub(super) enum Stage {
     Uid,
 }
 
-/// What the child wrote when it failed.
+/// Parses the message of a failed child.
 pub(super) fn failure(bytes: [u8; FAILURE_LEN]) -> (Stage, i32) {
     let [stage, errno @ ..] = bytes;
     let stage = match stage {
@@ -70,7 +70,7 @@ pub(super) fn hold(image: &Image) -> io::Result<Child> {
     let (gate_out, gate) = pipe_with(PipeFlags::CLOEXEC)?;
     let (verdict, verdict_in) = pipe_with(PipeFlags::CLOEXEC)?;
     let argv = pointers(&image.argv);
-    // For a file the kernel cannot execute (ENOEXEC) execvp takes the shell: `sh PATH ARGS...`.
+    // For a file that the kernel cannot execute (ENOEXEC), execvp runs the shell: `sh PATH ARGS...`.
     let mut shell_argv = vec![SHELL.as_ptr(), ptr::null()];
     shell_argv.extend(argv.iter().skip(1));
     let mut prepared = Prepared {
@@ -114,7 +114,7 @@ fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
         .collect()
 }
 
-/// All that the child needs, made before the fork. The pointers lead into an [`Image`] that outlives it.
+/// All data for the child, prepared before the fork. The pointers refer to an [`Image`] that outlives it.
 struct Prepared<'a> {
     gate: i32,
     gate_in: i32,
@@ -122,21 +122,21 @@ struct Prepared<'a> {
     sigpipe: libc::sighandler_t,
     candidates: Vec<*const libc::c_char>,
     argv: Vec<*const libc::c_char>,
-    /// With an empty second place for the path of the script.
+    /// The second element is reserved for the path of the script.
     shell_argv: Vec<*const libc::c_char>,
     env: Vec<*const libc::c_char>,
     identity: Option<&'a Identity>,
 }
 
 impl Prepared<'_> {
-    /// Waits at the gate, then becomes the command or reports why not.
+    /// Waits at the gate, then executes the command, or reports the failure.
     ///
     /// # Safety
     ///
-    /// To be called in a fresh child only.
+    /// Must only be called in a new child.
     unsafe fn become_command(&mut self) -> ! {
-        // SAFETY: a descriptor of this process that nothing uses afterwards. While the child held it, it would never see the end
-        // of its gate.
+        // SAFETY: a descriptor of this process that nothing uses afterwards. If the child kept it, it would never see the end of its
+        // gate.
         unsafe { libc::close(self.gate_in) };
         if !self.wait() {
             // SAFETY: _exit runs no destructor and no exit handler of the parent's image.
@@ -151,7 +151,7 @@ impl Prepared<'_> {
         self.fail(b'x', errno);
     }
 
-    /// Whether the gate opened.
+    /// True if the gate was opened.
     fn wait(&self) -> bool {
         let mut byte = 0_u8;
         loop {
@@ -167,12 +167,12 @@ impl Prepared<'_> {
         let Some(Identity { uid, gid, groups }) = self.identity else {
             return Ok(());
         };
-        // The order matters: after setuid the other two are no longer allowed.
+        // The order matters: after setuid, the other two calls are not permitted.
         // SAFETY: pointer and length describe one slice of `gid_t`.
         if unsafe { libc::setgroups(groups.len(), groups.as_ptr()) } != 0 {
             return Err((b'g', errno()));
         }
-        // SAFETY: plain integers. There is one thread, so libc has no other to tell.
+        // SAFETY: plain integers. There is one thread, so libc has no other thread to update.
         if unsafe { libc::setresgid(*gid, *gid, *gid) } != 0 {
             return Err((b'i', errno()));
         }
@@ -191,7 +191,7 @@ impl Prepared<'_> {
             unsafe { libc::execve(path, self.argv.as_ptr(), self.env.as_ptr()) };
             match errno() {
                 libc::ENOENT | libc::ENOTDIR => {}
-                // Another directory may hold one that can be executed.
+                // Another directory may contain an executable file.
                 libc::EACCES => verdict = libc::EACCES,
                 libc::ENOEXEC => {
                     if let Some(script) = self.shell_argv.get_mut(1) {

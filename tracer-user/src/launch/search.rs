@@ -1,12 +1,12 @@
-//! Where a command may be, by the rules of execvp(3). Looks at no file: the child tries the places with the rights it will have.
+//! Candidate paths of a command, by the rules of execvp(3). Reads no file: the child tries the paths with its own permissions.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// What execvp searches when there is no `PATH`.
+/// The search path of execvp without `PATH`.
 const DEFAULT: &str = "/bin:/usr/bin";
 
-/// Paths to try in turn. A name with a slash is a path itself; an empty name is nowhere.
+/// Paths to try in order. A name with a slash is itself a path; an empty name is not found.
 pub(super) fn candidates(name: &OsStr, path: Option<&OsStr>) -> Vec<OsString> {
     if name.is_empty() || name.as_bytes().contains(&b'/') {
         return vec![name.to_owned()];
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_path_the_standard_places_are_searched() {
+    fn without_a_path_the_standard_directories_are_searched() {
         check("go", None, &["/bin/go", "/usr/bin/go"]);
     }
 

@@ -1,7 +1,7 @@
-//! Signals as something to poll for, with who sent them: what was sent to gotrace alone is meant for the command.
+//! Signals as a pollable descriptor, with their senders: a signal that was sent to gotrace alone is meant for the command.
 //!
-//! The terminal sends ^C to the whole foreground group, hence to the command too; passing that on would make two of one.
-//! Only the siginfo tells the difference, so this is a signalfd and no handler.
+//! The terminal sends ^C to the whole foreground group, including the command. Forwarding it would send it twice. Only the siginfo
+//! distinguishes the two cases, so this module uses a signalfd and no handler.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-/// Signals that end a program or have a meaning it chose, and the suspend key. That one stops the command, and only then, because
-/// it stopped, us: a shell that saw us stop first would have the terminal while the command may still take a key from it.
+/// Signals that end a program or have a program-defined meaning, and the suspend key. gotrace stops only after the command has stopped.
+/// Otherwise a shell would take the terminal back while the command may still read a key from it.
 const TAKEN: [i32; 8] = [
     libc::SIGTSTP,
     libc::SIGHUP,
@@ -22,7 +22,7 @@ const TAKEN: [i32; 8] = [
     libc::SIGCHLD,
 ];
 
-/// Having one means that those signals wait to be read instead of having their effect. Dropping it undoes that.
+/// A value proves that those signals wait to be read instead of having their effect. Dropping it undoes this.
 #[derive(Debug)]
 pub struct Signals {
     file: File,
@@ -34,14 +34,14 @@ pub struct Signals {
 pub enum Received {
     /// A child ended, stopped or continued.
     Child,
-    /// A process sent this to us.
+    /// A process sent this signal to gotrace.
     FromProcess { number: i32, sender: u32 },
-    /// The kernel sent this: a key was pressed or the terminal went away, and the whole group was told.
+    /// The kernel sent this signal to the whole group: a key was pressed or the terminal disappeared.
     FromKernel { number: i32 },
 }
 
 impl Signals {
-    /// Takes the signals, for this thread and those it will start.
+    /// Takes the signals, for this thread and the threads that it starts.
     pub fn take() -> io::Result<Self> {
         let mut taken = empty_set();
         for number in TAKEN {
@@ -56,7 +56,7 @@ impl Signals {
         if masked != 0 {
             return Err(io::Error::from_raw_os_error(masked));
         }
-        // A caller that ignores SIGCHLD would have the kernel reap our child, status and all.
+        // If the parent ignored SIGCHLD, the kernel would reap our child and discard its status.
         // SAFETY: restores the default; no handler is installed.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         // SAFETY: a valid set; -1 asks for a new descriptor.
@@ -65,7 +65,7 @@ impl Signals {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is new and nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self {
             file: File::from(fd),
@@ -73,7 +73,7 @@ impl Signals {
         })
     }
 
-    /// The next signal that has arrived, if any.
+    /// Returns the next pending signal, if any.
     pub fn read(&mut self) -> io::Result<Option<Received>> {
         let mut bytes = [0; size_of::<libc::signalfd_siginfo>()];
         match self.file.read_exact(&mut bytes) {
@@ -81,7 +81,7 @@ impl Signals {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
         }
-        // SAFETY: as many bytes as the struct has, and any bits are a valid value of its integers.
+        // SAFETY: the array has the size of the struct, and any bits are a valid value of its integers.
         let info: libc::signalfd_siginfo = unsafe { std::mem::transmute(bytes) };
         let number = i32::try_from(info.ssi_signo).unwrap_or(0);
         let sender = info.ssi_pid;
@@ -94,9 +94,9 @@ impl Signals {
     }
 }
 
-/// Stops this process by a signal that stops, also if it is taken. Returns when it is continued.
+/// Stops this process by a stop signal, even if the signal is taken. Returns when the process is continued.
 pub fn stop(signal: Signal) {
-    // First sent, then let through: if it waits already, it still comes once.
+    // Send first, then unblock: if the signal is already pending, it is still delivered once.
     let _not_stopped = kill_process(getpid(), signal);
     let mut this = empty_set();
     // SAFETY: a valid set and a valid signal number.
@@ -116,7 +116,7 @@ impl AsFd for Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        // What nobody read was meant for the time of the command and would end us now.
+        // Unread signals were meant for the time of the command, and would end gotrace now.
         while let Ok(Some(_)) = self.read() {}
         // SAFETY: the set was filled by pthread_sigmask; a null old set is allowed.
         unsafe {

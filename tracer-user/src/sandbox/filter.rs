@@ -1,7 +1,7 @@
-//! The system calls that are left: a list of what is allowed, by its arguments where these matter. Anything else ends the process.
+//! The allowed system calls, by arguments where these matter. Any other call ends the process.
 //!
-//! No call on the list takes a path or an address, makes a descriptor, a thread or a process, maps a file, or makes memory
-//! executable. `stat` and its kin are not on it either: what is to be known of the file is given beforehand.
+//! No call on the list takes a path or an address, creates a descriptor, a thread or a process, maps a file, or makes memory
+//! executable. `stat` and similar calls are not on it either: the parent passes the required attributes of the file.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use seccompiler::{
     SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-/// Calls of the allocator, of locks, of the end of a process and of a panic.
+/// Calls of the allocator, of locks, of process exit and of a panic.
 const HARMLESS: [libc::c_long; 19] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -33,7 +33,7 @@ const HARMLESS: [libc::c_long; 19] = [
     libc::SYS_sigaltstack,
 ];
 
-/// From now on, for good.
+/// Applies the filter permanently.
 pub(super) fn apply() -> Result<(), Error> {
     seccompiler::apply_filter(&program()?)
 }

@@ -1,7 +1,7 @@
-//! What can still be done behind the walls: each attempt in a process of its own, which ends as it must.
+//! Tests the sandbox: each attempt runs in a process of its own, which must end as expected.
 //!
-//! Such a process is this test program, started once more: a constructor sees by its arguments what it is for, before the test
-//! harness begins and starts threads. So is the child that reads outputs, for the tests of its parent.
+//! Such a process is this test program, started again. A constructor recognises its arguments before the test harness starts threads. The
+//! tests of the parent start the child that reads outputs in the same way.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use crate::inspect::child::{self, Task};
 
 const ATTEMPT: &str = "attempt";
 const MEMORY: u64 = 256 << 20;
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -25,7 +25,7 @@ extern "C" fn perhaps_be_a_child() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let code = match args.as_slice() {
         [child::WORD, size] => {
-            crate::inspect::mischief(size);
+            crate::inspect::misbehave(size);
             child::run(&Task::Identity, size.parse().unwrap()).into()
         }
         [child::WORD, size, sha256] => {
@@ -35,7 +35,7 @@ extern "C" fn perhaps_be_a_child() {
         [ATTEMPT, name] => attempt(name),
         _ => return,
     };
-    // SAFETY: takes a number. Nothing is to be flushed or dropped: what was said was written at once.
+    // SAFETY: takes a number. Nothing needs to be flushed or dropped, because all output was written at once.
     unsafe { libc::_exit(code) };
 }
 
@@ -47,7 +47,7 @@ const BOUNDS: Bounds = Bounds {
 
 type Attempt = (&'static str, fn() -> i64);
 
-/// What is tried behind all walls.
+/// Actions that are attempted inside the sandbox.
 const ATTEMPTS: [Attempt; 31] = [
     ("open a file", || {
         call(
@@ -55,7 +55,7 @@ const ATTEMPTS: [Attempt; 31] = [
             [libc::AT_FDCWD.into(), text(c"/etc/passwd"), 0],
         )
     }),
-    ("look at a path", || {
+    ("read the attributes of a path", || {
         let mut stat = [0_u8; 512];
         let stat = stat.as_mut_ptr() as i64;
         call(
@@ -94,7 +94,7 @@ const ATTEMPTS: [Attempt; 31] = [
     ("end its parent", || {
         call(libc::SYS_kill, [parent(), libc::SIGTERM.into()])
     }),
-    ("end itself by another number", || {
+    ("send a signal to another thread", || {
         call(libc::SYS_tgkill, [parent(), parent(), libc::SIGABRT.into()])
     }),
     ("execute a program", || {
@@ -109,7 +109,7 @@ const ATTEMPTS: [Attempt; 31] = [
     ("fork", || {
         call(libc::SYS_clone, [libc::SIGCHLD.into(), 0, 0, 0, 0])
     }),
-    ("fork in the new way", || call(libc::SYS_clone3, [0, 0])),
+    ("fork by clone3", || call(libc::SYS_clone3, [0, 0])),
     ("start a thread", || {
         i64::from(std::thread::Builder::new().spawn(|| {}).is_err())
     }),
@@ -119,7 +119,7 @@ const ATTEMPTS: [Attempt; 31] = [
     ("write to its file", || {
         call(libc::SYS_pwrite64, [0, text(c"x"), 1, 0])
     }),
-    ("cut its file", || call(libc::SYS_ftruncate, [0, 0])),
+    ("truncate its file", || call(libc::SYS_ftruncate, [0, 0])),
     ("read its answer", || {
         call(libc::SYS_pread64, [1, text(c"x"), 1, 0])
     }),
@@ -135,21 +135,21 @@ const ATTEMPTS: [Attempt; 31] = [
     ("raise its limits", || {
         call(libc::SYS_prlimit64, [0, 9, 0, 0])
     }),
-    ("be somebody else", || call(libc::SYS_setuid, [0])),
-    ("have other namespaces", || {
+    ("change its user", || call(libc::SYS_setuid, [0])),
+    ("create namespaces", || {
         call(libc::SYS_unshare, [libc::CLONE_NEWUSER.into()])
     }),
     ("load a kernel program", || call(libc::SYS_bpf, [0, 0, 0])),
-    ("call through a ring", || {
+    ("create an io_uring", || {
         call(libc::SYS_io_uring_setup, [1, 0])
     }),
     ("use keys", || call(libc::SYS_keyctl, [0, 0, 0])),
-    ("call what no kernel has", || call(100_000, [])),
+    ("make an undefined call", || call(100_000, [])),
 ];
 
 fn call<const N: usize>(number: libc::c_long, args: [i64; N]) -> i64 {
     let at = |n: usize| args.get(n).copied().unwrap_or(0);
-    // SAFETY: none of the calls that are tried may touch memory that is not made for it, if it is ever allowed.
+    // SAFETY: none of the attempted calls would access invalid memory, even if the kernel allowed it.
     unsafe { libc::syscall(number, at(0), at(1), at(2), at(3), at(4), at(5)) }
 }
 
@@ -168,7 +168,7 @@ fn map(protection: i32, flags: i32) -> i64 {
     )
 }
 
-/// In the process that tries. What it returns is its exit code, if it comes so far.
+/// Runs in the attempting process. Returns its exit code, if the process survives.
 fn attempt(name: &str) -> i32 {
     let refused = |errno: Errno| errno.raw_os_error();
     let tried = ATTEMPTS.iter().find(|(it, _)| *it == name);
@@ -204,17 +204,17 @@ fn attempt(name: &str) -> i32 {
         }
         ("Landlock alone", None) => {
             set_no_new_privs(true).unwrap();
-            let landlock = lock_land().unwrap();
+            let landlock = apply_landlock().unwrap();
             let opened = rustix::fs::open("/etc/passwd", rustix::fs::OFlags::RDONLY, 0.into());
             match (landlock, opened) {
-                // A kernel without it: the others stand for themselves.
+                // A kernel without Landlock: the other restrictions are tested by themselves.
                 (0, Ok(_)) => Errno::ACCESS.raw_os_error(),
                 (_, opened) => opened.map_or_else(refused, |_| 0),
             }
         }
         ("capabilities alone", None) => {
             drop_capabilities().unwrap();
-            // Whoever this is, these need one.
+            // For every user, these calls need a capability.
             let hostname = rustix::system::sethostname(b"x").map_or_else(refused, |()| 0);
             let root = rustix::fs::CWD;
             let device = rustix::fs::mknodat(
@@ -250,15 +250,15 @@ fn attempt(name: &str) -> i32 {
     }
 }
 
-/// The parent ends as soon as its child is behind the walls, and tells its number.
+/// The parent ends as soon as its child is inside the sandbox, and prints the child's process ID.
 fn outlive() -> i32 {
-    // SAFETY: this process has one thread, so its child may do what it may.
+    // SAFETY: this process has one thread, so its child may call any function.
     let pid = unsafe { libc::fork() };
     if pid != 0 {
         rustix::io::write(rustix::stdio::stdout(), format!("{pid} ").as_bytes()).unwrap();
         let mut byte = [0; 1];
-        // The test closes it when the child has come so far.
-        let _told = std::io::stdin().read(&mut byte);
+        // The test closes stdin when the child is inside the sandbox.
+        let _closed = std::io::stdin().read(&mut byte);
         return 0;
     }
     let bounds = Bounds {
@@ -266,7 +266,7 @@ fn outlive() -> i32 {
         ..BOUNDS
     };
     enter(bounds).unwrap();
-    let _told = rustix::io::write(rustix::stdio::stdout(), b"in");
+    let _written = rustix::io::write(rustix::stdio::stdout(), b"in");
     loop {
         std::hint::spin_loop();
     }
@@ -276,7 +276,7 @@ fn start(name: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .arg0("gotrace")
         .args([ATTEMPT, name])
-        // As for a real child: a backtrace would want to open files.
+        // As for a real child: a backtrace would open files.
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -285,18 +285,18 @@ fn start(name: &str) -> Child {
         .unwrap()
 }
 
-/// How the attempt ended, and what it said.
+/// The exit status and the output of the attempt.
 fn try_to(name: &str) -> (ExitStatus, String) {
     let output = start(name).wait_with_output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    (output.status, said)
+    let output_text = String::from_utf8(output.stdout).unwrap();
+    (output.status, output_text)
 }
 
 #[test]
-fn whatever_else_is_tried_ends_the_process() {
+fn every_forbidden_action_ends_the_process() {
     for (name, _) in ATTEMPTS {
-        let (status, said) = try_to(name);
-        assert_eq!(said, "in", "{name}: it was behind the walls");
+        let (status, printed) = try_to(name);
+        assert_eq!(printed, "in", "{name}: it was inside the sandbox");
         assert_eq!(status.signal(), Some(libc::SIGSYS), "{name}: {status}");
     }
 }
@@ -315,7 +315,7 @@ fn an_honest_reader_reads_its_file_and_answers() {
 }
 
 #[test]
-fn memory_and_time_end() {
+fn memory_and_cpu_time_are_limited() {
     assert_eq!(
         try_to("take too much memory").0.signal(),
         Some(libc::SIGABRT)
@@ -325,14 +325,14 @@ fn memory_and_time_end() {
 }
 
 #[test]
-fn each_wall_stands_without_the_filter() {
+fn each_restriction_holds_without_the_filter() {
     let (status, _) = try_to("Landlock alone");
     assert_eq!(status.code(), Some(libc::EACCES));
     let (status, _) = try_to("limits alone");
     assert_eq!(status.code(), Some(libc::EMFILE));
     let (status, left) = try_to("capabilities alone");
     assert_eq!(status.code(), Some(0));
-    // Who is not root has a bounding set that is of no use.
+    // Without root, the bounding set is irrelevant.
     if rustix::process::geteuid().is_root() {
         assert_eq!(left, "");
     }
@@ -341,15 +341,15 @@ fn each_wall_stands_without_the_filter() {
 #[test]
 fn it_does_not_outlive_its_parent() {
     let mut parent = start("outlive its parent");
-    let mut said = String::new();
+    let mut printed = String::new();
     let mut pipe = parent.stdout.take().unwrap();
-    while !said.ends_with("in") {
+    while !printed.ends_with("in") {
         let mut byte = [0];
-        assert_eq!(pipe.read(&mut byte).unwrap(), 1, "{said:?}");
-        said.push(char::from(byte[0]));
+        assert_eq!(pipe.read(&mut byte).unwrap(), 1, "{printed:?}");
+        printed.push(char::from(byte[0]));
     }
-    let pid = said.trim_end_matches(" in");
-    // Lets the parent end.
+    let pid = printed.trim_end_matches(" in");
+    // Let the parent end.
     drop(parent.stdin.take());
     assert!(parent.wait().unwrap().success());
     let since = Instant::now();
@@ -358,7 +358,7 @@ fn it_does_not_outlive_its_parent() {
             .is_ok_and(|it| !it.rsplit(')').next().is_some_and(|it| it.starts_with(" Z")))
     };
     while is_there() {
-        assert!(since.elapsed() < PATIENCE, "{pid} lives");
+        assert!(since.elapsed() < TIMEOUT, "{pid} still runs");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

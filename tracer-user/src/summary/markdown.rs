@@ -1,26 +1,26 @@
-//! Builds as Markdown for a page that others read (GitHub's, of a job).
+//! Builds as Markdown, for a page with other readers (GitHub's page of a job).
 //!
-//! Whatever a build chose to say stands in code, with every character that means something to Markdown or to HTML made one that does
-//! not: it makes no link, no image and no mention, ends no cell, and turns no text around. Asks nobody anything.
+//! Text from a build is rendered as code, and every character with a meaning in Markdown or HTML is escaped. Such text creates no link,
+//! image or mention, ends no table cell, and does not change the direction of text. This module sends no requests.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use tracer_core::model::{FailureClass, State};
 
-use super::{Built, Target};
+use super::{ListedBuild, Target};
 use crate::render::style::escape;
 use crate::render::units;
 
-/// Rows at most: the page of a job takes a megabyte, and no reader that many.
+/// Maximum number of rows: GitHub accepts a megabyte per job, and no reader needs that many rows.
 const ROWS: usize = 50;
-/// Of a name that a build chose.
+/// Maximum number of characters of a name from a build.
 const CHARACTERS: usize = 120;
-/// Outputs of one build.
+/// Maximum number of outputs of one build.
 const TARGETS: usize = 3;
 
-/// Writes nothing for no builds.
-pub fn write(builds: &[Built], out: &mut dyn Write) -> io::Result<()> {
+/// Writes the table; writes nothing without builds.
+pub fn write(builds: &[ListedBuild], out: &mut dyn Write) -> io::Result<()> {
     if builds.is_empty() {
         return Ok(());
     }
@@ -50,14 +50,14 @@ pub fn write(builds: &[Built], out: &mut dyn Write) -> io::Result<()> {
     }
     if builds.iter().any(|it| it.anomalies > 0) {
         out.write_all(
-            b"\n\\* not all of it was seen; `gotrace show ID` on the runner says what\n",
+            b"\n\\* the trace of this build is incomplete; `gotrace show ID` on the runner prints the reasons\n",
         )?;
     }
     writeln!(out)
 }
 
-fn row(build: &Built, out: &mut dyn Write) -> io::Result<()> {
-    // Of an agent of another version there may be words that are not known here.
+fn row(build: &ListedBuild, out: &mut dyn Write) -> io::Result<()> {
+    // An agent of another version may send unknown values.
     let state = State::ALL.into_iter().find(|it| it.name() == build.state);
     let state = state.unwrap_or(State::Unknown);
     let mark = if state == State::Failed { "**" } else { "" };
@@ -81,7 +81,7 @@ fn row(build: &Built, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn took(build: &Built) -> Option<u64> {
+fn took(build: &ListedBuild) -> Option<u64> {
     build.ended_ns.map(|it| it.saturating_sub(build.started_ns))
 }
 
@@ -101,17 +101,17 @@ fn outputs(targets: &[Target]) -> String {
     shown.join(", ")
 }
 
-/// Text that means nothing but itself, cut where it is too long.
+/// Renders text literally; truncates it if it is too long.
 fn code(text: &str) -> String {
     let is_cut = text.chars().nth(CHARACTERS).is_some();
     let text: String = text.chars().take(CHARACTERS).collect();
     let mut code = "<code>".to_owned();
     for character in escape(&text).chars() {
-        // Every mark of ASCII has a number in HTML, and no meaning in Markdown then.
+        // A numeric character reference of HTML has no meaning in Markdown.
         if character.is_ascii_punctuation() && !"/-=,".contains(character) {
             // Writing to a string cannot fail.
             let _ = write!(code, "&#{};", u32::from(character));
-            // GitHub makes links of what looks like an address of mail only after that.
+            // GitHub also turns text like a mail address into a link; this comment prevents it.
             if character == '@' {
                 code.push_str("<!-- -->");
             }
@@ -129,14 +129,14 @@ mod tests {
 
     use super::*;
 
-    fn check(builds: &[Built], expect: &Expect) {
+    fn check(builds: &[ListedBuild], expect: &Expect) {
         let mut out = Vec::new();
         write(builds, &mut out).unwrap();
         expect.assert_eq(&String::from_utf8(out).unwrap());
     }
 
-    fn built() -> Built {
-        Built {
+    fn built() -> ListedBuild {
+        ListedBuild {
             state: "succeeded".to_owned(),
             command_line: Some("go build -o api ./cmd/api".to_owned()),
             go_version: Some("go1.27.3".to_owned()),
@@ -148,20 +148,20 @@ mod tests {
                 path: Some("/src/api".to_owned()),
                 size: Some(9_500_000),
             }],
-            ..Built::default()
+            ..ListedBuild::default()
         }
     }
 
     #[test]
-    fn a_row_says_what_was_built_and_how_it_went() {
-        let failed = Built {
+    fn a_row_contains_command_state_and_outputs() {
+        let failed = ListedBuild {
             state: "failed".to_owned(),
             failure: Some("compile".to_owned()),
             anomalies: 2,
             targets: Vec::new(),
             ..built()
         };
-        let running = Built {
+        let running = ListedBuild {
             state: "running".to_owned(),
             command_line: None,
             ended_ns: None,
@@ -181,7 +181,7 @@ mod tests {
                 | <code>go build -o api &#46;/cmd/api</code> | **failed** \* | compile | 4.2 s | 12 | 340 |  | <code>go1&#46;27&#46;3</code> |
                 | <code>go</code> | running |  |  | 12 | 340 | <code>api</code> 9.50 MB |  |
 
-                \* not all of it was seen; `gotrace show ID` on the runner says what
+                \* the trace of this build is incomplete; `gotrace show ID` on the runner prints the reasons
 
             "#]],
         );
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_name_is_nothing_but_text() {
+    fn a_hostile_name_is_rendered_as_text() {
         let name = "a|b`c`<img src=x onerror=1>[x](http://evil.example)@all\n\u{202e}\u{1b}[2J__\\";
         let code = code(name);
         for mark in [
@@ -203,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn a_job_of_a_thousand_builds_has_a_page_of_bounded_length() {
+    fn the_page_of_a_thousand_builds_has_a_bounded_length() {
         let mut out = Vec::new();
         let name = "|".repeat(5000);
         let target = Target {
             path: Some(name.clone()),
             size: None,
         };
-        let build = Built {
+        let build = ListedBuild {
             command_line: Some(name),
             targets: vec![target; 100],
             ..built()

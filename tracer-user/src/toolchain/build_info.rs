@@ -1,6 +1,6 @@
-//! Which tool a file is, by its `.go.buildinfo`: the Go version, and the `path` line of the module information.
+//! Identifies a tool by its `.go.buildinfo`: the Go version, and the `path` line of the module information.
 //!
-//! Format of Go 1.18 and later, in which both strings stand in the section itself.
+//! Supports the format of Go 1.18 and later, in which the section itself contains both strings.
 
 use std::fs::File;
 
@@ -9,7 +9,7 @@ use tracer_core::golang::build_info;
 
 use super::elf::{Elf, Range};
 
-/// Bytes of the section that are read; the tools' own have less than one KiB.
+/// Maximum number of bytes to read from the section; the tools' own sections have less than one KiB.
 const LEN_MAX: u64 = 64 << 10;
 
 /// A tool of a Go toolchain.
@@ -20,15 +20,15 @@ pub struct ToolIdentity {
     pub version: String,
 }
 
-/// Says which tool of a Go toolchain a file is; nothing if it is none.
+/// Returns the tool of a Go toolchain that a file is, if it is one.
 pub fn identify(file: &File) -> Option<ToolIdentity> {
     parse(&section(file)?)
 }
 
-/// Says what the main package of a program is, and its module. Whoever builds can write anything there.
+/// Returns the main package of a program, and its module. Any builder can write anything there.
 pub fn main_package(file: &File) -> Option<MainPackage> {
     let section = section(file)?;
-    build_info::main_package(told(&section)?.text)
+    build_info::main_package(build_info_of(&section)?.text)
 }
 
 fn section(file: &File) -> Option<Vec<u8>> {
@@ -43,16 +43,16 @@ fn section(file: &File) -> Option<Vec<u8>> {
     )
 }
 
-/// What stands in the section.
-struct Told<'a> {
+/// The content of the section.
+struct BuildInfo<'a> {
     version: &'a [u8],
-    /// Lines of words between tabs.
+    /// Lines with tab-separated fields.
     text: &'a [u8],
 }
 
-fn told(section: &[u8]) -> Option<Told<'_>> {
+fn build_info_of(section: &[u8]) -> Option<BuildInfo<'_>> {
     const MAGIC: &[u8] = b"\xff Go buildinf:";
-    /// Flag of the form that this reads.
+    /// Flag of the supported form.
     const INLINE: u8 = 2;
     if !section.starts_with(MAGIC) || section.get(15)? & INLINE == 0 {
         return None;
@@ -60,11 +60,11 @@ fn told(section: &[u8]) -> Option<Told<'_>> {
     let (version, rest) = string(section.get(32..)?)?;
     let (modules, _) = string(rest)?;
     let text = build_info::unmarked(modules)?;
-    Some(Told { version, text })
+    Some(BuildInfo { version, text })
 }
 
 fn parse(section: &[u8]) -> Option<ToolIdentity> {
-    let Told { version, text } = told(section)?;
+    let BuildInfo { version, text } = build_info_of(section)?;
     let path = text
         .split(|byte| *byte == b'\n')
         .find_map(|line| line.strip_prefix(b"path\t"))?;
@@ -91,7 +91,7 @@ fn role(path: &[u8]) -> Option<Role> {
     })
 }
 
-/// A string after its length in base 128, and what follows it.
+/// Parses a string after its varint length; also returns the rest.
 fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut len = 0usize;
     for (i, byte) in bytes.iter().enumerate().take(5) {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_section_is_no_panic() {
+    fn a_truncated_section_causes_no_panic() {
         let bytes = section("go1.19.8", "path\tcmd/go\n");
         for n in 0..bytes.len() {
             assert_eq!(parse(&bytes[..n]), None);

@@ -1,4 +1,4 @@
-//! A program as it is looked at before anything is put on it: which tool it is, and where it could be probed.
+//! Examines a program before it is probed: which tool it is, and where it could be probed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use super::resolve::{Resolved, refuse, resolve};
 #[derive(Debug)]
 pub struct Candidate {
     pub(super) file: Arc<File>,
-    /// Where it was seen.
+    /// The path where it was observed.
     pub(super) path: PathBuf,
-    /// The content that was looked at.
+    /// The content that was examined.
     pub(super) id: FileId,
     pub(super) identity: ToolIdentity,
     pub(super) resolved: Resolved,
 }
 
 impl Candidate {
-    /// Reads what is needed of a file, which takes as long as its file system likes. Nothing: it is no Go tool.
+    /// Examines a file. This can block as long as its file system blocks. Returns `None` if the file is no Go tool.
     pub fn examine(file: impl Into<Arc<File>>, path: &Path) -> Option<Self> {
         let file = file.into();
         let id = file_id(&file.metadata().ok()?);
@@ -32,7 +32,7 @@ impl Candidate {
         let resolved = if is_served_by_a_program(&file) {
             refuse(
                 identity.role,
-                "a program serves its file system (FUSE), which could keep everybody waiting with a probe",
+                "a program serves its file system (FUSE), which could block all processes at a probe",
             )
         } else {
             resolve(&file, &identity)
@@ -47,7 +47,7 @@ impl Candidate {
     }
 }
 
-/// Where it cannot be asked it is no file system of that kind: that one answers, if late.
+/// True for FUSE. If the call fails, the file system is not FUSE, because FUSE always answers, even if late.
 fn is_served_by_a_program(file: &File) -> bool {
     fstatfs(file).is_ok_and(|it| it.f_type == libc::FUSE_SUPER_MAGIC)
 }

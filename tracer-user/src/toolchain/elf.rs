@@ -1,23 +1,23 @@
-//! The little of ELF that probing needs, read from a file piece by piece: segments, section names, and the bytes at an address.
+//! The part of ELF that probing needs, read piece by piece: segments, section names, and the bytes at an address.
 //!
-//! Only 64-bit little-endian files of the two architectures that gotrace runs on. The file is any user's: every number in it is
+//! Supports only 64-bit little-endian files of gotrace's two architectures. Any user can have written the file, so every number in it is
 //! checked, and no read is larger than a limit.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-/// Section headers that are read.
+/// Maximum number of section headers to read.
 const SECTIONS_MAX: usize = 4096;
-/// Program headers that are read.
+/// Maximum number of program headers to read.
 const SEGMENTS_MAX: usize = 256;
-/// Bytes of section names that are read.
+/// Maximum number of bytes of section names to read.
 const NAMES_MAX: usize = 1 << 20;
 
 const PT_LOAD: u32 = 1;
 const PF_X: u32 = 1;
 const SHT_NOBITS: u32 = 8;
 
-/// Instruction sets whose prologues are known.
+/// Instruction sets with known prologues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Machine {
     X86_64,
@@ -45,7 +45,7 @@ struct Section {
     range: Range,
 }
 
-/// Where a section lies in the file.
+/// Position of a section in the file.
 #[derive(Clone, Copy)]
 pub(super) struct Range {
     pub(super) offset: u64,
@@ -135,13 +135,13 @@ impl<'a> Elf<'a> {
             .map(|it| it.range)
     }
 
-    /// A part of the file; nothing if it is longer than `max`.
+    /// Reads a part of the file; `None` if it is longer than `max`.
     pub(super) fn bytes(&self, range: Range, max: usize) -> Option<Vec<u8>> {
         let len = usize::try_from(range.len).ok().filter(|len| *len <= max)?;
         read_at(self.file, range.offset, len)
     }
 
-    /// Where in the file the code at an address lies.
+    /// File offset of the code at an address.
     pub(super) fn code_offset(&self, address: u64) -> Option<u64> {
         let segment = self
             .segments
@@ -150,7 +150,7 @@ impl<'a> Elf<'a> {
         segment.offset.checked_add(address - segment.address)
     }
 
-    /// As many bytes at an address that the file has.
+    /// Reads `len` bytes at an address.
     pub(super) fn data(&self, address: u64, len: usize) -> Option<Vec<u8>> {
         let segment = self.segments.iter().find(|it| it.holds(address))?;
         read_at(
@@ -160,7 +160,7 @@ impl<'a> Elf<'a> {
         )
     }
 
-    /// Up to `max` bytes of code at a file offset; fewer at the end of the file.
+    /// Reads up to `max` bytes of code at a file offset; fewer at the end of the file.
     pub(super) fn code(&self, offset: u64, max: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; max];
         let n = self.file.read_at(&mut bytes, offset).ok()?;
@@ -178,7 +178,7 @@ impl Segment {
 }
 
 fn read_at(file: &File, offset: u64, len: usize) -> Option<Vec<u8>> {
-    // A length that the file says may be a lie: check before making room for it.
+    // The file may contain a false length, so check it before allocating memory.
     let end = offset.checked_add(u64::try_from(len).ok()?)?;
     if end > file.metadata().ok()?.len() {
         return None;
@@ -206,7 +206,7 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     ))
 }
 
-/// A number from the file as an index; too large a one is out of every range.
+/// A number from the file as an index. A number that is too large is out of every range.
 pub(super) fn index(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }

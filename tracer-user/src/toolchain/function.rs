@@ -1,17 +1,17 @@
-//! Addresses of a Go program's functions, from `.gopclntab`: there in every Go program, stripped ones included.
+//! Addresses of a Go program's functions, from `.gopclntab`. Every Go program contains this table, including stripped ones.
 //!
-//! Layouts of Go 1.18 to 1.27. Nothing in the table is trusted; a name that is not found is absent, whatever the reason.
+//! Supports the layouts of Go 1.18 to 1.27. Nothing in the table is trusted. A name that is not found is absent, for any reason.
 
 use super::elf::{Elf, Machine, Range, index, u32_at, u64_at};
 
-/// Largest table that is read; that of the largest tool has some 10 MB.
+/// Maximum size of a table to read; the largest tool's table has some 10 MB.
 const LEN_MAX: usize = 64 << 20;
 const FUNCTIONS_MAX: u64 = 1 << 20;
 
-/// Where `runtime.text` stands in the module data of Go 1.26 and later, which have a section of their own for it.
+/// Offset of `runtime.text` in the module data of Go 1.26 and later, which have a section of their own for it.
 const MODULE_TEXT: u64 = 176;
 
-/// A function that was asked for.
+/// A requested function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Function {
     pub(super) address: u64,
@@ -26,7 +26,7 @@ pub(super) struct Functions<'a> {
     pcln: usize,
 }
 
-/// Reads the table's bytes, to be kept by the caller while it is in use.
+/// Reads the bytes of the table. The caller keeps them while the table is in use.
 pub(super) fn read_table(elf: &Elf<'_>) -> Option<Vec<u8>> {
     if let Some(range) = [".gopclntab", ".data.rel.ro.gopclntab"]
         .iter()
@@ -34,14 +34,14 @@ pub(super) fn read_table(elf: &Elf<'_>) -> Option<Vec<u8>> {
     {
         return elf.bytes(range, LEN_MAX);
     }
-    // A position-independent program of Go 1.25 or earlier has it somewhere among its relocated constants.
+    // A position-independent program of Go 1.25 or earlier contains the table at an unknown place among its relocated constants.
     let mut bytes = elf.bytes(elf.section(".data.rel.ro")?, LEN_MAX)?;
     let magic = [0xf1, 0xff, 0xff, 0xff, 0, 0, quantum(elf.machine), 8];
     let start = bytes.chunks_exact(8).position(|it| it == magic)? * 8;
     Some(bytes.split_off(start))
 }
 
-/// Smallest distance between instructions, as the header says it.
+/// Smallest distance between instructions, as in the table's header.
 fn quantum(machine: Machine) -> u8 {
     match machine {
         Machine::X86_64 => 1,
@@ -73,7 +73,7 @@ impl<'a> Functions<'a> {
         Some(functions)
     }
 
-    /// Addresses of the functions with these names, in the names' order.
+    /// Addresses of the functions with these names, in the order of the names.
     pub(super) fn find(&self, names: &[&str]) -> Vec<Option<Function>> {
         let mut found = vec![None; names.len()];
         for (offset, name) in self.iter() {
@@ -89,7 +89,7 @@ impl<'a> Functions<'a> {
         found
     }
 
-    /// Offset from the text's start, and the bytes that begin with the name, of every function.
+    /// For every function, the offset from the start of the text, and the bytes that begin with its name.
     fn iter(&self) -> impl Iterator<Item = (u32, &'a [u8])> {
         let names = self.table.get(self.names..).unwrap_or_default();
         let pcln = self.table.get(self.pcln..).unwrap_or_default();
@@ -100,7 +100,7 @@ impl<'a> Functions<'a> {
         })
     }
 
-    /// The start of the text if the program starts in Go's own entry function, as internally linked ones do.
+    /// The start of the text, if the program's entry point is Go's own entry function, as in internally linked programs.
     fn text_by_entry(&self, elf: &Elf<'_>) -> Option<u64> {
         let entry = match elf.machine {
             Machine::X86_64 => "_rt0_amd64_linux",
@@ -111,7 +111,7 @@ impl<'a> Functions<'a> {
     }
 }
 
-/// Whether the bytes begin with this name and its NUL.
+/// True if the bytes begin with this name and its NUL.
 fn is_name(bytes: &[u8], name: &str) -> bool {
     bytes
         .strip_prefix(name.as_bytes())
@@ -125,6 +125,6 @@ fn module_text(elf: &Elf<'_>) -> Option<u64> {
         len: 8,
     };
     let text = u64_at(&elf.bytes(word, 8)?, 0)?;
-    // Zero in a position-independent program until it is relocated.
+    // In a position-independent program, this word is zero before relocation.
     elf.code_offset(text).map(|_| text)
 }

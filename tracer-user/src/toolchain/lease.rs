@@ -1,8 +1,8 @@
-//! Read leases on probed files: whoever begins to write to one waits in the kernel until its probes are off.
+//! Read leases on probed files: a process that opens such a file for writing blocks in the kernel until the probes are detached.
 //!
-//! A lease is asked back by a signal to one thread, which takes the probes off and gives the lease up; it waits for nobody but the
-//! kernel, in particular not for the loop. Who puts probes on again, and when, is not known here. What kernels do with leases is in
-//! `docs/kernel-facts.md`.
+//! The kernel asks for a lease back by a signal to one thread. This thread detaches the probes and gives up the lease. It waits only for
+//! the kernel, in particular not for the main loop. Other modules decide when to probe a file again. `docs/kernel-facts.md` describes the
+//! behaviour of leases on different kernels.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::bpf::Probed;
 
-// Of `include/uapi/asm-generic/fcntl.h`; `libc` has them for some targets only.
+// From `include/uapi/asm-generic/fcntl.h`; `libc` has them for some targets only.
 const F_SETSIG: libc::c_int = 10;
 const F_SETOWN_EX: libc::c_int = 15;
 const F_OWNER_TID: libc::c_int = 0;
@@ -32,47 +32,47 @@ struct Owner {
     id: libc::pid_t,
 }
 
-/// Whether writers wait until the probes of a file are off.
+/// The protection of a probed file against writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
-    /// They do.
+    /// Writers block until the probes are detached.
     Lease,
-    /// The file is another user's, and `CAP_LEASE` is missing: what is written over is noticed a moment later.
+    /// None, because the file belongs to another user and `CAP_LEASE` is missing: gotrace detects a write a moment later.
     NotPermitted,
-    /// Its file system or the whole kernel grants no leases: the same.
+    /// None, because the file system or the kernel grants no leases: gotrace detects a write a moment later.
     Unsupported,
 }
 
-/// Whether this process may take leases on files of others.
+/// True if this process may take leases on files of other users.
 pub fn may_lease() -> bool {
     capabilities(None).is_ok_and(|it| it.effective.contains(CapabilitySet::LEASE))
 }
 
-/// Somebody has the file open for writing now.
+/// A process has the file open for writing now.
 #[derive(Debug)]
 pub(super) struct OpenForWriting;
 
-/// Leases that are held, and the thread that gives them up.
+/// The held leases, and the thread that gives them up.
 pub(super) struct Leases {
     shared: Arc<Shared>,
-    /// The thread's number, to which the kernel sends.
+    /// ID of the thread that receives the kernel's signals.
     tid: i32,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
-    /// By target. Whoever has the lock keeps leases from being given up.
-    held: Mutex<Held>,
-    is_over: AtomicBool,
+    /// Files by target. The holder of the lock prevents that leases are given up.
+    held: Mutex<LeasedFiles>,
+    is_stopping: AtomicBool,
     probed: Probed,
 }
 
-type Held = BTreeMap<u32, Arc<File>>;
+type LeasedFiles = BTreeMap<u32, Arc<File>>;
 
-/// As long as this lives no lease is given up: whoever wants to write goes on waiting.
-pub(super) struct Holding<'a> {
-    held: MutexGuard<'a, Held>,
+/// Prevents that leases are given up: writers remain blocked while this value lives.
+pub(super) struct LeaseGuard<'a> {
+    held: MutexGuard<'a, LeasedFiles>,
     tid: i32,
 }
 
@@ -80,15 +80,15 @@ impl Leases {
     pub(super) fn start(probed: Probed) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             held: Mutex::default(),
-            is_over: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             probed,
         });
-        let (tell, told) = sync_channel(1);
+        let (tid_sender, tid_receiver) = sync_channel(1);
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("leases".to_owned())
-            .spawn(move || mind(&of_thread, &tell))?;
-        let tid = told.recv().map_err(io::Error::other)?;
+            .spawn(move || run(&of_thread, &tid_sender))?;
+        let tid = tid_receiver.recv().map_err(io::Error::other)?;
         let thread = Some(thread);
         Ok(Self {
             shared,
@@ -97,15 +97,15 @@ impl Leases {
         })
     }
 
-    pub(super) fn hold(&self) -> Holding<'_> {
-        Holding {
+    pub(super) fn hold(&self) -> LeaseGuard<'_> {
+        LeaseGuard {
             held: self.shared.lock(),
             tid: self.tid,
         }
     }
 }
 
-impl Holding<'_> {
+impl LeaseGuard<'_> {
     /// Takes a lease on a file. The file must have been opened for reading only.
     pub(super) fn take(&mut self, target: u32, file: &Arc<File>) -> Result<Guard, OpenForWriting> {
         match take(file, self.tid) {
@@ -121,19 +121,19 @@ impl Holding<'_> {
         }
     }
 
-    /// Whether this lease is held still, or was given up because somebody wanted to write.
+    /// True if this lease is still held. It is given up as soon as a process wants to write.
     pub(super) fn has(&self, target: u32) -> bool {
         self.held.contains_key(&target)
     }
 
-    /// Gives up a lease that is of no use any more.
+    /// Gives up an unneeded lease.
     pub(super) fn give_up(&mut self, target: u32) {
         if let Some(file) = self.held.remove(&target) {
             give_up(&file);
         }
     }
 
-    /// Gives up all.
+    /// Gives up all leases.
     pub(super) fn give_up_all(&mut self) {
         for file in std::mem::take(&mut *self.held).into_values() {
             give_up(&file);
@@ -142,27 +142,27 @@ impl Holding<'_> {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, LeasedFiles> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the probes off each file that somebody waits to write to, and then lets him.
-    fn let_writers_in(&self) {
-        let wanted = |_: &u32, file: &mut Arc<File>| !is_held(file);
-        let broken: Vec<_> = self.lock().extract_if(.., wanted).collect();
+    /// Detaches the probes of each file that has a blocked writer, then unblocks the writer.
+    fn admit_writers(&self) {
+        let has_writer = |_: &u32, file: &mut Arc<File>| !is_held(file);
+        let broken: Vec<_> = self.lock().extract_if(.., has_writer).collect();
         thread::scope(|scope| {
             for (target, file) in &broken {
-                let let_in = move || {
+                let admit = move || {
                     self.probed.release(*target);
                     give_up(file);
                 };
-                // Letting go of a file waits for the kernel, some 60 ms: all at once wait no longer.
+                // Detaching a file waits for the kernel, some 60 ms. Detaching all files at once takes no longer.
                 if thread::Builder::new()
-                    .name("letting go".to_owned())
-                    .spawn_scoped(scope, let_in)
+                    .name("detach".to_owned())
+                    .spawn_scoped(scope, admit)
                     .is_err()
                 {
-                    let_in();
+                    admit();
                 }
             }
         });
@@ -171,7 +171,7 @@ impl Shared {
 
 impl Drop for Leases {
     fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::Release);
+        self.shared.is_stopping.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             // SAFETY: the call takes three numbers and no memory. The thread has not been joined, so the number is its own; it blocks
             // the signal and waits for it.
@@ -189,9 +189,9 @@ impl Drop for Leases {
     }
 }
 
-/// The thread's life. A real-time signal is queued, so none is lost while others are seen to; where the queue is full the kernel sends
-/// SIGIO.
-fn mind(shared: &Shared, tell: &SyncSender<i32>) {
+/// The loop of the thread. Real-time signals are queued, so none is lost while the thread handles another one. If the queue is full, the
+/// kernel sends SIGIO.
+fn run(shared: &Shared, tid_sender: &SyncSender<i32>) {
     // SAFETY: an all-zero set is a valid value of that plain C struct, and sigemptyset makes it an empty one.
     let mut signals = unsafe { std::mem::zeroed() };
     // SAFETY: a pointer to a live set.
@@ -200,19 +200,19 @@ fn mind(shared: &Shared, tell: &SyncSender<i32>) {
         // SAFETY: a valid set and a valid signal number.
         unsafe { libc::sigaddset(&raw mut signals, number) };
     }
-    // Of this thread alone: what is started by others begins without it.
+    // Block the signals in this thread alone: other threads start programs without this mask.
     // SAFETY: a valid set; a null old set is allowed.
     let masked =
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut()) };
     if masked != 0 {
         return;
     }
-    let _gone = tell.send(gettid().as_raw_nonzero().get());
-    while !shared.is_over.load(Ordering::Acquire) {
-        // Whoever sent it and whatever for: which leases are wanted back is asked of the kernel.
-        // SAFETY: a valid set; nobody wants to know more of the signal.
+    let _gone = tid_sender.send(gettid().as_raw_nonzero().get());
+    while !shared.is_stopping.load(Ordering::Acquire) {
+        // The sender does not matter: the kernel reports which leases it wants back.
+        // SAFETY: a valid set; a null info pointer is allowed.
         unsafe { libc::sigwaitinfo(&raw const signals, std::ptr::null_mut()) };
-        shared.let_writers_in();
+        shared.admit_writers();
     }
 }
 
@@ -220,7 +220,7 @@ fn signal() -> libc::c_int {
     libc::SIGRTMIN()
 }
 
-/// Who is told comes before the lease: taking it would make that this process as a whole.
+/// Sets the receiving thread before the lease, because taking the lease would set the whole process as receiver.
 fn take(file: &File, tid: i32) -> io::Result<()> {
     let owner = Owner {
         kind: F_OWNER_TID,
@@ -239,7 +239,7 @@ fn give_up(file: &File) {
     let _gone = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
 }
 
-/// Whether it is held and nobody wants to write.
+/// True if the lease is held and no process wants to write.
 fn is_held(file: &File) -> bool {
     // SAFETY: an open descriptor; the command takes no argument.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) == libc::F_RDLCK }

@@ -1,4 +1,4 @@
-//! Which files are probed now: each content of each file once, however many paths, mounts and containers show it.
+//! The probed files: each content of each file once, independent of the number of its paths, mounts and containers.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,27 +15,27 @@ use tracer_core::byte_string::ByteString;
 use tracer_core::event::{FileId, Refusal, Tool};
 
 use super::candidate::Candidate;
-use super::lease::{Guard, Holding, Leases, OpenForWriting};
+use super::lease::{Guard, LeaseGuard, Leases, OpenForWriting};
 use super::resolve::Resolved;
 use super::watch::Watch;
 use super::{file_id, file_id_of};
 use crate::bpf::{Site, Tracer, describe};
 use crate::clock;
 
-/// The files whose probes are on, and the tools that have none.
+/// The probed files, and the tools without probes.
 #[derive(Default)]
 pub struct Probes {
     known: HashMap<FileId, Known>,
     last_target: u32,
-    /// Nothing where the kernel has no room for another one: then only [`Probes::release_changed`] notices.
+    /// `None` if the kernel cannot create another instance. Then only [`Probes::release_changed`] detects changes.
     watch: Option<Watch>,
-    /// Nothing before the first file is probed, and where there is no thread for it.
+    /// `None` before the first file is probed, and if no thread can be started.
     leases: Option<Leases>,
-    /// What is known is not what it was at the last [`Probes::take_news`].
-    is_news: bool,
+    /// True if the known tools have changed since the last [`Probes::take_changed`].
+    is_changed: bool,
 }
 
-/// A tool that is known, as whoever goes on with its probes has to know it.
+/// A known tool, with the data for a takeover of its probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
     target: u32,
@@ -47,7 +47,7 @@ impl Saved {
         self.tool.file
     }
 
-    /// Where it was seen.
+    /// The path where it was observed.
     pub fn path(&self) -> &ByteString {
         &self.tool.path
     }
@@ -56,21 +56,21 @@ impl Saved {
 struct Known {
     tool: Tool,
     target: u32,
-    /// Held open so that the content that is probed can be asked whether it is still the same.
+    /// The open file, for comparisons of its content with the probed content.
     file: Arc<File>,
-    /// Nothing where no probe is on.
+    /// `None` if the tool has no probes.
     guard: Option<Guard>,
 }
 
-/// What became of the probes of a file.
+/// The result of probing a file.
 #[derive(Default)]
 struct Attached {
-    /// Names of those that are on.
+    /// Names of the attached probes.
     names: Vec<String>,
     refused: Vec<Refusal>,
     guard: Option<Guard>,
-    /// Asked again it may be another answer.
-    is_for_now: bool,
+    /// True if a later attempt can have another result.
+    is_temporary: bool,
 }
 
 impl Probes {
@@ -81,28 +81,28 @@ impl Probes {
         }
     }
 
-    /// The answer that was given for this content, if there was one.
+    /// The known tool with this content.
     pub fn known(&self, file: FileId) -> Option<&Tool> {
         self.known.get(&file).map(|it| &it.tool)
     }
 
-    /// Whether writers of a probed file wait until its probes are off. Nothing: no probe is on.
+    /// The protection of a probed file against writers; `None` if it has no probes.
     pub fn guard(&self, file: FileId) -> Option<Guard> {
         self.known.get(&file).and_then(|it| it.guard)
     }
 
-    /// Tools that are known.
+    /// All known tools.
     pub fn tools(&self) -> impl Iterator<Item = &Tool> {
         self.known.values().map(|it| &it.tool)
     }
 
-    /// Whether there is an answer for this file.
+    /// True if this file is a known tool.
     pub fn has(&self, file: &File) -> bool {
         let metadata = file.metadata();
         metadata.is_ok_and(|it| self.known.contains_key(&file_id(&it)))
     }
 
-    /// Probes a tool, if that was not done already; says what came of it.
+    /// Probes a tool, if it is not known yet. Returns the result.
     pub fn probe(&mut self, tracer: &mut Tracer, candidate: Candidate) -> Tool {
         let Candidate {
             file,
@@ -120,7 +120,7 @@ impl Probes {
             names,
             refused,
             guard,
-            is_for_now,
+            is_temporary,
         } = self.attach(tracer, &file, id, target, resolved);
         let tool = Tool {
             at: clock::boot(),
@@ -131,8 +131,8 @@ impl Probes {
             attached: names,
             refused,
         };
-        if !is_for_now {
-            self.is_news = true;
+        if !is_temporary {
+            self.is_changed = true;
             let known = Known {
                 tool: tool.clone(),
                 target,
@@ -144,7 +144,7 @@ impl Probes {
         tool
     }
 
-    /// All that is known.
+    /// The data of all known tools for a takeover.
     pub fn saved(&self) -> impl Iterator<Item = Saved> {
         self.known.values().map(|it| Saved {
             target: it.target,
@@ -152,18 +152,18 @@ impl Probes {
         })
     }
 
-    /// Whether there is something else to be saved than at the last call.
-    pub fn take_news(&mut self) -> bool {
-        mem::take(&mut self.is_news)
+    /// True if the data to save has changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        mem::take(&mut self.is_changed)
     }
 
-    /// Goes on with the probes that another put on this file, if it is still what it was then.
+    /// Takes over the probes of this file from an earlier process, if the file has not changed since.
     pub fn take_over(&mut self, tracer: &mut Tracer, saved: Saved, file: File) -> Option<Tool> {
         let Saved { target, tool } = saved;
         let file = Arc::new(file);
         let mut holding = holding(&mut self.leases, tracer);
         let n = tool.attached.len();
-        // Watched and leased before it is compared, as ever.
+        // Watch and lease the file before comparing it, as in `attach`.
         let is_watched = self.watch.as_ref().is_none_or(|it| it.add(&file).is_ok());
         let guard = match &mut holding {
             Some(holding) if n > 0 => holding.take(target, &file).ok()?,
@@ -176,7 +176,7 @@ impl Probes {
             return None;
         }
         self.last_target = self.last_target.max(target);
-        self.is_news = true;
+        self.is_changed = true;
         let known = Known {
             tool: tool.clone(),
             target,
@@ -202,24 +202,24 @@ impl Probes {
                 ..Attached::default()
             };
         }
-        let refuse_all = |why: &str, is_for_now| {
+        let refuse_all = |why: &str, is_temporary| {
             let all = probes.iter().map(|it| Refusal {
                 probe: it.name.to_owned(),
                 why: why.to_owned(),
             });
             Attached {
                 refused: refused.iter().cloned().chain(all).collect(),
-                is_for_now,
+                is_temporary,
                 ..Attached::default()
             }
         };
         let sites: Vec<Site> = probes.iter().map(|it| it.site).collect();
-        // Watched and leased before it is compared, so that no change falls between.
+        // Watch and lease the file before comparing it, so that no change is missed in between.
         if let Some(watch) = &self.watch
             && watch.add(file).is_err()
         {
             return refuse_all(
-                "the file cannot be watched for changes, and a probe on a changed file would kill it",
+                "the file cannot be watched for changes, and a probe on a changed file would crash it",
                 false,
             );
         }
@@ -227,7 +227,7 @@ impl Probes {
         let guard = match holding.as_mut().map(|it| it.take(target, file)) {
             Some(Ok(guard)) => guard,
             Some(Err(OpenForWriting)) => {
-                return refuse_all("somebody has the file open for writing", true);
+                return refuse_all("another process has the file open for writing", true);
             }
             None => Guard::Unsupported,
         };
@@ -235,7 +235,7 @@ impl Probes {
             let attached = tracer.attach(file, target, &sites);
             attached.err().map(|it| describe(&it))
         } else {
-            Some("the file changed while it was looked at".to_owned())
+            Some("the file changed while gotrace examined it".to_owned())
         };
         if let Some(why) = refused_why {
             if let Some(holding) = &mut holding {
@@ -247,24 +247,23 @@ impl Probes {
             names: probes.iter().map(|it| it.name.to_owned()).collect(),
             refused,
             guard: Some(guard),
-            is_for_now: false,
+            is_temporary: false,
         }
     }
 
-    /// A descriptor that can be read when a probed file has changed: then call [`Probes::release_changed`], at once.
+    /// A descriptor that becomes readable when a probed file has changed. Call [`Probes::release_changed`] at once.
     pub fn changes(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(Watch::as_fd)
     }
 
-    /// Lets go of every file that is not any more what it was, and says which. A file that somebody only could have written to is probed
-    /// anew.
+    /// Detaches every changed file, and returns these tools. A file that was only opened for writing, but not changed, is probed again.
     pub fn release_changed(&mut self, tracer: &mut Tracer) -> Vec<Tool> {
         if let Some(watch) = &self.watch {
             watch.clear();
         }
         let mut holding = holding(&mut self.leases, tracer);
         let is_let_go = |known: &Known| {
-            let is_held = |it: &Holding<'_>| it.has(known.target);
+            let is_held = |it: &LeaseGuard<'_>| it.has(known.target);
             known.guard == Some(Guard::Lease) && !holding.as_ref().is_some_and(is_held)
         };
         let gone = self
@@ -277,7 +276,7 @@ impl Probes {
             }
         }
         drop(holding);
-        self.is_news |= !gone.is_empty();
+        self.is_changed |= !gone.is_empty();
         let mut changed = Vec::new();
         for (id, known) in gone {
             tracer.detach(known.target);
@@ -294,19 +293,19 @@ impl Probes {
         changed
     }
 
-    /// Lets writers in from now on, as nobody could take probes off before them: this process is about to be stopped.
-    pub fn rest(&mut self) {
+    /// Gives up all leases before this process is stopped, because a stopped process could not detach probes for a writer.
+    pub fn suspend(&mut self) {
         if let Some(leases) = &self.leases {
             leases.hold().give_up_all();
         }
     }
 
-    /// It was, and goes on.
-    pub fn wake(&mut self, tracer: &mut Tracer) {
+    /// Takes the leases again after this process was continued.
+    pub fn resume(&mut self, tracer: &mut Tracer) {
         if let Some(mut holding) = holding(&mut self.leases, tracer) {
             let leased = self.known.values();
             for known in leased.filter(|it| it.guard == Some(Guard::Lease)) {
-                // Whoever writes now has its probes taken off below.
+                // `release_changed` detaches the probes of files that a process writes now.
                 let _writer = holding.take(known.target, &known.file);
             }
         }
@@ -314,15 +313,15 @@ impl Probes {
     }
 }
 
-/// The leases, from now on held as they are.
-fn holding<'a>(leases: &'a mut Option<Leases>, tracer: &Tracer) -> Option<Holding<'a>> {
+/// Locks the leases in their current state.
+fn holding<'a>(leases: &'a mut Option<Leases>, tracer: &Tracer) -> Option<LeaseGuard<'a>> {
     if leases.is_none() {
         *leases = Leases::start(tracer.probed()).ok();
     }
     leases.as_ref().map(Leases::hold)
 }
 
-/// Whether an open file still has the content it had, and a name, as far as this machine knows: no file system is waited for.
+/// True if an open file still has this content and a name. Uses cached attributes only: this never waits for a file system.
 fn is_same(file: &File, id: FileId) -> bool {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     statx(file, "", flags, StatxFlags::BASIC_STATS).is_ok_and(|it| file_id_of(&it) == id)

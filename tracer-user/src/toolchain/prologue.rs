@@ -1,16 +1,15 @@
-//! Where to probe a function: right after its stack check.
+//! The place to probe in a function: right after its stack check.
 //!
-//! A Go function first compares the stack pointer with the goroutine's limit and, when that is reached or the goroutine is to be
-//! preempted, calls the runtime and starts again from its first instruction. A probe there fires twice for one call; one after the
-//! check fires once, all arguments are still in their registers, and on x86-64 the kernel emulates the `push` that stands there
-//! instead of single-stepping it. An instruction that is not known there is no place for a probe.
-
+//! A Go function first compares the stack pointer with the goroutine's limit. If the limit is reached, or the goroutine is to be
+//! preempted, the function calls the runtime and starts again from its first instruction. A probe at the first instruction therefore
+//! fires twice for one call; a probe after the check fires once. There, all arguments are still in their registers, and on x86-64 the
+//! kernel emulates the following `push` instead of single-stepping it. If the instruction there is unknown, the function is not probed.
 use super::elf::Machine;
 
-/// Bytes of a function that are enough to decide.
+/// Number of bytes of a function that are examined.
 pub(super) const LEN: usize = 64;
 
-/// Offset of the place to probe from the function's start, or a sentence.
+/// Offset of the place to probe from the function's start, or the reason why there is none.
 pub(super) fn site(machine: Machine, code: &[u8]) -> Result<u64, String> {
     let at = match machine {
         Machine::X86_64 => x86_64::after_check(code),
@@ -30,19 +29,19 @@ pub(super) fn site(machine: Machine, code: &[u8]) -> Result<u64, String> {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     Err(format!(
-        "the instruction after its stack check, at +{at}, is not a known one ({})",
+        "unknown instruction after its stack check, at +{at} ({})",
         shown.join(" ")
     ))
 }
 
 mod x86_64 {
-    /// End of the stack check; zero if there is none.
+    /// End of the stack check; zero without a check.
     pub(super) fn after_check(code: &[u8]) -> usize {
         end(code).unwrap_or(0)
     }
 
     fn end(code: &[u8]) -> Option<usize> {
-        // What comes before the comparison depends on the size of the frame.
+        // The instructions before the comparison depend on the size of the frame.
         let (compared, with_r12) = match code {
             [0x49, 0x3b, ..] => (0, false),
             [0x4c, 0x8d, 0x64, 0x24, ..] => (5, true), // lea -8(%rsp),%r12, one byte of offset
@@ -78,7 +77,7 @@ mod x86_64 {
         }
     }
 
-    /// push %rbp, or sub/add on %rsp: all that Go begins a frame with.
+    /// push %rbp, or sub/add on %rsp: the instructions with which Go begins a frame.
     pub(super) fn is_frame_setup(code: &[u8]) -> bool {
         matches!(
             code,
@@ -92,10 +91,10 @@ mod aarch64 {
     const LIMIT: u32 = 0xf940_0b90;
     /// cmp sp, x16 and cmp x17, x16
     const COMPARE: [u32; 2] = [0xeb30_63ff, 0xeb10_023f];
-    /// Instructions that a check has at most: the limit, the frame's size in up to four, a branch, the comparison.
+    /// Maximum number of instructions of a check: the limit, the frame's size in up to four, a branch, the comparison.
     const WORDS_MAX: usize = 8;
 
-    /// End of the stack check; zero if there is none.
+    /// End of the stack check; zero without a check.
     pub(super) fn after_check(code: &[u8]) -> usize {
         end(code).unwrap_or(0)
     }
@@ -111,7 +110,7 @@ mod aarch64 {
         (branch & 0xff00_001f == 0x5400_0009).then_some(4 * (compared + 2))
     }
 
-    /// str x30, [sp, #-N]! or sub on sp, into sp or x20: all that Go begins a frame with.
+    /// str x30, [sp, #-N]! or sub on sp, into sp or x20: the instructions with which Go begins a frame.
     pub(super) fn is_frame_setup(code: &[u8]) -> bool {
         words(code).next().is_some_and(|word| {
             let is_push = word & 0xffe0_0fff == 0xf800_0ffe;
@@ -132,7 +131,7 @@ mod aarch64 {
 mod tests {
     use super::*;
 
-    /// Real prologues: what they are of, their bytes, and where to probe.
+    /// Real prologues: their function, their bytes, and the place to probe.
     fn check(machine: Machine, samples: &[(&str, &str, u64)]) {
         for (what, hex, expected) in samples {
             let code: Vec<u8> = hex
@@ -204,19 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_instruction_is_no_place_for_a_probe() {
-        let said = site(
+    fn a_function_with_an_unknown_instruction_is_not_probed() {
+        let found = site(
             Machine::X86_64,
             &[0x49, 0x3b, 0x66, 0x10, 0x76, 0x2c, 0xcc, 0x90],
         );
         assert_eq!(
-            said,
-            Err(
-                "the instruction after its stack check, at +6, is not a known one (cc 90)"
-                    .to_owned()
-            )
+            found,
+            Err("unknown instruction after its stack check, at +6 (cc 90)".to_owned())
         );
-        // A frame so large on arm64 that its size takes a register of its own.
+        // A frame on arm64 that is so large that its size needs a register.
         let large = [0x90, 0x0b, 0x40, 0xf9, 0x1b, 0xf2, 0x83, 0xd2];
         assert!(site(Machine::Aarch64, &large).is_err());
         assert!(site(Machine::X86_64, &[]).is_err());

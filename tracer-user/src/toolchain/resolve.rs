@@ -1,4 +1,4 @@
-//! Places to probe in one tool's file: each probe of the table that is for this tool, or a sentence why not.
+//! Places to probe in one tool's file: for each probe of this tool, its place or the reason why it has none.
 
 use std::fs::File;
 
@@ -13,7 +13,7 @@ use super::table::{self, Layout, Probe};
 use super::version;
 use crate::bpf::Site;
 
-/// What was found in a file.
+/// The result for a file.
 #[derive(Clone, Debug, Default)]
 pub struct Resolved {
     pub probes: Vec<ResolvedProbe>,
@@ -23,12 +23,12 @@ pub struct Resolved {
 /// A probe and its place.
 #[derive(Clone, Debug)]
 pub struct ResolvedProbe {
-    /// As in the table.
+    /// The name in the table.
     pub name: &'static str,
     pub site: Site,
 }
 
-/// Finds the place of every probe that is for this tool.
+/// Finds the place of every probe of this tool.
 pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
     let wanted: Vec<&'static Probe> = wanted(tool.role).collect();
     let mut resolved = Resolved::default();
@@ -36,19 +36,16 @@ pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
         return resolved;
     }
     let Some(elf) = Elf::read(file) else {
-        return refuse_all(&wanted, "the file is not an ELF file that can be read");
+        return refuse_all(&wanted, "the file is not a supported ELF file");
     };
     let Some(bytes) = read_table(&elf) else {
         return refuse_all(
             &wanted,
-            "the file has no .gopclntab, so its functions cannot be found",
+            "the file has no .gopclntab, so gotrace cannot find its functions",
         );
     };
     let Some(functions) = Functions::parse(&elf, &bytes) else {
-        return refuse_all(
-            &wanted,
-            "the file's .gopclntab has a layout that is not known",
-        );
+        return refuse_all(&wanted, "the file's .gopclntab has an unknown layout");
     };
     let names: Vec<&str> = wanted
         .iter()
@@ -81,7 +78,7 @@ fn wanted(role: Role) -> impl Iterator<Item = &'static Probe> {
         .filter(move |probe| probe.roles.contains(&role))
 }
 
-/// Structs that were looked for in a file, and whether it has them: several probes are guarded by the same one.
+/// Caches for each struct whether the file contains it, because it can guard several probes.
 #[derive(Default)]
 struct Layouts(Vec<(&'static Struct, bool)>);
 
@@ -109,7 +106,7 @@ fn place(
         && !layouts.has(elf, &guard.holder)
     {
         return Err(format!(
-            "the layout of {} is not the known one, so calls that must stay in the kernel cannot be recognised",
+            "{} has an unknown layout, so calls that must stay in the kernel cannot be recognised",
             guard.holder
         ));
     }
@@ -131,13 +128,13 @@ fn layout<'a>(probe: &'a Probe, version: &str) -> Result<&'a Layout, String> {
         .and_then(|minor| probe.layout(minor))
         .ok_or_else(|| {
             format!(
-                "what its arguments mean is known for Go {}, not for {version}",
+                "its arguments are known for Go {}, not for {version}",
                 probe.known()
             )
         })
 }
 
-/// No place, for this reason.
+/// Refuses all probes of this tool, for this reason.
 pub(super) fn refuse(role: Role, why: &str) -> Resolved {
     let wanted: Vec<&Probe> = wanted(role).collect();
     refuse_all(&wanted, why)

@@ -1,6 +1,7 @@
-//! Places where Go toolchains are kept, so that their tools are probed before the first build runs.
+//! Finds installed Go toolchains, so that their tools are probed before the first build runs.
 //!
-//! Only paths come out; what a file is, its content says. A toolchain kept elsewhere is found when one of its tools is executed.
+//! The results are paths only; the content of a file decides what it is. A toolchain elsewhere is found when one of its tools is
+//! executed.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -8,15 +9,15 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Toolchains that are looked at.
+/// Maximum number of toolchains.
 const ROOTS_MAX: usize = 64;
-/// Entries of one directory that are looked at.
+/// Maximum number of entries of one directory.
 const ENTRIES_MAX: usize = 4096;
 
-/// Tools that have probes, below `pkg/tool/*/`.
+/// Tools with probes, below `pkg/tool/*/`.
 const TOOLS: [&str; 2] = ["compile", "link"];
 
-/// Roots, relative to `/`. A `*` stands for one component, or the rest of one.
+/// Roots, relative to `/`. A `*` matches one component, or the rest of one.
 const SYSTEM_ROOTS: [&str; 8] = [
     "usr/local/go",
     "usr/local/go*",
@@ -41,10 +42,10 @@ const HOME_ROOTS: [&str; 6] = [
 /// Roots relative to a GOPATH: toolchains that `GOTOOLCHAIN` downloaded.
 const GOPATH_ROOTS: [&str; 1] = ["pkg/mod/golang.org/toolchain@*"];
 
-/// What the caller knows of the build that is about to run.
+/// Properties of the command to run.
 #[derive(Clone, Debug, Default)]
 pub struct SearchHint {
-    /// The command's program, as it was found.
+    /// The path of the command's program.
     pub program: Option<PathBuf>,
     /// The command's PATH.
     pub path: Option<OsString>,
@@ -53,7 +54,7 @@ pub struct SearchHint {
     pub gopath: Option<PathBuf>,
 }
 
-/// Files that may be tools, the likeliest toolchain's first.
+/// Files that may be tools, those of the likeliest toolchain first.
 pub fn find(hint: &SearchHint) -> Vec<PathBuf> {
     let mut roots = Vec::new();
     roots.extend(hint.goroot.clone());
@@ -105,12 +106,12 @@ fn tools(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The toolchain that a `go` command belongs to: where its links lead to, two above.
+/// The toolchain of a `go` command: two levels above the target of its links.
 fn root_of(program: &Path) -> Option<PathBuf> {
     Some(program.canonicalize().ok()?.parent()?.parent()?.to_owned())
 }
 
-/// `go`, or one of several as `golang.org/dl` names them: `go1.27.3`.
+/// True for `go`, and for names as `golang.org/dl` gives them: `go1.27.3`.
 fn is_go(program: &Path) -> bool {
     let name = program
         .file_name()
@@ -119,7 +120,7 @@ fn is_go(program: &Path) -> bool {
     name == "go" || name.starts_with("go1.")
 }
 
-/// Directories below `base` that a pattern stands for.
+/// Directories below `base` that match a pattern.
 fn expand(base: &Path, pattern: &str) -> Vec<PathBuf> {
     let mut dirs = vec![base.to_owned()];
     for component in pattern.split('/') {
@@ -133,7 +134,7 @@ fn expand(base: &Path, pattern: &str) -> Vec<PathBuf> {
     dirs
 }
 
-/// Entries of a directory whose name a component stands for, sorted.
+/// Entries of a directory that match a component, sorted.
 fn matching(dir: &Path, component: &str) -> Vec<PathBuf> {
     let Some(prefix) = component.strip_suffix('*') else {
         return vec![dir.join(component)];

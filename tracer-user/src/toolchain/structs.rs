@@ -1,7 +1,7 @@
-//! Layout of a struct of a Go program, from the descriptor of its type, which stripped programs have too.
+//! Checks the layout of a Go struct by the descriptor of its type, which stripped programs contain too.
 //!
-//! Layouts of Go 1.19 to 1.27: descriptor, fields and names have been the same in all of them. Descriptors lie in one section, at whose
-//! start offsets of names begin. A struct is found by everything that is known of it, so a file without that very struct has none.
+//! Supports Go 1.19 to 1.27, which have the same layout of descriptors, fields and names. Descriptors are in one section; the offsets of
+//! names count from its start. All known properties must match, so a file without that exact struct has no match.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::elf::{Elf, index, u32_at, u64_at};
 
-/// Largest section that is read; that of the largest tool has some 8 MB.
+/// Maximum size of a section to read; the largest tool's section has some 8 MB.
 const LEN_MAX: usize = 64 << 20;
-/// Where types are: since Go 1.27, before it, and both in position-independent programs.
+/// Sections of types: since Go 1.27, before it, and both in position-independent programs.
 const SECTIONS: [&str; 4] = [
     ".go.type",
     ".data.rel.ro.go.type",
@@ -19,43 +19,43 @@ const SECTIONS: [&str; 4] = [
     ".data.rel.ro",
 ];
 
-/// Descriptors of that name that are looked at in full: a Go program has one, a file that only looks like one may have a million.
+/// Maximum number of descriptors to compare in full. A Go program has one of each name; a crafted file can have a million.
 const CANDIDATES: usize = 16;
 
-/// Bytes of a struct's descriptor, and of a field in it.
+/// Size of a struct's descriptor, and of a field in it.
 const DESCRIPTOR: usize = 80;
 const FIELD: usize = 24;
 
-/// Of `reflect.Kind`, which takes the low five bits of its byte.
+/// Values of `reflect.Kind`, and the mask of its five bits.
 const STRING: u8 = 24;
 const STRUCT: u8 = 25;
 const KIND: u8 = 31;
 
-/// A struct as the source has it.
+/// A struct as in the Go source.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Struct {
-    /// As its descriptor says it: `*pkg.Name`.
+    /// The name in its descriptor: `*pkg.Name`.
     name: String,
     /// Import path.
     package: String,
-    /// Bytes.
+    /// Size in bytes.
     size: u64,
     /// Name and offset of each field.
     fields: Vec<(String, u64)>,
-    /// The field that is a string.
+    /// Name of the string field.
     string: String,
 }
 
 impl Struct {
-    /// Where the string is.
+    /// Offset of the string field.
     #[cfg(test)]
     pub(super) fn string_at(&self) -> Option<u64> {
         let field = self.fields.iter().find(|(name, _)| *name == self.string);
         field.map(|(_, offset)| *offset)
     }
 
-    /// Whether the program has this very struct, with that string in it.
+    /// True if the program contains this exact struct, with that string field.
     pub(super) fn is_in(&self, elf: &Elf<'_>) -> bool {
         SECTIONS.iter().any(|name| {
             elf.section(name)
@@ -65,7 +65,7 @@ impl Struct {
     }
 
     fn is_among(&self, elf: &Elf<'_>, types: &[u8]) -> bool {
-        // By the first word alone, since there are a million: a build waits for its probes.
+        // Filter by the first word alone, because a program has a million words and the build waits for its probes.
         let size = self.size.to_le_bytes();
         let words = types.chunks_exact(8).enumerate();
         let candidates = words.filter(|(_, word)| *word == size);
@@ -75,7 +75,7 @@ impl Struct {
             .any(|descriptor| self.is_described(elf, descriptor).is_some())
     }
 
-    /// The descriptor here, if kind, number of fields and name are those of the struct.
+    /// The descriptor at `at`, if its kind, number of fields and name match.
     fn candidate<'a>(&self, types: &'a [u8], at: usize) -> Option<&'a [u8]> {
         let descriptor = types.get(at..)?.get(..DESCRIPTOR)?;
         let n_fields = u64::try_from(self.fields.len()).ok()?;
@@ -85,7 +85,7 @@ impl Struct {
         (is_candidate && is_name(name?, &self.name)).then_some(descriptor)
     }
 
-    /// Whether the descriptor is of the struct, field by field.
+    /// Compares the descriptor field by field; `Some` if all fields match.
     fn is_described(&self, elf: &Elf<'_>, descriptor: &[u8]) -> Option<()> {
         let has_name = |address, wanted: &str| {
             let bytes = elf.data(address, wanted.len() + 2);
@@ -112,7 +112,7 @@ impl fmt::Display for Struct {
     }
 }
 
-/// Whether a name of a type, a field or a package is this one: flags, a length of one byte, and the text.
+/// True if the encoded name of a type, a field or a package is this one: flags, a length of one byte, and the text.
 fn is_name(bytes: &[u8], name: &str) -> bool {
     let is_long = |len: &u8| usize::from(*len) == name.len() && *len < 0x80;
     bytes.get(1).is_some_and(is_long)
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use std::io::Write as _;
 
-    /// Where the file is in memory, and its types in the file.
+    /// Address of the file in memory, and offset of its types in the file.
     const BASE: u64 = 0x0040_0000;
     const TYPES: usize = 64 + 56;
 
@@ -164,7 +164,7 @@ mod tests {
             let address = self.address();
             let mut bytes = [0; DESCRIPTOR];
             bytes[..8].copy_from_slice(&size.to_le_bytes());
-            // Flags share the byte.
+            // The byte also contains flags.
             bytes[23] = 0x20 | kind;
             let offset = u32::try_from(name - BASE - TYPES as u64).unwrap();
             bytes[40..44].copy_from_slice(&offset.to_le_bytes());
@@ -175,7 +175,7 @@ mod tests {
             address
         }
 
-        /// A struct that has strings for all its fields but the first.
+        /// A struct whose fields are strings, except for the first.
         fn structure(&mut self, it: &Struct) {
             let none = self.name("");
             let other = self.descriptor(8, 22, none, [0; 3]);
@@ -194,7 +194,7 @@ mod tests {
             self.descriptor(it.size, STRUCT, name, [package, fields, n_fields]);
         }
 
-        /// A program with these types and nothing else.
+        /// A program with only these types.
         fn program(&self) -> Vec<u8> {
             let names = b"\0.rodata\0.shstrtab\0";
             let (types_end, names_end) = (TYPES + self.0.len(), TYPES + self.0.len() + names.len());
@@ -204,7 +204,7 @@ mod tests {
             let halves = |halves: &[u16]| -> Vec<u8> {
                 halves.iter().flat_map(|it| it.to_le_bytes()).collect()
             };
-            // A name, a type, and where it is.
+            // A name, a type, and a range.
             let section = |name: u64, kind: u64, from: usize, to: usize| {
                 let (from, len) = (from as u64, (to - from) as u64);
                 words(&[kind << 32 | name, 0, BASE + from, from, len, 0, 1, 0])
@@ -232,7 +232,7 @@ mod tests {
         types.program()
     }
 
-    /// Whether it has the struct; absent if it is no ELF file.
+    /// True if the program has the struct; `None` if it is no ELF file.
     fn find(program: &[u8], wanted: &Struct) -> Option<bool> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(program).unwrap();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_struct_is_found_by_all_that_is_known_of_it() {
+    fn a_struct_must_match_in_all_known_properties() {
         assert!(has(&program(&key()), &key()));
         let mut others: Vec<Struct> = Vec::new();
         for change in [
@@ -263,7 +263,7 @@ mod tests {
         for other in others {
             assert!(!has(&program(&other), &key()), "{other:?}");
         }
-        // The wanted string is another type.
+        // The string field has another type.
         let wanted = Struct {
             string: "h".to_owned(),
             ..key()
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_struct_is_found_among_some_that_look_like_it_and_not_among_many() {
+    fn a_struct_is_found_among_few_similar_ones_but_not_among_many() {
         let mut other = key();
         other.package = "example.com/cache".to_owned();
         for (n, is_found) in [(CANDIDATES - 1, true), (CANDIDATES, false)] {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_cut_has_no_struct() {
+    fn a_truncated_program_has_no_struct() {
         let whole = program(&key());
         let types_end = whole.len() - 3 * 64 - 19;
         for cut in (64..whole.len()).step_by(7) {

@@ -1,7 +1,7 @@
-//! The table of probes, read from the text that is compiled in.
+//! The table of probes, parsed from the text that is compiled in.
 //!
-//! Each probe has one row for each layout that its arguments have had. The kernel's table has the rows of all of them, so that
-//! a row's index says both which probe it is and what was captured.
+//! Each probe has one row for each layout of its arguments. The kernel's table contains all rows, so the index of a row identifies the
+//! probe and its captures.
 
 use std::sync::LazyLock;
 
@@ -16,14 +16,14 @@ const TEXT: &str = include_str!("probes.toml");
 
 /// All probes, and the kernel's rows for them.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct ProbeTable {
     pub(super) probes: Vec<Probe>,
     pub(super) specs: Vec<Spec>,
     pub(super) prefixes: Vec<Prefix>,
     pub(super) points: Vec<PointKind>,
 }
 
-/// A function that is worth probing.
+/// A function to probe.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Probe {
@@ -35,16 +35,16 @@ pub(super) struct Probe {
     #[serde(default)]
     begins: Vec<String>,
     pub(super) guard: Option<GuardRow>,
-    /// Names the function has had; the first that a file has is it.
+    /// Names that the function has had; the first one in a file is used.
     pub(super) symbols: Vec<String>,
     pub(super) layouts: Vec<Layout>,
 }
 
-/// What a function's arguments hold in some versions of Go.
+/// The meaning of a function's arguments in a range of Go versions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Layout {
-    /// Minor versions, the first and the last.
+    /// First and last minor version.
     pub(super) versions: (u32, u32),
     captures: Vec<CaptureRow>,
     /// Index in the kernel's table.
@@ -52,14 +52,14 @@ pub(super) struct Layout {
     pub(super) spec: u16,
 }
 
-/// Calls that are never recorded.
+/// Identifies calls that are never recorded.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GuardRow {
     /// The text of these calls.
     is: String,
     text: CaptureRow,
-    /// The struct that the text is a field of.
+    /// The struct that contains the text as a field.
     pub(super) holder: Struct,
 }
 
@@ -77,7 +77,7 @@ enum Span {
     Closes,
 }
 
-/// A capture, as a row of the table says it.
+/// A capture, as written in the table.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 enum CaptureRow {
@@ -88,7 +88,7 @@ enum CaptureRow {
     TextAt { arg: u8, offsets: Offsets },
 }
 
-/// Byte offsets of a chain of pointers; the last leads to the value.
+/// Byte offsets of a chain of pointers; the last one leads to the value.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Offsets {
@@ -97,21 +97,21 @@ enum Offsets {
     Three([u32; 3]),
 }
 
-/// The table that is compiled in; a test proves that it can be read.
-pub(super) fn builtin() -> &'static Table {
-    static TABLE: LazyLock<Table> = LazyLock::new(|| parse(TEXT).unwrap_or_default());
+/// The table that is compiled in; a test proves that it can be parsed.
+pub(super) fn builtin() -> &'static ProbeTable {
+    static TABLE: LazyLock<ProbeTable> = LazyLock::new(|| parse(TEXT).unwrap_or_default());
     &TABLE
 }
 
-fn parse(text: &str) -> Result<Table, toml::de::Error> {
+fn parse(text: &str) -> Result<ProbeTable, toml::de::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct File {
         probe: Vec<Probe>,
     }
-    let mut table = Table {
+    let mut table = ProbeTable {
         probes: toml::from_str::<File>(text)?.probe,
-        ..Table::default()
+        ..ProbeTable::default()
     };
     for probe in &mut table.probes {
         let guard = match &probe.guard {
@@ -150,14 +150,14 @@ fn spec(level: Level, span: Option<Span>, rows: &[CaptureRow]) -> Spec {
 }
 
 impl GuardRow {
-    /// An error where the kernel side could not read or hold it: calls would be recorded that must not be.
+    /// Fails if the kernel side cannot read or store the guard, because it would then record calls that must stay in the kernel.
     fn guard(&self) -> Result<Guard, toml::de::Error> {
         let capture = self.text.capture();
         let is_readable =
             matches!(capture.op, Capture::TEXT | Capture::TEXT_AT) && capture.hops == 0;
         Guard::of(capture, self.is.as_bytes())
             .filter(|_| is_readable)
-            .ok_or_else(|| serde::de::Error::custom("a guard that the kernel side does not know"))
+            .ok_or_else(|| serde::de::Error::custom("the kernel side does not support this guard"))
     }
 }
 
@@ -227,7 +227,7 @@ impl Probe {
             .find(|it| (it.versions.0..=it.versions.1).contains(&minor))
     }
 
-    /// The versions that are known, as a sentence has them.
+    /// The known versions, for messages.
     pub(super) fn known(&self) -> String {
         let ranges = self.layouts.iter().map(|it| match it.versions {
             (first, last) if first == last => format!("1.{first}"),
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_that_is_compiled_in_can_be_read() {
+    fn the_compiled_table_can_be_parsed() {
         let table = parse(TEXT).unwrap();
         assert!(!table.specs.is_empty() && table.specs.len() <= SPECS_MAX);
         assert!(!table.prefixes.is_empty() && table.prefixes.len() <= PREFIXES_MAX);
@@ -253,13 +253,13 @@ mod tests {
                 let name = &probe.name;
                 assert!(layout.versions.0 <= layout.versions.1, "{name}");
                 assert!(layout.captures.len() <= CAPTURES, "{name}");
-                // The kernel side gives the room of all texts to a list of them.
+                // The kernel side gives the space of all texts to a list of them.
                 let has_list = layout
                     .captures
                     .iter()
                     .any(|it| matches!(it, CaptureRow::Texts { .. }));
                 assert!(!has_list || layout.captures.len() == 1, "{name}");
-                // The kernel side reads the text that it compares where the arguments say, not behind a pointer.
+                // The kernel side compares a text that is an argument itself, not one behind a pointer.
                 let opens = matches!(probe.span, Some(Span::Opens));
                 let begins_with_text =
                     matches!(layout.captures.first(), Some(CaptureRow::Text { .. }));

@@ -1,6 +1,6 @@
-//! Versions of Go as far as layouts depend on them: the minor number.
+//! Minor versions of Go, on which layouts depend.
 
-/// `27` of `go1.27.3`, `go1.27rc1` and `go1.27-custom`; nothing of a development version.
+/// Returns `27` for `go1.27.3`, `go1.27rc1` and `go1.27-custom`; `None` for a development version.
 pub(super) fn minor(version: &str) -> Option<u32> {
     let rest = version.strip_prefix("go1.")?;
     let end = rest

@@ -1,7 +1,7 @@
-//! Word from the kernel that a probed file is being changed.
+//! Notifications from the kernel that a probed file is changing.
 //!
-//! A program that is written over in place while a probe is on it dies of SIGILL: the kernel puts the breakpoint into the new bytes.
-//! So its probes have to be off before, which `lease` sees to where it can, or at once, not at its next run.
+//! If a program is overwritten in place while it is probed, the kernel writes the breakpoint into the new bytes, and the program dies of
+//! SIGILL. Its probes must therefore be detached before the write, which `lease` ensures where it can, or at once, not at its next run.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 
-/// An inotify instance. The descriptor can be read once a watched file has changed.
+/// An inotify instance. The descriptor becomes readable when a watched file has changed.
 pub(super) struct Watch(OwnedFd);
 
 impl Watch {
@@ -20,11 +20,11 @@ impl Watch {
         )?))
     }
 
-    /// Watches an open file, whatever its name is now.
+    /// Watches an open file, independent of its current name.
     pub(super) fn add(&self, file: &File) -> io::Result<()> {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let changes = WatchFlags::MODIFY
-            // Whoever had it open for writing has it no longer: its probes can come back.
+            // The last writer has closed the file, so it can be probed again.
             | WatchFlags::CLOSE_WRITE
             | WatchFlags::ATTRIB
             | WatchFlags::DELETE_SELF
@@ -33,7 +33,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes what is there to be read: which file it was is found by looking at all.
+    /// Reads and discards all notifications; the caller checks all files.
     pub(super) fn clear(&self) {
         let mut room = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.0, &mut room);

@@ -14,8 +14,8 @@ use rustix::fs::Mode;
 
 use super::Counts;
 use crate::agent::metrics::{Format, Metrics};
+use crate::atomic_file::{Durability, replace};
 use crate::clock;
-use crate::replace::{Durability, replace};
 use crate::worker::{Jobs, Next, Worker};
 
 pub use crate::config::textfile::Settings;

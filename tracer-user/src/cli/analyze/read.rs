@@ -1,7 +1,7 @@
-//! A whole file into memory, in two halves at once.
+//! Reads a whole file into memory, in two halves in parallel.
 //!
-//! Copied and not mapped: whoever shortens a file while it is mapped kills its reader. Most of the time goes into the pages of the
-//! copy, and each half has its own.
+//! The file is copied and not mapped, because truncating a mapped file kills its reader. Most of the time is spent on the pages of the
+//! copy, which the two threads share.
 
 use std::fs::File;
 use std::io;
@@ -12,12 +12,12 @@ use std::thread;
 use anyhow::{Context as _, bail};
 use tracer_binary::limit;
 
-/// Below this a thread costs more than it saves.
+/// Smaller files are read by one thread, because a second one costs more than it saves.
 const WORTH_HALVING: usize = 4 << 20;
 
 pub(in crate::cli) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let describe = || format!("cannot read {}", path.display());
-    // Opening a FIFO waits for a writer, so the kind is asked first.
+    // Opening a FIFO blocks until it has a writer, so check the type first.
     let metadata = path.metadata().with_context(describe)?;
     if !metadata.is_file() {
         bail!("cannot read {}: not a regular file", path.display());
@@ -26,24 +26,29 @@ pub(in crate::cli) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let size = file.metadata().with_context(describe)?.len();
     if size > limit::FILE {
         bail!(
-            "cannot read {}: {size} bytes are over the limit of {}",
+            "cannot read {}: its {size} bytes exceed the limit of {}",
             path.display(),
             limit::FILE
         );
     }
-    let size = usize::try_from(size).context("the file does not fit into memory")?;
-    // Asked first, because the allocation below cannot say no.
+    let size = usize::try_from(size).with_context(|| {
+        format!(
+            "cannot read {}: it does not fit into memory",
+            path.display()
+        )
+    })?;
+    // Check first, because the allocation below cannot return an error.
     Vec::<u8>::new()
         .try_reserve_exact(size)
         .with_context(describe)?;
-    // Fresh memory is zero already: nothing is touched until it is read into.
+    // New memory is already zero, so the allocation touches no page before it is read into.
     let mut bytes = vec![0; size];
     let len = fill(&file, &mut bytes).with_context(describe)?;
     bytes.truncate(len);
     Ok(bytes)
 }
 
-/// Reads from the start of the file; how many bytes there were.
+/// Reads from the start of the file; returns the number of bytes.
 fn fill(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     if bytes.len() < WORTH_HALVING {
         return fill_from(file, 0, bytes);
@@ -62,13 +67,13 @@ fn fill(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     if first < middle {
         return Ok(first);
     }
-    // A thread that cannot be had is no failure.
+    // If the thread cannot be started, this thread reads the second half.
     let rest = bytes.get_mut(middle..).unwrap_or_default();
     let second = second.unwrap_or_else(|| fill_from(file, middle as u64, rest))?;
     Ok(middle + second)
 }
 
-/// How many bytes there were; less than asked for where the file ends.
+/// Reads from `offset`; returns the number of bytes, which is smaller at the end of the file.
 fn fill_from(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -87,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_halves_are_the_file() {
+    fn the_halves_together_equal_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         for size in [0, 1, WORTH_HALVING - 1, WORTH_HALVING + 1] {
@@ -98,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_shortened_meanwhile_is_read_as_it_is() {
+    fn a_file_that_was_truncated_meanwhile_is_read_to_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         for size in [WORTH_HALVING / 4, WORTH_HALVING / 2 + 1] {

@@ -1,4 +1,4 @@
-//! A child by its number: killed, and collected without waiting, with what it cost.
+//! A child process by its process ID: kills it, and reaps it without blocking. Reports its CPU time.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -6,9 +6,9 @@ use std::ptr;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process};
 
-/// A child that was not collected yet: until then nobody else has its number.
+/// A child that is not reaped yet, so no other process can have its process ID.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(super) struct ReaderChild {
     pid: Pid,
 }
 
@@ -19,20 +19,20 @@ pub(super) enum Ending {
     Signalled(i32),
 }
 
-impl Child {
-    /// Of a child that nobody else collects.
+impl ReaderChild {
+    /// Takes a child that nothing else reaps.
     pub(super) fn new(child: &std::process::Child) -> io::Result<Self> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         pid.map(|pid| Self { pid })
-            .ok_or_else(|| io::Error::other("a child without a number"))
+            .ok_or_else(|| io::Error::other("a child without a process ID"))
     }
 
     pub(super) fn kill(&self) {
-        // Ended already: then there is nothing to kill.
+        // The child may have ended already.
         let _ended = kill_process(self.pid, Signal::KILL);
     }
 
-    /// How it ended, and its processor time in ns, if it has. To be asked no more after that.
+    /// The exit status of the child and its CPU time in ns, if it has ended. Must not be called again after that.
     pub(super) fn reap(&self) -> Option<(Ending, u64)> {
         let mut status = 0;
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
@@ -55,7 +55,7 @@ impl Child {
         let ending = if pid > 0 && libc::WIFSIGNALED(status) {
             Ending::Signalled(libc::WTERMSIG(status))
         } else {
-            // Of a child that somebody else collected nothing is known but that it is gone.
+            // If another part of the program reaped the child, its exit status is unknown.
             Ending::Exited(if pid > 0 {
                 libc::WEXITSTATUS(status)
             } else {

@@ -1,11 +1,11 @@
-//! What stands around a process that is shut in, as it tells others. It puts nothing up.
+//! The restrictions of a sandboxed process, as it reports them. This module applies none.
 
 use serde::{Deserialize, Serialize};
 
-/// What stands, of walls that a kernel may lack.
+/// The enforced restrictions that not all kernels support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Walls {
+pub struct Restrictions {
     /// Version of Landlock that the kernel enforces, 0 without it.
     pub landlock: u32,
 }

@@ -1,6 +1,6 @@
-//! What keeps the probes of files on, shared with whoever has to let go of one at once: a thread that must not wait for the loop.
+//! The links of the probed files. Threads share them, so that one can detach a file at once, without waiting for the main loop.
 //!
-//! Which file is to be let go, and when, is not known here.
+//! Other modules decide when to detach which file.
 
 use std::collections::HashMap;
 use std::mem;
@@ -14,37 +14,37 @@ use tracer_abi::TARGETS;
 use super::multi;
 use super::pinned::FilePins;
 
-/// The files that are probed now, by their targets. A clone is another way to the same.
+/// The probed files, by target. A clone refers to the same files.
 #[derive(Clone)]
-pub struct Probed(Arc<Mutex<Files>>);
+pub struct Probed(Arc<Mutex<ProbedFiles>>);
 
-struct Files {
-    links: HashMap<u32, Links>,
+struct ProbedFiles {
+    links: HashMap<u32, ProbedFile>,
     released: Released,
 }
 
-/// What tells the kernel side that a file is let go: a process that was followed by its probes is then followed by those of another
-/// file that is the same below, if there is one (`is_first_target` of `tracer-ebpf/src/call.rs`).
+/// The map that marks a file as detached for the kernel side. Another probed file may have the same lower file. Its probes then take
+/// over the processes of the detached file (`is_first_target` of `tracer-ebpf/src/call.rs`).
 pub(super) struct Released(Array<MapData, u64>);
 
-/// What keeps the probes of one file on.
-pub(super) struct Links {
+/// The links of one probed file.
+pub(super) struct ProbedFile {
     pub(super) n: usize,
-    /// Dropped after it was unpinned: the probes are off when the last one is gone.
-    pub(super) held: Held,
+    /// Dropped after unpinning. The probes are detached when the last link is closed.
+    pub(super) held: FileLinks,
     pub(super) pinned: Option<FilePins>,
 }
 
-/// Dropping it is the use of it.
-pub(super) enum Held {
-    Multi { link: multi::Link },
+/// Links that detach when dropped.
+pub(super) enum FileLinks {
+    Multi { link: multi::MultiLink },
     Perf { links: Vec<UProbeLink> },
     Pinned { _links: Vec<FdLink> },
 }
 
 impl Probed {
-    /// Lets go of a file. When this returns, no process has a breakpoint of it any more and none gets one. Nothing happens if the file
-    /// is not probed.
+    /// Detaches a file; does nothing if it is not probed. After the return, no process has a breakpoint of this file, and none will get
+    /// one.
     pub fn release(&self, target: u32) {
         if let Some(links) = self.remove(target) {
             links.end();
@@ -53,22 +53,22 @@ impl Probed {
 
     pub(super) fn new(released: Released) -> Self {
         let links = HashMap::new();
-        Self(Arc::new(Mutex::new(Files { links, released })))
+        Self(Arc::new(Mutex::new(ProbedFiles { links, released })))
     }
 
-    /// The number of a file is about to be used. Those of before are let go.
+    /// Prepares a target number for use. Detaches earlier links of this number.
     pub(super) fn begin(&self, target: u32) {
         let mut files = self.lock();
         files.links.remove(&target);
         files.released.set(target, false);
     }
 
-    pub(super) fn insert(&self, target: u32, links: Links) {
+    pub(super) fn insert(&self, target: u32, links: ProbedFile) {
         self.lock().links.insert(target, links);
     }
 
-    /// From now on no hit of that file counts.
-    pub(super) fn remove(&self, target: u32) -> Option<Links> {
+    /// Marks the file as detached: the kernel side ignores its hits from now on.
+    pub(super) fn remove(&self, target: u32) -> Option<ProbedFile> {
         let mut files = self.lock();
         files.released.set(target, true);
         files.links.remove(&target)
@@ -78,16 +78,16 @@ impl Probed {
         self.lock().links.contains_key(&target)
     }
 
-    pub(super) fn take_all(&self) -> impl Iterator<Item = Links> + use<> {
+    pub(super) fn take_all(&self) -> impl Iterator<Item = ProbedFile> + use<> {
         mem::take(&mut self.lock().links).into_values()
     }
 
-    /// Uprobes that are on.
+    /// Number of attached uprobes.
     pub(super) fn n_links(&self) -> usize {
         self.lock().links.values().map(|it| it.n).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Files> {
+    fn lock(&self) -> MutexGuard<'_, ProbedFiles> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,13 +106,13 @@ impl Released {
         } else {
             before & !mask
         };
-        // An element of an array is always there; were it not, hits of that file would be lost with its probes.
+        // An array element always exists. If the write failed, the kernel side would ignore hits of this file.
         let _kept = self.0.set(word, now, 0);
     }
 }
 
-impl Links {
-    /// Takes the probes off, also if they are pinned.
+impl ProbedFile {
+    /// Detaches the probes, including pinned ones.
     pub(super) fn end(self) {
         let Self { n: _, held, pinned } = self;
         if let Some(pinned) = pinned {
