@@ -4,8 +4,8 @@
 //! done here.
 
 pub mod endpoint;
-mod mistake;
 pub mod otlp;
+mod parse_error;
 pub mod pushgateway;
 pub mod textfile;
 
@@ -19,10 +19,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tracer_binary::budget::{BudgetError, Limit};
 use tracer_core::recording::Detail;
 
-use crate::history::{Place, central};
+use crate::history::{Location, central};
 
 pub use self::endpoint::Endpoint;
-pub use self::mistake::Mistake;
+pub use self::parse_error::ParseError;
 pub use crate::history::Bound;
 
 /// Read where it is there and no other is named.
@@ -36,14 +36,14 @@ pub const EXAMPLE: &str = include_str!("config/example.toml");
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     /// The history: a file, or a central database.
-    pub store: Option<Place>,
+    pub store: Option<Location>,
     /// The history of this machine, if `store` is a central database.
     pub spool: Option<PathBuf>,
-    pub central: Option<central::Settings>,
+    pub central: Option<central::CentralSettings>,
     /// How much is seen of a build: `process`, `phase`, `cache-key`.
     pub detail: Option<Detail>,
     /// Where pages are served.
-    pub listen: Option<Listen>,
+    pub listen: Option<ListenAddress>,
     /// Older builds are thrown away.
     pub keep_days: Option<Bound>,
     /// The oldest builds are thrown away while the history is larger, in units of 10^6 bytes.
@@ -53,21 +53,21 @@ pub struct Layer {
     /// How much larger than before a target may be.
     pub size_budget: Option<SizeBudget>,
     /// Where on bpffs all stays on between two agents.
-    pub pin: Option<Pin>,
+    pub pin: Option<PinDirectory>,
     /// OpenTelemetry; said by a file only.
-    pub otlp: Option<otlp::Settings>,
+    pub otlp: Option<otlp::OtlpSettings>,
     /// Groups are pushed there; said by a file only.
-    pub pushgateway: Option<pushgateway::Settings>,
+    pub pushgateway: Option<pushgateway::PushgatewaySettings>,
     /// The metrics are written there; said by a file only.
-    pub textfile: Option<textfile::Settings>,
+    pub textfile: Option<textfile::TextfileSettings>,
 }
 
 /// Where the agent sends what it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exporters {
-    pub otlp: Option<otlp::Settings>,
-    pub pushgateway: Option<pushgateway::Settings>,
-    pub textfile: Option<textfile::Settings>,
+    pub otlp: Option<otlp::OtlpSettings>,
+    pub pushgateway: Option<pushgateway::PushgatewaySettings>,
+    pub textfile: Option<textfile::TextfileSettings>,
 }
 
 impl Layer {
@@ -111,14 +111,14 @@ impl Layer {
         let Some(text) = text else {
             return Ok(Self::default());
         };
-        Self::parse(text).map_err(|mistake| Error::Mistake {
+        Self::parse(text).map_err(|parse_error| Error::Parse {
             path: path.clone(),
-            mistake,
+            error: parse_error,
         })
     }
 
-    fn parse(text: &str) -> Result<Self, Mistake> {
-        toml::from_str(text).map_err(|error| Mistake::new(text, &error))
+    fn parse(text: &str) -> Result<Self, ParseError> {
+        toml::from_str(text).map_err(|error| ParseError::new(text, &error))
     }
 }
 
@@ -153,9 +153,9 @@ impl File {
 
 /// An address, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen(pub Option<SocketAddr>);
+pub struct ListenAddress(pub Option<SocketAddr>);
 
-impl FromStr for Listen {
+impl FromStr for ListenAddress {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -168,7 +168,7 @@ impl FromStr for Listen {
     }
 }
 
-impl<'de> Deserialize<'de> for Listen {
+impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -177,9 +177,9 @@ impl<'de> Deserialize<'de> for Listen {
 
 /// A directory, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pin(pub Option<PathBuf>);
+pub struct PinDirectory(pub Option<PathBuf>);
 
-impl FromStr for Pin {
+impl FromStr for PinDirectory {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -195,7 +195,7 @@ impl FromStr for Pin {
     }
 }
 
-impl<'de> Deserialize<'de> for Pin {
+impl<'de> Deserialize<'de> for PinDirectory {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -229,8 +229,8 @@ impl<'de> Deserialize<'de> for SizeBudget {
 pub enum Error {
     #[error("cannot read the configuration {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{}:{mistake}; `gotrace config example` prints a file with every key", path.display())]
-    Mistake { path: PathBuf, mistake: Mistake },
+    #[error("{}:{error}; `gotrace config example` prints a file with every key", path.display())]
+    Parse { path: PathBuf, error: ParseError },
 }
 
 #[cfg(test)]
@@ -239,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    fn mistake(text: &str) -> String {
+    fn parse_error(text: &str) -> String {
         Layer::parse(text).unwrap_err().to_string()
     }
 
@@ -254,7 +254,7 @@ mod tests {
         let seven = Bound(NonZeroU32::new(7));
         assert_eq!(
             (both.keep_days, both.listen),
-            (Some(seven), Some(Listen(None)))
+            (Some(seven), Some(ListenAddress(None)))
         );
     }
 
@@ -269,7 +269,7 @@ mod tests {
             (gateway, "forget_groups_hours"),
         ] {
             let line = before.lines().count() + 1;
-            let told = mistake(&format!("{before}{key} = 0"));
+            let told = parse_error(&format!("{before}{key} = 0"));
             assert_eq!(
                 told,
                 format!(
@@ -284,29 +284,29 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_line_and_key() {
-        let unknown = mistake("keep_days = 30\n\nkeep_dayz = 31\n");
+    fn an_error_names_line_and_key() {
+        let unknown = parse_error("keep_days = 30\n\nkeep_dayz = 31\n");
         assert!(unknown.starts_with("3: keep_dayz: unknown field `keep_dayz`, expected one of"));
-        let wrong = mistake("keep_days = 30\ndetail = 3");
+        let wrong = parse_error("keep_days = 30\ndetail = 3");
         assert!(wrong.starts_with("2: detail: "), "{wrong}");
-        let nowhere = mistake("listen = \"localhost\"");
+        let nowhere = parse_error("listen = \"localhost\"");
         assert!(
             nowhere.starts_with("1: listen: give an address"),
             "{nowhere}"
         );
-        let broken = mistake("keep_days = 30\n[broken");
+        let broken = parse_error("keep_days = 30\n[broken");
         assert!(broken.starts_with("2: "), "{broken}");
     }
 
     #[test]
-    fn a_mistake_does_not_tell_a_value() {
-        let told = mistake("keep_days = \"hun\\\"ter2\"");
+    fn an_error_quotes_no_value() {
+        let told = parse_error("keep_days = \"hun\\\"ter2\"");
         assert!(!told.contains("hun") && !told.contains("ter2"), "{told}");
         assert_eq!(
             told,
             "1: keep_days: invalid type: string, expected a number from 1, or 'unlimited'"
         );
-        let told = mistake("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
+        let told = parse_error("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
         assert!(told.starts_with("1: store: "), "{told}");
         assert!(
             told.contains("sslmode is") && !told.contains("ter2"),
@@ -354,7 +354,7 @@ mod tests {
         let central = central.as_ref().unwrap();
         assert!(central.tenant.is_some() && central.keep_days.is_some());
         assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
-        assert_eq!(*pin, Some(Pin(None)));
+        assert_eq!(*pin, Some(PinDirectory(None)));
         assert!(otlp.is_some() && pushgateway.is_some() && textfile.is_some());
         assert_eq!(*size_budget, Some(SizeBudget(Limit::Percent(5.0))));
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use tracer_core::decode::DigestKey;
 use tracer_core::hex;
 
-use crate::history::{DEFAULT_STORE, Place};
+use crate::history::{DEFAULT_STORE, Location};
 use crate::launch::caller::Caller;
 
 /// Name of the file.
@@ -23,9 +23,9 @@ const OTHERS_MAY_WRITE: u32 = 0o022;
 
 /// The key of a command's trace, and a sentence if it is one of this run alone for want of a file that should be there. Beside the
 /// history that the builds are stored in; if that is none or no file, beside the history of the machine.
-pub fn of_run(store: Option<&Place>, caller: Option<&Caller>) -> (DigestKey, Option<String>) {
+pub fn of_run(store: Option<&Location>, caller: Option<&Caller>) -> (DigestKey, Option<String>) {
     match store {
-        Some(Place::File(path)) => {
+        Some(Location::File(path)) => {
             let dir = directory(path);
             match caller {
                 Some(caller) if !is_roots_alone(dir) => {
@@ -34,7 +34,7 @@ pub fn of_run(store: Option<&Place>, caller: Option<&Caller>) -> (DigestKey, Opt
                 Some(_) | None => of_directory(dir, geteuid().as_raw()),
             }
         }
-        Some(Place::Central(_)) | None => {
+        Some(Location::Central(_)) | None => {
             let dir = directory(Path::new(DEFAULT_STORE));
             if is_roots_or_own(dir) {
                 of_directory(dir, geteuid().as_raw())

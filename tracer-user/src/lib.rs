@@ -4,6 +4,7 @@
 //! name aya, and only `main` ends the process.
 
 pub mod agent;
+mod atomic_file;
 mod backoff;
 pub mod bpf;
 pub mod cli;
@@ -19,7 +20,6 @@ pub mod install;
 pub mod launch;
 mod proc;
 pub mod render;
-mod replace;
 pub mod sandbox;
 pub mod summary;
 pub mod toolchain;

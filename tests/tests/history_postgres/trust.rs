@@ -239,7 +239,10 @@ fn missing_parts_of_the_central_history_are_reported_with_a_remedy() {
         "was written by a newer gotrace (form 99, this one knows 1)",
     );
     let newer = central::prepare(&server.address("admin")).unwrap_err();
-    assert!(newer.why.to_string().contains("newer gotrace"), "{newer:?}");
+    assert!(
+        newer.cause.to_string().contains("newer gotrace"),
+        "{newer:?}"
+    );
     server.query("UPDATE gotrace.form SET number = 1");
     fails(
         run_gotrace(["show", "--store", &at, "0"], [("A", "B")]),

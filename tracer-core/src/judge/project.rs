@@ -11,10 +11,10 @@ type Project = Option<String>;
 
 /// The builds of every project that were last seen.
 #[derive(Debug, Default)]
-pub struct Projects(BTreeMap<Project, Remembered>);
+pub struct Projects(BTreeMap<Project, ProjectState>);
 
 #[derive(Debug, Default)]
-struct Remembered {
+struct ProjectState {
     /// Nanoseconds since 1970, of the last one.
     at_ns: u64,
     past: SetupHistory,

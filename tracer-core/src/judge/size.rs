@@ -8,7 +8,7 @@ use crate::history::{Baseline, BaselineId, Entry, Target};
 use crate::model::Installed;
 
 /// Ways to build one target that are told apart at once.
-const WAYS: usize = 16;
+const VARIANTS: usize = 16;
 
 /// By how much a target may grow.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,20 +38,20 @@ struct TargetKey {
 /// The last size of every target, for each way.
 #[derive(Debug, Default)]
 pub struct Sizes {
-    targets: BTreeMap<TargetKey, Remembered>,
+    targets: BTreeMap<TargetKey, TargetState>,
     budget: Option<Budget>,
 }
 
 #[derive(Debug, Default)]
-struct Remembered {
+struct TargetState {
     /// Nanoseconds since 1970, of the last one.
     at_ns: u64,
-    ways: Vec<(BaselineId, u64)>,
+    variants: Vec<(BaselineId, u64)>,
 }
 
 /// What has to be the same of two builds of a target for their sizes to be compared. What is linked to be run at once is stripped by
 /// the `go` command itself.
-fn way(baseline: &Baseline, how: Installed) -> BaselineId {
+fn variant(baseline: &Baseline, how: Installed) -> BaselineId {
     match how {
         Installed::Temporary | Installed::FromCache => {
             BaselineId::from(format!("{} temporary", baseline.id()))
@@ -85,7 +85,7 @@ impl Sizes {
         };
         let at_ns = entry.ended_ns.unwrap_or(entry.started_ns);
         let at_ns = u64::try_from(at_ns).unwrap_or(0);
-        self.replace(key, &way(baseline, target.how), size, at_ns);
+        self.replace(key, &variant(baseline, target.how), size, at_ns);
     }
 
     /// Forgets targets that were last built before then (nanoseconds since 1970).
@@ -107,8 +107,8 @@ impl Sizes {
                 goos: build.toolchain.goos.clone(),
                 goarch: build.toolchain.goarch.clone(),
             };
-            let way = way(known.baseline.as_ref()?, output.how);
-            let before = self.replace(key, &way, now, finished.ended_ns())?;
+            let variant = variant(known.baseline.as_ref()?, output.how);
+            let before = self.replace(key, &variant, now, finished.ended_ns())?;
             Some(self.change(before, now))
         });
         changes.collect()
@@ -127,18 +127,27 @@ impl Sizes {
     }
 
     /// The size that was last seen of a target that is built this way; from now on it is `size`.
-    fn replace(&mut self, key: TargetKey, way: &BaselineId, size: u64, at_ns: u64) -> Option<u64> {
+    fn replace(
+        &mut self,
+        key: TargetKey,
+        variant: &BaselineId,
+        size: u64,
+        at_ns: u64,
+    ) -> Option<u64> {
         if self.targets.len() >= TARGETS && !self.targets.contains_key(&key) {
             return None;
         }
-        let Remembered { at_ns: last, ways } = self.targets.entry(key).or_default();
+        let TargetState {
+            at_ns: last,
+            variants,
+        } = self.targets.entry(key).or_default();
         *last = at_ns.max(*last);
-        let known = ways.iter().position(|(it, _)| it == way);
-        let before = known.map(|at| ways.remove(at).1);
-        if ways.len() >= WAYS {
-            ways.remove(0);
+        let known = variants.iter().position(|(it, _)| it == variant);
+        let before = known.map(|at| variants.remove(at).1);
+        if variants.len() >= VARIANTS {
+            variants.remove(0);
         }
-        ways.push((way.clone(), size));
+        variants.push((variant.clone(), size));
         before
     }
 }

@@ -16,7 +16,7 @@ const CHECK_CACHE: &str = "build check cache";
 pub struct Span {
     /// Index of the span around it; the build itself if absent.
     pub parent: Option<usize>,
-    pub what: What,
+    pub source: SpanRef,
     pub start: Ktime,
     /// If its end was not seen, that of the span around it.
     pub end: Ktime,
@@ -28,7 +28,7 @@ pub struct Span {
 
 /// What a span is of, by its place in the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum SpanRef {
     Stage(usize),
     Action(usize),
     Call(usize),
@@ -41,23 +41,23 @@ pub enum What {
 
 /// The part of a build that a span is of.
 #[derive(Clone, Copy, Debug)]
-pub enum Part<'a> {
+pub enum SpanSource<'a> {
     Stage(&'a Phase),
     Action(&'a Action),
     Call(&'a ToolCall),
     Phase(&'a Phase),
 }
 
-impl What {
+impl SpanRef {
     /// The part of the build that the timeline was made of.
-    pub fn of(self, build: &Build) -> Option<Part<'_>> {
+    pub fn of(self, build: &Build) -> Option<SpanSource<'_>> {
         match self {
-            Self::Stage(at) => build.stages.get(at).map(Part::Stage),
-            Self::Action(at) => build.actions.get(at).map(Part::Action),
-            Self::Call(at) => build.calls.get(at).map(Part::Call),
+            Self::Stage(at) => build.stages.get(at).map(SpanSource::Stage),
+            Self::Action(at) => build.actions.get(at).map(SpanSource::Action),
+            Self::Call(at) => build.calls.get(at).map(SpanSource::Call),
             Self::Phase { call, phase } => {
                 let phases = &build.calls.get(call)?.phases;
-                phases.get(phase).map(Part::Phase)
+                phases.get(phase).map(SpanSource::Phase)
             }
         }
     }
@@ -77,9 +77,9 @@ fn is_cached(action: &Action) -> bool {
 /// All spans of a build; each stands after the span around it. `end`: of the build, or the last that was seen of it.
 pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     let has_failed = State::of(build) == State::Failed;
-    let span = |parent, what, start: Ktime, own_end: Option<Ktime>, outer: Ktime| Span {
+    let span = |parent, source, start: Ktime, own_end: Option<Ktime>, outer: Ktime| Span {
         parent,
-        what,
+        source,
         start,
         end: own_end.unwrap_or(outer).max(start),
         made_it_fail: false,
@@ -87,7 +87,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     };
     let stages = build.stages.iter().enumerate();
     let mut spans: Vec<Span> = stages
-        .map(|(at, it)| span(None, What::Stage(at), it.start, it.end, end))
+        .map(|(at, it)| span(None, SpanRef::Stage(at), it.start, it.end, end))
         .collect();
     let n_stages = spans.len();
     let mut action_of: BTreeMap<usize, usize> = BTreeMap::new();
@@ -99,7 +99,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
             it.start <= action.start && action.end.unwrap_or(action.start) <= it.end
         });
         let outer = stage.and_then(|it| spans.get(it)).map_or(end, |it| it.end);
-        let own = span(stage, What::Action(at), action.start, action.end, outer);
+        let own = span(stage, SpanRef::Action(at), action.start, action.end, outer);
         spans.push(Span {
             made_it_fail: has_failed && action.outcome == Outcome::Failed,
             is_cached: is_cached(action),
@@ -118,7 +118,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
         let starter = call.started_by.and_then(|it| call_of.get(&it));
         let parent = starter.or_else(|| action_of.get(&index)).copied();
         let outer = parent.and_then(|it| spans.get(it)).map_or(end, |it| it.end);
-        let own = span(parent, What::Call(index), call.start, call.end, outer);
+        let own = span(parent, SpanRef::Call(index), call.start, call.end, outer);
         let at = spans.len();
         call_of.insert(call.process, at);
         let decides = call.is_decisive(build.process) || culprit == Some(call.process);
@@ -127,11 +127,11 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
             ..own
         });
         for (n, phase) in call.phases.iter().enumerate() {
-            let what = What::Phase {
+            let source = SpanRef::Phase {
                 call: index,
                 phase: n,
             };
-            spans.push(span(Some(at), what, phase.start, phase.end, own.end));
+            spans.push(span(Some(at), source, phase.start, phase.end, own.end));
         }
     }
     spans

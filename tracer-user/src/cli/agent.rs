@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::trace::Detail;
 use super::{FAILURE, FINE, say};
 use crate::agent;
-use crate::config::{Bound, File, Layer, Listen, Pin, SizeBudget};
-use crate::history::Place;
+use crate::config::{Bound, File, Layer, ListenAddress, PinDirectory, SizeBudget};
+use crate::history::Location;
 
 /// Follow every Go build on this machine and keep its history
 #[derive(Debug, clap::Args)]
@@ -35,13 +35,13 @@ pub(super) struct Args {
         hide_env = true,
         help = "The history: a file, or postgres://USER@HOST/DATABASE [default: /var/lib/gotrace/history.db]"
     )]
-    store: Option<Place>,
+    store: Option<Location>,
     /// How much to see of a build [default: phase]
     #[arg(long, value_enum, env = "GOTRACE_DETAIL", hide_env = true)]
     detail: Option<Detail>,
     /// Where /metrics, /-/ready and /api/v1/builds are; `none` for nowhere [default: 127.0.0.1:10127]
     #[arg(long, value_name = "ADDRESS", env = "GOTRACE_LISTEN", hide_env = true)]
-    listen: Option<Listen>,
+    listen: Option<ListenAddress>,
     /// Builds older than this are deleted; `unlimited` for no limit [default: 90]
     #[arg(long, value_name = "DAYS", env = "GOTRACE_KEEP_DAYS", hide_env = true)]
     keep_days: Option<Bound>,
@@ -71,7 +71,7 @@ pub(super) struct Args {
     size_budget: Option<SizeBudget>,
     /// Directory on bpffs, such as /sys/fs/bpf/gotrace, where all stays on for the next agent when this one is killed [default: none]
     #[arg(long, value_name = "DIR", env = "GOTRACE_PIN", hide_env = true)]
-    pin: Option<Pin>,
+    pin: Option<PinDirectory>,
 }
 
 impl Args {

@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use super::builds::Store;
 use super::{FINE, say};
-use crate::history::{Place, central};
+use crate::history::{Location, central};
 use crate::launch::caller;
 
 /// Back up a history, or set up the central one of a fleet
@@ -49,7 +49,7 @@ enum Word {
             value_name = "ADDRESS",
             help = "postgres://USER@HOST/DATABASE; the password is better in PGPASSWORD, or in a file that password_file= names"
         )]
-        place: Place,
+        place: Location,
     },
     /// Print what `prepare` does to an empty database, as SQL
     Schema,
@@ -63,7 +63,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
             say(format_args!("copied {} to {}", store.store, file.display()));
         }
         Word::Prepare { place } => {
-            let Place::Central(address) = place else {
+            let Location::Central(address) = place else {
                 bail!("only a central history is prepared: its address begins with postgres://");
             };
             central::prepare(address)?;

@@ -26,7 +26,7 @@ const OURS: [&str; 5] = [
     clippy::struct_excessive_bools,
     reason = "each is a switch of its own, named as the file names it"
 )]
-pub struct Settings {
+pub struct OtlpSettings {
     /// The receiver's base address; `/v1/traces`, `/v1/logs` and `/v1/metrics` are appended.
     pub endpoint: Option<Endpoint>,
     /// Sent with every request.
@@ -225,7 +225,7 @@ impl fmt::Debug for Headers {
 /// Variables of an environment that is not read here.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-impl Settings {
+impl OtlpSettings {
     /// Where to send to and with which headers, the environment asked where the section wants it.
     pub(crate) fn target(&self, variables: Variables<'_>) -> anyhow::Result<(Endpoint, Headers)> {
         let variable = |name: &str| {
@@ -266,7 +266,7 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn settings(text: &str) -> Result<Settings, toml::de::Error> {
+    fn settings(text: &str) -> Result<OtlpSettings, toml::de::Error> {
         toml::from_str(text)
     }
 

@@ -9,7 +9,7 @@ use super::Endpoint;
 /// Which gateway, and what it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct PushgatewaySettings {
     /// Of the gateway; `/metrics/job/...` comes after it.
     pub url: Endpoint,
     /// The label `job` of all groups.
@@ -23,7 +23,7 @@ pub struct Settings {
     /// Certificates in PEM that are trusted beside those of the machine.
     pub ca_file: Option<PathBuf>,
     /// A group is deleted when its target has not been built for so long; as `forget_targets_hours` if absent.
-    #[serde(default, deserialize_with = "crate::history::bound::largest")]
+    #[serde(default, deserialize_with = "crate::history::limit::largest")]
     pub forget_groups_hours: Option<u32>,
     /// Groups that are kept at most.
     #[serde(default = "max_groups")]
@@ -38,7 +38,7 @@ fn max_groups() -> usize {
     200
 }
 
-impl Settings {
+impl PushgatewaySettings {
     /// For a gateway at that address, and the defaults for the rest.
     pub fn of(url: Endpoint) -> Self {
         Self {

@@ -15,12 +15,12 @@ use serde::Deserialize;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
 
-use super::error::{Error, Why};
-use super::parcel::Parcel;
+use super::build_row::BuildRow;
+use super::error::{Cause, Error};
 use super::read::Reader;
 
 pub use address::Address;
-pub(super) use deliver::Delivery;
+pub(super) use deliver::CentralWriter;
 
 use session::Session;
 
@@ -30,17 +30,17 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// What an operator decides about a central history; its section in the configuration file is `central`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct CentralSettings {
     /// Whose builds these are. The database says which tenant a role belongs to; an agent that finds another one sends nothing.
     pub tenant: Option<String>,
     /// Builds that started longer ago than this are deleted there; none if absent.
-    #[serde(deserialize_with = "crate::history::bound::number")]
+    #[serde(deserialize_with = "crate::history::limit::number")]
     pub keep_days: Option<u32>,
     /// How long the database may take to connect and for each batch of builds.
     pub timeout_seconds: u32,
 }
 
-impl Default for Settings {
+impl Default for CentralSettings {
     fn default() -> Self {
         Self {
             tenant: None,
@@ -53,7 +53,7 @@ impl Default for Settings {
 /// Makes the tables, or brings them up to date. For whoever is going to own them.
 pub fn prepare(address: &Address) -> Result<(), Error> {
     let prepared = Session::open(address, PATIENCE).and_then(|it| schema::prepare(&it));
-    prepared.map_err(|why| why.at(address))
+    prepared.map_err(|cause| cause.at(address))
 }
 
 /// What [`prepare`] does, as text for whoever prefers to run it by hand.
@@ -62,29 +62,29 @@ pub fn schema() -> String {
 }
 
 /// Stores every build of a trace that is over; returns how many. Whoever calls this waits for it.
-pub(super) fn keep(finished: &FinishedTrace, address: &Address) -> Result<usize, Error> {
+pub(super) fn store_builds(finished: &FinishedTrace, address: &Address) -> Result<usize, Error> {
     let keep = || {
-        let delivery = Delivery::open(address, &Settings::default())?;
+        let delivery = CentralWriter::open(address, &CentralSettings::default())?;
         let mut n = 0;
         for kept in history::builds(finished) {
-            delivery.deliver([&Parcel::of(&kept)?])?;
+            delivery.deliver([&BuildRow::of(&kept)?])?;
             n += 1;
         }
         Ok(n)
     };
-    keep().map_err(|why: Why| why.at(address))
+    keep().map_err(|cause: Cause| cause.at(address))
 }
 
 /// Asks the history as it is at one moment.
 pub(super) fn read<T>(
     address: &Address,
-    ask: impl Fn(&Reader<'_>) -> Result<T, Why>,
+    query: impl Fn(&Reader<'_>) -> Result<T, Cause>,
 ) -> Result<T, Error> {
     let read = || {
         let session = Session::open(address, PATIENCE)?;
         schema::check(&session)?;
         session.run("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        ask(&Reader::new(&session))
+        query(&Reader::new(&session))
     };
-    read().map_err(|why| why.at(address))
+    read().map_err(|cause| cause.at(address))
 }

@@ -9,7 +9,7 @@
 //! A reader from outside changes nothing and makes no file. What that takes: in WAL mode `SQLite` wants a log and a file of shared memory beside
 //! the database, which a reader without rights cannot make, and one with rights would leave behind. While a writer is at work, and
 //! after one was killed, they are there and can be read. When the last one has ended well there is no log, and the database is opened
-//! as one that does not change; that it did not is checked afterwards ([`Stamp`]).
+//! as one that does not change; that it did not is checked afterwards ([`FileStamp`]).
 
 use std::ffi::c_int;
 use std::fs::{self, OpenOptions};
@@ -24,7 +24,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::error::Why;
+use super::error::Cause;
 
 /// One for each change of the tables, in order; never changed once released.
 ///
@@ -52,7 +52,7 @@ const MODE: u32 = 0o640;
 const DIR_MODE: u32 = 0o750;
 
 /// Opens it for writing, and makes it if it is not there.
-pub(super) fn for_writing(path: &Path) -> Result<Connection, Why> {
+pub(super) fn for_writing(path: &Path) -> Result<Connection, Cause> {
     let path = create(path)?;
     let mut connection = Connection::open_with_flags(path, WRITING)?;
     connection.busy_timeout(PATIENCE)?;
@@ -65,7 +65,7 @@ pub(super) fn for_writing(path: &Path) -> Result<Connection, Why> {
         let application: i64 =
             connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         if n_tables > 0 || application != 0 {
-            return Err(Why::Foreign);
+            return Err(Cause::Foreign);
         }
     }
     let _mode: String =
@@ -83,18 +83,18 @@ pub(super) fn for_writing(path: &Path) -> Result<Connection, Why> {
 }
 
 /// The file and its directory, with their rights. Returns its path with no link in it.
-fn create(path: &Path) -> Result<PathBuf, Why> {
+fn create(path: &Path) -> Result<PathBuf, Cause> {
     let path = with_its_directory(path)?;
     match create_new(&path) {
-        Err(Why::Exists) => {}
+        Err(Cause::Exists) => {}
         made => return made.map(|_| path),
     }
     let metadata = fs::symlink_metadata(&path)?;
     if metadata.is_symlink() {
-        return Err(Why::Link);
+        return Err(Cause::Link);
     }
     if !metadata.is_file() {
-        return Err(Why::Foreign);
+        return Err(Cause::Foreign);
     }
     // `SQLite` would open a file that may not be written for reading, and fail at the first build.
     may(&path, Access::READ_OK | Access::WRITE_OK).map_err(refused)?;
@@ -102,7 +102,7 @@ fn create(path: &Path) -> Result<PathBuf, Why> {
 }
 
 /// Makes the file, which is not there yet.
-fn create_new(path: &Path) -> Result<PathBuf, Why> {
+fn create_new(path: &Path) -> Result<PathBuf, Cause> {
     /// Held until a new file is closed again: no thread may open the database in between, for its locks would go.
     static CREATING: Mutex<()> = Mutex::new(());
     let path = with_its_directory(path)?;
@@ -114,13 +114,13 @@ fn create_new(path: &Path) -> Result<PathBuf, Why> {
         .open(&path);
     match made {
         Ok(_) => Ok(path),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Why::Exists),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Cause::Exists),
         Err(error) => Err(refused(error)),
     }
 }
 
 /// Makes the directory of a file if it is not there. Returns the file's path with no link before its name.
-fn with_its_directory(path: &Path) -> Result<PathBuf, Why> {
+fn with_its_directory(path: &Path) -> Result<PathBuf, Cause> {
     let name = path
         .file_name()
         .ok_or(io::Error::from(ErrorKind::InvalidInput))?;
@@ -129,17 +129,17 @@ fn with_its_directory(path: &Path) -> Result<PathBuf, Why> {
         Some(_) | None => Path::new("."),
     };
     match fs::DirBuilder::new().mode(DIR_MODE).create(dir) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Why::Dir(error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Cause::Dir(error)),
         Ok(()) | Err(_) => {}
     }
     Ok(dir.canonicalize()?.join(name))
 }
 
 /// Why a file cannot be made or written.
-fn refused(error: io::Error) -> Why {
+fn refused(error: io::Error) -> Cause {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM | libc::EROFS) => Why::NotYours(error),
-        Some(_) | None => Why::Io(error),
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => Cause::NotYours(error),
+        Some(_) | None => Cause::Io(error),
     }
 }
 
@@ -149,21 +149,21 @@ fn may(path: &Path, access: Access) -> io::Result<()> {
 }
 
 /// A connection that only reads.
-pub(super) struct ForReading {
+pub(super) struct ReadConnection {
     pub(super) connection: Connection,
     /// What the file must still be when everything was read; absent where `SQLite` sees to that.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) stamp: Option<FileStamp>,
 }
 
 /// A database that nobody was writing to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     inode: u64,
     size: u64,
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     /// Absent where there is a log: somebody writes, or was killed.
     pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
         let mut log = path.as_os_str().to_owned();
@@ -183,18 +183,18 @@ impl Stamp {
 }
 
 /// Opens it for reading.
-pub(super) fn for_reading(path: &Path) -> Result<ForReading, Why> {
+pub(super) fn for_reading(path: &Path) -> Result<ReadConnection, Cause> {
     let metadata = fs::metadata(path).and_then(|it| may(path, Access::READ_OK).map(|()| it));
     match metadata {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(Why::Foreign),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Why::Missing),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(Why::Denied),
+        Ok(_) => return Err(Cause::Foreign),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Cause::Missing),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(Cause::Denied),
         Err(error) => return Err(error.into()),
     }
     let path = path.canonicalize()?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let stamp = Stamp::of(&path)?;
+    let stamp = FileStamp::of(&path)?;
     let connection = if stamp.is_some() {
         Connection::open_with_flags(uri(&path), flags | OpenFlags::SQLITE_OPEN_URI)?
     } else {
@@ -202,12 +202,12 @@ pub(super) fn for_reading(path: &Path) -> Result<ForReading, Why> {
     };
     connection.busy_timeout(PATIENCE)?;
     prepare_for_reading(&connection)?;
-    Ok(ForReading { connection, stamp })
+    Ok(ReadConnection { connection, stamp })
 }
 
 /// A connection for reading in the process of the writer, which has made the tables. As it may write the log and its memory, it is worth
 /// as much as the writer's when it is the last one to be closed; statements that would change something are refused.
-pub(super) fn beside_the_writer(path: &Path) -> Result<Connection, Why> {
+pub(super) fn beside_the_writer(path: &Path) -> Result<Connection, Cause> {
     let path = path.canonicalize()?;
     let connection = Connection::open_with_flags(path, WRITING)?;
     connection.busy_timeout(PATIENCE)?;
@@ -216,14 +216,14 @@ pub(super) fn beside_the_writer(path: &Path) -> Result<Connection, Why> {
     Ok(connection)
 }
 
-fn prepare_for_reading(connection: &Connection) -> Result<(), Why> {
+fn prepare_for_reading(connection: &Connection) -> Result<(), Cause> {
     // As PostgreSQL does: a module's path has its capitals for a reason.
     connection.pragma_update(None, "case_sensitive_like", "ON")?;
     check(connection)
 }
 
 /// Whether `SQLite` finds a fault in it. Reads all of it.
-pub(super) fn is_damaged(path: &Path) -> Result<bool, Why> {
+pub(super) fn is_damaged(path: &Path) -> Result<bool, Cause> {
     let path = path.canonicalize()?;
     let checked = Connection::open_with_flags(path, WRITING).and_then(|connection| {
         connection.busy_timeout(PATIENCE)?;
@@ -231,17 +231,17 @@ pub(super) fn is_damaged(path: &Path) -> Result<bool, Why> {
             row.get::<_, String>(0)
         })
     });
-    match checked.map_err(Why::from) {
+    match checked.map_err(Cause::from) {
         Ok(verdict) => Ok(verdict != "ok"),
-        Err(Why::Damaged(_)) => Ok(true),
-        Err(why) => Err(why),
+        Err(Cause::Damaged(_)) => Ok(true),
+        Err(cause) => Err(cause),
     }
 }
 
 /// Whether the file says that it is a history of gotrace, also where `SQLite` cannot read it any more.
 ///
 /// Opens the file beside `SQLite`: only for a process that has no connection to it.
-pub(super) fn is_marked_as_ours(path: &Path) -> Result<bool, Why> {
+pub(super) fn is_marked_as_ours(path: &Path) -> Result<bool, Cause> {
     // https://www.sqlite.org/fileformat2.html#the_database_header
     const MAGIC: &[u8] = b"SQLite format 3\0";
     const APPLICATION_AT: usize = 68;
@@ -260,7 +260,7 @@ pub(super) fn is_marked_as_ours(path: &Path) -> Result<bool, Why> {
 }
 
 /// Copies what `from` sees now into a new file. Others may write meanwhile; the copy is of one moment. `from` is in a transaction.
-pub(super) fn back_up(from: &Connection, to: &Path) -> Result<(), Why> {
+pub(super) fn back_up(from: &Connection, to: &Path) -> Result<(), Cause> {
     const ALL_PAGES: c_int = -1;
     let path = create_new(to)?;
     let copied = (|| {
@@ -274,7 +274,7 @@ pub(super) fn back_up(from: &Connection, to: &Path) -> Result<(), Why> {
         if verdict == "ok" {
             Ok(())
         } else {
-            Err(Why::BadCopy(verdict))
+            Err(Cause::BadCopy(verdict))
         }
     })();
     if copied.is_err() {
@@ -285,16 +285,16 @@ pub(super) fn back_up(from: &Connection, to: &Path) -> Result<(), Why> {
 }
 
 /// Whether it is a history that this gotrace can read.
-fn check(connection: &Connection) -> Result<(), Why> {
+fn check(connection: &Connection) -> Result<(), Cause> {
     match form(connection)? {
         1..=FORM => Ok(()),
         // A writer makes the file before the tables.
-        0 => Err(Why::Missing),
-        _ => Err(Why::Foreign),
+        0 => Err(Cause::Missing),
+        _ => Err(Cause::Foreign),
     }
 }
 
-fn form(connection: &Connection) -> Result<i64, Why> {
+fn form(connection: &Connection) -> Result<i64, Cause> {
     let form: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if form == 0 {
         return Ok(form);
@@ -302,10 +302,10 @@ fn form(connection: &Connection) -> Result<i64, Why> {
     let application: i64 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application != APPLICATION {
-        return Err(Why::Foreign);
+        return Err(Cause::Foreign);
     }
     if form > FORM {
-        return Err(Why::Newer {
+        return Err(Cause::Newer {
             found: form,
             known: FORM,
         });

@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::connect;
-use super::error::{Error, Why};
+use super::error::{Cause, Error};
 
 /// What `SQLite` keeps beside a database, in the order in which it is moved. The log goes first: a new database beside an old log would
 /// make `SQLite` delete the log.
 const PARTS: [&str; 3] = ["-wal", "-shm", ""];
 /// A file of this name beside the history says that its writer found it damaged.
-const SUSPECT: &str = "-damaged";
+const MARKER: &str = "-damaged";
 
 /// Notes that the history turned out to be damaged, for whoever opens it next.
-pub(super) fn suspect(path: &Path) -> io::Result<()> {
-    fs::write(with_suffix(path, SUSPECT), "")
+pub(super) fn mark_damaged(path: &Path) -> io::Result<()> {
+    fs::write(with_suffix(path, MARKER), "")
 }
 
 /// Moves the history aside if it is damaged and is one of gotrace's; returns its new path. For the one agent of a history, with no
@@ -29,11 +29,11 @@ pub(super) fn suspect(path: &Path) -> io::Result<()> {
 /// `failed` says that opening it failed as it does with a damaged one. Otherwise it is checked only if its last writer suspected it, as
 /// that takes as long as to read all of it.
 pub fn set_aside(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathBuf>, Error> {
-    set_aside_here(path, failed, now_ns).map_err(|why| why.at(path.display()))
+    set_aside_here(path, failed, now_ns).map_err(|cause| cause.at(path.display()))
 }
 
-fn set_aside_here(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathBuf>, Why> {
-    let note = with_suffix(path, SUSPECT);
+fn set_aside_here(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathBuf>, Cause> {
+    let note = with_suffix(path, MARKER);
     let is_damaged = failed || (note.try_exists()? && connect::is_damaged(path)?);
     let aside = if is_damaged && connect::is_marked_as_ours(path)? {
         Some(move_aside(path, now_ns)?)
@@ -46,7 +46,7 @@ fn set_aside_here(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathB
     }
 }
 
-fn move_aside(path: &Path, now_ns: i64) -> Result<PathBuf, Why> {
+fn move_aside(path: &Path, now_ns: i64) -> Result<PathBuf, Cause> {
     let seconds = now_ns / 1_000_000_000;
     let aside = with_suffix(path, &format!(".damaged-{seconds}"));
     for part in PARTS {

@@ -7,21 +7,21 @@ use rusqlite::ErrorCode;
 use thiserror::Error;
 use tracer_core::history::{InvalidBuildId, UnpackError};
 
-use super::trouble::Trouble;
+use super::central_error::CentralError;
 
 /// Something could not be done with the history in this place.
 #[derive(Debug, Error)]
-#[error("the history {place}")]
+#[error("the history {location}")]
 pub struct Error {
     /// A path, or where a database is; without a secret.
-    place: String,
+    location: String,
     #[source]
-    pub why: Why,
+    pub cause: Cause,
 }
 
 /// Why not.
 #[derive(Debug, Error)]
-pub enum Why {
+pub enum Cause {
     #[error(
         "is not there yet: `gotrace run --store FILE -- go build` begins one, `--store FILE` shows one elsewhere"
     )]
@@ -79,7 +79,7 @@ pub enum Why {
     #[error("cannot be used")]
     Migration(#[from] rusqlite_migration::Error),
     #[error(transparent)]
-    Central(#[from] Trouble),
+    Central(#[from] CentralError),
     #[error("cannot be used")]
     Sqlite(#[source] rusqlite::Error),
 }
@@ -87,7 +87,7 @@ pub enum Why {
 impl Error {
     /// Whether the file itself is at fault.
     pub fn is_damaged(&self) -> bool {
-        matches!(self.why, Why::Damaged(_) | Why::Foreign)
+        matches!(self.cause, Cause::Damaged(_) | Cause::Foreign)
     }
 
     /// With its reasons, in one line.
@@ -103,16 +103,16 @@ impl Error {
     }
 }
 
-impl Why {
-    pub(super) fn at(self, place: impl fmt::Display) -> Error {
+impl Cause {
+    pub(super) fn at(self, location: impl fmt::Display) -> Error {
         Error {
-            place: place.to_string(),
-            why: self,
+            location: location.to_string(),
+            cause: self,
         }
     }
 }
 
-impl From<rusqlite::Error> for Why {
+impl From<rusqlite::Error> for Cause {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,

@@ -10,7 +10,7 @@ use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
 use tracer_core::report::Report;
 
-use super::read::{Previous, Shown};
+use super::read::{BuildView, Previous};
 use crate::render::style::escape;
 
 /// What `gotrace builds --format json` writes. Only fields are added while the name of the schema stays.
@@ -51,7 +51,7 @@ pub fn builds_json(entries: &[Entry], has_more: bool, out: &mut dyn Write) -> io
     write(&document, out)
 }
 
-pub fn show_json(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
+pub fn show_json(shown: &BuildView, out: &mut dyn Write) -> io::Result<()> {
     let finished = shown.finished.as_ref();
     let document = Document {
         schema: "gotrace.build/v1",

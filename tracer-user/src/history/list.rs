@@ -14,7 +14,7 @@ use crate::render::units;
 const SHORT: usize = 13;
 const BETWEEN: usize = 2;
 const COLUMNS: [&str; 7] = ["Id", "Started", "Took", "State", "Failure", "Go", "Build"];
-/// Place of the failure class among them.
+/// Location of the failure class among them.
 const FAILURE: usize = 4;
 
 /// Writes the list. `now_ns`: nanoseconds since 1970.

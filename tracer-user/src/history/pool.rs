@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 
 use super::connect;
-use super::error::{Error, Why};
+use super::error::{Cause, Error};
 use super::read::Reader;
 
 /// Idle connections that are kept.
@@ -32,19 +32,22 @@ impl ReadPool {
     }
 
     /// Asks the history, as it is at one moment.
-    pub fn read<T>(&self, ask: impl FnOnce(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
-        self.read_here(ask)
-            .map_err(|why| why.at(self.path.display()))
+    pub fn read<T>(&self, query: impl FnOnce(&Reader<'_>) -> Result<T, Cause>) -> Result<T, Error> {
+        self.read_here(query)
+            .map_err(|cause| cause.at(self.path.display()))
     }
 
-    fn read_here<T>(&self, ask: impl FnOnce(&Reader<'_>) -> Result<T, Why>) -> Result<T, Why> {
+    fn read_here<T>(
+        &self,
+        query: impl FnOnce(&Reader<'_>) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
         let idle = self.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => connect::beside_the_writer(&self.path)?,
         };
         let transaction = connection.unchecked_transaction()?;
-        let answer = ask(&Reader::new(&*transaction));
+        let answer = query(&Reader::new(&*transaction));
         // Ended before the connection is idle: an open transaction would keep the log from being emptied.
         transaction.finish()?;
         let mut idle = self.idle();

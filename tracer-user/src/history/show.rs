@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tracer_core::history::{BuildContext, Entry, Target};
 use tracer_core::model::State;
 
-use super::read::{Previous, Shown};
+use super::read::{BuildView, Previous};
 use super::time::{ago, date};
 use crate::render::style::{Line, Page, Paint, Style};
 use crate::render::{self, units};
@@ -16,7 +16,7 @@ const LABEL: usize = 13;
 const NAMED: usize = 6;
 
 /// Writes all of it. `now_ns`: nanoseconds since 1970.
-pub fn show(shown: &Shown, now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+pub fn show(shown: &BuildView, now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     if let Some(finished) = &shown.finished {
         render::text(finished, None, style, out)?;
     }
@@ -107,7 +107,7 @@ fn present(named: &[(&str, &Option<String>)]) -> Vec<String> {
         .collect()
 }
 
-fn nested(page: &mut Page<'_>, shown: &Shown) {
+fn nested(page: &mut Page<'_>, shown: &BuildView) {
     let n = u64::try_from(shown.nested.len()).unwrap_or(u64::MAX);
     if n == 0 {
         return;

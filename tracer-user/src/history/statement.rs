@@ -4,7 +4,7 @@ use super::row;
 
 /// What is to be written of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(super) enum BuildChange {
     /// It is under way: of what is known nothing is changed, but that it was cut off.
     Begin,
     /// It is over: what was known while it ran makes place, and nothing else.
@@ -22,13 +22,13 @@ pub(super) fn insert(table: &str, columns: &[&str]) -> String {
 }
 
 /// Writes a row of `build`; says of how many rows something changed. `key`: columns that no two builds share.
-pub(super) fn build(moment: Moment, key: &str) -> String {
+pub(super) fn build(change: BuildChange, key: &str) -> String {
     let insert = insert("build", &row::BUILD);
-    match moment {
-        Moment::Begin => format!(
+    match change {
+        BuildChange::Begin => format!(
             "{insert} ON CONFLICT ({key}) DO UPDATE SET state = excluded.state WHERE build.state = 'cut_off'"
         ),
-        Moment::End => {
+        BuildChange::End => {
             let set: Vec<String> = row::BUILD
                 .iter()
                 .filter(|it| **it != "id")

@@ -8,13 +8,13 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params, 
 use tracer_core::history::{self, Aged, Entry, Excess, Kept, Limits};
 use tracer_core::model::State;
 
+use super::build_row::{BuildRow, ROW_BYTES};
 use super::connect;
-use super::error::{Error, Why};
-use super::parcel::{Parcel, ROW_BYTES};
+use super::error::{Cause, Error};
 use super::read::Reader;
 use super::row;
 use super::spool;
-use super::statement::{self, Moment};
+use super::statement::{self, BuildChange};
 use super::tally;
 
 /// Builds that are deleted in one transaction: others want to write too.
@@ -42,7 +42,7 @@ pub struct Retained {
 impl Store {
     /// Opens the history, and makes it if there is none.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let connection = connect::for_writing(path).map_err(|why| why.at(path.display()))?;
+        let connection = connect::for_writing(path).map_err(|cause| cause.at(path.display()))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
@@ -55,7 +55,7 @@ impl Store {
             let values = row::build_values(&entry.clone().running(), ROW_BYTES)?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let sql = statement::build(Moment::Begin, KEY);
+            let sql = statement::build(BuildChange::Begin, KEY);
             if transaction.execute(&sql, params_from_iter(&values))? > 0 {
                 spool::note(&transaction, &entry.id)?;
             }
@@ -72,25 +72,27 @@ impl Store {
 
     /// The same for one that the text of the tally does not count yet.
     pub(super) fn finish_uncounted(&mut self, kept: &Kept) -> Result<(), Error> {
-        self.finish_and(kept, |connection| tally::note(connection, &kept.entry.id))
+        self.finish_and(kept, |connection| {
+            counters::note(connection, &kept.entry.id)
+        })
     }
 
     fn finish_and(
         &mut self,
         kept: &Kept,
-        also: impl Fn(&Connection) -> Result<(), Why>,
+        also: impl Fn(&Connection) -> Result<(), Cause>,
     ) -> Result<(), Error> {
         let finish = |connection: &mut Connection| {
-            let Parcel {
+            let BuildRow {
                 id: _,
-                moment,
+                change,
                 build,
                 targets,
                 packed,
-            } = Parcel::of(kept)?;
+            } = BuildRow::of(kept)?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let sql = statement::build(moment, KEY);
+            let sql = statement::build(change, KEY);
             let insert = || transaction.execute(&sql, params_from_iter(&build));
             if insert()? == 0 {
                 if !tells_more(&transaction, kept)? {
@@ -135,10 +137,13 @@ impl Store {
     }
 
     /// Asks the history, as it is at one moment.
-    pub fn read<T>(&mut self, ask: impl FnOnce(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
+    pub fn read<T>(
+        &mut self,
+        query: impl FnOnce(&Reader<'_>) -> Result<T, Cause>,
+    ) -> Result<T, Error> {
         self.with(|connection| {
             let transaction = connection.transaction()?;
-            ask(&Reader::new(&*transaction))
+            query(&Reader::new(&*transaction))
         })
     }
 
@@ -149,9 +154,9 @@ impl Store {
 
     pub(super) fn with<T>(
         &mut self,
-        f: impl FnOnce(&mut Connection) -> Result<T, Why>,
+        f: impl FnOnce(&mut Connection) -> Result<T, Cause>,
     ) -> Result<T, Error> {
-        f(&mut self.connection).map_err(|why| why.at(self.path.display()))
+        f(&mut self.connection).map_err(|cause| cause.at(self.path.display()))
     }
 }
 
@@ -162,7 +167,7 @@ impl Drop for Store {
     }
 }
 
-fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Retained, Why> {
+fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Retained, Cause> {
     let (mut n_deleted, mut n_too_old) = (0, 0);
     loop {
         let excess = plan(connection, limits, now_ns)?;
@@ -191,7 +196,7 @@ fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Re
     }
 }
 
-fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<Excess, Why> {
+fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<Excess, Cause> {
     let (all, free) = pages(connection)?;
     let mut statement = connection.prepare(
         "SELECT started_ns, stored_bytes FROM build WHERE state <> 'running' ORDER BY started_ns, id",
@@ -209,10 +214,10 @@ fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<Excess, 
 }
 
 /// Bytes of the database, and how many of them are free.
-pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Why> {
-    let number = |name: &str| -> Result<u64, Why> {
+pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Cause> {
+    let number = |name: &str| -> Result<u64, Cause> {
         let n: i64 = connection.pragma_query_value(None, name, |row| row.get(0))?;
-        u64::try_from(n).map_err(|_| Why::Row("a negative count of pages"))
+        u64::try_from(n).map_err(|_| Cause::Row("a negative count of pages"))
     };
     let size = number("page_size")?;
     Ok((
@@ -222,7 +227,7 @@ pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Why> {
 }
 
 /// Free pages leave the file. A reader at work may keep them there until the next time.
-pub(super) fn give_back(connection: &Connection) -> Result<(), Why> {
+pub(super) fn give_back(connection: &Connection) -> Result<(), Cause> {
     for pragma in [
         "PRAGMA incremental_vacuum",
         "PRAGMA wal_checkpoint(TRUNCATE)",
@@ -235,7 +240,7 @@ pub(super) fn give_back(connection: &Connection) -> Result<(), Why> {
     Ok(())
 }
 /// Whether a build is stored without an analysis of any output, and this has one.
-fn tells_more(connection: &Connection, kept: &Kept) -> Result<bool, Why> {
+fn tells_more(connection: &Connection, kept: &Kept) -> Result<bool, Cause> {
     if !kept.trace.is_analysed() {
         return Ok(false);
     }

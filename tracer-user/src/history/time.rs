@@ -11,7 +11,7 @@ const DAY: i64 = 24 * HOUR;
 
 /// A time as given on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum TimeArg {
     /// So many nanoseconds before now.
     Ago(i64),
     /// Nanoseconds since 1970.
@@ -25,7 +25,7 @@ pub enum Moment {
 )]
 pub struct BadTime;
 
-impl Moment {
+impl TimeArg {
     /// Nanoseconds since 1970.
     pub fn at(self, now_ns: i64) -> i64 {
         match self {
@@ -35,7 +35,7 @@ impl Moment {
     }
 }
 
-impl FromStr for Moment {
+impl FromStr for TimeArg {
     type Err = BadTime;
 
     fn from_str(text: &str) -> Result<Self, BadTime> {
@@ -146,12 +146,12 @@ mod tests {
     #[test]
     fn ages_and_dates_are_times_and_nothing_else_is() {
         for (text, moment) in [
-            ("90s", Moment::Ago(90 * SECOND)),
-            ("30m", Moment::Ago(30 * MINUTE)),
-            ("2w", Moment::Ago(14 * DAY)),
-            ("1970-01-01", Moment::At(0)),
-            ("2000-02-29T12:00:01Z", Moment::At(951_825_601 * SECOND)),
-            ("2026-11-20 14:05", Moment::At(1_795_183_500 * SECOND)),
+            ("90s", TimeArg::Ago(90 * SECOND)),
+            ("30m", TimeArg::Ago(30 * MINUTE)),
+            ("2w", TimeArg::Ago(14 * DAY)),
+            ("1970-01-01", TimeArg::At(0)),
+            ("2000-02-29T12:00:01Z", TimeArg::At(951_825_601 * SECOND)),
+            ("2026-11-20 14:05", TimeArg::At(1_795_183_500 * SECOND)),
         ] {
             assert_eq!(text.parse(), Ok(moment), "{text}");
         }
@@ -172,7 +172,7 @@ mod tests {
             "+2h",
             "9999-01-01",
         ] {
-            assert_eq!(text.parse::<Moment>(), Err(BadTime), "{text}");
+            assert_eq!(text.parse::<TimeArg>(), Err(BadTime), "{text}");
         }
     }
 
@@ -196,8 +196,8 @@ mod tests {
         #[test]
         fn a_date_reads_back(seconds in 0i64..9_000_000_000) {
             let written = date(seconds * SECOND);
-            let read: Moment = written.trim_end_matches(" UTC").parse().unwrap();
-            prop_assert_eq!(read, Moment::At(seconds * SECOND));
+            let read: TimeArg = written.trim_end_matches(" UTC").parse().unwrap();
+            prop_assert_eq!(read, TimeArg::At(seconds * SECOND));
         }
     }
 }

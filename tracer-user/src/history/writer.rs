@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use tracer_core::history::{Entry, Kept, Limits};
 
-use super::damage::suspect;
-use super::error::{Error, Why};
-use super::spool::Forgone;
+use super::damage::mark_damaged;
+use super::error::{Cause, Error};
+use super::spool::Discarded;
 use super::store::Store;
 use crate::worker::{Jobs, Next, Worker};
 use retention::{Deleted, Retention};
@@ -37,7 +37,7 @@ enum Job {
     Finish(Box<Kept>),
     Retain(Limits, i64),
     /// What is counted, every build before it in it.
-    Tally(String),
+    StoredCounters(String),
     /// A number that is reached when everything before it is done.
     Mark(u64),
     /// Says when everything before it is done.
@@ -49,12 +49,12 @@ enum Job {
 pub struct Writer {
     /// Absent once it is abandoned or ended.
     worker: Option<Worker<Job>>,
-    counts: Arc<Counters>,
+    counts: Arc<WriteCounters>,
 }
 
 /// What became of what was handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct WriteCounts {
     /// Builds that were stored, whole.
     pub stored: u64,
     /// Beginnings and ends of builds that found the queue full.
@@ -66,7 +66,7 @@ pub struct Counts {
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+struct WriteCounters {
     waiting: AtomicU64,
     stored: AtomicU64,
     dropped: AtomicU64,
@@ -78,29 +78,29 @@ struct Counters {
 
 impl Writer {
     /// Opens the history, marks what was cut off when its last writer ended, and starts the thread. `bound`: how many builds wait
-    /// at most. `tell` hears of a failure once, and when it is over; on the thread.
+    /// at most. `log` hears of a failure once, and when it is over; on the thread.
     pub fn start(
         path: &Path,
         bound: usize,
-        tell: impl Fn(&str) + Send + 'static,
+        log: impl Fn(&str) + Send + 'static,
     ) -> Result<(Self, usize), Error> {
         let n_cut_off = Store::open(path)?.recover()?;
-        Ok((Self::resume(path, bound, tell)?, n_cut_off))
+        Ok((Self::resume(path, bound, log)?, n_cut_off))
     }
 
     /// The same where builds go on that the last writer noted.
     pub fn resume(
         path: &Path,
         bound: usize,
-        tell: impl Fn(&str) + Send + 'static,
+        log: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, Error> {
         let mut store = Store::open(path)?;
-        let counts = Arc::new(Counters::default());
+        let counts = Arc::new(WriteCounters::default());
         counts.retention.measure(&mut store)?;
         let of_thread = Arc::clone(&counts);
-        let work = move |jobs: &Jobs<Job>| work(store, jobs, &of_thread, &tell);
+        let work = move |jobs: &Jobs<Job>| work(store, jobs, &of_thread, &log);
         let worker = Worker::start("history", bound, work);
-        let worker = worker.map_err(|error| Why::from(error).at(path.display()))?;
+        let worker = worker.map_err(|error| Cause::from(error).at(path.display()))?;
         Ok(Self {
             worker: Some(worker),
             counts,
@@ -118,7 +118,7 @@ impl Writer {
     /// `counted` has every build in it that was handed over before. Where there is no room now, a later one says the same and more;
     /// returns whether there was.
     pub fn tally(&self, counted: String) -> bool {
-        self.offer(Job::Tally(counted)).is_ok()
+        self.offer(Job::StoredCounters(counted)).is_ok()
     }
 
     /// When everything that was handed over before is done, [`Writer::reached`] is this number. Where there is no room now, that is
@@ -163,8 +163,8 @@ impl Writer {
         drop(self.worker.take());
     }
 
-    pub fn counts(&self) -> Counts {
-        let Counters {
+    pub fn counts(&self) -> WriteCounts {
+        let WriteCounters {
             stored,
             dropped,
             failed,
@@ -173,7 +173,7 @@ impl Writer {
             is_damaged: _,
             retention: _,
         } = &*self.counts;
-        Counts {
+        WriteCounts {
             waiting: waiting.load(Ordering::Relaxed),
             stored: stored.load(Ordering::Relaxed),
             dropped: dropped.load(Ordering::Relaxed),
@@ -222,8 +222,8 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&str)) {
-    let mut failing = Failing::new(tell);
+fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &dyn Fn(&str)) {
+    let mut failing = FailureLog::new(log);
     loop {
         let job = match jobs.next(LONG) {
             Next::Job(job) => job,
@@ -233,7 +233,7 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&st
         let is_damaged = counts.is_damaged.load(Ordering::Relaxed);
         match job {
             Job::Begin(_) | Job::Finish(_) | Job::Retain(..) if is_damaged => {}
-            Job::Tally(_) | Job::Mark(_) if is_damaged => continue,
+            Job::StoredCounters(_) | Job::Mark(_) if is_damaged => continue,
             Job::Begin(entry) => {
                 attempt(counts, &mut failing, || store.begin(&entry));
             }
@@ -245,11 +245,11 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&st
             Job::Retain(limits, now_ns) => {
                 attempt(counts, &mut failing, || {
                     let retained = store.retain(limits, now_ns)?;
-                    counts.retention.ran(retained, Forgone::default());
+                    counts.retention.ran(retained, Discarded::default());
                     Ok(())
                 });
             }
-            Job::Tally(counted) => {
+            Job::StoredCounters(counted) => {
                 attempt(counts, &mut failing, || store.set_tally(&counted));
                 continue; // As is what follows, it was handed over on another way.
             }
@@ -264,8 +264,8 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&st
             }
         }
         let is_new = counts.is_damaged.load(Ordering::Relaxed) && !is_damaged;
-        if is_new && let Err(error) = suspect(store.path()) {
-            tell(&format!(
+        if is_new && let Err(error) = mark_damaged(store.path()) {
+            log(&format!(
                 "cannot note beside the history that it is damaged: {error}"
             ));
         }
@@ -276,29 +276,29 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&st
 }
 
 /// What keeps the history from being written. A full disk would say so with every build.
-struct Failing<'a> {
-    tell: &'a dyn Fn(&str),
+struct FailureLog<'a> {
+    log: &'a dyn Fn(&str),
     /// As it was told, and how many jobs it has cost.
     now: Option<(String, u64)>,
 }
 
-impl<'a> Failing<'a> {
-    fn new(tell: &'a dyn Fn(&str)) -> Self {
-        Self { tell, now: None }
+impl<'a> FailureLog<'a> {
+    fn new(log: &'a dyn Fn(&str)) -> Self {
+        Self { log, now: None }
     }
 
-    fn is(&mut self, error: &Error) {
-        let why = error.chain();
+    fn record(&mut self, error: &Error) {
+        let cause = error.chain();
         let n = self.now.as_ref().map_or(0, |(_, n)| *n) + 1;
-        if self.now.as_ref().is_none_or(|(told, _)| *told != why) {
-            (self.tell)(&format!("builds are not stored: {why}"));
+        if self.now.as_ref().is_none_or(|(logged, _)| *logged != cause) {
+            (self.log)(&format!("builds are not stored: {cause}"));
         }
-        self.now = Some((why, n));
+        self.now = Some((cause, n));
     }
 
-    fn is_over(&mut self) {
+    fn clear(&mut self) {
         if let Some((_, n)) = self.now.take() {
-            (self.tell)(&format!(
+            (self.log)(&format!(
                 "builds are stored again; {n} beginnings or ends of builds are missing in the history"
             ));
         }
@@ -307,22 +307,22 @@ impl<'a> Failing<'a> {
 
 /// Whether it was done in the end.
 fn attempt(
-    counts: &Counters,
-    failing: &mut Failing<'_>,
+    counts: &WriteCounters,
+    failing: &mut FailureLog<'_>,
     mut job: impl FnMut() -> Result<(), Error>,
 ) -> bool {
     for n in 1..=TRIES {
         match job() {
             Ok(()) => {
-                failing.is_over();
+                failing.clear();
                 return true;
             }
             Err(error) if error.is_damaged() => {
-                failing.is(&error);
+                failing.record(&error);
                 counts.is_damaged.store(true, Ordering::Relaxed);
                 break;
             }
-            Err(error) if n == TRIES => failing.is(&error),
+            Err(error) if n == TRIES => failing.record(&error),
             Err(_) => thread::sleep(PAUSE * n),
         }
     }

@@ -13,8 +13,8 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::Outcome;
+use crate::atomic_file::{Durability, replace};
 use crate::launch::caller::{Caller, Identity};
-use crate::replace::{Durability, replace};
 
 const VARIABLE: &str = "ACTIONS_RUNNER_HOOK_JOB_COMPLETED";
 /// Where a runner finds its environment.

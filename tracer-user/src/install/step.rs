@@ -13,7 +13,7 @@ use rustix::fs::Mode;
 
 use super::layout::UNIT;
 use super::{Companion, Outcome, machine, runner};
-use crate::replace::{Durability, replace};
+use crate::atomic_file::{Durability, replace};
 
 /// What is done to the machine.
 #[derive(Clone, PartialEq, Eq)]

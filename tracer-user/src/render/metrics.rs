@@ -7,9 +7,9 @@ pub(crate) mod family;
 pub(crate) mod fold;
 pub(crate) mod guard;
 pub(crate) mod label;
-mod live;
 pub(crate) mod section;
 mod size;
+mod target;
 
 use prometheus::{Registry, TextEncoder};
 use tracer_core::finished::FinishedTrace;

@@ -8,7 +8,7 @@ use super::books::Books;
 use crate::agent::export::Counts;
 use crate::agent::metrics::{self, StorageStatus};
 use crate::clock;
-use crate::history::{Delivered, Forwarder};
+use crate::history::{DeliveryCounts, Forwarder};
 use crate::proc;
 
 impl Books<'_> {
@@ -70,7 +70,7 @@ fn free(path: &Path) -> Option<u64> {
 
 /// The central history among the outputs.
 fn central(forwarder: &Forwarder) -> Counts {
-    let Delivered {
+    let DeliveryCounts {
         sent,
         failed: _,
         refused,

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-use crate::history::trouble::Trouble;
+use crate::history::central_error::CentralError;
 
 /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`, perhaps.
 ///
@@ -18,7 +18,7 @@ pub struct Address(String);
 
 /// How far a server has to prove who it is, as libpq has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(super) enum TlsMode {
     /// Nothing is encrypted.
     Disable,
     /// Encrypted if the server can; nothing is proven.
@@ -33,10 +33,10 @@ pub(super) enum Proof {
 
 /// An address, understood.
 #[derive(Debug)]
-pub(super) struct Meant {
+pub(super) struct ParsedAddress {
     /// Debug hides the password.
     pub(super) config: Config,
-    pub(super) proof: Proof,
+    pub(super) proof: TlsMode,
     pub(super) root: Option<PathBuf>,
     /// Its first line is the password, unless the address has one.
     password_file: Option<PathBuf>,
@@ -52,16 +52,18 @@ impl Address {
     }
 
     /// Whether it can be one, before anybody is asked.
-    pub fn check(&self) -> Result<(), Trouble> {
+    pub fn check(&self) -> Result<(), CentralError> {
         self.meant().map(|_| ())
     }
 
-    pub(super) fn meant(&self) -> Result<Meant, Trouble> {
+    pub(super) fn meant(&self) -> Result<ParsedAddress, CentralError> {
         // A question mark in a password comes before the sign that ends it.
         let start = self.0.find('@').map_or(0, |it| it + 1);
         let rest = self.0.get(start..).unwrap_or_default();
         if rest.contains('@') {
-            return Err(Trouble::Address("write @ in a name or password as %40"));
+            return Err(CentralError::Address(
+                "write @ in a name or password as %40",
+            ));
         }
         let (address, question) = match rest.split_once('?') {
             Some((_, question)) => {
@@ -75,10 +77,10 @@ impl Address {
         for pair in question.split('&').filter(|it| !it.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
-            let value =
-                value.map_err(|_| Trouble::Address("what follows the question mark is no text"))?;
+            let value = value
+                .map_err(|_| CentralError::Address("what follows the question mark is no text"))?;
             match name {
-                "sslmode" => proof = Some(Proof::named(&value)?),
+                "sslmode" => proof = Some(TlsMode::named(&value)?),
                 "sslrootcert" => root = Some(PathBuf::from(&*value)),
                 "password_file" => password_file = Some(PathBuf::from(&*value)),
                 _ => others.push(pair),
@@ -87,28 +89,28 @@ impl Address {
         // The reason may quote a password that was not written as it has to be.
         let parsed = format!("{address}?{}", others.join("&")).parse::<Config>();
         let mut config = parsed.map_err(|_| {
-            Trouble::Address("it goes postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full")
+            CentralError::Address("it goes postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full")
         })?;
         let is_local = |it: &Host| matches!(it, Host::Unix(_));
         let is_local = config.get_hosts().iter().all(is_local);
-        let proof = match proof.unwrap_or(Proof::Prefer) {
+        let proof = match proof.unwrap_or(TlsMode::Prefer) {
             // A socket of this machine needs no encryption and has no name to prove.
-            Proof::Disable | Proof::Prefer if is_local => Proof::Disable,
-            proof @ (Proof::Disable
-            | Proof::Prefer
-            | Proof::Require
-            | Proof::VerifyCa
-            | Proof::VerifyFull) => proof,
+            TlsMode::Disable | TlsMode::Prefer if is_local => TlsMode::Disable,
+            proof @ (TlsMode::Disable
+            | TlsMode::Prefer
+            | TlsMode::Require
+            | TlsMode::VerifyCa
+            | TlsMode::VerifyFull) => proof,
         };
         config.ssl_mode(match proof {
-            Proof::Disable => SslMode::Disable,
-            Proof::Prefer => SslMode::Prefer,
-            Proof::Require | Proof::VerifyCa | Proof::VerifyFull => SslMode::Require,
+            TlsMode::Disable => SslMode::Disable,
+            TlsMode::Prefer => SslMode::Prefer,
+            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
         });
         if config.get_application_name().is_none() {
             config.application_name("gotrace");
         }
-        Ok(Meant {
+        Ok(ParsedAddress {
             config,
             proof,
             root,
@@ -117,14 +119,14 @@ impl Address {
     }
 }
 
-impl Meant {
+impl ParsedAddress {
     /// With the password from wherever it is.
-    pub(super) fn with_password(mut self) -> Result<Self, Trouble> {
+    pub(super) fn with_password(mut self) -> Result<Self, CentralError> {
         if self.config.get_password().is_some() {
             return Ok(self);
         }
         if let Some(file) = &self.password_file {
-            let text = fs::read_to_string(file).map_err(|source| Trouble::PasswordFile {
+            let text = fs::read_to_string(file).map_err(|source| CentralError::PasswordFile {
                 path: file.clone(),
                 source,
             })?;
@@ -137,15 +139,15 @@ impl Meant {
     }
 }
 
-impl Proof {
-    fn named(name: &str) -> Result<Self, Trouble> {
+impl TlsMode {
+    fn named(name: &str) -> Result<Self, CentralError> {
         match name {
             "disable" => Ok(Self::Disable),
             "prefer" => Ok(Self::Prefer),
             "require" => Ok(Self::Require),
             "verify-ca" => Ok(Self::VerifyCa),
             "verify-full" => Ok(Self::VerifyFull),
-            _ => Err(Trouble::Address(
+            _ => Err(CentralError::Address(
                 "sslmode is disable, prefer, require, verify-ca or verify-full",
             )),
         }
@@ -155,7 +157,7 @@ impl Proof {
 /// Host and database, no more. What cannot be understood is not shown: anything in it may be part of a password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(Meant { config, .. }) = self.meant() else {
+        let Ok(ParsedAddress { config, .. }) = self.meant() else {
             return f.write_str("postgres://...");
         };
         f.write_str("postgres://")?;
@@ -216,7 +218,7 @@ mod tests {
     fn what_it_says_is_understood() {
         let text = "postgresql://me:a%40b@db.example:5433/history?sslmode=verify-full&sslrootcert=/a%20b&connect_timeout=1";
         let meant = address(text).meant().unwrap();
-        assert_eq!(meant.proof, Proof::VerifyFull);
+        assert_eq!(meant.proof, TlsMode::VerifyFull);
         assert_eq!(meant.root.as_deref(), Some("/a b".as_ref()));
         assert_eq!(meant.config.get_password(), Some(&b"a@b"[..]));
         assert_eq!(meant.config.get_ssl_mode(), SslMode::Require);
@@ -229,6 +231,6 @@ mod tests {
         let local = address("postgres:///d?host=/run/postgresql")
             .meant()
             .unwrap();
-        assert_eq!(local.proof, Proof::Disable);
+        assert_eq!(local.proof, TlsMode::Disable);
     }
 }

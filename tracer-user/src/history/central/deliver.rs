@@ -6,12 +6,12 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use super::session::Session;
-use super::{Address, Settings, schema};
-use crate::history::cell::{self, Cell};
-use crate::history::error::Why;
-use crate::history::parcel::Parcel;
-use crate::history::statement::{self, Moment};
-use crate::history::trouble::Trouble;
+use super::{Address, CentralSettings, schema};
+use crate::history::build_row::BuildRow;
+use crate::history::central_error::CentralError;
+use crate::history::error::Cause;
+use crate::history::statement::{self, BuildChange};
+use crate::history::value::{self, Value};
 
 /// What no two builds share. A tenant cannot tell from a refused build that another has one of this id.
 const KEY: &str = "tenant, id";
@@ -22,7 +22,7 @@ const BATCH: u32 = 200;
 
 /// A connection to write on.
 #[derive(Debug)]
-pub(in crate::history) struct Delivery {
+pub(in crate::history) struct CentralWriter {
     session: Session,
     begin: Statement,
     end: Statement,
@@ -30,24 +30,27 @@ pub(in crate::history) struct Delivery {
     detail: Statement,
 }
 
-impl Delivery {
+impl CentralWriter {
     /// Connects, and makes the tables if nobody has.
-    pub(in crate::history) fn open(address: &Address, settings: &Settings) -> Result<Self, Why> {
+    pub(in crate::history) fn open(
+        address: &Address,
+        settings: &CentralSettings,
+    ) -> Result<Self, Cause> {
         let patience = Duration::from_secs(u64::from(settings.timeout_seconds.max(1)));
         let session = Session::open(address, patience)?;
         schema::prepare(&session)?;
         if let Some(wanted) = &settings.tenant {
             let sql = "SELECT gotrace.tenant()";
-            let found: Option<String> = cell::one(&session, sql, &[], cell::Cells::next)?;
+            let found: Option<String> = value::one(&session, sql, &[], value::RowValues::next)?;
             let (found, wanted) = (found.unwrap_or_default(), wanted.clone());
             if found != wanted {
-                return Err(Trouble::Tenant { found, wanted }.into());
+                return Err(CentralError::Tenant { found, wanted }.into());
             }
         }
         let prepare = |sql: &str| session.wait(session.client.prepare(sql));
         Ok(Self {
-            begin: prepare(&statement::build(Moment::Begin, KEY))?,
-            end: prepare(&statement::build(Moment::End, KEY))?,
+            begin: prepare(&statement::build(BuildChange::Begin, KEY))?,
+            end: prepare(&statement::build(BuildChange::End, KEY))?,
             target: prepare(&statement::target())?,
             detail: prepare(&statement::detail())?,
             session,
@@ -57,41 +60,45 @@ impl Delivery {
     /// Stores all of these. After an error none is, and the connection is of no use any more.
     pub(in crate::history) fn deliver<'a>(
         &self,
-        parcels: impl IntoIterator<Item = &'a Parcel>,
-    ) -> Result<(), Why> {
+        rows: impl IntoIterator<Item = &'a BuildRow>,
+    ) -> Result<(), Cause> {
         let client = &self.session.client;
         self.session.wait(async {
             client.batch_execute("BEGIN").await?;
-            for parcel in parcels {
-                self.store(client, parcel).await?;
+            for build_row in rows {
+                self.store(client, build_row).await?;
             }
             client.batch_execute("COMMIT").await
         })
     }
 
-    async fn store(&self, client: &Client, parcel: &Parcel) -> Result<(), tokio_postgres::Error> {
-        let build = match parcel.moment {
-            Moment::Begin => &self.begin,
-            Moment::End => &self.end,
+    async fn store(
+        &self,
+        client: &Client,
+        build_row: &BuildRow,
+    ) -> Result<(), tokio_postgres::Error> {
+        let build = match build_row.change {
+            BuildChange::Begin => &self.begin,
+            BuildChange::End => &self.end,
         };
-        let n_changed = client.execute(build, &parameters(&parcel.build)).await?;
+        let n_changed = client.execute(build, &parameters(&build_row.build)).await?;
         // It is there already, and so is what belongs to it.
         if n_changed == 0 {
             return Ok(());
         }
-        for target in &parcel.targets {
+        for target in &build_row.targets {
             client.execute(&self.target, &parameters(target)).await?;
         }
-        if let Some(packed) = &parcel.packed {
+        if let Some(packed) = &build_row.packed {
             client
-                .execute(&self.detail, &[&parcel.id, &packed.as_slice()])
+                .execute(&self.detail, &[&build_row.id, &packed.as_slice()])
                 .await?;
         }
         Ok(())
     }
 
     /// Deletes what the tenant has from before this time, in small steps, unless another agent is at it; returns how many builds.
-    pub(in crate::history) fn retain(&self, since_ns: i64) -> Result<u64, Why> {
+    pub(in crate::history) fn retain(&self, since_ns: i64) -> Result<u64, Cause> {
         let lock = format!(
             "SELECT count(*) FROM (SELECT 1 WHERE pg_try_advisory_xact_lock({LOCK}, hashtext(gotrace.tenant()))) AS held"
         );
@@ -122,6 +129,6 @@ impl Delivery {
     }
 }
 
-fn parameters(cells: &[Cell]) -> Vec<&(dyn ToSql + Sync)> {
-    cells.iter().map(|it| it as &(dyn ToSql + Sync)).collect()
+fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|it| it as &(dyn ToSql + Sync)).collect()
 }

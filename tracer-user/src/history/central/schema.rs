@@ -2,8 +2,8 @@
 
 use super::session::Session;
 use crate::history::cell;
-use crate::history::error::Why;
-use crate::history::trouble::Trouble;
+use crate::history::central_error::CentralError;
+use crate::history::error::Cause;
 
 /// One for each change of the tables, in order; never changed once released. Each ends by setting the number in `gotrace.form`.
 const MIGRATIONS: [&str; 1] = [include_str!("../schema/postgres-1.sql")];
@@ -18,17 +18,17 @@ pub(super) fn text() -> String {
 }
 
 /// Fails unless the tables are there in the right form, and can be used by whoever asks.
-pub(super) fn check(session: &Session) -> Result<(), Why> {
+pub(super) fn check(session: &Session) -> Result<(), Cause> {
     match form(session)? {
-        0 => Err(Trouble::Unprepared.into()),
+        0 => Err(CentralError::Unprepared.into()),
         FORM => Ok(()),
-        found if found > FORM => Err(Why::Newer { found, known: FORM }),
-        found => Err(Trouble::Older { found, known: FORM }.into()),
+        found if found > FORM => Err(Cause::Newer { found, known: FORM }),
+        found => Err(CentralError::Older { found, known: FORM }.into()),
     }
 }
 
 /// Makes the tables, or brings them up to date, if that is needed.
-pub(super) fn prepare(session: &Session) -> Result<(), Why> {
+pub(super) fn prepare(session: &Session) -> Result<(), Cause> {
     if form(session)? >= FORM {
         return check(session);
     }
@@ -43,19 +43,19 @@ pub(super) fn prepare(session: &Session) -> Result<(), Why> {
 }
 
 /// 0 if there are no tables.
-fn form(session: &Session) -> Result<i64, Why> {
+fn form(session: &Session) -> Result<i64, Cause> {
     // Whoever may not use a schema still sees that it is there.
-    let n = cell::one(
+    let n = value::one(
         session,
         "SELECT count(*) FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace \
          WHERE nspname = 'gotrace' AND relname = 'form'",
         &[],
-        cell::Cells::count,
+        value::RowValues::count,
     )?;
     if n == Some(0) {
         return Ok(0);
     }
-    let form = cell::one(session, "SELECT number FROM gotrace.form", &[], |it| {
+    let form = value::one(session, "SELECT number FROM gotrace.form", &[], |it| {
         it.next()
     })?;
     Ok(form.unwrap_or(0))

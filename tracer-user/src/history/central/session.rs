@@ -11,9 +11,9 @@ use tokio_postgres::{Client, Row};
 
 use super::address::Address;
 use super::tls::Tls;
-use crate::history::cell::{Cell, Cells, Rows};
-use crate::history::error::Why;
-use crate::history::trouble::Trouble;
+use crate::history::central_error::CentralError;
+use crate::history::error::Cause;
+use crate::history::value::{Query, RowValues, Value};
 
 /// A connection. After an error it is to be dropped: what the server made of it is not known.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Session {
 
 impl Session {
     /// `patience`: for the connection, and then for each answer.
-    pub(super) fn open(address: &Address, patience: Duration) -> Result<Self, Why> {
+    pub(super) fn open(address: &Address, patience: Duration) -> Result<Self, Cause> {
         let meant = address.meant()?.with_password()?;
         let tls = Tls::new(&meant)?;
         let runtime = Builder::new_current_thread()
@@ -34,7 +34,7 @@ impl Session {
             .enable_time()
             .max_blocking_threads(1)
             .build()
-            .map_err(Trouble::Loop)?;
+            .map_err(CentralError::Loop)?;
         let mut config = meant.config;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(patience);
@@ -50,12 +50,12 @@ impl Session {
             Ok(Ok(client)) => client,
             Ok(Err(trouble)) => {
                 runtime.shutdown_background();
-                return Err(Trouble::from(trouble).into());
+                return Err(CentralError::from(trouble).into());
             }
             Err(_) => {
                 // Looking up a name may take longer than anybody waits for it.
                 runtime.shutdown_background();
-                return Err(Trouble::Slow.into());
+                return Err(CentralError::Slow.into());
             }
         };
         let session = Self {
@@ -74,23 +74,23 @@ impl Session {
     }
 
     /// Runs statements that have no parameters and whose answers do not matter.
-    pub(super) fn run(&self, sql: &str) -> Result<(), Why> {
+    pub(super) fn run(&self, sql: &str) -> Result<(), Cause> {
         self.wait(self.client.batch_execute(sql))
     }
 
     pub(super) fn wait<T>(
         &self,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, Why> {
+    ) -> Result<T, Cause> {
         // There is one until it is dropped.
         let Some(runtime) = &self.runtime else {
-            return Err(Trouble::Slow.into());
+            return Err(CentralError::Slow.into());
         };
         // Some more than the server gives itself, so that it can say so.
         let patience = self.patience + self.patience / 2;
         match runtime.block_on(async { timeout(patience, answer).await }) {
-            Ok(answer) => Ok(answer.map_err(Trouble::from)?),
-            Err(_) => Err(Trouble::Slow.into()),
+            Ok(answer) => Ok(answer.map_err(CentralError::from)?),
+            Err(_) => Err(CentralError::Slow.into()),
         }
     }
 }
@@ -103,29 +103,29 @@ impl Drop for Session {
     }
 }
 
-impl Rows for Session {
+impl Query for Session {
     fn each(
         &self,
         sql: &str,
-        values: &[Cell],
-        take: &mut dyn FnMut(Cells) -> Result<(), Why>,
-    ) -> Result<(), Why> {
+        values: &[Value],
+        take: &mut dyn FnMut(RowValues) -> Result<(), Cause>,
+    ) -> Result<(), Cause> {
         let values: Vec<&(dyn ToSql + Sync)> =
             values.iter().map(|it| it as &(dyn ToSql + Sync)).collect();
         for row in self.wait(self.client.query(sql, &values))? {
-            take(cells(&row)?.into())?;
+            take(row_values(&row)?.into())?;
         }
         Ok(())
     }
 }
 
-fn cells(row: &Row) -> Result<Vec<Cell>, Why> {
+fn row_values(row: &Row) -> Result<Vec<Value>, Cause> {
     (0..row.len())
-        .map(|n| Ok(row.try_get(n).map_err(Trouble::from)?))
+        .map(|n| Ok(row.try_get(n).map_err(CentralError::from)?))
         .collect()
 }
 
-impl<'a> FromSql<'a> for Cell {
+impl<'a> FromSql<'a> for Value {
     fn from_sql(
         ty: &Type,
         raw: &'a [u8],
@@ -146,7 +146,7 @@ impl<'a> FromSql<'a> for Cell {
     }
 }
 
-impl ToSql for Cell {
+impl ToSql for Value {
     fn to_sql(
         &self,
         ty: &Type,

@@ -7,9 +7,9 @@ use prometheus::{
 use tracer_core::history::SettingGroup;
 use tracer_core::judge::PROJECTS;
 
-use super::guard::{Before, Guarded};
-use super::live::Live;
+use super::guard::{BoundedFamily, PreviousSeries};
 use super::section;
+use super::target::LiveTargets;
 
 /// A row of the table.
 pub(crate) struct Spec {
@@ -238,28 +238,28 @@ pub(crate) const ALL: &[&Spec] = &[
 
 /// Every family.
 pub(crate) struct Families {
-    pub(crate) builds: Guarded<IntCounterVec>,
-    pub(crate) duration: Guarded<HistogramVec>,
-    pub(crate) phase: Guarded<HistogramVec>,
-    pub(crate) packages: Guarded<IntCounterVec>,
-    pub(super) cache_misses: Guarded<IntCounterVec>,
-    pub(super) env_drift: Guarded<GaugeVec>,
-    pub(crate) cpu: Guarded<CounterVec>,
-    pub(crate) max_rss: Guarded<GaugeVec>,
-    pub(crate) binary_size: Guarded<GaugeVec>,
-    pub(super) size_baseline: Guarded<GaugeVec>,
-    pub(super) size_delta: Guarded<GaugeVec>,
-    pub(super) size_threshold: Guarded<GaugeVec>,
-    pub(crate) section_size: Guarded<GaugeVec>,
-    pub(crate) section_entropy: Guarded<GaugeVec>,
-    pub(crate) timestamp: Guarded<GaugeVec>,
-    pub(crate) info: Guarded<GaugeVec>,
-    pub(crate) events: Guarded<IntCounterVec>,
-    pub(crate) lost: Guarded<IntCounterVec>,
+    pub(crate) builds: BoundedFamily<IntCounterVec>,
+    pub(crate) duration: BoundedFamily<HistogramVec>,
+    pub(crate) phase: BoundedFamily<HistogramVec>,
+    pub(crate) packages: BoundedFamily<IntCounterVec>,
+    pub(super) cache_misses: BoundedFamily<IntCounterVec>,
+    pub(super) env_drift: BoundedFamily<GaugeVec>,
+    pub(crate) cpu: BoundedFamily<CounterVec>,
+    pub(crate) max_rss: BoundedFamily<GaugeVec>,
+    pub(crate) binary_size: BoundedFamily<GaugeVec>,
+    pub(super) size_baseline: BoundedFamily<GaugeVec>,
+    pub(super) size_delta: BoundedFamily<GaugeVec>,
+    pub(super) size_threshold: BoundedFamily<GaugeVec>,
+    pub(crate) section_size: BoundedFamily<GaugeVec>,
+    pub(crate) section_entropy: BoundedFamily<GaugeVec>,
+    pub(crate) timestamp: BoundedFamily<GaugeVec>,
+    pub(crate) info: BoundedFamily<GaugeVec>,
+    pub(crate) events: BoundedFamily<IntCounterVec>,
+    pub(crate) lost: BoundedFamily<IntCounterVec>,
     pub(crate) unreadable: IntCounter,
     pub(crate) probes: Gauge,
     /// Targets whose gauges are up.
-    pub(super) live: Live,
+    pub(super) live: LiveTargets,
 }
 
 impl Families {
@@ -281,11 +281,11 @@ impl Families {
 
         let counter = |spec: &Spec| {
             let family = IntCounterVec::new(spec.opts(), spec.labels)?;
-            Guarded::register(family, spec, &dropped, registry)
+            BoundedFamily::register(family, spec, &dropped, registry)
         };
         let gauge = |spec: &Spec| {
             let family = GaugeVec::new(spec.opts(), spec.labels)?;
-            Guarded::register(family, spec, &dropped, registry)
+            BoundedFamily::register(family, spec, &dropped, registry)
         };
         let histogram = |spec: &Spec, buckets: &[f64]| {
             let options = HistogramOpts {
@@ -293,7 +293,7 @@ impl Families {
                 buckets: buckets.to_vec(),
             };
             let family = HistogramVec::new(options, spec.labels)?;
-            Guarded::register(family, spec, &dropped, registry)
+            BoundedFamily::register(family, spec, &dropped, registry)
         };
         Ok(Self {
             builds: counter(&BUILDS)?,
@@ -302,7 +302,7 @@ impl Families {
             packages: counter(&PACKAGES)?,
             cache_misses: counter(&CACHE_MISSES)?,
             env_drift: gauge(&ENV_DRIFT)?,
-            cpu: Guarded::register(
+            cpu: BoundedFamily::register(
                 CounterVec::new(CPU.opts(), CPU.labels)?,
                 &CPU,
                 &dropped,
@@ -321,14 +321,14 @@ impl Families {
             lost: counter(&LOST)?,
             unreadable,
             probes,
-            live: Live::default(),
+            live: LiveTargets::default(),
         })
     }
 }
 
 impl Families {
     /// Makes the series that were counted before, as far as there is room: what only adds up does not begin again.
-    pub(crate) fn make(&mut self, before: &Before<'_>) -> Result<(), Error> {
+    pub(crate) fn make(&mut self, before: &PreviousSeries<'_>) -> Result<(), Error> {
         let Self {
             builds,
             duration,

@@ -7,8 +7,8 @@ use tracer_core::judge::{Judgement, SizeChange};
 use tracer_core::model::{Build, CallKind, FailureClass, Installed, ToolCall};
 
 use super::family::Families;
-use super::label::{self, Facts};
-use super::live::{Built, Key};
+use super::label::{self, TargetSettings};
+use super::target::{TargetBuild, TargetKey};
 
 /// All that is said of a build.
 pub(crate) fn build(
@@ -107,19 +107,19 @@ pub(crate) fn outputs(
     judgement: &Judgement,
 ) -> Result<(), Error> {
     let at_ns = finished.ended_ns();
-    for made in made(finished.build) {
-        let Made {
+    for made in target_outputs(finished.build) {
+        let TargetOutput {
             key: [project, target, goos, goarch],
             info,
             artifact,
             how: _,
             at,
         } = made;
-        let key = Key::new(project, target, goos, goarch);
+        let key = TargetKey::new(project, target, goos, goarch);
         let change: Option<&Option<SizeChange>> = judgement.sizes.get(at);
         families.targets(
             key,
-            &Built {
+            &TargetBuild {
                 at_ns,
                 size: artifact.map(|it| it.size),
                 change: change.copied().flatten(),
@@ -132,7 +132,7 @@ pub(crate) fn outputs(
 }
 
 /// Something made from a target, as labels have it.
-pub(crate) struct Made<'a> {
+pub(crate) struct TargetOutput<'a> {
     /// Project, target, GOOS, GOARCH.
     pub(crate) key: [&'a str; 4],
     /// Of `go_build_info`.
@@ -145,7 +145,7 @@ pub(crate) struct Made<'a> {
 }
 
 /// The outputs of a build that could be read and whose target is known.
-pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
+pub(crate) fn target_outputs(build: &Build) -> impl Iterator<Item = TargetOutput<'_>> {
     let (goos, goarch, go_version) = label::platform(build);
     let binaries = binaries(build);
     let outputs = build.outputs.iter().enumerate();
@@ -153,7 +153,7 @@ pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
     outputs.filter_map(move |(at, output)| {
         let target = target(output)?;
         let project = output.project(build).unwrap_or(label::UNKNOWN);
-        let facts = Facts::of(build, output);
+        let facts = TargetSettings::of(build, output);
         let info = [
             project,
             target,
@@ -167,7 +167,7 @@ pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
             facts.race,
             facts.goflags_set,
         ];
-        Some(Made {
+        Some(TargetOutput {
             key: [project, target, goos, goarch],
             info,
             artifact: binaries.get(target).copied(),

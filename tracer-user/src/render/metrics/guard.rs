@@ -21,10 +21,10 @@ const LENGTH: usize = 128;
 const ELLIPSIS: &str = "…";
 
 /// Values of the labels of every series that a family had, by its name and the names of the labels.
-pub(crate) type Before<'a> = dyn Fn(&str, &[&str]) -> Vec<Vec<&'a str>> + 'a;
+pub(crate) type PreviousSeries<'a> = dyn Fn(&str, &[&str]) -> Vec<Vec<&'a str>> + 'a;
 
 /// A family whose labels are guarded.
-pub(crate) struct Guarded<V> {
+pub(crate) struct BoundedFamily<V> {
     family: V,
     name: &'static str,
     labels: &'static [&'static str],
@@ -33,7 +33,7 @@ pub(crate) struct Guarded<V> {
     dropped: IntCounterVec,
 }
 
-impl<V: Collector + Clone + 'static> Guarded<V> {
+impl<V: Collector + Clone + 'static> BoundedFamily<V> {
     pub(crate) fn register(
         family: V,
         spec: &Spec,
@@ -60,7 +60,7 @@ impl<V: Collector + Clone + 'static> Guarded<V> {
     }
 }
 
-impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
+impl<T: MetricVecBuilder> BoundedFamily<MetricVec<T>> {
     /// The series with these values, or the one for all others.
     pub(crate) fn with(&mut self, values: &[&str]) -> Result<T::M, Error> {
         match self.admit(values)? {
@@ -80,7 +80,7 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
     }
 
     /// Makes the series that `before` says for a family of this name and these labels, each with the values of the labels.
-    pub(crate) fn make(&mut self, before: &Before<'_>) -> Result<(), Error> {
+    pub(crate) fn make(&mut self, before: &PreviousSeries<'_>) -> Result<(), Error> {
         for values in before(self.name, self.labels) {
             self.with(&values)?;
         }
@@ -165,7 +165,7 @@ mod tests {
             labels: &["a", "b"],
             limit: 3,
         };
-        let mut family = Guarded::register(family, &spec, &dropped, &registry).unwrap();
+        let mut family = BoundedFamily::register(family, &spec, &dropped, &registry).unwrap();
         for n in 0..10 {
             family.with(&[&n.to_string(), "b"]).unwrap().inc();
         }

@@ -65,7 +65,7 @@ pub(crate) fn tool(kind: CallKind) -> &'static str {
 }
 
 /// How a target was built, each as `true`, `false` or a word.
-pub(crate) struct Facts<'a> {
+pub(crate) struct TargetSettings<'a> {
     pub(crate) cgo: &'static str,
     pub(crate) buildmode: &'a str,
     pub(crate) trimpath: &'static str,
@@ -74,7 +74,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) goflags_set: &'static str,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> TargetSettings<'a> {
     pub(crate) fn of(build: &'a Build, output: &'a Output) -> Self {
         // What the file says of itself was in force, wherever it came from.
         let artifact = output.artifact.as_ref();

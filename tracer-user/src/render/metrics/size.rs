@@ -5,14 +5,14 @@ use tracer_core::history::SettingGroup;
 use tracer_core::judge::{Drift, SizeChange};
 
 use super::family::Families;
-use super::live::Key;
+use super::target::TargetKey;
 use super::{fold, label};
 
 impl Families {
     /// A target has another size, or is not known to have any.
     pub(super) fn size_change(
         &mut self,
-        key: &Key,
+        key: &TargetKey,
         change: Option<SizeChange>,
     ) -> Result<(), Error> {
         let Some(SizeChange { before, now, most }) = change else {
@@ -38,7 +38,7 @@ impl Families {
         Ok(())
     }
 
-    pub(super) fn remove_size_change(&mut self, key: &Key) {
+    pub(super) fn remove_size_change(&mut self, key: &TargetKey) {
         let values = key.values();
         self.size_baseline.remove(&values);
         self.size_delta.remove(&values);

@@ -23,7 +23,7 @@ struct Gap {
 
 /// What the gap is about. The order is that of the notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Sort {
+enum GapKind {
     Lost,
     Unreadable,
     StartUnseen,
@@ -39,14 +39,14 @@ enum Sort {
 
 /// Writes the notes, if there are any.
 pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
-    let mut gaps: BTreeMap<Sort, Gap> = BTreeMap::new();
+    let mut gaps: BTreeMap<GapKind, Gap> = BTreeMap::new();
     for anomaly in report::anomalies(trace) {
-        let Some((sort, n, example)) = classify(anomaly) else {
+        let Some((kind, n, example)) = classify(anomaly) else {
             continue;
         };
-        let gap = gaps.entry(sort).or_default();
+        let gap = gaps.entry(kind).or_default();
         gap.n = gap.n.saturating_add(n);
-        if sort == Sort::Lost && !gap.example.is_empty() {
+        if kind == GapKind::Lost && !gap.example.is_empty() {
             gap.example = format!("{}, {example}", gap.example);
         } else if gap.example.is_empty() {
             gap.example = example;
@@ -56,17 +56,17 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
     let untold = trace
         .events
         .lost
-        .saturating_sub(gaps.get(&Sort::Lost).map_or(0, |it| it.n));
+        .saturating_sub(gaps.get(&GapKind::Lost).map_or(0, |it| it.n));
     if untold > 0 {
-        let gap = gaps.entry(Sort::Lost).or_default();
+        let gap = gaps.entry(GapKind::Lost).or_default();
         gap.n = gap.n.saturating_add(untold);
     }
     let untold = trace
         .events
         .unreadable
-        .saturating_sub(gaps.get(&Sort::Unreadable).map_or(0, |it| it.n));
+        .saturating_sub(gaps.get(&GapKind::Unreadable).map_or(0, |it| it.n));
     if untold > 0 {
-        let gap = gaps.entry(Sort::Unreadable).or_default();
+        let gap = gaps.entry(GapKind::Unreadable).or_default();
         gap.n = gap.n.saturating_add(untold);
     }
 
@@ -79,8 +79,8 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
             .then_painted(Paint::Warn, page.style().bullet())
             .then(" ")
     };
-    for (sort, gap) in gaps.iter().take(NOTES) {
-        page.sentence(head(page), &sentence(*sort, gap), 2);
+    for (kind, gap) in gaps.iter().take(NOTES) {
+        page.sentence(head(page), &sentence(*kind, gap), 2);
     }
     let more: u64 = gaps
         .values()
@@ -112,38 +112,40 @@ fn not_final(trace: &Trace) -> Option<String> {
 }
 
 /// Refused probes are told per toolchain, see [`refused`].
-fn classify(anomaly: &Anomaly) -> Option<(Sort, u64, String)> {
+fn classify(anomaly: &Anomaly) -> Option<(GapKind, u64, String)> {
     Some(match anomaly {
-        Anomaly::Lost { kind, n } => (Sort::Lost, *n, format!("{} {kind}", units::count(*n))),
-        Anomaly::Unreadable { n } => (Sort::Unreadable, *n, String::new()),
-        Anomaly::StartUnseen { process } => {
-            (Sort::StartUnseen, 1, format!("process {}", process.tgid.0))
-        }
-        Anomaly::EndUnseen { program, .. } => (Sort::EndUnseen, 1, program.to_string()),
-        Anomaly::Reused { process } => (Sort::Reused, 1, format!("process {}", process.tgid.0)),
-        Anomaly::Cut { what, .. } => (Sort::Cut, 1, what.clone()),
-        Anomaly::ProbesLate { path, .. } => (Sort::ProbesLate, 1, path.to_string()),
+        Anomaly::Lost { kind, n } => (GapKind::Lost, *n, format!("{} {kind}", units::count(*n))),
+        Anomaly::Unreadable { n } => (GapKind::Unreadable, *n, String::new()),
+        Anomaly::StartUnseen { process } => (
+            GapKind::StartUnseen,
+            1,
+            format!("process {}", process.tgid.0),
+        ),
+        Anomaly::EndUnseen { program, .. } => (GapKind::EndUnseen, 1, program.to_string()),
+        Anomaly::Reused { process } => (GapKind::Reused, 1, format!("process {}", process.tgid.0)),
+        Anomaly::Cut { what, .. } => (GapKind::Cut, 1, what.clone()),
+        Anomaly::ProbesLate { path, .. } => (GapKind::ProbesLate, 1, path.to_string()),
         Anomaly::PhasesUnseen { role, .. } => {
-            (Sort::PhasesUnseen, 1, format!("{role:?}").to_lowercase())
+            (GapKind::PhasesUnseen, 1, format!("{role:?}").to_lowercase())
         }
         Anomaly::SpanUnpaired { process, n } => (
-            Sort::SpanUnpaired,
+            GapKind::SpanUnpaired,
             *n,
             format!("process {}", process.tgid.0),
         ),
-        Anomaly::InstallUnseen { path } => (Sort::InstallUnseen, 1, path.to_string()),
-        Anomaly::ToolUnknown { path, .. } => (Sort::ToolUnknown, 1, path.to_string()),
+        Anomaly::InstallUnseen { path } => (GapKind::InstallUnseen, 1, path.to_string()),
+        Anomaly::ToolUnknown { path, .. } => (GapKind::ToolUnknown, 1, path.to_string()),
         Anomaly::ProbesRefused { .. } => return None,
     })
 }
 
-fn sentence(sort: Sort, gap: &Gap) -> String {
+fn sentence(kind: GapKind, gap: &Gap) -> String {
     let Gap { n, example } = gap;
     let n = *n;
     let processes = units::counted(n, "process", "processes");
     let has = if n == 1 { "has" } else { "have" };
-    match sort {
-        Sort::Lost => {
+    match kind {
+        GapKind::Lost => {
             let kinds = if example.is_empty() {
                 String::new()
             } else {
@@ -154,44 +156,44 @@ fn sentence(sort: Sort, gap: &Gap) -> String {
                 units::counted(n, "event was", "events were")
             )
         }
-        Sort::Unreadable => format!(
+        GapKind::Unreadable => format!(
             "{} could not be decoded",
             units::counted(n, "record", "records")
         ),
-        Sort::StartUnseen => {
+        GapKind::StartUnseen => {
             format!("the start of {processes} was not seen (the first: {example})")
         }
-        Sort::EndUnseen => format!(
+        GapKind::EndUnseen => format!(
             "the end of {processes} was not seen (the first: {example}): their times are lower bounds"
         ),
-        Sort::ProbesLate => {
+        GapKind::ProbesLate => {
             format!(
                 "{processes} began before the probes were on: actions or phases are missing (the first: {example})"
             )
         }
-        Sort::PhasesUnseen => format!(
+        GapKind::PhasesUnseen => format!(
             "{processes} reported no phases though the probes were on (the first: {example})"
         ),
-        Sort::ToolUnknown => {
+        GapKind::ToolUnknown => {
             format!(
                 "{processes} ran a tool that could not be read in time: actions or phases are missing (the first: {example})"
             )
         }
-        Sort::Reused => {
+        GapKind::Reused => {
             format!(
                 "the id of {processes} was in use again before an exit was seen (the first: {example})"
             )
         }
-        Sort::Cut => format!(
+        GapKind::Cut => format!(
             "{processes} {has} arguments or environment that were cut or unreadable (the first: {example})"
         ),
-        Sort::SpanUnpaired => {
+        GapKind::SpanUnpaired => {
             format!(
                 "{} began and {has} no end (the first: {example})",
                 units::counted(n, "span", "spans")
             )
         }
-        Sort::InstallUnseen => {
+        GapKind::InstallUnseen => {
             format!(
                 "{} announced and not seen to be written: {example}",
                 units::counted(n, "output was", "outputs were")

@@ -15,7 +15,7 @@ use rustix::fs::Mode;
 
 use super::group::{FORM, Group};
 use super::seen::Seen;
-use crate::replace::{self, Durability, UNFINISHED};
+use crate::atomic_file::{self, Durability, UNFINISHED};
 
 /// Longest file of a group.
 const LENGTH: u64 = 1 << 20;
@@ -111,7 +111,7 @@ impl Spool {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(UNFINISHED) {
                 // Of one who was killed; what it was to replace is there.
-                let _left = replace::remove(dir, &name);
+                let _left = atomic_file::remove(dir, &name);
             } else if Path::new(&name).extension().is_some_and(|it| it == "json") {
                 spool.load(&name, tell);
             }
@@ -243,7 +243,7 @@ impl Spool {
 
     pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
         self.groups.remove(name);
-        replace::remove(&self.dir, name)
+        atomic_file::remove(&self.dir, name)
     }
 
     fn save(&self, name: &str) -> io::Result<()> {
@@ -253,7 +253,7 @@ impl Spool {
         };
         let text = serde_json::to_vec(group)?;
         let mode = Mode::from(0o600);
-        replace::replace(&self.dir, name, mode, Durability::Disk, &text)
+        atomic_file::replace(&self.dir, name, mode, Durability::Disk, &text)
     }
 
     /// Drops what is over the limit; returns how many.

@@ -46,14 +46,14 @@ impl FromStr for Bound {
 
 impl<'de> Deserialize<'de> for Bound {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OfFile)
+        deserializer.deserialize_any(BoundVisitor)
     }
 }
 
 /// Reads a number or a word of a file.
-struct OfFile;
+struct BoundVisitor;
 
-impl Visitor<'_> for OfFile {
+impl Visitor<'_> for BoundVisitor {
     type Value = Bound;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,14 +14,14 @@ use super::section::{self, Measure};
 
 /// Names a target, as it is exposed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key([String; 4]);
+pub(super) struct TargetKey([String; 4]);
 
 /// The targets that have gauges. No more than the guard admits.
 #[derive(Debug, Default)]
-pub(super) struct Live(BTreeMap<Key, Last>);
+pub(super) struct LiveTargets(BTreeMap<TargetKey, TargetGauges>);
 
 #[derive(Debug)]
-struct Last {
+struct TargetGauges {
     /// Nanoseconds since 1970.
     at_ns: u64,
     info: Vec<String>,
@@ -30,7 +30,7 @@ struct Last {
 }
 
 /// What is true of a target until it is built again.
-pub(super) struct Built<'a> {
+pub(super) struct TargetBuild<'a> {
     pub(super) at_ns: u64,
     /// Of its binary, if that was read; likewise what it is made of.
     pub(super) size: Option<u64>,
@@ -40,7 +40,7 @@ pub(super) struct Built<'a> {
     pub(super) info: &'a [&'a str],
 }
 
-impl Key {
+impl TargetKey {
     pub(super) fn new(project: &str, target: &str, goos: &str, goarch: &str) -> Self {
         Self([project, target, goos, goarch].map(guarded))
     }
@@ -57,8 +57,8 @@ impl Key {
 
 impl Families {
     /// A target was built.
-    pub(super) fn targets(&mut self, key: Key, built: &Built<'_>) -> Result<(), Error> {
-        let Built {
+    pub(super) fn targets(&mut self, key: TargetKey, built: &TargetBuild<'_>) -> Result<(), Error> {
+        let TargetBuild {
             at_ns,
             size,
             change,
@@ -75,7 +75,7 @@ impl Families {
         };
         gauge.set(fold::seconds(at_ns));
         self.size_change(&key, change)?;
-        let last = Last {
+        let last = TargetGauges {
             at_ns,
             info: info.iter().map(|it| guarded(it)).collect(),
             sections: self.sections(&key, anatomy)?,
@@ -96,7 +96,7 @@ impl Families {
     /// Sections of the last build that this one has not, or that it is not known to have, are taken away.
     fn sections(
         &mut self,
-        key: &Key,
+        key: &TargetKey,
         anatomy: Option<&Anatomy>,
     ) -> Result<Vec<&'static str>, Error> {
         let measures = anatomy.map(section::measures).unwrap_or_default();
@@ -124,7 +124,7 @@ impl Families {
     /// Takes away what was last built before then (nanoseconds since 1970).
     pub(crate) fn expire(&mut self, before_ns: u64) {
         let old = self.live.0.extract_if(.., |_, last| last.at_ns < before_ns);
-        let old: Vec<(Key, Last)> = old.collect();
+        let old: Vec<(TargetKey, TargetGauges)> = old.collect();
         for (key, last) in old {
             self.binary_size.remove(&key.values());
             self.timestamp.remove(&key.values());
@@ -141,6 +141,6 @@ impl Families {
     pub(crate) fn has_target(&self, project: &str, target: &str, goos: &str, goarch: &str) -> bool {
         self.live
             .0
-            .contains_key(&Key::new(project, target, goos, goarch))
+            .contains_key(&TargetKey::new(project, target, goos, goarch))
     }
 }

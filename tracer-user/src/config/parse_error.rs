@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What is wrong in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ParseError {
     /// From 1.
     line: usize,
     /// Absent where the line has none.
@@ -12,7 +12,7 @@ pub struct Mistake {
     message: String,
 }
 
-impl Mistake {
+impl ParseError {
     pub(super) fn new(text: &str, error: &toml::de::Error) -> Self {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
         let before = text.get(..at).unwrap_or_default();
@@ -27,7 +27,7 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, key, message } = self;
         match key {

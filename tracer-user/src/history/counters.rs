@@ -4,12 +4,12 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tracer_core::history::BuildId;
 
-use super::error::{Error, Why};
+use super::error::{Cause, Error};
 use super::store::Store;
 
 /// What was counted, up to a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct StoredCounters {
     /// Absent before the first time.
     pub counted: Option<String>,
     /// Stored since, in the order of their ids.
@@ -17,7 +17,7 @@ pub struct Tally {
 }
 
 /// Notes that a build is stored and not yet in the text.
-pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Why> {
+pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Cause> {
     connection.execute(
         "INSERT INTO uncounted (build_id) VALUES ($1) ON CONFLICT DO NOTHING",
         [id.as_str()],
@@ -27,7 +27,7 @@ pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Why> {
 
 impl Store {
     /// What was counted before.
-    pub fn tally(&mut self) -> Result<Tally, Error> {
+    pub fn tally(&mut self) -> Result<StoredCounters, Error> {
         self.with(|connection| {
             let sql = "SELECT counted FROM tally";
             let counted = connection.query_row(sql, [], |row| row.get(0)).optional()?;
@@ -36,8 +36,8 @@ impl Store {
             let ids = statement.query_map([], |row| row.get::<_, String>(0))?;
             let uncounted = ids
                 .map(|id| Ok(id?.parse()?))
-                .collect::<Result<Vec<BuildId>, Why>>()?;
-            Ok(Tally { counted, uncounted })
+                .collect::<Result<Vec<BuildId>, Cause>>()?;
+            Ok(StoredCounters { counted, uncounted })
         })
     }
 

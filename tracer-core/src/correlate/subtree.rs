@@ -13,7 +13,7 @@ use super::{Correlator, args};
 pub(super) type Children = BTreeMap<ProcKey, Vec<ProcKey>>;
 
 /// A `go` process and what it started.
-pub(super) struct Family<'a> {
+pub(super) struct Subtree<'a> {
     pub(super) head: BuildHead<'a>,
     /// The nearest `go` process above.
     pub(super) above: Option<ProcKey>,
@@ -30,7 +30,7 @@ pub(super) fn is_go(correlator: &Correlator, process: &Process) -> bool {
     correlator.role(process) == Some(Role::Go) && !process.is_telemetry()
 }
 
-impl<'a> Family<'a> {
+impl<'a> Subtree<'a> {
     pub(super) fn of(
         correlator: &'a Correlator,
         head: &'a Process,

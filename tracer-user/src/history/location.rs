@@ -13,24 +13,24 @@ use serde::{Deserialize, Deserializer};
 use tracer_core::finished::FinishedTrace;
 
 use super::central::{self, Address};
-use super::error::{Error, Why};
+use super::error::{Cause, Error};
 use super::read::{self, Reader};
 use super::store::Store;
 use crate::launch::caller::Caller;
 
 /// Where a history is: in a file, or in the central database of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     File(PathBuf),
     Central(Address),
 }
 
-impl Place {
+impl Location {
     /// Opens the history and asks it. `ask` may be called again, if it changed in a way that makes the first answer doubtful.
-    pub fn read<T>(&self, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
+    pub fn read<T>(&self, query: impl Fn(&Reader<'_>) -> Result<T, Cause>) -> Result<T, Error> {
         match self {
-            Self::File(path) => read::read(path, ask),
-            Self::Central(address) => central::read(address, ask),
+            Self::File(path) => read::read(path, query),
+            Self::Central(address) => central::read(address, query),
         }
     }
 
@@ -38,7 +38,7 @@ impl Place {
     pub fn prepare(&self, caller: Option<&Caller>) -> Result<(), Error> {
         match self {
             Self::File(path) => as_whom(path, caller, || Store::open(path)).map(|_| ()),
-            Self::Central(address) => address.check().map_err(|it| Why::from(it).at(address)),
+            Self::Central(address) => address.check().map_err(|it| Cause::from(it).at(address)),
         }
     }
 
@@ -46,43 +46,47 @@ impl Place {
     pub fn back_up(&self, to: &Path, caller: Option<&Caller>) -> Result<(), Error> {
         match self {
             Self::File(path) => read::back_up(path, to, |copy| as_whom(to, caller, copy)),
-            Self::Central(address) => Err(Why::NotAFile.at(address)),
+            Self::Central(address) => Err(Cause::NotAFile.at(address)),
         }
     }
 
     /// Stores every build of a trace that is over; returns how many.
-    pub fn keep(&self, finished: &FinishedTrace, caller: Option<&Caller>) -> Result<usize, Error> {
+    pub fn store_builds(
+        &self,
+        finished: &FinishedTrace,
+        caller: Option<&Caller>,
+    ) -> Result<usize, Error> {
         match (self, caller) {
-            (Self::File(path), _) => as_whom(path, caller, || super::keep(finished, path)),
+            (Self::File(path), _) => as_whom(path, caller, || super::store_builds(finished, path)),
             // Files that the address names are opened with the rights of whoever named them.
             (Self::Central(address), Some(caller)) => {
-                caller.with_rights(|| central::keep(finished, address))
+                caller.with_rights(|| central::store_builds(finished, address))
             }
-            (Self::Central(address), None) => central::keep(finished, address),
+            (Self::Central(address), None) => central::store_builds(finished, address),
         }
     }
 }
 
 /// Anything is a place: what an address lacks is said when it is used, by whoever knows not to show it.
-impl From<OsString> for Place {
+impl From<OsString> for Location {
     fn from(text: OsString) -> Self {
         let address = text.to_str().and_then(Address::of);
         address.map_or_else(|| Self::File(text.into()), Self::Central)
     }
 }
 
-impl<'de> Deserialize<'de> for Place {
+impl<'de> Deserialize<'de> for Location {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let place = Self::from(OsString::from(String::deserialize(deserializer)?));
-        if let Self::Central(address) = &place {
+        let location = Self::from(OsString::from(String::deserialize(deserializer)?));
+        if let Self::Central(address) = &location {
             address.check().map_err(serde::de::Error::custom)?;
         }
-        Ok(place)
+        Ok(location)
     }
 }
 
 /// Without a secret.
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),

@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 
 /// Why a central history could not be used. No text of these holds a password; that of the server is in the source.
 #[derive(Debug, Error)]
-pub enum Trouble {
+pub enum CentralError {
     #[error("has no address that can be used: {0}")]
     Address(&'static str),
     #[error(
@@ -65,7 +65,7 @@ fn tenant(name: &str) -> String {
     }
 }
 
-impl Trouble {
+impl CentralError {
     /// Whether it is about what was sent, so that sending it again is no use.
     pub(in crate::history) fn is_about_a_build(&self) -> bool {
         let Self::Refused(error) = self else {
@@ -79,7 +79,7 @@ impl Trouble {
     }
 }
 
-impl From<tokio_postgres::Error> for Trouble {
+impl From<tokio_postgres::Error> for CentralError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(code) = error.code() else {
             return if is_about_tls(&error) {
