@@ -50,91 +50,91 @@ pub(crate) const BUILDS: Spec = Spec {
 };
 pub(crate) const DURATION: Spec = Spec {
     name: "go_build_duration_seconds",
-    help: "Wall time of runs of the go command.",
+    help: "Wall time of runs of the go command, in seconds.",
     labels: &["command", "status", "project", "go_version"],
     limit: SERIES,
 };
 const PHASE: Spec = Spec {
     name: "go_build_phase_duration_seconds",
-    help: "Wall time of phases of the compiler, the linker and the go command.",
+    help: "Wall time of phases of the compiler, the linker and the go command, in seconds.",
     labels: &["tool", "phase", "goarch", "go_version"],
     limit: PHASE_SERIES,
 };
 const PACKAGES: Spec = Spec {
     name: "go_build_packages_total",
-    help: "Packages by whether they were compiled or came from the build cache.",
+    help: "Packages, by outcome: compiled, or taken from the build cache.",
     labels: &["outcome", "project"],
     limit: SERIES,
 };
 const CACHE_MISSES: Spec = Spec {
     name: "go_build_cache_misses_total",
-    help: "Packages that were compiled, by what was new about the build.",
+    help: "Compiled packages, by the reason for the cache miss.",
     labels: &["reason", "project"],
     limit: SERIES,
 };
 const ENV_DRIFT: Spec = Spec {
     name: "go_build_env_drift",
-    help: "Settings of a kind that are not the same in the last builds of the project for one platform.",
+    help: "Settings that differ between the recent builds of a project for one platform, by kind.",
     labels: &["project", "kind"],
     limit: PROJECTS * SettingGroup::ALL.len(),
 };
 const CPU: Spec = Spec {
     name: "go_build_cpu_seconds_total",
-    help: "CPU time of the go command and of what it ran, by tool; nested tools are counted under their own name.",
+    help: "CPU time of the go command and its tools in seconds, by tool; nested tools count under their own name.",
     labels: &["tool", "mode"],
     limit: SERIES,
 };
 const MAX_RSS: Spec = Spec {
     name: "go_build_tool_max_rss_bytes",
-    help: "Largest resident set of a single process of the tool.",
+    help: "Largest resident set of a single process of the tool, in bytes.",
     labels: &["tool"],
     limit: SERIES,
 };
 pub(crate) const BINARY_SIZE: Spec = Spec {
     name: "go_build_binary_size_bytes",
-    help: "Size of the file that was last built from the target.",
+    help: "Size of the last file built from the target, in bytes.",
     labels: &["project", "target", "goos", "goarch"],
     limit: SERIES,
 };
 const SIZE_BASELINE: Spec = Spec {
     name: "go_build_binary_size_baseline_bytes",
-    help: "Size of the file that was built before it from the target, with the same settings.",
+    help: "Size of the previous file built from the target with the same settings, in bytes.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const SIZE_DELTA: Spec = Spec {
     name: "go_build_binary_size_delta_bytes",
-    help: "By how much the file that was last built is larger than that.",
+    help: "Size of the last file built from the target minus its baseline, in bytes.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const SIZE_THRESHOLD: Spec = Spec {
     name: "go_build_binary_size_threshold_bytes",
-    help: "Largest size that the budget allows after that.",
+    help: "Largest size of the target that the size budget allows, in bytes.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const SECTION_SIZE: Spec = Spec {
     name: "go_build_binary_section_size_bytes",
-    help: "Bytes of a section in the file that was last built from the target.",
+    help: "Size of a section in the last file built from the target, in bytes.",
     labels: &["project", "target", "goos", "goarch", "section"],
     limit: SECTION_SERIES,
 };
 const SECTION_ENTROPY: Spec = Spec {
     name: "go_build_binary_section_entropy_bits",
-    help: "Entropy of these bytes in bits per byte, from 0 to 8.",
+    help: "Entropy of a section in the last file built from the target, in bits per byte, from 0 to 8.",
     labels: &["project", "target", "goos", "goarch", "section"],
     limit: SECTION_SERIES,
 };
 pub(crate) const TIMESTAMP: Spec = Spec {
     name: "go_build_timestamp_seconds",
-    help: "When the target was last built, in seconds since 1970.",
+    help: "Time of the last build of the target, in seconds since 1970.",
     labels: &["project", "target", "goos", "goarch"],
     limit: SERIES,
 };
 pub(crate) const INFO: Spec = Spec {
     name: "go_build_info",
-    help: "How the target was last built; always 1.",
+    help: "Settings of the last build of the target, as labels; always 1.",
     labels: &[
         "project",
         "target",
@@ -153,49 +153,49 @@ pub(crate) const INFO: Spec = Spec {
 /// Of what is pushed when a machine is not there to be asked: a histogram of one build says nothing.
 pub(crate) const LAST_TIMESTAMP: Spec = Spec {
     name: "go_build_last_timestamp_seconds",
-    help: "When the last build for the target ended, well or not, in seconds since 1970.",
+    help: "End of the last build of the target, successful or not, in seconds since 1970.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 pub(crate) const LAST_DURATION: Spec = Spec {
     name: "go_build_last_duration_seconds",
-    help: "Wall time of the last build for the target.",
+    help: "Wall time of the last build of the target, in seconds.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 pub(crate) const LAST_SUCCESS: Spec = Spec {
     name: "go_build_last_success",
-    help: "Whether the last build for the target succeeded.",
+    help: "1 if the last build of the target succeeded, 0 if not.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const EVENTS: Spec = Spec {
     name: "gotrace_events_total",
-    help: "Events that were seen.",
+    help: "Events received from the kernel, by kind.",
     labels: &["kind"],
     limit: SERIES,
 };
 const LOST: Spec = Spec {
     name: "gotrace_events_lost_total",
-    help: "Events that the kernel had no room for: what is told of the builds may be incomplete.",
+    help: "Events lost in the kernel for want of buffer space, by kind; reports of builds may be incomplete.",
     labels: &["kind"],
     limit: SERIES,
 };
 const UNREADABLE: Spec = Spec {
     name: "gotrace_events_unreadable_total",
-    help: "Records that the kernel delivered and that could not be decoded.",
+    help: "Records received from the kernel that could not be decoded.",
     labels: &[],
     limit: 1,
 };
 const PROBES: Spec = Spec {
     name: "gotrace_probes_attached",
-    help: "Probes that are on in toolchain programs.",
+    help: "Probes attached to toolchain programs.",
     labels: &[],
     limit: 1,
 };
 const DROPPED: Spec = Spec {
     name: "gotrace_series_dropped_total",
-    help: "Series that were not made because their family had as many as it may have.",
+    help: "Series omitted because their family had reached its limit, by family.",
     labels: &["family"],
     limit: SERIES,
 };
