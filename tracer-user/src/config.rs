@@ -309,7 +309,7 @@ mod tests {
         let told = parse_error("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
         assert!(told.starts_with("1: store: "), "{told}");
         assert!(
-            told.contains("sslmode is") && !told.contains("ter2"),
+            told.contains("sslmode must be") && !told.contains("ter2"),
             "{told}"
         );
     }

@@ -253,6 +253,9 @@ fn a_history_made_under_sudo_belongs_to_the_caller_and_is_refused_in_a_root_owne
         "the command runs nevertheless: {output:?}"
     );
     let printed = String::from_utf8_lossy(&output.stderr);
-    assert!(printed.contains("may not be written by you"), "{printed}");
+    assert!(
+        printed.contains("cannot be written by this user"),
+        "{printed}"
+    );
     assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
 }

@@ -85,7 +85,7 @@ fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
         received.try_recv().map_err(|it| it.to_string())
     });
     assert!(
-        printed.contains("takes this user for tenant \"b\", not for tenant \"a\""),
+        printed.contains("assigns this user to tenant \"b\", not to tenant \"a\""),
         "{printed}"
     );
     assert_eq!(forwarder.counts().sent, 0);

@@ -135,15 +135,15 @@ pub struct Headers(BTreeMap<String, String>);
 /// Why a text is no header; the text itself is not said, it may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHeader {
-    #[error("a header has a name of letters, digits and dashes")]
+    #[error("the name of a header consists of letters, digits, dashes and underscores")]
     Name,
-    #[error("that header is gotrace's own to set")]
+    #[error("gotrace sets this header itself")]
     Ours,
-    #[error("the value of a header is printable ASCII")]
+    #[error("the value of a header must be printable ASCII")]
     Value,
     #[error("write one `Name: value` a line")]
     Line,
-    #[error("write name=value, parted by commas")]
+    #[error("write name=value, separated by commas")]
     Pair,
 }
 
@@ -256,7 +256,7 @@ impl OtlpSettings {
     /// What no type can say.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if !(self.traces || self.logs || self.metrics) {
-            bail!("otlp sends nothing: leave traces, logs or metrics on, or take the section out");
+            bail!("otlp sends nothing: leave traces, logs or metrics on, or remove the section");
         }
         Ok(())
     }

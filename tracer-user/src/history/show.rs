@@ -49,9 +49,9 @@ pub fn show(shown: &BuildView, now_ns: i64, style: &Style, out: &mut dyn Write) 
 /// What is known of a build without a summary.
 fn unfinished(page: &mut Page<'_>, entry: &Entry) {
     let state = match entry.state {
-        State::Running => "under way, or gotrace was killed and has not been started since",
-        State::CutOff => "gotrace ended while this build ran: how it went on is not known",
-        State::Succeeded | State::Failed | State::Unknown => "its details are not kept any more",
+        State::Running => "running, or gotrace was killed and has not been started since",
+        State::CutOff => "gotrace ended while this build ran: its result is not known",
+        State::Succeeded | State::Failed | State::Unknown => "its details have been deleted",
     };
     page.line(Line::painted(Paint::Bold, &entry.command_line));
     let head = Line::plain("  ")

@@ -266,7 +266,7 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &dyn Fn
         let is_new = counts.is_damaged.load(Ordering::Relaxed) && !is_damaged;
         if is_new && let Err(error) = mark_damaged(store.path()) {
             log(&format!(
-                "cannot note beside the history that it is damaged: {error}"
+                "cannot create the marker beside the damaged history: {error}"
             ));
         }
         // Of a history that cannot be read now the next job tells.

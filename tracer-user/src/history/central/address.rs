@@ -77,8 +77,9 @@ impl Address {
         for pair in question.split('&').filter(|it| !it.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
-            let value = value
-                .map_err(|_| CentralError::Address("what follows the question mark is no text"))?;
+            let value = value.map_err(|_| {
+                CentralError::Address("the part after the question mark is not valid UTF-8")
+            })?;
             match name {
                 "sslmode" => proof = Some(TlsMode::named(&value)?),
                 "sslrootcert" => root = Some(PathBuf::from(&*value)),
@@ -89,7 +90,9 @@ impl Address {
         // The reason may quote a password that was not written as it has to be.
         let parsed = format!("{address}?{}", others.join("&")).parse::<Config>();
         let mut config = parsed.map_err(|_| {
-            CentralError::Address("it goes postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full")
+            CentralError::Address(
+                "the form is postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full",
+            )
         })?;
         let is_local = |it: &Host| matches!(it, Host::Unix(_));
         let is_local = config.get_hosts().iter().all(is_local);
@@ -148,7 +151,7 @@ impl TlsMode {
             "verify-ca" => Ok(Self::VerifyCa),
             "verify-full" => Ok(Self::VerifyFull),
             _ => Err(CentralError::Address(
-                "sslmode is disable, prefer, require, verify-ca or verify-full",
+                "sslmode must be disable, prefer, require, verify-ca or verify-full",
             )),
         }
     }
