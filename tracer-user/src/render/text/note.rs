@@ -89,7 +89,7 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
         .fold(0, u64::saturating_add);
     if more > 0 {
         let text = format!(
-            "and {} of lesser weight (see --format json)",
+            "and {} of less importance (see --format json)",
             units::counted(more, "gap", "gaps")
         );
         page.sentence(head(page), &text, 1);
@@ -168,11 +168,11 @@ fn sentence(kind: GapKind, gap: &Gap) -> String {
         ),
         GapKind::ProbesLate => {
             format!(
-                "{processes} began before the probes were on: actions or phases are missing (the first: {example})"
+                "{processes} began before the probes were attached: actions or phases are missing (the first: {example})"
             )
         }
         GapKind::PhasesUnseen => format!(
-            "{processes} reported no phases though the probes were on (the first: {example})"
+            "{processes} reported no phases though the probes were attached (the first: {example})"
         ),
         GapKind::ToolUnknown => {
             format!(
@@ -195,7 +195,7 @@ fn sentence(kind: GapKind, gap: &Gap) -> String {
         }
         GapKind::InstallUnseen => {
             format!(
-                "{} announced and not seen to be written: {example}",
+                "{} announced but not seen to be written: {example}",
                 units::counted(n, "output was", "outputs were")
             )
         }
@@ -231,7 +231,7 @@ fn refused(trace: &Trace) -> Vec<String> {
     }
     toolchains
         .into_iter()
-        .map(|(toolchain, whys)| format!("probes not on in {toolchain}: {}", whys.join("; ")))
+        .map(|(toolchain, whys)| format!("probes not attached in {toolchain}: {}", whys.join("; ")))
         .collect()
 }
 
