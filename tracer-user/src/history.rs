@@ -1,8 +1,8 @@
-//! The history: every build that was seen, in an `SQLite` database.
+//! The history: every traced build, in an `SQLite` database.
 //!
-//! What is kept of a build is the core's to say (`tracer_core::history`); here it is written, read, thrown away in time, and shown.
-//! One process writes at a time, in one transaction a build, so that being killed loses no build that was stored. Readers need no
-//! more than the right to read the file. Nothing here traces, and nothing leaves the machine.
+//! The core decides which parts of a build are stored (`tracer_core::history`). This module writes, reads, deletes and shows them.
+//! One process writes at a time, in one transaction for each build, so a crash loses no stored build. Readers only need the right
+//! to read the file. This module traces nothing. Only `central` and `forward` use a network.
 
 mod build_row;
 pub mod central;
@@ -50,10 +50,10 @@ pub use store::{Retained, Store};
 pub use time::{BadTime, TimeArg, ago, date};
 pub use writer::{WriteCounts, Writer};
 
-/// Where the history is if nobody says otherwise.
+/// Default path of the history.
 pub const DEFAULT_STORE: &str = "/var/lib/gotrace/history.db";
 
-/// Stores every build of a trace that is over; returns how many. Storing a trace again changes nothing.
+/// Stores every build of a finished trace and returns their number. Storing a trace again changes nothing.
 pub fn store_builds(finished: &FinishedTrace, path: &Path) -> Result<usize, Error> {
     let mut store = Store::open(path)?;
     let mut n = 0;

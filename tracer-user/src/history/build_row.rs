@@ -1,4 +1,4 @@
-//! A build as it is stored: its rows, in whatever database.
+//! The rows of a build, for either database.
 
 use tracer_core::history::{self, Kept};
 
@@ -7,10 +7,10 @@ use super::row;
 use super::statement::BuildChange;
 use super::value::Value;
 
-/// A row and its places in the indexes, roughly.
+/// Approximate size of a row and its index entries.
 pub(super) const ROW_BYTES: usize = 1500;
 
-/// All that is stored of a build at one moment of it.
+/// All rows of a build, at its beginning or its end.
 #[derive(Debug)]
 pub(super) struct BuildRow {
     pub(super) id: String,
@@ -21,7 +21,7 @@ pub(super) struct BuildRow {
 }
 
 impl BuildRow {
-    /// Of a build that is over.
+    /// The rows of a finished build.
     pub(super) fn of(kept: &Kept) -> Result<Self, Cause> {
         let Kept { entry, trace } = kept;
         let packed = history::pack(trace)?;

@@ -1,4 +1,4 @@
-//! What can go wrong with a central history, and what to do then.
+//! Errors of a central history, each with the next step for the user.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-/// Why a central history could not be used. No text of these holds a password; that of the server is in the source.
+/// The cause of an error of a central history. No message contains a password. The server's own message is the source.
 #[derive(Debug, Error)]
 pub enum CentralError {
     #[error("has an invalid address: {0}")]
@@ -66,7 +66,7 @@ fn tenant(name: &str) -> String {
 }
 
 impl CentralError {
-    /// Whether it is about what was sent, so that sending it again is no use.
+    /// True if the error concerns the sent build, so that sending it again is useless.
     pub(in crate::history) fn is_about_a_build(&self) -> bool {
         let Self::Refused(error) = self else {
             return false;
@@ -105,7 +105,7 @@ impl From<tokio_postgres::Error> for CentralError {
     }
 }
 
-/// The client does not say it otherwise.
+/// The client has no code for this error, only a text.
 fn is_about_tls(error: &tokio_postgres::Error) -> bool {
     error.to_string().contains("TLS")
 }

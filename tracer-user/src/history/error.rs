@@ -1,4 +1,4 @@
-//! What can go wrong with a history, and what to do then.
+//! Errors of a history, each with the next step for the user.
 
 use std::fmt;
 use std::io;
@@ -9,17 +9,17 @@ use tracer_core::history::{InvalidBuildId, UnpackError};
 
 use super::central_error::CentralError;
 
-/// Something could not be done with the history in this place.
+/// An error of the history at a location.
 #[derive(Debug, Error)]
 #[error("the history {location}")]
 pub struct Error {
-    /// A path, or where a database is; without a secret.
+    /// A path, or the address of a database, without secrets.
     location: String,
     #[source]
     pub cause: Cause,
 }
 
-/// Why not.
+/// The cause of an error.
 #[derive(Debug, Error)]
 pub enum Cause {
     #[error(
@@ -85,12 +85,12 @@ pub enum Cause {
 }
 
 impl Error {
-    /// Whether the file itself is at fault.
+    /// True if the file itself is damaged or foreign.
     pub fn is_damaged(&self) -> bool {
         matches!(self.cause, Cause::Damaged(_) | Cause::Foreign)
     }
 
-    /// With its reasons, in one line.
+    /// The error and its sources, in one line.
     pub(super) fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut next = std::error::Error::source(self);

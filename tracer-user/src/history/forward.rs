@@ -1,8 +1,8 @@
-//! From this machine's history to the central one: a thread that delivers what has not been delivered, in order, and tries again.
+//! Delivers builds from this machine's history to the central one: a thread that sends undelivered builds in order, and retries.
 //!
-//! Everything is in the file before it is sent, and the file is told after it has arrived; so an outage on either side costs time, and
-//! a build that is sent twice is one build there. While the other side is away the file is the spool, and here it is kept within its
-//! limits. Nobody waits for this thread.
+//! A build is in the file before it is sent, and is marked as delivered after it has arrived. So an outage on either side only costs
+//! time, and a build that is sent twice is stored once. The file is the spool of an outage; this thread keeps it within its limits.
+//! No other thread waits for this one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,53 +21,53 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::worker::{Jobs, Next, Worker};
 
-/// How often it is looked whether there is something to deliver.
+/// Interval between two checks for undelivered builds.
 const POLL: Duration = Duration::from_secs(1);
-/// Orders that wait at most.
+/// Length of the queue of new limits.
 const QUEUE: usize = 8;
-/// How long to wait after a failure: doubled each time, up to the longer.
+/// Pause after a failure. It doubles each time, up to `MAX_PAUSE`.
 const PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_mins(1);
-/// A connection that nothing was sent on for so long is closed: a database has only so many, and a fleet is large.
+/// A connection is closed after this idle time: a fleet is large, and a database allows a limited number of connections.
 const IDLE: Duration = Duration::from_secs(30);
-/// Builds in one batch, and bytes of their details.
+/// Largest number of builds in one batch, and of bytes of their details.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 1_000_000;
-/// How often what is too old is thrown away, here and there.
+/// Interval between two deletions of old builds, in the spool and in the central history.
 const RETENTION: Duration = Duration::from_mins(10);
 const DAY_NS: i64 = 24 * 60 * 60 * 1_000_000_000;
 
-/// What is delivered where.
+/// Source, destination and limits of a delivery.
 #[derive(Clone, Debug)]
 pub struct ForwardConfig {
     /// The history of this machine.
     pub spool: PathBuf,
-    /// Of the spool.
+    /// Limits of the spool.
     pub limits: Limits,
     pub address: Address,
     pub settings: CentralSettings,
 }
 
-/// A history that is delivered in the background.
+/// Delivers a history in the background.
 #[derive(Debug)]
 pub struct Forwarder {
-    /// Takes new limits of the spool.
+    /// The thread. Its jobs are new limits of the spool.
     worker: Worker<Limits>,
     counts: Arc<DeliveryCounters>,
 }
 
-/// What became of builds that are to be delivered.
+/// Counts of deliveries, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryCounts {
-    /// Changes of builds that have arrived: one when it began, if it was told then, and one when it ended.
+    /// Delivered changes of builds: the end of each build, and its beginning if that was sent before the end.
     pub sent: u64,
-    /// Attempts that failed; what they would have delivered still waits.
+    /// Failed attempts. Their builds still wait.
     pub failed: u64,
-    /// Builds that the database refused and would always refuse.
+    /// Builds that the database rejects permanently.
     pub refused: u64,
-    /// What the spool had no room for.
+    /// Undelivered builds and details that were deleted from the spool.
     pub forgone: Discarded,
-    /// Builds that wait.
+    /// Builds that wait for delivery.
     pub waiting: u64,
 }
 
@@ -107,7 +107,7 @@ impl DeliveryCounters {
 }
 
 impl Forwarder {
-    /// Starts the thread. `log` hears when the other side stops answering, why, and when it answers again.
+    /// Starts the thread. It calls `log` when the database fails, with the cause, and when it answers again.
     pub fn start(
         config: ForwardConfig,
         log: impl Fn(&str) + Send + 'static,
@@ -132,7 +132,7 @@ impl Forwarder {
         Ok(Self { worker, counts })
     }
 
-    /// Changes the limits of the spool; whether that was heard.
+    /// Changes the limits of the spool. Returns true if the thread has room for the change.
     pub fn set_limits(&self, limits: Limits) -> bool {
         self.worker.offer(limits).is_ok()
     }
@@ -146,7 +146,7 @@ impl Forwarder {
         self.counts.retention.deleted()
     }
 
-    /// What to log about them, if there is something new and a minute has passed.
+    /// The log line about these builds, if there are new ones and a minute has passed.
     pub(crate) fn line_of_retention(&self) -> Option<String> {
         self.counts.retention.line()
     }
@@ -156,28 +156,28 @@ impl Forwarder {
         self.counts.retention.oldest_ns()
     }
 
-    /// Delivers what is there, until then; what is not delivered waits in the file for the next start.
+    /// Delivers builds until the deadline. The rest waits in the file for the next start.
     pub fn finish(self, deadline: Instant) -> DeliveryCounts {
         let Self { worker, counts } = self;
-        // If it waits for a server that does not answer it is left behind: it holds nothing that is not in the file.
+        // A thread that waits for a silent server is abandoned: all its builds are in the file.
         worker.finish(deadline);
         counts.delivered()
     }
 }
 
-/// What the thread has.
+/// State of the thread.
 struct ForwardThread {
     config: ForwardConfig,
     spool: Store,
     delivery: Option<CentralWriter>,
-    /// When something was last sent.
+    /// Time of the last send.
     used: Instant,
-    /// When the spool was last looked through for what is too old.
+    /// Time of the last deletion in the spool.
     retained: Option<Instant>,
-    /// And the other side.
+    /// Time of the last deletion in the central history.
     deleted: Option<Instant>,
     backoff: Backoff,
-    /// Present while the other side does not answer.
+    /// Present while the database does not answer.
     pause: Option<Duration>,
     counts: Arc<DeliveryCounters>,
     log: Box<dyn Fn(&str) + Send>,
@@ -197,7 +197,7 @@ impl ForwardThread {
                     if is_well {
                         self.deliver_all();
                     }
-                    // For whoever asks last.
+                    // The final counts are read after this.
                     if let Err(error) = self.count() {
                         (self.log)(&error.chain());
                     }
@@ -207,7 +207,7 @@ impl ForwardThread {
         }
     }
 
-    /// Keeps the spool within its limits: what is too old at times, what is too much at once.
+    /// Keeps the spool within its limits: by age at intervals, by size at once.
     fn tend(&mut self) -> Result<(), Error> {
         let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
         let is_over = match self.config.limits.max_bytes {
@@ -226,7 +226,7 @@ impl ForwardThread {
         self.counts.retention.measure(&mut self.spool)
     }
 
-    /// Delivers until nothing waits; whether all went well.
+    /// Delivers until no build waits. Returns false after a failure.
     fn deliver_all(&mut self) -> bool {
         loop {
             match self.deliver_some() {
@@ -243,7 +243,7 @@ impl ForwardThread {
         }
     }
 
-    /// Delivers one batch; returns how many builds it took from the spool.
+    /// Delivers one batch. Returns the number of builds that it took from the spool.
     fn deliver_some(&mut self) -> Result<usize, Error> {
         self.count()?;
         let rows = self.spool.undelivered(BATCH, BATCH_BYTES)?;
@@ -260,7 +260,7 @@ impl ForwardThread {
         Ok(rows.len())
     }
 
-    /// Some build among them is refused, and must not hold up the others.
+    /// Sends each build of a rejected batch alone, so that the rejected one does not block the others.
     fn one_by_one(&mut self, rows: &[Undelivered]) -> Result<(), Error> {
         for one in rows {
             let alone = std::slice::from_ref(one);
@@ -289,7 +289,7 @@ impl ForwardThread {
             None => CentralWriter::open(&self.config.address, &self.config.settings)?,
         };
         delivery.deliver(rows.iter().map(|it| &it.build_row))?;
-        // Only a connection without a fault is used again.
+        // A connection is reused only after a success.
         self.delivery = Some(delivery);
         Ok(())
     }
@@ -327,7 +327,7 @@ impl ForwardThread {
         self.pause = Some(self.backoff.failed(None));
     }
 
-    /// With nothing left to deliver.
+    /// Deletes old builds and closes an idle connection. Called when no build waits.
     fn clean_up(&mut self) {
         let Some(delivery) = &self.delivery else {
             return;

@@ -1,4 +1,4 @@
-//! Reading: lists of builds, newest first, and one build with what the history knows around it. Changes nothing.
+//! Reads lists of builds, newest first, and single builds with their context. Changes nothing.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -17,17 +17,17 @@ use super::error::{Cause, Error};
 use super::row;
 use super::value::{self, Query, RowValues};
 
-/// Ids in one statement.
+/// Largest number of IDs in one statement.
 const IDS: usize = 500;
-/// Ids named when a prefix is of several builds.
+/// Number of IDs that the error of an ambiguous prefix names.
 const EXAMPLES: usize = 4;
-/// How often a database is read again that somebody began to write meanwhile.
+/// Largest number of reads of a database that changes meanwhile.
 const TRIES: usize = 5;
 
-/// Which builds. What is absent is no condition.
+/// Conditions on builds. An absent field is no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Path of the main module, or the end of it after a slash.
+    /// Path of the main module, or its last elements.
     pub project: Option<String>,
     /// Import path of a main package, or the path or the name of an output.
     pub target: Option<String>,
@@ -40,15 +40,15 @@ pub struct Filter {
     pub limit: Option<usize>,
 }
 
-/// A build and what is around it.
+/// A build with its context.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildView {
     pub entry: Entry,
-    /// Absent for one that has not ended, or was cut off.
+    /// `None` for a build that runs or was cut off.
     pub finished: Option<FinishedTrace>,
-    /// Builds nested in it, in order of start.
+    /// Nested builds, in order of their start.
     pub nested: Vec<BuildId>,
-    /// For each of its targets the last one before it that may be compared with it.
+    /// For each target, the last earlier output that is comparable.
     pub previous: Vec<Option<Previous>>,
 }
 
@@ -61,13 +61,13 @@ pub struct Previous {
     pub size: u64,
 }
 
-/// A history, opened for reading, as it was at one moment.
+/// A history opened for reading, as of one moment.
 #[derive(Debug)]
 pub struct Reader<'a> {
     rows: &'a dyn Query,
 }
 
-/// Opens a history and asks it. `ask` may be called again, if the file changed in a way that makes the first answer doubtful.
+/// Opens and queries a history. `query` is called again if the file changed in a way that invalidates the first result.
 pub fn read<T>(path: &Path, query: impl Fn(&Reader<'_>) -> Result<T, Cause>) -> Result<T, Error> {
     read_here(path, query).map_err(|cause| cause.at(path.display()))
 }
@@ -76,7 +76,7 @@ fn read_here<T>(path: &Path, query: impl Fn(&Reader<'_>) -> Result<T, Cause>) ->
     at_one_moment(path, |connection| query(&Reader::new(connection)))
 }
 
-/// Copies a history into a new file; also one that is being written. `with_rights` does the part that makes that file.
+/// Copies a history into a new file, even while it is written. `with_rights` runs the part that creates the file.
 pub fn back_up(
     path: &Path,
     to: &Path,
@@ -85,10 +85,10 @@ pub fn back_up(
     let is_copied = Cell::new(false);
     let copied = at_one_moment(path, |connection| {
         if is_copied.take() {
-            // The copy of the time before is doubtful.
+            // The previous copy may be inconsistent.
             fs::remove_file(to)?;
         }
-        // All of the database is open before the rights are others.
+        // All files of the database are open before the rights change.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         let copied = with_rights(&mut || connect::back_up(connection, to));
         is_copied.set(copied.is_ok());
@@ -97,7 +97,7 @@ pub fn back_up(
     copied.map_err(|cause| cause.at(path.display()))?
 }
 
-/// Uses a history, as it is at one moment. `work` may be called again, if the file changed in a way that makes the first time doubtful.
+/// Runs `work` on a history as of one moment. `work` runs again if the file changed in a way that invalidates the first run.
 fn at_one_moment<T>(
     path: &Path,
     work: impl Fn(&Connection) -> Result<T, Cause>,
@@ -105,13 +105,13 @@ fn at_one_moment<T>(
     for n in 1..=TRIES {
         let ReadConnection { connection, stamp } = match connect::for_reading(path) {
             Ok(opened) => opened,
-            // The last writer may have ended, and taken its log away, since it was looked for.
+            // The last writer may have ended and removed its log since the stamp was taken.
             Err(Cause::Sqlite(_) | Cause::Unwritable(_) | Cause::Damaged(_)) if n < TRIES => {
                 continue;
             }
             Err(cause) => return Err(cause),
         };
-        // Several statements, one moment.
+        // One transaction, so that all statements read the same state.
         let transaction = connection.unchecked_transaction()?;
         let done = work(&transaction);
         if stamp.is_none() || FileStamp::of(path)? == stamp {
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         Self { rows }
     }
 
-    /// The builds that pass, newest first, and whether the limit left some out.
+    /// The matching builds, newest first, and true if the limit omitted some.
     pub fn list(&self, filter: &Filter) -> Result<(Vec<Entry>, bool), Cause> {
         let (condition, values) = condition(filter);
         let limit = filter.limit.map_or(i64::MAX, |it| {
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         Ok((entries, has_more))
     }
 
-    /// The one build whose id begins so.
+    /// The only build whose ID begins with this prefix.
     pub fn show(&self, prefix: &IdPrefix) -> Result<BuildView, Cause> {
         let id = self.find(prefix)?;
         let sql = format!("SELECT {} FROM build WHERE id = $1", row::BUILD.join(", "));
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Whether this build is stored, whole.
+    /// True if the finished build is stored.
     pub fn is_stored(&self, id: &BuildId) -> Result<bool, Cause> {
         let state: Option<String> = value::one(
             self.rows,
@@ -268,7 +268,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What stands after WHERE, and the values in it, in order.
+/// The text after WHERE, and its values in order.
 fn condition(filter: &Filter) -> (String, Vec<value::Value>) {
     let Filter {
         project,
@@ -330,7 +330,7 @@ impl Default for WhereClause {
 }
 
 impl WhereClause {
-    /// Each `$` of the term becomes the number of its value: numbers have to rise, and then both databases read them alike.
+    /// Adds a term; each `$` gets the number of its value. Both databases read rising numbers alike.
     fn add<const N: usize>(&mut self, term: &str, values: [value::Value; N]) {
         self.text.push_str(" AND ");
         let mut number = self.values.len();
@@ -345,7 +345,7 @@ impl WhereClause {
     }
 }
 
-/// No character of a name is a pattern.
+/// Escapes the characters of a name that LIKE treats as patterns.
 fn literally(name: &str) -> String {
     name.replace('!', "!!")
         .replace('%', "!%")

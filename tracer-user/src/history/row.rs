@@ -1,4 +1,4 @@
-//! Entries as rows and rows as entries. The only module that knows the columns of `build` and `target`.
+//! Conversion between entries and rows. Only this module contains the columns of `build` and `target`.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ pub(super) const TARGET: [&str; 13] = [
     "baseline",
 ];
 
-/// `bytes`: of all that is stored beside the row itself.
+/// The row of a build. `bytes` is the size of its other rows.
 pub(super) fn build_values(entry: &Entry, bytes: usize) -> Result<[Value; BUILD.len()], Cause> {
     let settings = serde_json::to_string(&entry.settings)?;
     let (code, signal) = match entry.status {
@@ -173,7 +173,7 @@ pub(super) fn target_values(
     ])
 }
 
-/// A row of [`BUILD`] without its targets.
+/// The entry of a row of [`BUILD`], without its targets.
 pub(super) fn entry(values: &mut RowValues) -> Result<Entry, Cause> {
     let id = values.id()?.ok_or(Cause::Row("a build without an id"))?;
     let parent = values.id()?;
@@ -229,7 +229,7 @@ pub(super) fn entry(values: &mut RowValues) -> Result<Entry, Cause> {
     })
 }
 
-/// A row of [`TARGET`], after the id of its build.
+/// The build ID and the target of a row of [`TARGET`].
 pub(super) fn target(values: &mut RowValues) -> Result<(String, Target), Cause> {
     let build: String = values.next()?;
     let _ordinal: i64 = values.next()?;
@@ -264,7 +264,7 @@ impl RowValues {
         Ok(text.map(|it| it.parse()).transpose()?)
     }
 
-    /// A value of an enum, by its name in JSON.
+    /// A variant of an enum, by its name in JSON.
     fn named<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, Cause> {
         let text: Option<String> = self.next()?;
         Ok(text
@@ -273,7 +273,7 @@ impl RowValues {
     }
 }
 
-/// A value of an enum as JSON has it, without the quotes.
+/// The name of a variant in JSON, without quotes.
 fn name<T: serde::Serialize>(value: T) -> Result<String, Cause> {
     let value = serde_json::to_value(value)?;
     let name = value.as_str().map(ToOwned::to_owned);

@@ -1,4 +1,4 @@
-//! One build for people: the summary that `gotrace run` prints of it, and below what the history knows besides.
+//! One build as text: the summary of `gotrace run`, then the further facts of the history.
 
 use std::io::{self, Write};
 
@@ -10,12 +10,12 @@ use super::time::{ago, date};
 use crate::render::style::{Line, Page, Paint, Style};
 use crate::render::{self, units};
 
-/// Columns that the labels take, as in the summary above.
+/// Width of the labels, as in the summary.
 const LABEL: usize = 13;
-/// Outputs and nested builds that are named.
+/// Largest number of outputs and of nested builds that are named.
 const NAMED: usize = 6;
 
-/// Writes all of it. `now_ns`: nanoseconds since 1970.
+/// Writes the build. `now_ns` is in nanoseconds since 1970.
 pub fn show(shown: &BuildView, now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     if let Some(finished) = &shown.finished {
         render::text(finished, None, style, out)?;
@@ -46,7 +46,7 @@ pub fn show(shown: &BuildView, now_ns: i64, style: &Style, out: &mut dyn Write) 
     page.write(out)
 }
 
-/// What is known of a build without a summary.
+/// Writes the known facts of a build without a summary.
 fn unfinished(page: &mut Page<'_>, entry: &Entry) {
     let state = match entry.state {
         State::Running => "running, or gotrace was killed and has not been started since",

@@ -1,7 +1,7 @@
-//! The history as a spool: what another database has not been told yet, taken out in order, and what goes when there is too much.
+//! The history as a spool: reads undelivered builds in order, and deletes builds beyond the limits.
 //!
-//! A build is noted as undelivered in the transaction that changes it, and the note goes when the change has arrived. So being killed
-//! between the two sends something twice and loses nothing. Nothing here knows where it is sent.
+//! The transaction that changes a build also marks it as undelivered. The mark is removed when the change has arrived. So a crash
+//! between the two sends a build twice and loses nothing. This module does not send.
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use tracer_core::history::{self, Aged, BuildId, Limits};
@@ -18,20 +18,20 @@ use super::value::{self, Value};
 #[derive(Debug)]
 pub(super) struct Undelivered {
     pub(super) build_row: BuildRow,
-    /// Number of the change that it carries.
+    /// Number of the change.
     change: i64,
 }
 
-/// What went before it was delivered.
+/// Counts of undelivered builds and details that were deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Discarded {
-    /// Builds that will arrive without their details.
+    /// Builds whose details were deleted before delivery.
     pub details: u64,
-    /// Builds that will not arrive, or not their end.
+    /// Builds that were deleted before they, or their end, were delivered.
     pub builds: u64,
 }
 
-/// Notes that a build changed.
+/// Marks a changed build as undelivered.
 pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Cause> {
     connection.execute(
         "INSERT INTO undelivered (build_id, change) \
@@ -42,7 +42,7 @@ pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Notes that all builds under way change.
+/// Marks all running builds as undelivered.
 pub(super) fn note_running(connection: &Connection) -> Result<(), Cause> {
     connection.execute(
         "INSERT INTO undelivered (build_id, change) \
@@ -55,15 +55,15 @@ pub(super) fn note_running(connection: &Connection) -> Result<(), Cause> {
 }
 
 impl Store {
-    /// What changed first of all that has not been delivered: at least one build if there is any, and no more of them than `max`
-    /// or, with their details, than some `max_bytes`.
+    /// The undelivered builds with the oldest changes: at least one if there is any, and at most `max` builds. Their details
+    /// together have at most `max_bytes`, except for a single larger build.
     pub(super) fn undelivered(
         &mut self,
         max: usize,
         max_bytes: usize,
     ) -> Result<Vec<Undelivered>, Error> {
         self.with(|connection| {
-            // One moment: a build may end meanwhile.
+            // One transaction, because a build may end meanwhile.
             let transaction = connection.transaction()?;
             let sql =
                 format!("SELECT build_id, change FROM undelivered ORDER BY change LIMIT {max}");
@@ -80,14 +80,13 @@ impl Store {
                 }
                 rows.push(Undelivered { build_row, change });
             }
-            // A batch is one transaction. Transactions that write the same builds write them in the same order, so none waits for another
-            // that waits for it.
+            // A batch is one transaction. Transactions write the same builds in the same order, so they cannot deadlock.
             rows.sort_by(|a, b| a.build_row.id.cmp(&b.build_row.id));
             Ok(rows)
         })
     }
 
-    /// These have arrived, or never will. What changed since they were taken is still undelivered.
+    /// Removes the marks of these builds: they have arrived, or never will. A build that changed since then keeps its mark.
     pub(super) fn delivered(&mut self, arrived: &[Undelivered]) -> Result<(), Error> {
         self.with(|connection| {
             let transaction =
@@ -102,7 +101,7 @@ impl Store {
         })
     }
 
-    /// How many builds have not been delivered as they are now.
+    /// Number of builds whose present state has not been delivered.
     pub(super) fn n_undelivered(&mut self) -> Result<u64, Error> {
         self.with(|connection| {
             let n = value::one(
@@ -115,7 +114,7 @@ impl Store {
         })
     }
 
-    /// Whether it takes more room than this.
+    /// True if the database uses more bytes than this.
     pub(super) fn is_over(&mut self, max_bytes: u64) -> Result<bool, Error> {
         self.with(|connection| {
             let (all, free) = pages(connection)?;
@@ -123,8 +122,8 @@ impl Store {
         })
     }
 
-    /// [`Store::retain`] for a spool. Age is age; but of what is too much first go builds that have been delivered, then the details
-    /// of those that have not, then these, the oldest first each time.
+    /// [`Store::retain`] for a spool. Old builds are deleted in any case. By size it deletes first delivered builds, then the details
+    /// of undelivered builds, then undelivered builds, each in order of age.
     pub(super) fn retain_spool(
         &mut self,
         limits: Limits,
@@ -160,7 +159,7 @@ impl Store {
     }
 }
 
-/// A way to make room: what is there to go, oldest first, with its size, and how so many of it go.
+/// One step of deletion: `plan` lists the candidates with their sizes, oldest first, and `delete` deletes the first ones.
 struct DeletionPlan {
     plan: &'static str,
     delete: &'static str,
@@ -187,7 +186,7 @@ const UNDELIVERED: DeletionPlan = DeletionPlan {
              WHERE state <> 'running' AND id IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id LIMIT $1)",
 };
 
-/// Makes room in this way until the limits hold or there is nothing left that can go; says how many went.
+/// Deletes by this plan until the limits hold or no candidate is left. Returns the number of deleted rows.
 fn free(
     connection: &Connection,
     way: &DeletionPlan,

@@ -1,4 +1,4 @@
-//! Asking `SQLite`: values and rows in its types.
+//! Queries of `SQLite`, with conversion of its values.
 
 use rusqlite::types::{self, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};

@@ -1,6 +1,6 @@
-//! Writing: a build begins, a build ends, what was under way when gotrace was killed is marked, and the oldest goes.
+//! Writes the history: begins and ends of builds, marks of interrupted builds, and deletion of the oldest.
 //!
-//! Whatever is done is one transaction. Doing it twice is doing it once.
+//! Each operation is one transaction and is idempotent.
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +17,9 @@ use super::spool;
 use super::statement::{self, BuildChange};
 use super::tally;
 
-/// Builds that are deleted in one transaction: others want to write too.
+/// Largest number of builds that one transaction deletes, so that other writers do not wait long.
 pub(super) const BATCH: usize = 200;
-/// What no two builds share.
+/// Primary key of a build.
 const KEY: &str = "id";
 
 /// A history, opened for writing.
@@ -29,18 +29,18 @@ pub struct Store {
     path: PathBuf,
 }
 
-/// What retention did.
+/// Result of retention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     pub n_deleted: usize,
-    /// Of these, builds that were too old.
+    /// Deleted builds that were too old.
     pub n_too_old: usize,
-    /// Of the database, afterwards.
+    /// Size of the database afterwards.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Opens the history, and makes it if there is none.
+    /// Opens the history, and creates it if it does not exist.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let connection = connect::for_writing(path).map_err(|cause| cause.at(path.display()))?;
         Ok(Self {
@@ -49,7 +49,7 @@ impl Store {
         })
     }
 
-    /// Notes that a build is under way, also one that was taken for cut off. One that is over stays as it is.
+    /// Stores a running build, or marks a cut-off build as running. A finished build does not change.
     pub fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
         let begin = |connection: &mut Connection| {
             let values = row::build_values(&entry.clone().running(), ROW_BYTES)?;
@@ -64,13 +64,13 @@ impl Store {
         self.with(begin)
     }
 
-    /// Stores a build that is over, whole. One that is stored already stays as it is, unless its outputs were not analysed and now are:
-    /// `gotrace run` stores a build sooner than an agent that follows it, too, but does not wait for that.
+    /// Stores a finished build. A stored build does not change, unless only the new one has an analysis of its outputs.
+    /// `gotrace run` stores a build earlier than an agent that also traces it, but does not wait for the analysis.
     pub fn finish(&mut self, kept: &Kept) -> Result<(), Error> {
         self.finish_and(kept, |_| Ok(()))
     }
 
-    /// The same for one that the text of the tally does not count yet.
+    /// Like [`Store::finish`], for a build that the stored counters do not contain yet.
     pub(super) fn finish_uncounted(&mut self, kept: &Kept) -> Result<(), Error> {
         self.finish_and(kept, |connection| {
             counters::note(connection, &kept.entry.id)
@@ -95,7 +95,7 @@ impl Store {
             let sql = statement::build(change, KEY);
             let insert = || transaction.execute(&sql, params_from_iter(&build));
             if insert()? == 0 {
-                if !tells_more(&transaction, kept)? {
+                if !adds_an_analysis(&transaction, kept)? {
                     return Ok(());
                 }
                 transaction.execute("DELETE FROM build WHERE id = $1", [kept.entry.id.as_str()])?;
@@ -115,8 +115,8 @@ impl Store {
         self.with(finish)
     }
 
-    /// Marks builds that were under way when whoever followed them ended; returns how many. For the one agent of a store, before
-    /// its first [`Store::begin`]. If such a build is found again after all, [`Store::finish`] stores it.
+    /// Marks the builds that ran when their agent ended as cut off, and returns their number. The one agent of a store calls it before
+    /// its first [`Store::begin`]. If such a build is still seen to end, [`Store::finish`] stores it.
     pub fn recover(&mut self) -> Result<usize, Error> {
         let recover = |connection: &mut Connection| {
             let transaction =
@@ -136,7 +136,7 @@ impl Store {
         &self.path
     }
 
-    /// Asks the history, as it is at one moment.
+    /// Queries the history as of one moment.
     pub fn read<T>(
         &mut self,
         query: impl FnOnce(&Reader<'_>) -> Result<T, Cause>,
@@ -147,7 +147,7 @@ impl Store {
         })
     }
 
-    /// Deletes the oldest builds until the limits hold, and gives the space back. Builds under way stay.
+    /// Deletes the oldest builds until the limits hold, and returns the space to the file system. Running builds stay.
     pub fn retain(&mut self, limits: Limits, now_ns: i64) -> Result<Retained, Error> {
         self.with(|connection| retain(connection, limits, now_ns))
     }
@@ -162,7 +162,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Statistics for the planner; without them a list takes longer, no more.
+        // Updates the statistics of the query planner. A failure only makes lists slower.
         let _stale = self.connection.execute_batch("PRAGMA optimize");
     }
 }
@@ -213,7 +213,7 @@ fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<Excess, 
     failed.map_or(Ok(excess), |error| Err(error.into()))
 }
 
-/// Bytes of the database, and how many of them are free.
+/// Size of the database and of its free pages, in bytes.
 pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Cause> {
     let number = |name: &str| -> Result<u64, Cause> {
         let n: i64 = connection.pragma_query_value(None, name, |row| row.get(0))?;
@@ -226,21 +226,21 @@ pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Cause> {
     ))
 }
 
-/// Free pages leave the file. A reader at work may keep them there until the next time.
+/// Removes free pages from the file. An active reader may delay this until the next call.
 pub(super) fn give_back(connection: &Connection) -> Result<(), Cause> {
     for pragma in [
         "PRAGMA incremental_vacuum",
         "PRAGMA wal_checkpoint(TRUNCATE)",
     ] {
-        // Each step of it frees a page.
+        // Each step frees one page.
         let mut statement = connection.prepare(pragma)?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
     }
     Ok(())
 }
-/// Whether a build is stored without an analysis of any output, and this has one.
-fn tells_more(connection: &Connection, kept: &Kept) -> Result<bool, Cause> {
+/// True if the stored build has no analysis of an output and `kept` has one.
+fn adds_an_analysis(connection: &Connection, kept: &Kept) -> Result<bool, Cause> {
     if !kept.trace.is_analysed() {
         return Ok(false);
     }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_analysis_takes_the_place_of_none_and_of_nothing_else() {
+    fn an_analysis_replaces_only_a_missing_one() {
         let dir = tempfile::tempdir().unwrap();
         for order in [[false, true], [true, false], [true, true]] {
             let path = dir.path().join(format!("{order:?}"));

@@ -1,12 +1,12 @@
-//! What both databases have in common: values, rows of them, and statements that are answered with rows.
+//! The common part of both databases: values, rows, and queries.
 //!
-//! Statements have numbered parameters and are the same text for both. How a database is reached is not known here.
+//! Both databases get the same statements, with numbered parameters. This module opens no database.
 
 use std::fmt;
 
 use super::error::Cause;
 
-/// A value in a row, or of a parameter.
+/// A value of a row or a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Nothing,
@@ -15,9 +15,9 @@ pub(super) enum Value {
     Bytes(Vec<u8>),
 }
 
-/// A database at one moment, to be asked.
+/// A database, read at one moment.
 pub(super) trait Query: fmt::Debug {
-    /// Gives every row of the answer to `take`, which may end it.
+    /// Passes each row of the result to `take`. An error of `take` ends the query.
     fn each(
         &self,
         sql: &str,
@@ -26,7 +26,7 @@ pub(super) trait Query: fmt::Debug {
     ) -> Result<(), Cause>;
 }
 
-/// Every row of the answer.
+/// Reads every row of the result.
 pub(super) fn all<T>(
     rows: &dyn Query,
     sql: &str,
@@ -41,7 +41,7 @@ pub(super) fn all<T>(
     Ok(all)
 }
 
-/// The last row of the answer, which should have no more than one.
+/// Reads the last row of the result. The result should have at most one.
 pub(super) fn one<T>(
     rows: &dyn Query,
     sql: &str,
@@ -51,7 +51,7 @@ pub(super) fn one<T>(
     Ok(all(rows, sql, values, read)?.pop())
 }
 
-/// RowValues of a row from left to right.
+/// The values of a row, from left to right.
 pub(super) struct RowValues(std::vec::IntoIter<Value>);
 
 impl RowValues {
@@ -76,7 +76,7 @@ impl From<Vec<Value>> for RowValues {
     }
 }
 
-/// What a cell can be read as.
+/// A type that can be read from a value.
 pub(super) trait FromValue: Sized {
     fn from_value(value: Value) -> Result<Self, Cause>;
 }

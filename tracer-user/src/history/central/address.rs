@@ -1,4 +1,4 @@
-//! Where a central history is, and how to prove who one is. What is secret in it is shown nowhere.
+//! The address of a central history, with credentials. No output shows the secrets in it.
 
 use std::fmt;
 use std::fs;
@@ -10,40 +10,40 @@ use tokio_postgres::config::{Host, SslMode};
 
 use crate::history::central_error::CentralError;
 
-/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`, perhaps.
+/// Text of the form `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`, not checked yet.
 ///
-/// Not checked before it is used, so that whoever parses command lines and files never has a reason to quote it.
+/// The check happens at use, so that parsers of command lines and files never quote the text in an error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(String);
 
-/// How far a server has to prove who it is, as libpq has it.
+/// The `sslmode` of libpq: which proof of identity a server must give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TlsMode {
-    /// Nothing is encrypted.
+    /// No encryption.
     Disable,
-    /// Encrypted if the server can; nothing is proven.
+    /// Encryption if the server supports it, without proof.
     Prefer,
-    /// Encrypted; nothing is proven, unless there is a root certificate.
+    /// Encryption. Without a root certificate, no proof.
     Require,
-    /// Its certificate is signed by a root.
+    /// The certificate is signed by a root.
     VerifyCa,
-    /// And is of this host.
+    /// The certificate is signed by a root and names this host.
     VerifyFull,
 }
 
-/// An address, understood.
+/// A parsed address.
 #[derive(Debug)]
 pub(super) struct ParsedAddress {
     /// Debug hides the password.
     pub(super) config: Config,
     pub(super) proof: TlsMode,
     pub(super) root: Option<PathBuf>,
-    /// Its first line is the password, unless the address has one.
+    /// The first line of this file is the password, unless the address contains one.
     password_file: Option<PathBuf>,
 }
 
 impl Address {
-    /// If it looks like one; else it is a path.
+    /// The address, if the text begins like one. Any other text is a path.
     pub fn of(text: &str) -> Option<Self> {
         let is_one = ["postgres://", "postgresql://"]
             .iter()
@@ -51,13 +51,13 @@ impl Address {
         is_one.then(|| Self(text.to_owned()))
     }
 
-    /// Whether it can be one, before anybody is asked.
+    /// Fails if the address is invalid. Uses no network.
     pub fn check(&self) -> Result<(), CentralError> {
         self.meant().map(|_| ())
     }
 
     pub(super) fn meant(&self) -> Result<ParsedAddress, CentralError> {
-        // A question mark in a password comes before the sign that ends it.
+        // A question mark before the @ is part of the password.
         let start = self.0.find('@').map_or(0, |it| it + 1);
         let rest = self.0.get(start..).unwrap_or_default();
         if rest.contains('@') {
@@ -87,7 +87,7 @@ impl Address {
                 _ => others.push(pair),
             }
         }
-        // The reason may quote a password that was not written as it has to be.
+        // The parser's message may quote a password that was not encoded.
         let parsed = format!("{address}?{}", others.join("&")).parse::<Config>();
         let mut config = parsed.map_err(|_| {
             CentralError::Address(
@@ -97,7 +97,7 @@ impl Address {
         let is_local = |it: &Host| matches!(it, Host::Unix(_));
         let is_local = config.get_hosts().iter().all(is_local);
         let proof = match proof.unwrap_or(TlsMode::Prefer) {
-            // A socket of this machine needs no encryption and has no name to prove.
+            // A local socket needs no encryption and has no host name.
             TlsMode::Disable | TlsMode::Prefer if is_local => TlsMode::Disable,
             proof @ (TlsMode::Disable
             | TlsMode::Prefer
@@ -123,7 +123,7 @@ impl Address {
 }
 
 impl ParsedAddress {
-    /// With the password from wherever it is.
+    /// Adds the password of the file or of PGPASSWORD, if the address has none.
     pub(super) fn with_password(mut self) -> Result<Self, CentralError> {
         if self.config.get_password().is_some() {
             return Ok(self);
@@ -157,7 +157,7 @@ impl TlsMode {
     }
 }
 
-/// Host and database, no more. What cannot be understood is not shown: anything in it may be part of a password.
+/// Shows host, port and database only. An invalid address is not shown, because any part may belong to a password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ok(ParsedAddress { config, .. }) = self.meant() else {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn no_secret_is_shown() {
         for text in [
             "postgres://u:hunter2@db.example:5433/history?sslmode=require",
             "postgres://u:hunter2@db.example:5433/history?hunter2=hunter2",
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_says_is_understood() {
+    fn addresses_are_parsed() {
         let text = "postgresql://me:a%40b@db.example:5433/history?sslmode=verify-full&sslrootcert=/a%20b&connect_timeout=1";
         let meant = address(text).meant().unwrap();
         assert_eq!(meant.proof, TlsMode::VerifyFull);

@@ -1,4 +1,4 @@
-//! Writing to a central history: builds in batches, each batch whole or not at all, and each build once however often it is sent.
+//! Writes to a central history, in batches. Each batch is one transaction, and a build that is sent twice is stored once.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::history::error::Cause;
 use crate::history::statement::{self, BuildChange};
 use crate::history::value::{self, Value};
 
-/// What no two builds share. A tenant cannot tell from a refused build that another has one of this id.
+/// Primary key of a build. With the tenant in the key, a rejected build reveals no ID of another tenant.
 const KEY: &str = "tenant, id";
-/// Whoever deletes what is too old holds this lock, for its tenant.
+/// Advisory lock of the deletion of old builds, for each tenant.
 const LOCK: i32 = 0x676f_7472;
-/// Builds that are deleted in one transaction.
+/// Largest number of builds that one transaction deletes.
 const BATCH: u32 = 200;
 
-/// A connection to write on.
+/// A connection for writing.
 #[derive(Debug)]
 pub(in crate::history) struct CentralWriter {
     session: Session,
@@ -31,7 +31,7 @@ pub(in crate::history) struct CentralWriter {
 }
 
 impl CentralWriter {
-    /// Connects, and makes the tables if nobody has.
+    /// Connects, and creates missing tables.
     pub(in crate::history) fn open(
         address: &Address,
         settings: &CentralSettings,
@@ -57,7 +57,7 @@ impl CentralWriter {
         })
     }
 
-    /// Stores all of these. After an error none is, and the connection is of no use any more.
+    /// Stores all these builds. After an error none is stored, and the connection must be dropped.
     pub(in crate::history) fn deliver<'a>(
         &self,
         rows: impl IntoIterator<Item = &'a BuildRow>,
@@ -82,7 +82,7 @@ impl CentralWriter {
             BuildChange::End => &self.end,
         };
         let n_changed = client.execute(build, &parameters(&build_row.build)).await?;
-        // It is there already, and so is what belongs to it.
+        // The build and its other rows are already stored.
         if n_changed == 0 {
             return Ok(());
         }
@@ -97,12 +97,12 @@ impl CentralWriter {
         Ok(())
     }
 
-    /// Deletes what the tenant has from before this time, in small steps, unless another agent is at it; returns how many builds.
+    /// Deletes the tenant's builds that started before this time, in small steps, unless another agent does. Returns their number.
     pub(in crate::history) fn retain(&self, since_ns: i64) -> Result<u64, Cause> {
         let lock = format!(
             "SELECT count(*) FROM (SELECT 1 WHERE pg_try_advisory_xact_lock({LOCK}, hashtext(gotrace.tenant()))) AS held"
         );
-        // Builds that are under way for so long are those of an agent that never came back.
+        // Builds that run for so long belong to an agent that never returned.
         let delete = format!(
             "DELETE FROM build WHERE tenant = gotrace.tenant() AND id IN \
              (SELECT id FROM build WHERE tenant = gotrace.tenant() AND started_ns < $1 ORDER BY started_ns, id LIMIT {BATCH})"

@@ -1,4 +1,4 @@
-//! One connection to a central history, for a thread that may wait, and never longer than it is allowed to.
+//! One connection to a central history, for a thread that may wait up to a time limit.
 
 use std::future::Future;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::history::central_error::CentralError;
 use crate::history::error::Cause;
 use crate::history::value::{Query, RowValues, Value};
 
-/// A connection. After an error it is to be dropped: what the server made of it is not known.
+/// A connection. After an error it must be dropped, because the state on the server is unknown.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: Client,
-    /// Drives the connection, and that only while somebody waits. Absent only in `drop`.
+    /// Drives the connection while a caller waits. `None` only in `drop`.
     runtime: Option<Runtime>,
     patience: Duration,
 }
 
 impl Session {
-    /// `patience`: for the connection, and then for each answer.
+    /// Connects. `patience` is the time limit for the connection, and then for each answer.
     pub(super) fn open(address: &Address, patience: Duration) -> Result<Self, Cause> {
         let meant = address.meant()?.with_password()?;
         let tls = Tls::new(&meant)?;
@@ -41,7 +41,7 @@ impl Session {
         }
         let connect = async {
             let (client, connection) = config.connect(tls).await?;
-            // How it ends is told by whatever is asked next.
+            // The next request reports the end of the connection.
             tokio::spawn(async { connection.await.unwrap_or(()) });
             Ok::<_, tokio_postgres::Error>(client)
         };
@@ -53,7 +53,7 @@ impl Session {
                 return Err(CentralError::from(trouble).into());
             }
             Err(_) => {
-                // Looking up a name may take longer than anybody waits for it.
+                // A name lookup may outlast the time limit.
                 runtime.shutdown_background();
                 return Err(CentralError::Slow.into());
             }
@@ -63,7 +63,7 @@ impl Session {
             runtime: Some(runtime),
             patience,
         };
-        // The schema first, and nobody else's: who may make tables elsewhere could lay one in the way.
+        // Only this schema and PostgreSQL's own: a table in another schema could shadow one of these.
         session.run(&format!(
             "SET search_path = gotrace, pg_catalog; SET client_min_messages = error; SET statement_timeout = {}; \
              SET idle_in_transaction_session_timeout = {}",
@@ -73,7 +73,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Runs statements that have no parameters and whose answers do not matter.
+    /// Runs statements without parameters and ignores their results.
     pub(super) fn run(&self, sql: &str) -> Result<(), Cause> {
         self.wait(self.client.batch_execute(sql))
     }
@@ -82,11 +82,11 @@ impl Session {
         &self,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Cause> {
-        // There is one until it is dropped.
+        // The runtime exists until `drop`.
         let Some(runtime) = &self.runtime else {
             return Err(CentralError::Slow.into());
         };
-        // Some more than the server gives itself, so that it can say so.
+        // Longer than the server's own limit, so that the server can report it.
         let patience = self.patience + self.patience / 2;
         match runtime.block_on(async { timeout(patience, answer).await }) {
             Ok(answer) => Ok(answer.map_err(CentralError::from)?),
@@ -155,7 +155,7 @@ impl ToSql for Value {
         match self {
             Self::Nothing => Ok(IsNull::Yes),
             Self::Number(n) => n.to_sql_checked(ty, out),
-            // PostgreSQL has no text with a zero in it; names in a hostile output may.
+            // PostgreSQL stores no NUL in text, but names in a hostile output may contain one.
             Self::Text(text) if text.contains('\0') => {
                 text.replace('\0', "\u{fffd}").to_sql_checked(ty, out)
             }

@@ -1,6 +1,6 @@
-//! Encryption to a central history: rustls, with what libpq's `sslmode` means.
+//! Encryption to a central history: rustls, with the meaning of libpq's `sslmode`.
 //!
-//! A server's certificate is looked at here and the client has none: who it is says its password.
+//! This module checks the server's certificate. The client has no certificate, only a password.
 
 use std::fs;
 use std::future::Future;
@@ -26,7 +26,7 @@ use tokio_rustls::client;
 use super::address::{ParsedAddress, TlsMode};
 use crate::history::central_error::CentralError;
 
-/// Makes connections secret, and as trustworthy as the address demands.
+/// Encrypts connections, with the proof that the address requires.
 #[derive(Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
@@ -58,14 +58,14 @@ impl Tls {
     }
 }
 
-/// Those of a file, or those that the machine trusts.
+/// The root certificates of a file, or of this machine.
 fn roots(path: &Path) -> Result<RootCertStore, CentralError> {
     let no_roots = || CentralError::NoRoots {
         path: path.to_owned(),
     };
     let mut roots = RootCertStore::empty();
     if path == Path::new("system") {
-        // Some that cannot be read are no reason to do without the others.
+        // Unreadable certificates do not prevent the use of the others.
         let found = rustls_native_certs::load_native_certs().certs;
         let (n_usable, _) = roots.add_parsable_certificates(found);
         return if n_usable > 0 {
@@ -80,7 +80,7 @@ fn roots(path: &Path) -> Result<RootCertStore, CentralError> {
     };
     let bytes = fs::read(path).map_err(unreadable)?;
     let certificates = CertificateDer::pem_slice_iter(&bytes);
-    // Collections of the world's certificates have some that are not understood.
+    // Large collections contain certificates that rustls cannot parse.
     let (n_usable, _) = roots.add_parsable_certificates(certificates.filter_map(Result::ok));
     if n_usable == 0 {
         return Err(no_roots());
@@ -88,7 +88,7 @@ fn roots(path: &Path) -> Result<RootCertStore, CentralError> {
     Ok(roots)
 }
 
-/// Does not ask whose certificate it is. Without roots it does not ask who signed it, either.
+/// Checks the signatures of a certificate, but not its host name. Without roots it checks no signature by a root.
 #[derive(Debug)]
 struct ChainVerifier {
     by_roots: Option<Arc<WebPkiServerVerifier>>,
@@ -103,7 +103,7 @@ impl ChainVerifier {
         let verifier = |roots| {
             WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()
         };
-        // What cannot be built has no root certificates, and that was seen before.
+        // This fails only without root certificates, which is an earlier error.
         let by_roots = roots.map(verifier).transpose();
         let by_roots = by_roots.map_err(|_| CentralError::UnnamedRoots)?;
         Ok(Self { by_roots, provider })
@@ -129,7 +129,7 @@ impl ServerCertVerifier for ChainVerifier {
             ocsp_response,
             now,
         ) {
-            // The name is looked at last, when the chain has held.
+            // The name is checked last, after the chain was accepted.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for HostC
 pub(super) struct EncryptedStream<S>(client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for EncryptedStream<S> {
-    /// The password is proven without it: the certificate stands for the server where it is looked at.
+    /// No channel binding: a checked certificate proves the server's identity.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
