@@ -1,7 +1,7 @@
-//! A file that is either the old one or the new one, whenever somebody looks and whenever we are killed.
+//! Replaces a file atomically: a reader, also after a crash, finds either the old or the new file.
 //!
-//! The new one is written beside it under another name and renamed into its place. No link is followed, neither at the name nor at the
-//! other one: whoever may write to the directory can lose us the file, and not make us write elsewhere.
+//! The new file is written beside the old one under another name, and then renamed. Links at either name are not followed: another
+//! writer of the directory can destroy the file, but cannot redirect the write.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
@@ -9,19 +9,19 @@ use std::path::Path;
 
 use rustix::fs::{self, AtFlags, Mode, OFlags};
 
-/// How the name of a file ends that is being written.
+/// Suffix of a file that is being written.
 pub(crate) const UNFINISHED: &str = ".unfinished";
 
-/// Whether it must be there after the power was cut.
+/// The failures that a new file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// Being killed is all that it survives.
+    /// A crash of the process, but no power failure.
     Process,
-    /// Written through to the disk.
+    /// A power failure: the file is synced to the disk.
     Disk,
 }
 
-/// Puts a file of this name and content into the directory.
+/// Creates or replaces a file with this name and content in the directory.
 pub(crate) fn replace(
     dir: &Path,
     name: &str,
@@ -31,14 +31,14 @@ pub(crate) fn replace(
 ) -> io::Result<()> {
     let dir = open_dir(dir)?;
     let unfinished = format!(".{name}{UNFINISHED}");
-    // Of one who was killed.
+    // Left behind by a process that was killed.
     remove_at(&dir, &unfinished)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(fs::openat(&dir, &unfinished, flags, mode)?);
     let written = fill(&mut file, mode, durability, content)
         .and_then(|()| Ok(fs::renameat(&dir, &unfinished, &dir, name)?));
     if let Err(error) = written {
-        // A full disk needs the room; that it cannot be removed either changes nothing.
+        // Frees space on a full disk. A failure to remove the file changes nothing.
         let _left = remove_at(&dir, &unfinished);
         return Err(error);
     }
@@ -48,13 +48,13 @@ pub(crate) fn replace(
     }
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it exists.
 pub(crate) fn remove(dir: &Path, name: &str) -> io::Result<()> {
     remove_at(&open_dir(dir)?, name)
 }
 
 fn fill(file: &mut File, mode: Mode, durability: Durability, content: &[u8]) -> io::Result<()> {
-    // Whatever our umask is.
+    // Independent of the umask.
     fs::fchmod(&*file, mode)?;
     file.write_all(content)?;
     match durability {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_leaves_nothing_behind() {
+    fn a_failed_write_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("file")).unwrap();
         let mode = Mode::from(0o600);

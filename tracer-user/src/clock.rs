@@ -1,23 +1,23 @@
-//! Every clock that is read. The core reads none.
+//! All readings of clocks. The core reads no clock.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tracer_core::event::Ktime;
 
 const READINGS: u32 = 5;
 
-/// Now, on the clock that records carry.
+/// The present time on the clock of the records.
 pub(crate) fn boot() -> Ktime {
     Ktime(boot_ns())
 }
 
-/// The same as a number.
+/// The present time on the clock of the records, in nanoseconds.
 pub(crate) fn boot_ns() -> u64 {
     u64::try_from(ns(ClockId::Boottime)).unwrap_or(0)
 }
 
 /// Wall-clock time minus boot clock.
 pub(crate) fn boot_to_wall_ns() -> i64 {
-    // The wall clock is read between two readings of the other; the shortest of several times was not interrupted.
+    // The wall clock is read between two readings of the boot clock. The shortest of several attempts was not interrupted.
     let read = |_| {
         let before = ns(ClockId::Boottime);
         let wall = ns(ClockId::Realtime);
@@ -28,12 +28,12 @@ pub(crate) fn boot_to_wall_ns() -> i64 {
     shortest.map_or(0, |(_, difference)| difference)
 }
 
-/// Nanoseconds since 1970.
+/// Wall-clock time in nanoseconds since 1970.
 pub(crate) fn wall_ns() -> i64 {
     ns(ClockId::Realtime)
 }
 
-/// CPU time that this process has used.
+/// CPU time of this process, in nanoseconds.
 pub(crate) fn own_cpu_ns() -> u64 {
     u64::try_from(ns(ClockId::ProcessCPUTime)).unwrap_or(0)
 }

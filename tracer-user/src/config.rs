@@ -1,7 +1,6 @@
-//! The configuration file, and how its values, the environment's and the flags' become one: the strongest source that has a value wins.
+//! The configuration file, and the merge of its values with the environment and the flags. The strongest source with a value wins.
 //!
-//! A mistake is told with file, line and key, and never with the value: it may be a secret. What is decided from the values is not
-//! done here.
+//! An error names file, line and key, but never the value, which may be a secret. Other modules interpret the values.
 
 pub mod endpoint;
 pub mod otlp;
@@ -25,13 +24,13 @@ pub use self::endpoint::Endpoint;
 pub use self::parse_error::ParseError;
 pub use crate::history::Bound;
 
-/// Read where it is there and no other is named.
+/// The default configuration file. It may be absent.
 pub const DEFAULT_PATH: &str = "/etc/gotrace/gotrace.toml";
 
-/// A file with every key, each with its default or an example, as a comment.
+/// A file with every key as a comment, with its default or an example.
 pub const EXAMPLE: &str = include_str!("config/example.toml");
 
-/// The values of one source. Absent: it has none, a weaker source decides.
+/// The values of one source. For an absent value, a weaker source decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
@@ -40,29 +39,29 @@ pub struct Layer {
     /// The history of this machine, if `store` is a central database.
     pub spool: Option<PathBuf>,
     pub central: Option<central::CentralSettings>,
-    /// How much is seen of a build: `process`, `phase`, `cache-key`.
+    /// Level of detail of a build: `process`, `phase`, `cache-key`.
     pub detail: Option<Detail>,
-    /// Where pages are served.
+    /// Address of the HTTP server.
     pub listen: Option<ListenAddress>,
-    /// Older builds are thrown away.
+    /// Older builds are deleted.
     pub keep_days: Option<Bound>,
-    /// The oldest builds are thrown away while the history is larger, in units of 10^6 bytes.
+    /// The oldest builds are deleted while the history is larger, in units of 10^6 bytes.
     pub keep_megabytes: Option<Bound>,
-    /// Gauges of a target vanish when it has not been built for so long.
+    /// The gauges of a target are dropped when it has not been built for this time.
     pub forget_targets_hours: Option<Bound>,
-    /// How much larger than before a target may be.
+    /// Allowed growth of a target since its previous build.
     pub size_budget: Option<SizeBudget>,
-    /// Where on bpffs all stays on between two agents.
+    /// Directory on bpffs in which probes and ring stay attached between two agents.
     pub pin: Option<PinDirectory>,
-    /// OpenTelemetry; said by a file only.
+    /// OpenTelemetry; only a file sets it.
     pub otlp: Option<otlp::OtlpSettings>,
-    /// Groups are pushed there; said by a file only.
+    /// Pushgateway; only a file sets it.
     pub pushgateway: Option<pushgateway::PushgatewaySettings>,
-    /// The metrics are written there; said by a file only.
+    /// File of metrics; only a file sets it.
     pub textfile: Option<textfile::TextfileSettings>,
 }
 
-/// Where the agent sends what it knows.
+/// The exporters of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exporters {
     pub otlp: Option<otlp::OtlpSettings>,
@@ -80,7 +79,7 @@ impl Layer {
         }
     }
 
-    /// This one's values, and where it has none, those of the weaker one.
+    /// The values of this layer, and of the weaker one where this layer has none.
     #[must_use]
     pub fn over(self, weaker: Self) -> Self {
         Self {
@@ -100,12 +99,12 @@ impl Layer {
         }
     }
 
-    /// What a file says; of [`DEFAULT_PATH`], if none is named, and nothing where that is not there.
+    /// Reads a file, by default [`DEFAULT_PATH`]. A missing default file has no values.
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         Self::of(&File::read(path)?)
     }
 
-    /// What was read in a file.
+    /// Parses the text of a file.
     pub fn of(file: &File) -> Result<Self, Error> {
         let File { path, text } = file;
         let Some(text) = text else {
@@ -122,16 +121,16 @@ impl Layer {
     }
 }
 
-/// A file as it was read, for whoever may not read it.
+/// The text of a configuration file, for a process that may not read the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     path: PathBuf,
-    /// Absent if nobody named it and it is not there.
+    /// `None` if the default file does not exist.
     text: Option<String>,
 }
 
 impl File {
-    /// That one, or [`DEFAULT_PATH`], if none is named.
+    /// Reads a file, by default [`DEFAULT_PATH`].
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         let place = path.unwrap_or(Path::new(DEFAULT_PATH)).to_owned();
         match fs::read_to_string(&place) {
@@ -202,11 +201,11 @@ impl<'de> Deserialize<'de> for PinDirectory {
     }
 }
 
-/// By how much a file may grow: `+5%`, `+200KB`.
+/// Allowed growth of a file: `+5%`, `+200KB`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SizeBudget(pub Limit);
 
-/// None of its numbers is NaN: they were read as limits.
+/// A parsed limit is never NaN.
 impl Eq for SizeBudget {}
 
 impl FromStr for SizeBudget {
@@ -224,7 +223,7 @@ impl<'de> Deserialize<'de> for SizeBudget {
     }
 }
 
-/// A configuration cannot be used.
+/// An error of the configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read the configuration {}", path.display())]
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_refused_wherever_it_would_delete_everything() {
+    fn zero_is_an_error_where_it_would_delete_everything() {
         let gateway = "[pushgateway]\nurl = \"http://gateway.example:9091\"\n";
         for (before, key) in [
             ("", "keep_days"),
@@ -269,9 +268,9 @@ mod tests {
             (gateway, "forget_groups_hours"),
         ] {
             let line = before.lines().count() + 1;
-            let told = parse_error(&format!("{before}{key} = 0"));
+            let error = parse_error(&format!("{before}{key} = 0"));
             assert_eq!(
-                told,
+                error,
                 format!(
                     "{line}: {key}: 0 would delete everything: give a number from 1, or 'unlimited' for no limit"
                 )
@@ -300,17 +299,17 @@ mod tests {
 
     #[test]
     fn an_error_quotes_no_value() {
-        let told = parse_error("keep_days = \"hun\\\"ter2\"");
-        assert!(!told.contains("hun") && !told.contains("ter2"), "{told}");
+        let error = parse_error("keep_days = \"hun\\\"ter2\"");
+        assert!(!error.contains("hun") && !error.contains("ter2"), "{error}");
         assert_eq!(
-            told,
+            error,
             "1: keep_days: invalid type: string, expected a number from 1, or 'unlimited'"
         );
-        let told = parse_error("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
-        assert!(told.starts_with("1: store: "), "{told}");
+        let error = parse_error("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
+        assert!(error.starts_with("1: store: "), "{error}");
         assert!(
-            told.contains("sslmode must be") && !told.contains("ter2"),
-            "{told}"
+            error.contains("sslmode must be") && !error.contains("ter2"),
+            "{error}"
         );
     }
 
@@ -326,9 +325,9 @@ mod tests {
         }
     }
 
-    /// What is a comment only because it is an example; with the sign taken off it must be read.
+    /// Each commented setting must parse without its comment sign.
     #[test]
-    fn the_example_says_nothing_and_all_of_it_can_be_said() {
+    fn the_example_sets_nothing_and_all_its_settings_parse() {
         assert_eq!(Layer::parse(EXAMPLE).unwrap(), Layer::default());
         let said: Vec<&str> = EXAMPLE
             .lines()

@@ -1,7 +1,7 @@
-//! The key of this machine's digests: what stands in a cache key for the value of a variable that a test read.
+//! The key of this machine's digests. In a cache key, a digest replaces the value of a variable that a test read.
 //!
-//! 32 random bytes in a file of their own beside the history, so that a copy of the history holds no key. Only its owner can read it. It
-//! is on no output. Without such a file digests are by a key of this run alone: they cannot be compared with those of another run.
+//! The key is 32 random bytes in a file beside the history, so a copy of the history contains no key. Only its owner can read the file,
+//! and no output shows it. Without the file, digests use a key of one run, and digests of two runs cannot be compared.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -21,8 +21,8 @@ const NAME: &str = "digest-key";
 const LEN: usize = DigestKey::LEN;
 const OTHERS_MAY_WRITE: u32 = 0o022;
 
-/// The key of a command's trace, and a sentence if it is one of this run alone for want of a file that should be there. Beside the
-/// history that the builds are stored in; if that is none or no file, beside the history of the machine.
+/// The key of a command's trace, and a warning if the key file could not be used. The file is beside the history of the builds. If
+/// there is no history or it is a database, the file is beside the history of the machine.
 pub fn of_run(store: Option<&Location>, caller: Option<&Caller>) -> (DigestKey, Option<String>) {
     match store {
         Some(Location::File(path)) => {
@@ -45,7 +45,7 @@ pub fn of_run(store: Option<&Location>, caller: Option<&Caller>) -> (DigestKey, 
     }
 }
 
-/// The key of an agent with this history.
+/// The key of an agent with this history, and a warning if its file could not be used.
 pub fn of_agent(store: &Path) -> (DigestKey, Option<String>) {
     of_directory(directory(store), geteuid().as_raw())
 }
@@ -71,10 +71,10 @@ fn failed(path: &Path, error: &io::Error) -> (DigestKey, Option<String>) {
     (of_this_run(), Some(said))
 }
 
-/// A key that nobody has, and that is gone with the run.
+/// A random key for one run, which is stored nowhere.
 pub fn of_this_run() -> DigestKey {
-    // The kernel always has random bytes for a program that runs. If it had none, addresses and time still differ with each run, and
-    // a trace must not fail for it.
+    // The kernel always has random bytes for a running program. Without them, addresses and time still differ between runs, and a trace
+    // must not fail here.
     DigestKey::new(random().unwrap_or_else(|_| {
         let mut hasher = sha2::Sha256::default();
         let place = &raw const hasher;
@@ -87,7 +87,7 @@ pub fn of_this_run() -> DigestKey {
 }
 
 fn read(path: &Path, owner: u32) -> io::Result<[u8; LEN]> {
-    // A pipe without a writer is not waited for.
+    // O_NONBLOCK: a pipe without a writer must not block.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -109,7 +109,7 @@ fn read(path: &Path, owner: u32) -> io::Result<[u8; LEN]> {
     Err(io::Error::other(why))
 }
 
-/// Makes the file as a whole, or finds that another process was faster.
+/// Creates the file atomically. Succeeds if another process has created it.
 fn make(dir: &Path, path: &Path) -> io::Result<()> {
     let key = random()?;
     let mut name = OsString::from(NAME);
@@ -120,7 +120,7 @@ fn make(dir: &Path, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         Ok(()) | Err(_) => Ok(()),
     });
-    // Not there if it could not be made.
+    // The file does not exist if it could not be created.
     let _not_there = fs::remove_file(&new);
     made
 }
@@ -138,7 +138,7 @@ fn write_new(path: &Path, key: &[u8; LEN]) -> io::Result<()> {
 
 fn random() -> io::Result<[u8; LEN]> {
     let mut bytes = [0; LEN];
-    // SAFETY: the buffer is as long as is said.
+    // SAFETY: the buffer has LEN bytes.
     let n = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), LEN, 0) };
     if usize::try_from(n) == Ok(LEN) {
         return Ok(bytes);
@@ -154,7 +154,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Whether it is there, and only root or this user can change what is in it.
+/// True if the directory exists and only root or this user can change its content.
 fn is_roots_or_own(dir: &Path) -> bool {
     fs::symlink_metadata(dir).is_ok_and(|it| {
         let is_own = it.uid() == 0 || it.uid() == geteuid().as_raw();
@@ -162,7 +162,7 @@ fn is_roots_or_own(dir: &Path) -> bool {
     })
 }
 
-/// Whether only root can change it, and every directory above it.
+/// True if only root can change the directory and each of its parents.
 fn is_roots_alone(dir: &Path) -> bool {
     dir.canonicalize().is_ok_and(|dir| {
         dir.ancestors().all(|it| {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_made_once_and_only_its_owner_reads_it() {
+    fn the_key_is_created_once_and_only_its_owner_can_read_it() {
         let dir = tempdir().unwrap();
         let path = dir.path().join(NAME);
         assert_eq!(own(dir.path()).1, None);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_make_it_one_wins() {
+    fn one_of_many_concurrent_creators_wins() {
         let dir = tempdir().unwrap();
         let owner = geteuid().as_raw();
         std::thread::scope(|scope| {

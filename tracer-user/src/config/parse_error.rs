@@ -1,13 +1,13 @@
-//! A mistake in a file: the line and the key, and never the value, which may be a secret.
+//! An error in a configuration file. It names the line and the key, but never the value, which may be a secret.
 
 use std::fmt;
 
-/// What is wrong in a text.
+/// An error of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// From 1.
+    /// Counted from 1.
     line: usize,
-    /// Absent where the line has none.
+    /// `None` if the line has no key.
     key: Option<String>,
     message: String,
 }

@@ -1,4 +1,4 @@
-//! The same for programs: lists of builds and single ones as JSON documents, and their schemas.
+//! Lists of builds and single builds as JSON documents, and their schemas.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -28,7 +28,7 @@ struct BuildList<'a> {
 /// What `gotrace show --format json` writes. Only fields are added while the name of the schema stays.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "gotrace build, version 1")]
-struct Document<'a> {
+struct BuildDocument<'a> {
     /// `gotrace.build/v1`.
     schema: &'static str,
     build: &'a Entry,
@@ -53,7 +53,7 @@ pub fn builds_json(entries: &[Entry], has_more: bool, out: &mut dyn Write) -> io
 
 pub fn show_json(shown: &BuildView, out: &mut dyn Write) -> io::Result<()> {
     let finished = shown.finished.as_ref();
-    let document = Document {
+    let document = BuildDocument {
         schema: "gotrace.build/v1",
         build: &shown.entry,
         nested: &shown.nested,
@@ -71,10 +71,10 @@ pub fn builds_schema() -> serde_json::Value {
 
 /// The JSON schema of [`show_json`].
 pub fn show_schema() -> serde_json::Value {
-    schemars::schema_for!(Document<'_>).to_value()
+    schemars::schema_for!(BuildDocument<'_>).to_value()
 }
 
-/// Characters that a terminal would obey are written by number, which is the same string to a reader of JSON.
+/// Writes control characters by number. A JSON reader gets the same string, and a terminal is safe.
 fn write(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document)?;
     for line in text.lines() {

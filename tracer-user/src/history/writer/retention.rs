@@ -1,4 +1,4 @@
-//! What retention deleted since the start, for the log and the metrics, and the start of the oldest build that is left.
+//! Counts of deleted builds since the start, for the log and the metrics, and the start of the oldest build.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,17 +9,17 @@ use crate::history::store::{Retained, Store};
 use crate::history::value::{self, RowValues};
 use crate::render::units;
 
-/// A full spool is looked after every second, and one line a minute is enough.
+/// Shortest interval between log lines. A full spool is trimmed every second.
 const BETWEEN_LINES: Duration = Duration::from_mins(1);
 
-/// Builds that retention deleted, by reason.
+/// Deleted builds, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Deleted {
     pub(crate) by_age: u64,
     pub(crate) by_size: u64,
 }
 
-/// Shared by the thread that writes a history and whoever logs and counts.
+/// Shared by the thread that writes a history and the threads that log and count.
 #[derive(Debug, Default)]
 pub(in crate::history) struct Retention(Mutex<RetentionState>);
 
@@ -27,7 +27,7 @@ pub(in crate::history) struct Retention(Mutex<RetentionState>);
 struct RetentionState {
     deleted: Deleted,
     oldest_ns: Option<i64>,
-    /// Not logged yet.
+    /// Deletions that are not logged yet.
     news: Unlogged,
     logged: Option<Instant>,
 }
@@ -37,12 +37,12 @@ struct Unlogged {
     deleted: Deleted,
     /// Undelivered builds that lost their details.
     n_details: u64,
-    /// Of the database, after the last deletion.
+    /// Size of the database after the last deletion.
     bytes: u64,
 }
 
 impl Retention {
-    /// A run of retention is over.
+    /// Counts the deletions of a run of retention.
     pub(in crate::history) fn ran(&self, retained: Retained, forgone: Discarded) {
         let Retained {
             n_deleted,
@@ -59,7 +59,7 @@ impl Retention {
         news.bytes = bytes;
     }
 
-    /// Reads when the oldest build of the store started.
+    /// Reads the start of the oldest build.
     pub(in crate::history) fn measure(&self, store: &mut Store) -> Result<(), Error> {
         let oldest_ns = store.with(|connection| {
             let sql = "SELECT started_ns FROM build ORDER BY started_ns, id LIMIT 1";
@@ -77,7 +77,7 @@ impl Retention {
         self.lock().oldest_ns
     }
 
-    /// The line to log about what was deleted since the last one, if there is one due.
+    /// The log line about the deletions since the last line, if one is due.
     pub(in crate::history) fn line(&self) -> Option<String> {
         let RetentionState { news, logged, .. } = &mut *self.lock();
         if logged.is_some_and(|it| it.elapsed() < BETWEEN_LINES) {
@@ -89,7 +89,7 @@ impl Retention {
         Some(line)
     }
 
-    /// A panic elsewhere while it was held leaves numbers that are whole, each for itself.
+    /// After a panic of another holder, each number is still valid by itself.
     fn lock(&self) -> MutexGuard<'_, RetentionState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,7 +141,7 @@ mod tests {
             line,
             "retention deleted 12 builds (10 by age, 2 by size); the history takes 34.50 MB now"
         );
-        // This is for the line of the next minute.
+        // This deletion belongs to the line of the next minute.
         retention.ran(retained(1, 0), Discarded::default());
         assert_eq!(retention.line(), None);
         let (by_age, by_size) = (10, 3);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn details_that_go_are_logged() {
+    fn deleted_details_are_logged() {
         let forgone = Discarded {
             details: 3,
             builds: 0,

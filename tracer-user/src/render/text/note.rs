@@ -1,6 +1,6 @@
-//! What is not known, as sentences with counts, and which probes could not be set.
+//! Gaps of the trace, as sentences with counts, and refused probes.
 //!
-//! The same gap in many processes is one sentence. The order is by how much the rest of the summary may be wrong for it.
+//! The same gap in many processes is one sentence. The gap with the largest effect on the summary comes first.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::render::units;
 
 const NOTES: usize = 6;
 
-/// A sort of gap: how bad it is, least number first, and how often it was met.
+/// The number of gaps of one kind.
 #[derive(Clone, Debug, Default)]
 struct Gap {
     n: u64,
-    /// One of them, for the sentence.
+    /// One of the gaps, for the sentence.
     example: String,
 }
 
-/// What the gap is about. The order is that of the notes.
+/// The kind of a gap, in the order of the notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum GapKind {
     Lost,
@@ -37,7 +37,7 @@ enum GapKind {
     InstallUnseen,
 }
 
-/// Writes the notes, if there are any.
+/// Writes the notes.
 pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
     let mut gaps: BTreeMap<GapKind, Gap> = BTreeMap::new();
     for anomaly in report::anomalies(trace) {
@@ -52,7 +52,7 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
             gap.example = example;
         }
     }
-    // A loss that no anomaly tells is told all the same.
+    // Losses without an anomaly count, too.
     let untold = trace
         .events
         .lost
@@ -99,7 +99,7 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
     }
 }
 
-/// No gap in what is known of a build, so it has no anomaly: times that lack a little.
+/// The note on CPU times that end at the exit. This is no anomaly, because the missing part is small.
 fn not_final(trace: &Trace) -> Option<String> {
     let calls = trace.builds.iter().flat_map(|it| &it.calls);
     let n = calls
@@ -111,7 +111,7 @@ fn not_final(trace: &Trace) -> Option<String> {
     })
 }
 
-/// Refused probes are told per toolchain, see [`refused`].
+/// Refused probes are not classified here: [`refused`] lists them by toolchain.
 fn classify(anomaly: &Anomaly) -> Option<(GapKind, u64, String)> {
     Some(match anomaly {
         Anomaly::Lost { kind, n } => (GapKind::Lost, *n, format!("{} {kind}", units::count(*n))),
@@ -202,7 +202,7 @@ fn sentence(kind: GapKind, gap: &Gap) -> String {
     }
 }
 
-/// A line for each toolchain some of whose probes are not on.
+/// A line for each toolchain with refused probes.
 fn refused(trace: &Trace) -> Vec<String> {
     let mut programs: BTreeMap<String, (String, &[Refusal])> = BTreeMap::new();
     for anomaly in report::anomalies(trace) {
@@ -235,7 +235,7 @@ fn refused(trace: &Trace) -> Vec<String> {
         .collect()
 }
 
-/// The toolchain that a program belongs to, by where it lies.
+/// The toolchain of a program, by its path.
 fn goroot(path: &str) -> &str {
     let dir = path.rsplit_once('/').map_or(path, |(dir, _)| dir);
     let root = dir.rsplit_once("/pkg/tool/").map(|(root, _)| root);
