@@ -1,4 +1,4 @@
-//! The published schema is the one of the code, and what is written obeys it by the word of another implementation.
+//! The published schema equals that of the code, and the output is valid by an independent implementation.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The metric families as a table: names, help, labels and how many series each may have. `docs/metrics.md` says more of each.
+//! The metric families as a table: names, help, labels and limits of series. `docs/metrics.md` describes each family.
 
 use prometheus::{
     CounterVec, Error, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -19,17 +19,17 @@ pub(crate) struct Spec {
     pub(crate) limit: usize,
 }
 
-/// Series of a family that has a project or a target in its labels.
+/// Limit of series of a family with a project or a target in its labels.
 const SERIES: usize = 200;
-/// A hundred targets with every section there is, or twice as many as they are in truth.
+/// Limit for sections: a hundred targets with every section label. Real targets have about half of the labels.
 const SECTION_SERIES: usize = SERIES / 2 * section::LABELS;
-/// Some 45 phases of compiler and linker, for each Go version and architecture.
+/// Limit for phases: about 45 phases of compiler and linker, for each Go version and architecture.
 const PHASE_SERIES: usize = 400;
-/// From a build with nothing to do to one that takes half an hour.
+/// Buckets from a build without work to a build of half an hour.
 pub(crate) const BUILD_SECONDS: &[f64] = &[
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 ];
-/// Phases are mostly short.
+/// Buckets for phases, most of which are short.
 const PHASE_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
@@ -150,7 +150,7 @@ pub(crate) const INFO: Spec = Spec {
     ],
     limit: SERIES,
 };
-/// Of what is pushed when a machine is not there to be asked: a histogram of one build says nothing.
+/// For pushed groups only: a histogram of one build is useless, so the groups have gauges of the last build.
 pub(crate) const LAST_TIMESTAMP: Spec = Spec {
     name: "go_build_last_timestamp_seconds",
     help: "End of the last build of the target, successful or not, in seconds since 1970.",
@@ -206,7 +206,7 @@ const VERSION: Spec = Spec {
     limit: 1,
 };
 
-/// Every row, for the test that holds the documentation to them.
+/// Every row, for the test that compares the documentation with them.
 #[cfg(test)]
 pub(crate) const ALL: &[&Spec] = &[
     &BUILDS,
@@ -258,12 +258,12 @@ pub(crate) struct Families {
     pub(crate) lost: BoundedFamily<IntCounterVec>,
     pub(crate) unreadable: IntCounter,
     pub(crate) probes: Gauge,
-    /// Targets whose gauges are up.
+    /// Targets that have gauges.
     pub(super) live: LiveTargets,
 }
 
 impl Families {
-    /// Makes them all and enters them into the registry.
+    /// Creates all families and registers them.
     pub(crate) fn register(registry: &Registry) -> Result<Self, Error> {
         let dropped = IntCounterVec::new(DROPPED.opts(), DROPPED.labels)?;
         registry.register(Box::new(dropped.clone()))?;
@@ -327,7 +327,7 @@ impl Families {
 }
 
 impl Families {
-    /// Makes the series that were counted before, as far as there is room: what only adds up does not begin again.
+    /// Creates the series of the stored counters, up to the limits, so that counters do not start again.
     pub(crate) fn make(&mut self, before: &PreviousSeries<'_>) -> Result<(), Error> {
         let Self {
             builds,

@@ -1,5 +1,5 @@
-//! Targets and their gauges, which stand for the last build of each: one series of `go_build_info` a target, and none at all when
-//! it has not been built for long. No clock here: whoever exposes them says what is too old.
+//! Targets and their gauges, which describe the last build of each target. A target has one series of `go_build_info`, and no series
+//! if it has not been built for long. This module reads no clock: the caller passes the limit of age.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::fold;
 use super::guard::guarded;
 use super::section::{self, Measure};
 
-/// Names a target, as it is exposed.
+/// The label values of a target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TargetKey([String; 4]);
 
-/// The targets that have gauges. No more than the guard admits.
+/// The targets that have gauges. The guard limits their number.
 #[derive(Debug, Default)]
 pub(super) struct LiveTargets(BTreeMap<TargetKey, TargetGauges>);
 
@@ -29,12 +29,12 @@ struct TargetGauges {
     sections: Vec<&'static str>,
 }
 
-/// What is true of a target until it is built again.
+/// Facts of the last build of a target.
 pub(super) struct TargetBuild<'a> {
     pub(super) at_ns: u64,
-    /// Of its binary, if that was read; likewise what it is made of.
+    /// Size of the binary, if it was read.
     pub(super) size: Option<u64>,
-    /// Since the build before it.
+    /// Change since the previous build.
     pub(super) change: Option<SizeChange>,
     pub(super) anatomy: Option<&'a Anatomy>,
     pub(super) info: &'a [&'a str],
@@ -56,7 +56,7 @@ impl TargetKey {
 }
 
 impl Families {
-    /// A target was built.
+    /// Sets the gauges of a built target.
     pub(super) fn targets(&mut self, key: TargetKey, built: &TargetBuild<'_>) -> Result<(), Error> {
         let TargetBuild {
             at_ns,
@@ -93,7 +93,7 @@ impl Families {
         Ok(())
     }
 
-    /// Sections of the last build that this one has not, or that it is not known to have, are taken away.
+    /// Sets the gauges of the sections. Removes those of earlier sections that this build lacks, or whose presence is unknown.
     fn sections(
         &mut self,
         key: &TargetKey,
@@ -121,7 +121,7 @@ impl Families {
         Ok(measures.into_keys().collect())
     }
 
-    /// Takes away what was last built before then (nanoseconds since 1970).
+    /// Removes the gauges of targets that were last built before this time (nanoseconds since 1970).
     pub(crate) fn expire(&mut self, before_ns: u64) {
         let old = self.live.0.extract_if(.., |_, last| last.at_ns < before_ns);
         let old: Vec<(TargetKey, TargetGauges)> = old.collect();

@@ -1,4 +1,4 @@
-//! The summary of each sample, at two widths, and what must hold of any.
+//! The summary of each sample at two widths, and properties of all summaries.
 
 use expect_test::expect_file;
 
