@@ -1,4 +1,4 @@
-//! Sizes that a target had, for each way that it is built: what the last one is compared with.
+//! The last size of each target and build variant, for comparison with the next size.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use crate::finished::{FinishedBuild, binaries, target};
 use crate::history::{Baseline, BaselineId, Entry, Target};
 use crate::model::Installed;
 
-/// Ways to build one target that are told apart at once.
+/// Largest number of build variants of one target.
 const VARIANTS: usize = 16;
 
-/// By how much a target may grow.
+/// Allowed growth of a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Budget {
     Bytes(u64),
     Percent(f64),
 }
 
-/// A size and the one before it.
+/// A size and the previous size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SizeChange {
     pub before: u64,
     pub now: u64,
-    /// The largest that the budget allows, if there is one.
+    /// Largest size that the budget allows, if there is a budget.
     pub most: Option<f64>,
 }
 
@@ -35,7 +35,7 @@ struct TargetKey {
     goarch: Option<String>,
 }
 
-/// The last size of every target, for each way.
+/// The last size of every target, for each build variant.
 #[derive(Debug, Default)]
 pub struct Sizes {
     targets: BTreeMap<TargetKey, TargetState>,
@@ -44,13 +44,13 @@ pub struct Sizes {
 
 #[derive(Debug, Default)]
 struct TargetState {
-    /// Nanoseconds since 1970, of the last one.
+    /// End of the last build, in nanoseconds since 1970.
     at_ns: u64,
     variants: Vec<(BaselineId, u64)>,
 }
 
-/// What has to be the same of two builds of a target for their sizes to be compared. What is linked to be run at once is stripped by
-/// the `go` command itself.
+/// The build variant. Only sizes of one variant are comparable. A program that `go` runs at once is a variant of its own, because
+/// the `go` command strips it.
 fn variant(baseline: &Baseline, how: Installed) -> BaselineId {
     match how {
         Installed::Temporary | Installed::FromCache => {
@@ -65,12 +65,12 @@ fn variant(baseline: &Baseline, how: Installed) -> BaselineId {
 }
 
 impl Sizes {
-    /// How much a target may be larger than before, for the builds to come.
+    /// Sets the allowed growth for later builds.
     pub fn set_budget(&mut self, budget: Option<Budget>) {
         self.budget = budget;
     }
 
-    /// A target of a build of the history had this size once. To be told in order, oldest first.
+    /// Adds the size of a target from the history. The caller passes builds in order, oldest first.
     pub fn note(&mut self, entry: &Entry, target: &Target) {
         let (Some(package), Some(baseline), Some(size)) =
             (&target.package, &target.baseline, target.size)
@@ -88,7 +88,7 @@ impl Sizes {
         self.replace(key, &variant(baseline, target.how), size, at_ns);
     }
 
-    /// Forgets targets that were last built before then (nanoseconds since 1970).
+    /// Removes targets that were last built before this time (nanoseconds since 1970).
     pub fn expire(&mut self, before_ns: u64) {
         self.targets.retain(|_, it| it.at_ns >= before_ns);
     }
@@ -126,7 +126,7 @@ impl Sizes {
         SizeChange { before, now, most }
     }
 
-    /// The size that was last seen of a target that is built this way; from now on it is `size`.
+    /// Replaces the size of a variant of a target, and returns the previous size.
     fn replace(
         &mut self,
         key: TargetKey,

@@ -1,7 +1,6 @@
-//! A build as one tree of spans: stages, the actions of each stage, the runs of tools of each action, the phases of each run.
+//! A build as one tree of spans: stages, the actions of each stage, the tool calls of each action, the phases of each call.
 //!
-//! Parents are resolved here, by the identity of processes, and nowhere else. Runs that only answered a question (`compile -V=full`) are
-//! not part of the tree.
+//! Only this module resolves the parents of spans, by the identity of processes. The tree excludes queries (`compile -V=full`).
 
 use std::collections::BTreeMap;
 
@@ -14,32 +13,32 @@ const CHECK_CACHE: &str = "build check cache";
 /// A span of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Index of the span around it; the build itself if absent.
+    /// Index of the parent span; `None` means the build itself.
     pub parent: Option<usize>,
     pub source: SpanRef,
     pub start: Ktime,
-    /// If its end was not seen, that of the span around it.
+    /// End of the span, or of its parent if the end was not seen.
     pub end: Ktime,
-    /// Whether it made the build fail. A build that succeeded has none, whatever its tools exited with.
+    /// True if the span made the build fail. A successful build has no such span, whatever the exit codes of its tools.
     pub made_it_fail: bool,
-    /// Whether it is an action that ran no tool, because of the build cache.
+    /// True for an action that ran no tool because of the build cache.
     pub is_cached: bool,
 }
 
-/// What a span is of, by its place in the build.
+/// Reference to the part of the build that a span shows, by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanRef {
     Stage(usize),
     Action(usize),
     Call(usize),
-    /// Of a call.
+    /// A phase of a call.
     Phase {
         call: usize,
         phase: usize,
     },
 }
 
-/// The part of a build that a span is of.
+/// The part of a build that a span shows.
 #[derive(Clone, Copy, Debug)]
 pub enum SpanSource<'a> {
     Stage(&'a Phase),
@@ -49,7 +48,7 @@ pub enum SpanSource<'a> {
 }
 
 impl SpanRef {
-    /// The part of the build that the timeline was made of.
+    /// Resolves the reference in the build of the timeline.
     pub fn of(self, build: &Build) -> Option<SpanSource<'_>> {
         match self {
             Self::Stage(at) => build.stages.get(at).map(SpanSource::Stage),
@@ -74,7 +73,7 @@ fn is_cached(action: &Action) -> bool {
     action.calls.is_empty() && is_unchanged
 }
 
-/// All spans of a build; each stands after the span around it. `end`: of the build, or the last that was seen of it.
+/// All spans of a build; each comes after its parent. `end` is the end of the build, or its last event.
 pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     let has_failed = State::of(build) == State::Failed;
     let span = |parent, source, start: Ktime, own_end: Option<Ktime>, outer: Ktime| Span {
@@ -109,7 +108,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     let culprit = build.failure.as_ref();
     let culprit = culprit.filter(|it| it.class.is_by_process());
     let culprit = culprit.and_then(|it| it.process);
-    // Calls are in order of start, so the one that started another is met first.
+    // Calls are in order of their start, so a parent comes before its children.
     let mut call_of: BTreeMap<ProcKey, usize> = BTreeMap::new();
     for (index, call) in build.calls.iter().enumerate() {
         if call.is_query {

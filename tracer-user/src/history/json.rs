@@ -13,32 +13,32 @@ use tracer_core::report::Report;
 use super::read::{BuildView, Previous};
 use crate::render::style::escape;
 
-/// What `gotrace builds --format json` writes. Only fields are added while the name of the schema stays.
+/// Output of `gotrace builds --format json`. Under one schema name, fields are only added.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "gotrace builds, version 1")]
 struct BuildList<'a> {
     /// `gotrace.builds/v1`.
     schema: &'static str,
-    /// Newest first.
+    /// The builds, newest first.
     builds: &'a [Entry],
-    /// Whether there are older ones that `--limit` left out.
+    /// True if `--limit` omitted older builds.
     has_more: bool,
 }
 
-/// What `gotrace show --format json` writes. Only fields are added while the name of the schema stays.
+/// Output of `gotrace show --format json`. Under one schema name, fields are only added.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "gotrace build, version 1")]
 struct BuildDocument<'a> {
     /// `gotrace.build/v1`.
     schema: &'static str,
     build: &'a Entry,
-    /// Builds nested in it, in order of start.
+    /// Nested builds, in order of their start.
     nested: &'a [BuildId],
-    /// For each target of the build the last output before it that may be compared with it.
+    /// For each target of the build, the last earlier output that is comparable.
     previous: &'a [Option<Previous>],
-    /// The build as it was seen; absent if it has not ended or was cut off.
+    /// The traced build; absent if it runs or was cut off.
     trace: Option<&'a Trace>,
-    /// What follows from that.
+    /// Numbers derived from the trace.
     summary: Option<&'a Report>,
 }
 

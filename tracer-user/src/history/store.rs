@@ -10,12 +10,12 @@ use tracer_core::model::State;
 
 use super::build_row::{BuildRow, ROW_BYTES};
 use super::connect;
+use super::counters;
 use super::error::{Cause, Error};
 use super::read::Reader;
 use super::row;
 use super::spool;
 use super::statement::{self, BuildChange};
-use super::tally;
 
 /// Largest number of builds that one transaction deletes, so that other writers do not wait long.
 pub(super) const BATCH: usize = 200;

@@ -139,7 +139,7 @@ fn about_section(section: &SectionSize) -> String {
     if section.disk == 0 {
         return "memory only".to_owned();
     }
-    // Parts below one percent are summed up.
+    // Up to one percent, the unattributed part is not shown.
     if section.unattributed * 100 > section.disk {
         return format!(
             "{} unattributed",

@@ -162,7 +162,7 @@ fn cells(row: &Row, arrow: &str) -> Vec<Line> {
                 units::count(after)
             )
         }
-        // One symbol is one symbol.
+        // A single symbol needs no count.
         (None, Some(count)) | (Some(count), None) if count > 1 => {
             units::counted(count, "symbol", "symbols")
         }

@@ -12,8 +12,8 @@ use tracer_core::report::Report;
 
 use super::style::is_unsafe;
 
-/// A trace and what follows from it, as `gotrace --format json` writes it. Only fields are added while the name of the schema
-/// stays, so readers should pass over those that they do not know.
+/// A trace and its report, the output of `gotrace --format json`. Under one schema name, fields are only added. Readers should ignore
+/// unknown fields.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "gotrace trace, version 1")]
 struct TraceDocument<'a> {

@@ -1,9 +1,9 @@
 //! Tables of the central history. Numbered migrations create and change them, one process at a time. An older gotrace never does.
 
 use super::session::Session;
-use crate::history::cell;
 use crate::history::central_error::CentralError;
 use crate::history::error::Cause;
+use crate::history::value;
 
 /// One migration for each change of the tables, in order. A released migration never changes. Each sets the number in `gotrace.form`.
 const MIGRATIONS: [&str; 1] = [include_str!("../schema/postgres-1.sql")];

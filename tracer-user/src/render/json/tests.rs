@@ -47,7 +47,7 @@ fn a_build_cannot_write_to_the_terminal() {
     assert!(text.contains(r"evil\u001b[2J\u202e\n"), "{text}");
 }
 
-/// Judged by Python's `jsonschema`.
+/// Validates with Python's `jsonschema`.
 #[test]
 fn every_sample_obeys_the_published_schema() {
     const JUDGE: &str = r"
