@@ -218,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_to_be_trusted_is_not_used() {
+    fn an_untrusted_key_file_is_not_used() {
         let check = |lay: &dyn Fn(&Path), why: &str| {
             let dir = tempdir().unwrap();
             lay(&dir.path().join(NAME));
             let (_, said) = own(dir.path());
             let said = said.unwrap();
             assert!(said.contains(why), "{said}");
-            // It says nothing of the key, and takes the file as it is.
+            // The warning does not contain the key, and the file stays unchanged.
             assert!(said.contains("cannot use the digest key"), "{said}");
         };
         check(&|path| fs::create_dir(path).unwrap(), "not a regular file");

@@ -38,7 +38,7 @@ fn the_spool_drops_oldest_details_first_then_oldest_builds_and_counts_them() {
         });
         forwarder
             .finish(Instant::now() + Duration::from_mins(1))
-            .forgone
+            .discarded
     };
     // Delivered details are deleted first.
     let first = bounded(full - full / 20);

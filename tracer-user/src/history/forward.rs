@@ -66,7 +66,7 @@ pub struct DeliveryCounts {
     /// Builds that the database rejects permanently.
     pub refused: u64,
     /// Undelivered builds and details that were deleted from the spool.
-    pub forgone: Discarded,
+    pub discarded: Discarded,
     /// Builds that wait for delivery.
     pub waiting: u64,
 }
@@ -97,7 +97,7 @@ impl DeliveryCounters {
             sent: sent.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),
             refused: refused.load(Ordering::Relaxed),
-            forgone: Discarded {
+            discarded: Discarded {
                 details: details.load(Ordering::Relaxed),
                 builds: builds.load(Ordering::Relaxed),
             },
@@ -215,11 +215,11 @@ impl ForwardThread {
             None => false,
         };
         if is_due || is_over {
-            let (retained, forgone) = self
+            let (retained, discarded) = self
                 .spool
                 .retain_spool(self.config.limits, clock::wall_ns())?;
-            self.counts.retention.ran(retained, forgone);
-            let Discarded { details, builds } = forgone;
+            self.counts.retention.ran(retained, discarded);
+            let Discarded { details, builds } = discarded;
             self.counts.details.fetch_add(details, Ordering::Relaxed);
             self.counts.builds.fetch_add(builds, Ordering::Relaxed);
         }

@@ -150,11 +150,11 @@ impl Store {
                 bytes: pages(connection)?.0,
             };
             let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-            let forgone = Discarded {
+            let discarded = Discarded {
                 details: number(details),
                 builds: number(undelivered_by_age + undelivered_by_size),
             };
-            Ok((retained, forgone))
+            Ok((retained, discarded))
         })
     }
 }

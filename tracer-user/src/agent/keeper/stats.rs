@@ -74,13 +74,13 @@ fn central(forwarder: &Forwarder) -> Counts {
         sent,
         failed: _,
         refused,
-        forgone,
+        discarded,
         waiting,
     } = forwarder.counts();
     Counts {
         sent,
         failed: refused,
-        dropped: forgone.builds + forgone.details,
+        dropped: discarded.builds + discarded.details,
         waiting,
     }
 }

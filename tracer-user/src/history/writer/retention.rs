@@ -28,7 +28,7 @@ struct RetentionState {
     deleted: Deleted,
     oldest_ns: Option<i64>,
     /// Deletions that are not logged yet.
-    news: Unlogged,
+    unlogged: Unlogged,
     logged: Option<Instant>,
 }
 
@@ -43,20 +43,22 @@ struct Unlogged {
 
 impl Retention {
     /// Counts the deletions of a run of retention.
-    pub(in crate::history) fn ran(&self, retained: Retained, forgone: Discarded) {
+    pub(in crate::history) fn ran(&self, retained: Retained, discarded: Discarded) {
         let Retained {
             n_deleted,
             n_too_old,
             bytes,
         } = retained;
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let RetentionState { deleted, news, .. } = &mut *self.lock();
-        for deleted in [deleted, &mut news.deleted] {
+        let RetentionState {
+            deleted, unlogged, ..
+        } = &mut *self.lock();
+        for deleted in [deleted, &mut unlogged.deleted] {
             deleted.by_age += number(n_too_old);
             deleted.by_size += number(n_deleted.saturating_sub(n_too_old));
         }
-        news.n_details += forgone.details;
-        news.bytes = bytes;
+        unlogged.n_details += discarded.details;
+        unlogged.bytes = bytes;
     }
 
     /// Reads the start of the oldest build.
@@ -79,12 +81,14 @@ impl Retention {
 
     /// The log line about the deletions since the last line, if one is due.
     pub(in crate::history) fn line(&self) -> Option<String> {
-        let RetentionState { news, logged, .. } = &mut *self.lock();
+        let RetentionState {
+            unlogged, logged, ..
+        } = &mut *self.lock();
         if logged.is_some_and(|it| it.elapsed() < BETWEEN_LINES) {
             return None;
         }
-        let line = news.line()?;
-        *news = Unlogged::default();
+        let line = unlogged.line()?;
+        *unlogged = Unlogged::default();
         *logged = Some(Instant::now());
         Some(line)
     }
@@ -150,7 +154,7 @@ mod tests {
 
     #[test]
     fn deleted_details_are_logged() {
-        let forgone = Discarded {
+        let discarded = Discarded {
             details: 3,
             builds: 0,
         };
@@ -166,7 +170,7 @@ mod tests {
             ),
         ] {
             let retention = Retention::default();
-            retention.ran(retained(n, 0), forgone);
+            retention.ran(retained(n, 0), discarded);
             assert_eq!(retention.line().unwrap(), line);
         }
     }
