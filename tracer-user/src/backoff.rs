@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-/// A series of pauses. Each pause is a random length between half of its nominal length and the whole, so that many agents that lost
+/// A series of pauses. The length of each pause is random, between half of its nominal length and the whole. So many agents that lost
 /// the same server do not return at the same moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {

@@ -1,5 +1,5 @@
-//! Keeps secrets out of crashes. The memory of gotrace holds text of builds that is not redacted yet, so a crash writes no core file, and
-//! the report of a panic names the place in the source but quotes no such text.
+//! Keeps secrets out of crashes. The memory of gotrace contains text of builds that is not redacted yet. So a crash writes no core file.
+//! The report of a panic names the location in the source, but quotes no such text.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};

@@ -40,7 +40,7 @@ const MIGRATIONS: &[M<'_>] = &[
 /// Version of the schema that this gotrace writes. It reads every earlier version, because all contain what a reader queries.
 const SCHEMA_VERSION: i64 = 3;
 const APPLICATION: i64 = 0x676f_7472;
-/// How long to wait for another writer.
+/// Time limit of the wait for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE

@@ -24,8 +24,8 @@ struct TraceDocument<'a> {
 
 /// Writes the document and a newline.
 ///
-/// Characters that could change how other text looks are written as `\u001b`, which is the same string to a reader of JSON and
-/// harmless to a terminal.
+/// Characters that can change the look of other text are written as `\u001b`. A JSON reader gets the same string, and a terminal is
+/// safe.
 pub fn json(finished: &FinishedTrace, out: &mut dyn Write) -> io::Result<()> {
     let document = TraceDocument {
         trace: finished.trace(),

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_only_written_where_it_is_wanted() {
+    fn colour_is_written_only_on_request() {
         let plain = Style::plain(100);
         assert_eq!(plain.paint(Paint::Bad, "x"), "x");
         assert_eq!(

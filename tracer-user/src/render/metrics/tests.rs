@@ -20,7 +20,7 @@ const NO_SIZE: &str =
     "go_build_binary_section_entropy_bits use base unit \"bytes\" instead of \"bits\"";
 
 #[test]
-fn promtool_has_no_complaint() {
+fn promtool_accepts_the_metrics() {
     for (name, trace) in sample::all() {
         let text = metrics(&FinishedTrace::of(trace.clone())).unwrap();
         let mut promtool = Command::new("promtool")

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_moves_or_turns_text_gets_through() {
+    fn moving_and_reversing_characters_are_escaped() {
         assert_eq!(
             escape("\u{1b}[2Jx\r\n\t\u{7f}\u{9b}"),
             r"\u{1b}[2Jx\u{d}\u{a}\u{9}\u{7f}\u{9b}"
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn honest_names_stay_as_they_are() {
+    fn ordinary_names_are_unchanged() {
         for name in [
             "example.com/a/b_test [p.test]",
             "größe/日本語/é",

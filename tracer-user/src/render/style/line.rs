@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_on_a_line_is_escaped() {
+    fn text_of_a_line_is_escaped() {
         let text = page(&Style::plain(60), |page| {
             page.line(Line::plain("a\u{1b}[31mb\nc"));
         });

@@ -86,7 +86,7 @@ mod tests {
     use crate::render::style::{Style, width};
 
     #[test]
-    fn columns_line_up_and_the_first_gives_way() {
+    fn columns_align_and_the_first_one_shrinks() {
         let style = Style::plain(60);
         let mut page = Page::new(&style);
         let mut table = Table::of_paths();
