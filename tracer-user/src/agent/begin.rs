@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// The metrics go on where they were; what cannot be read is told and missing.
 pub(super) fn restore(metrics: &Metrics, store: &mut Store, tell: fn(&str)) -> anyhow::Result<()> {
-    let tally = store.tally()?;
+    let tally = store.counters()?;
     let restored = store.read(|it| Ok(metrics.restore(&tally, it, clock::wall_ns())))?;
     if let Err(error) = restored {
         tell(&format!(

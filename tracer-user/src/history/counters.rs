@@ -27,7 +27,7 @@ pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Cause> {
 
 impl Store {
     /// Reads the stored counters.
-    pub fn tally(&mut self) -> Result<StoredCounters, Error> {
+    pub fn counters(&mut self) -> Result<StoredCounters, Error> {
         self.with(|connection| {
             let sql = "SELECT counted FROM tally";
             let counted = connection.query_row(sql, [], |row| row.get(0)).optional()?;
@@ -42,7 +42,7 @@ impl Store {
     }
 
     /// Stores the counters, which contain all stored builds.
-    pub fn set_tally(&mut self, counted: &str) -> Result<(), Error> {
+    pub fn set_counters(&mut self, counted: &str) -> Result<(), Error> {
         self.with(|connection| {
             let transaction = connection.transaction()?;
             transaction.execute(

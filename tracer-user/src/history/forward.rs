@@ -147,7 +147,7 @@ impl Forwarder {
     }
 
     /// The log line about these builds, if there are new ones and a minute has passed.
-    pub(crate) fn line_of_retention(&self) -> Option<String> {
+    pub(crate) fn retention_line(&self) -> Option<String> {
         self.counts.retention.line()
     }
 

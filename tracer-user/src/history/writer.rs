@@ -115,7 +115,7 @@ impl Writer {
     }
 
     /// Stores counters that contain every build handed over before. Returns false if the queue is full; later counters contain these.
-    pub fn tally(&self, counted: String) -> bool {
+    pub fn store_counters(&self, counted: String) -> bool {
         self.offer(Job::StoredCounters(counted)).is_ok()
     }
 
@@ -185,7 +185,7 @@ impl Writer {
     }
 
     /// The log line about these builds, if there are new ones.
-    pub(crate) fn line_of_retention(&self) -> Option<String> {
+    pub(crate) fn retention_line(&self) -> Option<String> {
         self.counts.retention.line()
     }
 
@@ -248,7 +248,7 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &dyn Fn
                 });
             }
             Job::StoredCounters(counted) => {
-                attempt(counts, &mut failing, || store.set_tally(&counted));
+                attempt(counts, &mut failing, || store.set_counters(&counted));
                 continue; // This job, like the two below, is not in `waiting`.
             }
             Job::Mark(number) => {
