@@ -16,7 +16,7 @@ use tracer_core::model::Trace;
 use tracer_core::origin::TraceId;
 use tracer_user::agent::http::{Readiness, Served, Server};
 use tracer_user::agent::metrics::{Format, Metrics};
-use tracer_user::history::{self, ReadPool, Tally};
+use tracer_user::history::{self, ReadPool, StoredCounters};
 
 const DECADES: Duration = Duration::from_hours(24 * 365 * 60);
 const RECORDINGS: [&str; 4] = [
@@ -52,7 +52,7 @@ impl Agent {
         let store = dir.path().join("history.db");
         let metrics = Metrics::new(DECADES).unwrap();
         for trace in traces {
-            history::keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+            history::store_builds(&FinishedTrace::of(trace.clone()), &store).unwrap();
             metrics
                 .observe(&FinishedTrace::of(trace.clone()), &|_| some_trace())
                 .unwrap();
@@ -244,7 +244,7 @@ fn targets_survive_a_restart() {
     let restored = agent
         .served
         .history
-        .read(|reader| Ok(again.restore(&Tally::default(), reader, 0)));
+        .read(|reader| Ok(again.restore(&StoredCounters::default(), reader, 0)));
     restored.unwrap().unwrap();
     let numbers = |metrics: &Metrics| -> Vec<String> {
         let page = metrics.page(Format::Text, 0).unwrap();

@@ -10,7 +10,7 @@ use tests::agent::Agent;
 use tests::run_gotrace;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
-use tracer_user::history::{Filter, keep, read};
+use tracer_user::history::{Filter, read, store_builds};
 
 const HOUR_NS: i64 = 60 * 60 * 1_000_000_000;
 /// Directory of the recorded build.
@@ -31,7 +31,10 @@ fn fill(store: &Path, hours: &[i64]) {
             boot_to_wall_ns: now_ns - ago * HOUR_NS - start,
             ..trace.trace.clone()
         };
-        assert_eq!(keep(&FinishedTrace::of(moved.clone()), store).unwrap(), 1);
+        assert_eq!(
+            store_builds(&FinishedTrace::of(moved.clone()), store).unwrap(),
+            1
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use tests::otlp::{Received, Receiver, Reply, decode, free_address};
 use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
 use tracer_user::agent::export::Counts;
-use tracer_user::agent::export::otlp::{Otlp, Settings};
+use tracer_user::agent::export::otlp::{Otlp, OtlpSettings};
 use tracer_user::agent::metrics::Metrics;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -27,7 +27,7 @@ fn replayed(name: &str) -> Trace {
 }
 
 fn start(text: &str) -> Otlp {
-    let settings: Settings = toml::from_str(text).unwrap();
+    let settings: OtlpSettings = toml::from_str(text).unwrap();
     let metrics = Metrics::new(Duration::from_hours(24 * 365 * 60)).unwrap();
     Otlp::start(&settings, Arc::new(metrics), |_| {}).unwrap()
 }
@@ -201,7 +201,7 @@ fn a_header_file_is_read_for_each_request() {
 #[test]
 fn an_invalid_setting_is_reported_at_startup() {
     let refused = |text: &str| {
-        let settings: Settings = toml::from_str(text).unwrap();
+        let settings: OtlpSettings = toml::from_str(text).unwrap();
         let metrics = Arc::new(Metrics::new(PATIENCE).unwrap());
         let error = Otlp::start(&settings, metrics, |_| {}).unwrap_err();
         format!("{error:#}")

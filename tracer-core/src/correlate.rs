@@ -9,7 +9,6 @@ mod args;
 mod build;
 mod call;
 mod failure;
-mod family;
 mod name;
 mod origin;
 mod output;
@@ -17,6 +16,7 @@ mod process;
 mod purpose;
 mod setting;
 mod standalone_tools;
+mod subtree;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -336,7 +336,7 @@ impl Correlator {
 
     /// The `go run` or `go tool` that a process is under.
     fn runner(&self, process: &Process) -> Option<BuildHead<'_>> {
-        let head = BuildHead::of(self.table.get(family::above(self, process)?)?);
+        let head = BuildHead::of(self.table.get(subtree::above(self, process)?)?);
         head.is_runner().then_some(head)
     }
 

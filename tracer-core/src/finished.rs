@@ -1,7 +1,7 @@
-//! Builds that have ended, with all that follows from them.
+//! Finished builds with everything derived from them.
 //!
-//! A [`FinishedTrace`] is made once: in the agent's storage process, in `run` and in `replay`, and when a stored build is read. Every
-//! sink (text, JSON, metrics, traces, the history) takes it, or a [`FinishedBuild`] of it, and computes nothing. Pure: no clock, no I/O.
+//! A [`FinishedTrace`] is created once: in the agent's storage process, in `run` and `replay`, and when a stored build is read. Every
+//! sink (text, JSON, metrics, traces, the history) takes it, or one [`FinishedBuild`], and computes nothing. Pure: no clock, no I/O.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::{Build, Output, Trace};
 use crate::report::timeline::{Span, timeline};
 use crate::report::{self, BuildReport, Report};
 
-/// A trace that has ended. Its builds, their reports and what is derived of each stand in one order.
+/// A finished trace. Its builds, their reports and the data derived from each have the same order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FinishedTrace {
     trace: Trace,
@@ -19,19 +19,19 @@ pub struct FinishedTrace {
     derived: Vec<Derived>,
 }
 
-/// Of one build.
+/// Data derived from one build.
 #[derive(Clone, Debug, PartialEq)]
 struct Derived {
     entry: Entry,
     timeline: Vec<Span>,
 }
 
-/// One build of a trace that has ended.
+/// One build of a finished trace.
 #[derive(Clone, Copy, Debug)]
 pub struct FinishedBuild<'a> {
-    /// What the build is found and compared by.
+    /// The searchable and comparable part of the build.
     pub entry: &'a Entry,
-    /// The trace that it is part of.
+    /// The trace of the build.
     pub trace: &'a Trace,
     pub build: &'a Build,
     pub report: &'a BuildReport,
@@ -72,7 +72,7 @@ impl FinishedTrace {
         })
     }
 
-    /// Takes builds out. Sums over the trace stay those of all.
+    /// Removes builds. Sums over the trace still include them.
     pub fn retain(&mut self, stays: impl Fn(&Entry) -> bool) {
         let stay: Vec<bool> = self.derived.iter().map(|it| stays(&it.entry)).collect();
         retain(&mut self.trace.builds, &stay);
@@ -82,12 +82,12 @@ impl FinishedTrace {
 }
 
 impl FinishedBuild<'_> {
-    /// When it ended, or the last that was seen of it.
+    /// The end of the build, or the last event if the end was not seen.
     pub fn end(&self) -> Ktime {
         end(self.trace, self.build)
     }
 
-    /// The same in nanoseconds since 1970.
+    /// The end of the build in nanoseconds since 1970.
     pub fn ended_ns(&self) -> u64 {
         let end = self.build.end.unwrap_or(self.trace.end);
         end.0.saturating_add_signed(self.trace.boot_to_wall_ns)
@@ -103,12 +103,12 @@ fn retain<T>(all: &mut Vec<T>, stay: &[bool]) {
     all.retain(|_| stay.next().is_none_or(|it| *it));
 }
 
-/// The main package that an output was made from.
+/// The main package of an output.
 pub fn target(output: &Output) -> Option<&str> {
     std::str::from_utf8(output.package.as_ref()?.as_bytes()).ok()
 }
 
-/// Targets and what was made from them. A target may leave several files (a C library and its header): the largest one is the binary.
+/// Targets and their binaries. A target may have several files (a C library and its header); the largest one is the binary.
 pub fn binaries(build: &Build) -> BTreeMap<&str, &Artifact> {
     let mut binaries: BTreeMap<&str, &Artifact> = BTreeMap::new();
     for output in &build.outputs {

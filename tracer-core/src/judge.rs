@@ -1,7 +1,6 @@
-//! What is new about a build, compared with those before it: why packages were compiled, what of the environment drifts, and how the
-//! sizes of its targets changed.
+//! Compares a build with earlier ones: the reason for its cache misses, the drift of its settings, and the size changes of its targets.
 //!
-//! What is remembered is bounded in projects, targets and builds. No clock: the caller says what is too old.
+//! The stored state has limits for projects, targets and builds. This module reads no clock: the caller passes the limit of age.
 
 mod project;
 mod size;
@@ -12,26 +11,26 @@ use crate::history::{Reason, SettingGroup};
 pub use project::Projects;
 pub use size::{Budget, SizeChange, Sizes};
 
-/// Projects that are remembered.
+/// Largest number of projects in the state.
 pub const PROJECTS: usize = 200;
-/// Targets that are remembered.
+/// Largest number of targets in the state.
 pub const TARGETS: usize = 200;
 
-/// Settings of a kind that are not the same in the last builds of a project, for each kind.
+/// For each kind of settings, the number that differ between the recent builds of a project.
 pub type Drift = [(SettingGroup, u64); SettingGroup::ALL.len()];
 
-/// What was found out about one build.
+/// The result of the comparison of one build.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
-    /// What was new about it. Absent if it compiled no package, or was compared with nothing.
+    /// Reason for the cache misses. `None` if the build compiled no package, or was not compared.
     pub miss: Option<Reason>,
-    /// Of its project, with this build. Absent if nothing is known.
+    /// Drift of the project, including this build. `None` if unknown.
     pub drift: Option<Drift>,
-    /// For each of its outputs; absent where there is none to compare it with.
+    /// The size change of each output; `None` without an earlier output to compare with.
     pub sizes: Vec<Option<SizeChange>>,
 }
 
-/// Compares a build with those before it, and remembers it. A single run has no other builds of its projects to compare with.
+/// Compares a build with earlier ones, and adds it to the state. A single run passes no `projects`, because it has no earlier builds.
 pub fn judge(
     build: FinishedBuild<'_>,
     projects: Option<&mut Projects>,

@@ -1,7 +1,7 @@
-//! Numbers derived from a [`Trace`]: what every sink wants to say and none should compute for itself.
+//! Numbers derived from a [`Trace`], for all sinks.
 //!
-//! Pure arithmetic over the model: nothing here knows about text, units, colour or metrics, and nothing is estimated. A sum never
-//! counts the same nanosecond of CPU twice, and a span that overlaps another is given as the union of both where that is said.
+//! This module is pure arithmetic over the model. It contains no text, units, colour or metrics, and no estimates. A sum never counts
+//! the same nanosecond of CPU twice. Fields with "time in which" are unions of overlapping spans.
 
 mod hint;
 mod interval;
@@ -22,14 +22,14 @@ pub use kind::{KindTime, Queries};
 pub use link::{Gc, LinkTime};
 pub use package::PackageTime;
 
-/// What follows from a trace. [`Report::builds`] stands in the order of [`Trace::builds`].
+/// Numbers derived from a trace. [`Report::builds`] has the order of [`Trace::builds`].
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
-    /// From the first to the last event.
+    /// Time from the first to the last event.
     pub wall_ns: u64,
     /// User and system time of everything under the command.
     pub cpu_ns: u64,
-    /// CPUs busy on average; absent where no time passed.
+    /// Average number of busy CPUs; absent if no time passed.
     pub cores_busy: Option<f64>,
     pub totals: Totals,
     pub builds: Vec<BuildReport>,
@@ -42,47 +42,47 @@ pub struct Totals {
     pub builds_failed: u64,
     pub packages_compiled: u64,
     pub packages_failed: u64,
-    /// Absent if it is not known of every build.
+    /// Absent if unknown for a build.
     pub packages_cached: Option<u64>,
-    /// Runs of tools, nested ones and queries included.
+    /// Tool calls, including nested ones and queries.
     pub calls: u64,
     pub outputs: u64,
-    /// Gaps and contradictions, those of the trace included.
+    /// Gaps and contradictions, including those of the trace.
     pub anomalies: u64,
 }
 
-/// What follows from one build.
+/// Numbers derived from one build.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct BuildReport {
     pub process: ProcKey,
-    /// How it ended. If it failed, the build's `failure` says why.
+    /// State of the build. The `failure` of a failed build contains the reason.
     pub state: State,
-    /// From its start to its end, or to the last event where its end was not seen.
+    /// Time from the start to the end, or to the last event if the end was not seen.
     pub wall_ns: u64,
-    /// As in the build's usage: without the programs that it ran for the user.
+    /// CPU time as in the build's usage, without the programs run for the user.
     pub cpu_ns: u64,
     pub cores_busy: Option<f64>,
-    /// CPU of the `go` process itself: what is left of the build's after its tools.
+    /// CPU time of the `go` process itself: that of the build minus that of its tools.
     pub go_user_ns: u64,
     pub go_system_ns: u64,
     /// Time in which packages were being loaded.
     pub loading_ns: u64,
     /// Time in which at least one tool ran.
     pub tools_running_ns: u64,
-    /// Whether no tool had anything to do.
+    /// True if no tool had work.
     pub is_up_to_date: bool,
-    /// By kind of the outermost tool, most CPU first. With `queries` these are all the runs there were.
+    /// Time by kind of the outermost tool, most CPU time first. Together with `queries`, this covers all tool calls.
     pub kinds: Vec<KindTime>,
     pub queries: Queries,
     /// Packages that a tool worked on, slowest first.
     pub packages: Vec<PackageTime>,
-    /// Phases of all runs of the Go compiler, added up by name, in order.
+    /// Phases of all compiler calls, summed by name, in order.
     pub compiler_phases: Vec<PhaseTime>,
-    /// Longest first.
+    /// The longest first.
     pub links: Vec<LinkTime>,
-    /// Garbage collection in all tools together.
+    /// Garbage collection in all tools.
     pub gc: Gc,
-    /// The run with the largest resident set: an index into the build's calls.
+    /// Index of the call with the largest resident set, in the build's calls.
     pub largest_call: Option<u32>,
     pub hints: Vec<Hint>,
 }
@@ -101,7 +101,7 @@ pub struct PhaseTime {
     pub ns: u64,
 }
 
-/// Derives everything there is to say in numbers.
+/// Derives the report of a trace.
 pub fn analyze(trace: &Trace) -> Report {
     let wall_ns = trace.end.since(trace.start);
     let cpu_ns = cpu_ns(trace.usage);
@@ -172,7 +172,7 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
     report
 }
 
-/// A C compiler that runs for no package was only asked what it is.
+/// True if no tool had work. A C compiler without a package only answered a version query.
 fn is_up_to_date(build: &Build, tree: &tree::Tree<'_>) -> bool {
     let is_success = build.status.is_some_and(Status::is_success);
     let is_dry_run = build.command.flags.iter().any(|it| it.name == "n");
@@ -180,13 +180,13 @@ fn is_up_to_date(build: &Build, tree: &tree::Tree<'_>) -> bool {
     is_success && is_idle && !is_dry_run
 }
 
-/// Stages overlap and one of them is the whole command: only those of this name are loading.
+/// Time in which packages were loaded. Stages overlap, and one of them is the whole command, so only stages named `load` count.
 fn loading_ns(build: &Build, end: Ktime) -> u64 {
     let loads = build.stages.iter().filter(|it| it.name == "load");
     interval::union(loads.map(|it| (it.start, it.end.unwrap_or(end))))
 }
 
-/// Every gap of a trace once. A loss can be of any build that ran meanwhile, and stands with each of them as well as with the trace.
+/// Every anomaly of a trace, once. A loss may concern any running build, so it is stored with each of them and with the trace.
 pub fn anomalies(trace: &Trace) -> impl Iterator<Item = &Anomaly> {
     let is_of_a_build =
         |it: &&Anomaly| !matches!(it, Anomaly::Lost { .. } | Anomaly::Unreadable { .. });
@@ -198,7 +198,7 @@ pub fn anomalies(trace: &Trace) -> impl Iterator<Item = &Anomaly> {
     trace.anomalies.iter().chain(of_builds)
 }
 
-/// Whether the build is known to have failed; one whose exit was not seen is not.
+/// True if the build is known to have failed. An unseen exit is not a failure.
 fn is_failed(build: &Build) -> bool {
     State::of(build) == State::Failed
 }
@@ -208,7 +208,7 @@ pub fn cpu_ns(usage: Usage) -> u64 {
     usage.user_ns.saturating_add(usage.system_ns)
 }
 
-/// `part / whole`; absent where there is no whole.
+/// `part / whole`; `None` if `whole` is zero.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a ratio of times needs no more than 53 bits"
@@ -225,7 +225,7 @@ fn sum(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, u64::saturating_add)
 }
 
-/// Half-open: from the first to, but without, the second.
+/// A half-open interval: includes its start and excludes its end.
 type Interval = (Ktime, Ktime);
 
 #[cfg(test)]

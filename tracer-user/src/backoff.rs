@@ -1,10 +1,10 @@
-//! When to try again: pauses that double and are not the same for everybody. No clock and no waiting here.
+//! Pauses between retries: they double, with jitter. This module reads no clock and does not wait.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-/// A row of pauses. Many agents that lost the same server must not come back at the same moment, so each pause is anything between half
-/// of its length and the whole.
+/// A series of pauses. The length of each pause is random, between half of its nominal length and the whole. So many agents that lost
+/// the same server do not return at the same moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -16,7 +16,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(first: Duration, longest: Duration) -> Self {
-        // What the standard library seeds its tables with is random enough for this.
+        // The seed of the standard library's hash tables is random enough for this.
         let seed = RandomState::new().build_hasher().finish();
         Self::seeded(first, longest, seed)
     }
@@ -30,8 +30,7 @@ impl Backoff {
         }
     }
 
-    /// A try failed: how long to wait before the next. `asked` is what the other side asked for; it is followed, up to the longest
-    /// pause.
+    /// Returns the pause after a failed attempt. `asked` is the pause that the server requested; it counts up to the longest pause.
     pub(crate) fn failed(&mut self, asked: Option<Duration>) -> Duration {
         let doubled = 1_u32.checked_shl(self.n_failed).unwrap_or(u32::MAX);
         self.n_failed = self.n_failed.saturating_add(1);
@@ -41,12 +40,12 @@ impl Backoff {
         asked.map_or(own, |it| it.max(own)).min(self.longest)
     }
 
-    /// A try succeeded: the next row begins with the first pause.
+    /// Resets the series after a successful attempt.
     pub(crate) fn succeeded(&mut self) {
         self.n_failed = 0;
     }
 
-    /// Between 0 and 1, by a xorshift generator.
+    /// A random number between 0 and 1, from a xorshift generator.
     fn part(&mut self) -> f64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_do_not_come_back_together() {
+    fn agents_do_not_return_at_the_same_moment() {
         let pauses: std::collections::BTreeSet<_> = (0..100)
             .map(|seed| Backoff::seeded(SECOND * 60, SECOND * 60, seed * 7919).failed(None))
             .collect();
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_side_may_ask_for_more_patience_within_bounds() {
+    fn a_server_may_request_a_longer_pause_within_bounds() {
         let mut backoff = Backoff::seeded(SECOND, SECOND * 60, 1);
         assert_eq!(backoff.failed(Some(SECOND * 20)), SECOND * 20);
         assert_eq!(backoff.failed(Some(SECOND * 6000)), SECOND * 60);

@@ -28,12 +28,12 @@ pub(crate) fn boot_to_wall_ns() -> i64 {
     shortest.map_or(0, |(_, difference)| difference)
 }
 
-/// Nanoseconds since 1970.
+/// Wall-clock time in nanoseconds since 1970.
 pub(crate) fn wall_ns() -> i64 {
     ns(ClockId::Realtime)
 }
 
-/// CPU time that this process has used.
+/// CPU time of this process, in nanoseconds.
 pub(crate) fn own_cpu_ns() -> u64 {
     u64::try_from(ns(ClockId::ProcessCPUTime)).unwrap_or(0)
 }

@@ -1,11 +1,10 @@
-//! The configuration file, and how its values, the environment's and the flags' become one: the strongest source that has a value wins.
+//! The configuration file, and the merge of its values with the environment and the flags. The strongest source with a value wins.
 //!
-//! A mistake is told with file, line and key, and never with the value: it may be a secret. What is decided from the values is not
-//! done here.
+//! An error names file, line and key, but never the value, which may be a secret. Other modules interpret the values.
 
 pub mod endpoint;
-mod mistake;
 pub mod otlp;
+mod parse_error;
 pub mod pushgateway;
 pub mod textfile;
 
@@ -19,55 +18,55 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tracer_binary::budget::{BudgetError, Limit};
 use tracer_core::recording::Detail;
 
-use crate::history::{Place, central};
+use crate::history::{Location, central};
 
 pub use self::endpoint::Endpoint;
-pub use self::mistake::Mistake;
+pub use self::parse_error::ParseError;
 pub use crate::history::Bound;
 
-/// Read where it is there and no other is named.
+/// The default configuration file. It may be absent.
 pub const DEFAULT_PATH: &str = "/etc/gotrace/gotrace.toml";
 
-/// A file with every key, each with its default or an example, as a comment.
+/// A file with every key as a comment, with its default or an example.
 pub const EXAMPLE: &str = include_str!("config/example.toml");
 
-/// The values of one source. Absent: it has none, a weaker source decides.
+/// The values of one source. For an absent value, a weaker source decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     /// The history: a file, or a central database.
-    pub store: Option<Place>,
+    pub store: Option<Location>,
     /// The history of this machine, if `store` is a central database.
     pub spool: Option<PathBuf>,
-    pub central: Option<central::Settings>,
-    /// How much is seen of a build: `process`, `phase`, `cache-key`.
+    pub central: Option<central::CentralSettings>,
+    /// Level of detail of a build: `process`, `phase`, `cache-key`.
     pub detail: Option<Detail>,
-    /// Where pages are served.
-    pub listen: Option<Listen>,
-    /// Older builds are thrown away.
+    /// Address of the HTTP server.
+    pub listen: Option<ListenAddress>,
+    /// Older builds are deleted.
     pub keep_days: Option<Bound>,
-    /// The oldest builds are thrown away while the history is larger, in units of 10^6 bytes.
+    /// The oldest builds are deleted while the history is larger, in units of 10^6 bytes.
     pub keep_megabytes: Option<Bound>,
-    /// Gauges of a target vanish when it has not been built for so long.
+    /// The gauges of a target are dropped when it has not been built for this time.
     pub forget_targets_hours: Option<Bound>,
-    /// How much larger than before a target may be.
+    /// Allowed growth of a target since its previous build.
     pub size_budget: Option<SizeBudget>,
-    /// Where on bpffs all stays on between two agents.
-    pub pin: Option<Pin>,
-    /// OpenTelemetry; said by a file only.
-    pub otlp: Option<otlp::Settings>,
-    /// Groups are pushed there; said by a file only.
-    pub pushgateway: Option<pushgateway::Settings>,
-    /// The metrics are written there; said by a file only.
-    pub textfile: Option<textfile::Settings>,
+    /// Directory on bpffs in which probes and ring stay attached between two agents.
+    pub pin: Option<PinDirectory>,
+    /// OpenTelemetry; only a file sets it.
+    pub otlp: Option<otlp::OtlpSettings>,
+    /// Pushgateway; only a file sets it.
+    pub pushgateway: Option<pushgateway::PushgatewaySettings>,
+    /// File of metrics; only a file sets it.
+    pub textfile: Option<textfile::TextfileSettings>,
 }
 
-/// Where the agent sends what it knows.
+/// The exporters of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exporters {
-    pub otlp: Option<otlp::Settings>,
-    pub pushgateway: Option<pushgateway::Settings>,
-    pub textfile: Option<textfile::Settings>,
+    pub otlp: Option<otlp::OtlpSettings>,
+    pub pushgateway: Option<pushgateway::PushgatewaySettings>,
+    pub textfile: Option<textfile::TextfileSettings>,
 }
 
 impl Layer {
@@ -80,7 +79,7 @@ impl Layer {
         }
     }
 
-    /// This one's values, and where it has none, those of the weaker one.
+    /// The values of this layer, and of the weaker one where this layer has none.
     #[must_use]
     pub fn over(self, weaker: Self) -> Self {
         Self {
@@ -100,38 +99,38 @@ impl Layer {
         }
     }
 
-    /// What a file says; of [`DEFAULT_PATH`], if none is named, and nothing where that is not there.
+    /// Reads a file, by default [`DEFAULT_PATH`]. A missing default file has no values.
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         Self::of(&File::read(path)?)
     }
 
-    /// What was read in a file.
+    /// Parses the text of a file.
     pub fn of(file: &File) -> Result<Self, Error> {
         let File { path, text } = file;
         let Some(text) = text else {
             return Ok(Self::default());
         };
-        Self::parse(text).map_err(|mistake| Error::Mistake {
+        Self::parse(text).map_err(|parse_error| Error::Parse {
             path: path.clone(),
-            mistake,
+            error: parse_error,
         })
     }
 
-    fn parse(text: &str) -> Result<Self, Mistake> {
-        toml::from_str(text).map_err(|error| Mistake::new(text, &error))
+    fn parse(text: &str) -> Result<Self, ParseError> {
+        toml::from_str(text).map_err(|error| ParseError::new(text, &error))
     }
 }
 
-/// A file as it was read, for whoever may not read it.
+/// The text of a configuration file, for a process that may not read the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     path: PathBuf,
-    /// Absent if nobody named it and it is not there.
+    /// `None` if the default file does not exist.
     text: Option<String>,
 }
 
 impl File {
-    /// That one, or [`DEFAULT_PATH`], if none is named.
+    /// Reads a file, by default [`DEFAULT_PATH`].
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         let place = path.unwrap_or(Path::new(DEFAULT_PATH)).to_owned();
         match fs::read_to_string(&place) {
@@ -153,9 +152,9 @@ impl File {
 
 /// An address, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen(pub Option<SocketAddr>);
+pub struct ListenAddress(pub Option<SocketAddr>);
 
-impl FromStr for Listen {
+impl FromStr for ListenAddress {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -168,7 +167,7 @@ impl FromStr for Listen {
     }
 }
 
-impl<'de> Deserialize<'de> for Listen {
+impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -177,9 +176,9 @@ impl<'de> Deserialize<'de> for Listen {
 
 /// A directory, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pin(pub Option<PathBuf>);
+pub struct PinDirectory(pub Option<PathBuf>);
 
-impl FromStr for Pin {
+impl FromStr for PinDirectory {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -195,18 +194,18 @@ impl FromStr for Pin {
     }
 }
 
-impl<'de> Deserialize<'de> for Pin {
+impl<'de> Deserialize<'de> for PinDirectory {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
 }
 
-/// By how much a file may grow: `+5%`, `+200KB`.
+/// Allowed growth of a file: `+5%`, `+200KB`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SizeBudget(pub Limit);
 
-/// None of its numbers is NaN: they were read as limits.
+/// A parsed limit is never NaN.
 impl Eq for SizeBudget {}
 
 impl FromStr for SizeBudget {
@@ -224,13 +223,13 @@ impl<'de> Deserialize<'de> for SizeBudget {
     }
 }
 
-/// A configuration cannot be used.
+/// An error of the configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read the configuration {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{}:{mistake}; `gotrace config example` prints a file with every key", path.display())]
-    Mistake { path: PathBuf, mistake: Mistake },
+    #[error("{}:{error}; `gotrace config example` prints a file with every key", path.display())]
+    Parse { path: PathBuf, error: ParseError },
 }
 
 #[cfg(test)]
@@ -239,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    fn mistake(text: &str) -> String {
+    fn parse_error(text: &str) -> String {
         Layer::parse(text).unwrap_err().to_string()
     }
 
@@ -254,12 +253,12 @@ mod tests {
         let seven = Bound(NonZeroU32::new(7));
         assert_eq!(
             (both.keep_days, both.listen),
-            (Some(seven), Some(Listen(None)))
+            (Some(seven), Some(ListenAddress(None)))
         );
     }
 
     #[test]
-    fn zero_is_refused_wherever_it_would_delete_everything() {
+    fn zero_is_an_error_where_it_would_delete_everything() {
         let gateway = "[pushgateway]\nurl = \"http://gateway.example:9091\"\n";
         for (before, key) in [
             ("", "keep_days"),
@@ -269,9 +268,9 @@ mod tests {
             (gateway, "forget_groups_hours"),
         ] {
             let line = before.lines().count() + 1;
-            let told = mistake(&format!("{before}{key} = 0"));
+            let error = parse_error(&format!("{before}{key} = 0"));
             assert_eq!(
-                told,
+                error,
                 format!(
                     "{line}: {key}: 0 would delete everything: give a number from 1, or 'unlimited' for no limit"
                 )
@@ -284,33 +283,33 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_line_and_key() {
-        let unknown = mistake("keep_days = 30\n\nkeep_dayz = 31\n");
+    fn an_error_names_line_and_key() {
+        let unknown = parse_error("keep_days = 30\n\nkeep_dayz = 31\n");
         assert!(unknown.starts_with("3: keep_dayz: unknown field `keep_dayz`, expected one of"));
-        let wrong = mistake("keep_days = 30\ndetail = 3");
+        let wrong = parse_error("keep_days = 30\ndetail = 3");
         assert!(wrong.starts_with("2: detail: "), "{wrong}");
-        let nowhere = mistake("listen = \"localhost\"");
+        let nowhere = parse_error("listen = \"localhost\"");
         assert!(
             nowhere.starts_with("1: listen: give an address"),
             "{nowhere}"
         );
-        let broken = mistake("keep_days = 30\n[broken");
+        let broken = parse_error("keep_days = 30\n[broken");
         assert!(broken.starts_with("2: "), "{broken}");
     }
 
     #[test]
-    fn a_mistake_does_not_tell_a_value() {
-        let told = mistake("keep_days = \"hun\\\"ter2\"");
-        assert!(!told.contains("hun") && !told.contains("ter2"), "{told}");
+    fn an_error_quotes_no_value() {
+        let error = parse_error("keep_days = \"hun\\\"ter2\"");
+        assert!(!error.contains("hun") && !error.contains("ter2"), "{error}");
         assert_eq!(
-            told,
+            error,
             "1: keep_days: invalid type: string, expected a number from 1, or 'unlimited'"
         );
-        let told = mistake("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
-        assert!(told.starts_with("1: store: "), "{told}");
+        let error = parse_error("store = \"postgres://u:hunter2@db.example/history?sslmode=on\"");
+        assert!(error.starts_with("1: store: "), "{error}");
         assert!(
-            told.contains("sslmode is") && !told.contains("ter2"),
-            "{told}"
+            error.contains("sslmode must be") && !error.contains("ter2"),
+            "{error}"
         );
     }
 
@@ -326,9 +325,9 @@ mod tests {
         }
     }
 
-    /// What is a comment only because it is an example; with the sign taken off it must be read.
+    /// Each commented setting must parse without its comment sign.
     #[test]
-    fn the_example_says_nothing_and_all_of_it_can_be_said() {
+    fn the_example_sets_nothing_and_all_its_settings_parse() {
         assert_eq!(Layer::parse(EXAMPLE).unwrap(), Layer::default());
         let said: Vec<&str> = EXAMPLE
             .lines()
@@ -354,7 +353,7 @@ mod tests {
         let central = central.as_ref().unwrap();
         assert!(central.tenant.is_some() && central.keep_days.is_some());
         assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
-        assert_eq!(*pin, Some(Pin(None)));
+        assert_eq!(*pin, Some(PinDirectory(None)));
         assert!(otlp.is_some() && pushgateway.is_some() && textfile.is_some());
         assert_eq!(*size_budget, Some(SizeBudget(Limit::Percent(5.0))));
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use tracer_core::decode::DigestKey;
 use tracer_core::hex;
 
-use crate::history::{DEFAULT_STORE, Place};
+use crate::history::{DEFAULT_STORE, Location};
 use crate::launch::caller::Caller;
 
 /// Name of the file.
@@ -25,7 +25,7 @@ const OTHERS_MAY_WRITE: u32 = 0o022;
 /// for the builds; without a history, or with a central one, it is beside the history of the machine.
 pub fn of_run(store: Option<&Place>, caller: Option<&Caller>) -> (DigestKey, Option<String>) {
     match store {
-        Some(Place::File(path)) => {
+        Some(Location::File(path)) => {
             let dir = directory(path);
             match caller {
                 Some(caller) if !is_roots_alone(dir) => {
@@ -34,7 +34,7 @@ pub fn of_run(store: Option<&Place>, caller: Option<&Caller>) -> (DigestKey, Opt
                 Some(_) | None => of_directory(dir, geteuid().as_raw()),
             }
         }
-        Some(Place::Central(_)) | None => {
+        Some(Location::Central(_)) | None => {
             let dir = directory(Path::new(DEFAULT_STORE));
             if is_roots_or_own(dir) {
                 of_directory(dir, geteuid().as_raw())
@@ -45,7 +45,7 @@ pub fn of_run(store: Option<&Place>, caller: Option<&Caller>) -> (DigestKey, Opt
     }
 }
 
-/// The key of an agent with this history.
+/// The key of an agent with this history, and a warning if its file could not be used.
 pub fn of_agent(store: &Path) -> (DigestKey, Option<String>) {
     of_directory(directory(store), geteuid().as_raw())
 }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_made_once_and_only_its_owner_reads_it() {
+    fn the_key_is_created_once_and_only_its_owner_can_read_it() {
         let dir = tempdir().unwrap();
         let path = dir.path().join(NAME);
         assert_eq!(own(dir.path()).1, None);

@@ -1,20 +1,21 @@
-//! The history: every build that was seen, in an `SQLite` database.
+//! The history: every traced build, in an `SQLite` database.
 //!
-//! What is kept of a build is the core's to say (`tracer_core::history`); here it is written, read, thrown away in time, and shown.
-//! One process writes at a time, in one transaction a build, so that being killed loses no build that was stored. Readers need no
-//! more than the right to read the file. Nothing here traces, and nothing leaves the machine.
+//! The core decides which parts of a build are stored (`tracer_core::history`). This module writes, reads, deletes and shows them.
+//! One process writes at a time, in one transaction for each build, so a crash loses no stored build. Readers only need the right
+//! to read the file. This module traces nothing. Only `central` and `forward` use a network.
 
-pub(crate) mod bound;
-mod cell;
+mod build_row;
 pub mod central;
+mod central_error;
 mod connect;
+mod counters;
 mod damage;
 mod error;
 mod forward;
 mod json;
+pub(crate) mod limit;
 mod list;
-mod parcel;
-mod place;
+mod location;
 mod pool;
 mod read;
 mod row;
@@ -23,9 +24,8 @@ mod spool;
 mod sqlite;
 mod statement;
 mod store;
-mod tally;
 mod time;
-mod trouble;
+mod value;
 mod writer;
 
 use std::path::Path;
@@ -33,28 +33,28 @@ use std::path::Path;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
 
-pub use bound::Bound;
+pub use central_error::CentralError;
+pub use counters::StoredCounters;
 pub use damage::set_aside;
-pub use error::{Error, Why};
-pub use forward::{Delivered, Forwarder, Order};
+pub use error::{Cause, Error};
+pub use forward::{DeliveryCounts, ForwardConfig, Forwarder};
 pub use json::{builds_json, builds_schema, show_json, show_schema};
+pub use limit::Bound;
 pub use list::list;
-pub use place::Place;
+pub use location::Location;
 pub use pool::ReadPool;
-pub use read::{Filter, Reader, Shown, back_up, read};
+pub use read::{BuildView, Filter, Reader, back_up, read};
 pub use show::show;
-pub use spool::Forgone;
+pub use spool::Discarded;
 pub use store::{Retained, Store};
-pub use tally::Tally;
-pub use time::{BadTime, Moment, ago, date};
-pub use trouble::Trouble;
-pub use writer::{Counts, Writer};
+pub use time::{BadTime, TimeArg, ago, date};
+pub use writer::{WriteCounts, Writer};
 
-/// Where the history is if nobody says otherwise.
+/// Default path of the history.
 pub const DEFAULT_STORE: &str = "/var/lib/gotrace/history.db";
 
-/// Stores every build of a trace that is over; returns how many. Storing a trace again changes nothing.
-pub fn keep(finished: &FinishedTrace, path: &Path) -> Result<usize, Error> {
+/// Stores every build of a finished trace and returns their number. Storing a trace again changes nothing.
+pub fn store_builds(finished: &FinishedTrace, path: &Path) -> Result<usize, Error> {
     let mut store = Store::open(path)?;
     let mut n = 0;
     for kept in history::builds(finished) {

@@ -1,4 +1,4 @@
-//! The few facts that gotrace takes from `/proc`: who is whose parent, and since when. Never what happened; the kernel tells that.
+//! The few facts that gotrace reads from `/proc`: parents, start times, and settings of a process. Events come from the kernel only.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use tracer_core::event::{ProcKey, Tgid};
 
-/// Variables in their order, as a process was started with.
+/// The environment variables of a process at its start, in order.
 pub(crate) type Env = Vec<(OsString, OsString)>;
 
 /// Part of `/proc/PID/stat`.
@@ -18,45 +18,44 @@ pub(crate) struct Stat {
     /// `T`: stopped by a signal.
     pub state: u8,
     pub parent: Tgid,
-    /// In clock ticks since boot.
+    /// Start time in clock ticks since boot.
     pub started: u64,
 }
 
-/// What there is of a process now.
+/// Reads the status of a process, if it exists.
 pub(crate) fn stat(tgid: Tgid) -> Option<Stat> {
     parse_stat(&fs::read(format!("/proc/{}/stat", tgid.0)).ok()?)
 }
 
-/// Whether that very process, and no later one with its id, is still there.
+/// True if this process still exists. A later process with its ID does not count.
 pub(crate) fn is_there(process: ProcKey) -> bool {
-    // proc(5) shows the same instant in ticks, rounded down.
+    // proc(5) shows the start time in ticks, rounded down.
     let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
     stat(process.tgid).is_some_and(|stat| stat.started == process.born.0 / tick_ns)
 }
 
-/// Memory of this process that is in RAM, in bytes; zero if that is not shown.
+/// Resident memory of this process in bytes; zero if unknown.
 pub(crate) fn own_resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|it| it.parse().ok());
     pages.unwrap_or(0_u64).saturating_mul(page_size())
 }
 
-/// Of this machine, in bytes.
+/// Page size of this machine, in bytes.
 pub fn page_size() -> u64 {
     u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
-/// Memory that is free but kept by the allocator goes back to the system. Worth it after much was done at once: what was parsed at the
-/// start, or many builds that ran at the same time.
+/// Returns free memory of the allocator to the system. Useful after a peak: the parsing at the start, or many builds at the same time.
 pub(crate) fn give_back_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer; the allocator locks what it looks at.
+    // SAFETY: malloc_trim takes no pointer, and the allocator locks its own state.
     unsafe {
         libc::malloc_trim(0)
     };
 }
 
-/// `tgid` and the processes above it, at most 64.
+/// `tgid` and its ancestors, at most 64 processes.
 pub(crate) fn ancestors(tgid: Tgid) -> impl Iterator<Item = Tgid> {
     iter::successors(Some(tgid), |&tgid| {
         stat(tgid)
@@ -66,7 +65,7 @@ pub(crate) fn ancestors(tgid: Tgid) -> impl Iterator<Item = Tgid> {
     .take(64)
 }
 
-/// The environment a process was started with.
+/// Reads the environment of a process at its start.
 pub(crate) fn environ(tgid: Tgid) -> io::Result<Env> {
     Ok(parse_environ(&fs::read(format!(
         "/proc/{}/environ",
@@ -74,23 +73,23 @@ pub(crate) fn environ(tgid: Tgid) -> io::Result<Env> {
     ))?))
 }
 
-/// The user with whose rights that very process opens files. Not the owner of `/proc/PID`: that is root for a program that its
-/// user may not read, and a builder can make one.
+/// The user ID with which this process opens files. This is not the owner of `/proc/PID`: root owns that of a program which its
+/// user may not read, and a builder can create such a program.
 pub(crate) fn fs_uid(process: ProcKey) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.tgid.0)).ok()?;
     let uid = parse_fs_uid(&status)?;
-    // Asked after reading: then it was that process, and no later one with the same id.
+    // This check after the read excludes a later process with the same ID.
     is_there(process).then_some(uid)
 }
 
-/// `Uid:` real, effective, saved, file system.
+/// The last of the four IDs of `Uid:` real, effective, saved, file system.
 fn parse_fs_uid(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
 fn parse_stat(bytes: &[u8]) -> Option<Stat> {
-    // The name stands in parentheses and may hold any byte, parentheses included.
+    // The name is in parentheses and may contain any byte, including parentheses.
     let open = bytes.iter().position(|&byte| byte == b'(')?;
     let close = bytes.iter().rposition(|&byte| byte == b')')?;
     let comm = bytes.get(open + 1..close)?.to_vec();
@@ -128,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_parentheses_and_spaces_hides_nothing() {
+    fn a_name_may_contain_parentheses_and_spaces() {
         let stat =
             parse_stat(b"17 (a) S (b) T 4 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 9")
                 .unwrap();
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_stat_is_none() {
+    fn an_incomplete_stat_is_none() {
         for text in [
             "",
             "17",
@@ -158,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn we_are_our_own_first_ancestor() {
+    fn the_first_ancestor_is_the_process_itself() {
         let all: Vec<Tgid> = ancestors(Tgid(std::process::id())).collect();
         assert_eq!(all.first(), Some(&Tgid(std::process::id())));
         assert!(all.len() > 1);
     }
 
     #[test]
-    fn a_process_of_another_birth_is_not_there() {
+    fn a_process_with_another_start_time_does_not_exist() {
         let tgid = Tgid(std::process::id());
         assert!(stat(tgid).is_some());
         assert!(!is_there(ProcKey {
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fourth_uid_is_the_one_for_files() {
+    fn the_fourth_uid_is_the_file_system_uid() {
         let status = "Name:\tUid:\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n";
         assert_eq!(parse_fs_uid(status), Some(4));
         assert_eq!(parse_fs_uid("Uid:\t1\n"), None);

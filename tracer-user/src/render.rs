@@ -1,8 +1,8 @@
-//! What people and machines get to see of a trace: text for a terminal, JSON, Prometheus metrics.
+//! Output of a trace: text for a terminal, JSON, Prometheus metrics.
 //!
-//! Each takes a [`Trace`](tracer_core::model::Trace) and writes; none of them reads a clock, a file or the environment, so the same
-//! trace always looks the same. Numbers come from [`tracer_core::report`]; nothing is computed here but layout.
-//! All text that came from a build is escaped before it reaches a terminal.
+//! Each format takes a [`FinishedTrace`](tracer_core::finished::FinishedTrace) and writes it. No format reads a clock, a file or the
+//! environment, so the same trace always gives the same output. Numbers come from [`tracer_core::report`]; this module computes only
+//! the layout. It escapes all text of a build before a terminal gets it.
 
 mod analysis;
 mod analysis_diff;

@@ -1,4 +1,4 @@
-//! How a thread wakes a loop that polls: a descriptor that is readable until it is cleared.
+//! Wakes a polling loop from another thread, by a descriptor that is readable until it is cleared.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Readable from when somebody wakes it until it is cleared.
+/// A descriptor that is readable from a call of `wake` until a call of `clear`.
 #[derive(Clone, Debug)]
 pub(crate) struct Wakeup(Arc<OwnedFd>);
 
@@ -17,14 +17,14 @@ impl Wakeup {
         Ok(Self(Arc::new(eventfd(0, flags)?)))
     }
 
-    /// Before what was sent is taken: whoever sends after this wakes again.
+    /// Clears the descriptor. The loop calls this before it receives: a later sender wakes it again.
     pub(crate) fn clear(&self) {
-        // Nobody woke it: then there is nothing to read.
+        // The read fails if no thread called `wake`.
         let _none = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
     pub(crate) fn wake(&self) {
-        // It can only be full of earlier calls.
+        // The write fails only if the counter is full of earlier calls.
         let _awake = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
@@ -49,7 +49,7 @@ impl<T> Notifier<T> {
     }
 
     pub(crate) fn notify(&self, it: T) {
-        // Nobody receives any more when the loop has ended.
+        // The send fails if the loop has ended.
         let _gone = self.sender.send(it);
         self.wakeup.wake();
     }

@@ -1,8 +1,8 @@
-//! A thread with a bounded queue before it: the frame of every output and of the history.
+//! A thread with a bounded queue, for each exporter and for the history.
 //!
-//! Whoever hands over never waits: what finds the queue full is counted and dropped. The thread asks for jobs at its own pace, waits
-//! between tries where the end can wake it, and learns at the end how long it still has. It is not killed: what it does when asked to
-//! end is bounded by the timeouts of what it does. Nothing here knows what a job is.
+//! A caller never waits: a job that finds the queue full is counted and dropped. The thread takes jobs at its own pace. Its pauses
+//! between retries end early when it must end, and it then gets a deadline. The thread is never killed: the timeouts of its jobs bound
+//! its end. This module does not interpret jobs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,20 +10,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What became of what was handed to an output, since its start.
+/// Counts of the jobs of a worker since its start, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Delivered.
+    /// Delivered jobs.
     pub sent: u64,
-    /// Refused for good, or not delivered after all tries. What is kept for later counts again each time.
+    /// Jobs rejected permanently, or not delivered after all attempts. A job that is kept for later counts again each time.
     pub failed: u64,
-    /// Had no room in the queue, or in what is kept for later.
+    /// Jobs without space in the queue, or in the store for later.
     pub dropped: u64,
-    /// Not delivered yet: in the queue, at work, or kept for later.
+    /// Jobs that are not delivered yet: in the queue, in progress, or kept for later.
     pub waiting: u64,
 }
 
-/// The side that hands over. Dropping it asks the thread to end at once and does not wait.
+/// The caller's side. Dropping it asks the thread to end at once, without waiting.
 #[derive(Debug)]
 pub(crate) struct Worker<J> {
     shared: Arc<Shared<J>>,
@@ -31,17 +31,17 @@ pub(crate) struct Worker<J> {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The side of the thread.
+/// The thread's side.
 #[derive(Debug)]
 pub(crate) struct Jobs<J>(Arc<Shared<J>>);
 
-/// What there is for the thread.
+/// The next step of the thread.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next<J> {
     Job(J),
-    /// The patience is over, and there was nothing.
+    /// No job arrived within the time limit.
     Idle,
-    /// The queue is empty and nothing more will come: end, by then.
+    /// The queue is empty and closed: the thread must end by this time.
     End(Instant),
 }
 
@@ -54,9 +54,9 @@ struct Shared<J> {
 #[derive(Debug)]
 struct State<J> {
     jobs: VecDeque<J>,
-    /// Of these `waiting` is what the thread keeps for later.
+    /// Here `waiting` is the number of jobs that the thread keeps for later.
     counts: Counts,
-    /// Taken from the queue by the thread, which has not come back for the next one yet.
+    /// Number of jobs in progress: taken from the queue, before the request for the next one.
     n_at_work: u64,
     /// Set when the thread is asked to end.
     deadline: Option<Instant>,
@@ -64,12 +64,12 @@ struct State<J> {
 }
 
 impl<J> Shared<J> {
-    /// A panic elsewhere while it was held leaves numbers that are whole, each for itself.
+    /// After a panic of another holder, each number is still valid by itself.
     fn lock(&self) -> MutexGuard<'_, State<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change until then; whether there is time left.
+    /// Waits for a change. Returns false if the time is up.
     fn wait<'a>(
         &self,
         state: MutexGuard<'a, State<J>>,
@@ -88,7 +88,7 @@ impl<J> Shared<J> {
 }
 
 impl<J: Send + 'static> Worker<J> {
-    /// Starts the thread, which does `work` until that returns. `bound`: how many jobs wait at most.
+    /// Starts the thread, which runs `work`. `bound` is the length of the queue.
     pub(crate) fn start(
         name: &str,
         bound: usize,
@@ -115,14 +115,14 @@ impl<J: Send + 'static> Worker<J> {
         })
     }
 
-    /// Never waits: a job that has no room is counted and dropped.
+    /// Adds a job without waiting. A job that finds the queue full is counted and dropped.
     pub(crate) fn hand_over(&self, job: J) {
         if self.offer(job).is_err() {
             self.shared.lock().counts.dropped += 1;
         }
     }
 
-    /// The same, but a job that has no room is given back.
+    /// Adds a job without waiting. Returns the job if the queue is full.
     pub(crate) fn offer(&self, job: J) -> Result<(), J> {
         let mut state = self.shared.lock();
         if state.jobs.len() >= self.bound || state.deadline.is_some() || state.is_over {
@@ -143,12 +143,12 @@ impl<J: Send + 'static> Worker<J> {
         }
     }
 
-    /// Asks the thread to do what is in the queue and to end by then; does not wait.
+    /// Asks the thread to finish the queue and to end by the deadline, without waiting.
     pub(crate) fn ask_to_end(&self, deadline: Instant) {
         self.shared.end(deadline);
     }
 
-    /// Lets the thread do what is in the queue, and waits for its end until then. If it takes longer it is left behind.
+    /// Asks the thread to finish the queue, and waits for its end until the deadline. A slower thread is abandoned.
     pub(crate) fn finish(mut self, deadline: Instant) -> Counts {
         self.shared.end(deadline);
         let mut state = self.shared.lock();
@@ -159,7 +159,7 @@ impl<J: Send + 'static> Worker<J> {
         let is_over = state.is_over;
         drop(state);
         if let Some(thread) = self.thread.take().filter(|_| is_over) {
-            // A panic there was told by the panic itself.
+            // The panic hook has reported a panic of the thread.
             let _panicked = thread.join();
         }
         self.counts()
@@ -173,7 +173,7 @@ impl<J> Drop for Worker<J> {
 }
 
 impl<J> Jobs<J> {
-    /// The next job; asking for it says that the one before is done.
+    /// Takes the next job. The call marks the previous job as done.
     pub(crate) fn next(&self, patience: Duration) -> Next<J> {
         let until = Instant::now() + patience;
         let mut state = self.0.lock();
@@ -194,7 +194,7 @@ impl<J> Jobs<J> {
         }
     }
 
-    /// Waits between two tries. Returns early, and false, when the thread is asked to end.
+    /// Waits between two attempts. Returns false, early, if the thread must end.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
         let until = Instant::now() + duration;
         let mut state = self.0.lock();
@@ -205,7 +205,7 @@ impl<J> Jobs<J> {
         state.deadline.is_none()
     }
 
-    /// By when to be done, once the thread is asked to end.
+    /// The deadline, if the thread must end.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.0.lock().deadline
     }
@@ -222,14 +222,14 @@ impl<J> Jobs<J> {
         self.0.lock().counts.dropped += n;
     }
 
-    /// How much is kept for later, outside of the queue.
+    /// Sets the number of jobs that are kept for later, outside the queue.
     pub(crate) fn keeps(&self, n: u64) {
         self.0.lock().counts.waiting = n;
     }
 }
 
 impl<J> Drop for Jobs<J> {
-    /// The thread is over, by itself or by a panic.
+    /// The thread has ended, by a return or a panic.
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.is_over = true;
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_queued_is_done_before_the_end() {
+    fn queued_jobs_are_done_before_the_end() {
         let worker = Worker::start("test", 10, |jobs: &Jobs<u32>| {
             while let Next::Job(_) = jobs.next(LONG) {
                 jobs.sent(1);
@@ -273,13 +273,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_thread_that_hangs() {
+    fn no_caller_waits_for_a_hanging_thread() {
         let (release, hold) = mpsc::channel::<()>();
         let (begun, has_begun) = mpsc::channel();
         let worker = Worker::start("test", 2, move |jobs: &Jobs<u32>| {
             let _job = jobs.next(LONG);
             begun.send(()).unwrap();
-            // Ends when the test lets go.
+            // Ends when the test drops `release`.
             let _released = hold.recv();
         });
         let worker = worker.unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_ends_when_the_thread_is_to_end() {
+    fn a_pause_ends_when_the_thread_must_end() {
         let (told, tells) = mpsc::channel();
         let worker = Worker::start("test", 2, move |jobs: &Jobs<u32>| {
             jobs.keeps(7);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_for_a_thread_that_is_gone_are_dropped() {
+    fn jobs_for_an_ended_thread_are_dropped() {
         let worker = Worker::start("test", 2, |_: &Jobs<u32>| {}).unwrap();
         let deadline = soon();
         while !worker.shared.lock().is_over {

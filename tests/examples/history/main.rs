@@ -19,8 +19,8 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept, Limits};
 use tracer_core::model::Trace;
 use tracer_user::driver;
-use tracer_user::history::central::{Address, Settings};
-use tracer_user::history::{Forwarder, Order, Store, Writer};
+use tracer_user::history::central::{Address, CentralSettings};
+use tracer_user::history::{ForwardConfig, Forwarder, Store, Writer};
 
 const USAGE: &str = "usage: history write STORE RECORDING... | history fill STORE N RECORDING... | history forward STORE ADDRESS";
 const MINUTE: i64 = 60_000_000_000;
@@ -77,11 +77,11 @@ fn write(store: &Path, recordings: &[&str]) -> Result<(), AnyError> {
 }
 
 fn forward(store: &Path, address: &str) -> Result<(), AnyError> {
-    let order = Order {
+    let order = ForwardConfig {
         spool: store.to_owned(),
         limits: Limits::default(),
         address: Address::of(address).ok_or(USAGE)?,
-        settings: Settings::default(),
+        settings: CentralSettings::default(),
     };
     let _forwarder = Forwarder::start(order, |sentence| eprintln!("{sentence}"))?;
     loop {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tracer_core::model::Trace;
 use tracer_user::agent::export::Counts;
-use tracer_user::agent::export::pushgateway::{Pushgateway, Settings};
+use tracer_user::agent::export::pushgateway::{Pushgateway, PushgatewaySettings};
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -59,7 +59,7 @@ impl Push {
 
     /// Starts on the files of an earlier agent.
     pub(crate) fn restart(dir: TempDir, url: &str, ttl: Duration, tell: fn(&str)) -> Self {
-        let settings = Settings::of(url.parse().unwrap());
+        let settings = PushgatewaySettings::of(url.parse().unwrap());
         let spool = dir.path().join("spool");
         let output = Pushgateway::start(&settings, &spool, ttl, tell).unwrap();
         Self { dir, output }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 use tracer_core::finished::FinishedTrace;
 
-use tracer_user::agent::export::pushgateway::{Pushgateway, Settings};
+use tracer_user::agent::export::pushgateway::{Pushgateway, PushgatewaySettings};
 
 use crate::gateway::Gateway;
 use crate::harness::{DAY, Push, built, free_address, target};
@@ -152,13 +152,13 @@ fn no_secret_is_shown_or_stored() {
          Authorization: Basic Y2k6aHVudGVyMg== password=hunter2",
     );
     let away = free_address();
-    let with_file = |address: &str| Settings {
+    let with_file = |address: &str| PushgatewaySettings {
         username: Some("ci".to_owned()),
         password_file: Some(password.clone()),
-        ..Settings::of(format!("http://{address}/p").parse().unwrap())
+        ..PushgatewaySettings::of(format!("http://{address}/p").parse().unwrap())
     };
     let in_url = |address: &str| {
-        Settings::of(
+        PushgatewaySettings::of(
             format!("http://ci:hunter2@{address}/p?k=hunter2")
                 .parse()
                 .unwrap(),

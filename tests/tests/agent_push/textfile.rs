@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracer_core::finished::FinishedTrace;
 
-use tracer_user::agent::export::textfile::{Settings, Textfile};
+use tracer_user::agent::export::textfile::{Textfile, TextfileSettings};
 use tracer_user::agent::metrics::Metrics;
 
 use crate::harness::{DAY, Server, built, free_address, promtool, wait_for};
@@ -20,7 +20,7 @@ fn node_exporter_shows_the_written_file() {
     let file = dir.path().join("gotrace.prom");
     symlink(&precious, &file).unwrap();
     let metrics = Arc::new(Metrics::new(DAY).unwrap());
-    let settings = Settings {
+    let settings = TextfileSettings {
         directory: dir.path().to_owned(),
         every_seconds: 1,
     };
@@ -81,7 +81,7 @@ fn node_exporter_shows_the_written_file() {
 #[test]
 fn a_missing_directory_is_counted_and_used_again_when_it_returns() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Settings {
+    let settings = TextfileSettings {
         directory: dir.path().join("textfile"),
         every_seconds: 1,
     };

@@ -178,7 +178,7 @@ fn a_backup_made_during_writes_can_replace_the_history() {
     assert_intact(&copy);
     let again = back_up();
     assert_eq!(again.status.code(), Some(2), "{again:?}");
-    assert!(String::from_utf8_lossy(&again.stderr).contains("is there already: name a new file"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("already exists: name a new file"));
     drop(store);
     // Follows the documentation of `store backup`.
     fs::rename(&copy, &path).unwrap();

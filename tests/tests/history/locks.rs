@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use tests::agent::Agent;
 use tests::{Module, toolchain};
 use tracer_core::history::Limits;
-use tracer_user::history::central::{Address, Settings};
+use tracer_user::history::central::{Address, CentralSettings};
 use tracer_user::history::{
-    Filter, Forwarder, Order, Place, ReadPool, Store, Writer, back_up, read,
+    Filter, ForwardConfig, Forwarder, Location, ReadPool, Store, Writer, back_up, read,
 };
 
 use crate::harness::{listed, small_builds};
@@ -54,11 +54,11 @@ fn a_process_keeps_its_locks_through_all_operations_on_its_history() {
         max_age_ns: None,
         max_bytes: Some(1 << 30),
     };
-    let order = Order {
+    let order = ForwardConfig {
         spool: path.clone(),
         limits,
         address: Address::of("postgres://nobody@127.0.0.1:1/nothing").unwrap(),
-        settings: Settings::default(),
+        settings: CentralSettings::default(),
     };
     let list = |path: &Path| {
         read(path, |it| it.list(&Filter::default()))
@@ -90,7 +90,7 @@ fn a_process_keeps_its_locks_through_all_operations_on_its_history() {
             assert_eq!(list(&copy), n);
         }),
         ("a refused path", &|_| {
-            assert!(Place::File(dir.path().to_owned()).prepare(None).is_err());
+            assert!(Location::File(dir.path().to_owned()).prepare(None).is_err());
         }),
     ];
     for (n, ((what, act), kept)) in acts.iter().cycle().zip(&all).enumerate() {

@@ -51,7 +51,7 @@ fn a_user_with_read_rights_can_read_the_file_during_writes() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(
-        printed.contains("may not be read by you: use sudo"),
+        printed.contains("cannot be read by this user: use sudo"),
         "{printed}"
     );
 
@@ -142,18 +142,18 @@ fn errors_of_the_history_contain_a_remedy() {
     };
     fails(
         gotrace_builds(&path, &[]),
-        "is not there yet: `gotrace run --store",
+        "does not exist yet: `gotrace run --store",
     );
     for kept in small_builds(3) {
         Store::open(&path).unwrap().finish(&kept).unwrap();
     }
     fails(
         gotrace_show(&path, &["0"]),
-        "has 3 builds that begin with 0, which one: 0000",
+        "has 3 builds whose ID begins with 0: give more of the ID (0000",
     );
     fails(
         gotrace_show(&path, &["f"]),
-        "has no build f: `gotrace builds` shows what there is",
+        "has no build f: `gotrace builds` lists the builds",
     );
     fails(
         gotrace_show(&path, &["latest"]),
@@ -168,7 +168,7 @@ fn errors_of_the_history_contain_a_remedy() {
     change("PRAGMA user_version = 99");
     fails(
         gotrace_builds(&path, &[]),
-        "was written by a newer gotrace (form 99, this one knows 3)",
+        "was written by a newer gotrace (schema 99, this gotrace supports up to 3)",
     );
     assert!(
         Store::open(&path).is_err(),
@@ -220,7 +220,7 @@ fn a_history_is_private_to_owner_and_group_and_never_opened_through_a_link() {
     let link = dir.path().join("link.db");
     std::os::unix::fs::symlink(&victim, &link).unwrap();
     let error = with_causes(&Store::open(&link).unwrap_err());
-    assert!(error.contains("is a link"), "{error}");
+    assert!(error.contains("is a symbolic link"), "{error}");
     assert_eq!(fs::metadata(&victim).unwrap().len(), 0);
 }
 

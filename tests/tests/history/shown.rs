@@ -8,7 +8,7 @@ use expect_test::{expect, expect_file};
 use serde_json::Value;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
-use tracer_user::history::{Filter, Store, keep, read};
+use tracer_user::history::{Filter, Store, read, store_builds};
 use tracer_user::render::Style;
 
 use crate::harness::{
@@ -24,7 +24,7 @@ fn every_recorded_build_is_listed_and_shown_unchanged() {
     for name in recordings() {
         let trace = replayed(&name);
         assert_eq!(
-            keep(&FinishedTrace::of(trace.clone()), &store).unwrap(),
+            store_builds(&FinishedTrace::of(trace.clone()), &store).unwrap(),
             trace.builds.len(),
             "{name}"
         );
@@ -57,7 +57,7 @@ fn filters_exclude_other_builds_and_the_newest_comes_first() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     for name in recordings() {
-        keep(&FinishedTrace::of(replayed(&name)), &store).unwrap();
+        store_builds(&FinishedTrace::of(replayed(&name)), &store).unwrap();
     }
     let all = listed(&store, &[]);
     let starts: Vec<i64> = all
@@ -130,7 +130,7 @@ fn a_list_has_aligned_columns() {
         "up-to-date-go1.27",
     ];
     for (hours, name) in (1..).zip(names) {
-        keep(
+        store_builds(
             &FinishedTrace::of(moved(&replayed(name), now - hours * 3600 * SECOND)),
             &store,
         )
@@ -165,7 +165,7 @@ fn an_output_is_compared_with_the_previous_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let mut trace = moved(&replayed("build-go1.27"), 1000 * SECOND);
-    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    store_builds(&FinishedTrace::of(trace.clone()), &store).unwrap();
     let first = history::builds(&FinishedTrace::of(trace.clone()))
         .next()
         .unwrap()
@@ -175,7 +175,7 @@ fn an_output_is_compared_with_the_previous_one() {
     let artifact = trace.builds[0].outputs[0].artifact.as_mut().unwrap();
     let before = artifact.size;
     artifact.size += before / 10;
-    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    store_builds(&FinishedTrace::of(trace.clone()), &store).unwrap();
     let second = history::builds(&FinishedTrace::of(trace.clone()))
         .next()
         .unwrap()
@@ -194,7 +194,7 @@ fn an_output_is_compared_with_the_previous_one() {
     // An output with other build settings is a different output.
     trace = moved(&trace, 3000 * SECOND);
     trace.builds[0].command.flags.clear();
-    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    store_builds(&FinishedTrace::of(trace.clone()), &store).unwrap();
     let third = history::builds(&FinishedTrace::of(trace.clone()))
         .next()
         .unwrap()
@@ -239,7 +239,7 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     for name in ["build-go1.27", "generate-go1.27", "compile-error-go1.27"] {
-        keep(&FinishedTrace::of(replayed(name)), &store).unwrap();
+        store_builds(&FinishedTrace::of(replayed(name)), &store).unwrap();
     }
     let judge = |name: &str, document: &[u8]| {
         let file = dir.path().join("document.json");

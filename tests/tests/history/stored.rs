@@ -13,7 +13,7 @@ use tests::gotrace_command;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Limits};
 use tracer_core::model::State;
-use tracer_user::history::{Counts, Filter, Store, Writer, keep, read};
+use tracer_user::history::{Filter, Store, WriteCounts, Writer, read, store_builds};
 
 use crate::harness::{SECOND, assert_intact, gotrace_show, listed, replayed, small_builds};
 
@@ -22,9 +22,9 @@ fn storing_a_build_again_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
     let trace = replayed("generate-go1.27");
-    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    store_builds(&FinishedTrace::of(trace.clone()), &store).unwrap();
     let (before, dump) = (listed(&store, &[]), contents(&store));
-    keep(&FinishedTrace::of(trace.clone()), &store).unwrap();
+    store_builds(&FinishedTrace::of(trace.clone()), &store).unwrap();
     for kept in history::builds(&FinishedTrace::of(trace.clone())) {
         Store::open(&store).unwrap().begin(&kept.entry).unwrap();
     }
@@ -83,7 +83,7 @@ fn a_hanging_disk_fills_a_bounded_queue_and_is_counted() {
     for kept in builds {
         writer.finish(kept);
     }
-    let Counts {
+    let WriteCounts {
         stored,
         dropped,
         failed,
@@ -253,6 +253,9 @@ fn a_history_made_under_sudo_belongs_to_the_caller_and_is_refused_in_a_root_owne
         "the command runs nevertheless: {output:?}"
     );
     let printed = String::from_utf8_lossy(&output.stderr);
-    assert!(printed.contains("may not be written by you"), "{printed}");
+    assert!(
+        printed.contains("cannot be written by this user"),
+        "{printed}"
+    );
     assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
 }

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
-use tracer_user::history::central::{self, Settings};
+use tracer_user::history::central::{self, CentralSettings};
 
 use crate::harness::{SECOND, gotrace_show, listed, moved, replayed, small_builds};
 use crate::server::{Machine, Server, wait_for};
@@ -95,9 +95,9 @@ fn one_agent_at_a_time_deletes_old_builds() {
     machine.finish(&builds);
     machine.deliver(server.address("admin"));
     assert_eq!(server.count("build"), 20);
-    let settings = Settings {
+    let settings = CentralSettings {
         keep_days: Some(7),
-        ..Settings::default()
+        ..CentralSettings::default()
     };
     let others = Machine::new();
     others.finish(

@@ -7,7 +7,7 @@ use tracer_core::finished::FinishedTrace;
 
 use rusqlite::Connection;
 use tests::run_gotrace;
-use tracer_user::history::{Place, keep};
+use tracer_user::history::{Location, store_builds};
 
 use crate::harness::{gotrace_builds, gotrace_show, listed, recordings, replayed};
 use crate::server::{Machine, Server, psql};
@@ -22,7 +22,7 @@ fn the_central_history_lists_and_shows_every_recorded_build_as_the_file_does() {
     let server = Server::start();
     let machine = Machine::new();
     for name in recordings() {
-        keep(&FinishedTrace::of(replayed(&name)), &machine.path()).unwrap();
+        store_builds(&FinishedTrace::of(replayed(&name)), &machine.path()).unwrap();
     }
     let counts = machine.deliver(server.address("admin"));
     let (file, central) = (machine.path(), server.url("admin"));
@@ -115,7 +115,7 @@ fn the_printed_schema_equals_the_created_one() {
     let output = psql(&server.url("admin"), &printed);
     assert!(output.status.success(), "{output:?}");
     let machine = Machine::new();
-    keep(
+    store_builds(
         &FinishedTrace::of(replayed("build-go1.27")),
         &machine.path(),
     )
@@ -124,7 +124,7 @@ fn the_printed_schema_equals_the_created_one() {
     assert_eq!(server.count("build"), 1);
     assert_eq!(server.count("target"), 1);
     assert_eq!(server.count("detail"), 1);
-    let place = Place::from(std::ffi::OsString::from(server.url("admin")));
+    let place = Location::from(std::ffi::OsString::from(server.url("admin")));
     let entries = place.read(|it| it.list(&tracer_user::history::Filter::default()));
     assert_eq!(entries.unwrap().0.len(), 1);
 }
@@ -133,7 +133,7 @@ fn the_printed_schema_equals_the_created_one() {
 fn a_repeated_delivery_changes_nothing() {
     let server = Server::start();
     let machine = Machine::new();
-    keep(
+    store_builds(
         &FinishedTrace::of(replayed("generate-go1.27")),
         &machine.path(),
     )
@@ -159,7 +159,7 @@ fn a_repeated_delivery_changes_nothing() {
     assert_eq!(rows(), before);
     // Another machine delivers the same builds: their recording was replayed there.
     let other = Machine::new();
-    keep(
+    store_builds(
         &FinishedTrace::of(replayed("generate-go1.27")),
         &other.path(),
     )

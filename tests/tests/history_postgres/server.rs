@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tracer_core::history::{Kept, Limits};
-use tracer_user::history::central::{Address, Settings};
-use tracer_user::history::{Delivered, Forwarder, Order, Store};
+use tracer_user::history::central::{Address, CentralSettings};
+use tracer_user::history::{DeliveryCounts, ForwardConfig, Forwarder, Store};
 
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -249,16 +249,16 @@ impl Machine {
     }
 
     pub(crate) fn forward(&self, address: Address) -> Forwarder {
-        self.forward_with(address, Settings::default(), Limits::default())
+        self.forward_with(address, CentralSettings::default(), Limits::default())
     }
 
     pub(crate) fn forward_with(
         &self,
         address: Address,
-        settings: Settings,
+        settings: CentralSettings,
         limits: Limits,
     ) -> Forwarder {
-        let order = Order {
+        let order = ForwardConfig {
             spool: self.path(),
             limits,
             address,
@@ -272,7 +272,7 @@ impl Machine {
     }
 
     /// Delivers all builds.
-    pub(crate) fn deliver(&self, address: Address) -> Delivered {
+    pub(crate) fn deliver(&self, address: Address) -> DeliveryCounts {
         let forwarder = self.forward(address);
         self.wait_until_delivered();
         forwarder.finish(Instant::now() + DEADLINE)

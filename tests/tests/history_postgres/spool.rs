@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use tracer_core::history::Limits;
-use tracer_user::history::central::Settings;
+use tracer_user::history::central::CentralSettings;
 
 use crate::harness::{listed, small_builds};
 use crate::server::{Machine, Server, wait_for};
@@ -25,7 +25,8 @@ fn the_spool_drops_oldest_details_first_then_oldest_builds_and_counts_them() {
             max_age_ns: None,
             max_bytes: Some(max_bytes),
         };
-        let forwarder = machine.forward_with(server.address("admin"), Settings::default(), limits);
+        let forwarder =
+            machine.forward_with(server.address("admin"), CentralSettings::default(), limits);
         wait_for("the spool is within its limit", || {
             let bytes = fs::metadata(machine.path()).unwrap().len();
             let has_failed = forwarder.counts().failed > 0;
@@ -37,7 +38,7 @@ fn the_spool_drops_oldest_details_first_then_oldest_builds_and_counts_them() {
         });
         forwarder
             .finish(Instant::now() + Duration::from_mins(1))
-            .forgone
+            .discarded
     };
     // Delivered details are deleted first.
     let first = bounded(full - full / 20);

@@ -5,8 +5,8 @@ use tracer_core::finished::FinishedTrace;
 
 use crate::harness::{listed, replayed, small_builds};
 use crate::server::{Machine, Server, psql, wait_for};
-use tracer_user::history::central::{self, Settings};
-use tracer_user::history::keep;
+use tracer_user::history::central::{self, CentralSettings};
+use tracer_user::history::store_builds;
 
 /// A database with an owner of the tables, a team `a` with builds, and an attacking team `b`.
 fn two_teams() -> (Server, Machine) {
@@ -20,15 +20,15 @@ fn two_teams() -> (Server, Machine) {
         assert!(output.status.success(), "{output:?}");
     }
     let machine = Machine::new();
-    keep(
+    store_builds(
         &FinishedTrace::of(replayed("build-go1.27")),
         &machine.path(),
     )
     .unwrap();
     machine.finish(&small_builds(30));
-    let settings = Settings {
+    let settings = CentralSettings {
         tenant: Some("a".to_owned()),
-        ..Settings::default()
+        ..CentralSettings::default()
     };
     let forwarder = machine.forward_with(
         server.address("team_a"),
@@ -66,12 +66,12 @@ fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
     let (server, _) = two_teams();
     let machine = Machine::new();
     machine.finish(&small_builds(1));
-    let settings = Settings {
+    let settings = CentralSettings {
         tenant: Some("a".to_owned()),
-        ..Settings::default()
+        ..CentralSettings::default()
     };
     let (sender, received) = std::sync::mpsc::channel();
-    let order = tracer_user::history::Order {
+    let order = tracer_user::history::ForwardConfig {
         spool: machine.path(),
         limits: tracer_core::history::Limits::default(),
         address: server.address("team_b"),
@@ -85,7 +85,7 @@ fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
         received.try_recv().map_err(|it| it.to_string())
     });
     assert!(
-        printed.contains("takes this user for tenant \"b\", not for tenant \"a\""),
+        printed.contains("assigns this user to tenant \"b\", not to tenant \"a\""),
         "{printed}"
     );
     assert_eq!(forwarder.counts().sent, 0);

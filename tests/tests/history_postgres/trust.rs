@@ -114,7 +114,7 @@ fn a_server_must_prove_its_identity_as_the_address_requires() {
         (
             "localhost",
             "sslmode=verify-full",
-            "name a file of them with sslrootcert=FILE",
+            "name a PEM file with sslrootcert=FILE",
         ),
         (
             "localhost",
@@ -124,10 +124,10 @@ fn a_server_must_prove_its_identity_as_the_address_requires() {
         (
             "localhost",
             "sslmode=verify-full&sslrootcert=DIR/server.key",
-            "has none; name a file",
+            "contains none; name a PEM file",
         ),
-        ("localhost", "sslmode=on", "sslmode is disable, prefer"),
-        ("localhost", "sslmode=disable", "does not let this user in"),
+        ("localhost", "sslmode=on", "sslmode must be disable, prefer"),
+        ("localhost", "sslmode=disable", "rejects this user"),
     ] {
         let output = at(host, question);
         let printed = String::from_utf8_lossy(&output.stderr);
@@ -192,15 +192,11 @@ fn a_password_is_read_from_each_source_and_never_shown() {
         .url("admin")
         .replace(&format!(":{}/", server.port), ":port/");
     for (at, password, expected) in [
-        (wrong.as_str(), "hunter2", "does not let this user in"),
+        (wrong.as_str(), "hunter2", "rejects this user"),
         (bare.as_str(), "hunter2", "password authentication failed"),
         (no_file.as_str(), "hunter2", "/no/such/file cannot be read"),
         (no_at.as_str(), "hunter2", ""),
-        (
-            no_port.as_str(),
-            "hunter2",
-            "has no address that can be used",
-        ),
+        (no_port.as_str(), "hunter2", "has an invalid address"),
     ] {
         let output = builds(at, password);
         let printed = String::from_utf8_lossy(&output.stderr);
@@ -212,7 +208,7 @@ fn a_password_is_read_from_each_source_and_never_shown() {
     }
     let output = run_gotrace(["builds", "--store", &bare], [("A", "B")]);
     let printed = String::from_utf8_lossy(&output.stderr);
-    assert!(printed.contains("does not let this user in"), "{printed}");
+    assert!(printed.contains("rejects this user"), "{printed}");
 }
 
 #[test]
@@ -225,28 +221,34 @@ fn missing_parts_of_the_central_history_are_reported_with_a_remedy() {
         assert_eq!(printed.lines().count(), 1, "{printed}");
     };
     let at = server.url("admin");
-    fails(list(&at), "let their owner run `gotrace store prepare`");
+    fails(
+        list(&at),
+        "the owner of the tables must run `gotrace store prepare`",
+    );
     central::prepare(&server.address("admin")).unwrap();
     central::prepare(&server.address("admin")).unwrap();
     server.make_user("somebody");
     fails(
         list(&server.url("somebody")),
-        "has no tables for gotrace, or not for this user",
+        "has no tables for gotrace, or this user cannot read them",
     );
     server.query("UPDATE gotrace.form SET number = 99");
     fails(
         list(&at),
-        "was written by a newer gotrace (form 99, this one knows 1)",
+        "was written by a newer gotrace (schema 99, this gotrace supports up to 1)",
     );
     let newer = central::prepare(&server.address("admin")).unwrap_err();
-    assert!(newer.why.to_string().contains("newer gotrace"), "{newer:?}");
+    assert!(
+        newer.cause.to_string().contains("newer gotrace"),
+        "{newer:?}"
+    );
     server.query("UPDATE gotrace.form SET number = 1");
     fails(
         run_gotrace(["show", "--store", &at, "0"], [("A", "B")]),
-        "has no build 0: `gotrace builds` shows what there is",
+        "has no build 0: `gotrace builds` lists the builds",
     );
     server.kill();
-    fails(list(&at), "cannot be reached: see that it runs");
+    fails(list(&at), "cannot be reached: check that the server runs");
     fails(
         run_gotrace(["store", "prepare", "/var/lib/history.db"], [("A", "B")]),
         "its address begins with postgres://",

@@ -86,7 +86,7 @@ fn a_full_disk_loses_only_builds_that_run_meanwhile() {
         build(&module, &toolchain, &full);
         let printed = agent.wait_for_log("builds are not stored");
         assert!(
-            printed.contains("has no room: free some on its disk"),
+            printed.contains("has no space left on its disk: free some"),
             "{printed}"
         );
         // Drops the start, and the end if no other build runs.
@@ -172,7 +172,7 @@ fn a_disk_that_becomes_read_only_loses_only_later_builds() {
     build(&module, &toolchain, "broken");
     let printed = agent.wait_for_log("builds are not stored");
     assert!(
-        printed.contains("cannot be opened or written: see that its disk"),
+        printed.contains("cannot be opened or written: check that its disk"),
         "{printed}"
     );
     build(&module, &toolchain, "more");

@@ -1,4 +1,4 @@
-//! What a process says of itself as a tool: its arguments as meant, and its role by where it lies.
+//! The parsed arguments of a tool process, and the role of a program by its path.
 
 use crate::byte_string::ByteString;
 use crate::event::{Captured, Role};
@@ -7,7 +7,7 @@ use crate::golang::tool::{self, ToolArgs};
 use super::Correlator;
 use super::process::{Image, Process};
 
-/// A tool's arguments as meant, those in its response file included.
+/// Parses a tool's arguments, including those of its response file.
 pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
     let image = process.image()?;
     let from_file = process.response.as_ref().and_then(Captured::get);
@@ -22,13 +22,13 @@ pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
     })
 }
 
-/// A file that a compiler was given, and the package that it is of.
+/// A source file of a compiler, and its package.
 pub(super) struct Source {
     pub(super) file: ByteString,
     pub(super) package: ByteString,
 }
 
-/// A source of the package that a compiler worked on.
+/// A source file of the package that a compiler process compiled.
 pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<Source> {
     let role = correlator.role(process).filter(|it| *it == Role::Compile)?;
     let image = process.image()?;
@@ -41,12 +41,12 @@ pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<Sourc
     })
 }
 
-/// The file that a tool was given its arguments in, if it was.
+/// The response file of a tool, if it has one.
 pub(super) fn response_file(role: Role, image: &Image) -> Option<ByteString> {
     ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()).response_file
 }
 
-/// By where it lies, for a program whose content could not be read: `$GOROOT/pkg/tool/*/compile`, `$GOROOT/bin/go`.
+/// The role of a program by its path, if its content could not be read: `$GOROOT/pkg/tool/*/compile`, `$GOROOT/bin/go`.
 pub(super) fn role_by_path(path: &ByteString) -> Option<Role> {
     let role = tool::role_of(path.as_bytes())?;
     let mut parts = path.as_bytes().rsplit(|it| *it == b'/').skip(1);

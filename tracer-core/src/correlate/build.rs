@@ -11,9 +11,9 @@ use crate::model::{
 use crate::origin::{Ci, TraceContext};
 
 use super::failure::Seen;
-use super::family::{Children, Family, is_go, linked};
 use super::name::Names;
 use super::process::{Image, Process, total};
+use super::subtree::{Children, Subtree, is_go, linked};
 use super::{Correlator, action, call, failure, losses, output, purpose, setting};
 
 /// All builds of a trace, but those of tools with no `go` above them.
@@ -23,7 +23,7 @@ pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build>
         .processes()
         .filter(|it| is_go(correlator, it));
     let (mut builds, others): (Vec<Build>, Vec<Build>) = commands
-        .map(|head| build(correlator, &Family::of(correlator, head, children)))
+        .map(|head| build(correlator, &Subtree::of(correlator, head, children)))
         .partition(is_build);
     let others: BTreeMap<ProcKey, Option<ProcKey>> =
         others.iter().map(|it| (it.process, it.parent)).collect();
@@ -67,27 +67,27 @@ fn nearest(
     None
 }
 
-fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
-    let head = family.head.process;
-    let calls = calls(correlator, family);
-    let mut actions = action::actions(&family.head, &calls);
+fn build(correlator: &Correlator, subtree: &Subtree<'_>) -> Build {
+    let head = subtree.head.process;
+    let calls = calls(correlator, subtree);
+    let mut actions = action::actions(&subtree.head, &calls);
     let seen = Seen {
         calls: &calls,
         actions: &actions,
     };
-    let environment = setting::Resolved::of(correlator, family);
+    let environment = setting::Resolved::of(correlator, subtree);
     let status = head.end.as_ref().map(|it| it.status);
     let command = setting::command(head, &environment);
-    let mut outputs = outputs(correlator, family, &calls);
+    let mut outputs = outputs(correlator, subtree, &calls);
     let names = Names {
         correlator,
-        family,
+        subtree,
         command: &command,
         resolved: &environment,
     };
     names.outputs(&mut outputs);
     let module = names.module(&outputs);
-    let mut failure = failure::failure(correlator, family, &seen);
+    let mut failure = failure::failure(correlator, subtree, &seen);
     let not_compiled = failure
         .as_ref()
         .filter(|it| it.class == FailureClass::Compile)
@@ -101,7 +101,7 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
     }
     Build {
         process: head.key,
-        parent: family.above,
+        parent: subtree.above,
         above: head.above.clone(),
         dir: setting::dir(head),
         toolchain: environment.toolchain.clone(),
@@ -115,13 +115,13 @@ fn build(correlator: &Correlator, family: &Family<'_>) -> Build {
         start: began(correlator, head),
         end: head.end.as_ref().map(|it| it.at),
         status,
-        usage: usage(correlator, family),
+        usage: usage(correlator, subtree),
         packages,
         failure,
         stages: action::stages(head),
         outputs,
         command,
-        anomalies: anomalies(correlator, family, &calls),
+        anomalies: anomalies(correlator, subtree, &calls),
         actions,
         calls,
     }
@@ -137,22 +137,22 @@ fn began(correlator: &Correlator, head: &Process) -> Ktime {
 }
 
 /// Runs of tools, in order of start. A process that never executed a program is not a run.
-pub(super) fn calls(correlator: &Correlator, family: &Family<'_>) -> Vec<ToolCall> {
-    family
+pub(super) fn calls(correlator: &Correlator, subtree: &Subtree<'_>) -> Vec<ToolCall> {
+    subtree
         .members
         .iter()
-        .filter_map(|it| call::call(correlator, it, family))
+        .filter_map(|it| call::call(correlator, it, subtree))
         .collect()
 }
 
-fn usage(correlator: &Correlator, family: &Family<'_>) -> Usage {
+fn usage(correlator: &Correlator, subtree: &Subtree<'_>) -> Usage {
     total(
-        family
+        subtree
             .members
             .iter()
             .copied()
-            .filter(|it| !purpose::kind(correlator, it, &family.head).is_for_user())
-            .chain([family.head.process]),
+            .filter(|it| !purpose::kind(correlator, it, &subtree.head).is_for_user())
+            .chain([subtree.head.process]),
     )
 }
 
@@ -212,17 +212,17 @@ pub(super) fn packages(
     }
 }
 
-fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> Vec<Output> {
-    let mut outputs = output::made_by(correlator, family.head.process.key);
-    for (process, call) in family.members.iter().filter_map(|process| {
+fn outputs(correlator: &Correlator, subtree: &Subtree<'_>, calls: &[ToolCall]) -> Vec<Output> {
+    let mut outputs = output::made_by(correlator, subtree.head.process.key);
+    for (process, call) in subtree.members.iter().filter_map(|process| {
         let call = calls.iter().find(|it| it.process == process.key)?;
         Some((process, call))
     }) {
         match call.kind {
             CallKind::Program | CallKind::Test => {
-                let ran = output::ran(process, &family.head);
+                let ran = output::ran(process, &subtree.head);
                 outputs.extend(ran.map(|it| Output {
-                    package: made_from(correlator, family),
+                    package: made_from(correlator, subtree),
                     ..it
                 }));
             }
@@ -248,24 +248,24 @@ fn outputs(correlator: &Correlator, family: &Family<'_>, calls: &[ToolCall]) -> 
 }
 
 /// The main package of the program that `go run` or `go tool` runs: such a command makes at most one.
-fn made_from(correlator: &Correlator, family: &Family<'_>) -> Option<ByteString> {
-    if !family.head.is_runner() {
+fn made_from(correlator: &Correlator, subtree: &Subtree<'_>) -> Option<ByteString> {
+    if !subtree.head.is_runner() {
         return None;
     }
-    let main = family.members.iter().find_map(|it| it.build_info.as_ref());
+    let main = subtree.members.iter().find_map(|it| it.build_info.as_ref());
     let main = main.map(|it| ByteString::from(it.path.as_str()));
-    main.or_else(|| linked(correlator, &family.members).into_values().next())
+    main.or_else(|| linked(correlator, &subtree.members).into_values().next())
 }
 
 pub(super) fn anomalies(
     correlator: &Correlator,
-    family: &Family<'_>,
+    subtree: &Subtree<'_>,
     calls: &[ToolCall],
 ) -> Vec<Anomaly> {
-    let head = family.head.process;
+    let head = subtree.head.process;
     let end = head.end.as_ref().map(|it| it.at);
     let mut anomalies = losses(correlator.lost.iter().filter(|it| it.at >= head.start));
-    for process in family.members.iter().copied().chain([head]) {
+    for process in subtree.members.iter().copied().chain([head]) {
         anomalies.extend(process.anomalies());
         anomalies.extend(unprobed(correlator, process));
         if process.end.is_none() {
@@ -278,7 +278,7 @@ pub(super) fn anomalies(
             });
         }
     }
-    anomalies.extend(refused(correlator, family));
+    anomalies.extend(refused(correlator, subtree));
     if correlator.context.phases {
         anomalies.extend(calls.iter().filter_map(|it| unseen_phases(correlator, it)));
         let n = head.n_unpaired();
@@ -331,13 +331,13 @@ fn has_probes(role: Role) -> bool {
     }
 }
 
-fn refused(correlator: &Correlator, family: &Family<'_>) -> Vec<Anomaly> {
+fn refused(correlator: &Correlator, subtree: &Subtree<'_>) -> Vec<Anomaly> {
     let mut seen = BTreeSet::new();
-    family
+    subtree
         .members
         .iter()
         .copied()
-        .chain([family.head.process])
+        .chain([subtree.head.process])
         .filter_map(|it| correlator.tool_of(it))
         .filter(|it| !it.refused.is_empty() && seen.insert(it.file))
         .map(|it| Anomaly::ProbesRefused {

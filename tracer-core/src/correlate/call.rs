@@ -8,17 +8,17 @@ use crate::model::{CallKind, ToolCall};
 
 use super::Correlator;
 use super::args::parsed;
-use super::family::{self, Family};
 use super::process::{Image, Process, total};
 use super::purpose::{self, BuildHead};
+use super::subtree::{self, Subtree};
 
 /// The tool run of a process; `None` if the process never executed a program, or is the `go` command's own helper.
 pub(super) fn call(
     correlator: &Correlator,
     process: &Process,
-    family: &Family<'_>,
+    subtree: &Subtree<'_>,
 ) -> Option<ToolCall> {
-    let head = &family.head;
+    let head = &subtree.head;
     let image = process.image().filter(|_| !process.is_telemetry())?;
     let args = correlator
         .role(process)
@@ -36,7 +36,7 @@ pub(super) fn call(
         program: ByteString::from(image.program()),
         package: match args {
             Some(args) => args.package,
-            None if kind == CallKind::Test => tested(image, family),
+            None if kind == CallKind::Test => tested(image, subtree),
             None if kind.is_for_user() => None,
             None => image.set("TOOLEXEC_IMPORTPATH").cloned(),
         },
@@ -46,7 +46,7 @@ pub(super) fn call(
         status: process.end.as_ref().map(|it| it.status),
         // A process under a program of the user belongs to that program and is not a separate call.
         usage: if kind.is_for_user() {
-            let under = family::under(correlator, process, family.children);
+            let under = subtree::under(correlator, process, subtree.children);
             total(under.into_iter().chain([process]))
         } else {
             process.usage
@@ -62,9 +62,9 @@ pub(super) fn call(
 }
 
 /// The package of a test binary: the same `go` command linked it for that package, without `.test`.
-fn tested(image: &Image, family: &Family<'_>) -> Option<ByteString> {
-    let program = purpose::built_program(image, &family.head)?;
-    let package = family.linked.get(program)?;
+fn tested(image: &Image, subtree: &Subtree<'_>) -> Option<ByteString> {
+    let program = purpose::built_program(image, &subtree.head)?;
+    let package = subtree.linked.get(program)?;
     let path = package.as_bytes().strip_suffix(b".test");
     Some(path.map_or_else(|| package.clone(), ByteString::from))
 }

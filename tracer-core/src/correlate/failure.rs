@@ -8,9 +8,9 @@ use crate::golang::c_tool;
 use crate::golang::command::GoCommand;
 use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
 
-use super::family::{self, Children, Family};
 use super::process::{GoSpan, Image, Process};
 use super::purpose::{self, BuildHead, Purpose};
+use super::subtree::{self, Children, Subtree};
 use super::{Correlator, action, output};
 
 const SIGHUP: u8 = 1;
@@ -53,10 +53,10 @@ struct Failed<'a> {
 /// Failure of a `go` command.
 pub(super) fn failure(
     correlator: &Correlator,
-    family: &Family<'_>,
+    subtree: &Subtree<'_>,
     seen: &Seen<'_>,
 ) -> Option<Failure> {
-    let (head, children) = (&family.head, family.children);
+    let (head, children) = (&subtree.head, subtree.children);
     let status = head.process.end.as_ref()?.status;
     if status.is_success() {
         return None;
@@ -193,7 +193,7 @@ impl<'a> Wrapped<'a, '_> {
     /// leads to it.
     fn innermost(&self, process: &'a Process) -> &'a Process {
         let leads = |it: &&Process| {
-            let under = || family::under(self.correlator, it, self.children);
+            let under = || subtree::under(self.correlator, it, self.children);
             self.is_wrapped_program(it) || under().into_iter().any(|it| self.is_wrapped_program(it))
         };
         let mut at = process;

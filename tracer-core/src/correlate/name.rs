@@ -7,8 +7,8 @@ use crate::event::Settings;
 use crate::golang::{go_mod, tool};
 use crate::model::{Command, Output};
 
-use super::family::Family;
 use super::setting::{self, Resolved};
+use super::subtree::Subtree;
 use super::{Correlator, args};
 
 /// Go's name for the package of files on the command line.
@@ -17,7 +17,7 @@ const FILES: &str = "command-line-arguments";
 /// The facts that name a build.
 pub(super) struct Names<'a> {
     pub(super) correlator: &'a Correlator,
-    pub(super) family: &'a Family<'a>,
+    pub(super) subtree: &'a Subtree<'a>,
     pub(super) command: &'a Command,
     pub(super) resolved: &'a Resolved,
 }
@@ -29,7 +29,7 @@ impl Names<'_> {
             let artifact = it.artifact.as_ref()?;
             artifact.main_module.as_deref()
         });
-        let ran = self.family.members.iter().filter_map(|it| {
+        let ran = self.subtree.members.iter().filter_map(|it| {
             let main = it.build_info.as_ref()?;
             main.module.as_deref()
         });
@@ -44,7 +44,7 @@ impl Names<'_> {
         if is_of_toolchain(outputs) {
             return None;
         }
-        if setting::is_gopath_mode(self.family.head.process) {
+        if setting::is_gopath_mode(self.subtree.head.process) {
             return None;
         }
         let settings = self.settings()?;
@@ -81,7 +81,7 @@ impl Names<'_> {
     }
 
     fn settings(&self) -> Option<&Settings> {
-        self.family.head.process.settings.as_ref()
+        self.subtree.head.process.settings.as_ref()
     }
 
     /// True if packages are given with a version: `go install example.com/tool@latest`.
@@ -101,7 +101,7 @@ impl Names<'_> {
                 is_match(path.unwrap_or_default(), package.as_bytes())
             })
         };
-        let modules = self.family.members.iter().filter_map(|it| {
+        let modules = self.subtree.members.iter().filter_map(|it| {
             let source = args::source(self.correlator, it)?;
             let module = go_mod::cached_module(&source.file, it.image()?.set("GOMODCACHE")?);
             module.filter(|_| given(&source.package))
@@ -118,7 +118,7 @@ impl Names<'_> {
             [] => &here,
             some => some,
         };
-        let dir = setting::dir(self.family.head.process);
+        let dir = setting::dir(self.subtree.head.process);
         let module = |pattern: &ByteString| {
             let fixed = fixed_part(pattern.as_bytes());
             if is_local(pattern) {
@@ -146,7 +146,7 @@ impl Names<'_> {
             name == Some(b"main.go")
         };
         let chosen = [first].into_iter().chain(files).find(is_main);
-        let dir = setting::dir(self.family.head.process);
+        let dir = setting::dir(self.subtree.head.process);
         let path = tool::resolve(chosen.unwrap_or(first), dir.as_ref());
         let name = self.import_path(&path).unwrap_or_else(|| path.clone());
         let bytes = name.as_bytes();
@@ -156,7 +156,7 @@ impl Names<'_> {
 
     /// The import path of a path on disk.
     fn import_path(&self, path: &ByteString) -> Option<ByteString> {
-        if setting::is_gopath_mode(self.family.head.process) {
+        if setting::is_gopath_mode(self.subtree.head.process) {
             let list = self.resolved.variables.get("GOPATH")?;
             let mut roots = list.as_bytes().split(|it| *it == b':');
             return roots.find_map(|root| {

@@ -16,8 +16,8 @@ use crate::golang::version::GoVersion;
 use crate::model::{Command, Origin, Setting, Toolchain};
 
 use super::Correlator;
-use super::family::Family;
 use super::process::{Image, Process};
+use super::subtree::Subtree;
 
 /// Settings in force in one build.
 #[derive(Debug, Default)]
@@ -28,8 +28,8 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    pub(super) fn of(correlator: &Correlator, family: &Family<'_>) -> Self {
-        let given: Vec<&Image> = family
+    pub(super) fn of(correlator: &Correlator, subtree: &Subtree<'_>) -> Self {
+        let given: Vec<&Image> = subtree
             .members
             .iter()
             .filter(|it| correlator.role(it).is_some())
@@ -40,27 +40,27 @@ impl Resolved {
         let first = resolved.or(given.first()).copied();
         let from_tools = |name: &str| given.iter().find_map(|it| it.set(name)).cloned();
         let own = |name: &str| {
-            sources(family.head.process)
+            sources(subtree.head.process)
                 .map(|it| it.get(name).value)
                 .filter(|it| !it.is_empty())
         };
         let value = |name: &str| from_tools(name).or_else(|| own(name));
         Self {
             variables: first.map(variables).unwrap_or_default(),
-            goflags: goflags_setting(family.head.process, first),
+            goflags: goflags_setting(subtree.head.process, first),
             toolchain: Toolchain {
                 version: from_tools("GOVERSION")
                     .map(|it| it.to_str().into_owned())
                     .or_else(|| {
                         correlator
-                            .tool_of(family.head.process)
+                            .tool_of(subtree.head.process)
                             .map(|it| it.version.clone())
                     }),
                 goroot: value("GOROOT")
-                    .or_else(|| family.head.process.image().and_then(goroot_by_path)),
+                    .or_else(|| subtree.head.process.image().and_then(goroot_by_path)),
                 goos: value("GOOS").map(|it| it.to_str().into_owned()),
                 goarch: value("GOARCH").map(|it| it.to_str().into_owned()),
-                switched_from: switched_from(correlator, family.head.process),
+                switched_from: switched_from(correlator, subtree.head.process),
             },
         }
     }

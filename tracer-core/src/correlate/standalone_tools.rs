@@ -10,11 +10,11 @@ use super::Correlator;
 use super::args;
 use super::build;
 use super::failure;
-use super::family::{self, Children, Family};
 use super::output;
 use super::process::{Process, total};
 use super::purpose::BuildHead;
 use super::setting::Resolved;
+use super::subtree::{self, Children, Subtree};
 
 /// One build for each process that started tools itself.
 pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build> {
@@ -26,7 +26,7 @@ pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build>
     {
         let parent = process.parent.and_then(|it| correlator.table.get(it));
         let is_inner = parent.is_some_and(|it| is_tool(correlator, it));
-        if !is_inner && family::above(correlator, process).is_none() {
+        if !is_inner && subtree::above(correlator, process).is_none() {
             // Whoever is above the first that is followed is not followed, but named.
             let above = process.above.first().map(|it| it.process);
             let parent = process.parent.or(above);
@@ -56,27 +56,27 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
     let head = *tools.first()?;
     let below = tools
         .iter()
-        .flat_map(|it| family::below(correlator, &BuildHead::of(it), children));
+        .flat_map(|it| subtree::below(correlator, &BuildHead::of(it), children));
     let mut members: Vec<&Process> = tools.iter().copied().chain(below).collect();
     members.sort_by_key(|it| (it.start, it.key));
     members.dedup_by_key(|it| it.key);
-    let family = Family {
+    let subtree = Subtree {
         head: BuildHead::of(head),
         above: None,
         children,
         members,
         linked: BTreeMap::new(),
     };
-    let calls = build::calls(correlator, &family);
+    let calls = build::calls(correlator, &subtree);
     let is_first = correlator.table.root().map(|it| it.key) == Some(head.key);
     let is_of_go = is_first && tools.iter().any(|it| is_in_work_directory(correlator, it));
     if is_of_go || calls.iter().all(|it| it.is_query) {
         return None;
     }
-    let resolved = Resolved::of(correlator, &family);
+    let resolved = Resolved::of(correlator, &subtree);
     let failed = calls.iter().find(|it| it.is_decisive(head.key));
     let status = failed.or(calls.last()).and_then(|it| it.status);
-    let mut outputs: Vec<_> = family
+    let mut outputs: Vec<_> = subtree
         .members
         .iter()
         .flat_map(|it| output::made_by(correlator, it.key))
@@ -104,12 +104,12 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
         end: calls.iter().filter_map(|it| it.end).max(),
         status,
         failure: failure::of_tools(head.key, status, &calls),
-        usage: total(family.members.iter().copied()),
+        usage: total(subtree.members.iter().copied()),
         packages: build::packages(correlator, head, &[], &calls, None),
         actions: Vec::new(),
         stages: Vec::new(),
         outputs,
-        anomalies: build::anomalies(correlator, &family, &calls),
+        anomalies: build::anomalies(correlator, &subtree, &calls),
         calls,
     })
 }

@@ -1,4 +1,4 @@
-//! The last builds of every project: what was new about the next one, and what differs among them.
+//! The recent builds of every project, for the reason for cache misses and for the drift of settings.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use crate::history::{Reason, SettingGroup, Setup, SetupHistory};
 /// Path of the main module, if it is known.
 type Project = Option<String>;
 
-/// The builds of every project that were last seen.
+/// The recent builds of every project.
 #[derive(Debug, Default)]
-pub struct Projects(BTreeMap<Project, Remembered>);
+pub struct Projects(BTreeMap<Project, ProjectState>);
 
 #[derive(Debug, Default)]
-struct Remembered {
-    /// Nanoseconds since 1970, of the last one.
+struct ProjectState {
+    /// End of the last build, in nanoseconds since 1970.
     at_ns: u64,
     past: SetupHistory,
 }
 
 impl Projects {
-    /// Remembers a build.
+    /// Adds a build to the state.
     pub fn note(&mut self, finished: FinishedBuild<'_>) {
         let project = &finished.build.module;
         let Some(setup) = Setup::of(finished.build) else {
@@ -40,7 +40,7 @@ impl Projects {
         all.map(|(project, it)| (project.as_deref(), drift(&it.past)))
     }
 
-    /// Forgets projects that were last built before then (nanoseconds since 1970), and returns them.
+    /// Removes and returns projects that were last built before this time (nanoseconds since 1970).
     pub fn expire(&mut self, before_ns: u64) -> Vec<Project> {
         let old = self.0.extract_if(.., |_, it| it.at_ns < before_ns);
         old.map(|(project, _)| project).collect()

@@ -1,4 +1,4 @@
-//! Sizes that a target had, for each way that it is built: what the last one is compared with.
+//! The last size of each target and build variant, for comparison with the next size.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use crate::finished::{FinishedBuild, binaries, target};
 use crate::history::{Baseline, BaselineId, Entry, Target};
 use crate::model::Installed;
 
-/// Ways to build one target that are told apart at once.
-const WAYS: usize = 16;
+/// Largest number of build variants of one target.
+const VARIANTS: usize = 16;
 
-/// By how much a target may grow.
+/// Allowed growth of a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Budget {
     Bytes(u64),
     Percent(f64),
 }
 
-/// A size and the one before it.
+/// A size and the previous size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SizeChange {
     pub before: u64,
     pub now: u64,
-    /// The largest that the budget allows, if there is one.
+    /// Largest size that the budget allows, if there is a budget.
     pub most: Option<f64>,
 }
 
@@ -35,23 +35,23 @@ struct TargetKey {
     goarch: Option<String>,
 }
 
-/// The last size of every target, for each way.
+/// The last size of every target, for each build variant.
 #[derive(Debug, Default)]
 pub struct Sizes {
-    targets: BTreeMap<TargetKey, Remembered>,
+    targets: BTreeMap<TargetKey, TargetState>,
     budget: Option<Budget>,
 }
 
 #[derive(Debug, Default)]
-struct Remembered {
-    /// Nanoseconds since 1970, of the last one.
+struct TargetState {
+    /// End of the last build, in nanoseconds since 1970.
     at_ns: u64,
-    ways: Vec<(BaselineId, u64)>,
+    variants: Vec<(BaselineId, u64)>,
 }
 
-/// What has to be the same of two builds of a target for their sizes to be compared. What is linked to be run at once is stripped by
-/// the `go` command itself.
-fn way(baseline: &Baseline, how: Installed) -> BaselineId {
+/// The build variant. Only sizes of one variant are comparable. A program that `go` runs at once is a variant of its own, because
+/// the `go` command strips it.
+fn variant(baseline: &Baseline, how: Installed) -> BaselineId {
     match how {
         Installed::Temporary | Installed::FromCache => {
             BaselineId::from(format!("{} temporary", baseline.id()))
@@ -65,12 +65,12 @@ fn way(baseline: &Baseline, how: Installed) -> BaselineId {
 }
 
 impl Sizes {
-    /// How much a target may be larger than before, for the builds to come.
+    /// Sets the allowed growth for later builds.
     pub fn set_budget(&mut self, budget: Option<Budget>) {
         self.budget = budget;
     }
 
-    /// A target of a build of the history had this size once. To be told in order, oldest first.
+    /// Adds the size of a target from the history. The caller passes builds in order, oldest first.
     pub fn note(&mut self, entry: &Entry, target: &Target) {
         let (Some(package), Some(baseline), Some(size)) =
             (&target.package, &target.baseline, target.size)
@@ -85,10 +85,10 @@ impl Sizes {
         };
         let at_ns = entry.ended_ns.unwrap_or(entry.started_ns);
         let at_ns = u64::try_from(at_ns).unwrap_or(0);
-        self.replace(key, &way(baseline, target.how), size, at_ns);
+        self.replace(key, &variant(baseline, target.how), size, at_ns);
     }
 
-    /// Forgets targets that were last built before then (nanoseconds since 1970).
+    /// Removes targets that were last built before this time (nanoseconds since 1970).
     pub fn expire(&mut self, before_ns: u64) {
         self.targets.retain(|_, it| it.at_ns >= before_ns);
     }
@@ -107,8 +107,8 @@ impl Sizes {
                 goos: build.toolchain.goos.clone(),
                 goarch: build.toolchain.goarch.clone(),
             };
-            let way = way(known.baseline.as_ref()?, output.how);
-            let before = self.replace(key, &way, now, finished.ended_ns())?;
+            let variant = variant(known.baseline.as_ref()?, output.how);
+            let before = self.replace(key, &variant, now, finished.ended_ns())?;
             Some(self.change(before, now))
         });
         changes.collect()
@@ -126,19 +126,28 @@ impl Sizes {
         SizeChange { before, now, most }
     }
 
-    /// The size that was last seen of a target that is built this way; from now on it is `size`.
-    fn replace(&mut self, key: TargetKey, way: &BaselineId, size: u64, at_ns: u64) -> Option<u64> {
+    /// Replaces the size of a variant of a target, and returns the previous size.
+    fn replace(
+        &mut self,
+        key: TargetKey,
+        variant: &BaselineId,
+        size: u64,
+        at_ns: u64,
+    ) -> Option<u64> {
         if self.targets.len() >= TARGETS && !self.targets.contains_key(&key) {
             return None;
         }
-        let Remembered { at_ns: last, ways } = self.targets.entry(key).or_default();
+        let TargetState {
+            at_ns: last,
+            variants,
+        } = self.targets.entry(key).or_default();
         *last = at_ns.max(*last);
-        let known = ways.iter().position(|(it, _)| it == way);
-        let before = known.map(|at| ways.remove(at).1);
-        if ways.len() >= WAYS {
-            ways.remove(0);
+        let known = variants.iter().position(|(it, _)| it == variant);
+        let before = known.map(|at| variants.remove(at).1);
+        if variants.len() >= VARIANTS {
+            variants.remove(0);
         }
-        ways.push((way.clone(), size));
+        variants.push((variant.clone(), size));
         before
     }
 }

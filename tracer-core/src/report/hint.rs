@@ -1,7 +1,6 @@
-//! What stands out, as facts with their numbers; sinks make sentences of them.
+//! Hints: facts with numbers that a user can act on. Sinks turn them into sentences.
 //!
-//! A hint is only given where a reader can do something about it and where it is worth his time: each has a floor in seconds and a
-//! floor in share of the build. None of them is a guess about causes.
+//! Each hint has a minimum duration and a minimum share of the build. No hint guesses a cause.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,16 +10,16 @@ use super::{BuildReport, interval, ratio};
 use crate::byte_string::ByteString;
 use crate::model::{Build, CallKind};
 
-/// Builds shorter than this get no hints.
+/// Shortest build with hints.
 const WORTH_A_HINT_NS: u64 = 1_000_000_000;
 
-/// Something that stands out.
+/// A fact that a user can act on.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "hint", rename_all = "snake_case")]
 pub enum Hint {
     /// Nothing came from the build cache.
     Cold { compiled: u32 },
-    /// One run had the machine to itself for at least a fifth of the build, though there were other CPUs.
+    /// One call ran alone for at least a fifth of the build, although there were other CPUs.
     Alone {
         kind: CallKind,
         package: Option<ByteString>,
@@ -35,11 +34,11 @@ pub enum Hint {
     },
     /// Loading packages took at least a quarter of the build.
     Loading { ns: u64 },
-    /// The garbage collector was at work in at least a quarter of the time of compilers and linkers.
+    /// The garbage collector ran in at least a quarter of the time of compilers and linkers.
     Collecting { ns: u64, of_ns: u64 },
 }
 
-/// Those of one build, most time first.
+/// The hints of one build, longest time first.
 pub(super) fn hints(build: &Build, report: &BuildReport, tree: &Tree<'_>, cpus: u32) -> Vec<Hint> {
     if report.wall_ns < WORTH_A_HINT_NS {
         return Vec::new();
@@ -73,13 +72,13 @@ pub(super) fn hints(build: &Build, report: &BuildReport, tree: &Tree<'_>, cpus: 
     hints.into_iter().map(|(_, hint)| hint).collect()
 }
 
-/// A build of a few packages says nothing about the cache.
+/// Hint about a cold cache. A build of few packages gets none, because it shows nothing about the cache.
 fn cold(build: &Build) -> Option<Hint> {
     let compiled = build.packages.compiled;
     (build.packages.cached == Some(0) && compiled >= 20).then_some(Hint::Cold { compiled })
 }
 
-/// Links are left out: the last one is alone by its nature, see [`linking`].
+/// Hint about a call that ran alone. Links are excluded, because the last link always runs alone; see [`linking`].
 fn alone(report: &BuildReport, tree: &Tree<'_>) -> Option<(u64, Hint)> {
     let working: Vec<_> = tree.working().collect();
     let spans: Vec<_> = working.iter().map(|it| it.interval).collect();
@@ -118,7 +117,7 @@ fn external_link(report: &BuildReport) -> Option<(u64, Hint)> {
     reaches(link.external_ns, link.wall_ns, 0.5).then_some((link.external_ns, hint))
 }
 
-/// Whether it is both a large enough part and long enough to matter.
+/// True if the part is long enough and a large enough share.
 fn reaches(part: u64, whole: u64, share: f64) -> bool {
     part >= WORTH_A_HINT_NS / 2 && ratio(part, whole).is_some_and(|it| it >= share)
 }

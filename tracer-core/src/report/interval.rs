@@ -1,9 +1,9 @@
-//! Arithmetic of overlapping spans. An interval that ends before it begins is empty.
+//! Arithmetic of overlapping intervals. An interval that ends before its start is empty.
 
 use super::Interval;
 use crate::event::Ktime;
 
-/// How long at least one of them lasted.
+/// Time in which at least one interval was active.
 pub(super) fn union(intervals: impl Iterator<Item = Interval>) -> u64 {
     let mut sorted: Vec<Interval> = intervals.filter(|(start, end)| start < end).collect();
     sorted.sort_unstable();
@@ -16,7 +16,7 @@ pub(super) fn union(intervals: impl Iterator<Item = Interval>) -> u64 {
     total
 }
 
-/// For each of them, how long it lasted while no other did.
+/// For each interval, the time in which no other was active.
 pub(super) fn alone(intervals: &[Interval]) -> Vec<u64> {
     let mut edges: Vec<(Ktime, bool, usize)> = Vec::with_capacity(intervals.len() * 2);
     for (index, &(start, end)) in intervals
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn alone_is_where_no_other_runs() {
+    fn alone_excludes_overlaps() {
         assert_eq!(alone(&at(&[(0, 10), (5, 15), (20, 25)])), [5, 5, 5]);
         assert_eq!(alone(&at(&[(0, 10), (2, 3), (3, 4), (9, 8)])), [8, 0, 0, 0]);
         assert_eq!(alone(&at(&[(0, 5), (5, 9)])), [5, 4]);

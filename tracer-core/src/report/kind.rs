@@ -1,7 +1,7 @@
 //! Time by kind of work.
 //!
-//! A nested run belongs to the kind of its outermost one: the C compiler under `cgo` is `cgo` work. So the CPU of all kinds and of
-//! the queries together is exactly the CPU of all runs.
+//! A nested call belongs to the kind of its outermost call: the C compiler under `cgo` is `cgo` work. So the CPU time of all kinds and
+//! queries together equals the CPU time of all calls.
 
 use std::collections::BTreeMap;
 
@@ -12,23 +12,23 @@ use super::tree::{Node, Tree};
 use super::{Interval, interval};
 use crate::model::CallKind;
 
-/// The runs of one kind, with what ran under them.
+/// The calls of one kind, with their nested calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KindTime {
     pub kind: CallKind,
-    /// Outermost runs.
+    /// Outermost calls.
     pub runs: u64,
-    /// Runs under those.
+    /// Nested calls.
     pub nested: u64,
-    /// Of the outermost ones.
+    /// Failed outermost calls.
     pub failed: u64,
-    /// Their wall times added up.
+    /// Sum of the wall times of the outermost calls.
     pub wall_ns: u64,
-    /// Time in which at least one of them ran.
+    /// Time in which at least one outermost call ran.
     pub running_ns: u64,
     pub user_ns: u64,
     pub system_ns: u64,
-    /// The largest of one process. `None`: not known of any.
+    /// Largest resident set of one process. `None` if unknown for all.
     pub max_rss_bytes: Option<u64>,
 }
 
@@ -66,11 +66,11 @@ impl KindTime {
     }
 }
 
-/// Runs that only asked a tool for its version or flags, with what ran under them.
+/// Calls that only queried the version or flags of a tool, with their nested calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Queries {
     pub runs: u64,
-    /// Wall times added up.
+    /// Sum of wall times.
     pub wall_ns: u64,
     pub cpu_ns: u64,
 }

@@ -1,4 +1,4 @@
-//! Links, and the garbage collector inside the tools.
+//! Links, and garbage collection in the tools.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,33 +8,33 @@ use super::{PhaseTime, interval, package};
 use crate::byte_string::ByteString;
 use crate::model::CallKind;
 
-/// One run of the Go linker.
+/// One call of the Go linker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LinkTime {
     /// Index into the build's calls.
     pub call: u32,
     pub package: Option<ByteString>,
     pub wall_ns: u64,
-    /// With the C linker under it.
+    /// CPU time, including the nested C linker.
     pub cpu_ns: u64,
-    /// The largest of one process. `None`: not known of any.
+    /// Largest resident set of one process. `None` if unknown for all.
     pub max_rss_bytes: Option<u64>,
     pub failed: bool,
-    /// Time in which a C compiler or linker ran under it: zero for an internal link.
+    /// Time in which a nested C compiler or linker ran; zero for an internal link.
     pub external_ns: u64,
     /// Longest first.
     pub phases: Vec<PhaseTime>,
 }
 
-/// Garbage collection. It runs beside the tool's own work, so its time is not time lost.
+/// Garbage collection. It runs concurrently with the tool's own work, so its time is not lost time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Gc {
     pub cycles: u64,
-    /// Time in which a cycle was under way, added up over the tools.
+    /// Time in which a cycle ran, summed over the tools.
     pub ns: u64,
-    /// Wall times of all compilers and linkers added up: the whole that `ns` is a part of.
+    /// Sum of the wall times of all compilers and linkers, of which `ns` is a part.
     pub of_ns: u64,
-    /// Compilers and linkers in which it ran at all.
+    /// Compilers and linkers with at least one cycle.
     pub tools: u64,
 }
 

@@ -1,6 +1,6 @@
-//! What each package cost: all runs that were made to compile it.
+//! The cost of each package: all calls that compiled it.
 //!
-//! Linking, vetting and testing a package are not part of this; links have a list of their own.
+//! Linking, vetting and testing are excluded; links have their own list.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +12,21 @@ use super::{Interval, PhaseTime, interval};
 use crate::byte_string::ByteString;
 use crate::model::{CallKind, ToolCall};
 
-/// A package that was compiled, or was tried to be.
+/// A package whose compilation was attempted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PackageTime {
     pub package: ByteString,
-    /// Time in which at least one run worked on it.
+    /// Time in which at least one call worked on the package.
     pub running_ns: u64,
-    /// Of that, time in which nothing else ran in the build.
+    /// Part of that time in which nothing else ran in the build.
     pub alone_ns: u64,
     pub cpu_ns: u64,
-    /// The largest of one process. `None`: not known of any.
+    /// Largest resident set of one process. `None` if unknown for all.
     pub max_rss_bytes: Option<u64>,
-    /// Runs of compiler, assembler, cgo and C tools.
+    /// Calls of compiler, assembler, cgo and C tools.
     pub runs: u64,
     pub failed: bool,
-    /// Of the Go compiler, in order.
+    /// Phases of the Go compiler, in order.
     pub phases: Vec<PhaseTime>,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn packages(tree: &Tree<'_>) -> Vec<PackageTime> {
         .iter()
         .filter(|it| !it.is_query && compiles(it.root_kind))
     {
-        // A nested run belongs to what the outermost one works on, even where its own environment says nothing.
+        // A nested call belongs to the package of its outermost call, even without a package in its own environment.
         let package = tree
             .nodes()
             .get(node.root)
@@ -81,7 +81,7 @@ pub(super) fn packages(tree: &Tree<'_>) -> Vec<PackageTime> {
     packages
 }
 
-/// Phases of a run with their times, in order. A phase whose end was not seen lasts as long as its process.
+/// Phases of a call with their times, in order. A phase without a seen end lasts until the end of its process.
 pub(super) fn phases(call: &ToolCall) -> Vec<PhaseTime> {
     let mut phases = Vec::with_capacity(call.phases.len());
     add_phases(&mut phases, call);
@@ -125,7 +125,7 @@ fn longest_compile<'a>(nodes: &[&Node<'a>]) -> Option<&'a ToolCall> {
         .map(|it| it.call)
 }
 
-/// Whether a run of this kind turns a package's sources into its object file.
+/// True if a call of this kind is part of the compilation of a package.
 fn compiles(kind: CallKind) -> bool {
     match kind {
         CallKind::Compile

@@ -1,4 +1,4 @@
-//! Builds written as lines of text, and what is derived from them.
+//! Builds written as lines of text, and their reports.
 #![expect(
     clippy::needless_raw_string_hashes,
     reason = "as expect-test writes them"
@@ -17,7 +17,7 @@ use crate::model::{
     Toolchain,
 };
 
-/// A build of `wall` ms on `cpus` CPUs. Each line is a run: `id<parent kind package start..end cpu [rss] [word..]`, times in ms,
+/// A build of `wall` ms on `cpus` CPUs. Each line is a call: `id<parent kind package start..end cpu [rss] [word..]`, times in ms,
 /// resident set in MiB. Words: `query`, `failed`, `gc=start..end`, `name=start..end` for phases. `go` is process 1.
 fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
     let calls: Vec<ToolCall> = lines
@@ -158,10 +158,10 @@ fn ms(n: u64) -> u64 {
 }
 
 fn check(cpus: u32, wall: u64, lines: &str, expected: &Expect) {
-    expected.assert_eq(&tell(&analyze(&trace(cpus, wall, lines))));
+    expected.assert_eq(&show(&analyze(&trace(cpus, wall, lines))));
 }
 
-fn tell(report: &Report) -> String {
+fn show(report: &Report) -> String {
     let mut text = String::new();
     let build = &report.builds[0];
     let ms = |ns: u64| ns / 1_000_000;
@@ -278,7 +278,7 @@ fn time_goes_to_the_kind_of_the_outermost_run() {
 }
 
 #[test]
-fn what_runs_under_a_wrapper_is_the_tool_that_it_runs() {
+fn a_wrapper_has_the_kind_of_its_tool() {
     check(
         2,
         100,
@@ -313,11 +313,11 @@ fn a_reused_id_is_not_a_parent() {
             net: running 20, alone 20, cpu 2, rss 0, 2 runs
             gc: 0 cycles, 0 of 0, 0 tools
         "#]]
-    .assert_eq(&tell(&analyze(&trace)));
+    .assert_eq(&show(&analyze(&trace)));
 }
 
 #[test]
-fn what_held_the_build_up_is_told() {
+fn hints_name_the_slow_parts_of_a_build() {
     check(
         8,
         10_000,
@@ -344,7 +344,7 @@ fn what_held_the_build_up_is_told() {
 }
 
 #[test]
-fn a_build_whose_tools_only_answered_is_up_to_date() {
+fn a_build_with_queries_only_is_up_to_date() {
     let trace = trace(
         2,
         100,
@@ -370,7 +370,7 @@ fn a_build_whose_tools_only_answered_is_up_to_date() {
 }
 
 #[test]
-fn cached_packages_are_unknown_as_soon_as_one_build_does_not_know() {
+fn cached_packages_are_unknown_if_unknown_in_one_build() {
     let one = trace(2, 100, "");
     assert_eq!(analyze(&one).totals.packages_cached, Some(3));
     let mut two = one.clone();
@@ -380,7 +380,7 @@ fn cached_packages_are_unknown_as_soon_as_one_build_does_not_know() {
 }
 
 #[test]
-fn only_loading_is_loading() {
+fn only_the_stage_load_counts_as_loading() {
     let trace = trace_with(&trace(2, 1000, ""), |build| {
         let stage = |name: &str, (start, end)| Phase {
             name: name.to_owned(),
@@ -397,7 +397,7 @@ fn only_loading_is_loading() {
 }
 
 #[test]
-fn a_loss_that_stands_with_every_build_is_one() {
+fn a_loss_in_every_build_counts_once() {
     let lost = Anomaly::Lost {
         kind: "exec".to_owned(),
         n: 3,
@@ -444,7 +444,7 @@ fn any_call() -> impl Strategy<Value = ToolCall> {
                 package,
                 spans,
             )| {
-                // Mostly plausible numbers; sometimes such as only a broken recording has.
+                // Mostly plausible numbers, sometimes numbers of a broken recording.
                 let scale = |n: u64| if is_huge { n } else { n % 1000 };
                 ToolCall {
                     process: ProcKey {
@@ -492,7 +492,7 @@ fn any_call() -> impl Strategy<Value = ToolCall> {
 }
 
 proptest! {
-    /// Whatever comes in, in whatever order: every nanosecond of CPU is told once, and no span is longer than what it is a part of.
+    /// For any input in any order, every nanosecond of CPU counts once, and no span is longer than its whole.
     #[test]
     fn numbers_add_up(calls in prop::collection::vec(any_call(), 0..20), cpus in 0_u32..4, wall in 0_u64..60) {
         let mut trace = trace(cpus, 1, "");

@@ -1,7 +1,6 @@
-//! A build as one tree of spans: stages, the actions of each stage, the runs of tools of each action, the phases of each run.
+//! A build as one tree of spans: stages, the actions of each stage, the tool calls of each action, the phases of each call.
 //!
-//! Parents are resolved here, by the identity of processes, and nowhere else. Runs that only answered a question (`compile -V=full`) are
-//! not part of the tree.
+//! Only this module resolves the parents of spans, by the identity of processes. The tree excludes queries (`compile -V=full`).
 
 use std::collections::BTreeMap;
 
@@ -14,50 +13,50 @@ const CHECK_CACHE: &str = "build check cache";
 /// A span of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Index of the span around it; the build itself if absent.
+    /// Index of the parent span; `None` means the build itself.
     pub parent: Option<usize>,
-    pub what: What,
+    pub source: SpanRef,
     pub start: Ktime,
-    /// If its end was not seen, that of the span around it.
+    /// End of the span, or of its parent if the end was not seen.
     pub end: Ktime,
-    /// Whether it made the build fail. A build that succeeded has none, whatever its tools exited with.
+    /// True if the span made the build fail. A successful build has no such span, whatever the exit codes of its tools.
     pub made_it_fail: bool,
-    /// Whether it is an action that ran no tool, because of the build cache.
+    /// True for an action that ran no tool because of the build cache.
     pub is_cached: bool,
 }
 
-/// What a span is of, by its place in the build.
+/// Reference to the part of the build that a span shows, by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum SpanRef {
     Stage(usize),
     Action(usize),
     Call(usize),
-    /// Of a call.
+    /// A phase of a call.
     Phase {
         call: usize,
         phase: usize,
     },
 }
 
-/// The part of a build that a span is of.
+/// The part of a build that a span shows.
 #[derive(Clone, Copy, Debug)]
-pub enum Part<'a> {
+pub enum SpanSource<'a> {
     Stage(&'a Phase),
     Action(&'a Action),
     Call(&'a ToolCall),
     Phase(&'a Phase),
 }
 
-impl What {
-    /// The part of the build that the timeline was made of.
-    pub fn of(self, build: &Build) -> Option<Part<'_>> {
+impl SpanRef {
+    /// Resolves the reference in the build of the timeline.
+    pub fn of(self, build: &Build) -> Option<SpanSource<'_>> {
         match self {
-            Self::Stage(at) => build.stages.get(at).map(Part::Stage),
-            Self::Action(at) => build.actions.get(at).map(Part::Action),
-            Self::Call(at) => build.calls.get(at).map(Part::Call),
+            Self::Stage(at) => build.stages.get(at).map(SpanSource::Stage),
+            Self::Action(at) => build.actions.get(at).map(SpanSource::Action),
+            Self::Call(at) => build.calls.get(at).map(SpanSource::Call),
             Self::Phase { call, phase } => {
                 let phases = &build.calls.get(call)?.phases;
-                phases.get(phase).map(Part::Phase)
+                phases.get(phase).map(SpanSource::Phase)
             }
         }
     }
@@ -74,12 +73,12 @@ fn is_cached(action: &Action) -> bool {
     action.calls.is_empty() && is_unchanged
 }
 
-/// All spans of a build; each stands after the span around it. `end`: of the build, or the last that was seen of it.
+/// All spans of a build; each comes after its parent. `end` is the end of the build, or its last event.
 pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     let has_failed = State::of(build) == State::Failed;
-    let span = |parent, what, start: Ktime, own_end: Option<Ktime>, outer: Ktime| Span {
+    let span = |parent, source, start: Ktime, own_end: Option<Ktime>, outer: Ktime| Span {
         parent,
-        what,
+        source,
         start,
         end: own_end.unwrap_or(outer).max(start),
         made_it_fail: false,
@@ -87,7 +86,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     };
     let stages = build.stages.iter().enumerate();
     let mut spans: Vec<Span> = stages
-        .map(|(at, it)| span(None, What::Stage(at), it.start, it.end, end))
+        .map(|(at, it)| span(None, SpanRef::Stage(at), it.start, it.end, end))
         .collect();
     let n_stages = spans.len();
     let mut action_of: BTreeMap<usize, usize> = BTreeMap::new();
@@ -99,7 +98,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
             it.start <= action.start && action.end.unwrap_or(action.start) <= it.end
         });
         let outer = stage.and_then(|it| spans.get(it)).map_or(end, |it| it.end);
-        let own = span(stage, What::Action(at), action.start, action.end, outer);
+        let own = span(stage, SpanRef::Action(at), action.start, action.end, outer);
         spans.push(Span {
             made_it_fail: has_failed && action.outcome == Outcome::Failed,
             is_cached: is_cached(action),
@@ -109,7 +108,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     let culprit = build.failure.as_ref();
     let culprit = culprit.filter(|it| it.class.is_by_process());
     let culprit = culprit.and_then(|it| it.process);
-    // Calls are in order of start, so the one that started another is met first.
+    // Calls are in order of their start, so a parent comes before its children.
     let mut call_of: BTreeMap<ProcKey, usize> = BTreeMap::new();
     for (index, call) in build.calls.iter().enumerate() {
         if call.is_query {
@@ -118,7 +117,7 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
         let starter = call.started_by.and_then(|it| call_of.get(&it));
         let parent = starter.or_else(|| action_of.get(&index)).copied();
         let outer = parent.and_then(|it| spans.get(it)).map_or(end, |it| it.end);
-        let own = span(parent, What::Call(index), call.start, call.end, outer);
+        let own = span(parent, SpanRef::Call(index), call.start, call.end, outer);
         let at = spans.len();
         call_of.insert(call.process, at);
         let decides = call.is_decisive(build.process) || culprit == Some(call.process);
@@ -127,11 +126,11 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
             ..own
         });
         for (n, phase) in call.phases.iter().enumerate() {
-            let what = What::Phase {
+            let source = SpanRef::Phase {
                 call: index,
                 phase: n,
             };
-            spans.push(span(Some(at), what, phase.start, phase.end, own.end));
+            spans.push(span(Some(at), source, phase.start, phase.end, own.end));
         }
     }
     spans

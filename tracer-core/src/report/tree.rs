@@ -1,4 +1,4 @@
-//! Which run of a tool ran under which: the C compiler under `cgo`, the C linker under `link`.
+//! The nesting of tool calls: the C compiler under `cgo`, the C linker under `link`.
 
 use std::collections::HashMap;
 
@@ -6,21 +6,21 @@ use super::{Interval, cpu_ns};
 use crate::event::{Ktime, ProcKey, Usage};
 use crate::model::{CallKind, ToolCall};
 
-/// The runs of a build, each with the outermost run that it is part of.
+/// The calls of a build, each with its outermost call.
 pub(super) struct Tree<'a> {
     nodes: Vec<Node<'a>>,
 }
 
-/// One run in the tree.
+/// One call in the tree.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'a> {
     pub(super) call: &'a ToolCall,
     pub(super) interval: Interval,
-    /// Outermost run that this one is part of: its own index if it is that itself.
+    /// Index of the outermost call; its own index if it is the outermost one.
     pub(super) root: usize,
     pub(super) index: usize,
     pub(super) root_kind: CallKind,
-    /// The outermost run only asked for a version or flags.
+    /// True if the outermost call only queried a version or flags.
     pub(super) is_query: bool,
 }
 
@@ -29,7 +29,7 @@ impl Node<'_> {
         self.root == self.index
     }
 
-    /// Works on a package, or for the user.
+    /// True if the call works on a package, or for the user.
     pub(super) fn is_of_use(&self) -> bool {
         self.call.package.is_some() || self.root_kind.is_for_user()
     }
@@ -43,8 +43,8 @@ impl Node<'_> {
     }
 }
 
-/// A wrapper (`-toolexec`, a script as `CC`) works for the tool that it runs.
-fn look_inside(nodes: &mut [Node<'_>]) {
+/// Gives a wrapper (`-toolexec`, a script as `CC`) the kind of the tool that it runs.
+fn resolve_wrappers(nodes: &mut [Node<'_>]) {
     let mut inside = HashMap::new();
     for node in nodes.iter() {
         if node.root_kind == CallKind::Other && node.call.kind != CallKind::Other {
@@ -61,7 +61,7 @@ fn look_inside(nodes: &mut [Node<'_>]) {
 }
 
 impl<'a> Tree<'a> {
-    /// Runs whose end was not seen last until `end`.
+    /// Builds the tree. Calls without a seen end last until `end`.
     pub(super) fn of(calls: &'a [ToolCall], end: Ktime) -> Self {
         let mut nodes: Vec<Node<'a>> = Vec::with_capacity(calls.len());
         let mut by_process: HashMap<ProcKey, usize> = HashMap::new();
@@ -78,27 +78,27 @@ impl<'a> Tree<'a> {
             });
             by_process.insert(call.process, index);
         }
-        look_inside(&mut nodes);
+        resolve_wrappers(&mut nodes);
         Self { nodes }
     }
 
-    /// Every run, queries included.
+    /// Every call, including queries.
     pub(super) fn nodes(&self) -> &[Node<'a>] {
         &self.nodes
     }
 
-    /// Outermost runs that did work.
+    /// Outermost calls that are no queries.
     pub(super) fn working(&self) -> impl Iterator<Item = &Node<'a>> {
         self.nodes.iter().filter(|it| it.is_root() && !it.is_query)
     }
 
-    /// What the runs used that were made for the build, not for the user.
+    /// Usage of the calls for the build, without those for the user.
     pub(super) fn usage_for_the_build(&self) -> Usage {
         let for_the_build = self.nodes.iter().filter(|it| !it.root_kind.is_for_user());
         Usage::total(for_the_build.map(|it| it.call.usage))
     }
 
-    /// Index of the run with the largest resident set.
+    /// Index of the call with the largest resident set.
     pub(super) fn largest(&self) -> Option<u32> {
         let largest = self
             .nodes

@@ -15,7 +15,7 @@ use super::export::outputs::Surroundings;
 use super::http::{Served, Server};
 use super::metrics::Metrics;
 use crate::clock;
-use crate::history::{Forwarder, Order, Store};
+use crate::history::{ForwardConfig, Forwarder, Store};
 
 /// How long a history may still be written by the keeper of an agent that was killed: it has [`super::END`] to end.
 const OVERLAP: Duration = Duration::from_millis(5500);
@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// The metrics go on where they were; what cannot be read is told and missing.
 pub(super) fn restore(metrics: &Metrics, store: &mut Store, tell: fn(&str)) -> anyhow::Result<()> {
-    let tally = store.tally()?;
+    let tally = store.counters()?;
     let restored = store.read(|it| Ok(metrics.restore(&tally, it, clock::wall_ns())))?;
     if let Err(error) = restored {
         tell(&format!(
@@ -72,7 +72,7 @@ pub(super) fn forward(
     config: &Config,
     tell: fn(&str),
 ) -> anyhow::Result<Forwarder> {
-    let order = Order {
+    let order = ForwardConfig {
         spool: config.store.clone(),
         limits: config.limits,
         address: central.address.clone(),

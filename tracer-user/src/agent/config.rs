@@ -7,9 +7,9 @@ use std::time::Duration;
 use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
-use crate::config::{Bound, Exporters, Layer, Listen, Pin, SizeBudget};
-use crate::history::central::{Address, Settings};
-use crate::history::{DEFAULT_STORE, Place};
+use crate::config::{Bound, Exporters, Layer, ListenAddress, PinDirectory, SizeBudget};
+use crate::history::central::{Address, CentralSettings};
+use crate::history::{DEFAULT_STORE, Location};
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 /// Where nothing else was decided.
@@ -42,7 +42,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Central {
     pub address: Address,
-    pub settings: Settings,
+    pub settings: CentralSettings,
 }
 
 impl Config {
@@ -67,8 +67,8 @@ impl Config {
         let hours = forget_targets_hours.map_or(Some(FORGET_TARGETS_HOURS), Bound::number);
         let (file, address) = match store {
             None => (None, None),
-            Some(Place::File(path)) => (Some(path), None),
-            Some(Place::Central(address)) => (spool, Some(address)),
+            Some(Location::File(path)) => (Some(path), None),
+            Some(Location::Central(address)) => (spool, Some(address)),
         };
         let settings = central.unwrap_or_default();
         Self {
@@ -79,10 +79,10 @@ impl Config {
                 max_age_ns: days.map(|it| u64::from(it).saturating_mul(DAY_NS)),
                 max_bytes: megabytes.map(|it| u64::from(it) * 1_000_000),
             },
-            listen: listen.map_or(Some(LISTEN), |Listen(address)| address),
+            listen: listen.map_or(Some(LISTEN), |ListenAddress(address)| address),
             target_ttl: hours.map_or(Duration::MAX, |it| Duration::from_hours(u64::from(it))),
             size_budget,
-            pin: pin.and_then(|Pin(place)| place),
+            pin: pin.and_then(|PinDirectory(place)| place),
             outputs,
         }
     }
@@ -148,7 +148,7 @@ mod tests {
     fn what_cannot_change_stays_and_is_named() {
         let running = Config::of(Layer::default());
         let wanted = Config::of(Layer {
-            store: Some(Place::File("/elsewhere.db".into())),
+            store: Some(Location::File("/elsewhere.db".into())),
             detail: Some(Detail::CacheKey),
             keep_days: Some(Bound(NonZeroU32::new(1))),
             ..Layer::default()

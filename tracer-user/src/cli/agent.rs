@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::trace::Detail;
 use super::{FAILURE, FINE, log};
 use crate::agent;
-use crate::config::{Bound, File, Layer, Listen, Pin, SizeBudget};
-use crate::history::Place;
+use crate::config::{Bound, File, Layer, ListenAddress, PinDirectory, SizeBudget};
+use crate::history::Location;
 
 /// Trace every Go build on this machine and store the builds in a history
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ pub(super) struct Args {
     size_budget: Option<SizeBudget>,
     /// Directory on bpffs, such as /sys/fs/bpf/gotrace; pinned probes stay attached there if the agent is killed [default: none]
     #[arg(long, value_name = "DIR", env = "GOTRACE_PIN", hide_env = true)]
-    pin: Option<Pin>,
+    pin: Option<PinDirectory>,
 }
 
 impl Args {

@@ -8,7 +8,7 @@ use tracer_core::model::State;
 use super::report::{self, Format};
 use super::{Color, FINE, log};
 use crate::clock;
-use crate::history::{self, Filter, Moment, Place};
+use crate::history::{self, Filter, Location, TimeArg};
 
 /// List the builds of the history, newest first
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub(super) struct Args {
     branch: Option<String>,
     /// Only builds that started at this time or later
     #[arg(long, value_name = "TIME")]
-    since: Option<Moment>,
+    since: Option<TimeArg>,
     /// Only builds that started before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
@@ -62,7 +62,7 @@ pub(super) struct StoreArgs {
         default_value = history::DEFAULT_STORE,
         help = "History: a file, or postgres://USER@HOST/DATABASE"
     )]
-    pub(super) store: Place,
+    pub(super) store: Location,
 }
 
 /// Status of a build

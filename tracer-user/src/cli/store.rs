@@ -52,7 +52,7 @@ enum StoreCommand {
             value_name = "ADDRESS",
             help = "postgres://USER@HOST/DATABASE; pass the password in PGPASSWORD, or in a file named by password_file="
         )]
-        place: Place,
+        place: Location,
     },
     /// Print the SQL statements that `prepare` runs on an empty database
     #[command(

@@ -19,7 +19,7 @@ use super::{OWN_FAILURE, log};
 use crate::bpf::SetupError;
 use crate::digest_key;
 use crate::driver::{self, Recorder, Source, Traced, Wanted, Watched, Whose};
-use crate::history::Place;
+use crate::history::Location;
 use crate::launch::caller::{self, Caller};
 use crate::launch::signal::Signals;
 use crate::launch::{Held, LaunchError, Plan};
@@ -57,7 +57,7 @@ pub(super) struct TraceRequest {
     pub(super) detail: Detail,
     pub(super) recording: Option<PathBuf>,
     /// A history to store the builds in.
-    pub(super) store: Option<Place>,
+    pub(super) store: Option<Location>,
     pub(super) report: report::Args,
     /// The stream of a report without a file; `None` for no report.
     pub(super) stream: Option<Stream>,
@@ -68,7 +68,7 @@ pub(super) struct TraceRequest {
 struct OutputFiles {
     report: Report,
     recording: Option<NewFile>,
-    store: Option<Place>,
+    store: Option<Location>,
 }
 
 /// Returns the exit code.
@@ -292,8 +292,8 @@ fn keep_recording(
     }
 }
 
-fn keep_builds(store: Option<&Place>, finished: &FinishedTrace, caller: Option<&Caller>) {
-    let kept = store.map(|it| it.keep(finished, caller));
+fn keep_builds(store: Option<&Location>, finished: &FinishedTrace, caller: Option<&Caller>) {
+    let kept = store.map(|it| it.store_builds(finished, caller));
     if let Some(Err(error)) = kept {
         let error = anyhow::Error::from(error);
         log(format_args!("the builds are not stored: {error:#}"));

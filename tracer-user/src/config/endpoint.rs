@@ -1,4 +1,4 @@
-//! Where to send to: an address of HTTP, whose credentials are kept apart and never shown.
+//! The HTTP address of a receiver. Its credentials are stored separately and never shown.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,21 +8,21 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
 use ureq::http::Uri;
 
-/// An `http` or `https` URL. Shown (also by `Debug`) without user, password, query and fragment.
+/// An `http` or `https` URL. `Display` and `Debug` omit user, password, query and fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     is_tls: bool,
     /// Host and port.
     authority: String,
-    /// Without a slash at its end.
+    /// Path without a final slash.
     path: String,
-    /// With its question mark, or empty.
+    /// Query with its question mark, or empty.
     query: String,
-    /// As it stood before the host.
+    /// User and password, as written before the host.
     user: Option<Box<str>>,
 }
 
-/// Why a text is no endpoint; the text itself is not said, it may hold a password.
+/// Error of a text that is no endpoint. It never quotes the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
     #[error("an address begins with http:// or https://")]
@@ -51,7 +51,7 @@ impl FromStr for Endpoint {
             Some((user, authority)) => (Some(user), authority),
             None => (None, before),
         };
-        // Rather than taking the beginning of a password for the host, and the rest of it for what may be shown.
+        // Without this, the start of a password could be taken for the host, and its rest for the path, which is shown.
         if after.contains('@') {
             return Err(BadEndpoint::At);
         }
@@ -76,7 +76,7 @@ impl FromStr for Endpoint {
     }
 }
 
-/// Not derived: that would take the `'static` of the scheme for something borrowed from the text.
+/// Not derived: the derive would treat the `'static` of the scheme as borrowed from the text.
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Endpoint {
 }
 
 impl Endpoint {
-    /// What is requested: the address with a path after its own, without user and password.
+    /// The URL of a request: the address with `path` appended, without user and password.
     pub(crate) fn with_path(&self, path: &str) -> String {
         let Self {
             is_tls,
@@ -97,7 +97,7 @@ impl Endpoint {
         format!("{}{authority}{own}{path}{query}", scheme_of(*is_tls))
     }
 
-    /// User and password in the address.
+    /// User and password of the address.
     pub(crate) fn credentials(&self) -> Option<[Vec<u8>; 2]> {
         let user = self.user.as_deref()?;
         let (name, password) = user.split_once(':').unwrap_or((user, ""));
@@ -164,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_goes_after_the_own_one() {
+    fn a_path_is_appended_to_the_path_of_the_address() {
         let endpoint = endpoint("http://ci:x@[::1]:9091/base/?a=b");
         assert_eq!(endpoint.with_path("/m"), "http://[::1]:9091/base/m?a=b");
         assert_eq!(endpoint.to_string(), "http://[::1]:9091/base");
     }
 
     #[test]
-    fn what_is_on_this_machine_is_known() {
+    fn loopback_addresses_are_recognised() {
         for (text, expected) in [
             ("http://localhost:1", true),
             ("http://127.0.0.9", true),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_being_repeated() {
+    fn errors_do_not_quote_the_address() {
         for (text, expected) in [
             ("", BadEndpoint::Scheme),
             ("push.example.com:9091", BadEndpoint::Scheme),

@@ -1,4 +1,4 @@
-//! What an operator decides: the section `[otlp]`. Values that may be secrets are shown nowhere.
+//! The section `[otlp]`. No output shows values that may be secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Endpoint;
 
-/// Headers that are ours to set.
+/// Headers that gotrace sets itself.
 const OURS: [&str; 5] = [
     "content-encoding",
     "content-length",
@@ -26,51 +26,51 @@ const OURS: [&str; 5] = [
     clippy::struct_excessive_bools,
     reason = "each is a switch of its own, named as the file names it"
 )]
-pub struct Settings {
-    /// The receiver's base address; `/v1/traces`, `/v1/logs` and `/v1/metrics` are appended.
+pub struct OtlpSettings {
+    /// The receiver's base address; gotrace appends `/v1/traces`, `/v1/logs` and `/v1/metrics`.
     pub endpoint: Option<Endpoint>,
-    /// Sent with every request.
+    /// Headers of every request.
     #[serde(default)]
     pub headers: Headers,
-    /// More of them, one `Name: value` a line, read again for every request.
+    /// File with more headers, one `Name: value` a line. gotrace reads it for every request.
     pub headers_file: Option<PathBuf>,
-    /// Takes endpoint and headers from `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_EXPORTER_OTLP_HEADERS` of the agent's own environment
-    /// where the section has none.
+    /// True if `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_EXPORTER_OTLP_HEADERS` of the agent's own environment apply where the section
+    /// has no endpoint or headers.
     #[serde(default)]
     pub use_environment: bool,
-    /// Certificates in PEM that are trusted beside those of the machine.
+    /// PEM file of certificates to trust, in addition to those of the machine.
     pub ca_file: Option<PathBuf>,
     #[serde(default)]
     pub compression: Compression,
-    /// The builds, as spans.
+    /// True if builds are sent as spans.
     #[serde(default = "yes")]
     pub traces: bool,
-    /// The summaries of builds, as log records.
+    /// True if summaries of builds are sent as log records.
     #[serde(default = "yes")]
     pub logs: bool,
-    /// What `/metrics` has.
+    /// True if the families of `/metrics` are sent.
     #[serde(default = "yes")]
     pub metrics: bool,
     #[serde(default = "metrics_interval_seconds", deserialize_with = "an_interval")]
     pub metrics_interval_seconds: u32,
-    /// Of a build with more, the longest are sent.
+    /// Largest number of spans of a build. The longest are sent.
     #[serde(default = "spans_per_build", deserialize_with = "a_number_of_spans")]
     pub spans_per_build: u32,
-    /// Sends the actions of the `go` command, too, that ran no tool because of the build cache.
+    /// True if actions of the `go` command that ran no tool because of the build cache are sent, too.
     #[serde(default)]
     pub cached_actions: bool,
-    /// The span above a build that was given no `TRACEPARENT`.
+    /// Parent span of a build without `TRACEPARENT`.
     #[serde(default)]
     pub parent: ParentSpan,
-    /// Sends the words of command lines, redacted, and not only the names of flags.
+    /// True if whole command lines are sent, redacted, and not only the names of flags.
     #[serde(default)]
     pub command_lines: bool,
-    /// `service.name` of all that is sent.
+    /// `service.name` of all signals.
     #[serde(default = "service_name")]
     pub service_name: String,
 }
 
-/// How bodies are packed.
+/// Compression of request bodies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
@@ -79,14 +79,14 @@ pub enum Compression {
     None,
 }
 
-/// The span above the outermost build.
+/// The parent span of the outermost build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParentSpan {
-    /// None: the build is the root of a trace of its own.
+    /// No parent: the build is the root of its own trace.
     #[default]
     Build,
-    /// That of the CI run, which somebody else has to send.
+    /// The span of the CI run, which another program must send.
     Ci,
 }
 
@@ -132,18 +132,18 @@ fn within<'de, D: Deserializer<'de>>(
 #[serde(try_from = "BTreeMap<String, String>")]
 pub struct Headers(BTreeMap<String, String>);
 
-/// Why a text is no header; the text itself is not said, it may be a secret.
+/// Error of a text that is no header. It never quotes the text, which may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHeader {
-    #[error("a header has a name of letters, digits and dashes")]
+    #[error("the name of a header consists of letters, digits, dashes and underscores")]
     Name,
-    #[error("that header is gotrace's own to set")]
+    #[error("gotrace sets this header itself")]
     Ours,
-    #[error("the value of a header is printable ASCII")]
+    #[error("the value of a header must be printable ASCII")]
     Value,
     #[error("write one `Name: value` a line")]
     Line,
-    #[error("write name=value, parted by commas")]
+    #[error("write name=value, separated by commas")]
     Pair,
 }
 
@@ -180,7 +180,7 @@ impl Headers {
         Ok(())
     }
 
-    /// One `Name: value` a line; empty lines and those that begin with `#` are none.
+    /// Parses one `Name: value` a line. Empty lines and lines with `#` at the start are skipped.
     pub(crate) fn of_file(text: &str) -> Result<Self, BadHeader> {
         let mut headers = Self::default();
         let lines = text.lines().map(str::trim);
@@ -191,7 +191,7 @@ impl Headers {
         Ok(headers)
     }
 
-    /// As the OpenTelemetry specification writes them in a variable: `name=value,name=value`, values percent-encoded.
+    /// Parses a variable as the OpenTelemetry specification defines it: `name=value,name=value`, with percent-encoded values.
     fn of_variable(text: &str) -> Result<Self, BadHeader> {
         let mut headers = Self::default();
         for pair in text.split(',').filter(|it| !it.trim().is_empty()) {
@@ -203,7 +203,7 @@ impl Headers {
         Ok(headers)
     }
 
-    /// These, and of the others those that these have not.
+    /// These headers, and those of `others` whose name is missing here.
     pub(crate) fn over(mut self, others: Self) -> Self {
         for (name, value) in others.0 {
             self.0.entry(name).or_insert(value);
@@ -222,11 +222,11 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Variables of an environment that is not read here.
+/// Looks up a variable of an environment. This module does not read the environment itself.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-impl Settings {
-    /// Where to send to and with which headers, the environment asked where the section wants it.
+impl OtlpSettings {
+    /// The endpoint and the headers, from the section, or from the environment if `use_environment` is set.
     pub(crate) fn target(&self, variables: Variables<'_>) -> anyhow::Result<(Endpoint, Headers)> {
         let variable = |name: &str| {
             let value = self.use_environment.then(|| variables(name)).flatten();
@@ -253,10 +253,10 @@ impl Settings {
         Ok((endpoint, headers))
     }
 
-    /// What no type can say.
+    /// Fails if all signals are off. The types check all other rules.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if !(self.traces || self.logs || self.metrics) {
-            bail!("otlp sends nothing: leave traces, logs or metrics on, or take the section out");
+            bail!("otlp sends nothing: leave traces, logs or metrics on, or remove the section");
         }
         Ok(())
     }
@@ -266,7 +266,7 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn settings(text: &str) -> Result<Settings, toml::de::Error> {
+    fn settings(text: &str) -> Result<OtlpSettings, toml::de::Error> {
         toml::from_str(text)
     }
 
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_asked_only_if_the_section_wants_it() {
+    fn the_environment_is_read_only_if_the_section_allows_it() {
         let variables = |name: &str| {
             Some(match name {
                 "OTEL_EXPORTER_OTLP_ENDPOINT" => "http://collector:4318/base".to_owned(),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_a_header_a_line() {
+    fn a_file_has_one_header_per_line() {
         let headers =
             Headers::of_file("# of the tenant\nX-Tenant: a b\n\nauthorization:Bearer x:y\n");
         let headers = headers.unwrap();
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_settings_are_errors() {
         let check = |text: &str| settings(text).unwrap().check();
         assert!(check("traces = false\nlogs = false\nmetrics = false").is_err());
         for text in [

@@ -6,26 +6,26 @@ use serde::Deserialize;
 
 use super::Endpoint;
 
-/// Which gateway, and what it is told.
+/// The gateway, its credentials and the limits of its groups.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Of the gateway; `/metrics/job/...` comes after it.
+pub struct PushgatewaySettings {
+    /// Base address of the gateway; gotrace appends `/metrics/job/...`.
     pub url: Endpoint,
     /// The label `job` of all groups.
     #[serde(default = "job")]
     pub job: String,
-    /// For basic authentication, with `password_file`.
+    /// User for basic authentication, with `password_file`.
     pub username: Option<String>,
     pub password_file: Option<PathBuf>,
-    /// For a token in place of a user.
+    /// File with a token, instead of a user.
     pub bearer_token_file: Option<PathBuf>,
-    /// Certificates in PEM that are trusted beside those of the machine.
+    /// PEM file of certificates to trust, in addition to those of the machine.
     pub ca_file: Option<PathBuf>,
-    /// A group is deleted when its target has not been built for so long; as `forget_targets_hours` if absent.
-    #[serde(default, deserialize_with = "crate::history::bound::largest")]
+    /// The group of a target is deleted when the target has not been built for this time. Default: `forget_targets_hours`.
+    #[serde(default, deserialize_with = "crate::history::limit::largest")]
     pub forget_groups_hours: Option<u32>,
-    /// Groups that are kept at most.
+    /// Largest number of groups.
     #[serde(default = "max_groups")]
     pub max_groups: usize,
 }
@@ -38,8 +38,8 @@ fn max_groups() -> usize {
     200
 }
 
-impl Settings {
-    /// For a gateway at that address, and the defaults for the rest.
+impl PushgatewaySettings {
+    /// Settings for a gateway at this address, with defaults for the rest.
     pub fn of(url: Endpoint) -> Self {
         Self {
             url,

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// Where the metrics are written, and how often.
+/// Directory and interval of the metrics file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// What `node_exporter` was given with `--collector.textfile.directory`.
+pub struct TextfileSettings {
+    /// The argument of `node_exporter --collector.textfile.directory`.
     pub directory: PathBuf,
-    /// The file is written again after so long.
+    /// Interval between two writes of the file.
     #[serde(default = "every_seconds")]
     pub every_seconds: u32,
 }

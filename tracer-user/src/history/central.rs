@@ -1,7 +1,7 @@
-//! The central history: that of a fleet, in a database that speaks `PostgreSQL`'s protocol.
+//! The central history of a fleet, in a database with the protocol of `PostgreSQL`.
 //!
-//! Tables, columns and statements are those of the file; what differs is in `schema/postgres-1.sql` and in the modules below. An agent
-//! never waits for it: it writes to its own file, and `forward` delivers from there. Reading waits, as long as it is allowed to.
+//! It has the same tables, columns and statements as the file. `schema/postgres-1.sql` and the modules below contain the differences.
+//! An agent never waits for this database: it writes to its own file, and `forward` delivers from there. Reads wait up to a time limit.
 
 mod address;
 mod deliver;
@@ -15,32 +15,32 @@ use serde::Deserialize;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
 
-use super::error::{Error, Why};
-use super::parcel::Parcel;
+use super::build_row::BuildRow;
+use super::error::{Cause, Error};
 use super::read::Reader;
 
 pub use address::Address;
-pub(super) use deliver::Delivery;
+pub(super) use deliver::CentralWriter;
 
 use session::Session;
 
-/// For a connection, and then for each answer, unless something else is said.
+/// Default time limit for the connection, and then for each answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What an operator decides about a central history; its section in the configuration file is `central`.
+/// The section `[central]` of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Whose builds these are. The database says which tenant a role belongs to; an agent that finds another one sends nothing.
+pub struct CentralSettings {
+    /// Tenant of the builds. The database assigns a tenant to each role. If that is another tenant, the agent sends nothing.
     pub tenant: Option<String>,
-    /// Builds that started longer ago than this are deleted there; none if absent.
-    #[serde(deserialize_with = "crate::history::bound::number")]
+    /// The agent deletes builds there that started longer ago than this. `None` deletes nothing.
+    #[serde(deserialize_with = "crate::history::limit::number")]
     pub keep_days: Option<u32>,
-    /// How long the database may take to connect and for each batch of builds.
+    /// Time limit of the database to connect, and for each batch of builds.
     pub timeout_seconds: u32,
 }
 
-impl Default for Settings {
+impl Default for CentralSettings {
     fn default() -> Self {
         Self {
             tenant: None,
@@ -50,41 +50,41 @@ impl Default for Settings {
     }
 }
 
-/// Makes the tables, or brings them up to date. For whoever is going to own them.
+/// Creates or upgrades the tables. The caller becomes their owner.
 pub fn prepare(address: &Address) -> Result<(), Error> {
     let prepared = Session::open(address, PATIENCE).and_then(|it| schema::prepare(&it));
-    prepared.map_err(|why| why.at(address))
+    prepared.map_err(|cause| cause.at(address))
 }
 
-/// What [`prepare`] does, as text for whoever prefers to run it by hand.
+/// The statements of [`prepare`] as text, for `psql`.
 pub fn schema() -> String {
     schema::text()
 }
 
-/// Stores every build of a trace that is over; returns how many. Whoever calls this waits for it.
-pub(super) fn keep(finished: &FinishedTrace, address: &Address) -> Result<usize, Error> {
+/// Stores every build of a finished trace and returns their number. The caller waits for the database.
+pub(super) fn store_builds(finished: &FinishedTrace, address: &Address) -> Result<usize, Error> {
     let keep = || {
-        let delivery = Delivery::open(address, &Settings::default())?;
+        let delivery = CentralWriter::open(address, &CentralSettings::default())?;
         let mut n = 0;
         for kept in history::builds(finished) {
-            delivery.deliver([&Parcel::of(&kept)?])?;
+            delivery.deliver([&BuildRow::of(&kept)?])?;
             n += 1;
         }
         Ok(n)
     };
-    keep().map_err(|why: Why| why.at(address))
+    keep().map_err(|cause: Cause| cause.at(address))
 }
 
-/// Asks the history as it is at one moment.
+/// Queries the history as of one moment.
 pub(super) fn read<T>(
     address: &Address,
-    ask: impl Fn(&Reader<'_>) -> Result<T, Why>,
+    query: impl Fn(&Reader<'_>) -> Result<T, Cause>,
 ) -> Result<T, Error> {
     let read = || {
         let session = Session::open(address, PATIENCE)?;
         schema::check(&session)?;
         session.run("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        ask(&Reader::new(&session))
+        query(&Reader::new(&session))
     };
-    read().map_err(|why| why.at(address))
+    read().map_err(|cause| cause.at(address))
 }

@@ -1,6 +1,6 @@
-//! A damaged history: whether it is gotrace's own, and moving it aside so that builds can be stored again.
+//! Moves a damaged history of gotrace aside, so that builds can be stored again.
 //!
-//! Nothing is deleted and nothing is repaired. A file that does not say that it is a history stays where it is: its path may be a mistake.
+//! This module deletes and repairs nothing. A file without the header of a history stays in place, because its path may be a mistake.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,30 +10,30 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::connect;
-use super::error::{Error, Why};
+use super::error::{Cause, Error};
 
-/// What `SQLite` keeps beside a database, in the order in which it is moved. The log goes first: a new database beside an old log would
-/// make `SQLite` delete the log.
+/// Suffixes of the files of a database, in the order in which they are moved. The log goes first: `SQLite` would delete an old log
+/// beside a new database.
 const PARTS: [&str; 3] = ["-wal", "-shm", ""];
-/// A file of this name beside the history says that its writer found it damaged.
-const SUSPECT: &str = "-damaged";
+/// Suffix of a marker file beside a history whose writer found damage.
+const MARKER: &str = "-damaged";
 
-/// Notes that the history turned out to be damaged, for whoever opens it next.
-pub(super) fn suspect(path: &Path) -> io::Result<()> {
-    fs::write(with_suffix(path, SUSPECT), "")
+/// Creates the marker that makes the next agent check the history.
+pub(super) fn mark_damaged(path: &Path) -> io::Result<()> {
+    fs::write(with_suffix(path, MARKER), "")
 }
 
-/// Moves the history aside if it is damaged and is one of gotrace's; returns its new path. For the one agent of a history, with no
-/// connection to it open in this process.
+/// Moves the history aside if it is damaged and belongs to gotrace, and returns its new path. Only the one agent of a history calls
+/// this, with no open connection in its process.
 ///
-/// `failed` says that opening it failed as it does with a damaged one. Otherwise it is checked only if its last writer suspected it, as
-/// that takes as long as to read all of it.
+/// `failed` is true if opening the history failed with an error of a damaged file. Otherwise the history is checked only if there is
+/// a marker, because a check reads the whole file.
 pub fn set_aside(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathBuf>, Error> {
-    set_aside_here(path, failed, now_ns).map_err(|why| why.at(path.display()))
+    set_aside_here(path, failed, now_ns).map_err(|cause| cause.at(path.display()))
 }
 
-fn set_aside_here(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathBuf>, Why> {
-    let note = with_suffix(path, SUSPECT);
+fn set_aside_here(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathBuf>, Cause> {
+    let note = with_suffix(path, MARKER);
     let is_damaged = failed || (note.try_exists()? && connect::is_damaged(path)?);
     let aside = if is_damaged && connect::is_marked_as_ours(path)? {
         Some(move_aside(path, now_ns)?)
@@ -46,12 +46,12 @@ fn set_aside_here(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathB
     }
 }
 
-fn move_aside(path: &Path, now_ns: i64) -> Result<PathBuf, Why> {
+fn move_aside(path: &Path, now_ns: i64) -> Result<PathBuf, Cause> {
     let seconds = now_ns / 1_000_000_000;
     let aside = with_suffix(path, &format!(".damaged-{seconds}"));
     for part in PARTS {
         let (from, to) = (with_suffix(path, part), with_suffix(&aside, part));
-        // What is there of an earlier one stays.
+        // An existing file of an earlier history is not replaced.
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(io::Error::from) {
             Err(error) if error.kind() == ErrorKind::NotFound && !part.is_empty() => {}
             moved => moved?,

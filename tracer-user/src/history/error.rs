@@ -1,4 +1,4 @@
-//! What can go wrong with a history, and what to do then.
+//! Errors of a history, each with the next step for the user.
 
 use std::fmt;
 use std::io;
@@ -7,90 +7,90 @@ use rusqlite::ErrorCode;
 use thiserror::Error;
 use tracer_core::history::{InvalidBuildId, UnpackError};
 
-use super::trouble::Trouble;
+use super::central_error::CentralError;
 
-/// Something could not be done with the history in this place.
+/// An error of the history at a location.
 #[derive(Debug, Error)]
-#[error("the history {place}")]
+#[error("the history {location}")]
 pub struct Error {
-    /// A path, or where a database is; without a secret.
-    place: String,
+    /// A path, or the address of a database, without secrets.
+    location: String,
     #[source]
-    pub why: Why,
+    pub cause: Cause,
 }
 
-/// Why not.
+/// The cause of an error.
 #[derive(Debug, Error)]
-pub enum Why {
+pub enum Cause {
     #[error(
-        "is not there yet: `gotrace run --store FILE -- go build` begins one, `--store FILE` shows one elsewhere"
+        "does not exist yet: `gotrace run --store FILE -- go build` creates one, `--store FILE` reads another one"
     )]
     Missing,
-    #[error("may not be read by you: use sudo, or let root give you the right to read it")]
+    #[error("cannot be read by this user: use sudo, or ask root for the right to read it")]
     Denied,
-    #[error("may not be written by you: name a file of your own")]
+    #[error("cannot be written by this user: name a file of your own")]
     NotYours(#[source] io::Error),
-    #[error("is a link: name the file itself")]
+    #[error("is a symbolic link: name the file itself")]
     Link,
-    #[error("has no directory, and none can be made: make it first, or name another file")]
+    #[error(
+        "has no directory, and gotrace cannot create it: create the directory, or name another file"
+    )]
     Dir(#[source] io::Error),
     #[error(
-        "is not a history of gotrace, or its first page is damaged: gotrace leaves the file alone, name another one"
+        "is not a history of gotrace, or its first page is damaged: gotrace does not change the file; name another file"
     )]
     Foreign,
     #[error(
-        "was written by a newer gotrace (form {found}, this one knows {known}): use that one, or install it here"
+        "was written by a newer gotrace (schema {found}, this gotrace supports up to {known}): install or use the newer gotrace"
     )]
     Newer { found: i64, known: i64 },
-    #[error("is damaged: move it and its -wal file away, and the next build begins a new one")]
+    #[error("is damaged: move it and its -wal file away; the next build creates a new one")]
     Damaged(#[source] rusqlite::Error),
     #[error("is a PostgreSQL database: back it up with pg_dump")]
     NotAFile,
-    #[error("is there already: name a new file")]
+    #[error("already exists: name a new file")]
     Exists,
-    #[error("was copied while it was damaged ({0}): the copy is deleted")]
+    #[error("is a copy of a damaged history ({0}): gotrace deleted the copy")]
     BadCopy(String),
-    #[error("is in use by others all the time: try again")]
+    #[error("is in constant use by other processes: try again")]
     Busy,
-    #[error(
-        "has no room: free some on its disk, or let it keep less (`keep_days`, `keep_megabytes`)"
-    )]
+    #[error("has no space left on its disk: free some, or lower `keep_days` or `keep_megabytes`")]
     Full(#[source] rusqlite::Error),
-    #[error("cannot be opened or written: see that its disk works and is mounted for writing")]
+    #[error("cannot be opened or written: check that its disk works and is mounted for writing")]
     Unwritable(#[source] rusqlite::Error),
-    #[error("has no build {id}: `gotrace builds` shows what there is")]
+    #[error("has no build {id}: `gotrace builds` lists the builds")]
     NoSuchBuild { id: String },
-    #[error("has {n} builds that begin with {id}, which one: {examples}")]
+    #[error("has {n} builds whose ID begins with {id}: give more of the ID ({examples})")]
     Ambiguous {
         id: String,
         n: usize,
         examples: String,
     },
-    #[error("has no build of this name")]
+    #[error("has no build with this ID")]
     Id(#[from] InvalidBuildId),
-    #[error("holds a build that cannot be shown")]
+    #[error("contains a build that cannot be decoded")]
     Unpackable(#[from] UnpackError),
-    #[error("holds a row that makes no sense: {0}")]
+    #[error("contains an invalid row: {0}")]
     Row(&'static str),
     #[error("cannot be used")]
     Io(#[from] io::Error),
-    #[error("cannot take a build that is no JSON")]
+    #[error("cannot convert a build to or from JSON")]
     Json(#[from] serde_json::Error),
-    #[error("cannot be used")]
+    #[error("cannot be migrated to the current schema")]
     Migration(#[from] rusqlite_migration::Error),
     #[error(transparent)]
-    Central(#[from] Trouble),
+    Central(#[from] CentralError),
     #[error("cannot be used")]
     Sqlite(#[source] rusqlite::Error),
 }
 
 impl Error {
-    /// Whether the file itself is at fault.
+    /// True if the file itself is damaged or foreign.
     pub fn is_damaged(&self) -> bool {
-        matches!(self.why, Why::Damaged(_) | Why::Foreign)
+        matches!(self.cause, Cause::Damaged(_) | Cause::Foreign)
     }
 
-    /// With its reasons, in one line.
+    /// The error and its sources, in one line.
     pub(super) fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut next = std::error::Error::source(self);
@@ -103,16 +103,16 @@ impl Error {
     }
 }
 
-impl Why {
-    pub(super) fn at(self, place: impl fmt::Display) -> Error {
+impl Cause {
+    pub(super) fn at(self, location: impl fmt::Display) -> Error {
         Error {
-            place: place.to_string(),
-            why: self,
+            location: location.to_string(),
+            cause: self,
         }
     }
 }
 
-impl From<rusqlite::Error> for Why {
+impl From<rusqlite::Error> for Cause {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,

@@ -1,8 +1,8 @@
-//! From this machine's history to the central one: a thread that delivers what has not been delivered, in order, and tries again.
+//! Delivers builds from this machine's history to the central one: a thread that sends undelivered builds in order, and retries.
 //!
-//! Everything is in the file before it is sent, and the file is told after it has arrived; so an outage on either side costs time, and
-//! a build that is sent twice is one build there. While the other side is away the file is the spool, and here it is kept within its
-//! limits. Nobody waits for this thread.
+//! A build is in the file before it is sent, and is marked as delivered after it has arrived. So an outage on either side only costs
+//! time, and a build that is sent twice is stored once. The file is the spool of an outage; this thread keeps it within its limits.
+//! No other thread waits for this one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tracer_core::history::Limits;
 
-use super::central::{Address, Delivery, Settings};
-use super::error::{Error, Why};
-use super::spool::{Forgone, Undelivered};
+use super::central::{Address, CentralSettings, CentralWriter};
+use super::error::{Cause, Error};
+use super::spool::{Discarded, Undelivered};
 use super::store::Store;
 use super::writer::retention::{Deleted, Retention};
 
@@ -21,58 +21,58 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::worker::{Jobs, Next, Worker};
 
-/// How often it is looked whether there is something to deliver.
+/// Interval between two checks for undelivered builds.
 const POLL: Duration = Duration::from_secs(1);
-/// Orders that wait at most.
-const ORDERS: usize = 8;
-/// How long to wait after a failure: doubled each time, up to the longer.
+/// Length of the queue of new limits.
+const QUEUE: usize = 8;
+/// Pause after a failure. It doubles each time, up to `MAX_PAUSE`.
 const PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_mins(1);
-/// A connection that nothing was sent on for so long is closed: a database has only so many, and a fleet is large.
+/// A connection is closed after this idle time: a fleet is large, and a database allows a limited number of connections.
 const IDLE: Duration = Duration::from_secs(30);
-/// Builds in one batch, and bytes of their details.
+/// Largest number of builds in one batch, and of bytes of their details.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 1_000_000;
-/// How often what is too old is thrown away, here and there.
+/// Interval between two deletions of old builds, in the spool and in the central history.
 const RETENTION: Duration = Duration::from_mins(10);
 const DAY_NS: i64 = 24 * 60 * 60 * 1_000_000_000;
 
-/// What is delivered where.
+/// Source, destination and limits of a delivery.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct ForwardConfig {
     /// The history of this machine.
     pub spool: PathBuf,
-    /// Of the spool.
+    /// Limits of the spool.
     pub limits: Limits,
     pub address: Address,
-    pub settings: Settings,
+    pub settings: CentralSettings,
 }
 
-/// A history that is delivered in the background.
+/// Delivers a history in the background.
 #[derive(Debug)]
 pub struct Forwarder {
-    /// Takes new limits of the spool.
+    /// The thread. Its jobs are new limits of the spool.
     worker: Worker<Limits>,
-    counts: Arc<Counters>,
+    counts: Arc<DeliveryCounters>,
 }
 
-/// What became of builds that are to be delivered.
+/// Counts of deliveries, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delivered {
-    /// Changes of builds that have arrived: one when it began, if it was told then, and one when it ended.
+pub struct DeliveryCounts {
+    /// Delivered changes of builds: the end of each build, and its beginning if that was sent before the end.
     pub sent: u64,
-    /// Attempts that failed; what they would have delivered still waits.
+    /// Failed attempts. Their builds still wait.
     pub failed: u64,
-    /// Builds that the database refused and would always refuse.
+    /// Builds that the database rejects permanently.
     pub refused: u64,
-    /// What the spool had no room for.
-    pub forgone: Forgone,
-    /// Builds that wait.
+    /// Undelivered builds and details that were deleted from the spool.
+    pub discarded: Discarded,
+    /// Builds that wait for delivery.
     pub waiting: u64,
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+struct DeliveryCounters {
     sent: AtomicU64,
     failed: AtomicU64,
     refused: AtomicU64,
@@ -82,9 +82,9 @@ struct Counters {
     retention: Retention,
 }
 
-impl Counters {
-    fn delivered(&self) -> Delivered {
-        let Counters {
+impl DeliveryCounters {
+    fn delivered(&self) -> DeliveryCounts {
+        let DeliveryCounters {
             sent,
             failed,
             refused,
@@ -93,11 +93,11 @@ impl Counters {
             waiting,
             retention: _,
         } = self;
-        Delivered {
+        DeliveryCounts {
             sent: sent.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),
             refused: refused.load(Ordering::Relaxed),
-            forgone: Forgone {
+            discarded: Discarded {
                 details: details.load(Ordering::Relaxed),
                 builds: builds.load(Ordering::Relaxed),
             },
@@ -107,11 +107,14 @@ impl Counters {
 }
 
 impl Forwarder {
-    /// Starts the thread. `tell` hears when the other side stops answering, why, and when it answers again.
-    pub fn start(order: Order, tell: impl Fn(&str) + Send + 'static) -> Result<Self, Error> {
-        let spool = Store::open(&order.spool)?;
-        let counts = Arc::new(Counters::default());
-        let mut line = Line {
+    /// Starts the thread. It calls `log` when the database fails, with the cause, and when it answers again.
+    pub fn start(
+        config: ForwardConfig,
+        log: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let spool = Store::open(&config.spool)?;
+        let counts = Arc::new(DeliveryCounters::default());
+        let mut thread = ForwardThread {
             counts: Arc::clone(&counts),
             spool,
             delivery: None,
@@ -120,21 +123,21 @@ impl Forwarder {
             deleted: None,
             backoff: Backoff::new(PAUSE, MAX_PAUSE),
             pause: None,
-            tell: Box::new(tell),
-            order,
+            log: Box::new(log),
+            config,
         };
-        let path = line.order.spool.clone();
-        let worker = Worker::start("forward", ORDERS, move |jobs| line.run(jobs));
-        let worker = worker.map_err(|error| Why::from(error).at(path.display()))?;
+        let path = thread.config.spool.clone();
+        let worker = Worker::start("forward", QUEUE, move |jobs| thread.run(jobs));
+        let worker = worker.map_err(|error| Cause::from(error).at(path.display()))?;
         Ok(Self { worker, counts })
     }
 
-    /// Changes the limits of the spool; whether that was heard.
+    /// Changes the limits of the spool. Returns true if the thread has room for the change.
     pub fn set_limits(&self, limits: Limits) -> bool {
         self.worker.offer(limits).is_ok()
     }
 
-    pub fn counts(&self) -> Delivered {
+    pub fn counts(&self) -> DeliveryCounts {
         self.counts.delivered()
     }
 
@@ -143,8 +146,8 @@ impl Forwarder {
         self.counts.retention.deleted()
     }
 
-    /// What to log about them, if there is something new and a minute has passed.
-    pub(crate) fn line_of_retention(&self) -> Option<String> {
+    /// The log line about these builds, if there are new ones and a minute has passed.
+    pub(crate) fn retention_line(&self) -> Option<String> {
         self.counts.retention.line()
     }
 
@@ -153,50 +156,50 @@ impl Forwarder {
         self.counts.retention.oldest_ns()
     }
 
-    /// Delivers what is there, until then; what is not delivered waits in the file for the next start.
-    pub fn finish(self, deadline: Instant) -> Delivered {
+    /// Delivers builds until the deadline. The rest waits in the file for the next start.
+    pub fn finish(self, deadline: Instant) -> DeliveryCounts {
         let Self { worker, counts } = self;
-        // If it waits for a server that does not answer it is left behind: it holds nothing that is not in the file.
+        // A thread that waits for a silent server is abandoned: all its builds are in the file.
         worker.finish(deadline);
         counts.delivered()
     }
 }
 
-/// What the thread has.
-struct Line {
-    order: Order,
+/// State of the thread.
+struct ForwardThread {
+    config: ForwardConfig,
     spool: Store,
-    delivery: Option<Delivery>,
-    /// When something was last sent.
+    delivery: Option<CentralWriter>,
+    /// Time of the last send.
     used: Instant,
-    /// When the spool was last looked through for what is too old.
+    /// Time of the last deletion in the spool.
     retained: Option<Instant>,
-    /// And the other side.
+    /// Time of the last deletion in the central history.
     deleted: Option<Instant>,
     backoff: Backoff,
-    /// Present while the other side does not answer.
+    /// Present while the database does not answer.
     pause: Option<Duration>,
-    counts: Arc<Counters>,
-    tell: Box<dyn Fn(&str) + Send>,
+    counts: Arc<DeliveryCounters>,
+    log: Box<dyn Fn(&str) + Send>,
 }
 
-impl Line {
+impl ForwardThread {
     fn run(&mut self, jobs: &Jobs<Limits>) {
         loop {
             if let Err(error) = self.tend() {
-                (self.tell)(&error.chain());
+                (self.log)(&error.chain());
             }
             let is_well = self.deliver_all();
             match jobs.next(self.pause.unwrap_or(POLL)) {
-                Next::Job(limits) => self.order.limits = limits,
+                Next::Job(limits) => self.config.limits = limits,
                 Next::Idle => {}
                 Next::End(_) => {
                     if is_well {
                         self.deliver_all();
                     }
-                    // For whoever asks last.
+                    // The final counts are read after this.
                     if let Err(error) = self.count() {
-                        (self.tell)(&error.chain());
+                        (self.log)(&error.chain());
                     }
                     return;
                 }
@@ -204,26 +207,26 @@ impl Line {
         }
     }
 
-    /// Keeps the spool within its limits: what is too old at times, what is too much at once.
+    /// Keeps the spool within its limits: by age at intervals, by size at once.
     fn tend(&mut self) -> Result<(), Error> {
         let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
-        let is_over = match self.order.limits.max_bytes {
+        let is_over = match self.config.limits.max_bytes {
             Some(max_bytes) => self.spool.is_over(max_bytes)?,
             None => false,
         };
         if is_due || is_over {
-            let (retained, forgone) = self
+            let (retained, discarded) = self
                 .spool
-                .retain_spool(self.order.limits, clock::wall_ns())?;
-            self.counts.retention.ran(retained, forgone);
-            let Forgone { details, builds } = forgone;
+                .retain_spool(self.config.limits, clock::wall_ns())?;
+            self.counts.retention.ran(retained, discarded);
+            let Discarded { details, builds } = discarded;
             self.counts.details.fetch_add(details, Ordering::Relaxed);
             self.counts.builds.fetch_add(builds, Ordering::Relaxed);
         }
         self.counts.retention.measure(&mut self.spool)
     }
 
-    /// Delivers until nothing waits; whether all went well.
+    /// Delivers until no build waits. Returns false after a failure.
     fn deliver_all(&mut self) -> bool {
         loop {
             match self.deliver_some() {
@@ -240,67 +243,67 @@ impl Line {
         }
     }
 
-    /// Delivers one batch; returns how many builds it took from the spool.
+    /// Delivers one batch. Returns the number of builds that it took from the spool.
     fn deliver_some(&mut self) -> Result<usize, Error> {
         self.count()?;
-        let parcels = self.spool.undelivered(BATCH, BATCH_BYTES)?;
-        if parcels.is_empty() {
+        let rows = self.spool.undelivered(BATCH, BATCH_BYTES)?;
+        if rows.is_empty() {
             return Ok(0);
         }
-        match self.send(&parcels) {
-            Ok(()) => self.arrived(&parcels)?,
-            Err(Why::Central(trouble)) if trouble.is_about_a_build() => {
-                self.one_by_one(&parcels)?;
+        match self.send(&rows) {
+            Ok(()) => self.arrived(&rows)?,
+            Err(Cause::Central(trouble)) if trouble.is_about_a_build() => {
+                self.one_by_one(&rows)?;
             }
-            Err(why) => return Err(why.at(&self.order.address)),
+            Err(cause) => return Err(cause.at(&self.config.address)),
         }
-        Ok(parcels.len())
+        Ok(rows.len())
     }
 
-    /// Some build among them is refused, and must not hold up the others.
-    fn one_by_one(&mut self, parcels: &[Undelivered]) -> Result<(), Error> {
-        for one in parcels {
+    /// Sends each build of a rejected batch alone, so that the rejected one does not block the others.
+    fn one_by_one(&mut self, rows: &[Undelivered]) -> Result<(), Error> {
+        for one in rows {
             let alone = std::slice::from_ref(one);
             match self.send(alone) {
                 Ok(()) => self.arrived(alone)?,
-                Err(Why::Central(trouble)) if trouble.is_about_a_build() => {
+                Err(Cause::Central(trouble)) if trouble.is_about_a_build() => {
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
-                    let error = Why::Central(trouble).at(&self.order.address);
-                    (self.tell)(&format!(
+                    let error = Cause::Central(trouble).at(&self.config.address);
+                    (self.log)(&format!(
                         "build {} stays on this machine: {}",
-                        one.parcel.id,
+                        one.build_row.id,
                         error.chain()
                     ));
                     self.spool.delivered(alone)?;
                 }
-                Err(why) => return Err(why.at(&self.order.address)),
+                Err(cause) => return Err(cause.at(&self.config.address)),
             }
         }
         Ok(())
     }
 
-    fn send(&mut self, parcels: &[Undelivered]) -> Result<(), Why> {
+    fn send(&mut self, rows: &[Undelivered]) -> Result<(), Cause> {
         self.used = Instant::now();
         let delivery = match self.delivery.take() {
             Some(delivery) => delivery,
-            None => Delivery::open(&self.order.address, &self.order.settings)?,
+            None => CentralWriter::open(&self.config.address, &self.config.settings)?,
         };
-        delivery.deliver(parcels.iter().map(|it| &it.parcel))?;
-        // Only a connection without a fault is used again.
+        delivery.deliver(rows.iter().map(|it| &it.build_row))?;
+        // A connection is reused only after a success.
         self.delivery = Some(delivery);
         Ok(())
     }
 
-    fn arrived(&mut self, parcels: &[Undelivered]) -> Result<(), Error> {
-        self.spool.delivered(parcels)?;
-        let n = u64::try_from(parcels.len()).unwrap_or(0);
+    fn arrived(&mut self, rows: &[Undelivered]) -> Result<(), Error> {
+        self.spool.delivered(rows)?;
+        let n = u64::try_from(rows.len()).unwrap_or(0);
         self.counts.sent.fetch_add(n, Ordering::Relaxed);
         let n = self.count()?;
         self.backoff.succeeded();
         if self.pause.take().is_some() {
-            (self.tell)(&format!(
+            (self.log)(&format!(
                 "the history {} answers again: {n} builds wait to be delivered",
-                self.order.address
+                self.config.address
             ));
         }
         Ok(())
@@ -316,7 +319,7 @@ impl Line {
         self.delivery = None;
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
         if self.pause.is_none() {
-            (self.tell)(&format!(
+            (self.log)(&format!(
                 "builds wait on this machine and are delivered later: {}",
                 error.chain()
             ));
@@ -324,25 +327,25 @@ impl Line {
         self.pause = Some(self.backoff.failed(None));
     }
 
-    /// With nothing left to deliver.
+    /// Deletes old builds and closes an idle connection. Called when no build waits.
     fn clean_up(&mut self) {
         let Some(delivery) = &self.delivery else {
             return;
         };
-        let is_due = self.order.settings.keep_days.is_some()
+        let is_due = self.config.settings.keep_days.is_some()
             && self.deleted.is_none_or(|it| it.elapsed() > RETENTION);
-        if is_due && let Some(days) = self.order.settings.keep_days {
+        if is_due && let Some(days) = self.config.settings.keep_days {
             self.deleted = Some(Instant::now());
             let since_ns = clock::wall_ns().saturating_sub(i64::from(days).saturating_mul(DAY_NS));
             match delivery.retain(since_ns) {
                 Ok(0) => {}
-                Ok(n) => (self.tell)(&format!(
+                Ok(n) => (self.log)(&format!(
                     "retention deleted {n} builds older than {days} days from the history {}",
-                    self.order.address
+                    self.config.address
                 )),
-                Err(why) => {
-                    let error = why.at(&self.order.address);
-                    (self.tell)(&format!("old builds are not deleted: {}", error.chain()));
+                Err(cause) => {
+                    let error = cause.at(&self.config.address);
+                    (self.log)(&format!("old builds are not deleted: {}", error.chain()));
                     self.delivery = None;
                 }
             }

@@ -1,4 +1,4 @@
-//! The same for programs: lists of builds and single ones as JSON documents, and their schemas.
+//! Lists of builds and single builds as JSON documents, and their schemas.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -10,35 +10,35 @@ use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
 use tracer_core::report::Report;
 
-use super::read::{Previous, Shown};
+use super::read::{BuildView, Previous};
 use crate::render::style::escape;
 
-/// What `gotrace builds --format json` writes. Only fields are added while the name of the schema stays.
+/// Output of `gotrace builds --format json`. Under one schema name, fields are only added.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "gotrace builds, version 1")]
 struct BuildList<'a> {
     /// `gotrace.builds/v1`.
     schema: &'static str,
-    /// Newest first.
+    /// The builds, newest first.
     builds: &'a [Entry],
-    /// Whether there are older ones that `--limit` left out.
+    /// True if `--limit` omitted older builds.
     has_more: bool,
 }
 
-/// What `gotrace show --format json` writes. Only fields are added while the name of the schema stays.
+/// Output of `gotrace show --format json`. Under one schema name, fields are only added.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "gotrace build, version 1")]
-struct Document<'a> {
+struct BuildDocument<'a> {
     /// `gotrace.build/v1`.
     schema: &'static str,
     build: &'a Entry,
-    /// Builds nested in it, in order of start.
+    /// Nested builds, in order of their start.
     nested: &'a [BuildId],
-    /// For each target of the build the last output before it that may be compared with it.
+    /// For each target of the build, the last earlier output that is comparable.
     previous: &'a [Option<Previous>],
-    /// The build as it was seen; absent if it has not ended or was cut off.
+    /// The traced build; absent if it runs or was cut off.
     trace: Option<&'a Trace>,
-    /// What follows from that.
+    /// Numbers derived from the trace.
     summary: Option<&'a Report>,
 }
 
@@ -51,9 +51,9 @@ pub fn builds_json(entries: &[Entry], has_more: bool, out: &mut dyn Write) -> io
     write(&document, out)
 }
 
-pub fn show_json(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
+pub fn show_json(shown: &BuildView, out: &mut dyn Write) -> io::Result<()> {
     let finished = shown.finished.as_ref();
-    let document = Document {
+    let document = BuildDocument {
         schema: "gotrace.build/v1",
         build: &shown.entry,
         nested: &shown.nested,
@@ -71,10 +71,10 @@ pub fn builds_schema() -> serde_json::Value {
 
 /// The JSON schema of [`show_json`].
 pub fn show_schema() -> serde_json::Value {
-    schemars::schema_for!(Document<'_>).to_value()
+    schemars::schema_for!(BuildDocument<'_>).to_value()
 }
 
-/// Characters that a terminal would obey are written by number, which is the same string to a reader of JSON.
+/// Writes control characters by number. A JSON reader gets the same string, and a terminal is safe.
 fn write(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document)?;
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! A list of builds for people: a line each, what matters first, cut at the edge.
+//! A list of builds as text: one line for each build, most important first, cut at the edge.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,11 +10,11 @@ use super::time::ago;
 use crate::render::style::{Line, Page, Paint, Style};
 use crate::render::units;
 
-/// Characters of an id that say when a build started, to the millisecond: few builds share those.
+/// Length of the part of an ID that encodes the start in milliseconds. Few builds share it.
 const SHORT: usize = 13;
 const BETWEEN: usize = 2;
 const COLUMNS: [&str; 7] = ["Id", "Started", "Took", "State", "Failure", "Go", "Build"];
-/// Place of the failure class among them.
+/// Index of the failure class in `COLUMNS`.
 const FAILURE: usize = 4;
 
 /// Writes the list. `now_ns`: nanoseconds since 1970.
@@ -47,7 +47,7 @@ pub fn list(entries: &[Entry], now_ns: i64, style: &Style, out: &mut dyn Write) 
         let mut line = Line::default();
         let mut column = 0;
         for (cell, width) in row.into_iter().zip(widths) {
-            // A column with nothing in it takes no room.
+            // An empty column takes no space.
             if width > 0 {
                 line = line.pad_to(column).then_line(cell);
                 column += width + BETWEEN;
@@ -58,7 +58,7 @@ pub fn list(entries: &[Entry], now_ns: i64, style: &Style, out: &mut dyn Write) 
     page.write(out)
 }
 
-/// Long enough that each is of one build of the list.
+/// IDs that are long enough to be unique in the list.
 pub(super) fn short_ids(entries: &[Entry]) -> Vec<&str> {
     let mut n_of: BTreeMap<&str, u32> = BTreeMap::new();
     for entry in entries {
@@ -66,7 +66,7 @@ pub(super) fn short_ids(entries: &[Entry]) -> Vec<&str> {
     }
     let ids = entries.iter().map(|entry| {
         let short = entry.id.short(SHORT);
-        // Within a millisecond ids differ at random.
+        // IDs of one millisecond differ in their random part.
         let is_unique = n_of.get(short).is_none_or(|n| *n == 1);
         if is_unique { short } else { entry.id.as_str() }
     });
@@ -94,7 +94,7 @@ fn short_version(entry: &Entry) -> &str {
     version.strip_prefix("go").unwrap_or(version)
 }
 
-/// What stands after the command on its line.
+/// The part of the command line after the command.
 fn arguments(entry: &Entry) -> &str {
     let line = &entry.command_line;
     let words = line.split_once(' ').map_or(line.as_str(), |(_, it)| it);

@@ -1,7 +1,7 @@
-//! The connections through which the process that writes a history also reads it.
+//! Reading connections in the process that writes the history.
 //!
-//! A request takes an idle connection, or opens one, and leaves it for the next. The pool holds as many as were in use at once, no more
-//! than [`MAX_IDLE`]. It is for the process of the writer alone; everybody else reads with [`super::read()`].
+//! A request takes an idle connection or opens one, and returns it to the pool. The pool holds as many as were in use at once, at most
+//! [`MAX_IDLE`]. Only the process of the writer uses it; other processes read with [`super::read()`].
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 
 use super::connect;
-use super::error::{Error, Why};
+use super::error::{Cause, Error};
 use super::read::Reader;
 
-/// Idle connections that are kept.
+/// Largest number of idle connections.
 const MAX_IDLE: usize = 4;
 
 /// Reads a history in the process of its writer.
@@ -23,7 +23,7 @@ pub struct ReadPool {
 }
 
 impl ReadPool {
-    /// Opens nothing yet.
+    /// Opens no connection yet.
     pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -31,21 +31,24 @@ impl ReadPool {
         }
     }
 
-    /// Asks the history, as it is at one moment.
-    pub fn read<T>(&self, ask: impl FnOnce(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
-        self.read_here(ask)
-            .map_err(|why| why.at(self.path.display()))
+    /// Queries the history as of one moment.
+    pub fn read<T>(&self, query: impl FnOnce(&Reader<'_>) -> Result<T, Cause>) -> Result<T, Error> {
+        self.read_here(query)
+            .map_err(|cause| cause.at(self.path.display()))
     }
 
-    fn read_here<T>(&self, ask: impl FnOnce(&Reader<'_>) -> Result<T, Why>) -> Result<T, Why> {
+    fn read_here<T>(
+        &self,
+        query: impl FnOnce(&Reader<'_>) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
         let idle = self.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => connect::beside_the_writer(&self.path)?,
         };
         let transaction = connection.unchecked_transaction()?;
-        let answer = ask(&Reader::new(&*transaction));
-        // Ended before the connection is idle: an open transaction would keep the log from being emptied.
+        let answer = query(&Reader::new(&*transaction));
+        // The transaction ends here: an open transaction in an idle connection would prevent a checkpoint of the log.
         transaction.finish()?;
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE {

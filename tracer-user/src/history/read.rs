@@ -1,4 +1,4 @@
-//! Reading: lists of builds, newest first, and one build with what the history knows around it. Changes nothing.
+//! Reads lists of builds, newest first, and single builds with their context. Changes nothing.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -12,22 +12,22 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, BuildId, Entry, IdPrefix, Target};
 use tracer_core::model::State;
 
-use super::cell::{self, Cells, Rows};
-use super::connect::{self, ForReading, Stamp};
-use super::error::{Error, Why};
+use super::connect::{self, FileStamp, ReadConnection};
+use super::error::{Cause, Error};
 use super::row;
+use super::value::{self, Query, RowValues};
 
-/// Ids in one statement.
+/// Largest number of IDs in one statement.
 const IDS: usize = 500;
-/// Ids named when a prefix is of several builds.
+/// Number of IDs that the error of an ambiguous prefix names.
 const EXAMPLES: usize = 4;
-/// How often a database is read again that somebody began to write meanwhile.
+/// Largest number of reads of a database that changes meanwhile.
 const TRIES: usize = 5;
 
-/// Which builds. What is absent is no condition.
+/// Conditions on builds. An absent field is no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Path of the main module, or the end of it after a slash.
+    /// Path of the main module, or its last elements.
     pub project: Option<String>,
     /// Import path of a main package, or the path or the name of an output.
     pub target: Option<String>,
@@ -40,15 +40,15 @@ pub struct Filter {
     pub limit: Option<usize>,
 }
 
-/// A build and what is around it.
+/// A build with its context.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
+pub struct BuildView {
     pub entry: Entry,
-    /// Absent for one that has not ended, or was cut off.
+    /// `None` for a build that runs or was cut off.
     pub finished: Option<FinishedTrace>,
-    /// Builds nested in it, in order of start.
+    /// Nested builds, in order of their start.
     pub nested: Vec<BuildId>,
-    /// For each of its targets the last one before it that may be compared with it.
+    /// For each target, the last earlier output that is comparable.
     pub previous: Vec<Option<Previous>>,
 }
 
@@ -61,68 +61,73 @@ pub struct Previous {
     pub size: u64,
 }
 
-/// A history, opened for reading, as it was at one moment.
+/// A history opened for reading, as of one moment.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    rows: &'a dyn Rows,
+    rows: &'a dyn Query,
 }
 
-/// Opens a history and asks it. `ask` may be called again, if the file changed in a way that makes the first answer doubtful.
-pub fn read<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
-    read_here(path, ask).map_err(|why| why.at(path.display()))
+/// Opens and queries a history. `query` is called again if the file changed in a way that invalidates the first result.
+pub fn read<T>(path: &Path, query: impl Fn(&Reader<'_>) -> Result<T, Cause>) -> Result<T, Error> {
+    read_here(path, query).map_err(|cause| cause.at(path.display()))
 }
 
-fn read_here<T>(path: &Path, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Why> {
-    at_one_moment(path, |connection| ask(&Reader::new(connection)))
+fn read_here<T>(path: &Path, query: impl Fn(&Reader<'_>) -> Result<T, Cause>) -> Result<T, Cause> {
+    at_one_moment(path, |connection| query(&Reader::new(connection)))
 }
 
-/// Copies a history into a new file; also one that is being written. `with_rights` does the part that makes that file.
+/// Copies a history into a new file, even while it is written. `with_rights` runs the part that creates the file.
 pub fn back_up(
     path: &Path,
     to: &Path,
-    with_rights: impl Fn(&mut dyn FnMut() -> Result<(), Why>) -> Result<(), Why>,
+    with_rights: impl Fn(&mut dyn FnMut() -> Result<(), Cause>) -> Result<(), Cause>,
 ) -> Result<(), Error> {
     let is_copied = Cell::new(false);
     let copied = at_one_moment(path, |connection| {
         if is_copied.take() {
-            // The copy of the time before is doubtful.
+            // The previous copy may be inconsistent.
             fs::remove_file(to)?;
         }
-        // All of the database is open before the rights are others.
+        // All files of the database are open before the rights change.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         let copied = with_rights(&mut || connect::back_up(connection, to));
         is_copied.set(copied.is_ok());
-        Ok(copied.map_err(|why| why.at(to.display())))
+        Ok(copied.map_err(|cause| cause.at(to.display())))
     });
-    copied.map_err(|why| why.at(path.display()))?
+    copied.map_err(|cause| cause.at(path.display()))?
 }
 
-/// Uses a history, as it is at one moment. `work` may be called again, if the file changed in a way that makes the first time doubtful.
-fn at_one_moment<T>(path: &Path, work: impl Fn(&Connection) -> Result<T, Why>) -> Result<T, Why> {
+/// Runs `work` on a history as of one moment. `work` runs again if the file changed in a way that invalidates the first run.
+fn at_one_moment<T>(
+    path: &Path,
+    work: impl Fn(&Connection) -> Result<T, Cause>,
+) -> Result<T, Cause> {
     for n in 1..=TRIES {
-        let ForReading { connection, stamp } = match connect::for_reading(path) {
+        let ReadConnection { connection, stamp } = match connect::for_reading(path) {
             Ok(opened) => opened,
-            // The last writer may have ended, and taken its log away, since it was looked for.
-            Err(Why::Sqlite(_) | Why::Unwritable(_) | Why::Damaged(_)) if n < TRIES => continue,
-            Err(why) => return Err(why),
+            // The last writer may have ended and removed its log since the stamp was taken.
+            Err(Cause::Sqlite(_) | Cause::Unwritable(_) | Cause::Damaged(_)) if n < TRIES => {
+                continue;
+            }
+            Err(cause) => return Err(cause),
         };
-        // Several statements, one moment.
+        // One transaction, so that all statements read the same state.
         let transaction = connection.unchecked_transaction()?;
         let done = work(&transaction);
-        if stamp.is_none() || Stamp::of(path)? == stamp {
+        if stamp.is_none() || FileStamp::of(path)? == stamp {
             return done;
         }
     }
-    Err(Why::Busy)
+    Err(Cause::Busy)
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(rows: &'a dyn Rows) -> Self {
+    pub(super) fn new(rows: &'a dyn Query) -> Self {
         Self { rows }
     }
 
-    /// The builds that pass, newest first, and whether the limit left some out.
-    pub fn list(&self, filter: &Filter) -> Result<(Vec<Entry>, bool), Why> {
+    /// The matching builds, newest first, and true if the limit omitted some.
+    pub fn list(&self, filter: &Filter) -> Result<(Vec<Entry>, bool), Cause> {
         let (condition, values) = condition(filter);
         let limit = filter.limit.map_or(i64::MAX, |it| {
             i64::try_from(it).unwrap_or(i64::MAX).saturating_add(1)
@@ -138,31 +143,31 @@ impl<'a> Reader<'a> {
         Ok((entries, has_more))
     }
 
-    /// The one build whose id begins so.
-    pub fn show(&self, prefix: &IdPrefix) -> Result<Shown, Why> {
+    /// The only build whose ID begins with this prefix.
+    pub fn show(&self, prefix: &IdPrefix) -> Result<BuildView, Cause> {
         let id = self.find(prefix)?;
         let sql = format!("SELECT {} FROM build WHERE id = $1", row::BUILD.join(", "));
         let mut entries = self.entries(&sql, &[id.into()])?;
         self.add_targets(&mut entries)?;
-        let entry = entries.pop().ok_or(Why::Row("a build that is gone"))?;
+        let entry = entries.pop().ok_or(Cause::Row("a build that is gone"))?;
         let id = entry.id.as_str();
-        let packed: Option<Vec<u8>> = cell::one(
+        let packed: Option<Vec<u8>> = value::one(
             self.rows,
             "SELECT packed FROM detail WHERE build_id = $1",
             &[id.into()],
-            Cells::next,
+            RowValues::next,
         )?;
         let trace = packed.map(|it| history::unpack(&it)).transpose()?;
         let finished = trace.map(FinishedTrace::of);
-        let nested = cell::all(
+        let nested = value::all(
             self.rows,
             "SELECT id FROM build WHERE parent_id = $1 ORDER BY started_ns, id",
             &[id.into()],
-            |cells| Ok(cells.next::<String>()?.parse()?),
+            |values| Ok(values.next::<String>()?.parse()?),
         )?;
         let targets = entry.targets.iter();
-        let previous: Result<_, Why> = targets.map(|it| self.previous(&entry, it)).collect();
-        Ok(Shown {
+        let previous: Result<_, Cause> = targets.map(|it| self.previous(&entry, it)).collect();
+        Ok(BuildView {
             nested,
             previous: previous?,
             finished,
@@ -170,44 +175,44 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Whether this build is stored, whole.
-    pub fn is_stored(&self, id: &BuildId) -> Result<bool, Why> {
-        let state: Option<String> = cell::one(
+    /// True if the finished build is stored.
+    pub fn is_stored(&self, id: &BuildId) -> Result<bool, Cause> {
+        let state: Option<String> = value::one(
             self.rows,
             "SELECT state FROM build WHERE id = $1",
             &[id.as_str().into()],
-            Cells::next,
+            RowValues::next,
         )?;
         Ok(state.is_some_and(|it| it != State::Running.name() && it != State::CutOff.name()))
     }
 
-    fn find(&self, prefix: &IdPrefix) -> Result<String, Why> {
+    fn find(&self, prefix: &IdPrefix) -> Result<String, Cause> {
         let end = prefix.end();
         let between = [prefix.as_str().into(), end.into()];
-        let n: Option<i64> = cell::one(
+        let n: Option<i64> = value::one(
             self.rows,
             "SELECT count(*) FROM build WHERE id >= $1 AND id < $2",
             &between,
-            Cells::next,
+            RowValues::next,
         )?;
-        let mut ids: Vec<String> = cell::all(
+        let mut ids: Vec<String> = value::all(
             self.rows,
             &format!(
                 "SELECT id FROM build WHERE id >= $1 AND id < $2 ORDER BY id LIMIT {EXAMPLES}"
             ),
             &between,
-            Cells::next,
+            RowValues::next,
         )?;
         match (n.unwrap_or(0), ids.pop()) {
             (1, Some(id)) => Ok(id),
-            (_, None) => Err(Why::NoSuchBuild {
+            (_, None) => Err(Cause::NoSuchBuild {
                 id: prefix.as_str().to_owned(),
             }),
             (n, Some(id)) => {
                 ids.push(id);
                 let more = usize::try_from(n).unwrap_or(usize::MAX);
                 let rest = if more > ids.len() { " ..." } else { "" };
-                Err(Why::Ambiguous {
+                Err(Cause::Ambiguous {
                     id: prefix.as_str().to_owned(),
                     n: more,
                     examples: format!("{}{rest}", ids.join(", ")),
@@ -216,11 +221,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn previous(&self, entry: &Entry, target: &Target) -> Result<Option<Previous>, Why> {
+    fn previous(&self, entry: &Entry, target: &Target) -> Result<Option<Previous>, Cause> {
         let Some(baseline) = &target.baseline else {
             return Ok(None);
         };
-        cell::one(
+        value::one(
             self.rows,
             "SELECT build.id, build.started_ns, target.size \
              FROM target JOIN build ON build.id = target.build_id \
@@ -228,21 +233,21 @@ impl<'a> Reader<'a> {
              AND build.state = 'succeeded' AND build.started_ns < $2 \
              ORDER BY build.started_ns DESC, build.id DESC LIMIT 1",
             &[baseline.id().as_str().into(), entry.started_ns.into()],
-            |cells| {
+            |values| {
                 Ok(Previous {
-                    build: cells.next::<String>()?.parse()?,
-                    started_ns: cells.next()?,
-                    size: cells.count()?,
+                    build: values.next::<String>()?.parse()?,
+                    started_ns: values.next()?,
+                    size: values.count()?,
                 })
             },
         )
     }
 
-    fn entries(&self, sql: &str, values: &[cell::Cell]) -> Result<Vec<Entry>, Why> {
-        cell::all(self.rows, sql, values, row::entry)
+    fn entries(&self, sql: &str, values: &[value::Value]) -> Result<Vec<Entry>, Cause> {
+        value::all(self.rows, sql, values, row::entry)
     }
 
-    fn add_targets(&self, entries: &mut [Entry]) -> Result<(), Why> {
+    fn add_targets(&self, entries: &mut [Entry]) -> Result<(), Cause> {
         let mut by_build: BTreeMap<String, Vec<Target>> = BTreeMap::new();
         for some in entries.chunks(IDS) {
             let marks: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
@@ -251,8 +256,8 @@ impl<'a> Reader<'a> {
                 row::TARGET.join(", "),
                 marks.join(", ")
             );
-            let ids: Vec<cell::Cell> = some.iter().map(|it| it.id.as_str().into()).collect();
-            for (build, target) in cell::all(self.rows, &sql, &ids, row::target)? {
+            let ids: Vec<value::Value> = some.iter().map(|it| it.id.as_str().into()).collect();
+            for (build, target) in value::all(self.rows, &sql, &ids, row::target)? {
                 by_build.entry(build).or_default().push(target);
             }
         }
@@ -263,8 +268,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What stands after WHERE, and the values in it, in order.
-fn condition(filter: &Filter) -> (String, Vec<cell::Cell>) {
+/// The text after WHERE, and its values in order.
+fn condition(filter: &Filter) -> (String, Vec<value::Value>) {
     let Filter {
         project,
         target,
@@ -274,7 +279,7 @@ fn condition(filter: &Filter) -> (String, Vec<cell::Cell>) {
         until_ns,
         limit: _,
     } = filter;
-    let mut terms = Terms::default();
+    let mut terms = WhereClause::default();
     if let Some(project) = project {
         terms.add(
             "(project = $ OR project LIKE $ ESCAPE '!')",
@@ -310,12 +315,12 @@ fn condition(filter: &Filter) -> (String, Vec<cell::Cell>) {
     (terms.text, terms.values)
 }
 
-struct Terms {
+struct WhereClause {
     text: String,
-    values: Vec<cell::Cell>,
+    values: Vec<value::Value>,
 }
 
-impl Default for Terms {
+impl Default for WhereClause {
     fn default() -> Self {
         Self {
             text: "1 = 1".to_owned(),
@@ -324,9 +329,9 @@ impl Default for Terms {
     }
 }
 
-impl Terms {
-    /// Each `$` of the term becomes the number of its value: numbers have to rise, and then both databases read them alike.
-    fn add<const N: usize>(&mut self, term: &str, values: [cell::Cell; N]) {
+impl WhereClause {
+    /// Adds a term; each `$` gets the number of its value. Both databases read rising numbers alike.
+    fn add<const N: usize>(&mut self, term: &str, values: [value::Value; N]) {
         self.text.push_str(" AND ");
         let mut number = self.values.len();
         for character in term.chars() {
@@ -340,7 +345,7 @@ impl Terms {
     }
 }
 
-/// No character of a name is a pattern.
+/// Escapes the characters of a name that LIKE treats as patterns.
 fn literally(name: &str) -> String {
     name.replace('!', "!!")
         .replace('%', "!%")

@@ -1,4 +1,4 @@
-//! Entries as rows and rows as entries. The only module that knows the columns of `build` and `target`.
+//! Conversion between entries and rows. Only this module contains the columns of `build` and `target`.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use tracer_core::event::Status;
 use tracer_core::history::{BuildContext, BuildId, Entry, Target};
 use tracer_core::model::State;
 
-use super::cell::{Cell, Cells};
-use super::error::Why;
+use super::error::Cause;
+use super::value::{RowValues, Value};
 
 /// Columns of `build`, in the order of [`build_values`] and [`entry`].
 pub(super) const BUILD: [&str; 43] = [
@@ -73,8 +73,8 @@ pub(super) const TARGET: [&str; 13] = [
     "baseline",
 ];
 
-/// `bytes`: of all that is stored beside the row itself.
-pub(super) fn build_values(entry: &Entry, bytes: usize) -> Result<[Cell; BUILD.len()], Why> {
+/// The row of a build. `bytes` is the size of its other rows.
+pub(super) fn build_values(entry: &Entry, bytes: usize) -> Result<[Value; BUILD.len()], Cause> {
     let settings = serde_json::to_string(&entry.settings)?;
     let (code, signal) = match entry.status {
         Some(Status::Code(code)) => (Some(i64::from(code)), None),
@@ -154,7 +154,7 @@ pub(super) fn target_values(
     entry: &Entry,
     ordinal: i64,
     target: &Target,
-) -> Result<[Cell; TARGET.len()], Why> {
+) -> Result<[Value; TARGET.len()], Cause> {
     let baseline = target.baseline.as_ref();
     Ok([
         entry.id.as_str().to_owned().into(),
@@ -173,99 +173,99 @@ pub(super) fn target_values(
     ])
 }
 
-/// A row of [`BUILD`] without its targets.
-pub(super) fn entry(cells: &mut Cells) -> Result<Entry, Why> {
-    let id = cells.id()?.ok_or(Why::Row("a build without an id"))?;
-    let parent = cells.id()?;
-    let state: String = cells.next()?;
+/// The entry of a row of [`BUILD`], without its targets.
+pub(super) fn entry(values: &mut RowValues) -> Result<Entry, Cause> {
+    let id = values.id()?.ok_or(Cause::Row("a build without an id"))?;
+    let parent = values.id()?;
+    let state: String = values.next()?;
     let state = State::ALL.into_iter().find(|it| it.name() == state);
-    let (code, signal): (Option<u8>, Option<u8>) = (cells.next()?, cells.next()?);
+    let (code, signal): (Option<u8>, Option<u8>) = (values.next()?, values.next()?);
     let status = code.map(Status::Code).or(signal.map(Status::Signal));
     Ok(Entry {
         id,
         parent,
-        state: state.ok_or(Why::Row("an unknown state"))?,
+        state: state.ok_or(Cause::Row("an unknown state"))?,
         status,
-        failure: cells.named()?,
-        failed_package: cells.next()?,
-        project: cells.next()?,
-        command: cells.next()?,
-        command_line: cells.next()?,
-        dir: cells.next()?,
-        started_ns: cells.next()?,
-        ended_ns: cells.next()?,
-        go_version: cells.next()?,
-        goroot: cells.next()?,
-        goos: cells.next()?,
-        goarch: cells.next()?,
-        goflags: cells.next()?,
-        settings: serde_json::from_str::<BTreeMap<String, String>>(&cells.next::<String>()?)?,
-        packages_compiled: cells.next()?,
-        packages_failed: cells.next()?,
-        packages_cached: cells.next()?,
-        cpu_user_ns: cells.count()?,
-        cpu_system_ns: cells.count()?,
-        max_rss_bytes: Some(cells.count()?).filter(|it| *it > 0),
-        lost: cells.count()?,
-        anomalies: cells.count()?,
+        failure: values.named()?,
+        failed_package: values.next()?,
+        project: values.next()?,
+        command: values.next()?,
+        command_line: values.next()?,
+        dir: values.next()?,
+        started_ns: values.next()?,
+        ended_ns: values.next()?,
+        go_version: values.next()?,
+        goroot: values.next()?,
+        goos: values.next()?,
+        goarch: values.next()?,
+        goflags: values.next()?,
+        settings: serde_json::from_str::<BTreeMap<String, String>>(&values.next::<String>()?)?,
+        packages_compiled: values.next()?,
+        packages_failed: values.next()?,
+        packages_cached: values.next()?,
+        cpu_user_ns: values.count()?,
+        cpu_system_ns: values.count()?,
+        max_rss_bytes: Some(values.count()?).filter(|it| *it > 0),
+        lost: values.count()?,
+        anomalies: values.count()?,
         context: BuildContext {
-            repository: cells.next()?,
-            branch: cells.next()?,
-            base_branch: cells.next()?,
-            change: cells.next()?,
-            revision: cells.next()?,
-            ci_system: cells.next()?,
-            ci_pipeline: cells.next()?,
-            ci_job: cells.next()?,
-            ci_run: cells.next()?,
-            ci_attempt: cells.next()?,
-            ci_url: cells.next()?,
-            ci_runner: cells.next()?,
-            host: cells.next()?,
-            container: cells.next()?,
-            pod_uid: cells.next()?,
+            repository: values.next()?,
+            branch: values.next()?,
+            base_branch: values.next()?,
+            change: values.next()?,
+            revision: values.next()?,
+            ci_system: values.next()?,
+            ci_pipeline: values.next()?,
+            ci_job: values.next()?,
+            ci_run: values.next()?,
+            ci_attempt: values.next()?,
+            ci_url: values.next()?,
+            ci_runner: values.next()?,
+            host: values.next()?,
+            container: values.next()?,
+            pod_uid: values.next()?,
         },
         targets: Vec::new(),
     })
 }
 
-/// A row of [`TARGET`], after the id of its build.
-pub(super) fn target(cells: &mut Cells) -> Result<(String, Target), Why> {
-    let build: String = cells.next()?;
-    let _ordinal: i64 = cells.next()?;
-    let path = cells.next()?;
-    let _name: String = cells.next()?;
-    let package = cells.next()?;
-    let how = cells
+/// The build ID and the target of a row of [`TARGET`].
+pub(super) fn target(values: &mut RowValues) -> Result<(String, Target), Cause> {
+    let build: String = values.next()?;
+    let _ordinal: i64 = values.next()?;
+    let path = values.next()?;
+    let _name: String = values.next()?;
+    let package = values.next()?;
+    let how = values
         .named()?
-        .ok_or(Why::Row("a target of unknown origin"))?;
-    let size: Option<i64> = cells.next()?;
+        .ok_or(Cause::Row("a target of unknown origin"))?;
+    let size: Option<i64> = values.next()?;
     let target = Target {
         path,
         package,
         how,
         size: size.and_then(|it| u64::try_from(it).ok()),
-        sha256: cells.next()?,
-        go_version: cells.next()?,
-        module: cells.next()?,
-        module_version: cells.next()?,
+        sha256: values.next()?,
+        go_version: values.next()?,
+        module: values.next()?,
+        module_version: values.next()?,
         baseline: {
-            let _id: Option<String> = cells.next()?;
-            let baseline: Option<String> = cells.next()?;
+            let _id: Option<String> = values.next()?;
+            let baseline: Option<String> = values.next()?;
             baseline.map(|it| serde_json::from_str(&it)).transpose()?
         },
     };
     Ok((build, target))
 }
 
-impl Cells {
-    fn id(&mut self) -> Result<Option<BuildId>, Why> {
+impl RowValues {
+    fn id(&mut self) -> Result<Option<BuildId>, Cause> {
         let text: Option<String> = self.next()?;
         Ok(text.map(|it| it.parse()).transpose()?)
     }
 
-    /// A value of an enum, by its name in JSON.
-    fn named<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, Why> {
+    /// A variant of an enum, by its name in JSON.
+    fn named<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, Cause> {
         let text: Option<String> = self.next()?;
         Ok(text
             .map(|it| serde_json::from_value(it.into()))
@@ -273,11 +273,11 @@ impl Cells {
     }
 }
 
-/// A value of an enum as JSON has it, without the quotes.
-fn name<T: serde::Serialize>(value: T) -> Result<String, Why> {
+/// The name of a variant in JSON, without quotes.
+fn name<T: serde::Serialize>(value: T) -> Result<String, Cause> {
     let value = serde_json::to_value(value)?;
     let name = value.as_str().map(ToOwned::to_owned);
-    name.ok_or(Why::Row("an enum with fields"))
+    name.ok_or(Cause::Row("an enum with fields"))
 }
 
 fn whole(n: u64) -> i64 {

@@ -1,22 +1,22 @@
-//! One build for people: the summary that `gotrace run` prints of it, and below what the history knows besides.
+//! One build as text: the summary of `gotrace run`, then the further facts of the history.
 
 use std::io::{self, Write};
 
 use tracer_core::history::{BuildContext, Entry, Target};
 use tracer_core::model::State;
 
-use super::read::{Previous, Shown};
+use super::read::{BuildView, Previous};
 use super::time::{ago, date};
 use crate::render::style::{Line, Page, Paint, Style};
 use crate::render::{self, units};
 
-/// Columns that the labels take, as in the summary above.
+/// Width of the labels, as in the summary.
 const LABEL: usize = 13;
-/// Outputs and nested builds that are named.
+/// Largest number of outputs and of nested builds that are named.
 const NAMED: usize = 6;
 
-/// Writes all of it. `now_ns`: nanoseconds since 1970.
-pub fn show(shown: &Shown, now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+/// Writes the build. `now_ns` is in nanoseconds since 1970.
+pub fn show(shown: &BuildView, now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     if let Some(finished) = &shown.finished {
         render::text(finished, None, style, out)?;
     }
@@ -46,12 +46,12 @@ pub fn show(shown: &Shown, now_ns: i64, style: &Style, out: &mut dyn Write) -> i
     page.write(out)
 }
 
-/// What is known of a build without a summary.
+/// Writes the known facts of a build without a summary.
 fn unfinished(page: &mut Page<'_>, entry: &Entry) {
     let state = match entry.state {
-        State::Running => "under way, or gotrace was killed and has not been started since",
-        State::CutOff => "gotrace ended while this build ran: how it went on is not known",
-        State::Succeeded | State::Failed | State::Unknown => "its details are not kept any more",
+        State::Running => "running, or gotrace was killed and has not been started since",
+        State::CutOff => "gotrace ended while this build ran: its result is not known",
+        State::Succeeded | State::Failed | State::Unknown => "its details have been deleted",
     };
     page.line(Line::painted(Paint::Bold, &entry.command_line));
     let head = Line::plain("  ")
@@ -107,7 +107,7 @@ fn present(named: &[(&str, &Option<String>)]) -> Vec<String> {
         .collect()
 }
 
-fn nested(page: &mut Page<'_>, shown: &Shown) {
+fn nested(page: &mut Page<'_>, shown: &BuildView) {
     let n = u64::try_from(shown.nested.len()).unwrap_or(u64::MAX);
     if n == 0 {
         return;

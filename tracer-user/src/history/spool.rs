@@ -1,38 +1,38 @@
-//! The history as a spool: what another database has not been told yet, taken out in order, and what goes when there is too much.
+//! The history as a spool: reads undelivered builds in order, and deletes builds beyond the limits.
 //!
-//! A build is noted as undelivered in the transaction that changes it, and the note goes when the change has arrived. So being killed
-//! between the two sends something twice and loses nothing. Nothing here knows where it is sent.
+//! The transaction that changes a build also marks it as undelivered. The mark is removed when the change has arrived. So a crash
+//! between the two sends a build twice and loses nothing. This module does not send.
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use tracer_core::history::{self, Aged, BuildId, Limits};
 use tracer_core::model::State;
 
-use super::cell::{self, Cell};
-use super::error::{Error, Why};
-use super::parcel::Parcel;
+use super::build_row::BuildRow;
+use super::error::{Cause, Error};
 use super::row;
-use super::statement::Moment;
+use super::statement::BuildChange;
 use super::store::{BATCH, Retained, Store, give_back, pages};
+use super::value::{self, Value};
 
 /// A build that has not been delivered.
 #[derive(Debug)]
 pub(super) struct Undelivered {
-    pub(super) parcel: Parcel,
-    /// Number of the change that it carries.
+    pub(super) build_row: BuildRow,
+    /// Number of the change.
     change: i64,
 }
 
-/// What went before it was delivered.
+/// Counts of undelivered builds and details that were deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forgone {
-    /// Builds that will arrive without their details.
+pub struct Discarded {
+    /// Builds whose details were deleted before delivery.
     pub details: u64,
-    /// Builds that will not arrive, or not their end.
+    /// Builds that were deleted before they, or their end, were delivered.
     pub builds: u64,
 }
 
-/// Notes that a build changed.
-pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Why> {
+/// Marks a changed build as undelivered.
+pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Cause> {
     connection.execute(
         "INSERT INTO undelivered (build_id, change) \
          VALUES ($1, (SELECT coalesce(max(change), 0) + 1 FROM undelivered)) \
@@ -42,8 +42,8 @@ pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Why> {
     Ok(())
 }
 
-/// Notes that all builds under way change.
-pub(super) fn note_running(connection: &Connection) -> Result<(), Why> {
+/// Marks all running builds as undelivered.
+pub(super) fn note_running(connection: &Connection) -> Result<(), Cause> {
     connection.execute(
         "INSERT INTO undelivered (build_id, change) \
          SELECT id, (SELECT coalesce(max(change), 0) FROM undelivered) + row_number() OVER (ORDER BY started_ns, id) \
@@ -55,67 +55,66 @@ pub(super) fn note_running(connection: &Connection) -> Result<(), Why> {
 }
 
 impl Store {
-    /// What changed first of all that has not been delivered: at least one build if there is any, and no more of them than `max`
-    /// or, with their details, than some `max_bytes`.
+    /// The undelivered builds with the oldest changes: at least one if there is any, and at most `max` builds. Their details
+    /// together have at most `max_bytes`, except for a single larger build.
     pub(super) fn undelivered(
         &mut self,
         max: usize,
         max_bytes: usize,
     ) -> Result<Vec<Undelivered>, Error> {
         self.with(|connection| {
-            // One moment: a build may end meanwhile.
+            // One transaction, because a build may end meanwhile.
             let transaction = connection.transaction()?;
             let sql =
                 format!("SELECT build_id, change FROM undelivered ORDER BY change LIMIT {max}");
-            let noted = cell::all(&*transaction, &sql, &[], |cells| {
-                Ok((cells.next::<String>()?, cells.next::<i64>()?))
+            let noted = value::all(&*transaction, &sql, &[], |values| {
+                Ok((values.next::<String>()?, values.next::<i64>()?))
             })?;
-            let mut parcels = Vec::new();
+            let mut rows = Vec::new();
             let mut bytes = 0;
             for (id, change) in noted {
-                let parcel = parcel(&transaction, id)?;
-                bytes += parcel.packed.as_ref().map_or(0, Vec::len);
-                if bytes > max_bytes && !parcels.is_empty() {
+                let build_row = read_row(&transaction, id)?;
+                bytes += build_row.packed.as_ref().map_or(0, Vec::len);
+                if bytes > max_bytes && !rows.is_empty() {
                     break;
                 }
-                parcels.push(Undelivered { parcel, change });
+                rows.push(Undelivered { build_row, change });
             }
-            // A batch is one transaction. Transactions that write the same builds write them in the same order, so none waits for another
-            // that waits for it.
-            parcels.sort_by(|a, b| a.parcel.id.cmp(&b.parcel.id));
-            Ok(parcels)
+            // A batch is one transaction. Transactions write the same builds in the same order, so they cannot deadlock.
+            rows.sort_by(|a, b| a.build_row.id.cmp(&b.build_row.id));
+            Ok(rows)
         })
     }
 
-    /// These have arrived, or never will. What changed since they were taken is still undelivered.
+    /// Removes the marks of these builds: they have arrived, or never will. A build that changed since then keeps its mark.
     pub(super) fn delivered(&mut self, arrived: &[Undelivered]) -> Result<(), Error> {
         self.with(|connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut statement = transaction
                 .prepare("DELETE FROM undelivered WHERE build_id = $1 AND change = $2")?;
-            for Undelivered { parcel, change } in arrived {
-                statement.execute(params![parcel.id, change])?;
+            for Undelivered { build_row, change } in arrived {
+                statement.execute(params![build_row.id, change])?;
             }
             drop(statement);
             Ok(transaction.commit()?)
         })
     }
 
-    /// How many builds have not been delivered as they are now.
+    /// Number of builds whose present state has not been delivered.
     pub(super) fn n_undelivered(&mut self) -> Result<u64, Error> {
         self.with(|connection| {
-            let n = cell::one(
+            let n = value::one(
                 connection,
                 "SELECT count(*) FROM undelivered",
                 &[],
-                cell::Cells::count,
+                value::RowValues::count,
             )?;
             Ok(n.unwrap_or(0))
         })
     }
 
-    /// Whether it takes more room than this.
+    /// True if the database uses more bytes than this.
     pub(super) fn is_over(&mut self, max_bytes: u64) -> Result<bool, Error> {
         self.with(|connection| {
             let (all, free) = pages(connection)?;
@@ -123,13 +122,13 @@ impl Store {
         })
     }
 
-    /// [`Store::retain`] for a spool. Age is age; but of what is too much first go builds that have been delivered, then the details
-    /// of those that have not, then these, the oldest first each time.
+    /// [`Store::retain`] for a spool. Old builds are deleted in any case. By size it deletes first delivered builds, then the details
+    /// of undelivered builds, then undelivered builds, each in order of age.
     pub(super) fn retain_spool(
         &mut self,
         limits: Limits,
         now_ns: i64,
-    ) -> Result<(Retained, Forgone), Error> {
+    ) -> Result<(Retained, Discarded), Error> {
         self.with(|connection| {
             let age = Limits {
                 max_bytes: None,
@@ -151,51 +150,56 @@ impl Store {
                 bytes: pages(connection)?.0,
             };
             let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-            let forgone = Forgone {
+            let discarded = Discarded {
                 details: number(details),
                 builds: number(undelivered_by_age + undelivered_by_size),
             };
-            Ok((retained, forgone))
+            Ok((retained, discarded))
         })
     }
 }
 
-/// A way to make room: what is there to go, oldest first, with its size, and how so many of it go.
-struct Way {
+/// One step of deletion: `plan` lists the candidates with their sizes, oldest first, and `delete` deletes the first ones.
+struct DeletionPlan {
     plan: &'static str,
     delete: &'static str,
 }
 
-const DELIVERED: Way = Way {
+const DELIVERED: DeletionPlan = DeletionPlan {
     plan: "SELECT started_ns, stored_bytes FROM build \
            WHERE state <> 'running' AND id NOT IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id",
     delete: "DELETE FROM build WHERE id IN (SELECT id FROM build \
              WHERE state <> 'running' AND id NOT IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id LIMIT $1)",
 };
 
-const DETAILS: Way = Way {
+const DETAILS: DeletionPlan = DeletionPlan {
     plan: "SELECT build.started_ns, length(detail.packed) FROM detail JOIN build ON build.id = detail.build_id \
            WHERE build.id IN (SELECT build_id FROM undelivered) ORDER BY build.started_ns, build.id",
     delete: "DELETE FROM detail WHERE build_id IN (SELECT build.id FROM detail JOIN build ON build.id = detail.build_id \
              WHERE build.id IN (SELECT build_id FROM undelivered) ORDER BY build.started_ns, build.id LIMIT $1)",
 };
 
-const UNDELIVERED: Way = Way {
+const UNDELIVERED: DeletionPlan = DeletionPlan {
     plan: "SELECT started_ns, stored_bytes FROM build \
            WHERE state <> 'running' AND id IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id",
     delete: "DELETE FROM build WHERE id IN (SELECT id FROM build \
              WHERE state <> 'running' AND id IN (SELECT build_id FROM undelivered) ORDER BY started_ns, id LIMIT $1)",
 };
 
-/// Makes room in this way until the limits hold or there is nothing left that can go; says how many went.
-fn free(connection: &Connection, way: &Way, limits: Limits, now_ns: i64) -> Result<usize, Why> {
+/// Deletes by this plan until the limits hold or no candidate is left. Returns the number of deleted rows.
+fn free(
+    connection: &Connection,
+    way: &DeletionPlan,
+    limits: Limits,
+    now_ns: i64,
+) -> Result<usize, Cause> {
     let mut n_gone = 0;
     loop {
         let (all, free) = pages(connection)?;
-        let aged = cell::all(connection, way.plan, &[], |cells| {
+        let aged = value::all(connection, way.plan, &[], |values| {
             Ok(Aged {
-                started_ns: cells.next()?,
-                bytes: cells.count()?,
+                started_ns: values.next()?,
+                bytes: values.count()?,
             })
         })?;
         let n = history::n_to_delete(aged, all.saturating_sub(free), limits, now_ns);
@@ -212,12 +216,12 @@ fn free(connection: &Connection, way: &Way, limits: Limits, now_ns: i64) -> Resu
     }
 }
 
-fn parcel(connection: &Connection, id: String) -> Result<Parcel, Why> {
-    let of_build = [Cell::from(id.as_str())];
+fn read_row(connection: &Connection, id: String) -> Result<BuildRow, Cause> {
+    let of_build = [Value::from(id.as_str())];
     let sql = format!("SELECT {} FROM build WHERE id = $1", row::BUILD.join(", "));
     let mut builds = Vec::new();
-    cell::Rows::each(connection, &sql, &of_build, &mut |cells| {
-        builds.push(cells.rest());
+    value::Query::each(connection, &sql, &of_build, &mut |values| {
+        builds.push(values.rest());
         Ok(())
     })?;
     let sql = format!(
@@ -225,22 +229,22 @@ fn parcel(connection: &Connection, id: String) -> Result<Parcel, Why> {
         row::TARGET.join(", ")
     );
     let mut targets = Vec::new();
-    cell::Rows::each(connection, &sql, &of_build, &mut |cells| {
-        targets.push(cells.rest());
+    value::Query::each(connection, &sql, &of_build, &mut |values| {
+        targets.push(values.rest());
         Ok(())
     })?;
     let sql = "SELECT packed FROM detail WHERE build_id = $1";
-    let packed = cell::one(connection, sql, &of_build, cell::Cells::next)?;
-    let build = builds.pop().ok_or(Why::Row("a build that is gone"))?;
+    let packed = value::one(connection, sql, &of_build, value::RowValues::next)?;
+    let build = builds.pop().ok_or(Cause::Row("a build that is gone"))?;
     let sql = "SELECT state FROM build WHERE id = $1";
-    let state: Option<String> = cell::one(connection, sql, &of_build, cell::Cells::next)?;
+    let state: Option<String> = value::one(connection, sql, &of_build, value::RowValues::next)?;
     let is_running = state.is_some_and(|it| it == State::Running.name());
-    Ok(Parcel {
+    Ok(BuildRow {
         id,
-        moment: if is_running {
-            Moment::Begin
+        change: if is_running {
+            BuildChange::Begin
         } else {
-            Moment::End
+            BuildChange::End
         },
         build,
         targets,

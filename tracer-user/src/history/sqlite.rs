@@ -1,40 +1,41 @@
-//! Asking `SQLite`: values and rows in its types.
+//! Queries of `SQLite`, with conversion of its values.
 
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::types::{self, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
-use super::cell::{Cell, Cells, Rows};
-use super::error::Why;
+use super::error::Cause;
+use super::value::{Query, RowValues, Value};
 
-impl Rows for Connection {
+impl Query for Connection {
     fn each(
         &self,
         sql: &str,
-        values: &[Cell],
-        take: &mut dyn FnMut(Cells) -> Result<(), Why>,
-    ) -> Result<(), Why> {
+        parameters: &[Value],
+        take: &mut dyn FnMut(RowValues) -> Result<(), Cause>,
+    ) -> Result<(), Cause> {
         let mut statement = self.prepare(sql)?;
         let n_columns = statement.column_count();
-        let mut rows = statement.query(params_from_iter(values))?;
+        let mut rows = statement.query(params_from_iter(parameters))?;
         while let Some(row) = rows.next()? {
-            let cells: Result<Vec<Cell>, Why> = (0..n_columns).map(|n| cell(row.get(n)?)).collect();
-            take(cells?.into())?;
+            let values: Result<Vec<Value>, Cause> =
+                (0..n_columns).map(|n| from_sqlite(row.get(n)?)).collect();
+            take(values?.into())?;
         }
         Ok(())
     }
 }
 
-fn cell(value: Value) -> Result<Cell, Why> {
+fn from_sqlite(value: types::Value) -> Result<Value, Cause> {
     match value {
-        Value::Null => Ok(Cell::Nothing),
-        Value::Integer(n) => Ok(Cell::Number(n)),
-        Value::Text(text) => Ok(Cell::Text(text)),
-        Value::Blob(bytes) => Ok(Cell::Bytes(bytes)),
-        Value::Real(_) => Err(Why::Row("a number that is not whole")),
+        types::Value::Null => Ok(Value::Nothing),
+        types::Value::Integer(n) => Ok(Value::Number(n)),
+        types::Value::Text(text) => Ok(Value::Text(text)),
+        types::Value::Blob(bytes) => Ok(Value::Bytes(bytes)),
+        types::Value::Real(_) => Err(Cause::Row("a number that is not whole")),
     }
 }
 
-impl ToSql for Cell {
+impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Nothing => ValueRef::Null,

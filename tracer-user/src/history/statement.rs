@@ -1,13 +1,13 @@
-//! Statements that write, for both databases. The rules of what takes the place of what are here and nowhere else.
+//! Writing statements for both databases. Only these statements decide which state of a build replaces another.
 
 use super::row;
 
-/// What is to be written of a build.
+/// A change of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
-    /// It is under way: of what is known nothing is changed, but that it was cut off.
+pub(super) enum BuildChange {
+    /// The build runs. Of a stored build, this changes only the state `cut_off`.
     Begin,
-    /// It is over: what was known while it ran makes place, and nothing else.
+    /// The build ended. This replaces the row of a running or cut-off build, and no other.
     End,
 }
 
@@ -21,14 +21,14 @@ pub(super) fn insert(table: &str, columns: &[&str]) -> String {
     )
 }
 
-/// Writes a row of `build`; says of how many rows something changed. `key`: columns that no two builds share.
-pub(super) fn build(moment: Moment, key: &str) -> String {
+/// Writes a row of `build`; the result is the number of changed rows. `key` lists the columns of the primary key.
+pub(super) fn build(change: BuildChange, key: &str) -> String {
     let insert = insert("build", &row::BUILD);
-    match moment {
-        Moment::Begin => format!(
+    match change {
+        BuildChange::Begin => format!(
             "{insert} ON CONFLICT ({key}) DO UPDATE SET state = excluded.state WHERE build.state = 'cut_off'"
         ),
-        Moment::End => {
+        BuildChange::End => {
             let set: Vec<String> = row::BUILD
                 .iter()
                 .filter(|it| **it != "id")
@@ -42,7 +42,7 @@ pub(super) fn build(moment: Moment, key: &str) -> String {
     }
 }
 
-/// Writes a row of `target`, after that of its build.
+/// Writes a row of `target`, after the row of its build.
 pub(super) fn target() -> String {
     insert("target", &row::TARGET)
 }

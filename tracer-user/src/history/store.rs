@@ -1,6 +1,6 @@
-//! Writing: a build begins, a build ends, what was under way when gotrace was killed is marked, and the oldest goes.
+//! Writes the history: begins and ends of builds, marks of interrupted builds, and deletion of the oldest.
 //!
-//! Whatever is done is one transaction. Doing it twice is doing it once.
+//! Each operation is one transaction and is idempotent.
 
 use std::path::{Path, PathBuf};
 
@@ -8,18 +8,18 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params, 
 use tracer_core::history::{self, Aged, Entry, Excess, Kept, Limits};
 use tracer_core::model::State;
 
+use super::build_row::{BuildRow, ROW_BYTES};
 use super::connect;
-use super::error::{Error, Why};
-use super::parcel::{Parcel, ROW_BYTES};
+use super::counters;
+use super::error::{Cause, Error};
 use super::read::Reader;
 use super::row;
 use super::spool;
-use super::statement::{self, Moment};
-use super::tally;
+use super::statement::{self, BuildChange};
 
-/// Builds that are deleted in one transaction: others want to write too.
+/// Largest number of builds that one transaction deletes, so that other writers do not wait long.
 pub(super) const BATCH: usize = 200;
-/// What no two builds share.
+/// Primary key of a build.
 const KEY: &str = "id";
 
 /// A history, opened for writing.
@@ -29,33 +29,33 @@ pub struct Store {
     path: PathBuf,
 }
 
-/// What retention did.
+/// Result of retention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     pub n_deleted: usize,
-    /// Of these, builds that were too old.
+    /// Deleted builds that were too old.
     pub n_too_old: usize,
-    /// Of the database, afterwards.
+    /// Size of the database afterwards.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Opens the history, and makes it if there is none.
+    /// Opens the history, and creates it if it does not exist.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let connection = connect::for_writing(path).map_err(|why| why.at(path.display()))?;
+        let connection = connect::for_writing(path).map_err(|cause| cause.at(path.display()))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
         })
     }
 
-    /// Notes that a build is under way, also one that was taken for cut off. One that is over stays as it is.
+    /// Stores a running build, or marks a cut-off build as running. A finished build does not change.
     pub fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
         let begin = |connection: &mut Connection| {
             let values = row::build_values(&entry.clone().running(), ROW_BYTES)?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let sql = statement::build(Moment::Begin, KEY);
+            let sql = statement::build(BuildChange::Begin, KEY);
             if transaction.execute(&sql, params_from_iter(&values))? > 0 {
                 spool::note(&transaction, &entry.id)?;
             }
@@ -64,36 +64,38 @@ impl Store {
         self.with(begin)
     }
 
-    /// Stores a build that is over, whole. One that is stored already stays as it is, unless its outputs were not analysed and now are:
-    /// `gotrace run` stores a build sooner than an agent that follows it, too, but does not wait for that.
+    /// Stores a finished build. A stored build does not change, unless only the new one has an analysis of its outputs.
+    /// `gotrace run` stores a build earlier than an agent that also traces it, but does not wait for the analysis.
     pub fn finish(&mut self, kept: &Kept) -> Result<(), Error> {
         self.finish_and(kept, |_| Ok(()))
     }
 
-    /// The same for one that the text of the tally does not count yet.
+    /// Like [`Store::finish`], for a build that the stored counters do not contain yet.
     pub(super) fn finish_uncounted(&mut self, kept: &Kept) -> Result<(), Error> {
-        self.finish_and(kept, |connection| tally::note(connection, &kept.entry.id))
+        self.finish_and(kept, |connection| {
+            counters::note(connection, &kept.entry.id)
+        })
     }
 
     fn finish_and(
         &mut self,
         kept: &Kept,
-        also: impl Fn(&Connection) -> Result<(), Why>,
+        also: impl Fn(&Connection) -> Result<(), Cause>,
     ) -> Result<(), Error> {
         let finish = |connection: &mut Connection| {
-            let Parcel {
+            let BuildRow {
                 id: _,
-                moment,
+                change,
                 build,
                 targets,
                 packed,
-            } = Parcel::of(kept)?;
+            } = BuildRow::of(kept)?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let sql = statement::build(moment, KEY);
+            let sql = statement::build(change, KEY);
             let insert = || transaction.execute(&sql, params_from_iter(&build));
             if insert()? == 0 {
-                if !tells_more(&transaction, kept)? {
+                if !adds_an_analysis(&transaction, kept)? {
                     return Ok(());
                 }
                 transaction.execute("DELETE FROM build WHERE id = $1", [kept.entry.id.as_str()])?;
@@ -113,8 +115,8 @@ impl Store {
         self.with(finish)
     }
 
-    /// Marks builds that were under way when whoever followed them ended; returns how many. For the one agent of a store, before
-    /// its first [`Store::begin`]. If such a build is found again after all, [`Store::finish`] stores it.
+    /// Marks the builds that ran when their agent ended as cut off, and returns their number. The one agent of a store calls it before
+    /// its first [`Store::begin`]. If such a build is still seen to end, [`Store::finish`] stores it.
     pub fn recover(&mut self) -> Result<usize, Error> {
         let recover = |connection: &mut Connection| {
             let transaction =
@@ -134,35 +136,38 @@ impl Store {
         &self.path
     }
 
-    /// Asks the history, as it is at one moment.
-    pub fn read<T>(&mut self, ask: impl FnOnce(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
+    /// Queries the history as of one moment.
+    pub fn read<T>(
+        &mut self,
+        query: impl FnOnce(&Reader<'_>) -> Result<T, Cause>,
+    ) -> Result<T, Error> {
         self.with(|connection| {
             let transaction = connection.transaction()?;
-            ask(&Reader::new(&*transaction))
+            query(&Reader::new(&*transaction))
         })
     }
 
-    /// Deletes the oldest builds until the limits hold, and gives the space back. Builds under way stay.
+    /// Deletes the oldest builds until the limits hold, and returns the space to the file system. Running builds stay.
     pub fn retain(&mut self, limits: Limits, now_ns: i64) -> Result<Retained, Error> {
         self.with(|connection| retain(connection, limits, now_ns))
     }
 
     pub(super) fn with<T>(
         &mut self,
-        f: impl FnOnce(&mut Connection) -> Result<T, Why>,
+        f: impl FnOnce(&mut Connection) -> Result<T, Cause>,
     ) -> Result<T, Error> {
-        f(&mut self.connection).map_err(|why| why.at(self.path.display()))
+        f(&mut self.connection).map_err(|cause| cause.at(self.path.display()))
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Statistics for the planner; without them a list takes longer, no more.
+        // Updates the statistics of the query planner. A failure only makes lists slower.
         let _stale = self.connection.execute_batch("PRAGMA optimize");
     }
 }
 
-fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Retained, Why> {
+fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Retained, Cause> {
     let (mut n_deleted, mut n_too_old) = (0, 0);
     loop {
         let excess = plan(connection, limits, now_ns)?;
@@ -191,7 +196,7 @@ fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Re
     }
 }
 
-fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<Excess, Why> {
+fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<Excess, Cause> {
     let (all, free) = pages(connection)?;
     let mut statement = connection.prepare(
         "SELECT started_ns, stored_bytes FROM build WHERE state <> 'running' ORDER BY started_ns, id",
@@ -208,11 +213,11 @@ fn plan(connection: &Connection, limits: Limits, now_ns: i64) -> Result<Excess, 
     failed.map_or(Ok(excess), |error| Err(error.into()))
 }
 
-/// Bytes of the database, and how many of them are free.
-pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Why> {
-    let number = |name: &str| -> Result<u64, Why> {
+/// Size of the database and of its free pages, in bytes.
+pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Cause> {
+    let number = |name: &str| -> Result<u64, Cause> {
         let n: i64 = connection.pragma_query_value(None, name, |row| row.get(0))?;
-        u64::try_from(n).map_err(|_| Why::Row("a negative count of pages"))
+        u64::try_from(n).map_err(|_| Cause::Row("a negative count of pages"))
     };
     let size = number("page_size")?;
     Ok((
@@ -221,21 +226,21 @@ pub(super) fn pages(connection: &Connection) -> Result<(u64, u64), Why> {
     ))
 }
 
-/// Free pages leave the file. A reader at work may keep them there until the next time.
-pub(super) fn give_back(connection: &Connection) -> Result<(), Why> {
+/// Removes free pages from the file. An active reader may delay this until the next call.
+pub(super) fn give_back(connection: &Connection) -> Result<(), Cause> {
     for pragma in [
         "PRAGMA incremental_vacuum",
         "PRAGMA wal_checkpoint(TRUNCATE)",
     ] {
-        // Each step of it frees a page.
+        // Each step frees one page.
         let mut statement = connection.prepare(pragma)?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
     }
     Ok(())
 }
-/// Whether a build is stored without an analysis of any output, and this has one.
-fn tells_more(connection: &Connection, kept: &Kept) -> Result<bool, Why> {
+/// True if the stored build has no analysis of an output and `kept` has one.
+fn adds_an_analysis(connection: &Connection, kept: &Kept) -> Result<bool, Cause> {
     if !kept.trace.is_analysed() {
         return Ok(false);
     }
@@ -272,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_analysis_takes_the_place_of_none_and_of_nothing_else() {
+    fn an_analysis_replaces_only_a_missing_one() {
         let dir = tempfile::tempdir().unwrap();
         for order in [[false, true], [true, false], [true, true]] {
             let path = dir.path().join(format!("{order:?}"));

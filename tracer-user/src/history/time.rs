@@ -1,4 +1,4 @@
-//! Times as people write and read them: `3 min ago`, `2026-11-20 14:05`, always UTC.
+//! Times as text: `3 min ago`, `2026-11-20 14:05`, always UTC.
 
 use std::str::FromStr;
 
@@ -9,23 +9,23 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// A time as given on the command line.
+/// A time from the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// So many nanoseconds before now.
+pub enum TimeArg {
+    /// Nanoseconds before now.
     Ago(i64),
     /// Nanoseconds since 1970.
     At(i64),
 }
 
-/// Not a time.
+/// The text is not a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "not a time: give an age (90s, 30m, 2h, 7d, 2w) or a date in UTC (2026-11-20, 2026-11-20T14:05)"
 )]
 pub struct BadTime;
 
-impl Moment {
+impl TimeArg {
     /// Nanoseconds since 1970.
     pub fn at(self, now_ns: i64) -> i64 {
         match self {
@@ -35,7 +35,7 @@ impl Moment {
     }
 }
 
-impl FromStr for Moment {
+impl FromStr for TimeArg {
     type Err = BadTime;
 
     fn from_str(text: &str) -> Result<Self, BadTime> {
@@ -90,7 +90,7 @@ fn numbers(text: &str, between: char) -> Option<[i64; 3]> {
     parts?.try_into().ok()
 }
 
-/// Days from 1970 to a date of the Gregorian calendar. Years are counted from March, so that the leap day is the last.
+/// Days from 1970 to a date of the Gregorian calendar. Years begin in March here, so that the leap day is their last day.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month = (month + 9) % 12;
@@ -98,7 +98,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     365 * year + year / 4 - year / 100 + year / 400 + in_year - 719_468
 }
 
-/// The date that so many days after 1970 have.
+/// The date of a number of days after 1970.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -124,7 +124,7 @@ pub fn date(ns: i64) -> String {
     )
 }
 
-/// `3 min ago`; a date from some weeks on.
+/// `3 min ago`; a date from 60 days on.
 pub fn ago(ns: i64, now_ns: i64) -> String {
     match now_ns.saturating_sub(ns) {
         it if it < -MINUTE => "in the future".to_owned(),
@@ -144,14 +144,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_and_dates_are_times_and_nothing_else_is() {
+    fn only_ages_and_dates_are_times() {
         for (text, moment) in [
-            ("90s", Moment::Ago(90 * SECOND)),
-            ("30m", Moment::Ago(30 * MINUTE)),
-            ("2w", Moment::Ago(14 * DAY)),
-            ("1970-01-01", Moment::At(0)),
-            ("2000-02-29T12:00:01Z", Moment::At(951_825_601 * SECOND)),
-            ("2026-11-20 14:05", Moment::At(1_795_183_500 * SECOND)),
+            ("90s", TimeArg::Ago(90 * SECOND)),
+            ("30m", TimeArg::Ago(30 * MINUTE)),
+            ("2w", TimeArg::Ago(14 * DAY)),
+            ("1970-01-01", TimeArg::At(0)),
+            ("2000-02-29T12:00:01Z", TimeArg::At(951_825_601 * SECOND)),
+            ("2026-11-20 14:05", TimeArg::At(1_795_183_500 * SECOND)),
         ] {
             assert_eq!(text.parse(), Ok(moment), "{text}");
         }
@@ -172,12 +172,12 @@ mod tests {
             "+2h",
             "9999-01-01",
         ] {
-            assert_eq!(text.parse::<Moment>(), Err(BadTime), "{text}");
+            assert_eq!(text.parse::<TimeArg>(), Err(BadTime), "{text}");
         }
     }
 
     #[test]
-    fn ages_are_read_at_a_glance() {
+    fn ages_have_one_unit() {
         let now = 1_795_183_500 * SECOND;
         for (before, text) in [
             (-5 * MINUTE, "in the future"),
@@ -194,10 +194,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_date_reads_back(seconds in 0i64..9_000_000_000) {
+        fn a_date_parses_to_its_time(seconds in 0i64..9_000_000_000) {
             let written = date(seconds * SECOND);
-            let read: Moment = written.trim_end_matches(" UTC").parse().unwrap();
-            prop_assert_eq!(read, Moment::At(seconds * SECOND));
+            let read: TimeArg = written.trim_end_matches(" UTC").parse().unwrap();
+            prop_assert_eq!(read, TimeArg::At(seconds * SECOND));
         }
     }
 }

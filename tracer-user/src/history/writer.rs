@@ -1,7 +1,7 @@
-//! The one writer of a running agent: a thread with a queue of bounded length before it.
+//! The only writer of a running agent: a thread with a bounded queue.
 //!
-//! Nothing here makes a caller wait: what finds the queue full is counted and dropped. So a slow disk costs the memory of the queue
-//! and a number, and a broken one the same; no build waits for either.
+//! A caller never waits. A job that finds the queue full is counted and dropped. So a slow or broken disk costs at most the memory
+//! of the queue and some jobs. No build waits for it.
 
 pub(crate) mod retention;
 
@@ -14,59 +14,58 @@ use std::time::{Duration, Instant};
 
 use tracer_core::history::{Entry, Kept, Limits};
 
-use super::damage::suspect;
-use super::error::{Error, Why};
-use super::spool::Forgone;
+use super::damage::mark_damaged;
+use super::error::{Cause, Error};
+use super::spool::Discarded;
 use super::store::Store;
 use crate::worker::{Jobs, Next, Worker};
 use retention::{Deleted, Retention};
 
-/// A build that cannot be stored at once is tried again so often; then it is counted and dropped, or nothing after it would be
-/// stored either.
+/// Largest number of attempts to store a build. After them the build is counted and dropped, so that it does not block later ones.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often a flush looks whether there is room in the queue.
+/// Interval at which a flush checks for space in the queue.
 const POLL: Duration = Duration::from_millis(10);
-/// As good as for ever.
+/// Effectively unlimited.
 const LONG: Duration = Duration::from_hours(24 * 365);
 
-/// What there is to do.
+/// A job of the thread.
 #[derive(Debug)]
 enum Job {
     Begin(Box<Entry>),
     Finish(Box<Kept>),
     Retain(Limits, i64),
-    /// What is counted, every build before it in it.
-    Tally(String),
-    /// A number that is reached when everything before it is done.
+    /// Counters that contain every earlier build.
+    StoredCounters(String),
+    /// A number that becomes [`Writer::reached`] when all earlier jobs are done.
     Mark(u64),
-    /// Says when everything before it is done.
+    /// Notifies the sender when all earlier jobs are done.
     Flush(SyncSender<()>),
 }
 
-/// A history that is written in the background.
+/// Writes a history in the background.
 #[derive(Debug)]
 pub struct Writer {
-    /// Absent once it is abandoned or ended.
+    /// `None` after the writer was abandoned or ended.
     worker: Option<Worker<Job>>,
-    counts: Arc<Counters>,
+    counts: Arc<WriteCounters>,
 }
 
-/// What became of what was handed over.
+/// Counts of jobs, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Builds that were stored, whole.
+pub struct WriteCounts {
+    /// Stored finished builds.
     pub stored: u64,
-    /// Beginnings and ends of builds that found the queue full.
+    /// Dropped beginnings and ends of builds: the queue was full.
     pub dropped: u64,
-    /// Jobs that the database refused, again and again.
+    /// Jobs that failed in every attempt.
     pub failed: u64,
-    /// Jobs that wait.
+    /// Jobs in the queue.
     pub waiting: u64,
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+struct WriteCounters {
     waiting: AtomicU64,
     stored: AtomicU64,
     dropped: AtomicU64,
@@ -77,30 +76,30 @@ struct Counters {
 }
 
 impl Writer {
-    /// Opens the history, marks what was cut off when its last writer ended, and starts the thread. `bound`: how many builds wait
-    /// at most. `tell` hears of a failure once, and when it is over; on the thread.
+    /// Opens the history, marks the builds that the end of the last writer cut off, and starts the thread. `bound` is the length of the
+    /// queue. The thread calls `log` once for a failure, and when the failure ends.
     pub fn start(
         path: &Path,
         bound: usize,
-        tell: impl Fn(&str) + Send + 'static,
+        log: impl Fn(&str) + Send + 'static,
     ) -> Result<(Self, usize), Error> {
         let n_cut_off = Store::open(path)?.recover()?;
-        Ok((Self::resume(path, bound, tell)?, n_cut_off))
+        Ok((Self::resume(path, bound, log)?, n_cut_off))
     }
 
-    /// The same where builds go on that the last writer noted.
+    /// Like [`Writer::start`], if the running builds of the last writer continue.
     pub fn resume(
         path: &Path,
         bound: usize,
-        tell: impl Fn(&str) + Send + 'static,
+        log: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, Error> {
         let mut store = Store::open(path)?;
-        let counts = Arc::new(Counters::default());
+        let counts = Arc::new(WriteCounters::default());
         counts.retention.measure(&mut store)?;
         let of_thread = Arc::clone(&counts);
-        let work = move |jobs: &Jobs<Job>| work(store, jobs, &of_thread, &tell);
+        let work = move |jobs: &Jobs<Job>| work(store, jobs, &of_thread, &log);
         let worker = Worker::start("history", bound, work);
-        let worker = worker.map_err(|error| Why::from(error).at(path.display()))?;
+        let worker = worker.map_err(|error| Cause::from(error).at(path.display()))?;
         Ok(Self {
             worker: Some(worker),
             counts,
@@ -115,16 +114,15 @@ impl Writer {
         self.hand_over(Job::Finish(Box::new(kept)));
     }
 
-    /// `counted` has every build in it that was handed over before. Where there is no room now, a later one says the same and more;
-    /// returns whether there was.
-    pub fn tally(&self, counted: String) -> bool {
-        self.offer(Job::Tally(counted)).is_ok()
+    /// Stores counters that contain every build handed over before. Returns false if the queue is full; later counters contain these.
+    pub fn store_counters(&self, counted: String) -> bool {
+        self.offer(Job::StoredCounters(counted)).is_ok()
     }
 
-    /// When everything that was handed over before is done, [`Writer::reached`] is this number. Where there is no room now, that is
-    /// for a later one to say. Numbers only grow.
+    /// Sets [`Writer::reached`] to this number when all earlier jobs are done. If the queue is full, a later mark replaces this one.
+    /// Numbers only grow.
     pub fn mark(&self, number: u64) {
-        // Full or gone: then it is not reached.
+        // The queue is full or the thread has ended: the mark is not reached.
         let _unsaid = self.offer(Job::Mark(number));
     }
 
@@ -132,8 +130,8 @@ impl Writer {
         self.counts.reached.load(Ordering::Relaxed)
     }
 
-    /// Whether the history turned out to be damaged. Then nothing more is stored and no mark reached, and the next agent that opens the
-    /// history checks it ([`super::set_aside`]).
+    /// True if the history is damaged. Then the thread stores nothing more and reaches no mark. The next agent that opens the history
+    /// checks it ([`super::set_aside`]).
     pub fn is_damaged(&self) -> bool {
         self.counts.is_damaged.load(Ordering::Relaxed)
     }
@@ -142,7 +140,7 @@ impl Writer {
         self.hand_over(Job::Retain(limits, now_ns));
     }
 
-    /// Waits until all that was handed over before is stored or counted, at most so long; whether that was enough.
+    /// Waits until all earlier jobs are stored or counted. Returns false if the time limit ends first.
     pub fn flush(&self, patience: Duration) -> bool {
         let (done, is_done) = sync_channel(1);
         let deadline = Instant::now() + patience;
@@ -158,13 +156,13 @@ impl Writer {
         is_done.recv_timeout(left).is_ok()
     }
 
-    /// Waits for nothing more. What is in the queue is lost if this process ends before it is stored.
+    /// Ends without waiting. Queued jobs are lost if the process ends before they are stored.
     pub fn abandon(mut self) {
         drop(self.worker.take());
     }
 
-    pub fn counts(&self) -> Counts {
-        let Counters {
+    pub fn counts(&self) -> WriteCounts {
+        let WriteCounters {
             stored,
             dropped,
             failed,
@@ -173,7 +171,7 @@ impl Writer {
             is_damaged: _,
             retention: _,
         } = &*self.counts;
-        Counts {
+        WriteCounts {
             waiting: waiting.load(Ordering::Relaxed),
             stored: stored.load(Ordering::Relaxed),
             dropped: dropped.load(Ordering::Relaxed),
@@ -181,13 +179,13 @@ impl Writer {
         }
     }
 
-    /// Builds that [`Writer::retain`] deleted.
+    /// Builds deleted by [`Writer::retain`].
     pub(crate) fn deleted(&self) -> Deleted {
         self.counts.retention.deleted()
     }
 
-    /// What to log about them, if there is something new.
-    pub(crate) fn line_of_retention(&self) -> Option<String> {
+    /// The log line about these builds, if there are new ones.
+    pub(crate) fn retention_line(&self) -> Option<String> {
         self.counts.retention.line()
     }
 
@@ -197,7 +195,7 @@ impl Writer {
     }
 
     fn hand_over(&self, job: Job) {
-        // Before it is sent: the thread takes it off again.
+        // Counted before the send, because the thread subtracts the job.
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         if self.offer(job).is_err() {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -214,7 +212,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// What is in the queue is still stored.
+    /// Stores the queued jobs first.
     fn drop(&mut self) {
         if let Some(worker) = self.worker.take() {
             worker.finish(Instant::now() + LONG);
@@ -222,8 +220,8 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&str)) {
-    let mut failing = Failing::new(tell);
+fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &dyn Fn(&str)) {
+    let mut failing = FailureLog::new(log);
     loop {
         let job = match jobs.next(LONG) {
             Next::Job(job) => job,
@@ -233,7 +231,7 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&st
         let is_damaged = counts.is_damaged.load(Ordering::Relaxed);
         match job {
             Job::Begin(_) | Job::Finish(_) | Job::Retain(..) if is_damaged => {}
-            Job::Tally(_) | Job::Mark(_) if is_damaged => continue,
+            Job::StoredCounters(_) | Job::Mark(_) if is_damaged => continue,
             Job::Begin(entry) => {
                 attempt(counts, &mut failing, || store.begin(&entry));
             }
@@ -245,84 +243,84 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &Counters, tell: &dyn Fn(&st
             Job::Retain(limits, now_ns) => {
                 attempt(counts, &mut failing, || {
                     let retained = store.retain(limits, now_ns)?;
-                    counts.retention.ran(retained, Forgone::default());
+                    counts.retention.ran(retained, Discarded::default());
                     Ok(())
                 });
             }
-            Job::Tally(counted) => {
-                attempt(counts, &mut failing, || store.set_tally(&counted));
-                continue; // As is what follows, it was handed over on another way.
+            Job::StoredCounters(counted) => {
+                attempt(counts, &mut failing, || store.set_counters(&counted));
+                continue; // This job, like the two below, is not in `waiting`.
             }
             Job::Mark(number) => {
                 counts.reached.store(number, Ordering::Relaxed);
                 continue;
             }
             Job::Flush(done) => {
-                // Whoever waited has given up.
+                // The caller has stopped waiting.
                 let _gone = done.send(());
                 continue;
             }
         }
         let is_new = counts.is_damaged.load(Ordering::Relaxed) && !is_damaged;
-        if is_new && let Err(error) = suspect(store.path()) {
-            tell(&format!(
-                "cannot note beside the history that it is damaged: {error}"
+        if is_new && let Err(error) = mark_damaged(store.path()) {
+            log(&format!(
+                "cannot create the marker beside the damaged history: {error}"
             ));
         }
-        // Of a history that cannot be read now the next job tells.
+        // If the history cannot be read now, the next job reports it.
         let _stale = counts.retention.measure(&mut store);
         counts.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What keeps the history from being written. A full disk would say so with every build.
-struct Failing<'a> {
-    tell: &'a dyn Fn(&str),
-    /// As it was told, and how many jobs it has cost.
+/// Logs each failure once. A full disk fails with every build.
+struct FailureLog<'a> {
+    log: &'a dyn Fn(&str),
+    /// The logged failure, and the number of failed jobs.
     now: Option<(String, u64)>,
 }
 
-impl<'a> Failing<'a> {
-    fn new(tell: &'a dyn Fn(&str)) -> Self {
-        Self { tell, now: None }
+impl<'a> FailureLog<'a> {
+    fn new(log: &'a dyn Fn(&str)) -> Self {
+        Self { log, now: None }
     }
 
-    fn is(&mut self, error: &Error) {
-        let why = error.chain();
+    fn record(&mut self, error: &Error) {
+        let cause = error.chain();
         let n = self.now.as_ref().map_or(0, |(_, n)| *n) + 1;
-        if self.now.as_ref().is_none_or(|(told, _)| *told != why) {
-            (self.tell)(&format!("builds are not stored: {why}"));
+        if self.now.as_ref().is_none_or(|(logged, _)| *logged != cause) {
+            (self.log)(&format!("builds are not stored: {cause}"));
         }
-        self.now = Some((why, n));
+        self.now = Some((cause, n));
     }
 
-    fn is_over(&mut self) {
+    fn clear(&mut self) {
         if let Some((_, n)) = self.now.take() {
-            (self.tell)(&format!(
+            (self.log)(&format!(
                 "builds are stored again; {n} beginnings or ends of builds are missing in the history"
             ));
         }
     }
 }
 
-/// Whether it was done in the end.
+/// Runs a job, with retries. Returns true if an attempt succeeded.
 fn attempt(
-    counts: &Counters,
-    failing: &mut Failing<'_>,
+    counts: &WriteCounters,
+    failing: &mut FailureLog<'_>,
     mut job: impl FnMut() -> Result<(), Error>,
 ) -> bool {
     for n in 1..=TRIES {
         match job() {
             Ok(()) => {
-                failing.is_over();
+                failing.clear();
                 return true;
             }
             Err(error) if error.is_damaged() => {
-                failing.is(&error);
+                failing.record(&error);
                 counts.is_damaged.store(true, Ordering::Relaxed);
                 break;
             }
-            Err(error) if n == TRIES => failing.is(&error),
+            Err(error) if n == TRIES => failing.record(&error),
             Err(_) => thread::sleep(PAUSE * n),
         }
     }

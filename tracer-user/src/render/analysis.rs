@@ -1,4 +1,4 @@
-//! What `gotrace analyze` shows to people: what the file is, then what takes up its bytes, coarse to fine.
+//! The text of `gotrace analyze`: the kind of the file, then the use of its bytes, from coarse to fine.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use super::analysis_head::{findings, head};
 use super::style::{Line, Page, Paint, Style, Table};
 use super::units;
 
-/// Columns of a bar.
+/// Width of a bar.
 const BAR: usize = 20;
 /// Writes the analysis of the file called `name`, at most `top` rows of each table.
 pub fn analysis(
@@ -31,7 +31,7 @@ pub fn analysis(
     page.write(out)
 }
 
-/// Name, bytes, share and bar: what every table begins with.
+/// The first columns of every table: name, bytes, share and bar.
 fn sized(style: &Style, name: Line, bytes: u64, whole: u64, rest: Vec<Line>) -> Vec<Line> {
     let mut cells = vec![
         name,
@@ -139,7 +139,7 @@ fn about_section(section: &SectionSize) -> String {
     if section.disk == 0 {
         return "memory only".to_owned();
     }
-    // Below a hundredth it is crumbs.
+    // Up to one percent, the unattributed part is not shown.
     if section.unattributed * 100 > section.disk {
         return format!(
             "{} unattributed",

@@ -1,4 +1,4 @@
-//! What `gotrace diff` shows to people: the verdict, the total, then what changed at each grain, the most first.
+//! The text of `gotrace diff`: the verdict, the total, then the changes at each level, largest first.
 
 use std::io::{self, Write};
 
@@ -8,10 +8,10 @@ use tracer_binary::diff::{Diff, Fact, Likeness, Row};
 use super::style::{Line, Page, Paint, Style, Table};
 use super::units;
 
-/// Columns of a word that changed, before it is cut.
+/// Largest width of a changed word.
 const WORD: usize = 48;
 
-/// Smaller changes of entropy are in the JSON only.
+/// Smallest change of entropy in the text. The JSON contains smaller ones.
 const MIN_ENTROPY_CHANGE: f64 = 0.05;
 
 /// Writes the comparison of the files called `names`, at most `top` rows of each table.
@@ -139,7 +139,7 @@ fn grain(title: &str, rows: &[Row], top: usize, arrow: &str, page: &mut Page<'_>
     table.put(page, &Line::plain("  "), 20);
 }
 
-/// Name, change, per cent, before and after, symbols.
+/// The columns of every table: name, change, percent, before and after, symbols.
 fn cells(row: &Row, arrow: &str) -> Vec<Line> {
     let change = row.change();
     let paint = match change {
@@ -162,7 +162,7 @@ fn cells(row: &Row, arrow: &str) -> Vec<Line> {
                 units::count(after)
             )
         }
-        // One symbol is one symbol.
+        // A single symbol needs no count.
         (None, Some(count)) | (Some(count), None) if count > 1 => {
             units::counted(count, "symbol", "symbols")
         }
@@ -187,7 +187,7 @@ fn cells(row: &Row, arrow: &str) -> Vec<Line> {
     ]
 }
 
-/// What would be rounded to nothing is told as little, as in the shares of an analysis.
+/// A change that would round to zero is shown as a small one, as in the shares of an analysis.
 fn percent(percent: f64) -> String {
     if percent.abs() < 0.05 {
         "<0.1 %".to_owned()

@@ -1,4 +1,4 @@
-//! The head of an analysis: what the file says it is, how it was linked, and what to know before reading on.
+//! The head of an analysis: the kind of the file, its linking, and warnings.
 
 use tracer_binary::analysis::{Analysis, FindingKind};
 use tracer_binary::{Dwarf, Linking, MethodElimination, Relro};
@@ -6,11 +6,11 @@ use tracer_binary::{Dwarf, Linking, MethodElimination, Relro};
 use super::style::{Line, Page, Paint};
 use super::units;
 
-/// Columns of a label.
+/// Width of a label.
 const LABEL: usize = 14;
-/// Hexadecimal digits of a hash that are shown.
+/// Number of hexadecimal digits of a shown hash.
 const HASH: usize = 16;
-/// Settings of the build that are worth a line in any file.
+/// Build settings that are shown for every file.
 const SETTINGS: [&str; 8] = [
     "-tags",
     "-ldflags",
@@ -160,7 +160,7 @@ pub(super) fn findings(analysis: &Analysis, page: &mut Page<'_>) {
     }
 }
 
-/// Puts words after a head, going on below it where the page ends.
+/// Adds words after a head, wrapped below it.
 fn wrapped(page: &mut Page<'_>, head: &Line, words: &[String], between: &str) {
     let columns = page.style().columns();
     let mut line = head.clone();

@@ -1,7 +1,6 @@
-//! A trace as one JSON document, and the schema of that.
+//! A trace as one JSON document, and its schema.
 //!
-//! The document is the trace itself with what follows from it under `summary`; reading it back as a trace is possible, and the
-//! summary is then ignored.
+//! The document contains the trace, and the report under `summary`. It can be read back as a trace, without the summary.
 
 use std::io::{self, Write};
 
@@ -13,11 +12,11 @@ use tracer_core::report::Report;
 
 use super::style::is_unsafe;
 
-/// A trace and what follows from it, as `gotrace --format json` writes it. Only fields are added while the name of the schema
-/// stays, so readers should pass over those that they do not know.
+/// A trace and its report, the output of `gotrace --format json`. Under one schema name, fields are only added. Readers should ignore
+/// unknown fields.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "gotrace trace, version 1")]
-struct Document<'a> {
+struct TraceDocument<'a> {
     #[serde(flatten)]
     trace: &'a Trace,
     summary: &'a Report,
@@ -25,16 +24,16 @@ struct Document<'a> {
 
 /// Writes the document and a newline.
 ///
-/// Characters that could change how other text looks are written as `\u001b`, which is the same string to a reader of JSON and
-/// harmless to a terminal.
+/// Characters that can change the look of other text are written as `\u001b`. A JSON reader gets the same string, and a terminal is
+/// safe.
 pub fn json(finished: &FinishedTrace, out: &mut dyn Write) -> io::Result<()> {
-    let document = Document {
+    let document = TraceDocument {
         trace: finished.trace(),
         summary: finished.report(),
     };
     let text = serde_json::to_string_pretty(&document)?;
     let mut rest = text.as_str();
-    // Outside of strings there are only line feeds of this kind.
+    // Line feeds are the only control characters outside strings.
     let is_named = |it: char| it != '\n' && is_unsafe(it);
     while let Some((at, character)) = rest.char_indices().find(|(_, it)| is_named(*it)) {
         let (before, after) = rest.split_at(at);
@@ -49,7 +48,7 @@ pub fn json(finished: &FinishedTrace, out: &mut dyn Write) -> io::Result<()> {
 
 /// The JSON schema of the document.
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(Document<'_>).to_value()
+    schemars::schema_for!(TraceDocument<'_>).to_value()
 }
 
 #[cfg(test)]

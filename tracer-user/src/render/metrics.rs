@@ -1,15 +1,15 @@
-//! A trace as Prometheus metrics: counters of one run, in the text format. The agent folds its traces into the same families.
+//! A trace as Prometheus metrics: counters of one run, in the text format. The agent adds its traces to the same families.
 //!
-//! Labels are few and bounded: no ids, paths, hashes or flags as they were typed. Values that a build chose pass [`guard`], which
-//! limits their length and their number, so that no build can flood or break what scrapes it.
+//! Labels are few and bounded: no IDs, paths, hashes or raw flags. Values from a build pass [`guard`], which limits their length and
+//! their number, so that no build can flood or break a scraper.
 
 pub(crate) mod family;
 pub(crate) mod fold;
 pub(crate) mod guard;
 pub(crate) mod label;
-mod live;
 pub(crate) mod section;
 mod size;
+mod target;
 
 use prometheus::{Registry, TextEncoder};
 use tracer_core::finished::FinishedTrace;
@@ -18,7 +18,7 @@ use tracer_core::model::{Anomaly, EventCounts, Trace};
 
 use family::Families;
 
-/// The metrics of a trace. An error is a mistake of ours, never one of the trace.
+/// The metrics of a trace. An error is a bug of gotrace, never a fault of the trace.
 pub fn metrics(finished: &FinishedTrace) -> Result<String, prometheus::Error> {
     let registry = Registry::new();
     let mut families = Families::register(&registry)?;
@@ -54,16 +54,16 @@ fn observe_tracing(families: &mut Families, trace: &Trace) -> Result<(), prometh
         families.lost.with(&[kind])?.inc_by(0);
     }
     families.unreadable.inc_by(unreadable);
-    let mut told = 0_u64;
+    let mut by_kind = 0_u64;
     for anomaly in &trace.anomalies {
         if let Anomaly::Lost { kind, n } = anomaly {
             families.lost.with(&[kind])?.inc_by(*n);
-            told = told.saturating_add(*n);
+            by_kind = by_kind.saturating_add(*n);
         }
     }
-    let untold = lost.saturating_sub(told);
-    if untold > 0 {
-        families.lost.with(&["unknown"])?.inc_by(untold);
+    let rest = lost.saturating_sub(by_kind);
+    if rest > 0 {
+        families.lost.with(&["unknown"])?.inc_by(rest);
     }
     let n_probes = trace.tools.iter().map(|it| it.attached.len()).sum();
     families.probes.set(count(n_probes));

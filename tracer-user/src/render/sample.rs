@@ -1,6 +1,6 @@
-//! Traces for the tests of all sinks, put together by hand after real builds: `go build` of a program that imports `net/http` with
-//! Go 1.27 on two CPUs (times of packages, phases and processes as `-debug-actiongraph`, `-bench` and `-benchmark=cpu` gave
-//! them), and what can go wrong with one.
+//! Traces for the tests of all formats, written by hand after real builds: `go build` of a program that imports `net/http`, with
+//! Go 1.27 on two CPUs. Times of packages, phases and processes come from `-debug-actiongraph`, `-bench` and `-benchmark=cpu`. Other
+//! traces are variants with failures and gaps.
 
 use std::collections::BTreeMap;
 
@@ -390,7 +390,7 @@ fn trace(build: Build) -> Trace {
     }
 }
 
-/// The same once more: nothing to do.
+/// The same build again, without work.
 pub(crate) fn up_to_date() -> Trace {
     let mut build = empty("go build -o bin/hello ./cmd/hello", 214);
     build.outputs = vec![output("/home/build/hello/bin/hello", Installed::UpToDate)];
@@ -494,7 +494,7 @@ pub(crate) fn many() -> Trace {
     trace
 }
 
-/// What a hostile build and a lossy tracer make of it.
+/// A hostile build with a lossy tracer.
 pub(crate) fn broken() -> Trace {
     let mut trace = failed();
     let evil = "evil\u{1b}[2J\u{202e}\n\"}\\x 日本語 go_build_builds_total 7";
@@ -597,14 +597,14 @@ pub(crate) fn broken() -> Trace {
     trace
 }
 
-/// A command that ran no Go at all.
+/// A command that ran no Go tool.
 pub(crate) fn no_go() -> Trace {
     let mut trace = up_to_date();
     (trace.command, trace.builds, trace.tools) = (words("make clean"), Vec::new(), Vec::new());
     trace
 }
 
-/// Every one of them, by name.
+/// All samples, by name.
 pub(crate) fn all() -> Vec<(&'static str, Trace)> {
     vec![
         ("cold", cold()),

@@ -1,6 +1,6 @@
-//! How text looks: width, colour, glyphs; and what keeps a build's own words from looking like ours.
+//! Layout of text: width, colour, glyphs. Escaping prevents that text of a build looks like text of gotrace.
 //!
-//! Whether a terminal wants colour or UTF-8 is found out elsewhere; this is told.
+//! The caller detects the colour and UTF-8 support of the terminal.
 
 mod escape;
 mod line;
@@ -11,20 +11,20 @@ pub(super) use escape::is_unsafe;
 pub use line::{Line, Page, cut_head, cut_tail, width};
 pub use table::Table;
 
-/// Narrower and wider terminals get text for these.
+/// Range of page widths. Text for narrower and wider terminals uses its ends.
 const COLUMNS: std::ops::RangeInclusive<usize> = 60..=160;
 
-/// How to write.
+/// The style of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Columns of the terminal.
     pub width: usize,
     pub colour: bool,
-    /// Whether check marks and blocks can be shown.
+    /// True if the terminal shows check marks and blocks.
     pub unicode: bool,
 }
 
-/// What a piece of text is, for its colour.
+/// The role of a piece of text, for its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
     Bold,
@@ -35,7 +35,7 @@ pub enum Paint {
 }
 
 impl Style {
-    /// No colour: for files and logs.
+    /// A style without colour, for files and logs.
     pub fn plain(width: usize) -> Self {
         Self {
             width,
@@ -44,12 +44,12 @@ impl Style {
         }
     }
 
-    /// Columns to write in.
+    /// Width of the page.
     pub fn columns(&self) -> usize {
         self.width.clamp(*COLUMNS.start(), *COLUMNS.end())
     }
 
-    /// The text in its colour. Does not escape: see [`Line`], which does.
+    /// The text in its colour. This does not escape; [`Line`] does.
     pub fn paint(&self, paint: Paint, text: &str) -> String {
         if !self.colour || text.is_empty() {
             return text.to_owned();
@@ -66,17 +66,17 @@ impl Style {
         if self.unicode { "✘" } else { "FAILED" }
     }
 
-    /// Stands before a sentence that matters.
+    /// Sign before an important sentence.
     pub fn bullet(&self) -> &'static str {
         if self.unicode { "▲" } else { "!" }
     }
 
-    /// Stands between things of one kind.
+    /// Separator between items of one kind.
     pub fn dot(&self) -> &'static str {
         if self.unicode { " · " } else { ", " }
     }
 
-    /// A bar of at most `columns` for `part` of `whole`; something, however little, for a part that is not zero.
+    /// A bar of at most `columns` for `part` of `whole`. A part above zero always has a visible bar.
     pub fn bar(&self, part: u64, whole: u64, columns: usize) -> String {
         const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
         let steps = if self.unicode { 8 } else { 1 };
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_only_written_where_it_is_wanted() {
+    fn colour_is_written_only_on_request() {
         let plain = Style::plain(100);
         assert_eq!(plain.paint(Paint::Bad, "x"), "x");
         assert_eq!(

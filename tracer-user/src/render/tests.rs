@@ -1,4 +1,4 @@
-//! What holds of every sink.
+//! Properties of all formats.
 
 use serde_json::Value;
 use tracer_core::finished::FinishedTrace;
@@ -32,7 +32,7 @@ fn no_number_breaks_a_sink() {
             for extreme in [0, u64::from(u32::MAX), u64::MAX] {
                 let mut changed = whole.clone();
                 *changed.pointer_mut(&path).unwrap() = extreme.into();
-                // Some are too large for their field.
+                // Some numbers are too large for their field.
                 let Ok(trace) = serde_json::from_value::<Trace>(changed) else {
                     continue;
                 };

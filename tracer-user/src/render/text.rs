@@ -1,7 +1,7 @@
-//! The summary that `gotrace run` prints: most important first, a screen at most, every number with its unit.
+//! The summary of `gotrace run`: most important first, at most one screen, every number with its unit.
 //!
-//! One build gets everything that is known of it, a few get a short block each, many get a line each and a total. What was lost or
-//! could not be seen is always said, in sentences with counts. The `go` command's own messages are not repeated.
+//! A single build is shown in full, a few builds as short blocks, many builds as lines with a total. Notes with counts always report
+//! lost and missing data. The summary does not repeat the messages of the `go` command.
 
 mod build;
 mod hint;
@@ -21,17 +21,17 @@ use tracer_core::report::Report;
 use super::style::{Line, Page, Paint, Style};
 use super::units;
 
-/// More builds than this get a line each.
+/// Largest number of builds shown as blocks. More builds are shown as lines.
 const SHORT_BLOCKS: usize = 4;
 
-/// What tracing itself took.
+/// The cost of tracing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// CPU of the tracing process, analysis of the outputs included; not the kernel's part, which is spent inside the build.
+    /// CPU time of the tracing process, including the analysis of outputs. The kernel programs run inside the build and are excluded.
     pub gotrace_cpu_ns: u64,
-    /// Records that were read from the kernel.
+    /// Records read from the kernel.
     pub events: u64,
-    /// From the start of tracing until the probes were on and the command could begin.
+    /// Time from the start of tracing until the probes were attached and the command could start.
     pub attach_ns: u64,
 }
 
@@ -70,7 +70,7 @@ pub fn text(
     page.write(out)
 }
 
-/// The command that was run, where it is not itself the one build.
+/// Writes the traced command, if it is not the single build itself.
 fn command(page: &mut Page<'_>, trace: &Trace) {
     let ns = trace.end.since(trace.start);
     verdict(
@@ -84,7 +84,7 @@ fn command(page: &mut Page<'_>, trace: &Trace) {
     }
 }
 
-/// `✔ what` at the left, how it ended and how long it took at the right.
+/// Writes `✔ what` on the left, and status and duration on the right.
 fn verdict(page: &mut Page<'_>, what: Line, status: Option<Status>, ns: u64) {
     let style = page.style();
     let mark = match status {
@@ -101,7 +101,7 @@ fn verdict(page: &mut Page<'_>, what: Line, status: Option<Status>, ns: u64) {
     page.spread(mark.then(" ").then_line(what), right);
 }
 
-/// What was seen, what was lost, what it cost.
+/// Writes the received events, the lost ones and the cost.
 fn tracing(page: &mut Page<'_>, trace: &Trace, report: &Report, cost: Option<&Cost>) {
     let events = &trace.events;
     let kinds = [

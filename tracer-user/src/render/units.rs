@@ -1,9 +1,9 @@
-//! Numbers with their units, as people read them.
+//! Numbers with units, as text.
 //!
-//! Files are counted in powers of ten (`MB`), memory in powers of two (`MiB`), as the tools beside us do (`ls --si`, `time -v`);
-//! a function does one or the other, so they cannot be mixed up. All arithmetic is on integers and rounds to nearest.
+//! Sizes of files use powers of ten (`MB`) and memory powers of two (`MiB`), as in `ls --si` and `time -v`. Each function uses one of
+//! them, so they cannot be mixed up. All arithmetic uses integers and rounds to nearest.
 
-/// A span of time from nanoseconds: `340 ms`, `38.2 s`, `2 m 05 s`.
+/// A time span in nanoseconds: `340 ms`, `38.2 s`, `2 m 05 s`.
 pub fn span(ns: u64) -> String {
     match ns {
         0 => "0 s".to_owned(),
@@ -45,12 +45,12 @@ pub fn memory(bytes: u64) -> String {
     }
 }
 
-/// The same where it need not be known.
+/// An amount of memory, or `?` if unknown.
 pub fn memory_if_known(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "?".to_owned(), memory)
 }
 
-/// A count, its thousands set apart from five digits on: `35 758`.
+/// A count, with separated thousands from five digits on: `35 758`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     if digits.len() < 5 {
@@ -66,13 +66,13 @@ pub fn count(n: u64) -> String {
     text
 }
 
-/// A part in per cent: `21.7 %`, whole ones from ten on where that is exact enough: `76 %`.
+/// A part in percent: `21.7 %`; `76 %` without decimals if a whole number is exact enough.
 pub fn share(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "-".to_owned();
     }
     let rounded = (u128::from(part) * 1000 + u128::from(whole) / 2) / u128::from(whole);
-    // Nearly all is not all.
+    // A part below the whole is never 100 %.
     let per_mille = if part < whole {
         rounded.min(999)
     } else {

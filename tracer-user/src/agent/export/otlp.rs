@@ -39,7 +39,7 @@ use crate::agent::metrics::Metrics;
 use crate::driver::host;
 use crate::worker::Worker;
 
-pub use crate::config::otlp::Settings;
+pub use crate::config::otlp::OtlpSettings;
 
 /// Requests that wait at most.
 const REQUESTS: usize = 1024;
@@ -61,7 +61,7 @@ impl Otlp {
     /// Opens no connection yet. `metrics` are sent from time to time if the settings want it; `tell` is given sentences for the
     /// operator, on the thread.
     pub fn start(
-        settings: &Settings,
+        settings: &OtlpSettings,
         metrics: Arc<Metrics>,
         tell: fn(&str),
     ) -> anyhow::Result<Self> {

@@ -23,7 +23,7 @@ use super::Counts;
 use super::client::{Authorization, Client};
 use crate::worker::{Jobs, Worker};
 
-pub use crate::config::pushgateway::Settings;
+pub use crate::config::pushgateway::PushgatewaySettings;
 
 /// Builds that wait for the thread at most. What is dropped is told by the next build of the same target.
 const QUEUE: usize = 256;
@@ -37,7 +37,7 @@ pub struct Pushgateway(Worker<Vec<Seen>>);
 impl Pushgateway {
     /// `spool`: a directory, made if it is not there. `target_ttl`: after which time groups are deleted if the settings do not say.
     pub fn start(
-        settings: &Settings,
+        settings: &PushgatewaySettings,
         spool: &Path,
         target_ttl: Duration,
         tell: fn(&str),
@@ -89,7 +89,7 @@ impl Pushgateway {
     }
 }
 
-fn client(settings: &Settings) -> anyhow::Result<Client> {
+fn client(settings: &PushgatewaySettings) -> anyhow::Result<Client> {
     if settings.job.is_empty() {
         bail!("pushgateway.job is empty: give a name");
     }

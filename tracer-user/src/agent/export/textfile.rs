@@ -18,7 +18,7 @@ use crate::atomic_file::{Durability, replace};
 use crate::clock;
 use crate::worker::{Jobs, Next, Worker};
 
-pub use crate::config::textfile::Settings;
+pub use crate::config::textfile::TextfileSettings;
 
 const NAME: &str = "gotrace.prom";
 /// The collector runs as a user of its own.
@@ -31,11 +31,11 @@ pub struct Textfile(Worker<Infallible>);
 impl Textfile {
     /// Writes it for the first time, and goes on in the background.
     pub fn start(
-        settings: &Settings,
+        settings: &TextfileSettings,
         metrics: Arc<Metrics>,
         tell: fn(&str),
     ) -> anyhow::Result<Self> {
-        let Settings {
+        let TextfileSettings {
             directory,
             every_seconds,
         } = settings.clone();
@@ -141,7 +141,7 @@ mod tests {
             (dir.path().join("absent"), "make that directory"),
             (file, "not a directory: name one"),
         ] {
-            let settings = Settings {
+            let settings = TextfileSettings {
                 directory,
                 every_seconds: 15,
             };

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{Shared, question};
 use crate::agent::metrics::Format;
 use crate::clock;
-use crate::history::{self, Error, Reader, Why};
+use crate::history::{self, Cause, Error, Reader};
 
 /// For the history to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,7 +126,7 @@ async fn no_method() -> Response {
 /// Asks the history on a thread that may wait for the disk.
 async fn read(
     shared: &Shared,
-    ask: impl Fn(&Reader<'_>) -> Result<Vec<u8>, Why> + Send + 'static,
+    ask: impl Fn(&Reader<'_>) -> Result<Vec<u8>, Cause> + Send + 'static,
 ) -> Response {
     let served = Arc::clone(&shared.served);
     let readers = Arc::clone(&shared.readers);
@@ -142,7 +142,7 @@ async fn read(
     };
     match timeout(PATIENCE, asked).await {
         Ok(Ok(Ok(page))) => fine(JSON, page),
-        Ok(Ok(Err(error))) => trouble(status(&error.why), &told(&error)),
+        Ok(Ok(Err(error))) => trouble(status(&error.cause), &told(&error)),
         Ok(Err(_)) => trouble(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the history could not be read, please report it: the log has more",
@@ -154,35 +154,35 @@ async fn read(
     }
 }
 
-fn status(why: &Why) -> StatusCode {
-    match why {
-        Why::NoSuchBuild { .. } => StatusCode::NOT_FOUND,
-        Why::Ambiguous { .. } | Why::Id(_) => StatusCode::BAD_REQUEST,
-        Why::Missing | Why::Busy | Why::Central(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Why::Denied
-        | Why::NotYours(_)
-        | Why::Link
-        | Why::Dir(_)
-        | Why::Foreign
-        | Why::Newer { .. }
-        | Why::Damaged(_)
-        | Why::Exists
-        | Why::NotAFile
-        | Why::BadCopy(_)
-        | Why::Full(_)
-        | Why::Unwritable(_)
-        | Why::Unpackable(_)
-        | Why::Row(_)
-        | Why::Io(_)
-        | Why::Json(_)
-        | Why::Migration(_)
-        | Why::Sqlite(_) => StatusCode::INTERNAL_SERVER_ERROR,
+fn status(cause: &Cause) -> StatusCode {
+    match cause {
+        Cause::NoSuchBuild { .. } => StatusCode::NOT_FOUND,
+        Cause::Ambiguous { .. } | Cause::Id(_) => StatusCode::BAD_REQUEST,
+        Cause::Missing | Cause::Busy | Cause::Central(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Cause::Denied
+        | Cause::NotYours(_)
+        | Cause::Link
+        | Cause::Dir(_)
+        | Cause::Foreign
+        | Cause::Newer { .. }
+        | Cause::Damaged(_)
+        | Cause::Exists
+        | Cause::NotAFile
+        | Cause::BadCopy(_)
+        | Cause::Full(_)
+        | Cause::Unwritable(_)
+        | Cause::Unpackable(_)
+        | Cause::Row(_)
+        | Cause::Io(_)
+        | Cause::Json(_)
+        | Cause::Migration(_)
+        | Cause::Sqlite(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 /// Where the file is, is nobody's business here.
 fn told(error: &Error) -> String {
-    format!("the history {}", error.why)
+    format!("the history {}", error.cause)
 }
 
 /// `OpenMetrics` where it is asked for and not refused by a quality of zero.

@@ -2,7 +2,7 @@
 
 use tracer_core::model::State;
 
-use crate::history::{Filter, Moment};
+use crate::history::{Filter, TimeArg};
 
 const LIMIT: usize = 20;
 const MOST: usize = 1000;
@@ -48,7 +48,7 @@ fn state(value: &str) -> Result<State, String> {
 }
 
 fn moment(name: &str, value: &str, now_ns: i64) -> Result<i64, String> {
-    match value.parse::<Moment>() {
+    match value.parse::<TimeArg>() {
         Ok(moment) => Ok(moment.at(now_ns)),
         Err(error) => Err(format!("{name}={value:?} is {error}")),
     }

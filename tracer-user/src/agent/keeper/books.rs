@@ -233,8 +233,8 @@ impl<'a> Books<'a> {
             self.retained = is_heard.then(Instant::now);
         }
         let of_spool = self.forwarder.as_ref();
-        let of_spool = of_spool.and_then(Forwarder::line_of_retention);
-        for line in self.writer.line_of_retention().into_iter().chain(of_spool) {
+        let of_spool = of_spool.and_then(Forwarder::retention_line);
+        for line in self.writer.retention_line().into_iter().chain(of_spool) {
             (self.tell)(&line);
         }
         Ok(self.reached())
@@ -306,7 +306,7 @@ impl<'a> Books<'a> {
         match self.served.metrics.counted() {
             Ok(counted) => {
                 self.tally = Counting {
-                    is_news: !self.writer.tally(counted),
+                    is_news: !self.writer.store_counters(counted),
                     written: Some(Instant::now()),
                 };
             }

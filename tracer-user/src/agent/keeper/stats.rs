@@ -8,7 +8,7 @@ use super::books::Books;
 use crate::agent::export::Counts;
 use crate::agent::metrics::{self, StorageStatus};
 use crate::clock;
-use crate::history::{Delivered, Forwarder};
+use crate::history::{DeliveryCounts, Forwarder};
 use crate::proc;
 
 impl Books<'_> {
@@ -70,17 +70,17 @@ fn free(path: &Path) -> Option<u64> {
 
 /// The central history among the outputs.
 fn central(forwarder: &Forwarder) -> Counts {
-    let Delivered {
+    let DeliveryCounts {
         sent,
         failed: _,
         refused,
-        forgone,
+        discarded,
         waiting,
     } = forwarder.counts();
     Counts {
         sent,
         failed: refused,
-        dropped: forgone.builds + forgone.details,
+        dropped: discarded.builds + discarded.details,
         waiting,
     }
 }

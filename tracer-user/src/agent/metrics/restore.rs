@@ -11,7 +11,7 @@ use tracer_core::model::State;
 
 use super::carried::{Carried, Unusable};
 use super::{Inner, Metrics, nanos};
-use crate::history::{Filter, Reader, Tally, Why};
+use crate::history::{Cause, Filter, Reader, StoredCounters};
 use crate::render::metrics::family::Families;
 use crate::render::metrics::{fold, label};
 
@@ -22,7 +22,7 @@ const RESTORED: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     #[error("cannot read what was built before")]
-    History(#[from] Why),
+    History(#[from] Cause),
     #[error("cannot count what was built before")]
     Metrics(#[from] Error),
     #[error(transparent)]
@@ -35,7 +35,7 @@ impl Metrics {
     /// `now_ns`: nanoseconds since 1970. After an error it goes on with what could be read.
     pub fn restore(
         &self,
-        tally: &Tally,
+        tally: &StoredCounters,
         reader: &Reader<'_>,
         now_ns: i64,
     ) -> Result<(), RestoreError> {
@@ -57,7 +57,7 @@ impl Metrics {
 impl Inner {
     fn carry(
         &mut self,
-        tally: &Tally,
+        tally: &StoredCounters,
         mut projects: Projects,
         reader: &Reader<'_>,
     ) -> Result<(), RestoreError> {
@@ -200,6 +200,6 @@ fn key<'a>(entry: &'a Entry, package: &'a str) -> [&'a str; 4] {
     ]
 }
 
-fn shown(reader: &Reader<'_>, id: &BuildId) -> Result<Option<FinishedTrace>, Why> {
+fn shown(reader: &Reader<'_>, id: &BuildId) -> Result<Option<FinishedTrace>, Cause> {
     Ok(reader.show(&id.as_str().parse()?)?.finished)
 }

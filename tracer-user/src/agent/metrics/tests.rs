@@ -5,7 +5,7 @@ use expect_test::expect;
 use tracer_core::model::Trace;
 
 use super::*;
-use crate::history::Tally;
+use crate::history::StoredCounters;
 use crate::render::metrics::family;
 use crate::render::sample;
 
@@ -182,14 +182,14 @@ fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
     let mut uncounted = Vec::new();
     drop(crate::history::Store::open(&path).unwrap());
     for trace in after {
-        crate::history::keep(&FinishedTrace::of(trace.clone()), &path).unwrap();
+        crate::history::store_builds(&FinishedTrace::of(trace.clone()), &path).unwrap();
         uncounted.extend(
             FinishedTrace::of(trace.clone())
                 .builds()
                 .map(|it| it.entry.id.clone()),
         );
     }
-    let tally = Tally { counted, uncounted };
+    let tally = StoredCounters { counted, uncounted };
     let metrics = Metrics::new(DAY).unwrap();
     crate::history::read(&path, |it| Ok(metrics.restore(&tally, it, 5)))
         .unwrap()
@@ -416,13 +416,13 @@ fn what_a_project_and_a_target_were_is_known_after_a_restart() {
         trace.boot_to_wall_ns += 1_000_000_000;
         trace.builds[0].toolchain.version = Some(version.to_owned());
         trace.builds[0].outputs[0].artifact.as_mut().unwrap().size = size;
-        crate::history::keep(&FinishedTrace::of(trace.clone()), &path).unwrap();
+        crate::history::store_builds(&FinishedTrace::of(trace.clone()), &path).unwrap();
         first
             .observe(&FinishedTrace::of(trace.clone()), &untraced)
             .unwrap();
     }
     let again = Metrics::new(DAY).unwrap();
-    let tally = Tally::default();
+    let tally = StoredCounters::default();
     crate::history::read(&path, |it| Ok(again.restore(&tally, it, end_ns(&trace))))
         .unwrap()
         .unwrap();

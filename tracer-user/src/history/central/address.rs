@@ -1,4 +1,4 @@
-//! Where a central history is, and how to prove who one is. What is secret in it is shown nowhere.
+//! The address of a central history, with credentials. No output shows the secrets in it.
 
 use std::fmt;
 use std::fs;
@@ -8,42 +8,42 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-use crate::history::trouble::Trouble;
+use crate::history::central_error::CentralError;
 
-/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`, perhaps.
+/// Text of the form `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE`, not checked yet.
 ///
-/// Not checked before it is used, so that whoever parses command lines and files never has a reason to quote it.
+/// The check happens at use, so that parsers of command lines and files never quote the text in an error.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address(String);
 
-/// How far a server has to prove who it is, as libpq has it.
+/// The `sslmode` of libpq: which proof of identity a server must give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// Nothing is encrypted.
+pub(super) enum TlsMode {
+    /// No encryption.
     Disable,
-    /// Encrypted if the server can; nothing is proven.
+    /// Encryption if the server supports it, without proof.
     Prefer,
-    /// Encrypted; nothing is proven, unless there is a root certificate.
+    /// Encryption. Without a root certificate, no proof.
     Require,
-    /// Its certificate is signed by a root.
+    /// The certificate is signed by a root.
     VerifyCa,
-    /// And is of this host.
+    /// The certificate is signed by a root and names this host.
     VerifyFull,
 }
 
-/// An address, understood.
+/// A parsed address.
 #[derive(Debug)]
-pub(super) struct Meant {
+pub(super) struct ParsedAddress {
     /// Debug hides the password.
     pub(super) config: Config,
-    pub(super) proof: Proof,
+    pub(super) proof: TlsMode,
     pub(super) root: Option<PathBuf>,
-    /// Its first line is the password, unless the address has one.
+    /// The first line of this file is the password, unless the address contains one.
     password_file: Option<PathBuf>,
 }
 
 impl Address {
-    /// If it looks like one; else it is a path.
+    /// The address, if the text begins like one. Any other text is a path.
     pub fn of(text: &str) -> Option<Self> {
         let is_one = ["postgres://", "postgresql://"]
             .iter()
@@ -51,17 +51,19 @@ impl Address {
         is_one.then(|| Self(text.to_owned()))
     }
 
-    /// Whether it can be one, before anybody is asked.
-    pub fn check(&self) -> Result<(), Trouble> {
+    /// Fails if the address is invalid. Uses no network.
+    pub fn check(&self) -> Result<(), CentralError> {
         self.meant().map(|_| ())
     }
 
-    pub(super) fn meant(&self) -> Result<Meant, Trouble> {
-        // A question mark in a password comes before the sign that ends it.
+    pub(super) fn meant(&self) -> Result<ParsedAddress, CentralError> {
+        // A question mark before the @ is part of the password.
         let start = self.0.find('@').map_or(0, |it| it + 1);
         let rest = self.0.get(start..).unwrap_or_default();
         if rest.contains('@') {
-            return Err(Trouble::Address("write @ in a name or password as %40"));
+            return Err(CentralError::Address(
+                "write @ in a name or password as %40",
+            ));
         }
         let (address, question) = match rest.split_once('?') {
             Some((_, question)) => {
@@ -75,40 +77,43 @@ impl Address {
         for pair in question.split('&').filter(|it| !it.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
-            let value =
-                value.map_err(|_| Trouble::Address("what follows the question mark is no text"))?;
+            let value = value.map_err(|_| {
+                CentralError::Address("the part after the question mark is not valid UTF-8")
+            })?;
             match name {
-                "sslmode" => proof = Some(Proof::named(&value)?),
+                "sslmode" => proof = Some(TlsMode::named(&value)?),
                 "sslrootcert" => root = Some(PathBuf::from(&*value)),
                 "password_file" => password_file = Some(PathBuf::from(&*value)),
                 _ => others.push(pair),
             }
         }
-        // The reason may quote a password that was not written as it has to be.
+        // The parser's message may quote a password that was not encoded.
         let parsed = format!("{address}?{}", others.join("&")).parse::<Config>();
         let mut config = parsed.map_err(|_| {
-            Trouble::Address("it goes postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full")
+            CentralError::Address(
+                "the form is postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full",
+            )
         })?;
         let is_local = |it: &Host| matches!(it, Host::Unix(_));
         let is_local = config.get_hosts().iter().all(is_local);
-        let proof = match proof.unwrap_or(Proof::Prefer) {
-            // A socket of this machine needs no encryption and has no name to prove.
-            Proof::Disable | Proof::Prefer if is_local => Proof::Disable,
-            proof @ (Proof::Disable
-            | Proof::Prefer
-            | Proof::Require
-            | Proof::VerifyCa
-            | Proof::VerifyFull) => proof,
+        let proof = match proof.unwrap_or(TlsMode::Prefer) {
+            // A local socket needs no encryption and has no host name.
+            TlsMode::Disable | TlsMode::Prefer if is_local => TlsMode::Disable,
+            proof @ (TlsMode::Disable
+            | TlsMode::Prefer
+            | TlsMode::Require
+            | TlsMode::VerifyCa
+            | TlsMode::VerifyFull) => proof,
         };
         config.ssl_mode(match proof {
-            Proof::Disable => SslMode::Disable,
-            Proof::Prefer => SslMode::Prefer,
-            Proof::Require | Proof::VerifyCa | Proof::VerifyFull => SslMode::Require,
+            TlsMode::Disable => SslMode::Disable,
+            TlsMode::Prefer => SslMode::Prefer,
+            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
         });
         if config.get_application_name().is_none() {
             config.application_name("gotrace");
         }
-        Ok(Meant {
+        Ok(ParsedAddress {
             config,
             proof,
             root,
@@ -117,14 +122,14 @@ impl Address {
     }
 }
 
-impl Meant {
-    /// With the password from wherever it is.
-    pub(super) fn with_password(mut self) -> Result<Self, Trouble> {
+impl ParsedAddress {
+    /// Adds the password of the file or of PGPASSWORD, if the address has none.
+    pub(super) fn with_password(mut self) -> Result<Self, CentralError> {
         if self.config.get_password().is_some() {
             return Ok(self);
         }
         if let Some(file) = &self.password_file {
-            let text = fs::read_to_string(file).map_err(|source| Trouble::PasswordFile {
+            let text = fs::read_to_string(file).map_err(|source| CentralError::PasswordFile {
                 path: file.clone(),
                 source,
             })?;
@@ -137,25 +142,25 @@ impl Meant {
     }
 }
 
-impl Proof {
-    fn named(name: &str) -> Result<Self, Trouble> {
+impl TlsMode {
+    fn named(name: &str) -> Result<Self, CentralError> {
         match name {
             "disable" => Ok(Self::Disable),
             "prefer" => Ok(Self::Prefer),
             "require" => Ok(Self::Require),
             "verify-ca" => Ok(Self::VerifyCa),
             "verify-full" => Ok(Self::VerifyFull),
-            _ => Err(Trouble::Address(
-                "sslmode is disable, prefer, require, verify-ca or verify-full",
+            _ => Err(CentralError::Address(
+                "sslmode must be disable, prefer, require, verify-ca or verify-full",
             )),
         }
     }
 }
 
-/// Host and database, no more. What cannot be understood is not shown: anything in it may be part of a password.
+/// Shows host, port and database only. An invalid address is not shown, because any part may belong to a password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(Meant { config, .. }) = self.meant() else {
+        let Ok(ParsedAddress { config, .. }) = self.meant() else {
             return f.write_str("postgres://...");
         };
         f.write_str("postgres://")?;
@@ -191,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn no_secret_is_shown() {
         for text in [
             "postgres://u:hunter2@db.example:5433/history?sslmode=require",
             "postgres://u:hunter2@db.example:5433/history?hunter2=hunter2",
@@ -213,10 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn what_it_says_is_understood() {
+    fn addresses_are_parsed() {
         let text = "postgresql://me:a%40b@db.example:5433/history?sslmode=verify-full&sslrootcert=/a%20b&connect_timeout=1";
         let meant = address(text).meant().unwrap();
-        assert_eq!(meant.proof, Proof::VerifyFull);
+        assert_eq!(meant.proof, TlsMode::VerifyFull);
         assert_eq!(meant.root.as_deref(), Some("/a b".as_ref()));
         assert_eq!(meant.config.get_password(), Some(&b"a@b"[..]));
         assert_eq!(meant.config.get_ssl_mode(), SslMode::Require);
@@ -229,6 +234,6 @@ mod tests {
         let local = address("postgres:///d?host=/run/postgresql")
             .meant()
             .unwrap();
-        assert_eq!(local.proof, Proof::Disable);
+        assert_eq!(local.proof, TlsMode::Disable);
     }
 }

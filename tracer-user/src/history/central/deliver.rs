@@ -1,4 +1,4 @@
-//! Writing to a central history: builds in batches, each batch whole or not at all, and each build once however often it is sent.
+//! Writes to a central history, in batches. Each batch is one transaction, and a build that is sent twice is stored once.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use super::session::Session;
-use super::{Address, Settings, schema};
-use crate::history::cell::{self, Cell};
-use crate::history::error::Why;
-use crate::history::parcel::Parcel;
-use crate::history::statement::{self, Moment};
-use crate::history::trouble::Trouble;
+use super::{Address, CentralSettings, schema};
+use crate::history::build_row::BuildRow;
+use crate::history::central_error::CentralError;
+use crate::history::error::Cause;
+use crate::history::statement::{self, BuildChange};
+use crate::history::value::{self, Value};
 
-/// What no two builds share. A tenant cannot tell from a refused build that another has one of this id.
+/// Primary key of a build. With the tenant in the key, a rejected build reveals no ID of another tenant.
 const KEY: &str = "tenant, id";
-/// Whoever deletes what is too old holds this lock, for its tenant.
+/// Advisory lock of the deletion of old builds, for each tenant.
 const LOCK: i32 = 0x676f_7472;
-/// Builds that are deleted in one transaction.
+/// Largest number of builds that one transaction deletes.
 const BATCH: u32 = 200;
 
-/// A connection to write on.
+/// A connection for writing.
 #[derive(Debug)]
-pub(in crate::history) struct Delivery {
+pub(in crate::history) struct CentralWriter {
     session: Session,
     begin: Statement,
     end: Statement,
@@ -30,72 +30,79 @@ pub(in crate::history) struct Delivery {
     detail: Statement,
 }
 
-impl Delivery {
-    /// Connects, and makes the tables if nobody has.
-    pub(in crate::history) fn open(address: &Address, settings: &Settings) -> Result<Self, Why> {
+impl CentralWriter {
+    /// Connects, and creates missing tables.
+    pub(in crate::history) fn open(
+        address: &Address,
+        settings: &CentralSettings,
+    ) -> Result<Self, Cause> {
         let patience = Duration::from_secs(u64::from(settings.timeout_seconds.max(1)));
         let session = Session::open(address, patience)?;
         schema::prepare(&session)?;
         if let Some(wanted) = &settings.tenant {
             let sql = "SELECT gotrace.tenant()";
-            let found: Option<String> = cell::one(&session, sql, &[], cell::Cells::next)?;
+            let found: Option<String> = value::one(&session, sql, &[], value::RowValues::next)?;
             let (found, wanted) = (found.unwrap_or_default(), wanted.clone());
             if found != wanted {
-                return Err(Trouble::Tenant { found, wanted }.into());
+                return Err(CentralError::Tenant { found, wanted }.into());
             }
         }
         let prepare = |sql: &str| session.wait(session.client.prepare(sql));
         Ok(Self {
-            begin: prepare(&statement::build(Moment::Begin, KEY))?,
-            end: prepare(&statement::build(Moment::End, KEY))?,
+            begin: prepare(&statement::build(BuildChange::Begin, KEY))?,
+            end: prepare(&statement::build(BuildChange::End, KEY))?,
             target: prepare(&statement::target())?,
             detail: prepare(&statement::detail())?,
             session,
         })
     }
 
-    /// Stores all of these. After an error none is, and the connection is of no use any more.
+    /// Stores all these builds. After an error none is stored, and the connection must be dropped.
     pub(in crate::history) fn deliver<'a>(
         &self,
-        parcels: impl IntoIterator<Item = &'a Parcel>,
-    ) -> Result<(), Why> {
+        rows: impl IntoIterator<Item = &'a BuildRow>,
+    ) -> Result<(), Cause> {
         let client = &self.session.client;
         self.session.wait(async {
             client.batch_execute("BEGIN").await?;
-            for parcel in parcels {
-                self.store(client, parcel).await?;
+            for build_row in rows {
+                self.store(client, build_row).await?;
             }
             client.batch_execute("COMMIT").await
         })
     }
 
-    async fn store(&self, client: &Client, parcel: &Parcel) -> Result<(), tokio_postgres::Error> {
-        let build = match parcel.moment {
-            Moment::Begin => &self.begin,
-            Moment::End => &self.end,
+    async fn store(
+        &self,
+        client: &Client,
+        build_row: &BuildRow,
+    ) -> Result<(), tokio_postgres::Error> {
+        let build = match build_row.change {
+            BuildChange::Begin => &self.begin,
+            BuildChange::End => &self.end,
         };
-        let n_changed = client.execute(build, &parameters(&parcel.build)).await?;
-        // It is there already, and so is what belongs to it.
+        let n_changed = client.execute(build, &parameters(&build_row.build)).await?;
+        // The build and its other rows are already stored.
         if n_changed == 0 {
             return Ok(());
         }
-        for target in &parcel.targets {
+        for target in &build_row.targets {
             client.execute(&self.target, &parameters(target)).await?;
         }
-        if let Some(packed) = &parcel.packed {
+        if let Some(packed) = &build_row.packed {
             client
-                .execute(&self.detail, &[&parcel.id, &packed.as_slice()])
+                .execute(&self.detail, &[&build_row.id, &packed.as_slice()])
                 .await?;
         }
         Ok(())
     }
 
-    /// Deletes what the tenant has from before this time, in small steps, unless another agent is at it; returns how many builds.
-    pub(in crate::history) fn retain(&self, since_ns: i64) -> Result<u64, Why> {
+    /// Deletes the tenant's builds that started before this time, in small steps, unless another agent does. Returns their number.
+    pub(in crate::history) fn retain(&self, since_ns: i64) -> Result<u64, Cause> {
         let lock = format!(
             "SELECT count(*) FROM (SELECT 1 WHERE pg_try_advisory_xact_lock({LOCK}, hashtext(gotrace.tenant()))) AS held"
         );
-        // Builds that are under way for so long are those of an agent that never came back.
+        // Builds that run for so long belong to an agent that never returned.
         let delete = format!(
             "DELETE FROM build WHERE tenant = gotrace.tenant() AND id IN \
              (SELECT id FROM build WHERE tenant = gotrace.tenant() AND started_ns < $1 ORDER BY started_ns, id LIMIT {BATCH})"
@@ -122,6 +129,6 @@ impl Delivery {
     }
 }
 
-fn parameters(cells: &[Cell]) -> Vec<&(dyn ToSql + Sync)> {
-    cells.iter().map(|it| it as &(dyn ToSql + Sync)).collect()
+fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|it| it as &(dyn ToSql + Sync)).collect()
 }

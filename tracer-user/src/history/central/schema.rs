@@ -1,15 +1,15 @@
-//! Tables of the central history: made and changed by numbered migrations, by one at a time, and never by an older gotrace.
+//! Tables of the central history. Numbered migrations create and change them, one process at a time. An older gotrace never does.
 
 use super::session::Session;
-use crate::history::cell;
-use crate::history::error::Why;
-use crate::history::trouble::Trouble;
+use crate::history::central_error::CentralError;
+use crate::history::error::Cause;
+use crate::history::value;
 
-/// One for each change of the tables, in order; never changed once released. Each ends by setting the number in `gotrace.form`.
+/// One migration for each change of the tables, in order. A released migration never changes. Each sets the number in `gotrace.form`.
 const MIGRATIONS: [&str; 1] = [include_str!("../schema/postgres-1.sql")];
-/// Form of the tables that this gotrace reads and writes.
-const FORM: i64 = 1;
-/// Whoever migrates holds this lock: "gotr".
+/// Version of the schema that this gotrace reads and writes.
+const SCHEMA_VERSION: i64 = 1;
+/// Advisory lock of a migration: "gotr".
 const LOCK: i64 = 0x676f_7472;
 
 /// All migrations, for `psql`.
@@ -17,48 +17,55 @@ pub(super) fn text() -> String {
     format!("BEGIN;\n\n{}\nCOMMIT;\n", MIGRATIONS.join("\n"))
 }
 
-/// Fails unless the tables are there in the right form, and can be used by whoever asks.
-pub(super) fn check(session: &Session) -> Result<(), Why> {
-    match form(session)? {
-        0 => Err(Trouble::Unprepared.into()),
-        FORM => Ok(()),
-        found if found > FORM => Err(Why::Newer { found, known: FORM }),
-        found => Err(Trouble::Older { found, known: FORM }.into()),
+/// Fails unless the tables have the right version and this user can use them.
+pub(super) fn check(session: &Session) -> Result<(), Cause> {
+    match version(session)? {
+        0 => Err(CentralError::Unprepared.into()),
+        SCHEMA_VERSION => Ok(()),
+        found if found > SCHEMA_VERSION => Err(Cause::Newer {
+            found,
+            known: SCHEMA_VERSION,
+        }),
+        found => Err(CentralError::Older {
+            found,
+            known: SCHEMA_VERSION,
+        }
+        .into()),
     }
 }
 
-/// Makes the tables, or brings them up to date, if that is needed.
-pub(super) fn prepare(session: &Session) -> Result<(), Why> {
-    if form(session)? >= FORM {
+/// Creates or upgrades the tables, if needed.
+pub(super) fn prepare(session: &Session) -> Result<(), Cause> {
+    if version(session)? >= SCHEMA_VERSION {
         return check(session);
     }
     session.run(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})"))?;
-    // Somebody else may have been faster.
-    let form = usize::try_from(form(session)?).unwrap_or(usize::MAX);
-    for migration in MIGRATIONS.iter().skip(form) {
+    // Another process may have migrated them meanwhile.
+    let version = usize::try_from(version(session)?).unwrap_or(usize::MAX);
+    for migration in MIGRATIONS.iter().skip(version) {
         session.run(migration)?;
     }
     session.run("COMMIT")?;
     check(session)
 }
 
-/// 0 if there are no tables.
-fn form(session: &Session) -> Result<i64, Why> {
-    // Whoever may not use a schema still sees that it is there.
-    let n = cell::one(
+/// The version of the schema; 0 if there are no tables.
+fn version(session: &Session) -> Result<i64, Cause> {
+    // A role without rights on a schema still sees that the schema exists.
+    let n = value::one(
         session,
         "SELECT count(*) FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace \
          WHERE nspname = 'gotrace' AND relname = 'form'",
         &[],
-        cell::Cells::count,
+        value::RowValues::count,
     )?;
     if n == Some(0) {
         return Ok(0);
     }
-    let form = cell::one(session, "SELECT number FROM gotrace.form", &[], |it| {
+    let version = value::one(session, "SELECT number FROM gotrace.form", &[], |it| {
         it.next()
     })?;
-    Ok(form.unwrap_or(0))
+    Ok(version.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -66,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_is_the_number_of_migrations() {
-        assert_eq!(usize::try_from(FORM).unwrap(), MIGRATIONS.len());
+    fn the_schema_version_is_the_number_of_migrations() {
+        assert_eq!(usize::try_from(SCHEMA_VERSION).unwrap(), MIGRATIONS.len());
     }
 }

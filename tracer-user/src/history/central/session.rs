@@ -1,4 +1,4 @@
-//! One connection to a central history, for a thread that may wait, and never longer than it is allowed to.
+//! One connection to a central history, for a thread that may wait up to a time limit.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use tokio_postgres::{Client, Row};
 
 use super::address::Address;
 use super::tls::Tls;
-use crate::history::cell::{Cell, Cells, Rows};
-use crate::history::error::Why;
-use crate::history::trouble::Trouble;
+use crate::history::central_error::CentralError;
+use crate::history::error::Cause;
+use crate::history::value::{Query, RowValues, Value};
 
-/// A connection. After an error it is to be dropped: what the server made of it is not known.
+/// A connection. After an error it must be dropped, because the state on the server is unknown.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: Client,
-    /// Drives the connection, and that only while somebody waits. Absent only in `drop`.
+    /// Drives the connection while a caller waits. `None` only in `drop`.
     runtime: Option<Runtime>,
     patience: Duration,
 }
 
 impl Session {
-    /// `patience`: for the connection, and then for each answer.
-    pub(super) fn open(address: &Address, patience: Duration) -> Result<Self, Why> {
+    /// Connects. `patience` is the time limit for the connection, and then for each answer.
+    pub(super) fn open(address: &Address, patience: Duration) -> Result<Self, Cause> {
         let meant = address.meant()?.with_password()?;
         let tls = Tls::new(&meant)?;
         let runtime = Builder::new_current_thread()
@@ -34,14 +34,14 @@ impl Session {
             .enable_time()
             .max_blocking_threads(1)
             .build()
-            .map_err(Trouble::Loop)?;
+            .map_err(CentralError::Loop)?;
         let mut config = meant.config;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(patience);
         }
         let connect = async {
             let (client, connection) = config.connect(tls).await?;
-            // How it ends is told by whatever is asked next.
+            // The next request reports the end of the connection.
             tokio::spawn(async { connection.await.unwrap_or(()) });
             Ok::<_, tokio_postgres::Error>(client)
         };
@@ -50,12 +50,12 @@ impl Session {
             Ok(Ok(client)) => client,
             Ok(Err(trouble)) => {
                 runtime.shutdown_background();
-                return Err(Trouble::from(trouble).into());
+                return Err(CentralError::from(trouble).into());
             }
             Err(_) => {
-                // Looking up a name may take longer than anybody waits for it.
+                // A name lookup may outlast the time limit.
                 runtime.shutdown_background();
-                return Err(Trouble::Slow.into());
+                return Err(CentralError::Slow.into());
             }
         };
         let session = Self {
@@ -63,7 +63,7 @@ impl Session {
             runtime: Some(runtime),
             patience,
         };
-        // The schema first, and nobody else's: who may make tables elsewhere could lay one in the way.
+        // Only this schema and PostgreSQL's own: a table in another schema could shadow one of these.
         session.run(&format!(
             "SET search_path = gotrace, pg_catalog; SET client_min_messages = error; SET statement_timeout = {}; \
              SET idle_in_transaction_session_timeout = {}",
@@ -73,24 +73,24 @@ impl Session {
         Ok(session)
     }
 
-    /// Runs statements that have no parameters and whose answers do not matter.
-    pub(super) fn run(&self, sql: &str) -> Result<(), Why> {
+    /// Runs statements without parameters and ignores their results.
+    pub(super) fn run(&self, sql: &str) -> Result<(), Cause> {
         self.wait(self.client.batch_execute(sql))
     }
 
     pub(super) fn wait<T>(
         &self,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, Why> {
-        // There is one until it is dropped.
+    ) -> Result<T, Cause> {
+        // The runtime exists until `drop`.
         let Some(runtime) = &self.runtime else {
-            return Err(Trouble::Slow.into());
+            return Err(CentralError::Slow.into());
         };
-        // Some more than the server gives itself, so that it can say so.
+        // Longer than the server's own limit, so that the server can report it.
         let patience = self.patience + self.patience / 2;
         match runtime.block_on(async { timeout(patience, answer).await }) {
-            Ok(answer) => Ok(answer.map_err(Trouble::from)?),
-            Err(_) => Err(Trouble::Slow.into()),
+            Ok(answer) => Ok(answer.map_err(CentralError::from)?),
+            Err(_) => Err(CentralError::Slow.into()),
         }
     }
 }
@@ -103,29 +103,29 @@ impl Drop for Session {
     }
 }
 
-impl Rows for Session {
+impl Query for Session {
     fn each(
         &self,
         sql: &str,
-        values: &[Cell],
-        take: &mut dyn FnMut(Cells) -> Result<(), Why>,
-    ) -> Result<(), Why> {
+        values: &[Value],
+        take: &mut dyn FnMut(RowValues) -> Result<(), Cause>,
+    ) -> Result<(), Cause> {
         let values: Vec<&(dyn ToSql + Sync)> =
             values.iter().map(|it| it as &(dyn ToSql + Sync)).collect();
         for row in self.wait(self.client.query(sql, &values))? {
-            take(cells(&row)?.into())?;
+            take(row_values(&row)?.into())?;
         }
         Ok(())
     }
 }
 
-fn cells(row: &Row) -> Result<Vec<Cell>, Why> {
+fn row_values(row: &Row) -> Result<Vec<Value>, Cause> {
     (0..row.len())
-        .map(|n| Ok(row.try_get(n).map_err(Trouble::from)?))
+        .map(|n| Ok(row.try_get(n).map_err(CentralError::from)?))
         .collect()
 }
 
-impl<'a> FromSql<'a> for Cell {
+impl<'a> FromSql<'a> for Value {
     fn from_sql(
         ty: &Type,
         raw: &'a [u8],
@@ -146,7 +146,7 @@ impl<'a> FromSql<'a> for Cell {
     }
 }
 
-impl ToSql for Cell {
+impl ToSql for Value {
     fn to_sql(
         &self,
         ty: &Type,
@@ -155,7 +155,7 @@ impl ToSql for Cell {
         match self {
             Self::Nothing => Ok(IsNull::Yes),
             Self::Number(n) => n.to_sql_checked(ty, out),
-            // PostgreSQL has no text with a zero in it; names in a hostile output may.
+            // PostgreSQL stores no NUL in text, but names in a hostile output may contain one.
             Self::Text(text) if text.contains('\0') => {
                 text.replace('\0', "\u{fffd}").to_sql_checked(ty, out)
             }

@@ -1,6 +1,6 @@
-//! Encryption to a central history: rustls, with what libpq's `sslmode` means.
+//! Encryption to a central history: rustls, with the meaning of libpq's `sslmode`.
 //!
-//! A server's certificate is looked at here and the client has none: who it is says its password.
+//! This module checks the server's certificate. The client has no certificate, only a password.
 
 use std::fs;
 use std::future::Future;
@@ -23,47 +23,49 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client;
 
-use super::address::{Meant, Proof};
-use crate::history::trouble::Trouble;
+use super::address::{ParsedAddress, TlsMode};
+use crate::history::central_error::CentralError;
 
-/// Makes connections secret, and as trustworthy as the address demands.
+/// Encrypts connections, with the proof that the address requires.
 #[derive(Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    pub(super) fn new(meant: &Meant) -> Result<Self, Trouble> {
+    pub(super) fn new(meant: &ParsedAddress) -> Result<Self, CentralError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(Trouble::Crypto)?;
+            .map_err(CentralError::Crypto)?;
         let roots = match (meant.proof, &meant.root) {
-            (Proof::Disable | Proof::Prefer, _) | (Proof::Require, None) => None,
-            (Proof::Require | Proof::VerifyCa | Proof::VerifyFull, Some(path)) => {
+            (TlsMode::Disable | TlsMode::Prefer, _) | (TlsMode::Require, None) => None,
+            (TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull, Some(path)) => {
                 Some(Arc::new(roots(path)?))
             }
-            (Proof::VerifyCa | Proof::VerifyFull, None) => return Err(Trouble::UnnamedRoots),
+            (TlsMode::VerifyCa | TlsMode::VerifyFull, None) => {
+                return Err(CentralError::UnnamedRoots);
+            }
         };
         let config = match roots {
-            Some(roots) if meant.proof == Proof::VerifyFull => {
+            Some(roots) if meant.proof == TlsMode::VerifyFull => {
                 builder.with_root_certificates(roots).with_no_client_auth()
             }
             roots => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Lenient::new(roots, provider)?))
+                .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(roots, provider)?))
                 .with_no_client_auth(),
         };
         Ok(Self(Arc::new(config)))
     }
 }
 
-/// Those of a file, or those that the machine trusts.
-fn roots(path: &Path) -> Result<RootCertStore, Trouble> {
-    let no_roots = || Trouble::NoRoots {
+/// The root certificates of a file, or of this machine.
+fn roots(path: &Path) -> Result<RootCertStore, CentralError> {
+    let no_roots = || CentralError::NoRoots {
         path: path.to_owned(),
     };
     let mut roots = RootCertStore::empty();
     if path == Path::new("system") {
-        // Some that cannot be read are no reason to do without the others.
+        // Unreadable certificates do not prevent the use of the others.
         let found = rustls_native_certs::load_native_certs().certs;
         let (n_usable, _) = roots.add_parsable_certificates(found);
         return if n_usable > 0 {
@@ -72,13 +74,13 @@ fn roots(path: &Path) -> Result<RootCertStore, Trouble> {
             Err(no_roots())
         };
     }
-    let unreadable = |source| Trouble::Roots {
+    let unreadable = |source| CentralError::Roots {
         path: path.to_owned(),
         source,
     };
     let bytes = fs::read(path).map_err(unreadable)?;
     let certificates = CertificateDer::pem_slice_iter(&bytes);
-    // Collections of the world's certificates have some that are not understood.
+    // Large collections contain certificates that rustls cannot parse.
     let (n_usable, _) = roots.add_parsable_certificates(certificates.filter_map(Result::ok));
     if n_usable == 0 {
         return Err(no_roots());
@@ -86,29 +88,29 @@ fn roots(path: &Path) -> Result<RootCertStore, Trouble> {
     Ok(roots)
 }
 
-/// Does not ask whose certificate it is. Without roots it does not ask who signed it, either.
+/// Checks the signatures of a certificate, but not its host name. Without roots it checks no signature by a root.
 #[derive(Debug)]
-struct Lenient {
+struct ChainVerifier {
     by_roots: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
 
-impl Lenient {
+impl ChainVerifier {
     fn new(
         roots: Option<Arc<RootCertStore>>,
         provider: Arc<CryptoProvider>,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, CentralError> {
         let verifier = |roots| {
             WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()
         };
-        // What cannot be built has no root certificates, and that was seen before.
+        // This fails only without root certificates, which is an earlier error.
         let by_roots = roots.map(verifier).transpose();
-        let by_roots = by_roots.map_err(|_| Trouble::UnnamedRoots)?;
+        let by_roots = by_roots.map_err(|_| CentralError::UnnamedRoots)?;
         Ok(Self { by_roots, provider })
     }
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for ChainVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -127,7 +129,7 @@ impl ServerCertVerifier for Lenient {
             ocsp_response,
             now,
         ) {
-            // The name is looked at last, when the chain has held.
+            // The name is checked last, after the chain was accepted.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -162,16 +164,16 @@ impl ServerCertVerifier for Lenient {
     }
 }
 
-type Handshake<S> = Pin<Box<dyn Future<Output = io::Result<Encrypted<S>>> + Send>>;
+type Handshake<S> = Pin<Box<dyn Future<Output = io::Result<EncryptedStream<S>>> + Send>>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
-    type Stream = Encrypted<S>;
-    type TlsConnect = ToHost;
+    type Stream = EncryptedStream<S>;
+    type TlsConnect = HostConnector;
     type Error = io::Error;
 
-    fn make_tls_connect(&mut self, domain: &str) -> io::Result<ToHost> {
+    fn make_tls_connect(&mut self, domain: &str) -> io::Result<HostConnector> {
         let name = ServerName::try_from(domain.to_owned()).map_err(io::Error::other)?;
-        Ok(ToHost {
+        Ok(HostConnector {
             connector: TlsConnector::from(Arc::clone(&self.0)),
             name,
         })
@@ -179,33 +181,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
 }
 
 /// A handshake that has not begun.
-pub(super) struct ToHost {
+pub(super) struct HostConnector {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for ToHost {
-    type Stream = Encrypted<S>;
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for HostConnector {
+    type Stream = EncryptedStream<S>;
     type Error = io::Error;
     type Future = Handshake<S>;
 
     fn connect(self, stream: S) -> Handshake<S> {
         let handshake = self.connector.connect(self.name, stream);
-        Box::pin(async move { Ok(Encrypted(handshake.await?)) })
+        Box::pin(async move { Ok(EncryptedStream(handshake.await?)) })
     }
 }
 
 /// A connection after the handshake.
-pub(super) struct Encrypted<S>(client::TlsStream<S>);
+pub(super) struct EncryptedStream<S>(client::TlsStream<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
-    /// The password is proven without it: the certificate stands for the server where it is looked at.
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for EncryptedStream<S> {
+    /// No channel binding: a checked certificate proves the server's identity.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for EncryptedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -215,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for EncryptedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

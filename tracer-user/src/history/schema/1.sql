@@ -1,5 +1,5 @@
--- Every table is STRICT and holds only what PostgreSQL has too, so that the statements in store.rs and read.rs serve both.
--- Times are nanoseconds since 1970, ids the text of a UUIDv7.
+-- Every table is STRICT and uses only types of PostgreSQL, so that the statements in statement.rs and read.rs work in both.
+-- Times are nanoseconds since 1970. IDs are UUIDv7 as text.
 
 CREATE TABLE build (
     id                TEXT    NOT NULL PRIMARY KEY,
@@ -70,7 +70,7 @@ CREATE TABLE target (
 
 CREATE INDEX target_by_baseline ON target (baseline_id, build_id);
 
--- Apart, so that a list of builds reads none of it.
+-- A separate table, so that a list of builds does not read it.
 CREATE TABLE detail (
     build_id TEXT NOT NULL PRIMARY KEY REFERENCES build (id) ON DELETE CASCADE,
     packed   BLOB NOT NULL

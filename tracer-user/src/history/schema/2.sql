@@ -1,5 +1,5 @@
--- What another database has not been told yet (see forward.rs). A row for each build that began, ended or was cut off since; it goes
--- when that has arrived, or with the build.
+-- Changes that have not been delivered to another database yet (see forward.rs). One row for each build that began, ended or was cut
+-- off. The row is deleted when the change has arrived, or with the build.
 
 CREATE TABLE undelivered (
     build_id TEXT    NOT NULL PRIMARY KEY REFERENCES build (id) ON DELETE CASCADE,

@@ -1,5 +1,5 @@
--- What the agent has counted of all builds, and the builds that it stored since: together they are what its counters say, also after
--- it was killed (see tally.rs).
+-- The agent's counters over all builds, and the builds stored since then. From both, the agent restores its counters, even after a
+-- crash (see counters.rs).
 
 CREATE TABLE tally (
     number  INTEGER NOT NULL PRIMARY KEY CHECK (number = 1), -- there is one

@@ -1,11 +1,10 @@
 -- The central history (PostgreSQL 11 or later). Tables and columns are those of 1.sql, and each row also belongs to a tenant.
 --
--- Who may see what is decided by the name of the role that asks and by nothing that the role can set: a table that only the owner
--- writes says which tenant a role belongs to, and row-level security holds for everybody, the owner included. A role that is in no
--- line of it belongs to the tenant '': so one role and no tenants work without any of this. Superusers and roles with BYPASSRLS see
--- everything.
+-- Access depends only on the name of the role, and on nothing that the role can set. A table that only the owner writes assigns each
+-- role to a tenant. Row-level security applies to every role, including the owner. A role without a row in that table belongs to the
+-- tenant ''. So a single role works without tenants. Superusers and roles with BYPASSRLS see everything.
 --
--- Text that is compared or sorted is compared by its bytes (COLLATE "C"), as SQLite does.
+-- Text is compared and sorted by its bytes (COLLATE "C"), as in SQLite.
 
 CREATE SCHEMA gotrace;
 
@@ -17,7 +16,7 @@ CREATE TABLE gotrace.member (
     tenant TEXT NOT NULL
 );
 
--- Of whoever asks. Names are looked up where PostgreSQL's own are, whatever the caller's search path says.
+-- The tenant of the current role. The function ignores the caller's search path.
 CREATE FUNCTION gotrace.tenant() RETURNS TEXT
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$ SELECT coalesce((SELECT member.tenant FROM gotrace.member WHERE member.role = current_user), '') $$;
@@ -95,7 +94,7 @@ CREATE TABLE gotrace.target (
 
 CREATE INDEX target_by_baseline ON gotrace.target (tenant, baseline_id, build_id);
 
--- Apart, so that a list of builds reads none of it.
+-- A separate table, so that a list of builds does not read it.
 CREATE TABLE gotrace.detail (
     build_id          TEXT COLLATE "C" NOT NULL,
     packed            BYTEA            NOT NULL,
@@ -104,8 +103,8 @@ CREATE TABLE gotrace.detail (
     FOREIGN KEY (tenant, build_id) REFERENCES gotrace.build (tenant, id) ON DELETE CASCADE
 );
 
--- Each sees and writes what is of its own tenant, and cannot pass it to another. The condition is read once, here: no function,
--- operator or setting of the asking role takes part in it.
+-- Each role reads and writes the rows of its own tenant only, and cannot move them to another. The condition is fixed here: no
+-- function, operator or setting of the role affects it.
 ALTER TABLE gotrace.build  ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE gotrace.target ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE gotrace.detail ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -116,11 +115,11 @@ CREATE POLICY own ON gotrace.target
 CREATE POLICY own ON gotrace.detail
     USING (tenant = coalesce((SELECT member.tenant FROM gotrace.member WHERE member.role = current_user), ''));
 
--- The owner sees every line of it, to be able to change them; a role its own.
+-- The owner sees every row of this table, to change them; another role sees its own row.
 ALTER TABLE gotrace.member ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON gotrace.member FOR SELECT USING (role = current_user);
 
--- EXPLAIN shows how many rows the planner expects, which it knows from samples of everybody's: without samples it knows nothing.
+-- EXPLAIN shows row estimates, which come from samples of all tenants. Without samples, the estimates reveal nothing.
 DO $$
 DECLARE
     it RECORD;
@@ -134,7 +133,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Lets a role in, for this tenant: `SELECT gotrace.admit('team_a', 'a')`. For the owner alone.
+-- Grants a role access for a tenant: `SELECT gotrace.admit('team_a', 'a')`. Only the owner can call it.
 CREATE FUNCTION gotrace.admit(new_role NAME, its_tenant TEXT) RETURNS VOID
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$

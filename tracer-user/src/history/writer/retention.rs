@@ -1,69 +1,71 @@
-//! What retention deleted since the start, for the log and the metrics, and the start of the oldest build that is left.
+//! Counts of deleted builds since the start, for the log and the metrics, and the start of the oldest build.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::history::cell::{self, Cells};
 use crate::history::error::Error;
-use crate::history::spool::Forgone;
+use crate::history::spool::Discarded;
 use crate::history::store::{Retained, Store};
+use crate::history::value::{self, RowValues};
 use crate::render::units;
 
-/// A full spool is looked after every second, and one line a minute is enough.
+/// Shortest interval between log lines. A full spool is trimmed every second.
 const BETWEEN_LINES: Duration = Duration::from_mins(1);
 
-/// Builds that retention deleted, by reason.
+/// Deleted builds, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Deleted {
     pub(crate) by_age: u64,
     pub(crate) by_size: u64,
 }
 
-/// Shared by the thread that writes a history and whoever logs and counts.
+/// Shared by the thread that writes a history and the threads that log and count.
 #[derive(Debug, Default)]
-pub(in crate::history) struct Retention(Mutex<State>);
+pub(in crate::history) struct Retention(Mutex<RetentionState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct RetentionState {
     deleted: Deleted,
     oldest_ns: Option<i64>,
-    /// Not logged yet.
-    news: News,
+    /// Deletions that are not logged yet.
+    unlogged: Unlogged,
     logged: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
-struct News {
+struct Unlogged {
     deleted: Deleted,
     /// Undelivered builds that lost their details.
     n_details: u64,
-    /// Of the database, after the last deletion.
+    /// Size of the database after the last deletion.
     bytes: u64,
 }
 
 impl Retention {
-    /// A run of retention is over.
-    pub(in crate::history) fn ran(&self, retained: Retained, forgone: Forgone) {
+    /// Counts the deletions of a run of retention.
+    pub(in crate::history) fn ran(&self, retained: Retained, discarded: Discarded) {
         let Retained {
             n_deleted,
             n_too_old,
             bytes,
         } = retained;
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let State { deleted, news, .. } = &mut *self.lock();
-        for deleted in [deleted, &mut news.deleted] {
+        let RetentionState {
+            deleted, unlogged, ..
+        } = &mut *self.lock();
+        for deleted in [deleted, &mut unlogged.deleted] {
             deleted.by_age += number(n_too_old);
             deleted.by_size += number(n_deleted.saturating_sub(n_too_old));
         }
-        news.n_details += forgone.details;
-        news.bytes = bytes;
+        unlogged.n_details += discarded.details;
+        unlogged.bytes = bytes;
     }
 
-    /// Reads when the oldest build of the store started.
+    /// Reads the start of the oldest build.
     pub(in crate::history) fn measure(&self, store: &mut Store) -> Result<(), Error> {
         let oldest_ns = store.with(|connection| {
             let sql = "SELECT started_ns FROM build ORDER BY started_ns, id LIMIT 1";
-            cell::one(connection, sql, &[], Cells::next)
+            value::one(connection, sql, &[], RowValues::next)
         })?;
         self.lock().oldest_ns = oldest_ns;
         Ok(())
@@ -77,25 +79,27 @@ impl Retention {
         self.lock().oldest_ns
     }
 
-    /// The line to log about what was deleted since the last one, if there is one due.
+    /// The log line about the deletions since the last line, if one is due.
     pub(in crate::history) fn line(&self) -> Option<String> {
-        let State { news, logged, .. } = &mut *self.lock();
+        let RetentionState {
+            unlogged, logged, ..
+        } = &mut *self.lock();
         if logged.is_some_and(|it| it.elapsed() < BETWEEN_LINES) {
             return None;
         }
-        let line = news.line()?;
-        *news = News::default();
+        let line = unlogged.line()?;
+        *unlogged = Unlogged::default();
         *logged = Some(Instant::now());
         Some(line)
     }
 
-    /// A panic elsewhere while it was held leaves numbers that are whole, each for itself.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// After a panic of another holder, each number is still valid by itself.
+    fn lock(&self) -> MutexGuard<'_, RetentionState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl News {
+impl Unlogged {
     fn line(&self) -> Option<String> {
         let Self {
             deleted: Deleted { by_age, by_size },
@@ -133,24 +137,24 @@ mod tests {
     #[test]
     fn deletions_are_counted_and_logged_once_and_not_too_often() {
         let retention = Retention::default();
-        retention.ran(retained(0, 0), Forgone::default());
+        retention.ran(retained(0, 0), Discarded::default());
         assert_eq!(retention.line(), None);
-        retention.ran(retained(12, 10), Forgone::default());
+        retention.ran(retained(12, 10), Discarded::default());
         let line = retention.line().unwrap();
         assert_eq!(
             line,
             "retention deleted 12 builds (10 by age, 2 by size); the history takes 34.50 MB now"
         );
-        // This is for the line of the next minute.
-        retention.ran(retained(1, 0), Forgone::default());
+        // This deletion belongs to the line of the next minute.
+        retention.ran(retained(1, 0), Discarded::default());
         assert_eq!(retention.line(), None);
         let (by_age, by_size) = (10, 3);
         assert_eq!(retention.deleted(), Deleted { by_age, by_size });
     }
 
     #[test]
-    fn details_that_go_are_logged() {
-        let forgone = Forgone {
+    fn deleted_details_are_logged() {
+        let discarded = Discarded {
             details: 3,
             builds: 0,
         };
@@ -166,7 +170,7 @@ mod tests {
             ),
         ] {
             let retention = Retention::default();
-            retention.ran(retained(n, 0), forgone);
+            retention.ran(retained(n, 0), discarded);
             assert_eq!(retention.line().unwrap(), line);
         }
     }

@@ -1,4 +1,4 @@
-//! The published schema is the one of the code, and what is written obeys it by the word of another implementation.
+//! The published schema equals that of the code, and the output is valid by an independent implementation.
 
 use std::fs;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ fn a_build_cannot_write_to_the_terminal() {
     assert!(text.contains(r"evil\u001b[2J\u202e\n"), "{text}");
 }
 
-/// Judged by Python's `jsonschema`.
+/// Validates with Python's `jsonschema`.
 #[test]
 fn every_sample_obeys_the_published_schema() {
     const JUDGE: &str = r"

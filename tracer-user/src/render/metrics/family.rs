@@ -1,4 +1,4 @@
-//! The metric families as a table: names, help, labels and how many series each may have. `docs/metrics.md` says more of each.
+//! The metric families as a table: names, help, labels and limits of series. `docs/metrics.md` describes each family.
 
 use prometheus::{
     CounterVec, Error, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -7,9 +7,9 @@ use prometheus::{
 use tracer_core::history::SettingGroup;
 use tracer_core::judge::PROJECTS;
 
-use super::guard::{Before, Guarded};
-use super::live::Live;
+use super::guard::{BoundedFamily, PreviousSeries};
 use super::section;
+use super::target::LiveTargets;
 
 /// A row of the table.
 pub(crate) struct Spec {
@@ -19,17 +19,17 @@ pub(crate) struct Spec {
     pub(crate) limit: usize,
 }
 
-/// Series of a family that has a project or a target in its labels.
+/// Limit of series of a family with a project or a target in its labels.
 const SERIES: usize = 200;
-/// A hundred targets with every section there is, or twice as many as they are in truth.
+/// Limit for sections: a hundred targets with every section label. Real targets have about half of the labels.
 const SECTION_SERIES: usize = SERIES / 2 * section::LABELS;
-/// Some 45 phases of compiler and linker, for each Go version and architecture.
+/// Limit for phases: about 45 phases of compiler and linker, for each Go version and architecture.
 const PHASE_SERIES: usize = 400;
-/// From a build with nothing to do to one that takes half an hour.
+/// Buckets from a build without work to a build of half an hour.
 pub(crate) const BUILD_SECONDS: &[f64] = &[
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
 ];
-/// Phases are mostly short.
+/// Buckets for phases, most of which are short.
 const PHASE_SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
@@ -50,91 +50,91 @@ pub(crate) const BUILDS: Spec = Spec {
 };
 pub(crate) const DURATION: Spec = Spec {
     name: "go_build_duration_seconds",
-    help: "Wall time of runs of the go command.",
+    help: "Wall time of runs of the go command, in seconds.",
     labels: &["command", "status", "project", "go_version"],
     limit: SERIES,
 };
 const PHASE: Spec = Spec {
     name: "go_build_phase_duration_seconds",
-    help: "Wall time of phases of the compiler, the linker and the go command.",
+    help: "Wall time of phases of the compiler, the linker and the go command, in seconds.",
     labels: &["tool", "phase", "goarch", "go_version"],
     limit: PHASE_SERIES,
 };
 const PACKAGES: Spec = Spec {
     name: "go_build_packages_total",
-    help: "Packages by whether they were compiled or came from the build cache.",
+    help: "Packages, by outcome: compiled, or taken from the build cache.",
     labels: &["outcome", "project"],
     limit: SERIES,
 };
 const CACHE_MISSES: Spec = Spec {
     name: "go_build_cache_misses_total",
-    help: "Packages that were compiled, by what was new about the build.",
+    help: "Compiled packages, by the reason for the cache miss.",
     labels: &["reason", "project"],
     limit: SERIES,
 };
 const ENV_DRIFT: Spec = Spec {
     name: "go_build_env_drift",
-    help: "Settings of a kind that are not the same in the last builds of the project for one platform.",
+    help: "Settings that differ between the recent builds of a project for one platform, by kind.",
     labels: &["project", "kind"],
     limit: PROJECTS * SettingGroup::ALL.len(),
 };
 const CPU: Spec = Spec {
     name: "go_build_cpu_seconds_total",
-    help: "CPU time of the go command and of what it ran, by tool; nested tools are counted under their own name.",
+    help: "CPU time of the go command and its tools in seconds, by tool; nested tools count under their own name.",
     labels: &["tool", "mode"],
     limit: SERIES,
 };
 const MAX_RSS: Spec = Spec {
     name: "go_build_tool_max_rss_bytes",
-    help: "Largest resident set of a single process of the tool.",
+    help: "Largest resident set of a single process of the tool, in bytes.",
     labels: &["tool"],
     limit: SERIES,
 };
 pub(crate) const BINARY_SIZE: Spec = Spec {
     name: "go_build_binary_size_bytes",
-    help: "Size of the file that was last built from the target.",
+    help: "Size of the last file built from the target, in bytes.",
     labels: &["project", "target", "goos", "goarch"],
     limit: SERIES,
 };
 const SIZE_BASELINE: Spec = Spec {
     name: "go_build_binary_size_baseline_bytes",
-    help: "Size of the file that was built before it from the target, with the same settings.",
+    help: "Size of the previous file built from the target with the same settings, in bytes.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const SIZE_DELTA: Spec = Spec {
     name: "go_build_binary_size_delta_bytes",
-    help: "By how much the file that was last built is larger than that.",
+    help: "Size of the last file built from the target minus its baseline, in bytes.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const SIZE_THRESHOLD: Spec = Spec {
     name: "go_build_binary_size_threshold_bytes",
-    help: "Largest size that the budget allows after that.",
+    help: "Largest size of the target that the size budget allows, in bytes.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const SECTION_SIZE: Spec = Spec {
     name: "go_build_binary_section_size_bytes",
-    help: "Bytes of a section in the file that was last built from the target.",
+    help: "Size of a section in the last file built from the target, in bytes.",
     labels: &["project", "target", "goos", "goarch", "section"],
     limit: SECTION_SERIES,
 };
 const SECTION_ENTROPY: Spec = Spec {
     name: "go_build_binary_section_entropy_bits",
-    help: "Entropy of these bytes in bits per byte, from 0 to 8.",
+    help: "Entropy of a section in the last file built from the target, in bits per byte, from 0 to 8.",
     labels: &["project", "target", "goos", "goarch", "section"],
     limit: SECTION_SERIES,
 };
 pub(crate) const TIMESTAMP: Spec = Spec {
     name: "go_build_timestamp_seconds",
-    help: "When the target was last built, in seconds since 1970.",
+    help: "Time of the last build of the target, in seconds since 1970.",
     labels: &["project", "target", "goos", "goarch"],
     limit: SERIES,
 };
 pub(crate) const INFO: Spec = Spec {
     name: "go_build_info",
-    help: "How the target was last built; always 1.",
+    help: "Settings of the last build of the target, as labels; always 1.",
     labels: &[
         "project",
         "target",
@@ -150,52 +150,52 @@ pub(crate) const INFO: Spec = Spec {
     ],
     limit: SERIES,
 };
-/// Of what is pushed when a machine is not there to be asked: a histogram of one build says nothing.
+/// For pushed groups only: a histogram of one build is useless, so the groups have gauges of the last build.
 pub(crate) const LAST_TIMESTAMP: Spec = Spec {
     name: "go_build_last_timestamp_seconds",
-    help: "When the last build for the target ended, well or not, in seconds since 1970.",
+    help: "End of the last build of the target, successful or not, in seconds since 1970.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 pub(crate) const LAST_DURATION: Spec = Spec {
     name: "go_build_last_duration_seconds",
-    help: "Wall time of the last build for the target.",
+    help: "Wall time of the last build of the target, in seconds.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 pub(crate) const LAST_SUCCESS: Spec = Spec {
     name: "go_build_last_success",
-    help: "Whether the last build for the target succeeded.",
+    help: "1 if the last build of the target succeeded, 0 if not.",
     labels: BINARY_SIZE.labels,
     limit: SERIES,
 };
 const EVENTS: Spec = Spec {
     name: "gotrace_events_total",
-    help: "Events that were seen.",
+    help: "Events received from the kernel, by kind.",
     labels: &["kind"],
     limit: SERIES,
 };
 const LOST: Spec = Spec {
     name: "gotrace_events_lost_total",
-    help: "Events that the kernel had no room for: what is told of the builds may be incomplete.",
+    help: "Events lost in the kernel for want of buffer space, by kind; reports of builds may be incomplete.",
     labels: &["kind"],
     limit: SERIES,
 };
 const UNREADABLE: Spec = Spec {
     name: "gotrace_events_unreadable_total",
-    help: "Records that the kernel delivered and that could not be decoded.",
+    help: "Records received from the kernel that could not be decoded.",
     labels: &[],
     limit: 1,
 };
 const PROBES: Spec = Spec {
     name: "gotrace_probes_attached",
-    help: "Probes that are on in toolchain programs.",
+    help: "Probes attached to toolchain programs.",
     labels: &[],
     limit: 1,
 };
 const DROPPED: Spec = Spec {
     name: "gotrace_series_dropped_total",
-    help: "Series that were not made because their family had as many as it may have.",
+    help: "Series omitted because their family had reached its limit, by family.",
     labels: &["family"],
     limit: SERIES,
 };
@@ -206,7 +206,7 @@ const VERSION: Spec = Spec {
     limit: 1,
 };
 
-/// Every row, for the test that holds the documentation to them.
+/// Every row, for the test that compares the documentation with them.
 #[cfg(test)]
 pub(crate) const ALL: &[&Spec] = &[
     &BUILDS,
@@ -238,32 +238,32 @@ pub(crate) const ALL: &[&Spec] = &[
 
 /// Every family.
 pub(crate) struct Families {
-    pub(crate) builds: Guarded<IntCounterVec>,
-    pub(crate) duration: Guarded<HistogramVec>,
-    pub(crate) phase: Guarded<HistogramVec>,
-    pub(crate) packages: Guarded<IntCounterVec>,
-    pub(super) cache_misses: Guarded<IntCounterVec>,
-    pub(super) env_drift: Guarded<GaugeVec>,
-    pub(crate) cpu: Guarded<CounterVec>,
-    pub(crate) max_rss: Guarded<GaugeVec>,
-    pub(crate) binary_size: Guarded<GaugeVec>,
-    pub(super) size_baseline: Guarded<GaugeVec>,
-    pub(super) size_delta: Guarded<GaugeVec>,
-    pub(super) size_threshold: Guarded<GaugeVec>,
-    pub(crate) section_size: Guarded<GaugeVec>,
-    pub(crate) section_entropy: Guarded<GaugeVec>,
-    pub(crate) timestamp: Guarded<GaugeVec>,
-    pub(crate) info: Guarded<GaugeVec>,
-    pub(crate) events: Guarded<IntCounterVec>,
-    pub(crate) lost: Guarded<IntCounterVec>,
+    pub(crate) builds: BoundedFamily<IntCounterVec>,
+    pub(crate) duration: BoundedFamily<HistogramVec>,
+    pub(crate) phase: BoundedFamily<HistogramVec>,
+    pub(crate) packages: BoundedFamily<IntCounterVec>,
+    pub(super) cache_misses: BoundedFamily<IntCounterVec>,
+    pub(super) env_drift: BoundedFamily<GaugeVec>,
+    pub(crate) cpu: BoundedFamily<CounterVec>,
+    pub(crate) max_rss: BoundedFamily<GaugeVec>,
+    pub(crate) binary_size: BoundedFamily<GaugeVec>,
+    pub(super) size_baseline: BoundedFamily<GaugeVec>,
+    pub(super) size_delta: BoundedFamily<GaugeVec>,
+    pub(super) size_threshold: BoundedFamily<GaugeVec>,
+    pub(crate) section_size: BoundedFamily<GaugeVec>,
+    pub(crate) section_entropy: BoundedFamily<GaugeVec>,
+    pub(crate) timestamp: BoundedFamily<GaugeVec>,
+    pub(crate) info: BoundedFamily<GaugeVec>,
+    pub(crate) events: BoundedFamily<IntCounterVec>,
+    pub(crate) lost: BoundedFamily<IntCounterVec>,
     pub(crate) unreadable: IntCounter,
     pub(crate) probes: Gauge,
-    /// Targets whose gauges are up.
-    pub(super) live: Live,
+    /// Targets that have gauges.
+    pub(super) live: LiveTargets,
 }
 
 impl Families {
-    /// Makes them all and enters them into the registry.
+    /// Creates all families and registers them.
     pub(crate) fn register(registry: &Registry) -> Result<Self, Error> {
         let dropped = IntCounterVec::new(DROPPED.opts(), DROPPED.labels)?;
         registry.register(Box::new(dropped.clone()))?;
@@ -281,11 +281,11 @@ impl Families {
 
         let counter = |spec: &Spec| {
             let family = IntCounterVec::new(spec.opts(), spec.labels)?;
-            Guarded::register(family, spec, &dropped, registry)
+            BoundedFamily::register(family, spec, &dropped, registry)
         };
         let gauge = |spec: &Spec| {
             let family = GaugeVec::new(spec.opts(), spec.labels)?;
-            Guarded::register(family, spec, &dropped, registry)
+            BoundedFamily::register(family, spec, &dropped, registry)
         };
         let histogram = |spec: &Spec, buckets: &[f64]| {
             let options = HistogramOpts {
@@ -293,7 +293,7 @@ impl Families {
                 buckets: buckets.to_vec(),
             };
             let family = HistogramVec::new(options, spec.labels)?;
-            Guarded::register(family, spec, &dropped, registry)
+            BoundedFamily::register(family, spec, &dropped, registry)
         };
         Ok(Self {
             builds: counter(&BUILDS)?,
@@ -302,7 +302,7 @@ impl Families {
             packages: counter(&PACKAGES)?,
             cache_misses: counter(&CACHE_MISSES)?,
             env_drift: gauge(&ENV_DRIFT)?,
-            cpu: Guarded::register(
+            cpu: BoundedFamily::register(
                 CounterVec::new(CPU.opts(), CPU.labels)?,
                 &CPU,
                 &dropped,
@@ -321,14 +321,14 @@ impl Families {
             lost: counter(&LOST)?,
             unreadable,
             probes,
-            live: Live::default(),
+            live: LiveTargets::default(),
         })
     }
 }
 
 impl Families {
-    /// Makes the series that were counted before, as far as there is room: what only adds up does not begin again.
-    pub(crate) fn make(&mut self, before: &Before<'_>) -> Result<(), Error> {
+    /// Creates the series of the stored counters, up to the limits, so that counters do not start again.
+    pub(crate) fn make(&mut self, before: &PreviousSeries<'_>) -> Result<(), Error> {
         let Self {
             builds,
             duration,

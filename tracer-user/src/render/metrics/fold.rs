@@ -1,4 +1,4 @@
-//! Builds into families. What is said of a build is said here once, for a file of one run and for the agent's registry.
+//! Adds builds to the families, for the file of one run and for the agent's registry.
 
 use prometheus::Error;
 use tracer_core::event::Artifact;
@@ -7,10 +7,10 @@ use tracer_core::judge::{Judgement, SizeChange};
 use tracer_core::model::{Build, CallKind, FailureClass, Installed, ToolCall};
 
 use super::family::Families;
-use super::label::{self, Facts};
-use super::live::{Built, Key};
+use super::label::{self, TargetSettings};
+use super::target::{TargetBuild, TargetKey};
 
-/// All that is said of a build.
+/// Adds a build to all families.
 pub(crate) fn build(
     families: &mut Families,
     finished: FinishedBuild<'_>,
@@ -93,33 +93,33 @@ fn calls(families: &mut Families, build: &Build) -> Result<(), prometheus::Error
     Ok(())
 }
 
-/// Phases of a compiler or linker whose ends are known, with their lengths.
+/// Phases of a compiler or linker with a known end, and their durations.
 fn phases(call: &ToolCall) -> impl Iterator<Item = (&str, u64)> {
     let has_phases = matches!(call.kind, CallKind::Compile | CallKind::Link);
     let phases = call.phases.iter().filter(move |_| has_phases);
     phases.filter_map(|it| Some((it.name.as_str(), it.end.or(call.end)?.since(it.start))))
 }
 
-/// What is true of a target until it is built again.
+/// Sets the gauges of the targets of a build.
 pub(crate) fn outputs(
     families: &mut Families,
     finished: FinishedBuild<'_>,
     judgement: &Judgement,
 ) -> Result<(), Error> {
     let at_ns = finished.ended_ns();
-    for made in made(finished.build) {
-        let Made {
+    for made in target_outputs(finished.build) {
+        let TargetOutput {
             key: [project, target, goos, goarch],
             info,
             artifact,
             how: _,
             at,
         } = made;
-        let key = Key::new(project, target, goos, goarch);
+        let key = TargetKey::new(project, target, goos, goarch);
         let change: Option<&Option<SizeChange>> = judgement.sizes.get(at);
         families.targets(
             key,
-            &Built {
+            &TargetBuild {
                 at_ns,
                 size: artifact.map(|it| it.size),
                 change: change.copied().flatten(),
@@ -131,21 +131,21 @@ pub(crate) fn outputs(
     Ok(())
 }
 
-/// Something made from a target, as labels have it.
-pub(crate) struct Made<'a> {
+/// An output of a target, with its label values.
+pub(crate) struct TargetOutput<'a> {
     /// Project, target, GOOS, GOARCH.
     pub(crate) key: [&'a str; 4],
-    /// Of `go_build_info`.
+    /// Label values of `go_build_info`.
     pub(crate) info: [&'a str; 11],
-    /// The binary, of several files.
+    /// The binary, if the target has several files.
     pub(crate) artifact: Option<&'a Artifact>,
     pub(crate) how: Installed,
-    /// Place among the outputs of the build.
+    /// Index in the outputs of the build.
     at: usize,
 }
 
-/// The outputs of a build that could be read and whose target is known.
-pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
+/// The readable outputs of a build with a known target.
+pub(crate) fn target_outputs(build: &Build) -> impl Iterator<Item = TargetOutput<'_>> {
     let (goos, goarch, go_version) = label::platform(build);
     let binaries = binaries(build);
     let outputs = build.outputs.iter().enumerate();
@@ -153,7 +153,7 @@ pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
     outputs.filter_map(move |(at, output)| {
         let target = target(output)?;
         let project = output.project(build).unwrap_or(label::UNKNOWN);
-        let facts = Facts::of(build, output);
+        let facts = TargetSettings::of(build, output);
         let info = [
             project,
             target,
@@ -167,7 +167,7 @@ pub(crate) fn made(build: &Build) -> impl Iterator<Item = Made<'_>> {
             facts.race,
             facts.goflags_set,
         ];
-        Some(Made {
+        Some(TargetOutput {
             key: [project, target, goos, goarch],
             info,
             artifact: binaries.get(target).copied(),

@@ -1,8 +1,7 @@
-//! The one gate for label values: length, characters and number.
+//! The only filter of label values: it limits their length, characters and number.
 //!
-//! A build chooses names of modules, packages and, with its own toolchain, versions. Whatever it chooses, a family has at most so
-//! many series; what comes after goes to one series whose labels are all [`OTHER`], where adding up makes sense, and is left out
-//! where it does not, and both are counted.
+//! A build chooses names of modules, packages and, with its own toolchain, versions. Every family has a limit of series. Beyond the
+//! limit, sums go to one series whose labels are all [`OTHER`], and other values are omitted. Both cases are counted.
 
 use std::collections::HashSet;
 
@@ -12,19 +11,19 @@ use prometheus::{Error, IntCounterVec, Registry};
 use super::family::Spec;
 use crate::render::style::escape;
 
-/// All labels of the series for what is over the limit.
+/// Value of all labels in the series for values over the limit.
 const OTHER: &str = "_other";
-/// For a value that is not known.
+/// Value of an unknown label.
 const UNKNOWN: &str = "unknown";
 /// Longest value of a label, in bytes.
 const LENGTH: usize = 128;
 const ELLIPSIS: &str = "…";
 
-/// Values of the labels of every series that a family had, by its name and the names of the labels.
-pub(crate) type Before<'a> = dyn Fn(&str, &[&str]) -> Vec<Vec<&'a str>> + 'a;
+/// Returns the label values of every earlier series of a family, by the names of the family and its labels.
+pub(crate) type PreviousSeries<'a> = dyn Fn(&str, &[&str]) -> Vec<Vec<&'a str>> + 'a;
 
-/// A family whose labels are guarded.
-pub(crate) struct Guarded<V> {
+/// A family with guarded labels and a limited number of series.
+pub(crate) struct BoundedFamily<V> {
     family: V,
     name: &'static str,
     labels: &'static [&'static str],
@@ -33,7 +32,7 @@ pub(crate) struct Guarded<V> {
     dropped: IntCounterVec,
 }
 
-impl<V: Collector + Clone + 'static> Guarded<V> {
+impl<V: Collector + Clone + 'static> BoundedFamily<V> {
     pub(crate) fn register(
         family: V,
         spec: &Spec,
@@ -41,7 +40,7 @@ impl<V: Collector + Clone + 'static> Guarded<V> {
         registry: &Registry,
     ) -> Result<Self, Error> {
         registry.register(Box::new(family.clone()))?;
-        // Known from the start, so that a rule over it never meets an absent series.
+        // The series exists from the start, so that an alert rule never meets an absent one.
         dropped.get_metric_with_label_values(&[spec.name])?;
         let Spec {
             name,
@@ -60,7 +59,7 @@ impl<V: Collector + Clone + 'static> Guarded<V> {
     }
 }
 
-impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
+impl<T: MetricVecBuilder> BoundedFamily<MetricVec<T>> {
     /// The series with these values, or the one for all others.
     pub(crate) fn with(&mut self, values: &[&str]) -> Result<T::M, Error> {
         match self.admit(values)? {
@@ -71,7 +70,7 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
         }
     }
 
-    /// The series with these values, if there is room for it: for gauges, of which a sum over others would say nothing.
+    /// The series with these values, if the limit allows it. For gauges, whose sums are meaningless.
     pub(crate) fn with_if_room(&mut self, values: &[&str]) -> Result<Option<T::M>, Error> {
         let values = self.admit(values)?;
         values
@@ -79,24 +78,24 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
             .transpose()
     }
 
-    /// Makes the series that `before` says for a family of this name and these labels, each with the values of the labels.
-    pub(crate) fn make(&mut self, before: &Before<'_>) -> Result<(), Error> {
+    /// Creates the earlier series of this family.
+    pub(crate) fn make(&mut self, before: &PreviousSeries<'_>) -> Result<(), Error> {
         for values in before(self.name, self.labels) {
             self.with(&values)?;
         }
         Ok(())
     }
 
-    /// Takes a series away, which makes room for another.
+    /// Removes a series, which frees space for another.
     pub(crate) fn remove(&mut self, values: &[&str]) {
         let values: Vec<String> = values.iter().map(|it| guarded(it)).collect();
         if self.seen.remove(&values) {
-            // What was admitted and never asked for is not there.
+            // An admitted series that was never used does not exist.
             let _absent = self.family.remove_label_values(&values);
         }
     }
 
-    /// The values of the series that these count into.
+    /// The values of the series that counts these values.
     pub(crate) fn exposed(&self, values: &[&str]) -> Vec<String> {
         let values: Vec<String> = values.iter().map(|it| guarded(it)).collect();
         if self.seen.contains(&values) {
@@ -122,7 +121,7 @@ impl<T: MetricVecBuilder> Guarded<MetricVec<T>> {
     }
 }
 
-/// A value as it may be exposed.
+/// A value that is safe to expose.
 pub(crate) fn guarded(value: &str) -> String {
     let safe = escape(value);
     if safe.is_empty() {
@@ -145,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_bounded_and_harmless() {
+    fn values_are_short_and_safe() {
         assert_eq!(guarded(""), "unknown");
         assert_eq!(guarded("a\nb\u{202e}"), r"a\u{a}b\u{202e}");
         assert_eq!(guarded("example.com/größe"), "example.com/größe");
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_has_no_more_series_than_it_may() {
+    fn a_family_has_at_most_its_limit_of_series() {
         let registry = Registry::new();
         let dropped = IntCounterVec::new(Opts::new("dropped_total", "d"), &["family"]).unwrap();
         let family = IntCounterVec::new(Opts::new("n_total", "n"), &["a", "b"]).unwrap();
@@ -165,7 +164,7 @@ mod tests {
             labels: &["a", "b"],
             limit: 3,
         };
-        let mut family = Guarded::register(family, &spec, &dropped, &registry).unwrap();
+        let mut family = BoundedFamily::register(family, &spec, &dropped, &registry).unwrap();
         for n in 0..10 {
             family.with(&[&n.to_string(), "b"]).unwrap().inc();
         }

@@ -1,19 +1,19 @@
-//! Label values for what a build is. Each has few values by its nature, or passes the guard.
+//! Label values of a build. Each label has few possible values, or its values pass the guard.
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::model::{Build, CallKind, Installed, Output};
 
 pub(crate) const UNKNOWN: &str = "unknown";
-/// Failure class of a build that is not known to have failed.
+/// Failure class of a build without a known failure.
 pub(crate) const NONE: &str = "none";
 
-/// Commands of `go`; anything else was not understood and is `other`.
+/// Commands of `go`. Any other text becomes `other`.
 const COMMANDS: &[&str] = &[
     "build", "clean", "doc", "env", "fix", "fmt", "generate", "get", "install", "list", "mod",
     "run", "test", "tool", "tools", "version", "vet", "work",
 ];
 
-/// `mod` for `mod tidy`.
+/// The first word of a command: `mod` for `mod tidy`.
 pub(crate) fn command(name: &str) -> &'static str {
     let first = name.split(' ').next().unwrap_or_default();
     COMMANDS
@@ -42,7 +42,7 @@ pub(crate) fn platform(build: &Build) -> (&str, &str, &str) {
     )
 }
 
-/// As the model's JSON has it.
+/// The name of a kind, as in the JSON of the model.
 pub(crate) fn tool(kind: CallKind) -> &'static str {
     match kind {
         CallKind::Compile => "compile",
@@ -64,8 +64,8 @@ pub(crate) fn tool(kind: CallKind) -> &'static str {
     }
 }
 
-/// How a target was built, each as `true`, `false` or a word.
-pub(crate) struct Facts<'a> {
+/// The settings of a target, each as `true`, `false` or a word.
+pub(crate) struct TargetSettings<'a> {
     pub(crate) cgo: &'static str,
     pub(crate) buildmode: &'a str,
     pub(crate) trimpath: &'static str,
@@ -74,9 +74,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) goflags_set: &'static str,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> TargetSettings<'a> {
     pub(crate) fn of(build: &'a Build, output: &'a Output) -> Self {
-        // What the file says of itself was in force, wherever it came from.
+        // The settings in the file were in force, whatever their origin.
         let artifact = output.artifact.as_ref();
         let stamp = artifact.and_then(|it| it.stamp.as_ref());
         let anatomy = artifact.and_then(|it| it.anatomy.as_ref());
@@ -87,7 +87,7 @@ impl<'a> Facts<'a> {
         };
         let cgo = stamp.and_then(|it| it.cgo).or(given);
         let ldflags = value(build, "ldflags").unwrap_or_default();
-        // What `go run` and `go test` link to run it at once, they strip themselves.
+        // `go run` and `go test` strip the programs that they run.
         let was_to_be_stripped =
             output.how == Installed::Temporary || ldflags.split_whitespace().any(|it| it == "-s");
         let is_stripped = anatomy.map_or(was_to_be_stripped, |it| it.stripped);
@@ -105,7 +105,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The last value of a flag in force.
+/// The last value of a flag, which is the effective one.
 fn value<'a>(build: &'a Build, name: &str) -> Option<&'a str> {
     let flag = build
         .command
@@ -116,7 +116,7 @@ fn value<'a>(build: &'a Build, name: &str) -> Option<&'a str> {
     std::str::from_utf8(flag.value.as_ref()?.as_bytes()).ok()
 }
 
-/// Whether a boolean flag is on, by Go's rules for such values.
+/// True if a boolean flag is on, by Go's rules for its values.
 fn is_set(build: &Build, name: &str) -> bool {
     let is_given = build.command.flags.iter().any(|it| it.name == name);
     let is_off = value(build, name)

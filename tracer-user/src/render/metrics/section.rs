@@ -1,10 +1,10 @@
-//! Sections of a binary under few labels. A builder names sections as it likes: only names that Go's linker gives are labels.
+//! Sections of a binary under few labels. A builder chooses the names of sections, so only names of Go's linker are labels.
 
 use std::collections::BTreeMap;
 
 use tracer_core::event::{Anatomy, Section};
 
-/// Names that are labels, of all formats, sorted. None of what they hold is small.
+/// Section names of all formats that are labels, sorted. All these sections are large.
 const NAMES: &[&str] = &[
     ".data",
     ".data.rel.ro",
@@ -38,18 +38,18 @@ const NAMES: &[&str] = &[
     "string table",
     "symbol table",
 ];
-/// All sections with debugging information.
+/// Label of all sections with debugging information.
 const DEBUG: &str = "debug";
 const OTHER: &str = "other";
-/// Labels at most, of all formats together; one format has two thirds of them.
+/// Largest number of labels, over all formats. One format has two thirds of them.
 pub(crate) const LABELS: usize = NAMES.len() + 2;
 
-/// What is under one label.
+/// Size and entropy of the sections under one label.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Measure {
     /// Bytes in the file.
     pub(crate) size: u64,
-    /// Of several sections the mean, weighed by size.
+    /// The mean over the sections, weighted by size.
     pub(crate) entropy_bits: Option<f64>,
 }
 
@@ -80,7 +80,7 @@ fn label(section: &Section) -> &'static str {
     if section.debug {
         return DEBUG;
     }
-    // In an archive or a file for several machines, the member or machine comes first.
+    // In an archive or a file for several machines, the name begins with the member or the machine.
     let name = section.name.rsplit(':').next().unwrap_or_default();
     NAMES
         .binary_search(&name)
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_of_its_own_is_added_up() {
+    fn sections_under_one_label_are_added_up() {
         let sections = vec![
             section(".text", 100, 6123),
             section("go.o:.text", 50, 6123),

@@ -1,18 +1,18 @@
-//! Gauges of comparisons: sizes of targets with those before, and what differs among the builds of a project.
+//! Gauges of comparisons: size changes of targets, and differences between the builds of a project.
 
 use prometheus::Error;
 use tracer_core::history::SettingGroup;
 use tracer_core::judge::{Drift, SizeChange};
 
 use super::family::Families;
-use super::live::Key;
+use super::target::TargetKey;
 use super::{fold, label};
 
 impl Families {
-    /// A target has another size, or is not known to have any.
+    /// Sets the gauges of a size change, or removes them if it is unknown.
     pub(super) fn size_change(
         &mut self,
-        key: &Key,
+        key: &TargetKey,
         change: Option<SizeChange>,
     ) -> Result<(), Error> {
         let Some(SizeChange { before, now, most }) = change else {
@@ -38,7 +38,7 @@ impl Families {
         Ok(())
     }
 
-    pub(super) fn remove_size_change(&mut self, key: &Key) {
+    pub(super) fn remove_size_change(&mut self, key: &TargetKey) {
         let values = key.values();
         self.size_baseline.remove(&values);
         self.size_delta.remove(&values);
@@ -55,7 +55,7 @@ impl Families {
         Ok(())
     }
 
-    /// For a project that has not been built for long.
+    /// Removes the gauges of a project that has not been built for long.
     pub(crate) fn remove_drift(&mut self, project: Option<&str>) {
         for kind in SettingGroup::ALL {
             let values = [label::known(project), kind.as_str()];

@@ -1,4 +1,4 @@
-//! What the samples expose, and Prometheus' own tool as the judge of it.
+//! The metrics of the samples, checked by Prometheus' own tool.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -15,12 +15,12 @@ fn a_cold_build_looks_as_it_should() {
     expect_file![file].assert_eq(&metrics(&FinishedTrace::of(sample::cold())).unwrap());
 }
 
-/// Prometheus wants sizes in bytes. Entropy is no size, and its unit is the bit.
+/// promtool asks for bytes as the unit of sizes. Entropy is no size, and its unit is the bit.
 const NO_SIZE: &str =
     "go_build_binary_section_entropy_bits use base unit \"bytes\" instead of \"bits\"";
 
 #[test]
-fn promtool_has_no_complaint() {
+fn promtool_accepts_the_metrics() {
     for (name, trace) in sample::all() {
         let text = metrics(&FinishedTrace::of(trace.clone())).unwrap();
         let mut promtool = Command::new("promtool")

@@ -1,12 +1,12 @@
-//! Names that a build chose, made harmless for a terminal.
+//! Makes names of a build safe for a terminal.
 //!
-//! A package path or an argument may hold escape sequences that move the cursor, or controls that turn the direction of text
-//! around, so that one line looks like another. Those characters are shown by their number instead.
+//! A package path or an argument may contain escape sequences that move the cursor, or controls that reverse the direction of text.
+//! Such a line could look like another one. This module shows such characters by their number.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with every character that could change how other text looks written as `\u{1b}`.
+/// The text, with every character that can change the look of other text written as `\u{1b}`.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_moves_or_turns_text_gets_through() {
+    fn moving_and_reversing_characters_are_escaped() {
         assert_eq!(
             escape("\u{1b}[2Jx\r\n\t\u{7f}\u{9b}"),
             r"\u{1b}[2Jx\u{d}\u{a}\u{9}\u{7f}\u{9b}"
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn honest_names_stay_as_they_are() {
+    fn ordinary_names_are_unchanged() {
         for name in [
             "example.com/a/b_test [p.test]",
             "größe/日本語/é",

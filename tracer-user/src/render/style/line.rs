@@ -1,7 +1,7 @@
-//! Lines that know how wide they are, and pages of them.
+//! Lines of known width, and pages of lines.
 //!
-//! A [`Line`] escapes whatever is put on it, so nothing reaches a page that was not; colours are added when the page is written and
-//! do not count.
+//! A [`Line`] escapes all its text, so a page contains only escaped text. Colours are added when the page is written, and do not
+//! count for the width.
 
 use std::io::{self, Write};
 
@@ -24,7 +24,7 @@ impl Line {
         Self::default().then_painted(paint, text)
     }
 
-    /// The line with more text on it.
+    /// The line with more text.
     #[must_use]
     pub fn then(mut self, text: &str) -> Self {
         self.pieces.push((None, escape(text).into_owned()));
@@ -43,7 +43,7 @@ impl Line {
         self
     }
 
-    /// Spaces up to a column.
+    /// The line, padded with spaces to a column.
     #[must_use]
     pub fn pad_to(self, column: usize) -> Self {
         let missing = column.saturating_sub(self.width());
@@ -62,7 +62,7 @@ impl Line {
         self.pieces.iter().all(|(_, text)| text.is_empty())
     }
 
-    /// The first columns of it, with an ellipsis if that is not all.
+    /// The line cut to a width, with an ellipsis if it is longer.
     #[must_use]
     pub fn cut(self, columns: usize, style: &Style) -> Self {
         if self.width() <= columns {
@@ -86,7 +86,7 @@ impl Line {
         Self { pieces }
     }
 
-    /// Its last piece shortened at the beginning, for so many columns in all.
+    /// The line cut to a width at the beginning of its last piece.
     #[must_use]
     pub fn keeping_end(mut self, columns: usize, style: &Style) -> Self {
         if self.width() > columns
@@ -123,7 +123,7 @@ impl Line {
     }
 }
 
-/// Lines in the making.
+/// A page of lines.
 pub struct Page<'a> {
     style: &'a Style,
     lines: Vec<Line>,
@@ -141,19 +141,19 @@ impl<'a> Page<'a> {
         self.style
     }
 
-    /// A line, cut at the edge.
+    /// Adds a line, cut at the edge.
     pub fn line(&mut self, line: Line) {
         self.lines.push(line.cut(self.style.columns(), self.style));
     }
 
-    /// An empty line, unless there is one already.
+    /// Adds an empty line, unless the last line is empty.
     pub fn gap(&mut self) {
         if self.lines.last().is_some_and(|it| !it.is_empty()) {
             self.lines.push(Line::default());
         }
     }
 
-    /// `left` at the left edge, `right` at the right one; `left` is cut for it.
+    /// Adds a line with `left` at the left edge and `right` at the right edge. `left` is cut if necessary.
     pub fn spread(&mut self, left: Line, right: Line) {
         let columns = self.style.columns();
         let left = left.cut(columns.saturating_sub(right.width() + 2), self.style);
@@ -161,8 +161,7 @@ impl<'a> Page<'a> {
         self.line(left.pad_to(start).then_line(right));
     }
 
-    /// Parts side by side after `head`; those that have no room left go below, under the first. What does
-    /// not fit in `max_lines` is left out, with an ellipsis.
+    /// Adds parts side by side after `head`, wrapped under the first part. Parts beyond `max_lines` become an ellipsis.
     pub fn flow(&mut self, head: Line, parts: &[Line], between: &str, max_lines: usize) {
         let indent = head.width();
         let columns = self.style.columns();
@@ -189,7 +188,7 @@ impl<'a> Page<'a> {
         self.line(line);
     }
 
-    /// A sentence after `head`, broken between words.
+    /// Adds a sentence after `head`, wrapped between words.
     pub fn sentence(&mut self, head: Line, text: &str, max_lines: usize) {
         let words: Vec<Line> = text.split(' ').map(Line::plain).collect();
         self.flow(head, &words, " ", max_lines);
@@ -202,12 +201,12 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Columns that a text takes.
+/// Width of a text in columns.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The beginning of a text in at most so many columns.
+/// The beginning of a text, in at most this many columns.
 pub fn cut_tail(text: &str, columns: usize, style: &Style) -> String {
     let ellipsis = ellipsis(style);
     cut(text, columns, ellipsis, text.chars(), |kept| {
@@ -215,7 +214,7 @@ pub fn cut_tail(text: &str, columns: usize, style: &Style) -> String {
     })
 }
 
-/// The end of a text in at most so many columns.
+/// The end of a text, in at most this many columns.
 pub fn cut_head(text: &str, columns: usize, style: &Style) -> String {
     let ellipsis = ellipsis(style);
     cut(text, columns, ellipsis, text.chars().rev(), |kept| {
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_on_a_line_is_escaped() {
+    fn text_of_a_line_is_escaped() {
         let text = page(&Style::plain(60), |page| {
             page.line(Line::plain("a\u{1b}[31mb\nc"));
         });

@@ -1,8 +1,8 @@
-//! Rows whose columns line up, fitted to the page.
+//! A table with aligned columns, fitted to the page.
 
 use super::{Line, Page};
 
-/// Rows in the making.
+/// A table.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Vec<Line>>,
@@ -10,12 +10,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// The first column is shortened at its end where there is no room.
+    /// A table whose first column is shortened at its end if necessary.
     pub fn of_texts() -> Self {
         Self::default()
     }
 
-    /// The first column is shortened at its beginning: the end of a path tells more.
+    /// A table whose first column is shortened at its beginning, because the end of a path is more important.
     pub fn of_paths() -> Self {
         Self {
             keeps_end: true,
@@ -27,9 +27,9 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Puts the rows on the page, the first one after `head` and the others below it. The first column and the last stand left,
-    /// those between them right. The first is shortened so that the others have room, a quarter of the page for the last, though
-    /// not below `at_least`; the last has what is left.
+    /// Adds the rows to the page, the first one after `head`. The first and the last column are left-aligned, the others
+    /// right-aligned. The first column is shortened to leave space for the others, and a quarter of the page for the last. Its
+    /// smallest width is `at_least`. The last column gets the remaining space.
     pub fn put(self, page: &mut Page<'_>, head: &Line, at_least: usize) {
         const BETWEEN: usize = 2;
         let n_columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -86,7 +86,7 @@ mod tests {
     use crate::render::style::{Style, width};
 
     #[test]
-    fn columns_line_up_and_the_first_gives_way() {
+    fn columns_align_and_the_first_one_shrinks() {
         let style = Style::plain(60);
         let mut page = Page::new(&style);
         let mut table = Table::of_paths();

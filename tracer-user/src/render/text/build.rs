@@ -1,4 +1,4 @@
-//! Everything that is known of one build.
+//! One build in full.
 
 use tracer_core::event::Ancestor;
 use tracer_core::model::{Build, ToolCall};
@@ -8,7 +8,7 @@ use super::{hint, output, time, verdict, word};
 use crate::render::style::{Line, Page, Paint};
 use crate::render::units;
 
-/// The whole of it.
+/// Writes the build in full.
 pub(super) fn whole(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, cpus: u32) {
     verdict(
         page,
@@ -33,7 +33,7 @@ pub(super) fn whole(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, c
     hint::hints(page, numbers);
 }
 
-/// One line is enough.
+/// Writes one line for a build without work.
 fn nothing_to_do(page: &mut Page<'_>, build: &Build) {
     let cached = build.packages.cached.unwrap_or(0);
     let is_known = cached > 0 || !build.outputs.is_empty();
@@ -61,7 +61,7 @@ fn nothing_to_do(page: &mut Page<'_>, build: &Build) {
     );
 }
 
-/// What failed first, if the build failed.
+/// Writes the first failure of a failed build.
 pub(super) fn failure(page: &mut Page<'_>, build: &Build) {
     let Some(failure) = &build.failure else {
         return;
@@ -101,7 +101,7 @@ fn ending(call: &ToolCall) -> String {
     format!("{} {status}{took}", call.program)
 }
 
-/// A process above a build.
+/// An ancestor of a build.
 fn ancestor(it: &Ancestor) -> Line {
     Line::plain(&format!("{} {}", it.name.to_str(), it.process.tgid.0))
 }
@@ -182,7 +182,7 @@ fn facts(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, cpus: u32) {
     }
 }
 
-/// GOFLAGS and where they came from.
+/// GOFLAGS and their origin.
 pub(super) fn goflags(build: &Build) -> Line {
     let setting = &build.goflags;
     if setting.value.is_empty() {
@@ -192,7 +192,7 @@ pub(super) fn goflags(build: &Build) -> Line {
         .then_painted(Paint::Dim, &format!(" {}", word::origin(&setting.origin)))
 }
 
-/// The same, broken between flags where it is long.
+/// Writes GOFLAGS and their origin, wrapped between flags.
 fn goflags_in_full(page: &mut Page<'_>, build: &Build) {
     let setting = &build.goflags;
     let value = setting.value.to_str();
@@ -204,7 +204,7 @@ fn goflags_in_full(page: &mut Page<'_>, build: &Build) {
     page.flow(word::label("GOFLAGS"), &words, " ", 3);
 }
 
-/// What a run did: `link example.com/app`.
+/// The subject of a tool call: `link example.com/app`.
 fn subject(call: &ToolCall) -> String {
     let tool = word::tool(call.kind, &call.program);
     call.package

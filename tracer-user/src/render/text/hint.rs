@@ -1,4 +1,4 @@
-//! What stands out, as sentences.
+//! Hints as sentences.
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::report::{BuildReport, Hint};
@@ -9,7 +9,7 @@ use crate::render::units;
 
 const HINTS: usize = 2;
 
-/// The two that matter most.
+/// Writes the two most important hints.
 pub(super) fn hints(page: &mut Page<'_>, numbers: &BuildReport) {
     if !numbers.hints.is_empty() {
         page.gap();

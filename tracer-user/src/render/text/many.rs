@@ -10,12 +10,12 @@ use super::{build, output, word};
 use crate::render::style::{Line, Page, Paint, Style, Table};
 use crate::render::units;
 
-/// Of more builds than this, those that failed and the longest ones are listed.
+/// Largest number of lines. Of more builds, the failed and the longest ones are listed.
 const LINES: usize = 20;
-/// Narrower pages have room for the command and its time only.
+/// Smallest page width for details. Narrower pages show the command and its time only.
 const ROOM_FOR_DETAILS: usize = 80;
 
-/// A block of a few lines each, nested ones further in.
+/// Writes each build as a short block; nested builds are indented.
 pub(super) fn blocks(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildReport]) {
     let depths = depths(builds);
     for ((build, numbers), depth) in builds.iter().zip(numbers).zip(depths) {
@@ -55,7 +55,7 @@ pub(super) fn blocks(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildRepo
     }
 }
 
-/// A line each.
+/// Writes each build as a line.
 pub(super) fn lines(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildReport]) {
     page.gap();
     let style = *page.style();
@@ -96,7 +96,7 @@ pub(super) fn lines(page: &mut Page<'_>, builds: &[Build], numbers: &[BuildRepor
     }
 }
 
-/// All builds together.
+/// Writes the sums over all builds.
 pub(super) fn total(page: &mut Page<'_>, trace: &Trace, report: &Report) {
     page.gap();
     let totals = &report.totals;
@@ -147,7 +147,7 @@ fn mark(state: State, style: &Style) -> Line {
     }
 }
 
-/// What failed, or else what became of the packages.
+/// The failure, or the counts of packages.
 fn outcome(build: &Build, numbers: &BuildReport) -> String {
     match &build.failure {
         Some(failure) => word::failed(failure),
@@ -168,7 +168,7 @@ fn packages(build: &Build, numbers: &BuildReport) -> String {
     }
 }
 
-/// The three longest among packages and links.
+/// The three longest packages and links.
 fn slowest(numbers: &BuildReport) -> Vec<Line> {
     let packages = numbers
         .packages
@@ -191,7 +191,7 @@ fn slowest(numbers: &BuildReport) -> Vec<Line> {
         .collect()
 }
 
-/// How many builds each one is nested in.
+/// Depth of nesting of each build.
 fn depths(builds: &[Build]) -> Vec<usize> {
     let mut depths: HashMap<ProcKey, usize> = HashMap::new();
     builds

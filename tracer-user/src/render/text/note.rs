@@ -1,6 +1,6 @@
-//! What is not known, as sentences with counts, and which probes could not be set.
+//! Gaps of the trace, as sentences with counts, and refused probes.
 //!
-//! The same gap in many processes is one sentence. The order is by how much the rest of the summary may be wrong for it.
+//! The same gap in many processes is one sentence. The gap with the largest effect on the summary comes first.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ use crate::render::units;
 
 const NOTES: usize = 6;
 
-/// A sort of gap: how bad it is, least number first, and how often it was met.
+/// The number of gaps of one kind.
 #[derive(Clone, Debug, Default)]
 struct Gap {
     n: u64,
-    /// One of them, for the sentence.
+    /// One of the gaps, for the sentence.
     example: String,
 }
 
-/// What the gap is about. The order is that of the notes.
+/// The kind of a gap, in the order of the notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Sort {
+enum GapKind {
     Lost,
     Unreadable,
     StartUnseen,
@@ -37,36 +37,36 @@ enum Sort {
     InstallUnseen,
 }
 
-/// Writes the notes, if there are any.
+/// Writes the notes.
 pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
-    let mut gaps: BTreeMap<Sort, Gap> = BTreeMap::new();
+    let mut gaps: BTreeMap<GapKind, Gap> = BTreeMap::new();
     for anomaly in report::anomalies(trace) {
-        let Some((sort, n, example)) = classify(anomaly) else {
+        let Some((kind, n, example)) = classify(anomaly) else {
             continue;
         };
-        let gap = gaps.entry(sort).or_default();
+        let gap = gaps.entry(kind).or_default();
         gap.n = gap.n.saturating_add(n);
-        if sort == Sort::Lost && !gap.example.is_empty() {
+        if kind == GapKind::Lost && !gap.example.is_empty() {
             gap.example = format!("{}, {example}", gap.example);
         } else if gap.example.is_empty() {
             gap.example = example;
         }
     }
-    // A loss that no anomaly tells is told all the same.
+    // Losses without an anomaly count, too.
     let untold = trace
         .events
         .lost
-        .saturating_sub(gaps.get(&Sort::Lost).map_or(0, |it| it.n));
+        .saturating_sub(gaps.get(&GapKind::Lost).map_or(0, |it| it.n));
     if untold > 0 {
-        let gap = gaps.entry(Sort::Lost).or_default();
+        let gap = gaps.entry(GapKind::Lost).or_default();
         gap.n = gap.n.saturating_add(untold);
     }
     let untold = trace
         .events
         .unreadable
-        .saturating_sub(gaps.get(&Sort::Unreadable).map_or(0, |it| it.n));
+        .saturating_sub(gaps.get(&GapKind::Unreadable).map_or(0, |it| it.n));
     if untold > 0 {
-        let gap = gaps.entry(Sort::Unreadable).or_default();
+        let gap = gaps.entry(GapKind::Unreadable).or_default();
         gap.n = gap.n.saturating_add(untold);
     }
 
@@ -79,8 +79,8 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
             .then_painted(Paint::Warn, page.style().bullet())
             .then(" ")
     };
-    for (sort, gap) in gaps.iter().take(NOTES) {
-        page.sentence(head(page), &sentence(*sort, gap), 2);
+    for (kind, gap) in gaps.iter().take(NOTES) {
+        page.sentence(head(page), &sentence(*kind, gap), 2);
     }
     let more: u64 = gaps
         .values()
@@ -89,7 +89,7 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
         .fold(0, u64::saturating_add);
     if more > 0 {
         let text = format!(
-            "and {} of lesser weight (see --format json)",
+            "and {} of less importance (see --format json)",
             units::counted(more, "gap", "gaps")
         );
         page.sentence(head(page), &text, 1);
@@ -99,7 +99,7 @@ pub(super) fn notes(page: &mut Page<'_>, trace: &Trace) {
     }
 }
 
-/// No gap in what is known of a build, so it has no anomaly: times that lack a little.
+/// The note on CPU times that end at the exit. This is no anomaly, because the missing part is small.
 fn not_final(trace: &Trace) -> Option<String> {
     let calls = trace.builds.iter().flat_map(|it| &it.calls);
     let n = calls
@@ -111,39 +111,41 @@ fn not_final(trace: &Trace) -> Option<String> {
     })
 }
 
-/// Refused probes are told per toolchain, see [`refused`].
-fn classify(anomaly: &Anomaly) -> Option<(Sort, u64, String)> {
+/// Refused probes are not classified here: [`refused`] lists them by toolchain.
+fn classify(anomaly: &Anomaly) -> Option<(GapKind, u64, String)> {
     Some(match anomaly {
-        Anomaly::Lost { kind, n } => (Sort::Lost, *n, format!("{} {kind}", units::count(*n))),
-        Anomaly::Unreadable { n } => (Sort::Unreadable, *n, String::new()),
-        Anomaly::StartUnseen { process } => {
-            (Sort::StartUnseen, 1, format!("process {}", process.tgid.0))
-        }
-        Anomaly::EndUnseen { program, .. } => (Sort::EndUnseen, 1, program.to_string()),
-        Anomaly::Reused { process } => (Sort::Reused, 1, format!("process {}", process.tgid.0)),
-        Anomaly::Cut { what, .. } => (Sort::Cut, 1, what.clone()),
-        Anomaly::ProbesLate { path, .. } => (Sort::ProbesLate, 1, path.to_string()),
+        Anomaly::Lost { kind, n } => (GapKind::Lost, *n, format!("{} {kind}", units::count(*n))),
+        Anomaly::Unreadable { n } => (GapKind::Unreadable, *n, String::new()),
+        Anomaly::StartUnseen { process } => (
+            GapKind::StartUnseen,
+            1,
+            format!("process {}", process.tgid.0),
+        ),
+        Anomaly::EndUnseen { program, .. } => (GapKind::EndUnseen, 1, program.to_string()),
+        Anomaly::Reused { process } => (GapKind::Reused, 1, format!("process {}", process.tgid.0)),
+        Anomaly::Cut { what, .. } => (GapKind::Cut, 1, what.clone()),
+        Anomaly::ProbesLate { path, .. } => (GapKind::ProbesLate, 1, path.to_string()),
         Anomaly::PhasesUnseen { role, .. } => {
-            (Sort::PhasesUnseen, 1, format!("{role:?}").to_lowercase())
+            (GapKind::PhasesUnseen, 1, format!("{role:?}").to_lowercase())
         }
         Anomaly::SpanUnpaired { process, n } => (
-            Sort::SpanUnpaired,
+            GapKind::SpanUnpaired,
             *n,
             format!("process {}", process.tgid.0),
         ),
-        Anomaly::InstallUnseen { path } => (Sort::InstallUnseen, 1, path.to_string()),
-        Anomaly::ToolUnknown { path, .. } => (Sort::ToolUnknown, 1, path.to_string()),
+        Anomaly::InstallUnseen { path } => (GapKind::InstallUnseen, 1, path.to_string()),
+        Anomaly::ToolUnknown { path, .. } => (GapKind::ToolUnknown, 1, path.to_string()),
         Anomaly::ProbesRefused { .. } => return None,
     })
 }
 
-fn sentence(sort: Sort, gap: &Gap) -> String {
+fn sentence(kind: GapKind, gap: &Gap) -> String {
     let Gap { n, example } = gap;
     let n = *n;
     let processes = units::counted(n, "process", "processes");
     let has = if n == 1 { "has" } else { "have" };
-    match sort {
-        Sort::Lost => {
+    match kind {
+        GapKind::Lost => {
             let kinds = if example.is_empty() {
                 String::new()
             } else {
@@ -154,53 +156,53 @@ fn sentence(sort: Sort, gap: &Gap) -> String {
                 units::counted(n, "event was", "events were")
             )
         }
-        Sort::Unreadable => format!(
+        GapKind::Unreadable => format!(
             "{} could not be decoded",
             units::counted(n, "record", "records")
         ),
-        Sort::StartUnseen => {
+        GapKind::StartUnseen => {
             format!("the start of {processes} was not seen (the first: {example})")
         }
-        Sort::EndUnseen => format!(
+        GapKind::EndUnseen => format!(
             "the end of {processes} was not seen (the first: {example}): their times are lower bounds"
         ),
-        Sort::ProbesLate => {
+        GapKind::ProbesLate => {
             format!(
-                "{processes} began before the probes were on: actions or phases are missing (the first: {example})"
+                "{processes} began before the probes were attached: actions or phases are missing (the first: {example})"
             )
         }
-        Sort::PhasesUnseen => format!(
-            "{processes} reported no phases though the probes were on (the first: {example})"
+        GapKind::PhasesUnseen => format!(
+            "{processes} reported no phases though the probes were attached (the first: {example})"
         ),
-        Sort::ToolUnknown => {
+        GapKind::ToolUnknown => {
             format!(
                 "{processes} ran a tool that could not be read in time: actions or phases are missing (the first: {example})"
             )
         }
-        Sort::Reused => {
+        GapKind::Reused => {
             format!(
                 "the id of {processes} was in use again before an exit was seen (the first: {example})"
             )
         }
-        Sort::Cut => format!(
+        GapKind::Cut => format!(
             "{processes} {has} arguments or environment that were cut or unreadable (the first: {example})"
         ),
-        Sort::SpanUnpaired => {
+        GapKind::SpanUnpaired => {
             format!(
                 "{} began and {has} no end (the first: {example})",
                 units::counted(n, "span", "spans")
             )
         }
-        Sort::InstallUnseen => {
+        GapKind::InstallUnseen => {
             format!(
-                "{} announced and not seen to be written: {example}",
+                "{} announced but not seen to be written: {example}",
                 units::counted(n, "output was", "outputs were")
             )
         }
     }
 }
 
-/// A line for each toolchain some of whose probes are not on.
+/// A line for each toolchain with refused probes.
 fn refused(trace: &Trace) -> Vec<String> {
     let mut programs: BTreeMap<String, (String, &[Refusal])> = BTreeMap::new();
     for anomaly in report::anomalies(trace) {
@@ -229,11 +231,11 @@ fn refused(trace: &Trace) -> Vec<String> {
     }
     toolchains
         .into_iter()
-        .map(|(toolchain, whys)| format!("probes not on in {toolchain}: {}", whys.join("; ")))
+        .map(|(toolchain, whys)| format!("probes not attached in {toolchain}: {}", whys.join("; ")))
         .collect()
 }
 
-/// The toolchain that a program belongs to, by where it lies.
+/// The toolchain of a program, by its path.
 fn goroot(path: &str) -> &str {
     let dir = path.rsplit_once('/').map_or(path, |(dir, _)| dir);
     let root = dir.rsplit_once("/pkg/tool/").map(|(root, _)| root);

@@ -1,4 +1,4 @@
-//! The files that came out.
+//! The outputs of a build.
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::Stamp;
@@ -10,7 +10,7 @@ use crate::render::units;
 
 const OUTPUTS: usize = 6;
 
-/// Files that the build was asked for.
+/// Writes the outputs of the build.
 pub(super) fn outputs(page: &mut Page<'_>, build: &Build) {
     let mut table = Table::of_paths();
     for output in build.outputs.iter().take(OUTPUTS) {
@@ -54,7 +54,7 @@ fn about(output: &Output) -> Line {
     Line::plain(&words.join("  "))
 }
 
-/// The commit that was stamped, shortened; with changes that were not committed as Go writes it.
+/// The stamped commit, shortened, with Go's suffix for uncommitted changes.
 fn commit(stamp: &Stamp) -> Option<String> {
     let vcs = stamp.vcs.as_ref()?;
     let short: String = vcs.revision.as_ref()?.chars().take(12).collect();
@@ -65,7 +65,7 @@ fn commit(stamp: &Stamp) -> Option<String> {
     Some(format!("commit {short}{changes}"))
 }
 
-/// Relative to where the build ran, if it is below.
+/// The path, relative to the build's directory if it is below.
 pub(super) fn shown_path(path: &ByteString, build: &Build) -> String {
     let path = path.to_str();
     let below = build

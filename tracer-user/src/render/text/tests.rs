@@ -1,4 +1,4 @@
-//! The summary of each sample, at two widths, and what must hold of any.
+//! The summary of each sample at two widths, and properties of all summaries.
 
 use expect_test::expect_file;
 
@@ -98,7 +98,7 @@ fn no_line_is_wider_than_the_terminal_and_a_build_fits_a_screen() {
 }
 
 #[test]
-fn colours_are_the_only_difference_that_colour_makes() {
+fn colour_changes_only_the_colours() {
     for (name, trace) in sample::all() {
         let coloured = written(
             &trace,
@@ -143,7 +143,7 @@ fn nothing_to_do_takes_three_lines() {
 }
 
 #[test]
-fn losses_are_told_even_if_no_anomaly_tells_them() {
+fn losses_without_an_anomaly_are_reported() {
     let mut trace = sample::cold();
     trace.events.lost = 9;
     let text = written(&trace, &Style::plain(100));

@@ -1,4 +1,4 @@
-//! Where the time went: by kind of work, by package, by link.
+//! Time by kind of work, by package and by link.
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::model::Build;
@@ -11,11 +11,11 @@ use crate::render::units;
 const KINDS: usize = 7;
 const SLOWEST: usize = 5;
 const LINKS: usize = 2;
-/// Narrower pages have no room for the phases of each package.
+/// Smallest page width for the phases of each package.
 const ROOM_FOR_PHASES: usize = 90;
 const ROOM_FOR_THREE: usize = 125;
 
-/// Time by kind of work. Shares are of the CPU of all rows.
+/// Writes the time by kind of work. Shares are of the CPU time of all rows.
 pub(super) fn work(page: &mut Page<'_>, numbers: &BuildReport) {
     let style = *page.style();
     let cpus = numbers.kinds.iter().map(report::KindTime::cpu_ns);
@@ -81,7 +81,7 @@ pub(super) fn work(page: &mut Page<'_>, numbers: &BuildReport) {
     table.put(page, &Line::default(), 20);
 }
 
-/// The packages that took longest, and the phases of all compilers.
+/// Writes the slowest packages, and the phases of all compilers.
 pub(super) fn slowest(page: &mut Page<'_>, build: &Build, numbers: &BuildReport) {
     if numbers.packages.is_empty() {
         return;
@@ -141,7 +141,7 @@ pub(super) fn slowest(page: &mut Page<'_>, build: &Build, numbers: &BuildReport)
 
 fn package_name(package: &PackageTime, build: &Build) -> Line {
     let name = package.package.to_str();
-    // The module's own packages are long for no use: what is before the module's end is always the same.
+    // The module path is the same prefix in all packages of the module, so most of it is omitted.
     let short = build
         .module
         .as_deref()
@@ -155,7 +155,7 @@ fn package_name(package: &PackageTime, build: &Build) -> Line {
     }
 }
 
-/// The longest ones with their times.
+/// The longest phases with their times.
 fn phases(phases: &[PhaseTime], n: usize, dot: &str) -> Line {
     let mut sorted: Vec<&PhaseTime> = phases.iter().filter(|it| it.ns > 0).collect();
     sorted.sort_by_key(|it| std::cmp::Reverse(it.ns));
@@ -167,7 +167,7 @@ fn phases(phases: &[PhaseTime], n: usize, dot: &str) -> Line {
     Line::plain(&shown.join(dot))
 }
 
-/// The longest links with their longest phases.
+/// Writes the longest links with their longest phases.
 pub(super) fn links(page: &mut Page<'_>, numbers: &BuildReport) {
     for link in numbers.links.iter().take(LINKS) {
         page.gap();

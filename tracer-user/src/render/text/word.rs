@@ -1,4 +1,4 @@
-//! Words for the values of the model.
+//! Texts for the values of the model.
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::Status;
@@ -9,7 +9,7 @@ use tracer_core::model::{
 use crate::render::style::{Line, Paint};
 use crate::render::units;
 
-/// Columns that the labels at the left take, indent included.
+/// Width of the labels on the left, including the indent.
 pub(super) const LABEL: usize = 13;
 
 /// A label in the left column.
@@ -17,7 +17,7 @@ pub(super) fn label(text: &str) -> Line {
     Line::painted(Paint::Dim, &format!("  {text}")).pad_to(LABEL)
 }
 
-/// A command line as one would type it.
+/// A command line, quoted for a shell.
 pub(super) fn command(argv: &[ByteString]) -> String {
     argv.iter()
         .map(|it| quoted(&it.to_str()))
@@ -34,7 +34,7 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A build's command line, the program by its name only; or what stands for one.
+/// A build's command line with the name of the program only, or a text in its place.
 pub(super) fn build(build: &Build) -> String {
     let Some((program, arguments)) = build.command.argv.split_first() else {
         return format!("go {}", build.command.name);
@@ -51,7 +51,7 @@ pub(super) fn build(build: &Build) -> String {
     command(&words)
 }
 
-/// What runs of a kind are, as a row of the table of work.
+/// The name of a kind of work in the table of work.
 pub(super) fn work(kind: CallKind) -> &'static str {
     match kind {
         CallKind::Compile => "compile",
@@ -73,7 +73,7 @@ pub(super) fn work(kind: CallKind) -> &'static str {
     }
 }
 
-/// The tool that a run of a kind is of, before the package that it worked on.
+/// The tool of a call, as the text before its package.
 pub(super) fn tool(kind: CallKind, program: &ByteString) -> String {
     match kind {
         CallKind::Asm => "asm".to_owned(),
@@ -95,7 +95,7 @@ pub(super) fn tool(kind: CallKind, program: &ByteString) -> String {
     }
 }
 
-/// Why a build failed, and in which package: the name of the class, in a sentence.
+/// The failure class and the failed package, as a sentence.
 pub(super) fn failed(failure: &Failure) -> String {
     let package = failure.package.as_ref();
     let package = package.map_or_else(String::new, |it| format!(" in {it}"));
@@ -127,7 +127,7 @@ pub(super) fn installed(how: Installed) -> &'static str {
     }
 }
 
-/// Where a setting's value came from, after the value.
+/// The origin of a setting, as the text after its value.
 pub(super) fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Environment => "from the environment".to_owned(),
@@ -205,7 +205,7 @@ pub(super) fn signal(number: u8) -> String {
     name.to_owned()
 }
 
-/// A compiler phase without the half of the compiler that it is in: `be:compilefuncs` says no more than `compilefuncs`.
+/// A compiler phase without its prefix: `compilefuncs` for `be:compilefuncs`.
 pub(super) fn phase(name: &str) -> &str {
     name.strip_prefix("fe:")
         .or_else(|| name.strip_prefix("be:"))

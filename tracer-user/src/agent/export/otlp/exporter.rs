@@ -21,7 +21,7 @@ use crate::agent::export::client::{self, Answer, Client, Method, Outcome, Status
 use crate::agent::metrics::Metrics;
 use crate::backoff::Backoff;
 use crate::clock;
-use crate::config::otlp::{Compression, Headers, Settings};
+use crate::config::otlp::{Compression, Headers, OtlpSettings};
 use crate::worker::{Jobs, Next};
 
 /// The first pause after a failure, and the longest.
@@ -52,7 +52,7 @@ impl Exporter {
     pub(super) fn new(
         client: Client,
         headers: Headers,
-        settings: &Settings,
+        settings: &OtlpSettings,
         metrics: Arc<Metrics>,
         machine: Machine,
         tell: fn(&str),

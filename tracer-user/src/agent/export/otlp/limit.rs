@@ -1,6 +1,6 @@
 //! Which spans of a build are sent where there are more than may be, and what the others add up to.
 
-use tracer_core::report::timeline::{Span, What};
+use tracer_core::report::timeline::{Span, SpanRef};
 
 /// What becomes of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +57,11 @@ pub(super) struct Omitted {
 
 impl Omitted {
     pub(super) fn count(&mut self, part: &Span) {
-        match part.what {
-            What::Stage(_) => self.stages += 1,
-            What::Action(_) => self.actions += 1,
-            What::Call(_) => self.calls += 1,
-            What::Phase { .. } => self.phases += 1,
+        match part.source {
+            SpanRef::Stage(_) => self.stages += 1,
+            SpanRef::Action(_) => self.actions += 1,
+            SpanRef::Call(_) => self.calls += 1,
+            SpanRef::Phase { .. } => self.phases += 1,
         }
         self.wall_ns = self.wall_ns.saturating_add(part.wall_ns());
     }

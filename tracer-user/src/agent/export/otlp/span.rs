@@ -7,7 +7,7 @@ use tracer_core::event::Ktime;
 use tracer_core::finished::{self, FinishedBuild};
 use tracer_core::model::{Action, Outcome, Output, ToolCall, Trace};
 use tracer_core::origin::SpanId;
-use tracer_core::report::timeline::{self, Part};
+use tracer_core::report::timeline::{self, SpanSource};
 
 use super::attribute::Attributes;
 use super::build;
@@ -78,17 +78,17 @@ fn of_part(
     parent: SpanId,
 ) -> Option<Span> {
     let mut attributes = Attributes::default();
-    let (name, error) = match part.what.of(finished.build)? {
-        Part::Stage(stage) => {
+    let (name, error) = match part.source.of(finished.build)? {
+        SpanSource::Stage(stage) => {
             tell_unseen(&mut attributes, stage.end);
             (word(&stage.name), None)
         }
-        Part::Action(action) => {
+        SpanSource::Action(action) => {
             tell_unseen(&mut attributes, action.end);
             of_action(&mut attributes, action)
         }
-        Part::Call(call) => of_call(&mut attributes, call),
-        Part::Phase(phase) => {
+        SpanSource::Call(call) => of_call(&mut attributes, call),
+        SpanSource::Phase(phase) => {
             tell_unseen(&mut attributes, phase.end);
             (word(&phase.name), None)
         }

@@ -20,7 +20,7 @@ use tracer_core::event::{Ktime, ProcKey, Tgid};
 use tracer_core::finished::FinishedTrace;
 use tracer_core::model::{State, Trace};
 use tracer_core::origin::{Ci, TraceContext};
-use tracer_core::report::timeline::{self, What};
+use tracer_core::report::timeline::{self, SpanRef};
 
 use super::id::{self, Place};
 use super::limit::{self, Choice};
@@ -612,7 +612,7 @@ proptest! {
             .enumerate()
             .map(|(at, (parent, start, wall))| timeline::Span {
                 parent: (at > 0 && parent % 3 > 0).then(|| parent % at),
-                what: What::Phase { call: 0, phase: 0 },
+                source: SpanRef::Phase { call: 0, phase: 0 },
                 start: Ktime(*start),
                 end: Ktime(start + wall),
                 made_it_fail: false,

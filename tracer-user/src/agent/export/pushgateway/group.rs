@@ -279,22 +279,22 @@ mod tests {
         let mut group = group("x");
         group.learn(platform("linux", 1_700_000_000_250_000_000));
         expect_test::expect![[r##"
-            # HELP go_build_binary_size_bytes Size of the file that was last built from the target.
+            # HELP go_build_binary_size_bytes Size of the last file built from the target, in bytes.
             # TYPE go_build_binary_size_bytes gauge
             go_build_binary_size_bytes{goarch="unknown",goos="linux",project="example.com/m",target="example.com/m/cmd/x"} 7
-            # HELP go_build_info How the target was last built; always 1.
+            # HELP go_build_info Settings of the last build of the target, as labels; always 1.
             # TYPE go_build_info gauge
             go_build_info{buildmode="unknown",cgo="unknown",go_version="unknown",goarch="unknown",goflags_set="unknown",goos="linux",project="example.com/m",race="unknown",stripped="unknown",target="example.com/m/cmd/x",trimpath="unknown"} 1
-            # HELP go_build_last_duration_seconds Wall time of the last build for the target.
+            # HELP go_build_last_duration_seconds Wall time of the last build of the target, in seconds.
             # TYPE go_build_last_duration_seconds gauge
             go_build_last_duration_seconds{goarch="unknown",goos="linux",project="example.com/m",target="example.com/m/cmd/x"} 1.5
-            # HELP go_build_last_success Whether the last build for the target succeeded.
+            # HELP go_build_last_success 1 if the last build of the target succeeded, 0 if not.
             # TYPE go_build_last_success gauge
             go_build_last_success{goarch="unknown",goos="linux",project="example.com/m",target="example.com/m/cmd/x"} 1
-            # HELP go_build_last_timestamp_seconds When the last build for the target ended, well or not, in seconds since 1970.
+            # HELP go_build_last_timestamp_seconds End of the last build of the target, successful or not, in seconds since 1970.
             # TYPE go_build_last_timestamp_seconds gauge
             go_build_last_timestamp_seconds{goarch="unknown",goos="linux",project="example.com/m",target="example.com/m/cmd/x"} 1700000000.2499998
-            # HELP go_build_timestamp_seconds When the target was last built, in seconds since 1970.
+            # HELP go_build_timestamp_seconds Time of the last build of the target, in seconds since 1970.
             # TYPE go_build_timestamp_seconds gauge
             go_build_timestamp_seconds{goarch="unknown",goos="linux",project="example.com/m",target="example.com/m/cmd/x"} 1700000000.2499998
         "##]]

@@ -38,7 +38,7 @@ pub(super) fn of(finished: &FinishedTrace) -> Vec<Seen> {
             is_success: build.status.map(|_| !is_failed),
         };
         let n_before = all.len();
-        for made in fold::made(build).filter(|it| is_kept(it.how)) {
+        for made in fold::target_outputs(build).filter(|it| is_kept(it.how)) {
             let [_, target, ..] = made.key;
             let labels = INFO.labels.iter().zip(made.info);
             let platform = Platform {

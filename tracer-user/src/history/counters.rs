@@ -1,23 +1,23 @@
-//! What was counted of all builds, beside the builds. The text is the counter's own; here it is kept as of a moment, with the builds
-//! that were stored after it: whoever counts those too has what the one before had, however that one ended.
+//! Counters over all builds, stored beside the builds. Their text is opaque to this module. It is stored with the IDs of the builds
+//! that were stored after it. A new agent that also counts those builds restores the counters, even after a crash.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tracer_core::history::BuildId;
 
-use super::error::{Error, Why};
+use super::error::{Cause, Error};
 use super::store::Store;
 
-/// What was counted, up to a moment.
+/// Stored counters, and the builds since then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Absent before the first time.
+pub struct StoredCounters {
+    /// The counters as text; `None` before the first time.
     pub counted: Option<String>,
-    /// Stored since, in the order of their ids.
+    /// Builds stored since then, in order of their IDs.
     pub uncounted: Vec<BuildId>,
 }
 
-/// Notes that a build is stored and not yet in the text.
-pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Why> {
+/// Notes a stored build that the counters do not contain yet.
+pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Cause> {
     connection.execute(
         "INSERT INTO uncounted (build_id) VALUES ($1) ON CONFLICT DO NOTHING",
         [id.as_str()],
@@ -26,8 +26,8 @@ pub(super) fn note(connection: &Connection, id: &BuildId) -> Result<(), Why> {
 }
 
 impl Store {
-    /// What was counted before.
-    pub fn tally(&mut self) -> Result<Tally, Error> {
+    /// Reads the stored counters.
+    pub fn counters(&mut self) -> Result<StoredCounters, Error> {
         self.with(|connection| {
             let sql = "SELECT counted FROM tally";
             let counted = connection.query_row(sql, [], |row| row.get(0)).optional()?;
@@ -36,13 +36,13 @@ impl Store {
             let ids = statement.query_map([], |row| row.get::<_, String>(0))?;
             let uncounted = ids
                 .map(|id| Ok(id?.parse()?))
-                .collect::<Result<Vec<BuildId>, Why>>()?;
-            Ok(Tally { counted, uncounted })
+                .collect::<Result<Vec<BuildId>, Cause>>()?;
+            Ok(StoredCounters { counted, uncounted })
         })
     }
 
-    /// All builds that are stored are in this text.
-    pub fn set_tally(&mut self, counted: &str) -> Result<(), Error> {
+    /// Stores the counters, which contain all stored builds.
+    pub fn set_counters(&mut self, counted: &str) -> Result<(), Error> {
         self.with(|connection| {
             let transaction = connection.transaction()?;
             transaction.execute(

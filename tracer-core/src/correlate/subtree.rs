@@ -1,4 +1,4 @@
-//! A `go` process with what runs under it, up to the next `go`: whose work a process is.
+//! A `go` process and its descendants, without nested `go` processes. This attributes each process to one `go` command.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,25 +12,25 @@ use super::{Correlator, args};
 /// Children of each process.
 pub(super) type Children = BTreeMap<ProcKey, Vec<ProcKey>>;
 
-/// A `go` process and what it started.
-pub(super) struct Family<'a> {
+/// A `go` process and its descendants.
+pub(super) struct Subtree<'a> {
     pub(super) head: BuildHead<'a>,
-    /// The nearest `go` process above.
+    /// The nearest `go` ancestor.
     pub(super) above: Option<ProcKey>,
-    /// Of all processes.
+    /// Children of all processes.
     pub(super) children: &'a Children,
-    /// Everything under it that is not under a nested `go`; programs run for the user, but nothing under those.
+    /// Descendants that are not below a nested `go`. Includes programs run for the user, but not their descendants.
     pub(super) members: Vec<&'a Process>,
-    /// Packages of test binaries, by what the linker wrote.
+    /// Packages of test binaries, by the path that the linker wrote.
     pub(super) linked: BTreeMap<ByteString, ByteString>,
 }
 
-/// Whether the process is a `go` command at work.
+/// True if the process is a `go` command, other than one for telemetry.
 pub(super) fn is_go(correlator: &Correlator, process: &Process) -> bool {
     correlator.role(process) == Some(Role::Go) && !process.is_telemetry()
 }
 
-impl<'a> Family<'a> {
+impl<'a> Subtree<'a> {
     pub(super) fn of(
         correlator: &'a Correlator,
         head: &'a Process,
@@ -53,7 +53,7 @@ impl<'a> Family<'a> {
     }
 }
 
-/// Packages of programs, by what the linker wrote.
+/// Packages of programs, by the path that the linker wrote.
 pub(super) fn linked(
     correlator: &Correlator,
     members: &[&Process],
@@ -66,7 +66,8 @@ pub(super) fn linked(
     links.collect()
 }
 
-/// Everything under a process, in order of start: not into a nested `go`, nor under a program run for the user.
+/// Descendants of a process in order of their start. Excludes nested `go` commands, and descendants of both these and programs run
+/// for the user.
 pub(super) fn below<'a>(
     correlator: &'a Correlator,
     head: &BuildHead<'a>,
@@ -78,7 +79,7 @@ pub(super) fn below<'a>(
     members
 }
 
-/// All that runs under a process, in no order, but for nested `go` commands and what is under those.
+/// Descendants of a process in no order, without nested `go` commands and their descendants.
 pub(super) fn under<'a>(
     correlator: &'a Correlator,
     process: &Process,
@@ -87,7 +88,7 @@ pub(super) fn under<'a>(
     descend(correlator, process, children, |_| true)
 }
 
-/// What is under a process, without nested `go` commands; what is under that again, if it `goes_on`.
+/// Children of a process without nested `go` commands, and recursively the children of those for which `goes_on` is true.
 fn descend<'a>(
     correlator: &'a Correlator,
     top: &Process,
@@ -112,7 +113,7 @@ fn descend<'a>(
     found
 }
 
-/// The nearest `go` process above this one.
+/// The nearest `go` ancestor of a process.
 pub(super) fn above(correlator: &Correlator, process: &Process) -> Option<ProcKey> {
     let mut seen = BTreeSet::from([process.key]);
     let mut at = process.parent;

@@ -1,18 +1,18 @@
-//! A mistake in a file: the line and the key, and never the value, which may be a secret.
+//! An error in a configuration file. It names the line and the key, but never the value, which may be a secret.
 
 use std::fmt;
 
-/// What is wrong in a text.
+/// An error of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// From 1.
+pub struct ParseError {
+    /// Counted from 1.
     line: usize,
-    /// Absent where the line has none.
+    /// `None` if the line has no key.
     key: Option<String>,
     message: String,
 }
 
-impl Mistake {
+impl ParseError {
     pub(super) fn new(text: &str, error: &toml::de::Error) -> Self {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
         let before = text.get(..at).unwrap_or_default();
@@ -27,7 +27,7 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, key, message } = self;
         match key {

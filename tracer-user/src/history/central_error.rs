@@ -1,4 +1,4 @@
-//! What can go wrong with a central history, and what to do then.
+//! Errors of a central history, each with the next step for the user.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,67 +6,67 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-/// Why a central history could not be used. No text of these holds a password; that of the server is in the source.
+/// The cause of an error of a central history. No message contains a password. The server's own message is the source.
 #[derive(Debug, Error)]
-pub enum Trouble {
-    #[error("has no address that can be used: {0}")]
+pub enum CentralError {
+    #[error("has an invalid address: {0}")]
     Address(&'static str),
     #[error(
-        "cannot be reached: see that it runs and that the host, the port and the way there are right"
+        "cannot be reached: check that the server runs, and check the host, the port and the network"
     )]
     Away(#[source] tokio_postgres::Error),
-    #[error("did not answer in time: see what keeps it busy")]
+    #[error("did not answer in time: check what keeps the server busy")]
     Slow,
     #[error(
-        "does not let this user in: see the name, the password (in the address, password_file or PGPASSWORD) and its pg_hba.conf"
+        "rejects this user: check the name, the password (in the address, password_file or PGPASSWORD) and the server's pg_hba.conf"
     )]
     Login(#[source] tokio_postgres::Error),
     #[error(
-        "cannot be trusted: see sslmode and sslrootcert in the address, and the server's certificate"
+        "cannot be trusted: check sslmode and sslrootcert in the address, and the server's certificate"
     )]
     Tls(#[source] tokio_postgres::Error),
     #[error("needs root certificates: {} cannot be read", path.display())]
     Roots { path: PathBuf, source: io::Error },
-    #[error("needs root certificates: {} has none; name a file of them in PEM", path.display())]
+    #[error("needs root certificates: {} contains none; name a PEM file", path.display())]
     NoRoots { path: PathBuf },
     #[error(
-        "needs root certificates: name a file of them with sslrootcert=FILE, or those of this machine with sslrootcert=system"
+        "needs root certificates: name a PEM file with sslrootcert=FILE, or use those of this machine with sslrootcert=system"
     )]
     UnnamedRoots,
-    #[error("is not asked without encryption: this gotrace cannot encrypt")]
+    #[error("cannot be reached: gotrace cannot set up TLS")]
     Crypto(#[source] rustls::Error),
     #[error("needs a password: {} cannot be read", path.display())]
     PasswordFile { path: PathBuf, source: io::Error },
     #[error(
-        "has no tables for gotrace, or not for this user: let their owner run `gotrace store prepare`, and `SELECT gotrace.admit('USER', 'TENANT')` there"
+        "has no tables for gotrace, or this user cannot read them: the owner of the tables must run `gotrace store prepare`, and `SELECT gotrace.admit('USER', 'TENANT')` in the database"
     )]
     Unprepared,
     #[error(
-        "has tables of an earlier form ({found}, this gotrace needs {known}): let their owner run `gotrace store prepare`"
+        "has tables of an older schema ({found}, this gotrace needs {known}): their owner must run `gotrace store prepare`"
     )]
     Older { found: i64, known: i64 },
     #[error(
-        "takes this user for {}, not for {}: let the owner of the tables run `SELECT gotrace.admit('USER', 'TENANT')`",
+        "assigns this user to {}, not to {}: the owner of the tables must run `SELECT gotrace.admit('USER', 'TENANT')`",
         tenant(found),
         tenant(wanted)
     )]
     Tenant { found: String, wanted: String },
-    #[error("refuses what it is asked for")]
+    #[error("rejected the request")]
     Refused(#[source] tokio_postgres::Error),
-    #[error("cannot be asked: this machine lets gotrace start no loop for it")]
+    #[error("cannot be reached: gotrace cannot start a network loop on this machine")]
     Loop(#[source] io::Error),
 }
 
 fn tenant(name: &str) -> String {
     if name.is_empty() {
-        "nobody's tenant".to_owned()
+        "no tenant".to_owned()
     } else {
         format!("tenant {name:?}")
     }
 }
 
-impl Trouble {
-    /// Whether it is about what was sent, so that sending it again is no use.
+impl CentralError {
+    /// True if the error concerns the sent build, so that sending it again is useless.
     pub(in crate::history) fn is_about_a_build(&self) -> bool {
         let Self::Refused(error) = self else {
             return false;
@@ -79,7 +79,7 @@ impl Trouble {
     }
 }
 
-impl From<tokio_postgres::Error> for Trouble {
+impl From<tokio_postgres::Error> for CentralError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(code) = error.code() else {
             return if is_about_tls(&error) {
@@ -105,7 +105,7 @@ impl From<tokio_postgres::Error> for Trouble {
     }
 }
 
-/// The client does not say it otherwise.
+/// The client has no code for this error, only a text.
 fn is_about_tls(error: &tokio_postgres::Error) -> bool {
     error.to_string().contains("TLS")
 }

@@ -1,28 +1,28 @@
-//! A build as it is stored: its rows, in whatever database.
+//! The rows of a build, for either database.
 
 use tracer_core::history::{self, Kept};
 
-use super::cell::Cell;
-use super::error::Why;
+use super::error::Cause;
 use super::row;
-use super::statement::Moment;
+use super::statement::BuildChange;
+use super::value::Value;
 
-/// A row and its places in the indexes, roughly.
+/// Approximate size of a row and its index entries.
 pub(super) const ROW_BYTES: usize = 1500;
 
-/// All that is stored of a build at one moment of it.
+/// All rows of a build, at its beginning or its end.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct BuildRow {
     pub(super) id: String,
-    pub(super) moment: Moment,
-    pub(super) build: Vec<Cell>,
-    pub(super) targets: Vec<Vec<Cell>>,
+    pub(super) change: BuildChange,
+    pub(super) build: Vec<Value>,
+    pub(super) targets: Vec<Vec<Value>>,
     pub(super) packed: Option<Vec<u8>>,
 }
 
-impl Parcel {
-    /// Of a build that is over.
-    pub(super) fn of(kept: &Kept) -> Result<Self, Why> {
+impl BuildRow {
+    /// The rows of a finished build.
+    pub(super) fn of(kept: &Kept) -> Result<Self, Cause> {
         let Kept { entry, trace } = kept;
         let packed = history::pack(trace)?;
         let bytes = packed.len() + ROW_BYTES + entry.targets.len() * ROW_BYTES / 2;
@@ -31,7 +31,7 @@ impl Parcel {
             .map(|(ordinal, target)| row::target_values(entry, ordinal, target).map(Vec::from));
         Ok(Self {
             id: entry.id.as_str().to_owned(),
-            moment: Moment::End,
+            change: BuildChange::End,
             build: row::build_values(entry, bytes)?.into(),
             targets: targets.collect::<Result<_, _>>()?,
             packed: Some(packed),

@@ -1,4 +1,4 @@
-//! Limits of what is kept. Zero is refused: it would delete everything, and is more often meant as no limit.
+//! Limits of retention. Zero is an error: it would delete everything, and users often mean "no limit" by it.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -16,7 +16,7 @@ const NO_NUMBER: &str = "give a number from 1, or 'unlimited' for no limit";
 pub struct Bound(pub Option<NonZeroU32>);
 
 impl Bound {
-    /// The limit; absent if there is none.
+    /// The limit; `None` means no limit.
     pub fn number(self) -> Option<u32> {
         self.0.map(NonZeroU32::get)
     }
@@ -46,14 +46,14 @@ impl FromStr for Bound {
 
 impl<'de> Deserialize<'de> for Bound {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OfFile)
+        deserializer.deserialize_any(BoundVisitor)
     }
 }
 
-/// Reads a number or a word of a file.
-struct OfFile;
+/// Reads a number or the word `unlimited` from a file.
+struct BoundVisitor;
 
-impl Visitor<'_> for OfFile {
+impl Visitor<'_> for BoundVisitor {
     type Value = Bound;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,7 +69,7 @@ impl Visitor<'_> for OfFile {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Bound, E> {
-        // A number in quotes is a mistake, as it is everywhere in the file.
+        // A quoted number is an error, as everywhere in the file.
         if text == UNLIMITED {
             Ok(Bound(None))
         } else {
@@ -78,12 +78,12 @@ impl Visitor<'_> for OfFile {
     }
 }
 
-/// For a key that sets no limit where it is absent.
+/// Reads a key whose absence means no limit.
 pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     Bound::deserialize(deserializer).map(Bound::number)
 }
 
-/// For a key with another default where it is absent: no limit is the largest number.
+/// Reads a key that has a default limit. No limit becomes the largest number.
 pub(crate) fn largest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     Bound::deserialize(deserializer).map(|it| Some(it.number().unwrap_or(u32::MAX)))
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zero_is_refused_and_no_limit_has_a_word() {
+    fn zero_is_an_error_and_unlimited_is_no_limit() {
         assert_eq!("0".parse::<Bound>(), Err(ZERO));
         assert_eq!("00".parse::<Bound>(), Err(ZERO));
         for text in ["-1", "", "none", "4294967296", "1.5"] {

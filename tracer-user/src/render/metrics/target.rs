@@ -1,5 +1,5 @@
-//! Targets and their gauges, which stand for the last build of each: one series of `go_build_info` a target, and none at all when
-//! it has not been built for long. No clock here: whoever exposes them says what is too old.
+//! Targets and their gauges, which describe the last build of each target. A target has one series of `go_build_info`, and no series
+//! if it has not been built for long. This module reads no clock: the caller passes the limit of age.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use super::fold;
 use super::guard::guarded;
 use super::section::{self, Measure};
 
-/// Names a target, as it is exposed.
+/// The label values of a target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key([String; 4]);
+pub(super) struct TargetKey([String; 4]);
 
-/// The targets that have gauges. No more than the guard admits.
+/// The targets that have gauges. The guard limits their number.
 #[derive(Debug, Default)]
-pub(super) struct Live(BTreeMap<Key, Last>);
+pub(super) struct LiveTargets(BTreeMap<TargetKey, TargetGauges>);
 
 #[derive(Debug)]
-struct Last {
+struct TargetGauges {
     /// Nanoseconds since 1970.
     at_ns: u64,
     info: Vec<String>,
@@ -29,18 +29,18 @@ struct Last {
     sections: Vec<&'static str>,
 }
 
-/// What is true of a target until it is built again.
-pub(super) struct Built<'a> {
+/// Facts of the last build of a target.
+pub(super) struct TargetBuild<'a> {
     pub(super) at_ns: u64,
-    /// Of its binary, if that was read; likewise what it is made of.
+    /// Size of the binary, if it was read.
     pub(super) size: Option<u64>,
-    /// Since the build before it.
+    /// Change since the previous build.
     pub(super) change: Option<SizeChange>,
     pub(super) anatomy: Option<&'a Anatomy>,
     pub(super) info: &'a [&'a str],
 }
 
-impl Key {
+impl TargetKey {
     pub(super) fn new(project: &str, target: &str, goos: &str, goarch: &str) -> Self {
         Self([project, target, goos, goarch].map(guarded))
     }
@@ -56,9 +56,9 @@ impl Key {
 }
 
 impl Families {
-    /// A target was built.
-    pub(super) fn targets(&mut self, key: Key, built: &Built<'_>) -> Result<(), Error> {
-        let Built {
+    /// Sets the gauges of a built target.
+    pub(super) fn targets(&mut self, key: TargetKey, built: &TargetBuild<'_>) -> Result<(), Error> {
+        let TargetBuild {
             at_ns,
             size,
             change,
@@ -75,7 +75,7 @@ impl Families {
         };
         gauge.set(fold::seconds(at_ns));
         self.size_change(&key, change)?;
-        let last = Last {
+        let last = TargetGauges {
             at_ns,
             info: info.iter().map(|it| guarded(it)).collect(),
             sections: self.sections(&key, anatomy)?,
@@ -93,10 +93,10 @@ impl Families {
         Ok(())
     }
 
-    /// Sections of the last build that this one has not, or that it is not known to have, are taken away.
+    /// Sets the gauges of the sections. Removes those of earlier sections that this build lacks, or whose presence is unknown.
     fn sections(
         &mut self,
-        key: &Key,
+        key: &TargetKey,
         anatomy: Option<&Anatomy>,
     ) -> Result<Vec<&'static str>, Error> {
         let measures = anatomy.map(section::measures).unwrap_or_default();
@@ -121,10 +121,10 @@ impl Families {
         Ok(measures.into_keys().collect())
     }
 
-    /// Takes away what was last built before then (nanoseconds since 1970).
+    /// Removes the gauges of targets that were last built before this time (nanoseconds since 1970).
     pub(crate) fn expire(&mut self, before_ns: u64) {
         let old = self.live.0.extract_if(.., |_, last| last.at_ns < before_ns);
-        let old: Vec<(Key, Last)> = old.collect();
+        let old: Vec<(TargetKey, TargetGauges)> = old.collect();
         for (key, last) in old {
             self.binary_size.remove(&key.values());
             self.timestamp.remove(&key.values());
@@ -141,6 +141,6 @@ impl Families {
     pub(crate) fn has_target(&self, project: &str, target: &str, goos: &str, goarch: &str) -> bool {
         self.live
             .0
-            .contains_key(&Key::new(project, target, goos, goarch))
+            .contains_key(&TargetKey::new(project, target, goos, goarch))
     }
 }

@@ -1,7 +1,7 @@
-//! Where a history is, and with whose rights a file is written under sudo.
+//! The location of a history, and the rights with which its file is opened under sudo.
 //!
-//! A history that root keeps for itself is root's. Any other file that the command line names belongs to the user who called sudo,
-//! and root opens nothing in a directory where others could have laid a link or a file for it.
+//! A file in directories that only root can change is opened with root's rights. Any other file of the command line is opened with the
+//! rights of the user who called sudo. So root opens nothing in a directory where another user could have placed a link or a file.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,76 +13,80 @@ use serde::{Deserialize, Deserializer};
 use tracer_core::finished::FinishedTrace;
 
 use super::central::{self, Address};
-use super::error::{Error, Why};
+use super::error::{Cause, Error};
 use super::read::{self, Reader};
 use super::store::Store;
 use crate::launch::caller::Caller;
 
-/// Where a history is: in a file, or in the central database of a fleet.
+/// The location of a history: a file, or the central database of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     File(PathBuf),
     Central(Address),
 }
 
-impl Place {
-    /// Opens the history and asks it. `ask` may be called again, if it changed in a way that makes the first answer doubtful.
-    pub fn read<T>(&self, ask: impl Fn(&Reader<'_>) -> Result<T, Why>) -> Result<T, Error> {
+impl Location {
+    /// Opens and queries the history. `query` is called again if the file changed in a way that invalidates the first result.
+    pub fn read<T>(&self, query: impl Fn(&Reader<'_>) -> Result<T, Cause>) -> Result<T, Error> {
         match self {
-            Self::File(path) => read::read(path, ask),
-            Self::Central(address) => central::read(address, ask),
+            Self::File(path) => read::read(path, query),
+            Self::Central(address) => central::read(address, query),
         }
     }
 
-    /// Whether builds can be stored there, as far as that can be known without waiting for a network. Makes a file that is not there.
+    /// Fails if builds cannot be stored there, as far as this is known without a network. Creates a missing file.
     pub fn prepare(&self, caller: Option<&Caller>) -> Result<(), Error> {
         match self {
             Self::File(path) => as_whom(path, caller, || Store::open(path)).map(|_| ()),
-            Self::Central(address) => address.check().map_err(|it| Why::from(it).at(address)),
+            Self::Central(address) => address.check().map_err(|it| Cause::from(it).at(address)),
         }
     }
 
-    /// Copies the history into a new file, also while it is written.
+    /// Copies the history into a new file, even while it is written.
     pub fn back_up(&self, to: &Path, caller: Option<&Caller>) -> Result<(), Error> {
         match self {
             Self::File(path) => read::back_up(path, to, |copy| as_whom(to, caller, copy)),
-            Self::Central(address) => Err(Why::NotAFile.at(address)),
+            Self::Central(address) => Err(Cause::NotAFile.at(address)),
         }
     }
 
-    /// Stores every build of a trace that is over; returns how many.
-    pub fn keep(&self, finished: &FinishedTrace, caller: Option<&Caller>) -> Result<usize, Error> {
+    /// Stores every build of a finished trace and returns their number.
+    pub fn store_builds(
+        &self,
+        finished: &FinishedTrace,
+        caller: Option<&Caller>,
+    ) -> Result<usize, Error> {
         match (self, caller) {
-            (Self::File(path), _) => as_whom(path, caller, || super::keep(finished, path)),
-            // Files that the address names are opened with the rights of whoever named them.
+            (Self::File(path), _) => as_whom(path, caller, || super::store_builds(finished, path)),
+            // Files in the address are opened with the rights of the user who named them.
             (Self::Central(address), Some(caller)) => {
-                caller.with_rights(|| central::keep(finished, address))
+                caller.with_rights(|| central::store_builds(finished, address))
             }
-            (Self::Central(address), None) => central::keep(finished, address),
+            (Self::Central(address), None) => central::store_builds(finished, address),
         }
     }
 }
 
-/// Anything is a place: what an address lacks is said when it is used, by whoever knows not to show it.
-impl From<OsString> for Place {
+/// Any text is a location. An invalid address fails when it is used, with an error that quotes no secret.
+impl From<OsString> for Location {
     fn from(text: OsString) -> Self {
         let address = text.to_str().and_then(Address::of);
         address.map_or_else(|| Self::File(text.into()), Self::Central)
     }
 }
 
-impl<'de> Deserialize<'de> for Place {
+impl<'de> Deserialize<'de> for Location {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let place = Self::from(OsString::from(String::deserialize(deserializer)?));
-        if let Self::Central(address) = &place {
+        let location = Self::from(OsString::from(String::deserialize(deserializer)?));
+        if let Self::Central(address) = &location {
             address.check().map_err(serde::de::Error::custom)?;
         }
-        Ok(place)
+        Ok(location)
     }
 }
 
-/// Without a secret.
-impl fmt::Display for Place {
+/// Shows no secret.
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -91,7 +95,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Does `f` with the rights that the place asks for.
+/// Runs `f` with the rights that the path requires.
 fn as_whom<T>(path: &Path, caller: Option<&Caller>, f: impl FnOnce() -> T) -> T {
     match caller {
         Some(caller) if !is_roots_alone(path) => caller.with_rights(f),
@@ -99,7 +103,7 @@ fn as_whom<T>(path: &Path, caller: Option<&Caller>, f: impl FnOnce() -> T) -> T 
     }
 }
 
-/// Whether only root can change any directory on the way to it. Those that are not there yet do not count.
+/// True if only root can change each existing directory of the path.
 fn is_roots_alone(path: &Path) -> bool {
     const OTHERS_MAY_WRITE: u32 = 0o022;
     let Some(dir) = path.ancestors().skip(1).find_map(|it| {
@@ -122,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_others_may_write_is_not_roots_alone() {
+    fn a_path_that_others_may_write_is_not_roots_alone() {
         assert!(is_roots_alone(Path::new("/usr/lib/history.db")));
         assert!(is_roots_alone(Path::new(
             "/usr/lib/no-such-directory/history.db"
