@@ -23,7 +23,7 @@ const OTHERS_MAY_WRITE: u32 = 0o022;
 
 /// The key of a command's trace, with a message if the file is unusable and the key is for this run alone. The file is beside the history
 /// for the builds; without a history, or with a central one, it is beside the history of the machine.
-pub fn of_run(store: Option<&Place>, caller: Option<&Caller>) -> (DigestKey, Option<String>) {
+pub fn of_run(store: Option<&Location>, caller: Option<&Caller>) -> (DigestKey, Option<String>) {
     match store {
         Some(Location::File(path)) => {
             let dir = directory(path);

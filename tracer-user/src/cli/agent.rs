@@ -35,13 +35,13 @@ pub(super) struct Args {
         hide_env = true,
         help = "History: a file, or postgres://USER@HOST/DATABASE [default: /var/lib/gotrace/history.db]"
     )]
-    store: Option<Place>,
+    store: Option<Location>,
     /// Level of detail of a trace [default: phase]
     #[arg(long, value_enum, env = "GOTRACE_DETAIL", hide_env = true)]
     detail: Option<Detail>,
     /// Address of the pages /metrics, /-/ready and /api/v1/builds; `none` for no pages [default: 127.0.0.1:10127]
     #[arg(long, value_name = "ADDRESS", env = "GOTRACE_LISTEN", hide_env = true)]
-    listen: Option<Listen>,
+    listen: Option<ListenAddress>,
     /// Delete builds older than DAYS; `unlimited` for no limit [default: 90]
     #[arg(long, value_name = "DAYS", env = "GOTRACE_KEEP_DAYS", hide_env = true)]
     keep_days: Option<Bound>,

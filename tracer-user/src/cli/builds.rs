@@ -38,7 +38,7 @@ pub(super) struct Args {
     since: Option<TimeArg>,
     /// Only builds that started before this time
     #[arg(long, value_name = "TIME")]
-    until: Option<Moment>,
+    until: Option<TimeArg>,
     /// Maximum number of builds; 0 for all
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     limit: usize,

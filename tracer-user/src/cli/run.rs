@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::SETUP_EXIT_CODES;
 use super::report::{self, Stream};
 use super::trace::{self, Detail, TraceRequest};
-use crate::history::Place;
+use crate::history::Location;
 
 /// Run a command and report its builds
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub(super) struct Args {
         value_name = "PLACE",
         help = "Also store every build in this history, for `gotrace builds` and `gotrace show`: a file, or postgres://USER@HOST/DATABASE"
     )]
-    store: Option<Place>,
+    store: Option<Location>,
     /// Level of detail of the trace
     #[arg(long, value_enum, default_value_t = Detail::Phase)]
     detail: Detail,

@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use super::builds::StoreArgs;
 use super::{FINE, log};
-use crate::history::{Place, central};
+use crate::history::{Location, central};
 use crate::launch::caller;
 
 /// Back up a history, or set up the central one of a fleet
@@ -69,7 +69,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
             log(format_args!("copied {} to {}", store.store, file.display()));
         }
         StoreCommand::Prepare { place } => {
-            let Place::Central(address) = place else {
+            let Location::Central(address) = place else {
                 bail!(
                     "cannot prepare {place}: only a central history is prepared (postgres://...)"
                 );
