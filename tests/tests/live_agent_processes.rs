@@ -197,7 +197,7 @@ fn a_killed_agent_leaves_no_process_and_a_current_history() {
 fn the_storage_process_cannot_be_started_by_hand() {
     let mut gotrace = Command::new(tests::gotrace());
     let output = gotrace
-        .arg("keep-builds")
+        .arg("storage-process")
         .stdin(std::process::Stdio::null());
     let output = output.output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -80,7 +80,7 @@ enum Word {
     Install(install::Args),
     Uninstall(install::UninstallArgs),
     #[command(hide = true)]
-    KeepBuilds(agent::Args),
+    StorageProcess(agent::Args),
     #[command(hide = true)]
     Itself(itself::Args),
     #[command(hide = true)]
@@ -118,7 +118,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Word::Run(args) => run::execute(args),
         Word::Record(args) => record::execute(args),
         Word::Agent(agent) => exit_code(agent::execute(&agent, args.into_iter().skip(2).collect())),
-        Word::KeepBuilds(args) => agent::execute_keeper(&args),
+        Word::StorageProcess(args) => agent::execute_storage(&args),
         Word::Config(args) => exit_code(config::execute(&args)),
         Word::Replay(args) => exit_code(replay::execute(&args)),
         Word::Doctor(args) => exit_code(doctor::execute(&args)),
@@ -221,8 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn the_keeper_of_an_agent_takes_what_the_agent_takes() {
-        let word = crate::agent::KEEPER_WORD;
+    fn the_storage_process_accepts_the_arguments_of_the_agent() {
+        let word = crate::agent::STORAGE_COMMAND;
         let args = ["--keep-days", "3", "--listen", "none"];
         assert!(matches!(
             check(&[&["agent"], &args[..]].concat()),
@@ -230,7 +230,7 @@ mod tests {
         ));
         assert!(matches!(
             check(&[&[word], &args[..]].concat()),
-            Ok(Word::KeepBuilds(_))
+            Ok(Word::StorageProcess(_))
         ));
         assert!(!Cli::command().render_long_help().to_string().contains(word));
     }

@@ -3,13 +3,14 @@
 //! One thread waits for the ring, for signals and for answers of the reading thread, so nothing that is shown is older than the
 //! last wake-up and no lock is needed. Replay (`replay`) takes the same road from an event to the trace.
 
-mod analyst;
 mod delay;
+mod effects;
+mod fair_queue;
 mod handover;
-mod inspector;
 mod journal;
-mod line;
 mod loaded;
+mod output_analysis;
+mod output_reader;
 mod pipeline;
 mod programs;
 mod readers;
@@ -21,7 +22,6 @@ pub mod service;
 mod source;
 mod status;
 mod texts;
-mod world;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -33,16 +33,16 @@ use tracer_core::correlate::Correlator;
 use tracer_core::event::{Event, Status, Tgid};
 use tracer_core::model::Trace;
 
-pub use self::analyst::Counts as Analyses;
-use self::inspector::Depth;
+use self::effects::EffectRunner;
+pub use self::output_analysis::AnalysisCounts as Analyses;
+use self::output_reader::Depth;
 use self::pipeline::Pipeline;
 pub use self::recorder::{Recorder, header as recording_header};
 pub use self::replay::{Replayed, replay};
 pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
 pub(crate) use self::source::host;
-pub use self::source::{Pin, Source, Wanted, Whose};
+pub use self::source::{Pin, Source, SourceOptions, Whose};
 pub use self::status::{Events, ObserverStatus};
-use self::world::World;
 use crate::clock;
 use crate::launch::signal::{Received, Signals, stop};
 use crate::launch::{Change, Running};
@@ -50,22 +50,22 @@ pub use crate::proc::page_size;
 use crate::render::Cost;
 
 /// How long processes that outlive the command are still followed.
-const AFTERMATH: Duration = Duration::from_millis(500);
+const SURVIVOR_LIMIT: Duration = Duration::from_millis(500);
 /// How long the last times of processes are waited for, which the kernel has after the parent has waited for them.
-const REAPING: Duration = Duration::from_millis(100);
+const REAP_LIMIT: Duration = Duration::from_millis(100);
 /// How often they are looked for: nobody wakes the reader for them.
-const REAPING_TICK: Duration = Duration::from_millis(10);
+const REAP_POLL: Duration = Duration::from_millis(10);
 /// How long outputs are still read after the command has ended.
-const READING: Duration = Duration::from_mins(2);
+const READ_LIMIT: Duration = Duration::from_mins(2);
 /// How often probed files are looked after.
 const TICK: Duration = Duration::from_secs(1);
 /// How long after a report that the command stopped it is looked at again: a SIGSTOP for the whole group stops us too, and on
 /// return the report is stale.
-const SETTLE: Duration = Duration::from_millis(50);
+const STOP_RECHECK: Duration = Duration::from_millis(50);
 
 /// What a finished live trace amounts to.
 #[derive(Debug)]
-pub struct Watched {
+pub struct TraceOutcome {
     pub status: Status,
     /// `None`: it was not traced.
     pub traced: Option<Traced>,
@@ -94,7 +94,7 @@ pub fn watch(
     signals: &mut Signals,
     source: Option<Source>,
     recorder: Option<&mut Recorder>,
-) -> io::Result<Watched> {
+) -> io::Result<TraceOutcome> {
     let mut live = source
         .map(|source| Live::new(source, recorder))
         .transpose()?;
@@ -102,20 +102,20 @@ pub fn watch(
         running,
         status: None,
         is_given_up: false,
-        look_again: None,
+        recheck_stop: None,
     };
     let mut ended: Option<Instant> = None;
     loop {
-        let timeout = match (command.look_again, ended) {
-            (Some(_), _) => SETTLE,
-            (None, Some(since)) if since.elapsed() <= REAPING => REAPING_TICK,
+        let timeout = match (command.recheck_stop, ended) {
+            (Some(_), _) => STOP_RECHECK,
+            (None, Some(since)) if since.elapsed() <= REAP_LIMIT => REAP_POLL,
             (None, _) => TICK,
         };
         let pipeline = live.as_ref().map(|it| &it.pipeline);
-        let seen = pipeline.map(|it| (&it.source, &it.world));
+        let seen = pipeline.map(|it| (&it.source, &it.effects));
         let have_changed = wait(signals, seen, timeout)?;
         // First the signals: what the command did before it ended is in the ring by the time its end is known.
-        command.mind(signals, live.as_mut().map(|it| &mut it.pipeline.source))?;
+        command.handle_signals(signals, live.as_mut().map(|it| &mut it.pipeline.source))?;
         if let Some(live) = &mut live {
             if have_changed {
                 live.pipeline.source.release_changed();
@@ -125,7 +125,7 @@ pub fn watch(
         if let Some(status) = command.status {
             let since = ended.get_or_insert_with(Instant::now).elapsed();
             if live.as_ref().is_none_or(|live| live.is_over(since)) || command.is_given_up {
-                return Ok(Watched {
+                return Ok(TraceOutcome {
                     status,
                     traced: live.map(Live::finish),
                 });
@@ -135,12 +135,16 @@ pub fn watch(
 }
 
 /// Waits until there is something to do. Says whether probed files have changed, or may have.
-fn wait(signals: &Signals, seen: Option<(&Source, &World)>, timeout: Duration) -> io::Result<bool> {
+fn wait(
+    signals: &Signals,
+    seen: Option<(&Source, &EffectRunner)>,
+    timeout: Duration,
+) -> io::Result<bool> {
     let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
     let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
-    if let Some((source, world)) = seen {
+    if let Some((source, effects)) = seen {
         fds.push(PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN));
-        fds.push(PollFd::from_borrowed_fd(world.as_fd(), PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(effects.as_fd(), PollFlags::IN));
         fds.extend(
             source
                 .changes()
@@ -177,10 +181,10 @@ impl<'a> Live<'a> {
     }
 
     fn is_over(&self, since_end: Duration) -> bool {
-        let Pipeline { core, world, .. } = &self.pipeline;
-        let all_exited = since_end > AFTERMATH || core.n_running() == 0;
-        let all_read = since_end > READING || world.n_pending() == 0;
-        let all_reaped = since_end > REAPING || core.n_unreaped() == 0;
+        let Pipeline { core, effects, .. } = &self.pipeline;
+        let all_exited = since_end > SURVIVOR_LIMIT || core.n_running() == 0;
+        let all_read = since_end > READ_LIMIT || effects.n_pending() == 0;
+        let all_reaped = since_end > REAP_LIMIT || core.n_unreaped() == 0;
         all_exited && all_reaped && all_read
     }
 
@@ -192,12 +196,12 @@ impl<'a> Live<'a> {
         let Self { pipeline, n_events } = self;
         let Pipeline {
             source,
-            world,
+            effects,
             core: correlator,
             log: _,
         } = pipeline;
         let cost = Cost {
-            gotrace_cpu_ns: clock::own_cpu_ns() + world.analyses().cpu_ns,
+            gotrace_cpu_ns: clock::own_cpu_ns() + effects.analyses().cpu_ns,
             events: n_events,
             attach_ns: source.attach_ns(),
         };
@@ -206,7 +210,7 @@ impl<'a> Live<'a> {
             trace: correlator.finish(),
             cost,
             n_running,
-            n_unread: world.n_pending(),
+            n_unread: effects.n_pending(),
         }
     }
 }
@@ -218,12 +222,16 @@ struct Command<'a> {
     /// The user does not want to wait for the rest.
     is_given_up: bool,
     /// It was reported to be stopped by this signal.
-    look_again: Option<i32>,
+    recheck_stop: Option<i32>,
 }
 
 impl Command<'_> {
-    fn mind(&mut self, signals: &mut Signals, source: Option<&mut Source>) -> io::Result<()> {
-        if let Some(signal) = self.look_again.take()
+    fn handle_signals(
+        &mut self,
+        signals: &mut Signals,
+        source: Option<&mut Source>,
+    ) -> io::Result<()> {
+        if let Some(signal) = self.recheck_stop.take()
             && self.running.is_stopped()
         {
             self.stop_too(signal, source);
@@ -240,7 +248,7 @@ impl Command<'_> {
         {
             match change {
                 Change::Ended(status) => self.status = Some(status),
-                Change::Stopped(signal) => self.look_again = Some(signal),
+                Change::Stopped(signal) => self.recheck_stop = Some(signal),
             }
         }
         Ok(())

@@ -48,7 +48,7 @@ pub struct Server {
 }
 
 /// What the handlers share.
-struct Shared {
+struct PageContext {
     served: Arc<Served>,
     readers: Arc<Semaphore>,
 }
@@ -86,7 +86,7 @@ impl Server {
             tokio::net::TcpListener::from_std(listener)?
         };
         let (stop, stopped) = watch::channel(false);
-        let router = answer::router(Shared {
+        let router = answer::router(PageContext {
             served,
             readers: Arc::new(Semaphore::new(READERS)),
         });

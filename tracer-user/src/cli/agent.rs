@@ -1,4 +1,4 @@
-//! `gotrace agent`: every build on the machine, for as long as it runs. And `gotrace keep-builds`, its child, which takes the same
+//! `gotrace agent`: every build on the machine, for as long as it runs. And `gotrace storage-process`, its child, which takes the same
 //! arguments and is not for people, so no help shows it.
 
 use std::ffi::OsString;
@@ -99,14 +99,14 @@ impl Args {
 /// `words`: what these arguments were made of. Returns the exit code.
 pub(super) fn execute(args: &Args, words: Vec<OsString>) -> anyhow::Result<u8> {
     let read = || Ok(File::read(args.config.as_deref())?);
-    agent::watch(&read, &|file| args.load(file), words, |sentence| {
+    agent::observe(&read, &|file| args.load(file), words, |sentence| {
         say(sentence);
     })?;
     Ok(FINE)
 }
 
 /// As the child of an agent with the same arguments. Returns the exit code.
-pub(super) fn execute_keeper(args: &Args) -> u8 {
-    let has_failed = agent::keep(&|file| args.load(file), |sentence| say(sentence));
+pub(super) fn execute_storage(args: &Args) -> u8 {
+    let has_failed = agent::run_storage(&|file| args.load(file), |sentence| say(sentence));
     if has_failed { FAILURE } else { FINE }
 }

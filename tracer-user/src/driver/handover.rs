@@ -72,12 +72,12 @@ impl Handover {
     }
 
     /// Records lost of each kind, as they were last told.
-    pub(super) fn told_losses(&self) -> BTreeMap<u16, u64> {
+    pub(super) fn reported_losses(&self) -> BTreeMap<u16, u64> {
         let text = fs::read(self.dir.join(LOST)).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    pub(super) fn note_told_losses(&self, losses: &BTreeMap<u16, u64>) -> io::Result<()> {
+    pub(super) fn save_reported_losses(&self, losses: &BTreeMap<u16, u64>) -> io::Result<()> {
         self.write(LOST, |writer| Ok(serde_json::to_writer(writer, losses)?))
     }
 

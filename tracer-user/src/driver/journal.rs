@@ -21,7 +21,7 @@ use super::recorder;
 
 /// Bytes of one session, and of all, their first lines aside.
 const SESSION_MAX: u64 = 64 << 20;
-const ALL_MAX: u64 = 512 << 20;
+const TOTAL_MAX: u64 = 512 << 20;
 /// How long a session is kept that is over and that the sink has seen to.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Journal {
     dir: PathBuf,
-    sessions: BTreeMap<ProcKey, Page>,
+    sessions: BTreeMap<ProcKey, SessionFile>,
     /// Of all of them.
     bytes: u64,
     line: Vec<u8>,
@@ -37,7 +37,7 @@ pub(super) struct Journal {
 
 /// The file of a session.
 #[derive(Debug)]
-struct Page {
+struct SessionFile {
     /// Nothing if it was given up.
     file: Option<File>,
     bytes: u64,
@@ -46,7 +46,7 @@ struct Page {
 }
 
 /// A session of the agent before.
-pub(super) type Past = Reader<BufReader<File>>;
+pub(super) type PastSession = Reader<BufReader<File>>;
 
 impl Journal {
     /// In this directory, which is made.
@@ -74,7 +74,7 @@ impl Journal {
     }
 
     /// Opens what was left of a session, and goes on with it. What cannot be read is thrown away.
-    pub(super) fn take_up(&mut self, root: ProcKey) -> Option<Past> {
+    pub(super) fn resume(&mut self, root: ProcKey) -> Option<PastSession> {
         let path = self.path(root);
         let opened = File::options()
             .read(true)
@@ -86,13 +86,13 @@ impl Journal {
             });
         let past = opened.ok().and_then(|(file, bytes)| {
             let past = Reader::open(BufReader::new(File::open(&path).ok()?)).ok()?;
-            let page = Page {
+            let file_state = SessionFile {
                 file: Some(file),
                 bytes,
                 over: None,
             };
             self.bytes += bytes;
-            self.sessions.insert(root, page);
+            self.sessions.insert(root, file_state);
             Some(past)
         });
         if past.is_none() {
@@ -131,8 +131,8 @@ impl Journal {
 
     /// A session is none.
     pub(super) fn forget(&mut self, root: ProcKey) {
-        if let Some(page) = self.sessions.remove(&root) {
-            self.bytes = self.bytes.saturating_sub(page.bytes);
+        if let Some(file_state) = self.sessions.remove(&root) {
+            self.bytes = self.bytes.saturating_sub(file_state.bytes);
             // What stays is a session to the next agent, as it was to this one.
             let _gone = fs::remove_file(self.path(root));
         }
@@ -145,18 +145,25 @@ impl Journal {
         now: Instant,
         is_waiting: impl Fn(ProcKey) -> bool,
     ) {
-        for (root, page) in &mut self.sessions {
+        for (root, file_state) in &mut self.sessions {
             if sessions.is_running(*root) {
                 continue;
             }
             if is_waiting(*root) {
-                page.over = Some(now);
+                file_state.over = Some(now);
             } else {
-                page.over.get_or_insert(now);
+                file_state.over.get_or_insert(now);
             }
         }
-        let is_old = |page: &Page| page.over.is_some_and(|it| now.duration_since(it) > GRACE);
-        let old = self.sessions.iter().filter(|(_, page)| is_old(page));
+        let is_old = |file_state: &SessionFile| {
+            file_state
+                .over
+                .is_some_and(|it| now.duration_since(it) > GRACE)
+        };
+        let old = self
+            .sessions
+            .iter()
+            .filter(|(_, file_state)| is_old(file_state));
         let old: Vec<ProcKey> = old.map(|(root, _)| *root).collect();
         for root in old {
             self.forget(root);
@@ -170,21 +177,21 @@ impl Journal {
             self.forget(root);
         }
         let path = self.path(root);
-        let page = self
+        let file_state = self
             .sessions
             .entry(root)
-            .or_insert_with(|| Page::begin(&path, sessions));
-        let Some(file) = &mut page.file else {
+            .or_insert_with(|| SessionFile::begin(&path, sessions));
+        let Some(file) = &mut file_state.file else {
             return;
         };
         let len = self.line.len() as u64;
-        let is_too_much = page.bytes + len > SESSION_MAX || self.bytes + len > ALL_MAX;
+        let is_too_much = file_state.bytes + len > SESSION_MAX || self.bytes + len > TOTAL_MAX;
         if is_too_much || file.write_all(&self.line).is_err() {
-            page.file = None;
-            self.bytes = self.bytes.saturating_sub(mem::take(&mut page.bytes));
+            file_state.file = None;
+            self.bytes = self.bytes.saturating_sub(mem::take(&mut file_state.bytes));
             let _gone = fs::remove_file(path);
         } else {
-            page.bytes += len;
+            file_state.bytes += len;
             self.bytes += len;
         }
     }
@@ -194,7 +201,7 @@ impl Journal {
     }
 }
 
-impl Page {
+impl SessionFile {
     fn begin(path: &Path, sessions: &Sessions) -> Self {
         let context = sessions.context().clone();
         let detail = if context.phases {
@@ -314,11 +321,11 @@ mod tests {
 
         let mut journal = open();
         assert_eq!(journal.past(), [ROOT]);
-        let past = journal.take_up(ROOT).unwrap();
+        let past = journal.resume(ROOT).unwrap();
         assert_eq!(past.header().boot_to_wall_ns, 7);
         assert!(past.eq((11..14).map(fork)));
         live(&mut journal, &mut sessions, fork(14));
-        let past = open().take_up(ROOT).unwrap();
+        let past = open().resume(ROOT).unwrap();
         assert!(past.eq((11..15).map(fork)));
     }
 
@@ -353,7 +360,7 @@ mod tests {
         let mut journal = Journal::open(dir.path().join("builds")).unwrap();
         let mut sessions = Sessions::new(Context::default());
         live(&mut journal, &mut sessions, fork(11));
-        journal.bytes = ALL_MAX;
+        journal.bytes = TOTAL_MAX;
         live(&mut journal, &mut sessions, fork(12));
         assert_eq!(journal.past(), []);
         journal.bytes = 0;

@@ -9,11 +9,11 @@ use tracer_core::effect::Effect;
 use tracer_core::event::{Event, ProcKey};
 use tracer_core::sessions::Sessions;
 
-use super::inspector::Depth;
+use super::effects::{EffectResult, EffectRunner, NoTool};
 use super::journal::Journal;
+use super::output_reader::Depth;
 use super::recorder::Recorder;
 use super::source::Source;
-use super::world::{Answer, NoTool, World};
 
 /// What events are applied to.
 pub(super) trait Core {
@@ -32,7 +32,7 @@ pub(super) trait Log<C> {
 
 pub(super) struct Pipeline<C, L> {
     pub(super) source: Source,
-    pub(super) world: World,
+    pub(super) effects: EffectRunner,
     pub(super) core: C,
     pub(super) log: Option<L>,
 }
@@ -48,7 +48,7 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
         let found = source.take_found();
         let mut pipeline = Self {
             source,
-            world: World::new(depth)?,
+            effects: EffectRunner::new(depth)?,
             core,
             log,
         };
@@ -100,8 +100,8 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
 
     /// Applies answers that have come.
     pub(super) fn answer(&mut self) {
-        for answer in self.world.answers(&mut self.source) {
-            if let Some(event) = self.heed(answer) {
+        for answer in self.effects.answers(&mut self.source) {
+            if let Some(event) = self.event_of(answer) {
                 self.take(event);
             }
         }
@@ -128,18 +128,18 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
             }
             // What was asked about it holds its root as long as it needs it; nobody asks again.
             if let Some(process) = ended {
-                self.world.forget(process);
+                self.effects.forget(process);
             }
         }
     }
 
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
-        let answer = self.world.perform(effect, &mut self.source);
-        answer.and_then(|it| self.heed(it))
+        let answer = self.effects.perform(effect, &mut self.source);
+        answer.and_then(|it| self.event_of(it))
     }
 
     /// What the core is to be told. A program that only has the name of a tool is followed no longer.
-    fn heed(&mut self, answer: Answer) -> Option<Event> {
+    fn event_of(&mut self, answer: EffectResult) -> Option<Event> {
         let NoTool { process, file } = match answer {
             Ok(event) => return Some(event),
             Err(it) => it,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{FileId, ProcKey};
 
-use super::readers::Job;
+use super::readers::ReadJob;
 use crate::inspect::{self, Neighbour, Root};
 use crate::toolchain::{self, Candidate};
 
@@ -25,35 +25,35 @@ pub(super) struct Program {
 
 /// What it is.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct ExaminedProgram {
     pub(super) process: ProcKey,
     pub(super) file: FileId,
     /// Nothing: no Go tool, or gone, or not to be read.
     pub(super) tool: Option<Candidate>,
 }
 
-impl Job for Program {
-    type Answer = Seen;
+impl ReadJob for Program {
+    type Output = ExaminedProgram;
 
     fn neighbour(&self) -> Neighbour {
         self.root.neighbour(self.uid)
     }
 
-    fn undone(&self) -> Seen {
-        Seen {
+    fn failed(&self) -> ExaminedProgram {
+        ExaminedProgram {
             process: self.process,
             file: self.file,
             tool: None,
         }
     }
 
-    fn done(self) -> Seen {
+    fn run(self) -> ExaminedProgram {
         let exe = self.exe.as_ref();
         let path = exe.map_or_else(PathBuf::new, |exe| inspect::as_path(exe).to_owned());
         let file = self.open(&path);
-        Seen {
+        ExaminedProgram {
             tool: file.and_then(|it| Candidate::examine(it, &path)),
-            ..self.undone()
+            ..self.failed()
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Has things done on threads of their own that a builder's file system may keep waiting, and waits a little for what comes of it.
 //!
 //! An answer is there as a rule within a fraction of a millisecond, before the next record is looked at. So the loop waits for it; but
-//! a file system that does not answer keeps the loop for [`WAITING`] in a second, and its owner's other jobs for as long as it likes,
+//! a file system that does not answer keeps the loop for [`WAIT_LIMIT`] in a second, and its owner's other jobs for as long as it likes,
 //! and nobody else. What comes later is among the answers of later.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::line::Workers;
+use super::fair_queue::Workers;
 use crate::inspect::Neighbour;
 use crate::wakeup::{Notifier, Wakeup};
 
@@ -17,130 +17,132 @@ use crate::wakeup::{Notifier, Wakeup};
 const QUEUE: usize = 4096;
 /// Of which one neighbour gets one at a time.
 const THREADS: usize = 4;
-/// How long the loop waits for answers in [`SPAN`].
-const WAITING: Duration = Duration::from_millis(50);
-const SPAN: Duration = Duration::from_secs(1);
+/// How long the loop waits for answers in [`WAIT_INTERVAL`].
+const WAIT_LIMIT: Duration = Duration::from_millis(50);
+const WAIT_INTERVAL: Duration = Duration::from_secs(1);
 /// After which a job is said not to be done.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Something to do, and what comes of it.
-pub(super) trait Job: Send + 'static {
-    type Answer: Send + 'static;
+pub(super) trait ReadJob: Send + 'static {
+    type Output: Send + 'static;
 
     /// Whose file systems it may wait for.
     fn neighbour(&self) -> Neighbour;
     /// What is said if it is not done.
-    fn undone(&self) -> Self::Answer;
-    fn done(self) -> Self::Answer;
+    fn failed(&self) -> Self::Output;
+    fn run(self) -> Self::Output;
 }
 
 /// Names a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Ticket(u64);
+struct ReadTicket(u64);
 
 /// A job without an answer yet.
-struct Asked<A> {
+struct PendingRead<A> {
     neighbour: Neighbour,
     /// What is said if it gets none.
-    undone: A,
+    failed: A,
     until: Instant,
 }
 
 /// How long the loop may still wait.
 #[derive(Debug)]
-struct Allowance {
+struct WaitBudget {
     since: Instant,
     left: Duration,
 }
 
 /// The threads, and what was asked of them.
-pub(super) struct Readers<J: Job> {
-    jobs: Workers<Neighbour, (Ticket, J)>,
-    words: Receiver<(Ticket, J::Answer)>,
+pub(super) struct Readers<J: ReadJob> {
+    jobs: Workers<Neighbour, (ReadTicket, J)>,
+    results: Receiver<(ReadTicket, J::Output)>,
     next: u64,
     n_dropped: u64,
-    asked: BTreeMap<Ticket, Asked<J::Answer>>,
+    pending: BTreeMap<ReadTicket, PendingRead<J::Output>>,
     /// Came while another was waited for.
-    heard: Vec<J::Answer>,
-    allowance: Allowance,
+    early: Vec<J::Output>,
+    budget: WaitBudget,
 }
 
-impl<J: Job> Readers<J> {
+impl<J: ReadJob> Readers<J> {
     /// Whose threads have that name.
     pub(super) fn start(name: &str, wakeup: &Wakeup) -> io::Result<Self> {
-        let (sender, words) = channel();
+        let (sender, results) = channel();
         let notifier = Notifier::new(sender, wakeup);
-        let work = move |(ticket, job): (Ticket, J)| notifier.notify((ticket, job.done()));
+        let work = move |(ticket, job): (ReadTicket, J)| notifier.notify((ticket, job.run()));
         Ok(Self {
             jobs: Workers::start(name, THREADS, QUEUE, work)?,
-            words,
+            results,
             next: 0,
             n_dropped: 0,
-            asked: BTreeMap::new(),
-            heard: Vec::new(),
-            allowance: Allowance {
+            pending: BTreeMap::new(),
+            early: Vec::new(),
+            budget: WaitBudget {
                 since: Instant::now(),
-                left: WAITING,
+                left: WAIT_LIMIT,
             },
         })
     }
 
     /// The answer, unless it takes longer: then it is among [`Readers::answers`] later.
-    pub(super) fn ask(&mut self, job: J) -> Option<J::Answer> {
-        let ticket = Ticket(self.next);
+    pub(super) fn ask(&mut self, job: J) -> Option<J::Output> {
+        let ticket = ReadTicket(self.next);
         self.next += 1;
         let neighbour = job.neighbour();
-        let undone = job.undone();
+        let failed = job.failed();
         // Behind another that takes its time it will not be there soon.
-        let is_behind = self.asked.values().any(|it| it.neighbour == neighbour);
+        let is_behind = self.pending.values().any(|it| it.neighbour == neighbour);
         if self.jobs.push(vec![neighbour], (ticket, job)).is_err() {
             self.n_dropped += 1;
-            return Some(undone);
+            return Some(failed);
         }
-        let asked = Asked {
+        let pending = PendingRead {
             neighbour,
-            undone,
-            until: Instant::now() + PATIENCE,
+            failed,
+            until: Instant::now() + TIMEOUT,
         };
-        self.asked.insert(ticket, asked);
+        self.pending.insert(ticket, pending);
         if is_behind { None } else { self.wait(ticket) }
     }
 
-    fn wait(&mut self, wanted: Ticket) -> Option<J::Answer> {
+    fn wait(&mut self, wanted: ReadTicket) -> Option<J::Output> {
         let since = Instant::now();
-        let left = self.allowance.at(since);
+        let left = self.budget.at(since);
         let mut answer = None;
         while answer.is_none()
             && let Some(left) = left.checked_sub(since.elapsed())
-            && let Ok((ticket, word)) = self.words.recv_timeout(left)
+            && let Ok((ticket, result)) = self.results.recv_timeout(left)
         {
-            let is_asked = self.asked.remove(&ticket).is_some();
+            let is_pending = self.pending.remove(&ticket).is_some();
             if ticket == wanted {
-                answer = Some(word);
-            } else if is_asked {
-                self.heard.push(word);
+                answer = Some(result);
+            } else if is_pending {
+                self.early.push(result);
             }
         }
-        self.allowance.left = left.saturating_sub(since.elapsed());
+        self.budget.left = left.saturating_sub(since.elapsed());
         answer
     }
 
     /// What has been done since the last call, and what waited long enough.
-    pub(super) fn answers(&mut self) -> Vec<J::Answer> {
-        let mut answers = std::mem::take(&mut self.heard);
-        let words: Vec<_> = self.words.try_iter().collect();
-        for (ticket, word) in words {
+    pub(super) fn answers(&mut self) -> Vec<J::Output> {
+        let mut answers = std::mem::take(&mut self.early);
+        let results: Vec<_> = self.results.try_iter().collect();
+        for (ticket, result) in results {
             // What is not asked any more waited too long.
-            answers.extend(self.asked.remove(&ticket).map(|_| word));
+            answers.extend(self.pending.remove(&ticket).map(|_| result));
         }
         let now = Instant::now();
-        let late = self.asked.extract_if(.., |_, asked| asked.until <= now);
-        answers.extend(late.map(|(_, asked)| asked.undone));
+        let late = self
+            .pending
+            .extract_if(.., |_, pending| pending.until <= now);
+        answers.extend(late.map(|(_, pending)| pending.failed));
         answers
     }
 
     pub(super) fn n_pending(&self) -> usize {
-        self.asked.len() + self.heard.len()
+        self.pending.len() + self.early.len()
     }
 
     /// Jobs that were not done because too many waited.
@@ -149,11 +151,11 @@ impl<J: Job> Readers<J> {
     }
 }
 
-impl Allowance {
+impl WaitBudget {
     fn at(&mut self, now: Instant) -> Duration {
-        if now.duration_since(self.since) >= SPAN {
+        if now.duration_since(self.since) >= WAIT_INTERVAL {
             self.since = now;
-            self.left = WAITING;
+            self.left = WAIT_LIMIT;
         }
         self.left
     }
@@ -174,18 +176,18 @@ mod tests {
         gate: Option<Arc<Barrier>>,
     }
 
-    impl Job for Sum {
-        type Answer = Option<u32>;
+    impl ReadJob for Sum {
+        type Output = Option<u32>;
 
         fn neighbour(&self) -> Neighbour {
             Root::own().unwrap().neighbour(self.uid)
         }
 
-        fn undone(&self) -> Option<u32> {
+        fn failed(&self) -> Option<u32> {
             None
         }
 
-        fn done(self) -> Option<u32> {
+        fn run(self) -> Option<u32> {
             if let Some(gate) = self.gate {
                 gate.wait();
             }
@@ -195,9 +197,9 @@ mod tests {
 
     fn readers(left: Duration) -> Readers<Sum> {
         let mut readers = Readers::start("sums", &Wakeup::new().unwrap()).unwrap();
-        readers.allowance = Allowance {
+        readers.budget = WaitBudget {
             // In the future: it lasts for this test.
-            since: Instant::now() + PATIENCE,
+            since: Instant::now() + TIMEOUT,
             left,
         };
         readers
@@ -214,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_there_is_answered_at_once() {
         // Time enough, however busy the machine is.
-        let mut readers = readers(PATIENCE);
+        let mut readers = readers(TIMEOUT);
         assert_eq!(readers.ask(sum(1, 7)), Some(Some(7)));
         assert_eq!((readers.n_pending(), readers.answers()), (0, Vec::new()));
     }
@@ -228,7 +230,7 @@ mod tests {
             ..sum(1, 7)
         };
         assert_eq!(readers.ask(slow), None);
-        readers.allowance.left = PATIENCE;
+        readers.budget.left = TIMEOUT;
         assert_eq!(readers.ask(sum(1, 8)), None, "behind the first");
         assert_eq!(readers.ask(sum(2, 9)), Some(Some(9)), "another's");
         assert_eq!(readers.n_pending(), 2);
@@ -236,7 +238,7 @@ mod tests {
         let since = Instant::now();
         let mut answers = Vec::new();
         while answers.len() < 2 {
-            assert!(since.elapsed() < PATIENCE, "{answers:?}");
+            assert!(since.elapsed() < TIMEOUT, "{answers:?}");
             answers.extend(readers.answers());
             thread::sleep(Duration::from_millis(1));
         }
@@ -253,8 +255,8 @@ mod tests {
             ..sum(1, 7)
         };
         assert_eq!(readers.ask(stuck), None);
-        for asked in readers.asked.values_mut() {
-            asked.until = Instant::now();
+        for pending in readers.pending.values_mut() {
+            pending.until = Instant::now();
         }
         assert_eq!(readers.answers(), [None]);
         gate.wait();

@@ -17,23 +17,23 @@ use tracer_core::recording::Detail;
 use tracer_core::sessions::Sessions;
 
 use super::delay::Delay;
-use super::inspector::Depth;
 use super::journal::{Journal, is_of_kernel};
+use super::output_reader::Depth;
 use super::pipeline::Pipeline;
 use super::self_test::SelfTest;
 use super::source::Source;
 use super::status::{Events, ObserverStatus};
-use super::{REAPING_TICK, TICK, wait};
+use super::{REAP_POLL, TICK, wait};
 use crate::clock;
 use crate::launch::signal::{Received, Signals};
 use crate::proc;
 
 /// Events that are taken before anything else has its turn.
-const AT_ONCE: usize = 4096;
+const DRAIN_LIMIT: usize = 4096;
 /// How often that is done at the end.
-const TURNS_MAX: u32 = 64;
+const FINAL_TURNS_MAX: u32 = 64;
 /// How often it is looked whether a process is gone whose exit was lost. One that was gone two times in a row has had so long to be told of.
-const ROUND: Duration = Duration::from_secs(10);
+const MISSED_EXIT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How much sooner than others the loop gets a processor, as nice(2) counts. What it uses of it is the same, only that it uses it before
 /// the ring is full and before the processes are gone that it has to look at.
@@ -47,11 +47,11 @@ pub trait Sink {
     fn ended(&mut self, trace: Trace);
     /// The same of builds that another has followed, too: that one may have been told already that they are over.
     /// Where nobody can tell, they are taken as if they were not.
-    fn ended_again(&mut self, trace: Trace) {
+    fn ended_resumed(&mut self, trace: Trace) {
         self.ended(trace);
     }
     /// Whether builds of that process are over and would be gone if the sink were killed now.
-    fn still_has(&self, process: ProcKey) -> bool;
+    fn is_unstored(&self, process: ProcKey) -> bool;
     /// Called about once a second, and when the self-test has come to another verdict.
     fn status(&mut self, status: ObserverStatus);
     /// The operator asks to read the configuration again.
@@ -66,7 +66,7 @@ struct Service {
     /// Of each kind, as last told.
     lost: BTreeMap<u16, u64>,
     n_unreadable: u64,
-    taken_up: TakenUp,
+    resumed: Resumed,
     /// First processes of sessions that were gone when it was last looked.
     gone: BTreeSet<ProcKey>,
     delay: Delay,
@@ -74,7 +74,7 @@ struct Service {
 
 /// What another has followed before.
 #[derive(Default)]
-struct TakenUp {
+struct Resumed {
     /// First processes of its sessions.
     roots: BTreeSet<ProcKey>,
     /// What is over of it.
@@ -92,19 +92,19 @@ pub fn serve(
     sink: &mut dyn Sink,
 ) -> io::Result<()> {
     let mut service = Service::new(source, own)?;
-    go_first();
+    raise_priority();
     let mut ticked = Instant::now();
     let mut looked = Instant::now();
     sink.status(service.status());
     loop {
         let timeout = if service.pipeline.core.is_reaping(clock::boot()) {
-            REAPING_TICK
+            REAP_POLL
         } else {
             TICK
         };
         let have_changed = wait(
             signals,
-            Some((&service.pipeline.source, &service.pipeline.world)),
+            Some((&service.pipeline.source, &service.pipeline.effects)),
             timeout,
         )?;
         if have_changed {
@@ -116,7 +116,7 @@ pub fn serve(
         }
         // What is over is told in a moment, and has to know by then what may be missing in it.
         if service.pipeline.core.n_running() > service.pipeline.core.roots().count() {
-            service.tell_losses();
+            service.report_losses();
         }
         service.hand_over(clock::boot(), sink);
         if let Some(detail) = sink.detail() {
@@ -124,17 +124,17 @@ pub fn serve(
         }
         if ticked.elapsed() >= TICK || service.self_test.has_changed() {
             ticked = Instant::now();
-            service.tell_losses();
+            service.report_losses();
             let Pipeline { core, log, .. } = &mut service.pipeline;
             if let Some(journal) = log {
-                journal.tidy(core, ticked, |it| sink.still_has(it));
+                journal.tidy(core, ticked, |it| sink.is_unstored(it));
             }
             core.set_boot_to_wall_ns(clock::boot_to_wall_ns());
             sink.status(service.status());
         }
-        if looked.elapsed() >= ROUND && !is_behind {
+        if looked.elapsed() >= MISSED_EXIT_INTERVAL && !is_behind {
             looked = Instant::now();
-            service.miss();
+            service.end_missed_exits();
         }
         while let Some(received) = signals.read()? {
             match received {
@@ -156,7 +156,7 @@ pub fn serve(
 }
 
 /// This thread alone, and what it starts later: `setpriority` of Linux takes threads for processes.
-fn go_first() {
+fn raise_priority() {
     // An operator who chose another has a reason.
     if rustix::process::getpriority_process(None) == Ok(0) {
         // Not allowed: then its turn comes as everybody's does.
@@ -166,24 +166,24 @@ fn go_first() {
 
 impl Service {
     fn new(source: Source, own: PathBuf) -> io::Result<Self> {
-        let (lost, journal) = (source.told_losses(), source.journal());
+        let (lost, journal) = (source.reported_losses(), source.journal());
         let sessions = Sessions::new(source.context());
         let mut service = Self {
             pipeline: Pipeline::new(source, Depth::Anatomy, sessions, journal)?,
             self_test: SelfTest::new(own, Instant::now()),
             lost,
             n_unreadable: 0,
-            taken_up: TakenUp::default(),
+            resumed: Resumed::default(),
             gone: BTreeSet::new(),
             delay: Delay::new(Instant::now()),
         };
-        service.take_up();
+        service.resume();
         Ok(service)
     }
 
     /// Hands over what is over. If another is about to come, all stays on for it.
     fn end(mut self, sink: &mut dyn Sink) {
-        for _ in 0..TURNS_MAX {
+        for _ in 0..FINAL_TURNS_MAX {
             if !self.turn() {
                 break;
             }
@@ -199,13 +199,13 @@ impl Service {
 
     /// Hands over what is over by `now`.
     fn hand_over(&mut self, now: Ktime, sink: &mut dyn Sink) {
-        for trace in mem::take(&mut self.taken_up.ended) {
-            sink.ended_again(trace);
+        for trace in mem::take(&mut self.resumed.ended) {
+            sink.ended_resumed(trace);
         }
         for trace in self.pipeline.core.ended(now) {
-            let roots = &self.taken_up.roots;
+            let roots = &self.resumed.roots;
             if trace.builds.iter().any(|it| roots.contains(&it.process)) {
-                sink.ended_again(trace);
+                sink.ended_resumed(trace);
             } else {
                 sink.ended(trace);
             }
@@ -213,20 +213,20 @@ impl Service {
     }
 
     /// Goes on with what another wrote down, as if it had been seen here.
-    fn take_up(&mut self) {
+    fn resume(&mut self) {
         let Some(past) = self.pipeline.log.as_ref().map(Journal::past) else {
             return;
         };
         let boot_to_wall_ns = self.pipeline.core.context().boot_to_wall_ns;
         for root in past {
-            let taken_up = self.pipeline.log.as_mut().and_then(|it| it.take_up(root));
-            let Some(session) = taken_up else {
+            let resumed = self.pipeline.log.as_mut().and_then(|it| it.resume(root));
+            let Some(session) = resumed else {
                 continue;
             };
             // The name of a build depends on it.
             let then = session.header().boot_to_wall_ns;
             self.pipeline.core.set_boot_to_wall_ns(then);
-            self.taken_up.roots.insert(root);
+            self.resumed.roots.insert(root);
             let mut last = None;
             let mut asked: Vec<Effect> = Vec::new();
             for event in session {
@@ -238,7 +238,7 @@ impl Service {
                 }
                 asked.extend(self.pipeline.core.apply(event));
             }
-            self.taken_up.last.extend(last);
+            self.resumed.last.extend(last);
             // What was not answered before is asked again.
             for effect in asked {
                 if let Some(event) = self.pipeline.perform(effect) {
@@ -246,7 +246,7 @@ impl Service {
                 }
             }
             let ended = self.pipeline.core.ended(clock::boot());
-            self.taken_up.ended.extend(ended);
+            self.resumed.ended.extend(ended);
         }
         self.pipeline.core.set_boot_to_wall_ns(boot_to_wall_ns);
     }
@@ -256,16 +256,16 @@ impl Service {
         let Self {
             pipeline,
             self_test,
-            taken_up,
+            resumed,
             delay,
             n_unreadable,
             ..
         } = self;
         let is_news = |event: &Event| {
-            let known = mem::take(&mut taken_up.last);
+            let known = mem::take(&mut resumed.last);
             !self_test.take(event) && !known.contains(event)
         };
-        let is_behind = pipeline.drain(AT_ONCE, is_news, |event| {
+        let is_behind = pipeline.drain(DRAIN_LIMIT, is_news, |event| {
             delay.take(event, clock::boot());
             *n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
         });
@@ -283,7 +283,7 @@ impl Service {
     }
 
     /// Sessions under way learn what may be missing in them.
-    fn tell_losses(&mut self) {
+    fn report_losses(&mut self) {
         let mut is_news = false;
         for (kind, tally) in self.pipeline.source.tallies() {
             let before = self.lost.insert(kind.0, tally.lost).unwrap_or(0);
@@ -297,7 +297,7 @@ impl Service {
             }
         }
         if is_news {
-            self.pipeline.source.note_told_losses(&self.lost);
+            self.pipeline.source.save_reported_losses(&self.lost);
         }
     }
 
@@ -305,7 +305,7 @@ impl Service {
     ///
     /// A process tells of its exit before it is gone (`do_exit` of `kernel/exit.c`: the tracepoint comes before `exit_notify`), so at the
     /// second look that is taken, if it was told: in between the ring was emptied. On a busy machine we come to it late.
-    fn miss(&mut self) {
+    fn end_missed_exits(&mut self) {
         let gone: BTreeSet<ProcKey> = self
             .pipeline
             .core
@@ -314,7 +314,7 @@ impl Service {
             .collect();
         for root in gone.intersection(&self.gone) {
             self.pipeline.core.mark_exit_missed(*root, clock::boot());
-            self.pipeline.world.forget(*root);
+            self.pipeline.effects.forget(*root);
         }
         self.gone = gone;
     }
@@ -332,9 +332,9 @@ impl Service {
             n_probes: self.pipeline.source.n_probes(),
             n_sessions: self.pipeline.core.n_running(),
             n_refused: self.pipeline.core.n_refused(),
-            n_unread: self.pipeline.world.n_pending(),
-            n_never_read: self.pipeline.world.n_dropped(),
-            analyses: self.pipeline.world.analyses(),
+            n_unread: self.pipeline.effects.n_pending(),
+            n_never_read: self.pipeline.effects.n_dropped(),
+            analyses: self.pipeline.effects.analyses(),
             self_test: self.self_test.verdict().clone(),
             delay_ns: self.delay.longest_ns(Instant::now()),
             ..ObserverStatus::default()

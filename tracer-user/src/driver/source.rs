@@ -35,7 +35,7 @@ const UNGUARDED: &str = "a Go tool that is written over in place may crash when 
 
 /// What is to be traced.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct SourceOptions {
     /// Redacted.
     pub command: Vec<ByteString>,
     pub detail: Detail,
@@ -85,9 +85,9 @@ pub struct Source {
 
 impl Source {
     /// Loads the programs and puts probes on the toolchains that are found.
-    pub fn start(wanted: Wanted) -> Result<Self, SetupError> {
+    pub fn start(wanted: SourceOptions) -> Result<Self, SetupError> {
         let start = Instant::now();
-        let Wanted {
+        let SourceOptions {
             command,
             detail,
             hint,
@@ -294,16 +294,16 @@ impl Source {
     }
 
     /// Records lost of each kind, as they were last told, by whomever.
-    pub(super) fn told_losses(&self) -> BTreeMap<u16, u64> {
+    pub(super) fn reported_losses(&self) -> BTreeMap<u16, u64> {
         self.handover
             .as_ref()
-            .map_or_else(BTreeMap::new, Handover::told_losses)
+            .map_or_else(BTreeMap::new, Handover::reported_losses)
     }
 
-    pub(super) fn note_told_losses(&self, losses: &BTreeMap<u16, u64>) {
+    pub(super) fn save_reported_losses(&self, losses: &BTreeMap<u16, u64>) {
         if let Some(handover) = &self.handover {
             // Then the next agent tells them again.
-            let _untold = handover.note_told_losses(losses);
+            let _untold = handover.save_reported_losses(losses);
         }
     }
 

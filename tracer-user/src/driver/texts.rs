@@ -14,7 +14,7 @@ use tracer_core::golang::{build_info, go_mod, response_file, settings, tool};
 use tracer_core::origin::Place;
 use tracer_core::redact;
 
-use super::readers::Job;
+use super::readers::ReadJob;
 use crate::clock;
 use crate::inspect::{self, Neighbour, OUTPUT_LIMIT, Reader, Root, TEXT_LIMIT, checkout};
 use crate::toolchain;
@@ -24,7 +24,7 @@ const DEPTH_MAX: usize = 64;
 
 /// Something to read, for a process that was there when it was asked.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct TextRequest {
     pub(super) process: ProcKey,
     pub(super) text: Text,
     /// With whose rights.
@@ -92,18 +92,18 @@ impl Text {
     }
 }
 
-impl Job for Question {
-    type Answer = Event;
+impl ReadJob for TextRequest {
+    type Output = Event;
 
     fn neighbour(&self) -> Neighbour {
         self.root.neighbour(self.uid)
     }
 
-    fn undone(&self) -> Event {
+    fn failed(&self) -> Event {
         self.text.clone().unread(self.process)
     }
 
-    fn done(self) -> Event {
+    fn run(self) -> Event {
         let read = |path: &Path| self.read(path);
         match &self.text {
             Text::Settings {
@@ -177,7 +177,7 @@ impl Job for Question {
     }
 }
 
-impl Question {
+impl TextRequest {
     /// Path of the module of the nearest `go.mod` at or above `dir`, or of the file that stands for it, if it says one, and where that is.
     fn module<'a>(
         &self,
@@ -252,8 +252,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use tracer_core::event::{Ktime, Tgid};
 
-    fn question(uid: u32, text: Text) -> Question {
-        Question {
+    fn question(uid: u32, text: Text) -> TextRequest {
+        TextRequest {
             process: ProcKey {
                 tgid: Tgid(1),
                 born: Ktime(1),
@@ -286,12 +286,12 @@ mod tests {
         fs::create_dir_all(&below).unwrap();
         fs::write(dir.path().join("go.mod"), "module example.com/m\n").unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let Event::Settings(found) = question(me(), settings(&below)).done() else {
+        let Event::Settings(found) = question(me(), settings(&below)).run() else {
             panic!("it answers what it was not asked");
         };
         assert_eq!(found.module.as_deref(), Some("example.com/m"));
         let asked = question(me(), settings(&below));
-        let Event::Settings(unread) = asked.undone() else {
+        let Event::Settings(unread) = asked.failed() else {
             panic!("it answers what it was not asked");
         };
         assert_eq!(unread.module, None);
@@ -314,7 +314,7 @@ mod tests {
                 *it = user;
                 argv.extend(words.iter().map(|it| ByteString::from(*it)));
             }
-            let Event::Settings(found) = question(me(), asked).done() else {
+            let Event::Settings(found) = question(me(), asked).run() else {
                 panic!("it answers what it was not asked");
             };
             found.module

@@ -49,7 +49,7 @@ pub enum Method {
 
 /// What to send.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct HttpRequest<'a> {
     pub method: Method,
     /// Goes after the path of the endpoint: empty, or `/` and the rest, escaped as URLs are.
     pub path: &'a str,
@@ -64,7 +64,7 @@ pub struct Request<'a> {
     pub is_passing: fn(StatusCode) -> bool,
 }
 
-impl<'a> Request<'a> {
+impl<'a> HttpRequest<'a> {
     /// No header, no body, and the usual bounds.
     pub fn new(method: Method, path: &'a str) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl<'a> Request<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A 2xx.
-    Done(Answer),
+    Done(HttpResponse),
     /// The same request would be refused again: a 4xx or a redirect.
     Refused(String),
     /// No connection, no answer in time, a 429 or a 5xx. `after`: the pause that the other side asked for.
@@ -95,7 +95,7 @@ pub enum Outcome {
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     pub body: Vec<u8>,
     /// Whether that is all of it.
     pub is_whole: bool,
@@ -143,8 +143,8 @@ impl Client {
         &self.endpoint
     }
 
-    /// Takes [`Request::patience`] at most.
-    pub fn send(&self, request: &Request<'_>) -> Outcome {
+    /// Takes [`HttpRequest::patience`] at most.
+    pub fn send(&self, request: &HttpRequest<'_>) -> Outcome {
         match self.exchange(request) {
             Ok(response) => sort(response, request),
             Err(Failure::Local(why)) => Outcome::Later { why, after: None },
@@ -155,8 +155,8 @@ impl Client {
         }
     }
 
-    fn exchange(&self, request: &Request<'_>) -> Result<Response<Body>, Failure> {
-        let Request {
+    fn exchange(&self, request: &HttpRequest<'_>) -> Result<Response<Body>, Failure> {
+        let HttpRequest {
             method,
             path,
             headers,
@@ -224,7 +224,7 @@ fn is_passing(status: StatusCode) -> bool {
     is_ours || status.is_server_error()
 }
 
-fn sort(response: Response<Body>, request: &Request<'_>) -> Outcome {
+fn sort(response: Response<Body>, request: &HttpRequest<'_>) -> Outcome {
     let limit = request.limit;
     let status = response.status();
     let after = retry_after(response.headers());
@@ -238,7 +238,7 @@ fn sort(response: Response<Body>, request: &Request<'_>) -> Outcome {
     let is_whole = is_read && body.len() <= length;
     body.truncate(length);
     if status.is_success() {
-        return Outcome::Done(Answer { body, is_whole });
+        return Outcome::Done(HttpResponse { body, is_whole });
     }
     let why = format!("the other side answered {status}{}", quoted(&body));
     if (request.is_passing)(status) {

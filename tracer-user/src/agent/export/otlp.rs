@@ -31,7 +31,7 @@ use tracer_core::origin::TraceId;
 
 use self::exporter::Exporter;
 use self::job::{Job, Room};
-use self::request::Wanted;
+use self::request::SpanContent;
 use self::resource::Machine;
 use super::Counts;
 use super::client::{Authorization, Client};
@@ -54,7 +54,7 @@ pub struct Otlp {
     /// Requests that found no room for their bytes.
     dropped: AtomicU64,
     machine: Machine,
-    wanted: Wanted,
+    wanted: SpanContent,
 }
 
 impl Otlp {
@@ -63,7 +63,7 @@ impl Otlp {
     pub fn start(
         settings: &Settings,
         metrics: Arc<Metrics>,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         settings.check()?;
         let (endpoint, headers) = settings.target(&|name| std::env::var(name).ok())?;
@@ -73,7 +73,7 @@ impl Otlp {
             service: settings.service_name.clone(),
             host: host(),
         };
-        let exporter = Exporter::new(client, headers, settings, metrics, machine.clone(), tell)?;
+        let exporter = Exporter::new(client, headers, settings, metrics, machine.clone(), log)?;
         let worker = Worker::start("otlp", REQUESTS, move |jobs| exporter.work(jobs))
             .context("cannot start the thread of otlp")?;
         Ok(Self {
@@ -81,7 +81,7 @@ impl Otlp {
             room: Room::new(BYTES),
             dropped: AtomicU64::new(0),
             machine,
-            wanted: Wanted {
+            wanted: SpanContent {
                 spans: settings.traces,
                 logs: settings.logs,
                 spans_per_build: usize::try_from(settings.spans_per_build).unwrap_or(usize::MAX),

@@ -27,7 +27,7 @@ pub struct Surroundings {
     pub store: PathBuf,
     /// After which time a target is forgotten.
     pub target_ttl: Duration,
-    pub tell: fn(&str),
+    pub log: fn(&str),
 }
 
 #[derive(Debug, Default)]
@@ -151,12 +151,12 @@ impl Outputs {
 }
 
 fn otlp(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Otlp>> {
-    let start = |it| Otlp::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
+    let start = |it| Otlp::start(it, Arc::clone(&surroundings.metrics), surroundings.log);
     wanted.otlp.as_ref().map(start).transpose()
 }
 
 fn textfile(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
-    let start = |it| Textfile::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
+    let start = |it| Textfile::start(it, Arc::clone(&surroundings.metrics), surroundings.log);
     wanted.textfile.as_ref().map(start).transpose()
 }
 
@@ -167,6 +167,6 @@ fn pushgateway(
     let mut spool = surroundings.store.clone().into_os_string();
     spool.push("-pushgateway");
     let spool = PathBuf::from(spool);
-    let start = |it| Pushgateway::start(it, &spool, surroundings.target_ttl, surroundings.tell);
+    let start = |it| Pushgateway::start(it, &spool, surroundings.target_ttl, surroundings.log);
     wanted.pushgateway.as_ref().map(start).transpose()
 }

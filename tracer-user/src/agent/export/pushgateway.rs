@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail};
 use tracer_core::finished::FinishedTrace;
 
 use self::deliver::Delivery;
-use self::seen::Seen;
+use self::seen::OutputResult;
 use self::spool::{Address, OwnDir, Spool};
 use super::Counts;
 use super::client::{Authorization, Client};
@@ -32,7 +32,7 @@ const TURN: Duration = Duration::from_millis(100);
 
 /// A gateway that is kept up to date.
 #[derive(Debug)]
-pub struct Pushgateway(Worker<Vec<Seen>>);
+pub struct Pushgateway(Worker<Vec<OutputResult>>);
 
 impl Pushgateway {
     /// `spool`: a directory, made if it is not there. `target_ttl`: after which time groups are deleted if the settings do not say.
@@ -40,7 +40,7 @@ impl Pushgateway {
         settings: &Settings,
         spool: &Path,
         target_ttl: Duration,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         let client = client(settings)?;
         let hours = settings.forget_groups_hours;
@@ -51,16 +51,16 @@ impl Pushgateway {
             job: settings.job.clone(),
         };
         let max_groups = settings.max_groups.max(1);
-        let work = move |jobs: &Jobs<Vec<Seen>>| {
+        let work = move |jobs: &Jobs<Vec<OutputResult>>| {
             let spool = loop {
-                match Spool::open(&dir, address.clone(), max_groups, &tell) {
+                match Spool::open(&dir, address.clone(), max_groups, &log) {
                     Ok(Some(spool)) => break spool,
                     Ok(None) if jobs.pause(TURN) => {}
                     Ok(None) => return,
-                    Err(error) => return tell(&format!("nothing is pushed: {error:#}")),
+                    Err(error) => return log(&format!("nothing is pushed: {error:#}")),
                 }
             };
-            Delivery::new(client, spool, ttl, tell).work(jobs);
+            Delivery::new(client, spool, ttl, log).work(jobs);
         };
         let worker = Worker::start("pushgateway", QUEUE, work);
         Ok(Self(worker.context("cannot start a thread")?))

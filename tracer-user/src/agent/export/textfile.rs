@@ -33,7 +33,7 @@ impl Textfile {
     pub fn start(
         settings: &Settings,
         metrics: Arc<Metrics>,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         let Settings {
             directory,
@@ -45,7 +45,7 @@ impl Textfile {
         write(&directory, &metrics)?;
         let every = Duration::from_secs(u64::from(every_seconds));
         let worker = Worker::start("textfile", 0, move |jobs| {
-            work(jobs, every, &directory, &metrics, tell);
+            work(jobs, every, &directory, &metrics, log);
         });
         Ok(Self(worker.context("cannot start a thread")?))
     }
@@ -70,7 +70,7 @@ fn work(
     every: Duration,
     directory: &Path,
     metrics: &Metrics,
-    tell: fn(&str),
+    log: fn(&str),
 ) {
     let mut is_well = true;
     loop {
@@ -79,14 +79,14 @@ fn work(
             Ok(()) => {
                 jobs.sent(1);
                 if !is_well {
-                    tell(&format!("{NAME} is written again"));
+                    log(&format!("{NAME} is written again"));
                 }
                 is_well = true;
             }
             Err(error) => {
                 jobs.failed(1);
                 if is_well {
-                    tell(&format!(
+                    log(&format!(
                         "{error:#}; trying again every {} s",
                         every.as_secs()
                     ));

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
-use super::{Shared, question};
+use super::{PageContext, question};
 use crate::agent::metrics::Format;
 use crate::clock;
 use crate::history::{self, Error, Reader, Why};
@@ -23,7 +23,7 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text";
 
-pub(super) fn router(shared: Shared) -> Router {
+pub(super) fn router(shared: PageContext) -> Router {
     // `get` answers HEAD too.
     Router::new()
         .route("/metrics", get(metrics))
@@ -36,7 +36,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .with_state(Arc::new(shared))
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+async fn metrics(State(shared): State<Arc<PageContext>>, headers: HeaderMap) -> Response {
     let format = format(&headers);
     match shared.served.metrics.page(format, clock::wall_ns()) {
         Ok(page) => {
@@ -57,7 +57,7 @@ async fn healthy() -> Response {
     fine(TEXT, "gotrace is alive\n".to_owned())
 }
 
-async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+async fn ready(State(shared): State<Arc<PageContext>>) -> Response {
     match shared.served.readiness.get() {
         Ok(()) => fine(TEXT, "gotrace follows builds\n".to_owned()),
         Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
@@ -65,7 +65,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn builds(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<PageContext>>,
     words: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
     let Ok(Query(words)) = words else {
@@ -87,7 +87,7 @@ async fn builds(
     .await
 }
 
-async fn build(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+async fn build(State(shared): State<Arc<PageContext>>, Path(id): Path<String>) -> Response {
     let prefix = match id.parse() {
         Ok(prefix) => prefix,
         Err(error) => {
@@ -125,7 +125,7 @@ async fn no_method() -> Response {
 
 /// Asks the history on a thread that may wait for the disk.
 async fn read(
-    shared: &Shared,
+    shared: &PageContext,
     ask: impl Fn(&Reader<'_>) -> Result<Vec<u8>, Why> + Send + 'static,
 ) -> Response {
     let served = Arc::clone(&shared.served);

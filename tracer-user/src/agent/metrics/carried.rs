@@ -28,19 +28,19 @@ pub(super) struct Carried {
     form: u32,
     /// When counting began, in nanoseconds since 1970.
     pub(super) since_ns: i64,
-    families: BTreeMap<String, Vec<Series>>,
+    families: BTreeMap<String, Vec<SavedSeries>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Series {
+struct SavedSeries {
     labels: BTreeMap<String, String>,
-    number: Number,
+    number: SavedNumber,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Number {
+enum SavedNumber {
     Counter(Bits),
     Histogram {
         sum: Bits,
@@ -91,7 +91,7 @@ impl Carried {
             .map(|family| {
                 let kind = family.get_field_type();
                 let series = family.get_metric().iter();
-                let series = series.filter_map(|it| Series::of(it, kind)).collect();
+                let series = series.filter_map(|it| SavedSeries::of(it, kind)).collect();
                 (family.name().to_owned(), series)
             })
             .collect();
@@ -115,7 +115,7 @@ impl Carried {
     fn count_by_state(&mut self) {
         self.form = FORM;
         for (family, all) in &mut self.families {
-            let mut merged: BTreeMap<BTreeMap<String, String>, Number> = BTreeMap::new();
+            let mut merged: BTreeMap<BTreeMap<String, String>, SavedNumber> = BTreeMap::new();
             for mut series in std::mem::take(all) {
                 let status = series.labels.get("status");
                 if let Some((state, failure)) = status.and_then(|it| state(it)) {
@@ -135,7 +135,7 @@ impl Carried {
             }
             let merged = merged.into_iter();
             *all = merged
-                .map(|(labels, number)| Series { labels, number })
+                .map(|(labels, number)| SavedSeries { labels, number })
                 .collect();
         }
     }
@@ -149,8 +149,8 @@ impl Carried {
         let is_fine = |it: &Bits| it.value().is_finite() && it.value() >= 0.0;
         let mut all = self.families.values().flatten();
         all.all(|it| match &it.number {
-            Number::Counter(value) => is_fine(value),
-            Number::Histogram { sum, .. } => is_fine(sum),
+            SavedNumber::Counter(value) => is_fine(value),
+            SavedNumber::Histogram { sum, .. } => is_fine(sum),
         })
     }
 
@@ -188,22 +188,24 @@ impl Carried {
         for series in self.families.values_mut().flatten() {
             match &mut series.number {
                 // Those that count have no fraction and are exact.
-                Number::Counter(value) if value.value().fract() == 0.0 => {}
-                Number::Counter(value) | Number::Histogram { sum: value, .. } => up(value),
+                SavedNumber::Counter(value) if value.value().fract() == 0.0 => {}
+                SavedNumber::Counter(value) | SavedNumber::Histogram { sum: value, .. } => {
+                    up(value)
+                }
             }
         }
         self
     }
 }
 
-impl Series {
+impl SavedSeries {
     fn of(metric: &Metric, kind: MetricType) -> Option<Self> {
         let number = match kind {
-            MetricType::COUNTER => Number::Counter(Bits::of(metric.get_counter().get_value())),
+            MetricType::COUNTER => SavedNumber::Counter(Bits::of(metric.get_counter().get_value())),
             MetricType::HISTOGRAM => {
                 let histogram = metric.get_histogram();
                 let buckets = histogram.get_bucket().iter();
-                Number::Histogram {
+                SavedNumber::Histogram {
                     sum: Bits::of(histogram.get_sample_sum()),
                     count: histogram.get_sample_count(),
                     buckets: buckets
@@ -233,7 +235,7 @@ fn state(status: &str) -> Option<(&'static str, &'static str)> {
     Some((state.name(), failure))
 }
 
-impl Number {
+impl SavedNumber {
     /// Adds what another series counted. Histograms with other buckets cannot be added.
     fn merge(&mut self, other: &Self) {
         match (self, other) {

@@ -19,11 +19,11 @@ pub(super) struct Exemplar {
 }
 
 /// Labels of a series, in order of name.
-type Series = Vec<(String, String)>;
+type SeriesLabels = Vec<(String, String)>;
 
 /// Of the durations of builds, by series and the place of the bucket.
 #[derive(Debug, Default)]
-pub(super) struct Exemplars(BTreeMap<Series, BTreeMap<usize, Exemplar>>);
+pub(super) struct Exemplars(BTreeMap<SeriesLabels, BTreeMap<usize, Exemplar>>);
 
 impl Exemplars {
     pub(super) fn note(&mut self, families: &Families, finished: FinishedBuild<'_>, id: TraceId) {
@@ -36,7 +36,7 @@ impl Exemplars {
             go_version,
         ]);
         let names = DURATION.labels.iter().map(|it| (*it).to_owned());
-        let mut series: Series = names.zip(values).collect();
+        let mut series: SeriesLabels = names.zip(values).collect();
         series.sort();
         let seconds = fold::seconds(finished.report.wall_ns);
         let exemplar = Exemplar {
@@ -59,7 +59,7 @@ impl Exemplars {
             return None;
         }
         let labels = labels.iter();
-        let mut series: Series = labels
+        let mut series: SeriesLabels = labels
             .map(|it| (it.name().to_owned(), it.value().to_owned()))
             .collect();
         series.sort();

@@ -106,18 +106,18 @@ fn sample(
         before = ',';
     }
     if let Some(bound) = bound {
-        write!(page, "{before}le=\"{}\"", Number(bound))?;
+        write!(page, "{before}le=\"{}\"", FormattedNumber(bound))?;
         before = ',';
     }
     if before == ',' {
         page.push('}');
     }
-    write!(page, " {}", Number(value))
+    write!(page, " {}", FormattedNumber(value))
 }
 
-struct Number(f64);
+struct FormattedNumber(f64);
 
-impl Display for Number {
+impl Display for FormattedNumber {
     /// A bound is a canonical number: `1.0`, not `1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(it) = self;

@@ -297,7 +297,7 @@ impl Own {
         let own = [
             ("outputs", n(status.n_unread), status.n_never_read),
             ("analysis", analyses.waiting, analyses.dropped),
-            ("keeper", n(status.n_waiting), status.n_dropped),
+            ("storage", n(status.n_waiting), status.n_dropped),
             ("history", storage.n_waiting, storage.n_dropped),
             ("sessions", n(status.n_sessions), status.n_refused),
         ];

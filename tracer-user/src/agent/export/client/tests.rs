@@ -31,7 +31,7 @@ fn client(endpoint: Endpoint) -> Client {
 
 fn outcome(answer: &'static str) -> Outcome {
     let (endpoint, server) = answering(answer);
-    let outcome = client(endpoint).send(&Request::new(Method::Delete, "/x"));
+    let outcome = client(endpoint).send(&HttpRequest::new(Method::Delete, "/x"));
     server.join().unwrap();
     outcome
 }
@@ -39,13 +39,13 @@ fn outcome(answer: &'static str) -> Outcome {
 #[test]
 fn a_request_has_what_it_was_given() {
     let (endpoint, server) = answering("HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok");
-    let request = Request {
+    let request = HttpRequest {
         headers: &[("content-type", "text/plain")],
         body: b"one 1\n",
-        ..Request::new(Method::Put, "/metrics/job/a%2Fb")
+        ..HttpRequest::new(Method::Put, "/metrics/job/a%2Fb")
     };
     let outcome = client(endpoint).send(&request);
-    let answer = Answer {
+    let answer = HttpResponse {
         body: b"ok".to_vec(),
         is_whole: true,
     };
@@ -101,11 +101,11 @@ fn answers_are_sorted() {
 #[test]
 fn a_long_answer_is_cut() {
     let (endpoint, server) = answering("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789");
-    let request = Request {
+    let request = HttpRequest {
         limit: 4,
-        ..Request::new(Method::Get, "")
+        ..HttpRequest::new(Method::Get, "")
     };
-    let answer = Answer {
+    let answer = HttpResponse {
         body: b"0123".to_vec(),
         is_whole: false,
     };
@@ -119,9 +119,9 @@ fn nobody_there_and_nobody_who_answers_are_worth_another_try() {
     let address = listener.local_addr().unwrap();
     let silent = client(format!("http://ci:s3cret@{address}").parse().unwrap());
     let begun = Instant::now();
-    let request = Request {
+    let request = HttpRequest {
         patience: Duration::from_millis(100),
-        ..Request::new(Method::Get, "")
+        ..HttpRequest::new(Method::Get, "")
     };
     let outcome = silent.send(&request);
     assert!(begun.elapsed() < TOTAL);

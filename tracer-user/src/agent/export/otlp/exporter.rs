@@ -15,9 +15,9 @@ use flate2::write::GzEncoder;
 use super::job::Job;
 use super::metric::Period;
 use super::partial::{Partial, partial};
-use super::request::{self, Request};
+use super::request::{self, OtlpRequest};
 use super::resource::Machine;
-use crate::agent::export::client::{self, Answer, Client, Method, Outcome, StatusCode};
+use crate::agent::export::client::{self, Client, HttpResponse, Method, Outcome, StatusCode};
 use crate::agent::metrics::Metrics;
 use crate::backoff::Backoff;
 use crate::clock;
@@ -42,7 +42,7 @@ pub(super) struct Exporter {
     /// When it was made: cumulative metrics count from here.
     started_ns: u64,
     backoff: Backoff,
-    tell: fn(&str),
+    log: fn(&str),
     /// What was told last, so that it is not told again and again.
     told: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Exporter {
         settings: &Settings,
         metrics: Arc<Metrics>,
         machine: Machine,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         let interval = Duration::from_secs(settings.metrics_interval_seconds.into());
         let exporter = Self {
@@ -67,7 +67,7 @@ impl Exporter {
             machine,
             started_ns: clock::wall_ns().unsigned_abs(),
             backoff: Backoff::new(FIRST, LONGEST),
-            tell,
+            log,
             told: None,
         };
         exporter.headers()?;
@@ -112,7 +112,7 @@ impl Exporter {
     }
 
     /// Tries until it is delivered, refused or out of time.
-    fn deliver(&mut self, jobs: &Jobs<Job>, request: &Request) {
+    fn deliver(&mut self, jobs: &Jobs<Job>, request: &OtlpRequest) {
         let until = Instant::now() + PATIENCE;
         let Ok(body) = pack(self.compression, &request.body) else {
             jobs.failed(1);
@@ -161,7 +161,7 @@ impl Exporter {
         }
     }
 
-    fn delivered(&mut self, jobs: &Jobs<Job>, request: &Request, answer: &Answer) {
+    fn delivered(&mut self, jobs: &Jobs<Job>, request: &OtlpRequest, answer: &HttpResponse) {
         let Partial { rejected, why } = partial(request.signal, &answer.body);
         if rejected > 0 {
             let items = request.signal.items();
@@ -169,13 +169,13 @@ impl Exporter {
             jobs.failed(1);
         } else {
             if self.told.take().is_some() {
-                (self.tell)(&format!("otlp: {} takes all again", self.client.endpoint()));
+                (self.log)(&format!("otlp: {} takes all again", self.client.endpoint()));
             }
             jobs.sent(1);
         }
     }
 
-    fn send(&self, request: &Request, body: &[u8], patience: Duration) -> Outcome {
+    fn send(&self, request: &OtlpRequest, body: &[u8], patience: Duration) -> Outcome {
         let headers = match self.headers() {
             Ok(headers) => headers,
             Err(error) => {
@@ -191,12 +191,12 @@ impl Exporter {
             Compression::None => {}
         }
         all.extend(headers.iter());
-        self.client.send(&client::Request {
+        self.client.send(&client::HttpRequest {
             headers: &all,
             body,
             patience,
             is_passing,
-            ..client::Request::new(Method::Post, request.signal.path())
+            ..client::HttpRequest::new(Method::Post, request.signal.path())
         })
     }
 
@@ -214,7 +214,7 @@ impl Exporter {
     /// The same thing once.
     fn say(&mut self, sentence: String) {
         if self.told.as_ref() != Some(&sentence) {
-            (self.tell)(&sentence);
+            (self.log)(&sentence);
             self.told = Some(sentence);
         }
     }

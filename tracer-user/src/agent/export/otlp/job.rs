@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::request::Request;
+use super::request::OtlpRequest;
 
 /// Room for so many bytes.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Room {
 /// A request with its room, which is free again when this is dropped: delivered, given up or never queued.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) request: Request,
+    pub(super) request: OtlpRequest,
     taken: Arc<AtomicUsize>,
 }
 
@@ -28,7 +28,7 @@ impl Room {
     }
 
     /// None if there is not enough of it. A request larger than all of it is taken by an empty one: it would never find any.
-    pub(super) fn take(&self, request: Request) -> Option<Job> {
+    pub(super) fn take(&self, request: OtlpRequest) -> Option<Job> {
         let bytes = request.body.len();
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
         let job = Job {
@@ -52,8 +52,8 @@ mod tests {
     use super::*;
     use crate::agent::export::otlp::request::Signal;
 
-    fn request(bytes: usize) -> Request {
-        Request {
+    fn request(bytes: usize) -> OtlpRequest {
+        OtlpRequest {
             signal: Signal::Logs,
             body: vec![0; bytes],
         }

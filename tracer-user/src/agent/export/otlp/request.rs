@@ -52,7 +52,7 @@ impl Signal {
 
 /// A request, packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct OtlpRequest {
     pub(super) signal: Signal,
     pub(super) body: Vec<u8>,
 }
@@ -63,7 +63,7 @@ pub(super) struct Request {
     clippy::struct_excessive_bools,
     reason = "each is a switch of the configuration"
 )]
-pub(super) struct Wanted {
+pub(super) struct SpanContent {
     pub(super) spans: bool,
     pub(super) logs: bool,
     pub(super) spans_per_build: usize,
@@ -77,8 +77,8 @@ pub(super) struct Wanted {
 pub(super) fn of_builds(
     finished: &FinishedTrace,
     machine: &Machine,
-    wanted: Wanted,
-) -> Vec<Request> {
+    wanted: SpanContent,
+) -> Vec<OtlpRequest> {
     let mut requests = Vec::new();
     for (build, place) in id::places(finished, wanted.parent) {
         let resource = resource::of_build(machine, build.build);
@@ -101,7 +101,7 @@ pub(super) fn of_builds(
             let request = ExportLogsServiceRequest {
                 resource_logs: vec![logs],
             };
-            requests.push(Request {
+            requests.push(OtlpRequest {
                 signal: Signal::Logs,
                 body: request.encode_to_vec(),
             });
@@ -115,7 +115,7 @@ pub(super) fn of_metrics(
     families: &[MetricFamily],
     period: Period,
     machine: &Machine,
-) -> Vec<Request> {
+) -> Vec<OtlpRequest> {
     let metrics = metric::metrics(families, period);
     let parts = split(metrics, Metric::encoded_len).into_iter();
     parts
@@ -132,7 +132,7 @@ pub(super) fn of_metrics(
             let request = ExportMetricsServiceRequest {
                 resource_metrics: vec![metrics],
             };
-            Request {
+            OtlpRequest {
                 signal: Signal::Metrics,
                 body: request.encode_to_vec(),
             }
@@ -140,7 +140,7 @@ pub(super) fn of_metrics(
         .collect()
 }
 
-fn of_spans(resource: Resource, spans: Vec<Span>) -> Request {
+fn of_spans(resource: Resource, spans: Vec<Span>) -> OtlpRequest {
     let spans = ResourceSpans {
         resource: Some(resource),
         scope_spans: vec![ScopeSpans {
@@ -153,7 +153,7 @@ fn of_spans(resource: Resource, spans: Vec<Span>) -> Request {
     let request = ExportTraceServiceRequest {
         resource_spans: vec![spans],
     };
-    Request {
+    OtlpRequest {
         signal: Signal::Traces,
         body: request.encode_to_vec(),
     }

@@ -13,7 +13,7 @@ use super::attribute::Attributes;
 use super::build;
 use super::id::{self, Place};
 use super::limit::{self, Choice, Omitted};
-use super::request::Wanted;
+use super::request::SpanContent;
 use crate::render::metrics::label;
 
 /// Outputs of a build that are told.
@@ -24,7 +24,7 @@ const IS_REMOTE: u32 = 0x200;
 const SAMPLED: u32 = 1;
 
 /// At most as many spans as are wanted (at least one): that of the build first, then the longest of the others, with the spans around them.
-pub(super) fn spans(finished: FinishedBuild<'_>, place: &Place, wanted: Wanted) -> Vec<Span> {
+pub(super) fn spans(finished: FinishedBuild<'_>, place: &Place, wanted: SpanContent) -> Vec<Span> {
     let all = finished.timeline;
     let limit = wanted.spans_per_build.saturating_sub(1);
     let choice = limit::choose(all, limit, wanted.cached_actions);

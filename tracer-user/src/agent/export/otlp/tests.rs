@@ -25,7 +25,7 @@ use tracer_core::report::timeline::{self, What};
 use super::id::{self, Place};
 use super::limit::{self, Choice};
 use super::metric::{self, Period};
-use super::request::{self, Request, Signal, Wanted};
+use super::request::{self, OtlpRequest, Signal, SpanContent};
 use super::resource::Machine;
 use super::{build, span};
 use crate::agent::metrics::Metrics;
@@ -39,7 +39,7 @@ fn machine() -> Machine {
     }
 }
 
-const ALL: Wanted = Wanted {
+const ALL: SpanContent = SpanContent {
     spans: true,
     logs: true,
     spans_per_build: 500,
@@ -107,7 +107,7 @@ fn spans(trace: &Trace, limit: usize) -> Vec<(Place, Vec<Span>)> {
     let places = id::places(&finished, ALL.parent).into_iter();
     places
         .map(|(build, place)| {
-            let wanted = Wanted {
+            let wanted = SpanContent {
                 spans_per_build: limit,
                 ..ALL
             };
@@ -419,7 +419,7 @@ fn actions_that_ran_no_tool_are_sent_if_wanted() {
     let finished = finished(&trace);
     let (build, place) = id::places(&finished, ALL.parent).remove(0);
     let of = |cached_actions| {
-        let wanted = Wanted {
+        let wanted = SpanContent {
             cached_actions,
             ..ALL
         };
@@ -441,7 +441,7 @@ fn a_command_line_is_sent_only_if_asked_for() {
     for flag in &mut trace.builds[0].command.flags {
         flag.value = Some(secret.into());
     }
-    let has = |requests: &[Request]| {
+    let has = |requests: &[OtlpRequest]| {
         let mut bodies = requests.iter().map(|it| &it.body);
         bodies.any(|it| it.windows(secret.len()).any(|it| it == secret.as_bytes()))
     };
@@ -450,7 +450,7 @@ fn a_command_line_is_sent_only_if_asked_for() {
         &machine(),
         ALL
     )));
-    let told = Wanted { argv: true, ..ALL };
+    let told = SpanContent { argv: true, ..ALL };
     assert!(has(&request::of_builds(
         &finished(&trace),
         &machine(),
@@ -537,7 +537,7 @@ fn requests_are_within_bounds() {
     call.package = Some("p".repeat(5000).into());
     call.phases.clear();
     trace.builds[0].calls = vec![call; 3000];
-    let wanted = Wanted {
+    let wanted = SpanContent {
         spans_per_build: usize::MAX,
         ..ALL
     };

@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::Seen;
+use super::OutputResult;
 use super::group::Group;
 use super::spool::{Spool, Taken};
 use super::theirs;
-use crate::agent::export::client::{Answer, Client, Method, Outcome, Request, TOTAL};
+use crate::agent::export::client::{Client, HttpRequest, HttpResponse, Method, Outcome, TOTAL};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::worker::{Jobs, Next};
@@ -31,7 +31,7 @@ pub(super) struct Delivery {
     client: Client,
     spool: Spool,
     ttl: Duration,
-    tell: fn(&str),
+    log: fn(&str),
     /// Files of groups that the gateway refused as they are.
     refused: BTreeSet<String>,
     away: Backoff,
@@ -49,12 +49,12 @@ struct Away {
 }
 
 impl Delivery {
-    pub(super) fn new(client: Client, spool: Spool, ttl: Duration, tell: fn(&str)) -> Self {
+    pub(super) fn new(client: Client, spool: Spool, ttl: Duration, log: fn(&str)) -> Self {
         Self {
             client,
             spool,
             ttl,
-            tell,
+            log,
             refused: BTreeSet::new(),
             away: Backoff::new(AWAY.0, AWAY.1),
             not_before: None,
@@ -64,7 +64,7 @@ impl Delivery {
     }
 
     /// Until the agent ends.
-    pub(super) fn work(&mut self, jobs: &Jobs<Vec<Seen>>) {
+    pub(super) fn work(&mut self, jobs: &Jobs<Vec<OutputResult>>) {
         let mut patience = Duration::ZERO;
         loop {
             let mut next = jobs.next(patience);
@@ -86,7 +86,7 @@ impl Delivery {
         }
     }
 
-    fn take(&mut self, jobs: &Jobs<Vec<Seen>>, seen: Vec<Seen>) {
+    fn take(&mut self, jobs: &Jobs<Vec<OutputResult>>, seen: Vec<OutputResult>) {
         for seen in seen {
             let Taken {
                 changed,
@@ -106,13 +106,13 @@ impl Delivery {
     }
 
     /// Pushes what waits and deletes what is stale, until the gateway turns out to be away.
-    fn round(&mut self, jobs: &Jobs<Vec<Seen>>) {
+    fn round(&mut self, jobs: &Jobs<Vec<OutputResult>>) {
         let done = self.push(jobs).and_then(|n| Ok(n + self.delete(jobs)?));
         match done {
             Ok(0) => {}
             Ok(_) => {
                 if self.not_before.take().is_some() {
-                    (self.tell)(&format!(
+                    (self.log)(&format!(
                         "pushing to {} works again",
                         self.client.endpoint()
                     ));
@@ -123,7 +123,7 @@ impl Delivery {
                 jobs.failed(1);
                 let pause = self.away.failed(after);
                 if self.not_before.is_none() {
-                    (self.tell)(&format!(
+                    (self.log)(&format!(
                         "cannot push to {}: {why}; {} groups wait, trying again in {} s and then ever less often",
                         self.client.endpoint(),
                         self.spool.n_waiting(),
@@ -144,7 +144,7 @@ impl Delivery {
     }
 
     /// Returns how many requests were answered.
-    fn push(&mut self, jobs: &Jobs<Vec<Seen>>) -> Result<u64, Away> {
+    fn push(&mut self, jobs: &Jobs<Vec<OutputResult>>) -> Result<u64, Away> {
         let before = self.stale_before();
         let written = self.spool.forget_platforms(before);
         self.written(written);
@@ -171,10 +171,10 @@ impl Delivery {
                 }
             };
             let headers = [TEXT];
-            let request = Request {
+            let request = HttpRequest {
                 headers: &headers,
                 body: text.as_bytes(),
-                ..Request::new(Method::Put, &path)
+                ..HttpRequest::new(Method::Put, &path)
             };
             match self.attempt(jobs, &request)? {
                 Ok(_) => {
@@ -192,7 +192,7 @@ impl Delivery {
     }
 
     /// Deletes stale groups, unless somebody else has pushed them since.
-    fn delete(&mut self, jobs: &Jobs<Vec<Seen>>) -> Result<u64, Away> {
+    fn delete(&mut self, jobs: &Jobs<Vec<OutputResult>>) -> Result<u64, Away> {
         let before = self.stale_before();
         let is_stale = |it: &Group| it.newest_ns() < before;
         let stale: Vec<String> = self
@@ -203,9 +203,9 @@ impl Delivery {
             .collect();
         let is_there = |it: &String| self.spool.get(it).is_some_and(|it| it.is_there);
         let list = if stale.iter().any(is_there) {
-            let request = Request {
+            let request = HttpRequest {
                 limit: LIST,
-                ..Request::new(Method::Get, "/api/v1/metrics")
+                ..HttpRequest::new(Method::Get, "/api/v1/metrics")
             };
             Some(self.attempt(jobs, &request)?)
         } else {
@@ -219,7 +219,7 @@ impl Delivery {
             {
                 let path = group.path();
                 n += 1;
-                match self.attempt(jobs, &Request::new(Method::Delete, &path))? {
+                match self.attempt(jobs, &HttpRequest::new(Method::Delete, &path))? {
                     Ok(_) => jobs.sent(1),
                     Err(why) => self.refuse(jobs, name.clone(), &why),
                 }
@@ -231,7 +231,7 @@ impl Delivery {
     }
 
     /// Whether what the gateway has of the group is what was pushed from here.
-    fn may_delete(&self, group: &Group, list: &Result<Answer, String>) -> bool {
+    fn may_delete(&self, group: &Group, list: &Result<HttpResponse, String>) -> bool {
         let newest = match list {
             Ok(answer) if answer.is_whole => {
                 theirs::newest(&answer.body, &group.job, &group.target).map_err(str::to_owned)
@@ -247,7 +247,7 @@ impl Delivery {
             }
             Ok(None) => false,
             Err(why) => {
-                (self.tell)(&format!(
+                (self.log)(&format!(
                     "{} keeps the stale group of {}: {why}, so another machine may have pushed it since",
                     self.client.endpoint(),
                     group.target
@@ -260,15 +260,15 @@ impl Delivery {
     /// Sends it, three times if need be. The inner error is a refusal.
     fn attempt(
         &self,
-        jobs: &Jobs<Vec<Seen>>,
-        request: &Request<'_>,
-    ) -> Result<Result<Answer, String>, Away> {
+        jobs: &Jobs<Vec<OutputResult>>,
+        request: &HttpRequest<'_>,
+    ) -> Result<Result<HttpResponse, String>, Away> {
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         let mut n = 0;
         loop {
             let deadline = jobs.deadline();
             let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-            let request = Request {
+            let request = HttpRequest {
                 patience: left.unwrap_or(TOTAL),
                 ..*request
             };
@@ -284,10 +284,10 @@ impl Delivery {
         }
     }
 
-    fn refuse(&mut self, jobs: &Jobs<Vec<Seen>>, name: String, why: &str) {
+    fn refuse(&mut self, jobs: &Jobs<Vec<OutputResult>>, name: String, why: &str) {
         jobs.failed(1);
         if self.said_refusal.as_deref() != Some(why) {
-            (self.tell)(&format!(
+            (self.log)(&format!(
                 "{} refuses what is pushed: {why}; it is pushed again with the next build of the target",
                 self.client.endpoint()
             ));
@@ -300,7 +300,7 @@ impl Delivery {
         match written {
             Ok(()) => self.said_disk = false,
             Err(error) if !self.said_disk => {
-                (self.tell)(&format!(
+                (self.log)(&format!(
                     "what is to be pushed cannot be kept on disk, and is lost if gotrace ends: {error}"
                 ));
                 self.said_disk = true;

@@ -14,7 +14,7 @@ use crate::render::metrics::{fold, label};
 
 /// News of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum OutputResult {
     Made {
         target: String,
         platform: Platform,
@@ -27,7 +27,7 @@ pub(super) enum Seen {
     },
 }
 
-pub(super) fn of(finished: &FinishedTrace) -> Vec<Seen> {
+pub(super) fn of(finished: &FinishedTrace) -> Vec<OutputResult> {
     let mut all = Vec::new();
     for finished in finished.builds() {
         let build = finished.build;
@@ -51,7 +51,7 @@ pub(super) fn of(finished: &FinishedTrace) -> Vec<Seen> {
                 asked: asked(build),
             };
             // The label of the group must be the one of its series.
-            all.push(Seen::Made {
+            all.push(OutputResult::Made {
                 target: guarded(target),
                 platform,
             });
@@ -59,7 +59,7 @@ pub(super) fn of(finished: &FinishedTrace) -> Vec<Seen> {
         if is_failed && all.len() == n_before {
             let (goos, goarch, _) = label::platform(build);
             let is_known = goos != label::UNKNOWN && goarch != label::UNKNOWN;
-            all.push(Seen::Failed {
+            all.push(OutputResult::Failed {
                 asked: asked(build),
                 platform: is_known.then(|| [goos, goarch].map(guarded)),
                 last,
@@ -100,7 +100,7 @@ mod tests {
     fn what_was_made_is_told_by_target_and_what_failed_by_what_was_asked() {
         let trace = sample::cold();
         let seen = of(&FinishedTrace::of(trace.clone()));
-        let Some(Seen::Made { target, platform }) = seen.first() else {
+        let Some(OutputResult::Made { target, platform }) = seen.first() else {
             panic!("{seen:?}")
         };
         assert_eq!(platform.labels.get("target"), Some(target));
@@ -111,7 +111,7 @@ mod tests {
             build.status = Some(tracer_core::event::Status::Code(1));
         }
         let seen = of(&FinishedTrace::of(failed));
-        let Some(Seen::Failed { asked, last, .. }) = seen.first() else {
+        let Some(OutputResult::Failed { asked, last, .. }) = seen.first() else {
             panic!("{seen:?}")
         };
         assert_eq!((asked, last.is_success), (&platform.asked, Some(false)));

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::group::{FORM, Group};
-use super::seen::Seen;
+use super::seen::OutputResult;
 use crate::replace::{self, Durability, UNFINISHED};
 
 /// Longest file of a group.
@@ -88,7 +88,7 @@ impl Spool {
         OwnDir(dir): &OwnDir,
         address: Address,
         max_groups: usize,
-        tell: &dyn Fn(&str),
+        log: &dyn Fn(&str),
     ) -> anyhow::Result<Option<Self>> {
         let cannot_lock = || format!("cannot lock {}", dir.display());
         let lock = File::open(dir).with_context(cannot_lock)?;
@@ -113,14 +113,14 @@ impl Spool {
                 // Of one who was killed; what it was to replace is there.
                 let _left = replace::remove(dir, &name);
             } else if Path::new(&name).extension().is_some_and(|it| it == "json") {
-                spool.load(&name, tell);
+                spool.load(&name, log);
             }
         }
         spool.bound();
         Ok(Some(spool))
     }
 
-    fn load(&mut self, name: &str, tell: &dyn Fn(&str)) {
+    fn load(&mut self, name: &str, log: &dyn Fn(&str)) {
         let path = self.dir.join(name);
         match read(&path) {
             Ok(mut group) if group.file_name() == name => {
@@ -134,7 +134,7 @@ impl Spool {
             other => {
                 let why = other.map_or_else(|it| it.to_string(), |_| "it is another's".to_owned());
                 let aside = fs::rename(&path, self.dir.join(ASIDE));
-                tell(&format!(
+                log(&format!(
                     "{} is not a group to push: {why}; {}",
                     path.display(),
                     aside.map_or_else(
@@ -147,9 +147,9 @@ impl Spool {
     }
 
     /// Takes in what was seen.
-    pub(super) fn take(&mut self, seen: Seen) -> Taken {
+    pub(super) fn take(&mut self, seen: OutputResult) -> Taken {
         let changed: Vec<String> = match seen {
-            Seen::Made { target, platform } => {
+            OutputResult::Made { target, platform } => {
                 let mut group = Group {
                     form: FORM,
                     gateway: self.address.gateway.clone(),
@@ -167,7 +167,7 @@ impl Spool {
                 self.groups.insert(name.clone(), group);
                 vec![name]
             }
-            Seen::Failed {
+            OutputResult::Failed {
                 asked,
                 platform: of,
                 last,
@@ -307,14 +307,14 @@ mod tests {
 
     fn open(dir: &Path, max_groups: usize) -> (Spool, Vec<String>) {
         let said = RefCell::new(Vec::new());
-        let tell = |it: &str| said.borrow_mut().push(it.to_owned());
-        let spool = Spool::open(&OwnDir::new(dir).unwrap(), address(), max_groups, &tell);
+        let log = |it: &str| said.borrow_mut().push(it.to_owned());
+        let spool = Spool::open(&OwnDir::new(dir).unwrap(), address(), max_groups, &log);
         (spool.unwrap().unwrap(), said.into_inner())
     }
 
-    fn made(target: &str, ended_ns: u64) -> Seen {
+    fn made(target: &str, ended_ns: u64) -> OutputResult {
         let labels = [("target", target), ("goos", "linux"), ("goarch", "amd64")];
-        Seen::Made {
+        OutputResult::Made {
             target: target.to_owned(),
             platform: Platform {
                 labels: labels
@@ -332,7 +332,7 @@ mod tests {
         }
     }
 
-    fn taken(spool: &mut Spool, seen: Seen) -> usize {
+    fn taken(spool: &mut Spool, seen: OutputResult) -> usize {
         let taken = spool.take(seen);
         taken.written.unwrap();
         taken.n_dropped
@@ -393,7 +393,7 @@ mod tests {
         let (mut spool, _) = open(&dir.path().join("spool"), 10);
         taken(&mut spool, made("a", 1));
         taken(&mut spool, made("b", 1));
-        let failed = |arch: Option<&str>| Seen::Failed {
+        let failed = |arch: Option<&str>| OutputResult::Failed {
             asked: "asked for a".to_owned(),
             platform: arch.map(|it| ["linux".to_owned(), it.to_owned()]),
             last: Last {

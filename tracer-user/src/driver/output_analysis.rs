@@ -14,21 +14,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact};
 
-use super::line::Workers;
+use super::fair_queue::Workers;
 use crate::inspect::{Analyser, Neighbour, Opened};
 
 /// Files that wait at most.
-const QUEUE: usize = 64;
+const MAX_QUEUED: usize = 64;
 const THREADS: usize = 2;
 /// Contents that are remembered, the last seen; each is a few KiB.
-const KNOWN: usize = 256;
+const MAX_REMEMBERED: usize = 256;
 
 /// What was found out: what a file is made of, or why that is not known. Neither, if it is no program.
-pub(super) type Found = Result<Option<Box<Anatomy>>, String>;
+pub(super) type AnalysisResult = Result<Option<Box<Anatomy>>, String>;
 
 /// A file whose turn comes.
 #[derive(Debug)]
-struct Job<T> {
+struct AnalysisJob<T> {
     opened: Opened,
     sha256: String,
     /// Who asked.
@@ -37,21 +37,21 @@ struct Job<T> {
 
 /// What two files that are looked into at once must not have in common.
 #[derive(Debug, PartialEq, Eq)]
-enum Share {
+enum ExclusiveResource {
     Neighbour(Neighbour),
     Content(String),
 }
 
 /// The threads and what they remember.
 #[derive(Debug)]
-pub(super) struct Analyst<T> {
-    jobs: Workers<Share, Job<T>>,
-    shared: Arc<Shared>,
+pub(super) struct OutputAnalysis<T> {
+    jobs: Workers<ExclusiveResource, AnalysisJob<T>>,
+    shared: Arc<AnalysisState>,
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
-    known: Mutex<Known>,
+pub(super) struct AnalysisState {
+    known: Mutex<RecentAnalyses>,
     counters: Counters,
     analyser: Arc<Analyser>,
 }
@@ -67,7 +67,7 @@ struct Counters {
 
 /// What became of outputs so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct AnalysisCounts {
     /// Files that wait, the one in hand included.
     pub waiting: u64,
     /// Looked into.
@@ -76,7 +76,7 @@ pub struct Counts {
     pub known: u64,
     /// Could not be looked into.
     pub failed: u64,
-    /// Found the queue full.
+    /// AnalysisResult the queue full.
     pub dropped: u64,
     /// Of children that read outputs, those that ended without an answer.
     pub lost: u64,
@@ -84,32 +84,32 @@ pub struct Counts {
     pub cpu_ns: u64,
 }
 
-impl<T: Send + 'static> Analyst<T> {
+impl<T: Send + 'static> OutputAnalysis<T> {
     /// `tell` is given what was found out, on a thread.
     pub(super) fn start(
         analyser: Arc<Analyser>,
-        tell: impl Fn(T, Found) + Clone + Send + 'static,
+        notify: impl Fn(T, AnalysisResult) + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(AnalysisState {
             known: Mutex::default(),
             counters: Counters::default(),
             analyser,
         });
         let of_threads = Arc::clone(&shared);
-        let work = move |job| of_threads.look_into(job, &tell);
-        let jobs = Workers::start("analyst", THREADS, QUEUE, work)?;
+        let work = move |job| of_threads.analyse(job, &notify);
+        let jobs = Workers::start("output-analysis", THREADS, MAX_QUEUED, work)?;
         Ok(Self { jobs, shared })
     }
 
-    /// Asks about a file with this hash. Known already, or out of the question, is answered here; else it is told later.
+    /// Asks about a file with this hash. RecentAnalyses already, or out of the question, is answered here; else it is told later.
     pub(super) fn ask(
         &self,
         neighbour: Neighbour,
         opened: Opened,
         artifact: &Artifact,
         ticket: T,
-    ) -> Option<Found> {
-        let Shared {
+    ) -> Option<AnalysisResult> {
+        let AnalysisState {
             known, counters, ..
         } = &*self.shared;
         if let Some(anatomy) = lock(known).get(&artifact.sha256) {
@@ -118,8 +118,11 @@ impl<T: Send + 'static> Analyst<T> {
         }
         counters.waiting.fetch_add(1, Ordering::Relaxed);
         let sha256 = artifact.sha256.clone();
-        let shares = vec![Share::Neighbour(neighbour), Share::Content(sha256.clone())];
-        let job = Job {
+        let shares = vec![
+            ExclusiveResource::Neighbour(neighbour),
+            ExclusiveResource::Content(sha256.clone()),
+        ];
+        let job = AnalysisJob {
             opened,
             sha256,
             ticket,
@@ -129,19 +132,21 @@ impl<T: Send + 'static> Analyst<T> {
             Err(_full) => {
                 counters.waiting.fetch_sub(1, Ordering::Relaxed);
                 counters.dropped.fetch_add(1, Ordering::Relaxed);
-                Some(Err(format!("{QUEUE} other files waited to be analysed")))
+                Some(Err(format!(
+                    "{MAX_QUEUED} other files waited to be analysed"
+                )))
             }
         }
     }
 
     /// For who wants to know how it goes.
-    pub(super) fn shared(&self) -> Arc<Shared> {
+    pub(super) fn shared(&self) -> Arc<AnalysisState> {
         Arc::clone(&self.shared)
     }
 }
 
-impl Shared {
-    pub(super) fn counts(&self) -> Counts {
+impl AnalysisState {
+    pub(super) fn counts(&self) -> AnalysisCounts {
         let Counters {
             waiting,
             analysed,
@@ -149,23 +154,23 @@ impl Shared {
             failed,
             dropped,
         } = &self.counters;
-        Counts {
+        AnalysisCounts {
             waiting: waiting.load(Ordering::Relaxed),
             analysed: analysed.load(Ordering::Relaxed),
             known: known.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),
             dropped: dropped.load(Ordering::Relaxed),
-            ..Counts::default()
+            ..AnalysisCounts::default()
         }
     }
 
-    fn look_into<T>(&self, job: Job<T>, tell: &dyn Fn(T, Found)) {
+    fn analyse<T>(&self, job: AnalysisJob<T>, notify: &dyn Fn(T, AnalysisResult)) {
         let Self {
             known,
             counters,
             analyser,
         } = self;
-        let Job {
+        let AnalysisJob {
             opened,
             sha256,
             ticket,
@@ -187,19 +192,19 @@ impl Shared {
         // Before it is told: who is told may ask how it went.
         counter.fetch_add(1, Ordering::Relaxed);
         counters.waiting.fetch_sub(1, Ordering::Relaxed);
-        tell(ticket, found);
+        notify(ticket, found);
     }
 }
 
 /// Contents that were looked into, the last seen.
 #[derive(Debug, Default)]
-struct Known {
+struct RecentAnalyses {
     by_sha256: HashMap<String, (u64, Box<Anatomy>)>,
-    /// Counts what is seen.
+    /// AnalysisCounts what is seen.
     clock: u64,
 }
 
-impl Known {
+impl RecentAnalyses {
     fn get(&mut self, sha256: &str) -> Option<Box<Anatomy>> {
         self.clock += 1;
         let (seen, anatomy) = self.by_sha256.get_mut(sha256)?;
@@ -209,7 +214,7 @@ impl Known {
 
     fn put(&mut self, sha256: String, anatomy: Box<Anatomy>) {
         self.clock += 1;
-        if self.by_sha256.len() >= KNOWN {
+        if self.by_sha256.len() >= MAX_REMEMBERED {
             let oldest = self.by_sha256.iter().min_by_key(|(_, (seen, _))| *seen);
             if let Some(oldest) = oldest.map(|(sha256, _)| sha256.clone()) {
                 self.by_sha256.remove(&oldest);
@@ -220,7 +225,7 @@ impl Known {
 }
 
 /// A panic elsewhere while it was held leaves a memory that is whole.
-fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
+fn lock(known: &Mutex<RecentAnalyses>) -> std::sync::MutexGuard<'_, RecentAnalyses> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -230,14 +235,14 @@ mod tests {
 
     #[test]
     fn what_was_seen_last_is_remembered() {
-        let mut known = Known::default();
-        for n in 0..KNOWN {
+        let mut known = RecentAnalyses::default();
+        for n in 0..MAX_REMEMBERED {
             known.put(n.to_string(), Box::default());
         }
         assert!(known.get("0").is_some());
         known.put("new".to_owned(), Box::default());
         assert!(known.get("0").is_some() && known.get("new").is_some());
         assert!(known.get("1").is_none());
-        assert_eq!(known.by_sha256.len(), KNOWN);
+        assert_eq!(known.by_sha256.len(), MAX_REMEMBERED);
     }
 }

@@ -16,19 +16,19 @@ use std::time::{Duration, Instant};
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Artifact, Event, Inspected, ProcKey};
 
-use super::analyst::{Analyst, Counts, Found, Shared};
-use super::line::Workers;
+use super::fair_queue::Workers;
+use super::output_analysis::{AnalysisCounts, AnalysisResult, AnalysisState, OutputAnalysis};
 use crate::clock;
 use crate::inspect::{self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
 use crate::wakeup::{Notifier, Wakeup};
 
 /// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
-const QUEUE: usize = 4096;
+const MAX_QUEUED: usize = 4096;
 const THREADS: usize = 3;
 /// How long an answer waits for a file to be read. A build is not told of before all its outputs are.
-const READING: Duration = Duration::from_secs(100);
+const READ_TIMEOUT: Duration = Duration::from_secs(100);
 /// How long it then waits for the analyst.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANALYSIS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How closely outputs are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) enum Depth {
 
 /// An output to read.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct OutputRequest {
     pub(super) process: ProcKey,
     pub(super) path: ByteString,
     pub(super) uid: u32,
@@ -50,97 +50,98 @@ pub(super) struct Question {
 
 /// Names a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Ticket(u64);
+struct OutputTicket(u64);
 
 /// What a thread has to say of a question.
 #[derive(Debug)]
-enum Word {
-    Whole(Inspected),
+enum Progress {
+    Complete(Inspected),
     /// All but what its bytes are made of.
-    Begun(Inspected),
-    Rest(Found),
+    Identified(Inspected),
+    Analysed(AnalysisResult),
 }
 
 /// A question without an answer yet.
 #[derive(Debug)]
-struct Asked {
+struct PendingOutput {
     process: ProcKey,
     path: ByteString,
     /// An answer that waits for its rest.
-    begun: Option<Inspected>,
+    identified: Option<Inspected>,
     until: Instant,
 }
 
 /// The reading threads, and what was asked of them.
 #[derive(Debug)]
-pub(super) struct Inspector {
-    questions: Workers<Neighbour, (Ticket, Question)>,
-    words: Receiver<(Ticket, Word)>,
+pub(super) struct OutputReader {
+    requests: Workers<Neighbour, (OutputTicket, OutputRequest)>,
+    progress: Receiver<(OutputTicket, Progress)>,
     next: u64,
     n_dropped: u64,
-    asked: BTreeMap<Ticket, Asked>,
+    pending: BTreeMap<OutputTicket, PendingOutput>,
     analyser: Arc<Analyser>,
-    analyst: Option<Arc<Shared>>,
+    analysis: Option<Arc<AnalysisState>>,
 }
 
 /// What the reading threads have in common.
-struct Desk {
+struct WorkerContext {
     analyser: Arc<Analyser>,
-    analyst: Option<Analyst<Ticket>>,
-    notifier: Notifier<(Ticket, Word)>,
+    analysis: Option<OutputAnalysis<OutputTicket>>,
+    notifier: Notifier<(OutputTicket, Progress)>,
 }
 
-impl Inspector {
+impl OutputReader {
     pub(super) fn start(depth: Depth, wakeup: &Wakeup) -> io::Result<Self> {
-        let (tell, words) = channel();
+        let (tell, progress) = channel();
         let notifier = Notifier::new(tell, wakeup);
         let analyser = Arc::new(Analyser::own()?);
-        let analyst = match depth {
+        let analysis = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {
                 let notifier = notifier.clone();
-                let tell = move |ticket, found| notifier.notify((ticket, Word::Rest(found)));
-                Some(Analyst::start(Arc::clone(&analyser), tell)?)
+                let tell =
+                    move |ticket, found| notifier.notify((ticket, Progress::Analysed(found)));
+                Some(OutputAnalysis::start(Arc::clone(&analyser), tell)?)
             }
         };
-        let shared = analyst.as_ref().map(Analyst::shared);
-        let desk = Arc::new(Desk {
+        let shared = analysis.as_ref().map(OutputAnalysis::shared);
+        let context = Arc::new(WorkerContext {
             analyser: Arc::clone(&analyser),
-            analyst,
+            analysis,
             notifier,
         });
-        let work = move |(ticket, question)| desk.answer(ticket, question);
+        let work = move |(ticket, request)| context.answer(ticket, request);
         Ok(Self {
-            questions: Workers::start("inspector", THREADS, QUEUE, work)?,
-            words,
+            requests: Workers::start("output-reader", THREADS, MAX_QUEUED, work)?,
+            progress,
             next: 0,
             n_dropped: 0,
-            asked: BTreeMap::new(),
+            pending: BTreeMap::new(),
             analyser,
-            analyst: shared,
+            analysis: shared,
         })
     }
 
     /// Has the file read; the answer at once if it will not be.
-    pub(super) fn ask(&mut self, question: Question) -> Option<Event> {
-        let ticket = Ticket(self.next);
+    pub(super) fn ask(&mut self, request: OutputRequest) -> Option<Event> {
+        let ticket = OutputTicket(self.next);
         self.next += 1;
-        let asked = Asked {
-            process: question.process,
-            path: question.path.clone(),
-            begun: None,
-            until: Instant::now() + READING,
+        let pending = PendingOutput {
+            process: request.process,
+            path: request.path.clone(),
+            identified: None,
+            until: Instant::now() + READ_TIMEOUT,
         };
-        let neighbour = question.root.neighbour(question.uid);
-        match self.questions.push(vec![neighbour], (ticket, question)) {
+        let neighbour = request.root.neighbour(request.uid);
+        match self.requests.push(vec![neighbour], (ticket, request)) {
             Ok(()) => {
-                self.asked.insert(ticket, asked);
+                self.pending.insert(ticket, pending);
                 None
             }
             Err(_full) => {
                 self.n_dropped += 1;
-                let why = format!("{QUEUE} other files waited to be read");
-                Some(refused(asked.process, asked.path, why))
+                let why = format!("{MAX_QUEUED} other files waited to be read");
+                Some(refused(pending.process, pending.path, why))
             }
         }
     }
@@ -148,35 +149,37 @@ impl Inspector {
     /// What has been read since the last call, and what waited long enough.
     pub(super) fn answers(&mut self) -> Vec<Event> {
         let now = Instant::now();
-        let words: Vec<_> = self.words.try_iter().collect();
-        let mut answers: Vec<Inspected> = words
+        let progress: Vec<_> = self.progress.try_iter().collect();
+        let mut answers: Vec<Inspected> = progress
             .into_iter()
-            .filter_map(|(ticket, word)| self.hear(ticket, word, now))
+            .filter_map(|(ticket, word)| self.apply(ticket, word, now))
             .collect();
-        let late = self.asked.extract_if(.., |_, asked| asked.until <= now);
-        answers.extend(late.map(|(_, asked)| asked.late()));
+        let late = self
+            .pending
+            .extract_if(.., |_, pending| pending.until <= now);
+        answers.extend(late.map(|(_, pending)| pending.late()));
         answers.into_iter().map(Event::Inspected).collect()
     }
 
     /// What is not asked any more waited too long, and nobody hears of it.
-    fn hear(&mut self, ticket: Ticket, word: Word, now: Instant) -> Option<Inspected> {
+    fn apply(&mut self, ticket: OutputTicket, word: Progress, now: Instant) -> Option<Inspected> {
         match word {
-            Word::Whole(inspected) => self.asked.remove(&ticket).map(|_| inspected),
-            Word::Begun(inspected) => {
-                let asked = self.asked.get_mut(&ticket)?;
-                asked.begun = Some(inspected);
-                asked.until = now + PATIENCE;
+            Progress::Complete(inspected) => self.pending.remove(&ticket).map(|_| inspected),
+            Progress::Identified(inspected) => {
+                let pending = self.pending.get_mut(&ticket)?;
+                pending.identified = Some(inspected);
+                pending.until = now + ANALYSIS_TIMEOUT;
                 None
             }
-            Word::Rest(found) => {
-                let inspected = self.asked.remove(&ticket)?.begun?;
+            Progress::Analysed(found) => {
+                let inspected = self.pending.remove(&ticket)?.identified?;
                 Some(with(inspected, found))
             }
         }
     }
 
     pub(super) fn n_pending(&self) -> usize {
-        self.asked.len()
+        self.pending.len()
     }
 
     /// Files that were not read because too many waited.
@@ -185,9 +188,9 @@ impl Inspector {
     }
 
     /// How the analyst is doing, and the children of both.
-    pub(super) fn analyses(&self) -> Counts {
-        let counts = self.analyst.as_ref().map(|it| it.counts());
-        Counts {
+    pub(super) fn analyses(&self) -> AnalysisCounts {
+        let counts = self.analysis.as_ref().map(|it| it.counts());
+        AnalysisCounts {
             lost: self.analyser.n_lost(),
             cpu_ns: self.analyser.cpu_ns(),
             ..counts.unwrap_or_default()
@@ -195,53 +198,56 @@ impl Inspector {
     }
 }
 
-impl Asked {
+impl PendingOutput {
     /// What is said when there is no more time.
     fn late(self) -> Inspected {
         let Self {
             process,
             path,
-            begun,
+            identified,
             until: _,
         } = self;
-        if let Some(inspected) = begun {
-            let why = format!("it was not analysed within {} s", PATIENCE.as_secs());
+        if let Some(inspected) = identified {
+            let why = format!(
+                "it was not analysed within {} s",
+                ANALYSIS_TIMEOUT.as_secs()
+            );
             with(inspected, Err(why))
         } else {
-            let why = format!("it was not read within {} s", READING.as_secs());
+            let why = format!("it was not read within {} s", READ_TIMEOUT.as_secs());
             inspected(process, path, Err(why))
         }
     }
 }
 
-impl Desk {
-    fn answer(&self, ticket: Ticket, question: Question) {
+impl WorkerContext {
+    fn answer(&self, ticket: OutputTicket, request: OutputRequest) {
         let Self {
             analyser,
-            analyst,
+            analysis,
             notifier,
         } = self;
-        let Question {
+        let OutputRequest {
             process,
             path,
             uid,
             root,
-        } = question;
+        } = request;
         let (opened, artifact) = match read(&root, inspect::as_path(&path), uid, analyser) {
             Ok(found) => found,
             Err(refused) => {
                 let inspected = inspected(process, path, Err(refused.to_string()));
-                return notifier.notify((ticket, Word::Whole(inspected)));
+                return notifier.notify((ticket, Progress::Complete(inspected)));
             }
         };
         let inspected = inspected(process, path, Ok(artifact.clone()));
-        let Some(analyst) = analyst else {
-            return notifier.notify((ticket, Word::Whole(inspected)));
+        let Some(analysis) = analysis else {
+            return notifier.notify((ticket, Progress::Complete(inspected)));
         };
         // Said before the analyst is asked: its word cannot come first.
-        notifier.notify((ticket, Word::Begun(inspected)));
-        if let Some(found) = analyst.ask(root.neighbour(uid), opened, &artifact, ticket) {
-            notifier.notify((ticket, Word::Rest(found)));
+        notifier.notify((ticket, Progress::Identified(inspected)));
+        if let Some(found) = analysis.ask(root.neighbour(uid), opened, &artifact, ticket) {
+            notifier.notify((ticket, Progress::Analysed(found)));
         }
     }
 }
@@ -273,7 +279,7 @@ fn inspected(process: ProcKey, path: ByteString, result: Result<Artifact, String
 }
 
 /// With what the analyst found out.
-fn with(inspected: Inspected, found: Found) -> Inspected {
+fn with(inspected: Inspected, found: AnalysisResult) -> Inspected {
     let (anatomy, unanalysed) = match found {
         Ok(anatomy) => (anatomy, None),
         Err(why) => (None, Some(why)),
@@ -295,8 +301,8 @@ mod tests {
     use super::*;
     use tracer_core::event::{Ktime, Tgid};
 
-    fn ask(path: &str) -> Question {
-        Question {
+    fn ask(path: &str) -> OutputRequest {
+        OutputRequest {
             process: ProcKey {
                 tgid: Tgid(1),
                 born: Ktime(1),
@@ -314,33 +320,33 @@ mod tests {
         inspected.result.unwrap()
     }
 
-    fn answers(inspector: &mut Inspector, n: usize) -> Vec<Artifact> {
+    fn answers(outputs: &mut OutputReader, n: usize) -> Vec<Artifact> {
         let since = Instant::now();
         let mut found = Vec::new();
         while found.len() < n {
-            assert!(since.elapsed() < PATIENCE, "{} of {n}", found.len());
-            found.extend(inspector.answers().into_iter().map(artifact));
+            assert!(since.elapsed() < ANALYSIS_TIMEOUT, "{} of {n}", found.len());
+            found.extend(outputs.answers().into_iter().map(artifact));
             thread::sleep(Duration::from_millis(5));
         }
-        assert_eq!(inspector.n_pending(), 0);
+        assert_eq!(outputs.n_pending(), 0);
         found
     }
 
     #[test]
     fn a_content_is_looked_into_once() {
         let dir = tempfile::tempdir().unwrap();
-        let mut inspector = Inspector::start(Depth::Anatomy, &Wakeup::new().unwrap()).unwrap();
+        let mut outputs = OutputReader::start(Depth::Anatomy, &Wakeup::new().unwrap()).unwrap();
         let program = std::fs::read("/bin/true").unwrap();
         let n = 3;
         for name in 0..n {
             let path = dir.path().join(name.to_string());
             std::fs::write(&path, &program).unwrap();
-            assert!(inspector.ask(ask(path.to_str().unwrap())).is_none());
+            assert!(outputs.ask(ask(path.to_str().unwrap())).is_none());
         }
-        let found = answers(&mut inspector, n);
+        let found = answers(&mut outputs, n);
         assert!(found.iter().all(|it| it.anatomy == found[0].anatomy));
         assert!(found[0].anatomy.is_some() && found[0].unanalysed.is_none());
-        let Counts {
+        let AnalysisCounts {
             waiting,
             analysed,
             known,
@@ -348,7 +354,7 @@ mod tests {
             dropped,
             lost,
             cpu_ns,
-        } = inspector.analyses();
+        } = outputs.analyses();
         assert_eq!((waiting, analysed, known), (0, 1, 2));
         assert_eq!((failed, dropped, lost), (0, 0, 0));
         assert!(cpu_ns > 0);
@@ -360,54 +366,57 @@ mod tests {
         let (header, broken) = (dir.path().join("lib.h"), dir.path().join("broken"));
         std::fs::write(&header, "int f(void);\n").unwrap();
         std::fs::write(&broken, b"\x7fELF\x02\x01\x01 and so on").unwrap();
-        let mut inspector = Inspector::start(Depth::Anatomy, &Wakeup::new().unwrap()).unwrap();
+        let mut outputs = OutputReader::start(Depth::Anatomy, &Wakeup::new().unwrap()).unwrap();
         for path in [&header, &broken] {
-            assert!(inspector.ask(ask(path.to_str().unwrap())).is_none());
+            assert!(outputs.ask(ask(path.to_str().unwrap())).is_none());
         }
-        let found = answers(&mut inspector, 2);
+        let found = answers(&mut outputs, 2);
         assert_eq!((&found[0].anatomy, &found[0].unanalysed), (&None, &None));
         let why = found[1].unanalysed.as_deref().unwrap_or_default();
         assert!(why.contains("cannot be read"), "{why}");
-        assert_eq!(inspector.analyses().failed, 1);
+        assert_eq!(outputs.analyses().failed, 1);
     }
 
     #[test]
     fn an_answer_does_not_wait_for_its_rest_for_ever() {
-        let mut inspector = Inspector::start(Depth::Identity, &Wakeup::new().unwrap()).unwrap();
-        let question = ask("/a");
-        let inspected = || inspected(question.process, "/a".into(), Ok(Artifact::default()));
+        let mut outputs = OutputReader::start(Depth::Identity, &Wakeup::new().unwrap()).unwrap();
+        let request = ask("/a");
+        let inspected = || inspected(request.process, "/a".into(), Ok(Artifact::default()));
         let now = Instant::now();
-        let asked = || Asked {
-            process: question.process,
-            path: question.path.clone(),
-            begun: None,
-            until: now + READING,
+        let pending = || PendingOutput {
+            process: request.process,
+            path: request.path.clone(),
+            identified: None,
+            until: now + READ_TIMEOUT,
         };
-        inspector.asked.insert(Ticket(7), asked());
-        let begun = Word::Begun(inspected());
-        assert_eq!(inspector.hear(Ticket(7), begun, now), None);
-        assert!(inspector.answers().is_empty());
-        inspector.asked.get_mut(&Ticket(7)).unwrap().until = now;
-        let mut answers = inspector.answers();
+        outputs.pending.insert(OutputTicket(7), pending());
+        let identified = Progress::Identified(inspected());
+        assert_eq!(outputs.apply(OutputTicket(7), identified, now), None);
+        assert!(outputs.answers().is_empty());
+        outputs.pending.get_mut(&OutputTicket(7)).unwrap().until = now;
+        let mut answers = outputs.answers();
         assert_eq!(answers.len(), 1);
         let why = artifact(answers.remove(0)).unanalysed;
         let why = why.as_deref();
         assert_eq!(why, Some("it was not analysed within 30 s"));
         // Its rest is of no use any more.
-        assert_eq!(inspector.hear(Ticket(7), Word::Rest(Ok(None)), now), None);
+        assert_eq!(
+            outputs.apply(OutputTicket(7), Progress::Analysed(Ok(None)), now),
+            None
+        );
 
         // One whose thread never comes back from opening it.
         let until = now;
-        inspector
-            .asked
-            .insert(Ticket(8), Asked { until, ..asked() });
-        let answers = inspector.answers();
+        outputs
+            .pending
+            .insert(OutputTicket(8), PendingOutput { until, ..pending() });
+        let answers = outputs.answers();
         let [Event::Inspected(late)] = answers.as_slice() else {
             panic!("{answers:?}");
         };
         let why = Err("it was not read within 100 s".to_owned());
         assert_eq!(late.result, why);
-        let whole = Word::Whole(inspected());
-        assert_eq!(inspector.hear(Ticket(8), whole, now), None);
+        let whole = Progress::Complete(inspected());
+        assert_eq!(outputs.apply(OutputTicket(8), whole, now), None);
     }
 }

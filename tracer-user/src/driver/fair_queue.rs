@@ -11,43 +11,43 @@ use std::thread;
 
 /// Jobs that wait or are in hand.
 #[derive(Debug)]
-struct Line<S, J> {
-    state: Mutex<State<S, J>>,
+struct FairQueue<S, J> {
+    state: Mutex<QueueState<S, J>>,
     changed: Condvar,
-    most: usize,
+    max_waiting: usize,
 }
 
 #[derive(Debug)]
-struct State<S, J> {
+struct QueueState<S, J> {
     waiting: VecDeque<(Vec<S>, J)>,
     /// What the jobs in hand share, under their numbers.
-    in_hand: Vec<(u64, Vec<S>)>,
+    running: Vec<(u64, Vec<S>)>,
     next: u64,
     is_closed: bool,
 }
 
-impl<S: PartialEq, J> Line<S, J> {
+impl<S: PartialEq, J> FairQueue<S, J> {
     /// For at most so many jobs that wait.
-    fn new(most: usize) -> Self {
+    fn new(max_waiting: usize) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 waiting: VecDeque::new(),
-                in_hand: Vec::new(),
+                running: Vec::new(),
                 next: 0,
                 is_closed: false,
             }),
             changed: Condvar::new(),
-            most,
+            max_waiting,
         }
     }
 
     /// At the end of the queue; given back if that is full.
-    fn push(&self, shares: Vec<S>, job: J) -> Result<(), J> {
+    fn push(&self, resources: Vec<S>, job: J) -> Result<(), J> {
         let mut state = self.state();
-        if state.waiting.len() >= self.most {
+        if state.waiting.len() >= self.max_waiting {
             return Err(job);
         }
-        state.waiting.push_back((shares, job));
+        state.waiting.push_back((resources, job));
         drop(state);
         self.changed.notify_all();
         Ok(())
@@ -57,7 +57,7 @@ impl<S: PartialEq, J> Line<S, J> {
     fn work(&self, mut job: impl FnMut(J)) {
         while let Some((number, taken)) = self.take() {
             job(taken);
-            self.state().in_hand.retain(|(it, _)| *it != number);
+            self.state().running.retain(|(it, _)| *it != number);
             self.changed.notify_all();
         }
     }
@@ -68,10 +68,10 @@ impl<S: PartialEq, J> Line<S, J> {
             if state.is_closed {
                 return None;
             }
-            if let Some((shares, job)) = state.next_free() {
+            if let Some((resources, job)) = state.next_free() {
                 let number = state.next;
                 state.next += 1;
-                state.in_hand.push((number, shares));
+                state.running.push((number, resources));
                 return Some((number, job));
             }
             state = self
@@ -81,13 +81,13 @@ impl<S: PartialEq, J> Line<S, J> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<S, J>> {
+    fn state(&self) -> MutexGuard<'_, QueueState<S, J>> {
         // No step of ours between taking and leaving it can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S, J> Line<S, J> {
+impl<S, J> FairQueue<S, J> {
     /// Who works ends with what is in hand.
     fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,29 +101,29 @@ impl<S, J> Line<S, J> {
 /// Threads that do the jobs of a queue. They end when this is dropped and the jobs in hand are done; a process that ends does not wait
 /// for them.
 #[derive(Debug)]
-pub(super) struct Workers<S, J>(Arc<Line<S, J>>);
+pub(super) struct Workers<S, J>(Arc<FairQueue<S, J>>);
 
 impl<S: PartialEq + Send + 'static, J: Send + 'static> Workers<S, J> {
     /// So many threads of that name, for at most `most` jobs that wait.
     pub(super) fn start(
         name: &str,
         n_threads: usize,
-        most: usize,
+        max_waiting: usize,
         job: impl FnMut(J) + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let line = Arc::new(Line::new(most));
+        let queue = Arc::new(FairQueue::new(max_waiting));
         for _ in 0..n_threads {
-            let (line, job) = (Arc::clone(&line), job.clone());
+            let (queue, job) = (Arc::clone(&queue), job.clone());
             thread::Builder::new()
                 .name(name.to_owned())
-                .spawn(move || line.work(job))?;
+                .spawn(move || queue.work(job))?;
         }
-        Ok(Self(line))
+        Ok(Self(queue))
     }
 
     /// At the end of the queue; given back if that is full.
-    pub(super) fn push(&self, shares: Vec<S>, job: J) -> Result<(), J> {
-        self.0.push(shares, job)
+    pub(super) fn push(&self, resources: Vec<S>, job: J) -> Result<(), J> {
+        self.0.push(resources, job)
     }
 }
 
@@ -133,15 +133,21 @@ impl<S, J> Drop for Workers<S, J> {
     }
 }
 
-impl<S: PartialEq, J> State<S, J> {
+impl<S: PartialEq, J> QueueState<S, J> {
     /// The first that shares nothing with a job in hand.
     fn next_free(&mut self) -> Option<(Vec<S>, J)> {
         let Self {
-            waiting, in_hand, ..
+            waiting, running, ..
         } = self;
-        let is_taken = |share: &S| in_hand.iter().any(|(_, shares)| shares.contains(share));
-        let is_free = |shares: &[S]| !shares.iter().any(is_taken);
-        let at = waiting.iter().position(|(shares, _)| is_free(shares))?;
+        let is_taken = |resource: &S| {
+            running
+                .iter()
+                .any(|(_, resources)| resources.contains(resource))
+        };
+        let is_free = |resources: &[S]| !resources.iter().any(is_taken);
+        let at = waiting
+            .iter()
+            .position(|(resources, _)| is_free(resources))?;
         waiting.remove(at)
     }
 }
@@ -155,19 +161,19 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_mins(1);
+    const TIMEOUT: Duration = Duration::from_mins(1);
 
     #[test]
     fn who_never_ends_keeps_only_his_own_waiting() {
-        let line = Arc::new(Line::new(10));
+        let queue = Arc::new(FairQueue::new(10));
         let (done, finished) = channel();
         let (release, stuck) = sync_channel::<()>(0);
         let stuck = Arc::new(Mutex::new(stuck));
         let threads: Vec<_> = (0..2)
             .map(|_| {
-                let (line, done, stuck) = (Arc::clone(&line), done.clone(), Arc::clone(&stuck));
+                let (queue, done, stuck) = (Arc::clone(&queue), done.clone(), Arc::clone(&stuck));
                 thread::spawn(move || {
-                    line.work(|job: &str| {
+                    queue.work(|job: &str| {
                         if job == "stuck" {
                             let _released = stuck.lock().unwrap().recv();
                         }
@@ -177,13 +183,13 @@ mod tests {
             })
             .collect();
         for (whose, job) in [("a", "stuck"), ("a", "behind"), ("b", "one"), ("b", "two")] {
-            line.push(vec![whose], job).unwrap();
+            queue.push(vec![whose], job).unwrap();
         }
-        let next = || finished.recv_timeout(PATIENCE).unwrap();
+        let next = || finished.recv_timeout(TIMEOUT).unwrap();
         assert_eq!([next(), next()], ["one", "two"]);
         release.send(()).unwrap();
         assert_eq!([next(), next()], ["stuck", "behind"]);
-        line.close();
+        queue.close();
         for thread in threads {
             thread.join().unwrap();
         }
@@ -191,10 +197,10 @@ mod tests {
 
     #[test]
     fn what_finds_the_queue_full_is_given_back() {
-        let line = Line::new(1);
-        assert_eq!(line.push(vec![1], "first"), Ok(()));
-        assert_eq!(line.push(vec![2], "second"), Err("second"));
-        line.close();
-        line.work(|job| panic!("{job} is done after the end"));
+        let queue = FairQueue::new(1);
+        assert_eq!(queue.push(vec![1], "first"), Ok(()));
+        assert_eq!(queue.push(vec![2], "second"), Err("second"));
+        queue.close();
+        queue.work(|job| panic!("{job} is done after the end"));
     }
 }
