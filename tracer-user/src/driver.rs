@@ -1,7 +1,7 @@
-//! The loop of a live trace: poll, record, apply, tell. It knows nothing of Go and decides nothing about builds.
+//! The loop of a live trace: poll, record, apply, report. The loop contains no knowledge of Go and no decisions about builds.
 //!
-//! One thread waits for the ring, for signals and for answers of the reading thread, so nothing that is shown is older than the
-//! last wake-up and no lock is needed. Replay (`replay`) takes the same road from an event to the trace.
+//! One thread waits for the ring, for signals and for results of the reader threads. It therefore needs no lock, and
+//! its output is never older than the last wake-up. Replay (`replay`) passes events to the same core.
 
 mod delay;
 mod effects;
@@ -49,36 +49,36 @@ use crate::launch::{Change, Running};
 pub use crate::proc::page_size;
 use crate::render::Cost;
 
-/// How long processes that outlive the command are still followed.
+/// Time for which processes that outlive the command are still traced.
 const SURVIVOR_LIMIT: Duration = Duration::from_millis(500);
-/// How long the last times of processes are waited for, which the kernel has after the parent has waited for them.
+/// Time to wait for the final CPU times of processes. The kernel has them only after the parent has reaped the process.
 const REAP_LIMIT: Duration = Duration::from_millis(100);
-/// How often they are looked for: nobody wakes the reader for them.
+/// Interval of polling for these times: their records wake no reader.
 const REAP_POLL: Duration = Duration::from_millis(10);
-/// How long outputs are still read after the command has ended.
+/// Time for reading outputs after the command has ended.
 const READ_LIMIT: Duration = Duration::from_mins(2);
-/// How often probed files are looked after.
+/// Longest wait of the loop, and interval of periodic work.
 const TICK: Duration = Duration::from_secs(1);
-/// How long after a report that the command stopped it is looked at again: a SIGSTOP for the whole group stops us too, and on
-/// return the report is stale.
+/// Pause before gotrace checks again that the command is stopped. A SIGSTOP for the whole group also stops gotrace; after
+/// that, the report of the stop is stale.
 const STOP_RECHECK: Duration = Duration::from_millis(50);
 
-/// What a finished live trace amounts to.
+/// The result of a live trace.
 #[derive(Debug)]
 pub struct TraceOutcome {
     pub status: Status,
-    /// `None`: it was not traced.
+    /// `None` if the command ran without tracing.
     pub traced: Option<Traced>,
 }
 
-/// The traced part of it.
+/// The trace and its costs.
 #[derive(Debug)]
 pub struct Traced {
     pub trace: Trace,
     pub cost: Cost,
-    /// Processes of the command that were still running when following ended.
+    /// Processes of the command that were still running when tracing ended.
     pub n_running: usize,
-    /// What was to be read and was not in time.
+    /// Files that were not read in time.
     pub n_unread: usize,
 }
 
@@ -88,7 +88,7 @@ struct Live<'a> {
     n_events: u64,
 }
 
-/// Follows the command to its end, passing on signals meant for it; `source` is `None` where nothing can be traced.
+/// Traces the command to its end and forwards the signals meant for it. `source` is `None` if tracing is impossible.
 pub fn watch(
     running: &Running,
     signals: &mut Signals,
@@ -114,7 +114,7 @@ pub fn watch(
         let pipeline = live.as_ref().map(|it| &it.pipeline);
         let seen = pipeline.map(|it| (&it.source, &it.effects));
         let have_changed = wait(signals, seen, timeout)?;
-        // First the signals: what the command did before it ended is in the ring by the time its end is known.
+        // Signals come first: when the exit of the command is known, the ring contains all its earlier records.
         command.handle_signals(signals, live.as_mut().map(|it| &mut it.pipeline.source))?;
         if let Some(live) = &mut live {
             if have_changed {
@@ -134,7 +134,7 @@ pub fn watch(
     }
 }
 
-/// Waits until there is something to do. Says whether probed files have changed, or may have.
+/// Waits for work. Returns true if probed files may have changed.
 fn wait(
     signals: &Signals,
     seen: Option<(&Source, &EffectRunner)>,
@@ -152,7 +152,7 @@ fn wait(
         );
     }
     match poll(&mut fds, Some(&timeout)) {
-        // Where changes cannot be watched for, they are looked for whenever nothing else happens.
+        // Changes that cannot be watched are checked whenever nothing else happens.
         Ok(0) => Ok(true),
         Ok(_) => Ok(fds
             .get(3)
@@ -165,7 +165,7 @@ fn wait(
 impl<'a> Live<'a> {
     fn new(source: Source, recorder: Option<&'a mut Recorder>) -> io::Result<Self> {
         let correlator = Correlator::new(source.context());
-        // Whoever waits for a command does not wait for numbers that `gotrace analyze` has as well.
+        // A user who waits for a command does not wait for an analysis that `gotrace analyze` provides.
         let pipeline = Pipeline::new(source, Depth::Identity, correlator, recorder)?;
         Ok(Self {
             pipeline,
@@ -173,7 +173,7 @@ impl<'a> Live<'a> {
         })
     }
 
-    /// Takes all that has come in.
+    /// Processes all available records and results.
     fn turn(&mut self) {
         let Self { pipeline, n_events } = self;
         pipeline.drain(usize::MAX, |_| true, |_| *n_events += 1);
@@ -215,13 +215,13 @@ impl<'a> Live<'a> {
     }
 }
 
-/// The command, and what signals mean for it.
+/// The command and the state of its signals.
 struct Command<'a> {
     running: &'a Running,
     status: Option<Status>,
-    /// The user does not want to wait for the rest.
+    /// True if the user has interrupted the wait for the rest of the trace.
     is_given_up: bool,
-    /// It was reported to be stopped by this signal.
+    /// The signal that stopped the command, according to the last report.
     recheck_stop: Option<i32>,
 }
 
@@ -254,7 +254,7 @@ impl Command<'_> {
         Ok(())
     }
 
-    /// A signal that was sent to us alone is meant for the command; one that the command itself sent to its whole group is not.
+    /// Forwards a signal that was sent only to gotrace. A signal that the command sent to its whole group is not forwarded.
     fn pass_on(&mut self, number: i32, sender: u32) {
         if self.status.is_some() {
             self.is_given_up = true;
@@ -265,8 +265,8 @@ impl Command<'_> {
         }
     }
 
-    /// The command has stopped itself: so do we, and whoever continues us continues it. Otherwise a shell would wait for us for
-    /// ever, as if the command were still at work.
+    /// Stops gotrace, because the command has stopped itself; on continuation, the command continues too. Otherwise a
+    /// shell would wait for gotrace forever.
     fn stop_too(&self, signal: i32, source: Option<&mut Source>) {
         if let Some(signal) = Signal::from_named_raw(signal) {
             match source {

@@ -1,4 +1,4 @@
-//! Does what the core asks for, and turns what it finds into events.
+//! Performs the effects of the core, and returns the results as events.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,21 +18,21 @@ use super::texts::{self, Text};
 use crate::proc;
 use crate::wakeup::Wakeup;
 
-/// What came of an effect.
+/// The result of an effect.
 pub(super) type EffectResult = Result<Event, NoTool>;
 
-/// What that process runs, or ran, is no Go tool that can be read. Nothing more is said of it.
+/// The program of this process is no Go tool, or cannot be read. No event follows.
 pub(super) struct NoTool {
     pub(super) process: ProcKey,
     pub(super) file: FileId,
 }
 
-/// The world, as far as the core asks about it.
+/// The threads that perform effects.
 pub(super) struct EffectRunner {
     outputs: OutputReader,
     texts: Readers<texts::TextRequest>,
     programs: Readers<Program>,
-    /// Readable when one of these has answers.
+    /// Readable when one of the readers has results.
     wakeup: Wakeup,
     roots: Roots,
 }
@@ -49,7 +49,7 @@ impl EffectRunner {
         })
     }
 
-    /// The answer, unless it takes longer: then it is among [`EffectRunner::answers`] later.
+    /// Returns the result if it is available quickly. Otherwise [`EffectRunner::answers`] returns the result later.
     pub(super) fn perform(&mut self, effect: Effect, source: &mut Source) -> Option<EffectResult> {
         let event = match effect {
             Effect::Identify { process, file, exe } => {
@@ -117,14 +117,14 @@ impl EffectRunner {
             process,
             file,
             exe,
-            // Of one that is gone nobody knows any more; those wait for each other.
+            // The user of an ended process is unknown. All such requests share one user and wait for each other.
             uid: proc::fs_uid(process).unwrap_or(u32::MAX),
             root,
         });
         seen.map(|it| probe(it, source))
     }
 
-    /// `uid` is not known where the process is gone; then nobody's rights are there to read with.
+    /// Reads a text with the rights of the user. `uid` is `None` if the process has ended; then nothing is read.
     fn read(&mut self, process: ProcKey, text: Text, uid: Option<u32>) -> Option<Event> {
         match (uid, self.roots.of(process)) {
             (Some(uid), Ok(root)) => self.texts.ask(texts::TextRequest {
@@ -137,12 +137,12 @@ impl EffectRunner {
         }
     }
 
-    /// Lets go of what is kept open for a process that has ended.
+    /// Closes the files of a process that has ended.
     pub(super) fn forget(&mut self, process: ProcKey) {
         self.roots.forget(process);
     }
 
-    /// What was found since the last call. Tools among it are probed first.
+    /// Returns the results since the last call. Tools are probed first.
     pub(super) fn answers(&mut self, source: &mut Source) -> Vec<EffectResult> {
         self.wakeup.clear();
         let programs = self.programs.answers();
@@ -153,17 +153,17 @@ impl EffectRunner {
         answers
     }
 
-    /// Questions that are still to be answered.
+    /// Number of effects without a result.
     pub(super) fn n_pending(&self) -> usize {
         self.outputs.n_pending() + self.texts.n_pending() + self.programs.n_pending()
     }
 
-    /// Files that were not read because too many waited.
+    /// Number of files that were not read because the queue was full.
     pub(super) fn n_dropped(&self) -> u64 {
         self.outputs.n_dropped() + self.texts.n_dropped() + self.programs.n_dropped()
     }
 
-    /// How looking into outputs goes.
+    /// Counts of the analyses of outputs.
     pub(super) fn analyses(&self) -> AnalysisCounts {
         self.outputs.analyses()
     }
@@ -175,16 +175,16 @@ impl AsFd for EffectRunner {
     }
 }
 
-/// The container and pod of that very process.
+/// The container and pod of the process.
 fn container_of(process: ProcKey) -> Option<Place> {
     let text = std::fs::read(format!("/proc/{}/cgroup", process.tgid.0)).ok()?;
-    // Asked after reading: then it was that process, and no later one with the same id.
+    // This check after the read proves that the text belongs to this process, not to a later one with the same ID.
     proc::is_there(process)
         .then(|| Place::of_proc(&text))
         .flatten()
 }
 
-/// Puts probes on what was found to be a tool.
+/// Attaches probes to an examined program if it is a tool.
 fn probe(seen: ExaminedProgram, source: &mut Source) -> EffectResult {
     let ExaminedProgram {
         process,

@@ -1,15 +1,15 @@
-//! A queue that several threads work off, in which nobody keeps others waiting.
+//! A queue for several threads, in which a slow owner does not delay others.
 //!
-//! Each job names what it shares with others: whose it is, for example. Of two jobs that share something, one at a time is in hand,
-//! and the other is passed over until then. A thread that never comes back from a job costs one thread, and those of the same owner
-//! their turn, but not the rest.
+//! Each job names its resources, such as its owner. Jobs that share a resource run one after the other; a job whose
+//! resource is in use is skipped until the resource is free. A blocked job costs one thread and delays only jobs that
+//! share a resource with it.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Jobs that wait or are in hand.
+/// Waiting and running jobs.
 #[derive(Debug)]
 struct FairQueue<S, J> {
     state: Mutex<QueueState<S, J>>,
@@ -20,14 +20,14 @@ struct FairQueue<S, J> {
 #[derive(Debug)]
 struct QueueState<S, J> {
     waiting: VecDeque<(Vec<S>, J)>,
-    /// What the jobs in hand share, under their numbers.
+    /// Resources of the running jobs, by number of the job.
     running: Vec<(u64, Vec<S>)>,
     next: u64,
     is_closed: bool,
 }
 
 impl<S: PartialEq, J> FairQueue<S, J> {
-    /// For at most so many jobs that wait.
+    /// Creates a queue for at most `max_waiting` waiting jobs.
     fn new(max_waiting: usize) -> Self {
         Self {
             state: Mutex::new(QueueState {
@@ -41,7 +41,7 @@ impl<S: PartialEq, J> FairQueue<S, J> {
         }
     }
 
-    /// At the end of the queue; given back if that is full.
+    /// Appends a job. Returns it if the queue is full.
     fn push(&self, resources: Vec<S>, job: J) -> Result<(), J> {
         let mut state = self.state();
         if state.waiting.len() >= self.max_waiting {
@@ -53,7 +53,7 @@ impl<S: PartialEq, J> FairQueue<S, J> {
         Ok(())
     }
 
-    /// Does jobs until the queue is closed. What still waits then is dropped.
+    /// Runs jobs until the queue is closed. Jobs that still wait are dropped.
     fn work(&self, mut job: impl FnMut(J)) {
         while let Some((number, taken)) = self.take() {
             job(taken);
@@ -82,13 +82,13 @@ impl<S: PartialEq, J> FairQueue<S, J> {
     }
 
     fn state(&self) -> MutexGuard<'_, QueueState<S, J>> {
-        // No step of ours between taking and leaving it can panic.
+        // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<S, J> FairQueue<S, J> {
-    /// Who works ends with what is in hand.
+    /// Lets each thread end after its current job.
     fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_closed = true;
@@ -98,13 +98,13 @@ impl<S, J> FairQueue<S, J> {
     }
 }
 
-/// Threads that do the jobs of a queue. They end when this is dropped and the jobs in hand are done; a process that ends does not wait
-/// for them.
+/// Threads that run the jobs of a queue. After a drop, each thread ends with its current job. The exit of the process
+/// does not wait for them.
 #[derive(Debug)]
 pub(super) struct Workers<S, J>(Arc<FairQueue<S, J>>);
 
 impl<S: PartialEq + Send + 'static, J: Send + 'static> Workers<S, J> {
-    /// So many threads of that name, for at most `most` jobs that wait.
+    /// Starts the threads, for at most `max_waiting` waiting jobs.
     pub(super) fn start(
         name: &str,
         n_threads: usize,
@@ -121,7 +121,7 @@ impl<S: PartialEq + Send + 'static, J: Send + 'static> Workers<S, J> {
         Ok(Self(queue))
     }
 
-    /// At the end of the queue; given back if that is full.
+    /// Appends a job. Returns it if the queue is full.
     pub(super) fn push(&self, resources: Vec<S>, job: J) -> Result<(), J> {
         self.0.push(resources, job)
     }
@@ -134,7 +134,7 @@ impl<S, J> Drop for Workers<S, J> {
 }
 
 impl<S: PartialEq, J> QueueState<S, J> {
-    /// The first that shares nothing with a job in hand.
+    /// Takes the first job whose resources are all free.
     fn next_free(&mut self) -> Option<(Vec<S>, J)> {
         let Self {
             waiting, running, ..
@@ -164,7 +164,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_mins(1);
 
     #[test]
-    fn who_never_ends_keeps_only_his_own_waiting() {
+    fn a_blocked_job_delays_only_jobs_of_its_owner() {
         let queue = Arc::new(FairQueue::new(10));
         let (done, finished) = channel();
         let (release, stuck) = sync_channel::<()>(0);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_the_queue_full_is_given_back() {
+    fn a_full_queue_returns_the_job() {
         let queue = FairQueue::new(1);
         assert_eq!(queue.push(vec![1], "first"), Ok(()));
         assert_eq!(queue.push(vec![2], "second"), Err("second"));

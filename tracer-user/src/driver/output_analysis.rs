@@ -1,10 +1,10 @@
-//! Looks into outputs at leisure: two threads behind a short queue, and a memory of what they have seen.
+//! Analyses outputs in the background: two threads, a short queue, and a cache of recent results.
 //!
-//! In goes an open file that was read and hashed before, out comes what its bytes are made of. One content is looked into once. What
-//! finds the queue full is told so at once; whoever waits for the rest decides for how long.
+//! The input is an open file that was already hashed; the result is the composition of its bytes. Equal contents are
+//! analysed once. A request that finds the queue full fails at once. The caller decides how long to wait.
 //!
-//! The threads only wait: each for a child that reads one file at the lowest priority. A file in the queue costs a descriptor. Of two
-//! files of one neighbour the second waits for the first, so that who has a file that never ends keeps nobody else waiting.
+//! Each thread waits for a child that reads one file at the lowest priority. Each queued file costs a descriptor. Two
+//! files of the same neighbour are analysed one after the other, so an endless file delays only its owner.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,32 +17,32 @@ use tracer_core::event::{Anatomy, Artifact};
 use super::fair_queue::Workers;
 use crate::inspect::{Analyser, Neighbour, Opened};
 
-/// Files that wait at most.
+/// Maximum number of waiting files.
 const MAX_QUEUED: usize = 64;
 const THREADS: usize = 2;
-/// Contents that are remembered, the last seen; each is a few KiB.
+/// Size of the cache, by last use. Each result has a few KiB.
 const MAX_REMEMBERED: usize = 256;
 
-/// What was found out: what a file is made of, or why that is not known. Neither, if it is no program.
+/// The composition of a file, or the reason why it is unknown. `None` if the file is no program.
 pub(super) type AnalysisResult = Result<Option<Box<Anatomy>>, String>;
 
-/// A file whose turn comes.
+/// A queued file.
 #[derive(Debug)]
 struct AnalysisJob<T> {
     opened: Opened,
     sha256: String,
-    /// Who asked.
+    /// Identifies the request.
     ticket: T,
 }
 
-/// What two files that are looked into at once must not have in common.
+/// Two analyses that share one of these never run at the same time.
 #[derive(Debug, PartialEq, Eq)]
 enum ExclusiveResource {
     Neighbour(Neighbour),
     Content(String),
 }
 
-/// The threads and what they remember.
+/// The threads and their cache.
 #[derive(Debug)]
 pub(super) struct OutputAnalysis<T> {
     jobs: Workers<ExclusiveResource, AnalysisJob<T>>,
@@ -65,27 +65,27 @@ struct Counters {
     dropped: AtomicU64,
 }
 
-/// What became of outputs so far.
+/// Counts of outputs by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnalysisCounts {
-    /// Files that wait, the one in hand included.
+    /// Files that wait or are being analysed.
     pub waiting: u64,
-    /// Looked into.
+    /// Completed analyses.
     pub analysed: u64,
-    /// Of a content that had been looked into before.
+    /// Files with a content that was already analysed.
     pub known: u64,
-    /// Could not be looked into.
+    /// Failed analyses.
     pub failed: u64,
-    /// AnalysisResult the queue full.
+    /// Files that found the queue full.
     pub dropped: u64,
-    /// Of children that read outputs, those that ended without an answer.
+    /// Children that read outputs and ended without a result.
     pub lost: u64,
-    /// Processor time of these children in ns.
+    /// CPU time of these children in nanoseconds.
     pub cpu_ns: u64,
 }
 
 impl<T: Send + 'static> OutputAnalysis<T> {
-    /// `tell` is given what was found out, on a thread.
+    /// Starts the threads. They call `notify` with each result.
     pub(super) fn start(
         analyser: Arc<Analyser>,
         notify: impl Fn(T, AnalysisResult) + Clone + Send + 'static,
@@ -101,7 +101,7 @@ impl<T: Send + 'static> OutputAnalysis<T> {
         Ok(Self { jobs, shared })
     }
 
-    /// Asks about a file with this hash. RecentAnalyses already, or out of the question, is answered here; else it is told later.
+    /// Requests an analysis. Returns the result if it is cached or if the queue is full; otherwise it follows later.
     pub(super) fn ask(
         &self,
         neighbour: Neighbour,
@@ -139,7 +139,7 @@ impl<T: Send + 'static> OutputAnalysis<T> {
         }
     }
 
-    /// For who wants to know how it goes.
+    /// The state from which the counts are read.
     pub(super) fn shared(&self) -> Arc<AnalysisState> {
         Arc::clone(&self.shared)
     }
@@ -175,7 +175,7 @@ impl AnalysisState {
             sha256,
             ticket,
         } = job;
-        // Another file with this content may have come before it in the queue.
+        // An earlier file in the queue may have had the same content.
         let before = lock(known).get(&sha256);
         let (found, counter) = match before {
             Some(anatomy) => (Ok(Some(anatomy)), &counters.known),
@@ -189,18 +189,18 @@ impl AnalysisState {
                 Err(error) => (Err(error.to_string()), &counters.failed),
             },
         };
-        // Before it is told: who is told may ask how it went.
+        // The counters change first: the receiver of the notification may read them.
         counter.fetch_add(1, Ordering::Relaxed);
         counters.waiting.fetch_sub(1, Ordering::Relaxed);
         notify(ticket, found);
     }
 }
 
-/// Contents that were looked into, the last seen.
+/// A cache of results by content, with the most recently used ones.
 #[derive(Debug, Default)]
 struct RecentAnalyses {
     by_sha256: HashMap<String, (u64, Box<Anatomy>)>,
-    /// AnalysisCounts what is seen.
+    /// A counter of uses.
     clock: u64,
 }
 
@@ -224,7 +224,7 @@ impl RecentAnalyses {
     }
 }
 
-/// A panic elsewhere while it was held leaves a memory that is whole.
+/// Ignores poisoning: a panic while the lock was held leaves a consistent cache.
 fn lock(known: &Mutex<RecentAnalyses>) -> std::sync::MutexGuard<'_, RecentAnalyses> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_last_is_remembered() {
+    fn the_least_recently_used_result_is_evicted() {
         let mut known = RecentAnalyses::default();
         for n in 0..MAX_REMEMBERED {
             known.put(n.to_string(), Box::default());

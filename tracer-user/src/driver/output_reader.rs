@@ -1,10 +1,10 @@
-//! Has outputs read, on threads of its own: neither opening nor hashing a file must keep the ring from being drained.
+//! Reads outputs on separate threads: opening or hashing a file must not delay the draining of the ring.
 //!
-//! A file is opened here, and read by a child, as soon as its turn comes: it is hashed and asked who it is. Where more is wanted, the
-//! open file goes on to the analyst, and the answer waits for it, but not for long: what is known by then is told.
+//! A thread opens each file; a child process hashes and identifies it. For a full analysis, the open file goes to
+//! `output_analysis`. The answer waits for the analysis for a limited time, and is then sent without it.
 //!
-//! A file system that never answers keeps a thread for ever. So there are several, of which one neighbour gets one at a time, and
-//! every question has its answer in time, whatever becomes of the thread.
+//! A file system that never responds blocks a thread forever. There are therefore several threads, and each neighbour
+//! occupies at most one. Every request is answered in time, even if its thread is blocked.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,20 +22,20 @@ use crate::clock;
 use crate::inspect::{self, Analyser, Neighbour, OUTPUT_LIMIT, Opened, Reader, Refused, Root};
 use crate::wakeup::{Notifier, Wakeup};
 
-/// Files that wait to be read at most. One build of everything in a large repository has some hundreds.
+/// Maximum number of waiting files. A build of everything in a large repository has some hundreds.
 const MAX_QUEUED: usize = 4096;
 const THREADS: usize = 3;
-/// How long an answer waits for a file to be read. A build is not told of before all its outputs are.
+/// Time for reading a file. A build is not reported before all its outputs are answered.
 const READ_TIMEOUT: Duration = Duration::from_secs(100);
-/// How long it then waits for the analyst.
+/// Additional time for the analysis.
 const ANALYSIS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How closely outputs are looked at.
+/// How much is read from an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// What they are.
+    /// Hash, type and build information.
     Identity,
-    /// And what their bytes are made of.
+    /// Also the composition of the bytes.
     Anatomy,
 }
 
@@ -48,30 +48,30 @@ pub(super) struct OutputRequest {
     pub(super) root: Arc<Root>,
 }
 
-/// Names a question.
+/// Identifies a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct OutputTicket(u64);
 
-/// What a thread has to say of a question.
+/// The progress of a request, as a thread reports it.
 #[derive(Debug)]
 enum Progress {
     Complete(Inspected),
-    /// All but what its bytes are made of.
+    /// The output without its analysis, which follows.
     Identified(Inspected),
     Analysed(AnalysisResult),
 }
 
-/// A question without an answer yet.
+/// A request without an answer yet.
 #[derive(Debug)]
 struct PendingOutput {
     process: ProcKey,
     path: ByteString,
-    /// An answer that waits for its rest.
+    /// The answer that waits for its analysis.
     identified: Option<Inspected>,
     until: Instant,
 }
 
-/// The reading threads, and what was asked of them.
+/// The reader threads and their requests.
 #[derive(Debug)]
 pub(super) struct OutputReader {
     requests: Workers<Neighbour, (OutputTicket, OutputRequest)>,
@@ -83,7 +83,7 @@ pub(super) struct OutputReader {
     analysis: Option<Arc<AnalysisState>>,
 }
 
-/// What the reading threads have in common.
+/// The shared state of the reader threads.
 struct WorkerContext {
     analyser: Arc<Analyser>,
     analysis: Option<OutputAnalysis<OutputTicket>>,
@@ -92,16 +92,16 @@ struct WorkerContext {
 
 impl OutputReader {
     pub(super) fn start(depth: Depth, wakeup: &Wakeup) -> io::Result<Self> {
-        let (tell, progress) = channel();
-        let notifier = Notifier::new(tell, wakeup);
+        let (sender, progress) = channel();
+        let notifier = Notifier::new(sender, wakeup);
         let analyser = Arc::new(Analyser::own()?);
         let analysis = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {
                 let notifier = notifier.clone();
-                let tell =
+                let notify =
                     move |ticket, found| notifier.notify((ticket, Progress::Analysed(found)));
-                Some(OutputAnalysis::start(Arc::clone(&analyser), tell)?)
+                Some(OutputAnalysis::start(Arc::clone(&analyser), notify)?)
             }
         };
         let shared = analysis.as_ref().map(OutputAnalysis::shared);
@@ -122,7 +122,7 @@ impl OutputReader {
         })
     }
 
-    /// Has the file read; the answer at once if it will not be.
+    /// Queues a file for reading. Returns an answer if the queue is full.
     pub(super) fn ask(&mut self, request: OutputRequest) -> Option<Event> {
         let ticket = OutputTicket(self.next);
         self.next += 1;
@@ -146,13 +146,13 @@ impl OutputReader {
         }
     }
 
-    /// What has been read since the last call, and what waited long enough.
+    /// Returns the answers since the last call, including those of requests that timed out.
     pub(super) fn answers(&mut self) -> Vec<Event> {
         let now = Instant::now();
         let progress: Vec<_> = self.progress.try_iter().collect();
         let mut answers: Vec<Inspected> = progress
             .into_iter()
-            .filter_map(|(ticket, word)| self.apply(ticket, word, now))
+            .filter_map(|(ticket, progress)| self.apply(ticket, progress, now))
             .collect();
         let late = self
             .pending
@@ -161,9 +161,14 @@ impl OutputReader {
         answers.into_iter().map(Event::Inspected).collect()
     }
 
-    /// What is not asked any more waited too long, and nobody hears of it.
-    fn apply(&mut self, ticket: OutputTicket, word: Progress, now: Instant) -> Option<Inspected> {
-        match word {
+    /// Returns the answer if it is complete. Progress of a request that timed out is ignored.
+    fn apply(
+        &mut self,
+        ticket: OutputTicket,
+        progress: Progress,
+        now: Instant,
+    ) -> Option<Inspected> {
+        match progress {
             Progress::Complete(inspected) => self.pending.remove(&ticket).map(|_| inspected),
             Progress::Identified(inspected) => {
                 let pending = self.pending.get_mut(&ticket)?;
@@ -182,12 +187,12 @@ impl OutputReader {
         self.pending.len()
     }
 
-    /// Files that were not read because too many waited.
+    /// Number of files that were not read because the queue was full.
     pub(super) fn n_dropped(&self) -> u64 {
         self.n_dropped
     }
 
-    /// How the analyst is doing, and the children of both.
+    /// Counts of the analyses, with the children of all readers.
     pub(super) fn analyses(&self) -> AnalysisCounts {
         let counts = self.analysis.as_ref().map(|it| it.counts());
         AnalysisCounts {
@@ -199,7 +204,7 @@ impl OutputReader {
 }
 
 impl PendingOutput {
-    /// What is said when there is no more time.
+    /// The answer after a timeout.
     fn late(self) -> Inspected {
         let Self {
             process,
@@ -244,7 +249,7 @@ impl WorkerContext {
         let Some(analysis) = analysis else {
             return notifier.notify((ticket, Progress::Complete(inspected)));
         };
-        // Said before the analyst is asked: its word cannot come first.
+        // This must be sent before the analysis starts, so that its result cannot arrive first.
         notifier.notify((ticket, Progress::Identified(inspected)));
         if let Some(found) = analysis.ask(root.neighbour(uid), opened, &artifact, ticket) {
             notifier.notify((ticket, Progress::Analysed(found)));
@@ -264,7 +269,7 @@ fn read(
     Ok((opened, artifact))
 }
 
-/// What is said if nobody will look after it.
+/// The answer for an output that is not read.
 pub(super) fn refused(process: ProcKey, path: ByteString, why: String) -> Event {
     Event::Inspected(inspected(process, path, Err(why)))
 }
@@ -278,7 +283,7 @@ fn inspected(process: ProcKey, path: ByteString, result: Result<Artifact, String
     }
 }
 
-/// With what the analyst found out.
+/// Adds the result of the analysis.
 fn with(inspected: Inspected, found: AnalysisResult) -> Inspected {
     let (anatomy, unanalysed) = match found {
         Ok(anatomy) => (anatomy, None),
@@ -333,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_is_looked_into_once() {
+    fn equal_contents_are_analysed_once() {
         let dir = tempfile::tempdir().unwrap();
         let mut outputs = OutputReader::start(Depth::Anatomy, &Wakeup::new().unwrap()).unwrap();
         let program = std::fs::read("/bin/true").unwrap();
@@ -361,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_lacks_nothing_and_what_is_broken_says_so() {
+    fn a_text_file_needs_no_analysis_and_a_broken_program_has_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let (header, broken) = (dir.path().join("lib.h"), dir.path().join("broken"));
         std::fs::write(&header, "int f(void);\n").unwrap();
@@ -378,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_does_not_wait_for_its_rest_for_ever() {
+    fn an_answer_does_not_wait_for_its_analysis_forever() {
         let mut outputs = OutputReader::start(Depth::Identity, &Wakeup::new().unwrap()).unwrap();
         let request = ask("/a");
         let inspected = || inspected(request.process, "/a".into(), Ok(Artifact::default()));
@@ -399,13 +404,13 @@ mod tests {
         let why = artifact(answers.remove(0)).unanalysed;
         let why = why.as_deref();
         assert_eq!(why, Some("it was not analysed within 30 s"));
-        // Its rest is of no use any more.
+        // A late analysis is ignored.
         assert_eq!(
             outputs.apply(OutputTicket(7), Progress::Analysed(Ok(None)), now),
             None
         );
 
-        // One whose thread never comes back from opening it.
+        // The thread of this request is blocked while it opens the file.
         let until = now;
         outputs
             .pending
