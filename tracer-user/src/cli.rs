@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_word_for_the_self_test_is_there() {
-        assert!(check(&[crate::driver::SELF_TEST_WORD, "1-2"]).is_ok());
+        assert!(check(&[crate::driver::SELF_TEST_COMMAND, "1-2"]).is_ok());
     }
 
     #[test]

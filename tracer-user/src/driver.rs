@@ -39,7 +39,7 @@ use self::output_reader::Depth;
 use self::pipeline::Pipeline;
 pub use self::recorder::{Recorder, header as recording_header};
 pub use self::replay::{Replayed, replay};
-pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
+pub use self::self_test::{COMMAND as SELF_TEST_COMMAND, Verdict as SelfTestVerdict};
 pub(crate) use self::source::host;
 pub use self::source::{Pin, Source, SourceOptions, Whose};
 pub use self::status::{Events, ObserverStatus};

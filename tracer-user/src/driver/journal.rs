@@ -1,9 +1,9 @@
-//! The builds under way, written down event by event: for whoever comes after an agent that was killed.
+//! The journal: the events of running builds, for the agent that follows a killed one.
 //!
-//! Each session has a file, which is a recording without an end: what concerned it, redacted, in the order in which it was believed. An
-//! event is in its file before its record leaves the ring, so at most the last one is in both. Nothing waits for the disk: what is
-//! written outlives this process, not the machine, and with the machine the build ends too. A file goes when its session is over and
-//! in good hands for a while, or costs too much; then a kill cuts that build off.
+//! Each session has a file, which is a recording without an end: its redacted events, in the order of their application.
+//! An event is written before its record leaves the ring, so at most the last one is in both. No write is synced to disk:
+//! the files survive this process but not the machine, and builds do not survive the machine either. A file is deleted
+//! some time after its session has been stored. A file that is too large is deleted too; a kill then cuts that build off.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -19,18 +19,18 @@ use tracer_core::sessions::{EventScope, Sessions};
 
 use super::recorder;
 
-/// Bytes of one session, and of all, their first lines aside.
+/// Maximum sizes of one session and of all sessions in bytes, without their first lines.
 const SESSION_MAX: u64 = 64 << 20;
 const TOTAL_MAX: u64 = 512 << 20;
-/// How long a session is kept that is over and that the sink has seen to.
+/// Time for which a session is kept after its end and its storage.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Files of sessions.
+/// The files of all sessions.
 #[derive(Debug)]
 pub(super) struct Journal {
     dir: PathBuf,
     sessions: BTreeMap<ProcKey, SessionFile>,
-    /// Of all of them.
+    /// Size of all sessions.
     bytes: u64,
     line: Vec<u8>,
 }
@@ -38,18 +38,18 @@ pub(super) struct Journal {
 /// The file of a session.
 #[derive(Debug)]
 struct SessionFile {
-    /// Nothing if it was given up.
+    /// `None` if the file was too large or could not be written.
     file: Option<File>,
     bytes: u64,
-    /// Since when the session is over and the sink was not seen to wait with it.
+    /// Since when the session has ended and the sink holds none of its builds unstored.
     over: Option<Instant>,
 }
 
-/// A session of the agent before.
+/// A session of a previous agent.
 pub(super) type PastSession = Reader<BufReader<File>>;
 
 impl Journal {
-    /// In this directory, which is made.
+    /// Opens the journal in this directory, which is created if necessary.
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
         match DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
@@ -63,7 +63,7 @@ impl Journal {
         })
     }
 
-    /// Sessions that the agent before has left, in the order in which they began.
+    /// Sessions of a previous agent, in the order of their start.
     pub(super) fn past(&self) -> Vec<ProcKey> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten();
         let mut past: Vec<ProcKey> = entries
@@ -73,7 +73,7 @@ impl Journal {
         past
     }
 
-    /// Opens what was left of a session, and goes on with it. What cannot be read is thrown away.
+    /// Opens the file of a previous session, to read and to continue it. An unreadable file is deleted.
     pub(super) fn resume(&mut self, root: ProcKey) -> Option<PastSession> {
         let path = self.path(root);
         let opened = File::options()
@@ -101,9 +101,9 @@ impl Journal {
         past
     }
 
-    /// Writes an event down that is about to be applied.
+    /// Writes an event before it is applied.
     pub(super) fn write(&mut self, event: &Event, sessions: &Sessions) {
-        // The next agent knows the tools by itself.
+        // The tools are saved separately.
         if matches!(event, Event::Tool(_)) {
             return;
         }
@@ -129,16 +129,17 @@ impl Journal {
         }
     }
 
-    /// A session is none.
+    /// Deletes the file of a session.
     pub(super) fn forget(&mut self, root: ProcKey) {
         if let Some(file_state) = self.sessions.remove(&root) {
             self.bytes = self.bytes.saturating_sub(file_state.bytes);
-            // What stays is a session to the next agent, as it was to this one.
+            // A file that cannot be deleted is a session for the next agent.
             let _gone = fs::remove_file(self.path(root));
         }
     }
 
-    /// Throws away what is not of use any more. To be called now and then. `is_waiting`: whether a kill would take what came of it.
+    /// Deletes files that are no longer needed. Must be called regularly. `is_waiting` returns true if a kill would lose
+    /// builds of the session.
     pub(super) fn tidy(
         &mut self,
         sessions: &Sessions,
@@ -171,7 +172,7 @@ impl Journal {
     }
 
     fn append(&mut self, root: ProcKey, sessions: &Sessions) {
-        // The process has become another program, after its session was over.
+        // After the end of its session, the process has executed another program.
         let is_another = self.sessions.get(&root).is_some_and(|it| it.over.is_some());
         if is_another {
             self.forget(root);
@@ -230,7 +231,7 @@ impl SessionFile {
     }
 }
 
-/// Whether it came from the kernel, and not from the world.
+/// True if the event came from the kernel.
 pub(super) fn is_of_kernel(event: &Event) -> bool {
     match event {
         Event::Fork(_)
@@ -259,7 +260,7 @@ fn parse(name: &str) -> Option<ProcKey> {
     })
 }
 
-/// Takes off a last line that was not written to its end; returns how long the file is then.
+/// Removes an incomplete last line. Returns the new size of the file.
 fn cut(file: &mut File) -> io::Result<u64> {
     let len = file.seek(SeekFrom::End(0))?;
     let from = len.saturating_sub(LINE_MAX as u64);
@@ -296,14 +297,14 @@ mod tests {
         })
     }
 
-    /// Written down, then believed.
+    /// Writes and then applies an event.
     fn live(journal: &mut Journal, sessions: &mut Sessions, event: Event) {
         journal.write(&event, sessions);
         sessions.apply(event);
     }
 
     #[test]
-    fn what_was_written_last_may_be_torn_and_is_gone_on_with() {
+    fn a_session_with_a_torn_last_line_is_continued() {
         let dir = tempfile::tempdir().unwrap();
         let open = || Journal::open(dir.path().join("builds")).unwrap();
         let mut sessions = Sessions::new(Context {
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_goes_when_it_is_in_the_history() {
+    fn an_ended_session_is_deleted_after_it_is_stored() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path().join("builds")).unwrap();
         let mut sessions = Sessions::new(Context::default());
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_too_much_is_given_up() {
+    fn a_session_beyond_the_limit_is_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path().join("builds")).unwrap();
         let mut sessions = Sessions::new(Context::default());
@@ -364,7 +365,7 @@ mod tests {
         live(&mut journal, &mut sessions, fork(12));
         assert_eq!(journal.past(), []);
         journal.bytes = 0;
-        // Half of it would tell of a build that never was.
+        // A file without its beginning would describe a build that never existed.
         live(&mut journal, &mut sessions, fork(13));
         assert_eq!(journal.past(), []);
     }

@@ -1,4 +1,4 @@
-//! Looks at programs that were executed: which is a Go tool, and where that could be probed.
+//! Examines executed programs: whether a program is a Go tool, and where it can be probed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,24 +11,24 @@ use super::readers::ReadJob;
 use crate::inspect::{self, Neighbour, Root};
 use crate::toolchain::{self, Candidate};
 
-/// A program to look at.
+/// A program to examine.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
-    /// Runs it, or did when it was asked.
+    /// The process that ran the program at the time of the request.
     pub(super) process: ProcKey,
-    /// As the kernel names it.
+    /// The file ID of the kernel programs.
     pub(super) file: FileId,
     pub(super) exe: Option<ByteString>,
     pub(super) uid: u32,
     pub(super) root: Arc<Root>,
 }
 
-/// What it is.
+/// The result of an examination.
 #[derive(Debug)]
 pub(super) struct ExaminedProgram {
     pub(super) process: ProcKey,
     pub(super) file: FileId,
-    /// Nothing: no Go tool, or gone, or not to be read.
+    /// `None` if the program is no Go tool, is gone, or cannot be read.
     pub(super) tool: Option<Candidate>,
 }
 
@@ -59,7 +59,7 @@ impl ReadJob for Program {
 }
 
 impl Program {
-    /// What the process runs, while it does; after that what its path names.
+    /// Opens the program of the process. After the end of the process, opens the program's path.
     fn open(&self, path: &Path) -> Option<File> {
         let of_process = File::open(format!("/proc/{}/exe", self.process.tgid.0));
         let of_process = of_process.ok().filter(|it| self.is_it(it));

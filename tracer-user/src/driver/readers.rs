@@ -1,8 +1,8 @@
-//! Has things done on threads of their own that a builder's file system may keep waiting, and waits a little for what comes of it.
+//! Runs jobs that a builder's file system may delay on separate threads, and waits briefly for their results.
 //!
-//! An answer is there as a rule within a fraction of a millisecond, before the next record is looked at. So the loop waits for it; but
-//! a file system that does not answer keeps the loop for [`WAIT_LIMIT`] in a second, and its owner's other jobs for as long as it likes,
-//! and nobody else. What comes later is among the answers of later.
+//! Most results arrive within a fraction of a millisecond, before the next record is processed. The loop therefore waits
+//! for them. A file system that does not respond delays the loop by at most [`WAIT_LIMIT`] per second. It delays other
+//! jobs of its owner without limit, and no other jobs. Late results are returned by a later call.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,60 +13,60 @@ use super::fair_queue::Workers;
 use crate::inspect::Neighbour;
 use crate::wakeup::{Notifier, Wakeup};
 
-/// Jobs that wait at most: of some hundred builds at once.
+/// Maximum number of waiting jobs: those of some hundred builds at once.
 const QUEUE: usize = 4096;
-/// Of which one neighbour gets one at a time.
+/// Number of threads. Each neighbour occupies at most one.
 const THREADS: usize = 4;
-/// How long the loop waits for answers in [`WAIT_INTERVAL`].
+/// Longest time that the loop waits for results in each [`WAIT_INTERVAL`].
 const WAIT_LIMIT: Duration = Duration::from_millis(50);
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
-/// After which a job is said not to be done.
+/// Time after which a job counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Something to do, and what comes of it.
+/// A job for a reader thread.
 pub(super) trait ReadJob: Send + 'static {
     type Output: Send + 'static;
 
-    /// Whose file systems it may wait for.
+    /// The neighbour whose file systems may delay the job.
     fn neighbour(&self) -> Neighbour;
-    /// What is said if it is not done.
+    /// The result of a job that did not run or timed out.
     fn failed(&self) -> Self::Output;
     fn run(self) -> Self::Output;
 }
 
-/// Names a job.
+/// Identifies a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ReadTicket(u64);
 
-/// A job without an answer yet.
+/// A job without a result yet.
 struct PendingRead<A> {
     neighbour: Neighbour,
-    /// What is said if it gets none.
+    /// The result if the job times out.
     failed: A,
     until: Instant,
 }
 
-/// How long the loop may still wait.
+/// The remaining time for which the loop may wait.
 #[derive(Debug)]
 struct WaitBudget {
     since: Instant,
     left: Duration,
 }
 
-/// The threads, and what was asked of them.
+/// The threads and their jobs.
 pub(super) struct Readers<J: ReadJob> {
     jobs: Workers<Neighbour, (ReadTicket, J)>,
     results: Receiver<(ReadTicket, J::Output)>,
     next: u64,
     n_dropped: u64,
     pending: BTreeMap<ReadTicket, PendingRead<J::Output>>,
-    /// Came while another was waited for.
+    /// Results that arrived while the loop waited for another one.
     early: Vec<J::Output>,
     budget: WaitBudget,
 }
 
 impl<J: ReadJob> Readers<J> {
-    /// Whose threads have that name.
+    /// Starts threads with this name.
     pub(super) fn start(name: &str, wakeup: &Wakeup) -> io::Result<Self> {
         let (sender, results) = channel();
         let notifier = Notifier::new(sender, wakeup);
@@ -85,13 +85,13 @@ impl<J: ReadJob> Readers<J> {
         })
     }
 
-    /// The answer, unless it takes longer: then it is among [`Readers::answers`] later.
+    /// Returns the result if it arrives quickly. Otherwise [`Readers::answers`] returns the result later.
     pub(super) fn ask(&mut self, job: J) -> Option<J::Output> {
         let ticket = ReadTicket(self.next);
         self.next += 1;
         let neighbour = job.neighbour();
         let failed = job.failed();
-        // Behind another that takes its time it will not be there soon.
+        // The result will not arrive soon behind another job of the same neighbour.
         let is_behind = self.pending.values().any(|it| it.neighbour == neighbour);
         if self.jobs.push(vec![neighbour], (ticket, job)).is_err() {
             self.n_dropped += 1;
@@ -125,12 +125,12 @@ impl<J: ReadJob> Readers<J> {
         answer
     }
 
-    /// What has been done since the last call, and what waited long enough.
+    /// Returns the results since the last call, including those of jobs that timed out.
     pub(super) fn answers(&mut self) -> Vec<J::Output> {
         let mut answers = std::mem::take(&mut self.early);
         let results: Vec<_> = self.results.try_iter().collect();
         for (ticket, result) in results {
-            // What is not asked any more waited too long.
+            // A job that is no longer pending has timed out.
             answers.extend(self.pending.remove(&ticket).map(|_| result));
         }
         let now = Instant::now();
@@ -145,7 +145,7 @@ impl<J: ReadJob> Readers<J> {
         self.pending.len() + self.early.len()
     }
 
-    /// Jobs that were not done because too many waited.
+    /// Number of jobs that did not run because the queue was full.
     pub(super) fn n_dropped(&self) -> u64 {
         self.n_dropped
     }
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::inspect::Root;
 
-    /// Answers its number; a slow one when it is let go.
+    /// Returns its number; a slow job only after its gate opens.
     struct Sum {
         uid: u32,
         number: u32,
@@ -198,7 +198,7 @@ mod tests {
     fn readers(left: Duration) -> Readers<Sum> {
         let mut readers = Readers::start("sums", &Wakeup::new().unwrap()).unwrap();
         readers.budget = WaitBudget {
-            // In the future: it lasts for this test.
+            // The interval lies in the future and lasts for the whole test.
             since: Instant::now() + TIMEOUT,
             left,
         };
@@ -214,15 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_answered_at_once() {
-        // Time enough, however busy the machine is.
+    fn a_quick_result_is_returned_at_once() {
+        // The limit suffices even on a busy machine.
         let mut readers = readers(TIMEOUT);
         assert_eq!(readers.ask(sum(1, 7)), Some(Some(7)));
         assert_eq!((readers.n_pending(), readers.answers()), (0, Vec::new()));
     }
 
     #[test]
-    fn the_loop_waits_for_so_long_and_not_behind_another() {
+    fn the_loop_does_not_wait_beyond_its_budget_or_behind_a_slow_job() {
         let mut readers = readers(Duration::ZERO);
         let gate = Arc::new(Barrier::new(2));
         let slow = Sum {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_is_said_not_to_be_done() {
+    fn a_blocked_job_fails_after_its_timeout() {
         let mut readers = readers(Duration::ZERO);
         let gate = Arc::new(Barrier::new(2));
         let stuck = Sum {
@@ -260,7 +260,7 @@ mod tests {
         }
         assert_eq!(readers.answers(), [None]);
         gate.wait();
-        // Nobody asks any more.
+        // The late result is ignored.
         assert_eq!((readers.n_pending(), readers.answers()), (0, Vec::new()));
     }
 }
