@@ -360,11 +360,11 @@ mod tests {
 
     /// The results for these events before and after the deadline. All taken events belong to the child.
     fn check(events: &[Event], n_lost: u64) -> (Option<Verdict>, Option<Verdict>) {
-        let mut events = ChildEvents::of(CHILD, "7-5".to_owned());
+        let mut child = ChildEvents::of(CHILD, "7-5".to_owned());
         for event in events {
-            assert!(events.take(event), "{event:?}");
+            assert!(child.take(event), "{event:?}");
         }
-        (events.verdict(false, n_lost), events.verdict(true, n_lost))
+        (child.verdict(false, n_lost), child.verdict(true, n_lost))
     }
 
     fn unseen(verdict: Option<Verdict>) -> String {

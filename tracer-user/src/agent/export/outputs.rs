@@ -1,4 +1,4 @@
-//! All outputs that are configured, as one. What each does with a build is its own; the order here means nothing.
+//! All configured outputs as one. The outputs are independent; their order has no meaning.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,16 +16,16 @@ use super::textfile::Textfile;
 use crate::agent::metrics::Metrics;
 use crate::config::Exporters;
 
-/// How long an output that is replaced may send what it has.
+/// Time for a replaced output to send its queue.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What they are given by the agent.
+/// The agent's values that outputs need.
 #[derive(Clone)]
 pub struct Surroundings {
     pub metrics: Arc<Metrics>,
-    /// The history; what outputs keep on disk is beside it.
+    /// Path of the history. Outputs store their files next to it.
     pub store: PathBuf,
-    /// After which time a target is forgotten.
+    /// Time without a build after which a target is removed.
     pub target_ttl: Duration,
     pub log: fn(&str),
 }
@@ -38,7 +38,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Fails where an operator's mistake would otherwise be found when the first build is over.
+    /// Starts all outputs. Reports mistakes in the configuration now, not at the first build.
     pub fn start(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Self> {
         Ok(Self {
             otlp: otlp(wanted, surroundings)?,
@@ -47,8 +47,8 @@ impl Outputs {
         })
     }
 
-    /// Goes on with other settings. Nothing changes if anything in them does not work.
-    /// What they take the place of ends by itself, within seconds.
+    /// Applies new settings. If any output fails to start, nothing changes.
+    /// A replaced output ends by itself within seconds.
     pub fn change(
         &mut self,
         (before, before_ttl): (&Exporters, Duration),
@@ -77,7 +77,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Builds are over. Never waits.
+    /// Passes ended builds to all outputs, without waiting.
     pub fn ended(&self, finished: &FinishedTrace) {
         let Self {
             otlp,
@@ -92,13 +92,13 @@ impl Outputs {
         }
     }
 
-    /// Which trace is made of each build; those of which none is are not there.
+    /// The trace of each build. Builds without a trace are absent.
     pub fn traces(&self, finished: &FinishedTrace) -> BTreeMap<BuildId, TraceId> {
         let otlp = self.otlp.as_ref();
         otlp.map(|it| it.traces(finished)).unwrap_or_default()
     }
 
-    /// By name.
+    /// Counts of each output, by name.
     pub fn counts(&self) -> Vec<(&'static str, Counts)> {
         let Self {
             otlp,
@@ -114,7 +114,7 @@ impl Outputs {
             .collect()
     }
 
-    /// Asks them to send what waits, all at the same time, and to end by then. Does not wait.
+    /// Requests all outputs to send their queues and to end before the deadline. Does not wait.
     pub fn ask_to_end(&self, deadline: Instant) {
         let Self {
             otlp,
@@ -132,7 +132,7 @@ impl Outputs {
         }
     }
 
-    /// Sends what waits, as far as that can be done by then.
+    /// Waits for the outputs, at most until the deadline.
     pub fn finish(self, deadline: Instant) -> Vec<(&'static str, Counts)> {
         self.ask_to_end(deadline);
         let Self {

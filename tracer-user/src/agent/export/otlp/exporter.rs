@@ -1,7 +1,7 @@
-//! The thread: packed requests over the wire, tried again as the OTLP specification says, and the metrics when their time has come.
+//! The thread that sends encoded requests with the retries of the OTLP specification, and periodically the metrics.
 //!
-//! What the receiver cannot take now is tried for a minute; what it refuses is not tried again. The pauses grow over requests while it
-//! is away, so a receiver that is gone for hours is asked twice a minute.
+//! Temporary failures are retried for a minute, permanent ones are not retried. The pauses grow across requests, so a
+//! receiver that is unavailable for hours receives two requests a minute.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -24,12 +24,12 @@ use crate::clock;
 use crate::config::otlp::{Compression, Headers, Settings};
 use crate::worker::{Jobs, Next};
 
-/// The first pause after a failure, and the longest.
+/// First and longest pause after a failure.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
-/// How long a request is tried.
+/// Time limit for the retries of a request.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Bytes of a file of headers.
+/// Maximum size of a file of headers in bytes.
 const HEADERS: u64 = 64 << 10;
 
 pub(super) struct Exporter {
@@ -39,16 +39,16 @@ pub(super) struct Exporter {
     compression: Compression,
     metrics: Option<(Arc<Metrics>, Duration)>,
     machine: Machine,
-    /// When it was made: cumulative metrics count from here.
+    /// Time of creation, the start of the agent's cumulative metrics.
     started_ns: u64,
     backoff: Backoff,
     log: fn(&str),
-    /// What was told last, so that it is not told again and again.
+    /// The last logged message, which is not repeated.
     told: Option<String>,
 }
 
 impl Exporter {
-    /// Fails where headers cannot be read: an operator sees that at once.
+    /// Creates the exporter. Unreadable headers are reported at once.
     pub(super) fn new(
         client: Client,
         headers: Headers,
@@ -74,7 +74,7 @@ impl Exporter {
         Ok(exporter)
     }
 
-    /// Until the queue is to end.
+    /// Sends requests until the end of the queue.
     pub(super) fn work(mut self, jobs: &Jobs<Job>) {
         let interval = self.metrics.as_ref().map(|(_, interval)| *interval);
         let mut due = Instant::now() + interval.unwrap_or(PATIENCE);
@@ -111,7 +111,7 @@ impl Exporter {
         }
     }
 
-    /// Tries until it is delivered, refused or out of time.
+    /// Sends a request until it is delivered, permanently refused or out of time.
     fn deliver(&mut self, jobs: &Jobs<Job>, request: &OtlpRequest) {
         let until = Instant::now() + PATIENCE;
         let Ok(body) = pack(self.compression, &request.body) else {
@@ -136,7 +136,7 @@ impl Exporter {
                 Outcome::Refused(why) => {
                     self.backoff.succeeded();
                     self.say(format!(
-                        "otlp: {} were refused: {why}",
+                        "otlp: the receiver refused {}: {why}",
                         request.signal.items()
                     ));
                     jobs.failed(1);
@@ -144,7 +144,7 @@ impl Exporter {
                 }
                 Outcome::Later { why, after } => {
                     let place = self.client.endpoint();
-                    self.say(format!("otlp: {place} takes nothing now: {why}"));
+                    self.say(format!("otlp: cannot send to {place}, retrying: {why}"));
                     let pause = self.backoff.failed(after);
                     let is_late = Instant::now() + pause > until;
                     if ending.is_some() || is_late {
@@ -154,7 +154,7 @@ impl Exporter {
                         }
                         return;
                     }
-                    // If it is cut short, there is one more try.
+                    // If the pause is interrupted, one more attempt follows.
                     jobs.pause(pause);
                 }
             }
@@ -165,11 +165,16 @@ impl Exporter {
         let Partial { rejected, why } = partial(request.signal, &answer.body);
         if rejected > 0 {
             let items = request.signal.items();
-            self.say(format!("otlp: {rejected} {items} were rejected{why}"));
+            self.say(format!(
+                "otlp: the receiver rejected {rejected} {items}{why}"
+            ));
             jobs.failed(1);
         } else {
             if self.told.take().is_some() {
-                (self.log)(&format!("otlp: {} takes all again", self.client.endpoint()));
+                (self.log)(&format!(
+                    "otlp: sending to {} works again",
+                    self.client.endpoint()
+                ));
             }
             jobs.sent(1);
         }
@@ -200,18 +205,18 @@ impl Exporter {
         })
     }
 
-    /// Those of the file go before those of the settings.
+    /// The headers. Those of the file override those of the settings.
     fn headers(&self) -> anyhow::Result<Headers> {
         let Some(file) = &self.headers_file else {
             return Ok(self.headers.clone());
         };
         let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
         let headers = Headers::of_file(&text)
-            .with_context(|| format!("{} is no list of headers", file.display()))?;
+            .with_context(|| format!("{} is not a list of headers", file.display()))?;
         Ok(headers.over(self.headers.clone()))
     }
 
-    /// The same thing once.
+    /// Logs a message, unless it is the same as the last one.
     fn say(&mut self, sentence: String) {
         if self.told.as_ref() != Some(&sentence) {
             (self.log)(&sentence);
@@ -220,7 +225,7 @@ impl Exporter {
     }
 }
 
-/// The specification's list; what is not on it must not be tried again.
+/// The temporary failures in the specification. Other statuses must not be retried.
 fn is_passing(status: StatusCode) -> bool {
     matches!(
         status,

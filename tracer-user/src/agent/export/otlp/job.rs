@@ -1,18 +1,18 @@
-//! A request that waits, and the room that it takes: the queue is bounded in bytes too.
+//! A waiting request and its share of the queue, whose size in bytes is limited.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::request::OtlpRequest;
 
-/// Room for so many bytes.
+/// The free bytes of the queue.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     taken: Arc<AtomicUsize>,
     bytes: usize,
 }
 
-/// A request with its room, which is free again when this is dropped: delivered, given up or never queued.
+/// A request and its bytes, which are freed on drop: after the delivery, a failure, or a full queue.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: OtlpRequest,
@@ -27,7 +27,7 @@ impl Room {
         }
     }
 
-    /// None if there is not enough of it. A request larger than all of it is taken by an empty one: it would never find any.
+    /// Returns `None` if there is not enough space. An empty queue accepts a request that is larger than the whole queue.
     pub(super) fn take(&self, request: OtlpRequest) -> Option<Job> {
         let bytes = request.body.len();
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn room_comes_back() {
+    fn dropped_requests_free_their_space() {
         let room = Room::new(10);
         let first = room.take(request(6)).unwrap();
         assert!(room.take(request(5)).is_none());

@@ -1,4 +1,4 @@
-//! The summary of a build as a log record: one sentence, what is known of it, and the span that has the rest.
+//! The summary of a build as a log record: one sentence, attributes, and the ID of the span.
 
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use tracer_core::finished::FinishedBuild;
@@ -9,9 +9,9 @@ use super::id::Place;
 use super::{attribute, build, span};
 use crate::render::units;
 
-/// What this kind of record is called.
+/// The event name of the record.
 const EVENT: &str = "go.build.finished";
-/// `flags` of a record: that its trace is exported.
+/// `flags` of a record: its trace is exported.
 const SAMPLED: u32 = 1;
 
 pub(super) fn record(finished: FinishedBuild<'_>, place: &Place, argv: bool) -> LogRecord {
@@ -34,7 +34,7 @@ pub(super) fn record(finished: FinishedBuild<'_>, place: &Place, argv: bool) -> 
     }
 }
 
-/// A build that somebody stopped, or whose end nobody saw, is no failure and not as it should be.
+/// The severity. A cancelled build and a build without an observed end are warnings, not errors.
 fn severity(entry: &Entry) -> (SeverityNumber, &'static str) {
     match build::result(entry) {
         Some("success") => (SeverityNumber::Info, "INFO"),

@@ -1,4 +1,4 @@
-//! The spans of a build: its own, and one for each of its parts. Their names are few; what differs is in attributes.
+//! The spans of a build: its own, and one for each part. Span names have a low cardinality; details are in attributes.
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
@@ -16,14 +16,15 @@ use super::limit::{self, Choice, Omitted};
 use super::request::SpanContent;
 use crate::render::metrics::label;
 
-/// Outputs of a build that are told.
+/// Maximum number of outputs in a span.
 const OUTPUTS: usize = 64;
-/// `flags` of a span: that the next bit says something, and that the parent was made elsewhere.
+/// `flags` of a span: the next bit is valid; the parent is remote.
 const KNOWS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 const SAMPLED: u32 = 1;
 
-/// At most as many spans as are wanted (at least one): that of the build first, then the longest of the others, with the spans around them.
+/// Returns at most the configured number of spans, and at least one: first the span of the build, then the longest of
+/// the others with their ancestors.
 pub(super) fn spans(finished: FinishedBuild<'_>, place: &Place, wanted: SpanContent) -> Vec<Span> {
     let all = finished.timeline;
     let limit = wanted.spans_per_build.saturating_sub(1);
@@ -93,7 +94,7 @@ fn of_part(
             (word(&phase.name), None)
         }
     };
-    // A tool that fails in a build that succeeds was expected to: C compilers are tried out.
+    // In a successful build, a failed tool was a test: the go command probes C compilers.
     let error = error.filter(|_| part.made_it_fail);
     attributes.text_of("error.type", error);
     Some(Span {
@@ -186,7 +187,7 @@ fn tell_omitted(attributes: &mut Attributes, omitted: Omitted) {
     attributes.number("go.build.omitted.wall_ns", wall_ns);
 }
 
-/// The span then ends where what it lies in does.
+/// The end of a span without an observed end: that of its parent.
 fn tell_unseen(attributes: &mut Attributes, end: Option<Ktime>) {
     if end.is_none() {
         attributes.truth("go.build.end_unseen", true);
@@ -199,8 +200,7 @@ fn tell_package(attributes: &mut Attributes, package: Option<&ByteString>) {
     }
 }
 
-/// A word of Go's tools. They come out of the memory of a process that anybody may have started: what does not look like one of
-/// theirs is no name.
+/// A name of Go's tools. It comes from the memory of an untrusted process, so an unexpected form is rejected.
 fn word(name: &str) -> &str {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || " :-_./()+".contains(it);
     let is_word = !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain);

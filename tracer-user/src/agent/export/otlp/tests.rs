@@ -1,5 +1,4 @@
-//! What is made of real recordings: trees that add up whatever the limit, ids that others can compute, and nothing that is nobody's
-//! business.
+//! Exports of real recordings: consistent trees for every limit, reproducible IDs, and no private data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -169,7 +168,7 @@ fn check_tree(name: &str, place: &Place, spans: &[Span]) {
     }
 }
 
-/// What one sees in a viewer: names, indented, equal ones together.
+/// The tree as a viewer displays it: indented names, equal ones combined.
 fn tree(trace: &Trace) -> String {
     let mut text = String::new();
     for (_, spans) in spans(trace, usize::MAX) {
@@ -283,14 +282,14 @@ fn a_nested_build_is_a_child_in_the_same_trace() {
     assert_eq!(above.parent, None);
     let parent = below.parent.unwrap();
     assert_eq!((parent.span, parent.is_remote), (above.span, false));
-    // Whoever has an id finds the build by it.
+    // A build can be found by its ID.
     let digits = outer.entry.id.as_str().replace('-', "");
     assert_eq!(above.trace.to_string(), digits);
     assert_eq!(above.span.to_string(), digits[16..]);
 }
 
 #[test]
-fn a_circle_of_parents_is_endured() {
+fn a_cycle_of_parents_is_accepted() {
     let mut trace = recording("generate-go1.27");
     let processes: Vec<ProcKey> = trace.builds.iter().map(|it| it.process).collect();
     let n = processes.len();
@@ -320,13 +319,13 @@ fn a_build_joins_the_trace_that_it_was_started_in() {
         assert_eq!(place.trace, context.trace);
         assert!(spans.iter().all(|it| it.trace_state == "a=1"));
     }
-    // Its parent is the build above, not the span above that.
+    // The parent is the enclosing build, not the parent span of that build.
     assert_eq!(all[1].1[0].parent_span_id, outer.span_id);
     assert_eq!(all[1].1[0].flags, 0x101);
 }
 
 #[test]
-fn what_is_not_sampled_is_told_of_and_not_exported() {
+fn an_unsampled_trace_has_a_log_record_and_no_spans() {
     let mut trace = recording("generate-go1.27");
     for build in &mut trace.builds {
         let context: TraceContext = serde_json::from_str(PARENT).unwrap();
@@ -356,11 +355,11 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
     let parent = place.parent.unwrap();
     assert_eq!(parent.span.to_string(), "aba151af7cfbcf0f");
     assert!(parent.is_remote && place.is_sampled);
-    // What is known for sure is stronger than what is computed.
+    // A known parent takes precedence over a computed one.
     trace.builds[0].trace_context = Some(serde_json::from_str(PARENT).unwrap());
     let (_, place) = id::places(&finished(&trace), ALL.parent).remove(0);
     assert_eq!(place.trace.to_string(), "0af7651916cd43dd8448eb211c80319c");
-    // Only if somebody said that the parent is sent.
+    // A run is joined only if the configuration says that its span is sent.
     trace.builds[0].trace_context = None;
     let own = finished(&trace);
     let (build, place) = id::places(&own, ParentSpan::Build).remove(0);
@@ -369,7 +368,7 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
         place.trace.to_string(),
         build.entry.id.as_str().replace('-', "")
     );
-    // A run that is no number is no run of GitHub's.
+    // GitHub's runs have numeric IDs.
     trace.builds[0].trace_context = None;
     trace.builds[0].ci = Some(Ci {
         attempt: Some("x".to_owned()),
@@ -380,7 +379,7 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
 }
 
 #[test]
-fn a_failure_is_told_where_it_happened() {
+fn a_failure_is_reported_on_the_failed_span() {
     let trace = recording("compile-error-go1.27");
     let (_, spans) = spans(&trace, 500).remove(0);
     let failed = spans.iter().filter(|it| it.status.is_some());
@@ -504,7 +503,7 @@ fn a_summary_is_a_sentence_beside_the_same_span() {
 }
 
 #[test]
-fn gaps_are_told() {
+fn gaps_are_reported() {
     let trace = sample::cold();
     let attributes = |trace: &Trace| {
         let finished = finished(trace);
@@ -601,7 +600,7 @@ fn metrics_are_those_of_the_page() {
 }
 
 proptest! {
-    /// Whatever the tree and the times: what stays is as much as there is room for, and hangs together.
+    /// For every tree and all times, the kept spans use the whole limit and are connected.
     #[test]
     fn what_stays_hangs_together(
         shape in prop::collection::vec((0_usize..1000, 0_u64..100, 0_u64..100), 1..200),
@@ -629,7 +628,7 @@ proptest! {
         }
     }
 
-    /// Times and numbers that no kernel gives are no reason to end.
+    /// Impossible times and numbers cause no panic.
     #[test]
     fn damaged_times_are_endured(times in prop::collection::vec(any::<u64>(), 64), offset in any::<i64>()) {
         let mut trace = sample::cold();
