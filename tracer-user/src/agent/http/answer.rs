@@ -1,4 +1,4 @@
-//! What each page says. Every trouble is a JSON object with one sentence that says what to do.
+//! The content of the pages. Each error is a JSON object with one message that contains a remedy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::agent::metrics::Format;
 use crate::clock;
 use crate::history::{self, Error, Reader, Why};
 
-/// For the history to answer.
+/// Time limit of a read of the history.
 const PATIENCE: Duration = Duration::from_secs(10);
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text";
 
 pub(super) fn router(shared: PageContext) -> Router {
-    // `get` answers HEAD too.
+    // `get` also handles HEAD.
     Router::new()
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(healthy))
@@ -48,7 +48,7 @@ async fn metrics(State(shared): State<Arc<PageContext>>, headers: HeaderMap) -> 
         }
         Err(error) => trouble(
             StatusCode::INTERNAL_SERVER_ERROR,
-            &format!("cannot write the metrics, please report it: {error}"),
+            &format!("cannot render the metrics, please report this as a bug in gotrace: {error}"),
         ),
     }
 }
@@ -71,7 +71,7 @@ async fn builds(
     let Ok(Query(words)) = words else {
         return trouble(
             StatusCode::BAD_REQUEST,
-            "what follows the question mark is not name=value: encode it as a URL",
+            "the query is not a list of name=value: URL-encode it",
         );
     };
     let filter = match question::filter(&words, clock::wall_ns()) {
@@ -93,7 +93,7 @@ async fn build(State(shared): State<Arc<PageContext>>, Path(id): Path<String>) -
         Err(error) => {
             return trouble(
                 StatusCode::BAD_REQUEST,
-                &format!("{id:?} is no build: {error}"),
+                &format!("{id:?} is not the ID of a build: {error}"),
             );
         }
     };
@@ -108,14 +108,14 @@ async fn build(State(shared): State<Arc<PageContext>>, Path(id): Path<String>) -
 async fn no_page() -> Response {
     trouble(
         StatusCode::NOT_FOUND,
-        "there is no such page: there are /metrics, /-/healthy, /-/ready, /api/v1/builds and /api/v1/builds/ID",
+        "this page does not exist: use /metrics, /-/healthy, /-/ready, /api/v1/builds or /api/v1/builds/ID",
     )
 }
 
 async fn no_method() -> Response {
     let mut response = trouble(
         StatusCode::METHOD_NOT_ALLOWED,
-        "nothing can be changed here: use GET or HEAD",
+        "all pages are read-only: use GET or HEAD",
     );
     response
         .headers_mut()
@@ -123,7 +123,7 @@ async fn no_method() -> Response {
     response
 }
 
-/// Asks the history on a thread that may wait for the disk.
+/// Reads the history on a thread that may wait for the disk.
 async fn read(
     shared: &PageContext,
     ask: impl Fn(&Reader<'_>) -> Result<Vec<u8>, Why> + Send + 'static,
@@ -131,10 +131,10 @@ async fn read(
     let served = Arc::clone(&shared.served);
     let readers = Arc::clone(&shared.readers);
     let asked = async move {
-        // Never closed.
+        // The semaphore is never closed.
         let place = readers.acquire_owned().await.ok();
         let read = tokio::task::spawn_blocking(move || {
-            // Held until it is read, also when nobody waits any more.
+            // The permit is held until the end of the read, even after a timeout.
             let _place = place;
             served.history.read(ask)
         });
@@ -145,11 +145,11 @@ async fn read(
         Ok(Ok(Err(error))) => trouble(status(&error.why), &told(&error)),
         Ok(Err(_)) => trouble(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "the history could not be read, please report it: the log has more",
+            "cannot read the history: see the log, and please report this as a bug in gotrace",
         ),
         Err(_) => trouble(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the history did not answer in time: ask again, with a smaller limit",
+            "reading the history took too long: retry with a smaller limit",
         ),
     }
 }
@@ -180,12 +180,12 @@ fn status(why: &Why) -> StatusCode {
     }
 }
 
-/// Where the file is, is nobody's business here.
+/// The message of an error, without the path of the history.
 fn told(error: &Error) -> String {
     format!("the history {}", error.why)
 }
 
-/// `OpenMetrics` where it is asked for and not refused by a quality of zero.
+/// Returns `OpenMetrics` if the client accepts it, unless with a quality of zero.
 fn format(headers: &HeaderMap) -> Format {
     let ranges = headers.get_all(ACCEPT).iter();
     let ranges = ranges.filter_map(|it| it.to_str().ok());
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_is_for_those_who_ask() {
+    fn openmetrics_is_sent_on_request() {
         let of = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());

@@ -1,7 +1,7 @@
-//! The thread that keeps a gateway up to date: takes in what was seen, pushes what waits, deletes what is stale.
+//! The thread that updates a gateway: receives results of builds, pushes waiting groups, and deletes stale ones.
 //!
-//! A push is tried three times. If the gateway is away after that, all of it waits on disk, and the gateway is asked again after pauses
-//! that grow. A group that it refuses is not pushed again before there is news of it.
+//! A push is tried three times. If the gateway remains unavailable, the groups wait on disk, and the pauses between
+//! attempts grow. A refused group is not pushed again until it changes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,15 +15,15 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::worker::{Jobs, Next};
 
-/// Tries of a push: one, and two again.
+/// Number of attempts for a push.
 const TRIES: u32 = 3;
-/// Between these tries.
+/// Pauses between these attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
-/// Between rounds while the gateway is away.
+/// Pauses between rounds while the gateway is unavailable.
 const AWAY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
-/// How often it is looked for stale groups at least.
+/// Longest interval between two searches for stale groups.
 const LOOK: Duration = Duration::from_mins(1);
-/// Longest list of groups that is read from a gateway.
+/// Maximum size of a gateway's list of groups.
 const LIST: u64 = 32 << 20;
 const TEXT: (&str, &str) = ("content-type", "text/plain; version=0.0.4; charset=utf-8");
 
@@ -32,17 +32,17 @@ pub(super) struct Delivery {
     spool: Spool,
     ttl: Duration,
     log: fn(&str),
-    /// Files of groups that the gateway refused as they are.
+    /// Files of the groups that the gateway refused.
     refused: BTreeSet<String>,
     away: Backoff,
-    /// Not before then is a gateway asked that was away.
+    /// Time of the next attempt, if the gateway is unavailable.
     not_before: Option<Instant>,
-    /// What was last said of a refusal and of the disk, so that it is not said for each group.
+    /// The last logged refusal and disk error, which are not repeated for each group.
     said_refusal: Option<String>,
     said_disk: bool,
 }
 
-/// The gateway does not answer.
+/// The gateway is unavailable.
 struct Away {
     why: String,
     after: Option<Duration>,
@@ -63,12 +63,12 @@ impl Delivery {
         }
     }
 
-    /// Until the agent ends.
+    /// Runs until the agent ends.
     pub(super) fn work(&mut self, jobs: &Jobs<Vec<OutputResult>>) {
         let mut patience = Duration::ZERO;
         loop {
             let mut next = jobs.next(patience);
-            // All that is there, so that a target that was built twice meanwhile is pushed once.
+            // All queued jobs are taken, so that a target that was built twice is pushed once.
             while let Next::Job(seen) = next {
                 self.take(jobs, seen);
                 next = jobs.next(Duration::ZERO);
@@ -99,13 +99,13 @@ impl Delivery {
                 self.refused.remove(name);
             }
         }
-        // Before the next job is asked for, which says that this one is done.
+        // This must precede the request for the next job, which marks this one as done.
         jobs.keeps(self.spool.n_waiting());
         let spool = &self.spool;
         self.refused.retain(|it| spool.get(it).is_some());
     }
 
-    /// Pushes what waits and deletes what is stale, until the gateway turns out to be away.
+    /// Pushes waiting groups and deletes stale ones, until the gateway is unavailable.
     fn round(&mut self, jobs: &Jobs<Vec<OutputResult>>) {
         let done = self.push(jobs).and_then(|n| Ok(n + self.delete(jobs)?));
         match done {
@@ -124,7 +124,7 @@ impl Delivery {
                 let pause = self.away.failed(after);
                 if self.not_before.is_none() {
                     (self.log)(&format!(
-                        "cannot push to {}: {why}; {} groups wait, trying again in {} s and then ever less often",
+                        "cannot push to {}: {why}; {} groups wait, next attempt in {} s, later ones after growing pauses",
                         self.client.endpoint(),
                         self.spool.n_waiting(),
                         pause.as_secs().max(1),
@@ -135,7 +135,7 @@ impl Delivery {
         }
     }
 
-    /// How long there is nothing to do.
+    /// Time until the next action.
     fn patience(&self) -> Duration {
         match self.not_before {
             Some(it) => it.saturating_duration_since(Instant::now()).min(LOOK),
@@ -143,7 +143,7 @@ impl Delivery {
         }
     }
 
-    /// Returns how many requests were answered.
+    /// Returns the number of answered requests.
     fn push(&mut self, jobs: &Jobs<Vec<OutputResult>>) -> Result<u64, Away> {
         let before = self.stale_before();
         let written = self.spool.forget_platforms(before);
@@ -155,7 +155,7 @@ impl Delivery {
             .map(|(name, it)| (it.newest_ns(), name.clone()))
             .filter(|(newest_ns, _)| *newest_ns >= before)
             .collect();
-        // Oldest first: it waits the longest.
+        // The oldest group waits the longest.
         waiting.sort();
         let mut n = 0;
         for (_, name) in waiting {
@@ -191,7 +191,7 @@ impl Delivery {
         Ok(n)
     }
 
-    /// Deletes stale groups, unless somebody else has pushed them since.
+    /// Deletes stale groups, unless another machine has pushed them since.
     fn delete(&mut self, jobs: &Jobs<Vec<OutputResult>>) -> Result<u64, Away> {
         let before = self.stale_before();
         let is_stale = |it: &Group| it.newest_ns() < before;
@@ -230,25 +230,25 @@ impl Delivery {
         Ok(n)
     }
 
-    /// Whether what the gateway has of the group is what was pushed from here.
+    /// True if the group on the gateway was pushed by this machine.
     fn may_delete(&self, group: &Group, list: &Result<HttpResponse, String>) -> bool {
         let newest = match list {
             Ok(answer) if answer.is_whole => {
                 theirs::newest(&answer.body, &group.job, &group.target).map_err(str::to_owned)
             }
-            Ok(_) => Err("its list of groups is too long".to_owned()),
+            Ok(_) => Err("the gateway's list of groups is too long".to_owned()),
             Err(why) => Err(why.clone()),
         };
         match newest {
             Ok(Some(seconds)) => {
                 let own = crate::render::metrics::fold::seconds(group.newest_ns());
-                // A double does not hold every nanosecond.
+                // A double cannot represent each nanosecond.
                 seconds <= own + 0.001
             }
             Ok(None) => false,
             Err(why) => {
                 (self.log)(&format!(
-                    "{} keeps the stale group of {}: {why}, so another machine may have pushed it since",
+                    "cannot delete the stale group of {1} from {0}, because another machine may have pushed it since: {why}",
                     self.client.endpoint(),
                     group.target
                 ));
@@ -257,7 +257,7 @@ impl Delivery {
         }
     }
 
-    /// Sends it, three times if need be. The inner error is a refusal.
+    /// Sends a request, with up to three attempts. The inner error is a refusal.
     fn attempt(
         &self,
         jobs: &Jobs<Vec<OutputResult>>,
@@ -288,7 +288,7 @@ impl Delivery {
         jobs.failed(1);
         if self.said_refusal.as_deref() != Some(why) {
             (self.log)(&format!(
-                "{} refuses what is pushed: {why}; it is pushed again with the next build of the target",
+                "{} refused a group: {why}; the next build of the target pushes it again",
                 self.client.endpoint()
             ));
             self.said_refusal = Some(why.to_owned());
@@ -301,7 +301,7 @@ impl Delivery {
             Ok(()) => self.said_disk = false,
             Err(error) if !self.said_disk => {
                 (self.log)(&format!(
-                    "what is to be pushed cannot be kept on disk, and is lost if gotrace ends: {error}"
+                    "cannot store groups for the Pushgateway on disk, so unpushed ones are lost if gotrace ends: {error}"
                 ));
                 self.said_disk = true;
             }
@@ -309,7 +309,7 @@ impl Delivery {
         }
     }
 
-    /// In nanoseconds since 1970.
+    /// Groups older than this are stale, in nanoseconds since 1970.
     fn stale_before(&self) -> u64 {
         let now = u64::try_from(clock::wall_ns()).unwrap_or(0);
         let ttl = u64::try_from(self.ttl.as_nanos()).unwrap_or(u64::MAX);

@@ -1,6 +1,6 @@
-//! What of a trace is pushed: the targets that its builds made, and the builds that failed to make any.
+//! The results of a trace that are pushed: the targets of successful builds, and failed builds.
 //!
-//! What was only linked to be run at once (`go run`, test binaries) is no target that somebody waits for.
+//! Programs that were only linked to be run at once (`go run`, test binaries) are not targets.
 
 use sha2::{Digest as _, Sha256};
 use tracer_core::finished::FinishedTrace;
@@ -12,14 +12,14 @@ use crate::render::metrics::family::INFO;
 use crate::render::metrics::guard::guarded;
 use crate::render::metrics::{fold, label};
 
-/// News of a build.
+/// The result of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OutputResult {
     Made {
         target: String,
         platform: Platform,
     },
-    /// Whoever was last made by asking the same, for that platform if it is known, was not made this time.
+    /// A failed build. Targets of the last successful build with the same invocation, and platform if known, have failed.
     Failed {
         asked: String,
         platform: Option<[String; 2]>,
@@ -50,7 +50,7 @@ pub(super) fn of(finished: &FinishedTrace) -> Vec<OutputResult> {
                 last,
                 asked: asked(build),
             };
-            // The label of the group must be the one of its series.
+            // The label of the group must equal that of its series.
             all.push(OutputResult::Made {
                 target: guarded(target),
                 platform,
@@ -80,7 +80,7 @@ fn is_kept(how: Installed) -> bool {
     }
 }
 
-/// Where and how the `go` command was called.
+/// Directory and arguments of the `go` command.
 fn asked(build: &Build) -> String {
     let mut digest = Sha256::new();
     for part in build.dir.iter().chain(&build.command.argv) {
@@ -97,7 +97,7 @@ mod tests {
     use crate::render::sample;
 
     #[test]
-    fn what_was_made_is_told_by_target_and_what_failed_by_what_was_asked() {
+    fn successes_are_identified_by_target_and_failures_by_invocation() {
         let trace = sample::cold();
         let seen = of(&FinishedTrace::of(trace.clone()));
         let Some(OutputResult::Made { target, platform }) = seen.first() else {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_linked_to_be_run_is_not_told() {
+    fn programs_of_go_run_are_not_pushed() {
         let mut trace = sample::cold();
         let outputs = trace.builds.iter_mut().flat_map(|it| &mut it.outputs);
         for output in outputs {
