@@ -99,8 +99,8 @@ fn the_storage_process_has_no_other_rights() {
                 "{opened}"
             );
         }
-        let watcher = format!("/proc/{}", agent.pid());
-        let has = status(Path::new(&watcher), "CapEff:");
+        let observer = format!("/proc/{}", agent.pid());
+        let has = status(Path::new(&observer), "CapEff:");
         assert_eq!(has & NEEDED, NEEDED, "{has:x}");
     };
     look();

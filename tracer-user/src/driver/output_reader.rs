@@ -33,7 +33,7 @@ const ANALYSIS_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much is read from an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// Hash, type and build information.
+    /// The hash and the identity of the file.
     Identity,
     /// Also the composition of the bytes.
     Anatomy,

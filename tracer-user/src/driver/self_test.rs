@@ -1,5 +1,5 @@
-//! The self-test: gotrace regularly runs itself under a name that the kernel programs trace, and expects the records of
-//! this run in the same ring as those of builds.
+//! The self-test: gotrace regularly runs itself under a name that the kernel programs trace. The records of this run must
+//! arrive in the same ring as those of builds.
 //!
 //! This module only determines the result; the sink decides what follows from it. The child (`gotrace itself`) does
 //! nothing, and its events reach no session.

@@ -385,13 +385,15 @@ fn runs(process: ProcKey, file: FileId) -> bool {
 
 /// Name of this machine: `GOTRACE_HOST`, or the node name of uname(2). In a container, the latter is the container's.
 pub(crate) fn host() -> Option<String> {
-    let told = std::env::var("GOTRACE_HOST").ok();
+    let configured = std::env::var("GOTRACE_HOST").ok();
     let own = || {
         let name = rustix::system::uname();
         name.nodename().to_string_lossy().into_owned()
     };
     let is_name = |it: &String| !it.is_empty();
-    told.filter(is_name).or_else(|| Some(own()).filter(is_name))
+    configured
+        .filter(is_name)
+        .or_else(|| Some(own()).filter(is_name))
 }
 
 /// Number of CPUs that this process, and thus the command, may use.

@@ -149,7 +149,7 @@ impl Client {
             Ok(response) => sort(response, request),
             Err(Failure::Local(why)) => Outcome::Later { why, after: None },
             Err(Failure::Http(error)) => Outcome::Later {
-                why: told(&error),
+                why: message_of(&error),
                 after: None,
             },
         }
@@ -215,7 +215,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// What most servers mean.
+/// True if most servers use this status for a temporary failure.
 fn is_passing(status: StatusCode) -> bool {
     let is_ours = matches!(
         status,
@@ -273,7 +273,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The messages of `ureq` may contain addresses, so each kind of error has its own message.
-fn told(error: &Error) -> String {
+fn message_of(error: &Error) -> String {
     match error {
         Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
             format!("no connection within {} s", CONNECT.as_secs())

@@ -68,7 +68,7 @@ impl Otlp {
         settings.check()?;
         let (endpoint, headers) = settings.target(&|name| std::env::var(name).ok())?;
         let client = Client::new(endpoint, Authorization::None, settings.ca_file.as_deref())
-            .context("otlp cannot be used")?;
+            .context("cannot start the otlp output")?;
         let machine = Machine {
             service: settings.service_name.clone(),
             host: host(),

@@ -87,7 +87,7 @@ fn work(
                 jobs.failed(1);
                 if is_well {
                     log(&format!(
-                        "{error:#}; trying again every {} s",
+                        "{error:#}; gotrace retries every {} s",
                         every.as_secs()
                     ));
                 }

@@ -142,7 +142,7 @@ async fn read(
     };
     match timeout(PATIENCE, asked).await {
         Ok(Ok(Ok(page))) => fine(JSON, page),
-        Ok(Ok(Err(error))) => trouble(status(&error.why), &told(&error)),
+        Ok(Ok(Err(error))) => trouble(status(&error.why), &message(&error)),
         Ok(Err(_)) => trouble(
             StatusCode::INTERNAL_SERVER_ERROR,
             "cannot read the history: see the log, and please report this as a bug in gotrace",
@@ -181,7 +181,7 @@ fn status(why: &Why) -> StatusCode {
 }
 
 /// The message of an error, without the path of the history.
-fn told(error: &Error) -> String {
+fn message(error: &Error) -> String {
     format!("the history {}", error.why)
 }
 

@@ -74,7 +74,7 @@ fn a_target_has_one_live_info() {
 }
 
 #[test]
-fn a_section_that_is_gone_has_no_gauge() {
+fn a_removed_section_has_no_gauge() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
     metrics

@@ -157,7 +157,7 @@ impl<'a> StorageService<'a> {
     /// `is_known` is true or if an earlier storage process received the trace.
     pub(super) fn ended(&mut self, n: u64, is_known: bool, trace: Trace) {
         let mut finished = FinishedTrace::of(trace);
-        if is_known || self.again.is_some_and(|told| n <= told) {
+        if is_known || self.again.is_some_and(|last_sent| n <= last_sent) {
             // The earlier process counted the stored builds, or they were counted from the history since.
             let stored = self.stored(&finished);
             finished.retain(|it| !stored.contains(&it.id));

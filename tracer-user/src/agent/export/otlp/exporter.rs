@@ -44,7 +44,7 @@ pub(super) struct Exporter {
     backoff: Backoff,
     log: fn(&str),
     /// The last logged message, which is not repeated.
-    told: Option<String>,
+    last_logged: Option<String>,
 }
 
 impl Exporter {
@@ -68,7 +68,7 @@ impl Exporter {
             started_ns: clock::wall_ns().unsigned_abs(),
             backoff: Backoff::new(FIRST, LONGEST),
             log,
-            told: None,
+            last_logged: None,
         };
         exporter.headers()?;
         Ok(exporter)
@@ -135,7 +135,7 @@ impl Exporter {
                 }
                 Outcome::Refused(why) => {
                     self.backoff.succeeded();
-                    self.say(format!(
+                    self.log_once(format!(
                         "otlp: the receiver refused {}: {why}",
                         request.signal.items()
                     ));
@@ -144,7 +144,7 @@ impl Exporter {
                 }
                 Outcome::Later { why, after } => {
                     let place = self.client.endpoint();
-                    self.say(format!("otlp: cannot send to {place}, retrying: {why}"));
+                    self.log_once(format!("otlp: cannot send to {place}, retrying: {why}"));
                     let pause = self.backoff.failed(after);
                     let is_late = Instant::now() + pause > until;
                     if ending.is_some() || is_late {
@@ -165,12 +165,12 @@ impl Exporter {
         let Partial { rejected, why } = partial(request.signal, &answer.body);
         if rejected > 0 {
             let items = request.signal.items();
-            self.say(format!(
+            self.log_once(format!(
                 "otlp: the receiver rejected {rejected} {items}{why}"
             ));
             jobs.failed(1);
         } else {
-            if self.told.take().is_some() {
+            if self.last_logged.take().is_some() {
                 (self.log)(&format!(
                     "otlp: sending to {} works again",
                     self.client.endpoint()
@@ -217,10 +217,10 @@ impl Exporter {
     }
 
     /// Logs a message, unless it is the same as the last one.
-    fn say(&mut self, sentence: String) {
-        if self.told.as_ref() != Some(&sentence) {
-            (self.log)(&sentence);
-            self.told = Some(sentence);
+    fn log_once(&mut self, message: String) {
+        if self.last_logged.as_ref() != Some(&message) {
+            (self.log)(&message);
+            self.last_logged = Some(message);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::config::otlp::ParentSpan;
 
 /// The position of a build's span.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SpanPosition {
     pub(super) trace: TraceId,
     pub(super) span: SpanId,
     pub(super) parent: Option<Parent>,
@@ -38,7 +38,7 @@ pub(super) struct Parent {
 pub(super) fn places(
     finished: &FinishedTrace,
     parent: ParentSpan,
-) -> Vec<(FinishedBuild<'_>, Place)> {
+) -> Vec<(FinishedBuild<'_>, SpanPosition)> {
     let by_process: BTreeMap<ProcKey, FinishedBuild<'_>> =
         finished.builds().map(|it| (it.build.process, it)).collect();
     finished
@@ -61,7 +61,11 @@ fn lineage<'a>(
     above.take(by_process.len()).collect()
 }
 
-fn place(build: FinishedBuild<'_>, above: &[FinishedBuild<'_>], parent: ParentSpan) -> Place {
+fn place(
+    build: FinishedBuild<'_>,
+    above: &[FinishedBuild<'_>],
+    parent: ParentSpan,
+) -> SpanPosition {
     let outermost = above.last().copied().unwrap_or(build);
     let root = Root::of(outermost.build, &outermost.entry.id, parent);
     let parent = match above.first() {
@@ -74,7 +78,7 @@ fn place(build: FinishedBuild<'_>, above: &[FinishedBuild<'_>], parent: ParentSp
             is_remote: true,
         }),
     };
-    Place {
+    SpanPosition {
         span: span_of_build(&build.entry.id),
         trace: root.trace,
         parent,

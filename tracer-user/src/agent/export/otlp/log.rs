@@ -5,7 +5,7 @@ use tracer_core::finished::FinishedBuild;
 use tracer_core::history::Entry;
 use tracer_core::model::State;
 
-use super::id::Place;
+use super::id::SpanPosition;
 use super::{attribute, build, span};
 use crate::render::units;
 
@@ -14,7 +14,7 @@ const EVENT: &str = "go.build.finished";
 /// `flags` of a record: its trace is exported.
 const SAMPLED: u32 = 1;
 
-pub(super) fn record(finished: FinishedBuild<'_>, place: &Place, argv: bool) -> LogRecord {
+pub(super) fn record(finished: FinishedBuild<'_>, place: &SpanPosition, argv: bool) -> LogRecord {
     let (severity, word) = severity(finished.entry);
     let mut attributes = build::attributes(finished, argv);
     attributes.number("go.build.wall_ns", finished.report.wall_ns);

@@ -18,7 +18,7 @@ pub(super) struct Partial {
 
 /// Reads the body of a success. An unreadable body is ignored, because the status reports success.
 pub(super) fn partial(signal: Signal, body: &[u8]) -> Partial {
-    let told = match signal {
+    let partial_success = match signal {
         Signal::Traces => ExportTraceServiceResponse::decode(body)
             .ok()
             .and_then(|it| it.partial_success)
@@ -32,7 +32,7 @@ pub(super) fn partial(signal: Signal, body: &[u8]) -> Partial {
             .and_then(|it| it.partial_success)
             .map(|it| (it.rejected_data_points, it.error_message)),
     };
-    let Some((rejected, why)) = told else {
+    let Some((rejected, why)) = partial_success else {
         return Partial::default();
     };
     Partial {

@@ -101,9 +101,10 @@ fn pipeline(attributes: &mut Attributes, ci: &Ci) {
 /// The repository and revision, from the pipeline or else from the checkout.
 fn source(attributes: &mut Attributes, build: &Build) {
     let (ci, checkout) = (build.ci.as_ref(), build.checkout.as_ref());
-    let or = |told: Option<&'_ Option<String>>, found: Option<&'_ Option<String>>| {
-        let told = told.and_then(Option::as_deref);
-        told.or_else(|| found.and_then(Option::as_deref))
+    let or = |given: Option<&'_ Option<String>>, found: Option<&'_ Option<String>>| {
+        let given = given.and_then(Option::as_deref);
+        given
+            .or_else(|| found.and_then(Option::as_deref))
             .map(str::to_owned)
     };
     let repository = or(

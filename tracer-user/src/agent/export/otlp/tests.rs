@@ -21,7 +21,7 @@ use tracer_core::model::{State, Trace};
 use tracer_core::origin::{Ci, TraceContext};
 use tracer_core::report::timeline::{self, What};
 
-use super::id::{self, Place};
+use super::id::{self, SpanPosition};
 use super::limit::{self, Choice};
 use super::metric::{self, Period};
 use super::request::{self, OtlpRequest, Signal, SpanContent};
@@ -60,7 +60,7 @@ fn recording(name: &str) -> Trace {
     replayed(&directory().join(format!("{name}.jsonl.gz")))
 }
 
-/// All of them, by name.
+/// All recordings, by name.
 fn recordings() -> Vec<(String, Trace)> {
     let entries = fs::read_dir(directory()).unwrap();
     let paths = entries.map(|it| it.unwrap().path());
@@ -101,7 +101,7 @@ fn finished(trace: &Trace) -> FinishedTrace {
     FinishedTrace::of(trace.clone())
 }
 
-fn spans(trace: &Trace, limit: usize) -> Vec<(Place, Vec<Span>)> {
+fn spans(trace: &Trace, limit: usize) -> Vec<(SpanPosition, Vec<Span>)> {
     let finished = finished(trace);
     let places = id::places(&finished, ALL.parent).into_iter();
     places
@@ -146,7 +146,7 @@ fn every_tree_adds_up_whatever_the_limit() {
     assert!(n_cut > 20, "{n_cut}");
 }
 
-fn check_tree(name: &str, place: &Place, spans: &[Span]) {
+fn check_tree(name: &str, place: &SpanPosition, spans: &[Span]) {
     let by_id: BTreeMap<&[u8], &Span> = spans.iter().map(|it| (&*it.span_id, it)).collect();
     assert_eq!(by_id.len(), spans.len(), "{name}: an id twice");
     for (at, span) in spans.iter().enumerate() {
@@ -449,11 +449,11 @@ fn a_command_line_is_sent_only_if_asked_for() {
         &machine(),
         ALL
     )));
-    let told = SpanContent { argv: true, ..ALL };
+    let with_argv = SpanContent { argv: true, ..ALL };
     assert!(has(&request::of_builds(
         &finished(&trace),
         &machine(),
-        told
+        with_argv
     )));
 }
 

@@ -38,8 +38,8 @@ pub(super) struct Delivery {
     /// Time of the next attempt, if the gateway is unavailable.
     not_before: Option<Instant>,
     /// The last logged refusal and disk error, which are not repeated for each group.
-    said_refusal: Option<String>,
-    said_disk: bool,
+    logged_refusal: Option<String>,
+    logged_disk_error: bool,
 }
 
 /// The gateway is unavailable.
@@ -58,8 +58,8 @@ impl Delivery {
             refused: BTreeSet::new(),
             away: Backoff::new(AWAY.0, AWAY.1),
             not_before: None,
-            said_refusal: None,
-            said_disk: false,
+            logged_refusal: None,
+            logged_disk_error: false,
         }
     }
 
@@ -179,7 +179,7 @@ impl Delivery {
             match self.attempt(jobs, &request)? {
                 Ok(_) => {
                     jobs.sent(1);
-                    self.said_refusal = None;
+                    self.logged_refusal = None;
                     let written = self.spool.delivered(&name);
                     self.written(written);
                 }
@@ -286,24 +286,24 @@ impl Delivery {
 
     fn refuse(&mut self, jobs: &Jobs<Vec<OutputResult>>, name: String, why: &str) {
         jobs.failed(1);
-        if self.said_refusal.as_deref() != Some(why) {
+        if self.logged_refusal.as_deref() != Some(why) {
             (self.log)(&format!(
                 "{} refused a group: {why}; the next build of the target pushes it again",
                 self.client.endpoint()
             ));
-            self.said_refusal = Some(why.to_owned());
+            self.logged_refusal = Some(why.to_owned());
         }
         self.refused.insert(name);
     }
 
     fn written(&mut self, written: std::io::Result<()>) {
         match written {
-            Ok(()) => self.said_disk = false,
-            Err(error) if !self.said_disk => {
+            Ok(()) => self.logged_disk_error = false,
+            Err(error) if !self.logged_disk_error => {
                 (self.log)(&format!(
                     "cannot store groups for the Pushgateway on disk, so unpushed ones are lost if gotrace ends: {error}"
                 ));
-                self.said_disk = true;
+                self.logged_disk_error = true;
             }
             Err(_) => {}
         }
