@@ -305,7 +305,7 @@ impl Service {
     ///
     /// The exit record is written before the process is gone (`do_exit` of `kernel/exit.c`: the tracepoint comes before
     /// `exit_notify`). Between two searches the ring is emptied, so at the second one an existing record was applied.
-    /// A busy machine delays the record.
+    /// On a busy machine, the loop reaches the record late.
     fn end_missed_exits(&mut self) {
         let gone: BTreeSet<ProcKey> = self
             .pipeline

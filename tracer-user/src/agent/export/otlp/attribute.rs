@@ -1,5 +1,5 @@
 //! Attributes in the form of OTLP: names with texts, numbers or lists. Texts are shortened, and control characters are
-//! removed, because terminals and pages display them.
+//! escaped, because terminals and pages display them.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
