@@ -89,7 +89,7 @@ struct Live<'a> {
 }
 
 /// Traces the command to its end and forwards the signals meant for it. `source` is `None` if tracing is impossible.
-pub fn watch(
+pub fn trace_command(
     running: &Running,
     signals: &mut Signals,
     source: Option<Source>,

@@ -1,13 +1,13 @@
 //! The agent's pages: metrics, health, and the history as JSON. They are read-only, contain no secrets and require no
 //! authentication.
 //!
-//! The server has its own thread and runtime, so a slow client only occupies a connection. `answer` renders the pages, and
-//! `question` parses the query. The address of the listener determines who can connect.
+//! The server has its own thread and runtime, so a slow client only occupies a connection. `pages` renders the responses, and
+//! `query` parses the query. The address of the listener determines who can connect.
 
-mod answer;
 mod connection;
 mod host;
-mod question;
+mod pages;
+mod query;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -87,7 +87,7 @@ impl Server {
             tokio::net::TcpListener::from_std(listener)?
         };
         let (stop, stopped) = watch::channel(false);
-        let router = answer::router(PageContext {
+        let router = pages::router(PageContext {
             served,
             readers: Arc::new(Semaphore::new(READERS)),
         });

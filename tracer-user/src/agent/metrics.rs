@@ -3,11 +3,11 @@
 //! One lock protects all of it, held while a page is rendered or a build is counted. This module has no clock: callers
 //! pass the time. It serves and sends nothing.
 
-mod carried;
 mod exemplar;
 mod openmetrics;
 pub(crate) mod own;
 mod restore;
+mod saved_counters;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,13 +22,13 @@ use tracer_core::origin::TraceId;
 use crate::driver::ObserverStatus;
 use crate::render::metrics::family::Families;
 use crate::render::metrics::fold;
-use carried::Carried;
 use exemplar::Exemplars;
 use own::Own;
+use saved_counters::SavedCounters;
 
-pub use carried::Unusable;
 pub use own::{History, Reload, StorageStatus};
 pub use restore::RestoreError;
+pub use saved_counters::SavedCountersError;
 
 /// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ struct Inner {
     sizes: Sizes,
     own: Own,
     /// Counts of earlier agents.
-    carried: Carried,
+    saved: SavedCounters,
     exemplars: Exemplars,
     target_ttl: Duration,
 }
@@ -78,7 +78,7 @@ impl Metrics {
             projects: Projects::default(),
             sizes: Sizes::default(),
             own,
-            carried: Carried::nothing(0),
+            saved: SavedCounters::nothing(0),
             exemplars: Exemplars::default(),
             target_ttl,
         });
@@ -113,7 +113,7 @@ impl Metrics {
             projects,
             sizes,
             own: _,
-            carried: _,
+            saved: _,
             exemplars,
             target_ttl: _,
         } = &mut *self.lock();
@@ -130,13 +130,13 @@ impl Metrics {
     /// The counters for [`Metrics::restore`], to be stored.
     pub fn counted(&self) -> Result<String, RestoreError> {
         let inner = self.lock();
-        let carried = Carried::of(&inner.families(), inner.carried.since_ns);
-        Ok(carried.to_text().map_err(Unusable::from)?)
+        let saved = SavedCounters::of(&inner.families(), inner.saved.since_ns);
+        Ok(saved.to_text().map_err(SavedCountersError::from)?)
     }
 
     /// Start of the counting of builds, in nanoseconds since 1970. 0 if unknown.
     pub(crate) fn since_ns(&self) -> i64 {
-        self.lock().carried.since_ns
+        self.lock().saved.since_ns
     }
 
     /// Sets the agent's own metrics.
@@ -181,7 +181,7 @@ impl Inner {
 
     fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.registry.gather();
-        self.carried.add_to(&mut families);
+        self.saved.add_to(&mut families);
         families
     }
 }

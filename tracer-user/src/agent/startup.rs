@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use super::config::{Central, Config};
-use super::export::outputs::Surroundings;
+use super::export::outputs::OutputContext;
 use super::http::{Served, Server};
 use super::metrics::Metrics;
 use crate::clock;
@@ -81,8 +81,12 @@ pub(super) fn forward(
     Ok(Forwarder::start(order, log)?)
 }
 
-pub(super) fn surroundings(config: &Config, metrics: &Arc<Metrics>, log: fn(&str)) -> Surroundings {
-    Surroundings {
+pub(super) fn output_context(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    log: fn(&str),
+) -> OutputContext {
+    OutputContext {
         metrics: Arc::clone(metrics),
         store: config.store.clone(),
         target_ttl: config.target_ttl,

@@ -124,7 +124,7 @@ fn trace(order: &Order) -> anyhow::Result<u8> {
     };
     let running = held.release()?;
     let TraceOutcome { status, traced } =
-        match driver::watch(&running, &mut signals, source, recorder.as_mut()) {
+        match driver::trace_command(&running, &mut signals, source, recorder.as_mut()) {
             Ok(watched) => watched,
             Err(error) => {
                 say(format_args!(

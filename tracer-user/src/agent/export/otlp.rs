@@ -30,7 +30,7 @@ use tracer_core::history::BuildId;
 use tracer_core::origin::TraceId;
 
 use self::exporter::Exporter;
-use self::job::{Job, Room};
+use self::job::{Job, QueueSpace};
 use self::request::SpanContent;
 use self::resource::Machine;
 use super::Counts;
@@ -50,7 +50,7 @@ const BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Otlp {
     worker: Worker<Job>,
-    room: Room,
+    space: QueueSpace,
     /// Requests that were dropped because the queue was full.
     dropped: AtomicU64,
     machine: Machine,
@@ -78,7 +78,7 @@ impl Otlp {
             .context("cannot start the thread of otlp")?;
         Ok(Self {
             worker,
-            room: Room::new(BYTES),
+            space: QueueSpace::new(BYTES),
             dropped: AtomicU64::new(0),
             machine,
             wanted: SpanContent {
@@ -95,7 +95,7 @@ impl Otlp {
     /// Queues ended builds, without waiting. Requests that do not fit are counted.
     pub fn ended(&self, finished: &FinishedTrace) {
         for request in request::of_builds(finished, &self.machine, self.wanted) {
-            match self.room.take(request) {
+            match self.space.take(request) {
                 Some(job) => self.worker.hand_over(job),
                 None => {
                     self.dropped.fetch_add(1, Ordering::Relaxed);

@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The agent's values that outputs need.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct OutputContext {
     pub metrics: Arc<Metrics>,
     /// Path of the history. Outputs store their files next to it.
     pub store: PathBuf,
@@ -39,11 +39,11 @@ pub struct Outputs {
 
 impl Outputs {
     /// Starts all outputs. Reports mistakes in the configuration now, not at the first build.
-    pub fn start(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Self> {
+    pub fn start(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Self> {
         Ok(Self {
-            otlp: otlp(wanted, surroundings)?,
-            textfile: textfile(wanted, surroundings)?,
-            pushgateway: pushgateway(wanted, surroundings)?,
+            otlp: otlp(wanted, context)?,
+            textfile: textfile(wanted, context)?,
+            pushgateway: pushgateway(wanted, context)?,
         })
     }
 
@@ -53,15 +53,15 @@ impl Outputs {
         &mut self,
         (before, before_ttl): (&Exporters, Duration),
         wanted: &Exporters,
-        surroundings: &Surroundings,
+        context: &OutputContext,
     ) -> anyhow::Result<()> {
-        let has_ttl_changed = before_ttl != surroundings.target_ttl;
-        let send = (before.otlp != wanted.otlp).then(|| otlp(wanted, surroundings));
+        let has_ttl_changed = before_ttl != context.target_ttl;
+        let send = (before.otlp != wanted.otlp).then(|| otlp(wanted, context));
         let send = send.transpose()?;
-        let write = (before.textfile != wanted.textfile).then(|| textfile(wanted, surroundings));
+        let write = (before.textfile != wanted.textfile).then(|| textfile(wanted, context));
         let write = write.transpose()?;
         let push = (before.pushgateway != wanted.pushgateway || has_ttl_changed)
-            .then(|| pushgateway(wanted, surroundings));
+            .then(|| pushgateway(wanted, context));
         if let Some(pushgateway) = push.transpose()? {
             self.pushgateway = pushgateway;
         }
@@ -150,23 +150,20 @@ impl Outputs {
     }
 }
 
-fn otlp(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Otlp>> {
-    let start = |it| Otlp::start(it, Arc::clone(&surroundings.metrics), surroundings.log);
+fn otlp(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Otlp>> {
+    let start = |it| Otlp::start(it, Arc::clone(&context.metrics), context.log);
     wanted.otlp.as_ref().map(start).transpose()
 }
 
-fn textfile(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
-    let start = |it| Textfile::start(it, Arc::clone(&surroundings.metrics), surroundings.log);
+fn textfile(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Textfile>> {
+    let start = |it| Textfile::start(it, Arc::clone(&context.metrics), context.log);
     wanted.textfile.as_ref().map(start).transpose()
 }
 
-fn pushgateway(
-    wanted: &Exporters,
-    surroundings: &Surroundings,
-) -> anyhow::Result<Option<Pushgateway>> {
-    let mut spool = surroundings.store.clone().into_os_string();
+fn pushgateway(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Pushgateway>> {
+    let mut spool = context.store.clone().into_os_string();
     spool.push("-pushgateway");
     let spool = PathBuf::from(spool);
-    let start = |it| Pushgateway::start(it, &spool, surroundings.target_ttl, surroundings.log);
+    let start = |it| Pushgateway::start(it, &spool, context.target_ttl, context.log);
     wanted.pushgateway.as_ref().map(start).transpose()
 }

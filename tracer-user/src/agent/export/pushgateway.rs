@@ -5,11 +5,11 @@
 //! the machine, so the next runner replaces the values of this one. Counters and histograms are not pushed: counters of
 //! deleted machines have no useful sum.
 
+mod build_result;
 mod deliver;
+mod gateway_groups;
 mod group;
-mod seen;
 mod spool;
-mod theirs;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use tracer_core::finished::FinishedTrace;
 
+use self::build_result::BuildResult;
 use self::deliver::Delivery;
-use self::seen::OutputResult;
 use self::spool::{Address, OwnDir, Spool};
 use super::Counts;
 use super::client::{Authorization, Client};
@@ -33,7 +33,7 @@ const TURN: Duration = Duration::from_millis(100);
 
 /// The output for a gateway.
 #[derive(Debug)]
-pub struct Pushgateway(Worker<Vec<OutputResult>>);
+pub struct Pushgateway(Worker<Vec<BuildResult>>);
 
 impl Pushgateway {
     /// Starts the thread. The directory `spool` is created if necessary. `target_ttl` is the default time after which groups
@@ -53,7 +53,7 @@ impl Pushgateway {
             job: settings.job.clone(),
         };
         let max_groups = settings.max_groups.max(1);
-        let work = move |jobs: &Jobs<Vec<OutputResult>>| {
+        let work = move |jobs: &Jobs<Vec<BuildResult>>| {
             let spool = loop {
                 match Spool::open(&dir, address.clone(), max_groups, &log) {
                     Ok(Some(spool)) => break spool,
@@ -72,9 +72,9 @@ impl Pushgateway {
 
     /// Queues ended builds, without waiting.
     pub fn ended(&self, finished: &FinishedTrace) {
-        let seen = seen::of(finished);
-        if !seen.is_empty() {
-            self.0.hand_over(seen);
+        let results = build_result::of(finished);
+        if !results.is_empty() {
+            self.0.hand_over(results);
         }
     }
 

@@ -9,7 +9,7 @@ use axum::http::header::HOST;
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::answer::trouble;
+use super::pages::trouble;
 
 /// Accepts requests to an address or to `localhost`.
 pub(super) async fn only_local(request: Request, next: Next) -> Response {

@@ -9,7 +9,7 @@ use tracer_core::history::{BuildId, Entry, REMEMBERED, Target};
 use tracer_core::judge::{Projects, Sizes, judge};
 use tracer_core::model::State;
 
-use super::carried::{Carried, Unusable};
+use super::saved_counters::{SavedCounters, SavedCountersError};
 use super::{Inner, Metrics, nanos};
 use crate::history::{Filter, Reader, Tally, Why};
 use crate::render::metrics::family::Families;
@@ -26,7 +26,7 @@ pub enum RestoreError {
     #[error("cannot count the earlier builds")]
     Metrics(#[from] Error),
     #[error(transparent)]
-    Counted(#[from] Unusable),
+    Counted(#[from] SavedCountersError),
 }
 
 impl Metrics {
@@ -41,7 +41,7 @@ impl Metrics {
     ) -> Result<(), RestoreError> {
         let (entries, _) = reader.list(&Filter::default())?;
         let inner = &mut *self.lock();
-        inner.carried = Carried::nothing(now_ns);
+        inner.saved = SavedCounters::nothing(now_ns);
         let since_ns = now_ns.saturating_sub_unsigned(nanos(inner.target_ttl));
         let recent = entries
             .into_iter()
@@ -62,32 +62,32 @@ impl Inner {
         reader: &Reader<'_>,
     ) -> Result<(), RestoreError> {
         let before = match &tally.counted {
-            Some(counted) => Carried::parse(counted)?,
-            None => self.carried.clone(),
+            Some(counted) => SavedCounters::parse(counted)?,
+            None => self.saved.clone(),
         };
-        let carried = if tally.uncounted.is_empty() {
+        let saved = if tally.uncounted.is_empty() {
             before
         } else {
             with_uncounted(&before, &mut projects, &tally.uncounted, reader)?
         };
         self.families
-            .make(&|name, labels| carried.values(name, labels))?;
+            .make(&|name, labels| saved.values(name, labels))?;
         for (project, drift) in projects.drifts() {
             self.families.drift(project, &drift)?;
         }
         self.projects = projects;
-        self.carried = carried;
+        self.saved = saved;
         Ok(())
     }
 }
 
 /// Adds the builds that were stored after the counters. They are counted separately, so that their sums can be rounded.
 fn with_uncounted(
-    before: &Carried,
+    before: &SavedCounters,
     projects: &mut Projects,
     uncounted: &[BuildId],
     reader: &Reader<'_>,
-) -> Result<Carried, RestoreError> {
+) -> Result<SavedCounters, RestoreError> {
     let registry = Registry::new();
     let mut families = Families::register(&registry)?;
     families.make(&|name, labels| before.values(name, labels))?;
@@ -103,7 +103,7 @@ fn with_uncounted(
     }
     let mut all = registry.gather();
     before.add_to(&mut all);
-    Ok(Carried::of(&all, before.since_ns).rounded_up())
+    Ok(SavedCounters::of(&all, before.since_ns).rounded_up())
 }
 
 /// Sets the gauges of each target from its last build. Entries are newest first.

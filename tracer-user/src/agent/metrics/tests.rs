@@ -456,14 +456,17 @@ fn unusable_stored_counters_are_reported() {
         good[..good.len() / 2].to_owned(),
     ] {
         assert_ne!(bad, good);
-        assert!(Carried::parse(&bad).is_err(), "{bad}");
+        assert!(SavedCounters::parse(&bad).is_err(), "{bad}");
     }
     // This counter is not a number.
     let nan = format!("{:?}", f64::NAN.to_bits());
     let start = good.find("\"counter\":").unwrap() + "\"counter\":".len();
     let end = start + good[start..].find('}').unwrap();
     let bad = format!("{}{nan}{}", &good[..start], &good[end..]);
-    assert!(matches!(Carried::parse(&bad), Err(Unusable::Form)), "{bad}");
+    assert!(
+        matches!(SavedCounters::parse(&bad), Err(SavedCountersError::Form)),
+        "{bad}"
+    );
 }
 
 #[test]

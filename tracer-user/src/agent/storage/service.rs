@@ -16,7 +16,7 @@ use super::open::{self, Opened};
 use crate::agent::export::outputs::Outputs;
 use crate::agent::http::{Readiness, Served, Server};
 use crate::agent::metrics::Reload;
-use crate::agent::startup::{forward, listen, surroundings};
+use crate::agent::startup::{forward, listen, output_context};
 use crate::agent::{Config, IDLE_TIME, Load};
 use crate::clock;
 use crate::config::{File, SizeBudget};
@@ -90,7 +90,7 @@ impl<'a> StorageService<'a> {
             history: ReadPool::new(&config.store),
             readiness: Readiness::not_yet("the kernel programs are being loaded"),
         });
-        let outputs = Outputs::start(&config.outputs, &surroundings(&config, &metrics, log))?;
+        let outputs = Outputs::start(&config.outputs, &output_context(&config, &metrics, log))?;
         let pages = config
             .listen
             .map(|address| listen(address, &served))
@@ -289,7 +289,7 @@ impl<'a> StorageService<'a> {
         self.outputs.change(
             (&self.config.outputs, self.config.target_ttl),
             &wanted.outputs,
-            &surroundings(&wanted, &self.served.metrics, self.log),
+            &output_context(&wanted, &self.served.metrics, self.log),
         )?;
         // The old pages stay until no later step can fail.
         if has_moved {

@@ -7,7 +7,7 @@ use super::request::OtlpRequest;
 
 /// The free bytes of the queue.
 #[derive(Clone, Debug)]
-pub(super) struct Room {
+pub(super) struct QueueSpace {
     taken: Arc<AtomicUsize>,
     bytes: usize,
 }
@@ -19,7 +19,7 @@ pub(super) struct Job {
     taken: Arc<AtomicUsize>,
 }
 
-impl Room {
+impl QueueSpace {
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             taken: Arc::new(AtomicUsize::new(0)),
@@ -61,15 +61,15 @@ mod tests {
 
     #[test]
     fn dropped_requests_free_their_space() {
-        let room = Room::new(10);
-        let first = room.take(request(6)).unwrap();
-        assert!(room.take(request(5)).is_none());
-        let second = room.take(request(4)).unwrap();
-        assert!(room.take(request(1)).is_none());
+        let space = QueueSpace::new(10);
+        let first = space.take(request(6)).unwrap();
+        assert!(space.take(request(5)).is_none());
+        let second = space.take(request(4)).unwrap();
+        assert!(space.take(request(1)).is_none());
         drop(first);
-        let third = room.take(request(6)).unwrap();
+        let third = space.take(request(6)).unwrap();
         drop((second, third));
-        assert_eq!(room.taken.load(Ordering::Relaxed), 0);
-        assert!(room.take(request(11)).is_some());
+        assert_eq!(space.taken.load(Ordering::Relaxed), 0);
+        assert!(space.take(request(11)).is_some());
     }
 }

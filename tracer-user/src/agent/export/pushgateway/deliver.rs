@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::OutputResult;
+use super::BuildResult;
+use super::gateway_groups;
 use super::group::Group;
-use super::spool::{Spool, Taken};
-use super::theirs;
+use super::spool::{Spool, SpoolChange};
 use crate::agent::export::client::{Client, HttpRequest, HttpResponse, Method, Outcome, TOTAL};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -43,7 +43,7 @@ pub(super) struct Delivery {
 }
 
 /// The gateway is unavailable.
-struct Away {
+struct Unavailable {
     why: String,
     after: Option<Duration>,
 }
@@ -64,13 +64,13 @@ impl Delivery {
     }
 
     /// Runs until the agent ends.
-    pub(super) fn work(&mut self, jobs: &Jobs<Vec<OutputResult>>) {
+    pub(super) fn work(&mut self, jobs: &Jobs<Vec<BuildResult>>) {
         let mut patience = Duration::ZERO;
         loop {
             let mut next = jobs.next(patience);
             // All queued jobs are taken, so that a target that was built twice is pushed once.
-            while let Next::Job(seen) = next {
-                self.take(jobs, seen);
+            while let Next::Job(results) = next {
+                self.take(jobs, results);
                 next = jobs.next(Duration::ZERO);
             }
             let is_end = matches!(next, Next::End(_));
@@ -86,13 +86,13 @@ impl Delivery {
         }
     }
 
-    fn take(&mut self, jobs: &Jobs<Vec<OutputResult>>, seen: Vec<OutputResult>) {
-        for seen in seen {
-            let Taken {
+    fn take(&mut self, jobs: &Jobs<Vec<BuildResult>>, results: Vec<BuildResult>) {
+        for result in results {
+            let SpoolChange {
                 changed,
                 n_dropped,
                 written,
-            } = self.spool.take(seen);
+            } = self.spool.take(result);
             jobs.dropped(u64::try_from(n_dropped).unwrap_or(u64::MAX));
             self.written(written);
             for name in &changed {
@@ -106,7 +106,7 @@ impl Delivery {
     }
 
     /// Pushes waiting groups and deletes stale ones, until the gateway is unavailable.
-    fn round(&mut self, jobs: &Jobs<Vec<OutputResult>>) {
+    fn round(&mut self, jobs: &Jobs<Vec<BuildResult>>) {
         let done = self.push(jobs).and_then(|n| Ok(n + self.delete(jobs)?));
         match done {
             Ok(0) => {}
@@ -119,7 +119,7 @@ impl Delivery {
                 }
                 self.away.succeeded();
             }
-            Err(Away { why, after }) => {
+            Err(Unavailable { why, after }) => {
                 jobs.failed(1);
                 let pause = self.away.failed(after);
                 if self.not_before.is_none() {
@@ -144,7 +144,7 @@ impl Delivery {
     }
 
     /// Returns the number of answered requests.
-    fn push(&mut self, jobs: &Jobs<Vec<OutputResult>>) -> Result<u64, Away> {
+    fn push(&mut self, jobs: &Jobs<Vec<BuildResult>>) -> Result<u64, Unavailable> {
         let before = self.stale_before();
         let written = self.spool.forget_platforms(before);
         self.written(written);
@@ -192,7 +192,7 @@ impl Delivery {
     }
 
     /// Deletes stale groups, unless another machine has pushed them since.
-    fn delete(&mut self, jobs: &Jobs<Vec<OutputResult>>) -> Result<u64, Away> {
+    fn delete(&mut self, jobs: &Jobs<Vec<BuildResult>>) -> Result<u64, Unavailable> {
         let before = self.stale_before();
         let is_stale = |it: &Group| it.newest_ns() < before;
         let stale: Vec<String> = self
@@ -234,7 +234,8 @@ impl Delivery {
     fn may_delete(&self, group: &Group, list: &Result<HttpResponse, String>) -> bool {
         let newest = match list {
             Ok(answer) if answer.is_whole => {
-                theirs::newest(&answer.body, &group.job, &group.target).map_err(str::to_owned)
+                gateway_groups::newest(&answer.body, &group.job, &group.target)
+                    .map_err(str::to_owned)
             }
             Ok(_) => Err("the gateway's list of groups is too long".to_owned()),
             Err(why) => Err(why.clone()),
@@ -260,9 +261,9 @@ impl Delivery {
     /// Sends a request, with up to three attempts. The inner error is a refusal.
     fn attempt(
         &self,
-        jobs: &Jobs<Vec<OutputResult>>,
+        jobs: &Jobs<Vec<BuildResult>>,
         request: &HttpRequest<'_>,
-    ) -> Result<Result<HttpResponse, String>, Away> {
+    ) -> Result<Result<HttpResponse, String>, Unavailable> {
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         let mut n = 0;
         loop {
@@ -279,12 +280,12 @@ impl Delivery {
             };
             n += 1;
             if n == TRIES || !jobs.pause(backoff.failed(after)) {
-                return Err(Away { why, after });
+                return Err(Unavailable { why, after });
             }
         }
     }
 
-    fn refuse(&mut self, jobs: &Jobs<Vec<OutputResult>>, name: String, why: &str) {
+    fn refuse(&mut self, jobs: &Jobs<Vec<BuildResult>>, name: String, why: &str) {
         jobs.failed(1);
         if self.logged_refusal.as_deref() != Some(why) {
             (self.log)(&format!(

@@ -48,7 +48,7 @@ pub(super) struct Platform {
     /// Time of the last successful build, in nanoseconds since 1970.
     pub(super) built_ns: u64,
     /// The last build, successful or not.
-    pub(super) last: Last,
+    pub(super) last: LastBuild,
     /// A digest of the invocation of the `go` command. It identifies failed builds, which have no target.
     pub(super) asked: String,
 }
@@ -56,7 +56,7 @@ pub(super) struct Platform {
 /// How a build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Last {
+pub(super) struct LastBuild {
     pub(super) ended_ns: u64,
     pub(super) wall_ns: u64,
     /// Absent if the end was not observed.
@@ -154,7 +154,7 @@ impl Group {
             if let Some(bytes) = platform.size {
                 set(&size, &BINARY_SIZE, fold::bytes(bytes))?;
             }
-            let Last {
+            let LastBuild {
                 ended_ns,
                 wall_ns,
                 is_success: succeeded,
@@ -200,7 +200,7 @@ mod tests {
                 .into(),
             size: Some(7),
             built_ns: ended_ns,
-            last: Last {
+            last: LastBuild {
                 ended_ns,
                 wall_ns: 1_500_000_000,
                 is_success: Some(true),

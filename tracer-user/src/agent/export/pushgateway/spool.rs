@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
+use super::build_result::BuildResult;
 use super::group::{FORM, Group};
-use super::seen::OutputResult;
 use crate::replace::{self, Durability, UNFINISHED};
 
 /// Maximum size of the file of a group.
@@ -35,7 +35,7 @@ pub(super) struct Address {
 
 /// The effect of a result.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct SpoolChange {
     /// Files of the affected groups.
     pub(super) changed: Vec<String>,
     /// Number of dropped groups.
@@ -150,9 +150,9 @@ impl Spool {
     }
 
     /// Applies the result of a build.
-    pub(super) fn take(&mut self, seen: OutputResult) -> Taken {
-        let changed: Vec<String> = match seen {
-            OutputResult::Made { target, platform } => {
+    pub(super) fn take(&mut self, result: BuildResult) -> SpoolChange {
+        let changed: Vec<String> = match result {
+            BuildResult::Made { target, platform } => {
                 let mut group = Group {
                     form: FORM,
                     gateway: self.address.gateway.clone(),
@@ -170,7 +170,7 @@ impl Spool {
                 self.groups.insert(name.clone(), group);
                 vec![name]
             }
-            OutputResult::Failed {
+            BuildResult::Failed {
                 asked,
                 platform: of,
                 last,
@@ -200,7 +200,7 @@ impl Spool {
         for name in &changed {
             written = written.and(self.save(name));
         }
-        Taken {
+        SpoolChange {
             changed,
             n_dropped,
             written,
@@ -298,7 +298,7 @@ mod tests {
     use std::cell::RefCell;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    use super::super::group::{Last, Platform};
+    use super::super::group::{LastBuild, Platform};
     use super::*;
 
     fn address() -> Address {
@@ -315,9 +315,9 @@ mod tests {
         (spool.unwrap().unwrap(), said.into_inner())
     }
 
-    fn made(target: &str, ended_ns: u64) -> OutputResult {
+    fn made(target: &str, ended_ns: u64) -> BuildResult {
         let labels = [("target", target), ("goos", "linux"), ("goarch", "amd64")];
-        OutputResult::Made {
+        BuildResult::Made {
             target: target.to_owned(),
             platform: Platform {
                 labels: labels
@@ -325,7 +325,7 @@ mod tests {
                     .into(),
                 size: None,
                 built_ns: ended_ns,
-                last: Last {
+                last: LastBuild {
                     ended_ns,
                     wall_ns: 1,
                     is_success: Some(true),
@@ -335,8 +335,8 @@ mod tests {
         }
     }
 
-    fn taken(spool: &mut Spool, seen: OutputResult) -> usize {
-        let taken = spool.take(seen);
+    fn taken(spool: &mut Spool, result: BuildResult) -> usize {
+        let taken = spool.take(result);
         taken.written.unwrap();
         taken.n_dropped
     }
@@ -396,10 +396,10 @@ mod tests {
         let (mut spool, _) = open(&dir.path().join("spool"), 10);
         taken(&mut spool, made("a", 1));
         taken(&mut spool, made("b", 1));
-        let failed = |arch: Option<&str>| OutputResult::Failed {
+        let failed = |arch: Option<&str>| BuildResult::Failed {
             asked: "asked for a".to_owned(),
             platform: arch.map(|it| ["linux".to_owned(), it.to_owned()]),
-            last: Last {
+            last: LastBuild {
                 ended_ns: 2,
                 wall_ns: 1,
                 is_success: Some(false),

@@ -7,14 +7,14 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::hex;
 use tracer_core::model::{Build, Installed, State};
 
-use super::group::{Last, Platform};
+use super::group::{LastBuild, Platform};
 use crate::render::metrics::family::INFO;
 use crate::render::metrics::guard::guarded;
 use crate::render::metrics::{fold, label};
 
 /// The result of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OutputResult {
+pub(super) enum BuildResult {
     Made {
         target: String,
         platform: Platform,
@@ -23,16 +23,16 @@ pub(super) enum OutputResult {
     Failed {
         asked: String,
         platform: Option<[String; 2]>,
-        last: Last,
+        last: LastBuild,
     },
 }
 
-pub(super) fn of(finished: &FinishedTrace) -> Vec<OutputResult> {
+pub(super) fn of(finished: &FinishedTrace) -> Vec<BuildResult> {
     let mut all = Vec::new();
     for finished in finished.builds() {
         let build = finished.build;
         let is_failed = finished.entry.state == State::Failed;
-        let last = Last {
+        let last = LastBuild {
             ended_ns: finished.ended_ns(),
             wall_ns: finished.report.wall_ns,
             is_success: build.status.map(|_| !is_failed),
@@ -51,7 +51,7 @@ pub(super) fn of(finished: &FinishedTrace) -> Vec<OutputResult> {
                 asked: asked(build),
             };
             // The label of the group must equal that of its series.
-            all.push(OutputResult::Made {
+            all.push(BuildResult::Made {
                 target: guarded(target),
                 platform,
             });
@@ -59,7 +59,7 @@ pub(super) fn of(finished: &FinishedTrace) -> Vec<OutputResult> {
         if is_failed && all.len() == n_before {
             let (goos, goarch, _) = label::platform(build);
             let is_known = goos != label::UNKNOWN && goarch != label::UNKNOWN;
-            all.push(OutputResult::Failed {
+            all.push(BuildResult::Failed {
                 asked: asked(build),
                 platform: is_known.then(|| [goos, goarch].map(guarded)),
                 last,
@@ -99,9 +99,9 @@ mod tests {
     #[test]
     fn successes_are_identified_by_target_and_failures_by_invocation() {
         let trace = sample::cold();
-        let seen = of(&FinishedTrace::of(trace.clone()));
-        let Some(OutputResult::Made { target, platform }) = seen.first() else {
-            panic!("{seen:?}")
+        let results = of(&FinishedTrace::of(trace.clone()));
+        let Some(BuildResult::Made { target, platform }) = results.first() else {
+            panic!("{results:?}")
         };
         assert_eq!(platform.labels.get("target"), Some(target));
         assert_eq!(platform.last.is_success, Some(true));
@@ -110,9 +110,9 @@ mod tests {
             build.outputs.clear();
             build.status = Some(tracer_core::event::Status::Code(1));
         }
-        let seen = of(&FinishedTrace::of(failed));
-        let Some(OutputResult::Failed { asked, last, .. }) = seen.first() else {
-            panic!("{seen:?}")
+        let results = of(&FinishedTrace::of(failed));
+        let Some(BuildResult::Failed { asked, last, .. }) = results.first() else {
+            panic!("{results:?}")
         };
         assert_eq!((asked, last.is_success), (&platform.asked, Some(false)));
     }

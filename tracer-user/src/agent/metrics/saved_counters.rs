@@ -24,7 +24,7 @@ const ROUNDING: f64 = 9.1e-13;
 /// Counters and histograms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Carried {
+pub(super) struct SavedCounters {
     form: u32,
     /// Start of the counting, in nanoseconds since 1970.
     pub(super) since_ns: i64,
@@ -67,14 +67,14 @@ impl Bits {
 
 /// The reason why stored counts cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum SavedCountersError {
     #[error("the stored counters have a format that this version of gotrace cannot read")]
     Form,
     #[error("the stored counters are damaged")]
     Damaged(#[from] serde_json::Error),
 }
 
-impl Carried {
+impl SavedCounters {
     /// No earlier counts.
     pub(super) fn nothing(now_ns: i64) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Carried {
 
     /// Takes the counts of these families, which include the earlier ones.
     pub(super) fn of(families: &[MetricFamily], since_ns: i64) -> Self {
-        let families = families.iter().filter(|it| is_carried(it));
+        let families = families.iter().filter(|it| is_saved(it));
         let families = families
             .map(|family| {
                 let kind = family.get_field_type();
@@ -102,13 +102,13 @@ impl Carried {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, Unusable> {
-        let mut carried: Self = serde_json::from_str(text)?;
-        if carried.form == 1 && carried.is_sane() {
-            carried.count_by_state();
+    pub(super) fn parse(text: &str) -> Result<Self, SavedCountersError> {
+        let mut saved: Self = serde_json::from_str(text)?;
+        if saved.form == 1 && saved.is_sane() {
+            saved.count_by_state();
         }
-        let is_known = carried.form == FORM && carried.is_sane();
-        is_known.then_some(carried).ok_or(Unusable::Form)
+        let is_known = saved.form == FORM && saved.is_sane();
+        is_known.then_some(saved).ok_or(SavedCountersError::Form)
     }
 
     /// Converts version 1, which had one label for state and failure class.
@@ -301,7 +301,7 @@ fn added(now: &Histogram, sum: Bits, count: u64, buckets: &[(Bits, u64)]) -> His
     all
 }
 
-fn is_carried(family: &MetricFamily) -> bool {
+fn is_saved(family: &MetricFamily) -> bool {
     let adds_up = match family.get_field_type() {
         MetricType::COUNTER | MetricType::HISTOGRAM => true,
         MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => false,

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
-use super::{PageContext, question};
+use super::{PageContext, query};
 use crate::agent::metrics::Format;
 use crate::clock;
 use crate::history::{self, Error, Reader, Why};
@@ -74,7 +74,7 @@ async fn builds(
             "the query is not a list of name=value: URL-encode it",
         );
     };
-    let filter = match question::filter(&words, clock::wall_ns()) {
+    let filter = match query::filter(&words, clock::wall_ns()) {
         Ok(filter) => filter,
         Err(why) => return trouble(StatusCode::BAD_REQUEST, &why),
     };
