@@ -82,7 +82,7 @@ impl Agent {
             address: String::new(),
             dir,
         };
-        agent.find_address("following every Go build");
+        agent.find_address("tracing every Go build");
         agent
     }
 
@@ -136,7 +136,7 @@ impl Agent {
             let after_name = stat.rsplit_once(") ").map(|(_, it)| it.to_owned());
             let parent = after_name.and_then(|it| it.split(' ').nth(1)?.parse().ok());
             let is_storage_process =
-                || read("cmdline").split(|it| *it == 0).nth(1) == Some(b"keep-builds");
+                || read("cmdline").split(|it| *it == 0).nth(1) == Some(b"storage-process");
             parent == Some(self.pid()) && is_storage_process()
         })
     }
@@ -157,7 +157,7 @@ impl Agent {
 
     /// Waits until a new storage process has replaced the previous one.
     pub fn wait_for_new_storage_process(&mut self) {
-        self.find_address("the history is kept again");
+        self.find_address("the storage process was restarted");
     }
 
     /// Reads the log until a line contains `text`; returns that line.

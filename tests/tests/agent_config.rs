@@ -88,7 +88,8 @@ fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing()
 
     write(&file, agent.dir(), "listen = \"none\"\nkeep_days = -1\n");
     agent.signal("HUP");
-    let printed = agent.wait_for_log("stays as it was");
+    let printed =
+        agent.wait_for_log("cannot reload the configuration, the previous one stays active");
     assert!(printed.contains("gotrace.toml:3: keep_days: "), "{printed}");
     agent.wait_for_page("/metrics", &format!("{RELOADED} 0\n"));
 
@@ -99,9 +100,9 @@ fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing()
         "listen = \"[::1]:0\"\ndetail = \"cache-key\"\n",
     );
     agent.signal("HUP");
-    let printed = agent.wait_for_log("pages are at");
+    let printed = agent.wait_for_log("pages are now at");
     let (_, second) = printed.trim_end().split_once("http://").unwrap();
-    agent.wait_for_log("store changes when the agent is restarted");
+    agent.wait_for_log("the new value of store needs a restart of the agent");
     assert!(TcpStream::connect(&first).is_err(), "{first} still listens");
     wait_for_page(second, "/-/ready", "gotrace follows builds");
     wait_for_page(second, "/metrics", &format!("{RELOADED} 1\n"));
@@ -109,7 +110,8 @@ fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing()
     // If the new address is not available, the pages keep the old one.
     write(&file, agent.dir(), "listen = \"192.0.2.1:1\"\n");
     agent.signal("HUP");
-    let printed = agent.wait_for_log("stays as it was");
+    let printed =
+        agent.wait_for_log("cannot reload the configuration, the previous one stays active");
     assert!(
         printed.contains("cannot serve pages on 192.0.2.1:1"),
         "{printed}"

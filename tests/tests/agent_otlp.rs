@@ -421,7 +421,7 @@ fn a_reload_switches_to_another_receiver() {
     let [old, other] = [&first, &second].map(|it| it.address().to_string());
     fs::write(&file, text.replace(&old, &other)).unwrap();
     agent.signal("HUP");
-    agent.wait_for_log("the configuration was read again");
+    agent.wait_for_log("configuration reloaded");
     build(&module, &new, "after", &[]);
     let after = agent.wait_for(&module, 2);
     let after = after[1]["id"].as_str().unwrap();

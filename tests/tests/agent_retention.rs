@@ -138,7 +138,8 @@ fn without_a_limit_nothing_is_deleted() {
     // A reload with zero keeps the running configuration; one with a limit deletes at once.
     fs::write(&file, "keep_days = 0\n").unwrap();
     agent.signal("HUP");
-    let refused = agent.wait_for_log("the configuration stays as it was");
+    let refused =
+        agent.wait_for_log("cannot reload the configuration, the previous one stays active");
     assert!(refused.contains(SENTENCE), "{refused}");
     agent.wait_for_page("/metrics", &format!("{age}0\n"));
     assert_eq!(n_builds(&agent.store()), 2);

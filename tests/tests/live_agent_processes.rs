@@ -79,8 +79,10 @@ fn the_storage_process_has_no_other_rights() {
     let new = toolchain("1.27");
     let (module, _) = module_of_its_own("parts", &new);
     let look = || {
-        let keeper = agent.storage_process().unwrap();
-        let tasks = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
+        let storage = agent.storage_process().unwrap();
+        let title = fs::read_to_string(format!("/proc/{storage}/comm")).unwrap();
+        assert_eq!(title, "gotrace-storage\n");
+        let tasks = fs::read_dir(format!("/proc/{storage}/task")).unwrap();
         let tasks: Vec<_> = tasks.map(|it| it.unwrap().path()).collect();
         assert!(tasks.len() > 1, "{tasks:?}");
         for task in tasks {
@@ -88,7 +90,7 @@ fn the_storage_process_has_no_other_rights() {
             assert_eq!(has, [0; 5], "{}", task.display());
             assert_eq!(status(&task, "NoNewPrivs:"), 1, "{}", task.display());
         }
-        for file in fs::read_dir(format!("/proc/{keeper}/fd")).unwrap() {
+        for file in fs::read_dir(format!("/proc/{storage}/fd")).unwrap() {
             // A descriptor that closes meanwhile does not count.
             let opened = fs::read_link(file.unwrap().path()).unwrap_or_default();
             let opened = opened.display().to_string();
@@ -97,8 +99,8 @@ fn the_storage_process_has_no_other_rights() {
                 "{opened}"
             );
         }
-        let watcher = format!("/proc/{}", agent.pid());
-        let has = status(Path::new(&watcher), "CapEff:");
+        let observer = format!("/proc/{}", agent.pid());
+        let has = status(Path::new(&observer), "CapEff:");
         assert_eq!(has & NEEDED, NEEDED, "{has:x}");
     };
     look();
@@ -182,9 +184,9 @@ fn a_killed_agent_leaves_no_process_and_a_current_history() {
             "the second build was not listed"
         );
     }
-    let keeper = agent.storage_process().unwrap();
+    let storage = agent.storage_process().unwrap();
     let dir = agent.kill();
-    wait_for_end(keeper);
+    wait_for_end(storage);
     let states = stored_builds(&dir.path().join("history.db"), &module);
     let of = |name: &str, state: &str| (name.to_owned(), state.to_owned());
     assert_eq!(states, [of("across", "cut_off"), of("before", "succeeded")]);
@@ -197,7 +199,7 @@ fn a_killed_agent_leaves_no_process_and_a_current_history() {
 fn the_storage_process_cannot_be_started_by_hand() {
     let mut gotrace = Command::new(tests::gotrace());
     let output = gotrace
-        .arg("keep-builds")
+        .arg("storage-process")
         .stdin(std::process::Stdio::null());
     let output = output.output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");

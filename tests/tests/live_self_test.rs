@@ -59,7 +59,7 @@ fn an_agent_that_cannot_execute_its_self_test_reports_this_and_continues() {
         "{printed}"
     );
     std::fs::remove_file(agent.dir().join("history.db-self-test")).unwrap();
-    agent.wait_for_log("ready: what gotrace runs itself is seen again");
+    agent.wait_for_log("ready: the self-test succeeds again");
     agent.wait_for_page("/-/ready", "HTTP/1.1 200");
     agent.stop();
 }

@@ -215,13 +215,13 @@ fn a_build_not_stored_yet_survives_both_processes() {
     module.sandbox.make_warm(&new);
     build(&module, &new, "before");
     agent.wait_for(&module, 1);
-    let keeper = agent.storage_process().unwrap();
-    signal(keeper, "STOP");
+    let storage = agent.storage_process().unwrap();
+    signal(storage, "STOP");
     build(&module, &new, "waits");
     // By then the build has ended and waits for the storage process. A build that still ran would be resumed as a running one.
     thread::sleep(Duration::from_secs(3));
     signal(agent.pid(), "KILL");
-    signal(keeper, "KILL");
+    signal(storage, "KILL");
     let agent = Agent::start_in(agent.kill(), &args);
     let builds = agent.wait_for(&module, 2);
     assert_eq!(states(&builds), ["succeeded"; 2], "{builds:#?}");

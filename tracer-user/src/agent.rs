@@ -1,33 +1,33 @@
-//! The agent: every build on the machine, counted, kept in the history, and served.
+//! The agent: traces, counts, stores and serves every build on the machine.
 //!
-//! It is two processes of different power. The *watcher* ([`watch`]) is the one that was started: it has what it takes to load programs
-//! into the kernel and to look into other processes, and follows builds. The *keeper* ([`keep`]) is its child and has given up all of
-//! that: the history, the pages, the metrics and whatever is sent are its. Between them is a pair of sockets and what `pipe` lets
-//! through. Outputs are read by children of the watcher that have less than either (`inspect`).
+//! The agent consists of two processes. The *observer* ([`observe`]) has the privileges to load kernel programs and to
+//! inspect other processes; it traces builds. The *storage process* ([`run_storage`]) is its child and has dropped these
+//! privileges; it owns the history, the pages, the metrics and the exports. The two exchange the messages of `ipc` over
+//! a socket pair. Children of the observer with even fewer privileges read the outputs (`inspect`).
 
 mod backlog;
-mod begin;
 mod config;
 pub mod export;
 pub mod http;
-mod keeper;
+mod ipc;
 pub mod metrics;
-mod minder;
 mod notify;
-mod pipe;
-mod watch;
+mod observer;
+mod startup;
+mod storage;
+mod supervisor;
 
 use std::time::Duration;
 
 pub use self::config::{Central, Config};
-pub use self::keeper::{WORD as KEEPER_WORD, keep};
-pub use self::watch::watch;
+pub use self::observer::observe;
+pub use self::storage::{COMMAND as STORAGE_COMMAND, run_storage};
 use crate::config::File;
 
-/// How long all has that is done at the end: whoever asked for it waits five seconds.
-const END: Duration = Duration::from_millis(4500);
-/// How long nothing was built before memory is given back.
-const REST: Duration = Duration::from_secs(10);
+/// Time for all work at shutdown. Service managers wait five seconds.
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(4500);
+/// Time without builds after which a process returns memory to the kernel.
+const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// Makes a configuration of a file, with what was said elsewhere.
+/// Combines a configuration file with flags and environment.
 type Load<'a> = &'a dyn Fn(&File) -> anyhow::Result<Config>;

@@ -82,7 +82,7 @@ enum Command {
     Install(install::Args),
     Uninstall(install::UninstallArgs),
     #[command(hide = true)]
-    KeepBuilds(agent::Args),
+    StorageProcess(agent::Args),
     #[command(name = "itself", hide = true)]
     SelfTestChild(self_test_child::Args),
     #[command(hide = true)]
@@ -122,7 +122,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Agent(agent) => {
             exit_code(agent::execute(&agent, args.into_iter().skip(2).collect()))
         }
-        Command::KeepBuilds(args) => agent::execute_keeper(&args),
+        Command::StorageProcess(args) => agent::execute_storage(&args),
         Command::Config(args) => exit_code(config::execute(&args)),
         Command::Replay(args) => exit_code(replay::execute(&args)),
         Command::Doctor(args) => exit_code(doctor::execute(&args)),
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_command_of_the_self_test_exists() {
-        assert!(check(&[crate::driver::SELF_TEST_WORD, "1-2"]).is_ok());
+        assert!(check(&[crate::driver::SELF_TEST_COMMAND, "1-2"]).is_ok());
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_storage_process_accepts_the_agents_arguments() {
-        let word = crate::agent::KEEPER_WORD;
+        let word = crate::agent::STORAGE_COMMAND;
         let args = ["--keep-days", "3", "--listen", "none"];
         assert!(matches!(
             check(&[&["agent"], &args[..]].concat()),
@@ -237,7 +237,7 @@ mod tests {
         ));
         assert!(matches!(
             check(&[&[word], &args[..]].concat()),
-            Ok(Command::KeepBuilds(_))
+            Ok(Command::StorageProcess(_))
         ));
         assert!(!Cli::command().render_long_help().to_string().contains(word));
     }

@@ -1,15 +1,16 @@
-//! The loop of a live trace: poll, record, apply, tell. It knows nothing of Go and decides nothing about builds.
+//! The loop of a live trace: poll, record, apply, report. The loop contains no knowledge of Go and no decisions about builds.
 //!
-//! One thread waits for the ring, for signals and for answers of the reading thread, so nothing that is shown is older than the
-//! last wake-up and no lock is needed. Replay (`replay`) takes the same road from an event to the trace.
+//! One thread waits for the ring, for signals and for results of the reader threads. It therefore needs no lock, and
+//! its output is never older than the last wake-up. Replay (`replay`) passes events to the same core.
 
-mod analyst;
 mod delay;
+mod effects;
+mod fair_queue;
 mod handover;
-mod inspector;
 mod journal;
-mod line;
 mod loaded;
+mod output_analysis;
+mod output_reader;
 mod pipeline;
 mod programs;
 mod readers;
@@ -21,7 +22,6 @@ pub mod service;
 mod source;
 mod status;
 mod texts;
-mod world;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -33,52 +33,52 @@ use tracer_core::correlate::Correlator;
 use tracer_core::event::{Event, Status, Tgid};
 use tracer_core::model::Trace;
 
-pub use self::analyst::Counts as Analyses;
-use self::inspector::Depth;
+use self::effects::EffectRunner;
+pub use self::output_analysis::AnalysisCounts as Analyses;
+use self::output_reader::Depth;
 use self::pipeline::Pipeline;
 pub use self::recorder::{Recorder, header as recording_header};
 pub use self::replay::{Replayed, replay};
-pub use self::self_test::{Verdict as SelfTestVerdict, WORD as SELF_TEST_WORD};
+pub use self::self_test::{COMMAND as SELF_TEST_COMMAND, Verdict as SelfTestVerdict};
 pub(crate) use self::source::host;
-pub use self::source::{Pin, Source, Wanted, Whose};
+pub use self::source::{Pin, Source, SourceOptions, Whose};
 pub use self::status::{Events, ObserverStatus};
-use self::world::World;
 use crate::clock;
 use crate::launch::signal::{Received, Signals, stop};
 use crate::launch::{Change, Running};
 pub use crate::proc::page_size;
 use crate::render::Cost;
 
-/// How long processes that outlive the command are still followed.
-const AFTERMATH: Duration = Duration::from_millis(500);
-/// How long the last times of processes are waited for, which the kernel has after the parent has waited for them.
-const REAPING: Duration = Duration::from_millis(100);
-/// How often they are looked for: nobody wakes the reader for them.
-const REAPING_TICK: Duration = Duration::from_millis(10);
-/// How long outputs are still read after the command has ended.
-const READING: Duration = Duration::from_mins(2);
-/// How often probed files are looked after.
+/// Time for which processes that outlive the command are still traced.
+const SURVIVOR_LIMIT: Duration = Duration::from_millis(500);
+/// Time to wait for the final CPU times of processes. The kernel has them only after the parent has reaped the process.
+const REAP_LIMIT: Duration = Duration::from_millis(100);
+/// Interval of polling for these times: their records wake no reader.
+const REAP_POLL: Duration = Duration::from_millis(10);
+/// Time for reading outputs after the command has ended.
+const READ_LIMIT: Duration = Duration::from_mins(2);
+/// Longest wait of the loop, and interval of periodic work.
 const TICK: Duration = Duration::from_secs(1);
-/// How long after a report that the command stopped it is looked at again: a SIGSTOP for the whole group stops us too, and on
-/// return the report is stale.
-const SETTLE: Duration = Duration::from_millis(50);
+/// Pause before gotrace checks again that the command is stopped. A SIGSTOP for the whole group also stops gotrace; after
+/// that, the report of the stop is stale.
+const STOP_RECHECK: Duration = Duration::from_millis(50);
 
-/// What a finished live trace amounts to.
+/// The result of a live trace.
 #[derive(Debug)]
-pub struct Watched {
+pub struct TraceOutcome {
     pub status: Status,
-    /// `None`: it was not traced.
+    /// `None` if the command ran without tracing.
     pub traced: Option<Traced>,
 }
 
-/// The traced part of it.
+/// The trace and its costs.
 #[derive(Debug)]
 pub struct Traced {
     pub trace: Trace,
     pub cost: Cost,
-    /// Processes of the command that were still running when following ended.
+    /// Processes of the command that were still running when tracing ended.
     pub n_running: usize,
-    /// What was to be read and was not in time.
+    /// Files that were not read in time.
     pub n_unread: usize,
 }
 
@@ -88,13 +88,13 @@ struct Live<'a> {
     n_events: u64,
 }
 
-/// Follows the command to its end, passing on signals meant for it; `source` is `None` where nothing can be traced.
-pub fn watch(
+/// Traces the command to its end and forwards the signals meant for it. `source` is `None` if tracing is impossible.
+pub fn trace_command(
     running: &Running,
     signals: &mut Signals,
     source: Option<Source>,
     recorder: Option<&mut Recorder>,
-) -> io::Result<Watched> {
+) -> io::Result<TraceOutcome> {
     let mut live = source
         .map(|source| Live::new(source, recorder))
         .transpose()?;
@@ -102,20 +102,20 @@ pub fn watch(
         running,
         status: None,
         is_given_up: false,
-        look_again: None,
+        recheck_stop: None,
     };
     let mut ended: Option<Instant> = None;
     loop {
-        let timeout = match (command.look_again, ended) {
-            (Some(_), _) => SETTLE,
-            (None, Some(since)) if since.elapsed() <= REAPING => REAPING_TICK,
+        let timeout = match (command.recheck_stop, ended) {
+            (Some(_), _) => STOP_RECHECK,
+            (None, Some(since)) if since.elapsed() <= REAP_LIMIT => REAP_POLL,
             (None, _) => TICK,
         };
         let pipeline = live.as_ref().map(|it| &it.pipeline);
-        let seen = pipeline.map(|it| (&it.source, &it.world));
+        let seen = pipeline.map(|it| (&it.source, &it.effects));
         let have_changed = wait(signals, seen, timeout)?;
-        // First the signals: what the command did before it ended is in the ring by the time its end is known.
-        command.mind(signals, live.as_mut().map(|it| &mut it.pipeline.source))?;
+        // Signals come first: when the exit of the command is known, the ring contains all its earlier records.
+        command.handle_signals(signals, live.as_mut().map(|it| &mut it.pipeline.source))?;
         if let Some(live) = &mut live {
             if have_changed {
                 live.pipeline.source.release_changed();
@@ -125,7 +125,7 @@ pub fn watch(
         if let Some(status) = command.status {
             let since = ended.get_or_insert_with(Instant::now).elapsed();
             if live.as_ref().is_none_or(|live| live.is_over(since)) || command.is_given_up {
-                return Ok(Watched {
+                return Ok(TraceOutcome {
                     status,
                     traced: live.map(Live::finish),
                 });
@@ -134,13 +134,17 @@ pub fn watch(
     }
 }
 
-/// Waits until there is something to do. Says whether probed files have changed, or may have.
-fn wait(signals: &Signals, seen: Option<(&Source, &World)>, timeout: Duration) -> io::Result<bool> {
+/// Waits for work. Returns true if probed files may have changed.
+fn wait(
+    signals: &Signals,
+    seen: Option<(&Source, &EffectRunner)>,
+    timeout: Duration,
+) -> io::Result<bool> {
     let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
     let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
-    if let Some((source, world)) = seen {
+    if let Some((source, effects)) = seen {
         fds.push(PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN));
-        fds.push(PollFd::from_borrowed_fd(world.as_fd(), PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(effects.as_fd(), PollFlags::IN));
         fds.extend(
             source
                 .changes()
@@ -148,7 +152,7 @@ fn wait(signals: &Signals, seen: Option<(&Source, &World)>, timeout: Duration) -
         );
     }
     match poll(&mut fds, Some(&timeout)) {
-        // Where changes cannot be watched for, they are looked for whenever nothing else happens.
+        // Changes that cannot be watched are checked whenever nothing else happens.
         Ok(0) => Ok(true),
         Ok(_) => Ok(fds
             .get(3)
@@ -161,7 +165,7 @@ fn wait(signals: &Signals, seen: Option<(&Source, &World)>, timeout: Duration) -
 impl<'a> Live<'a> {
     fn new(source: Source, recorder: Option<&'a mut Recorder>) -> io::Result<Self> {
         let correlator = Correlator::new(source.context());
-        // Whoever waits for a command does not wait for numbers that `gotrace analyze` has as well.
+        // A user who waits for a command does not wait for an analysis that `gotrace analyze` provides.
         let pipeline = Pipeline::new(source, Depth::Identity, correlator, recorder)?;
         Ok(Self {
             pipeline,
@@ -169,7 +173,7 @@ impl<'a> Live<'a> {
         })
     }
 
-    /// Takes all that has come in.
+    /// Processes all available records and results.
     fn turn(&mut self) {
         let Self { pipeline, n_events } = self;
         pipeline.drain(usize::MAX, |_| true, |_| *n_events += 1);
@@ -177,10 +181,10 @@ impl<'a> Live<'a> {
     }
 
     fn is_over(&self, since_end: Duration) -> bool {
-        let Pipeline { core, world, .. } = &self.pipeline;
-        let all_exited = since_end > AFTERMATH || core.n_running() == 0;
-        let all_read = since_end > READING || world.n_pending() == 0;
-        let all_reaped = since_end > REAPING || core.n_unreaped() == 0;
+        let Pipeline { core, effects, .. } = &self.pipeline;
+        let all_exited = since_end > SURVIVOR_LIMIT || core.n_running() == 0;
+        let all_read = since_end > READ_LIMIT || effects.n_pending() == 0;
+        let all_reaped = since_end > REAP_LIMIT || core.n_unreaped() == 0;
         all_exited && all_reaped && all_read
     }
 
@@ -192,12 +196,12 @@ impl<'a> Live<'a> {
         let Self { pipeline, n_events } = self;
         let Pipeline {
             source,
-            world,
+            effects,
             core: correlator,
             log: _,
         } = pipeline;
         let cost = Cost {
-            gotrace_cpu_ns: clock::own_cpu_ns() + world.analyses().cpu_ns,
+            gotrace_cpu_ns: clock::own_cpu_ns() + effects.analyses().cpu_ns,
             events: n_events,
             attach_ns: source.attach_ns(),
         };
@@ -206,24 +210,28 @@ impl<'a> Live<'a> {
             trace: correlator.finish(),
             cost,
             n_running,
-            n_unread: world.n_pending(),
+            n_unread: effects.n_pending(),
         }
     }
 }
 
-/// The command, and what signals mean for it.
+/// The command and the state of its signals.
 struct Command<'a> {
     running: &'a Running,
     status: Option<Status>,
-    /// The user does not want to wait for the rest.
+    /// True if the user has interrupted the wait for the rest of the trace.
     is_given_up: bool,
-    /// It was reported to be stopped by this signal.
-    look_again: Option<i32>,
+    /// The signal that stopped the command, according to the last report.
+    recheck_stop: Option<i32>,
 }
 
 impl Command<'_> {
-    fn mind(&mut self, signals: &mut Signals, source: Option<&mut Source>) -> io::Result<()> {
-        if let Some(signal) = self.look_again.take()
+    fn handle_signals(
+        &mut self,
+        signals: &mut Signals,
+        source: Option<&mut Source>,
+    ) -> io::Result<()> {
+        if let Some(signal) = self.recheck_stop.take()
             && self.running.is_stopped()
         {
             self.stop_too(signal, source);
@@ -240,13 +248,13 @@ impl Command<'_> {
         {
             match change {
                 Change::Ended(status) => self.status = Some(status),
-                Change::Stopped(signal) => self.look_again = Some(signal),
+                Change::Stopped(signal) => self.recheck_stop = Some(signal),
             }
         }
         Ok(())
     }
 
-    /// A signal that was sent to us alone is meant for the command; one that the command itself sent to its whole group is not.
+    /// Forwards a signal that was sent only to gotrace. A signal that the command sent to its whole group is not forwarded.
     fn pass_on(&mut self, number: i32, sender: u32) {
         if self.status.is_some() {
             self.is_given_up = true;
@@ -257,8 +265,8 @@ impl Command<'_> {
         }
     }
 
-    /// The command has stopped itself: so do we, and whoever continues us continues it. Otherwise a shell would wait for us for
-    /// ever, as if the command were still at work.
+    /// Stops gotrace, because the command has stopped itself; on continuation, the command continues too. Otherwise a
+    /// shell would wait for gotrace forever.
     fn stop_too(&self, signal: i32, source: Option<&mut Source>) {
         if let Some(signal) = Signal::from_named_raw(signal) {
             match source {

@@ -112,11 +112,12 @@ fn changed_output_settings_apply_without_a_restart() {
     let good = configure(agent.dir(), &second.url());
     fs::write(&config, "[textfile]\ndirectory = \"/no/such/directory\"\n").unwrap();
     agent.signal("HUP");
-    let printed = agent.wait_for_log("the configuration stays as it was");
+    let printed =
+        agent.wait_for_log("cannot reload the configuration, the previous one stays active");
     assert!(printed.contains("make that directory"), "{printed}");
     assert_eq!(good, configure(agent.dir(), &second.url()));
     agent.signal("HUP");
-    agent.wait_for_log("the configuration was read again");
+    agent.wait_for_log("configuration reloaded");
     // The second gateway has none of the first one's groups.
     second.wait_for(&target, |_| true);
     agent.stop();

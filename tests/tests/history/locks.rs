@@ -130,7 +130,7 @@ fn an_agent_keeps_its_locks_through_requests_retention_and_reloads() {
         ));
         fs::write(&config, format!("keep_days = {days}\n")).unwrap();
         agent.signal("HUP");
-        agent.wait_for_log("the configuration was read again");
+        agent.wait_for_log("configuration reloaded");
         assert!(n_locks(storage, &store) > 0);
         assert!(read_by_another_process(&store) > n);
         assert!(n_locks(storage, &store) > 0);

@@ -122,7 +122,7 @@ fn the_unit_is_restricted_and_a_killed_service_restarts() {
     let adopted = |n: usize| {
         machine.wait_for("the message about the previous agent's pins", |machine| {
             let (printed, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
-            let all = printed.matches("going on with what the agent before left on");
+            let all = printed.matches("resumed the traces of the previous agent");
             (all.count() == n).then_some(())
         });
     };
@@ -140,9 +140,7 @@ fn the_unit_is_restricted_and_a_killed_service_restarts() {
     machine.succeed(["systemctl", "reload", "gotrace"]);
     machine.wait_for("the message about the configuration", |machine| {
         let (printed, _) = machine.succeed(["journalctl", "--unit=gotrace", "--output=cat"]);
-        printed
-            .contains("the configuration was read again")
-            .then_some(())
+        printed.contains("configuration reloaded").then_some(())
     });
     machine.succeed([DOWNLOADED, "install"]);
     let kept = fs::read_to_string(machine.path(CONFIG)).unwrap();

@@ -83,7 +83,7 @@ fn a_crash_leaves_no_secret_behind() {
         n_followed += first.len();
         agent.wait_for(&module, n_followed);
         signal(agent.storage_process().unwrap(), signal_name);
-        let lines = agent.log_until("the history is kept again");
+        let lines = agent.log_until("the storage process was restarted");
         planted.assert_absent(lines.join("").as_bytes(), "the agent's log");
         // The observer crashes while the remaining builds run.
         let (status, printed);

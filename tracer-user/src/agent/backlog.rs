@@ -1,121 +1,122 @@
-//! What waits for the keeper: words that it was not told yet, and traces that it was told and has not stored.
+//! The backlog of the storage process: unsent requests, and traces that were sent but not stored yet.
 //!
-//! A keeper that dies takes nothing along that is here: the next one is told all of it again. What finds no room is counted. Pure: it
-//! starts no process and writes no byte.
+//! After a crash of the storage process, the next one receives the whole backlog again. Builds beyond the limits are
+//! dropped and counted. This module is pure: it starts no process and does no input or output.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tracer_core::event::ProcKey;
 
-/// Keepers that may die of one trace. It is the oldest one then that is given up, or no other would ever be stored.
-const DEATHS: u32 = 8;
-/// Builds that are here at most, told or not.
-const BUILDS: usize = 1024;
-/// And bytes of them. One trace alone may have more.
-const BYTES: usize = 64 << 20;
+/// Number of crashes after which the oldest unstored trace is dropped. Otherwise no other trace would ever be stored.
+const MAX_CRASHES: u32 = 8;
+/// Maximum number of builds in the backlog, sent or unsent.
+const MAX_BUILDS: usize = 1024;
+/// Maximum size of these builds in bytes. A single trace may be larger.
+const MAX_BYTES: usize = 64 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     waiting: VecDeque<Item>,
-    /// Told and not stored, oldest first.
-    told: VecDeque<Ended>,
-    /// Builds that have begun, by their process, until they are over.
+    /// Traces that were sent and are not stored yet, oldest first.
+    sent: VecDeque<EndedTrace>,
+    /// Requests of running builds, by process.
     under_way: BTreeMap<ProcKey, Bytes>,
-    /// How the watcher is doing: only the newest is worth telling.
+    /// The unsent status of the observer. Only the newest one is sent.
     status: Option<Bytes>,
-    /// The last word, once it is known.
+    /// The final request, once the shutdown has begun.
     end: Option<Bytes>,
-    /// Of all that are here.
+    /// Builds of the traces in the backlog.
     n_builds: usize,
     n_bytes: usize,
-    /// Of the last trace that was told.
-    last_told: u64,
+    /// Number of the last trace that was sent.
+    last_sent: u64,
     n_dropped: u64,
 }
 
 #[derive(Debug)]
 enum Item {
-    /// To be told once, to this keeper.
-    Word(Bytes),
+    /// A request that is sent once, only to the current storage process.
+    Control(Bytes),
     Begun(ProcKey),
-    Ended(Ended),
+    Ended(EndedTrace),
     Status,
 }
 
-/// Builds that are over.
+/// A trace whose builds have ended.
 #[derive(Clone, Debug)]
-struct Ended {
+struct EndedTrace {
     n: u64,
     n_builds: usize,
     processes: Vec<ProcKey>,
     frame: Bytes,
-    /// Keepers that were told of it.
-    n_told: u32,
+    /// Number of storage processes that received the trace.
+    n_sent: u32,
 }
 
 impl Backlog {
-    /// Another keeper begins. All that the last one was told and may not have stored is told again after those words.
-    pub(super) fn begin_again(&mut self, first: impl IntoIterator<Item = Bytes>) {
-        if let Some(first) = self.told.front()
-            && first.n_told >= DEATHS
+    /// Prepares the backlog for a new storage process. After the requests in `first`, it receives everything that the
+    /// previous process may not have stored.
+    pub(super) fn restart(&mut self, first: impl IntoIterator<Item = Bytes>) {
+        if let Some(first) = self.sent.front()
+            && first.n_sent >= MAX_CRASHES
         {
             let (n, n_builds) = (first.n, first.n_builds);
             self.stored(n);
             self.drop_builds(n_builds);
         }
         let before = std::mem::take(&mut self.waiting);
-        let told = std::mem::take(&mut self.told);
-        let words = first.into_iter().map(Item::Word);
+        let sent = std::mem::take(&mut self.sent);
+        let requests = first.into_iter().map(Item::Control);
         let begun = self.under_way.keys().copied().map(Item::Begun);
-        self.waiting = words
+        self.waiting = requests
             .chain(begun)
-            .chain(told.into_iter().map(Item::Ended))
+            .chain(sent.into_iter().map(Item::Ended))
             .collect();
-        // Words were meant for the one that is gone, and the beginnings are there already.
-        let untold = before.into_iter().filter_map(|it| match it {
+        // Control requests were meant for the previous process. The running builds are already in the queue.
+        let unsent = before.into_iter().filter_map(|it| match it {
             Item::Ended(it) => Some(Item::Ended(it)),
-            Item::Word(_) | Item::Begun(_) | Item::Status => None,
+            Item::Control(_) | Item::Begun(_) | Item::Status => None,
         });
-        self.waiting.extend(untold);
+        self.waiting.extend(unsent);
         if self.status.is_some() {
             self.waiting.push_back(Item::Status);
         }
-        self.waiting.extend(self.end.clone().map(Item::Word));
+        self.waiting.extend(self.end.clone().map(Item::Control));
     }
 
-    /// Up to which trace an earlier keeper was told.
-    pub(super) fn last_told(&self) -> u64 {
-        self.last_told
+    /// Number of the last trace that any storage process received.
+    pub(super) fn last_sent(&self) -> u64 {
+        self.last_sent
     }
 
-    pub(super) fn say(&mut self, word: Bytes) {
-        self.waiting.push_back(Item::Word(word));
+    pub(super) fn control(&mut self, frame: Bytes) {
+        self.waiting.push_back(Item::Control(frame));
     }
 
-    /// Nothing is said after that.
-    pub(super) fn end(&mut self, word: Bytes) {
-        self.end = Some(word.clone());
-        self.say(word);
+    /// Adds the final request.
+    pub(super) fn end(&mut self, frame: Bytes) {
+        self.end = Some(frame.clone());
+        self.control(frame);
     }
 
-    pub(super) fn status(&mut self, word: Bytes) {
-        if self.status.replace(word).is_none() {
+    pub(super) fn status(&mut self, frame: Bytes) {
+        if self.status.replace(frame).is_none() {
             self.waiting.push_back(Item::Status);
         }
     }
 
-    pub(super) fn begun(&mut self, process: ProcKey, word: Bytes) {
-        self.under_way.insert(process, word);
+    pub(super) fn begun(&mut self, process: ProcKey, frame: Bytes) {
+        self.under_way.insert(process, frame);
         self.waiting.push_back(Item::Begun(process));
     }
 
-    /// A build is over, whatever becomes of it now.
-    pub(super) fn over(&mut self, process: ProcKey) {
+    /// Removes a running build, because it has ended.
+    pub(super) fn build_ended(&mut self, process: ProcKey) {
         self.under_way.remove(&process);
     }
 
-    /// The trace of so many builds, by these processes. Says whether there was room.
+    /// Adds a trace with `n_builds` builds by these processes. Returns false if the trace was dropped for lack of space.
     pub(super) fn ended(
         &mut self,
         n: u64,
@@ -123,83 +124,83 @@ impl Backlog {
         processes: Vec<ProcKey>,
         frame: Bytes,
     ) -> bool {
-        let is_full = self.n_builds >= BUILDS
-            || (self.n_bytes > 0 && self.n_bytes.saturating_add(frame.len()) > BYTES);
+        let is_full = self.n_builds >= MAX_BUILDS
+            || (self.n_bytes > 0 && self.n_bytes.saturating_add(frame.len()) > MAX_BYTES);
         if is_full {
             self.drop_builds(n_builds);
             return false;
         }
         self.n_builds += n_builds;
         self.n_bytes += frame.len();
-        self.waiting.push_back(Item::Ended(Ended {
+        self.waiting.push_back(Item::Ended(EndedTrace {
             n,
             n_builds,
             processes,
             frame,
-            n_told: 0,
+            n_sent: 0,
         }));
         true
     }
 
-    /// So many builds will not be told.
+    /// Counts builds that are not sent.
     pub(super) fn drop_builds(&mut self, n: usize) {
         self.n_dropped = self.n_dropped.saturating_add(n as u64);
     }
 
-    /// The traces up to this one are the keeper's from now on.
+    /// Removes the traces up to this number, which are stored.
     pub(super) fn stored(&mut self, up_to: u64) {
-        while let Some(first) = self.told.front()
+        while let Some(first) = self.sent.front()
             && first.n <= up_to
         {
             self.n_builds = self.n_builds.saturating_sub(first.n_builds);
             self.n_bytes = self.n_bytes.saturating_sub(first.frame.len());
-            self.told.pop_front();
+            self.sent.pop_front();
         }
     }
 
-    /// What is to be told next.
+    /// Returns the next request to send.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         loop {
             match self.waiting.pop_front()? {
-                Item::Word(word) => return Some(word),
+                Item::Control(frame) => return Some(frame),
                 Item::Ended(mut ended) => {
-                    ended.n_told += 1;
+                    ended.n_sent += 1;
                     let frame = ended.frame.clone();
-                    self.last_told = self.last_told.max(ended.n);
-                    self.told.push_back(ended);
+                    self.last_sent = self.last_sent.max(ended.n);
+                    self.sent.push_back(ended);
                     return Some(frame);
                 }
                 Item::Status => {
-                    if let Some(word) = self.status.take() {
-                        return Some(word);
+                    if let Some(frame) = self.status.take() {
+                        return Some(frame);
                     }
                 }
-                // Over before it could be told: then its end says all.
+                // The build has ended before its start was sent. The ended trace contains all facts.
                 Item::Begun(process) => {
-                    if let Some(word) = self.under_way.get(&process) {
-                        return Some(word.clone());
+                    if let Some(frame) = self.under_way.get(&process) {
+                        return Some(frame.clone());
                     }
                 }
             }
         }
     }
 
-    /// Whether a trace with a build by this process is here and not stored yet.
+    /// True if the backlog contains a trace with a build by this process.
     pub(super) fn has(&self, process: ProcKey) -> bool {
         let waiting = self.waiting.iter().filter_map(|it| match it {
             Item::Ended(it) => Some(it),
-            Item::Word(_) | Item::Begun(_) | Item::Status => None,
+            Item::Control(_) | Item::Begun(_) | Item::Status => None,
         });
-        let mut ended = self.told.iter().chain(waiting);
+        let mut ended = self.sent.iter().chain(waiting);
         ended.any(|it| it.processes.contains(&process))
     }
 
-    /// Builds that are over and not stored yet.
+    /// Number of builds that have ended and are not stored yet.
     pub(super) fn n_builds(&self) -> usize {
         self.n_builds
     }
 
-    /// Builds that there was no room for.
+    /// Number of dropped builds.
     pub(super) fn n_dropped(&self) -> u64 {
         self.n_dropped
     }
@@ -231,97 +232,97 @@ mod tests {
     }
 
     #[test]
-    fn the_next_keeper_is_told_what_the_last_one_did_not_store() {
+    fn a_new_storage_process_receives_everything_that_is_not_stored() {
         let mut backlog = Backlog::default();
         backlog.begun(process(1), "begun 1".into());
         backlog.begun(process(2), "begun 2".into());
         for n in [1, 2] {
             assert!(ended(&mut backlog, n));
         }
-        backlog.over(process(1));
+        backlog.build_ended(process(1));
         let has = |backlog: &Backlog| [1, 2, 3].map(|it| backlog.has(process(it)));
         assert_eq!(has(&backlog), [true, true, false]);
         assert_eq!(all(&mut backlog), ["begun 2", "ended 1", "ended 2"]);
         backlog.stored(1);
         assert_eq!(has(&backlog), [false, true, false]);
-        backlog.say("reload".into());
+        backlog.control("reload".into());
         backlog.status("old".into());
         backlog.status("well".into());
         assert!(ended(&mut backlog, 3));
-        assert_eq!(backlog.last_told(), 2);
-        backlog.begin_again(["begin".into()]);
+        assert_eq!(backlog.last_sent(), 2);
+        backlog.restart(["begin".into()]);
         let expected = ["begin", "begun 2", "ended 2", "ended 3", "well"];
         assert_eq!(all(&mut backlog), expected);
         backlog.end("end".into());
-        backlog.begin_again([]);
+        backlog.restart([]);
         assert_eq!(all(&mut backlog), ["begun 2", "ended 2", "ended 3", "end"]);
         backlog.stored(u64::MAX);
         assert_eq!(backlog.n_builds(), 0);
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_and_what_is_stored_makes_room() {
+    fn builds_beyond_the_limit_are_counted_and_stored_builds_free_space() {
         let mut backlog = Backlog::default();
-        let huge = vec![0; BYTES + 1];
+        let huge = vec![0; MAX_BYTES + 1];
         assert!(
             backlog.ended(1, 1, Vec::new(), huge.into()),
-            "one is always taken"
+            "a single trace is always accepted"
         );
         assert!(!ended(&mut backlog, 2));
         assert_eq!(all(&mut backlog).len(), 1);
-        assert!(!ended(&mut backlog, 2), "told is not stored");
+        assert!(!ended(&mut backlog, 2), "sent is not stored");
         backlog.stored(1);
-        for n in 2..2 + BUILDS as u64 {
+        for n in 2..2 + MAX_BUILDS as u64 {
             assert!(ended(&mut backlog, n), "{n}");
         }
         assert!(!ended(&mut backlog, 9999));
-        assert_eq!((backlog.n_builds(), backlog.n_dropped()), (BUILDS, 3));
+        assert_eq!((backlog.n_builds(), backlog.n_dropped()), (MAX_BUILDS, 3));
     }
 
     #[test]
-    fn a_trace_that_keepers_die_of_is_given_up_in_the_end() {
+    fn a_trace_that_crashes_the_storage_process_repeatedly_is_dropped() {
         let mut backlog = Backlog::default();
         for n in [1, 2] {
             assert!(ended(&mut backlog, n));
         }
-        for _ in 0..DEATHS {
+        for _ in 0..MAX_CRASHES {
             assert_eq!(all(&mut backlog), ["ended 1", "ended 2"]);
-            backlog.begin_again([]);
+            backlog.restart([]);
         }
         assert_eq!(all(&mut backlog), ["ended 2"]);
         assert_eq!((backlog.n_builds(), backlog.n_dropped()), (1, 1));
     }
 
     proptest! {
-        /// However keepers come and go, each trace that had room is told in order, again only until it is stored, and none is missed.
+        /// Across crashes, each accepted trace is sent in order, repeated until it is stored, and none is skipped.
         #[test]
-        fn nothing_is_missed(acts in prop::collection::vec(0..4_u8, 0..200)) {
+        fn no_accepted_trace_is_skipped(steps in prop::collection::vec(0..4_u8, 0..200)) {
             let mut backlog = Backlog::default();
-            let (mut n, mut stored, mut n_deaths) = (0_u64, 0_u64, 1);
-            let mut heard: Vec<u64> = Vec::new();
-            for act in acts {
-                match act {
+            let (mut n, mut stored, mut n_crashes) = (0_u64, 0_u64, 1);
+            let mut received: Vec<u64> = Vec::new();
+            for step in steps {
+                match step {
                     0 => {
                         n += 1;
                         prop_assert!(ended(&mut backlog, n));
                     }
-                    1 => if let Some(word) = backlog.next() {
-                        let word = String::from_utf8(word.to_vec()).unwrap();
-                        heard.push(word.strip_prefix("ended ").unwrap().parse().unwrap());
+                    1 => if let Some(frame) = backlog.next() {
+                        let frame = String::from_utf8(frame.to_vec()).unwrap();
+                        received.push(frame.strip_prefix("ended ").unwrap().parse().unwrap());
                     },
                     2 => {
-                        stored = heard.last().copied().unwrap_or(stored);
+                        stored = received.last().copied().unwrap_or(stored);
                         backlog.stored(stored);
                     }
-                    _ if n_deaths < DEATHS => {
-                        n_deaths += 1;
-                        backlog.begin_again([]);
-                        heard.clear();
+                    _ if n_crashes < MAX_CRASHES => {
+                        n_crashes += 1;
+                        backlog.restart([]);
+                        received.clear();
                     }
                     _ => {}
                 }
-                prop_assert!(heard.windows(2).all(|it| it[0] + 1 == it[1]));
-                if let Some(first) = heard.first() {
+                prop_assert!(received.windows(2).all(|it| it[0] + 1 == it[1]));
+                if let Some(first) = received.first() {
                     prop_assert!(*first <= stored + 1);
                 }
                 prop_assert_eq!(backlog.n_builds() as u64, n - stored);

@@ -1,4 +1,4 @@
-//! What an operator decides, with the defaults for what nobody decided, and what of it can change while the agent runs.
+//! The configuration of the agent: its values, its defaults, and the changes that a running agent can apply.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,33 +12,33 @@ use crate::history::central::{Address, CentralSettings};
 use crate::history::{DEFAULT_STORE, Location};
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
-/// Where nothing else was decided.
+// Defaults.
 const KEEP_DAYS: u32 = 90;
 const KEEP_MEGABYTES: u32 = 1024;
 const FORGET_TARGETS_HOURS: u32 = 7 * 24;
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10127);
 
-/// What an operator decides.
+/// The complete configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The history of this machine; also the spool of the central one, where there is one.
+    /// The history of this machine. It is also the spool of the central history, if there is one.
     pub store: PathBuf,
     pub central: Option<Central>,
     pub detail: Detail,
     pub limits: Limits,
-    /// Where the pages are; nowhere if absent.
+    /// Address of the pages. `None` disables them.
     pub listen: Option<SocketAddr>,
-    /// Gauges of a target vanish when it has not been built for so long.
+    /// Time without a build after which the gauges of a target are removed.
     pub target_ttl: Duration,
-    /// How much larger than before a target may be; nobody says if absent.
+    /// Allowed growth of a target. `None` if no budget is configured.
     pub size_budget: Option<SizeBudget>,
-    /// Where on bpffs all stays on between two agents; nowhere if absent.
+    /// Directory on bpffs that keeps programs and maps between two agents. `None` disables pinning.
     pub pin: Option<PathBuf>,
-    /// Where what is known is sent.
+    /// The exporters.
     pub outputs: Exporters,
 }
 
-/// The history of a fleet that this machine's goes to.
+/// The history of a fleet, which receives the builds of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Central {
     pub address: Address,
@@ -46,9 +46,9 @@ pub struct Central {
 }
 
 impl Config {
-    /// Of what was said, and for the rest the defaults.
-    pub fn of(said: Layer) -> Self {
-        let outputs = said.exporters();
+    /// Fills the gaps of a layer with the defaults.
+    pub fn of(layer: Layer) -> Self {
+        let outputs = layer.exporters();
         let Layer {
             store,
             spool,
@@ -61,7 +61,7 @@ impl Config {
             size_budget,
             pin,
             ..
-        } = said;
+        } = layer;
         let days = keep_days.map_or(Some(KEEP_DAYS), Bound::number);
         let megabytes = keep_megabytes.map_or(Some(KEEP_MEGABYTES), Bound::number);
         let hours = forget_targets_hours.map_or(Some(FORGET_TARGETS_HOURS), Bound::number);
@@ -87,7 +87,7 @@ impl Config {
         }
     }
 
-    /// This configuration as far as an agent that runs with `running` can take it over, and the keys that it cannot.
+    /// Returns this configuration as far as an agent that runs with `running` can apply it, and the keys that need a restart.
     pub(super) fn taken_over(self, running: &Self) -> (Self, Vec<&'static str>) {
         let has_probes = |detail| detail != Detail::Process;
         let mut taken = self;
@@ -116,9 +116,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_limit_is_said_and_a_large_one_does_not_wrap() {
+    fn unlimited_is_accepted_and_a_large_limit_does_not_wrap() {
         let limits = |bound| {
-            let said = Layer {
+            let layer = Layer {
                 keep_days: Some(Bound(bound)),
                 keep_megabytes: Some(Bound(bound)),
                 forget_targets_hours: Some(Bound(bound)),
@@ -126,7 +126,7 @@ mod tests {
             };
             let Config {
                 limits, target_ttl, ..
-            } = Config::of(said);
+            } = Config::of(layer);
             (limits.max_age_ns, limits.max_bytes, target_ttl)
         };
         assert_eq!(limits(None), (None, None, Duration::MAX));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_change_stays_and_is_named() {
+    fn keys_that_need_a_restart_stay_and_are_named() {
         let running = Config::of(Layer::default());
         let wanted = Config::of(Layer {
             store: Some(Location::File("/elsewhere.db".into())),

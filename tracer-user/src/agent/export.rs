@@ -1,8 +1,8 @@
-//! Where the agent sends what it knows, beside the pages that it serves. Nothing leaves the machine unless it is configured.
+//! The exporters, which send builds and metrics. Without configuration, the agent sends nothing.
 //!
-//! Each output has a thread of its own behind a bounded queue (`worker`), so one that is slow or gone costs the memory of its queue,
-//! a few connections and a number ([`Counts`]), and no build and no other output waits for it. What is sent, and when, is each
-//! output's own to say. HTTP is [`client`]'s.
+//! Each output has its own thread behind a bounded queue (`worker`). A slow or unavailable receiver therefore costs only
+//! the memory of the queue, a few connections and a counter ([`Counts`]). No build and no other output waits for it. Each
+//! output decides what it sends and when. [`client`] contains the HTTP client.
 
 pub mod client;
 pub mod otlp;

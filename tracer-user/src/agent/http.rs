@@ -1,12 +1,13 @@
-//! The agent's pages: metrics, whether it is well, and the history as JSON. Read-only, nothing secret, no user is told from another.
+//! The agent's pages: metrics, health, and the history as JSON. They are read-only, contain no secrets and require no
+//! authentication.
 //!
-//! One thread of its own with an own runtime, so that a slow client costs a place among its connections and nothing else. What a
-//! page says is `answer`'s, what the words of a question mean is `question`'s. Who may connect is the listener's to say.
+//! The server has its own thread and runtime, so a slow client only occupies a connection. `pages` renders the responses, and
+//! `query` parses the query. The address of the listener determines who can connect.
 
-mod answer;
 mod connection;
 mod host;
-mod question;
+mod pages;
+mod query;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,14 +21,14 @@ use tokio::sync::{Semaphore, watch};
 use super::metrics::Metrics;
 use crate::history::ReadPool;
 
-/// Histories that are read at the same time.
+/// Maximum number of concurrent reads of the history.
 const READERS: usize = 2;
-/// How long requests have that are under way when the server is stopped.
+/// Time for the running requests when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long a read of the history that is under way may hold up the end after that.
+/// Additional time for a running read of the history.
 const LAST: Duration = Duration::from_secs(1);
 
-/// What is served.
+/// The served data.
 pub struct Served {
     pub metrics: Arc<Metrics>,
     /// The history of this machine.
@@ -35,11 +36,11 @@ pub struct Served {
     pub readiness: Readiness,
 }
 
-/// Whether the agent does its work yet; if not, a sentence why.
+/// The readiness of the agent, or the reason why it is not ready.
 #[derive(Debug)]
 pub struct Readiness(Mutex<Result<(), String>>);
 
-/// A server at work. Dropping it stops it.
+/// A running server, which a drop stops.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -47,14 +48,14 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the handlers share.
-struct Shared {
+/// The shared state of the handlers.
+struct PageContext {
     served: Arc<Served>,
     readers: Arc<Semaphore>,
 }
 
 impl Readiness {
-    /// Not ready, for this reason.
+    /// Creates the state "not ready" with a reason.
     pub fn not_yet(why: &str) -> Self {
         Self(Mutex::new(Err(why.to_owned())))
     }
@@ -72,7 +73,7 @@ impl Readiness {
 }
 
 impl Server {
-    /// Serves whoever connects to the listener, from now on.
+    /// Starts a server on this listener.
     pub fn start(listener: TcpListener, served: Arc<Served>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -86,14 +87,14 @@ impl Server {
             tokio::net::TcpListener::from_std(listener)?
         };
         let (stop, stopped) = watch::channel(false);
-        let router = answer::router(Shared {
+        let router = pages::router(PageContext {
             served,
             readers: Arc::new(Semaphore::new(READERS)),
         });
         let router = if address.ip().is_loopback() {
             router.layer(axum::middleware::from_fn(host::only_local))
         } else {
-            // Who listens for others may be called by any name.
+            // A machine that serves others may have any name.
             router
         };
         let serve = move || {
@@ -110,12 +111,12 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more connections, lets requests under way end, and cuts off what has not ended after [`GRACE`].
+    /// Stops accepting connections, waits for running requests, and aborts them after [`GRACE`].
     pub fn stop(self) {
         drop(self);
     }
@@ -123,10 +124,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nobody is there if the thread ended by itself.
+        // The receiver is gone if the thread ended by itself.
         let _gone = self.stop.send(true);
         if let Some(thread) = self.thread.take() {
-            // A panic there was told by the panic itself.
+            // The panic hook has already reported a panic of the thread.
             let _panicked = thread.join();
         }
     }

@@ -1,13 +1,13 @@
-//! What the agent knows, as Prometheus metrics: the families of a run, filled by every build, and the agent's own state.
+//! The Prometheus metrics of the agent: the families of builds, and the agent's own state.
 //!
-//! One lock around all of it, held for as long as a page is made or a build is counted. No clock: callers say what time it is.
-//! Nothing here serves or sends anything.
+//! One lock protects all of it, held while a page is rendered or a build is counted. This module has no clock: callers
+//! pass the time. It serves and sends nothing.
 
-mod carried;
 mod exemplar;
 mod openmetrics;
 pub(crate) mod own;
 mod restore;
+mod saved_counters;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,15 +22,15 @@ use tracer_core::origin::TraceId;
 use crate::driver::ObserverStatus;
 use crate::render::metrics::family::Families;
 use crate::render::metrics::fold;
-use carried::Carried;
 use exemplar::Exemplars;
 use own::Own;
+use saved_counters::SavedCounters;
 
-pub use carried::Unusable;
 pub use own::{History, Reload, StorageStatus};
 pub use restore::RestoreError;
+pub use saved_counters::SavedCountersError;
 
-/// How a page of metrics is written.
+/// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The text format 0.0.4.
@@ -56,18 +56,18 @@ pub struct Metrics {
 struct Inner {
     registry: Registry,
     families: Families,
-    /// Builds of before, to compare with.
+    /// Earlier builds, for comparison.
     projects: Projects,
     sizes: Sizes,
     own: Own,
-    /// What was counted before.
-    carried: Carried,
+    /// Counts of earlier agents.
+    saved: SavedCounters,
     exemplars: Exemplars,
     target_ttl: Duration,
 }
 
 impl Metrics {
-    /// Gauges of a target vanish when it was last built longer ago than `target_ttl`. An error is a mistake of ours.
+    /// Creates the registry. Gauges of a target are removed `target_ttl` after its last build. An error is a bug in gotrace.
     pub fn new(target_ttl: Duration) -> Result<Self, Error> {
         let registry = Registry::new();
         let families = Families::register(&registry)?;
@@ -78,30 +78,30 @@ impl Metrics {
             projects: Projects::default(),
             sizes: Sizes::default(),
             own,
-            carried: Carried::nothing(0),
+            saved: SavedCounters::nothing(0),
             exemplars: Exemplars::default(),
             target_ttl,
         });
         Ok(Self { inner })
     }
 
-    /// From now on it is that long.
+    /// Changes the time after which the gauges of a target are removed.
     pub fn set_target_ttl(&self, target_ttl: Duration) {
         self.lock().target_ttl = target_ttl;
     }
 
-    /// How much a target may be larger than before; nobody says if absent.
+    /// Sets the allowed growth of a target. `None` if no budget is configured.
     pub fn set_size_budget(&self, budget: Option<Limit>) {
         let budget = budget.and_then(|it| match it {
             Limit::Bytes(bytes) => Some(Budget::Bytes(bytes)),
             Limit::Percent(percent) => Some(Budget::Percent(percent)),
-            // Of entropy; no size is measured by it.
+            // The bounds are those of the entropy, which does not measure a size.
             Limit::Bits(_) => None,
         });
         self.lock().sizes.set_budget(budget);
     }
 
-    /// Counts the builds of a trace that has ended. `trace_id` returns the trace that was made of a build, if any.
+    /// Counts the builds of an ended trace. `trace_id` returns the exported trace of a build, if any.
     pub fn observe(
         &self,
         finished: &FinishedTrace,
@@ -113,7 +113,7 @@ impl Metrics {
             projects,
             sizes,
             own: _,
-            carried: _,
+            saved: _,
             exemplars,
             target_ttl: _,
         } = &mut *self.lock();
@@ -127,25 +127,25 @@ impl Metrics {
         Ok(())
     }
 
-    /// What [`Metrics::restore`] goes on from, to be kept.
+    /// The counters for [`Metrics::restore`], to be stored.
     pub fn counted(&self) -> Result<String, RestoreError> {
         let inner = self.lock();
-        let carried = Carried::of(&inner.families(), inner.carried.since_ns);
-        Ok(carried.to_text().map_err(Unusable::from)?)
+        let saved = SavedCounters::of(&inner.families(), inner.saved.since_ns);
+        Ok(saved.to_text().map_err(SavedCountersError::from)?)
     }
 
-    /// Since when builds are counted, in nanoseconds since 1970; 0 if nobody said.
+    /// Start of the counting of builds, in nanoseconds since 1970. 0 if unknown.
     pub(crate) fn since_ns(&self) -> i64 {
-        self.lock().carried.since_ns
+        self.lock().saved.since_ns
     }
 
-    /// How the agent itself is doing.
+    /// Sets the agent's own metrics.
     pub fn set_self(&self, status: &ObserverStatus, storage: &StorageStatus) -> Result<(), Error> {
         let Inner { families, own, .. } = &mut *self.lock();
         own.set(families, status, storage)
     }
 
-    /// The page. `now_ns`: nanoseconds since 1970.
+    /// Renders the page. `now_ns` is in nanoseconds since 1970.
     pub fn page(&self, format: Format, now_ns: i64) -> Result<String, Error> {
         let inner = &mut *self.lock();
         let gathered = inner.gather(now_ns);
@@ -155,19 +155,19 @@ impl Metrics {
         }
     }
 
-    /// What is on the page, for those that write it in their own way.
+    /// The families of the page, for other formats.
     pub(crate) fn gather(&self, now_ns: i64) -> Vec<MetricFamily> {
         self.lock().gather(now_ns)
     }
 
-    /// A panic elsewhere while it was held leaves numbers that are whole, each for itself.
+    /// Ignores poisoning: a panic while the lock was held leaves each number consistent.
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    /// Without the targets that are no longer built.
+    /// Removes targets that are no longer built.
     fn gather(&mut self, now_ns: i64) -> Vec<MetricFamily> {
         let now = u64::try_from(now_ns).unwrap_or(0);
         let before = now.saturating_sub(nanos(self.target_ttl));
@@ -181,7 +181,7 @@ impl Inner {
 
     fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.registry.gather();
-        self.carried.add_to(&mut families);
+        self.saved.add_to(&mut families);
         families
     }
 }

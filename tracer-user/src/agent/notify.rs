@@ -1,4 +1,4 @@
-//! Word to whoever started this service and waits for it to be ready, as `sd_notify`(3) says it. Where nobody waits nothing is said.
+//! Notifications for the service manager, in the protocol of `sd_notify`(3). Without a service manager, nothing is sent.
 
 use std::env;
 use std::io;
@@ -6,31 +6,31 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Names the socket of a service manager.
+/// The variable that names the socket of the service manager.
 pub(super) const VARIABLE: &str = "NOTIFY_SOCKET";
 
-/// The service does its work.
+/// The service is ready.
 pub(super) const READY: &str = "READY=1";
-/// It has begun to end.
+/// The service is shutting down.
 pub(super) const STOPPING: &str = "STOPPING=1";
 
-/// Says it. Fails if somebody waits who cannot be told.
-pub(super) fn notify(word: &str) -> io::Result<()> {
+/// Sends a notification. Fails if there is a service manager and it cannot be reached.
+pub(super) fn notify(message: &str) -> io::Result<()> {
     let Some(socket) = env::var_os(VARIABLE) else {
         return Ok(());
     };
-    send(socket.as_bytes(), word)
+    send(socket.as_bytes(), message)
 }
 
-fn send(socket: &[u8], word: &str) -> io::Result<()> {
+fn send(socket: &[u8], message: &str) -> io::Result<()> {
     let address = match socket {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
         path => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
     };
     let sender = UnixDatagram::unbound()?;
-    // A manager that does not read must not hold us up.
+    // A manager that does not read must not block gotrace.
     sender.set_nonblocking(true)?;
-    sender.send_to_addr(word.as_bytes(), &address)?;
+    sender.send_to_addr(message.as_bytes(), &address)?;
     Ok(())
 }
 
@@ -38,7 +38,7 @@ fn send(socket: &[u8], word: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn heard(by: &UnixDatagram) -> String {
+    fn received(by: &UnixDatagram) -> String {
         let mut room = [0; 64];
         by.set_nonblocking(true).unwrap();
         let n = by.recv(&mut room).unwrap();
@@ -46,18 +46,18 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_is_told_by_path_and_by_abstract_name() {
+    fn a_manager_is_notified_by_path_and_by_abstract_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let by_path = UnixDatagram::bind(&path).unwrap();
         send(path.as_os_str().as_bytes(), READY).unwrap();
-        assert_eq!(heard(&by_path), "READY=1");
+        assert_eq!(received(&by_path), "READY=1");
 
         let name = format!("gotrace-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let abstracted = UnixDatagram::bind_addr(&address).unwrap();
         send(format!("@{name}").as_bytes(), STOPPING).unwrap();
-        assert_eq!(heard(&abstracted), "STOPPING=1");
+        assert_eq!(received(&abstracted), "STOPPING=1");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `gotrace agent` traces every build on the machine until it is stopped. `gotrace keep-builds` is its child, which takes the same
+//! `gotrace agent` traces every build on the machine until it is stopped. `gotrace storage-process` is its child, which takes the same
 //! arguments. It is not for users, so no help shows it.
 
 use std::ffi::OsString;
@@ -99,14 +99,14 @@ impl Args {
 /// Runs the agent. `words` are the original arguments. Returns the exit code.
 pub(super) fn execute(args: &Args, words: Vec<OsString>) -> anyhow::Result<u8> {
     let read = || Ok(File::read(args.config.as_deref())?);
-    agent::watch(&read, &|file| args.load(file), words, |sentence| {
+    agent::observe(&read, &|file| args.load(file), words, |sentence| {
         log(sentence);
     })?;
     Ok(FINE)
 }
 
 /// Runs the child of an agent with the same arguments. Returns the exit code.
-pub(super) fn execute_keeper(args: &Args) -> u8 {
-    let has_failed = agent::keep(&|file| args.load(file), |sentence| log(sentence));
+pub(super) fn execute_storage(args: &Args) -> u8 {
+    let has_failed = agent::run_storage(&|file| args.load(file), |sentence| log(sentence));
     if has_failed { FAILURE } else { FINE }
 }

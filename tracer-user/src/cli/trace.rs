@@ -18,7 +18,7 @@ use super::report::{self, Report, Stream};
 use super::{OWN_FAILURE, log};
 use crate::bpf::SetupError;
 use crate::digest_key;
-use crate::driver::{self, Recorder, Source, Traced, Wanted, Watched, Whose};
+use crate::driver::{self, Recorder, Source, SourceOptions, TraceOutcome, Traced, Whose};
 use crate::history::Location;
 use crate::launch::caller::{self, Caller};
 use crate::launch::signal::Signals;
@@ -123,14 +123,14 @@ fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
         (None, _) | (_, None) => None,
     };
     let running = held.release()?;
-    let Watched { status, traced } =
-        match driver::watch(&running, &mut signals, source, recorder.as_mut()) {
+    let TraceOutcome { status, traced } =
+        match driver::trace_command(&running, &mut signals, source, recorder.as_mut()) {
             Ok(watched) => watched,
             Err(error) => {
                 log(format_args!(
                     "cannot follow the command, so it continues untraced: {error}"
                 ));
-                Watched {
+                TraceOutcome {
                     status: running.wait()?,
                     traced: None,
                 }
@@ -147,7 +147,7 @@ fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
         } = traced;
         let finished = FinishedTrace::of(trace);
         keep_recording(recorder, recording, &finished, request, caller.as_ref());
-        keep_builds(store.as_ref(), &finished, caller.as_ref());
+        store_builds(store.as_ref(), &finished, caller.as_ref());
         log_unfinished(n_running, n_unread);
         report.show(&finished, Some(&cost), request.stream, caller.as_ref())
     });
@@ -220,7 +220,7 @@ fn start(request: &TraceRequest, caller: Option<&Caller>, held: &Held) -> anyhow
         // This level of detail has no digests.
         digest_key::of_this_run()
     };
-    let wanted = Wanted {
+    let wanted = SourceOptions {
         command: redact::argv(redact::Program::of(program), command),
         detail: request.detail.into(),
         hint: hint(request.command.first(), caller),
@@ -292,7 +292,7 @@ fn keep_recording(
     }
 }
 
-fn keep_builds(store: Option<&Location>, finished: &FinishedTrace, caller: Option<&Caller>) {
+fn store_builds(store: Option<&Location>, finished: &FinishedTrace, caller: Option<&Caller>) {
     let kept = store.map(|it| it.store_builds(finished, caller));
     if let Some(Err(error)) = kept {
         let error = anyhow::Error::from(error);

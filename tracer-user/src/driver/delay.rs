@@ -1,18 +1,18 @@
-//! How late the loop is: the time from a record to when it is taken. Late enough, and the processes are gone that are to be looked at;
-//! later, and the ring is full.
+//! The delay of the loop: the time between a record and its processing. After a long delay, the processes to inspect have
+//! ended; after a longer one, the ring is full.
 
 use std::time::{Duration, Instant};
 
 use tracer_core::event::{Event, Ktime};
 
-/// What is older than two of these is not told any more. Whoever scrapes once a minute misses nothing.
+/// Length of an interval. Delays are reported for one to two intervals, so one scrape a minute misses none.
 const SPAN: Duration = Duration::from_mins(1);
 
-/// The longest delay of late.
+/// The longest recent delay.
 #[derive(Debug)]
 pub(super) struct Delay {
     since: Instant,
-    /// Of the span that has begun and of the one before it: nanoseconds.
+    /// Longest delays of the current and of the previous interval, in nanoseconds.
     now: u64,
     before: u64,
 }
@@ -26,12 +26,12 @@ impl Delay {
         }
     }
 
-    /// An event is taken now, at `at` of its own clock.
+    /// Records that an event is processed at the instant `at`.
     pub(super) fn take(&mut self, event: &Event, at: Ktime) {
-        let told = match event {
+        let event_at = match event {
             Event::Exec(exec) => exec.at,
             Event::Exit(exit) => exit.at,
-            // Nothing has to be looked up in a process because of these, so most may wait; or the kernel does not tell them.
+            // These events require no inspection of a process, so most may wait. Some do not come from the kernel.
             Event::Fork(_)
             | Event::Reaped(_)
             | Event::Rename(_)
@@ -46,10 +46,10 @@ impl Delay {
             | Event::Lost(_)
             | Event::Unreadable(_) => return,
         };
-        self.now = self.now.max(at.0.saturating_sub(told.0));
+        self.now = self.now.max(at.0.saturating_sub(event_at.0));
     }
 
-    /// The longest of the last one to two minutes, in nanoseconds.
+    /// Longest delay of the last one to two minutes, in nanoseconds.
     pub(super) fn longest_ns(&mut self, now: Instant) -> u64 {
         if now.duration_since(self.since) >= SPAN {
             self.since = now;
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_is_told_for_a_minute_or_two() {
+    fn the_longest_delay_is_reported_for_one_to_two_minutes() {
         let exit = |at| {
             Event::Exit(Exit {
                 at: Ktime(at),
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(delay.longest_ns(start), 0);
         delay.take(&exit(10), Ktime(17));
         delay.take(&exit(20), Ktime(23));
-        // A clock that was read before the record was written.
+        // The clock was read before the record was written.
         delay.take(&exit(30), Ktime(29));
         assert_eq!(delay.longest_ns(start), 7);
         assert_eq!(delay.longest_ns(start + SPAN), 7);

@@ -1,8 +1,8 @@
-//! What an agent leaves to the one after it, beside its history: how it knows the tools whose probes stay on, what losses it told, and
-//! what it knows of the builds under way (`journal`).
+//! The files that an agent leaves for the next one: the probed tools, the reported losses, and the journal of running
+//! builds (`journal`).
 //!
-//! What stays on itself is pinned (`bpf::pinned`); bpffs holds no text, so here is the text that belongs to it, in a directory of the
-//! same name. One that belongs to nothing that is pinned is worth nothing, and is thrown away.
+//! Programs and maps themselves are pinned (`bpf::pinned`). bpffs stores no text, so these files are in a directory with
+//! the same name elsewhere. A directory without matching pins is deleted.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -18,10 +18,10 @@ use crate::toolchain::{self, Saved};
 
 const TOOLS: &str = "tools";
 const LOST: &str = "lost";
-/// Followed processes in whose roots a tool is looked for that is not in ours.
+/// Maximum number of traced processes whose roots are searched for a tool that is not in gotrace's root.
 const ROOTS_MAX: usize = 64;
 
-/// The directory that belongs to what is pinned.
+/// The directory of a set of pins.
 #[derive(Debug)]
 pub(super) struct Handover {
     own: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// Of what is pinned under this name; what belongs to anything else goes. `own` is a directory for this alone, which is made.
+    /// Opens the directory of the pins with this name, and deletes all others. `own` is created if necessary.
     pub(super) fn open(own: &Path, pinned_as: &str) -> io::Result<Self> {
         let dir = own.join(pinned_as);
         for dir in [own, &dir] {
@@ -50,7 +50,7 @@ impl Handover {
         })
     }
 
-    /// Tools as they were last known; of a text that cannot be read, as far as it can.
+    /// The saved tools, up to the first unreadable line.
     pub(super) fn tools(&self) -> Vec<Saved> {
         let Ok(file) = File::open(self.dir.join(TOOLS)) else {
             return Vec::new();
@@ -60,7 +60,7 @@ impl Handover {
         tools.collect()
     }
 
-    /// Puts this in the place of what was known: all of it, or nothing.
+    /// Replaces the saved tools atomically.
     pub(super) fn write_tools(&self, tools: impl Iterator<Item = Saved>) -> io::Result<()> {
         self.write(TOOLS, |writer| {
             for tool in tools {
@@ -71,17 +71,17 @@ impl Handover {
         })
     }
 
-    /// Records lost of each kind, as they were last told.
-    pub(super) fn told_losses(&self) -> BTreeMap<u16, u64> {
+    /// Lost records of each kind, as last reported.
+    pub(super) fn reported_losses(&self) -> BTreeMap<u16, u64> {
         let text = fs::read(self.dir.join(LOST)).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    pub(super) fn note_told_losses(&self, losses: &BTreeMap<u16, u64>) -> io::Result<()> {
+    pub(super) fn save_reported_losses(&self, losses: &BTreeMap<u16, u64>) -> io::Result<()> {
         self.write(LOST, |writer| Ok(serde_json::to_writer(writer, losses)?))
     }
 
-    /// The builds under way.
+    /// Opens the journal of running builds.
     pub(super) fn journal(&self) -> io::Result<Journal> {
         Journal::open(self.dir.join("builds"))
     }
@@ -106,14 +106,14 @@ impl Handover {
         fs::rename(new, self.dir.join(name))
     }
 
-    /// Nobody comes after us.
+    /// Deletes the files, because no agent follows.
     pub(super) fn remove(self) {
-        // What stays is thrown away by the next.
+        // The next agent deletes any rest.
         let _left = fs::remove_dir_all(self.own);
     }
 }
 
-/// Opens the file of a tool again, if it can still be found: by its path, or in the root of a process that is followed.
+/// Opens the file of a saved tool, by its path in gotrace's root or in the root of a traced process.
 pub(super) fn reopen(saved: &Saved, followed: &[ProcKey]) -> Option<File> {
     let path = inspect::as_path(saved.path());
     let is_it = |file: &File| {
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_belongs_to_something_else_goes() {
+    fn the_directory_of_other_pins_is_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let own = dir.path().join("own");
         let first = Handover::open(&own, "set-1").unwrap();

@@ -1,9 +1,9 @@
-//! The builds under way, written down event by event: for whoever comes after an agent that was killed.
+//! The journal: the events of running builds, for the agent that follows a killed one.
 //!
-//! Each session has a file, which is a recording without an end: what concerned it, redacted, in the order in which it was believed. An
-//! event is in its file before its record leaves the ring, so at most the last one is in both. Nothing waits for the disk: what is
-//! written outlives this process, not the machine, and with the machine the build ends too. A file goes when its session is over and
-//! in good hands for a while, or costs too much; then a kill cuts that build off.
+//! Each session has a file, which is a recording without an end: its redacted events, in the order of their application.
+//! An event is written before its record leaves the ring, so at most the last one is in both. No write is synced to disk:
+//! the files survive this process but not the machine, and builds do not survive the machine either. A file is deleted
+//! some time after its session has been stored. A file that is too large is deleted too; a kill then cuts that build off.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -19,37 +19,37 @@ use tracer_core::sessions::{EventScope, Sessions};
 
 use super::recorder;
 
-/// Bytes of one session, and of all, their first lines aside.
+/// Maximum sizes of one session and of all sessions in bytes, without their first lines.
 const SESSION_MAX: u64 = 64 << 20;
-const ALL_MAX: u64 = 512 << 20;
-/// How long a session is kept that is over and that the sink has seen to.
+const TOTAL_MAX: u64 = 512 << 20;
+/// Time for which a session is kept after its end and its storage.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Files of sessions.
+/// The files of all sessions.
 #[derive(Debug)]
 pub(super) struct Journal {
     dir: PathBuf,
-    sessions: BTreeMap<ProcKey, Page>,
-    /// Of all of them.
+    sessions: BTreeMap<ProcKey, SessionFile>,
+    /// Size of all sessions.
     bytes: u64,
     line: Vec<u8>,
 }
 
 /// The file of a session.
 #[derive(Debug)]
-struct Page {
-    /// Nothing if it was given up.
+struct SessionFile {
+    /// `None` if the file was too large or could not be written.
     file: Option<File>,
     bytes: u64,
-    /// Since when the session is over and the sink was not seen to wait with it.
+    /// Since when the session has ended and the sink holds none of its builds unstored.
     over: Option<Instant>,
 }
 
-/// A session of the agent before.
-pub(super) type Past = Reader<BufReader<File>>;
+/// A session of a previous agent.
+pub(super) type PastSession = Reader<BufReader<File>>;
 
 impl Journal {
-    /// In this directory, which is made.
+    /// Opens the journal in this directory, which is created if necessary.
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
         match DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
@@ -63,7 +63,7 @@ impl Journal {
         })
     }
 
-    /// Sessions that the agent before has left, in the order in which they began.
+    /// Sessions of a previous agent, in the order of their start.
     pub(super) fn past(&self) -> Vec<ProcKey> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten();
         let mut past: Vec<ProcKey> = entries
@@ -73,8 +73,8 @@ impl Journal {
         past
     }
 
-    /// Opens what was left of a session, and goes on with it. What cannot be read is thrown away.
-    pub(super) fn take_up(&mut self, root: ProcKey) -> Option<Past> {
+    /// Opens the file of a previous session, to read and to continue it. An unreadable file is deleted.
+    pub(super) fn resume(&mut self, root: ProcKey) -> Option<PastSession> {
         let path = self.path(root);
         let opened = File::options()
             .read(true)
@@ -86,13 +86,13 @@ impl Journal {
             });
         let past = opened.ok().and_then(|(file, bytes)| {
             let past = Reader::open(BufReader::new(File::open(&path).ok()?)).ok()?;
-            let page = Page {
+            let file_state = SessionFile {
                 file: Some(file),
                 bytes,
                 over: None,
             };
             self.bytes += bytes;
-            self.sessions.insert(root, page);
+            self.sessions.insert(root, file_state);
             Some(past)
         });
         if past.is_none() {
@@ -101,9 +101,9 @@ impl Journal {
         past
     }
 
-    /// Writes an event down that is about to be applied.
+    /// Writes an event before it is applied.
     pub(super) fn write(&mut self, event: &Event, sessions: &Sessions) {
-        // The next agent knows the tools by itself.
+        // The tools are saved separately.
         if matches!(event, Event::Tool(_)) {
             return;
         }
@@ -129,34 +129,42 @@ impl Journal {
         }
     }
 
-    /// A session is none.
+    /// Deletes the file of a session.
     pub(super) fn forget(&mut self, root: ProcKey) {
-        if let Some(page) = self.sessions.remove(&root) {
-            self.bytes = self.bytes.saturating_sub(page.bytes);
-            // What stays is a session to the next agent, as it was to this one.
+        if let Some(file_state) = self.sessions.remove(&root) {
+            self.bytes = self.bytes.saturating_sub(file_state.bytes);
+            // A file that cannot be deleted is a session for the next agent.
             let _gone = fs::remove_file(self.path(root));
         }
     }
 
-    /// Throws away what is not of use any more. To be called now and then. `is_waiting`: whether a kill would take what came of it.
+    /// Deletes files that are no longer needed. Must be called regularly. `is_waiting` returns true if a kill would lose
+    /// builds of the session.
     pub(super) fn tidy(
         &mut self,
         sessions: &Sessions,
         now: Instant,
         is_waiting: impl Fn(ProcKey) -> bool,
     ) {
-        for (root, page) in &mut self.sessions {
+        for (root, file_state) in &mut self.sessions {
             if sessions.is_running(*root) {
                 continue;
             }
             if is_waiting(*root) {
-                page.over = Some(now);
+                file_state.over = Some(now);
             } else {
-                page.over.get_or_insert(now);
+                file_state.over.get_or_insert(now);
             }
         }
-        let is_old = |page: &Page| page.over.is_some_and(|it| now.duration_since(it) > GRACE);
-        let old = self.sessions.iter().filter(|(_, page)| is_old(page));
+        let is_old = |file_state: &SessionFile| {
+            file_state
+                .over
+                .is_some_and(|it| now.duration_since(it) > GRACE)
+        };
+        let old = self
+            .sessions
+            .iter()
+            .filter(|(_, file_state)| is_old(file_state));
         let old: Vec<ProcKey> = old.map(|(root, _)| *root).collect();
         for root in old {
             self.forget(root);
@@ -164,27 +172,27 @@ impl Journal {
     }
 
     fn append(&mut self, root: ProcKey, sessions: &Sessions) {
-        // The process has become another program, after its session was over.
+        // After the end of its session, the process has executed another program.
         let is_another = self.sessions.get(&root).is_some_and(|it| it.over.is_some());
         if is_another {
             self.forget(root);
         }
         let path = self.path(root);
-        let page = self
+        let file_state = self
             .sessions
             .entry(root)
-            .or_insert_with(|| Page::begin(&path, sessions));
-        let Some(file) = &mut page.file else {
+            .or_insert_with(|| SessionFile::begin(&path, sessions));
+        let Some(file) = &mut file_state.file else {
             return;
         };
         let len = self.line.len() as u64;
-        let is_too_much = page.bytes + len > SESSION_MAX || self.bytes + len > ALL_MAX;
+        let is_too_much = file_state.bytes + len > SESSION_MAX || self.bytes + len > TOTAL_MAX;
         if is_too_much || file.write_all(&self.line).is_err() {
-            page.file = None;
-            self.bytes = self.bytes.saturating_sub(mem::take(&mut page.bytes));
+            file_state.file = None;
+            self.bytes = self.bytes.saturating_sub(mem::take(&mut file_state.bytes));
             let _gone = fs::remove_file(path);
         } else {
-            page.bytes += len;
+            file_state.bytes += len;
             self.bytes += len;
         }
     }
@@ -194,7 +202,7 @@ impl Journal {
     }
 }
 
-impl Page {
+impl SessionFile {
     fn begin(path: &Path, sessions: &Sessions) -> Self {
         let context = sessions.context().clone();
         let detail = if context.phases {
@@ -223,7 +231,7 @@ impl Page {
     }
 }
 
-/// Whether it came from the kernel, and not from the world.
+/// True if the event came from the kernel.
 pub(super) fn is_of_kernel(event: &Event) -> bool {
     match event {
         Event::Fork(_)
@@ -252,7 +260,7 @@ fn parse(name: &str) -> Option<ProcKey> {
     })
 }
 
-/// Takes off a last line that was not written to its end; returns how long the file is then.
+/// Removes an incomplete last line. Returns the new size of the file.
 fn cut(file: &mut File) -> io::Result<u64> {
     let len = file.seek(SeekFrom::End(0))?;
     let from = len.saturating_sub(LINE_MAX as u64);
@@ -289,14 +297,14 @@ mod tests {
         })
     }
 
-    /// Written down, then believed.
+    /// Writes and then applies an event.
     fn live(journal: &mut Journal, sessions: &mut Sessions, event: Event) {
         journal.write(&event, sessions);
         sessions.apply(event);
     }
 
     #[test]
-    fn what_was_written_last_may_be_torn_and_is_gone_on_with() {
+    fn a_session_with_a_torn_last_line_is_continued() {
         let dir = tempfile::tempdir().unwrap();
         let open = || Journal::open(dir.path().join("builds")).unwrap();
         let mut sessions = Sessions::new(Context {
@@ -314,16 +322,16 @@ mod tests {
 
         let mut journal = open();
         assert_eq!(journal.past(), [ROOT]);
-        let past = journal.take_up(ROOT).unwrap();
+        let past = journal.resume(ROOT).unwrap();
         assert_eq!(past.header().boot_to_wall_ns, 7);
         assert!(past.eq((11..14).map(fork)));
         live(&mut journal, &mut sessions, fork(14));
-        let past = open().take_up(ROOT).unwrap();
+        let past = open().resume(ROOT).unwrap();
         assert!(past.eq((11..15).map(fork)));
     }
 
     #[test]
-    fn what_is_over_goes_when_it_is_in_the_history() {
+    fn an_ended_session_is_deleted_after_it_is_stored() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path().join("builds")).unwrap();
         let mut sessions = Sessions::new(Context::default());
@@ -348,16 +356,16 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_too_much_is_given_up() {
+    fn a_session_beyond_the_limit_is_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path().join("builds")).unwrap();
         let mut sessions = Sessions::new(Context::default());
         live(&mut journal, &mut sessions, fork(11));
-        journal.bytes = ALL_MAX;
+        journal.bytes = TOTAL_MAX;
         live(&mut journal, &mut sessions, fork(12));
         assert_eq!(journal.past(), []);
         journal.bytes = 0;
-        // Half of it would tell of a build that never was.
+        // A file without its beginning would describe a build that never existed.
         live(&mut journal, &mut sessions, fork(13));
         assert_eq!(journal.past(), []);
     }

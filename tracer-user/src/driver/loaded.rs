@@ -1,4 +1,5 @@
-//! The kernel programs of a trace: found where another left them pinned, or loaded, pinned where that is wanted and possible.
+//! The kernel programs of a trace: adopted from a previous agent, or loaded. Loaded programs are pinned if the
+//! configuration requires it and the kernel permits it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,18 +9,18 @@ use super::source::Pin;
 use crate::bpf::pin::{self, PinDir};
 use crate::bpf::{Config, Ring, SetupError, Table, Tracer, describe};
 
-/// What was loaded, or was found loaded.
+/// Loaded or adopted programs.
 pub(super) struct Loaded {
     pub(super) tracer: Tracer,
     pub(super) ring: Ring,
-    /// What is missing though tracing works.
+    /// Messages about missing features. Tracing works without them.
     pub(super) notes: Vec<String>,
-    /// Another loaded it, and its probes are still on.
+    /// True if a previous agent loaded the programs, whose probes are still attached.
     pub(super) is_adopted: bool,
 }
 
 impl Loaded {
-    /// What another left on goes on, if it is of this gotrace's programs; else they are loaded. Where nothing can be pinned, a note says so.
+    /// Adopts pinned programs if they are the programs of this gotrace; otherwise loads them. A note reports failed pinning.
     pub(super) fn start(
         config: Config,
         table: &Table<'_>,
@@ -40,7 +41,7 @@ impl Loaded {
                 Ok(Some(adopted)) => loaded = Some((adopted, true)),
                 Ok(None) => {}
                 Err(error) => notes.push(format!(
-                    "what is pinned is of no use and is made anew: {}",
+                    "cannot adopt the pinned programs, loading them again: {}",
                     describe(&error)
                 )),
             }
@@ -68,12 +69,12 @@ impl Loaded {
 
 fn unpinned(error: &pin::PinError) -> String {
     format!(
-        "a restart will cut off the builds that are under way: {}",
+        "cannot pin the programs, so a restart of the agent will cut off running builds: {}",
         describe(error)
     )
 }
 
-/// What was written down with what is pinned; a note if that cannot be.
+/// Opens the files that belong to the pinned programs. A note reports a failure.
 pub(super) fn open_handover(
     own: &Path,
     tracer: &Tracer,
@@ -83,7 +84,7 @@ pub(super) fn open_handover(
         Ok(handover) => Some(handover),
         Err(error) => {
             notes.push(format!(
-                "the next agent will not know what this one knew: {}: {error}",
+                "cannot save the running builds for the next agent: {}: {error}",
                 own.display()
             ));
             None

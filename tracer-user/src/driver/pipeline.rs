@@ -1,6 +1,7 @@
-//! From the kernel's records to the core, for one command and for the whole machine: drain, log, apply, perform.
+//! The path from the kernel's records to the core, for one command and for the whole machine: drain, log, apply, perform.
 //!
-//! Each event is logged before it is applied, if there is a log. What the core asks is answered at once or, by threads that read, later.
+//! If there is a log, each event is logged before it is applied. Effects of the core are answered at once, or later by
+//! reader threads.
 
 use std::io;
 
@@ -9,22 +10,22 @@ use tracer_core::effect::Effect;
 use tracer_core::event::{Event, ProcKey};
 use tracer_core::sessions::Sessions;
 
-use super::inspector::Depth;
+use super::effects::{EffectResult, EffectRunner, NoTool};
 use super::journal::Journal;
+use super::output_reader::Depth;
 use super::recorder::Recorder;
 use super::source::Source;
-use super::world::{Answer, NoTool, World};
 
-/// What events are applied to.
+/// The receiver of events.
 pub(super) trait Core {
     fn apply(&mut self, event: Event) -> Vec<Effect>;
-    /// A process runs no Go tool. Returns whether it need not be followed.
+    /// Reports that a process runs no Go tool. Returns true if the process need not be traced any longer.
     fn is_no_tool(&mut self, process: ProcKey) -> bool;
 }
 
-/// What events are written to.
+/// The log of events.
 pub(super) trait Log<C> {
-    /// Whether whoever comes after this process goes on with it. Then an event is written before its record leaves the ring.
+    /// True if a later process resumes from this log. Then an event is written before its record leaves the ring.
     const IS_HANDED_OVER: bool;
     fn write(&mut self, event: &Event, core: &C);
     fn forget(&mut self, process: ProcKey);
@@ -32,13 +33,13 @@ pub(super) trait Log<C> {
 
 pub(super) struct Pipeline<C, L> {
     pub(super) source: Source,
-    pub(super) world: World,
+    pub(super) effects: EffectRunner,
     pub(super) core: C,
     pub(super) log: Option<L>,
 }
 
 impl<C: Core, L: Log<C>> Pipeline<C, L> {
-    /// Applies the tools that were found before.
+    /// Creates the pipeline, and applies the tools that the source has already found.
     pub(super) fn new(
         mut source: Source,
         depth: Depth,
@@ -48,7 +49,7 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
         let found = source.take_found();
         let mut pipeline = Self {
             source,
-            world: World::new(depth)?,
+            effects: EffectRunner::new(depth)?,
             core,
             log,
         };
@@ -58,8 +59,8 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
         Ok(pipeline)
     }
 
-    /// Applies what has come in, and returns whether there may be more than `limit`. `admit` sees each event before its record leaves
-    /// the ring, and returns whether it is to be applied; `took` sees it afterwards.
+    /// Applies at most `limit` events of the ring, and returns true if there may be more. `admit` receives each event
+    /// before its record leaves the ring, and returns true if the event shall be applied. `took` receives it afterwards.
     pub(super) fn drain(
         &mut self,
         limit: usize,
@@ -67,8 +68,8 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
         mut took: impl FnMut(&Event),
     ) -> bool {
         let is_handed_over = L::IS_HANDED_OVER && self.log.is_some();
-        // Where nobody finds records again, the ring has room sooner if all are taken before any is applied; answers have their turn
-        // before those that come meanwhile. Where somebody does, to whom an event is written depends on those before it.
+        // Without handover, the ring is emptied before any event is applied, which frees its space sooner. With handover,
+        // events are taken one by one: the log of an event depends on earlier events.
         let at_once = if is_handed_over { 1 } else { usize::MAX };
         let mut n_left = limit;
         while n_left > 0 {
@@ -101,16 +102,16 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
         n_left == 0
     }
 
-    /// Applies answers that have come.
+    /// Applies the results that have arrived.
     pub(super) fn answer(&mut self) {
-        for answer in self.world.answers(&mut self.source) {
-            if let Some(event) = self.heed(answer) {
+        for answer in self.effects.answers(&mut self.source) {
+            if let Some(event) = self.event_of(answer) {
                 self.take(event);
             }
         }
     }
 
-    /// Writes and applies an event that is in no ring.
+    /// Logs and applies an event that does not come from the ring.
     pub(super) fn take(&mut self, event: Event) {
         if let Some(log) = &mut self.log {
             log.write(&event, &self.core);
@@ -118,7 +119,7 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
         self.apply(event);
     }
 
-    /// Applies an event that is written, and the answers to what the core asks because of it.
+    /// Applies an event that is already logged, and the immediate results of its effects.
     fn apply(&mut self, event: Event) {
         let mut events = vec![(event, true)];
         while let Some((event, is_written)) = events.pop() {
@@ -129,20 +130,20 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
             for effect in self.core.apply(event) {
                 events.extend(self.perform(effect).map(|it| (it, false)));
             }
-            // What was asked about it holds its root as long as it needs it; nobody asks again.
+            // Pending requests hold the root of the process as long as they need it. There are no new requests.
             if let Some(process) = ended {
-                self.world.forget(process);
+                self.effects.forget(process);
             }
         }
     }
 
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
-        let answer = self.world.perform(effect, &mut self.source);
-        answer.and_then(|it| self.heed(it))
+        let answer = self.effects.perform(effect, &mut self.source);
+        answer.and_then(|it| self.event_of(it))
     }
 
-    /// What the core is to be told. A program that only has the name of a tool is followed no longer.
-    fn heed(&mut self, answer: Answer) -> Option<Event> {
+    /// Returns the event of a result. A program that has only the name of a tool is not traced any longer.
+    fn event_of(&mut self, answer: EffectResult) -> Option<Event> {
         let NoTool { process, file } = match answer {
             Ok(event) => return Some(event),
             Err(it) => it,
@@ -157,7 +158,7 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
     }
 }
 
-/// One command: all that it started is followed to its end.
+/// One command: all its processes are traced to their end.
 impl Core for Correlator {
     fn apply(&mut self, event: Event) -> Vec<Effect> {
         Self::apply(self, event)

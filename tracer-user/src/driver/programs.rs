@@ -1,4 +1,4 @@
-//! Looks at programs that were executed: which is a Go tool, and where that could be probed.
+//! Examines executed programs: whether a program is a Go tool, and where it can be probed.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,59 +7,59 @@ use std::sync::Arc;
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{FileId, ProcKey};
 
-use super::readers::Job;
+use super::readers::ReadJob;
 use crate::inspect::{self, FileOwner, Root};
 use crate::toolchain::{self, Candidate};
 
-/// A program to look at.
+/// A program to examine.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
-    /// Runs it, or did when it was asked.
+    /// The process that ran the program at the time of the request.
     pub(super) process: ProcKey,
-    /// As the kernel names it.
+    /// The file ID of the kernel programs.
     pub(super) file: FileId,
     pub(super) exe: Option<ByteString>,
     pub(super) uid: u32,
     pub(super) root: Arc<Root>,
 }
 
-/// What it is.
+/// The result of an examination.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct ExaminedProgram {
     pub(super) process: ProcKey,
     pub(super) file: FileId,
-    /// Nothing: no Go tool, or gone, or not to be read.
+    /// `None` if the program is no Go tool, is gone, or cannot be read.
     pub(super) tool: Option<Candidate>,
 }
 
-impl Job for Program {
-    type Answer = Seen;
+impl ReadJob for Program {
+    type Output = ExaminedProgram;
 
-    fn neighbour(&self) -> FileOwner {
+    fn file_owner(&self) -> FileOwner {
         self.root.file_owner(self.uid)
     }
 
-    fn undone(&self) -> Seen {
-        Seen {
+    fn failed(&self) -> ExaminedProgram {
+        ExaminedProgram {
             process: self.process,
             file: self.file,
             tool: None,
         }
     }
 
-    fn done(self) -> Seen {
+    fn run(self) -> ExaminedProgram {
         let exe = self.exe.as_ref();
         let path = exe.map_or_else(PathBuf::new, |exe| inspect::as_path(exe).to_owned());
         let file = self.open(&path);
-        Seen {
+        ExaminedProgram {
             tool: file.and_then(|it| Candidate::examine(it, &path)),
-            ..self.undone()
+            ..self.failed()
         }
     }
 }
 
 impl Program {
-    /// What the process runs, while it does; after that what its path names.
+    /// Opens the program of the process. After the end of the process, opens the program's path.
     fn open(&self, path: &Path) -> Option<File> {
         let of_process = File::open(format!("/proc/{}/exe", self.process.tgid.0));
         let of_process = of_process.ok().filter(|it| self.is_it(it));

@@ -1,159 +1,161 @@
-//! Has things done on threads of their own that a builder's file system may keep waiting, and waits a little for what comes of it.
+//! Runs jobs that a builder's file system may delay on separate threads, and waits briefly for their results.
 //!
-//! An answer is there as a rule within a fraction of a millisecond, before the next record is looked at. So the loop waits for it; but
-//! a file system that does not answer keeps the loop for [`WAITING`] in a second, and its owner's other jobs for as long as it likes,
-//! and nobody else. What comes later is among the answers of later.
+//! Most results arrive within a fraction of a millisecond, before the next record is processed. The loop therefore waits
+//! for them. A file system that does not respond delays the loop by at most [`WAIT_LIMIT`] per second. It delays other
+//! jobs of its owner without limit, and no other jobs. Late results are returned by a later call.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::line::Workers;
+use super::fair_queue::Workers;
 use crate::inspect::FileOwner;
 use crate::wakeup::{Notifier, Wakeup};
 
-/// Jobs that wait at most: of some hundred builds at once.
+/// Maximum number of waiting jobs: those of some hundred builds at once.
 const QUEUE: usize = 4096;
-/// Of which one neighbour gets one at a time.
+/// Number of threads. Each owner occupies at most one.
 const THREADS: usize = 4;
-/// How long the loop waits for answers in [`SPAN`].
-const WAITING: Duration = Duration::from_millis(50);
-const SPAN: Duration = Duration::from_secs(1);
-/// After which a job is said not to be done.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time that the loop waits for results in each [`WAIT_INTERVAL`].
+const WAIT_LIMIT: Duration = Duration::from_millis(50);
+const WAIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Time after which a job counts as failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Something to do, and what comes of it.
-pub(super) trait Job: Send + 'static {
-    type Answer: Send + 'static;
+/// A job for a reader thread.
+pub(super) trait ReadJob: Send + 'static {
+    type Output: Send + 'static;
 
-    /// Whose file systems it may wait for.
-    fn neighbour(&self) -> FileOwner;
-    /// What is said if it is not done.
-    fn undone(&self) -> Self::Answer;
-    fn done(self) -> Self::Answer;
+    /// The owner whose file systems may delay the job.
+    fn file_owner(&self) -> FileOwner;
+    /// The result of a job that did not run or timed out.
+    fn failed(&self) -> Self::Output;
+    fn run(self) -> Self::Output;
 }
 
-/// Names a job.
+/// Identifies a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Ticket(u64);
+struct ReadTicket(u64);
 
-/// A job without an answer yet.
-struct Asked<A> {
-    neighbour: FileOwner,
-    /// What is said if it gets none.
-    undone: A,
+/// A job without a result yet.
+struct PendingRead<A> {
+    owner: FileOwner,
+    /// The result if the job times out.
+    failed: A,
     until: Instant,
 }
 
-/// How long the loop may still wait.
+/// The remaining time for which the loop may wait.
 #[derive(Debug)]
-struct Allowance {
+struct WaitBudget {
     since: Instant,
     left: Duration,
 }
 
-/// The threads, and what was asked of them.
-pub(super) struct Readers<J: Job> {
-    jobs: Workers<FileOwner, (Ticket, J)>,
-    words: Receiver<(Ticket, J::Answer)>,
+/// The threads and their jobs.
+pub(super) struct Readers<J: ReadJob> {
+    jobs: Workers<FileOwner, (ReadTicket, J)>,
+    results: Receiver<(ReadTicket, J::Output)>,
     next: u64,
     n_dropped: u64,
-    asked: BTreeMap<Ticket, Asked<J::Answer>>,
-    /// Came while another was waited for.
-    heard: Vec<J::Answer>,
-    allowance: Allowance,
+    pending: BTreeMap<ReadTicket, PendingRead<J::Output>>,
+    /// Results that arrived while the loop waited for another one.
+    early: Vec<J::Output>,
+    budget: WaitBudget,
 }
 
-impl<J: Job> Readers<J> {
-    /// Whose threads have that name.
+impl<J: ReadJob> Readers<J> {
+    /// Starts threads with this name.
     pub(super) fn start(name: &str, wakeup: &Wakeup) -> io::Result<Self> {
-        let (sender, words) = channel();
+        let (sender, results) = channel();
         let notifier = Notifier::new(sender, wakeup);
-        let work = move |(ticket, job): (Ticket, J)| notifier.notify((ticket, job.done()));
+        let work = move |(ticket, job): (ReadTicket, J)| notifier.notify((ticket, job.run()));
         Ok(Self {
             jobs: Workers::start(name, THREADS, QUEUE, work)?,
-            words,
+            results,
             next: 0,
             n_dropped: 0,
-            asked: BTreeMap::new(),
-            heard: Vec::new(),
-            allowance: Allowance {
+            pending: BTreeMap::new(),
+            early: Vec::new(),
+            budget: WaitBudget {
                 since: Instant::now(),
-                left: WAITING,
+                left: WAIT_LIMIT,
             },
         })
     }
 
-    /// The answer, unless it takes longer: then it is among [`Readers::answers`] later.
-    pub(super) fn ask(&mut self, job: J) -> Option<J::Answer> {
-        let ticket = Ticket(self.next);
+    /// Returns the result if it arrives quickly. Otherwise [`Readers::answers`] returns the result later.
+    pub(super) fn ask(&mut self, job: J) -> Option<J::Output> {
+        let ticket = ReadTicket(self.next);
         self.next += 1;
-        let neighbour = job.neighbour();
-        let undone = job.undone();
-        // Behind another that takes its time it will not be there soon.
-        let is_behind = self.asked.values().any(|it| it.neighbour == neighbour);
-        if self.jobs.push(vec![neighbour], (ticket, job)).is_err() {
+        let owner = job.file_owner();
+        let failed = job.failed();
+        // The result will not arrive soon behind another job of the same owner.
+        let is_behind = self.pending.values().any(|it| it.owner == owner);
+        if self.jobs.push(vec![owner], (ticket, job)).is_err() {
             self.n_dropped += 1;
-            return Some(undone);
+            return Some(failed);
         }
-        let asked = Asked {
-            neighbour,
-            undone,
-            until: Instant::now() + PATIENCE,
+        let pending = PendingRead {
+            owner,
+            failed,
+            until: Instant::now() + TIMEOUT,
         };
-        self.asked.insert(ticket, asked);
+        self.pending.insert(ticket, pending);
         if is_behind { None } else { self.wait(ticket) }
     }
 
-    fn wait(&mut self, wanted: Ticket) -> Option<J::Answer> {
+    fn wait(&mut self, wanted: ReadTicket) -> Option<J::Output> {
         let since = Instant::now();
-        let left = self.allowance.at(since);
+        let left = self.budget.at(since);
         let mut answer = None;
         while answer.is_none()
             && let Some(left) = left.checked_sub(since.elapsed())
-            && let Ok((ticket, word)) = self.words.recv_timeout(left)
+            && let Ok((ticket, result)) = self.results.recv_timeout(left)
         {
-            let is_asked = self.asked.remove(&ticket).is_some();
+            let is_pending = self.pending.remove(&ticket).is_some();
             if ticket == wanted {
-                answer = Some(word);
-            } else if is_asked {
-                self.heard.push(word);
+                answer = Some(result);
+            } else if is_pending {
+                self.early.push(result);
             }
         }
-        self.allowance.left = left.saturating_sub(since.elapsed());
+        self.budget.left = left.saturating_sub(since.elapsed());
         answer
     }
 
-    /// What has been done since the last call, and what waited long enough.
-    pub(super) fn answers(&mut self) -> Vec<J::Answer> {
-        let mut answers = std::mem::take(&mut self.heard);
-        let words: Vec<_> = self.words.try_iter().collect();
-        for (ticket, word) in words {
-            // What is not asked any more waited too long.
-            answers.extend(self.asked.remove(&ticket).map(|_| word));
+    /// Returns the results since the last call, including those of jobs that timed out.
+    pub(super) fn answers(&mut self) -> Vec<J::Output> {
+        let mut answers = std::mem::take(&mut self.early);
+        let results: Vec<_> = self.results.try_iter().collect();
+        for (ticket, result) in results {
+            // A job that is no longer pending has timed out.
+            answers.extend(self.pending.remove(&ticket).map(|_| result));
         }
         let now = Instant::now();
-        let late = self.asked.extract_if(.., |_, asked| asked.until <= now);
-        answers.extend(late.map(|(_, asked)| asked.undone));
+        let late = self
+            .pending
+            .extract_if(.., |_, pending| pending.until <= now);
+        answers.extend(late.map(|(_, pending)| pending.failed));
         answers
     }
 
     pub(super) fn n_pending(&self) -> usize {
-        self.asked.len() + self.heard.len()
+        self.pending.len() + self.early.len()
     }
 
-    /// Jobs that were not done because too many waited.
+    /// Number of jobs that did not run because the queue was full.
     pub(super) fn n_dropped(&self) -> u64 {
         self.n_dropped
     }
 }
 
-impl Allowance {
+impl WaitBudget {
     fn at(&mut self, now: Instant) -> Duration {
-        if now.duration_since(self.since) >= SPAN {
+        if now.duration_since(self.since) >= WAIT_INTERVAL {
             self.since = now;
-            self.left = WAITING;
+            self.left = WAIT_LIMIT;
         }
         self.left
     }
@@ -167,25 +169,25 @@ mod tests {
     use super::*;
     use crate::inspect::Root;
 
-    /// Answers its number; a slow one when it is let go.
+    /// Returns its number; a slow job only after its gate opens.
     struct Sum {
         uid: u32,
         number: u32,
         gate: Option<Arc<Barrier>>,
     }
 
-    impl Job for Sum {
-        type Answer = Option<u32>;
+    impl ReadJob for Sum {
+        type Output = Option<u32>;
 
-        fn neighbour(&self) -> FileOwner {
+        fn file_owner(&self) -> FileOwner {
             Root::own().unwrap().file_owner(self.uid)
         }
 
-        fn undone(&self) -> Option<u32> {
+        fn failed(&self) -> Option<u32> {
             None
         }
 
-        fn done(self) -> Option<u32> {
+        fn run(self) -> Option<u32> {
             if let Some(gate) = self.gate {
                 gate.wait();
             }
@@ -195,9 +197,9 @@ mod tests {
 
     fn readers(left: Duration) -> Readers<Sum> {
         let mut readers = Readers::start("sums", &Wakeup::new().unwrap()).unwrap();
-        readers.allowance = Allowance {
-            // In the future: it lasts for this test.
-            since: Instant::now() + PATIENCE,
+        readers.budget = WaitBudget {
+            // The interval lies in the future and lasts for the whole test.
+            since: Instant::now() + TIMEOUT,
             left,
         };
         readers
@@ -212,15 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_answered_at_once() {
-        // Time enough, however busy the machine is.
-        let mut readers = readers(PATIENCE);
+    fn a_quick_result_is_returned_at_once() {
+        // The limit suffices even on a busy machine.
+        let mut readers = readers(TIMEOUT);
         assert_eq!(readers.ask(sum(1, 7)), Some(Some(7)));
         assert_eq!((readers.n_pending(), readers.answers()), (0, Vec::new()));
     }
 
     #[test]
-    fn the_loop_waits_for_so_long_and_not_behind_another() {
+    fn the_loop_does_not_wait_beyond_its_budget_or_behind_a_slow_job() {
         let mut readers = readers(Duration::ZERO);
         let gate = Arc::new(Barrier::new(2));
         let slow = Sum {
@@ -228,7 +230,7 @@ mod tests {
             ..sum(1, 7)
         };
         assert_eq!(readers.ask(slow), None);
-        readers.allowance.left = PATIENCE;
+        readers.budget.left = TIMEOUT;
         assert_eq!(readers.ask(sum(1, 8)), None, "behind the first");
         assert_eq!(readers.ask(sum(2, 9)), Some(Some(9)), "another's");
         assert_eq!(readers.n_pending(), 2);
@@ -236,7 +238,7 @@ mod tests {
         let since = Instant::now();
         let mut answers = Vec::new();
         while answers.len() < 2 {
-            assert!(since.elapsed() < PATIENCE, "{answers:?}");
+            assert!(since.elapsed() < TIMEOUT, "{answers:?}");
             answers.extend(readers.answers());
             thread::sleep(Duration::from_millis(1));
         }
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_is_said_not_to_be_done() {
+    fn a_blocked_job_fails_after_its_timeout() {
         let mut readers = readers(Duration::ZERO);
         let gate = Arc::new(Barrier::new(2));
         let stuck = Sum {
@@ -253,12 +255,12 @@ mod tests {
             ..sum(1, 7)
         };
         assert_eq!(readers.ask(stuck), None);
-        for asked in readers.asked.values_mut() {
-            asked.until = Instant::now();
+        for pending in readers.pending.values_mut() {
+            pending.until = Instant::now();
         }
         assert_eq!(readers.answers(), [None]);
         gate.wait();
-        // Nobody asks any more.
+        // The late result is ignored.
         assert_eq!((readers.n_pending(), readers.answers()), (0, Vec::new()));
     }
 }

@@ -1,4 +1,4 @@
-//! Writes each event down before the core believes it. A recording that cannot go on stops; it never stops the trace.
+//! Writes each event to a recording before the core applies it. A write error ends the recording, never the trace.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -9,7 +9,7 @@ use tracer_core::recording::{About, Detail, Header, Writer};
 
 use crate::proc;
 
-/// The first line of a recording made here and now.
+/// The first line of a new recording.
 pub fn header(context: Context, detail: Detail) -> Header {
     let uname = rustix::system::uname();
     Header::new(About {
@@ -26,7 +26,7 @@ pub fn header(context: Context, detail: Detail) -> Header {
     })
 }
 
-/// A recording in the making.
+/// An open recording.
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer<BufWriter<File>>,
@@ -53,7 +53,7 @@ impl Recorder {
         }
     }
 
-    /// Ends the recording; says how many events it holds.
+    /// Ends the recording. Returns its number of events.
     pub fn finish(self) -> io::Result<u64> {
         let Self {
             writer,
@@ -68,7 +68,7 @@ impl Recorder {
             .into_inner()?
             .sync_all()
             .or_else(|error| match error.raw_os_error() {
-                // A pipe or a terminal has nothing to be synced.
+                // Pipes and terminals cannot be synced.
                 Some(libc::EINVAL | libc::EROFS | libc::ENOTSUP) => Ok(()),
                 _ => Err(error),
             })?;

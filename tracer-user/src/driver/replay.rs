@@ -1,4 +1,4 @@
-//! A recording instead of the kernel: the same events to the same core. What it asks for has been answered when it was recorded.
+//! Replay: passes the events of a recording to the core. The recording already contains the results of all effects.
 
 use std::io::BufRead;
 
@@ -6,17 +6,17 @@ use tracer_core::correlate::{Context, Correlator};
 use tracer_core::model::Trace;
 use tracer_core::recording::{Damage, Detail, OpenError, Reader, Summary};
 
-/// What a recording amounts to.
+/// The result of a replay.
 #[derive(Debug)]
 pub struct Replayed {
     pub trace: Trace,
-    /// Lines that this version of gotrace does not know.
+    /// Lines that this version of gotrace cannot read.
     pub n_skipped: u64,
-    /// Why it ended early.
+    /// The reason for an early end.
     pub damage: Option<Damage>,
 }
 
-/// Reads a recording to its end, or to where it is damaged.
+/// Reads a recording to its end or to the first damage.
 pub fn replay(input: impl BufRead) -> Result<Replayed, OpenError> {
     let mut reader = Reader::open(input)?;
     let header = reader.header();

@@ -1,6 +1,7 @@
-//! The roots of processes that are asked about: opened while a process lives, and kept for what is asked when it has ended.
+//! The root directories of traced processes: opened while a process exists, and kept for requests after its end.
 //!
-//! Processes in one root share it, so as many are open as containers build at once, however many builds there are in each.
+//! Processes with the same root share it. The number of open roots is therefore the number of containers that build at
+//! the same time, not the number of builds.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -10,20 +11,21 @@ use tracer_core::event::ProcKey;
 use crate::inspect::{Refused, Root};
 use crate::proc;
 
-/// Roots that are open at most: each takes two descriptors, and a process may have 1024.
+/// Maximum number of open roots. Each needs two descriptors, and a process may have 1024.
 const OPEN_MAX: usize = 256;
-/// Processes after which it is looked which of them are gone, their ends unseen.
+/// Number of processes after which those without an observed exit are checked.
 const PROCESSES_MAX: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     of: BTreeMap<ProcKey, Arc<Root>>,
-    /// Those that somebody has.
+    /// The roots in use.
     open: Vec<Weak<Root>>,
 }
 
 impl Roots {
-    /// The root of a process; ours if it was gone when it was first asked about, which is the same unless it was in a container.
+    /// Returns the root of a process. If the process was gone at the first call, returns gotrace's root, which is the same
+    /// except in containers.
     pub(super) fn of(&mut self, process: ProcKey) -> Result<Arc<Root>, Refused> {
         if let Some(root) = self.of.get(&process) {
             return Ok(Arc::clone(root));
@@ -36,12 +38,12 @@ impl Roots {
         Ok(root)
     }
 
-    /// Nobody asks about that process any more.
+    /// Releases the root of a process that has ended.
     pub(super) fn forget(&mut self, process: ProcKey) {
         self.of.remove(&process);
     }
 
-    /// The same as another has it, if one has.
+    /// Returns an already open root if it is the same.
     fn shared(&mut self, root: Root) -> Result<Arc<Root>, Refused> {
         self.open.retain(|it| it.strong_count() > 0);
         let mut open = self.open.iter().filter_map(Weak::upgrade);
@@ -97,7 +99,7 @@ mod tests {
         assert!(Arc::ptr_eq(&of_first, &roots.of(second).unwrap()));
         one.end();
         assert!(Arc::ptr_eq(&of_first, &roots.of(first).unwrap()));
-        // One that was gone before is taken to be in ours.
+        // A process that was already gone is assumed to have gotrace's root.
         let born = Ktime(first.born.0 + 1_000_000_000);
         let unseen = roots.of(ProcKey { born, ..first }).unwrap();
         assert!(unseen.is_same(&Root::own().unwrap()));
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_open_as_there_may_be() {
+    fn the_number_of_open_roots_is_limited() {
         let unlike = || Root::own().unwrap().without_id();
         let mut roots = Roots::default();
         let open: Vec<Arc<Root>> = (0..OPEN_MAX)

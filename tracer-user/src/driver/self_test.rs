@@ -1,8 +1,8 @@
-//! Whether builds would be seen: now and then gotrace runs itself, under a name that the kernel side looks for, and demands to see
-//! that in the very ring that builds come through.
+//! The self-test: gotrace regularly runs itself under a name that the kernel programs trace. The records of this run must
+//! arrive in the same ring as those of builds.
 //!
-//! It only finds out; what follows from it is the sink's to say. The child does nothing (`gotrace itself`), and its events reach no
-//! session.
+//! This module only determines the result; the sink decides what follows from it. The child (`gotrace itself`) does
+//! nothing, and its events reach no session.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -20,51 +20,51 @@ use tracer_core::event::{Event, Exec, ProcKey, Status, Tgid};
 
 use crate::clock;
 
-/// Name of the program that gotrace is then: at most 15 bytes, and no Go tool's.
+/// Name of the program in the test: at most 15 bytes, and not the name of a Go tool.
 pub(super) const NAME: &str = "gotrace-itself";
-/// The hidden word of the command line that does nothing.
-pub const WORD: &str = "itself";
+/// The hidden command of the child, which does nothing.
+pub const COMMAND: &str = "itself";
 
-/// How long the child has to be seen.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// When it is tried again that was seen.
+/// Time for the records of the child to arrive.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a successful test.
 const PERIOD: Duration = Duration::from_mins(1);
-/// And what was not.
+/// Pause after a failed test.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What the last one came to.
+/// The result of the last test.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// It is under way for the first time.
+    /// The first test has not finished.
     #[default]
     Pending,
-    /// Both its exec and its exit were seen.
+    /// The exec and the exit of the child were recorded.
     Seen,
-    /// They were not, for this reason.
+    /// The test failed for this reason.
     Unseen(String),
 }
 
-/// All about it that lasts.
+/// The state of the self-test.
 pub(super) struct SelfTest {
-    /// Holds nothing but the link that lends gotrace the name.
+    /// The directory of the link, which gives gotrace the name of the test program.
     dir: PathBuf,
     verdict: Verdict,
     has_changed: bool,
-    under_way: Option<Try>,
-    /// Of a try that is over, until the kernel has let go of it.
+    under_way: Option<RunningTest>,
+    /// The child of an earlier test, until it can be reaped.
     leftover: Option<Child>,
     next: Instant,
 }
 
-struct Try {
+struct RunningTest {
     child: Child,
-    sight: Sight,
+    events: ChildEvents,
     deadline: Instant,
     lost_before: u64,
 }
 
 impl SelfTest {
-    /// The link is made in this directory, which is made, too, and nobody else may write to.
+    /// `dir` is the directory of the link. It is created, and only its owner may write to it.
     pub(super) fn new(dir: PathBuf, now: Instant) -> Self {
         Self {
             dir,
@@ -80,19 +80,19 @@ impl SelfTest {
         &self.verdict
     }
 
-    /// Whether there is another verdict than at the last call.
+    /// True if the result has changed since the last call.
     pub(super) fn has_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// Looks at an event. Says whether it was about the child, and so is nobody else's business.
+    /// Takes an event. Returns true if the event belongs to the child; sessions must not receive it.
     pub(super) fn take(&mut self, event: &Event) -> bool {
         self.under_way
             .as_mut()
-            .is_some_and(|it| it.sight.take(event))
+            .is_some_and(|it| it.events.take(event))
     }
 
-    /// Starts what is due and ends what is over. `lost` are the records that were lost so far.
+    /// Starts a test that is due, and ends a completed one. `lost` returns the number of lost records so far.
     pub(super) fn turn(&mut self, now: Instant, lost: impl Fn() -> u64) {
         if let Some(child) = &mut self.leftover
             && !matches!(child.try_wait(), Ok(None))
@@ -106,40 +106,40 @@ impl SelfTest {
             } else {
                 0
             };
-            if let Some(verdict) = running.sight.verdict(is_late, n_lost) {
+            if let Some(verdict) = running.events.verdict(is_late, n_lost) {
                 self.end(verdict, now);
             }
         } else if now >= self.next {
             match self.start() {
-                Ok((child, sight)) => {
-                    self.under_way = Some(Try {
+                Ok((child, events)) => {
+                    self.under_way = Some(RunningTest {
                         child,
-                        sight,
-                        deadline: now + PATIENCE,
+                        events,
+                        deadline: now + TIMEOUT,
                         lost_before: lost(),
                     });
                 }
                 Err(error) => {
-                    let why = format!("gotrace cannot run itself to see whether it sees: {error}");
+                    let why = format!("the self-test cannot start its child process: {error}");
                     self.end(Verdict::Unseen(why), now);
                 }
             }
         }
     }
 
-    fn start(&mut self) -> io::Result<(Child, Sight)> {
+    fn start(&mut self) -> io::Result<(Child, ChildEvents)> {
         if self.leftover.is_some() {
-            return Err(io::Error::other("the process of the last try does not end"));
+            return Err(io::Error::other("the previous child has not ended"));
         }
         let link = self.dir.join(NAME);
         let at =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", link.display()));
-        lend_name(&self.dir, &link).map_err(at)?;
-        // Not to be mistaken for the child of another gotrace.
+        create_link(&self.dir, &link).map_err(at)?;
+        // The token distinguishes the child from those of other gotrace processes.
         let token = format!("{}-{}", std::process::id(), clock::boot().0);
         let child = Command::new(&link)
             .arg0(NAME)
-            .args([WORD, &token])
+            .args([COMMAND, &token])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())
@@ -147,8 +147,8 @@ impl SelfTest {
             .stderr(Stdio::null())
             .spawn()
             .map_err(at)?;
-        match numbered(&child) {
-            Ok(number) => Ok((child, Sight::of(number, token))),
+        match child_tgid(&child) {
+            Ok(number) => Ok((child, ChildEvents::of(number, token))),
             Err(error) => {
                 self.let_go(child);
                 Err(error)
@@ -166,13 +166,13 @@ impl SelfTest {
             self.has_changed = true;
             self.verdict = verdict;
         }
-        if let Some(Try { child, .. }) = self.under_way.take() {
+        if let Some(RunningTest { child, .. }) = self.under_way.take() {
             self.let_go(child);
         }
     }
 
     fn let_go(&mut self, mut child: Child) {
-        // Over already, if all is well.
+        // Normally the child has already ended.
         let _over = child.kill();
         if matches!(child.try_wait(), Ok(None)) {
             self.leftover = Some(child);
@@ -182,19 +182,20 @@ impl SelfTest {
 
 impl Drop for SelfTest {
     fn drop(&mut self) {
-        if let Some(Try { mut child, .. }) = self.under_way.take() {
-            // Nobody is left to tell; the process is the init's to reap if it does not end at once.
+        if let Some(RunningTest { mut child, .. }) = self.under_way.take() {
+            // Errors are ignored at the end. If the child does not end at once, init reaps it.
             let _over = child.kill();
             let _reaped = child.try_wait();
         }
-        // What cannot be removed is made anew by the next.
+        // The next agent replaces files that cannot be removed.
         let _gone = fs::remove_file(self.dir.join(NAME));
         let _gone = fs::remove_dir(&self.dir);
     }
 }
 
-/// A program is known by the name of the file that it was started from. The file that runs now has another one, and may be gone.
-fn lend_name(dir: &Path, link: &Path) -> io::Result<()> {
+/// Creates the link. The kernel names a process after the file that it executes. The file of the running gotrace has
+/// another name, and may be deleted.
+fn create_link(dir: &Path, link: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
@@ -208,34 +209,34 @@ fn lend_name(dir: &Path, link: &Path) -> io::Result<()> {
     }
 }
 
-/// The number that a child has in `/proc`: another one than we know it by, where we are in a pid namespace of our own and the `/proc`
-/// of the machine was given to us.
-fn numbered(child: &Child) -> io::Result<Tgid> {
+/// The ID of a child in `/proc`. It differs from the known one if gotrace is in its own PID namespace and has the `/proc`
+/// of the machine.
+fn child_tgid(child: &Child) -> io::Result<Tgid> {
     let own = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let own = own.ok_or_else(|| io::Error::other("the child has no number"))?;
-    // Since 5.3 the descriptor of a process tells the number that it has where one looks.
+    let own = own.ok_or_else(|| io::Error::other("the child process has no ID"))?;
+    // Since Linux 5.3, the descriptor of a process contains its ID in the namespace of this `/proc`.
     let process = pidfd_open(own, PidfdFlags::empty())?;
-    let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
-    let number = told.lines().find_map(|it| it.strip_prefix("Pid:"));
+    let fdinfo = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
+    let number = fdinfo.lines().find_map(|it| it.strip_prefix("Pid:"));
     let number = number.and_then(|it| it.trim().parse().ok());
     number.map(Tgid).ok_or_else(|| {
         io::Error::other(
-            "/proc does not have the children of gotrace: it is of another pid namespace",
+            "/proc does not contain gotrace's children, because it belongs to another PID namespace",
         )
     })
 }
 
-/// What was seen of one child.
-struct Sight {
-    /// As `/proc` numbers it, which is what all that is seen is looked up in.
+/// The recorded events of one child.
+struct ChildEvents {
+    /// The ID of the child in `/proc`, where gotrace looks up all traced processes.
     child: Tgid,
     token: String,
-    /// As the kernel numbers it.
+    /// The ID of the child in the kernel's records.
     process: Option<ProcKey>,
     status: Option<Status>,
 }
 
-impl Sight {
+impl ChildEvents {
     fn of(child: Tgid, token: String) -> Self {
         Self {
             child,
@@ -277,37 +278,36 @@ impl Sight {
         exec.argv.get().is_some_and(|argv| {
             argv.iter()
                 .map(ByteString::as_bytes)
-                .eq([NAME, WORD, &self.token].map(str::as_bytes))
+                .eq([NAME, COMMAND, &self.token].map(str::as_bytes))
         })
     }
 
-    /// Nothing as long as it is open.
+    /// Returns the result, or `None` if the test is still running.
     ///
-    /// The same trouble is told in the same words each time, so no number is in them: then it is told once.
+    /// A reason contains no numbers: the same failure has the same text in each test, and is logged once.
     fn verdict(&self, is_late: bool, n_lost: u64) -> Option<Verdict> {
         let lost = match n_lost {
             0 => "",
-            _ => ", and records were lost in the meantime",
+            _ => ", and the ring lost records during the test",
         };
         let why = match (self.process, self.status) {
             (Some(process), _) if process.tgid != self.child => {
-                "gotrace is in a pid namespace of its own: a child of it has another number in its /proc than the kernel tells, so it \
-                 cannot tell what it sees from other processes; run it in the machine's (Kubernetes: hostPID: true; containers: \
-                 --pid=host)"
+                "gotrace runs in its own PID namespace, so the process IDs in its /proc differ from those in the kernel's records: \
+                 run it in the PID namespace of the machine (Kubernetes: hostPID: true; containers: --pid=host)"
                     .to_owned()
             }
             (Some(_), Some(Status::Code(0))) => return Some(Verdict::Seen),
             (Some(_), Some(status)) => {
                 format!(
-                    "gotrace ran itself to see whether it sees, and that ended badly: {status:?}"
+                    "the child process of the self-test failed: {status:?}"
                 )
             }
             _ if !is_late => return None,
             (Some(_), None) => format!(
-                "gotrace ran a program to see whether it sees: its exec was seen and its exit was not{lost}; `gotrace doctor` looks further"
+                "the self-test recorded the exec of its child process, but not its exit{lost}: run `gotrace doctor`"
             ),
             (None, _) => format!(
-                "gotrace ran a program to see whether it sees, and the kernel told nothing of it{lost}; `gotrace doctor` looks further"
+                "the self-test recorded no event of its child process{lost}: run `gotrace doctor`"
             ),
         };
         Some(Verdict::Unseen(why))
@@ -358,13 +358,13 @@ mod tests {
         })
     }
 
-    /// What is said of these events while there is time, and when there is none left. All that are taken are the child's.
+    /// The results for these events before and after the deadline. All taken events belong to the child.
     fn check(events: &[Event], n_lost: u64) -> (Option<Verdict>, Option<Verdict>) {
-        let mut sight = Sight::of(CHILD, "7-5".to_owned());
+        let mut child = ChildEvents::of(CHILD, "7-5".to_owned());
         for event in events {
-            assert!(sight.take(event), "{event:?}");
+            assert!(child.take(event), "{event:?}");
         }
-        (sight.verdict(false, n_lost), sight.verdict(true, n_lost))
+        (child.verdict(false, n_lost), child.verdict(true, n_lost))
     }
 
     fn unseen(verdict: Option<Verdict>) -> String {
@@ -375,57 +375,60 @@ mod tests {
     }
 
     #[test]
-    fn it_has_seen_what_began_and_ended() {
-        let events = [exec(12, [NAME, WORD, "7-5"]), exit(12, Status::Code(0))];
+    fn an_exec_and_an_exit_are_a_success() {
+        let events = [exec(12, [NAME, COMMAND, "7-5"]), exit(12, Status::Code(0))];
         assert_eq!(check(&events, 0).0, Some(Verdict::Seen));
         assert_eq!(check(&events, 9).1, Some(Verdict::Seen));
     }
 
     #[test]
-    fn half_of_it_is_not_enough() {
-        let (early, late) = check(&[exec(12, [NAME, WORD, "7-5"])], 0);
+    fn an_exec_without_an_exit_is_a_failure() {
+        let (early, late) = check(&[exec(12, [NAME, COMMAND, "7-5"])], 0);
         assert_eq!(early, None);
-        assert!(unseen(late).contains("its exit was not; "));
+        assert!(unseen(late).contains("but not its exit: run `gotrace doctor`"));
         let (early, late) = check(&[], 3);
         assert_eq!(early, None);
-        assert!(unseen(late).contains("nothing of it, and records were lost"));
+        assert!(unseen(late).contains("no event of its child process, and the ring lost records"));
     }
 
     #[test]
-    fn another_number_is_another_namespace() {
-        let why = unseen(check(&[exec(4012, [NAME, WORD, "7-5"])], 0).0);
+    fn another_process_id_means_another_namespace() {
+        let why = unseen(check(&[exec(4012, [NAME, COMMAND, "7-5"])], 0).0);
         assert!(
-            why.contains("has another number in its /proc than the kernel tells"),
+            why.contains("the process IDs in its /proc differ from those in the kernel's records"),
             "{why}"
         );
         assert!(why.contains("hostPID: true"), "{why}");
     }
 
     #[test]
-    fn a_child_that_fails_is_no_success() {
-        let events = [exec(12, [NAME, WORD, "7-5"]), exit(12, Status::Signal(9))];
+    fn a_failing_child_is_a_failure() {
+        let events = [
+            exec(12, [NAME, COMMAND, "7-5"]),
+            exit(12, Status::Signal(9)),
+        ];
         assert!(unseen(check(&events, 0).0).contains("Signal(9)"));
     }
 
     #[test]
-    fn what_others_do_is_left_to_the_sessions() {
-        let mut sight = Sight::of(CHILD, "7-5".to_owned());
+    fn events_of_other_processes_go_to_the_sessions() {
+        let mut events = ChildEvents::of(CHILD, "7-5".to_owned());
         for event in [
             exec(12, ["go", "build", "7-5"]),
-            exec(12, [NAME, WORD, "7-6"]),
+            exec(12, [NAME, COMMAND, "7-6"]),
             exit(12, Status::Code(0)),
         ] {
-            assert!(!sight.take(&event), "{event:?}");
+            assert!(!events.take(&event), "{event:?}");
         }
     }
 
     #[test]
-    fn a_link_of_before_is_made_anew() {
+    fn an_existing_link_is_replaced() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("self");
         let link = dir.join(NAME);
         for _ in 0..2 {
-            lend_name(&dir, &link).unwrap();
+            create_link(&dir, &link).unwrap();
             assert_eq!(fs::read_link(&link).unwrap(), Path::new("/proc/self/exe"));
         }
         drop(SelfTest::new(dir.clone(), Instant::now()));

@@ -1,7 +1,7 @@
-//! The loop of a trace without an end: every build on the machine, for as long as gotrace runs.
+//! The loop of the service: traces every build on the machine for as long as gotrace runs.
 //!
-//! It takes the same road from an event to a build as a traced command does, but by sessions, and hands each over when it is over. What
-//! becomes of it is the sink's to say; a sink must not wait.
+//! Events take the same path as those of a traced command, but each session has its own correlator. The loop passes each
+//! ended session to a sink, which must not wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,74 +17,74 @@ use tracer_core::recording::Detail;
 use tracer_core::sessions::Sessions;
 
 use super::delay::Delay;
-use super::inspector::Depth;
 use super::journal::{Journal, is_of_kernel};
+use super::output_reader::Depth;
 use super::pipeline::Pipeline;
 use super::self_test::SelfTest;
 use super::source::Source;
 use super::status::{Events, ObserverStatus};
-use super::{REAPING_TICK, TICK, wait};
+use super::{REAP_POLL, TICK, wait};
 use crate::clock;
 use crate::launch::signal::{Received, Signals};
 use crate::proc;
 
-/// Events that are taken before anything else has its turn.
-const AT_ONCE: usize = 4096;
-/// How often that is done at the end.
-const TURNS_MAX: u32 = 64;
-/// How often it is looked whether a process is gone whose exit was lost. One that was gone two times in a row has had so long to be told of.
-const ROUND: Duration = Duration::from_secs(10);
+/// Events per turn of the loop.
+const DRAIN_LIMIT: usize = 4096;
+/// Number of turns at the end.
+const FINAL_TURNS_MAX: u32 = 64;
+/// Interval of the search for processes that have ended and whose exit record was lost. A process must be gone in two
+/// searches in a row.
+const MISSED_EXIT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How much sooner than others the loop gets a processor, as nice(2) counts. What it uses of it is the same, only that it uses it before
-/// the ring is full and before the processes are gone that it has to look at.
+/// Priority of the loop, as in nice(2). The loop uses the same CPU time, but before the ring is full and before the
+/// processes that it must inspect have ended.
 const NICE: i32 = -10;
 
-/// Where builds go.
+/// The receiver of builds.
 pub trait Sink {
-    /// Builds that have begun, as far as they are seen.
+    /// Builds that have begun, with the facts so far.
     fn begun(&mut self, trace: &Trace);
-    /// Builds that are over.
+    /// Builds that have ended.
     fn ended(&mut self, trace: Trace);
-    /// The same of builds that another has followed, too: that one may have been told already that they are over.
-    /// Where nobody can tell, they are taken as if they were not.
-    fn ended_again(&mut self, trace: Trace) {
+    /// Ended builds that a previous agent also traced, and may have reported. By default they count as unreported.
+    fn ended_resumed(&mut self, trace: Trace) {
         self.ended(trace);
     }
-    /// Whether builds of that process are over and would be gone if the sink were killed now.
-    fn still_has(&self, process: ProcKey) -> bool;
-    /// Called about once a second, and when the self-test has come to another verdict.
+    /// True if builds of this process have ended and would be lost if the sink were killed now.
+    fn is_unstored(&self, process: ProcKey) -> bool;
+    /// Called about once a second, and when the result of the self-test changes.
     fn status(&mut self, status: ObserverStatus);
-    /// The operator asks to read the configuration again.
+    /// The operator requests a reload of the configuration.
     fn reload(&mut self);
-    /// How much is to be seen from now on, if that was decided since it was last asked.
+    /// The new level of detail, if it was changed since the last call.
     fn detail(&mut self) -> Option<Detail>;
 }
 
 struct Service {
     pipeline: Pipeline<Sessions, Journal>,
     self_test: SelfTest,
-    /// Of each kind, as last told.
+    /// Lost records of each kind, as last reported.
     lost: BTreeMap<u16, u64>,
     n_unreadable: u64,
-    taken_up: TakenUp,
-    /// First processes of sessions that were gone when it was last looked.
+    resumed: Resumed,
+    /// First processes of sessions that were gone in the last search.
     gone: BTreeSet<ProcKey>,
     delay: Delay,
 }
 
-/// What another has followed before.
+/// The sessions that a previous agent left.
 #[derive(Default)]
-struct TakenUp {
-    /// First processes of its sessions.
+struct Resumed {
+    /// First processes of these sessions.
     roots: BTreeSet<ProcKey>,
-    /// What is over of it.
+    /// The sessions that have already ended.
     ended: Vec<Trace>,
-    /// The last of each session that it wrote down: one of them may still be in the ring, where it is the first then.
+    /// The last journalled event of each session. One of them may still be the first record of the ring.
     last: Vec<Event>,
 }
 
-/// Hands over every build until a signal ends it. Builds that are under way then are not handed over; those that are over and only
-/// wait for their outputs to be read are, as they stand. `own` is a directory for the self-test alone.
+/// Passes every build to the sink until a signal ends the loop. Running builds are then not passed on. Ended builds that
+/// still wait for their outputs are passed on as they are. `own` is a directory that only the self-test uses.
 pub fn serve(
     source: Source,
     own: PathBuf,
@@ -92,19 +92,19 @@ pub fn serve(
     sink: &mut dyn Sink,
 ) -> io::Result<()> {
     let mut service = Service::new(source, own)?;
-    go_first();
+    raise_priority();
     let mut ticked = Instant::now();
     let mut looked = Instant::now();
     sink.status(service.status());
     loop {
         let timeout = if service.pipeline.core.is_reaping(clock::boot()) {
-            REAPING_TICK
+            REAP_POLL
         } else {
             TICK
         };
         let have_changed = wait(
             signals,
-            Some((&service.pipeline.source, &service.pipeline.world)),
+            Some((&service.pipeline.source, &service.pipeline.effects)),
             timeout,
         )?;
         if have_changed {
@@ -114,9 +114,9 @@ pub fn serve(
         for trace in service.pipeline.core.begun() {
             sink.begun(&trace);
         }
-        // What is over is told in a moment, and has to know by then what may be missing in it.
+        // A session ends soon, and its losses must be reported before.
         if service.pipeline.core.n_running() > service.pipeline.core.roots().count() {
-            service.tell_losses();
+            service.report_losses();
         }
         service.hand_over(clock::boot(), sink);
         if let Some(detail) = sink.detail() {
@@ -124,17 +124,17 @@ pub fn serve(
         }
         if ticked.elapsed() >= TICK || service.self_test.has_changed() {
             ticked = Instant::now();
-            service.tell_losses();
+            service.report_losses();
             let Pipeline { core, log, .. } = &mut service.pipeline;
             if let Some(journal) = log {
-                journal.tidy(core, ticked, |it| sink.still_has(it));
+                journal.tidy(core, ticked, |it| sink.is_unstored(it));
             }
             core.set_boot_to_wall_ns(clock::boot_to_wall_ns());
             sink.status(service.status());
         }
-        if looked.elapsed() >= ROUND && !is_behind {
+        if looked.elapsed() >= MISSED_EXIT_INTERVAL && !is_behind {
             looked = Instant::now();
-            service.miss();
+            service.end_missed_exits();
         }
         while let Some(received) = signals.read()? {
             match received {
@@ -155,35 +155,35 @@ pub fn serve(
     }
 }
 
-/// This thread alone, and what it starts later: `setpriority` of Linux takes threads for processes.
-fn go_first() {
-    // An operator who chose another has a reason.
+/// Applies to this thread and to those that it starts later: `setpriority` of Linux applies to single threads.
+fn raise_priority() {
+    // A priority that the operator chose is kept.
     if rustix::process::getpriority_process(None) == Ok(0) {
-        // Not allowed: then its turn comes as everybody's does.
-        let _as_others = rustix::process::setpriority_process(None, NICE);
+        // Without the permission, the loop keeps the normal priority.
+        let _normal = rustix::process::setpriority_process(None, NICE);
     }
 }
 
 impl Service {
     fn new(source: Source, own: PathBuf) -> io::Result<Self> {
-        let (lost, journal) = (source.told_losses(), source.journal());
+        let (lost, journal) = (source.reported_losses(), source.journal());
         let sessions = Sessions::new(source.context());
         let mut service = Self {
             pipeline: Pipeline::new(source, Depth::Anatomy, sessions, journal)?,
             self_test: SelfTest::new(own, Instant::now()),
             lost,
             n_unreadable: 0,
-            taken_up: TakenUp::default(),
+            resumed: Resumed::default(),
             gone: BTreeSet::new(),
             delay: Delay::new(Instant::now()),
         };
-        service.take_up();
+        service.resume();
         Ok(service)
     }
 
-    /// Hands over what is over. If another is about to come, all stays on for it.
+    /// Passes on the ended builds. Before an announced upgrade, the pinned programs stay attached for the next agent.
     fn end(mut self, sink: &mut dyn Sink) {
-        for _ in 0..TURNS_MAX {
+        for _ in 0..FINAL_TURNS_MAX {
             if !self.turn() {
                 break;
             }
@@ -197,36 +197,36 @@ impl Service {
         }
     }
 
-    /// Hands over what is over by `now`.
+    /// Passes on the sessions that have ended by `now`.
     fn hand_over(&mut self, now: Ktime, sink: &mut dyn Sink) {
-        for trace in mem::take(&mut self.taken_up.ended) {
-            sink.ended_again(trace);
+        for trace in mem::take(&mut self.resumed.ended) {
+            sink.ended_resumed(trace);
         }
         for trace in self.pipeline.core.ended(now) {
-            let roots = &self.taken_up.roots;
+            let roots = &self.resumed.roots;
             if trace.builds.iter().any(|it| roots.contains(&it.process)) {
-                sink.ended_again(trace);
+                sink.ended_resumed(trace);
             } else {
                 sink.ended(trace);
             }
         }
     }
 
-    /// Goes on with what another wrote down, as if it had been seen here.
-    fn take_up(&mut self) {
+    /// Applies the journal of a previous agent, as if this agent had received its events.
+    fn resume(&mut self) {
         let Some(past) = self.pipeline.log.as_ref().map(Journal::past) else {
             return;
         };
         let boot_to_wall_ns = self.pipeline.core.context().boot_to_wall_ns;
         for root in past {
-            let taken_up = self.pipeline.log.as_mut().and_then(|it| it.take_up(root));
-            let Some(session) = taken_up else {
+            let resumed = self.pipeline.log.as_mut().and_then(|it| it.resume(root));
+            let Some(session) = resumed else {
                 continue;
             };
-            // The name of a build depends on it.
+            // The ID of a build depends on this offset.
             let then = session.header().boot_to_wall_ns;
             self.pipeline.core.set_boot_to_wall_ns(then);
-            self.taken_up.roots.insert(root);
+            self.resumed.roots.insert(root);
             let mut last = None;
             let mut asked: Vec<Effect> = Vec::new();
             for event in session {
@@ -238,34 +238,34 @@ impl Service {
                 }
                 asked.extend(self.pipeline.core.apply(event));
             }
-            self.taken_up.last.extend(last);
-            // What was not answered before is asked again.
+            self.resumed.last.extend(last);
+            // Effects without an answer are performed again.
             for effect in asked {
                 if let Some(event) = self.pipeline.perform(effect) {
                     self.pipeline.take(event);
                 }
             }
             let ended = self.pipeline.core.ended(clock::boot());
-            self.taken_up.ended.extend(ended);
+            self.resumed.ended.extend(ended);
         }
         self.pipeline.core.set_boot_to_wall_ns(boot_to_wall_ns);
     }
 
-    /// Takes what has come in, but no more than that others have their turn; whether there may be more.
+    /// Processes a bounded number of events. Returns true if there may be more.
     fn turn(&mut self) -> bool {
         let Self {
             pipeline,
             self_test,
-            taken_up,
+            resumed,
             delay,
             n_unreadable,
             ..
         } = self;
         let is_news = |event: &Event| {
-            let known = mem::take(&mut taken_up.last);
+            let known = mem::take(&mut resumed.last);
             !self_test.take(event) && !known.contains(event)
         };
-        let is_behind = pipeline.drain(AT_ONCE, is_news, |event| {
+        let is_behind = pipeline.drain(DRAIN_LIMIT, is_news, |event| {
             delay.take(event, clock::boot());
             *n_unreadable += u64::from(matches!(event, Event::Unreadable(_)));
         });
@@ -282,8 +282,8 @@ impl Service {
         is_behind
     }
 
-    /// Sessions under way learn what may be missing in them.
-    fn tell_losses(&mut self) {
+    /// Reports new losses to the running sessions.
+    fn report_losses(&mut self) {
         let mut is_news = false;
         for (kind, tally) in self.pipeline.source.tallies() {
             let before = self.lost.insert(kind.0, tally.lost).unwrap_or(0);
@@ -297,15 +297,16 @@ impl Service {
             }
         }
         if is_news {
-            self.pipeline.source.note_told_losses(&self.lost);
+            self.pipeline.source.save_reported_losses(&self.lost);
         }
     }
 
-    /// A session whose first process is gone and whose exit was lost would never end.
+    /// Ends sessions whose first process has ended without an exit record. They would otherwise never end.
     ///
-    /// A process tells of its exit before it is gone (`do_exit` of `kernel/exit.c`: the tracepoint comes before `exit_notify`), so at the
-    /// second look that is taken, if it was told: in between the ring was emptied. On a busy machine we come to it late.
-    fn miss(&mut self) {
+    /// The exit record is written before the process is gone (`do_exit` of `kernel/exit.c`: the tracepoint comes before
+    /// `exit_notify`). Between two searches the ring is emptied, so at the second one an existing record was applied.
+    /// On a busy machine, the loop reaches the record late.
+    fn end_missed_exits(&mut self) {
         let gone: BTreeSet<ProcKey> = self
             .pipeline
             .core
@@ -314,7 +315,7 @@ impl Service {
             .collect();
         for root in gone.intersection(&self.gone) {
             self.pipeline.core.mark_exit_missed(*root, clock::boot());
-            self.pipeline.world.forget(*root);
+            self.pipeline.effects.forget(*root);
         }
         self.gone = gone;
     }
@@ -332,9 +333,9 @@ impl Service {
             n_probes: self.pipeline.source.n_probes(),
             n_sessions: self.pipeline.core.n_running(),
             n_refused: self.pipeline.core.n_refused(),
-            n_unread: self.pipeline.world.n_pending(),
-            n_never_read: self.pipeline.world.n_dropped(),
-            analyses: self.pipeline.world.analyses(),
+            n_unread: self.pipeline.effects.n_pending(),
+            n_never_read: self.pipeline.effects.n_dropped(),
+            analyses: self.pipeline.effects.analyses(),
             self_test: self.self_test.verdict().clone(),
             delay_ns: self.delay.longest_ns(Instant::now()),
             ..ObserverStatus::default()

@@ -1,4 +1,5 @@
-//! Where live events come from: kernel programs, the ring, probes on toolchains. No judgement; records become events unseen.
+//! The source of live events: kernel programs, the ring, and probes on toolchains. Records become events without any
+//! interpretation.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,49 +26,49 @@ use crate::launch::signal::stop;
 use crate::proc;
 use crate::toolchain::{self, Candidate, Probes, SearchHint};
 
-/// Of a trace without an end: it holds this memory for months, also while nothing is built, and the kernel maps a ring twice. Two
-/// hundred builds that start at once lose nothing in it (`cargo xtask bench agent`).
+/// Size of the ring of a service. The service holds this memory permanently, and the kernel maps a ring twice. Two hundred
+/// builds that start at once lose no record (`cargo xtask bench agent`).
 const SERVICE_RING_BYTES: u32 = 8 << 20;
 
-/// What is missing without the right to leases.
-const UNGUARDED: &str = "a Go tool that is written over in place may crash when it is run at that very moment: CAP_LEASE is missing, \
-                         with which its probes would be off before";
+/// The note if leases are not permitted.
+const UNGUARDED: &str = "CAP_LEASE is missing, so gotrace cannot detach its probes before a Go tool is overwritten in place: \
+                         a tool that runs during the overwrite may crash; grant CAP_LEASE";
 
-/// What is to be traced.
+/// The options of a trace.
 #[derive(Debug)]
-pub struct Wanted {
-    /// Redacted.
+pub struct SourceOptions {
+    /// The redacted command line.
     pub command: Vec<ByteString>,
     pub detail: Detail,
-    /// Where toolchains may be.
+    /// Where to search for toolchains.
     pub hint: SearchHint,
-    /// Whose builds.
+    /// Whose builds are traced.
     pub whose: Whose,
-    /// Where all stays on when gotrace is gone, and is found again.
+    /// Where programs and maps are pinned for the next agent.
     pub pin: Option<Pin>,
-    /// Of the digests that stand for variables' values.
+    /// The key of the digests that replace the values of variables.
     pub digest_key: DigestKey,
 }
 
-/// Where a trace without an end is pinned.
+/// The directories of a pinned trace.
 #[derive(Clone, Debug)]
 pub struct Pin {
-    /// On bpffs.
+    /// The directory on bpffs.
     pub place: PathBuf,
-    /// Made for what goes with it, for that alone.
+    /// A directory that contains only the files of the handover.
     pub own: PathBuf,
 }
 
-/// Whose builds are traced.
+/// The selection of traced builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// Those of the processes that are followed.
+    /// Builds of the processes that are followed.
     Followed,
-    /// Everybody's.
+    /// All builds on the machine.
     Everybody,
 }
 
-/// Programs that are loaded and attached.
+/// Loaded and attached programs.
 pub struct Source {
     tracer: Tracer,
     ring: Ring,
@@ -76,25 +77,25 @@ pub struct Source {
     context: Context,
     found: Vec<Tool>,
     attach: Duration,
-    /// What is missing though tracing works.
+    /// Messages about missing features. Tracing works without them.
     notes: Vec<String>,
     handover: Option<Handover>,
-    /// Builds may be under way that another followed until now.
+    /// True if a previous agent loaded the programs. Its builds may still be running.
     is_adopted: bool,
 }
 
 impl Source {
-    /// Loads the programs and puts probes on the toolchains that are found.
-    pub fn start(wanted: Wanted) -> Result<Self, SetupError> {
+    /// Loads the programs and attaches probes to the toolchains that are found.
+    pub fn start(options: SourceOptions) -> Result<Self, SetupError> {
         let start = Instant::now();
-        let Wanted {
+        let SourceOptions {
             command,
             detail,
             hint,
             whose,
             pin,
             digest_key,
-        } = wanted;
+        } = options;
         let mut names = toolchain::names().to_vec();
         names.push(Name::of(self_test::NAME.as_bytes()));
         let config = Config {
@@ -163,7 +164,7 @@ impl Source {
             boot_to_wall_ns: clock::boot_to_wall_ns(),
             cpus: n_cpus(),
             phases: detail != Detail::Process && tracer.has_probes(),
-            // Notes are about nothing else; and where anything is missing, absence proves nothing.
+            // The tracer has notes only about missing programs. If any program is missing, an absent rename proves nothing.
             renames: tracer.notes().is_empty(),
         };
         let mut source = Self {
@@ -183,22 +184,22 @@ impl Source {
         Ok(source)
     }
 
-    /// Whether others followed builds with these very programs before.
+    /// True if a previous agent traced builds with these programs.
     pub fn is_adopted(&self) -> bool {
         self.is_adopted
     }
 
-    /// Where all is pinned is there for the next agent, or not: whether it was announced that one is about to come.
+    /// True if the start of a new agent was announced in the pin directory.
     pub(super) fn is_upgrade_announced(&self) -> bool {
         self.tracer.is_upgrade_announced()
     }
 
-    /// Ends; what is pinned stays on.
+    /// Ends. Pinned programs stay attached.
     pub(super) fn leave(self) {
         self.tracer.leave();
     }
 
-    /// Ends, and leaves nothing on.
+    /// Ends, and detaches all programs.
     pub(super) fn end(self) {
         let Self {
             tracer, handover, ..
@@ -209,54 +210,54 @@ impl Source {
         }
     }
 
-    /// Writes down what is known of tools, if that is news.
+    /// Saves the known tools for the next agent, if they have changed.
     fn save_tools(&mut self) {
         if self.probes.take_changed()
             && let Some(handover) = &self.handover
         {
-            // Then the next agent looks for them anew, as the first did.
-            let _unknown = handover.write_tools(self.probes.saved());
+            // After a failure, the next agent searches for the tools, as the first one did.
+            let _unsaved = handover.write_tools(self.probes.saved());
         }
     }
 
-    /// From now on sees this process and all that it makes.
+    /// Traces this process and its future descendants.
     pub fn follow(&mut self, tgid: Tgid) -> Result<(), TracerError> {
         self.tracer.follow(tgid.0)
     }
 
-    /// Sees that process no longer, which ran that file when it was last looked at. If it has become another program since, it is seen
-    /// on: a script with the name of a Go tool may be about to run the tool.
+    /// Stops tracing a process that was last seen running this file. A process that has executed another program since is
+    /// still traced: a script with the name of a Go tool may have executed the tool.
     pub(super) fn unfollow(&mut self, process: ProcKey, file: FileId) {
-        // Of one that is gone the kernel side knows; its number may be another's, which is seen.
+        // The kernel side removes ended processes itself. The ID may belong to another traced process.
         if !runs(process, file) {
             return;
         }
         self.tracer.unfollow(process.tgid.0);
         if !runs(process, file) && proc::is_there(process) {
-            // Gone meanwhile: then there is nothing to see.
+            // The process may have ended in the meantime.
             let _gone = self.tracer.follow(process.tgid.0);
         }
     }
 
-    /// From now on sees so much of what is probed.
+    /// Sets the level of detail of the probes.
     pub(super) fn set_detail(&mut self, detail: Detail) -> io::Result<()> {
         self.tracer
             .set_detail(detail.level())
             .map_err(io::Error::other)
     }
 
-    /// Probes that are on.
+    /// Number of attached probes.
     pub fn n_probes(&self) -> usize {
         self.tracer.n_links()
     }
 
-    /// Records so far, those that were lost included.
+    /// Counts of the records so far, including lost ones.
     pub(super) fn tallies(&self) -> Vec<(Kind, Tally)> {
-        // The counters are a map in the kernel that is there as long as we are.
+        // The counters are a kernel map that exists as long as this process.
         self.tracer.tallies().unwrap_or_default()
     }
 
-    /// What will be missing though tracing works, as sentences.
+    /// Messages about missing features. Tracing works without them.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -265,13 +266,13 @@ impl Source {
         self.context.clone()
     }
 
-    /// Tools that were found before the command started; the first call has them.
+    /// Returns the tools that were found at the start. Later calls return none.
     pub fn take_found(&mut self) -> Vec<Tool> {
         std::mem::take(&mut self.found)
     }
 
-    /// What has come in by now, `max` events at most, each with what `see` returned. An event is seen before its record is gone: whoever is
-    /// killed before that finds it again.
+    /// Takes at most `max` available events, each with the result of `see`. `see` receives an event before its record
+    /// leaves the ring. If gotrace is killed before that, the record is found again.
     pub(super) fn take<T>(
         &mut self,
         max: usize,
@@ -288,27 +289,27 @@ impl Source {
         std::iter::from_fn(&mut next).take(max).collect()
     }
 
-    /// What is under way, as it is written down for the next agent.
+    /// The journal of running builds for the next agent.
     pub(super) fn journal(&self) -> Option<Journal> {
         self.handover.as_ref().and_then(|it| it.journal().ok())
     }
 
-    /// Records lost of each kind, as they were last told, by whomever.
-    pub(super) fn told_losses(&self) -> BTreeMap<u16, u64> {
+    /// Lost records of each kind, as this or a previous agent last reported them.
+    pub(super) fn reported_losses(&self) -> BTreeMap<u16, u64> {
         self.handover
             .as_ref()
-            .map_or_else(BTreeMap::new, Handover::told_losses)
+            .map_or_else(BTreeMap::new, Handover::reported_losses)
     }
 
-    pub(super) fn note_told_losses(&self, losses: &BTreeMap<u16, u64>) {
+    pub(super) fn save_reported_losses(&self, losses: &BTreeMap<u16, u64>) {
         if let Some(handover) = &self.handover {
-            // Then the next agent tells them again.
-            let _untold = handover.note_told_losses(losses);
+            // After a failure, the next agent reports them again.
+            let _unsaved = handover.save_reported_losses(losses);
         }
     }
 
-    /// Puts probes on a Go tool. The answer bears the name that the kernel gave the file: some file systems
-    /// (btrfs, overlayfs) show another device to stat(2).
+    /// Attaches probes to a Go tool. The result contains the file ID of the kernel programs: some file systems (btrfs,
+    /// overlayfs) report another device in stat(2).
     pub(super) fn probe(&mut self, asked: FileId, tool: Candidate) -> Tool {
         let tool = self.probes.probe(&mut self.tracer, tool);
         self.save_tools();
@@ -318,7 +319,7 @@ impl Source {
         }
     }
 
-    /// What is known of a file already.
+    /// The tool in a file that was examined before.
     pub(super) fn known(&self, file: FileId) -> Option<&Tool> {
         self.probes.known(file)
     }
@@ -328,13 +329,13 @@ impl Source {
         self.probes.changes()
     }
 
-    /// Lets go of probed files that have changed: a probe in overwritten code would crash who runs it.
+    /// Detaches the probes of changed files: a probe in overwritten code would crash the processes that run it.
     pub(super) fn release_changed(&mut self) {
         self.probes.release_changed(&mut self.tracer);
         self.save_tools();
     }
 
-    /// Stops this process until it is continued. Meanwhile nobody waits for it who writes to a probed file.
+    /// Stops this process until it is continued. Writers of probed files do not wait for it meanwhile.
     pub(super) fn stop(&mut self, signal: Signal) {
         self.probes.suspend();
         stop(signal);
@@ -342,7 +343,7 @@ impl Source {
         self.save_tools();
     }
 
-    /// Records that the ring had no room for since it was made.
+    /// Records that were lost to a full ring since its creation.
     pub fn lost(&self) -> Vec<Lost> {
         let at = clock::boot();
         let lost = |(kind, tally): (Kind, Tally)| {
@@ -354,7 +355,7 @@ impl Source {
         };
         match self.tracer.tallies() {
             Ok(tallies) => tallies.into_iter().filter_map(lost).collect(),
-            // The counters are a map in the kernel that is there as long as we are; not knowing is no less than a loss.
+            // The counters are a kernel map that exists as long as this process. Unknown counts are treated as a loss.
             Err(_) => vec![Lost {
                 at,
                 kind: Kind(0).name().to_owned(),
@@ -363,7 +364,7 @@ impl Source {
         }
     }
 
-    /// How long it took until all was on.
+    /// Time to attach everything, in nanoseconds.
     pub fn attach_ns(&self) -> u64 {
         u64::try_from(self.attach.as_nanos()).unwrap_or(u64::MAX)
     }
@@ -375,25 +376,27 @@ impl AsFd for Source {
     }
 }
 
-/// Whether that very process is there and runs that file. No file system is waited for.
+/// True if the process exists and runs this file. The check waits for no file system.
 fn runs(process: ProcKey, file: FileId) -> bool {
     let exe = format!("/proc/{}/exe", process.tgid.0);
     let is_it = toolchain::cached_id(Path::new(&exe)).is_some_and(|it| it.is_content_of(file));
     is_it && proc::is_there(process)
 }
 
-/// Name of this machine: `GOTRACE_HOST`, else as uname(2) has it, which in a container is the container's.
+/// Name of this machine: `GOTRACE_HOST`, or the node name of uname(2). In a container, the latter is the container's.
 pub(crate) fn host() -> Option<String> {
-    let told = std::env::var("GOTRACE_HOST").ok();
+    let configured = std::env::var("GOTRACE_HOST").ok();
     let own = || {
         let name = rustix::system::uname();
         name.nodename().to_string_lossy().into_owned()
     };
     let is_name = |it: &String| !it.is_empty();
-    told.filter(is_name).or_else(|| Some(own()).filter(is_name))
+    configured
+        .filter(is_name)
+        .or_else(|| Some(own()).filter(is_name))
 }
 
-/// CPUs that this process, hence the command, may use.
+/// Number of CPUs that this process, and thus the command, may use.
 pub(crate) fn n_cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
 }

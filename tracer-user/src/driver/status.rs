@@ -1,10 +1,10 @@
-//! How the observer is doing: one value that goes as it is from the loop to `/metrics`.
+//! The status of the observer: one value that the loop passes unchanged to `/metrics`.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Analyses, SelfTestVerdict};
 
-/// Filled in by the loop; the last four fields by the process that it runs in.
+/// The status. The loop sets all fields except the last four, which `agent::observer` sets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ObserverStatus {
     pub events: Vec<Events>,
@@ -12,33 +12,33 @@ pub struct ObserverStatus {
     pub n_unreadable: u64,
     /// Uprobes that are attached.
     pub n_probes: usize,
-    /// Builds under way, those outside of any `go` command included.
+    /// Running builds, including those outside any `go` command.
     pub n_sessions: usize,
-    /// Sessions that were not followed because there were too many.
+    /// Sessions that were not traced because there were too many.
     pub n_refused: u64,
     /// Outputs that wait to be read.
     pub n_unread: usize,
-    /// Outputs that were not read because too many waited.
+    /// Outputs that were not read because the queue was full.
     pub n_never_read: u64,
-    /// Analyses of outputs.
+    /// Analyses of outputs, by result.
     pub analyses: Analyses,
-    /// Whether builds would be seen.
+    /// The result of the self-test.
     pub self_test: SelfTestVerdict,
-    /// Longest time of late from a record to when it was taken: nanoseconds.
+    /// Longest recent delay between a record and its processing, in nanoseconds.
     pub delay_ns: u64,
-    /// Of the observer, its output readers included.
+    /// CPU time of the observer and its output readers, in nanoseconds.
     pub cpu_ns: u64,
     pub resident_bytes: u64,
     /// Builds that wait for the storage process.
     pub n_waiting: usize,
-    /// Builds that there was no room for.
+    /// Builds that were dropped because the backlog was full.
     pub n_dropped: u64,
 }
 
-/// Records of a kind, since the start.
+/// Counts of the records of a kind, since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
-    /// As `tracer_abi::Kind` has it.
+    /// The number in `tracer_abi::Kind`.
     pub kind: u16,
     pub seen: u64,
     pub lost: u64,

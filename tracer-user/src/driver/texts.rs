@@ -1,4 +1,5 @@
-//! Reads texts that the `go` command reads itself: its settings and module, arguments of its tools, and Git's files of the checkout.
+//! Reads texts that the `go` command also reads: its settings and module, arguments of its tools, and Git's files of the
+//! checkout.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -14,7 +15,7 @@ use tracer_core::golang::{build_info, go_mod, response_file, settings, tool};
 use tracer_core::origin::Place;
 use tracer_core::redact;
 
-use super::readers::Job;
+use super::readers::ReadJob;
 use crate::clock;
 use crate::inspect::{self, FileOwner, OUTPUT_LIMIT, Reader, Root, TEXT_LIMIT, checkout};
 use crate::toolchain;
@@ -22,28 +23,28 @@ use crate::toolchain;
 /// Most directories between a build's working directory and its `go.mod`.
 const DEPTH_MAX: usize = 64;
 
-/// Something to read, for a process that was there when it was asked.
+/// A request to read a text for a process that existed at the time of the request.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct TextRequest {
     pub(super) process: ProcKey,
     pub(super) text: Text,
-    /// With whose rights.
+    /// The user with whose rights the text is read.
     pub(super) uid: u32,
     pub(super) root: Arc<Root>,
 }
 
-/// What is to be read.
+/// The text to read.
 #[derive(Clone, Debug)]
 pub(super) enum Text {
-    /// The settings files, and the module that this directory lies in.
+    /// The settings files, and the module that contains this directory.
     Settings {
         user: Option<ByteString>,
         root: Option<ByteString>,
         dir: Option<ByteString>,
-        /// Of the process; they choose what stands for `go.mod` and `go.work`.
+        /// Arguments and environment of the process, which may choose other files instead of `go.mod` and `go.work`.
         argv: Vec<ByteString>,
         env: Vec<(ByteString, ByteString)>,
-        /// Where the process runs, which is known.
+        /// Container and pod of the process, which are already known.
         place: Option<Place>,
     },
     /// Arguments of a tool of this version.
@@ -51,14 +52,14 @@ pub(super) enum Text {
         path: ByteString,
         version: Option<GoVersion>,
     },
-    /// The checkout that this directory lies in.
+    /// The checkout that contains this directory.
     Checkout(ByteString),
-    /// What the program, or the linker's configuration, there says of the program.
+    /// The build information in this program, or in this configuration of the linker.
     BuildInfo(ByteString),
 }
 
 impl Text {
-    /// What is said if nobody reads it.
+    /// The event if the text is not read.
     pub(super) fn unread(self, process: ProcKey) -> Event {
         let at = clock::boot();
         match self {
@@ -92,18 +93,18 @@ impl Text {
     }
 }
 
-impl Job for Question {
-    type Answer = Event;
+impl ReadJob for TextRequest {
+    type Output = Event;
 
-    fn neighbour(&self) -> FileOwner {
+    fn file_owner(&self) -> FileOwner {
         self.root.file_owner(self.uid)
     }
 
-    fn undone(&self) -> Event {
+    fn failed(&self) -> Event {
         self.text.clone().unread(self.process)
     }
 
-    fn done(self) -> Event {
+    fn run(self) -> Event {
         let read = |path: &Path| self.read(path);
         match &self.text {
             Text::Settings {
@@ -135,7 +136,7 @@ impl Job for Question {
                 let (module, module_dir) = module.map_or((None, None), |(module, dir)| {
                     (module, Some(ByteString::from(dir.as_os_str().as_bytes())))
                 });
-                // A file that stands for `go.mod` and a workspace exclude each other.
+                // `-modfile` and a workspace exclude each other.
                 let workspace = match (dir, modfile) {
                     (Some(dir), None) => self.workspace(dir, &sources.get("GOWORK").value),
                     _ => Vec::new(),
@@ -177,8 +178,9 @@ impl Job for Question {
     }
 }
 
-impl Question {
-    /// Path of the module of the nearest `go.mod` at or above `dir`, or of the file that stands for it, if it says one, and where that is.
+impl TextRequest {
+    /// Returns the module path in the nearest `go.mod` at or above `dir`, or in `modfile`, and the directory of that
+    /// `go.mod`.
     fn module<'a>(
         &self,
         dir: &'a Path,
@@ -192,12 +194,12 @@ impl Question {
         Some((go_mod::module_path(&text), dir))
     }
 
-    /// Modules of the workspace of `dir`: of the `go.work` that GOWORK names, else of the nearest.
+    /// Modules of the workspace of `dir`: those of the `go.work` that GOWORK names, or of the nearest one.
     fn workspace(&self, dir: &Path, gowork: &ByteString) -> Vec<WorkspaceModule> {
         let found = if gowork.is_empty() {
             self.nearest(dir, "go.work")
         } else {
-            // `off` is no absolute path, and nothing else but one is allowed.
+            // GOWORK is `off` or an absolute path.
             let path = inspect::as_path(gowork);
             let dir = path.parent().filter(|_| path.is_absolute());
             dir.and_then(|dir| Some((self.read(path)?, dir)))
@@ -216,7 +218,7 @@ impl Question {
         dirs.filter_map(module).collect()
     }
 
-    /// The nearest file of that name at or above a directory, and where it is.
+    /// The content of the nearest file with this name at or above `dir`, and the directory of the file.
     fn nearest<'a>(&self, dir: &'a Path, name: &str) -> Option<(Vec<u8>, &'a Path)> {
         let mut dirs = dir.ancestors().take(DEPTH_MAX);
         dirs.find_map(|dir| Some((self.read(&dir.join(name))?, dir)))
@@ -252,8 +254,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use tracer_core::event::{Ktime, Tgid};
 
-    fn question(uid: u32, text: Text) -> Question {
-        Question {
+    fn question(uid: u32, text: Text) -> TextRequest {
+        TextRequest {
             process: ProcKey {
                 tgid: Tgid(1),
                 born: Ktime(1),
@@ -286,19 +288,19 @@ mod tests {
         fs::create_dir_all(&below).unwrap();
         fs::write(dir.path().join("go.mod"), "module example.com/m\n").unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let Event::Settings(found) = question(me(), settings(&below)).done() else {
+        let Event::Settings(found) = question(me(), settings(&below)).run() else {
             panic!("it answers what it was not asked");
         };
         assert_eq!(found.module.as_deref(), Some("example.com/m"));
         let asked = question(me(), settings(&below));
-        let Event::Settings(unread) = asked.undone() else {
+        let Event::Settings(unread) = asked.failed() else {
             panic!("it answers what it was not asked");
         };
         assert_eq!(unread.module, None);
     }
 
     #[test]
-    fn the_users_settings_put_another_file_in_place_of_go_mod() {
+    fn the_users_settings_replace_go_mod_by_another_file() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -314,7 +316,7 @@ mod tests {
                 *it = user;
                 argv.extend(words.iter().map(|it| ByteString::from(*it)));
             }
-            let Event::Settings(found) = question(me(), asked).done() else {
+            let Event::Settings(found) = question(me(), asked).run() else {
                 panic!("it answers what it was not asked");
             };
             found.module

@@ -243,7 +243,7 @@ mod tests {
         let found =
             |path: &str, text: &str| the_history_is_opened_in_one_file(&file(path, text)).len();
         let (open, read) = ("let it = Connection::open(path);", "fs::read(path)");
-        assert_eq!(found("tracer-user/src/agent/begin.rs", open), 1);
+        assert_eq!(found("tracer-user/src/agent/startup.rs", open), 1);
         assert_eq!(found("tracer-user/src/history/store.rs", open), 1);
         assert_eq!(found("tracer-user/src/history/store.rs", read), 1);
         assert_eq!(found("tracer-user/src/history/connect.rs", open), 0);

@@ -1,8 +1,8 @@
 //! HTTP for the exporters: one request, one response, within seconds.
 //!
-//! An answer is sorted into what the caller must tell apart: done, refused for good, or worth another try. A redirect is refused: the
-//! credentials and the builds go to the address that the operator wrote and to no other. Trying again is the caller's, and so is what
-//! is sent. What is said of a failure holds no credentials and no query, and of the other side's words a redacted beginning.
+//! A response is classified as success, permanent failure or temporary failure. Redirects are failures: credentials and
+//! builds are sent only to the address in the configuration. The caller is responsible for content and retries. Error
+//! messages contain no credentials and no query, and only a redacted excerpt of the response.
 
 mod authorization;
 mod tls;
@@ -22,16 +22,16 @@ use crate::render::style::escape;
 pub use authorization::Authorization;
 pub use ureq::http::StatusCode;
 
-/// To a connection, name look-up and TLS included.
+/// Time to connect, including name resolution and TLS.
 const CONNECT: Duration = Duration::from_secs(3);
-/// To the end of the answer.
+/// Time to the end of the response.
 pub const TOTAL: Duration = Duration::from_secs(5);
-/// Of an answer, unless the caller wants more.
+/// Bytes of a response that are read by default.
 const ANSWER: u64 = 64 << 10;
-/// Of a refusal, in what is said of it.
+/// Length of the excerpt of a failed response.
 const QUOTED: usize = 200;
 
-/// Sends to one endpoint.
+/// A client for one endpoint.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
@@ -47,25 +47,25 @@ pub enum Method {
     Delete,
 }
 
-/// What to send.
+/// A request.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct HttpRequest<'a> {
     pub method: Method,
-    /// Goes after the path of the endpoint: empty, or `/` and the rest, escaped as URLs are.
+    /// Appended to the path of the endpoint: empty, or `/` and the rest, URL-encoded.
     pub path: &'a str,
     pub headers: &'a [(&'a str, &'a str)],
     /// Not sent with GET and DELETE.
     pub body: &'a [u8],
-    /// All of it may take so long, [`TOTAL`] at most.
+    /// Time limit of the exchange, at most [`TOTAL`].
     pub patience: Duration,
-    /// Bytes of the answer that are read.
+    /// Bytes of the response that are read.
     pub limit: u64,
-    /// Whether an answer with this status may be another one later. Successes are not asked about.
+    /// Returns true if a retry can succeed after this status. It is not called for successes.
     pub is_passing: fn(StatusCode) -> bool,
 }
 
-impl<'a> Request<'a> {
-    /// No header, no body, and the usual bounds.
+impl<'a> HttpRequest<'a> {
+    /// A request without headers and body, with the default limits.
     pub fn new(method: Method, path: &'a str) -> Self {
         Self {
             method,
@@ -79,30 +79,30 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What became of a request. The texts are sentences for the operator, without the endpoint.
+/// The result of a request. The texts are messages for the operator, without the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A 2xx.
-    Done(Answer),
-    /// The same request would be refused again: a 4xx or a redirect.
+    /// Success: a 2xx status.
+    Done(HttpResponse),
+    /// Permanent failure: a 4xx status or a redirect.
     Refused(String),
-    /// No connection, no answer in time, a 429 or a 5xx. `after`: the pause that the other side asked for.
+    /// Temporary failure: no connection, a timeout, a 429 or a 5xx. `after` is the pause that the server requested.
     Later {
         why: String,
         after: Option<Duration>,
     },
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     pub body: Vec<u8>,
-    /// Whether that is all of it.
+    /// True if the body is complete.
     pub is_whole: bool,
 }
 
 impl Client {
-    /// Opens no connection. `ca_file`: certificates in PEM that are trusted beside those of the machine.
+    /// Creates a client, without a connection. `ca_file` contains trusted certificates in PEM, besides those of the machine.
     pub fn new(
         endpoint: Endpoint,
         authorization: Authorization,
@@ -125,7 +125,7 @@ impl Client {
         } else {
             config
         };
-        // As most programs do: what is on this machine needs no proxy.
+        // As in most programs, endpoints on this machine need no proxy.
         let config = if endpoint.is_loopback() {
             config.proxy(None)
         } else {
@@ -138,25 +138,25 @@ impl Client {
         })
     }
 
-    /// Where it sends; to be shown.
+    /// The endpoint, for messages.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Takes [`Request::patience`] at most.
-    pub fn send(&self, request: &Request<'_>) -> Outcome {
+    /// Sends a request. Takes at most [`HttpRequest::patience`].
+    pub fn send(&self, request: &HttpRequest<'_>) -> Outcome {
         match self.exchange(request) {
             Ok(response) => sort(response, request),
             Err(Failure::Local(why)) => Outcome::Later { why, after: None },
             Err(Failure::Http(error)) => Outcome::Later {
-                why: told(&error),
+                why: message_of(&error),
                 after: None,
             },
         }
     }
 
-    fn exchange(&self, request: &Request<'_>) -> Result<Response<Body>, Failure> {
-        let Request {
+    fn exchange(&self, request: &HttpRequest<'_>) -> Result<Response<Body>, Failure> {
+        let HttpRequest {
             method,
             path,
             headers,
@@ -203,7 +203,7 @@ impl Method {
     }
 }
 
-/// Why there is no answer.
+/// The reason for a missing response.
 enum Failure {
     Local(String),
     Http(Error),
@@ -215,7 +215,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// What most servers mean.
+/// True if most servers use this status for a temporary failure.
 fn is_passing(status: StatusCode) -> bool {
     let is_ours = matches!(
         status,
@@ -224,7 +224,7 @@ fn is_passing(status: StatusCode) -> bool {
     is_ours || status.is_server_error()
 }
 
-fn sort(response: Response<Body>, request: &Request<'_>) -> Outcome {
+fn sort(response: Response<Body>, request: &HttpRequest<'_>) -> Outcome {
     let limit = request.limit;
     let status = response.status();
     let after = retry_after(response.headers());
@@ -238,7 +238,7 @@ fn sort(response: Response<Body>, request: &Request<'_>) -> Outcome {
     let is_whole = is_read && body.len() <= length;
     body.truncate(length);
     if status.is_success() {
-        return Outcome::Done(Answer { body, is_whole });
+        return Outcome::Done(HttpResponse { body, is_whole });
     }
     let why = format!("the other side answered {status}{}", quoted(&body));
     if (request.is_passing)(status) {
@@ -252,7 +252,7 @@ fn sort(response: Response<Body>, request: &Request<'_>) -> Outcome {
     }
 }
 
-/// The beginning of what the other side said, on one line. It may say our own words back to us, so they are redacted.
+/// An excerpt of the response on one line. The excerpt is redacted, because the response may repeat parts of the request.
 pub(super) fn quoted(body: &[u8]) -> String {
     let start = body.get(..QUOTED * 4).unwrap_or(body);
     let text = redact::text(start);
@@ -266,14 +266,14 @@ pub(super) fn quoted(body: &[u8]) -> String {
     }
 }
 
-/// In seconds; a date is not followed.
+/// The requested pause in seconds. Dates are ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("retry-after")?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// `ureq`'s own words may hold addresses, so only what is known of a kind is passed on.
-fn told(error: &Error) -> String {
+/// The messages of `ureq` may contain addresses, so each kind of error has its own message.
+fn message_of(error: &Error) -> String {
     match error {
         Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
             format!("no connection within {} s", CONNECT.as_secs())
@@ -283,12 +283,12 @@ fn told(error: &Error) -> String {
         Error::Io(error) => error.to_string(),
         Error::Tls(why) => format!("TLS failed: {why}"),
         Error::Rustls(error) => format!("TLS failed: {error}"),
-        Error::Protocol(_) => "what came back is not HTTP".to_owned(),
-        Error::ConnectProxyFailed(_) => "the proxy refused".to_owned(),
+        Error::Protocol(_) => "the response is not HTTP".to_owned(),
+        Error::ConnectProxyFailed(_) => "the proxy refused the connection".to_owned(),
         Error::InvalidProxyUrl => "the address of the proxy is not valid".to_owned(),
         Error::ConnectionFailed => "no connection".to_owned(),
         Error::Http(_) | Error::BadUri(_) => "the request is not valid HTTP".to_owned(),
-        // Cannot come of what is sent here, or is new: the type can grow.
+        // These kinds cannot occur here, or are new: the enum can grow.
         Error::StatusCode(_)
         | Error::RedirectFailed
         | Error::BodyExceedsLimit(_)

@@ -1,8 +1,8 @@
 //! OpenTelemetry: builds as traces and log records, the metrics as metrics, by OTLP over HTTP with protobuf.
 //!
-//! What is to be sent is packed at once, because packed it is small and its size is known; then it waits in a queue that is bounded in
-//! requests and in bytes, and a thread sends it ([`exporter`]). Packing is pure: nothing but this module and the thread knows a clock
-//! or a network. Nothing is kept for after the agent's end.
+//! Builds are encoded at once, because the encoded form is small and has a known size. The requests wait in a queue that
+//! is limited in requests and bytes, and a thread sends them ([`exporter`]). Encoding is pure: only this module and the
+//! thread use a clock or a network. No request survives the agent.
 
 mod attribute;
 mod build;
@@ -30,8 +30,8 @@ use tracer_core::history::BuildId;
 use tracer_core::origin::TraceId;
 
 use self::exporter::Exporter;
-use self::job::{Job, Room};
-use self::request::Wanted;
+use self::job::{Job, QueueSpace};
+use self::request::SpanContent;
 use self::resource::Machine;
 use super::Counts;
 use super::client::{Authorization, Client};
@@ -41,47 +41,47 @@ use crate::worker::Worker;
 
 pub use crate::config::otlp::OtlpSettings;
 
-/// Requests that wait at most.
+/// Maximum number of waiting requests.
 const REQUESTS: usize = 1024;
-/// Bytes of them.
+/// Maximum size of the waiting requests in bytes.
 const BYTES: usize = 16 << 20;
 
-/// The output. Counts are requests: of a build its spans are one, or several if it has many, and its summary is another.
+/// The output. It counts requests: the spans of a build are one or several requests, and its summary is another one.
 #[derive(Debug)]
 pub struct Otlp {
     worker: Worker<Job>,
-    room: Room,
-    /// Requests that found no room for their bytes.
+    space: QueueSpace,
+    /// Requests that were dropped because the queue was full.
     dropped: AtomicU64,
     machine: Machine,
-    wanted: Wanted,
+    wanted: SpanContent,
 }
 
 impl Otlp {
-    /// Opens no connection yet. `metrics` are sent from time to time if the settings want it; `tell` is given sentences for the
-    /// operator, on the thread.
+    /// Starts the thread, without a connection. `metrics` are sent periodically if the configuration requires it. The
+    /// thread passes messages for the operator to `log`.
     pub fn start(
         settings: &OtlpSettings,
         metrics: Arc<Metrics>,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         settings.check()?;
         let (endpoint, headers) = settings.target(&|name| std::env::var(name).ok())?;
         let client = Client::new(endpoint, Authorization::None, settings.ca_file.as_deref())
-            .context("otlp cannot be used")?;
+            .context("cannot start the otlp output")?;
         let machine = Machine {
             service: settings.service_name.clone(),
             host: host(),
         };
-        let exporter = Exporter::new(client, headers, settings, metrics, machine.clone(), tell)?;
+        let exporter = Exporter::new(client, headers, settings, metrics, machine.clone(), log)?;
         let worker = Worker::start("otlp", REQUESTS, move |jobs| exporter.work(jobs))
             .context("cannot start the thread of otlp")?;
         Ok(Self {
             worker,
-            room: Room::new(BYTES),
+            space: QueueSpace::new(BYTES),
             dropped: AtomicU64::new(0),
             machine,
-            wanted: Wanted {
+            wanted: SpanContent {
                 spans: settings.traces,
                 logs: settings.logs,
                 spans_per_build: usize::try_from(settings.spans_per_build).unwrap_or(usize::MAX),
@@ -92,10 +92,10 @@ impl Otlp {
         })
     }
 
-    /// Builds are over. Never waits: what has no room is counted.
+    /// Queues ended builds, without waiting. Requests that do not fit are counted.
     pub fn ended(&self, finished: &FinishedTrace) {
         for request in request::of_builds(finished, &self.machine, self.wanted) {
-            match self.room.take(request) {
+            match self.space.take(request) {
                 Some(job) => self.worker.hand_over(job),
                 None => {
                     self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +104,7 @@ impl Otlp {
         }
     }
 
-    /// Which trace each build is sent in; those of which no span is sent are not there.
+    /// The trace of each build. Builds without spans are absent.
     pub fn traces(&self, finished: &FinishedTrace) -> BTreeMap<BuildId, TraceId> {
         let places = id::places(finished, self.wanted.parent).into_iter();
         places
@@ -113,7 +113,7 @@ impl Otlp {
             .collect()
     }
 
-    /// Does not wait.
+    /// Requests the end, without waiting.
     pub(super) fn ask_to_end(&self, deadline: Instant) {
         self.worker.ask_to_end(deadline);
     }
@@ -122,7 +122,7 @@ impl Otlp {
         all(self.worker.counts(), &self.dropped)
     }
 
-    /// Sends what waits and the metrics as they are now, as far as that can be done by then.
+    /// Sends the waiting requests and the current metrics, as far as possible before the deadline.
     pub fn finish(self, deadline: Instant) -> Counts {
         let Self {
             worker, dropped, ..

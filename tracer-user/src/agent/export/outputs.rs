@@ -1,4 +1,4 @@
-//! All outputs that are configured, as one. What each does with a build is its own; the order here means nothing.
+//! All configured outputs as one. The outputs are independent; their order has no meaning.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,18 +16,18 @@ use super::textfile::Textfile;
 use crate::agent::metrics::Metrics;
 use crate::config::Exporters;
 
-/// How long an output that is replaced may send what it has.
+/// Time for a replaced output to send its queue.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What they are given by the agent.
+/// The agent's values that outputs need.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct OutputContext {
     pub metrics: Arc<Metrics>,
-    /// The history; what outputs keep on disk is beside it.
+    /// Path of the history. Outputs store their files next to it.
     pub store: PathBuf,
-    /// After which time a target is forgotten.
+    /// Time without a build after which a target is removed.
     pub target_ttl: Duration,
-    pub tell: fn(&str),
+    pub log: fn(&str),
 }
 
 #[derive(Debug, Default)]
@@ -38,30 +38,30 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Fails where an operator's mistake would otherwise be found when the first build is over.
-    pub fn start(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Self> {
+    /// Starts all outputs. Reports mistakes in the configuration now, not at the first build.
+    pub fn start(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Self> {
         Ok(Self {
-            otlp: otlp(wanted, surroundings)?,
-            textfile: textfile(wanted, surroundings)?,
-            pushgateway: pushgateway(wanted, surroundings)?,
+            otlp: otlp(wanted, context)?,
+            textfile: textfile(wanted, context)?,
+            pushgateway: pushgateway(wanted, context)?,
         })
     }
 
-    /// Goes on with other settings. Nothing changes if anything in them does not work.
-    /// What they take the place of ends by itself, within seconds.
+    /// Applies new settings. If any output fails to start, nothing changes.
+    /// A replaced output ends by itself within seconds.
     pub fn change(
         &mut self,
         (before, before_ttl): (&Exporters, Duration),
         wanted: &Exporters,
-        surroundings: &Surroundings,
+        context: &OutputContext,
     ) -> anyhow::Result<()> {
-        let has_ttl_changed = before_ttl != surroundings.target_ttl;
-        let send = (before.otlp != wanted.otlp).then(|| otlp(wanted, surroundings));
+        let has_ttl_changed = before_ttl != context.target_ttl;
+        let send = (before.otlp != wanted.otlp).then(|| otlp(wanted, context));
         let send = send.transpose()?;
-        let write = (before.textfile != wanted.textfile).then(|| textfile(wanted, surroundings));
+        let write = (before.textfile != wanted.textfile).then(|| textfile(wanted, context));
         let write = write.transpose()?;
         let push = (before.pushgateway != wanted.pushgateway || has_ttl_changed)
-            .then(|| pushgateway(wanted, surroundings));
+            .then(|| pushgateway(wanted, context));
         if let Some(pushgateway) = push.transpose()? {
             self.pushgateway = pushgateway;
         }
@@ -77,7 +77,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Builds are over. Never waits.
+    /// Passes ended builds to all outputs, without waiting.
     pub fn ended(&self, finished: &FinishedTrace) {
         let Self {
             otlp,
@@ -92,13 +92,13 @@ impl Outputs {
         }
     }
 
-    /// Which trace is made of each build; those of which none is are not there.
+    /// The trace of each build. Builds without a trace are absent.
     pub fn traces(&self, finished: &FinishedTrace) -> BTreeMap<BuildId, TraceId> {
         let otlp = self.otlp.as_ref();
         otlp.map(|it| it.traces(finished)).unwrap_or_default()
     }
 
-    /// By name.
+    /// Counts of each output, by name.
     pub fn counts(&self) -> Vec<(&'static str, Counts)> {
         let Self {
             otlp,
@@ -114,7 +114,7 @@ impl Outputs {
             .collect()
     }
 
-    /// Asks them to send what waits, all at the same time, and to end by then. Does not wait.
+    /// Requests all outputs to send their queues and to end before the deadline. Does not wait.
     pub fn ask_to_end(&self, deadline: Instant) {
         let Self {
             otlp,
@@ -132,7 +132,7 @@ impl Outputs {
         }
     }
 
-    /// Sends what waits, as far as that can be done by then.
+    /// Waits for the outputs, at most until the deadline.
     pub fn finish(self, deadline: Instant) -> Vec<(&'static str, Counts)> {
         self.ask_to_end(deadline);
         let Self {
@@ -150,23 +150,20 @@ impl Outputs {
     }
 }
 
-fn otlp(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Otlp>> {
-    let start = |it| Otlp::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
+fn otlp(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Otlp>> {
+    let start = |it| Otlp::start(it, Arc::clone(&context.metrics), context.log);
     wanted.otlp.as_ref().map(start).transpose()
 }
 
-fn textfile(wanted: &Exporters, surroundings: &Surroundings) -> anyhow::Result<Option<Textfile>> {
-    let start = |it| Textfile::start(it, Arc::clone(&surroundings.metrics), surroundings.tell);
+fn textfile(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Textfile>> {
+    let start = |it| Textfile::start(it, Arc::clone(&context.metrics), context.log);
     wanted.textfile.as_ref().map(start).transpose()
 }
 
-fn pushgateway(
-    wanted: &Exporters,
-    surroundings: &Surroundings,
-) -> anyhow::Result<Option<Pushgateway>> {
-    let mut spool = surroundings.store.clone().into_os_string();
+fn pushgateway(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Pushgateway>> {
+    let mut spool = context.store.clone().into_os_string();
     spool.push("-pushgateway");
     let spool = PathBuf::from(spool);
-    let start = |it| Pushgateway::start(it, &spool, surroundings.target_ttl, surroundings.tell);
+    let start = |it| Pushgateway::start(it, &spool, context.target_ttl, context.log);
     wanted.pushgateway.as_ref().map(start).transpose()
 }

@@ -1,14 +1,15 @@
-//! The Pushgateway: for machines that are gone before anybody can ask them.
+//! The Pushgateway, for machines that are deleted before Prometheus can scrape them.
 //!
-//! What was last known of each target is pushed as a group of its own (`group`), kept on disk until it is delivered (`spool`), and
-//! deleted from the gateway when the target has not been built for long (`deliver`). Nothing is said of the machine, so that the next
-//! runner replaces what this one said. Counters and histograms are not pushed: those of a machine that is gone add up to nothing.
+//! The last known state of each target is pushed as its own group (`group`) and stored on disk until delivery (`spool`).
+//! The group is deleted from the gateway when the target has not been built for long (`deliver`). Groups do not contain
+//! the machine, so the next runner replaces the values of this one. Counters and histograms are not pushed: counters of
+//! deleted machines have no useful sum.
 
+mod build_result;
 mod deliver;
+mod gateway_groups;
 mod group;
-mod seen;
 mod spool;
-mod theirs;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use tracer_core::finished::FinishedTrace;
 
+use self::build_result::BuildResult;
 use self::deliver::Delivery;
-use self::seen::Seen;
 use self::spool::{Address, OwnDir, Spool};
 use super::Counts;
 use super::client::{Authorization, Client};
@@ -25,22 +26,23 @@ use crate::worker::{Jobs, Worker};
 
 pub use crate::config::pushgateway::PushgatewaySettings;
 
-/// Builds that wait for the thread at most. What is dropped is told by the next build of the same target.
+/// Maximum number of waiting traces. The next build of a target replaces a dropped one.
 const QUEUE: usize = 256;
-/// How often it is looked whether the one before has ended.
+/// Interval of checks for the end of the previous output.
 const TURN: Duration = Duration::from_millis(100);
 
-/// A gateway that is kept up to date.
+/// The output for a gateway.
 #[derive(Debug)]
-pub struct Pushgateway(Worker<Vec<Seen>>);
+pub struct Pushgateway(Worker<Vec<BuildResult>>);
 
 impl Pushgateway {
-    /// `spool`: a directory, made if it is not there. `target_ttl`: after which time groups are deleted if the settings do not say.
+    /// Starts the thread. The directory `spool` is created if necessary. `target_ttl` is the default time after which groups
+    /// are deleted.
     pub fn start(
         settings: &PushgatewaySettings,
         spool: &Path,
         target_ttl: Duration,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         let client = client(settings)?;
         let hours = settings.forget_groups_hours;
@@ -51,30 +53,32 @@ impl Pushgateway {
             job: settings.job.clone(),
         };
         let max_groups = settings.max_groups.max(1);
-        let work = move |jobs: &Jobs<Vec<Seen>>| {
+        let work = move |jobs: &Jobs<Vec<BuildResult>>| {
             let spool = loop {
-                match Spool::open(&dir, address.clone(), max_groups, &tell) {
+                match Spool::open(&dir, address.clone(), max_groups, &log) {
                     Ok(Some(spool)) => break spool,
                     Ok(None) if jobs.pause(TURN) => {}
                     Ok(None) => return,
-                    Err(error) => return tell(&format!("nothing is pushed: {error:#}")),
+                    Err(error) => {
+                        return log(&format!("the Pushgateway output is disabled: {error:#}"));
+                    }
                 }
             };
-            Delivery::new(client, spool, ttl, tell).work(jobs);
+            Delivery::new(client, spool, ttl, log).work(jobs);
         };
         let worker = Worker::start("pushgateway", QUEUE, work);
         Ok(Self(worker.context("cannot start a thread")?))
     }
 
-    /// Builds are over. Never waits.
+    /// Queues ended builds, without waiting.
     pub fn ended(&self, finished: &FinishedTrace) {
-        let seen = seen::of(finished);
-        if !seen.is_empty() {
-            self.0.hand_over(seen);
+        let results = build_result::of(finished);
+        if !results.is_empty() {
+            self.0.hand_over(results);
         }
     }
 
-    /// Does not wait.
+    /// Requests the end, without waiting.
     pub(super) fn ask_to_end(&self, deadline: Instant) {
         self.0.ask_to_end(deadline);
     }
@@ -83,7 +87,7 @@ impl Pushgateway {
         self.0.counts()
     }
 
-    /// Delivers what it can by then. The rest is delivered by the next agent.
+    /// Delivers as much as possible before the deadline. The next agent delivers the rest.
     pub fn finish(self, deadline: Instant) -> Counts {
         self.0.finish(deadline)
     }

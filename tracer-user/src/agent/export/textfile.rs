@@ -1,6 +1,6 @@
-//! The page of metrics as a file, for `node_exporter`'s textfile collector: for machines that are scraped already.
+//! The metrics as a file for `node_exporter`'s textfile collector, on machines that are already scraped.
 //!
-//! What is in it is `metrics`' to say. It is written every some seconds and once more at the end, as a whole; no sample has a time.
+//! `metrics` provides the content. The whole file is replaced periodically and at the end. Samples have no timestamps.
 
 use std::convert::Infallible;
 use std::fs;
@@ -21,19 +21,19 @@ use crate::worker::{Jobs, Next, Worker};
 pub use crate::config::textfile::TextfileSettings;
 
 const NAME: &str = "gotrace.prom";
-/// The collector runs as a user of its own.
+/// The collector runs as another user.
 const MODE: u32 = 0o644;
 
-/// A file that is kept up to date.
+/// The output for a file.
 #[derive(Debug)]
 pub struct Textfile(Worker<Infallible>);
 
 impl Textfile {
-    /// Writes it for the first time, and goes on in the background.
+    /// Writes the file once, and then periodically on a thread.
     pub fn start(
         settings: &TextfileSettings,
         metrics: Arc<Metrics>,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         let TextfileSettings {
             directory,
@@ -45,12 +45,12 @@ impl Textfile {
         write(&directory, &metrics)?;
         let every = Duration::from_secs(u64::from(every_seconds));
         let worker = Worker::start("textfile", 0, move |jobs| {
-            work(jobs, every, &directory, &metrics, tell);
+            work(jobs, every, &directory, &metrics, log);
         });
         Ok(Self(worker.context("cannot start a thread")?))
     }
 
-    /// Does not wait.
+    /// Requests the end, without waiting.
     pub(super) fn ask_to_end(&self, deadline: Instant) {
         self.0.ask_to_end(deadline);
     }
@@ -59,7 +59,7 @@ impl Textfile {
         self.0.counts()
     }
 
-    /// Writes it for the last time.
+    /// Writes the file for the last time.
     pub fn finish(self, deadline: Instant) -> Counts {
         self.0.finish(deadline)
     }
@@ -70,7 +70,7 @@ fn work(
     every: Duration,
     directory: &Path,
     metrics: &Metrics,
-    tell: fn(&str),
+    log: fn(&str),
 ) {
     let mut is_well = true;
     loop {
@@ -79,15 +79,15 @@ fn work(
             Ok(()) => {
                 jobs.sent(1);
                 if !is_well {
-                    tell(&format!("{NAME} is written again"));
+                    log(&format!("writing {NAME} works again"));
                 }
                 is_well = true;
             }
             Err(error) => {
                 jobs.failed(1);
                 if is_well {
-                    tell(&format!(
-                        "{error:#}; trying again every {} s",
+                    log(&format!(
+                        "{error:#}; gotrace retries every {} s",
                         every.as_secs()
                     ));
                 }
@@ -107,7 +107,7 @@ fn write(directory: &Path, metrics: &Metrics) -> anyhow::Result<()> {
     put(directory, &page)
 }
 
-/// Puts a page there; says what to do if that fails.
+/// Writes a page. The error contains a remedy.
 pub fn put(directory: &Path, page: &str) -> anyhow::Result<()> {
     let mode = Mode::from(MODE);
     let written = replace(directory, NAME, mode, Durability::Process, page.as_bytes());
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_the_directory_is_told_at_the_start() {
+    fn an_unusable_directory_is_reported_at_the_start() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();

@@ -1,4 +1,4 @@
-//! Connections and their bounds: how many, how long, how much header. What is asked over them is not known here.
+//! Connections and their limits: number, duration, size of the header. This module does not handle the requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// At the same time. Others wait to be accepted.
+/// Maximum number of open connections. Others wait in the listener.
 const CONNECTIONS: usize = 64;
-/// For a client to send its header, and between two requests.
+/// Time limit for a header, and between two requests.
 const HEADER: Duration = Duration::from_secs(5);
-/// A connection is closed after that, whatever it does: a client that does not read its answer holds a place no longer. Those who
-/// come again connect again.
+/// Lifetime of a connection. It also limits clients that do not read the response. Other clients connect again.
 const LIFE: Duration = Duration::from_secs(30);
 const HEADER_BYTES: usize = 8 * 1024;
 const HEADER_FIELDS: usize = 64;
-/// Before it is tried again, when there are no descriptors left.
+/// Pause after a failed accept, when no descriptors are left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn serve(
@@ -45,7 +44,7 @@ pub(super) async fn serve(
             Ok((stream, _)) => {
                 let one = connection(stream, router.clone(), stopped.clone());
                 connections.spawn(async move {
-                    // A client that says nothing sensible, or goes away, is no trouble of ours.
+                    // Invalid requests and disconnects of clients are ignored.
                     let _overdue = timeout(LIFE, one).await;
                     drop(place);
                 });
@@ -56,7 +55,7 @@ pub(super) async fn serve(
     }
     drop(listener);
     let all_over = async { while connections.join_next().await.is_some() {} };
-    // What goes on is cut off when the set is dropped.
+    // The drop of the set aborts the remaining connections.
     let _overdue = timeout(grace, all_over).await;
 }
 

@@ -1,5 +1,5 @@
-//! Pages for this machine alone are not for a web site that gives its own name this machine's address (DNS rebinding): a browser
-//! sends that name along, and nobody here calls us so.
+//! Protection of local pages against DNS rebinding: a web site can give its own name this machine's address. The browser
+//! then sends the name of the site in the `Host` header, and the request is rejected.
 
 use std::net::IpAddr;
 
@@ -9,27 +9,27 @@ use axum::http::header::HOST;
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::answer::trouble;
+use super::pages::trouble;
 
-/// Lets through what was asked of an address or of `localhost`.
+/// Accepts requests to an address or to `localhost`.
 pub(super) async fn only_local(request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST);
-    // Of HTTP/1.0 there may be none; no browser speaks it.
+    // HTTP/1.0 needs no `Host` header, and no browser uses it.
     let is_local = host.is_none_or(|it| it.to_str().is_ok_and(is_local));
     if is_local {
         next.run(request).await
     } else {
         trouble(
             StatusCode::MISDIRECTED_REQUEST,
-            "these pages are for this machine alone: ask localhost, or give the agent another place with --listen",
+            "these pages are only available on this machine: use localhost, or change the address of the agent with --listen",
         )
     }
 }
 
-/// Whether a `Host` header names an address, or this machine by the name that every machine has for itself.
+/// True if a `Host` header contains an address or `localhost`.
 fn is_local(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
-        // What is behind the last colon of a bare IPv6 address is no port, but then the whole is an address.
+        // The last group of a bare IPv6 address is not a port. In this case, the whole text is an address.
         Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
         Some(_) | None => host,
     };
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_localhost_are_ours_and_names_are_not() {
+    fn addresses_and_localhost_are_accepted_and_names_are_not() {
         for host in [
             "localhost",
             "LOCALHOST:10127",

@@ -1,4 +1,4 @@
-//! Which trace stands for a bucket: the last one that fell into it. Bounded, since series and buckets are.
+//! Exemplars: each bucket refers to the last trace in it. Their number is limited by the numbers of series and buckets.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use tracer_core::origin::TraceId;
 use crate::render::metrics::family::{BUILD_SECONDS, DURATION, Families};
 use crate::render::metrics::{fold, label};
 
-/// A build that fell into a bucket.
+/// A build in a bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exemplar {
     pub(super) trace: TraceId,
     pub(super) seconds: f64,
-    /// When it ended, in seconds since 1970.
+    /// End of the build, in seconds since 1970.
     pub(super) at: f64,
 }
 
-/// Labels of a series, in order of name.
-type Series = Vec<(String, String)>;
+/// Labels of a series, sorted by name.
+type SeriesLabels = Vec<(String, String)>;
 
-/// Of the durations of builds, by series and the place of the bucket.
+/// Exemplars of the durations of builds, by series and index of the bucket.
 #[derive(Debug, Default)]
-pub(super) struct Exemplars(BTreeMap<Series, BTreeMap<usize, Exemplar>>);
+pub(super) struct Exemplars(BTreeMap<SeriesLabels, BTreeMap<usize, Exemplar>>);
 
 impl Exemplars {
     pub(super) fn note(&mut self, families: &Families, finished: FinishedBuild<'_>, id: TraceId) {
@@ -36,7 +36,7 @@ impl Exemplars {
             go_version,
         ]);
         let names = DURATION.labels.iter().map(|it| (*it).to_owned());
-        let mut series: Series = names.zip(values).collect();
+        let mut series: SeriesLabels = names.zip(values).collect();
         series.sort();
         let seconds = fold::seconds(finished.report.wall_ns);
         let exemplar = Exemplar {
@@ -48,7 +48,7 @@ impl Exemplars {
         self.0.entry(series).or_default().insert(bucket, exemplar);
     }
 
-    /// Of a bucket of a family, if there is one.
+    /// The exemplar of a bucket of a family, if there is one.
     pub(super) fn get(
         &self,
         family: &str,
@@ -59,7 +59,7 @@ impl Exemplars {
             return None;
         }
         let labels = labels.iter();
-        let mut series: Series = labels
+        let mut series: SeriesLabels = labels
             .map(|it| (it.name().to_owned(), it.value().to_owned()))
             .collect();
         series.sort();

@@ -1,5 +1,5 @@
-//! `OpenMetrics` 1.0 as text: what the `prometheus` crate does not write. Counters are named without `_total`, `_info` families are
-//! of type info, buckets may carry an exemplar, and the page ends in `# EOF`.
+//! `OpenMetrics` 1.0 as text, which the `prometheus` crate does not support. Counter families have no `_total`, `_info`
+//! families have the type info, buckets may have an exemplar, and the page ends with `# EOF`.
 
 use std::fmt::{self, Display, Write as _};
 
@@ -7,13 +7,13 @@ use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
 use super::exemplar::{Exemplar, Exemplars};
 
-/// Units that a name may end in.
+/// Units that are suffixes of names.
 const UNITS: [&str; 2] = ["seconds", "bytes"];
 
 pub(super) fn encode(families: &[MetricFamily], exemplars: &Exemplars) -> String {
     let mut page = String::new();
     for family in families {
-        // Writing into a string does not fail.
+        // Writing to a string cannot fail.
         let _written = write_family(&mut page, family, exemplars);
     }
     page.push_str("# EOF\n");
@@ -29,7 +29,7 @@ fn write_family(page: &mut String, family: &MetricFamily, exemplars: &Exemplars)
             None => (name, "gauge"),
         },
         MetricType::HISTOGRAM => (name, "histogram"),
-        // No family of ours.
+        // gotrace has no such family.
         MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
     };
     writeln!(page, "# TYPE {base} {kind}")?;
@@ -106,18 +106,18 @@ fn sample(
         before = ',';
     }
     if let Some(bound) = bound {
-        write!(page, "{before}le=\"{}\"", Number(bound))?;
+        write!(page, "{before}le=\"{}\"", FormattedNumber(bound))?;
         before = ',';
     }
     if before == ',' {
         page.push('}');
     }
-    write!(page, " {}", Number(value))
+    write!(page, " {}", FormattedNumber(value))
 }
 
-struct Number(f64);
+struct FormattedNumber(f64);
 
-impl Display for Number {
+impl Display for FormattedNumber {
     /// A bound is a canonical number: `1.0`, not `1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(it) = self;

@@ -1,4 +1,4 @@
-//! The agent's own state as metrics. It is told whole each time; nothing is measured here.
+//! The agent's own state as metrics. Each update sets all values; this module measures nothing.
 
 use std::time::Duration;
 
@@ -14,43 +14,43 @@ use crate::render::metrics::guard::guarded;
 
 const RUNNING: Spec = Spec {
     name: "gotrace_builds_running",
-    help: "Builds under way.",
+    help: "Running builds.",
     labels: &[],
     limit: 1,
 };
 const QUEUE: Spec = Spec {
     name: "gotrace_queue_length",
-    help: "What waits in a queue of gotrace.",
+    help: "Items that wait in a queue of gotrace.",
     labels: &["queue"],
     limit: 20,
 };
 const QUEUE_DROPPED: Spec = Spec {
     name: "gotrace_queue_dropped_total",
-    help: "What a queue of gotrace had no room for, or what failed in the end.",
+    help: "Items that a full queue of gotrace dropped, or that finally failed.",
     labels: &["queue"],
     limit: 20,
 };
 const DELAY: Spec = Spec {
     name: "gotrace_event_delay_seconds",
-    help: "Longest time in the last minute or two from an exec or exit to when gotrace took note of it.",
+    help: "Longest delay between an exec or exit and its processing, in the last one to two minutes.",
     labels: &[],
     limit: 1,
 };
 const ANALYSES: Spec = Spec {
     name: "gotrace_analyses_total",
-    help: "Outputs that were to be looked into, by what became of it.",
+    help: "Output analyses, by result.",
     labels: &["outcome"],
     limit: 4,
 };
 const READERS_LOST: Spec = Spec {
     name: "gotrace_output_readers_lost_total",
-    help: "Processes that read outputs for gotrace and ended without an answer.",
+    help: "Processes that read outputs for gotrace and ended without a result.",
     labels: &[],
     limit: 1,
 };
 const EXPORT_FAILURES: Spec = Spec {
     name: "gotrace_export_failures_total",
-    help: "What an output could not deliver, refused or tried in vain.",
+    help: "Failed deliveries of an output: refused, or given up after retries.",
     labels: &["sink"],
     limit: 20,
 };
@@ -68,19 +68,19 @@ const RESIDENT: Spec = Spec {
 };
 const SELF_TEST: Spec = Spec {
     name: "gotrace_self_test_success",
-    help: "Whether gotrace saw the last program that it ran to see whether it sees.",
+    help: "1 if the last self-test passed.",
     labels: &[],
     limit: 1,
 };
 const RELOAD: Spec = Spec {
     name: "gotrace_config_last_reload_successful",
-    help: "Whether the configuration could be used when it was last read.",
+    help: "1 if the last load of the configuration succeeded.",
     labels: &[],
     limit: 1,
 };
 const RELOADED: Spec = Spec {
     name: "gotrace_config_last_reload_success_timestamp_seconds",
-    help: "When the configuration in force was read.",
+    help: "Time when the active configuration was loaded, in seconds since 1970.",
     labels: &[],
     limit: 1,
 };
@@ -92,7 +92,7 @@ const HISTORY_DELETED: Spec = Spec {
 };
 const HISTORY_SET_ASIDE: Spec = Spec {
     name: "gotrace_history_set_aside_total",
-    help: "Damaged histories that were moved aside, since this storage process began.",
+    help: "Damaged histories that were moved aside since the start of this storage process.",
     labels: &[],
     limit: 1,
 };
@@ -110,14 +110,14 @@ const HISTORY_FREE: Spec = Spec {
 };
 const HISTORY_OLDEST: Spec = Spec {
     name: "gotrace_history_oldest_build_timestamp_seconds",
-    help: "Start time of the oldest build in this machine's history, since 1970.",
+    help: "Start time of the oldest build in this machine's history, in seconds since 1970.",
     labels: &[],
     limit: 1,
 };
 const AGE: &str = "age";
 const SIZE: &str = "size";
 
-/// Every row, for the test that holds the documentation to them.
+/// All families, for the test of the documentation.
 #[cfg(test)]
 pub(crate) const ALL: &[&Spec] = &[
     &RUNNING,
@@ -139,14 +139,14 @@ pub(crate) const ALL: &[&Spec] = &[
     &HISTORY_OLDEST,
 ];
 
-/// How the storage process is doing. Counts are since its start.
+/// The status of the storage process. Counts are since its start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StorageStatus {
-    /// Builds that wait to be stored.
+    /// Builds that wait for the database.
     pub n_waiting: u64,
-    /// Builds that there was no room for, or that could not be stored.
+    /// Builds that were dropped or could not be stored.
     pub n_dropped: u64,
-    /// By name: what became of what outputs were handed.
+    /// Counts of each output, by name.
     pub exports: Vec<(&'static str, Counts)>,
     pub cpu_ns: u64,
     pub resident_bytes: u64,
@@ -154,31 +154,31 @@ pub struct StorageStatus {
     pub history: History,
 }
 
-/// The history of this machine.
+/// The status of this machine's history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
     pub deleted_by_age: u64,
     pub deleted_by_size: u64,
     /// Damaged histories that were moved aside.
     pub n_set_aside: u64,
-    /// Of the database and its log.
+    /// Size of the database and its write-ahead log.
     pub bytes: u64,
-    /// Absent if the file system does not say.
+    /// `None` if the file system does not report it.
     pub free_bytes: Option<u64>,
-    /// When the oldest build started, in nanoseconds since 1970; absent if there is none.
+    /// Start of the oldest build in nanoseconds since 1970. `None` if there is no build.
     pub oldest_ns: Option<i64>,
 }
 
-/// How the configuration was last read.
+/// The result of the last load of the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reload {
     pub is_good: bool,
-    /// Of the one in force, since 1970.
+    /// Time of the load of the active configuration, since 1970.
     pub at_seconds: f64,
 }
 
 impl Reload {
-    /// Read just now, and good.
+    /// A successful load at the current time.
     pub fn now() -> Self {
         let since = Duration::from_nanos(clock::wall_ns().unsigned_abs());
         Self {
@@ -236,7 +236,7 @@ impl Own {
         Ok(own)
     }
 
-    /// Both parts of the agent together. Counters are set by way of zero, which nobody sees: the caller holds the lock.
+    /// Sets the values of both processes. Counters are reset to zero first; the caller's lock hides this.
     pub(super) fn set(
         &self,
         families: &mut Families,
@@ -290,14 +290,14 @@ impl Own {
         self.history.set(&storage.history)
     }
 
-    /// What waits for an output is a queue like any other.
+    /// Sets the queues of outputs, like all other queues.
     fn queues(&self, status: &ObserverStatus, storage: &StorageStatus) -> Result<(), Error> {
         let n = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
         let analyses = &status.analyses;
         let own = [
             ("outputs", n(status.n_unread), status.n_never_read),
             ("analysis", analyses.waiting, analyses.dropped),
-            ("keeper", n(status.n_waiting), status.n_dropped),
+            ("storage", n(status.n_waiting), status.n_dropped),
             ("history", storage.n_waiting, storage.n_dropped),
             ("sessions", n(status.n_sessions), status.n_refused),
         ];
@@ -319,7 +319,7 @@ fn reset(counter: &IntCounter, n: u64) {
     counter.inc_by(n);
 }
 
-/// Gauges that may be absent are families with one series or none.
+/// Gauges that may be absent are families with at most one series.
 struct OfHistory {
     deleted: IntCounterVec,
     set_aside: IntCounter,

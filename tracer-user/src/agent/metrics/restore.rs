@@ -1,5 +1,5 @@
-//! What is on the page when the agent starts: counters as the last agent left them, and of the history what stands for targets and
-//! projects until they are built again.
+//! The metrics at the start of the agent: the counters of the last agent, and the gauges of targets and projects from the
+//! history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,30 +9,30 @@ use tracer_core::history::{BuildId, Entry, REMEMBERED, Target};
 use tracer_core::judge::{Projects, Sizes, judge};
 use tracer_core::model::State;
 
-use super::carried::{Carried, Unusable};
+use super::saved_counters::{SavedCounters, SavedCountersError};
 use super::{Inner, Metrics, nanos};
 use crate::history::{Cause, Filter, Reader, StoredCounters};
 use crate::render::metrics::family::Families;
 use crate::render::metrics::{fold, label};
 
-/// Builds that are read at most to say how targets were last built, and as many for what projects were built with.
+/// Maximum number of builds that are read for the gauges of targets, and again for those of projects.
 const RESTORED: usize = 200;
 
-/// The metrics could not be filled from the history.
+/// The reason why metrics cannot be restored from the history.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    #[error("cannot read what was built before")]
+    #[error("cannot read the earlier builds")]
     History(#[from] Cause),
-    #[error("cannot count what was built before")]
+    #[error("cannot count the earlier builds")]
     Metrics(#[from] Error),
     #[error(transparent)]
-    Counted(#[from] Unusable),
+    Counted(#[from] SavedCountersError),
 }
 
 impl Metrics {
-    /// Goes on where the last agent ended, however it ended: from its counters and those builds that it stored after they were written
-    /// down, and with the gauges of the targets that the history knows. To be called once, before the first [`Metrics::observe`].
-    /// `now_ns`: nanoseconds since 1970. After an error it goes on with what could be read.
+    /// Restores the state of the last agent, even after a crash: its stored counters, the builds that were stored later,
+    /// and the gauges of the targets in the history. Must be called once, before the first [`Metrics::observe`].
+    /// `now_ns` is in nanoseconds since 1970. After an error, the readable part is restored.
     pub fn restore(
         &self,
         tally: &StoredCounters,
@@ -41,7 +41,7 @@ impl Metrics {
     ) -> Result<(), RestoreError> {
         let (entries, _) = reader.list(&Filter::default())?;
         let inner = &mut *self.lock();
-        inner.carried = Carried::nothing(now_ns);
+        inner.saved = SavedCounters::nothing(now_ns);
         let since_ns = now_ns.saturating_sub_unsigned(nanos(inner.target_ttl));
         let recent = entries
             .into_iter()
@@ -62,33 +62,32 @@ impl Inner {
         reader: &Reader<'_>,
     ) -> Result<(), RestoreError> {
         let before = match &tally.counted {
-            Some(counted) => Carried::parse(counted)?,
-            None => self.carried.clone(),
+            Some(counted) => SavedCounters::parse(counted)?,
+            None => self.saved.clone(),
         };
-        let carried = if tally.uncounted.is_empty() {
+        let saved = if tally.uncounted.is_empty() {
             before
         } else {
             with_uncounted(&before, &mut projects, &tally.uncounted, reader)?
         };
         self.families
-            .make(&|name, labels| carried.values(name, labels))?;
+            .make(&|name, labels| saved.values(name, labels))?;
         for (project, drift) in projects.drifts() {
             self.families.drift(project, &drift)?;
         }
         self.projects = projects;
-        self.carried = carried;
+        self.saved = saved;
         Ok(())
     }
 }
 
-/// With the builds that were stored after these numbers were written down. They are counted apart from all others, so that what they
-/// add up to can be rounded.
+/// Adds the builds that were stored after the counters. They are counted separately, so that their sums can be rounded.
 fn with_uncounted(
-    before: &Carried,
+    before: &SavedCounters,
     projects: &mut Projects,
     uncounted: &[BuildId],
     reader: &Reader<'_>,
-) -> Result<Carried, RestoreError> {
+) -> Result<SavedCounters, RestoreError> {
     let registry = Registry::new();
     let mut families = Families::register(&registry)?;
     families.make(&|name, labels| before.values(name, labels))?;
@@ -104,10 +103,10 @@ fn with_uncounted(
     }
     let mut all = registry.gather();
     before.add_to(&mut all);
-    Ok(Carried::of(&all, before.since_ns).rounded_up())
+    Ok(SavedCounters::of(&all, before.since_ns).rounded_up())
 }
 
-/// The gauges of each target, from its last build. Entries: newest first.
+/// Sets the gauges of each target from its last build. Entries are newest first.
 fn targets(
     families: &mut Families,
     sizes: &mut Sizes,
@@ -130,7 +129,7 @@ fn targets(
     Ok(())
 }
 
-/// Sizes of before the last build of each target. Entries: newest first.
+/// Sets the sizes before the last build of each target. Entries are newest first.
 fn note_sizes(sizes: &mut Sizes, entries: &[Entry]) {
     let mut last: BTreeMap<[&str; 4], &BuildId> = BTreeMap::new();
     let mut before: Vec<(&Entry, &Target)> = Vec::new();
@@ -149,7 +148,7 @@ fn note_sizes(sizes: &mut Sizes, entries: &[Entry]) {
     }
 }
 
-/// What the projects were last built with. Entries: newest first.
+/// Sets the last toolchain of each project. Entries are newest first.
 fn projects(
     reader: &Reader<'_>,
     entries: &[Entry],
@@ -180,7 +179,7 @@ fn is_over(entry: &Entry) -> bool {
     }
 }
 
-/// Whether it built a target that a later build, which was met before, did not.
+/// True if the build has a target that no later build has.
 fn is_news(families: &Families, entry: &Entry) -> bool {
     let mut packages = entry.targets.iter().filter_map(|it| it.package.as_deref());
     packages.any(|it| {
@@ -189,7 +188,7 @@ fn is_news(families: &Families, entry: &Entry) -> bool {
     })
 }
 
-/// As labels have it.
+/// The value of a label.
 fn key<'a>(entry: &'a Entry, package: &'a str) -> [&'a str; 4] {
     let known = |it: &'a Option<String>| label::known(it.as_deref());
     [

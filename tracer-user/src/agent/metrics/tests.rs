@@ -1,4 +1,4 @@
-//! Pages of the registry, from the samples.
+//! Pages of the registry with the sample traces.
 
 use crate::driver::{Events, SelfTestVerdict};
 use expect_test::expect;
@@ -32,7 +32,7 @@ fn end_ns(trace: &Trace) -> i64 {
 }
 
 #[test]
-fn gauges_of_a_target_vanish_and_its_counters_stay() {
+fn gauges_of_an_old_target_are_removed_and_its_counters_stay() {
     let trace = sample::cold();
     let metrics = Metrics::new(DAY).unwrap();
     metrics
@@ -74,7 +74,7 @@ fn a_target_has_one_live_info() {
 }
 
 #[test]
-fn a_section_that_is_gone_has_no_gauge() {
+fn a_removed_section_has_no_gauge() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
     metrics
@@ -99,7 +99,7 @@ fn a_section_that_is_gone_has_no_gauge() {
         .observe(&FinishedTrace::of(trace.clone()), &untraced)
         .unwrap();
     assert_eq!(sections(&trace), [".text", ".text"]);
-    // What could not be looked into has none either: those of the build before are not true of it.
+    // An output without an analysis has none either: the values of the previous build do not apply.
     trace.builds[0].outputs[0]
         .artifact
         .as_mut()
@@ -112,7 +112,7 @@ fn a_section_that_is_gone_has_no_gauge() {
 }
 
 #[test]
-fn room_is_made_by_what_vanished() {
+fn removed_targets_free_their_series() {
     let metrics = Metrics::new(DAY).unwrap();
     let mut trace = sample::cold();
     for n in 0..250 {
@@ -154,7 +154,7 @@ fn an_exemplar_stands_in_its_bucket_and_only_with_a_trace() {
     assert!(!text.contains("trace_id") && !text.contains("# EOF"));
 }
 
-/// What adds up, of a page.
+/// The counters of a page.
 fn counted(metrics: &Metrics) -> Vec<String> {
     let text = page(metrics, Format::Text, 0);
     let mut is_gauge = false;
@@ -175,7 +175,7 @@ fn value(line: &str) -> (&str, f64) {
     (series, value.parse().unwrap())
 }
 
-/// An agent after another one, which wrote down this and then stored these.
+/// An agent after another one that stored these counters and then these builds.
 fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
@@ -198,7 +198,7 @@ fn successor(counted: Option<String>, after: &[Trace]) -> Metrics {
 }
 
 #[test]
-fn counters_by_one_word_go_on_by_state_and_failure_class() {
+fn counters_of_version_1_continue_by_state_and_failure_class() {
     let counter = |status: &str, n: f64| {
         format!(
             r#"{{"labels":{{"command":"build","status":"{status}","project":"p","goos":"o","goarch":"a","go_version":"v"}},"number":{{"counter":{}}}}}"#,
@@ -249,7 +249,7 @@ fn counters_by_one_word_go_on_by_state_and_failure_class() {
 }
 
 #[test]
-fn counters_go_on_to_the_last_bit_after_another_agent() {
+fn restored_counters_are_exact() {
     let first = Metrics::new(DAY).unwrap();
     for (_, trace) in sample::all() {
         first
@@ -259,7 +259,7 @@ fn counters_go_on_to_the_last_bit_after_another_agent() {
     assert!(counted(&first).len() > 50);
     let mut again = successor(Some(first.counted().unwrap()), &[]);
     assert_eq!(counted(&again), counted(&first));
-    // And on, and on.
+    // The same holds after further restarts.
     for _ in 0..3 {
         first
             .observe(&FinishedTrace::of(sample::cold()), &untraced)
@@ -269,7 +269,7 @@ fn counters_go_on_to_the_last_bit_after_another_agent() {
             .unwrap();
         again = successor(Some(again.counted().unwrap()), &[]);
     }
-    // What was new about a build is another matter: here no history was kept to know it from.
+    // Changes since the previous build are excluded: this test has no history.
     let without_reasons = |metrics: &Metrics| {
         let mut lines = counted(metrics);
         lines.retain(|it| !it.starts_with("go_build_cache_misses_total{"));
@@ -290,14 +290,14 @@ fn counters_go_on_to_the_last_bit_after_another_agent() {
 }
 
 #[test]
-fn what_was_stored_after_the_last_note_is_counted_and_nothing_is_less_than_it_was() {
+fn builds_after_the_stored_counters_are_counted_and_no_counter_decreases() {
     let first = Metrics::new(DAY).unwrap();
     first
         .observe(&FinishedTrace::of(sample::cold()), &untraced)
         .unwrap();
     let noted = first.counted().unwrap();
     let mut after = [sample::failed(), sample::up_to_date()];
-    // Another moment, another build.
+    // Another start time makes another build.
     after[1].boot_to_wall_ns += 1_000_000_000;
     for trace in &after {
         first
@@ -330,7 +330,7 @@ fn values_of(metrics: &Metrics, family: &str, trace: &Trace) -> Vec<String> {
 }
 
 #[test]
-fn a_size_is_compared_with_the_one_before_it_that_was_built_alike() {
+fn a_size_is_compared_with_the_previous_one_of_the_same_settings() {
     let metrics = Metrics::new(DAY).unwrap();
     metrics.set_size_budget(Some(Limit::Percent(5.0)));
     let mut trace = sample::cold();
@@ -400,14 +400,14 @@ fn every_compiled_package_has_one_reason() {
     assert!(text.lines().any(|it| it == drift), "{text}");
     let drifts = values_of(&metrics, "go_build_env_drift{", &trace);
     assert_eq!(drifts.iter().filter(|it| *it == "0").count(), 5);
-    // It goes with the project.
+    // The gauges are removed with the project.
     let day = i64::try_from(DAY.as_nanos()).unwrap();
     let text = page(&metrics, Format::Text, end_ns(&trace) + 2 * day);
     assert!(!text.contains("go_build_env_drift{"), "{text}");
 }
 
 #[test]
-fn what_a_project_and_a_target_were_is_known_after_a_restart() {
+fn gauges_of_projects_and_targets_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let mut trace = sample::cold();
@@ -439,7 +439,7 @@ fn what_a_project_and_a_target_were_is_known_after_a_restart() {
 }
 
 #[test]
-fn what_cannot_be_gone_on_from_is_said() {
+fn unusable_stored_counters_are_reported() {
     let metrics = Metrics::new(DAY).unwrap();
     metrics
         .observe(&FinishedTrace::of(sample::cold()), &untraced)
@@ -456,18 +456,21 @@ fn what_cannot_be_gone_on_from_is_said() {
         good[..good.len() / 2].to_owned(),
     ] {
         assert_ne!(bad, good);
-        assert!(Carried::parse(&bad).is_err(), "{bad}");
+        assert!(SavedCounters::parse(&bad).is_err(), "{bad}");
     }
-    // A counter that is not a number.
+    // This counter is not a number.
     let nan = format!("{:?}", f64::NAN.to_bits());
     let start = good.find("\"counter\":").unwrap() + "\"counter\":".len();
     let end = start + good[start..].find('}').unwrap();
     let bad = format!("{}{nan}{}", &good[..start], &good[end..]);
-    assert!(matches!(Carried::parse(&bad), Err(Unusable::Form)), "{bad}");
+    assert!(
+        matches!(SavedCounters::parse(&bad), Err(SavedCountersError::Form)),
+        "{bad}"
+    );
 }
 
 #[test]
-fn what_the_agent_says_of_itself_is_what_it_was_told_last() {
+fn own_metrics_have_the_values_of_the_last_update() {
     let metrics = Metrics::new(DAY).unwrap();
     for n in [7, 9] {
         let status = ObserverStatus {
@@ -549,7 +552,7 @@ fn an_empty_history_has_no_oldest_build_and_counts_from_zero() {
 }
 
 #[test]
-fn the_documentation_has_every_family_with_its_labels() {
+fn the_documentation_lists_every_family_with_its_labels() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
     let docs = std::fs::read_to_string(path).unwrap();
     let rows: Vec<&str> = docs.lines().filter(|it| it.starts_with("| `")).collect();

@@ -1,4 +1,4 @@
-//! Who we say we are. Secrets are shown nowhere; those in files are read again for each request, because they are exchanged there.
+//! Credentials of the exporters. Secrets are never logged. Files of secrets are read for each request, because they rotate.
 
 use std::fmt;
 use std::fs::File;
@@ -12,10 +12,10 @@ use ureq::http::HeaderValue;
 
 use crate::config::Endpoint;
 
-/// Longest file of a secret.
+/// Maximum size of the file of a secret.
 const LENGTH: u64 = 16 << 10;
 
-/// What goes into the `Authorization` header.
+/// The content of the `Authorization` header.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Authorization {
     None,
@@ -26,12 +26,12 @@ pub enum Authorization {
     Bearer {
         token_file: PathBuf,
     },
-    /// `Basic`, ready.
+    /// A complete `Basic` value.
     Ready(Box<str>),
 }
 
 impl Authorization {
-    /// As settings have it: a user with a file of the password, or a file of a token, or neither.
+    /// Reads the settings: a user and a file of the password, a file of a token, or neither.
     pub fn of_files(
         user: Option<&str>,
         password_file: Option<&Path>,
@@ -53,7 +53,7 @@ impl Authorization {
         })
     }
 
-    /// Of the user and password in an address.
+    /// Takes the user and password of an address.
     pub(super) fn of_endpoint(endpoint: &Endpoint) -> Self {
         let Some([mut user, password]) = endpoint.credentials() else {
             return Self::None;
@@ -63,7 +63,7 @@ impl Authorization {
         Self::Ready(format!("Basic {}", STANDARD.encode(user)).into())
     }
 
-    /// The other if this is none.
+    /// Returns `other` if this is `None`.
     pub(super) fn or(self, other: Self) -> Self {
         match self {
             Self::None => other,
@@ -71,12 +71,12 @@ impl Authorization {
         }
     }
 
-    /// Whether a header can be made of it now.
+    /// Checks that the header can be created now.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         self.header().map(|_| ())
     }
 
-    /// Marked as sensitive.
+    /// The header, marked as sensitive.
     pub(super) fn header(&self) -> anyhow::Result<Option<HeaderValue>> {
         let value = match self {
             Self::None => return Ok(None),
@@ -98,7 +98,7 @@ impl Authorization {
     }
 }
 
-/// Without the line break that editors leave.
+/// Reads a secret, without the line break that editors append.
 fn secret(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|it| it.take(LENGTH).read_to_string(&mut text));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::*;
 
-/// Answers one request with these bytes; returns its head.
+/// Responds to one request with these bytes. The thread returns the head of the request.
 fn answering(answer: &'static str) -> (Endpoint, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -31,21 +31,21 @@ fn client(endpoint: Endpoint) -> Client {
 
 fn outcome(answer: &'static str) -> Outcome {
     let (endpoint, server) = answering(answer);
-    let outcome = client(endpoint).send(&Request::new(Method::Delete, "/x"));
+    let outcome = client(endpoint).send(&HttpRequest::new(Method::Delete, "/x"));
     server.join().unwrap();
     outcome
 }
 
 #[test]
-fn a_request_has_what_it_was_given() {
+fn a_request_contains_all_given_parts() {
     let (endpoint, server) = answering("HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok");
-    let request = Request {
+    let request = HttpRequest {
         headers: &[("content-type", "text/plain")],
         body: b"one 1\n",
-        ..Request::new(Method::Put, "/metrics/job/a%2Fb")
+        ..HttpRequest::new(Method::Put, "/metrics/job/a%2Fb")
     };
     let outcome = client(endpoint).send(&request);
-    let answer = Answer {
+    let answer = HttpResponse {
         body: b"ok".to_vec(),
         is_whole: true,
     };
@@ -66,7 +66,7 @@ fn a_request_has_what_it_was_given() {
 }
 
 #[test]
-fn answers_are_sorted() {
+fn responses_are_classified() {
     let refused = outcome(
         "HTTP/1.1 400 Bad Request\r\ncontent-length: 22\r\n\r\nno:\ttoken=\u{1b}s3cret\nbad",
     );
@@ -99,13 +99,13 @@ fn answers_are_sorted() {
 }
 
 #[test]
-fn a_long_answer_is_cut() {
+fn a_long_response_is_cut() {
     let (endpoint, server) = answering("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789");
-    let request = Request {
+    let request = HttpRequest {
         limit: 4,
-        ..Request::new(Method::Get, "")
+        ..HttpRequest::new(Method::Get, "")
     };
-    let answer = Answer {
+    let answer = HttpResponse {
         body: b"0123".to_vec(),
         is_whole: false,
     };
@@ -114,14 +114,14 @@ fn a_long_answer_is_cut() {
 }
 
 #[test]
-fn nobody_there_and_nobody_who_answers_are_worth_another_try() {
+fn no_connection_and_no_response_are_temporary_failures() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let silent = client(format!("http://ci:s3cret@{address}").parse().unwrap());
     let begun = Instant::now();
-    let request = Request {
+    let request = HttpRequest {
         patience: Duration::from_millis(100),
-        ..Request::new(Method::Get, "")
+        ..HttpRequest::new(Method::Get, "")
     };
     let outcome = silent.send(&request);
     assert!(begun.elapsed() < TOTAL);
@@ -139,7 +139,7 @@ fn nobody_there_and_nobody_who_answers_are_worth_another_try() {
 }
 
 #[test]
-fn a_file_that_holds_no_certificate_is_told() {
+fn a_file_without_a_certificate_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ca.pem");
     std::fs::write(&file, "hello").unwrap();

@@ -1,4 +1,4 @@
-//! Whom we believe to be who they say: the certificates of the machine, and those of a file.
+//! The trusted certificates: those of the machine, and those of a file.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Longest file of certificates.
+/// Maximum size of the file of certificates.
 const LENGTH: u64 = 4 << 20;
 
 pub(super) fn config(ca_file: Option<&Path>) -> anyhow::Result<TlsConfig> {

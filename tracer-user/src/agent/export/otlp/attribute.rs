@@ -1,14 +1,14 @@
-//! Attributes as OTLP has them: names with values that are text, numbers or lists. Texts are made harmless, for they end on somebody's
-//! terminal or page, and cut; nothing else is judged here.
+//! Attributes in the form of OTLP: names with texts, numbers or lists. Texts are shortened, and control characters are
+//! escaped, because terminals and pages display them.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 
 use crate::render::style::escape;
 
-/// Bytes of a text that are sent.
+/// Maximum length of a text in bytes.
 const TEXT: usize = 1024;
-/// Texts of a list that are sent.
+/// Maximum number of texts in a list.
 const LIST: usize = 64;
 
 /// Attributes under construction.
@@ -20,7 +20,7 @@ impl Attributes {
         self.put(name, text_value(value));
     }
 
-    /// Nothing where there is nothing to say.
+    /// Adds a text, if there is one.
     pub(super) fn text_of(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.text(name, value);
@@ -36,7 +36,7 @@ impl Attributes {
         self.put(name, Value::BoolValue(value));
     }
 
-    /// Nothing where the list is empty.
+    /// Adds a list, unless it is empty.
     pub(super) fn list<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
         let values: Vec<AnyValue> = values.take(LIST).map(|it| any(text_value(it))).collect();
         if !values.is_empty() {
@@ -57,7 +57,7 @@ impl Attributes {
     }
 }
 
-/// A text by itself: the body of a log record.
+/// A text without a name: the body of a log record.
 pub(super) fn text(value: &str) -> AnyValue {
     any(text_value(value))
 }

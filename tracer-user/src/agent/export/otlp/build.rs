@@ -1,4 +1,4 @@
-//! What is said of a build as a whole, on its span and in its log record. No command line: only the names of flags.
+//! The attributes of a whole build, for its span and its log record. They contain the names of flags, but no command line.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use tracer_core::model::{Anomaly, Build, FailureClass, State, Trace};
 use super::attribute::Attributes;
 use crate::render::metrics::label;
 
-/// `go build`; a command that is none of Go's is `go other`.
+/// The name of a build, such as `go build`. Unknown commands are `go other`.
 pub(super) fn name(build: &Build) -> String {
     match label::command(&build.command.name) {
         "tools" => "go tools".to_owned(),
@@ -20,7 +20,8 @@ pub(super) fn name(build: &Build) -> String {
     }
 }
 
-/// In the words of the conventions for the result of a task; none if the end was not seen. `docs/otlp.md` has the table.
+/// The result of a task in the terms of the conventions. `None` if the end was not observed. See the table in
+/// `docs/otlp.md`.
 pub(super) fn result(entry: &Entry) -> Option<&'static str> {
     match (entry.state, entry.failure) {
         (State::Succeeded, _) => Some("success"),
@@ -31,7 +32,7 @@ pub(super) fn result(entry: &Entry) -> Option<&'static str> {
     }
 }
 
-/// Why it failed, in one word; none if it did not. The conventions have a word of their own for an unknown type of error.
+/// The class of a failure, or `None`. The conventions define a value for unknown errors.
 pub(super) fn error(entry: &Entry) -> Option<&'static str> {
     entry.failure.map(|class| match class {
         FailureClass::Unknown => "_OTHER",
@@ -49,7 +50,7 @@ pub(super) fn error(entry: &Entry) -> Option<&'static str> {
     })
 }
 
-/// Of a process.
+/// The status of a process.
 pub(super) fn error_of(status: Status) -> Option<&'static str> {
     match status {
         Status::Code(0) => None,
@@ -58,7 +59,7 @@ pub(super) fn error_of(status: Status) -> Option<&'static str> {
     }
 }
 
-/// Unset for what went well, as the conventions ask of those who only watch.
+/// The status of a build. It is unset for success, as the conventions require of instrumentation.
 pub(super) fn status(error: Option<&str>) -> Option<SpanStatus> {
     error.map(|error| SpanStatus {
         code: StatusCode::Error.into(),
@@ -66,7 +67,7 @@ pub(super) fn status(error: Option<&str>) -> Option<SpanStatus> {
     })
 }
 
-/// All of it.
+/// All attributes of a build.
 pub(super) fn attributes(finished: FinishedBuild<'_>, argv: bool) -> Attributes {
     let (trace, build, id) = (finished.trace, finished.build, &finished.entry.id);
     let mut all = Attributes::default();
@@ -95,7 +96,7 @@ pub(super) fn attributes(finished: FinishedBuild<'_>, argv: bool) -> Attributes 
     all
 }
 
-/// Of any process: how it ended and what it used.
+/// The status and resource use of a process.
 pub(super) fn process(to: &mut Attributes, pid: u32, status: Option<Status>, usage: Usage) {
     let Usage {
         user_ns,
@@ -118,7 +119,7 @@ pub(super) fn process(to: &mut Attributes, pid: u32, status: Option<Status>, usa
     }
 }
 
-/// `test` and `vet` check, the others make.
+/// The type of a task: `test` and `vet` are tests, other commands are builds.
 fn task(build: &Build) -> &'static str {
     match label::command(&build.command.name) {
         "test" | "vet" => "test",
@@ -146,7 +147,7 @@ fn toolchain(to: &mut Attributes, build: &Build) {
     to.text_of("go.build.toolchain.switched_from", from);
 }
 
-/// What is not known of it, so that nobody takes a part for the whole.
+/// The gaps in the data of a build, so that a reader does not take incomplete data as complete.
 fn gaps(to: &mut Attributes, trace: &Trace, build: &Build) {
     let mut anomalies: BTreeSet<&Anomaly> = build.anomalies.iter().collect();
     anomalies.extend(&trace.anomalies);

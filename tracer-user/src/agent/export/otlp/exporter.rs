@@ -1,7 +1,7 @@
-//! The thread: packed requests over the wire, tried again as the OTLP specification says, and the metrics when their time has come.
+//! The thread that sends encoded requests with the retries of the OTLP specification, and periodically the metrics.
 //!
-//! What the receiver cannot take now is tried for a minute; what it refuses is not tried again. The pauses grow over requests while it
-//! is away, so a receiver that is gone for hours is asked twice a minute.
+//! Temporary failures are retried for a minute, permanent ones are not retried. The pauses grow across requests, so a
+//! receiver that is unavailable for hours receives two requests a minute.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -15,21 +15,21 @@ use flate2::write::GzEncoder;
 use super::job::Job;
 use super::metric::Period;
 use super::partial::{Partial, partial};
-use super::request::{self, Request};
+use super::request::{self, OtlpRequest};
 use super::resource::Machine;
-use crate::agent::export::client::{self, Answer, Client, Method, Outcome, StatusCode};
+use crate::agent::export::client::{self, Client, HttpResponse, Method, Outcome, StatusCode};
 use crate::agent::metrics::Metrics;
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::config::otlp::{Compression, Headers, OtlpSettings};
 use crate::worker::{Jobs, Next};
 
-/// The first pause after a failure, and the longest.
+/// First and longest pause after a failure.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
-/// How long a request is tried.
+/// Time limit for the retries of a request.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Bytes of a file of headers.
+/// Maximum size of a file of headers in bytes.
 const HEADERS: u64 = 64 << 10;
 
 pub(super) struct Exporter {
@@ -39,23 +39,23 @@ pub(super) struct Exporter {
     compression: Compression,
     metrics: Option<(Arc<Metrics>, Duration)>,
     machine: Machine,
-    /// When it was made: cumulative metrics count from here.
+    /// Time of creation, the start of the agent's cumulative metrics.
     started_ns: u64,
     backoff: Backoff,
-    tell: fn(&str),
-    /// What was told last, so that it is not told again and again.
-    told: Option<String>,
+    log: fn(&str),
+    /// The last logged message, which is not repeated.
+    last_logged: Option<String>,
 }
 
 impl Exporter {
-    /// Fails where headers cannot be read: an operator sees that at once.
+    /// Creates the exporter. Unreadable headers are reported at once.
     pub(super) fn new(
         client: Client,
         headers: Headers,
         settings: &OtlpSettings,
         metrics: Arc<Metrics>,
         machine: Machine,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         let interval = Duration::from_secs(settings.metrics_interval_seconds.into());
         let exporter = Self {
@@ -67,14 +67,14 @@ impl Exporter {
             machine,
             started_ns: clock::wall_ns().unsigned_abs(),
             backoff: Backoff::new(FIRST, LONGEST),
-            tell,
-            told: None,
+            log,
+            last_logged: None,
         };
         exporter.headers()?;
         Ok(exporter)
     }
 
-    /// Until the queue is to end.
+    /// Sends requests until the end of the queue.
     pub(super) fn work(mut self, jobs: &Jobs<Job>) {
         let interval = self.metrics.as_ref().map(|(_, interval)| *interval);
         let mut due = Instant::now() + interval.unwrap_or(PATIENCE);
@@ -111,8 +111,8 @@ impl Exporter {
         }
     }
 
-    /// Tries until it is delivered, refused or out of time.
-    fn deliver(&mut self, jobs: &Jobs<Job>, request: &Request) {
+    /// Sends a request until it is delivered, permanently refused or out of time.
+    fn deliver(&mut self, jobs: &Jobs<Job>, request: &OtlpRequest) {
         let until = Instant::now() + PATIENCE;
         let Ok(body) = pack(self.compression, &request.body) else {
             jobs.failed(1);
@@ -135,8 +135,8 @@ impl Exporter {
                 }
                 Outcome::Refused(why) => {
                     self.backoff.succeeded();
-                    self.say(format!(
-                        "otlp: {} were refused: {why}",
+                    self.log_once(format!(
+                        "otlp: the receiver refused {}: {why}",
                         request.signal.items()
                     ));
                     jobs.failed(1);
@@ -144,7 +144,7 @@ impl Exporter {
                 }
                 Outcome::Later { why, after } => {
                     let place = self.client.endpoint();
-                    self.say(format!("otlp: {place} takes nothing now: {why}"));
+                    self.log_once(format!("otlp: cannot send to {place}, retrying: {why}"));
                     let pause = self.backoff.failed(after);
                     let is_late = Instant::now() + pause > until;
                     if ending.is_some() || is_late {
@@ -154,28 +154,33 @@ impl Exporter {
                         }
                         return;
                     }
-                    // If it is cut short, there is one more try.
+                    // If the pause is interrupted, one more attempt follows.
                     jobs.pause(pause);
                 }
             }
         }
     }
 
-    fn delivered(&mut self, jobs: &Jobs<Job>, request: &Request, answer: &Answer) {
+    fn delivered(&mut self, jobs: &Jobs<Job>, request: &OtlpRequest, answer: &HttpResponse) {
         let Partial { rejected, why } = partial(request.signal, &answer.body);
         if rejected > 0 {
             let items = request.signal.items();
-            self.say(format!("otlp: {rejected} {items} were rejected{why}"));
+            self.log_once(format!(
+                "otlp: the receiver rejected {rejected} {items}{why}"
+            ));
             jobs.failed(1);
         } else {
-            if self.told.take().is_some() {
-                (self.tell)(&format!("otlp: {} takes all again", self.client.endpoint()));
+            if self.last_logged.take().is_some() {
+                (self.log)(&format!(
+                    "otlp: sending to {} works again",
+                    self.client.endpoint()
+                ));
             }
             jobs.sent(1);
         }
     }
 
-    fn send(&self, request: &Request, body: &[u8], patience: Duration) -> Outcome {
+    fn send(&self, request: &OtlpRequest, body: &[u8], patience: Duration) -> Outcome {
         let headers = match self.headers() {
             Ok(headers) => headers,
             Err(error) => {
@@ -191,36 +196,36 @@ impl Exporter {
             Compression::None => {}
         }
         all.extend(headers.iter());
-        self.client.send(&client::Request {
+        self.client.send(&client::HttpRequest {
             headers: &all,
             body,
             patience,
             is_passing,
-            ..client::Request::new(Method::Post, request.signal.path())
+            ..client::HttpRequest::new(Method::Post, request.signal.path())
         })
     }
 
-    /// Those of the file go before those of the settings.
+    /// The headers. Those of the file override those of the settings.
     fn headers(&self) -> anyhow::Result<Headers> {
         let Some(file) = &self.headers_file else {
             return Ok(self.headers.clone());
         };
         let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
         let headers = Headers::of_file(&text)
-            .with_context(|| format!("{} is no list of headers", file.display()))?;
+            .with_context(|| format!("{} is not a list of headers", file.display()))?;
         Ok(headers.over(self.headers.clone()))
     }
 
-    /// The same thing once.
-    fn say(&mut self, sentence: String) {
-        if self.told.as_ref() != Some(&sentence) {
-            (self.tell)(&sentence);
-            self.told = Some(sentence);
+    /// Logs a message, unless it is the same as the last one.
+    fn log_once(&mut self, message: String) {
+        if self.last_logged.as_ref() != Some(&message) {
+            (self.log)(&message);
+            self.last_logged = Some(message);
         }
     }
 }
 
-/// The specification's list; what is not on it must not be tried again.
+/// The temporary failures in the specification. Other statuses must not be retried.
 fn is_passing(status: StatusCode) -> bool {
     matches!(
         status,

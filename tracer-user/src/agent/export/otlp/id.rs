@@ -1,7 +1,7 @@
-//! Which trace a build belongs to, and what its spans are called there.
+//! The trace and span IDs of builds.
 //!
-//! Ids are computed, not drawn: the same build has the same ids whoever asks and however often it is sent, and somebody who has one
-//! finds the build in the history. Nothing here decides what is sent.
+//! IDs are computed, not random: a build always has the same IDs, and an ID leads to the build in the history. This
+//! module does not decide which spans are sent.
 
 use std::collections::BTreeMap;
 
@@ -14,31 +14,31 @@ use tracer_core::origin::{Ci, SpanId, TraceContext, TraceId};
 
 use crate::config::otlp::ParentSpan;
 
-/// Where the span of a build is.
+/// The position of a build's span.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SpanPosition {
     pub(super) trace: TraceId,
     pub(super) span: SpanId,
     pub(super) parent: Option<Parent>,
-    /// Whether its spans are to be exported.
+    /// True if the spans are exported.
     pub(super) is_sampled: bool,
-    /// `tracestate` of the trace that it joined.
+    /// `tracestate` of the joined trace.
     pub(super) state: Option<String>,
 }
 
-/// The span above.
+/// The parent span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parent {
     pub(super) span: SpanId,
-    /// Whether somebody else exports it.
+    /// True if another program exports the parent.
     pub(super) is_remote: bool,
 }
 
-/// Of every build of a trace, in its order.
+/// The positions of all builds of a trace, in the order of the trace.
 pub(super) fn places(
     finished: &FinishedTrace,
     parent: ParentSpan,
-) -> Vec<(FinishedBuild<'_>, Place)> {
+) -> Vec<(FinishedBuild<'_>, SpanPosition)> {
     let by_process: BTreeMap<ProcKey, FinishedBuild<'_>> =
         finished.builds().map(|it| (it.build.process, it)).collect();
     finished
@@ -50,7 +50,7 @@ pub(super) fn places(
         .collect()
 }
 
-/// The builds above that have a span, from the inside out. Bounded, since a damaged recording may hold a circle.
+/// The enclosing builds with a span, innermost first. The number is limited, because a damaged recording may contain a cycle.
 fn lineage<'a>(
     build: &Build,
     by_process: &BTreeMap<ProcKey, FinishedBuild<'a>>,
@@ -61,7 +61,11 @@ fn lineage<'a>(
     above.take(by_process.len()).collect()
 }
 
-fn place(build: FinishedBuild<'_>, above: &[FinishedBuild<'_>], parent: ParentSpan) -> Place {
+fn place(
+    build: FinishedBuild<'_>,
+    above: &[FinishedBuild<'_>],
+    parent: ParentSpan,
+) -> SpanPosition {
     let outermost = above.last().copied().unwrap_or(build);
     let root = Root::of(outermost.build, &outermost.entry.id, parent);
     let parent = match above.first() {
@@ -74,7 +78,7 @@ fn place(build: FinishedBuild<'_>, above: &[FinishedBuild<'_>], parent: ParentSp
             is_remote: true,
         }),
     };
-    Place {
+    SpanPosition {
         span: span_of_build(&build.entry.id),
         trace: root.trace,
         parent,
@@ -83,7 +87,7 @@ fn place(build: FinishedBuild<'_>, above: &[FinishedBuild<'_>], parent: ParentSp
     }
 }
 
-/// What an outermost build hangs on.
+/// The trace and parent of an outermost build.
 struct Root {
     trace: TraceId,
     parent: Option<SpanId>,
@@ -127,7 +131,7 @@ impl Root {
 /// The trace and the root span that the GitHub receiver of the OpenTelemetry collector makes of a run of a workflow
 /// (`newTraceID`, `newParentSpanID` in `receiver/githubreceiver/trace_event_handling.go` of opentelemetry-collector-contrib 0.151).
 ///
-/// The spans of jobs and steps are not joined: their ids come from the number of the check run, which no variable has.
+/// Spans of jobs and steps are not joined: their IDs depend on the number of the check run, which no variable contains.
 fn github_run(ci: &Ci) -> Option<(TraceId, SpanId)> {
     if ci.system != "github" {
         return None;
@@ -140,12 +144,13 @@ fn github_run(ci: &Ci) -> Option<(TraceId, SpanId)> {
     Some((trace, span))
 }
 
-/// The last 16 digits of the build's id: whoever has the span finds the build. They begin with the UUID's variant, so they are not zero.
+/// The last 16 digits of the build's ID, by which the build can be found. They begin with the variant of the UUID and are
+/// thus not zero.
 fn span_of_build(id: &BuildId) -> SpanId {
     SpanId::derived(part(&bytes::<16>(id), 8))
 }
 
-/// Of the part of a build with this number, counted over all parts.
+/// The span ID of the part with this number, counted over all parts of the build.
 pub(super) fn span_of_part(id: &BuildId, n: usize) -> SpanId {
     let digest = Sha256::new()
         .chain_update(id.as_str())
@@ -154,7 +159,7 @@ pub(super) fn span_of_part(id: &BuildId, n: usize) -> SpanId {
     SpanId::derived(part(&digest, 0))
 }
 
-/// The digits of a build's id, without the dashes.
+/// The digits of a build's ID, without dashes.
 fn bytes<const N: usize>(id: &BuildId) -> [u8; N] {
     let mut bytes = [0; N];
     let digits = id.as_str().bytes().filter_map(|it| {

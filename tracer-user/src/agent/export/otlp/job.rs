@@ -1,25 +1,25 @@
-//! A request that waits, and the room that it takes: the queue is bounded in bytes too.
+//! A waiting request and its share of the queue, whose size in bytes is limited.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::request::Request;
+use super::request::OtlpRequest;
 
-/// Room for so many bytes.
+/// The free bytes of the queue.
 #[derive(Clone, Debug)]
-pub(super) struct Room {
+pub(super) struct QueueSpace {
     taken: Arc<AtomicUsize>,
     bytes: usize,
 }
 
-/// A request with its room, which is free again when this is dropped: delivered, given up or never queued.
+/// A request and its bytes, which are freed on drop: after the delivery, a failure, or a full queue.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) request: Request,
+    pub(super) request: OtlpRequest,
     taken: Arc<AtomicUsize>,
 }
 
-impl Room {
+impl QueueSpace {
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             taken: Arc::new(AtomicUsize::new(0)),
@@ -27,8 +27,8 @@ impl Room {
         }
     }
 
-    /// None if there is not enough of it. A request larger than all of it is taken by an empty one: it would never find any.
-    pub(super) fn take(&self, request: Request) -> Option<Job> {
+    /// Returns `None` if there is not enough space. An empty queue accepts a request that is larger than the whole queue.
+    pub(super) fn take(&self, request: OtlpRequest) -> Option<Job> {
         let bytes = request.body.len();
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
         let job = Job {
@@ -52,24 +52,24 @@ mod tests {
     use super::*;
     use crate::agent::export::otlp::request::Signal;
 
-    fn request(bytes: usize) -> Request {
-        Request {
+    fn request(bytes: usize) -> OtlpRequest {
+        OtlpRequest {
             signal: Signal::Logs,
             body: vec![0; bytes],
         }
     }
 
     #[test]
-    fn room_comes_back() {
-        let room = Room::new(10);
-        let first = room.take(request(6)).unwrap();
-        assert!(room.take(request(5)).is_none());
-        let second = room.take(request(4)).unwrap();
-        assert!(room.take(request(1)).is_none());
+    fn dropped_requests_free_their_space() {
+        let space = QueueSpace::new(10);
+        let first = space.take(request(6)).unwrap();
+        assert!(space.take(request(5)).is_none());
+        let second = space.take(request(4)).unwrap();
+        assert!(space.take(request(1)).is_none());
         drop(first);
-        let third = room.take(request(6)).unwrap();
+        let third = space.take(request(6)).unwrap();
         drop((second, third));
-        assert_eq!(room.taken.load(Ordering::Relaxed), 0);
-        assert!(room.take(request(11)).is_some());
+        assert_eq!(space.taken.load(Ordering::Relaxed), 0);
+        assert!(space.take(request(11)).is_some());
     }
 }

@@ -1,20 +1,20 @@
-//! Which spans of a build are sent where there are more than may be, and what the others add up to.
+//! The selection of the spans of a build if there are more than the limit, and the sums of the omitted ones.
 
 use tracer_core::report::timeline::{Span, SpanRef};
 
-/// What becomes of a span.
+/// The decision about a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Sent,
-    /// There was no room for it.
+    /// Omitted because of the limit.
     Omitted,
-    /// Nobody asked for it: an action that ran no tool.
+    /// Omitted by configuration: an action that ran no tool.
     Unwanted,
 }
 
-/// The longest stay, and the spans around them, if there is room for so many.
+/// Keeps the longest spans and their ancestors, up to the limit.
 pub(super) fn choose(spans: &[Span], room: usize, cached_actions: bool) -> Vec<Choice> {
-    // A span counts for as long as the longest in it, so none is kept without the span around it.
+    // The rank of a span is the longest duration below it, so each kept span keeps its ancestors.
     let mut ranks: Vec<u64> = spans.iter().map(Span::wall_ns).collect();
     for (at, span) in spans.iter().enumerate().rev() {
         let own = ranks.get(at).copied().unwrap_or(0);
@@ -34,7 +34,7 @@ pub(super) fn choose(spans: &[Span], room: usize, cached_actions: bool) -> Vec<C
         .collect();
     let mut order: Vec<(u64, usize)> = ranks.into_iter().zip(0..).collect();
     order.retain(|(_, at)| choice.get(*at) == Some(&Choice::Omitted));
-    // Of equals the first stays: a span stands after the one around it.
+    // Among equals the first is kept: a parent precedes its children.
     order.sort_by_key(|(rank, at)| (std::cmp::Reverse(*rank), *at));
     for (_, at) in order.into_iter().take(room) {
         if let Some(it) = choice.get_mut(at) {
@@ -44,14 +44,14 @@ pub(super) fn choose(spans: &[Span], room: usize, cached_actions: bool) -> Vec<C
     choice
 }
 
-/// What was left out of a build, added up.
+/// The sums of the omitted spans of a build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Omitted {
     pub(super) stages: u64,
     pub(super) actions: u64,
     pub(super) calls: u64,
     pub(super) phases: u64,
-    /// Their wall times. They overlap, and a call's contains its phases'.
+    /// Sum of the wall times. Spans overlap, and a call contains its phases.
     pub(super) wall_ns: u64,
 }
 

@@ -1,20 +1,20 @@
-//! The summary of a build as a log record: one sentence, what is known of it, and the span that has the rest.
+//! The summary of a build as a log record: one sentence, attributes, and the ID of the span.
 
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use tracer_core::finished::FinishedBuild;
 use tracer_core::history::Entry;
 use tracer_core::model::State;
 
-use super::id::Place;
+use super::id::SpanPosition;
 use super::{attribute, build, span};
 use crate::render::units;
 
-/// What this kind of record is called.
+/// The event name of the record.
 const EVENT: &str = "go.build.finished";
-/// `flags` of a record: that its trace is exported.
+/// `flags` of a record: its trace is exported.
 const SAMPLED: u32 = 1;
 
-pub(super) fn record(finished: FinishedBuild<'_>, place: &Place, argv: bool) -> LogRecord {
+pub(super) fn record(finished: FinishedBuild<'_>, place: &SpanPosition, argv: bool) -> LogRecord {
     let (severity, word) = severity(finished.entry);
     let mut attributes = build::attributes(finished, argv);
     attributes.number("go.build.wall_ns", finished.report.wall_ns);
@@ -34,7 +34,7 @@ pub(super) fn record(finished: FinishedBuild<'_>, place: &Place, argv: bool) -> 
     }
 }
 
-/// A build that somebody stopped, or whose end nobody saw, is no failure and not as it should be.
+/// The severity. A cancelled build and a build without an observed end are warnings, not errors.
 fn severity(entry: &Entry) -> (SeverityNumber, &'static str) {
     match build::result(entry) {
         Some("success") => (SeverityNumber::Info, "INFO"),

@@ -1,6 +1,6 @@
-//! The agent's metrics as OTLP has them. Names, labels and numbers are those of `/metrics`, so one dashboard reads both.
+//! The agent's metrics in the form of OTLP. Names, labels and numbers are those of `/metrics`, so one dashboard reads both.
 //!
-//! Counters and histograms are cumulative: those of builds since the first agent's start, its own since this one's.
+//! Counters and histograms are cumulative: those of builds since the first agent, the agent's own since its start.
 
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
@@ -11,15 +11,15 @@ use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 
 use super::attribute::Attributes;
 
-/// Ends of names that are units, and what the conventions call those.
+/// Suffixes of names that are units, with the units of the conventions.
 const UNITS: [(&str, &str); 2] = [("seconds", "s"), ("bytes", "By")];
 
-/// From when to when something was counted, in nanoseconds since 1970.
+/// The period of a metric, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period {
-    /// What the agent says of itself.
+    /// The agent's own metrics.
     pub(super) start: u64,
-    /// Builds, which are counted across restarts.
+    /// Metrics of builds, which continue across restarts.
     pub(super) start_of_builds: u64,
     pub(super) end: u64,
 }
@@ -54,7 +54,7 @@ fn metric(family: &MetricFamily, period: Period) -> Option<Metric> {
             aggregation_temporality: cumulative,
             is_monotonic: true,
         }),
-        // What holds now has no beginning.
+        // A gauge has no start time.
         MetricType::GAUGE => Data::Gauge(Gauge {
             data_points: numbers(|it| it.get_gauge().get_value(), 0),
         }),
@@ -66,7 +66,7 @@ fn metric(family: &MetricFamily, period: Period) -> Option<Metric> {
                 .collect(),
             aggregation_temporality: cumulative,
         }),
-        // No family of ours.
+        // gotrace has no such family.
         MetricType::SUMMARY | MetricType::UNTYPED => return None,
     };
     Some(Metric {
@@ -95,7 +95,8 @@ fn number(metric: &proto::Metric, value: f64, period: Period) -> NumberDataPoint
     }
 }
 
-/// Prometheus' buckets contain those below them, OTLP's do not; the last one, without a bound, is only in the count.
+/// Converts buckets: those of Prometheus include the lower ones, those of OTLP do not. The last one, without a bound, is
+/// only in the count.
 fn histogram(metric: &proto::Metric, period: Period) -> HistogramDataPoint {
     let histogram = metric.get_histogram();
     let count = histogram.get_sample_count();

@@ -1,4 +1,4 @@
-//! What a receiver says that it took only a part of.
+//! Partial success: the response of a receiver that rejected a part of a request.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
@@ -8,17 +8,17 @@ use prost::Message as _;
 use super::request::Signal;
 use crate::agent::export::client::quoted;
 
-/// What was not taken.
+/// The rejected part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Partial {
     pub(super) rejected: u64,
-    /// `: ` and the beginning of what was said, redacted, on one line; or nothing.
+    /// `: ` and a redacted excerpt of the reason on one line, or empty.
     pub(super) why: String,
 }
 
-/// Of the body of a success. What cannot be read says nothing: the status said that it was taken.
+/// Reads the body of a success. An unreadable body is ignored, because the status reports success.
 pub(super) fn partial(signal: Signal, body: &[u8]) -> Partial {
-    let told = match signal {
+    let partial_success = match signal {
         Signal::Traces => ExportTraceServiceResponse::decode(body)
             .ok()
             .and_then(|it| it.partial_success)
@@ -32,7 +32,7 @@ pub(super) fn partial(signal: Signal, body: &[u8]) -> Partial {
             .and_then(|it| it.partial_success)
             .map(|it| (it.rejected_data_points, it.error_message)),
     };
-    let Some((rejected, why)) = told else {
+    let Some((rejected, why)) = partial_success else {
         return Partial::default();
     };
     Partial {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_was_not_taken_is_read() {
+    fn a_partial_success_is_read() {
         let response = ExportTraceServiceResponse {
             partial_success: Some(ExportTracePartialSuccess {
                 rejected_spans: 3,

@@ -1,6 +1,6 @@
-//! Requests as they go over the wire: spans, log records and metrics, packed, each request within bounds.
+//! Encoded requests of spans, log records and metrics, each within a size limit.
 //!
-//! A body that cannot be made smaller than the limit is sent as it is: spans are bounded by what their attributes may hold.
+//! A single item larger than the limit is sent unchanged: the limits of attributes limit the size of a span.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -18,12 +18,12 @@ use super::resource::{self, Machine, SCHEMA_URL};
 use super::{id, log, span};
 use crate::config::otlp::ParentSpan;
 
-/// Spans, or series, of one request.
+/// Maximum number of spans or series in a request.
 const ITEMS: usize = 512;
-/// Bytes of one request before it is compressed: a quarter of what receivers take that take little.
+/// Maximum uncompressed size of a request in bytes: a quarter of the limit of the strictest receivers.
 const BYTES: usize = 1 << 20;
 
-/// What is sent where.
+/// The signals of OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Signal {
     Traces,
@@ -40,7 +40,7 @@ impl Signal {
         }
     }
 
-    /// What it consists of, in words.
+    /// The name of its items, for messages.
     pub(super) fn items(self) -> &'static str {
         match self {
             Self::Traces => "spans",
@@ -50,35 +50,35 @@ impl Signal {
     }
 }
 
-/// A request, packed.
+/// An encoded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct OtlpRequest {
     pub(super) signal: Signal,
     pub(super) body: Vec<u8>,
 }
 
-/// What is sent of builds, and what is not.
+/// The configured content of spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the configuration"
 )]
-pub(super) struct Wanted {
+pub(super) struct SpanContent {
     pub(super) spans: bool,
     pub(super) logs: bool,
     pub(super) spans_per_build: usize,
-    /// Whether actions that ran no tool are among the spans.
+    /// True if actions that ran no tool have spans.
     pub(super) cached_actions: bool,
     pub(super) parent: ParentSpan,
     pub(super) argv: bool,
 }
 
-/// Of the builds of a trace that is over. Spans of a trace that its beginner does not want exported are not.
+/// Encodes the builds of an ended trace. Unsampled traces have no spans.
 pub(super) fn of_builds(
     finished: &FinishedTrace,
     machine: &Machine,
-    wanted: Wanted,
-) -> Vec<Request> {
+    wanted: SpanContent,
+) -> Vec<OtlpRequest> {
     let mut requests = Vec::new();
     for (build, place) in id::places(finished, wanted.parent) {
         let resource = resource::of_build(machine, build.build);
@@ -101,7 +101,7 @@ pub(super) fn of_builds(
             let request = ExportLogsServiceRequest {
                 resource_logs: vec![logs],
             };
-            requests.push(Request {
+            requests.push(OtlpRequest {
                 signal: Signal::Logs,
                 body: request.encode_to_vec(),
             });
@@ -110,12 +110,12 @@ pub(super) fn of_builds(
     requests
 }
 
-/// Of all metrics, as they are.
+/// Encodes the current metrics.
 pub(super) fn of_metrics(
     families: &[MetricFamily],
     period: Period,
     machine: &Machine,
-) -> Vec<Request> {
+) -> Vec<OtlpRequest> {
     let metrics = metric::metrics(families, period);
     let parts = split(metrics, Metric::encoded_len).into_iter();
     parts
@@ -132,7 +132,7 @@ pub(super) fn of_metrics(
             let request = ExportMetricsServiceRequest {
                 resource_metrics: vec![metrics],
             };
-            Request {
+            OtlpRequest {
                 signal: Signal::Metrics,
                 body: request.encode_to_vec(),
             }
@@ -140,7 +140,7 @@ pub(super) fn of_metrics(
         .collect()
 }
 
-fn of_spans(resource: Resource, spans: Vec<Span>) -> Request {
+fn of_spans(resource: Resource, spans: Vec<Span>) -> OtlpRequest {
     let spans = ResourceSpans {
         resource: Some(resource),
         scope_spans: vec![ScopeSpans {
@@ -153,13 +153,13 @@ fn of_spans(resource: Resource, spans: Vec<Span>) -> Request {
     let request = ExportTraceServiceRequest {
         resource_spans: vec![spans],
     };
-    Request {
+    OtlpRequest {
         signal: Signal::Traces,
         body: request.encode_to_vec(),
     }
 }
 
-/// In parts that are within bounds, in order.
+/// Splits items into parts within the limits, in order.
 fn split<T>(items: Vec<T>, size: fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut parts: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0_usize;

@@ -1,7 +1,7 @@
-//! Who speaks, and of what: the agent on its machine, and the pipeline, repository and container that a build belongs to.
+//! Resources: the agent and its machine, and the pipeline, repository and container of a build.
 //!
-//! Names are those of the OpenTelemetry semantic conventions where they have one (`cicd.*`, `vcs.*`, `container.*`, `k8s.*`), else
-//! `go.build.*`; `docs/otlp.md` has the table.
+//! Names are those of the OpenTelemetry semantic conventions (`cicd.*`, `vcs.*`, `container.*`, `k8s.*`), or else
+//! `go.build.*`. `docs/otlp.md` contains the table.
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -10,10 +10,10 @@ use tracer_core::origin::{self, Ci, Runtime};
 
 use super::attribute::Attributes;
 
-/// The version of the conventions that the names are of.
+/// The version of the conventions.
 pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.40.0";
 
-/// The machine, as the agent found it at its start.
+/// The machine, as of the start of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Machine {
     pub(super) service: String,
@@ -28,12 +28,12 @@ pub(super) fn scope() -> InstrumentationScope {
     }
 }
 
-/// Of what is said of the agent itself, or of all builds together.
+/// The resource of the agent's own metrics and of sums over all builds.
 pub(super) fn of_agent(machine: &Machine) -> Resource {
     resource(agent(machine))
 }
 
-/// Of what is said of one build.
+/// The resource of a build.
 pub(super) fn of_build(machine: &Machine, build: &Build) -> Resource {
     let mut attributes = agent(machine);
     if let Some(ci) = &build.ci {
@@ -98,12 +98,13 @@ fn pipeline(attributes: &mut Attributes, ci: &Ci) {
     attributes.text_of("vcs.ref.base.type", base_branch.as_ref().map(|_| "branch"));
 }
 
-/// What was built: as the pipeline says, and where it says nothing, as the checkout does.
+/// The repository and revision, from the pipeline or else from the checkout.
 fn source(attributes: &mut Attributes, build: &Build) {
     let (ci, checkout) = (build.ci.as_ref(), build.checkout.as_ref());
-    let or = |told: Option<&'_ Option<String>>, found: Option<&'_ Option<String>>| {
-        let told = told.and_then(Option::as_deref);
-        told.or_else(|| found.and_then(Option::as_deref))
+    let or = |given: Option<&'_ Option<String>>, found: Option<&'_ Option<String>>| {
+        let given = given.and_then(Option::as_deref);
+        given
+            .or_else(|| found.and_then(Option::as_deref))
             .map(str::to_owned)
     };
     let repository = or(
@@ -124,7 +125,7 @@ fn source(attributes: &mut Attributes, build: &Build) {
     attributes.text_of("vcs.ref.head.revision", revision.as_deref());
 }
 
-/// Owner and name: of `owner/name`, of `https://host/owner/name.git`, of `git@host:owner/name.git`.
+/// Owner and name of `owner/name`, `https://host/owner/name.git` or `git@host:owner/name.git`.
 fn names(repository: &str) -> (Option<&str>, &str) {
     let path = match repository.split_once("://") {
         Some((_, rest)) => rest.split_once('/').map_or(rest, |(_, path)| path),
@@ -135,13 +136,13 @@ fn names(repository: &str) -> (Option<&str>, &str) {
     let path = path.trim_end_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
     match path.rsplit_once('/') {
-        // A directory of this machine has no owner.
+        // A local directory has no owner.
         Some((owner, name)) => (Some(owner).filter(|_| !path.starts_with('/')), name),
         None => (None, path),
     }
 }
 
-/// Of the repository: its own, or the part of a run's address that ends in its name.
+/// The URL of the repository: its own, or the prefix of the run's URL that ends in the name of the repository.
 fn address<'a>(repository: &'a str, run: Option<&'a str>) -> Option<&'a str> {
     if repository.contains("://") || repository.contains('@') {
         return Some(repository);
@@ -151,7 +152,7 @@ fn address<'a>(repository: &'a str, run: Option<&'a str>) -> Option<&'a str> {
     run.get(..at + 1 + repository.len())
 }
 
-/// In the words of the conventions, which know four.
+/// The value of the conventions, which define four.
 fn provider(system: &str) -> Option<&str> {
     let known = ["bitbucket", "gitea", "github", "gitlab"];
     known.into_iter().find(|it| *it == system)
@@ -166,7 +167,7 @@ fn runtime_name(runtime: Runtime) -> &'static str {
     }
 }
 
-/// In the words of the conventions.
+/// The value of the conventions.
 fn host_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

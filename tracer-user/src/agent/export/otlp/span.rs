@@ -1,4 +1,4 @@
-//! The spans of a build: its own, and one for each of its parts. Their names are few; what differs is in attributes.
+//! The spans of a build: its own, and one for each part. Span names have a low cardinality; details are in attributes.
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
@@ -11,20 +11,25 @@ use tracer_core::report::timeline::{self, SpanSource};
 
 use super::attribute::Attributes;
 use super::build;
-use super::id::{self, Place};
+use super::id::{self, SpanPosition};
 use super::limit::{self, Choice, Omitted};
-use super::request::Wanted;
+use super::request::SpanContent;
 use crate::render::metrics::label;
 
-/// Outputs of a build that are told.
+/// Maximum number of outputs in a span.
 const OUTPUTS: usize = 64;
-/// `flags` of a span: that the next bit says something, and that the parent was made elsewhere.
+/// `flags` of a span: the next bit is valid; the parent is remote.
 const KNOWS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 const SAMPLED: u32 = 1;
 
-/// At most as many spans as are wanted (at least one): that of the build first, then the longest of the others, with the spans around them.
-pub(super) fn spans(finished: FinishedBuild<'_>, place: &Place, wanted: Wanted) -> Vec<Span> {
+/// Returns at most the configured number of spans, and at least one: first the span of the build, then the longest of
+/// the others with their ancestors.
+pub(super) fn spans(
+    finished: FinishedBuild<'_>,
+    place: &SpanPosition,
+    wanted: SpanContent,
+) -> Vec<Span> {
     let all = finished.timeline;
     let limit = wanted.spans_per_build.saturating_sub(1);
     let choice = limit::choose(all, limit, wanted.cached_actions);
@@ -46,14 +51,19 @@ pub(super) fn spans(finished: FinishedBuild<'_>, place: &Place, wanted: Wanted) 
     spans
 }
 
-fn of_build(finished: FinishedBuild<'_>, place: &Place, omitted: Omitted, argv: bool) -> Span {
+fn of_build(
+    finished: FinishedBuild<'_>,
+    place: &SpanPosition,
+    omitted: Omitted,
+    argv: bool,
+) -> Span {
     let (trace, build) = (finished.trace, finished.build);
     let mut attributes = build::attributes(finished, argv);
-    tell_omitted(&mut attributes, omitted);
+    add_omitted(&mut attributes, omitted);
     let queries = build.calls.iter().filter(|it| it.is_query).count();
     attributes.number("go.build.queries", count(queries));
-    let told = build.outputs.iter().take(OUTPUTS);
-    let untold = build.outputs.len().saturating_sub(OUTPUTS);
+    let outputs = build.outputs.iter().take(OUTPUTS);
+    let n_omitted_outputs = build.outputs.len().saturating_sub(OUTPUTS);
     let parent = place
         .parent
         .map_or(Vec::new(), |it| it.span.bytes().to_vec());
@@ -63,8 +73,8 @@ fn of_build(finished: FinishedBuild<'_>, place: &Place, omitted: Omitted, argv: 
         flags: KNOWS_REMOTE | SAMPLED | if is_remote { IS_REMOTE } else { 0 },
         name: build::name(build),
         attributes: attributes.into_inner(),
-        events: told.map(|it| artifact(trace, it)).collect(),
-        dropped_events_count: u32::try_from(untold).unwrap_or(u32::MAX),
+        events: outputs.map(|it| artifact(trace, it)).collect(),
+        dropped_events_count: u32::try_from(n_omitted_outputs).unwrap_or(u32::MAX),
         status: build::status(build::error(finished.entry)),
         ..bare(trace, place, place.span, build.start, finished.end())
     }
@@ -72,7 +82,7 @@ fn of_build(finished: FinishedBuild<'_>, place: &Place, omitted: Omitted, argv: 
 
 fn of_part(
     finished: FinishedBuild<'_>,
-    place: &Place,
+    place: &SpanPosition,
     part: &timeline::Span,
     own: SpanId,
     parent: SpanId,
@@ -80,20 +90,20 @@ fn of_part(
     let mut attributes = Attributes::default();
     let (name, error) = match part.source.of(finished.build)? {
         SpanSource::Stage(stage) => {
-            tell_unseen(&mut attributes, stage.end);
+            add_unseen(&mut attributes, stage.end);
             (word(&stage.name), None)
         }
         SpanSource::Action(action) => {
-            tell_unseen(&mut attributes, action.end);
+            add_unseen(&mut attributes, action.end);
             of_action(&mut attributes, action)
         }
         SpanSource::Call(call) => of_call(&mut attributes, call),
         SpanSource::Phase(phase) => {
-            tell_unseen(&mut attributes, phase.end);
+            add_unseen(&mut attributes, phase.end);
             (word(&phase.name), None)
         }
     };
-    // A tool that fails in a build that succeeds was expected to: C compilers are tried out.
+    // In a successful build, a failed tool was a test: the go command probes C compilers.
     let error = error.filter(|_| part.made_it_fail);
     attributes.text_of("error.type", error);
     Some(Span {
@@ -117,7 +127,7 @@ fn of_action<'a>(
         Outcome::Failed => ("failed", Some("tool_failed")),
     };
     attributes.text("go.build.outcome", outcome);
-    tell_package(attributes, action.package.as_ref());
+    add_package(attributes, action.package.as_ref());
     (word(&action.mode), error)
 }
 
@@ -126,7 +136,7 @@ fn of_call<'a>(attributes: &mut Attributes, call: &'a ToolCall) -> (&'a str, Opt
     attributes.text("process.executable.name", &call.program.to_str());
     build::process(attributes, call.process.tgid.0, call.status, call.usage);
     attributes.number("process.parent_pid", call.parent.0.into());
-    tell_package(attributes, call.package.as_ref());
+    add_package(attributes, call.package.as_ref());
     if !call.gc_cycles.is_empty() {
         attributes.number("go.build.gc_cycles", count(call.gc_cycles.len()));
     }
@@ -154,7 +164,7 @@ fn artifact(trace: &Trace, output: &Output) -> Event {
     }
 }
 
-fn bare(trace: &Trace, place: &Place, own: SpanId, start: Ktime, end: Ktime) -> Span {
+fn bare(trace: &Trace, place: &SpanPosition, own: SpanId, start: Ktime, end: Ktime) -> Span {
     Span {
         trace_id: place.trace.bytes().to_vec(),
         span_id: own.bytes().to_vec(),
@@ -166,7 +176,7 @@ fn bare(trace: &Trace, place: &Place, own: SpanId, start: Ktime, end: Ktime) -> 
     }
 }
 
-fn tell_omitted(attributes: &mut Attributes, omitted: Omitted) {
+fn add_omitted(attributes: &mut Attributes, omitted: Omitted) {
     if omitted == Omitted::default() {
         return;
     }
@@ -186,21 +196,20 @@ fn tell_omitted(attributes: &mut Attributes, omitted: Omitted) {
     attributes.number("go.build.omitted.wall_ns", wall_ns);
 }
 
-/// The span then ends where what it lies in does.
-fn tell_unseen(attributes: &mut Attributes, end: Option<Ktime>) {
+/// Marks a span without an observed end, which ends with its parent.
+fn add_unseen(attributes: &mut Attributes, end: Option<Ktime>) {
     if end.is_none() {
         attributes.truth("go.build.end_unseen", true);
     }
 }
 
-fn tell_package(attributes: &mut Attributes, package: Option<&ByteString>) {
+fn add_package(attributes: &mut Attributes, package: Option<&ByteString>) {
     if let Some(package) = package {
         attributes.text("go.build.package", &package.to_str());
     }
 }
 
-/// A word of Go's tools. They come out of the memory of a process that anybody may have started: what does not look like one of
-/// theirs is no name.
+/// A name of Go's tools. It comes from the memory of an untrusted process, so an unexpected form is rejected.
 fn word(name: &str) -> &str {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || " :-_./()+".contains(it);
     let is_word = !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain);

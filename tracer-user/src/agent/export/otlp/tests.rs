@@ -1,5 +1,4 @@
-//! What is made of real recordings: trees that add up whatever the limit, ids that others can compute, and nothing that is nobody's
-//! business.
+//! Exports of real recordings: consistent trees for every limit, reproducible IDs, and no private data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -22,10 +21,10 @@ use tracer_core::model::{State, Trace};
 use tracer_core::origin::{Ci, TraceContext};
 use tracer_core::report::timeline::{self, SpanRef};
 
-use super::id::{self, Place};
+use super::id::{self, SpanPosition};
 use super::limit::{self, Choice};
 use super::metric::{self, Period};
-use super::request::{self, Request, Signal, Wanted};
+use super::request::{self, OtlpRequest, Signal, SpanContent};
 use super::resource::Machine;
 use super::{build, span};
 use crate::agent::metrics::Metrics;
@@ -39,7 +38,7 @@ fn machine() -> Machine {
     }
 }
 
-const ALL: Wanted = Wanted {
+const ALL: SpanContent = SpanContent {
     spans: true,
     logs: true,
     spans_per_build: 500,
@@ -61,7 +60,7 @@ fn recording(name: &str) -> Trace {
     replayed(&directory().join(format!("{name}.jsonl.gz")))
 }
 
-/// All of them, by name.
+/// All recordings, by name.
 fn recordings() -> Vec<(String, Trace)> {
     let entries = fs::read_dir(directory()).unwrap();
     let paths = entries.map(|it| it.unwrap().path());
@@ -102,12 +101,12 @@ fn finished(trace: &Trace) -> FinishedTrace {
     FinishedTrace::of(trace.clone())
 }
 
-fn spans(trace: &Trace, limit: usize) -> Vec<(Place, Vec<Span>)> {
+fn spans(trace: &Trace, limit: usize) -> Vec<(SpanPosition, Vec<Span>)> {
     let finished = finished(trace);
     let places = id::places(&finished, ALL.parent).into_iter();
     places
         .map(|(build, place)| {
-            let wanted = Wanted {
+            let wanted = SpanContent {
                 spans_per_build: limit,
                 ..ALL
             };
@@ -147,7 +146,7 @@ fn every_tree_adds_up_whatever_the_limit() {
     assert!(n_cut > 20, "{n_cut}");
 }
 
-fn check_tree(name: &str, place: &Place, spans: &[Span]) {
+fn check_tree(name: &str, place: &SpanPosition, spans: &[Span]) {
     let by_id: BTreeMap<&[u8], &Span> = spans.iter().map(|it| (&*it.span_id, it)).collect();
     assert_eq!(by_id.len(), spans.len(), "{name}: an id twice");
     for (at, span) in spans.iter().enumerate() {
@@ -169,7 +168,7 @@ fn check_tree(name: &str, place: &Place, spans: &[Span]) {
     }
 }
 
-/// What one sees in a viewer: names, indented, equal ones together.
+/// The tree as a viewer displays it: indented names, equal ones combined.
 fn tree(trace: &Trace) -> String {
     let mut text = String::new();
     for (_, spans) in spans(trace, usize::MAX) {
@@ -283,14 +282,14 @@ fn a_nested_build_is_a_child_in_the_same_trace() {
     assert_eq!(above.parent, None);
     let parent = below.parent.unwrap();
     assert_eq!((parent.span, parent.is_remote), (above.span, false));
-    // Whoever has an id finds the build by it.
+    // A build can be found by its ID.
     let digits = outer.entry.id.as_str().replace('-', "");
     assert_eq!(above.trace.to_string(), digits);
     assert_eq!(above.span.to_string(), digits[16..]);
 }
 
 #[test]
-fn a_circle_of_parents_is_endured() {
+fn a_cycle_of_parents_is_accepted() {
     let mut trace = recording("generate-go1.27");
     let processes: Vec<ProcKey> = trace.builds.iter().map(|it| it.process).collect();
     let n = processes.len();
@@ -320,13 +319,13 @@ fn a_build_joins_the_trace_that_it_was_started_in() {
         assert_eq!(place.trace, context.trace);
         assert!(spans.iter().all(|it| it.trace_state == "a=1"));
     }
-    // Its parent is the build above, not the span above that.
+    // The parent is the enclosing build, not the parent span of that build.
     assert_eq!(all[1].1[0].parent_span_id, outer.span_id);
     assert_eq!(all[1].1[0].flags, 0x101);
 }
 
 #[test]
-fn what_is_not_sampled_is_told_of_and_not_exported() {
+fn an_unsampled_trace_has_a_log_record_and_no_spans() {
     let mut trace = recording("generate-go1.27");
     for build in &mut trace.builds {
         let context: TraceContext = serde_json::from_str(PARENT).unwrap();
@@ -356,11 +355,11 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
     let parent = place.parent.unwrap();
     assert_eq!(parent.span.to_string(), "aba151af7cfbcf0f");
     assert!(parent.is_remote && place.is_sampled);
-    // What is known for sure is stronger than what is computed.
+    // A known parent takes precedence over a computed one.
     trace.builds[0].trace_context = Some(serde_json::from_str(PARENT).unwrap());
     let (_, place) = id::places(&finished(&trace), ALL.parent).remove(0);
     assert_eq!(place.trace.to_string(), "0af7651916cd43dd8448eb211c80319c");
-    // Only if somebody said that the parent is sent.
+    // A run is joined only if the configuration says that its span is sent.
     trace.builds[0].trace_context = None;
     let own = finished(&trace);
     let (build, place) = id::places(&own, ParentSpan::Build).remove(0);
@@ -369,7 +368,7 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
         place.trace.to_string(),
         build.entry.id.as_str().replace('-', "")
     );
-    // A run that is no number is no run of GitHub's.
+    // GitHub's runs have numeric IDs.
     trace.builds[0].trace_context = None;
     trace.builds[0].ci = Some(Ci {
         attempt: Some("x".to_owned()),
@@ -380,7 +379,7 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
 }
 
 #[test]
-fn a_failure_is_told_where_it_happened() {
+fn a_failure_is_reported_on_the_failed_span() {
     let trace = recording("compile-error-go1.27");
     let (_, spans) = spans(&trace, 500).remove(0);
     let failed = spans.iter().filter(|it| it.status.is_some());
@@ -419,7 +418,7 @@ fn actions_that_ran_no_tool_are_sent_if_wanted() {
     let finished = finished(&trace);
     let (build, place) = id::places(&finished, ALL.parent).remove(0);
     let of = |cached_actions| {
-        let wanted = Wanted {
+        let wanted = SpanContent {
             cached_actions,
             ..ALL
         };
@@ -441,7 +440,7 @@ fn a_command_line_is_sent_only_if_asked_for() {
     for flag in &mut trace.builds[0].command.flags {
         flag.value = Some(secret.into());
     }
-    let has = |requests: &[Request]| {
+    let has = |requests: &[OtlpRequest]| {
         let mut bodies = requests.iter().map(|it| &it.body);
         bodies.any(|it| it.windows(secret.len()).any(|it| it == secret.as_bytes()))
     };
@@ -450,11 +449,11 @@ fn a_command_line_is_sent_only_if_asked_for() {
         &machine(),
         ALL
     )));
-    let told = Wanted { argv: true, ..ALL };
+    let with_argv = SpanContent { argv: true, ..ALL };
     assert!(has(&request::of_builds(
         &finished(&trace),
         &machine(),
-        told
+        with_argv
     )));
 }
 
@@ -504,7 +503,7 @@ fn a_summary_is_a_sentence_beside_the_same_span() {
 }
 
 #[test]
-fn gaps_are_told() {
+fn gaps_are_reported() {
     let trace = sample::cold();
     let attributes = |trace: &Trace| {
         let finished = finished(trace);
@@ -537,7 +536,7 @@ fn requests_are_within_bounds() {
     call.package = Some("p".repeat(5000).into());
     call.phases.clear();
     trace.builds[0].calls = vec![call; 3000];
-    let wanted = Wanted {
+    let wanted = SpanContent {
         spans_per_build: usize::MAX,
         ..ALL
     };
@@ -601,7 +600,7 @@ fn metrics_are_those_of_the_page() {
 }
 
 proptest! {
-    /// Whatever the tree and the times: what stays is as much as there is room for, and hangs together.
+    /// For every tree and all times, the kept spans use the whole limit and are connected.
     #[test]
     fn what_stays_hangs_together(
         shape in prop::collection::vec((0_usize..1000, 0_u64..100, 0_u64..100), 1..200),
@@ -629,7 +628,7 @@ proptest! {
         }
     }
 
-    /// Times and numbers that no kernel gives are no reason to end.
+    /// Impossible times and numbers cause no panic.
     #[test]
     fn damaged_times_are_endured(times in prop::collection::vec(any::<u64>(), 64), offset in any::<i64>()) {
         let mut trace = sample::cold();

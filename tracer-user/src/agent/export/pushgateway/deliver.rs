@@ -1,29 +1,29 @@
-//! The thread that keeps a gateway up to date: takes in what was seen, pushes what waits, deletes what is stale.
+//! The thread that updates a gateway: receives results of builds, pushes waiting groups, and deletes stale ones.
 //!
-//! A push is tried three times. If the gateway is away after that, all of it waits on disk, and the gateway is asked again after pauses
-//! that grow. A group that it refuses is not pushed again before there is news of it.
+//! A push is tried three times. If the gateway remains unavailable, the groups wait on disk, and the pauses between
+//! attempts grow. A refused group is not pushed again until it changes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::Seen;
+use super::BuildResult;
+use super::gateway_groups;
 use super::group::Group;
-use super::spool::{Spool, Taken};
-use super::theirs;
-use crate::agent::export::client::{Answer, Client, Method, Outcome, Request, TOTAL};
+use super::spool::{Spool, SpoolChange};
+use crate::agent::export::client::{Client, HttpRequest, HttpResponse, Method, Outcome, TOTAL};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::worker::{Jobs, Next};
 
-/// Tries of a push: one, and two again.
+/// Number of attempts for a push.
 const TRIES: u32 = 3;
-/// Between these tries.
+/// Pauses between these attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
-/// Between rounds while the gateway is away.
+/// Pauses between rounds while the gateway is unavailable.
 const AWAY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
-/// How often it is looked for stale groups at least.
+/// Longest interval between two searches for stale groups.
 const LOOK: Duration = Duration::from_mins(1);
-/// Longest list of groups that is read from a gateway.
+/// Maximum size of a gateway's list of groups.
 const LIST: u64 = 32 << 20;
 const TEXT: (&str, &str) = ("content-type", "text/plain; version=0.0.4; charset=utf-8");
 
@@ -31,46 +31,46 @@ pub(super) struct Delivery {
     client: Client,
     spool: Spool,
     ttl: Duration,
-    tell: fn(&str),
-    /// Files of groups that the gateway refused as they are.
+    log: fn(&str),
+    /// Files of the groups that the gateway refused.
     refused: BTreeSet<String>,
     away: Backoff,
-    /// Not before then is a gateway asked that was away.
+    /// Time of the next attempt, if the gateway is unavailable.
     not_before: Option<Instant>,
-    /// What was last said of a refusal and of the disk, so that it is not said for each group.
-    said_refusal: Option<String>,
-    said_disk: bool,
+    /// The last logged refusal and disk error, which are not repeated for each group.
+    logged_refusal: Option<String>,
+    logged_disk_error: bool,
 }
 
-/// The gateway does not answer.
-struct Away {
+/// The gateway is unavailable.
+struct Unavailable {
     why: String,
     after: Option<Duration>,
 }
 
 impl Delivery {
-    pub(super) fn new(client: Client, spool: Spool, ttl: Duration, tell: fn(&str)) -> Self {
+    pub(super) fn new(client: Client, spool: Spool, ttl: Duration, log: fn(&str)) -> Self {
         Self {
             client,
             spool,
             ttl,
-            tell,
+            log,
             refused: BTreeSet::new(),
             away: Backoff::new(AWAY.0, AWAY.1),
             not_before: None,
-            said_refusal: None,
-            said_disk: false,
+            logged_refusal: None,
+            logged_disk_error: false,
         }
     }
 
-    /// Until the agent ends.
-    pub(super) fn work(&mut self, jobs: &Jobs<Vec<Seen>>) {
+    /// Runs until the agent ends.
+    pub(super) fn work(&mut self, jobs: &Jobs<Vec<BuildResult>>) {
         let mut patience = Duration::ZERO;
         loop {
             let mut next = jobs.next(patience);
-            // All that is there, so that a target that was built twice meanwhile is pushed once.
-            while let Next::Job(seen) = next {
-                self.take(jobs, seen);
+            // All queued jobs are taken, so that a target that was built twice is pushed once.
+            while let Next::Job(results) = next {
+                self.take(jobs, results);
                 next = jobs.next(Duration::ZERO);
             }
             let is_end = matches!(next, Next::End(_));
@@ -86,45 +86,45 @@ impl Delivery {
         }
     }
 
-    fn take(&mut self, jobs: &Jobs<Vec<Seen>>, seen: Vec<Seen>) {
-        for seen in seen {
-            let Taken {
+    fn take(&mut self, jobs: &Jobs<Vec<BuildResult>>, results: Vec<BuildResult>) {
+        for result in results {
+            let SpoolChange {
                 changed,
                 n_dropped,
                 written,
-            } = self.spool.take(seen);
+            } = self.spool.take(result);
             jobs.dropped(u64::try_from(n_dropped).unwrap_or(u64::MAX));
             self.written(written);
             for name in &changed {
                 self.refused.remove(name);
             }
         }
-        // Before the next job is asked for, which says that this one is done.
+        // This must precede the request for the next job, which marks this one as done.
         jobs.keeps(self.spool.n_waiting());
         let spool = &self.spool;
         self.refused.retain(|it| spool.get(it).is_some());
     }
 
-    /// Pushes what waits and deletes what is stale, until the gateway turns out to be away.
-    fn round(&mut self, jobs: &Jobs<Vec<Seen>>) {
+    /// Pushes waiting groups and deletes stale ones, until the gateway is unavailable.
+    fn round(&mut self, jobs: &Jobs<Vec<BuildResult>>) {
         let done = self.push(jobs).and_then(|n| Ok(n + self.delete(jobs)?));
         match done {
             Ok(0) => {}
             Ok(_) => {
                 if self.not_before.take().is_some() {
-                    (self.tell)(&format!(
+                    (self.log)(&format!(
                         "pushing to {} works again",
                         self.client.endpoint()
                     ));
                 }
                 self.away.succeeded();
             }
-            Err(Away { why, after }) => {
+            Err(Unavailable { why, after }) => {
                 jobs.failed(1);
                 let pause = self.away.failed(after);
                 if self.not_before.is_none() {
-                    (self.tell)(&format!(
-                        "cannot push to {}: {why}; {} groups wait, trying again in {} s and then ever less often",
+                    (self.log)(&format!(
+                        "cannot push to {}: {why}; {} groups wait, next attempt in {} s, later ones after growing pauses",
                         self.client.endpoint(),
                         self.spool.n_waiting(),
                         pause.as_secs().max(1),
@@ -135,7 +135,7 @@ impl Delivery {
         }
     }
 
-    /// How long there is nothing to do.
+    /// Time until the next action.
     fn patience(&self) -> Duration {
         match self.not_before {
             Some(it) => it.saturating_duration_since(Instant::now()).min(LOOK),
@@ -143,8 +143,8 @@ impl Delivery {
         }
     }
 
-    /// Returns how many requests were answered.
-    fn push(&mut self, jobs: &Jobs<Vec<Seen>>) -> Result<u64, Away> {
+    /// Returns the number of answered requests.
+    fn push(&mut self, jobs: &Jobs<Vec<BuildResult>>) -> Result<u64, Unavailable> {
         let before = self.stale_before();
         let written = self.spool.forget_platforms(before);
         self.written(written);
@@ -155,7 +155,7 @@ impl Delivery {
             .map(|(name, it)| (it.newest_ns(), name.clone()))
             .filter(|(newest_ns, _)| *newest_ns >= before)
             .collect();
-        // Oldest first: it waits the longest.
+        // The oldest group waits the longest.
         waiting.sort();
         let mut n = 0;
         for (_, name) in waiting {
@@ -171,15 +171,15 @@ impl Delivery {
                 }
             };
             let headers = [TEXT];
-            let request = Request {
+            let request = HttpRequest {
                 headers: &headers,
                 body: text.as_bytes(),
-                ..Request::new(Method::Put, &path)
+                ..HttpRequest::new(Method::Put, &path)
             };
             match self.attempt(jobs, &request)? {
                 Ok(_) => {
                     jobs.sent(1);
-                    self.said_refusal = None;
+                    self.logged_refusal = None;
                     let written = self.spool.delivered(&name);
                     self.written(written);
                 }
@@ -191,8 +191,8 @@ impl Delivery {
         Ok(n)
     }
 
-    /// Deletes stale groups, unless somebody else has pushed them since.
-    fn delete(&mut self, jobs: &Jobs<Vec<Seen>>) -> Result<u64, Away> {
+    /// Deletes stale groups, unless another machine has pushed them since.
+    fn delete(&mut self, jobs: &Jobs<Vec<BuildResult>>) -> Result<u64, Unavailable> {
         let before = self.stale_before();
         let is_stale = |it: &Group| it.newest_ns() < before;
         let stale: Vec<String> = self
@@ -203,9 +203,9 @@ impl Delivery {
             .collect();
         let is_there = |it: &String| self.spool.get(it).is_some_and(|it| it.is_there);
         let list = if stale.iter().any(is_there) {
-            let request = Request {
+            let request = HttpRequest {
                 limit: LIST,
-                ..Request::new(Method::Get, "/api/v1/metrics")
+                ..HttpRequest::new(Method::Get, "/api/v1/metrics")
             };
             Some(self.attempt(jobs, &request)?)
         } else {
@@ -219,7 +219,7 @@ impl Delivery {
             {
                 let path = group.path();
                 n += 1;
-                match self.attempt(jobs, &Request::new(Method::Delete, &path))? {
+                match self.attempt(jobs, &HttpRequest::new(Method::Delete, &path))? {
                     Ok(_) => jobs.sent(1),
                     Err(why) => self.refuse(jobs, name.clone(), &why),
                 }
@@ -230,25 +230,26 @@ impl Delivery {
         Ok(n)
     }
 
-    /// Whether what the gateway has of the group is what was pushed from here.
-    fn may_delete(&self, group: &Group, list: &Result<Answer, String>) -> bool {
+    /// True if the group on the gateway was pushed by this machine.
+    fn may_delete(&self, group: &Group, list: &Result<HttpResponse, String>) -> bool {
         let newest = match list {
             Ok(answer) if answer.is_whole => {
-                theirs::newest(&answer.body, &group.job, &group.target).map_err(str::to_owned)
+                gateway_groups::newest(&answer.body, &group.job, &group.target)
+                    .map_err(str::to_owned)
             }
-            Ok(_) => Err("its list of groups is too long".to_owned()),
+            Ok(_) => Err("the gateway's list of groups is too long".to_owned()),
             Err(why) => Err(why.clone()),
         };
         match newest {
             Ok(Some(seconds)) => {
                 let own = crate::render::metrics::fold::seconds(group.newest_ns());
-                // A double does not hold every nanosecond.
+                // A double cannot represent each nanosecond.
                 seconds <= own + 0.001
             }
             Ok(None) => false,
             Err(why) => {
-                (self.tell)(&format!(
-                    "{} keeps the stale group of {}: {why}, so another machine may have pushed it since",
+                (self.log)(&format!(
+                    "cannot delete the stale group of {1} from {0}, because another machine may have pushed it since: {why}",
                     self.client.endpoint(),
                     group.target
                 ));
@@ -257,18 +258,18 @@ impl Delivery {
         }
     }
 
-    /// Sends it, three times if need be. The inner error is a refusal.
+    /// Sends a request, with up to three attempts. The inner error is a refusal.
     fn attempt(
         &self,
-        jobs: &Jobs<Vec<Seen>>,
-        request: &Request<'_>,
-    ) -> Result<Result<Answer, String>, Away> {
+        jobs: &Jobs<Vec<BuildResult>>,
+        request: &HttpRequest<'_>,
+    ) -> Result<Result<HttpResponse, String>, Unavailable> {
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         let mut n = 0;
         loop {
             let deadline = jobs.deadline();
             let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-            let request = Request {
+            let request = HttpRequest {
                 patience: left.unwrap_or(TOTAL),
                 ..*request
             };
@@ -279,37 +280,37 @@ impl Delivery {
             };
             n += 1;
             if n == TRIES || !jobs.pause(backoff.failed(after)) {
-                return Err(Away { why, after });
+                return Err(Unavailable { why, after });
             }
         }
     }
 
-    fn refuse(&mut self, jobs: &Jobs<Vec<Seen>>, name: String, why: &str) {
+    fn refuse(&mut self, jobs: &Jobs<Vec<BuildResult>>, name: String, why: &str) {
         jobs.failed(1);
-        if self.said_refusal.as_deref() != Some(why) {
-            (self.tell)(&format!(
-                "{} refuses what is pushed: {why}; it is pushed again with the next build of the target",
+        if self.logged_refusal.as_deref() != Some(why) {
+            (self.log)(&format!(
+                "{} refused a group: {why}; the next build of the target pushes it again",
                 self.client.endpoint()
             ));
-            self.said_refusal = Some(why.to_owned());
+            self.logged_refusal = Some(why.to_owned());
         }
         self.refused.insert(name);
     }
 
     fn written(&mut self, written: std::io::Result<()>) {
         match written {
-            Ok(()) => self.said_disk = false,
-            Err(error) if !self.said_disk => {
-                (self.tell)(&format!(
-                    "what is to be pushed cannot be kept on disk, and is lost if gotrace ends: {error}"
+            Ok(()) => self.logged_disk_error = false,
+            Err(error) if !self.logged_disk_error => {
+                (self.log)(&format!(
+                    "cannot store groups for the Pushgateway on disk, so unpushed ones are lost if gotrace ends: {error}"
                 ));
-                self.said_disk = true;
+                self.logged_disk_error = true;
             }
             Err(_) => {}
         }
     }
 
-    /// In nanoseconds since 1970.
+    /// Groups older than this are stale, in nanoseconds since 1970.
     fn stale_before(&self) -> u64 {
         let now = u64::try_from(clock::wall_ns()).unwrap_or(0);
         let ttl = u64::try_from(self.ttl.as_nanos()).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
-//! A group of the Pushgateway: what was last known of one target, on every platform that it was built for, as its file and as its text.
+//! A group of the Pushgateway: the last known state of a target on each of its platforms, as a file and as text.
 //!
-//! The grouping key is the job and the target and nothing of the machine: what matters is the target, whichever runner built it last.
-//! No clock here, and nothing is sent.
+//! The grouping key is the job and the target, without the machine: the last build of a target counts, on any runner.
+//! This module has no clock and sends nothing.
 
 use std::collections::BTreeMap;
 use tracer_core::hex;
@@ -17,23 +17,23 @@ use crate::render::metrics::family::{
 };
 use crate::render::metrics::{fold, label};
 
-/// Version of the form of the file.
+/// Version of the format of the file.
 pub(super) const FORM: u32 = 1;
-/// Platforms and projects of a target that are kept.
+/// Maximum number of platforms and projects of a target.
 const PLATFORMS: usize = 32;
 
-/// What is known of a target, and what the gateway has of it.
+/// The state of a target, and of its group on the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Group {
     pub(super) form: u32,
-    /// Where it goes, without credentials.
+    /// The gateway, without credentials.
     pub(super) gateway: String,
     pub(super) job: String,
     pub(super) target: String,
-    /// Something is known that the gateway does not have yet.
+    /// True if the gateway does not have the current state yet.
     pub(super) is_waiting: bool,
-    /// The gateway has something of it, from here.
+    /// True if this machine has pushed the group.
     pub(super) is_there: bool,
     pub(super) platforms: Vec<Platform>,
 }
@@ -42,24 +42,24 @@ pub(super) struct Group {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Platform {
-    /// Those of `go_build_info`.
+    /// The labels of `go_build_info`.
     pub(super) labels: BTreeMap<String, String>,
     pub(super) size: Option<u64>,
-    /// When it was last made, in nanoseconds since 1970.
+    /// Time of the last successful build, in nanoseconds since 1970.
     pub(super) built_ns: u64,
-    /// The last build for it, made or not.
-    pub(super) last: Last,
-    /// What was asked of the `go` command, as a digest: a build that fails says no target, and is known by this.
+    /// The last build, successful or not.
+    pub(super) last: LastBuild,
+    /// A digest of the invocation of the `go` command. It identifies failed builds, which have no target.
     pub(super) asked: String,
 }
 
 /// How a build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Last {
+pub(super) struct LastBuild {
     pub(super) ended_ns: u64,
     pub(super) wall_ns: u64,
-    /// Absent if its end was not seen.
+    /// Absent if the end was not observed.
     pub(super) is_success: Option<bool>,
 }
 
@@ -80,7 +80,7 @@ impl Platform {
 }
 
 impl Group {
-    /// Takes in what was made; the gateway has to hear of it.
+    /// Applies a successful build, which must be pushed.
     pub(super) fn learn(&mut self, platform: Platform) {
         let key = |it: &Platform| -> Vec<String> {
             let values = it.values(&TIMESTAMP).into_iter();
@@ -96,13 +96,13 @@ impl Group {
         self.is_waiting = true;
     }
 
-    /// When it was last heard of.
+    /// Time of the last change.
     pub(super) fn newest_ns(&self) -> u64 {
         let ends = self.platforms.iter().map(|it| it.last.ended_ns);
         ends.max().unwrap_or(0)
     }
 
-    /// Takes out platforms that were last heard of before then, unless that is all of them: then the group goes as a whole.
+    /// Removes platforms without a later change, unless all are old: then the whole group is deleted instead.
     pub(super) fn forget_before(&mut self, before_ns: u64) -> bool {
         let is_old = |it: &Platform| it.last.ended_ns < before_ns;
         if self.platforms.iter().all(is_old) || !self.platforms.iter().any(is_old) {
@@ -113,7 +113,7 @@ impl Group {
         true
     }
 
-    /// The path of its address.
+    /// The path of the group's URL.
     pub(super) fn path(&self) -> String {
         let mut path = "/metrics".to_owned();
         for (name, value) in [("job", &self.job), ("target", &self.target)] {
@@ -124,7 +124,7 @@ impl Group {
         path
     }
 
-    /// The name of its file: no part of it is chosen by a build.
+    /// The name of the group's file. A build cannot choose any part of it.
     pub(super) fn file_name(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(self.job.as_bytes());
@@ -133,7 +133,7 @@ impl Group {
         format!("{}.json", hex::hex(&digest.finalize()))
     }
 
-    /// What is pushed. An error is a mistake of ours.
+    /// The pushed text. An error is a bug in gotrace.
     pub(super) fn text(&self) -> Result<String, Error> {
         let registry = Registry::new();
         let gauge = |spec: &Spec| -> Result<GaugeVec, Error> {
@@ -154,7 +154,7 @@ impl Group {
             if let Some(bytes) = platform.size {
                 set(&size, &BINARY_SIZE, fold::bytes(bytes))?;
             }
-            let Last {
+            let LastBuild {
                 ended_ns,
                 wall_ns,
                 is_success: succeeded,
@@ -170,8 +170,8 @@ impl Group {
     }
 }
 
-/// A value of a grouping key, with the slash before it. In base 64 unless every character is plain and it could not be taken for a step
-/// in a path; of an empty one only the padding is left.
+/// A value of a grouping key, with a leading slash. It is base64-encoded unless all characters are safe and it cannot be
+/// a path segment such as `..`. The encoding of an empty value is only the padding.
 fn segment(value: &str) -> String {
     let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.~".contains(&it);
     let is_step = ["", ".", ".."].contains(&value);
@@ -200,7 +200,7 @@ mod tests {
                 .into(),
             size: Some(7),
             built_ns: ended_ns,
-            last: Last {
+            last: LastBuild {
                 ended_ns,
                 wall_ns: 1_500_000_000,
                 is_success: Some(true),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn grouping_keys_are_paths_that_mean_one_thing() {
+    fn grouping_keys_are_unambiguous_paths() {
         for (target, path) in [
             ("hello", "/metrics/job/gotrace/target/hello"),
             ("", "/metrics/job/gotrace/target@base64/="),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_a_platform_wins_and_platforms_are_bounded() {
+    fn the_newest_build_of_a_platform_wins_and_platforms_are_limited() {
         let mut group = group("x");
         group.learn(platform("linux", 1));
         group.learn(platform("windows", 2));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_is_forgotten_alone_and_the_last_one_with_its_group() {
+    fn an_old_platform_is_removed_and_the_last_one_with_its_group() {
         let mut group = group("x");
         group.learn(platform("linux", 10));
         group.learn(platform("windows", 20));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pushed_names_no_machine_and_no_time_of_a_sample() {
+    fn the_pushed_text_contains_no_machine_and_no_timestamps() {
         let mut group = group("x");
         group.learn(platform("linux", 1_700_000_000_250_000_000));
         expect_test::expect![[r##"

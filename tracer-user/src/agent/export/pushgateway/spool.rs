@@ -1,8 +1,8 @@
-//! The groups that were pushed or wait to be, one file each, in a directory that is root's alone: known again after a restart, however
-//! the agent ended.
+//! The pushed and waiting groups, one file each, in a directory that only root can access. They survive a restart and a
+//! crash of the agent.
 //!
-//! The newest of a group takes the place of what was there, as it does at the gateway. The number of groups has a limit; beyond it the
-//! one that was longest unheard of goes. A file that cannot be understood is set aside, one such at a time. Nothing is sent here.
+//! A new version of a group replaces the old one, as on the gateway. The number of groups is limited; the one without a
+//! change for the longest time is dropped. An unreadable file is set aside, at most one at a time. This module sends nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -13,67 +13,67 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
+use super::build_result::BuildResult;
 use super::group::{FORM, Group};
-use super::seen::Seen;
 use crate::atomic_file::{self, Durability, UNFINISHED};
 
-/// Longest file of a group.
+/// Maximum size of the file of a group.
 const LENGTH: u64 = 1 << 20;
-/// What was set aside. It does not end as groups do.
+/// Name of the file that was set aside. Its extension differs from that of groups.
 const ASIDE: &str = "not-understood";
-/// Files that are looked at when it is opened.
+/// Maximum number of files that are read at the start.
 const FILES: usize = 10_000;
 const OTHERS: u32 = 0o077;
 
-/// For whom groups are kept.
+/// The destination of the groups.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
-    /// Without credentials.
+    /// The gateway, without credentials.
     pub(super) gateway: String,
     pub(super) job: String,
 }
 
-/// What became of news.
+/// The effect of a result.
 #[derive(Debug)]
-pub(super) struct Taken {
-    /// Files of the groups that it was of.
+pub(super) struct SpoolChange {
+    /// Files of the affected groups.
     pub(super) changed: Vec<String>,
-    /// Groups that there was no room for.
+    /// Number of dropped groups.
     pub(super) n_dropped: usize,
-    /// An error is of the disk: what was seen is kept in memory.
+    /// A disk error. The result is kept in memory.
     pub(super) written: io::Result<()>,
 }
 
-/// A directory that nobody else could have put anything into.
+/// A directory to which no other user could have written.
 #[derive(Debug)]
 pub(super) struct OwnDir(PathBuf);
 
 #[derive(Debug)]
 pub(super) struct Spool {
     dir: PathBuf,
-    /// While it is open nobody else uses the directory.
+    /// Locks the directory.
     _lock: File,
     address: Address,
     max_groups: usize,
-    /// By the names of their files.
+    /// Groups by the names of their files.
     groups: BTreeMap<String, Group>,
 }
 
 impl OwnDir {
-    /// Makes it, or makes sure that it is.
+    /// Creates the directory, or checks an existing one.
     pub(super) fn new(dir: &Path) -> anyhow::Result<Self> {
         match DirBuilder::new().mode(0o700).create(dir) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(error).with_context(|| format!("cannot make {}", dir.display()));
+                return Err(error).with_context(|| format!("cannot create {}", dir.display()));
             }
             Ok(()) | Err(_) => {}
         }
         let metadata = fs::symlink_metadata(dir)
-            .with_context(|| format!("cannot look at {}", dir.display()))?;
+            .with_context(|| format!("cannot read the metadata of {}", dir.display()))?;
         let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
         if !metadata.is_dir() || !is_ours || metadata.mode() & OTHERS != 0 {
             bail!(
-                "{} must be a directory of gotrace's own user with mode 0700: remove it, and gotrace makes it anew",
+                "{} must be a directory of gotrace's own user with mode 0700: remove it, and gotrace creates it again",
                 dir.display()
             );
         }
@@ -82,13 +82,13 @@ impl OwnDir {
 }
 
 impl Spool {
-    /// Absent while another one has the directory: the one before a change of the settings, which ends within seconds. `tell` hears of
-    /// files that cannot be understood.
+    /// Opens the spool. Returns `None` while another spool has the directory: the one before a reload, which ends within
+    /// seconds. `log` receives messages about unreadable files.
     pub(super) fn open(
         OwnDir(dir): &OwnDir,
         address: Address,
         max_groups: usize,
-        tell: &dyn Fn(&str),
+        log: &dyn Fn(&str),
     ) -> anyhow::Result<Option<Self>> {
         let cannot_lock = || format!("cannot lock {}", dir.display());
         let lock = File::open(dir).with_context(cannot_lock)?;
@@ -110,17 +110,17 @@ impl Spool {
             let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(UNFINISHED) {
-                // Of one who was killed; what it was to replace is there.
+                // A killed agent left this file. The file that it was to replace still exists.
                 let _left = atomic_file::remove(dir, &name);
             } else if Path::new(&name).extension().is_some_and(|it| it == "json") {
-                spool.load(&name, tell);
+                spool.load(&name, log);
             }
         }
         spool.bound();
         Ok(Some(spool))
     }
 
-    fn load(&mut self, name: &str, tell: &dyn Fn(&str)) {
+    fn load(&mut self, name: &str, log: &dyn Fn(&str)) {
         let path = self.dir.join(name);
         match read(&path) {
             Ok(mut group) if group.file_name() == name => {
@@ -132,10 +132,13 @@ impl Spool {
                 self.groups.insert(name.to_owned(), group);
             }
             other => {
-                let why = other.map_or_else(|it| it.to_string(), |_| "it is another's".to_owned());
+                let why = other.map_or_else(
+                    |it| it.to_string(),
+                    |_| "its name belongs to another group".to_owned(),
+                );
                 let aside = fs::rename(&path, self.dir.join(ASIDE));
-                tell(&format!(
-                    "{} is not a group to push: {why}; {}",
+                log(&format!(
+                    "cannot read the Pushgateway group {}: {why}; {}",
                     path.display(),
                     aside.map_or_else(
                         |error| format!("it cannot be set aside: {error}"),
@@ -146,10 +149,10 @@ impl Spool {
         }
     }
 
-    /// Takes in what was seen.
-    pub(super) fn take(&mut self, seen: Seen) -> Taken {
-        let changed: Vec<String> = match seen {
-            Seen::Made { target, platform } => {
+    /// Applies the result of a build.
+    pub(super) fn take(&mut self, result: BuildResult) -> SpoolChange {
+        let changed: Vec<String> = match result {
+            BuildResult::Made { target, platform } => {
                 let mut group = Group {
                     form: FORM,
                     gateway: self.address.gateway.clone(),
@@ -167,7 +170,7 @@ impl Spool {
                 self.groups.insert(name.clone(), group);
                 vec![name]
             }
-            Seen::Failed {
+            BuildResult::Failed {
                 asked,
                 platform: of,
                 last,
@@ -197,7 +200,7 @@ impl Spool {
         for name in &changed {
             written = written.and(self.save(name));
         }
-        Taken {
+        SpoolChange {
             changed,
             n_dropped,
             written,
@@ -212,13 +215,13 @@ impl Spool {
         self.groups.get(name)
     }
 
-    /// Groups that the gateway should hear of.
+    /// Groups that must be pushed.
     pub(super) fn n_waiting(&self) -> u64 {
         let waiting = self.groups.values().filter(|it| it.is_waiting).count();
         u64::try_from(waiting).unwrap_or(u64::MAX)
     }
 
-    /// The gateway has it as it is.
+    /// Marks a group as pushed.
     pub(super) fn delivered(&mut self, name: &str) -> io::Result<()> {
         let Some(group) = self.groups.get_mut(name) else {
             return Ok(());
@@ -228,7 +231,7 @@ impl Spool {
         self.save(name)
     }
 
-    /// Takes old platforms out of groups that have newer ones.
+    /// Removes old platforms from groups with newer ones.
     pub(super) fn forget_platforms(&mut self, before_ns: u64) -> io::Result<()> {
         let forgetting = |(name, group): (&String, &mut Group)| {
             group.forget_before(before_ns).then(|| name.clone())
@@ -247,7 +250,7 @@ impl Spool {
     }
 
     fn save(&self, name: &str) -> io::Result<()> {
-        // Gone for want of room.
+        // The group was dropped because of the limit.
         let Some(group) = self.groups.get(name) else {
             return Ok(());
         };
@@ -256,7 +259,7 @@ impl Spool {
         atomic_file::replace(&self.dir, name, mode, Durability::Disk, &text)
     }
 
-    /// Drops what is over the limit; returns how many.
+    /// Drops groups beyond the limit. Returns their number.
     fn bound(&mut self) -> usize {
         let mut n = 0;
         while self.groups.len() > self.max_groups {
@@ -264,7 +267,7 @@ impl Spool {
             let Some(name) = oldest.map(|(name, _)| name.clone()) else {
                 break;
             };
-            // It is tried again at the next start.
+            // The next start tries again.
             let _left = self.remove(&name);
             n += 1;
         }
@@ -279,7 +282,7 @@ fn read(path: &Path) -> io::Result<Group> {
         .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > LENGTH {
-        return Err(io::Error::other("it is no file of a group"));
+        return Err(io::Error::other("not a regular file of a group"));
     }
     let mut text = Vec::new();
     file.take(LENGTH).read_to_end(&mut text)?;
@@ -295,7 +298,7 @@ mod tests {
     use std::cell::RefCell;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    use super::super::group::{Last, Platform};
+    use super::super::group::{LastBuild, Platform};
     use super::*;
 
     fn address() -> Address {
@@ -307,14 +310,14 @@ mod tests {
 
     fn open(dir: &Path, max_groups: usize) -> (Spool, Vec<String>) {
         let said = RefCell::new(Vec::new());
-        let tell = |it: &str| said.borrow_mut().push(it.to_owned());
-        let spool = Spool::open(&OwnDir::new(dir).unwrap(), address(), max_groups, &tell);
+        let log = |it: &str| said.borrow_mut().push(it.to_owned());
+        let spool = Spool::open(&OwnDir::new(dir).unwrap(), address(), max_groups, &log);
         (spool.unwrap().unwrap(), said.into_inner())
     }
 
-    fn made(target: &str, ended_ns: u64) -> Seen {
+    fn made(target: &str, ended_ns: u64) -> BuildResult {
         let labels = [("target", target), ("goos", "linux"), ("goarch", "amd64")];
-        Seen::Made {
+        BuildResult::Made {
             target: target.to_owned(),
             platform: Platform {
                 labels: labels
@@ -322,7 +325,7 @@ mod tests {
                     .into(),
                 size: None,
                 built_ns: ended_ns,
-                last: Last {
+                last: LastBuild {
                     ended_ns,
                     wall_ns: 1,
                     is_success: Some(true),
@@ -332,14 +335,14 @@ mod tests {
         }
     }
 
-    fn taken(spool: &mut Spool, seen: Seen) -> usize {
-        let taken = spool.take(seen);
+    fn taken(spool: &mut Spool, result: BuildResult) -> usize {
+        let taken = spool.take(result);
         taken.written.unwrap();
         taken.n_dropped
     }
 
     #[test]
-    fn groups_are_known_again_and_the_newest_wins() {
+    fn groups_survive_a_restart_and_the_newest_wins() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spool");
         let (mut spool, _) = open(&dir, 10);
@@ -369,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_group_makes_room() {
+    fn the_oldest_group_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("spool");
         let (mut spool, _) = open(&dir, 2);
@@ -388,15 +391,15 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_of_those_who_were_made_by_asking_the_same() {
+    fn a_failure_applies_to_targets_of_the_same_invocation() {
         let dir = tempfile::tempdir().unwrap();
         let (mut spool, _) = open(&dir.path().join("spool"), 10);
         taken(&mut spool, made("a", 1));
         taken(&mut spool, made("b", 1));
-        let failed = |arch: Option<&str>| Seen::Failed {
+        let failed = |arch: Option<&str>| BuildResult::Failed {
             asked: "asked for a".to_owned(),
             platform: arch.map(|it| ["linux".to_owned(), it.to_owned()]),
-            last: Last {
+            last: LastBuild {
                 ended_ns: 2,
                 wall_ns: 1,
                 is_success: Some(false),
@@ -418,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_set_aside_and_links_are_not_followed() {
+    fn unreadable_files_are_set_aside_and_links_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let outside = dir.path().join("outside");
         fs::write(&outside, "{}").unwrap();
@@ -437,13 +440,16 @@ mod tests {
         let (again, said) = open(&dir, 10);
         assert_eq!(again.groups, groups);
         assert_eq!(said.len(), 4, "{said:?}");
-        assert!(said.iter().all(|it| it.contains("is not a group to push")));
+        assert!(
+            said.iter()
+                .all(|it| it.contains("cannot read the Pushgateway group"))
+        );
         assert!(!dir.join(".x.json.unfinished").exists());
         assert_eq!(fs::read_to_string(&outside).unwrap(), "{}");
     }
 
     #[test]
-    fn a_directory_of_others_is_refused() {
+    fn a_directory_of_another_user_is_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let spool = dir.path().join("spool");
         fs::create_dir(&spool).unwrap();

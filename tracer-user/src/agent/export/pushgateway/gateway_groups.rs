@@ -1,11 +1,11 @@
-//! What the gateway says that it has: read before a group is deleted, because another machine may have pushed it since.
+//! The gateway's list of groups: read before a group is deleted, because another machine may have pushed it since.
 
 use serde_json::Value;
 
 use crate::render::metrics::family::LAST_TIMESTAMP;
 
-/// When the last build of this group ended, in seconds since 1970, as the gateway has it in the answer to `/api/v1/metrics`. Absent if
-/// it has no such group. An error is a sentence.
+/// Returns the end of the last build of this group in seconds since 1970, from the response to `/api/v1/metrics`. `None`
+/// if the gateway has no such group. An error is a message.
 pub(super) fn newest(answer: &[u8], job: &str, target: &str) -> Result<Option<f64>, &'static str> {
     let answer: Value =
         serde_json::from_slice(answer).map_err(|_| "its list of groups is not JSON")?;
@@ -17,7 +17,7 @@ pub(super) fn newest(answer: &[u8], job: &str, target: &str) -> Result<Option<f6
             let is = |name: &str, value: &str| {
                 labels.get(name).and_then(Value::as_str).unwrap_or_default() == value
             };
-            // An empty label may be left out.
+            // Empty labels may be absent.
             let is_other = labels
                 .iter()
                 .any(|(name, _)| name != "job" && name != "target");
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_of_the_very_group_is_found() {
+    fn the_newest_build_of_the_group_is_found() {
         let answer = br#"{"status":"success","data":[
             {"labels":{"job":"gotrace","target":"a","instance":"x"},
              "go_build_last_timestamp_seconds":{"metrics":[{"value":"9e9"}]}},

@@ -1,7 +1,7 @@
-//! The keeper as a process: this very program, started with the words that this one was started with, and collected in the end.
+//! Starts the storage process, which is the same program with the same arguments, and reaps it.
 //!
-//! It is started from a descriptor that was opened at the beginning: replacing the program's file meanwhile does no harm, and both
-//! parts are always of one build.
+//! The program is executed through a descriptor that was opened at startup. An upgrade can therefore replace the
+//! program's file at any time, and both processes always run the same build.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use crate::agent::{keeper, notify};
+use crate::agent::{notify, storage};
 
-/// How often it is looked whether it has ended.
+/// Interval of the checks for the end of the process.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How a keeper is started.
+/// The program and arguments of the storage process.
 #[derive(Debug)]
 pub(in crate::agent) struct Launch {
     program: OwnedFd,
@@ -27,23 +27,23 @@ pub(in crate::agent) struct Launch {
 }
 
 impl Launch {
-    /// As this program, with those words after the one that makes it a keeper.
+    /// Uses the running program. `args` follow the hidden command.
     pub(in crate::agent) fn own(args: Vec<OsString>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let program = openat(CWD, "/proc/self/exe", flags, Mode::empty())?;
         Ok(Self { program, args })
     }
 
-    /// Starts one; what is said goes through its standard input, in both directions. It inherits the environment, where part of the
-    /// configuration is, and stderr, and nothing else.
+    /// Starts a storage process. Its standard input is a socket for both directions. The process inherits only stderr
+    /// and the environment, which contains a part of the configuration.
     pub(super) fn start(&self) -> io::Result<(UnixStream, Child)> {
         let (ours, its) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let child = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()))
             .arg0("gotrace")
-            .arg(keeper::WORD)
+            .arg(storage::COMMAND)
             .args(&self.args)
-            // Whoever waits for the service hears of it from us.
+            // Only the observer notifies the service manager.
             .env_remove(notify::VARIABLE)
             .stdin(OwnedFd::from(its))
             .stdout(Stdio::null())
@@ -52,9 +52,9 @@ impl Launch {
     }
 }
 
-/// Waits so long for it to end, and then makes it.
-pub(super) fn bury(mut child: Child, patience: Duration) -> io::Result<ExitStatus> {
-    let until = Instant::now() + patience;
+/// Waits for the end of the process, and kills it after the timeout.
+pub(super) fn reap(mut child: Child, timeout: Duration) -> io::Result<ExitStatus> {
+    let until = Instant::now() + timeout;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);

@@ -1,4 +1,4 @@
-//! Does what the core asks for, and turns what it finds into events.
+//! Performs the effects of the core, and returns the results as events.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,9 +8,9 @@ use tracer_core::effect::Effect;
 use tracer_core::event::{Event, FileId, ProcKey};
 use tracer_core::origin::Place;
 
-use super::analyst;
-use super::inspector::{self, Depth, Inspector, Question};
-use super::programs::{Program, Seen};
+use super::output_analysis::AnalysisCounts;
+use super::output_reader::{self, Depth, OutputReader, OutputRequest};
+use super::programs::{ExaminedProgram, Program};
 use super::readers::Readers;
 use super::roots::Roots;
 use super::source::Source;
@@ -18,30 +18,30 @@ use super::texts::{self, Text};
 use crate::proc;
 use crate::wakeup::Wakeup;
 
-/// What came of an effect.
-pub(super) type Answer = Result<Event, NoTool>;
+/// The result of an effect.
+pub(super) type EffectResult = Result<Event, NoTool>;
 
-/// What that process runs, or ran, is no Go tool that can be read. Nothing more is said of it.
+/// The program of this process is no Go tool, or cannot be read. No event follows.
 pub(super) struct NoTool {
     pub(super) process: ProcKey,
     pub(super) file: FileId,
 }
 
-/// The world, as far as the core asks about it.
-pub(super) struct World {
-    inspector: Inspector,
-    texts: Readers<texts::Question>,
+/// The threads that perform effects.
+pub(super) struct EffectRunner {
+    outputs: OutputReader,
+    texts: Readers<texts::TextRequest>,
     programs: Readers<Program>,
-    /// Readable when one of these has answers.
+    /// Readable when one of the readers has results.
     wakeup: Wakeup,
     roots: Roots,
 }
 
-impl World {
+impl EffectRunner {
     pub(super) fn new(depth: Depth) -> io::Result<Self> {
         let wakeup = Wakeup::new()?;
         Ok(Self {
-            inspector: Inspector::start(depth, &wakeup)?,
+            outputs: OutputReader::start(depth, &wakeup)?,
             texts: Readers::start("texts", &wakeup)?,
             programs: Readers::start("programs", &wakeup)?,
             wakeup,
@@ -49,8 +49,8 @@ impl World {
         })
     }
 
-    /// The answer, unless it takes longer: then it is among [`World::answers`] later.
-    pub(super) fn perform(&mut self, effect: Effect, source: &mut Source) -> Option<Answer> {
+    /// Returns the result if it is available quickly. Otherwise [`EffectRunner::answers`] returns the result later.
+    pub(super) fn perform(&mut self, effect: Effect, source: &mut Source) -> Option<EffectResult> {
         let event = match effect {
             Effect::Identify { process, file, exe } => {
                 return self.identify(process, file, exe, source);
@@ -69,7 +69,7 @@ impl World {
                     dir,
                     argv,
                     env,
-                    place: place(process),
+                    place: container_of(process),
                 };
                 self.read(process, text, proc::fs_uid(process))
             }
@@ -88,13 +88,13 @@ impl World {
                 self.read(process, Text::BuildInfo(path), Some(uid))
             }
             Effect::Inspect { process, path, uid } => match self.roots.of(process) {
-                Ok(root) => self.inspector.ask(Question {
+                Ok(root) => self.outputs.ask(OutputRequest {
                     process,
                     path,
                     uid,
                     root,
                 }),
-                Err(refused) => Some(inspector::refused(process, path, refused.to_string())),
+                Err(refused) => Some(output_reader::refused(process, path, refused.to_string())),
             },
         };
         event.map(Ok)
@@ -106,7 +106,7 @@ impl World {
         file: FileId,
         exe: Option<ByteString>,
         source: &mut Source,
-    ) -> Option<Answer> {
+    ) -> Option<EffectResult> {
         if let Some(tool) = source.known(file) {
             return Some(Ok(Event::Tool(tool.clone())));
         }
@@ -117,17 +117,17 @@ impl World {
             process,
             file,
             exe,
-            // Of one that is gone nobody knows any more; those wait for each other.
+            // The user of an ended process is unknown. All such requests share one user and wait for each other.
             uid: proc::fs_uid(process).unwrap_or(u32::MAX),
             root,
         });
         seen.map(|it| probe(it, source))
     }
 
-    /// `uid` is not known where the process is gone; then nobody's rights are there to read with.
+    /// Reads a text with the rights of the user. `uid` is `None` if the process has ended; then nothing is read.
     fn read(&mut self, process: ProcKey, text: Text, uid: Option<u32>) -> Option<Event> {
         match (uid, self.roots.of(process)) {
-            (Some(uid), Ok(root)) => self.texts.ask(texts::Question {
+            (Some(uid), Ok(root)) => self.texts.ask(texts::TextRequest {
                 process,
                 text,
                 uid,
@@ -137,55 +137,56 @@ impl World {
         }
     }
 
-    /// Lets go of what is kept open for a process that has ended.
+    /// Closes the files of a process that has ended.
     pub(super) fn forget(&mut self, process: ProcKey) {
         self.roots.forget(process);
     }
 
-    /// What was found since the last call. Tools among it are probed first.
-    pub(super) fn answers(&mut self, source: &mut Source) -> Vec<Answer> {
+    /// Returns the results since the last call. Tools are probed first.
+    pub(super) fn answers(&mut self, source: &mut Source) -> Vec<EffectResult> {
         self.wakeup.clear();
         let programs = self.programs.answers();
-        let mut answers: Vec<Answer> = programs.into_iter().map(|it| probe(it, source)).collect();
+        let mut answers: Vec<EffectResult> =
+            programs.into_iter().map(|it| probe(it, source)).collect();
         let events = self.texts.answers().into_iter();
-        answers.extend(events.chain(self.inspector.answers()).map(Ok));
+        answers.extend(events.chain(self.outputs.answers()).map(Ok));
         answers
     }
 
-    /// Questions that are still to be answered.
+    /// Number of effects without a result.
     pub(super) fn n_pending(&self) -> usize {
-        self.inspector.n_pending() + self.texts.n_pending() + self.programs.n_pending()
+        self.outputs.n_pending() + self.texts.n_pending() + self.programs.n_pending()
     }
 
-    /// Files that were not read because too many waited.
+    /// Number of files that were not read because the queue was full.
     pub(super) fn n_dropped(&self) -> u64 {
-        self.inspector.n_dropped() + self.texts.n_dropped() + self.programs.n_dropped()
+        self.outputs.n_dropped() + self.texts.n_dropped() + self.programs.n_dropped()
     }
 
-    /// How looking into outputs goes.
-    pub(super) fn analyses(&self) -> analyst::Counts {
-        self.inspector.analyses()
+    /// Counts of the analyses of outputs.
+    pub(super) fn analyses(&self) -> AnalysisCounts {
+        self.outputs.analyses()
     }
 }
 
-impl AsFd for World {
+impl AsFd for EffectRunner {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wakeup.as_fd()
     }
 }
 
-/// The container and pod of that very process.
-fn place(process: ProcKey) -> Option<Place> {
+/// The container and pod of the process.
+fn container_of(process: ProcKey) -> Option<Place> {
     let text = std::fs::read(format!("/proc/{}/cgroup", process.tgid.0)).ok()?;
-    // Asked after reading: then it was that process, and no later one with the same id.
+    // This check after the read proves that the text belongs to this process, not to a later one with the same ID.
     proc::is_there(process)
         .then(|| Place::of_proc(&text))
         .flatten()
 }
 
-/// Puts probes on what was found to be a tool.
-fn probe(seen: Seen, source: &mut Source) -> Answer {
-    let Seen {
+/// Attaches probes to an examined program if it is a tool.
+fn probe(seen: ExaminedProgram, source: &mut Source) -> EffectResult {
+    let ExaminedProgram {
         process,
         file,
         tool,

@@ -1,5 +1,5 @@
-//! What is done with builds: counted, stored, sent, and served. Nothing here waits for a disk or a network once it is open: the history
-//! has a queue and a thread, and so has the server.
+//! Counts, stores, sends and serves builds. After `open`, no method waits for a disk or a network: the history and the
+//! server have their own queues and threads.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,24 +13,25 @@ use tracer_core::model::Trace;
 use tracer_core::recording::Detail;
 
 use super::open::{self, Opened};
-use crate::agent::begin::{forward, listen, surroundings};
 use crate::agent::export::outputs::Outputs;
 use crate::agent::http::{Readiness, Served, Server};
 use crate::agent::metrics::Reload;
-use crate::agent::{Config, Load, REST};
+use crate::agent::startup::{forward, listen, output_context};
+use crate::agent::{Config, IDLE_TIME, Load};
 use crate::clock;
 use crate::config::{File, SizeBudget};
 use crate::driver::{ObserverStatus, SelfTestVerdict};
 use crate::history::{Forwarder, ReadPool, Writer};
 use crate::proc;
 
-/// How often what is too old or too much is thrown away.
-const RETENTION: Duration = Duration::from_mins(10);
-/// How often what was counted is written down. Builds that are stored meanwhile are counted again from the history after a kill.
-const TALLY: Duration = Duration::from_secs(10);
+/// Interval between two runs of the retention.
+const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
+/// Interval between two writes of the counters. After a crash, builds that were stored since the last write are counted
+/// from the history.
+const COUNTER_INTERVAL: Duration = Duration::from_secs(10);
 
-/// All that the keeper has.
-pub(super) struct Books<'a> {
+/// The state of the storage process.
+pub(super) struct StorageService<'a> {
     pub(super) config: Config,
     load: Load<'a>,
     pub(super) reload: Reload,
@@ -40,57 +41,56 @@ pub(super) struct Books<'a> {
     pub(super) pages: Option<Server>,
     pub(super) outputs: Outputs,
     retained: Option<Instant>,
-    pub(super) tally: Counting,
-    /// When something was last under way, if memory was not given back since.
+    pub(super) tally: CounterState,
+    /// Time of the last activity. `None` if memory was returned to the kernel since.
     busy: Option<Instant>,
-    /// Up to which trace an earlier keeper was told, if there was one.
+    /// Number of the last trace that an earlier storage process received, if there was one.
     again: Option<u64>,
     traces: Traces,
-    pub(super) tell: fn(&str),
+    pub(super) log: fn(&str),
     pub(super) n_set_aside: u64,
-    /// That nobody else writes the history.
-    pub(super) alone: fs::File,
+    /// Held so that no other agent writes the history.
+    pub(super) lock: fs::File,
 }
 
-/// How far it has come with what it was told.
+/// Numbers of the last trace in each stage.
 #[derive(Default)]
 struct Traces {
-    /// Handed to the history.
+    /// Passed to the writer of the history.
     taken: u64,
-    /// Of those, stored or given up, as the watcher knows.
+    /// Acknowledged to the observer as stored or dropped.
     answered: u64,
 }
 
-/// What was counted, and is to be written down.
-pub(super) struct Counting {
-    /// Since the last time.
+/// Whether the counters must be written to the history.
+pub(super) struct CounterState {
+    /// True if a build was counted since the last write.
     pub(super) is_news: bool,
     written: Option<Instant>,
 }
 
-impl<'a> Books<'a> {
-    /// Opens the history and all that is configured. Fails where an operator's mistake would otherwise be found when the first build is
-    /// over.
+impl<'a> StorageService<'a> {
+    /// Opens the history and all configured outputs. Reports mistakes in the configuration now, not at the first build.
     pub(super) fn open(
         load: Load<'a>,
         file: &File,
         again: Option<u64>,
-        tell: fn(&str),
+        log: fn(&str),
     ) -> anyhow::Result<Self> {
         let config = load(file)?;
         let Opened {
-            alone,
+            lock,
             writer,
             metrics,
             n_set_aside,
-        } = open::history(&config, again.is_some(), tell)?;
+        } = open::history(&config, again.is_some(), log)?;
         let served = Arc::new(Served {
             metrics: Arc::clone(&metrics),
-            // Of this machine, also where there is a central one: whoever builds here can ask here, and a fleet's is not theirs to read.
+            // The API serves the history of this machine, even with a central one: local users must not read a fleet's history.
             history: ReadPool::new(&config.store),
             readiness: Readiness::not_yet("the kernel programs are being loaded"),
         });
-        let outputs = Outputs::start(&config.outputs, &surroundings(&config, &metrics, tell))?;
+        let outputs = Outputs::start(&config.outputs, &output_context(&config, &metrics, log))?;
         let pages = config
             .listen
             .map(|address| listen(address, &served))
@@ -105,47 +105,47 @@ impl<'a> Books<'a> {
             pages,
             outputs,
             retained: None,
-            // What was just put together is written down at once.
-            tally: Counting {
+            // The restored counters are written at once.
+            tally: CounterState {
                 is_news: true,
                 written: None,
             },
             busy: Some(Instant::now()),
             again,
             traces: Traces::default(),
-            tell,
+            log,
             n_set_aside,
-            alone,
+            lock,
         })
     }
 
-    /// How much is to be seen.
+    /// The configured level of detail.
     pub(super) fn detail(&self) -> Detail {
         self.config.detail
     }
 
-    /// Builds are followed from now on.
+    /// Starts the delivery to the central history, now that builds are traced.
     pub(super) fn follow(&mut self, n_probes: usize) -> anyhow::Result<()> {
         let central = self.config.central.as_ref();
-        let forwarder = central.map(|it| forward(it, &self.config, self.tell));
+        let forwarder = central.map(|it| forward(it, &self.config, self.log));
         self.forwarder = forwarder.transpose()?;
         let pages = self.pages.as_ref();
         let pages = pages.map_or_else(String::new, |it| {
             format!(", metrics at http://{}/metrics", it.address())
         });
-        (self.tell)(&if self.again.is_some() {
-            format!("the history is kept again{pages}")
+        (self.log)(&if self.again.is_some() {
+            format!("the storage process was restarted{pages}")
         } else {
             format!(
-                "following every Go build on this machine: {n_probes} probes on, history in {}{}{pages}",
+                "tracing every Go build on this machine: {n_probes} probes attached, history in {}{}{pages}",
                 self.config.store.display(),
                 central.map_or_else(String::new, |it| format!(
-                    " and from there in {}",
+                    " and delivered to {}",
                     it.address
                 )),
             )
         });
-        self.is_ready_by(&SelfTestVerdict::Pending);
+        self.set_readiness(&SelfTestVerdict::Pending);
         Ok(())
     }
 
@@ -153,11 +153,12 @@ impl<'a> Books<'a> {
         self.writer.begin(entry);
     }
 
-    /// The trace of that number is over. Its builds may be stored already, if that is known of it or an earlier keeper was told.
+    /// Counts and stores the trace with this number. Builds that are already stored are skipped. This is possible if
+    /// `is_known` is true or if an earlier storage process received the trace.
     pub(super) fn ended(&mut self, n: u64, is_known: bool, trace: Trace) {
         let mut finished = FinishedTrace::of(trace);
-        if is_known || self.again.is_some_and(|told| n <= told) {
-            // What the keeper before stored it also counted, or it was counted from the history since.
+        if is_known || self.again.is_some_and(|last_sent| n <= last_sent) {
+            // The earlier process counted the stored builds, or they were counted from the history since.
             let stored = self.stored(&finished);
             finished.retain(|it| !stored.contains(&it.id));
         }
@@ -174,13 +175,13 @@ impl<'a> Books<'a> {
         let traces = self.outputs.traces(finished);
         let trace_id = |build: FinishedBuild<'_>| traces.get(&build.entry.id).copied();
         if let Err(error) = self.served.metrics.observe(finished, &trace_id) {
-            (self.tell)(&format!("a build was not counted: {error}"));
+            (self.log)(&format!("cannot count a build in the metrics: {error}"));
         }
         self.tally.is_news = true;
         self.outputs.ended(finished);
     }
 
-    /// Which of them are in the history, whole.
+    /// The builds that are completely stored in the history.
     fn stored(&self, finished: &FinishedTrace) -> BTreeSet<BuildId> {
         let stored = self.served.history.read(|history| {
             let mut stored = BTreeSet::new();
@@ -192,38 +193,45 @@ impl<'a> Books<'a> {
             Ok(stored)
         });
         stored.unwrap_or_else(|error| {
-            (self.tell)(&format!("builds may be counted twice: {error}"));
+            (self.log)(&format!(
+                "cannot read the history, so builds may be counted twice: {error}"
+            ));
             BTreeSet::new()
         })
     }
 
-    /// The watcher says how it is doing. Returns up to which trace all is stored, if that is news.
-    /// Fails if the history is damaged: another keeper moves it aside.
+    /// Updates gotrace's own metrics. Returns the number of the last stored trace, if it has changed.
+    /// Fails if the history is damaged: the next storage process moves it aside.
     pub(super) fn status(&mut self, status: &ObserverStatus) -> anyhow::Result<Option<u64>> {
         if self.writer.is_damaged() {
             bail!(
-                "the history {} turned out to be damaged while builds were stored",
+                "the history {} is damaged, as a write detected",
                 self.config.store.display()
             );
         }
-        self.is_ready_by(&status.self_test);
+        self.set_readiness(&status.self_test);
         let metrics = &self.served.metrics;
         if let Err(error) = metrics.set_self(status, &self.storage()) {
-            (self.tell)(&format!("gotrace's own metrics are stale: {error}"));
+            (self.log)(&format!("cannot update gotrace's own metrics: {error}"));
         }
         if status.n_sessions > 0 {
             self.busy = Some(Instant::now());
-        } else if self.busy.is_some_and(|it| it.elapsed() > REST) {
+        } else if self.busy.is_some_and(|it| it.elapsed() > IDLE_TIME) {
             self.busy = None;
             proc::give_back_memory();
         }
-        let is_old = self.tally.written.is_none_or(|it| it.elapsed() > TALLY);
+        let is_old = self
+            .tally
+            .written
+            .is_none_or(|it| it.elapsed() > COUNTER_INTERVAL);
         if self.tally.is_news && is_old {
             self.write_tally();
         }
-        let is_due = self.retained.is_none_or(|it| it.elapsed() > RETENTION);
+        let is_due = self
+            .retained
+            .is_none_or(|it| it.elapsed() > RETENTION_INTERVAL);
         if is_due {
-            // What has not been delivered is the last to go, and what that is is known where it is delivered.
+            // Undelivered builds are deleted last. Only the forwarder knows which builds these are.
             let is_heard = if let Some(forwarder) = &self.forwarder {
                 forwarder.set_limits(self.config.limits)
             } else {
@@ -235,7 +243,7 @@ impl<'a> Books<'a> {
         let of_spool = self.forwarder.as_ref();
         let of_spool = of_spool.and_then(Forwarder::retention_line);
         for line in self.writer.retention_line().into_iter().chain(of_spool) {
-            (self.tell)(&line);
+            (self.log)(&line);
         }
         Ok(self.reached())
     }
@@ -252,7 +260,7 @@ impl<'a> Books<'a> {
         })
     }
 
-    /// Goes on with another configuration, if it can. Returns how much is to be seen, if it was taken over.
+    /// Applies a new configuration. Returns the level of detail if that succeeded.
     pub(super) fn reload(&mut self, file: Result<File, String>) -> Option<Detail> {
         let wanted = file.map_err(anyhow::Error::msg);
         let wanted = wanted.and_then(|file| (self.load)(&file));
@@ -264,13 +272,15 @@ impl<'a> Books<'a> {
             }
             Err(error) => {
                 self.reload.is_good = false;
-                (self.tell)(&format!("the configuration stays as it was: {error:#}"));
+                (self.log)(&format!(
+                    "cannot reload the configuration, the previous one stays active: {error:#}"
+                ));
                 None
             }
         }
     }
 
-    /// Goes on with another configuration; with the present one, if anything in it does not work. Returns the level of detail.
+    /// Applies all of the configuration, or nothing if a part of it fails. Returns the level of detail.
     fn take_over(&mut self, wanted: Config) -> anyhow::Result<Detail> {
         let (wanted, fixed) = wanted.taken_over(&self.config);
         let has_moved = wanted.listen != self.config.listen;
@@ -279,12 +289,12 @@ impl<'a> Books<'a> {
         self.outputs.change(
             (&self.config.outputs, self.config.target_ttl),
             &wanted.outputs,
-            &surroundings(&wanted, &self.served.metrics, self.tell),
+            &output_context(&wanted, &self.served.metrics, self.log),
         )?;
-        // Only now: the old pages are there until all else that can fail is done.
+        // The old pages stay until no later step can fail.
         if has_moved {
             if let Some(pages) = &pages {
-                (self.tell)(&format!("pages are at http://{}", pages.address()));
+                (self.log)(&format!("pages are now at http://{}", pages.address()));
             }
             self.pages = pages;
         }
@@ -295,9 +305,11 @@ impl<'a> Books<'a> {
             self.retained = None;
         }
         self.config = wanted;
-        (self.tell)("the configuration was read again");
+        (self.log)("configuration reloaded");
         for key in fixed {
-            (self.tell)(&format!("{key} changes when the agent is restarted"));
+            (self.log)(&format!(
+                "the new value of {key} needs a restart of the agent"
+            ));
         }
         Ok(self.config.detail)
     }
@@ -305,25 +317,26 @@ impl<'a> Books<'a> {
     pub(super) fn write_tally(&mut self) {
         match self.served.metrics.counted() {
             Ok(counted) => {
-                self.tally = Counting {
+                self.tally = CounterState {
                     is_news: !self.writer.store_counters(counted),
                     written: Some(Instant::now()),
                 };
             }
             Err(error) => {
-                (self.tell)(&format!("what was counted is not written down: {error}"));
+                (self.log)(&format!(
+                    "cannot write the counters to the history: {error}"
+                ));
                 self.tally.written = Some(Instant::now());
             }
         }
     }
 
-    /// Who asks learns it from now on.
-    fn is_ready_by(&self, verdict: &SelfTestVerdict) {
+    /// Sets the answer of `/-/ready`.
+    fn set_readiness(&self, verdict: &SelfTestVerdict) {
         self.served.readiness.set(match verdict {
-            SelfTestVerdict::Pending => Err(
-                "gotrace has not seen the program yet that it runs to see whether it sees: ask again in some seconds"
-                    .to_owned(),
-            ),
+            SelfTestVerdict::Pending => {
+                Err("the self-test has not finished: retry in a few seconds".to_owned())
+            }
             SelfTestVerdict::Seen => Ok(()),
             SelfTestVerdict::Unseen(why) => Err(why.clone()),
         });

@@ -1,10 +1,10 @@
-//! Looks into outputs at leisure: two threads behind a short queue, and a memory of what they have seen.
+//! Analyses outputs in the background: two threads, a short queue, and a cache of recent results.
 //!
-//! In goes an open file that was read and hashed before, out comes what its bytes are made of. One content is looked into once. What
-//! finds the queue full is told so at once; whoever waits for the rest decides for how long.
+//! The input is an open file that was already hashed; the result is the composition of its bytes. Equal contents are
+//! analysed once. A request that finds the queue full fails at once. The caller decides how long to wait.
 //!
-//! The threads only wait: each for a child that reads one file at the lowest priority. A file in the queue costs a descriptor. Of two
-//! files of one neighbour the second waits for the first, so that who has a file that never ends keeps nobody else waiting.
+//! Each thread waits for a child that reads one file at the lowest priority. Each queued file costs a descriptor. Two
+//! files of the same neighbour are analysed one after the other, so an endless file delays only its owner.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,44 +14,44 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact};
 
-use super::line::Workers;
+use super::fair_queue::Workers;
 use crate::inspect::{FileOwner, Opened, ReaderSpawner};
 
-/// Files that wait at most.
-const QUEUE: usize = 64;
+/// Maximum number of waiting files.
+const MAX_QUEUED: usize = 64;
 const THREADS: usize = 2;
-/// Contents that are remembered, the last seen; each is a few KiB.
-const KNOWN: usize = 256;
+/// Size of the cache, by last use. Each result has a few KiB.
+const MAX_REMEMBERED: usize = 256;
 
-/// What was found out: what a file is made of, or why that is not known. Neither, if it is no program.
-pub(super) type Found = Result<Option<Box<Anatomy>>, String>;
+/// The composition of a file, or the reason why it is unknown. `None` if the file is no program.
+pub(super) type AnalysisResult = Result<Option<Box<Anatomy>>, String>;
 
-/// A file whose turn comes.
+/// A queued file.
 #[derive(Debug)]
-struct Job<T> {
+struct AnalysisJob<T> {
     opened: Opened,
     sha256: String,
-    /// Who asked.
+    /// Identifies the request.
     ticket: T,
 }
 
-/// What two files that are looked into at once must not have in common.
+/// Two analyses that share one of these never run at the same time.
 #[derive(Debug, PartialEq, Eq)]
-enum Share {
+enum ExclusiveResource {
     FileOwner(FileOwner),
     Content(String),
 }
 
-/// The threads and what they remember.
+/// The threads and their cache.
 #[derive(Debug)]
-pub(super) struct Analyst<T> {
-    jobs: Workers<Share, Job<T>>,
-    shared: Arc<Shared>,
+pub(super) struct OutputAnalysis<T> {
+    jobs: Workers<ExclusiveResource, AnalysisJob<T>>,
+    shared: Arc<AnalysisState>,
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
-    known: Mutex<Known>,
+pub(super) struct AnalysisState {
+    known: Mutex<RecentAnalyses>,
     counters: Counters,
     analyser: Arc<ReaderSpawner>,
 }
@@ -65,51 +65,51 @@ struct Counters {
     dropped: AtomicU64,
 }
 
-/// What became of outputs so far.
+/// Counts of outputs by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Files that wait, the one in hand included.
+pub struct AnalysisCounts {
+    /// Files that wait or are being analysed.
     pub waiting: u64,
-    /// Looked into.
+    /// Completed analyses.
     pub analysed: u64,
-    /// Of a content that had been looked into before.
+    /// Files with a content that was already analysed.
     pub known: u64,
-    /// Could not be looked into.
+    /// Failed analyses.
     pub failed: u64,
-    /// Found the queue full.
+    /// Files that found the queue full.
     pub dropped: u64,
-    /// Of children that read outputs, those that ended without an answer.
+    /// Children that read outputs and ended without a result.
     pub lost: u64,
-    /// Processor time of these children in ns.
+    /// CPU time of these children in nanoseconds.
     pub cpu_ns: u64,
 }
 
-impl<T: Send + 'static> Analyst<T> {
-    /// `tell` is given what was found out, on a thread.
+impl<T: Send + 'static> OutputAnalysis<T> {
+    /// Starts the threads. They call `notify` with each result.
     pub(super) fn start(
         analyser: Arc<ReaderSpawner>,
-        tell: impl Fn(T, Found) + Clone + Send + 'static,
+        notify: impl Fn(T, AnalysisResult) + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(AnalysisState {
             known: Mutex::default(),
             counters: Counters::default(),
             analyser,
         });
         let of_threads = Arc::clone(&shared);
-        let work = move |job| of_threads.look_into(job, &tell);
-        let jobs = Workers::start("analyst", THREADS, QUEUE, work)?;
+        let work = move |job| of_threads.analyse(job, &notify);
+        let jobs = Workers::start("output-analysis", THREADS, MAX_QUEUED, work)?;
         Ok(Self { jobs, shared })
     }
 
-    /// Asks about a file with this hash. Known already, or out of the question, is answered here; else it is told later.
+    /// Requests an analysis. Returns the result if it is cached or if the queue is full; otherwise it follows later.
     pub(super) fn ask(
         &self,
         neighbour: FileOwner,
         opened: Opened,
         artifact: &Artifact,
         ticket: T,
-    ) -> Option<Found> {
-        let Shared {
+    ) -> Option<AnalysisResult> {
+        let AnalysisState {
             known, counters, ..
         } = &*self.shared;
         if let Some(anatomy) = lock(known).get(&artifact.sha256) {
@@ -118,8 +118,11 @@ impl<T: Send + 'static> Analyst<T> {
         }
         counters.waiting.fetch_add(1, Ordering::Relaxed);
         let sha256 = artifact.sha256.clone();
-        let shares = vec![Share::FileOwner(neighbour), Share::Content(sha256.clone())];
-        let job = Job {
+        let shares = vec![
+            ExclusiveResource::FileOwner(neighbour),
+            ExclusiveResource::Content(sha256.clone()),
+        ];
+        let job = AnalysisJob {
             opened,
             sha256,
             ticket,
@@ -129,19 +132,21 @@ impl<T: Send + 'static> Analyst<T> {
             Err(_full) => {
                 counters.waiting.fetch_sub(1, Ordering::Relaxed);
                 counters.dropped.fetch_add(1, Ordering::Relaxed);
-                Some(Err(format!("{QUEUE} other files waited to be analysed")))
+                Some(Err(format!(
+                    "{MAX_QUEUED} other files waited to be analysed"
+                )))
             }
         }
     }
 
-    /// For who wants to know how it goes.
-    pub(super) fn shared(&self) -> Arc<Shared> {
+    /// The state from which the counts are read.
+    pub(super) fn shared(&self) -> Arc<AnalysisState> {
         Arc::clone(&self.shared)
     }
 }
 
-impl Shared {
-    pub(super) fn counts(&self) -> Counts {
+impl AnalysisState {
+    pub(super) fn counts(&self) -> AnalysisCounts {
         let Counters {
             waiting,
             analysed,
@@ -149,28 +154,28 @@ impl Shared {
             failed,
             dropped,
         } = &self.counters;
-        Counts {
+        AnalysisCounts {
             waiting: waiting.load(Ordering::Relaxed),
             analysed: analysed.load(Ordering::Relaxed),
             known: known.load(Ordering::Relaxed),
             failed: failed.load(Ordering::Relaxed),
             dropped: dropped.load(Ordering::Relaxed),
-            ..Counts::default()
+            ..AnalysisCounts::default()
         }
     }
 
-    fn look_into<T>(&self, job: Job<T>, tell: &dyn Fn(T, Found)) {
+    fn analyse<T>(&self, job: AnalysisJob<T>, notify: &dyn Fn(T, AnalysisResult)) {
         let Self {
             known,
             counters,
             analyser,
         } = self;
-        let Job {
+        let AnalysisJob {
             opened,
             sha256,
             ticket,
         } = job;
-        // Another file with this content may have come before it in the queue.
+        // An earlier file in the queue may have had the same content.
         let before = lock(known).get(&sha256);
         let (found, counter) = match before {
             Some(anatomy) => (Ok(Some(anatomy)), &counters.known),
@@ -184,22 +189,22 @@ impl Shared {
                 Err(error) => (Err(error.to_string()), &counters.failed),
             },
         };
-        // Before it is told: who is told may ask how it went.
+        // The counters change first: the receiver of the notification may read them.
         counter.fetch_add(1, Ordering::Relaxed);
         counters.waiting.fetch_sub(1, Ordering::Relaxed);
-        tell(ticket, found);
+        notify(ticket, found);
     }
 }
 
-/// Contents that were looked into, the last seen.
+/// A cache of results by content, with the most recently used ones.
 #[derive(Debug, Default)]
-struct Known {
+struct RecentAnalyses {
     by_sha256: HashMap<String, (u64, Box<Anatomy>)>,
-    /// Counts what is seen.
+    /// A counter of uses.
     clock: u64,
 }
 
-impl Known {
+impl RecentAnalyses {
     fn get(&mut self, sha256: &str) -> Option<Box<Anatomy>> {
         self.clock += 1;
         let (seen, anatomy) = self.by_sha256.get_mut(sha256)?;
@@ -209,7 +214,7 @@ impl Known {
 
     fn put(&mut self, sha256: String, anatomy: Box<Anatomy>) {
         self.clock += 1;
-        if self.by_sha256.len() >= KNOWN {
+        if self.by_sha256.len() >= MAX_REMEMBERED {
             let oldest = self.by_sha256.iter().min_by_key(|(_, (seen, _))| *seen);
             if let Some(oldest) = oldest.map(|(sha256, _)| sha256.clone()) {
                 self.by_sha256.remove(&oldest);
@@ -219,8 +224,8 @@ impl Known {
     }
 }
 
-/// A panic elsewhere while it was held leaves a memory that is whole.
-fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
+/// Ignores poisoning: a panic while the lock was held leaves a consistent cache.
+fn lock(known: &Mutex<RecentAnalyses>) -> std::sync::MutexGuard<'_, RecentAnalyses> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -229,15 +234,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_last_is_remembered() {
-        let mut known = Known::default();
-        for n in 0..KNOWN {
+    fn the_least_recently_used_result_is_evicted() {
+        let mut known = RecentAnalyses::default();
+        for n in 0..MAX_REMEMBERED {
             known.put(n.to_string(), Box::default());
         }
         assert!(known.get("0").is_some());
         known.put("new".to_owned(), Box::default());
         assert!(known.get("0").is_some() && known.get("new").is_some());
         assert!(known.get("1").is_none());
-        assert_eq!(known.by_sha256.len(), KNOWN);
+        assert_eq!(known.by_sha256.len(), MAX_REMEMBERED);
     }
 }

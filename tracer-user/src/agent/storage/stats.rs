@@ -1,17 +1,17 @@
-//! How the storage process is doing.
+//! The status of the storage process, for gotrace's own metrics.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::books::Books;
+use super::service::StorageService;
 use crate::agent::export::Counts;
 use crate::agent::metrics::{self, StorageStatus};
 use crate::clock;
 use crate::history::{DeliveryCounts, Forwarder};
 use crate::proc;
 
-impl Books<'_> {
+impl StorageService<'_> {
     pub(super) fn storage(&self) -> StorageStatus {
         let counts = self.writer.counts();
         let central = self.forwarder.as_ref().map(|it| ("central", central(it)));
@@ -26,8 +26,8 @@ impl Books<'_> {
         }
     }
 
-    /// What retention did, and the room that is taken and left. Opens no file: to close a descriptor of the database would release the
-    /// locks that this process holds on it.
+    /// The results of the retention, and the used and free space. Opens no file: closing a descriptor of the database
+    /// would release the locks of this process on the database.
     fn history(&self) -> metrics::History {
         let store = &self.config.store;
         let mut deleted = self.writer.deleted();
@@ -42,7 +42,7 @@ impl Books<'_> {
             deleted_by_age: deleted.by_age,
             deleted_by_size: deleted.by_size,
             n_set_aside: self.n_set_aside,
-            bytes: size(store).saturating_add(size(&log(store))),
+            bytes: size(store).saturating_add(size(&wal_path(store))),
             free_bytes: free(store),
             oldest_ns,
         }
@@ -50,25 +50,25 @@ impl Books<'_> {
 }
 
 /// The write-ahead log of a database.
-fn log(store: &Path) -> PathBuf {
+fn wal_path(store: &Path) -> PathBuf {
     let mut name = OsString::from(store);
     name.push("-wal");
     name.into()
 }
 
-/// Zero where there is no file.
+/// Size of a file in bytes. Zero if the file does not exist.
 fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |it| it.len())
 }
 
-/// What others than root may still write in the file system of this file.
+/// Bytes that users other than root may still write to the file system of this file.
 fn free(path: &Path) -> Option<u64> {
     let dir = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let told = rustix::fs::statvfs(dir.unwrap_or(Path::new("."))).ok()?;
-    Some(told.f_bavail.saturating_mul(told.f_frsize))
+    let stat = rustix::fs::statvfs(dir.unwrap_or(Path::new("."))).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// The central history among the outputs.
+/// The counts of the central history, in the form of the other outputs.
 fn central(forwarder: &Forwarder) -> Counts {
     let DeliveryCounts {
         sent,

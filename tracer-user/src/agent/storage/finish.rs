@@ -1,16 +1,16 @@
-//! The end: what is queued is written and sent as far as there is time, and builds that go on without being followed are marked.
+//! The shutdown: writes and sends the queued builds as far as time permits, and marks running builds as cut off.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::books::Books;
+use super::service::StorageService;
 use crate::history::Store;
 
-/// How long the history has to write what is queued.
+/// Time for the history to write its queue.
 const FLUSH: Duration = Duration::from_secs(2);
 
-impl Books<'_> {
-    /// Ends by then. `n_dropped`: builds that never got here.
+impl StorageService<'_> {
+    /// Ends before the deadline. `n_dropped` builds were dropped by the observer.
     pub(super) fn finish(mut self, deadline: Instant, n_dropped: u64) -> anyhow::Result<()> {
         if self.tally.is_news {
             self.write_tally();
@@ -21,13 +21,13 @@ impl Books<'_> {
             forwarder,
             pages,
             outputs,
-            tell,
-            alone,
+            log,
+            lock,
             ..
         } = self;
         outputs.ask_to_end(deadline);
         thread::scope(|scope| {
-            // Whoever is being answered may take a while.
+            // Requests in progress may take a while.
             scope.spawn(move || drop(pages));
             let is_written = writer.flush(FLUSH);
             let counts = writer.counts();
@@ -36,8 +36,8 @@ impl Books<'_> {
                 drop(writer);
                 Store::open(&config.store)?.recover()?
             } else {
-                tell(
-                    "the history could not be written in time; what is under way is marked when gotrace runs again",
+                log(
+                    "the history could not be written in time; the next start of gotrace marks running builds as cut off",
                 );
                 writer.abandon();
                 0
@@ -45,8 +45,8 @@ impl Books<'_> {
             if let Some(forwarder) = forwarder {
                 let delivered = forwarder.finish(deadline);
                 if delivered.waiting > 0 {
-                    tell(&format!(
-                        "{} builds wait to be delivered when gotrace runs again",
+                    log(&format!(
+                        "{} builds are not delivered yet; the next start of gotrace delivers them",
                         delivered.waiting
                     ));
                 }
@@ -54,20 +54,20 @@ impl Books<'_> {
             for (name, counts) in outputs.finish(deadline) {
                 let n_given_up = counts.failed + counts.dropped;
                 if n_given_up + counts.waiting > 0 {
-                    tell(&format!(
+                    log(&format!(
                         "{name}: {} delivered, {n_given_up} given up, {} not delivered yet",
                         counts.sent, counts.waiting
                     ));
                 }
             }
-            tell(&format!(
-                "ended: {} builds stored, {} under way marked cut off, {} dropped",
+            log(&format!(
+                "ended: {} builds stored, {} running builds marked as cut off, {} dropped",
                 counts.stored,
                 n_cut_off,
                 counts.dropped + counts.failed + n_unwritten + n_dropped
             ));
-            // Only now may another write it.
-            drop(alone);
+            // From here on, another agent may write the history.
+            drop(lock);
             Ok(())
         })
     }

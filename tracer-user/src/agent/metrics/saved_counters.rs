@@ -1,8 +1,8 @@
-//! What was counted by agents before this one: the counters and histograms of builds, as they are written down and added again.
+//! The counts of earlier agents: the counters and histograms of builds, as text that is stored and restored.
 //!
-//! An agent that starts from zero is a fact of Prometheus; one that comes back with less than it had is a lie: whoever computes a rate
-//! takes any decrease for a start from zero and counts what is left a second time. So every number here is kept to the last bit. No
-//! clock, and no database: the caller keeps the text.
+//! Prometheus handles a counter that restarts from zero. A counter that decreases to another value is wrong: `rate`
+//! interprets each decrease as a restart from zero and counts the rest twice. Each number is therefore stored exactly.
+//! This module has no clock and no database: the caller stores the text.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,43 +14,43 @@ use tracer_core::model::{FailureClass, State};
 use crate::render::metrics::family::BUILDS;
 use crate::render::metrics::label::NONE;
 
-/// Families of builds, which outlive the agent; its own begin with it.
+/// Prefix of the families of builds, which outlive the agent. The agent's own families start with it.
 const PREFIX: &str = "go_build_";
-/// Since form 2 builds are counted by state and failure class.
+/// Version of the text. Since version 2, builds are counted by state and failure class.
 const FORM: u32 = 2;
-/// More than what is lost when some ten thousand numbers are added in another order, as a part of the sum: 2^-40.
+/// Relative error bound: 2^-40, more than the error of adding ten thousand numbers in another order.
 const ROUNDING: f64 = 9.1e-13;
 
 /// Counters and histograms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Carried {
+pub(super) struct SavedCounters {
     form: u32,
-    /// When counting began, in nanoseconds since 1970.
+    /// Start of the counting, in nanoseconds since 1970.
     pub(super) since_ns: i64,
-    families: BTreeMap<String, Vec<Series>>,
+    families: BTreeMap<String, Vec<SavedSeries>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Series {
+struct SavedSeries {
     labels: BTreeMap<String, String>,
-    number: Number,
+    number: SavedNumber,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Number {
+enum SavedNumber {
     Counter(Bits),
     Histogram {
         sum: Bits,
         count: u64,
-        /// Upper bound, and observations up to it.
+        /// Upper bounds with the cumulative number of observations.
         buckets: Vec<(Bits, u64)>,
     },
 }
 
-/// A double by its bits: as a decimal, some are read back one step lower.
+/// A double as its bits: the decimal form of some doubles is parsed as the next lower one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Bits(u64);
@@ -65,17 +65,17 @@ impl Bits {
     }
 }
 
-/// What was written down cannot be used.
+/// The reason why stored counts cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    #[error("what was counted before is not in a form that this gotrace knows")]
+pub enum SavedCountersError {
+    #[error("the stored counters have a format that this version of gotrace cannot read")]
     Form,
-    #[error("what was counted before is damaged")]
+    #[error("the stored counters are damaged")]
     Damaged(#[from] serde_json::Error),
 }
 
-impl Carried {
-    /// Nothing was counted before.
+impl SavedCounters {
+    /// No earlier counts.
     pub(super) fn nothing(now_ns: i64) -> Self {
         Self {
             form: FORM,
@@ -84,14 +84,14 @@ impl Carried {
         }
     }
 
-    /// What these families say, all of it: what was carried before is in them.
+    /// Takes the counts of these families, which include the earlier ones.
     pub(super) fn of(families: &[MetricFamily], since_ns: i64) -> Self {
-        let families = families.iter().filter(|it| is_carried(it));
+        let families = families.iter().filter(|it| is_saved(it));
         let families = families
             .map(|family| {
                 let kind = family.get_field_type();
                 let series = family.get_metric().iter();
-                let series = series.filter_map(|it| Series::of(it, kind)).collect();
+                let series = series.filter_map(|it| SavedSeries::of(it, kind)).collect();
                 (family.name().to_owned(), series)
             })
             .collect();
@@ -102,20 +102,20 @@ impl Carried {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, Unusable> {
-        let mut carried: Self = serde_json::from_str(text)?;
-        if carried.form == 1 && carried.is_sane() {
-            carried.count_by_state();
+    pub(super) fn parse(text: &str) -> Result<Self, SavedCountersError> {
+        let mut saved: Self = serde_json::from_str(text)?;
+        if saved.form == 1 && saved.is_sane() {
+            saved.count_by_state();
         }
-        let is_known = carried.form == FORM && carried.is_sane();
-        is_known.then_some(carried).ok_or(Unusable::Form)
+        let is_known = saved.form == FORM && saved.is_sane();
+        is_known.then_some(saved).ok_or(SavedCountersError::Form)
     }
 
-    /// Form 1 had one label for state and failure class.
+    /// Converts version 1, which had one label for state and failure class.
     fn count_by_state(&mut self) {
         self.form = FORM;
         for (family, all) in &mut self.families {
-            let mut merged: BTreeMap<BTreeMap<String, String>, Number> = BTreeMap::new();
+            let mut merged: BTreeMap<BTreeMap<String, String>, SavedNumber> = BTreeMap::new();
             for mut series in std::mem::take(all) {
                 let status = series.labels.get("status");
                 if let Some((state, failure)) = status.and_then(|it| state(it)) {
@@ -135,7 +135,7 @@ impl Carried {
             }
             let merged = merged.into_iter();
             *all = merged
-                .map(|(labels, number)| Series { labels, number })
+                .map(|(labels, number)| SavedSeries { labels, number })
                 .collect();
         }
     }
@@ -144,17 +144,17 @@ impl Carried {
         serde_json::to_string(self)
     }
 
-    /// Nothing that a counter cannot be.
+    /// True if all values are possible for a counter.
     fn is_sane(&self) -> bool {
         let is_fine = |it: &Bits| it.value().is_finite() && it.value() >= 0.0;
         let mut all = self.families.values().flatten();
         all.all(|it| match &it.number {
-            Number::Counter(value) => is_fine(value),
-            Number::Histogram { sum, .. } => is_fine(sum),
+            SavedNumber::Counter(value) => is_fine(value),
+            SavedNumber::Histogram { sum, .. } => is_fine(sum),
         })
     }
 
-    /// Labels of every series of a family, in the order of `names`; one that has other labels is left out.
+    /// Labels of each series of a family, in the order of `names`. Series with other labels are omitted.
     pub(super) fn values(&self, family: &str, names: &[&str]) -> Vec<Vec<&str>> {
         let series = self.families.get(family).into_iter().flatten();
         series
@@ -166,7 +166,7 @@ impl Carried {
             .collect()
     }
 
-    /// Adds what was carried to series that are there.
+    /// Adds the earlier counts to existing series.
     pub(super) fn add_to(&self, families: &mut [MetricFamily]) {
         for family in families {
             let Some(before) = self.families.get(family.name()) else {
@@ -181,29 +181,31 @@ impl Carried {
         }
     }
 
-    /// For numbers that were partly added up again, from other summands: no sum is lower than it was.
+    /// Raises sums that were partly recomputed in another order, so that no sum is lower than before.
     #[must_use]
     pub(super) fn rounded_up(mut self) -> Self {
         let up = |it: &mut Bits| *it = Bits::of(it.value() * (1.0 + ROUNDING));
         for series in self.families.values_mut().flatten() {
             match &mut series.number {
-                // Those that count have no fraction and are exact.
-                Number::Counter(value) if value.value().fract() == 0.0 => {}
-                Number::Counter(value) | Number::Histogram { sum: value, .. } => up(value),
+                // Counts have no fraction and are exact.
+                SavedNumber::Counter(value) if value.value().fract() == 0.0 => {}
+                SavedNumber::Counter(value) | SavedNumber::Histogram { sum: value, .. } => {
+                    up(value)
+                }
             }
         }
         self
     }
 }
 
-impl Series {
+impl SavedSeries {
     fn of(metric: &Metric, kind: MetricType) -> Option<Self> {
         let number = match kind {
-            MetricType::COUNTER => Number::Counter(Bits::of(metric.get_counter().get_value())),
+            MetricType::COUNTER => SavedNumber::Counter(Bits::of(metric.get_counter().get_value())),
             MetricType::HISTOGRAM => {
                 let histogram = metric.get_histogram();
                 let buckets = histogram.get_bucket().iter();
-                Number::Histogram {
+                SavedNumber::Histogram {
                     sum: Bits::of(histogram.get_sample_sum()),
                     count: histogram.get_sample_count(),
                     buckets: buckets
@@ -220,7 +222,7 @@ impl Series {
     }
 }
 
-/// State and failure class for a word of form 1.
+/// State and failure class of a value of version 1.
 fn state(status: &str) -> Option<(&'static str, &'static str)> {
     let (state, failure) = match status {
         "success" => (State::Succeeded, NONE),
@@ -233,8 +235,8 @@ fn state(status: &str) -> Option<(&'static str, &'static str)> {
     Some((state.name(), failure))
 }
 
-impl Number {
-    /// Adds what another series counted. Histograms with other buckets cannot be added.
+impl SavedNumber {
+    /// Adds another series. Histograms with different buckets cannot be added.
     fn merge(&mut self, other: &Self) {
         match (self, other) {
             (Self::Counter(all), Self::Counter(more)) => {
@@ -276,7 +278,7 @@ impl Number {
             } => {
                 let now = metric.get_histogram();
                 let bounds = now.get_bucket().iter().map(|it| Bits::of(it.upper_bound()));
-                // Of a gotrace with other buckets: they cannot be added, and begin again.
+                // Another version of gotrace had other buckets. The histogram restarts.
                 if bounds.eq(buckets.iter().map(|(bound, _)| *bound)) {
                     metric.set_histogram(added(now, *sum, *count, buckets));
                 }
@@ -299,7 +301,7 @@ fn added(now: &Histogram, sum: Bits, count: u64, buckets: &[(Bits, u64)]) -> His
     all
 }
 
-fn is_carried(family: &MetricFamily) -> bool {
+fn is_saved(family: &MetricFamily) -> bool {
     let adds_up = match family.get_field_type() {
         MetricType::COUNTER | MetricType::HISTOGRAM => true,
         MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => false,

@@ -1,4 +1,4 @@
-//! What each page says. Every trouble is a JSON object with one sentence that says what to do.
+//! The content of the pages. Each error is a JSON object with one message that contains a remedy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
-use super::{Shared, question};
+use super::{PageContext, query};
 use crate::agent::metrics::Format;
 use crate::clock;
 use crate::history::{self, Cause, Error, Reader};
 
-/// For the history to answer.
+/// Time limit of a read of the history.
 const PATIENCE: Duration = Duration::from_secs(10);
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text";
 
-pub(super) fn router(shared: Shared) -> Router {
-    // `get` answers HEAD too.
+pub(super) fn router(shared: PageContext) -> Router {
+    // `get` also handles HEAD.
     Router::new()
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(healthy))
@@ -36,7 +36,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .with_state(Arc::new(shared))
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+async fn metrics(State(shared): State<Arc<PageContext>>, headers: HeaderMap) -> Response {
     let format = format(&headers);
     match shared.served.metrics.page(format, clock::wall_ns()) {
         Ok(page) => {
@@ -48,7 +48,7 @@ async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respo
         }
         Err(error) => trouble(
             StatusCode::INTERNAL_SERVER_ERROR,
-            &format!("cannot write the metrics, please report it: {error}"),
+            &format!("cannot render the metrics, please report this as a bug in gotrace: {error}"),
         ),
     }
 }
@@ -57,7 +57,7 @@ async fn healthy() -> Response {
     fine(TEXT, "gotrace is alive\n".to_owned())
 }
 
-async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+async fn ready(State(shared): State<Arc<PageContext>>) -> Response {
     match shared.served.readiness.get() {
         Ok(()) => fine(TEXT, "gotrace follows builds\n".to_owned()),
         Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
@@ -65,16 +65,16 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn builds(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<PageContext>>,
     words: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
     let Ok(Query(words)) = words else {
         return trouble(
             StatusCode::BAD_REQUEST,
-            "what follows the question mark is not name=value: encode it as a URL",
+            "the query is not a list of name=value: URL-encode it",
         );
     };
-    let filter = match question::filter(&words, clock::wall_ns()) {
+    let filter = match query::filter(&words, clock::wall_ns()) {
         Ok(filter) => filter,
         Err(why) => return trouble(StatusCode::BAD_REQUEST, &why),
     };
@@ -87,13 +87,13 @@ async fn builds(
     .await
 }
 
-async fn build(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+async fn build(State(shared): State<Arc<PageContext>>, Path(id): Path<String>) -> Response {
     let prefix = match id.parse() {
         Ok(prefix) => prefix,
         Err(error) => {
             return trouble(
                 StatusCode::BAD_REQUEST,
-                &format!("{id:?} is no build: {error}"),
+                &format!("{id:?} is not the ID of a build: {error}"),
             );
         }
     };
@@ -108,14 +108,14 @@ async fn build(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Res
 async fn no_page() -> Response {
     trouble(
         StatusCode::NOT_FOUND,
-        "there is no such page: there are /metrics, /-/healthy, /-/ready, /api/v1/builds and /api/v1/builds/ID",
+        "this page does not exist: use /metrics, /-/healthy, /-/ready, /api/v1/builds or /api/v1/builds/ID",
     )
 }
 
 async fn no_method() -> Response {
     let mut response = trouble(
         StatusCode::METHOD_NOT_ALLOWED,
-        "nothing can be changed here: use GET or HEAD",
+        "all pages are read-only: use GET or HEAD",
     );
     response
         .headers_mut()
@@ -123,18 +123,18 @@ async fn no_method() -> Response {
     response
 }
 
-/// Asks the history on a thread that may wait for the disk.
+/// Reads the history on a thread that may wait for the disk.
 async fn read(
-    shared: &Shared,
+    shared: &PageContext,
     ask: impl Fn(&Reader<'_>) -> Result<Vec<u8>, Cause> + Send + 'static,
 ) -> Response {
     let served = Arc::clone(&shared.served);
     let readers = Arc::clone(&shared.readers);
     let asked = async move {
-        // Never closed.
+        // The semaphore is never closed.
         let place = readers.acquire_owned().await.ok();
         let read = tokio::task::spawn_blocking(move || {
-            // Held until it is read, also when nobody waits any more.
+            // The permit is held until the end of the read, even after a timeout.
             let _place = place;
             served.history.read(ask)
         });
@@ -142,14 +142,14 @@ async fn read(
     };
     match timeout(PATIENCE, asked).await {
         Ok(Ok(Ok(page))) => fine(JSON, page),
-        Ok(Ok(Err(error))) => trouble(status(&error.cause), &told(&error)),
+        Ok(Ok(Err(error))) => trouble(status(&error.cause), &message(&error)),
         Ok(Err(_)) => trouble(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "the history could not be read, please report it: the log has more",
+            "cannot read the history: see the log, and please report this as a bug in gotrace",
         ),
         Err(_) => trouble(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the history did not answer in time: ask again, with a smaller limit",
+            "reading the history took too long: retry with a smaller limit",
         ),
     }
 }
@@ -180,12 +180,12 @@ fn status(cause: &Cause) -> StatusCode {
     }
 }
 
-/// Where the file is, is nobody's business here.
-fn told(error: &Error) -> String {
+/// The message of an error, without the path of the history.
+fn message(error: &Error) -> String {
     format!("the history {}", error.cause)
 }
 
-/// `OpenMetrics` where it is asked for and not refused by a quality of zero.
+/// Returns `OpenMetrics` if the client accepts it, unless with a quality of zero.
 fn format(headers: &HeaderMap) -> Format {
     let ranges = headers.get_all(ACCEPT).iter();
     let ranges = ranges.filter_map(|it| it.to_str().ok());
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_is_for_those_who_ask() {
+    fn openmetrics_is_sent_on_request() {
         let of = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());

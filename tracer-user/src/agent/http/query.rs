@@ -1,4 +1,4 @@
-//! What the words after `?` mean: the filters of `gotrace builds`, by the same names.
+//! The parameters of a query: the filters of `gotrace builds`, with the same names.
 
 use tracer_core::model::State;
 
@@ -7,7 +7,7 @@ use crate::history::{Filter, TimeArg};
 const LIMIT: usize = 20;
 const MOST: usize = 1000;
 
-/// Reads the filter; an error is a sentence for who asked.
+/// Parses the filter. An error is a message for the client.
 pub(super) fn filter(words: &[(String, String)], now_ns: i64) -> Result<Filter, String> {
     let mut filter = Filter {
         limit: Some(LIMIT),
@@ -16,7 +16,7 @@ pub(super) fn filter(words: &[(String, String)], now_ns: i64) -> Result<Filter, 
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in words {
         if seen.contains(&name.as_str()) {
-            return Err(format!("{name:?} is given twice: give it once"));
+            return Err(format!("the parameter {name:?} occurs twice: use it once"));
         }
         seen.push(name);
         match name.as_str() {
@@ -38,7 +38,7 @@ pub(super) fn filter(words: &[(String, String)], now_ns: i64) -> Result<Filter, 
 }
 
 fn state(value: &str) -> Result<State, String> {
-    // The command line writes them with a dash.
+    // The command line uses dashes.
     let wanted = value.replace('-', "_");
     let found = State::ALL.into_iter().find(|it| it.name() == wanted);
     found.ok_or_else(|| {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_the_command_line() {
+    fn the_parameters_are_the_flags_of_the_command_line() {
         let filter = of(&[("status", "cut-off"), ("since", "10s"), ("limit", "7")]).unwrap();
         assert_eq!(filter.state, Some(State::CutOff));
         assert_eq!(filter.since_ns, Some(990_000_000_000));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn invalid_parameters_are_rejected() {
         for (name, value) in [
             ("status", "good"),
             ("since", "yesterday"),

@@ -1,38 +1,38 @@
-//! What of a trace is pushed: the targets that its builds made, and the builds that failed to make any.
+//! The results of a trace that are pushed: the targets of successful builds, and failed builds.
 //!
-//! What was only linked to be run at once (`go run`, test binaries) is no target that somebody waits for.
+//! Programs that were only linked to be run at once (`go run`, test binaries) are not targets.
 
 use sha2::{Digest as _, Sha256};
 use tracer_core::finished::FinishedTrace;
 use tracer_core::hex;
 use tracer_core::model::{Build, Installed, State};
 
-use super::group::{Last, Platform};
+use super::group::{LastBuild, Platform};
 use crate::render::metrics::family::INFO;
 use crate::render::metrics::guard::guarded;
 use crate::render::metrics::{fold, label};
 
-/// News of a build.
+/// The result of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum BuildResult {
     Made {
         target: String,
         platform: Platform,
     },
-    /// Whoever was last made by asking the same, for that platform if it is known, was not made this time.
+    /// A failed build. Targets of the last successful build with the same invocation, and platform if known, have failed.
     Failed {
         asked: String,
         platform: Option<[String; 2]>,
-        last: Last,
+        last: LastBuild,
     },
 }
 
-pub(super) fn of(finished: &FinishedTrace) -> Vec<Seen> {
+pub(super) fn of(finished: &FinishedTrace) -> Vec<BuildResult> {
     let mut all = Vec::new();
     for finished in finished.builds() {
         let build = finished.build;
         let is_failed = finished.entry.state == State::Failed;
-        let last = Last {
+        let last = LastBuild {
             ended_ns: finished.ended_ns(),
             wall_ns: finished.report.wall_ns,
             is_success: build.status.map(|_| !is_failed),
@@ -50,8 +50,8 @@ pub(super) fn of(finished: &FinishedTrace) -> Vec<Seen> {
                 last,
                 asked: asked(build),
             };
-            // The label of the group must be the one of its series.
-            all.push(Seen::Made {
+            // The label of the group must equal that of its series.
+            all.push(BuildResult::Made {
                 target: guarded(target),
                 platform,
             });
@@ -59,7 +59,7 @@ pub(super) fn of(finished: &FinishedTrace) -> Vec<Seen> {
         if is_failed && all.len() == n_before {
             let (goos, goarch, _) = label::platform(build);
             let is_known = goos != label::UNKNOWN && goarch != label::UNKNOWN;
-            all.push(Seen::Failed {
+            all.push(BuildResult::Failed {
                 asked: asked(build),
                 platform: is_known.then(|| [goos, goarch].map(guarded)),
                 last,
@@ -80,7 +80,7 @@ fn is_kept(how: Installed) -> bool {
     }
 }
 
-/// Where and how the `go` command was called.
+/// Directory and arguments of the `go` command.
 fn asked(build: &Build) -> String {
     let mut digest = Sha256::new();
     for part in build.dir.iter().chain(&build.command.argv) {
@@ -97,11 +97,11 @@ mod tests {
     use crate::render::sample;
 
     #[test]
-    fn what_was_made_is_told_by_target_and_what_failed_by_what_was_asked() {
+    fn successes_are_identified_by_target_and_failures_by_invocation() {
         let trace = sample::cold();
-        let seen = of(&FinishedTrace::of(trace.clone()));
-        let Some(Seen::Made { target, platform }) = seen.first() else {
-            panic!("{seen:?}")
+        let results = of(&FinishedTrace::of(trace.clone()));
+        let Some(BuildResult::Made { target, platform }) = results.first() else {
+            panic!("{results:?}")
         };
         assert_eq!(platform.labels.get("target"), Some(target));
         assert_eq!(platform.last.is_success, Some(true));
@@ -110,15 +110,15 @@ mod tests {
             build.outputs.clear();
             build.status = Some(tracer_core::event::Status::Code(1));
         }
-        let seen = of(&FinishedTrace::of(failed));
-        let Some(Seen::Failed { asked, last, .. }) = seen.first() else {
-            panic!("{seen:?}")
+        let results = of(&FinishedTrace::of(failed));
+        let Some(BuildResult::Failed { asked, last, .. }) = results.first() else {
+            panic!("{results:?}")
         };
         assert_eq!((asked, last.is_success), (&platform.asked, Some(false)));
     }
 
     #[test]
-    fn what_was_linked_to_be_run_is_not_told() {
+    fn programs_of_go_run_are_not_pushed() {
         let mut trace = sample::cold();
         let outputs = trace.builds.iter_mut().flat_map(|it| &mut it.outputs);
         for output in outputs {

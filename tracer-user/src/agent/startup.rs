@@ -1,4 +1,4 @@
-//! What an agent has before it follows the first build: its history to itself, the numbers of before, pages and outputs.
+//! The steps before the first build: lock the history, restore the metrics, start pages and deliveries.
 
 use std::fs::{File, TryLockError};
 use std::net::{SocketAddr, TcpListener};
@@ -11,36 +11,36 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use super::config::{Central, Config};
-use super::export::outputs::Surroundings;
+use super::export::outputs::OutputContext;
 use super::http::{Served, Server};
 use super::metrics::Metrics;
 use crate::clock;
 use crate::history::{ForwardConfig, Forwarder, Store};
 
-/// How long a history may still be written by the keeper of an agent that was killed: it has [`super::END`] to end.
+/// Time to wait for the storage process of a killed agent. That process has [`super::SHUTDOWN_LIMIT`] to end.
 const OVERLAP: Duration = Duration::from_millis(5500);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The metrics go on where they were; what cannot be read is told and missing.
-pub(super) fn restore(metrics: &Metrics, store: &mut Store, tell: fn(&str)) -> anyhow::Result<()> {
+/// Restores the metrics of earlier agents. Unreadable parts are logged and missing.
+pub(super) fn restore(metrics: &Metrics, store: &mut Store, log: fn(&str)) -> anyhow::Result<()> {
     let tally = store.counters()?;
     let restored = store.read(|it| Ok(metrics.restore(&tally, it, clock::wall_ns())))?;
     if let Err(error) = restored {
-        tell(&format!(
-            "not everything of before is in the metrics: {error}"
+        log(&format!(
+            "cannot restore all metrics from the history: {error}"
         ));
     }
     Ok(())
 }
 
-/// Something that belongs to this history.
+/// A path next to the history.
 pub(super) fn beside(store: &Path, suffix: &str) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(suffix);
     PathBuf::from(path)
 }
 
-/// Only one agent writes a history: another would mark the builds of this one as cut off.
+/// Locks the history. A second agent would mark the builds of the first one as cut off.
 pub(super) fn lock(store: &Path) -> anyhow::Result<File> {
     let path = beside(store, "-agent");
     let file = File::options()
@@ -57,7 +57,7 @@ pub(super) fn lock(store: &Path) -> anyhow::Result<File> {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(POLL),
             Err(TryLockError::WouldBlock) => bail!(
-                "another agent writes {}; end that one, or give this one a --store of its own",
+                "another agent writes {}: stop that agent, or give this one its own --store",
                 store.display()
             ),
             Err(TryLockError::Error(error)) => {
@@ -70,7 +70,7 @@ pub(super) fn lock(store: &Path) -> anyhow::Result<File> {
 pub(super) fn forward(
     central: &Central,
     config: &Config,
-    tell: fn(&str),
+    log: fn(&str),
 ) -> anyhow::Result<Forwarder> {
     let order = ForwardConfig {
         spool: config.store.clone(),
@@ -78,19 +78,19 @@ pub(super) fn forward(
         address: central.address.clone(),
         settings: central.settings.clone(),
     };
-    Ok(Forwarder::start(order, tell)?)
+    Ok(Forwarder::start(order, log)?)
 }
 
-pub(super) fn surroundings(
+pub(super) fn output_context(
     config: &Config,
     metrics: &Arc<Metrics>,
-    tell: fn(&str),
-) -> Surroundings {
-    Surroundings {
+    log: fn(&str),
+) -> OutputContext {
+    OutputContext {
         metrics: Arc::clone(metrics),
         store: config.store.clone(),
         target_ttl: config.target_ttl,
-        tell,
+        log,
     }
 }
 
@@ -98,7 +98,7 @@ pub(super) fn listen(address: SocketAddr, served: &Arc<Served>) -> anyhow::Resul
     let started = TcpListener::bind(address).and_then(|it| Server::start(it, Arc::clone(served)));
     started.with_context(|| {
         format!(
-            "cannot serve pages on {address}; give another place with --listen, or --listen none"
+            "cannot serve pages on {address}: choose another address with --listen, or use --listen none"
         )
     })
 }
