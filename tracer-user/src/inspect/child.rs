@@ -4,6 +4,7 @@
 //! determines the size, and detects changes of the file. The child reads with `pread`: each byte once for the hash and the identity, and
 //! once for the composition. A file in memory costs its size.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -26,6 +27,8 @@ pub const MEMORY: u64 = 3 * WHOLE_LIMIT;
 /// Limit of the CPU time in seconds. Hashing the largest file takes half of it on a CPU without instructions for that.
 pub const CPU_SECONDS: u64 = 60;
 const CHUNK: usize = 1 << 20;
+/// The name of the process, as `ps` shows it.
+const TITLE: &CStr = c"gotrace-reader";
 
 /// The requested result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub enum Task {
 
 /// Reads a file of `size` bytes and writes the answer. Returns the exit code, which contains no result.
 pub fn run(task: &Task, size: u64) -> u8 {
+    // Without the title, the process works as well. The kernel would name it after the descriptor that it was executed from.
+    let _untitled = rustix::thread::set_name(TITLE);
     // Nothing would show the message; the exit code reports the panic.
     std::panic::set_hook(Box::new(|_| {}));
     let nice = match task {
