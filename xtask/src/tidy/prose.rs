@@ -1,7 +1,9 @@
-//! Rules about the language of documents: short sentences, a subject first, the field's verbs.
+//! Rules about the language of documents and comments: short sentences, a subject first, the field's verbs.
 //!
-//! Checks every Markdown file of the tree. The rules read words, not grammar, so they are narrow: they reject no correct sentence,
-//! but miss many wrong ones. Comments in code and messages of programs are not checked.
+//! Checks every Markdown file and every comment in Rust code. The rules read words, not grammar, so they are narrow: they reject no
+//! correct sentence, but miss many wrong ones. Messages of programs are not checked.
+
+use std::borrow::Cow;
 
 use super::markdown::{Part, Sentence, sentences};
 use super::{Complaint, File};
@@ -80,8 +82,13 @@ const PHRASES: &[Phrase] = &[
 /// Checks that sentences are short, begin with their subject, and use the field's verbs.
 pub(crate) fn documents_are_plain(files: &[File]) -> Vec<Complaint> {
     let mut complaints = Vec::new();
-    for file in files.iter().filter(|it| it.is_markdown()) {
-        for sentence in sentences(&file.text) {
+    for file in files.iter().filter(|it| it.is_markdown() || it.is_rust()) {
+        let text = if file.is_rust() {
+            Cow::Owned(comments(&file.text))
+        } else {
+            Cow::Borrowed(&*file.text)
+        };
+        for sentence in sentences(&text) {
             let found = faults(&sentence);
             let place = format!("{}:{}", file.path, sentence.line);
             complaints.extend(
@@ -92,6 +99,15 @@ pub(crate) fn documents_are_plain(files: &[File]) -> Vec<Complaint> {
         }
     }
     complaints
+}
+
+/// The comments of Rust code as Markdown, each on its own line. Code becomes empty lines.
+fn comments(code: &str) -> String {
+    let lines = code.lines().map(|line| {
+        let comment = line.trim_start().strip_prefix("//");
+        comment.map_or("", |it| it.trim_start_matches(['/', '!']).trim_start())
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn faults(sentence: &Sentence) -> Vec<String> {
