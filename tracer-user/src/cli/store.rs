@@ -71,7 +71,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         StoreCommand::Prepare { place } => {
             let Location::Central(address) = place else {
                 bail!(
-                    "cannot prepare {place}: only a central history is prepared (postgres://...)"
+                    "cannot prepare {place}: only a central history needs this; its address begins with postgres://"
                 );
             };
             central::prepare(address)?;
