@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
         Options {
             min_symbol: 0,
             windows: true,
-            alone: false,
+            single_threaded: false,
         },
     ) else {
         return;

@@ -1,4 +1,4 @@
-//! Prints what files say they are: `cargo run -p tracer-binary --example identify FILE...`.
+//! Prints the identity of files: `cargo run -p tracer-binary --example identify FILE...`.
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 fn main() -> std::io::Result<()> {

@@ -1,8 +1,8 @@
-//! Makes seeds for the fuzz targets from real files:
-//! `cargo run -p tracer-binary --example seed fuzz/corpus FILE...`.
+//! Makes seeds for the fuzz targets from real files: `cargo run -p tracer-binary --example seed fuzz/corpus FILE...`.
 //!
-//! A seed is small, or a fuzzer gets nowhere: the file itself if it is, else its head, where the headers are.
-//! A snapshot of each is a seed too, with all but its largest symbols folded.
+//! Seeds are small, because a fuzzer makes no progress on large ones. A small file is a seed itself. Of a large file
+//! the seed is its head, which contains the headers. The snapshot of each file is another seed, with all but its
+//! largest symbols folded.
 
 use std::error::Error;
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::Path;
 use tracer_binary::{Options, Snapshot, analyze};
 
 const MAX: usize = 6 << 10;
-/// Symbols that a seed snapshot lists have at least so many bytes.
+/// Minimum size of the symbols that a seed snapshot lists, in bytes.
 const MIN_SYMBOL: u64 = 16 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {

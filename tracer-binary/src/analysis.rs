@@ -1,6 +1,6 @@
-//! The result of `analyze`, as it is written to JSON (`schema/gotrace.analysis.v1.json`).
+//! The result of `analyze`, as written to JSON (`schema/gotrace.analysis.v1.json`).
 //!
-//! Values only: how they came about is in the modules that make them, what they mean is in `docs/analysis.md`.
+//! This module contains values only. Other modules compute them; `docs/analysis.md` defines their meaning.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Identity;
-use crate::claim::{Content, Embed, FunctionSource};
+use crate::attribution::{Content, Embed, FunctionSource};
 use crate::entropy::DenseRun;
 use crate::fingerprint::ContentIdentity;
 use crate::image::{Compression, SectionClass};
@@ -21,7 +21,7 @@ pub const SCHEMA: &str = "gotrace.analysis.v1";
 pub struct Analysis {
     /// Always `gotrace.analysis.v1`.
     pub schema: String,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub size: u64,
     pub sha256: String,
     pub content: ContentIdentity,
@@ -32,19 +32,19 @@ pub struct Analysis {
     pub groups: Vec<GroupSize>,
     /// Adds up to `size`.
     pub contents: Vec<ContentSize>,
-    /// Every byte once: by what contains it and what it is. Adds up to `size`.
+    /// Every byte of the file once, by container and content. Adds up to `size`.
     pub buckets: Vec<Bucket>,
     pub segments: Vec<SegmentSize>,
     pub sections: Vec<SectionSize>,
-    /// With the bytes that belong to no package, adds up to `size`.
+    /// Adds up to `size` together with the bytes that belong to no package.
     pub modules: Vec<ModuleSize>,
     pub packages: Vec<PackageSize>,
     pub symbols: Symbols,
     pub embeds: Vec<Embed>,
-    /// Members of an archive, slices of a fat file.
+    /// Members of an archive, or slices of a fat file.
     pub members: Vec<MemberSize>,
     pub counts: Counts,
-    /// What was left out or did not add up.
+    /// Parts that were left out, and values that did not add up.
     pub notes: Vec<String>,
 }
 
@@ -57,13 +57,13 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
-    /// Compressed by a packer, so that little else can be told.
+    /// Compressed by a packer, so that little else can be determined.
     Packed,
     /// Names and tables were changed on purpose.
     Obfuscated,
-    /// High entropy where none is expected.
+    /// High entropy in an unexpected place.
     Dense,
-    /// An embedded file that is compressed already.
+    /// An embedded file that is already compressed.
     CompressedEmbed,
     Overlay,
     NotGo,
@@ -80,14 +80,14 @@ pub struct GroupSize {
 pub struct ContentSize {
     pub content: Content,
     pub bytes: u64,
-    /// Of these, the bytes of which the package is known.
+    /// Number of these bytes whose package is known.
     pub in_packages: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bucket {
     pub frame: FrameKind,
-    /// Of the section, header or member; empty in no frame.
+    /// Name of the section, header or member; empty without a frame.
     pub name: String,
     pub content: Content,
     pub bytes: u64,
@@ -108,36 +108,36 @@ pub struct SegmentSize {
     pub address: u64,
     pub disk: u64,
     pub memory: u64,
-    /// As in `r-x`.
+    /// Permissions, such as `r-x`.
     pub flags: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SectionSize {
-    /// With the machine or the member before it, in a fat file or an archive.
+    /// Prefixed with the machine in a fat file, and with the member in an archive.
     pub name: String,
     pub class: SectionClass,
     pub address: u64,
     /// Bytes in the file.
     pub disk: u64,
-    /// Bytes in memory, or after decompression. As the file claims it.
+    /// Bytes in memory, or after decompression, as stated by the file.
     pub memory: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
-    /// Of `disk`: bytes of which the content is known.
+    /// Number of the bytes of `disk` whose content is known.
     pub attributed: u64,
     pub unattributed: u64,
     pub padding: u64,
     /// Bits per byte of the bytes in the file; absent without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy: Option<f64>,
-    /// Where entropy is high, the longest runs.
+    /// The longest runs of high entropy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dense: Vec<DenseRun>,
-    /// How many such runs there are in all.
+    /// Number of all such runs.
     #[serde(default)]
     pub n_dense: u64,
-    /// Hundredths of a bit for each 4096 bytes; absent unless asked for.
+    /// Hundredths of a bit for each 4096 bytes; absent unless requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,7 +152,7 @@ pub struct ModuleSize {
     pub group: Group,
     pub bytes: u64,
     pub packages: u64,
-    /// The file has no module list that holds it; told from the import path.
+    /// True if the module was guessed from the import path, because no module list in the file contains it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_guess: bool,
 }
@@ -169,10 +169,10 @@ pub struct PackageSize {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Symbols {
     pub source: FunctionSource,
-    /// All that have bytes in the file, listed or not.
+    /// Number of all symbols with bytes in the file, listed or not.
     pub count: u64,
     pub bytes: u64,
-    /// Smaller ones are not listed but folded.
+    /// Minimum size of a listed symbol; smaller ones are folded.
     pub min_size: u64,
     pub list: Vec<SymbolSize>,
     pub folded: Vec<Fold>,
@@ -185,7 +185,7 @@ pub struct SymbolSize {
     pub package: String,
     pub content: Content,
     pub bytes: u64,
-    /// How many share the name.
+    /// Number of symbols with this name.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: u64,
 }

@@ -1,4 +1,4 @@
-//! `analyze`: from the bytes of a file to everything this crate can say about it.
+//! `analyze`: computes a full [`Analysis`] from the bytes of a file.
 
 mod grain;
 mod section;
@@ -12,24 +12,24 @@ use self::section::{buckets, entropies, sections, segments};
 use self::symbol::Names;
 use crate::analysis::{Analysis, Counts, MemberSize, SCHEMA};
 use crate::artifact::{self, Identity};
-use crate::claim::{self, Claims, Origin};
+use crate::attribution::{self, Attributions, FileFacts};
 use crate::container::{self, Container, Wrapper};
 use crate::error::Error;
-use crate::finding::{self, Owner};
+use crate::finding::{self, RangeOwner};
 use crate::fingerprint::{self, ContentIdentity};
 use crate::ledger::{self, Ledger};
 use crate::module::Modules;
 use crate::package::Packages;
-use crate::{hex, pass, property};
+use crate::{hashing, hex, property};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Symbols with fewer bytes are folded into one row for each package.
     pub min_symbol: u64,
-    /// Keep the entropy of every window, not only where it is high.
+    /// True if the entropy of every window is kept, not only where it is high.
     pub windows: bool,
-    /// In the calling thread alone, for who may start no other.
-    pub alone: bool,
+    /// True if all work is done in the calling thread, for callers that may not start another.
+    pub single_threaded: bool,
 }
 
 impl Default for Options {
@@ -37,7 +37,7 @@ impl Default for Options {
         Self {
             min_symbol: 1024,
             windows: false,
-            alone: false,
+            single_threaded: false,
         }
     }
 }
@@ -45,23 +45,24 @@ impl Default for Options {
 pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
     let container = container::open(bytes)?;
     thread::scope(|scope| {
-        // A thread that cannot be had is no failure: its work is done here afterwards.
-        let beside = || (!options.alone).then(thread::Builder::new);
-        let hashing = beside().and_then(|it| it.spawn_scoped(scope, || pass::sha256(bytes)).ok());
-        let sections = beside().and_then(|it| {
-            it.spawn_scoped(scope, || pass::sections(bytes, &container))
+        // A thread that fails to start is not an error: its work is done here afterwards.
+        let builder = || (!options.single_threaded).then(thread::Builder::new);
+        let hashing =
+            builder().and_then(|it| it.spawn_scoped(scope, || hashing::sha256(bytes)).ok());
+        let sections = builder().and_then(|it| {
+            it.spawn_scoped(scope, || hashing::sections(bytes, &container))
                 .ok()
         });
         let mut attributed = attribute(bytes, &container);
-        let is_go = attributed.claims.is_go;
+        let is_go = attributed.attributions.is_go;
         let owners = std::mem::take(&mut attributed.owners);
         let mut analysis = assemble(bytes, &container, attributed, options);
         let (measured, note) = sections
             .and_then(|thread| thread.join().ok())
-            .unwrap_or_else(|| pass::sections(bytes, &container));
+            .unwrap_or_else(|| hashing::sections(bytes, &container));
         let sha256 = hashing
             .and_then(|thread| thread.join().ok())
-            .unwrap_or_else(|| pass::sha256(bytes));
+            .unwrap_or_else(|| hashing::sha256(bytes));
         analysis.sha256 = hex::encode(&sha256);
         analysis.content.loaded = fingerprint::loaded(&container, &measured);
         entropies(&mut analysis, &measured, options);
@@ -73,37 +74,37 @@ pub fn analyze(bytes: &[u8], options: Options) -> Result<Analysis, Error> {
 
 struct Attributed<'i> {
     identity: Identity,
-    claims: Claims<'i>,
+    attributions: Attributions<'i>,
     packages: Packages<'i>,
     /// Paths of the packages, in their order.
     names: Vec<String>,
     ledger: Ledger,
     grains: Grains,
-    owners: Vec<Owner<'i>>,
+    owners: Vec<RangeOwner<'i>>,
 }
 
 fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     let identity = artifact::of_container(bytes, container);
     let minor = identity.go_version.as_deref().and_then(minor);
-    let (mut packages, mut claims) = (Packages::new(), Claims::default());
-    // In an archive the other members are C's.
+    let (mut packages, mut attributions) = (Packages::new(), Attributions::default());
+    // The other members of an archive come from C.
     let is_go = identity.is_go() && container.wrapper != Wrapper::Archive;
     for part in &container.parts {
-        let origin = Origin { is_go, minor };
-        claim::gather(part, origin, &mut packages, &mut claims);
+        let file_facts = FileFacts { is_go, minor };
+        attribution::gather(part, file_facts, &mut packages, &mut attributions);
     }
-    claims.is_go |= identity.is_go();
-    let ledger = ledger::account(bytes, container, &mut claims, packages.len());
+    attributions.is_go |= identity.is_go();
+    let ledger = ledger::account(bytes, container, &mut attributions, packages.len());
     let names: Vec<_> = packages.iter().map(Cow::into_owned).collect();
     let paths: Vec<_> = names.iter().map(String::as_str).collect();
     let modules = Modules::of(&identity, &paths);
-    let owners = finding::owners(&claims, &packages, &modules);
-    // The claims may be most of the memory used, and nobody needs them any more.
-    claims.list = Vec::new();
+    let owners = finding::owners(&attributions, &packages, &modules);
+    // Free the attributions: they may take most of the memory, and are not used after this point.
+    attributions.list = Vec::new();
     let grains = Grains::of(&modules, &paths, &ledger);
     Attributed {
         identity,
-        claims,
+        attributions,
         packages,
         names,
         ledger,
@@ -112,7 +113,7 @@ fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     }
 }
 
-/// 27 of `go1.27.3` and of `devel go1.27-5c2b5b02c4`.
+/// The minor release: 27 for `go1.27.3` and for `devel go1.27-5c2b5b02c4`.
 fn minor(version: &str) -> Option<u32> {
     let version = version.strip_prefix("devel ").unwrap_or(version);
     let rest = version.strip_prefix("go1.")?;
@@ -128,7 +129,7 @@ fn assemble(
 ) -> Analysis {
     let Attributed {
         identity,
-        claims,
+        attributions,
         packages,
         names,
         ledger,
@@ -136,15 +137,15 @@ fn assemble(
         owners: _,
     } = attributed;
     let primary = artifact::primary(container);
-    let properties = property::of(container, primary, &identity, &claims, &packages);
-    let by_name = Names::of(&claims, &ledger, &names);
+    let properties = property::of(container, primary, &identity, &attributions, &packages);
+    let by_name = Names::of(&attributions, &ledger, &names);
     let outline = by_name.outline();
-    let symbols = by_name.rows(claims.source, &names, options.min_symbol);
+    let symbols = by_name.rows(attributions.source, &names, options.min_symbol);
     let counts = Counts {
-        symbols: claims.n_symbols as u64,
-        functions: claims.n_functions as u64,
-        types: claims.n_types as u64,
-        itabs: claims.n_itabs as u64,
+        symbols: attributions.n_symbols as u64,
+        functions: attributions.n_functions as u64,
+        types: attributions.n_types as u64,
+        itabs: attributions.n_itabs as u64,
         packages: grains.packages.len() as u64,
     };
     let sections = sections(container, &ledger);
@@ -152,7 +153,7 @@ fn assemble(
     for part in &container.parts {
         notes.extend(part.image.notes.iter().cloned());
     }
-    notes.extend(claims.notes.iter().cloned());
+    notes.extend(attributions.notes.iter().cloned());
     Analysis {
         schema: SCHEMA.to_owned(),
         size: bytes.len() as u64,
@@ -171,7 +172,7 @@ fn assemble(
         modules: grains.modules,
         packages: grains.packages,
         symbols,
-        embeds: claims.embeds,
+        embeds: attributions.embeds,
         members: container
             .members
             .iter()

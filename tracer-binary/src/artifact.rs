@@ -1,6 +1,6 @@
-//! Who is this file? Identity only: no sizes, no hashes, a fraction of a millisecond.
+//! The identity of a file: no sizes, no hashes, a fraction of a millisecond.
 //!
-//! For a caller that saw a file being built and wants to know what it is. The rest is `analyze`.
+//! [`identify`] is for callers that saw a file being built and need its kind. `analyze` computes the rest.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::go::buildinfo::{self, BuildInfo, Module, Setting};
 use crate::image::{Format, Shape};
 use crate::{container, limit};
 
-/// What contains the code.
+/// The container of the code.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -25,7 +25,7 @@ pub enum Kind {
     Wasm,
     /// An `ar` archive with object files, as `-buildmode=c-archive` writes it.
     Archive,
-    /// What the compiler writes for one package.
+    /// The compiler's output for one package.
     PackageArchive,
     Unknown,
 }
@@ -45,7 +45,7 @@ impl Kind {
     }
 }
 
-/// What a file says it is. Empty fields mean that it does not say.
+/// The identity that a file states. Empty fields mean that the file does not state them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     pub kind: Kind,
@@ -75,7 +75,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether anything in the file says that Go made it.
+    /// True if anything in the file states that Go made it.
     pub fn is_go(&self) -> bool {
         self.go_version.is_some() || self.build_id.is_some()
     }
@@ -88,7 +88,7 @@ impl Identity {
     }
 }
 
-/// Never fails: what cannot be read is absent, and a file of no known kind is [`Kind::Unknown`].
+/// Reads the identity. Never fails: unreadable facts are absent, and a file of an unknown kind is [`Kind::Unknown`].
 pub fn identify(bytes: &[u8]) -> Identity {
     container::open(bytes).map_or_else(|_| unknown(), |container| of_container(bytes, &container))
 }
@@ -123,7 +123,7 @@ pub(crate) fn of_container(bytes: &[u8], container: &Container<'_>) -> Identity 
             None => Kind::Unknown,
         },
     };
-    // In an archive one member holds the Go code; in a fat file the machines say the same.
+    // In an archive one member holds the Go code. In a fat file all machines have the same information.
     let with_info = container
         .parts
         .iter()
@@ -172,7 +172,8 @@ pub(crate) fn of_container(bytes: &[u8], container: &Container<'_>) -> Identity 
     identity
 }
 
-/// In an archive one member holds the Go code; in a fat file all machines say the same.
+/// The part with build information. In an archive one member holds the Go code; in a fat file all machines have the
+/// same information.
 fn with_info<'c, 'a>(container: &'c Container<'a>) -> Option<(&'c Part<'a>, BuildInfo)> {
     container
         .parts
@@ -180,14 +181,15 @@ fn with_info<'c, 'a>(container: &'c Container<'a>) -> Option<(&'c Part<'a>, Buil
         .find_map(|part| Some((part, buildinfo::read(&part.image)?)))
 }
 
-/// The part that speaks for the file.
+/// The part whose facts stand for the whole file.
 pub(crate) fn primary<'c, 'a>(container: &'c Container<'a>) -> Option<&'c Part<'a>> {
     with_info(container)
         .map(|(part, _)| part)
         .or(container.parts.first())
 }
 
-/// The compiler's own object format begins with a line of words: `go object GOOS GOARCH VERSION ...`.
+/// Reads a package archive. The compiler's own object format begins with a line of words: `go object GOOS GOARCH
+/// VERSION ...`.
 fn package(bytes: &[u8], container: &Container<'_>, identity: &mut Identity) {
     let Some(member) = container
         .members

@@ -1,6 +1,7 @@
-//! A set of small numbers: which offsets of a table were met already.
+//! A set of small numbers, such as the offsets of a table that were already visited.
 //!
-//! One bit for each number that may come, so its size is known beforehand and no input can make it slow, as it could a hash table.
+//! The set takes one bit for each possible number. Its size is therefore known beforehand, and no input can slow it
+//! down. A hash table could be slowed down.
 
 #[derive(Debug)]
 pub(crate) struct Bits {
@@ -8,14 +9,14 @@ pub(crate) struct Bits {
 }
 
 impl Bits {
-    /// For numbers below `len`.
+    /// An empty set of numbers below `len`.
     pub(crate) fn new(len: usize) -> Self {
         Self {
             words: vec![0; len.div_ceil(64)],
         }
     }
 
-    /// Whether `number` is new. What is out of bounds never is.
+    /// Inserts `number`. True if the number is new; numbers out of bounds never are.
     pub(crate) fn insert(&mut self, number: usize) -> bool {
         let Some(word) = self.words.get_mut(number / 64) else {
             return false;

@@ -1,7 +1,7 @@
-//! Budgets: how much may grow before a comparison fails.
+//! Budgets: the growth at which a comparison fails.
 //!
-//! Written as words: a grain, perhaps a name, and a limit: `total +5%`, `section .text +3%`,
-//! `symbol +1KB`, `entropy +0.3`. Without a name every row of the grain must keep to the limit.
+//! A budget is written as words: a grain, an optional name, and a limit, such as `total +5%`, `section .text +3%`,
+//! `symbol +1KB`, `entropy +0.3`. Without a name, the limit applies to every row of the grain.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +39,7 @@ const GRAINS: [(&str, Grain); 9] = [
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limit {
     Bytes(u64),
-    /// Of what was before. What is new has no before, and is not measured by this.
+    /// Per cent of the size before. Does not apply to new rows, which have no size before.
     Percent(f64),
     /// Bits per byte.
     Bits(f64),
@@ -56,22 +56,22 @@ pub struct Budget {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BudgetError {
     #[error(
-        "a budget is a grain, perhaps a name, and a limit, as in `total +5%`, `section .text +10KB` or `entropy +0.3`"
+        "a budget is a grain, an optional name, and a limit, as in `total +5%`, `section .text +10KB` or `entropy +0.3`"
     )]
     Form,
     #[error(
-        "no grain is called `{0}`; there are total, group, content, section, module, package, symbol, archive and entropy"
+        "unknown grain `{0}`; the grains are total, group, content, section, module, package, symbol, archive and entropy"
     )]
     Grain(String),
     #[error(
-        "`{0}` is no limit; write +5%, +200KB (1000 bytes), +200KiB (1024 bytes), or +0.3 for entropy"
+        "`{0}` is not a limit; write +5%, +200KB (1000 bytes), +200KiB (1024 bytes), or +0.3 for entropy"
     )]
     Limit(String),
     #[error("`total` has no name")]
     NamedTotal,
 }
 
-/// A budget that did not hold, and by what.
+/// An exceeded budget, and the amount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Breach {
     pub budget: String,
@@ -113,7 +113,7 @@ impl fmt::Display for Budget {
 }
 
 impl Limit {
-    /// Of a size, as a budget has it: `+5%`, `+200KB`.
+    /// Parses a size limit of a budget: `+5%`, `+200KB`.
     pub fn of_size(text: &str) -> Result<Self, BudgetError> {
         limit_of(text.trim(), Grain::Total).ok_or_else(|| BudgetError::Limit(text.to_owned()))
     }
@@ -155,7 +155,7 @@ fn limit_of(text: &str, grain: Grain) -> Option<Limit> {
     (bytes <= 1e15).then_some(Limit::Bytes(bytes.round() as u64))
 }
 
-/// The budgets that do not hold, in the order they were given.
+/// The exceeded budgets, in the order they were given.
 pub fn breaches(diff: &Diff, budgets: &[Budget]) -> Vec<Breach> {
     budgets
         .iter()
@@ -176,9 +176,9 @@ impl Budget {
             Grain::Archive => &diff.members,
             Grain::Entropy => return self.entropy(diff),
         };
-        let is_meant = |row: &&Row| self.name.as_ref().is_none_or(|name| *name == row.name);
+        let is_selected = |row: &&Row| self.name.as_ref().is_none_or(|name| *name == row.name);
         rows.iter()
-            .filter(is_meant)
+            .filter(is_selected)
             .filter_map(|row| self.breach(row))
             .collect()
     }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_budget_says_what_is_wrong() {
+    fn an_invalid_budget_is_refused_with_the_reason() {
         let check = |text: &str, error: BudgetError| {
             assert_eq!(text.parse::<Budget>(), Err(error), "{text}");
         };

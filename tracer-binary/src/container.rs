@@ -1,7 +1,7 @@
-//! Bytes to images: what the file is, and for archives and fat files, what is inside.
+//! Opens files: detects the format, and the contents of archives and fat files, and makes images.
 //!
-//! One module per container. Each reads headers only and copies nothing but names that are not UTF-8;
-//! the exception is wasm, whose data comes in pieces and is put together once.
+//! Each container has one module, which reads headers only and copies nothing but names that are not UTF-8. The
+//! exception is wasm: its data comes in pieces, which are joined once.
 
 mod archive;
 mod elf;
@@ -11,7 +11,7 @@ mod fat;
 mod macho;
 mod pe;
 mod sectionless;
-mod unread;
+mod unsupported;
 mod wasm;
 
 use std::ops::Range;
@@ -22,10 +22,10 @@ use crate::error::Error;
 use crate::image::{Header, Image, clamp};
 use crate::limit;
 
-/// One image and where it lies in the file.
+/// One image and its position in the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Part<'a> {
-    /// Empty when the whole file is this image; else the architecture or the member's name.
+    /// Empty if the whole file is this image; otherwise the architecture or the member's name.
     pub label: String,
     pub offset: usize,
     pub image: Image<'a>,
@@ -35,7 +35,7 @@ pub(crate) struct Part<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub name: String,
-    /// Its bytes without its header.
+    /// Range of the member's bytes, without its header.
     pub file: Range<usize>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
         return fat::open(bytes);
     }
     let image = image(bytes)?.ok_or_else(|| Error::Unknown {
-        format: unread::name(bytes),
+        format: unsupported::name(bytes),
         magic: magic(bytes),
     })?;
     Ok(Container {
@@ -93,7 +93,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
     })
 }
 
-/// Whether the bytes begin like a file of a format that is read.
+/// True if the bytes begin like a supported format.
 pub(crate) fn is_read(bytes: &[u8]) -> bool {
     let is_image = matches!(
         bytes,
@@ -106,7 +106,7 @@ pub(crate) fn is_read(bytes: &[u8]) -> bool {
     is_image || bytes.starts_with(ARCHIVE) || fat::is_fat(bytes)
 }
 
-/// One image, `None` when the bytes are none that this crate knows.
+/// One image; `None` if the bytes are in no supported format.
 fn image(bytes: &[u8]) -> Result<Option<Image<'_>>, Error> {
     let image = match bytes {
         [0x7f, b'E', b'L', b'F', 1, ..] => {
@@ -142,12 +142,12 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// Collects header ranges, clamped to the file.
-struct Headers {
+struct HeaderRanges {
     file: usize,
     list: Vec<Header>,
 }
 
-impl Headers {
+impl HeaderRanges {
     fn new(file: usize) -> Self {
         Self {
             file,

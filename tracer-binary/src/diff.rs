@@ -1,6 +1,6 @@
 //! `diff`: two files compared at every grain.
 //!
-//! Rows are what changed, the largest change first. What is equal on both sides is not listed.
+//! The rows are the changes, the largest first. Rows that are equal on both sides are not listed.
 
 mod fact;
 mod row;
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::entropy::WINDOW;
 use crate::snapshot::{self, Snapshot, SnapshotSection};
-use crate::{container, hex, pass};
+use crate::{container, hashing, hex};
 
 pub const SCHEMA: &str = "gotrace.diff.v1";
 
-/// How much alike two files are, from the most to the least.
+/// The similarity of two files, from the most to the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Likeness {
-    /// Every byte.
+    /// Every byte is equal.
     SameFile,
-    /// All but build IDs, build information, source paths and what is not loaded.
+    /// Everything is equal except build IDs, build information, source paths and parts that are not loaded.
     SameContent,
-    /// The same functions of the same sizes: most likely the same code at other addresses.
+    /// The same functions with the same sizes: most likely the same code at other addresses.
     SameOutline,
     Different,
 }
@@ -47,24 +47,24 @@ pub struct Diff {
     pub facts: Vec<Fact>,
     pub dependencies: Vec<Fact>,
     pub entropy: Vec<EntropyChange>,
-    /// Smaller symbols are compared by package only. One that crosses this size shows as new or gone.
+    /// Smaller symbols are compared by package only. A symbol that crosses this size appears as new or gone.
     pub min_symbol: u64,
     pub notes: Vec<String>,
 }
 
-/// One thing before and after.
+/// One item before and after.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Row {
     pub name: String,
     /// For a symbol, its package; for a package, its module.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub within: String,
-    /// Bytes; absent for what was not there.
+    /// Bytes; absent if the item did not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// Symbols in it, where that is known.
+    /// Symbols in the item, if their number is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbols_before: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ impl Row {
         signed(self.after).saturating_sub(signed(self.before))
     }
 
-    /// Change in per cent of what was before; `None` for what is new.
+    /// Change in per cent of the size before; `None` for a new item.
     #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^52")]
     pub fn percent(&self) -> Option<f64> {
         let before = self.before.filter(|&before| before > 0)?;
@@ -85,7 +85,7 @@ impl Row {
     }
 }
 
-/// A word that changed.
+/// A value that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fact {
     pub name: String,
@@ -102,15 +102,15 @@ pub struct EntropyChange {
     pub after: f64,
 }
 
-/// One side of a comparison, of which nothing is read yet.
+/// One side of a comparison, not read yet.
 #[derive(Clone, Copy, Debug)]
 pub enum Side<'s> {
     File(&'s [u8]),
     Snapshot(&'s Snapshot),
 }
 
-/// The comparison of two sides that are the same file, for which neither needs to be read. `None` if they differ, or if it is
-/// no file of a format that is read.
+/// The comparison of two sides that are the same file; neither side needs to be read. `None` if they differ, or if the
+/// file's format is not supported.
 pub fn unchanged(before: Side<'_>, after: Side<'_>) -> Option<Diff> {
     let (size, symbols, min_symbol) = match (before, after) {
         (Side::File(before), Side::File(after)) => {
@@ -120,11 +120,11 @@ pub fn unchanged(before: Side<'_>, after: Side<'_>) -> Option<Diff> {
         (Side::Snapshot(snapshot), Side::File(bytes))
         | (Side::File(bytes), Side::Snapshot(snapshot)) => {
             let is_same = snapshot.size == bytes.len() as u64
-                && snapshot.sha256 == hex::encode(&pass::sha256(bytes));
+                && snapshot.sha256 == hex::encode(&hashing::sha256(bytes));
             let symbols = &snapshot.symbols;
             is_same.then_some((snapshot.size, Some(symbols.count), symbols.min_size))?
         }
-        // Everything is at hand.
+        // Two snapshots contain everything for a full comparison.
         (Side::Snapshot(_), Side::Snapshot(_)) => return None,
     };
     Some(Diff {
@@ -153,7 +153,7 @@ pub fn unchanged(before: Side<'_>, after: Side<'_>) -> Option<Diff> {
     })
 }
 
-/// Changes of entropy below this are rounding of a link, not news.
+/// Smaller changes of entropy are rounding of a link, not news.
 const MIN_ENTROPY_CHANGE: f64 = 0.01;
 
 pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
@@ -209,7 +209,7 @@ fn likeness(before: &Snapshot, after: &Snapshot) -> Likeness {
 }
 
 fn entropy(before: &Snapshot, after: &Snapshot) -> Vec<EntropyChange> {
-    // The entropy of a few bytes is that of their number, and of a build ID by chance.
+    // The entropy of a few bytes depends on their number, and that of a build ID on chance.
     let comparable = |section: &&SnapshotSection| section.disk >= WINDOW as u64;
     let mut old = BTreeMap::new();
     for section in before.sections.iter().filter(comparable) {
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use crate::{Options, analyze};
 
-    /// The smallest file that is read: the header of a wasm module.
+    /// The smallest supported file: the header of a wasm module.
     const PROGRAM: &[u8] = b"\0asm\x01\0\0\0";
 
     #[test]

@@ -1,20 +1,20 @@
-//! Shannon entropy in bits per byte: 0 for one value only, 8 for all values equally often.
+//! Shannon entropy in bits per byte: 0 for a single value, 8 if all values are equally frequent.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a window. Random bytes of this length measure 7.95, so that the threshold below holds.
+/// Bytes of a window. Random bytes of this length measure 7.95, well above the threshold below.
 pub const WINDOW: usize = 4096;
-/// A window at or above this is called dense: compressed, encrypted or random.
+/// A window at or above this entropy is called dense: compressed, encrypted or random.
 pub const DENSE: f64 = 7.5;
-/// Shorter runs of dense windows are not told.
+/// Minimum number of windows in a reported run.
 const MIN_RUN: usize = 2;
-/// At most this many runs are kept of a section, the longest.
+/// Maximum number of runs kept for a section; the longest are kept.
 pub const MAX_RUNS: usize = 16;
 
 pub type Histogram = [u64; 256];
 
-/// A stretch of consecutive dense windows.
+/// A range of consecutive dense windows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DenseRun {
     /// From the start of the section.
@@ -24,7 +24,7 @@ pub struct DenseRun {
     pub entropy: f64,
 }
 
-/// Counts of one window: 16 bits are enough for its bytes, and keep the tables near.
+/// Counts of one window. 16 bits are enough for the bytes of a window, and keep the tables small.
 type WindowCounts = [u16; 256];
 
 /// Counts at most [`WINDOW`] bytes into four tables, so that equal neighbours do not wait for each other.
@@ -33,14 +33,14 @@ fn count_window(bytes: &[u8]) -> WindowCounts {
     let mut quads = bytes.chunks_exact(4);
     for quad in quads.by_ref() {
         if let [a, b, c, d] = quad {
-            bump(&mut first, *a);
-            bump(&mut second, *b);
-            bump(&mut third, *c);
-            bump(&mut fourth, *d);
+            increment(&mut first, *a);
+            increment(&mut second, *b);
+            increment(&mut third, *c);
+            increment(&mut fourth, *d);
         }
     }
     for &byte in quads.remainder() {
-        bump(&mut first, byte);
+        increment(&mut first, byte);
     }
     for (sum, ((b, c), d)) in first.iter_mut().zip(second.iter().zip(&third).zip(&fourth)) {
         *sum += b + c + d;
@@ -49,8 +49,8 @@ fn count_window(bytes: &[u8]) -> WindowCounts {
 }
 
 #[inline]
-fn bump(table: &mut WindowCounts, byte: u8) {
-    // A byte is always an index of 256, and the compiler knows.
+fn increment(table: &mut WindowCounts, byte: u8) {
+    // A byte is always a valid index of 256 elements, so the compiler removes the check.
     if let Some(count) = table.get_mut(usize::from(byte)) {
         *count += 1;
     }
@@ -92,18 +92,18 @@ fn as_float(count: u64) -> f64 {
     count as f64
 }
 
-/// The whole of a section and its windows, in one walk over the bytes.
+/// The entropy of a section and of its windows, computed in one pass over the bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     pub histogram: Histogram,
-    /// Entropy of each window in hundredths of a bit: one byte each keeps a large file's profile small.
+    /// Entropy of each window in hundredths of a bit, which keeps a large file's profile small.
     pub windows: Vec<u16>,
 }
 
-/// `n log2 n` for every count that a window can have: a logarithm for each would cost more than the counting.
-pub struct Logs(Vec<f64>);
+/// `n log2 n` for every possible count of a window: a logarithm for each count would cost more than the counting.
+pub struct LogTable(Vec<f64>);
 
-impl Default for Logs {
+impl Default for LogTable {
     fn default() -> Self {
         let term = |count: u64| {
             if count == 0 {
@@ -116,7 +116,7 @@ impl Default for Logs {
     }
 }
 
-impl Logs {
+impl LogTable {
     fn window(&self, counts: &WindowCounts, len: usize) -> f64 {
         if len == 0 {
             return 0.0;
@@ -128,14 +128,14 @@ impl Logs {
     }
 }
 
-pub fn profile(bytes: &[u8], logs: &Logs) -> Profile {
+pub fn profile(bytes: &[u8], logs: &LogTable) -> Profile {
     let mut profile = Profile::for_bytes(bytes.len());
     profile.add(bytes, logs);
     profile
 }
 
 impl Profile {
-    /// Nothing yet, with room for the windows of so many bytes.
+    /// An empty profile, with room for the windows of `len` bytes.
     pub fn for_bytes(len: usize) -> Self {
         Self {
             histogram: [0; 256],
@@ -143,8 +143,8 @@ impl Profile {
         }
     }
 
-    /// The next bytes: whole windows, except at the end of the section.
-    pub fn add(&mut self, bytes: &[u8], logs: &Logs) {
+    /// Adds the next bytes: whole windows, except at the end of the section.
+    pub fn add(&mut self, bytes: &[u8], logs: &LogTable) {
         for window in bytes.chunks(WINDOW) {
             let counts = count_window(window);
             self.windows
@@ -163,12 +163,12 @@ fn hundredths(entropy: f64) -> u16 {
     (entropy * 100.0).round() as u16
 }
 
-/// Rounds to what is shown, so that files and texts agree.
+/// Rounds to the displayed precision, so that files and texts agree.
 pub fn rounded(entropy: f64) -> f64 {
     (entropy * 1000.0).round() / 1000.0
 }
 
-/// Runs of dense windows, longest first, and how many there were.
+/// Runs of dense windows, longest first, and the number of all runs.
 pub fn dense_runs(profile: &Profile, len: u64) -> (Vec<DenseRun>, usize) {
     let mut runs = Vec::new();
     let threshold = hundredths(DENSE);
@@ -220,7 +220,7 @@ mod tests {
         {
             *byte = number.to_le_bytes()[0];
         }
-        let profile = profile(&bytes, &Logs::default());
+        let profile = profile(&bytes, &LogTable::default());
         let (runs, count) = dense_runs(&profile, bytes.len() as u64);
         assert_eq!(count, 1);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Why a file cannot be analyzed at all. Everything less is a note in the result.
+//! Errors that prevent any analysis. All other problems are notes in the result.
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -8,9 +8,9 @@ pub enum Error {
     TooLarge { size: u64, limit: u64 },
     #[error("{}", unknown(*.format, .magic))]
     Unknown {
-        /// Its name, if it has one.
+        /// The name of the format, if known.
         format: Option<&'static str>,
-        /// Its first bytes.
+        /// The first bytes of the file.
         magic: String,
     },
     #[error("the {what} of this {format} file cannot be read; it is cut or damaged")]
@@ -26,7 +26,7 @@ fn unknown(format: Option<&str>, magic: &str) -> String {
             "the format is {format}, which gotrace does not read; it reads ELF, PE, Mach-O, WebAssembly and `ar` archives of them"
         ),
         None => format!(
-            "not an executable, library, object or archive (it begins with {magic}); give it what `go build` wrote"
+            "not an executable, library, object or archive (it begins with {magic}); pass an output of `go build`"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Findings: what a reader should know before trusting the rest.
+//! Findings: facts that a reader needs before trusting the rest of an analysis.
 
 mod curve;
 mod dense;
@@ -7,16 +7,16 @@ use crate::analysis::{Analysis, Finding, FindingKind};
 use crate::container::Container;
 use crate::go::pclntab::Pclntab;
 
-pub(crate) use dense::{Owner, owners};
+pub(crate) use dense::{RangeOwner, owners};
 
-/// Embedded files named one by one; the rest is counted.
+/// Maximum number of embedded files named one by one; the rest is counted.
 const MAX_NAMED: usize = 5;
 
 pub(crate) fn find(
     bytes: &[u8],
     container: &Container<'_>,
     analysis: &Analysis,
-    owners: &[Owner<'_>],
+    owners: &[RangeOwner<'_>],
     is_go: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -43,7 +43,7 @@ pub(crate) fn find(
     let overlay: u64 = analysis
         .contents
         .iter()
-        .filter(|size| size.content == crate::claim::Content::Overlay)
+        .filter(|size| size.content == crate::attribution::Content::Overlay)
         .map(|size| size.bytes)
         .sum();
     // A packer keeps its own data there.
@@ -60,7 +60,7 @@ pub(crate) fn find(
     findings
 }
 
-/// UPX leaves its mark in the loader, and no sections in ELF files.
+/// Detects UPX, which leaves its mark in the loader, and no sections in ELF files.
 fn packer(bytes: &[u8], container: &Container<'_>) -> Option<String> {
     let images = container.parts.iter().map(|part| &part.image);
     let by_section = images
@@ -76,7 +76,7 @@ fn packer(bytes: &[u8], container: &Container<'_>) -> Option<String> {
         .then(|| "packed with UPX: only the unpacker can be read; run `upx -d` on a copy and analyze that".to_owned())
 }
 
-/// Garble hides the version, or the layout of the function table, or the names.
+/// Detects garble, which hides the version, the layout of the function table, or the names.
 fn obfuscated(container: &Container<'_>, analysis: &Analysis, is_packed: bool) -> Option<Finding> {
     let identity = &analysis.identity;
     let mut signs = Vec::new();
@@ -88,7 +88,7 @@ fn obfuscated(container: &Container<'_>, analysis: &Analysis, is_packed: bool) -
     if has_unknown_table && analysis.counts.functions == 0 && !is_packed {
         signs.push("the function table does not have a known layout");
     }
-    // Import paths of hashes: one word of mixed case, which nobody names a package.
+    // Garble's import paths are hashes: one word of mixed case, which is not a usual package name.
     let (hashed, all) = analysis
         .packages
         .iter()
@@ -150,7 +150,7 @@ fn embeds(analysis: &Analysis) -> Option<Finding> {
     })
 }
 
-/// Bytes in words: 86.0 kB.
+/// A size as text: 86.0 kB.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
@@ -170,7 +170,7 @@ mod tests {
     use super::size;
 
     #[test]
-    fn bytes_are_told_with_a_unit() {
+    fn sizes_have_a_unit() {
         let told = [999, 1000, 86_016, 999_999, 1_000_000, 4_294_967_295].map(size);
         assert_eq!(
             told,

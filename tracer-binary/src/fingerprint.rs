@@ -1,7 +1,7 @@
-//! Fingerprints: is it the same file, the same section, the same code?
+//! Fingerprints detect the same file, the same section and the same code.
 //!
-//! Two builds of the same code may differ in their build IDs, in `vcs.time`, and in the paths that
-//! `-trimpath` would cut. The content identity leaves these out.
+//! Two builds of the same code may differ in their build IDs, in `vcs.time`, and in the paths that `-trimpath` would
+//! cut. The content identity leaves these out.
 
 use std::ops::Range;
 
@@ -11,23 +11,23 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::Analysis;
 use crate::container::Container;
 use crate::go::{buildid, buildinfo, pclntab::Pclntab};
+use crate::hashing::Sections;
 use crate::image::{Image, Section, SectionClass};
-use crate::pass::Sections;
 
 pub const SCHEMA: &str = "gotrace.fingerprint.v1";
 
-/// Two answers to "the same code?", a strict one and a lenient one.
+/// Two comparisons for "the same code", a strict one and a lenient one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ContentIdentity {
-    /// BLAKE3 of the hashes of the loaded sections without build IDs, build information and source paths.
-    /// Equal: the same code and data at the same addresses.
+    /// BLAKE3 of the hashes of the loaded sections without build IDs, build information and source paths. Equal values
+    /// mean the same code and data at the same addresses.
     pub loaded: String,
-    /// BLAKE3 of the names and sizes of all functions. Survives a move to other addresses, as a
-    /// longer source path causes it. Equal, with `loaded` different: most likely the same code.
+    /// BLAKE3 of the names and sizes of all functions. Unaffected by a move to other addresses, which a longer source
+    /// path causes. Equal values with different `loaded` mean most likely the same code.
     pub outline: String,
 }
 
-/// What `--fingerprint` writes.
+/// The output of `--fingerprint`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fingerprint {
     /// Always `gotrace.fingerprint.v1`.
@@ -74,7 +74,7 @@ impl Fingerprint {
     }
 }
 
-/// Hash of the loaded sections, from what each hashes to with what varies left out.
+/// Hash of the loaded sections, made from the hash of each without its varying ranges.
 pub(crate) fn loaded(container: &Container<'_>, measured: &Sections) -> String {
     let mut hasher = blake3::Hasher::new();
     let sections = container
@@ -101,7 +101,7 @@ fn is_loaded(class: SectionClass) -> bool {
     )
 }
 
-/// Hash of a section without the ranges that vary; `None` when there are none in it.
+/// Hash of a section without the varying ranges; `None` if the section contains none.
 pub(crate) fn without(
     image: &Image<'_>,
     section: &Section<'_>,
@@ -126,7 +126,7 @@ pub(crate) fn without(
     Some(hasher.finalize().into())
 }
 
-/// Real files have a few; with more, sections and ranges multiplied would take too long.
+/// Real files have a few ranges. With more, the product of sections and ranges would take too long.
 const MAX_LEFT_OUT: usize = 1024;
 
 /// Sorted ranges of an image that differ between two builds of the same code.
@@ -139,7 +139,7 @@ pub(crate) fn left_out(image: &Image<'_>) -> Vec<Range<usize>> {
         .collect();
     for (section, bytes) in image.each_once(image.sections.iter(), |section| &section.file) {
         let found = match section.class {
-            // The function table has no text but names, and is a tenth of the file.
+            // The only text in the function table is names, and the table is a tenth of the file.
             _ if section.name.ends_with("gopclntab") => Vec::new(),
             SectionClass::Code => buildid::raw_range(bytes).into_iter().collect(),
             SectionClass::ReadOnly | SectionClass::Data => buildinfo::text_ranges(bytes),

@@ -1,8 +1,8 @@
 //! The neutral form of an object file: sections, segments and an address space over its bytes.
 //!
-//! What comes in was read by `container`; nothing here knows ELF from PE. Ranges are clamped to the
-//! file, so that having an [`Image`] proves that every range in it can be sliced. It holds no symbols:
-//! they are many and not everybody needs them (`symbol::read`).
+//! `container` creates images; nothing here distinguishes ELF from PE. Ranges are clamped to the file, so having an
+//! [`Image`] proves that every range in it can be sliced. An image contains no symbols: they are many, and not every
+//! caller needs them (`symbol::read`).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -25,12 +25,12 @@ pub enum Format {
     Wasm,
 }
 
-/// What kind of thing the header says the file is.
+/// The kind of file that the header states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     Executable,
-    /// An executable loaded anywhere (PIE); ELF cannot tell it from a library without looking further.
+    /// An executable that can be loaded anywhere (PIE). ELF requires further checks to distinguish it from a library.
     PositionIndependent,
     SharedLibrary,
     Relocatable,
@@ -43,7 +43,7 @@ pub enum Shape {
 #[serde(rename_all = "snake_case")]
 pub enum SectionClass {
     Code,
-    /// Read-only data, with what the dynamic linker writes once.
+    /// Read-only data, including data that the dynamic linker writes once.
     ReadOnly,
     Data,
     /// Memory without bytes in the file.
@@ -51,7 +51,7 @@ pub enum SectionClass {
     Debug,
     /// Symbol tables and their names.
     Symbols,
-    /// What the dynamic linker and loader read.
+    /// Tables for the dynamic linker and loader.
     Linking,
     Note,
     Other,
@@ -70,9 +70,9 @@ pub(crate) struct Section<'a> {
     pub name: Cow<'a, str>,
     pub class: SectionClass,
     pub address: u64,
-    /// Bytes in memory, or after decompression for a compressed section. As the file claims it.
+    /// Bytes in memory, or after decompression for a compressed section, as stated by the file.
     pub memory: u64,
-    /// Where its bytes are, inside the image's bytes; empty when it has none.
+    /// Range of its bytes inside the image's bytes; empty if it has none.
     pub file: Range<usize>,
     pub compression: Option<Compression>,
 }
@@ -93,7 +93,7 @@ pub(crate) struct SegmentFlags {
     pub execute: bool,
 }
 
-/// A stretch of the file that describes it and is no section: headers, tables.
+/// A range of the file that describes it and is not a section: headers, tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
     pub name: &'static str,
@@ -110,7 +110,7 @@ pub(crate) enum SymbolLayout {
 }
 
 impl SymbolLayout {
-    /// Whether each symbol states its size.
+    /// True if each symbol states its size.
     pub(crate) fn has_sizes(self) -> bool {
         match self {
             Self::Elf32 | Self::Elf64 => true,
@@ -119,7 +119,7 @@ impl SymbolLayout {
     }
 }
 
-/// Where the symbol table is; `symbol::read` decodes it.
+/// The position of the symbol table; `symbol::read` decodes it.
 #[derive(Clone, Debug)]
 pub(crate) struct SymbolTable {
     pub layout: SymbolLayout,
@@ -127,7 +127,7 @@ pub(crate) struct SymbolTable {
     pub strings: Range<usize>,
 }
 
-/// Where relocations that only add the load address are (ELF `.rela.dyn`).
+/// The position of relocations that only add the load address (ELF `.rela.dyn`).
 #[derive(Clone, Debug)]
 pub(crate) struct RelativeFixups {
     pub table: Range<usize>,
@@ -135,7 +135,7 @@ pub(crate) struct RelativeFixups {
     pub kind: u32,
 }
 
-/// Facts that only the container's headers tell.
+/// Facts that are only in the container's headers.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Linkage {
@@ -144,7 +144,7 @@ pub(crate) struct Linkage {
     pub has_dynamic: bool,
     pub relro: bool,
     pub bind_now: bool,
-    /// `Some(true)` when the stack is marked not executable.
+    /// `Some(true)` if the stack is marked not executable.
     pub no_execute: Option<bool>,
     pub position_independent: bool,
     pub gnu_build_id: Option<String>,
@@ -174,19 +174,19 @@ pub(crate) struct Image<'a> {
     pub headers: Vec<Header>,
     pub sections: Vec<Section<'a>>,
     pub segments: Vec<Segment<'a>>,
-    /// Whether the file has no section table, and `sections` are made of its segments.
+    /// True if the file has no section table, and `sections` are made of its segments.
     pub is_sectionless: bool,
     pub symbols: Option<SymbolTable>,
-    /// How many null sections at the start are not in `sections`, though symbols count them.
+    /// Number of null sections at the start that are not in `sections`, though symbols count them.
     pub null_section: u8,
     pub fixups: Option<RelativeFixups>,
     pub linkage: Linkage,
-    /// What was left out or did not add up, in words.
+    /// Parts that were left out, and values that did not add up, in words.
     pub notes: Vec<String>,
     /// Bodies of wasm functions, in order of their index.
     pub bodies: Vec<Range<usize>>,
     pub(crate) mappings: Vec<Mapping>,
-    /// Linear memory of a wasm file from address 0, whose data comes in pieces; empty elsewhere.
+    /// Linear memory of a wasm file from address 0, whose data comes in pieces; empty for other formats.
     pub(crate) memory: Vec<u8>,
 }
 
@@ -199,8 +199,8 @@ impl Image<'_> {
         self.bytes.get(section.file.clone()).unwrap_or_default()
     }
 
-    /// Sections or segments with their bytes, for those who look through all of these. In a hostile file each may be the whole
-    /// file, so it ends where they add up to more than real ones can.
+    /// Sections or segments with their bytes, for a search of all of them. In a hostile file each may be the whole
+    /// file. The iterator therefore ends when their sum exceeds the sum of real ones.
     pub(crate) fn each_once<'s, T: 's>(
         &'s self,
         places: impl Iterator<Item = &'s T>,
@@ -218,7 +218,7 @@ impl Image<'_> {
         Reader::new(self.bytes, self.endian)
     }
 
-    /// Sorts the address space; every container calls it last.
+    /// Sorts the address space; every container calls this last.
     pub(crate) fn finish(mut self) -> Self {
         self.mappings.retain(|mapping| mapping.len > 0);
         self.mappings
@@ -235,15 +235,15 @@ impl Image<'_> {
         (into < mapping.len).then_some((mapping, into))
     }
 
-    /// The offset in the file of the byte at `address`, and how many bytes follow it there.
+    /// The offset in the file of the byte at `address`, and the number of bytes that follow it there.
     pub(crate) fn file_offset(&self, address: u64) -> Option<(usize, usize)> {
         let (mapping, into) = self.mapping(address)?;
         Some((mapping.offset.checked_add(into)?, mapping.len - into))
     }
 
-    /// Calls `each` with the stretches of the file that hold `len` bytes from `address` on.
+    /// Calls `each` with the ranges of the file that hold `len` bytes from `address` on.
     ///
-    /// One, except in wasm files, whose data is stored in pieces.
+    /// There is one range, except in wasm files, whose data is stored in pieces.
     pub(crate) fn file_ranges(&self, address: u64, len: u64, mut each: impl FnMut(Range<usize>)) {
         let end = address.saturating_add(len);
         let first = self
@@ -265,7 +265,7 @@ impl Image<'_> {
         }
     }
 
-    /// All bytes from `address` to the end of what is mapped together with it.
+    /// All bytes from `address` to the end of its mapping.
     pub(crate) fn bytes_from(&self, address: u64) -> Option<&[u8]> {
         if !self.memory.is_empty() {
             return self.memory.get(index(address)?..);
@@ -283,7 +283,7 @@ impl Image<'_> {
         Some(self.fixup(address).unwrap_or(0))
     }
 
-    /// GNU ld sorts relative relocations by the address they change, which is searched here.
+    /// GNU ld sorts relative relocations by the address they change. This is a search over the sorted addresses.
     fn fixup(&self, address: u64) -> Option<u64> {
         let fixups = self.fixups.as_ref()?;
         let reader = Reader::new(self.bytes.get(fixups.table.clone())?, self.endian);
@@ -327,7 +327,7 @@ impl Image<'_> {
 /// Size of an ELF64 relocation with addend.
 const RELA: usize = 24;
 
-/// The part of `offset..offset+len` that is inside a file of `file` bytes, and whether any was outside.
+/// The part of `offset..offset+len` that is inside a file of `file` bytes. True if any part was outside.
 pub(crate) fn clamp(offset: u64, len: u64, file: usize) -> (Range<usize>, bool) {
     let file = file as u64;
     let start = offset.min(file);

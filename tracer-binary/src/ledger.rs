@@ -1,19 +1,18 @@
 //! The ledger: every byte of the file in exactly one bucket.
 //!
-//! Two layers are laid over the file from its start to its end. The frame says what contains a byte: a
-//! header, a section, a member, or nothing. Inside a section the claims say whose it is. Where two
-//! overlap, the one that begins first keeps the byte. So the buckets add up by construction, whatever the
-//! file claims, and a property test holds that.
+//! Two layers cover the file from its start to its end. The frame is the container of a byte: a header, a section, a
+//! member, or none. Inside a section the attributions determine the owner. If two overlap, the one that begins first
+//! keeps the byte. The buckets therefore add up by construction for every file, and a property test checks this.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::claim::{Claim, Claims, Content, NO_NAME, Region};
+use crate::attribution::{Attribution, Attributions, Content, NO_NAME, Region};
 use crate::container::{Container, Wrapper};
 use crate::image::SectionClass;
 use crate::package::PackageId;
 
-/// What frames a stretch of the file.
+/// The container of a range of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Frame {
     /// Headers of the file or of its parts, by their name.
@@ -33,42 +32,50 @@ pub(crate) type ByContent = [u64; Content::ALL.len()];
 pub(crate) struct Ledger {
     /// The buckets. They add up to the file's size.
     pub buckets: BTreeMap<(Frame, Content), u64>,
-    /// The same bytes by package, and those of none.
+    /// The same bytes by package. `unowned` has the rest.
     pub packages: Vec<ByContent>,
     /// The bytes that belong to no package.
-    pub nobody: ByContent,
-    /// Bytes of each name in `Claims::names`.
+    pub unowned: ByContent,
+    /// Bytes of each name in `Attributions::names`.
     pub names: Vec<u64>,
 }
 
-struct Base {
+struct FrameRange {
     file: Range<usize>,
     frame: Frame,
-    /// What all bytes of it are; `None` where the claims decide.
+    /// The content of all its bytes; `None` if the attributions determine it.
     content: Option<Content>,
 }
 
 pub(crate) fn account(
     bytes: &[u8],
     container: &Container<'_>,
-    claims: &mut Claims<'_>,
+    attributions: &mut Attributions<'_>,
     n_packages: usize,
 ) -> Ledger {
-    // Stable, because that sort makes use of what is in order already: the claims come as a few sorted runs.
-    claims.list.sort_by(|a, b| {
-        let place = |claim: &Claim| u64::from(claim.start) << 32 | u64::from(claim.end);
-        let rest = |claim: &Claim| (claim.content(), claim.name, claim.package());
+    // The sort is stable because a stable sort exploits existing order: the attributions consist of a few sorted runs.
+    attributions.list.sort_by(|a, b| {
+        let place = |attribution: &Attribution| {
+            u64::from(attribution.start) << 32 | u64::from(attribution.end)
+        };
+        let rest = |attribution: &Attribution| {
+            (
+                attribution.content(),
+                attribution.name,
+                attribution.package(),
+            )
+        };
         place(a).cmp(&place(b)).then_with(|| rest(a).cmp(&rest(b)))
     });
-    let regions = disjoint(std::mem::take(&mut claims.regions));
+    let regions = disjoint(std::mem::take(&mut attributions.regions));
     let mut sweep = Sweep {
         bytes,
-        claims,
+        attributions,
         regions: &regions,
         next: 0,
         frame: (Frame::None, [0; Content::ALL.len()]),
         ledger: Ledger {
-            names: vec![0; claims.names.len()],
+            names: vec![0; attributions.names.len()],
             packages: vec![[0; Content::ALL.len()]; n_packages],
             ..Ledger::default()
         },
@@ -89,7 +96,7 @@ pub(crate) fn account(
         .map(|segment| segment.end)
         .max()
         .unwrap_or(0);
-    for base in bases(container) {
+    for base in frame_ranges(container) {
         let start = base.file.start.max(cursor);
         let end = base.file.end.min(bytes.len());
         if start >= end {
@@ -113,15 +120,15 @@ fn shift(range: &Range<usize>, offset: usize) -> Range<usize> {
     range.start.saturating_add(offset)..range.end.saturating_add(offset)
 }
 
-/// What frames the file, sorted; overlaps are cut by the sweep.
-fn bases(container: &Container<'_>) -> Vec<Base> {
-    let mut bases = Vec::new();
-    let header = |file: Range<usize>, name| Base {
+/// The frames of the file, sorted. The sweep cuts overlaps.
+fn frame_ranges(container: &Container<'_>) -> Vec<FrameRange> {
+    let mut frame_ranges = Vec::new();
+    let header = |file: Range<usize>, name| FrameRange {
         file,
         frame: Frame::Header(name),
         content: Some(Content::Header),
     };
-    bases.extend(
+    frame_ranges.extend(
         container
             .headers
             .iter()
@@ -129,7 +136,7 @@ fn bases(container: &Container<'_>) -> Vec<Base> {
     );
     let mut section_number = 0;
     for part in &container.parts {
-        bases.extend(
+        frame_ranges.extend(
             part.image
                 .headers
                 .iter()
@@ -149,7 +156,7 @@ fn bases(container: &Container<'_>) -> Vec<Base> {
             };
             let frame = Frame::Section(section_number);
             section_number += 1;
-            bases.push(Base {
+            frame_ranges.push(FrameRange {
                 file: shift(&section.file, part.offset),
                 frame,
                 content,
@@ -162,19 +169,19 @@ fn bases(container: &Container<'_>) -> Vec<Base> {
             .iter()
             .any(|part| part.offset == member.file.start);
         if !opened {
-            bases.push(Base {
+            frame_ranges.push(FrameRange {
                 file: member.file.clone(),
                 frame: Frame::Member(number),
                 content: Some(Content::Member),
             });
         }
     }
-    bases.retain(|base| !base.file.is_empty());
-    bases.sort_by_key(|base| (base.file.start, base.frame, base.file.end));
-    bases
+    frame_ranges.retain(|base| !base.file.is_empty());
+    frame_ranges.sort_by_key(|base| (base.file.start, base.frame, base.file.end));
+    frame_ranges
 }
 
-/// Sorted, and cut where they overlap.
+/// Sorts the regions, and cuts them where they overlap.
 fn disjoint(mut regions: Vec<Region>) -> Vec<Region> {
     regions.sort_by_key(|region| (region.file.start, region.file.end));
     let mut cursor = 0;
@@ -188,16 +195,16 @@ fn disjoint(mut regions: Vec<Region>) -> Vec<Region> {
 
 struct Sweep<'s, 'i> {
     bytes: &'s [u8],
-    claims: &'s Claims<'i>,
-    /// Those that end behind the cursor.
+    attributions: &'s Attributions<'i>,
+    /// The regions that end behind the cursor.
     regions: &'s [Region],
     next: usize,
-    /// The frame being swept, whose bytes are not in the ledger yet.
+    /// The current frame, whose bytes are not in the ledger yet.
     frame: (Frame, ByContent),
     ledger: Ledger,
 }
 
-/// Longer stretches of one byte are data, not the room between two things.
+/// Longer ranges of one byte are data, not padding between two items.
 const LONGEST_PADDING: usize = 4096;
 
 impl Sweep<'_, '_> {
@@ -213,7 +220,7 @@ impl Sweep<'_, '_> {
         let owner = crate::reader::index(package.0.into())
             .and_then(|package| self.ledger.packages.get_mut(package));
         if let Some(bytes) = owner
-            .unwrap_or(&mut self.ledger.nobody)
+            .unwrap_or(&mut self.ledger.unowned)
             .get_mut(content as usize)
         {
             *bytes += len;
@@ -226,7 +233,7 @@ impl Sweep<'_, '_> {
         }
     }
 
-    /// Enters the frame that was swept.
+    /// Enters the finished frame in the ledger.
     fn close(&mut self) {
         let (frame, bytes) = &mut self.frame;
         for (content, bytes) in Content::ALL.into_iter().zip(bytes) {
@@ -243,29 +250,33 @@ impl Sweep<'_, '_> {
 
     fn open(&mut self, range: Range<usize>, frame: Frame) {
         let mut cursor = range.start;
-        while let Some(claim) = self.claims.list.get(self.next) {
-            let (Ok(claim_start), Ok(claim_end)) =
-                (usize::try_from(claim.start), usize::try_from(claim.end))
-            else {
+        while let Some(attribution) = self.attributions.list.get(self.next) {
+            let (Ok(attribution_start), Ok(attribution_end)) = (
+                usize::try_from(attribution.start),
+                usize::try_from(attribution.end),
+            ) else {
                 break;
             };
-            if claim_start >= range.end {
+            if attribution_start >= range.end {
                 break;
             }
-            let (start, end) = (claim_start.max(cursor), claim_end.min(range.end));
+            let (start, end) = (
+                attribution_start.max(cursor),
+                attribution_end.min(range.end),
+            );
             if start < end {
                 self.gap(cursor..start, frame);
                 self.add(
                     end - start,
                     frame,
-                    claim.content(),
-                    claim.package(),
-                    claim.name,
+                    attribution.content(),
+                    attribution.package(),
+                    attribution.name,
                 );
                 cursor = end;
             }
-            if claim_end > range.end {
-                // It goes on in the next section, or would like to.
+            if attribution_end > range.end {
+                // The attribution extends past this section, perhaps into the next one.
                 break;
             }
             self.next += 1;
@@ -273,7 +284,7 @@ impl Sweep<'_, '_> {
         self.gap(cursor..range.end, frame);
     }
 
-    /// Bytes of a section that nobody claims: a region's, padding, or nobody's.
+    /// Accounts bytes of a section without an attribution: they belong to a region, or are padding, or have no owner.
     fn gap(&mut self, range: Range<usize>, frame: Frame) {
         if range.is_empty() {
             return;
@@ -294,14 +305,14 @@ impl Sweep<'_, '_> {
                 region.file.start.max(cursor),
                 region.file.end.min(range.end),
             );
-            self.unclaimed(cursor..start, frame);
+            self.unattributed(cursor..start, frame);
             self.add(end - start, frame, region.content, PackageId::NONE, NO_NAME);
             cursor = end;
         }
-        self.unclaimed(cursor..range.end, frame);
+        self.unattributed(cursor..range.end, frame);
     }
 
-    fn unclaimed(&mut self, range: Range<usize>, frame: Frame) {
+    fn unattributed(&mut self, range: Range<usize>, frame: Frame) {
         if range.is_empty() {
             return;
         }
@@ -313,7 +324,7 @@ impl Sweep<'_, '_> {
         self.add(range.len(), frame, content, PackageId::NONE, NO_NAME);
     }
 
-    /// Zeros, or the trap instruction that fills the room between functions on x86.
+    /// True for zeros, or for the trap instruction that fills the gaps between functions on x86.
     fn is_padding(&self, range: &Range<usize>) -> bool {
         const TRAP: u8 = 0xcc;
         let bytes = self.bytes.get(range.clone()).unwrap_or_default();
@@ -321,7 +332,7 @@ impl Sweep<'_, '_> {
             && (bytes.iter().all(|&byte| byte == 0) || bytes.iter().all(|&byte| byte == TRAP))
     }
 
-    /// Bytes in no header and no section.
+    /// Accounts bytes in no header and no section.
     fn uncovered(&mut self, range: Range<usize>, wrapper: Wrapper, at_end: bool) {
         if range.is_empty() {
             return;

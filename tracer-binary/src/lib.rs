@@ -1,21 +1,21 @@
-//! What a Go build produced, read from bytes.
+//! Reads the outputs of a Go build from their bytes.
 //!
 //! ```text
 //! bytes -> container (ELF, PE, Mach-O, wasm, archive) -> Image: sections, segments, address space
 //!       -> go: build information, build ID, runtime tables
-//!       -> claims on ranges of the file -> ledger, in which every byte is counted once
+//!       -> attributions of ranges of the file -> ledger, in which every byte is counted once
 //! ```
 //!
-//! Everything here is a function of the bytes: no file is opened, nothing is printed, and no input can
-//! make it panic. What a file does not say is absent from the result; what it says wrongly is a note.
+//! Every result is a function of the bytes alone: this crate opens no file, prints nothing, and panics on no input. Facts
+//! that a file does not state are absent from the result; facts that it states wrongly are notes.
 #![forbid(unsafe_code)]
 
 pub mod analysis;
 mod analyze;
 pub mod artifact;
+mod attribution;
 mod bits;
 pub mod budget;
-mod claim;
 mod container;
 pub mod diff;
 pub mod entropy;
@@ -23,13 +23,13 @@ mod error;
 mod finding;
 pub mod fingerprint;
 mod go;
+mod hashing;
 mod hex;
 mod image;
 mod ledger;
 pub mod limit;
 mod module;
 mod package;
-mod pass;
 mod property;
 mod reader;
 pub mod snapshot;
@@ -37,7 +37,7 @@ mod symbol;
 
 pub use analysis::Analysis;
 pub use analyze::{Options, analyze};
-pub use claim::{Content, Embed, FunctionSource};
+pub use attribution::{Content, Embed, FunctionSource};
 pub use diff::{Diff, diff};
 pub use error::Error;
 pub use fingerprint::{ContentIdentity, Fingerprint};

@@ -1,7 +1,7 @@
-//! Whose code a package is: the standard library's, the main module's, a dependency's.
+//! The group and module of a package: the standard library, the main module, or a dependency.
 //!
-//! Modules come from the build information. Where it states none (a vendor built outside of module mode) they are guessed from import
-//! paths, and each guess is marked.
+//! Modules come from the build information. If it contains none (a vendor directory built outside of module mode), they
+//! are guessed from import paths, and each guess is marked.
 
 mod guess;
 
@@ -24,17 +24,17 @@ pub enum Group {
     Dependencies,
     /// Code of the system's compiler.
     Cgo,
-    /// Types, tables and build information that no package can be told for.
+    /// Types, tables and build information without a known package.
     RuntimeMetadata,
-    /// String constants that no package can be told for.
+    /// String constants without a known package.
     Strings,
     Debug,
     Symbols,
-    /// Headers, padding, notes, what the dynamic linker reads.
+    /// Headers, padding, notes, and tables for the dynamic linker.
     Structure,
-    /// Members of an archive that are no objects.
+    /// Members of an archive that are not objects.
     Members,
-    /// What nothing in the file tells about.
+    /// Bytes about which the file contains no information.
     Unattributed,
 }
 
@@ -56,21 +56,21 @@ impl Group {
     }
 }
 
-/// A package's module.
+/// The module and group of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Home<'m> {
+pub(crate) struct PackageModule<'m> {
     pub group: Group,
     pub module: &'m str,
     pub version: &'m str,
-    /// Not from the build information.
+    /// True if the module is not from the build information.
     pub is_guess: bool,
 }
 
 pub(crate) const STD: &str = "std";
 
-/// What a module is known by.
+/// A module with a known path.
 #[derive(Clone, Copy, Debug)]
-struct Known<'m> {
+struct KnownModule<'m> {
     path: &'m str,
     version: &'m str,
     group: Group,
@@ -80,23 +80,23 @@ struct Known<'m> {
 /// Module paths of one file, longest first, so that the first prefix is the right one.
 #[derive(Debug)]
 pub(crate) struct Modules<'m> {
-    known: Vec<Known<'m>>,
+    known: Vec<KnownModule<'m>>,
 }
 
 impl<'m> Modules<'m> {
-    /// Of a file with these packages.
+    /// The modules of a file with these packages.
     pub(crate) fn of(identity: &'m Identity, packages: &[&'m str]) -> Self {
         let mut known = Vec::new();
         let mut main = |path, version, is_guess| {
-            known.push(Known {
+            known.push(KnownModule {
                 path,
                 version,
                 group: Group::Main,
                 is_guess,
             });
         };
-        // Go gives the version `(devel)` to modules that it builds from a work tree: the main one, or those of a workspace. Files on
-        // the command line belong to no module, and theirs is among the dependencies.
+        // Go gives the version `(devel)` to modules that it builds from a work tree: the main one, or those of a
+        // workspace. Files on the command line belong to no module; their tree's module is among the dependencies.
         let is_tree = |dep: &&Module| {
             identity.main.is_none() && dep.version == DEVEL && dep.replace.is_none()
         };
@@ -120,8 +120,8 @@ impl<'m> Modules<'m> {
             }
         }
         let deps = identity.deps.iter().filter(|dep| !is_tree(dep));
-        known.extend(deps.map(|dep| Known {
-            // Packages keep the path of what was replaced.
+        known.extend(deps.map(|dep| KnownModule {
+            // Packages keep the path of the replaced module.
             path: &dep.path,
             version: &dep.replace.as_deref().unwrap_or(dep).version,
             group: Group::Dependencies,
@@ -131,26 +131,26 @@ impl<'m> Modules<'m> {
         Self { known }
     }
 
-    pub(crate) fn home<'p>(&self, package: &'p str) -> Home<'p>
+    pub(crate) fn module_of<'p>(&self, package: &'p str) -> PackageModule<'p>
     where
         'm: 'p,
     {
         if is_nameless(package) {
-            return self.home_of_main();
+            return self.module_of_main();
         }
-        let stated = |module: &&Known<'m>| !module.is_guess && holds(module.path, package);
+        let stated = |module: &&KnownModule<'m>| !module.is_guess && holds(module.path, package);
         if let Some(module) = self.known.iter().find(stated) {
-            return module.home();
+            return module.package_module();
         }
         // A vendor directory outside of module mode; the standard library's own is at the root of all paths.
         if let Some((_, path)) = package.rsplit_once(guess::VENDOR) {
             return guess::dependency(path);
         }
         if let Some(module) = self.known.iter().find(|it| holds(it.path, package)) {
-            return module.home();
+            return module.package_module();
         }
         if guess::is_std(package) {
-            return Home {
+            return PackageModule {
                 group: Group::Std,
                 module: STD,
                 version: "",
@@ -160,15 +160,15 @@ impl<'m> Modules<'m> {
         guess::dependency(package)
     }
 
-    /// The main package is in the main module, where there is one and no other.
-    fn home_of_main<'p>(&self) -> Home<'p>
+    /// The module of the main package: the main module, if there is exactly one.
+    fn module_of_main<'p>(&self) -> PackageModule<'p>
     where
         'm: 'p,
     {
         let mut mains = self.known.iter().filter(|it| it.group == Group::Main);
         match (mains.next(), mains.next()) {
-            (Some(only), None) => only.home(),
-            _ => Home {
+            (Some(only), None) => only.package_module(),
+            _ => PackageModule {
                 group: Group::Main,
                 module: "main",
                 version: "",
@@ -178,12 +178,12 @@ impl<'m> Modules<'m> {
     }
 }
 
-impl<'m> Known<'m> {
-    fn home<'p>(&self) -> Home<'p>
+impl<'m> KnownModule<'m> {
+    fn package_module<'p>(&self) -> PackageModule<'p>
     where
         'm: 'p,
     {
-        Home {
+        PackageModule {
             group: self.group,
             module: self.path,
             version: self.version,
@@ -194,12 +194,12 @@ impl<'m> Known<'m> {
 
 const DEVEL: &str = "(devel)";
 
-/// Whether a package's path says nothing of where it is.
+/// True if a package's path does not contain its location.
 fn is_nameless(package: &str) -> bool {
     matches!(package, "main" | "command-line-arguments")
 }
 
-/// Whether a package, or a module, is in the tree below `root`.
+/// True if a package, or a module, is in the tree below `root`.
 fn holds(root: &str, package: &str) -> bool {
     package
         .strip_prefix(root)
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_module_that_holds_a_package_is_its_home() {
+    fn the_longest_module_that_holds_a_package_is_its_module() {
         let mut identity = identify(b"nothing");
         identity.main = Some(module("shop.example/app"));
         identity.deps = vec![module("a.example/x"), module("a.example/x/y")];
         let modules = Modules::of(&identity, &[]);
         let check = |package: &str, group: Group, path: &str| {
-            let home = modules.home(package);
-            assert_eq!((home.group, home.module), (group, path), "{package}");
+            let found = modules.module_of(package);
+            assert_eq!((found.group, found.module), (group, path), "{package}");
         };
         check("main", Group::Main, "shop.example/app");
         check(
@@ -251,14 +251,22 @@ mod tests {
         );
     }
 
-    /// Group, module, and whether that is a guess, of each package of a file.
-    fn homes<'p>(identity: &Identity, packages: &[&'p str]) -> Vec<(&'p str, Group, String, bool)> {
+    /// Each package of a file with its group and module. True if the module is a guess.
+    fn module_rows<'p>(
+        identity: &Identity,
+        packages: &[&'p str],
+    ) -> Vec<(&'p str, Group, String, bool)> {
         let modules = Modules::of(identity, packages);
-        let homes = packages.iter().map(|package| {
-            let home = modules.home(package);
-            (*package, home.group, home.module.to_owned(), home.is_guess)
+        let found = packages.iter().map(|package| {
+            let found = modules.module_of(package);
+            (
+                *package,
+                found.group,
+                found.module.to_owned(),
+                found.is_guess,
+            )
         });
-        homes.collect()
+        found.collect()
     }
 
     fn check(identity: &Identity, expected: &[(&str, Group, &str, bool)]) {
@@ -269,7 +277,7 @@ mod tests {
                 (package, group, module.to_owned(), is_guess)
             })
             .collect();
-        assert_eq!(homes(identity, &packages), expected);
+        assert_eq!(module_rows(identity, &packages), expected);
     }
 
     fn built_as(path: Option<&str>) -> Identity {
@@ -300,7 +308,7 @@ mod tests {
                 ("a.example/x", Group::Dependencies, "a.example/x", false),
             ],
         );
-        // Two trees are a workspace, and the files may be in either. A directory that replaces a module is none.
+        // Two trees are a workspace, and the files may be in either. A directory that replaces a module is not a tree.
         identity.deps.push(Module {
             path: "example.com/acme/lib".into(),
             ..tree.clone()
@@ -409,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_repositories_says_where_they_begin() {
+    fn the_host_defines_where_a_repository_begins() {
         check(
             &built_as(Some("github.com/acme/app/tools/cmd/x")),
             &[

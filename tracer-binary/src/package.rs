@@ -5,28 +5,28 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::go::name::{self, Owner, Spelling};
+use crate::go::name::{self, Spelling, SymbolOwner};
 
 /// Index of a package in [`Packages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PackageId(pub u32);
 
 impl PackageId {
-    /// What belongs to no package.
+    /// Stands for no package.
     pub(crate) const NONE: Self = Self(u32::MAX);
 }
 
-/// Every package met so far.
+/// Every package found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Packages<'i> {
     /// Without escapes.
     paths: Vec<Cow<'i, [u8]>>,
-    /// By the path, and by each of its escaped forms that was met.
+    /// By the path, and by each of its escaped forms that was found.
     ids: HashMap<Cow<'i, [u8]>, PackageId>,
-    /// Whether the file names the package elsewhere than in a symbol.
+    /// True if the file names the package outside of symbols.
     declared: Vec<bool>,
     spelling: Spelling,
-    /// Neighbours in a file are of the same package more often than not.
+    /// The last package found: neighbours in a file are mostly of the same package.
     last: Option<(&'i [u8], PackageId)>,
 }
 
@@ -37,13 +37,13 @@ impl<'i> Packages<'i> {
         packages
     }
 
-    /// How the symbols that are asked for next are spelled.
+    /// Sets the spelling of the following symbols.
     pub(crate) fn spell(&mut self, spelling: Spelling) {
         self.spelling = spelling;
         self.last = None;
     }
 
-    /// A package by its path, which is no part of a longer name.
+    /// Adds a package by its path, which is not a part of a longer name.
     pub(crate) fn declare(&mut self, path: &'i [u8]) -> PackageId {
         let id = self.intern(path);
         if let Some(declared) = at(id).and_then(|at| self.declared.get_mut(at)) {
@@ -83,7 +83,8 @@ impl<'i> Packages<'i> {
         self.owner(symbol).unwrap_or(PackageId::NONE)
     }
 
-    /// The package of a symbol, `NONE` for what the toolchain made for no package, and nothing where the name does not say.
+    /// The package of a symbol, `NONE` if the toolchain made the symbol for no package, and nothing if the name does
+    /// not state it.
     pub(crate) fn owner(&mut self, symbol: &'i [u8]) -> Option<PackageId> {
         if let Some((last, id)) = self.last
             && name::is_of(symbol, last)
@@ -91,13 +92,14 @@ impl<'i> Packages<'i> {
             return Some(id);
         }
         match name::owner(symbol, self.spelling) {
-            Owner::Package(path) => Some(self.resolve(path)),
-            Owner::Toolchain => Some(PackageId::NONE),
-            Owner::Unnamed => None,
+            SymbolOwner::Package(path) => Some(self.resolve(path)),
+            SymbolOwner::Toolchain => Some(PackageId::NONE),
+            SymbolOwner::Unnamed => None,
         }
     }
 
-    /// The longest path is the right one, unless it is two packages: the receiver's, and that of a method which is not exported.
+    /// The package of a path. The longest path is the right one, unless it consists of two: the receiver's, and that of
+    /// a method which is not exported.
     fn resolve(&mut self, path: &'i [u8]) -> PackageId {
         if !self.ids.contains_key(path)
             && let Some(id) = self.receiver(path)
@@ -123,7 +125,7 @@ impl<'i> Packages<'i> {
         declared.copied().unwrap_or(false)
     }
 
-    /// Only among those already met: for data symbols, whose names C shares.
+    /// Searches only the packages already found. This is for data symbols, whose names C shares.
     pub(crate) fn known_of_symbol(&self, symbol: &[u8]) -> PackageId {
         name::owner(symbol, self.spelling)
             .package()
@@ -153,7 +155,7 @@ fn at(id: PackageId) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// What each symbol belongs to, one after the other.
+    /// The package of each symbol, in order.
     fn paths(packages: &mut Packages<'static>, symbols: &[&'static str]) -> Vec<String> {
         let mut found = Vec::new();
         for symbol in symbols {
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_toolchain_made_is_told_from_what_names_no_package() {
+    fn names_of_the_toolchain_differ_from_names_without_a_package() {
         let mut packages = Packages::default();
         assert_eq!(packages.owner(b"type:.eq.SM10"), Some(PackageId::NONE));
         assert_eq!(packages.owner(b"cmpbody"), None);

@@ -1,12 +1,12 @@
-//! Properties: how the file was linked and what was put in or left out.
+//! Properties: the linking of the file, and the parts that were included or left out.
 //!
-//! Each says what the file shows. `None` means that it does not show it, which is not the same as no.
+//! Each property is a fact that the file shows. `None` means that the file does not show it, which does not mean no.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Identity;
-use crate::claim::{Claims, Content, FunctionSource};
+use crate::attribution::{Attributions, Content, FunctionSource};
 use crate::container::{Container, Part, Wrapper};
 use crate::image::{Format, Image, SectionClass, Shape};
 use crate::package::Packages;
@@ -24,9 +24,9 @@ pub enum Linking {
 #[serde(rename_all = "snake_case")]
 pub enum Relro {
     None,
-    /// Only what is relocated at start.
+    /// Only the data relocated at start.
     Partial,
-    /// With the procedure table, which is then bound at start.
+    /// Includes the procedure table, which is then bound at start.
     Full,
 }
 
@@ -38,13 +38,13 @@ pub enum Dwarf {
     Compressed,
 }
 
-/// Whether the linker could drop methods that are never called.
+/// The state of the linker's elimination of methods that are never called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MethodElimination {
     /// Some exported methods were dropped.
     On,
-    /// None was: something may look methods up by name.
+    /// No method was dropped: the program may look methods up by name.
     Off,
 }
 
@@ -57,18 +57,18 @@ pub struct Properties {
     pub linking: Linking,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<String>,
-    /// Libraries it asks for.
+    /// Libraries that the file requests.
     pub needed: Vec<String>,
     pub position_independent: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relro: Option<Relro>,
-    /// Stack and data cannot be executed.
+    /// True if stack and data cannot be executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_execute: Option<bool>,
-    /// No symbol table.
+    /// True if there is no symbol table.
     pub stripped: bool,
     pub dwarf: Dwarf,
-    /// C code is linked in (not merely `CGO_ENABLED=1`).
+    /// True if C code is linked in (not merely `CGO_ENABLED=1`).
     pub cgo: bool,
     pub race: bool,
     pub msan: bool,
@@ -78,26 +78,26 @@ pub struct Properties {
     /// As `-buildmode` calls it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build_mode: Option<String>,
-    /// The main package is a test's.
+    /// True if the main package is a test's.
     pub is_test: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method_elimination: Option<MethodElimination>,
-    /// Functions that look methods up, which is why elimination is off.
+    /// Functions that look methods up, and so disable elimination.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reflect_uses: Vec<String>,
 }
 
-/// Exported methods in the type tables, and how many of them were dropped.
+/// Numbers of exported methods in the type tables, and of the dropped ones among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Methods {
     pub exported: usize,
     pub dropped: usize,
 }
 
-/// Fewer methods than these prove nothing.
-const ENOUGH_METHODS: usize = 32;
+/// Fewer methods prove nothing.
+const MIN_METHODS: usize = 32;
 
-/// Callers that keep all methods alive (`cmd/link/internal/ld/deadcode.go`), as far as their names stay.
+/// Callers that keep all methods alive (`cmd/link/internal/ld/deadcode.go`), as far as their names remain.
 const REFLECT_USES: [&[u8]; 6] = [
     b"reflect.Value.MethodByName",
     b"reflect.Value.Method",
@@ -111,7 +111,7 @@ pub(crate) fn of(
     container: &Container<'_>,
     primary: Option<&Part<'_>>,
     identity: &Identity,
-    claims: &Claims<'_>,
+    attributions: &Attributions<'_>,
     packages: &Packages<'_>,
 ) -> Properties {
     let image = primary.map(|part| &part.image);
@@ -125,16 +125,17 @@ pub(crate) fn of(
         Some(linkage) if linkage.relro => Relro::Partial,
         _ => Relro::None,
     });
-    let method_elimination =
-        (claims.methods.exported >= ENOUGH_METHODS).then_some(if claims.methods.dropped == 0 {
+    let method_elimination = (attributions.methods.exported >= MIN_METHODS).then_some(
+        if attributions.methods.dropped == 0 {
             MethodElimination::Off
         } else {
             MethodElimination::On
-        });
+        },
+    );
     let mut reflect_uses = Vec::new();
     if method_elimination == Some(MethodElimination::Off) {
         for name in REFLECT_USES {
-            if claims
+            if attributions
                 .names
                 .iter()
                 .any(|named| named.content == Content::Code && named.name == name)
@@ -143,7 +144,7 @@ pub(crate) fn of(
             }
         }
     }
-    let has_c_code = claims
+    let has_c_code = attributions
         .names
         .iter()
         .any(|named| named.content == Content::CCode);
@@ -158,16 +159,16 @@ pub(crate) fn of(
             || image.is_some_and(|image| image.shape == Shape::SharedLibrary),
         relro,
         no_execute: linkage.and_then(|linkage| linkage.no_execute),
-        stripped: is_stripped(container, image, claims),
+        stripped: is_stripped(container, image, attributions),
         dwarf: dwarf(image),
-        cgo: claims.is_go && (has_c_code || has_package("runtime/cgo")),
+        cgo: attributions.is_go && (has_c_code || has_package("runtime/cgo")),
         race: is_on("-race") || has_package("runtime/race"),
         msan: is_on("-msan"),
         asan: is_on("-asan"),
         cover: is_on("-cover")
             || has_package("runtime/coverage") && has_package("internal/coverage/cfile"),
         trimpath: is_on("-trimpath"),
-        build_mode: build_mode(container, image, identity, claims),
+        build_mode: build_mode(container, image, identity, attributions),
         is_test: identity
             .path
             .as_deref()
@@ -181,7 +182,7 @@ fn linking(container: &Container<'_>, image: Option<&Image<'_>>) -> Linking {
     match image {
         _ if container.wrapper == Wrapper::Archive => Linking::Unlinked,
         Some(image) if image.shape == Shape::Relocatable => Linking::Unlinked,
-        // A static PIE has a dynamic section, but nobody to read it but itself.
+        // A static PIE has a dynamic section, but only the program itself reads it.
         Some(image) if image.linkage.interpreter.is_some() || !image.linkage.needed.is_empty() => {
             Linking::Dynamic
         }
@@ -190,18 +191,22 @@ fn linking(container: &Container<'_>, image: Option<&Image<'_>>) -> Linking {
     }
 }
 
-fn is_stripped(container: &Container<'_>, image: Option<&Image<'_>>, claims: &Claims<'_>) -> bool {
+fn is_stripped(
+    container: &Container<'_>,
+    image: Option<&Image<'_>>,
+    attributions: &Attributions<'_>,
+) -> bool {
     let Some(image) = image.filter(|_| container.wrapper != Wrapper::Archive) else {
         return false;
     };
     match image.format {
         Format::Wasm => image.section("name").is_none(),
-        // The dynamic symbols of a library are no symbol table.
+        // The dynamic symbols of a library are not a symbol table.
         Format::Elf => image
             .section(".symtab")
             .is_none_or(|section| section.file.is_empty()),
-        // The table stays, with little in it but what is imported.
-        Format::Pe | Format::MachO => claims.source != FunctionSource::SymbolTable,
+        // The table remains, with little in it except imports.
+        Format::Pe | Format::MachO => attributions.source != FunctionSource::SymbolTable,
     }
 }
 
@@ -222,12 +227,12 @@ fn dwarf(image: Option<&Image<'_>>) -> Dwarf {
     }
 }
 
-/// The setting says it since 1.20 or so; before, the shape of the file does.
+/// The build mode. The setting states it since about 1.20; in older releases the shape of the file does.
 fn build_mode(
     container: &Container<'_>,
     image: Option<&Image<'_>>,
     identity: &Identity,
-    claims: &Claims<'_>,
+    attributions: &Attributions<'_>,
 ) -> Option<String> {
     if let Some(mode) = identity.setting("-buildmode") {
         return Some(mode.to_owned());
@@ -236,7 +241,7 @@ fn build_mode(
         return identity.path.is_some().then(|| "c-archive".to_owned());
     }
     let is_plugin = || {
-        claims.names.iter().any(|named| {
+        attributions.names.iter().any(|named| {
             named.name.starts_with(b"go:plugin.") || named.name.starts_with(b"go.plugin.")
         })
     };
@@ -247,5 +252,5 @@ fn build_mode(
         Shape::SharedLibrary => "c-shared",
         Shape::Relocatable | Shape::Other => return None,
     };
-    claims.is_go.then(|| mode.to_owned())
+    attributions.is_go.then(|| mode.to_owned())
 }

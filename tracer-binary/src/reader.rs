@@ -7,7 +7,7 @@ pub(crate) enum Endian {
     Big,
 }
 
-/// Bytes with a byte order. Reading outside of them gives `None`.
+/// Bytes with a byte order. Reading outside of them returns `None`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
 
     /// The bytes up to the next NUL, at most `max` of them.
     ///
-    /// The bound matters: without it, many names in one table without a NUL would each scan it whole.
+    /// Without the bound, many names in one table without a NUL would each scan the whole table.
     pub(crate) fn cstr(&self, at: usize, max: usize) -> Option<&'a [u8]> {
         let rest = self.bytes.get(at..)?;
         let rest = rest.get(..max).unwrap_or(rest);
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A file offset as an index. Files are at most 4 GiB, so it only fails on nonsense.
+/// A file offset as an index. Files are at most 4 GiB, so the conversion fails only for invalid offsets.
 pub(crate) fn index(value: u64) -> Option<usize> {
     usize::try_from(value).ok()
 }

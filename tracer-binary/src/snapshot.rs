@@ -1,7 +1,7 @@
-//! Snapshots: what a comparison needs of an analysis, small enough to keep one of every build.
+//! Snapshots: the part of an analysis that a comparison needs, small enough to keep one of every build.
 //!
-//! Symbols below a size are folded into one row for each package, and the fold is counted: the bytes of a
-//! snapshot still add up.
+//! Symbols below a size are folded into one row for each package. The row counts them, so the bytes of a snapshot still
+//! add up.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::module::Group;
 use crate::property::Properties;
 
 pub const SCHEMA: &str = "gotrace.snapshot.v1";
-/// Symbols with fewer bytes are folded, unless told otherwise.
+/// By default, symbols with fewer bytes are folded.
 pub const MIN_SYMBOL: u64 = 1024;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +62,7 @@ pub struct SnapshotPackage {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     #[error(
-        "not a snapshot of this kind (schema `{0}`, expected `{SCHEMA}`); write it anew with `gotrace analyze --snapshot`"
+        "not a snapshot of this kind (schema `{0}`, expected `{SCHEMA}`); write it again with `gotrace analyze --snapshot`"
     )]
     Schema(String),
     #[error("the snapshot cannot be read; it is cut or damaged")]
@@ -110,7 +110,7 @@ impl Snapshot {
         }
     }
 
-    /// Whether bytes look like a snapshot rather than a binary.
+    /// True if the bytes look like a snapshot rather than a binary.
     pub fn is_one(bytes: &[u8]) -> bool {
         bytes.trim_ascii_start().starts_with(b"{")
     }
@@ -121,7 +121,7 @@ impl Snapshot {
             #[serde(default)]
             schema: String,
         }
-        // The version first: another one may lack what is asked for below.
+        // Check the version first: another version may lack fields that are read below.
         let head: Head = serde_json::from_slice(bytes).map_err(SnapshotError::Json)?;
         if head.schema != SCHEMA {
             return Err(SnapshotError::Schema(head.schema));

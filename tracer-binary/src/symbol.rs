@@ -1,8 +1,8 @@
 //! The symbol table of an image, decoded.
 //!
-//! ELF says how long each symbol is. Mach-O and PE do not, and `claim::extent` derives what can be derived. Undefined symbols,
-//! sections and file names are left out, and so are the aliases `local.NAME` that the linker writes beside each function of a program
-//! that imports `plugin`.
+//! ELF states the length of each symbol. Mach-O and PE do not, and `attribution::extent` derives the lengths where
+//! possible. Undefined symbols, sections and file names are left out. The aliases `local.NAME` are left out, too: the
+//! linker writes one beside each function of a program that imports `plugin`.
 
 use std::collections::HashSet;
 
@@ -14,16 +14,16 @@ use crate::reader::{Reader, index};
 pub(crate) struct Symbol<'i> {
     pub name: &'i [u8],
     pub address: u64,
-    /// Zero for a mark that only names a place, and where the file does not say.
+    /// Zero for a mark that only names a place, and if the file does not state the size.
     pub size: u64,
-    /// Index into the image's sections, where the table says it.
+    /// Index into the image's sections, if the table states it.
     pub section: Option<u32>,
     pub is_function: bool,
-    /// Not visible to other objects.
+    /// True if not visible to other objects.
     pub is_local: bool,
 }
 
-/// The symbols, and a note when some were left out. Sorted by address.
+/// The symbols, sorted by address, and a note if some were left out.
 pub(crate) fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>) {
     let Some(table) = &image.symbols else {
         return (Vec::new(), None);
@@ -44,7 +44,7 @@ pub(crate) fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>
     (symbols, note)
 }
 
-/// Only places are sorted, which are a third of the size of symbols.
+/// Sorts indices by address: they are a third of the size of symbols.
 fn by_address<'i>(symbols: &[Symbol<'i>]) -> Vec<Symbol<'i>> {
     let mut order: Vec<_> = (0u32..)
         .zip(symbols)
@@ -57,7 +57,8 @@ fn by_address<'i>(symbols: &[Symbol<'i>]) -> Vec<Symbol<'i>> {
         .collect()
 }
 
-/// `putelfsym` of `cmd/link/internal/ld` writes a local symbol for each global function when it links dynamically.
+/// Removes aliases. `putelfsym` of `cmd/link/internal/ld` writes a local symbol for each global function when it links
+/// dynamically.
 fn without_aliases(symbols: Vec<Symbol<'_>>) -> Vec<Symbol<'_>> {
     if !symbols.iter().any(|symbol| original(symbol).is_some()) {
         return symbols;
@@ -78,13 +79,14 @@ fn original<'i>(symbol: &Symbol<'i>) -> Option<&'i [u8]> {
     symbol.is_function.then_some(name)
 }
 
-type Entry = for<'i> fn(&'i Image<'_>, Reader<'i>, &SymbolTable, usize) -> Option<Symbol<'i>>;
+type EntryDecoder =
+    for<'i> fn(&'i Image<'_>, Reader<'i>, &SymbolTable, usize) -> Option<Symbol<'i>>;
 
 fn entries<'i>(
     image: &'i Image<'_>,
     table: &SymbolTable,
     size: usize,
-    entry: Entry,
+    entry: EntryDecoder,
 ) -> (Vec<Symbol<'i>>, bool) {
     let reader = image.reader();
     let count = table.table.len() / size;
@@ -227,17 +229,17 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
                 reader.cstr(at, 8)?
             };
             let section = u32::from(reader.u16(at + 12)?).checked_sub(1)?;
-            let home = image.sections.get(index(section.into())?)?;
+            let containing = image.sections.get(index(section.into())?)?;
             let storage = reader.u8(at + 16)?;
-            // A section's symbol names no object. It has an auxiliary entry or its section's name.
+            // A section's symbol does not name an object. It has an auxiliary entry or its section's name.
             let is_section =
-                name.starts_with(b".") && (auxiliary > 0 || name == home.name.as_bytes());
+                name.starts_with(b".") && (auxiliary > 0 || name == containing.name.as_bytes());
             if !matches!(storage, EXTERNAL | STATIC) || is_section || is_label(name) {
                 return None;
             }
-            let address = home.address.wrapping_add(reader.u32(at + 8)?.into());
-            let is_function =
-                reader.u16(at + 14)? == FUNCTION || home.class == crate::image::SectionClass::Code;
+            let address = containing.address.wrapping_add(reader.u32(at + 8)?.into());
+            let is_function = reader.u16(at + 14)? == FUNCTION
+                || containing.class == crate::image::SectionClass::Code;
             Some(Symbol {
                 name,
                 address,
@@ -252,8 +254,8 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
     (symbols, number < count)
 }
 
-/// A place inside of a large symbol, which the linker names where relocations reach no further: `runtime.pclntab+8MB`
-/// (`offsetLabelName` of `cmd/link/internal/arm64`).
+/// True for a place inside a large symbol. The linker names such places where relocations reach no further:
+/// `runtime.pclntab+8MB` (`offsetLabelName` of `cmd/link/internal/arm64`).
 fn is_label(name: &[u8]) -> bool {
     let name = name.strip_suffix(b"MB").unwrap_or(name);
     let Some(last) = name.iter().rposition(|byte| !byte.is_ascii_digit()) else {

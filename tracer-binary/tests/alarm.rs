@@ -1,4 +1,4 @@
-//! High entropy is a finding where a payload is, and none in what every program has.
+//! High entropy is a finding in a file with a payload, and not in the parts that every program has.
 #![cfg(test)]
 
 use std::fs;
@@ -71,7 +71,7 @@ fn a_program_with_tls_raises_no_alarm_and_one_with_a_payload_does() {
         text.iter().any(|it| it.ends_with(", in main.Blob")),
         "{text:?}"
     );
-    // Its symbols state no sizes, and one stands right before the file.
+    // Its symbols state no sizes, and one is right before the file.
     let file = alarms(&program(&toolchain, "darwin", "-ldflags=-w", AS_FILE));
     assert!(file.iter().any(|it| it.ends_with(", in blob")), "{file:?}");
 }

@@ -1,4 +1,4 @@
-//! Real files, damaged: nothing panics or hangs, and what can still be read adds up.
+//! Real files, damaged: nothing panics or hangs, and all readable parts add up.
 #![cfg(test)]
 #![expect(
     clippy::cast_precision_loss,
@@ -16,7 +16,7 @@ use tests::{Module, Toolchain, toolchain};
 use tracer_binary::analysis::FindingKind;
 use tracer_binary::{Analysis, Content, Group, Options, Snapshot, analyze, diff};
 
-/// How to build a seed: Go's minor release, GOOS, GOARCH, and further arguments.
+/// The build of each seed: Go's minor release, GOOS, GOARCH, and further arguments.
 const SEEDS: [(&str, &str, &str, &[&str]); 6] = [
     ("1.27", "linux", "amd64", &[]),
     ("1.27", "windows", "amd64", &["-ldflags=-s -w"]),
@@ -26,7 +26,7 @@ const SEEDS: [(&str, &str, &str, &[&str]); 6] = [
     ("1.24", "linux", "386", &["-ldflags=-s -w"]),
 ];
 
-/// What is left of a seed: the program is that of `tests/gomods/hello`, or an empty one where that is too large to run many times.
+/// The seeds. The program is that of `tests/gomods/hello`, or an empty one if that is too large to run many times.
 fn seeds() -> &'static [Vec<u8>] {
     static SEEDS_BUILT: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     SEEDS_BUILT.get_or_init(|| {
@@ -119,13 +119,13 @@ fn holds(analysis: &Analysis, bytes: &[u8]) {
 
 fn check(bytes: &[u8]) {
     // Far more than the slowest seed takes in a debug build.
-    const PATIENCE: Duration = Duration::from_mins(1);
+    const TIMEOUT: Duration = Duration::from_mins(1);
     let start = Instant::now();
     if let Ok(analysis) = analyze(bytes, Options::default()) {
         holds(&analysis, bytes);
     }
     let _identity = tracer_binary::artifact::identify(bytes);
-    assert!(start.elapsed() < PATIENCE, "took {:?}", start.elapsed());
+    assert!(start.elapsed() < TIMEOUT, "took {:?}", start.elapsed());
 }
 
 #[test]
@@ -177,7 +177,8 @@ fn findings(bytes: &[u8], kind: FindingKind) -> Vec<String> {
 
 #[test]
 fn a_function_table_of_unknown_layout_is_called_obfuscated() {
-    // What garble does to the table: another magic number. The seed is of linux/386 and has a section for it.
+    // Write another magic number to the table, as garble does. The seed is of linux/386 and has a section for the
+    // table.
     let seed = seeds().last().unwrap();
     assert_eq!(
         findings(seed, FindingKind::Obfuscated),
@@ -280,7 +281,7 @@ fn c_code_is_only_where_it_was_linked() {
 
 #[test]
 fn a_packed_file_is_called_so() {
-    // What UPX makes of an ELF file: no sections, and its mark behind the headers.
+    // UPX writes ELF files without sections, and puts its mark behind the headers.
     let mut bytes = seeds().last().unwrap().clone();
     let (section_table, n_sections) = (0x20, 0x30);
     bytes[section_table..section_table + 4].fill(0);
@@ -293,13 +294,13 @@ fn a_packed_file_is_called_so() {
 /// One change of a file.
 #[derive(Clone, Debug)]
 enum Damage {
-    /// A value of `len` bytes at a place that is a part of the file.
+    /// A value of `len` bytes at a relative position in the file.
     Put {
         at: f64,
         len: usize,
         value: u64,
     },
-    /// As `Put`, in the first bytes, where headers and their tables are.
+    /// As `Put`, in the first bytes, which contain the headers and their tables.
     PutInHead {
         at: usize,
         len: usize,
@@ -308,7 +309,7 @@ enum Damage {
     Cut {
         at: f64,
     },
-    /// A stretch copied elsewhere: tables that are valid in the wrong place.
+    /// A range copied elsewhere: tables that are valid in the wrong place.
     Copy {
         from: f64,
         to: f64,

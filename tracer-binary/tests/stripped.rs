@@ -1,4 +1,4 @@
-//! Real files from which a tool cut names and tables: what is left keeps its size and its owner.
+//! Real files from which a tool cut names and tables: the remaining parts keep their sizes and their owners.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -167,7 +167,7 @@ fn a_variable_has_no_size_where_symbols_were_removed() {
     assert_eq!(bytes_of(&left, Content::Data), 0);
 }
 
-/// What becomes of an ELF file's section table: its place, the number of its entries.
+/// The change to an ELF file's section table: its place, the number of its entries.
 #[derive(Clone, Copy, Debug)]
 enum Cut {
     Removed,

@@ -36,7 +36,7 @@ pub struct Trace {
     pub boot_to_wall_ns: i64,
     /// Number of CPUs that could be busy at once.
     pub cpus: u32,
-    /// How the command itself ended; absent while it runs, or if its exit was lost.
+    /// The exit status of the command itself; absent while it runs, or if its exit was lost.
     pub status: Option<Status>,
     /// CPU time of all processes under the command, and the largest resident set of a single process.
     pub usage: Usage,
@@ -397,7 +397,7 @@ impl Output {
     }
 }
 
-/// How an output was installed.
+/// The way an output was installed.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]

@@ -280,7 +280,7 @@ impl Sessions {
         session.map(|(root, _)| *root)
     }
 
-    /// The session that began with this process; a new one, if there is none and there is room.
+    /// The session that began with this process. If no session did and there is room, a new one.
     fn begin(&mut self, root: ProcKey) -> Option<ProcKey> {
         // An event after the end of a process belongs to its present session. A new session in its place would silently discard the old
         // one.

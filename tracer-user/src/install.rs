@@ -2,7 +2,7 @@
 //!
 //! [`plan`] first computes a list of steps; [`step`] then performs them in order. Each step can be repeated. The next call therefore
 //! completes an interrupted one, and the call after an upgrade is the same as the first. The caller passes the manual and the completions,
-//! because only `cli` knows the command line.
+//! because only `cli` defines the command line.
 
 mod layout;
 mod machine;

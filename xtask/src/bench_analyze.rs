@@ -1,10 +1,11 @@
 //! `cargo xtask bench analyze`: time and peak memory of `gotrace analyze` beside other tools on the same files.
 //!
-//! Go programs of about 2 to 100 MB: commands of an official Go release, one of them built here with symbols and debug info, and
-//! Debian's packages, which are downloaded and unpacked but not installed, and stripped, so that there is little in them for nm and
-//! bloaty. Every tool runs on a file in the same round, the order as below, with the file in the page cache; medians are shown,
-//! of wall time and of the time of all cores together.
-//! A tool that is not installed here is left out, and that is said.
+//! The files are Go programs of about 2 to 100 MB. Some are commands of an official Go release, one of them built here with symbols and
+//! debug info. The others are from Debian's packages, which are downloaded and unpacked but not installed. They are stripped, so nm and
+//! bloaty find little in them.
+//!
+//! All tools run on a file in the same round, in the order below, with the file in the page cache. The results are medians of wall time
+//! and of the time of all cores together. A tool that is not installed here is left out and reported.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ const PACKAGES: [(&str, &str); 3] = [
     ("packer", "usr/bin/packer"),
 ];
 
-/// How the Go compiler is built here, and the name of the file. It has 6 MB of debug info compressed, 30 MB plain.
+/// The build arguments of the Go compiler, and the name of the file. It has 6 MB of debug info compressed, 30 MB plain.
 const BUILDS: [(&str, &str); 2] = [
     ("compile-dwarf", "-ldflags="),
     ("compile-dwarf-plain", "-ldflags=-compressdwarf=false"),

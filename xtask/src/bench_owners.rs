@@ -1,4 +1,4 @@
-//! `cargo xtask bench owners`: the package of each byte by `gotrace analyze`, beside what Go's own tools say of the same program.
+//! `cargo xtask bench owners`: the package of each byte by `gotrace analyze`, compared with Go's own tools on the same program.
 //!
 //! Programs of GOROOT are built by every release the tests use, for several targets, with symbols and without. Stripped ones are held
 //! against the symbols of the same build unstripped. Only code is compared in these: a variable's name is in the symbol table alone.
@@ -46,7 +46,7 @@ const TARGETS: [Target; 6] = [
     target("windows", "amd64"),
 ];
 
-/// What is built.
+/// A program to build.
 #[derive(Clone, Copy, Debug)]
 struct Program<'p> {
     name: &'p str,

@@ -21,7 +21,7 @@ use crate::download::{self, Unpacked};
 use crate::{setup, shell};
 
 const ROUNDS: usize = 5;
-/// Whose `go version -m` is the oracle.
+/// The release whose `go version -m` is the oracle.
 const GO: &str = "1.27.3";
 
 /// Debian packages with a Go program, and where it is in them.
@@ -139,7 +139,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Measures a program, or prints a line that says why it is not there.
+/// Measures a program, or prints a line with the reason why it is missing.
 fn program(
     gotrace: &Path,
     name: &'static str,

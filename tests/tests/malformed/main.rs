@@ -43,7 +43,7 @@ fn kinds() -> [CraftedFile; 7] {
 const OPTIONS: Options = Options {
     min_symbol: 0,
     windows: true,
-    alone: true,
+    single_threaded: true,
 };
 
 /// Conditions that every analysis must meet.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::analysis::{ContentSize, GroupSize, ModuleSize, PackageSize};
-use crate::claim::Content;
+use crate::attribution::Content;
 use crate::ledger::{ByContent, Ledger};
 use crate::module::{Group, Modules};
 
@@ -15,9 +15,9 @@ pub(super) struct Grains {
 }
 
 impl Grains {
-    /// `paths` are of the packages, in the ledger's order.
-    pub(super) fn of(homes: &Modules<'_>, paths: &[&str], ledger: &Ledger) -> Self {
-        // Two mangled names may be one path, as types say it plainly and symbols do not.
+    /// Sums the bytes of the ledger at each grain. `paths` contains the packages in the ledger's order.
+    pub(super) fn of(known: &Modules<'_>, paths: &[&str], ledger: &Ledger) -> Self {
+        // Two mangled names may be one path: types contain the plain path, symbols the escaped one.
         let mut by_path: BTreeMap<&str, ByContent> = BTreeMap::new();
         for (path, bytes) in paths.iter().zip(&ledger.packages) {
             let total = by_path.entry(path).or_default();
@@ -33,20 +33,20 @@ impl Grains {
             if total == 0 {
                 continue;
             }
-            let home = homes.home(path);
+            let owner = known.module_of(path);
             let module = modules
-                .entry((home.group, home.module))
+                .entry((owner.group, owner.module))
                 .or_insert_with(|| ModuleSize {
-                    path: home.module.to_owned(),
-                    version: home.version.to_owned(),
-                    group: home.group,
+                    path: owner.module.to_owned(),
+                    version: owner.version.to_owned(),
+                    group: owner.group,
                     bytes: 0,
                     packages: 0,
-                    is_guess: home.is_guess,
+                    is_guess: owner.is_guess,
                 });
             module.bytes += total;
             module.packages += 1;
-            let group = group(&mut groups, home.group);
+            let group = group(&mut groups, owner.group);
             group.bytes += total;
             group.packages += 1;
             let contents = Content::ALL
@@ -55,13 +55,13 @@ impl Grains {
                 .filter(|(_, bytes)| *bytes > 0);
             packages.push(PackageSize {
                 path: (*path).to_owned(),
-                module: home.module.to_owned(),
-                group: home.group,
+                module: owner.module.to_owned(),
+                group: owner.group,
                 bytes: total,
                 contents: contents.collect(),
             });
         }
-        for (content, bytes) in Content::ALL.into_iter().zip(ledger.nobody) {
+        for (content, bytes) in Content::ALL.into_iter().zip(ledger.unowned) {
             if bytes > 0 {
                 group(&mut groups, group_of(content)).bytes += bytes;
             }
@@ -87,7 +87,7 @@ fn group(groups: &mut BTreeMap<Group, GroupSize>, group: Group) -> &mut GroupSiz
     })
 }
 
-/// Where bytes go that belong to no package.
+/// The group of bytes that belong to no package.
 fn group_of(content: Content) -> Group {
     match content {
         Content::CCode => Group::Cgo,
@@ -111,9 +111,9 @@ fn group_of(content: Content) -> Group {
 pub(super) fn contents(ledger: &Ledger) -> Vec<ContentSize> {
     let mut contents: Vec<_> = Content::ALL
         .into_iter()
-        .zip(ledger.nobody)
+        .zip(ledger.unowned)
         .enumerate()
-        .map(|(number, (content, nobody))| {
+        .map(|(number, (content, unowned))| {
             let in_packages: u64 = ledger
                 .packages
                 .iter()
@@ -121,7 +121,7 @@ pub(super) fn contents(ledger: &Ledger) -> Vec<ContentSize> {
                 .sum();
             ContentSize {
                 content,
-                bytes: nobody + in_packages,
+                bytes: unowned + in_packages,
                 in_packages,
             }
         })

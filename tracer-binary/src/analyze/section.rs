@@ -1,11 +1,11 @@
-//! Rows for what the container knows: buckets, segments and sections.
+//! Rows of the container's own units: buckets, segments and sections.
 
 use super::Options;
 use crate::analysis::{Analysis, Bucket, FrameKind, SectionSize, SegmentSize};
-use crate::claim::Content;
+use crate::attribution::Content;
 use crate::container::Container;
 use crate::ledger::{Frame, Ledger};
-use crate::{entropy, hex, pass};
+use crate::{entropy, hashing, hex};
 
 /// Section names of all parts, in the ledger's numbering.
 fn section_names(container: &Container<'_>) -> Vec<String> {
@@ -131,7 +131,7 @@ pub(super) fn sections(container: &Container<'_>, ledger: &Ledger) -> Vec<Sectio
     rows
 }
 
-pub(super) fn entropies(analysis: &mut Analysis, measured: &pass::Sections, options: Options) {
+pub(super) fn entropies(analysis: &mut Analysis, measured: &hashing::Sections, options: Options) {
     for (section, measured) in analysis.sections.iter_mut().zip(measured) {
         let Some(measured) = measured else { continue };
         section.entropy = Some(entropy::rounded(entropy::of_histogram(

@@ -1,49 +1,53 @@
-//! What has a name: in one order for all builds of the same code, as rows with the small ones folded, and as one hash.
+//! Named items: sorted the same for all builds of the same code, as rows with the small ones folded, and as one hash.
 
 use std::collections::BTreeMap;
 
 use crate::analysis::{Fold, SymbolSize, Symbols};
-use crate::claim::{Claims, Content, FunctionSource, Named};
+use crate::attribution::{Attributions, Content, FunctionSource, NamedItem};
 use crate::ledger::Ledger;
 use crate::package::PackageId;
 use crate::reader::index;
 
-/// One name with bytes in the file. Compact, as there may be millions.
+/// One name with bytes in the file. Compact, because there may be millions.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// Last bytes of the name. With its length they tell most names apart that share a package, without a look at the names
-    /// themselves, which lie all over the file.
+struct NameEntry {
+    /// The last bytes of the name. Together with the length they distinguish most names of a package. The comparison
+    /// then needs no access to the names themselves, which are scattered over the file.
     end: u64,
     len: u32,
-    /// Place of its package among all, by path.
+    /// Rank of its package among all, by path.
     rank: u32,
-    /// Index into [`Claims::names`].
+    /// Index into [`Attributions::names`].
     number: u32,
 }
 
-const _: () = assert!(size_of::<Entry>() == 24);
+const _: () = assert!(size_of::<NameEntry>() == 24);
 
-/// Sorted: by package, then by length and end of the name.
+/// All names with bytes, sorted by package, then by length and end of the name.
 #[derive(Debug)]
 pub(super) struct Names<'c, 'i> {
-    entries: Vec<Entry>,
-    all: &'c [Named<'i>],
-    /// Bytes of each.
+    entries: Vec<NameEntry>,
+    all: &'c [NamedItem<'i>],
+    /// Bytes of each name.
     bytes: &'c [u64],
 }
 
 impl<'c, 'i> Names<'c, 'i> {
-    pub(super) fn of(claims: &'c Claims<'i>, ledger: &'c Ledger, packages: &[String]) -> Self {
+    pub(super) fn of(
+        attributions: &'c Attributions<'i>,
+        ledger: &'c Ledger,
+        packages: &[String],
+    ) -> Self {
         let ranks = ranks(packages);
         let rank = |id: PackageId| {
             let rank = index(id.0.into()).and_then(|at| ranks.get(at));
             rank.copied().unwrap_or(u32::MAX)
         };
-        let (all, bytes) = (&claims.names, &ledger.names);
+        let (all, bytes) = (&attributions.names, &ledger.names);
         let mut entries = Vec::with_capacity(bytes.iter().filter(|bytes| **bytes > 0).count());
         let with_bytes = (0u32..).zip(all.iter().zip(bytes));
         let with_bytes = with_bytes.filter(|(_, (_, bytes))| **bytes > 0);
-        entries.extend(with_bytes.map(|(number, (named, _))| Entry {
+        entries.extend(with_bytes.map(|(number, (named, _))| NameEntry {
             end: end(named.name),
             len: u32::try_from(named.name.len()).unwrap_or(u32::MAX),
             rank: rank(named.package),
@@ -55,11 +59,11 @@ impl<'c, 'i> Names<'c, 'i> {
             bytes,
         };
         entries.sort_unstable_by(|a, b| {
-            let short = |entry: &Entry| {
+            let short = |entry: &NameEntry| {
                 let place = u64::from(entry.rank) << 32 | u64::from(entry.len);
                 (place, entry.end)
             };
-            let long = |entry: &Entry| {
+            let long = |entry: &NameEntry| {
                 let (it, bytes) = names.get(*entry);
                 (it.name, it.content, bytes)
             };
@@ -69,9 +73,9 @@ impl<'c, 'i> Names<'c, 'i> {
         names
     }
 
-    /// What an entry stands for, and its bytes.
-    fn get(&self, entry: Entry) -> (Named<'i>, u64) {
-        const NOTHING: Named<'_> = Named {
+    /// The item of an entry, and its bytes.
+    fn get(&self, entry: NameEntry) -> (NamedItem<'i>, u64) {
+        const NOTHING: NamedItem<'_> = NamedItem {
             name: &[],
             package: PackageId::NONE,
             content: Content::Unattributed,
@@ -102,15 +106,15 @@ impl<'c, 'i> Names<'c, 'i> {
         hasher.finalize().to_string()
     }
 
-    /// Several things of one name are one row.
+    /// Rows of the symbols. Several items with one name are one row.
     pub(super) fn rows(
         &self,
         source: FunctionSource,
         packages: &[String],
         min_size: u64,
     ) -> Symbols {
-        let same = |a: &Entry, b: &Entry| {
-            let name = |entry: &Entry| {
+        let same = |a: &NameEntry, b: &NameEntry| {
+            let name = |entry: &NameEntry| {
                 let (named, _) = self.get(*entry);
                 (named.name, named.content)
             };
@@ -131,7 +135,7 @@ fn end(name: &[u8]) -> u64 {
     bytes.fold(0, |end, &byte| end << 8 | u64::from(byte))
 }
 
-/// The place of each package among all, by its path. Two mangled names may be one path.
+/// The rank of each package among all, by its path. Two mangled names may be one path.
 fn ranks(packages: &[String]) -> Vec<u32> {
     let mut order: Vec<_> = packages.iter().zip(0u32..).collect();
     order.sort_unstable();
@@ -151,7 +155,7 @@ fn ranks(packages: &[String]) -> Vec<u32> {
 }
 
 fn rows_of<'i>(
-    rows: impl Iterator<Item = (Named<'i>, u64, u64)>,
+    rows: impl Iterator<Item = (NamedItem<'i>, u64, u64)>,
     source: FunctionSource,
     packages: &[String],
     min_size: u64,
@@ -169,7 +173,7 @@ fn rows_of<'i>(
     };
     let mut folded: BTreeMap<PackageId, (u64, u64)> = BTreeMap::new();
     for (named, bytes, count) in rows {
-        let Named {
+        let NamedItem {
             name,
             package,
             content,

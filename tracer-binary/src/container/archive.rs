@@ -1,8 +1,8 @@
-//! `ar` archives: what `-buildmode=c-archive` writes, and Go's package archives (`_pkg_.a`).
+//! `ar` archives: the output of `-buildmode=c-archive`, and Go's package archives (`_pkg_.a`).
 //!
-//! Not `object`'s reader: the long-name table of a hostile archive would be scanned once per member.
+//! This is not `object`'s reader, which would scan the long-name table of a hostile archive once per member.
 
-use super::{Container, Headers, Member, Part, Wrapper, image, lossy};
+use super::{Container, HeaderRanges, Member, Part, Wrapper, image, lossy};
 use crate::limit;
 use crate::reader::{Endian, Reader, index};
 
@@ -10,7 +10,7 @@ const HEADER: usize = 60;
 
 pub(super) fn open(bytes: &[u8]) -> Container<'_> {
     let reader = Reader::new(bytes, Endian::Little);
-    let mut headers = Headers::new(bytes.len());
+    let mut headers = HeaderRanges::new(bytes.len());
     headers.add("archive magic", 0, 8);
     let (mut members, mut parts, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     let mut long_names: &[u8] = &[];
@@ -30,7 +30,7 @@ pub(super) fn open(bytes: &[u8]) -> Container<'_> {
         headers.add("member header", at as u64, HEADER as u64);
         let body = at + HEADER;
         let Some(len) = header.get(48..58).and_then(decimal).and_then(index) else {
-            notes.push("a member's size is no number, the rest is not read".to_owned());
+            notes.push("a member's size is not a number, the rest is not read".to_owned());
             break;
         };
         let end = body.saturating_add(len).min(bytes.len());

@@ -1,4 +1,4 @@
-//! ELF, 32 and 64 bit, both byte orders: headers to an [`Image`].
+//! Reads ELF files, 32 and 64 bit, in both byte orders: headers to an [`Image`].
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use object::Endianness;
 use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader};
 
-use super::Headers;
+use super::HeaderRanges;
 use super::elf_linkage::{RELOCATIONS, linkage, parts};
 use super::{elf_section, sectionless};
 use crate::error::Error;
@@ -111,7 +111,8 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
     Ok(image.finish())
 }
 
-/// A PIE and a library are the same type; only a PIE asks for an interpreter or says what it is.
+/// The shape of the file. A PIE and a library have the same type. Only a PIE requests an interpreter or is marked as a
+/// PIE.
 fn shape(kind: u16, is_pie: bool) -> Shape {
     match kind {
         elf::ET_EXEC => Shape::Executable,
@@ -129,7 +130,7 @@ fn headers<H: FileHeader<Endian = Endianness>>(
     n_segments: usize,
     n_sections: usize,
 ) -> Vec<Header> {
-    let mut headers = Headers::new(file);
+    let mut headers = HeaderRanges::new(file);
     headers.add("ELF header", 0, header.e_ehsize(endian).into());
     headers.add(
         "segment table",
@@ -144,7 +145,7 @@ fn headers<H: FileHeader<Endian = Endianness>>(
     headers.done()
 }
 
-/// Segments are what is loaded; an object that is not linked yet has no addresses.
+/// The mappings of a file. Segments are loaded; an unlinked object has no addresses.
 fn mappings(segments: &[Segment<'_>], sections: &[Section<'_>], shape: Shape) -> Vec<Mapping> {
     let mapping = |address: u64, file: &Range<usize>| Mapping {
         address,
@@ -195,7 +196,8 @@ fn segment<P: ProgramHeader<Endian = Endianness>>(
     }
 }
 
-/// The relocation that means "base + addend". Only in RELA tables: REL keeps the addend in place, where it is read anyway.
+/// The relocation that means "base + addend". Only for RELA tables: REL keeps the addend in place, where it is read
+/// anyway.
 fn relative(machine: u16, word: u8) -> Option<u32> {
     let kind = match machine {
         elf::EM_X86_64 => elf::R_X86_64_RELATIVE,

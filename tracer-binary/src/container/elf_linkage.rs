@@ -1,4 +1,4 @@
-//! What the segments of an ELF file tell the loader: interpreter, libraries, protections, GNU build ID.
+//! The loader's facts in the segments of an ELF file: interpreter, libraries, protections, GNU build ID.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use object::read::elf::ProgramHeader;
 use object::{Endianness, elf};
 
 use super::lossy;
-use super::sectionless::Named;
+use super::sectionless::NamedRange;
 use crate::image::{Linkage, SectionClass, clamp};
 use crate::limit;
 use crate::reader::{Reader, index};
@@ -90,7 +90,7 @@ fn value<D: object::read::elf::Dyn<Endian = Endianness>>(
     Some(entry.d_val(endian).into())
 }
 
-/// The dynamic section has addresses; the segments say where these are in the file.
+/// Converts an address of the dynamic section to a file offset, by the segments.
 fn offset<P: ProgramHeader<Endian = Endianness>>(
     programs: &[P],
     endian: Endianness,
@@ -115,16 +115,16 @@ fn offset<P: ProgramHeader<Endian = Endianness>>(
 /// The name of the table of relocations in [`parts`].
 pub(super) const RELOCATIONS: &str = "RELA";
 
-/// Notes and the dynamic linker's tables, as far as program headers and the dynamic section say where they begin and end.
+/// Notes and the dynamic linker's tables whose bounds are in the program headers and the dynamic section.
 pub(super) fn parts<P: ProgramHeader<Endian = Endianness>>(
     programs: &[P],
     endian: Endianness,
     bytes: &[u8],
-) -> Vec<Named> {
+) -> Vec<NamedRange> {
     let (mut parts, mut has_dynamic) = (Vec::new(), false);
     let mut add = |name, class, offset: u64, len: u64| {
         let (file, _) = clamp(offset, len, bytes.len());
-        parts.push(Named { name, class, file });
+        parts.push(NamedRange { name, class, file });
     };
     for raw in programs.iter().take(limit::SEGMENTS) {
         let (start, len) = (raw.p_offset(endian).into(), raw.p_filesz(endian).into());
@@ -157,10 +157,10 @@ pub(super) fn parts<P: ProgramHeader<Endian = Endianness>>(
     parts
 }
 
-/// Walks one note segment for the GNU build ID; Go's own is read by `go::buildid`.
+/// Searches one note segment for the GNU build ID; `go::buildid` reads Go's own.
 fn note(reader: Reader<'_>, file: Range<usize>, linkage: &mut Linkage) {
     let mut at = file.start;
-    // A note has 12 bytes of header, so this ends.
+    // A note has 12 bytes of header, so the loop ends.
     while at.saturating_add(12) <= file.end {
         let (Some(name), Some(desc), Some(kind)) =
             (reader.u32(at), reader.u32(at + 4), reader.u32(at + 8))

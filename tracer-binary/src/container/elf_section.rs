@@ -1,4 +1,4 @@
-//! The section table of an ELF file: sections, and where the symbol table and the relocations are.
+//! The section table of an ELF file: sections, and the positions of the symbol table and the relocations.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::reader::{Endian, Reader, index};
 #[derive(Debug, Default)]
 pub(super) struct Table<'a> {
     pub sections: Vec<Section<'a>>,
-    /// How many null sections at the start are left out.
+    /// Number of null sections that are left out at the start.
     pub null_section: u8,
     pub symbols: Option<SymbolTable>,
     /// The table of relocations with addends.
@@ -106,7 +106,7 @@ fn section<'a, S: SectionHeader<Endian = Endianness>>(
         }
     } else if name.starts_with(".zdebug_") {
         compression = Some(Compression::Zlib);
-        // The GNU form: "ZLIB", then the size in big-endian order whatever the file's order is.
+        // The GNU form: "ZLIB", then the size in big-endian order for files of any byte order.
         let size = Reader::new(bytes, Endian::Big).u64(file.start.saturating_add(4));
         memory = size.unwrap_or(memory);
     }
@@ -171,7 +171,7 @@ fn symbol_table<S: SectionHeader<Endian = Endianness>>(
             .iter()
             .find(|section| section.sh_type(endian) == kind)
     };
-    // The dynamic table is what a stripped library still has.
+    // A stripped library still has the dynamic table.
     let raw = find(elf::SHT_SYMTAB).or_else(|| find(elf::SHT_DYNSYM))?;
     let strings = sections.get(index(raw.sh_link(endian).into())?)?;
     Some(SymbolTable {

@@ -3,12 +3,12 @@
 use object::macho::{FAT_MAGIC, FAT_MAGIC_64};
 use object::read::macho::{FatArch, MachOFatFile32, MachOFatFile64};
 
-use super::{Container, Headers, Member, Part, Wrapper, image};
+use super::{Container, HeaderRanges, Member, Part, Wrapper, image};
 use crate::error::Error;
 use crate::image::clamp;
 use crate::reader::{Endian, Reader};
 
-/// Java class files share the magic; their version is larger than any count of machines.
+/// True for a fat Mach-O file. Java class files share the magic; their version is larger than any count of machines.
 pub(super) fn is_fat(bytes: &[u8]) -> bool {
     let reader = Reader::new(bytes, Endian::Big);
     matches!(reader.u32(0), Some(FAT_MAGIC | FAT_MAGIC_64))
@@ -26,7 +26,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
     } else {
         slices(MachOFatFile32::parse(bytes).map_err(broken)?.arches())
     };
-    let mut headers = Headers::new(bytes.len());
+    let mut headers = HeaderRanges::new(bytes.len());
     let entry = if wide { 32 } else { 20 };
     headers.add("fat header", 0, 8 + entry * slices.len() as u64);
     let (mut members, mut parts, mut notes) = (Vec::new(), Vec::new(), Vec::new());

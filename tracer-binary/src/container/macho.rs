@@ -1,11 +1,11 @@
-//! Thin Mach-O files, 32 and 64 bit: load commands to an [`Image`].
+//! Reads thin Mach-O files, 32 and 64 bit: load commands to an [`Image`].
 
 use std::borrow::Cow;
 
 use object::read::macho::{LoadCommandData, MachHeader, Section as _, Segment as _};
 use object::{Endianness, macho};
 
-use super::{Headers, lossy};
+use super::{HeaderRanges, lossy};
 use crate::error::Error;
 use crate::image::{
     Format, Image, Linkage, Mapping, Section, SectionClass, Segment, SegmentFlags, Shape,
@@ -25,7 +25,7 @@ pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         .load_commands(endian, bytes, 0)
         .map_err(|_| broken("load commands"))?;
     let wide = header.is_type_64();
-    let mut headers = Headers::new(bytes.len());
+    let mut headers = HeaderRanges::new(bytes.len());
     headers.add("Mach-O header", 0, size_of::<H>() as u64);
     headers.add(
         "load commands",
@@ -63,7 +63,7 @@ pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         fixups: None,
         linkage: Linkage {
             position_independent: header.flags(endian) & macho::MH_PIE != 0,
-            // The kernel maps stacks of these machines without execute permission unless told otherwise.
+            // The kernel maps the stack without execute permission on these machines, unless this flag is set.
             no_execute: Some(header.flags(endian) & macho::MH_ALLOW_STACK_EXECUTION == 0),
             ..Linkage::default()
         },
@@ -203,7 +203,8 @@ fn command<H: MachHeader<Endian = Endianness>>(
     }
 }
 
-/// Tables in `__LINKEDIT` are no sections of the format; here they are, so that their bytes have names.
+/// Adds a table of `__LINKEDIT` as a section. Such tables are not sections in the format; as sections their bytes have
+/// names.
 fn linkedit(image: &mut Image<'_>, name: &'static str, class: SectionClass, offset: u64, len: u64) {
     let (file, _) = clamp(offset, len, image.bytes.len());
     if !file.is_empty() && image.sections.len() < limit::SECTIONS {

@@ -1,4 +1,4 @@
-//! PE files, 32 and 64 bit: headers to an [`Image`].
+//! Reads PE files, 32 and 64 bit: headers to an [`Image`].
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use object::LittleEndian as LE;
 use object::pe;
 use object::read::pe::{ImageNtHeaders, ImageOptionalHeader as _, ImportTable};
 
-use super::{Headers, lossy};
+use super::{HeaderRanges, lossy};
 use crate::error::Error;
 use crate::image::{
     Compression, Format, Image, Linkage, Mapping, Section, SectionClass, Segment, SegmentFlags,
@@ -39,7 +39,7 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
     let (file_header, optional) = (nt.file_header(), nt.optional_header());
     let base = optional.image_base();
 
-    let mut headers = Headers::new(bytes.len());
+    let mut headers = HeaderRanges::new(bytes.len());
     headers.add("DOS header", 0, nt_offset);
     headers.add("PE headers", nt_offset, offset.saturating_sub(nt_offset));
     headers.add("section table", offset, 40 * table.len() as u64);
@@ -62,7 +62,7 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
         .map(|section| Mapping {
             address: section.address,
             offset: section.file.start,
-            // What is past the virtual size is padding of the file, not memory.
+            // Bytes past the virtual size are padding of the file, not memory.
             len: section
                 .file
                 .len()
@@ -149,8 +149,8 @@ fn section<'a>(
     let compression = name.starts_with(".zdebug_").then_some(Compression::Zlib);
     if compression.is_some() {
         // The GNU form: "ZLIB", then the size in big-endian order.
-        let claimed = reader.slice(file.start.saturating_add(4), 8);
-        memory = claimed
+        let stated = reader.slice(file.start.saturating_add(4), 8);
+        memory = stated
             .and_then(|size| Reader::new(size, Endian::Big).u64(0))
             .unwrap_or(memory);
     }
@@ -164,7 +164,7 @@ fn section<'a>(
     }
 }
 
-/// The symbol table and its strings, unless a section covers them, as Go's does.
+/// Adds the symbol table and its strings, unless a section covers them, as in Go's files.
 fn tables(symbols: Option<&SymbolTable>, sections: &mut Vec<Section<'_>>) {
     let Some(symbols) = symbols else { return };
     for (name, range) in [
@@ -207,7 +207,7 @@ fn needed(
     needed
 }
 
-/// Eight bytes, or `/123`: an offset into the strings behind the symbol table.
+/// A section's name: eight bytes, or `/123`, an offset into the strings behind the symbol table.
 fn name<'a>(raw: &'a [u8; 8], reader: Reader<'a>, symbols: Option<&SymbolTable>) -> Cow<'a, str> {
     let end = raw.iter().position(|&byte| byte == 0).unwrap_or(raw.len());
     let short = raw.get(..end).unwrap_or(raw);

@@ -1,7 +1,8 @@
-//! ELF files without a usable section table: segments stand in for sections.
+//! ELF files without a usable section table: segments replace the sections.
 //!
-//! A program needs no sections to run, and `sstrip` and packers leave none. What is loaded is in the segments; the program headers also
-//! say where notes and the dynamic linker's tables are. The rest of a segment is one piece, whose content the tables of Go tell.
+//! A program needs no sections to run, and `sstrip` and packers remove them. The segments contain everything that is
+//! loaded. The program headers also contain the positions of notes and the dynamic linker's tables. The rest of a
+//! segment is one piece, whose content is determined from Go's tables.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,15 +10,15 @@ use std::ops::Range;
 use crate::image::{Header, Section, SectionClass, Segment};
 use crate::limit;
 
-/// A stretch that a program header names and that lies inside of a segment.
+/// A range that a program header names and that lies inside a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct NamedRange {
     pub name: &'static str,
     pub class: SectionClass,
     pub file: Range<usize>,
 }
 
-/// Whether the section table speaks of the file: a loaded section lies where its segment says.
+/// True if the section table describes the file: a loaded section lies where its segment places it.
 pub(super) fn agree(sections: &[Section<'_>], segments: &[Segment<'_>]) -> bool {
     let lies_in = |section: &Section<'_>, segment: &Segment<'_>| {
         let into = section.file.start.checked_sub(segment.file.start);
@@ -43,10 +44,10 @@ pub(super) fn note(has_no_table: bool) -> String {
     format!("{what} in place of sections")
 }
 
-/// The segments without headers, cut where a named stretch begins or ends.
+/// The segments without headers, cut where a named range begins or ends.
 pub(super) fn sections<'a>(
     segments: &[Segment<'a>],
-    named: &[Named],
+    named: &[NamedRange],
     headers: &[Header],
 ) -> Vec<Section<'a>> {
     let mut inner: Vec<_> = headers.iter().map(|header| (&header.file, None)).collect();
@@ -54,7 +55,7 @@ pub(super) fn sections<'a>(
     inner.sort_by_key(|(file, _)| (file.start, file.end));
     let mut sections = Vec::new();
     for segment in segments {
-        let mut add = |file: Range<usize>, named: Option<&Named>| {
+        let mut add = |file: Range<usize>, named: Option<&NamedRange>| {
             if file.is_empty() || sections.len() >= limit::SECTIONS {
                 return;
             }
@@ -117,7 +118,7 @@ mod tests {
             name: "ELF header",
             file: 0..64,
         };
-        let note = Named {
+        let note = NamedRange {
             name: "NOTE",
             class: SectionClass::Note,
             file: 100..120,

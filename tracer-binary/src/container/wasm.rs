@@ -1,11 +1,11 @@
-//! WebAssembly modules: the section walk, the function bodies and the linear memory that data segments make.
+//! WebAssembly modules: the section walk, the function bodies and the linear memory that data segments define.
 //!
-//! Not `object`'s reader, which brings a full WebAssembly parser: four facts are needed.
+//! This is not `object`'s reader, which brings a full WebAssembly parser, while four facts are needed.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Headers;
+use super::HeaderRanges;
 use crate::error::Error;
 use crate::image::{Format, Image, Linkage, Mapping, Section, SectionClass, Shape};
 use crate::limit;
@@ -19,7 +19,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
             what: "version",
         });
     }
-    let mut headers = Headers::new(bytes.len());
+    let mut headers = HeaderRanges::new(bytes.len());
     headers.add("wasm header", 0, 8);
     let mut image = Image {
         bytes,
@@ -165,7 +165,7 @@ fn bodies(reader: Reader<'_>, section: &Range<usize>) -> Vec<Range<usize>> {
     bodies
 }
 
-/// Active segments of memory 0 at a constant address, which is all that Go writes.
+/// Active segments of memory 0 at a constant address. Go writes no others.
 fn data(reader: Reader<'_>, section: &Range<usize>) -> Vec<Mapping> {
     let mut mappings = Vec::new();
     let Some((count, mut at)) = reader.uvarint(section.start) else {
@@ -217,7 +217,7 @@ fn segment(reader: Reader<'_>, at: usize, mappings: &mut Vec<Mapping>) -> Option
     start.checked_add(len)
 }
 
-/// Go's linker leaves out runs of zeros, so tables of the runtime are spread over many segments.
+/// The linear memory. Go's linker leaves out runs of zeros, so tables of the runtime are spread over many segments.
 fn memory(image: &Image<'_>) -> Option<Vec<u8>> {
     let Some(end) = image
         .mappings

@@ -1,4 +1,4 @@
-//! Words that changed: identity, properties, settings, dependencies.
+//! Values that changed: identity, properties, settings, dependencies.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn version(module: &Module) -> String {
     }
 }
 
-/// What a file says of itself, one word each; what it does not say is absent.
+/// The values that a file states, one word each. Values that the file does not state are absent.
 fn words(side: &Snapshot) -> BTreeMap<String, String> {
     let identity = &side.identity;
     let mut words = BTreeMap::new();
@@ -50,7 +50,7 @@ fn words(side: &Snapshot) -> BTreeMap<String, String> {
             .as_ref()
             .map(|module| format!("{} {}", module.path, version(module))),
     );
-    // The JSON of the properties already has a name for each, and lists that can be shown.
+    // The JSON of the properties already has a name for each, and printable lists.
     if let Ok(serde_json::Value::Object(properties)) = serde_json::to_value(&side.properties) {
         for (name, value) in properties {
             let text = value

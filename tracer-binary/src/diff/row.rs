@@ -1,4 +1,4 @@
-//! Rows of each grain: matched by name, equal ones dropped, sorted by how much they changed.
+//! Rows of each grain: matched by name, without equal ones, sorted by the size of the change.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use super::Row;
 use crate::analysis::Symbols;
 use crate::snapshot::Snapshot;
 
-/// What identifies a row: its name and what it is in.
+/// Identifies a row: its name and its container.
 type Key = (String, String);
 
-/// Bytes, and symbols where known.
+/// Bytes, and symbols if known.
 type Value = (u64, Option<u64>);
 
 pub(super) fn groups(before: &Snapshot, after: &Snapshot) -> Vec<Row> {
@@ -39,7 +39,7 @@ pub(super) fn contents(before: &Snapshot, after: &Snapshot) -> Vec<Row> {
 pub(super) fn sections(before: &Snapshot, after: &Snapshot) -> Vec<Row> {
     let side = |side: &Snapshot| {
         sum(side.sections.iter().map(|section| {
-            // What has no bytes on disk is compared by its memory, and says so.
+            // A section without bytes on disk is compared by its memory, and its name states that.
             let (name, bytes) = if section.disk == 0 {
                 (format!("{} in memory", section.name), section.memory)
             } else {
@@ -126,7 +126,7 @@ fn counts(symbols: &Symbols) -> BTreeMap<&str, u64> {
     counts
 }
 
-/// Names may repeat: two sections of an object, two members of an archive.
+/// Sums equal keys. Names may repeat: two sections of an object, two members of an archive.
 fn sum(values: impl Iterator<Item = (Key, Value)>) -> BTreeMap<Key, Value> {
     let mut sums: BTreeMap<Key, Value> = BTreeMap::new();
     for (key, (bytes, symbols)) in values {

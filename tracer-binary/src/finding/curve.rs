@@ -1,9 +1,11 @@
-//! Tables of points on the elliptic curve P-256, told by the curve's equation.
+//! Tables of points on the elliptic curve P-256, detected by the curve's equation.
 //!
-//! The standard library keeps 1376 multiples of the base point ready for TLS (`crypto/internal/nistec`): numbers that look random and
-//! are in nearly every program. Each point is a pair of field elements in Montgomery form, in little-endian order. The table begins
-//! with the base point, and every pair in it fulfils `y² = x³ - 3x + b`, which bytes of another origin do not by chance. So no hash of
-//! a table of any release is kept here.
+//! The standard library keeps 1376 multiples of the base point ready for TLS (`crypto/internal/nistec`). These numbers
+//! look random and are in nearly every program. Each point is a pair of field elements in Montgomery form, in
+//! little-endian order.
+//!
+//! The table begins with the base point, and every pair in it satisfies `y² = x³ - 3x + b`. Bytes of another origin do
+//! not satisfy the equation by chance. No hashes of the tables of each release are therefore needed.
 
 use std::ops::Range;
 
@@ -37,7 +39,7 @@ pub(super) fn table(bytes: &[u8]) -> Option<Range<usize>> {
     })
 }
 
-/// The `b` of the curve that a point is on: `y² - x³ + 3x`.
+/// The `b` of the curve through a point: `y² - x³ + 3x`.
 fn constant(point: &[u8]) -> Option<Element> {
     let (x, y) = point.split_at_checked(POINT / 2)?;
     let (x, y) = (element(x)?, element(y)?);
@@ -107,7 +109,7 @@ fn multiply(a: Element, b: Element) -> Element {
     for limb in a {
         let high = accumulate(&mut total, limb, b);
         let (sum, first) = overflow(top, high);
-        // The prime ends in 64 ones, so that adding it as often as the lowest limb says makes that limb zero.
+        // The prime ends in 64 ones. Adding the prime as many times as the lowest limb's value makes that limb zero.
         let [lowest, ..] = total;
         let high = accumulate(&mut total, lowest, P);
         let (sum, second) = overflow(sum, high);
@@ -127,7 +129,7 @@ fn overflow(a: u64, b: u64) -> (u64, u64) {
     (sum, u64::from(carry))
 }
 
-/// Adds `factor * number` to `total`; what does not fit into it.
+/// Adds `factor * number` to `total`. Returns the overflow.
 fn accumulate(total: &mut Element, factor: u64, number: Element) -> u64 {
     let mut carry = 0;
     for (out, limb) in total.iter_mut().zip(number) {
@@ -142,7 +144,7 @@ fn accumulate(total: &mut Element, factor: u64, number: Element) -> u64 {
 mod tests {
     use super::*;
 
-    /// The base point in Montgomery form, y and all.
+    /// The base point in Montgomery form, with its y.
     fn base_point() -> Vec<u8> {
         let y: Element = [
             0xddf2_5357_ce95_560a,
@@ -156,8 +158,8 @@ mod tests {
 
     #[test]
     fn the_base_point_is_on_the_curve() {
-        // `b` of FIPS 186-4 is 5ac635d8 aa3a93e7 b3ebbd55 769886bc 651d06b0 cc53b0f6 3bce3c3e 27d2604b; a product with one leaves the
-        // Montgomery form.
+        // `b` of FIPS 186-4 is 5ac635d8 aa3a93e7 b3ebbd55 769886bc 651d06b0 cc53b0f6 3bce3c3e 27d2604b. A product with
+        // one converts it from the Montgomery form.
         let b = constant(&base_point()).unwrap();
         assert_eq!(
             multiply(b, [1, 0, 0, 0]),

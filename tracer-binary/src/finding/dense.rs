@@ -1,13 +1,14 @@
-//! Bytes that look compressed, encrypted or random, and have no reason to.
+//! Bytes that look compressed, encrypted or random without a known reason.
 //!
-//! Entropy alone raises an alarm in every program that speaks TLS. So what is known to be dense by nature goes first: hash tables and
-//! signatures, what belongs to the standard library by its symbol, points of P-256, and numbers in ascending order.
+//! Entropy alone raises an alarm in every program that contains TLS. Known dense content is therefore excluded first.
+//! This content is hash tables and signatures, symbols of the standard library, points of P-256, and numbers in
+//! ascending order.
 
 use std::ops::Range;
 
 use super::{curve, size};
 use crate::analysis::{Analysis, Finding, FindingKind};
-use crate::claim::{Claims, Content, NO_NAME};
+use crate::attribution::{Attributions, Content, NO_NAME};
 use crate::container::Container;
 use crate::entropy::{self, DENSE, WINDOW};
 use crate::image::SectionClass;
@@ -15,46 +16,49 @@ use crate::module::{Group, Modules};
 use crate::package::Packages;
 use crate::reader::index;
 
-/// Fewer are not worth a sentence.
+/// Fewer bytes are not reported.
 const MIN_DENSE: usize = 64 << 10;
 
-/// Who has a stretch of the file by a name.
+/// A named item that owns a range of the file.
 #[derive(Clone, Debug)]
-pub(crate) struct Owner<'i> {
+pub(crate) struct RangeOwner<'i> {
     file: Range<usize>,
     name: &'i [u8],
     is_std: bool,
 }
 
-/// Owners of at least a window, by place. The claims are sorted.
+/// Owners of at least a window, by position. The attributions are sorted.
 pub(crate) fn owners<'i>(
-    claims: &Claims<'i>,
+    attributions: &Attributions<'i>,
     packages: &Packages<'i>,
     modules: &Modules<'_>,
-) -> Vec<Owner<'i>> {
+) -> Vec<RangeOwner<'i>> {
     let (mut owners, mut cursor) = (Vec::new(), 0);
-    for claim in &claims.list {
-        let (Some(start), Some(end)) = (index(claim.start.into()), index(claim.end.into())) else {
+    for attribution in &attributions.list {
+        let (Some(start), Some(end)) = (
+            index(attribution.start.into()),
+            index(attribution.end.into()),
+        ) else {
             continue;
         };
         let start = start.max(cursor);
         cursor = cursor.max(end);
         let is_large = start.saturating_add(WINDOW) <= end;
         let is_data = matches!(
-            claim.content(),
+            attribution.content(),
             Content::Data | Content::Strings | Content::Embed
         );
-        if !is_large || !is_data || claim.name == NO_NAME {
+        if !is_large || !is_data || attribution.name == NO_NAME {
             continue;
         }
-        let named = index(claim.name.into()).and_then(|name| claims.names.get(name));
+        let named = index(attribution.name.into()).and_then(|name| attributions.names.get(name));
         owners.extend(named.map(|named| {
-            Owner {
+            RangeOwner {
                 file: start..end,
                 name: named.name,
                 is_std: packages
                     .name(named.package)
-                    .is_some_and(|package| modules.home(&package).group == Group::Std),
+                    .is_some_and(|package| modules.module_of(&package).group == Group::Std),
             }
         }));
     }
@@ -65,7 +69,7 @@ pub(super) fn find(
     bytes: &[u8],
     container: &Container<'_>,
     analysis: &Analysis,
-    owners: &[Owner<'_>],
+    owners: &[RangeOwner<'_>],
 ) -> Vec<Finding> {
     let places = container.parts.iter().flat_map(|part| {
         let sections = part.image.sections.iter();
@@ -104,7 +108,7 @@ pub(super) fn find(
     findings
 }
 
-/// The entropy of windows, as runs have it.
+/// The mean entropy of the windows, as in runs.
 fn mean(bytes: &[u8]) -> f64 {
     let (sum, n) = bytes
         .chunks(WINDOW)
@@ -113,14 +117,14 @@ fn mean(bytes: &[u8]) -> f64 {
     if n > 0.0 { sum / n } else { 0.0 }
 }
 
-/// Hash tables of the dynamic linker, and a signature, which is hashes of the pages.
+/// True for hash tables of the dynamic linker, and for a signature, which consists of hashes of the pages.
 fn has_hashes(section: &str) -> bool {
     let name = section.rsplit_once(':').map_or(section, |(_, name)| name);
     matches!(name, ".gnu.hash" | ".hash" | "code signature")
 }
 
-/// What is left of a dense run without that which is dense by nature, in pieces that are worth a sentence.
-fn unexplained(bytes: &[u8], run: Range<usize>, owners: &[Owner<'_>]) -> Vec<Range<usize>> {
+/// The parts of a dense run that no known dense content covers, if large enough to report.
+fn unexplained(bytes: &[u8], run: Range<usize>, owners: &[RangeOwner<'_>]) -> Vec<Range<usize>> {
     let mut known: Vec<_> = overlapping(&run, owners)
         .filter(|owner| owner.is_std)
         .map(|owner| owner.file.clone())
@@ -141,7 +145,7 @@ fn unexplained(bytes: &[u8], run: Range<usize>, owners: &[Owner<'_>]) -> Vec<Ran
     pieces
 }
 
-/// The windows of a stretch that are no tables of ascending numbers, in pieces.
+/// The parts of a range that are not tables of ascending numbers, by window.
 fn unordered(bytes: &[u8], stretch: Range<usize>) -> Vec<Range<usize>> {
     let content = bytes.get(stretch.clone()).unwrap_or_default();
     let ordered: Vec<_> = content.chunks(WINDOW).map(is_ordered).collect();
@@ -157,7 +161,8 @@ fn unordered(bytes: &[u8], stretch: Range<usize>) -> Vec<Range<usize>> {
     pieces
 }
 
-/// Offsets in ascending order have nearly random low bytes, but small differences. Those of random bytes are random.
+/// True for a table of ascending numbers. Offsets in ascending order have nearly random low bytes, but small
+/// differences. The differences of random bytes are random.
 fn is_ordered(window: &[u8]) -> bool {
     [2, 4, 8].into_iter().any(|width| {
         let next = window.get(width..).unwrap_or_default();
@@ -170,9 +175,12 @@ fn is_ordered(window: &[u8]) -> bool {
     })
 }
 
-/// The name of the one that has most of a stretch, if it has more than half.
-fn owner<'o>(stretch: &Range<usize>, owners: &'o [Owner<'_>]) -> Option<std::borrow::Cow<'o, str>> {
-    let share = |owner: &&Owner<'_>| {
+/// The name of the owner of more than half of a range, if any.
+fn owner<'o>(
+    stretch: &Range<usize>,
+    owners: &'o [RangeOwner<'_>],
+) -> Option<std::borrow::Cow<'o, str>> {
+    let share = |owner: &&RangeOwner<'_>| {
         let end = owner.file.end.min(stretch.end);
         end.saturating_sub(owner.file.start.max(stretch.start))
     };
@@ -184,8 +192,8 @@ fn owner<'o>(stretch: &Range<usize>, owners: &'o [Owner<'_>]) -> Option<std::bor
 
 fn overlapping<'o, 'i>(
     stretch: &Range<usize>,
-    owners: &'o [Owner<'i>],
-) -> impl Iterator<Item = &'o Owner<'i>> {
+    owners: &'o [RangeOwner<'i>],
+) -> impl Iterator<Item = &'o RangeOwner<'i>> {
     let first = owners.partition_point(|owner| owner.file.end <= stretch.start);
     let rest = owners.get(first..).unwrap_or_default();
     let end = stretch.end;
@@ -196,7 +204,7 @@ fn overlapping<'o, 'i>(
 mod tests {
     use super::*;
 
-    /// Bytes like random ones, by the generator of Numerical Recipes.
+    /// Pseudorandom bytes, by the generator of Numerical Recipes.
     fn random(len: usize) -> Vec<u8> {
         let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
         let states = std::iter::successors(Some(1u32), next);
@@ -206,8 +214,8 @@ mod tests {
             .collect()
     }
 
-    fn owner_of(file: Range<usize>, is_std: bool) -> Owner<'static> {
-        Owner {
+    fn owner_of(file: Range<usize>, is_std: bool) -> RangeOwner<'static> {
+        RangeOwner {
             file,
             name: b"example.com/a.Blob",
             is_std,
@@ -234,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_library_has_is_taken_out_of_a_run() {
+    fn ranges_of_the_standard_library_are_excluded_from_a_run() {
         let bytes = random(4 * MIN_DENSE);
         let run = 0..bytes.len();
         let table = MIN_DENSE..2 * MIN_DENSE;

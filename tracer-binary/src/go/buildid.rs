@@ -1,7 +1,7 @@
-//! The Go build ID: which actions made the file, and a hash of what they made.
+//! The Go build ID: the actions that made the file, and a hash of their output.
 //!
-//! `cmd/go` writes `action/…/content` over a placeholder after linking, so it differs between two
-//! builds of the same code only when an input differs (or the ID is set by hand).
+//! `cmd/go` writes `action/…/content` over a placeholder after linking. Two builds of the same code therefore have
+//! different IDs only if an input differs or the ID is set by hand.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::{Image, Section, SectionClass};
 use crate::reader::{Endian, Reader, index};
 
-/// The build ID, whole and in its parts.
+/// The build ID, as a whole and in its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BuildId {
     pub whole: String,
@@ -46,7 +46,7 @@ impl BuildId {
 }
 
 const PREFIX: &[u8] = b"\xff Go build ID: \"";
-/// How far into the code the raw form is looked for: it is at its very start.
+/// The raw form is searched in this many first bytes of the code; it is at the very start.
 const RAW_WITHIN: usize = 32 << 10;
 const MAX: usize = 1024;
 
@@ -102,7 +102,7 @@ fn raw(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(raw_range(bytes)?)
 }
 
-/// Where the raw form's ID is in the head of `bytes`.
+/// The range of the raw form's ID in the head of `bytes`.
 pub(crate) fn raw_range(bytes: &[u8]) -> Option<Range<usize>> {
     let head = bytes.get(..RAW_WITHIN).unwrap_or(bytes);
     let start = memchr::memmem::find(head, PREFIX)? + PREFIX.len();

@@ -1,7 +1,7 @@
-//! Build information: the blob that `go version -m` reads, found and parsed.
+//! Build information: the block that `go version -m` reads, found and parsed.
 //!
-//! Two encodings: since Go 1.18 the strings follow the header; before, the header points at them.
-//! Nothing is interpreted here beyond the lines' own grammar (`runtime/debug.ParseBuildInfo`).
+//! There are two encodings. Since Go 1.18 the strings follow the header; before, the header contains pointers to the
+//! strings. This module interprets nothing beyond the lines' own grammar (`runtime/debug.ParseBuildInfo`).
 
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ const BIG_ENDIAN: u8 = 1;
 )]
 pub struct Module {
     pub path: String,
-    /// Empty when the file does not say.
+    /// Empty if the file does not state it.
     pub version: String,
     /// The `h1:` checksum of go.sum, empty for the main module and directory replacements.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -50,14 +50,14 @@ pub(crate) struct BuildInfo {
     pub settings: Vec<Setting>,
 }
 
-/// The build information of an image, if there is one that parses.
+/// The valid build information of an image, if any.
 pub(crate) fn read(image: &Image<'_>) -> Option<BuildInfo> {
     if image.memory.is_empty() {
         let named = image
             .sections
             .iter()
             .filter(|section| matches!(&*section.name, ".go.buildinfo" | "__go_buildinfo"));
-        // Older linkers and PE keep the blob at the start of writable data.
+        // Older linkers and PE keep the block at the start of writable data.
         let data = image
             .sections
             .iter()
@@ -77,10 +77,11 @@ pub(crate) fn read(image: &Image<'_>) -> Option<BuildInfo> {
     find(image, &image.memory).or_else(|| from_memory(image))
 }
 
-/// Wasm files have no blob: its two strings are variables of the runtime, found by what they hold.
+/// Reads the build information of wasm files. They have no block: its two strings are variables of the runtime, found
+/// by their content.
 ///
-/// `runtime.modinfo` stands between the same marks, and `runtime.buildVersion` is the only string
-/// header whose text is a Go version.
+/// `runtime.modinfo` stands between the same marks, and `runtime.buildVersion` is the only string header whose text is
+/// a Go version.
 fn from_memory(image: &Image<'_>) -> Option<BuildInfo> {
     let reader = Reader::new(&image.memory, image.endian);
     let mut info = image
@@ -108,7 +109,7 @@ fn from_memory(image: &Image<'_>) -> Option<BuildInfo> {
     Some(info)
 }
 
-/// Where the module text stands between its marks: in the blob, and in a variable of the runtime.
+/// The ranges of the module text between its marks: in the block, and in a variable of the runtime.
 pub(crate) fn text_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
     const MOST: usize = 8;
     let mut ranges = Vec::new();
@@ -123,7 +124,8 @@ pub(crate) fn text_ranges(bytes: &[u8]) -> Vec<Range<usize>> {
     ranges
 }
 
-/// `go1.27.3`, `go1.28rc1 X:experiment`, but not `devel` ones, which no test could tell from prose.
+/// True for `go1.27.3` and `go1.28rc1 X:experiment`, but not for `devel` versions, which no test could distinguish from
+/// prose.
 fn is_version(text: &[u8]) -> bool {
     text.strip_prefix(b"go1.").is_some_and(|rest| {
         rest.first().is_some_and(u8::is_ascii_digit)
@@ -188,7 +190,7 @@ fn inline(reader: Reader<'_>, at: usize) -> Option<(&[u8], usize)> {
     Some((reader.slice(at, len)?, at + len))
 }
 
-/// A pointer to a Go string header, followed twice.
+/// Follows a pointer to a Go string header, and the pointer in the header.
 fn pointed<'i>(image: &'i Image<'_>, endian: Endian, address: u64, word: u8) -> Option<&'i [u8]> {
     let header = Reader::new(image.bytes_at(address, 2 * u64::from(word))?, endian);
     let len = header.word(usize::from(word), word)?;
@@ -205,7 +207,7 @@ fn unwrap_sentinels(text: &[u8]) -> Option<&[u8]> {
     inner.ends_with(b"\n").then_some(inner)
 }
 
-/// The lines of `go version -m`, as the linker embeds them.
+/// Parses the lines of `go version -m`, as the linker embeds them.
 pub(crate) fn lines(text: &str, info: &mut BuildInfo) {
     enum Last {
         None,
@@ -254,7 +256,7 @@ fn module(rest: &str) -> Module {
     }
 }
 
-/// `key=value`, each of which is a quoted Go string when it holds what would confuse a reader.
+/// Parses `key=value`. Each of the two is a quoted Go string if it contains characters that would confuse a reader.
 fn setting(text: &str) -> Option<Setting> {
     let (key, rest) = if text.starts_with(['"', '`']) {
         unquote(text)?
@@ -271,7 +273,7 @@ fn setting(text: &str) -> Option<Setting> {
     Some(Setting { key, value })
 }
 
-/// A Go string literal at the start of `text`, and what follows it.
+/// A Go string literal at the start of `text`, and the text after the literal.
 fn unquote(text: &str) -> Option<(String, &str)> {
     if let Some(raw) = text.strip_prefix('`') {
         let (value, rest) = raw.split_once('`')?;

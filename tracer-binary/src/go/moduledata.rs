@@ -1,7 +1,7 @@
-//! The runtime's module data: where the linker put the runtime's tables. Go 1.16 to 1.27.
+//! The runtime's module data: the addresses of the runtime's tables, set by the linker. Go 1.16 to 1.27.
 //!
-//! It has no mark of its own. It begins with a pointer to the function table followed by one to the
-//! table's names, and that pair is what is looked for. Only the addresses used here are read.
+//! Module data has no mark of its own. It begins with a pointer to the function table followed by a pointer to the
+//! table's names. The search is for this pair. Only the addresses used here are read.
 
 use super::pclntab::{Layout, Pclntab};
 use crate::image::{Image, SectionClass};
@@ -20,9 +20,9 @@ pub(crate) struct ModuleData {
     pub etext: u64,
     pub types: u64,
     pub etypes: u64,
-    /// Length of the type descriptors at `types`, which are in a row (1.27 and later).
+    /// Length of the consecutive type descriptors at `types` (1.27 and later).
     pub descriptors: Option<u64>,
-    /// The interface tables, in a row (1.27 and later).
+    /// The consecutive interface tables (1.27 and later).
     pub itabs: Option<Slice>,
     /// Offsets of some types, and addresses of the interface tables (before 1.27).
     pub typelinks: Slice,
@@ -33,7 +33,7 @@ pub(crate) struct ModuleData {
     pub minor: u32,
 }
 
-/// `minor` is the Go release, 27 for `go1.27.3`, where the file tells it.
+/// Finds the module data. `minor` is the Go release, 27 for `go1.27.3`, if the file states it.
 pub(crate) fn find(
     image: &Image<'_>,
     table: &Pclntab<'_>,
@@ -49,7 +49,7 @@ pub(crate) fn find(
     let writable = image.sections.iter().filter(|section| {
         section.class == SectionClass::Data || section.name.starts_with(".data.rel.ro")
     });
-    // Mach-O and PE may keep it with constant data.
+    // Mach-O and PE may keep module data with constant data.
     let constant = image
         .sections
         .iter()

@@ -1,15 +1,16 @@
-//! Names of symbols: the package that a name belongs to, by the rules of the compiler and the linker.
+//! Names of symbols: the package of a name, by the rules of the compiler and the linker.
 //!
-//! A name is the import path, a dot and the rest. The path ends at the first dot behind its last slash, because
-//! `cmd/internal/objabi.PathToPrefix` writes a dot of the last element, a quote, a percent sign and a byte outside of
-//! printable ASCII as `%2e`. A closure of an inlined function has its path escaped once more (`%252e`).
+//! A name is the import path, a dot and the rest. The path ends at the first dot behind its last slash.
+//! `cmd/internal/objabi.PathToPrefix` ensures this: it writes some bytes as `%2e`. These are a dot of the last element,
+//! a quote, a percent sign and a byte outside of printable ASCII. A closure of an inlined function has its path escaped
+//! once more (`%252e`).
 //!
-//! The toolchain's own names begin with `go:` and `type:` since 1.20. Earlier releases wrote `go.` and `type.`, with which the path
-//! of a package may begin as well (`go.uber.org/zap`).
+//! The toolchain's own names begin with `go:` and `type:` since 1.20. Earlier releases wrote `go.` and `type.`. The
+//! path of a package may begin with these as well (`go.uber.org/zap`).
 
 use std::borrow::Cow;
 
-/// How the release spells the toolchain's own names.
+/// The release's spelling of the toolchain's own names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Spelling {
     /// `go.` and `type.`, up to 1.19.
@@ -23,7 +24,7 @@ pub(crate) enum Spelling {
 
 /// The owner of a symbol, as far as its name states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner<'n> {
+pub(crate) enum SymbolOwner<'n> {
     /// The import path, still escaped.
     Package(&'n [u8]),
     /// The compiler or the linker made it, for no package in particular.
@@ -32,7 +33,7 @@ pub(crate) enum Owner<'n> {
     Unnamed,
 }
 
-impl<'n> Owner<'n> {
+impl<'n> SymbolOwner<'n> {
     pub(crate) fn package(self) -> Option<&'n [u8]> {
         match self {
             Self::Package(path) => Some(path),
@@ -45,44 +46,45 @@ impl<'n> Owner<'n> {
     }
 }
 
-pub(crate) fn owner(name: &[u8], spelling: Spelling) -> Owner<'_> {
+pub(crate) fn owner(name: &[u8], spelling: Spelling) -> SymbolOwner<'_> {
     let is_dot = match name {
         [b'g', b'o', b':', ..] | [b't', b'y', b'p', b'e', b':', ..] => false,
         [b'g', b'o', b'.', ..] | [b't', b'y', b'p', b'e', b'.', ..] => true,
-        b"typerel:*" | b"typerel.*" => return Owner::Toolchain,
-        _ => return Owner::of_path(path(name), Owner::Unnamed),
+        b"typerel:*" | b"typerel.*" => return SymbolOwner::Toolchain,
+        _ => return SymbolOwner::of_path(path(name), SymbolOwner::Unnamed),
     };
-    // No import path has a colon in it, whatever the release.
+    // No import path contains a colon in any release.
     if is_dot && spelling == Spelling::Colon {
         return of_reserved_path(name);
     }
     match name {
         [b'g', _, _, rest @ ..] => of_go(name, rest, is_dot),
         [_, _, _, _, _, rest @ ..] => of_descriptor(rest),
-        _ => Owner::Toolchain,
+        _ => SymbolOwner::Toolchain,
     }
 }
 
-/// Whether a function may stand in the archive of another package than its own: an instance of a generic function, the wrapper of
-/// a method value, or what compares and hashes values of a type.
+/// True if a function may be in the archive of another package than its own. Such functions are instances of generic
+/// functions, wrappers of method values, and functions that compare or hash values of a type.
 pub(crate) fn is_made_for_others(name: &[u8]) -> bool {
     let is_of_type = matches!(name, [b't', b'y', b'p', b'e', b':' | b'.', ..]);
     is_of_type || name.ends_with(b"-fm") || memchr::memchr(b'[', name).is_some()
 }
 
-/// Whether the linker wrote it for the file as a whole, and took it from no archive: `go:buildid`, `go:textfipsstart`.
+/// True if the linker made the symbol for the whole file, and took it from no archive: `go:buildid`,
+/// `go:textfipsstart`.
 pub(crate) fn is_of_the_file(name: &[u8]) -> bool {
     matches!(name, [b'g', b'o', b':' | b'.', ..]) && memchr::memchr(b'{', name).is_none()
 }
 
-/// Whether it is an interface table.
+/// True for an interface table.
 pub(crate) fn is_itab(name: &[u8]) -> bool {
     matches!(name, [b'g', b'o', b':', b'i', b't', b'a', b'b', b'.', ..])
         || name.strip_prefix(b"go.itab.").is_some_and(has_comma)
 }
 
-/// Whether it is the descriptor of a type or a part of one, for a symbol that is no function. Up to 1.19 those are in the symbol
-/// table of programs that import plugin alone, where their names are hashes.
+/// True for the descriptor of a type or a part of one; `name` must not be a function's. Up to 1.19 only programs that
+/// import plugin have these in the symbol table, where their names are hashes.
 pub(crate) fn is_descriptor(name: &[u8]) -> bool {
     let is_hash = |rest: &[u8]| rest.len() == 8 && !rest.contains(&b'.');
     match name {
@@ -94,14 +96,15 @@ pub(crate) fn is_descriptor(name: &[u8]) -> bool {
     }
 }
 
-/// The compiler refuses `go` and `type` as import paths, but not longer ones that begin so.
-fn of_reserved_path(name: &[u8]) -> Owner<'_> {
+/// The owner of a name with a reserved start. The compiler refuses `go` and `type` as import paths, but not longer
+/// paths that begin with them.
+fn of_reserved_path(name: &[u8]) -> SymbolOwner<'_> {
     let with_slash = path(name).filter(|path| path.contains(&b'/'));
-    Owner::of_path(with_slash, Owner::Toolchain)
+    SymbolOwner::of_path(with_slash, SymbolOwner::Toolchain)
 }
 
-/// Behind `go:` or `go.`.
-fn of_go<'n>(name: &'n [u8], rest: &'n [u8], is_dot: bool) -> Owner<'n> {
+/// The owner of a name that begins with `go:` or `go.`.
+fn of_go<'n>(name: &'n [u8], rest: &'n [u8], is_dot: bool) -> SymbolOwner<'n> {
     if let Some(types) = rest.strip_prefix(b"itab.")
         && (!is_dot || has_comma(types))
     {
@@ -117,10 +120,10 @@ fn of_go<'n>(name: &'n [u8], rest: &'n [u8], is_dot: bool) -> Owner<'n> {
     if is_dot && !is_generated(rest) {
         return of_reserved_path(name);
     }
-    Owner::Toolchain
+    SymbolOwner::Toolchain
 }
 
-/// The names behind `go.` that may hold a slash. Up to 1.19 the linker has no others with one.
+/// True for the names behind `go.` that may contain a slash. Up to 1.19 the linker has no others with one.
 fn is_generated(rest: &[u8]) -> bool {
     const LINK: [&[u8]; 6] = [
         b"abihash.",
@@ -136,7 +139,7 @@ fn is_generated(rest: &[u8]) -> bool {
     rest.starts_with(b"string.\"") || rest.starts_with(b"track.")
 }
 
-/// Between the two types of an interface table stands a comma.
+/// True if there is a comma, as between the two types of an interface table.
 fn has_comma(types: &[u8]) -> bool {
     let mut depth = 0usize;
     types.iter().any(|byte| {
@@ -149,27 +152,28 @@ fn has_comma(types: &[u8]) -> bool {
     })
 }
 
-/// Behind `type:` or `type.`: a descriptor, or a function that compares or hashes values of the type.
-fn of_descriptor(rest: &[u8]) -> Owner<'_> {
+/// The owner of a name that begins with `type:` or `type.`: a descriptor, or a function that compares or hashes values
+/// of the type.
+fn of_descriptor(rest: &[u8]) -> SymbolOwner<'_> {
     if let Some(of) = [&b".eq."[..], b".hash."]
         .iter()
         .find_map(|start| rest.strip_prefix(*start))
     {
         // Each package that compares such arrays has a function for it.
         return match of {
-            [b'[', ..] => Owner::Toolchain,
+            [b'[', ..] => SymbolOwner::Toolchain,
             _ => of_type(of),
         };
     }
-    // The mark `type:*`, and what the linker shortened to a hash.
+    // The mark `type:*`, and names that the linker shortened to a hash.
     if rest == b"*" || rest.starts_with(b".") {
-        return Owner::Toolchain;
+        return SymbolOwner::Toolchain;
     }
     of_type(rest)
 }
 
-/// The package of the type that a description begins with, behind pointers, arrays and the like.
-fn of_type(mut name: &[u8]) -> Owner<'_> {
+/// The package of the type at the start of a description, behind pointers, arrays and the like.
+fn of_type(mut name: &[u8]) -> SymbolOwner<'_> {
     const BEFORE: [&[u8]; 5] = [b"*", b"noalg.", b"chan ", b"<-chan ", b"chan<- "];
     loop {
         if let Some(rest) = BEFORE.iter().find_map(|start| name.strip_prefix(*start)) {
@@ -183,15 +187,15 @@ fn of_type(mut name: &[u8]) -> Owner<'_> {
             break;
         }
     }
-    // Parts of a map's type have names with a dot, and the shape of a type argument is nobody's.
+    // Parts of a map's type have names with a dot, and the shape of a type argument has no owner.
     if name.starts_with(b"map.") || name.starts_with(b"go.shape.") {
-        return Owner::Toolchain;
+        return SymbolOwner::Toolchain;
     }
-    Owner::of_path(path(name), Owner::Toolchain)
+    SymbolOwner::of_path(path(name), SymbolOwner::Toolchain)
 }
 
-/// The package that a struct without a name was written in, which a field that is not exported tells.
-fn of_struct(fields: &[u8]) -> Owner<'_> {
+/// The package that a struct without a name was written in. A field that is not exported states the package.
+fn of_struct(fields: &[u8]) -> SymbolOwner<'_> {
     let (mut depth, mut in_tag, mut start) = (0usize, false, 0);
     let mut at = 0;
     while let Some(&byte) = fields.get(at) {
@@ -203,7 +207,7 @@ fn of_struct(fields: &[u8]) -> Owner<'_> {
             b')' | b']' | b'}' if depth > 0 => depth -= 1,
             b';' | b'}' if depth == 0 => {
                 if let Some(package) = fields.get(start..at).and_then(of_field) {
-                    return Owner::Package(package);
+                    return SymbolOwner::Package(package);
                 }
                 if byte == b'}' {
                     break;
@@ -214,7 +218,7 @@ fn of_struct(fields: &[u8]) -> Owner<'_> {
         }
         at += 1;
     }
-    Owner::Toolchain
+    SymbolOwner::Toolchain
 }
 
 /// The package of `path.name type`, or of an embedded `*path.name`, unless the name is exported.
@@ -226,12 +230,12 @@ fn of_field(field: &[u8]) -> Option<&[u8]> {
     (first.is_ascii_lowercase() || *first == b'_').then_some(package)
 }
 
-/// What stands behind a path at the earliest, in type arguments and receivers.
+/// True for a byte that ends a path, in type arguments and receivers.
 fn ends_path(byte: u8) -> bool {
     matches!(byte, b'[' | b'(' | b'{' | b' ' | b',')
 }
 
-/// Up to the first dot behind the last slash.
+/// The name up to the first dot behind the last slash.
 fn path(name: &[u8]) -> Option<&[u8]> {
     let (mut slash, mut dot) = (0, None);
     for (at, &byte) in name.iter().enumerate() {
@@ -245,10 +249,10 @@ fn path(name: &[u8]) -> Option<&[u8]> {
     name.get(..dot.filter(|&dot| dot > slash)?)
 }
 
-/// The two paths that `path` may be made of. A method that is not exported, and of another package than its receiver, has that
-/// package's path in its name: `main.server.example.com/api.mustEmbed` is of `main`.
+/// The possible pairs of paths in `path`. A method that is not exported may belong to another package than its
+/// receiver. Its name then contains that package's path: `main.server.example.com/api.mustEmbed` is of `main`.
 pub(crate) fn pairs(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    // Each is looked up. Paths of packages are shorter, and have fewer dots.
+    // Each pair is looked up. Paths of packages are shorter, and have fewer dots.
     const LONGEST: usize = 512;
     const MOST: usize = 16;
     let path = if path.len() > LONGEST { &[] } else { path };
@@ -268,7 +272,7 @@ pub(crate) fn pairs(path: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Whether a symbol is one of `package`: what [`owner`] would find, with less to look at.
+/// True if a symbol belongs to `package`. The result is that of [`owner`], at a lower cost.
 pub(crate) fn is_of(symbol: &[u8], package: &[u8]) -> bool {
     let Some([b'.', rest @ ..]) = symbol.strip_prefix(package) else {
         return false;
@@ -279,9 +283,9 @@ pub(crate) fn is_of(symbol: &[u8], package: &[u8]) -> bool {
         .is_none_or(|&byte| byte != b'/')
 }
 
-/// The import path without escapes. One that is not in order stays as it is.
+/// The import path without escapes. A malformed path stays as it is.
 pub(crate) fn unescape(path: &[u8]) -> Cow<'_, [u8]> {
-    /// Escaped once by the compiler, and once more for an inlined function.
+    /// The compiler escapes once, and once more for an inlined function.
     const TWICE: usize = 2;
     let mut plain = Cow::Borrowed(path);
     for _ in 0..TWICE {
@@ -312,7 +316,7 @@ fn unescape_once(path: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// `PathToPrefix` writes lower case, and an older reader takes both.
+/// The value of a hexadecimal digit. `PathToPrefix` writes lower case, and an older reader accepts both.
 fn digit(byte: u8) -> Option<u8> {
     char::from(byte)
         .to_digit(16)

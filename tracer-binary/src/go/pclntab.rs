@@ -1,7 +1,7 @@
 //! The function table (`.gopclntab`), layouts of Go 1.16 and later: functions without a symbol table.
 //!
-//! It is also a tenth to a fifth of a program, so besides names and addresses it yields which of
-//! its own bytes serve which function. File names and lines are not decoded.
+//! The table is also a tenth to a fifth of a program. Besides names and addresses this module therefore yields the
+//! functions that use each of the table's own bytes. It does not decode file names and lines.
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ impl Layout {
         }
     }
 
-    /// Which releases have it, in words.
+    /// The releases with this layout, in words.
     pub(crate) fn releases(self) -> &'static str {
         match self {
             Self::Go116 => "1.16 or 1.17",
@@ -37,21 +37,21 @@ impl Layout {
     }
 }
 
-/// Of the table of Go 1.2 to 1.15, whose layout is not read.
+/// Magic number of the table of Go 1.2 to 1.15, whose layout is not supported.
 const OLD_MAGIC: u32 = 0xffff_fffb;
 
-/// A table whose header was checked; offsets in it may still be wrong.
+/// A table with a valid header; offsets in it may still be wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pclntab<'i> {
     pub layout: Layout,
     pub address: u64,
-    /// From the header to the end of what is mapped with it.
+    /// From the header to the end of the mapping that contains it.
     reader: Reader<'i>,
     word: u8,
-    /// Program counters are counted in units of this many bytes.
+    /// Unit of program counters in bytes.
     quantum: u8,
     n_functions: usize,
-    /// Zero since Go 1.26, where only the module data knows.
+    /// Zero since Go 1.26, where only the module data contains it.
     text_start: u64,
     names: usize,
     units: usize,
@@ -63,18 +63,18 @@ pub(crate) struct Pclntab<'i> {
 /// One function: an out-of-line body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Function<'i> {
-    /// Its place in the index, from 0.
+    /// Its position in the index, from 0.
     pub number: usize,
-    /// Where its record is, relative to the table.
+    /// Offset of its record, relative to the table.
     pub record: usize,
     pub name: &'i [u8],
     /// Relative to the start of the text.
     pub start: u64,
-    /// Without the padding behind it, unless no table of the function says how long it is.
+    /// Excludes the padding behind the function, unless no table of the function states its length.
     pub end: u64,
 }
 
-/// Offsets of one function's record and of what it refers to, all relative to the table.
+/// Offsets of one function's record and of the data that it refers to, all relative to the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     pub range: Range<usize>,
@@ -96,7 +96,7 @@ impl<'i> Pclntab<'i> {
         if let Some(table) = named.find_map(|section| Self::at(image, section.address)) {
             return Some(table);
         }
-        // PE, and PIE before 1.26, keep it inside a larger section. A segment may hold code and constants.
+        // PE, and PIE before 1.26, keep the table inside a larger section. A segment may hold code and constants.
         let candidates = image.sections.iter().filter(|section| match section.class {
             SectionClass::ReadOnly | SectionClass::Data => true,
             SectionClass::Code => image.is_sectionless,
@@ -116,18 +116,19 @@ impl<'i> Pclntab<'i> {
         None
     }
 
-    /// Whether there is one of a Go before 1.16.
+    /// True if the file has a table of a Go release before 1.16.
     pub(crate) fn is_old(image: &Image<'_>) -> bool {
         Self::magic(image) == Some(OLD_MAGIC)
     }
 
-    /// Whether there is one, and it is none of any release: not of a known layout, nor a damaged one.
+    /// True if the table's section begins with the magic number of no release. A damaged table of a known layout does
+    /// not count.
     pub(crate) fn is_unknown(image: &Image<'_>) -> bool {
         Self::magic(image)
             .is_some_and(|magic| magic != OLD_MAGIC && Layout::of_magic(magic).is_none())
     }
 
-    /// The first word of the table that has a section to itself.
+    /// The first word of the table, if it has its own section.
     fn magic(image: &Image<'_>) -> Option<u32> {
         let mut sections = image.sections.iter();
         let named = sections
@@ -200,7 +201,8 @@ impl<'i> Pclntab<'i> {
         self.n_functions
     }
 
-    /// Where the starts of functions begin to count, with the start of the text where another part of the file states it.
+    /// The address to which the starts of functions are relative. `text` is the start of the text, if another part of
+    /// the file states it.
     pub(crate) fn base(&self, text: Option<u64>) -> Option<u64> {
         match self.layout {
             Layout::Go116 => Some(0),
@@ -209,7 +211,7 @@ impl<'i> Pclntab<'i> {
         }
     }
 
-    /// The start of the text, unless only the module data has it.
+    /// The start of the text, unless only the module data contains it.
     pub(crate) fn text_start(&self) -> Option<u64> {
         (self.text_start != 0).then_some(self.text_start)
     }
@@ -231,7 +233,7 @@ impl<'i> Pclntab<'i> {
         )
     }
 
-    /// Where the tables of values end and the index begins.
+    /// The offset at which the tables of values end and the index begins.
     pub(crate) fn tables_end(&self) -> usize {
         self.functions
     }
@@ -254,7 +256,8 @@ impl<'i> Pclntab<'i> {
 
     /// Functions in the order of their addresses. In the oldest layout the addresses are absolute.
     pub(crate) fn functions(&self) -> impl Iterator<Item = Function<'i>> + '_ {
-        // A record alone has more bytes than its function has steps, on average. A hostile file lets all functions share a long table.
+        // On average, a record alone has more bytes than its function has steps. A hostile file lets all functions
+        // share a long table.
         let mut steps = self.reader.len();
         (0..self.n_functions.min(limit::FUNCTIONS)).filter_map(move |number| {
             let (start, offset) = self.index_at(number)?;
@@ -280,7 +283,7 @@ impl<'i> Pclntab<'i> {
         })
     }
 
-    /// Length of a function's code: `funcpctab` of `cmd/internal/obj` ends each table of values where the code does.
+    /// Length of a function's code: `funcpctab` of `cmd/internal/obj` ends each table of values where the code ends.
     fn code_len(&self, record: usize, steps: &mut usize) -> Option<u64> {
         /// Stack depth, file, line; then the count of tables that not all functions have.
         const TABLES: [usize; 3] = [3, 4, 5];
@@ -294,7 +297,7 @@ impl<'i> Pclntab<'i> {
         loop {
             *steps = steps.checked_sub(1)?;
             let (value, behind) = self.reader.uvarint(at)?;
-            // The first value may be the one that is assumed before it.
+            // The first value may equal the initial value.
             if value == 0 && !is_first {
                 return len.checked_mul(self.quantum.into());
             }
@@ -305,7 +308,7 @@ impl<'i> Pclntab<'i> {
         }
     }
 
-    /// Bytes of the start of a function in its record.
+    /// Number of bytes for the start of a function in its record.
     fn entry(&self) -> usize {
         match self.layout {
             Layout::Go116 => usize::from(self.word),
@@ -313,7 +316,7 @@ impl<'i> Pclntab<'i> {
         }
     }
 
-    /// What the record at `offset` takes and refers to.
+    /// Fills `record` with the extent of the record at `offset`, and the offsets in it.
     pub(crate) fn record(&self, offset: usize, record: &mut Record) -> Option<()> {
         let word = usize::from(self.word);
         let entry = self.entry();
@@ -359,14 +362,14 @@ impl<'i> Pclntab<'i> {
     }
 
     fn table(&self, offset: u32) -> Option<usize> {
-        // Offset 0 says that there is no table.
+        // Offset 0 means that there is no table.
         (offset != 0).then_some(())?;
         self.tables
             .checked_add(index(offset.into())?)
             .filter(|&at| at < self.functions)
     }
 
-    /// Every string of the table of names, with where it is, relative to the table.
+    /// Every string of the table of names, with its range relative to the table.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&'i [u8], Range<usize>)> + '_ {
         let mut at = self.names;
         std::iter::from_fn(move || {

@@ -1,8 +1,8 @@
-//! Type descriptors and interface tables: how long each is and whose type it describes.
+//! Type descriptors and interface tables: the length of each, and the owner of the type.
 //!
-//! The linker lists only some (`typelinks`; since 1.27 these are in a row at the start), and the others
-//! are reached through them and the interface tables; a type nobody refers to stays unattributed. Names and
-//! methods are not decoded: only their places matter here.
+//! The linker lists only some types: in `typelinks`, and since 1.27 as a row at the start. The others are reached
+//! through them and through the interface tables. A type without a reference stays unattributed. Names and methods are
+//! not decoded, because only their positions are needed here.
 
 mod descriptor;
 
@@ -17,7 +17,7 @@ use crate::package::{PackageId, Packages};
 use crate::property::Methods;
 use crate::reader::{Reader, index};
 
-/// A stretch of memory that describes a type of `package`.
+/// A range of memory that describes a type of `package`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TypeSpan {
     pub address: u64,
@@ -40,9 +40,9 @@ pub(crate) fn read<'i>(
     data: &ModuleData,
     packages: &mut Packages<'i>,
 ) -> Types {
-    // Every name and reference costs one; a hostile file cannot make it more than this.
+    // Every name and reference costs one unit; a hostile file cannot exceed this number.
     let mapped = image.reader_at(data.types).map_or(0, |reader| reader.len());
-    let claimed = index(data.etypes.saturating_sub(data.types)).unwrap_or(mapped);
+    let stated = index(data.etypes.saturating_sub(data.types)).unwrap_or(mapped);
     let mut walk = Walk {
         image,
         data,
@@ -52,9 +52,9 @@ pub(crate) fn read<'i>(
     };
     let mut waiting = walk.listed();
     if let Some(len) = data.descriptors {
-        waiting.extend(walk.in_a_row(len));
+        waiting.extend(walk.consecutive(len));
     }
-    walk.follow(waiting, Bits::new(claimed.min(mapped)), packages);
+    walk.follow(waiting, Bits::new(stated.min(mapped)), packages);
     walk.itabs(packages);
     if walk.budget.get() == 0 || walk.types.n_descriptors >= limit::TYPES {
         walk.types.note = Some(format!(
@@ -75,8 +75,8 @@ struct Walk<'w, 'i, 'a> {
 }
 
 impl<'i> Walk<'_, 'i, '_> {
-    /// Those that reflection may look for; the others come behind them and are reached through them.
-    fn in_a_row(&self, len: u64) -> Vec<u64> {
+    /// The types that reflection may search. The others come behind these and are reached through them.
+    fn consecutive(&self, len: u64) -> Vec<u64> {
         let word = u64::from(self.image.word);
         let mut addresses = Vec::new();
         let Some(end) = self.data.types.checked_add(len) else {
@@ -155,7 +155,8 @@ impl<'i> Walk<'_, 'i, '_> {
         }
     }
 
-    /// The name's own bytes. Each is stored once and shared; whoever comes first keeps it.
+    /// Adds the name's own bytes. Each name is stored once and shared; it belongs to the first package that refers to
+    /// it.
     fn name_span(&mut self, offset: u32, package: PackageId) {
         if offset == 0 || !self.spend(1) || !self.name_is_new(offset) {
             return;
@@ -231,7 +232,7 @@ impl<'i> Walk<'_, 'i, '_> {
         {
             return packages.declare(path);
         }
-        // A pointer or a slice is its element's, and so on inward.
+        // The owner of a pointer or a slice is the owner of its element, and so on inward.
         let element = descriptor
             .element
             .filter(|_| depth > 0)
@@ -301,7 +302,7 @@ impl<'i> Walk<'_, 'i, '_> {
         // Two pointers and a hash of 32 bits.
         let fixed = (2 * word + 4).next_multiple_of(word);
         let first = self.image.pointer(address.checked_add(fixed)?)?;
-        // A table with a zero first method says that the type does not implement the interface.
+        // A zero first method means that the type does not implement the interface.
         let methods = if first == 0 {
             1
         } else {

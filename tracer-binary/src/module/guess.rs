@@ -1,13 +1,14 @@
-//! Modules guessed from import paths, where the build information names none.
+//! Modules guessed from import paths, for files whose build information contains none.
 //!
-//! Two things are facts: only the tree around a directory `internal` may import it, and only the tree around a directory `vendor`
-//! builds with it. The rest is custom: hosts of repositories, and commands below `cmd`. So every result is marked as a guess.
+//! Two rules are facts: only the tree around a directory `internal` may import it, and only the tree around a directory
+//! `vendor` builds with it. The other rules are conventions: hosts of repositories, and commands below `cmd`. Every
+//! result is therefore marked as a guess.
 
-use super::{Group, Home, holds, is_nameless};
+use super::{Group, PackageModule, holds, is_nameless};
 
 pub(super) const VENDOR: &str = "/vendor/";
 const INTERNAL: &str = "/internal";
-/// Hosts of repositories, and how many path elements name one.
+/// Hosts of repositories, and the number of path elements that name a repository.
 const HOSTS: [(&str, usize); 6] = [
     ("github.com", 3),
     ("gitlab.com", 3),
@@ -16,19 +17,19 @@ const HOSTS: [(&str, usize); 6] = [
     ("golang.org", 3),
     ("gopkg.in", 2),
 ];
-/// Elements of a path elsewhere.
+/// Number of path elements for other hosts.
 const ELSEWHERE: usize = 3;
 
-/// A package without a dot in its first path element is the standard library's.
+/// True for the standard library: its packages have no dot in the first path element.
 pub(super) fn is_std(package: &str) -> bool {
     let first = package.split('/').next().unwrap_or_default();
     // `go.shape` is the compiler's, for the shapes of type arguments.
     !first.contains('.') || package == "go.shape"
 }
 
-/// A package that nothing else is known of.
-pub(super) fn dependency(package: &str) -> Home<'_> {
-    Home {
+/// The module of a package without other known facts.
+pub(super) fn dependency(package: &str) -> PackageModule<'_> {
+    PackageModule {
         group: Group::Dependencies,
         module: cut(package, by_host(package).unwrap_or(ELSEWHERE)),
         version: "",
@@ -36,7 +37,7 @@ pub(super) fn dependency(package: &str) -> Home<'_> {
     }
 }
 
-/// The root of the tree that the main package at `path` is in.
+/// The root of the tree that contains the main package at `path`.
 pub(super) fn root_of<'p>(path: &'p str, packages: &[&str]) -> &'p str {
     if let Some(elements) = by_host(path) {
         return cut(path, elements);
@@ -45,12 +46,12 @@ pub(super) fn root_of<'p>(path: &'p str, packages: &[&str]) -> &'p str {
         let root = proven_root(package)?;
         holds(root, path).then_some(root.len())
     });
-    let by_custom = path.find("/cmd/");
-    let shortest = proven.chain(by_custom).min();
+    let by_convention = path.find("/cmd/");
+    let shortest = proven.chain(by_convention).min();
     shortest.and_then(|end| path.get(..end)).unwrap_or(path)
 }
 
-/// The root of all that is not the standard library's, where there is but one.
+/// The single root of all packages outside of the standard library, if there is just one.
 pub(super) fn only_root<'p>(packages: &[&'p str]) -> Option<&'p str> {
     let vendors = packages
         .iter()
@@ -70,7 +71,7 @@ pub(super) fn only_root<'p>(packages: &[&'p str]) -> Option<&'p str> {
     own().all(|package| holds(root, package)).then_some(root)
 }
 
-/// The tree that a directory `vendor` or `internal` shows a package to be in.
+/// The tree of a package, proven by a directory `vendor` or `internal`.
 fn proven_root(package: &str) -> Option<&str> {
     if let Some((root, _)) = package.split_once(VENDOR) {
         return Some(root);

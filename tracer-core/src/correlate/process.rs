@@ -72,7 +72,7 @@ pub(super) struct Install {
     pub(super) span: Option<usize>,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProcessEnd {
     pub(super) at: Ktime,

@@ -171,7 +171,7 @@ fn base(path: &[u8]) -> &[u8] {
     path.rsplit(|it| *it == b'/').next().unwrap_or_default()
 }
 
-/// What a process under the `go` process `head` is for.
+/// The purpose of a process under the `go` process `head`.
 pub(super) fn kind(correlator: &Correlator, process: &Process, head: &BuildHead<'_>) -> CallKind {
     let Some(image) = process.image() else {
         return CallKind::Other;

@@ -27,7 +27,7 @@ pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build>
         let parent = process.parent.and_then(|it| correlator.table.get(it));
         let is_inner = parent.is_some_and(|it| is_tool(correlator, it));
         if !is_inner && subtree::above(correlator, process).is_none() {
-            // Whoever is above the first that is followed is not followed, but named.
+            // The process above the first followed one is not followed, but named.
             let above = process.above.first().map(|it| it.process);
             let parent = process.parent.or(above);
             groups.entry(parent).or_default().push(process);

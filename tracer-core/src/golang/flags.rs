@@ -3,7 +3,7 @@
 //! The table is the union over Go 1.19 to 1.27: a flag that a release does not have is an error there and builds nothing. The table was
 //! made by running `go COMMAND -FLAG` of 1.19, 1.21, 1.24 and 1.27 for each flag; the releases never contradict each other.
 
-/// Whether a flag takes a value.
+/// The kind of a flag: with or without a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arity {
     /// `-race`, `-race=false`; never takes the next argument.

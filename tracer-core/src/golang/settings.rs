@@ -75,8 +75,8 @@ fn last<'a>(file: &'a EnvFile, name: &str) -> Option<&'a ByteString> {
         .map(|(_, value)| value)
 }
 
-/// Path of the user's file, as a process with this environment computes it. `None`: there is none (`GOENV=off`, or no home). A relative
-/// `$GOENV` is relative to the working directory.
+/// Path of the user's file, as a process with this environment computes it. `None` if the user has no file
+/// (`GOENV=off`, or no home). A relative `$GOENV` is relative to the working directory.
 pub fn user_file(env: &[(ByteString, ByteString)]) -> Option<ByteString> {
     match environment::get(env, "GOENV").filter(|it| !it.is_empty()) {
         Some(path) => (path != "off").then(|| path.clone()),

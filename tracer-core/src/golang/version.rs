@@ -97,7 +97,8 @@ impl fmt::Display for GoVersion {
     }
 }
 
-/// Removes a decimal number from the front. `None`, with nothing removed, if there is none or it is too large.
+/// Removes a decimal number from the front. `None`, with nothing removed, if the text begins with no number or the
+/// number is too large.
 fn number(text: &mut &str) -> Option<u32> {
     let end = text
         .find(|it: char| !it.is_ascii_digit())

@@ -113,7 +113,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// The parent of a process with this environment; `None` if there is none or it is invalid.
+    /// The parent of a process with this environment; `None` if it has no parent or an invalid one.
     pub fn of(env: &[(ByteString, ByteString)]) -> Option<Self> {
         let parent = environment::get(env, "TRACEPARENT")?;
         let (trace, span, is_sampled) = parent_of(parent.as_bytes())?;

@@ -22,7 +22,7 @@ pub struct Reader<R: BufRead> {
     is_done: bool,
 }
 
-/// How a recording ended.
+/// The end of a recording.
 #[derive(Debug)]
 pub struct Summary {
     pub n_events: u64,

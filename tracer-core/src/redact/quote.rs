@@ -45,7 +45,7 @@ impl Quote {
         self.backslashes + 1
     }
 
-    /// The position of the next equal quote in a text; the text's end if there is none.
+    /// The position of the next equal quote in a text; the text's end if no quote follows.
     pub(super) fn close(self, text: &[u8]) -> usize {
         let mut at = 0;
         while let Some(rest) = text.get(at..).filter(|it| !it.is_empty()) {

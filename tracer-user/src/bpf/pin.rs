@@ -2,7 +2,7 @@
 //!
 //! The directory contains sets. A set is a directory with everything that one load created; its name identifies the programs. A rename
 //! makes a complete set visible at once, so a visible set is always complete. One process at a time owns the directory. This module
-//! does not know which programs exist, and does not decide whether a set is still useful.
+//! has no list of the programs, and does not decide whether a set is still useful.
 
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};

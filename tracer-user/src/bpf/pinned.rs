@@ -1,7 +1,7 @@
 //! A tracer with pinned programs, maps and links, and the takeover of such a tracer from a process that has ended.
 //!
-//! Only this module knows the name of each pinned object. The name of a set contains a digest of the object and of the tables of its
-//! programs, and so tells whether the set fits this gotrace. The caller decides which of its probes are still valid. Probes that no
+//! Only this module contains the name of each pinned object. The name of a set contains a digest of the object and of the tables of its
+//! programs, and so shows whether the set fits this gotrace. The caller decides which of its probes are still valid. Probes that no
 //! process takes over are detached.
 use std::io;
 use std::mem;

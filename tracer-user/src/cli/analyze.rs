@@ -72,7 +72,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
             Options {
                 min_symbol: args.min_symbol,
                 windows: args.windows,
-                alone: false,
+                single_threaded: false,
             },
         ) {
             Ok(analysis) => analysis,

@@ -116,7 +116,7 @@ impl Loaded {
         let options = Options {
             min_symbol: 0,
             windows: false,
-            alone: false,
+            single_threaded: false,
         };
         let analysis = tracer_binary::analyze(&bytes, options)
             .with_context(|| format!("cannot analyze {}", path.display()))?;

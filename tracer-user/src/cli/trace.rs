@@ -274,7 +274,7 @@ fn keep_recording(
         .map_err(anyhow::Error::from)
         .and_then(|n_events| file.keep(caller).map(|()| n_events));
     match kept {
-        // Without a report this is all there is to say.
+        // Without a report, print this summary only.
         Ok(n_events) if request.stream.is_none() => {
             let path = request
                 .recording

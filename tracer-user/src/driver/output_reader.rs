@@ -30,7 +30,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(100);
 /// Additional time for the analysis.
 const ANALYSIS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much is read from an output.
+/// The amount of data read from an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
     /// The hash and the identity of the file.

@@ -40,11 +40,11 @@ pub struct SourceOptions {
     /// The redacted command line.
     pub command: Vec<ByteString>,
     pub detail: Detail,
-    /// Where to search for toolchains.
+    /// The places to search for toolchains.
     pub hint: SearchHint,
-    /// Whose builds are traced.
+    /// The users whose builds are traced.
     pub whose: Whose,
-    /// Where programs and maps are pinned for the next agent.
+    /// The place where programs and maps are pinned for the next agent.
     pub pin: Option<Pin>,
     /// The key of the digests that replace the values of variables.
     pub digest_key: DigestKey,

@@ -15,7 +15,7 @@ pub(super) fn of(bytes: &[u8], sha256: &str) -> Found {
         // Symbols are not kept, so the analysis lists none.
         min_symbol: u64::MAX,
         windows: false,
-        alone: true,
+        single_threaded: true,
     };
     match analyze(bytes, options) {
         Ok(analysis) if analysis.sha256 == sha256 => Found::Anatomy(anatomy(analysis)),

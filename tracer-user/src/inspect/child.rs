@@ -1,6 +1,6 @@
 //! The child that reads one output: a sandboxed process that receives an open file and identifies it.
 //!
-//! The file is its standard input, and the answer goes to its standard output. The child knows no path and looks nothing up. The parent
+//! The file is its standard input, and the answer goes to its standard output. The child receives no path and looks nothing up. The parent
 //! determines the size, and detects changes of the file. The child reads with `pread`: each byte once for the hash and the identity, and
 //! once for the composition. A file in memory costs its size.
 

@@ -1,4 +1,4 @@
-//! The paths of an installation. This module knows no content, and reads only whether a package is installed.
+//! The paths of an installation. This module contains no file contents, and checks only whether a package is installed.
 
 use std::path::{Path, PathBuf};
 

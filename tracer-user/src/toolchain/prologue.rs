@@ -9,7 +9,7 @@ use super::elf::Machine;
 /// Number of bytes of a function that are examined.
 pub(super) const LEN: usize = 64;
 
-/// Offset of the place to probe from the function's start, or the reason why there is none.
+/// Offset of the place to probe from the function's start, or the reason for its absence.
 pub(super) fn site(machine: Machine, code: &[u8]) -> Result<u64, String> {
     let at = match machine {
         Machine::X86_64 => x86_64::after_check(code),

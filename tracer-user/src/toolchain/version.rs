@@ -1,4 +1,4 @@
-//! Minor versions of Go, on which layouts depend.
+//! Minor versions of Go, which determine layouts.
 
 /// Returns `27` for `go1.27.3`, `go1.27rc1` and `go1.27-custom`; `None` for a development version.
 pub(super) fn minor(version: &str) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! Notifications from the kernel that a probed file is changing.
 //!
-//! If a program is overwritten in place while it is probed, the kernel writes the breakpoint into the new bytes, and the program dies of
-//! SIGILL. Its probes must therefore be detached before the write, which `lease` ensures where it can, or at once, not at its next run.
+//! If a program is overwritten in place while it is probed, the kernel writes the breakpoint into the new bytes, and the program is killed
+//! by SIGILL. Its probes must therefore be detached before the write, which `lease` ensures where it can, or at once, not at its next run.
 
 use std::fs::File;
 use std::io;

@@ -7,19 +7,19 @@ use serde_json::Value;
 
 use super::oracle::{self, Packages, Symbol};
 
-/// Smaller packages are not looked at one by one.
+/// Smaller packages are not compared one by one.
 const LARGE: u64 = 10_000;
 
 /// Bytes by package, under an empty path those of none.
 type Sizes<'a> = BTreeMap<&'a str, u64>;
 
-/// How far gotrace and the oracle agree. Shares are in per cent.
+/// The agreement of gotrace and the oracle. Shares are in per cent.
 #[derive(Debug)]
 pub(super) struct Verdict {
     code: f64,
     /// Of a file with symbols.
     data: Option<f64>,
-    /// In a section, and nothing in the file says whose. Of the whole file.
+    /// Bytes in a section whose owner the file does not state. Share of the whole file.
     unattributed: f64,
     /// By code, and how far it is off.
     worst: Option<(String, f64)>,
@@ -124,7 +124,7 @@ fn agreement(truth: &Sizes<'_>, said: &Sizes<'_>) -> f64 {
         let said = said.get(path).copied().unwrap_or_default();
         said.min(*bytes)
     });
-    // What gotrace counts and the oracle does not is at the wrong package too.
+    // Bytes that gotrace counts and the oracle does not are at the wrong package too.
     let all = |sizes: &Sizes<'_>| sizes.values().sum::<u64>();
     percent(right.sum(), all(truth).max(all(said)))
 }

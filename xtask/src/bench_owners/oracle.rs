@@ -13,7 +13,7 @@ use anyhow::Result;
 use super::Build;
 use crate::shell;
 
-/// What `nm` prints in a line.
+/// One line of the output of `nm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Symbol<'t> {
     pub(super) address: u64,
@@ -74,7 +74,7 @@ pub(super) enum Owner<'p> {
 }
 
 impl<'p> Owner<'p> {
-    /// The path, or an empty one. Where several are right, what gotrace says is, if it is one of these.
+    /// The path, or an empty one. If several paths are right, gotrace's path is used if it is one of these.
     pub(super) fn path(self, said: Option<&'p str>) -> &'p str {
         match self {
             Self::Nobody => "",
@@ -146,7 +146,7 @@ impl Packages {
         }
     }
 
-    /// Without the padding behind a function, as far as the archives say.
+    /// The size without the padding behind a function, if the archives state it.
     pub(super) fn size(&self, symbol: &Symbol<'_>) -> u64 {
         let size = self.sizes.get(symbol.name).copied();
         size.map_or(symbol.size, |size| size.min(symbol.size))
@@ -198,7 +198,7 @@ fn prefix(path: &str) -> String {
     prefix
 }
 
-/// Whether a name marks a place, or a part of the file that every package has a share of.
+/// True if a name marks a place, or a part of the file that every package has a share of.
 pub(super) fn is_mark(symbol: &Symbol<'_>) -> bool {
     const PLACES: [&str; 29] = [
         "bss",

@@ -1,16 +1,16 @@
-//! What gotrace says of one program, beside what else is known of it.
+//! Compares gotrace's result for one program with independent facts.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// What came of the checks.
+/// The result of the checks.
 #[derive(Debug, PartialEq)]
 pub(super) struct Checked {
     n_modules: usize,
     /// Modules that only gotrace or only Go names, in words.
     pub(super) other_modules: Vec<String>,
-    /// Whether groups, contents and buckets each add up to the size of the file, and modules to the packages.
+    /// True if groups, contents and buckets each add up to the size of the file, and modules to the packages.
     pub(super) adds_up: bool,
     /// Findings of dense bytes.
     pub(super) dense: Vec<String>,

@@ -1,4 +1,4 @@
-//! Names as programs of each release have them, and whose they are.
+//! Names in programs of each release, and their owners.
 
 use proptest::prelude::*;
 
@@ -8,12 +8,12 @@ const TO_1_19: &[Spelling] = &[Spelling::Dot, Spelling::Unknown];
 const SINCE_1_20: &[Spelling] = &[Spelling::Colon, Spelling::Unknown];
 const ALL: &[Spelling] = &[Spelling::Dot, Spelling::Colon, Spelling::Unknown];
 
-/// What `owner` finds, in words: an import path, `toolchain` or `unnamed`.
+/// The result of `owner` in words: an import path, `toolchain` or `unnamed`.
 fn words(name: &str, spelling: Spelling) -> String {
     match owner(name.as_bytes(), spelling) {
-        Owner::Package(path) => String::from_utf8_lossy(&unescape(path)).into_owned(),
-        Owner::Toolchain => "<toolchain>".to_owned(),
-        Owner::Unnamed => "<unnamed>".to_owned(),
+        SymbolOwner::Package(path) => String::from_utf8_lossy(&unescape(path)).into_owned(),
+        SymbolOwner::Toolchain => "<toolchain>".to_owned(),
+        SymbolOwner::Unnamed => "<unnamed>".to_owned(),
     }
 }
 
@@ -75,7 +75,7 @@ fn an_escaped_path_is_one_package_however_often_it_was_escaped() {
             ("example%2ecom.F", "example.com"),
             ("example.com/%c3%a4.F", "example.com/ä"),
             ("example.com/a%22b.F", "example.com/a\"b"),
-            // These are no escapes.
+            // These are not escapes.
             ("example.com/a%2.F", "example.com/a%2"),
             ("example.com/a%zz.F", "example.com/a%zz"),
             ("example.com/a%+1.F", "example.com/a%+1"),
@@ -200,7 +200,7 @@ fn the_toolchains_own_names_since_1_20() {
             ("type:.hash.go.shape.struct { a.B }", "<toolchain>"),
             // The linker's hashes in programs that import plugin.
             ("type:.eq/x+y0A", "<toolchain>"),
-            // Since 1.27 one function compares all types that look alike in memory.
+            // Since 1.27 one function compares all types with the same layout in memory.
             ("type:.eq.SM10", "<toolchain>"),
             ("type:.eq.[8SM10K6]", "<toolchain>"),
             ("type:a/b+c.0A", "a/b+c"),
@@ -255,7 +255,7 @@ fn assembly_and_other_languages_name_no_package() {
 }
 
 #[test]
-fn what_is_made_for_others_is_known_by_its_name() {
+fn functions_made_for_others_are_detected_by_name() {
     let check = |name: &str, expected| {
         assert_eq!(is_made_for_others(name.as_bytes()), expected, "{name}");
     };
@@ -269,7 +269,7 @@ fn what_is_made_for_others_is_known_by_its_name() {
 }
 
 #[test]
-fn what_the_linker_writes_for_the_file_is_known_by_its_name() {
+fn symbols_of_the_file_are_detected_by_name() {
     let check = |name: &str, expected| {
         assert_eq!(is_of_the_file(name.as_bytes()), expected, "{name}");
     };

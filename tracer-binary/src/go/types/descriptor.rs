@@ -1,4 +1,4 @@
-//! One type descriptor (`internal/abi.Type`): how long it is, and what it refers to.
+//! One type descriptor (`internal/abi.Type`): its length and its references.
 
 use super::Walk;
 use crate::property::Methods;
@@ -18,25 +18,25 @@ const UNCOMMON: u8 = 1;
 const UNCOMMON_SIZE: usize = 16;
 const METHOD_SIZE: usize = 16;
 
-/// What a descriptor says of itself. It costs nothing but reading a few of its words.
+/// The facts in a descriptor itself. Reading them costs only a few of its words.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descriptor {
     pub(super) address: u64,
     pub(super) len: usize,
     kind: u8,
-    /// Where its fields, parameters or methods of an interface are, and how many bytes of them.
+    /// Position and length of its fields, parameters or methods of an interface.
     tail_at: usize,
     tail: usize,
     exported: usize,
     pub(super) pkg_path: Option<u32>,
-    /// The element it is made of, whose package it takes.
+    /// The element type, whose package owns this type.
     pub(super) element: Option<u64>,
 }
 
-/// What a descriptor refers to. Kept by the caller, so that not every type allocates its own.
+/// The references of a descriptor. The caller keeps this value, so that not every type allocates its own.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// Types it is made of.
+    /// The types that this type consists of.
     pub(super) refs: Vec<u64>,
     /// Offsets of its own name and those of its fields and methods.
     pub(super) names: Vec<u32>,
@@ -58,7 +58,7 @@ impl Walk<'_, '_, '_> {
         let (flags, kind) = (reader.u8(2 * word + 4)?, reader.u8(2 * word + 7)? & KIND);
         let pointer = |number: usize| self.image.pointer(address + (base + number * word) as u64);
         let count = |number: usize| index(reader.word(base + number * word, self.image.word)?);
-        // Size of the kind's own fields and of what stands behind them.
+        // Size of the kind's own fields and of the data behind them.
         let (own, tail, element) = match kind {
             0 | 27.. => return None,
             ARRAY => (3 * word, 0, Some(pointer(0)?)),
@@ -104,7 +104,7 @@ impl Walk<'_, '_, '_> {
         })
     }
 
-    /// Puts what a descriptor refers to in the place of what is in `parts`.
+    /// Replaces the content of `parts` with the references of a descriptor.
     pub(super) fn parts(&self, descriptor: &Descriptor, parts: &mut Parts) -> Option<()> {
         let Parts {
             refs,
@@ -177,7 +177,7 @@ impl Walk<'_, '_, '_> {
             _ => {}
         }
         for (number, at) in (tail_at + tail..len).step_by(METHOD_SIZE).enumerate() {
-            // Exported methods come first; a dropped one has no code to call through a value.
+            // Exported methods come first; a dropped one has no code for calls through a value.
             let is_dropped = matches!(reader.u32(at + 12), Some(0 | u32::MAX));
             methods.dropped += usize::from(number < exported && is_dropped);
             names.extend(reader.u32(at));

@@ -1,4 +1,4 @@
-//! Why builds fail, which files they leave behind, and which commands are not builds.
+//! Causes of failed builds, the files they leave behind, and commands that are not builds.
 
 use super::*;
 use crate::model::{CallKind, FailureClass};

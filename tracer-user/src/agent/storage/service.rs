@@ -62,7 +62,7 @@ struct Traces {
     answered: u64,
 }
 
-/// Whether the counters must be written to the history.
+/// The state of the counters relative to the history.
 pub(super) struct CounterState {
     /// True if a build was counted since the last write.
     pub(super) is_news: bool,
@@ -231,7 +231,7 @@ impl<'a> StorageService<'a> {
             .retained
             .is_none_or(|it| it.elapsed() > RETENTION_INTERVAL);
         if is_due {
-            // Undelivered builds are deleted last. Only the forwarder knows which builds these are.
+            // Undelivered builds are deleted last. Only the forwarder can identify these builds.
             let is_heard = if let Some(forwarder) = &self.forwarder {
                 forwarder.set_limits(self.config.limits)
             } else {

@@ -27,7 +27,7 @@ const STABLE: Duration = Duration::from_mins(1);
 /// Longest reason of a failure in the log, in characters.
 const MAX_REASON_CHARS: usize = 2000;
 
-/// How a storage process ended.
+/// The end of a storage process.
 enum ProcessEnd {
     /// The process exited successfully.
     Ended,

@@ -12,7 +12,7 @@ pub(super) struct ReaderChild {
     pid: Pid,
 }
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Exited(i32),

@@ -359,7 +359,7 @@ fn a_run_on_github_is_the_trace_that_the_collector_makes_of_it() {
     trace.builds[0].trace_context = Some(serde_json::from_str(PARENT).unwrap());
     let (_, place) = id::places(&finished(&trace), ALL.parent).remove(0);
     assert_eq!(place.trace.to_string(), "0af7651916cd43dd8448eb211c80319c");
-    // A run is joined only if the configuration says that its span is sent.
+    // A run is joined only if its span is sent according to the configuration.
     trace.builds[0].trace_context = None;
     let own = finished(&trace);
     let (build, place) = id::places(&own, ParentSpan::Build).remove(0);

@@ -53,7 +53,7 @@ pub(super) struct Platform {
     pub(super) asked: String,
 }
 
-/// How a build ended.
+/// The result of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LastBuild {

@@ -1,21 +1,22 @@
-//! Regions: stretches whose content is known as a whole, though not whose each byte is.
+//! Regions: ranges whose content is known as a whole, but not for each byte.
 //!
-//! From the names of sections, from the marks that the linker puts into the symbol table, and from the
-//! module data. A claim inside a region goes first; the region takes what is left.
+//! Their sources are the names of sections, the linker's marks in the symbol table, and the module data. An attribution
+//! inside a region takes precedence; the region takes the remaining bytes.
 
 use std::ops::Range;
 
-use super::{Claims, Content, Facts};
+use super::{Attributions, Content, Facts};
 use crate::image::{Image, Section, SectionClass};
 
-/// Positions of the whole file.
+/// Positions are relative to the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Region {
     pub file: Range<usize>,
     pub content: Content,
 }
 
-/// What the linker marks with a name that stands for a place and for no thing: the content from there on, where that is one.
+/// A linker's mark: a name for a place, not for an item. Contains the content from that place on, if there is one
+/// content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(Option<Content>);
 
@@ -24,7 +25,7 @@ impl Mark {
         const LONGEST: usize = "runtime.enoptrdata".len();
         // The linker puts C's underscore before some of them on windows/386.
         let name = name.strip_prefix(b"_").unwrap_or(name);
-        // Every symbol is asked, and hardly one is a mark.
+        // This check runs for every symbol, and hardly any symbol is a mark.
         if name.len() > LONGEST || !matches!(name, [b't' | b'g' | b'r', ..]) {
             return None;
         }
@@ -53,7 +54,7 @@ impl Mark {
     }
 }
 
-/// Which sections hold build information or module data.
+/// The sections that hold build information or module data.
 pub(super) fn build_info(image: &Image<'_>) -> Vec<bool> {
     let sections = image.sections.iter();
     sections
@@ -61,7 +62,7 @@ pub(super) fn build_info(image: &Image<'_>) -> Vec<bool> {
         .collect()
 }
 
-pub(super) fn mark(facts: &Facts<'_, '_>, claims: &mut Claims<'_>) {
+pub(super) fn mark(facts: &Facts<'_, '_>, attributions: &mut Attributions<'_>) {
     let mut regions = Vec::new();
     for (addresses, content) in marked(facts) {
         let len = addresses.end.saturating_sub(addresses.start);
@@ -71,7 +72,7 @@ pub(super) fn mark(facts: &Facts<'_, '_>, claims: &mut Claims<'_>) {
     }
     regions.extend(named(facts));
     if let (Some(table), Some(data)) = (&facts.table, &facts.data) {
-        // Where it is no section of its own, the table ends where its last record does.
+        // If the table has no section of its own, it ends at the end of its last record.
         let mut end = 0;
         let mut record = crate::go::pclntab::Record::default();
         if let Some(last) = table.functions().last() {
@@ -87,7 +88,7 @@ pub(super) fn mark(facts: &Facts<'_, '_>, claims: &mut Claims<'_>) {
                     content: Content::FunctionTable,
                 });
             });
-        regions.extend(strings(facts, claims));
+        regions.extend(strings(facts, attributions));
         if let Some(len) = data.descriptors {
             facts.image.file_ranges(data.types, len, |file| {
                 regions.push(Region {
@@ -98,7 +99,7 @@ pub(super) fn mark(facts: &Facts<'_, '_>, claims: &mut Claims<'_>) {
         }
     }
     let offset = facts.offset;
-    claims.regions.extend(
+    attributions.regions.extend(
         regions
             .into_iter()
             .filter(|region| !region.file.is_empty())
@@ -109,8 +110,9 @@ pub(super) fn mark(facts: &Facts<'_, '_>, claims: &mut Claims<'_>) {
     );
 }
 
-/// Without marks: up to 1.26 the linker puts string constants between the types and the stack maps.
-fn strings(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Option<Region> {
+/// The range of string constants in a file without marks. Up to 1.26 the linker puts them between the types and the
+/// stack maps.
+fn strings(facts: &Facts<'_, '_>, attributions: &Attributions<'_>) -> Option<Region> {
     let data = facts
         .data
         .as_ref()
@@ -118,12 +120,12 @@ fn strings(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Option<Region> {
     let (end, _) = facts.image.file_offset(data.gofunc?)?;
     let (first, _) = facts.image.file_offset(data.types)?;
     let inside = first + facts.offset..end + facts.offset;
-    let ends = claims
+    let ends = attributions
         .list
         .iter()
-        .filter(|claim| claim.content() == Content::Types)
-        .filter_map(|claim| {
-            crate::reader::index(claim.end.into()).filter(|end| inside.contains(end))
+        .filter(|attribution| attribution.content() == Content::Types)
+        .filter_map(|attribution| {
+            crate::reader::index(attribution.end.into()).filter(|end| inside.contains(end))
         });
     let start = ends.max()?.checked_sub(facts.offset)?;
     (start < end).then_some(Region {
@@ -132,12 +134,12 @@ fn strings(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Option<Region> {
     })
 }
 
-/// From each mark to the next thing that has a name in the same section.
+/// The ranges from each mark to the next named item in the same section.
 pub(super) fn marked(facts: &Facts<'_, '_>) -> impl Iterator<Item = (Range<u64>, Content)> {
     let symbols = facts.symbols.iter().enumerate();
     symbols.filter_map(|(number, symbol)| {
         let Mark(content) = Mark::of(symbol.name)?;
-        let section = home(facts, symbol.address)?;
+        let section = section_of(facts, symbol.address)?;
         let end = section.address.saturating_add(section.file.len() as u64);
         let next = facts
             .symbols
@@ -150,7 +152,7 @@ pub(super) fn marked(facts: &Facts<'_, '_>) -> impl Iterator<Item = (Range<u64>,
     })
 }
 
-fn home<'s>(facts: &'s Facts<'_, '_>, address: u64) -> Option<&'s Section<'s>> {
+fn section_of<'s>(facts: &'s Facts<'_, '_>, address: u64) -> Option<&'s Section<'s>> {
     let inside = |section: &&Section<'_>| {
         section.class != SectionClass::Zero
             && section.address <= address
@@ -171,7 +173,7 @@ fn named(facts: &Facts<'_, '_>) -> Vec<Region> {
         .collect()
 }
 
-/// What a section holds by its name, in the spelling of ELF or of Mach-O.
+/// The content of a section by its name, in the spelling of ELF or of Mach-O.
 pub(super) fn content_of(name: &str) -> Option<Content> {
     Some(
         match name.trim_start_matches("__").trim_start_matches('.') {

@@ -1,24 +1,24 @@
-//! The pass over the bytes: SHA-256 of the file, BLAKE3 and entropy of each section.
+//! Hashes the bytes: SHA-256 of the file, BLAKE3 and entropy of each section.
 //!
-//! SHA-256 cannot be split, so it has a thread of its own while another does the sections. Reading the
-//! tables for attribution goes on meanwhile in the caller's thread.
+//! SHA-256 cannot be split, so it runs in a thread of its own while another thread hashes the sections. Meanwhile the
+//! caller's thread reads the tables for attribution.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::container::Container;
-use crate::entropy::{Logs, Profile, WINDOW};
+use crate::entropy::{LogTable, Profile, WINDOW};
 use crate::fingerprint;
 use crate::limit;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub blake3: [u8; 32],
-    /// The same without what differs between two builds of the same code.
+    /// The same hash without the ranges that differ between two builds of the same code.
     pub content: [u8; 32],
     pub profile: Profile,
 }
 
-/// What the bytes of one section gave; `None` for one without bytes or past the limit.
+/// The result for each section; `None` for a section without bytes or past the limit.
 pub(crate) type Sections = Vec<Option<Measured>>;
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -27,7 +27,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// All sections of all parts, in the order of the ledger's numbering.
 pub(crate) fn sections(bytes: &[u8], container: &Container<'_>) -> (Sections, Option<String>) {
-    let logs = Logs::default();
+    let logs = LogTable::default();
     // Sections of a hostile file may all be the whole file.
     let mut left = (bytes.len() as u64).saturating_mul(limit::SECTION_REREAD);
     let mut skipped = 0;
@@ -58,8 +58,8 @@ pub(crate) fn sections(bytes: &[u8], container: &Container<'_>) -> (Sections, Op
     (measured, note)
 }
 
-/// Piece by piece, so that what one reads from memory the other finds in the cache.
-fn measure(content: &[u8], logs: &Logs) -> ([u8; 32], Profile) {
+/// Hashes and profiles the content piece by piece, so that the second step finds each piece in the cache.
+fn measure(content: &[u8], logs: &LogTable) -> ([u8; 32], Profile) {
     const PIECE: usize = 32 * WINDOW;
     let mut hasher = blake3::Hasher::new();
     let mut profile = Profile::for_bytes(content.len());

@@ -1,43 +1,48 @@
-//! String constants that a variable holds: whose they are.
+//! Owners of string constants that a variable holds.
 //!
-//! The linker puts the text of all constants in one place, without names. What only code refers to cannot be told without decoding
-//! instructions, and is left alone. But a package variable that holds a string, a slice of bytes, or a table of strings has a symbol,
-//! and in it are address and length of the text. A file embedded as `string` or `[]byte` is such a constant; its path is nowhere in
-//! the program, so the variable's name stands for it.
+//! The linker puts the text of all constants in one place, without names. The owner of a text that only code refers to
+//! cannot be determined without decoding instructions, so such text is not attributed. However, a package variable that
+//! holds a string, a slice of bytes, or a table of strings has a symbol. Its value contains address and length of the
+//! text. A file embedded as `string` or `[]byte` is such a constant. The program does not contain its path, so the
+//! variable's name replaces the path.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-use super::embed::{Budget, Embed, compressed};
-use super::{Claims, Content, Facts, file_of, region};
+use super::embed::{Embed, ScanBudget, compressed};
+use super::{Attributions, Content, Facts, file_of, region};
 use crate::image::SectionClass;
 use crate::limit;
 use crate::package::{PackageId, Packages};
 use crate::reader::{Reader, index};
 
-/// Shorter texts are claimed for their package, and have no row of their own.
-const WORTH_A_NAME: u64 = 1024;
+/// Shorter texts are attributed to their package, and have no row of their own.
+const MIN_NAMED: u64 = 1024;
 
-pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: &mut Claims<'i>) {
-    let places = Places::of(facts);
-    let Some(hull) = places.hull() else {
+pub(super) fn attribute<'i>(
+    facts: &Facts<'_, 'i>,
+    packages: &Packages<'i>,
+    attributions: &mut Attributions<'i>,
+) {
+    let text_ranges = TextRanges::of(facts);
+    let Some(bounds) = text_ranges.bounds() else {
         return;
     };
-    // Files of an `embed.FS` may stand among the constants. They are claimed already, with their paths.
-    let embedded: HashSet<_> = claims
+    // Files of an `embed.FS` may be among the constants. They are already attributed, with their paths.
+    let embedded: HashSet<_> = attributions
         .list
         .iter()
-        .filter(|claim| claim.content() == Content::Embed)
-        .map(|claim| claim.start)
+        .filter(|attribution| attribution.content() == Content::Embed)
+        .map(|attribution| attribution.start)
         .collect();
     let is_embedded = |address| {
         let (at, _) = facts.image.file_offset(address)?;
         let start = u32::try_from(facts.offset + at).ok()?;
         embedded.contains(&start).then_some(())
     };
-    let mut budget = Budget::of(facts.image);
+    let mut budget = ScanBudget::of(facts.image);
     let holders = facts
         .symbols
         .iter()
@@ -59,7 +64,7 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
             ) else {
                 break;
             };
-            if !hull.contains(&address) || len == 0 || !places.hold(address, len) {
+            if !bounds.contains(&address) || len == 0 || !text_ranges.hold(address, len) {
                 continue;
             }
             if is_embedded(address).is_some() {
@@ -70,19 +75,19 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
             {
                 break;
             }
-            text(facts, holder.name, owner, address, len, claims);
+            text(facts, holder.name, owner, address, len, attributions);
         }
     }
 }
 
-/// Where texts are: the linker's one place for constants, and copies that may be written to.
-struct Places {
+/// The ranges of texts: the linker's one place for constants, and writable copies.
+struct TextRanges {
     constants: Vec<Range<u64>>,
-    /// Sorted. Each is one text as a whole.
+    /// Sorted. Each is one whole text.
     copies: Vec<Range<u64>>,
 }
 
-impl Places {
+impl TextRanges {
     fn of(facts: &Facts<'_, '_>) -> Self {
         let constants = region::marked(facts)
             .filter(|(_, content)| *content == Content::Strings)
@@ -99,7 +104,7 @@ impl Places {
         }
     }
 
-    fn hull(&self) -> Option<Range<u64>> {
+    fn bounds(&self) -> Option<Range<u64>> {
         let all = || self.constants.iter().chain(&self.copies);
         Some(all().map(|it| it.start).min()?..all().map(|it| it.end).max()?)
     }
@@ -123,23 +128,23 @@ fn text<'i>(
     owner: PackageId,
     address: u64,
     len: u64,
-    claims: &mut Claims<'i>,
+    attributions: &mut Attributions<'i>,
 ) {
-    let name = if len < WORTH_A_NAME {
+    let name = if len < MIN_NAMED {
         super::NO_NAME
     } else {
-        claims.name(holder, owner, Content::Strings)
+        attributions.name(holder, owner, Content::Strings)
     };
     facts.image.file_ranges(address, len, |file| {
-        claims.push(facts.offset, &file, owner, name, Content::Strings);
+        attributions.push(facts.offset, &file, owner, name, Content::Strings);
     });
     let content = facts.image.bytes_at(address, len).unwrap_or_default();
-    // Prose held by a variable is no finding. What is compressed was a file once.
-    let Some(format) = compressed(content).filter(|_| len >= WORTH_A_NAME) else {
+    // Prose held by a variable is not a finding. Compressed content was a file once.
+    let Some(format) = compressed(content).filter(|_| len >= MIN_NAMED) else {
         return;
     };
-    if claims.embeds.len() < limit::EMBEDS {
-        claims.embeds.push(Embed {
+    if attributions.embeds.len() < limit::EMBEDS {
+        attributions.embeds.push(Embed {
             path: String::from_utf8_lossy(holder).into_owned(),
             size: len,
             package: None,

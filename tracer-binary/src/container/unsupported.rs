@@ -1,8 +1,8 @@
-//! Formats that are known by their first bytes, and not read: a file of one is refused by its name.
+//! Unsupported formats, detected by their first bytes. The error for such a file contains the name of its format.
 
 use crate::reader::{Endian, Reader};
 
-/// The format, as it is called in a sentence.
+/// The name of the format for a sentence.
 pub(super) fn name(bytes: &[u8]) -> Option<&'static str> {
     const KNOWN: [(&[u8], &str); 13] = [
         (b"<bigaf>\n", "AIX archive"),
@@ -29,7 +29,7 @@ pub(super) fn name(bytes: &[u8]) -> Option<&'static str> {
     is_xcoff(bytes).then_some("AIX XCOFF")
 }
 
-/// `a.out` of Plan 9: a magic number for each machine, then the sizes of what follows the header.
+/// True for an `a.out` of Plan 9: a magic number for each machine, then the sizes of the parts behind the header.
 fn is_plan9(bytes: &[u8]) -> bool {
     const MAGIC_386: u32 = 0x1eb;
     const MAGIC_ARM: u32 = 0x647;
@@ -43,13 +43,13 @@ fn is_plan9(bytes: &[u8]) -> bool {
     ) {
         return false;
     }
-    // Text and data. The third is of memory alone.
+    // Text and data. The third size is for memory only.
     let size = |at| reader.u32(at).map(u64::from);
     let sizes = size(4).zip(size(8));
     sizes.is_some_and(|(text, data)| text > 0 && text + data <= bytes.len() as u64)
 }
 
-/// XCOFF of 32 and 64 bit: a magic number of two bytes, and as many section headers as there may be.
+/// True for XCOFF of 32 and 64 bit: a magic number of two bytes, and a plausible number of section headers.
 fn is_xcoff(bytes: &[u8]) -> bool {
     let reader = Reader::new(bytes, Endian::Big);
     let (section, header) = match reader.u16(0) {
@@ -82,7 +82,7 @@ mod tests {
         check(b"<bigaf>\n", Some("AIX archive"));
         check(b"#!/bin/sh\n", Some("script"));
         check(b"\x1f\x8b\x08", Some("gzip"));
-        // The magic number alone is chance.
+        // The magic number alone can occur by chance.
         check(b"\0\0\x01\xeb", None);
         check(&with(b"\0\0\x01\xeb\0\xff\0\0"), None);
         check(&with(b"\x01\xf7\0\0"), None);

@@ -1,7 +1,7 @@
-//! Claims: this stretch of the file belongs to that package, and is of this content.
+//! Attributions: each assigns a range of the file to a package and a content.
 //!
-//! Claims may overlap and contradict each other, and a hostile file makes them do so; the ledger sorts
-//! that out. Where the file does not say whose bytes are, nothing is claimed.
+//! Attributions may overlap and contradict each other, and a hostile file causes this on purpose; the ledger resolves
+//! it. Bytes whose owner the file does not state get no attribution.
 
 mod constant;
 mod embed;
@@ -29,7 +29,7 @@ use crate::symbol::{self, Symbol};
 pub use embed::Embed;
 pub(crate) use region::Region;
 
-/// What bytes are for. Every byte of a file has exactly one.
+/// The purpose of bytes. Every byte of a file has exactly one.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -43,30 +43,30 @@ pub enum Content {
     Data,
     /// Text of string constants.
     Strings,
-    /// Files put in with `//go:embed`.
+    /// Files embedded with `//go:embed`.
     Embed,
     /// Type descriptors, names and pointer masks.
     Types,
     /// Interface tables.
     Itabs,
-    /// The function table and stack maps: what stack traces and the garbage collector read.
+    /// The function table and stack maps, read for stack traces and by the garbage collector.
     FunctionTable,
     /// Build information and module data.
     BuildInfo,
     Debug,
     SymbolTable,
-    /// What the dynamic linker and loader read.
+    /// Tables for the dynamic linker and loader.
     Linking,
     Note,
     Header,
     Padding,
     /// A member of an archive that is no object file.
     Member,
-    /// Bytes behind everything that the headers speak of.
+    /// Bytes behind everything that the headers describe.
     Overlay,
-    /// In a section, and nothing in the file says whose.
+    /// Bytes in a section whose owner the file does not state.
     Unattributed,
-    /// In no section.
+    /// Bytes in no section.
     Outside,
 }
 
@@ -118,19 +118,19 @@ impl Content {
     }
 }
 
-/// Compact, as there may be millions. Positions are of the whole file.
+/// Compact, because there may be millions. Positions are relative to the whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub(crate) struct Attribution {
     pub start: u32,
     pub end: u32,
-    /// Index into [`Claims::names`], or `NO_NAME`.
+    /// Index into [`Attributions::names`], or `NO_NAME`.
     pub name: u32,
     tag: Tag,
 }
 
-const _: () = assert!(size_of::<Claim>() == 16);
+const _: () = assert!(size_of::<Attribution>() == 16);
 
-impl Claim {
+impl Attribution {
     pub(crate) fn content(&self) -> Content {
         self.tag.content()
     }
@@ -140,13 +140,14 @@ impl Claim {
     }
 }
 
-/// A content and a package in the space of one: the content in the upper bits.
+/// A content and a package in one word, with the content in the upper bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tag(u32);
 
 impl Tag {
     const BITS: u32 = 27;
-    /// For no package, and for one whose number does not fit. No memory holds the paths of so many.
+    /// Stands for no package, and for a package whose number does not fit. No memory holds the paths of so many
+    /// packages.
     const NO_PACKAGE: u32 = (1 << Self::BITS) - 1;
 
     fn new(content: Content, package: PackageId) -> Self {
@@ -169,15 +170,15 @@ impl Tag {
 
 pub(crate) const NO_NAME: u32 = u32::MAX;
 
-/// What has a name of its own and a size: a function, a variable, an embedded file.
+/// An item with a name of its own and a size: a function, a variable, an embedded file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Named<'i> {
+pub(crate) struct NamedItem<'i> {
     pub name: &'i [u8],
     pub package: PackageId,
     pub content: Content,
 }
 
-/// Where the functions' names and bounds came from.
+/// The source of the functions' names and bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FunctionSource {
@@ -188,14 +189,14 @@ pub enum FunctionSource {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Claims<'i> {
-    pub list: Vec<Claim>,
-    pub names: Vec<Named<'i>>,
-    /// Stretches known as a whole, for what no claim covers.
+pub(crate) struct Attributions<'i> {
+    pub list: Vec<Attribution>,
+    pub names: Vec<NamedItem<'i>>,
+    /// Ranges with a known content as a whole, for bytes that no attribution covers.
     pub regions: Vec<Region>,
     pub embeds: Vec<Embed>,
     pub source: FunctionSource,
-    /// Whether Go made any of it.
+    /// True if Go made any part of the file.
     pub is_go: bool,
     pub n_symbols: usize,
     pub n_functions: usize,
@@ -206,7 +207,7 @@ pub(crate) struct Claims<'i> {
     dropped: usize,
 }
 
-impl<'i> Claims<'i> {
+impl<'i> Attributions<'i> {
     fn push(
         &mut self,
         offset: usize,
@@ -224,11 +225,11 @@ impl<'i> Claims<'i> {
         if start >= end {
             return;
         }
-        if self.list.len() >= limit::CLAIMS {
+        if self.list.len() >= limit::ATTRIBUTIONS {
             self.dropped += 1;
             return;
         }
-        self.list.push(Claim {
+        self.list.push(Attribution {
             start,
             end,
             name,
@@ -238,7 +239,7 @@ impl<'i> Claims<'i> {
 
     fn name(&mut self, name: &'i [u8], package: PackageId, content: Content) -> u32 {
         let number = u32::try_from(self.names.len()).unwrap_or(NO_NAME);
-        self.names.push(Named {
+        self.names.push(NamedItem {
             name,
             package,
             content,
@@ -247,43 +248,44 @@ impl<'i> Claims<'i> {
     }
 }
 
-/// Everything that is known of one part before anything is claimed.
+/// All facts about one part, collected before any bytes are attributed.
 struct Facts<'f, 'i> {
     image: &'i Image<'i>,
-    /// Of the part in the file.
+    /// Offset of the part in the file.
     offset: usize,
     symbols: &'f [Symbol<'i>],
     table: Option<Pclntab<'i>>,
-    /// Where the function table's offsets begin to count.
+    /// The address to which the function table's offsets are relative.
     base: Option<u64>,
     data: Option<ModuleData>,
-    /// Where the linker put Go's code.
+    /// The address range of Go's code, as laid out by the linker.
     text: Option<Range<u64>>,
     is_go: bool,
 }
 
-/// Facts of the whole file that hold for each of its parts.
+/// Facts about the whole file that apply to each of its parts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    /// Whether the file states that Go made it. A part can show that as well.
+pub(crate) struct FileFacts {
+    /// True if the file states that Go made it. A part can show that as well.
     pub is_go: bool,
-    /// Its Go release.
+    /// The minor Go release of the file.
     pub minor: Option<u32>,
 }
 
-/// Adds the claims of one part.
+/// Adds the attributions of one part.
 pub(crate) fn gather<'i>(
     part: &'i Part<'i>,
-    Origin { is_go, minor }: Origin,
+    FileFacts { is_go, minor }: FileFacts,
     packages: &mut Packages<'i>,
-    claims: &mut Claims<'i>,
+    attributions: &mut Attributions<'i>,
 ) {
-    /// Claims for each function, about: of its code, and of its parts of the function table.
-    const EACH: usize = 6;
+    /// Approximate number of attributions for each function: one for its code, and others for its parts of the function
+    /// table.
+    const PER_FUNCTION: usize = 6;
     let image = &part.image;
     let (mut symbols, note) = symbol::read(image);
-    claims.notes.extend(note);
-    claims.n_symbols += symbols.len();
+    attributions.notes.extend(note);
+    attributions.n_symbols += symbols.len();
     let table = (image.shape != crate::image::Shape::Relocatable)
         .then(|| Pclntab::find(image))
         .flatten();
@@ -294,13 +296,13 @@ pub(crate) fn gather<'i>(
         Some(data) => Some(data.text..data.etext),
         None => function::text(&symbols),
     };
-    // Bytes can look like a function table by chance, but module data and the linker's marks do not.
+    // Bytes can look like a function table by chance. Module data and the linker's marks cannot.
     let is_go = is_go || text.is_some();
     let table = table.filter(|_| is_go);
     let start = text.as_ref().map(|text| text.start);
     let base = table.as_ref().and_then(|table| table.base(start));
     let note = extent::derive(image, table.as_ref(), base, &mut symbols);
-    claims.notes.extend(note);
+    attributions.notes.extend(note);
     let facts = Facts {
         image,
         offset: part.offset,
@@ -311,57 +313,57 @@ pub(crate) fn gather<'i>(
         text,
         is_go,
     };
-    claims.is_go |= is_go;
+    attributions.is_go |= is_go;
     if minor.is_none()
         && let (Some(table), Some(_)) = (&facts.table, &facts.data)
     {
-        claims.notes.push(format!(
+        attributions.notes.push(format!(
             "the file does not state its Go release; its function table has the layout of Go {}",
             table.layout.releases()
         ));
     }
     if facts.is_go && facts.table.is_none() && Pclntab::is_old(image) {
-        claims.notes.push(
+        attributions.notes.push(
             "the function table has the layout of Go 1.15 or earlier, which gotrace does not read; functions come from the symbol table only".to_owned(),
         );
     }
     if let Some(table) = &facts.table
         && table.n_functions() > limit::FUNCTIONS
     {
-        claims.notes.push(format!(
+        attributions.notes.push(format!(
             "more than {} functions, the rest is not read",
             limit::FUNCTIONS
         ));
     }
     if let Some(table) = &facts.table {
-        // A list that grows is in memory twice. Where there is no room, it grows.
-        let room = EACH * table.n_functions().min(limit::FUNCTIONS);
-        let _or_grows = claims.list.try_reserve(room);
+        // A growing list takes twice its memory. If the reservation fails, the list grows.
+        let room = PER_FUNCTION * table.n_functions().min(limit::FUNCTIONS);
+        let _or_grows = attributions.list.try_reserve(room);
         let room = table.n_functions().min(limit::FUNCTIONS);
-        let _or_grows = claims.names.try_reserve(room.max(symbols.len()));
+        let _or_grows = attributions.names.try_reserve(room.max(symbols.len()));
     }
     packages.spell(spelling(facts.table.as_ref(), minor));
-    // Descriptors name packages by themselves, with which the names of functions are read.
+    // Descriptors contain the packages by themselves. The names of functions are then read with these packages.
     if let Some(data) = &facts.data {
         let types = types::read(image, data, packages);
-        self::types(&facts, &types, claims);
+        self::types(&facts, &types, attributions);
     }
-    function::claim(&facts, packages, claims);
-    embed::claim(&facts, packages, claims);
-    variables(&facts, packages, claims);
-    constant::claim(&facts, packages, claims);
-    region::mark(&facts, claims);
-    if claims.dropped > 0 {
-        claims.notes.push(format!(
-            "more than {} claims, {} are dropped",
-            limit::CLAIMS,
-            claims.dropped
+    function::attribute(&facts, packages, attributions);
+    embed::attribute(&facts, packages, attributions);
+    variables(&facts, packages, attributions);
+    constant::attribute(&facts, packages, attributions);
+    region::mark(&facts, attributions);
+    if attributions.dropped > 0 {
+        attributions.notes.push(format!(
+            "more than {} attributions, {} are dropped",
+            limit::ATTRIBUTIONS,
+            attributions.dropped
         ));
-        claims.dropped = 0;
+        attributions.dropped = 0;
     }
 }
 
-/// The function table changed with the names in 1.20.
+/// The spelling of the toolchain's names. The function table changed together with the names in 1.20.
 fn spelling(table: Option<&Pclntab<'_>>, minor: Option<u32>) -> Spelling {
     match (table.map(|table| table.layout), minor) {
         (Some(Layout::Go120), _) | (None, Some(20..)) => Spelling::Colon,
@@ -370,7 +372,7 @@ fn spelling(table: Option<&Pclntab<'_>>, minor: Option<u32>) -> Spelling {
     }
 }
 
-fn types<'i>(facts: &Facts<'_, 'i>, types: &Types, claims: &mut Claims<'i>) {
+fn types<'i>(facts: &Facts<'_, 'i>, types: &Types, attributions: &mut Attributions<'i>) {
     for span in &types.spans {
         let content = if span.is_itab {
             Content::Itabs
@@ -378,25 +380,29 @@ fn types<'i>(facts: &Facts<'_, 'i>, types: &Types, claims: &mut Claims<'i>) {
             Content::Types
         };
         facts.image.file_ranges(span.address, span.len, |file| {
-            claims.push(facts.offset, &file, span.package, NO_NAME, content);
+            attributions.push(facts.offset, &file, span.package, NO_NAME, content);
         });
     }
-    claims.n_types += types.n_descriptors;
-    claims.n_itabs += types.n_itabs;
-    claims.methods.exported += types.methods.exported;
-    claims.methods.dropped += types.methods.dropped;
-    claims.notes.extend(types.note.clone());
+    attributions.n_types += types.n_descriptors;
+    attributions.n_itabs += types.n_itabs;
+    attributions.methods.exported += types.methods.exported;
+    attributions.methods.dropped += types.methods.dropped;
+    attributions.notes.extend(types.note.clone());
 }
 
-/// Symbols that are no functions.
-fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mut Claims<'i>) {
-    // C's statics may look like a package with a dot (`completed.0`): where C is, only known packages count.
-    let with_c = claims
+/// Attributes symbols that are not functions.
+fn variables<'i>(
+    facts: &Facts<'_, 'i>,
+    packages: &mut Packages<'i>,
+    attributions: &mut Attributions<'i>,
+) {
+    // C's statics may look like a package with a dot (`completed.0`). In a file with C code, only known packages count.
+    let has_c = attributions
         .names
         .iter()
         .any(|named| named.content == Content::CCode);
     let build_info = region::build_info(facts.image);
-    let bounds = extent::Bounds::of(facts, claims);
+    let bounds = extent::Bounds::of(facts, attributions);
     let holds_build_info = |symbol: &Symbol<'_>| {
         let held = symbol
             .section
@@ -421,9 +427,10 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         ) {
             continue;
         }
-        // A program that imports plugin has symbols for types. The walk over the types knows their packages; it goes first.
+        // A program that imports plugin has symbols for types. The walk over the types, which runs first, determines
+        // their packages.
         if facts.data.is_some() && name::is_descriptor(symbol.name) {
-            claims.regions.push(Region {
+            attributions.regions.push(Region {
                 file: file.start + facts.offset..file.end + facts.offset,
                 content: Content::Types,
             });
@@ -431,7 +438,7 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         }
         let package = if !facts.is_go {
             PackageId::NONE
-        } else if with_c {
+        } else if has_c {
             packages.known_of_symbol(symbol.name)
         } else {
             packages.of_symbol(symbol.name)
@@ -443,12 +450,12 @@ fn variables<'i>(facts: &Facts<'_, 'i>, packages: &mut Packages<'i>, claims: &mu
         } else {
             Content::Data
         };
-        let name = claims.name(symbol.name, package, content);
-        claims.push(facts.offset, &file, package, name, content);
+        let name = attributions.name(symbol.name, package, content);
+        attributions.push(facts.offset, &file, package, name, content);
     }
 }
 
-/// Where a symbol's bytes are in the part; `None` when it has none there.
+/// The range of a symbol's bytes in the part; `None` if the symbol has no bytes there.
 fn file_of(image: &Image<'_>, symbol: &Symbol<'_>) -> Option<(Range<usize>, SectionClass)> {
     let section = symbol
         .section

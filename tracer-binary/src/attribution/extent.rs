@@ -1,21 +1,22 @@
 //! Sizes of symbols where the format states none: Mach-O and PE.
 //!
-//! The function table bounds Go's functions, whatever is left of the symbol table. Anything else reaches to the next symbol, which is
-//! a size only where the symbol table is whole: `strip -x` and Apple's linker leave the exported symbols, with all that lost its name
-//! between them. A symbol whose end is not known keeps the size zero, and nothing is claimed for it.
+//! The function table bounds Go's functions, regardless of which symbols are left. Any other symbol extends to the next
+//! one, but only a complete symbol table makes this a size. `strip -x` and Apple's linker leave the exported symbols,
+//! with all the items that lost their names between them. A symbol whose end is not known keeps the size zero, and no
+//! bytes are attributed to it.
 
 use std::ops::Range;
 
 use super::region::Mark;
-use super::{Claim, Claims, Content, Facts};
+use super::{Attribution, Attributions, Content, Facts};
 use crate::bits::Bits;
 use crate::go::pclntab::Pclntab;
 use crate::image::{Image, Shape};
 use crate::reader::index;
 use crate::symbol::Symbol;
 
-/// Sets the sizes of `symbols`, which are sorted by address; a note where some have none. `base` is where the function table's
-/// offsets begin to count.
+/// Sets the sizes of `symbols`, which are sorted by address. Returns a note if some have none. The function table's
+/// offsets are relative to `base`.
 pub(super) fn derive(
     image: &Image<'_>,
     table: Option<&Pclntab<'_>>,
@@ -46,7 +47,7 @@ pub(super) fn derive(
     })
 }
 
-/// Bounds what lies in the function table's functions; whether each of these has a symbol.
+/// Bounds the symbols inside the function table's functions. True if each of these functions has a symbol.
 fn by_table(
     functions: impl Iterator<Item = (u64, u64)>,
     symbols: &mut [Symbol<'_>],
@@ -54,7 +55,7 @@ fn by_table(
 ) -> bool {
     let (mut all_have_symbols, mut next) = (true, 0);
     for (start, end) in functions {
-        // The table is sorted. What a damaged one has out of order is behind `next` and bounds nothing.
+        // The table is sorted. Entries of a damaged table that are out of order are behind `next` and bound nothing.
         while symbols.get(next).is_some_and(|it| it.address < start) {
             next += 1;
         }
@@ -64,7 +65,7 @@ fn by_table(
             next += 1;
         }
         let inside = symbols.get_mut(first..next).unwrap_or_default();
-        // Of several names for one place the last keeps it. A place inside of a function is no function.
+        // The last of several names for one place keeps it. A place inside a function is not a function.
         let at_start = |symbol: &&mut Symbol<'_>| {
             symbol.address == start && symbol.is_function && Mark::of(symbol.name).is_none()
         };
@@ -76,7 +77,7 @@ fn by_table(
     all_have_symbols
 }
 
-/// Each of the others ends at the next greater address, or at the end of its section.
+/// Ends each of the other symbols at the next greater address, or at the end of its section.
 fn to_the_next(image: &Image<'_>, symbols: &mut [Symbol<'_>], bounded: &Bits) {
     let (mut next, mut current, mut is_taken) = (u64::MAX, u64::MAX, false);
     for (number, symbol) in symbols.iter_mut().enumerate().rev() {
@@ -102,26 +103,27 @@ fn to_the_next(image: &Image<'_>, symbols: &mut [Symbol<'_>], bounded: &Bits) {
     }
 }
 
-/// Where types and embedded files begin. A derived size reaches no further: the linker puts these behind variables without a symbol.
+/// The starts of types and embedded files, which limit derived sizes. The linker puts these behind variables without a
+/// symbol.
 pub(super) struct Bounds {
-    /// Positions of the part, sorted; none where sizes are stated.
+    /// Positions in the part, sorted; empty if sizes are stated.
     starts: Vec<usize>,
 }
 
 impl Bounds {
-    pub(super) fn of(facts: &Facts<'_, '_>, claims: &Claims<'_>) -> Self {
+    pub(super) fn of(facts: &Facts<'_, '_>, attributions: &Attributions<'_>) -> Self {
         let symbols = facts.image.symbols.as_ref();
         let is_derived = symbols.is_some_and(|table| !table.layout.has_sizes());
-        let is_bound = |claim: &&Claim| {
+        let is_bound = |attribution: &&Attribution| {
             is_derived
                 && matches!(
-                    claim.content(),
+                    attribution.content(),
                     Content::Types | Content::Itabs | Content::Embed
                 )
         };
-        let starts = claims.list.iter().filter(is_bound);
+        let starts = attributions.list.iter().filter(is_bound);
         let mut starts: Vec<_> = starts
-            .filter_map(|claim| index(claim.start.into())?.checked_sub(facts.offset))
+            .filter_map(|attribution| index(attribution.start.into())?.checked_sub(facts.offset))
             .collect();
         starts.sort_unstable();
         Self { starts }

@@ -1,13 +1,13 @@
-//! Files that `//go:embed` put in, found without symbols.
+//! Files embedded with `//go:embed`, found without symbols.
 //!
-//! For an `embed.FS` the compiler writes a slice header whose pointer is the address right behind itself,
-//! where the array of files is. Nothing else looks like that, and then every entry must hold up.
-//! A file embedded as `string` or `[]byte` is a plain constant (`constant`).
+//! For an `embed.FS` the compiler writes a slice header whose pointer is the address right behind the header, where the
+//! array of files is. Nothing else has this form, and in addition every entry must be valid. A file embedded as
+//! `string` or `[]byte` is a plain constant (`constant`).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Claims, Content, Facts};
+use super::{Attributions, Content, Facts};
 use crate::image::{Image, SectionClass};
 use crate::limit;
 use crate::package::{PackageId, Packages};
@@ -16,28 +16,33 @@ use crate::reader::{Endian, index};
 /// One embedded file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Embed {
-    /// Its path; of a file that is a `string` or `[]byte` the name of the variable, as its path is not in the program.
+    /// Path of the file. For a `string` or `[]byte`, the name of the variable, because the program does not contain the
+    /// path.
     pub path: String,
     pub size: u64,
-    /// Import path of the package that embeds it, where a symbol tells.
+    /// Import path of the package that embeds the file, if a symbol states it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
-    /// What the content begins like, for what is already compressed.
+    /// Format of the content by its first bytes, if it is already compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compressed: Option<String>,
     /// Bits per byte.
     pub entropy: f64,
 }
 
-pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: &mut Claims<'i>) {
+pub(super) fn attribute<'i>(
+    facts: &Facts<'_, 'i>,
+    packages: &Packages<'i>,
+    attributions: &mut Attributions<'i>,
+) {
     if facts.table.is_none() {
         return;
     }
     let image = facts.image;
     let word = u64::from(image.word);
-    let mut budget = Budget::of(image);
+    let mut budget = ScanBudget::of(image);
     if !image.memory.is_empty() {
-        scan(facts, &image.memory, 0, packages, claims, &mut budget);
+        scan(facts, &image.memory, 0, packages, attributions, &mut budget);
         return;
     }
     let sections = image.sections.iter().filter(|section| {
@@ -47,17 +52,24 @@ pub(super) fn claim<'i>(facts: &Facts<'_, 'i>, packages: &Packages<'i>, claims: 
     });
     let aligned = sections.filter(|section| section.address.is_multiple_of(word));
     for (section, bytes) in image.each_once(aligned, |section| &section.file) {
-        scan(facts, bytes, section.address, packages, claims, &mut budget);
+        scan(
+            facts,
+            bytes,
+            section.address,
+            packages,
+            attributions,
+            &mut budget,
+        );
     }
 }
 
-/// Arrays of a hostile file may overlap, so that each byte would be looked at as often as it likes.
-pub(super) struct Budget {
+/// Limits the scan. Arrays of a hostile file may overlap, so that each byte would be read any number of times.
+pub(super) struct ScanBudget {
     entries: usize,
     bytes: usize,
 }
 
-impl Budget {
+impl ScanBudget {
     pub(super) fn of(image: &Image<'_>) -> Self {
         Self {
             entries: 2 * limit::EMBEDS,
@@ -77,18 +89,18 @@ fn scan<'i>(
     bytes: &[u8],
     address: u64,
     packages: &Packages<'i>,
-    claims: &mut Claims<'i>,
-    budget: &mut Budget,
+    attributions: &mut Attributions<'i>,
+    budget: &mut ScanBudget,
 ) {
     let image = facts.image;
-    let headers = Headers {
+    let headers = SliceHeaders {
         address,
-        // Zero when a relocation sets it; then the lengths decide whether to look it up.
+        // The value is zero if a relocation sets it. The lengths then decide whether to look up the relocation.
         zero_too: image.fixups.is_some(),
     };
     let check = |header: u64, len: u64| {
         if image.pointer(header) == Some(header.wrapping_add(3 * u64::from(image.word))) {
-            files(facts, header, len, packages, claims, budget);
+            files(facts, header, len, packages, attributions, budget);
         }
     };
     match (image.word, image.endian) {
@@ -100,14 +112,14 @@ fn scan<'i>(
 }
 
 /// Slice headers whose array is right behind them.
-struct Headers {
-    /// Of the first byte.
+struct SliceHeaders {
+    /// Address of the first byte.
     address: u64,
     zero_too: bool,
 }
 
-impl Headers {
-    /// Calls `check` with the address and the length of each that may be one.
+impl SliceHeaders {
+    /// Calls `check` with the address and the length of each possible header.
     fn each<const WORD: usize>(
         &self,
         bytes: &[u8],
@@ -133,14 +145,14 @@ impl Headers {
     }
 }
 
-/// Checks the whole array before anything of it is believed.
+/// Checks the whole array before any entry is accepted.
 fn files<'i>(
     facts: &Facts<'_, 'i>,
     header: u64,
     len: u64,
     packages: &Packages<'i>,
-    claims: &mut Claims<'i>,
-    budget: &mut Budget,
+    attributions: &mut Attributions<'i>,
+    budget: &mut ScanBudget,
 ) {
     let image = facts.image;
     let word = u64::from(image.word);
@@ -160,14 +172,14 @@ fn files<'i>(
             return;
         }
         if budget.spend(name.1.len() + content.1.len()).is_none() {
-            claims
+            attributions
                 .notes
                 .push("embedded files overlap or are too many, the rest is not read".to_owned());
             return;
         }
         found.push((name, content));
-        if claims.embeds.len() + found.len() > limit::EMBEDS {
-            claims.notes.push(format!(
+        if attributions.embeds.len() + found.len() > limit::EMBEDS {
+            attributions.notes.push(format!(
                 "more than {} embedded files, the rest is not read",
                 limit::EMBEDS
             ));
@@ -188,21 +200,21 @@ fn files<'i>(
         header,
         (3 * word).saturating_add(len.saturating_mul(entry)),
         |file| {
-            claims.push(facts.offset, &file, package, super::NO_NAME, Content::Embed);
+            attributions.push(facts.offset, &file, package, super::NO_NAME, Content::Embed);
         },
     );
     for ((name_at, name), (address, content)) in found {
         image.file_ranges(name_at, name.len() as u64, |file| {
-            claims.push(facts.offset, &file, package, super::NO_NAME, Content::Embed);
+            attributions.push(facts.offset, &file, package, super::NO_NAME, Content::Embed);
         });
         if content.is_empty() {
             continue;
         }
-        let number = claims.name(name, package, Content::Embed);
+        let number = attributions.name(name, package, Content::Embed);
         image.file_ranges(address, content.len() as u64, |file| {
-            claims.push(facts.offset, &file, package, number, Content::Embed);
+            attributions.push(facts.offset, &file, package, number, Content::Embed);
         });
-        claims.embeds.push(Embed {
+        attributions.embeds.push(Embed {
             path: String::from_utf8_lossy(name).into_owned(),
             size: content.len() as u64,
             package: packages.name(package).map(std::borrow::Cow::into_owned),
@@ -227,7 +239,7 @@ fn string<'i>(facts: &Facts<'_, 'i>, at: u64) -> Option<(u64, &'i [u8])> {
     Some((address, facts.image.bytes_at(address, len)?))
 }
 
-/// Formats that are compressed already, by their first bytes.
+/// The format of compressed content, detected by its first bytes.
 pub(super) fn compressed(content: &[u8]) -> Option<&'static str> {
     const KNOWN: [(&[u8], &str); 12] = [
         (b"\x1f\x8b", "gzip"),

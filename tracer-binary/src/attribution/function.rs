@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Claims, Content, Facts, FunctionSource, NO_NAME, file_of, region};
+use super::{Attributions, Content, Facts, FunctionSource, NO_NAME, file_of, region};
 use crate::bits::Bits;
 use crate::go::name;
 use crate::go::pclntab::{Pclntab, Record};
@@ -11,32 +11,32 @@ use crate::limit;
 use crate::package::{PackageId, Packages};
 use crate::symbol::Symbol;
 
-/// The first function of a wasm file has this program counter (`cmd/link/internal/wasm`).
+/// Program counter of the first function of a wasm file (`cmd/link/internal/wasm`).
 const WASM_FIRST: u64 = 0x1000;
-/// A stack map is never longer; what follows further away is somebody else's.
+/// Maximum length of a stack map. Bytes further away belong to another owner.
 const MAX_FUNCDATA: u32 = 64 << 10;
 
-pub(super) fn claim<'i>(
+pub(super) fn attribute<'i>(
     facts: &Facts<'_, 'i>,
     packages: &mut Packages<'i>,
-    claims: &mut Claims<'i>,
+    attributions: &mut Attributions<'i>,
 ) {
-    let n_symbols = symbols(facts, packages, claims);
+    let n_symbols = symbols(facts, packages, attributions);
     let Some(table) = &facts.table else {
-        claims.n_functions += n_symbols;
+        attributions.n_functions += n_symbols;
         if n_symbols > 0 {
-            claims.source = FunctionSource::SymbolTable;
+            attributions.source = FunctionSource::SymbolTable;
         }
         return;
     };
-    // A stripped library still exports a few, which are not the table that is meant.
+    // A stripped library still exports a few functions. These are not the symbol table that counts.
     let from_symbols = n_symbols * 2 > table.n_functions();
-    claims.source = if from_symbols {
+    attributions.source = if from_symbols {
         FunctionSource::SymbolTable
     } else {
         FunctionSource::FunctionTable
     };
-    claims.n_functions += table.n_functions();
+    attributions.n_functions += table.n_functions();
     let mut shares = Shares::of(facts, table);
     let mut last = PackageId::NONE;
     let mut record = Record::default();
@@ -44,7 +44,7 @@ pub(super) fn claim<'i>(
     let mut symbols = BySymbol::new(facts.symbols);
     for function in table.functions() {
         let own = named(function.name, packages);
-        let package = or_around(own, function.name, &mut last);
+        let package = package_or_neighbours(own, function.name, &mut last);
         if own.is_none() {
             shares.nameless.entry(function.name).or_insert(package);
         }
@@ -52,8 +52,8 @@ pub(super) fn claim<'i>(
             let start = base.wrapping_add(function.start);
             if n_symbols == 0 || !symbols.has(start) {
                 let end = base.wrapping_add(function.end);
-                let name = claims.name(function.name, package, Content::Code);
-                code(facts, start, end, package, name, claims);
+                let name = attributions.name(function.name, package, Content::Code);
+                code(facts, start, end, package, name, attributions);
             }
         }
         let entry = index_at + function.number * index_entry;
@@ -70,10 +70,10 @@ pub(super) fn claim<'i>(
             }
         }
     }
-    shares.claim(facts, table, packages, claims);
+    shares.attribute(facts, table, packages, attributions);
 }
 
-/// Where Go's code is, by the linker's marks in the symbol table.
+/// The address range of Go's code, by the linker's marks in the symbol table.
 pub(super) fn text(symbols: &[Symbol<'_>]) -> Option<Range<u64>> {
     let mark = |name: &[u8]| {
         let mark = symbols.iter().find(|symbol| symbol.name == name)?;
@@ -83,11 +83,12 @@ pub(super) fn text(symbols: &[Symbol<'_>]) -> Option<Range<u64>> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Claims the functions of the symbol table; how many are Go's, or in a file that is not Go's, how many there are.
+/// Attributes the functions of the symbol table. Returns the number of Go's functions, or of all functions if the file
+/// is not Go's.
 fn symbols<'i>(
     facts: &Facts<'_, 'i>,
     packages: &mut Packages<'i>,
-    claims: &mut Claims<'i>,
+    attributions: &mut Attributions<'i>,
 ) -> usize {
     let mut last = PackageId::NONE;
     let (mut n_go, mut n_c) = (0, 0);
@@ -96,14 +97,14 @@ fn symbols<'i>(
         .iter()
         .filter(|symbol| symbol.is_function && symbol.size > 0)
     {
-        // Where the file has no sizes, a mark seems to reach to the next symbol.
+        // If the file has no sizes, a mark appears to extend to the next symbol.
         if facts.is_go && region::Mark::of(symbol.name).is_some() {
             continue;
         }
         let Some((file, _)) = file_of(facts.image, symbol) else {
             continue;
         };
-        // The linker keeps Go's code together: what is outside of it came from the system's compiler.
+        // The linker keeps Go's code together. Code outside it came from the system's compiler.
         let is_go = match &facts.text {
             Some(text) => text.contains(&symbol.address),
             None => facts.is_go && is_named_by_go(symbol.name),
@@ -111,27 +112,29 @@ fn symbols<'i>(
         let (package, content) = if is_go {
             n_go += 1;
             (
-                or_around(named(symbol.name, packages), symbol.name, &mut last),
+                package_or_neighbours(named(symbol.name, packages), symbol.name, &mut last),
                 Content::Code,
             )
         } else {
             n_c += 1;
             (PackageId::NONE, Content::CCode)
         };
-        let name = claims.name(symbol.name, package, content);
-        claims.push(facts.offset, &file, package, name, content);
+        let name = attributions.name(symbol.name, package, content);
+        attributions.push(facts.offset, &file, package, name, content);
     }
     if facts.is_go { n_go } else { n_c }
 }
 
 fn is_named_by_go(name: &[u8]) -> bool {
-    name::owner(name, name::Spelling::Unknown) != name::Owner::Unnamed
+    name::owner(name, name::Spelling::Unknown) != name::SymbolOwner::Unnamed
 }
 
-/// The package of a function. One without a package in its name is of the package whose functions stand around it: the linker writes
-/// one archive after another. Assembly has such functions, and the compiler writes some into the archive of each package that calls them:
+/// The package of a function. A function without a package in its name belongs to the package of the functions around
+/// it, because the linker writes one archive after another.
+///
+/// Assembly has such functions. The compiler writes some into the archive of each package that calls them. For example,
 /// `type:.eq.SM10` of 1.27 compares any string followed by ten bytes, and the linker takes it from the first archive.
-fn or_around(own: Option<PackageId>, name: &[u8], last: &mut PackageId) -> PackageId {
+fn package_or_neighbours(own: Option<PackageId>, name: &[u8], last: &mut PackageId) -> PackageId {
     match own {
         Some(package) => {
             if !name::is_made_for_others(name) {
@@ -144,15 +147,16 @@ fn or_around(own: Option<PackageId>, name: &[u8], last: &mut PackageId) -> Packa
     }
 }
 
-/// The package that a name has in it.
+/// The package that a name contains.
 fn named<'i>(name: &'i [u8], packages: &mut Packages<'i>) -> Option<PackageId> {
     packages.owner(name).filter(|&it| it != PackageId::NONE)
 }
 
-/// The next function's symbol is no further away in a file that is in order. In any other it is found by halving.
+/// In a well-formed file the next function's symbol is at most this far away. In any other file a binary search finds
+/// it.
 const NEAR: usize = 8;
 
-/// Asks which addresses have a function's symbol, mostly in their order.
+/// Finds addresses that have a function's symbol, mostly in ascending order.
 struct BySymbol<'s, 'i> {
     /// Sorted by address.
     all: &'s [Symbol<'i>],
@@ -195,18 +199,18 @@ fn code(
     end: u64,
     package: PackageId,
     name: u32,
-    claims: &mut Claims<'_>,
+    attributions: &mut Attributions<'_>,
 ) {
     if facts.image.bodies.is_empty() {
         facts
             .image
             .file_ranges(start, end.saturating_sub(start), |file| {
-                claims.push(facts.offset, &file, package, name, Content::Code);
+                attributions.push(facts.offset, &file, package, name, Content::Code);
             });
         return;
     }
-    // Wasm code has no addresses: functions are numbered, in newer tables as they are and in older ones
-    // in the upper bits of a program counter.
+    // Wasm code has no addresses: functions are numbered. Newer tables contain the plain number; older ones have it in
+    // the upper bits of a program counter.
     let number = if start >> 16 >= WASM_FIRST {
         start >> 16
     } else {
@@ -216,19 +220,20 @@ fn code(
         .checked_sub(WASM_FIRST)
         .and_then(crate::reader::index);
     if let Some(file) = body.and_then(|body| facts.image.bodies.get(body)) {
-        claims.push(facts.offset, file, package, name, Content::Code);
+        attributions.push(facts.offset, file, package, name, Content::Code);
     }
 }
 
-/// A stretch of the table that serves one package, grown as long as the next one continues it.
+/// Ranges of the table that serve one package. Each grows as long as the next one continues it.
 #[derive(Debug, Default)]
 struct Runs {
-    /// Compact, as there may be one for each function. A claim reaches no further than these numbers.
+    /// Compact, because there may be one for each function. An attribution cannot exceed these numbers.
     list: Vec<(u32, u32, PackageId)>,
 }
 
 impl Runs {
-    /// Lists that grow side by side leave holes in the heap, which nobody fills. Where there is no room, they grow.
+    /// An empty list with reserved memory: lists that grow in parallel leave unused holes in the heap. If the
+    /// reservation fails, the list grows.
     fn with_room(len: usize) -> Self {
         let mut list = Vec::new();
         let _or_grows = list.try_reserve(len);
@@ -245,13 +250,13 @@ impl Runs {
         }
     }
 
-    /// Of what begins at `address`.
-    fn claim(self, facts: &Facts<'_, '_>, address: u64, claims: &mut Claims<'_>) {
+    /// Attributes ranges relative to `address`.
+    fn attribute(self, facts: &Facts<'_, '_>, address: u64, attributions: &mut Attributions<'_>) {
         for (start, end, package) in self.list {
             let len = end.saturating_sub(start).into();
             let start = address.wrapping_add(start.into());
             facts.image.file_ranges(start, len, |file| {
-                claims.push(
+                attributions.push(
                     facts.offset,
                     &file,
                     package,
@@ -263,20 +268,20 @@ impl Runs {
     }
 }
 
-/// Starts of stretches, each with the first who uses it.
+/// Starts of ranges, each with its first user.
 #[derive(Debug)]
 struct Starts {
-    met: Bits,
+    seen: Bits,
     list: Vec<(u32, PackageId)>,
 }
 
 impl Starts {
-    /// For starts below `len`, with room for some of them.
+    /// An empty list for starts below `len`, with room for some of them.
     fn new(len: usize, room: usize) -> Self {
         let mut list = Vec::new();
         let _or_grows = list.try_reserve(room);
         Self {
-            met: Bits::new(len),
+            seen: Bits::new(len),
             list,
         }
     }
@@ -284,19 +289,19 @@ impl Starts {
     fn add(&mut self, start: impl TryInto<usize>, package: PackageId) {
         if let Ok(start) = start.try_into()
             && let Ok(short) = u32::try_from(start)
-            && self.met.insert(start)
+            && self.seen.insert(start)
         {
             self.list.push((short, package));
         }
     }
 
-    /// What was met is only asked while starts are added, and takes more memory than the list.
+    /// Frees the set of seen starts. It is needed only while starts are added, and takes more memory than the list.
     fn into_list(self) -> Vec<(u32, PackageId)> {
         self.list
     }
 }
 
-/// Who uses which bytes of the function table. Shared bytes go to the first of those who share them.
+/// The packages that use each range of the function table. Shared bytes belong to the first of their users.
 #[derive(Debug)]
 struct Shares<'i> {
     index: Runs,
@@ -314,7 +319,7 @@ impl<'i> Shares<'i> {
         let n_functions = table.n_functions().min(limit::FUNCTIONS);
         Self {
             index: Runs::default(),
-            // Records are aligned, so that there may be a gap behind each.
+            // Records are aligned, so there may be a gap behind each.
             records: Runs::with_room(n_functions),
             tables: Starts::new(table.tables_end(), 2 * n_functions),
             funcdata: Starts::new(mapped.map_or(0, |mapped| mapped.len()), n_functions),
@@ -322,12 +327,12 @@ impl<'i> Shares<'i> {
         }
     }
 
-    fn claim(
+    fn attribute(
         self,
         facts: &Facts<'_, 'i>,
         table: &Pclntab<'i>,
         packages: &mut Packages<'i>,
-        claims: &mut Claims<'i>,
+        attributions: &mut Attributions<'i>,
     ) {
         let Self {
             index,
@@ -337,9 +342,9 @@ impl<'i> Shares<'i> {
             nameless,
         } = self;
         let (tables, funcdata) = (tables.into_list(), funcdata.into_list());
-        // One after the other, so that there are never two long lists besides the claims.
-        index.claim(facts, table.address, claims);
-        records.claim(facts, table.address, claims);
+        // Attribute the lists one by one, so that there are never two long lists besides the attributions.
+        index.attribute(facts, table.address, attributions);
+        records.attribute(facts, table.address, attributions);
         let mut names = Runs::default();
         for (name, range) in table.names() {
             let package = named(name, packages)
@@ -347,20 +352,20 @@ impl<'i> Shares<'i> {
                 .unwrap_or(PackageId::NONE);
             names.add(range.start, range.end, package);
         }
-        names.claim(facts, table.address, claims);
+        names.attribute(facts, table.address, attributions);
         let end = u32::try_from(table.tables_end()).unwrap_or(u32::MAX);
-        runs(tables, end, u32::MAX).claim(facts, table.address, claims);
+        runs(tables, end, u32::MAX).attribute(facts, table.address, attributions);
         let Some(gofunc) = facts.data.as_ref().and_then(|data| data.gofunc) else {
             return;
         };
         let last = funcdata.iter().map(|&(at, _)| at).max().unwrap_or(0);
-        runs(funcdata, last, MAX_FUNCDATA).claim(facts, gofunc, claims);
+        runs(funcdata, last, MAX_FUNCDATA).attribute(facts, gofunc, attributions);
     }
 }
 
-/// Each start reaches to the next one, at most `longest`, and the last one to `end`. No start comes twice.
+/// Extends each start to the next one, by at most `longest`, and the last one to `end`. No start occurs twice.
 fn runs(mut starts: Vec<(u32, PackageId)>, end: u32, longest: u32) -> Runs {
-    // Stable, because that sort makes use of what is in order already, and nearly all is.
+    // The sort is stable because a stable sort exploits existing order, and nearly all starts are in order.
     starts.sort_by_key(|(start, _)| *start);
     let mut runs = Runs::default();
     for (number, &(start, package)) in starts.iter().enumerate() {
@@ -407,7 +412,7 @@ mod tests {
         let mut last = PackageId::NONE;
         let mut path = |name: &'static str| {
             let own = named(name.as_bytes(), &mut packages);
-            let id = or_around(own, name.as_bytes(), &mut last);
+            let id = package_or_neighbours(own, name.as_bytes(), &mut last);
             packages.name(id).unwrap_or_default().into_owned()
         };
         let functions = [
