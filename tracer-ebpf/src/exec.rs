@@ -84,7 +84,7 @@ fn record<C: EbpfContext>(ctx: &C, instance: Instance, file: impl FnOnce() -> u6
         count_lost(Kind::EXEC);
         return None;
     };
-    // The verifier knows no bounds of this number, so it does not check the following code twice.
+    // The verifier has no bounds for this number, so it does not check the following code twice.
     let is_new = scratch.launder(u64::from(known.is_none()));
     let len = fill(&scratch, task, born_ns, file);
     if scratch.send(len) {

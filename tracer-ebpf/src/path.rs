@@ -42,7 +42,7 @@ impl KernelPath {
     }
 }
 
-/// How a walk ended.
+/// The result of a walk.
 pub struct Walked {
     /// Bytes written.
     pub len: u64,

@@ -23,7 +23,7 @@ use aya_ebpf::{
 
 use crate::maps::{CALLED, CHILD_AT, EVENTS, N_BACKUP};
 
-/// Which of the two programs at a hook is running.
+/// One of the two programs at a hook: the running one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Instance {
     Primary,

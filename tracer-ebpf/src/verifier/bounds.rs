@@ -1,6 +1,6 @@
 //! Upper bounds that the verifier can track.
 //!
-//! The optimizer knows that `min(n, max) <= max`. It drops or moves the comparison that the verifier needs directly before the use.
+//! The optimizer can prove that `min(n, max) <= max`. It drops or moves the comparison that the verifier needs directly before the use.
 //! [`opaque`] hides the origin of a number, so the comparison after it stays where it is written.
 
 use core::arch::asm;
