@@ -9,7 +9,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,22 @@ const STORE: &str = "history.db";
 /// A process that ends with its test, even if the test fails.
 struct Running {
     child: Child,
-    /// The storage process inherits the other end.
-    stderr: BufReader<ChildStderr>,
+    /// The lines of its stderr. The storage process inherits the other end of the pipe.
+    log: Receiver<String>,
+}
+
+impl Running {
+    fn of(mut child: Child) -> Self {
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, log) = channel();
+        thread::spawn(move || {
+            // A line that nobody receives is dropped, but read: the agent must not wait for its reader.
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                let _dropped = sender.send(String::from_utf8_lossy(&line).into_owned() + "\n");
+            }
+        });
+        Self { child, log }
+    }
 }
 
 impl Drop for Running {
@@ -34,7 +49,7 @@ impl Drop for Running {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
         // The storage process ends by itself within seconds, and writes until then.
-        let _all = self.stderr.read_to_end(&mut Vec::new());
+        let _all = self.log.iter().count();
     }
 }
 
@@ -70,15 +85,14 @@ impl Agent {
     }
 
     fn launch_program(mut gotrace: Command, dir: TempDir, args: &[&str]) -> Self {
-        let mut child = gotrace
+        let child = gotrace
             .arg("agent")
             .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut agent = Self {
-            running: Running { child, stderr },
+            running: Running::of(child),
             address: String::new(),
             dir,
         };
@@ -162,28 +176,19 @@ impl Agent {
 
     /// Reads the log until a line contains `text`; returns that line.
     pub fn wait_for_log(&mut self, text: &str) -> String {
-        let mut printed = String::new();
-        loop {
-            let mut line = String::new();
-            let n = self.running.stderr.read_line(&mut line).unwrap();
-            assert!(n > 0, "the agent ended and did not log {text:?}: {printed}");
-            if line.contains(text) {
-                return line;
-            }
-            printed.push_str(&line);
-        }
+        self.log_until(text).pop().unwrap()
     }
 
     /// Reads the log until a line contains `text`; returns all lines read.
     pub fn log_until(&mut self, text: &str) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
         let mut printed: Vec<String> = Vec::new();
         while !printed.last().is_some_and(|it| it.contains(text)) {
-            let mut line = String::new();
-            let n = self.running.stderr.read_line(&mut line).unwrap();
-            assert!(
-                n > 0,
-                "the agent ended and did not log {text:?}: {printed:#?}"
-            );
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.running.log.recv_timeout(left);
+            let line = line.unwrap_or_else(|error| {
+                panic!("the agent did not log {text:?} ({error}): {printed:#?}")
+            });
             printed.push(line);
         }
         printed
@@ -224,8 +229,7 @@ impl Agent {
     pub fn crash(mut self, name: &str) -> (TempDir, ExitStatus, String) {
         self.signal(name);
         let status = self.running.child.wait().unwrap();
-        let mut printed = String::new();
-        self.running.stderr.read_to_string(&mut printed).unwrap();
+        let printed = self.running.log.iter().collect();
         (self.dir, status, printed)
     }
 
@@ -281,12 +285,8 @@ impl Agent {
     fn terminate(&mut self) -> Vec<String> {
         self.signal("TERM");
         let running = &mut self.running;
-        let printed: Vec<String> = running
-            .stderr
-            .by_ref()
-            .lines()
-            .map_while(Result::ok)
-            .collect();
+        let lines = running.log.iter();
+        let printed: Vec<String> = lines.map(|it| it.trim_end().to_owned()).collect();
         let status = running.child.wait().unwrap();
         assert!(status.success(), "{status}: {printed:?}");
         printed

@@ -36,11 +36,11 @@ fn an_agent_in_another_pid_namespace_is_alive_and_not_ready() {
         .arg(gotrace());
     let mut agent = Agent::start_as(command, tempfile::tempdir().unwrap(), &[]);
     // On a busy machine the agent can first report a timeout.
-    let printed = agent.wait_for_log("pid namespace of its own");
+    let printed = agent.wait_for_log("runs in its own PID namespace");
     assert!(printed.contains("not ready: "), "{printed}");
     assert!(printed.contains("hostPID: true"), "{printed}");
     // The storage process receives the state later.
-    agent.wait_for_page("/-/ready", "pid namespace of its own");
+    agent.wait_for_page("/-/ready", "runs in its own PID namespace");
     let ready = ask(agent.address(), "/-/ready");
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
     agent.wait_for_page("/metrics", &format!("\n{SUCCESS} 0\n"));
