@@ -243,11 +243,21 @@ mod tests {
     }
 
     #[test]
-    fn only_documents_are_checked() {
-        let rust = File {
-            path: "a.rs".to_owned(),
-            text: "//! It says so.".to_owned(),
+    fn comments_are_checked_and_code_is_not() {
+        let of = |text: &str| {
+            documents_are_plain(&[File {
+                path: "a.rs".to_owned(),
+                text: text.to_owned(),
+            }])
         };
-        assert!(documents_are_plain(&[rust]).is_empty());
+        assert_eq!(of("fn a() {}\n\n    // It says\n    // so."), of_line(3));
+        assert_eq!(of("//! It says so.").len(), 1);
+        assert!(of("let it_says = \"it says\"; f(it, says);").is_empty());
+    }
+
+    fn of_line(line: usize) -> Vec<Complaint> {
+        vec![format!(
+            "a.rs:{line}: \"says\" (write: reports, prints, contains): It says so."
+        )]
     }
 }
