@@ -190,7 +190,7 @@ impl SavedCounters {
                 // Counts have no fraction and are exact.
                 SavedNumber::Counter(value) if value.value().fract() == 0.0 => {}
                 SavedNumber::Counter(value) | SavedNumber::Histogram { sum: value, .. } => {
-                    up(value)
+                    up(value);
                 }
             }
         }
