@@ -34,7 +34,7 @@ impl Running {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, log) = channel();
         thread::spawn(move || {
-            // A line that nobody receives is dropped, but read: the agent must not wait for its reader.
+            // The thread reads to the end, also without a receiver: a full pipe would block the agent.
             for line in stderr.split(b'\n').map_while(Result::ok) {
                 let _dropped = sender.send(String::from_utf8_lossy(&line).into_owned() + "\n");
             }

