@@ -2,9 +2,10 @@
 #![cfg(test)]
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tests::{Module, Toolchain, toolchain};
+use tests::{Module, Toolchain, toolchain, toolchains};
 use tracer_abi::{Kind, Tally, level};
 use tracer_core::decode::Decoder;
 use tracer_core::event::{Event, Point};
@@ -119,6 +120,25 @@ fn the_level_of_detail_can_change_while_probes_are_attached() {
         assert_eq!(has("key"), detail >= level::CACHE_KEY, "{calls:?}");
     }
     assert_eq!(traced.tally(Kind::CALL).lost, 0);
+}
+
+#[test]
+fn spans_are_probed_at_the_calls_that_matter() {
+    for toolchain in toolchains() {
+        let file = File::open(&toolchain.go).unwrap();
+        let identity = tools::identify(&file).unwrap();
+        let resolved = tools::resolve(&file, &identity);
+        let version = &toolchain.version;
+        assert_eq!(resolved.refused, [], "{version}");
+        let sites = |name: &str| {
+            let probe = resolved.probes.iter().find(|it| it.name == name).unwrap();
+            probe.sites.len()
+        };
+        // 19 to 20 functions start spans, apart from the two that load packages. Each has one end.
+        assert!(sites("span_start") > 10, "{version}");
+        assert_eq!(sites("span_start"), sites("span_done"), "{version}");
+        assert_eq!(sites("install"), 1, "{version}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! message reports the reason. This module runs no tool and ignores the output of tools.
 
 mod build_info;
+mod call_site;
 mod candidate;
 mod elf;
 mod function;

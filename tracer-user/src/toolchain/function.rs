@@ -76,17 +76,28 @@ impl<'a> Functions<'a> {
     /// Addresses of the functions with these names, in the order of the names.
     pub(super) fn find(&self, names: &[&str]) -> Vec<Option<Function>> {
         let mut found = vec![None; names.len()];
-        for (offset, name) in self.iter() {
+        for (address, name) in self.entries() {
             for (slot, wanted) in found.iter_mut().zip(names) {
                 if slot.is_none() && is_name(name, wanted) {
-                    *slot = self
-                        .text
-                        .checked_add(u64::from(offset))
-                        .map(|address| Function { address });
+                    *slot = Some(Function { address });
                 }
             }
         }
         found
+    }
+
+    /// For every function, its address, and the bytes that begin with its name.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let text = self.text;
+        self.iter()
+            .map(move |(offset, name)| (text.saturating_add(u64::from(offset)), name))
+    }
+
+    /// Address of the end of the last function.
+    pub(super) fn end(&self) -> Option<u64> {
+        let pcln = self.table.get(self.pcln..)?;
+        let end = u32_at(pcln, index(self.n).checked_mul(8)?)?;
+        self.text.checked_add(u64::from(end))
     }
 
     /// For every function, the offset from the start of the text, and the bytes that begin with its name.

@@ -213,7 +213,7 @@ impl Probes {
                 ..Attached::default()
             }
         };
-        let sites: Vec<Site> = probes.iter().map(|it| it.site).collect();
+        let sites: Vec<Site> = probes.iter().flat_map(|it| it.sites.clone()).collect();
         // Watch and lease the file before comparing it, so that no change is missed in between.
         if let Some(watch) = &self.watch
             && watch.add(file).is_err()

@@ -1,15 +1,16 @@
-//! Places to probe in one tool's file: for each probe of this tool, its place or the reason why it has none.
+//! Places to probe in one tool's file: for each probe of this tool, its places or the reason why it has none.
 
 use std::fs::File;
 
 use tracer_core::event::{Refusal, Role};
 
 use super::build_info::ToolIdentity;
+use super::call_site::Text;
 use super::elf::Elf;
 use super::function::{Function, Functions, read_table};
 use super::prologue;
 use super::structs::Struct;
-use super::table::{self, Layout, Probe};
+use super::table::{self, Calls, Layout, Probe};
 use super::version;
 use crate::bpf::Site;
 
@@ -20,15 +21,15 @@ pub struct Resolved {
     pub refused: Vec<Refusal>,
 }
 
-/// A probe and its place.
+/// A probe and its places.
 #[derive(Clone, Debug)]
 pub struct ResolvedProbe {
     /// The name in the table.
     pub name: &'static str,
-    pub site: Site,
+    pub sites: Vec<Site>,
 }
 
-/// Finds the place of every probe of this tool.
+/// Finds the places of every probe of this tool.
 pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
     let wanted: Vec<&'static Probe> = wanted(tool.role).collect();
     let mut resolved = Resolved::default();
@@ -54,21 +55,47 @@ pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
         .collect();
     let mut found = functions.find(&names).into_iter();
     let mut layouts = Layouts::default();
+    let mut located = Vec::new();
     for probe in wanted {
         let candidates: Vec<Option<Function>> = found.by_ref().take(probe.symbols.len()).collect();
         let function = candidates.into_iter().flatten().next();
-        match place(&elf, &mut layouts, probe, function, &tool.version) {
-            Ok(site) => resolved.probes.push(ResolvedProbe {
+        match locate(&elf, &mut layouts, probe, function, &tool.version) {
+            Ok(it) => located.push(it),
+            Err(why) => resolved.refuse(probe, why),
+        }
+    }
+    let calls = calls(&elf, &functions, &located);
+    for it in located {
+        let Located {
+            probe,
+            spec,
+            function,
+        } = it;
+        let offsets = match calls.iter().find(|(name, _)| *name == probe.name) {
+            Some((_, offsets)) => Ok(offsets.clone()),
+            None => entry(&elf, probe, function).map(|it| vec![it]),
+        };
+        match offsets {
+            Ok(offsets) => resolved.probes.push(ResolvedProbe {
                 name: &probe.name,
-                site,
+                sites: offsets
+                    .into_iter()
+                    .map(|offset| Site { spec, offset })
+                    .collect(),
             }),
-            Err(why) => resolved.refused.push(Refusal {
-                probe: probe.name.clone(),
-                why,
-            }),
+            Err(why) => resolved.refuse(probe, why),
         }
     }
     resolved
+}
+
+impl Resolved {
+    fn refuse(&mut self, probe: &Probe, why: String) {
+        self.refused.push(Refusal {
+            probe: probe.name.clone(),
+            why,
+        });
+    }
 }
 
 fn wanted(role: Role) -> impl Iterator<Item = &'static Probe> {
@@ -94,13 +121,20 @@ impl Layouts {
     }
 }
 
-fn place(
+/// A probe with a known layout, and its function.
+struct Located {
+    probe: &'static Probe,
+    spec: u16,
+    function: Function,
+}
+
+fn locate(
     elf: &Elf<'_>,
     layouts: &mut Layouts,
     probe: &'static Probe,
     function: Option<Function>,
     version: &str,
-) -> Result<Site, String> {
+) -> Result<Located, String> {
     let layout = layout(probe, version)?;
     if let Some(guard) = &probe.guard
         && !layouts.has(elf, &guard.holder)
@@ -110,17 +144,55 @@ fn place(
             guard.holder
         ));
     }
-    let symbol = probe.symbols.first().map_or("", String::as_str);
-    let function = function.ok_or_else(|| format!("{symbol} is not in the file"))?;
+    let function = function.ok_or_else(|| format!("{} is not in the file", symbol(probe)))?;
+    Ok(Located {
+        probe,
+        spec: layout.spec,
+        function,
+    })
+}
+
+/// File offset of the place in the function itself.
+fn entry(elf: &Elf<'_>, probe: &Probe, function: Function) -> Result<u64, String> {
+    let symbol = symbol(probe);
     let start = elf
         .code_offset(function.address)
         .ok_or_else(|| format!("{symbol} is not in the code of the file"))?;
     let code = elf.code(start, prologue::LEN).unwrap_or_default();
     let site = prologue::site(elf.machine, &code).map_err(|why| format!("{symbol}: {why}"))?;
-    Ok(Site {
-        spec: layout.spec,
-        offset: start.saturating_add(site),
-    })
+    Ok(start.saturating_add(site))
+}
+
+/// File offsets of the calls to probe, by name of the probe. Empty if one of the probes with `calls` has no known call: then all of them
+/// are in their functions.
+fn calls(
+    elf: &Elf<'_>,
+    functions: &Functions<'_>,
+    located: &[Located],
+) -> Vec<(&'static str, Vec<u64>)> {
+    let wanted: Vec<(&Located, &Calls)> = located
+        .iter()
+        .filter_map(|it| Some((it, it.probe.calls.as_ref()?)))
+        .collect();
+    let text = if wanted.is_empty() {
+        None
+    } else {
+        Text::read(elf, functions)
+    };
+    let Some(text) = text else {
+        return Vec::new();
+    };
+    let found = wanted.into_iter().map(|(it, Calls { except })| {
+        let addresses = text.calls_of(it.function.address, except)?;
+        let offsets = addresses.into_iter().map(|it| elf.code_offset(it));
+        let offsets: Vec<u64> = offsets.collect::<Option<_>>()?;
+        (!offsets.is_empty()).then_some((it.probe.name.as_str(), offsets))
+    });
+    found.collect::<Option<_>>().unwrap_or_default()
+}
+
+fn symbol(probe: &Probe) -> &str {
+    probe.symbols.first().map_or("", String::as_str)
 }
 
 fn layout<'a>(probe: &'a Probe, version: &str) -> Result<&'a Layout, String> {

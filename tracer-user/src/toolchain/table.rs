@@ -35,6 +35,8 @@ pub(super) struct Probe {
     #[serde(default)]
     begins: Vec<String>,
     pub(super) guard: Option<GuardRow>,
+    /// Set if the probe is on the calls of the function, where they can be found, and not in the function.
+    pub(super) calls: Option<Calls>,
     /// Names that the function has had; the first one in a file is used.
     pub(super) symbols: Vec<String>,
     pub(super) layouts: Vec<Layout>,
@@ -50,6 +52,14 @@ pub(super) struct Layout {
     /// Index in the kernel's table.
     #[serde(skip)]
     pub(super) spec: u16,
+}
+
+/// The calls of a function to probe.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Calls {
+    /// Functions whose calls are not probed.
+    pub(super) except: Vec<String>,
 }
 
 /// Identifies calls that are never recorded.
