@@ -141,6 +141,8 @@ fn the_value_of_a_variable_that_a_test_reads_stays_in_the_kernel() {
         }
         let mut without = names;
         without.remove("getenv");
+        // A key of a list of files, which is no key of an action.
+        without.remove("moduleIndex");
         assert_eq!(first.names, without, "all other keys are recorded");
         assert_eq!(first.digests, again.digests, "the value is the same");
         assert_ne!(first.digests, changed.digests, "the value changed");

@@ -17,7 +17,7 @@ use core::mem::size_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-pub use guard::Guard;
+pub use guard::{Guard, Text};
 pub use offsets::Offsets;
 
 /// Names of the maps in the object.
@@ -374,7 +374,7 @@ pub struct Spec {
     /// Selects calls that are never recorded.
     pub guard: Guard,
 }
-const _: () = assert!(size_of::<Spec>() == 112);
+const _: () = assert!(size_of::<Spec>() == 128);
 
 /// The role of a probe in spans. Spans nest within a goroutine.
 pub mod span {

@@ -62,6 +62,8 @@ pub struct Correlator {
     context: Context,
     table: Table,
     tools: BTreeMap<FileId, Tool>,
+    /// When the probes of a tool last changed, because the level of detail did.
+    probes_changed: BTreeMap<FileId, Ktime>,
     asked: BTreeSet<FileId>,
     artifacts: BTreeMap<(ProcKey, ByteString), Result<Artifact, String>>,
     lost: Vec<Lost>,
@@ -246,8 +248,14 @@ impl Correlator {
 
     /// A tool was identified: processes that already run it may need effects.
     fn tool(&mut self, tool: Tool) -> Vec<Effect> {
-        let file = tool.file;
-        self.tools.insert(file, tool);
+        let (file, at) = (tool.file, tool.at);
+        let attached = tool.attached.clone();
+        if let Some(before) = self.tools.insert(file, tool)
+            && before.attached != attached
+        {
+            self.probes_changed.insert(file, at);
+            return Vec::new();
+        }
         let waiting: Vec<ProcKey> = self
             .table
             .processes()

@@ -440,6 +440,8 @@ pub enum Anomaly {
     Cut { process: ProcKey, what: String },
     /// The tool ran before its probes were attached: spans or phases are missing.
     ProbesLate { process: ProcKey, path: ByteString },
+    /// The level of detail changed while the tool ran, and with it the tool's probes: spans, phases or cache keys are missing.
+    ProbesChanged { process: ProcKey, path: ByteString },
     /// Probes of the tool are not attached.
     ProbesRefused {
         path: ByteString,
@@ -465,6 +467,7 @@ impl Anomaly {
             | Self::Reused { .. }
             | Self::Cut { .. }
             | Self::ProbesLate { .. }
+            | Self::ProbesChanged { .. }
             | Self::ProbesRefused { .. }
             | Self::PhasesUnseen { .. }
             | Self::SpanUnpaired { .. }

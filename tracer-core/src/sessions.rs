@@ -222,6 +222,11 @@ impl Sessions {
         self.context.boot_to_wall_ns = ns;
     }
 
+    /// Sets whether phases are observed in sessions that begin from now on.
+    pub fn set_phases(&mut self, phases: bool) {
+        self.context.phases = phases;
+    }
+
     /// Sessions that have ended at `now`.
     pub fn ended(&mut self, now: Ktime) -> Vec<Trace> {
         let over: Vec<ProcKey> = self

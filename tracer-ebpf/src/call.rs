@@ -174,7 +174,7 @@ fn is_released(target: u32) -> bool {
         .is_some_and(|it| it >> (bit % 64) & 1 != 0)
 }
 
-/// True if the guard withholds the call. `None`: its text cannot be read, so this is unknown.
+/// True if the guard withholds the call. `None`: its text cannot be read and could be the secret one.
 #[inline(always)]
 fn is_withheld(ctx: &ProbeContext, guard: &Guard) -> Option<bool> {
     if guard.text.op == Capture::NONE {
@@ -188,15 +188,20 @@ fn is_withheld(ctx: &ProbeContext, guard: &Guard) -> Option<bool> {
         let header = arg + u64::from(offset);
         (user_word(header)?, user_word(header + 8)?)
     };
-    // A text of another length is another text. Constants of a program may not be in memory yet, so only a text of this length is read.
-    if len != guard.len {
+    // A text of another length is another text. Constants of a program may not be in memory yet, so only a text of these lengths is read.
+    let is_secret = len == guard.secret.len;
+    if !is_secret && len != guard.noise.len {
         return Some(false);
     }
     let mut word = opaque(0);
     let n = at_most(len, size_of_val(&word) as u64);
     // SAFETY: the word holds as many bytes; the helper checks the source.
     let ret = unsafe { copy_user((&raw mut word).cast(), n as u32, at as *const _) };
-    (ret == 0).then_some(word == guard.word)
+    if ret != 0 {
+        return if is_secret { None } else { Some(false) };
+    }
+    let text = if is_secret { guard.secret } else { guard.noise };
+    Some(word == text.word)
 }
 
 #[inline(always)]

@@ -6,8 +6,8 @@
 use aya_ebpf::{
     EbpfContext as _,
     helpers::{bpf_get_current_task_btf, bpf_task_pt_regs, generated::bpf_probe_read_user_str},
-    macros::tracepoint,
-    programs::TracePointContext,
+    macros::{fexit, tracepoint},
+    programs::{FExitContext, TracePointContext},
 };
 use tracer_abi::{Kind, PATH_MAX, Rename};
 
@@ -30,20 +30,29 @@ const ARGUMENTS: [usize; 4] = [34, 1, 2, 3]; // orig_x0, because x0 contains the
 
 const SIZE: usize = size_of::<Rename>();
 
-/// The return of `renameat`, which Go calls on x86_64 and on arm64 (`syscall/syscall_linux.go`).
+/// The return of the kernel's function for `renameat`, which Go calls on x86_64 and on arm64 (`syscall/syscall_linux.go`). Other system
+/// calls cost nothing more. User space names the function, which differs by architecture.
+#[fexit]
+pub fn on_renameat(ctx: FExitContext) -> i32 {
+    // The function takes the registers of the process and returns a `long`.
+    record(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// The same at the tracepoint of the system call, for kernels without programs at functions. While it is attached, the kernel traces each
+/// system call of each process.
 #[tracepoint]
 pub fn on_rename(ctx: TracePointContext) -> u32 {
-    record(&ctx);
+    // SAFETY: the record of each system call's return holds this word.
+    let ret = unsafe { ctx.as_ptr().byte_add(RESULT).cast::<i64>().read_volatile() };
+    record(registers(&ctx), ret);
     0
 }
 
 #[inline(always)]
-fn record(ctx: &TracePointContext) -> Option<()> {
+fn record(regs: u64, ret: i64) -> Option<()> {
     OURS.get_ptr(current_tgid())?;
     count_seen(Kind::RENAME);
-    // SAFETY: the record of each system call's return holds this word.
-    let ret = unsafe { ctx.as_ptr().byte_add(RESULT).cast::<i64>().read_volatile() };
-    let regs = registers(ctx);
     let [old_dir, old, new_dir, new] = ARGUMENTS.map(|it| read_or_zero(regs, (8 * it) as u32));
     let Some(mut slot) = EVENTS.reserve_bytes(SIZE + 2 * PATH_MAX, 0) else {
         count_lost(Kind::RENAME);

@@ -25,19 +25,20 @@ use std::thread;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::links::FdLink;
-use aya::programs::trace_point::TracePointLink;
 use aya::util::nr_cpus;
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::btf::BtfKind;
+use serde::{Deserialize, Serialize};
 use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
 use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError, describe};
+use hook::Rename;
 pub use object::digest as object_digest;
 use perf::Cookies;
 use pinned::Pins;
 pub use probed::Probed;
-use probed::{FileLinks, ProbedFile, Released};
+use probed::{FileLinks, LevelLinks, Released};
 pub use ring::Ring;
 use skipped::Skipped;
 
@@ -74,11 +75,13 @@ impl Default for Config {
 }
 
 /// A place to probe in a file, and the row of the specification table with its captures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     pub spec: u16,
     /// Bytes from the start of the file.
     pub offset: u64,
+    /// The lowest level of detail that needs it; one of [`tracer_abi::level`].
+    pub level: u32,
 }
 
 impl Site {
@@ -96,6 +99,8 @@ pub struct Tracer {
     rename: Option<Rename>,
     ours: HashMap<MapData, u32, Words<3>>,
     detail: Array<MapData, u32>,
+    /// The value in `detail`.
+    level: u32,
     tallies: PerCpuArray<MapData, Words<2>>,
     skipped: Skipped,
     probed: Probed,
@@ -110,12 +115,6 @@ enum Call {
     Perf(perf::PerfProgram),
     /// The kernel rejected the program, for this reason. Processes are observed, but none of their function calls.
     Refused(String),
-}
-
-/// The link to the hook of `rename`.
-enum Rename {
-    Loaded(TracePointLink),
-    Pinned { _link: FdLink },
 }
 
 /// A value of `N` words. `aya` requires its own trait, which this crate cannot implement for the types of `tracer_abi`.
@@ -175,7 +174,7 @@ impl Tracer {
         let mut detail =
             Array::try_from(error::take(&mut ebpf, map::DETAIL)?).map_err(error::from_map)?;
         detail.set(0, config.detail, 0).map_err(error::from_map)?;
-        fill::<_, 14>(&mut ebpf, map::SPECS, table.specs)?;
+        fill::<_, 16>(&mut ebpf, map::SPECS, table.specs)?;
         fill::<_, 6>(&mut ebpf, map::PREFIXES, table.prefixes)?;
         fill::<_, 2>(&mut ebpf, map::NAMES, table.names)?;
         let ours =
@@ -193,9 +192,10 @@ impl Tracer {
         let mut tracer = Self {
             call,
             scheduler,
-            rename: rename.map(Rename::Loaded),
+            rename,
             ours,
             detail,
+            level: config.detail,
             tallies,
             skipped,
             probed: Probed::new(released.map_err(error::from_map)?),
@@ -243,14 +243,19 @@ impl Tracer {
         let _gone = self.ours.remove(&tgid);
     }
 
-    /// Changes the level of detail immediately, without attaching anything.
-    pub fn set_detail(&mut self, detail: u32) -> Result<(), TracerError> {
-        Ok(self.detail.set(0, detail, 0)?)
+    /// Changes the level of detail. Detaches probes that the new level does not need; [`Tracer::attach`] attaches missing ones.
+    pub fn set_level(&mut self, level: u32) -> Result<(), TracerError> {
+        self.detail.set(0, level, 0)?;
+        self.level = level;
+        for links in self.probed.remove_above(level) {
+            end_aside(links);
+        }
+        Ok(())
     }
 
     /// One of [`tracer_abi::level`].
-    pub fn detail(&self) -> Result<u32, TracerError> {
-        Ok(self.detail.get(&0, 0)?)
+    pub fn level(&self) -> u32 {
+        self.level
     }
 
     /// Counts of records seen and lost so far, by kind, over all CPUs. Hits that the kernel skipped count as lost.
@@ -280,9 +285,34 @@ impl Tracer {
         Ok(tallies)
     }
 
-    /// Probes a file in every process that runs it, now and later. Attaches all sites or none; replaces earlier sites of this target.
+    /// Probes a file in every process that runs it, now and later, at the sites that the level of detail needs and that are not attached
+    /// yet. Attaches all sites of a level or none.
     pub fn attach(&mut self, file: &File, target: u32, sites: &[Site]) -> Result<(), TracerError> {
-        self.probed.begin(target);
+        let mut levels: Vec<u32> = sites.iter().map(|it| it.level).collect();
+        levels.sort_unstable();
+        levels.dedup();
+        let missing = self
+            .probed
+            .begin(target, levels.into_iter().filter(|it| *it <= self.level));
+        for level in missing {
+            let sites: Vec<Site> = sites
+                .iter()
+                .copied()
+                .filter(|it| it.level == level)
+                .collect();
+            let links = self.attach_level(file, target, level, &sites)?;
+            self.probed.insert(target, links);
+        }
+        Ok(())
+    }
+
+    fn attach_level(
+        &mut self,
+        file: &File,
+        target: u32,
+        level: u32,
+        sites: &[Site],
+    ) -> Result<LevelLinks, TracerError> {
         let held = match &mut self.call {
             Call::Multi(program) => FileLinks::Multi {
                 link: program
@@ -294,26 +324,28 @@ impl Tracer {
             },
             Call::Refused(why) => return Err(TracerError::NoProbes(why.clone())),
         };
+        let n = sites.len();
         let (held, pinned) = match &self.pins {
             Some(pins) => {
-                let held = pins.pin_file(target, held).map_err(TracerError::Attach)?;
-                (held, Some(pins.file(target)))
+                let pinned = pins.level(target, level);
+                let held = pins.pin_level(&pinned, held).map_err(TracerError::Attach)?;
+                (held, Some(pinned))
             }
             None => (held, None),
         };
-        let n = sites.len();
-        self.probed.insert(target, ProbedFile { n, held, pinned });
-        Ok(())
+        Ok(LevelLinks {
+            level,
+            n,
+            held,
+            pinned,
+        })
     }
 
     /// Detaches the probes of a file; does nothing if it is not probed. The breakpoints are removed at once. The kernel's wait after
     /// that, some 60 ms, blocks no caller. An upgrade of a toolchain in place changes several files, and each one is urgent.
     pub fn detach(&mut self, target: u32) {
-        if let Some(links) = self.probed.remove(target) {
-            // If no thread can be started, the links are dropped here.
-            let _ = thread::Builder::new()
-                .name("detach".to_owned())
-                .spawn(move || links.end());
+        for links in self.probed.remove(target) {
+            end_aside(links);
         }
     }
 
@@ -326,6 +358,14 @@ impl Tracer {
     pub fn n_links(&self) -> usize {
         self.probed.n_links()
     }
+}
+
+/// Detaches probes on another thread.
+fn end_aside(links: LevelLinks) {
+    // If no thread can be started, the links are dropped here.
+    let _ = thread::Builder::new()
+        .name("detach".to_owned())
+        .spawn(move || links.end());
 }
 
 /// Detaching a file or a tracepoint makes the kernel wait until no CPU runs its probes, some 60 ms. Detaching all at once takes no

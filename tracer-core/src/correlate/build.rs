@@ -309,7 +309,17 @@ fn unprobed(correlator: &Correlator, process: &Process) -> Option<Anomaly> {
             path: image.exe.clone(),
         });
     };
-    let is_probed = !tool.attached.is_empty();
+    if let Some(at) = correlator.probes_changed.get(&image.file)
+        && *at > image.at
+        && process.end.as_ref().is_none_or(|it| it.at > *at)
+    {
+        return Some(Anomaly::ProbesChanged {
+            process: process.key,
+            path: tool.path.clone(),
+        });
+    }
+    let is_probed =
+        !tool.attached.is_empty() && !correlator.probes_changed.contains_key(&image.file);
     (is_probed && tool.at > image.at).then(|| Anomaly::ProbesLate {
         process: process.key,
         path: tool.path.clone(),

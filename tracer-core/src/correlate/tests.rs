@@ -14,6 +14,7 @@ use crate::model::{Build, ToolCall};
 
 mod failures;
 mod names;
+mod probes;
 
 /// One event from a line: `AT EVENT TGID ARGS`. A process is born at the time of its fork, or at zero.
 fn events(text: &str) -> Vec<Event> {

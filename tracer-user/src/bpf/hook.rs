@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
-use aya::programs::{BtfTracePoint, Program, ProgramType, TracePoint};
+use aya::programs::{BtfTracePoint, FExit, Program, ProgramType, TracePoint};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf, Ebpf};
 use aya_obj::btf::BtfKind;
@@ -43,11 +43,25 @@ const BACKUP: [Row; 5] = [
 /// A type in the BTF of kernels that guard tracepoints by SRCU instead of disabling preemption (`docs/kernel-facts.md`).
 const GUARD: &str = "class_srcu_fast_notrace_t";
 
-/// The program at the return of `renameat`, and its tracepoint. Go does not use the other two system calls that rename, and detaching
-/// from each of them takes 70 ms.
-const RENAME: (&str, &str) = ("on_rename", "sys_exit_renameat");
+/// The program at the return of the kernel's function for `renameat`, and this function. Go does not use the other two system calls that
+/// rename.
+const RENAME: (&str, &str) = if cfg!(target_arch = "aarch64") {
+    ("on_renameat", "__arm64_sys_renameat")
+} else {
+    ("on_renameat", "__x64_sys_renameat")
+};
+/// The program at the system call's tracepoint, for kernels that run no programs at functions. While it is attached, every process on the
+/// machine takes the slow path into each system call.
+const RENAME_EVENT: (&str, &str) = ("on_rename", "sys_exit_renameat");
 
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// The link to the hook of `rename`.
+pub(super) enum Rename {
+    /// A perf event, which some kernels cannot pin.
+    Event(TracePointLink),
+    Link(FdLink),
+}
 
 /// A program name and its link.
 type NamedLink = (&'static str, FdLink);
@@ -56,8 +70,8 @@ type NamedLink = (&'static str, FdLink);
 pub(super) struct Attached {
     /// Links by program name.
     pub(super) scheduler: Vec<NamedLink>,
-    /// Dropping it takes 70 ms, so the owner chooses the time.
-    pub(super) rename: Option<TracePointLink>,
+    /// Dropping it can take 70 ms, so the owner chooses the time.
+    pub(super) rename: Option<Rename>,
     /// Limitations, one sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -106,10 +120,10 @@ pub(super) fn attach_all(
     let mut rename = None;
     let mut notes = Vec::new();
     // Before the scheduler's hooks, so that the first rename of a followed process is recorded.
-    match attach_rename(ebpf) {
+    match attach_rename(ebpf, btf) {
         Ok(Some(link)) => rename = Some(link),
         Ok(None) => notes.push(
-            "renames are not observed, so output paths come from the go command's probes alone: this kernel has no system call tracepoints, or \
+            "renames are not observed, so output paths come from the go command's probes alone: this kernel runs no programs at functions and has no system call tracepoints, or \
              tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
                 .to_owned(),
         ),
@@ -175,9 +189,13 @@ fn attach_scheduler(
     Ok(program.take_link(id)?.into())
 }
 
-/// Returns `None` if this kernel has no such tracepoint.
-fn attach_rename(ebpf: &mut Ebpf) -> Result<Option<TracePointLink>, TracerError> {
-    let (name, hook) = RENAME;
+/// Returns `None` if this kernel has neither the function nor the tracepoint.
+fn attach_rename(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<Rename>, TracerError> {
+    // A kernel may have the function, but no trampolines for programs; then the tracepoint serves.
+    if let Ok(link) = attach_function(ebpf, btf) {
+        return Ok(Some(Rename::Link(link)));
+    }
+    let (name, hook) = RENAME_EVENT;
     let is_there = |tracefs: &&str| {
         Path::new(tracefs)
             .join("events/syscalls")
@@ -190,7 +208,15 @@ fn attach_rename(ebpf: &mut Ebpf) -> Result<Option<TracePointLink>, TracerError>
     let program: &mut TracePoint = program(ebpf, name)?.try_into()?;
     program.load()?;
     let id = program.attach("syscalls", hook)?;
-    Ok(Some(program.take_link(id)?))
+    Ok(Some(Rename::Event(program.take_link(id)?)))
+}
+
+fn attach_function(ebpf: &mut Ebpf, btf: &Btf) -> Result<FdLink, TracerError> {
+    let (name, function) = RENAME;
+    let program: &mut FExit = program(ebpf, name)?.try_into()?;
+    program.load(function, btf)?;
+    let id = program.attach()?;
+    Ok(program.take_link(id)?.into())
 }
 
 pub(super) fn program<'a>(

@@ -14,15 +14,15 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::{Btf, Ebpf};
 use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest as _, Sha256};
-use tracer_abi::map;
+use tracer_abi::{level, map};
 use tracer_core::event::{Ktime, ProcKey, Tgid};
 use tracer_core::hex;
 use zerocopy::IntoBytes as _;
 
 use super::pin::{PinDir, PinError, PinSet};
 use super::{
-    Call, Config, FileLinks, Probed, ProbedFile, Released, Rename, Ring, SetupError, Table, Tracer,
-    hook, load_object, multi, object, offsets, perf, skipped::Skipped,
+    Call, Config, FileLinks, LevelLinks, Probed, Released, Rename, Ring, SetupError, Site, Table,
+    Tracer, hook, load_object, multi, object, offsets, perf, skipped::Skipped,
 };
 
 /// Maps that a takeover needs, or that a program needs when it is loaded again.
@@ -43,7 +43,7 @@ const MULTI: &str = "program-go_call";
 /// Prefix of the names of links.
 const LINK: &str = "link-";
 const RENAME: &str = "on_rename";
-/// Prefix of the names of a file's links. The target follows and, if the file has several links, the number of the link.
+/// Prefix of the names of a file's links. The target and the level follow and, for perf events, the number of the link.
 const FILE: &str = "file-";
 
 /// The set in which a tracer is pinned.
@@ -52,10 +52,11 @@ pub(super) struct Pins {
     set: PinSet,
 }
 
-/// The pinned links of one file.
-pub(super) struct FilePins {
+/// The pinned links of one file for one level of detail.
+pub(super) struct LevelPins {
     set: PinSet,
     target: u32,
+    level: u32,
 }
 
 impl Tracer {
@@ -110,7 +111,7 @@ impl Tracer {
                 let call = pins.call(*config)?;
                 let (mut tracer, ring) = Self::adopt_set(pins, call).map_err(SetupError::Pin)?;
                 tracer
-                    .set_detail(config.detail)
+                    .set_level(config.detail)
                     .map_err(|source| super::error::kernel("set the level of detail", source))?;
                 Ok((tracer, ring))
             })
@@ -150,9 +151,10 @@ impl Tracer {
         let mut tracer = Self {
             call,
             scheduler,
-            rename: rename.map(|link| Rename::Pinned { _link: link }),
+            rename: rename.map(Rename::Link),
             ours: ours.map_err(|it| of_map(map::OURS, it))?,
             detail: detail.map_err(|it| of_map(map::DETAIL, it))?,
+            level: level::PROCESS,
             tallies: tallies.map_err(|it| of_map(map::TALLIES, it))?,
             skipped: Skipped::pinned(
                 |name| set.get(&program_name(name)),
@@ -168,23 +170,37 @@ impl Tracer {
         Ok((tracer, ring))
     }
 
-    /// Takes over the `n` probes of a file that the previous process attached. True if they exist.
-    pub fn take_over(&mut self, target: u32, n: usize) -> bool {
+    /// Takes over the probes of a file that the previous process attached: those of these sites that the level of detail needs. True if
+    /// all of them exist. Others are detached.
+    pub fn take_over(&mut self, target: u32, sites: &[Site]) -> bool {
         let Some(pins) = &self.pins else {
             return false;
         };
-        let pinned = pins.file(target);
-        let names = pinned.names();
-        let links: Result<Vec<FdLink>, _> = names.iter().map(|it| pins.link(it)).collect();
-        match links {
-            Ok(links) if !links.is_empty() => {
-                let held = FileLinks::Pinned { _links: links };
-                let pinned = Some(pinned);
-                self.probed.insert(target, ProbedFile { n, held, pinned });
-                true
+        let mut levels: Vec<u32> = sites.iter().map(|it| it.level).collect();
+        levels.sort_unstable();
+        levels.dedup();
+        for level in levels {
+            let pinned = pins.level(target, level);
+            if level > self.level {
+                pinned.unpin();
+                continue;
             }
-            Ok(_) | Err(_) => false,
+            let names = pinned.names();
+            let links: Result<Vec<FdLink>, _> = names.iter().map(|it| pins.link(it)).collect();
+            match links {
+                Ok(links) if !links.is_empty() => {
+                    let links = LevelLinks {
+                        level,
+                        n: sites.iter().filter(|it| it.level == level).count(),
+                        held: FileLinks::Pinned { _links: links },
+                        pinned: Some(pinned),
+                    };
+                    self.probed.insert(target, links);
+                }
+                Ok(_) | Err(_) => return false,
+            }
         }
+        true
     }
 
     /// Detaches the files that the caller did not take over.
@@ -198,7 +214,7 @@ impl Tracer {
             };
             if target.is_none_or(|it| !self.probed.has(it)) {
                 // Mark the file as detached before detaching it, as always.
-                let _none = target.and_then(|it| self.probed.remove(it));
+                let _none = target.map(|it| self.probed.remove(it));
                 set.unpin(&name);
             }
         }
@@ -247,16 +263,14 @@ impl Tracer {
             let link = pin_link(set, link, &link_name(name))?;
             self.scheduler.push((name, link));
         }
-        self.rename = match self.rename.take() {
-            Some(Rename::Loaded(link)) => {
-                let name = link_name(RENAME);
-                let link = FdLink::try_from(link)
-                    .map_err(|it| set.error("pin", &name, io::Error::other(it)))?;
-                let link = pin_link(set, link, &name)?;
-                Some(Rename::Pinned { _link: link })
-            }
-            pinned @ (Some(Rename::Pinned { .. }) | None) => pinned,
+        let name = link_name(RENAME);
+        let link = match self.rename.take() {
+            Some(Rename::Event(link)) => FdLink::try_from(link)
+                .map_err(|it| set.error("pin", &name, io::Error::other(it)))?,
+            Some(Rename::Link(link)) => link,
+            None => return Ok(()),
         };
+        self.rename = Some(Rename::Link(pin_link(set, link, &name)?));
         Ok(())
     }
 }
@@ -292,10 +306,10 @@ impl Pins {
         Ok(())
     }
 
-    /// Pins all probes of a file, or none; on failure they are detached.
-    pub(super) fn pin_file(&self, target: u32, held: FileLinks) -> io::Result<FileLinks> {
-        let name = format!("{FILE}{target}");
-        let pinned = match held {
+    /// Pins all probes of a level, or none; on failure they are detached.
+    pub(super) fn pin_level(&self, pinned: &LevelPins, held: FileLinks) -> io::Result<FileLinks> {
+        let name = pinned.name();
+        let held = match held {
             FileLinks::Multi { link } => self
                 .set
                 .pin(link.as_fd(), &name)
@@ -310,18 +324,18 @@ impl Pins {
                 let links = links.collect::<Result<_, _>>();
                 links.map(|it| FileLinks::Pinned { _links: it })
             }
-            pinned @ FileLinks::Pinned { .. } => Ok(pinned),
+            held @ FileLinks::Pinned { .. } => Ok(held),
         };
-        pinned.map_err(|error| {
-            self.file(target).unpin();
+        held.map_err(|error| {
+            pinned.unpin();
             io::Error::other(error)
         })
     }
 
-    /// The pinned links of a file.
-    pub(super) fn file(&self, target: u32) -> FilePins {
+    /// The pinned links of a file for a level.
+    pub(super) fn level(&self, target: u32, level: u32) -> LevelPins {
         let set = self.set.clone();
-        FilePins { set, target }
+        LevelPins { set, target, level }
     }
 
     /// Unpins everything.
@@ -347,7 +361,7 @@ impl Pins {
     }
 }
 
-impl FilePins {
+impl LevelPins {
     /// Unpins the links; does nothing if they are not pinned.
     pub(super) fn unpin(&self) {
         for name in self.names() {
@@ -355,9 +369,22 @@ impl FilePins {
         }
     }
 
+    fn name(&self) -> String {
+        let Self {
+            set: _,
+            target,
+            level,
+        } = self;
+        format!("{FILE}{target}-{level}")
+    }
+
     fn names(&self) -> Vec<String> {
+        let name = self.name();
         let mut names = self.set.names();
-        names.retain(|it| it.strip_prefix(FILE).and_then(target_of) == Some(self.target));
+        names.retain(|it| {
+            let rest = it.strip_prefix(&name);
+            rest.is_some_and(|it| it.is_empty() || it.starts_with('-'))
+        });
         names
     }
 }
@@ -406,9 +433,9 @@ mod tests {
 
     #[test]
     fn a_link_names_its_file() {
-        assert_eq!(target_of("17"), Some(17));
-        assert_eq!(target_of("17-3"), Some(17));
-        assert_eq!(target_of("x-3"), None);
+        assert_eq!(target_of("17-1"), Some(17));
+        assert_eq!(target_of("17-1-3"), Some(17));
+        assert_eq!(target_of("x-1"), None);
     }
 
     #[test]

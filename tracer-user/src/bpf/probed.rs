@@ -12,14 +12,14 @@ use aya::programs::uprobe::UProbeLink;
 use tracer_abi::TARGETS;
 
 use super::multi;
-use super::pinned::FilePins;
+use super::pinned::LevelPins;
 
 /// The probed files, by target. A clone refers to the same files.
 #[derive(Clone)]
 pub struct Probed(Arc<Mutex<ProbedFiles>>);
 
 struct ProbedFiles {
-    links: HashMap<u32, ProbedFile>,
+    links: HashMap<u32, Vec<LevelLinks>>,
     released: Released,
 }
 
@@ -27,12 +27,14 @@ struct ProbedFiles {
 /// over the processes of the detached file (`is_first_target` of `tracer-ebpf/src/call.rs`).
 pub(super) struct Released(Array<MapData, u64>);
 
-/// The links of one probed file.
-pub(super) struct ProbedFile {
+/// The links of one probed file for one level of detail.
+pub(super) struct LevelLinks {
+    pub(super) level: u32,
+    /// Number of probes.
     pub(super) n: usize,
     /// Dropped after unpinning. The probes are detached when the last link is closed.
     pub(super) held: FileLinks,
-    pub(super) pinned: Option<FilePins>,
+    pub(super) pinned: Option<LevelPins>,
 }
 
 /// Links that detach when dropped.
@@ -46,7 +48,7 @@ impl Probed {
     /// Detaches a file; does nothing if it is not probed. After the return, no process has a breakpoint of this file, and none will get
     /// one.
     pub fn release(&self, target: u32) {
-        if let Some(links) = self.remove(target) {
+        for links in self.remove(target) {
             links.end();
         }
     }
@@ -56,35 +58,46 @@ impl Probed {
         Self(Arc::new(Mutex::new(ProbedFiles { links, released })))
     }
 
-    /// Prepares a target number for use. Detaches earlier links of this number.
-    pub(super) fn begin(&self, target: u32) {
+    /// Prepares a target number for probes. Returns which of these levels have no links yet.
+    pub(super) fn begin(&self, target: u32, levels: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut files = self.lock();
-        files.links.remove(&target);
         files.released.set(target, false);
+        let links = files.links.entry(target).or_default();
+        let is_missing = |level: &u32| links.iter().all(|it| it.level != *level);
+        levels.filter(is_missing).collect()
     }
 
-    pub(super) fn insert(&self, target: u32, links: ProbedFile) {
-        self.lock().links.insert(target, links);
+    pub(super) fn insert(&self, target: u32, links: LevelLinks) {
+        self.lock().links.entry(target).or_default().push(links);
     }
 
     /// Marks the file as detached: the kernel side ignores its hits from now on.
-    pub(super) fn remove(&self, target: u32) -> Option<ProbedFile> {
+    pub(super) fn remove(&self, target: u32) -> Vec<LevelLinks> {
         let mut files = self.lock();
         files.released.set(target, true);
-        files.links.remove(&target)
+        files.links.remove(&target).unwrap_or_default()
+    }
+
+    /// Removes the links of all files that only higher levels need.
+    pub(super) fn remove_above(&self, level: u32) -> Vec<LevelLinks> {
+        let mut files = self.lock();
+        let all = files.links.values_mut();
+        all.flat_map(|links| links.extract_if(.., |it| it.level > level))
+            .collect()
     }
 
     pub(super) fn has(&self, target: u32) -> bool {
-        self.lock().links.contains_key(&target)
+        let files = self.lock();
+        files.links.get(&target).is_some_and(|it| !it.is_empty())
     }
 
-    pub(super) fn take_all(&self) -> impl Iterator<Item = ProbedFile> + use<> {
-        mem::take(&mut self.lock().links).into_values()
+    pub(super) fn take_all(&self) -> impl Iterator<Item = LevelLinks> + use<> {
+        mem::take(&mut self.lock().links).into_values().flatten()
     }
 
     /// Number of attached uprobes.
     pub(super) fn n_links(&self) -> usize {
-        self.lock().links.values().map(|it| it.n).sum()
+        self.lock().links.values().flatten().map(|it| it.n).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, ProbedFiles> {
@@ -111,10 +124,15 @@ impl Released {
     }
 }
 
-impl ProbedFile {
+impl LevelLinks {
     /// Detaches the probes, including pinned ones.
     pub(super) fn end(self) {
-        let Self { n: _, held, pinned } = self;
+        let Self {
+            level: _,
+            n: _,
+            held,
+            pinned,
+        } = self;
         if let Some(pinned) = pinned {
             pinned.unpin();
         }

@@ -27,7 +27,7 @@ pub struct Tool {
     pub role: Role,
     pub path: PathBuf,
     /// Probes with a known place.
-    pub probes: Vec<&'static str>,
+    pub probes: Vec<String>,
     pub refused: Vec<Refusal>,
     /// True if the kernel accepted all probes; absent if nothing can be loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub(super) fn toolchains(hint: &SearchHint) -> Vec<Toolchain> {
         let resolved = toolchain::resolve(&file, &identity);
         let tool = Tool {
             role: identity.role,
-            probes: resolved.probes.iter().map(|probe| probe.name).collect(),
+            probes: resolved.probes.iter().map(|probe| probe.name.clone()).collect(),
             refused: resolved.refused,
             is_attached: None,
             guard: None,

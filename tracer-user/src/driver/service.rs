@@ -120,7 +120,11 @@ pub fn serve(
         }
         service.hand_over(clock::boot(), sink);
         if let Some(detail) = sink.detail() {
-            service.pipeline.source.set_detail(detail)?;
+            for tool in service.pipeline.source.set_detail(detail)? {
+                service.pipeline.take(Event::Tool(tool));
+            }
+            let phases = service.pipeline.source.context().phases;
+            service.pipeline.core.set_phases(phases);
         }
         if ticked.elapsed() >= TICK || service.self_test.has_changed() {
             ticked = Instant::now();

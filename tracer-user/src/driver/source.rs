@@ -163,7 +163,7 @@ impl Source {
             command,
             boot_to_wall_ns: clock::boot_to_wall_ns(),
             cpus: n_cpus(),
-            phases: detail != Detail::Process && tracer.has_probes(),
+            phases: has_phases(detail, &tracer),
             // The tracer has notes only about missing programs. If any program is missing, an absent rename proves nothing.
             renames: tracer.notes().is_empty(),
         };
@@ -239,11 +239,13 @@ impl Source {
         }
     }
 
-    /// Sets the level of detail of the probes.
-    pub(super) fn set_detail(&mut self, detail: Detail) -> io::Result<()> {
-        self.tracer
-            .set_detail(detail.level())
-            .map_err(io::Error::other)
+    /// Sets the level of detail: attaches and detaches probes. Returns the tools with other probes than before.
+    pub(super) fn set_detail(&mut self, detail: Detail) -> io::Result<Vec<Tool>> {
+        let changed = self.probes.set_level(&mut self.tracer, detail.level());
+        let changed = changed.map_err(io::Error::other)?;
+        self.context.phases = has_phases(detail, &self.tracer);
+        self.save_tools();
+        Ok(changed)
     }
 
     /// Number of attached probes.
@@ -381,6 +383,11 @@ fn runs(process: ProcKey, file: FileId) -> bool {
     let exe = format!("/proc/{}/exe", process.tgid.0);
     let is_it = toolchain::cached_id(Path::new(&exe)).is_some_and(|it| it.is_content_of(file));
     is_it && proc::is_there(process)
+}
+
+/// True if phases are observed at this level of detail.
+fn has_phases(detail: Detail, tracer: &Tracer) -> bool {
+    detail != Detail::Process && tracer.has_probes()
 }
 
 /// Name of this machine: `GOTRACE_HOST`, or the node name of uname(2). In a container, the latter is the container's.

@@ -582,6 +582,10 @@ pub(crate) fn broken() -> Trace {
             process,
             path: "/usr/local/go/bin/go".into(),
         },
+        Anomaly::ProbesChanged {
+            process,
+            path: "/usr/local/go/bin/go".into(),
+        },
         Anomaly::SpanUnpaired { process, n: 2 },
         Anomaly::InstallUnseen { path: evil.into() },
         Anomaly::ToolUnknown {

@@ -16,10 +16,10 @@ use tracer_core::event::{FileId, Refusal, Tool};
 
 use super::candidate::Candidate;
 use super::lease::{Guard, LeaseGuard, Leases, OpenForWriting};
-use super::resolve::Resolved;
+use super::resolve::{Resolved, ResolvedProbe};
 use super::watch::Watch;
 use super::{file_id, file_id_of};
-use crate::bpf::{Site, Tracer, describe};
+use crate::bpf::{Site, Tracer, TracerError, describe};
 use crate::clock;
 
 /// The probed files, and the tools without probes.
@@ -40,6 +40,7 @@ pub struct Probes {
 pub struct Saved {
     target: u32,
     tool: Tool,
+    probes: Vec<ResolvedProbe>,
 }
 
 impl Saved {
@@ -56,6 +57,8 @@ impl Saved {
 struct Known {
     tool: Tool,
     target: u32,
+    /// The probes that can be attached, of all levels of detail.
+    probes: Vec<ResolvedProbe>,
     /// The open file, for comparisons of its content with the probed content.
     file: Arc<File>,
     /// `None` if the tool has no probes.
@@ -109,7 +112,7 @@ impl Probes {
             path,
             id,
             identity,
-            resolved,
+            resolved: Resolved { probes, refused },
         } = candidate;
         if let Some(tool) = self.known(id) {
             return tool.clone();
@@ -121,7 +124,7 @@ impl Probes {
             refused,
             guard,
             is_temporary,
-        } = self.attach(tracer, &file, id, target, resolved);
+        } = self.attach(tracer, &file, id, target, &probes, refused);
         let tool = Tool {
             at: clock::boot(),
             file: id,
@@ -136,6 +139,7 @@ impl Probes {
             let known = Known {
                 tool: tool.clone(),
                 target,
+                probes,
                 file,
                 guard,
             };
@@ -149,6 +153,7 @@ impl Probes {
         self.known.values().map(|it| Saved {
             target: it.target,
             tool: it.tool.clone(),
+            probes: it.probes.clone(),
         })
     }
 
@@ -159,32 +164,84 @@ impl Probes {
 
     /// Takes over the probes of this file from an earlier process, if the file has not changed since.
     pub fn take_over(&mut self, tracer: &mut Tracer, saved: Saved, file: File) -> Option<Tool> {
-        let Saved { target, tool } = saved;
+        let Saved {
+            target,
+            mut tool,
+            probes,
+        } = saved;
         let file = Arc::new(file);
         let mut holding = holding(&mut self.leases, tracer);
-        let n = tool.attached.len();
+        let names = names(&probes, tracer.level());
+        let sites = sites(&probes);
+        let is_probed = !names.is_empty() && !tool.attached.is_empty();
         // Watch and lease the file before comparing it, as in `attach`.
         let is_watched = self.watch.as_ref().is_none_or(|it| it.add(&file).is_ok());
         let guard = match &mut holding {
-            Some(holding) if n > 0 => holding.take(target, &file).ok()?,
+            Some(holding) if is_probed => holding.take(target, &file).ok()?,
             Some(_) | None => Guard::Unsupported,
         };
-        if !is_watched || !is_same(&file, tool.file) || n > 0 && !tracer.take_over(target, n) {
+        if !is_watched
+            || !is_same(&file, tool.file)
+            || is_probed && !tracer.take_over(target, &sites)
+        {
             if let Some(holding) = &mut holding {
                 holding.give_up(target);
             }
             return None;
+        }
+        if is_probed && tool.attached != names {
+            tool.at = clock::boot();
+            tool.attached = names;
         }
         self.last_target = self.last_target.max(target);
         self.is_changed = true;
         let known = Known {
             tool: tool.clone(),
             target,
+            probes,
             file,
-            guard: (n > 0).then_some(guard),
+            guard: is_probed.then_some(guard),
         };
         self.known.insert(tool.file, known);
         Some(tool)
+    }
+
+    /// Changes the level of detail: attaches and detaches probes. Returns the tools with other probes than before, as of now.
+    pub fn set_level(&mut self, tracer: &mut Tracer, level: u32) -> Result<Vec<Tool>, TracerError> {
+        tracer.set_level(level)?;
+        let ids: Vec<FileId> = self.known.keys().copied().collect();
+        let mut changed = Vec::new();
+        for id in ids {
+            let Some(mut known) = self.known.remove(&id) else {
+                continue;
+            };
+            let wanted = names(&known.probes, level);
+            if known.tool.attached != wanted {
+                let refused = known.tool.refused.clone();
+                if wanted.is_empty() {
+                    tracer.detach(known.target);
+                    if let Some(mut holding) = holding(&mut self.leases, tracer) {
+                        holding.give_up(known.target);
+                    }
+                    (known.tool.attached, known.guard) = (wanted, None);
+                } else {
+                    let Known {
+                        file,
+                        target,
+                        probes,
+                        ..
+                    } = &known;
+                    let attached = self.attach(tracer, file, id, *target, probes, refused);
+                    known.guard = attached.guard;
+                    (known.tool.attached, known.tool.refused) = (attached.names, attached.refused);
+                }
+                known.tool.at = clock::boot();
+                self.is_changed = true;
+                changed.push(known.tool.clone());
+            }
+            self.known.insert(id, known);
+        }
+        Ok(changed)
     }
 
     fn attach(
@@ -193,18 +250,19 @@ impl Probes {
         file: &Arc<File>,
         id: FileId,
         target: u32,
-        resolved: Resolved,
+        probes: &[ResolvedProbe],
+        refused: Vec<Refusal>,
     ) -> Attached {
-        let Resolved { probes, refused } = resolved;
-        if probes.is_empty() {
+        let names = names(probes, tracer.level());
+        if names.is_empty() {
             return Attached {
                 refused,
                 ..Attached::default()
             };
         }
         let refuse_all = |why: &str, is_temporary| {
-            let all = probes.iter().map(|it| Refusal {
-                probe: it.name.to_owned(),
+            let all = names.iter().map(|it| Refusal {
+                probe: it.clone(),
                 why: why.to_owned(),
             });
             Attached {
@@ -213,7 +271,6 @@ impl Probes {
                 ..Attached::default()
             }
         };
-        let sites: Vec<Site> = probes.iter().flat_map(|it| it.sites.clone()).collect();
         // Watch and lease the file before comparing it, so that no change is missed in between.
         if let Some(watch) = &self.watch
             && watch.add(file).is_err()
@@ -232,19 +289,20 @@ impl Probes {
             None => Guard::Unsupported,
         };
         let refused_why = if is_same(file, id) {
-            let attached = tracer.attach(file, target, &sites);
+            let attached = tracer.attach(file, target, &sites(probes));
             attached.err().map(|it| describe(&it))
         } else {
             Some("the file changed while gotrace examined it".to_owned())
         };
         if let Some(why) = refused_why {
+            tracer.detach(target);
             if let Some(holding) = &mut holding {
                 holding.give_up(target);
             }
             return refuse_all(&why, false);
         }
         Attached {
-            names: probes.iter().map(|it| it.name.to_owned()).collect(),
+            names,
             refused,
             guard: Some(guard),
             is_temporary: false,
@@ -311,6 +369,19 @@ impl Probes {
         }
         self.release_changed(tracer);
     }
+}
+
+/// Names of the probes that this level of detail needs.
+fn names(probes: &[ResolvedProbe], level: u32) -> Vec<String> {
+    let needed = probes.iter().filter(|it| it.level <= level);
+    needed.map(|it| it.name.clone()).collect()
+}
+
+fn sites(probes: &[ResolvedProbe]) -> Vec<Site> {
+    probes
+        .iter()
+        .flat_map(|it| it.sites.iter().copied())
+        .collect()
 }
 
 /// Locks the leases in their current state.

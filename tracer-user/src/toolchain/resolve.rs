@@ -2,6 +2,7 @@
 
 use std::fs::File;
 
+use serde::{Deserialize, Serialize};
 use tracer_core::event::{Refusal, Role};
 
 use super::build_info::ToolIdentity;
@@ -22,10 +23,12 @@ pub struct Resolved {
 }
 
 /// A probe and its places.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolvedProbe {
     /// The name in the table.
-    pub name: &'static str,
+    pub name: String,
+    /// The lowest level of detail that needs it.
+    pub level: u32,
     pub sites: Vec<Site>,
 }
 
@@ -76,13 +79,19 @@ pub fn resolve(file: &File, tool: &ToolIdentity) -> Resolved {
             None => entry(&elf, probe, function).map(|it| vec![it]),
         };
         match offsets {
-            Ok(offsets) => resolved.probes.push(ResolvedProbe {
-                name: &probe.name,
-                sites: offsets
-                    .into_iter()
-                    .map(|offset| Site { spec, offset })
-                    .collect(),
-            }),
+            Ok(offsets) => {
+                let level = probe.level();
+                let sites = offsets.into_iter().map(|offset| Site {
+                    spec,
+                    offset,
+                    level,
+                });
+                resolved.probes.push(ResolvedProbe {
+                    name: probe.name.clone(),
+                    level,
+                    sites: sites.collect(),
+                });
+            }
             Err(why) => resolved.refuse(probe, why),
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use tracer_abi::{Capture, Guard, Prefix, Spec, level, span};
+use tracer_abi::{Capture, Guard, Prefix, Spec, Text, level, span};
 use tracer_core::decode::PointKind;
 use tracer_core::event::Role;
 
@@ -66,8 +66,10 @@ pub(super) struct Calls {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GuardRow {
-    /// The text of these calls.
-    is: String,
+    /// The text of calls that must not leave the kernel.
+    secret: String,
+    /// The text of calls that are frequent and useless.
+    noise: String,
     text: CaptureRow,
     /// The struct that contains the text as a field.
     pub(super) holder: Struct,
@@ -160,13 +162,18 @@ fn spec(level: Level, span: Option<Span>, rows: &[CaptureRow]) -> Spec {
 }
 
 impl GuardRow {
-    /// Fails if the kernel side cannot read or store the guard, because it would then record calls that must stay in the kernel.
+    /// Fails if the kernel side cannot read or compare the secret, because it would then record calls that must stay in the kernel.
     fn guard(&self) -> Result<Guard, toml::de::Error> {
-        let capture = self.text.capture();
-        let is_readable =
-            matches!(capture.op, Capture::TEXT | Capture::TEXT_AT) && capture.hops == 0;
-        Guard::of(capture, self.is.as_bytes())
-            .filter(|_| is_readable)
+        let text = self.text.capture();
+        let guard = Guard {
+            text,
+            secret: Text::of(self.secret.as_bytes()),
+            noise: Text::of(self.noise.as_bytes()),
+        };
+        let is_readable = matches!(text.op, Capture::TEXT | Capture::TEXT_AT) && text.hops == 0;
+        let is_distinct = guard.noise.len > 0 && guard.noise.len != guard.secret.len;
+        (is_readable && guard.secret.is_exact() && is_distinct)
+            .then_some(guard)
             .ok_or_else(|| serde::de::Error::custom("the kernel side does not support this guard"))
     }
 }
@@ -230,6 +237,11 @@ impl Offsets {
 }
 
 impl Probe {
+    /// The lowest level of detail that needs this probe; one of [`tracer_abi::level`].
+    pub(super) fn level(&self) -> u32 {
+        self.level.number()
+    }
+
     /// The row for a version of Go.
     pub(super) fn layout(&self, minor: u32) -> Option<&Layout> {
         self.layouts
@@ -304,12 +316,14 @@ mod tests {
         let mut n = 0;
         for layout in keys.flat_map(|it| &it.layouts) {
             let Spec { guard, .. } = table.specs[usize::from(layout.spec)];
-            assert_eq!((guard.len, &guard.word.to_ne_bytes()), (6, b"getenv\0\0"));
+            assert_eq!(guard.secret, Text::of(b"getenv"));
+            assert_eq!(guard.noise, Text::of(b"moduleIndex"));
             n += 1;
         }
         assert_eq!(n, 3);
-        let row = |text, is: &str| GuardRow {
-            is: is.to_owned(),
+        let row = |text, secret: &str| GuardRow {
+            secret: secret.to_owned(),
+            noise: "moduleIndex".to_owned(),
             text,
             holder: Struct::default(),
         };

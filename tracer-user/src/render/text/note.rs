@@ -29,6 +29,7 @@ enum GapKind {
     StartUnseen,
     EndUnseen,
     ProbesLate,
+    ProbesChanged,
     PhasesUnseen,
     ToolUnknown,
     Reused,
@@ -125,6 +126,7 @@ fn classify(anomaly: &Anomaly) -> Option<(GapKind, u64, String)> {
         Anomaly::Reused { process } => (GapKind::Reused, 1, format!("process {}", process.tgid.0)),
         Anomaly::Cut { what, .. } => (GapKind::Cut, 1, what.clone()),
         Anomaly::ProbesLate { path, .. } => (GapKind::ProbesLate, 1, path.to_string()),
+        Anomaly::ProbesChanged { path, .. } => (GapKind::ProbesChanged, 1, path.to_string()),
         Anomaly::PhasesUnseen { role, .. } => {
             (GapKind::PhasesUnseen, 1, format!("{role:?}").to_lowercase())
         }
@@ -171,6 +173,9 @@ fn sentence(kind: GapKind, gap: &Gap) -> String {
                 "{processes} began before the probes were attached: actions or phases are missing (the first: {example})"
             )
         }
+        GapKind::ProbesChanged => format!(
+            "the level of detail changed while {processes} ran: actions, phases or cache keys are missing (the first: {example})"
+        ),
         GapKind::PhasesUnseen => format!(
             "{processes} reported no phases though the probes were attached (the first: {example})"
         ),

@@ -172,6 +172,7 @@ fn kind(anomaly: &Anomaly) -> &'static str {
         Anomaly::Reused { .. } => "reused",
         Anomaly::Cut { .. } => "cut",
         Anomaly::ProbesLate { .. } => "probes_late",
+        Anomaly::ProbesChanged { .. } => "probes_changed",
         Anomaly::ProbesRefused { .. } => "probes_refused",
         Anomaly::PhasesUnseen { .. } => "phases_unseen",
         Anomaly::SpanUnpaired { .. } => "span_unpaired",
