@@ -4,7 +4,7 @@
 //! A watch (`inotify`) on the file proves that it was not written. The kernel reports each truncation, each write, and the last close of
 //! each file that was open for writing. A writer that is still open, also by a mapping, prevents a lease. The order of the steps
 //! matters: the watch precedes the check for writers, which precedes the read. At the next request, the check for writers precedes the
-//! look at the watch, because a writer is reported before it is gone.
+//! reading of reports, because a writer is reported before it is gone.
 //!
 //! The check of the file's owner precedes all this and is never left out. Only successful reads are remembered, and only in memory.
 
