@@ -6,6 +6,7 @@
 mod btf;
 mod error;
 mod hook;
+mod loader;
 #[cfg(feature = "kernel-log")]
 mod log;
 mod multi;
@@ -26,7 +27,7 @@ use std::thread;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::links::FdLink;
 use aya::util::nr_cpus;
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf};
 use aya_obj::btf::BtfKind;
 use serde::{Deserialize, Serialize};
 use tracer_abi::{Kind, Name, Offsets, Ours, Prefix, Spec, Tally, level, map};
@@ -34,6 +35,7 @@ use zerocopy::{FromBytes as _, Immutable, IntoBytes};
 
 pub use error::{SetupError, TracerError, describe};
 use hook::Rename;
+use loader::KernelTypes;
 pub use object::digest as object_digest;
 use perf::Cookies;
 use pinned::Pins;
@@ -132,9 +134,7 @@ impl Tracer {
         pins: Option<Pins>,
     ) -> Result<(Self, Ring), SetupError> {
         privilege::check()?;
-        let offsets = offsets::of_running_kernel()?;
-        let btf =
-            Btf::from_sys_fs().map_err(|source| error::kernel("read the kernel's BTF", source))?;
+        let KernelTypes { offsets, btf } = KernelTypes::read()?;
         let cookies = Cookies::of_running_kernel(&offsets);
         let mut ebpf = load_object(config, &btf, &offsets, cookies, None)?;
         let has_backups = hook::are_preemptible(&btf);
@@ -391,11 +391,8 @@ impl Drop for Tracer {
 
 /// True if the kernel's BTF has `uprobe_multi` links. For processes that are not permitted to create one.
 pub fn knows_multi_links() -> bool {
-    let has_link = |btf: &Btf| {
-        btf.id_by_type_name_kind("bpf_uprobe_multi_link", BtfKind::Struct)
-            .is_ok()
-    };
-    Btf::from_sys_fs().is_ok_and(|btf| has_link(&btf))
+    let bytes = btf::read().unwrap_or_default();
+    btf::Btf::parse(&bytes).is_some_and(|it| it.has_structure("bpf_uprobe_multi_link"))
 }
 
 /// Loads the object: creates its maps, but loads no program. With `pins`, pinned maps are reused.
@@ -419,7 +416,7 @@ fn load_object(
     let child_at = if n_backup > 0 { hook::child_at() } else { 0 };
     let is_named = u32::from(cookies == Cookies::Named);
     let are_registers_first = u32::from(hook::are_registers_first());
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader::new();
     loader
         .btf(Some(btf))
         .override_global("OFFSETS", offsets.as_bytes(), true)
@@ -432,8 +429,7 @@ fn load_object(
     for (name, path) in pins.into_iter().flat_map(Pins::maps) {
         loader.map_pin_path(name, path);
     }
-    // The allocator of hash maps since 6.1.
-    let has_allocator = btf.id_by_type_name_kind("bpf_mem_alloc", BtfKind::Struct);
+    let has_allocator = btf.id_by_type_name_kind(loader::MAP_ALLOCATOR, BtfKind::Struct);
     match has_allocator {
         Ok(_) => loader.load(object::bytes()),
         Err(_) => loader.load(&object::preallocated()),

@@ -14,6 +14,7 @@ mod artifact;
 pub mod checkout;
 pub mod child;
 mod child_process;
+mod writers;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -36,6 +37,7 @@ use self::answer::Found;
 use self::child::Task;
 pub use self::child::{CPU_SECONDS as READER_CPU_SECONDS, MEMORY as READER_MEMORY};
 pub use self::child_process::{ReaderError, ReaderSpawner};
+pub use self::writers::LOCAL_FILE_SYSTEMS;
 use crate::proc;
 
 /// Maximum size of a settings or argument file.

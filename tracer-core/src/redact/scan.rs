@@ -42,9 +42,7 @@ fn is_plain(text: &[u8]) -> bool {
     !text
         .iter()
         .any(|it| matches!(it, b'=' | b':' | b' ' | b'%' | b'\\'))
-        && !text
-            .windows(2)
-            .any(|it| matches!(it, [first, second] if token::is_likely(*first, *second)))
+        && token::likely(text).is_none()
 }
 
 fn pass(text: &[u8]) -> Cow<'_, [u8]> {
@@ -97,16 +95,29 @@ impl Scan<'_> {
                 self.replace(span);
                 continue;
             }
-            match Quote::at(self.rest(self.at)) {
-                Some(quote) => {
-                    let opens = self
-                        .before(self.at)
-                        .is_none_or(|it| !it.is_ascii_alphanumeric());
-                    self.open.meet(quote, opens);
-                    self.at += quote.len();
+            if let Some(quote) = Quote::at(self.rest(self.at)) {
+                let opens = self
+                    .before(self.at)
+                    .is_none_or(|it| !it.is_ascii_alphanumeric());
+                self.open.meet(quote, opens);
+                self.at += quote.len();
+            } else {
+                self.at += 1;
+                if is_name_byte(byte) {
+                    self.skip_name();
                 }
-                None => self.at += 1,
             }
+        }
+    }
+
+    /// Skips bytes inside of a name at which no rule applies. Most of a text is such bytes.
+    fn skip_name(&mut self) {
+        while let Some(byte) = self.text.get(self.at).copied()
+            && is_name_byte(byte)
+            && byte != b'-'
+            && !matches!(self.text.get(self.at + 1), Some(next) if token::is_likely(byte, *next))
+        {
+            self.at += 1;
         }
     }
 

@@ -255,16 +255,53 @@ pub(super) fn len(text: &[u8], before: &[u8]) -> Option<usize> {
     forms(text).find_map(|form| form.len(text, before))
 }
 
-/// The forms whose prefix begins with the first two bytes of a text.
+/// The forms whose prefix begins with the first three bytes of a text, or has only two.
 fn forms(text: &[u8]) -> impl Iterator<Item = &'static Form> {
-    let pair = text.get(..2).unwrap_or(text);
-    let start = FORMS.partition_point(|it| it.prefix < pair);
-    FORMS
-        .get(start..)
-        .unwrap_or_default()
-        .iter()
-        .take_while(move |it| it.prefix.starts_with(pair))
+    let (start, end) = match text {
+        [first, ..] => (FIRST[usize::from(*first)], FIRST[usize::from(*first) + 1]),
+        [] => (0, 0),
+    };
+    let forms = FORMS.get(start..end);
+    // Comparing bytes is faster than comparing slices, and rejects nearly all forms.
+    forms.unwrap_or_default().iter().filter(move |form| {
+        form.prefix.get(1) == text.get(1)
+            && form.prefix.get(2).is_none_or(|it| text.get(2) == Some(it))
+    })
 }
+
+/// The position of the first form with this first byte or a greater one.
+static FIRST: [usize; 257] = {
+    let mut first = [0; 257];
+    let mut byte = 0;
+    let mut at = 0;
+    while byte < first.len() {
+        while at < FORMS.len() && (FORMS[at].prefix[0] as usize) < byte {
+            at += 1;
+        }
+        first[byte] = at;
+        byte += 1;
+    }
+    first
+};
+
+/// The pairs of bytes with which a key may begin: 64 second bytes in each number.
+static PAIRS: [[u64; 4]; 256] = {
+    let mut pairs = [[0; 4]; 256];
+    let mut at = 0;
+    while at < FORMS.len() + 2 {
+        let prefix = if at < FORMS.len() {
+            FORMS[at].prefix
+        } else if at == FORMS.len() {
+            JWT
+        } else {
+            PEM_BEGIN
+        };
+        let (first, second) = (prefix[0] as usize, prefix[1] as usize);
+        pairs[first][second / 64] |= 1 << (second % 64);
+        at += 1;
+    }
+    pairs
+};
 
 /// The letter or digit before a key. One that ends an escape (`%3D`, `\u003d`, `\n`) does not count.
 fn last_byte(before: &[u8]) -> Option<u8> {
@@ -317,7 +354,9 @@ pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
     let mut copied = 0;
     let mut at = 0;
-    while let Some(rest) = text.get(at..).filter(|it| !it.is_empty()) {
+    while let Some(skipped) = text.get(at..).and_then(likely) {
+        at += skipped;
+        let rest = text.get(at..).unwrap_or_default();
         let before = text.get(copied..at).unwrap_or_default();
         match len(rest, before) {
             Some(n) => {
@@ -337,38 +376,16 @@ pub(super) fn without(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// True if a key may begin with these bytes. This rejects nearly every position.
+#[inline]
 pub(super) fn is_likely(first: u8, second: u8) -> bool {
-    match first {
-        b'-' => matches!(second, b'-'),
-        b'.' | b'y' => matches!(second, b'a'),
-        b'A' => matches!(second, b'B' | b'C' | b'G' | b'I' | b'K' | b'S' | b'T'),
-        b'C' => matches!(second, b'C' | b'F'),
-        b'E' => matches!(second, b'A'),
-        b'F' => matches!(second, b'l'),
-        b'G' => matches!(second, b'O'),
-        b'H' | b'N' => matches!(second, b'R'),
-        b'L' => matches!(second, b'S' | b'T'),
-        b'P' => matches!(second, b'M' | b'u'),
-        b'S' => matches!(second, b'G' | b'K'),
-        b'a' => matches!(second, b'm' | b'p'),
-        b'b' => matches!(second, b'k'),
-        b'd' => matches!(second, b'a' | b'c' | b'i' | b'o' | b'p' | b't'),
-        b'e' => matches!(second, b'y'),
-        b'f' => matches!(second, b'i' | b'm' | b'o'),
-        b'g' => matches!(second, b'h' | b'i' | b'l' | b's'),
-        b'h' => matches!(second, b'f' | b'o' | b'v'),
-        b'k' | b'v' => matches!(second, b'e'),
-        b'l' => matches!(second, b'i'),
-        b'n' => matches!(second, b'f' | b'p' | b't' | b'v'),
-        b'o' => matches!(second, b'p'),
-        b'p' => matches!(second, b'h' | b'p' | b's' | b'u' | b'y'),
-        b'r' => matches!(second, b'8' | b'k' | b'n' | b'u'),
-        b's' => matches!(second, b'.' | b'b' | b'g' | b'h' | b'k' | b'n' | b'q'),
-        b't' => matches!(second, b'f' | b's'),
-        b'w' => matches!(second, b'h'),
-        b'x' => matches!(second, b'a' | b'k' | b'o'),
-        _ => false,
-    }
+    let seconds = &PAIRS[usize::from(first)];
+    seconds[usize::from(second / 64)] >> (second % 64) & 1 == 1
+}
+
+/// The first position at which a key may begin.
+pub(super) fn likely(text: &[u8]) -> Option<usize> {
+    text.windows(2)
+        .position(|it| matches!(it, [first, second] if is_likely(*first, *second)))
 }
 
 /// True if a cut text may have contained a key.

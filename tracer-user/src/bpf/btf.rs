@@ -1,7 +1,18 @@
-//! Offsets of structure members, from the kernel's BTF. `aya` reads BTF too, but does not expose members.
+//! Offsets of structure members and IDs of types, from the kernel's BTF. `aya` reads BTF too, but does not expose members, and its
+//! parser makes a value of every type of the kernel.
 //!
 //! Inputs are the bytes of `/sys/kernel/btf/vmlinux` and names. Outputs are byte offsets, or `None`. The format is that of
 //! `Documentation/bpf/btf.rst`. The parser trusts nothing: a malformed file has no members.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+
+use super::error::{SetupError, kernel};
+
+/// BTF of the running kernel.
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Kinds that only refer to another type.
 const TYPEDEF: u32 = 8;
@@ -13,6 +24,11 @@ const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 
+/// Fields of the header.
+const MAGIC: u32 = 0xeb9f;
+const VERSION: u32 = 1;
+const HEADER_SIZE: u32 = 24;
+
 /// Maximum nesting of a member; deeper members are not found.
 const DEPTH_MAX: u32 = 8;
 
@@ -21,7 +37,19 @@ pub(super) struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
     /// Start of each type in `types`; type ids begin at 1.
-    starts: Vec<usize>,
+    starts: Vec<u32>,
+    /// The first ID of each kind and name, for the kinds that are searched by name.
+    ids: HashMap<(u32, &'a [u8]), u32>,
+}
+
+/// The bytes of the running kernel's BTF.
+pub(super) fn read() -> Result<Vec<u8>, SetupError> {
+    fs::read(VMLINUX).map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return SetupError::NoBtf;
+        }
+        kernel("read the kernel's BTF", source)
+    })
 }
 
 struct Type {
@@ -37,7 +65,6 @@ struct Type {
 
 impl<'a> Btf<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        const MAGIC: u32 = 0xeb9f;
         if word(bytes, 0)? & 0xffff != MAGIC {
             return None;
         }
@@ -47,17 +74,67 @@ impl<'a> Btf<'a> {
             body.get(start..start.checked_add(index(word(bytes, offset + 4)?))?)
         };
         let (types, strings) = (section(8)?, section(16)?);
-        let mut starts = Vec::with_capacity(types.len() / 32);
+        let mut starts = Vec::with_capacity(types.len() / 24);
+        let mut ids = HashMap::with_capacity(types.len() / 128);
         let mut at = 0;
         while at < types.len() {
-            starts.push(at);
-            at = type_at(types, at)?.end()?;
+            starts.push(u32::try_from(at).ok()?);
+            let found = type_at(types, at)?;
+            if matches!(found.kind, STRUCT | TYPEDEF) && found.name_at != 0 {
+                let id = u32::try_from(starts.len()).ok()?;
+                ids.entry((found.kind, name(strings, found.name_at)?))
+                    .or_insert(id);
+            }
+            at = found.end()?;
         }
         Some(Self {
             types,
             strings,
             starts,
+            ids,
         })
+    }
+
+    /// True if there is a structure with this name.
+    pub(super) fn has_structure(&self, name: &str) -> bool {
+        self.structure(name).is_some()
+    }
+
+    /// The BTF for `aya`: the named typedefs and structures keep their IDs, without members. All other types are empty.
+    pub(super) fn reduced<'b>(&self, names: impl Iterator<Item = &'b str>) -> Vec<u8> {
+        const FORWARD: u32 = 7;
+        let mut strings = vec![0];
+        let mut kept = Vec::new();
+        for name in names {
+            for kind in [STRUCT, TYPEDEF] {
+                if let Some(&id) = self.ids.get(&(kind, name.as_bytes())) {
+                    kept.push((id, kind, strings.len()));
+                    strings.extend_from_slice(name.as_bytes());
+                    strings.push(0);
+                }
+            }
+        }
+        let n_types = kept.iter().map(|&(id, ..)| id).max().unwrap_or(0);
+        let mut types = [0, FORWARD << 24, 0].repeat(index(n_types));
+        for (id, kind, name_at) in kept {
+            let header = index(id)
+                .checked_sub(1)
+                .and_then(|it| types.get_mut(3 * it..3 * it + 2));
+            if let Some(header) = header {
+                header.copy_from_slice(&[length(name_at), kind << 24]);
+            }
+        }
+        let types_size = length(4 * types.len());
+        let header = [
+            VERSION << 16 | MAGIC,
+            HEADER_SIZE,
+            0,
+            types_size,
+            types_size,
+            length(strings.len()),
+        ];
+        let words = header.into_iter().chain(types);
+        words.flat_map(u32::to_ne_bytes).chain(strings).collect()
     }
 
     /// Byte offset of a member such as `se.sum_exec_runtime` in `structure`. Members of anonymous structures and unions are members of the
@@ -85,12 +162,7 @@ impl<'a> Btf<'a> {
     }
 
     fn structure(&self, name: &str) -> Option<u32> {
-        let start = self.starts.iter().position(|&start| {
-            let name_at = word(self.types, start).unwrap_or(0);
-            self.is_name(name_at, name)
-                && type_at(self.types, start).is_some_and(|it| it.kind == STRUCT)
-        })?;
-        u32::try_from(start).ok()?.checked_add(1)
+        self.ids.get(&(STRUCT, name.as_bytes())).copied()
     }
 
     /// Offset in bits and type of a member.
@@ -127,7 +199,8 @@ impl<'a> Btf<'a> {
     /// The type behind typedefs and qualifiers.
     fn resolve(&self, mut id: u32) -> Option<Type> {
         for _ in 0..DEPTH_MAX {
-            let found = type_at(self.types, *self.starts.get(index(id).checked_sub(1)?)?)?;
+            let start = *self.starts.get(index(id).checked_sub(1)?)?;
+            let found = type_at(self.types, index(start))?;
             match found.kind {
                 TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG => id = found.refers,
                 _ => return Some(found),
@@ -172,6 +245,12 @@ fn type_at(types: &[u8], at: usize) -> Option<Type> {
     })
 }
 
+/// The name at an offset of the strings.
+fn name(strings: &[u8], at: u32) -> Option<&[u8]> {
+    let rest = strings.get(index(at)..)?;
+    Some(CStr::from_bytes_until_nul(rest).ok()?.to_bytes())
+}
+
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let four = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_ne_bytes(four.try_into().ok()?))
@@ -179,6 +258,10 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn index(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+fn length(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -236,6 +319,45 @@ mod tests {
         assert_eq!(btf.stride("outer", "f", "inner"), Some(8));
         assert_eq!(btf.stride("outer", "f", "outer"), None);
         assert_eq!(btf.stride("outer", "c", "inner"), None);
+    }
+
+    #[test]
+    fn a_reduced_btf_keeps_the_ids_of_the_named_types() {
+        let bytes = sample();
+        let reduced = Btf::parse(&bytes)
+            .unwrap()
+            .reduced(["outer", "absent"].into_iter());
+        let reduced = Btf::parse(&reduced).unwrap();
+        assert_eq!(
+            (reduced.structure("outer"), reduced.starts.len()),
+            (Some(5), 5)
+        );
+        assert_eq!(reduced.structure("inner"), None);
+        assert_eq!(reduced.offset("outer", "a"), None);
+    }
+
+    #[test]
+    fn aya_finds_the_same_ids_in_the_reduced_btf_of_this_kernel() {
+        use aya_obj::btf::BtfKind;
+        let bytes = match read() {
+            Ok(bytes) => bytes,
+            Err(SetupError::NoBtf) => return, // `doctor` reports this; a kernel without BTF cannot be tested here.
+            Err(other) => panic!("{other}"),
+        };
+        let names = [
+            "btf_trace_sched_process_exec",
+            "btf_trace_signal_generate",
+            "bpf_map",
+        ];
+        let reduced = Btf::parse(&bytes).unwrap().reduced(names.into_iter());
+        assert!(reduced.len() < bytes.len());
+        let [whole, reduced] =
+            [bytes, reduced].map(|it| aya::Btf::parse(&it, aya::Endianness::default()).unwrap());
+        let kinds = [BtfKind::Typedef, BtfKind::Typedef, BtfKind::Struct];
+        for (name, kind) in names.into_iter().zip(kinds) {
+            let id = |btf: &aya::Btf| btf.id_by_type_name_kind(name, kind).unwrap();
+            assert_eq!(id(&reduced), id(&whole), "{name}");
+        }
     }
 
     #[test]

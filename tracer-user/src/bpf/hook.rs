@@ -81,6 +81,13 @@ pub(super) fn are_preemptible(btf: &Btf) -> bool {
     btf.id_by_type_name_kind(GUARD, BtfKind::Typedef).is_ok()
 }
 
+/// The types in the kernel's BTF that this module searches.
+pub(super) fn types() -> impl Iterator<Item = String> {
+    let tracepoints = SCHEDULER.iter().chain(&BACKUP);
+    let tracepoints = tracepoints.map(|(_, hook)| format!("btf_trace_{hook}"));
+    tracepoints.chain([GUARD.to_owned(), RENAME.1.to_owned()])
+}
+
 /// True if a program at a system call's tracepoint can reach the process's registers only through its first argument word (before
 /// Linux 5.15).
 pub(super) fn are_registers_first() -> bool {

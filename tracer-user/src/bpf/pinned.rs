@@ -9,9 +9,9 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::{Btf, Ebpf};
 use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest as _, Sha256};
 use tracer_abi::{level, map};
@@ -19,10 +19,11 @@ use tracer_core::event::{Ktime, ProcKey, Tgid};
 use tracer_core::hex;
 use zerocopy::IntoBytes as _;
 
+use super::loader::KernelTypes;
 use super::pin::{PinDir, PinError, PinSet};
 use super::{
     Call, Config, FileLinks, LevelLinks, Probed, Released, Rename, Ring, SetupError, Site, Table,
-    Tracer, hook, load_object, multi, object, offsets, perf, skipped::Skipped,
+    Tracer, hook, load_object, multi, object, perf, skipped::Skipped,
 };
 
 /// Maps that a takeover needs, or that a program needs when it is loaded again.
@@ -287,9 +288,7 @@ impl Pins {
             let program = self.set.get(MULTI).map_err(SetupError::Pin)?;
             return Ok(Call::Multi(multi::MultiProgram::pinned(program)));
         }
-        let offsets = offsets::of_running_kernel()?;
-        let btf = Btf::from_sys_fs()
-            .map_err(|source| super::error::kernel("read the kernel's BTF", source))?;
+        let KernelTypes { offsets, btf } = KernelTypes::read()?;
         let cookies = perf::Cookies::of_running_kernel(&offsets);
         let mut ebpf = load_object(config, &btf, &offsets, cookies, Some(self))?;
         perf::load(&mut ebpf)?;

@@ -6,22 +6,20 @@
 //! Each thread waits for a child that reads one file at the lowest priority. Each queued file costs a descriptor. Two
 //! files of the same neighbour are analysed one after the other, so an endless file delays only its owner.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tracer_core::event::{Anatomy, Artifact};
 
 use super::fair_queue::Workers;
-use crate::inspect::{FileOwner, Opened, ReaderSpawner};
+use super::recent::Recent;
+use crate::inspect::{FileOwner, Opened, ReaderSpawner, Unanalysed};
 
 /// Maximum number of waiting files.
 const MAX_QUEUED: usize = 64;
 const THREADS: usize = 2;
-/// Size of the cache, by last use. Each result has a few KiB.
-const MAX_REMEMBERED: usize = 256;
 
 /// The composition of a file, or the reason why it is unknown. `None` if the file is no program.
 pub(super) type AnalysisResult = Result<Option<Box<Anatomy>>, String>;
@@ -51,7 +49,8 @@ pub(super) struct OutputAnalysis<T> {
 
 #[derive(Debug)]
 pub(super) struct AnalysisState {
-    known: Mutex<RecentAnalyses>,
+    /// Results by the SHA-256 of the content. Each has a few KiB.
+    known: Mutex<Recent<String, AnalysisResult>>,
     counters: Counters,
     spawner: Arc<ReaderSpawner>,
 }
@@ -112,9 +111,9 @@ impl<T: Send + 'static> OutputAnalysis<T> {
         let AnalysisState {
             known, counters, ..
         } = &*self.shared;
-        if let Some(anatomy) = lock(known).get(&artifact.sha256) {
-            counters.known.fetch_add(1, Ordering::Relaxed);
-            return Some(Ok(Some(anatomy)));
+        if let Some(found) = lock(known).get(&artifact.sha256) {
+            counters.of_known(&found).fetch_add(1, Ordering::Relaxed);
+            return Some(found);
         }
         counters.waiting.fetch_add(1, Ordering::Relaxed);
         let sha256 = artifact.sha256.clone();
@@ -142,6 +141,16 @@ impl<T: Send + 'static> OutputAnalysis<T> {
     /// The state from which the counts are read.
     pub(super) fn shared(&self) -> Arc<AnalysisState> {
         Arc::clone(&self.shared)
+    }
+}
+
+impl Counters {
+    /// The counter of a content that was analysed before.
+    fn of_known(&self, found: &AnalysisResult) -> &AtomicU64 {
+        match found {
+            Ok(_) => &self.known,
+            Err(_) => &self.failed,
+        }
     }
 }
 
@@ -177,17 +186,25 @@ impl AnalysisState {
         } = job;
         // An earlier file in the queue may have had the same content.
         let before = lock(known).get(&sha256);
-        let (found, counter) = match before {
-            Some(anatomy) => (Ok(Some(anatomy)), &counters.known),
-            None => match opened.anatomy(&sha256, spawner) {
-                Ok(Some(anatomy)) => {
-                    let anatomy = Box::new(anatomy);
-                    lock(known).put(sha256, anatomy.clone());
-                    (Ok(Some(anatomy)), &counters.analysed)
-                }
-                Ok(None) => (Ok(None), &counters.analysed),
-                Err(error) => (Err(error.to_string()), &counters.failed),
-            },
+        let (found, counter) = if let Some(found) = before {
+            let counter = counters.of_known(&found);
+            (found, counter)
+        } else {
+            let (found, is_of_content) = match opened.anatomy(&sha256, spawner) {
+                Ok(anatomy) => (Ok(anatomy.map(Box::new)), true),
+                Err(error) => (
+                    Err(error.to_string()),
+                    matches!(error, Unanalysed::Unreadable(_)),
+                ),
+            };
+            if is_of_content {
+                lock(known).put(sha256, found.clone());
+            }
+            let counter = match found {
+                Ok(_) => &counters.analysed,
+                Err(_) => &counters.failed,
+            };
+            (found, counter)
         };
         // The counters change first: the receiver of the notification may read them.
         counter.fetch_add(1, Ordering::Relaxed);
@@ -196,53 +213,9 @@ impl AnalysisState {
     }
 }
 
-/// A cache of results by content, with the most recently used ones.
-#[derive(Debug, Default)]
-struct RecentAnalyses {
-    by_sha256: HashMap<String, (u64, Box<Anatomy>)>,
-    /// A counter of uses.
-    clock: u64,
-}
-
-impl RecentAnalyses {
-    fn get(&mut self, sha256: &str) -> Option<Box<Anatomy>> {
-        self.clock += 1;
-        let (seen, anatomy) = self.by_sha256.get_mut(sha256)?;
-        *seen = self.clock;
-        Some(anatomy.clone())
-    }
-
-    fn put(&mut self, sha256: String, anatomy: Box<Anatomy>) {
-        self.clock += 1;
-        if self.by_sha256.len() >= MAX_REMEMBERED {
-            let oldest = self.by_sha256.iter().min_by_key(|(_, (seen, _))| *seen);
-            if let Some(oldest) = oldest.map(|(sha256, _)| sha256.clone()) {
-                self.by_sha256.remove(&oldest);
-            }
-        }
-        self.by_sha256.insert(sha256, (self.clock, anatomy));
-    }
-}
-
 /// Ignores poisoning: a panic while the lock was held leaves a consistent cache.
-fn lock(known: &Mutex<RecentAnalyses>) -> std::sync::MutexGuard<'_, RecentAnalyses> {
+fn lock(
+    known: &Mutex<Recent<String, AnalysisResult>>,
+) -> MutexGuard<'_, Recent<String, AnalysisResult>> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_least_recently_used_result_is_evicted() {
-        let mut known = RecentAnalyses::default();
-        for n in 0..MAX_REMEMBERED {
-            known.put(n.to_string(), Box::default());
-        }
-        assert!(known.get("0").is_some());
-        known.put("new".to_owned(), Box::default());
-        assert!(known.get("0").is_some() && known.get("new").is_some());
-        assert!(known.get("1").is_none());
-        assert_eq!(known.by_sha256.len(), MAX_REMEMBERED);
-    }
 }

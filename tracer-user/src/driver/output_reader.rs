@@ -17,6 +17,7 @@ use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Artifact, Event, Inspected, ProcKey};
 
 use super::fair_queue::Workers;
+use super::known_outputs::KnownOutputs;
 use super::output_analysis::{AnalysisCounts, AnalysisResult, AnalysisState, OutputAnalysis};
 use crate::clock;
 use crate::inspect::{self, FileOwner, OUTPUT_LIMIT, Opened, Reader, ReaderSpawner, Refused, Root};
@@ -86,6 +87,7 @@ pub(super) struct OutputReader {
 /// The shared state of the reader threads.
 struct WorkerContext {
     spawner: Arc<ReaderSpawner>,
+    known: KnownOutputs,
     analysis: Option<OutputAnalysis<OutputTicket>>,
     notifier: Notifier<(OutputTicket, Progress)>,
 }
@@ -107,6 +109,7 @@ impl OutputReader {
         let shared = analysis.as_ref().map(OutputAnalysis::shared);
         let context = Arc::new(WorkerContext {
             spawner: Arc::clone(&spawner),
+            known: KnownOutputs::new()?,
             analysis,
             notifier,
         });
@@ -228,9 +231,7 @@ impl PendingOutput {
 impl WorkerContext {
     fn answer(&self, ticket: OutputTicket, request: OutputRequest) {
         let Self {
-            spawner,
-            analysis,
-            notifier,
+            analysis, notifier, ..
         } = self;
         let OutputRequest {
             process,
@@ -238,7 +239,7 @@ impl WorkerContext {
             uid,
             root,
         } = request;
-        let (opened, artifact) = match read(&root, inspect::as_path(&path), uid, spawner) {
+        let (opened, artifact) = match self.read(&root, inspect::as_path(&path), uid) {
             Ok(found) => found,
             Err(refused) => {
                 let inspected = inspected(process, path, Err(refused.to_string()));
@@ -255,18 +256,13 @@ impl WorkerContext {
             notifier.notify((ticket, Progress::Analysed(found)));
         }
     }
-}
 
-fn read(
-    root: &Root,
-    path: &Path,
-    uid: u32,
-    spawner: &ReaderSpawner,
-) -> Result<(Opened, Artifact), Refused> {
-    let reader = Reader { uid, public: false };
-    let opened = root.open(path, reader, OUTPUT_LIMIT)?;
-    let artifact = opened.artifact(spawner)?;
-    Ok((opened, artifact))
+    fn read(&self, root: &Root, path: &Path, uid: u32) -> Result<(Opened, Artifact), Refused> {
+        let reader = Reader { uid, public: false };
+        let opened = root.open(path, reader, OUTPUT_LIMIT)?;
+        let artifact = self.known.identify(&opened, &self.spawner)?;
+        Ok((opened, artifact))
+    }
 }
 
 /// The answer for an output that is not read.
