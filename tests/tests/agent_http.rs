@@ -15,7 +15,7 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
 use tracer_core::origin::TraceId;
 use tracer_user::agent::http::{Readiness, Served, Server};
-use tracer_user::agent::metrics::{Format, Metrics};
+use tracer_user::agent::metrics::{Format, Metrics, Reader};
 use tracer_user::history::{self, ReadPool, StoredCounters};
 
 const DECADES: Duration = Duration::from_hours(24 * 365 * 60);
@@ -27,6 +27,12 @@ const RECORDINGS: [&str; 4] = [
 ];
 /// The Accept header of a scraping Prometheus.
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5";
+
+/// Reads all real values.
+const LAST: Reader = Reader::File {
+    at: Duration::ZERO,
+    is_last: true,
+};
 
 fn replayed(name: &str) -> Trace {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("recordings/{name}.jsonl.gz"));
@@ -247,7 +253,7 @@ fn targets_survive_a_restart() {
         .read(|reader| Ok(again.restore(&StoredCounters::default(), reader, 0)));
     restored.unwrap().unwrap();
     let numbers = |metrics: &Metrics| -> Vec<String> {
-        let page = metrics.page(Format::Text, 0).unwrap();
+        let page = metrics.page(Format::Text, 0, LAST).unwrap();
         let lines = page.lines().filter(|it| {
             [
                 "go_build_binary_size_bytes{",
@@ -261,7 +267,7 @@ fn targets_survive_a_restart() {
     };
     assert!(numbers(&again).len() > 5, "{:?}", numbers(&again));
     assert_eq!(numbers(&agent.served.metrics), numbers(&again));
-    let page = again.page(Format::Text, 0).unwrap();
+    let page = again.page(Format::Text, 0, LAST).unwrap();
     assert!(!page.contains("go_build_builds_total{"));
 }
 
@@ -304,16 +310,15 @@ impl Drop for Prometheus {
     }
 }
 
-#[test]
-fn a_real_prometheus_scrapes_the_agent() {
-    let agent = Agent::recorded();
+/// A Prometheus that scrapes the agent every second. Two of them differ in their external labels only.
+fn prometheus(agent: &Agent, name: &str) -> (Prometheus, SocketAddr) {
     let dir = agent.dir.path();
-    let config = dir.join("prometheus.yml");
+    let config = dir.join(format!("{name}.yml"));
     let target = agent.server.address();
     fs::write(
         &config,
         format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: gotrace\n  static_configs: [{{targets: ['{target}']}}]\n"
+            "global: {{scrape_interval: 1s, external_labels: {{replica: {name}}}}}\nscrape_configs:\n- job_name: gotrace\n  static_configs: [{{targets: ['{target}']}}]\n"
         ),
     )
     .unwrap();
@@ -323,17 +328,68 @@ fn a_real_prometheus_scrapes_the_agent() {
     };
     let child = Command::new("prometheus")
         .arg(format!("--config.file={}", config.display()))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            dir.join("tsdb").display()
-        ))
+        .arg(format!("--storage.tsdb.path={}", dir.join(name).display()))
         .arg(format!("--web.listen-address={address}"))
         .arg("--enable-feature=exemplar-storage")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("no prometheus: `cargo xtask test` installs it");
-    let _prometheus = Prometheus(child);
+    (Prometheus(child), address)
+}
+
+#[test]
+fn two_prometheus_servers_count_the_first_failed_build_of_a_project() {
+    let agent = Agent::start(&[]);
+    let servers = ["a", "b"].map(|name| prometheus(&agent, name));
+    for (_, address) in &servers {
+        wait_for(|| {
+            let answer = query(*address, "/api/v1/query?query=gotrace_build_info")?;
+            let is_known = !answer["data"]["result"].as_array()?.is_empty();
+            is_known.then_some(())
+        });
+    }
+    let failed = FinishedTrace::of(replayed("compile-error-go1.27"));
+    agent.served.metrics.observe(&failed, &|_| None).unwrap();
+    for (_, address) in &servers {
+        // increase(go_build_builds_total{status="failed"}[1m])
+        let path = "/api/v1/query?query=increase(go_build_builds_total%7Bstatus%3D%22failed%22%7D%5B1m%5D)%3E0.9";
+        let counted = wait_for(|| {
+            let answer = query(*address, path)?;
+            let series = answer["data"]["result"].as_array()?.len();
+            (series > 0).then_some(series)
+        });
+        assert_eq!(counted, 1);
+    }
+}
+
+#[test]
+fn a_page_is_compressed_on_request() {
+    let agent = Agent::recorded();
+    let plain = agent.get("/metrics");
+    assert!(!plain.head.contains("content-encoding"), "{}", plain.head);
+    assert!(plain.head.contains("vary: accept, accept-encoding"));
+    let mut stream = connect(agent.server.address());
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept-Encoding: gzip\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap() + 4;
+    let (head, packed) = answer.split_at(end);
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let mut page = String::new();
+    flate2::read::GzDecoder::new(packed)
+        .read_to_string(&mut page)
+        .unwrap();
+    assert_eq!(page, plain.body);
+    assert!(packed.len() * 5 < page.len(), "{}", packed.len());
+}
+
+#[test]
+fn a_real_prometheus_scrapes_the_agent() {
+    let agent = Agent::recorded();
+    let (_prometheus, address) = prometheus(&agent, "a");
     let found = wait_for(|| {
         let answer = query(address, "/api/v1/query?query=go_build_builds_total")?;
         let found = answer["data"]["result"].as_array()?.len();

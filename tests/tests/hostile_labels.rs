@@ -17,8 +17,11 @@ const PROJECTS: usize = 205;
 static TARGETS: LazyLock<usize> = LazyLock::new(|| size(10, 205));
 /// Series of a family by `docs/metrics.md`, and the families with another limit.
 const SERIES: usize = 200;
-const MORE: [(&str, usize); 4] = [
+const MORE: [(&str, usize); 7] = [
     ("go_build_phase_duration_seconds", 400),
+    ("go_build_packages_total", 400),
+    ("go_build_project_cpu_seconds_total", 400),
+    ("go_build_cache_misses_total", 1000),
     ("go_build_env_drift", 1200),
     ("go_build_binary_section_size_bytes", 3300),
     ("go_build_binary_section_entropy_bits", 3300),

@@ -249,8 +249,33 @@ fn queries() -> Vec<String> {
             .replace("$__rate_interval", "5m")
             .replace("$__range", "1h")
             .replace("$project", ".*")
+            .replace("$instance", ".*")
     });
     filled.collect()
+}
+
+#[test]
+fn every_panel_selects_instances_and_its_legends_are_labels_of_the_result() {
+    let text = fs::read_to_string(file("dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let expr = target["expr"].as_str().unwrap();
+            let n_families = expr.matches('{').count();
+            assert_eq!(expr.matches("$instance").count(), n_families, "{expr}");
+            // The labels of the outermost aggregation.
+            let labels = expr
+                .split_once(" by (")
+                .and_then(|(_, it)| it.split_once(')'));
+            let labels: Vec<&str> = labels.map_or(Vec::new(), |(it, _)| it.split(", ").collect());
+            let legend = target["legendFormat"].as_str().unwrap();
+            let mut names = legend
+                .split("{{")
+                .skip(1)
+                .map(|it| it.split("}}").next().unwrap());
+            assert!(names.all(|it| labels.contains(&it)), "{legend}: {expr}");
+        }
+    }
 }
 
 #[test]

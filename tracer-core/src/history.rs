@@ -11,7 +11,7 @@ mod part;
 mod retention;
 mod setup;
 
-pub use baseline::{Baseline, BaselineId};
+pub use baseline::{Baseline, BaselineId, BranchClass};
 pub use entry::{BuildContext, Entry, Target};
 pub use id::{BuildId, IdPrefix, InvalidBuildId};
 pub use pack::{UnpackError, pack, unpack};

@@ -3,6 +3,7 @@
 //! An error names file, line and key, but never the value, which may be a secret. Other modules interpret the values.
 
 pub mod endpoint;
+pub mod metrics;
 pub mod otlp;
 mod parse_error;
 pub mod pushgateway;
@@ -53,6 +54,8 @@ pub struct Layer {
     pub size_budget: Option<SizeBudget>,
     /// Directory on bpffs in which probes and ring stay attached between two agents.
     pub pin: Option<PinDirectory>,
+    /// Optional parts of the metrics; only a file sets them.
+    pub metrics: Option<metrics::MetricsSettings>,
     /// OpenTelemetry; only a file sets it.
     pub otlp: Option<otlp::OtlpSettings>,
     /// Pushgateway; only a file sets it.
@@ -93,6 +96,7 @@ impl Layer {
             forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
             size_budget: self.size_budget.or(weaker.size_budget),
             pin: self.pin.or(weaker.pin),
+            metrics: self.metrics.or(weaker.metrics),
             otlp: self.otlp.or(weaker.otlp),
             pushgateway: self.pushgateway.or(weaker.pushgateway),
             textfile: self.textfile.or(weaker.textfile),
@@ -345,6 +349,7 @@ mod tests {
             forget_targets_hours,
             size_budget,
             pin,
+            metrics,
             otlp,
             pushgateway,
             textfile,
@@ -354,6 +359,7 @@ mod tests {
         assert!(central.tenant.is_some() && central.keep_days.is_some());
         assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
         assert_eq!(*pin, Some(PinDirectory(None)));
+        assert_eq!(*metrics, Some(metrics::MetricsSettings::default()));
         assert!(otlp.is_some() && pushgateway.is_some() && textfile.is_some());
         assert_eq!(*size_budget, Some(SizeBudget(Limit::Percent(5.0))));
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");

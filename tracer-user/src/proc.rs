@@ -5,8 +5,12 @@ use std::fs;
 use std::io;
 use std::iter;
 use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
 
+use serde::{Deserialize, Serialize};
 use tracer_core::event::{ProcKey, Tgid};
+
+use crate::clock;
 
 /// The environment variables of a process at its start, in order.
 pub(crate) type Env = Vec<(OsString, OsString)>;
@@ -39,6 +43,61 @@ pub(crate) fn own_resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|it| it.parse().ok());
     pages.unwrap_or(0_u64).saturating_mul(page_size())
+}
+
+/// Values of a process for the metrics `process_*`. Unknown values are 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessUsage {
+    pub virtual_bytes: u64,
+    pub threads: u64,
+    pub open_fds: u64,
+    pub max_fds: u64,
+    /// Nanoseconds since 1970.
+    pub started_ns: u64,
+}
+
+/// Computed once, because every conversion has another rounding.
+static STARTED_NS: OnceLock<u64> = OnceLock::new();
+
+/// The wall-clock time of a number of clock ticks since boot.
+fn to_wall_ns(ticks: u64) -> u64 {
+    let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let to_wall = u64::try_from(clock::boot_to_wall_ns()).unwrap_or(0);
+    ticks.saturating_mul(tick_ns).saturating_add(to_wall)
+}
+
+impl ProcessUsage {
+    /// The values of this process.
+    pub(crate) fn own() -> Self {
+        let stat = fs::read("/proc/self/stat").unwrap_or_default();
+        // The name may contain anything, also a parenthesis.
+        let after = stat
+            .iter()
+            .rposition(|it| *it == b')')
+            .map_or(0, |at| at + 1);
+        let rest = String::from_utf8_lossy(stat.get(after..).unwrap_or_default());
+        let fields: Vec<u64> = rest
+            .split_whitespace()
+            .map(|it| it.parse().unwrap_or(0))
+            .collect();
+        // proc(5) counts from the process ID, and the state is its third field.
+        let field = |n: usize| fields.get(n - 3).copied().unwrap_or(0);
+        Self {
+            virtual_bytes: field(23),
+            threads: field(20),
+            open_fds: n_open_fds(),
+            max_fds: rustix::process::getrlimit(rustix::process::Resource::Nofile)
+                .current
+                .unwrap_or(0),
+            started_ns: *STARTED_NS.get_or_init(|| to_wall_ns(field(22))),
+        }
+    }
+}
+
+/// The open file descriptors of this process, without the one that counts them.
+fn n_open_fds() -> u64 {
+    let n = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    u64::try_from(n.saturating_sub(1)).unwrap_or(0)
 }
 
 /// Page size of this machine, in bytes.

@@ -1,7 +1,7 @@
-//! Decides which outputs are comparable: the same program for the same platform, built in the same way.
+//! Decides which outputs are comparable: the same program for the same platform, built in the same way. The minor version of Go and the
+//! class of the branch are also the same.
 //!
-//! The machine and the version of the toolchain are not compared, so that the growth of a program by a new Go version is visible. Flags
-//! that only change printed text or the number of parallel tools are not compared either.
+//! The machine is not compared. Flags that only change printed text or the number of parallel tools are not compared either.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::byte_string::ByteString;
+use crate::golang::version::GoVersion;
 use crate::hex;
-use crate::model::{Build, Output};
+use crate::model::{Build, Installed, Output};
 
 /// Variables that choose among instruction sets of an architecture.
 const LEVELS: &[(&str, &str)] = &[
@@ -49,6 +50,57 @@ pub struct Baseline {
     pub flags: BTreeSet<String>,
     pub cgo: Option<bool>,
     pub race: bool,
+    /// Minor version of Go: `go1.27`.
+    #[serde(default)]
+    pub go: Option<String>,
+    #[serde(default)]
+    pub branch: Option<BranchClass>,
+}
+
+/// The class of the built branch, by its name. Absent if the branch is unknown, as for a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BranchClass {
+    /// `main`, `master`, `trunk`, `develop` and similar.
+    Default,
+    /// `release/1.2`, `stable`, `v1.2` and similar.
+    Release,
+    /// A pull or merge request, or any other branch.
+    Change,
+}
+
+impl BranchClass {
+    fn of(branch: Option<&str>, is_change: bool) -> Option<Self> {
+        if is_change {
+            return Some(Self::Change);
+        }
+        let branch = branch?.trim_start_matches("refs/heads/");
+        Some(match branch {
+            "main" | "master" | "trunk" | "default" | "mainline" | "dev" | "devel" | "develop"
+            | "development" => Self::Default,
+            _ if is_release(branch) => Self::Release,
+            _ => Self::Change,
+        })
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Release => "release",
+            Self::Change => "change",
+        }
+    }
+}
+
+/// True for `release/1.2`, `release-1.2`, `go-release`, `stable`, `v1.2`, `1.2.x`.
+fn is_release(branch: &str) -> bool {
+    let mut words = branch.split(['/', '-', '_', '.']);
+    let is_named = words.any(|it| ["release", "releases", "rel", "stable", "lts"].contains(&it));
+    let number = branch.strip_prefix('v').unwrap_or(branch);
+    let parts: Vec<&str> = number.split('.').collect();
+    let is_part =
+        |it: &&str| *it == "x" || (!it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()));
+    is_named || (parts.len() > 1 && parts.iter().all(is_part))
 }
 
 /// A hash of a [`Baseline`], of fixed length: equal baselines have equal ids.
@@ -103,9 +155,11 @@ impl Baseline {
             level,
             buildmode: flags.value("buildmode"),
             tags: tags(&flags),
-            flags: classes(&flags),
+            flags: classes(&flags, is_stripped(&flags, output)),
             cgo: variable(build, "CGO_ENABLED").map(|it| it == "1"),
             race: flags.is_on("race"),
+            go: go(build, output),
+            branch: branch(build),
         })
     }
 
@@ -129,13 +183,16 @@ impl Baseline {
             flags,
             cgo,
             race,
+            go,
+            branch,
         } = self;
-        for text in [project, goos, goarch, level, buildmode] {
+        for text in [project, goos, goarch, level, buildmode, go] {
             part(text.as_deref());
         }
         part(Some(package));
         part(cgo.map(|it| if it { "1" } else { "0" }));
         part(Some(if *race { "1" } else { "0" }));
+        part(branch.map(BranchClass::as_str));
         for set in [tags, flags] {
             for it in set {
                 part(Some(it));
@@ -164,6 +221,16 @@ impl Flags<'_> {
             |it: &ByteString| ["0", "f", "F", "false", "FALSE", "False"].contains(&&*it.to_str());
         flag.is_some_and(|it| !it.value.as_ref().is_some_and(is_false))
     }
+
+    fn has_word(&self, flag: &str, words: &[&str]) -> bool {
+        let value = self.value(flag).unwrap_or_default();
+        // A pattern may precede the first word: `all=-N -l`.
+        let mut found = value
+            .split_whitespace()
+            .map(|it| it.split_once("=-").map_or(it, |(_, it)| it))
+            .map(|it| it.trim_start_matches('-'));
+        found.any(|it| words.contains(&it))
+    }
 }
 
 fn tags(flags: &Flags<'_>) -> BTreeSet<String> {
@@ -172,23 +239,48 @@ fn tags(flags: &Flags<'_>) -> BTreeSet<String> {
     tags.map(ToOwned::to_owned).collect()
 }
 
-fn classes(flags: &Flags<'_>) -> BTreeSet<String> {
-    let has_word = |flag: &str, words: &[&str]| {
-        let value = flags.value(flag).unwrap_or_default();
-        // A pattern may precede the first word: `all=-N -l`.
-        let mut found = value
-            .split_whitespace()
-            .map(|it| it.split_once("=-").map_or(it, |(_, it)| it))
-            .map(|it| it.trim_start_matches('-'));
-        found.any(|it| words.contains(&it))
+/// True if the file has no symbol table. If it was not analysed, the flags and the `go` command decide, which strips the programs that it
+/// runs itself.
+fn is_stripped(flags: &Flags<'_>, output: &Output) -> bool {
+    let artifact = output.artifact.as_ref();
+    let anatomy = artifact.and_then(|it| it.anatomy.as_deref());
+    let was_to_be_stripped = match output.how {
+        Installed::Temporary => true,
+        Installed::FromCache
+        | Installed::Renamed
+        | Installed::Copied
+        | Installed::UpToDate
+        | Installed::Direct
+        | Installed::Announced => flags.has_word("ldflags", &["s"]),
     };
+    anatomy.map_or(was_to_be_stripped, |it| it.stripped)
+}
+
+/// The minor version of Go that linked the output.
+fn go(build: &Build, output: &Output) -> Option<String> {
+    let artifact = output.artifact.as_ref();
+    let stamped = artifact.and_then(|it| it.go_version.as_deref());
+    let version = stamped.or(build.toolchain.version.as_deref())?;
+    GoVersion::parse(version).map(GoVersion::language)
+}
+
+/// The pipeline names the branch, otherwise the checkout does.
+fn branch(build: &Build) -> Option<BranchClass> {
+    let ci = build.ci.as_ref();
+    let checkout = build.checkout.as_ref();
+    let branch = ci.and_then(|it| it.branch.as_deref());
+    let branch = branch.or_else(|| checkout?.branch.as_deref());
+    BranchClass::of(branch, ci.is_some_and(|it| it.change.is_some()))
+}
+
+fn classes(flags: &Flags<'_>, is_stripped: bool) -> BTreeSet<String> {
     let is_profiled = flags
         .value("pgo")
         .is_some_and(|it| it != "off" && it != "auto");
     let all = [
-        ("strip", has_word("ldflags", &["s"])),
-        ("no-dwarf", has_word("ldflags", &["w", "s"])),
-        ("no-optimize", has_word("gcflags", &["N"])),
+        ("strip", is_stripped),
+        ("no-dwarf", flags.has_word("ldflags", &["w", "s"])),
+        ("no-optimize", flags.has_word("gcflags", &["N"])),
         ("trimpath", flags.is_on("trimpath")),
         ("cover", flags.is_on("cover")),
         ("asan", flags.is_on("asan")),

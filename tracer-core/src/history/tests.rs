@@ -279,6 +279,88 @@ fn a_change_of_the_program_changes_the_baseline() {
     assert_eq!(ids.len(), n);
 }
 
+/// The baseline of a build after this change.
+fn baseline_of(change: impl Fn(&mut Build)) -> Baseline {
+    let mut build = build(1, 1, &[]);
+    change(&mut build);
+    entry(build).targets[0].baseline.clone().unwrap()
+}
+
+#[test]
+fn the_minor_version_of_go_is_part_of_the_baseline_and_the_patch_is_not() {
+    let with = |version: &str| baseline_of(|it| it.toolchain.version = Some(version.to_owned()));
+    assert_eq!(with("go1.27.3").go.as_deref(), Some("go1.27"));
+    assert_eq!(with("go1.27.3").id(), with("go1.27.9").id());
+    assert_ne!(with("go1.27.3").id(), with("go1.26.3").id());
+    assert_eq!(with("unreadable").go, None);
+}
+
+#[test]
+fn a_stripped_file_is_not_compared_with_one_that_has_symbols() {
+    let analysed = |stripped: bool| {
+        baseline_of(|it| {
+            let artifact = it.outputs[0].artifact.as_mut().unwrap();
+            let anatomy = crate::event::Anatomy {
+                stripped,
+                ..Default::default()
+            };
+            artifact.anatomy = Some(Box::new(anatomy));
+        })
+    };
+    assert_eq!(analysed(false).id(), baseline(&[]).id());
+    assert_ne!(analysed(true).id(), analysed(false).id());
+    let temporary = baseline_of(|it| it.outputs[0].how = Installed::Temporary);
+    assert!(temporary.flags.contains("strip"));
+}
+
+#[test]
+fn the_class_of_the_branch_is_part_of_the_baseline() {
+    let on = |branch: Option<&str>, change: Option<&str>| {
+        let baseline = baseline_of(|it| {
+            it.ci = Some(Ci {
+                branch: branch.map(ToOwned::to_owned),
+                change: change.map(ToOwned::to_owned),
+                ..Ci::default()
+            });
+        });
+        (baseline.branch, baseline.id())
+    };
+    for (branch, class) in [
+        ("main", BranchClass::Default),
+        ("develop", BranchClass::Default),
+        ("release/1.2", BranchClass::Release),
+        ("release-branch.go1.27", BranchClass::Release),
+        ("v1.2", BranchClass::Release),
+        ("1.2.x", BranchClass::Release),
+        ("fix", BranchClass::Change),
+        ("v2", BranchClass::Change),
+        ("feature/main", BranchClass::Change),
+    ] {
+        assert_eq!(on(Some(branch), None).0, Some(class), "{branch}");
+    }
+    assert_eq!(on(Some("main"), Some("7")).0, Some(BranchClass::Change));
+    assert_eq!(on(None, None).0, None);
+    assert_eq!(on(Some("fix"), None).1, on(Some("other"), None).1);
+    assert_ne!(on(Some("fix"), None).1, on(Some("main"), None).1);
+    assert_ne!(on(None, None).1, on(Some("main"), None).1);
+}
+
+#[test]
+fn only_a_whole_hash_is_a_commit() {
+    let of = |revision: &str| {
+        let mut build = build(1, 1, &[]);
+        build.ci = Some(Ci {
+            revision: Some(revision.to_owned()),
+            ..Ci::default()
+        });
+        entry(build).commit().map(ToOwned::to_owned)
+    };
+    let hash = "5a".repeat(20);
+    assert_eq!(of(&hash), Some(hash));
+    assert_eq!(of("HEAD"), None);
+    assert_eq!(of("5a5a5a5"), None);
+}
+
 #[test]
 fn other_changes_do_not_change_the_baseline() {
     let same: &[(FlagList<'_>, FlagList<'_>)] = &[

@@ -1,4 +1,5 @@
-//! The last size of each target and build variant, for comparison with the next size.
+//! The last size of each target and build variant, for comparison with the next size. All builds of one commit have the same baseline: the
+//! last size of another commit.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use crate::history::{Baseline, BaselineId, Entry, Target};
 use crate::model::Installed;
 
 /// Largest number of build variants of one target.
-const VARIANTS: usize = 16;
+const VARIANTS: usize = 32;
 
 /// Allowed growth of a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +47,24 @@ pub struct Sizes {
 struct TargetState {
     /// End of the last build, in nanoseconds since 1970.
     at_ns: u64,
-    variants: Vec<(BaselineId, u64)>,
+    variants: Vec<(BaselineId, VariantState)>,
+}
+
+#[derive(Clone, Debug)]
+struct VariantState {
+    /// The commit of the last build, if it is known.
+    commit: Option<String>,
+    size: u64,
+    /// The last size before this commit.
+    baseline: Option<u64>,
+}
+
+/// The facts of one build of a target.
+struct Built<'a> {
+    commit: Option<&'a str>,
+    size: u64,
+    /// Nanoseconds since 1970.
+    at_ns: u64,
 }
 
 /// The build variant. Only sizes of one variant are comparable. A program that `go` runs at once is a variant of its own, because
@@ -85,7 +103,12 @@ impl Sizes {
         };
         let at_ns = entry.ended_ns.unwrap_or(entry.started_ns);
         let at_ns = u64::try_from(at_ns).unwrap_or(0);
-        self.replace(key, &variant(baseline, target.how), size, at_ns);
+        let of_now = Built {
+            commit: entry.commit(),
+            size,
+            at_ns,
+        };
+        self.replace(key, &variant(baseline, target.how), &of_now);
     }
 
     /// Removes targets that were last built before this time (nanoseconds since 1970).
@@ -108,7 +131,12 @@ impl Sizes {
                 goarch: build.toolchain.goarch.clone(),
             };
             let variant = variant(known.baseline.as_ref()?, output.how);
-            let before = self.replace(key, &variant, now, finished.ended_ns())?;
+            let of_now = Built {
+                commit: finished.entry.commit(),
+                size: now,
+                at_ns: finished.ended_ns(),
+            };
+            let before = self.replace(key, &variant, &of_now)?;
             Some(self.change(before, now))
         });
         changes.collect()
@@ -126,28 +154,32 @@ impl Sizes {
         SizeChange { before, now, most }
     }
 
-    /// Replaces the size of a variant of a target, and returns the previous size.
-    fn replace(
-        &mut self,
-        key: TargetKey,
-        variant: &BaselineId,
-        size: u64,
-        at_ns: u64,
-    ) -> Option<u64> {
+    /// Replaces the size of a variant of a target, and returns its baseline.
+    fn replace(&mut self, key: TargetKey, variant: &BaselineId, of_now: &Built<'_>) -> Option<u64> {
         if self.targets.len() >= TARGETS && !self.targets.contains_key(&key) {
             return None;
         }
-        let TargetState {
-            at_ns: last,
-            variants,
-        } = self.targets.entry(key).or_default();
-        *last = at_ns.max(*last);
+        let TargetState { at_ns, variants } = self.targets.entry(key).or_default();
+        *at_ns = of_now.at_ns.max(*at_ns);
         let known = variants.iter().position(|(it, _)| it == variant);
-        let before = known.map(|at| variants.remove(at).1);
+        let last = known.map(|at| variants.remove(at).1);
+        let baseline = last.and_then(|last| {
+            let is_same_commit = last.commit.is_some() && last.commit.as_deref() == of_now.commit;
+            if is_same_commit {
+                last.baseline
+            } else {
+                Some(last.size)
+            }
+        });
         if variants.len() >= VARIANTS {
             variants.remove(0);
         }
-        variants.push((variant.clone(), size));
-        before
+        let state = VariantState {
+            commit: of_now.commit.map(ToOwned::to_owned),
+            size: of_now.size,
+            baseline,
+        };
+        variants.push((variant.clone(), state));
+        baseline
     }
 }

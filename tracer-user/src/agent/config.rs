@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
+use crate::config::metrics::MetricsSettings;
 use crate::config::{Bound, Exporters, Layer, ListenAddress, PinDirectory, SizeBudget};
 use crate::history::central::{Address, CentralSettings};
 use crate::history::{DEFAULT_STORE, Location};
@@ -34,6 +35,7 @@ pub struct Config {
     pub size_budget: Option<SizeBudget>,
     /// Directory on bpffs that keeps programs and maps between two agents. `None` disables pinning.
     pub pin: Option<PathBuf>,
+    pub metrics: MetricsSettings,
     /// The exporters.
     pub outputs: Exporters,
 }
@@ -60,6 +62,7 @@ impl Config {
             forget_targets_hours,
             size_budget,
             pin,
+            metrics,
             ..
         } = layer;
         let days = keep_days.map_or(Some(KEEP_DAYS), Bound::number);
@@ -83,6 +86,7 @@ impl Config {
             target_ttl: hours.map_or(Duration::MAX, |it| Duration::from_hours(u64::from(it))),
             size_budget,
             pin: pin.and_then(|PinDirectory(place)| place),
+            metrics: metrics.unwrap_or_default(),
             outputs,
         }
     }

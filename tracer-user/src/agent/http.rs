@@ -4,10 +4,12 @@
 //! The server has its own thread and runtime, so a slow client only occupies a connection. `pages` renders the responses, and
 //! `query` parses the query. The address of the listener determines who can connect.
 
+mod compress;
 mod connection;
 mod host;
 mod pages;
 mod query;
+mod scraper;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -3,9 +3,12 @@
 //! One lock protects all of it, held while a page is rendered or a build is counted. This module has no clock: callers
 //! pass the time. It serves and sends nothing.
 
+mod created;
 mod exemplar;
+mod new_series;
 mod openmetrics;
 pub(crate) mod own;
+pub(crate) mod process;
 mod restore;
 mod saved_counters;
 
@@ -19,13 +22,18 @@ use tracer_core::finished::{FinishedBuild, FinishedTrace};
 use tracer_core::judge::{Budget, Projects, Sizes, judge};
 use tracer_core::origin::TraceId;
 
+use crate::config::metrics::MetricsSettings;
 use crate::driver::ObserverStatus;
-use crate::render::metrics::family::Families;
+use crate::render::metrics::family::{Families, PHASE};
 use crate::render::metrics::fold;
+use crate::render::metrics::guard::NewSeries;
+use created::Created;
 use exemplar::Exemplars;
+use new_series::NewCounters;
 use own::Own;
 use saved_counters::SavedCounters;
 
+pub use new_series::{ClientId, Reader};
 pub use own::{History, Reload, StorageStatus};
 pub use restore::RestoreError;
 pub use saved_counters::SavedCountersError;
@@ -62,6 +70,11 @@ struct Inner {
     own: Own,
     /// Counts of earlier agents.
     saved: SavedCounters,
+    /// Series since the last page.
+    appeared: Vec<NewSeries>,
+    new: NewCounters,
+    created: Created,
+    parts: MetricsSettings,
     exemplars: Exemplars,
     target_ttl: Duration,
 }
@@ -79,6 +92,10 @@ impl Metrics {
             sizes: Sizes::default(),
             own,
             saved: SavedCounters::nothing(0),
+            appeared: Vec::new(),
+            new: NewCounters::default(),
+            created: Created::default(),
+            parts: MetricsSettings::default(),
             exemplars: Exemplars::default(),
             target_ttl,
         });
@@ -88,6 +105,11 @@ impl Metrics {
     /// Changes the time after which the gauges of a target are removed.
     pub fn set_target_ttl(&self, target_ttl: Duration) {
         self.lock().target_ttl = target_ttl;
+    }
+
+    /// Selects the optional parts of the page.
+    pub fn set_parts(&self, parts: MetricsSettings) {
+        self.lock().parts = parts;
     }
 
     /// Sets the allowed growth of a target. `None` if no budget is configured.
@@ -114,12 +136,21 @@ impl Metrics {
             sizes,
             own: _,
             saved: _,
+            appeared,
+            new: _,
+            created,
+            parts: _,
             exemplars,
             target_ttl: _,
         } = &mut *self.lock();
         for build in finished.builds() {
             let judgement = judge(build, Some(projects), sizes);
             fold::build(families, build, &judgement)?;
+            let new = families.take_new();
+            for it in &new {
+                created.note(it, build.entry.started_ns);
+            }
+            appeared.extend(new);
             if let Some(id) = trace_id(build) {
                 exemplars.note(families, build, id);
             }
@@ -145,19 +176,24 @@ impl Metrics {
         own.set(families, status, storage)
     }
 
-    /// Renders the page. `now_ns` is in nanoseconds since 1970.
-    pub fn page(&self, format: Format, now_ns: i64) -> Result<String, Error> {
+    /// Renders the page for this reader. `now_ns` is in nanoseconds since 1970.
+    pub fn page(&self, format: Format, now_ns: i64, reader: Reader) -> Result<String, Error> {
         let inner = &mut *self.lock();
-        let gathered = inner.gather(now_ns);
+        let gathered = inner.gather(now_ns, reader);
         match format {
             Format::Text => TextEncoder::new().encode_to_string(&gathered),
-            Format::OpenMetrics => Ok(openmetrics::encode(&gathered, &inner.exemplars)),
+            Format::OpenMetrics => {
+                let created = inner.parts.created.then_some(&inner.created);
+                let since_ns = inner.saved.since_ns;
+                let created = created.map(|it| it.since(since_ns));
+                Ok(openmetrics::encode(&gathered, &inner.exemplars, created))
+            }
         }
     }
 
     /// The families of the page, for other formats.
-    pub(crate) fn gather(&self, now_ns: i64) -> Vec<MetricFamily> {
-        self.lock().gather(now_ns)
+    pub(crate) fn gather(&self, now_ns: i64, reader: Reader) -> Vec<MetricFamily> {
+        self.lock().gather(now_ns, reader)
     }
 
     /// Ignores poisoning: a panic while the lock was held leaves each number consistent.
@@ -168,15 +204,23 @@ impl Metrics {
 
 impl Inner {
     /// Removes targets that are no longer built.
-    fn gather(&mut self, now_ns: i64) -> Vec<MetricFamily> {
+    fn gather(&mut self, now_ns: i64, reader: Reader) -> Vec<MetricFamily> {
         let now = u64::try_from(now_ns).unwrap_or(0);
         let before = now.saturating_sub(nanos(self.target_ttl));
         self.families.expire(before);
         self.sizes.expire(before);
         for project in self.projects.expire(before) {
-            self.families.remove_drift(project.as_deref());
+            self.families.remove_project(project.as_deref());
         }
-        self.families()
+        let mut families = self.families();
+        let MetricsSettings { phases, created: _ } = self.parts;
+        families.retain(|it| {
+            let is_wanted = phases || it.name() != PHASE.name;
+            is_wanted && reader.may_read(it.name())
+        });
+        let appeared = std::mem::take(&mut self.appeared);
+        self.new.hide(&mut families, appeared, reader);
+        families
     }
 
     fn families(&self) -> Vec<MetricFamily> {

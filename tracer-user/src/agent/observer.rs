@@ -23,7 +23,7 @@ use crate::digest_key;
 use crate::driver::service::{self, Sink};
 use crate::driver::{ObserverStatus, Pin, SelfTestVerdict, Source, SourceOptions, Whose};
 use crate::launch::signal::Signals;
-use crate::proc;
+use crate::proc::{self, ProcessUsage};
 use crate::toolchain::SearchHint;
 
 /// Reads the file of the configuration.
@@ -141,6 +141,7 @@ impl Sink for Observer<'_> {
         let status = ObserverStatus {
             cpu_ns: clock::own_cpu_ns() + status.analyses.cpu_ns,
             resident_bytes: proc::own_resident_bytes(),
+            process: ProcessUsage::own(),
             n_waiting,
             n_dropped,
             ..status

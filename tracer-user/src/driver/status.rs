@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Analyses, SelfTestVerdict};
+use crate::proc::ProcessUsage;
 
-/// The status. The loop sets all fields except the last four, which `agent::observer` sets.
+/// The status. The loop sets all fields except the last five, which `agent::observer` sets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ObserverStatus {
     pub events: Vec<Events>,
@@ -29,6 +30,7 @@ pub struct ObserverStatus {
     /// CPU time of the observer and its output readers, in nanoseconds.
     pub cpu_ns: u64,
     pub resident_bytes: u64,
+    pub process: ProcessUsage,
     /// Builds that wait for the storage process.
     pub n_waiting: usize,
     /// Builds that were dropped because the backlog was full.

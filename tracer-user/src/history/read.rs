@@ -231,8 +231,13 @@ impl<'a> Reader<'a> {
              FROM target JOIN build ON build.id = target.build_id \
              WHERE target.baseline_id = $1 AND target.size IS NOT NULL \
              AND build.state = 'succeeded' AND build.started_ns < $2 \
+             AND ($3 = '' OR build.revision IS NULL OR build.revision <> $3) \
              ORDER BY build.started_ns DESC, build.id DESC LIMIT 1",
-            &[baseline.id().as_str().into(), entry.started_ns.into()],
+            &[
+                baseline.id().as_str().into(),
+                entry.started_ns.into(),
+                entry.commit().unwrap_or_default().into(),
+            ],
             |values| {
                 Ok(Previous {
                     build: values.next::<String>()?.parse()?,

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use rustix::fs::Mode;
 
 use super::Counts;
-use crate::agent::metrics::{Format, Metrics};
+use crate::agent::metrics::{Format, Metrics, Reader};
 use crate::atomic_file::{Durability, replace};
 use crate::clock;
 use crate::worker::{Jobs, Next, Worker};
@@ -42,7 +42,7 @@ impl Textfile {
         if every_seconds == 0 {
             bail!("textfile.every_seconds is 0: give a number of seconds");
         }
-        write(&directory, &metrics)?;
+        write(&directory, &metrics, false)?;
         let every = Duration::from_secs(u64::from(every_seconds));
         let worker = Worker::start("textfile", 0, move |jobs| {
             work(jobs, every, &directory, &metrics, log);
@@ -75,7 +75,12 @@ fn work(
     let mut is_well = true;
     loop {
         let next = jobs.next(every);
-        match write(directory, metrics) {
+        let is_last = match next {
+            Next::Job(never) => match never {},
+            Next::Idle => false,
+            Next::End(_) => true,
+        };
+        match write(directory, metrics, is_last) {
             Ok(()) => {
                 jobs.sent(1);
                 if !is_well {
@@ -94,16 +99,16 @@ fn work(
                 is_well = false;
             }
         }
-        match next {
-            Next::Job(never) => match never {},
-            Next::Idle => {}
-            Next::End(_) => return,
+        if is_last {
+            return;
         }
     }
 }
 
-fn write(directory: &Path, metrics: &Metrics) -> anyhow::Result<()> {
-    let page = metrics.page(Format::Text, clock::wall_ns())?;
+fn write(directory: &Path, metrics: &Metrics, is_last: bool) -> anyhow::Result<()> {
+    let at = Duration::from_nanos(clock::boot_ns());
+    let reader = Reader::File { at, is_last };
+    let page = metrics.page(Format::Text, clock::wall_ns(), reader)?;
     put(directory, &page)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use super::scraper::Peer;
 
 /// Maximum number of open connections. Others wait in the listener.
 const CONNECTIONS: usize = 64;
@@ -41,8 +43,9 @@ pub(super) async fn serve(
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let one = connection(stream, router.clone(), stopped.clone());
+            Ok((stream, peer)) => {
+                let router = router.clone().layer(Extension(Peer(peer.ip())));
+                let one = connection(stream, router, stopped.clone());
                 connections.spawn(async move {
                     // Invalid requests and disconnects of clients are ignored.
                     let _overdue = timeout(LIFE, one).await;

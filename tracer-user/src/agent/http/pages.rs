@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
-use super::{PageContext, query};
+use super::{PageContext, compress, query, scraper};
 use crate::agent::metrics::Format;
 use crate::clock;
 use crate::history::{self, Cause, Error, Reader};
@@ -36,14 +36,22 @@ pub(super) fn router(shared: PageContext) -> Router {
         .with_state(Arc::new(shared))
 }
 
-async fn metrics(State(shared): State<Arc<PageContext>>, headers: HeaderMap) -> Response {
-    let format = format(&headers);
-    match shared.served.metrics.page(format, clock::wall_ns()) {
+async fn metrics(State(shared): State<Arc<PageContext>>, request: Request) -> Response {
+    let format = format(request.headers());
+    let reader = scraper::reader(&request, Duration::from_nanos(clock::boot_ns()));
+    match shared.served.metrics.page(format, clock::wall_ns(), reader) {
         Ok(page) => {
+            let packed = compress::accepts_gzip(request.headers())
+                .then(|| compress::gzip(page.as_bytes()).ok())
+                .flatten();
+            let is_packed = packed.is_some();
+            let page = packed.unwrap_or_else(|| page.into_bytes());
             let mut response = fine(format.content_type(), page);
-            response
-                .headers_mut()
-                .insert(VARY, HeaderValue::from_static("accept"));
+            let headers = response.headers_mut();
+            headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+            if is_packed {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
             response
         }
         Err(error) => trouble(

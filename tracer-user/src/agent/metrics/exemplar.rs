@@ -19,7 +19,16 @@ pub(super) struct Exemplar {
 }
 
 /// Labels of a series, sorted by name.
-type SeriesLabels = Vec<(String, String)>;
+pub(super) type SeriesLabels = Vec<(String, String)>;
+
+pub(super) fn series_labels(labels: &[LabelPair]) -> SeriesLabels {
+    let labels = labels.iter();
+    let mut series: SeriesLabels = labels
+        .map(|it| (it.name().to_owned(), it.value().to_owned()))
+        .collect();
+    series.sort();
+    series
+}
 
 /// Exemplars of the durations of builds, by series and index of the bucket.
 #[derive(Debug, Default)]
@@ -58,11 +67,6 @@ impl Exemplars {
         if family != DURATION.name || self.0.is_empty() {
             return None;
         }
-        let labels = labels.iter();
-        let mut series: SeriesLabels = labels
-            .map(|it| (it.name().to_owned(), it.value().to_owned()))
-            .collect();
-        series.sort();
-        self.0.get(&series)?.get(&bucket).copied()
+        self.0.get(&series_labels(labels))?.get(&bucket).copied()
     }
 }

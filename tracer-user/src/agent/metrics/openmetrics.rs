@@ -5,22 +5,32 @@ use std::fmt::{self, Display, Write as _};
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
+use super::created::CreatedSince;
 use super::exemplar::{Exemplar, Exemplars};
 
 /// Units that are suffixes of names.
 const UNITS: [&str; 2] = ["seconds", "bytes"];
 
-pub(super) fn encode(families: &[MetricFamily], exemplars: &Exemplars) -> String {
+pub(super) fn encode(
+    families: &[MetricFamily],
+    exemplars: &Exemplars,
+    created: Option<CreatedSince<'_>>,
+) -> String {
     let mut page = String::new();
     for family in families {
         // Writing to a string cannot fail.
-        let _written = write_family(&mut page, family, exemplars);
+        let _written = write_family(&mut page, family, exemplars, created);
     }
     page.push_str("# EOF\n");
     page
 }
 
-fn write_family(page: &mut String, family: &MetricFamily, exemplars: &Exemplars) -> fmt::Result {
+fn write_family(
+    page: &mut String,
+    family: &MetricFamily,
+    exemplars: &Exemplars,
+    created: Option<CreatedSince<'_>>,
+) -> fmt::Result {
     let name = family.name();
     let (base, kind) = match family.get_field_type() {
         MetricType::COUNTER => (name.strip_suffix("_total").unwrap_or(name), "counter"),
@@ -43,19 +53,37 @@ fn write_family(page: &mut String, family: &MetricFamily, exemplars: &Exemplars)
     writeln!(page, "# HELP {base} {}", Escaped(family.help()))?;
     for metric in family.get_metric() {
         let labels = metric.get_label();
+        let created = created.and_then(|it| it.get(name, labels));
         match family.get_field_type() {
             MetricType::COUNTER => {
                 let value = metric.get_counter().get_value();
                 sample(page, &format!("{base}_total"), labels, None, value)?;
                 page.push('\n');
+                write_created(page, base, labels, created)?;
             }
             MetricType::GAUGE => {
                 sample(page, name, labels, None, metric.get_gauge().get_value())?;
                 page.push('\n');
             }
-            MetricType::HISTOGRAM => histogram(page, name, metric, exemplars)?,
+            MetricType::HISTOGRAM => {
+                histogram(page, name, metric, exemplars)?;
+                write_created(page, name, labels, created)?;
+            }
             MetricType::SUMMARY | MetricType::UNTYPED => {}
         }
+    }
+    Ok(())
+}
+
+fn write_created(
+    page: &mut String,
+    base: &str,
+    labels: &[LabelPair],
+    created: Option<f64>,
+) -> fmt::Result {
+    if let Some(at) = created {
+        sample(page, &format!("{base}_created"), labels, None, at)?;
+        page.push('\n');
     }
     Ok(())
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Registry};
 use tracer_abi::Kind;
 
+use super::process::OfProcess;
 use crate::agent::export::Counts;
 use crate::clock;
 use crate::driver::{Analyses, Events, ObserverStatus, SelfTestVerdict};
+use crate::proc::ProcessUsage;
 use crate::render::metrics::family::{Families, Spec};
 use crate::render::metrics::fold;
 use crate::render::metrics::guard::guarded;
@@ -150,6 +152,7 @@ pub struct StorageStatus {
     pub exports: Vec<(&'static str, Counts)>,
     pub cpu_ns: u64,
     pub resident_bytes: u64,
+    pub process: ProcessUsage,
     pub reload: Reload,
     pub history: History,
 }
@@ -202,6 +205,7 @@ pub(super) struct Own {
     reload: Gauge,
     reloaded: Gauge,
     history: OfHistory,
+    process: OfProcess,
 }
 
 impl Own {
@@ -220,6 +224,7 @@ impl Own {
             reload: Gauge::with_opts(RELOAD.opts())?,
             reloaded: Gauge::with_opts(RELOADED.opts())?,
             history: OfHistory::register(registry)?,
+            process: OfProcess::register(registry)?,
         };
         registry.register(Box::new(own.running.clone()))?;
         registry.register(Box::new(own.delay.clone()))?;
@@ -282,6 +287,8 @@ impl Own {
         self.cpu.inc_by(fold::seconds(cpu_ns));
         let resident = storage.resident_bytes.saturating_add(status.resident_bytes);
         self.resident.set(fold::bytes(resident));
+        self.process
+            .set(cpu_ns, resident, status.process, storage.process);
         let sees_itself = status.self_test == SelfTestVerdict::Seen;
         self.self_test.set(f64::from(u8::from(sees_itself)));
         let reload = &storage.reload;

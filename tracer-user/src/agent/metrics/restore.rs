@@ -72,6 +72,8 @@ impl Inner {
         };
         self.families
             .make(&|name, labels| saved.values(name, labels))?;
+        // Readers of the last agent have read these series.
+        drop(self.families.take_new());
         for (project, drift) in projects.drifts() {
             self.families.drift(project, &drift)?;
         }

@@ -24,7 +24,9 @@ fn untraced(_: FinishedBuild<'_>) -> Option<TraceId> {
 }
 
 fn page(metrics: &Metrics, format: Format, now_ns: i64) -> String {
-    metrics.page(format, now_ns).unwrap()
+    let at = Duration::ZERO;
+    let reader = Reader::File { at, is_last: true };
+    metrics.page(format, now_ns, reader).unwrap()
 }
 
 fn end_ns(trace: &Trace) -> i64 {
@@ -368,6 +370,63 @@ fn a_size_is_compared_with_the_previous_one_of_the_same_settings() {
     assert_eq!(build(3001, Some("race")), ["3001", "3001", "0", ""]);
 }
 
+/// The sizes of builds of one program: Go version, commit and size of each. Returns baseline and delta after each build.
+fn sizes_after(builds: &[(&str, Option<u8>, u64)]) -> Vec<String> {
+    let metrics = Metrics::new(DAY).unwrap();
+    let mut trace = sample::cold();
+    let builds = builds.iter().map(|(version, commit, size)| {
+        let build = &mut trace.builds[0];
+        build.toolchain.version = Some((*version).to_owned());
+        build.ci = Some(tracer_core::origin::Ci {
+            revision: commit.map(|it| format!("{it:040x}")),
+            ..Default::default()
+        });
+        let artifact = build.outputs[0].artifact.as_mut().unwrap();
+        artifact.go_version = Some((*version).to_owned());
+        artifact.size = *size;
+        metrics
+            .observe(&FinishedTrace::of(trace.clone()), &untraced)
+            .unwrap();
+        let of = |what: &str| {
+            let family = format!("go_build_binary_size_{what}_bytes{{");
+            values_of(&metrics, &family, &trace).join(" ")
+        };
+        format!("{} {}", of("baseline"), of("delta"))
+    });
+    builds.collect()
+}
+
+#[test]
+fn two_versions_of_go_have_baselines_of_their_own() {
+    let (old, new) = ("go1.26.1", "go1.27.3");
+    let sizes = sizes_after(&[
+        (old, Some(1), 1000),
+        (new, Some(1), 1135),
+        (old, Some(2), 1001),
+        (new, Some(2), 1137),
+        ("go1.26.2", Some(3), 1001),
+    ]);
+    assert_eq!(sizes, [" ", " ", "1000 1", "1135 2", "1001 0"]);
+}
+
+#[test]
+fn a_rebuild_of_a_commit_is_no_new_baseline() {
+    let go = "go1.27.3";
+    let sizes = sizes_after(&[
+        (go, Some(1), 1000),
+        (go, Some(2), 1500),
+        (go, Some(2), 1500),
+        (go, Some(2), 1490),
+        (go, Some(3), 1500),
+        (go, None, 1600),
+        (go, None, 1700),
+    ]);
+    let expected = [
+        " ", "1000 500", "1000 500", "1000 490", "1490 10", "1500 100", "1600 100",
+    ];
+    assert_eq!(sizes, expected);
+}
+
 #[test]
 fn every_compiled_package_has_one_reason() {
     let metrics = Metrics::new(DAY).unwrap();
@@ -556,8 +615,11 @@ fn the_documentation_lists_every_family_with_its_labels() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
     let docs = std::fs::read_to_string(path).unwrap();
     let rows: Vec<&str> = docs.lines().filter(|it| it.starts_with("| `")).collect();
-    assert_eq!(rows.len(), family::ALL.len() + own::ALL.len());
-    for spec in family::ALL.iter().chain(own::ALL) {
+    assert_eq!(
+        rows.len(),
+        family::ALL.len() + own::ALL.len() + process::ALL.len()
+    );
+    for spec in family::ALL.iter().chain(own::ALL).chain(process::ALL) {
         let row = rows
             .iter()
             .find(|it| it.starts_with(&format!("| `{}` |", spec.name)));

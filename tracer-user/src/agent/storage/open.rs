@@ -78,6 +78,7 @@ fn begin(config: &Config, goes_on: bool, log: fn(&str)) -> anyhow::Result<(Write
         writer
     };
     let metrics = Arc::new(Metrics::new(config.target_ttl)?);
+    metrics.set_parts(config.metrics);
     metrics.set_size_budget(config.size_budget.map(|SizeBudget(limit)| limit));
     restore(&metrics, &mut Store::open(path)?, log)?;
     Ok((writer, metrics))

@@ -301,6 +301,7 @@ impl<'a> StorageService<'a> {
         self.served.metrics.set_target_ttl(wanted.target_ttl);
         let budget = wanted.size_budget.map(|SizeBudget(limit)| limit);
         self.served.metrics.set_size_budget(budget);
+        self.served.metrics.set_parts(wanted.metrics);
         if wanted.limits != self.config.limits {
             self.retained = None;
         }

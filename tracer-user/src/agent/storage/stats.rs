@@ -9,7 +9,7 @@ use crate::agent::export::Counts;
 use crate::agent::metrics::{self, StorageStatus};
 use crate::clock;
 use crate::history::{DeliveryCounts, Forwarder};
-use crate::proc;
+use crate::proc::{self, ProcessUsage};
 
 impl StorageService<'_> {
     pub(super) fn storage(&self) -> StorageStatus {
@@ -21,6 +21,7 @@ impl StorageService<'_> {
             exports: self.outputs.counts().into_iter().chain(central).collect(),
             cpu_ns: clock::own_cpu_ns(),
             resident_bytes: proc::own_resident_bytes(),
+            process: ProcessUsage::own(),
             reload: self.reload,
             history: self.history(),
         }

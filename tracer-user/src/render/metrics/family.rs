@@ -7,7 +7,7 @@ use prometheus::{
 use tracer_core::history::SettingGroup;
 use tracer_core::judge::PROJECTS;
 
-use super::guard::{BoundedFamily, PreviousSeries};
+use super::guard::{BoundedFamily, NewSeries, PreviousSeries};
 use super::section;
 use super::target::LiveTargets;
 
@@ -21,6 +21,10 @@ pub(crate) struct Spec {
 
 /// Limit of series of a family with a project or a target in its labels.
 const SERIES: usize = 200;
+/// Limit for packages: two outcomes of each project.
+const PACKAGE_SERIES: usize = 2 * PROJECTS;
+/// Limit for cache misses: half of the reasons of each project.
+const MISS_SERIES: usize = 5 * PROJECTS;
 /// Limit for sections: a hundred targets with every section label. Real targets have about half of the labels.
 const SECTION_SERIES: usize = SERIES / 2 * section::LABELS;
 /// Limit for phases: about 45 phases of compiler and linker, for each Go version and architecture.
@@ -54,7 +58,7 @@ pub(crate) const DURATION: Spec = Spec {
     labels: &["command", "status", "project", "go_version"],
     limit: SERIES,
 };
-const PHASE: Spec = Spec {
+pub(crate) const PHASE: Spec = Spec {
     name: "go_build_phase_duration_seconds",
     help: "Wall time of phases of the compiler, the linker and the go command, in seconds.",
     labels: &["tool", "phase", "goarch", "go_version"],
@@ -64,13 +68,13 @@ const PACKAGES: Spec = Spec {
     name: "go_build_packages_total",
     help: "Packages, by outcome: compiled, or taken from the build cache.",
     labels: &["outcome", "project"],
-    limit: SERIES,
+    limit: PACKAGE_SERIES,
 };
 const CACHE_MISSES: Spec = Spec {
     name: "go_build_cache_misses_total",
     help: "Compiled packages, by the reason for the cache miss.",
     labels: &["reason", "project"],
-    limit: SERIES,
+    limit: MISS_SERIES,
 };
 const ENV_DRIFT: Spec = Spec {
     name: "go_build_env_drift",
@@ -83,6 +87,18 @@ const CPU: Spec = Spec {
     help: "CPU time of the go command and its tools in seconds, by tool; nested tools count under their own name.",
     labels: &["tool", "mode"],
     limit: SERIES,
+};
+const PROJECT_CPU: Spec = Spec {
+    name: "go_build_project_cpu_seconds_total",
+    help: "CPU time of the builds of a project, of the go command and all its tools, in seconds.",
+    labels: &["project", "mode"],
+    limit: 2 * PROJECTS,
+};
+const PROJECT_MAX_RSS: Spec = Spec {
+    name: "go_build_project_max_rss_bytes",
+    help: "Largest resident set of a single process in the last build of a project, in bytes.",
+    labels: &["project"],
+    limit: PROJECTS,
 };
 const MAX_RSS: Spec = Spec {
     name: "go_build_tool_max_rss_bytes",
@@ -216,6 +232,8 @@ pub(crate) const ALL: &[&Spec] = &[
     &CACHE_MISSES,
     &ENV_DRIFT,
     &CPU,
+    &PROJECT_CPU,
+    &PROJECT_MAX_RSS,
     &MAX_RSS,
     &BINARY_SIZE,
     &SIZE_BASELINE,
@@ -245,6 +263,8 @@ pub(crate) struct Families {
     pub(super) cache_misses: BoundedFamily<IntCounterVec>,
     pub(super) env_drift: BoundedFamily<GaugeVec>,
     pub(crate) cpu: BoundedFamily<CounterVec>,
+    pub(super) project_cpu: BoundedFamily<CounterVec>,
+    pub(super) project_max_rss: BoundedFamily<GaugeVec>,
     pub(crate) max_rss: BoundedFamily<GaugeVec>,
     pub(crate) binary_size: BoundedFamily<GaugeVec>,
     pub(super) size_baseline: BoundedFamily<GaugeVec>,
@@ -283,6 +303,10 @@ impl Families {
             let family = IntCounterVec::new(spec.opts(), spec.labels)?;
             BoundedFamily::register(family, spec, &dropped, registry)
         };
+        let fraction = |spec: &Spec| {
+            let family = CounterVec::new(spec.opts(), spec.labels)?;
+            BoundedFamily::register(family, spec, &dropped, registry)
+        };
         let gauge = |spec: &Spec| {
             let family = GaugeVec::new(spec.opts(), spec.labels)?;
             BoundedFamily::register(family, spec, &dropped, registry)
@@ -302,12 +326,9 @@ impl Families {
             packages: counter(&PACKAGES)?,
             cache_misses: counter(&CACHE_MISSES)?,
             env_drift: gauge(&ENV_DRIFT)?,
-            cpu: BoundedFamily::register(
-                CounterVec::new(CPU.opts(), CPU.labels)?,
-                &CPU,
-                &dropped,
-                registry,
-            )?,
+            cpu: fraction(&CPU)?,
+            project_cpu: fraction(&PROJECT_CPU)?,
+            project_max_rss: gauge(&PROJECT_MAX_RSS)?,
             max_rss: gauge(&MAX_RSS)?,
             binary_size: gauge(&BINARY_SIZE)?,
             size_baseline: gauge(&SIZE_BASELINE)?,
@@ -336,6 +357,7 @@ impl Families {
             packages,
             cache_misses,
             cpu,
+            project_cpu,
             ..
         } = self;
         builds.make(before)?;
@@ -343,7 +365,31 @@ impl Families {
         phase.make(before)?;
         packages.make(before)?;
         cache_misses.make(before)?;
-        cpu.make(before)
+        cpu.make(before)?;
+        project_cpu.make(before)
+    }
+}
+
+impl Families {
+    /// The counters and histograms of builds that are new since the last call.
+    pub(crate) fn take_new(&mut self) -> Vec<NewSeries> {
+        let Self {
+            builds,
+            duration,
+            phase,
+            packages,
+            cache_misses,
+            cpu,
+            project_cpu,
+            ..
+        } = self;
+        let sums = [cpu, project_cpu].into_iter();
+        let sums = sums.flat_map(BoundedFamily::take_new);
+        let counters = [builds, packages, cache_misses];
+        let counters = counters.into_iter().flat_map(BoundedFamily::take_new);
+        let histograms = [duration, phase].into_iter();
+        let histograms = histograms.flat_map(BoundedFamily::take_new);
+        counters.chain(sums).chain(histograms).collect()
     }
 }
 

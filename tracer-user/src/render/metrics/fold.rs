@@ -47,8 +47,14 @@ pub(crate) fn build(
         let counter = families.cache_misses.with(&[reason.as_str(), project])?;
         counter.inc_by(u64::from(build.packages.compiled));
     }
+    let entry = finished.entry;
+    for (mode, ns) in [("user", entry.cpu_user_ns), ("system", entry.cpu_system_ns)] {
+        let counter = families.project_cpu.with(&[project, mode])?;
+        counter.inc_by(seconds(ns));
+    }
     if let Some(drift) = &judgement.drift {
         families.drift(build.module.as_deref(), drift)?;
+        families.project_memory(project, entry.max_rss_bytes)?;
     }
     for (mode, ns) in [
         ("user", numbers.go_user_ns),

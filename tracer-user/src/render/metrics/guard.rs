@@ -22,6 +22,14 @@ const ELLIPSIS: &str = "…";
 /// Returns the label values of every earlier series of a family, by the names of the family and its labels.
 pub(crate) type PreviousSeries<'a> = dyn Fn(&str, &[&str]) -> Vec<Vec<&'a str>> + 'a;
 
+/// A series that did not exist before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewSeries {
+    pub(crate) family: &'static str,
+    /// Names and values, sorted by name.
+    pub(crate) labels: Vec<(String, String)>,
+}
+
 /// A family with guarded labels and a limited number of series.
 pub(crate) struct BoundedFamily<V> {
     family: V,
@@ -29,6 +37,10 @@ pub(crate) struct BoundedFamily<V> {
     labels: &'static [&'static str],
     limit: usize,
     seen: HashSet<Vec<String>>,
+    /// True if the series for all others exists.
+    has_other: bool,
+    /// Values of sums that are new since the last [`BoundedFamily::take_new`].
+    new: Vec<Vec<String>>,
     dropped: IntCounterVec,
 }
 
@@ -54,6 +66,8 @@ impl<V: Collector + Clone + 'static> BoundedFamily<V> {
             labels,
             limit: *limit,
             seen: HashSet::new(),
+            has_other: false,
+            new: Vec::new(),
             dropped: dropped.clone(),
         })
     }
@@ -62,12 +76,34 @@ impl<V: Collector + Clone + 'static> BoundedFamily<V> {
 impl<T: MetricVecBuilder> BoundedFamily<MetricVec<T>> {
     /// The series with these values, or the one for all others.
     pub(crate) fn with(&mut self, values: &[&str]) -> Result<T::M, Error> {
-        match self.admit(values)? {
-            Some(values) => self.family.get_metric_with_label_values(&values),
-            None => self
-                .family
-                .get_metric_with_label_values(&vec![OTHER; self.labels.len()]),
+        let n_before = self.seen.len();
+        let (values, is_new) = if let Some(values) = self.admit(values)? {
+            (values, self.seen.len() > n_before)
+        } else {
+            let is_new = !std::mem::replace(&mut self.has_other, true);
+            (vec![OTHER.to_owned(); self.labels.len()], is_new)
+        };
+        let series = self.family.get_metric_with_label_values(&values)?;
+        if is_new {
+            self.new.push(values);
         }
+        Ok(series)
+    }
+
+    /// The sums that are new since the last call.
+    pub(crate) fn take_new(&mut self) -> impl Iterator<Item = NewSeries> {
+        let Self {
+            new, name, labels, ..
+        } = self;
+        std::mem::take(new).into_iter().map(|values| {
+            let names = labels.iter().map(|it| (*it).to_owned());
+            let mut labels: Vec<(String, String)> = names.zip(values).collect();
+            labels.sort();
+            NewSeries {
+                family: name,
+                labels,
+            }
+        })
     }
 
     /// The series with these values, if the limit allows it. For gauges, whose sums are meaningless.

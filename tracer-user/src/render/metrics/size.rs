@@ -1,4 +1,4 @@
-//! Gauges of comparisons: size changes of targets, and differences between the builds of a project.
+//! Gauges of comparisons: size changes of targets, differences between the builds of a project, and their memory.
 
 use prometheus::Error;
 use tracer_core::history::SettingGroup;
@@ -55,8 +55,25 @@ impl Families {
         Ok(())
     }
 
+    /// Sets the memory of the last build of a project, or removes it if it is unknown.
+    pub(super) fn project_memory(
+        &mut self,
+        project: &str,
+        bytes: Option<u64>,
+    ) -> Result<(), Error> {
+        let Some(bytes) = bytes else {
+            self.project_max_rss.remove(&[project]);
+            return Ok(());
+        };
+        if let Some(gauge) = self.project_max_rss.with_if_room(&[project])? {
+            gauge.set(fold::bytes(bytes));
+        }
+        Ok(())
+    }
+
     /// Removes the gauges of a project that has not been built for long.
-    pub(crate) fn remove_drift(&mut self, project: Option<&str>) {
+    pub(crate) fn remove_project(&mut self, project: Option<&str>) {
+        self.project_max_rss.remove(&[label::known(project)]);
         for kind in SettingGroup::ALL {
             let values = [label::known(project), kind.as_str()];
             self.env_drift.remove(&values);

@@ -18,7 +18,7 @@ use super::partial::{Partial, partial};
 use super::request::{self, OtlpRequest};
 use super::resource::Machine;
 use crate::agent::export::client::{self, Client, HttpResponse, Method, Outcome, StatusCode};
-use crate::agent::metrics::Metrics;
+use crate::agent::metrics::{Metrics, Reader};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::config::otlp::{Compression, Headers, OtlpSettings};
@@ -84,23 +84,25 @@ impl Exporter {
                 Next::Job(job) => self.deliver(jobs, &job.request),
                 Next::Idle => {}
                 Next::End(_) => {
-                    self.send_metrics(jobs);
+                    self.send_metrics(jobs, true);
                     return;
                 }
             }
             if Instant::now() >= due {
-                self.send_metrics(jobs);
+                self.send_metrics(jobs, false);
                 due = Instant::now() + interval.unwrap_or(PATIENCE);
             }
         }
     }
 
-    fn send_metrics(&mut self, jobs: &Jobs<Job>) {
+    fn send_metrics(&mut self, jobs: &Jobs<Job>, is_last: bool) {
         let Some((metrics, _)) = &self.metrics else {
             return;
         };
         let end_ns = clock::wall_ns().unsigned_abs();
-        let families = metrics.gather(i64::try_from(end_ns).unwrap_or(i64::MAX));
+        let at = Duration::from_nanos(clock::boot_ns());
+        let reader = Reader::Otlp { at, is_last };
+        let families = metrics.gather(i64::try_from(end_ns).unwrap_or(i64::MAX), reader);
         let period = Period {
             start: self.started_ns,
             start_of_builds: u64::try_from(metrics.since_ns()).unwrap_or(0),

@@ -27,7 +27,7 @@ use super::metric::{self, Period};
 use super::request::{self, OtlpRequest, Signal, SpanContent};
 use super::resource::Machine;
 use super::{build, span};
-use crate::agent::metrics::Metrics;
+use crate::agent::metrics::{Metrics, Reader};
 use crate::config::otlp::ParentSpan;
 use crate::render::sample;
 
@@ -562,7 +562,11 @@ fn metrics_are_those_of_the_page() {
     for (_, trace) in recordings() {
         metrics.observe(&finished(&trace), &|_| None).unwrap();
     }
-    let families = metrics.gather(0);
+    let reader = Reader::Otlp {
+        at: std::time::Duration::ZERO,
+        is_last: true,
+    };
+    let families = metrics.gather(0, reader);
     let period = Period {
         start: 1,
         start_of_builds: 1,
