@@ -28,7 +28,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::bpf::SetupError;
-use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 
 /// Success.
 const FINE: u8 = 0;
@@ -104,7 +106,7 @@ enum Color {
 /// Executes the command; returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match parse(&args) {
+    let (cli, matches) = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data. A closed pipe is no failure.
@@ -123,7 +125,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             exit_code(agent::execute(&agent, args.into_iter().skip(2).collect()))
         }
         Command::StorageProcess(args) => agent::execute_storage(&args),
-        Command::Config(args) => exit_code(config::execute(&args)),
+        Command::Config(args) => {
+            exit_code(config::execute(&args, matches.subcommand_matches("config")))
+        }
         Command::Replay(args) => exit_code(replay::execute(&args)),
         Command::Doctor(args) => exit_code(doctor::execute(&args)),
         Command::Analyze(args) => exit_code(analyze::execute(&args)),
@@ -139,13 +143,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+fn parse(args: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
     let color = if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         ColorChoice::Never
     } else {
         ColorChoice::Auto
     };
-    Cli::from_arg_matches(&Cli::command().color(color).try_get_matches_from(args)?)
+    let matches = Cli::command().color(color).try_get_matches_from(args)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
 }
 
 fn runs_a_command(args: &[OsString]) -> bool {
@@ -193,7 +198,7 @@ mod tests {
             .chain(args)
             .map(OsString::from)
             .collect();
-        parse(&args).map(|cli| cli.command).map_err(|_| {
+        parse(&args).map(|(cli, _)| cli.command).map_err(|_| {
             if runs_a_command(&args) {
                 OWN_FAILURE
             } else {

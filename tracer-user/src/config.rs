@@ -2,7 +2,9 @@
 //!
 //! An error names file, line and key, but never the value, which may be a secret. Other modules interpret the values.
 
+mod effective;
 pub mod endpoint;
+mod key;
 pub mod otlp;
 mod parse_error;
 pub mod pushgateway;
@@ -14,13 +16,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Deserializer, Serialize};
 use tracer_binary::budget::{BudgetError, Limit};
 use tracer_core::recording::Detail;
 
 use crate::history::{Location, central};
 
+pub use self::effective::{EffectiveValue, effective};
 pub use self::endpoint::Endpoint;
+pub use self::key::Key;
 pub use self::parse_error::ParseError;
 pub use crate::history::Bound;
 
@@ -99,6 +104,27 @@ impl Layer {
         }
     }
 
+    /// Fails if two values contradict each other. The types check each value alone.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Self {
+            store,
+            spool,
+            central,
+            ..
+        } = self;
+        if let Some(Location::Central(address)) = store {
+            return address.check().context(Key("store"));
+        }
+        let unused = [("central", central.is_some()), ("spool", spool.is_some())];
+        match unused.into_iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err(anyhow!(
+                "this needs the central history of a fleet: set store = \"postgres://USER@HOST/DATABASE\", or remove {key}"
+            ))
+            .context(Key(key)),
+            None => Ok(()),
+        }
+    }
+
     /// Reads a file, by default [`DEFAULT_PATH`]. A missing default file has no values.
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         Self::of(&File::read(path)?)
@@ -130,6 +156,17 @@ pub struct File {
 }
 
 impl File {
+    /// Adds file and line to an error that belongs to a [`Key`] of this file.
+    pub fn locate(&self, error: anyhow::Error) -> anyhow::Error {
+        key::locate(&self.path, self.text.as_deref().unwrap_or_default(), error)
+    }
+
+    /// The position of a key as `FILE:LINE`. `None` if the file does not set the key.
+    pub fn position(&self, key: &str) -> Option<String> {
+        let line = key::exact_line(self.text.as_deref()?, key)?;
+        Some(format!("{}:{line}", self.path.display()))
+    }
+
     /// Reads a file, by default [`DEFAULT_PATH`].
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         let place = path.unwrap_or(Path::new(DEFAULT_PATH)).to_owned();

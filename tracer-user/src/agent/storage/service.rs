@@ -90,7 +90,8 @@ impl<'a> StorageService<'a> {
             history: ReadPool::new(&config.store),
             readiness: Readiness::not_yet("the kernel programs are being loaded"),
         });
-        let outputs = Outputs::start(&config.outputs, &output_context(&config, &metrics, log))?;
+        let outputs = Outputs::start(&config.outputs, &output_context(&config, &metrics, log))
+            .map_err(|error| file.locate(error))?;
         let pages = config
             .listen
             .map(|address| listen(address, &served))
@@ -263,8 +264,10 @@ impl<'a> StorageService<'a> {
     /// Applies a new configuration. Returns the level of detail if that succeeded.
     pub(super) fn reload(&mut self, file: Result<File, String>) -> Option<Detail> {
         let wanted = file.map_err(anyhow::Error::msg);
-        let wanted = wanted.and_then(|file| (self.load)(&file));
-        let taken = wanted.and_then(|wanted| self.take_over(wanted));
+        let taken = wanted.and_then(|file| {
+            let wanted = (self.load)(&file)?;
+            self.take_over(wanted).map_err(|error| file.locate(error))
+        });
         match taken {
             Ok(detail) => {
                 self.reload = Reload::now();
