@@ -12,7 +12,7 @@ pub mod textfile;
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -161,6 +161,11 @@ impl File {
         key::locate(&self.path, self.text.as_deref().unwrap_or_default(), error)
     }
 
+    /// False if the default file does not exist.
+    pub fn exists(&self) -> bool {
+        self.text.is_some()
+    }
+
     /// The position of a key as `FILE:LINE`. `None` if the file does not set the key.
     pub fn position(&self, key: &str) -> Option<String> {
         let line = key::exact_line(self.text.as_deref()?, key)?;
@@ -187,7 +192,7 @@ impl File {
     }
 }
 
-/// An address, or none.
+/// An address, or none. The address of a name is that of the moment of parsing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenAddress(pub Option<SocketAddr>);
 
@@ -198,8 +203,11 @@ impl FromStr for ListenAddress {
         if text == "none" {
             return Ok(Self(None));
         }
-        text.parse().map(|it| Self(Some(it))).map_err(
-            |_| "give an address and a port, such as 127.0.0.1:10127 or [::1]:10127, or none",
+        let resolved = text.to_socket_addrs();
+        let addresses: Vec<SocketAddr> = resolved.map(Iterator::collect).unwrap_or_default();
+        let first = addresses.iter().find(|it| it.is_ipv4());
+        first.or(addresses.first()).map(|it| Self(Some(*it))).ok_or(
+            "give an address or a known name, and a port, such as localhost:10127 or [::1]:10127, or none",
         )
     }
 }
@@ -330,6 +338,11 @@ mod tests {
             nowhere.starts_with("1: listen: give an address"),
             "{nowhere}"
         );
+        let named = Layer::parse("listen = \"localhost:9090\"").unwrap();
+        let ListenAddress(Some(named)) = named.listen.unwrap() else {
+            panic!("no address")
+        };
+        assert!(named.ip().is_loopback() && named.port() == 9090, "{named}");
         let broken = parse_error("keep_days = 30\n[broken");
         assert!(broken.starts_with("2: "), "{broken}");
     }
