@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Analyses, SelfTestVerdict};
 
-/// The status. The loop sets all fields except the last four, which `agent::observer` sets.
+/// The status. The loop sets all fields except the last five, which `agent::observer` sets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ObserverStatus {
     pub events: Vec<Events>,
@@ -33,6 +33,8 @@ pub struct ObserverStatus {
     pub n_waiting: usize,
     /// Builds that were dropped because the backlog was full.
     pub n_dropped: u64,
+    /// The effects of missing privileges.
+    pub limits: Vec<String>,
 }
 
 /// Counts of the records of a kind, since the start.

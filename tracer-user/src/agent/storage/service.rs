@@ -146,7 +146,7 @@ impl<'a> StorageService<'a> {
                 )),
             )
         });
-        self.set_readiness(&SelfTestVerdict::Pending);
+        self.set_readiness(&SelfTestVerdict::Pending, &[]);
         Ok(())
     }
 
@@ -210,7 +210,7 @@ impl<'a> StorageService<'a> {
                 self.config.store.display()
             );
         }
-        self.set_readiness(&status.self_test);
+        self.set_readiness(&status.self_test, &status.limits);
         let metrics = &self.served.metrics;
         if let Err(error) = metrics.set_self(status, &self.storage()) {
             (self.log)(&format!("cannot update gotrace's own metrics: {error}"));
@@ -335,12 +335,12 @@ impl<'a> StorageService<'a> {
     }
 
     /// Sets the answer of `/-/ready`.
-    fn set_readiness(&self, verdict: &SelfTestVerdict) {
+    fn set_readiness(&self, verdict: &SelfTestVerdict, limits: &[String]) {
         self.served.readiness.set(match verdict {
             SelfTestVerdict::Pending => {
                 Err("the self-test has not finished: retry in a few seconds".to_owned())
             }
-            SelfTestVerdict::Seen => Ok(()),
+            SelfTestVerdict::Seen => Ok(limits.to_vec()),
             SelfTestVerdict::Unseen(why) => Err(why.clone()),
         });
     }
