@@ -6,6 +6,7 @@
 mod agent;
 mod analyze;
 mod builds;
+mod completion;
 mod config;
 mod diff;
 mod doctor;
@@ -32,6 +33,17 @@ use clap::{
     ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
 
+/// Version, commit, date of the commit, and target. Builds without Git have the commit `unknown`.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit ",
+    env!("GOTRACE_COMMIT"),
+    "\ndate   ",
+    env!("GOTRACE_DATE"),
+    "\ntarget ",
+    env!("GOTRACE_TARGET")
+);
+
 /// Success.
 const FINE: u8 = 0;
 /// `doctor` or a budget found a problem.
@@ -49,6 +61,7 @@ const OWN_FAILURE: u8 = 125;
 #[command(
     name = "gotrace",
     version,
+    long_version = LONG_VERSION,
     about = "Trace Go builds from the kernel",
     long_about = "Trace Go builds from the kernel. gotrace reports what a build produced, with which toolchain and flags, and how long each \
                   part took. It changes no flag, wrapper or environment variable of the build.",
@@ -83,6 +96,7 @@ enum Command {
     Store(store::Args),
     Install(install::Args),
     Uninstall(install::UninstallArgs),
+    Completion(completion::Args),
     #[command(hide = true)]
     StorageProcess(agent::Args),
     #[command(name = "itself", hide = true)]
@@ -138,6 +152,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Store(args) => exit_code(store::execute(&args)),
         Command::Install(args) => exit_code(install::execute(&args)),
         Command::Uninstall(args) => exit_code(install::execute_uninstall(&args)),
+        Command::Completion(args) => exit_code(completion::execute(&args)),
         Command::SelfTestChild(args) => self_test_child::execute(&args),
         Command::ReadOutput(args) => read_output::execute(args),
     }
