@@ -91,6 +91,17 @@ fn the_check_refuses_what_the_agent_refuses() {
         assert!(checked.contains(&format!("{file}:{position}")), "{checked}");
         assert_eq!(checked, started);
     }
+    let foreign = config.dir.path().join("notes.txt");
+    fs::write(&foreign, "not a history\n".repeat(100)).unwrap();
+    let foreign = foreign.to_str().unwrap();
+    let args = ["--listen", "none", "--store", foreign];
+    for command in [
+        &["config", "check", "/dev/null"][..],
+        &["agent", "--config", "/dev/null"],
+    ] {
+        let printed = refused(&[command, &args].concat(), &[]);
+        assert!(printed.contains("is not a history of gotrace"), "{printed}");
+    }
     let flag = refused(
         &["config", "check", file, "--store", "mysql://u:hunter2@h/d"],
         &[],

@@ -16,7 +16,7 @@ use super::export::outputs::OutputContext;
 use super::http::{Served, Server};
 use super::metrics::Metrics;
 use crate::clock;
-use crate::history::{ForwardConfig, Forwarder, Location, Store};
+use crate::history::{self, ForwardConfig, Forwarder, Location, Store};
 
 /// Time to wait for the storage process of a killed agent. That process has [`super::SHUTDOWN_LIMIT`] to end.
 const OVERLAP: Duration = Duration::from_millis(5500);
@@ -80,11 +80,13 @@ pub(super) fn check_store(store: &Path) -> anyhow::Result<()> {
         bail!("{} is below a file: name another path", store.display());
     }
     // A user without the right to read the history can still check a configuration.
-    if rustix::fs::access(store, Access::READ_OK).is_err() {
+    let is_unreadable = rustix::fs::access(store, Access::READ_OK).is_err();
+    // The start turns an empty file into a history.
+    if is_unreadable || store.metadata().is_ok_and(|it| it.len() == 0) {
         return Ok(());
     }
     match Location::File(store.to_owned()).read(|_| Ok(())) {
-        Err(error) if !error.is_damaged() => Err(error.into()),
+        Err(error) if !(error.is_damaged() && history::is_movable(store)) => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
 }
