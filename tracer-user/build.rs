@@ -4,6 +4,8 @@
 
 #[path = "../tracer-ebpf/prebuilt/digest.rs"]
 mod digest;
+#[path = "build/version.rs"]
+mod version;
 
 use std::env;
 use std::error::Error;
@@ -13,6 +15,7 @@ use std::path::Path;
 use serde_json::Value;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    version::describe()?;
     let workspace = Path::new(&env::var("CARGO_MANIFEST_DIR")?)
         .join("..")
         .canonicalize()?;

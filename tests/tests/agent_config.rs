@@ -63,6 +63,53 @@ fn a_mistake_is_reported_with_file_line_and_key_and_prevents_the_start() {
     assert!(!config.dir.path().join("history.db").exists());
 }
 
+/// The check and the start report the same error.
+#[test]
+fn the_check_refuses_what_the_agent_refuses() {
+    let config = ConfigFile::new();
+    let file = config.file.to_str().unwrap();
+    let otlp = "[otlp]\nendpoint = \"http://127.0.0.1:1\"\n";
+    for (text, position) in [
+        ("[otlp]\n".to_owned(), "3: otlp"),
+        (
+            format!("{otlp}headers_file = \"/nowhere/x\"\n"),
+            "5: otlp.headers_file: ",
+        ),
+        (
+            "[textfile]\ndirectory = \"/nowhere/x\"\n".to_owned(),
+            "4: textfile.directory: ",
+        ),
+        ("[central]\ntenant = \"a\"\n".to_owned(), "3: central: "),
+        (
+            "[pushgateway]\nurl = \"http://127.0.0.1:1\"\nusername = \"a\"\n".to_owned(),
+            "5: pushgateway.username: ",
+        ),
+    ] {
+        config.write(&format!("listen = \"none\"\n{text}"));
+        let checked = refused(&["config", "check", file], &[]);
+        let started = refused(&["agent", "--config", file], &[]);
+        assert!(checked.contains(&format!("{file}:{position}")), "{checked}");
+        assert_eq!(checked, started);
+    }
+    let foreign = config.dir.path().join("notes.txt");
+    fs::write(&foreign, "not a history\n".repeat(100)).unwrap();
+    let foreign = foreign.to_str().unwrap();
+    let args = ["--listen", "none", "--store", foreign];
+    for command in [
+        &["config", "check", "/dev/null"][..],
+        &["agent", "--config", "/dev/null"],
+    ] {
+        let printed = refused(&[command, &args].concat(), &[]);
+        assert!(printed.contains("is not a history of gotrace"), "{printed}");
+    }
+    let flag = refused(
+        &["config", "check", file, "--store", "mysql://u:hunter2@h/d"],
+        &[],
+    );
+    assert!(flag.contains("--store or GOTRACE_STORE: store: "), "{flag}");
+    assert!(!flag.contains("hunter2"), "{flag}");
+}
+
 #[test]
 fn the_example_configuration_is_valid() {
     let config = ConfigFile::new();

@@ -151,8 +151,11 @@ fn the_pages_contain_the_expected_data() {
     let not_ready = agent.get("/-/ready");
     assert_eq!(not_ready.status, 503);
     assert!(not_ready.json()["error"].as_str().unwrap().contains("wait"));
-    agent.served.readiness.set(Ok(()));
-    assert_eq!(agent.get("/-/ready").status, 200);
+    let limit = "CAP_SYS_PTRACE is missing".to_owned();
+    agent.served.readiness.set(Ok(vec![limit]));
+    let ready = agent.get("/-/ready");
+    let lines = "gotrace follows builds\nlimited: CAP_SYS_PTRACE is missing\n";
+    assert_eq!((ready.status, ready.body.as_str()), (200, lines));
 
     let page = agent.get("/metrics");
     assert!(page.head.contains("text/plain; version=0.0.4"));
@@ -275,7 +278,7 @@ fn targets_survive_a_restart() {
 fn slow_clients_delay_neither_others_nor_the_shutdown() {
     let agent = Agent::recorded();
     let mut slow: Vec<TcpStream> = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..200 {
         let mut stream = connect(agent.server.address());
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHo").unwrap();
         slow.push(stream);

@@ -19,7 +19,7 @@ mod supervisor;
 
 use std::time::Duration;
 
-pub use self::config::{Central, Config};
+pub use self::config::{Central, Config, defaults, reachable};
 pub use self::observer::observe;
 pub use self::storage::{COMMAND as STORAGE_COMMAND, run_storage};
 use crate::config::File;

@@ -6,6 +6,7 @@
 mod agent;
 mod analyze;
 mod builds;
+mod completion;
 mod config;
 mod diff;
 mod doctor;
@@ -28,7 +29,20 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::bpf::SetupError;
-use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
+
+/// Version, commit, date of the commit, and target. Builds without Git have the commit `unknown`.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit ",
+    env!("GOTRACE_COMMIT"),
+    "\ndate   ",
+    env!("GOTRACE_DATE"),
+    "\ntarget ",
+    env!("GOTRACE_TARGET")
+);
 
 /// Success.
 const FINE: u8 = 0;
@@ -47,6 +61,7 @@ const OWN_FAILURE: u8 = 125;
 #[command(
     name = "gotrace",
     version,
+    long_version = LONG_VERSION,
     about = "Trace Go builds from the kernel",
     long_about = "Trace Go builds from the kernel. gotrace reports what a build produced, with which toolchain and flags, and how long each \
                   part took. It changes no flag, wrapper or environment variable of the build.",
@@ -81,6 +96,7 @@ enum Command {
     Store(store::Args),
     Install(install::Args),
     Uninstall(install::UninstallArgs),
+    Completion(completion::Args),
     #[command(hide = true)]
     StorageProcess(agent::Args),
     #[command(name = "itself", hide = true)]
@@ -104,7 +120,7 @@ enum Color {
 /// Executes the command; returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match parse(&args) {
+    let (cli, matches) = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data. A closed pipe is no failure.
@@ -123,7 +139,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             exit_code(agent::execute(&agent, args.into_iter().skip(2).collect()))
         }
         Command::StorageProcess(args) => agent::execute_storage(&args),
-        Command::Config(args) => exit_code(config::execute(&args)),
+        Command::Config(args) => {
+            exit_code(config::execute(&args, matches.subcommand_matches("config")))
+        }
         Command::Replay(args) => exit_code(replay::execute(&args)),
         Command::Doctor(args) => exit_code(doctor::execute(&args)),
         Command::Analyze(args) => exit_code(analyze::execute(&args)),
@@ -134,18 +152,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Store(args) => exit_code(store::execute(&args)),
         Command::Install(args) => exit_code(install::execute(&args)),
         Command::Uninstall(args) => exit_code(install::execute_uninstall(&args)),
+        Command::Completion(args) => exit_code(completion::execute(&args)),
         Command::SelfTestChild(args) => self_test_child::execute(&args),
         Command::ReadOutput(args) => read_output::execute(args),
     }
 }
 
-fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+fn parse(args: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
     let color = if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         ColorChoice::Never
     } else {
         ColorChoice::Auto
     };
-    Cli::from_arg_matches(&Cli::command().color(color).try_get_matches_from(args)?)
+    let matches = Cli::command().color(color).try_get_matches_from(args)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
 }
 
 fn runs_a_command(args: &[OsString]) -> bool {
@@ -193,7 +213,7 @@ mod tests {
             .chain(args)
             .map(OsString::from)
             .collect();
-        parse(&args).map(|cli| cli.command).map_err(|_| {
+        parse(&args).map(|(cli, _)| cli.command).map_err(|_| {
             if runs_a_command(&args) {
                 OWN_FAILURE
             } else {

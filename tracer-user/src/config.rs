@@ -2,7 +2,9 @@
 //!
 //! An error names file, line and key, but never the value, which may be a secret. Other modules interpret the values.
 
+mod effective;
 pub mod endpoint;
+mod key;
 pub mod metrics;
 pub mod otlp;
 mod parse_error;
@@ -11,17 +13,20 @@ pub mod textfile;
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Deserializer, Serialize};
 use tracer_binary::budget::{BudgetError, Limit};
 use tracer_core::recording::Detail;
 
 use crate::history::{Location, central};
 
+pub use self::effective::{EffectiveValue, effective};
 pub use self::endpoint::Endpoint;
+pub use self::key::Key;
 pub use self::parse_error::ParseError;
 pub use crate::history::Bound;
 
@@ -103,6 +108,27 @@ impl Layer {
         }
     }
 
+    /// Fails if two values contradict each other. The types check each value alone.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Self {
+            store,
+            spool,
+            central,
+            ..
+        } = self;
+        if let Some(Location::Central(address)) = store {
+            return address.check().context(Key("store"));
+        }
+        let unused = [("central", central.is_some()), ("spool", spool.is_some())];
+        match unused.into_iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err(anyhow!(
+                "this needs the central history of a fleet: set store = \"postgres://USER@HOST/DATABASE\", or remove {key}"
+            ))
+            .context(Key(key)),
+            None => Ok(()),
+        }
+    }
+
     /// Reads a file, by default [`DEFAULT_PATH`]. A missing default file has no values.
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         Self::of(&File::read(path)?)
@@ -134,6 +160,22 @@ pub struct File {
 }
 
 impl File {
+    /// Adds file and line to an error that belongs to a [`Key`] of this file.
+    pub fn locate(&self, error: anyhow::Error) -> anyhow::Error {
+        key::locate(&self.path, self.text.as_deref().unwrap_or_default(), error)
+    }
+
+    /// False if the default file does not exist.
+    pub fn exists(&self) -> bool {
+        self.text.is_some()
+    }
+
+    /// The position of a key as `FILE:LINE`. `None` if the file does not set the key.
+    pub fn position(&self, key: &str) -> Option<String> {
+        let line = key::exact_line(self.text.as_deref()?, key)?;
+        Some(format!("{}:{line}", self.path.display()))
+    }
+
     /// Reads a file, by default [`DEFAULT_PATH`].
     pub fn read(path: Option<&Path>) -> Result<Self, Error> {
         let place = path.unwrap_or(Path::new(DEFAULT_PATH)).to_owned();
@@ -154,7 +196,7 @@ impl File {
     }
 }
 
-/// An address, or none.
+/// An address, or none. The address of a name is that of the moment of parsing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenAddress(pub Option<SocketAddr>);
 
@@ -165,8 +207,11 @@ impl FromStr for ListenAddress {
         if text == "none" {
             return Ok(Self(None));
         }
-        text.parse().map(|it| Self(Some(it))).map_err(
-            |_| "give an address and a port, such as 127.0.0.1:10127 or [::1]:10127, or none",
+        let resolved = text.to_socket_addrs();
+        let addresses: Vec<SocketAddr> = resolved.map(Iterator::collect).unwrap_or_default();
+        let first = addresses.iter().find(|it| it.is_ipv4());
+        first.or(addresses.first()).map(|it| Self(Some(*it))).ok_or(
+            "give an address or a known name, and a port, such as localhost:10127 or [::1]:10127, or none",
         )
     }
 }
@@ -297,6 +342,11 @@ mod tests {
             nowhere.starts_with("1: listen: give an address"),
             "{nowhere}"
         );
+        let named = Layer::parse("listen = \"localhost:9090\"").unwrap();
+        let ListenAddress(Some(named)) = named.listen.unwrap() else {
+            panic!("no address")
+        };
+        assert!(named.ip().is_loopback() && named.port() == 9090, "{named}");
         let broken = parse_error("keep_days = 30\n[broken");
         assert!(broken.starts_with("2: "), "{broken}");
     }

@@ -7,6 +7,7 @@ mod machine;
 mod privilege;
 mod reader;
 mod self_test;
+mod service;
 mod show;
 mod tool;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::bpf::{Config, Ring, Tracer};
 use crate::toolchain::{self, SearchHint};
 
+pub use self::privilege::limits;
 pub use self::show::{json, text};
 use self::tool::Toolchain;
 
@@ -127,6 +129,7 @@ pub fn examine(hint: &SearchHint) -> Examination {
     }
     checks.push(reader::check());
     checks.push(tool::check(&toolchains));
+    checks.extend(service::checks());
     Examination {
         schema: SCHEMA,
         gotrace: env!("CARGO_PKG_VERSION"),

@@ -35,7 +35,7 @@ use tracer_core::history;
 
 pub use central_error::CentralError;
 pub use counters::StoredCounters;
-pub use damage::set_aside;
+pub use damage::{is_movable, set_aside};
 pub use error::{Cause, Error};
 pub use forward::{DeliveryCounts, ForwardConfig, Forwarder};
 pub use json::{builds_json, builds_schema, show_json, show_schema};

@@ -16,7 +16,7 @@ use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-pub use self::layout::{Layout, PINNED};
+pub use self::layout::{Layout, PINNED, is_installed};
 pub use self::machine::AttachPrivilege;
 use self::plan::{Facts, Installation, Runners};
 use self::step::Step;

@@ -1,23 +1,32 @@
 //! The configuration of the agent: its values, its defaults, and the changes that a running agent can apply.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
+use super::export::outputs::Outputs;
+use super::startup;
 use crate::config::metrics::MetricsSettings;
-use crate::config::{Bound, Exporters, Layer, ListenAddress, PinDirectory, SizeBudget};
+use crate::config::{Bound, Exporters, Key, Layer, ListenAddress, PinDirectory, SizeBudget};
 use crate::history::central::{Address, CentralSettings};
 use crate::history::{DEFAULT_STORE, Location};
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
-// Defaults.
-const KEEP_DAYS: u32 = 90;
-const KEEP_MEGABYTES: u32 = 1024;
-const FORGET_TARGETS_HOURS: u32 = 7 * 24;
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10127);
+
+/// The values without a setting.
+pub mod defaults {
+    use super::{Detail, IpAddr, Ipv4Addr, SocketAddr};
+
+    pub const DETAIL: Detail = Detail::Phase;
+    pub const KEEP_DAYS: u32 = 90;
+    pub const KEEP_MEGABYTES: u32 = 1024;
+    pub const FORGET_TARGETS_HOURS: u32 = 7 * 24;
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10127);
+}
 
 /// The complete configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +74,10 @@ impl Config {
             metrics,
             ..
         } = layer;
-        let days = keep_days.map_or(Some(KEEP_DAYS), Bound::number);
-        let megabytes = keep_megabytes.map_or(Some(KEEP_MEGABYTES), Bound::number);
-        let hours = forget_targets_hours.map_or(Some(FORGET_TARGETS_HOURS), Bound::number);
+        let days = keep_days.map_or(Some(defaults::KEEP_DAYS), Bound::number);
+        let megabytes = keep_megabytes.map_or(Some(defaults::KEEP_MEGABYTES), Bound::number);
+        let hours =
+            forget_targets_hours.map_or(Some(defaults::FORGET_TARGETS_HOURS), Bound::number);
         let (file, address) = match store {
             None => (None, None),
             Some(Location::File(path)) => (Some(path), None),
@@ -77,18 +87,29 @@ impl Config {
         Self {
             store: file.unwrap_or_else(|| DEFAULT_STORE.into()),
             central: address.map(|address| Central { address, settings }),
-            detail: detail.unwrap_or(Detail::Phase),
+            detail: detail.unwrap_or(defaults::DETAIL),
             limits: Limits {
                 max_age_ns: days.map(|it| u64::from(it).saturating_mul(DAY_NS)),
                 max_bytes: megabytes.map(|it| u64::from(it) * 1_000_000),
             },
-            listen: listen.map_or(Some(LISTEN), |ListenAddress(address)| address),
+            listen: listen.map_or(Some(defaults::LISTEN), |ListenAddress(address)| address),
             target_ttl: hours.map_or(Duration::MAX, |it| Duration::from_hours(u64::from(it))),
             size_budget,
             pin: pin.and_then(|PinDirectory(place)| place),
             metrics: metrics.unwrap_or_default(),
             outputs,
         }
+    }
+
+    /// Fails if an agent with this configuration would not start. Like the start, but without the steps that act: no file is written,
+    /// no address is taken, no connection is opened.
+    pub fn check(&self) -> anyhow::Result<()> {
+        startup::check_store(&self.store).context(Key("store"))?;
+        Outputs::check(&self.outputs)?;
+        if let Some(address) = self.listen {
+            startup::check_address(address).context(Key("listen"))?;
+        }
+        Ok(())
     }
 
     /// Returns this configuration as far as an agent that runs with `running` can apply it, and the keys that need a restart.
@@ -111,6 +132,16 @@ impl Config {
         }
         (taken, fixed)
     }
+}
+
+/// The address for connections to a socket that may listen on all addresses.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]
@@ -167,5 +198,13 @@ mod tests {
             ..running.clone()
         };
         assert_eq!(silent.taken_over(&running), (running, vec!["detail"]));
+    }
+
+    #[test]
+    fn a_socket_on_all_addresses_is_reached_at_loopback() {
+        let reached = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:10127"), "127.0.0.1:10127");
+        assert_eq!(reached("[::]:10127"), "[::1]:10127");
+        assert_eq!(reached("192.0.2.1:1"), "192.0.2.1:1");
     }
 }

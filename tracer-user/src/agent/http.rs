@@ -38,9 +38,9 @@ pub struct Served {
     pub readiness: Readiness,
 }
 
-/// The readiness of the agent, or the reason why it is not ready.
+/// The limits of an agent that is ready, or the reason why it is not ready.
 #[derive(Debug)]
-pub struct Readiness(Mutex<Result<(), String>>);
+pub struct Readiness(Mutex<Result<Vec<String>, String>>);
 
 /// A running server, which a drop stops.
 #[derive(Debug)]
@@ -62,11 +62,11 @@ impl Readiness {
         Self(Mutex::new(Err(why.to_owned())))
     }
 
-    pub fn set(&self, ready: Result<(), String>) {
+    pub fn set(&self, ready: Result<Vec<String>, String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ready;
     }
 
-    fn get(&self) -> Result<(), String> {
+    fn get(&self) -> Result<Vec<String>, String> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

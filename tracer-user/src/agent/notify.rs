@@ -11,8 +11,28 @@ pub(super) const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// The service is ready.
 pub(super) const READY: &str = "READY=1";
+/// The service is alive.
+pub(super) const WATCHDOG: &str = "WATCHDOG=1";
 /// The service is shutting down.
 pub(super) const STOPPING: &str = "STOPPING=1";
+
+/// True if the service manager restarts this process when [`WATCHDOG`] is missing.
+pub(super) fn has_watchdog() -> bool {
+    let number = |name| {
+        let value = env::var(name).ok();
+        value.and_then(|it| it.parse::<u64>().ok())
+    };
+    is_watched(
+        number("WATCHDOG_USEC"),
+        number("WATCHDOG_PID"),
+        std::process::id(),
+    )
+}
+
+/// The rules of `sd_watchdog_enabled`(3). Without an ID, the watchdog is for the main process.
+fn is_watched(interval: Option<u64>, watched: Option<u64>, own: u32) -> bool {
+    interval.is_some_and(|it| it > 0) && watched.is_none_or(|it| it == u64::from(own))
+}
 
 /// Sends a notification. Fails if there is a service manager and it cannot be reached.
 pub(super) fn notify(message: &str) -> io::Result<()> {
@@ -58,6 +78,15 @@ mod tests {
         let abstracted = UnixDatagram::bind_addr(&address).unwrap();
         send(format!("@{name}").as_bytes(), STOPPING).unwrap();
         assert_eq!(received(&abstracted), "STOPPING=1");
+    }
+
+    #[test]
+    fn only_the_watched_process_has_a_watchdog() {
+        assert!(is_watched(Some(30_000_000), Some(7), 7));
+        assert!(is_watched(Some(30_000_000), None, 7));
+        assert!(!is_watched(Some(30_000_000), Some(8), 7));
+        assert!(!is_watched(Some(0), Some(7), 7));
+        assert!(!is_watched(None, None, 7));
     }
 
     #[test]

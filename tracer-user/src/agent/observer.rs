@@ -20,6 +20,7 @@ use super::{Config, IDLE_TIME, Load, SHUTDOWN_LIMIT, notify};
 use crate::clock;
 use crate::config::File;
 use crate::digest_key;
+use crate::doctor;
 use crate::driver::service::{self, Sink};
 use crate::driver::{ObserverStatus, Pin, SelfTestVerdict, Source, SourceOptions, Whose};
 use crate::launch::signal::Signals;
@@ -71,6 +72,10 @@ pub fn observe(
     for note in source.notes() {
         log(note);
     }
+    let limits = doctor::limits();
+    for limit in &limits {
+        log(&format!("tracing is limited: {limit}"));
+    }
     storage.follow(source.n_probes())?;
     let mut observer = Observer {
         storage,
@@ -79,6 +84,8 @@ pub fn observe(
         n_ended: 0,
         n_dropped: 0,
         self_test: SelfTestVerdict::Pending,
+        limits,
+        has_watchdog: notify::has_watchdog(),
         busy: Some(Instant::now()),
         log,
     };
@@ -98,6 +105,10 @@ struct Observer<'a> {
     n_dropped: u64,
     /// The result of the self-test, as last reported.
     self_test: SelfTestVerdict,
+    /// The effects of missing privileges.
+    limits: Vec<String>,
+    /// True if the service manager expects regular signs of life.
+    has_watchdog: bool,
     /// Time of the last activity. `None` if memory was returned to the kernel since.
     busy: Option<Instant>,
     log: fn(&str),
@@ -127,6 +138,10 @@ impl Sink for Observer<'_> {
     }
 
     fn status(&mut self, status: ObserverStatus) {
+        if self.has_watchdog {
+            // The loop that reads the ring makes this call, so the manager also detects a loop that hangs.
+            let _unsent = notify::notify(notify::WATCHDOG);
+        }
         if status.self_test != self.self_test {
             self.report_readiness(&status.self_test);
         }
@@ -144,6 +159,7 @@ impl Sink for Observer<'_> {
             process: ProcessUsage::own(),
             n_waiting,
             n_dropped,
+            limits: self.limits.clone(),
             ..status
         };
         let is_busy = status.n_sessions > 0;

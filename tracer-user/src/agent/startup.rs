@@ -1,7 +1,7 @@
 //! The steps before the first build: lock the history, restore the metrics, start pages and deliveries.
 
 use std::fs::{File, TryLockError};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::Access;
 
 use super::config::{Central, Config};
 use super::export::outputs::OutputContext;
 use super::http::{Served, Server};
 use super::metrics::Metrics;
 use crate::clock;
-use crate::history::{ForwardConfig, Forwarder, Store};
+use crate::history::{self, ForwardConfig, Forwarder, Location, Store};
 
 /// Time to wait for the storage process of a killed agent. That process has [`super::SHUTDOWN_LIMIT`] to end.
 const OVERLAP: Duration = Duration::from_millis(5500);
@@ -67,6 +68,36 @@ pub(super) fn lock(store: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// Fails if an existing history cannot be continued. A damaged one is moved aside at the start, so it is no failure.
+pub(super) fn check_store(store: &Path) -> anyhow::Result<()> {
+    if store.is_dir() {
+        bail!("{} is a directory: name a file", store.display());
+    }
+    let parents = store.ancestors().skip(1).map(Path::metadata);
+    if let Some(Ok(parent)) = parents.into_iter().find(Result::is_ok)
+        && !parent.is_dir()
+    {
+        bail!("{} is below a file: name another path", store.display());
+    }
+    // A user without the right to read the history can still check a configuration.
+    let is_unreadable = rustix::fs::access(store, Access::READ_OK).is_err();
+    // The start turns an empty file into a history.
+    if is_unreadable || store.metadata().is_ok_and(|it| it.len() == 0) {
+        return Ok(());
+    }
+    match Location::File(store.to_owned()).read(|_| Ok(())) {
+        Err(error) if !(error.is_damaged() && history::is_movable(store)) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Fails if this machine has no such address. Another process may use the port: a running agent does.
+pub(super) fn check_address(address: SocketAddr) -> anyhow::Result<()> {
+    UdpSocket::bind((address.ip(), 0))
+        .map(drop)
+        .with_context(|| unserved(address))
+}
+
 pub(super) fn forward(
     central: &Central,
     config: &Config,
@@ -96,9 +127,11 @@ pub(super) fn output_context(
 
 pub(super) fn listen(address: SocketAddr, served: &Arc<Served>) -> anyhow::Result<Server> {
     let started = TcpListener::bind(address).and_then(|it| Server::start(it, Arc::clone(served)));
-    started.with_context(|| {
-        format!(
-            "cannot serve pages on {address}: choose another address with --listen, or use --listen none"
-        )
-    })
+    started.with_context(|| unserved(address))
+}
+
+fn unserved(address: SocketAddr) -> String {
+    format!(
+        "cannot serve pages on {address}: choose another address with --listen, or use --listen none"
+    )
 }

@@ -23,6 +23,7 @@ const TYPE_TAG: u32 = 18;
 const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const FUNCTION: u32 = 12;
 
 /// Fields of the header.
 const MAGIC: u32 = 0xeb9f;
@@ -100,11 +101,20 @@ impl<'a> Btf<'a> {
         self.structure(name).is_some()
     }
 
-    /// The BTF for `aya`: the named typedefs and structures keep their IDs, without members. All other types are empty.
-    pub(super) fn reduced<'b>(&self, names: impl Iterator<Item = &'b str>) -> Vec<u8> {
+    /// The BTF for `aya`: the named typedefs, structures and function keep their IDs, without members. All other types are empty.
+    pub(super) fn reduced<'b>(
+        &self,
+        names: impl Iterator<Item = &'b str>,
+        function: &str,
+    ) -> Vec<u8> {
         const FORWARD: u32 = 7;
         let mut strings = vec![0];
         let mut kept = Vec::new();
+        if let Some(id) = self.function(function) {
+            kept.push((id, FUNCTION, strings.len()));
+            strings.extend_from_slice(function.as_bytes());
+            strings.push(0);
+        }
         for name in names {
             for kind in [STRUCT, TYPEDEF] {
                 if let Some(&id) = self.ids.get(&(kind, name.as_bytes())) {
@@ -135,6 +145,16 @@ impl<'a> Btf<'a> {
         ];
         let words = header.into_iter().chain(types);
         words.flat_map(u32::to_ne_bytes).chain(strings).collect()
+    }
+
+    /// The ID of a function. Functions are most of the types, so they are not in `ids`.
+    fn function(&self, name: &str) -> Option<u32> {
+        let is_it = |at: &u32| {
+            let found = type_at(self.types, index(*at));
+            found.is_some_and(|it| it.kind == FUNCTION && self.is_name(it.name_at, name))
+        };
+        let at = self.starts.iter().position(is_it)?;
+        u32::try_from(at + 1).ok()
     }
 
     /// Byte offset of a member such as `se.sum_exec_runtime` in `structure`. Members of anonymous structures and unions are members of the

@@ -45,7 +45,7 @@ const GUARD: &str = "class_srcu_fast_notrace_t";
 
 /// The program at the return of the kernel's function for `renameat`, and this function. Go does not use the other two system calls that
 /// rename.
-const RENAME: (&str, &str) = if cfg!(target_arch = "aarch64") {
+pub(super) const RENAME: (&str, &str) = if cfg!(target_arch = "aarch64") {
     ("on_renameat", "__arm64_sys_renameat")
 } else {
     ("on_renameat", "__x64_sys_renameat")
@@ -85,7 +85,7 @@ pub(super) fn are_preemptible(btf: &Btf) -> bool {
 pub(super) fn types() -> impl Iterator<Item = String> {
     let tracepoints = SCHEDULER.iter().chain(&BACKUP);
     let tracepoints = tracepoints.map(|(_, hook)| format!("btf_trace_{hook}"));
-    tracepoints.chain([GUARD.to_owned(), RENAME.1.to_owned()])
+    tracepoints.chain([GUARD.to_owned()])
 }
 
 /// True if a program at a system call's tracepoint can reach the process's registers only through its first argument word (before

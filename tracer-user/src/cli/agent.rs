@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::trace::Detail;
 use super::{FAILURE, FINE, log};
 use crate::agent;
-use crate::config::{Bound, File, Layer, ListenAddress, PinDirectory, SizeBudget};
+use crate::config::{Bound, File, Key, Layer, ListenAddress, PinDirectory, SizeBudget};
 use crate::history::Location;
 
 /// Trace every Go build on this machine and store the builds in a history
@@ -27,6 +27,14 @@ pub(super) struct Args {
     /// Configuration file [default: /etc/gotrace/gotrace.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "GOTRACE_CONFIG", hide_env = true)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingArgs,
+}
+
+/// The settings that have a flag and an environment variable.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct SettingArgs {
     #[arg(
         long,
         value_name = "PLACE",
@@ -74,9 +82,9 @@ pub(super) struct Args {
     pin: Option<PinDirectory>,
 }
 
-impl Args {
+impl SettingArgs {
     /// The settings of flags and environment.
-    fn layer(&self) -> Layer {
+    pub(super) fn layer(&self) -> Layer {
         Layer {
             store: self.store.clone(),
             detail: self.detail.map(Into::into),
@@ -90,16 +98,29 @@ impl Args {
         }
     }
 
-    /// The configuration from flags, environment and file.
-    fn load(&self, file: &File) -> anyhow::Result<agent::Config> {
-        Ok(agent::Config::of(self.layer().over(Layer::of(file)?)))
+    /// The configuration from flags, environment and file. An error names the place of the value.
+    pub(super) fn load(&self, file: &File) -> anyhow::Result<agent::Config> {
+        let layer = self.layer().over(Layer::of(file)?);
+        let checked = layer.check();
+        checked.map_err(|error| self.locate(file, error))?;
+        Ok(agent::Config::of(layer))
+    }
+
+    /// Adds the place of the value that the error belongs to: a flag, or file and line.
+    pub(super) fn locate(&self, file: &File, error: anyhow::Error) -> anyhow::Error {
+        let flag = match error.downcast_ref() {
+            Some(Key("store")) if self.store.is_some() => "--store or GOTRACE_STORE",
+            Some(Key("listen")) if self.listen.is_some() => "--listen or GOTRACE_LISTEN",
+            Some(Key(_)) | None => return file.locate(error),
+        };
+        error.context(flag)
     }
 }
 
 /// Runs the agent. `words` are the original arguments. Returns the exit code.
 pub(super) fn execute(args: &Args, words: Vec<OsString>) -> anyhow::Result<u8> {
     let read = || Ok(File::read(args.config.as_deref())?);
-    agent::observe(&read, &|file| args.load(file), words, |sentence| {
+    agent::observe(&read, &|file| args.settings.load(file), words, |sentence| {
         log(sentence);
     })?;
     Ok(FINE)
@@ -107,6 +128,6 @@ pub(super) fn execute(args: &Args, words: Vec<OsString>) -> anyhow::Result<u8> {
 
 /// Runs the child of an agent with the same arguments. Returns the exit code.
 pub(super) fn execute_storage(args: &Args) -> u8 {
-    let has_failed = agent::run_storage(&|file| args.load(file), |sentence| log(sentence));
+    let has_failed = agent::run_storage(&|file| args.settings.load(file), |sentence| log(sentence));
     if has_failed { FAILURE } else { FINE }
 }

@@ -1,13 +1,16 @@
 //! `gotrace builds`: lists the history, newest first.
 
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use tracer_core::model::State;
 
 use super::report::{self, Format};
 use super::{Color, FINE, log};
 use crate::clock;
+use crate::config::{self, Layer};
 use crate::history::{self, Filter, Location, TimeArg};
 
 /// List the builds of the history, newest first
@@ -59,10 +62,43 @@ pub(super) struct StoreArgs {
     #[arg(
         long,
         value_name = "PLACE",
-        default_value = history::DEFAULT_STORE,
-        help = "History: a file, or postgres://USER@HOST/DATABASE"
+        env = "GOTRACE_STORE",
+        hide_env_values = true,
+        hide_env = true,
+        help = "History: a file, or postgres://USER@HOST/DATABASE [default: the agent's, by its configuration]"
     )]
-    pub(super) store: Location,
+    store: Option<Location>,
+}
+
+impl StoreArgs {
+    /// The history that the flag, the environment or the configuration of the agent names.
+    pub(super) fn location(&self) -> anyhow::Result<Location> {
+        if let Some(location) = &self.store {
+            return Ok(location.clone());
+        }
+        let configured = match own_layer() {
+            // A user who may read the history need not be allowed to read the configuration, which can contain secrets.
+            Err(config::Error::Unreadable { path, source })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                log(format_args!(
+                    "{} cannot be read by this user: reading {}; --store or GOTRACE_STORE names another history",
+                    path.display(),
+                    history::DEFAULT_STORE
+                ));
+                Layer::default()
+            }
+            read => read.context("give the history with --store or GOTRACE_STORE")?,
+        };
+        let default = || Location::File(history::DEFAULT_STORE.into());
+        Ok(configured.store.unwrap_or_else(default))
+    }
+}
+
+/// The configuration file of the agent on this machine.
+pub(super) fn own_layer() -> Result<Layer, config::Error> {
+    let path = std::env::var_os("GOTRACE_CONFIG").map(PathBuf::from);
+    Layer::read(path.as_deref())
 }
 
 /// Status of a build
@@ -90,7 +126,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         until_ns: args.until.map(|it| it.at(now)),
         limit: (args.limit > 0).then_some(args.limit),
     };
-    let (entries, has_more) = args.store.store.read(|it| it.list(&filter))?;
+    let (entries, has_more) = args.store.location()?.read(|it| it.list(&filter))?;
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());

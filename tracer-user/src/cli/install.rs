@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, FINE, log};
+use super::{Cli, FINE, completion, log};
 use crate::install::{self, InstallRequest, SharedFile};
 
 /// Install gotrace as a service that traces every build on this machine
@@ -94,11 +94,9 @@ fn shared_files() -> anyhow::Result<Vec<SharedFile>> {
         (Shell::Zsh, "zsh/site-functions/_gotrace"),
         (Shell::Fish, "fish/vendor_completions.d/gotrace.fish"),
     ] {
-        let mut content = Vec::new();
-        clap_complete::generate(shell, &mut command, "gotrace", &mut content);
         shared_files.push(SharedFile {
             path: path.into(),
-            content,
+            content: completion::script(shell),
         });
     }
     Ok(shared_files)

@@ -39,7 +39,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         .id
         .parse()
         .with_context(|| format!("`{}` is not the ID of a build", args.id))?;
-    let shown = args.store.store.read(|it| it.show(&prefix))?;
+    let shown = args.store.location()?.read(|it| it.show(&prefix))?;
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());

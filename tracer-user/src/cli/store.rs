@@ -65,8 +65,9 @@ enum StoreCommand {
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     match &args.command {
         StoreCommand::Backup { file, store } => {
-            store.store.back_up(file, caller::of_sudo()?.as_ref())?;
-            log(format_args!("copied {} to {}", store.store, file.display()));
+            let location = store.location()?;
+            location.back_up(file, caller::of_sudo()?.as_ref())?;
+            log(format_args!("copied {location} to {}", file.display()));
         }
         StoreCommand::Prepare { place } => {
             let Location::Central(address) = place else {

@@ -4,7 +4,12 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use super::FINE;
+use super::builds::own_layer;
+use crate::agent;
+use crate::config::Layer;
 use crate::summary::{CiJob, markdown};
 
 /// Print the builds of a pipeline job as Markdown
@@ -34,12 +39,26 @@ pub(super) struct Args {
     /// Only jobs of this runner
     #[arg(long, value_name = "NAME", env = "RUNNER_NAME", hide_env_values = true)]
     runner: Option<String>,
-    /// Address of the agent's pages
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10127")]
-    agent: SocketAddr,
+    /// Address of the agent's pages [default: the agent's, by its configuration]
+    #[arg(long, value_name = "ADDRESS")]
+    agent: Option<SocketAddr>,
     /// Maximum time to wait for the agent
     #[arg(long, value_name = "SECONDS", default_value_t = 4)]
     timeout: u64,
+}
+
+/// The address by environment and configuration. The user of a job may be unable to read the configuration: then the default.
+fn configured() -> anyhow::Result<SocketAddr> {
+    let layer = own_layer().unwrap_or_default();
+    let of_environment = std::env::var("GOTRACE_LISTEN").ok();
+    let of_environment = of_environment.and_then(|it| it.parse().ok());
+    let listen = of_environment.or(layer.listen);
+    let config = agent::Config::of(Layer {
+        listen,
+        ..Layer::default()
+    });
+    let address = config.listen.map(agent::reachable);
+    address.context("the agent has no pages: its configuration has listen = \"none\"")
 }
 
 /// Returns the exit code.
@@ -50,7 +69,8 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         job: args.job.clone(),
         runner: args.runner.clone(),
     };
-    let builds = job.builds(args.agent, Duration::from_secs(args.timeout))?;
+    let address = args.agent.map_or_else(configured, Ok)?;
+    let builds = job.builds(address, Duration::from_secs(args.timeout))?;
     // Write the page at once, so that an interrupted command prints no partial table.
     let mut page = Vec::new();
     markdown::write(&builds, &mut page)?;

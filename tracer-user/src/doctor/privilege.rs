@@ -61,6 +61,24 @@ pub(super) fn checks(by_perf_events: bool) -> Vec<Check> {
     vec![check(held, by_perf_events)]
 }
 
+/// The effect of each missing capability without which tracing works, but with less data.
+pub fn limits() -> Vec<String> {
+    limits_of(capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective))
+}
+
+fn limits_of(held: CapabilitySet) -> Vec<String> {
+    let missing = ALWAYS
+        .iter()
+        .filter(|it| !it.is_vital && !held.contains(it.bit));
+    let each = missing.map(|it| {
+        format!(
+            "{} is missing; gotrace needs it for {}",
+            it.name, it.purpose
+        )
+    });
+    each.collect()
+}
+
 fn check(held: CapabilitySet, by_perf_events: bool) -> Check {
     const NAME: &str = "capabilities";
     const ADVICE: &str = "run with sudo";
@@ -115,6 +133,20 @@ mod tests {
             check.found,
             "missing: CAP_DAC_READ_SEARCH (tracefs and other users' outputs)"
         );
+    }
+
+    #[test]
+    fn each_missing_capability_limits_tracing() {
+        let held = CapabilitySet::all().difference(CapabilitySet::SYS_PTRACE);
+        assert_eq!(
+            limits_of(held),
+            [
+                "CAP_SYS_PTRACE is missing; gotrace needs it for reading files in the mount namespaces of builds"
+            ]
+        );
+        assert!(limits_of(CapabilitySet::all()).is_empty());
+        let vital = CapabilitySet::BPF | CapabilitySet::PERFMON;
+        assert!(limits_of(CapabilitySet::all().difference(vital)).is_empty());
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::launch::Plan;
 use crate::{proc, toolchain};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two reads of the ring. Most records do not wake the reader.
+const POLL: Duration = Duration::from_millis(10);
 
 /// Runs `true` under the tracer. The error names the missing records.
 pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), String> {
@@ -52,7 +54,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
             }
         });
         // Errors of the wait are ignored, because the deadline ends the loop.
-        let _woken = ring.wait(Some(TIMEOUT.saturating_sub(start.elapsed())));
+        let _woken = ring.wait(Some(POLL));
     }
     match (n_execs, n_exits) {
         (1, 1) => Ok(()),

@@ -119,11 +119,16 @@ pub(super) fn try_probes(tracer: &mut Tracer, toolchains: &mut [Toolchain]) {
 pub(super) fn check(toolchains: &[Toolchain]) -> Check {
     const NAME: &str = "toolchains";
     match toolchains.len() {
-        0 => Check::limited(
-            NAME,
-            "found no Go toolchain",
-            "put go in PATH or set GOROOT (a toolchain that a build downloads is found when it first runs)",
-        ),
+        // gotrace finds each toolchain when it first runs, so tracing does not need this one.
+        0 => Check {
+            advice: Some(
+                "put go in PATH or set GOROOT to check the probes of a toolchain".to_owned(),
+            ),
+            ..Check::fine(
+                NAME,
+                "no Go toolchain in the usual places; gotrace finds one when a build first runs it",
+            )
+        },
         1 => Check::fine(NAME, "1 found"),
         n => Check::fine(NAME, format!("{n} found")),
     }

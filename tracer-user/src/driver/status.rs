@@ -35,6 +35,8 @@ pub struct ObserverStatus {
     pub n_waiting: usize,
     /// Builds that were dropped because the backlog was full.
     pub n_dropped: u64,
+    /// The effects of missing privileges.
+    pub limits: Vec<String>,
 }
 
 /// Counts of the records of a kind, since the start.

@@ -32,6 +32,11 @@ pub fn set_aside(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathBu
     set_aside_here(path, failed, now_ns).map_err(|cause| cause.at(path.display()))
 }
 
+/// True if [`set_aside`] moves this history when it is damaged: it has the header of a history.
+pub fn is_movable(path: &Path) -> bool {
+    connect::is_marked_as_ours(path).unwrap_or(false)
+}
+
 fn set_aside_here(path: &Path, failed: bool, now_ns: i64) -> Result<Option<PathBuf>, Cause> {
     let note = with_suffix(path, MARKER);
     let is_damaged = failed || (note.try_exists()? && connect::is_damaged(path)?);

@@ -11,6 +11,13 @@ pub const PINNED: &str = "/sys/fs/bpf/gotrace";
 /// Directories of packaged units.
 const PACKAGED_UNITS: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
+/// True if the service is installed, by a package or by `gotrace install`.
+pub fn is_installed() -> bool {
+    let dirs = PACKAGED_UNITS.iter().chain(["/etc/systemd/system"].iter());
+    dirs.map(|it| Path::new(it).join(UNIT))
+        .any(|it| it.exists())
+}
+
 /// The paths of one installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {

@@ -1,7 +1,6 @@
 //! Examines the machine: the user, systemd, the kernel's requirements, and the state of the service. Changes nothing.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -68,7 +67,7 @@ pub(super) fn announce_upgrade() {
 /// Waits until the service reports that it traces builds.
 pub(super) fn wait_until_ready(config: &Path, print: fn(&str)) -> anyhow::Result<()> {
     let config = agent::Config::of(Layer::read(Some(config))?);
-    let Some(address) = config.listen.map(reachable) else {
+    let Some(address) = config.listen.map(agent::reachable) else {
         // The restart returned, so the service has notified systemd.
         print("the agent follows every Go build on this machine; its HTTP pages are disabled");
         return Ok(());
@@ -99,16 +98,6 @@ pub(super) fn wait_until_ready(config: &Path, print: fn(&str)) -> anyhow::Result
     Ok(())
 }
 
-/// The address for connections to a socket that may listen on all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 /// The last lines of the service's journal, as the end of a message.
 pub(super) fn journal_tail() -> String {
     let output = Command::new("journalctl")
@@ -120,18 +109,5 @@ pub(super) fn journal_tail() -> String {
             format!("its journal ends with:\n{}\n", journal.trim_end())
         }
         Err(error) => format!("its journal cannot be read: journalctl: {error}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_socket_on_all_addresses_is_reached_at_loopback() {
-        let reached = |text: &str| reachable(text.parse().unwrap()).to_string();
-        assert_eq!(reached("0.0.0.0:10127"), "127.0.0.1:10127");
-        assert_eq!(reached("[::]:10127"), "[::1]:10127");
-        assert_eq!(reached("192.0.2.1:1"), "192.0.2.1:1");
     }
 }

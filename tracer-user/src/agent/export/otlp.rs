@@ -36,6 +36,8 @@ use self::resource::Machine;
 use super::Counts;
 use super::client::{Authorization, Client};
 use crate::agent::metrics::Metrics;
+use crate::config::Key;
+use crate::config::otlp::Headers;
 use crate::driver::host;
 use crate::worker::Worker;
 
@@ -65,15 +67,12 @@ impl Otlp {
         metrics: Arc<Metrics>,
         log: fn(&str),
     ) -> anyhow::Result<Self> {
-        settings.check()?;
-        let (endpoint, headers) = settings.target(&|name| std::env::var(name).ok())?;
-        let client = Client::new(endpoint, Authorization::None, settings.ca_file.as_deref())
-            .context("cannot start the otlp output")?;
+        let (client, headers) = prepare(settings)?;
         let machine = Machine {
             service: settings.service_name.clone(),
             host: host(),
         };
-        let exporter = Exporter::new(client, headers, settings, metrics, machine.clone(), log)?;
+        let exporter = Exporter::new(client, headers, settings, metrics, machine.clone(), log);
         let worker = Worker::start("otlp", REQUESTS, move |jobs| exporter.work(jobs))
             .context("cannot start the thread of otlp")?;
         Ok(Self {
@@ -129,6 +128,23 @@ impl Otlp {
         } = self;
         all(worker.finish(deadline), &dropped)
     }
+}
+
+/// Checks everything that a start needs, without a thread and without a connection.
+pub(super) fn prepare(settings: &OtlpSettings) -> anyhow::Result<(Client, Headers)> {
+    settings.check().context(Key("otlp"))?;
+    let (endpoint, headers) = settings
+        .target(&|name| std::env::var(name).ok())
+        .context(Key("otlp.endpoint"))?;
+    let client = Client::new(endpoint, Authorization::None, settings.ca_file.as_deref());
+    let client = client.context(Key(match settings.ca_file {
+        Some(_) => "otlp.ca_file",
+        None => "otlp.endpoint",
+    }))?;
+    if let Some(file) = &settings.headers_file {
+        exporter::headers_of(file).context(Key("otlp.headers_file"))?;
+    }
+    Ok((client, headers))
 }
 
 fn all(counts: Counts, dropped: &AtomicU64) -> Counts {

@@ -10,9 +10,9 @@ use tracer_core::history::BuildId;
 use tracer_core::origin::TraceId;
 
 use super::Counts;
-use super::otlp::Otlp;
-use super::pushgateway::Pushgateway;
-use super::textfile::Textfile;
+use super::otlp::{self, Otlp};
+use super::pushgateway::{self, Pushgateway};
+use super::textfile::{self, Textfile};
 use crate::agent::metrics::Metrics;
 use crate::config::Exporters;
 
@@ -38,12 +38,31 @@ pub struct Outputs {
 }
 
 impl Outputs {
+    /// Checks everything that [`Self::start`] needs, without starting an output.
+    pub fn check(wanted: &Exporters) -> anyhow::Result<()> {
+        let Exporters {
+            otlp,
+            pushgateway,
+            textfile,
+        } = wanted;
+        if let Some(settings) = otlp {
+            otlp::prepare(settings)?;
+        }
+        if let Some(settings) = textfile {
+            textfile::prepare(settings)?;
+        }
+        if let Some(settings) = pushgateway {
+            pushgateway::prepare(settings)?;
+        }
+        Ok(())
+    }
+
     /// Starts all outputs. Reports mistakes in the configuration now, not at the first build.
     pub fn start(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Self> {
         Ok(Self {
-            otlp: otlp(wanted, context)?,
-            textfile: textfile(wanted, context)?,
-            pushgateway: pushgateway(wanted, context)?,
+            otlp: start_otlp(wanted, context)?,
+            textfile: start_textfile(wanted, context)?,
+            pushgateway: start_pushgateway(wanted, context)?,
         })
     }
 
@@ -56,12 +75,12 @@ impl Outputs {
         context: &OutputContext,
     ) -> anyhow::Result<()> {
         let has_ttl_changed = before_ttl != context.target_ttl;
-        let send = (before.otlp != wanted.otlp).then(|| otlp(wanted, context));
+        let send = (before.otlp != wanted.otlp).then(|| start_otlp(wanted, context));
         let send = send.transpose()?;
-        let write = (before.textfile != wanted.textfile).then(|| textfile(wanted, context));
+        let write = (before.textfile != wanted.textfile).then(|| start_textfile(wanted, context));
         let write = write.transpose()?;
         let push = (before.pushgateway != wanted.pushgateway || has_ttl_changed)
-            .then(|| pushgateway(wanted, context));
+            .then(|| start_pushgateway(wanted, context));
         if let Some(pushgateway) = push.transpose()? {
             self.pushgateway = pushgateway;
         }
@@ -150,17 +169,20 @@ impl Outputs {
     }
 }
 
-fn otlp(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Otlp>> {
+fn start_otlp(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Otlp>> {
     let start = |it| Otlp::start(it, Arc::clone(&context.metrics), context.log);
     wanted.otlp.as_ref().map(start).transpose()
 }
 
-fn textfile(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Textfile>> {
+fn start_textfile(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Textfile>> {
     let start = |it| Textfile::start(it, Arc::clone(&context.metrics), context.log);
     wanted.textfile.as_ref().map(start).transpose()
 }
 
-fn pushgateway(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Pushgateway>> {
+fn start_pushgateway(
+    wanted: &Exporters,
+    context: &OutputContext,
+) -> anyhow::Result<Option<Pushgateway>> {
     let mut spool = context.store.clone().into_os_string();
     spool.push("-pushgateway");
     let spool = PathBuf::from(spool);

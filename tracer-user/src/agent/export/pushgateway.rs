@@ -14,7 +14,7 @@ mod spool;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use tracer_core::finished::FinishedTrace;
 
 use self::build_result::BuildResult;
@@ -22,6 +22,7 @@ use self::deliver::Delivery;
 use self::spool::{Address, OwnDir, Spool};
 use super::Counts;
 use super::client::{Authorization, Client};
+use crate::config::Key;
 use crate::worker::{Jobs, Worker};
 
 pub use crate::config::pushgateway::PushgatewaySettings;
@@ -44,7 +45,7 @@ impl Pushgateway {
         target_ttl: Duration,
         log: fn(&str),
     ) -> anyhow::Result<Self> {
-        let client = client(settings)?;
+        let client = prepare(settings)?;
         let hours = settings.forget_groups_hours;
         let ttl = hours.map_or(target_ttl, |it| Duration::from_hours(u64::from(it)));
         let dir = OwnDir::new(spool)?;
@@ -93,9 +94,10 @@ impl Pushgateway {
     }
 }
 
-fn client(settings: &PushgatewaySettings) -> anyhow::Result<Client> {
+/// Checks everything that a start needs, without a thread, a spool or a connection.
+pub(super) fn prepare(settings: &PushgatewaySettings) -> anyhow::Result<Client> {
     if settings.job.is_empty() {
-        bail!("pushgateway.job is empty: give a name");
+        return Err(anyhow!("the name is empty")).context(Key("pushgateway.job"));
     }
     let authorization = Authorization::of_files(
         settings.username.as_deref(),
@@ -103,7 +105,25 @@ fn client(settings: &PushgatewaySettings) -> anyhow::Result<Client> {
         settings.bearer_token_file.as_deref(),
     );
     let url = &settings.url;
-    authorization
-        .and_then(|it| Client::new(url.clone(), it, settings.ca_file.as_deref()))
+    let credentials = Key(match settings {
+        PushgatewaySettings {
+            bearer_token_file: Some(_),
+            ..
+        } => "pushgateway.bearer_token_file",
+        PushgatewaySettings {
+            password_file: Some(_),
+            ..
+        } => "pushgateway.password_file",
+        _ => "pushgateway.username",
+    });
+    let authorization = authorization
+        .and_then(|it| it.check().map(|()| it))
         .with_context(|| format!("cannot push to {url}"))
+        .context(credentials)?;
+    Client::new(url.clone(), authorization, settings.ca_file.as_deref())
+        .with_context(|| format!("cannot push to {url}"))
+        .context(Key(match settings.ca_file {
+            Some(_) => "pushgateway.ca_file",
+            None => "pushgateway.url",
+        }))
 }

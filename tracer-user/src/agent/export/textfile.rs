@@ -9,13 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use rustix::fs::Mode;
+use anyhow::{Context as _, anyhow};
+use rustix::fs::{Access, Mode};
 
 use super::Counts;
 use crate::agent::metrics::{Format, Metrics, Reader};
 use crate::atomic_file::{Durability, replace};
 use crate::clock;
+use crate::config::Key;
 use crate::worker::{Jobs, Next, Worker};
 
 pub use crate::config::textfile::TextfileSettings;
@@ -35,14 +36,12 @@ impl Textfile {
         metrics: Arc<Metrics>,
         log: fn(&str),
     ) -> anyhow::Result<Self> {
+        prepare(settings)?;
         let TextfileSettings {
             directory,
             every_seconds,
         } = settings.clone();
-        if every_seconds == 0 {
-            bail!("textfile.every_seconds is 0: give a number of seconds");
-        }
-        write(&directory, &metrics, false)?;
+        write(&directory, &metrics, false).context(Key("textfile.directory"))?;
         let every = Duration::from_secs(u64::from(every_seconds));
         let worker = Worker::start("textfile", 0, move |jobs| {
             work(jobs, every, &directory, &metrics, log);
@@ -63,6 +62,28 @@ impl Textfile {
     pub fn finish(self, deadline: Instant) -> Counts {
         self.0.finish(deadline)
     }
+}
+
+/// Checks everything that a start needs, without writing the file.
+pub(super) fn prepare(settings: &TextfileSettings) -> anyhow::Result<()> {
+    let TextfileSettings {
+        directory,
+        every_seconds,
+    } = settings;
+    if *every_seconds == 0 {
+        return Err(anyhow!("give a number of seconds from 1"))
+            .context(Key("textfile.every_seconds"));
+    }
+    let usable = fs::metadata(directory).and_then(|it| {
+        if it.is_dir() {
+            Ok(rustix::fs::access(directory, Access::WRITE_OK)?)
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    });
+    usable
+        .with_context(|| unwritable(directory))
+        .context(Key("textfile.directory"))
 }
 
 fn work(
@@ -116,20 +137,23 @@ fn write(directory: &Path, metrics: &Metrics, is_last: bool) -> anyhow::Result<(
 pub fn put(directory: &Path, page: &str) -> anyhow::Result<()> {
     let mode = Mode::from(MODE);
     let written = replace(directory, NAME, mode, Durability::Process, page.as_bytes());
-    written.with_context(|| {
-        let what_to_do = match fs::metadata(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                "make that directory, or name the one that node_exporter was given with \
-                 --collector.textfile.directory"
-            }
-            Ok(metadata) if !metadata.is_dir() => "that is not a directory: name one",
-            Ok(_) | Err(_) => "see that there is room and that gotrace may write there",
-        };
-        format!(
-            "cannot write {NAME} to {}; {what_to_do}",
-            directory.display()
-        )
-    })
+    written.with_context(|| unwritable(directory))
+}
+
+/// The message for a directory that cannot be written, with a remedy.
+fn unwritable(directory: &Path) -> String {
+    let what_to_do = match fs::metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "make that directory, or name the one that node_exporter was given with \
+             --collector.textfile.directory"
+        }
+        Ok(metadata) if !metadata.is_dir() => "that is not a directory: name one",
+        Ok(_) | Err(_) => "see that there is room and that gotrace may write there",
+    };
+    format!(
+        "cannot write {NAME} to {}; {what_to_do}",
+        directory.display()
+    )
 }
 
 #[cfg(test)]

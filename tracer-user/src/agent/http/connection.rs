@@ -1,20 +1,24 @@
 //! Connections and their limits: number, duration, size of the header. This module does not handle the requests.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::scraper::Peer;
 
-/// Maximum number of open connections. Others wait in the listener.
+/// Maximum number of open connections. At this number, a new connection replaces the oldest one without a request. If all have
+/// requests, new ones wait in the listener.
 const CONNECTIONS: usize = 64;
 /// Time limit for a header, and between two requests.
 const HEADER: Duration = Duration::from_secs(5);
@@ -31,35 +35,77 @@ pub(super) async fn serve(
     mut stopped: watch::Receiver<bool>,
     grace: Duration,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut open = VecDeque::new();
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let is_full = connections.len() >= CONNECTIONS;
+        let accepted = tokio::select! {
             _ = stopped.changed() => break,
-            accepted = accepted => accepted,
+            _ended = connections.join_next(), if is_full && !has_idle(&open) => {
+                open.retain(|it: &Open| !it.task.is_finished());
+                continue;
+            }
+            accepted = listener.accept(), if !is_full || has_idle(&open) => accepted,
+            // A request makes a connection busy, so the conditions above are evaluated again soon.
+            () = sleep(PAUSE), if is_full => continue,
         };
+        while connections.try_join_next().is_some() {}
+        open.retain(|it| !it.task.is_finished());
         match accepted {
             Ok((stream, peer)) => {
+                if connections.len() >= CONNECTIONS {
+                    close_idle(&mut open);
+                }
+                let has_request = Arc::new(AtomicBool::new(false));
                 let router = router.clone().layer(Extension(Peer(peer.ip())));
+                let router = marked(router, Arc::clone(&has_request));
                 let one = connection(stream, router, stopped.clone());
-                connections.spawn(async move {
+                let task = connections.spawn(async move {
                     // Invalid requests and disconnects of clients are ignored.
                     let _overdue = timeout(LIFE, one).await;
-                    drop(place);
                 });
+                open.push_back(Open { task, has_request });
             }
             Err(_) => sleep(PAUSE).await,
         }
-        while connections.try_join_next().is_some() {}
     }
     drop(listener);
     let all_over = async { while connections.join_next().await.is_some() {} };
     // The drop of the set aborts the remaining connections.
     let _overdue = timeout(grace, all_over).await;
+}
+
+/// An open connection. The connections are in the order of their arrival.
+struct Open {
+    task: AbortHandle,
+    /// True after the first complete header.
+    has_request: Arc<AtomicBool>,
+}
+
+impl Open {
+    fn is_idle(&self) -> bool {
+        !self.has_request.load(Ordering::Relaxed)
+    }
+}
+
+fn has_idle(open: &VecDeque<Open>) -> bool {
+    open.iter().any(Open::is_idle)
+}
+
+/// Closes the oldest connection that has sent no request. Half-open connections can therefore delay no other client.
+fn close_idle(open: &mut VecDeque<Open>) {
+    let idle = open.iter().position(Open::is_idle);
+    if let Some(idle) = idle.and_then(|it| open.remove(it)) {
+        idle.task.abort();
+    }
+}
+
+/// The router of one connection. It sets the mark at each request.
+fn marked(router: Router, has_request: Arc<AtomicBool>) -> Router {
+    router.layer(axum::middleware::map_request(move |request: Request| {
+        has_request.store(true, Ordering::Relaxed);
+        std::future::ready(request)
+    }))
 }
 
 async fn connection(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {

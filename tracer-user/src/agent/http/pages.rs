@@ -1,5 +1,6 @@
 //! The content of the pages. Each error is a JSON object with one message that contains a remedy.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,13 @@ async fn healthy() -> Response {
 
 async fn ready(State(shared): State<Arc<PageContext>>) -> Response {
     match shared.served.readiness.get() {
-        Ok(()) => fine(TEXT, "gotrace follows builds\n".to_owned()),
+        Ok(limits) => {
+            let limits = limits.iter().flat_map(|it| ["limited: ", it, "\n"]);
+            let page: String = iter::once("gotrace follows builds\n")
+                .chain(limits)
+                .collect();
+            fine(TEXT, page)
+        }
         Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
     }
 }

@@ -90,7 +90,8 @@ impl<'a> StorageService<'a> {
             history: ReadPool::new(&config.store),
             readiness: Readiness::not_yet("the kernel programs are being loaded"),
         });
-        let outputs = Outputs::start(&config.outputs, &output_context(&config, &metrics, log))?;
+        let outputs = Outputs::start(&config.outputs, &output_context(&config, &metrics, log))
+            .map_err(|error| file.locate(error))?;
         let pages = config
             .listen
             .map(|address| listen(address, &served))
@@ -145,7 +146,7 @@ impl<'a> StorageService<'a> {
                 )),
             )
         });
-        self.set_readiness(&SelfTestVerdict::Pending);
+        self.set_readiness(&SelfTestVerdict::Pending, &[]);
         Ok(())
     }
 
@@ -209,7 +210,7 @@ impl<'a> StorageService<'a> {
                 self.config.store.display()
             );
         }
-        self.set_readiness(&status.self_test);
+        self.set_readiness(&status.self_test, &status.limits);
         let metrics = &self.served.metrics;
         if let Err(error) = metrics.set_self(status, &self.storage()) {
             (self.log)(&format!("cannot update gotrace's own metrics: {error}"));
@@ -263,8 +264,10 @@ impl<'a> StorageService<'a> {
     /// Applies a new configuration. Returns the level of detail if that succeeded.
     pub(super) fn reload(&mut self, file: Result<File, String>) -> Option<Detail> {
         let wanted = file.map_err(anyhow::Error::msg);
-        let wanted = wanted.and_then(|file| (self.load)(&file));
-        let taken = wanted.and_then(|wanted| self.take_over(wanted));
+        let taken = wanted.and_then(|file| {
+            let wanted = (self.load)(&file)?;
+            self.take_over(wanted).map_err(|error| file.locate(error))
+        });
         match taken {
             Ok(detail) => {
                 self.reload = Reload::now();
@@ -333,12 +336,12 @@ impl<'a> StorageService<'a> {
     }
 
     /// Sets the answer of `/-/ready`.
-    fn set_readiness(&self, verdict: &SelfTestVerdict) {
+    fn set_readiness(&self, verdict: &SelfTestVerdict, limits: &[String]) {
         self.served.readiness.set(match verdict {
             SelfTestVerdict::Pending => {
                 Err("the self-test has not finished: retry in a few seconds".to_owned())
             }
-            SelfTestVerdict::Seen => Ok(()),
+            SelfTestVerdict::Seen => Ok(limits.to_vec()),
             SelfTestVerdict::Unseen(why) => Err(why.clone()),
         });
     }

@@ -43,12 +43,14 @@ pub(super) struct ParsedAddress {
 }
 
 impl Address {
-    /// The address, if the text begins like one. Any other text is a path.
+    /// The address, if the text begins like a URL. Any other text is a path. A scheme other than `postgres` fails in [`Self::check`].
     pub fn of(text: &str) -> Option<Self> {
-        let is_one = ["postgres://", "postgresql://"]
-            .iter()
-            .any(|it| text.starts_with(it));
-        is_one.then(|| Self(text.to_owned()))
+        let (scheme, _) = text.split_once("://")?;
+        let is_scheme = scheme.starts_with(|it: char| it.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it));
+        is_scheme.then(|| Self(text.to_owned()))
     }
 
     /// Fails if the address is invalid. Uses no network.
@@ -57,6 +59,14 @@ impl Address {
     }
 
     pub(super) fn meant(&self) -> Result<ParsedAddress, CentralError> {
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|it| self.0.starts_with(it))
+        {
+            return Err(CentralError::Address(
+                "a history is a file, or a database whose address begins with postgres://",
+            ));
+        }
         // A question mark before the @ is part of the password.
         let start = self.0.find('@').map_or(0, |it| it + 1);
         let rest = self.0.get(start..).unwrap_or_default();
@@ -161,7 +171,8 @@ impl TlsMode {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ok(ParsedAddress { config, .. }) = self.meant() else {
-            return f.write_str("postgres://...");
+            let scheme = self.0.split_once("://").map_or("postgres", |(it, _)| it);
+            return write!(f, "{scheme}://...");
         };
         f.write_str("postgres://")?;
         for (n, host) in config.get_hosts().iter().enumerate() {
@@ -230,7 +241,13 @@ mod tests {
             "postgres://db.example:5433/history"
         );
         assert!(address("postgres://h/d?sslmode=on").check().is_err());
-        assert!(Address::of("/var/lib/history.db").is_none());
+        for path in ["/var/lib/history.db", "./a://b", "://x", "1://x"] {
+            assert!(Address::of(path).is_none(), "{path}");
+        }
+        let unknown = address("mysql://u:hunter2@h/d");
+        assert_eq!(unknown.to_string(), "mysql://...");
+        let error = unknown.check().unwrap_err().to_string();
+        assert!(error.contains("begins with postgres://"), "{error}");
         let local = address("postgres:///d?host=/run/postgresql")
             .meant()
             .unwrap();

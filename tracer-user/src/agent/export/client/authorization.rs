@@ -72,7 +72,7 @@ impl Authorization {
     }
 
     /// Checks that the header can be created now.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub(in crate::agent::export) fn check(&self) -> anyhow::Result<()> {
         self.header().map(|_| ())
     }
 

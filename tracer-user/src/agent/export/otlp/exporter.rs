@@ -48,7 +48,7 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// Creates the exporter. Unreadable headers are reported at once.
+    /// Creates the exporter, without a connection.
     pub(super) fn new(
         client: Client,
         headers: Headers,
@@ -56,9 +56,9 @@ impl Exporter {
         metrics: Arc<Metrics>,
         machine: Machine,
         log: fn(&str),
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let interval = Duration::from_secs(settings.metrics_interval_seconds.into());
-        let exporter = Self {
+        Self {
             client,
             headers,
             headers_file: settings.headers_file.clone(),
@@ -69,9 +69,7 @@ impl Exporter {
             backoff: Backoff::new(FIRST, LONGEST),
             log,
             last_logged: None,
-        };
-        exporter.headers()?;
-        Ok(exporter)
+        }
     }
 
     /// Sends requests until the end of the queue.
@@ -212,10 +210,7 @@ impl Exporter {
         let Some(file) = &self.headers_file else {
             return Ok(self.headers.clone());
         };
-        let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let headers = Headers::of_file(&text)
-            .with_context(|| format!("{} is not a list of headers", file.display()))?;
-        Ok(headers.over(self.headers.clone()))
+        Ok(headers_of(file)?.over(self.headers.clone()))
     }
 
     /// Logs a message, unless it is the same as the last one.
@@ -225,6 +220,12 @@ impl Exporter {
             self.last_logged = Some(message);
         }
     }
+}
+
+/// Reads the headers of a file.
+pub(super) fn headers_of(file: &Path) -> anyhow::Result<Headers> {
+    let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Headers::of_file(&text).with_context(|| format!("{} is not a list of headers", file.display()))
 }
 
 /// The temporary failures in the specification. Other statuses must not be retried.
