@@ -123,7 +123,7 @@ fn the_plain_manifest_equals_the_output_of_helm() {
     let values = fs::read_to_string(repository().join("deploy/kubernetes/values.yaml")).unwrap();
     let values = objects(&values).remove(0);
     let manifest = format!(
-        "# Rendered from deploy/helm/gotrace with deploy/kubernetes/values.yaml; `cargo xtask bless` does it again.\n{}\n",
+        "# Rendered from deploy/helm/gotrace with deploy/kubernetes/values.yaml by `cargo xtask bless`.\n{}\n",
         render(&values).trim_end()
     );
     expect_file!["../../deploy/kubernetes/gotrace.yaml"].assert_eq(&manifest);

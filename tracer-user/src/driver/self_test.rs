@@ -292,8 +292,8 @@ impl ChildEvents {
         };
         let why = match (self.process, self.status) {
             (Some(process), _) if process.tgid != self.child => {
-                "gotrace runs in its own PID namespace, so the process IDs in its /proc differ from those in the kernel's records: \
-                 run it in the PID namespace of the machine (Kubernetes: hostPID: true; containers: --pid=host)"
+                "gotrace runs in its own PID namespace: run it in that of the machine \
+                 (Kubernetes: hostPID: true; containers: --pid=host)"
                     .to_owned()
             }
             (Some(_), Some(Status::Code(0))) => return Some(Verdict::Seen),

@@ -18,7 +18,7 @@ pub enum CentralError {
     #[error("did not answer in time: check what keeps the server busy")]
     Slow,
     #[error(
-        "rejects this user: check the name, the password (in the address, password_file or PGPASSWORD) and the server's pg_hba.conf"
+        "rejects this user: check its name, its password (address, password_file or PGPASSWORD) and the server's pg_hba.conf"
     )]
     Login(#[source] tokio_postgres::Error),
     #[error(
@@ -38,7 +38,7 @@ pub enum CentralError {
     #[error("needs a password: {} cannot be read", path.display())]
     PasswordFile { path: PathBuf, source: io::Error },
     #[error(
-        "has no tables for gotrace, or this user cannot read them: the owner of the tables must run `gotrace store prepare`, and `SELECT gotrace.admit('USER', 'TENANT')` in the database"
+        "has no tables for gotrace, or this user cannot read them: the owner must run `gotrace store prepare` and admit the user"
     )]
     Unprepared,
     #[error(
