@@ -287,6 +287,21 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_configuration_cannot_move_the_port_of_the_probes() {
+    let values = json!({"config": "listen = \"127.0.0.1:1\"", "address": "[::]", "port": 9000});
+    let rendered = objects(&render(&values));
+    let pod = rendered
+        .iter()
+        .find(|it| it["kind"] == "DaemonSet")
+        .unwrap();
+    let container = &pod["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["ports"][0]["containerPort"], 9000);
+    let variables = container["env"].as_array().unwrap();
+    let listen = variables.iter().find(|it| it["name"] == "GOTRACE_LISTEN");
+    assert_eq!(listen.unwrap()["value"], "[::]:9000");
+}
+
+#[test]
 fn gotrace_exports_every_queried_metric() {
     let documented = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
     let lines = documented
