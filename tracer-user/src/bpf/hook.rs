@@ -114,7 +114,9 @@ pub(super) fn attach_all(
                 .to_owned(),
         ),
         Err(error) => {
-            notes.push(format!("renames are not observed, so output paths come from probes alone: {error}"));
+            notes.push(format!(
+                "renames are not observed, so output paths come from probes alone: {error}"
+            ));
         }
     }
     let mut scheduler = attach_rows(ebpf, btf, &SCHEDULER)?;

@@ -298,9 +298,7 @@ impl ChildEvents {
             }
             (Some(_), Some(Status::Code(0))) => return Some(Verdict::Seen),
             (Some(_), Some(status)) => {
-                format!(
-                    "the child process of the self-test failed: {status:?}"
-                )
+                format!("the child process of the self-test failed: {status:?}")
             }
             _ if !is_late => return None,
             (Some(_), None) => format!(
