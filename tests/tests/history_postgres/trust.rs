@@ -94,7 +94,7 @@ fn a_server_must_prove_its_identity_as_the_address_requires() {
         (
             "127.0.0.1",
             "sslmode=verify-full&sslrootcert=DIR/ca.pem",
-            "cannot be trusted",
+            "cannot be trusted: its certificate is for another host",
         ),
         (
             "localhost",
@@ -104,7 +104,7 @@ fn a_server_must_prove_its_identity_as_the_address_requires() {
         (
             "localhost",
             "sslmode=verify-ca&sslrootcert=DIR/stranger.pem",
-            "cannot be trusted",
+            "cannot be trusted: no root in sslrootcert signed its certificate",
         ),
         (
             "localhost",
