@@ -221,10 +221,7 @@ fn missing_parts_of_the_central_history_are_reported_with_a_remedy() {
         assert_eq!(printed.lines().count(), 1, "{printed}");
     };
     let at = server.url("admin");
-    fails(
-        list(&at),
-        "the owner of the tables must run `gotrace store prepare`",
-    );
+    fails(list(&at), "the owner must run `gotrace store prepare`");
     central::prepare(&server.address("admin")).unwrap();
     central::prepare(&server.address("admin")).unwrap();
     server.make_user("somebody");

@@ -69,7 +69,10 @@ pub enum CentralError {
 
 fn option_hint(close: Option<&str>) -> String {
     close.map_or_else(
-        || "use sslmode, sslrootcert, password_file, connect_timeout or application_name".to_owned(),
+        || {
+            "use sslmode, sslrootcert, password_file, connect_timeout or application_name"
+                .to_owned()
+        },
         |it| format!("did you mean {it}?"),
     )
 }
