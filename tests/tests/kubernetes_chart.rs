@@ -123,7 +123,7 @@ fn the_plain_manifest_equals_the_output_of_helm() {
     let values = fs::read_to_string(repository().join("deploy/kubernetes/values.yaml")).unwrap();
     let values = objects(&values).remove(0);
     let manifest = format!(
-        "# Rendered from deploy/helm/gotrace with deploy/kubernetes/values.yaml; `cargo xtask bless` does it again.\n{}\n",
+        "# Rendered from deploy/helm/gotrace with deploy/kubernetes/values.yaml by `cargo xtask bless`.\n{}\n",
         render(&values).trim_end()
     );
     expect_file!["../../deploy/kubernetes/gotrace.yaml"].assert_eq(&manifest);
@@ -309,6 +309,21 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
                 .to_owned()
         })
         .collect()
+}
+
+#[test]
+fn the_configuration_cannot_move_the_port_of_the_probes() {
+    let values = json!({"config": "listen = \"127.0.0.1:1\"", "address": "[::]", "port": 9000});
+    let rendered = objects(&render(&values));
+    let pod = rendered
+        .iter()
+        .find(|it| it["kind"] == "DaemonSet")
+        .unwrap();
+    let container = &pod["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["ports"][0]["containerPort"], 9000);
+    let variables = container["env"].as_array().unwrap();
+    let listen = variables.iter().find(|it| it["name"] == "GOTRACE_LISTEN");
+    assert_eq!(listen.unwrap()["value"], "[::]:9000");
 }
 
 #[test]

@@ -324,7 +324,7 @@ pub(crate) fn gather<'i>(
     }
     if facts.is_go && facts.table.is_none() && Pclntab::is_old(image) {
         attributions.notes.push(
-            "the function table has the layout of Go 1.15 or earlier, which gotrace does not read; functions come from the symbol table only".to_owned(),
+            "functions come from the symbol table only: gotrace does not read function tables of Go 1.15 or earlier".to_owned(),
         );
     }
     if let Some(table) = &facts.table

@@ -165,8 +165,8 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> Diff {
     let mut notes = Vec::new();
     if before.symbols.source != after.symbols.source {
         notes.push(
-            "functions come from the symbol table on one side and from the function table on the other: \
-             sizes differ by padding, and names by type arguments"
+            "one side lists functions by its symbol table, the other by its function table: \
+             padding and type arguments differ"
                 .to_owned(),
         );
     }

@@ -27,7 +27,7 @@ pub(crate) fn find(
             text: text.clone(),
         });
     } else if !is_go {
-        let text = "nothing in the file says that Go made it".to_owned();
+        let text = "nothing in the file shows that Go made it".to_owned();
         findings.push(Finding {
             kind: FindingKind::NotGo,
             text,

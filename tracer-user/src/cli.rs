@@ -51,9 +51,13 @@ const FINDINGS: u8 = 1;
 /// Wrong usage, or failure of a command that runs no other program.
 const FAILURE: u8 = 2;
 /// Description of the codes of [`SetupError::exit_code`], for the help of each command that can return one.
-const SETUP_EXIT_CODES: &str = "Errors that prevent tracing have their own codes: 110 no BTF, or an unsupported kernel; 111 missing \
-                       capabilities; 112 a kernel locked down for confidentiality; 113 the limit of locked memory; 114 rejected by the \
-                       kernel's verifier; 115 any other reason.";
+const SETUP_EXIT_CODES: &str = "Errors that prevent tracing have their own codes:\n  \
+                       110  no BTF, or an unsupported kernel\n  \
+                       111  missing capabilities\n  \
+                       112  a kernel locked down for confidentiality\n  \
+                       113  the limit of locked memory\n  \
+                       114  rejected by the kernel's verifier\n  \
+                       115  any other reason";
 /// gotrace's own failure, for commands that return the exit code of another program, as with env(1) and timeout(1).
 const OWN_FAILURE: u8 = 125;
 

@@ -132,7 +132,8 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
             alarms,
         } = tally;
         println!(
-            "{source}: {programs} programs, {not_downloaded} not downloaded; modules differ from `go version -m` in {other_modules}, \
+            "{source}: {programs} programs, {not_downloaded} not downloaded;\n\
+             modules differ from `go version -m` in {other_modules},\n\
              sums from the size of the file in {wrong_sums}; {alarms} findings of dense bytes\n"
         );
     }

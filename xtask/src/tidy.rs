@@ -5,7 +5,9 @@
 
 mod anchor;
 mod documents;
+mod literal;
 mod markdown;
+mod message;
 mod prose;
 mod sources;
 
@@ -41,6 +43,7 @@ const RULES: &[Rule] = &[
     documents::members_are_on_the_code_map,
     documents::no_local_path_is_named,
     prose::documents_are_plain,
+    message::messages_are_plain,
 ];
 
 pub(crate) fn run() -> Result<()> {

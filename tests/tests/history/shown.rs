@@ -90,6 +90,12 @@ fn filters_exclude_other_builds_and_the_newest_comes_first() {
     check(&["--target", "libtwice.so"], &|it| {
         has_output(it, "/libtwice.so")
     });
+    let dirs = all.iter().filter_map(|it| it["dir"].as_str());
+    let deepest = dirs.max_by_key(|it| it.split('/').count()).unwrap();
+    for dir in [deepest, &format!("{deepest}/")] {
+        check(&["--dir", dir], &|it| it["dir"] == deepest);
+    }
+    assert_eq!(listed(&store, &["--dir", "/src"]), all);
     let middle = starts[starts.len() / 2];
     // A date has whole seconds only.
     let middle = middle - middle.rem_euclid(SECOND);
@@ -105,6 +111,9 @@ fn filters_exclude_other_builds_and_the_newest_comes_first() {
         ["--branch", "main"],
         ["--project", "was%"],
         ["--project", "w_sm"],
+        ["--host", "elsewhere"],
+        ["--dir", "/elsewhere"],
+        ["--dir", "/sr"],
     ] {
         assert_eq!(listed(&store, &none).len(), 0, "{none:?}");
     }
@@ -150,13 +159,13 @@ fn a_list_has_aligned_columns() {
     expect![[r#"
         Id             Started     Took    State      Failure  Go      Build
         01a1f944-f874  90 s ago            running             1.27.3  build example.com/cgo
-        01a1f90f-6900  60 min ago  25.7 s  succeeded           1.27.3  build example.com/wasm → hello 2.34 …
+        01a1f90f-6900  60 min ago  25.7 s  succeeded           1.27.3  build → hello 2.34 MB  example.com/w…
         01a1f8d8-7aac  2 h ago     96 ms   failed     compile  1.27.3  build example.com/broken
         01a1f8a1-8c6d  3 h ago     309 ms  succeeded           1.27.3  test example.com/cmds
         01a1f86a-a248  3 h ago     224 ms  succeeded           1.27.3  run example.com/generate
         01a1f86a-9ff7  4 h ago     238 ms  succeeded           1.27.3  generate example.com/generate
-        01a1f833-ae71  5 h ago     18.2 s  succeeded           1.27.3  build example.com/cshared → libtwice…
-        01a1f7fc-c03b  6 h ago     131 ms  succeeded           1.27.3  build example.com/wasm → hello 2.34 …
+        01a1f833-ae71  5 h ago     18.2 s  succeeded           1.27.3  build → libtwice.h 1.9 kB · libtwice…
+        01a1f7fc-c03b  6 h ago     131 ms  succeeded           1.27.3  build → hello 2.34 MB  example.com/w…
     "#]].assert_eq(&String::from_utf8(out).unwrap());
 }
 

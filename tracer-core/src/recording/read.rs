@@ -61,7 +61,7 @@ pub enum Damage {
     #[error("line {line} of the recording is not an event: {error}")]
     NotAnEvent { line: u64, error: serde_json::Error },
     #[error(
-        "the recording has {found} events before its end mark in line {line}, but the end mark counts {expected}: lines are missing"
+        "lines are missing: the end mark in line {line} counts {expected} events, and the recording has {found} before it"
     )]
     Count {
         line: u64,

@@ -426,7 +426,7 @@ fn a_damaged_line_ends_the_recording() {
             .is_some_and(|it| it.starts_with("line 3 of the recording is not an event"))
     );
     let without = [lines[0], lines[1], lines[4]].join("\n") + "\n";
-    let message = "the recording has 1 events before its end mark in line 3, but the end mark counts 3: lines are missing";
+    let message = "lines are missing: the end mark in line 3 counts 3 events, and the recording has 1 before it";
     assert_eq!(read(without.as_bytes()).2.as_deref(), Some(message));
 }
 

@@ -1,8 +1,8 @@
 //! A build as one tree of spans: stages, the actions of each stage, the tool calls of each action, the phases of each call.
 //!
-//! Only this module resolves the parents of spans, by the identity of processes. The tree excludes queries (`compile -V=full`).
+//! Only this module resolves the parents of calls, by the identity of processes. The spans exclude queries (`compile -V=full`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{Ktime, ProcKey};
 use crate::model::{Action, Build, Outcome, Phase, State, ToolCall};
@@ -73,6 +73,18 @@ fn is_cached(action: &Action) -> bool {
     action.calls.is_empty() && is_unchanged
 }
 
+/// For each call, the index of the call whose process started it. Calls are in order of their start, so it comes earlier.
+pub(super) fn starters(calls: &[ToolCall]) -> Vec<Option<usize>> {
+    let mut latest: HashMap<ProcKey, usize> = HashMap::new();
+    let starter = |(index, call): (usize, &ToolCall)| {
+        let starter = call.started_by.and_then(|it| latest.get(&it).copied());
+        // A process that executes again is a new call.
+        latest.insert(call.process, index);
+        starter
+    };
+    calls.iter().enumerate().map(starter).collect()
+}
+
 /// All spans of a build; each comes after its parent. `end` is the end of the build, or its last event.
 pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     let has_failed = State::of(build) == State::Failed;
@@ -108,18 +120,19 @@ pub fn timeline(build: &Build, end: Ktime) -> Vec<Span> {
     let culprit = build.failure.as_ref();
     let culprit = culprit.filter(|it| it.class.is_by_process());
     let culprit = culprit.and_then(|it| it.process);
-    // Calls are in order of their start, so a parent comes before its children.
-    let mut call_of: BTreeMap<ProcKey, usize> = BTreeMap::new();
-    for (index, call) in build.calls.iter().enumerate() {
+    let mut span_of: Vec<Option<usize>> = vec![None; build.calls.len()];
+    for (index, (call, starter)) in build.calls.iter().zip(starters(&build.calls)).enumerate() {
         if call.is_query {
             continue;
         }
-        let starter = call.started_by.and_then(|it| call_of.get(&it));
-        let parent = starter.or_else(|| action_of.get(&index)).copied();
+        let starter = starter.and_then(|it| span_of.get(it).copied().flatten());
+        let parent = starter.or_else(|| action_of.get(&index).copied());
         let outer = parent.and_then(|it| spans.get(it)).map_or(end, |it| it.end);
         let own = span(parent, SpanRef::Call(index), call.start, call.end, outer);
         let at = spans.len();
-        call_of.insert(call.process, at);
+        if let Some(span) = span_of.get_mut(index) {
+            *span = Some(at);
+        }
         let decides = call.is_decisive(build.process) || culprit == Some(call.process);
         spans.push(Span {
             made_it_fail: has_failed && decides,

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::timeline::starters;
 use super::{Interval, cpu_ns};
-use crate::event::{Ktime, ProcKey, Usage};
+use crate::event::{Ktime, Usage};
 use crate::model::{CallKind, ToolCall};
 
 /// The calls of a build, each with its outermost call.
@@ -64,10 +65,8 @@ impl<'a> Tree<'a> {
     /// Builds the tree. Calls without a seen end last until `end`.
     pub(super) fn of(calls: &'a [ToolCall], end: Ktime) -> Self {
         let mut nodes: Vec<Node<'a>> = Vec::with_capacity(calls.len());
-        let mut by_process: HashMap<ProcKey, usize> = HashMap::new();
-        for (index, call) in calls.iter().enumerate() {
-            let parent = call.started_by.and_then(|it| by_process.get(&it));
-            let above = parent.and_then(|it| nodes.get(*it)).copied();
+        for (index, (call, starter)) in calls.iter().zip(starters(calls)).enumerate() {
+            let above = starter.and_then(|it| nodes.get(it)).copied();
             nodes.push(Node {
                 call,
                 interval: (call.start, call.end.unwrap_or(end)),
@@ -76,7 +75,6 @@ impl<'a> Tree<'a> {
                 root_kind: above.map_or(call.kind, |it| it.root_kind),
                 is_query: above.map_or(call.is_query, |it| it.is_query),
             });
-            by_process.insert(call.process, index);
         }
         resolve_wrappers(&mut nodes);
         Self { nodes }

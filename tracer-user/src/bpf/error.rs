@@ -21,7 +21,7 @@ pub enum SetupError {
     )]
     NoBtf,
     #[error(
-        "this kernel's BTF has no {structure}.{name}: gotrace does not support this kernel (report it with the output of `uname -a`)"
+        "gotrace does not support this kernel: its BTF has no {structure}.{name} (report it with the output of `uname -a`)"
     )]
     NoField {
         structure: &'static str,
@@ -30,7 +30,7 @@ pub enum SetupError {
     #[error("not permitted to trace: missing {} (run with sudo, or see `gotrace doctor`)", missing.join(", "))]
     NotPermitted { missing: Vec<&'static str> },
     #[error(
-        "the kernel is locked down (confidentiality), so BPF programs cannot read kernel memory: boot with lockdown=integrity or without lockdown"
+        "BPF programs cannot read kernel memory under lockdown=confidentiality: boot with lockdown=integrity or without"
     )]
     Lockdown,
     #[error(

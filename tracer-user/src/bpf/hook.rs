@@ -130,12 +130,14 @@ pub(super) fn attach_all(
     match attach_rename(ebpf, btf) {
         Ok(Some(link)) => rename = Some(link),
         Ok(None) => notes.push(
-            "renames are not observed, so output paths come from the go command's probes alone: this kernel runs no programs at functions and has no system call tracepoints, or \
-             tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
+            "renames are not observed, so output paths come from probes alone: \
+             no system call tracepoints (see `gotrace doctor`)"
                 .to_owned(),
         ),
         Err(error) => {
-            notes.push(format!("renames are not observed, so output paths come from the go command's probes alone: {error}"));
+            notes.push(format!(
+                "renames are not observed, so output paths come from probes alone: {error}"
+            ));
         }
     }
     let mut scheduler = attach_rows(ebpf, btf, &SCHEDULER)?;

@@ -77,7 +77,7 @@ pub(super) struct SettingArgs {
         hide_env = true
     )]
     size_budget: Option<SizeBudget>,
-    /// Directory on bpffs, such as /sys/fs/bpf/gotrace; pinned probes stay attached there if the agent is killed [default: none]
+    /// Directory on bpffs, such as /sys/fs/bpf/gotrace; probes pinned there survive a killed agent [default: none]
     #[arg(long, value_name = "DIR", env = "GOTRACE_PIN", hide_env = true)]
     pin: Option<PinDirectory>,
 }

@@ -36,6 +36,12 @@ pub(super) struct Args {
     /// Only builds of this branch
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
+    /// Only builds on this machine
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Only builds in this directory or below
+    #[arg(long, value_name = "DIR")]
+    dir: Option<String>,
     /// Only builds that started at this time or later
     #[arg(long, value_name = "TIME")]
     since: Option<TimeArg>,
@@ -122,6 +128,8 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         target: args.target.clone(),
         state: args.status.map(State::from),
         branch: args.branch.clone(),
+        host: args.host.clone(),
+        dir: args.dir.clone(),
         since_ns: args.since.map(|it| it.at(now)),
         until_ns: args.until.map(|it| it.at(now)),
         limit: (args.limit > 0).then_some(args.limit),

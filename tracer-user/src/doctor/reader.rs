@@ -18,8 +18,8 @@ pub(super) fn check() -> Check {
 fn sandboxed(restrictions: Restrictions) -> Check {
     let Restrictions { landlock } = restrictions;
     let rest = format!(
-        "filtered system calls, no capability, no new privileges, {} MiB of memory, {READER_CPU_SECONDS} s of CPU time, no file, process or \
-         descriptor of its own",
+        "filtered system calls, no privilege, file, process or descriptor, \
+         {} MiB of memory, {READER_CPU_SECONDS} s of CPU",
         READER_MEMORY >> 20
     );
     let denied = match landlock {

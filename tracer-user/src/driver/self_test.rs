@@ -292,15 +292,13 @@ impl ChildEvents {
         };
         let why = match (self.process, self.status) {
             (Some(process), _) if process.tgid != self.child => {
-                "gotrace runs in its own PID namespace, so the process IDs in its /proc differ from those in the kernel's records: \
-                 run it in the PID namespace of the machine (Kubernetes: hostPID: true; containers: --pid=host)"
+                "gotrace runs in its own PID namespace: run it in that of the machine \
+                 (Kubernetes: hostPID: true; containers: --pid=host)"
                     .to_owned()
             }
             (Some(_), Some(Status::Code(0))) => return Some(Verdict::Seen),
             (Some(_), Some(status)) => {
-                format!(
-                    "the child process of the self-test failed: {status:?}"
-                )
+                format!("the child process of the self-test failed: {status:?}")
             }
             _ if !is_late => return None,
             (Some(_), None) => format!(

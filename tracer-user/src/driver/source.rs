@@ -31,8 +31,7 @@ use crate::toolchain::{self, Candidate, Probes, SearchHint};
 const SERVICE_RING_BYTES: u32 = 8 << 20;
 
 /// The note if leases are not permitted.
-const UNGUARDED: &str = "CAP_LEASE is missing, so gotrace cannot detach its probes before a Go tool is overwritten in place: \
-                         a tool that runs during the overwrite may crash; grant CAP_LEASE";
+const UNGUARDED: &str = "CAP_LEASE is missing: a Go tool that is overwritten in place while it runs may crash; grant CAP_LEASE";
 
 /// The options of a trace.
 #[derive(Debug)]

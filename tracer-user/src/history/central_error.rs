@@ -1,8 +1,10 @@
 //! Errors of a central history, each with the next step for the user.
 
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use rustls::CertificateError;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
@@ -11,6 +13,9 @@ use tokio_postgres::error::SqlState;
 pub enum CentralError {
     #[error("has an invalid address: {0}")]
     Address(&'static str),
+    /// The unknown name is not kept, because it may belong to a password.
+    #[error("has an invalid address: an option after the question mark is unknown; {}", option_hint(*.0))]
+    Option(Option<&'static str>),
     #[error(
         "cannot be reached: check that the server runs, and check the host, the port and the network"
     )]
@@ -18,13 +23,18 @@ pub enum CentralError {
     #[error("did not answer in time: check what keeps the server busy")]
     Slow,
     #[error(
-        "rejects this user: check the name, the password (in the address, password_file or PGPASSWORD) and the server's pg_hba.conf"
+        "rejects this user: check its name, its password (address, password_file or PGPASSWORD) and the server's pg_hba.conf"
     )]
     Login(#[source] tokio_postgres::Error),
     #[error(
         "cannot be trusted: check sslmode and sslrootcert in the address, and the server's certificate"
     )]
     Tls(#[source] tokio_postgres::Error),
+    #[error("cannot be trusted: {why}")]
+    Certificate {
+        why: &'static str,
+        source: tokio_postgres::Error,
+    },
     #[error("needs root certificates: {} cannot be read", path.display())]
     Roots { path: PathBuf, source: io::Error },
     #[error("needs root certificates: {} contains none; name a PEM file", path.display())]
@@ -38,7 +48,7 @@ pub enum CentralError {
     #[error("needs a password: {} cannot be read", path.display())]
     PasswordFile { path: PathBuf, source: io::Error },
     #[error(
-        "has no tables for gotrace, or this user cannot read them: the owner of the tables must run `gotrace store prepare`, and `SELECT gotrace.admit('USER', 'TENANT')` in the database"
+        "has no tables for gotrace, or this user cannot read them: the owner must run `gotrace store prepare` and admit the user"
     )]
     Unprepared,
     #[error(
@@ -55,6 +65,16 @@ pub enum CentralError {
     Refused(#[source] tokio_postgres::Error),
     #[error("cannot be reached: gotrace cannot start a network loop on this machine")]
     Loop(#[source] io::Error),
+}
+
+fn option_hint(close: Option<&str>) -> String {
+    close.map_or_else(
+        || {
+            "use sslmode, sslrootcert, password_file, connect_timeout or application_name"
+                .to_owned()
+        },
+        |it| format!("did you mean {it}?"),
+    )
 }
 
 fn tenant(name: &str) -> String {
@@ -82,7 +102,9 @@ impl CentralError {
 impl From<tokio_postgres::Error> for CentralError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(code) = error.code() else {
-            return if is_about_tls(&error) {
+            return if let Some(why) = certificate_fault(&error) {
+                Self::Certificate { why, source: error }
+            } else if is_about_tls(&error) {
                 Self::Tls(error)
             } else if is_about_login(&error) {
                 Self::Login(error)
@@ -105,6 +127,44 @@ impl From<tokio_postgres::Error> for CentralError {
     }
 }
 
+/// The fault of the server's certificate in words, with the next step.
+fn certificate_fault(error: &tokio_postgres::Error) -> Option<&'static str> {
+    let cause = error.source()?.downcast_ref::<io::Error>()?.get_ref()?;
+    let rustls::Error::InvalidCertificate(fault) = cause.downcast_ref()? else {
+        return None;
+    };
+    in_words(fault)
+}
+
+fn in_words(fault: &CertificateError) -> Option<&'static str> {
+    use CertificateError as Fault;
+
+    let is_of_another_host = matches!(
+        fault,
+        Fault::NotValidForName | Fault::NotValidForNameContext { .. }
+    );
+    let has_expired = matches!(fault, Fault::Expired | Fault::ExpiredContext { .. });
+    let is_too_new = matches!(fault, Fault::NotValidYet | Fault::NotValidYetContext { .. });
+    if *fault == Fault::UnknownIssuer {
+        Some(
+            "no root in sslrootcert signed its certificate; if it is self-signed, name its own file",
+        )
+    } else if is_of_another_host {
+        Some("its certificate is for another host; use a host name in it, or sslmode=verify-ca")
+    } else if has_expired {
+        Some("its certificate has expired; renew it, or correct the clock of this machine")
+    } else if is_too_new {
+        Some("its certificate is not valid yet; correct the clock of this machine")
+    } else if format!("{fault:?}").contains("CaUsedAsEndEntity") {
+        // The verifier has no variant for this, only a text: a self-signed certificate with CA:TRUE.
+        Some(
+            "its certificate is that of an authority (CA:TRUE); create one with CA:FALSE, or use sslmode=require",
+        )
+    } else {
+        None
+    }
+}
+
 /// The client has no code for this error, only a text.
 fn is_about_tls(error: &tokio_postgres::Error) -> bool {
     error.to_string().contains("TLS")
@@ -113,4 +173,18 @@ fn is_about_tls(error: &tokio_postgres::Error) -> bool {
 fn is_about_login(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
     text.contains("authentication") || text.contains("invalid configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_a_certificate_are_words() {
+        let words = |fault| in_words(&fault).unwrap_or_default();
+        assert!(words(CertificateError::UnknownIssuer).contains("self-signed"));
+        assert!(words(CertificateError::NotValidForName).contains("another host"));
+        assert!(words(CertificateError::Expired).contains("expired"));
+        assert_eq!(in_words(&CertificateError::BadSignature), None);
+    }
 }

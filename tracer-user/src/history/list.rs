@@ -13,9 +13,13 @@ use crate::render::units;
 /// Length of the part of an ID that encodes the start in milliseconds. Few builds share it.
 const SHORT: usize = 13;
 const BETWEEN: usize = 2;
-const COLUMNS: [&str; 7] = ["Id", "Started", "Took", "State", "Failure", "Go", "Build"];
+const COLUMNS: [&str; 8] = [
+    "Id", "Started", "Took", "State", "Failure", "Go", "Host", "Build",
+];
 /// Index of the failure class in `COLUMNS`.
 const FAILURE: usize = 4;
+/// Index of the machine in `COLUMNS`.
+const HOST: usize = 6;
 
 /// Writes the list. `now_ns`: nanoseconds since 1970.
 pub fn list(entries: &[Entry], now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
@@ -31,11 +35,17 @@ pub fn list(entries: &[Entry], now_ns: i64, style: &Style, out: &mut dyn Write) 
             state(entry),
             failure(entry),
             Line::plain(short_version(entry)),
+            Line::plain(entry.context.host.as_deref().unwrap_or("-")),
             build(entry, style),
         ]
     }));
     if entries.iter().all(|it| it.failure.is_none()) {
         rows[0][FAILURE] = Line::default();
+    }
+    if !has_several_hosts(entries) {
+        for row in &mut rows {
+            row[HOST] = Line::default();
+        }
     }
     let mut widths = [0; COLUMNS.len()];
     for row in &rows {
@@ -73,6 +83,13 @@ pub(super) fn short_ids(entries: &[Entry]) -> Vec<&str> {
     ids.collect()
 }
 
+/// True for the history of a fleet. The builds of one machine need no column for it.
+fn has_several_hosts(entries: &[Entry]) -> bool {
+    let mut hosts = entries.iter().map(|it| &it.context.host);
+    let first = hosts.next();
+    hosts.any(|it| Some(it) != first)
+}
+
 fn state(entry: &Entry) -> Line {
     let paint = match entry.state {
         State::Succeeded => Paint::Good,
@@ -101,17 +118,10 @@ fn arguments(entry: &Entry) -> &str {
     words.strip_prefix(&entry.command).unwrap_or(words)
 }
 
-/// `build example.com/hello -> hello 1.61 MB`.
+/// `build -> hello 1.61 MB  example.com/hello main`. The path comes after the targets, because a long one is cut at the edge.
 fn build(entry: &Entry, style: &Style) -> Line {
     let arrow = if style.unicode { " → " } else { " -> " };
     let mut line = Line::painted(Paint::Bold, &entry.command);
-    line = match &entry.project {
-        Some(project) => line.then(" ").then(project),
-        None => line.then(arguments(entry)),
-    };
-    if let Some(branch) = &entry.context.branch {
-        line = line.then_painted(Paint::Dim, &format!(" {branch}"));
-    }
     let kept = entry
         .targets
         .iter()
@@ -122,6 +132,15 @@ fn build(entry: &Entry, style: &Style) -> Line {
         if let Some(size) = target.size {
             line = line.then_painted(Paint::Dim, &format!(" {}", units::size(size)));
         }
+    }
+    let is_alone = line.width() == Line::plain(&entry.command).width();
+    let between = if is_alone { " " } else { "  " };
+    line = match &entry.project {
+        Some(project) => line.then(between).then(project),
+        None => line.then(arguments(entry)),
+    };
+    if let Some(branch) = &entry.context.branch {
+        line = line.then_painted(Paint::Dim, &format!(" {branch}"));
     }
     if entry.anomalies > 0 {
         let gaps = units::counted(entry.anomalies, "gap", "gaps");

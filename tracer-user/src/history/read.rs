@@ -33,6 +33,10 @@ pub struct Filter {
     pub target: Option<String>,
     pub state: Option<State>,
     pub branch: Option<String>,
+    /// Name of the machine.
+    pub host: Option<String>,
+    /// Directory of the build, or one above it.
+    pub dir: Option<String>,
     /// Started at this time or later; nanoseconds since 1970.
     pub since_ns: Option<i64>,
     /// Started before this time.
@@ -280,6 +284,8 @@ fn condition(filter: &Filter) -> (String, Vec<value::Value>) {
         target,
         state,
         branch,
+        host,
+        dir,
         since_ns,
         until_ns,
         limit: _,
@@ -310,6 +316,19 @@ fn condition(filter: &Filter) -> (String, Vec<value::Value>) {
     }
     if let Some(branch) = branch {
         terms.add("branch = $", [branch.clone().into()]);
+    }
+    if let Some(host) = host {
+        terms.add("host = $", [host.clone().into()]);
+    }
+    if let Some(dir) = dir {
+        let dir = dir.trim_end_matches('/');
+        terms.add(
+            "(dir = $ OR dir LIKE $ ESCAPE '!')",
+            [
+                dir.to_owned().into(),
+                format!("{}/%", literally(dir)).into(),
+            ],
+        );
     }
     if let Some(since) = since_ns {
         terms.add("started_ns >= $", [(*since).into()]);

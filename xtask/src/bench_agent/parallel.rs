@@ -18,8 +18,8 @@ pub(crate) fn run(bench: &AgentBench, n: usize) -> Result<()> {
     let builds = agent.wait_for(parallel.module(), parallel.n_builds());
     let own = process::cpu(&agent)? - own;
     println!(
-        "{n} builds at once, {} including those below `go generate`: {} in the history, {wall:.1} s, {cpu:.1} s of CPU and {own:.2} s \
-         ({:.2} %) of the agent's, {:.1} MB resident",
+        "{n} builds at once, {} including those below `go generate`: {} in the history, {wall:.1} s, {cpu:.1} s of CPU\n\
+         the agent: {own:.2} s of CPU ({:.2} %), {:.1} MB resident",
         parallel.n_builds(),
         builds.len(),
         own / cpu * 100.0,

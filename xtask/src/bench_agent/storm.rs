@@ -47,8 +47,9 @@ pub(crate) fn run(bench: &AgentBench, length: Duration) -> Result<()> {
     }
     let [without, with] = [&alone, &watched].map(rate);
     println!(
-        "storm of /bin/true on all CPUs beside builds, {:.0} s each: {without:.0} processes a second without the agent, {with:.0} with \
-         it (ratio {:.3}); builds {} and {}; the agent used {:.2} % of a CPU",
+        "storm of /bin/true on all CPUs beside builds, {:.0} s each:\n\
+         {without:.0} processes a second without the agent, {with:.0} with it (ratio {:.3});\n\
+         builds {} and {}; the agent used {:.2} % of a CPU",
         watched.seconds,
         with / without,
         alone.builds,

@@ -1,7 +1,7 @@
 //! Rules about the language of documents and comments: short sentences, a subject first, the field's verbs.
 //!
 //! Checks every Markdown file and every comment in Rust code. The rules read words, not grammar, so they are narrow: they reject no
-//! correct sentence, but miss many wrong ones. Messages of programs are not checked.
+//! correct sentence, but miss many wrong ones. [`super::message`] checks messages.
 
 use std::borrow::Cow;
 
@@ -110,7 +110,7 @@ fn comments(code: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn faults(sentence: &Sentence) -> Vec<String> {
+pub(super) fn faults(sentence: &Sentence) -> Vec<String> {
     let words = words(&sentence.text);
     let mut faults = Vec::new();
     if sentence.part != Part::Heading && words.len() > MAX_WORDS {

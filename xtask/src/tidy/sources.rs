@@ -86,7 +86,7 @@ pub(crate) fn files_are_short(files: &[File]) -> Vec<Complaint> {
 }
 
 /// Paths of the files that a file includes as test-only modules.
-fn test_modules(file: &File) -> Vec<String> {
+pub(super) fn test_modules(file: &File) -> Vec<String> {
     let Some(stem) = file.path.strip_suffix(".rs") else {
         return Vec::new();
     };

@@ -23,7 +23,7 @@ const MODULE: [(&str, &str); 3] = [
     ),
     (
         "greet/greet.go",
-        "package greet\n\n// Word is what main says.\nfunc Word() string { return \"hello\" }\n",
+        "package greet\n\n// Word is the output of main.\nfunc Word() string { return \"hello\" }\n",
     ),
 ];
 

@@ -23,13 +23,15 @@ pub(super) fn filter(words: &[(String, String)], now_ns: i64) -> Result<Filter, 
             "project" => filter.project = Some(value.clone()),
             "target" => filter.target = Some(value.clone()),
             "branch" => filter.branch = Some(value.clone()),
+            "host" => filter.host = Some(value.clone()),
+            "dir" => filter.dir = Some(value.clone()),
             "status" => filter.state = Some(state(value)?),
             "since" => filter.since_ns = Some(moment(name, value, now_ns)?),
             "until" => filter.until_ns = Some(moment(name, value, now_ns)?),
             "limit" => filter.limit = Some(limit(value)?),
             _ => {
                 return Err(format!(
-                    "there is no filter {name:?}: use project, target, status, branch, since, until, limit"
+                    "there is no filter {name:?}: use project, target, status, branch, host, dir, since, until, limit"
                 ));
             }
         }

@@ -31,6 +31,58 @@ pub(super) enum TlsMode {
     VerifyFull,
 }
 
+/// Options of this module, which it reads itself.
+const OWN_OPTIONS: &[&str] = &["sslmode", "sslrootcert", "password_file"];
+
+/// Options that the client's parser reads.
+const OPTIONS: &[&str] = &[
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "sslnegotiation",
+    "host",
+    "hostaddr",
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+];
+
+/// The option that a name probably means: the same letters, but for two.
+fn close_option(name: &str) -> Option<&'static str> {
+    const CLOSE: usize = 2;
+    let known = OWN_OPTIONS.iter().chain(OPTIONS).copied();
+    let near = known.map(|it| (distance(it.as_bytes(), name.as_bytes()), it));
+    let (far, option) = near.min()?;
+    (far <= CLOSE).then_some(option)
+}
+
+/// Number of bytes to insert, remove or replace.
+fn distance(from: &[u8], to: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (n, own) in from.iter().enumerate() {
+        let (mut above_left, mut left) = (n, n + 1);
+        for (other, cell) in to.iter().zip(row.iter_mut().skip(1)) {
+            let replaced = above_left + usize::from(own != other);
+            above_left = *cell;
+            left = replaced.min(left + 1).min(*cell + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = n + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 /// A parsed address.
 #[derive(Debug)]
 pub(super) struct ParsedAddress {
@@ -94,7 +146,8 @@ impl Address {
                 "sslmode" => proof = Some(TlsMode::named(&value)?),
                 "sslrootcert" => root = Some(PathBuf::from(&*value)),
                 "password_file" => password_file = Some(PathBuf::from(&*value)),
-                _ => others.push(pair),
+                _ if OPTIONS.contains(&name) => others.push(pair),
+                _ => return Err(CentralError::Option(close_option(name))),
             }
         }
         // The parser's message may quote a password that was not encoded.
@@ -229,6 +282,24 @@ mod tests {
     }
 
     #[test]
+    fn a_mistyped_option_is_named() {
+        let error = |question: &str| {
+            let address = address(&format!("postgres://u@h/d?{question}"));
+            address.check().unwrap_err().to_string()
+        };
+        for (question, meant) in [
+            ("sslmod=require", "did you mean sslmode?"),
+            ("ssl_mode=require", "did you mean sslmode?"),
+            ("sslrootcrt=/a", "did you mean sslrootcert?"),
+            ("passwordfile=/a", "did you mean password_file?"),
+            ("keepalive=1", "did you mean keepalives?"),
+            ("x=1", "use sslmode, sslrootcert, password_file"),
+        ] {
+            assert!(error(question).contains(meant), "{}", error(question));
+        }
+    }
+
+    #[test]
     fn addresses_are_parsed() {
         let text = "postgresql://me:a%40b@db.example:5433/history?sslmode=verify-full&sslrootcert=/a%20b&connect_timeout=1";
         let meant = address(text).meant().unwrap();
@@ -248,6 +319,11 @@ mod tests {
         assert_eq!(unknown.to_string(), "mysql://...");
         let error = unknown.check().unwrap_err().to_string();
         assert!(error.contains("begins with postgres://"), "{error}");
+        assert!(
+            address("postgres://h/d?user=a&port=1&keepalives=0")
+                .check()
+                .is_ok()
+        );
         let local = address("postgres:///d?host=/run/postgresql")
             .meant()
             .unwrap();

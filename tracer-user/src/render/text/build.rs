@@ -33,7 +33,7 @@ pub(super) fn whole(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, c
     hint::hints(page, numbers);
 }
 
-/// Writes one line for a build without work.
+/// Writes a few lines for a build without work.
 fn nothing_to_do(page: &mut Page<'_>, build: &Build) {
     let cached = build.packages.cached.unwrap_or(0);
     let is_known = cached > 0 || !build.outputs.is_empty();
@@ -42,7 +42,11 @@ fn nothing_to_do(page: &mut Page<'_>, build: &Build) {
         (cached > 0)
             .then(|| Line::plain(&units::counted(u64::from(cached), "package", "packages"))),
     );
-    parts.extend(build.outputs.iter().map(|it| {
+    parts.extend((!is_known).then(|| Line::plain("no compiler, linker or other tool had to run")));
+    parts.push(Line::plain(&word::toolchain(&build.toolchain)));
+    parts.push(Line::plain("GOFLAGS ").then_line(goflags(build)));
+    // Last, because there can be many.
+    parts.extend(output::by_size(build).into_iter().map(|it| {
         let line = Line::painted(Paint::Bold, &output::shown_path(&it.path, build));
         line.then(
             &it.artifact
@@ -50,14 +54,11 @@ fn nothing_to_do(page: &mut Page<'_>, build: &Build) {
                 .map_or_else(String::new, |it| format!(" {}", units::size(it.size))),
         )
     }));
-    parts.extend((!is_known).then(|| Line::plain("no compiler, linker or other tool had to run")));
-    parts.push(Line::plain(&word::toolchain(&build.toolchain)));
-    parts.push(Line::plain("GOFLAGS ").then_line(goflags(build)));
     page.flow(
         word::label(if is_known { "Up to date" } else { "Work" }),
         &parts,
         page.style().dot(),
-        2,
+        3,
     );
 }
 

@@ -2,7 +2,7 @@
 
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::Stamp;
-use tracer_core::model::{Build, Output};
+use tracer_core::model::{Build, Installed, Output};
 
 use super::word;
 use crate::render::style::{Line, Page, Paint, Table};
@@ -10,21 +10,45 @@ use crate::render::units;
 
 const OUTPUTS: usize = 6;
 
-/// Writes the outputs of the build.
+/// Writes the outputs of the build, the largest first. Up-to-date ones are counted, unless the build wrote none.
 pub(super) fn outputs(page: &mut Page<'_>, build: &Build) {
+    let mut shown = by_size(build);
+    let n_all = shown.len();
+    if shown.iter().any(|it| is_written(it)) {
+        shown.retain(|it| is_written(it));
+    }
+    let up_to_date = n_all - shown.len();
     let mut table = Table::of_paths();
-    for output in build.outputs.iter().take(OUTPUTS) {
+    for output in shown.iter().take(OUTPUTS) {
         let path = Line::painted(Paint::Bold, &shown_path(&output.path, build));
         table.row(vec![path, size(output), about(output)]);
     }
     table.put(page, &word::label("Output"), 16);
-    if let Some(more) = build
-        .outputs
-        .len()
-        .checked_sub(OUTPUTS)
-        .filter(|it| *it > 0)
-    {
-        page.line(word::label("").then_painted(Paint::Dim, &format!("and {more} more")));
+    let mut rest = Vec::new();
+    let more = shown.len().saturating_sub(OUTPUTS);
+    rest.extend((more > 0).then(|| format!("{more} more")));
+    rest.extend((up_to_date > 0).then(|| format!("{up_to_date} up to date")));
+    if !rest.is_empty() {
+        let rest = format!("and {}", rest.join(", "));
+        page.line(word::label("").then_painted(Paint::Dim, &rest));
+    }
+}
+
+/// The outputs, the largest first; equal ones in their order.
+pub(super) fn by_size(build: &Build) -> Vec<&Output> {
+    let mut outputs: Vec<&Output> = build.outputs.iter().collect();
+    outputs.sort_by_key(|it| std::cmp::Reverse(it.artifact.as_ref().map(|it| it.size)));
+    outputs
+}
+
+fn is_written(output: &Output) -> bool {
+    match output.how {
+        Installed::Renamed
+        | Installed::Copied
+        | Installed::Direct
+        | Installed::Temporary
+        | Installed::Announced => true,
+        Installed::UpToDate | Installed::FromCache => false,
     }
 }
 

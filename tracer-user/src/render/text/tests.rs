@@ -1,6 +1,7 @@
 //! The summary of each sample at two widths, and properties of all summaries.
 
 use expect_test::expect_file;
+use tracer_core::model::Installed;
 
 use super::*;
 use crate::render::sample;
@@ -140,6 +141,68 @@ fn nothing_to_do_takes_three_lines() {
             .count()
             <= 3
     );
+}
+
+fn with_outputs(mut trace: Trace, outputs: &[(&str, u64, Installed)]) -> Trace {
+    let like = trace.builds[0].outputs[0].clone();
+    let output = |&(name, size, how): &(&str, u64, Installed)| {
+        let mut output = like.clone();
+        (output.path, output.how) = (format!("/home/build/hello/bin/{name}").as_str().into(), how);
+        output.artifact.as_mut().unwrap().size = size;
+        output
+    };
+    trace.builds[0].outputs = outputs.iter().map(output).collect();
+    trace
+}
+
+#[test]
+fn written_outputs_come_by_size_and_up_to_date_ones_are_counted() {
+    let outputs = [
+        ("old", 9_000_000, Installed::UpToDate),
+        ("small", 1_000_000, Installed::Renamed),
+        ("large", 8_000_000, Installed::Copied),
+        ("older", 7_000_000, Installed::UpToDate),
+    ];
+    let text = written(&with_outputs(sample::cold(), &outputs), &Style::plain(100));
+    let at = |name: &str| text.find(name).unwrap();
+    assert!(at("bin/large") < at("bin/small"), "{text}");
+    assert!(at("bin/small") < at("and 2 up to date"), "{text}");
+    assert!(!text.contains("bin/old"), "{text}");
+}
+
+#[test]
+fn many_outputs_leave_toolchain_and_flags_of_a_build_without_work() {
+    let name = |n: u32| format!("a-program-with-a-long-name-{n}");
+    let names: Vec<String> = (0..30).map(name).collect();
+    let outputs: Vec<_> = names
+        .iter()
+        .map(|it| (it.as_str(), 1, Installed::UpToDate))
+        .collect();
+    let trace = with_outputs(sample::up_to_date(), &outputs);
+    for columns in [60, 100] {
+        let text = written(&trace, &Style::plain(columns));
+        assert!(text.contains("go1.27.3 linux/amd64"), "{text}");
+        assert!(text.contains("GOFLAGS not set"), "{text}");
+        assert!(text.contains("a-program-with-a-long-name"), "{text}");
+    }
+}
+
+#[test]
+fn a_test_variant_keeps_the_ends_of_its_names() {
+    let mut trace = sample::cold();
+    let deep = "example.com/an/import/path/that/fills/the/column/of/packages/completely/store";
+    let variant = format!("{deep} [{deep}.test]");
+    for call in &mut trace.builds[0].calls {
+        if call
+            .package
+            .as_ref()
+            .is_some_and(|it| it.to_str() == "runtime")
+        {
+            call.package = Some(variant.as_str().into());
+        }
+    }
+    let text = written(&trace, &Style::plain(60));
+    assert!(text.contains("/store [store.test]"), "{text}");
 }
 
 #[test]

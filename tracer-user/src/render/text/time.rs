@@ -1,5 +1,7 @@
 //! Time by kind of work, by package and by link.
 
+use std::borrow::Cow;
+
 use tracer_core::byte_string::ByteString;
 use tracer_core::model::Build;
 use tracer_core::report::{self, BuildReport, PackageTime, PhaseTime};
@@ -141,6 +143,8 @@ pub(super) fn slowest(page: &mut Page<'_>, build: &Build, numbers: &BuildReport)
 
 fn package_name(package: &PackageTime, build: &Build) -> Line {
     let name = package.package.to_str();
+    // A narrow column keeps the end, which must contain the package and not only the variant.
+    let name = without_repeated_path(&name);
     // The module path is the same prefix in all packages of the module, so most of it is omitted.
     let short = build
         .module
@@ -153,6 +157,17 @@ fn package_name(package: &PackageTime, build: &Build) -> Line {
     } else {
         indent.then(&name)
     }
+}
+
+/// `p/q [q.test]` for the variant `p/q [p/q.test]` of a tested package, which repeats the path. Other variants stay as they are.
+fn without_repeated_path(name: &str) -> Cow<'_, str> {
+    let variant = name.split_once(" [").and_then(|(package, variant)| {
+        let tested = variant.strip_suffix(".test]")?;
+        let is_own = package.strip_suffix("_test").unwrap_or(package) == tested;
+        let (_, last) = tested.rsplit_once('/')?;
+        is_own.then(|| format!("{package} [{last}.test]"))
+    });
+    variant.map_or(Cow::Borrowed(name), Cow::Owned)
 }
 
 /// The longest phases with their times.

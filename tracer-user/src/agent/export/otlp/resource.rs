@@ -30,7 +30,10 @@ pub(super) fn scope() -> InstrumentationScope {
 
 /// The resource of the agent's own metrics and of sums over all builds.
 pub(super) fn of_agent(machine: &Machine) -> Resource {
-    resource(agent(machine))
+    let mut attributes = agent(machine);
+    // Distinguishes the series of the machines of a fleet. The same machine keeps it after a restart.
+    attributes.text_of("service.instance.id", machine.host.as_deref());
+    resource(attributes)
 }
 
 /// The resource of a build.
@@ -142,10 +145,12 @@ fn names(repository: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// The URL of the repository: its own, or the prefix of the run's URL that ends in the name of the repository.
+/// The URL of the repository without `.git`, as the conventions require: its own, or the prefix of the run's URL that ends in the name
+/// of the repository.
 fn address<'a>(repository: &'a str, run: Option<&'a str>) -> Option<&'a str> {
     if repository.contains("://") || repository.contains('@') {
-        return Some(repository);
+        let url = repository.trim_end_matches('/');
+        return Some(url.strip_suffix(".git").unwrap_or(url));
     }
     let run = run?;
     let at = run.find(&format!("/{repository}/"))?;
@@ -181,6 +186,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn metrics_distinguish_the_agents_of_a_fleet() {
+        let machine = Machine {
+            service: "gotrace".to_owned(),
+            host: Some("builder-7".to_owned()),
+        };
+        let resource = of_agent(&machine);
+        let mut keys = resource.attributes.iter().map(|it| it.key.as_str());
+        assert!(keys.any(|it| it == "service.instance.id"));
+    }
+
+    #[test]
     fn a_repository_has_a_name_and_an_owner() {
         for (repository, owner, name) in [
             ("acme/app", Some("acme"), "app"),
@@ -209,6 +225,9 @@ mod tests {
         assert_eq!(of("acme/ap", run), None);
         assert_eq!(of("acme/app", None), None);
         assert_eq!(of("git@h:acme/app", run), Some("git@h:acme/app"));
+        assert_eq!(of("git@h:acme/app.git", None), Some("git@h:acme/app"));
+        let cloned = "https://example.com/acme/app.git/";
+        assert_eq!(of(cloned, run), Some("https://example.com/acme/app"));
         let own = "https://example.com/acme/app";
         assert_eq!(of(own, run), Some(own));
     }
