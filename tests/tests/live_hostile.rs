@@ -214,6 +214,7 @@ fn tools_replaced_during_a_build_do_not_break_it_and_the_trace_reports_gaps() {
     for call in compiles {
         let is_told = build.anomalies.iter().any(|it| match it {
             Anomaly::ProbesLate { process, .. }
+            | Anomaly::ProbesChanged { process, .. }
             | Anomaly::PhasesUnseen { process, .. }
             | Anomaly::ToolUnknown { process, .. } => *process == call.process,
             Anomaly::ProbesRefused { .. } => true,

@@ -57,6 +57,7 @@ fn is_reported(build: &Build, call: &ToolCall) -> bool {
     let is_of = |process: &ProcKey| *process == call.process;
     build.anomalies.iter().any(|it| match it {
         Anomaly::ProbesLate { process, .. }
+        | Anomaly::ProbesChanged { process, .. }
         | Anomaly::PhasesUnseen { process, .. }
         | Anomaly::ToolUnknown { process, .. } => is_of(process),
         Anomaly::ProbesRefused { .. } | Anomaly::Lost { .. } => true,

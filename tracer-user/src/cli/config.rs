@@ -29,7 +29,7 @@ enum ConfigCommand {
     /// Check whether the agent accepts a configuration; exit with 2 if not
     #[command(
         long_about = "Check whether the agent accepts a configuration; exit with 2 if not.\n\nThe check performs the start of the agent without \
-                      the steps that act: it reads the files that the configuration names, but it writes nothing, loads no program and opens no \
+                      the steps that act. It reads the files that the configuration names. It writes nothing, loads no program and opens no \
                       connection. Run it as the agent's user, because another user may have other rights to these files. Flags and \
                       environment variables of the agent apply, too.",
         before_help = "Examples:\n  gotrace config check\n  gotrace config check ./gotrace.toml"

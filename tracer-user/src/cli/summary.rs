@@ -47,7 +47,7 @@ pub(super) struct Args {
     timeout: u64,
 }
 
-/// The address by environment and configuration. The user of a job may be unable to read the configuration: then the default.
+/// The address by environment and configuration, or the default if this user cannot read the configuration.
 fn configured() -> anyhow::Result<SocketAddr> {
     let layer = own_layer().unwrap_or_default();
     let of_environment = std::env::var("GOTRACE_LISTEN").ok();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracer_core::recording::Detail;
 
+use super::metrics::MetricsSettings;
 use super::otlp::{Compression, OtlpSettings, ParentSpan};
 use super::pushgateway::PushgatewaySettings;
 use super::textfile::TextfileSettings;
@@ -57,6 +58,7 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
         forget_targets_hours,
         size_budget,
         pin,
+        metrics,
         otlp,
         pushgateway,
         textfile,
@@ -119,6 +121,7 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
             "central",
             (is_central || central.is_some()).then(|| of_central(central.unwrap_or_default())),
         ),
+        ("metrics", Some(of_metrics(metrics.unwrap_or_default()))),
         ("otlp", otlp.map(of_otlp)),
         ("textfile", textfile.map(of_textfile)),
         ("pushgateway", pushgateway.map(of_pushgateway)),
@@ -128,6 +131,11 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
         rows.extend(values.map(|(key, value)| (format!("{section}.{key}"), value)));
     }
     rows
+}
+
+fn of_metrics(settings: MetricsSettings) -> Rows {
+    let MetricsSettings { phases, created } = settings;
+    vec![("phases", json!(phases)), ("created", json!(created))]
 }
 
 fn bound(bound: Option<Bound>, default: u32) -> Value {

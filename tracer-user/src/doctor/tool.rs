@@ -64,7 +64,11 @@ pub(super) fn toolchains(hint: &SearchHint) -> Vec<Toolchain> {
         let resolved = toolchain::resolve(&file, &identity);
         let tool = Tool {
             role: identity.role,
-            probes: resolved.probes.iter().map(|probe| probe.name.clone()).collect(),
+            probes: resolved
+                .probes
+                .iter()
+                .map(|probe| probe.name.clone())
+                .collect(),
             refused: resolved.refused,
             is_attached: None,
             guard: None,

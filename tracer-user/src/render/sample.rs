@@ -555,7 +555,13 @@ pub(crate) fn broken() -> Trace {
         package: Some(evil.into()),
         process: Some(process),
     });
-    build.anomalies = vec![
+    build.anomalies = every_anomaly(evil, process, &refusal);
+    trace
+}
+
+/// Anomalies of every kind.
+fn every_anomaly(evil: &str, process: ProcKey, refusal: &dyn Fn(&str) -> Refusal) -> Vec<Anomaly> {
+    vec![
         Anomaly::Lost {
             kind: "exec".to_owned(),
             n: 12,
@@ -597,8 +603,7 @@ pub(crate) fn broken() -> Trace {
             path: evil.into(),
             refused: vec![refusal(evil)],
         },
-    ];
-    trace
+    ]
 }
 
 /// A command that ran no Go tool.

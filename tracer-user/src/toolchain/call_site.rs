@@ -65,14 +65,11 @@ impl<'a> Text<'a> {
             if except.iter().any(|it| is_in(body.name, it)) {
                 continue;
             }
-            match self.machine {
-                Machine::X86_64 => {
-                    x86_64::calls_in(self.address(body.at), body.code, target, &mut sites)?
-                }
-                Machine::Aarch64 => {
-                    aarch64::calls_in(self.address(body.at), body.code, target, &mut sites)
-                }
-            }
+            let address = self.address(body.at);
+            sites.extend(match self.machine {
+                Machine::X86_64 => x86_64::calls_in(address, body.code, target)?,
+                Machine::Aarch64 => aarch64::calls_in(address, body.code, target),
+            });
         }
         Some(sites)
     }
@@ -129,13 +126,9 @@ mod x86_64 {
         })
     }
 
-    /// Appends the addresses of all calls of this target. `None` if the code contains bytes that are no instruction.
-    pub(super) fn calls_in(
-        address: u64,
-        code: &[u8],
-        target: u64,
-        sites: &mut Vec<u64>,
-    ) -> Option<()> {
+    /// Addresses of all calls of this target. `None` if the code contains bytes that are no instruction.
+    pub(super) fn calls_in(address: u64, code: &[u8], target: u64) -> Option<Vec<u64>> {
+        let mut sites = Vec::new();
         for instruction in &mut Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
             if instruction.is_invalid() {
                 return None;
@@ -147,7 +140,7 @@ mod x86_64 {
                 sites.push(instruction.ip());
             }
         }
-        Some(())
+        Some(sites)
     }
 }
 
@@ -161,10 +154,12 @@ mod aarch64 {
         calls.next().map(|(at, _)| 4 * at)
     }
 
-    pub(super) fn calls_in(address: u64, code: &[u8], target: u64, sites: &mut Vec<u64>) {
+    pub(super) fn calls_in(address: u64, code: &[u8], target: u64) -> Vec<u64> {
         let words = code.as_chunks::<4>().0.iter().enumerate();
         let calls = words.filter(|(at, word)| calls(address, *at, **word, target));
-        sites.extend(calls.map(|(at, _)| address.wrapping_add(4 * at as u64)));
+        calls
+            .map(|(at, _)| address.wrapping_add(4 * at as u64))
+            .collect()
     }
 
     fn calls(address: u64, at: usize, word: [u8; 4], target: u64) -> bool {

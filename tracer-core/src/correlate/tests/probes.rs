@@ -16,29 +16,28 @@ const TEXT: &str = "0 exec 100 /go/bin/go build .
 
 /// Gaps of the build if the compiler has these probes from an instant on. Before that, it had a probe for phases.
 fn gaps(at_ms: u64, attached: &[&str]) -> Vec<Anomaly> {
-    let at = at_ms * 1_000_000;
-    let mut all: Vec<Event> = tools().collect();
-    let change = all.iter().find_map(|event| match event {
-        Event::Tool(tool) if tool.path == TOOL => Some(tool.clone()),
-        _ => None,
-    });
     let change = Tool {
-        at: Ktime(at),
+        at: Ktime(at_ms * 1_000_000),
+        file: file(TOOL),
+        path: TOOL.into(),
+        role: Role::Compile,
+        version: "go1.27.3".to_owned(),
         attached: attached.iter().copied().map(str::to_owned).collect(),
-        ..change.unwrap()
+        refused: Vec::new(),
     };
-    let (before, after): (Vec<Event>, Vec<Event>) =
-        events(TEXT).into_iter().partition(|it| match it {
-            Event::Exec(exec) => exec.at.0 < at,
-            Event::Fork(fork) => fork.at.0 < at,
-            Event::Exit(exit) => exit.at.0 < at,
-            _ => true,
-        });
-    all.extend(before);
-    all.push(Event::Tool(change));
-    all.extend(after);
+    let is_before = |line: &&str| {
+        line.split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            < at_ms
+    };
+    let n_before = TEXT.lines().take_while(is_before).count();
+    let mut all = events(TEXT);
+    all.insert(n_before, Event::Tool(change));
     let mut correlator = correlator();
-    for event in all {
+    for event in tools().chain(all) {
         correlator.apply(event);
     }
     let anomalies = correlator.finish().builds[0].anomalies.clone();
