@@ -393,7 +393,7 @@ mod tests {
     fn another_process_id_means_another_namespace() {
         let why = unseen(check(&[exec(4012, [NAME, COMMAND, "7-5"])], 0).0);
         assert!(
-            why.contains("the process IDs in its /proc differ from those in the kernel's records"),
+            why.contains("gotrace runs in its own PID namespace"),
             "{why}"
         );
         assert!(why.contains("hostPID: true"), "{why}");
