@@ -62,8 +62,8 @@ pub struct Correlator {
     context: Context,
     table: Table,
     tools: BTreeMap<FileId, Tool>,
-    /// When the probes of a tool last changed, because the level of detail did.
-    probes_changed: BTreeMap<FileId, Ktime>,
+    /// When the probes of a tool changed, because the level of detail did.
+    probes_changed: BTreeMap<FileId, Vec<Ktime>>,
     asked: BTreeSet<FileId>,
     artifacts: BTreeMap<(ProcKey, ByteString), Result<Artifact, String>>,
     lost: Vec<Lost>,
@@ -253,7 +253,7 @@ impl Correlator {
         if let Some(before) = self.tools.insert(file, tool)
             && before.attached != attached
         {
-            self.probes_changed.insert(file, at);
+            self.probes_changed.entry(file).or_default().push(at);
             return Vec::new();
         }
         let waiting: Vec<ProcKey> = self

@@ -247,9 +247,7 @@ impl Tracer {
     pub fn set_level(&mut self, level: u32) -> Result<(), TracerError> {
         self.detail.set(0, level, 0)?;
         self.level = level;
-        for links in self.probed.remove_above(level) {
-            end_aside(links);
-        }
+        end_aside(self.probed.remove_above(level));
         Ok(())
     }
 
@@ -336,7 +334,7 @@ impl Tracer {
         Ok(LevelLinks {
             level,
             n,
-            held,
+            _held: held,
             pinned,
         })
     }
@@ -344,9 +342,7 @@ impl Tracer {
     /// Detaches the probes of a file; does nothing if it is not probed. The breakpoints are removed at once. The kernel's wait after
     /// that, some 60 ms, blocks no caller. An upgrade of a toolchain in place changes several files, and each one is urgent.
     pub fn detach(&mut self, target: u32) {
-        for links in self.probed.remove(target) {
-            end_aside(links);
-        }
+        end_aside(self.probed.remove(target));
     }
 
     /// The probed files, for threads that must detach a file without waiting for the owner of this tracer.
@@ -360,12 +356,17 @@ impl Tracer {
     }
 }
 
-/// Detaches probes on another thread.
-fn end_aside(links: LevelLinks) {
-    // If no thread can be started, the links are dropped here.
-    let _ = thread::Builder::new()
-        .name("detach".to_owned())
-        .spawn(move || links.end());
+/// Unpins links, then drops them on another thread. A new link can use the name of the old one at once.
+fn end_aside(mut all: Vec<LevelLinks>) {
+    for links in &mut all {
+        links.unpin();
+    }
+    if !all.is_empty() {
+        // If no thread can be started, the links are dropped here.
+        let _ = thread::Builder::new()
+            .name("detach".to_owned())
+            .spawn(move || drop(all));
+    }
 }
 
 /// Detaching a file or a tracepoint makes the kernel wait until no CPU runs its probes, some 60 ms. Detaching all at once takes no

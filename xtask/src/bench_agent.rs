@@ -5,7 +5,7 @@
 
 mod idle;
 mod parallel;
-mod process;
+pub(crate) mod process;
 mod share;
 mod soak;
 mod storm;

@@ -11,15 +11,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 use serde_json::Value;
+use tempfile::TempDir;
+use tests::agent::Agent;
 use tests::{Module, Toolchain};
 
+use crate::bench_agent::process;
 use crate::measure::{Sample, Spread, adopt_orphans, measure};
 use crate::{setup, shell};
 
 /// A command to measure.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Workload {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
     /// No build: the cost of a tracer before the command starts and after it ends.
     None,
     /// A build with an empty cache: hundreds of compilations.
@@ -28,24 +32,25 @@ enum Workload {
     Warm,
     /// A build with a changed main package: one compilation and one link.
     Relink,
+    /// Untraced processes beside the tracer.
+    Storm,
 }
 
 impl Workload {
-    const ALL: [Self; 4] = [Self::None, Self::Cold, Self::Warm, Self::Relink];
-
     fn name(self) -> &'static str {
         match self {
             Self::None => "no",
             Self::Cold => "cold",
             Self::Warm => "warm",
             Self::Relink => "relink",
+            Self::Storm => "storm",
         }
     }
 
     /// Builds in one sample, all under one tracer, because the tracer's start is measured separately.
     fn n_repeats(self) -> usize {
         match self {
-            Self::None | Self::Cold => 1,
+            Self::None | Self::Cold | Self::Storm => 1,
             Self::Warm => 20,
             Self::Relink => 10,
         }
@@ -54,7 +59,7 @@ impl Workload {
     /// Script for `sh`. Its arguments are the number of repeats, a number unique to the sample, and the command of one build.
     fn script(self) -> &'static str {
         match self {
-            Self::None => "exit 0",
+            Self::None | Self::Storm => "exit 0",
             Self::Cold | Self::Warm => {
                 r#"n=$1; shift 2; while [ $n -gt 0 ]; do "$@" || exit 1; n=$((n - 1)); done"#
             }
@@ -76,6 +81,8 @@ enum Tracer {
     Control,
     /// `gotrace run --detail LEVEL`.
     Gotrace(&'static str),
+    /// `gotrace agent --detail LEVEL`, which runs before the sample begins and has probed the toolchain.
+    Agent(&'static str),
     Strace,
     PerfTrace,
 }
@@ -85,7 +92,8 @@ impl Tracer {
         match self {
             Self::None => "nothing".into(),
             Self::Control => "nothing, again".into(),
-            Self::Gotrace(detail) => format!("gotrace --detail {detail}"),
+            Self::Gotrace(detail) => format!("gotrace run --detail {detail}"),
+            Self::Agent(detail) => format!("gotrace agent --detail {detail}"),
             Self::Strace => "strace -f -e trace=execve".into(),
             Self::PerfTrace => "perf trace -e execve".into(),
         }
@@ -94,7 +102,7 @@ impl Tracer {
     /// The first part of the command line; the tracer writes to a file in `scratch`.
     fn command(self, gotrace: &Path, scratch: &Path) -> Result<Option<Command>> {
         let command = match self {
-            Self::None | Self::Control => return Ok(None),
+            Self::None | Self::Control | Self::Agent(_) => return Ok(None),
             Self::Gotrace(detail) => {
                 let mut command = shell::as_root(gotrace)?;
                 // `--strict` fails an untraced build, whose times would be too low.
@@ -123,7 +131,7 @@ impl Tracer {
     }
 }
 
-pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
+pub(crate) fn run(rounds: usize, minor: &str, workloads: &[Workload]) -> Result<()> {
     if rounds == 0 {
         bail!("cannot measure 0 rounds: set --rounds to at least 1");
     }
@@ -138,7 +146,13 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
         module: Module::copy("hello"),
         n_samples: 0,
     };
-    for build in Workload::ALL {
+    let all = Workload::value_variants();
+    let workloads = if workloads.is_empty() { all } else { workloads };
+    for &build in workloads {
+        if build == Workload::Storm {
+            storm::run(&gotrace, rounds)?;
+            continue;
+        }
         let rows = bench.rounds(build, &tracers, rounds)?;
         print_build(build, &toolchain, rounds, &rows);
         // In a longer build, the noise exceeds the cost of the calls.
@@ -146,7 +160,7 @@ pub(crate) fn run(rounds: usize, minor: &str) -> Result<()> {
             print_call_cost(&rows);
         }
     }
-    storm::run(&gotrace, rounds)
+    Ok(())
 }
 
 /// Tracers that can run here; prints the others.
@@ -157,6 +171,8 @@ fn tracers() -> Result<Vec<Tracer>> {
         Tracer::Gotrace("process"),
         Tracer::Gotrace("phase"),
         Tracer::Gotrace("cache-key"),
+        Tracer::Agent("phase"),
+        Tracer::Agent("cache-key"),
     ];
     if shell::find("strace").is_some() {
         tracers.push(Tracer::Strace);
@@ -241,9 +257,46 @@ impl OverheadBench<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let sample = measure(&mut command)
-            .with_context(|| format!("cannot measure a build under {}", tracer.name()))?;
+        let sample = match tracer {
+            Tracer::Agent(detail) => self.measure_beside_agent(&mut command, build, detail),
+            Tracer::None
+            | Tracer::Control
+            | Tracer::Gotrace(_)
+            | Tracer::Strace
+            | Tracer::PerfTrace => measure(&mut command),
+        };
+        let sample =
+            sample.with_context(|| format!("cannot measure a build under {}", tracer.name()))?;
         Ok(sample.divided_by(build.n_repeats()))
+    }
+
+    /// Measures a command beside an agent. The CPU time includes that of the agent and its readers until the history contains the builds.
+    fn measure_beside_agent(
+        &self,
+        command: &mut Command,
+        build: Workload,
+        detail: &str,
+    ) -> Result<Sample> {
+        let dir = TempDir::new().context("cannot make a temporary directory")?;
+        let gotrace = Command::new(self.gotrace);
+        let agent = Agent::start_as(gotrace, dir, &["--detail", detail]);
+        // A toolchain is probed at its first use.
+        let tiny = Module::copy("tiny");
+        tiny.sandbox.make_warm(self.toolchain);
+        shell::read(
+            tiny.go(self.toolchain, &["build", "-o"])
+                .arg(tiny.sandbox.out().join("program"))
+                .arg("."),
+        )?;
+        agent.wait_for(&tiny, 1);
+        let before = process::cpu(&agent)?;
+        let mut sample = measure(command)?;
+        if build != Workload::None {
+            agent.wait_for(&self.module, build.n_repeats());
+        }
+        sample.cpu += process::cpu(&agent)? - before;
+        agent.stop();
+        Ok(sample)
     }
 
     /// Calls of probed functions for each build, as gotrace counted them in its last sample.

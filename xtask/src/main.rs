@@ -166,6 +166,9 @@ enum Bench {
         /// Minor version of Go.
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
+        /// Default: all.
+        #[arg(long, value_enum)]
+        workload: Vec<bench_overhead::Workload>,
     },
     /// Check `gotrace analyze` on Debian packages and wheels: modules, sizes, false alarms, time and memory.
     Programs {
@@ -215,8 +218,13 @@ fn main() -> ExitCode {
             what: Bench::History { builds },
         } => bench_history::run(builds),
         Command::Bench {
-            what: Bench::Overhead { rounds, go },
-        } => bench_overhead::run(rounds, &go),
+            what:
+                Bench::Overhead {
+                    rounds,
+                    go,
+                    workload,
+                },
+        } => bench_overhead::run(rounds, &go, &workload),
         Command::Bench {
             what:
                 Bench::Owners {

@@ -309,17 +309,16 @@ fn unprobed(correlator: &Correlator, process: &Process) -> Option<Anomaly> {
             path: image.exe.clone(),
         });
     };
-    if let Some(at) = correlator.probes_changed.get(&image.file)
-        && *at > image.at
-        && process.end.as_ref().is_none_or(|it| it.at > *at)
-    {
+    let changes = correlator.probes_changed.get(&image.file);
+    let is_during =
+        |at: &&Ktime| **at > image.at && process.end.as_ref().is_none_or(|it| it.at > **at);
+    if changes.into_iter().flatten().any(|at| is_during(&at)) {
         return Some(Anomaly::ProbesChanged {
             process: process.key,
             path: tool.path.clone(),
         });
     }
-    let is_probed =
-        !tool.attached.is_empty() && !correlator.probes_changed.contains_key(&image.file);
+    let is_probed = !tool.attached.is_empty() && changes.is_none();
     (is_probed && tool.at > image.at).then(|| Anomaly::ProbesLate {
         process: process.key,
         path: tool.path.clone(),

@@ -127,7 +127,7 @@ pub(super) fn attach_all(
     let mut rename = None;
     let mut notes = Vec::new();
     // Before the scheduler's hooks, so that the first rename of a followed process is recorded.
-    match attach_rename(ebpf, btf) {
+    match attach_rename(ebpf, btf, has_backups) {
         Ok(Some(link)) => rename = Some(link),
         Ok(None) => notes.push(
             "renames are not observed, so output paths come from probes alone: \
@@ -199,9 +199,14 @@ fn attach_scheduler(
 }
 
 /// Returns `None` if this kernel has neither the function nor the tracepoint.
-fn attach_rename(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<Rename>, TracerError> {
-    // A kernel may have the function, but no trampolines for programs; then the tracepoint serves.
-    if let Ok(link) = attach_function(ebpf, btf) {
+fn attach_rename(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    is_preemptible: bool,
+) -> Result<Option<Rename>, TracerError> {
+    // A kernel may have the function, but no trampolines for programs; then the tracepoint serves. A preempted program at a function
+    // is skipped for other processes on the CPU, without a trace; the tracepoint keeps preemption off.
+    if !is_preemptible && let Ok(link) = attach_function(ebpf, btf) {
         return Ok(Some(Rename::Link(link)));
     }
     let (name, hook) = RENAME_EVENT;

@@ -171,37 +171,35 @@ impl Tracer {
         Ok((tracer, ring))
     }
 
-    /// Takes over the probes of a file that the previous process attached: those of these sites that the level of detail needs. True if
-    /// all of them exist. Others are detached.
-    pub fn take_over(&mut self, target: u32, sites: &[Site]) -> bool {
+    /// Takes over the probes of a file that the previous process attached, as far as the level of detail needs them and all of a level
+    /// exist. Detaches the others. [`Tracer::attach`] attaches what is missing.
+    pub fn take_over(&mut self, target: u32, sites: &[Site]) {
         let Some(pins) = &self.pins else {
-            return false;
+            return;
         };
         let mut levels: Vec<u32> = sites.iter().map(|it| it.level).collect();
         levels.sort_unstable();
         levels.dedup();
         for level in levels {
+            let n = sites.iter().filter(|it| it.level == level).count();
             let pinned = pins.level(target, level);
-            if level > self.level {
-                pinned.unpin();
-                continue;
-            }
             let names = pinned.names();
+            // One link for all sites, or a perf event for each of them.
+            let is_whole = names == [pinned.name()] || names.len() == n;
             let links: Result<Vec<FdLink>, _> = names.iter().map(|it| pins.link(it)).collect();
             match links {
-                Ok(links) if !links.is_empty() => {
+                Ok(links) if is_whole && level <= self.level => {
                     let links = LevelLinks {
                         level,
-                        n: sites.iter().filter(|it| it.level == level).count(),
-                        held: FileLinks::Pinned { _links: links },
+                        n,
+                        _held: FileLinks::Pinned { _links: links },
                         pinned: Some(pinned),
                     };
                     self.probed.insert(target, links);
                 }
-                Ok(_) | Err(_) => return false,
+                Ok(_) | Err(_) => pinned.unpin(),
             }
         }
-        true
     }
 
     /// Detaches the files that the caller did not take over.

@@ -32,8 +32,8 @@ pub(super) struct LevelLinks {
     pub(super) level: u32,
     /// Number of probes.
     pub(super) n: usize,
-    /// Dropped after unpinning. The probes are detached when the last link is closed.
-    pub(super) held: FileLinks,
+    /// The probes are detached when the last link is closed and unpinned.
+    pub(super) _held: FileLinks,
     pub(super) pinned: Option<LevelPins>,
 }
 
@@ -126,16 +126,14 @@ impl Released {
 
 impl LevelLinks {
     /// Detaches the probes, including pinned ones.
-    pub(super) fn end(self) {
-        let Self {
-            level: _,
-            n: _,
-            held,
-            pinned,
-        } = self;
-        if let Some(pinned) = pinned {
+    pub(super) fn end(mut self) {
+        self.unpin();
+    }
+
+    /// Unpins the links. They are detached when this value is dropped.
+    pub(super) fn unpin(&mut self) {
+        if let Some(pinned) = self.pinned.take() {
             pinned.unpin();
         }
-        drop(held);
     }
 }

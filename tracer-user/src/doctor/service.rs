@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Check;
 use crate::agent::{self, Config};
@@ -133,8 +133,15 @@ fn ready(address: SocketAddr) -> Option<(bool, String)> {
     )
     .ok()?;
     let mut answer = Vec::new();
+    let mut part = [0; 1024];
+    let deadline = Instant::now() + PATIENCE;
     // A server that is slow or sends more is cut off.
-    let _cut = stream.take(4096).read_to_end(&mut answer);
+    while answer.len() < 4096 && Instant::now() < deadline {
+        match stream.read(&mut part) {
+            Ok(n) if n > 0 => answer.extend(part.iter().take(n)),
+            Ok(_) | Err(_) => break,
+        }
+    }
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split_ascii_whitespace().nth(1)?;

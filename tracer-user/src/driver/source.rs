@@ -313,6 +313,7 @@ impl Source {
     /// overlayfs) report another device in stat(2).
     pub(super) fn probe(&mut self, asked: FileId, tool: Candidate) -> Tool {
         let tool = self.probes.probe(&mut self.tracer, tool);
+        self.probes.add_alias(tool.file, asked);
         self.save_tools();
         Tool {
             file: asked,

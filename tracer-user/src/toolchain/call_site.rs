@@ -14,6 +14,9 @@ use super::function::Functions;
 /// Maximum size of a program's text; the largest tool has some 10 MB.
 const TEXT_MAX: u64 = 128 << 20;
 
+/// Maximum number of calls to probe; the `go` command has some 40. Any user can write a program with millions.
+const SITES_MAX: usize = 256;
+
 /// A program's code, function by function.
 pub(super) struct Text<'a> {
     machine: Machine,
@@ -55,7 +58,7 @@ impl<'a> Text<'a> {
     }
 
     /// Addresses of all calls of the function at `target`, except the calls in functions with these names and in their closures. Returns
-    /// `None` if a function with such a call cannot be decoded.
+    /// `None` if a function with such a call cannot be decoded, and if there are too many calls.
     pub(super) fn calls_of(&self, target: u64, except: &[String]) -> Option<Vec<u64>> {
         let mut sites = Vec::new();
         let mut from = 0;
@@ -70,6 +73,9 @@ impl<'a> Text<'a> {
                 Machine::X86_64 => x86_64::calls_in(address, body.code, target)?,
                 Machine::Aarch64 => aarch64::calls_in(address, body.code, target),
             });
+            if sites.len() > SITES_MAX {
+                return None;
+            }
         }
         Some(sites)
     }
@@ -110,7 +116,7 @@ fn is_in(bytes: &[u8], name: &str) -> bool {
 }
 
 mod x86_64 {
-    use super::{Code, Decoder, DecoderOptions, memchr_iter};
+    use super::{Code, Decoder, DecoderOptions, SITES_MAX, memchr_iter};
 
     /// Length of a `call` with a 32-bit displacement.
     const LEN: usize = 5;
@@ -130,7 +136,7 @@ mod x86_64 {
     pub(super) fn calls_in(address: u64, code: &[u8], target: u64) -> Option<Vec<u64>> {
         let mut sites = Vec::new();
         for instruction in &mut Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
-            if instruction.is_invalid() {
+            if instruction.is_invalid() || sites.len() > SITES_MAX {
                 return None;
             }
             if instruction.code() == Code::Call_rel32_64
@@ -145,6 +151,8 @@ mod x86_64 {
 }
 
 mod aarch64 {
+    use super::SITES_MAX;
+
     /// `bl`, and the mask of its operation.
     const BL: (u32, u32) = (0x9400_0000, 0xfc00_0000);
 
@@ -157,9 +165,9 @@ mod aarch64 {
     pub(super) fn calls_in(address: u64, code: &[u8], target: u64) -> Vec<u64> {
         let words = code.as_chunks::<4>().0.iter().enumerate();
         let calls = words.filter(|(at, word)| calls(address, *at, **word, target));
-        calls
-            .map(|(at, _)| address.wrapping_add(4 * at as u64))
-            .collect()
+        let addresses = calls.map(|(at, _)| address.wrapping_add(4 * at as u64));
+        // One more than the maximum shows that there are too many.
+        addresses.take(SITES_MAX + 1).collect()
     }
 
     fn calls(address: u64, at: usize, word: [u8; 4], target: u64) -> bool {
@@ -238,6 +246,23 @@ mod tests {
         // 0x06 is no instruction in 64-bit code.
         let invalid = &[0x06, 0xe8, 0xda, 0xff, 0xff, 0xff, 0xc3];
         assert_eq!(amd64([AT_16, invalid]).calls_of(0x40_1000, &[]), None);
+    }
+
+    #[test]
+    fn a_program_with_too_many_calls_has_no_sites() {
+        let call = |n: usize| -> Vec<u8> {
+            let calls = (1..=n).map(|it| {
+                0x9400_0000 | (0_u32.wrapping_sub(u32::try_from(it).unwrap()) & 0x03ff_ffff)
+            });
+            let words = [0xd65f_03c0].into_iter().chain(calls);
+            words.flat_map(u32::to_le_bytes).collect()
+        };
+        let found = |n: usize| {
+            let functions: &[(usize, &[u8])] = &[(0, b"target\0"), (4, b"a.b\0")];
+            text(Machine::Aarch64, call(n), functions).calls_of(0x40_1000, &[])
+        };
+        assert_eq!(found(SITES_MAX).map(|it| it.len()), Some(SITES_MAX));
+        assert_eq!(found(SITES_MAX + 1), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The probed files: each content of each file once, independent of the number of its paths, mounts and containers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::mem;
@@ -16,7 +16,7 @@ use tracer_core::event::{FileId, Refusal, Tool};
 
 use super::candidate::Candidate;
 use super::lease::{Guard, LeaseGuard, Leases, OpenForWriting};
-use super::resolve::{Resolved, ResolvedProbe};
+use super::resolve::Resolved;
 use super::watch::Watch;
 use super::{file_id, file_id_of};
 use crate::bpf::{Site, Tracer, TracerError, describe};
@@ -40,7 +40,7 @@ pub struct Probes {
 pub struct Saved {
     target: u32,
     tool: Tool,
-    probes: Vec<ResolvedProbe>,
+    resolved: Resolved,
 }
 
 impl Saved {
@@ -57,8 +57,10 @@ impl Saved {
 struct Known {
     tool: Tool,
     target: u32,
-    /// The probes that can be attached, of all levels of detail.
-    probes: Vec<ResolvedProbe>,
+    /// The probes of all levels of detail.
+    resolved: Resolved,
+    /// Other IDs of the file: the kernel programs can report another device than stat(2).
+    aliases: BTreeSet<FileId>,
     /// The open file, for comparisons of its content with the probed content.
     file: Arc<File>,
     /// `None` if the tool has no probes.
@@ -112,7 +114,7 @@ impl Probes {
             path,
             id,
             identity,
-            resolved: Resolved { probes, refused },
+            resolved,
         } = candidate;
         if let Some(tool) = self.known(id) {
             return tool.clone();
@@ -124,7 +126,7 @@ impl Probes {
             refused,
             guard,
             is_temporary,
-        } = self.attach(tracer, &file, id, target, &probes, refused);
+        } = self.attach(tracer, &file, id, target, &resolved);
         let tool = Tool {
             at: clock::boot(),
             file: id,
@@ -139,7 +141,8 @@ impl Probes {
             let known = Known {
                 tool: tool.clone(),
                 target,
-                probes,
+                resolved,
+                aliases: BTreeSet::new(),
                 file,
                 guard,
             };
@@ -153,7 +156,7 @@ impl Probes {
         self.known.values().map(|it| Saved {
             target: it.target,
             tool: it.tool.clone(),
-            probes: it.probes.clone(),
+            resolved: it.resolved.clone(),
         })
     }
 
@@ -167,43 +170,57 @@ impl Probes {
         let Saved {
             target,
             mut tool,
-            probes,
+            resolved,
         } = saved;
+        self.last_target = self.last_target.max(target);
         let file = Arc::new(file);
+        let names = names(&resolved, tracer.level());
+        let sites = sites(&resolved);
+        let is_probed = !names.is_empty();
         let mut holding = holding(&mut self.leases, tracer);
-        let names = names(&probes, tracer.level());
-        let sites = sites(&probes);
-        let is_probed = !names.is_empty() && !tool.attached.is_empty();
         // Watch and lease the file before comparing it, as in `attach`.
         let is_watched = self.watch.as_ref().is_none_or(|it| it.add(&file).is_ok());
         let guard = match &mut holding {
             Some(holding) if is_probed => holding.take(target, &file).ok()?,
             Some(_) | None => Guard::Unsupported,
         };
-        if !is_watched
-            || !is_same(&file, tool.file)
-            || is_probed && !tracer.take_over(target, &sites)
-        {
+        let mut is_taken = is_watched && is_same(&file, tool.file);
+        if is_taken {
+            tracer.take_over(target, &sites);
+            is_taken = tracer.attach(&file, target, &sites).is_ok();
+        }
+        if !is_taken {
+            tracer.detach(target);
             if let Some(holding) = &mut holding {
                 holding.give_up(target);
             }
             return None;
         }
-        if is_probed && tool.attached != names {
+        if tool.attached != names {
             tool.at = clock::boot();
             tool.attached = names;
+            tool.refused.clone_from(&resolved.refused);
         }
-        self.last_target = self.last_target.max(target);
         self.is_changed = true;
         let known = Known {
             tool: tool.clone(),
             target,
-            probes,
+            resolved,
+            aliases: BTreeSet::new(),
             file,
             guard: is_probed.then_some(guard),
         };
         self.known.insert(tool.file, known);
         Some(tool)
+    }
+
+    /// Adds another ID of a known file.
+    pub fn add_alias(&mut self, file: FileId, alias: FileId) {
+        if let Some(known) = self.known.get_mut(&file)
+            && file != alias
+        {
+            known.aliases.insert(alias);
+        }
     }
 
     /// Changes the level of detail: attaches and detaches probes. Returns the tools with other probes than before, as of now.
@@ -215,31 +232,39 @@ impl Probes {
             let Some(mut known) = self.known.remove(&id) else {
                 continue;
             };
-            let wanted = names(&known.probes, level);
-            if known.tool.attached != wanted {
-                let refused = known.tool.refused.clone();
-                if wanted.is_empty() {
-                    tracer.detach(known.target);
-                    if let Some(mut holding) = holding(&mut self.leases, tracer) {
-                        holding.give_up(known.target);
-                    }
-                    (known.tool.attached, known.guard) = (wanted, None);
-                } else {
-                    let Known {
-                        file,
-                        target,
-                        probes,
-                        ..
-                    } = &known;
-                    let attached = self.attach(tracer, file, id, *target, probes, refused);
-                    known.guard = attached.guard;
-                    (known.tool.attached, known.tool.refused) = (attached.names, attached.refused);
-                }
-                known.tool.at = clock::boot();
-                self.is_changed = true;
-                changed.push(known.tool.clone());
+            let wanted = names(&known.resolved, level);
+            if known.tool.attached == wanted {
+                self.known.insert(id, known);
+                continue;
             }
-            self.known.insert(id, known);
+            if wanted.is_empty() {
+                tracer.detach(known.target);
+                if let Some(mut holding) = holding(&mut self.leases, tracer) {
+                    holding.give_up(known.target);
+                }
+            }
+            let Known {
+                tool,
+                target,
+                resolved,
+                aliases,
+                file,
+                guard,
+            } = &mut known;
+            let attached = self.attach(tracer, file, id, *target, resolved);
+            *guard = attached.guard;
+            (tool.attached, tool.refused) = (attached.names, attached.refused);
+            tool.at = clock::boot();
+            let ids = aliases.iter().copied().chain([id]);
+            changed.extend(ids.map(|file| Tool {
+                file,
+                ..tool.clone()
+            }));
+            self.is_changed = true;
+            // After a temporary failure, the next process that runs the tool has it probed.
+            if !attached.is_temporary {
+                self.known.insert(id, known);
+            }
         }
         Ok(changed)
     }
@@ -250,10 +275,10 @@ impl Probes {
         file: &Arc<File>,
         id: FileId,
         target: u32,
-        probes: &[ResolvedProbe],
-        refused: Vec<Refusal>,
+        resolved: &Resolved,
     ) -> Attached {
-        let names = names(probes, tracer.level());
+        let refused = resolved.refused.clone();
+        let names = names(resolved, tracer.level());
         if names.is_empty() {
             return Attached {
                 refused,
@@ -289,7 +314,7 @@ impl Probes {
             None => Guard::Unsupported,
         };
         let refused_why = if is_same(file, id) {
-            let attached = tracer.attach(file, target, &sites(probes));
+            let attached = tracer.attach(file, target, &sites(resolved));
             attached.err().map(|it| describe(&it))
         } else {
             Some("the file changed while gotrace examined it".to_owned())
@@ -372,16 +397,14 @@ impl Probes {
 }
 
 /// Names of the probes that this level of detail needs.
-fn names(probes: &[ResolvedProbe], level: u32) -> Vec<String> {
-    let needed = probes.iter().filter(|it| it.level <= level);
+fn names(resolved: &Resolved, level: u32) -> Vec<String> {
+    let needed = resolved.probes.iter().filter(|it| it.level <= level);
     needed.map(|it| it.name.clone()).collect()
 }
 
-fn sites(probes: &[ResolvedProbe]) -> Vec<Site> {
-    probes
-        .iter()
-        .flat_map(|it| it.sites.iter().copied())
-        .collect()
+fn sites(resolved: &Resolved) -> Vec<Site> {
+    let sites = resolved.probes.iter().flat_map(|it| &it.sites);
+    sites.copied().collect()
 }
 
 /// Locks the leases in their current state.

@@ -16,7 +16,7 @@ use super::version;
 use crate::bpf::Site;
 
 /// The result for a file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     pub probes: Vec<ResolvedProbe>,
     pub refused: Vec<Refusal>,

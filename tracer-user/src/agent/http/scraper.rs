@@ -29,7 +29,7 @@ pub(super) fn reader(request: &Request, at: Duration) -> Reader {
     (request.method() == Method::HEAD).hash(&mut hash);
     // A parameter in a scraper's configuration distinguishes it from others.
     request.uri().query().hash(&mut hash);
-    for name in [header::USER_AGENT, header::ACCEPT, SCRAPE_TIMEOUT] {
+    for name in [header::USER_AGENT, header::ACCEPT] {
         value(headers, &name).hash(&mut hash);
     }
     Reader::Client {

@@ -1,4 +1,4 @@
-//! New counters are 0 until each reader has read them once.
+//! New counters are 0 until each reader has read them once, for at most two minutes.
 //!
 //! `increase()` and `rate()` compare values, so they miss a counter that appears with the value 1. A counter that appeared
 //! since the last page therefore has the value 0 on the next pages of each reader, and then its real value.
@@ -121,6 +121,14 @@ impl NewCounters {
         }
     }
 
+    fn clients(&self) -> impl Iterator<Item = &ReaderState> {
+        let clients = |key: &ReaderKey| matches!(key, ReaderKey::Client(_));
+        let readers = self.readers.iter();
+        readers
+            .filter(move |(key, _)| clients(key))
+            .map(|(_, it)| it)
+    }
+
     /// Notes a page, and returns the time up to which the reader gets real values.
     fn page(&mut self, reader: Reader) -> Option<Duration> {
         let at = reader.at();
@@ -131,9 +139,15 @@ impl NewCounters {
             self.unknown = Some(at);
             return Some(at);
         }
+        // A new reader can be a known scraper with another address or version. It then has read the same values as another reader, and no
+        // counter may go back to 0 for it.
+        let of_others = match reader {
+            Reader::Client { .. } => self.clients().filter_map(|it| it.real_up_to).max(),
+            Reader::Otlp { .. } | Reader::File { .. } => None,
+        };
+        let real_up_to = self.unknown.max(of_others);
         let state = self.readers.entry(key).or_insert_with(|| ReaderState {
-            // It may have read the real values of these counters.
-            real_up_to: self.unknown,
+            real_up_to,
             pages: VecDeque::new(),
         });
         // A later pause may be longer, but no counter goes back to 0.
