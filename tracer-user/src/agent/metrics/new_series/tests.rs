@@ -83,6 +83,15 @@ fn check(scrapers: &[Simulated], builds: &[u64], end: u64) {
 }
 
 #[test]
+fn a_scraper_with_a_new_address_reads_no_lower_value() {
+    // The second one is the first one after a change of its address.
+    let scrapers = [scraper(1, 0, 15_000), scraper(2, 70_000, 15_000)];
+    let values = simulate(&scrapers, &[20_000], 120_000);
+    assert_eq!(values[0][4..6], [1.0, 1.0]);
+    assert_eq!(values[1][0], 1.0);
+}
+
+#[test]
 fn a_single_scraper_reads_zero_and_soon_the_first_build() {
     let values = simulate(&[scraper(1, 0, 15_000)], &[50_000], 130_000);
     assert_eq!(values, [[0.0, 0.0, 1.0, 1.0, 1.0]]);
