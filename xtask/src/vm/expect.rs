@@ -22,7 +22,10 @@ const MEMLOCK: (i32, &str) = (113, "the kernel refused memory for a map");
 const LIMITS: [&str; 1] = ["reader"];
 
 /// gotrace's exit code and message on a kernel that denies access to its memory.
-const LOCKED: (i32, &str) = (112, "the kernel is locked down (confidentiality)");
+const LOCKED: (i32, &str) = (
+    112,
+    "BPF programs cannot read kernel memory under lockdown=confidentiality",
+);
 
 /// All departures of a guest.
 pub(super) fn departures(
@@ -42,25 +45,25 @@ pub(super) fn departures(
     let newest = toolchains.last();
     let by_each = || {
         let each = toolchains.iter();
-        each.flat_map(|it| build(ended, &name(it), it, Detection::Renamed))
+        each.flat_map(|it| build(ended, &name(it), it))
     };
-    let by_newest = |name: &str, how: Detection| {
-        let wrong = newest.map(|it| build(ended, name, it, how));
+    let by_newest = |name: &str| {
+        let wrong = newest.map(|it| build(ended, name, it));
         wrong.unwrap_or_default()
     };
     match checks {
         Checks::All | Checks::AllLimited => {
             if checks == Checks::All {
                 wrong.extend(doctor(ended, 0));
-                wrong.extend(by_newest("memlock", Detection::Renamed));
+                wrong.extend(by_newest("memlock"));
             } else {
                 wrong.extend(doctor_names(ended, LIMITS));
                 wrong.extend(refused(ended, "memlock", MEMLOCK));
             }
             wrong.extend(usage(ended));
             wrong.extend(by_each());
-            wrong.extend(by_newest("paranoid", Detection::Renamed));
-            wrong.extend(by_newest("tracefs", Detection::Announced));
+            wrong.extend(by_newest("paranoid"));
+            wrong.extend(by_newest("tracefs"));
             wrong.extend(refused(ended, "btf", NO_BTF));
         }
         Checks::Builds => {
@@ -74,7 +77,7 @@ pub(super) fn departures(
             wrong.extend(
                 newest
                     .into_iter()
-                    .flat_map(|it| build(ended, &name(it), it, Detection::Renamed)),
+                    .flat_map(|it| build(ended, &name(it), it)),
             );
         }
         Checks::Confidentiality => {
@@ -147,26 +150,8 @@ fn unexpected_end(name: &str, section: &Section) -> String {
     )
 }
 
-/// Detection gotrace detected that a build's output was installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Detection {
-    /// By the rename system call.
-    Renamed,
-    /// By the go command's own output, without tracefs.
-    Announced,
-}
-
-impl Detection {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Renamed => "renamed",
-            Self::Announced => "announced",
-        }
-    }
-}
-
 /// Checks one build under gotrace: its exit code and its trace.
-fn build(ended: &GuestOutput, name: &str, toolchain: &Toolchain, how: Detection) -> Vec<String> {
+fn build(ended: &GuestOutput, name: &str, toolchain: &Toolchain) -> Vec<String> {
     let run = ended.report.section(name);
     if run.code != Some(0) {
         let stderr = run.stderr.trim();
@@ -174,7 +159,7 @@ fn build(ended: &GuestOutput, name: &str, toolchain: &Toolchain, how: Detection)
     }
     let text = ended.report.section(&format!("{name}-trace")).stdout;
     let wrong = match serde_json::from_str(&text) {
-        Ok(trace) => missing(&trace, toolchain, how),
+        Ok(trace) => missing(&trace, toolchain),
         Err(error) => vec![format!("cannot parse the trace: {error}")],
     };
     wrong
@@ -183,7 +168,7 @@ fn build(ended: &GuestOutput, name: &str, toolchain: &Toolchain, how: Detection)
         .collect()
 }
 
-fn missing(trace: &Value, toolchain: &Toolchain, how: Detection) -> Vec<String> {
+fn missing(trace: &Value, toolchain: &Toolchain) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut demand = |what: &str, found: Value, wanted: Value| {
         if found != wanted {
@@ -236,7 +221,7 @@ fn missing(trace: &Value, toolchain: &Toolchain, how: Detection) -> Vec<String> 
     demand(
         "detection of the output",
         output["how"].clone(),
-        how.name().into(),
+        "renamed".into(),
     );
     demand(
         "version in the output",
