@@ -330,9 +330,9 @@ fn print_build(build: Workload, toolchain: &Toolchain, n: usize, rows: &[Row]) {
         "\n{name} build of tests/gomods/hello, Go {}: {n} rounds, {repeats} builds under one tracer",
         toolchain.version
     );
-    println!("{:<28} {:^28} {:^28}", "", "wall time", "CPU time");
+    println!("{:<32} {:^28} {:^28}", "", "wall time", "CPU time");
     println!(
-        "{:<28} {:>28} {:>28}",
+        "{:<32} {:>28} {:>28}",
         "", "median (min..max)", "median (min..max)"
     );
     for Row {
@@ -352,7 +352,7 @@ fn print_build(build: Workload, toolchain: &Toolchain, n: usize, rows: &[Row]) {
                 .ratio()
             }
         });
-        println!("{:<28} {wall:>28} {cpu:>28}", tracer.name());
+        println!("{:<32} {wall:>28} {cpu:>28}", tracer.name());
     }
 }
 
