@@ -88,7 +88,7 @@ fn a_scraper_with_a_new_address_reads_no_lower_value() {
     let scrapers = [scraper(1, 0, 15_000), scraper(2, 70_000, 15_000)];
     let values = simulate(&scrapers, &[20_000], 120_000);
     assert_eq!(values[0][4..6], [1.0, 1.0]);
-    assert_eq!(values[1][0], 1.0);
+    assert_eq!(values[1][..1], [1.0]);
 }
 
 #[test]
