@@ -1,4 +1,4 @@
-//! Identifies any file as a Go tool, and finds its structs, its functions and their probe addresses. Every address lies in the
+//! Identifies any file as a Go tool, and finds its structs, its functions, their calls and their probe addresses. Every address lies in the
 //! file.
 //!
 //! The target includes these modules of gotrace by path. All of gotrace would take minutes to build for each target.
@@ -6,6 +6,8 @@
 
 #[path = "../../tracer-user/src/toolchain/build_info.rs"]
 mod build_info;
+#[path = "../../tracer-user/src/toolchain/call_site.rs"]
+mod call_site;
 #[path = "../../tracer-user/src/toolchain/elf.rs"]
 mod elf;
 #[path = "../../tracer-user/src/toolchain/function.rs"]
@@ -19,6 +21,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 
+use call_site::Text;
 use elf::Elf;
 use function::{Functions, read_table};
 use libfuzzer_sys::fuzz_target;
@@ -69,7 +72,11 @@ fuzz_target!(|bytes: &[u8]| {
     ];
     let found = functions.find(&names);
     assert_eq!(found.len(), names.len());
+    let text = Text::read(&elf, &functions);
     for function in found.into_iter().flatten() {
+        let except = ["main.main".to_owned()];
+        let calls = text.as_ref().and_then(|it| it.calls_of(function.address, &except));
+        assert!(calls.is_none_or(|it| it.len() <= 256));
         let Some(start) = elf.code_offset(function.address) else {
             continue;
         };
