@@ -9,7 +9,7 @@ use super::prose::faults;
 use super::sources::test_modules;
 use super::{Complaint, File};
 
-/// Characters in a line, with placeholders as they are written.
+/// Maximum number of characters in a line. The name of a placeholder counts, because its value is unknown.
 const MAX_LINE: usize = 120;
 
 /// Words in a row that make a literal a message.
