@@ -368,9 +368,7 @@ impl Families {
         cpu.make(before)?;
         project_cpu.make(before)
     }
-}
 
-impl Families {
     /// The counters and histograms of builds that are new since the last call.
     pub(crate) fn take_new(&mut self) -> Vec<NewSeries> {
         let Self {
