@@ -65,14 +65,15 @@ pub fn argv(program: Program, argv: Vec<ByteString>) -> Vec<ByteString> {
         .map(|(n, arg)| {
             let before = words.get(..n.min(words.len())).unwrap_or_default();
             let (glued, next) = Expects::of(program, before, arg.as_bytes());
-            let redacted = match (std::mem::replace(&mut expects, next), glued) {
-                (Expects::Nothing, Some((flag, takes))) => glued_to(arg.as_bytes(), flag, takes),
-                (Expects::Nothing, None) => argument(arg.as_bytes()),
-                (Expects::Symbol, _) => symbol(arg.as_bytes()),
-                (Expects::Definition, _) => definition(arg.as_bytes()),
-                (Expects::User, _) => user(arg.as_bytes()),
-                (Expects::Secret, _) => not_a_flag(arg.as_bytes()),
-            };
+            let meaning = std::mem::replace(&mut expects, next);
+            let redacted = scan::repeated(arg.as_bytes(), |arg| match (&meaning, glued) {
+                (Expects::Nothing, Some((flag, takes))) => glued_to(arg, flag, takes),
+                (Expects::Nothing, None) => argument(arg),
+                (Expects::Symbol, _) => symbol(arg),
+                (Expects::Definition, _) => definition(arg),
+                (Expects::User, _) => user(arg),
+                (Expects::Secret, _) => not_a_flag(arg),
+            });
             match redacted {
                 Cow::Borrowed(_) => arg,
                 Cow::Owned(bytes) => bytes.into(),

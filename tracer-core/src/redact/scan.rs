@@ -27,11 +27,22 @@ pub(super) fn text(text: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(text) {
         return Cow::Borrowed(text);
     }
-    let mut out = pass(text);
+    repeated(text, pass)
+}
+
+/// Applies a rule until it removes nothing more.
+pub(super) fn repeated(
+    text: &[u8],
+    rule: impl for<'b> Fn(&'b [u8]) -> Cow<'b, [u8]>,
+) -> Cow<'_, [u8]> {
+    let mut out = rule(text);
+    if matches!(out, Cow::Borrowed(_)) {
+        return out;
+    }
     for _ in 1..PASSES {
-        match pass(&out) {
-            Cow::Borrowed(_) => return out,
-            Cow::Owned(next) => out = Cow::Owned(next),
+        match rule(&out) {
+            Cow::Owned(next) if next != *out => out = Cow::Owned(next),
+            Cow::Borrowed(_) | Cow::Owned(_) => return out,
         }
     }
     Cow::Owned(REDACTED.into()) // A borrowed text would mean that nothing was removed.

@@ -253,6 +253,12 @@ fn lines_are_read_argument_by_argument() {
                 "flags -X main.t=<redacted>",
             ],
         ),
+        // Found by the fuzzer: without the value of `-X`, the rest looks like a secret macro.
+        (
+            Other,
+            &["cc", "--define-macro", "-X=a.b=c"],
+            &["cc", "--define-macro", "-X=<redacted>"],
+        ),
         (
             Other,
             &["curl", "-H", "Authorization: Bearer x y"],
