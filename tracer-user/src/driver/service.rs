@@ -114,9 +114,12 @@ pub fn serve(
         for trace in service.pipeline.core.begun() {
             sink.begun(&trace);
         }
-        // A session ends soon, and its losses must be reported before.
-        if service.pipeline.core.n_running() > service.pipeline.core.roots().count() {
-            service.report_losses();
+        // A session ends soon, and its losses must be reported before. So must the agent's counters, or they would be less than
+        // the losses of its builds.
+        if service.pipeline.core.n_running() > service.pipeline.core.roots().count()
+            && service.report_losses()
+        {
+            sink.status(service.status());
         }
         service.hand_over(clock::boot(), sink);
         if let Some(detail) = sink.detail() {
@@ -286,8 +289,8 @@ impl Service {
         is_behind
     }
 
-    /// Reports new losses to the running sessions.
-    fn report_losses(&mut self) {
+    /// Reports new losses to the running sessions. Returns true if there are any.
+    fn report_losses(&mut self) -> bool {
         let mut is_news = false;
         for (kind, tally) in self.pipeline.source.tallies() {
             let before = self.lost.insert(kind.0, tally.lost).unwrap_or(0);
@@ -303,6 +306,7 @@ impl Service {
         if is_news {
             self.pipeline.source.save_reported_losses(&self.lost);
         }
+        is_news
     }
 
     /// Ends sessions whose first process has ended without an exit record. They would otherwise never end.
