@@ -5,7 +5,9 @@
 //! match or count records.
 
 mod call;
+mod digest;
 mod exec;
+mod removed;
 mod usage;
 mod variable;
 
@@ -20,7 +22,7 @@ use crate::event::{
 use crate::redact;
 
 pub use call::PointKind;
-pub use variable::DigestKey;
+pub use digest::DigestKey;
 
 /// Converts records to events, with the facts that the records do not contain.
 #[derive(Clone, Debug)]

@@ -9,7 +9,9 @@ use crate::byte_string::ByteString;
 use crate::event::{Call, Captured, Point};
 use crate::redact;
 
-use super::variable::{DigestKey, without_hashes};
+use super::digest::DigestKey;
+use super::removed::with_digests;
+use super::variable::without_hashes;
 use super::{DecodeError, Decoder, Tail, at, process};
 
 /// The function that a probe is attached to; it names the variant of [`Point`] for its calls. A probe's captures are in the order of that
@@ -153,17 +155,18 @@ impl<'a> Captures<'a> {
     fn key_line(&self, i: usize, key: Option<&DigestKey>) -> Captured<ByteString> {
         let line = self.get(i);
         let text = without_hashes(key, line.text, line.is_cut());
-        line.redacted(&text, redact::key_line)
+        line.redacted(&text, |it| with_digests(key, it, redact::key_line(it)))
     }
 
-    fn redacted(&self, i: usize, rule: Rule) -> Captured<ByteString> {
+    fn redacted(
+        &self,
+        i: usize,
+        rule: impl Fn(&[u8]) -> Cow<'_, [u8]>,
+    ) -> Captured<ByteString> {
         let CapturedValue { text, .. } = self.get(i);
         self.get(i).redacted(text, rule)
     }
 }
-
-/// Removes secrets from a text.
-type Rule = fn(&[u8]) -> Cow<'_, [u8]>;
 
 impl CapturedValue<'_> {
     fn is_cut(&self) -> bool {
@@ -171,7 +174,11 @@ impl CapturedValue<'_> {
     }
 
     /// `text` is the part of the captured text to keep, before secrets are removed.
-    fn redacted(&self, text: &[u8], rule: Rule) -> Captured<ByteString> {
+    fn redacted(
+        &self,
+        text: &[u8],
+        rule: impl Fn(&[u8]) -> Cow<'_, [u8]>,
+    ) -> Captured<ByteString> {
         let CapturedValue {
             is_missing, total, ..
         } = *self;

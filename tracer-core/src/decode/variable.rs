@@ -4,25 +4,8 @@
 //! keyed digest; the key stays on its machine. The digest changes only with the name and the value, and is useless without the key.
 
 use std::borrow::Cow;
-use std::fmt;
 
-/// Key of the digests. It appears in no output: not in a recording, not in a log.
-#[derive(Clone, Copy)]
-pub struct DigestKey([u8; Self::LEN]);
-
-impl DigestKey {
-    pub const LEN: usize = 32;
-
-    pub fn new(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for DigestKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DigestKey(..)")
-    }
-}
+use super::digest::DigestKey;
 
 /// The start of each such line.
 const BEGIN: &[u8] = b"env ";
@@ -78,24 +61,14 @@ fn line(key: Option<&DigestKey>, line: &[u8], is_cut: bool, kept: &mut Vec<u8>) 
             _ if is_hex && is_partial => {}
             Some(key) if is_hex && text.len() >= DIGITS_MIN => {
                 let hashed = line.get(..end - (word.len() - text.len()));
-                digest(key, hashed.unwrap_or_default(), kept);
+                // The digest covers the name, too, so that two variables with the same value have different digests.
+                kept.extend(key.digest(hashed.unwrap_or_default(), DIGEST_LEN).bytes());
                 kept.extend(word.get(text.len()..).unwrap_or_default());
             }
             None if is_hex && text.len() >= DIGITS_MIN => {
                 kept.extend(word.get(text.len()..).unwrap_or_default());
             }
             _ => kept.extend(word),
-        }
-    }
-}
-
-/// The digest covers the name, too, so that two variables with the same value have different digests.
-fn digest(key: &DigestKey, line: &[u8], kept: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = blake3::keyed_hash(&key.0, line);
-    for byte in digest.as_bytes().iter().take(DIGEST_LEN) {
-        for half in [byte >> 4, byte & 15] {
-            kept.extend(DIGITS.get(usize::from(half)));
         }
     }
 }
@@ -191,11 +164,5 @@ mod tests {
                 assert_eq!(cut(written), written);
             }
         }
-    }
-
-    #[test]
-    fn the_key_is_not_shown() {
-        let key = DigestKey::new([0xab; DigestKey::LEN]);
-        assert_eq!(format!("{key:?}"), "DigestKey(..)");
     }
 }

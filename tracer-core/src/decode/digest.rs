@@ -1,0 +1,41 @@
+//! Keyed digests of values that gotrace does not keep. Two equal digests mean that the value is the same. A digest is useless without
+//! the key, which stays on its machine: without the key, nobody can test a guessed value.
+
+use std::fmt;
+
+use crate::hex::hex;
+
+/// Key of the digests. It appears in no output: not in a recording, not in a log.
+#[derive(Clone, Copy)]
+pub struct DigestKey([u8; Self::LEN]);
+
+impl DigestKey {
+    pub const LEN: usize = 32;
+
+    pub fn new(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The first bytes of the digest, as hexadecimal digits.
+    pub(super) fn digest(&self, value: &[u8], n_bytes: usize) -> String {
+        let digest = blake3::keyed_hash(&self.0, value);
+        hex(digest.as_bytes().get(..n_bytes).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DigestKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_not_shown() {
+        let key = DigestKey::new([0xab; DigestKey::LEN]);
+        assert_eq!(format!("{key:?}"), "DigestKey(..)");
+    }
+}
