@@ -8,13 +8,17 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use expect_test::expect_file;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use sha2::{Digest as _, Sha256};
 use tests::gotrace_command;
+use tracer_core::byte_string::ByteString;
 use tracer_core::correlate::{Context, Correlator};
-use tracer_core::event::Event;
-use tracer_core::model::{Anomaly, Build, CallKind, Trace};
+use tracer_core::event::{Event, Lost};
+use tracer_core::model::{ActionKey, Anomaly, Build, CallKind, KeyKind, Trace};
 use tracer_core::recording::{Header, Reader};
 
 /// Every recording, with its name.
@@ -35,6 +39,23 @@ fn recordings() -> Vec<(String, PathBuf)> {
     found.sort();
     assert!(found.len() >= 37, "recordings are missing: {found:?}");
     found
+}
+
+fn recording(name: &str) -> PathBuf {
+    let all = recordings();
+    let found = all.into_iter().find(|(it, _)| it == name);
+    found.expect("a recording of this name").1
+}
+
+/// Chooses the events that stay. A simple generator is sufficient for that.
+fn stays(seed: u64, kept_percent: u64) -> impl FnMut() -> bool {
+    let mut state = seed | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % 100 < kept_percent
+    }
 }
 
 fn read(path: &Path) -> (Header, Vec<Event>) {
@@ -146,6 +167,12 @@ fn write_facts(build: &Build, out: &mut String) -> std::fmt::Result {
     for (names, n) in phases {
         writeln!(out, "  {n} times {names}")?;
     }
+    for key in &build.keys {
+        let id = key.id.as_deref().unwrap_or("-");
+        let (kind, package, n) = (key.kind.name(), &key.package, key.lines.len());
+        let gaps = if key.has_gaps { " with gaps" } else { "" };
+        writeln!(out, "  key of {kind} {package}: {id}, {n} lines{gaps}")?;
+    }
     for output in &build.outputs {
         let artifact = output
             .artifact
@@ -172,6 +199,66 @@ fn a_recording_always_gives_the_same_builds() {
         let golden = format!("../recordings/{name}.facts");
         expect_file![golden].assert_eq(&facts(&correlate(&header, events)));
     }
+}
+
+/// All keys of a trace, by kind and package.
+fn keys(trace: &Trace) -> BTreeMap<(KeyKind, &ByteString), &ActionKey> {
+    let keys = trace.builds.iter().flat_map(|it| &it.keys);
+    keys.map(|it| ((it.kind, &it.package), it)).collect()
+}
+
+/// The `go` command passes the ID of each action to the compiler and the linker. The test compares these IDs with hashes over the lines.
+#[test]
+fn the_lines_of_a_key_give_the_id_of_its_action() {
+    let (header, events) = read(&recording("cache-keys-go1.27"));
+    let trace = correlate(&header, events);
+    let [build] = &trace.builds[..] else {
+        panic!("one build");
+    };
+    let executed = build.actions.iter().filter(|it| !it.calls.is_empty());
+    assert_eq!(build.keys.len(), executed.count());
+    for key in &build.keys {
+        assert!(!key.has_gaps && key.cut.is_empty(), "{key:?}");
+        let mut hash = Sha256::new();
+        key.lines.iter().for_each(|it| hash.update(it.as_bytes()));
+        let computed = URL_SAFE_NO_PAD.encode(&hash.finalize()[..15]);
+        assert_eq!(key.id, Some(computed), "{key:?}");
+    }
+}
+
+/// With lost records, a key is the true one or reports a gap.
+#[test]
+fn a_lost_line_is_never_a_different_key() {
+    let (header, events) = read(&recording("cache-keys-go1.27"));
+    let trace = correlate(&header, events.clone());
+    let whole = keys(&trace);
+    let strategy = (any::<u64>(), 1..100u64);
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let ran = runner.run(&strategy, |(seed, kept_percent)| {
+        let mut stays = stays(seed, kept_percent);
+        let mut some: Vec<Event> = Vec::new();
+        for event in &events {
+            match event {
+                Event::Call(call) if !stays() => some.push(Event::Lost(Lost {
+                    at: call.at,
+                    kind: "call".to_owned(),
+                    n: 1,
+                })),
+                _ => some.push(event.clone()),
+            }
+        }
+        let trace = correlate(&header, some);
+        for (unit, key) in keys(&trace) {
+            let is_true = whole.get(&unit).is_some_and(|it| it.lines == key.lines);
+            prop_assert!(is_true || key.has_gaps, "{:?}", key);
+        }
+        Ok(())
+    });
+    ran.expect("a lost line is reported");
 }
 
 #[test]
@@ -236,15 +323,9 @@ fn a_recording_with_gaps_gives_a_coherent_trace_that_reports_them() {
         } else {
             events.len()
         };
-        // A simple generator is sufficient to choose the events that stay.
-        let mut state = seed | 1;
-        let mut stays = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            is_truncated || state % 100 < kept_percent
-        };
-        let some: Vec<Event> = events.iter().take(n).filter(|_| stays()).cloned().collect();
+        let mut stays = stays(seed, kept_percent);
+        let some = events.iter().take(n).filter(|_| is_truncated || stays());
+        let some: Vec<Event> = some.cloned().collect();
         assert_coherent(&correlate(header, some));
         Ok(())
     });

@@ -3,8 +3,10 @@
 //! Times are nanoseconds. Instants are on the boot clock (add [`Trace::boot_to_wall_ns`] for Unix time); spans are differences. An unknown
 //! value is absent, and an [`Anomaly`] gives the reason.
 
+mod key;
 mod state;
 
+pub use key::{ActionKey, KeyKind};
 pub use state::{FailureClass, State};
 
 use std::collections::BTreeMap;
@@ -127,6 +129,9 @@ pub struct Build {
     pub actions: Vec<Action>,
     /// Runs of tools, in order of start.
     pub calls: Vec<ToolCall>,
+    /// Cache keys of the actions that ran a tool, in order of the actions. Empty without the probes of cache keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ActionKey>,
     /// Spans such as the loading of packages; outermost spans only.
     pub stages: Vec<Phase>,
     pub outputs: Vec<Output>,

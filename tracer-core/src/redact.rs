@@ -19,6 +19,12 @@ use crate::byte_string::ByteString;
 /// The replacement of a secret.
 pub const REDACTED: &str = "<redacted>";
 
+/// True if a value was removed from the text, or if the text looks like that.
+pub fn has_mark(text: &[u8]) -> bool {
+    let begin = REDACTED.trim_end_matches('>').as_bytes();
+    text.windows(begin.len()).any(|it| it == begin)
+}
+
 /// The program of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {

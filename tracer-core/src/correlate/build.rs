@@ -14,7 +14,7 @@ use super::failure::Seen;
 use super::name::Names;
 use super::process::{Image, Process, total};
 use super::subtree::{Children, Subtree, is_go, linked};
-use super::{Correlator, action, call, failure, losses, output, purpose, setting};
+use super::{Correlator, action, call, failure, key, losses, output, purpose, setting};
 
 /// All builds of a trace, but those of tools with no `go` above them.
 pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build> {
@@ -122,6 +122,7 @@ fn build(correlator: &Correlator, subtree: &Subtree<'_>) -> Build {
         outputs,
         command,
         anomalies: anomalies(correlator, subtree, &calls),
+        keys: key::keys(correlator, head, &actions, &calls),
         actions,
         calls,
     }

@@ -13,6 +13,7 @@ use crate::model::{Anomaly, GcCycle, Phase};
 use crate::origin::Checkout;
 
 use super::args;
+use super::key::Keys;
 
 /// One program that a process ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +107,7 @@ pub(super) struct Process {
     /// Start of each phase; an empty name ends the last one.
     marks: Vec<(Ktime, String)>,
     pub(super) gc_cycles: Vec<GcCycle>,
+    pub(super) keys: Keys,
 }
 
 impl Process {
@@ -130,6 +132,7 @@ impl Process {
             renames: Vec::new(),
             marks: Vec::new(),
             gc_cycles: Vec::new(),
+            keys: Keys::default(),
         }
     }
 
@@ -214,8 +217,12 @@ impl Process {
                 }
             }
             Point::Fatal { format } => self.fatal.push(text(format)),
-            // The recording contains these; this module does not use them.
-            Point::KeyOpen { .. } | Point::KeyWrite { .. } | Point::KeySum { .. } => {}
+            Point::KeyOpen { name } => {
+                let span = self.innermost(call.goroutine);
+                self.keys.open(call.goroutine, text(name), call.at, span);
+            }
+            Point::KeyWrite { hash, line } => self.keys.write(call.goroutine, *hash, line),
+            Point::KeySum { hash } => self.keys.close(*hash),
         }
     }
 
@@ -234,11 +241,13 @@ impl Process {
             to: to.clone(),
             from: from.get().cloned().unwrap_or_default(),
             is_move,
-            span: self
-                .open
-                .get(&call.goroutine)
-                .and_then(|it| it.last().copied()),
+            span: self.innermost(call.goroutine),
         });
+    }
+
+    /// The innermost open span of a goroutine.
+    fn innermost(&self, goroutine: u64) -> Option<usize> {
+        self.open.get(&goroutine)?.last().copied()
     }
 
     /// Phases in order. Each lasts until the next begins; the last until the process ends.

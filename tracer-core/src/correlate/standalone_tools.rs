@@ -107,6 +107,7 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
         usage: total(subtree.members.iter().copied()),
         packages: build::packages(correlator, head, &[], &calls, None),
         actions: Vec::new(),
+        keys: Vec::new(),
         stages: Vec::new(),
         outputs,
         anomalies: build::anomalies(correlator, &subtree, &calls),

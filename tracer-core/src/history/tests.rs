@@ -66,6 +66,7 @@ pub(super) fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Bu
         usage: Usage::default(),
         packages: Packages::default(),
         actions: Vec::new(),
+        keys: Vec::new(),
         calls: Vec::new(),
         stages: Vec::new(),
         outputs: vec![Output {

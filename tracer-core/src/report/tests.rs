@@ -64,6 +64,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
             cached: Some(3),
         },
         actions: Vec::new(),
+        keys: Vec::new(),
         calls,
         stages: Vec::new(),
         outputs: Vec::new(),

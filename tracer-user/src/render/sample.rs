@@ -345,6 +345,7 @@ fn empty(command: &str, wall: u64) -> Build {
             cached: Some(190),
         },
         actions: Vec::new(),
+        keys: Vec::new(),
         calls: Vec::new(),
         stages: Vec::new(),
         outputs: Vec::new(),
