@@ -10,6 +10,7 @@ pub mod decode;
 pub mod effect;
 pub mod environment;
 pub mod event;
+pub mod explain;
 pub mod finished;
 pub mod golang;
 pub mod hex;

@@ -1,0 +1,248 @@
+//! Explains why the actions of a build ran: compares the key of each with earlier keys of the same unit.
+//!
+//! The input is a build and the earlier keys; the output is plain data. Every executed action has one cause. Actions that ran only because
+//! an import has a new content lead back to the packages whose own inputs changed: the roots. A cause is never guessed. If data is missing,
+//! the cause is unresolved, with the missing data.
+
+mod diff;
+mod input;
+mod quoted;
+mod root;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::byte_string::ByteString;
+use crate::history::BuildId;
+use crate::model::{Action, ActionKey, Build, Flag, KeyKind, Outcome};
+
+pub use diff::Change;
+pub use input::{Input, InputKind};
+pub use root::{Root, RootCause};
+
+use diff::{Difference, difference, is_same};
+use input::Inputs;
+
+/// Largest number of earlier keys of a unit that a key is compared with.
+pub const PAST_MAX: usize = 8;
+
+/// The name of the package that `go` gives to files on the command line. It is a different package in each directory.
+const FILES: &str = "command-line-arguments";
+
+/// What a key is about: kind, platform, and import path with the test variant. Keys of one unit can be compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unit(String);
+
+impl Unit {
+    pub fn of(build: &Build, key: &ActionKey) -> Self {
+        let known = |it: &Option<String>| it.clone().unwrap_or_default();
+        let (os, arch) = (known(&build.toolchain.goos), known(&build.toolchain.goarch));
+        let (kind, package) = (key.kind.name(), &key.package);
+        let dir = build.dir.as_ref().filter(|_| *package == FILES);
+        let dir = dir.map_or_else(String::new, |it| format!(" {it}"));
+        Self(format!("{kind} {os}/{arch} {package}{dir}"))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A key of an earlier build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastKey {
+    pub build: BuildId,
+    pub key: ActionKey,
+    /// True if the action failed. Then the `go` command stored no result.
+    pub has_failed: bool,
+}
+
+/// Earlier keys of units, latest first; at most [`PAST_MAX`] of each.
+pub type Past = BTreeMap<Unit, Vec<PastKey>>;
+
+/// The cause of each executed action of a build, and the roots of all causes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// False if the build has no cache key at all. Then nothing is explained.
+    pub has_keys: bool,
+    /// Executed actions that build, link or vet, in order of start.
+    pub actions: Vec<ExplainedAction>,
+    /// The roots, dearest first.
+    pub roots: Vec<Root>,
+}
+
+/// An executed action and its cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedAction {
+    /// Index into [`Build::actions`].
+    pub action: u32,
+    pub kind: KeyKind,
+    pub package: ByteString,
+    /// CPU time of its tools.
+    pub cpu_ns: u64,
+    #[serde(flatten)]
+    pub cause: Cause,
+}
+
+/// Why an action ran.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    /// The history has no earlier key of the unit.
+    First,
+    /// The flag `-a` was set.
+    Forced,
+    /// An earlier build had the same key, so the build cache of this build lacked the result. Go does not cache linked programs.
+    SameInputs { than: BuildId, had_failed: bool },
+    /// Inputs of its own changed.
+    Changed { than: BuildId, changes: Vec<Change> },
+    /// Only results of other actions changed: the imports of these paths.
+    Imports { than: BuildId, imports: Vec<String> },
+    Unresolved {
+        #[serde(flatten)]
+        missing: Missing,
+    },
+}
+
+/// The data that a cause would need.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "missing", rename_all = "snake_case")]
+pub enum Missing {
+    /// The key was not recorded.
+    Key,
+    /// Lines of the key were lost.
+    Lines,
+    /// Lines of all earlier keys were lost.
+    EarlierLines,
+    /// The keys differ only in parts that are not known. These lines were cut, or contain a removed value without a digest.
+    Parts { lines: Vec<String> },
+}
+
+/// Explains the executed actions of a build.
+pub fn explain(build: &Build, past: &Past) -> Explanation {
+    if build.keys.is_empty() {
+        return Explanation::default();
+    }
+    let keys: BTreeMap<u32, &ActionKey> = build.keys.iter().map(|it| (it.action, it)).collect();
+    let cpu = cpu(build);
+    let executed = (0u32..).zip(&build.actions);
+    let executed = executed.filter_map(|(index, action)| {
+        let kind = kind_of(action)?;
+        Some((index, kind, action.package.clone()?))
+    });
+    let actions: Vec<ExplainedAction> = executed
+        .map(|(index, kind, package)| ExplainedAction {
+            action: index,
+            kind,
+            cpu_ns: cpu.get(&index).copied().unwrap_or(0),
+            cause: match keys.get(&index) {
+                Some(key) => cause(build, key, past.get(&Unit::of(build, key))),
+                None => unresolved(Missing::Key),
+            },
+            package,
+        })
+        .collect();
+    let roots = root::roots(&actions);
+    Explanation {
+        has_keys: true,
+        actions,
+        roots,
+    }
+}
+
+/// The kind of an executed action that has a key.
+fn kind_of(action: &Action) -> Option<KeyKind> {
+    let kind = KeyKind::ALL.into_iter().find(|it| it.name() == action.mode)?;
+    let ran = matches!(action.outcome, Outcome::Executed | Outcome::Failed);
+    (ran && !action.calls.is_empty()).then_some(kind)
+}
+
+/// CPU time of the actions. Actions without a key, such as those of cgo, count for the build of the same package.
+fn cpu(build: &Build) -> BTreeMap<u32, u64> {
+    let builders: BTreeMap<&ByteString, u32> = (0u32..)
+        .zip(&build.actions)
+        .filter(|(_, it)| kind_of(it) == Some(KeyKind::Build))
+        .filter_map(|(index, it)| Some((it.package.as_ref()?, index)))
+        .collect();
+    let mut cpu: BTreeMap<u32, u64> = BTreeMap::new();
+    for (index, action) in (0u32..).zip(&build.actions) {
+        let is_test = action.mode == "test run";
+        let home = match kind_of(action) {
+            Some(_) => Some(index),
+            None => action.package.as_ref().and_then(|it| builders.get(it).copied()),
+        };
+        let Some(home) = home.filter(|_| !is_test) else {
+            continue;
+        };
+        let calls = action.calls.iter().filter_map(|it| build.calls.get(*it as usize));
+        let own = calls.map(|it| it.usage.user_ns.saturating_add(it.usage.system_ns));
+        let sum = cpu.entry(home).or_default();
+        *sum = own.fold(*sum, u64::saturating_add);
+    }
+    cpu
+}
+
+fn cause(build: &Build, key: &ActionKey, past: Option<&Vec<PastKey>>) -> Cause {
+    if build.command.flags.iter().any(is_force) {
+        return Cause::Forced;
+    }
+    let Some(past) = past.filter(|it| !it.is_empty()) else {
+        return Cause::First;
+    };
+    let past = past.iter().take(PAST_MAX);
+    // A key with gaps still has the ID that the compiler or linker received.
+    if let Some(same) = past.clone().find(|it| is_same(&it.key, key)) {
+        return Cause::SameInputs {
+            than: same.build.clone(),
+            had_failed: same.has_failed,
+        };
+    }
+    if key.has_gaps {
+        return unresolved(Missing::Lines);
+    }
+    let inputs = Inputs::of(key);
+    let whole = past.filter(|it| !it.key.has_gaps);
+    let compared = whole.map(|it| (it, difference(&Inputs::of(&it.key), &inputs)));
+    // The nearest one; of equal ones the latest.
+    let Some((nearest, found)) = compared.min_by_key(|(_, it)| (it.changes.len(), it.unknown.len()))
+    else {
+        return unresolved(Missing::EarlierLines);
+    };
+    of_difference(key, &nearest.build, found)
+}
+
+fn of_difference(key: &ActionKey, than: &BuildId, found: Difference) -> Cause {
+    let Difference { changes, unknown } = found;
+    let is_import = |it: &Change| it.input.kind.is_import();
+    let (imports, own): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(is_import);
+    let than = than.clone();
+    if !own.is_empty() {
+        return Cause::Changed { than, changes: own };
+    }
+    if imports.is_empty() {
+        let lines = unknown.into_iter().collect();
+        return unresolved(Missing::Parts { lines });
+    }
+    // The main package, and the package that `vet` examines, are those of the key.
+    let of_key = || key.package.to_str().into_owned();
+    let imports = imports.into_iter().map(|it| it.input.name.unwrap_or_else(of_key));
+    let imports: BTreeSet<String> = imports.collect();
+    Cause::Imports {
+        than,
+        imports: imports.into_iter().collect(),
+    }
+}
+
+fn unresolved(missing: Missing) -> Cause {
+    Cause::Unresolved { missing }
+}
+
+/// The flag `-a`: build everything again.
+fn is_force(flag: &Flag) -> bool {
+    let is_off = flag.value.as_ref().is_some_and(|it| *it == "false" || *it == "0");
+    flag.name == "a" && !is_off
+}

@@ -1,0 +1,76 @@
+//! The inputs in which two keys differ.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::ActionKey;
+use crate::redact::REDACTED;
+
+use super::input::{Input, InputValue, Inputs};
+
+/// An input that differs from the one of an earlier key. A value is absent if the key has no such input.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Change {
+    #[serde(flatten)]
+    pub input: Input,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// The result of a comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) changes: Vec<Change>,
+    /// First words of lines that may differ: a part of them is not known.
+    pub(super) unknown: BTreeSet<String>,
+}
+
+/// Compares the inputs of two keys, as far as both are known.
+pub(super) fn difference(before: &Inputs, after: &Inputs) -> Difference {
+    let cut: BTreeSet<String> = before.cut.union(&after.cut).cloned().collect();
+    let mut difference = Difference {
+        unknown: cut.clone(),
+        changes: Vec::new(),
+    };
+    let gone = before.found.iter();
+    let gone = gone.filter(|(input, _)| !after.found.contains_key(input));
+    let gone = gone.map(|(input, value)| (input, Some(value), None));
+    let present = after.found.iter();
+    let present = present.map(|(input, value)| (input, before.found.get(input), Some(value)));
+    for (input, old, new) in gone.chain(present) {
+        let text = |value: Option<&InputValue>| value.map(|it| it.text.clone());
+        let (old_text, new_text) = (text(old), text(new));
+        let Some(word) = new.or(old).map(|it| &it.word) else {
+            continue;
+        };
+        if cut.contains(word) {
+            continue;
+        }
+        if old_text != new_text {
+            difference.changes.push(Change {
+                input: input.clone(),
+                before: old_text,
+                after: new_text,
+            });
+        } else if new_text.is_some_and(|it| it.contains(REDACTED)) {
+            difference.unknown.insert(word.clone());
+        }
+    }
+    difference
+}
+
+/// True if both keys have the same ID, or the same inputs, all of which are known.
+pub(super) fn is_same(before: &ActionKey, after: &ActionKey) -> bool {
+    if let (Some(before), Some(after)) = (&before.id, &after.id) {
+        return before == after;
+    }
+    let is_known = |key: &ActionKey| !key.has_gaps && key.cut.is_empty();
+    let differs = || difference(&Inputs::of(before), &Inputs::of(after)) != Difference::default();
+    is_known(before) && is_known(after) && !differs()
+}

@@ -1,0 +1,217 @@
+//! The roots of all causes: actions with inputs of their own that changed, grouped by what changed. The actions above a root ran because
+//! of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::KeyKind;
+
+use super::{Cause, Change, ExplainedAction, InputKind, Missing};
+
+/// A cause that explains itself, and the actions that ran because of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Root {
+    #[serde(flatten)]
+    pub cause: RootCause,
+    /// The actions with this cause: indices into the explained actions. Empty if the cause is a package that this build did not build.
+    pub actions: Vec<u32>,
+    /// The actions that ran because an import of theirs leads back to this root. An action may lead back to several roots.
+    pub behind: Vec<u32>,
+    /// CPU time of all these actions.
+    pub cpu_ns: u64,
+}
+
+/// The cause of a root.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "root", rename_all = "snake_case")]
+pub enum RootCause {
+    /// The history has no earlier key.
+    First,
+    /// The flag `-a` was set.
+    Forced,
+    /// Built before with the same inputs, but not in the build cache.
+    SameInputs,
+    /// Linked before with the same inputs. Go does not cache linked programs.
+    SameLink,
+    /// Built before with the same inputs, without success.
+    FailedBefore,
+    /// These inputs changed. With a package, they are inputs of that package alone.
+    Changed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package: Option<String>,
+        changes: Vec<Change>,
+    },
+    /// The package has a new content, but this build did not build it: it came from the build cache.
+    Elsewhere { package: String },
+    /// Actions that need each other, or whose cause is not known.
+    Unresolved {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing: Option<Missing>,
+    },
+}
+
+/// The roots of these actions, dearest first. The work grows with the number of imports, times the number of roots.
+pub(super) fn roots(actions: &[ExplainedAction]) -> Vec<Root> {
+    let graph = Graph::of(actions);
+    let mut groups: BTreeMap<RootCause, Vec<u32>> = BTreeMap::new();
+    for (index, action) in (0u32..).zip(actions) {
+        if let Some(cause) = root_cause(action) {
+            groups.entry(cause).or_default().push(index);
+        }
+    }
+    let mut is_reached = vec![false; actions.len()];
+    let mut roots: Vec<Root> = Vec::new();
+    let elsewhere = graph.elsewhere.iter().map(|(package, above)| {
+        let package = (*package).to_owned();
+        (RootCause::Elsewhere { package }, Vec::new(), above.clone())
+    });
+    let own = groups.into_iter().map(|(cause, own)| {
+        let above = own.iter().flat_map(|it| graph.above(*it)).copied().collect();
+        (cause, own, above)
+    });
+    for (cause, own, above) in own.chain(elsewhere) {
+        let behind = graph.reach(&own, above);
+        for index in own.iter().chain(&behind) {
+            mark(&mut is_reached, *index);
+        }
+        roots.push(root(cause, own, behind, actions));
+    }
+    let n = u32::try_from(actions.len()).unwrap_or(u32::MAX);
+    let left: Vec<u32> = (0..n)
+        .filter(|it| is_reached.get(*it as usize) == Some(&false))
+        .collect();
+    if !left.is_empty() {
+        let cause = RootCause::Unresolved { missing: None };
+        roots.push(root(cause, left, Vec::new(), actions));
+    }
+    roots.sort_by(|a, b| b.cpu_ns.cmp(&a.cpu_ns).then_with(|| a.cause.cmp(&b.cause)));
+    roots
+}
+
+fn mark(is_reached: &mut [bool], index: u32) {
+    if let Some(it) = is_reached.get_mut(index as usize) {
+        *it = true;
+    }
+}
+
+fn root(
+    cause: RootCause,
+    own: Vec<u32>,
+    behind: Vec<u32>,
+    actions: &[ExplainedAction],
+) -> Root {
+    let all = own.iter().chain(&behind);
+    let cpu = all.filter_map(|it| actions.get(*it as usize)).map(|it| it.cpu_ns);
+    Root {
+        cpu_ns: cpu.fold(0, u64::saturating_add),
+        cause,
+        actions: own,
+        behind,
+    }
+}
+
+/// The group of an action that is a root; `None` if it ran because of its imports.
+fn root_cause(action: &ExplainedAction) -> Option<RootCause> {
+    Some(match &action.cause {
+        Cause::First => RootCause::First,
+        Cause::Forced => RootCause::Forced,
+        Cause::SameInputs { had_failed: true, .. } => RootCause::FailedBefore,
+        Cause::SameInputs { .. } if action.kind == KeyKind::Link => RootCause::SameLink,
+        Cause::SameInputs { .. } => RootCause::SameInputs,
+        Cause::Changed { changes, .. } => RootCause::Changed {
+            package: changes.iter().any(is_of_package).then(|| {
+                let package = action.package.to_str();
+                let (path, _variant) = package.split_once(" [").unwrap_or((&package, ""));
+                path.to_owned()
+            }),
+            changes: changes.iter().map(comparable).collect(),
+        },
+        Cause::Imports { .. } => return None,
+        Cause::Unresolved { missing } => RootCause::Unresolved {
+            missing: Some(missing.clone()),
+        },
+    })
+}
+
+/// True if the input belongs to one package. Other inputs change for many packages at once.
+fn is_of_package(change: &Change) -> bool {
+    matches!(
+        change.input.kind,
+        InputKind::File
+            | InputKind::Directory
+            | InputKind::Module
+            | InputKind::Language
+            | InputKind::Profile
+            | InputKind::Other
+    )
+}
+
+/// A change without the values that may differ between actions with the same cause.
+fn comparable(change: &Change) -> Change {
+    match change.input.kind {
+        // The build information of the program contains the same flag in other quotes.
+        InputKind::LinkVariable => Change {
+            before: None,
+            after: None,
+            ..change.clone()
+        },
+        _ => change.clone(),
+    }
+}
+
+/// The actions above each action: those whose import it changed.
+struct Graph<'a> {
+    above: Vec<Vec<u32>>,
+    /// The actions above packages that were not built.
+    elsewhere: BTreeMap<&'a str, Vec<u32>>,
+}
+
+impl<'a> Graph<'a> {
+    fn of(actions: &'a [ExplainedAction]) -> Self {
+        let units: BTreeMap<(KeyKind, String), u32> = (0u32..)
+            .zip(actions)
+            .map(|(index, it)| ((it.kind, it.package.to_str().into_owned()), index))
+            .collect();
+        let mut graph = Self {
+            above: vec![Vec::new(); actions.len()],
+            elsewhere: BTreeMap::new(),
+        };
+        for (index, action) in (0u32..).zip(actions) {
+            let Cause::Imports { imports, .. } = &action.cause else {
+                continue;
+            };
+            for import in imports {
+                let of = |kind: KeyKind| units.get(&(kind, import.clone())).copied();
+                // `vet` also uses the results of `vet` for the imports.
+                let vetted = (action.kind == KeyKind::Vet).then(|| of(KeyKind::Vet)).flatten();
+                let below = vetted.filter(|it| *it != index).or_else(|| of(KeyKind::Build));
+                match below.and_then(|it| graph.above.get_mut(it as usize)) {
+                    Some(above) => above.push(index),
+                    None => graph.elsewhere.entry(import).or_default().push(index),
+                }
+            }
+        }
+        graph
+    }
+
+    fn above(&self, index: u32) -> &[u32] {
+        self.above.get(index as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// All actions at or above these, without `own`.
+    fn reach(&self, own: &[u32], start: Vec<u32>) -> Vec<u32> {
+        let mut seen: BTreeSet<u32> = own.iter().copied().collect();
+        let mut reached = Vec::new();
+        let mut left = start;
+        while let Some(index) = left.pop() {
+            if seen.insert(index) {
+                reached.push(index);
+                left.extend(self.above(index));
+            }
+        }
+        reached.sort_unstable();
+        reached
+    }
+}
