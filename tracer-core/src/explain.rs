@@ -47,6 +47,11 @@ impl Unit {
         Self(format!("{kind} {os}/{arch} {package}{dir}"))
     }
 
+    /// From the history.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -73,6 +78,42 @@ pub struct Explanation {
     pub actions: Vec<ExplainedAction>,
     /// The roots, dearest first.
     pub roots: Vec<Root>,
+}
+
+impl Explanation {
+    /// Removes the actions of other packages, and the roots that lead to none of the rest.
+    pub fn retain_package(&mut self, package: &str) {
+        let mut numbers: BTreeMap<u32, u32> = BTreeMap::new();
+        let all = std::mem::take(&mut self.actions);
+        for (before, action) in (0u32..).zip(all) {
+            if action.is_of(package) {
+                let now = u32::try_from(self.actions.len()).unwrap_or(u32::MAX);
+                numbers.insert(before, now);
+                self.actions.push(action);
+            }
+        }
+        let kept = |indices: &[u32]| -> Vec<u32> {
+            indices
+                .iter()
+                .filter_map(|it| numbers.get(it).copied())
+                .collect()
+        };
+        for root in &mut self.roots {
+            root.actions = kept(&root.actions);
+            root.behind = kept(&root.behind);
+        }
+        self.roots
+            .retain(|it| !it.actions.is_empty() || !it.behind.is_empty());
+    }
+}
+
+impl ExplainedAction {
+    /// True if the action belongs to this package or to a test variant of it.
+    pub fn is_of(&self, package: &str) -> bool {
+        let name = self.package.to_str();
+        let (path, _variant) = name.split_once(" [").unwrap_or((&name, ""));
+        name == package || path == package
+    }
 }
 
 /// An executed action and its cause.
@@ -128,7 +169,7 @@ pub fn explain(build: &Build, past: &Past) -> Explanation {
         return Explanation::default();
     }
     let keys: BTreeMap<u32, &ActionKey> = build.keys.iter().map(|it| (it.action, it)).collect();
-    let cpu = cpu(build);
+    let cpu = cpu_of_actions(build);
     let executed = (0u32..).zip(&build.actions);
     let executed = executed.filter_map(|(index, action)| {
         let kind = kind_of(action)?;
@@ -156,13 +197,15 @@ pub fn explain(build: &Build, past: &Past) -> Explanation {
 
 /// The kind of an executed action that has a key.
 fn kind_of(action: &Action) -> Option<KeyKind> {
-    let kind = KeyKind::ALL.into_iter().find(|it| it.name() == action.mode)?;
+    let kind = KeyKind::ALL
+        .into_iter()
+        .find(|it| it.name() == action.mode)?;
     let ran = matches!(action.outcome, Outcome::Executed | Outcome::Failed);
     (ran && !action.calls.is_empty()).then_some(kind)
 }
 
 /// CPU time of the actions. Actions without a key, such as those of cgo, count for the build of the same package.
-fn cpu(build: &Build) -> BTreeMap<u32, u64> {
+pub(crate) fn cpu_of_actions(build: &Build) -> BTreeMap<u32, u64> {
     let builders: BTreeMap<&ByteString, u32> = (0u32..)
         .zip(&build.actions)
         .filter(|(_, it)| kind_of(it) == Some(KeyKind::Build))
@@ -173,12 +216,18 @@ fn cpu(build: &Build) -> BTreeMap<u32, u64> {
         let is_test = action.mode == "test run";
         let home = match kind_of(action) {
             Some(_) => Some(index),
-            None => action.package.as_ref().and_then(|it| builders.get(it).copied()),
+            None => action
+                .package
+                .as_ref()
+                .and_then(|it| builders.get(it).copied()),
         };
         let Some(home) = home.filter(|_| !is_test) else {
             continue;
         };
-        let calls = action.calls.iter().filter_map(|it| build.calls.get(*it as usize));
+        let calls = action
+            .calls
+            .iter()
+            .filter_map(|it| build.calls.get(*it as usize));
         let own = calls.map(|it| it.usage.user_ns.saturating_add(it.usage.system_ns));
         let sum = cpu.entry(home).or_default();
         *sum = own.fold(*sum, u64::saturating_add);
@@ -208,7 +257,8 @@ fn cause(build: &Build, key: &ActionKey, past: Option<&Vec<PastKey>>) -> Cause {
     let whole = past.filter(|it| !it.key.has_gaps);
     let compared = whole.map(|it| (it, difference(&Inputs::of(&it.key), &inputs)));
     // The nearest one; of equal ones the latest.
-    let Some((nearest, found)) = compared.min_by_key(|(_, it)| (it.changes.len(), it.unknown.len()))
+    let Some((nearest, found)) =
+        compared.min_by_key(|(_, it)| (it.changes.len(), it.unknown.len()))
     else {
         return unresolved(Missing::EarlierLines);
     };
@@ -229,7 +279,9 @@ fn of_difference(key: &ActionKey, than: &BuildId, found: Difference) -> Cause {
     }
     // The main package, and the package that `vet` examines, are those of the key.
     let of_key = || key.package.to_str().into_owned();
-    let imports = imports.into_iter().map(|it| it.input.name.unwrap_or_else(of_key));
+    let imports = imports
+        .into_iter()
+        .map(|it| it.input.name.unwrap_or_else(of_key));
     let imports: BTreeSet<String> = imports.collect();
     Cause::Imports {
         than,
@@ -243,6 +295,9 @@ fn unresolved(missing: Missing) -> Cause {
 
 /// The flag `-a`: build everything again.
 fn is_force(flag: &Flag) -> bool {
-    let is_off = flag.value.as_ref().is_some_and(|it| *it == "false" || *it == "0");
+    let is_off = flag
+        .value
+        .as_ref()
+        .is_some_and(|it| *it == "false" || *it == "0");
     flag.name == "a" && !is_off
 }

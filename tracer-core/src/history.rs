@@ -6,6 +6,7 @@
 mod baseline;
 mod entry;
 mod id;
+mod keys;
 mod pack;
 mod part;
 mod retention;
@@ -14,6 +15,7 @@ mod setup;
 pub use baseline::{Baseline, BaselineId, BranchClass};
 pub use entry::{BuildContext, Entry, Target};
 pub use id::{BuildId, IdPrefix, InvalidBuildId};
+pub use keys::{StoredKey, pack_keys, unpack_keys};
 pub use pack::{UnpackError, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Excess, Limits, excess, n_to_delete};

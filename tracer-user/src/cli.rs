@@ -10,6 +10,7 @@ mod completion;
 mod config;
 mod diff;
 mod doctor;
+mod explain;
 mod file;
 mod install;
 
@@ -96,6 +97,7 @@ enum Command {
     Diff(diff::Args),
     Builds(builds::Args),
     Show(show::Args),
+    Explain(explain::Args),
     Summary(summary::Args),
     Store(store::Args),
     Install(install::Args),
@@ -152,6 +154,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Diff(args) => exit_code(diff::execute(&args)),
         Command::Builds(args) => exit_code(builds::execute(&args)),
         Command::Show(args) => exit_code(show::execute(&args)),
+        Command::Explain(args) => exit_code(explain::execute(&args)),
         Command::Summary(args) => exit_code(summary::execute(&args)),
         Command::Store(args) => exit_code(store::execute(&args)),
         Command::Install(args) => exit_code(install::execute(&args)),

@@ -98,7 +98,9 @@ pub(super) fn keys(
         }
     }
     let executed = (0u32..).zip(actions).filter_map(|(index, action)| {
-        let kind = KeyKind::ALL.into_iter().find(|it| it.name() == action.mode)?;
+        let kind = KeyKind::ALL
+            .into_iter()
+            .find(|it| it.name() == action.mode)?;
         let package = action.package.as_ref()?;
         let ran = matches!(action.outcome, Outcome::Executed | Outcome::Failed);
         let name = package.to_str();

@@ -158,11 +158,7 @@ impl<'a> Captures<'a> {
         line.redacted(&text, |it| with_digests(key, it, redact::key_line(it)))
     }
 
-    fn redacted(
-        &self,
-        i: usize,
-        rule: impl Fn(&[u8]) -> Cow<'_, [u8]>,
-    ) -> Captured<ByteString> {
+    fn redacted(&self, i: usize, rule: impl Fn(&[u8]) -> Cow<'_, [u8]>) -> Captured<ByteString> {
         let CapturedValue { text, .. } = self.get(i);
         self.get(i).redacted(text, rule)
     }
@@ -174,11 +170,7 @@ impl CapturedValue<'_> {
     }
 
     /// `text` is the part of the captured text to keep, before secrets are removed.
-    fn redacted(
-        &self,
-        text: &[u8],
-        rule: impl Fn(&[u8]) -> Cow<'_, [u8]>,
-    ) -> Captured<ByteString> {
+    fn redacted(&self, text: &[u8], rule: impl Fn(&[u8]) -> Cow<'_, [u8]>) -> Captured<ByteString> {
         let CapturedValue {
             is_missing, total, ..
         } = *self;

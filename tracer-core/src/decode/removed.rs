@@ -90,20 +90,29 @@ mod tests {
         assert_ne!(one, two);
         let commit = |it: &str| it.split("main.commit=").nth(1).unwrap().to_owned();
         assert_eq!(commit(&one), commit(&two));
-        assert!(one.contains("main.date=<redacted:") && !one.contains("2026"), "{one}");
+        assert!(
+            one.contains("main.date=<redacted:") && !one.contains("2026"),
+            "{one}"
+        );
         assert_eq!(one, line("2026-01-01", "abc123"));
     }
 
     #[test]
     fn a_line_without_a_secret_stays_unchanged() {
-        assert_eq!(marked("goos linux goarch amd64\n"), "goos linux goarch amd64\n");
+        assert_eq!(
+            marked("goos linux goarch amd64\n"),
+            "goos linux goarch amd64\n"
+        );
     }
 
     #[test]
     fn without_a_key_there_is_no_digest() {
         let raw = b"-X main.t=abc -s";
         let redacted = redact::key_line(raw);
-        assert_eq!(&*with_digests(None, raw, redacted), b"-X main.t=<redacted> -s");
+        assert_eq!(
+            &*with_digests(None, raw, redacted),
+            b"-X main.t=<redacted> -s"
+        );
     }
 
     proptest! {

@@ -11,9 +11,7 @@ use crate::redact::REDACTED;
 use super::input::{Input, InputValue, Inputs};
 
 /// An input that differs from the one of an earlier key. A value is absent if the key has no such input.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     #[serde(flatten)]
     pub input: Input,

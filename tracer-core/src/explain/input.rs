@@ -147,7 +147,11 @@ impl Inputs {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match (word, rest) {
             ("compile" | "link" | "trimpath" | "forcelibrary", "") => {
-                let kind = if word == "trimpath" { Kind::Trimpath } else { Kind::Other };
+                let kind = if word == "trimpath" {
+                    Kind::Trimpath
+                } else {
+                    Kind::Other
+                };
                 self.add(kind, if kind == Kind::Other { word } else { "" }, "");
             }
             ("compile", _) => self.tool(Kind::Compiler, Kind::CompilerFlags, rest),
@@ -243,7 +247,9 @@ impl Inputs {
             let symbol = match flag.as_str() {
                 "-X" | "--X" => flags.next(),
                 glued => {
-                    let symbol = glued.strip_prefix("-X=").or_else(|| glued.strip_prefix("--X="));
+                    let symbol = glued
+                        .strip_prefix("-X=")
+                        .or_else(|| glued.strip_prefix("--X="));
                     symbol.map(str::to_owned)
                 }
             };
@@ -252,7 +258,9 @@ impl Inputs {
                 None => kept.extend(symbol.or(Some(flag))),
             }
         }
-        self.add(InputKind::LinkerFlags, "", &kept.join(" "));
+        if !kept.is_empty() {
+            self.add(InputKind::LinkerFlags, "", &kept.join(" "));
+        }
     }
 
     /// The quoted build information: lines of a word, a tab, and values.
@@ -288,5 +296,6 @@ fn input(kind: InputKind, name: &str) -> Input {
 
 /// `compile version go1.27.3` → `go1.27.3`. The identity of a development version is a hash.
 fn tool_version(id: &str) -> &str {
-    id.split_once(" version ").map_or(id, |(_, version)| version)
+    id.split_once(" version ")
+        .map_or(id, |(_, version)| version)
 }

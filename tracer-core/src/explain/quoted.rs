@@ -78,7 +78,10 @@ mod tests {
 
     #[test]
     fn words_may_be_quoted() {
-        assert_eq!(words("-s  -X 'main.t=a b' \"-X=c d\""), ["-s", "-X", "main.t=a b", "-X=c d"]);
+        assert_eq!(
+            words("-s  -X 'main.t=a b' \"-X=c d\""),
+            ["-s", "-X", "main.t=a b", "-X=c d"]
+        );
         assert_eq!(words(" '"), [""]);
         assert_eq!(words(""), Vec::<String>::new());
     }
@@ -89,7 +92,15 @@ mod tests {
         assert_eq!(list(r#"["-s" "-w"]"#).unwrap(), ["-s", "-w"]);
         assert_eq!(list(r#"["a \"b\"" "c\n"]"#).unwrap(), ["a \"b\"", "c\n"]);
         assert_eq!(string(r#""a\tb\x00\u00e9""#).unwrap(), "a\tb\0é");
-        for broken in ["", "[", r#"["a"#, r#"["a" b]"#, r#""a"#, r#""\x0"#, r#""a" b"#] {
+        for broken in [
+            "",
+            "[",
+            r#"["a"#,
+            r#"["a" b]"#,
+            r#""a"#,
+            r#""\x0"#,
+            r#""a" b"#,
+        ] {
             assert_eq!(list(broken), None, "{broken}");
             assert_eq!(string(broken), None, "{broken}");
         }

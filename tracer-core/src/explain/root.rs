@@ -68,7 +68,11 @@ pub(super) fn roots(actions: &[ExplainedAction]) -> Vec<Root> {
         (RootCause::Elsewhere { package }, Vec::new(), above.clone())
     });
     let own = groups.into_iter().map(|(cause, own)| {
-        let above = own.iter().flat_map(|it| graph.above(*it)).copied().collect();
+        let above = own
+            .iter()
+            .flat_map(|it| graph.above(*it))
+            .copied()
+            .collect();
         (cause, own, above)
     });
     for (cause, own, above) in own.chain(elsewhere) {
@@ -96,14 +100,11 @@ fn mark(is_reached: &mut [bool], index: u32) {
     }
 }
 
-fn root(
-    cause: RootCause,
-    own: Vec<u32>,
-    behind: Vec<u32>,
-    actions: &[ExplainedAction],
-) -> Root {
+fn root(cause: RootCause, own: Vec<u32>, behind: Vec<u32>, actions: &[ExplainedAction]) -> Root {
     let all = own.iter().chain(&behind);
-    let cpu = all.filter_map(|it| actions.get(*it as usize)).map(|it| it.cpu_ns);
+    let cpu = all
+        .filter_map(|it| actions.get(*it as usize))
+        .map(|it| it.cpu_ns);
     Root {
         cpu_ns: cpu.fold(0, u64::saturating_add),
         cause,
@@ -117,17 +118,12 @@ fn root_cause(action: &ExplainedAction) -> Option<RootCause> {
     Some(match &action.cause {
         Cause::First => RootCause::First,
         Cause::Forced => RootCause::Forced,
-        Cause::SameInputs { had_failed: true, .. } => RootCause::FailedBefore,
+        Cause::SameInputs {
+            had_failed: true, ..
+        } => RootCause::FailedBefore,
         Cause::SameInputs { .. } if action.kind == KeyKind::Link => RootCause::SameLink,
         Cause::SameInputs { .. } => RootCause::SameInputs,
-        Cause::Changed { changes, .. } => RootCause::Changed {
-            package: changes.iter().any(is_of_package).then(|| {
-                let package = action.package.to_str();
-                let (path, _variant) = package.split_once(" [").unwrap_or((&package, ""));
-                path.to_owned()
-            }),
-            changes: changes.iter().map(comparable).collect(),
-        },
+        Cause::Changed { changes, .. } => changed(action, changes),
         Cause::Imports { .. } => return None,
         Cause::Unresolved { missing } => RootCause::Unresolved {
             missing: Some(missing.clone()),
@@ -135,10 +131,32 @@ fn root_cause(action: &ExplainedAction) -> Option<RootCause> {
     })
 }
 
-/// True if the input belongs to one package. Other inputs change for many packages at once.
-fn is_of_package(change: &Change) -> bool {
+/// The root of an action whose own inputs changed. An input that changed for all packages at once is the cause for each of them, and other
+/// changes often follow from it: without `-trimpath`, the directory of the package is an input.
+fn changed(action: &ExplainedAction, changes: &[Change]) -> RootCause {
+    let of_kind = |kind: InputKind| changes.iter().find(|it| it.input.kind == kind);
+    let leading = [InputKind::Release, InputKind::Platform, InputKind::Trimpath];
+    if let Some(leading) = leading.into_iter().find_map(of_kind) {
+        return RootCause::Changed {
+            package: None,
+            changes: vec![comparable(leading)],
+        };
+    }
+    let is_of_package = changes.iter().any(|it| is_of_package(it.input.kind));
+    RootCause::Changed {
+        package: is_of_package.then(|| {
+            let package = action.package.to_str();
+            let (path, _variant) = package.split_once(" [").unwrap_or((&package, ""));
+            path.to_owned()
+        }),
+        changes: changes.iter().map(comparable).collect(),
+    }
+}
+
+/// True for inputs that belong to one package. Other inputs change for many packages at once.
+fn is_of_package(kind: InputKind) -> bool {
     matches!(
-        change.input.kind,
+        kind,
         InputKind::File
             | InputKind::Directory
             | InputKind::Module
@@ -150,12 +168,13 @@ fn is_of_package(change: &Change) -> bool {
 
 /// A change without the values that may differ between actions with the same cause.
 fn comparable(change: &Change) -> Change {
+    let without_value = |it: &Option<String>| it.as_ref().map(|_| String::new());
     match change.input.kind {
         // The build information of the program contains the same flag in other quotes.
         InputKind::LinkVariable => Change {
-            before: None,
-            after: None,
-            ..change.clone()
+            input: change.input.clone(),
+            before: without_value(&change.before),
+            after: without_value(&change.after),
         },
         _ => change.clone(),
     }
@@ -185,8 +204,12 @@ impl<'a> Graph<'a> {
             for import in imports {
                 let of = |kind: KeyKind| units.get(&(kind, import.clone())).copied();
                 // `vet` also uses the results of `vet` for the imports.
-                let vetted = (action.kind == KeyKind::Vet).then(|| of(KeyKind::Vet)).flatten();
-                let below = vetted.filter(|it| *it != index).or_else(|| of(KeyKind::Build));
+                let vetted = (action.kind == KeyKind::Vet)
+                    .then(|| of(KeyKind::Vet))
+                    .flatten();
+                let below = vetted
+                    .filter(|it| *it != index)
+                    .or_else(|| of(KeyKind::Build));
                 match below.and_then(|it| graph.above.get_mut(it as usize)) {
                     Some(above) => above.push(index),
                     None => graph.elsewhere.entry(import).or_default().push(index),

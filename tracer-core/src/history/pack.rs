@@ -1,10 +1,12 @@
-//! A build as bytes: the JSON of its trace, compressed.
+//! Stored data as bytes: compressed JSON.
 
 use std::io::{Read as _, Write as _};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::model::Trace;
@@ -19,20 +21,28 @@ pub enum UnpackError {
     Gzip(#[source] std::io::Error),
     #[error("the stored build is larger than {MAX_BYTES} bytes when decompressed")]
     TooLarge,
-    #[error("the stored build is damaged: its content is not the JSON of a trace")]
+    #[error("the stored build is damaged: its content is not the expected JSON")]
     Json(#[source] serde_json::Error),
 }
 
 /// The trace as compressed JSON.
 pub fn pack(trace: &Trace) -> Result<Vec<u8>, serde_json::Error> {
+    packed(trace)
+}
+
+pub fn unpack(bytes: &[u8]) -> Result<Trace, UnpackError> {
+    unpacked(bytes)
+}
+
+pub(super) fn packed(data: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    serde_json::to_writer(&mut gzip, trace)?;
+    serde_json::to_writer(&mut gzip, data)?;
     gzip.flush()
         .and_then(|()| gzip.finish())
         .map_err(serde_json::Error::io)
 }
 
-pub fn unpack(bytes: &[u8]) -> Result<Trace, UnpackError> {
+pub(super) fn unpacked<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, UnpackError> {
     let mut json = Vec::new();
     let mut limited = GzDecoder::new(bytes).take(MAX_BYTES + 1);
     let n = limited.read_to_end(&mut json).map_err(UnpackError::Gzip)?;

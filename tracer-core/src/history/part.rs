@@ -1,6 +1,6 @@
 //! Splits a trace: each build becomes a trace of its own, as if no other build had run.
 
-use super::{BuildId, Entry};
+use super::{BuildId, Entry, StoredKey};
 use crate::finished::{FinishedBuild, FinishedTrace};
 use crate::model::{Build, Trace};
 
@@ -8,8 +8,10 @@ use crate::model::{Build, Trace};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
     pub entry: Entry,
-    /// The build and the data to show it.
+    /// The build and the data to show it, without its cache keys.
     pub trace: Trace,
+    /// Its cache keys, which are stored apart: they are large, and deleted before the build.
+    pub keys: Vec<StoredKey>,
 }
 
 /// All builds of a trace, in its order. Each nested one names its parent.
@@ -22,6 +24,7 @@ impl Kept {
         Self {
             entry: finished.entry.clone(),
             trace: part(finished.trace, finished.build),
+            keys: StoredKey::all(finished.build),
         }
     }
 }
@@ -38,7 +41,10 @@ fn part(trace: &Trace, build: &Build) -> Trace {
         cpus: trace.cpus,
         status: build.status,
         usage: build.usage,
-        builds: vec![build.clone()],
+        builds: vec![Build {
+            keys: Vec::new(),
+            ..build.clone()
+        }],
         tools: trace.tools.clone(),
         events: trace.events,
         anomalies: trace.anomalies.clone(),

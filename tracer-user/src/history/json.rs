@@ -5,12 +5,13 @@ use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tracer_core::explain::Explanation;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
 use tracer_core::report::Report;
 
-use super::read::{BuildView, Previous};
+use super::read::{BuildView, ExplainedBuild, Previous};
 use crate::render::style::escape;
 
 /// Output of `gotrace builds --format json`. Under one schema name, fields are only added.
@@ -40,6 +41,38 @@ struct BuildDocument<'a> {
     trace: Option<&'a Trace>,
     /// Numbers derived from the trace.
     summary: Option<&'a Report>,
+}
+
+/// Output of `gotrace explain --format json`. Under one schema name, fields are only added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace explanation, version 1")]
+struct ExplanationDocument<'a> {
+    /// `gotrace.explanation/v1`.
+    schema: &'static str,
+    build: &'a Entry,
+    explanation: Cow<'a, Explanation>,
+}
+
+pub fn explain_json(
+    explained: &ExplainedBuild,
+    package: Option<&str>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut explanation = Cow::Borrowed(&explained.explanation);
+    if let Some(package) = package {
+        explanation.to_mut().retain_package(package);
+    }
+    let document = ExplanationDocument {
+        schema: "gotrace.explanation/v1",
+        build: &explained.entry,
+        explanation,
+    };
+    write(&document, out)
+}
+
+/// The JSON schema of [`explain_json`].
+pub fn explain_schema() -> serde_json::Value {
+    schemars::schema_for!(ExplanationDocument<'_>).to_value()
 }
 
 pub fn builds_json(entries: &[Entry], has_more: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -8,12 +8,14 @@ use std::path::Path;
 use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tracer_core::explain::{Explanation, explain};
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, BuildId, Entry, IdPrefix, Target};
-use tracer_core::model::State;
+use tracer_core::model::{Build, State};
 
 use super::connect::{self, FileStamp, ReadConnection};
 use super::error::{Cause, Error};
+use super::keys;
 use super::row;
 use super::value::{self, Query, RowValues};
 
@@ -54,6 +56,14 @@ pub struct BuildView {
     pub nested: Vec<BuildId>,
     /// For each target, the last earlier output that is comparable.
     pub previous: Vec<Option<Previous>>,
+}
+
+/// A build with the causes of its actions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExplainedBuild {
+    pub entry: Entry,
+    pub build: Build,
+    pub explanation: Explanation,
 }
 
 /// An output of an earlier build.
@@ -176,6 +186,27 @@ impl<'a> Reader<'a> {
             previous: previous?,
             finished,
             entry,
+        })
+    }
+
+    /// The only build whose ID begins with this prefix, with the causes of its actions.
+    pub fn explain(&self, prefix: &IdPrefix) -> Result<ExplainedBuild, Cause> {
+        let BuildView {
+            entry, finished, ..
+        } = self.show(prefix)?;
+        let build = finished.and_then(|it| it.trace().builds.first().cloned());
+        let Some(mut build) = build else {
+            return Err(Cause::Undetailed {
+                id: entry.id.to_string(),
+            });
+        };
+        let (keys, past) = keys::keys(self.rows, &entry)?;
+        build.keys = keys.into_iter().map(|it| it.key).collect();
+        let explanation = explain(&build, &past);
+        Ok(ExplainedBuild {
+            entry,
+            build,
+            explanation,
         })
     }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tracer_core::history::{self, Aged, BuildId, Limits};
 use tracer_core::model::State;
 
-use super::build_row::BuildRow;
+use super::build_row::{BuildRow, KeyRows};
 use super::error::{Cause, Error};
 use super::row;
 use super::statement::BuildChange;
@@ -235,6 +235,15 @@ fn read_row(connection: &Connection, id: String) -> Result<BuildRow, Cause> {
     })?;
     let sql = "SELECT packed FROM detail WHERE build_id = $1";
     let packed = value::one(connection, sql, &of_build, value::RowValues::next)?;
+    let sql = "SELECT packed FROM build_key WHERE build_id = $1";
+    let keys: Option<Vec<u8>> = value::one(connection, sql, &of_build, value::RowValues::next)?;
+    let keys = match keys {
+        Some(packed) => {
+            let keys = history::unpack_keys(&packed)?;
+            Some(KeyRows::of(&id.parse()?, &keys, packed))
+        }
+        None => None,
+    };
     let build = builds.pop().ok_or(Cause::Row("a build that is gone"))?;
     let sql = "SELECT state FROM build WHERE id = $1";
     let state: Option<String> = value::one(connection, sql, &of_build, value::RowValues::next)?;
@@ -249,5 +258,6 @@ fn read_row(connection: &Connection, id: String) -> Result<BuildRow, Cause> {
         build,
         targets,
         packed,
+        keys,
     })
 }

@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params, params_from_iter};
-use tracer_core::history::{self, Aged, Entry, Excess, Kept, Limits};
+use tracer_core::history::{self, Aged, BuildId, Entry, Excess, Kept, Limits};
 use tracer_core::model::State;
 
-use super::build_row::{BuildRow, ROW_BYTES};
+use super::build_row::{BuildRow, KeyRows, ROW_BYTES};
 use super::connect;
 use super::counters;
 use super::error::{Cause, Error};
+use super::keys;
 use super::read::Reader;
 use super::row;
 use super::spool;
@@ -89,6 +90,7 @@ impl Store {
                 build,
                 targets,
                 packed,
+                keys,
             } = BuildRow::of(kept)?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -108,6 +110,9 @@ impl Store {
             drop(statement);
             let id = &kept.entry.id;
             transaction.execute(&statement::detail(), params![id.as_str(), packed])?;
+            if let Some(keys) = &keys {
+                add_keys(&transaction, id, keys)?;
+            }
             spool::note(&transaction, id)?;
             also(&transaction)?;
             Ok(transaction.commit()?)
@@ -169,6 +174,7 @@ impl Drop for Store {
 
 fn retain(connection: &mut Connection, limits: Limits, now_ns: i64) -> Result<Retained, Cause> {
     let (mut n_deleted, mut n_too_old) = (0, 0);
+    keys::retain(connection, limits.max_bytes)?;
     loop {
         let excess = plan(connection, limits, now_ns)?;
         let mut n_left = excess.total();
@@ -239,6 +245,18 @@ pub(super) fn give_back(connection: &Connection) -> Result<(), Cause> {
     }
     Ok(())
 }
+
+fn add_keys(connection: &Connection, id: &BuildId, keys: &KeyRows) -> Result<(), Cause> {
+    connection.execute(&statement::build_key(), params![id.as_str(), keys.packed])?;
+    let mut unit = connection.prepare(statement::UNIT)?;
+    let mut action = connection.prepare(statement::ACTION_RUN)?;
+    for row in &keys.actions {
+        unit.execute(params_from_iter(&row.unit))?;
+        action.execute(params_from_iter(&row.run))?;
+    }
+    Ok(())
+}
+
 /// True if the stored build has no analysis of an output and `kept` has one.
 fn adds_an_analysis(connection: &Connection, kept: &Kept) -> Result<bool, Cause> {
     if !kept.trace.is_analysed() {

@@ -24,6 +24,8 @@ use super::units;
 /// Largest number of builds shown as blocks. More builds are shown as lines.
 const SHORT_BLOCKS: usize = 4;
 
+pub(super) use word::build as command_line;
+
 /// The cost of tracing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {

@@ -28,6 +28,9 @@ pub(in crate::history) struct CentralWriter {
     end: Statement,
     target: Statement,
     detail: Statement,
+    build_key: Statement,
+    unit: Statement,
+    action_run: Statement,
 }
 
 impl CentralWriter {
@@ -53,6 +56,9 @@ impl CentralWriter {
             end: prepare(&statement::build(BuildChange::End, KEY))?,
             target: prepare(&statement::target())?,
             detail: prepare(&statement::detail())?,
+            build_key: prepare(&statement::build_key())?,
+            unit: prepare(statement::UNIT)?,
+            action_run: prepare(statement::ACTION_RUN)?,
             session,
         })
     }
@@ -93,6 +99,16 @@ impl CentralWriter {
             client
                 .execute(&self.detail, &[&build_row.id, &packed.as_slice()])
                 .await?;
+        }
+        if let Some(keys) = &build_row.keys {
+            let values: [&(dyn ToSql + Sync); 2] = [&build_row.id, &keys.packed.as_slice()];
+            client.execute(&self.build_key, &values).await?;
+            for row in &keys.actions {
+                client.execute(&self.unit, &parameters(&row.unit)).await?;
+                client
+                    .execute(&self.action_run, &parameters(&row.run))
+                    .await?;
+            }
         }
         Ok(())
     }

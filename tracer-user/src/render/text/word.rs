@@ -35,7 +35,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// A build's command line with the name of the program only, or a text in its place.
-pub(super) fn build(build: &Build) -> String {
+pub(in crate::render) fn build(build: &Build) -> String {
     let Some((program, arguments)) = build.command.argv.split_first() else {
         return format!("go {}", build.command.name);
     };

@@ -1,0 +1,71 @@
+//! `gotrace explain`: prints why the actions of a build ran.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::{Context as _, bail};
+use tracer_core::history::IdPrefix;
+
+use super::builds::StoreArgs;
+use super::report::{self, Format};
+use super::{Color, FINE};
+use crate::history;
+use crate::render;
+
+/// Explain why packages of a build were rebuilt
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Explain why packages of a build were rebuilt, and programs linked again.\n\n\
+                  gotrace compares the cache key of each action with the earlier keys in the history, and names the inputs that differ. \
+                  Both builds must have been traced with `--detail cache-key` on the same machine, and stored.",
+    before_help = "Examples:\n  sudo gotrace run --detail cache-key --store history.db -- go build ./...\n  \
+                   gotrace explain --store history.db 019ab12f-3c44\n  \
+                   gotrace explain 019ab12f-3c44 example.com/app/server\n  \
+                   gotrace explain --format json 019ab12f-3c44 | jq '.explanation.roots[0]'"
+)]
+pub(super) struct Args {
+    /// ID of the build as in `gotrace builds`, or its beginning
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Import path: explain only this package, in detail
+    #[arg(value_name = "PACKAGE")]
+    package: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
+}
+
+/// Returns the exit code.
+pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
+    let prefix: IdPrefix = args
+        .id
+        .parse()
+        .with_context(|| format!("`{}` is not the ID of a build", args.id))?;
+    let explained = args.store.location()?.read(|it| it.explain(&prefix))?;
+    let stdout = io::stdout();
+    let style = report::style(args.color, Some(&stdout));
+    let mut out = BufWriter::new(stdout.lock());
+    match (args.format, &args.package) {
+        (Format::Json, _) => {
+            history::explain_json(&explained, args.package.as_deref(), &mut out)?;
+        }
+        (Format::Text, None) => {
+            render::explanation(&explained.build, &explained.explanation, &style, &mut out)?;
+        }
+        (Format::Text, Some(package)) => {
+            let (build, explanation) = (&explained.build, &explained.explanation);
+            if !render::package(build, explanation, package, &style, &mut out)? {
+                bail!(
+                    "no action of {package} ran in this build, or none was recorded: `gotrace explain {}` lists all",
+                    explained.entry.id
+                );
+            }
+        }
+    }
+    out.flush()?;
+    Ok(FINE)
+}

@@ -1,0 +1,123 @@
+//! Reads cache keys: those of a build, and the earlier ones of the same units. Deletes the oldest ones.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use tracer_core::explain::{PAST_MAX, Past, PastKey, Unit};
+use tracer_core::history::{self, BuildId, Entry, StoredKey};
+
+use super::error::Cause;
+use super::value::{self, Query, RowValues, Value};
+
+/// Largest number of units in one statement.
+const UNITS: usize = 200;
+/// Keys may use this part of the limit of a history.
+const SHARE: u64 = 4;
+
+/// The keys of a build, and those of earlier builds on the same machine. Without keys, both are empty.
+pub(super) fn keys(rows: &dyn Query, entry: &Entry) -> Result<(Vec<StoredKey>, Past), Cause> {
+    match read(rows, entry) {
+        // An earlier gotrace wrote the history.
+        Err(Cause::Sqlite(error)) if error.to_string().contains("no such table") => {
+            Ok((Vec::new(), Past::new()))
+        }
+        read => read,
+    }
+}
+
+fn read(rows: &dyn Query, entry: &Entry) -> Result<(Vec<StoredKey>, Past), Cause> {
+    let id = entry.id.as_str();
+    let Some((position, own)) = value::one(
+        rows,
+        "SELECT position, packed FROM build_key WHERE build_id = $1",
+        &[id.into()],
+        |values| Ok((values.next::<i64>()?, values.next::<Vec<u8>>()?)),
+    )?
+    else {
+        return Ok((Vec::new(), Past::new()));
+    };
+    let own = history::unpack_keys(&own)?;
+    let mut past = Past::new();
+    for (build, units) in earlier(rows, entry, position, &own)? {
+        let packed: Option<Vec<u8>> = value::one(
+            rows,
+            "SELECT packed FROM build_key WHERE build_id = $1",
+            &[build.as_str().into()],
+            RowValues::next,
+        )?;
+        let Some(packed) = packed else {
+            continue;
+        };
+        for stored in history::unpack_keys(&packed)? {
+            if !units.contains(&stored.unit) {
+                continue;
+            }
+            past.entry(stored.unit).or_default().push(PastKey {
+                build: build.clone(),
+                key: stored.key,
+                has_failed: stored.has_failed,
+            });
+        }
+    }
+    Ok((own, past))
+}
+
+/// The earlier builds that have keys of these units, latest first, and for each build those units of which it has one of the last keys.
+/// A digest of a removed value can be compared only with those of the same machine.
+fn earlier(
+    rows: &dyn Query,
+    entry: &Entry,
+    position: i64,
+    own: &[StoredKey],
+) -> Result<Vec<(BuildId, Vec<Unit>)>, Cause> {
+    let mut builds: BTreeMap<i64, (BuildId, Vec<Unit>)> = BTreeMap::new();
+    for some in own.chunks(UNITS) {
+        let marks: Vec<String> = (3..some.len() + 3).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT position, build_id, name FROM (\
+             SELECT build_key.position, build_key.build_id, unit.name, \
+             row_number() OVER (PARTITION BY unit.id ORDER BY build_key.position DESC) AS age \
+             FROM unit JOIN action_run ON action_run.unit_id = unit.id \
+             JOIN build_key ON build_key.position = action_run.position \
+             JOIN build ON build.id = build_key.build_id \
+             WHERE build_key.position < $1 AND coalesce(build.host, '') = $2 AND unit.name IN ({})\
+             ) AS aged WHERE age <= {PAST_MAX}",
+            marks.join(", ")
+        );
+        let host = entry.context.host.clone().unwrap_or_default();
+        let mut values = vec![Value::Number(position), host.into()];
+        values.extend(some.iter().map(|it| it.unit.as_str().into()));
+        let found = value::all(rows, &sql, &values, |values| {
+            Ok((
+                values.next::<i64>()?,
+                values.next::<String>()?.parse::<BuildId>()?,
+                Unit::from_stored(values.next()?),
+            ))
+        })?;
+        for (position, build, unit) in found {
+            let of_build = builds.entry(position).or_insert((build, Vec::new()));
+            of_build.1.push(unit);
+        }
+    }
+    Ok(builds.into_values().rev().collect())
+}
+
+/// Deletes the oldest keys beyond their part of the limit, and the names of units without an action.
+pub(super) fn retain(connection: &Connection, max_bytes: Option<u64>) -> Result<(), Cause> {
+    let Some(limit) = max_bytes.map(|it| it / SHARE) else {
+        return Ok(());
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let n = connection.execute(
+        "DELETE FROM build_key WHERE position IN (SELECT position FROM (\
+         SELECT position, sum(length(packed)) OVER (ORDER BY position DESC) AS bytes FROM build_key) WHERE bytes > $1)",
+        [limit],
+    )?;
+    if n > 0 {
+        connection.execute(
+            "DELETE FROM unit WHERE id NOT IN (SELECT unit_id FROM action_run)",
+            [],
+        )?;
+    }
+    Ok(())
+}
