@@ -123,6 +123,9 @@ pub struct ExplainedAction {
     pub action: u32,
     pub kind: KeyKind,
     pub package: ByteString,
+    /// The action ID as Go prints it, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// CPU time of its tools.
     pub cpu_ns: u64,
     #[serde(flatten)]
@@ -179,6 +182,7 @@ pub fn explain(build: &Build, past: &Past) -> Explanation {
         .map(|(index, kind, package)| ExplainedAction {
             action: index,
             kind,
+            id: keys.get(&index).and_then(|it| it.id.clone()),
             cpu_ns: cpu.get(&index).copied().unwrap_or(0),
             cause: match keys.get(&index) {
                 Some(key) => cause(build, key, past.get(&Unit::of(build, key))),

@@ -62,7 +62,7 @@ pub enum InputKind {
     Godebug,
     /// The directory of the package.
     Directory,
-    /// Version of the package's module.
+    /// Version of the package's module: stated with `-trimpath`, else in the directory of a package in the module cache.
     Module,
     /// The `go` line of go.mod.
     Language,
@@ -167,8 +167,14 @@ impl Inputs {
             ("cover", _) => self.add(Kind::Coverage, "", rest),
             ("fuzz", _) => self.add(Kind::Fuzzing, "", rest),
             ("modinfo", _) => self.build_info(rest),
-            ("dir", _) => self.add(Kind::Directory, "", rest),
-            ("module", _) => self.add(Kind::Module, "", rest),
+            ("dir", _) => match in_module_cache(rest) {
+                Some((module, version)) => self.add(Kind::Module, &module, version),
+                None => self.add(Kind::Directory, "", rest),
+            },
+            ("module", _) => match rest.rsplit_once('@') {
+                Some((module, version)) => self.add(Kind::Module, module, version),
+                None => self.add(Kind::Module, rest, ""),
+            },
             ("go", _) => self.add(Kind::Language, "", rest),
             ("goos", _) => self.add(Kind::Platform, "", rest),
             ("buildmode", _) => {
@@ -285,6 +291,23 @@ impl Inputs {
             }
         }
     }
+}
+
+/// Path and version of the module of a directory in the module cache. A capital letter is escaped there: `!a` is `A`.
+fn in_module_cache(dir: &str) -> Option<(String, &str)> {
+    let (_, rest) = dir.split_once("/pkg/mod/")?;
+    let (escaped, after) = rest.split_once('@')?;
+    let version = after.split('/').next()?;
+    let mut module = String::with_capacity(escaped.len());
+    let mut characters = escaped.chars();
+    while let Some(character) = characters.next() {
+        if character == '!' {
+            module.extend(characters.next()?.to_uppercase());
+        } else {
+            module.push(character);
+        }
+    }
+    Some((module, version))
 }
 
 fn input(kind: InputKind, name: &str) -> Input {

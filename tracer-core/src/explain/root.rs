@@ -43,8 +43,8 @@ pub enum RootCause {
         package: Option<String>,
         changes: Vec<Change>,
     },
-    /// The package has a new content, but this build did not build it: it came from the build cache.
-    Elsewhere { package: String },
+    /// The packages have a new content, but this build did not build them: they came from the build cache.
+    Elsewhere { packages: Vec<String> },
     /// Actions that need each other, or whose cause is not known.
     Unresolved {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,9 +63,15 @@ pub(super) fn roots(actions: &[ExplainedAction]) -> Vec<Root> {
     }
     let mut is_reached = vec![false; actions.len()];
     let mut roots: Vec<Root> = Vec::new();
-    let elsewhere = graph.elsewhere.iter().map(|(package, above)| {
-        let package = (*package).to_owned();
-        (RootCause::Elsewhere { package }, Vec::new(), above.clone())
+    // Packages that changed for the same actions are one root.
+    let mut elsewhere: BTreeMap<&[u32], Vec<String>> = BTreeMap::new();
+    for (package, above) in &graph.elsewhere {
+        let packages = elsewhere.entry(above).or_default();
+        packages.push((*package).to_owned());
+    }
+    let elsewhere = elsewhere.into_iter().map(|(above, packages)| {
+        let cause = RootCause::Elsewhere { packages };
+        (cause, Vec::new(), above.to_vec())
     });
     let own = groups.into_iter().map(|(cause, own)| {
         let above = own
@@ -135,35 +141,81 @@ fn root_cause(action: &ExplainedAction) -> Option<RootCause> {
 /// changes often follow from it: without `-trimpath`, the directory of the package is an input.
 fn changed(action: &ExplainedAction, changes: &[Change]) -> RootCause {
     let of_kind = |kind: InputKind| changes.iter().find(|it| it.input.kind == kind);
-    let leading = [InputKind::Release, InputKind::Platform, InputKind::Trimpath];
+    let leading = [
+        InputKind::Release,
+        InputKind::Platform,
+        InputKind::Trimpath,
+        InputKind::Module,
+    ];
     if let Some(leading) = leading.into_iter().find_map(of_kind) {
         return RootCause::Changed {
             package: None,
             changes: vec![comparable(leading)],
         };
     }
-    let is_of_package = changes.iter().any(|it| is_of_package(it.input.kind));
+    let scopes: BTreeSet<Scope> = changes.iter().map(|it| scope(it.input.kind)).collect();
+    // The build information of a program repeats flags that are inputs of their own.
+    let is_repeated =
+        |it: &&Change| scopes.contains(&Scope::Shared) && scope(it.input.kind) == Scope::Program;
     RootCause::Changed {
-        package: is_of_package.then(|| {
+        package: scopes.contains(&Scope::Package).then(|| {
             let package = action.package.to_str();
             let (path, _variant) = package.split_once(" [").unwrap_or((&package, ""));
             path.to_owned()
         }),
-        changes: changes.iter().map(comparable).collect(),
+        changes: changes
+            .iter()
+            .filter(|it| !is_repeated(it))
+            .map(comparable)
+            .collect(),
     }
 }
 
-/// True for inputs that belong to one package. Other inputs change for many packages at once.
-fn is_of_package(kind: InputKind) -> bool {
-    matches!(
-        kind,
-        InputKind::File
-            | InputKind::Directory
-            | InputKind::Module
-            | InputKind::Language
-            | InputKind::Profile
-            | InputKind::Other
-    )
+/// The actions that an input belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// Those of one package.
+    Package,
+    /// Those of one program.
+    Program,
+    /// Many: a flag, a tool.
+    Shared,
+}
+
+fn scope(kind: InputKind) -> Scope {
+    match kind {
+        InputKind::File | InputKind::Directory | InputKind::Profile | InputKind::Other => {
+            Scope::Package
+        }
+        InputKind::BuildInfo => Scope::Program,
+        InputKind::Release
+        | InputKind::Compiler
+        | InputKind::CompilerFlags
+        | InputKind::Assembler
+        | InputKind::AssemblerFlags
+        | InputKind::Linker
+        | InputKind::LinkerFlags
+        | InputKind::LinkVariable
+        | InputKind::Cgo
+        | InputKind::CFlags
+        | InputKind::CCompiler
+        | InputKind::Vet
+        | InputKind::VetFlags
+        | InputKind::Platform
+        | InputKind::ArchitectureLevel
+        | InputKind::Experiment
+        | InputKind::BuildMode
+        | InputKind::Trimpath
+        | InputKind::Coverage
+        | InputKind::Fuzzing
+        | InputKind::Godebug
+        | InputKind::Language
+        | InputKind::Module
+        | InputKind::Goroot
+        | InputKind::Variable
+        | InputKind::Import
+        | InputKind::MainPackage => Scope::Shared,
+    }
 }
 
 /// A change without the values that may differ between actions with the same cause.

@@ -28,8 +28,9 @@ pub(super) fn root(cause: &RootCause) -> String {
                 None => changed,
             }
         }
-        RootCause::Elsewhere { package } => {
-            format!("{package} changed: its new content came from the build cache")
+        RootCause::Elsewhere { packages } => {
+            let named = list(packages);
+            format!("{named} changed: the new content came from the build cache")
         }
         RootCause::Unresolved { missing: Some(it) } => missing(it),
         RootCause::Unresolved { missing: None } => {
@@ -107,20 +108,24 @@ fn by_word(
     name: impl Fn(&Change) -> String,
 ) -> Vec<String> {
     let with_word = |wanted: &str| -> Option<String> {
-        let named: Vec<String> = changes
-            .iter()
-            .filter(|it| word(it) == wanted)
-            .map(|it| name(it))
-            .collect();
-        let more = named.len().checked_sub(NAMED).filter(|it| *it > 0);
-        let more = more.map_or_else(String::new, |n| format!(" and {n} more"));
-        let some = named.get(..NAMED.min(named.len()))?.join(", ");
-        (!named.is_empty()).then(|| format!("{some}{more} {wanted}"))
+        let named = changes.iter().filter(|it| word(it) == wanted);
+        let named: Vec<String> = named.map(|it| name(it)).collect();
+        (!named.is_empty()).then(|| format!("{} {wanted}", list(&named)))
     };
     ["changed", "added", "removed"]
         .into_iter()
         .filter_map(with_word)
         .collect()
+}
+
+/// `a, b, c, d and 3 more`.
+fn list(names: &[String]) -> String {
+    let some = names.iter().take(NAMED).map(String::as_str);
+    let some = some.collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(NAMED) {
+        None | Some(0) => some,
+        Some(more) => format!("{some} and {more} more"),
+    }
 }
 
 fn name(change: &Change) -> String {
@@ -168,7 +173,6 @@ fn what(change: &Change) -> String {
         InputKind::Fuzzing => "instrumentation for fuzzing",
         InputKind::Godebug => "default of GODEBUG",
         InputKind::Directory => "directory",
-        InputKind::Module => "version of the module",
         InputKind::Language => "go line of go.mod",
         InputKind::Goroot => "GOROOT",
         InputKind::Profile => "profile of -pgo",
@@ -176,6 +180,7 @@ fn what(change: &Change) -> String {
         InputKind::ArchitectureLevel
         | InputKind::Variable
         | InputKind::File
+        | InputKind::Module
         | InputKind::BuildInfo => return name.to_owned(),
         InputKind::Import => return format!("import {name}"),
         InputKind::Other => return format!("`{name}`"),
