@@ -31,4 +31,4 @@ fn wall_ns(trace: &Trace, at: Ktime) -> i64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,7 +17,7 @@ const BOOT: i64 = 1_795_183_500_000_000_000;
 type FlagList<'a> = &'a [(&'a str, Option<&'a str>)];
 
 /// A build that put `example.com/app/cmd/api` into `/out/api`.
-pub(super) fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Build {
+pub(crate) fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Build {
     let flag = |(name, value): &(&str, Option<&str>)| Flag {
         name: (*name).to_owned(),
         value: value.map(ByteString::from),
