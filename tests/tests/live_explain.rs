@@ -21,8 +21,10 @@ struct Story {
     first: Build,
     change: fn(&Module),
     second: Build,
-    /// Parts of the sentences about the roots, dearest first or not.
+    /// Parts of the sentences about the roots, in any order.
     expected: &'static [&'static str],
+    /// Number of further modules that the program imports.
+    n_modules: usize,
 }
 
 /// Arguments and environment of `go build`.
@@ -51,6 +53,7 @@ const EACH: [Story; 3] = [
         change: |it| it.append("leaf/leaf.go", "\n// More is new.\nconst More = 1\n"),
         second: PLAIN,
         expected: &["leaf.go changed in example.com/layers/leaf"],
+        n_modules: 0,
     },
     Story {
         name: "a value that the linker writes",
@@ -58,6 +61,7 @@ const EACH: [Story; 3] = [
         change: nothing,
         second: with(&["-ldflags=-X main.word=two"]),
         expected: &["-ldflags: -X main.word changed"],
+        n_modules: 0,
     },
     Story {
         name: "flags of the compiler",
@@ -65,17 +69,30 @@ const EACH: [Story; 3] = [
         change: nothing,
         second: with(&["-gcflags=example.com/layers/...=-N"]),
         expected: &["-gcflags: [] [] → [] [\"-N\"]"],
+        n_modules: 0,
     },
 ];
 
 /// Further stories.
-const MORE: [Story; 10] = [
+const MORE: [Story; 11] = [
+    Story {
+        name: "a tag after the names of 190 modules",
+        first: PLAIN,
+        change: nothing,
+        second: with(&["-tags=special"]),
+        expected: &[
+            "tagged.go added in example.com/layers/leaf",
+            "-tags added: special",
+        ],
+        n_modules: 190,
+    },
     Story {
         name: "an embedded file",
         first: PLAIN,
         change: |it| it.write("top/word.txt", "another\n"),
         second: PLAIN,
         expected: &["word.txt changed in example.com/layers/top"],
+        n_modules: 0,
     },
     Story {
         name: "a new file",
@@ -88,6 +105,7 @@ const MORE: [Story; 10] = [
         },
         second: PLAIN,
         expected: &["new.go added in example.com/layers/middle"],
+        n_modules: 0,
     },
     Story {
         name: "a tag that selects a file",
@@ -98,6 +116,7 @@ const MORE: [Story; 10] = [
             "tagged.go added in example.com/layers/leaf",
             "-tags added: special",
         ],
+        n_modules: 0,
     },
     Story {
         name: "GOFLAGS",
@@ -109,6 +128,7 @@ const MORE: [Story; 10] = [
         },
         // Without the flag, the standard library came from the cache.
         expected: &["-trimpath added", "the history has no earlier key"],
+        n_modules: 0,
     },
     Story {
         name: "a value that the linker did not write before",
@@ -116,6 +136,7 @@ const MORE: [Story; 10] = [
         change: nothing,
         second: with(&["-ldflags=-X main.word=new"]),
         expected: &["-ldflags: -X main.word added"],
+        n_modules: 0,
     },
     Story {
         name: "flags of the linker",
@@ -123,6 +144,7 @@ const MORE: [Story; 10] = [
         change: nothing,
         second: with(&["-ldflags=-s -w"]),
         expected: &["-ldflags added: -s -w"],
+        n_modules: 0,
     },
     Story {
         name: "the language of go.mod",
@@ -130,6 +152,7 @@ const MORE: [Story; 10] = [
         change: |it| it.write("go.mod", "module example.com/layers\n\ngo 1.20\n"),
         second: PLAIN,
         expected: &["go line of go.mod: 1.19 → 1.20"],
+        n_modules: 0,
     },
     Story {
         name: "a removed program",
@@ -137,6 +160,7 @@ const MORE: [Story; 10] = [
         change: |it| fs::remove_file(it.dir().join("out")).unwrap(),
         second: PLAIN,
         expected: &["same inputs as in an earlier"],
+        n_modules: 0,
     },
     Story {
         name: "a file and a flag at once",
@@ -151,6 +175,7 @@ const MORE: [Story; 10] = [
             "-gcflags: [] [] → [] [\"-N\"]",
             "leaf.go changed; -gcflags: [] [] → [] [\"-N\"] in example.com/layers/leaf",
         ],
+        n_modules: 0,
     },
     Story {
         name: "two changed packages",
@@ -164,6 +189,7 @@ const MORE: [Story; 10] = [
             "leaf.go changed in example.com/layers/leaf",
             "word.txt changed in example.com/layers/top",
         ],
+        n_modules: 0,
     },
 ];
 
@@ -171,6 +197,7 @@ impl Story {
     fn tell(&self, agent: &Agent, toolchain: &Toolchain) {
         let module = Module::copy("layers");
         module.sandbox.make_warm(toolchain);
+        import_modules(&module, self.n_modules);
         self.build(&module, toolchain, self.first);
         agent.wait_for(&module, 1);
         (self.change)(&module);
@@ -227,6 +254,33 @@ impl Story {
         assert!(output.status.success(), "{}: {output:?}", self.name);
         output
     }
+}
+
+/// Adds modules that the program imports. The build information of the program names each of them.
+fn import_modules(module: &Module, n: usize) {
+    if n == 0 {
+        return;
+    }
+    let (mut go_mod, mut imports) = (
+        "module example.com/layers\n\ngo 1.19\n".to_owned(),
+        String::new(),
+    );
+    for i in 0..n {
+        let path = format!("example.com/a-module-with-a-long-name/number{i}");
+        let dir = format!("modules/number{i}");
+        module.write(
+            &format!("{dir}/go.mod"),
+            &format!("module {path}\n\ngo 1.19\n"),
+        );
+        module.write(
+            &format!("{dir}/it.go"),
+            "// Package it is empty.\npackage it\n",
+        );
+        go_mod += &format!("\nrequire {path} v1.0.{i}\nreplace {path} => ./{dir}\n");
+        imports += &format!("\nimport _ \"{path}\"\n");
+    }
+    module.write("go.mod", &go_mod);
+    module.write("modules.go", &format!("package main\n{imports}"));
 }
 
 fn name(value: &Value) -> String {

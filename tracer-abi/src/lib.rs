@@ -56,8 +56,12 @@ pub const DEPTH_MAX: usize = 64;
 pub const CAPTURES: usize = 4;
 /// Most bytes of text in a short slot of a [`Call`]. A longer text takes a larger slot.
 pub const TEXT_SHORT: usize = 256;
-/// Most bytes of text that one [`Call`] carries.
+/// Most bytes of several texts that one [`Call`] carries. A longer single text takes a larger slot.
 pub const TEXT_MAX: usize = 4096;
+/// Most bytes of a single text in the next larger slot of a [`Call`].
+pub const TEXT_LONG: usize = 32 << 10;
+/// Most bytes of a single text that one [`Call`] carries: a line with all modules of a program.
+pub const TEXT_LONGEST: usize = 128 << 10;
 /// Rows of the table of probe specifications.
 pub const SPECS_MAX: usize = 128;
 /// Probed files that can be distinguished at one time: bits of [`map::RELEASED`].
@@ -315,7 +319,7 @@ pub struct Call {
     /// Length in bytes of each capture's text; zero for a capture that is not a text.
     pub text_total: [u32; CAPTURES],
     /// Bytes of each capture's text that follow.
-    pub text_len: [u16; CAPTURES],
+    pub text_len: [u32; CAPTURES],
     /// The probed file that this hit belongs to: the high bits of the cookie.
     pub target: u32,
     /// Index of the probe in [`map::SPECS`].
@@ -323,7 +327,7 @@ pub struct Call {
     /// Bit i: capture i could not be read.
     pub missing: u16,
 }
-const _: () = assert!(size_of::<Call>() == 104);
+const _: () = assert!(size_of::<Call>() == 112);
 
 /// Describes one capture: a register, or memory that it points to.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

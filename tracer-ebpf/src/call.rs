@@ -1,7 +1,7 @@
 //! A probed function of a toolchain program was called.
 //!
 //! One program serves every probe. The cookie selects the row of `SPECS`, which lists the captures, and names the probed file. A uprobe's
-//! program can be preempted, so it uses no scratch space. It writes directly into the ring buffer, into a short slot or a long one.
+//! program can be preempted, so it uses no scratch space. It writes directly into the ring buffer, into the smallest slot of a few sizes.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -11,7 +11,10 @@ use aya_ebpf::{
     macros::uprobe,
     programs::ProbeContext,
 };
-use tracer_abi::{CAPTURES, Call, Capture, Guard, Kind, Ours, Spec, TARGETS, TEXT_MAX, TEXT_SHORT};
+use tracer_abi::{
+    CAPTURES, Call, Capture, Guard, Kind, Ours, Spec, TARGETS, TEXT_LONG, TEXT_LONGEST, TEXT_MAX,
+    TEXT_SHORT,
+};
 
 use crate::{
     cookie,
@@ -103,29 +106,26 @@ fn record(ctx: &ProbeContext) -> Option<()> {
         born_ns = born(current_task());
     }
     let total = found.text[0].len + found.text[1].len + found.text[2].len + found.text[3].len;
-    let is_single = total == found.text[0].len;
     let call = Call {
         header: header(Kind::CALL, SIZE as u64, born_ns),
         goroutine,
         value: found.value,
         // Not constants: constant arrays are written by a function call, see `exec::current_name`.
         text_total: [opaque(0) as u32; CAPTURES],
-        text_len: [opaque(0) as u16; CAPTURES],
+        text_len: [opaque(0) as u32; CAPTURES],
         target,
         spec: index as u16,
         missing: found.missing,
     };
     // With several texts, each may take half of a slot: see `write`.
-    let is_short = total
-        <= if is_single {
-            TEXT_SHORT as u64
-        } else {
-            TEXT_SHORT as u64 / 2
-        };
-    let is_sent = if is_short {
-        send::<TEXT_SHORT, { SIZE + TEXT_SHORT }>(call, &found, is_single)
+    let is_sent = if total == found.text[0].len {
+        send_single::<0>(call, &found)
+    } else if total == found.text[1].len {
+        send_single::<1>(call, &found)
+    } else if total <= TEXT_SHORT as u64 / 2 {
+        send::<TEXT_SHORT, { SIZE + TEXT_SHORT }>(call, &found)
     } else {
-        send::<TEXT_MAX, { SIZE + TEXT_MAX }>(call, &found, is_single)
+        send::<TEXT_MAX, { SIZE + TEXT_MAX }>(call, &found)
     };
     if !is_sent {
         count_lost(Kind::CALL);
@@ -298,37 +298,114 @@ fn find_joined(found: &mut Found, ctx: &ProbeContext, capture: &Capture) {
 
 const SIZE: usize = size_of::<Call>();
 
-/// Reserves a slot with `ROOM` bytes of text, fills and submits it; false if the ring buffer has no room.
+/// Sends a record whose only text is that of capture `I`.
 #[inline(always)]
-fn send<const ROOM: usize, const SLOT: usize>(call: Call, found: &Found, is_single: bool) -> bool {
+fn send_single<const I: usize>(call: Call, found: &Found) -> bool {
+    let len = found.text[I].len;
+    if len <= TEXT_SHORT as u64 {
+        send_text::<TEXT_SHORT, { SIZE + TEXT_SHORT }, I>(call, found)
+    } else if len <= TEXT_MAX as u64 {
+        send_text::<TEXT_MAX, { SIZE + TEXT_MAX }, I>(call, found)
+    } else if len <= TEXT_LONG as u64 {
+        send_text::<TEXT_LONG, { SIZE + TEXT_LONG }, I>(call, found)
+    } else {
+        send_text::<TEXT_LONGEST, { SIZE + TEXT_LONGEST }, I>(call, found)
+    }
+}
+
+/// Reserves a slot with `ROOM` bytes for one text, fills and submits it; false if the ring buffer has no room.
+#[inline(always)]
+fn send_text<const ROOM: usize, const SLOT: usize, const I: usize>(
+    call: Call,
+    found: &Found,
+) -> bool {
     let Some(mut slot) = EVENTS.reserve_bytes(SLOT, 0) else {
         return false;
     };
     let bytes: *mut u8 = slot.as_mut_ptr();
     // SAFETY: the slot begins with room for the record, and the ring buffer aligns it to eight bytes.
     unsafe { bytes.cast::<Call>().write(call) };
-    write::<ROOM, 0>(bytes, found, is_single);
-    if !is_single {
-        write::<ROOM, 1>(bytes, found, false);
-        write::<ROOM, 2>(bytes, found, false);
-        write::<ROOM, 3>(bytes, found, false);
+    let text = found.text[I];
+    if text.len > 0 {
+        let n = at_most(text.len, ROOM as u64);
+        // SAFETY: the room after the record is `ROOM` bytes; the helper checks the source.
+        let ret = unsafe { copy_user(bytes.add(SIZE).cast(), n as u32, text.at as *const _) };
+        // All changes are in the record itself: see `write`.
+        filled(
+            bytes,
+            if found.is_joined { 0 } else { I },
+            text.len,
+            n,
+            ret == 0,
+        );
     }
     slot.submit(wake_if_filling());
     true
 }
 
-/// Appends one text. A single text can take the whole room. Of several texts, each can take half of the room. The verifier tracks the limit
-/// of a text's start and of its length, but not of their sum.
+/// Reserves a slot with `ROOM` bytes of texts, fills and submits it; false if the ring buffer has no room.
+#[inline(always)]
+fn send<const ROOM: usize, const SLOT: usize>(call: Call, found: &Found) -> bool {
+    let Some(mut slot) = EVENTS.reserve_bytes(SLOT, 0) else {
+        return false;
+    };
+    let bytes: *mut u8 = slot.as_mut_ptr();
+    // SAFETY: the slot begins with room for the record, and the ring buffer aligns it to eight bytes.
+    unsafe { bytes.cast::<Call>().write(call) };
+    write::<ROOM, 0>(bytes, found);
+    write::<ROOM, 1>(bytes, found);
+    write::<ROOM, 2>(bytes, found);
+    write::<ROOM, 3>(bytes, found);
+    slot.submit(wake_if_filling());
+    true
+}
+
+/// Appends one of several texts. Each can take half of the room. The verifier tracks the limit of a text's start and of its length, but not
+/// of their sum.
 ///
 /// All counters are in the record itself. For numbers on the stack, the verifier follows every possible value through the texts that come
 /// after. Kernels up to 6.1 exceed the verifier's limits on that.
 #[inline(always)]
-fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found, is_single: bool) {
+fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found) {
     let text = found.text[I];
     if text.len == 0 {
         return;
     }
     let capture = if found.is_joined { 0 } else { I };
+    let call = bytes.cast::<Call>();
+    // SAFETY: the slot begins with the record, which was written; only addresses are computed.
+    let (len, text_len, text_total) = unsafe {
+        (
+            &raw mut (*call).header.len,
+            &raw mut (*call).text_len[capture],
+            &raw mut (*call).text_total[capture],
+        )
+    };
+    let half = ROOM as u64 / 2;
+    // SAFETY: as above. Volatile, so that it is read again.
+    let mut start = u64::from(unsafe { len.read_volatile() });
+    if found.is_joined && I > 0 && start < SIZE as u64 + half {
+        // SAFETY: within the room.
+        unsafe { behind(bytes, start, SIZE as u64 + half - 1).write(b':') };
+        start += 1;
+        change(len, |it| it + 1);
+        change(text_total, |it| it.saturating_add(1));
+        change(text_len, |it| it + 1);
+    }
+    if start > SIZE as u64 + half {
+        change(text_total, |it| it.saturating_add(text.len as u32));
+        return;
+    }
+    let n = at_most(text.len, half);
+    let at = behind(bytes, start, SIZE as u64 + half);
+    // SAFETY: `start + n` is at most the size of the slot.
+    let ret = unsafe { copy_user(at.cast(), n as u32, text.at as *const _) };
+    filled(bytes, capture, text.len, n, ret == 0);
+}
+
+/// Counts a text of `total` bytes, of which `n` were copied, or marks it as missing.
+#[inline(always)]
+fn filled(bytes: *mut u8, capture: usize, total: u64, n: u64, is_copied: bool) {
     let call = bytes.cast::<Call>();
     // SAFETY: the slot begins with the record, which was written; only addresses are computed.
     let (len, text_len, text_total, missing) = unsafe {
@@ -339,38 +416,12 @@ fn write<const ROOM: usize, const I: usize>(bytes: *mut u8, found: &Found, is_si
             &raw mut (*call).missing,
         )
     };
-    let half = ROOM as u64 / 2;
-    let (n, ret);
-    if is_single {
-        n = at_most(text.len, ROOM as u64);
-        // SAFETY: the room after the record is `ROOM` bytes; the helper checks the source.
-        ret = unsafe { copy_user(bytes.add(SIZE).cast(), n as u32, text.at as *const _) };
-    } else {
-        // SAFETY: as above. Volatile, so that it is read again.
-        let mut start = u64::from(unsafe { len.read_volatile() });
-        if found.is_joined && I > 0 && start < SIZE as u64 + half {
-            // SAFETY: within the room.
-            unsafe { behind(bytes, start, SIZE as u64 + half - 1).write(b':') };
-            start += 1;
-            change(len, |it| it + 1);
-            change(text_total, |it| it.saturating_add(1));
-            change(text_len, |it| it + 1);
-        }
-        if start > SIZE as u64 + half {
-            change(text_total, |it| it.saturating_add(text.len as u32));
-            return;
-        }
-        n = at_most(text.len, half);
-        let at = behind(bytes, start, SIZE as u64 + half);
-        // SAFETY: `start + n` is at most the size of the slot.
-        ret = unsafe { copy_user(at.cast(), n as u32, text.at as *const _) };
-    }
-    change(text_total, |it| it.saturating_add(text.len as u32));
-    if ret != 0 {
+    change(text_total, |it| it.saturating_add(total as u32));
+    if !is_copied {
         change(missing, |it| it | 1 << capture);
         return;
     }
-    change(text_len, |it| it + n as u16);
+    change(text_len, |it| it + n as u32);
     change(len, |it| it + n as u32);
 }
 

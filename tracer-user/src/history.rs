@@ -44,7 +44,7 @@ pub use limit::Bound;
 pub use list::list;
 pub use location::Location;
 pub use pool::ReadPool;
-pub use read::{BuildView, ExplainedBuild, Filter, Reader, back_up, read};
+pub use read::{BuildView, Filter, Reader, back_up, read};
 pub use show::show;
 pub use spool::Discarded;
 pub use store::{Retained, Store};

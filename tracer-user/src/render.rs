@@ -16,7 +16,7 @@ pub mod units;
 
 pub use analysis::analysis;
 pub use analysis_diff::analysis_diff;
-pub use explain::{explanation, package};
+pub use explain::{explanation, package, top_causes};
 pub use json::{json, schema};
 pub use metrics::metrics;
 pub use style::Style;

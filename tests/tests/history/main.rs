@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod damaged;
+mod explained;
 mod harness;
 mod killed;
 mod locks;

@@ -11,6 +11,7 @@ use tracer_core::history::{self, Kept};
 use tracer_user::history::{Filter, Store, read, store_builds};
 use tracer_user::render::Style;
 
+use crate::explained::gotrace_explain;
 use crate::harness::{
     SECOND, assert_intact, gotrace_builds, gotrace_show, listed, moved, recording, recordings,
     replayed,
@@ -240,6 +241,10 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
             tracer_user::history::builds_schema(),
         ),
         ("gotrace.build.v1.json", tracer_user::history::show_schema()),
+        (
+            "gotrace.explanation.v1.json",
+            tracer_user::history::explain_schema(),
+        ),
     ];
     for (name, schema) in &schemas {
         let text = serde_json::to_string_pretty(schema).unwrap() + "\n";
@@ -247,7 +252,12 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
     }
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("history.db");
-    for name in ["build-go1.27", "generate-go1.27", "compile-error-go1.27"] {
+    for name in [
+        "build-go1.27",
+        "cache-keys-go1.27",
+        "generate-go1.27",
+        "compile-error-go1.27",
+    ] {
         store_builds(&FinishedTrace::of(replayed(name)), &store).unwrap();
     }
     let judge = |name: &str, document: &[u8]| {
@@ -274,5 +284,7 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
     for build in listed(&store, &[]) {
         let output = gotrace_show(&store, &["--format", "json", build["id"].as_str().unwrap()]);
         judge("gotrace.build.v1.json", &output.stdout);
+        let output = gotrace_explain(&store, &["--format", "json", build["id"].as_str().unwrap()]);
+        judge("gotrace.explanation.v1.json", &output.stdout);
     }
 }

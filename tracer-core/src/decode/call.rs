@@ -127,7 +127,7 @@ impl<'a> Captures<'a> {
             *capture = CapturedValue {
                 is_missing: record.missing & (1 << i) != 0,
                 word: *word,
-                text: tail.take(u32::from(*len))?,
+                text: tail.take(*len)?,
                 total: *total,
             };
         }

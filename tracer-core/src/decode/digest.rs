@@ -16,6 +16,11 @@ impl DigestKey {
         Self(bytes)
     }
 
+    /// Short name of the key, to distinguish digests of different keys.
+    pub(super) fn name(&self) -> String {
+        self.digest(b"name of this key", 2)
+    }
+
     /// The first bytes of the digest, as hexadecimal digits.
     pub(super) fn digest(&self, value: &[u8], n_bytes: usize) -> String {
         let digest = blake3::keyed_hash(&self.0, value);

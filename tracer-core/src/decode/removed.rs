@@ -1,4 +1,5 @@
-//! Marks removed values of a cache key with a digest, so that two keys show which of the values changed: `-X main.t=<redacted:0123…>`.
+//! Marks removed values of a cache key with a digest, so that two keys show which of the values changed:
+//! `-X main.t=<redacted:KEY-DIGEST>`. Only digests of the same key can be compared.
 
 use std::borrow::Cow;
 
@@ -22,6 +23,7 @@ pub(super) fn with_digests<'a>(
     let [first, others @ ..] = parts.as_slice() else {
         return redacted;
     };
+    let name = key.name();
     let mut left = raw.get(first.len()..).unwrap_or_default();
     let mut marked = first.to_vec();
     for (n, part) in others.iter().enumerate() {
@@ -30,7 +32,7 @@ pub(super) fn with_digests<'a>(
         let (value, rest) = left.split_at_checked(len).unwrap_or((left, b""));
         let (begin, end) = REDACTED.split_at(REDACTED.len() - 1);
         marked.extend(begin.bytes());
-        marked.push(b':');
+        marked.extend([b":", name.as_bytes(), b"-"].concat());
         marked.extend(key.digest(value, DIGEST_LEN).bytes());
         marked.extend(end.bytes());
         marked.extend(*part);

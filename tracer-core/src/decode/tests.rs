@@ -109,8 +109,8 @@ fn call(spec: u16, texts: &[&str], missing: u16) -> Point {
     let mut fixed = call_record(spec);
     fixed.missing = missing;
     for (i, text) in texts.iter().enumerate() {
-        fixed.text_len[i] = u16::try_from(text.len()).expect("a short text");
-        fixed.text_total[i] = u32::from(fixed.text_len[i]);
+        fixed.text_len[i] = u32::try_from(text.len()).expect("a short text");
+        fixed.text_total[i] = fixed.text_len[i];
     }
     let tail: Vec<&[u8]> = texts.iter().map(|it| it.as_bytes()).collect();
     let event = decode(&record(&fixed, &tail));
@@ -477,7 +477,7 @@ fn calls_become_points() {
 fn a_cut_text_keeps_no_half_of_a_secret() {
     let mut fixed = call_record(6);
     let line = b"goproxy https://user:pa";
-    fixed.text_len[1] = u16::try_from(line.len()).expect("short");
+    fixed.text_len[1] = u32::try_from(line.len()).expect("short");
     fixed.text_total[1] = 9000;
     let Event::Call(call) = decode(&record(&fixed, &[line])) else {
         panic!("not a call")

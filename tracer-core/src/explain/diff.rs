@@ -50,7 +50,12 @@ pub(super) fn difference(before: &Inputs, after: &Inputs) -> Difference {
         if cut.contains(word) {
             continue;
         }
-        if old_text != new_text {
+        if let (Some(old), Some(new)) = (&old_text, &new_text)
+            && old != new
+            && have_different_keys(old, new)
+        {
+            difference.unknown.insert(word.clone());
+        } else if old_text != new_text {
             difference.changes.push(Change {
                 input: input.clone(),
                 before: old_text,
@@ -61,6 +66,18 @@ pub(super) fn difference(before: &Inputs, after: &Inputs) -> Difference {
         }
     }
     difference
+}
+
+/// True if both texts contain digests, of different keys.
+fn have_different_keys(one: &str, other: &str) -> bool {
+    let (one, other) = (digest_keys(one), digest_keys(other));
+    !one.is_empty() && !other.is_empty() && one != other
+}
+
+/// The keys of the digests in a text: `a1b2` in `<redacted:a1b2-0123456789abcdef>`.
+fn digest_keys(text: &str) -> BTreeSet<&str> {
+    let marks = text.split("<redacted:").skip(1);
+    marks.filter_map(|it| it.split('-').next()).collect()
 }
 
 /// True if both keys have the same ID, or the same inputs, all of which are known.

@@ -199,7 +199,9 @@ fn each_line_is_an_input_with_a_name() {
 #[test]
 fn linker_flags_show_which_variable_changed() {
     let line = |date: &str| {
-        format!(r#"linkflags ["-s" "-X" "main.date=<redacted:{date}>" "-X=main.v=<redacted:aa>"]"#)
+        format!(
+            r#"linkflags ["-s" "-X" "main.date=<redacted:a1b2-{date}>" "-X=main.v=<redacted:a1b2-aa>"]"#
+        )
     };
     let cause = only_cause(&[&[&line("01")]], &[&line("02")]);
     let [(kind, name, ..)] = changes(&cause)[..] else {
@@ -208,7 +210,7 @@ fn linker_flags_show_which_variable_changed() {
     assert_eq!((kind, name), (InputKind::LinkVariable, "main.date"));
     // The build information of the program has the same flags in another form.
     let line = |date: &str| {
-        format!(r#"modinfo "build\t-ldflags=\"-s -X 'main.date=<redacted:{date}>'\"\n""#)
+        format!(r#"modinfo "build\t-ldflags=\"-s -X 'main.date=<redacted:a1b2-{date}>'\"\n""#)
     };
     let cause = only_cause(&[&[&line("01")]], &[&line("02")]);
     let [(kind, name, ..)] = changes(&cause)[..] else {
@@ -227,6 +229,16 @@ fn a_removed_value_without_a_digest_is_not_known() {
         only_cause(&[&[line]], &[line]),
         Cause::Unresolved { missing }
     );
+}
+
+#[test]
+fn digests_of_different_keys_are_not_compared() {
+    let line = |key: &str| format!(r#"linkflags ["-X" "main.date=<redacted:{key}-01>"]"#);
+    let missing = Missing::Parts {
+        lines: vec!["linkflags".to_owned()],
+    };
+    let cause = only_cause(&[&[&line("aaaa")]], &[&line("bbbb")]);
+    assert_eq!(cause, Cause::Unresolved { missing });
 }
 
 #[test]

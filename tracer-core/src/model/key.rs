@@ -18,7 +18,7 @@ pub struct ActionKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The pieces of the key in order, redacted. The first is the release of Go. A removed value has a digest that only this machine can
-    /// compute: `-X main.t=<redacted:0123456789abcdef>`.
+    /// compute: `-X main.t=<redacted:KEY-DIGEST>`.
     pub lines: Vec<ByteString>,
     /// Indices of the lines of which only the beginning is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

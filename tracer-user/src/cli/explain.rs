@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context as _, bail};
+use tracer_core::finished::FinishedTrace;
 use tracer_core::history::IdPrefix;
 
 use super::builds::StoreArgs;
@@ -45,23 +46,27 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         .id
         .parse()
         .with_context(|| format!("`{}` is not the ID of a build", args.id))?;
-    let explained = args.store.location()?.read(|it| it.explain(&prefix))?;
+    let shown = args.store.location()?.read(|it| it.show(&prefix))?;
+    let finished = shown.finished.as_ref().map(FinishedTrace::trace);
+    let Some(build) = finished.and_then(|it| it.builds.first()) else {
+        bail!(
+            "cannot explain {}: it runs, was cut off, or its details have been deleted",
+            shown.entry.id
+        );
+    };
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
     match (args.format, &args.package) {
-        (Format::Json, _) => {
-            history::explain_json(&explained, args.package.as_deref(), &mut out)?;
-        }
+        (Format::Json, _) => history::explain_json(&shown, args.package.as_deref(), &mut out)?,
         (Format::Text, None) => {
-            render::explanation(&explained.build, &explained.explanation, &style, &mut out)?;
+            render::explanation(build, &shown.explanation, &style, &mut out)?;
         }
         (Format::Text, Some(package)) => {
-            let (build, explanation) = (&explained.build, &explained.explanation);
-            if !render::package(build, explanation, package, &style, &mut out)? {
+            if !render::package(build, &shown.explanation, package, &style, &mut out)? {
                 bail!(
                     "no action of {package} ran in this build, or none was recorded: `gotrace explain {}` lists all",
-                    explained.entry.id
+                    shown.entry.id
                 );
             }
         }

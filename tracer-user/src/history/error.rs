@@ -60,8 +60,6 @@ pub enum Cause {
     Unwritable(#[source] rusqlite::Error),
     #[error("has no build {id}: `gotrace builds` lists the builds")]
     NoSuchBuild { id: String },
-    #[error("has no details of {id}: it runs, was cut off, or its details were deleted")]
-    Undetailed { id: String },
     #[error("has {n} builds whose ID begins with {id}: give more of the ID ({examples})")]
     Ambiguous {
         id: String,

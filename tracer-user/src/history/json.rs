@@ -11,7 +11,7 @@ use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
 use tracer_core::report::Report;
 
-use super::read::{BuildView, ExplainedBuild, Previous};
+use super::read::{BuildView, Previous};
 use crate::render::style::escape;
 
 /// Output of `gotrace builds --format json`. Under one schema name, fields are only added.
@@ -54,7 +54,7 @@ struct ExplanationDocument<'a> {
 }
 
 pub fn explain_json(
-    explained: &ExplainedBuild,
+    explained: &BuildView,
     package: Option<&str>,
     out: &mut dyn Write,
 ) -> io::Result<()> {

@@ -56,13 +56,7 @@ pub struct BuildView {
     pub nested: Vec<BuildId>,
     /// For each target, the last earlier output that is comparable.
     pub previous: Vec<Option<Previous>>,
-}
-
-/// A build with the causes of its actions.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExplainedBuild {
-    pub entry: Entry,
-    pub build: Build,
+    /// The causes of its actions; empty without keys.
     pub explanation: Explanation,
 }
 
@@ -181,32 +175,16 @@ impl<'a> Reader<'a> {
         )?;
         let targets = entry.targets.iter();
         let previous: Result<_, Cause> = targets.map(|it| self.previous(&entry, it)).collect();
+        let explanation = match &finished {
+            Some(finished) => self.explain(&entry, finished)?,
+            None => Explanation::default(),
+        };
         Ok(BuildView {
             nested,
             previous: previous?,
+            explanation,
             finished,
             entry,
-        })
-    }
-
-    /// The only build whose ID begins with this prefix, with the causes of its actions.
-    pub fn explain(&self, prefix: &IdPrefix) -> Result<ExplainedBuild, Cause> {
-        let BuildView {
-            entry, finished, ..
-        } = self.show(prefix)?;
-        let build = finished.and_then(|it| it.trace().builds.first().cloned());
-        let Some(mut build) = build else {
-            return Err(Cause::Undetailed {
-                id: entry.id.to_string(),
-            });
-        };
-        let (keys, past) = keys::keys(self.rows, &entry)?;
-        build.keys = keys.into_iter().map(|it| it.key).collect();
-        let explanation = explain(&build, &past);
-        Ok(ExplainedBuild {
-            entry,
-            build,
-            explanation,
         })
     }
 
@@ -219,6 +197,18 @@ impl<'a> Reader<'a> {
             RowValues::next,
         )?;
         Ok(state.is_some_and(|it| it != State::Running.name() && it != State::CutOff.name()))
+    }
+
+    fn explain(&self, entry: &Entry, finished: &FinishedTrace) -> Result<Explanation, Cause> {
+        let (keys, past) = keys::keys(self.rows, entry)?;
+        let Some(build) = finished.trace().builds.first().filter(|_| !keys.is_empty()) else {
+            return Ok(Explanation::default());
+        };
+        let build = Build {
+            keys: keys.into_iter().map(|it| it.key).collect(),
+            ..build.clone()
+        };
+        Ok(explain(&build, &past))
     }
 
     fn find(&self, prefix: &IdPrefix) -> Result<String, Cause> {

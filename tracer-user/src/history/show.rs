@@ -37,6 +37,12 @@ pub fn show(shown: &BuildView, now_ns: i64, style: &Style, out: &mut dyn Write) 
         page.line(label("Part of").then(parent.as_str()));
     }
     nested(&mut page, shown);
+    for (n, line) in render::top_causes(&shown.explanation)
+        .into_iter()
+        .enumerate()
+    {
+        page.line(label(if n == 0 { "Rebuilt" } else { "" }).then_line(line));
+    }
     let targets = entry.targets.iter().zip(&shown.previous);
     let compared = targets.filter_map(|(target, previous)| Some((target, previous.as_ref()?)));
     for (n, (target, previous)) in compared.take(NAMED).enumerate() {

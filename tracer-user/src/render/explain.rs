@@ -18,6 +18,9 @@ const OWN: usize = 4;
 const BEHIND: usize = 6;
 /// Width of the column of CPU times.
 const CPU: usize = 11;
+/// Number of causes in the summary of a build, and the width of their CPU times.
+const TOP: usize = 3;
+const TOP_CPU: usize = 9;
 /// Longest chain of imports that is followed.
 const CHAIN: usize = 64;
 
@@ -53,6 +56,15 @@ pub fn explanation(
         ));
     }
     page.write(out)
+}
+
+/// The dearest causes, a line for each: `1.2 s  util.go changed in example.com/hello/util`.
+pub fn top_causes(explained: &Explanation) -> Vec<Line> {
+    let of_root = |root: &Root| {
+        let cpu = Line::painted(Paint::Bold, &units::span(root.cpu_ns));
+        cpu.pad_to(TOP_CPU).then(&word::root(&root.cause))
+    };
+    explained.roots.iter().take(TOP).map(of_root).collect()
 }
 
 /// Writes all that is known about the actions of one package. Returns false if no action of the package ran.

@@ -1,0 +1,190 @@
+//! `gotrace explain` over stored builds: the causes as text, and retention of keys. The keys are those of a recording.
+
+use std::path::Path;
+use std::process::Output;
+
+use expect_test::expect;
+use tests::run_gotrace;
+use tracer_core::byte_string::ByteString;
+use tracer_core::finished::FinishedTrace;
+use tracer_core::history::{self, Limits};
+use tracer_core::model::{KeyKind, Trace};
+use tracer_user::history::{Store, store_builds};
+
+use crate::harness::{SECOND, moved, replayed};
+
+const NO_ENV: [(&str, &str); 0] = [];
+
+pub(crate) fn gotrace_explain(store: &Path, args: &[&str]) -> Output {
+    let store = store.to_str().unwrap();
+    run_gotrace([&["explain", "--store", store], args].concat(), NO_ENV)
+}
+
+/// The n-th run of a build that compiled and linked one package.
+fn run(n: i64) -> Trace {
+    moved(&replayed("cache-keys-go1.27"), n * SECOND)
+}
+
+/// Changes the beginning of a line of a key, and with it the key's ID.
+fn change(trace: &mut Trace, kind: KeyKind, from: &str, to: &str) {
+    let keys = trace.builds[0].keys.iter_mut();
+    let mut changed = 0;
+    for key in keys.filter(|it| it.kind == kind) {
+        key.id = Some(format!("{kind:?}{to}"));
+        for line in &mut key.lines {
+            if let Some(rest) = line.to_str().strip_prefix(from) {
+                *line = ByteString::from(format!("{to}{rest}"));
+                changed += 1;
+            }
+        }
+    }
+    assert_eq!(changed, 1, "{from}");
+}
+
+fn stored(trace: Trace, store: &Path) -> String {
+    let finished = FinishedTrace::of(trace);
+    store_builds(&finished, store).unwrap();
+    let kept = history::builds(&finished).next().unwrap();
+    kept.entry.id.to_string()
+}
+
+fn text(store: &Path, args: &[&str]) -> String {
+    let output = gotrace_explain(store, args);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn causes_are_printed_dearest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let first = stored(run(1), &store);
+    expect![[r#"
+        go build -trimpath -tags=other -o hello .
+          1 package built, 1 program linked; 133 ms of CPU
+
+           133 ms  the history has no earlier key: nothing to compare with
+                   link example.com/wasm, build example.com/wasm
+    "#]]
+    .assert_eq(&text(&store, &[&first]));
+
+    let mut second = run(2);
+    change(
+        &mut second,
+        KeyKind::Build,
+        "file main.go ",
+        "file main.go new",
+    );
+    change(
+        &mut second,
+        KeyKind::Link,
+        "packagefile example.com/wasm=",
+        "packagefile example.com/wasm=new",
+    );
+    let second = stored(second, &store);
+    expect![[r#"
+        go build -trimpath -tags=other -o hello .
+          1 package built, 1 program linked; 133 ms of CPU
+
+           133 ms  main.go changed in example.com/wasm
+                   build example.com/wasm
+                   then link example.com/wasm
+    "#]]
+    .assert_eq(&text(&store, &[&second]));
+    let of_package = text(&store, &[&second, "example.com/wasm"]);
+    expect![[r#"
+        go build -trimpath -tags=other -o hello .
+
+          build example.com/wasm                                                                12 ms of CPU
+            Compared with FIRST:
+              main.go changed
+
+          link example.com/wasm                                                                120 ms of CPU
+            Compared with FIRST, only imports have a new content:
+              example.com/wasm: main.go changed
+    "#]]
+    .assert_eq(&of_package.replace(&first, "FIRST"));
+
+    // The same again: the nearest earlier key is the same one.
+    let mut third = run(3);
+    change(
+        &mut third,
+        KeyKind::Build,
+        "file main.go ",
+        "file main.go new",
+    );
+    change(
+        &mut third,
+        KeyKind::Link,
+        "packagefile example.com/wasm=",
+        "packagefile example.com/wasm=new",
+    );
+    let third = stored(third, &store);
+    expect![[r#"
+        go build -trimpath -tags=other -o hello .
+          1 package built, 1 program linked; 133 ms of CPU
+
+           120 ms  same inputs as in an earlier link: Go does not cache linked programs
+                   link example.com/wasm
+
+            12 ms  same inputs as in an earlier build, but not in the build cache
+                   build example.com/wasm
+    "#]]
+    .assert_eq(&text(&store, &[&third]));
+}
+
+#[test]
+fn a_package_that_did_not_run_is_an_error_and_a_build_without_keys_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let first = stored(run(1), &store);
+    let output = gotrace_explain(&store, &[&first, "example.com/other"]);
+    assert!(!output.status.success());
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        printed.contains("no action of example.com/other ran"),
+        "{printed}"
+    );
+
+    let without = moved(&replayed("build-go1.27"), 2 * SECOND);
+    let without = text(&store, &[&stored(without, &store)]);
+    assert!(without.contains("no cache keys were recorded"), "{without}");
+    let nothing = moved(&replayed("up-to-date-go1.27"), 3 * SECOND);
+    let nothing = text(&store, &[&stored(nothing, &store)]);
+    assert!(nothing.contains("No action ran"), "{nothing}");
+}
+
+#[test]
+fn the_oldest_keys_are_deleted_first_and_their_builds_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    let ids: Vec<String> = (1..=40).map(|n| stored(run(n), &store)).collect();
+    let connection = rusqlite::Connection::open(&store).unwrap();
+    let count = |table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        connection.query_row(&sql, [], |it| it.get(0)).unwrap()
+    };
+    assert_eq!(
+        (count("build"), count("build_key"), count("action_run")),
+        (40, 40, 80)
+    );
+    assert_eq!(count("executed_action"), 80);
+    let bytes: i64 = connection
+        .query_row("SELECT sum(length(packed)) FROM build_key", [], |it| {
+            it.get(0)
+        })
+        .unwrap();
+    // A quarter of this limit is half of the keys.
+    let limits = Limits {
+        max_bytes: Some(2 * bytes.unsigned_abs()),
+        ..Limits::default()
+    };
+    let mut open = Store::open(&store).unwrap();
+    open.retain(limits, 0).unwrap();
+    let (n_builds, n_keys) = (count("build"), count("build_key"));
+    assert!((19..=20).contains(&n_keys), "{n_keys}");
+    assert!(n_builds >= n_keys, "{n_builds}");
+    assert_eq!((count("action_run"), count("unit")), (2 * n_keys, 2));
+    let newest = text(&store, &[ids.last().unwrap()]);
+    assert!(newest.contains("same inputs"), "{newest}");
+}
