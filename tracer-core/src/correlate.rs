@@ -9,6 +9,7 @@ mod args;
 mod build;
 mod call;
 mod failure;
+mod module;
 mod name;
 mod origin;
 mod output;

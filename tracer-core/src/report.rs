@@ -7,6 +7,7 @@ mod hint;
 mod interval;
 mod kind;
 mod link;
+mod module;
 mod package;
 pub mod timeline;
 mod tree;
@@ -21,6 +22,7 @@ use crate::model::{Anomaly, Build, State, Trace};
 pub use hint::Hint;
 pub use kind::{KindTime, Queries};
 pub use link::{Gc, LinkTime};
+pub use module::ModuleTime;
 pub use package::PackageTime;
 
 /// Numbers derived from a trace. [`Report::builds`] has the order of [`Trace::builds`].
@@ -85,6 +87,8 @@ pub struct BuildReport {
     pub queries: Queries,
     /// Packages that a tool worked on, slowest first.
     pub packages: Vec<PackageTime>,
+    /// Time of these packages by their module, most CPU time first.
+    pub cpu_by_module: Vec<ModuleTime>,
     /// Phases of all compiler calls, summed by name, in order.
     pub compiler_phases: Vec<PhaseTime>,
     /// The longest first.
@@ -174,6 +178,7 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
         is_up_to_date: is_up_to_date(build, &tree),
         kinds,
         queries: kind::queries(&tree),
+        cpu_by_module: module::modules(&packages),
         packages,
         compiler_phases: package::compiler_phases(&tree),
         links,
