@@ -57,5 +57,6 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _args = response_file::parse(bytes, version.as_ref());
     let _module = go_mod::module_path(bytes);
+    let _dirs = (go_mod::work_dirs(bytes), go_mod::replaced_dirs(bytes));
     let _place = Place::of_proc(bytes);
 });

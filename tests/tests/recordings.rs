@@ -2,7 +2,7 @@
 //! part is missing. `tests/recordings/README.md` describes how each was made.
 #![cfg(test)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -101,6 +101,31 @@ fn facts(trace: &Trace) -> String {
     out
 }
 
+/// The modules of the compiled packages, with the numbers of packages.
+fn modules(build: &Build) -> String {
+    let mut packages: BTreeMap<String, BTreeSet<&ByteString>> = BTreeMap::new();
+    for call in build
+        .calls
+        .iter()
+        .filter(|it| it.kind == CallKind::Compile && !it.is_query)
+    {
+        let module = call.module.as_ref().map_or("-".to_owned(), |it| {
+            let path = it.path.as_deref().unwrap_or("-");
+            format!(
+                "{:?} {path} {}",
+                it.kind,
+                it.version.as_deref().unwrap_or("-")
+            )
+        });
+        packages.entry(module).or_default().extend(&call.package);
+    }
+    let n: BTreeMap<String, usize> = packages
+        .into_iter()
+        .map(|(module, it)| (module, it.len()))
+        .collect();
+    format!("{n:?}")
+}
+
 fn write_facts(build: &Build, out: &mut String) -> std::fmt::Result {
     let name = |it: &Option<tracer_core::byte_string::ByteString>| {
         it.as_ref().map_or("-".to_owned(), ToString::to_string)
@@ -163,6 +188,7 @@ fn write_facts(build: &Build, out: &mut String) -> std::fmt::Result {
                 .or_default() += 1;
         }
     }
+    writeln!(out, "  modules {}", modules(build))?;
     writeln!(out, "  calls {calls:?}")?;
     for (names, n) in phases {
         writeln!(out, "  {n} times {names}")?;

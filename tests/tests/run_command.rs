@@ -220,6 +220,25 @@ fn an_unwritable_output_file_does_not_stop_the_command() {
 }
 
 #[test]
+fn a_report_on_stdout_follows_the_output_of_the_command() {
+    let args = ["run", "--format", "jsonl", "-o", "-", "--", "echo", "ran"];
+    let output = tests::run_gotrace(args, NO_ENV);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let printed = text(&output.stdout);
+    let report = printed.strip_prefix("ran\n").unwrap();
+    let report: serde_json::Value = serde_json::from_str(report).unwrap();
+    assert_eq!(report["schema"], "gotrace.trace/v1");
+    assert!(report["summary"]["wall_seconds"].as_f64().unwrap() > 0.0);
+
+    // Otherwise stdout belongs to the command alone.
+    let args = ["run", "--format", "json", "--", "echo", "ran"];
+    let output = tests::run_gotrace(args, NO_ENV);
+    assert_eq!(text(&output.stdout), "ran\n");
+    let report: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(report["schema"], "gotrace.trace/v1");
+}
+
+#[test]
 fn gotrace_does_not_wait_for_background_processes() {
     let mut child = gotrace_command(NO_ENV)
         .args([

@@ -48,12 +48,13 @@ fn a_replay_equals_the_live_trace() {
     let output = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
         .arg(&copy)
-        .args(["replay", "--format", "json"])
+        .args(["replay", "--format", "jsonl"])
         .arg(&recording)
         .env_clear()
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
     fs::write(&replayed, &output.stdout).unwrap();
     let (live, replayed) = (read_json(&live), read_json(&replayed));
     assert!(!live["builds"].as_array().unwrap().is_empty());

@@ -10,6 +10,7 @@ mod build;
 mod call;
 mod failure;
 mod key;
+mod module;
 mod name;
 mod origin;
 mod output;

@@ -340,12 +340,15 @@ pub struct Settings {
     /// Modules of the workspace that contains the directory, in the order of its `go.work`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workspace: Vec<WorkspaceModule>,
+    /// Modules that directories replace, by these `go.mod` and `go.work`. Older recordings do not contain them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<WorkspaceModule>,
     /// The container and pod of the process, from its cgroup. Older recordings do not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
 }
 
-/// A module that a `go.work` names.
+/// A module in a directory, by a line of `go.work` or `go.mod`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkspaceModule {
     pub path: String,

@@ -25,7 +25,7 @@ use crate::event::Ktime;
 use crate::model::Trace;
 
 /// Nanoseconds since 1970 for an instant of the trace. A time outside of 1970 to 2262 is moved to the limit.
-fn wall_ns(trace: &Trace, at: Ktime) -> i64 {
+pub(crate) fn unix_ns(trace: &Trace, at: Ktime) -> i64 {
     let boot = i64::try_from(at.0).unwrap_or(i64::MAX);
     boot.saturating_add(trace.boot_to_wall_ns).max(0)
 }

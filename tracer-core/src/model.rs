@@ -4,9 +4,11 @@
 //! value is absent, and an [`Anomaly`] gives the reason.
 
 mod key;
+mod module;
 mod state;
 
 pub use key::{ActionKey, KeyKind};
+pub use module::{ModuleKind, SourceModule};
 pub use state::{FailureClass, State};
 
 use std::collections::BTreeMap;
@@ -268,6 +270,9 @@ pub struct ToolCall {
     /// Display name of the program.
     pub program: ByteString,
     pub package: Option<ByteString>,
+    /// The module of the sources that it read; absent if their place does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<SourceModule>,
     /// True if the tool was queried for its version or flags; it then does no work.
     pub is_query: bool,
     pub start: Ktime,

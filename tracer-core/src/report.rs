@@ -7,6 +7,7 @@ mod hint;
 mod interval;
 mod kind;
 mod link;
+mod module;
 mod package;
 pub mod timeline;
 mod tree;
@@ -15,16 +16,22 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::event::{Ktime, ProcKey, Status, Usage};
+use crate::history::unix_ns;
 use crate::model::{Anomaly, Build, State, Trace};
 
 pub use hint::Hint;
 pub use kind::{KindTime, Queries};
 pub use link::{Gc, LinkTime};
+pub use module::ModuleTime;
 pub use package::PackageTime;
 
 /// Numbers derived from a trace. [`Report::builds`] has the order of [`Trace::builds`].
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
+    /// Time of the first event, in nanoseconds since 1970.
+    pub started_ns: i64,
+    /// Time of the last event, in nanoseconds since 1970.
+    pub ended_ns: i64,
     /// Time from the first to the last event.
     pub wall_ns: u64,
     /// User and system time of everything under the command.
@@ -57,6 +64,10 @@ pub struct BuildReport {
     pub process: ProcKey,
     /// State of the build. The `failure` of a failed build contains the reason.
     pub state: State,
+    /// Nanoseconds since 1970.
+    pub started_ns: i64,
+    /// Nanoseconds since 1970. Absent if the end was not seen.
+    pub ended_ns: Option<i64>,
     /// Time from the start to the end, or to the last event if the end was not seen.
     pub wall_ns: u64,
     /// CPU time as in the build's usage, without the programs run for the user.
@@ -76,6 +87,8 @@ pub struct BuildReport {
     pub queries: Queries,
     /// Packages that a tool worked on, slowest first.
     pub packages: Vec<PackageTime>,
+    /// Time of these packages by their module, most CPU time first.
+    pub cpu_by_module: Vec<ModuleTime>,
     /// Phases of all compiler calls, summed by name, in order.
     pub compiler_phases: Vec<PhaseTime>,
     /// The longest first.
@@ -106,6 +119,8 @@ pub fn analyze(trace: &Trace) -> Report {
     let wall_ns = trace.end.since(trace.start);
     let cpu_ns = cpu_ns(trace.usage);
     Report {
+        started_ns: unix_ns(trace, trace.start),
+        ended_ns: unix_ns(trace, trace.end),
         wall_ns,
         cpu_ns,
         cores_busy: ratio(cpu_ns, wall_ns),
@@ -151,6 +166,8 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
     let mut report = BuildReport {
         process: build.process,
         state: State::of(build),
+        started_ns: unix_ns(trace, build.start),
+        ended_ns: build.end.map(|it| unix_ns(trace, it)),
         wall_ns,
         cpu_ns,
         cores_busy: ratio(cpu_ns, wall_ns),
@@ -161,6 +178,7 @@ fn analyze_build(build: &Build, trace: &Trace) -> BuildReport {
         is_up_to_date: is_up_to_date(build, &tree),
         kinds,
         queries: kind::queries(&tree),
+        cpu_by_module: module::modules(&packages),
         packages,
         compiler_phases: package::compiler_phases(&tree),
         links,

@@ -17,7 +17,7 @@ use crate::bpf::{Config, Ring, Tracer};
 use crate::toolchain::{self, SearchHint};
 
 pub use self::privilege::limits;
-pub use self::show::{json, text};
+pub use self::show::text;
 use self::tool::Toolchain;
 
 /// Version of the JSON form.

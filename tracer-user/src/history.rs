@@ -9,6 +9,7 @@ pub mod central;
 mod central_error;
 mod connect;
 mod counters;
+mod csv;
 mod damage;
 mod error;
 mod forward;
@@ -36,10 +37,14 @@ use tracer_core::history;
 
 pub use central_error::CentralError;
 pub use counters::StoredCounters;
+pub use csv::builds_csv;
 pub use damage::{is_movable, set_aside};
 pub use error::{Cause, Error};
 pub use forward::{DeliveryCounts, ForwardConfig, Forwarder};
-pub use json::{builds_json, builds_schema, explain_json, explain_schema, show_json, show_schema};
+pub use json::{
+    builds_json, builds_json_lines, builds_schema, explain_json, explain_schema, show_json,
+    show_schema,
+};
 pub use limit::Bound;
 pub use list::list;
 pub use location::Location;
@@ -48,7 +53,7 @@ pub use read::{BuildView, Filter, Reader, back_up, read};
 pub use show::show;
 pub use spool::Discarded;
 pub use store::{Retained, Store};
-pub use time::{BadTime, TimeArg, ago, date};
+pub use time::{BadTime, TimeArg, ago, date, rfc3339};
 pub use writer::{WriteCounts, Writer};
 
 /// Default path of the history.

@@ -7,6 +7,7 @@
 mod analysis;
 mod analysis_diff;
 mod analysis_head;
+mod document;
 mod explain;
 mod json;
 pub(crate) mod metrics;
@@ -16,6 +17,7 @@ pub mod units;
 
 pub use analysis::analysis;
 pub use analysis_diff::analysis_diff;
+pub use document::{Layout, describe, seconds, write_document};
 pub use explain::{explanation, package, top_causes};
 pub use json::{json, schema};
 pub use metrics::metrics;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use expect_test::{expect, expect_file};
 use serde_json::Value;
@@ -281,7 +282,29 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
     };
     let output = gotrace_builds(&store, &["--format", "json"]);
     judge("gotrace.builds.v1.json", &output.stdout);
-    for build in listed(&store, &[]) {
+    let listed_builds = listed(&store, &[]);
+    for build in &listed_builds {
+        assert!(build["started_at"].as_str().unwrap().ends_with('Z'));
+        let seconds = build["wall_seconds"].as_f64().unwrap();
+        let ns = build["ended_ns"].as_i64().unwrap() - build["started_ns"].as_i64().unwrap();
+        let ns = Duration::from_nanos(u64::try_from(ns).unwrap());
+        assert_eq!(Duration::from_secs_f64(seconds), ns);
+    }
+    let output = gotrace_builds(&store, &["--format", "jsonl", "--limit", "2"]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    assert_eq!(lines, listed_builds[..2]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--limit"));
+    let output = gotrace_builds(&store, &["--format", "csv"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(table.lines().count(), 1 + listed_builds.len());
+    for (line, build) in table.lines().skip(1).zip(&listed_builds) {
+        assert!(line.starts_with(build["id"].as_str().unwrap()), "{line}");
+    }
+    for build in listed_builds {
         let output = gotrace_show(&store, &["--format", "json", build["id"].as_str().unwrap()]);
         judge("gotrace.build.v1.json", &output.stdout);
         let output = gotrace_explain(&store, &["--format", "json", build["id"].as_str().unwrap()]);

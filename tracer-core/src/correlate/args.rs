@@ -4,7 +4,6 @@ use crate::byte_string::ByteString;
 use crate::event::{Captured, Role};
 use crate::golang::tool::{self, ToolArgs};
 
-use super::Correlator;
 use super::process::{Image, Process};
 
 /// Parses a tool's arguments, including those of its response file.
@@ -19,25 +18,6 @@ pub(super) fn parsed(role: Role, process: &Process) -> Option<ToolArgs> {
             image.cwd.as_ref(),
         ),
         None => ToolArgs::parse(role, &image.argv, &image.env, image.cwd.as_ref()),
-    })
-}
-
-/// A source file of a compiler, and its package.
-pub(super) struct Source {
-    pub(super) file: ByteString,
-    pub(super) package: ByteString,
-}
-
-/// A source file of the package that a compiler process compiled.
-pub(super) fn source(correlator: &Correlator, process: &Process) -> Option<Source> {
-    let role = correlator.role(process).filter(|it| *it == Role::Compile)?;
-    let image = process.image()?;
-    let from_file = process.response.as_ref().and_then(Captured::get);
-    let mut last = [image.argv.last(), from_file.and_then(|it| it.last())].into_iter();
-    let file = last.find_map(|it| it.filter(|it| it.as_bytes().ends_with(b".go")))?;
-    Some(Source {
-        file: tool::resolve(file, image.cwd.as_ref()),
-        package: parsed(role, process)?.package?,
     })
 }
 

@@ -8,6 +8,7 @@ use crate::model::{CallKind, ToolCall};
 
 use super::Correlator;
 use super::args::parsed;
+use super::module;
 use super::process::{Image, Process, total};
 use super::purpose::{self, BuildHead};
 use super::subtree::{self, Subtree};
@@ -28,6 +29,9 @@ pub(super) fn call(
         Some(args) => args.is_query,
         None => asks_compiler(process, image, kind, head),
     };
+    let module = args
+        .as_ref()
+        .and_then(|it| module::of(process, it, head.process));
     Some(ToolCall {
         process: process.key,
         parent: process.parent_tgid.unwrap_or(head.process.key.tgid),
@@ -40,6 +44,7 @@ pub(super) fn call(
             None if kind.is_for_user() => None,
             None => image.set("TOOLEXEC_IMPORTPATH").cloned(),
         },
+        module,
         is_query,
         start: process.start,
         end: process.end.as_ref().map(|it| it.at),

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use crate::byte_string::ByteString;
 use crate::event::Settings;
-use crate::golang::{go_mod, tool};
-use crate::model::{Command, Output};
+use crate::golang::tool;
+use crate::model::{Command, ModuleKind, Output};
 
 use super::setting::{self, Resolved};
 use super::subtree::Subtree;
-use super::{Correlator, args};
+use super::{Correlator, args, module};
 
 /// Go's name for the package of files on the command line.
-const FILES: &str = "command-line-arguments";
+pub(super) const FILES: &str = "command-line-arguments";
 
 /// The facts that name a build.
 pub(super) struct Names<'a> {
@@ -102,9 +102,10 @@ impl Names<'_> {
             })
         };
         let modules = self.subtree.members.iter().filter_map(|it| {
-            let source = args::source(self.correlator, it)?;
-            let module = go_mod::cached_module(&source.file, it.image()?.set("GOMODCACHE")?);
-            module.filter(|_| given(&source.package))
+            let args = args::parsed(self.correlator.role(it)?, it)?;
+            given(args.package.as_ref()?).then_some(())?;
+            let module = module::of(it, &args, self.subtree.head.process)?;
+            (module.kind == ModuleKind::Dependency).then_some(module.path?)
         });
         let modules: BTreeSet<String> = modules.collect();
         (!modules.is_empty()).then_some(modules)
@@ -198,7 +199,7 @@ fn around<'a>(settings: &'a Settings, path: &ByteString) -> Option<(&'a str, &'a
 }
 
 /// The part after `top` in a path at or below it: empty, or with a leading slash.
-fn below<'a>(path: &'a [u8], top: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn below<'a>(path: &'a [u8], top: &[u8]) -> Option<&'a [u8]> {
     let rest = path.strip_prefix(top)?;
     (rest.is_empty() || rest.starts_with(b"/") || top.ends_with(b"/")).then_some(rest)
 }

@@ -13,6 +13,7 @@ use crate::event::{
 use crate::model::{Build, ToolCall};
 
 mod failures;
+mod modules;
 mod names;
 mod probes;
 
@@ -91,6 +92,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             module: Some("example.com/hello".to_owned()),
             module_dir: None,
             workspace: Vec::new(),
+            replaced: Vec::new(),
             place: None,
         }),
         "inspected" => Event::Inspected(Inspected {

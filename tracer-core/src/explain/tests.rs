@@ -50,6 +50,7 @@ fn build(keys: Vec<ActionKey>) -> Build {
             kind: CallKind::Compile,
             program: "compile".into(),
             package: Some(key.package.clone()),
+            module: None,
             is_query: false,
             start: Ktime(0),
             end: Some(Ktime(1)),

@@ -46,6 +46,8 @@ pub struct ToolArgs {
     pub response_file: Option<ByteString>,
     /// `-goversion`, else `GOVERSION`.
     pub go_version: Option<String>,
+    /// Directories of sources, and the names that replace them in the output (`-trimpath`). The work directory has an empty name.
+    pub trimmed: Vec<(ByteString, ByteString)>,
 }
 
 /// The `go` command's directory for intermediate files: `/tmp/go-build123456/b001`.
@@ -211,11 +213,17 @@ impl ToolArgs {
                 } else {
                     strips_symbols
                 },
-            n_sources: n_sources(rest),
+            n_sources: u32::try_from(sources(rest).count()).unwrap_or(u32::MAX),
             importcfg,
             response_file: response_file(rest).map(|it| locate(&it.into(), cwd)),
             go_version: text("goversion")
                 .or_else(|| var("GOVERSION").map(|it| it.to_str().into_owned())),
+            trimmed: flags
+                .get("trimpath")
+                .copied()
+                .flatten()
+                .map(trimmed)
+                .unwrap_or_default(),
         }
     }
 
@@ -263,13 +271,23 @@ fn flags(role: Role, mut args: &[ByteString]) -> BTreeMap<&str, Option<&[u8]>> {
     found
 }
 
-/// Sources are the last arguments of every line.
-fn n_sources(args: &[ByteString]) -> u32 {
+/// `from=>to;from=>to`.
+fn trimmed(list: &[u8]) -> Vec<(ByteString, ByteString)> {
+    let entry = |entry: &[u8]| {
+        let at = entry.windows(2).position(|it| it == b"=>")?;
+        let (from, to) = entry.split_at_checked(at)?;
+        Some((from.into(), to.get(2..)?.into()))
+    };
+    list.split(|it| *it == b';').filter_map(entry).collect()
+}
+
+/// Go and assembler sources: the last arguments of every line. The last one comes first.
+pub fn sources(args: &[ByteString]) -> impl Iterator<Item = &ByteString> {
     let is_source = |it: &&ByteString| {
         let bytes = it.as_bytes();
         !bytes.starts_with(b"-") && (bytes.ends_with(b".go") || bytes.ends_with(b".s"))
     };
-    u32::try_from(args.iter().rev().take_while(is_source).count()).unwrap_or(u32::MAX)
+    args.iter().rev().take_while(is_source)
 }
 
 /// The `go` command puts all arguments of a long line into one file and passes only that.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Baseline, BuildId, part, wall_ns};
+use super::{Baseline, BuildId, part, unix_ns};
 use crate::byte_string::ByteString;
 use crate::event::Status;
 use crate::model::{Anomaly, Build, FailureClass, Installed, Output, State, Trace};
@@ -174,8 +174,8 @@ impl Entry {
             command: text(&build.command.name),
             command_line: text(&argv.join(" ")),
             dir: bytes(build.dir.as_ref()),
-            started_ns: wall_ns(trace, build.start),
-            ended_ns: build.end.map(|it| wall_ns(trace, it)),
+            started_ns: unix_ns(trace, build.start),
+            ended_ns: build.end.map(|it| unix_ns(trace, it)),
             go_version: build.toolchain.version.as_deref().map(text),
             goroot: bytes(build.toolchain.goroot.as_ref()),
             goos: build.toolchain.goos.as_deref().map(text),

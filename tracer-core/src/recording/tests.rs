@@ -179,6 +179,7 @@ fn settings(at: Ktime, process: ProcKey, variables: Vec<(ByteString, ByteString)
         module: Some("example.com/m".to_owned()),
         module_dir: None,
         workspace: workspace(),
+        replaced: workspace(),
         place: Place::of_path(b"/kubepods/pod1d4d0cf5-0e5c-4a9e-9a3e-0123456789ab"),
     })
 }

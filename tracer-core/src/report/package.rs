@@ -8,14 +8,16 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::tree::{Node, Tree};
-use super::{Interval, PhaseTime, interval};
+use super::{Interval, PhaseTime, interval, module};
 use crate::byte_string::ByteString;
-use crate::model::{CallKind, ToolCall};
+use crate::model::{CallKind, SourceModule, ToolCall};
 
 /// A package whose compilation was attempted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PackageTime {
     pub package: ByteString,
+    /// Absent if it is not known.
+    pub module: Option<SourceModule>,
     /// Time in which at least one call worked on the package.
     pub running_ns: u64,
     /// Part of that time in which nothing else ran in the build.
@@ -59,6 +61,7 @@ pub(super) fn packages(tree: &Tree<'_>) -> Vec<PackageTime> {
         .into_iter()
         .map(|(package, nodes)| PackageTime {
             package: package.clone(),
+            module: module::of_package(&nodes),
             running_ns: interval::union(nodes.iter().map(|it| it.interval)),
             alone_ns: super::sum(nodes.iter().filter_map(|it| alone.get(&it.index).copied())),
             cpu_ns: super::sum(nodes.iter().map(|it| it.cpu_ns())),
@@ -77,6 +80,7 @@ pub(super) fn packages(tree: &Tree<'_>) -> Vec<PackageTime> {
             phases: longest_compile(&nodes).map(phases).unwrap_or_default(),
         })
         .collect();
+    module::add_generated(&mut packages);
     packages.sort_by_key(|it| std::cmp::Reverse((it.running_ns, it.cpu_ns)));
     packages
 }

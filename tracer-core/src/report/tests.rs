@@ -13,12 +13,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{Status, Tgid};
 use crate::model::{
-    Anomaly, CallKind, Command, EventCounts, GcCycle, Packages, Phase, SCHEMA, Setting, ToolCall,
-    Toolchain,
+    Anomaly, CallKind, Command, EventCounts, GcCycle, ModuleKind, Packages, Phase, SCHEMA, Setting,
+    SourceModule, ToolCall, Toolchain,
 };
 
 /// A build of `wall` ms on `cpus` CPUs. Each line is a call: `id<parent kind package start..end cpu [rss] [word..]`, times in ms,
-/// resident set in MiB. Words: `query`, `failed`, `gc=start..end`, `name=start..end` for phases. `go` is process 1.
+/// resident set in MiB. Words: `query`, `failed`, `in=module`, `gc=start..end`, `name=start..end` for phases. `go` is process 1.
 fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
     let calls: Vec<ToolCall> = lines
         .lines()
@@ -101,6 +101,7 @@ fn call(line: &str) -> ToolCall {
         kind,
         program: "tool".into(),
         package: (package != "-").then(|| package.into()),
+        module: None,
         is_query: false,
         start,
         end: Some(end),
@@ -117,6 +118,7 @@ fn call(line: &str) -> ToolCall {
             None if word == "query" => call.is_query = true,
             None if word == "failed" => call.status = Some(Status::Code(2)),
             None => call.usage.max_rss_bytes = Some(word.parse::<u64>().unwrap() << 20),
+            Some(("in", path)) => call.module = Some(module(path)),
             Some(("gc", times)) => {
                 let (start, end) = span(times);
                 call.gc_cycles.push(GcCycle {
@@ -137,6 +139,14 @@ fn call(line: &str) -> ToolCall {
         }
     }
     call
+}
+
+fn module(path: &str) -> SourceModule {
+    SourceModule {
+        kind: ModuleKind::Dependency,
+        path: Some(path.to_owned()),
+        version: None,
+    }
 }
 
 fn span(text: &str) -> (Ktime, Ktime) {
@@ -243,6 +253,47 @@ fn show(report: &Report) -> String {
         writeln!(text, "{hint:?}").unwrap();
     }
     text
+}
+
+#[test]
+fn packages_are_summed_by_the_module_of_their_sources() {
+    let mut trace = trace(
+        2,
+        1000,
+        "2<1 compile a/x 0..10 5 in=a
+         3<1 cgo a/y 0..10 7 in=a
+         4<3 cc a/y 0..10 20
+         5<1 compile a/y 0..10 1
+         6<1 compile b 0..10 40 in=b
+         7<1 asm b 0..10 2 in=a
+         8<1 compile c 0..10 3
+         9<1 link a/x 0..10 900
+         10<1 compile t 0..10 1 in=t
+         11<1 compile t_test 0..10 1 in=t
+         12<1 compile t.test 0..10 4
+         13<1 compile u.test 0..10 6",
+    );
+    // A line cannot contain the names of test variants.
+    for call in &mut trace.builds[0].calls {
+        let package = call.package.as_ref().unwrap().to_str();
+        if package == "t" || package == "t_test" {
+            call.package = Some(format!("{package} [t.test]").as_str().into());
+        }
+    }
+    let report = analyze(&trace);
+    let mut text = String::new();
+    for it in &report.builds[0].cpu_by_module {
+        let path = it.module.as_ref().and_then(|it| it.path.as_deref());
+        let (path, cpu) = (path.unwrap_or("not known"), it.cpu_ns / 1_000_000);
+        writeln!(text, "{path}: {} packages, cpu {cpu}", it.packages).unwrap();
+    }
+    // The sources of `b` are in two modules, and `u` was not compiled.
+    expect![[r#"
+        not known: 3 packages, cpu 51
+        a: 2 packages, cpu 33
+        t: 3 packages, cpu 6
+    "#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -459,6 +510,10 @@ fn any_call() -> impl Strategy<Value = ToolCall> {
                     }),
                     kind,
                     program: "tool".into(),
+                    module: package
+                        .as_deref()
+                        .filter(|_| is_query == is_huge)
+                        .map(module),
                     package: package.map(Into::into),
                     is_query,
                     start: Ktime(start),
@@ -516,6 +571,8 @@ proptest! {
         prop_assert!(build.tools_running_ns <= sum(build.kinds.iter().map(|it| it.running_ns)));
         prop_assert!(sum(build.packages.iter().map(|it| it.alone_ns)) <= build.tools_running_ns);
         prop_assert!(build.packages.iter().map(|it| it.runs).sum::<u64>() <= of_compilers.max(roots_and_nested));
+        prop_assert_eq!(sum(build.cpu_by_module.iter().map(|it| it.cpu_ns)), sum(build.packages.iter().map(|it| it.cpu_ns)));
+        prop_assert_eq!(build.cpu_by_module.iter().map(|it| it.packages).sum::<u64>(), len(&build.packages));
         prop_assert!(build.cores_busy.is_none_or(|it| it.is_finite() && it >= 0.0));
         prop_assert!(serde_json::to_string(&report).is_ok());
     }

@@ -83,6 +83,7 @@ fn answers(process: ProcKey) -> [Event; 2] {
             module: None,
             module_dir: None,
             workspace: Vec::new(),
+            replaced: Vec::new(),
             place: None,
         }),
         Event::CheckedOut(CheckedOut {

@@ -13,7 +13,7 @@ pub(super) use self::read::read;
 use super::file::NewFile;
 use super::report::{self, Format};
 use super::{Color, FAILURE, FINE, log};
-use crate::render;
+use crate::render::{self, write_document};
 
 /// Report the content of a Go binary, library, archive or package
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ use crate::render;
                   and its fingerprints.\n\nReads ELF, PE, Mach-O, WebAssembly and archives of Go 1.16 and later, stripped or not. Runs no \
                   program and needs no Go.",
     before_help = "Examples:\n  gotrace analyze bin/api\n  \
-                   gotrace analyze --format json bin/* | jq .size\n  \
+                   gotrace analyze --format jsonl bin/* | jq .size\n  \
                    gotrace analyze --snapshot api.snapshot.json bin/api",
     after_long_help = "Each grain (section, package, symbol, ...) counts every byte of the file once, so each adds up to the file's size.\n\n\
                        Exit code: 0, or 2 if a file could not be read; the other files are still reported."
@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// Files to read
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Output format; JSON has one line per file
+    /// Output format; JSON has one document per file
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Write the hashes of the file and its sections to FILE
@@ -89,8 +89,8 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         if let Some(path) = &args.snapshot {
             write(path, &Snapshot::of(&analysis, args.min_symbol))?;
         }
-        match args.format {
-            Format::Text => {
+        match args.format.layout() {
+            None => {
                 if number > 0 {
                     writeln!(out)?;
                 }
@@ -102,10 +102,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
                     &mut out,
                 )?;
             }
-            Format::Json => {
-                serde_json::to_writer(&mut out, &analysis)?;
-                writeln!(out)?;
-            }
+            Some(layout) => write_document(&analysis, layout, &mut out)?,
         }
     }
     out.flush()?;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use tracer_core::model::State;
 
-use super::report::{self, Format};
+use super::report;
 use super::{Color, FINE, log};
 use crate::clock;
 use crate::config::{self, Layer};
@@ -20,7 +20,8 @@ use crate::history::{self, Filter, Location, TimeArg};
                   needs the right to read its file.",
     before_help = "Examples:\n  gotrace builds\n  \
                    gotrace builds --project example.com/api --status failed --since 7d\n  \
-                   gotrace builds --format json --limit 500 | jq '.builds[].targets[].size'",
+                   gotrace builds --format jsonl --limit 500 | jq -r '[.started_at, .project, .wall_seconds] | @tsv'\n  \
+                   gotrace builds --format csv --limit 0 > builds.csv",
     after_long_help = "A TIME is an age (90s, 30m, 2h, 7d, 2w) or a date in UTC (2026-11-20, 2026-11-20T14:05)."
 )]
 pub(super) struct Args {
@@ -120,6 +121,20 @@ enum Ended {
     Unknown,
 }
 
+/// Form of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs, with a published schema; indented
+    Json,
+    /// One build a line, as in the field `builds` of `json`
+    Jsonl,
+    /// One build a line, for spreadsheets
+    Csv,
+}
+
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let now = clock::wall_ns();
@@ -142,9 +157,12 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         Format::Text if entries.is_empty() => log("no build in the history matches"),
         Format::Text => history::list(&entries, now, &style, &mut out)?,
         Format::Json => history::builds_json(&entries, has_more, &mut out)?,
+        Format::Jsonl => history::builds_json_lines(&entries, &mut out)?,
+        Format::Csv => history::builds_csv(&entries, &mut out)?,
     }
     out.flush()?;
-    if has_more && args.format == Format::Text {
+    // The JSON document has a field for this.
+    if has_more && args.format != Format::Json {
         log(format_args!(
             "showing the last {} builds (--limit N shows more, `gotrace show ID` shows one in full)",
             entries.len()

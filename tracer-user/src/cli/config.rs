@@ -11,6 +11,7 @@ use super::agent::SettingArgs;
 use super::report::Format;
 use super::{FINE, log};
 use crate::config::{DEFAULT_PATH, EXAMPLE, EffectiveValue, File, effective};
+use crate::render::write_document;
 
 /// Check a configuration, print the values in force, or print an example
 #[derive(Debug, clap::Args)]
@@ -115,8 +116,8 @@ struct Values<'a> {
 }
 
 fn print(values: &[EffectiveValue], format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
-    match format {
-        Format::Text => {
+    match format.layout() {
+        None => {
             for EffectiveValue { key, value, source } in values {
                 if value.is_null() {
                     writeln!(out, "# {key} has no value")?;
@@ -125,10 +126,7 @@ fn print(values: &[EffectiveValue], format: Format, out: &mut dyn Write) -> anyh
                 }
             }
         }
-        Format::Json => {
-            serde_json::to_writer(&mut *out, &Values { values })?;
-            writeln!(out)?;
-        }
+        Some(layout) => write_document(&Values { values }, layout, out)?,
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use tracer_binary::{Options, Snapshot};
 
 use super::report::{self, Format};
 use super::{Color, FINDINGS, FINE, analyze};
-use crate::render;
+use crate::render::{self, write_document};
 
 /// Compare two binaries or snapshots
 #[derive(Debug, clap::Args)]
@@ -52,21 +52,20 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
-    match args.format {
-        Format::Text => {
+    match args.format.layout() {
+        None => {
             let names = (
                 &*args.before.to_string_lossy(),
                 &*args.after.to_string_lossy(),
             );
             render::analysis_diff(names, &diff, &breaches, args.top, &style, &mut out)?;
         }
-        Format::Json => {
+        Some(layout) => {
             let mut value = serde_json::to_value(&diff)?;
             if let Some(fields) = value.as_object_mut() {
                 fields.insert("breaches".to_owned(), serde_json::to_value(&breaches)?);
             }
-            serde_json::to_writer(&mut out, &value)?;
-            writeln!(out)?;
+            write_document(&value, layout, &mut out)?;
         }
     }
     out.flush()?;

@@ -8,6 +8,7 @@ use super::report::{self, Format};
 use super::{Color, FINDINGS, FINE, SETUP_EXIT_CODES, trace};
 use crate::doctor::{self, Verdict};
 use crate::launch::caller;
+use crate::render::write_document;
 
 /// Check whether gotrace can trace on this machine, and print advice if not
 #[derive(Debug, clap::Args)]
@@ -34,9 +35,9 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
-    let shown = match args.format {
-        Format::Text => doctor::text(&examination, &style, &mut out),
-        Format::Json => doctor::json(&examination, &mut out),
+    let shown = match args.format.layout() {
+        None => doctor::text(&examination, &style, &mut out),
+        Some(layout) => write_document(&examination, layout, &mut out),
     };
     shown
         .and_then(|()| out.flush())

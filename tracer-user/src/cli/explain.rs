@@ -57,12 +57,14 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
-    match (args.format, &args.package) {
-        (Format::Json, _) => history::explain_json(&shown, args.package.as_deref(), &mut out)?,
-        (Format::Text, None) => {
+    match (args.format.layout(), &args.package) {
+        (Some(layout), _) => {
+            history::explain_json(&shown, args.package.as_deref(), layout, &mut out)?;
+        }
+        (None, None) => {
             render::explanation(build, &shown.explanation, &style, &mut out)?;
         }
-        (Format::Text, Some(package)) => {
+        (None, Some(package)) => {
             if !render::package(build, &shown.explanation, package, &style, &mut out)? {
                 bail!(
                     "no action of {package} ran in this build, or none was recorded: `gotrace explain {}` lists all",

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -12,7 +12,7 @@ use tracer_core::finished::FinishedTrace;
 use super::Color;
 use super::file::NewFile;
 use crate::launch::caller::Caller;
-use crate::render::{self, Cost, Style};
+use crate::render::{self, Cost, Layout, Style};
 
 /// Columns without a terminal.
 const WIDTH: usize = 100;
@@ -23,8 +23,21 @@ pub(super) enum Format {
     /// For people
     #[default]
     Text,
-    /// For programs, with a published schema
+    /// For programs, with a published schema; indented
     Json,
+    /// The same on one line
+    Jsonl,
+}
+
+impl Format {
+    /// The layout of a JSON document; `None` for text.
+    pub(super) fn layout(self) -> Option<Layout> {
+        match self {
+            Self::Text => None,
+            Self::Json => Some(Layout::Indented),
+            Self::Jsonl => Some(Layout::Line),
+        }
+    }
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -33,7 +46,7 @@ pub(super) struct Args {
     /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
-    /// Write the report to FILE
+    /// Write the report to FILE, or to stdout for `-` [default: stdout; stderr for `run`]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write Prometheus metrics to FILE, for the textfile collector of the node exporter
@@ -49,8 +62,15 @@ pub(super) struct Args {
 pub(super) struct Report {
     format: Format,
     color: Color,
-    output: Option<NewFile>,
+    output: Option<Output>,
     metrics: Option<NewFile>,
+}
+
+/// The value of `--output`.
+#[derive(Debug)]
+enum Output {
+    File(NewFile),
+    Stdout,
 }
 
 /// The destination of a report without `--output`.
@@ -71,7 +91,11 @@ impl Args {
                 None
             }
         };
-        let (output, metrics) = (create(self.output.as_ref()), create(self.metrics.as_ref()));
+        let output = match self.output.as_ref() {
+            Some(path) if path == Path::new("-") => Some(Output::Stdout),
+            path => create(path).map(Output::File),
+        };
+        let metrics = create(self.metrics.as_ref());
         (
             Report {
                 format: self.format,
@@ -85,7 +109,7 @@ impl Args {
 }
 
 impl Report {
-    /// Writes the report to its file or, without one, to `stream`. With neither, only the metrics are written.
+    /// Writes the report to `--output` or, without one, to `stream`. With neither, only the metrics are written.
     pub(super) fn show(
         self,
         finished: &FinishedTrace,
@@ -107,12 +131,12 @@ impl Report {
         }
         let style = |terminal: Option<&dyn Terminal>| style(color, terminal);
         match (output, stream) {
-            (Some(file), _) => {
+            (Some(Output::File(file)), _) => {
                 write(format, finished, cost, &style(None), file.file())
                     .context("cannot write the report")?;
                 file.keep(caller)
             }
-            (None, Some(Stream::Stdout)) => {
+            (Some(Output::Stdout), _) | (None, Some(Stream::Stdout)) => {
                 let stdout = io::stdout();
                 write(format, finished, cost, &style(Some(&stdout)), stdout.lock())
                     .context("cannot write to stdout")
@@ -135,9 +159,9 @@ fn write(
     out: impl Write,
 ) -> io::Result<()> {
     let mut out = BufWriter::new(out);
-    match format {
-        Format::Text => render::text(finished, cost, style, &mut out)?,
-        Format::Json => render::json(finished, &mut out)?,
+    match format.layout() {
+        None => render::text(finished, cost, style, &mut out)?,
+        Some(layout) => render::json(finished, layout, &mut out)?,
     }
     out.flush()
 }

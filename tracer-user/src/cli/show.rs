@@ -43,9 +43,9 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
-    match args.format {
-        Format::Text => history::show(&shown, clock::wall_ns(), &style, &mut out)?,
-        Format::Json => history::show_json(&shown, &mut out)?,
+    match args.format.layout() {
+        None => history::show(&shown, clock::wall_ns(), &style, &mut out)?,
+        Some(layout) => history::show_json(&shown, layout, &mut out)?,
     }
     out.flush()?;
     Ok(FINE)

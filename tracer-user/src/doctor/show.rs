@@ -1,4 +1,4 @@
-//! Renders an examination as text for users and as JSON for programs.
+//! Renders an examination as text for users.
 
 use std::io::{self, Write};
 
@@ -12,11 +12,6 @@ use crate::toolchain::Guard;
 const LINE: usize = 120;
 /// Columns before the finding of a check.
 const INDENT: usize = 25;
-
-pub fn json(examination: &Examination, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, examination)?;
-    writeln!(out)
-}
 
 pub fn text(examination: &Examination, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     writeln!(

@@ -71,6 +71,7 @@ impl Text {
                 module: None,
                 module_dir: None,
                 workspace: Vec::new(),
+                replaced: Vec::new(),
                 place,
             }),
             Self::ResponseFile { .. } => Event::ResponseFile(ResponseFile {
@@ -133,12 +134,12 @@ impl ReadJob for TextRequest {
                 let modfile = modfile.map(|it| tool::locate(it, dir.as_ref()));
                 let dir = dir.as_ref().map(inspect::as_path);
                 let module = dir.and_then(|it| self.module(it, modfile.as_ref()));
-                let (module, module_dir) = module.map_or((None, None), |(module, dir)| {
-                    (module, Some(ByteString::from(dir.as_os_str().as_bytes())))
-                });
+                let (module, module_dir, mut replaced) = module.unwrap_or_default();
                 // `-modfile` and a workspace exclude each other.
                 let workspace = match (dir, modfile) {
-                    (Some(dir), None) => self.workspace(dir, &sources.get("GOWORK").value),
+                    (Some(dir), None) => {
+                        self.workspace(dir, &sources.get("GOWORK").value, &mut replaced)
+                    }
                     _ => Vec::new(),
                 };
                 Event::Settings(Settings {
@@ -149,6 +150,7 @@ impl ReadJob for TextRequest {
                     module,
                     module_dir,
                     workspace,
+                    replaced,
                     place: place.clone(),
                 })
             }
@@ -179,23 +181,31 @@ impl ReadJob for TextRequest {
 }
 
 impl TextRequest {
-    /// Returns the module path in the nearest `go.mod` at or above `dir`, or in `modfile`, and the directory of that
-    /// `go.mod`.
-    fn module<'a>(
+    /// Returns the module path in the nearest `go.mod` at or above `dir`, or in `modfile`, the directory of that `go.mod`, and the
+    /// modules that directories replace.
+    fn module(
         &self,
-        dir: &'a Path,
+        dir: &Path,
         modfile: Option<&ByteString>,
-    ) -> Option<(Option<String>, &'a Path)> {
+    ) -> Option<(Option<String>, Option<ByteString>, Vec<WorkspaceModule>)> {
         let (text, dir) = self.nearest(dir, "go.mod")?;
         let text = match modfile {
             Some(path) => self.read(inspect::as_path(path)).unwrap_or_default(),
             None => text,
         };
-        Some((go_mod::module_path(&text), dir))
+        let dir = ByteString::from(dir.as_os_str().as_bytes());
+        let replaced = replaced(&text, &dir).collect();
+        Some((go_mod::module_path(&text), Some(dir), replaced))
     }
 
-    /// Modules of the workspace of `dir`: those of the `go.work` that GOWORK names, or of the nearest one.
-    fn workspace(&self, dir: &Path, gowork: &ByteString) -> Vec<WorkspaceModule> {
+    /// Modules of the workspace of `dir`: those of the `go.work` that GOWORK names, or of the nearest one. Adds the modules that
+    /// directories replace in the workspace.
+    fn workspace(
+        &self,
+        dir: &Path,
+        gowork: &ByteString,
+        replacements: &mut Vec<WorkspaceModule>,
+    ) -> Vec<WorkspaceModule> {
         let found = if gowork.is_empty() {
             self.nearest(dir, "go.work")
         } else {
@@ -209,10 +219,12 @@ impl TextRequest {
         };
         let dir = ByteString::from(dir.as_os_str().as_bytes());
         let dirs = go_mod::work_dirs(&text).into_iter();
+        replacements.extend(replaced(&text, &dir));
         let module = |it: ByteString| {
             let dir = tool::resolve(&it, Some(&dir));
             let text = self.read(&inspect::as_path(&dir).join("go.mod"))?;
             let path = go_mod::module_path(&text)?;
+            replacements.extend(replaced(&text, &dir));
             Some(WorkspaceModule { path, dir })
         };
         dirs.filter_map(module).collect()
@@ -245,6 +257,15 @@ impl TextRequest {
         };
         self.root.open(path, reader, TEXT_LIMIT).ok()?.read().ok()
     }
+}
+
+/// Modules that directories replace in a `go.mod` or `go.work` of this directory.
+fn replaced<'a>(text: &[u8], dir: &'a ByteString) -> impl Iterator<Item = WorkspaceModule> + 'a {
+    let found = go_mod::replaced_dirs(text).into_iter();
+    found.map(|(path, to)| WorkspaceModule {
+        path,
+        dir: tool::resolve(&to, Some(dir)),
+    })
 }
 
 #[cfg(test)]
@@ -286,12 +307,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("a/b");
         fs::create_dir_all(&below).unwrap();
-        fs::write(dir.path().join("go.mod"), "module example.com/m\n").unwrap();
+        let text = "module example.com/m\nreplace example.com/n => ./n\n";
+        fs::write(dir.path().join("go.mod"), text).unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let Event::Settings(found) = question(me(), settings(&below)).run() else {
             panic!("it answers what it was not asked");
         };
         assert_eq!(found.module.as_deref(), Some("example.com/m"));
+        let replaced = WorkspaceModule {
+            path: "example.com/n".to_owned(),
+            dir: dir.path().join("n").to_str().unwrap().into(),
+        };
+        assert_eq!(found.replaced, [replaced]);
         let asked = question(me(), settings(&below));
         let Event::Settings(unread) = asked.failed() else {
             panic!("it answers what it was not asked");

@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-const SECOND: i64 = 1_000_000_000;
+const MILLISECOND: i64 = 1_000_000;
+const SECOND: i64 = 1000 * MILLISECOND;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -124,6 +125,13 @@ pub fn date(ns: i64) -> String {
     )
 }
 
+/// `2026-11-20T14:05:09.123Z`: RFC 3339, in UTC, with milliseconds.
+pub fn rfc3339(ns: i64) -> String {
+    let date = date(ns);
+    let date = date.trim_end_matches(" UTC").replace(' ', "T");
+    format!("{date}.{:03}Z", ns.rem_euclid(SECOND) / MILLISECOND)
+}
+
 /// `3 min ago`; a date from 60 days on.
 pub fn ago(ns: i64, now_ns: i64) -> String {
     match now_ns.saturating_sub(ns) {
@@ -190,6 +198,15 @@ mod tests {
         ] {
             assert_eq!(ago(now - before, now), text);
         }
+    }
+
+    #[test]
+    fn an_instant_has_milliseconds() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        let ns = 1_795_183_509 * SECOND + 87_999_999;
+        assert_eq!(rfc3339(ns), "2026-11-20T14:05:09.087Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(rfc3339(i64::MAX), "2262-04-11T23:47:16.854Z");
     }
 
     proptest! {

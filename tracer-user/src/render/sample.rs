@@ -10,8 +10,8 @@ use tracer_core::event::{
 };
 use tracer_core::model::{
     Anomaly, Build, CallKind, Command, EventCounts, Failure, FailureClass, Flag, FlagOrigin,
-    GcCycle, Installed, Origin, Output, Packages, Phase, SCHEMA, Setting, ToolCall, ToolProgram,
-    Toolchain, Trace,
+    GcCycle, Installed, ModuleKind, Origin, Output, Packages, Phase, SCHEMA, Setting, SourceModule,
+    ToolCall, ToolProgram, Toolchain, Trace,
 };
 
 const START: u64 = 86_400_000_000_000;
@@ -144,6 +144,7 @@ fn call(
         kind,
         program: if kind == CallKind::Cc { "gcc" } else { "tool" }.into(),
         package: (!package.is_empty()).then(|| package.into()),
+        module: (!package.is_empty()).then(|| module(package)),
         is_query: false,
         start: at(start),
         end: Some(at(start + length)),
@@ -151,6 +152,35 @@ fn call(
         usage: usage(cpu, rss),
         phases,
         gc_cycles: if collects { vec![gc] } else { Vec::new() },
+    }
+}
+
+/// The module of a package. Those of the numbered packages are dependencies.
+fn module(package: &str) -> SourceModule {
+    const DEPENDENCIES: [&str; 8] = [
+        "golang.org/x/net v0.55.0",
+        "golang.org/x/text v0.31.0",
+        "google.golang.org/protobuf v1.36.10",
+        "k8s.io/apimachinery v0.34.2",
+        "github.com/Azure/azure-sdk-for-go/sdk/azcore v1.20.0",
+        "gopkg.in/yaml.v3 v3.0.1",
+        "go.uber.org/zap v1.27.1",
+        "golang.org/x/sys v0.38.0",
+    ];
+    let (kind, path, version) = if package.starts_with("example.com/hello") {
+        (ModuleKind::Main, "example.com/hello", None)
+    } else if package.starts_with("internal/p1") {
+        let number: usize = package.trim_start_matches("internal/p").parse().unwrap();
+        let named = DEPENDENCIES[number * number / 7 % DEPENDENCIES.len()];
+        let (path, version) = named.split_once(' ').unwrap();
+        (ModuleKind::Dependency, path, Some(version.to_owned()))
+    } else {
+        (ModuleKind::Standard, "std", None)
+    };
+    SourceModule {
+        kind,
+        path: Some(path.to_owned()),
+        version,
     }
 }
 

@@ -48,7 +48,8 @@ fn no_number_breaks_a_sink() {
                     &mut Vec::new(),
                 )
                 .unwrap();
-                json(&FinishedTrace::of(trace.clone()), &mut Vec::new()).unwrap();
+                let finished = FinishedTrace::of(trace.clone());
+                json(&finished, Layout::Line, &mut Vec::new()).unwrap();
                 metrics(&FinishedTrace::of(trace.clone())).unwrap();
                 n_traces += 1;
             }

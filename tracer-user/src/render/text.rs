@@ -6,6 +6,7 @@
 mod build;
 mod hint;
 mod many;
+mod module;
 mod note;
 mod output;
 mod time;

@@ -17,6 +17,7 @@ use super::{PageContext, compress, query, scraper};
 use crate::agent::metrics::Format;
 use crate::clock;
 use crate::history::{self, Cause, Error, Reader};
+use crate::render::Layout;
 
 /// Time limit of a read of the history.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -114,7 +115,7 @@ async fn build(State(shared): State<Arc<PageContext>>, Path(id): Path<String>) -
     };
     read(&shared, move |reader| {
         let mut page = Vec::new();
-        history::show_json(&reader.show(&prefix)?, &mut page)?;
+        history::show_json(&reader.show(&prefix)?, Layout::Indented, &mut page)?;
         Ok(page)
     })
     .await

@@ -15,7 +15,8 @@ fn published() -> PathBuf {
 
 fn written(trace: &Trace) -> String {
     let mut out = Vec::new();
-    json(&FinishedTrace::of(trace.clone()), &mut out).unwrap();
+    let finished = FinishedTrace::of(trace.clone());
+    json(&finished, Layout::Indented, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

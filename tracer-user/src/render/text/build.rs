@@ -4,7 +4,7 @@ use tracer_core::event::Ancestor;
 use tracer_core::model::{Build, ToolCall};
 use tracer_core::report::BuildReport;
 
-use super::{hint, output, time, verdict, word};
+use super::{hint, module, output, time, verdict, word};
 use crate::render::style::{Line, Page, Paint};
 use crate::render::units;
 
@@ -27,6 +27,7 @@ pub(super) fn whole(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, c
     time::work(page, numbers);
     page.gap();
     time::slowest(page, build, numbers);
+    module::modules(page, numbers);
     time::links(page, numbers);
     page.gap();
     output::outputs(page, build);
