@@ -5,6 +5,7 @@
 mod effective;
 pub mod endpoint;
 mod key;
+pub mod log;
 pub mod metrics;
 pub mod otlp;
 mod parse_error;
@@ -59,6 +60,8 @@ pub struct Layer {
     pub size_budget: Option<SizeBudget>,
     /// Directory on bpffs in which probes and ring stay attached between two agents.
     pub pin: Option<PinDirectory>,
+    /// The log of the agent.
+    pub log: Option<log::LogSettings>,
     /// Optional parts of the metrics; only a file sets them.
     pub metrics: Option<metrics::MetricsSettings>,
     /// OpenTelemetry; only a file sets it.
@@ -101,6 +104,10 @@ impl Layer {
             forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
             size_budget: self.size_budget.or(weaker.size_budget),
             pin: self.pin.or(weaker.pin),
+            log: match (self.log, weaker.log) {
+                (Some(own), Some(weaker)) => Some(own.over(weaker)),
+                (own, weaker) => own.or(weaker),
+            },
             metrics: self.metrics.or(weaker.metrics),
             otlp: self.otlp.or(weaker.otlp),
             pushgateway: self.pushgateway.or(weaker.pushgateway),
@@ -399,6 +406,7 @@ mod tests {
             forget_targets_hours,
             size_budget,
             pin,
+            log,
             metrics,
             otlp,
             pushgateway,
@@ -410,6 +418,9 @@ mod tests {
         assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
         assert_eq!(*pin, Some(PinDirectory(None)));
         assert_eq!(*metrics, Some(metrics::MetricsSettings::default()));
+        let log = log.unwrap();
+        assert!(log.level.is_some() && log.format.is_some());
+        assert_eq!(log.config(), crate::log::LogConfig::default());
         assert!(otlp.is_some() && pushgateway.is_some() && textfile.is_some());
         assert_eq!(*size_budget, Some(SizeBudget(Limit::Percent(5.0))));
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");

@@ -47,7 +47,7 @@ pub use read::{BuildView, Filter, Reader, back_up, read};
 pub use show::show;
 pub use spool::Discarded;
 pub use store::{Retained, Store};
-pub use time::{BadTime, TimeArg, ago, date};
+pub use time::{BadTime, TimeArg, ago, date, rfc3339};
 pub use writer::{WriteCounts, Writer};
 
 /// Default path of the history.

@@ -14,6 +14,7 @@ use crate::config::metrics::MetricsSettings;
 use crate::config::{Bound, Exporters, Key, Layer, ListenAddress, PinDirectory, SizeBudget};
 use crate::history::central::{Address, CentralSettings};
 use crate::history::{DEFAULT_STORE, Location};
+use crate::log::LogConfig;
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
@@ -44,6 +45,7 @@ pub struct Config {
     pub size_budget: Option<SizeBudget>,
     /// Directory on bpffs that keeps programs and maps between two agents. `None` disables pinning.
     pub pin: Option<PathBuf>,
+    pub log: LogConfig,
     pub metrics: MetricsSettings,
     /// The exporters.
     pub outputs: Exporters,
@@ -71,6 +73,7 @@ impl Config {
             forget_targets_hours,
             size_budget,
             pin,
+            log,
             metrics,
             ..
         } = layer;
@@ -96,6 +99,7 @@ impl Config {
             target_ttl: hours.map_or(Duration::MAX, |it| Duration::from_hours(u64::from(it))),
             size_budget,
             pin: pin.and_then(|PinDirectory(place)| place),
+            log: log.unwrap_or_default().config(),
             metrics: metrics.unwrap_or_default(),
             outputs,
         }

@@ -17,17 +17,18 @@ use super::http::{Served, Server};
 use super::metrics::Metrics;
 use crate::clock;
 use crate::history::{self, ForwardConfig, Forwarder, Location, Store};
+use crate::log::Log;
 
 /// Time to wait for the storage process of a killed agent. That process has [`super::SHUTDOWN_LIMIT`] to end.
 const OVERLAP: Duration = Duration::from_millis(5500);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Restores the metrics of earlier agents. Unreadable parts are logged and missing.
-pub(super) fn restore(metrics: &Metrics, store: &mut Store, log: fn(&str)) -> anyhow::Result<()> {
+pub(super) fn restore(metrics: &Metrics, store: &mut Store, log: &Log) -> anyhow::Result<()> {
     let tally = store.counters()?;
     let restored = store.read(|it| Ok(metrics.restore(&tally, it, clock::wall_ns())))?;
     if let Err(error) = restored {
-        log(&format!(
+        log.warn(format_args!(
             "cannot restore all metrics from the history: {error}"
         ));
     }
@@ -98,30 +99,22 @@ pub(super) fn check_address(address: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| unserved(address))
 }
 
-pub(super) fn forward(
-    central: &Central,
-    config: &Config,
-    log: fn(&str),
-) -> anyhow::Result<Forwarder> {
+pub(super) fn forward(central: &Central, config: &Config, log: &Log) -> anyhow::Result<Forwarder> {
     let order = ForwardConfig {
         spool: config.store.clone(),
         limits: config.limits,
         address: central.address.clone(),
         settings: central.settings.clone(),
     };
-    Ok(Forwarder::start(order, log)?)
+    Ok(Forwarder::start(order, log.clone())?)
 }
 
-pub(super) fn output_context(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    log: fn(&str),
-) -> OutputContext {
+pub(super) fn output_context(config: &Config, metrics: &Arc<Metrics>, log: &Log) -> OutputContext {
     OutputContext {
         metrics: Arc::clone(metrics),
         store: config.store.clone(),
         target_ttl: config.target_ttl,
-        log,
+        log: log.clone(),
     }
 }
 

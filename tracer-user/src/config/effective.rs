@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracer_core::recording::Detail;
 
+use super::log::LogSettings;
 use super::metrics::MetricsSettings;
 use super::otlp::{Compression, OtlpSettings, ParentSpan};
 use super::pushgateway::PushgatewaySettings;
@@ -15,6 +16,7 @@ use super::textfile::TextfileSettings;
 use super::{Bound, File, Layer, ListenAddress, PinDirectory, SizeBudget};
 use crate::agent::defaults;
 use crate::history::{DEFAULT_STORE, Location, central};
+use crate::log::LogConfig;
 use tracer_binary::budget::Limit;
 
 /// One value in force.
@@ -58,6 +60,7 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
         forget_targets_hours,
         size_budget,
         pin,
+        log,
         metrics,
         otlp,
         pushgateway,
@@ -121,6 +124,7 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
             "central",
             (is_central || central.is_some()).then(|| of_central(central.unwrap_or_default())),
         ),
+        ("log", Some(of_log(log.unwrap_or_default()))),
         ("metrics", Some(of_metrics(metrics.unwrap_or_default()))),
         ("otlp", otlp.map(of_otlp)),
         ("textfile", textfile.map(of_textfile)),
@@ -131,6 +135,14 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
         rows.extend(values.map(|(key, value)| (format!("{section}.{key}"), value)));
     }
     rows
+}
+
+fn of_log(settings: LogSettings) -> Rows {
+    let LogConfig { level, format } = settings.config();
+    vec![
+        ("level", json!(level.name())),
+        ("format", json!(format.name())),
+    ]
 }
 
 fn of_metrics(settings: MetricsSettings) -> Rows {

@@ -124,6 +124,19 @@ pub fn date(ns: i64) -> String {
     )
 }
 
+/// `2026-11-20T14:05:09.123Z`, as in RFC 3339.
+pub fn rfc3339(ns: i64) -> String {
+    let (year, month, day) = civil(ns.div_euclid(DAY));
+    let rest = ns.rem_euclid(DAY);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        rest / HOUR,
+        rest / MINUTE % 60,
+        rest / SECOND % 60,
+        rest % SECOND / 1_000_000
+    )
+}
+
 /// `3 min ago`; a date from 60 days on.
 pub fn ago(ns: i64, now_ns: i64) -> String {
     match now_ns.saturating_sub(ns) {
