@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -122,6 +124,28 @@ fn the_example_configuration_is_valid() {
     assert!(checked.status.success(), "{checked:?}");
 }
 
+/// The status of a page on a Unix socket, requested with a token.
+fn status(socket: &Path, token: &str) -> String {
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+        ])
+        .args([
+            "--header",
+            &format!("Authorization: Bearer {token}"),
+            "--unix-socket",
+        ])
+        .arg(socket)
+        .arg("http://localhost/api/v1/builds")
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing() {
     let config = ConfigFile::new();
@@ -167,10 +191,29 @@ fn the_configuration_is_reloaded_on_request_and_an_invalid_one_changes_nothing()
     );
     assert!(page(second, "/-/healthy").ends_with('\n'));
 
-    write(&file, agent.dir(), "[log]\nformat = \"json\"\n");
+    let socket = agent.dir().join("s");
+    let token = agent.dir().join("token");
+    fs::write(&token, "first\n").unwrap();
+    let protected = format!(
+        "listen = \"unix:{}\"\n[http]\ntoken_file = {token:?}\n",
+        socket.display()
+    );
+    write(
+        &file,
+        agent.dir(),
+        &format!("{protected}[log]\nformat = \"json\"\n"),
+    );
     agent.signal("HUP");
     agent.wait_for_log(r#""message":"configuration reloaded""#);
-    let printed = agent.stop();
+    let mode = fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    assert_eq!(status(&socket, "first"), "200");
+    fs::write(&token, "second\n").unwrap();
+    agent.wait_for_log("certificate and tokens of the pages reloaded");
+    assert_eq!(status(&socket, "first"), "401");
+    assert_eq!(status(&socket, "second"), "200");
+    let (_dir, printed) = agent.stop_with_log();
+    assert!(!socket.exists());
     let ended = printed.lines().last().unwrap();
     let ended: Value = serde_json::from_str(ended).unwrap();
     assert_eq!(

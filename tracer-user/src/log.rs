@@ -29,7 +29,7 @@ pub enum Level {
     /// A change that an operator expects.
     #[default]
     Info,
-    /// Each build, delivery and refused request.
+    /// The beginning and the end of each build.
     Debug,
 }
 

@@ -51,7 +51,7 @@ pub(super) struct SettingArgs {
     /// Level of detail of a trace [default: phase]
     #[arg(long, value_enum, env = "GOTRACE_DETAIL", hide_env = true)]
     detail: Option<Detail>,
-    /// Address of the pages /metrics, /-/ready and /api/v1/builds; `none` for no pages [default: 127.0.0.1:10127]
+    /// Address of the pages /metrics, /-/ready and /api/v1/builds, or unix:PATH, or none [default: 127.0.0.1:10127]
     #[arg(long, value_name = "ADDRESS", env = "GOTRACE_LISTEN", hide_env = true)]
     listen: Option<ListenAddress>,
     /// Delete builds older than DAYS; `unlimited` for no limit [default: 90]
@@ -112,7 +112,7 @@ impl SettingArgs {
         Layer {
             store: self.store.clone(),
             detail: self.detail.map(Into::into),
-            listen: self.listen,
+            listen: self.listen.clone(),
             keep_days: self.keep_days,
             keep_megabytes: self.keep_megabytes,
             forget_targets_hours: self.forget_targets_hours,

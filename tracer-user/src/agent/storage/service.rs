@@ -14,7 +14,7 @@ use tracer_core::recording::Detail;
 
 use super::open::{self, Opened};
 use crate::agent::export::outputs::Outputs;
-use crate::agent::http::{Readiness, Served, Server};
+use crate::agent::http::{AccessFiles, Readiness, Rules, Served, Server};
 use crate::agent::metrics::Reload;
 use crate::agent::startup::{forward, listen, output_context};
 use crate::agent::{Config, IDLE_TIME, Load};
@@ -40,6 +40,7 @@ pub(super) struct StorageService<'a> {
     pub(super) forwarder: Option<Forwarder>,
     pub(super) served: Arc<Served>,
     pub(super) pages: Option<Server>,
+    access: AccessFiles,
     pub(super) outputs: Outputs,
     retained: Option<Instant>,
     pub(super) tally: CounterState,
@@ -94,10 +95,8 @@ impl<'a> StorageService<'a> {
         });
         let outputs = Outputs::start(&config.outputs, &output_context(&config, &metrics, log))
             .map_err(|error| file.locate(error))?;
-        let pages = config
-            .listen
-            .map(|address| listen(address, &served))
-            .transpose()?;
+        let access = AccessFiles::of(&config.http);
+        let pages = listen(&config, &served, log).map_err(|error| file.locate(error))?;
         Ok(Self {
             config,
             load,
@@ -106,6 +105,7 @@ impl<'a> StorageService<'a> {
             forwarder: None,
             served,
             pages,
+            access,
             outputs,
             retained: None,
             // The restored counters are written at once.
@@ -138,7 +138,7 @@ impl<'a> StorageService<'a> {
         self.forwarder = forwarder.transpose()?;
         let pages = self.pages.as_ref();
         let pages = pages.map_or_else(String::new, |it| {
-            format!(", metrics at http://{}/metrics", it.address())
+            format!(", metrics at {}", it.url("/metrics"))
         });
         let store = self.config.store.display();
         let message = if self.again.is_some() {
@@ -242,6 +242,7 @@ impl<'a> StorageService<'a> {
             self.busy = None;
             proc::give_back_memory();
         }
+        self.refresh_access();
         let is_old = self
             .tally
             .written
@@ -268,6 +269,22 @@ impl<'a> StorageService<'a> {
             self.log.info(&line);
         }
         Ok(self.reached())
+    }
+
+    /// Applies a new certificate or token.
+    fn refresh_access(&mut self) {
+        let (Some(pages), Some(rules)) = (&self.pages, self.access.changed()) else {
+            return;
+        };
+        match rules {
+            Ok(rules) => {
+                pages.set_rules(rules);
+                self.log.info("certificate and tokens of the pages reloaded");
+            }
+            Err(error) => self.log.error(format_args!(
+                "cannot reload the certificate and tokens of the pages, the previous ones stay active: {error:#}"
+            )),
+        }
     }
 
     fn reached(&mut self) -> Option<u64> {
@@ -308,8 +325,13 @@ impl<'a> StorageService<'a> {
     fn take_over(&mut self, wanted: Config) -> anyhow::Result<()> {
         let (wanted, fixed) = wanted.taken_over(&self.config);
         let has_moved = wanted.listen != self.config.listen;
-        let address = wanted.listen.filter(|_| has_moved);
-        let pages = address.map(|it| listen(it, &self.served)).transpose()?;
+        let access = AccessFiles::of(&wanted.http);
+        let rules = Rules::load(&wanted.http)?;
+        let pages = if has_moved {
+            listen(&wanted, &self.served, &self.log)?
+        } else {
+            None
+        };
         self.outputs.change(
             (&self.config.outputs, self.config.target_ttl),
             &wanted.outputs,
@@ -319,10 +341,13 @@ impl<'a> StorageService<'a> {
         if has_moved {
             if let Some(pages) = &pages {
                 self.log
-                    .info(format_args!("pages are now at http://{}", pages.address()));
+                    .info(format_args!("pages are now at {}", pages.url("")));
             }
             self.pages = pages;
+        } else if let Some(pages) = &self.pages {
+            pages.set_rules(rules);
         }
+        self.access = access;
         self.served.metrics.set_target_ttl(wanted.target_ttl);
         let budget = wanted.size_budget.map(|SizeBudget(limit)| limit);
         self.served.metrics.set_size_budget(budget);
