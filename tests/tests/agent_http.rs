@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
 use tracer_core::origin::TraceId;
-use tracer_user::agent::http::{Readiness, Served, Server};
+use tracer_user::agent::http::{Readiness, Rules, Served, Server};
 use tracer_user::agent::metrics::{Format, Metrics, Reader};
 use tracer_user::history::{self, ReadPool, StoredCounters};
 
@@ -71,7 +71,7 @@ impl Agent {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
             dir,
-            server: Server::start(listener, Arc::clone(&served)).unwrap(),
+            server: Server::start(listener, Arc::clone(&served), Rules::default()).unwrap(),
             served,
         }
     }
@@ -85,7 +85,7 @@ impl Agent {
     }
 
     fn ask(&self, method: &str, path: &str, header: &str) -> Answer {
-        let mut stream = connect(self.server.address());
+        let mut stream = connect(self.server.address().unwrap());
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n"
@@ -279,7 +279,7 @@ fn slow_clients_delay_neither_others_nor_the_shutdown() {
     let agent = Agent::recorded();
     let mut slow: Vec<TcpStream> = Vec::new();
     for _ in 0..200 {
-        let mut stream = connect(agent.server.address());
+        let mut stream = connect(agent.server.address().unwrap());
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHo").unwrap();
         slow.push(stream);
     }
@@ -294,7 +294,7 @@ fn slow_clients_delay_neither_others_nor_the_shutdown() {
 #[test]
 fn a_client_that_never_finishes_its_header_is_disconnected() {
     let agent = Agent::start(&[]);
-    let mut stream = connect(agent.server.address());
+    let mut stream = connect(agent.server.address().unwrap());
     stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let mut rest = Vec::new();
     let begun = Instant::now();
@@ -317,7 +317,7 @@ impl Drop for Prometheus {
 fn prometheus(agent: &Agent, name: &str) -> (Prometheus, SocketAddr) {
     let dir = agent.dir.path();
     let config = dir.join(format!("{name}.yml"));
-    let target = agent.server.address();
+    let target = agent.server.address().unwrap();
     fs::write(
         &config,
         format!(
@@ -372,7 +372,7 @@ fn a_page_is_compressed_on_request() {
     let plain = agent.get("/metrics");
     assert!(!plain.head.contains("content-encoding"), "{}", plain.head);
     assert!(plain.head.contains("vary: accept, accept-encoding"));
-    let mut stream = connect(agent.server.address());
+    let mut stream = connect(agent.server.address().unwrap());
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept-Encoding: gzip\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
@@ -445,7 +445,7 @@ fn requests_with_a_foreign_host_header_are_refused() {
         ("127.0.0.1:10127", "200"),
         ("evil.example:10127", "421"),
     ] {
-        let mut stream = connect(agent.server.address());
+        let mut stream = connect(agent.server.address().unwrap());
         write!(
             stream,
             "GET /api/v1/builds HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"

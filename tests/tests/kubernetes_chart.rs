@@ -327,6 +327,24 @@ fn the_configuration_cannot_move_the_port_of_the_probes() {
 }
 
 #[test]
+fn probes_and_scrapes_are_encrypted_on_request() {
+    let values = json!({"scheme": "HTTPS", "podMonitor": {
+        "enabled": true,
+        "endpoint": {"tlsConfig": {"insecureSkipVerify": true}},
+    }});
+    let rendered = objects(&render(&values));
+    let find = |kind: &str| rendered.iter().find(|it| it["kind"] == kind).unwrap();
+    let container = &find("DaemonSet")["spec"]["template"]["spec"]["containers"][0];
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["scheme"], "HTTPS", "{probe}");
+    }
+    let endpoint = &find("PodMonitor")["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["scheme"], "https");
+    assert_eq!(endpoint["tlsConfig"]["insecureSkipVerify"], true);
+    assert_eq!(endpoint["path"], "/metrics");
+}
+
+#[test]
 fn gotrace_exports_every_queried_metric() {
     let documented = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
     let lines = documented

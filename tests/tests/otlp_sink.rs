@@ -15,6 +15,7 @@ use tracer_core::model::Trace;
 use tracer_user::agent::export::Counts;
 use tracer_user::agent::export::otlp::{Otlp, OtlpSettings};
 use tracer_user::agent::metrics::Metrics;
+use tracer_user::log::Log;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -29,7 +30,7 @@ fn replayed(name: &str) -> Trace {
 fn start(text: &str) -> Otlp {
     let settings: OtlpSettings = toml::from_str(text).unwrap();
     let metrics = Metrics::new(Duration::from_hours(24 * 365 * 60)).unwrap();
-    Otlp::start(&settings, Arc::new(metrics), |_| {}).unwrap()
+    Otlp::start(&settings, Arc::new(metrics), Log::to(|_| {})).unwrap()
 }
 
 /// Sends traces only.
@@ -203,7 +204,7 @@ fn an_invalid_setting_is_reported_at_startup() {
     let refused = |text: &str| {
         let settings: OtlpSettings = toml::from_str(text).unwrap();
         let metrics = Arc::new(Metrics::new(PATIENCE).unwrap());
-        let error = Otlp::start(&settings, metrics, |_| {}).unwrap_err();
+        let error = Otlp::start(&settings, metrics, Log::to(|_| {})).unwrap_err();
         format!("{error:#}")
     };
     assert!(refused("").contains("no endpoint"));

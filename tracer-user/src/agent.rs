@@ -10,6 +10,7 @@ mod config;
 pub mod export;
 pub mod http;
 mod ipc;
+pub mod local;
 pub mod metrics;
 mod notify;
 mod observer;
@@ -19,7 +20,7 @@ mod supervisor;
 
 use std::time::Duration;
 
-pub use self::config::{Central, Config, defaults, reachable};
+pub use self::config::{Central, Config, defaults};
 pub use self::observer::observe;
 pub use self::storage::{COMMAND as STORAGE_COMMAND, run_storage};
 use crate::config::File;

@@ -27,9 +27,10 @@ mod trace;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 
 use crate::bpf::SetupError;
+use crate::log::Log;
 use clap::{
     ArgMatches, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
@@ -185,7 +186,7 @@ fn exit_code(result: anyhow::Result<u8>) -> u8 {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => FINE,
         Err(error) => {
-            log(format_args!("{error:#}"));
+            Log::stderr().error(format_args!("{error:#}"));
             let mut causes = error.chain();
             let setup = causes.find_map(|it| it.downcast_ref::<SetupError>());
             setup.map_or(FAILURE, SetupError::exit_code)
@@ -201,9 +202,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Prints one message on stderr. A closed stderr is ignored.
+/// Prints one message on stderr.
 fn log(sentence: impl Display) {
-    let _closed = writeln!(io::stderr().lock(), "gotrace: {sentence}");
+    Log::stderr().info(sentence);
 }
 
 #[cfg(test)]

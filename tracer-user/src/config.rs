@@ -4,7 +4,10 @@
 
 mod effective;
 pub mod endpoint;
+pub mod http;
 mod key;
+mod listen;
+pub mod log;
 pub mod metrics;
 pub mod otlp;
 mod parse_error;
@@ -13,7 +16,6 @@ pub mod textfile;
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -27,6 +29,7 @@ use crate::history::{Location, central};
 pub use self::effective::{EffectiveValue, effective};
 pub use self::endpoint::Endpoint;
 pub use self::key::Key;
+pub use self::listen::ListenAddress;
 pub use self::parse_error::ParseError;
 pub use crate::history::Bound;
 
@@ -49,6 +52,8 @@ pub struct Layer {
     pub detail: Option<Detail>,
     /// Address of the HTTP server.
     pub listen: Option<ListenAddress>,
+    /// The protection of the HTTP server; only a file sets it.
+    pub http: Option<http::HttpSettings>,
     /// Older builds are deleted.
     pub keep_days: Option<Bound>,
     /// The oldest builds are deleted while the history is larger, in units of 10^6 bytes.
@@ -59,6 +64,8 @@ pub struct Layer {
     pub size_budget: Option<SizeBudget>,
     /// Directory on bpffs in which probes and ring stay attached between two agents.
     pub pin: Option<PinDirectory>,
+    /// The log of the agent.
+    pub log: Option<log::LogSettings>,
     /// Optional parts of the metrics; only a file sets them.
     pub metrics: Option<metrics::MetricsSettings>,
     /// OpenTelemetry; only a file sets it.
@@ -96,11 +103,16 @@ impl Layer {
             central: self.central.or(weaker.central),
             detail: self.detail.or(weaker.detail),
             listen: self.listen.or(weaker.listen),
+            http: self.http.or(weaker.http),
             keep_days: self.keep_days.or(weaker.keep_days),
             keep_megabytes: self.keep_megabytes.or(weaker.keep_megabytes),
             forget_targets_hours: self.forget_targets_hours.or(weaker.forget_targets_hours),
             size_budget: self.size_budget.or(weaker.size_budget),
             pin: self.pin.or(weaker.pin),
+            log: match (self.log, weaker.log) {
+                (Some(own), Some(weaker)) => Some(own.over(weaker)),
+                (own, weaker) => own.or(weaker),
+            },
             metrics: self.metrics.or(weaker.metrics),
             otlp: self.otlp.or(weaker.otlp),
             pushgateway: self.pushgateway.or(weaker.pushgateway),
@@ -114,8 +126,13 @@ impl Layer {
             store,
             spool,
             central,
+            listen,
+            http,
             ..
         } = self;
+        if let Some(http) = http {
+            http.check(listen.as_ref())?;
+        }
         if let Some(Location::Central(address)) = store {
             return address.check().context(Key("store"));
         }
@@ -193,33 +210,6 @@ impl File {
                 source,
             }),
         }
-    }
-}
-
-/// An address, or none. The address of a name is that of the moment of parsing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddress(pub Option<SocketAddr>);
-
-impl FromStr for ListenAddress {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "none" {
-            return Ok(Self(None));
-        }
-        let resolved = text.to_socket_addrs();
-        let addresses: Vec<SocketAddr> = resolved.map(Iterator::collect).unwrap_or_default();
-        let first = addresses.iter().find(|it| it.is_ipv4());
-        first.or(addresses.first()).map(|it| Self(Some(*it))).ok_or(
-            "give an address or a known name, and a port, such as localhost:10127 or [::1]:10127, or none",
-        )
-    }
-}
-
-impl<'de> Deserialize<'de> for ListenAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -302,7 +292,7 @@ mod tests {
         let seven = Bound(NonZeroU32::new(7));
         assert_eq!(
             (both.keep_days, both.listen),
-            (Some(seven), Some(ListenAddress(None)))
+            (Some(seven), Some(ListenAddress::None))
         );
     }
 
@@ -343,7 +333,7 @@ mod tests {
             "{nowhere}"
         );
         let named = Layer::parse("listen = \"localhost:9090\"").unwrap();
-        let ListenAddress(Some(named)) = named.listen.unwrap() else {
+        let ListenAddress::Tcp(named) = named.listen.unwrap() else {
             panic!("no address")
         };
         assert!(named.ip().is_loopback() && named.port() == 9090, "{named}");
@@ -394,22 +384,31 @@ mod tests {
             central,
             detail,
             listen,
+            http,
             keep_days,
             keep_megabytes,
             forget_targets_hours,
             size_budget,
             pin,
+            log,
             metrics,
             otlp,
             pushgateway,
             textfile,
         } = &layer;
+        let http = http.as_ref().unwrap();
+        assert!(http.tls_cert.is_some() && http.tls_key.is_some() && http.token_file.is_some());
+        let of_http = http::HttpSettings::default();
+        assert_eq!(http.without_token, of_http.without_token);
         let numbers = [keep_days, keep_megabytes, forget_targets_hours];
         let central = central.as_ref().unwrap();
         assert!(central.tenant.is_some() && central.keep_days.is_some());
         assert!(store.is_some() && spool.is_some() && detail.is_some() && listen.is_some());
         assert_eq!(*pin, Some(PinDirectory(None)));
         assert_eq!(*metrics, Some(metrics::MetricsSettings::default()));
+        let log = log.unwrap();
+        assert!(log.level.is_some() && log.format.is_some());
+        assert_eq!(log.config(), crate::log::LogConfig::default());
         assert!(otlp.is_some() && pushgateway.is_some() && textfile.is_some());
         assert_eq!(*size_budget, Some(SizeBudget(Limit::Percent(5.0))));
         assert!(numbers.into_iter().all(Option::is_some), "{layer:?}");

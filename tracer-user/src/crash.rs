@@ -3,18 +3,21 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+use crate::log;
 
 /// Installs both protections in this process. Programs that it executes are not affected: `execve` makes them dumpable again.
 pub fn keep_secrets() {
     // This prctl(2) fails only on kernels without this value. The system's setting for core files then remains.
     let _unchanged = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     std::panic::set_hook(Box::new(|panic| {
-        // A closed stderr is ignored.
-        let _unwritten = writeln!(io::stderr(), "{}", report(panic));
+        let backtrace = Backtrace::capture();
+        let has_frames = backtrace.status() == BacktraceStatus::Captured;
+        let backtrace = has_frames.then(|| backtrace.to_string());
+        log::write_panic(&report(panic), backtrace.as_deref());
     }));
 }
 
@@ -24,13 +27,7 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
         .map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
     let message = literal(panic.payload())
         .unwrap_or("(message omitted, because it may contain text of a build)");
-    let mut report = format!("gotrace: internal error at {location}: {message}");
-    let backtrace = Backtrace::capture();
-    if backtrace.status() == BacktraceStatus::Captured {
-        report.push('\n');
-        report.push_str(&backtrace.to_string());
-    }
-    report
+    format!("internal error at {location}: {message}")
 }
 
 /// The message of a panic, if it is a literal of the source. A formatted message may contain any text.

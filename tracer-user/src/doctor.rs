@@ -3,6 +3,7 @@
 //! Inputs are the kernel's answers and the toolchains of the machine. The output is an [`Examination`], plain data, and its two forms.
 //! The machine is not changed: everything that was loaded for a test is unloaded.
 
+pub mod bundle;
 mod machine;
 mod privilege;
 mod reader;

@@ -18,6 +18,7 @@ pub mod history;
 pub mod inspect;
 pub mod install;
 pub mod launch;
+pub mod log;
 mod proc;
 pub mod render;
 pub mod sandbox;

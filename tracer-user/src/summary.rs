@@ -5,15 +5,17 @@
 
 pub mod markdown;
 
-use std::net::SocketAddr;
+use std::io;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::agent::local::LocalAgent;
+
 /// The agent's maximum number of builds in one response.
 const MAX_BUILDS: usize = 1000;
 /// Maximum size of a response; that many builds take less than a tenth of it.
-const ANSWER_LIMIT: u64 = 64 << 20;
+const ANSWER_LIMIT: usize = 64 << 20;
 
 /// Identifies a job. An absent field matches any value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,36 +75,32 @@ struct BuildList {
 /// The request to the agent failed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot get builds from the agent at http://{address} (is it running? see `systemctl status gotrace`)"
+    "cannot get builds from the agent at {url} (is it running? see `systemctl status gotrace`)"
 )]
 pub struct RequestError {
-    address: SocketAddr,
-    source: ureq::Error,
+    url: String,
+    source: io::Error,
 }
 
 impl CiJob {
     /// Returns the builds of the job, in order of their start. Fails after `timeout`.
     pub fn builds(
         &self,
-        address: SocketAddr,
+        agent: &LocalAgent,
         timeout: Duration,
     ) -> Result<Vec<ListedBuild>, RequestError> {
-        let client: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .proxy(None)
-            .max_redirects(0)
-            .build()
-            .into();
         let request = || {
-            let url = format!("http://{address}/api/v1/builds?limit={MAX_BUILDS}");
-            let mut answer = client.get(url).call()?;
-            let body = answer.body_mut().with_config().limit(ANSWER_LIMIT);
-            body.read_to_vec()
+            let path = format!("/api/v1/builds?limit={MAX_BUILDS}");
+            let page = agent.get(&path, timeout, ANSWER_LIMIT)?;
+            match page.status {
+                200 => Ok(serde_json::from_slice::<BuildList>(&page.body)?),
+                401 => Err(io::Error::other("it requires a token")),
+                status => Err(io::Error::other(format!("status {status}"))),
+            }
         };
-        let body = request().map_err(|source| RequestError { address, source })?;
-        let listed: BuildList = serde_json::from_slice(&body).map_err(|error| RequestError {
-            address,
-            source: ureq::Error::Other(error.into()),
+        let listed = request().map_err(|source| RequestError {
+            url: agent.url(""),
+            source,
         })?;
         Ok(self.pick(listed.builds))
     }

@@ -42,6 +42,7 @@ const TEST_PACKAGES: &[Package] = &[
     package("bindfs", "/usr/bin/bindfs"),
     package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     package("openssl", "/usr/bin/openssl"),
+    package("curl", "/usr/bin/curl"),
     package("systemd", "/usr/lib/systemd/systemd"),
     package("systemd-container", "/usr/bin/systemd-nspawn"),
     package("dbus", "/usr/bin/dbus-daemon"),

@@ -21,6 +21,7 @@ use tracer_core::model::Trace;
 use tracer_user::driver;
 use tracer_user::history::central::{Address, CentralSettings};
 use tracer_user::history::{ForwardConfig, Forwarder, Store, Writer};
+use tracer_user::log::Log;
 
 const USAGE: &str = "usage: history write STORE RECORDING... | history fill STORE N RECORDING... | history forward STORE ADDRESS";
 const MINUTE: i64 = 60_000_000_000;
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
 
 fn write(store: &Path, recordings: &[&str]) -> Result<(), AnyError> {
     let traces = replay(recordings)?;
-    let (writer, n_cut_off) = Writer::start(store, 16, |error| eprintln!("{error}"))?;
+    let (writer, n_cut_off) = Writer::start(store, 16, Log::stderr())?;
     println!("cut off {n_cut_off}");
     for (n, trace) in (0..).zip(traces.iter().cycle()) {
         let kept: Vec<Kept> =
@@ -83,7 +84,7 @@ fn forward(store: &Path, address: &str) -> Result<(), AnyError> {
         address: Address::of(address).ok_or(USAGE)?,
         settings: CentralSettings::default(),
     };
-    let _forwarder = Forwarder::start(order, |sentence| eprintln!("{sentence}"))?;
+    let _forwarder = Forwarder::start(order, Log::stderr())?;
     loop {
         std::thread::park();
     }

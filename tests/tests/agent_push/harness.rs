@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tracer_core::model::Trace;
 use tracer_user::agent::export::Counts;
 use tracer_user::agent::export::pushgateway::{Pushgateway, PushgatewaySettings};
+use tracer_user::log::Log;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -61,7 +62,9 @@ impl Push {
     pub(crate) fn restart(dir: TempDir, url: &str, ttl: Duration, tell: fn(&str)) -> Self {
         let settings = PushgatewaySettings::of(url.parse().unwrap());
         let spool = dir.path().join("spool");
-        let output = Pushgateway::start(&settings, &spool, ttl, tell).unwrap();
+        let output =
+            Pushgateway::start(&settings, &spool, ttl, Log::to(move |it| tell(it.message)))
+                .unwrap();
         Self { dir, output }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracer_core::finished::FinishedTrace;
 
 use tracer_user::agent::export::pushgateway::{Pushgateway, PushgatewaySettings};
+use tracer_user::log::Log;
 
 use crate::gateway::Gateway;
 use crate::harness::{DAY, Push, built, free_address, target};
@@ -174,7 +175,8 @@ fn no_secret_is_shown_or_stored() {
     let mut shown = String::new();
     for (n, settings) in all.iter().enumerate() {
         let spool = dir.path().join(n.to_string());
-        let output = Pushgateway::start(settings, &spool, DAY, tell).unwrap();
+        let output =
+            Pushgateway::start(settings, &spool, DAY, Log::to(move |it| tell(it.message))).unwrap();
         output.ended(&FinishedTrace::of(built(10)));
         crate::harness::wait_for("a failure", || {
             let counts = output.counts();

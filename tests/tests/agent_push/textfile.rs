@@ -8,6 +8,7 @@ use tracer_core::finished::FinishedTrace;
 
 use tracer_user::agent::export::textfile::{Textfile, TextfileSettings};
 use tracer_user::agent::metrics::Metrics;
+use tracer_user::log::Log;
 
 use crate::harness::{DAY, Server, built, free_address, promtool, wait_for};
 
@@ -24,7 +25,7 @@ fn node_exporter_shows_the_written_file() {
         directory: dir.path().to_owned(),
         every_seconds: 1,
     };
-    let textfile = Textfile::start(&settings, Arc::clone(&metrics), |_| {}).unwrap();
+    let textfile = Textfile::start(&settings, Arc::clone(&metrics), Log::to(|_| {})).unwrap();
     metrics
         .observe(&FinishedTrace::of(built(10)), &|_| None)
         .unwrap();
@@ -87,7 +88,7 @@ fn a_missing_directory_is_counted_and_used_again_when_it_returns() {
     };
     fs::create_dir(&settings.directory).unwrap();
     let metrics = Arc::new(Metrics::new(DAY).unwrap());
-    let textfile = Textfile::start(&settings, metrics, |_| {}).unwrap();
+    let textfile = Textfile::start(&settings, metrics, Log::to(|_| {})).unwrap();
     fs::remove_dir_all(&settings.directory).unwrap();
     wait_for("a failure", || {
         let counts = textfile.counts();

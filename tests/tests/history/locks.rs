@@ -14,6 +14,7 @@ use tracer_user::history::central::{Address, CentralSettings};
 use tracer_user::history::{
     Filter, ForwardConfig, Forwarder, Location, ReadPool, Store, Writer, back_up, read,
 };
+use tracer_user::log::Log;
 
 use crate::harness::{listed, small_builds};
 
@@ -48,7 +49,7 @@ fn a_process_keeps_its_locks_through_all_operations_on_its_history() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
     let all = small_builds(40);
-    let (writer, _) = Writer::start(&path, 64, |it| panic!("{it}")).unwrap();
+    let (writer, _) = Writer::start(&path, 64, Log::to(|it| panic!("{it}"))).unwrap();
     let pool = ReadPool::new(&path);
     let limits = Limits {
         max_age_ns: None,
@@ -81,7 +82,7 @@ fn a_process_keeps_its_locks_through_all_operations_on_its_history() {
             assert!(writer.flush(Duration::from_secs(30)));
         }),
         ("forwarding", &|_| {
-            let forwarder = Forwarder::start(order.clone(), |_| {}).unwrap();
+            let forwarder = Forwarder::start(order.clone(), Log::to(|_| {})).unwrap();
             forwarder.finish(Instant::now() + Duration::from_secs(30));
         }),
         ("a backup", &|n| {

@@ -14,6 +14,7 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Limits};
 use tracer_core::model::State;
 use tracer_user::history::{Filter, Store, WriteCounts, Writer, read, store_builds};
+use tracer_user::log::Log;
 
 use crate::harness::{SECOND, assert_intact, gotrace_show, listed, replayed, small_builds};
 
@@ -73,9 +74,11 @@ fn a_hanging_disk_fills_a_bounded_queue_and_is_counted() {
     const BOUND: u64 = 8;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
-    let (writer, _) = Writer::start(&path, usize::try_from(BOUND).unwrap(), |error| {
-        panic!("{error}")
-    })
+    let (writer, _) = Writer::start(
+        &path,
+        usize::try_from(BOUND).unwrap(),
+        Log::to(|it| panic!("{it}")),
+    )
     .unwrap();
     let builds = small_builds(40);
     let blocker = Connection::open(&path).unwrap();
@@ -108,7 +111,7 @@ fn a_hanging_disk_fills_a_bounded_queue_and_is_counted() {
 fn a_writer_deletes_builds_that_are_too_old() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.db");
-    let (writer, _) = Writer::start(&path, 64, |error| panic!("{error}")).unwrap();
+    let (writer, _) = Writer::start(&path, 64, Log::to(|it| panic!("{it}"))).unwrap();
     for kept in small_builds(20) {
         writer.finish(kept);
     }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tracer_core::history::{Kept, Limits};
 use tracer_user::history::central::{Address, CentralSettings};
 use tracer_user::history::{DeliveryCounts, ForwardConfig, Forwarder, Store};
+use tracer_user::log::Log;
 
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -264,7 +265,7 @@ impl Machine {
             address,
             settings,
         };
-        Forwarder::start(order, |sentence| println!("{sentence}")).unwrap()
+        Forwarder::start(order, Log::to(|it| println!("{it}"))).unwrap()
     }
 
     pub(crate) fn n_undelivered(&self) -> usize {

@@ -7,6 +7,7 @@ use crate::harness::{listed, replayed, small_builds};
 use crate::server::{Machine, Server, psql, wait_for};
 use tracer_user::history::central::{self, CentralSettings};
 use tracer_user::history::store_builds;
+use tracer_user::log::Log;
 
 /// A database with an owner of the tables, a team `a` with builds, and an attacking team `b`.
 fn two_teams() -> (Server, Machine) {
@@ -77,9 +78,10 @@ fn an_agent_whose_tenant_differs_from_its_role_sends_nothing() {
         address: server.address("team_b"),
         settings,
     };
-    let forwarder = tracer_user::history::Forwarder::start(order, move |it| {
-        sender.send(it.to_owned()).unwrap();
-    })
+    let forwarder = tracer_user::history::Forwarder::start(
+        order,
+        Log::to(move |it| sender.send(it.to_string()).unwrap()),
+    )
     .unwrap();
     let printed = wait_for("it complains", || {
         received.try_recv().map_err(|it| it.to_string())

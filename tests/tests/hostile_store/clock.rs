@@ -10,6 +10,7 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
 use tracer_core::model::Trace;
 use tracer_user::history::{Filter, Writer, read};
+use tracer_user::log::Log;
 
 const DAY: i64 = 86_400_000_000_000;
 
@@ -38,7 +39,7 @@ fn clock_jumps_neither_duplicate_builds_nor_change_their_durations() {
         i64::MAX - now - DAY,
     ];
     let mut jumped = Vec::new();
-    let (writer, _) = Writer::start(&store, 64, |error| panic!("{error}")).unwrap();
+    let (writer, _) = Writer::start(&store, 64, Log::to(|it| panic!("{it}"))).unwrap();
     for (n, jump) in (0..).zip(jumps) {
         let boot_to_wall_ns = (now + n * 1_000_000_000).saturating_add(jump) - start;
         let moved = Trace {

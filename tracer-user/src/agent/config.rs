@@ -1,6 +1,6 @@
 //! The configuration of the agent: its values, its defaults, and the changes that a running agent can apply.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,11 +9,14 @@ use tracer_core::history::Limits;
 use tracer_core::recording::Detail;
 
 use super::export::outputs::Outputs;
+use super::http::Rules;
 use super::startup;
+use crate::config::http::HttpSettings;
 use crate::config::metrics::MetricsSettings;
 use crate::config::{Bound, Exporters, Key, Layer, ListenAddress, PinDirectory, SizeBudget};
 use crate::history::central::{Address, CentralSettings};
 use crate::history::{DEFAULT_STORE, Location};
+use crate::log::LogConfig;
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
@@ -36,14 +39,16 @@ pub struct Config {
     pub central: Option<Central>,
     pub detail: Detail,
     pub limits: Limits,
-    /// Address of the pages. `None` disables them.
-    pub listen: Option<SocketAddr>,
+    /// Address of the pages.
+    pub listen: ListenAddress,
+    pub http: HttpSettings,
     /// Time without a build after which the gauges of a target are removed.
     pub target_ttl: Duration,
     /// Allowed growth of a target. `None` if no budget is configured.
     pub size_budget: Option<SizeBudget>,
     /// Directory on bpffs that keeps programs and maps between two agents. `None` disables pinning.
     pub pin: Option<PathBuf>,
+    pub log: LogConfig,
     pub metrics: MetricsSettings,
     /// The exporters.
     pub outputs: Exporters,
@@ -66,11 +71,13 @@ impl Config {
             central,
             detail,
             listen,
+            http,
             keep_days,
             keep_megabytes,
             forget_targets_hours,
             size_budget,
             pin,
+            log,
             metrics,
             ..
         } = layer;
@@ -92,10 +99,12 @@ impl Config {
                 max_age_ns: days.map(|it| u64::from(it).saturating_mul(DAY_NS)),
                 max_bytes: megabytes.map(|it| u64::from(it) * 1_000_000),
             },
-            listen: listen.map_or(Some(defaults::LISTEN), |ListenAddress(address)| address),
+            listen: listen.unwrap_or(ListenAddress::Tcp(defaults::LISTEN)),
+            http: http.unwrap_or_default(),
             target_ttl: hours.map_or(Duration::MAX, |it| Duration::from_hours(u64::from(it))),
             size_budget,
             pin: pin.and_then(|PinDirectory(place)| place),
+            log: log.unwrap_or_default().config(),
             metrics: metrics.unwrap_or_default(),
             outputs,
         }
@@ -106,10 +115,8 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         startup::check_store(&self.store).context(Key("store"))?;
         Outputs::check(&self.outputs)?;
-        if let Some(address) = self.listen {
-            startup::check_address(address).context(Key("listen"))?;
-        }
-        Ok(())
+        startup::check_address(&self.listen).context(Key("listen"))?;
+        Rules::load(&self.http).map(drop)
     }
 
     /// Returns this configuration as far as an agent that runs with `running` can apply it, and the keys that need a restart.
@@ -132,16 +139,6 @@ impl Config {
         }
         (taken, fixed)
     }
-}
-
-/// The address for connections to a socket that may listen on all addresses.
-pub fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]
@@ -198,13 +195,5 @@ mod tests {
             ..running.clone()
         };
         assert_eq!(silent.taken_over(&running), (running, vec!["detail"]));
-    }
-
-    #[test]
-    fn a_socket_on_all_addresses_is_reached_at_loopback() {
-        let reached = |text: &str| reachable(text.parse().unwrap()).to_string();
-        assert_eq!(reached("0.0.0.0:10127"), "127.0.0.1:10127");
-        assert_eq!(reached("[::]:10127"), "[::1]:10127");
-        assert_eq!(reached("192.0.2.1:1"), "192.0.2.1:1");
     }
 }

@@ -1,25 +1,33 @@
-//! The agent's pages: metrics, health, and the history as JSON. They are read-only, contain no secrets and require no
-//! authentication.
+//! The agent's pages: metrics, health, and the history as JSON. They are read-only and contain no secrets.
 //!
 //! The server has its own thread and runtime, so a slow client only occupies a connection. `pages` renders the responses, and
-//! `query` parses the query. The address of the listener determines who can connect.
+//! `query` parses the query. The address of the listener determines who can connect, and `access` who may read.
 
+mod access;
 mod compress;
 mod connection;
 mod host;
+mod listener;
 mod pages;
 mod query;
 mod scraper;
+mod socket;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
 
+pub use self::access::{Access, Rules};
+pub(super) use self::access::{AccessFiles, certificates, tokens};
+pub use self::listener::Listener;
+pub(super) use self::socket::{check as check_socket, create as create_socket};
 use super::metrics::Metrics;
 use crate::history::ReadPool;
 
@@ -45,7 +53,11 @@ pub struct Readiness(Mutex<Result<Vec<String>, String>>);
 /// A running server, which a drop stops.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    /// `None` for a Unix socket.
+    address: Option<SocketAddr>,
+    /// Path of the Unix socket.
+    socket: Option<PathBuf>,
+    access: Arc<Access>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -76,9 +88,15 @@ impl Readiness {
 
 impl Server {
     /// Starts a server on this listener.
-    pub fn start(listener: TcpListener, served: Arc<Served>) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+    pub fn start(
+        listener: impl Into<Listener>,
+        served: Arc<Served>,
+        rules: Rules,
+    ) -> io::Result<Self> {
+        let listener: Listener = listener.into();
+        let address = listener.address()?;
+        let socket = listener.socket().map(Path::to_owned);
+        let access = Arc::new(Access::new(rules));
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -86,21 +104,28 @@ impl Server {
             .build()?;
         let listener = {
             let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
+            listener.into_async()?
         };
         let (stop, stopped) = watch::channel(false);
         let router = pages::router(PageContext {
             served,
             readers: Arc::new(Semaphore::new(READERS)),
         });
-        let router = if address.ip().is_loopback() {
-            router.layer(axum::middleware::from_fn(host::only_local))
+        let router = router.layer(from_fn_with_state(
+            Arc::clone(&access),
+            access::require_token,
+        ));
+        let router = if address.is_some_and(|it| it.ip().is_loopback()) {
+            router.layer(from_fn(host::only_local))
         } else {
-            // A machine that serves others may have any name.
+            // A machine that serves others may have any name, and no browser connects to a Unix socket.
             router
         };
+        let of_thread = Arc::clone(&access);
         let serve = move || {
-            runtime.block_on(connection::serve(listener, router, stopped, GRACE));
+            runtime.block_on(connection::serve(
+                listener, router, of_thread, stopped, GRACE,
+            ));
             runtime.shutdown_timeout(LAST);
         };
         let thread = std::thread::Builder::new()
@@ -108,14 +133,33 @@ impl Server {
             .spawn(serve)?;
         Ok(Self {
             address,
+            socket,
+            access,
             stop,
             thread: Some(thread),
         })
     }
 
-    /// The address of the listener.
-    pub fn address(&self) -> SocketAddr {
+    /// The address of the port. `None` for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// The URL of a path. For a Unix socket, the socket and the path.
+    pub(super) fn url(&self, path: &str) -> String {
+        match (self.address, &self.socket) {
+            (Some(address), _) if self.access.tls().is_some() => format!("https://{address}{path}"),
+            (Some(address), _) => format!("http://{address}{path}"),
+            (None, socket) => {
+                let socket = socket.as_deref().unwrap_or(Path::new(""));
+                format!("{path} of unix:{}", socket.display())
+            }
+        }
+    }
+
+    /// Replaces the rules of access. Open connections keep their encryption, and need a new token.
+    pub fn set_rules(&self, rules: Rules) {
+        self.access.set(rules);
     }
 
     /// Stops accepting connections, waits for running requests, and aborts them after [`GRACE`].

@@ -14,6 +14,7 @@ use tracer_core::recording::Detail;
 
 use crate::config::File;
 use crate::driver::ObserverStatus;
+use crate::log::LogConfig;
 
 /// Longest request in bytes. The trace of a build that includes the whole standard library has about a hundredth of it.
 pub(super) const REQUEST_LIMIT: usize = 256 << 20;
@@ -57,7 +58,7 @@ pub(super) enum Response {
     /// All traces up to this number are stored, or dropped and counted.
     Stored { up_to: u64 },
     /// Confirms [`Request::Reload`], if the configuration was applied.
-    Reloaded { detail: Detail },
+    Reloaded { detail: Detail, log: LogConfig },
     /// The storage process ends because of an error.
     Failed { sentence: String },
 }

@@ -24,6 +24,7 @@ use crate::doctor;
 use crate::driver::service::{self, Sink};
 use crate::driver::{ObserverStatus, Pin, SelfTestVerdict, Source, SourceOptions, Whose};
 use crate::launch::signal::Signals;
+use crate::log::{self, Level, Log};
 use crate::proc::{self, ProcessUsage};
 use crate::toolchain::SearchHint;
 
@@ -40,17 +41,25 @@ pub fn observe(
     read: Read<'_>,
     load: Load<'_>,
     args: Vec<OsString>,
-    log: fn(&str),
+    log: Log,
 ) -> anyhow::Result<()> {
     // Mistakes in the configuration are reported before any start.
     let file = read()?;
-    let Config { store, pin, .. } = load(&file)?;
+    let Config {
+        store,
+        pin,
+        log: config,
+        ..
+    } = load(&file)?;
+    log::reconfigure(config);
     let store = std::path::absolute(store)?;
     let mut signals = Signals::take()?;
-    let storage = Supervisor::start(Launch::own(args)?, file, log)?;
+    let storage = Supervisor::start(Launch::own(args)?, file, log.clone())?;
     let detail = storage.opened()?;
     let (digest_key, trouble) = digest_key::of_agent(&store);
-    trouble.as_deref().into_iter().for_each(log);
+    if let Some(trouble) = trouble {
+        log.warn(trouble);
+    }
     let source = Source::start(SourceOptions {
         command: Vec::new(),
         detail,
@@ -67,14 +76,14 @@ pub fn observe(
         digest_key,
     })?;
     if source.is_adopted() {
-        log("resumed the traces of the previous agent");
+        log.info("resumed the traces of the previous agent");
     }
     for note in source.notes() {
-        log(note);
+        log.warn(note);
     }
     let limits = doctor::limits();
     for limit in &limits {
-        log(&format!("tracing is limited: {limit}"));
+        log.warn(format_args!("tracing is limited: {limit}"));
     }
     storage.follow(source.n_probes())?;
     let mut observer = Observer {
@@ -111,7 +120,7 @@ struct Observer<'a> {
     has_watchdog: bool,
     /// Time of the last activity. `None` if memory was returned to the kernel since.
     busy: Option<Instant>,
-    log: fn(&str),
+    log: Log,
 }
 
 impl Sink for Observer<'_> {
@@ -147,10 +156,12 @@ impl Sink for Observer<'_> {
         }
         let (n_waiting, n_dropped) = self.storage.read(|it| (it.n_builds(), it.n_dropped()));
         if n_dropped > self.n_dropped {
-            (self.log)(&format!(
-                "{} builds were dropped: the storage process is too slow",
-                n_dropped - self.n_dropped
-            ));
+            let n = n_dropped - self.n_dropped;
+            self.log.with(
+                Level::Warn,
+                format_args!("{n} builds were dropped: the storage process is too slow"),
+                &[("builds", n.into())],
+            );
             self.n_dropped = n_dropped;
         }
         let status = ObserverStatus {
@@ -218,7 +229,7 @@ impl Observer<'_> {
     }
 
     fn report_unsent(&self, error: &FrameError) {
-        (self.log)(&format!(
+        self.log.error(format_args!(
             "cannot send a message to the storage process: {error}"
         ));
     }
@@ -229,15 +240,15 @@ impl Observer<'_> {
             SelfTestVerdict::Pending => {}
             SelfTestVerdict::Seen => {
                 if matches!(self.self_test, SelfTestVerdict::Unseen(_)) {
-                    (self.log)("ready: the self-test succeeds again");
+                    self.log.info("ready: the self-test succeeds again");
                 }
                 if let Err(error) = notify::notify(notify::READY) {
-                    (self.log)(&format!(
+                    self.log.warn(format_args!(
                         "cannot notify the service manager that gotrace is ready: {error}"
                     ));
                 }
             }
-            SelfTestVerdict::Unseen(why) => (self.log)(&format!("not ready: {why}")),
+            SelfTestVerdict::Unseen(why) => self.log.error(format_args!("not ready: {why}")),
         }
         self.self_test = verdict.clone();
     }

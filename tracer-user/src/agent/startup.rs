@@ -1,7 +1,7 @@
 //! The steps before the first build: lock the history, restore the metrics, start pages and deliveries.
 
 use std::fs::{File, TryLockError};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,21 +13,24 @@ use rustix::fs::Access;
 
 use super::config::{Central, Config};
 use super::export::outputs::OutputContext;
-use super::http::{Served, Server};
+use super::http::{self, Listener, Rules, Served, Server};
 use super::metrics::Metrics;
 use crate::clock;
+use crate::config::ListenAddress;
+use crate::config::http::HttpSettings;
 use crate::history::{self, ForwardConfig, Forwarder, Location, Store};
+use crate::log::Log;
 
 /// Time to wait for the storage process of a killed agent. That process has [`super::SHUTDOWN_LIMIT`] to end.
 const OVERLAP: Duration = Duration::from_millis(5500);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Restores the metrics of earlier agents. Unreadable parts are logged and missing.
-pub(super) fn restore(metrics: &Metrics, store: &mut Store, log: fn(&str)) -> anyhow::Result<()> {
+pub(super) fn restore(metrics: &Metrics, store: &mut Store, log: &Log) -> anyhow::Result<()> {
     let tally = store.counters()?;
     let restored = store.read(|it| Ok(metrics.restore(&tally, it, clock::wall_ns())))?;
     if let Err(error) = restored {
-        log(&format!(
+        log.warn(format_args!(
             "cannot restore all metrics from the history: {error}"
         ));
     }
@@ -91,47 +94,83 @@ pub(super) fn check_store(store: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Fails if this machine has no such address. Another process may use the port: a running agent does.
-pub(super) fn check_address(address: SocketAddr) -> anyhow::Result<()> {
-    UdpSocket::bind((address.ip(), 0))
-        .map(drop)
-        .with_context(|| unserved(address))
+/// Fails if this machine has no such address, or if no socket can be created there. Another process may use the address: a running agent
+/// does.
+pub(super) fn check_address(address: &ListenAddress) -> anyhow::Result<()> {
+    match address {
+        ListenAddress::None => Ok(()),
+        ListenAddress::Tcp(tcp) => UdpSocket::bind((tcp.ip(), 0))
+            .map(drop)
+            .with_context(|| unserved(address)),
+        ListenAddress::Unix(path) => http::check_socket(path).with_context(|| unserved(address)),
+    }
 }
 
-pub(super) fn forward(
-    central: &Central,
-    config: &Config,
-    log: fn(&str),
-) -> anyhow::Result<Forwarder> {
+pub(super) fn forward(central: &Central, config: &Config, log: &Log) -> anyhow::Result<Forwarder> {
     let order = ForwardConfig {
         spool: config.store.clone(),
         limits: config.limits,
         address: central.address.clone(),
         settings: central.settings.clone(),
     };
-    Ok(Forwarder::start(order, log)?)
+    Ok(Forwarder::start(order, log.clone())?)
 }
 
-pub(super) fn output_context(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    log: fn(&str),
-) -> OutputContext {
+pub(super) fn output_context(config: &Config, metrics: &Arc<Metrics>, log: &Log) -> OutputContext {
     OutputContext {
         metrics: Arc::clone(metrics),
         store: config.store.clone(),
         target_ttl: config.target_ttl,
-        log,
+        log: log.clone(),
     }
 }
 
-pub(super) fn listen(address: SocketAddr, served: &Arc<Served>) -> anyhow::Result<Server> {
-    let started = TcpListener::bind(address).and_then(|it| Server::start(it, Arc::clone(served)));
-    started.with_context(|| unserved(address))
+/// Starts the pages. `None` if the configuration has none.
+pub(super) fn listen(
+    config: &Config,
+    served: &Arc<Served>,
+    log: &Log,
+) -> anyhow::Result<Option<Server>> {
+    let rules = Rules::load(&config.http)?;
+    if let Some(warning) = unprotected(config) {
+        log.warn(warning);
+    }
+    let address = &config.listen;
+    let listener = match address {
+        ListenAddress::None => return Ok(None),
+        ListenAddress::Tcp(tcp) => TcpListener::bind(tcp)
+            .map(Listener::Tcp)
+            .with_context(|| unserved(address))?,
+        ListenAddress::Unix(path) => {
+            let (listener, file) = http::create_socket(path).with_context(|| unserved(address))?;
+            Listener::Unix(listener, file)
+        }
+    };
+    let started = Server::start(listener, Arc::clone(served), rules);
+    started.map(Some).with_context(|| unserved(address))
 }
 
-fn unserved(address: SocketAddr) -> String {
+fn unserved(address: &ListenAddress) -> String {
     format!(
         "cannot serve pages on {address}: choose another address with --listen, or use --listen none"
     )
+}
+
+/// The warning about tokens that anyone on the network can read.
+fn unprotected(config: &Config) -> Option<String> {
+    let HttpSettings {
+        tls_cert,
+        token_file,
+        ..
+    } = &config.http;
+    match &config.listen {
+        ListenAddress::Tcp(address)
+            if token_file.is_some() && tls_cert.is_none() && !address.ip().is_loopback() =>
+        {
+            Some(format!(
+                "clients send their tokens to {address} without encryption: set http.tls_cert and http.tls_key, or use a proxy"
+            ))
+        }
+        ListenAddress::Tcp(_) | ListenAddress::Unix(_) | ListenAddress::None => None,
+    }
 }

@@ -22,6 +22,7 @@ use super::ipc::{Frames, REQUEST_LIMIT, RESPONSE_LIMIT, Request, Response, encod
 use super::{Load, SHUTDOWN_LIMIT};
 use crate::clock;
 use crate::launch::signal::Signals;
+use crate::log::Log;
 use crate::sandbox;
 
 /// The hidden command of the storage process. Only the observer can use it.
@@ -36,7 +37,7 @@ const CHUNK: usize = 64 << 10;
 
 /// Runs the storage process. `load` combines the file that the observer read with flags and environment. `log` receives
 /// messages for the operator. Returns true if the process failed; the observer receives the reason.
-pub fn run_storage(load: Load<'_>, log: fn(&str)) -> bool {
+pub fn run_storage(load: Load<'_>, log: &Log) -> bool {
     // Without the title, the process works as well.
     let _untitled = rustix::thread::set_name(TITLE);
     let sandbox =
@@ -44,7 +45,9 @@ pub fn run_storage(load: Load<'_>, log: fn(&str)) -> bool {
     let mut connection = match ObserverConnection::from_stdin() {
         Ok(connection) => connection,
         Err(error) => {
-            log(&format!("only gotrace agent can run this command: {error}"));
+            log.error(format_args!(
+                "only gotrace agent can run this command: {error}"
+            ));
             return true;
         }
     };
@@ -57,12 +60,12 @@ pub fn run_storage(load: Load<'_>, log: fn(&str)) -> bool {
         sentence: sentence.clone(),
     });
     if sent.is_err() {
-        log(&sentence);
+        log.error(&sentence);
     }
     true
 }
 
-fn serve(connection: &mut ObserverConnection, load: Load<'_>, log: fn(&str)) -> anyhow::Result<()> {
+fn serve(connection: &mut ObserverConnection, load: Load<'_>, log: &Log) -> anyhow::Result<()> {
     // The signals are blocked and never read, and thus have no effect.
     let _signals = Signals::take()?;
     let Some(Request::Begin { again, file }) = connection.next()? else {
@@ -87,8 +90,9 @@ fn serve(connection: &mut ObserverConnection, load: Load<'_>, log: fn(&str)) -> 
                 }
             }
             Some(Request::Reload { file }) => {
-                if let Some(detail) = service.reload(file) {
-                    connection.respond(&Response::Reloaded { detail })?;
+                if service.reload(file) {
+                    let (detail, log) = (service.detail(), service.log_config());
+                    connection.respond(&Response::Reloaded { detail, log })?;
                 }
             }
             Some(Request::End {
@@ -107,7 +111,7 @@ fn serve(connection: &mut ObserverConnection, load: Load<'_>, log: fn(&str)) -> 
         None if is_following => {
             // SAFETY: alarm accesses no memory. Nothing handles SIGALRM, so the signal ends the process.
             unsafe { libc::alarm(DRAIN_LIMIT_SECONDS) };
-            log("the observer has ended unexpectedly: storing the builds that it sent");
+            log.warn("the observer has ended unexpectedly: storing the builds that it sent");
             service.finish(Instant::now() + SHUTDOWN_LIMIT, 0)
         }
         // The observer failed to start, and has logged the reason.

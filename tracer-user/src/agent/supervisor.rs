@@ -22,6 +22,7 @@ use self::run::Runner;
 use super::backlog::Backlog;
 use super::ipc::{FrameError, REQUEST_LIMIT, Request, encode};
 use crate::config::File;
+use crate::log::Log;
 use crate::wakeup::Wakeup;
 
 /// A handle to the thread that runs the storage process.
@@ -69,7 +70,7 @@ enum Shutdown {
 
 impl Supervisor {
     /// Starts the thread and the first storage process. `log` receives later failures.
-    pub(super) fn start(launch: Launch, file: File, log: fn(&str)) -> io::Result<Self> {
+    pub(super) fn start(launch: Launch, file: File, log: Log) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 backlog: Backlog::default(),

@@ -4,11 +4,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+
 use super::trace::Detail;
-use super::{FAILURE, FINE, log};
+use super::{FAILURE, FINE};
 use crate::agent;
+use crate::config::log::LogSettings;
 use crate::config::{Bound, File, Key, Layer, ListenAddress, PinDirectory, SizeBudget};
 use crate::history::Location;
+use crate::log::{self, Level, Log};
 
 /// Trace every Go build on this machine and store the builds in a history
 #[derive(Debug, clap::Args)]
@@ -47,7 +51,7 @@ pub(super) struct SettingArgs {
     /// Level of detail of a trace [default: phase]
     #[arg(long, value_enum, env = "GOTRACE_DETAIL", hide_env = true)]
     detail: Option<Detail>,
-    /// Address of the pages /metrics, /-/ready and /api/v1/builds; `none` for no pages [default: 127.0.0.1:10127]
+    /// Address of the pages /metrics, /-/ready and /api/v1/builds, or unix:PATH, or none [default: 127.0.0.1:10127]
     #[arg(long, value_name = "ADDRESS", env = "GOTRACE_LISTEN", hide_env = true)]
     listen: Option<ListenAddress>,
     /// Delete builds older than DAYS; `unlimited` for no limit [default: 90]
@@ -80,6 +84,26 @@ pub(super) struct SettingArgs {
     /// Directory on bpffs, such as /sys/fs/bpf/gotrace; probes pinned there survive a killed agent [default: none]
     #[arg(long, value_name = "DIR", env = "GOTRACE_PIN", hide_env = true)]
     pin: Option<PinDirectory>,
+    /// Least important messages of the log [default: info]
+    #[arg(
+        id = "log.level",
+        long = "log-level",
+        value_name = "LEVEL",
+        env = "GOTRACE_LOG_LEVEL",
+        hide_env = true,
+        value_parser = PossibleValuesParser::new(Level::ALL.map(Level::name)).try_map(|it| it.parse::<Level>())
+    )]
+    log_level: Option<Level>,
+    /// Format of the log on stderr [default: text]
+    #[arg(
+        id = "log.format",
+        long = "log-format",
+        value_name = "FORMAT",
+        env = "GOTRACE_LOG_FORMAT",
+        hide_env = true,
+        value_parser = PossibleValuesParser::new(log::Format::ALL.map(log::Format::name)).try_map(|it| it.parse::<log::Format>())
+    )]
+    log_format: Option<log::Format>,
 }
 
 impl SettingArgs {
@@ -88,13 +112,22 @@ impl SettingArgs {
         Layer {
             store: self.store.clone(),
             detail: self.detail.map(Into::into),
-            listen: self.listen,
+            listen: self.listen.clone(),
             keep_days: self.keep_days,
             keep_megabytes: self.keep_megabytes,
             forget_targets_hours: self.forget_targets_hours,
             size_budget: self.size_budget,
             pin: self.pin.clone(),
+            log: Some(self.log()),
             ..Layer::default()
+        }
+    }
+
+    /// The log that flags and environment set.
+    fn log(&self) -> LogSettings {
+        LogSettings {
+            level: self.log_level,
+            format: self.log_format,
         }
     }
 
@@ -119,15 +152,18 @@ impl SettingArgs {
 
 /// Runs the agent. `words` are the original arguments. Returns the exit code.
 pub(super) fn execute(args: &Args, words: Vec<OsString>) -> anyhow::Result<u8> {
+    // The file may change this.
+    log::configure(args.settings.log().config(), "observer");
     let read = || Ok(File::read(args.config.as_deref())?);
-    agent::observe(&read, &|file| args.settings.load(file), words, |sentence| {
-        log(sentence);
-    })?;
+    let load = |file: &File| args.settings.load(file);
+    agent::observe(&read, &load, words, Log::stderr())?;
     Ok(FINE)
 }
 
 /// Runs the child of an agent with the same arguments. Returns the exit code.
 pub(super) fn execute_storage(args: &Args) -> u8 {
-    let has_failed = agent::run_storage(&|file| args.settings.load(file), |sentence| log(sentence));
+    log::configure(args.settings.log().config(), "storage");
+    let load = |file: &File| args.settings.load(file);
+    let has_failed = agent::run_storage(&load, &Log::stderr());
     if has_failed { FAILURE } else { FINE }
 }

@@ -101,10 +101,13 @@ fn source(matches: &ArgMatches, key: &str) -> Option<String> {
         .ok()
         .and_then(|_| matches.value_source(key))?;
     match source {
-        ValueSource::EnvVariable => Some(format!("GOTRACE_{}", key.to_ascii_uppercase())),
+        ValueSource::EnvVariable => Some(format!(
+            "GOTRACE_{}",
+            key.replace('.', "_").to_ascii_uppercase()
+        )),
         ValueSource::CommandLine => Some(match key {
             "forget_targets_hours" => "--forget-targets".to_owned(),
-            _ => format!("--{}", key.replace('_', "-")),
+            _ => format!("--{}", key.replace(['_', '.'], "-")),
         }),
         ValueSource::DefaultValue | _ => None,
     }

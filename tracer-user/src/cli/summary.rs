@@ -1,7 +1,6 @@
 //! `gotrace summary`: prints the builds of a job as Markdown.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,7 +8,8 @@ use anyhow::Context as _;
 use super::FINE;
 use super::builds::own_layer;
 use crate::agent;
-use crate::config::Layer;
+use crate::agent::local::LocalAgent;
+use crate::config::{Layer, ListenAddress};
 use crate::summary::{CiJob, markdown};
 
 /// Print the builds of a pipeline job as Markdown
@@ -41,24 +41,24 @@ pub(super) struct Args {
     runner: Option<String>,
     /// Address of the agent's pages [default: the agent's, by its configuration]
     #[arg(long, value_name = "ADDRESS")]
-    agent: Option<SocketAddr>,
+    agent: Option<ListenAddress>,
     /// Maximum time to wait for the agent
     #[arg(long, value_name = "SECONDS", default_value_t = 4)]
     timeout: u64,
 }
 
-/// The address by environment and configuration, or the default if this user cannot read the configuration.
-fn configured() -> anyhow::Result<SocketAddr> {
+/// The agent by environment and configuration, or at the default address if this user cannot read the configuration.
+fn configured(listen: Option<ListenAddress>) -> anyhow::Result<LocalAgent> {
     let layer = own_layer().unwrap_or_default();
     let of_environment = std::env::var("GOTRACE_LISTEN").ok();
     let of_environment = of_environment.and_then(|it| it.parse().ok());
-    let listen = of_environment.or(layer.listen);
     let config = agent::Config::of(Layer {
-        listen,
+        listen: listen.or(of_environment).or(layer.listen),
+        http: layer.http,
         ..Layer::default()
     });
-    let address = config.listen.map(agent::reachable);
-    address.context("the agent has no pages: its configuration has listen = \"none\"")
+    let agent = LocalAgent::of(&config);
+    agent.context("the agent has no pages: its configuration has listen = \"none\"")
 }
 
 /// Returns the exit code.
@@ -69,8 +69,8 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         job: args.job.clone(),
         runner: args.runner.clone(),
     };
-    let address = args.agent.map_or_else(configured, Ok)?;
-    let builds = job.builds(address, Duration::from_secs(args.timeout))?;
+    let agent = configured(args.agent.clone())?;
+    let builds = job.builds(&agent, Duration::from_secs(args.timeout))?;
     // Write the page at once, so that an interrupted command prints no partial table.
     let mut page = Vec::new();
     markdown::write(&builds, &mut page)?;

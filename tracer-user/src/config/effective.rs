@@ -8,13 +8,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracer_core::recording::Detail;
 
+use super::http::HttpSettings;
+use super::log::LogSettings;
 use super::metrics::MetricsSettings;
 use super::otlp::{Compression, OtlpSettings, ParentSpan};
 use super::pushgateway::PushgatewaySettings;
 use super::textfile::TextfileSettings;
-use super::{Bound, File, Layer, ListenAddress, PinDirectory, SizeBudget};
+use super::{Bound, File, Layer, PinDirectory, SizeBudget};
 use crate::agent::defaults;
 use crate::history::{DEFAULT_STORE, Location, central};
+use crate::log::LogConfig;
 use tracer_binary::budget::Limit;
 
 /// One value in force.
@@ -53,11 +56,13 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
         central,
         detail,
         listen,
+        http,
         keep_days,
         keep_megabytes,
         forget_targets_hours,
         size_budget,
         pin,
+        log,
         metrics,
         otlp,
         pushgateway,
@@ -83,11 +88,10 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
         ),
         (
             "listen",
-            match listen {
-                None => json!(defaults::LISTEN.to_string()),
-                Some(ListenAddress(Some(address))) => json!(address.to_string()),
-                Some(ListenAddress(None)) => json!("none"),
-            },
+            listen.map_or_else(
+                || json!(defaults::LISTEN.to_string()),
+                |it| json!(it.to_string()),
+            ),
         ),
         ("keep_days", bound(keep_days, defaults::KEEP_DAYS)),
         (
@@ -121,6 +125,8 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
             "central",
             (is_central || central.is_some()).then(|| of_central(central.unwrap_or_default())),
         ),
+        ("http", Some(of_http(http.unwrap_or_default()))),
+        ("log", Some(of_log(log.unwrap_or_default()))),
         ("metrics", Some(of_metrics(metrics.unwrap_or_default()))),
         ("otlp", otlp.map(of_otlp)),
         ("textfile", textfile.map(of_textfile)),
@@ -131,6 +137,29 @@ fn values(layer: Layer) -> Vec<(String, Value)> {
         rows.extend(values.map(|(key, value)| (format!("{section}.{key}"), value)));
     }
     rows
+}
+
+fn of_http(settings: HttpSettings) -> Rows {
+    let HttpSettings {
+        tls_cert,
+        tls_key,
+        token_file,
+        without_token,
+    } = settings;
+    vec![
+        ("tls_cert", json!(tls_cert)),
+        ("tls_key", json!(tls_key)),
+        ("token_file", json!(token_file)),
+        ("without_token", json!(without_token)),
+    ]
+}
+
+fn of_log(settings: LogSettings) -> Rows {
+    let LogConfig { level, format } = settings.config();
+    vec![
+        ("level", json!(level.name())),
+        ("format", json!(format.name())),
+    ]
 }
 
 fn of_metrics(settings: MetricsSettings) -> Rows {

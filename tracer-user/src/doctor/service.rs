@@ -3,19 +3,20 @@
 //! A machine without an agent has no problem: `gotrace run` needs none of these.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Check;
-use crate::agent::{self, Config};
+use crate::agent::Config;
+use crate::agent::local::{LocalAgent, Page};
 use crate::config::{DEFAULT_PATH, File, Layer};
 use crate::history::Location;
 use crate::install;
 
-/// Time to connect to the agent, and then to read its answer.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Time limit of the request to the agent.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// Maximum size of its answer.
+const LENGTH: usize = 64 << 10;
 /// Free space below which the history may soon be unable to grow.
 const LOW_BYTES: u64 = 100_000_000;
 
@@ -24,11 +25,8 @@ pub(super) fn checks() -> Vec<Check> {
     let (configuration, config) = configuration();
     let mut checks = vec![configuration, history(&config.store), disk(&config.store)];
     let is_installed = install::is_installed();
-    checks.extend(
-        config
-            .listen
-            .map(|it| service(agent::reachable(it), is_installed)),
-    );
+    let agent = LocalAgent::of(&config);
+    checks.extend(agent.map(|it| service(&it, is_installed)));
     checks
 }
 
@@ -104,66 +102,63 @@ fn disk(store: &Path) -> Check {
     }
 }
 
-fn service(address: SocketAddr, is_installed: bool) -> Check {
+fn service(agent: &LocalAgent, is_installed: bool) -> Check {
     const NAME: &str = "service";
-    match ready(address) {
-        Some((true, _)) => Check::fine(NAME, format!("an agent at {address} follows builds")),
-        Some((false, why)) => Check::limited(
+    let ready = agent.get("/-/ready", PATIENCE, LENGTH);
+    let url = agent.url("");
+    match ready {
+        Ok(Page { status: 200, .. }) => {
+            Check::fine(NAME, format!("an agent at {url} follows builds"))
+        }
+        Ok(Page { status: 401, .. }) => Check::limited(
             NAME,
-            format!("the agent at {address} is not ready: {why}"),
-            "read its journal: journalctl --unit gotrace",
+            format!("an agent at {url} answers, but requires a token for /-/ready"),
+            "add \"/-/\" to http.without_token, or let this user read http.token_file over TLS or a Unix socket",
         ),
-        None if is_installed => Check::limited(
+        Ok(Page { body, .. }) => {
+            let body = String::from_utf8_lossy(&body);
+            let why = body.lines().next().unwrap_or_default();
+            Check::limited(
+                NAME,
+                format!("the agent at {url} is not ready: {why}"),
+                "read its journal: journalctl --unit gotrace",
+            )
+        }
+        Err(error) if is_installed => Check::limited(
             NAME,
-            format!("installed, but no agent answers at {address}"),
+            format!("installed, but no agent answers at {url}: {error}"),
             "start it: sudo systemctl start gotrace",
         ),
-        None => Check::fine(NAME, "not installed; `sudo gotrace install` installs it"),
+        Err(_) => Check::fine(NAME, "not installed; `sudo gotrace install` installs it"),
     }
-}
-
-/// True if the agent is ready, and the first line of its answer. `None` without an answer.
-fn ready(address: SocketAddr) -> Option<(bool, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    write!(
-        stream,
-        "GET /-/ready HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = Vec::new();
-    let mut part = [0; 1024];
-    let deadline = Instant::now() + PATIENCE;
-    // A server that is slow or sends more is cut off.
-    while answer.len() < 4096 && Instant::now() < deadline {
-        match stream.read(&mut part) {
-            Ok(n) if n > 0 => answer.extend(part.iter().take(n)),
-            Ok(_) | Err(_) => break,
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split_ascii_whitespace().nth(1)?;
-    let line = body.lines().next().unwrap_or_default();
-    Some((status == "200", line.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
     use std::thread;
 
     use super::super::Verdict;
     use super::*;
+    use crate::config::ListenAddress;
+
+    fn agent(listener: &TcpListener) -> LocalAgent {
+        let listen = ListenAddress::Tcp(listener.local_addr().unwrap());
+        let layer = Layer {
+            listen: Some(listen),
+            ..Layer::default()
+        };
+        LocalAgent::of(&Config::of(layer)).unwrap()
+    }
 
     #[test]
     fn an_agent_that_is_absent_matters_only_if_it_is_installed() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
+        let agent = agent(&free);
         drop(free);
-        assert_eq!(service(address, false).verdict, Verdict::Fine);
-        let absent = service(address, true);
+        assert_eq!(service(&agent, false).verdict, Verdict::Fine);
+        let absent = service(&agent, true);
         assert_eq!(absent.verdict, Verdict::Limited);
         assert!(absent.advice.unwrap().contains("systemctl start"));
     }
@@ -171,16 +166,16 @@ mod tests {
     #[test]
     fn the_reason_of_an_agent_that_is_not_ready_is_reported() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let agent = agent(&listener);
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = [0; 512];
             let _n = stream.read(&mut request).unwrap();
             stream
-                .write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\nthe self-test failed\n")
+                .write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 21\r\n\r\nthe self-test failed\n")
                 .unwrap();
         });
-        let check = service(address, true);
+        let check = service(&agent, true);
         server.join().unwrap();
         assert_eq!(check.verdict, Verdict::Limited);
         assert!(check.found.ends_with("the self-test failed"), "{check:?}");

@@ -19,6 +19,7 @@ use super::writer::retention::{Deleted, Retention};
 
 use crate::backoff::Backoff;
 use crate::clock;
+use crate::log::Log;
 use crate::worker::{Jobs, Next, Worker};
 
 /// Interval between two checks for undelivered builds.
@@ -108,10 +109,7 @@ impl DeliveryCounters {
 
 impl Forwarder {
     /// Starts the thread. It calls `log` when the database fails, with the cause, and when it answers again.
-    pub fn start(
-        config: ForwardConfig,
-        log: impl Fn(&str) + Send + 'static,
-    ) -> Result<Self, Error> {
+    pub fn start(config: ForwardConfig, log: Log) -> Result<Self, Error> {
         let spool = Store::open(&config.spool)?;
         let counts = Arc::new(DeliveryCounters::default());
         let mut thread = ForwardThread {
@@ -123,7 +121,7 @@ impl Forwarder {
             deleted: None,
             backoff: Backoff::new(PAUSE, MAX_PAUSE),
             pause: None,
-            log: Box::new(log),
+            log,
             config,
         };
         let path = thread.config.spool.clone();
@@ -180,14 +178,14 @@ struct ForwardThread {
     /// Present while the database does not answer.
     pause: Option<Duration>,
     counts: Arc<DeliveryCounters>,
-    log: Box<dyn Fn(&str) + Send>,
+    log: Log,
 }
 
 impl ForwardThread {
     fn run(&mut self, jobs: &Jobs<Limits>) {
         loop {
             if let Err(error) = self.tend() {
-                (self.log)(&error.chain());
+                self.log.error(error.chain());
             }
             let is_well = self.deliver_all();
             match jobs.next(self.pause.unwrap_or(POLL)) {
@@ -199,7 +197,7 @@ impl ForwardThread {
                     }
                     // The final counts are read after this.
                     if let Err(error) = self.count() {
-                        (self.log)(&error.chain());
+                        self.log.error(error.chain());
                     }
                     return;
                 }
@@ -269,7 +267,7 @@ impl ForwardThread {
                 Err(Cause::Central(trouble)) if trouble.is_about_a_build() => {
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
                     let error = Cause::Central(trouble).at(&self.config.address);
-                    (self.log)(&format!(
+                    self.log.warn(format_args!(
                         "build {} stays on this machine: {}",
                         one.build_row.id,
                         error.chain()
@@ -301,7 +299,7 @@ impl ForwardThread {
         let n = self.count()?;
         self.backoff.succeeded();
         if self.pause.take().is_some() {
-            (self.log)(&format!(
+            self.log.info(format_args!(
                 "the history {} answers again: {n} builds wait to be delivered",
                 self.config.address
             ));
@@ -319,7 +317,7 @@ impl ForwardThread {
         self.delivery = None;
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
         if self.pause.is_none() {
-            (self.log)(&format!(
+            self.log.warn(format_args!(
                 "builds wait on this machine and are delivered later: {}",
                 error.chain()
             ));
@@ -339,13 +337,16 @@ impl ForwardThread {
             let since_ns = clock::wall_ns().saturating_sub(i64::from(days).saturating_mul(DAY_NS));
             match delivery.retain(since_ns) {
                 Ok(0) => {}
-                Ok(n) => (self.log)(&format!(
+                Ok(n) => self.log.info(format_args!(
                     "retention deleted {n} builds older than {days} days from the history {}",
                     self.config.address
                 )),
                 Err(cause) => {
                     let error = cause.at(&self.config.address);
-                    (self.log)(&format!("old builds are not deleted: {}", error.chain()));
+                    self.log.warn(format_args!(
+                        "old builds are not deleted: {}",
+                        error.chain()
+                    ));
                     self.delivery = None;
                 }
             }

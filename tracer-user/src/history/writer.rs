@@ -18,6 +18,7 @@ use super::damage::mark_damaged;
 use super::error::{Cause, Error};
 use super::spool::Discarded;
 use super::store::Store;
+use crate::log::Log;
 use crate::worker::{Jobs, Next, Worker};
 use retention::{Deleted, Retention};
 
@@ -78,21 +79,13 @@ struct WriteCounters {
 impl Writer {
     /// Opens the history, marks the builds that the end of the last writer cut off, and starts the thread. `bound` is the length of the
     /// queue. The thread calls `log` once for a failure, and when the failure ends.
-    pub fn start(
-        path: &Path,
-        bound: usize,
-        log: impl Fn(&str) + Send + 'static,
-    ) -> Result<(Self, usize), Error> {
+    pub fn start(path: &Path, bound: usize, log: Log) -> Result<(Self, usize), Error> {
         let n_cut_off = Store::open(path)?.recover()?;
         Ok((Self::resume(path, bound, log)?, n_cut_off))
     }
 
     /// Like [`Writer::start`], if the running builds of the last writer continue.
-    pub fn resume(
-        path: &Path,
-        bound: usize,
-        log: impl Fn(&str) + Send + 'static,
-    ) -> Result<Self, Error> {
+    pub fn resume(path: &Path, bound: usize, log: Log) -> Result<Self, Error> {
         let mut store = Store::open(path)?;
         let counts = Arc::new(WriteCounters::default());
         counts.retention.measure(&mut store)?;
@@ -220,7 +213,7 @@ impl Drop for Writer {
     }
 }
 
-fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &dyn Fn(&str)) {
+fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &Log) {
     let mut failing = FailureLog::new(log);
     loop {
         let job = match jobs.next(LONG) {
@@ -263,7 +256,7 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &dyn Fn
         }
         let is_new = counts.is_damaged.load(Ordering::Relaxed) && !is_damaged;
         if is_new && let Err(error) = mark_damaged(store.path()) {
-            log(&format!(
+            log.error(format_args!(
                 "cannot create the marker beside the damaged history: {error}"
             ));
         }
@@ -275,13 +268,13 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &dyn Fn
 
 /// Logs each failure once. A full disk fails with every build.
 struct FailureLog<'a> {
-    log: &'a dyn Fn(&str),
+    log: &'a Log,
     /// The logged failure, and the number of failed jobs.
     now: Option<(String, u64)>,
 }
 
 impl<'a> FailureLog<'a> {
-    fn new(log: &'a dyn Fn(&str)) -> Self {
+    fn new(log: &'a Log) -> Self {
         Self { log, now: None }
     }
 
@@ -289,14 +282,15 @@ impl<'a> FailureLog<'a> {
         let cause = error.chain();
         let n = self.now.as_ref().map_or(0, |(_, n)| *n) + 1;
         if self.now.as_ref().is_none_or(|(logged, _)| *logged != cause) {
-            (self.log)(&format!("builds are not stored: {cause}"));
+            self.log
+                .error(format_args!("builds are not stored: {cause}"));
         }
         self.now = Some((cause, n));
     }
 
     fn clear(&mut self) {
         if let Some((_, n)) = self.now.take() {
-            (self.log)(&format!(
+            self.log.warn(format_args!(
                 "builds are stored again; {n} beginnings or ends of builds are missing in the history"
             ));
         }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::layout::{PINNED, UNIT};
 use crate::agent;
+use crate::agent::local::{LocalAgent, Page};
 use crate::bpf::{self, SetupError, Tracer, pin};
 use crate::config::Layer;
 use crate::toolchain;
@@ -17,6 +18,9 @@ use crate::toolchain;
 /// Maximum time for the start of the service. It takes less than a second on an idle machine.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Limits of one answer of the service.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_LIMIT: usize = 64 << 10;
 
 /// Capabilities that this kernel requires for probing a toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,33 +71,34 @@ pub(super) fn announce_upgrade() {
 /// Waits until the service reports that it traces builds.
 pub(super) fn wait_until_ready(config: &Path, print: fn(&str)) -> anyhow::Result<()> {
     let config = agent::Config::of(Layer::read(Some(config))?);
-    let Some(address) = config.listen.map(agent::reachable) else {
+    let Some(agent) = LocalAgent::of(&config) else {
         // The restart returned, so the service has notified systemd.
         print("the agent follows every Go build on this machine; its HTTP pages are disabled");
         return Ok(());
     };
-    let client: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(5)))
-        .proxy(None)
-        .build()
-        .into();
-    let url = format!("http://{address}/-/ready");
     let since = Instant::now();
     loop {
-        match client.get(&url).call() {
-            Ok(_) => break,
-            Err(error) if since.elapsed() > TIMEOUT => {
-                bail!(
-                    "the service started, but did not report ready at {url} within {} s ({error}); {}",
-                    TIMEOUT.as_secs(),
-                    journal_tail()
-                );
-            }
-            Err(_) => thread::sleep(PAUSE),
+        let why = match agent.get("/-/ready", ANSWER_TIMEOUT, ANSWER_LIMIT) {
+            // If the page requires a token that is not sent, the answer proves that the agent runs. It has notified systemd.
+            Ok(Page {
+                status: 200 | 401, ..
+            }) => break,
+            Ok(Page { status, .. }) => format!("status {status}"),
+            Err(error) => error.to_string(),
+        };
+        if since.elapsed() > TIMEOUT {
+            bail!(
+                "the service started, but did not report ready at {} within {} s ({why}); {}",
+                agent.url("/-/ready"),
+                TIMEOUT.as_secs(),
+                journal_tail()
+            );
         }
+        thread::sleep(PAUSE);
     }
     print(&format!(
-        "the agent follows every Go build on this machine: metrics at http://{address}/metrics"
+        "the agent follows every Go build on this machine: metrics at {}",
+        agent.url("/metrics")
     ));
     Ok(())
 }

@@ -39,6 +39,7 @@ use crate::agent::metrics::Metrics;
 use crate::config::Key;
 use crate::config::otlp::Headers;
 use crate::driver::host;
+use crate::log::Log;
 use crate::worker::Worker;
 
 pub use crate::config::otlp::OtlpSettings;
@@ -62,11 +63,7 @@ pub struct Otlp {
 impl Otlp {
     /// Starts the thread, without a connection. `metrics` are sent periodically if the configuration requires it. The
     /// thread passes messages for the operator to `log`.
-    pub fn start(
-        settings: &OtlpSettings,
-        metrics: Arc<Metrics>,
-        log: fn(&str),
-    ) -> anyhow::Result<Self> {
+    pub fn start(settings: &OtlpSettings, metrics: Arc<Metrics>, log: Log) -> anyhow::Result<Self> {
         let (client, headers) = prepare(settings)?;
         let machine = Machine {
             service: settings.service_name.clone(),

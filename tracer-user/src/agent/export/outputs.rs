@@ -15,6 +15,7 @@ use super::pushgateway::{self, Pushgateway};
 use super::textfile::{self, Textfile};
 use crate::agent::metrics::Metrics;
 use crate::config::Exporters;
+use crate::log::Log;
 
 /// Time for a replaced output to send its queue.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ pub struct OutputContext {
     pub store: PathBuf,
     /// Time without a build after which a target is removed.
     pub target_ttl: Duration,
-    pub log: fn(&str),
+    pub log: Log,
 }
 
 #[derive(Debug, Default)]
@@ -170,12 +171,12 @@ impl Outputs {
 }
 
 fn start_otlp(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Otlp>> {
-    let start = |it| Otlp::start(it, Arc::clone(&context.metrics), context.log);
+    let start = |it| Otlp::start(it, Arc::clone(&context.metrics), context.log.clone());
     wanted.otlp.as_ref().map(start).transpose()
 }
 
 fn start_textfile(wanted: &Exporters, context: &OutputContext) -> anyhow::Result<Option<Textfile>> {
-    let start = |it| Textfile::start(it, Arc::clone(&context.metrics), context.log);
+    let start = |it| Textfile::start(it, Arc::clone(&context.metrics), context.log.clone());
     wanted.textfile.as_ref().map(start).transpose()
 }
 
@@ -186,6 +187,6 @@ fn start_pushgateway(
     let mut spool = context.store.clone().into_os_string();
     spool.push("-pushgateway");
     let spool = PathBuf::from(spool);
-    let start = |it| Pushgateway::start(it, &spool, context.target_ttl, context.log);
+    let start = |it| Pushgateway::start(it, &spool, context.target_ttl, context.log.clone());
     wanted.pushgateway.as_ref().map(start).transpose()
 }

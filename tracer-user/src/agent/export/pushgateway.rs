@@ -23,6 +23,7 @@ use self::spool::{Address, OwnDir, Spool};
 use super::Counts;
 use super::client::{Authorization, Client};
 use crate::config::Key;
+use crate::log::Log;
 use crate::worker::{Jobs, Worker};
 
 pub use crate::config::pushgateway::PushgatewaySettings;
@@ -43,7 +44,7 @@ impl Pushgateway {
         settings: &PushgatewaySettings,
         spool: &Path,
         target_ttl: Duration,
-        log: fn(&str),
+        log: Log,
     ) -> anyhow::Result<Self> {
         let client = prepare(settings)?;
         let hours = settings.forget_groups_hours;
@@ -61,7 +62,10 @@ impl Pushgateway {
                     Ok(None) if jobs.pause(TURN) => {}
                     Ok(None) => return,
                     Err(error) => {
-                        return log(&format!("the Pushgateway output is disabled: {error:#}"));
+                        log.error(format_args!(
+                            "the Pushgateway output is disabled: {error:#}"
+                        ));
+                        return;
                     }
                 }
             };

@@ -17,6 +17,7 @@ use crate::agent::metrics::{Format, Metrics, Reader};
 use crate::atomic_file::{Durability, replace};
 use crate::clock;
 use crate::config::Key;
+use crate::log::Log;
 use crate::worker::{Jobs, Next, Worker};
 
 pub use crate::config::textfile::TextfileSettings;
@@ -34,7 +35,7 @@ impl Textfile {
     pub fn start(
         settings: &TextfileSettings,
         metrics: Arc<Metrics>,
-        log: fn(&str),
+        log: Log,
     ) -> anyhow::Result<Self> {
         prepare(settings)?;
         let TextfileSettings {
@@ -44,7 +45,7 @@ impl Textfile {
         write(&directory, &metrics, false).context(Key("textfile.directory"))?;
         let every = Duration::from_secs(u64::from(every_seconds));
         let worker = Worker::start("textfile", 0, move |jobs| {
-            work(jobs, every, &directory, &metrics, log);
+            work(jobs, every, &directory, &metrics, &log);
         });
         Ok(Self(worker.context("cannot start a thread")?))
     }
@@ -86,13 +87,7 @@ pub(super) fn prepare(settings: &TextfileSettings) -> anyhow::Result<()> {
         .context(Key("textfile.directory"))
 }
 
-fn work(
-    jobs: &Jobs<Infallible>,
-    every: Duration,
-    directory: &Path,
-    metrics: &Metrics,
-    log: fn(&str),
-) {
+fn work(jobs: &Jobs<Infallible>, every: Duration, directory: &Path, metrics: &Metrics, log: &Log) {
     let mut is_well = true;
     loop {
         let next = jobs.next(every);
@@ -105,14 +100,14 @@ fn work(
             Ok(()) => {
                 jobs.sent(1);
                 if !is_well {
-                    log(&format!("writing {NAME} works again"));
+                    log.info(format_args!("writing {NAME} works again"));
                 }
                 is_well = true;
             }
             Err(error) => {
                 jobs.failed(1);
                 if is_well {
-                    log(&format!(
+                    log.warn(format_args!(
                         "{error:#}; gotrace retries every {} s",
                         every.as_secs()
                     ));
@@ -174,7 +169,8 @@ mod tests {
                 directory,
                 every_seconds: 15,
             };
-            let error = Textfile::start(&settings, Arc::clone(&metrics), |_| {}).unwrap_err();
+            let error =
+                Textfile::start(&settings, Arc::clone(&metrics), Log::to(|_| {})).unwrap_err();
             let error = format!("{error:#}");
             assert!(error.contains(hint), "{error}");
         }

@@ -1,4 +1,4 @@
-//! Connections and their limits: number, duration, size of the header. This module does not handle the requests.
+//! Connections and their limits: number, duration, handshake, size of the header. This module does not handle the requests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,16 +10,21 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
+use super::access::Access;
+use super::listener::{AsyncListener, Stream};
 use super::scraper::Peer;
 
 /// Maximum number of open connections. At this number, a new connection replaces the oldest one without a request. If all have
 /// requests, new ones wait in the listener.
 const CONNECTIONS: usize = 64;
+/// Time limit for the handshake of TLS. Other connections do not wait for it.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Time limit for a header, and between two requests.
 const HEADER: Duration = Duration::from_secs(5);
 /// Lifetime of a connection. It also limits clients that do not read the response. Other clients connect again.
@@ -30,8 +35,9 @@ const HEADER_FIELDS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: AsyncListener,
     router: Router,
+    access: Arc<Access>,
     mut stopped: watch::Receiver<bool>,
     grace: Duration,
 ) {
@@ -57,9 +63,9 @@ pub(super) async fn serve(
                     close_idle(&mut open);
                 }
                 let has_request = Arc::new(AtomicBool::new(false));
-                let router = router.clone().layer(Extension(Peer(peer.ip())));
+                let router = router.clone().layer(Extension(Peer(peer)));
                 let router = marked(router, Arc::clone(&has_request));
-                let one = connection(stream, router, stopped.clone());
+                let one = accepted_stream(stream, access.tls(), router, stopped.clone());
                 let task = connections.spawn(async move {
                     // Invalid requests and disconnects of clients are ignored.
                     let _overdue = timeout(LIFE, one).await;
@@ -108,7 +114,28 @@ fn marked(router: Router, has_request: Arc<AtomicBool>) -> Router {
     }))
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+/// Serves a connection, after its handshake if there is one. A Unix socket has no TLS.
+async fn accepted_stream(
+    stream: Stream,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+) {
+    match (stream, tls) {
+        (Stream::Unix(stream), _) => connection(stream, router, stopped).await,
+        (Stream::Tcp(stream), None) => connection(stream, router, stopped).await,
+        (Stream::Tcp(stream), Some(tls)) => {
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
+                connection(stream, router, stopped).await;
+            }
+        }
+    }
+}
+
+async fn connection<S>(stream: S, router: Router, mut stopped: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)

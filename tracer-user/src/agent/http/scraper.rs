@@ -12,9 +12,9 @@ use crate::agent::metrics::{ClientId, Reader};
 /// Prometheus and compatible scrapers send this header with the time limit of the scrape.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
-/// Address of the client. Every request of a connection has it as an extension.
+/// Address of the client; `None` on a Unix socket. Every request of a connection has it as an extension.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(super) struct Peer(pub(super) Option<IpAddr>);
 
 /// The reader that sent this request. `at` is the time of the request.
 pub(super) fn reader(request: &Request, at: Duration) -> Reader {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::service::StorageService;
 use crate::history::Store;
+use crate::log::Level;
 
 /// Time for the history to write its queue.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ impl StorageService<'_> {
                 drop(writer);
                 Store::open(&config.store)?.recover()?
             } else {
-                log(
+                log.warn(
                     "the history could not be written in time; the next start of gotrace marks running builds as cut off",
                 );
                 writer.abandon();
@@ -45,7 +46,7 @@ impl StorageService<'_> {
             if let Some(forwarder) = forwarder {
                 let delivered = forwarder.finish(deadline);
                 if delivered.waiting > 0 {
-                    log(&format!(
+                    log.warn(format_args!(
                         "{} builds are not delivered yet; the next start of gotrace delivers them",
                         delivered.waiting
                     ));
@@ -54,18 +55,25 @@ impl StorageService<'_> {
             for (name, counts) in outputs.finish(deadline) {
                 let n_given_up = counts.failed + counts.dropped;
                 if n_given_up + counts.waiting > 0 {
-                    log(&format!(
+                    log.warn(format_args!(
                         "{name}: {} delivered, {n_given_up} given up, {} not delivered yet",
                         counts.sent, counts.waiting
                     ));
                 }
             }
-            log(&format!(
-                "ended: {} builds stored, {} running builds marked as cut off, {} dropped",
-                counts.stored,
-                n_cut_off,
-                counts.dropped + counts.failed + n_unwritten + n_dropped
-            ));
+            let stored = counts.stored;
+            let dropped = counts.dropped + counts.failed + n_unwritten + n_dropped;
+            log.with(
+                Level::Info,
+                format_args!(
+                    "ended: {stored} builds stored, {n_cut_off} running builds marked as cut off, {dropped} dropped"
+                ),
+                &[
+                    ("stored", stored.into()),
+                    ("cut_off", n_cut_off.into()),
+                    ("dropped", dropped.into()),
+                ],
+            );
             // From here on, another agent may write the history.
             drop(lock);
             Ok(())

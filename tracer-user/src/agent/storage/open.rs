@@ -10,6 +10,7 @@ use crate::agent::startup::{lock, restore};
 use crate::clock;
 use crate::config::SizeBudget;
 use crate::history::{self, Error, Store, Writer};
+use crate::log::Log;
 
 /// Maximum number of builds that wait for the database.
 const QUEUE: usize = 1024;
@@ -25,7 +26,7 @@ pub(super) struct Opened {
 }
 
 /// `goes_on` is true if the observer still traces the running builds of the history.
-pub(super) fn history(config: &Config, goes_on: bool, log: fn(&str)) -> anyhow::Result<Opened> {
+pub(super) fn history(config: &Config, goes_on: bool, log: &Log) -> anyhow::Result<Opened> {
     let path = &config.store;
     // Opening creates the directory, which the lock needs.
     let is_damaged = match Store::open(path) {
@@ -51,12 +52,12 @@ pub(super) fn history(config: &Config, goes_on: bool, log: fn(&str)) -> anyhow::
 }
 
 /// Returns the number of histories that were moved.
-fn set_aside(config: &Config, failed: bool, log: fn(&str)) -> anyhow::Result<u64> {
+fn set_aside(config: &Config, failed: bool, log: &Log) -> anyhow::Result<u64> {
     let path = &config.store;
     let Some(aside) = history::set_aside(path, failed, clock::wall_ns())? else {
         return Ok(0);
     };
-    log(&format!(
+    log.error(format_args!(
         "the history {} is damaged: moved it to {} and began a new one",
         path.display(),
         aside.display()
@@ -64,14 +65,14 @@ fn set_aside(config: &Config, failed: bool, log: fn(&str)) -> anyhow::Result<u64
     Ok(1)
 }
 
-fn begin(config: &Config, goes_on: bool, log: fn(&str)) -> anyhow::Result<(Writer, Arc<Metrics>)> {
+fn begin(config: &Config, goes_on: bool, log: &Log) -> anyhow::Result<(Writer, Arc<Metrics>)> {
     let path = &config.store;
     let writer = if goes_on {
-        Writer::resume(path, QUEUE, log)?
+        Writer::resume(path, QUEUE, log.clone())?
     } else {
-        let (writer, n_cut_off) = Writer::start(path, QUEUE, log)?;
+        let (writer, n_cut_off) = Writer::start(path, QUEUE, log.clone())?;
         if n_cut_off > 0 {
-            log(&format!(
+            log.warn(format_args!(
                 "{n_cut_off} builds were running when gotrace last ended: marked them as cut off"
             ));
         }

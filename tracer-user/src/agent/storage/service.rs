@@ -14,7 +14,7 @@ use tracer_core::recording::Detail;
 
 use super::open::{self, Opened};
 use crate::agent::export::outputs::Outputs;
-use crate::agent::http::{Readiness, Served, Server};
+use crate::agent::http::{AccessFiles, Readiness, Rules, Served, Server};
 use crate::agent::metrics::Reload;
 use crate::agent::startup::{forward, listen, output_context};
 use crate::agent::{Config, IDLE_TIME, Load};
@@ -22,6 +22,7 @@ use crate::clock;
 use crate::config::{File, SizeBudget};
 use crate::driver::{ObserverStatus, SelfTestVerdict};
 use crate::history::{Forwarder, ReadPool, Writer};
+use crate::log::{self, Level, Log, LogConfig};
 use crate::proc;
 
 /// Interval between two runs of the retention.
@@ -39,6 +40,7 @@ pub(super) struct StorageService<'a> {
     pub(super) forwarder: Option<Forwarder>,
     pub(super) served: Arc<Served>,
     pub(super) pages: Option<Server>,
+    access: AccessFiles,
     pub(super) outputs: Outputs,
     retained: Option<Instant>,
     pub(super) tally: CounterState,
@@ -47,7 +49,7 @@ pub(super) struct StorageService<'a> {
     /// Number of the last trace that an earlier storage process received, if there was one.
     again: Option<u64>,
     traces: Traces,
-    pub(super) log: fn(&str),
+    pub(super) log: Log,
     pub(super) n_set_aside: u64,
     /// Held so that no other agent writes the history.
     pub(super) lock: fs::File,
@@ -75,9 +77,10 @@ impl<'a> StorageService<'a> {
         load: Load<'a>,
         file: &File,
         again: Option<u64>,
-        log: fn(&str),
+        log: &Log,
     ) -> anyhow::Result<Self> {
         let config = load(file)?;
+        log::reconfigure(config.log);
         let Opened {
             lock,
             writer,
@@ -92,10 +95,8 @@ impl<'a> StorageService<'a> {
         });
         let outputs = Outputs::start(&config.outputs, &output_context(&config, &metrics, log))
             .map_err(|error| file.locate(error))?;
-        let pages = config
-            .listen
-            .map(|address| listen(address, &served))
-            .transpose()?;
+        let access = AccessFiles::of(&config.http);
+        let pages = listen(&config, &served, log).map_err(|error| file.locate(error))?;
         Ok(Self {
             config,
             load,
@@ -104,6 +105,7 @@ impl<'a> StorageService<'a> {
             forwarder: None,
             served,
             pages,
+            access,
             outputs,
             retained: None,
             // The restored counters are written at once.
@@ -114,7 +116,7 @@ impl<'a> StorageService<'a> {
             busy: Some(Instant::now()),
             again,
             traces: Traces::default(),
-            log,
+            log: log.clone(),
             n_set_aside,
             lock,
         })
@@ -125,32 +127,44 @@ impl<'a> StorageService<'a> {
         self.config.detail
     }
 
+    pub(super) fn log_config(&self) -> LogConfig {
+        self.config.log
+    }
+
     /// Starts the delivery to the central history, now that builds are traced.
     pub(super) fn follow(&mut self, n_probes: usize) -> anyhow::Result<()> {
         let central = self.config.central.as_ref();
-        let forwarder = central.map(|it| forward(it, &self.config, self.log));
+        let forwarder = central.map(|it| forward(it, &self.config, &self.log));
         self.forwarder = forwarder.transpose()?;
         let pages = self.pages.as_ref();
         let pages = pages.map_or_else(String::new, |it| {
-            format!(", metrics at http://{}/metrics", it.address())
+            format!(", metrics at {}", it.url("/metrics"))
         });
-        (self.log)(&if self.again.is_some() {
+        let store = self.config.store.display();
+        let message = if self.again.is_some() {
             format!("the storage process was restarted{pages}")
         } else {
+            let central = central.map_or_else(String::new, |it| {
+                format!(" and delivered to {}", it.address)
+            });
             format!(
-                "tracing every Go build on this machine: {n_probes} probes attached, history in {}{}{pages}",
-                self.config.store.display(),
-                central.map_or_else(String::new, |it| format!(
-                    " and delivered to {}",
-                    it.address
-                )),
+                "tracing every Go build on this machine: {n_probes} probes attached, history in {store}{central}{pages}"
             )
-        });
+        };
+        let fields = [
+            ("probes", n_probes.into()),
+            ("history", store.to_string().into()),
+        ];
+        self.log.with(Level::Info, message, &fields);
         self.set_readiness(&SelfTestVerdict::Pending, &[]);
         Ok(())
     }
 
     pub(super) fn begun(&self, entry: Entry) {
+        let id = &entry.id;
+        let fields = [("build", id.to_string().into())];
+        let message = format_args!("build {id} began");
+        self.log.with(Level::Debug, message, &fields);
         self.writer.begin(entry);
     }
 
@@ -167,6 +181,11 @@ impl<'a> StorageService<'a> {
             self.count(&finished);
         }
         for build in history::builds(&finished) {
+            let Entry { id, state, .. } = &build.entry;
+            let state = state.name();
+            let fields = [("build", id.to_string().into()), ("state", state.into())];
+            let message = format_args!("build {id} ended: {state}");
+            self.log.with(Level::Debug, message, &fields);
             self.writer.finish(build);
         }
         self.traces.taken = self.traces.taken.max(n);
@@ -176,7 +195,8 @@ impl<'a> StorageService<'a> {
         let traces = self.outputs.traces(finished);
         let trace_id = |build: FinishedBuild<'_>| traces.get(&build.entry.id).copied();
         if let Err(error) = self.served.metrics.observe(finished, &trace_id) {
-            (self.log)(&format!("cannot count a build in the metrics: {error}"));
+            self.log
+                .error(format_args!("cannot count a build in the metrics: {error}"));
         }
         self.tally.is_news = true;
         self.outputs.ended(finished);
@@ -194,7 +214,7 @@ impl<'a> StorageService<'a> {
             Ok(stored)
         });
         stored.unwrap_or_else(|error| {
-            (self.log)(&format!(
+            self.log.warn(format_args!(
                 "cannot read the history, so builds may be counted twice: {error}"
             ));
             BTreeSet::new()
@@ -213,7 +233,8 @@ impl<'a> StorageService<'a> {
         self.set_readiness(&status.self_test, &status.limits);
         let metrics = &self.served.metrics;
         if let Err(error) = metrics.set_self(status, &self.storage()) {
-            (self.log)(&format!("cannot update gotrace's own metrics: {error}"));
+            self.log
+                .error(format_args!("cannot update gotrace's own metrics: {error}"));
         }
         if status.n_sessions > 0 {
             self.busy = Some(Instant::now());
@@ -221,6 +242,7 @@ impl<'a> StorageService<'a> {
             self.busy = None;
             proc::give_back_memory();
         }
+        self.refresh_access();
         let is_old = self
             .tally
             .written
@@ -244,9 +266,25 @@ impl<'a> StorageService<'a> {
         let of_spool = self.forwarder.as_ref();
         let of_spool = of_spool.and_then(Forwarder::retention_line);
         for line in self.writer.retention_line().into_iter().chain(of_spool) {
-            (self.log)(&line);
+            self.log.info(&line);
         }
         Ok(self.reached())
+    }
+
+    /// Applies a new certificate or token.
+    fn refresh_access(&mut self) {
+        let (Some(pages), Some(rules)) = (&self.pages, self.access.changed()) else {
+            return;
+        };
+        match rules {
+            Ok(rules) => {
+                pages.set_rules(rules);
+                self.log.info("certificate and tokens of the pages reloaded");
+            }
+            Err(error) => self.log.error(format_args!(
+                "cannot reload the certificate and tokens of the pages, the previous ones stay active: {error:#}"
+            )),
+        }
     }
 
     fn reached(&mut self) -> Option<u64> {
@@ -261,46 +299,55 @@ impl<'a> StorageService<'a> {
         })
     }
 
-    /// Applies a new configuration. Returns the level of detail if that succeeded.
-    pub(super) fn reload(&mut self, file: Result<File, String>) -> Option<Detail> {
+    /// Applies a new configuration. Returns true if that succeeded.
+    pub(super) fn reload(&mut self, file: Result<File, String>) -> bool {
         let wanted = file.map_err(anyhow::Error::msg);
         let taken = wanted.and_then(|file| {
             let wanted = (self.load)(&file)?;
             self.take_over(wanted).map_err(|error| file.locate(error))
         });
         match taken {
-            Ok(detail) => {
+            Ok(()) => {
                 self.reload = Reload::now();
-                Some(detail)
+                true
             }
             Err(error) => {
                 self.reload.is_good = false;
-                (self.log)(&format!(
+                self.log.error(format_args!(
                     "cannot reload the configuration, the previous one stays active: {error:#}"
                 ));
-                None
+                false
             }
         }
     }
 
-    /// Applies all of the configuration, or nothing if a part of it fails. Returns the level of detail.
-    fn take_over(&mut self, wanted: Config) -> anyhow::Result<Detail> {
+    /// Applies all of the configuration, or nothing if a part of it fails.
+    fn take_over(&mut self, wanted: Config) -> anyhow::Result<()> {
         let (wanted, fixed) = wanted.taken_over(&self.config);
         let has_moved = wanted.listen != self.config.listen;
-        let address = wanted.listen.filter(|_| has_moved);
-        let pages = address.map(|it| listen(it, &self.served)).transpose()?;
+        let access = AccessFiles::of(&wanted.http);
+        let rules = Rules::load(&wanted.http)?;
+        let pages = if has_moved {
+            listen(&wanted, &self.served, &self.log)?
+        } else {
+            None
+        };
         self.outputs.change(
             (&self.config.outputs, self.config.target_ttl),
             &wanted.outputs,
-            &output_context(&wanted, &self.served.metrics, self.log),
+            &output_context(&wanted, &self.served.metrics, &self.log),
         )?;
         // The old pages stay until no later step can fail.
         if has_moved {
             if let Some(pages) = &pages {
-                (self.log)(&format!("pages are now at http://{}", pages.address()));
+                self.log
+                    .info(format_args!("pages are now at {}", pages.url("")));
             }
             self.pages = pages;
+        } else if let Some(pages) = &self.pages {
+            pages.set_rules(rules);
         }
+        self.access = access;
         self.served.metrics.set_target_ttl(wanted.target_ttl);
         let budget = wanted.size_budget.map(|SizeBudget(limit)| limit);
         self.served.metrics.set_size_budget(budget);
@@ -308,14 +355,15 @@ impl<'a> StorageService<'a> {
         if wanted.limits != self.config.limits {
             self.retained = None;
         }
+        log::reconfigure(wanted.log);
         self.config = wanted;
-        (self.log)("configuration reloaded");
+        self.log.info("configuration reloaded");
         for key in fixed {
-            (self.log)(&format!(
+            self.log.warn(format_args!(
                 "the new value of {key} needs a restart of the agent"
             ));
         }
-        Ok(self.config.detail)
+        Ok(())
     }
 
     pub(super) fn write_tally(&mut self) {
@@ -327,7 +375,7 @@ impl<'a> StorageService<'a> {
                 };
             }
             Err(error) => {
-                (self.log)(&format!(
+                self.log.warn(format_args!(
                     "cannot write the counters to the history: {error}"
                 ));
                 self.tally.written = Some(Instant::now());

@@ -15,6 +15,7 @@ use super::launch::{Launch, reap};
 use super::{Milestone, Shared, Shutdown};
 use crate::agent::ipc::{REQUEST_LIMIT, Request, Response, encode};
 use crate::backoff::Backoff;
+use crate::log::{self, Log};
 
 /// Time for the process to exit after it has closed its socket.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ pub(super) struct Runner {
     shared: Arc<Shared>,
     launch: Launch,
     milestones: Sender<Milestone>,
-    log: fn(&str),
+    log: Log,
     /// True if a storage process has confirmed that tracing started.
     was_running: bool,
 }
@@ -54,7 +55,7 @@ impl Runner {
         shared: Arc<Shared>,
         launch: Launch,
         milestones: Sender<Milestone>,
-        log: fn(&str),
+        log: Log,
     ) -> Self {
         Self {
             shared,
@@ -92,7 +93,7 @@ impl Runner {
                     if since.elapsed() > STABLE {
                         backoff.succeeded();
                     }
-                    (self.log)(&format!(
+                    self.log.error(format_args!(
                         "{}; gotrace restarts it, builds wait in memory",
                         end.reason()
                     ));
@@ -185,7 +186,8 @@ impl Runner {
                 self.was_running = true;
             }
             Response::Stored { up_to } => self.shared.state().backlog.stored(up_to),
-            Response::Reloaded { detail } => {
+            Response::Reloaded { detail, log } => {
+                log::reconfigure(log);
                 let mut state = self.shared.state();
                 state.detail = Some(detail);
                 if let Some(file) = state.reloading.take() {

@@ -22,6 +22,7 @@ use crate::agent::metrics::{Metrics, Reader};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::config::otlp::{Compression, Headers, OtlpSettings};
+use crate::log::Log;
 use crate::worker::{Jobs, Next};
 
 /// First and longest pause after a failure.
@@ -42,7 +43,7 @@ pub(super) struct Exporter {
     /// Time of creation, the start of the agent's cumulative metrics.
     started_ns: u64,
     backoff: Backoff,
-    log: fn(&str),
+    log: Log,
     /// The last logged message, which is not repeated.
     last_logged: Option<String>,
 }
@@ -55,7 +56,7 @@ impl Exporter {
         settings: &OtlpSettings,
         metrics: Arc<Metrics>,
         machine: Machine,
-        log: fn(&str),
+        log: Log,
     ) -> Self {
         let interval = Duration::from_secs(settings.metrics_interval_seconds.into());
         Self {
@@ -171,7 +172,7 @@ impl Exporter {
             jobs.failed(1);
         } else {
             if self.last_logged.take().is_some() {
-                (self.log)(&format!(
+                self.log.info(format_args!(
                     "otlp: sending to {} works again",
                     self.client.endpoint()
                 ));
@@ -216,7 +217,7 @@ impl Exporter {
     /// Logs a message, unless it is the same as the last one.
     fn log_once(&mut self, message: String) {
         if self.last_logged.as_ref() != Some(&message) {
-            (self.log)(&message);
+            self.log.warn(&message);
             self.last_logged = Some(message);
         }
     }

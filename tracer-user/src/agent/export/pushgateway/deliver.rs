@@ -13,6 +13,7 @@ use super::spool::{Spool, SpoolChange};
 use crate::agent::export::client::{Client, HttpRequest, HttpResponse, Method, Outcome, TOTAL};
 use crate::backoff::Backoff;
 use crate::clock;
+use crate::log::Log;
 use crate::worker::{Jobs, Next};
 
 /// Number of attempts for a push.
@@ -31,7 +32,7 @@ pub(super) struct Delivery {
     client: Client,
     spool: Spool,
     ttl: Duration,
-    log: fn(&str),
+    log: Log,
     /// Files of the groups that the gateway refused.
     refused: BTreeSet<String>,
     away: Backoff,
@@ -49,7 +50,7 @@ struct Unavailable {
 }
 
 impl Delivery {
-    pub(super) fn new(client: Client, spool: Spool, ttl: Duration, log: fn(&str)) -> Self {
+    pub(super) fn new(client: Client, spool: Spool, ttl: Duration, log: Log) -> Self {
         Self {
             client,
             spool,
@@ -112,7 +113,7 @@ impl Delivery {
             Ok(0) => {}
             Ok(_) => {
                 if self.not_before.take().is_some() {
-                    (self.log)(&format!(
+                    self.log.info(format_args!(
                         "pushing to {} works again",
                         self.client.endpoint()
                     ));
@@ -123,7 +124,7 @@ impl Delivery {
                 jobs.failed(1);
                 let pause = self.away.failed(after);
                 if self.not_before.is_none() {
-                    (self.log)(&format!(
+                    self.log.warn(format_args!(
                         "cannot push to {}: {why}; {} groups wait, next attempt in {} s, later ones after growing pauses",
                         self.client.endpoint(),
                         self.spool.n_waiting(),
@@ -248,7 +249,7 @@ impl Delivery {
             }
             Ok(None) => false,
             Err(why) => {
-                (self.log)(&format!(
+                self.log.warn(format_args!(
                     "cannot delete the stale group of {1} from {0}, because another machine may have pushed it since: {why}",
                     self.client.endpoint(),
                     group.target
@@ -288,7 +289,7 @@ impl Delivery {
     fn refuse(&mut self, jobs: &Jobs<Vec<BuildResult>>, name: String, why: &str) {
         jobs.failed(1);
         if self.logged_refusal.as_deref() != Some(why) {
-            (self.log)(&format!(
+            self.log.warn(format_args!(
                 "{} refused a group: {why}; the next build of the target pushes it again",
                 self.client.endpoint()
             ));
@@ -301,7 +302,7 @@ impl Delivery {
         match written {
             Ok(()) => self.logged_disk_error = false,
             Err(error) if !self.logged_disk_error => {
-                (self.log)(&format!(
+                self.log.warn(format_args!(
                     "cannot store groups for the Pushgateway on disk, so unpushed ones are lost if gotrace ends: {error}"
                 ));
                 self.logged_disk_error = true;

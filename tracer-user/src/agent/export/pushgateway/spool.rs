@@ -16,6 +16,7 @@ use rustix::fs::Mode;
 use super::build_result::BuildResult;
 use super::group::{FORM, Group};
 use crate::atomic_file::{self, Durability, UNFINISHED};
+use crate::log::Log;
 
 /// Maximum size of the file of a group.
 const LENGTH: u64 = 1 << 20;
@@ -88,7 +89,7 @@ impl Spool {
         OwnDir(dir): &OwnDir,
         address: Address,
         max_groups: usize,
-        log: &dyn Fn(&str),
+        log: &Log,
     ) -> anyhow::Result<Option<Self>> {
         let cannot_lock = || format!("cannot lock {}", dir.display());
         let lock = File::open(dir).with_context(cannot_lock)?;
@@ -120,7 +121,7 @@ impl Spool {
         Ok(Some(spool))
     }
 
-    fn load(&mut self, name: &str, log: &dyn Fn(&str)) {
+    fn load(&mut self, name: &str, log: &Log) {
         let path = self.dir.join(name);
         match read(&path) {
             Ok(mut group) if group.file_name() == name => {
@@ -137,7 +138,7 @@ impl Spool {
                     |_| "its name belongs to another group".to_owned(),
                 );
                 let aside = fs::rename(&path, self.dir.join(ASIDE));
-                log(&format!(
+                log.warn(format_args!(
                     "cannot read the Pushgateway group {}: {why}; {}",
                     path.display(),
                     aside.map_or_else(
@@ -295,7 +296,6 @@ fn read(path: &Path) -> io::Result<Group> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::super::group::{LastBuild, Platform};
@@ -309,10 +309,10 @@ mod tests {
     }
 
     fn open(dir: &Path, max_groups: usize) -> (Spool, Vec<String>) {
-        let said = RefCell::new(Vec::new());
-        let log = |it: &str| said.borrow_mut().push(it.to_owned());
+        let (sender, said) = std::sync::mpsc::channel();
+        let log = Log::to(move |it| sender.send(it.to_string()).unwrap());
         let spool = Spool::open(&OwnDir::new(dir).unwrap(), address(), max_groups, &log);
-        (spool.unwrap().unwrap(), said.into_inner())
+        (spool.unwrap().unwrap(), said.try_iter().collect())
     }
 
     fn made(target: &str, ended_ns: u64) -> BuildResult {
@@ -352,7 +352,7 @@ mod tests {
         let name = spool.groups().find(|(_, it)| it.target == "c").unwrap().0;
         spool.delivered(&name.clone()).unwrap();
         let own = OwnDir::new(&dir).unwrap();
-        let second = Spool::open(&own, address(), 10, &|_| {}).unwrap();
+        let second = Spool::open(&own, address(), 10, &Log::to(|_| {})).unwrap();
         assert!(second.is_none(), "two have it");
         let groups = spool.groups.clone();
         drop(spool);
@@ -365,7 +365,7 @@ mod tests {
             ..address()
         };
         drop(again);
-        let moved = Spool::open(&own, elsewhere, 10, &|_| {}).unwrap();
+        let moved = Spool::open(&own, elsewhere, 10, &Log::to(|_| {})).unwrap();
         assert_eq!(moved.unwrap().n_waiting(), 2);
         let mode = fs::metadata(&dir).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
