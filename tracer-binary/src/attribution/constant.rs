@@ -46,7 +46,7 @@ pub(super) fn attribute<'i>(
     let holders = facts
         .symbols
         .iter()
-        .filter(|symbol| !symbol.is_function && region::Mark::of(symbol.name).is_none());
+        .filter(|symbol| !symbol.is_function && symbol.mark.is_none());
     for holder in holders {
         let Some((file, SectionClass::Data | SectionClass::ReadOnly)) =
             file_of(facts.image, holder)
