@@ -246,7 +246,9 @@ fn path(name: &[u8]) -> Option<&[u8]> {
             _ => {}
         }
     }
-    name.get(..dot.filter(|&dot| dot > slash)?)
+    // 1.27 writes `_.goready.func1` for a closure in the body of an inlined function.
+    let path = name.get(..dot.filter(|&dot| dot > slash)?)?;
+    (path != b"_").then_some(path)
 }
 
 /// The possible pairs of paths in `path`. A method that is not exported may belong to another package than its

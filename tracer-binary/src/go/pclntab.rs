@@ -1,9 +1,10 @@
 //! The function table (`.gopclntab`), layouts of Go 1.16 and later: functions without a symbol table.
 //!
 //! The table is also a tenth to a fifth of a program. Besides names and addresses this module therefore yields the
-//! functions that use each of the table's own bytes. It does not decode file names and lines.
+//! functions that use each of the table's own bytes. It does not decode lines.
 
 mod end;
+mod source;
 
 use std::ops::Range;
 

@@ -31,6 +31,8 @@ fn functions_and_variables_of_every_release() {
         ALL,
         &[
             ("main.main", "main"),
+            ("_.goready.func1", "<unnamed>"),
+            ("_/tmp/x.F", "_/tmp/x"),
             ("main.init.0", "main"),
             ("main.init.func1", "main"),
             ("main.map.init.0", "main"),
