@@ -160,6 +160,10 @@ impl<'i> Pclntab<'i> {
         let reader = image.reader_at(address)?;
         let layout = Layout::of_magic(reader.u32(0)?)?;
         let (pads, quantum, word) = (reader.u16(4)?, reader.u8(6)?, reader.u8(7)?);
+        // The starts of functions are pointers in the oldest layout, and are read as plain words.
+        if layout == Layout::Go116 && image.chained.is_some() {
+            return None;
+        }
         if pads != 0 || !matches!(quantum, 1 | 2 | 4) || word != image.word {
             return None;
         }
@@ -168,7 +172,8 @@ impl<'i> Pclntab<'i> {
         let (text_start, first) = if layout == Layout::Go116 {
             (0, 2)
         } else {
-            (field(2)?, 3)
+            let at = address.checked_add(8 + 2 * u64::from(word))?;
+            (image.resolve(at, field(2)?).unwrap_or(0), 3)
         };
         let offset =
             |number: usize| index(field(first + number)?).filter(|&offset| offset < reader.len());
