@@ -96,7 +96,7 @@ impl ChainedPointers {
         }
         if !are_read {
             image.notes.push(
-                "the file has chained pointers in a format that gotrace does not read; types, embedded files and functions without a symbol are not known".to_owned(),
+                "chained pointers have a format that gotrace does not read; types and embedded files are not known".to_owned(),
             );
         }
         pointers
