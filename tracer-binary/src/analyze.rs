@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::finding::{self, RangeOwner};
 use crate::fingerprint::{self, ContentIdentity};
 use crate::ledger::{self, Ledger};
-use crate::module::Modules;
+use crate::module::{Modules, Sources};
 use crate::package::Packages;
 use crate::{hashing, hex, property};
 
@@ -97,7 +97,12 @@ fn attribute<'i>(bytes: &[u8], container: &'i Container<'i>) -> Attributed<'i> {
     let ledger = ledger::account(bytes, container, &mut attributions, packages.len());
     let names: Vec<_> = packages.iter().map(Cow::into_owned).collect();
     let paths: Vec<_> = names.iter().map(String::as_str).collect();
-    let modules = Modules::of(&identity, &paths);
+    let sources = if attributions.is_go {
+        Sources::of(&identity, container, minor)
+    } else {
+        Sources::default()
+    };
+    let modules = Modules::of(&identity, &paths, &sources);
     let owners = finding::owners(&attributions, &packages, &modules);
     // Free the attributions: they may take most of the memory, and are not used after this point.
     attributions.list = Vec::new();

@@ -27,7 +27,7 @@ use crate::reader::index;
 use crate::symbol::{self, Symbol};
 
 pub use embed::Embed;
-pub(crate) use region::Region;
+pub(crate) use region::{Mark, Region};
 
 /// The purpose of bytes. Every byte of a file has exactly one.
 #[derive(
@@ -364,7 +364,7 @@ pub(crate) fn gather<'i>(
 }
 
 /// The spelling of the toolchain's names. The function table changed together with the names in 1.20.
-fn spelling(table: Option<&Pclntab<'_>>, minor: Option<u32>) -> Spelling {
+pub(crate) fn spelling(table: Option<&Pclntab<'_>>, minor: Option<u32>) -> Spelling {
     match (table.map(|table| table.layout), minor) {
         (Some(Layout::Go120), _) | (None, Some(20..)) => Spelling::Colon,
         (Some(Layout::Go116 | Layout::Go118), _) | (None, Some(..20)) => Spelling::Dot,
@@ -412,11 +412,8 @@ fn variables<'i>(
     for symbol in facts
         .symbols
         .iter()
-        .filter(|symbol| !symbol.is_function && symbol.size > 0)
+        .filter(|symbol| !symbol.is_function && symbol.size > 0 && symbol.mark.is_none())
     {
-        if region::Mark::of(symbol.name).is_some() {
-            continue;
-        }
         let Some((file, class)) = file_of(facts.image, symbol) else {
             continue;
         };

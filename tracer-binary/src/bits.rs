@@ -3,7 +3,7 @@
 //! The set takes one bit for each possible number. Its size is therefore known beforehand, and no input can slow it
 //! down. A hash table could be slowed down.
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bits {
     words: Vec<u64>,
 }

@@ -11,6 +11,7 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::chained::ChainedPointers;
 use crate::limit;
 use crate::reader::{Endian, Reader, index};
 
@@ -180,6 +181,7 @@ pub(crate) struct Image<'a> {
     /// Number of null sections at the start that are not in `sections`, though symbols count them.
     pub null_section: u8,
     pub fixups: Option<RelativeFixups>,
+    pub chained: Option<ChainedPointers>,
     pub linkage: Linkage,
     /// Parts that were left out, and values that did not add up, in words.
     pub notes: Vec<String>,
@@ -277,10 +279,19 @@ impl Image<'_> {
     /// The pointer stored at `address`, with the load-time relocation that a linker left for it.
     pub(crate) fn pointer(&self, address: u64) -> Option<u64> {
         let stored = self.reader_at(address)?.word(0, self.word)?;
-        if stored != 0 {
-            return Some(stored);
+        if stored != 0 || self.chained.is_some() {
+            return self.resolve(address, stored);
         }
         Some(self.fixup(address).unwrap_or(0))
+    }
+
+    /// The pointer in the word `stored` at `address`, except for a relocation that is not in the word.
+    pub(crate) fn resolve(&self, address: u64, stored: u64) -> Option<u64> {
+        let Some(chained) = &self.chained else {
+            return Some(stored);
+        };
+        let (at, _) = self.file_offset(address)?;
+        chained.decode(at, stored)
     }
 
     /// GNU ld sorts relative relocations by the address they change. This is a search over the sorted addresses.

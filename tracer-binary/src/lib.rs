@@ -16,6 +16,7 @@ pub mod artifact;
 mod attribution;
 mod bits;
 pub mod budget;
+mod chained;
 mod container;
 pub mod diff;
 pub mod entropy;

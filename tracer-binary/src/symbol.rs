@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use crate::attribution::Mark;
 use crate::image::{Image, SymbolLayout, SymbolTable};
 use crate::limit;
 use crate::reader::{Reader, index};
@@ -21,6 +22,8 @@ pub(crate) struct Symbol<'i> {
     pub is_function: bool,
     /// True if not visible to other objects.
     pub is_local: bool,
+    /// Derived from the name once, because names are scattered over the file.
+    pub mark: Option<Mark>,
 }
 
 /// The symbols, sorted by address, and a note if some were left out.
@@ -39,7 +42,12 @@ pub(crate) fn read<'i>(image: &'i Image<'_>) -> (Vec<Symbol<'i>>, Option<String>
         }),
         SymbolLayout::Coff => coff(image, table),
     };
-    let symbols = without_aliases(by_address(&symbols));
+    // In the order of the table, because names are in nearly the same order.
+    let has_aliases = symbols.iter().any(|symbol| original(symbol).is_some());
+    let mut symbols = by_address(&symbols);
+    if has_aliases {
+        symbols = without_aliases(&symbols);
+    }
     let note = cut.then(|| format!("more than {} symbols, the rest is not read", limit::SYMBOLS));
     (symbols, note)
 }
@@ -50,7 +58,8 @@ fn by_address<'i>(symbols: &[Symbol<'i>]) -> Vec<Symbol<'i>> {
         .zip(symbols)
         .map(|(number, symbol)| (symbol.address, number))
         .collect();
-    order.sort_unstable();
+    // The sort is stable because a stable sort exploits existing order: the linker writes a few sorted runs.
+    order.sort_by_key(|(address, _)| *address);
     order
         .into_iter()
         .filter_map(|(_, number)| symbols.get(index(number.into())?).copied())
@@ -59,10 +68,7 @@ fn by_address<'i>(symbols: &[Symbol<'i>]) -> Vec<Symbol<'i>> {
 
 /// Removes aliases. `putelfsym` of `cmd/link/internal/ld` writes a local symbol for each global function when it links
 /// dynamically.
-fn without_aliases(symbols: Vec<Symbol<'_>>) -> Vec<Symbol<'_>> {
-    if !symbols.iter().any(|symbol| original(symbol).is_some()) {
-        return symbols;
-    }
+fn without_aliases<'i>(symbols: &[Symbol<'i>]) -> Vec<Symbol<'i>> {
     let mut kept = Vec::with_capacity(symbols.len());
     for same in symbols.chunk_by(|a, b| a.address == b.address) {
         let functions = same.iter().filter(|symbol| symbol.is_function);
@@ -172,6 +178,7 @@ fn elf<'i>(
         section,
         is_function: matches!(kind, FUNC | IFUNC),
         is_local: info >> 4 == 0,
+        mark: Mark::of(name),
     })
 }
 
@@ -207,6 +214,7 @@ fn nlist<'i>(
         section,
         is_function,
         is_local: kind & EXTERNAL == 0,
+        mark: Mark::of(name),
     })
 }
 
@@ -247,6 +255,7 @@ fn coff<'i>(image: &'i Image<'_>, table: &SymbolTable) -> (Vec<Symbol<'i>>, bool
                 section: Some(section),
                 is_function,
                 is_local: storage == STATIC,
+                mark: Mark::of(name),
             })
         };
         symbols.extend(symbol());
@@ -276,6 +285,7 @@ mod tests {
             section: Some(0),
             is_function: true,
             is_local: false,
+            mark: None,
         }
     }
 
@@ -309,7 +319,7 @@ mod tests {
             data,
             function(64, "main.x"),
         ];
-        let kept = without_aliases(symbols);
+        let kept = without_aliases(&symbols);
         let kept: Vec<_> = kept
             .iter()
             .map(|symbol| (symbol.address, std::str::from_utf8(symbol.name).unwrap()))

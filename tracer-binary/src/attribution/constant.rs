@@ -46,7 +46,7 @@ pub(super) fn attribute<'i>(
     let holders = facts
         .symbols
         .iter()
-        .filter(|symbol| !symbol.is_function && region::Mark::of(symbol.name).is_none());
+        .filter(|symbol| !symbol.is_function && symbol.mark.is_none());
     for holder in holders {
         let Some((file, SectionClass::Data | SectionClass::ReadOnly)) =
             file_of(facts.image, holder)
@@ -58,11 +58,15 @@ pub(super) fn attribute<'i>(
         let word = usize::from(facts.image.word);
         let mut owner = None;
         for at in (0..bytes.len().saturating_sub(word)).step_by(word) {
-            let (Some(address), Some(len)) = (
+            let (Some(stored), Some(len)) = (
                 reader.word(at, facts.image.word),
                 reader.word(at + word, facts.image.word),
             ) else {
                 break;
+            };
+            let place = holder.address.saturating_add(at as u64);
+            let Some(address) = facts.image.resolve(place, stored) else {
+                continue;
             };
             if !bounds.contains(&address) || len == 0 || !text_ranges.hold(address, len) {
                 continue;

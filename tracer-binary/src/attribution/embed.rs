@@ -95,8 +95,9 @@ fn scan<'i>(
     let image = facts.image;
     let headers = SliceHeaders {
         address,
-        // The value is zero if a relocation sets it. The lengths then decide whether to look up the relocation.
+        // If a relocation sets the value, the lengths decide whether to look up the relocation.
         zero_too: image.fixups.is_some(),
+        any_too: image.chained.is_some(),
     };
     let check = |header: u64, len: u64| {
         if image.pointer(header) == Some(header.wrapping_add(3 * u64::from(image.word))) {
@@ -116,6 +117,8 @@ struct SliceHeaders {
     /// Address of the first byte.
     address: u64,
     zero_too: bool,
+    /// True if pointers are encoded.
+    any_too: bool,
 }
 
 impl SliceHeaders {
@@ -134,7 +137,8 @@ impl SliceHeaders {
                 return;
             };
             let pointer = decode(pointer);
-            if pointer == here.wrapping_add(3 * size) || (pointer == 0 && self.zero_too) {
+            let is_next = pointer == here.wrapping_add(3 * size);
+            if is_next || self.any_too || (pointer == 0 && self.zero_too) {
                 let len = decode(len);
                 if len == decode(capacity) && (1..=limit::EMBEDS as u64).contains(&len) {
                     check(here, len);

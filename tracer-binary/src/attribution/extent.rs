@@ -7,10 +7,9 @@
 
 use std::ops::Range;
 
-use super::region::Mark;
 use super::{Attribution, Attributions, Content, Facts};
 use crate::bits::Bits;
-use crate::go::pclntab::Pclntab;
+use crate::go::pclntab::{Ends, Pclntab};
 use crate::image::{Image, Shape};
 use crate::reader::index;
 use crate::symbol::Symbol;
@@ -27,8 +26,9 @@ pub(super) fn derive(
         return None;
     }
     let functions = table.zip(base).map(|(table, base)| {
+        let mut ends = Ends::new(table);
         let functions = table.functions();
-        functions.map(move |it| (base.wrapping_add(it.start), base.wrapping_add(it.end)))
+        functions.map(move |it| (base.wrapping_add(it.start), base.wrapping_add(ends.of(&it))))
     });
     let mut bounded = Bits::new(symbols.len());
     let is_whole = match functions {
@@ -67,7 +67,7 @@ fn by_table(
         let inside = symbols.get_mut(first..next).unwrap_or_default();
         // The last of several names for one place keeps it. A place inside a function is not a function.
         let at_start = |symbol: &&mut Symbol<'_>| {
-            symbol.address == start && symbol.is_function && Mark::of(symbol.name).is_none()
+            symbol.address == start && symbol.is_function && symbol.mark.is_none()
         };
         match inside.iter_mut().rev().find(at_start) {
             Some(symbol) => symbol.size = end.saturating_sub(start),
@@ -84,7 +84,7 @@ fn to_the_next(image: &Image<'_>, symbols: &mut [Symbol<'_>], bounded: &Bits) {
         if symbol.address != current {
             (next, current, is_taken) = (current, symbol.address, false);
         }
-        if bounded.contains(number) || is_taken || Mark::of(symbol.name).is_some() {
+        if bounded.contains(number) || is_taken || symbol.mark.is_some() {
             continue;
         }
         is_taken = true;
@@ -139,6 +139,7 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attribution::Mark;
 
     fn symbol(name: &'static str, address: u64) -> Symbol<'static> {
         Symbol {
@@ -148,6 +149,7 @@ mod tests {
             section: None,
             is_function: true,
             is_local: true,
+            mark: Mark::of(name.as_bytes()),
         }
     }
 

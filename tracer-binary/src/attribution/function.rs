@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Attributions, Content, Facts, FunctionSource, NO_NAME, file_of, region};
+use super::{Attributions, Content, Facts, FunctionSource, NO_NAME, file_of};
 use crate::bits::Bits;
 use crate::go::name;
-use crate::go::pclntab::{Pclntab, Record};
+use crate::go::pclntab::{Ends, Pclntab, Record};
 use crate::limit;
 use crate::package::{PackageId, Packages};
 use crate::symbol::Symbol;
@@ -42,6 +42,7 @@ pub(super) fn attribute<'i>(
     let mut record = Record::default();
     let (index_at, index_entry) = table.index();
     let mut symbols = BySymbol::new(facts.symbols);
+    let mut ends = Ends::new(table);
     for function in table.functions() {
         let own = named(function.name, packages);
         let package = package_or_neighbours(own, function.name, &mut last);
@@ -51,7 +52,7 @@ pub(super) fn attribute<'i>(
         if let Some(base) = facts.base {
             let start = base.wrapping_add(function.start);
             if n_symbols == 0 || !symbols.has(start) {
-                let end = base.wrapping_add(function.end);
+                let end = base.wrapping_add(ends.of(&function));
                 let name = attributions.name(function.name, package, Content::Code);
                 code(facts, start, end, package, name, attributions);
             }
@@ -98,7 +99,7 @@ fn symbols<'i>(
         .filter(|symbol| symbol.is_function && symbol.size > 0)
     {
         // If the file has no sizes, a mark appears to extend to the next symbol.
-        if facts.is_go && region::Mark::of(symbol.name).is_some() {
+        if facts.is_go && symbol.mark.is_some() {
             continue;
         }
         let Some((file, _)) = file_of(facts.image, symbol) else {
@@ -391,6 +392,7 @@ mod tests {
             section: Some(0),
             is_function: true,
             is_local: true,
+            mark: None,
         };
         let marks = [
             symbol("_start", 1),

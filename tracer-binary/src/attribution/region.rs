@@ -18,10 +18,10 @@ pub(crate) struct Region {
 /// A linker's mark: a name for a place, not for an item. Contains the content from that place on, if there is one
 /// content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark(Option<Content>);
+pub(crate) struct Mark(Option<Content>);
 
 impl Mark {
-    pub(super) fn of(name: &[u8]) -> Option<Self> {
+    pub(crate) fn of(name: &[u8]) -> Option<Self> {
         const LONGEST: usize = "runtime.enoptrdata".len();
         // The linker puts C's underscore before some of them on windows/386.
         let name = name.strip_prefix(b"_").unwrap_or(name);
@@ -75,8 +75,8 @@ pub(super) fn mark(facts: &Facts<'_, '_>, attributions: &mut Attributions<'_>) {
         // If the table has no section of its own, it ends at the end of its last record.
         let mut end = 0;
         let mut record = crate::go::pclntab::Record::default();
-        if let Some(last) = table.functions().last() {
-            let _ = table.record(last.record, &mut record);
+        if let Some(last) = table.last_record() {
+            let _ = table.record(last, &mut record);
             end = record.range.end;
         }
         let (start, _) = table.index();
@@ -138,7 +138,7 @@ fn strings(facts: &Facts<'_, '_>, attributions: &Attributions<'_>) -> Option<Reg
 pub(super) fn marked(facts: &Facts<'_, '_>) -> impl Iterator<Item = (Range<u64>, Content)> {
     let symbols = facts.symbols.iter().enumerate();
     symbols.filter_map(|(number, symbol)| {
-        let Mark(content) = Mark::of(symbol.name)?;
+        let Mark(content) = symbol.mark?;
         let section = section_of(facts, symbol.address)?;
         let end = section.address.saturating_add(section.file.len() as u64);
         let next = facts

@@ -106,6 +106,7 @@ pub(super) fn parse<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         linkage,
         notes,
         bodies: Vec::new(),
+        chained: None,
         memory: Vec::new(),
     };
     Ok(image.finish())

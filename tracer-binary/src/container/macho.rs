@@ -1,11 +1,13 @@
 //! Reads thin Mach-O files, 32 and 64 bit: load commands to an [`Image`].
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use object::read::macho::{LoadCommandData, MachHeader, Section as _, Segment as _};
 use object::{Endianness, macho};
 
 use super::{HeaderRanges, lossy};
+use crate::chained::ChainedPointers;
 use crate::error::Error;
 use crate::image::{
     Format, Image, Linkage, Mapping, Section, SectionClass, Segment, SegmentFlags, Shape,
@@ -61,6 +63,7 @@ pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         null_section: 0,
         is_sectionless: false,
         fixups: None,
+        chained: None,
         linkage: Linkage {
             position_independent: header.flags(endian) & macho::MH_PIE != 0,
             // The kernel maps the stack without execute permission on these machines, unless this flag is set.
@@ -72,9 +75,13 @@ pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
         mappings: Vec::new(),
         memory: Vec::new(),
     };
+    let mut chained = None;
     loop {
         match commands.next() {
-            Ok(Some(command)) => self::command::<H>(command, endian, &mut image),
+            Ok(Some(command)) => {
+                chained = chained.or_else(|| self::chained(command, endian, bytes.len()));
+                self::command::<H>(command, endian, &mut image);
+            }
             Ok(None) => break,
             Err(_) => {
                 image
@@ -101,7 +108,11 @@ pub(super) fn parse<H: MachHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<
             tables.strings.len() as u64,
         );
     }
-    Ok(image.finish())
+    let mut image = image.finish();
+    if let Some(table) = chained {
+        image.chained = Some(ChainedPointers::read(&mut image, table));
+    }
+    Ok(image)
 }
 
 fn command<H: MachHeader<Endian = Endianness>>(
@@ -201,6 +212,18 @@ fn command<H: MachHeader<Endian = Endianness>>(
             data.datasize.get(endian).into(),
         );
     }
+}
+
+/// The range of the tables of chained pointers, if the command states it.
+fn chained(
+    command: LoadCommandData<'_, Endianness>,
+    endian: Endianness,
+    file: usize,
+) -> Option<Range<usize>> {
+    (command.cmd() == macho::LC_DYLD_CHAINED_FIXUPS).then_some(())?;
+    let data: &macho::LinkeditDataCommand<Endianness> = command.data().ok()?;
+    let (offset, len) = (data.dataoff.get(endian), data.datasize.get(endian));
+    Some(clamp(offset.into(), len.into(), file).0)
 }
 
 /// Adds a table of `__LINKEDIT` as a section. Such tables are not sections in the format; as sections their bytes have

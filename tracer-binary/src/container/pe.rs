@@ -102,6 +102,7 @@ fn with<N: ImageNtHeaders>(bytes: &[u8], nt_offset: u64, word: u8) -> Result<Ima
         null_section: 0,
         is_sectionless: false,
         fixups: None,
+        chained: None,
         linkage,
         notes,
         bodies: Vec::new(),

@@ -37,6 +37,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Image<'_>, Error> {
         null_section: 0,
         is_sectionless: false,
         fixups: None,
+        chained: None,
         linkage: Linkage::default(),
         notes: Vec::new(),
         bodies: Vec::new(),

@@ -83,15 +83,10 @@ fn scan(
         .chunks_exact(word)
         .enumerate()
         .find_map(|(number, chunk)| {
-            let pointer = Reader::new(chunk, image.endian).word(0, image.word)?;
-            (pointer == table.address).then(|| {
-                at(
-                    image,
-                    address.wrapping_add((number * word) as u64),
-                    table,
-                    minor,
-                )
-            })?
+            let stored = Reader::new(chunk, image.endian).word(0, image.word)?;
+            let address = address.wrapping_add((number * word) as u64);
+            let pointer = image.resolve(address, stored)?;
+            (pointer == table.address).then(|| at(image, address, table, minor))?
         })
 }
 

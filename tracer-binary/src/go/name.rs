@@ -50,7 +50,8 @@ pub(crate) fn owner(name: &[u8], spelling: Spelling) -> SymbolOwner<'_> {
     let is_dot = match name {
         [b'g', b'o', b':', ..] | [b't', b'y', b'p', b'e', b':', ..] => false,
         [b'g', b'o', b'.', ..] | [b't', b'y', b'p', b'e', b'.', ..] => true,
-        b"typerel:*" | b"typerel.*" => return SymbolOwner::Toolchain,
+        // Constants that packages share are named after their bits: `$f64.3ff0000000000000`.
+        b"typerel:*" | b"typerel.*" | [b'$', ..] => return SymbolOwner::Toolchain,
         _ => return SymbolOwner::of_path(path(name), SymbolOwner::Unnamed),
     };
     // No import path contains a colon in any release.
@@ -246,7 +247,9 @@ fn path(name: &[u8]) -> Option<&[u8]> {
             _ => {}
         }
     }
-    name.get(..dot.filter(|&dot| dot > slash)?)
+    // 1.27 writes `_.goready.func1` for a closure in the body of an inlined function.
+    let path = name.get(..dot.filter(|&dot| dot > slash)?)?;
+    (path != b"_").then_some(path)
 }
 
 /// The possible pairs of paths in `path`. A method that is not exported may belong to another package than its

@@ -1,13 +1,18 @@
 //! The function table (`.gopclntab`), layouts of Go 1.16 and later: functions without a symbol table.
 //!
 //! The table is also a tenth to a fifth of a program. Besides names and addresses this module therefore yields the
-//! functions that use each of the table's own bytes. It does not decode file names and lines.
+//! functions that use each of the table's own bytes. It does not decode lines.
+
+mod end;
+mod source;
 
 use std::ops::Range;
 
 use crate::image::{Image, SectionClass};
 use crate::limit;
 use crate::reader::{Reader, index};
+
+pub(crate) use self::end::Ends;
 
 /// The layouts, by the magic number at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,8 +75,8 @@ pub(crate) struct Function<'i> {
     pub name: &'i [u8],
     /// Relative to the start of the text.
     pub start: u64,
-    /// Excludes the padding behind the function, unless no table of the function states its length.
-    pub end: u64,
+    /// Start of the next function.
+    pub next: u64,
 }
 
 /// Offsets of one function's record and of the data that it refers to, all relative to the table.
@@ -155,6 +160,10 @@ impl<'i> Pclntab<'i> {
         let reader = image.reader_at(address)?;
         let layout = Layout::of_magic(reader.u32(0)?)?;
         let (pads, quantum, word) = (reader.u16(4)?, reader.u8(6)?, reader.u8(7)?);
+        // The starts of functions are pointers in the oldest layout, and are read as plain words.
+        if layout == Layout::Go116 && image.chained.is_some() {
+            return None;
+        }
         if pads != 0 || !matches!(quantum, 1 | 2 | 4) || word != image.word {
             return None;
         }
@@ -163,7 +172,8 @@ impl<'i> Pclntab<'i> {
         let (text_start, first) = if layout == Layout::Go116 {
             (0, 2)
         } else {
-            (field(2)?, 3)
+            let at = address.checked_add(8 + 2 * u64::from(word))?;
+            (image.resolve(at, field(2)?).unwrap_or(0), 3)
         };
         let offset =
             |number: usize| index(field(first + number)?).filter(|&offset| offset < reader.len());
@@ -256,19 +266,11 @@ impl<'i> Pclntab<'i> {
 
     /// Functions in the order of their addresses. In the oldest layout the addresses are absolute.
     pub(crate) fn functions(&self) -> impl Iterator<Item = Function<'i>> + '_ {
-        // On average, a record alone has more bytes than its function has steps. A hostile file lets all functions
-        // share a long table.
-        let mut steps = self.reader.len();
         (0..self.n_functions.min(limit::FUNCTIONS)).filter_map(move |number| {
             let (start, offset) = self.index_at(number)?;
             // Behind the last function the index has one more start: the end of the text.
             let next = self.index_at(number + 1).map_or(start, |(next, _)| next);
             let record = self.functions.checked_add(offset)?;
-            let end = self
-                .code_len(record, &mut steps)
-                .and_then(|len| start.checked_add(len))
-                .filter(|&end| start < end && end <= next)
-                .unwrap_or(next);
             let name = index(self.reader.u32(record.checked_add(self.entry())?)?.into())?;
             let name = self
                 .reader
@@ -278,34 +280,16 @@ impl<'i> Pclntab<'i> {
                 record,
                 name,
                 start,
-                end: end.max(start),
+                next: next.max(start),
             })
         })
     }
 
-    /// Length of a function's code: `funcpctab` of `cmd/internal/obj` ends each table of values where the code ends.
-    fn code_len(&self, record: usize, steps: &mut usize) -> Option<u64> {
-        /// Stack depth, file, line; then the count of tables that not all functions have.
-        const TABLES: [usize; 3] = [3, 4, 5];
-        let offset = |number: usize| {
-            let at = record.checked_add(self.entry())?.checked_add(4 * number)?;
-            self.table(self.reader.u32(at)?)
-        };
-        let mut at = TABLES.into_iter().find_map(offset)?;
-        let mut len = 0u64;
-        let mut is_first = true;
-        loop {
-            *steps = steps.checked_sub(1)?;
-            let (value, behind) = self.reader.uvarint(at)?;
-            // The first value may equal the initial value.
-            if value == 0 && !is_first {
-                return len.checked_mul(self.quantum.into());
-            }
-            is_first = false;
-            let (step, behind) = self.reader.uvarint(behind)?;
-            len = len.checked_add(step)?;
-            at = behind;
-        }
+    /// Offset of the last function's record.
+    pub(crate) fn last_record(&self) -> Option<usize> {
+        let last = self.n_functions.min(limit::FUNCTIONS).checked_sub(1)?;
+        let (_, offset) = self.index_at(last)?;
+        self.functions.checked_add(offset)
     }
 
     /// Number of bytes for the start of a function in its record.

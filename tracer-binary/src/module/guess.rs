@@ -20,18 +20,26 @@ const HOSTS: [(&str, usize); 6] = [
 /// Number of path elements for other hosts.
 const ELSEWHERE: usize = 3;
 
+/// The first element of a package outside of GOPATH, which Go names after its directory.
+const LOCAL: &str = "_";
+
 /// True for the standard library: its packages have no dot in the first path element.
 pub(super) fn is_std(package: &str) -> bool {
     let first = package.split('/').next().unwrap_or_default();
     // `go.shape` is the compiler's, for the shapes of type arguments.
-    !first.contains('.') || package == "go.shape"
+    !first.contains('.') && first != LOCAL || package == "go.shape"
 }
 
 /// The module of a package without other known facts.
 pub(super) fn dependency(package: &str) -> PackageModule<'_> {
+    let module = if holds(LOCAL, package) {
+        package
+    } else {
+        cut(package, by_host(package).unwrap_or(ELSEWHERE))
+    };
     PackageModule {
         group: Group::Dependencies,
-        module: cut(package, by_host(package).unwrap_or(ELSEWHERE)),
+        module,
         version: "",
         is_guess: true,
     }
@@ -82,6 +90,11 @@ fn proven_root(package: &str) -> Option<&str> {
         rest.is_empty() || rest.starts_with('/')
     })?;
     package.get(..at)
+}
+
+/// True if the host of a path defines where the repository begins.
+pub(super) fn has_host(path: &str) -> bool {
+    by_host(path).is_some()
 }
 
 fn by_host(path: &str) -> Option<usize> {

@@ -31,6 +31,10 @@ fn functions_and_variables_of_every_release() {
         ALL,
         &[
             ("main.main", "main"),
+            ("_.goready.func1", "<unnamed>"),
+            ("$f64.3ff0000000000000", "<toolchain>"),
+            ("$f32.3f800000", "<toolchain>"),
+            ("_/tmp/x.F", "_/tmp/x"),
             ("main.init.0", "main"),
             ("main.init.func1", "main"),
             ("main.map.init.0", "main"),
