@@ -101,7 +101,7 @@ const MORE: [Story; 11] = [
             it.write(
                 "middle/new.go",
                 "package middle\n\n// New is new.\nconst New = 1\n",
-            )
+            );
         },
         second: PLAIN,
         expected: &["new.go added in example.com/layers/middle"],
@@ -261,26 +261,22 @@ fn import_modules(module: &Module, n: usize) {
     if n == 0 {
         return;
     }
-    let (mut go_mod, mut imports) = (
-        "module example.com/layers\n\ngo 1.19\n".to_owned(),
-        String::new(),
-    );
+    let mut lines = vec!["module example.com/layers\n\ngo 1.19".to_owned()];
+    let mut imports = vec!["package main".to_owned()];
     for i in 0..n {
         let path = format!("example.com/a-module-with-a-long-name/number{i}");
         let dir = format!("modules/number{i}");
-        module.write(
-            &format!("{dir}/go.mod"),
-            &format!("module {path}\n\ngo 1.19\n"),
-        );
-        module.write(
-            &format!("{dir}/it.go"),
-            "// Package it is empty.\npackage it\n",
-        );
-        go_mod += &format!("\nrequire {path} v1.0.{i}\nreplace {path} => ./{dir}\n");
-        imports += &format!("\nimport _ \"{path}\"\n");
+        let go_mod = format!("module {path}\n\ngo 1.19\n");
+        module.write(&format!("{dir}/go.mod"), &go_mod);
+        let package = "// Package it is empty.\npackage it\n";
+        module.write(&format!("{dir}/it.go"), package);
+        lines.push(format!(
+            "require {path} v1.0.{i}\nreplace {path} => ./{dir}"
+        ));
+        imports.push(format!("import _ \"{path}\""));
     }
-    module.write("go.mod", &go_mod);
-    module.write("modules.go", &format!("package main\n{imports}"));
+    module.write("go.mod", &(lines.join("\n\n") + "\n"));
+    module.write("modules.go", &(imports.join("\n\n") + "\n"));
 }
 
 fn name(value: &Value) -> String {

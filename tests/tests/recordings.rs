@@ -268,14 +268,16 @@ fn a_lost_line_is_never_a_different_key() {
         let mut stays = stays(seed, kept_percent);
         let mut some: Vec<Event> = Vec::new();
         for event in &events {
-            match event {
-                Event::Call(call) if !stays() => some.push(Event::Lost(Lost {
+            let lost = if let Event::Call(call) = event {
+                (!stays()).then(|| Lost {
                     at: call.at,
                     kind: "call".to_owned(),
                     n: 1,
-                })),
-                _ => some.push(event.clone()),
-            }
+                })
+            } else {
+                None
+            };
+            some.push(lost.map_or_else(|| event.clone(), Event::Lost));
         }
         let trace = correlate(&header, some);
         for (unit, key) in keys(&trace) {

@@ -122,7 +122,7 @@ pub(super) fn keys(
             action: index,
             id: of_tool.or(computed.filter(|_| !has_gaps)),
             cut: cut.map(|(n, _)| n).collect(),
-            lines: key.lines.iter().map(|it| text(it)).collect(),
+            lines: key.lines.iter().map(text).collect(),
             has_gaps,
         }
     });

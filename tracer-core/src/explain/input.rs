@@ -161,7 +161,6 @@ impl Inputs {
             ("vet", _) if key == KeyKind::Vet => self.add(Kind::Vet, "", rest),
             ("vetflags", _) => self.add(Kind::VetFlags, "", rest),
             ("pkg", _) if key == KeyKind::Vet => self.add(Kind::Import, "", rest),
-            ("vetout", _) => self.named(Kind::Import, rest),
             ("cgo", _) => self.add(Kind::Cgo, "", rest),
             ("CC" | "CXX" | "FC", _) => self.add(Kind::CCompiler, word, rest),
             ("cover", _) => self.add(Kind::Coverage, "", rest),
@@ -191,7 +190,7 @@ impl Inputs {
             ("pgofile", _) => self.add(Kind::Profile, "", rest),
             // The first import line names the package itself.
             ("import", _) if rest.starts_with('"') => self.add(Kind::Other, word, rest),
-            ("import", _) => self.named(Kind::Import, rest),
+            ("import" | "vetout", _) => self.named(Kind::Import, rest),
             ("packagefile" | "packageshlib", _) => match rest.rsplit_once('=') {
                 Some((path, id)) => self.add(Kind::Import, path, id),
                 None => self.add(Kind::Import, rest, ""),

@@ -221,14 +221,14 @@ fn scope(kind: InputKind) -> Scope {
 /// A change without the values that may differ between actions with the same cause.
 fn comparable(change: &Change) -> Change {
     let without_value = |it: &Option<String>| it.as_ref().map(|_| String::new());
-    match change.input.kind {
-        // The build information of the program contains the same flag in other quotes.
-        InputKind::LinkVariable => Change {
-            input: change.input.clone(),
-            before: without_value(&change.before),
-            after: without_value(&change.after),
-        },
-        _ => change.clone(),
+    if change.input.kind != InputKind::LinkVariable {
+        return change.clone();
+    }
+    // The build information of the program contains the same flag in other quotes.
+    Change {
+        input: change.input.clone(),
+        before: without_value(&change.before),
+        after: without_value(&change.after),
     }
 }
 
