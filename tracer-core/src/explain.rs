@@ -199,6 +199,11 @@ pub fn explain(build: &Build, past: &Past) -> Explanation {
     }
 }
 
+/// The inputs in which two keys differ, as far as both are known.
+pub fn changes(before: &ActionKey, after: &ActionKey) -> Vec<Change> {
+    difference(&Inputs::of(before), &Inputs::of(after)).changes
+}
+
 /// The kind of an executed action that has a key.
 fn kind_of(action: &Action) -> Option<KeyKind> {
     let kind = KeyKind::ALL
