@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::byte_string::ByteString;
 use crate::history::BuildId;
@@ -54,6 +55,13 @@ impl Unit {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A hash of it, which identifies it in a database.
+    pub fn number(&self) -> i64 {
+        let hash = Sha256::digest(self.0.as_bytes());
+        let first = hash.first_chunk().copied().unwrap_or_default();
+        i64::from_be_bytes(first)
     }
 }
 

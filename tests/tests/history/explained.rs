@@ -1,24 +1,15 @@
 //! `gotrace explain` over stored builds: the causes as text, and retention of keys. The keys are those of a recording.
 
 use std::path::Path;
-use std::process::Output;
 
 use expect_test::expect;
-use tests::run_gotrace;
 use tracer_core::byte_string::ByteString;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Limits};
 use tracer_core::model::{KeyKind, Trace};
 use tracer_user::history::{Store, store_builds};
 
-use crate::harness::{SECOND, moved, replayed};
-
-const NO_ENV: [(&str, &str); 0] = [];
-
-pub(crate) fn gotrace_explain(store: &Path, args: &[&str]) -> Output {
-    let store = store.to_str().unwrap();
-    run_gotrace([&["explain", "--store", store], args].concat(), NO_ENV)
-}
+use crate::harness::{SECOND, gotrace_explain, moved, replayed};
 
 /// The n-th run of a build that compiled and linked one package.
 fn run(n: i64) -> Trace {

@@ -67,6 +67,11 @@ pub(crate) fn gotrace_show(store: &Path, args: &[&str]) -> Output {
     run_gotrace([&["show", "--store", store], args].concat(), NO_ENV)
 }
 
+pub(crate) fn gotrace_explain(store: &Path, args: &[&str]) -> Output {
+    let store = store.to_str().unwrap();
+    run_gotrace([&["explain", "--store", store], args].concat(), NO_ENV)
+}
+
 pub(crate) fn listed(store: &Path, args: &[&str]) -> Vec<Value> {
     let output = gotrace_builds(
         store,

@@ -12,10 +12,9 @@ use tracer_core::history::{self, Kept};
 use tracer_user::history::{Filter, Store, read, store_builds};
 use tracer_user::render::Style;
 
-use crate::explained::gotrace_explain;
 use crate::harness::{
-    SECOND, assert_intact, gotrace_builds, gotrace_show, listed, moved, recording, recordings,
-    replayed,
+    SECOND, assert_intact, gotrace_builds, gotrace_explain, gotrace_show, listed, moved, recording,
+    recordings, replayed,
 };
 
 #[test]

@@ -9,7 +9,9 @@ use rusqlite::Connection;
 use tests::run_gotrace;
 use tracer_user::history::{Location, store_builds};
 
-use crate::harness::{gotrace_builds, gotrace_show, listed, recordings, replayed};
+use crate::harness::{
+    SECOND, gotrace_builds, gotrace_explain, gotrace_show, listed, moved, recordings, replayed,
+};
 use crate::server::{Machine, Server, psql};
 
 fn printed(output: Output) -> String {
@@ -21,6 +23,9 @@ fn printed(output: Output) -> String {
 fn the_central_history_lists_and_shows_every_recorded_build_as_the_file_does() {
     let server = Server::start();
     let machine = Machine::new();
+    // An earlier run of a build with cache keys.
+    let earlier = moved(&replayed("cache-keys-go1.27"), SECOND);
+    store_builds(&FinishedTrace::of(earlier), &machine.path()).unwrap();
     for name in recordings() {
         store_builds(&FinishedTrace::of(replayed(&name)), &machine.path()).unwrap();
     }
@@ -54,6 +59,8 @@ fn the_central_history_lists_and_shows_every_recorded_build_as_the_file_does() {
             let [a, b] = [&file, central].map(|it| printed(gotrace_show(it, &args)));
             assert_eq!(a, b, "{id}");
         }
+        let [a, b] = [&file, central].map(|it| printed(gotrace_explain(it, &[id])));
+        assert_eq!(a, b, "{id}");
     }
     for wrong in ["f", "0"] {
         let [a, b] = [&file, central].map(|it| gotrace_show(it, &[wrong]));

@@ -26,6 +26,8 @@ fn two_teams() -> (Server, Machine) {
         &machine.path(),
     )
     .unwrap();
+    let keys = FinishedTrace::of(replayed("cache-keys-go1.27"));
+    store_builds(&keys, &machine.path()).unwrap();
     machine.finish(&small_builds(30));
     let settings = CentralSettings {
         tenant: Some("a".to_owned()),
@@ -45,7 +47,8 @@ fn two_teams() -> (Server, Machine) {
 fn every_row_is_visible_to_its_tenant_only() {
     let (server, machine) = two_teams();
     assert_eq!(
-        server.query("SELECT DISTINCT tenant FROM gotrace.build UNION SELECT tenant FROM gotrace.target UNION SELECT tenant FROM gotrace.detail"),
+        server.query("SELECT DISTINCT tenant FROM gotrace.build UNION SELECT tenant FROM gotrace.target UNION SELECT tenant FROM gotrace.detail \
+             UNION SELECT tenant FROM gotrace.build_key UNION SELECT tenant FROM gotrace.unit UNION SELECT tenant FROM gotrace.action_run"),
         "a"
     );
     let ours = listed(&machine.path(), &[]);
@@ -111,6 +114,10 @@ fn no_statement_shows_or_changes_another_tenants_builds() {
         "SELECT * FROM gotrace.build".to_owned(),
         "TABLE gotrace.target".to_owned(),
         "SELECT * FROM gotrace.detail".to_owned(),
+        "SELECT * FROM gotrace.build_key".to_owned(),
+        "SELECT * FROM gotrace.unit".to_owned(),
+        "SELECT * FROM gotrace.action_run".to_owned(),
+        "SELECT * FROM gotrace.executed_action".to_owned(),
         "SELECT * FROM gotrace.member WHERE tenant = 'a'".to_owned(),
         "SELECT max(started_ns) FROM gotrace.build HAVING count(*) > 0".to_owned(),
         format!("SELECT tenant FROM gotrace.build WHERE id = '{id}'"),

@@ -34,7 +34,8 @@ pub(super) struct KeyRows {
 /// The row of an executed action.
 #[derive(Debug)]
 pub(super) struct ActionRow {
-    pub(super) unit: [Value; 1],
+    /// Parameters of [`statement::UNIT`](super::statement::UNIT).
+    pub(super) unit: [Value; 2],
     /// Parameters of [`statement::ACTION_RUN`](super::statement::ACTION_RUN).
     pub(super) run: [Value; 4],
 }
@@ -43,13 +44,13 @@ impl KeyRows {
     /// From keys and their stored form.
     pub(super) fn of(build: &BuildId, keys: &[StoredKey], packed: Vec<u8>) -> Self {
         let actions = keys.iter().map(|it| {
-            let unit = it.unit.as_str();
+            let unit = Value::Number(it.unit.number());
             ActionRow {
-                unit: [unit.into()],
+                unit: [unit.clone(), it.unit.as_str().into()],
                 run: [
+                    unit,
                     it.key.id.clone().map_or(Value::Nothing, Value::Text),
                     Value::Number(i64::try_from(it.cpu_ns).unwrap_or(i64::MAX)),
-                    unit.into(),
                     build.as_str().into(),
                 ],
             }

@@ -71,32 +71,33 @@ fn earlier(
     own: &[StoredKey],
 ) -> Result<Vec<(BuildId, Vec<Unit>)>, Cause> {
     let mut builds: BTreeMap<i64, (BuildId, Vec<Unit>)> = BTreeMap::new();
-    for some in own.chunks(UNITS) {
+    let units: BTreeMap<i64, &Unit> = own.iter().map(|it| (it.unit.number(), &it.unit)).collect();
+    let numbers: Vec<i64> = units.keys().copied().collect();
+    for some in numbers.chunks(UNITS) {
         let marks: Vec<String> = (3..some.len() + 3).map(|n| format!("${n}")).collect();
         let sql = format!(
-            "SELECT position, build_id, name FROM (\
-             SELECT build_key.position, build_key.build_id, unit.name, \
-             row_number() OVER (PARTITION BY unit.id ORDER BY build_key.position DESC) AS age \
-             FROM unit JOIN action_run ON action_run.unit_id = unit.id \
-             JOIN build_key ON build_key.position = action_run.position \
+            "SELECT position, build_id, unit_id FROM (\
+             SELECT build_key.position, build_key.build_id, action_run.unit_id, \
+             row_number() OVER (PARTITION BY action_run.unit_id ORDER BY build_key.position DESC) AS age \
+             FROM action_run JOIN build_key ON build_key.position = action_run.position \
              JOIN build ON build.id = build_key.build_id \
-             WHERE build_key.position < $1 AND coalesce(build.host, '') = $2 AND unit.name IN ({})\
+             WHERE build_key.position < $1 AND coalesce(build.host, '') = $2 AND action_run.unit_id IN ({})\
              ) AS aged WHERE age <= {PAST_MAX}",
             marks.join(", ")
         );
         let host = entry.context.host.clone().unwrap_or_default();
         let mut values = vec![Value::Number(position), host.into()];
-        values.extend(some.iter().map(|it| it.unit.as_str().into()));
+        values.extend(some.iter().map(|it| Value::Number(*it)));
         let found = value::all(rows, &sql, &values, |values| {
-            Ok((
-                values.next::<i64>()?,
-                values.next::<String>()?.parse::<BuildId>()?,
-                Unit::from_stored(values.next()?),
-            ))
+            let position: i64 = values.next()?;
+            let build = values.next::<String>()?.parse::<BuildId>()?;
+            Ok((position, build, values.next::<i64>()?))
         })?;
-        for (position, build, unit) in found {
+        for (position, build, number) in found {
             let of_build = builds.entry(position).or_insert((build, Vec::new()));
-            of_build.1.push(unit);
+            of_build
+                .1
+                .extend(units.get(&number).map(|it| (*it).clone()));
         }
     }
     Ok(builds.into_values().rev().collect())

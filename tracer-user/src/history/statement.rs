@@ -52,15 +52,14 @@ pub(super) fn build_key() -> String {
     insert("build_key", &["build_id", "packed"])
 }
 
-/// Adds the name of a unit, if it is new.
-pub(super) const UNIT: &str = "INSERT INTO unit (name) VALUES ($1) ON CONFLICT DO NOTHING";
+/// Adds a unit, if it is new.
+pub(super) const UNIT: &str = "INSERT INTO unit (id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
 /// Writes an action of a build, after its unit and the keys of the build. The casts are for `PostgreSQL`, which finds no types here. The
 /// numbers rise, because `SQLite` counts parameters in the order of the text.
 pub(super) const ACTION_RUN: &str = "INSERT INTO action_run (unit_id, position, action_id, cpu_ns) \
-     SELECT unit.id, build_key.position, CAST($1 AS TEXT), CAST($2 AS BIGINT) FROM unit, build_key \
-     WHERE unit.name = $3 AND build_key.build_id = $4 \
-     ON CONFLICT DO NOTHING";
+     SELECT CAST($1 AS BIGINT), build_key.position, CAST($2 AS TEXT), CAST($3 AS BIGINT) FROM build_key \
+     WHERE build_key.build_id = $4 ON CONFLICT DO NOTHING";
 
 /// Writes the packed trace, after the row of its build.
 pub(super) fn detail() -> String {

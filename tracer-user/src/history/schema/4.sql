@@ -9,8 +9,8 @@ CREATE TABLE build_key (
 
 -- What a key is about. Rows grow with the number of distinct units only.
 CREATE TABLE unit (
-    id   INTEGER NOT NULL PRIMARY KEY,
-    name TEXT    NOT NULL UNIQUE -- build linux/amd64 example.com/p
+    id   INTEGER NOT NULL PRIMARY KEY, -- a hash of the name
+    name TEXT    NOT NULL              -- build linux/amd64 example.com/p
 ) STRICT;
 
 CREATE TABLE action_run (

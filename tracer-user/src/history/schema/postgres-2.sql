@@ -1,38 +1,42 @@
 -- Executed actions and their cache keys: the tables and the view of 4.sql, and each row also belongs to a tenant.
 
+-- Positions and IDs come from no sequence: its gaps would show the activity of other tenants.
 CREATE TABLE gotrace.build_key (
-    position  BIGINT GENERATED ALWAYS AS IDENTITY UNIQUE,
+    position  BIGINT           NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT,
     build_id  TEXT COLLATE "C" NOT NULL,
     packed    BYTEA            NOT NULL,
     tenant    TEXT COLLATE "C" NOT NULL DEFAULT gotrace.tenant(),
     PRIMARY KEY (tenant, build_id),
+    UNIQUE (tenant, position),
     FOREIGN KEY (tenant, build_id) REFERENCES gotrace.build (tenant, id) ON DELETE CASCADE
 );
 
 CREATE TABLE gotrace.unit (
-    id        BIGINT GENERATED ALWAYS AS IDENTITY UNIQUE,
-    name      TEXT COLLATE "C" NOT NULL,
+    id        BIGINT           NOT NULL, -- a hash of the name
+    name      TEXT COLLATE "C" NOT NULL, -- build linux/amd64 example.com/p
     tenant    TEXT COLLATE "C" NOT NULL DEFAULT gotrace.tenant(),
-    PRIMARY KEY (tenant, name)
+    PRIMARY KEY (tenant, id)
 );
 
 CREATE TABLE gotrace.action_run (
-    unit_id   BIGINT           NOT NULL REFERENCES gotrace.unit (id),
-    position  BIGINT           NOT NULL REFERENCES gotrace.build_key (position) ON DELETE CASCADE,
+    unit_id   BIGINT           NOT NULL,
+    position  BIGINT           NOT NULL,
     action_id TEXT COLLATE "C",
     cpu_ns    BIGINT           NOT NULL,
     tenant    TEXT COLLATE "C" NOT NULL DEFAULT gotrace.tenant(),
-    PRIMARY KEY (tenant, unit_id, position)
+    PRIMARY KEY (tenant, unit_id, position),
+    FOREIGN KEY (tenant, unit_id) REFERENCES gotrace.unit (tenant, id),
+    FOREIGN KEY (tenant, position) REFERENCES gotrace.build_key (tenant, position) ON DELETE CASCADE
 );
 
-CREATE INDEX action_run_by_position ON gotrace.action_run (position);
+CREATE INDEX action_run_by_position ON gotrace.action_run (tenant, position);
 
 CREATE VIEW gotrace.executed_action AS
     SELECT build.id AS build_id, build.started_ns, build.project, build.host, unit.name AS unit, action_run.action_id, action_run.cpu_ns
     FROM gotrace.action_run
-    JOIN gotrace.unit ON unit.id = action_run.unit_id
-    JOIN gotrace.build_key ON build_key.position = action_run.position
-    JOIN gotrace.build ON build.id = build_key.build_id AND build.tenant = build_key.tenant;
+    JOIN gotrace.unit ON unit.tenant = action_run.tenant AND unit.id = action_run.unit_id
+    JOIN gotrace.build_key ON build_key.tenant = action_run.tenant AND build_key.position = action_run.position
+    JOIN gotrace.build ON build.tenant = build_key.tenant AND build.id = build_key.build_id;
 
 ALTER TABLE gotrace.build_key  ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 ALTER TABLE gotrace.unit       ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
