@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Output;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tests::agent::Agent;
@@ -319,6 +320,12 @@ fn packages(actions: &[Value]) -> BTreeSet<String> {
     built.map(|it| name(&it["package"])).collect()
 }
 
+/// Runs one test at a time: an agent observes every build on the machine, and would compare the builds of one test with those of the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// An agent that has attached its probes to these toolchains. It finds a toolchain when that runs for the first time.
 fn agent(toolchains: &[Toolchain]) -> Agent {
     let dir = tempfile::tempdir().unwrap();
@@ -340,6 +347,7 @@ fn agent(toolchains: &[Toolchain]) -> Agent {
 
 #[test]
 fn each_release_tells_the_true_cause() {
+    let _alone = alone();
     let toolchains = toolchains();
     let agent = agent(&toolchains);
     for toolchain in &toolchains {
@@ -352,6 +360,7 @@ fn each_release_tells_the_true_cause() {
 
 #[test]
 fn every_kind_of_change_is_named() {
+    let _alone = alone();
     let newest = toolchain("1.27");
     let agent = agent(std::slice::from_ref(&newest));
     for story in &MORE {

@@ -28,7 +28,7 @@ pub use root::{Root, RootCause};
 use diff::{Difference, difference, is_same};
 use input::Inputs;
 
-/// Largest number of earlier keys of a unit that a key is compared with.
+/// Largest number of earlier keys of a unit that a key is compared with: of the same directory, and of others.
 pub const PAST_MAX: usize = 8;
 
 /// The name of the package that `go` gives to files on the command line. It is a different package in each directory.
@@ -74,7 +74,7 @@ pub struct PastKey {
     pub has_failed: bool,
 }
 
-/// Earlier keys of units, latest first; at most [`PAST_MAX`] of each.
+/// Earlier keys of units, latest first; of each at most [`PAST_MAX`] of the same directory, and as many of others.
 pub type Past = BTreeMap<Unit, Vec<PastKey>>;
 
 /// The cause of each executed action of a build, and the roots of all causes.
@@ -259,7 +259,7 @@ fn cause(build: &Build, key: &ActionKey, past: Option<&Vec<PastKey>>) -> Cause {
     let Some(past) = past.filter(|it| !it.is_empty()) else {
         return Cause::First;
     };
-    let past = past.iter().take(PAST_MAX);
+    let past = past.iter();
     // A key with gaps still has the ID that the compiler or linker received.
     if let Some(same) = past.clone().find(|it| is_same(&it.key, key)) {
         return Cause::SameInputs {

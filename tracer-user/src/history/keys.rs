@@ -63,7 +63,7 @@ fn read(rows: &dyn Query, entry: &Entry) -> Result<(Vec<StoredKey>, Past), Cause
 }
 
 /// The earlier builds that have keys of these units, latest first, and for each build those units of which it has one of the last keys.
-/// A digest of a removed value can be compared only with those of the same machine.
+/// The last keys of the same directory count apart: many other builds of a unit may end while this one runs. A digest of a removed value can be compared only with those of the same machine.
 fn earlier(
     rows: &dyn Query,
     entry: &Entry,
@@ -74,19 +74,21 @@ fn earlier(
     let units: BTreeMap<i64, &Unit> = own.iter().map(|it| (it.unit.number(), &it.unit)).collect();
     let numbers: Vec<i64> = units.keys().copied().collect();
     for some in numbers.chunks(UNITS) {
-        let marks: Vec<String> = (3..some.len() + 3).map(|n| format!("${n}")).collect();
+        let marks: Vec<String> = (4..some.len() + 4).map(|n| format!("${n}")).collect();
         let sql = format!(
             "SELECT position, build_id, unit_id FROM (\
              SELECT build_key.position, build_key.build_id, action_run.unit_id, \
-             row_number() OVER (PARTITION BY action_run.unit_id ORDER BY build_key.position DESC) AS age \
+             row_number() OVER (PARTITION BY action_run.unit_id, coalesce(build.dir, '') = $1 \
+             ORDER BY build_key.position DESC) AS age \
              FROM action_run JOIN build_key ON build_key.position = action_run.position \
              JOIN build ON build.id = build_key.build_id \
-             WHERE build_key.position < $1 AND coalesce(build.host, '') = $2 AND action_run.unit_id IN ({})\
+             WHERE build_key.position < $2 AND coalesce(build.host, '') = $3 AND action_run.unit_id IN ({})\
              ) AS aged WHERE age <= {PAST_MAX}",
             marks.join(", ")
         );
-        let host = entry.context.host.clone().unwrap_or_default();
-        let mut values = vec![Value::Number(position), host.into()];
+        let text = |it: &Option<String>| Value::Text(it.clone().unwrap_or_default());
+        let (dir, host) = (text(&entry.dir), text(&entry.context.host));
+        let mut values = vec![dir, Value::Number(position), host];
         values.extend(some.iter().map(|it| Value::Number(*it)));
         let found = value::all(rows, &sql, &values, |values| {
             let position: i64 = values.next()?;
