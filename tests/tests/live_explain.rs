@@ -46,7 +46,7 @@ const fn with(args: &'static [&'static str]) -> Build {
 
 fn nothing(_module: &Module) {}
 
-/// Stories that each release tells.
+/// Stories for each release.
 const EACH: [Story; 3] = [
     Story {
         name: "a file of the lowest package",
@@ -346,7 +346,7 @@ fn agent(toolchains: &[Toolchain]) -> Agent {
 }
 
 #[test]
-fn each_release_tells_the_true_cause() {
+fn the_cause_is_true_for_each_release() {
     let _alone = alone();
     let toolchains = toolchains();
     let agent = agent(&toolchains);

@@ -34,7 +34,7 @@ pub const PAST_MAX: usize = 8;
 /// The name of the package that `go` gives to files on the command line. It is a different package in each directory.
 const FILES: &str = "command-line-arguments";
 
-/// What a key is about: kind, platform, and import path with the test variant. Keys of one unit can be compared.
+/// The subject of a key: kind, platform, and import path with the test variant. Keys of one unit can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unit(String);
 
@@ -140,7 +140,7 @@ pub struct ExplainedAction {
     pub cause: Cause,
 }
 
-/// Why an action ran.
+/// The reason why an action ran.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum Cause {

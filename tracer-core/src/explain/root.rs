@@ -137,7 +137,7 @@ fn root_cause(action: &ExplainedAction) -> Option<RootCause> {
     })
 }
 
-/// The root of an action whose own inputs changed. An input that changed for all packages at once is the cause for each of them, and other
+/// The root of an action whose own inputs changed. An input that changed for all packages at once is the cause for each of them. Other
 /// changes often follow from it: without `-trimpath`, the directory of the package is an input.
 fn changed(action: &ExplainedAction, changes: &[Change]) -> RootCause {
     let of_kind = |kind: InputKind| changes.iter().find(|it| it.input.kind == kind);

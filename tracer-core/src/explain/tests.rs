@@ -427,7 +427,7 @@ fn only_one_package_stays() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// If lines of either key are lost and the key says so, the cause is the true one or unresolved.
+    /// If lines of either key are lost and the key is marked, the cause is the true one or unresolved.
     #[test]
     fn lost_lines_never_give_a_wrong_cause(
         lost in prop::collection::vec(any::<bool>(), 8),

@@ -93,8 +93,7 @@ pub fn package(
 fn without_keys(page: &mut Page<'_>, build: &Build) {
     let ran = build.actions.iter().any(|it| !it.calls.is_empty());
     let text = if ran {
-        "The causes are not known: no cache keys were recorded. Trace the next builds with `gotrace run --detail cache-key`, or set \
-         `detail = \"cache-key\"` in the agent's configuration."
+        "The causes are not known: no cache keys were recorded. Set `detail = \"cache-key\"`, or run with `--detail cache-key`."
     } else {
         "No action ran: go took everything from the build cache, or the actions were not recorded."
     };

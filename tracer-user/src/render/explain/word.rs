@@ -52,7 +52,7 @@ pub(super) fn missing(missing: &Missing) -> String {
     }
 }
 
-/// All changes as one text, the most telling first.
+/// All changes as one text: files, variables of the linker, then the rest.
 pub(super) fn changes_of(changes: &[Change]) -> String {
     let release = changes
         .iter()
