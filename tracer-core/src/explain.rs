@@ -6,7 +6,6 @@
 
 mod diff;
 mod input;
-mod quoted;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -18,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::byte_string::ByteString;
+use crate::golang::tool::split_variant;
 use crate::history::BuildId;
-use crate::model::{Action, ActionKey, Build, Flag, KeyKind, Outcome};
+use crate::model::{ActionKey, Build, Flag, KeyKind, Outcome};
 
 pub use diff::Change;
 pub use input::{Input, InputKind};
@@ -118,9 +118,12 @@ impl Explanation {
 impl ExplainedAction {
     /// True if the action belongs to this package or to a test variant of it.
     pub fn is_of(&self, package: &str) -> bool {
-        let name = self.package.to_str();
-        let (path, _variant) = name.split_once(" [").unwrap_or((&name, ""));
-        name == package || path == package
+        self.package == package || self.path() == package.as_bytes()
+    }
+
+    /// Import path without the test variant.
+    fn path(&self) -> &[u8] {
+        split_variant(self.package.as_bytes()).0
     }
 }
 
@@ -170,6 +173,8 @@ pub enum Missing {
     Lines,
     /// Lines of all earlier keys were lost.
     EarlierLines,
+    /// Imports changed whose actions were not recorded.
+    Imports { packages: Vec<String> },
     /// The keys differ only in parts that are not known. These lines were cut, or contain a removed value without a digest.
     Parts { lines: Vec<String> },
 }
@@ -183,7 +188,7 @@ pub fn explain(build: &Build, past: &Past) -> Explanation {
     let cpu = cpu_of_actions(build);
     let executed = (0u32..).zip(&build.actions);
     let executed = executed.filter_map(|(index, action)| {
-        let kind = kind_of(action)?;
+        let kind = KeyKind::of_executed(action)?;
         Some((index, kind, action.package.clone()?))
     });
     let actions: Vec<ExplainedAction> = executed
@@ -199,7 +204,7 @@ pub fn explain(build: &Build, past: &Past) -> Explanation {
             package,
         })
         .collect();
-    let roots = root::roots(&actions);
+    let roots = root::roots(&actions, &cached(build));
     Explanation {
         has_keys: true,
         actions,
@@ -212,26 +217,28 @@ pub fn changes(before: &ActionKey, after: &ActionKey) -> Vec<Change> {
     difference(&Inputs::of(before), &Inputs::of(after)).changes
 }
 
-/// The kind of an executed action that has a key.
-fn kind_of(action: &Action) -> Option<KeyKind> {
-    let kind = KeyKind::ALL
-        .into_iter()
-        .find(|it| it.name() == action.mode)?;
-    let ran = matches!(action.outcome, Outcome::Executed | Outcome::Failed);
-    (ran && !action.calls.is_empty()).then_some(kind)
+/// The actions of which the `go` command took the result from the build cache.
+fn cached(build: &Build) -> BTreeSet<(KeyKind, String)> {
+    let actions = build.actions.iter();
+    let cached = actions.filter(|it| it.outcome == Outcome::Cached);
+    let units = cached.filter_map(|it| {
+        let package = it.package.as_ref()?.to_str().into_owned();
+        Some((KeyKind::of(&it.mode)?, package))
+    });
+    units.collect()
 }
 
 /// CPU time of the actions. Actions without a key, such as those of cgo, count for the build of the same package.
 pub(crate) fn cpu_of_actions(build: &Build) -> BTreeMap<u32, u64> {
     let builders: BTreeMap<&ByteString, u32> = (0u32..)
         .zip(&build.actions)
-        .filter(|(_, it)| kind_of(it) == Some(KeyKind::Build))
+        .filter(|(_, it)| KeyKind::of_executed(it) == Some(KeyKind::Build))
         .filter_map(|(index, it)| Some((it.package.as_ref()?, index)))
         .collect();
     let mut cpu: BTreeMap<u32, u64> = BTreeMap::new();
     for (index, action) in (0u32..).zip(&build.actions) {
         let is_test = action.mode == "test run";
-        let home = match kind_of(action) {
+        let home = match KeyKind::of_executed(action) {
             Some(_) => Some(index),
             None => action
                 .package
@@ -260,8 +267,9 @@ fn cause(build: &Build, key: &ActionKey, past: Option<&Vec<PastKey>>) -> Cause {
         return Cause::First;
     };
     let past = past.iter();
-    // A key with gaps still has the ID that the compiler or linker received.
-    if let Some(same) = past.clone().find(|it| is_same(&it.key, key)) {
+    // A key with gaps still has the ID that the compiler or linker received. If any such build succeeded, the cache once had the result.
+    let same = past.clone().filter(|it| is_same(&it.key, key));
+    if let Some(same) = same.min_by_key(|it| it.has_failed) {
         return Cause::SameInputs {
             than: same.build.clone(),
             had_failed: same.has_failed,

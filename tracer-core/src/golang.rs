@@ -10,6 +10,7 @@ mod flags;
 pub mod go_mod;
 pub mod goflags;
 pub mod output_name;
+pub mod quoted;
 pub mod response_file;
 pub mod settings;
 pub mod tool;

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::byte_string::ByteString;
 use crate::event::{Captured, Ktime};
-use crate::model::{Action, ActionKey, CallKind, KeyKind, Outcome, ToolCall};
+use crate::model::{Action, ActionKey, CallKind, KeyKind, ToolCall};
 use crate::redact;
 
 use super::process::Process;
@@ -89,8 +89,7 @@ pub(super) fn keys(
     actions: &[Action],
     calls: &[ToolCall],
 ) -> Vec<ActionKey> {
-    let lost = |it: &&crate::event::Lost| it.kind == "call" && it.at >= process.start;
-    let has_losses = correlator.lost.iter().any(|it| lost(&it)) || process.keys.n_strays > 0;
+    let has_losses = may_lack_lines(correlator, process);
     let mut by_unit: BTreeMap<(KeyKind, &str), Vec<&Key>> = BTreeMap::new();
     for key in process.keys.all() {
         if let Some(unit) = unit(&key.name) {
@@ -98,15 +97,12 @@ pub(super) fn keys(
         }
     }
     let executed = (0u32..).zip(actions).filter_map(|(index, action)| {
-        let kind = KeyKind::ALL
-            .into_iter()
-            .find(|it| it.name() == action.mode)?;
+        let kind = KeyKind::of_executed(action)?;
         let package = action.package.as_ref()?;
-        let ran = matches!(action.outcome, Outcome::Executed | Outcome::Failed);
         let name = package.to_str();
         let own = by_unit.get(&(kind, name.as_ref()))?;
         let key = own.iter().rfind(|it| belongs(it, kind, process, action))?;
-        (ran && !action.calls.is_empty()).then_some((index, kind, package, action, *key))
+        Some((index, kind, package, action, *key))
     });
     let keys = executed.map(|(index, kind, package, action, key)| {
         let of_tool = id_of_tool(correlator, kind, action, calls);
@@ -129,11 +125,19 @@ pub(super) fn keys(
     keys.collect()
 }
 
+/// True if calls of the process may be missing: lost or unreadable ones, or those while its probes were detached.
+fn may_lack_lines(correlator: &Correlator, process: &Process) -> bool {
+    let mut lost = correlator.lost.iter();
+    let is_lost = lost.any(|it| it.kind == "call" && it.at >= process.start);
+    let file = process.image().map(|it| it.file);
+    let has_changed = file.is_some_and(|it| correlator.probes_changed.contains_key(&it));
+    is_lost || has_changed || correlator.counts.unreadable > 0 || process.keys.n_strays > 0
+}
+
 /// Kind and package of a key.
 fn unit(name: &str) -> Option<(KeyKind, &str)> {
     let (kind, package) = name.split_once(' ')?;
-    let kind = KeyKind::ALL.into_iter().find(|it| it.name() == kind)?;
-    Some((kind, package))
+    Some((KeyKind::of(kind)?, package))
 }
 
 /// True if the action may have used this key. While a package is built, the `go` command computes a tentative key for the link, to find out

@@ -60,12 +60,10 @@ fn reads_sources(role: Role) -> bool {
 
 /// The import path of a package without its test variant: `p` for `p [q.test]` and `p_test [p.test]`.
 fn import_path(package: &ByteString) -> &[u8] {
-    let bytes = package.as_bytes();
-    let Some(at) = bytes.windows(2).position(|it| it == b" [") else {
-        return bytes;
-    };
-    let path = bytes.get(..at).unwrap_or_default();
-    path.strip_suffix(b"_test").unwrap_or(path)
+    match tool::split_variant(package.as_bytes()) {
+        (path, Some(_)) => path.strip_suffix(b"_test").unwrap_or(path),
+        (path, None) => path,
+    }
 }
 
 /// A module of the toolchain's sources. `path`: an import path, or a path below `$GOROOT/src`.

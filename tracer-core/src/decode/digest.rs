@@ -1,5 +1,5 @@
-//! Keyed digests of values that gotrace does not keep. Two equal digests mean that the value is the same. A digest is useless without
-//! the key, which stays on its machine: without the key, nobody can test a guessed value.
+//! Keyed digests of values that gotrace does not keep. Two equal digests mean that the value is the same. A test of
+//! a guessed value requires the key, which stays on its machine.
 
 use std::fmt;
 

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::golang::go_mod::{self, CachedModule};
+use crate::golang::goflags::{self, Quoting};
+use crate::golang::quoted;
 use crate::model::{ActionKey, KeyKind};
-
-use super::quoted;
 
 /// An input of an action.
 #[derive(
@@ -167,7 +168,7 @@ impl Inputs {
             ("fuzz", _) => self.add(Kind::Fuzzing, "", rest),
             ("modinfo", _) => self.build_info(rest),
             ("dir", _) => match in_module_cache(rest) {
-                Some((module, version)) => self.add(Kind::Module, &module, version),
+                Some(CachedModule { path, version }) => self.add(Kind::Module, &path, &version),
                 None => self.add(Kind::Directory, "", rest),
             },
             ("module", _) => match rest.rsplit_once('@') {
@@ -284,7 +285,13 @@ impl Inputs {
                 // Quoted if it has a blank.
                 let flags = quoted::string(value);
                 let flags = flags.as_deref().unwrap_or(value);
-                self.flags_of_linker(quoted::words(flags));
+                match goflags::split(flags.as_bytes(), Quoting::Shell) {
+                    Ok(flags) => {
+                        let flags = flags.iter().map(|it| it.to_str().into_owned());
+                        self.flags_of_linker(flags.collect());
+                    }
+                    Err(_) => self.add(InputKind::LinkerFlags, "", flags),
+                }
             } else {
                 self.add(InputKind::BuildInfo, name, value);
             }
@@ -292,21 +299,11 @@ impl Inputs {
     }
 }
 
-/// Path and version of the module of a directory in the module cache. A capital letter is escaped there: `!a` is `A`.
-fn in_module_cache(dir: &str) -> Option<(String, &str)> {
-    let (_, rest) = dir.split_once("/pkg/mod/")?;
-    let (escaped, after) = rest.split_once('@')?;
-    let version = after.split('/').next()?;
-    let mut module = String::with_capacity(escaped.len());
-    let mut characters = escaped.chars();
-    while let Some(character) = characters.next() {
-        if character == '!' {
-            module.extend(characters.next()?.to_uppercase());
-        } else {
-            module.push(character);
-        }
-    }
-    Some((module, version))
+/// The module of a directory in the module cache, at its default place in GOPATH.
+fn in_module_cache(dir: &str) -> Option<CachedModule> {
+    const CACHE: &str = "/pkg/mod";
+    let cache = dir.get(..dir.find(CACHE)? + CACHE.len())?;
+    go_mod::cached_module(&dir.into(), &cache.into())
 }
 
 fn input(kind: InputKind, name: &str) -> Input {

@@ -53,8 +53,11 @@ pub enum RootCause {
 }
 
 /// The roots of these actions, dearest first. The work grows with the number of imports, times the number of roots.
-pub(super) fn roots(actions: &[ExplainedAction]) -> Vec<Root> {
-    let graph = Graph::of(actions);
+pub(super) fn roots(
+    actions: &[ExplainedAction],
+    cached: &BTreeSet<(KeyKind, String)>,
+) -> Vec<Root> {
+    let graph = Graph::of(actions, cached);
     let mut groups: BTreeMap<RootCause, Vec<u32>> = BTreeMap::new();
     for (index, action) in (0u32..).zip(actions) {
         if let Some(cause) = root_cause(action) {
@@ -64,13 +67,18 @@ pub(super) fn roots(actions: &[ExplainedAction]) -> Vec<Root> {
     let mut is_reached = vec![false; actions.len()];
     let mut roots: Vec<Root> = Vec::new();
     // Packages that changed for the same actions are one root.
-    let mut elsewhere: BTreeMap<&[u32], Vec<String>> = BTreeMap::new();
-    for (package, above) in &graph.elsewhere {
-        let packages = elsewhere.entry(above).or_default();
+    let mut elsewhere: BTreeMap<(bool, &[u32]), Vec<String>> = BTreeMap::new();
+    for ((is_cached, package), above) in &graph.elsewhere {
+        let packages = elsewhere.entry((*is_cached, above)).or_default();
         packages.push((*package).to_owned());
     }
-    let elsewhere = elsewhere.into_iter().map(|(above, packages)| {
-        let cause = RootCause::Elsewhere { packages };
+    let elsewhere = elsewhere.into_iter().map(|((is_cached, above), packages)| {
+        let cause = if is_cached {
+            RootCause::Elsewhere { packages }
+        } else {
+            let missing = Some(Missing::Imports { packages });
+            RootCause::Unresolved { missing }
+        };
         (cause, Vec::new(), above.to_vec())
     });
     let own = groups.into_iter().map(|(cause, own)| {
@@ -158,11 +166,9 @@ fn changed(action: &ExplainedAction, changes: &[Change]) -> RootCause {
     let is_repeated =
         |it: &&Change| scopes.contains(&Scope::Shared) && scope(it.input.kind) == Scope::Program;
     RootCause::Changed {
-        package: scopes.contains(&Scope::Package).then(|| {
-            let package = action.package.to_str();
-            let (path, _variant) = package.split_once(" [").unwrap_or((&package, ""));
-            path.to_owned()
-        }),
+        package: scopes
+            .contains(&Scope::Package)
+            .then(|| String::from_utf8_lossy(action.path()).into_owned()),
         changes: changes
             .iter()
             .filter(|it| !is_repeated(it))
@@ -235,12 +241,12 @@ fn comparable(change: &Change) -> Change {
 /// The actions above each action: those whose import it changed.
 struct Graph<'a> {
     above: Vec<Vec<u32>>,
-    /// The actions above packages that were not built.
-    elsewhere: BTreeMap<&'a str, Vec<u32>>,
+    /// The actions above packages that were not built, and true if such a package came from the build cache.
+    elsewhere: BTreeMap<(bool, &'a str), Vec<u32>>,
 }
 
 impl<'a> Graph<'a> {
-    fn of(actions: &'a [ExplainedAction]) -> Self {
+    fn of(actions: &'a [ExplainedAction], cached: &BTreeSet<(KeyKind, String)>) -> Self {
         let units: BTreeMap<(KeyKind, String), u32> = (0u32..)
             .zip(actions)
             .map(|(index, it)| ((it.kind, it.package.to_str().into_owned()), index))
@@ -253,18 +259,19 @@ impl<'a> Graph<'a> {
             let Cause::Imports { imports, .. } = &action.cause else {
                 continue;
             };
+            // `vet` also uses the results of `vet` for the imports.
+            let of_vet = (action.kind == KeyKind::Vet).then_some(KeyKind::Vet);
             for import in imports {
-                let of = |kind: KeyKind| units.get(&(kind, import.clone())).copied();
-                // `vet` also uses the results of `vet` for the imports.
-                let vetted = (action.kind == KeyKind::Vet)
-                    .then(|| of(KeyKind::Vet))
-                    .flatten();
-                let below = vetted
-                    .filter(|it| *it != index)
-                    .or_else(|| of(KeyKind::Build));
-                match below.and_then(|it| graph.above.get_mut(it as usize)) {
-                    Some(above) => above.push(index),
-                    None => graph.elsewhere.entry(import).or_default().push(index),
+                let kinds = of_vet.into_iter().chain([KeyKind::Build]);
+                let results = kinds.map(|it| (it, import.clone()));
+                let mut below = results.clone().filter_map(|it| units.get(&it).copied());
+                let below = below.find(|it| *it != index);
+                if let Some(above) = below.and_then(|it| graph.above.get_mut(it as usize)) {
+                    above.push(index);
+                } else {
+                    let is_cached = results.clone().any(|it| cached.contains(&it));
+                    let above = graph.elsewhere.entry((is_cached, import)).or_default();
+                    above.push(index);
                 }
             }
         }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Ktime, ProcKey, Status, Tgid, Usage};
-use crate::model::{CallKind, FlagOrigin, Outcome, ToolCall};
+use crate::model::{Action, CallKind, FlagOrigin, Outcome, ToolCall};
 
 const NOTHING: &[&str] = &[];
 
@@ -275,6 +275,19 @@ fn equal_keys_are_the_same_inputs() {
 }
 
 #[test]
+fn a_success_with_the_same_inputs_counts_more_than_a_failure() {
+    let keys = || vec![key(KeyKind::Build, 0, "p", "same", NOTHING)];
+    let mut past = past(&[keys(), keys()]);
+    past.values_mut().for_each(|it| it[0].has_failed = true);
+    let explained = explain(&build(keys()), &past);
+    let cause = Cause::SameInputs {
+        than: id(1),
+        had_failed: false,
+    };
+    assert_eq!(explained.actions[0].cause, cause);
+}
+
+#[test]
 fn without_an_earlier_key_nothing_is_compared() {
     assert_eq!(only_cause(&[], &["file a.go 1"]), Cause::First);
     assert!(!explain(&build(Vec::new()), &Past::new()).has_keys);
@@ -354,7 +367,7 @@ fn a_long_chain_leads_to_its_root() {
 }
 
 #[test]
-fn a_package_that_was_not_built_here_is_named() {
+fn a_package_that_was_not_built_here_is_named_and_cached_only_if_that_was_seen() {
     let old = key(
         KeyKind::Build,
         0,
@@ -369,13 +382,32 @@ fn a_package_that_was_not_built_here_is_named() {
         "b",
         &["import low 2", "import lower 2"],
     );
-    let explained = explain(&build(vec![new]), &past(&[vec![old]]));
-    let [root] = &explained.roots[..] else {
-        panic!("{:?}", explained.roots)
-    };
     let packages = ["low", "lower"].map(str::to_owned).to_vec();
-    assert_eq!(root.cause, RootCause::Elsewhere { packages });
-    assert_eq!(root.behind, [0]);
+    let mut build = build(vec![new]);
+    let past = past(&[vec![old]]);
+    let only_root = |build: &Build| {
+        let explained = explain(build, &past);
+        let [root] = &explained.roots[..] else {
+            panic!("{:?}", explained.roots)
+        };
+        assert_eq!(root.behind, [0]);
+        root.cause.clone()
+    };
+    let missing = Some(Missing::Imports {
+        packages: packages.clone(),
+    });
+    assert_eq!(only_root(&build), RootCause::Unresolved { missing });
+    for package in &packages {
+        build.actions.push(Action {
+            mode: "build".to_owned(),
+            package: Some(package.as_str().into()),
+            start: Ktime(0),
+            end: Some(Ktime(1)),
+            outcome: Outcome::Cached,
+            calls: Vec::new(),
+        });
+    }
+    assert_eq!(only_root(&build), RootCause::Elsewhere { packages });
 }
 
 #[test]

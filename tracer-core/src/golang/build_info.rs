@@ -3,6 +3,8 @@
 
 use crate::event::MainPackage;
 
+use super::quoted;
+
 /// Most bytes of an import path that are kept. No real path is as long.
 const TEXT_MAX: usize = 1024;
 /// Bytes before and after the text, which mark it in memory dumps.
@@ -33,46 +35,7 @@ pub fn unmarked(text: &[u8]) -> Option<&[u8]> {
 pub fn of_link_config(config: &[u8]) -> Option<MainPackage> {
     let mut lines = config.split(|byte| *byte == b'\n');
     let quoted = lines.find_map(|line| line.strip_prefix(b"modinfo \"")?.strip_suffix(b"\""))?;
-    main_package(unmarked(&unquote(quoted)?)?)
-}
-
-fn unquote(quoted: &[u8]) -> Option<Vec<u8>> {
-    let mut plain = Vec::with_capacity(quoted.len());
-    let mut rest = quoted;
-    while let [byte, after @ ..] = rest {
-        rest = after;
-        if *byte != b'\\' {
-            plain.push(*byte);
-            continue;
-        }
-        let (letter, after) = rest.split_first()?;
-        let digits = match letter {
-            b'x' => 2,
-            b'u' => 4,
-            b'U' => 8,
-            _ => 0,
-        };
-        let (digits, after) = after.split_at_checked(digits)?;
-        rest = after;
-        let number = || u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
-        match letter {
-            b'a' => plain.push(7),
-            b'b' => plain.push(8),
-            b'f' => plain.push(12),
-            b'n' => plain.push(b'\n'),
-            b'r' => plain.push(b'\r'),
-            b't' => plain.push(b'\t'),
-            b'v' => plain.push(11),
-            b'\\' | b'"' => plain.push(*letter),
-            b'x' => plain.push(u8::try_from(number()?).ok()?),
-            b'u' | b'U' => {
-                let letter = char::from_u32(number()?)?;
-                plain.extend(letter.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-            _ => return None,
-        }
-    }
-    Some(plain)
+    main_package(unmarked(&quoted::unquoted(quoted)?)?)
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub struct StoredKey {
 impl StoredKey {
     /// The keys of a build.
     pub(super) fn all(build: &Build) -> Vec<Self> {
+        if build.keys.is_empty() {
+            return Vec::new();
+        }
         let cpu = cpu_of_actions(build);
         let stored = build.keys.iter().map(|key| {
             let action = build.actions.get(key.action as usize);

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Action, Outcome};
 use crate::byte_string::ByteString;
 
 /// The key of an executed action.
@@ -41,6 +42,17 @@ pub enum KeyKind {
 
 impl KeyKind {
     pub const ALL: [Self; 3] = [Self::Build, Self::Link, Self::Vet];
+
+    /// The kind with this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    /// The kind of the key of an action that ran a tool. `None` if no tool ran, or such actions have no key.
+    pub fn of_executed(action: &Action) -> Option<Self> {
+        let ran = matches!(action.outcome, Outcome::Executed | Outcome::Failed);
+        Self::of(&action.mode).filter(|_| ran && !action.calls.is_empty())
+    }
 
     /// The first word of the key's name, which is also the mode of its action.
     pub fn name(self) -> &'static str {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::PackageTime;
 use super::tree::Node;
+use crate::golang::tool::split_variant;
 use crate::model::SourceModule;
 
 /// The compilation of the packages of one module.
@@ -32,11 +33,9 @@ pub(super) fn of_package(nodes: &[&Node<'_>]) -> Option<SourceModule> {
 /// Gives the generated main package of a test the module of the tested package. All its sources are in the work directory.
 pub(super) fn add_generated(packages: &mut [PackageTime]) {
     let known = packages.iter().filter_map(|it| {
-        let path = it.package.as_bytes();
-        let end = path.windows(2).position(|it| it == b" [");
-        let path = path.get(..end.unwrap_or(path.len()))?;
+        let (path, variant) = split_variant(it.package.as_bytes());
         // The external test of `p` is `p_test [p.test]`.
-        let tested = end.and_then(|_| path.strip_suffix(b"_test"));
+        let tested = variant.and_then(|_| path.strip_suffix(b"_test"));
         Some((tested.unwrap_or(path).to_vec(), it.module.clone()?))
     });
     let known: BTreeMap<Vec<u8>, SourceModule> = known.collect();

@@ -2,13 +2,11 @@
 
 use std::io::{self, BufWriter, Write};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use tracer_core::finished::FinishedTrace;
-use tracer_core::history::IdPrefix;
 
-use super::builds::StoreArgs;
-use super::report::{self, Format};
-use super::{Color, FINE};
+use super::show::BuildArgs;
+use super::{FINE, report};
 use crate::history;
 use crate::render;
 
@@ -24,29 +22,20 @@ use crate::render;
                    gotrace explain --format json 019ab12f-3c44 | jq '.explanation.roots[0]'"
 )]
 pub(super) struct Args {
-    /// ID of the build as in `gotrace builds`, or its beginning
-    #[arg(value_name = "ID")]
-    id: String,
+    #[command(flatten)]
+    build: BuildArgs,
     /// Import path: explain only this package, in detail
     #[arg(value_name = "PACKAGE")]
     package: Option<String>,
-    #[command(flatten)]
-    store: StoreArgs,
-    /// Output format
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-    /// Use colours
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
-    color: Color,
 }
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    let prefix: IdPrefix = args
-        .id
-        .parse()
-        .with_context(|| format!("`{}` is not the ID of a build", args.id))?;
-    let shown = args.store.location()?.read(|it| it.show(&prefix))?;
+    let Args {
+        build: args,
+        package,
+    } = args;
+    let (shown, explanation) = args.read(true)?;
     let finished = shown.finished.as_ref().map(FinishedTrace::trace);
     let Some(build) = finished.and_then(|it| it.builds.first()) else {
         bail!(
@@ -57,15 +46,15 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
-    match (args.format.layout(), &args.package) {
+    match (args.format.layout(), package) {
         (Some(layout), _) => {
-            history::explain_json(&shown, args.package.as_deref(), layout, &mut out)?;
+            history::explain_json(&shown, explanation, package.as_deref(), layout, &mut out)?;
         }
         (None, None) => {
-            render::explanation(build, &shown.explanation, &style, &mut out)?;
+            render::explanation(build, &explanation, &style, &mut out)?;
         }
         (None, Some(package)) => {
-            if !render::package(build, &shown.explanation, package, &style, &mut out)? {
+            if !render::package(build, &explanation, package, &style, &mut out)? {
                 bail!(
                     "no action of {package} ran in this build, or none was recorded: `gotrace explain {}` lists all",
                     shown.entry.id

@@ -3,13 +3,14 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
+use tracer_core::explain::Explanation;
 use tracer_core::history::IdPrefix;
 
 use super::builds::StoreArgs;
 use super::report::{self, Format};
 use super::{Color, FINE};
 use crate::clock;
-use crate::history;
+use crate::history::{self, BuildView, Reader};
 
 /// Show one build of the history
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,14 @@ use crate::history;
                    gotrace show --format json 019ab12f-3c44 | jq .summary"
 )]
 pub(super) struct Args {
+    #[command(flatten)]
+    build: BuildArgs,
+}
+
+/// A build of the history, and the form of the output.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct BuildArgs {
     /// ID of the build as in `gotrace builds`, or its beginning
     #[arg(value_name = "ID")]
     id: String,
@@ -27,24 +36,40 @@ pub(super) struct Args {
     store: StoreArgs,
     /// Output format
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
     /// Use colours
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
-    color: Color,
+    pub(super) color: Color,
+}
+
+impl BuildArgs {
+    /// The build and the causes of its actions. Only text and `explain` contain them.
+    pub(super) fn read(&self, with_causes: bool) -> anyhow::Result<(BuildView, Explanation)> {
+        let id = &self.id;
+        let prefix = id.parse::<IdPrefix>();
+        let prefix = prefix.with_context(|| format!("`{id}` is not the ID of a build"))?;
+        let read = |it: &Reader<'_>| {
+            let shown = it.show(&prefix)?;
+            let explanation = match with_causes {
+                true => it.explain(&shown)?,
+                false => Explanation::default(),
+            };
+            Ok((shown, explanation))
+        };
+        Ok(self.store.location()?.read(read)?)
+    }
 }
 
 /// Returns the exit code.
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
-    let prefix: IdPrefix = args
-        .id
-        .parse()
-        .with_context(|| format!("`{}` is not the ID of a build", args.id))?;
-    let shown = args.store.location()?.read(|it| it.show(&prefix))?;
+    let args = &args.build;
+    let layout = args.format.layout();
+    let (shown, explanation) = args.read(layout.is_none())?;
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
-    match args.format.layout() {
-        None => history::show(&shown, clock::wall_ns(), &style, &mut out)?,
+    match layout {
+        None => history::show(&shown, &explanation, clock::wall_ns(), &style, &mut out)?,
         Some(layout) => history::show_json(&shown, layout, &mut out)?,
     }
     out.flush()?;

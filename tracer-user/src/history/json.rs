@@ -1,6 +1,5 @@
 //! Lists of builds and single builds as JSON documents, and their schemas.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use schemars::JsonSchema;
@@ -68,22 +67,22 @@ struct ExplanationDocument<'a> {
     /// `gotrace.explanation/v1`.
     schema: &'static str,
     build: ListedBuild<'a>,
-    explanation: Cow<'a, Explanation>,
+    explanation: Explanation,
 }
 
 pub fn explain_json(
-    explained: &BuildView,
+    shown: &BuildView,
+    mut explanation: Explanation,
     package: Option<&str>,
     layout: Layout,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut explanation = Cow::Borrowed(&explained.explanation);
     if let Some(package) = package {
-        explanation.to_mut().retain_package(package);
+        explanation.retain_package(package);
     }
     let document = ExplanationDocument {
         schema: "gotrace.explanation/v1",
-        build: ListedBuild::of(&explained.entry),
+        build: ListedBuild::of(&shown.entry),
         explanation,
     };
     write_document(&document, layout, out)

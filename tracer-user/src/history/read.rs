@@ -56,8 +56,6 @@ pub struct BuildView {
     pub nested: Vec<BuildId>,
     /// For each target, the last earlier output that is comparable.
     pub previous: Vec<Option<Previous>>,
-    /// The causes of its actions; empty without keys.
-    pub explanation: Explanation,
 }
 
 /// An output of an earlier build.
@@ -175,17 +173,26 @@ impl<'a> Reader<'a> {
         )?;
         let targets = entry.targets.iter();
         let previous: Result<_, Cause> = targets.map(|it| self.previous(&entry, it)).collect();
-        let explanation = match &finished {
-            Some(finished) => self.explain(&entry, finished)?,
-            None => Explanation::default(),
-        };
         Ok(BuildView {
             nested,
             previous: previous?,
-            explanation,
             finished,
             entry,
         })
+    }
+
+    /// The causes of a build's actions; empty without keys.
+    pub fn explain(&self, shown: &BuildView) -> Result<Explanation, Cause> {
+        let finished = shown.finished.as_ref().map(FinishedTrace::trace);
+        let Some(build) = finished.and_then(|it| it.builds.first()) else {
+            return Ok(Explanation::default());
+        };
+        let (keys, past) = keys::keys(self.rows, &shown.entry)?;
+        let build = Build {
+            keys: keys.into_iter().map(|it| it.key).collect(),
+            ..build.clone()
+        };
+        Ok(explain(&build, &past))
     }
 
     /// True if the finished build is stored.
@@ -197,18 +204,6 @@ impl<'a> Reader<'a> {
             RowValues::next,
         )?;
         Ok(state.is_some_and(|it| it != State::Running.name() && it != State::CutOff.name()))
-    }
-
-    fn explain(&self, entry: &Entry, finished: &FinishedTrace) -> Result<Explanation, Cause> {
-        let (keys, past) = keys::keys(self.rows, entry)?;
-        let Some(build) = finished.trace().builds.first().filter(|_| !keys.is_empty()) else {
-            return Ok(Explanation::default());
-        };
-        let build = Build {
-            keys: keys.into_iter().map(|it| it.key).collect(),
-            ..build.clone()
-        };
-        Ok(explain(&build, &past))
     }
 
     fn find(&self, prefix: &IdPrefix) -> Result<String, Cause> {

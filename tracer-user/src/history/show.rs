@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use tracer_core::explain::Explanation;
 use tracer_core::history::{BuildContext, Entry, Target};
 use tracer_core::model::State;
 
@@ -15,8 +16,14 @@ const LABEL: usize = 13;
 /// Largest number of outputs and of nested builds that are named.
 const NAMED: usize = 6;
 
-/// Writes the build. `now_ns` is in nanoseconds since 1970.
-pub fn show(shown: &BuildView, now_ns: i64, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+/// Writes the build and its dearest causes. `now_ns` is in nanoseconds since 1970.
+pub fn show(
+    shown: &BuildView,
+    explanation: &Explanation,
+    now_ns: i64,
+    style: &Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     if let Some(finished) = &shown.finished {
         render::text(finished, None, style, out)?;
     }
@@ -37,10 +44,7 @@ pub fn show(shown: &BuildView, now_ns: i64, style: &Style, out: &mut dyn Write) 
         page.line(label("Part of").then(parent.as_str()));
     }
     nested(&mut page, shown);
-    for (n, line) in render::top_causes(&shown.explanation)
-        .into_iter()
-        .enumerate()
-    {
+    for (n, line) in (0..).zip(render::top_causes(explanation)) {
         page.line(label(if n == 0 { "Rebuilt" } else { "" }).then_line(line));
     }
     let targets = entry.targets.iter().zip(&shown.previous);

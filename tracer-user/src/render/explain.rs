@@ -5,7 +5,7 @@ mod word;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use tracer_core::explain::{Cause, ExplainedAction, Explanation, Root};
+use tracer_core::explain::{Cause, ExplainedAction, Explanation, Root, RootCause};
 use tracer_core::model::{Build, KeyKind};
 
 use super::style::{Line, Page, Paint, Style};
@@ -243,7 +243,7 @@ fn put_chains(page: &mut Page<'_>, explained: &Explanation, action: &ExplainedAc
         let end = loop {
             chain.push(package.clone());
             let Some(below) = builds.get(&package) else {
-                break "its new content came from the build cache".to_owned();
+                break elsewhere(explained, &package).to_owned();
             };
             match &below.cause {
                 Cause::Imports { imports, .. } if chain.len() < CHAIN => {
@@ -266,6 +266,19 @@ fn put_chains(page: &mut Page<'_>, explained: &Explanation, action: &ExplainedAc
         if told.insert(chain.pop().unwrap_or_default()) && told.len() <= ROOTS {
             page.sentence(Line::plain("      "), &text, 4);
         }
+    }
+}
+
+/// The source of the new content of a package that the build did not build.
+fn elsewhere(explained: &Explanation, package: &str) -> &'static str {
+    let mut causes = explained.roots.iter().map(|it| &it.cause);
+    let is_cached = causes.any(|it| {
+        matches!(it, RootCause::Elsewhere { packages } if packages.iter().any(|it| it == package))
+    });
+    if is_cached {
+        "its new content came from the build cache"
+    } else {
+        "not known: no action of it was recorded"
     }
 }
 

@@ -1,7 +1,7 @@
 //! The Unix socket of the pages: created without following a link, replaced if its server is dead, removed at the end.
 //!
 //! A builder may own the directory, or be able to write to it. The path to it has no symbolic links, and all steps are relative to the
-//! opened directory. The mode is set before the socket listens, so nobody connects earlier.
+//! opened directory. The mode is set before the socket listens, and no process can connect before that.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -127,7 +127,7 @@ impl Place {
         unlinkat(&self.dir, name, AtFlags::empty())
     }
 
-    /// Removes a socket that nobody serves. A link or a file is never removed.
+    /// Removes the socket of an ended process, but no link and no file.
     fn remove_stale(&self, path: &Path) -> anyhow::Result<()> {
         let shown = path.display();
         let stat = self.stat();

@@ -45,6 +45,10 @@ pub(super) fn missing(missing: &Missing) -> String {
         Missing::Key => "not known: the cache key was not recorded".to_owned(),
         Missing::Lines => "not known: lines of the cache key were lost".to_owned(),
         Missing::EarlierLines => "not known: lines of the earlier keys were lost".to_owned(),
+        Missing::Imports { packages } => format!(
+            "not known: {} changed, and no action of it was recorded",
+            list(packages)
+        ),
         Missing::Parts { lines } => format!(
             "not known: the keys differ only in parts that gotrace does not have ({})",
             lines.join(", ")
