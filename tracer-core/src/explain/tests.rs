@@ -278,7 +278,9 @@ fn equal_keys_are_the_same_inputs() {
 fn a_success_with_the_same_inputs_counts_more_than_a_failure() {
     let keys = || vec![key(KeyKind::Build, 0, "p", "same", NOTHING)];
     let mut past = past(&[keys(), keys()]);
-    past.values_mut().for_each(|it| it[0].has_failed = true);
+    for keys in past.values_mut() {
+        keys[0].has_failed = true;
+    }
     let explained = explain(&build(keys()), &past);
     let cause = Cause::SameInputs {
         than: id(1),

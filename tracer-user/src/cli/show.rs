@@ -50,9 +50,10 @@ impl BuildArgs {
         let prefix = prefix.with_context(|| format!("`{id}` is not the ID of a build"))?;
         let read = |it: &Reader<'_>| {
             let shown = it.show(&prefix)?;
-            let explanation = match with_causes {
-                true => it.explain(&shown)?,
-                false => Explanation::default(),
+            let explanation = if with_causes {
+                it.explain(&shown)?
+            } else {
+                Explanation::default()
             };
             Ok((shown, explanation))
         };
