@@ -4,11 +4,13 @@
 //! an import has a new content lead back to the packages whose own inputs changed: the roots. A cause is never guessed. If data is missing,
 //! the cause is unresolved, with the missing data.
 
+mod before;
 mod diff;
 mod input;
+mod reason;
 mod root;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +23,13 @@ use crate::golang::tool::split_variant;
 use crate::history::BuildId;
 use crate::model::{ActionKey, Build, Flag, KeyKind, Outcome};
 
+pub use before::{
+    CacheLocation, DoneBefore, EarlierRun, EarlierRuns, Place, PlaceSum, Present, RepeatedAction,
+    done_before,
+};
 pub use diff::Change;
 pub use input::{Input, InputKind};
+pub use reason::Reason;
 pub use root::{Root, RootCause};
 
 use diff::{Difference, difference, is_same};

@@ -13,7 +13,7 @@ mod retention;
 mod setup;
 
 pub use baseline::{Baseline, BaselineId, BranchClass};
-pub use entry::{BuildContext, Entry, Target};
+pub use entry::{BuildContext, Entry, Target, commit};
 pub use id::{BuildId, IdPrefix, InvalidBuildId};
 pub use keys::{StoredKey, pack_keys, unpack_keys};
 pub use pack::{UnpackError, pack, unpack};

@@ -4,6 +4,7 @@
 //! clock, a file or the network, and never logs. It never fails on input: every gap is a [`model::Anomaly`].
 #![forbid(unsafe_code)]
 
+pub mod advise;
 pub mod byte_string;
 pub mod correlate;
 pub mod decode;

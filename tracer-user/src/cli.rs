@@ -3,6 +3,7 @@
 //! Each command has a module with its flags and its execution. stdout contains data, and stderr contains messages. If another program
 //! owns stdout (`run`), everything goes to stderr.
 
+mod advise;
 mod agent;
 mod analyze;
 mod builds;
@@ -99,6 +100,7 @@ enum Command {
     Builds(builds::Args),
     Show(show::Args),
     Explain(explain::Args),
+    Advise(advise::Args),
     Summary(summary::Args),
     Store(store::Args),
     Install(install::Args),
@@ -156,6 +158,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Builds(args) => exit_code(builds::execute(&args)),
         Command::Show(args) => exit_code(show::execute(&args)),
         Command::Explain(args) => exit_code(explain::execute(&args)),
+        Command::Advise(args) => exit_code(advise::execute(&args)),
         Command::Summary(args) => exit_code(summary::execute(&args)),
         Command::Store(args) => exit_code(store::execute(&args)),
         Command::Install(args) => exit_code(install::execute(&args)),

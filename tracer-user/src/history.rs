@@ -4,7 +4,9 @@
 //! One process writes at a time, in one transaction for each build, so a crash loses no stored build. Readers only need the right
 //! to read the file. This module traces nothing. Only `central` and `forward` use a network.
 
+mod advise;
 mod build_row;
+mod causes;
 pub mod central;
 mod central_error;
 mod connect;
@@ -35,6 +37,7 @@ use std::path::Path;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
 
+pub use causes::Explained;
 pub use central_error::CentralError;
 pub use counters::StoredCounters;
 pub use csv::builds_csv;
@@ -42,8 +45,8 @@ pub use damage::{is_movable, set_aside};
 pub use error::{Cause, Error};
 pub use forward::{DeliveryCounts, ForwardConfig, Forwarder};
 pub use json::{
-    builds_json, builds_json_lines, builds_schema, explain_json, explain_schema, show_json,
-    show_schema,
+    advice_json, advice_schema, builds_json, builds_json_lines, builds_schema, explain_json,
+    explain_schema, show_json, show_schema,
 };
 pub use limit::Bound;
 pub use list::list;

@@ -4,6 +4,7 @@
 //! environment, so the same trace always gives the same output. Numbers come from [`tracer_core::report`]; this module computes only
 //! the layout. It escapes all text of a build before a terminal gets it.
 
+mod advice;
 mod analysis;
 mod analysis_diff;
 mod analysis_head;
@@ -15,6 +16,7 @@ pub mod style;
 mod text;
 pub mod units;
 
+pub use advice::{AdviceView, advice};
 pub use analysis::analysis;
 pub use analysis_diff::analysis_diff;
 pub use document::{Layout, describe, seconds, write_document};

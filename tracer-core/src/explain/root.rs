@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::KeyKind;
 
-use super::{Cause, Change, ExplainedAction, InputKind, Missing};
+use super::{Cause, Change, ExplainedAction, Input, InputKind, Missing};
 
 /// A cause that explains itself, and the actions that ran because of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +50,39 @@ pub enum RootCause {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         missing: Option<Missing>,
     },
+}
+
+impl RootCause {
+    /// A copy of bounded size, to be stored: of many changes or packages, the first; of long values, the beginning.
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        const ITEMS: usize = 8;
+        const VALUE: usize = 200;
+        let short = |text: &String| text.chars().take(VALUE).collect::<String>();
+        match self {
+            Self::Changed { package, changes } => {
+                let changes = changes.iter().take(ITEMS).map(|it| Change {
+                    input: Input {
+                        kind: it.input.kind,
+                        name: it.input.name.as_ref().map(short),
+                    },
+                    before: it.before.as_ref().map(short),
+                    after: it.after.as_ref().map(short),
+                });
+                Self::Changed {
+                    package: package.as_ref().map(short),
+                    changes: changes.collect(),
+                }
+            }
+            Self::Elsewhere { packages } => Self::Elsewhere {
+                packages: packages.iter().take(ITEMS).map(short).collect(),
+            },
+            Self::Unresolved { .. } => Self::Unresolved { missing: None },
+            Self::First | Self::Forced | Self::SameInputs | Self::SameLink | Self::FailedBefore => {
+                self.clone()
+            }
+        }
+    }
 }
 
 /// The roots of these actions, dearest first. The work grows with the number of imports, times the number of roots.

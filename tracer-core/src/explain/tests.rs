@@ -6,12 +6,18 @@ use crate::model::{Action, CallKind, FlagOrigin, Outcome, ToolCall};
 
 const NOTHING: &[&str] = &[];
 
-fn id(n: u32) -> BuildId {
+pub(super) fn id(n: u32) -> BuildId {
     format!("019ab12f-3c44-7000-8000-{n:012x}").parse().unwrap()
 }
 
 /// The key of a package: lines without the line feed, and `ID`.
-fn key(kind: KeyKind, action: u32, package: &str, id: &str, lines: &[&str]) -> ActionKey {
+pub(super) fn key(
+    kind: KeyKind,
+    action: u32,
+    package: &str,
+    id: &str,
+    lines: &[&str],
+) -> ActionKey {
     let fixed = ["go1.27.3", "compile\n", "goos linux goarch amd64\n"];
     let lines = lines.iter().map(|it| format!("{it}\n"));
     let all = fixed.into_iter().map(str::to_owned).chain(lines);
@@ -27,7 +33,7 @@ fn key(kind: KeyKind, action: u32, package: &str, id: &str, lines: &[&str]) -> A
 }
 
 /// A build whose actions ran with these keys, and took 1 ms each.
-fn build(keys: Vec<ActionKey>) -> Build {
+pub(super) fn build(keys: Vec<ActionKey>) -> Build {
     let mut build = crate::history::tests::build(7, 0, &[]);
     for (n, key) in (0u32..).zip(&keys) {
         let mode = key.kind.name().to_owned();
@@ -68,7 +74,7 @@ fn build(keys: Vec<ActionKey>) -> Build {
 }
 
 /// Earlier builds, latest first.
-fn past(builds: &[Vec<ActionKey>]) -> Past {
+pub(super) fn past(builds: &[Vec<ActionKey>]) -> Past {
     let mut past = Past::new();
     for (n, keys) in (0u32..).zip(builds) {
         for key in keys {

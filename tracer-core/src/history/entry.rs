@@ -220,15 +220,19 @@ impl Entry {
 
     /// The built commit. Two builds of one commit make no growth. Absent if it is unknown; some systems set a name such as `HEAD`.
     pub fn commit(&self) -> Option<&str> {
-        let revision = self.context.revision.as_deref()?;
-        let is_hash = revision.len() >= 40 && revision.bytes().all(|it| it.is_ascii_hexdigit());
-        is_hash.then_some(revision)
+        self.context.revision.as_deref().and_then(commit)
     }
 
     /// The time from start to end, if the end was seen.
     pub fn wall_ns(&self) -> Option<u64> {
         u64::try_from(self.ended_ns?.saturating_sub(self.started_ns)).ok()
     }
+}
+
+/// The revision, if it is the hash of a commit.
+pub fn commit(revision: &str) -> Option<&str> {
+    let is_hash = revision.len() >= 40 && revision.bytes().all(|it| it.is_ascii_hexdigit());
+    is_hash.then_some(revision)
 }
 
 impl Target {

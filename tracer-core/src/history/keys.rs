@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::pack::{UnpackError, packed, unpacked};
+use super::unix_ns;
 use crate::byte_string::ByteString;
 use crate::explain::{Unit, cpu_of_actions};
-use crate::model::{ActionKey, Build, KeyKind, Outcome};
+use crate::model::{ActionKey, Build, KeyKind, Outcome, Trace};
 
 /// A key of a build, as the history finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +21,15 @@ pub struct StoredKey {
     pub has_failed: bool,
     /// CPU time of the action.
     pub cpu_ns: u64,
+    /// Start of the action in nanoseconds since 1970. `None`: an earlier gotrace stored it.
+    pub started_ns: Option<i64>,
+    /// Its end. `None` if it was not seen.
+    pub ended_ns: Option<i64>,
 }
 
 impl StoredKey {
-    /// The keys of a build.
-    pub(super) fn all(build: &Build) -> Vec<Self> {
+    /// The keys of a build of this trace.
+    pub(super) fn all(trace: &Trace, build: &Build) -> Vec<Self> {
         if build.keys.is_empty() {
             return Vec::new();
         }
@@ -36,6 +41,8 @@ impl StoredKey {
                 key: key.clone(),
                 has_failed: action.is_some_and(|it| it.outcome == Outcome::Failed),
                 cpu_ns: cpu.get(&key.action).copied().unwrap_or(0),
+                started_ns: action.map(|it| unix_ns(trace, it.start)),
+                ended_ns: action.and_then(|it| Some(unix_ns(trace, it.end?))),
             }
         });
         stored.collect()
@@ -61,6 +68,10 @@ struct BlobKey {
     has_gaps: bool,
     has_failed: bool,
     cpu_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started_ns: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_ns: Option<i64>,
 }
 
 /// The keys as compressed JSON.
@@ -73,6 +84,8 @@ pub fn pack_keys(keys: &[StoredKey]) -> Result<Vec<u8>, serde_json::Error> {
         key,
         has_failed,
         cpu_ns,
+        started_ns,
+        ended_ns,
     } in keys
     {
         let mut before = -1;
@@ -97,6 +110,8 @@ pub fn pack_keys(keys: &[StoredKey]) -> Result<Vec<u8>, serde_json::Error> {
             has_gaps: key.has_gaps,
             has_failed: *has_failed,
             cpu_ns: *cpu_ns,
+            started_ns: *started_ns,
+            ended_ns: *ended_ns,
         });
     }
     let keys = blob_keys;
@@ -129,6 +144,8 @@ pub fn unpack_keys(bytes: &[u8]) -> Result<Vec<StoredKey>, UnpackError> {
             },
             has_failed: it.has_failed,
             cpu_ns: it.cpu_ns,
+            started_ns: it.started_ns,
+            ended_ns: it.ended_ns,
         }
     });
     Ok(keys.collect())
@@ -154,6 +171,8 @@ mod tests {
             },
             has_failed: true,
             cpu_ns: 5,
+            started_ns: Some(1),
+            ended_ns: None,
         }
     }
 
@@ -186,6 +205,8 @@ mod tests {
                 has_gaps: false,
                 has_failed: false,
                 cpu_ns: 0,
+                started_ns: None,
+                ended_ns: None,
             }],
         };
         let keys = unpack_keys(&packed(&blob).unwrap()).unwrap();

@@ -24,7 +24,7 @@ impl Kept {
         Self {
             entry: finished.entry.clone(),
             trace: part(finished.trace, finished.build),
-            keys: StoredKey::all(finished.build),
+            keys: StoredKey::all(finished.trace, finished.build),
         }
     }
 }

@@ -7,7 +7,7 @@ use tracer_core::finished::FinishedTrace;
 
 use super::show::BuildArgs;
 use super::{FINE, report};
-use crate::history;
+use crate::history::{self, Explained};
 use crate::render;
 
 /// Explain why packages of a build were rebuilt
@@ -35,7 +35,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         build: args,
         package,
     } = args;
-    let (shown, explanation) = args.read(true)?;
+    let (shown, explained) = args.read(true)?;
     let finished = shown.finished.as_ref().map(FinishedTrace::trace);
     let Some(build) = finished.and_then(|it| it.builds.first()) else {
         bail!(
@@ -48,13 +48,17 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let mut out = BufWriter::new(stdout.lock());
     match (args.format.layout(), package) {
         (Some(layout), _) => {
-            history::explain_json(&shown, explanation, package.as_deref(), layout, &mut out)?;
+            history::explain_json(&shown, explained, package.as_deref(), layout, &mut out)?;
         }
         (None, None) => {
-            render::explanation(build, &explanation, &style, &mut out)?;
+            let Explained {
+                explanation,
+                done_before,
+            } = &explained;
+            render::explanation(build, explanation, done_before, &style, &mut out)?;
         }
         (None, Some(package)) => {
-            if !render::package(build, &explanation, package, &style, &mut out)? {
+            if !render::package(build, &explained.explanation, package, &style, &mut out)? {
                 bail!(
                     "no action of {package} ran in this build, or none was recorded: `gotrace explain {}` lists all",
                     shown.entry.id

@@ -3,14 +3,13 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::Context as _;
-use tracer_core::explain::Explanation;
 use tracer_core::history::IdPrefix;
 
 use super::builds::StoreArgs;
 use super::report::{self, Format};
 use super::{Color, FINE};
 use crate::clock;
-use crate::history::{self, BuildView, Reader};
+use crate::history::{self, BuildView, Explained, Reader};
 
 /// Show one build of the history
 #[derive(Debug, clap::Args)]
@@ -44,18 +43,18 @@ pub(super) struct BuildArgs {
 
 impl BuildArgs {
     /// The build and the causes of its actions. Only text and `explain` contain them.
-    pub(super) fn read(&self, with_causes: bool) -> anyhow::Result<(BuildView, Explanation)> {
+    pub(super) fn read(&self, with_causes: bool) -> anyhow::Result<(BuildView, Explained)> {
         let id = &self.id;
         let prefix = id.parse::<IdPrefix>();
         let prefix = prefix.with_context(|| format!("`{id}` is not the ID of a build"))?;
         let read = |it: &Reader<'_>| {
             let shown = it.show(&prefix)?;
-            let explanation = if with_causes {
+            let explained = if with_causes {
                 it.explain(&shown)?
             } else {
-                Explanation::default()
+                Explained::default()
             };
-            Ok((shown, explanation))
+            Ok((shown, explained))
         };
         Ok(self.store.location()?.read(read)?)
     }
@@ -65,12 +64,18 @@ impl BuildArgs {
 pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let args = &args.build;
     let layout = args.format.layout();
-    let (shown, explanation) = args.read(layout.is_none())?;
+    let (shown, explained) = args.read(layout.is_none())?;
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
     match layout {
-        None => history::show(&shown, &explanation, clock::wall_ns(), &style, &mut out)?,
+        None => history::show(
+            &shown,
+            &explained.explanation,
+            clock::wall_ns(),
+            &style,
+            &mut out,
+        )?,
         Some(layout) => history::show_json(&shown, layout, &mut out)?,
     }
     out.flush()?;

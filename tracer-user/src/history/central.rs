@@ -67,7 +67,8 @@ pub(super) fn store_builds(finished: &FinishedTrace, address: &Address) -> Resul
         let delivery = CentralWriter::open(address, &CentralSettings::default())?;
         let mut n = 0;
         for kept in history::builds(finished) {
-            delivery.deliver([&BuildRow::of(&kept)?])?;
+            let explained = delivery.explain(&kept)?;
+            delivery.deliver([&BuildRow::of(&kept, &explained)?])?;
             n += 1;
         }
         Ok(n)

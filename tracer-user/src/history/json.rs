@@ -4,14 +4,16 @@ use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tracer_core::explain::Explanation;
+use tracer_core::advise::Advice;
+use tracer_core::explain::{DoneBefore, Explanation, PlaceSum};
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
 use tracer_core::report::Report;
 
+use super::causes::Explained;
 use super::read::{BuildView, Previous};
-use crate::render::{Layout, describe, write_document};
+use crate::render::{AdviceView, Layout, describe, write_document};
 
 /// Output of `gotrace builds --format json`. Under one schema name, fields are only added.
 #[derive(Serialize, JsonSchema)]
@@ -68,24 +70,60 @@ struct ExplanationDocument<'a> {
     schema: &'static str,
     build: ListedBuild<'a>,
     explanation: Explanation,
+    /// Executed actions whose inputs an earlier action had, with success.
+    done_before: DoneBefore,
+    /// Their sums by place, dearest first.
+    done_before_by_place: Vec<PlaceSum>,
 }
 
 pub fn explain_json(
     shown: &BuildView,
-    mut explanation: Explanation,
+    explained: Explained,
     package: Option<&str>,
     layout: Layout,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    let Explained {
+        mut explanation,
+        mut done_before,
+    } = explained;
     if let Some(package) = package {
         explanation.retain_package(package);
+        done_before.retain(&explanation);
     }
     let document = ExplanationDocument {
         schema: "gotrace.explanation/v1",
         build: ListedBuild::of(&shown.entry),
         explanation,
+        done_before_by_place: done_before.sums(),
+        done_before,
     };
     write_document(&document, layout, out)
+}
+
+/// Output of `gotrace advise --format json`. Under one schema name, fields are only added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace advice, version 1")]
+struct AdviceDocument<'a> {
+    /// `gotrace.advice/v1`.
+    schema: &'static str,
+    /// Price of an hour of CPU time, if it was given.
+    cpu_hour_price: Option<f64>,
+    advice: &'a Advice,
+}
+
+pub fn advice_json(view: &AdviceView<'_>, layout: Layout, out: &mut dyn Write) -> io::Result<()> {
+    let document = AdviceDocument {
+        schema: "gotrace.advice/v1",
+        cpu_hour_price: view.cpu_hour_price,
+        advice: view.advice,
+    };
+    write_document(&document, layout, out)
+}
+
+/// The JSON schema of [`advice_json`].
+pub fn advice_schema() -> serde_json::Value {
+    describe(schemars::schema_for!(AdviceDocument<'_>).to_value())
 }
 
 /// The JSON schema of [`explain_json`].

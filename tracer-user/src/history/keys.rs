@@ -10,35 +10,36 @@ use super::error::Cause;
 use super::value::{self, Query, RowValues, Value};
 
 /// Largest number of units in one statement.
-const UNITS: usize = 200;
+pub(super) const UNITS: usize = 200;
 /// Keys may use this part of the limit of a history.
 const SHARE: u64 = 4;
 
-/// The keys of a build, and those of earlier builds on the same machine. Without keys, both are empty.
-pub(super) fn keys(rows: &dyn Query, entry: &Entry) -> Result<(Vec<StoredKey>, Past), Cause> {
-    match read(rows, entry) {
+/// The keys of a build, with their position. `None` without keys.
+pub(super) fn own(rows: &dyn Query, entry: &Entry) -> Result<Option<(i64, Vec<StoredKey>)>, Cause> {
+    let found = value::one(
+        rows,
+        "SELECT position, packed FROM build_key WHERE build_id = $1",
+        &[entry.id.as_str().into()],
+        |values| Ok((values.next::<i64>()?, values.next::<Vec<u8>>()?)),
+    );
+    match found {
         // An earlier gotrace wrote the history.
-        Err(Cause::Sqlite(error)) if error.to_string().contains("no such table") => {
-            Ok((Vec::new(), Past::new()))
-        }
-        read => read,
+        Err(Cause::Sqlite(error)) if error.to_string().contains("no such table") => Ok(None),
+        Ok(Some((position, packed))) => Ok(Some((position, history::unpack_keys(&packed)?))),
+        Ok(None) => Ok(None),
+        Err(cause) => Err(cause),
     }
 }
 
-fn read(rows: &dyn Query, entry: &Entry) -> Result<(Vec<StoredKey>, Past), Cause> {
-    let id = entry.id.as_str();
-    let Some((position, own)) = value::one(
-        rows,
-        "SELECT position, packed FROM build_key WHERE build_id = $1",
-        &[id.into()],
-        |values| Ok((values.next::<i64>()?, values.next::<Vec<u8>>()?)),
-    )?
-    else {
-        return Ok((Vec::new(), Past::new()));
-    };
-    let own = history::unpack_keys(&own)?;
+/// The earlier keys of the same units, from builds on the same machine before this position.
+pub(super) fn past(
+    rows: &dyn Query,
+    entry: &Entry,
+    position: i64,
+    own: &[StoredKey],
+) -> Result<Past, Cause> {
     let mut past = Past::new();
-    for (build, units) in earlier(rows, entry, position, &own)? {
+    for (build, units) in earlier(rows, entry, position, own)? {
         let packed: Option<Vec<u8>> = value::one(
             rows,
             "SELECT packed FROM build_key WHERE build_id = $1",
@@ -59,7 +60,13 @@ fn read(rows: &dyn Query, entry: &Entry) -> Result<(Vec<StoredKey>, Past), Cause
             });
         }
     }
-    Ok((own, past))
+    Ok(past)
+}
+
+/// `$4, $5, $6`: numbered parameters of a statement.
+pub(super) fn marks(first: usize, n: usize) -> String {
+    let marks: Vec<String> = (first..first + n).map(|n| format!("${n}")).collect();
+    marks.join(", ")
 }
 
 /// The earlier builds that have keys of these units, latest first, and for each build those units of which it has one of the last keys.
@@ -74,7 +81,6 @@ fn earlier(
     let units: BTreeMap<i64, &Unit> = own.iter().map(|it| (it.unit.number(), &it.unit)).collect();
     let numbers: Vec<i64> = units.keys().copied().collect();
     for some in numbers.chunks(UNITS) {
-        let marks: Vec<String> = (4..some.len() + 4).map(|n| format!("${n}")).collect();
         let sql = format!(
             "SELECT position, build_id, unit_id FROM (\
              SELECT build_key.position, build_key.build_id, action_run.unit_id, \
@@ -84,7 +90,7 @@ fn earlier(
              JOIN build ON build.id = build_key.build_id \
              WHERE build_key.position < $2 AND coalesce(build.host, '') = $3 AND action_run.unit_id IN ({})\
              ) AS aged WHERE age <= {PAST_MAX}",
-            marks.join(", ")
+            marks(4, some.len())
         );
         let text = |it: &Option<String>| Value::Text(it.clone().unwrap_or_default());
         let (dir, host) = (text(&entry.dir), text(&entry.context.host));
@@ -95,7 +101,7 @@ fn earlier(
             let build = values.next::<String>()?.parse::<BuildId>()?;
             Ok((position, build, values.next::<i64>()?))
         })?;
-        for (position, build, number) in found {
+        for (position, build, number) in found.into_iter().filter(|it| it.1 != entry.id) {
             let of_build = builds.entry(position).or_insert((build, Vec::new()));
             of_build
                 .1

@@ -8,14 +8,15 @@ use std::path::Path;
 use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::Serialize;
-use tracer_core::explain::{Explanation, explain};
+use tracer_core::advise::Advice;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, BuildId, Entry, IdPrefix, Target};
-use tracer_core::model::{Build, State};
+use tracer_core::model::State;
 
+use super::advise;
+use super::causes::{self, Explained};
 use super::connect::{self, FileStamp, ReadConnection};
 use super::error::{Cause, Error};
-use super::keys;
 use super::row;
 use super::value::{self, Query, RowValues};
 
@@ -181,18 +182,18 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The causes of a build's actions; empty without keys.
-    pub fn explain(&self, shown: &BuildView) -> Result<Explanation, Cause> {
+    /// The causes of a build's actions, and the work that it repeated; empty without keys.
+    pub fn explain(&self, shown: &BuildView) -> Result<Explained, Cause> {
         let finished = shown.finished.as_ref().map(FinishedTrace::trace);
-        let Some(build) = finished.and_then(|it| it.builds.first()) else {
-            return Ok(Explanation::default());
-        };
-        let (keys, past) = keys::keys(self.rows, &shown.entry)?;
-        let build = Build {
-            keys: keys.into_iter().map(|it| it.key).collect(),
-            ..build.clone()
-        };
-        Ok(explain(&build, &past))
+        match finished.and_then(|it| it.builds.first()) {
+            Some(build) => causes::explain_stored(self.rows, &shown.entry, build),
+            None => Ok(Explained::default()),
+        }
+    }
+
+    /// Advice over the builds that match. `now_ns` is the end of the period, in nanoseconds since 1970.
+    pub fn advise(&self, filter: &Filter, now_ns: i64) -> Result<Advice, Cause> {
+        advise::read(self.rows, filter, now_ns)
     }
 
     /// True if the finished build is stored.
@@ -294,7 +295,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The text after WHERE, and its values in order.
-fn condition(filter: &Filter) -> (String, Vec<value::Value>) {
+pub(super) fn condition(filter: &Filter) -> (String, Vec<value::Value>) {
     let Filter {
         project,
         target,

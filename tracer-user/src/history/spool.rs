@@ -7,10 +7,10 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tracer_core::history::{self, Aged, BuildId, Limits};
 use tracer_core::model::State;
 
-use super::build_row::{BuildRow, KeyRows};
+use super::build_row::{ActionRow, BuildRow, KeyRows};
 use super::error::{Cause, Error};
 use super::row;
-use super::statement::BuildChange;
+use super::statement::{self, BuildChange};
 use super::store::{BATCH, Retained, Store, give_back, pages};
 use super::value::{self, Value};
 
@@ -238,10 +238,7 @@ fn read_row(connection: &Connection, id: String) -> Result<BuildRow, Cause> {
     let sql = "SELECT packed FROM build_key WHERE build_id = $1";
     let keys: Option<Vec<u8>> = value::one(connection, sql, &of_build, value::RowValues::next)?;
     let keys = match keys {
-        Some(packed) => {
-            let keys = history::unpack_keys(&packed)?;
-            Some(KeyRows::of(&id.parse()?, &keys, packed))
-        }
+        Some(packed) => Some(read_keys(connection, &id, packed)?),
         None => None,
     };
     let build = builds.pop().ok_or(Cause::Row("a build that is gone"))?;
@@ -259,5 +256,46 @@ fn read_row(connection: &Connection, id: String) -> Result<BuildRow, Cause> {
         targets,
         packed,
         keys,
+    })
+}
+
+/// The rows of a build's keys. Their order and position are those of this database.
+fn read_keys(connection: &Connection, id: &str, packed: Vec<u8>) -> Result<KeyRows, Cause> {
+    let of_build = [Value::from(id)];
+    let actions = value::all(
+        connection,
+        statement::ACTIONS_OF_BUILD,
+        &of_build,
+        |values| {
+            let (unit, name) = (values.next::<Value>()?, values.next()?);
+            let mut next = || values.next::<Value>();
+            let run = [
+                unit.clone(),
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                id.into(),
+            ];
+            let unit = [unit, name];
+            Ok(ActionRow { unit, run })
+        },
+    )?;
+    let causes = value::all(
+        connection,
+        statement::CAUSES_OF_BUILD,
+        &of_build,
+        |values| {
+            let mut next = || values.next::<Value>();
+            Ok([next()?, next()?, next()?, next()?, next()?, id.into()])
+        },
+    )?;
+    Ok(KeyRows {
+        packed,
+        actions,
+        causes,
     })
 }

@@ -9,6 +9,7 @@ use tracer_core::history::{self, Aged, BuildId, Entry, Excess, Kept, Limits};
 use tracer_core::model::State;
 
 use super::build_row::{BuildRow, KeyRows, ROW_BYTES};
+use super::causes;
 use super::connect;
 use super::counters;
 use super::error::{Cause, Error};
@@ -84,6 +85,9 @@ impl Store {
         also: impl Fn(&Connection) -> Result<(), Cause>,
     ) -> Result<(), Error> {
         let finish = |connection: &mut Connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let explained = causes::explain_kept(&*transaction, kept)?;
             let BuildRow {
                 id: _,
                 change,
@@ -91,9 +95,7 @@ impl Store {
                 targets,
                 packed,
                 keys,
-            } = BuildRow::of(kept)?;
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            } = BuildRow::of(kept, &explained)?;
             let sql = statement::build(change, KEY);
             let insert = || transaction.execute(&sql, params_from_iter(&build));
             if insert()? == 0 {
@@ -253,6 +255,10 @@ fn add_keys(connection: &Connection, id: &BuildId, keys: &KeyRows) -> Result<(),
     for row in &keys.actions {
         unit.execute(params_from_iter(&row.unit))?;
         action.execute(params_from_iter(&row.run))?;
+    }
+    let mut cause = connection.prepare(statement::CAUSE)?;
+    for row in &keys.causes {
+        cause.execute(params_from_iter(row))?;
     }
     Ok(())
 }

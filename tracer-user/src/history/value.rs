@@ -83,6 +83,12 @@ pub(super) trait FromValue: Sized {
 
 const OTHER_KIND: Cause = Cause::Row("a value of another kind");
 
+impl FromValue for Value {
+    fn from_value(value: Value) -> Result<Self, Cause> {
+        Ok(value)
+    }
+}
+
 impl FromValue for i64 {
     fn from_value(value: Value) -> Result<Self, Cause> {
         match value {

@@ -2,10 +2,12 @@
 
 mod word;
 
+pub(super) use word::place;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use tracer_core::explain::{Cause, ExplainedAction, Explanation, Root, RootCause};
+use tracer_core::explain::{Cause, DoneBefore, ExplainedAction, Explanation, Root, RootCause};
 use tracer_core::model::{Build, KeyKind};
 
 use super::style::{Line, Page, Paint, Style};
@@ -24,10 +26,11 @@ const TOP_CPU: usize = 9;
 /// Longest chain of imports that is followed.
 const CHAIN: usize = 64;
 
-/// Writes the roots of all causes, dearest first.
+/// Writes the roots of all causes, dearest first, and the repeated work.
 pub fn explanation(
     build: &Build,
     explained: &Explanation,
+    done_before: &DoneBefore,
     style: &Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -55,6 +58,7 @@ pub fn explanation(
             &format!("  {more}: `--format json` lists all"),
         ));
     }
+    put_done_before(&mut page, done_before);
     page.write(out)
 }
 
@@ -65,6 +69,28 @@ pub fn top_causes(explained: &Explanation) -> Vec<Line> {
         cpu.pad_to(TOP_CPU).then(&word::root(&root.cause))
     };
     explained.roots.iter().take(TOP).map(of_root).collect()
+}
+
+/// The work that had been done before, with the build that had done most of it.
+fn put_done_before(page: &mut Page<'_>, done: &DoneBefore) {
+    let sums = done.sums();
+    if sums.is_empty() {
+        return;
+    }
+    page.gap();
+    let head = format!(
+        "  Done before: of {} of CPU, {} had been spent on the same inputs",
+        units::span(done.known_cpu_ns),
+        units::span(done.cpu_ns)
+    );
+    page.line(Line::plain(&head));
+    for sum in sums {
+        let cpu = Line::painted(Paint::Bold, &units::span(sum.cpu_ns));
+        let indent = CPU.saturating_sub(cpu.width() + 2);
+        let head = Line::default().pad_to(indent).then_line(cpu).pad_to(CPU);
+        let text = format!("{}, in {}", place(sum.place), sum.by);
+        page.sentence(head, &text, 6);
+    }
 }
 
 /// Writes all that is known about the actions of one package. Returns false if no action of the package ran.

@@ -71,6 +71,11 @@ impl Style {
         if self.unicode { "▲" } else { "!" }
     }
 
+    /// The mark before an advice.
+    pub fn arrow(&self) -> &'static str {
+        if self.unicode { "→" } else { "->" }
+    }
+
     /// Separator between items of one kind.
     pub fn dot(&self) -> &'static str {
         if self.unicode { " · " } else { ", " }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
+use tracer_core::history::Kept;
 
 use super::session::Session;
 use super::{Address, CentralSettings, schema};
 use crate::history::build_row::BuildRow;
+use crate::history::causes::{self, Explained};
 use crate::history::central_error::CentralError;
 use crate::history::error::Cause;
 use crate::history::statement::{self, BuildChange};
@@ -31,6 +33,7 @@ pub(in crate::history) struct CentralWriter {
     build_key: Statement,
     unit: Statement,
     action_run: Statement,
+    cause: Statement,
 }
 
 impl CentralWriter {
@@ -59,8 +62,14 @@ impl CentralWriter {
             build_key: prepare(&statement::build_key())?,
             unit: prepare(statement::UNIT)?,
             action_run: prepare(statement::ACTION_RUN)?,
+            cause: prepare(statement::CAUSE)?,
             session,
         })
+    }
+
+    /// Explains a build by what is stored.
+    pub(in crate::history) fn explain(&self, kept: &Kept) -> Result<Explained, Cause> {
+        causes::explain_kept(&self.session, kept)
     }
 
     /// Stores all these builds. After an error none is stored, and the connection must be dropped.
@@ -108,6 +117,9 @@ impl CentralWriter {
                 client
                     .execute(&self.action_run, &parameters(&row.run))
                     .await?;
+            }
+            for row in &keys.causes {
+                client.execute(&self.cause, &parameters(row)).await?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Sentences about changed inputs and causes.
 
-use tracer_core::explain::{Change, InputKind, Missing, RootCause};
+use tracer_core::explain::{Change, InputKind, Missing, Place, RootCause};
 
 /// Number of named files or variables.
 const NAMED: usize = 4;
@@ -36,6 +36,19 @@ pub(super) fn root(cause: &RootCause) -> String {
         RootCause::Unresolved { missing: None } => {
             "not known: the changed imports lead to no package with a known cause".to_owned()
         }
+    }
+}
+
+/// The place of work that had been done before.
+pub(in crate::render) fn place(place: Place) -> &'static str {
+    match place {
+        Place::SameCache => "in the same GOCACHE, which no longer had the result",
+        Place::SameMachine => "on this machine, with another GOCACHE",
+        Place::Fleet => "on another machine",
+        Place::Concurrent => "at the same time",
+        Place::Forced => "-a was set",
+        Place::PathOnly => "in another directory: -trimpath would share it",
+        Place::Link => "a link, which Go does not cache",
     }
 }
 

@@ -1,0 +1,286 @@
+//! Known causes of repeated work, as data: how each is recognised, and the change that would avoid it.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::explain::{Change, InputKind, Reason, RootCause};
+
+/// A known cause.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownCause {
+    Forced,
+    Toolchain,
+    ToolchainAlternates,
+    Platform,
+    Flags,
+    FlagsAlternate,
+    Trimpath,
+    Variants,
+    GoEnvironment,
+    CEnvironment,
+    Module,
+    Directory,
+    LinkValue,
+    VcsStamp,
+    BuildInfo,
+    Sources,
+    GeneratedFile,
+    CachedImport,
+    Cache,
+    Link,
+    FailedBefore,
+    FirstBuild,
+    Unknown,
+}
+
+/// Texts of a known cause.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts {
+    /// What happened.
+    pub title: &'static str,
+    /// What to change. `None` if nothing needs to change, or the cause is not known.
+    pub advice: Option<&'static str>,
+}
+
+impl KnownCause {
+    pub const ALL: [Self; 23] = [
+        Self::Forced,
+        Self::Toolchain,
+        Self::ToolchainAlternates,
+        Self::Platform,
+        Self::Flags,
+        Self::FlagsAlternate,
+        Self::Trimpath,
+        Self::Variants,
+        Self::GoEnvironment,
+        Self::CEnvironment,
+        Self::Module,
+        Self::Directory,
+        Self::LinkValue,
+        Self::VcsStamp,
+        Self::BuildInfo,
+        Self::Sources,
+        Self::GeneratedFile,
+        Self::CachedImport,
+        Self::Cache,
+        Self::Link,
+        Self::FailedBefore,
+        Self::FirstBuild,
+        Self::Unknown,
+    ];
+
+    /// The known cause of a root, as far as one build shows it.
+    pub(super) fn of(cause: &RootCause) -> Self {
+        match Reason::of_root(cause) {
+            Reason::FirstBuild => Self::FirstBuild,
+            Reason::Forced => Self::Forced,
+            Reason::Toolchain => Self::Toolchain,
+            Reason::Platform => Self::Platform,
+            Reason::Flags if has(cause, |it| it == InputKind::Trimpath) => Self::Trimpath,
+            Reason::Flags if is_variant(cause) => Self::Variants,
+            Reason::Flags => Self::Flags,
+            Reason::GoEnvironment => Self::GoEnvironment,
+            Reason::CEnvironment => Self::CEnvironment,
+            Reason::Module => Self::Module,
+            Reason::Directory => Self::Directory,
+            Reason::Sources => Self::Sources,
+            Reason::LinkValue => Self::LinkValue,
+            Reason::BuildInfo if is_vcs(cause) => Self::VcsStamp,
+            Reason::BuildInfo => Self::BuildInfo,
+            Reason::CachedImport => Self::CachedImport,
+            Reason::Cache => Self::Cache,
+            Reason::Link => Self::Link,
+            Reason::FailedBefore => Self::FailedBefore,
+            Reason::Unknown => Self::Unknown,
+        }
+    }
+
+    /// The same cause, if its changes also occur in the other direction.
+    pub(super) fn alternating(self) -> Option<Self> {
+        match self {
+            Self::Toolchain => Some(Self::ToolchainAlternates),
+            Self::Flags => Some(Self::FlagsAlternate),
+            _ => None,
+        }
+    }
+
+    pub fn texts(self) -> Texts {
+        let (title, advice) = match self {
+            Self::Forced => (
+                "-a was set",
+                Some(
+                    "Remove -a from the command and from GOFLAGS. The build cache detects all changes that go can detect.",
+                ),
+            ),
+            Self::Toolchain => ("another release of Go", None),
+            Self::ToolchainAlternates => (
+                "releases of Go alternate",
+                Some("Use one release in all steps: a `toolchain` line in go.mod, or GOTOOLCHAIN."),
+            ),
+            Self::Platform => ("another platform or architecture level", None),
+            Self::Flags => ("other flags", None),
+            Self::FlagsAlternate => (
+                "builds with different flags alternate",
+                Some(
+                    "Use the same flags in all steps, for example in GOFLAGS. Each set of flags has its own entries in the build cache.",
+                ),
+            ),
+            Self::Trimpath => (
+                "with and without -trimpath",
+                Some("Use -trimpath in all steps or in none. It changes the key of every package."),
+            ),
+            Self::Variants => (
+                "variants with -race, -cover or another build mode",
+                Some("Each variant is compiled apart. Run it only where its result is used."),
+            ),
+            Self::GoEnvironment => (
+                "other variables of Go",
+                Some("Set the same values in all steps."),
+            ),
+            Self::CEnvironment => (
+                "another C compiler or other flags for it",
+                Some("Set the same CC and CGO_* variables in all steps."),
+            ),
+            Self::Module => ("another version of a module", None),
+            Self::Directory => (
+                "the same packages in another directory",
+                Some(
+                    "Build with -trimpath, or always in the same directory. Without it, the directory is part of the key.",
+                ),
+            ),
+            Self::LinkValue => (
+                "-ldflags=-X sets a new value",
+                Some(
+                    "Set it in releases only. Programs can read commit and time with debug.ReadBuildInfo.",
+                ),
+            ),
+            Self::VcsStamp => (
+                "the state of the repository is part of the program",
+                Some("Use -buildvcs=false where programs are built only to test them."),
+            ),
+            Self::BuildInfo => ("other build information", None),
+            Self::Sources => ("files changed", None),
+            Self::GeneratedFile => (
+                "a file differs between builds of one commit",
+                Some("If a generator writes the file, make its output depend only on its input."),
+            ),
+            Self::CachedImport => ("an import changed, and came from the build cache", None),
+            Self::Cache => (
+                "same inputs as before, but not in the build cache",
+                Some(
+                    "Keep GOCACHE between jobs and share it between users, or use GOCACHEPROG. go deletes entries that were not used for five days.",
+                ),
+            ),
+            Self::Link => (
+                "linked again with the same inputs",
+                Some(
+                    "Keep the output between builds. go does not link a program whose output is up to date.",
+                ),
+            ),
+            Self::FailedBefore => (
+                "failed before with the same inputs",
+                Some("go caches no failure, so each retry compiles again."),
+            ),
+            Self::FirstBuild => ("no earlier key", None),
+            Self::Unknown => ("not known", None),
+        };
+        Texts { title, advice }
+    }
+
+    /// The part of a root that tells rows with this cause apart.
+    pub(super) fn subject(self, cause: &RootCause) -> Vec<String> {
+        let RootCause::Changed { package, changes } = cause else {
+            return Vec::new();
+        };
+        match self {
+            Self::Sources => package.iter().cloned().collect(),
+            Self::LinkValue => names(changes, |it| it == InputKind::LinkVariable),
+            Self::Module => names(changes, |it| it == InputKind::Module),
+            Self::GoEnvironment | Self::CEnvironment => names(changes, |_| true),
+            Self::Toolchain => changes.iter().take(1).map(step).collect(),
+            Self::Flags | Self::Variants => {
+                changes.iter().filter(|it| is_flag(it)).map(step).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The subject of the change back, to find causes that alternate.
+    pub(super) fn reverse(self, cause: &RootCause) -> Vec<String> {
+        let RootCause::Changed { package, changes } = cause else {
+            return Vec::new();
+        };
+        let back = changes.iter().map(|it| Change {
+            input: it.input.clone(),
+            before: it.after.clone(),
+            after: it.before.clone(),
+        });
+        let back = RootCause::Changed {
+            package: package.clone(),
+            changes: back.collect(),
+        };
+        self.subject(&back)
+    }
+}
+
+/// `go1.26.6 → go1.27.3`.
+fn step(change: &Change) -> String {
+    let text = |it: &Option<String>| it.clone().unwrap_or_else(|| "none".to_owned());
+    format!("{} → {}", text(&change.before), text(&change.after))
+}
+
+fn is_flag(change: &Change) -> bool {
+    Reason::of_input(change.input.kind) == Reason::Flags
+}
+
+fn names(changes: &[Change], of: impl Fn(InputKind) -> bool) -> Vec<String> {
+    let named = changes.iter().filter(|it| of(it.input.kind));
+    let names: BTreeSet<String> = named.filter_map(|it| it.input.name.clone()).collect();
+    names.into_iter().collect()
+}
+
+fn has(cause: &RootCause, of: impl Fn(InputKind) -> bool) -> bool {
+    let RootCause::Changed { changes, .. } = cause else {
+        return false;
+    };
+    changes.iter().any(|it| of(it.input.kind))
+}
+
+fn is_variant(cause: &RootCause) -> bool {
+    let RootCause::Changed { changes, .. } = cause else {
+        return false;
+    };
+    changes.iter().any(|it| {
+        let mut values = [&it.before, &it.after].into_iter().flatten();
+        match it.input.kind {
+            InputKind::Coverage | InputKind::Fuzzing | InputKind::BuildMode => true,
+            InputKind::CompilerFlags => {
+                values.any(|it| it.contains("\"-race\"") || it.contains("\"-msan\""))
+            }
+            _ => false,
+        }
+    })
+}
+
+fn is_vcs(cause: &RootCause) -> bool {
+    let RootCause::Changed { changes, .. } = cause else {
+        return false;
+    };
+    let mut info = changes
+        .iter()
+        .filter(|it| it.input.kind == InputKind::BuildInfo);
+    let is_stamp = |it: &str| it.starts_with("vcs.") || it == "mod";
+    info.any(|it| {
+        it.input
+            .name
+            .as_deref()
+            .is_some_and(|it| it.starts_with("vcs."))
+    }) && changes.iter().all(|it| {
+        it.input.kind == InputKind::BuildInfo && it.input.name.as_deref().is_some_and(is_stamp)
+    })
+}

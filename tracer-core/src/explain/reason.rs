@@ -1,0 +1,171 @@
+//! The closed set of reasons why an action ran, for sums over many builds.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Explanation, InputKind, RootCause};
+
+/// The reason why an action ran.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The history has no earlier key.
+    FirstBuild,
+    /// `-a` was set.
+    Forced,
+    /// Another release of Go, another tool or GOROOT.
+    Toolchain,
+    /// Another platform or architecture level.
+    Platform,
+    /// Flags of the compiler, assembler, linker or `vet`, the build mode, `-trimpath`, coverage.
+    Flags,
+    /// GOEXPERIMENT, GODEBUG, or a variable that the compiler reads.
+    GoEnvironment,
+    /// The C compiler or its flags.
+    CEnvironment,
+    /// Another version of the package's module.
+    Module,
+    /// Another directory of the package.
+    Directory,
+    /// Files of the package.
+    Sources,
+    /// A value that `-ldflags=-X` sets.
+    LinkValue,
+    /// The build information of a program: its modules, flags or revision.
+    BuildInfo,
+    /// An import has a new content that came from the build cache.
+    CachedImport,
+    /// The same inputs as before, but not in the build cache.
+    Cache,
+    /// A link with the same inputs as before.
+    Link,
+    /// The same inputs as in a failed build.
+    FailedBefore,
+    Unknown,
+}
+
+impl Reason {
+    pub const ALL: [Self; 17] = [
+        Self::FirstBuild,
+        Self::Forced,
+        Self::Toolchain,
+        Self::Platform,
+        Self::Flags,
+        Self::GoEnvironment,
+        Self::CEnvironment,
+        Self::Module,
+        Self::Directory,
+        Self::Sources,
+        Self::LinkValue,
+        Self::BuildInfo,
+        Self::CachedImport,
+        Self::Cache,
+        Self::Link,
+        Self::FailedBefore,
+        Self::Unknown,
+    ];
+
+    /// The reason with this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstBuild => "first_build",
+            Self::Forced => "forced",
+            Self::Toolchain => "toolchain",
+            Self::Platform => "platform",
+            Self::Flags => "flags",
+            Self::GoEnvironment => "go_environment",
+            Self::CEnvironment => "c_environment",
+            Self::Module => "module",
+            Self::Directory => "directory",
+            Self::Sources => "sources",
+            Self::LinkValue => "link_value",
+            Self::BuildInfo => "build_info",
+            Self::CachedImport => "cached_import",
+            Self::Cache => "cache",
+            Self::Link => "link",
+            Self::FailedBefore => "failed_before",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The reason of a root. Of several changed inputs, the one that changes most packages counts.
+    pub fn of_root(cause: &RootCause) -> Self {
+        match cause {
+            RootCause::First => Self::FirstBuild,
+            RootCause::Forced => Self::Forced,
+            RootCause::SameInputs => Self::Cache,
+            RootCause::SameLink => Self::Link,
+            RootCause::FailedBefore => Self::FailedBefore,
+            RootCause::Changed { changes, .. } => Self::of_changes(changes),
+            RootCause::Elsewhere { .. } => Self::CachedImport,
+            RootCause::Unresolved { .. } => Self::Unknown,
+        }
+    }
+
+    fn of_changes(changes: &[Change]) -> Self {
+        let reasons = changes.iter().map(|it| Self::of_input(it.input.kind));
+        reasons.min().unwrap_or(Self::Unknown)
+    }
+
+    pub(crate) fn of_input(kind: InputKind) -> Self {
+        use InputKind as Kind;
+        match kind {
+            Kind::Release
+            | Kind::Compiler
+            | Kind::Assembler
+            | Kind::Linker
+            | Kind::Cgo
+            | Kind::Vet
+            | Kind::Goroot => Self::Toolchain,
+            Kind::Platform | Kind::ArchitectureLevel => Self::Platform,
+            Kind::CompilerFlags
+            | Kind::AssemblerFlags
+            | Kind::LinkerFlags
+            | Kind::VetFlags
+            | Kind::BuildMode
+            | Kind::Trimpath
+            | Kind::Coverage
+            | Kind::Fuzzing => Self::Flags,
+            Kind::Experiment | Kind::Godebug | Kind::Variable => Self::GoEnvironment,
+            Kind::CFlags | Kind::CCompiler => Self::CEnvironment,
+            Kind::Module => Self::Module,
+            Kind::Directory => Self::Directory,
+            Kind::File | Kind::Profile | Kind::Language => Self::Sources,
+            Kind::LinkVariable => Self::LinkValue,
+            Kind::BuildInfo => Self::BuildInfo,
+            Kind::Import | Kind::MainPackage => Self::CachedImport,
+            Kind::Other => Self::Unknown,
+        }
+    }
+}
+
+impl Explanation {
+    /// The reason of each explained action, in their order: that of its dearest root.
+    pub fn reasons(&self) -> Vec<Reason> {
+        let mut reasons: BTreeMap<u32, Reason> = BTreeMap::new();
+        for root in &self.roots {
+            let reason = Reason::of_root(&root.cause);
+            for action in &root.actions {
+                // A cause of its own comes first.
+                reasons.insert(*action, reason);
+            }
+        }
+        for root in &self.roots {
+            let reason = Reason::of_root(&root.cause);
+            for action in &root.behind {
+                reasons.entry(*action).or_insert(reason);
+            }
+        }
+        let n = u32::try_from(self.actions.len()).unwrap_or(u32::MAX);
+        let reasons = (0..n).map(|it| reasons.get(&it).copied().unwrap_or(Reason::Unknown));
+        reasons.collect()
+    }
+}

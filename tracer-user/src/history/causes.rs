@@ -1,0 +1,204 @@
+//! Explains a build from the history: when it is stored, for its rows, and when it is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_core::explain::{
+    CacheLocation, DoneBefore, EarlierRun, EarlierRuns, Explanation, Past, Present, Reason, Unit,
+    done_before, explain,
+};
+use tracer_core::history::{BuildId, Entry, Kept, StoredKey};
+use tracer_core::model::Build;
+
+use super::error::Cause;
+use super::keys::{self, UNITS};
+use super::value::{self, Query, RowValues, Value};
+
+/// Largest number of earlier runs of an action that are read.
+const RUNS: usize = 16;
+/// Position of a build that is not stored yet.
+pub(super) const NEXT: i64 = i64::MAX;
+
+/// The causes of a build's actions, and the work that it repeated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Explained {
+    pub explanation: Explanation,
+    pub done_before: DoneBefore,
+}
+
+impl Explained {
+    /// The reason of each executed action, by its index in the build.
+    pub(super) fn reasons(&self) -> BTreeMap<u32, Reason> {
+        let actions = self.explanation.actions.iter().map(|it| it.action);
+        actions.zip(self.explanation.reasons()).collect()
+    }
+}
+
+/// Explains a build that is about to be stored.
+pub(super) fn explain_kept(rows: &dyn Query, kept: &Kept) -> Result<Explained, Cause> {
+    let Some(build) = kept.trace.builds.first().filter(|_| !kept.keys.is_empty()) else {
+        return Ok(Explained::default());
+    };
+    let past = keys::past(rows, &kept.entry, NEXT, &kept.keys)?;
+    explained(rows, &kept.entry, build, &kept.keys, (NEXT, past))
+}
+
+/// Explains a stored build.
+pub(super) fn explain_stored(
+    rows: &dyn Query,
+    entry: &Entry,
+    build: &Build,
+) -> Result<Explained, Cause> {
+    let Some((position, own)) = keys::own(rows, entry)? else {
+        return Ok(Explained::default());
+    };
+    let past = keys::past(rows, entry, position, &own)?;
+    explained(rows, entry, build, &own, (position, past))
+}
+
+fn explained(
+    rows: &dyn Query,
+    entry: &Entry,
+    build: &Build,
+    own: &[StoredKey],
+    (position, past): (i64, Past),
+) -> Result<Explained, Cause> {
+    let build = Build {
+        keys: own.iter().map(|it| it.key.clone()).collect(),
+        ..build.clone()
+    };
+    let explanation = explain(&build, &past);
+    let runs = match earlier_runs(rows, entry, position, own) {
+        // An earlier gotrace wrote the history.
+        Err(Cause::Sqlite(error)) if error.to_string().contains("no such column") => {
+            EarlierRuns::new()
+        }
+        read => read?,
+    };
+    let present = Present {
+        build: &build,
+        keys: own,
+        cache: &cache_of(entry),
+    };
+    let done_before = done_before(present, &runs, &explanation, &past);
+    Ok(Explained {
+        explanation,
+        done_before,
+    })
+}
+
+fn cache_of(entry: &Entry) -> CacheLocation {
+    CacheLocation {
+        host: entry.context.host.clone(),
+        container: entry.context.container.clone(),
+        path: entry.settings.get("GOCACHE").cloned(),
+    }
+}
+
+/// The successful earlier runs of these actions, on all machines, latest first.
+fn earlier_runs(
+    rows: &dyn Query,
+    entry: &Entry,
+    position: i64,
+    own: &[StoredKey],
+) -> Result<EarlierRuns, Cause> {
+    struct Found {
+        unit: i64,
+        id: String,
+        position: i64,
+        ended_ns: Option<i64>,
+    }
+    let with_id = own
+        .iter()
+        .filter_map(|it| Some((&it.unit, it.key.id.as_ref()?)));
+    let wanted: BTreeMap<(i64, &String), &Unit> = with_id
+        .map(|(unit, id)| ((unit.number(), id), unit))
+        .collect();
+    let numbers: BTreeSet<i64> = wanted.keys().map(|(unit, _)| *unit).collect();
+    let numbers: Vec<i64> = numbers.into_iter().collect();
+    let mut found: Vec<Found> = Vec::new();
+    for some in numbers.chunks(UNITS) {
+        let sql = format!(
+            "SELECT unit_id, action_id, position, ended_ns FROM action_run \
+             WHERE position < $1 AND failed = 0 AND action_id IS NOT NULL AND unit_id IN ({}) ORDER BY position DESC",
+            keys::marks(2, some.len())
+        );
+        let mut values = vec![Value::Number(position)];
+        values.extend(some.iter().map(|it| Value::Number(*it)));
+        let mut of_action: BTreeMap<(i64, String), usize> = BTreeMap::new();
+        rows.each(&sql, &values, &mut |mut values| {
+            let (unit, id) = (values.next::<i64>()?, values.next::<String>()?);
+            if !wanted.contains_key(&(unit, &id)) {
+                return Ok(());
+            }
+            let n = of_action.entry((unit, id.clone())).or_default();
+            *n += 1;
+            if *n <= RUNS {
+                found.push(Found {
+                    unit,
+                    id,
+                    position: values.next()?,
+                    ended_ns: values.next()?,
+                });
+            }
+            Ok(())
+        })?;
+    }
+    let positions: BTreeSet<i64> = found.iter().map(|it| it.position).collect();
+    let builds = builds_at(rows, &positions)?;
+    let mut runs = EarlierRuns::new();
+    for Found {
+        unit,
+        id,
+        position,
+        ended_ns,
+    } in found
+    {
+        let Some((build, cache)) = builds.get(&position).filter(|(it, _)| *it != entry.id) else {
+            continue;
+        };
+        let Some(unit) = wanted.get(&(unit, &id)) else {
+            continue;
+        };
+        runs.entry(((*unit).clone(), id))
+            .or_default()
+            .push(EarlierRun {
+                build: build.clone(),
+                cache: cache.clone(),
+                ended_ns,
+            });
+    }
+    Ok(runs)
+}
+
+/// The builds whose keys have these positions.
+fn builds_at(
+    rows: &dyn Query,
+    positions: &BTreeSet<i64>,
+) -> Result<BTreeMap<i64, (BuildId, CacheLocation)>, Cause> {
+    let positions: Vec<i64> = positions.iter().copied().collect();
+    let mut builds = BTreeMap::new();
+    for some in positions.chunks(UNITS) {
+        let sql = format!(
+            "SELECT build_key.position, build.id, build.host, build.container, build.settings FROM build_key \
+             JOIN build ON build.id = build_key.build_id WHERE build_key.position IN ({})",
+            keys::marks(1, some.len())
+        );
+        let values: Vec<Value> = some.iter().map(|it| Value::Number(*it)).collect();
+        builds.extend(value::all(rows, &sql, &values, build_at)?);
+    }
+    Ok(builds)
+}
+
+fn build_at(values: &mut RowValues) -> Result<(i64, (BuildId, CacheLocation)), Cause> {
+    let position = values.next()?;
+    let id = values.next::<String>()?.parse()?;
+    let (host, container) = (values.next()?, values.next()?);
+    let mut settings: BTreeMap<String, String> = serde_json::from_str(&values.next::<String>()?)?;
+    let path = settings.remove("GOCACHE");
+    let cache = CacheLocation {
+        host,
+        container,
+        path,
+    };
+    Ok((position, (id, cache)))
+}
