@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use expect_test::expect;
+use serde_json::Value;
+use tests::run_gotrace;
 use tracer_core::byte_string::ByteString;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Limits};
 use tracer_core::model::{KeyKind, Trace};
 use tracer_user::history::{Store, store_builds};
 
-use crate::harness::{SECOND, gotrace_explain, moved, replayed};
+use crate::harness::{NO_ENV, SECOND, gotrace_explain, moved, replayed};
 
 /// The n-th run of a build that compiled and linked one package.
 fn run(n: i64) -> Trace {
@@ -120,8 +122,105 @@ fn causes_are_printed_dearest_first() {
 
             12 ms  same inputs as in an earlier build, but not in the build cache
                    build example.com/wasm
+
+          Done before: of 133 ms of CPU, 12 ms had been spent on the same inputs
+           120 ms  a link, which Go does not cache, in 00000074-6aec-7ff7-8fc8-65466051b859
+            12 ms  on this machine, with another GOCACHE, in 00000074-6aec-7ff7-8fc8-65466051b859
     "#]]
     .assert_eq(&text(&store, &[&third]));
+}
+
+/// The n-th run, on this machine and with its own GOCACHE.
+fn run_on(n: i64, host: &str, cache: &str) -> Trace {
+    let mut trace = run(n);
+    trace.host = Some(host.to_owned());
+    let cache = ByteString::from(cache.to_owned());
+    trace.builds[0].env.insert("GOCACHE".to_owned(), cache);
+    trace
+}
+
+#[test]
+fn work_that_had_been_done_before_is_found_and_summed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    stored(run_on(1, "one", "/cache"), &store);
+    let deleted = stored(run_on(2, "one", "/cache"), &store);
+    let other = stored(run_on(3, "one", "/other"), &store);
+    let elsewhere = stored(run_on(4, "two", "/cache"), &store);
+    for (id, expected) in [
+        (
+            &deleted,
+            "12 ms  in the same GOCACHE, which no longer had the result",
+        ),
+        (&other, "12 ms  on this machine, with another GOCACHE"),
+        (&elsewhere, "12 ms  on another machine"),
+    ] {
+        let printed = text(&store, &[id]);
+        assert!(printed.contains(expected), "{printed}");
+        let head = "Done before: of 133 ms of CPU, 12 ms had been spent on the same inputs";
+        assert!(printed.contains(head), "{printed}");
+        assert!(
+            printed.contains("120 ms  a link, which Go does not cache"),
+            "{printed}"
+        );
+    }
+    let advice = advised(&store);
+    let period = &advice["period"];
+    assert_eq!(
+        (&period["n_builds"], &period["n_all"]),
+        (&4.into(), &4.into())
+    );
+    assert_eq!(
+        places(&advice),
+        [
+            ("fleet", 1),
+            ("link", 3),
+            ("same_cache", 1),
+            ("same_machine", 1)
+        ]
+    );
+    // All causes are cheaper than a second.
+    assert_eq!(advice["rows"], Value::Array(Vec::new()));
+
+    // A machine with a history of its own cannot know what others did. All histories together show it.
+    let connection = rusqlite::Connection::open(&store).unwrap();
+    let forget = "UPDATE action_run SET place = NULL WHERE place IN ('fleet', 'link')";
+    assert_eq!(connection.execute(forget, []).unwrap(), 4);
+    let advice = advised(&store);
+    assert_eq!(
+        places(&advice),
+        [
+            ("fleet", 1),
+            ("link", 1),
+            ("same_cache", 1),
+            ("same_machine", 1)
+        ]
+    );
+}
+
+fn advised(store: &Path) -> Value {
+    let store = store.to_str().unwrap();
+    let args = [
+        "advise",
+        "--since",
+        "1970-01-01",
+        "--format",
+        "json",
+        "--store",
+        store,
+    ];
+    let output = run_gotrace(args.to_vec(), NO_ENV);
+    assert!(output.status.success(), "{output:?}");
+    let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    document["advice"].take()
+}
+
+fn places(advice: &Value) -> Vec<(&str, u64)> {
+    let sums = advice["done_before"].as_array().unwrap().iter();
+    let sums = sums.map(|it| (it["place"].as_str().unwrap(), it["n"].as_u64().unwrap()));
+    let mut sums: Vec<_> = sums.collect();
+    sums.sort_unstable();
+    sums
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{self, Kept};
 use tracer_core::model::Trace;
 
-const NO_ENV: [(&str, &str); 0] = [];
+pub(crate) const NO_ENV: [(&str, &str); 0] = [];
 pub(crate) const SECOND: i64 = 1_000_000_000;
 
 pub(crate) fn recording(name: &str) -> PathBuf {

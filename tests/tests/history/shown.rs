@@ -245,6 +245,10 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
             "gotrace.explanation.v1.json",
             tracer_user::history::explain_schema(),
         ),
+        (
+            "gotrace.advice.v1.json",
+            tracer_user::history::advice_schema(),
+        ),
     ];
     for (name, schema) in &schemas {
         let text = serde_json::to_string_pretty(schema).unwrap() + "\n";

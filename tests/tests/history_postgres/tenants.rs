@@ -48,7 +48,8 @@ fn every_row_is_visible_to_its_tenant_only() {
     let (server, machine) = two_teams();
     assert_eq!(
         server.query("SELECT DISTINCT tenant FROM gotrace.build UNION SELECT tenant FROM gotrace.target UNION SELECT tenant FROM gotrace.detail \
-             UNION SELECT tenant FROM gotrace.build_key UNION SELECT tenant FROM gotrace.unit UNION SELECT tenant FROM gotrace.action_run"),
+             UNION SELECT tenant FROM gotrace.build_key UNION SELECT tenant FROM gotrace.unit UNION SELECT tenant FROM gotrace.action_run \
+             UNION SELECT tenant FROM gotrace.rebuild_cause"),
         "a"
     );
     let ours = listed(&machine.path(), &[]);
@@ -118,6 +119,8 @@ fn no_statement_shows_or_changes_another_tenants_builds() {
         "SELECT * FROM gotrace.unit".to_owned(),
         "SELECT * FROM gotrace.action_run".to_owned(),
         "SELECT * FROM gotrace.executed_action".to_owned(),
+        "SELECT * FROM gotrace.rebuild_cause".to_owned(),
+        "SELECT * FROM gotrace.build_cause".to_owned(),
         "SELECT * FROM gotrace.member WHERE tenant = 'a'".to_owned(),
         "SELECT max(started_ns) FROM gotrace.build HAVING count(*) > 0".to_owned(),
         format!("SELECT tenant FROM gotrace.build WHERE id = '{id}'"),
