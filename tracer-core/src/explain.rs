@@ -8,6 +8,7 @@ mod before;
 mod diff;
 mod input;
 mod reason;
+mod restore;
 mod root;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,11 +26,12 @@ use crate::model::{ActionKey, Build, Flag, KeyKind, Outcome};
 
 pub use before::{
     CacheLocation, DoneBefore, EarlierRun, EarlierRuns, Place, PlaceSum, Present, RepeatedAction,
-    done_before,
+    Saved, cached_units, done_before,
 };
 pub use diff::Change;
 pub use input::{Input, InputKind};
 pub use reason::Reason;
+pub use restore::{CacheRestore, Verdict};
 pub use root::{Root, RootCause};
 
 use diff::{Difference, difference, is_same};
@@ -47,9 +49,14 @@ pub struct Unit(String);
 
 impl Unit {
     pub fn of(build: &Build, key: &ActionKey) -> Self {
+        Self::of_action(build, key.kind, &key.package)
+    }
+
+    /// The unit of an action of this package.
+    pub fn of_action(build: &Build, kind: KeyKind, package: &ByteString) -> Self {
         let known = |it: &Option<String>| it.clone().unwrap_or_default();
         let (os, arch) = (known(&build.toolchain.goos), known(&build.toolchain.goarch));
-        let (kind, package) = (key.kind.name(), &key.package);
+        let kind = kind.name();
         let dir = build.dir.as_ref().filter(|_| *package == FILES);
         let dir = dir.map_or_else(String::new, |it| format!(" {it}"));
         Self(format!("{kind} {os}/{arch} {package}{dir}"))

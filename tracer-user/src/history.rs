@@ -37,6 +37,7 @@ use std::path::Path;
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history;
 
+pub(crate) use causes::CauseSums;
 pub use causes::Explained;
 pub use central_error::CentralError;
 pub use counters::StoredCounters;

@@ -12,7 +12,7 @@ use super::input::Inputs;
 use super::{Cause, ExplainedAction, Explanation, InputKind, Past, Unit, is_force};
 use crate::golang::version::GoVersion;
 use crate::history::{BuildId, StoredKey};
-use crate::model::{Build, KeyKind};
+use crate::model::{Build, KeyKind, Outcome};
 
 /// The place where the work had been done, in relation to the action.
 #[derive(
@@ -158,6 +158,53 @@ impl DoneBefore {
         sums.sort_by_key(|it| (std::cmp::Reverse(it.cpu_ns), it.place));
         sums
     }
+}
+
+/// What the build cache saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Saved {
+    /// Actions that build or vet a package, whose result came from the build cache.
+    pub n_cached: u64,
+    /// Those of them that an earlier build of the history executed.
+    pub n_known: u64,
+    /// CPU time of these when they were last executed.
+    pub cpu_ns: u64,
+    /// The build that executed most of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<BuildId>,
+}
+
+impl Saved {
+    /// From the units of the cached actions, and the last successful run of each unit: its build and CPU time.
+    pub fn of(cached: &BTreeSet<Unit>, runs: &BTreeMap<Unit, (BuildId, u64)>) -> Self {
+        let known = cached.iter().filter_map(|it| runs.get(it));
+        let mut builds: BTreeMap<&BuildId, u64> = BTreeMap::new();
+        let (mut n_known, mut sum) = (0, 0u64);
+        for (build, cpu_ns) in known {
+            n_known += 1;
+            sum = sum.saturating_add(*cpu_ns);
+            let of_build = builds.entry(build).or_default();
+            *of_build = of_build.saturating_add(*cpu_ns);
+        }
+        let by = builds.into_iter().max_by_key(|(_, cpu_ns)| *cpu_ns);
+        Self {
+            n_cached: u64::try_from(cached.len()).unwrap_or(u64::MAX),
+            n_known,
+            cpu_ns: sum,
+            by: by.map(|(build, _)| build.clone()),
+        }
+    }
+}
+
+/// The units of the actions whose result came from the build cache. Go stores no links there.
+pub fn cached_units(build: &Build) -> BTreeSet<Unit> {
+    let cached = build.actions.iter();
+    let cached = cached.filter(|it| it.outcome == Outcome::Cached);
+    let units = cached.filter_map(|it| {
+        let kind = KeyKind::of(&it.mode).filter(|it| *it != KeyKind::Link)?;
+        Some(Unit::of_action(build, kind, it.package.as_ref()?))
+    });
+    units.collect()
 }
 
 /// The build whose actions are compared.

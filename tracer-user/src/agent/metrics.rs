@@ -24,6 +24,7 @@ use tracer_core::origin::TraceId;
 
 use crate::config::metrics::MetricsSettings;
 use crate::driver::ObserverStatus;
+use crate::history::CauseSums;
 use crate::render::metrics::family::{Families, PHASE};
 use crate::render::metrics::fold;
 use crate::render::metrics::guard::NewSeries;
@@ -155,6 +156,23 @@ impl Metrics {
                 exemplars.note(families, build, id);
             }
         }
+        Ok(())
+    }
+
+    /// Counts the causes of a stored build.
+    pub(crate) fn observe_causes(&self, sums: &CauseSums) -> Result<(), Error> {
+        let Inner {
+            families,
+            appeared,
+            created,
+            ..
+        } = &mut *self.lock();
+        fold::causes(families, sums)?;
+        let new = families.take_new();
+        for it in &new {
+            created.note(it, sums.started_ns);
+        }
+        appeared.extend(new);
         Ok(())
     }
 

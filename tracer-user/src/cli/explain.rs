@@ -3,12 +3,15 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::bail;
+use tracer_core::explain::CacheRestore;
 use tracer_core::finished::FinishedTrace;
 
 use super::show::BuildArgs;
 use super::{FINE, report};
-use crate::history::{self, Explained};
+use crate::history;
 use crate::render;
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Explain why packages of a build were rebuilt
 #[derive(Debug, clap::Args)]
@@ -19,6 +22,7 @@ use crate::render;
     before_help = "Examples:\n  sudo gotrace run --detail cache-key --store history.db -- go build ./...\n  \
                    gotrace explain --store history.db 019ab12f-3c44\n  \
                    gotrace explain 019ab12f-3c44 example.com/app/server\n  \
+                   gotrace explain --cache-restore-seconds 40 019ab12f-3c44\n  \
                    gotrace explain --format json 019ab12f-3c44 | jq '.explanation.roots[0]'"
 )]
 pub(super) struct Args {
@@ -27,6 +31,14 @@ pub(super) struct Args {
     /// Import path: explain only this package, in detail
     #[arg(value_name = "PACKAGE")]
     package: Option<String>,
+    /// Time that it took to restore the build cache before the build: shows whether that paid
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "GOTRACE_CACHE_RESTORE_SECONDS",
+        hide_env_values = true
+    )]
+    cache_restore_seconds: Option<u32>,
 }
 
 /// Returns the exit code.
@@ -34,6 +46,7 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let Args {
         build: args,
         package,
+        cache_restore_seconds,
     } = args;
     let (shown, explained) = args.read(true)?;
     let finished = shown.finished.as_ref().map(FinishedTrace::trace);
@@ -43,19 +56,25 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
             shown.entry.id
         );
     };
+    let restore_ns = cache_restore_seconds.map(|it| u64::from(it) * NS_PER_SECOND);
+    let cpus = finished.map_or(1, |it| it.cpus);
+    let restore = restore_ns.map(|it| CacheRestore::of(&explained.saved, it, cpus));
     let stdout = io::stdout();
     let style = report::style(args.color, Some(&stdout));
     let mut out = BufWriter::new(stdout.lock());
     match (args.format.layout(), package) {
         (Some(layout), _) => {
-            history::explain_json(&shown, explained, package.as_deref(), layout, &mut out)?;
+            history::explain_json(
+                &shown,
+                explained,
+                restore,
+                package.as_deref(),
+                layout,
+                &mut out,
+            )?;
         }
         (None, None) => {
-            let Explained {
-                explanation,
-                done_before,
-            } = &explained;
-            render::explanation(build, explanation, done_before, &style, &mut out)?;
+            render::explanation(build, &explained, restore, &style, &mut out)?;
         }
         (None, Some(package)) => {
             if !render::package(build, &explained.explanation, package, &style, &mut out)? {

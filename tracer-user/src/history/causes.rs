@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_core::explain::{
-    CacheLocation, DoneBefore, EarlierRun, EarlierRuns, Explanation, Past, Present, Reason, Unit,
-    done_before, explain,
+    CacheLocation, DoneBefore, EarlierRun, EarlierRuns, Explanation, Past, Place, Present, Reason,
+    Saved, Unit, cached_units, done_before, explain,
 };
 use tracer_core::history::{BuildId, Entry, Kept, StoredKey};
 use tracer_core::model::Build;
@@ -23,6 +23,43 @@ pub(super) const NEXT: i64 = i64::MAX;
 pub struct Explained {
     pub explanation: Explanation,
     pub done_before: DoneBefore,
+    /// Only of a stored build.
+    pub saved: Saved,
+}
+
+/// The causes of one build as sums of CPU time in nanoseconds, for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CauseSums {
+    pub(crate) project: Option<String>,
+    /// Start of the build, in nanoseconds since 1970.
+    pub(crate) started_ns: i64,
+    pub(crate) by_reason: BTreeMap<Reason, u64>,
+    pub(crate) by_place: BTreeMap<Place, u64>,
+}
+
+impl CauseSums {
+    pub(super) fn of(entry: &Entry, explained: &Explained) -> Self {
+        let mut sums = Self {
+            project: entry.project.clone(),
+            started_ns: entry.started_ns,
+            ..Self::default()
+        };
+        let actions = &explained.explanation.actions;
+        for (action, reason) in actions.iter().zip(explained.explanation.reasons()) {
+            add(sums.by_reason.entry(reason).or_default(), action.cpu_ns);
+        }
+        for action in &explained.done_before.actions {
+            add(
+                sums.by_place.entry(action.place).or_default(),
+                action.cpu_ns,
+            );
+        }
+        sums
+    }
+}
+
+fn add(sum: &mut u64, cpu_ns: u64) {
+    *sum = sum.saturating_add(cpu_ns);
 }
 
 impl Explained {
@@ -48,11 +85,64 @@ pub(super) fn explain_stored(
     entry: &Entry,
     build: &Build,
 ) -> Result<Explained, Cause> {
-    let Some((position, own)) = keys::own(rows, entry)? else {
-        return Ok(Explained::default());
+    let own = keys::own(rows, entry)?;
+    let position = own.as_ref().map_or(NEXT, |(position, _)| *position);
+    let saved = unless_old(saved(rows, entry, build, position))?;
+    let Some((position, own)) = own else {
+        return Ok(Explained {
+            saved,
+            ..Explained::default()
+        });
     };
     let past = keys::past(rows, entry, position, &own)?;
-    explained(rows, entry, build, &own, (position, past))
+    let explained = explained(rows, entry, build, &own, (position, past))?;
+    Ok(Explained { saved, ..explained })
+}
+
+/// The default if an earlier gotrace wrote the history.
+fn unless_old<T: Default>(read: Result<T, Cause>) -> Result<T, Cause> {
+    match read {
+        Err(Cause::Sqlite(error)) if error.to_string().contains("no such column") => {
+            Ok(T::default())
+        }
+        Err(Cause::Sqlite(error)) if error.to_string().contains("no such table") => {
+            Ok(T::default())
+        }
+        read => read,
+    }
+}
+
+/// What the build cache saved: the CPU time of the cached actions when they were last executed. A build that executed nothing has no
+/// position, so those builds count that started earlier.
+fn saved(rows: &dyn Query, entry: &Entry, build: &Build, position: i64) -> Result<Saved, Cause> {
+    let cached = cached_units(build);
+    let units: BTreeMap<i64, &Unit> = cached.iter().map(|it| (it.number(), it)).collect();
+    let numbers: Vec<i64> = units.keys().copied().collect();
+    let mut runs: BTreeMap<Unit, (BuildId, u64)> = BTreeMap::new();
+    for some in numbers.chunks(UNITS) {
+        let sql = format!(
+            "SELECT unit_id, cpu_ns, build_id FROM (\
+             SELECT action_run.unit_id, action_run.cpu_ns, build_key.build_id, \
+             row_number() OVER (PARTITION BY action_run.unit_id ORDER BY action_run.position DESC) AS age \
+             FROM action_run JOIN build_key ON build_key.position = action_run.position \
+             JOIN build ON build.id = build_key.build_id \
+             WHERE action_run.position < $1 AND build.started_ns < $2 AND action_run.failed = 0 AND action_run.unit_id IN ({})\
+             ) AS aged WHERE age = 1",
+            keys::marks(3, some.len())
+        );
+        let mut values = vec![Value::Number(position), Value::Number(entry.started_ns)];
+        values.extend(some.iter().map(|it| Value::Number(*it)));
+        let found = value::all(rows, &sql, &values, |values| {
+            let (unit, cpu_ns) = (values.next::<i64>()?, values.count()?);
+            Ok((unit, cpu_ns, values.next::<String>()?.parse::<BuildId>()?))
+        })?;
+        for (unit, cpu_ns, by) in found {
+            if let Some(unit) = units.get(&unit) {
+                runs.insert((*unit).clone(), (by, cpu_ns));
+            }
+        }
+    }
+    Ok(Saved::of(&cached, &runs))
 }
 
 fn explained(
@@ -67,13 +157,7 @@ fn explained(
         ..build.clone()
     };
     let explanation = explain(&build, &past);
-    let runs = match earlier_runs(rows, entry, position, own) {
-        // An earlier gotrace wrote the history.
-        Err(Cause::Sqlite(error)) if error.to_string().contains("no such column") => {
-            EarlierRuns::new()
-        }
-        read => read?,
-    };
+    let runs = unless_old(earlier_runs(rows, entry, position, own))?;
     let present = Present {
         build: &build,
         keys: own,
@@ -83,6 +167,7 @@ fn explained(
     Ok(Explained {
         explanation,
         done_before,
+        saved: Saved::default(),
     })
 }
 

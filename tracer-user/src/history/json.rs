@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::advise::Advice;
-use tracer_core::explain::{DoneBefore, Explanation, PlaceSum};
+use tracer_core::explain::{CacheRestore, DoneBefore, Explanation, PlaceSum, Saved};
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
@@ -74,11 +74,16 @@ struct ExplanationDocument<'a> {
     done_before: DoneBefore,
     /// Their sums by place, dearest first.
     done_before_by_place: Vec<PlaceSum>,
+    /// What the build cache saved.
+    saved: Saved,
+    /// Whether restoring the build cache paid, if its duration was given.
+    cache_restore: Option<CacheRestore>,
 }
 
 pub fn explain_json(
     shown: &BuildView,
     explained: Explained,
+    cache_restore: Option<CacheRestore>,
     package: Option<&str>,
     layout: Layout,
     out: &mut dyn Write,
@@ -86,6 +91,7 @@ pub fn explain_json(
     let Explained {
         mut explanation,
         mut done_before,
+        saved,
     } = explained;
     if let Some(package) = package {
         explanation.retain_package(package);
@@ -97,6 +103,8 @@ pub fn explain_json(
         explanation,
         done_before_by_place: done_before.sums(),
         done_before,
+        cache_restore,
+        saved,
     };
     write_document(&document, layout, out)
 }

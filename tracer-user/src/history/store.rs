@@ -9,7 +9,7 @@ use tracer_core::history::{self, Aged, BuildId, Entry, Excess, Kept, Limits};
 use tracer_core::model::State;
 
 use super::build_row::{BuildRow, KeyRows, ROW_BYTES};
-use super::causes;
+use super::causes::{self, Explained};
 use super::connect;
 use super::counters;
 use super::error::{Cause, Error};
@@ -69,11 +69,12 @@ impl Store {
     /// Stores a finished build. A stored build does not change, unless only the new one has an analysis of its outputs.
     /// `gotrace run` stores a build earlier than an agent that also traces it, but does not wait for the analysis.
     pub fn finish(&mut self, kept: &Kept) -> Result<(), Error> {
-        self.finish_and(kept, |_| Ok(()))
+        self.finish_and(kept, |_| Ok(()))?;
+        Ok(())
     }
 
-    /// Like [`Store::finish`], for a build that the stored counters do not contain yet.
-    pub(super) fn finish_uncounted(&mut self, kept: &Kept) -> Result<(), Error> {
+    /// Like [`Store::finish`], for a build that the stored counters do not contain yet. Returns its causes.
+    pub(super) fn finish_uncounted(&mut self, kept: &Kept) -> Result<Explained, Error> {
         self.finish_and(kept, |connection| {
             counters::note(connection, &kept.entry.id)
         })
@@ -83,7 +84,7 @@ impl Store {
         &mut self,
         kept: &Kept,
         also: impl Fn(&Connection) -> Result<(), Cause>,
-    ) -> Result<(), Error> {
+    ) -> Result<Explained, Error> {
         let finish = |connection: &mut Connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -100,7 +101,7 @@ impl Store {
             let insert = || transaction.execute(&sql, params_from_iter(&build));
             if insert()? == 0 {
                 if !adds_an_analysis(&transaction, kept)? {
-                    return Ok(());
+                    return Ok(Explained::default());
                 }
                 transaction.execute("DELETE FROM build WHERE id = $1", [kept.entry.id.as_str()])?;
                 insert()?;
@@ -117,7 +118,8 @@ impl Store {
             }
             spool::note(&transaction, id)?;
             also(&transaction)?;
-            Ok(transaction.commit()?)
+            transaction.commit()?;
+            Ok(explained)
         };
         self.with(finish)
     }

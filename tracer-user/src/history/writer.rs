@@ -6,14 +6,15 @@
 pub(crate) mod retention;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tracer_core::history::{Entry, Kept, Limits};
 
+use super::causes::CauseSums;
 use super::damage::mark_damaged;
 use super::error::{Cause, Error};
 use super::spool::Discarded;
@@ -74,6 +75,8 @@ struct WriteCounters {
     reached: AtomicU64,
     is_damaged: AtomicBool,
     retention: Retention,
+    /// Causes of stored builds, until [`Writer::take_causes`].
+    causes: Mutex<Vec<CauseSums>>,
 }
 
 impl Writer {
@@ -163,6 +166,7 @@ impl Writer {
             reached: _,
             is_damaged: _,
             retention: _,
+            causes: _,
         } = &*self.counts;
         WriteCounts {
             waiting: waiting.load(Ordering::Relaxed),
@@ -185,6 +189,11 @@ impl Writer {
     /// When the oldest build started, in nanoseconds since 1970.
     pub(crate) fn oldest_ns(&self) -> Option<i64> {
         self.counts.retention.oldest_ns()
+    }
+
+    /// The causes of the builds that were stored since the last call.
+    pub(crate) fn take_causes(&self) -> Vec<CauseSums> {
+        std::mem::take(&mut *lock(&self.counts.causes))
     }
 
     fn hand_over(&self, job: Job) {
@@ -229,8 +238,16 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &Log) {
                 attempt(counts, &mut failing, || store.begin(&entry));
             }
             Job::Finish(kept) => {
-                if attempt(counts, &mut failing, || store.finish_uncounted(&kept)) {
+                let mut sums = None;
+                let is_stored = attempt(counts, &mut failing, || {
+                    let explained = store.finish_uncounted(&kept)?;
+                    sums = Some(CauseSums::of(&kept.entry, &explained));
+                    Ok(())
+                });
+                if is_stored {
                     counts.stored.fetch_add(1, Ordering::Relaxed);
+                    let known = sums.filter(|it| !it.by_reason.is_empty());
+                    lock(&counts.causes).extend(known);
                 }
             }
             Job::Retain(limits, now_ns) => {
@@ -264,6 +281,11 @@ fn work(mut store: Store, jobs: &Jobs<Job>, counts: &WriteCounters, log: &Log) {
         let _stale = counts.retention.measure(&mut store);
         counts.waiting.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Ignores poisoning: the list is always consistent.
+fn lock(causes: &Mutex<Vec<CauseSums>>) -> MutexGuard<'_, Vec<CauseSums>> {
+    causes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Logs each failure once. A full disk fails with every build.

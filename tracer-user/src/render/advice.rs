@@ -27,11 +27,15 @@ pub struct AdviceView<'a> {
 
 impl AdviceView<'_> {
     /// `, cost 0.12`, if the price is known.
-    fn cost(&self, cpu_ns: u64) -> String {
+    fn cost(self, cpu_ns: u64) -> String {
         #[expect(clippy::cast_precision_loss, reason = "a price has few digits")]
         let hours = cpu_ns as f64 / NS_PER_HOUR;
         let cost = self.cpu_hour_price.map(|it| it * hours);
-        cost.map_or_else(String::new, |it| format!(", cost {it:.2}"))
+        match cost {
+            Some(cost) if cost < 0.01 => ", cost below 0.01".to_owned(),
+            Some(cost) => format!(", cost {cost:.2}"),
+            None => String::new(),
+        }
     }
 }
 

@@ -7,12 +7,15 @@ pub(super) use word::place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use tracer_core::explain::{Cause, DoneBefore, ExplainedAction, Explanation, Root, RootCause};
+use tracer_core::explain::{
+    CacheRestore, Cause, DoneBefore, ExplainedAction, Explanation, Root, RootCause, Saved, Verdict,
+};
 use tracer_core::model::{Build, KeyKind};
 
 use super::style::{Line, Page, Paint, Style};
 use super::text::command_line;
 use super::units;
+use crate::history::Explained;
 
 /// Number of roots, of actions under a root, and of actions behind it that are named.
 const ROOTS: usize = 20;
@@ -29,15 +32,17 @@ const CHAIN: usize = 64;
 /// Writes the roots of all causes, dearest first, and the repeated work.
 pub fn explanation(
     build: &Build,
-    explained: &Explanation,
-    done_before: &DoneBefore,
+    all: &Explained,
+    restore: Option<CacheRestore>,
     style: &Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    let explained = &all.explanation;
     let mut page = Page::new(style);
     page.line(Line::painted(Paint::Bold, &command_line(build)));
     if !explained.has_keys {
         without_keys(&mut page, build);
+        put_saved(&mut page, &all.saved, restore);
         return page.write(out);
     }
     page.line(Line::plain("  ").then(&sums(explained)));
@@ -58,7 +63,8 @@ pub fn explanation(
             &format!("  {more}: `--format json` lists all"),
         ));
     }
-    put_done_before(&mut page, done_before);
+    put_done_before(&mut page, &all.done_before);
+    put_saved(&mut page, &all.saved, restore);
     page.write(out)
 }
 
@@ -69,6 +75,44 @@ pub fn top_causes(explained: &Explanation) -> Vec<Line> {
         cpu.pad_to(TOP_CPU).then(&word::root(&root.cause))
     };
     explained.roots.iter().take(TOP).map(of_root).collect()
+}
+
+/// What the build cache saved, and whether restoring it paid.
+fn put_saved(page: &mut Page<'_>, saved: &Saved, restore: Option<CacheRestore>) {
+    if saved.n_known == 0 && restore.is_none() {
+        return;
+    }
+    page.gap();
+    let mut text = format!(
+        "The build cache saved {} of CPU: {} of {} ran in an earlier build",
+        units::span(saved.cpu_ns),
+        units::count(saved.n_known),
+        units::counted(saved.n_cached, "cached action", "cached actions"),
+    );
+    if let Some(by) = &saved.by {
+        text.push_str(&format!(", most in {by}"));
+    }
+    page.sentence(Line::plain("  "), &text, 4);
+    let Some(restore) = restore else {
+        return;
+    };
+    let (least, most) = (restore.at_least_ns, restore.at_most_ns);
+    let took = units::span(restore.restore_ns);
+    let bounds = format!("{} to {}", units::span(least), units::span(most));
+    let text = match restore.verdict {
+        Verdict::Pays => format!("Restoring it pays: it took {took} and saved {bounds}."),
+        Verdict::DoesNotPay => {
+            format!("Restoring it does not pay: it took {took} and saved {bounds}.")
+        }
+        Verdict::Close => format!(
+            "Restoring it may pay: it took {took} and saved {bounds}, which depends on the use of the CPUs."
+        ),
+        Verdict::Unknown => format!(
+            "Whether restoring it pays is not known: it took {took} and saved at least {}; not all cached actions ran in an earlier build.",
+            units::span(least)
+        ),
+    };
+    page.sentence(Line::plain("  "), &text, 4);
 }
 
 /// The work that had been done before, with the build that had done most of it.

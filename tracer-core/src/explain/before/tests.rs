@@ -155,3 +155,37 @@ fn only_builds_that_differ_in_directories_alone_are_path_twins() {
     gaps[0].has_gaps = true;
     assert_eq!(twins(gaps, &[first]), []);
 }
+
+#[test]
+fn the_cache_saved_what_its_hits_took_when_they_last_ran() {
+    let mut build = one(KeyKind::Build);
+    let action = build.actions[0].clone();
+    for (package, mode) in [
+        ("q", "build"),
+        ("r", "build"),
+        ("q", "link"),
+        ("s", "other"),
+    ] {
+        build.actions.push(crate::model::Action {
+            mode: mode.to_owned(),
+            package: Some(package.into()),
+            outcome: Outcome::Cached,
+            calls: Vec::new(),
+            ..action.clone()
+        });
+    }
+    let cached = cached_units(&build);
+    let unit = |package: &str| Unit::of_action(&build, KeyKind::Build, &package.into());
+    assert_eq!(cached, [unit("q"), unit("r")].into());
+    let runs = [(unit("q"), (id(3), 7)), (unit("p"), (id(4), 9))];
+    let saved = Saved::of(&cached, &runs.into());
+    assert_eq!(
+        saved,
+        Saved {
+            n_cached: 2,
+            n_known: 1,
+            cpu_ns: 7,
+            by: Some(id(3)),
+        }
+    );
+}

@@ -2,6 +2,7 @@
 
 use crate::driver::{Events, SelfTestVerdict};
 use expect_test::expect;
+use tracer_core::explain::{Place, Reason};
 use tracer_core::model::Trace;
 
 use super::*;
@@ -627,5 +628,25 @@ fn the_documentation_lists_every_family_with_its_labels() {
         let labels: Vec<String> = spec.labels.iter().map(|it| format!("`{it}`")).collect();
         let last = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
         assert_eq!(last, labels.join(", "), "{}", spec.name);
+    }
+}
+
+#[test]
+fn causes_of_stored_builds_are_summed_by_reason_and_place() {
+    let metrics = Metrics::new(DAY).unwrap();
+    let sums = CauseSums {
+        project: Some("example.com/hello".to_owned()),
+        started_ns: 1,
+        by_reason: [(Reason::Cache, 2_500_000_000)].into(),
+        by_place: [(Place::SameMachine, 2_000_000_000)].into(),
+    };
+    metrics.observe_causes(&sums).unwrap();
+    metrics.observe_causes(&sums).unwrap();
+    let page = page(&metrics, Format::Text, 0);
+    for line in [
+        "go_build_cache_miss_cpu_seconds_total{project=\"example.com/hello\",reason=\"cache\"} 5",
+        "go_build_redundant_cpu_seconds_total{project=\"example.com/hello\",where=\"same_machine\"} 4",
+    ] {
+        assert!(page.contains(line), "{page}");
     }
 }

@@ -232,6 +232,13 @@ impl<'a> StorageService<'a> {
         }
         self.set_readiness(&status.self_test, &status.limits);
         let metrics = &self.served.metrics;
+        for causes in self.writer.take_causes() {
+            self.tally.is_news = true;
+            if let Err(error) = metrics.observe_causes(&causes) {
+                self.log
+                    .error(format_args!("cannot count causes in the metrics: {error}"));
+            }
+        }
         if let Err(error) = metrics.set_self(status, &self.storage()) {
             self.log
                 .error(format_args!("cannot update gotrace's own metrics: {error}"));

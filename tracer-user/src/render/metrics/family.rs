@@ -76,6 +76,18 @@ const CACHE_MISSES: Spec = Spec {
     labels: &["reason", "project"],
     limit: MISS_SERIES,
 };
+const MISS_CPU: Spec = Spec {
+    name: "go_build_cache_miss_cpu_seconds_total",
+    help: "CPU time of executed actions with a cache key in seconds, by the reason why they ran.",
+    labels: &["reason", "project"],
+    limit: MISS_SERIES,
+};
+const REDUNDANT_CPU: Spec = Spec {
+    name: "go_build_redundant_cpu_seconds_total",
+    help: "CPU time of executed actions whose work had been done before in seconds, by where that was.",
+    labels: &["where", "project"],
+    limit: MISS_SERIES,
+};
 const ENV_DRIFT: Spec = Spec {
     name: "go_build_env_drift",
     help: "Settings that differ between the recent builds of a project for one platform, by kind.",
@@ -230,6 +242,8 @@ pub(crate) const ALL: &[&Spec] = &[
     &PHASE,
     &PACKAGES,
     &CACHE_MISSES,
+    &MISS_CPU,
+    &REDUNDANT_CPU,
     &ENV_DRIFT,
     &CPU,
     &PROJECT_CPU,
@@ -261,6 +275,8 @@ pub(crate) struct Families {
     pub(crate) phase: BoundedFamily<HistogramVec>,
     pub(crate) packages: BoundedFamily<IntCounterVec>,
     pub(super) cache_misses: BoundedFamily<IntCounterVec>,
+    pub(super) miss_cpu: BoundedFamily<CounterVec>,
+    pub(super) redundant_cpu: BoundedFamily<CounterVec>,
     pub(super) env_drift: BoundedFamily<GaugeVec>,
     pub(crate) cpu: BoundedFamily<CounterVec>,
     pub(super) project_cpu: BoundedFamily<CounterVec>,
@@ -325,6 +341,8 @@ impl Families {
             phase: histogram(&PHASE, PHASE_SECONDS)?,
             packages: counter(&PACKAGES)?,
             cache_misses: counter(&CACHE_MISSES)?,
+            miss_cpu: fraction(&MISS_CPU)?,
+            redundant_cpu: fraction(&REDUNDANT_CPU)?,
             env_drift: gauge(&ENV_DRIFT)?,
             cpu: fraction(&CPU)?,
             project_cpu: fraction(&PROJECT_CPU)?,
@@ -356,6 +374,8 @@ impl Families {
             phase,
             packages,
             cache_misses,
+            miss_cpu,
+            redundant_cpu,
             cpu,
             project_cpu,
             ..
@@ -365,6 +385,8 @@ impl Families {
         phase.make(before)?;
         packages.make(before)?;
         cache_misses.make(before)?;
+        miss_cpu.make(before)?;
+        redundant_cpu.make(before)?;
         cpu.make(before)?;
         project_cpu.make(before)
     }
@@ -377,11 +399,13 @@ impl Families {
             phase,
             packages,
             cache_misses,
+            miss_cpu,
+            redundant_cpu,
             cpu,
             project_cpu,
             ..
         } = self;
-        let sums = [cpu, project_cpu].into_iter();
+        let sums = [cpu, project_cpu, miss_cpu, redundant_cpu].into_iter();
         let sums = sums.flat_map(BoundedFamily::take_new);
         let counters = [builds, packages, cache_misses];
         let counters = counters.into_iter().flat_map(BoundedFamily::take_new);

@@ -9,6 +9,7 @@ use tracer_core::model::{Build, CallKind, FailureClass, Installed, ToolCall};
 use super::family::Families;
 use super::label::{self, TargetSettings};
 use super::target::{TargetBuild, TargetKey};
+use crate::history::CauseSums;
 
 /// Adds a build to all families.
 pub(crate) fn build(
@@ -70,6 +71,20 @@ pub(crate) fn build(
     }
     calls(families, build)?;
     outputs(families, finished, judgement)
+}
+
+/// Adds the causes of a stored build.
+pub(crate) fn causes(families: &mut Families, sums: &CauseSums) -> Result<(), Error> {
+    let project = label::known(sums.project.as_deref());
+    for (reason, ns) in &sums.by_reason {
+        let counter = families.miss_cpu.with(&[reason.name(), project])?;
+        counter.inc_by(seconds(*ns));
+    }
+    for (place, ns) in &sums.by_place {
+        let counter = families.redundant_cpu.with(&[place.name(), project])?;
+        counter.inc_by(seconds(*ns));
+    }
+    Ok(())
 }
 
 fn calls(families: &mut Families, build: &Build) -> Result<(), prometheus::Error> {
