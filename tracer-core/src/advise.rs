@@ -12,10 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::explain::{InputKind, Place, RootCause};
+use crate::explain::{Place, RootCause};
 use crate::history::BuildId;
 
 pub use catalogue::{KnownCause, Texts};
+
+use catalogue::files;
 
 /// Rows with less CPU time than this part of all explained CPU time are left out, ...
 const SHARE: u64 = 100;
@@ -149,10 +151,7 @@ pub fn advise(
     for (build, stored) in all(builds) {
         let project = build.project.as_deref();
         let mut known = known(build, &stored.cause);
-        let mut subject = match known {
-            KnownCause::GeneratedFile => generated_subject(&stored.cause),
-            _ => known.subject(&stored.cause),
-        };
+        let mut subject = known.subject(&stored.cause);
         if let Some(alternating) = known.alternating() {
             let back = known.reverse(&stored.cause);
             if !back.is_empty() && steps.contains(&(known, project, back.clone())) {
@@ -206,24 +205,6 @@ fn row(((known, project, subject), sum): (Key<'_>, Sum<'_>)) -> AdviceRow {
         n_hosts: u64::try_from(sum.hosts.len()).unwrap_or(u64::MAX),
         builds: last.map(|it| (*it).clone()).collect(),
     }
-}
-
-/// Package and name of each file that changed.
-fn files(cause: &RootCause) -> impl Iterator<Item = (&str, &str)> {
-    let (package, changes) = match cause {
-        RootCause::Changed {
-            package: Some(package),
-            changes,
-        } => (package.as_str(), changes.as_slice()),
-        _ => ("", [].as_slice()),
-    };
-    let files = changes.iter().filter(|it| it.input.kind == InputKind::File);
-    files.filter_map(move |it| Some((package, it.input.name.as_deref()?)))
-}
-
-fn generated_subject(cause: &RootCause) -> Vec<String> {
-    let named = files(cause).map(|(package, file)| format!("{package}: {file}"));
-    named.collect()
 }
 
 /// Project, package and name of the files that differ between builds of one commit.

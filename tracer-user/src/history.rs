@@ -63,13 +63,9 @@ pub use writer::{WriteCounts, Writer};
 /// Default path of the history.
 pub const DEFAULT_STORE: &str = "/var/lib/gotrace/history.db";
 
-/// Stores every build of a finished trace and returns their number. Storing a trace again changes nothing.
-pub fn store_builds(finished: &FinishedTrace, path: &Path) -> Result<usize, Error> {
+/// Stores every build of a finished trace and returns the causes of each. Storing a trace again changes nothing.
+pub fn store_builds(finished: &FinishedTrace, path: &Path) -> Result<Vec<Explained>, Error> {
     let mut store = Store::open(path)?;
-    let mut n = 0;
-    for kept in history::builds(finished) {
-        store.finish(&kept)?;
-        n += 1;
-    }
-    Ok(n)
+    let builds = history::builds(finished);
+    builds.map(|it| store.finish(&it)).collect()
 }

@@ -24,7 +24,7 @@ pub use explain::{explanation, package, top_causes};
 pub use json::{json, schema};
 pub use metrics::metrics;
 pub use style::Style;
-pub use text::{Cost, text};
+pub use text::{Cost, Facts, text};
 
 #[cfg(test)]
 pub(crate) mod sample;

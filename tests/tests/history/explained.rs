@@ -182,7 +182,7 @@ fn work_that_had_been_done_before_is_found_and_summed() {
     // All causes are cheaper than a second.
     assert_eq!(advice["rows"], Value::Array(Vec::new()));
 
-    // A machine with a history of its own cannot know what others did. All histories together show it.
+    // The history of one machine does not contain the builds of others. All histories together show it.
     let connection = rusqlite::Connection::open(&store).unwrap();
     let forget = "UPDATE action_run SET place = NULL WHERE place IN ('fleet', 'link')";
     assert_eq!(connection.execute(forget, []).unwrap(), 4);

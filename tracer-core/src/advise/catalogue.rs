@@ -41,9 +41,9 @@ pub enum KnownCause {
 /// Texts of a known cause.
 #[derive(Clone, Copy, Debug)]
 pub struct Texts {
-    /// What happened.
+    /// The event.
     pub title: &'static str,
-    /// What to change. `None` if nothing needs to change, or the cause is not known.
+    /// The change that helps. `None` if nothing needs to change, or the cause is not known.
     pub advice: Option<&'static str>,
 }
 
@@ -102,11 +102,12 @@ impl KnownCause {
 
     /// The same cause, if its changes also occur in the other direction.
     pub(super) fn alternating(self) -> Option<Self> {
-        match self {
-            Self::Toolchain => Some(Self::ToolchainAlternates),
-            Self::Flags => Some(Self::FlagsAlternate),
-            _ => None,
-        }
+        let pairs = [
+            (Self::Toolchain, Self::ToolchainAlternates),
+            (Self::Flags, Self::FlagsAlternate),
+        ];
+        let pair = pairs.into_iter().find(|(once, _)| *once == self);
+        pair.map(|(_, alternating)| alternating)
     }
 
     pub fn texts(self) -> Texts {
@@ -173,7 +174,7 @@ impl KnownCause {
             Self::Cache => (
                 "same inputs as before, but not in the build cache",
                 Some(
-                    "Keep GOCACHE between jobs and share it between users, or use GOCACHEPROG. go deletes entries that were not used for five days.",
+                    "Keep GOCACHE between jobs, or use GOCACHEPROG. go deletes entries that it did not use for five days.",
                 ),
             ),
             Self::Link => (
@@ -192,21 +193,38 @@ impl KnownCause {
         Texts { title, advice }
     }
 
-    /// The part of a root that tells rows with this cause apart.
+    /// The part of a root that distinguishes rows with this cause.
     pub(super) fn subject(self, cause: &RootCause) -> Vec<String> {
         let RootCause::Changed { package, changes } = cause else {
             return Vec::new();
         };
         match self {
             Self::Sources => package.iter().cloned().collect(),
+            Self::GeneratedFile => {
+                let files = files(cause).map(|(package, file)| format!("{package}: {file}"));
+                files.collect()
+            }
             Self::LinkValue => names(changes, |it| it == InputKind::LinkVariable),
             Self::Module => names(changes, |it| it == InputKind::Module),
             Self::GoEnvironment | Self::CEnvironment => names(changes, |_| true),
-            Self::Toolchain => changes.iter().take(1).map(step).collect(),
-            Self::Flags | Self::Variants => {
+            Self::Toolchain | Self::ToolchainAlternates => {
+                changes.iter().take(1).map(step).collect()
+            }
+            Self::Flags | Self::FlagsAlternate | Self::Variants => {
                 changes.iter().filter(|it| is_flag(it)).map(step).collect()
             }
-            _ => Vec::new(),
+            Self::Forced
+            | Self::Platform
+            | Self::Trimpath
+            | Self::Directory
+            | Self::VcsStamp
+            | Self::BuildInfo
+            | Self::CachedImport
+            | Self::Cache
+            | Self::Link
+            | Self::FailedBefore
+            | Self::FirstBuild
+            | Self::Unknown => Vec::new(),
         }
     }
 
@@ -238,9 +256,32 @@ fn is_flag(change: &Change) -> bool {
     Reason::of_input(change.input.kind) == Reason::Flags
 }
 
+/// Package and name of each file that changed.
+pub(super) fn files(cause: &RootCause) -> impl Iterator<Item = (&str, &str)> {
+    let of_package = match cause {
+        RootCause::Changed {
+            package: Some(package),
+            changes,
+        } => Some((package.as_str(), changes)),
+        RootCause::Changed { package: None, .. }
+        | RootCause::First
+        | RootCause::Forced
+        | RootCause::SameInputs
+        | RootCause::SameLink
+        | RootCause::FailedBefore
+        | RootCause::Elsewhere { .. }
+        | RootCause::Unresolved { .. } => None,
+    };
+    let changes = of_package
+        .into_iter()
+        .flat_map(|(package, changes)| changes.iter().map(move |it| (package, it)));
+    let files = changes.filter(|(_, it)| it.input.kind == InputKind::File);
+    files.filter_map(|(package, it)| Some((package, it.input.name.as_deref()?)))
+}
+
 fn names(changes: &[Change], of: impl Fn(InputKind) -> bool) -> Vec<String> {
-    let named = changes.iter().filter(|it| of(it.input.kind));
-    let names: BTreeSet<String> = named.filter_map(|it| it.input.name.clone()).collect();
+    let chosen = changes.iter().filter(|it| of(it.input.kind));
+    let names: BTreeSet<String> = chosen.filter_map(|it| it.input.name.clone()).collect();
     names.into_iter().collect()
 }
 
@@ -256,14 +297,13 @@ fn is_variant(cause: &RootCause) -> bool {
         return false;
     };
     changes.iter().any(|it| {
+        let is_mode = matches!(
+            it.input.kind,
+            InputKind::Coverage | InputKind::Fuzzing | InputKind::BuildMode
+        );
         let mut values = [&it.before, &it.after].into_iter().flatten();
-        match it.input.kind {
-            InputKind::Coverage | InputKind::Fuzzing | InputKind::BuildMode => true,
-            InputKind::CompilerFlags => {
-                values.any(|it| it.contains("\"-race\"") || it.contains("\"-msan\""))
-            }
-            _ => false,
-        }
+        let is_instrumented = values.any(|it| it.contains("\"-race\"") || it.contains("\"-msan\""));
+        is_mode || it.input.kind == InputKind::CompilerFlags && is_instrumented
     })
 }
 

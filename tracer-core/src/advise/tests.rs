@@ -1,5 +1,5 @@
 use super::*;
-use crate::explain::{Change, Input};
+use crate::explain::{Change, Input, InputKind};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -85,7 +85,7 @@ fn a_change_and_the_change_back_alternate() {
     let back = build(2, "h", vec![(go("go1.27", "go1.26"), 5)]);
     let step = vec!["go1.26 → go1.27".to_owned()];
     assert_eq!(
-        rows(&[there.clone()]),
+        rows(std::slice::from_ref(&there)),
         [(KnownCause::Toolchain, step.clone(), 5, 1)]
     );
     assert_eq!(

@@ -92,7 +92,7 @@ pub struct EarlierRun {
 /// Earlier runs by unit and action ID, latest first.
 pub type EarlierRuns = BTreeMap<(Unit, String), Vec<EarlierRun>>;
 
-/// What a build repeated.
+/// The repeated work of a build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DoneBefore {
     /// CPU time of all executed actions whose action ID is known.
@@ -160,7 +160,7 @@ impl DoneBefore {
     }
 }
 
-/// What the build cache saved.
+/// CPU time that the build cache saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Saved {
     /// Actions that build or vet a package, whose result came from the build cache.

@@ -1,4 +1,4 @@
-//! Whether restoring a build cache pays: its duration against the time that the cache saved.
+//! The price of restoring a build cache: its duration against the time that the cache saved.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -194,6 +194,14 @@ fn changed(action: &ExplainedAction, changes: &[Change]) -> RootCause {
             changes: vec![comparable(leading)],
         };
     }
+    if let [moved] = changes
+        && let Some(moved) = moved_tree(moved)
+    {
+        return RootCause::Changed {
+            package: None,
+            changes: vec![moved],
+        };
+    }
     let scopes: BTreeSet<Scope> = changes.iter().map(|it| scope(it.input.kind)).collect();
     // The build information of a program repeats flags that are inputs of their own.
     let is_repeated =
@@ -208,6 +216,34 @@ fn changed(action: &ExplainedAction, changes: &[Change]) -> RootCause {
             .map(comparable)
             .collect(),
     }
+}
+
+/// A change of the directory alone, without the common end of both paths: all packages of a tree that moved have the same one.
+fn moved_tree(change: &Change) -> Option<Change> {
+    let (before, after) = (change.before.as_ref()?, change.after.as_ref()?);
+    if change.input.kind != InputKind::Directory {
+        return None;
+    }
+    let parts = |path: &str| path.split('/').rev().map(str::len).collect::<Vec<_>>();
+    let of_both = before.rsplit('/').zip(after.rsplit('/'));
+    let n_common = of_both.take_while(|(one, other)| one == other).count();
+    let without_end = |path: &String| {
+        // Each part has a slash before it.
+        let end: usize = parts(path).iter().take(n_common).map(|it| it + 1).sum();
+        let head = path
+            .get(..path.len().saturating_sub(end))
+            .unwrap_or_default();
+        if head.is_empty() {
+            "/".to_owned()
+        } else {
+            head.to_owned()
+        }
+    };
+    Some(Change {
+        input: change.input.clone(),
+        before: Some(without_end(before)),
+        after: Some(without_end(after)),
+    })
 }
 
 /// The actions that an input belongs to.

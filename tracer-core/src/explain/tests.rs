@@ -510,3 +510,31 @@ proptest! {
         prop_assert_eq!(explained.actions.len(), 1);
     }
 }
+
+#[test]
+fn a_tree_that_moved_is_one_root() {
+    let tree = |root: &str| {
+        let dir = |it: &str| format!("dir {root}{it}");
+        vec![
+            key(KeyKind::Build, 0, "m", &dir("m"), &[&dir("")]),
+            key(KeyKind::Build, 1, "m/a", &dir("a"), &[&dir("/a")]),
+            key(KeyKind::Build, 2, "m/b/a", &dir("b"), &[&dir("/b/a")]),
+        ]
+    };
+    for (from, to, before, after) in [
+        ("/one/src", "/two/src", "/one", "/two"),
+        ("/src/m", "/other", "/src/m", "/other"),
+        ("/m", "/deep/m", "/", "/deep"),
+    ] {
+        let explained = explain(&build(tree(to)), &past(&[tree(from)]));
+        let [root] = explained.roots.as_slice() else {
+            panic!("{:?}", explained.roots)
+        };
+        let RootCause::Changed { package, changes } = &root.cause else {
+            panic!("{root:?}")
+        };
+        let values = (changes[0].before.as_deref(), changes[0].after.as_deref());
+        assert_eq!((package, values), (&None, (Some(before), Some(after))));
+        assert_eq!(root.actions.len(), 3);
+    }
+}

@@ -10,6 +10,7 @@ use tracer_core::finished::FinishedTrace;
 use super::report::{self, Stream};
 use super::{FAILURE, FINE, log};
 use crate::driver::{self, Replayed};
+use crate::render::Facts;
 
 /// Print the report of a recording
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,12 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         n_skipped,
         damage,
     } = driver::replay(BufReader::new(file)).with_context(|| format!("cannot replay {path}"))?;
-    report.show(&FinishedTrace::of(trace), None, Some(Stream::Stdout), None)?;
+    report.show(
+        &FinishedTrace::of(trace),
+        Facts::default(),
+        Some(Stream::Stdout),
+        None,
+    )?;
     if n_skipped > 0 {
         log(format_args!(
             "skipped {n_skipped} events of {path} that this version does not support"

@@ -12,7 +12,7 @@ use tracer_core::finished::FinishedTrace;
 use super::Color;
 use super::file::NewFile;
 use crate::launch::caller::Caller;
-use crate::render::{self, Cost, Layout, Style};
+use crate::render::{self, Facts, Layout, Style};
 
 /// Columns without a terminal.
 const WIDTH: usize = 100;
@@ -113,7 +113,7 @@ impl Report {
     pub(super) fn show(
         self,
         finished: &FinishedTrace,
-        cost: Option<&Cost>,
+        facts: Facts<'_>,
         stream: Option<Stream>,
         caller: Option<&Caller>,
     ) -> anyhow::Result<()> {
@@ -132,19 +132,31 @@ impl Report {
         let style = |terminal: Option<&dyn Terminal>| style(color, terminal);
         match (output, stream) {
             (Some(Output::File(file)), _) => {
-                write(format, finished, cost, &style(None), file.file())
+                write(format, finished, facts, &style(None), file.file())
                     .context("cannot write the report")?;
                 file.keep(caller)
             }
             (Some(Output::Stdout), _) | (None, Some(Stream::Stdout)) => {
                 let stdout = io::stdout();
-                write(format, finished, cost, &style(Some(&stdout)), stdout.lock())
-                    .context("cannot write to stdout")
+                write(
+                    format,
+                    finished,
+                    facts,
+                    &style(Some(&stdout)),
+                    stdout.lock(),
+                )
+                .context("cannot write to stdout")
             }
             (None, Some(Stream::Stderr)) => {
                 let stderr = io::stderr();
-                write(format, finished, cost, &style(Some(&stderr)), stderr.lock())
-                    .context("cannot write to stderr")
+                write(
+                    format,
+                    finished,
+                    facts,
+                    &style(Some(&stderr)),
+                    stderr.lock(),
+                )
+                .context("cannot write to stderr")
             }
             (None, None) => Ok(()),
         }
@@ -154,13 +166,13 @@ impl Report {
 fn write(
     format: Format,
     finished: &FinishedTrace,
-    cost: Option<&Cost>,
+    facts: Facts<'_>,
     style: &Style,
     out: impl Write,
 ) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     match format.layout() {
-        None => render::text(finished, cost, style, &mut out)?,
+        None => render::text(finished, facts, style, &mut out)?,
         Some(layout) => render::json(finished, layout, &mut out)?,
     }
     out.flush()

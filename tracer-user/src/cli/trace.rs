@@ -19,10 +19,11 @@ use super::{OWN_FAILURE, log};
 use crate::bpf::SetupError;
 use crate::digest_key;
 use crate::driver::{self, Recorder, Source, SourceOptions, TraceOutcome, Traced, Whose};
-use crate::history::Location;
+use crate::history::{Explained, Location};
 use crate::launch::caller::{self, Caller};
 use crate::launch::signal::Signals;
 use crate::launch::{Held, LaunchError, Plan};
+use crate::render::Facts;
 use crate::toolchain::SearchHint;
 
 #[derive(Debug, clap::Args)]
@@ -147,9 +148,13 @@ fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
         } = traced;
         let finished = FinishedTrace::of(trace);
         keep_recording(recorder, recording, &finished, request, caller.as_ref());
-        store_builds(store.as_ref(), &finished, caller.as_ref());
+        let causes = store_builds(store.as_ref(), &finished, caller.as_ref());
         log_unfinished(n_running, n_unread);
-        report.show(&finished, Some(&cost), request.stream, caller.as_ref())
+        let facts = Facts {
+            causes: &causes,
+            cost: Some(&cost),
+        };
+        report.show(&finished, facts, request.stream, caller.as_ref())
     });
     let code = exit_code(status);
     Ok(match shown {
@@ -292,12 +297,18 @@ fn keep_recording(
     }
 }
 
-fn store_builds(store: Option<&Location>, finished: &FinishedTrace, caller: Option<&Caller>) {
+/// Stores the builds, and returns their causes.
+fn store_builds(
+    store: Option<&Location>,
+    finished: &FinishedTrace,
+    caller: Option<&Caller>,
+) -> Vec<Explained> {
     let kept = store.map(|it| it.store_builds(finished, caller));
-    if let Some(Err(error)) = kept {
+    kept.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
         let error = anyhow::Error::from(error);
         log(format_args!("the builds are not stored: {error:#}"));
-    }
+        Vec::new()
+    })
 }
 
 fn log_caller(caller: &Caller, verbose: bool) {

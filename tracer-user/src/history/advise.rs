@@ -86,7 +86,7 @@ fn causes(rows: &dyn Query, wanted: &str, values: &[Value]) -> Result<Vec<BuildC
     Ok(builds)
 }
 
-/// The work that had been done before, as the machines of the builds could tell.
+/// The work that had been done before, as the machine of each build found it.
 fn repeated(rows: &dyn Query, wanted: &str, values: &[Value]) -> Result<Vec<RepeatedWork>, Cause> {
     let sql = format!(
         "SELECT build.project, action_run.place, count(*), CAST(sum(action_run.cpu_ns) AS BIGINT), max(build.id) \

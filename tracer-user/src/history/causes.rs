@@ -112,7 +112,7 @@ fn unless_old<T: Default>(read: Result<T, Cause>) -> Result<T, Cause> {
     }
 }
 
-/// What the build cache saved: the CPU time of the cached actions when they were last executed. A build that executed nothing has no
+/// CPU time that the build cache saved: that of the cached actions when they were last executed. A build that executed nothing has no
 /// position, so those builds count that started earlier.
 fn saved(rows: &dyn Query, entry: &Entry, build: &Build, position: i64) -> Result<Saved, Cause> {
     let cached = cached_units(build);

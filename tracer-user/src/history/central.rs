@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tracer_core::finished::FinishedTrace;
-use tracer_core::history;
+use tracer_core::history::{self, Kept};
 
 use super::build_row::BuildRow;
+use super::causes::Explained;
 use super::error::{Cause, Error};
 use super::read::Reader;
 
@@ -61,19 +62,22 @@ pub fn schema() -> String {
     schema::text()
 }
 
-/// Stores every build of a finished trace and returns their number. The caller waits for the database.
-pub(super) fn store_builds(finished: &FinishedTrace, address: &Address) -> Result<usize, Error> {
+/// Stores every build of a finished trace and returns the causes of each. The caller waits for the database.
+pub(super) fn store_builds(
+    finished: &FinishedTrace,
+    address: &Address,
+) -> Result<Vec<Explained>, Error> {
     let keep = || {
         let delivery = CentralWriter::open(address, &CentralSettings::default())?;
-        let mut n = 0;
-        for kept in history::builds(finished) {
+        let store = |kept: Kept| {
             let explained = delivery.explain(&kept)?;
             delivery.deliver([&BuildRow::of(&kept, &explained)?])?;
-            n += 1;
-        }
-        Ok(n)
+            Ok(explained)
+        };
+        let explained: Result<Vec<_>, Cause> = history::builds(finished).map(store).collect();
+        explained
     };
-    keep().map_err(|cause: Cause| cause.at(address))
+    keep().map_err(|cause| cause.at(address))
 }
 
 /// Queries the history as of one moment.

@@ -74,9 +74,9 @@ struct ExplanationDocument<'a> {
     done_before: DoneBefore,
     /// Their sums by place, dearest first.
     done_before_by_place: Vec<PlaceSum>,
-    /// What the build cache saved.
+    /// CPU time that the build cache saved.
     saved: Saved,
-    /// Whether restoring the build cache paid, if its duration was given.
+    /// Verdict on restoring the build cache, if its duration was given.
     cache_restore: Option<CacheRestore>,
 }
 

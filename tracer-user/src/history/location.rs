@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 use tracer_core::finished::FinishedTrace;
 
+use super::causes::Explained;
 use super::central::{self, Address};
 use super::error::{Cause, Error};
 use super::read::{self, Reader};
@@ -50,12 +51,12 @@ impl Location {
         }
     }
 
-    /// Stores every build of a finished trace and returns their number.
+    /// Stores every build of a finished trace and returns the causes of each.
     pub fn store_builds(
         &self,
         finished: &FinishedTrace,
         caller: Option<&Caller>,
-    ) -> Result<usize, Error> {
+    ) -> Result<Vec<Explained>, Error> {
         match (self, caller) {
             (Self::File(path), _) => as_whom(path, caller, || super::store_builds(finished, path)),
             // Files in the address are opened with the rights of the user who named them.

@@ -9,7 +9,7 @@ use tracer_core::model::State;
 use super::read::{BuildView, Previous};
 use super::time::{ago, date};
 use crate::render::style::{Line, Page, Paint, Style};
-use crate::render::{self, units};
+use crate::render::{self, Facts, units};
 
 /// Width of the labels, as in the summary.
 const LABEL: usize = 13;
@@ -25,7 +25,7 @@ pub fn show(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     if let Some(finished) = &shown.finished {
-        render::text(finished, None, style, out)?;
+        render::text(finished, Facts::default(), style, out)?;
     }
     let mut page = Page::new(style);
     let entry = &shown.entry;
@@ -44,7 +44,7 @@ pub fn show(
         page.line(label("Part of").then(parent.as_str()));
     }
     nested(&mut page, shown);
-    for (n, line) in (0..).zip(render::top_causes(explanation)) {
+    for (n, line) in (0..).zip(render::top_causes([explanation])) {
         page.line(label(if n == 0 { "Rebuilt" } else { "" }).then_line(line));
     }
     let targets = entry.targets.iter().zip(&shown.previous);

@@ -68,9 +68,9 @@ impl Store {
 
     /// Stores a finished build. A stored build does not change, unless only the new one has an analysis of its outputs.
     /// `gotrace run` stores a build earlier than an agent that also traces it, but does not wait for the analysis.
-    pub fn finish(&mut self, kept: &Kept) -> Result<(), Error> {
-        self.finish_and(kept, |_| Ok(()))?;
-        Ok(())
+    /// Returns its causes; none if a stored build did not change.
+    pub fn finish(&mut self, kept: &Kept) -> Result<Explained, Error> {
+        self.finish_and(kept, |_| Ok(()))
     }
 
     /// Like [`Store::finish`], for a build that the stored counters do not contain yet. Returns its causes.

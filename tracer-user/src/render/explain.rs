@@ -69,29 +69,31 @@ pub fn explanation(
 }
 
 /// The dearest causes, a line for each: `1.2 s  util.go changed in example.com/hello/util`.
-pub fn top_causes(explained: &Explanation) -> Vec<Line> {
+pub fn top_causes<'a>(explained: impl IntoIterator<Item = &'a Explanation>) -> Vec<Line> {
     let of_root = |root: &Root| {
         let cpu = Line::painted(Paint::Bold, &units::span(root.cpu_ns));
         cpu.pad_to(TOP_CPU).then(&word::root(&root.cause))
     };
-    explained.roots.iter().take(TOP).map(of_root).collect()
+    let roots = explained.into_iter().flat_map(|it| &it.roots);
+    let mut roots: Vec<&Root> = roots.collect();
+    roots.sort_by_key(|it| std::cmp::Reverse(it.cpu_ns));
+    roots.into_iter().take(TOP).map(of_root).collect()
 }
 
-/// What the build cache saved, and whether restoring it paid.
+/// CPU time that the build cache saved, and the verdict on restoring it.
 fn put_saved(page: &mut Page<'_>, saved: &Saved, restore: Option<CacheRestore>) {
     if saved.n_known == 0 && restore.is_none() {
         return;
     }
     page.gap();
-    let mut text = format!(
-        "The build cache saved {} of CPU: {} of {} ran in an earlier build",
+    let by = saved.by.as_ref();
+    let by = by.map_or_else(String::new, |it| format!(", most in {it}"));
+    let text = format!(
+        "The build cache saved {} of CPU: {} of {} ran in an earlier build{by}",
         units::span(saved.cpu_ns),
         units::count(saved.n_known),
         units::counted(saved.n_cached, "cached action", "cached actions"),
     );
-    if let Some(by) = &saved.by {
-        text.push_str(&format!(", most in {by}"));
-    }
     page.sentence(Line::plain("  "), &text, 4);
     let Some(restore) = restore else {
         return;
@@ -108,7 +110,7 @@ fn put_saved(page: &mut Page<'_>, saved: &Saved, restore: Option<CacheRestore>) 
             "Restoring it may pay: it took {took} and saved {bounds}, which depends on the use of the CPUs."
         ),
         Verdict::Unknown => format!(
-            "Whether restoring it pays is not known: it took {took} and saved at least {}; not all cached actions ran in an earlier build.",
+            "Restoring it may pay: it took {took} and saved at least {}. Some cached actions have no earlier run in the history.",
             units::span(least)
         ),
     };

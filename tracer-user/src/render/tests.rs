@@ -43,7 +43,10 @@ fn no_number_breaks_a_sink() {
                 };
                 text(
                     &FinishedTrace::of(trace.clone()),
-                    Some(&cost),
+                    Facts {
+                        cost: Some(&cost),
+                        ..Facts::default()
+                    },
                     &Style::plain(100),
                     &mut Vec::new(),
                 )

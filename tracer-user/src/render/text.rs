@@ -19,13 +19,16 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::model::Trace;
 use tracer_core::report::Report;
 
+use super::explain::top_causes;
 use super::style::{Line, Page, Paint, Style};
 use super::units;
+use crate::history::Explained;
 
 /// Largest number of builds shown as blocks. More builds are shown as lines.
 const SHORT_BLOCKS: usize = 4;
 
 pub(super) use word::build as command_line;
+use word::label;
 
 /// The cost of tracing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,10 +41,18 @@ pub struct Cost {
     pub attach_ns: u64,
 }
 
+/// Further facts about the builds of a trace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// The causes of each build, if a history explained them.
+    pub causes: &'a [Explained],
+    pub cost: Option<&'a Cost>,
+}
+
 /// Writes the summary of a trace.
 pub fn text(
     finished: &FinishedTrace,
-    cost: Option<&Cost>,
+    facts: Facts<'_>,
     style: &Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -68,9 +79,18 @@ pub fn text(
             }
         }
     }
+    causes(&mut page, facts.causes);
     note::notes(&mut page, trace);
-    tracing(&mut page, trace, report, cost);
+    tracing(&mut page, trace, report, facts.cost);
     page.write(out)
+}
+
+/// The dearest causes of all builds.
+fn causes(page: &mut Page<'_>, causes: &[Explained]) {
+    let lines = top_causes(causes.iter().map(|it| &it.explanation));
+    for (n, line) in (0..).zip(lines) {
+        page.line(label(if n == 0 { "Rebuilt" } else { "" }).then_line(line));
+    }
 }
 
 /// Writes the traced command, if it is not the single build itself.

@@ -137,19 +137,25 @@ fn only_builds_that_differ_in_directories_alone_are_path_twins() {
     };
     let both = [(0, Place::PathOnly, id(0)), (1, Place::PathOnly, id(0))];
     assert_eq!(
-        twins(in_dir("two", "file a.go A", "c2"), &[first.clone()]),
+        twins(
+            in_dir("two", "file a.go A", "c2"),
+            std::slice::from_ref(&first)
+        ),
         both
     );
     // A file differs too, so the import differs in more than directories.
     assert_eq!(
-        twins(in_dir("two", "file a.go B", "c2"), &[first.clone()]),
+        twins(
+            in_dir("two", "file a.go B", "c2"),
+            std::slice::from_ref(&first)
+        ),
         []
     );
     // The import was not built.
     let mut alone = in_dir("two", "file a.go A", "c2");
     alone.remove(0);
     alone[0].action = 0;
-    assert_eq!(twins(alone, &[first.clone()]), []);
+    assert_eq!(twins(alone, std::slice::from_ref(&first)), []);
     // Of a key with gaps, the rest is not known.
     let mut gaps = in_dir("two", "file a.go A", "c2");
     gaps[0].has_gaps = true;

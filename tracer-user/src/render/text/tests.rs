@@ -17,7 +17,10 @@ fn written(trace: &Trace, style: &Style) -> String {
     let mut out = Vec::new();
     text(
         &FinishedTrace::of(trace.clone()),
-        Some(&COST),
+        Facts {
+            cost: Some(&COST),
+            ..Facts::default()
+        },
         style,
         &mut out,
     )
