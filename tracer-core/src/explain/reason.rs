@@ -169,3 +169,55 @@ impl Explanation {
         reasons.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::explain;
+    use super::super::tests::{build, key, past};
+    use super::*;
+    use crate::model::KeyKind;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::of(reason.name()), Some(reason));
+            let json = serde_json::to_value(reason).unwrap();
+            assert_eq!(json, reason.name());
+        }
+    }
+
+    #[test]
+    fn an_action_has_the_reason_of_its_own_cause_or_of_its_dearest_root() {
+        let keys = |file: &str, flags: &str, content: &str| {
+            let compile = format!("compile compile version go1.27.3 [] [{flags}]");
+            vec![
+                key(
+                    KeyKind::Build,
+                    0,
+                    "low",
+                    file,
+                    &[&compile, &format!("file a.go {file}")],
+                ),
+                key(
+                    KeyKind::Build,
+                    1,
+                    "high",
+                    &format!("{file}{flags}{content}"),
+                    &[&format!("import low {content}")],
+                ),
+                key(KeyKind::Link, 2, "high", "same", &["packagemain x"]),
+            ]
+        };
+        let earlier = [keys("A", "", "c1")];
+        let now = explain(&build(keys("B", "", "c2")), &past(&earlier));
+        assert_eq!(
+            now.reasons(),
+            [Reason::Sources, Reason::Sources, Reason::Link]
+        );
+        // Flags concern more packages than a file.
+        let now = explain(&build(keys("B", "\"-N\"", "c2")), &past(&earlier));
+        assert_eq!(now.reasons(), [Reason::Flags, Reason::Flags, Reason::Link]);
+        let now = explain(&build(keys("A", "", "c1")), &past(&earlier));
+        assert_eq!(now.reasons(), [Reason::Cache, Reason::Cache, Reason::Link]);
+    }
+}

@@ -49,7 +49,7 @@ pub(super) struct ActionRow {
     /// Parameters of [`statement::UNIT`](super::statement::UNIT).
     pub(super) unit: [Value; 2],
     /// Parameters of [`statement::ACTION_RUN`](super::statement::ACTION_RUN).
-    pub(super) run: [Value; 9],
+    pub(super) run: [Value; 8],
 }
 
 impl KeyRows {
@@ -74,7 +74,6 @@ impl KeyRows {
                     it.key.id.clone().into(),
                     number(it.cpu_ns),
                     Value::Number(it.has_failed.into()),
-                    it.started_ns.into(),
                     it.ended_ns.into(),
                     name(reasons.get(index).map(|it| it.name())),
                     name(places.get(index).map(|it| it.name())),

@@ -198,17 +198,17 @@ fn earlier_runs(
     let wanted: BTreeMap<(i64, &String), &Unit> = with_id
         .map(|(unit, id)| ((unit.number(), id), unit))
         .collect();
-    let numbers: BTreeSet<i64> = wanted.keys().map(|(unit, _)| *unit).collect();
-    let numbers: Vec<i64> = numbers.into_iter().collect();
+    let ids: BTreeSet<&String> = wanted.keys().map(|(_, id)| *id).collect();
+    let ids: Vec<&String> = ids.into_iter().collect();
     let mut found: Vec<Found> = Vec::new();
-    for some in numbers.chunks(UNITS) {
+    for some in ids.chunks(UNITS) {
         let sql = format!(
             "SELECT unit_id, action_id, position, ended_ns FROM action_run \
-             WHERE position < $1 AND failed = 0 AND action_id IS NOT NULL AND unit_id IN ({}) ORDER BY position DESC",
+             WHERE position < $1 AND failed = 0 AND action_id IN ({}) ORDER BY position DESC",
             keys::marks(2, some.len())
         );
         let mut values = vec![Value::Number(position)];
-        values.extend(some.iter().map(|it| Value::Number(*it)));
+        values.extend(some.iter().map(|it| Value::Text((*it).clone())));
         let mut of_action: BTreeMap<(i64, String), usize> = BTreeMap::new();
         rows.each(&sql, &values, &mut |mut values| {
             let (unit, id) = (values.next::<i64>()?, values.next::<String>()?);

@@ -277,7 +277,6 @@ fn read_keys(connection: &Connection, id: &str, packed: Vec<u8>) -> Result<KeyRo
                 next()?,
                 next()?,
                 next()?,
-                next()?,
                 id.into(),
             ];
             let unit = [unit, name];

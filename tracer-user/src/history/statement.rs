@@ -57,10 +57,10 @@ pub(super) const UNIT: &str = "INSERT INTO unit (id, name) VALUES ($1, $2) ON CO
 
 /// Writes an action of a build, after its unit and the keys of the build. The casts are for `PostgreSQL`, which finds no types here. The
 /// numbers rise, because `SQLite` counts parameters in the order of the text.
-pub(super) const ACTION_RUN: &str = "INSERT INTO action_run (unit_id, position, action_id, cpu_ns, failed, started_ns, ended_ns, reason, place) \
+pub(super) const ACTION_RUN: &str = "INSERT INTO action_run (unit_id, position, action_id, cpu_ns, failed, ended_ns, reason, place) \
      SELECT CAST($1 AS BIGINT), build_key.position, CAST($2 AS TEXT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), \
-     CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS TEXT), CAST($8 AS TEXT) FROM build_key \
-     WHERE build_key.build_id = $9 ON CONFLICT DO NOTHING";
+     CAST($5 AS BIGINT), CAST($6 AS TEXT), CAST($7 AS TEXT) FROM build_key \
+     WHERE build_key.build_id = $8 ON CONFLICT DO NOTHING";
 
 /// Writes a cause of a build, after the keys of the build.
 pub(super) const CAUSE: &str = "INSERT INTO rebuild_cause (position, ordinal, reason, cause, actions, cpu_ns) \
@@ -69,7 +69,7 @@ pub(super) const CAUSE: &str = "INSERT INTO rebuild_cause (position, ordinal, re
 
 /// The actions of a build, as parameters of [`UNIT`] and then of [`ACTION_RUN`], but for the ID of the build.
 pub(super) const ACTIONS_OF_BUILD: &str = "SELECT unit.id, unit.name, action_run.action_id, action_run.cpu_ns, action_run.failed, \
-     action_run.started_ns, action_run.ended_ns, action_run.reason, action_run.place \
+     action_run.ended_ns, action_run.reason, action_run.place \
      FROM action_run JOIN unit ON unit.id = action_run.unit_id JOIN build_key ON build_key.position = action_run.position \
      WHERE build_key.build_id = $1";
 

@@ -1,9 +1,10 @@
 -- Why actions ran, and whether their work had been done before (see causes.rs). All is NULL for builds that an earlier gotrace stored.
 ALTER TABLE action_run ADD COLUMN failed INTEGER;     -- 0, 1
-ALTER TABLE action_run ADD COLUMN started_ns INTEGER;
 ALTER TABLE action_run ADD COLUMN ended_ns INTEGER;   -- NULL also if the end was not seen
 ALTER TABLE action_run ADD COLUMN reason TEXT;        -- sources, toolchain ...
 ALTER TABLE action_run ADD COLUMN place TEXT;         -- where it had been done before, as this machine can tell: same_cache ...; NULL: nowhere
+
+CREATE INDEX action_run_by_action ON action_run (action_id);
 
 -- The causes of a build's actions, dearest first. An action can have several.
 CREATE TABLE rebuild_cause (

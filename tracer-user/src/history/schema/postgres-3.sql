@@ -2,10 +2,11 @@
 
 ALTER TABLE gotrace.action_run
     ADD COLUMN failed     BIGINT,
-    ADD COLUMN started_ns BIGINT,
     ADD COLUMN ended_ns   BIGINT,
     ADD COLUMN reason     TEXT COLLATE "C",
     ADD COLUMN place      TEXT COLLATE "C";
+
+CREATE INDEX action_run_by_action ON gotrace.action_run (tenant, action_id);
 
 CREATE TABLE gotrace.rebuild_cause (
     position  BIGINT           NOT NULL,
