@@ -1,3 +1,5 @@
+mod test_runs;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -30,7 +32,7 @@ fn key(kind: KeyKind, action: u32, package: &str, id: &str, lines: &[&str]) -> A
 fn build(keys: Vec<ActionKey>) -> Build {
     let mut build = crate::history::tests::build(7, 0, &[]);
     for (n, key) in (0u32..).zip(&keys) {
-        let mode = key.kind.name().to_owned();
+        let mode = key.kind.mode().to_owned();
         build.actions.push(Action {
             mode,
             package: Some(key.package.clone()),

@@ -12,6 +12,24 @@ pub fn list(text: &str) -> Option<Vec<String>> {
     Some(strings)
 }
 
+/// Strings as such a list.
+pub fn to_list(strings: &[String]) -> String {
+    let quoted: Vec<String> = strings.iter().map(|it| to_string(it)).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+fn to_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            it if it.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(it))),
+            it => quoted.push(it),
+        }
+    }
+    quoted + "\""
+}
+
 /// One quoted string. `None` if it is not whole.
 pub fn string(text: &str) -> Option<String> {
     let (string, rest) = first(text.trim_end())?;
