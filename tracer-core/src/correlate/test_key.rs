@@ -100,7 +100,7 @@ impl<'a> TestKeys<'a> {
             package: package.clone(),
             action: index,
             id: None,
-            lines: lines.lines,
+            lines: lines.written,
             cut: lines.cut,
             has_gaps: lines.has_gaps,
         })
@@ -124,7 +124,7 @@ fn tested(process: &Process, key: &Key) -> Option<ByteString> {
 
 /// The lines of a key under construction.
 struct Lines<'a> {
-    lines: Vec<ByteString>,
+    written: Vec<ByteString>,
     cut: Vec<u32>,
     has_gaps: bool,
     /// Facts about files, by their hash.
@@ -139,7 +139,7 @@ impl<'a> Lines<'a> {
             .filter(|it| matches!(it.name.as_str(), "open" | "stat"));
         let facts = files.filter_map(|it| Some((hex(&hash(it)?), *it)));
         Self {
-            lines: Vec::new(),
+            written: Vec::new(),
             cut: Vec::new(),
             has_gaps,
             facts: facts.collect(),
@@ -148,14 +148,14 @@ impl<'a> Lines<'a> {
     }
 
     fn add(&mut self, line: &str) {
-        self.lines.push(ByteString::from(line));
+        self.written.push(ByteString::from(line));
     }
 
     fn push(&mut self, line: &Captured<ByteString>) {
         if !matches!(line, Captured::Whole(_)) {
-            self.cut.extend(u32::try_from(self.lines.len()).into_iter());
+            self.cut.extend(u32::try_from(self.written.len()));
         }
-        self.lines.push(text(line));
+        self.written.push(text(line));
     }
 
     /// The arguments of the test program, behind a wrapper or not. Returns true if the test had to write the names of its inputs.
@@ -225,7 +225,7 @@ impl<'a> Lines<'a> {
         self.n_facts += n;
         for line in file.lines.iter().skip(1) {
             let fact = [test_line::FACT.as_bytes(), text(line).as_bytes()].concat();
-            self.lines.push(ByteString::from(fact));
+            self.written.push(ByteString::from(fact));
         }
     }
 }

@@ -29,8 +29,9 @@ impl<'a> Graph<'a> {
         };
         for (index, action) in (0u32..).zip(actions) {
             if let Some(test) = needed_by(action, &units, actions) {
-                let above = graph.above.get_mut(test as usize);
-                above.into_iter().for_each(|it| it.push(index));
+                if let Some(above) = graph.above.get_mut(test as usize) {
+                    above.push(index);
+                }
                 graph.needed.insert(index);
                 continue;
             }

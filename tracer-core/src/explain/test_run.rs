@@ -100,7 +100,7 @@ impl TestRun {
         }
     }
 
-    /// The reason for which Go neither uses nor stores a result of this run. `None` if there is none, or it is not known.
+    /// The reason for which Go neither uses nor stores a result of this run. `None` if Go does, or if the reason is not known.
     pub(super) fn not_cacheable(&self, has_gaps: bool) -> Option<NotCacheable> {
         if let Some(wrapper) = self.programs.iter().find(|it| it.wrapper != "[]") {
             let command = quoted::list(&wrapper.wrapper).unwrap_or_default().join(" ");
@@ -246,8 +246,9 @@ impl List {
     fn line(&mut self, line: &str, directory: &str) {
         if let Some(fact) = line.strip_prefix(test_line::FACT) {
             let last = self.inputs.last_mut().map(|it| &mut it.facts);
-            let facts = self.young.as_mut().or(last);
-            facts.into_iter().for_each(|it| it.push(fact.to_owned()));
+            if let Some(facts) = self.young.as_mut().or(last) {
+                facts.push(fact.to_owned());
+            }
         } else if line == test_line::YOUNG {
             self.young = Some(Vec::new());
         } else {

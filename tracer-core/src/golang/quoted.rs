@@ -23,7 +23,9 @@ fn to_string(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            it if it.is_ascii_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(it))),
+            it if it.is_ascii_control() => {
+                quoted.extend(format!("\\x{:02x}", u32::from(it)).chars());
+            }
             it => quoted.push(it),
         }
     }
@@ -101,6 +103,8 @@ mod tests {
         assert_eq!(list(r#"["a \"b\"" "c\n"]"#).unwrap(), ["a \"b\"", "c\n"]);
         assert_eq!(string(r#""a\tb\x00\u00e9""#).unwrap(), "a\tb\0é");
         assert_eq!(string(r#""a\\""#).unwrap(), "a\\");
+        let strings = ["", "a b", "\"\\", "\n\u{7f}\0", "é"].map(str::to_owned);
+        assert_eq!(list(&to_list(&strings)).unwrap(), strings);
         for broken in [
             "",
             "[",

@@ -215,13 +215,9 @@ fn put_action(page: &mut Page<'_>, explained: &Explanation, action: &ExplainedAc
             page,
             &format!("Same inputs as in {than}, but the result was not in the build cache."),
         ),
-        Cause::VettedBefore { than } => say(
-            page,
-            &format!(
-                "Same inputs as in {than}: the result was not in the build cache, or the package was named. \
-                 Before Go 1.26, Go uses cached vet results of imports only."
-            ),
-        ),
+        Cause::VettedBefore { than } => {
+            say(page, &sentence(&word::vetted(than.as_str())));
+        }
         Cause::Changed { than, changes } => {
             say(page, &format!("Compared with {than}:"));
             for change in changes {
@@ -234,8 +230,7 @@ fn put_action(page: &mut Page<'_>, explained: &Explanation, action: &ExplainedAc
             say(page, &sentence(&test_word::not_stored(&run, reason)));
         }
         Cause::Expired { than } => {
-            let run = than.to_string();
-            say(page, &sentence(&test_word::expired(&run)));
+            say(page, &sentence(&test_word::expired(than.as_str())));
         }
         Cause::Imports { than, .. } => {
             let what = match action.kind {

@@ -140,7 +140,7 @@ fn a_file_that_is_too_young_is_the_next_one_of_the_list() {
 #[test]
 fn the_same_inputs_without_a_result_had_expired() {
     let same = with_inputs(&[VARIABLE, FILE]);
-    let cause = cause_after(&[same.clone()], &same);
+    let cause = cause_after(std::slice::from_ref(&same), &same);
     assert_eq!(cause, Cause::Expired { than: id(0) });
 }
 

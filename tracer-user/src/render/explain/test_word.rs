@@ -61,8 +61,7 @@ pub(super) fn times(package: Option<&str>, changes: &[Change]) -> String {
             "only the modification time of {} changed in {package}: Go compares it, not the content",
             list(&files)
         ),
-        None => "only modification times of files that tests read changed: Go compares them, not the contents. \
-             A new checkout changes all times"
+        None => "only modification times of files that tests read changed: Go compares them, not the contents"
             .to_owned(),
     }
 }

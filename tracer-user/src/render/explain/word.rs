@@ -20,11 +20,7 @@ pub(super) fn root(cause: &RootCause) -> String {
         RootCause::SameLink => {
             "same inputs as in an earlier link: Go does not cache linked programs".to_owned()
         }
-        RootCause::VettedBefore => {
-            "same inputs as in an earlier vet: not in the build cache, or the package was named. \
-             Before Go 1.26, Go uses cached vet results of imports only"
-                .to_owned()
-        }
+        RootCause::VettedBefore => vetted("an earlier vet"),
         RootCause::FailedBefore => {
             "same inputs as in an earlier build that failed: Go caches no failure".to_owned()
         }
@@ -50,6 +46,13 @@ pub(super) fn root(cause: &RootCause) -> String {
             "not known: the changed imports lead to no package with a known cause".to_owned()
         }
     }
+}
+
+/// A package was vetted again with the inputs of the earlier vet `run`.
+pub(super) fn vetted(run: &str) -> String {
+    format!(
+        "same inputs as in {run}: not in the build cache, or a named package (always vetted before Go 1.26)"
+    )
 }
 
 /// A cause that is not known.
