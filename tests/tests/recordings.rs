@@ -261,9 +261,7 @@ fn the_key_of_a_test_names_its_inputs() {
     let (_, key) = found.iter().find(|it| it.0.0 == KeyKind::Test).unwrap();
     assert!(!key.has_gaps && key.cut.is_empty(), "{key:?}");
     let lines = key.lines.iter().map(ByteString::to_str);
-    let lines: String = lines
-        .map(|it| format!("{}\n", it.trim_end_matches('\n')))
-        .collect();
+    let lines: Vec<_> = lines.map(|it| it.trim_end().to_owned()).collect();
     expect![[r#"
         go1.27.3
         arguments ["-test.testlogfile" "-test.paniconexit0" "-test.timeout=10m0s"]
@@ -281,7 +279,7 @@ fn the_key_of_a_test_names_its_inputs() {
         	stat 7 1a4 2026-01-02 00:00:00 +0000 UTC false
         env MODE <redacted:e06d-ca29e225a04f174449b497827853592d>
     "#]]
-    .assert_eq(&lines);
+    .assert_eq(&(lines.join("\n") + "\n"));
 }
 
 /// With lost records, a key is the true one or reports a gap.

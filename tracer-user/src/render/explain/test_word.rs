@@ -6,6 +6,15 @@ use tracer_core::explain::{Change, InputKind, NotCacheable, NotStored};
 
 use super::word::{list, name, presence};
 
+/// The properties of a file whose changes have a kind of their own.
+const PROPERTIES: [(InputKind, &str); 3] = [
+    (InputKind::TestFileSize, "size"),
+    (InputKind::TestFileMode, "mode"),
+    (InputKind::TestFileTime, "modification time"),
+];
+/// One of these properties changed.
+const NOT_KNOWN: [&str; 3] = ["size", "mode", "or modification time"];
+
 /// The reason for which Go stores no result.
 pub(super) fn not_cacheable(reason: &NotCacheable) -> String {
     match reason {
@@ -91,16 +100,14 @@ pub(super) fn inputs(changes: &[&Change]) -> Vec<String> {
     // Files with the same changed properties are one text.
     let mut properties: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for change in changes {
-        let changed: &[&str] = match change.input.kind {
-            InputKind::TestFileSize => &["size"],
-            InputKind::TestFileMode => &["mode"],
-            InputKind::TestFileTime => &["modification time"],
-            InputKind::TestFile if presence(change) == "changed" => {
-                &["size", "mode", "or modification time"]
-            }
-            _ => continue,
+        let kind = change.input.kind;
+        let known = PROPERTIES.iter().find(|it| it.0 == kind);
+        let words = match known {
+            Some((_, property)) => std::slice::from_ref(property),
+            None if kind == InputKind::TestFile && presence(change) == "changed" => &NOT_KNOWN[..],
+            None => continue,
         };
-        properties.entry(name(change)).or_default().extend(changed);
+        properties.entry(name(change)).or_default().extend(words);
     }
     let mut files: BTreeMap<BTreeSet<&str>, Vec<String>> = BTreeMap::new();
     for (file, properties) in properties {
@@ -138,5 +145,52 @@ fn joined(properties: &BTreeSet<&str>) -> String {
         [one, two, last] if last.starts_with("or ") => format!("{one}, {two} {last}"),
         [one, two, last] => format!("{one}, {two} and {last}"),
         _ => "facts".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use tracer_core::explain::Input;
+
+    use super::*;
+
+    fn change(kind: InputKind, name: &str, before: Option<&str>, after: Option<&str>) -> Change {
+        Change {
+            input: Input {
+                kind,
+                name: Some(name.to_owned()),
+            },
+            before: before.map(str::to_owned),
+            after: after.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn files_with_the_same_changes_are_one_text() {
+        use InputKind as Kind;
+        let both = (Some("1"), Some("2"));
+        let changes = [
+            change(Kind::TestFile, "gone", Some(""), None),
+            change(Kind::TestFile, "hashed", both.0, both.1),
+            change(Kind::TestFile, "new", None, Some("")),
+            change(Kind::TestFileMode, "a", both.0, both.1),
+            change(Kind::TestFileSize, "a", both.0, both.1),
+            change(Kind::TestFileTime, "a", both.0, both.1),
+            change(Kind::TestFileSize, "b", both.0, both.1),
+            change(Kind::TestFileTime, "b", both.0, both.1),
+            change(Kind::TestFileSize, "c", both.0, both.1),
+            change(Kind::TestFileTime, "c", both.0, both.1),
+            change(Kind::TestVariable, "MODE", both.0, both.1),
+        ];
+        let changes: Vec<&Change> = changes.iter().collect();
+        expect![[r#"
+            variable MODE changed
+            new added
+            gone removed
+            size, mode and modification time of a changed
+            size, mode or modification time of hashed changed
+            size and modification time of b, c changed"#]]
+        .assert_eq(&inputs(&changes).join("\n"));
     }
 }
