@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use expect_test::expect_file;
+use expect_test::{expect, expect_file};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sha2::{Digest as _, Sha256};
@@ -252,10 +252,46 @@ fn the_lines_of_a_key_give_the_id_of_its_action() {
     }
 }
 
+/// The key of a test has the inputs before the run and those of the run, with the facts about each file.
+#[test]
+fn the_key_of_a_test_names_its_inputs() {
+    let (header, events) = read(&recording("test-keys-go1.27"));
+    let trace = correlate(&header, events);
+    let found = keys(&trace);
+    let (_, key) = found.iter().find(|it| it.0.0 == KeyKind::Test).unwrap();
+    assert!(!key.has_gaps && key.cut.is_empty(), "{key:?}");
+    let lines = key.lines.iter().map(ByteString::to_str);
+    let lines: Vec<_> = lines.map(|it| it.trim_end().to_owned()).collect();
+    expect![[r#"
+        go1.27.3
+        arguments ["-test.testlogfile" "-test.paniconexit0" "-test.timeout=10m0s"]
+        directory /src/layers/top
+        test binary VnEi7xvDeVMPky9cfaJo args ["-test.timeout=10m0s"] execcmd []
+        test binary ZnjWw8ArkaYu8vRlzxb_ args ["-test.timeout=10m0s"] execcmd []
+        looked up
+        env GODEBUG <redacted:e06d-7033b8c47a7fdf02f7dffa06101b17b9>
+        open /src/layers/top/testdata/input.txt d23ca8e64296385fe117575d1eccf42cd42160557832900ff3f00b3d4ddce6a5
+        	stat 7 1a4 2026-01-02 00:00:00 +0000 UTC false
+        env MODE <redacted:e06d-ca29e225a04f174449b497827853592d>
+        stored
+        env GODEBUG <redacted:e06d-7033b8c47a7fdf02f7dffa06101b17b9>
+        open /src/layers/top/testdata/input.txt d23ca8e64296385fe117575d1eccf42cd42160557832900ff3f00b3d4ddce6a5
+        	stat 7 1a4 2026-01-02 00:00:00 +0000 UTC false
+        env MODE <redacted:e06d-ca29e225a04f174449b497827853592d>
+    "#]]
+    .assert_eq(&(lines.join("\n") + "\n"));
+}
+
 /// With lost records, a key is the true one or reports a gap.
 #[test]
 fn a_lost_line_is_never_a_different_key() {
-    let (header, events) = read(&recording("cache-keys-go1.27"));
+    for name in ["cache-keys-go1.27", "test-keys-go1.27"] {
+        lose_lines(name);
+    }
+}
+
+fn lose_lines(name: &str) {
+    let (header, events) = read(&recording(name));
     let trace = correlate(&header, events.clone());
     let whole = keys(&trace);
     let strategy = (any::<u64>(), 1..100u64);

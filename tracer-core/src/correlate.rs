@@ -20,6 +20,7 @@ mod setting;
 mod standalone_tools;
 mod subtree;
 mod table;
+mod test_key;
 #[cfg(test)]
 mod tests;
 

@@ -6,10 +6,14 @@
 
 mod before;
 mod diff;
+mod graph;
 mod input;
 mod reason;
 mod restore;
 mod root;
+mod test_cause;
+mod test_file;
+mod test_run;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -21,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::byte_string::ByteString;
 use crate::golang::tool::split_variant;
+use crate::golang::version::GoVersion;
 use crate::history::BuildId;
 use crate::model::{ActionKey, Build, Flag, KeyKind, Outcome};
 
@@ -96,7 +101,7 @@ pub type Past = BTreeMap<Unit, Vec<PastKey>>;
 pub struct Explanation {
     /// False if the build has no cache key at all. Then nothing is explained.
     pub has_keys: bool,
-    /// Executed actions that build, link or vet, in order of start.
+    /// Executed actions that build, link, vet or run a test, in order of start.
     pub actions: Vec<ExplainedAction>,
     /// The roots, dearest first.
     pub roots: Vec<Root>,
@@ -151,7 +156,7 @@ pub struct ExplainedAction {
     /// The action ID as Go prints it, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// CPU time of its tools.
+    /// CPU time of its tools, or of its test program and the processes under it.
     pub cpu_ns: u64,
     #[serde(flatten)]
     pub cause: Cause,
@@ -167,14 +172,60 @@ pub enum Cause {
     Forced,
     /// An earlier build had the same key, so the build cache of this build lacked the result. Go does not cache linked programs.
     SameInputs { than: BuildId, had_failed: bool },
+    /// An earlier vet had the same inputs. The result was not in the build cache, or the package was named: before Go 1.26, Go uses cached
+    /// results of imports only.
+    VettedBefore { than: BuildId },
     /// Inputs of its own changed.
     Changed { than: BuildId, changes: Vec<Change> },
-    /// Only results of other actions changed: the imports of these paths.
+    /// Only results of other actions changed: the imports of these paths, or the program of a test.
     Imports { than: BuildId, imports: Vec<String> },
+    /// Go neither uses nor stores a result of such a test run.
+    NotCacheable {
+        #[serde(flatten)]
+        reason: NotCacheable,
+    },
+    /// An earlier run of the test stored no result.
+    NotStored {
+        than: BuildId,
+        #[serde(flatten)]
+        reason: NotStored,
+    },
+    /// An earlier run of the test had the same inputs and stored its result. Go found the list of inputs, but did not use the result: it
+    /// had expired (`go clean -testcache`), or was deleted.
+    Expired { than: BuildId },
     Unresolved {
         #[serde(flatten)]
         missing: Missing,
     },
+}
+
+/// The reason for which Go neither uses nor stores the result of a test run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "not_cacheable", rename_all = "snake_case")]
+pub enum NotCacheable {
+    /// `go test` without a package argument.
+    LocalDirectory,
+    /// This flag of `go test` or argument of the test.
+    Argument { flag: String },
+    /// `-exec`.
+    Wrapper { command: String },
+    /// The package is outside of a module, GOPATH and GOROOT.
+    OutsideModule,
+}
+
+/// The reason for which a test run stored no result.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "not_stored", rename_all = "snake_case")]
+pub enum NotStored {
+    /// It failed.
+    Failed,
+    NotCacheable {
+        #[serde(flatten)]
+        reason: NotCacheable,
+    },
+    /// A file that the test read was younger than two seconds.
+    YoungFile,
+    NotKnown,
 }
 
 /// The data that a cause would need.
@@ -189,6 +240,8 @@ pub enum Missing {
     EarlierLines,
     /// Imports changed whose actions were not recorded.
     Imports { packages: Vec<String> },
+    /// The earlier run of the test whose result Go found was not recorded.
+    StoringRun,
     /// The keys differ only in parts that are not known. These lines were cut, or contain a removed value without a digest.
     Parts { lines: Vec<String> },
 }
@@ -237,7 +290,7 @@ fn cached(build: &Build) -> BTreeSet<(KeyKind, String)> {
     let cached = actions.filter(|it| it.outcome == Outcome::Cached);
     let units = cached.filter_map(|it| {
         let package = it.package.as_ref()?.to_str().into_owned();
-        Some((KeyKind::of(&it.mode)?, package))
+        Some((KeyKind::of_mode(&it.mode)?, package))
     });
     units.collect()
 }
@@ -251,7 +304,6 @@ pub(crate) fn cpu_of_actions(build: &Build) -> BTreeMap<u32, u64> {
         .collect();
     let mut cpu: BTreeMap<u32, u64> = BTreeMap::new();
     for (index, action) in (0u32..).zip(&build.actions) {
-        let is_test = action.mode == "test run";
         let home = match KeyKind::of_executed(action) {
             Some(_) => Some(index),
             None => action
@@ -259,7 +311,7 @@ pub(crate) fn cpu_of_actions(build: &Build) -> BTreeMap<u32, u64> {
                 .as_ref()
                 .and_then(|it| builders.get(it).copied()),
         };
-        let Some(home) = home.filter(|_| !is_test) else {
+        let Some(home) = home else {
             continue;
         };
         let calls = action
@@ -274,6 +326,9 @@ pub(crate) fn cpu_of_actions(build: &Build) -> BTreeMap<u32, u64> {
 }
 
 fn cause(build: &Build, key: &ActionKey, past: Option<&Vec<PastKey>>) -> Cause {
+    if key.kind == KeyKind::Test {
+        return test_cause::cause(key, past.map_or(&[], Vec::as_slice));
+    }
     if build.command.flags.iter().any(is_force) {
         return Cause::Forced;
     }
@@ -284,6 +339,10 @@ fn cause(build: &Build, key: &ActionKey, past: Option<&Vec<PastKey>>) -> Cause {
     // A key with gaps still has the ID that the compiler or linker received. If any such build succeeded, the cache once had the result.
     let same = past.clone().filter(|it| is_same(&it.key, key));
     if let Some(same) = same.min_by_key(|it| it.has_failed) {
+        if is_old_vet(key) && !same.has_failed {
+            let than = same.build.clone();
+            return Cause::VettedBefore { than };
+        }
         return Cause::SameInputs {
             than: same.build.clone(),
             had_failed: same.has_failed,
@@ -317,7 +376,11 @@ fn of_difference(key: &ActionKey, than: &BuildId, found: Difference) -> Cause {
         return unresolved(Missing::Parts { lines });
     }
     // The main package, and the package that `vet` examines, are those of the key.
-    let of_key = || key.package.to_str().into_owned();
+    let package = key.package.to_str();
+    let of_key = || match key.kind {
+        KeyKind::Test => format!("{package}.test"),
+        KeyKind::Build | KeyKind::Link | KeyKind::Vet => package.to_string(),
+    };
     let imports = imports
         .into_iter()
         .map(|it| it.input.name.unwrap_or_else(of_key));
@@ -326,6 +389,13 @@ fn of_difference(key: &ActionKey, than: &BuildId, found: Difference) -> Cause {
         than,
         imports: imports.into_iter().collect(),
     }
+}
+
+/// True for a vet of a release of Go that uses no cached result for named packages.
+fn is_old_vet(key: &ActionKey) -> bool {
+    let release = key.lines.first().map(ByteString::to_str);
+    let release = release.and_then(|it| GoVersion::parse(&it));
+    key.kind == KeyKind::Vet && release.is_some_and(|it| it < GoVersion::release(26))
 }
 
 fn unresolved(missing: Missing) -> Cause {

@@ -13,5 +13,6 @@ pub mod output_name;
 pub mod quoted;
 pub mod response_file;
 pub mod settings;
+pub mod test_args;
 pub mod tool;
 pub mod version;

@@ -7,7 +7,7 @@ mod key;
 mod module;
 mod state;
 
-pub use key::{ActionKey, KeyKind};
+pub use key::{ActionKey, KeyKind, test_line};
 pub use module::{ModuleKind, SourceModule};
 pub use state::{FailureClass, State};
 
@@ -131,7 +131,7 @@ pub struct Build {
     pub actions: Vec<Action>,
     /// Runs of tools, in order of start.
     pub calls: Vec<ToolCall>,
-    /// Cache keys of the actions that ran a tool, in order of the actions. Empty without the probes of cache keys.
+    /// Cache keys of the actions that ran a tool or a test, in order of the actions. Empty without the probes of cache keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<ActionKey>,
     /// Spans such as the loading of packages; outermost spans only.

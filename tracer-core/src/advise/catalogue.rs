@@ -34,6 +34,12 @@ pub enum KnownCause {
     Cache,
     Link,
     FailedBefore,
+    VettedBefore,
+    TestInput,
+    TestFile,
+    TestFileTime,
+    TestNotCacheable,
+    TestExpired,
     FirstBuild,
     Unknown,
 }
@@ -48,7 +54,7 @@ pub struct Texts {
 }
 
 impl KnownCause {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::Forced,
         Self::Toolchain,
         Self::ToolchainAlternates,
@@ -70,6 +76,12 @@ impl KnownCause {
         Self::Cache,
         Self::Link,
         Self::FailedBefore,
+        Self::VettedBefore,
+        Self::TestInput,
+        Self::TestFile,
+        Self::TestFileTime,
+        Self::TestNotCacheable,
+        Self::TestExpired,
         Self::FirstBuild,
         Self::Unknown,
     ];
@@ -96,6 +108,12 @@ impl KnownCause {
             Reason::Cache => Self::Cache,
             Reason::Link => Self::Link,
             Reason::FailedBefore => Self::FailedBefore,
+            Reason::VettedBefore => Self::VettedBefore,
+            Reason::TestInput => Self::TestInput,
+            Reason::TestFile => Self::TestFile,
+            Reason::TestFileTime => Self::TestFileTime,
+            Reason::NotCacheable => Self::TestNotCacheable,
+            Reason::Expired => Self::TestExpired,
             Reason::Unknown => Self::Unknown,
         }
     }
@@ -187,6 +205,28 @@ impl KnownCause {
                 "failed before with the same inputs",
                 Some("go caches no failure, so each retry compiles again."),
             ),
+            Self::VettedBefore => (
+                "vetted again with the same inputs",
+                Some("Vet once in a pipeline. Before Go 1.26, go vets named packages each time."),
+            ),
+            Self::TestInput => ("tests with other flags or variables", None),
+            Self::TestFile => ("files that tests read changed", None),
+            Self::TestFileTime => (
+                "only the times of files changed that tests read",
+                Some(
+                    "A new checkout sets new times, and go runs such tests again. Restore the times, for example from the commits.",
+                ),
+            ),
+            Self::TestNotCacheable => (
+                "test runs that go does not cache",
+                Some(
+                    "Name the packages, and use only flags that go can cache: `go help test` lists them.",
+                ),
+            ),
+            Self::TestExpired => (
+                "results of tests had expired",
+                Some("Remove `go clean -testcache`."),
+            ),
             Self::FirstBuild => ("no earlier key", None),
             Self::Unknown => ("not known", None),
         };
@@ -206,7 +246,9 @@ impl KnownCause {
             }
             Self::LinkValue => names(changes, |it| it == InputKind::LinkVariable),
             Self::Module => names(changes, |it| it == InputKind::Module),
-            Self::GoEnvironment | Self::CEnvironment => names(changes, |_| true),
+            Self::GoEnvironment | Self::CEnvironment | Self::TestInput | Self::TestFile => {
+                names(changes, |_| true)
+            }
             Self::Toolchain | Self::ToolchainAlternates => {
                 changes.iter().take(1).map(step).collect()
             }
@@ -223,6 +265,10 @@ impl KnownCause {
             | Self::Cache
             | Self::Link
             | Self::FailedBefore
+            | Self::VettedBefore
+            | Self::TestFileTime
+            | Self::TestNotCacheable
+            | Self::TestExpired
             | Self::FirstBuild
             | Self::Unknown => Vec::new(),
         }
@@ -269,6 +315,10 @@ pub(super) fn files(cause: &RootCause) -> impl Iterator<Item = (&str, &str)> {
         | RootCause::SameInputs
         | RootCause::SameLink
         | RootCause::FailedBefore
+        | RootCause::VettedBefore
+        | RootCause::NotCacheable { .. }
+        | RootCause::NotStored { .. }
+        | RootCause::Expired
         | RootCause::Elsewhere { .. }
         | RootCause::Unresolved { .. } => None,
     };

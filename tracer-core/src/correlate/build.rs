@@ -99,6 +99,8 @@ fn build(correlator: &Correlator, subtree: &Subtree<'_>) -> Build {
         }
         failure.package = failure.package.take().map(|it| names.package(it));
     }
+    let names_packages = !command.packages.is_empty();
+    let keys = key::keys(correlator, head, &actions, &calls, names_packages);
     Build {
         process: head.key,
         parent: subtree.above,
@@ -122,7 +124,7 @@ fn build(correlator: &Correlator, subtree: &Subtree<'_>) -> Build {
         outputs,
         command,
         anomalies: anomalies(correlator, subtree, &calls),
-        keys: key::keys(correlator, head, &actions, &calls),
+        keys,
         actions,
         calls,
     }

@@ -11,10 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::byte_string::ByteString;
 use crate::event::{Captured, Ktime};
+use crate::golang::tool::split_variant;
 use crate::model::{Action, ActionKey, CallKind, KeyKind, ToolCall};
 use crate::redact;
 
 use super::process::Process;
+use super::test_key::TestKeys;
 use super::{Correlator, action};
 
 /// Bytes of a hash that Go prints as the ID of an action.
@@ -34,13 +36,13 @@ pub(super) struct Keys {
 
 /// One key as it was written.
 #[derive(Clone, Debug)]
-struct Key {
-    name: String,
-    at: Ktime,
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) at: Ktime,
     /// The innermost span that it was opened in: an index into [`Process::spans`].
-    span: Option<usize>,
-    lines: Vec<Captured<ByteString>>,
-    is_closed: bool,
+    pub(super) span: Option<usize>,
+    pub(super) lines: Vec<Captured<ByteString>>,
+    pub(super) is_closed: bool,
 }
 
 impl Keys {
@@ -76,35 +78,39 @@ impl Keys {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Key> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Key> {
         let unfinished = self.opened.values().chain(self.open.values());
         self.closed.iter().chain(unfinished)
     }
 }
 
-/// The keys of the actions that ran a tool, in the order of the actions.
+/// The keys of the actions that ran a tool or a test, in the order of the actions. `names_packages` is true if the command line does.
 pub(super) fn keys(
     correlator: &Correlator,
     process: &Process,
     actions: &[Action],
     calls: &[ToolCall],
+    names_packages: bool,
 ) -> Vec<ActionKey> {
+    if process.keys.all().next().is_none() {
+        return Vec::new();
+    }
     let has_losses = may_lack_lines(correlator, process);
-    let mut by_unit: BTreeMap<(KeyKind, &str), Vec<&Key>> = BTreeMap::new();
+    let tests = TestKeys::of(correlator, process, names_packages);
+    let mut by_unit: BTreeMap<(KeyKind, ByteString), Vec<&Key>> = BTreeMap::new();
     for key in process.keys.all() {
-        if let Some(unit) = unit(&key.name) {
+        if let Some(unit) = unit(process, key) {
             by_unit.entry(unit).or_default().push(key);
         }
     }
-    let executed = (0u32..).zip(actions).filter_map(|(index, action)| {
+    let keys = (0u32..).zip(actions).filter_map(|(index, action)| {
         let kind = KeyKind::of_executed(action)?;
         let package = action.package.as_ref()?;
-        let name = package.to_str();
-        let own = by_unit.get(&(kind, name.as_ref()))?;
+        if kind == KeyKind::Test {
+            return tests.key(index, action, calls, has_losses);
+        }
+        let own = by_unit.get(&(kind, package.clone()))?;
         let key = own.iter().rfind(|it| belongs(it, kind, process, action))?;
-        Some((index, kind, package, action, *key))
-    });
-    let keys = executed.map(|(index, kind, package, action, key)| {
         let of_tool = id_of_tool(correlator, kind, action, calls);
         let computed = computed(key);
         let is_verified = computed.is_some() && computed == of_tool;
@@ -112,7 +118,7 @@ pub(super) fn keys(
         let has_gaps = !is_verified && (differs || has_losses || !key.is_closed);
         let cut = (0u32..).zip(&key.lines);
         let cut = cut.filter(|(_, it)| !matches!(it, Captured::Whole(_)));
-        ActionKey {
+        Some(ActionKey {
             kind,
             package: package.clone(),
             action: index,
@@ -120,7 +126,7 @@ pub(super) fn keys(
             cut: cut.map(|(n, _)| n).collect(),
             lines: key.lines.iter().map(text).collect(),
             has_gaps,
-        }
+        })
     });
     keys.collect()
 }
@@ -134,10 +140,15 @@ fn may_lack_lines(correlator: &Correlator, process: &Process) -> bool {
     is_lost || has_changed || correlator.counts.unreadable > 0 || process.keys.n_strays > 0
 }
 
-/// Kind and package of a key.
-fn unit(name: &str) -> Option<(KeyKind, &str)> {
-    let (kind, package) = name.split_once(' ')?;
-    Some((KeyKind::of(kind)?, package))
+/// Kind and package of a key. The key names the import path, and its action the test variant.
+fn unit(process: &Process, key: &Key) -> Option<(KeyKind, ByteString)> {
+    let (kind, path) = key.name.split_once(' ')?;
+    let kind = KeyKind::of(kind)?;
+    let span = key.span.and_then(|it| process.spans.get(it));
+    let action = span.and_then(|it| action::parse(&it.name)?.1);
+    let is_own = |it: &ByteString| split_variant(it.as_bytes()).0 == path.as_bytes();
+    let package = action.filter(is_own);
+    Some((kind, package.unwrap_or_else(|| ByteString::from(path))))
 }
 
 /// True if the action may have used this key. While a package is built, the `go` command computes a tentative key for the link, to find out
@@ -161,7 +172,7 @@ fn id_of_tool(
     let tool = match kind {
         KeyKind::Build => CallKind::Compile,
         KeyKind::Link => CallKind::Link,
-        KeyKind::Vet => return None,
+        KeyKind::Vet | KeyKind::Test => return None,
     };
     let own = action.calls.iter().filter_map(|it| calls.get(*it as usize));
     own.filter(|it| it.kind == tool).find_map(|call| {
@@ -179,6 +190,12 @@ fn id_of_tool(
 
 /// The ID of a key whose every byte is known.
 fn computed(key: &Key) -> Option<String> {
+    let hash = hash(key)?;
+    Some(URL_SAFE_NO_PAD.encode(hash.get(..ID_LEN).unwrap_or_default()))
+}
+
+/// The hash of a key whose every byte is known.
+pub(super) fn hash(key: &Key) -> Option<[u8; 32]> {
     let mut hash = Sha256::new();
     for line in &key.lines {
         match line {
@@ -188,11 +205,9 @@ fn computed(key: &Key) -> Option<String> {
             Captured::Whole(_) | Captured::Cut { .. } | Captured::Missing => return None,
         }
     }
-    let hash = hash.finalize();
-    key.is_closed
-        .then(|| URL_SAFE_NO_PAD.encode(hash.get(..ID_LEN).unwrap_or_default()))
+    key.is_closed.then(|| hash.finalize().into())
 }
 
-fn text(line: &Captured<ByteString>) -> ByteString {
+pub(super) fn text(line: &Captured<ByteString>) -> ByteString {
     line.get().cloned().unwrap_or_default()
 }

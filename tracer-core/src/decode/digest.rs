@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::hex::hex;
+use crate::redact::REDACTED;
 
 /// Key of the digests. It appears in no output: not in a recording, not in a log.
 #[derive(Clone, Copy)]
@@ -16,13 +17,20 @@ impl DigestKey {
         Self(bytes)
     }
 
+    /// The mark of a removed value, with the first bytes of the digest of `value`: `<redacted:KEY-DIGEST>`.
+    pub(super) fn mark(&self, value: &[u8], n_bytes: usize) -> String {
+        let (begin, end) = REDACTED.split_at(REDACTED.len() - 1);
+        let (name, digest) = (self.name(), self.digest(value, n_bytes));
+        format!("{begin}:{name}-{digest}{end}")
+    }
+
     /// Short name of the key, to distinguish digests of different keys.
-    pub(super) fn name(&self) -> String {
+    fn name(&self) -> String {
         self.digest(b"name of this key", 2)
     }
 
     /// The first bytes of the digest, as hexadecimal digits.
-    pub(super) fn digest(&self, value: &[u8], n_bytes: usize) -> String {
+    fn digest(&self, value: &[u8], n_bytes: usize) -> String {
         let digest = blake3::keyed_hash(&self.0, value);
         hex(digest.as_bytes().get(..n_bytes).unwrap_or_default())
     }

@@ -23,18 +23,13 @@ pub(super) fn with_digests<'a>(
     let [first, others @ ..] = parts.as_slice() else {
         return redacted;
     };
-    let name = key.name();
     let mut left = raw.get(first.len()..).unwrap_or_default();
     let mut marked = first.to_vec();
     for (n, part) in others.iter().enumerate() {
         let is_last = n + 1 == others.len();
         let len = removed(left, part, is_last);
         let (value, rest) = left.split_at_checked(len).unwrap_or((left, b""));
-        let (begin, end) = REDACTED.split_at(REDACTED.len() - 1);
-        marked.extend(begin.bytes());
-        marked.extend([b":", name.as_bytes(), b"-"].concat());
-        marked.extend(key.digest(value, DIGEST_LEN).bytes());
-        marked.extend(end.bytes());
+        marked.extend(key.mark(value, DIGEST_LEN).bytes());
         marked.extend(*part);
         left = rest.get(part.len()..).unwrap_or_default();
     }

@@ -1,9 +1,12 @@
 //! Lines of a cache key that name a variable which a test read: `env NAME HASH`.
 //!
-//! The hash covers the variable's value without a salt, so a short or likely value can be guessed from it. This module replaces it with a
-//! keyed digest; the key stays on its machine. The digest changes only with the name and the value, and is useless without the key.
+//! The hash covers the variable's value without a salt, so a short or likely value can be guessed from it. This module replaces it with the
+//! mark of a removed value, `<redacted:KEY-DIGEST>`. The digest changes only with the name and the value, and is useless without the key,
+//! which stays on its machine.
 
 use std::borrow::Cow;
+
+use crate::redact::REDACTED;
 
 use super::digest::DigestKey;
 
@@ -62,10 +65,11 @@ fn line(key: Option<&DigestKey>, line: &[u8], is_cut: bool, kept: &mut Vec<u8>) 
             Some(key) if is_hex && text.len() >= DIGITS_MIN => {
                 let hashed = line.get(..end - (word.len() - text.len()));
                 // The digest covers the name, too, so that two variables with the same value have different digests.
-                kept.extend(key.digest(hashed.unwrap_or_default(), DIGEST_LEN).bytes());
+                kept.extend(key.mark(hashed.unwrap_or_default(), DIGEST_LEN).bytes());
                 kept.extend(word.get(text.len()..).unwrap_or_default());
             }
             None if is_hex && text.len() >= DIGITS_MIN => {
+                kept.extend(REDACTED.bytes());
                 kept.extend(word.get(text.len()..).unwrap_or_default());
             }
             _ => kept.extend(word),
@@ -98,8 +102,11 @@ mod tests {
     fn a_digest_shows_only_that_a_value_changed() {
         let line = |name: &str, hash: &str| format!("env {name} {hash}\n");
         let one = whole(&line("CI", HASH));
-        assert_eq!(one.len(), "env CI \n".len() + 2 * DIGEST_LEN);
-        assert!(one.starts_with("env CI ") && one.ends_with('\n'));
+        assert_eq!(
+            one.len(),
+            "env CI <redacted:abcd->\n".len() + 2 * DIGEST_LEN
+        );
+        assert!(one.starts_with("env CI <redacted:") && one.ends_with(">\n"));
         assert_eq!(one, whole(&line("CI", HASH)));
         assert_ne!(one, whole(&line("CI", OTHER)));
         assert_ne!(one, keyed(2, &line("CI", HASH), false));
@@ -111,7 +118,8 @@ mod tests {
     #[test]
     fn without_a_key_there_is_no_digest() {
         let line = format!("env CI {HASH}\n");
-        assert_eq!(&*without_hashes(None, line.as_bytes(), false), b"env CI \n");
+        let kept = without_hashes(None, line.as_bytes(), false);
+        assert_eq!(&*kept, b"env CI <redacted>\n");
     }
 
     #[test]

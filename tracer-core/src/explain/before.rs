@@ -201,7 +201,7 @@ pub fn cached_units(build: &Build) -> BTreeSet<Unit> {
     let cached = build.actions.iter();
     let cached = cached.filter(|it| it.outcome == Outcome::Cached);
     let units = cached.filter_map(|it| {
-        let kind = KeyKind::of(&it.mode).filter(|it| *it != KeyKind::Link)?;
+        let kind = KeyKind::of_mode(&it.mode).filter(|it| *it != KeyKind::Link)?;
         Some(Unit::of_action(build, kind, it.package.as_ref()?))
     });
     units.collect()
@@ -341,9 +341,14 @@ fn twin<'a>(
     }
     let than = match &action.cause {
         Cause::Changed { than, .. } | Cause::Imports { than, .. } => than,
-        Cause::First | Cause::Forced | Cause::SameInputs { .. } | Cause::Unresolved { .. } => {
-            return None;
-        }
+        Cause::First
+        | Cause::Forced
+        | Cause::SameInputs { .. }
+        | Cause::VettedBefore { .. }
+        | Cause::NotCacheable { .. }
+        | Cause::NotStored { .. }
+        | Cause::Expired { .. }
+        | Cause::Unresolved { .. } => return None,
     };
     let mut earlier = past.get(&stored.unit)?.iter();
     let earlier = earlier.find(|it| it.build == *than)?;

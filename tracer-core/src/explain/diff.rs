@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::ActionKey;
 use crate::redact::REDACTED;
 
-use super::input::{Input, InputValue, Inputs};
+use super::input::{Input, Inputs};
 
 /// An input that differs from the one of an earlier key. A value is absent if the key has no such input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -42,30 +42,41 @@ pub(super) fn difference(before: &Inputs, after: &Inputs) -> Difference {
     let present = after.found.iter();
     let present = present.map(|(input, value)| (input, before.found.get(input), Some(value)));
     for (input, old, new) in gone.chain(present) {
-        let text = |value: Option<&InputValue>| value.map(|it| it.text.clone());
-        let (old_text, new_text) = (text(old), text(new));
         let Some(word) = new.or(old).map(|it| &it.word) else {
             continue;
         };
-        if cut.contains(word) {
-            continue;
-        }
-        if let (Some(old), Some(new)) = (&old_text, &new_text)
-            && old != new
-            && have_different_keys(old, new)
-        {
-            difference.unknown.insert(word.clone());
-        } else if old_text != new_text {
-            difference.changes.push(Change {
-                input: input.clone(),
-                before: old_text,
-                after: new_text,
-            });
-        } else if new_text.is_some_and(|it| it.contains(REDACTED)) {
-            difference.unknown.insert(word.clone());
+        let (old, new) = (old.map(|it| &it.text), new.map(|it| &it.text));
+        if !cut.contains(word) {
+            difference.compare(word, input.clone(), old, new);
         }
     }
     difference
+}
+
+impl Difference {
+    /// Adds an input of a line that begins with `word`, if its values differ or may differ.
+    pub(super) fn compare(
+        &mut self,
+        word: &str,
+        input: Input,
+        old: Option<&String>,
+        new: Option<&String>,
+    ) {
+        if let (Some(old), Some(new)) = (old, new)
+            && old != new
+            && have_different_keys(old, new)
+        {
+            self.unknown.insert(word.to_owned());
+        } else if old != new {
+            self.changes.push(Change {
+                input,
+                before: old.cloned(),
+                after: new.cloned(),
+            });
+        } else if new.is_some_and(|it| it.contains(REDACTED)) {
+            self.unknown.insert(word.to_owned());
+        }
+    }
 }
 
 /// True if both texts contain digests, of different keys.

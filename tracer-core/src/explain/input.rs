@@ -77,6 +77,23 @@ pub enum InputKind {
     Import,
     /// The package main of a program.
     MainPackage,
+    /// The program of a test: the result of a link.
+    TestProgram,
+    /// A flag of a test: `-run`.
+    TestFlag,
+    /// A variable that a test read.
+    TestVariable,
+    /// A file that a test used: it was added or removed, or its size, mode or modification time changed.
+    TestFile,
+    TestFileSize,
+    /// Mode of a file that a test used, in hexadecimal digits of Go's `fs.FileMode`.
+    TestFileMode,
+    /// Modification time of a file that a test used.
+    TestFileTime,
+    /// The error for a file that a test could not use.
+    TestFileError,
+    /// The time zone in which Go hashes the modification times.
+    TestTimeZone,
     /// Another line of the key.
     Other,
 }
@@ -84,7 +101,7 @@ pub enum InputKind {
 impl InputKind {
     /// True if the input is the result of another action.
     pub fn is_import(self) -> bool {
-        matches!(self, Self::Import | Self::MainPackage)
+        matches!(self, Self::Import | Self::MainPackage | Self::TestProgram)
     }
 }
 
@@ -306,7 +323,7 @@ fn in_module_cache(dir: &str) -> Option<CachedModule> {
     go_mod::cached_module(&dir.into(), &cache.into())
 }
 
-fn input(kind: InputKind, name: &str) -> Input {
+pub(super) fn input(kind: InputKind, name: &str) -> Input {
     Input {
         kind,
         name: (!name.is_empty()).then(|| name.to_owned()),

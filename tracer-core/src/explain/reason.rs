@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Explanation, InputKind, RootCause};
+use super::{Change, Explanation, InputKind, NotStored, RootCause};
 
 /// The reason why an action ran.
 #[derive(
@@ -45,11 +45,23 @@ pub enum Reason {
     Link,
     /// The same inputs as in a failed build.
     FailedBefore,
+    /// Vetted before with the same inputs: not in the build cache, or a named package before Go 1.26.
+    VettedBefore,
+    /// A variable, flag or program of a test.
+    TestInput,
+    /// Files that a test used.
+    TestFile,
+    /// Only modification times of files that a test used.
+    TestFileTime,
+    /// A test run whose result Go neither uses nor stores, or a run after such a run.
+    NotCacheable,
+    /// The stored result of a test had expired or was deleted.
+    Expired,
     Unknown,
 }
 
 impl Reason {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::FirstBuild,
         Self::Forced,
         Self::Toolchain,
@@ -66,6 +78,12 @@ impl Reason {
         Self::Cache,
         Self::Link,
         Self::FailedBefore,
+        Self::VettedBefore,
+        Self::TestInput,
+        Self::TestFile,
+        Self::TestFileTime,
+        Self::NotCacheable,
+        Self::Expired,
         Self::Unknown,
     ];
 
@@ -87,6 +105,12 @@ impl Reason {
             Self::Cache => "cache",
             Self::Link => "link",
             Self::FailedBefore => "failed_before",
+            Self::VettedBefore => "vetted_before",
+            Self::TestInput => "test_input",
+            Self::TestFile => "test_file",
+            Self::TestFileTime => "test_file_time",
+            Self::NotCacheable => "not_cacheable",
+            Self::Expired => "expired",
             Self::Unknown => "unknown",
         }
     }
@@ -98,7 +122,13 @@ impl Reason {
             RootCause::Forced => Self::Forced,
             RootCause::SameInputs => Self::Cache,
             RootCause::SameLink => Self::Link,
-            RootCause::FailedBefore => Self::FailedBefore,
+            RootCause::FailedBefore
+            | RootCause::NotStored {
+                reason: NotStored::Failed,
+            } => Self::FailedBefore,
+            RootCause::VettedBefore => Self::VettedBefore,
+            RootCause::NotCacheable { .. } | RootCause::NotStored { .. } => Self::NotCacheable,
+            RootCause::Expired => Self::Expired,
             RootCause::Changed { changes, .. } => Self::of_changes(changes),
             RootCause::Elsewhere { .. } => Self::CachedImport,
             RootCause::Unresolved { .. } => Self::Unknown,
@@ -137,6 +167,13 @@ impl Reason {
             Kind::LinkVariable => Self::LinkValue,
             Kind::BuildInfo => Self::BuildInfo,
             Kind::Import | Kind::MainPackage => Self::CachedImport,
+            Kind::TestProgram | Kind::TestFlag | Kind::TestVariable | Kind::TestTimeZone => {
+                Self::TestInput
+            }
+            Kind::TestFile | Kind::TestFileSize | Kind::TestFileMode | Kind::TestFileError => {
+                Self::TestFile
+            }
+            Kind::TestFileTime => Self::TestFileTime,
             Kind::Other => Self::Unknown,
         }
     }

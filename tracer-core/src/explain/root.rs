@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::KeyKind;
 
-use super::{Cause, Change, ExplainedAction, Input, InputKind, Missing};
+use super::graph::Graph;
+use super::input::input;
+use super::{Cause, Change, ExplainedAction, Input, InputKind, Missing, NotCacheable, NotStored};
 
 /// A cause that explains itself, and the actions that ran because of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +37,9 @@ pub enum RootCause {
     SameInputs,
     /// Linked before with the same inputs. Go does not cache linked programs.
     SameLink,
+    /// Vetted before with the same inputs. The result was not in the build cache, or the package was named: before Go 1.26, Go uses cached
+    /// results of imports only.
+    VettedBefore,
     /// Built before with the same inputs, without success.
     FailedBefore,
     /// These inputs changed. With a package, they are inputs of that package alone.
@@ -43,6 +48,18 @@ pub enum RootCause {
         package: Option<String>,
         changes: Vec<Change>,
     },
+    /// Go neither uses nor stores results of such test runs.
+    NotCacheable {
+        #[serde(flatten)]
+        reason: NotCacheable,
+    },
+    /// An earlier run of the test stored no result.
+    NotStored {
+        #[serde(flatten)]
+        reason: NotStored,
+    },
+    /// An earlier run of the test had the same inputs, and its result had expired or was deleted.
+    Expired,
     /// The packages have a new content, but this build did not build them: they came from the build cache.
     Elsewhere { packages: Vec<String> },
     /// Actions that need each other, or whose cause is not known.
@@ -78,9 +95,15 @@ impl RootCause {
                 packages: packages.iter().take(ITEMS).map(short).collect(),
             },
             Self::Unresolved { .. } => Self::Unresolved { missing: None },
-            Self::First | Self::Forced | Self::SameInputs | Self::SameLink | Self::FailedBefore => {
-                self.clone()
-            }
+            Self::First
+            | Self::Forced
+            | Self::SameInputs
+            | Self::SameLink
+            | Self::FailedBefore
+            | Self::VettedBefore
+            | Self::NotCacheable { .. }
+            | Self::NotStored { .. }
+            | Self::Expired => self.clone(),
         }
     }
 }
@@ -93,10 +116,23 @@ pub(super) fn roots(
     let graph = Graph::of(actions, cached);
     let mut groups: BTreeMap<RootCause, Vec<u32>> = BTreeMap::new();
     for (index, action) in (0u32..).zip(actions) {
+        if graph.needed.contains(&index) {
+            continue;
+        }
         if let Some(cause) = root_cause(action) {
             groups.entry(cause).or_default().push(index);
         }
     }
+    let groups = groups.into_iter().map(|(cause, own)| {
+        let only = own
+            .first()
+            .filter(|_| own.len() == 1 && cause == new_times());
+        let only = only.and_then(|it| actions.get(*it as usize));
+        match only.map(|it| (it, &it.cause)) {
+            Some((action, Cause::Changed { changes, .. })) => (changed(action, changes), own),
+            _ => (cause, own),
+        }
+    });
     let mut is_reached = vec![false; actions.len()];
     let mut roots: Vec<Root> = Vec::new();
     // Packages that changed for the same actions are one root.
@@ -114,7 +150,7 @@ pub(super) fn roots(
         };
         (cause, Vec::new(), above.to_vec())
     });
-    let own = groups.into_iter().map(|(cause, own)| {
+    let own = groups.map(|(cause, own)| {
         let above = own
             .iter()
             .flat_map(|it| graph.above(*it))
@@ -170,12 +206,40 @@ fn root_cause(action: &ExplainedAction) -> Option<RootCause> {
         } => RootCause::FailedBefore,
         Cause::SameInputs { .. } if action.kind == KeyKind::Link => RootCause::SameLink,
         Cause::SameInputs { .. } => RootCause::SameInputs,
+        Cause::Changed { changes, .. } if are_times(changes) => new_times(),
         Cause::Changed { changes, .. } => changed(action, changes),
         Cause::Imports { .. } => return None,
+        Cause::VettedBefore { .. } => RootCause::VettedBefore,
+        Cause::NotCacheable { reason } => RootCause::NotCacheable {
+            reason: reason.clone(),
+        },
+        Cause::NotStored { reason, .. } => RootCause::NotStored {
+            reason: reason.clone(),
+        },
+        Cause::Expired { .. } => RootCause::Expired,
         Cause::Unresolved { missing } => RootCause::Unresolved {
             missing: Some(missing.clone()),
         },
     })
+}
+
+/// True if only modification times of files changed.
+fn are_times(changes: &[Change]) -> bool {
+    changes
+        .iter()
+        .all(|it| it.input.kind == InputKind::TestFileTime)
+}
+
+/// The root of test runs for which only modification times of files changed, of any package: a new checkout changes all times.
+fn new_times() -> RootCause {
+    RootCause::Changed {
+        package: None,
+        changes: vec![Change {
+            input: input(InputKind::TestFileTime, ""),
+            before: None,
+            after: None,
+        }],
+    }
 }
 
 /// The root of an action whose own inputs changed. An input that changed for all packages at once is the cause for each of them. Other
@@ -259,9 +323,15 @@ enum Scope {
 
 fn scope(kind: InputKind) -> Scope {
     match kind {
-        InputKind::File | InputKind::Directory | InputKind::Profile | InputKind::Other => {
-            Scope::Package
-        }
+        InputKind::File
+        | InputKind::Directory
+        | InputKind::Profile
+        | InputKind::Other
+        | InputKind::TestFile
+        | InputKind::TestFileSize
+        | InputKind::TestFileMode
+        | InputKind::TestFileTime
+        | InputKind::TestFileError => Scope::Package,
         InputKind::BuildInfo => Scope::Program,
         InputKind::Release
         | InputKind::Compiler
@@ -289,7 +359,11 @@ fn scope(kind: InputKind) -> Scope {
         | InputKind::Goroot
         | InputKind::Variable
         | InputKind::Import
-        | InputKind::MainPackage => Scope::Shared,
+        | InputKind::MainPackage
+        | InputKind::TestProgram
+        | InputKind::TestFlag
+        | InputKind::TestVariable
+        | InputKind::TestTimeZone => Scope::Shared,
     }
 }
 
@@ -304,65 +378,5 @@ fn comparable(change: &Change) -> Change {
         input: change.input.clone(),
         before: without_value(&change.before),
         after: without_value(&change.after),
-    }
-}
-
-/// The actions above each action: those whose import it changed.
-struct Graph<'a> {
-    above: Vec<Vec<u32>>,
-    /// The actions above packages that were not built, and true if such a package came from the build cache.
-    elsewhere: BTreeMap<(bool, &'a str), Vec<u32>>,
-}
-
-impl<'a> Graph<'a> {
-    fn of(actions: &'a [ExplainedAction], cached: &BTreeSet<(KeyKind, String)>) -> Self {
-        let units: BTreeMap<(KeyKind, String), u32> = (0u32..)
-            .zip(actions)
-            .map(|(index, it)| ((it.kind, it.package.to_str().into_owned()), index))
-            .collect();
-        let mut graph = Self {
-            above: vec![Vec::new(); actions.len()],
-            elsewhere: BTreeMap::new(),
-        };
-        for (index, action) in (0u32..).zip(actions) {
-            let Cause::Imports { imports, .. } = &action.cause else {
-                continue;
-            };
-            // `vet` also uses the results of `vet` for the imports.
-            let of_vet = (action.kind == KeyKind::Vet).then_some(KeyKind::Vet);
-            for import in imports {
-                let kinds = of_vet.into_iter().chain([KeyKind::Build]);
-                let results = kinds.map(|it| (it, import.clone()));
-                let mut below = results.clone().filter_map(|it| units.get(&it).copied());
-                let below = below.find(|it| *it != index);
-                if let Some(above) = below.and_then(|it| graph.above.get_mut(it as usize)) {
-                    above.push(index);
-                } else {
-                    let is_cached = results.clone().any(|it| cached.contains(&it));
-                    let above = graph.elsewhere.entry((is_cached, import)).or_default();
-                    above.push(index);
-                }
-            }
-        }
-        graph
-    }
-
-    fn above(&self, index: u32) -> &[u32] {
-        self.above.get(index as usize).map_or(&[], Vec::as_slice)
-    }
-
-    /// All actions at or above these, without `own`.
-    fn reach(&self, own: &[u32], start: Vec<u32>) -> Vec<u32> {
-        let mut seen: BTreeSet<u32> = own.iter().copied().collect();
-        let mut reached = Vec::new();
-        let mut left = start;
-        while let Some(index) = left.pop() {
-            if seen.insert(index) {
-                reached.push(index);
-                left.extend(self.above(index));
-            }
-        }
-        reached.sort_unstable();
-        reached
     }
 }

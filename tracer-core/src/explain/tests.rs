@@ -1,3 +1,5 @@
+mod test_runs;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -36,7 +38,7 @@ pub(super) fn key(
 pub(super) fn build(keys: Vec<ActionKey>) -> Build {
     let mut build = crate::history::tests::build(7, 0, &[]);
     for (n, key) in (0u32..).zip(&keys) {
-        let mode = key.kind.name().to_owned();
+        let mode = key.kind.mode().to_owned();
         build.actions.push(Action {
             mode,
             package: Some(key.package.clone()),

@@ -12,6 +12,26 @@ pub fn list(text: &str) -> Option<Vec<String>> {
     Some(strings)
 }
 
+/// Strings as such a list.
+pub fn to_list(strings: &[String]) -> String {
+    let quoted: Vec<String> = strings.iter().map(|it| to_string(it)).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+fn to_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            it if it.is_ascii_control() => {
+                quoted.extend(format!("\\x{:02x}", u32::from(it)).chars());
+            }
+            it => quoted.push(it),
+        }
+    }
+    quoted + "\""
+}
+
 /// One quoted string. `None` if it is not whole.
 pub fn string(text: &str) -> Option<String> {
     let (string, rest) = first(text.trim_end())?;
@@ -83,6 +103,8 @@ mod tests {
         assert_eq!(list(r#"["a \"b\"" "c\n"]"#).unwrap(), ["a \"b\"", "c\n"]);
         assert_eq!(string(r#""a\tb\x00\u00e9""#).unwrap(), "a\tb\0é");
         assert_eq!(string(r#""a\\""#).unwrap(), "a\\");
+        let strings = ["", "a b", "\"\\", "\n\u{7f}\0", "é"].map(str::to_owned);
+        assert_eq!(list(&to_list(&strings)).unwrap(), strings);
         for broken in [
             "",
             "[",

@@ -1,5 +1,6 @@
 //! The causes of a build's actions as text.
 
+mod test_word;
 mod word;
 
 pub(super) use word::place;
@@ -204,6 +205,12 @@ fn sums(explained: &Explanation) -> String {
             units::counted(n(KeyKind::Vet), "package", "packages")
         ));
     }
+    if n(KeyKind::Test) > 0 {
+        parts.push(format!(
+            "{} tested",
+            units::counted(n(KeyKind::Test), "package", "packages")
+        ));
+    }
     format!("{}; {} of CPU", parts.join(", "), units::span(cpu))
 }
 
@@ -280,21 +287,41 @@ fn put_action(page: &mut Page<'_>, explained: &Explanation, action: &ExplainedAc
             page,
             &format!("Same inputs as in {than}, but the result was not in the build cache."),
         ),
+        Cause::VettedBefore { than } => {
+            say(page, &sentence(&word::vetted(than.as_str())));
+        }
         Cause::Changed { than, changes } => {
             say(page, &format!("Compared with {than}:"));
             for change in changes {
                 page.sentence(Line::plain("      "), &word::change(change), 4);
             }
         }
+        Cause::NotCacheable { reason } => say(page, &sentence(&test_word::not_cacheable(reason))),
+        Cause::NotStored { than, reason } => {
+            let run = format!("the run in {than}");
+            say(page, &sentence(&test_word::not_stored(&run, reason)));
+        }
+        Cause::Expired { than } => {
+            say(page, &sentence(&test_word::expired(than.as_str())));
+        }
         Cause::Imports { than, .. } => {
-            say(
-                page,
-                &format!("Compared with {than}, only imports have a new content:"),
-            );
+            let what = match action.kind {
+                KeyKind::Test => "only the test program has a new content",
+                KeyKind::Build | KeyKind::Link | KeyKind::Vet => "only imports have a new content",
+            };
+            say(page, &format!("Compared with {than}, {what}:"));
             put_chains(page, explained, action);
         }
         Cause::Unresolved { missing } => say(page, &word::missing(missing)),
     }
+}
+
+/// A text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|it| it.to_ascii_uppercase());
+    let text: String = first.into_iter().chain(characters).collect();
+    text + "."
 }
 
 /// For each changed import the shortest way to a root.
@@ -305,8 +332,29 @@ fn put_chains(page: &mut Page<'_>, explained: &Explanation, action: &ExplainedAc
         .filter(|it| it.kind == KeyKind::Build)
         .map(|it| (it.package.to_str().into_owned(), it))
         .collect();
+    let mut links = explained
+        .actions
+        .iter()
+        .filter(|it| it.kind == KeyKind::Link);
     let Cause::Imports { imports, .. } = &action.cause else {
         return;
+    };
+    // The program of a test is the result of a link.
+    if action.kind == KeyKind::Test
+        && let Some(link) = links.find(|it| imports.iter().any(|name| it.package == name.as_str()))
+    {
+        return put_action(page, explained, link);
+    }
+    // A test program contains its own variants of some packages.
+    let name = action.package.to_str();
+    let variant = name.split_once(" [").map_or_else(
+        || name.ends_with(".test").then(|| format!(" [{name}]")),
+        |(_, variant)| Some(format!(" [{variant}")),
+    );
+    let of_variant = |package: &str| {
+        let own = variant.iter().map(|it| format!("{package}{it}"));
+        let mut names = own.chain([package.to_owned()]);
+        names.find_map(|it| builds.get(&it).copied())
     };
     let mut told: BTreeSet<String> = BTreeSet::new();
     for import in imports {
@@ -314,7 +362,7 @@ fn put_chains(page: &mut Page<'_>, explained: &Explanation, action: &ExplainedAc
         let mut chain = Vec::new();
         let end = loop {
             chain.push(package.clone());
-            let Some(below) = builds.get(&package) else {
+            let Some(below) = of_variant(&package) else {
                 break elsewhere(explained, &package).to_owned();
             };
             match &below.cause {
@@ -329,7 +377,12 @@ fn put_chains(page: &mut Page<'_>, explained: &Explanation, action: &ExplainedAc
                 Cause::Unresolved { missing } => break word::missing(missing),
                 Cause::First => break "no earlier key in the history".to_owned(),
                 Cause::Forced => break "-a was set".to_owned(),
-                Cause::SameInputs { .. } => break "built again with the same inputs".to_owned(),
+                Cause::SameInputs { .. } | Cause::VettedBefore { .. } => {
+                    break "built again with the same inputs".to_owned();
+                }
+                Cause::NotCacheable { .. } | Cause::NotStored { .. } | Cause::Expired { .. } => {
+                    break "not known".to_owned();
+                }
                 Cause::Imports { .. } => break "a longer chain of imports".to_owned(),
             }
         };

@@ -2,6 +2,8 @@
 
 use tracer_core::explain::{Change, InputKind, Missing, Place, RootCause};
 
+use super::test_word;
+
 /// Number of named files or variables.
 const NAMED: usize = 4;
 /// Longest value in characters. Of a longer one, the beginning is shown.
@@ -18,8 +20,15 @@ pub(super) fn root(cause: &RootCause) -> String {
         RootCause::SameLink => {
             "same inputs as in an earlier link: Go does not cache linked programs".to_owned()
         }
+        RootCause::VettedBefore => vetted("an earlier vet"),
         RootCause::FailedBefore => {
             "same inputs as in an earlier build that failed: Go caches no failure".to_owned()
+        }
+        RootCause::NotCacheable { reason } => test_word::not_cacheable(reason),
+        RootCause::NotStored { reason } => test_word::not_stored("the earlier run", reason),
+        RootCause::Expired => test_word::expired("an earlier run"),
+        RootCause::Changed { package, changes } if test_word::are_times(changes) => {
+            test_word::times(package.as_deref(), changes)
         }
         RootCause::Changed { package, changes } => {
             let changed = changes_of(changes);
@@ -52,6 +61,13 @@ pub(in crate::render) fn place(place: Place) -> &'static str {
     }
 }
 
+/// A package was vetted again with the inputs of the earlier vet `run`.
+pub(super) fn vetted(run: &str) -> String {
+    format!(
+        "same inputs as in {run}: not in the build cache, or a named package (always vetted before Go 1.26)"
+    )
+}
+
 /// A cause that is not known.
 pub(super) fn missing(missing: &Missing) -> String {
     match missing {
@@ -62,6 +78,9 @@ pub(super) fn missing(missing: &Missing) -> String {
             "not known: {} changed, and no action of it was recorded",
             list(packages)
         ),
+        Missing::StoringRun => {
+            "not known: the earlier run whose list of inputs Go found was not recorded".to_owned()
+        }
         Missing::Parts { lines } => format!(
             "not known: the keys differ only in parts that gotrace does not have ({})",
             lines.join(", ")
@@ -80,8 +99,12 @@ pub(super) fn changes_of(changes: &[Change]) -> String {
     let (variables, others): (Vec<&Change>, Vec<&Change>) = others
         .into_iter()
         .partition(|it| it.input.kind == InputKind::LinkVariable);
+    let (of_test, others): (Vec<&Change>, Vec<&Change>) = others
+        .into_iter()
+        .partition(|it| test_word::is_input(it.input.kind));
     let mut texts: Vec<String> = Vec::new();
     texts.extend(files_of(&files));
+    texts.extend(test_word::inputs(&of_test));
     texts.extend(variables_of(&variables));
     texts.extend(others.iter().take(NAMED).map(|it| change(it)));
     if let Some(more) = others.len().checked_sub(NAMED).filter(|it| *it > 0) {
@@ -104,7 +127,7 @@ fn files_of(files: &[&Change]) -> Vec<String> {
     by_word(files, presence, name)
 }
 
-fn presence(change: &Change) -> &'static str {
+pub(super) fn presence(change: &Change) -> &'static str {
     match (&change.before, &change.after) {
         (None, _) => "added",
         (_, None) => "removed",
@@ -136,7 +159,7 @@ fn by_word(
 }
 
 /// `a, b, c, d and 3 more`.
-fn list(names: &[String]) -> String {
+pub(super) fn list(names: &[String]) -> String {
     let some = names.iter().take(NAMED).map(String::as_str);
     let some = some.collect::<Vec<_>>().join(", ");
     match names.len().checked_sub(NAMED) {
@@ -145,12 +168,18 @@ fn list(names: &[String]) -> String {
     }
 }
 
-fn name(change: &Change) -> String {
+pub(super) fn name(change: &Change) -> String {
     change.input.name.clone().unwrap_or_default()
 }
 
 /// One change: `compiler: go1.26.5 → go1.27.3`.
 pub(super) fn change(change: &Change) -> String {
+    if matches!(
+        change.input.kind,
+        InputKind::TestFile | InputKind::TestVariable
+    ) {
+        return test_word::inputs(&[change]).join("; ");
+    }
     let what = what(change);
     let value = |it: &Option<String>| it.as_deref().map(shortened).unwrap_or_default();
     let (before, after) = (value(&change.before), value(&change.after));
@@ -194,9 +223,18 @@ fn what(change: &Change) -> String {
         InputKind::Goroot => "GOROOT",
         InputKind::Profile => "profile of -pgo",
         InputKind::MainPackage => "package main",
+        InputKind::TestProgram => "test program",
+        InputKind::TestVariable => return format!("variable {name}"),
+        InputKind::TestFileSize => return format!("size of {name}"),
+        InputKind::TestFileMode => return format!("mode of {name}"),
+        InputKind::TestFileTime => return format!("modification time of {name}"),
+        InputKind::TestTimeZone => "time zone",
         InputKind::ArchitectureLevel
         | InputKind::Variable
         | InputKind::File
+        | InputKind::TestFlag
+        | InputKind::TestFile
+        | InputKind::TestFileError
         | InputKind::Module
         | InputKind::BuildInfo => return name.to_owned(),
         InputKind::Import => return format!("import {name}"),
