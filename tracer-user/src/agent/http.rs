@@ -90,7 +90,7 @@ impl Readiness {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Report { at, ready };
     }
 
-    /// Whether the agent was ready at this instant.
+    /// The limits, or the reason why the agent was not ready, at this instant.
     fn get(&self, now: Instant) -> Result<Vec<String>, String> {
         self.alive(now)?;
         let report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
