@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod bpffs;
+pub mod dashboard;
 pub mod figures;
 pub mod lease;
 pub mod machine;

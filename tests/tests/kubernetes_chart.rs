@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use expect_test::expect_file;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::dashboard::queries;
 use tests::{helm_library, pypi_dir, pypi_python};
 
 /// The oldest supported version, a middle one, and the newest with published schemas.
@@ -237,23 +238,6 @@ fn the_alerts_fire_in_the_expected_cases() {
     );
 }
 
-/// Queries of the panels, with Grafana's variables replaced as Grafana does.
-fn queries() -> Vec<String> {
-    let dashboard: Value =
-        serde_json::from_str(&fs::read_to_string(file("dashboard.json")).unwrap()).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap().iter();
-    let targets = panels.flat_map(|it| it["targets"].as_array().unwrap());
-    let filled = targets.map(|it| {
-        let asked = it["expr"].as_str().unwrap();
-        asked
-            .replace("$__rate_interval", "5m")
-            .replace("$__range", "1h")
-            .replace("$project", ".*")
-            .replace("$instance", ".*")
-    });
-    filled.collect()
-}
-
 #[test]
 fn every_panel_selects_instances_and_its_legends_are_labels_of_the_result() {
     let text = fs::read_to_string(file("dashboard.json")).unwrap();
@@ -280,9 +264,10 @@ fn every_panel_selects_instances_and_its_legends_are_labels_of_the_result() {
 
 #[test]
 fn the_dashboard_contains_valid_queries() {
-    let rules: Vec<Value> = queries()
+    let rules: Vec<Value> = queries("5m", ".*")
         .into_iter()
         .zip(0..)
+        .map(|(query, n)| (query.expr, n))
         .map(|(expr, n)| json!({"record": format!("panel:{n}"), "expr": expr}))
         .collect();
     assert!(rules.len() > 10);
@@ -360,7 +345,7 @@ fn gotrace_exports_every_queried_metric() {
         .flat_map(|it| it["rules"].as_array().unwrap().clone());
     let exprs: Vec<String> = exprs
         .map(|it| it["expr"].as_str().unwrap().to_owned())
-        .chain(queries())
+        .chain(queries("5m", ".*").into_iter().map(|it| it.expr))
         .collect();
     let wanted = metrics_in(&exprs.join("\n"));
     assert!(wanted.len() > 10, "{wanted:?}");

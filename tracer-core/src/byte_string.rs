@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes that represent text. In JSON a plain string if they are UTF-8, else `{"bytes": [..]}`, so no byte is lost.
@@ -73,18 +75,17 @@ impl fmt::Debug for ByteString {
     }
 }
 
+/// The form in JSON of bytes that are not UTF-8.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Json<'a> {
-    Text(Cow<'a, str>),
-    Bytes { bytes: Vec<u8> },
+struct Bytes {
+    bytes: Vec<u8>,
 }
 
 impl Serialize for ByteString {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
             Ok(text) => serializer.serialize_str(text),
-            Err(_) => Json::Bytes {
+            Err(_) => Bytes {
                 bytes: self.0.clone(),
             }
             .serialize(serializer),
@@ -94,10 +95,31 @@ impl Serialize for ByteString {
 
 impl<'de> Deserialize<'de> for ByteString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Json::deserialize(deserializer)? {
-            Json::Text(text) => Self(text.into_owned().into_bytes()),
-            Json::Bytes { bytes } => Self(bytes),
-        })
+        deserializer.deserialize_any(TextOrBytes)
+    }
+}
+
+/// Reads both forms. An untagged enum would buffer each text: a stored build has tens of thousands.
+struct TextOrBytes;
+
+impl<'de> Visitor<'de> for TextOrBytes {
+    type Value = ByteString;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, or an object with the key `bytes`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<ByteString, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<ByteString, E> {
+        Ok(text.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ByteString, A::Error> {
+        let Bytes { bytes } = Bytes::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(ByteString(bytes))
     }
 }
 
@@ -119,5 +141,31 @@ impl schemars::JsonSchema for ByteString {
                 }
             ]
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_every_byte() {
+        for (bytes, json) in [
+            (&b"a\"\n\xc3\xa9"[..], r#""a\"\né""#),
+            (b"a\xff", r#"{"bytes":[97,255]}"#),
+            (b"", r#""""#),
+        ] {
+            let it = ByteString::from(bytes);
+            assert_eq!(serde_json::to_string(&it).unwrap(), json);
+            assert_eq!(serde_json::from_str::<ByteString>(json).unwrap(), it);
+            let value: serde_json::Value = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::from_value::<ByteString>(value).unwrap(), it);
+        }
+        for wrong in ["1", "[]", "{}", r#"{"bytes":"a"}"#] {
+            assert!(
+                serde_json::from_str::<ByteString>(wrong).is_err(),
+                "{wrong}"
+            );
+        }
     }
 }

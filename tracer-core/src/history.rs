@@ -15,7 +15,7 @@ mod setup;
 pub use baseline::{Baseline, BaselineId, BranchClass};
 pub use entry::{BuildContext, Entry, Target, commit};
 pub use id::{BuildId, IdPrefix, InvalidBuildId};
-pub use keys::{StoredKey, pack_keys, unpack_keys};
+pub use keys::{StoredKey, pack_keys, unpack_keys, unpack_keys_of};
 pub use pack::{UnpackError, pack, unpack};
 pub use part::{Kept, builds};
 pub use retention::{Aged, Excess, Limits, excess, n_to_delete};

@@ -30,5 +30,8 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_millis(4500);
 /// Time without builds after which a process returns memory to the kernel.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
+/// The observer reports about once a second. After this time without a report it hangs; systemd restarts the service then (`WatchdogSec`).
+const OBSERVER_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// Combines a configuration file with flags and environment.
 type Load<'a> = &'a dyn Fn(&File) -> anyhow::Result<Config>;

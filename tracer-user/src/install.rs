@@ -211,7 +211,9 @@ fn perform(steps: &[Step], dry_run: bool, print: fn(&str)) -> anyhow::Result<usi
     let mut n_done = 0;
     for step in steps {
         if dry_run {
-            print(&format!("would {step}"));
+            if !step.removes_nothing() {
+                print(&format!("would {step}"));
+            }
             continue;
         }
         match step.perform().with_context(|| format!("cannot {step}"))? {

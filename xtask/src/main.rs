@@ -11,6 +11,7 @@
 
 mod bench_agent;
 mod bench_analyze;
+mod bench_explain;
 mod bench_history;
 mod bench_overhead;
 mod bench_owners;
@@ -138,6 +139,21 @@ enum Bench {
     },
     /// Measure time and memory of `gotrace analyze` and of other tools on Go programs of 2 to 100 MB.
     Analyze,
+    /// Check the causes that `gotrace explain` prints after known changes, with each release of Go. Fails if one is wrong.
+    Explain {
+        /// Minor version of Go (can be repeated) [default: all].
+        #[arg(long, value_name = "VERSION")]
+        go: Vec<String>,
+        /// Only measure time and memory on a generated history.
+        #[arg(long)]
+        scale: bool,
+        /// Builds in the generated history.
+        #[arg(long, default_value_t = 2000)]
+        builds: usize,
+        /// Packages of the generated module.
+        #[arg(long, default_value_t = 3000)]
+        packages: usize,
+    },
     /// Measure the time to list and show builds of a long history, and its size.
     History {
         /// Builds in the history.
@@ -214,6 +230,21 @@ fn main() -> ExitCode {
         Command::Bench {
             what: Bench::Analyze,
         } => bench_analyze::bench_analyze(),
+        Command::Bench {
+            what:
+                Bench::Explain {
+                    go,
+                    scale,
+                    builds,
+                    packages,
+                },
+        } => {
+            if scale {
+                bench_explain::scale(builds, packages)
+            } else {
+                bench_explain::run(&go)
+            }
+        }
         Command::Bench {
             what: Bench::History { builds },
         } => bench_history::run(builds),

@@ -3,14 +3,18 @@
 //! * `forward` never ends: it delivers the builds of the history to a central one, as an agent does.
 //! * `write` never ends: it prints `stored ID` after storing a build. It can be killed while a build is running.
 //! * `fill` stores a number of builds, one minute apart, the last one now.
+//! * `keys` stores builds of a large module with cache keys. The last one builds nearly all packages again, the last but one a few.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "this program prints to the terminal"
 )]
 
+mod keys;
+
 use std::fs::File;
 use std::io::BufReader;
+use std::num::ParseIntError;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +27,7 @@ use tracer_user::history::central::{Address, CentralSettings};
 use tracer_user::history::{ForwardConfig, Forwarder, Store, Writer};
 use tracer_user::log::Log;
 
-const USAGE: &str = "usage: history write STORE RECORDING... | history fill STORE N RECORDING... | history forward STORE ADDRESS";
+const USAGE: &str = "usage: history write STORE RECORDING... | history fill STORE N RECORDING... | history keys STORE N PACKAGES RECORDING | history forward STORE ADDRESS";
 const MINUTE: i64 = 60_000_000_000;
 /// One build in `FIRST` comes from the first recording; the other recordings take turns.
 const FIRST: i64 = 100;
@@ -40,6 +44,9 @@ fn main() -> ExitCode {
         }
         ["fill", store, n, recordings @ ..] if recordings.len() > 1 => {
             fill(Path::new(store), n, recordings)
+        }
+        ["keys", store, n, packages, recording] => {
+            keys(Path::new(store), n.parse(), packages.parse(), recording)
         }
         ["forward", store, address] => forward(Path::new(store), address),
         _ => Err(USAGE.into()),
@@ -102,6 +109,33 @@ fn fill(store: &Path, n: &str, recordings: &[&str]) -> Result<(), AnyError> {
             build.module = Some(format!("example.com/service-{}", ago % PROJECTS));
         }
         for kept in history::builds(&FinishedTrace::of(trace.clone())) {
+            store.finish(&kept)?;
+        }
+    }
+    Ok(())
+}
+
+/// Stores `n` builds of a module of that many packages.
+fn keys(
+    store: &Path,
+    n: Result<usize, ParseIntError>,
+    n_packages: Result<usize, ParseIntError>,
+    recording: &str,
+) -> Result<(), AnyError> {
+    let (n, now) = (n?, now()?);
+    let traces = replay(&[recording])?;
+    let template = traces.first().ok_or(USAGE)?;
+    let mut module = keys::LargeModule::new(n_packages?);
+    let mut store = Store::open(store)?;
+    for build in 0..n {
+        let trace = if build == 0 {
+            module.first_build(template)
+        } else {
+            module.next_build(template, build, build + 1 == n)
+        };
+        let trace = trace.ok_or("the recording has no build with a compiler and a linker")?;
+        let ago = i64::try_from(n - build)? * MINUTE;
+        for kept in history::builds(&FinishedTrace::of(moved(&trace, now - ago))) {
             store.finish(&kept)?;
         }
     }

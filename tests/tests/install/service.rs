@@ -197,6 +197,7 @@ fn an_installation_into_another_tree_writes_files_and_starts_nothing() {
         printed.lines().all(|it| it.starts_with("gotrace: would ")),
         "{printed}"
     );
+    assert!(!printed.contains("would remove"), "{printed}");
 
     let done = run_gotrace(args, NO_ENV);
     assert!(done.status.success(), "{done:?}");

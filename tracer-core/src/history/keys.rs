@@ -120,8 +120,20 @@ pub fn pack_keys(keys: &[StoredKey]) -> Result<Vec<u8>, serde_json::Error> {
 
 /// The keys from a blob. A damaged blob is an error, or gives keys with gaps.
 pub fn unpack_keys(bytes: &[u8]) -> Result<Vec<StoredKey>, UnpackError> {
+    unpack_keys_of(bytes, |_| true)
+}
+
+/// The keys of some units from a blob.
+pub fn unpack_keys_of(
+    bytes: &[u8],
+    is_wanted: impl Fn(&Unit) -> bool,
+) -> Result<Vec<StoredKey>, UnpackError> {
     let Blob { lines, keys } = unpacked(bytes)?;
-    let keys = keys.into_iter().map(|it| {
+    let keys = keys.into_iter().filter_map(|it| {
+        let unit = Unit::from_stored(it.unit);
+        if !is_wanted(&unit) {
+            return None;
+        }
         let mut number: i64 = -1;
         let mut has_gaps = it.has_gaps;
         let mut of_key = Vec::with_capacity(it.lines.len());
@@ -131,8 +143,8 @@ pub fn unpack_keys(bytes: &[u8]) -> Result<Vec<StoredKey>, UnpackError> {
             has_gaps |= line.is_none();
             of_key.extend(line.cloned());
         }
-        StoredKey {
-            unit: Unit::from_stored(it.unit),
+        Some(StoredKey {
+            unit,
             key: ActionKey {
                 kind: it.kind,
                 package: it.package,
@@ -146,7 +158,7 @@ pub fn unpack_keys(bytes: &[u8]) -> Result<Vec<StoredKey>, UnpackError> {
             cpu_ns: it.cpu_ns,
             started_ns: it.started_ns,
             ended_ns: it.ended_ns,
-        }
+        })
     });
     Ok(keys.collect())
 }

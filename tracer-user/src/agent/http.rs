@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::runtime::Builder;
@@ -28,6 +28,7 @@ pub use self::access::{Access, Rules};
 pub(super) use self::access::{AccessFiles, certificates, tokens};
 pub use self::listener::Listener;
 pub(super) use self::socket::{check as check_socket, create as create_socket};
+use super::OBSERVER_TIMEOUT;
 use super::metrics::Metrics;
 use crate::history::ReadPool;
 
@@ -46,9 +47,17 @@ pub struct Served {
     pub readiness: Readiness,
 }
 
-/// The limits of an agent that is ready, or the reason why it is not ready.
+/// The limits of an agent that is ready, or the reason why it is not ready. A report of an observer that hangs expires.
 #[derive(Debug)]
-pub struct Readiness(Mutex<Result<Vec<String>, String>>);
+pub struct Readiness(Mutex<Report>);
+
+/// The last report of the observer.
+#[derive(Debug)]
+struct Report {
+    /// `None` before the first report.
+    at: Option<Instant>,
+    ready: Result<Vec<String>, String>,
+}
 
 /// A running server, which a drop stops.
 #[derive(Debug)]
@@ -71,18 +80,34 @@ struct PageContext {
 impl Readiness {
     /// Creates the state "not ready" with a reason.
     pub fn not_yet(why: &str) -> Self {
-        Self(Mutex::new(Err(why.to_owned())))
+        let ready = Err(why.to_owned());
+        Self(Mutex::new(Report { at: None, ready }))
     }
 
+    /// Sets the report that the observer sent now.
     pub fn set(&self, ready: Result<Vec<String>, String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ready;
+        let at = Some(Instant::now());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Report { at, ready };
     }
 
-    fn get(&self) -> Result<Vec<String>, String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// The limits, or the reason why the agent was not ready, at this instant.
+    fn get(&self, now: Instant) -> Result<Vec<String>, String> {
+        self.alive(now)?;
+        let report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        report.ready.clone()
+    }
+
+    /// The reason why the observer hangs, if it does.
+    fn alive(&self, now: Instant) -> Result<(), String> {
+        let report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = report.at.map(|it| now.saturating_duration_since(it));
+        match silent.filter(|it| *it > OBSERVER_TIMEOUT) {
+            Some(silent) => Err(format!(
+                "the process that traces builds has not reported for {} s: restart the agent",
+                silent.as_secs()
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -175,6 +200,32 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take() {
             // The panic hook has already reported a panic of the thread.
             let _panicked = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_an_observer_that_hangs_expires() {
+        let readiness = Readiness::not_yet("probes are being attached");
+        let now = Instant::now();
+        let later = now + OBSERVER_TIMEOUT + Duration::from_secs(30);
+        // Start can take long: without a report, the observer does not count as hanging.
+        assert_eq!(readiness.alive(later), Ok(()));
+        assert_eq!(
+            readiness.get(later).unwrap_err(),
+            "probes are being attached"
+        );
+        readiness.set(Ok(Vec::new()));
+        assert_eq!(readiness.get(now + OBSERVER_TIMEOUT), Ok(Vec::new()));
+        for why in [
+            readiness.get(later).unwrap_err(),
+            readiness.alive(later).unwrap_err(),
+        ] {
+            assert!(why.contains("has not reported for"), "{why}");
         }
     }
 }

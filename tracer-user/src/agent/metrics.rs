@@ -230,6 +230,7 @@ impl Inner {
         for project in self.projects.expire(before) {
             self.families.remove_project(project.as_deref());
         }
+        self.own.expire();
         let mut families = self.families();
         let MetricsSettings { phases, created: _ } = self.parts;
         families.retain(|it| {

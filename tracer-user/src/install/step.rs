@@ -112,6 +112,22 @@ impl Step {
         }
     }
 
+    /// True if the step removes only files that do not exist.
+    pub(super) fn removes_nothing(&self) -> bool {
+        let is_gone = |it: &Path| matches!(fs::symlink_metadata(it), Err(error) if error.kind() == ErrorKind::NotFound);
+        match self {
+            Self::Remove(path) | Self::RemoveTree(path) | Self::RemoveEmpty(path) => is_gone(path),
+            Self::RemoveAll { dir, paths } => paths.iter().all(|it| is_gone(&dir.join(it))),
+            Self::Write { .. }
+            | Self::WriteAll { .. }
+            | Self::RemoveUser(_)
+            | Self::Hook { .. }
+            | Self::Unhook { .. }
+            | Self::Start
+            | Self::Run { .. } => false,
+        }
+    }
+
     /// Describes the completed step.
     pub(super) fn done(&self) -> impl fmt::Display {
         Described(self, Tense::Past)

@@ -2,7 +2,7 @@
 
 use std::iter;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
@@ -63,12 +63,15 @@ async fn metrics(State(shared): State<Arc<PageContext>>, request: Request) -> Re
     }
 }
 
-async fn healthy() -> Response {
-    fine(TEXT, "gotrace is alive\n".to_owned())
+async fn healthy(State(shared): State<Arc<PageContext>>) -> Response {
+    match shared.served.readiness.alive(Instant::now()) {
+        Ok(()) => fine(TEXT, "gotrace is alive\n".to_owned()),
+        Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
 }
 
 async fn ready(State(shared): State<Arc<PageContext>>) -> Response {
-    match shared.served.readiness.get() {
+    match shared.served.readiness.get(Instant::now()) {
         Ok(limits) => {
             let limits = limits.iter().flat_map(|it| ["limited: ", it, "\n"]);
             let page: String = iter::once("gotrace follows builds\n")

@@ -1,11 +1,12 @@
 //! The agent's own state as metrics. Each update sets all values; this module measures nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Registry};
 use tracer_abi::Kind;
 
 use super::process::OfProcess;
+use crate::agent::OBSERVER_TIMEOUT;
 use crate::agent::export::Counts;
 use crate::clock;
 use crate::driver::{Analyses, Events, ObserverStatus, SelfTestVerdict};
@@ -70,7 +71,7 @@ const RESIDENT: Spec = Spec {
 };
 const SELF_TEST: Spec = Spec {
     name: "gotrace_self_test_success",
-    help: "1 if the last self-test passed.",
+    help: "1 if the last self-test passed; 0 if it failed or the tracing process hangs.",
     labels: &[],
     limit: 1,
 };
@@ -202,6 +203,8 @@ pub(super) struct Own {
     cpu: Counter,
     resident: Gauge,
     self_test: Gauge,
+    /// Time of the last report of the observer.
+    reported: Option<Instant>,
     reload: Gauge,
     reloaded: Gauge,
     history: OfHistory,
@@ -221,6 +224,7 @@ impl Own {
             cpu: Counter::with_opts(CPU.opts())?,
             resident: Gauge::with_opts(RESIDENT.opts())?,
             self_test: Gauge::with_opts(SELF_TEST.opts())?,
+            reported: None,
             reload: Gauge::with_opts(RELOAD.opts())?,
             reloaded: Gauge::with_opts(RELOADED.opts())?,
             history: OfHistory::register(registry)?,
@@ -243,7 +247,7 @@ impl Own {
 
     /// Sets the values of both processes. Counters are reset to zero first; the caller's lock hides this.
     pub(super) fn set(
-        &self,
+        &mut self,
         families: &mut Families,
         status: &ObserverStatus,
         storage: &StorageStatus,
@@ -289,12 +293,23 @@ impl Own {
         self.resident.set(fold::bytes(resident));
         self.process
             .set(cpu_ns, resident, status.process, storage.process);
+        self.reported = Some(Instant::now());
         let sees_itself = status.self_test == SelfTestVerdict::Seen;
         self.self_test.set(f64::from(u8::from(sees_itself)));
         let reload = &storage.reload;
         self.reload.set(f64::from(u8::from(reload.is_good)));
         self.reloaded.set(reload.at_seconds);
         self.history.set(&storage.history)
+    }
+
+    /// Withdraws the result of the last self-test if the observer hangs.
+    pub(super) fn expire(&self) {
+        if self
+            .reported
+            .is_some_and(|it| it.elapsed() > OBSERVER_TIMEOUT)
+        {
+            self.self_test.set(0.0);
+        }
     }
 
     /// Sets the queues of outputs, like all other queues.
