@@ -251,8 +251,8 @@ fn find_one<const I: usize>(found: &mut Found, ctx: &ProbeContext, capture: &Cap
     }
 }
 
-/// Zero, but the verifier does not know that. It would check the rest of the program for each combination of captures that are missing,
-/// have a text or have none, because it treats a zero on the stack as a different state than a number.
+/// Zero, without bounds for the verifier, for which a zero on the stack is a different state than a number. It would check the rest of the
+/// program for each combination of captures. A capture has a text, has none or is missing.
 #[inline(always)]
 fn unknown_zero(spec: &Spec) -> u64 {
     // SAFETY: the map keeps the element; volatile, so that the compiler does not compute with it either.

@@ -1,5 +1,5 @@
-//! Texts that were found to contain nothing to remove. Lines of cache keys and names of spans repeat within a build and from one build to
-//! the next, and the search for secrets is the largest part of decoding them.
+//! Texts that were found to contain nothing to remove. The search for secrets is the largest part of decoding. Lines of cache keys and
+//! names of spans repeat within a build and from one build to the next.
 //!
 //! A text is compared as a whole, never by its hash alone. A text with a secret is never stored here.
 
