@@ -61,7 +61,7 @@ impl Traced {
 
     /// Calls since the last query, by kind of the called function.
     fn calls(&mut self) -> BTreeMap<&'static str, usize> {
-        let decoder = Decoder::new(tools::points().to_vec(), page_size());
+        let mut decoder = Decoder::new(tools::points().to_vec(), page_size());
         let mut calls = BTreeMap::new();
         self.ring.drain(|record| {
             if let Event::Call(call) = decoder.decode(record) {

@@ -7,6 +7,7 @@
 mod call;
 mod digest;
 mod exec;
+mod plain;
 mod removed;
 mod usage;
 mod variable;
@@ -21,6 +22,8 @@ use crate::event::{
 };
 use crate::redact;
 
+use plain::PlainTexts;
+
 pub use call::PointKind;
 pub use digest::DigestKey;
 
@@ -33,6 +36,14 @@ pub struct Decoder {
     page_size: u64,
     /// Key of the digests that replace the values of variables.
     digest_key: Option<DigestKey>,
+    plain: Plain,
+}
+
+/// Texts without a secret, by the rule that found none.
+#[derive(Clone, Debug, Default)]
+struct Plain {
+    key_lines: PlainTexts,
+    texts: PlainTexts,
 }
 
 /// The reason why a record cannot be read.
@@ -59,6 +70,7 @@ impl Decoder {
             points,
             page_size,
             digest_key: None,
+            plain: Plain::default(),
         }
     }
 
@@ -73,7 +85,7 @@ impl Decoder {
     }
 
     /// Reads one record. Bytes after the length in the record are padding of its slot and are ignored.
-    pub fn decode(&self, bytes: &[u8]) -> Event {
+    pub fn decode(&mut self, bytes: &[u8]) -> Event {
         let header = abi::Header::read_from_prefix(bytes)
             .ok()
             .map(|(header, _)| header);
@@ -95,7 +107,7 @@ impl Decoder {
         })
     }
 
-    fn decode_kind(&self, header: abi::Header, record: &[u8]) -> Result<Event, DecodeError> {
+    fn decode_kind(&mut self, header: abi::Header, record: &[u8]) -> Result<Event, DecodeError> {
         match header.kind {
             abi::Kind::FORK => {
                 let (fork, _) = read::<abi::Fork>(record)?;

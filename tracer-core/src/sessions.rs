@@ -227,6 +227,11 @@ impl Sessions {
         self.context.phases = phases;
     }
 
+    /// True if a session has ended at `now`.
+    pub fn has_ended(&self, now: Ktime) -> bool {
+        self.running.values().any(|it| it.has_ended(now))
+    }
+
     /// Sessions that have ended at `now`.
     pub fn ended(&mut self, now: Ktime) -> Vec<Trace> {
         let over: Vec<ProcKey> = self

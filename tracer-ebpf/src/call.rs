@@ -51,13 +51,11 @@ struct Text {
     len: u64,
 }
 
-const NO_TEXT: Text = Text { at: 0, len: 0 };
-
 /// The captured values, before room for the texts is reserved.
 struct Found {
     value: [u64; CAPTURES],
     text: [Text; CAPTURES],
-    missing: u16,
+    missing: u64,
     /// The texts are the pieces of one capture, the first.
     is_joined: bool,
 }
@@ -115,7 +113,7 @@ fn record(ctx: &ProbeContext) -> Option<()> {
         text_len: [opaque(0) as u32; CAPTURES],
         target,
         spec: index as u16,
-        missing: found.missing,
+        missing: found.missing as u16,
     };
     // With several texts, each may take half of a slot: see `write`.
     let is_sent = if total == found.text[0].len {
@@ -206,10 +204,17 @@ fn is_withheld(ctx: &ProbeContext, guard: &Guard) -> Option<bool> {
 
 #[inline(always)]
 fn find(ctx: &ProbeContext, spec: &Spec) -> Found {
+    // Each zero is read separately: the verifier would compare copies of one together.
+    let zero = || unknown_zero(spec);
+    let no_text = || {
+        let at = zero();
+        Text { at, len: zero() }
+    };
+    let text = [no_text(), no_text(), no_text(), no_text()];
     let mut found = Found {
-        value: [0; CAPTURES],
-        text: [NO_TEXT; CAPTURES],
-        missing: 0,
+        value: [text[0].at, text[1].at, text[2].at, text[3].at],
+        text,
+        missing: zero(),
         is_joined: false,
     };
     let [a, b, c, d] = &spec.captures;
@@ -218,29 +223,41 @@ fn find(ctx: &ProbeContext, spec: &Spec) -> Found {
             find_joined(&mut found, ctx, a);
             return found;
         }
-        find_one::<0>(&mut found, ctx, a);
+        find_one::<0>(&mut found, ctx, a, zero());
     }
     if spec.n_captures > 1 {
-        find_one::<1>(&mut found, ctx, b);
+        find_one::<1>(&mut found, ctx, b, zero());
     }
     if spec.n_captures > 2 {
-        find_one::<2>(&mut found, ctx, c);
+        find_one::<2>(&mut found, ctx, c, zero());
     }
     if spec.n_captures > 3 {
-        find_one::<3>(&mut found, ctx, d);
+        find_one::<3>(&mut found, ctx, d, zero());
     }
     found
 }
 
 #[inline(always)]
-fn find_one<const I: usize>(found: &mut Found, ctx: &ProbeContext, capture: &Capture) {
+fn find_one<const I: usize>(found: &mut Found, ctx: &ProbeContext, capture: &Capture, zero: u64) {
     match value(ctx, capture) {
         Some((value, len)) => {
             found.value[I] = value;
-            found.text[I] = Text { at: value, len };
+            found.text[I] = Text {
+                at: value,
+                len: len ^ zero,
+            };
         }
         None => found.missing |= 1 << I,
     }
+}
+
+/// Zero, without bounds for the verifier, for which a zero on the stack is a different state than a number. It would check the rest of the
+/// program for each combination of captures. A capture has a text, has none or is missing.
+#[inline(always)]
+fn unknown_zero(spec: &Spec) -> u64 {
+    // SAFETY: the map keeps the element; volatile, so that the compiler does not compute with it either.
+    let zero = u64::from(unsafe { (&raw const spec.pad).read_volatile() });
+    opaque(zero << 32 | zero)
 }
 
 /// The value of a capture, and the length of its text; zero if it is not a text.
@@ -285,7 +302,7 @@ fn find_joined(found: &mut Found, ctx: &ProbeContext, capture: &Capture) {
             if n > $i {
                 match (user_word(slice + 16 * $i), user_word(slice + 16 * $i + 8)) {
                     (Some(at), Some(len)) => found.text[$i] = Text { at, len },
-                    _ => found.missing = 1,
+                    _ => found.missing |= 1,
                 }
             }
         };

@@ -18,7 +18,7 @@ use crate::{
     lineage,
     log::info,
     maps::{NAMES, OURS, offset},
-    path::{KernelPath, walk},
+    path::{KernelPath, Steps, walk},
     record::{count_lost, count_seen, header},
     redundant::{Instance, n_backup, wake},
     scratch::ScratchSlot,
@@ -31,7 +31,16 @@ const PAGE: u64 = 4096;
 /// Arguments of the tracepoint: the running task, its previous thread id, and the `linux_binprm`.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
-    record(&ctx, Instance::Primary, || {
+    record(&ctx, Instance::Primary, Steps::Bounded, || {
+        read_or_zero(ctx.arg(2), offset!(bprm_file))
+    });
+    0
+}
+
+/// The same program for kernels with `bpf_loop`, which check it in a tenth of the time.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn on_exec_looped(ctx: BtfTracePointContext) -> i32 {
+    record(&ctx, Instance::Primary, Steps::Helper, || {
         read_or_zero(ctx.arg(2), offset!(bprm_file))
     });
     0
@@ -40,7 +49,7 @@ pub fn on_exec(ctx: BtfTracePointContext) -> i32 {
 /// A backup: see `redundant`.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn on_exec_backup(ctx: BtfTracePointContext) -> i32 {
-    record(&ctx, Instance::Backup, || {
+    record(&ctx, Instance::Backup, Steps::Bounded, || {
         read_or_zero(ctx.arg(2), offset!(bprm_file))
     });
     0
@@ -50,7 +59,7 @@ pub fn on_exec_backup(ctx: BtfTracePointContext) -> i32 {
 /// `fs/exec.c`).
 #[tracepoint]
 pub fn on_exec_late(ctx: TracePointContext) -> u32 {
-    record(&ctx, Instance::Backup, || {
+    record(&ctx, Instance::Backup, Steps::Bounded, || {
         let mm: u64 = read_or_zero(current_task(), offset!(task_mm));
         read_or_zero(mm, offset!(mm_exe_file))
     });
@@ -60,7 +69,12 @@ pub fn on_exec_late(ctx: TracePointContext) -> u32 {
 
 /// `file` returns the kernel's `file` of the new program.
 #[inline(always)]
-fn record<C: EbpfContext>(ctx: &C, instance: Instance, file: impl FnOnce() -> u64) -> Option<()> {
+fn record<C: EbpfContext>(
+    ctx: &C,
+    instance: Instance,
+    steps: Steps,
+    file: impl FnOnce() -> u64,
+) -> Option<()> {
     let tgid = current_tgid();
     let known = OURS.get_ptr_mut(tgid);
     if n_backup() != 0 && is_done(known) {
@@ -86,7 +100,7 @@ fn record<C: EbpfContext>(ctx: &C, instance: Instance, file: impl FnOnce() -> u6
     };
     // The verifier has no bounds for this number, so it does not check the following code twice.
     let is_new = scratch.launder(u64::from(known.is_none()));
-    let len = fill(&scratch, task, born_ns, file);
+    let len = fill(&scratch, steps, task, born_ns, file);
     if scratch.send(len) {
         info!(ctx, "exec of {}, {} bytes", tgid, len);
     } else {
@@ -193,7 +207,7 @@ fn current_name() -> Option<Name> {
 ///
 /// Each value that is read is written to the record at once, and without a branch: see `verifier::branchless`.
 #[inline(always)]
-fn fill(scratch: &ScratchSlot, task: u64, born_ns: u64, file: u64) -> u64 {
+fn fill(scratch: &ScratchSlot, steps: Steps, task: u64, born_ns: u64, file: u64) -> u64 {
     const ARGV: usize = size_of::<Exec>();
     const ENV_MAX: u64 = (ARGV + BLOCK_MAX) as u64;
     const CWD_MAX: u64 = ENV_MAX + BLOCK_MAX as u64;
@@ -227,14 +241,15 @@ fn fill(scratch: &ScratchSlot, task: u64, born_ns: u64, file: u64) -> u64 {
     let fs: u64 = read_or_zero(task, offset!(task_fs));
     let root = KernelPath::read(fs, offset!(fs_root));
     let cwd = KernelPath::read(fs, offset!(fs_pwd));
-    let cwd = walk(scratch, behind(bytes, at, CWD_MAX), cwd, root);
+    let laundry = scratch.laundry();
+    let cwd = walk(steps, laundry, behind(bytes, at, CWD_MAX), cwd, root);
     flags |= cwd.is_cut & u64::from(Exec::CWD_CUT);
     flags |= cwd.is_unreadable & u64::from(Exec::CWD_UNREADABLE);
     let at = scratch.launder(at + cwd.len);
     unsafe { (&raw mut (*exec).cwd_len).write(cwd.len as u32) };
 
     let exe = KernelPath::read(file, offset!(file_path));
-    let exe = walk(scratch, behind(bytes, at, EXE_MAX), exe, root);
+    let exe = walk(steps, laundry, behind(bytes, at, EXE_MAX), exe, root);
     flags |= exe.is_cut & u64::from(Exec::EXE_CUT);
     flags |= exe.is_unreadable & u64::from(Exec::EXE_UNREADABLE);
     let at = scratch.launder(at + exe.len);

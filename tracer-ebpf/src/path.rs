@@ -3,13 +3,15 @@
 //! `bpf_d_path` is not allowed in the scheduler's tracepoints (its allow-list is in `kernel/trace/bpf_trace.c`). This module does the walk
 //! of `prepend_path` in `fs/d_path.c` without its locks. A rename of a parent directory at the same moment can therefore mix both paths.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use tracer_abi::{DEPTH_MAX, PATH_MAX};
 
 use crate::{
     kernel::{fetch, read_or_zero},
     maps::offset,
-    scratch::ScratchSlot,
+    scratch::Laundry,
     verifier::bounds::{behind_masked, opaque},
     verifier::branchless::{choose, less, same},
 };
@@ -56,37 +58,99 @@ const ROOT: u64 = 1;
 const FULL: u64 = 2;
 const UNREADABLE: u64 = 4;
 
+/// The loop over the steps of a walk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    /// A bounded loop, which every kernel accepts. The verifier checks each of its rounds.
+    Bounded,
+    /// `bpf_loop` (Linux 5.17). The verifier checks its function a few times.
+    Helper,
+}
+
 /// Writes the components of `from` up to `root` to `to`, at most `PATH_MAX` bytes. `to` has room for twice as many.
-///
-/// A step has no branch except the one that ends the walk: see `verifier::branchless`.
 #[inline(always)]
-pub fn walk(scratch: &ScratchSlot, to: *mut u8, from: KernelPath, root: KernelPath) -> Walked {
+pub fn walk(
+    steps: Steps,
+    laundry: Laundry,
+    to: *mut u8,
+    from: KernelPath,
+    root: KernelPath,
+) -> Walked {
     // A walk to an unknown root would end at another one.
     let is_known = !same(root.dentry, 0);
-    let mut at = KernelPath {
-        mnt: from.mnt & is_known,
-        dentry: from.dentry & is_known,
+    let mut walk = Walk {
+        to,
+        laundry,
+        root,
+        at: KernelPath {
+            mnt: from.mnt & is_known,
+            dentry: from.dentry & is_known,
+        },
+        len: laundry.launder(0),
+        end: laundry.launder(0),
     };
-    let mut len = scratch.launder(0);
-    let mut end = FULL;
-    for _ in 0..STEPS_MAX {
-        let step = step(to, len, at, root);
-        if step.end != 0 {
-            end = step.end;
-            break;
+    match steps {
+        Steps::Bounded => {
+            for _ in 0..STEPS_MAX {
+                if walk.advance() != 0 {
+                    break;
+                }
+            }
         }
-        at = step.place;
-        len = scratch.launder(step.len);
+        Steps::Helper => {
+            let function = advance as unsafe extern "C" fn(u32, *mut c_void) -> i64;
+            // SAFETY: the function takes a `Walk`, which lives until the helper returns.
+            unsafe {
+                bpf_loop(
+                    STEPS_MAX as u32,
+                    function as *mut c_void,
+                    (&raw mut walk).cast(),
+                    0,
+                );
+            }
+        }
     }
-    let end = scratch.launder(end);
+    let end = laundry.launder(walk.end);
     let is_whole = !same(end & ROOT, 0);
-    let is_cut = !is_whole & !same(end & FULL, 0);
+    // Without a reason, the walk ended at the limit of steps.
+    let is_cut = !is_whole & (!same(end & FULL, 0) | same(end, 0));
     let is_unreadable = !is_whole & !is_cut;
     Walked {
-        len: len & !is_unreadable,
+        len: walk.len & !is_unreadable,
         is_cut,
         is_unreadable,
     }
+}
+
+/// A walk in progress.
+struct Walk {
+    to: *mut u8,
+    laundry: Laundry,
+    root: KernelPath,
+    at: KernelPath,
+    len: u64,
+    /// Zero, or the reasons for the end of the walk.
+    end: u64,
+}
+
+impl Walk {
+    /// Takes one step, without a branch: see `verifier::branchless`. Returns 1 if the walk has ended.
+    #[inline(always)]
+    fn advance(&mut self) -> u64 {
+        let step = step(self.to, self.len, self.at, self.root);
+        let is_over = !same(step.end, 0);
+        self.end = self.laundry.launder(step.end);
+        self.at = step.place;
+        self.len = self.laundry.launder(choose(is_over, self.len, step.len));
+        opaque(is_over) & 1
+    }
+}
+
+/// One round of `bpf_loop`.
+unsafe extern "C" fn advance(_: u32, walk: *mut c_void) -> i64 {
+    // SAFETY: the caller passes a `Walk`.
+    let walk = unsafe { &mut *walk.cast::<Walk>() };
+    walk.advance() as i64
 }
 
 struct Step {

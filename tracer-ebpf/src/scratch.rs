@@ -19,7 +19,7 @@ const LEN: usize = size_of::<Exec>() + 2 * BLOCK_MAX + 2 * PATH_MAX + 4096;
 pub struct Scratch {
     /// Not zero while a program uses the buffer.
     busy: u64,
-    /// See [`ScratchSlot::launder`].
+    /// See [`Laundry`].
     laundered: u64,
     bytes: [u8; LEN],
 }
@@ -51,16 +51,16 @@ impl ScratchSlot {
         Some(Self(scratch))
     }
 
-    /// Returns `n`; the verifier has no bounds of the result, because it does not track values in maps. Otherwise it would check the rest
-    /// of the program for each possible length of an earlier read, and reject the program after a million steps.
+    /// See [`Laundry::launder`].
     #[inline(always)]
     pub fn launder(&self, n: u64) -> u64 {
-        // SAFETY: the map keeps the element; no other program uses it.
-        let laundered = unsafe { &raw mut (*self.0).laundered };
-        // SAFETY: as above.
-        unsafe { laundered.write_volatile(n) };
-        // SAFETY: as above.
-        unsafe { laundered.read_volatile() }
+        self.laundry().launder(n)
+    }
+
+    #[inline(always)]
+    pub fn laundry(&self) -> Laundry {
+        // SAFETY: this only computes an address.
+        Laundry(unsafe { &raw mut (*self.0).laundered })
     }
 
     /// The start of the record.
@@ -88,5 +88,21 @@ impl ScratchSlot {
     pub fn release(self) {
         // SAFETY: as in `acquire`.
         unsafe { (&raw mut (*self.0).busy).write_volatile(0) };
+    }
+}
+
+/// A number in the buffer of a [`ScratchSlot`], for as long as the buffer is reserved.
+#[derive(Clone, Copy)]
+pub struct Laundry(*mut u64);
+
+impl Laundry {
+    /// Returns `n`; the verifier has no bounds of the result, because it does not track values in maps. Otherwise it would check the rest
+    /// of the program for each possible length of an earlier read, and reject the program after a million steps.
+    #[inline(always)]
+    pub fn launder(self, n: u64) -> u64 {
+        // SAFETY: the map keeps the element; no other program uses it.
+        unsafe { self.0.write_volatile(n) };
+        // SAFETY: as above.
+        unsafe { self.0.read_volatile() }
     }
 }

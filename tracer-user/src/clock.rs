@@ -38,6 +38,11 @@ pub(crate) fn own_cpu_ns() -> u64 {
     u64::try_from(ns(ClockId::ProcessCPUTime)).unwrap_or(0)
 }
 
+/// CPU time of this thread, in nanoseconds.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    u64::try_from(ns(ClockId::ThreadCPUTime)).unwrap_or(0)
+}
+
 fn ns(clock: ClockId) -> i64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
     tv_sec * 1_000_000_000 + tv_nsec

@@ -38,6 +38,7 @@ use tracer_core::model::Trace;
 use self::effects::EffectRunner;
 pub use self::output_analysis::AnalysisCounts as Analyses;
 use self::output_reader::Depth;
+pub use self::pipeline::LoopCpu;
 use self::pipeline::Pipeline;
 pub use self::recorder::{Recorder, header as recording_header};
 pub use self::replay::{Replayed, replay};
@@ -78,10 +79,19 @@ pub struct TraceOutcome {
 pub struct Traced {
     pub trace: Trace,
     pub cost: Cost,
+    pub parts: CpuParts,
     /// Processes of the command that were still running when tracing ended.
     pub n_running: usize,
     /// Files that were not read in time.
     pub n_unread: usize,
+}
+
+/// Parts of gotrace's own CPU time, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuParts {
+    /// From the start of gotrace until all probes were attached.
+    pub start_ns: u64,
+    pub of_loop: LoopCpu,
 }
 
 /// A live trace.
@@ -201,16 +211,22 @@ impl<'a> Live<'a> {
             effects,
             core: correlator,
             log: _,
+            cpu,
         } = pipeline;
         let cost = Cost {
             gotrace_cpu_ns: clock::own_cpu_ns() + effects.analyses().cpu_ns,
             events: n_events,
             attach_ns: source.attach_ns(),
         };
+        let parts = CpuParts {
+            start_ns: source.start_cpu_ns(),
+            of_loop: cpu.unwrap_or_default(),
+        };
         let n_running = correlator.n_running();
         Traced {
             trace: correlator.finish(),
             cost,
+            parts,
             n_running,
             n_unread: effects.n_pending(),
         }

@@ -1,229 +1,139 @@
 //! `cargo xtask bench overhead`: measures the cost of tracing for a build.
 //!
-//! Every round runs each build untraced and under each tracer, in a rotating order. Each time is compared with the untraced build
-//! of the same round, so slow drift of the machine affects all equally. A second untraced build gives the noise; smaller
+//! Every sample under a tracer has an untraced sample directly beside it, before or after it in turns, and is compared with that one
+//! alone. So drift of the machine and other programs affect both. A second untraced build in place of a tracer gives the noise; smaller
 //! differences have no meaning. Times are wall time, and CPU time of all processes, including the tracer.
+//!
+//! Further samples divide the CPU time into parts. They are separate, because the kernel's statistics of its programs cost time themselves.
 
+mod bpf;
+mod many;
+mod parts;
+mod session;
 mod storm;
+mod tracer;
+mod workload;
 
 use std::ffi::OsString;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum;
+use clap::ValueEnum as _;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::agent::Agent;
 use tests::{Module, Toolchain};
 
 use crate::bench_agent::process;
-use crate::measure::{Sample, Spread, adopt_orphans, measure};
+use crate::measure::{Sample, Spread, adopt_orphans};
 use crate::{setup, shell};
+use session::{Finished, Session};
+use tracer::Tracer;
+pub(crate) use workload::Workload;
 
-/// A command to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Workload {
-    /// No build: the cost of a tracer before the command starts and after it ends.
-    None,
-    /// A build with an empty cache: hundreds of compilations.
-    Cold,
-    /// A build without changes: the `go` command only.
-    Warm,
-    /// A build with a changed main package: one compilation and one link.
-    Relink,
-    /// Untraced processes beside the tracer.
-    Storm,
+/// The size of the measurements.
+pub(crate) struct Size {
+    /// Pairs of samples under each tracer.
+    pub(crate) rounds: usize,
+    /// Packages of the generated module.
+    pub(crate) packages: usize,
 }
 
-impl Workload {
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "no",
-            Self::Cold => "cold",
-            Self::Warm => "warm",
-            Self::Relink => "relink",
-            Self::Storm => "storm",
-        }
-    }
-
-    /// Builds in one sample, all under one tracer, because the tracer's start is measured separately.
-    fn n_repeats(self) -> usize {
-        match self {
-            Self::None | Self::Cold | Self::Storm => 1,
-            Self::Warm => 20,
-            Self::Relink => 10,
-        }
-    }
-
-    /// Script for `sh`. Its arguments are the number of repeats, a number unique to the sample, and the command of one build.
-    fn script(self) -> &'static str {
-        match self {
-            Self::None | Self::Storm => "exit 0",
-            Self::Cold | Self::Warm => {
-                r#"n=$1; shift 2; while [ $n -gt 0 ]; do "$@" || exit 1; n=$((n - 1)); done"#
-            }
-            // A changed comment would give the same package and no link.
-            Self::Relink => {
-                r#"n=$1 new=$2; shift 2; while [ $n -gt 0 ]; do
-                    echo "package main; func init() { println($new, $n) }" > change.go
-                    "$@" || exit 1; n=$((n - 1)); done"#
-            }
-        }
-    }
-}
-
-/// The tracer of a sample.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Tracer {
-    None,
-    /// The second untraced build, which measures the noise.
-    Control,
-    /// `gotrace run --detail LEVEL`.
-    Gotrace(&'static str),
-    /// `gotrace agent --detail LEVEL`, which runs before the sample begins and has probed the toolchain.
-    Agent(&'static str),
-    Strace,
-    PerfTrace,
-}
-
-impl Tracer {
-    fn name(self) -> String {
-        match self {
-            Self::None => "nothing".into(),
-            Self::Control => "nothing, again".into(),
-            Self::Gotrace(detail) => format!("gotrace run --detail {detail}"),
-            Self::Agent(detail) => format!("gotrace agent --detail {detail}"),
-            Self::Strace => "strace -f -e trace=execve".into(),
-            Self::PerfTrace => "perf trace -e execve".into(),
-        }
-    }
-
-    /// The first part of the command line; the tracer writes to a file in `scratch`.
-    fn command(self, gotrace: &Path, scratch: &Path) -> Result<Option<Command>> {
-        let command = match self {
-            Self::None | Self::Control | Self::Agent(_) => return Ok(None),
-            Self::Gotrace(detail) => {
-                let mut command = shell::as_root(gotrace)?;
-                // `--strict` fails an untraced build, whose times would be too low.
-                command.args([
-                    "run", "--strict", "--quiet", "--format", "json", "--detail", detail, "-o",
-                ]);
-                command.arg(scratch.join("gotrace.json"));
-                command
-            }
-            Self::Strace => {
-                let mut command = Command::new("strace");
-                command
-                    .args(["-f", "-qq", "-e", "trace=execve", "-o"])
-                    .arg(scratch.join("strace.txt"));
-                command
-            }
-            Self::PerfTrace => {
-                let mut command = Command::new("perf");
-                command
-                    .args(["trace", "-e", "execve", "-o"])
-                    .arg(scratch.join("perf.txt"));
-                command
-            }
-        };
-        Ok(Some(command))
-    }
-}
-
-pub(crate) fn run(rounds: usize, minor: &str, workloads: &[Workload]) -> Result<()> {
+pub(crate) fn run(
+    size: &Size,
+    minor: &str,
+    workloads: &[Workload],
+    parts_only: bool,
+) -> Result<()> {
+    let rounds = size.rounds;
     if rounds == 0 {
         bail!("cannot measure 0 rounds: set --rounds to at least 1");
     }
     adopt_orphans()?;
     setup::minor(minor)?;
-    let gotrace = shell::gotrace()?;
     let toolchain = tests::toolchain(minor);
-    let tracers = tracers()?;
     let mut bench = OverheadBench {
-        gotrace: &gotrace,
-        toolchain: &toolchain,
+        gotrace: shell::gotrace()?,
         module: Module::copy("hello"),
+        first: Module::copy("tiny"),
+        toolchain: &toolchain,
         n_samples: 0,
+    };
+    let tracers = if parts_only {
+        Vec::new()
+    } else {
+        tracer::all()?
     };
     let all = Workload::value_variants();
     let workloads = if workloads.is_empty() { all } else { workloads };
     for &build in workloads {
-        if build == Workload::Storm {
-            storm::run(&gotrace, rounds)?;
-            continue;
-        }
-        let rows = bench.rounds(build, &tracers, rounds)?;
-        print_build(build, &toolchain, rounds, &rows);
-        // In a longer build, the noise exceeds the cost of the calls.
-        if build == Workload::Warm {
-            print_call_cost(&rows);
+        match build {
+            Workload::Storm => storm::run(&bench.gotrace, rounds)?,
+            Workload::Many => many::run(&bench.gotrace, &toolchain, size.packages)?,
+            Workload::None | Workload::Cold | Workload::Warm | Workload::Relink => {
+                bench.prepare(build)?;
+                let rows = bench.rounds(build, &tracers, rounds)?;
+                print_build(build, &toolchain, rounds, &rows);
+                // In a longer build, the noise exceeds the cost of the calls.
+                if build == Workload::Warm {
+                    print_call_cost(&rows);
+                }
+                if build != Workload::None {
+                    parts::run(&mut bench, build, rounds)?;
+                }
+            }
         }
     }
     Ok(())
 }
 
-/// Tracers that can run here; prints the others.
-fn tracers() -> Result<Vec<Tracer>> {
-    let mut tracers = vec![
-        Tracer::None,
-        Tracer::Control,
-        Tracer::Gotrace("process"),
-        Tracer::Gotrace("phase"),
-        Tracer::Gotrace("cache-key"),
-        Tracer::Agent("phase"),
-        Tracer::Agent("cache-key"),
-    ];
-    if shell::find("strace").is_some() {
-        tracers.push(Tracer::Strace);
-    } else {
-        println!("left out: strace (not installed)");
-    }
-    if !shell::is_root()? {
-        println!("left out: perf trace (needs root)");
-    } else if shell::succeeds(Command::new("perf").args(["trace", "-e", "execve", "--", "true"])) {
-        tracers.push(Tracer::PerfTrace);
-    } else {
-        println!("left out: perf trace (does not run here)");
-    }
-    Ok(tracers)
-}
-
 struct OverheadBench<'a> {
-    gotrace: &'a Path,
+    gotrace: PathBuf,
     toolchain: &'a Toolchain,
     module: Module,
+    /// Built once under each agent, which probes a toolchain at its first use.
+    first: Module,
     n_samples: usize,
 }
 
 impl OverheadBench<'_> {
-    fn rounds(&mut self, build: Workload, tracers: &[Tracer], n: usize) -> Result<Vec<Row>> {
+    /// Fills the caches and leaves an up-to-date output.
+    fn prepare(&mut self, build: Workload) -> Result<()> {
+        self.first.sandbox.make_warm(self.toolchain);
         if matches!(build, Workload::Warm | Workload::Relink) {
-            // Fills the cache and leaves an up-to-date output.
             self.module.sandbox.make_warm(self.toolchain);
             self.sample(build, Tracer::None)?;
         }
+        Ok(())
+    }
+
+    fn rounds(&mut self, build: Workload, tracers: &[Tracer], n: usize) -> Result<Vec<Row>> {
         let row = |tracer: &Tracer| Row {
             tracer: *tracer,
+            plain: Vec::new(),
             samples: Vec::new(),
             n_calls: Vec::new(),
         };
         let mut rows: Vec<Row> = tracers.iter().map(row).collect();
         for round in 0..n {
-            for turn in 0..rows.len() {
-                let n_rows = rows.len();
-                let Some(row) = rows.get_mut((round + turn) % n_rows) else {
-                    continue;
-                };
+            for row in &mut rows {
                 eprint!(
                     "\r{} build {} of {n}, {}\x1b[K",
                     build.name(),
                     round + 1,
                     row.tracer.name()
                 );
+                let is_first = round % 2 == 0;
+                if is_first {
+                    row.plain.push(self.sample(build, Tracer::None)?);
+                }
                 row.samples.push(self.sample(build, row.tracer)?);
                 if matches!(row.tracer, Tracer::Gotrace(_)) {
                     row.n_calls.push(self.n_calls(build)?);
+                }
+                if !is_first {
+                    row.plain.push(self.sample(build, Tracer::None)?);
                 }
             }
         }
@@ -232,12 +142,33 @@ impl OverheadBench<'_> {
     }
 
     fn sample(&mut self, build: Workload, tracer: Tracer) -> Result<Sample> {
+        let measured = match tracer {
+            Tracer::Agent(detail) => self.beside_agent(build, detail, |session, _| {
+                session.build()?;
+                Ok(())
+            }),
+            Tracer::None
+            | Tracer::Control
+            | Tracer::Gotrace(_)
+            | Tracer::Strace
+            | Tracer::PerfTrace => self.session(build, tracer).and_then(|mut session| {
+                session.build()?;
+                Ok(session.end()?.sample)
+            }),
+        };
+        let sample =
+            measured.with_context(|| format!("cannot measure a build under {}", tracer.name()))?;
+        Ok(sample.divided_by(build.n_repeats()))
+    }
+
+    /// Starts the script of a workload under a tracer that is a command.
+    fn session(&mut self, build: Workload, tracer: Tracer) -> Result<Session> {
         if build == Workload::Cold {
             self.module.sandbox.make_cold();
         }
         self.n_samples += 1;
         let scratch = self.module.sandbox.out();
-        let mut command = match tracer.command(self.gotrace, &scratch)? {
+        let mut command = match tracer.command(&self.gotrace, &scratch)? {
             None => Command::new("sh"),
             Some(mut command) => {
                 command.args(["--", "sh"]);
@@ -245,7 +176,7 @@ impl OverheadBench<'_> {
             }
         };
         let env: Vec<(OsString, OsString)> = self.module.sandbox.env(self.toolchain);
-        command.args(["-c", build.script(), "sh"]);
+        command.args(["-c", &build.script(), "sh"]);
         command.args([build.n_repeats(), self.n_samples].map(|it| it.to_string()));
         command
             .arg(&self.toolchain.go)
@@ -253,44 +184,21 @@ impl OverheadBench<'_> {
             .arg(scratch.join("hello"))
             .arg(".");
         command.current_dir(self.module.dir()).env_clear().envs(env);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let sample = match tracer {
-            Tracer::Agent(detail) => self.measure_beside_agent(&mut command, build, detail),
-            Tracer::None
-            | Tracer::Control
-            | Tracer::Gotrace(_)
-            | Tracer::Strace
-            | Tracer::PerfTrace => measure(&mut command),
-        };
-        let sample =
-            sample.with_context(|| format!("cannot measure a build under {}", tracer.name()))?;
-        Ok(sample.divided_by(build.n_repeats()))
+        Session::start(&mut command, &scratch)
     }
 
-    /// Measures a command beside an agent. The CPU time includes that of the agent and its readers until the history contains the builds.
-    fn measure_beside_agent(
-        &self,
-        command: &mut Command,
+    /// Runs `measured` beside an agent. The CPU time includes that of the agent and its readers until the history contains the builds.
+    fn beside_agent(
+        &mut self,
         build: Workload,
         detail: &str,
+        measured: impl FnOnce(&mut Session, &Agent) -> Result<()>,
     ) -> Result<Sample> {
-        let dir = TempDir::new().context("cannot make a temporary directory")?;
-        let gotrace = Command::new(self.gotrace);
-        let agent = Agent::start_as(gotrace, dir, &["--detail", detail]);
-        // A toolchain is probed at its first use.
-        let tiny = Module::copy("tiny");
-        tiny.sandbox.make_warm(self.toolchain);
-        shell::read(
-            tiny.go(self.toolchain, &["build", "-o"])
-                .arg(tiny.sandbox.out().join("program"))
-                .arg("."),
-        )?;
-        agent.wait_for(&tiny, 1);
+        let agent = agent(&self.gotrace, self.toolchain, &self.first, detail)?;
         let before = process::cpu(&agent)?;
-        let mut sample = measure(command)?;
+        let mut session = self.session(build, Tracer::None)?;
+        measured(&mut session, &agent)?;
+        let Finished { mut sample, .. } = session.end()?;
         if build != Workload::None {
             agent.wait_for(&self.module, build.n_repeats());
         }
@@ -310,9 +218,25 @@ impl OverheadBench<'_> {
     }
 }
 
+/// An agent that has probed the toolchain.
+fn agent(gotrace: &Path, toolchain: &Toolchain, first: &Module, detail: &str) -> Result<Agent> {
+    let dir = TempDir::new().context("cannot make a temporary directory")?;
+    let agent = Agent::start_as(Command::new(gotrace), dir, &["--detail", detail]);
+    shell::read(
+        first
+            .go(toolchain, &["build", "-o"])
+            .arg(first.sandbox.out().join("program"))
+            .arg("."),
+    )?;
+    agent.wait_for(first, 1);
+    Ok(agent)
+}
+
 /// Samples under one tracer, by round.
 struct Row {
     tracer: Tracer,
+    /// The untraced samples beside them.
+    plain: Vec<Sample>,
     samples: Vec<Sample>,
     n_calls: Vec<f64>,
 }
@@ -322,12 +246,12 @@ fn row(rows: &[Row], tracer: Tracer) -> Option<&Row> {
 }
 
 fn print_build(build: Workload, toolchain: &Toolchain, n: usize, rows: &[Row]) {
-    let Some(plain) = row(rows, Tracer::None) else {
+    if rows.is_empty() {
         return;
-    };
+    }
     let (name, repeats) = (build.name(), build.n_repeats());
     println!(
-        "\n{name} build of tests/gomods/hello, Go {}: {n} rounds, {repeats} builds under one tracer",
+        "\n{name} build of tests/gomods/hello, Go {}: {n} pairs, {repeats} builds under one tracer",
         toolchain.version
     );
     println!("{:<32} {:^28} {:^28}", "", "wall time", "CPU time");
@@ -335,29 +259,31 @@ fn print_build(build: Workload, toolchain: &Toolchain, n: usize, rows: &[Row]) {
         "{:<32} {:>28} {:>28}",
         "", "median (min..max)", "median (min..max)"
     );
+    let times = [|it: &Sample| it.wall, |it: &Sample| it.cpu];
+    let plain = || rows.iter().flat_map(|it| &it.plain);
+    let [wall, cpu] = times.map(|time| Spread::of(plain().map(time)).seconds());
+    println!("{:<32} {wall:>28} {cpu:>28}", Tracer::None.name());
     for Row {
-        tracer, samples, ..
+        tracer,
+        plain,
+        samples,
+        ..
     } in rows
     {
-        let [wall, cpu] = [|it: &Sample| it.wall, |it: &Sample| it.cpu].map(|time| {
-            if *tracer == Tracer::None || build == Workload::None {
+        let pairs = || samples.iter().zip(plain);
+        let [wall, cpu] = times.map(|time| {
+            if build == Workload::None {
                 Spread::of(samples.iter().map(time)).seconds()
             } else {
-                Spread::of(
-                    samples
-                        .iter()
-                        .zip(&plain.samples)
-                        .map(|(it, plain)| time(it) / time(plain)),
-                )
-                .ratio()
+                Spread::of(pairs().map(|(it, plain)| time(it) / time(plain))).ratio()
             }
         });
         println!("{:<32} {wall:>28} {cpu:>28}", tracer.name());
     }
 }
 
-/// Prints CPU time for each probed call: the difference between all probes and none, divided by the delivered calls. The difference
-/// includes the cost of calls that the kernel side filters by name.
+/// Prints CPU time for each probed call: what all probes add and no probes do not, divided by the delivered calls. It includes the cost
+/// of calls that the kernel side filters by name.
 fn print_call_cost(rows: &[Row]) {
     let (Some(without), Some(with)) = (
         row(rows, Tracer::Gotrace("process")),
@@ -365,8 +291,13 @@ fn print_call_cost(rows: &[Row]) {
     ) else {
         return;
     };
-    let pairs = with.samples.iter().zip(&without.samples).zip(&with.n_calls);
-    let cost = Spread::of(pairs.map(|((with, without), n)| (with.cpu - without.cpu) / n * 1e6));
+    let added = |row: &Row| -> Vec<f64> {
+        let pairs = row.samples.iter().zip(&row.plain);
+        pairs.map(|(it, plain)| it.cpu - plain.cpu).collect()
+    };
+    let pairs = added(with).into_iter().zip(added(without));
+    let costs = pairs.zip(&with.n_calls);
+    let cost = Spread::of(costs.map(|((with, without), n)| (with - without) / n * 1e6));
     let n_calls = Spread::of(with.n_calls.iter().copied());
     println!(
         "CPU time of a probed call: {} over {:.0} calls a build",

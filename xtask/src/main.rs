@@ -176,7 +176,7 @@ enum Bench {
     },
     /// Measure the cost of tracing for a cold, a warm and a relinking build, and for an untraced process.
     Overhead {
-        /// Measurements of each build under each tracer. A round takes about four minutes on two cores.
+        /// Measurements of each build under each tracer. A round takes about ten minutes on two cores.
         #[arg(long, default_value_t = 2)]
         rounds: usize,
         /// Minor version of Go.
@@ -185,6 +185,12 @@ enum Bench {
         /// Default: all.
         #[arg(long, value_enum)]
         workload: Vec<bench_overhead::Workload>,
+        /// Measure only the CPU time by part.
+        #[arg(long)]
+        parts: bool,
+        /// Packages of the generated module of the workload `many`.
+        #[arg(long, default_value_t = 2568)]
+        packages: usize,
     },
     /// Check `gotrace analyze` on Debian packages and wheels: modules, sizes, false alarms, time and memory.
     Programs {
@@ -254,8 +260,15 @@ fn main() -> ExitCode {
                     rounds,
                     go,
                     workload,
+                    parts,
+                    packages,
                 },
-        } => bench_overhead::run(rounds, &go, &workload),
+        } => bench_overhead::run(
+            &bench_overhead::Size { rounds, packages },
+            &go,
+            &workload,
+            parts,
+        ),
         Command::Bench {
             what:
                 Bench::Owners {

@@ -3,10 +3,8 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::AddAssign;
-use std::process::Command;
-use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 /// Times in seconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,22 +31,6 @@ impl AddAssign for Sample {
     }
 }
 
-/// Runs a command that must succeed.
-pub(crate) fn measure(command: &mut Command) -> Result<Sample> {
-    let before = children_cpu()?;
-    let began = Instant::now();
-    let status = command.status().context("cannot be started")?;
-    let wall = began.elapsed().as_secs_f64();
-    reap_orphans();
-    if !status.success() {
-        bail!("failed: {status}");
-    }
-    Ok(Sample {
-        wall,
-        cpu: children_cpu()? - before,
-    })
-}
-
 /// Makes this process the parent of orphaned descendants. `perf trace` does not wait for its command, whose CPU time would
 /// otherwise be lost.
 pub(crate) fn adopt_orphans() -> Result<()> {
@@ -60,16 +42,25 @@ pub(crate) fn adopt_orphans() -> Result<()> {
 }
 
 /// Reaps ended orphans. Called when no other child runs.
-fn reap_orphans() {
+pub(crate) fn reap_orphans() {
     // SAFETY: a null status pointer is allowed, because the status is not needed.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
 }
 
 /// CPU seconds of all reaped children and of their reaped descendants.
 pub(crate) fn children_cpu() -> Result<f64> {
+    cpu_of(libc::RUSAGE_CHILDREN)
+}
+
+/// CPU seconds of the calling thread.
+pub(crate) fn own_cpu() -> Result<f64> {
+    cpu_of(libc::RUSAGE_THREAD)
+}
+
+fn cpu_of(whose: libc::c_int) -> Result<f64> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the pointer is valid for writing a `rusage`.
-    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) } != 0 {
+    if unsafe { libc::getrusage(whose, usage.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error()).context("getrusage");
     }
     // SAFETY: the call above succeeded, so it filled the structure.

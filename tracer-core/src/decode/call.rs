@@ -10,6 +10,7 @@ use crate::event::{Call, Captured, Point};
 use crate::redact;
 
 use super::digest::DigestKey;
+use super::plain::PlainTexts;
 use super::removed::with_digests;
 use super::variable::without_hashes;
 use super::{DecodeError, Decoder, Tail, at, process};
@@ -45,7 +46,7 @@ pub enum PointKind {
 }
 
 pub(super) fn decode(
-    decoder: &Decoder,
+    decoder: &mut Decoder,
     record: &abi::Call,
     tail: Tail<'_>,
 ) -> Result<Call, DecodeError> {
@@ -54,11 +55,13 @@ pub(super) fn decode(
         .get(usize::from(record.spec))
         .copied()
         .ok_or(DecodeError::Probe)?;
+    let Decoder {
+        digest_key, plain, ..
+    } = decoder;
     let captures = Captures::read(record, tail)?;
+    let mut text = |i| captures.text(i, &mut plain.texts);
     let point = match kind {
-        PointKind::SpanStart => Point::SpanStart {
-            name: captures.text(0),
-        },
+        PointKind::SpanStart => Point::SpanStart { name: text(0) },
         PointKind::SpanDone => Point::SpanDone,
         // Paths are compared with others, so they stay unchanged.
         PointKind::Install => Point::Install {
@@ -69,31 +72,23 @@ pub(super) fn decode(
             to: captures.path(0),
             from: captures.path(1),
         },
-        PointKind::CompilePhase => Point::CompilePhase {
-            name: captures.text(0),
-        },
-        PointKind::LinkPhase => Point::LinkPhase {
-            name: captures.text(0),
-        },
+        PointKind::CompilePhase => Point::CompilePhase { name: text(0) },
+        PointKind::LinkPhase => Point::LinkPhase { name: text(0) },
         PointKind::GcStart => Point::GcStart {
             heap_live: captures.word(0),
         },
         PointKind::GcEnd => Point::GcEnd {
             heap_marked: captures.word(0),
         },
-        PointKind::KeyOpen => Point::KeyOpen {
-            name: captures.text(0),
-        },
+        PointKind::KeyOpen => Point::KeyOpen { name: text(0) },
         PointKind::KeyWrite => Point::KeyWrite {
             hash: captures.word(0).ok_or(DecodeError::Address)?,
-            line: captures.key_line(1, decoder.digest_key.as_ref()),
+            line: captures.key_line(1, digest_key.as_ref(), &mut plain.key_lines),
         },
         PointKind::KeySum => Point::KeySum {
             hash: captures.word(0).ok_or(DecodeError::Address)?,
         },
-        PointKind::Fatal => Point::Fatal {
-            format: captures.text(0),
-        },
+        PointKind::Fatal => Point::Fatal { format: text(0) },
     };
     Ok(Call {
         at: at(record.header),
@@ -143,8 +138,9 @@ impl<'a> Captures<'a> {
         (!capture.is_missing).then_some(capture.word)
     }
 
-    fn text(&self, i: usize) -> Captured<ByteString> {
-        self.redacted(i, redact::text)
+    fn text(&self, i: usize, plain: &mut PlainTexts) -> Captured<ByteString> {
+        self.get(i)
+            .remembered(plain, |it| it.redacted(it.text, redact::text))
     }
 
     fn path(&self, i: usize) -> Captured<ByteString> {
@@ -152,10 +148,16 @@ impl<'a> Captures<'a> {
     }
 
     /// A piece that is written into a cache key at once.
-    fn key_line(&self, i: usize, key: Option<&DigestKey>) -> Captured<ByteString> {
-        let line = self.get(i);
-        let text = without_hashes(key, line.text, line.is_cut());
-        line.redacted(&text, |it| with_digests(key, it, redact::key_line(it)))
+    fn key_line(
+        &self,
+        i: usize,
+        key: Option<&DigestKey>,
+        plain: &mut PlainTexts,
+    ) -> Captured<ByteString> {
+        self.get(i).remembered(plain, |it| {
+            let text = without_hashes(key, it.text, it.is_cut());
+            it.redacted(&text, |it| with_digests(key, it, redact::key_line(it)))
+        })
     }
 
     fn redacted(&self, i: usize, rule: impl Fn(&[u8]) -> Cow<'_, [u8]>) -> Captured<ByteString> {
@@ -167,6 +169,25 @@ impl<'a> Captures<'a> {
 impl CapturedValue<'_> {
     fn is_cut(&self) -> bool {
         u32::try_from(self.text.len()).is_ok_and(|len| len < self.total)
+    }
+
+    /// The result of `redacted`, which is not called for a text that it did not change before.
+    fn remembered(
+        self,
+        plain: &mut PlainTexts,
+        redacted: impl FnOnce(Self) -> Captured<ByteString>,
+    ) -> Captured<ByteString> {
+        if self.is_missing || self.is_cut() {
+            return redacted(self);
+        }
+        if plain.contains(self.text) {
+            return Captured::Whole(self.text.into());
+        }
+        let captured = redacted(self);
+        if matches!(&captured, Captured::Whole(it) if it.as_bytes() == self.text) {
+            plain.insert(self.text);
+        }
+        captured
     }
 
     /// `text` is the part of the captured text to keep, before secrets are removed.

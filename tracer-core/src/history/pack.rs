@@ -35,9 +35,10 @@ pub fn unpack(bytes: &[u8]) -> Result<Trace, UnpackError> {
 }
 
 pub(super) fn packed(data: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    // Not written piece by piece: for each write, the encoder clears 32 KiB.
+    let json = serde_json::to_vec(data)?;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    serde_json::to_writer(&mut gzip, data)?;
-    gzip.flush()
+    gzip.write_all(&json)
         .and_then(|()| gzip.finish())
         .map_err(serde_json::Error::io)
 }

@@ -1,6 +1,6 @@
 //! Converts events to lines.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -10,10 +10,14 @@ use crate::event::{Event, Unreadable};
 
 use super::{EndLine, EndMark, Header, LINE_MAX};
 
+/// Bytes that are compressed at once.
+const BUFFER: usize = 32 << 10;
+
 /// Writes a compressed recording. If it is dropped without [`Writer::finish`], the end mark is missing and its reader reports that.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
-    output: GzEncoder<W>,
+    /// Buffered, because the encoder clears 32 KiB for each write.
+    output: BufWriter<GzEncoder<W>>,
     line: Vec<u8>,
     n_events: u64,
 }
@@ -21,9 +25,9 @@ pub struct Writer<W: Write> {
 impl<W: Write> Writer<W> {
     pub fn new(inner: W, header: &Header) -> io::Result<Self> {
         // The fast level, because the recording is written while the build runs.
-        let output = GzEncoder::new(inner, Compression::fast());
+        let encoder = GzEncoder::new(inner, Compression::fast());
         let mut writer = Self {
-            output,
+            output: BufWriter::with_capacity(BUFFER, encoder),
             line: Vec::new(),
             n_events: 0,
         };
@@ -57,7 +61,11 @@ impl<W: Write> Writer<W> {
             n_events: self.n_events,
         })?;
         self.put()?;
-        let mut inner = self.output.finish()?;
+        let encoder = self
+            .output
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        let mut inner = encoder.finish()?;
         inner.flush()?;
         Ok(inner)
     }

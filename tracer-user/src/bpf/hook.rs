@@ -24,6 +24,9 @@ const SCHEDULER: [Row; 5] = [
     ("on_exit", "sched_process_exit"),
 ];
 
+/// A program of [`SCHEDULER`], and the same program with `bpf_loop`, which newer kernels check in a tenth of the time.
+const LOOPED: Row = ("on_exec", "on_exec_looped");
+
 /// Backup programs behind them, for kernels that can preempt a program: see `tracer-ebpf/src/redundant.rs`.
 const LATE: [Row; 3] = [
     ("on_fork_late", "sched_process_fork"),
@@ -192,10 +195,45 @@ fn attach_scheduler(
     name: &'static str,
     hook: &str,
 ) -> Result<FdLink, TracerError> {
+    let (portable, looped) = LOOPED;
+    if name == portable
+        && has_loop()
+        && let Ok(link) = attach_tracepoint(ebpf, btf, looped, hook)
+    {
+        return Ok(link);
+    }
+    attach_tracepoint(ebpf, btf, name, hook)
+}
+
+fn attach_tracepoint(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    name: &'static str,
+    hook: &str,
+) -> Result<FdLink, TracerError> {
     let program: &mut BtfTracePoint = program(ebpf, name)?.try_into()?;
     program.load(hook, btf)?;
     let id = program.attach()?;
     Ok(program.take_link(id)?.into())
+}
+
+/// True since Linux 5.17.
+fn has_loop() -> bool {
+    let helper = BpfHelper::BPF_FUNC_loop;
+    matches!(
+        is_helper_supported(ProgramType::TracePoint, helper),
+        Ok(true)
+    )
+}
+
+/// The loaded program of a row, in the form that was loaded.
+pub(super) fn loaded<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut Program, TracerError> {
+    let (portable, looped) = LOOPED;
+    let is_looped = name == portable && program(ebpf, looped)?.fd().is_ok();
+    program(ebpf, if is_looped { looped } else { name })
 }
 
 /// Returns `None` if this kernel has neither the function nor the tracepoint.

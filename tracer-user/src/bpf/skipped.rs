@@ -43,7 +43,7 @@ impl Skipped {
         is_there: impl Fn(&'static str) -> bool,
     ) -> Result<Self, TracerError> {
         let mut get = |name| -> Result<OwnedFd, TracerError> {
-            let program = hook::program(ebpf, name)?;
+            let program = hook::loaded(ebpf, name)?;
             let fd = program.fd()?.as_fd().try_clone_to_owned();
             Ok(fd.map_err(ProgramError::IOError)?)
         };

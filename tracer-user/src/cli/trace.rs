@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use tracer_core::byte_string::ByteString;
@@ -18,7 +19,9 @@ use super::report::{self, Report, Stream};
 use super::{OWN_FAILURE, log};
 use crate::bpf::SetupError;
 use crate::digest_key;
-use crate::driver::{self, Recorder, Source, SourceOptions, TraceOutcome, Traced, Whose};
+use crate::driver::{
+    self, CpuParts, LoopCpu, Recorder, Source, SourceOptions, TraceOutcome, Traced, Whose,
+};
 use crate::history::{Explained, Location};
 use crate::launch::caller::{self, Caller};
 use crate::launch::signal::Signals;
@@ -143,9 +146,13 @@ fn trace(request: &TraceRequest) -> anyhow::Result<u8> {
         let Traced {
             trace,
             cost,
+            parts,
             n_running,
             n_unread,
         } = traced;
+        if request.trace.verbose {
+            log_parts(parts);
+        }
         let finished = FinishedTrace::of(trace);
         keep_recording(recorder, recording, &finished, request, caller.as_ref());
         let causes = store_builds(store.as_ref(), &finished, caller.as_ref());
@@ -322,6 +329,19 @@ fn log_caller(caller: &Caller, verbose: bool) {
             caller.identity.uid
         ));
     }
+}
+
+fn log_parts(parts: CpuParts) {
+    let CpuParts { start_ns, of_loop } = parts;
+    let LoopCpu {
+        decode_ns,
+        apply_ns,
+    } = of_loop;
+    let [start, decode, apply] =
+        [start_ns, decode_ns, apply_ns].map(|ns| Duration::from_nanos(ns).as_secs_f64() * 1e3);
+    log(format_args!(
+        "CPU time of gotrace: {start:.1} ms to start, {decode:.1} ms to decode records, {apply:.1} ms to correlate events"
+    ));
 }
 
 fn log_verifier(error: &anyhow::Error, verbose: bool) {

@@ -27,7 +27,7 @@ pub(super) fn trace_true(tracer: &mut Tracer, mut ring: Ring) -> Result<(), Stri
     let status = running
         .wait()
         .map_err(|error| format!("cannot wait for the command: {error}"))?;
-    let decoder = Decoder::new(toolchain::points().to_vec(), proc::page_size());
+    let mut decoder = Decoder::new(toolchain::points().to_vec(), proc::page_size());
     let (mut n_execs, mut n_exits) = (0, 0);
     let start = Instant::now();
     while (n_execs == 0 || n_exits == 0) && start.elapsed() < TIMEOUT {

@@ -5,6 +5,7 @@
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use tracer_core::correlate::Correlator;
 use tracer_core::effect::Effect;
 use tracer_core::event::{Event, ProcKey};
@@ -15,6 +16,7 @@ use super::journal::Journal;
 use super::output_reader::Depth;
 use super::recorder::Recorder;
 use super::source::Source;
+use crate::clock;
 
 /// The receiver of events.
 pub(super) trait Core {
@@ -31,11 +33,22 @@ pub(super) trait Log<C> {
     fn forget(&mut self, process: ProcKey);
 }
 
+/// CPU time of the loop's thread, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopCpu {
+    /// For reading the ring and decoding its records.
+    pub decode_ns: u64,
+    /// For applying the events of the ring, with the effects that are performed at once.
+    pub apply_ns: u64,
+}
+
 pub(super) struct Pipeline<C, L> {
     pub(super) source: Source,
     pub(super) effects: EffectRunner,
     pub(super) core: C,
     pub(super) log: Option<L>,
+    /// `None` with a log that is handed over: each event is then applied before the next is read.
+    pub(super) cpu: Option<LoopCpu>,
 }
 
 impl<C: Core, L: Log<C>> Pipeline<C, L> {
@@ -51,6 +64,7 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
             source,
             effects: EffectRunner::new(depth)?,
             core,
+            cpu: (!(L::IS_HANDED_OVER && log.is_some())).then(LoopCpu::default),
             log,
         };
         for tool in found {
@@ -74,8 +88,13 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
         let mut n_left = limit;
         while n_left > 0 {
             let Self {
-                source, core, log, ..
+                source,
+                core,
+                log,
+                cpu,
+                ..
             } = self;
+            let began = cpu.as_ref().map(|_| clock::thread_cpu_ns());
             let events = source.take(at_once, |event| {
                 let is_admitted = admit(event);
                 if let (true, true, Some(log)) = (is_admitted, is_handed_over, &mut *log) {
@@ -86,6 +105,7 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
             if events.is_empty() {
                 break;
             }
+            let read = cpu.as_ref().map(|_| clock::thread_cpu_ns());
             n_left = n_left.saturating_sub(events.len());
             for (event, is_admitted) in events {
                 took(&event);
@@ -94,6 +114,10 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
                     (true, false) => self.take(event),
                     (false, _) => {}
                 }
+            }
+            if let (Some(cpu), Some(began), Some(read)) = (&mut self.cpu, began, read) {
+                cpu.decode_ns += read.saturating_sub(began);
+                cpu.apply_ns += clock::thread_cpu_ns().saturating_sub(read);
             }
             if !is_handed_over {
                 break;
@@ -121,20 +145,27 @@ impl<C: Core, L: Log<C>> Pipeline<C, L> {
 
     /// Applies an event that is already logged, and the immediate results of its effects.
     fn apply(&mut self, event: Event) {
-        let mut events = vec![(event, true)];
-        while let Some((event, is_written)) = events.pop() {
-            if let (false, Some(log)) = (is_written, &mut self.log) {
+        let mut answers = self.step(event);
+        while let Some(event) = answers.pop() {
+            if let Some(log) = &mut self.log {
                 log.write(&event, &self.core);
             }
-            let ended = event.ended();
-            for effect in self.core.apply(event) {
-                events.extend(self.perform(effect).map(|it| (it, false)));
-            }
-            // Pending requests hold the root of the process as long as they need it. There are no new requests.
-            if let Some(process) = ended {
-                self.effects.forget(process);
-            }
+            answers.extend(self.step(event));
         }
+    }
+
+    /// Applies one event; returns the immediate results of its effects.
+    fn step(&mut self, event: Event) -> Vec<Event> {
+        let ended = event.ended();
+        let mut answers = Vec::new();
+        for effect in self.core.apply(event) {
+            answers.extend(self.perform(effect));
+        }
+        // Pending requests hold the root of the process as long as they need it. There are no new requests.
+        if let Some(process) = ended {
+            self.effects.forget(process);
+        }
+        answers
     }
 
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {

@@ -114,14 +114,13 @@ pub fn serve(
         for trace in service.pipeline.core.begun() {
             sink.begun(&trace);
         }
-        // A session ends soon, and its losses must be reported before. So must the agent's counters, or they would be less than
-        // the losses of its builds.
-        if service.pipeline.core.n_running() > service.pipeline.core.roots().count()
-            && service.report_losses()
-        {
+        let now = clock::boot();
+        // The losses of a session must be reported before it ends. So must the agent's counters, or they would be less than the losses
+        // of its builds.
+        if service.pipeline.core.has_ended(now) && service.report_losses() {
             sink.status(service.status());
         }
-        service.hand_over(clock::boot(), sink);
+        service.hand_over(now, sink);
         if let Some(detail) = sink.detail() {
             for tool in service.pipeline.source.set_detail(detail)? {
                 service.pipeline.take(Event::Tool(tool));
@@ -338,6 +337,7 @@ impl Service {
         ObserverStatus {
             events: events.collect(),
             n_unreadable: self.n_unreadable,
+            loop_cpu: self.pipeline.cpu,
             n_probes: self.pipeline.source.n_probes(),
             n_sessions: self.pipeline.core.n_running(),
             n_refused: self.pipeline.core.n_refused(),

@@ -76,6 +76,8 @@ pub struct Source {
     context: Context,
     found: Vec<Tool>,
     attach: Duration,
+    /// CPU time of this process when all was attached.
+    start_cpu_ns: u64,
     /// Messages about missing features. Tracing works without them.
     notes: Vec<String>,
     handover: Option<Handover>,
@@ -175,6 +177,7 @@ impl Source {
             context,
             found,
             attach: start.elapsed(),
+            start_cpu_ns: clock::own_cpu_ns(),
             notes,
             handover,
             is_adopted,
@@ -364,6 +367,11 @@ impl Source {
                 n: 1,
             }],
         }
+    }
+
+    /// CPU time of this process when all was attached, in nanoseconds.
+    pub fn start_cpu_ns(&self) -> u64 {
+        self.start_cpu_ns
     }
 
     /// Time to attach everything, in nanoseconds.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Analyses, SelfTestVerdict};
+use super::{Analyses, LoopCpu, SelfTestVerdict};
 use crate::proc::ProcessUsage;
 
 /// The status. The loop sets all fields except the last five, which `agent::observer` sets.
@@ -11,6 +11,8 @@ pub struct ObserverStatus {
     pub events: Vec<Events>,
     /// Records that could not be decoded.
     pub n_unreadable: u64,
+    /// CPU time of the loop by part; unknown where its events are handed over to a next agent.
+    pub loop_cpu: Option<LoopCpu>,
     /// Uprobes that are attached.
     pub n_probes: usize,
     /// Running builds, including those outside any `go` command.

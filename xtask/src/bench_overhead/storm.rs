@@ -1,4 +1,4 @@
-//! Measures the cost of tracing for untraced processes: a storm of `/bin/true` beside a gotrace with an idle child.
+//! Measures the cost of tracing for untraced processes, beside a gotrace that traces no build: a storm of `/bin/true`, and system calls.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -7,52 +7,77 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::measure::{Sample, Spread, children_cpu};
+use tempfile::TempDir;
+use tests::agent::Agent;
+
+use crate::measure::{Sample, Spread, children_cpu, own_cpu};
 use crate::shell;
 
 /// Number of processes in one storm, which takes some seconds.
 const N_PROCESSES: usize = 2000;
+/// Number of system calls in one sample, which takes a second at most.
+const N_CALLS: usize = 2_000_000;
+
+/// The gotrace beside the untracked processes.
+const BESIDE: [&str; 2] = ["gotrace run (idle command)", "gotrace agent (no build)"];
 
 pub(crate) fn run(gotrace: &Path, rounds: usize) -> Result<()> {
-    let (mut alone, mut watched) = (Vec::new(), Vec::new());
+    let mut ratios = BESIDE.map(|_| [Vec::new(), Vec::new()]);
+    let mut alone = [Vec::new(), Vec::new()];
     for round in 0..rounds {
-        eprint!("\rstorm {} of {rounds}\x1b[K", round + 1);
-        alone.push(storm()?);
-        let idle = Idle::start(gotrace)?;
-        watched.push(storm()?);
-        idle.stop()?;
+        for (n, ratios) in ratios.iter_mut().enumerate() {
+            eprint!(
+                "\rstorm {} of {rounds}, {}\x1b[K",
+                round + 1,
+                BESIDE.get(n).unwrap_or(&"")
+            );
+            let plain = [storm()?.cpu, calls()?];
+            let watched = if n == 0 {
+                let idle = Idle::start(gotrace)?;
+                let watched = [storm()?.cpu, calls()?];
+                idle.stop()?;
+                watched
+            } else {
+                let dir = TempDir::new().context("cannot make a temporary directory")?;
+                let agent = Agent::start_as(Command::new(gotrace), dir, &[]);
+                let watched = [storm()?.cpu, calls()?];
+                agent.stop();
+                watched
+            };
+            let pairs = watched.into_iter().zip(plain);
+            for ((ratios, alone), (watched, plain)) in ratios.iter_mut().zip(&mut alone).zip(pairs)
+            {
+                ratios.push(watched / plain);
+                alone.push(plain);
+            }
+        }
     }
     eprint!("\r\x1b[K");
+    println!("\nCPU time of untracked processes: {rounds} pairs");
     println!(
-        "\nuntracked processes: {rounds} rounds of {N_PROCESSES} times /bin/true, each forked, executed and ended"
+        "{:<28} {:>30} {:>30}",
+        "", "fork, exec, exit of /bin/true", "system call (getppid)"
     );
-    println!(
-        "{:<28} {:^28} {:^28}",
-        "per process", "wall time", "CPU time"
-    );
-    println!(
-        "{:<28} {:>28} {:>28}",
-        "", "median (min..max)", "median (min..max)"
-    );
-    let columns = [|it: &Sample| it.wall, |it: &Sample| it.cpu];
-    for (name, samples) in [("nothing", &alone), ("gotrace run -- (idle)", &watched)] {
-        let [wall, cpu] = columns.map(|time| microseconds(samples.iter().map(time)));
-        println!("{name:<28} {wall:>28} {cpu:>28}");
+    let [process, call] =
+        alone.map(|it| Spread::of(it.into_iter().map(|it| it * 1e6)).microseconds());
+    println!("{:<28} {process:>30} {call:>30}", "nothing");
+    for (name, ratios) in BESIDE.into_iter().zip(ratios) {
+        let [process, call] = ratios.map(|it| Spread::of(it.into_iter()).ratio());
+        println!("{name:<28} {process:>30} {call:>30}");
     }
-    let [wall, cpu] = columns.map(|time| {
-        microseconds(
-            watched
-                .iter()
-                .zip(&alone)
-                .map(|(with, without)| time(with) - time(without)),
-        )
-    });
-    println!("{:<28} {wall:>28} {cpu:>28}", "difference");
     Ok(())
 }
 
-fn microseconds(seconds: impl Iterator<Item = f64>) -> String {
-    Spread::of(seconds.map(|it| it * 1e6)).microseconds()
+/// CPU seconds of a system call of this process, which is untracked.
+fn calls() -> Result<f64> {
+    let before = own_cpu()?;
+    for _ in 0..N_CALLS {
+        // SAFETY: the call has no arguments and touches no memory.
+        unsafe { libc::syscall(libc::SYS_getppid) };
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count of calls")]
+    let n = N_CALLS as f64;
+    Ok((own_cpu()? - before) / n)
 }
 
 fn storm() -> Result<Sample> {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use prometheus::{Counter, Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Registry};
+use prometheus::{
+    Counter, CounterVec, Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Registry,
+};
 use tracer_abi::Kind;
 
 use super::process::OfProcess;
@@ -62,6 +64,12 @@ const CPU: Spec = Spec {
     help: "CPU time that gotrace itself used.",
     labels: &[],
     limit: 1,
+};
+const LOOP_CPU: Spec = Spec {
+    name: "gotrace_loop_cpu_seconds_total",
+    help: "CPU time of the thread that reads the kernel's records, by part.",
+    labels: &["part"],
+    limit: 2,
 };
 const RESIDENT: Spec = Spec {
     name: "gotrace_resident_memory_bytes",
@@ -201,6 +209,7 @@ pub(super) struct Own {
     analyses: IntCounterVec,
     readers_lost: IntCounter,
     cpu: Counter,
+    loop_cpu: CounterVec,
     resident: Gauge,
     self_test: Gauge,
     /// Time of the last report of the observer.
@@ -222,6 +231,7 @@ impl Own {
             analyses: IntCounterVec::new(ANALYSES.opts(), ANALYSES.labels)?,
             readers_lost: IntCounter::with_opts(READERS_LOST.opts())?,
             cpu: Counter::with_opts(CPU.opts())?,
+            loop_cpu: CounterVec::new(LOOP_CPU.opts(), LOOP_CPU.labels)?,
             resident: Gauge::with_opts(RESIDENT.opts())?,
             self_test: Gauge::with_opts(SELF_TEST.opts())?,
             reported: None,
@@ -238,6 +248,7 @@ impl Own {
         registry.register(Box::new(own.analyses.clone()))?;
         registry.register(Box::new(own.readers_lost.clone()))?;
         registry.register(Box::new(own.cpu.clone()))?;
+        registry.register(Box::new(own.loop_cpu.clone()))?;
         registry.register(Box::new(own.resident.clone()))?;
         registry.register(Box::new(own.self_test.clone()))?;
         registry.register(Box::new(own.reload.clone()))?;
@@ -289,6 +300,13 @@ impl Own {
         let cpu_ns = storage.cpu_ns.saturating_add(status.cpu_ns);
         self.cpu.reset();
         self.cpu.inc_by(fold::seconds(cpu_ns));
+        if let Some(cpu) = status.loop_cpu {
+            for (part, ns) in [("decode", cpu.decode_ns), ("correlate", cpu.apply_ns)] {
+                let counter = self.loop_cpu.get_metric_with_label_values(&[part])?;
+                counter.reset();
+                counter.inc_by(fold::seconds(ns));
+            }
+        }
         let resident = storage.resident_bytes.saturating_add(status.resident_bytes);
         self.resident.set(fold::bytes(resident));
         self.process
