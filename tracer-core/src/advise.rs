@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::explain::{Place, RootCause};
 use crate::history::BuildId;
 
-pub use catalogue::{KnownCause, Texts};
+pub use catalogue::KnownCause;
 
 use catalogue::files;
 
@@ -191,14 +191,13 @@ fn all(builds: &[BuildCauses]) -> impl Iterator<Item = (&BuildCauses, &StoredCau
 }
 
 fn row(((known, project, subject), sum): (Key<'_>, Sum<'_>)) -> AdviceRow {
-    let texts = known.texts();
     let last = sum.builds.iter().rev().take(BUILDS);
     AdviceRow {
         known,
         project: project.map(str::to_owned),
         subject,
-        title: texts.title.to_owned(),
-        advice: texts.advice.map(str::to_owned),
+        title: known.title().to_owned(),
+        advice: known.advice().map(str::to_owned),
         cpu_ns: sum.cpu_ns,
         n_actions: sum.n_actions,
         n_builds: u64::try_from(sum.builds.len()).unwrap_or(u64::MAX),

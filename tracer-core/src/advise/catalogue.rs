@@ -44,15 +44,6 @@ pub enum KnownCause {
     Unknown,
 }
 
-/// Texts of a known cause.
-#[derive(Clone, Copy, Debug)]
-pub struct Texts {
-    /// The event.
-    pub title: &'static str,
-    /// The change that helps. `None` if nothing needs to change, or the cause is not known.
-    pub advice: Option<&'static str>,
-}
-
 impl KnownCause {
     pub const ALL: [Self; 29] = [
         Self::Forced,
@@ -128,109 +119,100 @@ impl KnownCause {
         pair.map(|(_, alternating)| alternating)
     }
 
-    pub fn texts(self) -> Texts {
-        let (title, advice) = match self {
-            Self::Forced => (
-                "-a was set",
-                Some(
-                    "Remove -a from the command and from GOFLAGS. The build cache detects all changes that go can detect.",
-                ),
-            ),
-            Self::Toolchain => ("another release of Go", None),
-            Self::ToolchainAlternates => (
-                "releases of Go alternate",
-                Some("Use one release in all steps: a `toolchain` line in go.mod, or GOTOOLCHAIN."),
-            ),
-            Self::Platform => ("another platform or architecture level", None),
-            Self::Flags => ("other flags", None),
-            Self::FlagsAlternate => (
-                "builds with different flags alternate",
-                Some(
-                    "Use the same flags in all steps, for example in GOFLAGS. Each set of flags has its own entries in the build cache.",
-                ),
-            ),
-            Self::Trimpath => (
-                "with and without -trimpath",
-                Some("Use -trimpath in all steps or in none. It changes the key of every package."),
-            ),
-            Self::Variants => (
-                "variants with -race, -cover or another build mode",
-                Some("Each variant is compiled apart. Run it only where its result is used."),
-            ),
-            Self::GoEnvironment => (
-                "other variables of Go",
-                Some("Set the same values in all steps."),
-            ),
-            Self::CEnvironment => (
-                "another C compiler or other flags for it",
-                Some("Set the same CC and CGO_* variables in all steps."),
-            ),
-            Self::Module => ("another version of a module", None),
-            Self::Directory => (
-                "the same packages in another directory",
-                Some(
-                    "Build with -trimpath, or always in the same directory. Without it, the directory is part of the key.",
-                ),
-            ),
-            Self::LinkValue => (
-                "-ldflags=-X sets a new value",
-                Some(
-                    "Set it in releases only. Programs can read commit and time with debug.ReadBuildInfo.",
-                ),
-            ),
-            Self::VcsStamp => (
-                "the state of the repository is part of the program",
-                Some("Use -buildvcs=false where programs are built only to test them."),
-            ),
-            Self::BuildInfo => ("other build information", None),
-            Self::Sources => ("files changed", None),
-            Self::GeneratedFile => (
-                "a file differs between builds of one commit",
-                Some("If a generator writes the file, make its output depend only on its input."),
-            ),
-            Self::CachedImport => ("an import changed, and came from the build cache", None),
-            Self::Cache => (
-                "same inputs as before, but not in the build cache",
-                Some(
-                    "Keep GOCACHE between jobs, or use GOCACHEPROG. go deletes entries that it did not use for five days.",
-                ),
-            ),
-            Self::Link => (
-                "linked again with the same inputs",
-                Some(
-                    "Keep the output between builds. go does not link a program whose output is up to date.",
-                ),
-            ),
-            Self::FailedBefore => (
-                "failed before with the same inputs",
-                Some("go caches no failure, so each retry compiles again."),
-            ),
-            Self::VettedBefore => (
-                "vetted again with the same inputs",
-                Some("Vet once in a pipeline. Before Go 1.26, go vets named packages each time."),
-            ),
-            Self::TestInput => ("tests with other flags or variables", None),
-            Self::TestFile => ("files that tests read changed", None),
-            Self::TestFileTime => (
-                "only the times of files changed that tests read",
-                Some(
-                    "A new checkout sets new times, and go runs such tests again. Restore the times, for example from the commits.",
-                ),
-            ),
-            Self::TestNotCacheable => (
-                "test runs that go does not cache",
-                Some(
-                    "Name the packages, and use only flags that go can cache: `go help test` lists them.",
-                ),
-            ),
-            Self::TestExpired => (
-                "results of tests had expired",
-                Some("Remove `go clean -testcache`."),
-            ),
-            Self::FirstBuild => ("no earlier key", None),
-            Self::Unknown => ("not known", None),
-        };
-        Texts { title, advice }
+    /// A title of a few words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Forced => "-a was set",
+            Self::Toolchain => "another release of Go",
+            Self::ToolchainAlternates => "releases of Go alternate",
+            Self::Platform => "another platform or architecture level",
+            Self::Flags => "other flags",
+            Self::FlagsAlternate => "builds with different flags alternate",
+            Self::Trimpath => "with and without -trimpath",
+            Self::Variants => "variants with -race, -cover or another build mode",
+            Self::GoEnvironment => "other variables of Go",
+            Self::CEnvironment => "another C compiler or other flags for it",
+            Self::Module => "another version of a module",
+            Self::Directory => "the same packages in another directory",
+            Self::LinkValue => "-ldflags=-X sets a new value",
+            Self::VcsStamp => "the state of the repository is part of the program",
+            Self::BuildInfo => "other build information",
+            Self::Sources => "files changed",
+            Self::GeneratedFile => "a file differs between builds of one commit",
+            Self::CachedImport => "an import changed, and came from the build cache",
+            Self::Cache => "same inputs as before, but not in the build cache",
+            Self::Link => "linked again with the same inputs",
+            Self::FailedBefore => "failed before with the same inputs",
+            Self::VettedBefore => "vetted again with the same inputs",
+            Self::TestInput => "tests with other flags or variables",
+            Self::TestFile => "files that tests read changed",
+            Self::TestFileTime => "only the times of files changed that tests read",
+            Self::TestNotCacheable => "test runs that go does not cache",
+            Self::TestExpired => "results of tests had expired",
+            Self::FirstBuild => "no earlier key",
+            Self::Unknown => "not known",
+        }
+    }
+
+    /// The change that helps. `None` if nothing needs to change, or the cause is not known.
+    pub fn advice(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Forced => {
+                "Remove -a from the command and from GOFLAGS. The build cache detects all changes that go can detect."
+            }
+            Self::ToolchainAlternates => {
+                "Use one release in all steps: a `toolchain` line in go.mod, or GOTOOLCHAIN."
+            }
+            Self::FlagsAlternate => {
+                "Use the same flags in all steps, for example in GOFLAGS. Each set of flags has its own entries in the build cache."
+            }
+            Self::Trimpath => {
+                "Use -trimpath in all steps or in none. It changes the key of every package."
+            }
+            Self::Variants => {
+                "Each variant is compiled apart. Run it only where its result is used."
+            }
+            Self::GoEnvironment => "Set the same values in all steps.",
+            Self::CEnvironment => "Set the same CC and CGO_* variables in all steps.",
+            Self::Directory => {
+                "Build with -trimpath, or always in the same directory. Without it, the directory is part of the key."
+            }
+            Self::LinkValue => {
+                "Set it in releases only. Programs can read commit and time with debug.ReadBuildInfo."
+            }
+            Self::VcsStamp => "Use -buildvcs=false where programs are built only to test them.",
+            Self::GeneratedFile => {
+                "If a generator writes the file, make its output depend only on its input."
+            }
+            Self::Cache => {
+                "Keep GOCACHE between jobs, or use GOCACHEPROG. go deletes entries that it did not use for five days."
+            }
+            Self::Link => {
+                "Keep the output between builds. go does not link a program whose output is up to date."
+            }
+            Self::FailedBefore => "go caches no failure, so each retry compiles again.",
+            Self::VettedBefore => {
+                "Vet once in a pipeline. Before Go 1.26, go vets named packages each time."
+            }
+            Self::TestFileTime => {
+                "A new checkout sets new times, and go runs such tests again. Restore the times, for example from the commits."
+            }
+            Self::TestNotCacheable => {
+                "Name the packages, and use only flags that go can cache: `go help test` lists them."
+            }
+            Self::TestExpired => "Remove `go clean -testcache`.",
+            Self::Toolchain
+            | Self::Platform
+            | Self::Flags
+            | Self::Module
+            | Self::BuildInfo
+            | Self::Sources
+            | Self::CachedImport
+            | Self::TestInput
+            | Self::TestFile
+            | Self::FirstBuild
+            | Self::Unknown => return None,
+        })
     }
 
     /// The part of a root that distinguishes rows with this cause.

@@ -115,6 +115,6 @@ fn a_file_that_differs_in_builds_of_one_commit_is_generated() {
 
 #[test]
 fn every_known_cause_has_a_title() {
-    let titles: BTreeSet<&str> = KnownCause::ALL.iter().map(|it| it.texts().title).collect();
+    let titles: BTreeSet<&str> = KnownCause::ALL.iter().map(|it| it.title()).collect();
     assert_eq!(titles.len(), KnownCause::ALL.len());
 }
