@@ -123,6 +123,11 @@ fn every_panel_has_data_and_alternating_versions_raise_no_alert() {
         for (n, toolchain) in versions.iter().enumerate() {
             module.run_go(toolchain, &["build", "-o", "out", "."]);
             agent.wait_for_all(&module, round * versions.len() + n + 1);
+            // Several builds may end between two scrapes.
+            let size = fs::metadata(module.dir().join("out")).unwrap().len();
+            let expr =
+                format!("go_build_binary_size_bytes{{project=\"example.com/tiny\"}} == {size}");
+            prometheus.wait_for(&expr);
         }
     }
     let [_, newest] = &versions;

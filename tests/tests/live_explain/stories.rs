@@ -237,12 +237,7 @@ pub(super) const MORE: [Story; 19] = [
             dir: "below",
             ..PLAIN
         },
-        expected: &[
-            " in example.com/layers/leaf",
-            " in example.com/layers/middle",
-            " in example.com/layers/top",
-            " in example.com/layers",
-        ],
+        expected: &["/layers → /"],
         ..STORY
     },
     Story {

@@ -12,6 +12,7 @@ use super::{Color, FINE, log};
 use crate::clock;
 use crate::config::{self, Layer};
 use crate::history::{self, Filter, Location, TimeArg};
+use crate::render::units;
 
 /// List the builds of the history, newest first
 #[derive(Debug, clap::Args)]
@@ -164,8 +165,8 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     // The JSON document has a field for this.
     if has_more && args.format != Format::Json {
         log(format_args!(
-            "showing the last {} builds (--limit N shows more, `gotrace show ID` shows one in full)",
-            entries.len()
+            "showing the last {} (--limit N shows more, `gotrace show ID` shows one in full)",
+            units::counted(entries.len() as u64, "build", "builds")
         ));
     }
     Ok(FINE)

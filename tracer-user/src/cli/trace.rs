@@ -26,7 +26,7 @@ use crate::history::{Explained, Location};
 use crate::launch::caller::{self, Caller};
 use crate::launch::signal::Signals;
 use crate::launch::{Held, LaunchError, Plan};
-use crate::render::Facts;
+use crate::render::{Facts, units};
 use crate::toolchain::SearchHint;
 
 #[derive(Debug, clap::Args)]
@@ -296,7 +296,8 @@ fn keep_recording(
             let trace = finished.trace();
             let (n_builds, n_lost) = (trace.builds.len(), trace.events.lost);
             log(format_args!(
-                "recorded {n_events} events of {n_builds} builds to {path} ({n_lost} lost)"
+                "recorded {n_events} events of {} to {path} ({n_lost} lost)",
+                units::counted(n_builds as u64, "build", "builds")
             ));
         }
         Ok(_) => {}
