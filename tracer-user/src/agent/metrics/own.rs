@@ -148,6 +148,7 @@ pub(crate) const ALL: &[&Spec] = &[
     &HISTORY_SIZE,
     &HISTORY_FREE,
     &HISTORY_OLDEST,
+    &LOOP_CPU,
 ];
 
 /// The status of the storage process. Counts are since its start.
