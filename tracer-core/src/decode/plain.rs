@@ -40,6 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "moves megabytes, too slow under an interpreter")]
     fn the_memory_is_limited() {
         let mut plain = PlainTexts::default();
         let long = [b'a'; LEN_MAX + 1];
