@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::explain::{Place, RootCause};
+use crate::explain::{Place, Reason, RootCause};
 use crate::history::BuildId;
 
-pub use catalogue::KnownCause;
+pub use catalogue::{KnownCause, Pattern};
 
 use catalogue::files;
 
@@ -25,8 +25,8 @@ const SHARE: u64 = 100;
 const LEAST_NS: u64 = 1_000_000_000;
 /// Number of builds that a row names.
 const BUILDS: usize = 3;
-/// Number of builds of one commit in which a file must differ, to be taken for a generated one.
-const GENERATED: usize = 3;
+/// Number of builds of one commit in which a file must differ, to be reported as such.
+const VARYING: usize = 3;
 
 /// A cause of a build, as the history has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +90,7 @@ pub struct Advice {
 /// A cause in a project, over all its builds and machines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AdviceRow {
+    #[serde(flatten)]
     pub known: KnownCause,
     pub project: Option<String>,
     /// Package, module, variables, flags or releases.
@@ -124,16 +125,15 @@ pub fn advise(
     builds: &[BuildCauses],
     mut done_before: Vec<RepeatedWork>,
 ) -> Advice {
-    let generated = generated_files(builds);
+    let varying = varying_files(builds);
     let known = |build: &BuildCauses, cause: &RootCause| {
         let known = KnownCause::of(cause);
+        let project = build.project.as_deref();
         let mut files = files(cause);
-        let is_generated = known == KnownCause::Sources
-            && files.any(|(package, file)| {
-                generated.contains(&(build.project.as_deref(), package, file))
-            });
-        if is_generated {
-            KnownCause::GeneratedFile
+        let varies = known.reason == Reason::Sources
+            && files.any(|(package, file)| varying.contains(&(project, package, file)));
+        if varies {
+            known.with(Pattern::VaryingFile)
         } else {
             known
         }
@@ -141,21 +141,18 @@ pub fn advise(
     let mut steps: BTreeSet<Key<'_>> = BTreeSet::new();
     for (build, stored) in all(builds) {
         let known = known(build, &stored.cause);
-        steps.insert((
-            known,
-            build.project.as_deref(),
-            known.subject(&stored.cause),
-        ));
+        let subject = known.subject(&stored.cause);
+        steps.insert((known, build.project.as_deref(), subject));
     }
     let mut sums: BTreeMap<Key<'_>, Sum<'_>> = BTreeMap::new();
     for (build, stored) in all(builds) {
         let project = build.project.as_deref();
         let mut known = known(build, &stored.cause);
         let mut subject = known.subject(&stored.cause);
-        if let Some(alternating) = known.alternating() {
+        if known.may_alternate() {
             let back = known.reverse(&stored.cause);
             if !back.is_empty() && steps.contains(&(known, project, back.clone())) {
-                known = alternating;
+                known = known.with(Pattern::Alternates);
                 // Both directions are one row.
                 subject = subject.min(back);
             }
@@ -207,7 +204,7 @@ fn row(((known, project, subject), sum): (Key<'_>, Sum<'_>)) -> AdviceRow {
 }
 
 /// Project, package and name of the files that differ between builds of one commit.
-fn generated_files(builds: &[BuildCauses]) -> BTreeSet<(Option<&str>, &str, &str)> {
+fn varying_files(builds: &[BuildCauses]) -> BTreeSet<(Option<&str>, &str, &str)> {
     let mut seen: BTreeMap<_, BTreeSet<&BuildId>> = BTreeMap::new();
     for (build, stored) in all(builds) {
         let Some(commit) = build.commit.as_deref() else {
@@ -220,7 +217,7 @@ fn generated_files(builds: &[BuildCauses]) -> BTreeSet<(Option<&str>, &str, &str
     }
     let often = seen
         .into_iter()
-        .filter(|(_, builds)| builds.len() >= GENERATED);
+        .filter(|(_, builds)| builds.len() >= VARYING);
     often
         .map(|((project, package, file, _), _)| (project, package, file))
         .collect()

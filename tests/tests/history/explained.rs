@@ -125,7 +125,7 @@ fn causes_are_printed_dearest_first() {
 
           Done before: of 133 ms of CPU, 12 ms had been spent on the same inputs
            120 ms  a link, which Go does not cache, in 00000074-6aec-7ff7-8fc8-65466051b859
-            12 ms  on this machine, with another GOCACHE, in 00000074-6aec-7ff7-8fc8-65466051b859
+            12 ms  on a machine that is not known, in 00000074-6aec-7ff7-8fc8-65466051b859
     "#]]
     .assert_eq(&text(&store, &[&third]));
 }
@@ -148,10 +148,7 @@ fn work_that_had_been_done_before_is_found_and_summed() {
     let other = stored(run_on(3, "one", "/other"), &store);
     let elsewhere = stored(run_on(4, "two", "/cache"), &store);
     for (id, expected) in [
-        (
-            &deleted,
-            "12 ms  in the same GOCACHE, which no longer had the result",
-        ),
+        (&deleted, "12 ms  with the same GOCACHE"),
         (&other, "12 ms  on this machine, with another GOCACHE"),
         (&elsewhere, "12 ms  on another machine"),
     ] {

@@ -37,6 +37,10 @@ fn build(n: u32, host: &str, causes: Vec<(RootCause, u64)>) -> BuildCauses {
     }
 }
 
+fn known(reason: Reason, pattern: Option<Pattern>) -> KnownCause {
+    KnownCause { reason, pattern }
+}
+
 fn rows(builds: &[BuildCauses]) -> Vec<(KnownCause, Vec<String>, u64, u64)> {
     let cpu = builds.iter().flat_map(|it| &it.causes).map(|it| it.cpu_ns);
     let period = Period {
@@ -69,8 +73,8 @@ fn causes_of_one_kind_are_one_row_and_cheap_ones_are_left_out() {
     assert_eq!(
         rows(&builds),
         [
-            (KnownCause::Forced, vec![], 200, 1),
-            (KnownCause::LinkValue, main_date, 11, 2),
+            (known(Reason::Forced, None), vec![], 200, 1),
+            (known(Reason::LinkValue, None), main_date, 11, 2),
         ]
     );
     let advice = advise(Period::default(), &builds, Vec::new());
@@ -86,35 +90,55 @@ fn a_change_and_the_change_back_alternate() {
     let step = vec!["go1.26 → go1.27".to_owned()];
     assert_eq!(
         rows(std::slice::from_ref(&there)),
-        [(KnownCause::Toolchain, step.clone(), 5, 1)]
+        [(known(Reason::Toolchain, None), step.clone(), 5, 1)]
     );
     assert_eq!(
         rows(&[there, back]),
-        [(KnownCause::ToolchainAlternates, step, 10, 2)]
+        [(
+            known(Reason::Toolchain, Some(Pattern::Alternates)),
+            step,
+            10,
+            2
+        )]
     );
 }
 
 #[test]
-fn a_file_that_differs_in_builds_of_one_commit_is_generated() {
+fn a_file_that_differs_in_builds_of_one_commit_is_a_row_of_its_own() {
     let file = |n: u32| changed(Some("p"), InputKind::File, "gen.go", "a", &n.to_string());
     let builds: Vec<BuildCauses> = (0..3).map(|n| build(n, "h", vec![(file(n), 4)])).collect();
     let subject = vec!["p: gen.go".to_owned()];
-    assert_eq!(rows(&builds), [(KnownCause::GeneratedFile, subject, 12, 3)]);
+    assert_eq!(
+        rows(&builds),
+        [(
+            known(Reason::Sources, Some(Pattern::VaryingFile)),
+            subject,
+            12,
+            3
+        )]
+    );
     // Two builds may be one edit; without a commit, nothing is known.
     let package = vec!["p".to_owned()];
     assert_eq!(
         rows(&builds[..2]),
-        [(KnownCause::Sources, package.clone(), 8, 2)]
+        [(known(Reason::Sources, None), package.clone(), 8, 2)]
     );
     let unknown: Vec<BuildCauses> = builds
         .into_iter()
         .map(|it| BuildCauses { commit: None, ..it })
         .collect();
-    assert_eq!(rows(&unknown), [(KnownCause::Sources, package, 12, 3)]);
+    assert_eq!(
+        rows(&unknown),
+        [(known(Reason::Sources, None), package, 12, 3)]
+    );
 }
 
 #[test]
-fn every_known_cause_has_a_title() {
-    let titles: BTreeSet<&str> = KnownCause::ALL.iter().map(|it| it.title()).collect();
-    assert_eq!(titles.len(), KnownCause::ALL.len());
+fn every_reason_has_a_title() {
+    let known = Reason::ALL.map(|reason| KnownCause {
+        reason,
+        pattern: None,
+    });
+    let titles: BTreeSet<&str> = known.iter().map(|it| it.title()).collect();
+    assert_eq!(titles.len(), Reason::ALL.len());
 }

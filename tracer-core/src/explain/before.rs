@@ -20,12 +20,14 @@ use crate::model::{Build, KeyKind, Outcome};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// The same GOCACHE: path, container and machine are the same. Its entry was deleted.
+    /// The same GOCACHE, by its path, container and machine.
     SameCache,
     /// The same machine, but another GOCACHE or container.
     SameMachine,
     /// Another machine.
     Fleet,
+    /// The machine of one of the two is not known.
+    Unknown,
     /// The earlier action had not ended when this one started.
     Concurrent,
     /// `-a` was set.
@@ -37,10 +39,11 @@ pub enum Place {
 }
 
 impl Place {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SameCache,
         Self::SameMachine,
         Self::Fleet,
+        Self::Unknown,
         Self::Concurrent,
         Self::Forced,
         Self::PathOnly,
@@ -52,6 +55,7 @@ impl Place {
             Self::SameCache => "same_cache",
             Self::SameMachine => "same_machine",
             Self::Fleet => "fleet",
+            Self::Unknown => "unknown",
             Self::Concurrent => "concurrent",
             Self::Forced => "forced",
             Self::PathOnly => "path_only",
@@ -70,13 +74,17 @@ pub struct CacheLocation {
 }
 
 impl CacheLocation {
-    /// True if both are known to be one directory.
-    fn is(&self, other: &Self) -> bool {
-        self.host.is_some() && self.path.is_some() && self == other
-    }
-
-    fn is_on_machine(&self, other: &Self) -> bool {
-        self.host == other.host
+    /// The place of work with this cache, for a build with the other one.
+    fn seen_from(&self, other: &Self) -> Place {
+        if self.host.is_none() || other.host.is_none() {
+            Place::Unknown
+        } else if self.host != other.host {
+            Place::Fleet
+        } else if self.path.is_some() && self == other {
+            Place::SameCache
+        } else {
+            Place::SameMachine
+        }
     }
 }
 
@@ -85,8 +93,8 @@ impl CacheLocation {
 pub struct EarlierRun {
     pub build: BuildId,
     pub cache: CacheLocation,
-    /// End of the action in nanoseconds since 1970. `None` if it was not seen.
-    pub ended_ns: Option<i64>,
+    /// End of the action in nanoseconds since 1970.
+    pub ended_ns: i64,
 }
 
 /// Earlier runs by unit and action ID, latest first.
@@ -163,7 +171,7 @@ impl DoneBefore {
 /// CPU time that the build cache saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Saved {
-    /// Actions that build or vet a package, whose result came from the build cache.
+    /// Actions that build or vet a package or run a test, whose result came from the build cache.
     pub n_cached: u64,
     /// Those of them that an earlier build of the history executed.
     pub n_known: u64,
@@ -263,16 +271,10 @@ fn nearest<'a>(
     started_ns: Option<i64>,
 ) -> Option<(Place, &'a BuildId)> {
     let places = runs.iter().map(|run| {
-        let is_concurrent =
-            matches!((run.ended_ns, started_ns), (Some(end), Some(start)) if end > start);
-        let place = if is_concurrent {
+        let place = if started_ns.is_some_and(|it| run.ended_ns > it) {
             Place::Concurrent
-        } else if run.cache.is(cache) {
-            Place::SameCache
-        } else if run.cache.is_on_machine(cache) {
-            Place::SameMachine
         } else {
-            Place::Fleet
+            run.cache.seen_from(cache)
         };
         (place, &run.build)
     });
@@ -296,46 +298,46 @@ fn path_twins<'a>(
     past: &Past,
 ) -> BTreeMap<u32, &'a BuildId> {
     let by_action: BTreeMap<u32, &StoredKey> = keys.iter().map(|it| (it.key.action, it)).collect();
-    // The candidates, with the imports that must be candidates too.
-    let mut twins: BTreeMap<(KeyKind, String), (u32, &BuildId, BTreeSet<String>)> = BTreeMap::new();
+    // The candidates by package, with the imports that must be candidates too.
+    let mut twins: BTreeMap<String, Twin<'a>> = BTreeMap::new();
     for action in &explanation.actions {
-        let Some((than, imports)) = by_action
-            .get(&action.action)
-            .and_then(|stored| twin(action, stored, past))
-        else {
-            continue;
-        };
-        let unit = (action.kind, action.package.to_str().into_owned());
-        twins.insert(unit, (action.action, than, imports));
-    }
-    loop {
-        let fails = |(unit, (_, than, imports)): (
-            &(KeyKind, String),
-            &(u32, &BuildId, BTreeSet<String>),
-        )| {
-            let is_twin = |import: &String| {
-                let import = twins.get(&(KeyKind::Build, import.clone()));
-                import.is_some_and(|(_, of_import, _)| of_import == than)
-            };
-            (!imports.iter().all(is_twin)).then(|| unit.clone())
-        };
-        let failed: Vec<_> = twins.iter().filter_map(fails).collect();
-        if failed.is_empty() {
-            let twins = twins.into_values();
-            return twins.map(|(action, than, _)| (action, than)).collect();
-        }
-        for unit in failed {
-            twins.remove(&unit);
+        let stored = by_action.get(&action.action);
+        if let Some(twin) = stored.and_then(|it| twin(action, it, past)) {
+            twins.insert(action.package.to_str().into_owned(), twin);
         }
     }
+    let mut above: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
+    let mut failed: Vec<&String> = Vec::new();
+    for (package, twin) in &twins {
+        for import in &twin.imports {
+            above.entry(import).or_default().push(package);
+        }
+        let is_twin = |import: &String| twins.get(import).is_some_and(|it| it.than == twin.than);
+        if !twin.imports.iter().all(is_twin) {
+            failed.push(package);
+        }
+    }
+    let mut out: BTreeSet<&String> = BTreeSet::new();
+    while let Some(package) = failed.pop() {
+        if out.insert(package) {
+            failed.extend(above.get(package).into_iter().flatten());
+        }
+    }
+    let kept = twins.iter().filter(|(package, _)| !out.contains(package));
+    kept.map(|(_, it)| (it.action, it.than)).collect()
 }
 
-/// The build with the same inputs but for directories and imports, and these imports.
-fn twin<'a>(
-    action: &'a ExplainedAction,
-    stored: &StoredKey,
-    past: &Past,
-) -> Option<(&'a BuildId, BTreeSet<String>)> {
+/// An action that may differ from an earlier one in directories alone.
+struct Twin<'a> {
+    action: u32,
+    /// The build of the earlier one.
+    than: &'a BuildId,
+    /// The imports that differ.
+    imports: BTreeSet<String>,
+}
+
+/// An action whose inputs are those of an earlier one, but for directories and imports.
+fn twin<'a>(action: &'a ExplainedAction, stored: &StoredKey, past: &Past) -> Option<Twin<'a>> {
     if action.kind != KeyKind::Build || stored.key.has_gaps {
         return None;
     }
@@ -362,7 +364,11 @@ fn twin<'a>(
         return None;
     }
     let imports = changes.into_iter().filter(|it| it.input.kind.is_import());
-    Some((than, imports.filter_map(|it| it.input.name).collect()))
+    Some(Twin {
+        action: action.action,
+        than,
+        imports: imports.filter_map(|it| it.input.name).collect(),
+    })
 }
 
 #[cfg(test)]

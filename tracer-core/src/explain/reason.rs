@@ -61,7 +61,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 23] = [
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 23] = [
         Self::FirstBuild,
         Self::Forced,
         Self::Toolchain,

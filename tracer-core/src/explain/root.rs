@@ -70,6 +70,33 @@ pub enum RootCause {
 }
 
 impl RootCause {
+    /// The package whose own inputs changed, if they are those of one package.
+    pub fn package(&self) -> Option<&str> {
+        self.changed()?.0.as_deref()
+    }
+
+    /// The inputs that changed.
+    pub fn changes(&self) -> &[Change] {
+        self.changed().map_or(&[], |(_, changes)| changes)
+    }
+
+    fn changed(&self) -> Option<(&Option<String>, &[Change])> {
+        match self {
+            Self::Changed { package, changes } => Some((package, changes)),
+            Self::First
+            | Self::Forced
+            | Self::SameInputs
+            | Self::SameLink
+            | Self::FailedBefore
+            | Self::VettedBefore
+            | Self::NotCacheable { .. }
+            | Self::NotStored { .. }
+            | Self::Expired
+            | Self::Elsewhere { .. }
+            | Self::Unresolved { .. } => None,
+        }
+    }
+
     /// A copy of bounded size, to be stored: of many changes or packages, the first; of long values, the beginning.
     #[must_use]
     pub fn bounded(&self) -> Self {

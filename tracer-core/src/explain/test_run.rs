@@ -118,7 +118,9 @@ impl TestRun {
         if self.is_local {
             return Some(NotCacheable::LocalDirectory);
         }
-        (!has_gaps).then_some(NotCacheable::OutsideModule)
+        // No other condition is left.
+        let is_known = !has_gaps && test_args::is_known(&self.release);
+        is_known.then_some(NotCacheable::OutsideModule)
     }
 
     /// The reason for which the run stored no result.

@@ -29,6 +29,14 @@ const CACHEABLE: [(&str, u32); 13] = [
     ("-test.outputdir", 25),
 ];
 
+/// The newest minor version of Go 1 whose source was read for this module.
+const NEWEST: u32 = 27;
+
+/// True if the conditions of this release are known.
+pub fn is_known(release: &str) -> bool {
+    GoVersion::parse(release).is_some_and(|it| it.minor() <= NEWEST)
+}
+
 /// The first argument with which this release of Go stores no result.
 pub fn first_uncacheable<'a>(release: &str, args: &'a [String]) -> Option<&'a str> {
     let minor = GoVersion::parse(release).map_or(u32::MAX, GoVersion::minor);

@@ -107,7 +107,7 @@ fn elsewhere(rows: &dyn Query, wanted: &str, values: &[Value]) -> Result<Vec<Rep
          SELECT 1 FROM action_run AS earlier JOIN build_key AS earlier_key ON earlier_key.position = earlier.position \
          JOIN build AS earlier_build ON earlier_build.id = earlier_key.build_id \
          WHERE earlier.unit_id = action_run.unit_id AND earlier.action_id = action_run.action_id AND earlier.failed = 0 \
-         AND earlier.position < action_run.position AND coalesce(earlier_build.host, '') <> coalesce(build.host, ''))\
+         AND earlier.ended_ns IS NOT NULL AND earlier.position < action_run.position AND earlier_build.host <> build.host)\
          ) AS found GROUP BY project, place"
     );
     let found = value::all(rows, &sql, values, work)?;

@@ -190,7 +190,7 @@ fn earlier_runs(
         unit: i64,
         id: String,
         position: i64,
-        ended_ns: Option<i64>,
+        ended_ns: i64,
     }
     let with_id = own
         .iter()
@@ -204,7 +204,7 @@ fn earlier_runs(
     for some in ids.chunks(UNITS) {
         let sql = format!(
             "SELECT unit_id, action_id, position, ended_ns FROM action_run \
-             WHERE position < $1 AND failed = 0 AND action_id IN ({}) ORDER BY position DESC",
+             WHERE position < $1 AND failed = 0 AND ended_ns IS NOT NULL AND action_id IN ({}) ORDER BY position DESC",
             keys::marks(2, some.len())
         );
         let mut values = vec![Value::Number(position)];

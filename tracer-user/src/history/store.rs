@@ -86,9 +86,8 @@ impl Store {
         also: impl Fn(&Connection) -> Result<(), Cause>,
     ) -> Result<Explained, Error> {
         let finish = |connection: &mut Connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let explained = causes::explain_kept(&*transaction, kept)?;
+            // Other writers do not wait for this.
+            let explained = causes::explain_kept(connection, kept)?;
             let BuildRow {
                 id: _,
                 change,
@@ -97,6 +96,8 @@ impl Store {
                 packed,
                 keys,
             } = BuildRow::of(kept, &explained)?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let sql = statement::build(change, KEY);
             let insert = || transaction.execute(&sql, params_from_iter(&build));
             if insert()? == 0 {

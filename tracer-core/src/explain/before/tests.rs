@@ -15,7 +15,7 @@ fn run(n: u32, cache: CacheLocation, ended_ns: i64) -> EarlierRun {
     EarlierRun {
         build: id(n),
         cache,
-        ended_ns: Some(ended_ns),
+        ended_ns,
     }
 }
 
@@ -82,7 +82,7 @@ fn the_place_is_that_of_the_nearest_earlier_run() {
             vec![(Place::SameCache, id(3))],
         ),
         (vec![not_ended.clone()], vec![(Place::Concurrent, id(4))]),
-        (vec![not_known], vec![(Place::Fleet, id(5))]),
+        (vec![not_known], vec![(Place::Unknown, id(5))]),
     ] {
         assert_eq!(place(&build, &runs), expected);
     }
@@ -193,5 +193,27 @@ fn the_cache_saved_what_its_hits_took_when_they_last_ran() {
             cpu_ns: 7,
             by: Some(id(3)),
         }
+    );
+}
+
+#[test]
+fn a_long_chain_above_another_change_has_no_path_twins() {
+    let chain = |root: &str, file: &str| {
+        let package = |n: u32| {
+            let dir = format!("dir {root}/p{n}");
+            let import = match n {
+                0 => format!("file a.go {file}"),
+                n => format!("import p{} {root}{file}", n - 1),
+            };
+            let id = format!("{root}{file}{n}");
+            key(KeyKind::Build, n, &format!("p{n}"), &id, &[&dir, &import])
+        };
+        (0..3_000).map(package).collect::<Vec<_>>()
+    };
+    let first = [chain("/one", "A")];
+    assert_eq!(done(&build(chain("/two", "B")), &[], &first).actions, []);
+    assert_eq!(
+        done(&build(chain("/two", "A")), &[], &first).actions.len(),
+        3_000
     );
 }

@@ -51,9 +51,10 @@ pub(super) fn root(cause: &RootCause) -> String {
 /// The place of work that had been done before.
 pub(in crate::render) fn place(place: Place) -> &'static str {
     match place {
-        Place::SameCache => "in the same GOCACHE, which no longer had the result",
+        Place::SameCache => "with the same GOCACHE",
         Place::SameMachine => "on this machine, with another GOCACHE",
         Place::Fleet => "on another machine",
+        Place::Unknown => "on a machine that is not known",
         Place::Concurrent => "at the same time",
         Place::Forced => "-a was set",
         Place::PathOnly => "in another directory: -trimpath would share it",
