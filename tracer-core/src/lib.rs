@@ -22,4 +22,5 @@ pub mod origin;
 pub mod recording;
 pub mod redact;
 pub mod report;
+pub mod schedule;
 pub mod sessions;

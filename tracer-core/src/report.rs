@@ -4,7 +4,7 @@
 //! the same nanosecond of CPU twice. Fields with "time in which" are unions of overlapping spans.
 
 mod hint;
-mod interval;
+pub(crate) mod interval;
 mod kind;
 mod link;
 mod module;
@@ -18,6 +18,8 @@ use serde::Serialize;
 use crate::event::{Ktime, ProcKey, Status, Usage};
 use crate::history::unix_ns;
 use crate::model::{Anomaly, Build, State, Trace};
+
+pub(crate) use timeline::starters;
 
 pub use hint::Hint;
 pub use kind::{KindTime, Queries};

@@ -25,6 +25,7 @@ mod show;
 mod store;
 mod summary;
 mod trace;
+mod what_if;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -101,6 +102,7 @@ enum Command {
     Show(show::Args),
     Explain(explain::Args),
     Advise(advise::Args),
+    WhatIf(what_if::Args),
     Summary(summary::Args),
     Store(store::Args),
     Install(install::Args),
@@ -159,6 +161,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Show(args) => exit_code(show::execute(&args)),
         Command::Explain(args) => exit_code(explain::execute(&args)),
         Command::Advise(args) => exit_code(advise::execute(&args)),
+        Command::WhatIf(args) => exit_code(what_if::execute(&args)),
         Command::Summary(args) => exit_code(summary::execute(&args)),
         Command::Store(args) => exit_code(store::execute(&args)),
         Command::Install(args) => exit_code(install::execute(&args)),

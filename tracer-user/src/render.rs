@@ -13,8 +13,11 @@ mod explain;
 mod json;
 pub(crate) mod metrics;
 pub mod style;
+mod test_ledger;
 mod text;
+mod time;
 pub mod units;
+mod what_if;
 
 pub use advice::{AdviceView, advice};
 pub use analysis::analysis;
@@ -24,7 +27,10 @@ pub use explain::{explanation, package, top_causes};
 pub use json::{json, schema};
 pub use metrics::metrics;
 pub use style::Style;
+pub use test_ledger::test_ledger;
 pub use text::{Cost, Facts, text};
+pub use time::time;
+pub use what_if::{WhatIf, what_if};
 
 #[cfg(test)]
 pub(crate) mod sample;

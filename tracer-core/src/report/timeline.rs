@@ -74,7 +74,7 @@ fn is_cached(action: &Action) -> bool {
 }
 
 /// For each call, the index of the call whose process started it. Calls are in order of their start, so it comes earlier.
-pub(super) fn starters(calls: &[ToolCall]) -> Vec<Option<usize>> {
+pub(crate) fn starters(calls: &[ToolCall]) -> Vec<Option<usize>> {
     let mut latest: HashMap<ProcKey, usize> = HashMap::new();
     let starter = |(index, call): (usize, &ToolCall)| {
         let starter = call.started_by.and_then(|it| latest.get(&it).copied());

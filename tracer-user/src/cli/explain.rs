@@ -4,12 +4,14 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::bail;
 use tracer_core::explain::CacheRestore;
-use tracer_core::finished::FinishedTrace;
+use tracer_core::finished::{FinishedBuild, FinishedTrace};
+use tracer_core::history::BuildId;
+use tracer_core::schedule::{TestLedger, TimeReport};
 
 use super::show::BuildArgs;
 use super::{FINE, report};
 use crate::history;
-use crate::render;
+use crate::render::{self, Layout, Style};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -23,6 +25,8 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
                    gotrace explain --store history.db 019ab12f-3c44\n  \
                    gotrace explain 019ab12f-3c44 example.com/app/server\n  \
                    gotrace explain --cache-restore-seconds 40 019ab12f-3c44\n  \
+                   gotrace explain --time 019ab12f-3c44\n  \
+                   gotrace explain --tests 019ab12f-3c44\n  \
                    gotrace explain --format json 019ab12f-3c44 | jq '.explanation.roots[0]'"
 )]
 pub(super) struct Args {
@@ -39,6 +43,12 @@ pub(super) struct Args {
         hide_env_values = true
     )]
     cache_restore_seconds: Option<u32>,
+    /// Show where the time went: the critical path, waiting, and the longest actions
+    #[arg(long, conflicts_with = "package")]
+    time: bool,
+    /// Show what each test cost: vet, compile, link and run
+    #[arg(long, conflicts_with_all = ["package", "time"])]
+    tests: bool,
 }
 
 /// Returns the exit code.
@@ -47,14 +57,19 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         build: args,
         package,
         cache_restore_seconds,
+        time,
+        tests,
     } = args;
+    if *time {
+        return execute_with(args, time_of);
+    }
+    if *tests {
+        return execute_with(args, tests_of);
+    }
     let (shown, explained) = args.read(true)?;
     let finished = shown.finished.as_ref().map(FinishedTrace::trace);
     let Some(build) = finished.and_then(|it| it.builds.first()) else {
-        bail!(
-            "cannot explain {}: it runs, was cut off, or its details have been deleted",
-            shown.entry.id
-        );
+        bail!(without_details(&shown.entry.id));
     };
     let restore_ns = cache_restore_seconds.map(|it| u64::from(it) * NS_PER_SECOND);
     let cpus = finished.map_or(1, |it| it.cpus);
@@ -87,4 +102,51 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     }
     out.flush()?;
     Ok(FINE)
+}
+
+/// Another view of the build than its causes.
+type View = fn(FinishedBuild<'_>, Option<Layout>, &Style, &mut dyn Write) -> io::Result<()>;
+
+fn execute_with(args: &BuildArgs, view: View) -> anyhow::Result<u8> {
+    let (shown, _) = args.read(false)?;
+    let finished = shown.finished.as_ref();
+    let Some(finished) = finished.and_then(|it| it.builds().next()) else {
+        bail!(without_details(&shown.entry.id));
+    };
+    let stdout = io::stdout();
+    let style = report::style(args.color, Some(&stdout));
+    let mut out = BufWriter::new(stdout.lock());
+    view(finished, args.format.layout(), &style, &mut out)?;
+    out.flush()?;
+    Ok(FINE)
+}
+
+fn time_of(
+    finished: FinishedBuild<'_>,
+    layout: Option<Layout>,
+    style: &Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let times = TimeReport::of(finished.build, finished.end());
+    match layout {
+        Some(layout) => history::time_json(finished.entry, &times, layout, out),
+        None => render::time(finished.build, &times, finished.trace.cpus, style, out),
+    }
+}
+
+fn tests_of(
+    finished: FinishedBuild<'_>,
+    layout: Option<Layout>,
+    style: &Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let ledger = TestLedger::of(finished.build, finished.trace.cpus);
+    match layout {
+        Some(layout) => history::tests_json(finished.entry, &ledger, layout, out),
+        None => render::test_ledger(finished.build, &ledger, style, out),
+    }
+}
+
+fn without_details(id: &BuildId) -> String {
+    format!("cannot explain {id}: it runs, was cut off, or its details have been deleted")
 }

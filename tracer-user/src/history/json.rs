@@ -10,10 +10,11 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
 use tracer_core::report::Report;
+use tracer_core::schedule::{Prediction, TestLedger, TimeReport};
 
 use super::causes::Explained;
 use super::read::{BuildView, Previous};
-use crate::render::{AdviceView, Layout, describe, write_document};
+use crate::render::{AdviceView, Layout, WhatIf, describe, write_document};
 
 /// Output of `gotrace builds --format json`. Under one schema name, fields are only added.
 #[derive(Serialize, JsonSchema)]
@@ -107,6 +108,108 @@ pub fn explain_json(
         saved,
     };
     write_document(&document, layout, out)
+}
+
+/// Output of `gotrace explain --time --format json`. Under one schema name, fields are only added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace time, version 1")]
+struct TimeDocument<'a> {
+    /// `gotrace.time/v1`.
+    schema: &'static str,
+    build: ListedBuild<'a>,
+    time: &'a TimeReport,
+}
+
+pub fn time_json(
+    entry: &Entry,
+    time: &TimeReport,
+    layout: Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let document = TimeDocument {
+        schema: "gotrace.time/v1",
+        build: ListedBuild::of(entry),
+        time,
+    };
+    write_document(&document, layout, out)
+}
+
+/// The JSON schema of [`time_json`].
+pub fn time_schema() -> serde_json::Value {
+    describe(schemars::schema_for!(TimeDocument<'_>).to_value())
+}
+
+/// Output of `gotrace explain --tests --format json`. Under one schema name, fields are only added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace tests, version 1")]
+struct TestsDocument<'a> {
+    /// `gotrace.tests/v1`.
+    schema: &'static str,
+    build: ListedBuild<'a>,
+    #[serde(flatten)]
+    ledger: &'a TestLedger,
+}
+
+pub fn tests_json(
+    entry: &Entry,
+    ledger: &TestLedger,
+    layout: Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let document = TestsDocument {
+        schema: "gotrace.tests/v1",
+        build: ListedBuild::of(entry),
+        ledger,
+    };
+    write_document(&document, layout, out)
+}
+
+/// The JSON schema of [`tests_json`].
+pub fn tests_schema() -> serde_json::Value {
+    describe(schemars::schema_for!(TestsDocument<'_>).to_value())
+}
+
+/// Output of `gotrace what-if --format json`. Under one schema name, fields are only added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace what-if, version 1")]
+struct WhatIfDocument<'a> {
+    /// `gotrace.what-if/v1`.
+    schema: &'static str,
+    build: ListedBuild<'a>,
+    prediction: &'a Prediction,
+    /// What fits in the memory of `--memory`.
+    memory: Option<MemoryDocument<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct MemoryDocument<'a> {
+    limit_bytes: u64,
+    /// The prediction with the largest number of actions at once that fits. Absent if a single tool needs more.
+    fitting: Option<&'a Prediction>,
+}
+
+pub fn what_if_json(
+    entry: &Entry,
+    what_if: &WhatIf,
+    layout: Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let memory = what_if.memory.as_ref();
+    let document = WhatIfDocument {
+        schema: "gotrace.what-if/v1",
+        build: ListedBuild::of(entry),
+        prediction: &what_if.prediction,
+        memory: memory.map(|(limit_bytes, fitting)| MemoryDocument {
+            limit_bytes: *limit_bytes,
+            fitting: fitting.as_ref(),
+        }),
+    };
+    write_document(&document, layout, out)
+}
+
+/// The JSON schema of [`what_if_json`].
+pub fn what_if_schema() -> serde_json::Value {
+    describe(schemars::schema_for!(WhatIfDocument<'_>).to_value())
 }
 
 /// Output of `gotrace advise --format json`. Under one schema name, fields are only added.

@@ -27,8 +27,7 @@ use crate::history::Explained;
 /// Largest number of builds shown as blocks. More builds are shown as lines.
 const SHORT_BLOCKS: usize = 4;
 
-pub(super) use word::build as command_line;
-use word::label;
+pub(super) use word::{build as command_line, label};
 
 /// The cost of tracing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,16 +57,17 @@ pub fn text(
 ) -> io::Result<()> {
     let (trace, report) = (finished.trace(), finished.report());
     let mut page = Page::new(style);
-    match (trace.builds.as_slice(), report.builds.as_slice()) {
-        ([build], [numbers]) => {
-            let is_command = build.command.argv == trace.command;
+    let only = finished.builds().next().filter(|_| trace.builds.len() == 1);
+    match (only, trace.builds.as_slice(), report.builds.as_slice()) {
+        (Some(only), _, _) => {
+            let is_command = only.build.command.argv == trace.command;
             if !is_command {
                 command(&mut page, trace);
                 page.gap();
             }
-            build::whole(&mut page, build, numbers, trace.cpus);
+            build::whole(&mut page, only);
         }
-        (builds, numbers) => {
+        (None, builds, numbers) => {
             command(&mut page, trace);
             if builds.len() <= SHORT_BLOCKS {
                 many::blocks(&mut page, builds, numbers);

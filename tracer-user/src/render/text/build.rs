@@ -1,15 +1,19 @@
 //! One build in full.
 
 use tracer_core::event::Ancestor;
+use tracer_core::finished::FinishedBuild;
 use tracer_core::model::{Build, ToolCall};
 use tracer_core::report::BuildReport;
+use tracer_core::schedule::TimeReport;
 
 use super::{hint, module, output, time, verdict, word};
 use crate::render::style::{Line, Page, Paint};
+use crate::render::time::summary as path;
 use crate::render::units;
 
 /// Writes the build in full.
-pub(super) fn whole(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, cpus: u32) {
+pub(super) fn whole(page: &mut Page<'_>, finished: FinishedBuild<'_>) {
+    let (build, numbers) = (finished.build, finished.report);
     verdict(
         page,
         Line::painted(Paint::Bold, &word::build(build)),
@@ -22,13 +26,15 @@ pub(super) fn whole(page: &mut Page<'_>, build: &Build, numbers: &BuildReport, c
     }
     failure(page, build);
     page.gap();
-    facts(page, build, numbers, cpus);
+    facts(page, build, numbers, finished.trace.cpus);
     page.gap();
     time::work(page, numbers);
     page.gap();
     time::slowest(page, build, numbers);
     module::modules(page, numbers);
     time::links(page, numbers);
+    page.gap();
+    path(page, build, &TimeReport::of(build, finished.end()));
     page.gap();
     output::outputs(page, build);
     hint::hints(page, numbers);

@@ -13,7 +13,7 @@ use crate::render::units;
 pub(super) const LABEL: usize = 13;
 
 /// A label in the left column.
-pub(super) fn label(text: &str) -> Line {
+pub(in crate::render) fn label(text: &str) -> Line {
     Line::painted(Paint::Dim, &format!("  {text}")).pad_to(LABEL)
 }
 

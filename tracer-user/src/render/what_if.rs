@@ -1,0 +1,124 @@
+//! A predicted build as text.
+
+use std::io::{self, Write};
+
+use tracer_core::model::Build;
+use tracer_core::schedule::Prediction;
+
+use super::style::{Line, Page, Paint, Style, Table};
+use super::text::command_line;
+use super::units;
+
+/// Errors of `cargo xtask bench what-if`, in percent: half of the predictions were closer than the first, all closer than the second.
+pub(super) const MEASURED_ERRORS: (&str, &str) = ("5", "12");
+
+/// A prediction, and what fits in an amount of memory if that was asked.
+#[derive(Clone, Debug)]
+pub struct WhatIf {
+    pub prediction: Prediction,
+    pub memory: Option<(u64, Option<Prediction>)>,
+}
+
+/// Writes the measured and the predicted time, and the error of the model.
+pub fn what_if(
+    build: &Build,
+    what_if: &WhatIf,
+    style: &Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut page = Page::new(style);
+    page.line(Line::painted(Paint::Bold, &command_line(build)));
+    let it = &what_if.prediction;
+    let mut table = Table::of_texts();
+    table.row(row(
+        "measured",
+        it.measured_ns,
+        (it.cpus, it.workers),
+        it.peak_bytes,
+        "",
+    ));
+    let change = change(it.measured_ns, it.predicted_ns);
+    table.row(row(
+        "predicted",
+        it.predicted_ns,
+        (it.predicted_cpus, it.predicted_workers),
+        it.predicted_peak_bytes,
+        &change,
+    ));
+    table.put(&mut page, &Line::plain("  "), 10);
+    if let Some((bytes, fitting)) = &what_if.memory {
+        page.gap();
+        memory(&mut page, *bytes, fitting.as_ref());
+    }
+    page.gap();
+    error(&mut page, it);
+    page.write(out)
+}
+
+/// Writes the error of the model for this build, and its errors in measurements.
+pub(super) fn error(page: &mut Page<'_>, it: &Prediction) {
+    let simulated = units::span(it.simulated_ns);
+    let change = change(it.measured_ns, it.simulated_ns);
+    let (half, all) = MEASURED_ERRORS;
+    let text = format!(
+        "The model gives {simulated} for the build as it was ({change}). In measurements, half of the predictions for another number of \
+         CPUs were within {half} % of the real time, and all within {all} %. It assumes that nothing else uses the machine."
+    );
+    page.sentence(Line::plain("  "), &text, 5);
+    if it.n_unknown > 0 {
+        let text = format!(
+            "{} may have waited for more than the graph shows: their imports are not known.",
+            units::counted(u64::from(it.n_unknown), "action", "actions")
+        );
+        page.sentence(Line::plain("  "), &text, 3);
+    }
+}
+
+fn row(name: &str, ns: u64, (cpus, workers): (u32, u32), peak: u64, change: &str) -> Vec<Line> {
+    let cpus = units::counted(u64::from(cpus), "CPU", "CPUs");
+    let workers = format!("-p {workers}");
+    let peak = format!("memory at most {}", units::memory(peak));
+    vec![
+        Line::plain(name),
+        Line::painted(Paint::Bold, &units::span(ns)),
+        Line::plain(&cpus),
+        Line::plain(&workers),
+        Line::plain(&peak),
+        Line::plain(change),
+    ]
+}
+
+fn memory(page: &mut Page<'_>, bytes: u64, fitting: Option<&Prediction>) {
+    let limit = units::memory(bytes);
+    let text = match fitting {
+        Some(it) => format!(
+            "With -p {}, the tools need at most {} and fit in {limit}; the build takes {}.",
+            it.predicted_workers,
+            units::memory(it.predicted_peak_bytes),
+            units::span(it.predicted_ns)
+        ),
+        None => format!(
+            "No -p fits in {limit}, because a single tool needs more. GOMEMLIMIT makes Go's tools collect garbage more often, and can lower \
+             their peaks."
+        ),
+    };
+    page.sentence(Line::plain("  "), &text, 4);
+    page.sentence(
+        Line::plain("  "),
+        "The sum of the peaks of all tools that run at once is an upper bound. The go command itself is not included.",
+        3,
+    );
+}
+
+/// `-45 %`, `+0.4 %`.
+pub(super) fn change(before: u64, after: u64) -> String {
+    if before == 0 {
+        return "-".to_owned();
+    }
+    let difference = units::share(before.abs_diff(after), before);
+    match after.cmp(&before) {
+        std::cmp::Ordering::Less => format!("-{difference}"),
+        std::cmp::Ordering::Equal => "no change".to_owned(),
+        std::cmp::Ordering::Greater => format!("+{difference}"),
+    }
+}
