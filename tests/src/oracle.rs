@@ -2,7 +2,7 @@
 //!
 //! Parsers panic with a message on unexpected input, because an oracle must not guess.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -137,6 +137,30 @@ pub fn go_list_deps(module: &Module, toolchain: &Toolchain, patterns: &[&str]) -
         .collect();
     packages.sort();
     packages
+}
+
+/// The imports of each package that a build of `patterns` and their tests needs, as `go list` prints them: with test variants, without `C`,
+/// which is no package.
+///
+/// # Panics
+///
+/// If `go list` fails or prints no list of packages.
+pub fn go_list_imports(
+    module: &Module,
+    toolchain: &Toolchain,
+    patterns: &[&str],
+) -> BTreeMap<String, BTreeSet<String>> {
+    let args = [&["list", "-deps", "-test", "-json"], patterns].concat();
+    let output = module.run_go(toolchain, &args);
+    let packages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+    let imports = packages.map(|package| {
+        let package = package.unwrap_or_else(|error| panic!("go list did not print JSON: {error}"));
+        let path = package["ImportPath"].as_str().unwrap_or_default();
+        let imports = package["Imports"].as_array().into_iter().flatten();
+        let imports = imports.filter_map(Value::as_str).filter(|it| *it != "C");
+        (path.to_owned(), imports.map(str::to_owned).collect())
+    });
+    imports.collect()
 }
 
 /// A phase as measured by the tool itself.

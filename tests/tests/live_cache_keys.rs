@@ -1,13 +1,16 @@
 //! Cache keys of real `go test` runs. The value of a variable that a test reads stays in the kernel. All other keys are present by
-//! name, and a digest shows whether the value changed. Needs root.
+//! name, and a digest shows whether the value changed. The keys of cached packages give the import graph. Needs root.
 #![cfg(test)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use tests::{Module, Toolchain, gotrace, with_each_toolchain};
+use tests::oracle::go_list_imports;
+use tests::traced::trace;
+use tests::{Module, Toolchain, gotrace, toolchain, with_each_toolchain};
+use tracer_core::model::Build;
 
 const VARIABLE: &str = "MY_BUILD_NOTE";
 
@@ -157,4 +160,59 @@ fn the_value_of_a_variable_that_a_test_reads_stays_in_the_kernel() {
             assert!(!recorded.text.contains(hash));
         }
     });
+}
+
+/// The imports of all packages of a build, by name.
+fn imports(build: &Build) -> BTreeMap<String, BTreeSet<String>> {
+    let graph = build.imports.as_ref().expect("the build has keys");
+    let name = |it: &u32| graph.packages[*it as usize].to_string();
+    let rows = graph.packages.iter().zip(&graph.imports);
+    let rows = rows.map(|(package, imports)| {
+        let imports = imports.as_ref();
+        let imports = imports.unwrap_or_else(|| panic!("{package}: not known"));
+        (package.to_string(), imports.iter().map(name).collect())
+    });
+    rows.collect()
+}
+
+/// Imports that `go` adds and `go list` does not print: `LinkerDeps` for a main package, and `load` for a package with cgo.
+const ADDED: [&str; 4] = ["runtime", "runtime/cgo", "syscall", "unsafe"];
+
+#[test]
+fn the_import_graph_contains_cached_packages() {
+    for version in ["1.19", "1.27"] {
+        let toolchain = toolchain(version);
+        let module = Module::copy("hello");
+        module.sandbox.make_warm(&toolchain);
+        let test = "package main_test\n\nimport (\n\t\"net\"\n\t\"testing\"\n)\n\n\
+                    func TestNet(t *testing.T) { _ = net.IPv4zero }\n";
+        module.write("net_test.go", test);
+        module.write("own_test.go", "package main\n\nfunc init() { _ = main }\n");
+        let expected = go_list_imports(&module, &toolchain, &["."]);
+        // The second time, only the test runs.
+        for is_cold in [true, false] {
+            let mut gotrace = module.gotrace(&toolchain, &["run", "--detail", "cache-key"]);
+            let command = ["go", "test", "-count=1", "."];
+            let traced = trace(&mut gotrace, &command, &module.sandbox.out());
+            traced.assert_success().assert_complete();
+            let build = traced.build();
+            assert_eq!(build.packages.compiled > 0, is_cold, "{:?}", build.packages);
+            let mut found = imports(build);
+            for (package, imports) in &mut found {
+                let listed = expected.get(package);
+                let listed = listed.unwrap_or_else(|| panic!("go list does not print {package}"));
+                imports.retain(|it| listed.contains(it) || !ADDED.contains(&it.as_str()));
+                assert_eq!(imports, listed, "{package} with Go {version}");
+            }
+            let missing: Vec<&String> = expected
+                .keys()
+                .filter(|it| !found.contains_key(*it))
+                .collect();
+            assert_eq!(
+                missing,
+                ["example.com/hello"],
+                "only its test variant is built"
+            );
+        }
+    }
 }

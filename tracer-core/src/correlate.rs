@@ -9,6 +9,7 @@ mod args;
 mod build;
 mod call;
 mod failure;
+mod import;
 mod key;
 mod module;
 mod name;

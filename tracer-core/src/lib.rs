@@ -16,6 +16,7 @@ pub mod finished;
 pub mod golang;
 pub mod hex;
 pub mod history;
+pub mod import_graph;
 pub mod judge;
 pub mod model;
 pub mod origin;

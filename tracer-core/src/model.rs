@@ -3,10 +3,12 @@
 //! Times are nanoseconds. Instants are on the boot clock (add [`Trace::boot_to_wall_ns`] for Unix time); spans are differences. An unknown
 //! value is absent, and an [`Anomaly`] gives the reason.
 
+mod import;
 mod key;
 mod module;
 mod state;
 
+pub use import::Imports;
 pub use key::{ActionKey, KeyKind, test_line};
 pub use module::{ModuleKind, SourceModule};
 pub use state::{FailureClass, State};
@@ -134,6 +136,9 @@ pub struct Build {
     /// Cache keys of the actions that ran a tool or a test, in order of the actions. Empty without the probes of cache keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<ActionKey>,
+    /// The import graph; absent without the probes of cache keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imports: Option<Imports>,
     /// Spans such as the loading of packages; outermost spans only.
     pub stages: Vec<Phase>,
     pub outputs: Vec<Output>,

@@ -14,7 +14,7 @@ use super::failure::Seen;
 use super::name::Names;
 use super::process::{Image, Process, total};
 use super::subtree::{Children, Subtree, is_go, linked};
-use super::{Correlator, action, call, failure, key, losses, output, purpose, setting};
+use super::{Correlator, action, call, failure, import, key, losses, output, purpose, setting};
 
 /// All builds of a trace, but those of tools with no `go` above them.
 pub(super) fn builds(correlator: &Correlator, children: &Children) -> Vec<Build> {
@@ -101,6 +101,7 @@ fn build(correlator: &Correlator, subtree: &Subtree<'_>) -> Build {
     }
     let names_packages = !command.packages.is_empty();
     let keys = key::keys(correlator, head, &actions, &calls, names_packages);
+    let imports = import::imports(correlator, head, &keys);
     Build {
         process: head.key,
         parent: subtree.above,
@@ -125,6 +126,7 @@ fn build(correlator: &Correlator, subtree: &Subtree<'_>) -> Build {
         command,
         anomalies: anomalies(correlator, subtree, &calls),
         keys,
+        imports,
         actions,
         calls,
     }

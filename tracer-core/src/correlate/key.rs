@@ -132,7 +132,7 @@ pub(super) fn keys(
 }
 
 /// True if calls of the process may be missing: lost or unreadable ones, or those while its probes were detached.
-fn may_lack_lines(correlator: &Correlator, process: &Process) -> bool {
+pub(super) fn may_lack_lines(correlator: &Correlator, process: &Process) -> bool {
     let mut lost = correlator.lost.iter();
     let is_lost = lost.any(|it| it.kind == "call" && it.at >= process.start);
     let file = process.image().map(|it| it.file);
@@ -141,7 +141,7 @@ fn may_lack_lines(correlator: &Correlator, process: &Process) -> bool {
 }
 
 /// Kind and package of a key. The key names the import path, and its action the test variant.
-fn unit(process: &Process, key: &Key) -> Option<(KeyKind, ByteString)> {
+pub(super) fn unit(process: &Process, key: &Key) -> Option<(KeyKind, ByteString)> {
     let (kind, path) = key.name.split_once(' ')?;
     let kind = KeyKind::of(kind)?;
     let span = key.span.and_then(|it| process.spans.get(it));

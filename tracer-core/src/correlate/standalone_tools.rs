@@ -108,6 +108,7 @@ fn group(correlator: &Correlator, mut tools: Vec<&Process>, children: &Children)
         packages: build::packages(correlator, head, &[], &calls, None),
         actions: Vec::new(),
         keys: Vec::new(),
+        imports: None,
         stages: Vec::new(),
         outputs,
         anomalies: build::anomalies(correlator, &subtree, &calls),

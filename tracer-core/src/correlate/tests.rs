@@ -13,6 +13,7 @@ use crate::event::{
 use crate::model::{Build, ToolCall};
 
 mod failures;
+mod imports;
 mod modules;
 mod names;
 mod probes;
@@ -206,6 +207,21 @@ fn point(name: &str, words: &[&str]) -> Point {
         "phase" => Point::CompilePhase { name: rest() },
         "linkphase" => Point::LinkPhase { name: rest() },
         "fatal" => Point::Fatal { format: rest() },
+        "key" => Point::KeyOpen { name: rest() },
+        "line" => Point::KeyWrite {
+            hash: words[0].parse().unwrap(),
+            line: match words[1] {
+                "cut" => Captured::Cut {
+                    kept: format!("{}\n", words[2..].join(" ")).into(),
+                    total: 1_000_000,
+                },
+                "missing" => Captured::Missing,
+                _ => whole(&format!("{}\n", words[1..].join(" "))),
+            },
+        },
+        "sum" => Point::KeySum {
+            hash: words[0].parse().unwrap(),
+        },
         other => panic!("no such event: {other}"),
     }
 }

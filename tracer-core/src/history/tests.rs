@@ -67,6 +67,7 @@ pub(crate) fn build(tgid: u32, start: u64, flags: &[(&str, Option<&str>)]) -> Bu
         packages: Packages::default(),
         actions: Vec::new(),
         keys: Vec::new(),
+        imports: None,
         calls: Vec::new(),
         stages: Vec::new(),
         outputs: vec![Output {

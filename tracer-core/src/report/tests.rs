@@ -65,6 +65,7 @@ fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
         },
         actions: Vec::new(),
         keys: Vec::new(),
+        imports: None,
         calls,
         stages: Vec::new(),
         outputs: Vec::new(),

@@ -376,6 +376,7 @@ fn empty(command: &str, wall: u64) -> Build {
         },
         actions: Vec::new(),
         keys: Vec::new(),
+        imports: None,
         calls: Vec::new(),
         stages: Vec::new(),
         outputs: Vec::new(),
