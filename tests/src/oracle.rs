@@ -18,6 +18,9 @@ pub struct Action {
     pub mode: String,
     /// Import path; empty for an action without a package.
     pub package: String,
+    /// Its number in the file, and those of the actions that it waits for.
+    pub id: u64,
+    pub deps: Vec<u64>,
     /// Nanoseconds since 1970.
     pub start_ns: i64,
     pub done_ns: i64,
@@ -61,6 +64,12 @@ fn parse_actiongraph(text: &str) -> Vec<Action> {
         Action {
             mode: text("Mode").to_owned(),
             package: text("Package").to_owned(),
+            id: it.get("ID").and_then(Value::as_u64).unwrap_or_default(),
+            deps: (it.get("Deps").and_then(Value::as_array))
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_u64)
+                .collect(),
             start_ns: unix_nanoseconds(text("TimeStart")),
             done_ns: unix_nanoseconds(text("TimeDone")),
             commands: commands

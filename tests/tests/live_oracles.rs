@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use tests::oracle::{self, actiongraph, compile_bench, go_env, go_list_deps, link_benchmark};
+use tests::traced::trace;
 use tests::{Module, Toolchain, Traced, with_each_toolchain};
 use tracer_core::model::{Action, Build, CallKind, Origin, Outcome};
+use tracer_core::schedule::ActionGraph;
 
 fn complete_build(traced: &Traced) -> &Build {
     traced.assert_success().assert_complete();
@@ -77,6 +79,66 @@ fn actions_equal_the_action_graph() {
                 );
             }
         }
+    });
+}
+
+/// For each node, the names of all nodes below it.
+fn below<K: Ord + Copy, N: Ord + Clone>(
+    edges: &BTreeMap<K, (N, Vec<K>)>,
+) -> BTreeMap<N, BTreeSet<N>> {
+    let of = |from: &K| {
+        let mut seen = BTreeSet::new();
+        let mut left = vec![*from];
+        while let Some(at) = left.pop() {
+            for it in edges.get(&at).map(|it| &it.1).into_iter().flatten() {
+                if seen.insert(*it) {
+                    left.push(*it);
+                }
+            }
+        }
+        let names = seen.iter().filter_map(|it| edges.get(it));
+        names.map(|(name, _)| name.clone()).collect()
+    };
+    edges
+        .iter()
+        .map(|(key, (name, _))| (name.clone(), of(key)))
+        .collect()
+}
+
+#[test]
+fn each_action_waits_for_the_same_actions_as_in_the_action_graph() {
+    with_each_toolchain("hello", |toolchain, module| {
+        module.write("own_test.go", "package main\n\nfunc init() { _ = main }\n");
+        let file = module.sandbox.out().join("graph.json");
+        let flag = format!("-debug-actiongraph={}", file.display());
+        let mut gotrace = module.gotrace(toolchain, &["run", "--detail", "cache-key"]);
+        let command = ["go", "test", &flag, "./..."];
+        let traced = trace(&mut gotrace, &command, &module.sandbox.out());
+        let build = complete_build(&traced);
+        let graph = ActionGraph::of(build, build.end.unwrap()).expect("the build has keys");
+        assert_eq!(graph.n_unknown(), 0);
+        let ours = (0u32..).zip(&build.actions);
+        let ours = ours.map(|(n, it)| (n, (key(it), graph.below(n as usize).to_vec())));
+        let ours = below(&ours.collect());
+        let theirs = actiongraph(&file).into_iter();
+        let theirs = theirs.map(|it| (it.id, ((it.mode, it.package), it.deps)));
+        let theirs = below(&theirs.collect());
+        let mut n_compared = 0;
+        for (name, below) in &ours {
+            // A C file has its own name there, and the root has another form.
+            let has_own_name = |it: &str| it.starts_with("cgo compile") || it == "collect cgo";
+            if has_own_name(&name.0) || name.1.is_empty() {
+                continue;
+            }
+            // Some nodes have no work, and no span.
+            let expected: BTreeSet<_> = (theirs[name].iter())
+                .filter(|it| ours.contains_key(*it) && !has_own_name(&it.0))
+                .collect();
+            let found: BTreeSet<_> = below.iter().filter(|it| !has_own_name(&it.0)).collect();
+            assert_eq!(found, expected, "{name:?} with Go {}", toolchain.version);
+            n_compared += 1;
+        }
+        assert!(n_compared > 80, "{n_compared}");
     });
 }
 

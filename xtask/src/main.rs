@@ -18,6 +18,7 @@ mod bench_owners;
 mod bench_programs;
 mod bench_reliability;
 mod bench_usage;
+mod bench_what_if;
 mod bless;
 mod bpf;
 mod child;
@@ -204,6 +205,15 @@ enum Bench {
         #[arg(long, value_name = "VERSION", default_value = "1.27")]
         go: String,
     },
+    /// Build generated modules on one CPU and on two, and compare the times with the predictions of `gotrace what-if`.
+    WhatIf {
+        /// Generated modules.
+        #[arg(long, default_value_t = 20)]
+        modules: usize,
+        /// Minor version of Go.
+        #[arg(long, value_name = "VERSION", default_value = "1.27")]
+        go: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -286,6 +296,9 @@ fn main() -> ExitCode {
         Command::Bench {
             what: Bench::Usage { go },
         } => bench_usage::run(&go),
+        Command::Bench {
+            what: Bench::WhatIf { modules, go },
+        } => bench_what_if::run(modules, &go),
         Command::Complete { rounds, go } => complete::run(rounds, &go),
         Command::KernelLog { args } => kernel_log::run(&args),
         Command::Deb { of } => deb::run(of.as_deref()),

@@ -13,8 +13,8 @@ use tracer_user::history::{Filter, Store, read, store_builds};
 use tracer_user::render::Style;
 
 use crate::harness::{
-    SECOND, assert_intact, gotrace_builds, gotrace_explain, gotrace_show, listed, moved, recording,
-    recordings, replayed,
+    SECOND, assert_intact, gotrace_builds, gotrace_explain, gotrace_show, gotrace_what_if, listed,
+    moved, recording, recordings, replayed,
 };
 
 #[test]
@@ -251,6 +251,15 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
             "gotrace.advice.v1.json",
             tracer_user::history::advice_schema(),
         ),
+        ("gotrace.time.v1.json", tracer_user::history::time_schema()),
+        (
+            "gotrace.tests.v1.json",
+            tracer_user::history::tests_schema(),
+        ),
+        (
+            "gotrace.what-if.v1.json",
+            tracer_user::history::what_if_schema(),
+        ),
     ];
     for (name, schema) in &schemas {
         let text = serde_json::to_string_pretty(schema).unwrap() + "\n";
@@ -309,10 +318,69 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
     for (line, build) in table.lines().skip(1).zip(&listed_builds) {
         assert!(line.starts_with(build["id"].as_str().unwrap()), "{line}");
     }
+    let mut n_predicted = 0;
     for build in listed_builds {
         let output = gotrace_show(&store, &["--format", "json", build["id"].as_str().unwrap()]);
         judge("gotrace.build.v1.json", &output.stdout);
         let output = gotrace_explain(&store, &["--format", "json", build["id"].as_str().unwrap()]);
         judge("gotrace.explanation.v1.json", &output.stdout);
+        let id = build["id"].as_str().unwrap();
+        let output = gotrace_explain(&store, &["--format", "json", "--time", id]);
+        judge("gotrace.time.v1.json", &output.stdout);
+        assert_parts_add_up(&serde_json::from_slice(&output.stdout).unwrap());
+        let output = gotrace_explain(&store, &["--format", "json", "--tests", id]);
+        judge("gotrace.tests.v1.json", &output.stdout);
+        let output = gotrace_what_if(&store, &["--format", "json", "--cores", "8", id]);
+        // Most recorded builds have no keys.
+        if output.status.success() {
+            judge("gotrace.what-if.v1.json", &output.stdout);
+            n_predicted += 1;
+        }
     }
+    assert!(n_predicted > 0);
+}
+
+/// The parts of the time are all of it, and the steps of the path all of the actions.
+fn assert_parts_add_up(document: &Value) {
+    let time = &document["time"];
+    let ns = |it: &Value| it.as_u64().unwrap();
+    let parts = [
+        &time["before"]["wall_ns"],
+        &time["actions_ns"],
+        &time["after_ns"],
+    ];
+    assert_eq!(parts.map(ns).iter().sum::<u64>(), ns(&time["wall_ns"]));
+    if let Some(steps) = time["path"].as_array() {
+        let steps = steps.iter().map(|it| ns(&it["wall_ns"]));
+        assert_eq!(steps.sum::<u64>(), ns(&time["actions_ns"]));
+        assert!(ns(&time["longest_chain_ns"]) <= ns(&time["actions_ns"]));
+    }
+}
+
+#[test]
+fn the_time_of_a_build_is_explained_and_predicted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("history.db");
+    store_builds(&FinishedTrace::of(replayed("cache-keys-go1.27")), &store).unwrap();
+    let id = listed(&store, &[])[0]["id"].as_str().unwrap().to_owned();
+    let text = |output: std::process::Output| {
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let time = text(gotrace_explain(
+        &store,
+        &["--color", "never", "--time", &id],
+    ));
+    expect![[""]].assert_eq(&time);
+    let what_if = ["--color", "never", "--cores", "8", "--memory", "1G", &id];
+    expect![[""]].assert_eq(&text(gotrace_what_if(&store, &what_if)));
+    let unknown = gotrace_what_if(&store, &["--without", "example.com/none", &id]);
+    assert_eq!(
+        String::from_utf8_lossy(&unknown.stderr),
+        "error: no action of example.com/none ran in this build\n"
+    );
+    let none = gotrace_what_if(&store, &[&id]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("give at least one of --cores"));
+    let tests = text(gotrace_explain(&store, &["--tests", &id]));
+    assert!(tests.contains("no test was seen in this build"), "{tests}");
 }

@@ -33,7 +33,7 @@ pub(super) fn imports(
     if latest.is_empty() {
         return None;
     }
-    let has_losses = key::may_lack_lines(correlator, process);
+    let has_losses = key::may_lack_records(correlator, process);
     let own = keys.iter().filter(|it| it.kind == KeyKind::Build);
     let executed: BTreeMap<&ByteString, bool> = own.map(|it| (&it.package, !it.has_gaps)).collect();
     let of_packages = latest.iter().map(|(package, key)| {
@@ -43,7 +43,7 @@ pub(super) fn imports(
         // The key of an imported variant may be lost too. Then its name is that of the ordinary package.
         let is_named = variant.is_none() || !has_losses;
         let known = Some(*key).filter(|_| is_whole && is_named);
-        let imports = known.and_then(paths).map(|paths| {
+        let imports = known.and_then(|it| paths(it, package)).map(|paths| {
             let resolved = paths.into_iter().map(|path| {
                 let in_variant = variant.as_ref().map(|it| format!("{path} [{it}]").into());
                 in_variant
@@ -58,8 +58,9 @@ pub(super) fn imports(
     Some(numbered(&of_packages.collect()))
 }
 
-/// The imported paths in the lines of a key. `None` if a line that may name one is not whole.
-fn paths(key: &Key) -> Option<Vec<ByteString>> {
+/// The imported paths in the lines of the key of a package. `None` if a line that may name one is not whole, or the lines are those of
+/// another package.
+fn paths(key: &Key, package: &ByteString) -> Option<Vec<ByteString>> {
     const IMPORT: &[u8] = b"import ";
     let mut paths = Vec::new();
     let mut has_own = false;
@@ -69,8 +70,9 @@ fn paths(key: &Key) -> Option<Vec<ByteString>> {
             continue;
         };
         // One line names the package itself, quoted.
-        if rest.starts_with(b"\"") {
-            has_own = true;
+        if let Some(own) = rest.strip_prefix(b"\"") {
+            let (path, _) = split_variant(package.as_bytes());
+            has_own = own.strip_suffix(b"\"\n") == Some(path);
             continue;
         }
         let is_whole = matches!(line, Captured::Whole(_)) && !redact::has_mark(bytes);

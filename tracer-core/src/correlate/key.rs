@@ -133,11 +133,16 @@ pub(super) fn keys(
 
 /// True if calls of the process may be missing: lost or unreadable ones, or those while its probes were detached.
 pub(super) fn may_lack_lines(correlator: &Correlator, process: &Process) -> bool {
+    may_lack_records(correlator, process) || process.keys.n_strays > 0
+}
+
+/// True if records of the process may be missing. A write without a key is no reason: it belongs to none of the recorded keys.
+pub(super) fn may_lack_records(correlator: &Correlator, process: &Process) -> bool {
     let mut lost = correlator.lost.iter();
     let is_lost = lost.any(|it| it.kind == "call" && it.at >= process.start);
     let file = process.image().map(|it| it.file);
     let has_changed = file.is_some_and(|it| correlator.probes_changed.contains_key(&it));
-    is_lost || has_changed || correlator.counts.unreadable > 0 || process.keys.n_strays > 0
+    is_lost || has_changed || correlator.counts.unreadable > 0
 }
 
 /// Kind and package of a key. The key names the import path, and its action the test variant.

@@ -1,20 +1,24 @@
 //! The graph of a build's actions: which actions each of them waited for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use crate::byte_string::ByteString;
 use crate::event::Ktime;
-use crate::golang::tool::split_variant;
-use crate::model::{Action, Build, KeyKind};
+use crate::import_graph::ImportGraph;
+use crate::model::{Action, Build};
 
 const BUILD: &str = "build";
-/// Before Go 1.26, this is a part of `build`.
+/// Before Go 1.26, this is a part of `build`, and tests have no barriers.
 const CHECK_CACHE: &str = "build check cache";
 const CGO_RUN: &str = "cgo run";
 const CGO_COMPILE: &str = "cgo compile";
 const LINK: &str = "link";
 const VET: &str = "vet";
 const TEST_RUN: &str = "test run";
+const TEST_CLEAN: &str = "test clean";
+const TEST_PRINT: &str = "test print";
+/// Prefix of the modes of actions for the whole command: `go test`.
+const GO: &str = "go ";
 /// Suffix of the mode of an action that installs the result of another.
 const INSTALL: &str = "-install";
 
@@ -31,24 +35,37 @@ pub struct ActionGraph {
 }
 
 impl ActionGraph {
-    /// `None` if no key of the build shows an import. `end` is the end of the build, or its last event.
+    /// `None` if the build has no cache keys. `end` is the end of the build, or its last event.
     pub fn of(build: &Build, end: Ktime) -> Option<Self> {
-        let keys = Keys::of(build);
-        if keys.is_empty() {
-            return None;
-        }
+        let imports = ImportGraph::of(build)?;
         let mut graph = Self {
             spans: spans(build, end),
             ..Self::default()
         };
+        let mut tops: Vec<u32> = Vec::new();
+        let mut last_run: Vec<u32> = Vec::new();
+        let has_barriers = build.actions.iter().any(|it| it.mode == CHECK_CACHE);
         let mut started: HashMap<(&str, &[u8]), u32> = HashMap::new();
         for (index, action) in (0u32..).zip(&build.actions) {
-            let mut below = Below::new(&started);
-            if !below.add(action, &keys) {
+            let mut below = Below {
+                started: &started,
+                graph: &imports,
+                tops: &tops,
+                last_run: &last_run,
+                has_barriers,
+                found: Vec::new(),
+                seen: HashSet::new(),
+            };
+            if !below.add(action) {
                 graph.n_unknown = graph.n_unknown.saturating_add(1);
             }
-            let below = below.found;
-            graph.below.push(below);
+            let Below { found, seen, .. } = below;
+            tops.retain(|it| !seen.contains(it));
+            tops.push(index);
+            if action.mode == TEST_RUN {
+                last_run.clone_from(&found);
+            }
+            graph.below.push(found);
             if let Some(package) = &action.package {
                 started.insert((&action.mode, package.as_bytes()), index);
             }
@@ -111,136 +128,102 @@ fn spans(build: &Build, end: Ktime) -> Vec<(Ktime, Ktime)> {
     build.actions.iter().map(span).collect()
 }
 
-/// The imports of packages and the packages of programs, from the cache keys.
-struct Keys<'a> {
-    imports: BTreeMap<&'a [u8], Vec<&'a [u8]>>,
-    programs: BTreeMap<&'a [u8], Vec<&'a [u8]>>,
-}
-
-impl<'a> Keys<'a> {
-    fn of(build: &'a Build) -> Self {
-        let mut keys = Self {
-            imports: BTreeMap::new(),
-            programs: BTreeMap::new(),
-        };
-        for key in build.keys.iter().filter(|it| !it.has_gaps) {
-            let lines = key.lines.iter().map(ByteString::as_bytes);
-            let package = key.package.as_bytes();
-            match key.kind {
-                KeyKind::Build => keys
-                    .imports
-                    .insert(package, lines.filter_map(import).collect()),
-                KeyKind::Link => keys
-                    .programs
-                    .insert(package, lines.filter_map(package_file).collect()),
-                KeyKind::Vet | KeyKind::Test => None,
-            };
-        }
-        keys
-    }
-
-    fn is_empty(&self) -> bool {
-        self.imports.is_empty() && self.programs.is_empty()
-    }
-}
-
-/// The import path of a line `import P CONTENT`. The line with the package's own path has it in quotes. A path with a test variant contains
-/// a space.
-fn import(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"import ")?;
-    let end = rest.iter().rposition(|it| *it == b' ')?;
-    rest.get(..end).filter(|it| !it.starts_with(b"\""))
-}
-
-/// The import path of a line `packagefile P=CONTENT`.
-fn package_file(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"packagefile ")?;
-    let end = rest.iter().rposition(|it| *it == b'=')?;
-    rest.get(..end)
-}
-
 /// The actions that one action waits for.
 struct Below<'a> {
     /// The latest action of each mode and package.
     started: &'a HashMap<(&'a str, &'a [u8]), u32>,
+    graph: &'a ImportGraph<'a>,
+    /// The earlier actions that no other waits for.
+    tops: &'a [u32],
+    /// What the test that started last waits for.
+    last_run: &'a [u32],
+    has_barriers: bool,
     found: Vec<u32>,
+    seen: HashSet<u32>,
 }
 
-impl<'a> Below<'a> {
-    fn new(started: &'a HashMap<(&'a str, &'a [u8]), u32>) -> Self {
-        Self {
-            started,
-            found: Vec::new(),
-        }
-    }
-
-    /// Adds the actions below an action. Returns false if some of them may be missing.
-    fn add(&mut self, action: &Action, keys: &Keys<'_>) -> bool {
+impl Below<'_> {
+    /// Adds the actions below an action. Returns false if its imports are not known.
+    fn add(&mut self, action: &Action) -> bool {
         let Some(package) = action.package.as_ref().map(ByteString::as_bytes) else {
+            // The action at the end waits for all others.
+            if action.mode.starts_with(GO) {
+                self.all(self.tops);
+            }
             return true;
         };
-        let imports = keys.imports.get(package);
+        let number = self.graph.number(package);
+        let imports = number.and_then(|it| self.graph.imports(it));
         match action.mode.as_str() {
             BUILD => {
-                self.imports(BUILD, package, imports);
+                self.imports(BUILD, imports);
                 for mode in [CHECK_CACHE, CGO_RUN, CGO_COMPILE] {
                     self.one(mode, package);
                 }
                 imports.is_some()
             }
             CHECK_CACHE => {
-                self.imports(BUILD, package, imports);
+                self.imports(BUILD, imports);
                 imports.is_some()
             }
-            CGO_RUN => self.one(CHECK_CACHE, package),
-            CGO_COMPILE => self.one(CGO_RUN, package),
+            CGO_RUN => self.only(CHECK_CACHE, package),
+            CGO_COMPILE => self.only(CGO_RUN, package),
             VET => {
                 self.one(BUILD, package);
-                self.imports(VET, package, imports);
+                self.imports(VET, imports);
+                // Until Go 1.25, vet needs this package, whatever is imported (`vetAction` in `cmd/go/internal/work/action.go`).
+                if !self.has_barriers {
+                    self.one(BUILD, b"fmt");
+                }
                 imports.is_some()
             }
-            LINK => {
-                let program = keys.programs.get(package);
-                self.one(BUILD, package);
-                self.imports(BUILD, package, program);
-                program.is_some()
-            }
+            // A program waits for all its packages, and its main package waits for all others.
+            LINK => self.only(BUILD, package),
+            TEST_CLEAN | TEST_PRINT => self.only(TEST_RUN, package),
             TEST_RUN => {
                 let program = [package, b".test"].concat();
                 self.one(BUILD, package);
                 self.one(VET, package);
-                self.one(LINK, &program)
+                self.one(LINK, &program);
+                // Since Go 1.26, a test also waits for what the tests before it wait for ("test barrier").
+                if self.has_barriers {
+                    self.all(self.last_run);
+                }
+                true
             }
             mode => match mode.strip_suffix(INSTALL) {
-                Some(mode) => self.one(mode, package),
+                Some(mode) => self.only(mode, package),
                 None => true,
             },
         }
     }
 
-    fn imports(&mut self, mode: &'static str, package: &[u8], imports: Option<&Vec<&[u8]>>) {
-        // A test program contains its own variants of some packages.
-        let (path, variant) = split_variant(package);
-        let variant = variant.or_else(|| path.ends_with(b".test").then_some(path));
+    fn imports(&mut self, mode: &'static str, imports: Option<&[u32]>) {
         for import in imports.into_iter().flatten() {
-            let is_found = variant.is_some_and(|it| {
-                let name = [import, b" [".as_slice(), it, b"]"].concat();
-                self.one(mode, &name)
-            });
-            if !is_found {
-                self.one(mode, import);
+            if let Some(package) = self.graph.package(*import) {
+                self.one(mode, package.as_bytes());
             }
         }
     }
 
-    /// Adds the latest action of a mode and a package. Returns false if there is none.
-    fn one(&mut self, mode: &str, package: &[u8]) -> bool {
-        let found = self.started.get(&(mode, package));
-        if let Some(found) = found
-            && !self.found.contains(found)
-        {
-            self.found.push(*found);
+    fn all(&mut self, actions: &[u32]) {
+        for it in actions {
+            if self.seen.insert(*it) {
+                self.found.push(*it);
+            }
         }
-        found.is_some()
+    }
+
+    /// Adds the latest action of a mode and a package, if there is one.
+    fn one(&mut self, mode: &str, package: &[u8]) {
+        if let Some(found) = self.started.get(&(mode, package)) {
+            self.all(&[*found]);
+        }
+    }
+
+    /// The same, for an action that waits for no other.
+    fn only(&mut self, mode: &str, package: &[u8]) -> bool {
+        self.one(mode, package);
+        true
     }
 }

@@ -258,20 +258,8 @@ impl<'a> Model<'a> {
                 continue;
             }
             *is_needed = true;
-            let action = self.build.actions.get(index);
-            // A program contains all packages, so its edges do not show who needs them.
-            let is_link = action.is_some_and(|it| it.mode == KeyKind::Link.mode());
             let below = tasks.get(index).map_or(&[][..], |it| &it.below);
-            let own = |it: &&u32| {
-                let below = self.build.actions.get(**it as usize);
-                below.map(|it| &it.package) == action.map(|it| &it.package)
-            };
-            left.extend(
-                below
-                    .iter()
-                    .filter(|it| !is_link || own(it))
-                    .map(|it| *it as usize),
-            );
+            left.extend(below.iter().map(|it| *it as usize));
         }
         let removed = needed.iter().enumerate().filter(|(_, it)| !**it);
         let removed: Vec<usize> = removed.map(|(index, _)| index).collect();
