@@ -22,6 +22,7 @@ pub mod traced;
 
 mod gate;
 mod gotrace;
+mod memory_limit;
 mod module;
 mod podman;
 mod pypi;
@@ -34,6 +35,7 @@ pub use gotrace::{
     STATIC_BUILD, STATIC_TARGET, gotrace, gotrace_command, package, read_json, run_gotrace,
     static_gotrace,
 };
+pub use memory_limit::MemoryLimit;
 pub use module::{Module, with_each_toolchain};
 pub use podman::{PODMAN_PACKAGES, PODMAN_SUITE, Podman, podman_tree};
 pub use pypi::{PYPI_PACKAGES, helm_library, pypi_dir, pypi_python};

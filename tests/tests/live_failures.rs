@@ -5,8 +5,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use tests::{Module, Toolchain, Traced, toolchains};
-use tracer_core::model::{FailureClass, Installed};
+use tests::{MemoryLimit, Module, Toolchain, Traced, toolchain, toolchains};
+use tracer_core::model::{FailureClass, Installed, Killer};
 
 /// Wrappers between the `go` command and the programs it runs. `{}` is replaced by the module's directory.
 const WRAPPERS: [&str; 5] = ["", "{}/above", "{}/become", "env", "nice -n 1"];
@@ -312,5 +312,43 @@ fn a_build_ended_by_a_signal_is_classified_as_interrupted() {
                 assert_eq!(found, class, "{} {script}", toolchain.version);
             }
         }
+    }
+}
+
+/// The compiler copies a literal of 64 MiB more than once; the `go` command reads only the first lines of the file.
+#[test]
+fn a_tool_that_the_out_of_memory_killer_ended_is_named() {
+    let toolchain = toolchain("1.27");
+    let module = Module::copy("tiny");
+    let literal = "a".repeat(64 << 20);
+    module.write(
+        "large/a.go",
+        &format!("package large\n\nvar A = `{literal}`\n"),
+    );
+    let limit = MemoryLimit::of_bytes(96 << 20);
+    let enter = limit.script("go build ./large");
+    module.write("small/a.go", "package small\n");
+    let kill = module.dir().join("kill.sh");
+    let by_itself = "case $* in *-V=full*) exec \"$@\";; esac; kill -9 $$\n";
+    module.write("kill.sh", by_itself);
+    let kill = format!("go build -toolexec 'sh {}' ./small", kill.display());
+    for (script, package, killer) in [
+        (enter, "large", Killer::OutOfMemoryKiller),
+        (kill, "small", Killer::Unknown),
+    ] {
+        let traced = module.trace(&toolchain, &["sh", "-c", &script]);
+        let build = &traced.trace.builds[0];
+        let Some(failure) = &build.failure else {
+            panic!("{script} did not fail: {:?}", traced.output)
+        };
+        assert_eq!(failure.class, FailureClass::Killed, "{script}");
+        assert_eq!(failure.killed_by, Some(killer), "{script}");
+        let failed = failure.package.as_ref().map(ToString::to_string);
+        assert_eq!(failed, Some(format!("example.com/tiny/{package}")));
+        let mut calls = build.calls.iter();
+        let call = calls
+            .find(|it| Some(it.process) == failure.process)
+            .unwrap();
+        assert_eq!(call.killed_by, Some(killer), "{script}");
     }
 }

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod cookie;
+mod end;
 mod guard;
 mod offsets;
 
@@ -17,6 +18,7 @@ use core::mem::size_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub use end::{Exit, Reaped};
 pub use guard::{Guard, Text};
 pub use offsets::Offsets;
 
@@ -242,51 +244,6 @@ pub struct Above {
 }
 const _: () = assert!(size_of::<Above>() == 32);
 
-/// The last thread of a process exits. Times are those until now: the memory of the process is still to be freed (since Linux 6.16, all of
-/// it).
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Exit {
-    /// The process.
-    pub header: Header,
-    /// User time of all threads as the kernel sampled it, nanoseconds; coarse (ticks) on most kernels.
-    pub utime_ns: u64,
-    /// System time, likewise.
-    pub stime_ns: u64,
-    /// Time that all threads spent on a CPU, nanoseconds; exact. `getrusage` divides this in the ratio of the two above.
-    pub runtime_ns: u64,
-    /// Largest resident set of the process, in pages, as `getrusage` reports it. It includes the programs that the process ran before.
-    pub max_rss_pages: u64,
-    /// The same at the last exec: the value of the programs before. All ones: unknown.
-    pub inherited_rss_pages: u64,
-    /// Largest resident set of the current address space. Zero on kernels that have removed it by now (until Linux 6.15).
-    pub own_rss_pages: u64,
-    /// Status as `wait` reports it: signal in the low 7 bits, 0x80 for a core dump, exit code in the next 8.
-    pub status: u32,
-    /// Threads whose times were added here, in addition to those that the kernel had already added.
-    pub threads: u32,
-}
-const _: () = assert!(size_of::<Exit>() == 88);
-
-/// The parent has waited for a process, and the kernel releases it: its final times. The header names that process. CPU and thread are
-/// those that run the release.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Reaped {
-    /// The process.
-    pub header: Header,
-    /// As in [`Exit`].
-    pub utime_ns: u64,
-    /// As in [`Exit`].
-    pub stime_ns: u64,
-    /// As in [`Exit`].
-    pub runtime_ns: u64,
-    /// The time at which its parent was notified of its end (`SIGCHLD`), on the clock of [`Header::ktime_ns`]. Zero: the parent was not
-    /// notified.
-    pub ended_ns: u64,
-}
-const _: () = assert!(size_of::<Reaped>() == 64);
-
 /// A file was renamed, or a rename failed. Followed by `old_len` and `new_len` bytes of path as the caller gave them.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -473,8 +430,30 @@ pub struct Ours {
     pub exec: u32,
     /// Largest resident set at the last exec, in pages; all ones until one was seen.
     pub inherited_rss_pages: u64,
+    /// As in [`Exit`], of the threads that have ended.
+    pub run_delay_ns: u64,
+    /// As in [`Exit`], of the threads that have ended.
+    pub block_io_ns: u64,
+    /// Not zero if the first of the two times is unknown for one of these threads.
+    pub lacks_run_delay: u32,
+    /// Not zero if the second of the two times is unknown for one of these threads.
+    pub lacks_block_io: u32,
 }
-const _: () = assert!(size_of::<Ours>() == 24);
+const _: () = assert!(size_of::<Ours>() == 48);
+
+impl Ours {
+    /// A process of which nothing has been seen.
+    pub const NEW: Self = Self {
+        born_ns: 0,
+        target: 0,
+        exec: 0,
+        inherited_rss_pages: u64::MAX,
+        run_delay_ns: 0,
+        block_io_ns: 0,
+        lacks_run_delay: 0,
+        lacks_block_io: 0,
+    };
+}
 
 /// Value of [`map::TALLIES`]: `seen = sent + lost` for each kind.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -76,10 +76,15 @@ pub struct Offsets {
     pub utask_vaddr: u32,
     pub dispatch_probe: u32,
     pub probe_filename: u32,
+    pub task_sched_pcount: u32,
+    pub task_sched_run_delay: u32,
+    pub task_delays: u32,
+    pub delays_blkio: u32,
+    pub signal_oom_mm: u32,
 }
 impl Offsets {
     /// The value for a member that the running kernel does not have and need not have.
     pub const ABSENT: u32 = u32::MAX;
 }
 
-const _: () = assert!(size_of::<Offsets>() == 60 * 4);
+const _: () = assert!(size_of::<Offsets>() == 65 * 4);

@@ -132,6 +132,7 @@ impl Decoder {
                     process: process(header),
                     status: usage::status(exit.status),
                     usage: usage::usage(&exit, self.page_size),
+                    is_oom_victim: exit.is_oom_victim != 0,
                 }))
             }
             abi::Kind::REAPED => {
@@ -143,6 +144,7 @@ impl Decoder {
                     ended: Some(Ktime(reaped.ended_ns)).filter(|it| it.0 != 0),
                     user_ns,
                     system_ns,
+                    is_oom_victim: reaped.is_oom_victim != 0,
                 }))
             }
             abi::Kind::RENAME => {

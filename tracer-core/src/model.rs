@@ -11,7 +11,7 @@ mod state;
 pub use import::Imports;
 pub use key::{ActionKey, KeyKind, test_line};
 pub use module::{ModuleKind, SourceModule};
-pub use state::{FailureClass, State};
+pub use state::{Failure, FailureClass, Killer, State};
 
 use std::collections::BTreeMap;
 
@@ -214,16 +214,6 @@ pub struct Toolchain {
     pub switched_from: Option<String>,
 }
 
-/// The cause of a build's failure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Failure {
-    pub class: FailureClass,
-    /// The package whose tool failed first.
-    pub package: Option<ByteString>,
-    /// The first failed tool, inside its wrappers. If the class does not name a tool, the last failed child of the `go` command.
-    pub process: Option<ProcKey>,
-}
-
 /// Packages of a build by outcome. `test` variants count as separate packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Packages {
@@ -283,6 +273,9 @@ pub struct ToolCall {
     pub start: Ktime,
     pub end: Option<Ktime>,
     pub status: Option<Status>,
+    /// The sender of the SIGKILL that ended it. Absent if no SIGKILL did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed_by: Option<Killer>,
     pub usage: Usage,
     /// Phases of compiler and linker, in order.
     pub phases: Vec<Phase>,

@@ -11,6 +11,7 @@ use aya_ebpf::{
 use tracer_abi::{Kind, Reaped};
 
 use crate::{
+    exit::is_oom_victim,
     kernel::{born, current_task, current_tgid, read},
     maps::{DYING, offset},
     record::{header, send, wake_if_filling},
@@ -92,6 +93,9 @@ fn reap(task: u64) -> Option<()> {
         stime_ns: read(signal, offset!(signal_stime))?,
         runtime_ns: read(signal, offset!(signal_sum_sched_runtime))?,
         ended_ns,
+        // The mark can follow the signal that ends the process, and so its exit.
+        is_oom_victim: is_oom_victim(signal),
+        pad: 0,
     };
     send(Kind::REAPED, &reaped, wake_if_filling());
     Some(())

@@ -91,6 +91,7 @@ fn record<C: EbpfContext>(
             target: 0,
             exec: exec_id(),
             inherited_rss_pages: max_rss_pages(task),
+            ..ours.read()
         })
     };
     count_seen(Kind::EXEC);
@@ -154,9 +155,7 @@ fn adopt(tgid: u32, file: u64) -> Option<*mut Ours> {
         if has_version || name == task || name == file {
             let ours = Ours {
                 born_ns: born(current_task()),
-                target: 0,
-                exec: 0,
-                inherited_rss_pages: u64::MAX,
+                ..Ours::NEW
             };
             if OURS.insert(tgid, ours, 0).is_err() {
                 count_seen(Kind::TRACK);

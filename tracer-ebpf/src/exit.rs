@@ -12,6 +12,7 @@ use crate::{
     maps::{OURS, offset},
     record::{WAKE, header, send},
     redundant::wake,
+    waits::{self, Waits},
 };
 
 /// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`.
@@ -45,14 +46,17 @@ pub fn on_exit_late(_: TracePointContext) -> u32 {
 #[inline(always)]
 fn record() -> Option<()> {
     let tgid = current_tgid();
-    let ours = OURS.get_ptr(tgid)?;
+    let ours = OURS.get_ptr_mut(tgid)?;
     let task = current_task();
     let signal: u64 = read(task, offset!(task_signal))?;
     if read::<i32>(signal, offset!(signal_live))? != 0 {
+        // SAFETY: the map keeps the element while the program runs.
+        unsafe { waits::note_exit(ours, task) };
         return None;
     }
     // SAFETY: the map keeps the element while the program runs.
-    let inherited_rss_pages = unsafe { (*ours).inherited_rss_pages };
+    let (inherited_rss_pages, mut waits) =
+        unsafe { ((*ours).inherited_rss_pages, Waits::of_ended(ours)) };
     OURS.remove(tgid).ok()?;
     let born_ns = born(task);
     let mut exit = Exit {
@@ -65,8 +69,13 @@ fn record() -> Option<()> {
         own_rss_pages: own_rss_pages(task).unwrap_or(0),
         status: status(task, signal).unwrap_or(0),
         threads: 0,
+        run_delay_ns: Exit::UNKNOWN,
+        block_io_ns: Exit::UNKNOWN,
+        is_oom_victim: is_oom_victim(signal),
+        pad: 0,
     };
-    add_threads(&mut exit, signal);
+    let are_all_added = add_threads(&mut exit, &mut waits, signal).is_some();
+    [exit.run_delay_ns, exit.block_io_ns] = waits.total_ns(are_all_added);
     send(Kind::EXIT, &exit, WAKE);
     dying::enter(tgid, born_ns);
     Some(())
@@ -106,20 +115,33 @@ fn status(task: u64, signal: u64) -> Option<u32> {
 
 /// `signal` contains the times of released threads. The thread list still contains this thread, a leader that ended before the others, and
 /// threads that are ending at this moment.
+/// `None` if one of them could not be read, or if there are too many.
 #[inline(always)]
-fn add_threads(exit: &mut Exit, signal: u64) -> Option<()> {
+fn add_threads(exit: &mut Exit, waits: &mut Waits, signal: u64) -> Option<()> {
     let head = signal + u64::from(offset!(signal_thread_head));
     let mut node: u64 = read(head, 0)?;
     for _ in 0..THREADS_MAX {
         if node == head {
-            break;
+            return Some(());
         }
         let task = node - u64::from(offset!(task_thread_node));
         exit.utime_ns += read::<u64>(task, offset!(task_utime))?;
         exit.stime_ns += read::<u64>(task, offset!(task_stime))?;
         exit.runtime_ns += read::<u64>(task, offset!(task_sum_exec_runtime))?;
         exit.threads += 1;
+        waits.add_listed(task);
         node = read(node, 0)?;
     }
-    Some(())
+    None
+}
+
+/// Not zero if the out-of-memory killer has chosen the process: `mark_oom_victim` of `mm/oom_kill.c` stores its address space, for as long
+/// as `signal` lives.
+#[inline(always)]
+pub fn is_oom_victim(signal: u64) -> u32 {
+    if offset!(signal_oom_mm) == Offsets::ABSENT {
+        return 0;
+    }
+    let mm: u64 = read(signal, offset!(signal_oom_mm)).unwrap_or(0);
+    u32::from(mm != 0)
 }

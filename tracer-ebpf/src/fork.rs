@@ -61,8 +61,7 @@ fn follow<C: EbpfContext>(ctx: &C, task: u64) -> Option<()> {
             Ours {
                 born_ns: child_born_ns,
                 target,
-                exec: 0,
-                inherited_rss_pages: u64::MAX,
+                ..Ours::NEW
             },
             0,
         )

@@ -25,6 +25,7 @@ mod rename;
 mod scratch;
 mod span;
 mod verifier;
+mod waits;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

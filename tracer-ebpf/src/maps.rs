@@ -1,4 +1,4 @@
-//! All state of the programs. `tracer_abi::map` names the maps that both sides share; `SPANS` and `DYING` are private to this side.
+//! All state of the programs. `tracer_abi::map` names the maps that both sides share; the others are private to this side.
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -13,6 +13,7 @@ use crate::{
     dying::Dying,
     scratch::Scratch,
     span::{Goroutine, Open},
+    waits::Thread,
 };
 
 /// The size is set when the object is loaded.
@@ -31,6 +32,14 @@ pub static OURS: HashMap<u32, Ours> = HashMap::with_max_entries(65_536, BPF_F_NO
 /// be missed.
 #[map]
 pub static DYING: LruHashMap<Dying, u64> = LruHashMap::with_max_entries(8192, 0);
+
+/// Threads that have exited before the last thread of their process: see `waits`. LRU, because nothing removes a thread.
+#[map]
+pub static COUNTED: LruHashMap<Thread, u32> = LruHashMap::with_max_entries(2048, 0);
+
+/// The program that recorded the last rename of a thread, until the other one has run: see `rename`. LRU, as above.
+#[map]
+pub static RENAMING: LruHashMap<u32, u32> = LruHashMap::with_max_entries(1024, 0);
 
 #[map]
 pub static SPECS: Array<Spec> = Array::with_max_entries(SPECS_MAX as u32, 0);

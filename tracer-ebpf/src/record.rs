@@ -51,12 +51,17 @@ pub fn count_lost(kind: Kind) {
     }
 }
 
+#[inline(always)]
+fn add_one(counter: *mut u64) {
+    add(counter, 1);
+}
+
 /// The addition is atomic although the map is per CPU: another program on the same CPU can preempt a uprobe's program. A relaxed addition
 /// with an unused result is the `xadd` that every BPF kernel has.
 #[inline(always)]
-fn add_one(counter: *mut u64) {
+pub fn add(counter: *mut u64, n: u64) {
     // SAFETY: the counter is an aligned word of a live map element, and is changed only by atomic operations.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1) };
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, n) };
 }
 
 /// Submit flags of records that the reader handles at once: a program that may need probes, a file to open, an exit.

@@ -83,12 +83,19 @@ pub fn wake() -> Option<()> {
         if unsafe { called.read_volatile() } == 0 {
             return None;
         }
-        // A discarded record: the reader skips it, but it wakes the reader as other records do. If the ring has no room for it, the
-        // next program that sends sets `CALLED` again.
+        // As in `wake_reader`. If the ring has no room, the next program that sends sets `CALLED` again.
         let nothing = EVENTS.reserve::<u64>(0)?;
         // SAFETY: as in `submit`.
         unsafe { called.write_volatile(0) };
         nothing.discard(u64::from(BPF_RB_FORCE_WAKEUP));
     }
+    Some(())
+}
+
+/// Sends a discarded record: the reader skips it, but it wakes the reader as other records do.
+#[inline(always)]
+pub fn wake_reader() -> Option<()> {
+    let nothing = EVENTS.reserve::<u64>(0)?;
+    nothing.discard(u64::from(BPF_RB_FORCE_WAKEUP));
     Some(())
 }

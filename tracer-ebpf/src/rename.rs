@@ -5,7 +5,11 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_get_current_task_btf, bpf_task_pt_regs, generated::bpf_probe_read_user_str},
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_task_pt_regs,
+        generated::bpf_probe_read_user_str,
+    },
     macros::{fexit, tracepoint},
     programs::{FExitContext, TracePointContext},
 };
@@ -13,8 +17,9 @@ use tracer_abi::{Kind, PATH_MAX, Rename};
 
 use crate::{
     kernel::{born, current_task, current_tgid, read_or_zero},
-    maps::{ARE_REGISTERS_FIRST, EVENTS, OURS},
+    maps::{ARE_REGISTERS_FIRST, EVENTS, OURS, RENAMING},
     record::{WAKE, count_lost, count_seen, header},
+    redundant::{Instance, wake_reader},
     verifier::bounds::at_most,
 };
 
@@ -34,9 +39,40 @@ const SIZE: usize = size_of::<Rename>();
 /// calls cost nothing more. User space names the function, which differs by architecture.
 #[fexit]
 pub fn on_renameat(ctx: FExitContext) -> i32 {
-    // The function takes the registers of the process and returns a `long`.
-    record(ctx.arg(0), ctx.arg(1));
+    at_function(&ctx, Instance::Primary);
     0
+}
+
+/// A second copy of that program. The kernel skips a program on a CPU while the same program, preempted in another process, has not
+/// finished there (`docs/kernel-facts.md`). It counts that, so user space reports a rename that both copies may have missed.
+#[fexit]
+pub fn on_renameat_backup(ctx: FExitContext) -> i32 {
+    at_function(&ctx, Instance::Backup);
+    0
+}
+
+/// The copy that runs first records the rename, and the other one wakes the reader: a program is most likely preempted by that. `RENAMING`
+/// names the copy that has recorded, so the order of the two does not matter. A mark that was left because the second copy was skipped
+/// only changes their order.
+#[inline(always)]
+fn at_function(ctx: &FExitContext, instance: Instance) -> Option<()> {
+    OURS.get_ptr(current_tgid())?;
+    let tid = bpf_get_current_pid_tgid() as u32;
+    let [own, other] = match instance {
+        Instance::Primary => [1, 2],
+        Instance::Backup => [2, 1],
+    };
+    // SAFETY: the map keeps the element while the program runs.
+    let recorded_by = RENAMING.get_ptr(tid).map(|it| unsafe { *it });
+    if recorded_by == Some(other) {
+        // If the reader cannot be woken now, the next record that does so follows soon: the exit of the process.
+        let _removed = RENAMING.remove(tid);
+        return wake_reader();
+    }
+    // Without the mark, which a full map refuses, the other copy records the rename once more.
+    let _full = RENAMING.insert(tid, own, 0);
+    // The function takes the registers of the process and returns a `long`.
+    record(ctx.arg(0), ctx.arg(1), u64::from(BPF_RB_NO_WAKEUP))
 }
 
 /// The same at the tracepoint of the system call, for kernels without programs at functions. While it is attached, the kernel traces each
@@ -45,12 +81,13 @@ pub fn on_renameat(ctx: FExitContext) -> i32 {
 pub fn on_rename(ctx: TracePointContext) -> u32 {
     // SAFETY: the record of each system call's return holds this word.
     let ret = unsafe { ctx.as_ptr().byte_add(RESULT).cast::<i64>().read_volatile() };
-    record(registers(&ctx), ret);
+    record(registers(&ctx), ret, WAKE);
     0
 }
 
+/// `flags` are those of the submission.
 #[inline(always)]
-fn record(regs: u64, ret: i64) -> Option<()> {
+fn record(regs: u64, ret: i64, flags: u64) -> Option<()> {
     OURS.get_ptr(current_tgid())?;
     count_seen(Kind::RENAME);
     let [old_dir, old, new_dir, new] = ARGUMENTS.map(|it| read_or_zero(regs, (8 * it) as u32));
@@ -74,7 +111,7 @@ fn record(regs: u64, ret: i64) -> Option<()> {
     };
     // SAFETY: the slot begins with room for the record, and the ring buffer aligns it to eight bytes.
     unsafe { bytes.cast::<Rename>().write(rename) };
-    slot.submit(WAKE);
+    slot.submit(flags);
     Some(())
 }
 

@@ -97,9 +97,9 @@ impl Site {
 pub struct Tracer {
     call: Call,
     /// Links by program name.
-    scheduler: Vec<(&'static str, FdLink)>,
+    links: Vec<(&'static str, FdLink)>,
     rename: Option<Rename>,
-    ours: HashMap<MapData, u32, Words<3>>,
+    ours: HashMap<MapData, u32, Words<6>>,
     detail: Array<MapData, u32>,
     /// The value in `detail`.
     level: u32,
@@ -140,14 +140,12 @@ impl Tracer {
         let has_backups = hook::are_preemptible(&btf);
 
         let hook::Attached {
-            scheduler,
+            links,
             rename,
             mut notes,
         } = hook::attach_all(&mut ebpf, &btf, has_backups)?;
-        let skipped = Skipped::of(&mut ebpf, |name| {
-            scheduler.iter().any(|(it, _)| *it == name)
-        })
-        .map_err(|source| error::from_program("the scheduler's hooks", source))?;
+        let skipped = Skipped::of(&mut ebpf, |name| links.iter().any(|(it, _)| *it == name))
+            .map_err(|source| error::from_program("the kernel's hooks", source))?;
         let multi = multi::MultiProgram::load(&ebpf);
         let mut refused = None;
         if multi.is_none()
@@ -191,7 +189,7 @@ impl Tracer {
         };
         let mut tracer = Self {
             call,
-            scheduler,
+            links,
             rename,
             ours,
             detail,
@@ -229,11 +227,7 @@ impl Tracer {
 
     /// Follows a process, and all processes that it forks from now on.
     pub fn follow(&mut self, tgid: u32) -> Result<(), TracerError> {
-        let ours = Ours {
-            inherited_rss_pages: u64::MAX,
-            ..Ours::default()
-        };
-        let ours = Words::read_from_bytes(ours.as_bytes()).unwrap_or_default();
+        let ours = Words::read_from_bytes(Ours::NEW.as_bytes()).unwrap_or_default();
         Ok(self.ours.insert(tgid, ours, 0)?)
     }
 
@@ -380,7 +374,7 @@ impl Drop for Tracer {
             // If no thread can be started, the links are dropped here, one after another.
             let rename = self.rename.take();
             let _ = thread::Builder::new().spawn_scoped(scope, || drop(rename));
-            for link in mem::take(&mut self.scheduler) {
+            for link in mem::take(&mut self.links) {
                 let _ = thread::Builder::new().spawn_scoped(scope, || drop(link));
             }
             for links in self.probed.take_all() {

@@ -12,6 +12,7 @@
     reason = "the comparison ends if a process cannot be recorded"
 )]
 
+mod contend;
 mod parent;
 
 use std::collections::HashMap;
@@ -51,6 +52,7 @@ struct RecordedUsage {
     /// Total CPU time; `None` if no final times arrived.
     cpu_ns: Option<u64>,
     max_rss_bytes: Option<u64>,
+    run_delay_ns: Option<u64>,
     /// Time of the final times, or of the exit.
     end_ns: u64,
 }
@@ -68,6 +70,10 @@ fn main() -> ExitCode {
         ["take-memory", mib, ..] => {
             let taken = take_memory(mib.parse().unwrap_or(0), args.get(2..).unwrap_or_default());
             return taken.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
+        }
+        ["contend", file] => {
+            let done = contend::contend(file);
+            return done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS);
         }
         ["children", gotrace, dir, most] => {
             head();
@@ -171,7 +177,24 @@ fn children(out: &Path, most: u64, gotrace: &dyn Fn() -> Command) -> usize {
         );
         n += row(&name, &parent, out);
     }
-    n
+    n + waiting_threads(out, gotrace)
+}
+
+/// Compares the time that threads waited for a CPU.
+fn waiting_threads(out: &Path, gotrace: &dyn Fn() -> Command) -> usize {
+    let file = out.join("contend").display().to_string();
+    // Left by an earlier run.
+    let _none = fs::remove_file(&file);
+    let words = [own(), "contend".to_owned(), file.clone()];
+    trace(&mut gotrace(), out, &words);
+    let recorded_usage = recorded(&out.join("recording"));
+    let complaint = contend::complaint(&file, |pid| recorded_usage.get(&pid)?.run_delay_ns);
+    println!(
+        "{:<18} {}",
+        "waiting threads",
+        complaint.as_deref().unwrap_or("as in /proc")
+    );
+    usize::from(complaint.is_some())
 }
 
 /// Path of this program.
@@ -291,6 +314,7 @@ fn recorded(recording: &Path) -> HashMap<u32, RecordedUsage> {
             let it = recorded_usage.entry(exit.process.tgid.0).or_default();
             it.cpu_at_exit_ns = exit.usage.user_ns + exit.usage.system_ns;
             it.max_rss_bytes = exit.usage.max_rss_bytes;
+            it.run_delay_ns = exit.usage.run_delay_ns;
             it.end_ns = exit.at.0;
         } else if let Event::Reaped(reaped) = &event {
             let it = recorded_usage.entry(reaped.process.tgid.0).or_default();

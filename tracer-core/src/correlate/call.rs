@@ -9,7 +9,7 @@ use crate::model::{CallKind, ToolCall};
 use super::Correlator;
 use super::args::parsed;
 use super::module;
-use super::process::{Image, Process, total};
+use super::process::{Image, Process, ProcessEnd, total};
 use super::purpose::{self, BuildHead};
 use super::subtree::{self, Subtree};
 
@@ -49,6 +49,7 @@ pub(super) fn call(
         start: process.start,
         end: process.end.as_ref().map(|it| it.at),
         status: process.end.as_ref().map(|it| it.status),
+        killed_by: process.end.as_ref().and_then(ProcessEnd::killed_by),
         // A process under a program of the user belongs to that program and is not a separate call.
         usage: if kind.is_for_user() {
             let under = subtree::under(correlator, process, subtree.children);

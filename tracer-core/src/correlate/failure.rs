@@ -6,9 +6,9 @@ use crate::byte_string::ByteString;
 use crate::event::{Ktime, ProcKey, Role, Status};
 use crate::golang::c_tool;
 use crate::golang::command::GoCommand;
-use crate::model::{Action, CallKind, Failure, FailureClass, ToolCall};
+use crate::model::{Action, CallKind, Failure, FailureClass, Killer, ToolCall};
 
-use super::process::{GoSpan, Image, Process};
+use super::process::{GoSpan, Image, Process, ProcessEnd};
 use super::purpose::{self, BuildHead, Purpose};
 use super::subtree::{self, Children, Subtree};
 use super::{Correlator, action, output};
@@ -39,6 +39,7 @@ pub(super) fn of_tools(
         class: by_signal(status).unwrap_or_else(by_kind),
         package: first.and_then(|it| it.package.clone()),
         process: first.map(|it| it.process),
+        killed_by: first.and_then(|it| it.killed_by),
     })
 }
 
@@ -48,6 +49,7 @@ struct Failed<'a> {
     at: Ktime,
     class: FailureClass,
     package: Option<ByteString>,
+    killed_by: Option<Killer>,
 }
 
 /// Failure of a `go` command.
@@ -57,7 +59,8 @@ pub(super) fn failure(
     seen: &Seen<'_>,
 ) -> Option<Failure> {
     let (head, children) = (&subtree.head, subtree.children);
-    let status = head.process.end.as_ref()?.status;
+    let end = head.process.end.as_ref()?;
+    let status = end.status;
     if status.is_success() {
         return None;
     }
@@ -70,6 +73,7 @@ pub(super) fn failure(
             class: by_signal(status).unwrap_or(first.class),
             package: first.package,
             process: Some(first.process.key),
+            killed_by: end.killed_by().or(first.killed_by),
         });
     }
     // For example version control that failed while packages were loaded, or an unknown helper.
@@ -78,6 +82,7 @@ pub(super) fn failure(
         class: by_signal(status).unwrap_or_else(|| without_failed_child(correlator, head, seen)),
         package: None,
         process: last.map(|it| it.key),
+        killed_by: end.killed_by(),
     })
 }
 
@@ -148,6 +153,7 @@ fn decisive<'a>(
         .as_ref()
         .filter(|_| under.is_wrapped_program(innermost));
     let mut ends = [Some(end), inner].into_iter().flatten();
+    let killed_by = ends.clone().find_map(ProcessEnd::killed_by);
     let by_signal = ends.find_map(|it| match it.status {
         Status::Signal(SIGHUP | SIGINT | SIGTERM) => Some(FailureClass::Interrupted),
         Status::Signal(SIGKILL) => Some(FailureClass::Killed),
@@ -161,6 +167,7 @@ fn decisive<'a>(
         at: end.at,
         class,
         package,
+        killed_by,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::event::{
     Role, Settings, Status, Tgid, Usage,
 };
 use crate::golang::tool::WorkDir;
-use crate::model::{Anomaly, GcCycle, Phase};
+use crate::model::{Anomaly, GcCycle, Killer, Phase};
 use crate::origin::Checkout;
 
 use super::args;
@@ -78,6 +78,21 @@ pub(super) struct Install {
 pub(super) struct ProcessEnd {
     pub(super) at: Ktime,
     pub(super) status: Status,
+    pub(super) is_oom_victim: bool,
+}
+
+impl ProcessEnd {
+    /// The sender of the SIGKILL that ended the process, if one did.
+    pub(super) fn killed_by(&self) -> Option<Killer> {
+        const SIGKILL: u8 = 9;
+        if self.status != Status::Signal(SIGKILL) {
+            None
+        } else if self.is_oom_victim {
+            Some(Killer::OutOfMemoryKiller)
+        } else {
+            Some(Killer::Unknown)
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -158,6 +173,7 @@ impl Process {
         self.end = Some(ProcessEnd {
             at: exit.at,
             status: exit.status,
+            is_oom_victim: exit.is_oom_victim,
         });
         self.usage = exit.usage;
     }
@@ -168,6 +184,7 @@ impl Process {
             return;
         };
         end.at = end.at.max(reaped.ended.unwrap_or_default());
+        end.is_oom_victim |= reaped.is_oom_victim;
         self.usage = Usage {
             user_ns: reaped.user_ns,
             system_ns: reaped.system_ns,

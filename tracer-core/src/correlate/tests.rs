@@ -54,6 +54,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             process,
             status: match words[3].strip_prefix("sig") {
                 Some(signal) => Status::Signal(signal.parse().unwrap()),
+                None if words[3] == "oom" => Status::Signal(9),
                 None => Status::Code(words[3].parse().unwrap()),
             },
             usage: Usage {
@@ -62,6 +63,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
                 max_rss_bytes: Some(1 << 20),
                 ..Usage::default()
             },
+            is_oom_victim: words[3] == "oom",
         }),
         "reaped" => Event::Reaped(Reaped {
             at,
@@ -69,6 +71,7 @@ fn event(line: &str, born: &mut BTreeMap<u32, u64>) -> Event {
             ended: Some(Ktime(words[3].parse::<u64>().unwrap() * 1_000_000)),
             user_ns: 3_000_000,
             system_ns: 2_000_000,
+            is_oom_victim: words.get(4) == Some(&"oom"),
         }),
         "rename" => Event::Rename(Rename {
             at,

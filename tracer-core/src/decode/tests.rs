@@ -170,17 +170,23 @@ fn an_exit_has_status_and_usage() {
         own_rss_pages: 0,
         status: 0x200,
         threads: 0,
+        run_delay_ns: 5,
+        block_io_ns: abi::Exit::UNKNOWN,
+        is_oom_victim: 1,
+        pad: 0,
     };
     let Event::Exit(exit) = decode(&record(&exit, &[])) else {
         panic!("not an exit")
     };
     assert_eq!(exit.status, Status::Code(2));
+    assert!(exit.is_oom_victim);
     assert_eq!(
         exit.usage,
         Usage {
             user_ns: 75,
             system_ns: 25,
             max_rss_bytes: Some(8192),
+            run_delay_ns: Some(5),
             ..Usage::default()
         }
     );
@@ -196,6 +202,8 @@ fn a_reaped_process_has_final_times() {
             stime_ns: 1,
             runtime_ns: 100,
             ended_ns,
+            is_oom_victim: 0,
+            pad: 0,
         };
         let expected = Reaped {
             at: Ktime(header.ktime_ns),
@@ -203,6 +211,7 @@ fn a_reaped_process_has_final_times() {
             ended,
             user_ns: 75,
             system_ns: 25,
+            is_oom_victim: false,
         };
         assert_eq!(decode(&record(&reaped, &[])), Event::Reaped(expected));
     }

@@ -28,8 +28,14 @@ pub(super) fn usage(exit: &abi::Exit, page_size: u64) -> Usage {
         system_ns,
         max_rss_bytes: exact.map(bytes),
         max_rss_at_most_bytes: at_most.map(bytes),
+        run_delay_ns: known(exit.run_delay_ns),
+        block_io_ns: known(exit.block_io_ns),
         is_final: false,
     }
+}
+
+fn known(ns: u64) -> Option<u64> {
+    (ns != abi::Exit::UNKNOWN).then_some(ns)
 }
 
 /// User and system time of a process that was waited for.

@@ -63,6 +63,7 @@ pub(super) fn build(keys: Vec<ActionKey>) -> Build {
             start: Ktime(0),
             end: Some(Ktime(1)),
             status: Some(Status::Code(0)),
+            killed_by: None,
             usage: Usage {
                 user_ns: 1_000_000,
                 ..Usage::default()

@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Build;
+use crate::byte_string::ByteString;
+use crate::event::ProcKey;
 
 /// The state of a build.
 #[derive(
@@ -51,6 +53,29 @@ impl State {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// The cause of a build's failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    pub class: FailureClass,
+    /// The package whose tool failed first.
+    pub package: Option<ByteString>,
+    /// The first failed tool, inside its wrappers. If the class does not name a tool, the last failed child of the `go` command.
+    pub process: Option<ProcKey>,
+    /// If SIGKILL ended the `go` command, or the process that failed first: the sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed_by: Option<Killer>,
+}
+
+/// The sender of a SIGKILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Killer {
+    /// The kernel, because the machine or the memory cgroup had no memory left.
+    OutOfMemoryKiller,
+    /// The sender was not seen.
+    Unknown,
 }
 
 /// The class of a build's failure.

@@ -93,6 +93,7 @@ fn kinds() -> Vec<Event> {
             process,
             status: Status::Signal(9),
             usage: Usage::default(),
+            is_oom_victim: false,
         }),
         Event::Rename(Rename {
             at,

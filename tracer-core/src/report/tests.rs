@@ -107,6 +107,7 @@ fn call(line: &str) -> ToolCall {
         start,
         end: Some(end),
         status: Some(Status::Code(0)),
+        killed_by: None,
         usage: Usage {
             user_ns: cpu,
             ..Usage::default()
@@ -520,6 +521,7 @@ fn any_call() -> impl Strategy<Value = ToolCall> {
                     start: Ktime(start),
                     end: end.map(Ktime),
                     status: None,
+                    killed_by: None,
                     usage: Usage {
                         user_ns: scale(user_ns),
                         system_ns: scale(system_ns),

@@ -43,6 +43,7 @@ fn exit(process: ProcKey, at: u64) -> Event {
             is_final: true,
             ..Usage::default()
         },
+        is_oom_victim: false,
     })
 }
 
@@ -58,6 +59,7 @@ fn long_exit(process: ProcKey, at: u64) -> [Event; 2] {
         ended: Some(Ktime(at + 10)),
         user_ns: 7,
         system_ns: 8,
+        is_oom_victim: false,
     };
     [Event::Exit(exit), Event::Reaped(reaped)]
 }

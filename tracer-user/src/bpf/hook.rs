@@ -46,24 +46,25 @@ const BACKUP: [Row; 5] = [
 /// A type in the BTF of kernels that guard tracepoints by SRCU instead of disabling preemption (`docs/kernel-facts.md`).
 const GUARD: &str = "class_srcu_fast_notrace_t";
 
-/// The program at the return of the kernel's function for `renameat`, and this function. Go does not use the other two system calls that
-/// rename.
-pub(super) const RENAME: (&str, &str) = if cfg!(target_arch = "aarch64") {
-    ("on_renameat", "__arm64_sys_renameat")
+/// The kernel's function for `renameat`. Go does not use the other two system calls that rename.
+pub(super) const RENAMEAT: &str = if cfg!(target_arch = "aarch64") {
+    "__arm64_sys_renameat"
 } else {
-    ("on_renameat", "__x64_sys_renameat")
+    "__x64_sys_renameat"
 };
+/// The two copies of the program at its return: see `tracer-ebpf/src/rename.rs`.
+const RENAME: [&str; 2] = ["on_renameat", "on_renameat_backup"];
 /// The program at the system call's tracepoint, for kernels that run no programs at functions. While it is attached, every process on the
 /// machine takes the slow path into each system call.
 const RENAME_EVENT: (&str, &str) = ("on_rename", "sys_exit_renameat");
 
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// The link to the hook of `rename`.
+/// The link to the hook of `rename`, if it is a tracepoint.
 pub(super) enum Rename {
     /// A perf event, which some kernels cannot pin.
     Event(TracePointLink),
-    Link(FdLink),
+    Pinned(FdLink),
 }
 
 /// A program name and its link.
@@ -72,7 +73,7 @@ type NamedLink = (&'static str, FdLink);
 /// The attached programs.
 pub(super) struct Attached {
     /// Links by program name.
-    pub(super) scheduler: Vec<NamedLink>,
+    pub(super) links: Vec<NamedLink>,
     /// Dropping it can take 70 ms, so the owner chooses the time.
     pub(super) rename: Option<Rename>,
     /// Limitations, one sentence each.
@@ -127,11 +128,13 @@ pub(super) fn attach_all(
     btf: &Btf,
     has_backups: bool,
 ) -> Result<Attached, SetupError> {
+    let mut links = Vec::new();
     let mut rename = None;
     let mut notes = Vec::new();
     // Before the scheduler's hooks, so that the first rename of a followed process is recorded.
-    match attach_rename(ebpf, btf, has_backups) {
-        Ok(Some(link)) => rename = Some(link),
+    match attach_rename(ebpf, btf) {
+        Ok(Some(RenameLinks::Function(both))) => links.extend(both),
+        Ok(Some(RenameLinks::Event(link))) => rename = Some(Rename::Event(link)),
         Ok(None) => notes.push(
             "renames are not observed, so output paths come from probes alone: \
              no system call tracepoints (see `gotrace doctor`)"
@@ -143,16 +146,16 @@ pub(super) fn attach_all(
             ));
         }
     }
-    let mut scheduler = attach_rows(ebpf, btf, &SCHEDULER)?;
+    links.extend(attach_rows(ebpf, btf, &SCHEDULER)?);
     if has_backups {
         let backups = match attach_late(ebpf) {
             Some(links) => links,
             None => attach_rows(ebpf, btf, &BACKUP)?,
         };
-        scheduler.extend(backups);
+        links.extend(backups);
     }
     Ok(Attached {
-        scheduler,
+        links,
         rename,
         notes,
     })
@@ -163,9 +166,15 @@ pub(super) fn scheduler() -> impl Iterator<Item = &'static str> {
     SCHEDULER.iter().map(|(name, _)| *name)
 }
 
-/// Names of the backup programs, which are attached only where a program can be preempted.
-pub(super) fn backups() -> impl Iterator<Item = &'static str> {
-    LATE.iter().chain(&BACKUP).map(|(name, _)| *name)
+/// Names of the programs that are attached only on some kernels.
+pub(super) fn optional() -> impl Iterator<Item = &'static str> {
+    let backups = LATE.iter().chain(&BACKUP);
+    backups.map(|(name, _)| *name).chain(RENAME)
+}
+
+/// True for a program that records renames at the kernel's function.
+pub(super) fn is_rename(name: &str) -> bool {
+    RENAME.contains(&name)
 }
 
 fn attach_rows(ebpf: &mut Ebpf, btf: &Btf, rows: &[Row]) -> Result<Vec<NamedLink>, SetupError> {
@@ -236,16 +245,17 @@ pub(super) fn loaded<'a>(
     program(ebpf, if is_looped { looped } else { name })
 }
 
+/// The links of the hook of `rename`.
+enum RenameLinks {
+    Function(Vec<NamedLink>),
+    Event(TracePointLink),
+}
+
 /// Returns `None` if this kernel has neither the function nor the tracepoint.
-fn attach_rename(
-    ebpf: &mut Ebpf,
-    btf: &Btf,
-    is_preemptible: bool,
-) -> Result<Option<Rename>, TracerError> {
-    // A kernel may have the function, but no trampolines for programs; then the tracepoint serves. A preempted program at a function
-    // is skipped for other processes on the CPU, without a trace; the tracepoint keeps preemption off.
-    if !is_preemptible && let Ok(link) = attach_function(ebpf, btf) {
-        return Ok(Some(Rename::Link(link)));
+fn attach_rename(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<RenameLinks>, TracerError> {
+    // A kernel may have the function, but no trampolines for programs; then the tracepoint serves.
+    if let Ok(links) = attach_function(ebpf, btf) {
+        return Ok(Some(RenameLinks::Function(links)));
     }
     let (name, hook) = RENAME_EVENT;
     let is_there = |tracefs: &&str| {
@@ -260,15 +270,19 @@ fn attach_rename(
     let program: &mut TracePoint = program(ebpf, name)?.try_into()?;
     program.load()?;
     let id = program.attach("syscalls", hook)?;
-    Ok(Some(Rename::Event(program.take_link(id)?)))
+    Ok(Some(RenameLinks::Event(program.take_link(id)?)))
 }
 
-fn attach_function(ebpf: &mut Ebpf, btf: &Btf) -> Result<FdLink, TracerError> {
-    let (name, function) = RENAME;
-    let program: &mut FExit = program(ebpf, name)?.try_into()?;
-    program.load(function, btf)?;
-    let id = program.attach()?;
-    Ok(program.take_link(id)?.into())
+/// Attaches both programs or none.
+fn attach_function(ebpf: &mut Ebpf, btf: &Btf) -> Result<Vec<NamedLink>, TracerError> {
+    let mut links = Vec::with_capacity(RENAME.len());
+    for name in RENAME {
+        let program: &mut FExit = program(ebpf, name)?.try_into()?;
+        program.load(RENAMEAT, btf)?;
+        let id = program.attach()?;
+        links.push((name, program.take_link(id)?.into()));
+    }
+    Ok(links)
 }
 
 pub(super) fn program<'a>(

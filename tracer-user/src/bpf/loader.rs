@@ -24,7 +24,7 @@ impl KernelTypes {
         let bytes = btf::read()?;
         let whole = btf::Btf::parse(&bytes).ok_or(SetupError::NoBtf)?;
         let names: Vec<String> = hook::types().chain([MAP_ALLOCATOR.to_owned()]).collect();
-        let reduced = whole.reduced(names.iter().map(String::as_str), hook::RENAME.1);
+        let reduced = whole.reduced(names.iter().map(String::as_str), hook::RENAMEAT);
         let btf = Btf::parse(&reduced, Endianness::default())
             .map_err(|source| kernel("read the kernel's BTF", source))?;
         Ok(Self {

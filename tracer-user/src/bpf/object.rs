@@ -3,8 +3,8 @@
 use tracer_abi::Ours;
 
 /// The definition of `OURS` in the object: type (hash), sizes of key and value, entries, flags (`BPF_F_NO_PREALLOC`).
-const OURS: [u32; 5] = [1, 4, 24, 65_536, 1];
-const _: () = assert!(size_of::<Ours>() == 24);
+const OURS: [u32; 5] = [1, 4, 48, 65_536, 1];
+const _: () = assert!(size_of::<Ours>() == 48);
 
 /// The object, with the alignment that its parser requires.
 pub(super) fn bytes() -> &'static [u8] {

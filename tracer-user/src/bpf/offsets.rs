@@ -102,6 +102,12 @@ pub(super) fn of(btf: &Btf<'_>) -> Result<Offsets, SetupError> {
         utask_vaddr: optional("uprobe_task", "vaddr"),
         dispatch_probe: optional("uprobe_dispatch_data", "tu"),
         probe_filename: optional("trace_uprobe", "filename"),
+        // Only in kernels with `CONFIG_SCHED_INFO` and with `CONFIG_TASK_DELAY_ACCT`.
+        task_sched_pcount: optional("task_struct", "sched_info.pcount"),
+        task_sched_run_delay: optional("task_struct", "sched_info.run_delay"),
+        task_delays: optional("task_struct", "delays"),
+        delays_blkio: optional("task_delay_info", "blkio_delay"),
+        signal_oom_mm: optional("signal_struct", "oom_mm"),
     })
 }
 

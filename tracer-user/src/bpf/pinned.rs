@@ -127,21 +127,22 @@ impl Tracer {
         let tallies = PerCpuArray::try_from(Map::PerCpuArray(pins.map(map::TALLIES)?));
         let released = Released::new(Map::Array(pins.map(map::RELEASED)?));
         let of_map = |name, source| set.error("use the map", name, io::Error::other(source));
-        let mut scheduler = Vec::new();
+        let mut links = Vec::new();
         for name in hook::scheduler() {
-            scheduler.push((name, pins.link(&link_name(name))?));
+            links.push((name, pins.link(&link_name(name))?));
         }
         let there = set.names();
-        for name in hook::backups() {
+        for name in hook::optional() {
             let link = link_name(name);
             if there.contains(&link) {
-                scheduler.push((name, pins.link(&link)?));
+                links.push((name, pins.link(&link)?));
             }
         }
         let has_rename = there.contains(&link_name(RENAME));
         let rename = has_rename.then(|| pins.link(&link_name(RENAME)));
         let rename = rename.transpose()?;
-        let notes = if rename.is_some() {
+        let has_function = links.iter().any(|(name, _)| hook::is_rename(name));
+        let notes = if rename.is_some() || has_function {
             Vec::new()
         } else {
             vec![
@@ -151,8 +152,8 @@ impl Tracer {
         };
         let mut tracer = Self {
             call,
-            scheduler,
-            rename: rename.map(Rename::Link),
+            links,
+            rename: rename.map(Rename::Pinned),
             ours: ours.map_err(|it| of_map(map::OURS, it))?,
             detail: detail.map_err(|it| of_map(map::DETAIL, it))?,
             level: level::PROCESS,
@@ -258,18 +259,18 @@ impl Tracer {
             Call::Multi(program) => set.pin(program.as_fd(), MULTI)?,
             Call::Perf(_) | Call::Refused(_) => {}
         }
-        for (name, link) in mem::take(&mut self.scheduler) {
+        for (name, link) in mem::take(&mut self.links) {
             let link = pin_link(set, link, &link_name(name))?;
-            self.scheduler.push((name, link));
+            self.links.push((name, link));
         }
         let name = link_name(RENAME);
         let link = match self.rename.take() {
             Some(Rename::Event(link)) => FdLink::try_from(link)
                 .map_err(|it| set.error("pin", &name, io::Error::other(it)))?,
-            Some(Rename::Link(link)) => link,
+            Some(Rename::Pinned(link)) => link,
             None => return Ok(()),
         };
-        self.rename = Some(Rename::Link(pin_link(set, link, &name)?));
+        self.rename = Some(Rename::Pinned(pin_link(set, link, &name)?));
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Counts how often the kernel skipped a program. No program can count this loss.
 //!
-//! The kernel skips a program at a tracepoint while the same program runs on that CPU, which can happen if programs are preempted. The
-//! kernel counts the skips (`recursion_misses` in the `fdinfo` of the program, since Linux 5.12), but not by process: the process may
-//! not be a followed one. On such kernels each program has a backup, and a hit is lost only if both were skipped.
+//! The kernel skips a program at a tracepoint or at a function while the same program runs on that CPU, which can happen if programs are
+//! preempted. The kernel counts the skips (`recursion_misses` in the `fdinfo` of the program, since Linux 5.12), but not by process: the
+//! process may not be a followed one. Where programs can be preempted each has a backup, and a hit is lost only if both were skipped.
 
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -16,11 +16,12 @@ use super::hook;
 
 const FIELD: &str = "recursion_misses:";
 
-/// The kind of record, its program, and its possible backups.
-const PROGRAMS: [(Kind, &str, [&str; 2]); 3] = [
-    (Kind::FORK, "on_fork", ["on_fork_late", "on_fork_backup"]),
-    (Kind::EXEC, "on_exec", ["on_exec_late", "on_exec_backup"]),
-    (Kind::EXIT, "on_exit", ["on_exit_late", "on_exit_backup"]),
+/// The kind of record, its program, and its possible backups. No such program records renames at a tracepoint.
+const PROGRAMS: [(Kind, &str, &[&str]); 4] = [
+    (Kind::FORK, "on_fork", &["on_fork_late", "on_fork_backup"]),
+    (Kind::EXEC, "on_exec", &["on_exec_late", "on_exec_backup"]),
+    (Kind::EXIT, "on_exit", &["on_exit_late", "on_exit_backup"]),
+    (Kind::RENAME, "on_renameat", &["on_renameat_backup"]),
 ];
 
 /// Programs that can be skipped, by the kind of their records.
@@ -37,7 +38,7 @@ struct NamedProgram {
 }
 
 impl Skipped {
-    /// Collects the loaded programs of the scheduler's hooks, with the existing backups.
+    /// Collects the loaded programs with the existing backups.
     pub(super) fn of(
         ebpf: &mut Ebpf,
         is_there: impl Fn(&'static str) -> bool,
@@ -63,10 +64,13 @@ impl Skipped {
         is_there: impl Fn(&'static str) -> bool,
     ) -> Result<Self, E> {
         let mut skipped = Vec::with_capacity(PROGRAMS.len());
-        for (kind, name, backup) in PROGRAMS {
+        for (kind, name, backups) in PROGRAMS {
+            if !is_there(name) {
+                continue;
+            }
             let mut named = |name| get(name).map(|fd| NamedProgram { name, fd });
             let primary = named(name)?;
-            let backup = backup.into_iter().find(|it| is_there(it));
+            let backup = backups.iter().copied().find(|it| is_there(it));
             let backup = backup.map(&mut named).transpose()?;
             skipped.push((kind, HookPrograms { primary, backup }));
         }

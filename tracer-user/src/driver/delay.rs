@@ -76,6 +76,7 @@ mod tests {
                 },
                 status: Status::Code(0),
                 usage: Usage::default(),
+                is_oom_victim: false,
             })
         };
         let start = Instant::now();

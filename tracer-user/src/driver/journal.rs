@@ -341,6 +341,7 @@ mod tests {
             process: ROOT,
             status: Status::Code(0),
             usage: Usage::default(),
+            is_oom_victim: false,
         });
         live(&mut journal, &mut sessions, exit);
         let now = Instant::now();

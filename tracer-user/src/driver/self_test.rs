@@ -353,6 +353,7 @@ mod tests {
             process: process(tgid),
             status,
             usage: Usage::default(),
+            is_oom_victim: false,
         })
     }
 

@@ -99,6 +99,8 @@ fn usage(cpu_ms: u64, rss_mib: u64) -> Usage {
         system_ns: cpu_ms * MS / 5,
         max_rss_bytes: Some(rss_mib << 20),
         max_rss_at_most_bytes: None,
+        run_delay_ns: None,
+        block_io_ns: None,
         is_final: true,
     }
 }
@@ -149,6 +151,7 @@ fn call(
         start: at(start),
         end: Some(at(start + length)),
         status: Some(Status::Code(0)),
+        killed_by: None,
         usage: usage(cpu, rss),
         phases,
         gc_cycles: if collects { vec![gc] } else { Vec::new() },
@@ -453,6 +456,7 @@ pub(crate) fn failed() -> Trace {
         class: FailureClass::Compile,
         package: Some("example.com/hello/api".into()),
         process: Some(compile.process),
+        killed_by: None,
     });
     build.calls = vec![
         call(
@@ -503,6 +507,7 @@ pub(crate) fn several() -> Trace {
         class: FailureClass::Test,
         package: Some("example.com/hello/api".into()),
         process: None,
+        killed_by: None,
     });
     trace.builds.extend([generate, run, test]);
     trace.status = Some(Status::Code(2));
@@ -586,6 +591,7 @@ pub(crate) fn broken() -> Trace {
         class: FailureClass::Killed,
         package: Some(evil.into()),
         process: Some(process),
+        killed_by: None,
     });
     build.anomalies = every_anomaly(evil, process, &refusal);
     trace

@@ -1,7 +1,7 @@
 //! Causes of failed builds, the files they leave behind, and commands that are not builds.
 
 use super::*;
-use crate::model::{CallKind, FailureClass};
+use crate::model::{CallKind, FailureClass, Killer};
 
 /// Of the first build: the class, the package and the number of the process that failed.
 fn failure_of(text: &str) -> (FailureClass, Option<String>, Option<u32>) {
@@ -230,6 +230,37 @@ fn signals_are_reported_at_any_level() {
         failure_of(&text.replace("sig2", "sig11")).0,
         FailureClass::Test
     );
+}
+
+#[test]
+fn the_sender_of_a_kill_is_the_out_of_memory_killer_or_unknown() {
+    let text = "0 exec 100 /go/bin/go build
+         1 fork 100 101
+         2 exec 101 /go/pkg/tool/linux_amd64/compile -p example.com/hello -o $WORK/b001/_pkg_.a a.go
+         3 exit 101 oom
+         4 exit 100 1";
+    let killer = |text: &str| {
+        let (trace, _) = replay(events(text));
+        let build = &trace.builds[0];
+        let failure = build.failure.as_ref().unwrap();
+        assert_eq!(build.calls[0].killed_by, failure.killed_by, "{text}");
+        (failure.class, failure.killed_by)
+    };
+    let by_kernel = (FailureClass::Killed, Some(Killer::OutOfMemoryKiller));
+    assert_eq!(killer(text), by_kernel);
+    let by_unknown = text.replace("oom", "sig9");
+    assert_eq!(
+        killer(&by_unknown),
+        (FailureClass::Killed, Some(Killer::Unknown))
+    );
+    // The mark can follow the exit.
+    let late = by_unknown.replace("4 exit", "3 reaped 101 3 oom\n 4 exit");
+    assert_eq!(killer(&late), by_kernel);
+    // A process that is chosen while it ends was not killed.
+    let ends = text
+        .replace("101 oom", "101 1")
+        .replace("4 exit", "3 reaped 101 3 oom\n 4 exit");
+    assert_eq!(killer(&ends), (FailureClass::Compile, None));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::Status;
 use tracer_core::model::{
-    Build, CallKind, Failure, FailureClass, Installed, Origin, Packages, Toolchain,
+    Build, CallKind, Failure, FailureClass, Installed, Killer, Origin, Packages, Toolchain,
 };
 
 use crate::render::style::{Line, Paint};
@@ -110,10 +110,19 @@ pub(super) fn failed(failure: &Failure) -> String {
         FailureClass::Load => ("load failed", ": packages could not be loaded"),
         FailureClass::Install => ("install failed", ": an output is not in its place"),
         FailureClass::Interrupted => ("interrupted", ""),
-        FailureClass::Killed => ("killed", ""),
+        FailureClass::Killed => ("killed", killer(failure.killed_by)),
         FailureClass::Unknown => ("failed for an unknown reason", ""),
     };
     format!("{what}{package}{more}")
+}
+
+/// The sender of a SIGKILL, as the text after the package.
+fn killer(killer: Option<Killer>) -> &'static str {
+    match killer {
+        Some(Killer::OutOfMemoryKiller) => " by the kernel's out-of-memory killer",
+        Some(Killer::Unknown) => ", by whom not known",
+        None => "",
+    }
 }
 
 pub(super) fn installed(how: Installed) -> &'static str {
@@ -210,4 +219,30 @@ pub(super) fn phase(name: &str) -> &str {
     name.strip_prefix("fe:")
         .or_else(|| name.strip_prefix("be:"))
         .unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_names_its_sender() {
+        let killed = |killed_by| {
+            failed(&Failure {
+                class: FailureClass::Killed,
+                package: Some("example.com/a".into()),
+                process: None,
+                killed_by,
+            })
+        };
+        assert_eq!(
+            killed(Some(Killer::OutOfMemoryKiller)),
+            "killed in example.com/a by the kernel's out-of-memory killer"
+        );
+        assert_eq!(
+            killed(Some(Killer::Unknown)),
+            "killed in example.com/a, by whom not known"
+        );
+        assert_eq!(killed(None), "killed in example.com/a");
+    }
 }

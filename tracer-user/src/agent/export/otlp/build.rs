@@ -103,6 +103,8 @@ pub(super) fn process(to: &mut Attributes, pid: u32, status: Option<Status>, usa
         system_ns,
         max_rss_bytes,
         max_rss_at_most_bytes: _,
+        run_delay_ns: _,
+        block_io_ns: _,
         is_final,
     } = usage;
     to.number("process.pid", pid.into());
