@@ -5,6 +5,7 @@
 
 mod critical;
 mod graph;
+mod memory;
 mod path;
 mod simulate;
 mod tasks;
@@ -13,6 +14,7 @@ mod time;
 mod what_if;
 
 pub use graph::ActionGraph;
+pub use memory::{KilledTool, MemoryReport, ToolMemory};
 pub use path::{Step, StepKind};
 pub use test_ledger::{Cost, TestChange, TestCost, TestLedger, TestPrediction};
 pub use time::{ActionTime, Before, TimeReport};

@@ -6,7 +6,7 @@ use anyhow::bail;
 use tracer_core::explain::CacheRestore;
 use tracer_core::finished::{FinishedBuild, FinishedTrace};
 use tracer_core::history::BuildId;
-use tracer_core::schedule::{TestLedger, TimeReport};
+use tracer_core::schedule::{MemoryReport, TestLedger, TimeReport};
 
 use super::show::BuildArgs;
 use super::{FINE, report};
@@ -27,6 +27,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
                    gotrace explain --cache-restore-seconds 40 019ab12f-3c44\n  \
                    gotrace explain --time 019ab12f-3c44\n  \
                    gotrace explain --tests 019ab12f-3c44\n  \
+                   gotrace explain --memory 019ab12f-3c44\n  \
                    gotrace explain --format json 019ab12f-3c44 | jq '.explanation.roots[0]'"
 )]
 pub(super) struct Args {
@@ -49,6 +50,9 @@ pub(super) struct Args {
     /// Show what each test cost: vet, compile, link and run
     #[arg(long, conflicts_with_all = ["package", "time"])]
     tests: bool,
+    /// Show the memory of the tools, those that were killed, and what each `-p` needs
+    #[arg(long, conflicts_with_all = ["package", "time", "tests"])]
+    memory: bool,
 }
 
 /// Returns the exit code.
@@ -59,12 +63,16 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         cache_restore_seconds,
         time,
         tests,
+        memory,
     } = args;
     if *time {
         return execute_with(args, time_of);
     }
     if *tests {
         return execute_with(args, tests_of);
+    }
+    if *memory {
+        return execute_memory(args);
     }
     let (shown, explained) = args.read(true)?;
     let finished = shown.finished.as_ref().map(FinishedTrace::trace);
@@ -145,6 +153,26 @@ fn tests_of(
         Some(layout) => history::tests_json(finished.entry, &ledger, layout, out),
         None => render::test_ledger(finished.build, &ledger, style, out),
     }
+}
+
+fn execute_memory(args: &BuildArgs) -> anyhow::Result<u8> {
+    let (shown, earlier) = args.read_with(|reader, shown| reader.earlier(&shown.entry))?;
+    let finished = shown.finished.as_ref();
+    let Some(finished) = finished.and_then(|it| it.builds().next()) else {
+        bail!(without_details(&shown.entry.id));
+    };
+    let earlier = earlier.iter().flat_map(|it| &it.trace().builds);
+    let cpus = finished.trace.cpus;
+    let report = MemoryReport::of(finished.build, finished.end(), cpus, earlier);
+    let stdout = io::stdout();
+    let style = report::style(args.color, Some(&stdout));
+    let mut out = BufWriter::new(stdout.lock());
+    match args.format.layout() {
+        Some(layout) => history::memory_json(finished.entry, &report, layout, &mut out)?,
+        None => render::memory(finished.build, &report, &style, &mut out)?,
+    }
+    out.flush()?;
+    Ok(FINE)
 }
 
 fn without_details(id: &BuildId) -> String {

@@ -9,7 +9,7 @@ use super::builds::StoreArgs;
 use super::report::{self, Format};
 use super::{Color, FINE};
 use crate::clock;
-use crate::history::{self, BuildView, Explained, Reader};
+use crate::history::{self, BuildView, Cause, Explained, Reader};
 
 /// Show one build of the history
 #[derive(Debug, clap::Args)]
@@ -44,17 +44,24 @@ pub(super) struct BuildArgs {
 impl BuildArgs {
     /// The build and the causes of its actions. Only text and `explain` contain them.
     pub(super) fn read(&self, with_causes: bool) -> anyhow::Result<(BuildView, Explained)> {
+        self.read_with(|reader, shown| match with_causes {
+            true => reader.explain(shown),
+            false => Ok(Explained::default()),
+        })
+    }
+
+    /// The build, and what else is read as of the same moment.
+    pub(super) fn read_with<T>(
+        &self,
+        more: impl Fn(&Reader<'_>, &BuildView) -> Result<T, Cause>,
+    ) -> anyhow::Result<(BuildView, T)> {
         let id = &self.id;
         let prefix = id.parse::<IdPrefix>();
         let prefix = prefix.with_context(|| format!("`{id}` is not the ID of a build"))?;
         let read = |it: &Reader<'_>| {
             let shown = it.show(&prefix)?;
-            let explained = if with_causes {
-                it.explain(&shown)?
-            } else {
-                Explained::default()
-            };
-            Ok((shown, explained))
+            let more = more(it, &shown)?;
+            Ok((shown, more))
         };
         Ok(self.store.location()?.read(read)?)
     }

@@ -10,7 +10,7 @@ use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
 use tracer_core::report::Report;
-use tracer_core::schedule::{Prediction, TestLedger, TimeReport};
+use tracer_core::schedule::{MemoryReport, Prediction, TestLedger, TimeReport};
 
 use super::causes::Explained;
 use super::read::{BuildView, Previous};
@@ -167,6 +167,36 @@ pub fn tests_json(
 /// The JSON schema of [`tests_json`].
 pub fn tests_schema() -> serde_json::Value {
     describe(schemars::schema_for!(TestsDocument<'_>).to_value())
+}
+
+/// Output of `gotrace explain --memory --format json`. Under one schema name, fields are only added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace memory, version 1")]
+struct MemoryReportDocument<'a> {
+    /// `gotrace.memory/v1`.
+    schema: &'static str,
+    build: ListedBuild<'a>,
+    #[serde(flatten)]
+    report: &'a MemoryReport,
+}
+
+pub fn memory_json(
+    entry: &Entry,
+    report: &MemoryReport,
+    layout: Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let document = MemoryReportDocument {
+        schema: "gotrace.memory/v1",
+        build: ListedBuild::of(entry),
+        report,
+    };
+    write_document(&document, layout, out)
+}
+
+/// The JSON schema of [`memory_json`].
+pub fn memory_schema() -> serde_json::Value {
+    describe(schemars::schema_for!(MemoryReportDocument<'_>).to_value())
 }
 
 /// Output of `gotrace what-if --format json`. Under one schema name, fields are only added.

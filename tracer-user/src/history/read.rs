@@ -24,6 +24,8 @@ use super::value::{self, Query, RowValues};
 const IDS: usize = 500;
 /// Number of IDs that the error of an ambiguous prefix names.
 const EXAMPLES: usize = 4;
+/// Number of earlier builds whose details are compared.
+const EARLIER: usize = 20;
 /// Largest number of reads of a database that changes meanwhile.
 const TRIES: usize = 5;
 
@@ -180,6 +182,25 @@ impl<'a> Reader<'a> {
             finished,
             entry,
         })
+    }
+
+    /// The details of the last builds of the same project before this one, latest first.
+    pub fn earlier(&self, entry: &Entry) -> Result<Vec<FinishedTrace>, Cause> {
+        let sql = format!(
+            "SELECT detail.packed FROM build JOIN detail ON detail.build_id = build.id \
+             WHERE coalesce(build.project, '') = $1 AND build.started_ns < $2 ORDER BY build.started_ns DESC LIMIT {EARLIER}"
+        );
+        let project = entry.project.clone().unwrap_or_default();
+        let packed: Vec<Vec<u8>> = value::all(
+            self.rows,
+            &sql,
+            &[project.into(), entry.started_ns.into()],
+            RowValues::next,
+        )?;
+        let traces = packed
+            .iter()
+            .map(|it| Ok(FinishedTrace::of(history::unpack(it)?)));
+        traces.collect()
     }
 
     /// The causes of a build's actions, and the work that it repeated; empty without keys.

@@ -27,7 +27,7 @@ use crate::history::Explained;
 /// Largest number of builds shown as blocks. More builds are shown as lines.
 const SHORT_BLOCKS: usize = 4;
 
-pub(super) use word::{build as command_line, label};
+pub(super) use word::{build as command_line, label, work};
 
 /// The cost of tracing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -52,7 +52,7 @@ pub(in crate::render) fn build(build: &Build) -> String {
 }
 
 /// The name of a kind of work in the table of work.
-pub(super) fn work(kind: CallKind) -> &'static str {
+pub(in crate::render) fn work(kind: CallKind) -> &'static str {
     match kind {
         CallKind::Compile => "compile",
         CallKind::Asm => "assemble",
