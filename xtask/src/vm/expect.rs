@@ -70,6 +70,7 @@ pub(super) fn departures(
             wrong.extend(doctor(ended, 0));
             wrong.extend(usage(ended));
             wrong.extend(by_each());
+            wrong.extend(by_newest("tracefs"));
         }
         Checks::Integrity => {
             wrong.extend(locked(ended, "[integrity]"));
