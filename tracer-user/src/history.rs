@@ -47,7 +47,7 @@ pub use error::{Cause, Error};
 pub use forward::{DeliveryCounts, ForwardConfig, Forwarder};
 pub use json::{
     advice_json, advice_schema, builds_json, builds_json_lines, builds_schema, explain_json,
-    explain_schema, show_json, show_schema,
+    explain_schema, price_json, price_schema, show_json, show_schema,
 };
 pub use limit::Bound;
 pub use list::list;

@@ -12,6 +12,7 @@ mod document;
 mod explain;
 mod json;
 pub(crate) mod metrics;
+mod price;
 pub mod style;
 mod text;
 pub mod units;
@@ -23,6 +24,7 @@ pub use document::{Layout, describe, seconds, write_document};
 pub use explain::{explanation, package, top_causes};
 pub use json::{json, schema};
 pub use metrics::metrics;
+pub use price::prices;
 pub use style::Style;
 pub use text::{Cost, Facts, text};
 

@@ -248,6 +248,10 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
             tracer_user::history::explain_schema(),
         ),
         (
+            "gotrace.price.v1.json",
+            tracer_user::history::price_schema(),
+        ),
+        (
             "gotrace.advice.v1.json",
             tracer_user::history::advice_schema(),
         ),

@@ -1,5 +1,7 @@
 //! `gotrace explain`: prints why the actions of a build ran.
 
+mod modules;
+
 use std::io::{self, BufWriter, Write};
 
 use anyhow::bail;
@@ -23,6 +25,8 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
                    gotrace explain --store history.db 019ab12f-3c44\n  \
                    gotrace explain 019ab12f-3c44 example.com/app/server\n  \
                    gotrace explain --cache-restore-seconds 40 019ab12f-3c44\n  \
+                   gotrace explain --modules 019ab12f-3c44\n  \
+                   gotrace explain --modules --output bin/server 019ab12f-3c44\n  \
                    gotrace explain --format json 019ab12f-3c44 | jq '.explanation.roots[0]'"
 )]
 pub(super) struct Args {
@@ -39,6 +43,12 @@ pub(super) struct Args {
         hide_env_values = true
     )]
     cache_restore_seconds: Option<u32>,
+    /// List the price of each module in the programs of the build: bytes, compilation and link
+    #[arg(long, conflicts_with_all = ["package", "cache_restore_seconds"])]
+    modules: bool,
+    /// With --modules: only the program at this path. gotrace reads the file if the build was traced without analysis
+    #[arg(long, value_name = "PATH", requires = "modules")]
+    output: Option<String>,
 }
 
 /// Returns the exit code.
@@ -47,6 +57,8 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         build: args,
         package,
         cache_restore_seconds,
+        modules,
+        output,
     } = args;
     let (shown, explained) = args.read(true)?;
     let finished = shown.finished.as_ref().map(FinishedTrace::trace);
@@ -56,6 +68,9 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
             shown.entry.id
         );
     };
+    if *modules {
+        return modules::execute(args, &shown, &explained, output.as_deref());
+    }
     let restore_ns = cache_restore_seconds.map(|it| u64::from(it) * NS_PER_SECOND);
     let cpus = finished.map_or(1, |it| it.cpus);
     let restore = restore_ns.map(|it| CacheRestore::of(&explained.saved, it, cpus));
