@@ -75,12 +75,16 @@ fn methods(page: &mut Page<'_>, price: &ProgramPrice) {
         None => "not known whether the linker dropped methods that are never called",
     };
     page.sentence(label("Methods"), text, 3);
-    for it in &price.reflect_uses {
-        let chain = match &it.chain {
-            Some(chain) => format!("by {}", arrows(page, chain)),
-            None => "caller not known".to_owned(),
-        };
+    let callers = price.reflect_uses.iter();
+    let callers = callers.filter_map(|it| Some((it, it.chain.as_ref()?)));
+    let mut has_caller = false;
+    for (it, chain) in callers {
+        has_caller = true;
+        let chain = format!("by {}", arrows(page, chain));
         page.sentence(label("").then(&it.function).then(", "), &chain, 3);
+    }
+    if !has_caller && price.drops_methods == Some(false) {
+        page.line(label("").then("the caller is not known"));
     }
 }
 
@@ -92,6 +96,7 @@ fn table(page: &mut Page<'_>, price: &ProgramPrice) {
             "  Module",
             "own",
             "retained",
+            "of the file",
             "packages",
             "compile CPU",
             "link CPU",
@@ -259,25 +264,24 @@ mod tests {
         check(
             price,
             &expect![[r#"
-            go build -o bin/hello ./cmd/hello
+                go build -o bin/hello ./cmd/hello
 
-              /out/app  11.09 MB; the link took 713 ms of CPU
-              Methods    the linker kept all exported methods, which makes each module larger. The program can
-                         find methods by name:
-                         reflect.Value.Method, caller not known
-                         text/template.(*state).evalField, by example.com/app → html/template → text/template
+                  /out/app  11.09 MB; the link took 713 ms of CPU
+                  Methods    the linker kept all exported methods, which makes each module larger. The program can
+                             find methods by name:
+                             text/template.(*state).evalField, by example.com/app → html/template → text/template
 
-              Module                       own  retained  packages  compile CPU     link CPU
-              example.com/web@v1.2.0  423.0 kB   3.82 MB   5.73 MB            3  from 382 ms  4.2 ms
-              example.com/log@v1.2.0    5.0 kB    5.0 kB    7.5 kB            3       500 µs  50 µs
+                  Module                       own  retained  of the file  packages  compile CPU  link CPU
+                  example.com/web@v1.2.0  423.0 kB   3.82 MB      5.73 MB         3  from 382 ms  4.2 ms
+                  example.com/log@v1.2.0    5.0 kB    5.0 kB       7.5 kB         3       500 µs  50 µs
 
-              Required   example.com/web by example.com/app → example.com/web
-                         example.com/log by example.com/app → example.com/log
-              retained: bytes of all packages that the program would not need without the module
-              of the file: an estimate, retained bytes with their share of debug information and symbol table
-              compile CPU: the time of some packages is not known, because no build of the history compiled them
-              link CPU: an estimate, the time of the link divided by bytes
-        "#]],
+                  Required   example.com/web by example.com/app → example.com/web
+                             example.com/log by example.com/app → example.com/log
+                  retained: bytes of all packages that the program would not need without the module
+                  of the file: an estimate, retained bytes with their share of debug information and symbol table
+                  compile CPU: the time of some packages is not known, because no build of the history compiled them
+                  link CPU: an estimate, the time of the link divided by bytes
+            "#]],
         );
     }
 
@@ -294,8 +298,8 @@ mod tests {
                   /out/app  11.09 MB; the link took 713 ms of CPU
                   Methods    not known whether the linker dropped methods that are never called
 
-                  Module                     own   retained   packages  compile CPU   link CPU
-                  example.com/web@v1.2.0  5.0 kB  not known  not known            3  not known  50 µs
+                  Module                     own   retained  of the file  packages  compile CPU  link CPU
+                  example.com/web@v1.2.0  5.0 kB  not known    not known         3    not known  50 µs
 
                   link CPU: an estimate, the time of the link divided by bytes
                   ▲ The imports are not known: the build has no cache keys (`--detail cache-key`).
