@@ -318,5 +318,8 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
         judge("gotrace.build.v1.json", &output.stdout);
         let output = gotrace_explain(&store, &["--format", "json", build["id"].as_str().unwrap()]);
         judge("gotrace.explanation.v1.json", &output.stdout);
+        let id = build["id"].as_str().unwrap();
+        let output = gotrace_explain(&store, &["--modules", "--format", "json", id]);
+        judge("gotrace.price.v1.json", &output.stdout);
     }
 }
