@@ -36,7 +36,7 @@ mod reader;
 pub mod snapshot;
 mod symbol;
 
-pub use analysis::Analysis;
+pub use analysis::{Analysis, ModuleSize, PackageSize};
 pub use analyze::{Options, analyze};
 pub use attribution::{Content, Embed, FunctionSource};
 pub use diff::{Diff, diff};

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Identity;
-use crate::attribution::{Attributions, Content, FunctionSource};
+use crate::attribution::{Attributions, Content, FunctionSource, NamedItem};
 use crate::container::{Container, Part, Wrapper};
 use crate::image::{Format, Image, SectionClass, Shape};
 use crate::package::Packages;
@@ -42,9 +42,10 @@ pub enum Dwarf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MethodElimination {
-    /// Some exported methods were dropped.
+    /// Methods that are never called were dropped.
     On,
-    /// No method was dropped: the program may look methods up by name.
+    /// All exported methods were kept, because the program may look methods up by name. Only methods of types that no interface holds
+    /// may be missing.
     Off,
 }
 
@@ -97,6 +98,11 @@ pub(crate) struct Methods {
 /// Fewer methods prove nothing.
 const MIN_METHODS: usize = 32;
 
+/// Functions that look methods up by names that no linker sees.
+const LOOK_UP: [&str; 2] = ["text/template.(*state).evalField", "plugin.Open"];
+/// Functions that such a caller needs. Since Go 1.22, a caller with a constant name keeps only methods of this name.
+const MAY_LOOK_UP: [&str; 2] = ["reflect.Value.MethodByName", "reflect.Value.Method"];
+
 /// Callers that keep all methods alive (`cmd/link/internal/ld/deadcode.go`), as far as their names remain.
 const REFLECT_USES: [&[u8]; 6] = [
     b"reflect.Value.MethodByName",
@@ -106,6 +112,21 @@ const REFLECT_USES: [&[u8]; 6] = [
     b"text/template.(*state).evalField",
     b"plugin.Open",
 ];
+
+/// The state of the elimination. Methods of types that no interface holds are always dropped, so a dropped method alone proves nothing.
+fn elimination(methods: Methods, uses: &[String]) -> Option<MethodElimination> {
+    if methods.exported < MIN_METHODS {
+        return None;
+    }
+    let is_used = |of: &[&str]| uses.iter().any(|it| of.contains(&it.as_str()));
+    if methods.dropped == 0 || is_used(&LOOK_UP) {
+        Some(MethodElimination::Off)
+    } else if is_used(&MAY_LOOK_UP) {
+        None
+    } else {
+        Some(MethodElimination::On)
+    }
+}
 
 pub(crate) fn of(
     container: &Container<'_>,
@@ -125,24 +146,17 @@ pub(crate) fn of(
         Some(linkage) if linkage.relro => Relro::Partial,
         _ => Relro::None,
     });
-    let method_elimination = (attributions.methods.exported >= MIN_METHODS).then_some(
-        if attributions.methods.dropped == 0 {
-            MethodElimination::Off
-        } else {
-            MethodElimination::On
-        },
-    );
-    let mut reflect_uses = Vec::new();
-    if method_elimination == Some(MethodElimination::Off) {
-        for name in REFLECT_USES {
-            if attributions
-                .names
-                .iter()
-                .any(|named| named.content == Content::Code && named.name == name)
-            {
-                reflect_uses.push(String::from_utf8_lossy(name).into_owned());
-            }
+    let mut reflect_uses: Vec<String> = Vec::new();
+    for name in REFLECT_USES {
+        let is_in_file =
+            |named: &NamedItem<'_>| named.content == Content::Code && named.name == name;
+        if attributions.names.iter().any(is_in_file) {
+            reflect_uses.push(String::from_utf8_lossy(name).into_owned());
         }
+    }
+    let method_elimination = elimination(attributions.methods, &reflect_uses);
+    if method_elimination != Some(MethodElimination::Off) {
+        reflect_uses.clear();
     }
     let has_c_code = attributions
         .names
@@ -253,4 +267,25 @@ fn build_mode(
         Shape::Relocatable | Shape::Other => return None,
     };
     attributions.is_go.then(|| mode.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_method_alone_does_not_prove_elimination() {
+        let state = |exported, dropped, uses: &[&str]| {
+            let uses: Vec<String> = uses.iter().map(|it| (*it).to_owned()).collect();
+            elimination(Methods { exported, dropped }, &uses)
+        };
+        let [of_type, of_value] = ["reflect.(*rtype).Method", "reflect.Value.Method"];
+        assert_eq!(state(100, 40, &[]), Some(MethodElimination::On));
+        assert_eq!(state(100, 40, &[of_type]), Some(MethodElimination::On));
+        assert_eq!(state(100, 40, &[of_value]), None);
+        let template = [of_value, "text/template.(*state).evalField"];
+        assert_eq!(state(100, 40, &template), Some(MethodElimination::Off));
+        assert_eq!(state(100, 0, &[]), Some(MethodElimination::Off));
+        assert_eq!(state(5, 0, &template), None);
+    }
 }

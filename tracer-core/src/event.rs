@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::byte_string::ByteString;
 use crate::origin::{Checkout, Place};
 
-pub use artifact::{Anatomy, Artifact, Section, Stamp, Vcs};
+pub use artifact::{
+    Anatomy, Artifact, PackageBytes, PackageSize, ProgramModule, Section, Stamp, Vcs,
+};
 pub use end::{Exit, Reaped, Status, Usage};
 
 /// Nanoseconds on the kernel's boot clock, including suspend. A recording's header relates it to wall-clock time.

@@ -20,6 +20,7 @@ pub mod import_graph;
 pub mod judge;
 pub mod model;
 pub mod origin;
+pub mod price;
 pub mod recording;
 pub mod redact;
 pub mod report;

@@ -249,4 +249,4 @@ fn sum(values: impl Iterator<Item = u64>) -> u64 {
 type Interval = (Ktime, Ktime);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

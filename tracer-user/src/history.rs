@@ -47,8 +47,8 @@ pub use error::{Cause, Error};
 pub use forward::{DeliveryCounts, ForwardConfig, Forwarder};
 pub use json::{
     advice_json, advice_schema, builds_json, builds_json_lines, builds_schema, explain_json,
-    explain_schema, memory_json, memory_schema, show_json, show_schema, tests_json, tests_schema,
-    time_json, time_schema, what_if_json, what_if_schema,
+    explain_schema, memory_json, memory_schema, price_json, price_schema, show_json, show_schema,
+    tests_json, tests_schema, time_json, time_schema, what_if_json, what_if_schema,
 };
 pub use limit::Bound;
 pub use list::list;

@@ -33,6 +33,7 @@ use thiserror::Error;
 use tracer_core::byte_string::ByteString;
 use tracer_core::event::{Anatomy, Artifact, ProcKey};
 
+pub use self::anatomy::of_content as anatomy;
 use self::answer::Found;
 use self::child::Task;
 pub use self::child::{CPU_SECONDS as READER_CPU_SECONDS, MEMORY as READER_MEMORY};

@@ -248,8 +248,16 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
             tracer_user::history::explain_schema(),
         ),
         (
+            "gotrace.price.v1.json",
+            tracer_user::history::price_schema(),
+        ),
+        (
             "gotrace.advice.v1.json",
             tracer_user::history::advice_schema(),
+        ),
+        (
+            "gotrace.memory.v1.json",
+            tracer_user::history::memory_schema(),
         ),
         ("gotrace.time.v1.json", tracer_user::history::time_schema()),
         (
@@ -325,12 +333,16 @@ fn the_published_schemas_are_current_and_the_output_obeys_them() {
         let output = gotrace_explain(&store, &["--format", "json", build["id"].as_str().unwrap()]);
         judge("gotrace.explanation.v1.json", &output.stdout);
         let id = build["id"].as_str().unwrap();
+        let output = gotrace_explain(&store, &["--modules", "--format", "json", id]);
+        judge("gotrace.price.v1.json", &output.stdout);
         let output = gotrace_explain(&store, &["--format", "json", "--time", id]);
         judge("gotrace.time.v1.json", &output.stdout);
         assert_parts_add_up(&serde_json::from_slice(&output.stdout).unwrap());
         let output = gotrace_explain(&store, &["--format", "json", "--tests", id]);
         judge("gotrace.tests.v1.json", &output.stdout);
         let output = gotrace_what_if(&store, &["--format", "json", "--cores", "8", id]);
+        let memory = gotrace_explain(&store, &["--format", "json", "--memory", id]);
+        judge("gotrace.memory.v1.json", &memory.stdout);
         // Most recorded builds have no keys.
         if output.status.success() {
             judge("gotrace.what-if.v1.json", &output.stdout);

@@ -73,6 +73,47 @@ pub struct Anatomy {
     pub sections: Vec<Section>,
     /// Number of sections with bytes in the file.
     pub n_sections: u64,
+    /// The bytes of the packages; absent for a file without Go packages, and in older traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<PackageBytes>,
+    /// True if the linker dropped methods that are never called. Absent if the file does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops_methods: Option<bool>,
+    /// If it dropped none: the functions in the file that can find methods by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reflect_uses: Vec<String>,
+}
+
+/// The bytes of each package in a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PackageBytes {
+    /// The modules of the packages. The standard library is `std`.
+    pub modules: Vec<ProgramModule>,
+    /// The packages, most bytes first. If their names are too long together, the smallest are omitted.
+    pub list: Vec<PackageSize>,
+    /// Number of all packages.
+    pub n: u64,
+}
+
+/// A module in a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProgramModule {
+    pub path: String,
+    /// Absent for the main module and the standard library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// True for a module that is neither the main module nor the standard library.
+    pub is_dependency: bool,
+}
+
+/// A package in a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PackageSize {
+    /// Import path; `main` for the main package.
+    pub path: String,
+    /// Index into [`PackageBytes::modules`].
+    pub module: u32,
+    pub bytes: u64,
 }
 
 /// A section with bytes in the file.

@@ -19,7 +19,7 @@ use crate::model::{
 
 /// A build of `wall` ms on `cpus` CPUs. Each line is a call: `id<parent kind package start..end cpu [rss] [word..]`, times in ms,
 /// resident set in MiB. Words: `query`, `failed`, `in=module`, `gc=start..end`, `name=start..end` for phases. `go` is process 1.
-fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
+pub(crate) fn trace(cpus: u32, wall: u64, lines: &str) -> Trace {
     let calls: Vec<ToolCall> = lines
         .lines()
         .map(str::trim)

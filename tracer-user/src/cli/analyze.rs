@@ -1,6 +1,6 @@
 //! `gotrace analyze`: reports the content of a build output, read from the file itself.
 
-mod read;
+pub(super) mod read;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! `gotrace explain`: prints why the actions of a build ran.
 
+mod modules;
+
 use std::io::{self, BufWriter, Write};
 
 use anyhow::bail;
@@ -28,7 +30,13 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
                    gotrace explain --time 019ab12f-3c44\n  \
                    gotrace explain --tests 019ab12f-3c44\n  \
                    gotrace explain --memory 019ab12f-3c44\n  \
+                   gotrace explain --modules 019ab12f-3c44\n  \
+                   gotrace explain --modules --output bin/server 019ab12f-3c44\n  \
                    gotrace explain --format json 019ab12f-3c44 | jq '.explanation.roots[0]'"
+)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -53,6 +61,12 @@ pub(super) struct Args {
     /// Show the memory of the tools, those that were killed, and what each `-p` needs
     #[arg(long, conflicts_with_all = ["package", "time", "tests"])]
     memory: bool,
+    /// List the price of each module in the programs of the build: bytes, compilation and link
+    #[arg(long, conflicts_with_all = ["package", "cache_restore_seconds", "time", "tests", "memory"])]
+    modules: bool,
+    /// With --modules: only the program at this path. gotrace reads the file if the build was traced without analysis
+    #[arg(long, value_name = "PATH", requires = "modules")]
+    output: Option<String>,
 }
 
 /// Returns the exit code.
@@ -64,6 +78,8 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
         time,
         tests,
         memory,
+        modules,
+        output,
     } = args;
     if *time {
         return execute_with(args, time_of);
@@ -79,6 +95,9 @@ pub(super) fn execute(args: &Args) -> anyhow::Result<u8> {
     let Some(build) = finished.and_then(|it| it.builds.first()) else {
         bail!(without_details(&shown.entry.id));
     };
+    if *modules {
+        return modules::execute(args, &shown, &explained, output.as_deref());
+    }
     let restore_ns = cache_restore_seconds.map(|it| u64::from(it) * NS_PER_SECOND);
     let cpus = finished.map_or(1, |it| it.cpus);
     let restore = restore_ns.map(|it| CacheRestore::of(&explained.saved, it, cpus));

@@ -8,6 +8,7 @@ use tracer_core::explain::{
 };
 use tracer_core::history::{BuildId, Entry, Kept, StoredKey};
 use tracer_core::model::Build;
+use tracer_core::price::{self, EarlierCpu};
 
 use super::error::Cause;
 use super::keys::{self, UNITS};
@@ -25,6 +26,8 @@ pub struct Explained {
     pub done_before: DoneBefore,
     /// Only of a stored build.
     pub saved: Saved,
+    /// Only of a stored build: the earlier CPU time of packages that came from the build cache.
+    pub earlier_cpu: EarlierCpu,
 }
 
 /// The causes of one build as sums of CPU time in nanoseconds, for metrics.
@@ -87,16 +90,21 @@ pub(super) fn explain_stored(
 ) -> Result<Explained, Cause> {
     let own = keys::own(rows, entry)?;
     let position = own.as_ref().map_or(NEXT, |(position, _)| *position);
-    let saved = unless_old(saved(rows, entry, build, position))?;
+    let (saved, earlier_cpu) = unless_old(saved(rows, entry, build, position))?;
     let Some((position, own)) = own else {
         return Ok(Explained {
             saved,
+            earlier_cpu,
             ..Explained::default()
         });
     };
     let past = keys::past(rows, entry, position, &own)?;
     let explained = explained(rows, entry, build, &own, (position, past))?;
-    Ok(Explained { saved, ..explained })
+    Ok(Explained {
+        saved,
+        earlier_cpu,
+        ..explained
+    })
 }
 
 /// The default if an earlier gotrace wrote the history.
@@ -114,7 +122,12 @@ fn unless_old<T: Default>(read: Result<T, Cause>) -> Result<T, Cause> {
 
 /// CPU time that the build cache saved: that of the cached actions when they were last executed. A build that executed nothing has no
 /// position, so those builds count that started earlier.
-fn saved(rows: &dyn Query, entry: &Entry, build: &Build, position: i64) -> Result<Saved, Cause> {
+fn saved(
+    rows: &dyn Query,
+    entry: &Entry,
+    build: &Build,
+    position: i64,
+) -> Result<(Saved, EarlierCpu), Cause> {
     let cached = cached_units(build);
     let units: BTreeMap<i64, &Unit> = cached.iter().map(|it| (it.number(), it)).collect();
     let numbers: Vec<i64> = units.keys().copied().collect();
@@ -142,7 +155,7 @@ fn saved(rows: &dyn Query, entry: &Entry, build: &Build, position: i64) -> Resul
             }
         }
     }
-    Ok(Saved::of(&cached, &runs))
+    Ok((Saved::of(&cached, &runs), price::earlier_cpu(build, &runs)))
 }
 
 fn explained(
@@ -168,6 +181,7 @@ fn explained(
         explanation,
         done_before,
         saved: Saved::default(),
+        earlier_cpu: EarlierCpu::default(),
     })
 }
 

@@ -9,6 +9,7 @@ use tracer_core::explain::{CacheRestore, DoneBefore, Explanation, PlaceSum, Save
 use tracer_core::finished::FinishedTrace;
 use tracer_core::history::{BuildId, Entry};
 use tracer_core::model::Trace;
+use tracer_core::price::ProgramPrice;
 use tracer_core::report::Report;
 use tracer_core::schedule::{MemoryReport, Prediction, TestLedger, TimeReport};
 
@@ -93,6 +94,7 @@ pub fn explain_json(
         mut explanation,
         mut done_before,
         saved,
+        earlier_cpu: _,
     } = explained;
     if let Some(package) = package {
         explanation.retain_package(package);
@@ -265,6 +267,36 @@ pub fn advice_json(view: &AdviceView<'_>, layout: Layout, out: &mut dyn Write) -
 /// The JSON schema of [`advice_json`].
 pub fn advice_schema() -> serde_json::Value {
     describe(schemars::schema_for!(AdviceDocument<'_>).to_value())
+}
+
+/// Output of `gotrace explain --modules --format json`. Under one schema name, fields are only added.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "gotrace module prices, version 1")]
+struct PriceDocument<'a> {
+    /// `gotrace.price/v1`.
+    schema: &'static str,
+    build: ListedBuild<'a>,
+    /// The programs that the build made or found up to date.
+    programs: &'a [ProgramPrice],
+}
+
+pub fn price_json(
+    entry: &Entry,
+    programs: &[ProgramPrice],
+    layout: Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let document = PriceDocument {
+        schema: "gotrace.price/v1",
+        build: ListedBuild::of(entry),
+        programs,
+    };
+    write_document(&document, layout, out)
+}
+
+/// The JSON schema of [`price_json`].
+pub fn price_schema() -> serde_json::Value {
+    describe(schemars::schema_for!(PriceDocument<'_>).to_value())
 }
 
 /// The JSON schema of [`explain_json`].

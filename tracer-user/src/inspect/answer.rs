@@ -4,15 +4,18 @@
 //! longer than an honest one, is rejected.
 
 use serde::{Deserialize, Serialize};
-use tracer_core::event::{Anatomy, Artifact, Section, Stamp, Vcs};
+use tracer_core::event::{Anatomy, Artifact, PackageBytes, Section, Stamp, Vcs};
 
-use super::anatomy::SECTIONS;
+use super::anatomy::{PACKAGE_NAMES, PACKAGES, SECTIONS};
 use super::artifact::TEXT;
 use crate::sandbox::Restrictions;
 
 pub(super) const VERSION: u32 = 1;
-/// Maximum size of an answer. The longest honest one has 64 names of 1024 bytes, with six bytes for each byte.
-pub(super) const LIMIT: usize = 1 << 20;
+/// Maximum size of an answer. The longest honest one has 64 names of sections of 1024 bytes and [`PACKAGE_NAMES`], with six bytes for each
+/// byte, and a number for each package.
+pub(super) const LIMIT: usize = 1 << 21;
+/// Maximum number of functions that find methods by name. The analysis finds at most six.
+const REFLECT_USES: usize = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +117,9 @@ fn is_anatomy(anatomy: &Anatomy, is_size: u64) -> bool {
         outline,
         sections,
         n_sections,
+        packages,
+        drops_methods: _,
+        reflect_uses,
     } = anatomy;
     let is_section = |section: &Section| {
         let Section {
@@ -129,6 +135,25 @@ fn is_anatomy(anatomy: &Anatomy, is_size: u64) -> bool {
         && sections.len() <= SECTIONS
         && sections.len() as u64 <= *n_sections
         && sections.iter().all(is_section)
+        && packages.as_ref().is_none_or(|it| are_packages(it, is_size))
+        && reflect_uses.len() <= REFLECT_USES
+        && reflect_uses.iter().all(|it| is_text(it))
+}
+
+fn are_packages(packages: &PackageBytes, size: u64) -> bool {
+    let PackageBytes { modules, list, n } = packages;
+    let names = list.iter().map(|it| &it.path);
+    let names = names.chain(modules.iter().map(|it| &it.path));
+    let names = names.chain(modules.iter().filter_map(|it| it.version.as_ref()));
+    let sum = list
+        .iter()
+        .try_fold(0u64, |sum, it| sum.checked_add(it.bytes));
+    names.clone().all(|it| is_text(it))
+        && list.len() <= PACKAGES
+        && names.map(String::len).sum::<usize>() <= PACKAGE_NAMES
+        && list.len() as u64 <= *n
+        && list.iter().all(|it| (it.module as usize) < modules.len())
+        && sum.is_some_and(|it| it <= size)
 }
 
 fn is_hash(text: &str) -> bool {
@@ -148,6 +173,8 @@ fn is_text(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tracer_core::event::{PackageSize, ProgramModule};
+
     use super::*;
 
     fn artifact() -> Artifact {
@@ -246,6 +273,24 @@ mod tests {
             ),
             false,
         );
+        let packages = |bytes: u64, module: u32| {
+            let package = PackageSize {
+                path: "p".to_owned(),
+                module,
+                bytes,
+            };
+            answer(Found::Anatomy(Anatomy {
+                packages: Some(PackageBytes {
+                    modules: vec![ProgramModule::default()],
+                    list: vec![package],
+                    n: 1,
+                }),
+                ..Anatomy::default()
+            }))
+        };
+        check(&packages(3, 0), true);
+        check(&packages(4, 0), false);
+        check(&packages(3, 1), false);
         check(&answer(Found::Unread(0)), false);
         let mut old = answer(Found::Changed);
         old.version = 0;
