@@ -239,7 +239,7 @@ fn missing_parts_of_the_central_history_are_reported_with_a_remedy() {
         newer.cause.to_string().contains("newer gotrace"),
         "{newer:?}"
     );
-    server.query("UPDATE gotrace.form SET number = 3");
+    server.query("UPDATE gotrace.form SET number = 4");
     fails(
         run_gotrace(["show", "--store", &at, "0"], [("A", "B")]),
         "has no build 0: `gotrace builds` lists the builds",
