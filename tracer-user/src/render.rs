@@ -16,7 +16,7 @@ pub mod style;
 mod text;
 pub mod units;
 
-pub use advice::{AdviceView, advice};
+pub use advice::{AdviceView, advice, cost};
 pub use analysis::analysis;
 pub use analysis_diff::analysis_diff;
 pub use document::{Layout, describe, seconds, write_document};
