@@ -232,7 +232,7 @@ fn missing_parts_of_the_central_history_are_reported_with_a_remedy() {
     server.query("UPDATE gotrace.form SET number = 99");
     fails(
         list(&at),
-        "was written by a newer gotrace (schema 99, this gotrace supports up to 3)",
+        "was written by a newer gotrace (schema 99, this gotrace supports up to 4)",
     );
     let newer = central::prepare(&server.address("admin")).unwrap_err();
     assert!(
