@@ -5,7 +5,7 @@ use crate::byte_string::ByteString;
 use crate::explain::{Unit, cpu_of_actions};
 use crate::model::{ActionKey, Build, Outcome, Trace};
 
-/// Length of the hashes of files and imports in the lines of a stored key: 54 of their 120 bits, enough to tell contents apart.
+/// Length of the hashes of files and imports in the lines of a stored key: 54 of their 120 bits, enough to distinguish contents.
 pub(super) const HASH: usize = 9;
 /// Their length in the lines of Go.
 const WHOLE_HASH: usize = 20;

@@ -25,7 +25,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
     before_help = "Examples:\n  sudo gotrace run --detail cache-key --store history.db -- go build ./...\n  \
                    gotrace explain --store history.db 019ab12f-3c44\n  \
                    gotrace explain 019ab12f-3c44 example.com/app/server\n  \
-                   gotrace explain --cache-restore-seconds 40 --scan-cache /root/.cache/go-build 019ab12f-3c44\n  \
+                   gotrace explain --cache-restore-seconds 40 --scan-cache ~/.cache/go-build 019ab12f-3c44\n  \
                    gotrace explain --format json 019ab12f-3c44 | jq '.explanation.roots[0]'"
 )]
 pub(super) struct Args {

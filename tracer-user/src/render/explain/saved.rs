@@ -1,4 +1,4 @@
-//! What the build cache saved, and the verdict on restoring it.
+//! The CPU time that the build cache saved, and the verdict on restoring it.
 
 use tracer_core::explain::{CacheRestore, CacheUse, Saved, Verdict};
 
@@ -32,8 +32,7 @@ pub(super) fn put_saved(page: &mut Page<'_>, saved: &Saved, restore: Option<Cach
             format!("Restoring it does not pay: it took {took} and saved {bounds}.")
         }
         Verdict::WrongKey => format!(
-            "Restoring it does not pay, because it was the cache of another state: it took {took}, and the build used few of its entries. \
-             Choose a key that finds a nearer cache."
+            "Restoring it does not pay: it took {took}, and the build used few entries. Choose a key that finds a nearer cache."
         ),
         Verdict::Close => format!(
             "Restoring it may pay: it took {took} and saved {bounds}, which depends on the use of the CPUs."
