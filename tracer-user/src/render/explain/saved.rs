@@ -32,7 +32,7 @@ pub(super) fn put_saved(page: &mut Page<'_>, saved: &Saved, restore: Option<Cach
             format!("Restoring it does not pay: it took {took} and saved {bounds}.")
         }
         Verdict::WrongKey => format!(
-            "Restoring it does not pay: it took {took}, and the build used few entries. Choose a key that finds a nearer cache."
+            "It was the cache of another state: restoring it took {took}, and the build used few entries. Choose a nearer key."
         ),
         Verdict::Close => format!(
             "Restoring it may pay: it took {took} and saved {bounds}, which depends on the use of the CPUs."
